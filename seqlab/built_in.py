@@ -225,7 +225,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "wer": ("seqlab.evaluation.edits:wer", "word error rate"),
         "cer": ("seqlab.evaluation.edits:cer", "character error rate"),
         "exact_match": ("seqlab.evaluation.exact_match:exact_match", "share of lines that are right"),
-        "contains": ("seqlab.evaluation.contains:contains", "share of lines that contain the reference"),
+        "contains": ("seqlab.evaluation.exact_match:contains", "share of lines that contain the reference"),
         "repeated": ("seqlab.evaluation.words:repeated", "words that are repeated"),
         "missing": ("seqlab.evaluation.words:missing", "words that are missing"),
         "length_error": ("seqlab.evaluation.words:length_error", "difference in length"),

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from seqlab.cli.errors import explain
-from seqlab.inference.forks import Forks
+from seqlab.inference.forks import ForkedWorkers
 from seqlab.remote_errors import RemoteError
 
 
@@ -32,7 +32,7 @@ def caught(function: object) -> Exception:
 
 
 def test_what_seqlab_says_to_its_user_stays_a_message() -> None:
-    error = arrived(caught(lambda: Forks(0)))
+    error = arrived(caught(lambda: ForkedWorkers(0)))
     assert explain(error) == ("error: `processes` must be at least 1, but is 0 instead.", 2)
 
 

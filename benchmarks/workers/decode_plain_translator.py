@@ -1,4 +1,4 @@
-"""`PlainTranslator` with a batched search of its own, also in seqlab's `Forks`; a batch is sentences of similar length.
+"""`PlainTranslator` with a batched search of its own, also in `ForkedWorkers`; a batch is sentences of similar length.
 
 The search is that of seqlab: of the 2K best continuations of a sentence, those among the best K that end are finished
 and the best K others go on, until K have finished and no other is better so far; the best mean log-probability wins.
@@ -19,7 +19,7 @@ from benchmarks.scale import RecurrentSizes
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
 from benchmarks.workers.plain_translator import PlainTranslator
 from seqlab.base.world import OnRows
-from seqlab.inference.forks import Forks
+from seqlab.inference.forks import ForkedWorkers
 from seqlab.text import load_tokenizer
 
 
@@ -49,7 +49,7 @@ def _load(job: DecodingJob) -> Translate:
                 found |= dict(zip(indices, search(src, job.beam_size), strict=True))
             return [found[index] for index in range(len(mine))]
 
-        found = Forks(job.workers).map_rows([len(row) for row in rows], compute)
+        found = ForkedWorkers(job.workers).map_rows([len(row) for row in rows], compute)
         return [Output(text, len(ids)) for text, ids in zip(tokenizer.decode(found), found, strict=True)]
 
     return translate

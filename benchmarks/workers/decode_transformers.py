@@ -1,4 +1,4 @@
-"""`transformers`' Marian through `generate`, also in seqlab's `Forks`; a batch is sentences of similar length."""
+"""`transformers`' Marian through `generate`, also in `ForkedWorkers`; a batch is sentences of similar length."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
 from benchmarks.workers.train_marian import use_own_positions
 from seqlab.base.world import OnRows
-from seqlab.inference.forks import Forks
+from seqlab.inference.forks import ForkedWorkers
 from seqlab.text import load_tokenizer
 
 
@@ -41,7 +41,7 @@ def _load(job: DecodingJob) -> Translate:
                 found |= dict(zip(indices, generated, strict=True))
             return [found[index] for index in range(len(mine))]
 
-        found = Forks(job.workers).map_rows([len(row) for row in rows], search)
+        found = ForkedWorkers(job.workers).map_rows([len(row) for row in rows], search)
         return [Output(text, len(ids)) for text, ids in zip(tokenizer.decode(found), found, strict=True)]
 
     return translate

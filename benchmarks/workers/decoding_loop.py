@@ -58,4 +58,4 @@ def sorted_batches(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[in
 
 def length_limit(src_tokens: int) -> int:
     """Return how many tokens a translation may have; both include the end of sentence."""
-    return SearchConfig(**LENGTH_LIMIT).longest(src_tokens)
+    return SearchConfig(**LENGTH_LIMIT).max_length_for(src_tokens)

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.base.progress import count_progress
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.column import places_of
-from seqlab.inference.files import BUFFER_LINES, equally_long, output_stream, refuse_same_file
+from seqlab.inference.files import BUFFER_LINES, output_stream, read_parallel, refuse_same_file
 from seqlab.inference.lines import write_lines
 from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, RefuseLongLines
 from seqlab.search.config import SearchConfig
@@ -56,12 +56,12 @@ def run(options: DistillOptions) -> None:
     from seqlab.base.raw_lines import LineLimit
     from seqlab.data.columns import parse_column
     from seqlab.data.readers import read_lines
-    from seqlab.evaluation.distilled import describe_targets
+    from seqlab.evaluation.complexity import describe_targets
     from seqlab.tasks.translation.distill import WorkFile, distill
     from seqlab.tasks.translation.translator import warn_of_unfinished
 
     out = checked_output(options)
-    read = equally_long([options.src, options.ref], options.line_limit())
+    read = read_parallel([options.src, options.ref], options.line_limit())
     lines, references = read[options.src], read.get(options.ref)
     work = WorkFile(work_file_of(out), identity_of(options, lines))
     # A kill may have come after the translations were written, and before the work file was removed.

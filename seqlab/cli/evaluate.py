@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption, Command, UsageError
 from seqlab.data.line_sample import LineSample
-from seqlab.inference.files import all_places, equally_long
+from seqlab.inference.files import all_locations, read_parallel
 from seqlab.inference.options import SETTINGS, Count, File, Name, RefuseLongLines
 from seqlab.registry import Parts
 
@@ -78,9 +78,9 @@ def run(options: EvaluateOptions) -> None:
     """Score the files and print one line per metric; with a baseline three."""
     from seqlab.evaluation.edits import ERROR_RATES
     from seqlab.evaluation.labels import UnequalLabels
-    from seqlab.evaluation.metrics import check_names
+    from seqlab.evaluation.metrics import check_metric_names
 
-    metrics = list(dict.fromkeys(check_names(options.metrics or [_default_metric(options)])))
+    metrics = list(dict.fromkeys(check_metric_names(options.metrics or [_default_metric(options)])))
     for option, is_given in (("--worst", options.worst), ("--normalize", options.normalize != "none")):
         if is_given and not any(name in ERROR_RATES for name in metrics):
             raise UsageError(f"{option} needs an error rate: name {' or '.join(ERROR_RATES)} with --metrics")
@@ -107,7 +107,7 @@ def _read(options: EvaluateOptions) -> _Texts:
     specs = [options.hypotheses, *options.ref, options.baseline, options.src, options.by]
     if specs.count("-") > 1:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
-    read = equally_long(specs, options.line_limit())
+    read = read_parallel(specs, options.line_limit())
     return _Texts(
         read[options.hypotheses],
         [read[spec] for spec in options.ref],
@@ -144,9 +144,9 @@ def _report(options: EvaluateOptions, metrics: Sequence[str], texts: _Texts) -> 
     """Score the lines that were read: the report as lines, and for JSON."""
     from seqlab.evaluation import alternatives, confusion
     from seqlab.evaluation.edits import ERROR_RATES
-    from seqlab.evaluation.score import check_counts
+    from seqlab.evaluation.score import check_line_counts
 
-    check_counts(texts.hypotheses, texts.references)
+    check_line_counts(texts.hypotheses, texts.references)
     lines: list[str] = []
     results: dict[str, object] = {}
     transcripts = texts.normalized(options.normalize) if any(name in ERROR_RATES for name in metrics) else texts
@@ -197,12 +197,12 @@ def _count(
 ) -> "LineStatistics":
     """Count what the metric sums over lines; of error rates the texts are normalised, and the signature says how."""
     from seqlab.evaluation.edits import ERROR_RATES
-    from seqlab.evaluation.metrics import statistics
-    from seqlab.evaluation.references import without_empty
+    from seqlab.evaluation.metrics import line_statistics
+    from seqlab.evaluation.score import without_empty_references
 
     if name in ERROR_RATES:
-        return ERROR_RATES[name].statistics(hypotheses, without_empty(references), options.normalize)
-    return statistics(name, hypotheses, references)
+        return ERROR_RATES[name].statistics(hypotheses, without_empty_references(references), options.normalize)
+    return line_statistics(name, hypotheses, references)
 
 
 def _details(
@@ -210,14 +210,14 @@ def _details(
 ) -> Iterator[str]:
     """Yield the interval and the table of one system, and put them into its result."""
     from seqlab.evaluation.bootstrap import bootstrap_interval
-    from seqlab.evaluation.error_report import table_of
+    from seqlab.evaluation.error_report import error_table_of
 
     if options.interval:
         interval = bootstrap_interval(counted)
         into.update(interval.as_dict())
         yield system + interval.as_line()
     if groups is not None:
-        table = table_of(counted, groups)
+        table = error_table_of(counted, groups)
         into["by"] = table.as_dict()
         yield ""
         if system:
@@ -233,7 +233,7 @@ def _worst(
 
     assert options.worst is not None
     found = worst_lines(texts.hypotheses, texts.references, options.worst, name, counted=counted)
-    locations = all_places(options.hypotheses, len(texts.hypotheses))
+    locations = all_locations(options.hypotheses, len(texts.hypotheses))
     into["worst"] = [{"location": locations[each.index], **each.as_dict()} for each in found]
     for each in found:
         yield ""
@@ -243,12 +243,12 @@ def _worst(
 def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], specs: Sequence[str]) -> None:
     """Raise ValueError, naming the places, where a line has not as many labels as its references."""
     from seqlab.evaluation.labels import UnequalLabels, check_labels
-    from seqlab.evaluation.references import without_empty
+    from seqlab.evaluation.score import without_empty_references
 
     try:
-        check_labels(hypotheses, without_empty(references))
+        check_labels(hypotheses, without_empty_references(references))
     except UnequalLabels as error:
-        places, of_reference = (all_places(spec, len(hypotheses)) for spec in (specs[0], specs[error.reference + 1]))
+        places, of_reference = (all_locations(spec, len(hypotheses)) for spec in (specs[0], specs[error.reference + 1]))
         raise ValueError(error.at(places[error.line], of_reference[error.line])) from None
 
 

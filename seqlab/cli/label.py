@@ -5,7 +5,7 @@ from pathlib import Path
 from seqlab.audio.containers import looks_like_audio
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import refuse_same_file
-from seqlab.inference.label_options import LabelOptions
+from seqlab.inference.options import LabelOptions
 
 
 def run(options: LabelOptions) -> int | None:

@@ -3,7 +3,7 @@
 from seqlab.base.world import join_world
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import refuse_same_file
-from seqlab.inference.scoring import ScoreOptions
+from seqlab.inference.score_command import ScoreOptions
 
 
 def run(options: ScoreOptions) -> int | None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import check_names, statistics
-from .score import LineStatistics, Score, check_counts
+from .metrics import check_metric_names, line_statistics
+from .score import LineStatistics, Score, check_line_counts
 
 SEED = 12345
 """sacrebleu's default"""
@@ -56,8 +56,8 @@ def bootstrap_interval(statistics: LineStatistics, *, num_samples: int = NUM_SAM
     """
     _check_num_samples(num_samples)
     if not len(statistics.rows):
-        raise ValueError("There must be at least 1 line to resample, but there are 0.")
-    low, high = np.percentile(resample([statistics], num_samples, seed)[0], [2.5, 97.5])
+        raise ValueError("There must be at least 1 line to resampled_scores, but there are 0.")
+    low, high = np.percentile(resampled_scores([statistics], num_samples, seed)[0], [2.5, 97.5])
     return Interval(statistics.score(), float(low), float(high), num_samples, seed)
 
 
@@ -126,8 +126,8 @@ def compare(
         ValueError: unequal line counts (the message names both), no lines, or an unknown metric.
     """
     _check_num_samples(num_samples)
-    names = check_names(metrics)
-    check_counts(hypotheses, references)
+    names = check_metric_names(metrics)
+    check_line_counts(hypotheses, references)
     if len(baseline) != len(hypotheses):
         raise ValueError(
             "System and baseline must have equally many lines, but there are "
@@ -135,8 +135,8 @@ def compare(
         )
     return {
         name: compare_statistics(
-            statistics(name, hypotheses, references),
-            statistics(name, baseline, references),
+            line_statistics(name, hypotheses, references),
+            line_statistics(name, baseline, references),
             num_samples=num_samples,
             seed=seed,
         )
@@ -158,7 +158,7 @@ def compare_statistics(
             "System and baseline must have equally many lines, but there are "
             f"{len(system.rows)} and {len(baseline.rows)}."
         )
-    system_values, baseline_values = resample([system, baseline], num_samples, seed)
+    system_values, baseline_values = resampled_scores([system, baseline], num_samples, seed)
     sampled = system_values - baseline_values
     difference = system.score().value - baseline.score().value
     # Resamples scatter around the observed difference as the observed one does around the true: centred, they show
@@ -175,7 +175,7 @@ def compare_statistics(
     )
 
 
-def resample(systems: Sequence[LineStatistics], num_samples: int, seed: int) -> np.ndarray:
+def resampled_scores(systems: Sequence[LineStatistics], num_samples: int, seed: int) -> np.ndarray:
     """Return the values (systems, num_samples) over resamples of the lines, the same lines for every system."""
     generator = np.random.default_rng(seed)
     num_lines = len(systems[0].rows)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .edits import matches
+from .edits import matching_tokens
 
 T = TypeVar("T")
 BINS = 10
@@ -87,7 +87,7 @@ def calibration_of_tokens(
     for reference, hypothesis, row in zip(references, hypotheses, log_probs, strict=True):
         if len(hypothesis) != len(row):
             raise ValueError(f"A hypothesis of {len(hypothesis)} tokens has {len(row)} log-probabilities.")
-        is_right += matches(reference, hypothesis)
+        is_right += matching_tokens(reference, hypothesis)
     if not is_right:
         raise ValueError("All hypotheses are empty: there is no token to compare.")
     return calibration_of([_prob(each) for row in log_probs for each in row], is_right)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from .score import Score
 
-ROUNDS = 5
+EM_ITERATIONS = 5
 """Of expectation and maximisation: more of them change little."""
-MOST_LINES = 20_000
+MAX_LINES = 20_000
 """Lines that are looked at: of more, some at equal distances."""
 
 
@@ -32,14 +32,14 @@ def lexical_complexity(src_lines: Sequence[str], tgt_lines: Sequence[str]) -> fl
         raise ValueError(
             f"Both sides must have equally many lines, but there are {len(src_lines)} and {len(tgt_lines)}."
         )
-    step = -(-len(src_lines) // MOST_LINES) if src_lines else 1
+    step = -(-len(src_lines) // MAX_LINES) if src_lines else 1
     src, tgt, tokens = _links(src_lines[::step], tgt_lines[::step])
     if not len(src):
         return 0.0
     pairs, pair_of_link = np.unique(src * (int(tgt.max()) + 1) + tgt, return_inverse=True)
     src_of_pair = pairs // (int(tgt.max()) + 1)
     probs = np.ones(len(pairs))
-    for _ in range(ROUNDS):
+    for _ in range(EM_ITERATIONS):
         weights = probs[pair_of_link]
         weights /= np.bincount(tokens, weights)[tokens]
         counts = np.bincount(pair_of_link, weights)
@@ -58,8 +58,31 @@ def alternatives(hypotheses: Sequence[str], references: Sequence[str], src_lines
     """
     found, of_references = (lexical_complexity(src_lines, lines) for lines in (hypotheses, references))
     extra = {"of_references": math.exp(of_references), "lexical_complexity": found}
-    signature = f"nrefs:1|case:mixed|unit:token|norm:none|align:ibm1|rounds:{ROUNDS}"
+    signature = f"nrefs:1|case:mixed|unit:token|norm:none|align:ibm1|rounds:{EM_ITERATIONS}"
     return Score("alternatives", math.exp(found), signature, False, extra)
+
+
+def describe_targets(
+    sources: Sequence[str], translations: Sequence[str], references: Sequence[str] | None = None
+) -> dict[str, float | int]:
+    """Count and compare the lines of a corpus.
+
+    Returns:
+        `lines`, `different_sources`, `empty` (translations of lines that are not), `words_per_source_word` and
+        `lexical_complexity` (in nats, see `lexical_complexity`); with references the same of these as `references_...`,
+        and `same_as_reference`, a share of the lines.
+    """
+    src_words = max(1, sum(len(line.split()) for line in sources))
+    found: dict[str, float | int] = {"lines": len(sources), "different_sources": len(set(sources))}
+    found["empty"] = sum(bool(line.strip()) and not said for line, said in zip(sources, translations, strict=True))
+    for name, targets in (("", translations), ("references_", references)):
+        if targets is not None:
+            found[f"{name}words_per_source_word"] = sum(len(line.split()) for line in targets) / src_words
+            found[f"{name}lexical_complexity"] = lexical_complexity(sources, targets)
+    if references is not None:
+        same = sum(mine == theirs for mine, theirs in zip(translations, references, strict=True))
+        found["same_as_reference"] = same / max(1, len(sources))
+    return found
 
 
 def _links(

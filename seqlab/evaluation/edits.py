@@ -11,8 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from .references import References, num_references
-from .score import LineStatistics, Score
+from .score import LineStatistics, References, Score, num_references
 
 T = TypeVar("T")
 
@@ -52,7 +51,7 @@ def align(reference: Sequence[T], hypothesis: Sequence[T]) -> list[tuple[T | Non
     ]
 
 
-def matches(reference: Sequence[T], hypothesis: Sequence[T]) -> list[bool]:
+def matching_tokens(reference: Sequence[T], hypothesis: Sequence[T]) -> list[bool]:
     """Tell of each token of the hypothesis whether it is the one of the reference that it is aligned with."""
     found = [False] * len(hypothesis)
     for i, j in _aligned(reference, hypothesis):

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from .edits import ERROR_RATES, Edits, ErrorRate, align
-from .metrics import check_names, statistics
-from .references import without_empty
-from .score import LineStatistics, Score, check_counts
+from .metrics import check_metric_names, line_statistics
+from .score import LineStatistics, Score, check_line_counts, without_empty_references
 
 COUNTS = {"length": "N", "substitutions": "S", "deletions": "D", "insertions": "I"}
 """Columns of a table of error rates: the counts of a score, and how they are abbreviated."""
@@ -75,12 +74,12 @@ def error_table(
     Raises:
         ValueError: unequal line counts (the message names both), no lines, or an unknown metric.
     """
-    check_counts(hypotheses, references)
-    [name] = check_names(metric)
-    return table_of(statistics(name, hypotheses, references), groups)
+    check_line_counts(hypotheses, references)
+    [name] = check_metric_names(metric)
+    return error_table_of(line_statistics(name, hypotheses, references), groups)
 
 
-def table_of(counted: LineStatistics, groups: Sequence[str]) -> ErrorTable:
+def error_table_of(counted: LineStatistics, groups: Sequence[str]) -> ErrorTable:
     """Score each group of lines from what a metric counted in each line; errors as of `error_table`."""
     if len(groups) != len(counted.rows):
         raise ValueError(f"Each line needs a group, but there are {len(counted.rows)} lines and {len(groups)} groups.")
@@ -153,8 +152,8 @@ def worst_lines(
         raise ValueError(f"`count` must be at least 1, but is {count} instead.")
     if metric not in ERROR_RATES:
         raise ValueError(f"`metric` must be one of {', '.join(ERROR_RATES)}, but is {metric!r} instead.")
-    check_counts(hypotheses, references)
-    rate, given = ERROR_RATES[metric], without_empty(references)
+    check_line_counts(hypotheses, references)
+    rate, given = ERROR_RATES[metric], without_empty_references(references)
     rows = (counted or rate.statistics(hypotheses, given, "none")).rows
     assert isinstance(rows, np.ndarray)
     errors = rows[:, :3].sum(1)

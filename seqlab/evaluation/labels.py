@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .references import References, num_references
-from .score import LineStatistics, Score, SparseRows, check_counts
+from .score import LineStatistics, References, Score, SparseRows, check_line_counts, num_references
 
 
 def accuracy(hypotheses: Sequence[str], references: References) -> LineStatistics:
@@ -96,7 +95,7 @@ def confusion(hypotheses: Sequence[str], references: Sequence[str]) -> Confusion
     Raises:
         ValueError: unequal line counts, no lines, or errors as of `accuracy`.
     """
-    check_counts(hypotheses, [references])
+    check_line_counts(hypotheses, [references])
     pairs = [[(label, of_label[0]) for label, of_label in line] for line in _label_pairs(hypotheses, [references])]
     labels = _labels(pairs)
     places = {label: i for i, label in enumerate(labels)}

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from seqlab.registry import Parts, broken_plugins_hint
 
-from .references import without_empty
-from .score import LineStatistics, Score, check_counts
+from .score import LineStatistics, Score, check_line_counts, without_empty_references
 
 METRICS = Parts("metric")
 """Every registered metric by its name: a function that is a `Metric`."""
@@ -25,11 +24,11 @@ def evaluate(
     Raises:
         ValueError: unequal line counts (the message names both), no lines, or an unknown metric.
     """
-    check_counts(hypotheses, references)
-    return {name: statistics(name, hypotheses, references).score() for name in check_names(metrics)}
+    check_line_counts(hypotheses, references)
+    return {name: line_statistics(name, hypotheses, references).score() for name in check_metric_names(metrics)}
 
 
-def check_names(metrics: Iterable[str]) -> list[str]:
+def check_metric_names(metrics: Iterable[str]) -> list[str]:
     """Return the names as a list, all of them known.
 
     Raises:
@@ -46,9 +45,9 @@ def check_names(metrics: Iterable[str]) -> list[str]:
     return names
 
 
-def statistics(name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
+def line_statistics(name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
     """Return the statistics of each line under the metric of this name."""
-    found = METRICS[name](hypotheses, without_empty(references))
+    found = METRICS[name](hypotheses, without_empty_references(references))
     if not isinstance(found, LineStatistics):
         kind = type(found).__name__
         raise ValueError(f"The metric `{name}` must return `seqlab.evaluation.LineStatistics`, but returned a {kind}.")

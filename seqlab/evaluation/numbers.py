@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .references import References
-from .score import LineStatistics, Score
+from .score import LineStatistics, References, Score
 
 
 def mae(hypotheses: Sequence[str], references: References) -> LineStatistics:

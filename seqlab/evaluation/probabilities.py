@@ -11,10 +11,9 @@ import numpy as np
 
 from seqlab.base.parsing import parse_json
 
-from .references import References
-from .score import LineStatistics, Score
+from .score import LineStatistics, References, Score
 
-SMALLEST = float(np.finfo(np.float64).eps)
+MIN_PROBABILITY = float(np.finfo(np.float64).eps)
 """A probability below counts as this, so that one that is 0 does not make the mean infinite (as in scikit-learn)."""
 MAX_SUM_ERROR = 1e-3
 """How far the sum of the probabilities of all classes may be from 1."""
@@ -61,7 +60,7 @@ def label_log_loss(hypotheses: Sequence[str], references: References) -> LineSta
 
 
 def _nll(p: float) -> float:
-    return -math.log(max(p, SMALLEST))
+    return -math.log(max(p, MIN_PROBABILITY))
 
 
 def _mean(

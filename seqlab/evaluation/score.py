@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .references import References
+References = Sequence[Sequence[str | None]]
+"""One list of lines for each reference file; None where a line has no such reference."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ Metric = Callable[[Sequence[str], References], LineStatistics]
 """(hypotheses, references) -> statistics; counts are equal and not 0 when a metric is called"""
 
 
-def check_counts(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+def check_line_counts(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     """Refuse what cannot be scored.
 
     Raises:
@@ -104,6 +105,18 @@ def check_counts(hypotheses: Sequence[str], references: Sequence[Sequence[str]])
             )
     if not hypotheses:
         raise ValueError("There must be at least 1 line to score, but there are 0 hypotheses and 0 references.")
+
+
+def without_empty_references(references: Sequence[Sequence[str]]) -> References:
+    """Take the empty lines of all files but the first for missing, so that not all lines need equally many."""
+    first, *further = references
+    return [first, *([line if line.strip() else None for line in lines] for lines in further)]
+
+
+def num_references(references: References) -> str:
+    """Return how many references the lines have as sacrebleu's signatures say it: `var` where some have more."""
+    counts = {len(of_line) - of_line.count(None) for of_line in zip(*references, strict=True)}
+    return str(counts.pop()) if len(counts) == 1 else "var"
 
 
 def _rounded(value: object) -> str:

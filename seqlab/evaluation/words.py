@@ -10,8 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .references import References, num_references
-from .score import LineStatistics, Score
+from .score import LineStatistics, References, Score, num_references
 
 
 def repeated(hypotheses: Sequence[str], references: References) -> LineStatistics:

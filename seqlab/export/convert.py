@@ -26,8 +26,8 @@ from seqlab.export.folder import (
     save_tokenizers,
     write_description,
 )
-from seqlab.export.parity import MIN_IDENTICAL, TOLERANCE, Parity, compare
-from seqlab.inference.torch_engine import TorchEngine, longest_source
+from seqlab.export.parity import MIN_IDENTICAL, TOLERANCE, Parity, compare_engines
+from seqlab.inference.torch_engine import TorchEngine, max_source_tokens
 from seqlab.models import Transformer, TransformerConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import LoadedRun, load_run, read_config
@@ -106,7 +106,7 @@ def convert(
     tokenizer = member.tgt_tokenizer
     engine = CTranslate2Engine(ExportFolder(folder), tokenizer, device="cpu", threads=usable_cores())
     reference = TorchEngine([member], torch.device("cpu"), torch.float32)
-    return compare(engine, reference, src_rows, tgt_rows, tokenizer, member.output_limits)
+    return compare_engines(engine, reference, src_rows, tgt_rows, tokenizer, member.output_limits)
 
 
 def refuse_other_models(run: str | Path) -> None:
@@ -128,7 +128,7 @@ def check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[i
     Raises:
         ValueError: there are none that have ids and are no longer than the model reads.
     """
-    longest = longest_source(member)
+    longest = max_source_tokens(member)
     if check is not None:
         lines = [line for line, _ in zip(read_lines(Path(check), LineLimit(None)), range(CHECK_LINES), strict=False)]
         rows = [row for row in member.src_tokenizer.encode(lines) if 0 < len(row) <= longest]
@@ -154,7 +154,7 @@ def describe(member: LoadedRun, folder: Path, quantization: str, parity: Parity)
         run=str(member.folder.path),
         seqlab_version=seqlab.__version__,
         ctranslate2_version=version("ctranslate2"),
-        max_src_tokens=longest_source(member),
+        max_src_tokens=max_source_tokens(member),
         max_length=member.max_length,
         max_length_ratio=member.output_limits.ratio,
         max_length_offset=member.output_limits.offset,

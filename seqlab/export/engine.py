@@ -8,14 +8,14 @@ from typing import Any
 
 from seqlab.base.world import OnRows
 from seqlab.export.folder import ExportFolder
-from seqlab.inference.batches import length_batches
+from seqlab.inference.decode import length_batches
 from seqlab.inference.engine import PairScore
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.text import Tokenizer, banned_ids
 
-BATCH_TOKENS = 512
+CTRANSLATE2_BATCH_TOKENS = 512
 """Padded source tokens that one thread translates together, or padded tokens of the longer side that it scores."""
 FILLER = -1e8
 """A log-probability below this marks what fills a beam for want of a hypothesis."""
@@ -72,7 +72,7 @@ class CTranslate2Engine:
         if need_attention:
             raise ValueError("Attention is not read from CTranslate2: translate without `--engine ctranslate2`.")
         forced = prefixes or [()] * len(src_rows)
-        tokens = BATCH_TOKENS if batch_tokens is None else -(-batch_tokens // config.beam_size)
+        tokens = CTRANSLATE2_BATCH_TOKENS if batch_tokens is None else -(-batch_tokens // config.beam_size)
         submitted = (
             (places, self._submit([src_rows[i] for i in places], [forced[i] for i in places], limits, config))
             for places, limits in batches_of_equal_limits(src_rows, config, tokens)
@@ -132,7 +132,7 @@ class CTranslate2Engine:
     ) -> dict[int, list[Hypothesis]]:
         """Score the hypotheses of some rows by a forced pass, and rank them by that."""
         pairs = [(src_rows[i], hypothesis.ids) for i, hypotheses in found.items() for hypothesis in hypotheses]
-        scores = iter(self._forced_scores(pairs, BATCH_TOKENS, None))
+        scores = iter(self._forced_scores(pairs, CTRANSLATE2_BATCH_TOKENS, None))
         return {
             i: sorted((with_scores(each, next(scores).token_log_probs, config) for each in hypotheses), key=rank)
             for i, hypotheses in found.items()
@@ -148,7 +148,7 @@ class CTranslate2Engine:
     ) -> list[PairScore]:
         """Score as the `Engine` protocol says."""
         pairs = list(zip(src_rows, tgt_rows, strict=True))
-        return self._forced_scores(pairs, BATCH_TOKENS if batch_tokens is None else batch_tokens, progress)
+        return self._forced_scores(pairs, CTRANSLATE2_BATCH_TOKENS if batch_tokens is None else batch_tokens, progress)
 
     def _forced_scores(
         self,
@@ -212,7 +212,7 @@ def with_scores(hypothesis: Hypothesis, log_probs: Sequence[float], config: Sear
 
 def refuse_search(config: SearchConfig) -> None:
     """Raise ValueError, naming the field, for a search that CTranslate2 cannot do."""
-    config.check_left_to_right()
+    config.check_autoregressive()
     if config.length_penalty != "plain" and config.length_alpha != 0:
         raise ValueError(
             f"`length_penalty: {config.length_penalty}` is unknown to CTranslate2, which divides by len^alpha: take "

@@ -42,7 +42,7 @@ class Parity:
         )
 
 
-def compare(
+def compare_engines(
     engine: Engine,
     reference: Engine,
     src_rows: Sequence[Sequence[int]],
@@ -61,7 +61,7 @@ def compare(
         limits: how long hypotheses may become.
     """
     sizes = (1, SearchConfig().beam_size)
-    searches = [SearchConfig(beam_size=size, early_stopping=True).limited_to(limits) for size in sizes]
+    searches = [SearchConfig(beam_size=size, early_stopping=True).with_limits(limits) for size in sizes]
     greedy, beam = ([_ids(each, src_rows, search) for each in (engine, reference)] for search in searches)
     targets = [ids[: limits.max_length - 1] for ids in greedy[1]] if tgt_rows is None else tgt_rows
     pairs = zip(engine.score(src_rows, targets), reference.score(src_rows, targets), strict=True)

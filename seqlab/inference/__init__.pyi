@@ -1,4 +1,4 @@
-from .decode import BATCH_TOKENS as BATCH_TOKENS
+from .decode import DECODING_BATCH_TOKENS as DECODING_BATCH_TOKENS
 from .decode import decode_rows as decode_rows
 from .decode import decode_text as decode_text
 from .engine import Engine as Engine

@@ -9,20 +9,34 @@ from torch import nn
 
 from seqlab.base.world import OnRows
 from seqlab.data.sampler import collate_rows
-from seqlab.inference.batches import length_batches
 from seqlab.models.interfaces import PositionModel, Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.search.search import SearchRequest, fitting_search
+from seqlab.search.search import SearchRequest, select_search
 from seqlab.text import Tokenizer, banned_ids
 
-BATCH_TOKENS = 10_240
+DECODING_BATCH_TOKENS = 10_240
 """Padded source tokens times `beam_size` that are searched together unless the caller says otherwise.
 
 On a CPU fewer are slower (a quarter at a quarter as many), and more are no faster: the scores of a step no longer fit
 into memory that is reused.
 """
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Group indices, longest first, so that rows times the longest length stays within `batch_tokens`.
+
+    A sequence that is longer alone is a batch of its own. Equal lengths keep their order.
+    """
+    if batch_tokens < 1:
+        raise ValueError(f"`batch_tokens` must be at least 1, but is {batch_tokens} instead.")
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        count = max(1, batch_tokens // max(1, lengths[order[start]]))
+        yield order[start : start + count]
+        start += count
 
 
 @contextmanager
@@ -46,7 +60,7 @@ def decode_rows(
     tokenizer: Tokenizer,
     *,
     prefixes: Sequence[Sequence[int]] | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int = DECODING_BATCH_TOKENS,
     device: torch.device | str = "cpu",
     progress: OnRows | None = None,
     need_attention: bool = False,
@@ -82,7 +96,7 @@ def decode_rows(
             batch = collate_rows(src_rows, None, indices, tokenizer).to(device)
             forced = [prefixes[i] for i in indices] if prefixes is not None and len(prefixes[indices[0]]) else None
             request = SearchRequest(batch, forced, banned, need_attention, need_scores, lm)
-            hypotheses = fitting_search(model, config)(model, config, request)
+            hypotheses = select_search(model, config)(model, config, request)
             for i, best in zip(indices, hypotheses, strict=True):
                 found[i] = best
             if progress is not None:
@@ -111,7 +125,7 @@ def decode_text(
     tokenizer: Tokenizer,
     *,
     unknown: Sequence[Sequence[str]] | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int = DECODING_BATCH_TOKENS,
     device: torch.device | str = "cpu",
 ) -> list[tuple[str, bool]]:
     """Return the text of the best hypothesis of each row, and whether the hypothesis is finished.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 BUFFER_LINES = 4096
-BLOCK_CHARS = 1 << 24
+MAX_BUFFER_CHARS = 1 << 24
 """Characters of a block after which no further line joins it."""
 
 
@@ -37,7 +37,7 @@ class Input:
     column: "Column | None" = None
     """What the lines are where they are those of a table."""
 
-    def block_size(self, asked: int | None, default: int = BUFFER_LINES) -> int:
+    def buffer_size(self, asked: int | None, default: int = BUFFER_LINES) -> int:
         """Return how many lines are read before they are answered: unless asked, one where they are typed in.
 
         Raises ValueError where fewer than one are asked for.
@@ -56,9 +56,9 @@ class Input:
     def blocks(self, asked: int | None, default: int = BUFFER_LINES) -> Iterator[list[str]]:
         """Yield the lines in lists; the last may be shorter, and so may those of long lines, as memory has bounds.
 
-        Sizes and errors are as in `block_size`.
+        Sizes and errors are as in `buffer_size`.
         """
-        return in_batches(self.lines, self.block_size(asked, default), weight=len, most=BLOCK_CHARS)
+        return in_batches(self.lines, self.buffer_size(asked, default), weight=len, most=MAX_BUFFER_CHARS)
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def all_lines(spec: str, limit: LineLimit | None = None) -> list[str]:
     )
 
 
-def all_places(spec: str, count: int) -> list[str]:
+def all_locations(spec: str, count: int) -> list[str]:
     """Say where the lines stand that `all_lines` gave, given how many they are."""
     from seqlab.data.columns import parse_column
 
@@ -163,7 +163,7 @@ def all_places(spec: str, count: int) -> list[str]:
     return places_of(str(column), column.line_numbers(0, count))
 
 
-def equally_long(specs: Iterable[str | None], limit: LineLimit) -> dict[str | None, list[str]]:
+def read_parallel(specs: Iterable[str | None], limit: LineLimit) -> dict[str | None, list[str]]:
     """Read files that belong together, as `all_lines` does; None is left out.
 
     Raises:

@@ -23,20 +23,20 @@ from seqlab.remote_errors import RemoteError
 
 T = TypeVar("T")
 
-ROWS_PER_FORK = 100
+MIN_ROWS_PER_WORKER = 100
 """Rows for which a copy pays: where there are not enough for two, this process computes with all its threads."""
-MOST_FORKS = 8
+MAX_WORKERS = 8
 """Copies that are made where nobody says how many: each needs the memory of its batches, half a gigabyte or so."""
 CAN_FORK = sys.platform == "linux"  # elsewhere a system's own libraries break in a copy
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
-def choose_count(device: torch.device) -> int:
+def default_num_workers(device: torch.device) -> int:
     """Give the number of copies for a device: one for each of this process's threads on the CPU."""
-    return min(MOST_FORKS, torch.get_num_threads()) if device.type == "cpu" and CAN_FORK else 1
+    return min(MAX_WORKERS, torch.get_num_threads()) if device.type == "cpu" and CAN_FORK else 1
 
 
-class Forks:
+class ForkedWorkers:
     """As many copies of this process as were asked for, made anew for each call and gone when it returns.
 
     A copy has the models in memory without copying them. It computes with one thread: OpenMP's other threads are not
@@ -64,7 +64,7 @@ class Forks:
         Raises:
             RuntimeError: a copy was killed.
         """
-        count = min(self.count, len(lengths) // ROWS_PER_FORK)
+        count = min(self.count, len(lengths) // MIN_ROWS_PER_WORKER)
         if count < 2:
             return compute(list(range(len(lengths))), on_rows)
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])

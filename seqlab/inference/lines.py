@@ -20,7 +20,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def without_control_characters(text: str) -> tuple[str, int]:
+def replace_control_characters(text: str) -> tuple[str, int]:
     """Turn each control character of a hypothesis into a space, and count them."""
     return _CONTROL.subn(" ", text)
 
@@ -47,7 +47,7 @@ def is_discarded(line: Any) -> bool:
     return isinstance(line, DiscardedLine)
 
 
-def status_of(limit: LineLimit) -> int:
+def exit_status(limit: LineLimit) -> int:
     """Return the exit status of a command that reads lines under a limit, after a warning of what was discarded."""
     if not limit.discarded:
         return 0
@@ -61,7 +61,7 @@ def status_of(limit: LineLimit) -> int:
     return INCOMPLETE
 
 
-def refuse_other_types(texts: Sequence[str], name: str) -> None:
+def refuse_non_strings(texts: Sequence[str], name: str) -> None:
     """Raise ValueError for anything but a list of strings, such as one bare string, or what can be read only once."""
     if isinstance(texts, str | bytes):
         raise ValueError(f"`{name}` must be a list of texts, but is one string: put it into a list.")
@@ -74,7 +74,7 @@ def refuse_other_types(texts: Sequence[str], name: str) -> None:
 
 def refuse_newlines(lines: Sequence[str], name: str) -> None:
     """Raise ValueError where a line holds a newline: it would be two lines in the output; or for what is no lines."""
-    refuse_other_types(lines, name)
+    refuse_non_strings(lines, name)
     for i, line in enumerate(lines):
         if "\n" in line:
             raise ValueError(f"`{name}` must hold single lines, but entry {i} holds a newline: split it first.")

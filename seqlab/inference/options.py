@@ -33,7 +33,7 @@ Name = Annotated[str, "NAME"]
 File = Annotated[str, SkipValidation(), AfterValidator(_not_empty), "FILE"]
 """A path may hold bytes that are not UTF-8, which pydantic would refuse."""
 RunPath = Annotated[str, SkipValidation(), AfterValidator(_not_empty), "RUN"]
-Words = Annotated[str, BeforeValidator(_as_utf8), "TEXT"]
+Text = Annotated[str, BeforeValidator(_as_utf8), "TEXT"]
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -74,7 +74,7 @@ class DiscardLongLines:
     """stop at a longer line"""
 
     def line_limit(self) -> "LineLimit":
-        """Return the limit of the lines that are read; what it discards, `status_of` reports."""
+        """Return the limit of the lines that are read; what it discards, `exit_status` reports."""
         from seqlab.base.raw_lines import DiscardedLines, LineLimit
 
         return LineLimit(self.max_line_bytes, None if self.strict else DiscardedLines())
@@ -102,7 +102,33 @@ class EngineOptions(RunOptions):
     """padded tokens computed together: speed and memory, with torch never the answer"""
 
 
-def given(options: object, *names: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, config=SETTINGS)
+class LabelOptions(RunOptions, DiscardLongLines):
+    """Lines in, labels out, in order and one line for each line.
+
+    A run that labels words gives each line the labels of its words, which spaces divide; one that labels lines gives a
+    label each. With --conllu, CoNLL-U in is CoNLL-U out, with the labels of the words in one of its columns. A run that
+    labels recordings reads the path of a recording on each line. Reads standard input and writes standard output unless
+    files are named. Blocks of lines are read, sorted by length, labelled and written before the next is read.
+    """
+
+    input: File | None = None
+    """text or list of recordings, or FILE#COLUMN (default: standard input)"""
+    output: File | None = None
+    """where to write (default: standard output)"""
+    conllu: Annotated[str, "COLUMN"] | None = None
+    """read and write CoNLL-U, with the labels in this column: upos, xpos, ..."""
+    json: bool = False
+    """one JSON object per line: labels, and their log-probabilities or, of recordings, probabilities"""
+    num_labels: Count = 1
+    """likeliest labels of each, with --json"""
+    batch_tokens: Count | None = None
+    """of text, padded tokens computed together: speed, memory"""
+    buffer_lines: Count | None = None
+    """lines in a block (default: 4096, of recordings 64; 1 on a terminal)"""
+
+
+def given_options(options: object, *names: str) -> dict[str, Any]:
     """Return the options of these names that are not None."""
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 

@@ -15,11 +15,11 @@ from seqlab.data.readers import BYTE_ORDER_MARK, decode_line
 from seqlab.inference.files import input_stream
 
 logger = logging.getLogger(__name__)
-READ_TOGETHER = 64
+BUFFER_RECORDINGS = 64
 """Recordings on a list that are read before they are answered."""
 
 
-def warn_of_faults(faults: Iterable[str], what: str = "The answer is empty.") -> int:
+def log_recording_faults(faults: Iterable[str], what: str = "The answer is empty.") -> int:
     """Log each fault, empty texts left out, and what follows from it; return how many there are."""
     named = [fault for fault in faults if fault]
     for fault in named:
@@ -27,16 +27,16 @@ def warn_of_faults(faults: Iterable[str], what: str = "The answer is empty.") ->
     return len(named)
 
 
-def names_list(path: str) -> bool:
+def is_recording_list(path: str) -> bool:
     """Tell whether a path, given where a recording could be, is a list of recordings."""
     return _as_manifest(path) is not None or Path(path).suffix == ".txt"
 
 
-def block_size(asked: int | None, spec: str | None) -> int:
+def buffer_size(asked: int | None, spec: str | None) -> int:
     """Return how many recordings are read before they are answered: unless asked, one where paths are typed in."""
     if asked is None and spec in (None, "-") and sys.stdin.isatty():
         return 1
-    return READ_TOGETHER if asked is None else asked
+    return BUFFER_RECORDINGS if asked is None else asked
 
 
 def refuse_recording(output: str | None, recordings: Iterable[str] = ()) -> None:
@@ -48,7 +48,7 @@ def refuse_recording(output: str | None, recordings: Iterable[str] = ()) -> None
 
 
 @contextmanager
-def listed_recordings(
+def open_recording_list(
     spec: str | None, *, in_folders: bool = False, limit: LineLimit | None = None
 ) -> Iterator[Iterator[str | Listed]]:
     """Open a list of recordings.
@@ -94,7 +94,7 @@ def _as_manifest(spec: str, in_folders: bool = False) -> Manifest | None:
     return None if is_text else manifest
 
 
-def described(listed: str | Listed) -> dict[str, Any]:
+def describe_recording(listed: str | Listed) -> dict[str, Any]:
     """Describe a recording on a list for an answer in JSON: its path, and which part of it it is."""
     if isinstance(listed, str):
         return {"audio": listed}

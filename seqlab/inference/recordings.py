@@ -59,7 +59,7 @@ def _warn_of_lower_rates(source_rates: dict[str, int], rate: int) -> None:
     logger.warning(text, first, f"{lower[first]:,}", f"{rate:,}", others)
 
 
-def name_of(recording: Any, place: int) -> str:
+def recording_name(recording: Any, place: int) -> str:
     """Name a recording for messages: its path, or the number that it has among those that were given."""
     if isinstance(recording, Listed):
         return recording.audio
@@ -68,7 +68,7 @@ def name_of(recording: Any, place: int) -> str:
 
 def _read(place: int, recording: Any, rate: int, source_rates: dict[str, int]) -> Waveform | str:
     """Read one recording, and note its own rate by its name."""
-    name = name_of(recording, place)
+    name = recording_name(recording, place)
     try:
         if isinstance(recording, tuple) and len(recording) == 2:
             if np.ndim(recording[1]):

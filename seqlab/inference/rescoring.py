@@ -12,7 +12,7 @@ from seqlab.base.world import OnRows
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.models.interfaces import IMPOSSIBLE
 from seqlab.search.config import SearchConfig
-from seqlab.search.hypothesis import Hypothesis, score_of
+from seqlab.search.hypothesis import Hypothesis, combined_score
 
 
 class RescoringEngine:
@@ -73,5 +73,5 @@ def _rescored(hypothesis: Hypothesis, found: PairScore, config: SearchConfig) ->
     """
     shares = found.token_log_probs[: hypothesis.num_tokens]
     log_prob = sum(shares)
-    score = score_of(log_prob, hypothesis.num_tokens, [hypothesis], config)
+    score = combined_score(log_prob, hypothesis.num_tokens, [hypothesis], config)
     return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=shares)

@@ -9,14 +9,13 @@ from torch import Tensor
 from seqlab.base.world import OnRows
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
-from seqlab.inference.batches import length_batches
-from seqlab.inference.decode import evaluation_mode
+from seqlab.inference.decode import evaluation_mode, length_batches
 from seqlab.inference.engine import PairScore
 from seqlab.models.interfaces import Scorer
 from seqlab.search.ensemble import mean_log_probs
 from seqlab.text import Tokenizer
 
-SCORE_TOKENS = 4096
+SCORING_BATCH_TOKENS = 4096
 """Padded tokens of the longer side that are scored together unless the caller says otherwise."""
 
 
@@ -27,7 +26,7 @@ def score_rows(
     tgt_rows: Sequence[Sequence[int]],
     tokenizer: Tokenizer,
     *,
-    batch_tokens: int = SCORE_TOKENS,
+    batch_tokens: int = SCORING_BATCH_TOKENS,
     device: torch.device | str = "cpu",
     progress: OnRows | None = None,
 ) -> list[PairScore]:

@@ -12,7 +12,7 @@ Encode = Callable[[Sequence[str]], list[list[int]]]
 
 
 @dataclass(frozen=True)
-class Piece:
+class Segment:
     """A part of a line."""
 
     ids: list[int]
@@ -22,9 +22,9 @@ class Piece:
     """The words of its line that the ids from the size of the vocabulary on stand for."""
 
 
-def cut(
+def split_line(
     line: str, ids: list[int], limit: int, encode: Encode, unknown: Sequence[str] = (), has_words: bool = False
-) -> list[Piece]:
+) -> list[Segment]:
     """Cut a line of more than `limit` ids into pieces of at most `limit`; a shorter line is one piece.
 
     A blank line is one piece without ids, whatever the tokenizer makes of spaces.
@@ -33,21 +33,21 @@ def cut(
     space where the line had one, and all of them if they are of words (`has_words`).
     """
     if not line.strip():
-        return [Piece([], "")]
+        return [Segment([], "")]
     if len(ids) <= limit:
-        return [Piece(ids, "", unknown)]
+        return [Segment(ids, "", unknown)]
     pieces = []
     rest = line.strip()
     while rest:
         end, piece_ids = _first_piece(rest, limit, encode)
         has_space = has_words or (end < len(rest) and (rest[end - 1].isspace() or rest[end].isspace()))
         if piece_ids:
-            pieces.append(Piece(piece_ids, " " if has_space else "", unknown))
+            pieces.append(Segment(piece_ids, " " if has_space else "", unknown))
         rest = rest[end:]
     return pieces
 
 
-def cut_words(words: Sequence[str], limit: int) -> list[range]:
+def split_words(words: Sequence[str], limit: int) -> list[range]:
     """Cut a line of words into pieces of at most `limit`, behind the last word that ends a sentence if there is one."""
     pieces, start = [], 0
     while start < len(words):
@@ -105,12 +105,12 @@ def _last_that_fits(text: str, ends: Sequence[int], limit: int, encode: Encode) 
     return found
 
 
-def join(texts: Sequence[str], pieces: Sequence[Piece]) -> str:
+def join_segments(texts: Sequence[str], pieces: Sequence[Segment]) -> str:
     """Put the translations of the pieces of a line together again."""
     return "".join(_with_joints(texts, pieces))
 
 
-def _with_joints(texts: Sequence[str], pieces: Sequence[Piece]) -> Iterator[str]:
+def _with_joints(texts: Sequence[str], pieces: Sequence[Segment]) -> Iterator[str]:
     for i, (text, piece) in enumerate(zip(texts, pieces, strict=True)):
         yield text
         if i + 1 < len(pieces) and text:

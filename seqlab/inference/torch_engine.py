@@ -11,9 +11,9 @@ from seqlab.base.world import OnRows
 from seqlab.data.batch import prompts
 from seqlab.data.text_config import TextConfig
 from seqlab.data.text_sampler import start_id
-from seqlab.inference.decode import BATCH_TOKENS, decode_rows
+from seqlab.inference.decode import DECODING_BATCH_TOKENS, decode_rows
 from seqlab.inference.engine import PairScore
-from seqlab.inference.scorer import SCORE_TOKENS, score_rows
+from seqlab.inference.scorer import SCORING_BATCH_TOKENS, score_rows
 from seqlab.models.interfaces import ContextModel, PositionModel, Stepper
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.load import LoadedRun
@@ -72,7 +72,7 @@ class TorchEngine:
         """
         data = lm.config.data
         assert isinstance(data, TextConfig), "load the language model by its `product`"
-        if copies_unknown(self.members):
+        if has_copied_unknowns(self.members):
             raise ValueError(
                 f"{self.members[0].folder.path} copies words that the vocabulary lacks (`data.copy_unknown`), of which "
                 "a language model knows nothing: leave it out."
@@ -140,7 +140,7 @@ class TorchEngine:
             config,
             self.tokenizer,
             prefixes=prefixes,
-            batch_tokens=BATCH_TOKENS if batch_tokens is None else batch_tokens,
+            batch_tokens=DECODING_BATCH_TOKENS if batch_tokens is None else batch_tokens,
             device=self.device,
             progress=progress,
             need_attention=need_attention,
@@ -162,7 +162,7 @@ class TorchEngine:
             src_rows,
             tgt_rows,
             self.tokenizer,
-            batch_tokens=SCORE_TOKENS if batch_tokens is None else batch_tokens,
+            batch_tokens=SCORING_BATCH_TOKENS if batch_tokens is None else batch_tokens,
             device=self.device,
             progress=progress,
         )
@@ -188,7 +188,7 @@ def _vocabulary(tokenizer: Tokenizer) -> list[str]:
     return tokenizer.tokens(range(tokenizer.vocab_size))
 
 
-def copies_unknown(members: Sequence[LoadedRun]) -> bool:
+def has_copied_unknowns(members: Sequence[LoadedRun]) -> bool:
     """Tell whether all models were trained on ids for unknown words; raises ValueError where only some were."""
     found = {member.config.data.copy_unknown for member in members}
     if len(found) > 1:
@@ -196,7 +196,7 @@ def copies_unknown(members: Sequence[LoadedRun]) -> bool:
     return found.pop()
 
 
-def longest_source(member: LoadedRun) -> int:
+def max_source_tokens(member: LoadedRun) -> int:
     """Tell how many tokens a line may have, eos not counted: by the model, and by what it has learnt to read.
 
     A Transformer makes up a short sentence, or repeats itself, for lines well beyond those that it was trained on.

@@ -179,7 +179,7 @@ class ModelConfig(Part):
 
     def check_search(self, search: Any) -> None:
         """Raise ValueError where a `SearchConfig` asks for what the model cannot do."""
-        search.check_left_to_right()
+        search.check_autoregressive()
 
     def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
         """Find targets that the model can never predict; most models predict all.

@@ -44,7 +44,7 @@ class TransformerCtcConfig(ParallelDecoderConfig):
 
     def check_search(self, search: Any) -> None:
         """Raise ValueError where a `SearchConfig` asks for what a model of frames cannot do."""
-        search.check_frames()
+        search.check_frame_model()
 
     def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
         """Find targets with more tokens than frames; a blank stands between two tokens that are alike."""

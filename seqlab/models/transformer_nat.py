@@ -54,7 +54,7 @@ class PredictedLengthConfig(ParallelDecoderConfig):
 
     def check_search(self, search: Any) -> None:
         """Raise ValueError where a `SearchConfig` asks for what such a model cannot do."""
-        search.check_all_at_once(not self.learns_lengths, self.iterations)
+        search.check_non_autoregressive(not self.learns_lengths, self.iterations)
 
     def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
         """Find targets whose lengths are never predicted."""

@@ -20,7 +20,7 @@ from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import FrameModel, FrameOutput, Frames
 from seqlab.objectives.glancing import GlancingConfig, glancing_share, shown_part
 from seqlab.objectives.loss import SETTINGS, Loss, StepContext
-from seqlab.search.ctc import alignments
+from seqlab.search.ctc import viterbi_alignments
 
 BLANK = 0
 """The column of blanks."""
@@ -95,7 +95,7 @@ def _mistakes(output: FrameOutput, targets: "Targets") -> tuple[Tensor, Tensor]:
     Logits are enough: what log-probabilities subtract is the same for all ids of a frame.
     """
     logits, largest = output.selected_logits(targets.ids)
-    scores, columns = alignments(Frames(logits, output.lengths), targets.columns, targets.lengths, BLANK)
+    scores, columns = viterbi_alignments(Frames(logits, output.lengths), targets.columns, targets.lengths, BLANK)
     of_path = logits.gather(2, columns[..., None])[..., 0]
     return targets.ids.gather(1, columns), (of_path < largest) & scores.isfinite()[:, None]
 

@@ -1,10 +1,11 @@
 from .beam import BeamSearch as BeamSearch
 from .beam import beam_search as beam_search
 from .config import OutputLimits as OutputLimits
+from .config import SamplingConfig as SamplingConfig
 from .config import SearchConfig as SearchConfig
 from .ctc import best_path_search as best_path_search
 from .ensemble import Ensemble as Ensemble
-from .exact import Exact as Exact
+from .exact import ExactResult as ExactResult
 from .exact import exact_search as exact_search
 from .fusion import Fusion as Fusion
 from .fusion import WeightedLm as WeightedLm
@@ -14,7 +15,6 @@ from .mask_predict import MaskPredict as MaskPredict
 from .prefix_beam import CtcSearch as CtcSearch
 from .prefix_beam import prefix_beam_search as prefix_beam_search
 from .sampling import sample as sample
-from .sampling_config import SamplingConfig as SamplingConfig
 from .search import Search as Search
 from .search import SearchRequest as SearchRequest
-from .search import fitting_search as fitting_search
+from .search import select_search as select_search

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from seqlab.models.interfaces import NEVER, Stepper
 from seqlab.search.config import SearchConfig
-from seqlab.search.coverage import Coverage
-from seqlab.search.cuda_graph import graphed
+from seqlab.search.coverage import AttentionCoverage
+from seqlab.search.cuda_graph import cuda_graph_step
 from seqlab.search.fusion import Fusion
 from seqlab.search.greedy import greedy_search
 from seqlab.search.history import Endings, History
@@ -51,7 +51,7 @@ class _Beam:
     """(N,)"""
     ids: Tensor
     """(N, t) all ids so far, kept only for the no-repeat constraint; (N, 0) otherwise."""
-    coverage: Coverage | None = None
+    coverage: AttentionCoverage | None = None
     """What was attended to, kept only for the coverage penalty."""
 
     def sentences(self) -> Tensor:
@@ -114,11 +114,11 @@ def beam_search(
         return [[hypothesis] for hypothesis in found]
     last_ids, state = stepper.start(batch, need_attention or config.coverage_penalty > 0)
     rules = make_rules(stepper, batch, config, last_ids, prefixes, banned_ids)
-    take_step, state = graphed(stepper, state, last_ids.device, config.beam_size, rules.most_steps)
+    take_step, state = cuda_graph_step(stepper, state, last_ids.device, config.beam_size, rules.max_length)
     pool = Pool(len(last_ids), config.num_hypotheses, last_ids.device)
     history = History()
     beam = _first_beam(last_ids)
-    for position in range(rules.most_steps):
+    for position in range(rules.max_length):
         step = take_step(beam.last_ids, state)
         if step.attention is not None and need_attention:
             history.attention.append(step.attention)
@@ -219,12 +219,14 @@ def _advance(beam: _Beam, live: Candidates, history: History, *, keep_ids: bool)
     return _Beam(beam.active, live.log_probs, ids, all_ids, coverage)
 
 
-def _covered(coverage: Coverage | None, attention: Tensor | None, beta: float, batch: Any, rules: Rules) -> Coverage:
+def _covered(
+    coverage: AttentionCoverage | None, attention: Tensor | None, beta: float, batch: Any, rules: Rules
+) -> AttentionCoverage:
     """Add what a step has attended to (N, S); raises ValueError where there is nothing to attend to."""
     if attention is None:
         raise ValueError("`coverage_penalty` is for models that all attend to a source: leave it out.")
     if coverage is None:
-        return Coverage.begin(attention, batch.src, batch.src_lengths, beta, rules.banned_ids)
+        return AttentionCoverage.begin(attention, batch.src, batch.src_lengths, beta, rules.banned_ids)
     return coverage.add(attention)
 
 

@@ -3,17 +3,19 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from seqlab.base.bounds import MAX_COUNT, BeamSize, Count, CountOrZero, NonNegative
+from seqlab.base.bounds import MAX_COUNT, MAX_NUMBER, BeamSize, Count, CountOrZero, NonNegative
 from seqlab.registry import Parts
 
 Offset = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
 DEFAULT_RATIO, DEFAULT_OFFSET = 2.0, 10
 """The limit of an output where neither the caller nor the model has one: ids per id of the source, and ids added."""
+NUM_SEEDS = 2**64
+"""Seeds and the numbers of rows are below this: together they are the key of a generator."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class OutputLimits:
     offset: int = DEFAULT_OFFSET
 
     @classmethod
-    def widest(cls, members: "Sequence[OutputLimits]") -> "OutputLimits":
+    def combined(cls, members: "Sequence[OutputLimits]") -> "OutputLimits":
         """Combine the limits of several models: the smallest `max_length`, the largest ratio and offset."""
         return cls(
             min(each.max_length for each in members),
@@ -90,7 +92,7 @@ class SearchConfig:
     """Which search: `beam` (greedy with a `beam_size` of 1), `ctc`, `mask_predict` or a registered one; left out, the
     first that fits the model."""
 
-    def check_all_at_once(self, ends_at_eos: bool, iterations: int) -> None:
+    def check_non_autoregressive(self, ends_at_eos: bool, iterations: int) -> None:
         """Raise ValueError where a field asks for what a model cannot do that predicts all positions at once.
 
         `ends_at_eos`: whether it predicts more of them than are needed, and the first eos ends a target. `iterations`:
@@ -118,16 +120,16 @@ class SearchConfig:
         if self.revise and (self.iterations or iterations) == 1:
             raise ValueError("`revise` is for mask-predict, but there is one pass: raise `iterations` or leave it out.")
 
-    def check_frames(self) -> None:
+    def check_frame_model(self) -> None:
         """Raise ValueError where a field asks for what a model of frames cannot do."""
-        self.check_left_to_right()
+        self.check_autoregressive()
         if self.coverage_penalty:
             raise ValueError(
                 "`coverage_penalty` is for models that attend to a source symbol by symbol, but this one predicts "
                 "frames all at once: leave it out."
             )
 
-    def check_left_to_right(self) -> None:
+    def check_autoregressive(self) -> None:
         """Raise ValueError where a field asks for what only a model can do that predicts all positions at once."""
         for name, is_asked in (
             ("iterations", self.iterations is not None),
@@ -140,7 +142,7 @@ class SearchConfig:
                     "not: leave it out."
                 )
 
-    def limited_to(self, limits: OutputLimits) -> "SearchConfig":
+    def with_limits(self, limits: OutputLimits) -> "SearchConfig":
         """Return the same search with the limits of a model.
 
         Its ratio and offset belong together: where the caller has given one, the other has its default.
@@ -150,7 +152,7 @@ class SearchConfig:
             found = replace(found, max_length_ratio=limits.ratio, max_length_offset=limits.offset)
         return found
 
-    def longest(self, src_length: int) -> int:
+    def max_length_for(self, src_length: int) -> int:
         """Return the longest allowed hypothesis for a source of so many ids."""
         ratio = DEFAULT_RATIO if self.max_length_ratio is None else self.max_length_ratio
         offset = DEFAULT_OFFSET if self.max_length_offset is None else self.max_length_offset
@@ -168,3 +170,80 @@ class SearchConfig:
             )
         if self.coverage_penalty > 0 and self.beam_size == 1:
             raise ValueError("`coverage_penalty` decides between the hypotheses of a beam: `beam_size: 1` has one.")
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class SamplingConfig:
+    """Choose the distribution that ids are drawn from, the limits and the seed.
+
+    `repetition_penalty` acts first, then the others in the order in which they stand here, each on what the one before
+    it left, renormalised. The defaults draw from the model's own distribution.
+    """
+
+    temperature: Annotated[float, Field(ge=1e-4, le=MAX_NUMBER)] = 1.0
+    """What log-probabilities are divided by: below 1 prefers the probable ids, above 1 evens out. `top_k: 1` takes the
+    most probable id at each step."""
+    top_k: CountOrZero = 0
+    """Draw from this many most probable ids; 0 is off, 1 is greedy search."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Draw from the nucleus: the fewest most probable ids that together have this probability; 1 is off."""
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Draw from the ids with at least this share of the best one's probability; 0 is off."""
+    typical_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Draw from the fewest ids that together have this probability, those first whose information content is closest
+    to the expected one; 1 is off."""
+    repetition_penalty: Annotated[float, Field(ge=1e-4, le=MAX_NUMBER)] = 1.0
+    """The power that the probability of an id is raised to once it was drawn or read in the prompt, before
+    renormalising; 1 is off, 1.2 is usual."""
+    max_length: Count = 256
+    """Longest sample in ids, eos counted, the prompt not."""
+    min_length: CountOrZero = 0
+    """Shortest sample in ids, eos counted: neither eos nor a stop condition ends it before."""
+    seed: Annotated[int, Field(ge=0, lt=NUM_SEEDS)] = 1
+    """Seed of all draws; with it and a row's number they are the same in any batch."""
+
+    def __post_init__(self) -> None:
+        if self.min_length > self.max_length:
+            raise ValueError(
+                f"`min_length` must be at most `max_length` ({self.max_length}), but is {self.min_length} instead."
+            )
+
+
+class _SharedOptions(TypedDict, total=False):
+    max_length: int
+
+
+class SearchOptions(_SharedOptions, total=False):
+    """The fields of `SearchConfig`, which explains them."""
+
+    beam_size: int
+    num_hypotheses: int
+    length_penalty: Literal["plain", "gnmt"]
+    length_alpha: float
+    coverage_penalty: float
+    max_length_ratio: float | None
+    max_length_offset: int | None
+    min_length_ratio: float
+    early_stopping: bool | None
+    no_repeat_ngram_size: int
+    iterations: int | None
+    pseudo_likelihood: bool
+    revise: bool
+    algorithm: str | None
+
+
+class SamplingOptions(_SharedOptions, total=False):
+    """The fields of `SamplingConfig`, which explains them."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    typical_p: float
+    repetition_penalty: float
+    min_length: int
+    seed: int
+
+
+class GenerationOptions(SearchOptions, SamplingOptions, total=False):
+    """Those of both: `beam_size` searches, without it continuations are sampled."""

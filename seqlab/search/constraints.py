@@ -35,7 +35,7 @@ def ban_repeated_ngrams(scores: Tensor, ids: Tensor, size: int) -> Tensor:
     return scores.index_put((rows, ngrams[rows, places, -1]), scores.new_tensor(NEVER))
 
 
-def repeats_ngram(ids: Sequence[int], size: int) -> bool:
+def has_repeated_ngram(ids: Sequence[int], size: int) -> bool:
     """Tell whether a row of ids holds an n-gram of this size twice, which a search with that ban never says."""
     ngrams = [tuple(ids[start : start + size]) for start in range(len(ids) - size + 1)]
     return len(set(ngrams)) < len(ngrams)

@@ -16,7 +16,7 @@ LEAST = 1e-9
 """Attention below this counts as this much."""
 
 
-class Coverage(NamedTuple):
+class AttentionCoverage(NamedTuple):
     """How much attention each source position was given so far."""
 
     attention: Tensor
@@ -26,15 +26,17 @@ class Coverage(NamedTuple):
     beta: float
 
     @classmethod
-    def begin(cls, attention: Tensor, src: Tensor, src_lengths: Tensor, beta: float, banned_ids: Tensor) -> "Coverage":
+    def begin(
+        cls, attention: Tensor, src: Tensor, src_lengths: Tensor, beta: float, banned_ids: Tensor
+    ) -> "AttentionCoverage":
         """Begin with what the first step attends to, one row for each sentence (B, S) of ids src (B, S)."""
         return cls(attention, ~(padding_mask(src_lengths, src.size(1)) | torch.isin(src, banned_ids)), beta)
 
-    def add(self, attention: Tensor) -> "Coverage":
+    def add(self, attention: Tensor) -> "AttentionCoverage":
         """Add what a step has attended to (N, S)."""
         return self._replace(attention=self.attention + attention)
 
-    def select(self, rows: Tensor) -> "Coverage":
+    def select(self, rows: Tensor) -> "AttentionCoverage":
         """Keep, reorder and repeat rows (N',) int64."""
         return self._replace(attention=self.attention.index_select(0, rows))
 

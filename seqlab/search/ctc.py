@@ -42,7 +42,7 @@ def best_path_search(
     Raises:
         ValueError: `config` asks for what such a model cannot do, or the model gives NaN.
     """
-    config.check_frames()
+    config.check_frame_model()
     output = model(batch)
     ids, logits = output.likeliest_ids(sorted({*banned_ids, model.eos_id} - {model.blank_id}))
     refuse_nan(logits.masked_fill(output.padding, 0.0), "in a frame")
@@ -74,7 +74,7 @@ def most_symbols(batch: Any, count: int, config: SearchConfig) -> list[int]:
     return [length - 1 for length in longest]
 
 
-def alignments(
+def viterbi_alignments(
     frames: Frames, targets: Tensor, tgt_lengths: Tensor, blank_id: int, costs: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Find the likeliest path that says each target: targets (B, T) -> its log-probability (B,) and its ids (B, F).

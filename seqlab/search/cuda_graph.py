@@ -22,7 +22,7 @@ from torch import Tensor
 from seqlab.models.interfaces import State, StaticStepper, Step, Stepper
 
 T = TypeVar("T")
-LITTLE_MEMORY = 1 / 16
+MIN_FREE_MEMORY_SHARE = 1 / 16
 """With a smaller share of the device's memory free, PyTorch gives back what it keeps before a graph is recorded."""
 
 
@@ -31,7 +31,7 @@ def static_state(stepper: Stepper, state: State, steps: int) -> State | None:
     return stepper.static(state, steps) if isinstance(stepper, StaticStepper) else None
 
 
-def graphed(
+def cuda_graph_step(
     stepper: Stepper, state: State, device: torch.device, rows: int, steps: int
 ) -> tuple[Callable[[Tensor, Any], Step], State]:
     """Return a model's `step` and the state that it begins with; on a GPU a graph takes most of the steps.
@@ -87,7 +87,7 @@ class GraphedState:
         """(G,) int64, what the graph reads."""
         self.graph_rows = torch.arange(len(last_ids), device=last_ids.device)
         """(N,) int64: which row of the graph each row of the search is."""
-        self.repeat = Repeated(last_ids.device)
+        self.repeat = RecordedFunction(last_ids.device)
 
     def step(self, last_ids: Tensor) -> Step:
         """Read `last_ids` (N,) and score the next."""
@@ -116,11 +116,11 @@ class GraphedState:
         """Copy, so that changes to one leave the other alone."""
         twin = copy.copy(self)
         twin.state, twin.last_ids = self.state.fork(), self.last_ids.clone()
-        twin.repeat = Repeated(self.last_ids.device)
+        twin.repeat = RecordedFunction(self.last_ids.device)
         return twin
 
 
-class Repeated:
+class RecordedFunction:
     """A function that is run by its first call, recorded by the second, and repeated from then on.
 
     What it returns stands in the same memory each time. The function comes with each call: if it were kept, a state
@@ -176,7 +176,7 @@ class GraphMemory:
     def record(self, function: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
         """Record what a function starts on the device; `torch.cuda.graph` would free all unused memory each time."""
         free, total = torch.cuda.mem_get_info(self.device)
-        if free < LITTLE_MEMORY * total:  # while recording, PyTorch frees nothing of what it keeps
+        if free < MIN_FREE_MEMORY_SHARE * total:  # while recording, PyTorch frees nothing of what it keeps
             torch.cuda.empty_cache()
         graph = torch.cuda.CUDAGraph()
         with self.stream_in_turn(), _without_garbage_collection():

@@ -18,16 +18,16 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.rules import Rules, make_rules, refuse_nan
 
-MAX_STEPS = 10_000
+MAX_STEPS_PER_SENTENCE = 10_000
 """Steps of the model that are tried for a sentence unless the caller says otherwise."""
 
 
 @dataclass(frozen=True)
-class Exact:
+class ExactResult:
     """What exact search found for a sentence."""
 
     best: Hypothesis | None
-    """The best hypothesis that ends with eos; None where nothing beats `least_scores`."""
+    """The best hypothesis that ends with eos; None where nothing beats `min_scores`."""
     is_complete: bool
     """Whether all others are ruled out; False where `max_steps` ended the search."""
     num_steps: int
@@ -40,10 +40,10 @@ def exact_search(
     batch: Any,
     config: SearchConfig,
     *,
-    least_scores: Sequence[float] | None = None,
+    min_scores: Sequence[float] | None = None,
     banned_ids: Sequence[int] = (),
-    max_steps: int = MAX_STEPS,
-) -> list[Exact]:
+    max_steps: int = MAX_STEPS_PER_SENTENCE,
+) -> list[ExactResult]:
     """Search the best finished hypothesis of each sentence.
 
     Of `config`, the length penalty, the limits and `no_repeat_ngram_size` are read. Of equal scores the first one found
@@ -53,7 +53,7 @@ def exact_search(
         stepper: the model; its scores must be at most 0.
         batch: what `stepper.start` reads.
         config: length penalty and limits.
-        least_scores: for each sentence a score that is known to be reached; only what is above it is found.
+        min_scores: for each sentence a score that is known to be reached; only what is above it is found.
         banned_ids: ids that no hypothesis may hold.
         max_steps: steps of the model for a sentence at most.
 
@@ -65,11 +65,11 @@ def exact_search(
     found = []
     for sentence in range(len(last_ids)):
         row = torch.tensor([sentence], device=last_ids.device)
-        least = NEVER if least_scores is None else least_scores[sentence]
+        least = NEVER if min_scores is None else min_scores[sentence]
         depths = _DepthFirst(stepper, rules, row, least, max_steps)
         own = state.fork() if len(last_ids) == 1 else state.fork().select(row)
         depths.search(own, last_ids[row])
-        found.append(Exact(depths.best, depths.is_complete, depths.num_steps))
+        found.append(ExactResult(depths.best, depths.is_complete, depths.num_steps))
     return found
 
 

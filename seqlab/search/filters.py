@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from seqlab.models.interfaces import NEVER
-from seqlab.search.sampling_config import SamplingConfig
+from seqlab.search.config import SamplingConfig
 from seqlab.search.top import top_ids
 
 UNITS = 2.0**52
@@ -31,7 +31,7 @@ def apply_filters(scores: Tensor, ids: Tensor, config: SamplingConfig) -> Tensor
     The order: repetition penalty, temperature, top-k, top-p, min-p, typical. ids: (N, T) that a row has already.
     """
     if config.repetition_penalty != 1:
-        scores = penalise_repeats(scores, ids, config.repetition_penalty)
+        scores = penalize_repeats(scores, ids, config.repetition_penalty)
     if config.temperature != 1:
         scores = apply_temperature(scores, config.temperature)
     if config.top_k > 0:
@@ -45,7 +45,7 @@ def apply_filters(scores: Tensor, ids: Tensor, config: SamplingConfig) -> Tensor
     return scores
 
 
-def penalise_repeats(scores: Tensor, ids: Tensor, penalty: float) -> Tensor:
+def penalize_repeats(scores: Tensor, ids: Tensor, penalty: float) -> Tensor:
     """Raise the probabilities of the ids that a row already holds to the power `penalty`. ids: (N, T).
 
     CTRL (Keskar et al. 2019, arXiv:1909.05858) divides positive logits and multiplies negative ones, so that its effect
@@ -85,14 +85,14 @@ def keep_typical(scores: Tensor, typical_p: float) -> Tensor:
     typical sampling (Meister et al. 2023, arXiv:2202.00666).
     """
     information = -torch.log_softmax(scores.double(), dim=1)
-    probs = whole_probs(scores)
+    probs = integer_probs(scores)
     # int64, as the sum may be log(W) times `UNITS`. Where a probability is 0 the information may be infinite.
     parts = (probs * information).masked_fill(probs == 0, 0.0).long()
     entropy = parts.sum(dim=1, keepdim=True) / UNITS
     return _keep_mass(scores, -(information - entropy).abs(), typical_p)
 
 
-def whole_probs(scores: Tensor) -> Tensor:
+def integer_probs(scores: Tensor) -> Tensor:
     """Give the probabilities of all ids in units of 1 / `UNITS`, rounded down: (N, W) float64, 0 for -inf."""
     # Converted first: from fp32 to fp64 in one call softmax takes ten times as long.
     return torch.softmax(scores.double(), dim=1).mul_(UNITS).floor_()
@@ -100,7 +100,7 @@ def whole_probs(scores: Tensor) -> Tensor:
 
 def _keep_mass(scores: Tensor, keys: Tensor, mass: float) -> Tensor:
     """Keep the fewest ids, those of the highest keys (N, W) first, that hold this share of the probability."""
-    probs = whole_probs(scores)
+    probs = integer_probs(scores)
     wanted = probs.sum(dim=1, keepdim=True) * mass
     kept = torch.full_like(scores, NEVER)
     rows = torch.arange(len(scores), device=scores.device)  # those whose ids are not found yet

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seqlab.models.interfaces import NEVER, Stepper
 from seqlab.search.config import SearchConfig
-from seqlab.search.cuda_graph import graphed
+from seqlab.search.cuda_graph import cuda_graph_step
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.rules import Rules, make_rules, nan_message
 
@@ -16,9 +16,9 @@ from seqlab.search.rules import Rules, make_rules, nan_message
 class _Found:
     """The hypotheses of B sentences as they grow: one row of each tensor per sentence."""
 
-    def __init__(self, num_sentences: int, most_steps: int, device: torch.device) -> None:
-        self.ids = torch.zeros(num_sentences, most_steps, dtype=torch.int64, device=device)
-        self.id_log_probs = torch.zeros(num_sentences, most_steps, device=device)
+    def __init__(self, num_sentences: int, max_length: int, device: torch.device) -> None:
+        self.ids = torch.zeros(num_sentences, max_length, dtype=torch.int64, device=device)
+        self.id_log_probs = torch.zeros(num_sentences, max_length, device=device)
         self.log_probs = torch.zeros(num_sentences, device=device)
         self.lengths = torch.zeros(num_sentences, dtype=torch.int64, device=device)
         self.attention: Tensor | None = None  # (B, T, S)
@@ -74,10 +74,10 @@ def greedy_search(
     """
     last_ids, state = stepper.start(batch, need_attention)
     rules = make_rules(stepper, batch, config, last_ids, prefixes, banned_ids)
-    take_step, state = graphed(stepper, state, last_ids.device, 1, rules.most_steps)
-    found = _Found(len(last_ids), rules.most_steps, last_ids.device)
+    take_step, state = cuda_graph_step(stepper, state, last_ids.device, 1, rules.max_length)
+    found = _Found(len(last_ids), rules.max_length, last_ids.device)
     active = torch.arange(len(last_ids), device=last_ids.device)  # (N,) the sentence of each row
-    for position in range(rules.most_steps):
+    for position in range(rules.max_length):
         step = take_step(last_ids, state)
         scores = rules.apply(step.scores.float(), active, found.ids[active, :position], position)
         last_ids = scores.argmax(dim=1)  # documented to return the first of several maxima

@@ -35,7 +35,7 @@ class Hypothesis:
         return len(self.ids) + self.finished
 
 
-def score_of(log_prob: float, num_tokens: int, parts: Sequence[Hypothesis], config: SearchConfig) -> float:
+def combined_score(log_prob: float, num_tokens: int, parts: Sequence[Hypothesis], config: SearchConfig) -> float:
     """Give the score of what was made of hypotheses, as by joining them: their coverage penalties are its own."""
     score = log_prob / length_penalty(num_tokens, config)
     if config.coverage_penalty == 0:

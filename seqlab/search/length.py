@@ -41,7 +41,7 @@ def length_limits(src_lengths: Sequence[int] | None, count: int, config: SearchC
                 f"`min_length_ratio` is {config.min_length_ratio}, but the batch has no `src_lengths` to apply it to."
             )
         return [1] * count, [config.max_length] * count
-    longest = [config.longest(n) for n in src_lengths]
+    longest = [config.max_length_for(n) for n in src_lengths]
     shortest = [
         min(limit, max(1, math.floor(config.min_length_ratio * n)))
         for n, limit in zip(src_lengths, longest, strict=True)

@@ -16,11 +16,10 @@ from torch import Tensor
 from seqlab.models.interfaces import IGNORE, NEVER, FrameOutput, PositionModel, TargetLengths, padding_mask
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NOT_FORCED, prefix_table
-from seqlab.search.context_fusion import fused_shares
-from seqlab.search.fusion import WeightedLm
+from seqlab.search.fusion import WeightedLm, lm_token_scores
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
-from seqlab.search.position_beam import fluent_filling
+from seqlab.search.position_beam import predict_with_lm
 from seqlab.search.rules import refuse_nan
 from seqlab.search.search import SearchRequest
 
@@ -87,7 +86,7 @@ def mask_predict(
     Raises:
         ValueError: `config` asks for what such a model cannot do; a prefix cannot be; the model gives NaN.
     """
-    config.check_all_at_once(model.ends_at_eos, model.iterations)
+    config.check_non_autoregressive(model.ends_at_eos, model.iterations)
     shortest, longest = length_limits(batch.src_lengths.tolist(), len(batch.src_lengths), config)
     forced = prefix_table(prefixes, longest, model.vocab_size, model.eos_id).to(batch.src_lengths.device)
     source = model.encode(batch)
@@ -102,14 +101,14 @@ def mask_predict(
     iterations = config.iterations or model.iterations
 
     def choose(output: FrameOutput, shown: Tensor) -> tuple[Tensor, Tensor]:
-        return output.likeliest(never) if lm is None else fluent_filling(output, shown, lm, config.beam_size, never)
+        return output.likeliest(never) if lm is None else predict_with_lm(output, shown, lm, config.beam_size, never)
 
     fill(model, source, rows, iterations, choose, bool(config.early_stopping), config.revise)
     if config.pseudo_likelihood and min(iterations, config.beam_size) > 1:
         score_by_halves(model, source, rows)
     of_lengths = found.log_probs[sentences, ranks]
     if lm is not None:
-        of_symbols, of_ends = fused_shares(lm, rows.ids, rows.lengths)
+        of_symbols, of_ends = lm_token_scores(lm, rows.ids, rows.lengths)
         rows.log_probs, of_lengths = rows.log_probs + of_symbols, of_lengths + of_ends
     answers: list[list[Hypothesis]] = [[] for _ in longest]
     end_id = model.eos_id if model.ends_at_eos else None

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from seqlab.models.interfaces import IGNORE, NEVER, FrameOutput
-from seqlab.search.context_fusion import FusedPrefixes
-from seqlab.search.fusion import WeightedLm
+from seqlab.search.fusion import PrefixLmScores, WeightedLm
 
 
-def fluent_places(log_probs: Tensor, ids: Tensor, lengths: Tensor, lm: WeightedLm, beam_size: int) -> Tensor:
+def choose_candidates_with_lm(
+    log_probs: Tensor, ids: Tensor, lengths: Tensor, lm: WeightedLm, beam_size: int
+) -> Tensor:
     """Choose one of each position's symbols, so that the sum of all with what the language model adds is large.
 
     Of the beginnings that differ the best K are kept at each position; a beam that holds all finds the largest sum.
@@ -32,7 +33,7 @@ def fluent_places(log_probs: Tensor, ids: Tensor, lengths: Tensor, lm: WeightedL
         Which of the C symbols each position says: (N, P), 0 behind the last.
     """
     rows, size, choices = ids.shape
-    prefixes = FusedPrefixes(lm, rows, beam_size, ids.device)
+    prefixes = PrefixLmScores(lm, rows, beam_size, ids.device)
     totals = log_probs.new_full((rows, beam_size), NEVER, dtype=torch.float64)
     totals[:, 0] = 0.0
     history = []
@@ -56,7 +57,7 @@ def fluent_places(log_probs: Tensor, ids: Tensor, lengths: Tensor, lm: WeightedL
     return torch.cat(said[::-1], 1)
 
 
-def fluent_filling(
+def predict_with_lm(
     output: FrameOutput, shown: Tensor, lm: WeightedLm, beam_size: int, never: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """Choose among the likeliest 2K ids of the positions that are not shown, none of `never`, beside those that are.
@@ -76,5 +77,5 @@ def fluent_filling(
     is_first = torch.arange(ids.size(2), device=ids.device) == 0
     ids = torch.where(is_shown & is_first, shown[..., None], ids)
     choices = torch.where(is_shown, torch.where(is_first, 0.0, NEVER), log_probs)
-    places = fluent_places(choices, ids, output.lengths, lm, beam_size)[..., None]
+    places = choose_candidates_with_lm(choices, ids, output.lengths, lm, beam_size)[..., None]
     return ids.gather(2, places)[..., 0], log_probs.gather(2, places)[..., 0]

@@ -23,9 +23,8 @@ from torch import Tensor
 from seqlab.models.interfaces import NEVER, FrameModel, Frames
 from seqlab.search.beam import BeamSearch
 from seqlab.search.config import SearchConfig
-from seqlab.search.context_fusion import FusedPrefixes, fused_shares
 from seqlab.search.ctc import best_path_search, most_symbols, scored
-from seqlab.search.fusion import WeightedLm
+from seqlab.search.fusion import PrefixLmScores, WeightedLm, lm_token_scores
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_penalty
 from seqlab.search.rules import refuse_nan
@@ -34,7 +33,7 @@ from seqlab.search.top import top_ids
 
 FACTOR = 6364136223846793005
 """Of the hashes that tell prefixes apart: hash * FACTOR + id, modulo 2^64 (Knuth's multiplier for MMIX)."""
-NOTHING, NO_PREFIX = -1, -2
+NOTHING, NO_HASH = -1, -2
 """In place of a symbol where none is added; and of the hash of a prefix that there is not."""
 
 
@@ -92,8 +91,8 @@ class CtcSearch:
             )
         lm, banned, needed = request.lm, request.banned_ids, request.need_scores
         is_constrained = request.prefixes or config.no_repeat_ngram_size or config.min_length_ratio
-        if is_constrained or (lm is not None and lm.of_contexts is None):
-            config.check_frames()
+        if is_constrained or (lm is not None and lm.context_model is None):
+            config.check_frame_model()
             return BeamSearch()(model, config, request)
         if config.beam_size == 1 and lm is None:
             best = best_path_search(model, request.batch, config, banned_ids=banned, need_scores=needed)
@@ -131,7 +130,7 @@ def prefix_beam_search(
     Raises:
         ValueError: `config` asks for what such a model cannot do, or the model gives NaN.
     """
-    config.check_frames()
+    config.check_frame_model()
     frames = model.frames(batch)
     beam_size = config.beam_size
     log_probs, ids = _candidates(frames, model, banned_ids, 2 * beam_size)
@@ -142,7 +141,7 @@ def prefix_beam_search(
     limits = most_symbols(batch, len(ids), config)
     most = torch.tensor(limits, device=ids.device)[:, None]
     prefixes, history = _empty(len(ids), beam_size, model.blank_id, ids.device), []
-    fused = None if lm is None else FusedPrefixes(lm, len(ids), beam_size, ids.device)
+    fused = None if lm is None else PrefixLmScores(lm, len(ids), beam_size, ids.device)
     for frame in range(log_probs.size(1)):
         again = frames.log_probs[:, frame].gather(1, prefixes.last_ids).double()
         again = again.masked_fill(behind[:, frame, None], NEVER)
@@ -200,7 +199,7 @@ def _with_lm(
     ids = torch.full((len(rows), int(lengths.max())), lm.eos_id, device=device)
     for padded, row in zip(ids, rows, strict=True):
         padded[: len(row)] = torch.tensor(row, dtype=torch.int64)
-    of_symbols, of_ends = fused_shares(lm, ids, lengths)
+    of_symbols, of_ends = lm_token_scores(lm, ids, lengths)
     theirs = zip(of_symbols.tolist(), of_ends.tolist(), map(len, rows), strict=True)
     return [
         list(map(add, own, [*symbols[:length], end]))
@@ -230,7 +229,7 @@ def _empty(sentences: int, beam_size: int, blank_id: int, device: torch.device) 
     """Begin with the prefix that says nothing."""
     shape = sentences, beam_size
     blank = torch.full(shape, NEVER, dtype=torch.float64, device=device)
-    hashes = torch.full(shape, NO_PREFIX, device=device)
+    hashes = torch.full(shape, NO_HASH, device=device)
     beginnings = torch.full(shape, NOTHING, device=device)
     symbol = blank.clone()
     blank[:, 0], hashes[:, 0] = 0.0, 0
@@ -274,7 +273,7 @@ def _advance(
         in_blank.gather(1, parents).masked_fill(is_longer, NEVER),
         torch.where(is_longer, values, in_symbol.gather(1, parents)),
         torch.where(is_longer, new_ids, prefixes.last_ids.gather(1, parents)),
-        torch.where(is_longer, hashes * FACTOR + new_ids + 1, hashes).masked_fill(is_none, NO_PREFIX),
+        torch.where(is_longer, hashes * FACTOR + new_ids + 1, hashes).masked_fill(is_none, NO_HASH),
         torch.where(is_longer, hashes, prefixes.beginnings.gather(1, parents)).masked_fill(is_none, NOTHING),
         prefixes.sizes.gather(1, parents) + is_longer,
     )

@@ -29,17 +29,17 @@ class Rules:
     """(B,) int64: the shortest allowed length, eos included."""
     longest: Tensor
     """(B,) int64: the longest allowed length, eos included."""
-    most_steps: int
+    max_length: int
     """The largest of `longest`."""
-    fewest_ids: int
+    max_min_length: int
     """The largest of `shortest`."""
     penalties: Tensor
-    """(most_steps + 1,) float32: the length penalty of each length."""
+    """(max_length + 1,) float32: the length penalty of each length."""
     prefixes: Tensor
     """(B, longest prefix) int64, padded with `NOT_FORCED`."""
     banned_ids: Tensor
     """(any,) int64."""
-    most_per_step: float
+    max_step_gain: float
     """The most that a step can add to a score: 0 for log-probabilities, which a reward may lift."""
     no_repeat_ngram_size: int
 
@@ -54,7 +54,7 @@ class Rules:
         allowed = scores
         if len(self.banned_ids):
             allowed = ban_ids(allowed, self.banned_ids)
-        if position + 1 < self.fewest_ids:
+        if position + 1 < self.max_min_length:
             allowed = ban_early_end(allowed, position + 1 < self.shortest[sentences], self.eos_id)
         if self.no_repeat_ngram_size:
             allowed = ban_repeated_ngrams(allowed, ids, self.no_repeat_ngram_size)
@@ -75,7 +75,7 @@ class Rules:
 
         Where a reward may make them positive, of these the smallest divisor is the best.
         """
-        most = log_probs + self.most_per_step * (self.longest[sentences] - length)
+        most = log_probs + self.max_step_gain * (self.longest[sentences] - length)
         smallest = torch.minimum(*self._penalties_at_ends(sentences, length + 1))
         return most / torch.where(most > 0, smallest, self.best_penalty(sentences, length + 1))
 
@@ -100,7 +100,7 @@ def make_rules(
     Raises:
         ValueError: for a prefix or a banned id that cannot be, or where `config` asks for what no such search does.
     """
-    config.check_left_to_right()
+    config.check_autoregressive()
     if stepper.eos_id in banned_ids:
         raise ValueError(f"`banned_ids` must not contain `eos_id` ({stepper.eos_id}): no hypothesis could end.")
     for unknown in (n for n in banned_ids if not 0 <= n < stepper.vocab_size):
@@ -111,18 +111,18 @@ def make_rules(
     device = last_ids.device
     src: Tensor | None = getattr(batch, "src", None)
     sources = None if prefixes is None or src is None else src.tolist()
-    most_steps = max(longest, default=0)
+    max_length = max(longest, default=0)
     return Rules(
         eos_id=stepper.eos_id,
         shortest=torch.tensor(shortest, dtype=torch.int64, device=device),
         longest=torch.tensor(longest, dtype=torch.int64, device=device),
-        most_steps=most_steps,
-        fewest_ids=max(shortest, default=0),
-        penalties=penalty_table(most_steps, config, device),
+        max_length=max_length,
+        max_min_length=max(shortest, default=0),
+        penalties=penalty_table(max_length, config, device),
         prefixes=prefix_table(prefixes, longest, stepper.vocab_size, stepper.eos_id, sources).to(device),
         banned_ids=torch.tensor(list(banned_ids), dtype=torch.int64, device=device),
         no_repeat_ngram_size=config.no_repeat_ngram_size,
-        most_per_step=max(0.0, stepper.lm.length_reward) if isinstance(stepper, Fusion) else 0.0,
+        max_step_gain=max(0.0, stepper.lm.length_reward) if isinstance(stepper, Fusion) else 0.0,
     )
 
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seqlab.models.interfaces import NEVER, Stepper
+from seqlab.search.config import NUM_SEEDS, SamplingConfig
 from seqlab.search.constraints import ban_ids
-from seqlab.search.cuda_graph import graphed
-from seqlab.search.filters import apply_filters, whole_probs
+from seqlab.search.cuda_graph import cuda_graph_step
+from seqlab.search.filters import apply_filters, integer_probs
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.rules import refuse_nan
-from seqlab.search.sampling_config import NUM_SEEDS, SamplingConfig
 
 BLOCK = 64
 """Random numbers that each row draws at a time: one call for each number would cost more than the numbers do."""
@@ -152,7 +152,7 @@ def sample(
     last_ids, state = stepper.start(batch, need_attention)
     rules = _make_rules(stepper, config, banned_ids, ends_at_eos, stop, last_ids.device)
     active = list(range(len(last_ids)))  # the row of the batch that each of the N rows of a step continues
-    take_step, state = graphed(stepper, state, last_ids.device, 1, config.max_length)
+    take_step, state = cuda_graph_step(stepper, state, last_ids.device, 1, config.max_length)
     uniforms = _Uniforms(config.seed, _checked_numbers(row_numbers, len(active)))
     samples = _Samples(len(active))
     said = last_ids.new_zeros(len(active), 0) if said is None else said  # (N, position)
@@ -189,7 +189,7 @@ def draw_ids(scores: Tensor, uniforms: Tensor) -> Tensor:
     uniforms: (N,) float64. An id with the score -inf is never drawn. Scores are log-probabilities up to a constant for
     each row, which must have one above -inf.
     """
-    cumulated = whole_probs(scores).cumsum(dim=1)
+    cumulated = integer_probs(scores).cumsum(dim=1)
     # A number below 1 has at most 53 bits, so that its product with the sum stays below the sum when it is rounded.
     wanted = uniforms.to(scores.device)[:, None] * cumulated[:, -1:]
     return torch.searchsorted(cumulated, wanted, right=True)[:, 0]

@@ -45,7 +45,7 @@ class Search(Protocol):
         ...
 
 
-def fitting_search(model: Any, config: SearchConfig) -> Search:
+def select_search(model: Any, config: SearchConfig) -> Search:
     """Return the search that the config names, or the first that fits the model.
 
     Raises:

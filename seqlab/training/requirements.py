@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from seqlab.evaluation.metrics import METRICS, statistics
+from seqlab.evaluation.metrics import METRICS, line_statistics
 from seqlab.models.interfaces import EmbeddingModel, missing_methods
 from seqlab.runs.config import Config
-from seqlab.search.search import fitting_search
+from seqlab.search.search import select_search
 from seqlab.training.task import Task
 
 
@@ -25,9 +25,9 @@ def check_model(model: Any, config: Config, task: Task) -> None:
                     f"{', '.join(lacking)}."
                 )
     if task.decodes:
-        fitting_search(model, config.training.valid_search)
+        select_search(model, config.training.valid_search)
         if (metric := config.training.valid_metric) in METRICS:
             try:  # what it needs may not be installed
-                statistics(str(metric), ["a"], [["a"]])
+                line_statistics(str(metric), ["a"], [["a"]])
             except ValueError as error:
                 raise ValueError(f"`training.valid_metric: {metric}`: {error}") from None

@@ -15,9 +15,7 @@ from reference.tiny_language_models import TinyRuns
 import seqlab
 from seqlab.evaluation import METRICS
 from seqlab.runs.load import load_run
-from seqlab.search.config import SearchConfig
-from seqlab.search.options import SamplingOptions, SearchOptions
-from seqlab.search.sampling_config import SamplingConfig
+from seqlab.search.config import SamplingConfig, SamplingOptions, SearchConfig, SearchOptions
 
 PACKAGES = ("seqlab", *(f"seqlab.{name}" for name in ("data", "models", "nn", "objectives", "optim", "search")))
 every_package = pytest.mark.parametrize("package", PACKAGES)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.inference.splitting import cut_words
+from seqlab.inference.splitting import split_words
 from seqlab.models import TransformerLabellerConfig
 from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
@@ -161,7 +161,7 @@ def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]],
     labeller = load_labeller(runs[unit][0], device="cpu", precision="fp32")
     assert labeller.members[0].max_src_tokens == 8
     assert labeller.label_detailed([" ".join(WORDS[:8])])[0].num_pieces == 1
-    pieces = [WORDS[each.start : each.stop] for each in cut_words(WORDS, labeller.members[0].max_src_tokens)]
+    pieces = [WORDS[each.start : each.stop] for each in split_words(WORDS, labeller.members[0].max_src_tokens)]
     whole, *apart = labeller.label_detailed([" ".join(each) for each in (WORDS, *pieces)], num_labels=3)
     assert whole.num_pieces == len(pieces) > 1
     parts = [probabilities(each) for each in apart]

@@ -32,9 +32,9 @@ def test_no_line_above_the_lengths_has_a_lower_mean(seed: int) -> None:
 def test_no_training_pair_is_out_of_reach(seed: int) -> None:
     rng = np.random.default_rng(seed)
     sources, targets = rng.integers(1, 20, 30), rng.integers(1, 20, 30)
-    search = SearchConfig().limited_to(OutputLimits(1000, **output_bound(sources, targets)))
+    search = SearchConfig().with_limits(OutputLimits(1000, **output_bound(sources, targets)))
     for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
-        assert search.longest(source) >= target
+        assert search.max_length_for(source) >= target
 
 
 def test_thirty_words_of_one_letter_are_in_reach() -> None:

@@ -10,7 +10,7 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
 from seqlab.evaluation import METRICS, compare
-from seqlab.evaluation.bootstrap import resample
+from seqlab.evaluation.bootstrap import resampled_scores
 
 WORDS = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn"]
 OF_NUMBERS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_loss")
@@ -48,7 +48,7 @@ def test_resamples_are_those_of_sacrebleu(name, metric, monkeypatch):
     named = [("baseline", WORSE), ("system", BETTER)]
     _, theirs = PairedTest(named, {name: metric()}, [REFERENCE], test_type="bs", n_samples=300)()
     (baseline, system) = next(results for key, results in theirs.items() if key != "System")
-    ours = resample([METRICS[name](lines, [REFERENCE]) for lines in (WORSE, BETTER)], 300, 77)
+    ours = resampled_scores([METRICS[name](lines, [REFERENCE]) for lines in (WORSE, BETTER)], 300, 77)
     for values, result in zip(ours, (baseline, system), strict=True):
         assert values.mean() == pytest.approx(result.mean, rel=1e-5)
         ordered = np.sort(values)

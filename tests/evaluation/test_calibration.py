@@ -7,7 +7,7 @@ import pytest
 
 from seqlab.evaluation import calibration_of_lines, calibration_of_tokens
 from seqlab.evaluation.calibration import calibration_of
-from seqlab.evaluation.edits import count_edits, matches
+from seqlab.evaluation.edits import count_edits, matching_tokens
 
 
 def test_who_is_right_as_often_as_he_says_has_no_error() -> None:
@@ -58,14 +58,14 @@ def test_answers_that_are_no_probabilities_are_refused() -> None:
 
 
 def test_a_token_is_right_where_the_shortest_edit_leaves_it() -> None:
-    assert matches("abcd", "axc") == [True, False, True]
-    assert matches("abc", "zabc") == [False, True, True, True]
-    assert matches([], [1]) == [False]
+    assert matching_tokens("abcd", "axc") == [True, False, True]
+    assert matching_tokens("abc", "zabc") == [False, True, True, True]
+    assert matching_tokens([], [1]) == [False]
     draw = random.Random(1)
     for _ in range(200):
         a, b = ("".join(draw.choices("abc", k=draw.randint(0, 8))) for _ in range(2))
         edits = count_edits(a, b)
-        assert sum(matches(a, b)) == len(a) - edits.substitutions - edits.deletions
+        assert sum(matching_tokens(a, b)) == len(a) - edits.substitutions - edits.deletions
 
 
 def test_tokens_and_lines_of_answers() -> None:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from seqlab.evaluation.complexity import MOST_LINES, ROUNDS, alternatives, lexical_complexity
+from seqlab.evaluation.complexity import EM_ITERATIONS, MAX_LINES, alternatives, lexical_complexity
 
 
 def brute_force(src_lines: list[str], tgt_lines: list[str]) -> float:
@@ -14,7 +14,7 @@ def brute_force(src_lines: list[str], tgt_lines: list[str]) -> float:
     lines = [(["", *src.split()], tgt.split()) for src, tgt in zip(src_lines, tgt_lines, strict=True)]
     lines = [(src, tgt) for src, tgt in lines if src[1:] and tgt]
     table = {(x, y): 1.0 for src, tgt in lines for x in src for y in tgt}
-    for _ in range(ROUNDS):
+    for _ in range(EM_ITERATIONS):
         counts: dict[tuple[str, str], float] = defaultdict(float)
         for src, tgt in lines:
             for y in tgt:
@@ -63,10 +63,10 @@ def test_what_there_is_nothing_to_say_of() -> None:
 
 
 def test_of_a_large_text_some_lines_are_looked_at() -> None:
-    src = ["a"] * 2 * MOST_LINES
-    tgt = [f"x{line % 4}" for line in range(2 * MOST_LINES)]  # every second one has two of these four
+    src = ["a"] * 2 * MAX_LINES
+    tgt = [f"x{line % 4}" for line in range(2 * MAX_LINES)]  # every second one has two of these four
     assert lexical_complexity(src, tgt) == lexical_complexity(src[::2], tgt[::2]) > 0
-    assert lexical_complexity(src[:MOST_LINES], tgt[:MOST_LINES]) > lexical_complexity(src, tgt)
+    assert lexical_complexity(src[:MAX_LINES], tgt[:MAX_LINES]) > lexical_complexity(src, tgt)
 
 
 def test_three_translations_are_three_times_the_alternatives_of_one() -> None:

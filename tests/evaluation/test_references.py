@@ -7,7 +7,7 @@ import pytest
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from seqlab.evaluation import METRICS, compare, evaluate
-from seqlab.evaluation.metrics import statistics
+from seqlab.evaluation.metrics import line_statistics
 
 SACREBLEU = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
 WORDS = ["Ein", "Mann", "mit", "Hut", "steht", "vor", "dem", "roten", "Haus", "."]
@@ -48,7 +48,7 @@ def test_sacrebleu_is_told_which_references_are_missing(name: str) -> None:
 
 @pytest.mark.parametrize("name", TEXT_METRICS)
 def test_each_line_counts_as_it_does_alone_with_the_references_that_it_has(name: str) -> None:
-    rows = statistics(name, HYPOTHESES, REFERENCES).rows
+    rows = line_statistics(name, HYPOTHESES, REFERENCES).rows
     for row, hypothesis, own in zip(rows, HYPOTHESES, OF_LINES, strict=True):
         [alone] = METRICS[name]([hypothesis], [[reference] for reference in own]).rows
         np.testing.assert_array_equal(row, alone)

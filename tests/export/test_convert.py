@@ -16,7 +16,7 @@ import torch
 import seqlab
 from seqlab.data.batch import collate
 from seqlab.export import CTranslate2Engine, export_run, specification
-from seqlab.export.parity import compare
+from seqlab.export.parity import compare_engines
 from seqlab.export.specification import distinct_tokens, refuse_unknown_settings
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models import TransformerConfig
@@ -126,7 +126,7 @@ def test_an_export_that_says_something_else_is_refused(
 def test_the_same_short_translations_count_as_the_same(make_run: Callable[..., Path]) -> None:
     member = load_run(make_run())
     engine = TorchEngine([member], torch.device("cpu"), torch.float32)
-    parity = compare(
+    parity = compare_engines(
         engine, engine, member.src_tokenizer.encode(LINES[:3]), None, member.tgt_tokenizer, limits=OutputLimits(4)
     )
     assert (parity.is_exact, parity.identical_beam, parity.chrf_beam) == (True, 1.0, pytest.approx(100.0))

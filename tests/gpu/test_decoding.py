@@ -14,11 +14,10 @@ from seqlab.nn import reference_kernels
 from seqlab.nn.precision import choose_device, prepare_inference
 from seqlab.search import cuda_graph
 from seqlab.search.beam import beam_search
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.sampling import sample
-from seqlab.search.sampling_config import SamplingConfig
 
 pytestmark = [
     pytest.mark.gpu,
@@ -94,7 +93,7 @@ def test_steps_in_bf16(graphs: Recorded, name: str) -> None:
 
     def scores() -> list[torch.Tensor]:
         last_ids, state = model.start(batch)
-        step, current = cuda_graph.graphed(model, state, CUDA, 1, 9)
+        step, current = cuda_graph.cuda_graph_step(model, state, CUDA, 1, 9)
         found = []
         for number in range(9):
             taken = step(torch.full_like(last_ids, 5 + number), current)
@@ -128,7 +127,7 @@ def test_two_searches_at_once(graphs: Recorded) -> None:
     def steps(count: int, *models: Any) -> list[list[torch.Tensor]]:
         started = [model.start(batch) for model in models]
         running = [
-            (*cuda_graph.graphed(model, state, CUDA, 1, count), last_ids)
+            (*cuda_graph.cuda_graph_step(model, state, CUDA, 1, count), last_ids)
             for model, (last_ids, state) in zip(models, started, strict=True)
         ]
         scores: list[list[torch.Tensor]] = [[] for _ in models]

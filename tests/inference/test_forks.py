@@ -16,10 +16,10 @@ import torch
 
 import seqlab
 from seqlab.base.world import OnRows
-from seqlab.inference.forks import CAN_FORK, ROWS_PER_FORK, Forks, choose_count
+from seqlab.inference.forks import CAN_FORK, MIN_ROWS_PER_WORKER, ForkedWorkers, default_num_workers
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="only Linux copies processes")
-LENGTHS = [(7 * i) % 31 for i in range(3 * ROWS_PER_FORK + 5)]
+LENGTHS = [(7 * i) % 31 for i in range(3 * MIN_ROWS_PER_WORKER + 5)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -32,7 +32,7 @@ def test_values_come_in_the_order_of_the_rows_from_processes_of_equal_work(count
             on_rows(1)
         return [(i, os.getpid()) for i in own]
 
-    found = Forks(count).map_rows(LENGTHS, compute, told.append)
+    found = ForkedWorkers(count).map_rows(LENGTHS, compute, told.append)
     assert [i for i, _ in found] == list(range(len(LENGTHS)))
     assert sum(told) == len(LENGTHS)
     processes = {process for _, process in found}
@@ -49,7 +49,7 @@ def test_what_a_copy_raises_is_raised_here() -> None:
         return own
 
     with pytest.raises(ValueError, match="row 0 is wrong") as raised:
-        Forks(2).map_rows(LENGTHS, compute)
+        ForkedWorkers(2).map_rows(LENGTHS, compute)
     assert "in compute" in str(raised.value.__cause__)  # where it was raised first
     assert multiprocessing.active_children() == []
 
@@ -60,7 +60,7 @@ def test_a_copy_that_is_killed_is_an_error() -> None:
         return own
 
     with pytest.raises(RuntimeError, match=r"ended with status -9: memory may have run out.*`processes`"):
-        Forks(2).map_rows(LENGTHS, compute)
+        ForkedWorkers(2).map_rows(LENGTHS, compute)
 
 
 def test_a_copy_that_is_killed_while_it_tells_its_values_is_an_error() -> None:
@@ -71,12 +71,12 @@ def test_a_copy_that_is_killed_while_it_tells_its_values_is_an_error() -> None:
         return own
 
     with pytest.raises(RuntimeError, match=r"ended with status -9: memory may have run out.*`processes`"):
-        Forks(2).map_rows(LENGTHS, compute)
+        ForkedWorkers(2).map_rows(LENGTHS, compute)
 
 
 def test_a_run_gives_the_same_translations_and_scores(run_folder: Path) -> None:
     words = ["the dog", "a red horse", "sees", "the woman on the street", "quickly", ""]
-    lines = [" ".join(words[(i * k) % len(words)] for k in range(1, 2 + i % 4)) for i in range(2 * ROWS_PER_FORK)]
+    lines = [" ".join(words[(i * k) % len(words)] for k in range(1, 2 + i % 4)) for i in range(2 * MIN_ROWS_PER_WORKER)]
     alone, divided = (seqlab.load(run_folder, processes=count) for count in (1, 2))
     threads = torch.get_num_threads()
     options = {"beam_size": 3, "num_hypotheses": 2, "max_length": 8, "prefixes": [line[:3] for line in lines]}
@@ -93,15 +93,15 @@ def test_wrong_counts_are_named(run_folder: Path) -> None:
 
 
 def test_a_gpu_is_not_divided() -> None:
-    assert choose_count(torch.device("cuda")) == 1
+    assert default_num_workers(torch.device("cuda")) == 1
 
 
 THREADED = """
 import sys, torch
 import seqlab
-from seqlab.inference.forks import ROWS_PER_FORK
+from seqlab.inference.forks import MIN_ROWS_PER_WORKER
 (torch.randn(2000, 2000) @ torch.randn(2000, 2000)).sum()  # OpenMP's threads are there before the copies are
-lines = ["the dog sees a cat.", "a man", "the red horse eats quickly on the street."] * ROWS_PER_FORK
+lines = ["the dog sees a cat.", "a man", "the red horse eats quickly on the street."] * MIN_ROWS_PER_WORKER
 for processes in (1, 2):
     print(seqlab.load(sys.argv[1], processes=processes).translate(lines, max_length=8))
 """
@@ -117,12 +117,12 @@ def test_more_threads_than_copies_do_not_wait_for_each_other(run_folder: Path) -
 
 KILLED = """
 import os, sys, time
-from seqlab.inference.forks import ROWS_PER_FORK, Forks
+from seqlab.inference.forks import MIN_ROWS_PER_WORKER, ForkedWorkers
 def compute(own, on_rows):
     os.write(1, f"{os.getpid()}\\n".encode())  # in one piece: the copies share the pipe
     time.sleep(60)
     return own
-Forks(2).map_rows([1] * 2 * ROWS_PER_FORK, compute)
+ForkedWorkers(2).map_rows([1] * 2 * MIN_ROWS_PER_WORKER, compute)
 """
 
 

@@ -15,7 +15,7 @@ from reference.tiny_language_models import FAMILIES, TinyRuns, random_model, wri
 import seqlab
 from seqlab.cli.main import main
 from seqlab.data.batch import collate_text
-from seqlab.inference.lines import without_control_characters
+from seqlab.inference.lines import replace_control_characters
 from seqlab.models import (
     ModelConfig,
     NgramConfig,
@@ -162,7 +162,7 @@ def test_each_family_reads_from_its_own_start(
     lm_dir = write_language_model(tmp_path / "lm", FAMILIES[family], model, tokenizer, documents=documents)
     alone = load_language_model(lm_dir).generate([""], beam_size=1, max_length=9)[0][0]
     fused = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=1e4)
-    text, _ = without_control_characters(alone.text)
+    text, _ = replace_control_characters(alone.text)
     assert fused.translate(LINES, beam_size=1, max_length=9) == [text, text, "", text]
 
 

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.inference.lines import refuse_newlines, without_control_characters, write_lines
+from seqlab.inference.lines import refuse_newlines, replace_control_characters, write_lines
 
 
 def test_control_characters_become_spaces() -> None:
-    assert without_control_characters("a\tb\x00c\x85d\x7f") == ("a b c d ", 4)
-    assert without_control_characters("\u2028 äß\u200d") == ("\u2028 äß\u200d", 0)
+    assert replace_control_characters("a\tb\x00c\x85d\x7f") == ("a b c d ", 4)
+    assert replace_control_characters("\u2028 äß\u200d") == ("\u2028 äß\u200d", 0)
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
 def test_as_many_lines_out_as_in(texts: list[str]) -> None:
     stream = io.BytesIO()
-    cleaned = [without_control_characters(text)[0] for text in texts]
+    cleaned = [replace_control_characters(text)[0] for text in texts]
     write_lines(stream, cleaned)
     assert stream.getvalue().count(b"\n") == len(texts)
     assert stream.getvalue().decode().split("\n")[:-1] == cleaned

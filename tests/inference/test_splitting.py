@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.inference.splitting import cut, cut_words, join
+from seqlab.inference.splitting import join_segments, split_line, split_words
 
 
 def encode(lines: Sequence[str]) -> list[list[int]]:
@@ -14,7 +14,7 @@ def encode(lines: Sequence[str]) -> list[list[int]]:
 
 
 def pieces_of(line: str, limit: int) -> list[str]:
-    return ["".join(map(chr, piece.ids)) for piece in cut(line, encode([line])[0], limit, encode)]
+    return ["".join(map(chr, piece.ids)) for piece in split_line(line, encode([line])[0], limit, encode)]
 
 
 def test_short_lines_are_one_piece() -> None:
@@ -41,26 +41,26 @@ def test_a_character_that_alone_is_too_long_is_cut_short() -> None:
     def many(lines: Sequence[str]) -> list[list[int]]:
         return [[1, 2, 3, 4] * len(line) for line in lines]
 
-    assert [piece.ids for piece in cut("ab", many(["ab"])[0], 3, many)] == [[1, 2, 3], [1, 2, 3]]
+    assert [piece.ids for piece in split_line("ab", many(["ab"])[0], 3, many)] == [[1, 2, 3], [1, 2, 3]]
 
 
 def test_pieces_are_joined_as_they_were_cut() -> None:
     line = "One. Two. Three."
-    pieces = cut(line, encode([line])[0], 4, encode)
-    assert join(["Eins.", "Zwei.", "Dr", "ei."], pieces) == "Eins. Zwei. Drei."
-    assert join(["", "Zwei.", "Drei", "."], pieces) == "Zwei. Drei."
+    pieces = split_line(line, encode([line])[0], 4, encode)
+    assert join_segments(["Eins.", "Zwei.", "Dr", "ei."], pieces) == "Eins. Zwei. Drei."
+    assert join_segments(["", "Zwei.", "Drei", "."], pieces) == "Zwei. Drei."
     line = "第一句。第二句。"
-    assert join(["A.", "B."], cut(line, encode([line])[0], 4, encode)) == "A.B."
+    assert join_segments(["A.", "B."], split_line(line, encode([line])[0], 4, encode)) == "A.B."
 
 
 def test_words_are_joined_by_spaces_wherever_their_source_was_cut() -> None:
-    pieces = cut("abcdefgh", encode(["abcdefgh"])[0], 3, encode, has_words=True)
-    assert join(["EY B", "", "G"], pieces) == "EY B G"
+    pieces = split_line("abcdefgh", encode(["abcdefgh"])[0], 3, encode, has_words=True)
+    assert join_segments(["EY B", "", "G"], pieces) == "EY B G"
 
 
 @given(st.text(alphabet="ab .!?。\t\u2028é", max_size=300), st.integers(1, 40))
 def test_nothing_is_lost_and_no_piece_is_too_long(line: str, limit: int) -> None:
-    pieces = cut(line, encode([line])[0], limit, encode)
+    pieces = split_line(line, encode([line])[0], limit, encode)
     assert [n for piece in pieces for n in piece.ids] == encode([line])[0]
     assert all(len(piece.ids) <= limit for piece in pieces)
     assert len(pieces) == 1 or all(piece.ids for piece in pieces)
@@ -74,18 +74,18 @@ def test_time_does_not_grow_with_the_square_of_the_length() -> None:
         return encode(lines)
 
     line = "word " * 20_000
-    cut(line, encode([line])[0], 50, counting)
+    split_line(line, encode([line])[0], 50, counting)
     assert sum(calls) < 50 * len(line)
 
 
 def test_words_are_cut_between_words_alone() -> None:
     def pieces(line: str, limit: int) -> list[str]:
         words = line.split(" ")
-        return [" ".join(words[i] for i in piece) for piece in cut_words(words, limit)]
+        return [" ".join(words[i] for i in piece) for piece in split_words(words, limit)]
 
     assert pieces("a b。c d a b c d", 5) == ["a b。c d a b", "c d"]
     assert pieces("a b. c d e f", 4) == ["a b.", "c d e f"]
     assert pieces('a said: "no." c d', 3) == ['a said: "no."', "c d"]
     assert pieces("3.5 b c d", 3) == ["3.5 b c", "d"]
     assert pieces("a b", 2) == ["a b"]
-    assert cut_words([], 2) == []
+    assert split_words([], 2) == []

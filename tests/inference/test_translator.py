@@ -34,7 +34,7 @@ def test_every_piece_has_the_tags_of_its_line() -> None:
 def test_every_piece_knows_the_words_that_the_vocabulary_lacks() -> None:
     tokenizer = train_tokenizer(WordsConfig(), ["we see ."])
     translator = Translator(
-        Parrot(), tokenizer, tokenizer, max_src_tokens=4, output_limits=OutputLimits(9), copies_unknown=True
+        Parrot(), tokenizer, tokenizer, max_src_tokens=4, output_limits=OutputLimits(9), has_copied_unknowns=True
     )  # type: ignore[arg-type]
     line = "we see Kako . Bugen , Ka . see Kako"
     [found] = translator.translate([line], SearchConfig())

@@ -43,7 +43,7 @@ class Recorder(TorchDispatchMode):
 
 
 class RepeatedOnCpu:
-    """`search.cuda_graph.Repeated`, for tests."""
+    """`search.cuda_graph.RecordedFunction`, for tests."""
 
     recorded = 0
     """How many graphs there were."""

@@ -50,18 +50,18 @@ def test_limits_follow_the_source_and_the_cap() -> None:
 
 def test_a_limit_shortens_and_never_lengthens() -> None:
     config = SearchConfig(beam_size=3, max_length=100)
-    assert config.limited_to(OutputLimits(40)).max_length == 40
-    assert config.limited_to(OutputLimits(400)).max_length == 100
+    assert config.with_limits(OutputLimits(40)).max_length == 40
+    assert config.with_limits(OutputLimits(400)).max_length == 100
 
 
 def test_a_model_fills_in_the_limits_that_are_left_open() -> None:
     limits = OutputLimits(40, ratio=3.5, offset=1)
-    assert length_limits([2, 4, 100], 3, SearchConfig().limited_to(limits))[1] == [8, 15, 40]
-    assert length_limits([2, 4], 2, SearchConfig(max_length_ratio=1).limited_to(limits))[1] == [12, 14]
-    assert length_limits([2, 4], 2, SearchConfig(max_length_offset=9).limited_to(limits))[1] == [13, 17]
+    assert length_limits([2, 4, 100], 3, SearchConfig().with_limits(limits))[1] == [8, 15, 40]
+    assert length_limits([2, 4], 2, SearchConfig(max_length_ratio=1).with_limits(limits))[1] == [12, 14]
+    assert length_limits([2, 4], 2, SearchConfig(max_length_offset=9).with_limits(limits))[1] == [13, 17]
     assert length_limits([2, 4], 2, SearchConfig())[1] == [14, 18]  # without a model: 2 and 10
 
 
 def test_models_that_decide_together_have_the_widest_limits() -> None:
     members = [OutputLimits(40, ratio=3.5, offset=1), OutputLimits(30, ratio=2, offset=10)]
-    assert OutputLimits.widest(members) == OutputLimits(30, ratio=3.5, offset=10)
+    assert OutputLimits.combined(members) == OutputLimits(30, ratio=3.5, offset=10)

@@ -18,7 +18,7 @@ from seqlab.search.constraints import (
     ban_ids,
     ban_repeated_ngrams,
     force_ids,
-    repeats_ngram,
+    has_repeated_ngram,
 )
 from seqlab.search.greedy import greedy_search
 
@@ -36,7 +36,7 @@ def test_repeated_ngrams(ids: list[list[int]], size: int) -> None:
     assert torch.equal(scores, before)
     for row, said in enumerate(ids):
         earlier = {tuple(said[i : i + size]) for i in range(len(said) - size + 1)}
-        assert repeats_ngram(said, size) == repeats(said, size)
+        assert has_repeated_ngram(said, size) == repeats(said, size)
         for i in range(3):
             completes = (*said, i)[-size:] in earlier
             assert allowed[row, i] == (NEVER if completes else scores[row, i])

@@ -25,7 +25,7 @@ from seqlab.models import Transformer
 from seqlab.models.interfaces import Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
-from seqlab.search.coverage import Coverage
+from seqlab.search.coverage import AttentionCoverage
 from seqlab.search.hypothesis import Hypothesis
 
 MODELS = {"transformer": TRANSFORMERS["pre"], "lstm": RECURRENT["lstm"], "copying": COPYING["lstm, copying"]}
@@ -101,16 +101,16 @@ def test_padding_changes_no_bit(length: int) -> None:
     torch.manual_seed(length)
     attention, rows = torch.rand(40, length).softmax(-1), torch.arange(40)
     src, lengths, banned = torch.full((40, length), 5), torch.full((40,), length), torch.tensor([3])
-    alone = Coverage.begin(attention, src, lengths, BETA, banned).penalties(rows)
+    alone = AttentionCoverage.begin(attention, src, lengths, BETA, banned).penalties(rows)
     for more in (1, 5, 20):
         padded = torch.nn.functional.pad(attention, (0, more))
         symbols = torch.nn.functional.pad(src, (0, more))
-        assert torch.equal(Coverage.begin(padded, symbols, lengths, BETA, banned).penalties(rows), alone)
+        assert torch.equal(AttentionCoverage.begin(padded, symbols, lengths, BETA, banned).penalties(rows), alone)
 
 
 def test_what_no_hypothesis_may_hold_need_not_be_covered() -> None:
     attention, src = torch.tensor([[0.5, 0.25, 0.25]]), torch.tensor([[7, 5, 6]])
-    begun = Coverage.begin(attention, src, torch.tensor([3]), 1.0, torch.tensor([7, 0]))
+    begun = AttentionCoverage.begin(attention, src, torch.tensor([3]), 1.0, torch.tensor([7, 0]))
     torch.testing.assert_close(begun.penalties(torch.tensor([0])), torch.tensor([2 * math.log(0.25)]))
 
 

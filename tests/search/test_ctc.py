@@ -10,7 +10,7 @@ from reference.paths_of_frames import BLANK, EOS, GivenFrames, all_paths, distri
 from seqlab.models.interfaces import Frames
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
-from seqlab.search.ctc import alignments, best_path_search
+from seqlab.search.ctc import best_path_search, viterbi_alignments
 from seqlab.search.prefix_beam import prefix_beam_search
 
 MODEL = GivenFrames()
@@ -68,7 +68,7 @@ def test_alignments_are_the_likeliest_paths_that_say_a_target(target: tuple[int,
     frames = frames_of([5, 4, 1, 3])
     targets = torch.tensor([[*target, 3]] * 4)  # one more than is read
     lengths = torch.full((4,), len(target))
-    log_probs, paths = alignments(frames, targets, lengths, BLANK)
+    log_probs, paths = viterbi_alignments(frames, targets, lengths, BLANK)
     for row in range(4):
         own = frames.log_probs[row, : int(frames.lengths[row])]
         fitting = [path for path in all_paths(len(own), (0, 2, 3)) if said(path) == target]

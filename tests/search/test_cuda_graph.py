@@ -20,12 +20,11 @@ from seqlab.nn import kernels, reference_kernels
 from seqlab.nn.precision import prepare_inference
 from seqlab.search import cuda_graph
 from seqlab.search.beam import beam_search
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.fusion import Fusion, WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.sampling import sample
-from seqlab.search.sampling_config import SamplingConfig
 
 VARIANTS = TRANSFORMERS | {"copying": COPYING["transformer, copying"]}
 
@@ -35,7 +34,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> type[RepeatedOnCpu]:
     """Let the CPU play the graphs; returns what counts them."""
     counting = type("Counting", (RepeatedOnCpu,), {})
     monkeypatch.setattr(cuda_graph, "has_graphs", lambda device: True)
-    monkeypatch.setattr(cuda_graph, "Repeated", counting)
+    monkeypatch.setattr(cuda_graph, "RecordedFunction", counting)
     return counting
 
 
@@ -201,7 +200,7 @@ def test_a_graph_ends_with_its_state(graphs: type[RepeatedOnCpu], is_forked: boo
     """Not with the next garbage collection: until then its memory would be lost for the next search."""
     model = build(TRANSFORMERS["pre"])
     last_ids, state = model.start(batch_of(ALL, with_target=False))
-    step, current = cuda_graph.graphed(model, state, last_ids.device, 1, 9)
+    step, current = cuda_graph.cuda_graph_step(model, state, last_ids.device, 1, 9)
     gc.disable()
     try:
         for _ in range(4):
@@ -220,7 +219,7 @@ def test_a_copy_goes_on_alone(graphs: type[RepeatedOnCpu]) -> None:
     """Before the fixed size, with it, and with a graph."""
     model = build(TRANSFORMERS["rotary"])
     last_ids, state = model.start(batch_of(ALL, with_target=False))
-    step, current = cuda_graph.graphed(model, state, last_ids.device, 1, 9)
+    step, current = cuda_graph.cuda_graph_step(model, state, last_ids.device, 1, 9)
     ids = last_ids
     for number in range(5):
         twin = current.fork() if number else None

@@ -64,10 +64,10 @@ def test_a_good_first_score_spares_steps_and_nothing_below_it_is_found() -> None
     model, config = Scripted(), SearchConfig(max_length=6)
     (free,) = exact_search(model, batch_of([3]), config)
     assert free.best is not None
-    (bounded,) = exact_search(model, batch_of([3]), config, least_scores=[free.best.score - 1e-4])
+    (bounded,) = exact_search(model, batch_of([3]), config, min_scores=[free.best.score - 1e-4])
     assert bounded.best == free.best
     assert bounded.num_steps <= free.num_steps
-    (beaten,) = exact_search(model, batch_of([3]), config, least_scores=[free.best.score])
+    (beaten,) = exact_search(model, batch_of([3]), config, min_scores=[free.best.score])
     assert beaten.best is None
     assert beaten.is_complete
 

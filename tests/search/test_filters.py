@@ -21,17 +21,17 @@ from transformers import (
     TypicalLogitsWarper,
 )
 
+from seqlab.search.config import SamplingConfig
 from seqlab.search.filters import (
     apply_filters,
     apply_temperature,
+    integer_probs,
     keep_min_p,
     keep_top_k,
     keep_top_p,
     keep_typical,
-    penalise_repeats,
-    whole_probs,
+    penalize_repeats,
 )
-from seqlab.search.sampling_config import SamplingConfig
 
 NEVER = float("-inf")
 WIDTHS = (1, 2, 7, 64, 700, 9000)
@@ -137,13 +137,13 @@ def test_a_filter_is_that_of_transformers(name: str, value: Any, width: int) -> 
 def test_repeats_are_penalised_as_in_transformers_on_log_probabilities(penalty: float) -> None:
     scores = random_scores(5, 30, seed=1)
     ids = torch.randint(0, 30, (5, 12), generator=torch.Generator().manual_seed(2))
-    found = penalise_repeats(scores + 2, ids, penalty)  # a constant in the scores makes no difference
+    found = penalize_repeats(scores + 2, ids, penalty)  # a constant in the scores makes no difference
     torch.testing.assert_close(found, RepetitionPenaltyLogitsProcessor(penalty)(ids, scores))
-    assert torch.equal(penalise_repeats(scores, NO_IDS[:5], penalty), torch.log_softmax(scores, dim=1))
+    assert torch.equal(penalize_repeats(scores, NO_IDS[:5], penalty), torch.log_softmax(scores, dim=1))
 
 
 def test_a_penalised_probability_is_a_power() -> None:
-    found = penalise_repeats(torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[1, 1]]), 2.0)
+    found = penalize_repeats(torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[1, 1]]), 2.0)
     torch.testing.assert_close(found.exp(), torch.tensor([[0.5, 0.0625, 0.25]]))
 
 
@@ -152,7 +152,7 @@ def test_temperature_is_that_of_transformers_and_bears_extremes() -> None:
     ours, theirs = apply_temperature(scores, 0.7), TemperatureLogitsWarper(0.7)(NO_IDS, scores)
     torch.testing.assert_close(ours.softmax(dim=1), theirs.softmax(dim=1))
     frozen = apply_temperature(scores.float(), 1e-45)
-    assert torch.equal(whole_probs(frozen).argmax(dim=1), scores.argmax(dim=1))
+    assert torch.equal(integer_probs(frozen).argmax(dim=1), scores.argmax(dim=1))
     assert torch.equal((frozen > NEVER).sum(dim=1), torch.ones(4, dtype=torch.int64))
 
 
@@ -209,7 +209,7 @@ def test_no_row_depends_on_the_others(width: int) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_whole_probabilities_sum_exactly_in_any_order(width: int) -> None:
     scores = random_scores(4, width, seed=6).float()
-    probs = whole_probs(scores)
+    probs = integer_probs(scores)
     assert torch.equal(probs, probs.floor())
     assert probs.sum(dim=1).tolist() == [sum(map(int, row)) for row in probs.tolist()]
     assert torch.equal(probs.flip(1).cumsum(dim=1)[:, -1], probs.cumsum(dim=1)[:, -1])

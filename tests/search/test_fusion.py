@@ -12,11 +12,10 @@ from torch import Tensor
 
 from seqlab.models.interfaces import NEVER, Step
 from seqlab.search.beam import beam_search
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.search.fusion import Fusion, WeightedLm
 from seqlab.search.greedy import greedy_search
 from seqlab.search.sampling import sample
-from seqlab.search.sampling_config import SamplingConfig
 
 LM_KEY = 7  # the language model knows no source: all its rows are the same sentence
 

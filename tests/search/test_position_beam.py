@@ -15,10 +15,9 @@ from seqlab.models import NgramConfig
 from seqlab.models.interfaces import IGNORE
 from seqlab.models.ngram import NgramModel
 from seqlab.search.config import SearchConfig
-from seqlab.search.context_fusion import fused_shares
-from seqlab.search.fusion import WeightedLm
+from seqlab.search.fusion import WeightedLm, lm_token_scores
 from seqlab.search.mask_predict import mask_predict
-from seqlab.search.position_beam import fluent_places
+from seqlab.search.position_beam import choose_candidates_with_lm
 
 START, WEIGHT, REWARD = 0, 0.7, 0.4
 SAID = [2, 3, 4, 5]
@@ -67,7 +66,7 @@ def likeliest(log_probs: Tensor, ngrams: NgramModel, shown: Sequence[int]) -> li
 
 def test_what_is_added_is_what_steps_say(ngrams: NgramModel, lm: WeightedLm) -> None:
     ids = torch.tensor([[2, 3, 3, 2], [4, 2, IGNORE, IGNORE], [IGNORE] * 4])
-    of_symbols, of_ends = fused_shares(lm, ids, torch.tensor([4, 2, 0]))
+    of_symbols, of_ends = lm_token_scores(lm, ids, torch.tensor([4, 2, 0]))
     for row, symbols in enumerate(([2, 3, 3, 2], [4, 2], [])):
         expected = shares(ngrams, symbols)
         found = [*of_symbols[row].tolist(), float(of_ends[row])]
@@ -80,7 +79,7 @@ def test_a_beam_that_holds_all_beginnings_finds_the_largest_sum(ngrams: NgramMod
     log_probs[2, 1, 3:] = -torch.inf
     ids = torch.arange(SIZE).expand(log_probs.shape)
     choices = log_probs.index_fill(2, torch.tensor([START, EOS]), -torch.inf)
-    places = fluent_places(choices, ids, lengths, lm, WIDE)
+    places = choose_candidates_with_lm(choices, ids, lengths, lm, WIDE)
     for row, length in enumerate(lengths.tolist()):
         expected = likeliest(choices[row], ngrams, [IGNORE] * length)
         assert places[row].tolist() == [*expected, *[0] * (4 - length)]

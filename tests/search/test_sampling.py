@@ -19,11 +19,10 @@ from reference.tiny_models import make_batch, make_model
 from torch import Tensor
 
 from seqlab.search.beam import beam_search
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.search.filters import apply_filters
 from seqlab.search.greedy import greedy_search
 from seqlab.search.sampling import draw_ids, sample
-from seqlab.search.sampling_config import SamplingConfig
 
 NEVER = float("-inf")
 

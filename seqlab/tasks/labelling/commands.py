@@ -10,9 +10,8 @@ from seqlab.commands import UsageError
 from seqlab.data.blocks import in_batches
 from seqlab.data.conllu import FORM, Sentence, column_number, read_sentences
 from seqlab.inference.files import Input, open_input, output_stream
-from seqlab.inference.label_options import LabelOptions
-from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
-from seqlab.inference.options import given, set_threads
+from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
+from seqlab.inference.options import LabelOptions, given_options, set_threads
 
 if TYPE_CHECKING:
     from seqlab.tasks.labelling.labeller import Labelling
@@ -63,7 +62,7 @@ def label_text(options: LabelOptions) -> int:
     labeller = load_labeller(options.runs, options.checkpoint, options.device, options.precision)
     if options.conllu is not None and labeller.labels_lines:
         raise UsageError(f"{options.runs[0]} labels whole lines, but --conllu needs a run that labels words")
-    settings = given(options, "num_labels", "batch_tokens")
+    settings = given_options(options, "num_labels", "batch_tokens")
     # In CoNLL-U an empty line ends a sentence, so a line over the limit cannot be replaced by an empty one.
     limit = options.line_limit() if options.conllu is None else LineLimit(options.max_line_bytes)
     with (
@@ -74,7 +73,7 @@ def label_text(options: LabelOptions) -> int:
         for block in _blocks(options, source):
             labellings = labeller.label_detailed(block.texts, progress=advance, locations=block.locations, **settings)
             write_lines(output, block.output_lines(labellings))
-    return status_of(limit)
+    return exit_status(limit)
 
 
 def _check(options: LabelOptions) -> None:
@@ -92,7 +91,7 @@ def _check(options: LabelOptions) -> None:
 
 def _blocks(options: LabelOptions, source: Input) -> Iterator[_Lines | _Sentences]:
     """Read the input in blocks of lines or of CoNLL-U sentences."""
-    size = source.block_size(options.buffer_lines)
+    size = source.buffer_size(options.buffer_lines)
     if options.conllu is None:
         start = 0
         for block in source.blocks(size):

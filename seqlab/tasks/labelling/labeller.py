@@ -12,10 +12,10 @@ from torch import Tensor
 
 from seqlab.base.world import OnRows
 from seqlab.data.batch import IGNORE, LabelledBatch, collate_labelled
-from seqlab.inference.batches import length_batches
+from seqlab.inference.decode import length_batches
 from seqlab.inference.lines import locations_or_numbers, refuse_newlines
-from seqlab.inference.splitting import cut, cut_words
-from seqlab.inference.torch_engine import longest_source
+from seqlab.inference.splitting import split_line, split_words
+from seqlab.inference.torch_engine import max_source_tokens
 from seqlab.models.interfaces import Labeller
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
@@ -24,7 +24,7 @@ from seqlab.tasks.labelling.config import LABELLER
 from seqlab.text import label_names
 
 _log = logging.getLogger(__name__)
-DEFAULT_BATCH_TOKENS = 4096
+LABELLING_BATCH_TOKENS = 4096
 """Padded tokens per batch."""
 MAX_NAMED_LABELS = 5
 """Labels that the error about runs with different labels names at most."""
@@ -95,7 +95,7 @@ class _Member:
         self.tokenizer, self.model = run.src_tokenizer, cast(Labeller, run.model)
         own_names = label_names(run.tgt_tokenizer)
         self.order = torch.tensor([own_names.index(name) for name in names])
-        self.max_src_tokens = MAX_RECURRENT_TOKENS if run.context_limit is None else longest_source(run)
+        self.max_src_tokens = MAX_RECURRENT_TOKENS if run.context_limit is None else max_source_tokens(run)
         """A longer line is split into pieces."""
 
     def score(self, lines: Sequence[str], batch_tokens: int, progress: OnRows | None) -> list[_LineScores]:
@@ -112,10 +112,10 @@ class _Member:
         if len(ids) <= self.max_src_tokens:
             return [_Piece(ids, _bytes(line))] if ids else []
         if not self.tokenizer.has_words:
-            parts = cut(line, ids, self.max_src_tokens, self.tokenizer.encode)
+            parts = split_line(line, ids, self.max_src_tokens, self.tokenizer.encode)
             return [_Piece(part.ids, _bytes("")) for part in parts]
         words = line.split(" ")
-        pieces = (slice(each.start, each.stop) for each in cut_words(words, self.max_src_tokens))
+        pieces = (slice(each.start, each.stop) for each in split_words(words, self.max_src_tokens))
         return [_Piece(ids[piece], _bytes(" ".join(words[piece]))) for piece in pieces]
 
     def _score_pieces(self, pieces: Sequence[_Piece], batch_tokens: int, progress: OnRows | None) -> list[Tensor]:
@@ -177,7 +177,7 @@ class TextLabeller:
         self,
         lines: Sequence[str],
         *,
-        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        batch_tokens: int = LABELLING_BATCH_TOKENS,
         progress: OnRows | None = None,
         locations: Sequence[str] | None = None,
     ) -> list[str]:
@@ -191,7 +191,7 @@ class TextLabeller:
         lines: Sequence[str],
         *,
         num_labels: int = 1,
-        batch_tokens: int = DEFAULT_BATCH_TOKENS,
+        batch_tokens: int = LABELLING_BATCH_TOKENS,
         progress: OnRows | None = None,
         locations: Sequence[str] | None = None,
     ) -> list[Labelling]:

@@ -13,16 +13,15 @@ import torch
 
 from seqlab.data.batch import prompts as prompt_batch
 from seqlab.inference.decode import evaluation_mode
-from seqlab.inference.lines import refuse_other_types
+from seqlab.inference.lines import refuse_non_strings
 from seqlab.models.interfaces import Stepper
 from seqlab.runs.fields import fields_of
 from seqlab.runs.validate import ConfigError, build
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.sampling import sample
-from seqlab.search.sampling_config import SamplingConfig
-from seqlab.search.search import SearchRequest, fitting_search
+from seqlab.search.search import SearchRequest, select_search
 from seqlab.tasks.language_modelling.streaming import OnText, Teller, Wording
 from seqlab.text import Tokenizer
 
@@ -176,7 +175,7 @@ class Generator:
                 modes.enter_context(evaluation_mode(model))
             if isinstance(search, SearchConfig):
                 request = SearchRequest(batch, banned_ids=self.banned_ids)
-                found = fitting_search(self.stepper, search)(self.stepper, search, request)
+                found = select_search(self.stepper, search)(self.stepper, search, request)
             else:
                 samples = sample(
                     self.stepper,
@@ -221,7 +220,7 @@ def _check_request(
 ) -> None:
     """Raise ValueError for what cannot be generated."""
     for name, texts in (("prompts", prompts), ("stop", stop)):
-        refuse_other_types(texts, name)
+        refuse_non_strings(texts, name)
     for name, value in (("num_samples", num_samples), ("batch_rows", batch_rows)):
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1, but is {value} instead.")

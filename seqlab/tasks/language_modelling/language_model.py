@@ -25,13 +25,13 @@ from seqlab.models.interfaces import CarryingScorer
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.runs.spelling import SpellingModel, load_spelling
-from seqlab.search.options import GenerationOptions
+from seqlab.search.config import GenerationOptions
 from seqlab.tasks.language_modelling.config import LANGUAGE_MODEL, LanguageModellingConfig
 from seqlab.tasks.language_modelling.generator import Continuation, Generator, choose_search
 from seqlab.tasks.language_modelling.streaming import OnText
 from seqlab.tasks.language_modelling.text import Text
 from seqlab.tasks.language_modelling.text_likelihood import LikelihoodOfBlocks, LineScore, added_items, line_score
-from seqlab.tasks.language_modelling.text_scorer import BATCH_TOKENS, Reading, reading_of_lines, score_text
+from seqlab.tasks.language_modelling.text_scorer import LM_BATCH_TOKENS, Reading, reading_of_lines, score_text
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class LanguageModel:
         *,
         context: int | str | None = None,
         stride: int | None = None,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int = LM_BATCH_TOKENS,
         progress: OnRows | None = None,
     ) -> Perplexity:
         """Measure how likely a text is; `reading` explains the arguments. Each line gets a score of its own.
@@ -148,7 +148,7 @@ class LanguageModel:
         blocks: Iterable[Text],
         reading: Reading,
         *,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int = LM_BATCH_TOKENS,
         progress: OnRows | None = None,
         on_line: Callable[[LineScore], object] | None = None,
     ) -> TextLikelihood:
@@ -184,7 +184,7 @@ class LanguageModel:
         lines: Sequence[str],
         prompts: Sequence[str] | None = None,
         *,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int = LM_BATCH_TOKENS,
         progress: OnRows | None = None,
     ) -> list[LineScore]:
         """Score each line as the beginning of a text, or as what goes on after its prompt; its end is counted.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from seqlab.inference.lines import without_control_characters
+from seqlab.inference.lines import replace_control_characters
 from seqlab.text import Tokenizer
 
 OnText = Callable[[str], None]
@@ -44,7 +44,7 @@ class Wording:
 
         What a model of single lines says holds none, so that it is one line to every reader.
         """
-        return (text, 0) if self.is_continuous else without_control_characters(text)
+        return (text, 0) if self.is_continuous else replace_control_characters(text)
 
     def stopper(self, begins_line: bool) -> Callable[[list[int]], bool] | None:
         """Make what tells whether the last id of a continuation completes a stop text; None where there is none.

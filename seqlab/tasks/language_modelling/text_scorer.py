@@ -17,7 +17,7 @@ from seqlab.inference.decode import evaluation_mode
 
 logger = logging.getLogger(__name__)
 
-BATCH_TOKENS = 8192
+LM_BATCH_TOKENS = 8192
 """Tokens that are scored together unless the caller says otherwise."""
 CARRIED_TOKENS = 2048
 """Tokens of one text that are read at once where each is given everything before it; the model's state goes on."""
@@ -123,7 +123,7 @@ def score_text(
     reading: Reading,
     *,
     start_id: int,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int = LM_BATCH_TOKENS,
     device: torch.device | str = "cpu",
     progress: OnRows | None = None,
 ) -> NDArray[np.float64]:
@@ -219,7 +219,7 @@ class TextStream:
         reading: Reading,
         *,
         start_id: int,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int = LM_BATCH_TOKENS,
         device: torch.device | str = "cpu",
         progress: OnRows | None = None,
     ) -> None:

@@ -12,7 +12,7 @@ from seqlab.commands import Command
 from seqlab.data.blocks import in_batches
 from seqlab.data.readers import DiscardedLine
 from seqlab.inference.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
-from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
+from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions, set_threads
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(options: PredictOptions) -> int:
     with output_stream(options.output) as stream:
         for found in answer(predictor, options.input, options.batch_rows or BATCH_ROWS, limit):
             write_lines(stream, (_line(each, options.json) for each in found))
-    return status_of(limit)
+    return exit_status(limit)
 
 
 def _line(prediction: "Prediction | str", as_json: bool) -> str:

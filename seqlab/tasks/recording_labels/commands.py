@@ -6,15 +6,14 @@ from seqlab.commands import INCOMPLETE, UsageError
 from seqlab.data.blocks import in_batches
 from seqlab.data.manifests import Listed
 from seqlab.inference.files import output_stream
-from seqlab.inference.label_options import LabelOptions
 from seqlab.inference.lines import json_line, write_lines
-from seqlab.inference.options import set_threads
+from seqlab.inference.options import LabelOptions, set_threads
 from seqlab.inference.recording_lists import (
-    block_size,
-    described,
-    listed_recordings,
+    buffer_size,
+    describe_recording,
+    log_recording_faults,
+    open_recording_list,
     refuse_recording,
-    warn_of_faults,
 )
 
 if TYPE_CHECKING:
@@ -35,12 +34,12 @@ def label_recordings(options: LabelOptions) -> int | None:
     labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
     faults = 0
     with (
-        listed_recordings(options.input, in_folders=True, limit=options.line_limit()) as paths,
+        open_recording_list(options.input, in_folders=True, limit=options.line_limit()) as paths,
         output_stream(options.output) as output,
     ):
-        for block in in_batches(paths, block_size(options.buffer_lines, options.input)):
+        for block in in_batches(paths, buffer_size(options.buffer_lines, options.input)):
             found = labeller.label_detailed(block)
-            faults += warn_of_faults(each.fault for each in found)
+            faults += log_recording_faults(each.fault for each in found)
             answers = zip(block, found, strict=True)
             write_lines(output, (_line(listed, each, options) for listed, each in answers))
     return INCOMPLETE if faults else None
@@ -51,5 +50,6 @@ def _line(listed: str | Listed, found: "LabelledRecording", options: LabelOption
         return found.label
     ranked = sorted(found.probs.items(), key=lambda each: -each[1])
     return json_line(
-        described(listed) | {"label": found.label, "probs": dict(ranked[: options.num_labels]), "fault": found.fault}
+        describe_recording(listed)
+        | {"label": found.label, "probs": dict(ranked[: options.num_labels]), "fault": found.fault}
     )

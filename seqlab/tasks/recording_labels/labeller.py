@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from seqlab.audio.codec import RecordingCodec
 from seqlab.data.batch import collate_values
 from seqlab.data.targets import ClassTarget
-from seqlab.inference.batches import length_batches
-from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, name_of, read_waveforms
+from seqlab.inference.decode import length_batches
+from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, read_waveforms, recording_name
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.tasks.recording_labels.config import RECORDING_LABELLER
@@ -76,7 +76,9 @@ class RecordingsLabeller:
         found = iter(self.label_waveforms([each for each in read if not isinstance(each, str)], batch_seconds))
         labelled = [LabelledRecording("", {}, each) if isinstance(each, str) else next(found) for each in read]
         return [
-            replace(each, fault=f"{name_of(recording, place)}: {TOO_SHORT}.") if each.fault == TOO_SHORT else each
+            replace(each, fault=f"{recording_name(recording, place)}: {TOO_SHORT}.")
+            if each.fault == TOO_SHORT
+            else each
             for place, (recording, each) in enumerate(zip(recordings, labelled, strict=True))
         ]
 

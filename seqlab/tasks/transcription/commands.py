@@ -16,18 +16,18 @@ from seqlab.data.blocks import in_batches
 from seqlab.data.column import zip_equal
 from seqlab.data.manifests import Listed
 from seqlab.inference.files import output_stream, refuse_same_file
-from seqlab.inference.lines import json_line, status_of, write_lines
+from seqlab.inference.lines import exit_status, json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, set_threads
 from seqlab.inference.recording_lists import (
-    READ_TOGETHER,
-    block_size,
-    described,
-    listed_recordings,
-    names_list,
+    BUFFER_RECORDINGS,
+    buffer_size,
+    describe_recording,
+    is_recording_list,
+    log_recording_faults,
+    open_recording_list,
     refuse_recording,
-    warn_of_faults,
 )
-from seqlab.inference.scoring import Block, ScoreOptions, write_scores
+from seqlab.inference.score_command import ScoreInput, ScoreOptions, write_scores
 
 if TYPE_CHECKING:
     from seqlab.tasks.transcription.transcript import Transcript
@@ -78,7 +78,7 @@ def run(options: TranscribeOptions) -> int | None:
         raise UsageError("more than one hypothesis per recording needs --json")
     if options.recordings and options.input is not None:
         raise UsageError("name recordings, or a list of them with --input, but not both")
-    if len(options.recordings) == 1 and names_list(options.recordings[0]):
+    if len(options.recordings) == 1 and is_recording_list(options.recordings[0]):
         options = replace(options, recordings=[], input=options.recordings[0])
     refuse_same_file("--output", options.output, {"the input": options.input})
     refuse_recording(options.output, options.recordings)
@@ -98,11 +98,11 @@ def run(options: TranscribeOptions) -> int | None:
         how["batch_seconds"] = options.batch_seconds
     faults = 0
     with _paths(options) as paths, output_stream(options.output) as output, count_progress("recordings") as advance:
-        for block in in_batches(paths, block_size(options.buffer_lines, options.input)):
+        for block in in_batches(paths, buffer_size(options.buffer_lines, options.input)):
             found = transcriber.transcribe_detailed(block, times=options.json, progress=advance, **how)
             if options.on_fault == "refuse" and (fault := next((each.fault for each in found if each.fault), "")):
                 raise ValueError(fault)
-            faults += warn_of_faults(each.fault for each in found)
+            faults += log_recording_faults(each.fault for each in found)
             answers = zip(block, found, strict=True)
             write_lines(output, (_as_json(each, listed) if options.json else each.text for listed, each in answers))
     return INCOMPLETE if faults else None
@@ -138,24 +138,24 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
             return transcriber.score([paths[i] for i in own], [texts[i] for i in own], progress=on_rows)
 
         found = world.map_rows([len(text) for text in texts], compute, advance)
-        faults += warn_of_faults((each.fault for each in found), "There is no score.")
+        faults += log_recording_faults((each.fault for each in found), "There is no score.")
         return found
 
     limit = options.line_limit()
     write_scores(options, world, score, _read_pairs(options, options.src, limit))
-    return INCOMPLETE if faults else world.broadcast(status_of(limit))
+    return INCOMPLETE if faults else world.broadcast(exit_status(limit))
 
 
-def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit) -> Iterator[Block]:
+def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit) -> Iterator[ScoreInput]:
     """Read paths of recordings and their texts; raises ValueError where files are not equally long."""
     from seqlab.data.columns import parse_column
 
     texts = [parse_column(spec, limit) for spec in options.tgt]
-    with listed_recordings(src, limit=limit) as paths:
+    with open_recording_list(src, limit=limit) as paths:
         rows = zip_equal([src, *map(str, texts)], [paths, *(column.values() for column in texts)])
-        for block in in_batches(rows, options.buffer_lines or READ_TOGETHER):
+        for block in in_batches(rows, options.buffer_lines or BUFFER_RECORDINGS):
             of_block, *targets = zip(*block, strict=True)
-            yield Block(of_block, targets, [()] * len(targets))
+            yield ScoreInput(of_block, targets, [()] * len(targets))
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def _paths(options: TranscribeOptions) -> Iterator[Iterator[str | Listed]]:
     if options.recordings:
         yield iter(options.recordings)
     else:
-        with listed_recordings(options.input) as paths:
+        with open_recording_list(options.input) as paths:
             yield paths
 
 
@@ -171,7 +171,7 @@ def _as_json(transcript: "Transcript", listed: str | Listed) -> str:
     known = {field.name: getattr(transcript, field.name) for field in fields(transcript)}
     left_out = [name for name, value in known.items() if value is None]
     values = {name: value for name, value in asdict(transcript).items() if name not in left_out}
-    return json_line(described(listed) | values)
+    return json_line(describe_recording(listed) | values)
 
 
 TRANSCRIBE = Command(TranscribeOptions, run, single_process=True)

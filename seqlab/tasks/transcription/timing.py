@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqlab.models.interfaces import Frames
-from seqlab.search.ctc import alignments
+from seqlab.search.ctc import viterbi_alignments
 from seqlab.text import Tokenizer
 
 IN_SILENCE = 30.0
@@ -77,7 +77,7 @@ def time_tokens(
         silent = _silent_frames(sound, int(frames.lengths[place]), timing)
         within = np.flatnonzero(_within_words(texts))
         costs[place, silent[:, None], within] = IN_SILENCE
-    log_probs, paths = alignments(frames, targets, lengths, timing.blank_id, costs.to(frames.log_probs))
+    log_probs, paths = viterbi_alignments(frames, targets, lengths, timing.blank_id, costs.to(frames.log_probs))
     of_path = frames.log_probs.gather(2, paths[..., None])[..., 0]
     found = []
     for row, texts, path, scores, total, duration in zip(

@@ -15,17 +15,16 @@ from seqlab.audio.activity import active_frames
 from seqlab.audio.codec import RecordingCodec
 from seqlab.base.world import OnRows
 from seqlab.data.batch import FrameBatch, collate_frames
-from seqlab.inference.batches import length_batches
-from seqlab.inference.lines import refuse_other_types, without_control_characters
-from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, name_of, read_waveforms
+from seqlab.inference.decode import length_batches
+from seqlab.inference.lines import refuse_non_strings, replace_control_characters
+from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, read_waveforms, recording_name
 from seqlab.models.interfaces import IMPOSSIBLE, NEVER
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import load_run
-from seqlab.search.config import SearchConfig
+from seqlab.search.config import SearchConfig, SearchOptions
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.search.options import SearchOptions
-from seqlab.search.search import SearchRequest, fitting_search
+from seqlab.search.search import SearchRequest, select_search
 from seqlab.tasks.transcription.config import RECOGNISER, TranscriptionConfig
 from seqlab.tasks.transcription.language_model import load_language_model
 from seqlab.tasks.transcription.timing import Timed, Timing, time_tokens, token_texts, words_of
@@ -114,7 +113,7 @@ class Transcriber:
         return [
             replace(no_text(times=times, alternatives=config.num_hypotheses > 1), fault=each)
             if isinstance(each, str)
-            else self._named_if_too_short(next(found), name_of(recording, place), each)
+            else self._named_if_too_short(next(found), recording_name(recording, place), each)
             for place, (recording, each) in enumerate(zip(recordings, read, strict=True))
         ]
 
@@ -173,7 +172,7 @@ class Transcriber:
             ValueError: there are not as many texts as recordings. What is wrong with a recording or its text is its
                 `fault`.
         """
-        refuse_other_types(texts, "texts")
+        refuse_non_strings(texts, "texts")
         if len(recordings) != len(texts):
             raise ValueError(
                 f"`texts` must have one text for each recording ({len(recordings)}), but has {len(texts)} instead."
@@ -197,7 +196,7 @@ class Transcriber:
         for place, (each, scores, text) in enumerate(zip(read, tokens, known, strict=True)):
             unknown, fault = self.tokenizer.unknown_items(text), each if isinstance(each, str) else ""
             if unknown and not fault:
-                listed, name = " ".join(map(repr, unknown)), name_of(recordings[place], place)
+                listed, name = " ".join(map(repr, unknown)), recording_name(recordings[place], place)
                 fault = f"{name}: the vocabulary does not have {listed} of its text."
             nats = [] if isinstance(each, str) else [NEVER if score == IMPOSSIBLE else score for score in scores]
             found.append(TranscriptScore(None if fault else sum(nats), len(scores), nats, unknown, fault))
@@ -268,7 +267,7 @@ class Transcriber:
         unlimited = replace(config, max_length=UNLIMITED)
         banned = [*banned_ids(self.tokenizer), self.tokenizer.unk_id]
         request = SearchRequest(batch, None, banned, need_scores=need_scores, lm=self.lm)
-        return fitting_search(self.model, unlimited)(self.model, unlimited, request)
+        return select_search(self.model, unlimited)(self.model, unlimited, request)
 
     def _timed(
         self, batch: FrameBatch, rows: Sequence[Sequence[int]], waveforms: Sequence[Waveform]
@@ -309,7 +308,7 @@ class Transcriber:
 
 def _as_line(text: str) -> str:
     """Write a transcript without control characters, and with single spaces."""
-    return " ".join(without_control_characters(text)[0].split())
+    return " ".join(replace_control_characters(text)[0].split())
 
 
 def load_transcriber(

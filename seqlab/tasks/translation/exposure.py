@@ -15,8 +15,7 @@ from torch import Tensor
 from seqlab.base.world import OnRows
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
-from seqlab.inference.batches import length_batches
-from seqlab.inference.decode import evaluation_mode
+from seqlab.inference.decode import evaluation_mode, length_batches
 from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.length import length_limits
@@ -24,7 +23,7 @@ from seqlab.tasks.translation.pairs import comparable, measured_pairs
 from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer, banned_ids
 
-BATCH_TOKENS = 4096
+EXPOSURE_BATCH_TOKENS = 4096
 """Padded source tokens that are read together."""
 
 
@@ -128,7 +127,7 @@ def exposure_of(
     src_lines: Sequence[str],
     tgt_lines: Sequence[str],
     *,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int = EXPOSURE_BATCH_TOKENS,
     locations: Sequence[str] | None = None,
     progress: OnRows | None = None,
 ) -> Exposure:
@@ -142,7 +141,7 @@ def exposure_of(
     pairs = measured_pairs(run, src_lines, tgt_lines, locations)
     if progress is not None:
         progress(pairs.left_out)
-    config = SearchConfig(beam_size=1).limited_to(run.translator.output_limits)
+    config = SearchConfig(beam_size=1).with_limits(run.translator.output_limits)
     return measure_exposure(
         pairs.stepper,
         pairs.src_rows,
@@ -173,7 +172,7 @@ def measure_exposure(
     tokenizer: Tokenizer,
     config: SearchConfig,
     *,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int = EXPOSURE_BATCH_TOKENS,
     device: torch.device | str = "cpu",
     progress: OnRows | None = None,
 ) -> Exposure:

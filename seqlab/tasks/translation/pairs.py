@@ -117,7 +117,7 @@ def answers_of(
     src_rows, tgt_rows, left_out = encoded_pairs(run, src_lines, tgt_lines, locations)
     if progress is not None:
         progress(left_out)
-    limited = config.limited_to(run.translator.output_limits)
+    limited = config.with_limits(run.translator.output_limits)
     found = run.engine.decode(src_rows, limited, batch_tokens=batch_tokens, progress=progress)
     return [
         Answer(reference, best.ids, best.token_log_probs[: len(best.ids)], best.log_prob)

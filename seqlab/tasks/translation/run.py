@@ -6,10 +6,9 @@ from typing import Unpack
 from seqlab.base.world import OnRows
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.inference.lines import locations_or_numbers, refuse_newlines
-from seqlab.inference.shared_engine import SharedEngine, Spreader
+from seqlab.inference.parallel_engine import ParallelEngine, RowDistributor
 from seqlab.runs.validate import build
-from seqlab.search.config import OutputLimits, SearchConfig
-from seqlab.search.options import SearchOptions
+from seqlab.search.config import OutputLimits, SearchConfig, SearchOptions
 from seqlab.tasks.translation.translator import Translation, Translator, unfinished, warn_of_unfinished
 from seqlab.text import Tokenizer, encode_unknown, unknown_of
 
@@ -25,7 +24,7 @@ class Run:
         *,
         max_src_tokens: int,
         output_limits: OutputLimits,
-        copies_unknown: bool = False,
+        has_copied_unknowns: bool = False,
     ) -> None:
         """Put an engine between tokenizers; the limits are those of `Translator`."""
         self.engine = engine
@@ -36,22 +35,22 @@ class Run:
             tgt_tokenizer,
             max_src_tokens=max_src_tokens,
             output_limits=output_limits,
-            copies_unknown=copies_unknown,
+            has_copied_unknowns=has_copied_unknowns,
         )
 
     def __repr__(self) -> str:
         sides = (self.src_tokenizer, self.tgt_tokenizer)
         return f"Run({self.engine!r}, {' to '.join(f'{side.vocab_size:,}' for side in sides)} ids)"
 
-    def shared(self, spreader: Spreader) -> "Run":
-        """Give the same run on the ranks of a `World`, which are all given the same lines, or on `Forks`."""
+    def shared(self, distributor: RowDistributor) -> "Run":
+        """Give the same run on the ranks of a `World`, which are all given the same lines, or on `ForkedWorkers`."""
         return Run(
-            SharedEngine(self.engine, spreader),
+            ParallelEngine(self.engine, distributor),
             self.src_tokenizer,
             self.tgt_tokenizer,
             max_src_tokens=self.translator.max_src_tokens,
             output_limits=self.translator.output_limits,
-            copies_unknown=self.translator.copies_unknown,
+            has_copied_unknowns=self.translator.has_copied_unknowns,
         )
 
     def translate(
@@ -154,7 +153,7 @@ class Run:
         refuse_newlines(tgt_lines, "tgt_lines")
         locations = locations_or_numbers(locations, len(src_lines))
         self.translator.warn_of_tags(src_lines, locations)
-        copies = self.translator.copies_unknown
+        copies = self.translator.has_copied_unknowns
         unknown = unknown_of(self.src_tokenizer, src_lines) if copies else [[] for _ in src_lines]
         src_rows = encode_unknown(self.src_tokenizer, src_lines, unknown)
         tgt_rows = encode_unknown(self.tgt_tokenizer, tgt_lines, unknown)

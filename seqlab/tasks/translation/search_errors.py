@@ -16,8 +16,8 @@ from seqlab.data.sampler import collate_rows
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.search.config import SearchConfig
-from seqlab.search.constraints import repeats_ngram
-from seqlab.search.exact import MAX_STEPS, exact_search
+from seqlab.search.constraints import has_repeated_ngram
+from seqlab.search.exact import MAX_STEPS_PER_SENTENCE, exact_search
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
 from seqlab.tasks.translation.pairs import MeasuredPairs, measured_pairs
@@ -62,7 +62,7 @@ def search_errors(
     config: SearchConfig,
     *,
     exact: bool = False,
-    max_steps: int = MAX_STEPS,
+    max_steps: int = MAX_STEPS_PER_SENTENCE,
     locations: Sequence[str] | None = None,
     progress: OnRows | None = None,
 ) -> list[SearchErrors]:
@@ -92,14 +92,14 @@ def search_errors(
         )
     if progress is not None:
         progress(pairs.left_out * (len(beam_sizes) + exact))
-    config = config.limited_to(run.translator.output_limits)
+    config = config.with_limits(run.translator.output_limits)
     wanted, answers = _references(pairs, config), []
     for size in beam_sizes:
         search = replace(config, beam_size=size, num_hypotheses=1)
         answers.append([best[0] for best in pairs.engine.decode(pairs.src_rows, search, progress=progress)])
     best = _exact(pairs.engine, pairs.src_rows, config, answers, max_steps, progress) if exact else None
-    compared = [compare(size, found, wanted, best) for size, found in zip(beam_sizes, answers, strict=True)]
-    return compared if best is None else [*compared, compare(None, best, wanted, best)]
+    compared = [count_search_errors(size, found, wanted, best) for size, found in zip(beam_sizes, answers, strict=True)]
+    return compared if best is None else [*compared, count_search_errors(None, best, wanted, best)]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _references(pairs: MeasuredPairs, config: SearchConfig) -> list[Wanted]:
     wanted = []
     scored = pairs.engine.score(pairs.src_rows, pairs.tgt_rows)
     for row, found, shortest, longest in zip(pairs.tgt_rows, scored, *limits, strict=True):
-        is_banned = not never_said.isdisjoint(row) or (size > 0 and repeats_ngram(row, size))
+        is_banned = not never_said.isdisjoint(row) or (size > 0 and has_repeated_ngram(row, size))
         is_in_reach = shortest <= len(row) + 1 <= longest and not is_banned
         wanted.append(Wanted(row, found.log_prob / length_penalty(found.num_tokens, config), is_in_reach))
     return wanted
@@ -145,7 +145,7 @@ def _exact(
             batch = collate_rows(src_rows, None, [i], tokenizer).to(engine.device)
             least = None if start is None else [start.score]
             (exact,) = exact_search(
-                engine.stepper, batch, config, least_scores=least, banned_ids=banned, max_steps=max_steps
+                engine.stepper, batch, config, min_scores=least, banned_ids=banned, max_steps=max_steps
             )
             if exact.is_complete:
                 found[i] = exact.best or start
@@ -154,7 +154,7 @@ def _exact(
     return found
 
 
-def compare(
+def count_search_errors(
     beam_size: int | None,
     found: Sequence[Hypothesis | None],
     wanted: Sequence[Wanted],

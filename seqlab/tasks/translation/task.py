@@ -143,13 +143,13 @@ class TranslationTask(Task):
 def _limited_search(config: Config, data: PreparedData) -> SearchConfig:
     """Return the search of the validation, with the limits of the model and its training data."""
     longest = config.model.context_limit or config.training.valid_search.max_length
-    return config.training.valid_search.limited_to(OutputLimits(longest, **data.output_bound))
+    return config.training.valid_search.with_limits(OutputLimits(longest, **data.output_bound))
 
 
 def _warn_of_unreachable(name: str, pairs: EncodedCorpus, search: SearchConfig) -> None:
     """Warn of pairs whose targets are longer than the search may output."""
     src_lengths, places = np.unique(pairs.src.lengths + 1, return_inverse=True)
-    longest = np.array([search.longest(length) for length in src_lengths.tolist()])
+    longest = np.array([search.max_length_for(length) for length in src_lengths.tolist()])
     is_unreachable = pairs.tgt.lengths + 1 > longest[places]
     if count := int(is_unreachable.sum()):
         logger.warning(

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import torch
 
-from seqlab.inference.forks import Forks, choose_count
+from seqlab.inference.forks import ForkedWorkers, default_num_workers
 from seqlab.inference.rescoring import RescoringEngine
-from seqlab.inference.torch_engine import TorchEngine, copies_unknown, longest_source, refuse_different_vocabularies
+from seqlab.inference.torch_engine import (
+    TorchEngine,
+    has_copied_unknowns,
+    max_source_tokens,
+    refuse_different_vocabularies,
+)
 from seqlab.models.interfaces import PositionModel
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.load import LoadedRun, load_run
@@ -64,7 +69,7 @@ def load_with_torch(
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
         precision: dtype of matrix products, `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
         processes: forked processes that many rows are divided among, on the CPU, of one thread each; None takes one for
-            each thread, `MOST_FORKS` at most. Forking a program that runs threads of its own is not safe.
+            each thread, `MAX_WORKERS` at most. Forking a program that runs threads of its own is not safe.
         lm: the run of a language model over the same target vocabulary, which decides with the translator.
         lm_weight: of its log-probabilities.
         length_reward: what is added for each symbol when there is a language model, as that prefers short texts.
@@ -79,7 +84,7 @@ def load_with_torch(
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen = choose_device(device)
-    forks = Forks(choose_count(chosen) if processes is None else processes)
+    forks = ForkedWorkers(default_num_workers(chosen) if processes is None else processes)
     if forks.count > 1 and chosen.type != "cpu":
         raise ValueError(f"`processes` is {forks.count}, but on {chosen} one decodes: more are for the CPU.")
     dtype = choose_dtype(precision, chosen)
@@ -101,16 +106,16 @@ def load_with_torch(
         RescoringEngine(engine, TorchEngine(judges, chosen, dtype)) if judges else engine,
         members[0].src_tokenizer,
         members[0].tgt_tokenizer,
-        max_src_tokens=min(map(longest_source, everyone)),
+        max_src_tokens=min(map(max_source_tokens, everyone)),
         output_limits=_output_limits(members, judges),
-        copies_unknown=copies_unknown(everyone),
+        has_copied_unknowns=has_copied_unknowns(everyone),
     )
     return trained.shared(forks) if forks.count > 1 else trained
 
 
 def _output_limits(members: Sequence[LoadedRun], judges: Sequence[LoadedRun]) -> OutputLimits:
     """Return the limits of runs that translate together, and of those that score what is found."""
-    limits = OutputLimits.widest([member.output_limits for member in members])
+    limits = OutputLimits.combined([member.output_limits for member in members])
     if not judges:
         return limits
     # The judges read an output that the length limit ended with eos after it.

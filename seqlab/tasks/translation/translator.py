@@ -8,10 +8,10 @@ from itertools import chain, islice
 
 from seqlab.base.world import OnRows
 from seqlab.inference.engine import Engine
-from seqlab.inference.lines import locations_or_numbers, refuse_newlines, without_control_characters
-from seqlab.inference.splitting import Piece, cut, join
+from seqlab.inference.lines import locations_or_numbers, refuse_newlines, replace_control_characters
+from seqlab.inference.splitting import Segment, join_segments, split_line
 from seqlab.search.config import OutputLimits, SearchConfig
-from seqlab.search.hypothesis import Hypothesis, score_of
+from seqlab.search.hypothesis import Hypothesis, combined_score
 from seqlab.search.length import length_limits
 from seqlab.text import TAB, Tokenizer, encode_unknown, unknown_of
 
@@ -90,13 +90,13 @@ class Translator:
         *,
         max_src_tokens: int,
         output_limits: OutputLimits,
-        copies_unknown: bool = False,
+        has_copied_unknowns: bool = False,
     ) -> None:
         self.engine = engine
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
         self.max_src_tokens = max_src_tokens  # longer lines are cut
         self.output_limits = output_limits  # of hypotheses, eos counted
-        self.copies_unknown = copies_unknown  # words that the vocabulary lacks have ids of their own
+        self.has_copied_unknowns = has_copied_unknowns  # words that the vocabulary lacks have ids of their own
 
     def translate(
         self,
@@ -130,7 +130,7 @@ class Translator:
         self.warn_of_tags(lines, locations)
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
-        limited = config.limited_to(self.output_limits)
+        limited = config.with_limits(self.output_limits)
         forced = None if prefixes is None else self._forced(prefixes, pieces, limited, locations)
         found = self.engine.decode(
             rows,
@@ -153,10 +153,10 @@ class Translator:
                 _log.warning(text, place, self.max_src_tokens, len(parts))
         return translations
 
-    def _texts(self, pieces: Sequence[Sequence[Piece]], found: Sequence[Sequence[Hypothesis]]) -> Iterator[list[str]]:
+    def _texts(self, pieces: Sequence[Sequence[Segment]], found: Sequence[Sequence[Hypothesis]]) -> Iterator[list[str]]:
         """Give the text of each hypothesis of each piece."""
         unknown = None
-        if self.copies_unknown:
+        if self.has_copied_unknowns:
             unknown = [piece.unknown for piece, best in zip(chain(*pieces), found, strict=True) for _ in best]
         texts = iter(self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best], unknown))
         return ([next(texts) for _ in best] for best in found)
@@ -188,7 +188,7 @@ class Translator:
             _log.warning(text, bare[0], len(bare) - 1)
 
     def _aligned(
-        self, parts: Sequence[Piece], bests: Sequence[Sequence[Hypothesis]], need_attention: bool
+        self, parts: Sequence[Segment], bests: Sequence[Sequence[Hypothesis]], need_attention: bool
     ) -> list[Alignment] | None:
         if not need_attention:
             return None
@@ -196,24 +196,24 @@ class Translator:
         pairs = zip(parts, bests, strict=True)
         return [align(piece.ids, best[0], tokenizers, piece.unknown) for piece, best in pairs if piece.ids]
 
-    def _pieces(self, lines: Sequence[str]) -> list[list[Piece]]:
-        unknown = unknown_of(self.src_tokenizer, lines) if self.copies_unknown else [[] for _ in lines]
+    def _pieces(self, lines: Sequence[str]) -> list[list[Segment]]:
+        unknown = unknown_of(self.src_tokenizer, lines) if self.has_copied_unknowns else [[] for _ in lines]
         rows = encode_unknown(self.src_tokenizer, lines, unknown)
         return [self._cut(*each) for each in zip(lines, rows, unknown, strict=True)]
 
-    def _cut(self, line: str, ids: list[int], unknown: list[str]) -> list[Piece]:
+    def _cut(self, line: str, ids: list[int], unknown: list[str]) -> list[Segment]:
         """Cut a line that is too long; every piece has the line's tags, and knows its unknown words."""
         text, tab, tags = line.partition(TAB) if len(self.src_tokenizer.tag_ids) else (line, "", "")
 
         def encode(parts: Sequence[str]) -> list[list[int]]:
             return encode_unknown(self.src_tokenizer, [part + tab + tags for part in parts], [unknown] * len(parts))
 
-        return cut(text, ids, self.max_src_tokens, encode, unknown, self.tgt_tokenizer.has_words)
+        return split_line(text, ids, self.max_src_tokens, encode, unknown, self.tgt_tokenizer.has_words)
 
     def _forced(
         self,
         prefixes: Sequence[str],
-        pieces: Sequence[Sequence[Piece]],
+        pieces: Sequence[Sequence[Segment]],
         config: SearchConfig,
         locations: Sequence[str],
     ) -> list[list[int]]:
@@ -258,7 +258,7 @@ def warn_of_unfinished(count: int, total: int) -> None:
 def refuse_cut(
     forced: Sequence[Sequence[int]],
     found: Sequence[Sequence[Hypothesis]],
-    pieces: Sequence[Sequence[Piece]],
+    pieces: Sequence[Sequence[Segment]],
     locations: Sequence[str],
 ) -> None:
     """Raise ValueError for a line whose translation does not begin with its prefix: a model of frames may lack room."""
@@ -272,7 +272,7 @@ def refuse_cut(
 
 
 def _joined(
-    pieces: Sequence[Piece],
+    pieces: Sequence[Segment],
     bests: Sequence[Sequence[Hypothesis]],
     texts: Sequence[Sequence[str]],
     config: SearchConfig,
@@ -282,13 +282,13 @@ def _joined(
     hypotheses, replaced = [], 0
     for rank in range(max(len(best) for best in bests)):
         chosen = [best[min(rank, len(best) - 1)] for best in bests]
-        text = join([part[min(rank, len(part) - 1)] for part in texts], pieces)
-        text, count = without_control_characters(text)
+        text = join_segments([part[min(rank, len(part) - 1)] for part in texts], pieces)
+        text, count = replace_control_characters(text)
         replaced += count
         filled = [h for h, piece in zip(chosen, pieces, strict=True) if piece.ids]
         num_tokens = sum(h.num_tokens for h in filled)
         log_prob = math.fsum(h.log_prob for h in chosen)
-        score = chosen[0].score if len(chosen) == 1 else score_of(log_prob, num_tokens, filled, config)
+        score = chosen[0].score if len(chosen) == 1 else combined_score(log_prob, num_tokens, filled, config)
         hypotheses.append(ScoredText(text, score, log_prob, num_tokens, all(h.finished for h in chosen)))
     is_empty = not any(piece.ids for piece in pieces)
     return Translation(hypotheses, len(pieces) > 1, 0 if is_empty else len(pieces), replaced, alignments)

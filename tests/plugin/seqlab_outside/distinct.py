@@ -5,8 +5,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 
-from seqlab.evaluation.references import References
-from seqlab.evaluation.score import LineStatistics, Score
+from seqlab.evaluation.score import LineStatistics, References, Score
 
 
 def distinct(hypotheses: Sequence[str], references: References) -> LineStatistics:

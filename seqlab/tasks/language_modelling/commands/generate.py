@@ -14,11 +14,10 @@ from pydantic.dataclasses import dataclass
 from seqlab.base.progress import line_progress
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import open_input, output_stream, refuse_same_file
-from seqlab.inference.lines import is_discarded, json_line, status_of
-from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions, Words, given
+from seqlab.inference.lines import exit_status, is_discarded, json_line
+from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions, Text, given_options
 from seqlab.runs.fields import fields_of
-from seqlab.search.config import SearchConfig
-from seqlab.search.sampling_config import SamplingConfig
+from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.tasks.language_modelling.commands import load_language_models
 
 if TYPE_CHECKING:
@@ -68,13 +67,13 @@ class GenerateOptions(_Search, _Sampling, RunOptions, DiscardLongLines):
     newlines, have a line --- between them. Several for each line of a file need --json.
     """
 
-    prompt: list[Words] | None = None
+    prompt: list[Text] | None = None
     """what to continue (default: nothing)"""
     prompts: File | None = None
     """what to continue, a prompt in each line, or FILE#COLUMN (- is standard input)"""
     num_samples: Count = 1
     """continuations of each"""
-    stop: tuple[Words, ...] = ()
+    stop: tuple[Text, ...] = ()
     """texts that end a continuation"""
     buffer_lines: Count | None = None
     """prompts in a block (default: 1024; 1 on a terminal)"""
@@ -91,7 +90,7 @@ def run(options: GenerateOptions) -> int:
     from seqlab.tasks.language_modelling.generator import choose_search
 
     refuse_same_file("--output", options.output, {"--prompts": options.prompts})
-    search, prompts = given(options, *fields_of(_Sampling), *fields_of(_Search)), _given_prompts(options)
+    search, prompts = given_options(options, *fields_of(_Sampling), *fields_of(_Search)), _given_prompts(options)
     choose_search(search)  # which checks it, before a model is loaded
     several = max(options.num_samples, search.get("num_hypotheses", 1)) > 1
     if several and options.prompts and not options.json:
@@ -107,7 +106,7 @@ def run(options: GenerateOptions) -> int:
     if cut and not model.is_continuous and "max_length" not in search:  # running text has no end to miss
         text = "%s of %s continuations are cut: they reached `max_length` before the line ended"
         logger.warning(text, f"{cut:,}", f"{total:,}")
-    return status_of(limit)
+    return exit_status(limit)
 
 
 def _show(model: "LanguageModel", prompts: list[str], search: dict[str, Any]) -> int:

@@ -12,7 +12,7 @@ from seqlab.base.progress import count_progress
 from seqlab.commands import Command
 from seqlab.inference.files import input_stream, output_stream, refuse_same_file
 from seqlab.inference.lines import json_line, write_lines
-from seqlab.inference.options import SETTINGS, Count, File, Name, RunOptions, given
+from seqlab.inference.options import SETTINGS, Count, File, Name, RunOptions, given_options
 from seqlab.tasks.language_modelling.commands import load_language_models
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run(options: PerplexityOptions) -> None:
                 reading,
                 progress=progress,
                 on_line=(lambda line: output.write(_line(line, options))) if options.per_line else None,
-                **given(options, "batch_tokens"),
+                **given_options(options, "batch_tokens"),
             )
         if not options.per_line:
             figures = {**found.as_dict(), "reading": str(reading)}

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from seqlab.base.world import OnRows, World
 from seqlab.commands import UsageError
-from seqlab.inference.lines import status_of
-from seqlab.inference.options import given
-from seqlab.inference.scoring import ScoreOptions, read_text, write_scores
+from seqlab.inference.lines import exit_status
+from seqlab.inference.options import given_options
+from seqlab.inference.score_command import ScoreOptions, read_score_inputs, write_scores
 from seqlab.tasks.language_modelling.commands import load_language_models
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def score_lines(options: ScoreOptions, world: World) -> int:
             lines, before = [prompt + line for prompt, line in zip(before, lines, strict=True)], [""] * len(lines)
 
         def compute(own: list[int], on_rows: OnRows | None) -> "list[LineScore]":
-            scores = model.score([lines[i] for i in own], [before[i] for i in own], **given(options, "batch_tokens"))
+            scores = model.score(
+                [lines[i] for i in own], [before[i] for i in own], **given_options(options, "batch_tokens")
+            )
             if on_rows is not None:
                 on_rows(len(own))
             return scores
@@ -42,5 +44,5 @@ def score_lines(options: ScoreOptions, world: World) -> int:
         return world.map_rows([len(line) for line in lines], compute, advance)
 
     limit = options.line_limit()
-    write_scores(options, world, score, read_text(options, limit))
-    return world.broadcast(status_of(limit))
+    write_scores(options, world, score, read_score_inputs(options, limit))
+    return world.broadcast(exit_status(limit))

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.base.progress import count_progress
 from seqlab.commands import Command
-from seqlab.inference.options import SETTINGS, Count, given
+from seqlab.inference.options import SETTINGS, Count, given_options
 from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs
 
 if TYPE_CHECKING:
@@ -44,7 +44,12 @@ def run(options: ExposureOptions) -> None:
     trained = load_one_process(options)
     with count_progress("pairs", len(src_lines)) as advance:
         found = exposure_of(
-            trained, src_lines, tgt_lines, locations=locations, progress=advance, **given(options, "batch_tokens")
+            trained,
+            src_lines,
+            tgt_lines,
+            locations=locations,
+            progress=advance,
+            **given_options(options, "batch_tokens"),
         )
     print(json.dumps(as_dict(found)) if options.json else "\n".join(lines_of(found)))
 

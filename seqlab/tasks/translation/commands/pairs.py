@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from seqlab.base.world import OnRows, World
 from seqlab.commands import UsageError
-from seqlab.inference.lines import status_of
-from seqlab.inference.scoring import ScoreOptions, read_text, write_scores
+from seqlab.inference.lines import exit_status
+from seqlab.inference.score_command import ScoreOptions, read_score_inputs, write_scores
 from seqlab.tasks.translation.commands import load_named_runs
 
 if TYPE_CHECKING:
@@ -71,5 +71,5 @@ def score_pairs(options: ScoreOptions, world: World) -> int:
         )
 
     limit = options.line_limit()
-    write_scores(options, world, score, read_text(options, limit))
-    return world.broadcast(status_of(limit))
+    write_scores(options, world, score, read_score_inputs(options, limit))
+    return world.broadcast(exit_status(limit))

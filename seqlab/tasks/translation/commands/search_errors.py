@@ -48,7 +48,7 @@ class SearchErrorsOptions(SearchConfig, PairOptions):
 
 def run(options: SearchErrorsOptions) -> None:
     """Measure and print a line for each search."""
-    from seqlab.search.exact import MAX_STEPS
+    from seqlab.search.exact import MAX_STEPS_PER_SENTENCE
     from seqlab.tasks.translation.search_errors import search_errors
 
     sizes = list(dict.fromkeys(options.beam_sizes))
@@ -56,7 +56,7 @@ def run(options: SearchErrorsOptions) -> None:
         raise UsageError("--max_steps limits exact search: it needs --exact")
     src_lines, tgt_lines, locations = read_pairs(options)
     trained = load_one_process(options)
-    most = MAX_STEPS if options.max_steps is None else options.max_steps
+    most = MAX_STEPS_PER_SENTENCE if options.max_steps is None else options.max_steps
     if options.exact:
         logger.info("exact search: up to %s steps of the model for each sentence (--max_steps)", f"{most:,}")
     with count_progress("sentences", (len(sizes) + options.exact) * len(src_lines)) as advance:

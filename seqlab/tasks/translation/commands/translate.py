@@ -16,7 +16,7 @@ from seqlab.base.raw_lines import MAX_LINE_BYTES
 from seqlab.base.world import join_world
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
-from seqlab.inference.lines import is_discarded, json_line, status_of, write_lines
+from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, EngineOptions, File, RunPath
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
@@ -95,7 +95,7 @@ def run(options: TranslateOptions) -> int:
             logger.warning("control characters in the translations: %d became spaces", replaced)
         if world.is_main:
             warn_of_unfinished(cut, done)
-        return world.broadcast(status_of(limit))
+        return world.broadcast(exit_status(limit))
 
 
 def _check(options: TranslateOptions) -> None:

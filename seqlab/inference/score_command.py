@@ -13,12 +13,12 @@ from seqlab.base.raw_lines import LineLimit
 from seqlab.base.world import OnRows, World
 from seqlab.commands import AsOption
 from seqlab.data.blocks import in_batches
-from seqlab.inference.files import BLOCK_CHARS, BUFFER_LINES, output_stream
+from seqlab.inference.files import BUFFER_LINES, MAX_BUFFER_CHARS, output_stream
 from seqlab.inference.lines import is_discarded, json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, EngineOptions, File
 
 
-class Score(Protocol):
+class LogProb(Protocol):
     """How probable a line is; a dataclass, whose fields `--json` shows."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -29,7 +29,7 @@ class Score(Protocol):
         ...
 
 
-Scorer = Callable[[Sequence[Any] | None, Sequence[str], Sequence[str], OnRows | None], Sequence[Score]]
+ScoreLines = Callable[[Sequence[Any] | None, Sequence[str], Sequence[str], OnRows | None], Sequence[LogProb]]
 """(sources or prompts, targets, locations, on_progress) -> scores."""
 
 
@@ -58,7 +58,7 @@ class ScoreOptions(EngineOptions, DiscardLongLines):
     """lines that are read, sorted and answered together (default: 4096, of recordings 64)"""
 
 
-class Block(NamedTuple):
+class ScoreInput(NamedTuple):
     """Some lines of all files."""
 
     src: Sequence[Any] | None
@@ -69,7 +69,7 @@ class Block(NamedTuple):
     """Where the lines of each file of targets, and of their sources, stand."""
 
 
-def read_text(options: ScoreOptions, limit: LineLimit) -> Iterator[Block]:
+def read_score_inputs(options: ScoreOptions, limit: LineLimit) -> Iterator[ScoreInput]:
     """Read text, some lines at a time; raises ValueError where files are not equally long."""
     from seqlab.data.columns import parse_column
     from seqlab.data.corpus import Corpus
@@ -78,15 +78,15 @@ def read_text(options: ScoreOptions, limit: LineLimit) -> Iterator[Block]:
     targets = [parse_column(spec, limit) for spec in options.tgt]
     start = 0
     rows_of_all, size = Corpus((*sources, *targets)).rows(), options.buffer_lines or BUFFER_LINES
-    for rows in in_batches(rows_of_all, size, weight=lambda row: sum(map(len, row)), most=BLOCK_CHARS):
+    for rows in in_batches(rows_of_all, size, weight=lambda row: sum(map(len, row)), most=MAX_BUFFER_CHARS):
         columns = list(zip(*rows, strict=True))
         places = [Corpus((*sources, tgt)).places(start, len(rows)) for tgt in targets]
-        yield Block(columns[0] if sources else None, columns[len(sources) :], places)
+        yield ScoreInput(columns[0] if sources else None, columns[len(sources) :], places)
         start += len(rows)
 
 
-def write_scores(options: ScoreOptions, world: World, scorer: Scorer, blocks: Iterator[Block]) -> None:
-    """Score block by block; under torchrun every rank its part of each block."""
+def write_scores(options: ScoreOptions, world: World, scorer: ScoreLines, blocks: Iterator[ScoreInput]) -> None:
+    """LogProb block by block; under torchrun every rank its part of each block."""
     with (
         output_stream(options.output if world.is_main else os.devnull) as output,
         world.enter_on_main(line_progress(None, output)) as advance,
@@ -98,7 +98,7 @@ def write_scores(options: ScoreOptions, world: World, scorer: Scorer, blocks: It
             write_lines(output, (_shown(options, *each) for each in zip(zip(*found, strict=True), read, strict=True)))
 
 
-def _shown(options: ScoreOptions, scores: Sequence[Score], read: Sequence[Any]) -> str:
+def _shown(options: ScoreOptions, scores: Sequence[LogProb], read: Sequence[Any]) -> str:
     """Write what belongs to one line: its score, or which of several targets is the likeliest."""
     is_cut = any(map(is_discarded, read))
     log_probs = [None if is_cut else score.log_prob for score in scores]

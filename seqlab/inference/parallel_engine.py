@@ -11,19 +11,19 @@ from seqlab.search.hypothesis import Hypothesis
 T = TypeVar("T")
 
 
-class Spreader(Protocol):
-    """Divides rows: a `World` or `Forks`."""
+class RowDistributor(Protocol):
+    """Divides rows: a `World` or `ForkedWorkers`."""
 
     def map_rows(self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: OnRows | None = None) -> list[T]:
         """Have some of the rows computed here and some there, given their indices; give all of it in order."""
         ...
 
 
-class SharedEngine:
+class ParallelEngine:
     """An `Engine` that divides the rows."""
 
-    def __init__(self, engine: Engine, spreader: Spreader) -> None:
-        self.engine, self.spreader = engine, spreader
+    def __init__(self, engine: Engine, distributor: RowDistributor) -> None:
+        self.engine, self.distributor = engine, distributor
 
     def decode(
         self,
@@ -40,7 +40,7 @@ class SharedEngine:
             forced = None if prefixes is None else [prefixes[i] for i in own]
             return self.engine.decode([src_rows[i] for i in own], config, prefixes=forced, progress=report, **options)
 
-        return self.spreader.map_rows([len(row) for row in src_rows], search, progress)
+        return self.distributor.map_rows([len(row) for row in src_rows], search, progress)
 
     def score(
         self,
@@ -57,4 +57,4 @@ class SharedEngine:
             return self.engine.score(src, tgt, progress=report, **options)
 
         lengths = [max(len(src), len(tgt)) for src, tgt in zip(src_rows, tgt_rows, strict=True)]
-        return self.spreader.map_rows(lengths, score, progress)
+        return self.distributor.map_rows(lengths, score, progress)
