@@ -140,7 +140,8 @@ def worst_lines(
     """Return the lines with the most errors, the worst first; of equally many the earlier, and none without errors.
 
     Args:
-        hypotheses, references: as of `error_table`.
+        hypotheses: as of `error_table`.
+        references: as of `error_table`.
         count: how many lines at most.
         metric: `wer` or `cer`.
         counted: what the metric counted in each line, where that is known already.

@@ -26,6 +26,8 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         file, _, anchor = target.partition("#")
         linked = (page.parent / file).resolve() if file else page
+        if ROOT / "docs" / "reference" in linked.parents and not linked.exists():
+            continue  # generated with the site: test_site.py builds it, and a dead link fails
         assert linked.exists(), target
         assert not anchor or anchor in anchors(linked), target
 

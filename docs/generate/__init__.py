@@ -1,0 +1,1 @@
+"""Pages of the documentation that are generated from the program when the site is built (see docs/hooks.py)."""

@@ -1,0 +1,49 @@
+"""Reference page of the registered parts by kind, from the table of built-in parts."""
+
+from generate.api import is_documented
+from generate.markup import prose, table
+from seqlab.built_in import BUILT_IN
+from seqlab.registry import OWN, entries
+
+INTRODUCTION = """# Registered parts
+
+Configs and commands name parts by these names. The first of a kind is its default.
+[Your own parts](../how_to/your_own_parts.md) shows how to register more.
+"""
+SHOWN = {
+    "task": ("Tasks", "`data.kind`"),
+    "model": ("Models", "`model.family`"),
+    "objective": ("Objectives", "`objective.family`"),
+    "optimizer": ("Optimizers", "`optim.optimizer.family`"),
+    "schedule": ("Schedules", "`optim.schedule.family`"),
+    "search": ("Searches", "`--algorithm` of `translate`; without it, the first that fits the model"),
+    "metric": ("Metrics", "`--metrics` of `evaluate`, `training.valid_metric`"),
+    "tokenizer": ("Tokenizers", "`data.tokenizer.kind`"),
+    "codec": ("Codecs", "chosen by the data"),
+    "engine": ("Engines", "`--engine` of `translate`"),
+    "exporter": ("Export formats", "`--format` of `export`"),
+}
+"""Kind -> its heading, and where its names are used. Commands have pages of their own."""
+
+
+def pages() -> dict[str, str]:
+    """Write the page: a table for each kind."""
+    if missing := BUILT_IN.keys() - SHOWN.keys() - {"command"}:
+        raise ValueError(f"The page of registered parts lacks the kinds {', '.join(missing)}: add them to `SHOWN`.")
+    parts = [INTRODUCTION]
+    for kind, (heading, use) in SHOWN.items():
+        rows = [
+            (f"`{entry.name}`", prose(entry.summary), reference(entry.target))
+            for entry in entries(kind)
+            if entry.owner == OWN
+        ]
+        parts += [f"## {heading}", f"Kind `{kind}`; {use}.", table(["name", "what it is", "in Python"], rows)]
+    return {"reference/parts.md": "\n\n".join(parts)}
+
+
+def reference(target: str) -> str:
+    """Name a part in Python: as a link to its documentation where it has one."""
+    module, _, name = target.partition(":")
+    package = ".".join(module.split(".")[:2])
+    path = f"{package}.{name}"
+    return f"[`{path}`][{path}]" if is_documented(path) else f"`{module}.{name}`"

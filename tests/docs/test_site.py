@@ -1,0 +1,142 @@
+"""The documentation site builds without warnings, describes the whole program, and loads nothing from other hosts."""
+
+import fcntl
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from seqlab.built_in import BUILT_IN, COMMANDS
+from seqlab.cli.main import find_command
+from seqlab.cli.recipes import read_table
+from seqlab.runs.config import Config
+from seqlab.runs.fields import list_fields
+
+pytest.importorskip("mkdocs")
+ROOT = Path(__file__).parents[2]
+LOADED = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "embed": "src",
+}
+"""Tags and their attribute that a browser loads; of `link` it depends on `rel`."""
+
+
+class Loaded(HTMLParser):
+    """Collect the addresses that a browser loads for a page, and the ids of its elements."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.ids: set[str] = set()
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the address that a tag loads."""
+        values = dict(attrs)
+        self.ids.add(values.get("id") or "")
+        if tag == "link" and not {"canonical", "next", "prev", "alternate"} & set((values.get("rel") or "").split()):
+            self.addresses.append(values.get("href") or "")
+        elif tag in LOADED:
+            self.addresses.append(values.get("src") or "")
+        self.addresses += re.findall(r"url\(([^)]*)\)", values.get("style") or "")
+        self.addresses += (values.get("srcset") or "").split()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site once for all workers of pytest-xdist, warnings being errors."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "site"
+    with (shared / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "built").exists():
+            build(folder)
+            (folder / "built").touch()
+    return folder
+
+
+def build(folder: Path) -> None:
+    """Build the site as CI and users do."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "SEQLAB_NO_PLUGINS": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert "WARNING" not in built.stderr
+
+
+def text_of(page: Path) -> str:
+    """Return the text of a page without its tags."""
+    text = re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8"))
+    for name, character in {"&lt;": "<", "&gt;": ">", "&quot;": '"', "&#124;": "|", "&amp;": "&"}.items():
+        text = text.replace(name, character)
+    return text
+
+
+def test_nothing_is_loaded_from_another_host(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 80
+    for page in pages:
+        for address in Loaded(page).addresses:
+            assert not re.match(r"\s*['\"]?(\w+:)?//", address), f"{page}: {address}"
+        assert 'class="mermaid"' not in page.read_text(encoding="utf-8")  # for which the theme loads a script
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8")
+        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", text), sheet
+    for script in (site / "assets").glob("*.js"):
+        assert "//" not in re.sub(r"^\s*//.*$", "", script.read_text(encoding="utf-8"), flags=re.MULTILINE), script
+
+
+def test_every_command_has_a_page_with_its_options(site: Path) -> None:
+    index = text_of(site / "reference" / "commands" / "index.html")
+    for name in (name for commands in COMMANDS.values() for name in commands):
+        page = text_of(site / "reference" / "commands" / name / "index.html")
+        for action in find_command(name).make_parser()._actions:
+            shown = action.option_strings[-1] if action.option_strings else str(action.metavar)
+            assert shown in page or (action.option_strings and shown in index), f"{name}: {shown}"
+
+
+def test_every_config_field_is_on_one_page(site: Path) -> None:
+    page = site / "reference" / "config" / "index.html"
+    ids, text = Loaded(page).ids, " ".join(text_of(page).split())
+    for field in list_fields(Config):
+        assert field.key in ids
+        assert field.text.replace("`", "").partition(".")[0] in text, field.key
+        assert field.family in text
+
+
+def test_every_recipe_part_and_public_name_is_in_the_reference(site: Path) -> None:
+    recipes = text_of(site / "reference" / "recipes" / "index.html")
+    for recipe, *others in read_table()[1:]:
+        assert recipe in recipes
+        assert all(cell in recipes or cell == others[0] for cell in others), recipe
+    parts = text_of(site / "reference" / "parts" / "index.html")
+    for kind, entries in BUILT_IN.items():
+        assert kind == "command" or all(name in parts for name in entries), kind
+    import seqlab
+
+    for package in ("seqlab", "seqlab.models", "seqlab.nn", "seqlab.optim"):
+        ids = Loaded(site / "reference" / "api" / package / "index.html").ids
+        exported = seqlab if package == "seqlab" else getattr(seqlab, package.partition(".")[2])
+        modules = {"data", "models", "nn", "objectives", "optim", "search"} if package == "seqlab" else set()
+        assert {f"{package}.{name}" for name in exported.__all__ if name not in modules} <= ids
+
+
+def test_every_notebook_has_a_page_with_its_figures(site: Path) -> None:
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        page = site / "explanations" / notebook.stem / "index.html"
+        text = page.read_text(encoding="utf-8")
+        figures = re.findall(r'<img [^>]*src="([^"]+\.png)"', text)
+        assert len(figures) >= 4
+        assert all((page.parent / figure).resolve().is_file() for figure in figures)
+        assert "<math" in text or "$" not in text_of(page), page
+        assert 'class="arithmatex"' not in text
