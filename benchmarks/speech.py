@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     """Time each part several times; the medians count."""
     refuse_missing_folder("RUN", arguments.model)
     torch.set_num_threads(arguments.threads)
-    listed = list(open_manifest(arguments.list, arguments.audio, arguments.text).listed())
+    listed = list(open_manifest(arguments.list, arguments.audio, arguments.text).entries())
     paths, texts = [each.audio for each in listed], [each.text or "" for each in listed]
     if arguments.quick:
         paths, texts = paths[:QUICK_RECORDINGS], texts[:QUICK_RECORDINGS]

@@ -187,7 +187,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     "codec": {  # of columns that are not text
-        "table": ("seqlab.data.numbers:load_table_codec", "columns of a table to vectors"),
+        "table": ("seqlab.data.table_codec:load_table_codec", "columns of a table to vectors"),
         "array": ("seqlab.data.arrays:load_array_codec", "arrays and images"),
         "recording": ("seqlab.audio.codec:load_recording_codec", "recordings to log-mel frames"),
         "numbers": ("seqlab.data.targets:load_numbers_target", "numbers to predict"),

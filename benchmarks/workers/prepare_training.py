@@ -25,7 +25,7 @@ from benchmarks.workers.seqlab_runs import (
 )
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.data.prepare import prepare
-from seqlab.data.sampler import Sampler
+from seqlab.data.sampler import Seq2SeqSampler
 from seqlab.data.step import TrainingStep
 from seqlab.runs import load_run
 from seqlab.runs.config import Config
@@ -65,7 +65,7 @@ def _plan(config: Config, start: LoadedRun, folder: Path, sizes: Sizes, micro_ba
     data_config = replace(pairs_section(config), micro_batch_tokens=micro_batch_tokens)
     tokenizers = start.src_tokenizer, start.tgt_tokenizer
     data = prepare(data_config, tokenizers, start.folder.cache)
-    drawn = list(islice(Sampler(data.train, data_config, config.seed, *tokenizers).steps(), steps))
+    drawn = list(islice(Seq2SeqSampler(data.train, data_config, config.seed, *tokenizers).steps(), steps))
     save_file(_tensors(drawn), folder / f"batches-{micro_batch_tokens}.safetensors")
     return {
         "tgt_tokens": [step.num_tgt_tokens for step in drawn],

@@ -24,7 +24,7 @@ from benchmarks.workers.seqlab_runs import (
 from benchmarks.workers.train_marian import build_marian, logits_with
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.data.prepare import PreparedData, prepare
-from seqlab.data.sampler import Sampler
+from seqlab.data.sampler import Seq2SeqSampler
 from seqlab.data.step import TrainingStep
 from seqlab.runs.load import load_run
 from seqlab.text import Tokenizer
@@ -52,7 +52,7 @@ def run(job: Json) -> Json:
     section = pairs_section(config)
     data = prepare(section, (start.src_tokenizer, tokenizer), start.folder.cache)
     loop = PlainLoop(model, logits_with(model), LABEL_SMOOTHING, settings.dtype, settings.device)
-    steps = Sampler(data.train, section, settings.seed, start.src_tokenizer, tokenizer).steps()
+    steps = Seq2SeqSampler(data.train, section, settings.seed, start.src_tokenizer, tokenizer).steps()
     points: list[Point] = []
     rates: list[float] = []
     elapsed = 0.0

@@ -13,7 +13,7 @@ from statistics import harmonic_mean
 from benchmarks.records import Json, Unavailable
 from benchmarks.scale import Sizes, sizes_from_json
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.rows import Rows
+from seqlab.data.ragged import RaggedArray
 
 VALIDATION_LINES = 16
 
@@ -47,7 +47,7 @@ def write_corpus(workload: Path, folder: Path) -> Corpus:
     return Corpus(folder, len(pairs.tgt.values) / len(pairs) + 1)
 
 
-def _lines(rows: Rows) -> list[str]:
+def _lines(rows: RaggedArray) -> list[str]:
     return [line_of(row.tolist()) for row in rows]
 
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.base.progress import count_progress
 from seqlab.commands import AsOption, Command, UsageError
-from seqlab.data.column import places_of
+from seqlab.data.column import line_locations
 from seqlab.inference.files import BUFFER_LINES, output_stream, read_parallel, refuse_same_file
 from seqlab.inference.lines import write_lines
 from seqlab.inference.options import SETTINGS, Count, EngineOptions, File, RefuseLongLines
@@ -68,7 +68,7 @@ def run(options: DistillOptions) -> None:
     if out.exists() and not options.overwrite and not work.holds(list(read_lines(out, LineLimit(None)))):
         raise ValueError(EXISTS.format(out))
     trained = load_named_runs(options)
-    locations = places_of(options.src, parse_column(options.src).line_numbers(0, len(lines)))
+    locations = line_locations(options.src, parse_column(options.src).line_numbers(0, len(lines)))
     with count_progress("lines", len(lines)) as advance:
         distilled = distill(
             trained,

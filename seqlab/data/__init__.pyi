@@ -8,9 +8,9 @@ from .batch import ValueBatch as ValueBatch
 from .batch import collate as collate
 from .batch import collate_frames as collate_frames
 from .batch import collate_labelled as collate_labelled
+from .batch import collate_prompts as collate_prompts
 from .batch import collate_text as collate_text
 from .batch import collate_values as collate_values
-from .batch import prompts as prompts
 from .column import Column as Column
 from .columns import parse_column as parse_column
 from .config import DataConfig as DataConfig

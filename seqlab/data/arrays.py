@@ -21,26 +21,26 @@ from seqlab.base.atomic_io import write_json
 from seqlab.base.parsing import read_json, validate_type
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
-from seqlab.data.numbers import FILE, Floats, Rows
 from seqlab.data.readers import require_file
+from seqlab.data.table_codec import CODEC_FILE, FloatArray, RowIndices
 from seqlab.data.tables import RawColumn, RawTable
 
 Layout = Literal["images", "frames"]
 """What an array of three dimensions holds: images of one channel, or a sequence of vectors for each example."""
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 MAX_CHANNELS = 4
-ENCODED_ROWS = 1024
+ROWS_PER_ENCODING = 1024
 """Rows that are standardised together."""
-CLASS = "class"
+CLASS_COLUMN = "class"
 """The target of a folder of images: the name of the folder that an image is in."""
 
 
-def are_arrays(path: Path) -> bool:
+def is_array_path(path: Path) -> bool:
     """Tell whether a path names arrays or images, and no table."""
     return path.suffix == ".npz" or path.is_dir()
 
 
-def whole_file(path: str) -> Column:
+def hashed_source(path: str) -> Column:
     """Return what is hashed of a table, a file of arrays or a folder of images."""
     found = Path(path).expanduser()
     return ImageFolder(found) if found.is_dir() else FileColumn(found)
@@ -85,8 +85,8 @@ def read_arrays(
             found = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, BadZipFile) as error:
         raise ValueError(f"{path}: cannot be read as arrays of numpy ({error}).") from None
-    values = with_channels(_array(found, inputs, path), layout, str(path))
-    _refuse_no_numbers(values, str(path))
+    values = add_channel_axis(_array(found, inputs, path), layout, str(path))
+    _refuse_non_finite(values, str(path))
     columns: dict[str, NDArray[Any]] = {}
     for name in targets:
         target = _array(found, name, path)
@@ -104,7 +104,7 @@ def _array(found: dict[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any
     return found[name]
 
 
-def _refuse_no_numbers(values: NDArray[Any], where: str) -> None:
+def _refuse_non_finite(values: NDArray[Any], where: str) -> None:
     """Raise ValueError, naming the row, where inputs (N, ...) are not finite numbers."""
     if values.dtype.kind not in "iufb":
         raise ValueError(f"{where}: inputs must be numbers, but are of {values.dtype}.")
@@ -115,7 +115,7 @@ def _refuse_no_numbers(values: NDArray[Any], where: str) -> None:
         )
 
 
-def with_channels(values: NDArray[Any], layout: Layout, where: str) -> NDArray[Any]:
+def add_channel_axis(values: NDArray[Any], layout: Layout, where: str) -> NDArray[Any]:
     """Bring inputs to the dimensions that models read: (N, D), (N, F, D), or (N, C, H, W); `where` is for messages."""
     if values.ndim == 2 or (values.ndim == 3 and layout == "frames"):
         return values
@@ -127,22 +127,22 @@ def with_channels(values: NDArray[Any], layout: Layout, where: str) -> NDArray[A
 
 
 def _images_in(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if path.suffix.lower() in ENDINGS)
+    return sorted(path for path in folder.glob(pattern) if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _read_images(folder: Path, has_classes: bool) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[str]]:
     files = _images_in(folder, "*/*") or ([] if has_classes else _images_in(folder, "*"))
     if not files:
         raise ValueError(
-            f"{folder}: holds no image ({', '.join(ENDINGS)}) in a folder of its own for each class, as "
+            f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)}) in a folder of its own for each class, as "
             f"{folder / 'cats' / 'first.png'}."
         )
     found = {path.parent for path in files}
     for each in sorted(folder.iterdir()) if has_classes else ():
         if each.is_dir() and each not in found and not each.name.startswith("."):
-            raise ValueError(f"{each}: holds no image ({', '.join(ENDINGS)}), so that its class has no example.")
+            raise ValueError(f"{each}: holds no image ({', '.join(IMAGE_SUFFIXES)}), so that its class has no example.")
     images = read_images(files)
-    return images, {CLASS: np.array([path.parent.name for path in files])}, list(map(str, files))
+    return images, {CLASS_COLUMN: np.array([path.parent.name for path in files])}, list(map(str, files))
 
 
 def read_images(files: Sequence[Path]) -> NDArray[Any]:
@@ -169,19 +169,19 @@ def read_images(files: Sequence[Path]) -> NDArray[Any]:
         channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         if found and channels.shape != found[0].shape:
             raise ValueError(
-                f"{file}: is {size_of(channels)}, but {files[0]} is {size_of(found[0])}: scale one of them."
+                f"{file}: is {describe_size(channels)}, but {files[0]} is {describe_size(found[0])}: scale one of them."
             )
         found.append(channels)
     return np.stack(found)
 
 
-def size_of(image: NDArray[Any]) -> str:
+def describe_size(image: NDArray[Any]) -> str:
     """Describe the size of an image (C, H, W)."""
     channels, height, width = image.shape
     return f"{width} by {height} pixels in {'colour' if channels == 3 else 'grey'}"
 
 
-def as_table(columns: dict[str, NDArray[Any]], places: Sequence[str]) -> RawTable:
+def targets_table(columns: dict[str, NDArray[Any]], places: Sequence[str]) -> RawTable:
     """Put targets into a table, whose rows are named by `places`."""
     found = {}
     for name, values in columns.items():
@@ -190,10 +190,10 @@ def as_table(columns: dict[str, NDArray[Any]], places: Sequence[str]) -> RawTabl
             is_whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
             column.add(str(int(value)) if is_whole else str(value))
         found[name] = column
-    return _Placed(found, list(places), list(range(len(places))), array("q", [0]) * len(places))
+    return _LocatedTable(found, list(places), list(range(len(places))), array("q", [0]) * len(places))
 
 
-class _Placed(RawTable):
+class _LocatedTable(RawTable):
     """A table whose rows are named one by one."""
 
     def locate(self, row: int) -> str:
@@ -214,7 +214,7 @@ class ArrayCodec:
     layout: Layout = "images"
 
     @classmethod
-    def fit(cls, values: NDArray[Any], rows: Rows, inputs: str, layout: Layout) -> ArrayCodec:
+    def fit(cls, values: NDArray[Any], rows: RowIndices, inputs: str, layout: Layout) -> ArrayCodec:
         """Measure the training rows of inputs (N, ...)."""
         values = values[:, None] if values.ndim == 2 else values
         axes = (0, 2, 3) if values.ndim == 4 else (0, 1)
@@ -223,7 +223,7 @@ class ArrayCodec:
         mean, is_constant = part.mean(axis=axes), deviation <= 1e-12 * abs(part).max(axis=axes)
         return cls(values.shape[1:], mean.tolist(), np.where(is_constant, 1.0, deviation).tolist(), inputs, layout)
 
-    def encode(self, values: NDArray[Any], where: str) -> Floats:
+    def encode(self, values: NDArray[Any], where: str) -> FloatArray:
         """Encode inputs (N, ...); raises ValueError where they have another shape, or are not numbers."""
         values = values[:, None] if values.ndim == 2 else values
         if values.shape[1:] != self.shape:
@@ -231,24 +231,24 @@ class ArrayCodec:
         mean, deviation = np.array(self.mean), np.array(self.deviation)
         if len(self.shape) == 3:
             mean, deviation = mean[:, None, None], deviation[:, None, None]
-        _refuse_no_numbers(values, where)
+        _refuse_non_finite(values, where)
         encoded = np.empty(values.shape, np.float32)
         with np.errstate(over="ignore"):
-            for start in range(0, len(values), ENCODED_ROWS):  # in float64, of which there is not too much at once
-                part = slice(start, start + ENCODED_ROWS)
+            for start in range(0, len(values), ROWS_PER_ENCODING):  # in float64, of which there is not too much at once
+                part = slice(start, start + ROWS_PER_ENCODING)
                 encoded[part] = (values[part] - mean) / deviation
-        _refuse_no_numbers(encoded, where)
+        _refuse_non_finite(encoded, where)
         return encoded
 
     def save(self, folder: Path) -> None:
         """Write what reading it back needs."""
         values = {name: getattr(self, name) for name in ("shape", "mean", "deviation", "inputs", "layout")}
-        write_json(folder / FILE, values)
+        write_json(folder / CODEC_FILE, values)
 
 
 def load_array_codec(folder: Path) -> ArrayCodec:
     """Read a codec of arrays."""
-    file = folder / FILE
+    file = folder / CODEC_FILE
     try:
         return validate_type(read_json(file), ArrayCodec)
     except (OSError, ValueError) as error:

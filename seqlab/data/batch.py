@@ -56,7 +56,7 @@ class TokenBatch(Batch, Protocol):
         ...
 
 
-class Examples:
+class BaseBatch:
     """The base of batches: dataclasses of tensors and plain numbers, the first of which has a row for each example."""
 
     indices: Tensor
@@ -75,14 +75,14 @@ class Examples:
         return replace(self, **{name: value.to(device, non_blocking=non_blocking) for name, value in tensors.items()})  # type: ignore[type-var]
 
 
-def pinned(batch: Batch) -> Batch:
+def pin_batch(batch: Batch) -> Batch:
     """Copy a batch into page-locked memory, from which a GPU copies while the host goes on."""
     values = {item.name: getattr(batch, item.name) for item in fields(batch)}  # type: ignore[arg-type]
     tensors = {name: value.pin_memory() for name, value in values.items() if isinstance(value, Tensor)}
     return replace(batch, **tensors)  # type: ignore[type-var]
 
 
-class TokenExamples(Examples):
+class BaseTokenBatch(BaseBatch):
     """The base of batches whose targets are tokens."""
 
     num_tgt_tokens: int
@@ -101,7 +101,7 @@ class TokenExamples(Examples):
 
 
 @dataclass(frozen=True)
-class Seq2SeqBatch(TokenExamples):
+class Seq2SeqBatch(BaseTokenBatch):
     """Pairs of id sequences, padded on the right."""
 
     src: Tensor  # (B, S) int64, padded with pad_id, each row ends with eos_id
@@ -113,7 +113,7 @@ class Seq2SeqBatch(TokenExamples):
 
 
 @dataclass(frozen=True)
-class TextBatch(TokenExamples):
+class TextBatch(BaseTokenBatch):
     """Rows of a text: blocks of a continuous one, lines, or several lines packed into a row; padded on the right."""
 
     tgt_in: Tensor  # (B, T) int64: what is read; where a row ends, pad_id
@@ -125,19 +125,19 @@ class TextBatch(TokenExamples):
 
 
 @dataclass(frozen=True)
-class LabelledBatch(TokenExamples):
+class LabelledBatch(BaseTokenBatch):
     """Lines of text and their labels, padded on the right."""
 
     src: Tensor  # (B, S) int64, padded with pad_id; no special id is added
     src_lengths: Tensor  # (B,) int64
-    spelling: Tensor | None  # (W, C) int16: how each word is spelt, row after row (see `spell`); W words in all
+    spelling: Tensor | None  # (W, C) int16: how each word is spelt, row after row (see `spell_words`); W words in all
     tgt_out: Tensor | None  # (B, S) or (B, 1) int64: labels by number, of words or of lines; IGNORE where there is none
     indices: Tensor  # (B,) int64: which line of the corpus
     num_tgt_tokens: int  # labels
 
 
 @dataclass(frozen=True)
-class FrameBatch(TokenExamples):
+class FrameBatch(BaseTokenBatch):
     """Sequences of frames, or vectors, which are one frame each, and id sequences, all padded on the right."""
 
     frames: Tensor  # (B, F, D) float32, 0 at padding
@@ -149,7 +149,7 @@ class FrameBatch(TokenExamples):
 
 
 @dataclass(frozen=True)
-class ValueBatch(Examples):
+class ValueBatch(BaseBatch):
     """Ids, frames, vectors or images, and one label or several numbers for each example."""
 
     src: Tensor
@@ -168,7 +168,7 @@ class ValueBatch(Examples):
         return replace(self, targets=torch.full_like(self.targets, nothing), num_targets=0)
 
 
-def prompts(rows: Sequence[ArrayLike]) -> TextBatch:
+def collate_prompts(rows: Sequence[ArrayLike]) -> TextBatch:
     """Put prompts of one length, whose first id is the one that a text begins with, into a batch to be continued.
 
     Raises:
@@ -185,7 +185,7 @@ def collate_text(rows: Sequence[ArrayLike], indices: Iterable[int], *, pad_id: i
     """Pad rows of predicted ids into one batch; each is read with `start_id` before it and without its last id."""
     if not len(rows):
         raise ValueError("A batch needs at least one row, but `rows` is empty.")
-    flat, lengths = _flat(rows)
+    flat, lengths = _concatenate(rows)
     tgt_out, _ = _pad((flat, lengths), IGNORE)
     tgt_in, _ = _pad((flat, lengths), pad_id, first=start_id)
     keep = torch.from_numpy(np.arange(tgt_out.shape[1]) < lengths[:, None])
@@ -206,8 +206,8 @@ def collate(
     """Pad id sequences without special ids into one batch; rows may be lists, numpy arrays or tensors."""
     if not len(src_rows):
         raise ValueError("A batch needs at least one example, but `src_rows` is empty.")
-    src, src_lengths = _pad(_flat(src_rows), pad_id, last=eos_id)
-    tgt_in, tgt_out, count = _targets(tgt_rows, len(src_rows), pad_id, bos_id, eos_id)
+    src, src_lengths = _pad(_concatenate(src_rows), pad_id, last=eos_id)
+    tgt_in, tgt_out, count = _pad_targets(tgt_rows, len(src_rows), pad_id, bos_id, eos_id)
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
     return Seq2SeqBatch(src, torch.from_numpy(src_lengths), tgt_in, tgt_out, row_indices, count)
 
@@ -223,7 +223,7 @@ def collate_frames(
 ) -> FrameBatch:
     """Pad frames (F, D) or vectors (D,), and id sequences without special ids, into one batch."""
     padded, lengths = _pad_frames(frames)
-    tgt_in, tgt_out, count = _targets(tgt_rows, len(frames), pad_id, bos_id, eos_id)
+    tgt_in, tgt_out, count = _pad_targets(tgt_rows, len(frames), pad_id, bos_id, eos_id)
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(frames)))
     return FrameBatch(padded, lengths, tgt_in, tgt_out, row_indices, count)
 
@@ -248,7 +248,7 @@ def collate_values(
     elif not len(src_rows):
         raise ValueError("A batch needs at least one example, but `src_rows` is empty.")
     else:
-        src, counts = _pad(_flat(src_rows), pad_id)
+        src, counts = _pad(_concatenate(src_rows), pad_id)
         lengths = torch.from_numpy(counts)
     values, count = None, 0
     if targets is not None:
@@ -290,34 +290,34 @@ def collate_labelled(
     """
     if not len(src_rows):
         raise ValueError("A batch needs at least one line, but `src_rows` is empty.")
-    src, src_lengths = _pad(_flat(src_rows), pad_id)
-    spelling = None if texts is None else torch.from_numpy(spell(texts))
+    src, src_lengths = _pad(_concatenate(src_rows), pad_id)
+    spelling = None if texts is None else torch.from_numpy(spell_words(texts))
     if spelling is not None and len(spelling) != src_lengths.sum():
         raise ValueError(f"A batch of {src_lengths.sum()} words must come with the spelling of {len(spelling)} words.")
     tgt_out, count = None, 0
     if labels is not None:
-        flat = _flat(labels)
+        flat = _concatenate(labels)
         tgt_out, count = _pad(flat, IGNORE)[0], int((flat[0] != IGNORE).sum())
     row_indices = torch.from_numpy(np.fromiter(indices, np.int64, len(src_rows)))
     return LabelledBatch(src, torch.from_numpy(src_lengths), spelling, tgt_out, row_indices, count)
 
 
-LONGEST_SPELLING = 32
+MAX_SPELLING_BYTES = 32
 """Bytes of a word that are read: of a longer one the first and the last."""
-SPELLING_SIZE = 256 + 3
+SPELLING_VOCAB_SIZE = 256 + 3
 WORD_START, WORD_END, FIRST_BYTE = 1, 2, 3
 """How a spelling begins and ends, and how byte 0 is written; 0 is padding."""
 
 
-def spell(texts: Sequence[NDArray[np.uint8]]) -> NDArray[np.int16]:
+def spell_words(texts: Sequence[NDArray[np.uint8]]) -> NDArray[np.int16]:
     """Give the UTF-8 bytes of each word, padded on the right: lines of words with one space between -> (W, C)."""
     space = np.array([ord(" ")], np.uint8)
     flat = np.concatenate([part for text in texts if len(text) for part in (text, space)] or [space[:0]])
     ends = np.flatnonzero(flat == ord(" "))
     starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
-    lengths = np.minimum(ends - starts, LONGEST_SPELLING)
+    lengths = np.minimum(ends - starts, MAX_SPELLING_BYTES)
     places = np.arange(int(lengths.max(initial=0)))
-    front = places < LONGEST_SPELLING // 2
+    front = places < MAX_SPELLING_BYTES // 2
     where = np.where(front, starts[:, None] + places, ends[:, None] - lengths[:, None] + places)
     is_text = places < lengths[:, None]
     spelling = np.zeros((len(ends), len(places) + 2), np.int16)
@@ -327,7 +327,7 @@ def spell(texts: Sequence[NDArray[np.uint8]]) -> NDArray[np.int16]:
     return spelling
 
 
-def _targets(
+def _pad_targets(
     rows: Sequence[ArrayLike] | None, count: int, pad_id: int, bos_id: int, eos_id: int
 ) -> tuple[Tensor | None, Tensor | None, int]:
     """Pad targets as they are read and as they are predicted; return how many tokens are predicted, too."""
@@ -335,7 +335,7 @@ def _targets(
         return None, None, 0
     if len(rows) != count:
         raise ValueError(f"A batch needs as many targets as sources, but got {len(rows)} and {count}.")
-    flat = _flat(rows)
+    flat = _concatenate(rows)
     tgt_in, lengths = _pad(flat, pad_id, first=bos_id)
     return tgt_in, _pad(flat, IGNORE, last=eos_id)[0], int(lengths.sum())
 
@@ -353,7 +353,7 @@ def _pad_frames(rows: Sequence[ArrayLike]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(padded), torch.from_numpy(lengths)
 
 
-def _flat(rows: Sequence[ArrayLike]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _concatenate(rows: Sequence[ArrayLike]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the values of all rows in one array, and the lengths of the rows."""
     arrays = [np.asarray(row, np.int64) for row in rows]
     return np.concatenate(arrays), np.fromiter(map(len, arrays), np.int64, len(arrays))

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 
 from seqlab.base.raw_lines import LineLimit, PartialLine
-from seqlab.data.readers import BYTE_ORDER_MARK, LinePart, check_head, decode_line, require_file, unpacking
+from seqlab.data.readers import (
+    BYTE_ORDER_MARK,
+    LinePart,
+    check_first_lines,
+    decode_line,
+    naming_gzip_errors,
+    require_file,
+)
 
 T = TypeVar("T")
 BLOCK_BYTES = 1 << 24
@@ -19,7 +26,7 @@ BLOCK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
-class RawLines:
+class RawBlock:
     """Some lines of a text file as they are in it."""
 
     raw: bytes
@@ -49,7 +56,7 @@ class RawLines:
         return lines
 
 
-def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawLines]:
+def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawBlock]:
     """Yield the lines of a file, unpacked when its name ends in .gz, `size` at a time; the last may be fewer.
 
     Raises:
@@ -63,15 +70,15 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawLines]:
         if path.suffix == ".gz":  # buffered, as reading lines is slow otherwise
             stream = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)), 1 << 20))
         total, first = max(1, path.stat().st_size), 1
-        with unpacking(str(path)):
+        with naming_gzip_errors(str(path)):
             # Only a continuous text has blocks by size: those of both sides of pairs must have as many lines.
             most = BLOCK_BYTES if limit.splits_lines else None
             for lines in in_batches(limit.read(stream, str(path)), size, weight=len, most=most):
                 if first == 1:
-                    check_head(lines, str(path))
+                    check_first_lines(lines, str(path))
                 parts = frozenset(index for index, raw in enumerate(lines) if isinstance(raw, PartialLine))
                 raw = b"".join([line + b"\n" if index in parts else line for index, line in enumerate(lines)])
-                yield RawLines(raw, len(lines), str(path), first, file.tell() / total, parts)
+                yield RawBlock(raw, len(lines), str(path), first, file.tell() / total, parts)
                 first += len(lines)
 
 

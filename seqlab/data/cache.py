@@ -16,7 +16,7 @@ from seqlab.base.atomic_io import read_checksummed_json, write_checksummed_json,
 from seqlab.base.parsing import read_regular
 from seqlab.data.column import Stamp
 from seqlab.data.columns import stamp_of
-from seqlab.data.inputs import remember_inputs
+from seqlab.data.input_hashes import save_input_hashes
 from seqlab.data.workspace import workspace_of
 from seqlab.text import Tokenizer
 
@@ -28,7 +28,7 @@ CHECKED_FILE = "checked.json"
 _STAMPS = TypeAdapter(dict[str, Stamp])
 
 
-def opened_or_made(folder: Path, specs: Sequence[str], opened: Callable[[], T], make: Callable[[], None]) -> T:
+def open_or_make(folder: Path, specs: Sequence[str], opened: Callable[[], T], make: Callable[[], None]) -> T:
     """Open what is in a folder, after making it where it is not whole or was made from other things.
 
     `opened` raises ValueError where that is so. `specs` are the path specs that it is made from.
@@ -39,9 +39,9 @@ def opened_or_made(folder: Path, specs: Sequence[str], opened: Callable[[], T], 
         logger.info("Encoding the corpora%s", f": {reason}" if folder.exists() else ".")
         make()
         data = opened()
-    if not is_untouched(folder):
-        remember_checked(folder)
-    remember_inputs(specs, folder)
+    if not is_unchanged(folder):
+        save_stamps(folder)
+    save_input_hashes(specs, folder)
     shutil.rmtree(workspace_of(folder), ignore_errors=True)
     return data
 
@@ -75,7 +75,7 @@ def hash_tokenizer(tokenizer: Tokenizer) -> str:
     return digest.hexdigest()
 
 
-def is_untouched(folder: Path) -> bool:
+def is_unchanged(folder: Path) -> bool:
     """Tell whether all files below the subfolders are as they were when they were checked."""
     try:
         return _STAMPS.validate_json(read_regular(folder / CHECKED_FILE)) == _stamps(folder)
@@ -83,7 +83,7 @@ def is_untouched(folder: Path) -> bool:
         return False
 
 
-def remember_checked(folder: Path) -> None:
+def save_stamps(folder: Path) -> None:
     """Note that the files are whole."""
     write_json(folder / CHECKED_FILE, _stamps(folder))
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import Any, TypeVar
 
-from seqlab.data.blocks import RawLines, in_batches
-from seqlab.data.readers import refuse_recordings
+from seqlab.data.blocks import RawBlock, in_batches
+from seqlab.data.readers import refuse_recording_path
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int]
@@ -66,20 +66,20 @@ class Column(ABC):
 
         A newline that ends a record is left out, and one inside it becomes a space. Errors as in `cells`.
         """
-        lines = map(one_line, self.cells())
+        lines = map(join_lines, self.cells())
         first = next(lines, None)
         if first is None:
             return iter(())
-        refuse_recordings(first, str(self))
+        refuse_recording_path(first, str(self))
         return chain([first], lines)
 
-    def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawLines | list[str]]:
+    def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawBlock | list[str]]:
         """Yield the values, `size` at a time (the last may be fewer); errors as in `cells`.
 
         With `split_records` a record of several lines is not one value but several.
         """
         if split_records:
-            return in_batches(chain.from_iterable(map(lines_of, self.cells())), size)
+            return in_batches(chain.from_iterable(map(split_lines, self.cells())), size)
         return in_batches(self.values(), size)
 
     def line_numbers(self, start: int, count: int) -> Sequence[int]:
@@ -98,19 +98,19 @@ class Column(ABC):
         return False
 
 
-def places_of(file: str, numbers: Iterable[int]) -> list[str]:
+def line_locations(file: str, numbers: Iterable[int]) -> list[str]:
     """Say where lines of a file stand."""
     return [f"{file}, line {number}" for number in numbers]
 
 
-def place_of(columns: Sequence[str], lines: Sequence[int]) -> str:
+def row_location(columns: Sequence[str], lines: Sequence[int]) -> str:
     """Name the files of a row and where it is in each; the number is said once where all have the same."""
     if len(set(lines)) == 1:
         return f"{' and '.join(columns)}, line {lines[0]}"
     return ", and ".join(f"{column}, line {line}" for column, line in zip(columns, lines, strict=True))
 
 
-def refuse_unequal(names: Sequence[str], counts: Sequence[int]) -> None:
+def refuse_unequal_lengths(names: Sequence[str], counts: Sequence[int]) -> None:
     """Raise ValueError, naming both counts, where a file has not as many lines as the first."""
     for name, count in zip(names, counts, strict=True):
         if count != counts[0]:
@@ -121,18 +121,18 @@ def refuse_unequal(names: Sequence[str], counts: Sequence[int]) -> None:
 
 
 def zip_equal(names: Sequence[str], columns: Sequence[Iterator[Any]]) -> Iterator[tuple[Any, ...]]:
-    """Yield rows of columns, each as soon as it is there; raises ValueError as `refuse_unequal` where one is longer."""
+    """Yield rows of columns, each as it is read; raises ValueError as `refuse_unequal_lengths` does."""
     rows = zip_longest(*columns)
     for index, row in enumerate(rows):
         if None in row:
             counts = [index + (line is not None) for line in row]
             for others in rows:
                 counts = [count + (line is not None) for count, line in zip(counts, others, strict=True)]
-            refuse_unequal(names, counts)
+            refuse_unequal_lengths(names, counts)
         yield row
 
 
-def text_of(record: Any, column: str, where: str) -> str:
+def value_as_text(record: Any, column: str, where: str) -> str:
     """Return the text under a key, or under a dotted path of keys; of numbers and truth values, JSON's.
 
     A list is a line of words, or of the labels of words, with spaces between.
@@ -147,15 +147,15 @@ def text_of(record: Any, column: str, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, list):
-        return _text(value, column, where)
-    words = [_text(word, f"{column}[{place}]", where) for place, word in enumerate(value)]
+        return _scalar_as_text(value, column, where)
+    words = [_scalar_as_text(word, f"{column}[{place}]", where) for place, word in enumerate(value)]
     for place, word in enumerate(words):
         if word.split() != [word]:
             raise ValueError(f"{where}: '{column}[{place}]' must be a word without spaces, but is {word!r}.")
     return " ".join(words)
 
 
-def _text(value: object, name: str, where: str) -> str:
+def _scalar_as_text(value: object, name: str, where: str) -> str:
     """Return a value as text, that of `name`."""
     if isinstance(value, int | float):
         return json.dumps(value)
@@ -168,14 +168,14 @@ def _text(value: object, name: str, where: str) -> str:
     return value
 
 
-def lines_of(cell: str) -> list[str]:
+def split_lines(cell: str) -> list[str]:
     """Cut at newlines as a file is cut: one at the end begins no line of its own."""
     if "\n" not in cell:
         return [cell]
     return [line.removesuffix("\r") for line in cell.removesuffix("\n").split("\n")]
 
 
-def one_line(cell: str) -> str:
+def join_lines(cell: str) -> str:
     """Join the lines of a record by spaces; return a single line unchanged."""
-    first, *more = lines_of(cell)
+    first, *more = split_lines(cell)
     return " ".join([first, *more]) if more else first

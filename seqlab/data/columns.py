@@ -12,10 +12,10 @@ from typing import Any
 
 from seqlab.base.parsing import parse_json
 from seqlab.base.raw_lines import ROW_LIMIT, LineLimit
-from seqlab.data.blocks import RawLines, read_blocks
-from seqlab.data.column import Column, Stamp, one_line, text_of
+from seqlab.data.blocks import RawBlock, read_blocks
+from seqlab.data.column import Column, Stamp, join_lines, value_as_text
 from seqlab.data.conllu import column_number, read_sentences
-from seqlab.data.hub import PREFIX, parse_hub, require_datasets
+from seqlab.data.hub import HUB_PREFIX, parse_hub, require_datasets
 from seqlab.data.readers import CellRows, read_lines, require_file
 
 TABLE_KINDS = ("tsv", "jsonl", "csv", "conllu", "json", "parquet", "arrow")
@@ -93,7 +93,7 @@ class FileColumn(Column):
             return self._conllu_values(self.column)
         return self._dataset_values(self.column)
 
-    def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawLines | list[str]]:
+    def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawBlock | list[str]]:
         """Yield the values, `size` at a time (the last may be fewer); lines of text come undecoded.
 
         Another process can then do that. Errors and `split_records` as in `Column.blocks`.
@@ -149,7 +149,7 @@ class FileColumn(Column):
                 record = parse_json(line, is_record=True)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}.") from None
-            yield text_of(record, column, where)
+            yield value_as_text(record, column, where)
 
     def _csv_values(self, column: str) -> Iterator[str]:
         rows = CellRows(self._rows(), str(self.path), strict=True)
@@ -162,7 +162,7 @@ class FileColumn(Column):
             where = f"{self.path}, line {rows.line_num}"
             if len(cells) != len(header):
                 raise ValueError(f"{where}: has {len(cells)} cells, but the header names {len(header)} columns.")
-            yield text_of(dict(zip(header, cells, strict=True)), column, where)
+            yield value_as_text(dict(zip(header, cells, strict=True)), column, where)
 
     def _conllu_values(self, column: str) -> Iterator[str]:
         number = column_number(column, str(self.path))
@@ -171,7 +171,7 @@ class FileColumn(Column):
 
     def _dataset_values(self, column: str) -> Iterator[str]:
         for number, record in enumerate(self._dataset_records(), start=1):
-            yield text_of(record, column, f"{self.path}, record {number}")
+            yield value_as_text(record, column, f"{self.path}, record {number}")
 
     def _dataset_records(self) -> Iterator[Any]:
         datasets = require_datasets(f"{self.path}, as all .{self.kind} files")
@@ -201,7 +201,7 @@ class JoinedColumns(FileColumn):
     def cells(self) -> Iterator[str]:
         """Yield the joined cells, nothing where all are empty; errors as in `FileColumn`."""
         for cells in zip(*(part.cells() for part in self._parts), strict=True):
-            yield "\t".join(one_line(cell).replace("\t", " ") for cell in cells) if any(cells) else ""
+            yield "\t".join(join_lines(cell).replace("\t", " ") for cell in cells) if any(cells) else ""
 
 
 def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
@@ -218,7 +218,7 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
 
     `limit` is of the lines of a text. Raises ValueError for what is none of these.
     """
-    if spec.startswith(PREFIX):
+    if spec.startswith(HUB_PREFIX):
         return parse_hub(spec)
     path = Path(spec).expanduser()
     if path.exists() or "#" not in path.name:
@@ -233,7 +233,7 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
         kinds = ", ".join(f".{kind}" for kind in TABLE_KINDS)
         raise ValueError(f"{spec}: only {kinds} files have columns, and there is no file of this whole name.")
     names = column.split("+")
-    if len(names) > 1 and _is_there(FileColumn(path, column)):
+    if len(names) > 1 and _has_column(FileColumn(path, column)):
         return FileColumn(path, column)
     if not all(names):
         raise ValueError(f"{spec}: the column after '#' is empty.")
@@ -245,7 +245,7 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
     return FileColumn(path, column) if len(names) == 1 else JoinedColumns(path, column)
 
 
-def _is_there(column: FileColumn) -> bool:
+def _has_column(column: FileColumn) -> bool:
     """Tell whether the first record of a file has a column."""
     if column.is_stream:
         return False

@@ -24,8 +24,8 @@ def _as_list(value: Any) -> Any:
 if TYPE_CHECKING:
     from seqlab.base.raw_lines import LineLimit
     from seqlab.data.corpus import Corpus
-    from seqlab.data.encode import Encoder
     from seqlab.data.held_out import HeldOut
+    from seqlab.data.row_encoder import RowEncoder
     from seqlab.data.survey import Survey
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -65,11 +65,11 @@ class DataConfig(Part):
     command's options (of `score` also the `World`) and returns its exit status; see `seqlab.runs.use.serve`."""
     rows_name: ClassVar[str] = "lines"
     """What an example is called where they are counted."""
-    named_by: ClassVar[tuple[str, ...]] = ()
+    identifying_fields: ClassVar[tuple[str, ...]] = ()
     """Fields of this section alone, by which a corpus without a `kind` is known to be of it."""
     num_sides: ClassVar[int] = 2
     """Sides of an example that have codecs."""
-    of_codecs: ClassVar[tuple[str, ...]] = ()
+    codec_fields: ClassVar[tuple[str, ...]] = ()
     """Fields by which codecs were made: a run that takes over those of another one must have the same."""
     src_special_ids: ClassVar[int] = 0
     """Special ids that are added to each source."""
@@ -105,7 +105,7 @@ class DataConfig(Part):
         return "choose smaller micro-steps or a smaller model"
 
     @classmethod
-    def is_named_by(cls, path: str) -> bool:
+    def recognizes_path(cls, path: str) -> bool:
         """Tell whether a training corpus without a `kind` is known to be of this section by its path."""
         return False
 
@@ -150,7 +150,7 @@ class TokensConfig(DataConfig):
 
     split_fields: ClassVar[tuple[str, ...]] = ()
     """The fields that decide what is held out of the training corpora."""
-    encoded_by: ClassVar[tuple[str, ...]] = ()
+    encoding_fields: ClassVar[tuple[str, ...]] = ()
     """The other fields that decide how the corpora are encoded."""
     keeps_valid_text: ClassVar[bool] = True
     """Whether the raw text of the validation set is kept beside its ids."""
@@ -200,7 +200,7 @@ class TokensConfig(DataConfig):
         """Choose what is held out of the training corpora; raises ValueError where they are too small."""
         raise NotImplementedError
 
-    def encoder(self, tokenizers: Sequence[Tokenizer]) -> Encoder:
+    def encoder(self, tokenizers: Sequence[Tokenizer]) -> RowEncoder:
         """Return what encodes blocks of rows, given the tokenizers of source and target."""
         raise NotImplementedError
 

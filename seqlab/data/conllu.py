@@ -15,9 +15,9 @@ FORM = COLUMNS.index("form")
 _NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")
 UNKNOWN = "_"
 """What stands for what is not known, or for none."""
-MAY_BE_NONE = ("feats", "deps", "misc")
+OPTIONAL_COLUMNS = ("feats", "deps", "misc")
 """Columns in which words may well have nothing."""
-LEAST_COLUMNS = FORM + 1
+MIN_COLUMNS = FORM + 1
 """Columns that a line needs: treebanks are also passed on without the last ones."""
 
 
@@ -37,7 +37,7 @@ class Sentence:
     lines: list[str]
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Say where the sentence begins."""
         return f"{self.name}, line {self.first_line}"
 
@@ -102,7 +102,7 @@ def _checked_width(line: str, width: int | None, where: str) -> int | None:
     if line.startswith("#"):
         return width
     fields = line.split("\t")
-    if not _NUMBER.fullmatch(fields[0]) or len(fields) < LEAST_COLUMNS:
+    if not _NUMBER.fullmatch(fields[0]) or len(fields) < MIN_COLUMNS:
         raise ValueError(
             f"{where}: is no line of CoNLL-U: it has {len(fields)} columns, divided by tabs, and begins with "
             f"{fields[0]!r:.40}; a word begins with its number (`3`, `3-4`, `3.1`), a comment with `#`."

@@ -10,36 +10,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.base.raw_lines import LineLimit
-from seqlab.data.blocks import RawLines
-from seqlab.data.column import Column, place_of, refuse_unequal, zip_equal
+from seqlab.data.blocks import RawBlock
+from seqlab.data.column import Column, refuse_unequal_lengths, row_location, zip_equal
 from seqlab.data.columns import parse_column
 
 BLOCK_ROWS = 10_000
 """A process works on so many at a time."""
 
 
-def unit_of(num_columns: int) -> str:
+def row_unit(num_columns: int) -> str:
     """Name the rows of so many columns, for messages."""
     return "lines" if num_columns == 1 else "pairs"
 
 
 @dataclass(frozen=True)
-class Block:
+class RowBlock:
     """Consecutive rows of a corpus, perhaps not decoded yet."""
 
-    columns: Sequence[RawLines | list[str]]
+    columns: Sequence[RawBlock | list[str]]
 
     def __len__(self) -> int:
         return len(self.columns[0])
 
     def lines(self) -> list[list[str]]:
         """Return the lines of each column; raises ValueError where one is not UTF-8."""
-        return [lines.decode() if isinstance(lines, RawLines) else lines for lines in self.columns]
+        return [lines.decode() if isinstance(lines, RawBlock) else lines for lines in self.columns]
 
     def corpus_size(self, rows: int) -> int | None:
         """Estimate the size of the corpus, of which this block ends the first `rows`; None for tables."""
         first = self.columns[0]
-        share = first.share if isinstance(first, RawLines) else 0.0
+        share = first.share if isinstance(first, RawBlock) else 0.0
         return max(rows, round(rows / share)) if share else None
 
 
@@ -85,7 +85,7 @@ class Corpus:
         """
         return zip_equal(self.specs, [column.values() for column in self.columns])
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[RowBlock]:
         """Yield the rows in file order, `BLOCK_ROWS` at a time (the last may be fewer); errors as in `rows`."""
         start = 0
         nothing: list[str] = []
@@ -93,18 +93,18 @@ class Corpus:
         parts = zip_longest(*columns, fillvalue=nothing)
         for lines in parts:
             if len(set(map(len, lines))) > 1:
-                Block(lines).lines()  # what is no text is named first: it may be why the lines do not match
+                RowBlock(lines).lines()  # what is no text is named first: it may be why the lines do not match
                 counts = [start + len(column) for column in lines]
                 for rest in parts:
                     counts = [count + len(column) for count, column in zip(counts, rest, strict=True)]
-                refuse_unequal(self.specs, counts)
-            yield Block(lines)
+                refuse_unequal_lengths(self.specs, counts)
+            yield RowBlock(lines)
             start += len(lines[0])
 
     def line_numbers(self, start: int, count: int) -> NDArray[np.int64]:
         """Return where `count` rows from the one of index `start` on are in each file, from 1: (rows, columns)."""
         return np.array([column.line_numbers(start, count) for column in self.columns]).T
 
-    def places(self, start: int, count: int) -> list[str]:
+    def locations(self, start: int, count: int) -> list[str]:
         """Name the files and lines of `count` rows from the one of index `start` on."""
-        return [place_of(self.specs, numbers) for numbers in self.line_numbers(start, count).tolist()]
+        return [row_location(self.specs, numbers) for numbers in self.line_numbers(start, count).tolist()]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.base.atomic_io import read_checksummed_json, write_checksummed_json
-from seqlab.data.column import place_of
-from seqlab.data.rows import ArrayState, ArrayWriter, Rows, RowsState, RowsWriter, id_dtype, open_array
+from seqlab.data.column import row_location
+from seqlab.data.ragged import ArrayState, ArrayWriter, RaggedArray, RaggedState, RaggedWriter, id_dtype, open_array
 
 SIDES = ("src", "tgt")
 """The names of a corpus's columns in its files; text without a second side is a target."""
@@ -39,8 +39,8 @@ class EncodedCorpus:
     end to end in `tgt.values`.
     """
 
-    columns: Sequence[Rows]  # ids
-    texts: Sequence[Rows]  # UTF-8 bytes of the raw lines, where they are needed again
+    columns: Sequence[RaggedArray]  # ids
+    texts: Sequence[RaggedArray]  # UTF-8 bytes of the raw lines, where they are needed again
     lines: NDArray[np.int64]  # (rows, columns): the line or record in each file, from 1
     spans: list[Span]
 
@@ -61,7 +61,7 @@ class EncodedCorpus:
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{folder}: is not a folder of an encoded corpus ({error}).") from error
         names = _file_names(num_columns, with_text)
-        rows = [Rows.open(folder / name, check=check) for name in names]
+        rows = [RaggedArray.open(folder / name, check=check) for name in names]
         lines = open_array(folder / "lines", check=check).reshape(-1, num_columns)
         if {len(each) for each in rows} != {len(lines)} or sum(map(len, spans)) != len(lines):
             raise ValueError(f"{folder}: the files do not hold the same number of rows.")
@@ -71,19 +71,19 @@ class EncodedCorpus:
         return len(self.lines)
 
     @property
-    def src(self) -> Rows:
+    def src(self) -> RaggedArray:
         return self.columns[0]
 
     @property
-    def tgt(self) -> Rows:
+    def tgt(self) -> RaggedArray:
         return self.columns[-1]
 
     @property
-    def src_text(self) -> Rows | None:
+    def src_text(self) -> RaggedArray | None:
         return self.texts[0] if self.texts else None
 
     @property
-    def tgt_text(self) -> Rows | None:
+    def tgt_text(self) -> RaggedArray | None:
         return self.texts[-1] if self.texts else None
 
     @property
@@ -94,7 +94,7 @@ class EncodedCorpus:
     def locate(self, index: int) -> str:
         """Name the files and the line of a row."""
         span = next(span for span in self.spans if span.start <= index < span.stop)
-        return place_of(span.columns, self.lines[index].tolist())
+        return row_location(span.columns, self.lines[index].tolist())
 
     def locate_token(self, token: int) -> str:
         """Name the file and the line of a token of the last column, counted from 0 over all rows."""
@@ -105,8 +105,8 @@ class EncodedCorpus:
 class EncodedRows:
     """Some encoded rows in memory."""
 
-    columns: Sequence[Rows]
-    texts: Sequence[Rows]  # of all columns, or none where text is not kept
+    columns: Sequence[RaggedArray]
+    texts: Sequence[RaggedArray]  # of all columns, or none where text is not kept
     lines: NDArray[np.int64]  # (rows, columns)
 
     def __len__(self) -> int:
@@ -117,7 +117,7 @@ class EncodedRows:
 class CorpusState:
     """How far an encoded corpus is written."""
 
-    rows: list[RowsState]
+    rows: list[RaggedState]
     lines: ArrayState
     spans: list[Span]
 
@@ -135,7 +135,7 @@ class CorpusWriter:
         types: list[Any] = [*map(id_dtype, vocab_sizes), *[np.uint8] * (len(names) - self._num_columns)]
         states = [None] * len(names) if state is None else state.rows
         self._rows = [
-            RowsWriter(folder / name, dtype, rows_state)
+            RaggedWriter(folder / name, dtype, rows_state)
             for name, dtype, rows_state in zip(names, types, states, strict=True)
         ]
         self._lines = ArrayWriter(folder / "lines", np.int64, None if state is None else state.lines)

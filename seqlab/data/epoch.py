@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from seqlab.data.encoded import Span
 from seqlab.data.step import Position
 
-BLOCKS_PER_CHUNK = 32
+RANGES_PER_CHUNK = 32
 
 
-def generator(seed: int, *key: int) -> np.random.Generator:
+def seeded_generator(seed: int, *key: int) -> np.random.Generator:
     """Return random numbers that depend on the arguments alone."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def draw_seed(seed: int, *key: int) -> int:
-    """Return a 32-bit seed for generators outside numpy, independent of `generator` with the same key."""
+def derive_seed(seed: int, *key: int) -> int:
+    """Return a 32-bit seed for generators outside numpy, independent of `seeded_generator` with the same key."""
     return int(np.random.SeedSequence(seed, spawn_key=(*key, 1)).generate_state(1)[0])
 
 
 @dataclass(frozen=True)
-class Blocks:
+class RowRanges:
     """Contiguous runs of pairs; of each, `sizes` pairs are drawn, all of them unless a weight has a fraction."""
 
     starts: NDArray[np.int64]
@@ -36,8 +36,8 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def select(self, chosen: NDArray[np.int64]) -> Blocks:
-        return Blocks(self.starts[chosen], self.stops[chosen], self.sizes[chosen])
+    def select(self, chosen: NDArray[np.int64]) -> RowRanges:
+        return RowRanges(self.starts[chosen], self.stops[chosen], self.sizes[chosen])
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the indices of the drawn pairs in the order of the blocks, sorted within each."""
@@ -50,20 +50,20 @@ class Blocks:
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-class Plan(Protocol):
+class PlannedChunk(Protocol):
     """A chunk that is cut into steps."""
 
     @property
     def steps(self) -> Sequence[object]: ...
 
 
-P = TypeVar("P", bound=Plan)
-C = TypeVar("C")
+PlannedT = TypeVar("PlannedT", bound=PlannedChunk)
+ChunkT = TypeVar("ChunkT")
 
 
 def planned_steps(
-    chunks: Sequence[C], first: Position, plan: Callable[[int, C], P]
-) -> Iterator[tuple[P, Position, float]]:
+    chunks: Sequence[ChunkT], first: Position, plan: Callable[[int, ChunkT], PlannedT]
+) -> Iterator[tuple[PlannedT, Position, float]]:
     """Yield the steps of an epoch from a position on: the plan of the chunk, the position, and the epochs then done."""
     first_step = first.step
     for number in range(first.chunk, len(chunks)):
@@ -76,13 +76,13 @@ def planned_steps(
 
 def epoch_chunks(
     spans: Sequence[Span], weights: Sequence[float], chunk_pairs: int, rng: np.random.Generator
-) -> list[Blocks]:
+) -> list[RowRanges]:
     """Deal the blocks of an epoch to chunks of about `chunk_pairs` pairs at random, each in file order.
 
     Memory is a few numbers per block, and a chunk is read in a few runs. A corpus of weight 2.5 has each block twice
     whole and once more with a random half of its pairs.
     """
-    blocks = _weighted_blocks(spans, weights, max(1, chunk_pairs // BLOCKS_PER_CHUNK), rng)
+    blocks = _weighted_ranges(spans, weights, max(1, chunk_pairs // RANGES_PER_CHUNK), rng)
     blocks = blocks.select(rng.permutation(len(blocks)))
     total = int(blocks.sizes.sum())
     num_chunks = min(max(1, round(total / chunk_pairs)), len(blocks))
@@ -92,9 +92,9 @@ def epoch_chunks(
     return [blocks.select(chunk[np.argsort(blocks.starts[chunk], kind="stable")]) for chunk in chunks if len(chunk)]
 
 
-def _weighted_blocks(
+def _weighted_ranges(
     spans: Sequence[Span], weights: Sequence[float], block_pairs: int, rng: np.random.Generator
-) -> Blocks:
+) -> RowRanges:
     starts, stops, sizes = [], [], []
     for span, weight in zip(spans, weights, strict=True):
         edges = np.append(np.arange(span.start, span.stop, block_pairs), span.stop)
@@ -107,4 +107,4 @@ def _weighted_blocks(
             starts.append(edges[:-1][drawn])
             stops.append(edges[1:][drawn])
             sizes.append(copy_sizes[drawn])
-    return Blocks(np.concatenate(starts), np.concatenate(stops), np.concatenate(sizes))
+    return RowRanges(np.concatenate(starts), np.concatenate(stops), np.concatenate(sizes))

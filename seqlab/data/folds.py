@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.epoch import generator
+from seqlab.data.epoch import seeded_generator
 
 FoldKind = Literal["plain", "stratified", "grouped", "given"]
 """Rows are dealt to folds at random; with equal shares of each class; with all rows of a group in one fold; or by the
@@ -31,7 +31,7 @@ def deal_folds(
     if units < num_folds:
         what = "rows" if groups is None else "groups"
         raise ValueError(f"There are {units} {what}, too few for {num_folds} folds: set `data.num_folds` to fewer.")
-    order = _shuffled(count, generator(seed, count, num_folds), classes)
+    order = _shuffled(count, seeded_generator(seed, count, num_folds), classes)
     if groups is not None:
         return _grouped(groups, order, num_folds)
     folds = np.empty(count, np.int64)
@@ -48,7 +48,7 @@ def hold_out(
     groups: NDArray[Any] | None = None,
 ) -> NDArray[np.bool_]:
     """Choose a share of the rows, at least one and never all: (count,). `classes` and `groups` as in `deal_folds`."""
-    rng = generator(seed, count)
+    rng = seeded_generator(seed, count)
     if groups is not None:
         _, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         order = rng.permutation(len(sizes))

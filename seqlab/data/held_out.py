@@ -8,17 +8,17 @@ from typing import Protocol
 
 import numpy as np
 
-from seqlab.data.survey import Hashes, Mask, Survey, distinct, divided
+from seqlab.data.survey import LineHashes, RowMask, Survey, sort_unique, split_by_corpus
 
 
 class HeldOut(Protocol):
     """What is held out, for each corpus."""
 
-    def held_out(self, surveys: Sequence[Survey]) -> list[Mask]:
+    def held_out_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
         """Return which rows leave the training set."""
         ...
 
-    def validated(self, surveys: Sequence[Survey]) -> list[Mask]:
+    def validation_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
         """Return which of these are validated on."""
         ...
 
@@ -51,7 +51,7 @@ class HeldOutSources:
         Raises:
             ValueError: there are not two different sources.
         """
-        sources = distinct(np.concatenate([each.hashes[0][~each.empty] for each in surveys]))
+        sources = sort_unique(np.concatenate([each.hashes[0][~each.empty] for each in surveys]))
         if len(sources) < 2:
             names = ", ".join(str(each.corpus.columns[0]) for each in surveys)
             raise ValueError(
@@ -65,23 +65,23 @@ class HeldOutSources:
             size = min(size, max_rows)
         return cls(sources[start - 1] if start else np.uint64(0), sources[min(start + size, len(sources)) - 1])
 
-    def held_out(self, surveys: Sequence[Survey]) -> list[Mask]:
+    def held_out_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
         """Return which rows have a source of the range."""
-        return [self.holds(each.hashes[0]) for each in surveys]
+        return [self.contains(each.hashes[0]) for each in surveys]
 
-    def holds(self, sources: Hashes) -> Mask:
+    def contains(self, sources: LineHashes) -> RowMask:
         """Return which lines of the first column are in the range."""
         return np.asarray((sources > self.above) & (sources <= self.last))
 
-    def validated(self, surveys: Sequence[Survey]) -> list[Mask]:
+    def validation_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
         """Return which rows are the first whole one of their source."""
         sources = np.concatenate([each.hashes[0] for each in surveys])
         empty = np.concatenate([each.empty for each in surveys])
-        candidates = np.flatnonzero(np.concatenate(self.held_out(surveys)) & ~empty)
+        candidates = np.flatnonzero(np.concatenate(self.held_out_rows(surveys)) & ~empty)
         _, first = np.unique(sources[candidates], return_index=True)
         chosen = np.zeros(len(sources), np.bool_)
         chosen[candidates[first]] = True
-        return divided(chosen, surveys)
+        return split_by_corpus(chosen, surveys)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class HeldOutEnd:
 
     fraction: float
 
-    def held_out(self, surveys: Sequence[Survey]) -> list[Mask]:
+    def held_out_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
         """Return which rows are the last ones; raises ValueError for a single row."""
         total = sum(map(len, surveys))
         if total < 2:
@@ -99,8 +99,8 @@ class HeldOutEnd:
                 "more text."
             )
         size = min(max(1, round(self.fraction * total)), total - 1)
-        return divided(np.arange(total) >= total - size, surveys)
+        return split_by_corpus(np.arange(total) >= total - size, surveys)
 
-    def validated(self, surveys: Sequence[Survey]) -> list[Mask]:
+    def validation_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
         """Return the same rows."""
-        return self.held_out(surveys)
+        return self.held_out_rows(surveys)

@@ -11,16 +11,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from seqlab.data.column import Column, Stamp, text_of
+from seqlab.data.column import Column, Stamp, value_as_text
 
-PREFIX = "hub:"
-SYNTAX = f"{PREFIX}NAME[@REVISION][:CONFIG]:SPLIT#COLUMN"
-EXAMPLE = f"{PREFIX}Salesforce/wikitext:wikitext-2-v1:train#text"
-RECORDS_AT_ONCE = 1000
+HUB_PREFIX = "hub:"
+HUB_SYNTAX = f"{HUB_PREFIX}NAME[@REVISION][:CONFIG]:SPLIT#COLUMN"
+HUB_EXAMPLE = f"{HUB_PREFIX}Salesforce/wikitext:wikitext-2-v1:train#text"
+RECORDS_PER_READ = 1000
 """Records taken from a table together: one at a time is ten times as slow."""
 # A split may be a slice of one, train[:90%], which has a colon of its own.
 _SPEC = re.compile(
-    rf"{PREFIX}(?P<name>[^:@#]+)(@(?P<revision>[^:#]+))?(:(?P<config>[^:#\[]+))?:(?P<split>[^:#\[]+(\[[^#]*\])?)"
+    rf"{HUB_PREFIX}(?P<name>[^:@#]+)(@(?P<revision>[^:#]+))?(:(?P<config>[^:#\[]+))?:(?P<split>[^:#\[]+(\[[^#]*\])?)"
     r"#(?P<column>.+)"
 )
 
@@ -76,10 +76,10 @@ class HubColumn(Column):
         if key not in table.column_names:
             raise ValueError(f"{name}: has no column {self.column!r}, only {', '.join(table.column_names)}.")
         number = 0
-        for records in table.select_columns([key]).iter(RECORDS_AT_ONCE):
+        for records in table.select_columns([key]).iter(RECORDS_PER_READ):
             for value in records[key]:
                 number += 1
-                yield text_of({key: value}, self.column, f"{name}, record {number}")
+                yield value_as_text({key: value}, self.column, f"{name}, record {number}")
 
     def _files(self) -> list[Path]:
         return [Path(file["filename"]) for file in self._load().cache_files]
@@ -93,14 +93,14 @@ class HubColumn(Column):
     def __str__(self) -> str:
         revision = "" if self.revision is None else f"@{self.revision}"
         config = "" if self.config is None else f":{self.config}"
-        return f"{PREFIX}{self.name}{revision}{config}:{self.split}#{self.column}"
+        return f"{HUB_PREFIX}{self.name}{revision}{config}:{self.split}#{self.column}"
 
 
 def parse_hub(spec: str) -> HubColumn:
     """Read `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`; raises ValueError for anything else."""
     match = _SPEC.fullmatch(spec)
     if match is None:
-        raise ValueError(f"{spec}: a dataset is named as {SYNTAX}, for example {EXAMPLE}.")
+        raise ValueError(f"{spec}: a dataset is named as {HUB_SYNTAX}, for example {HUB_EXAMPLE}.")
     return HubColumn(**match.groupdict())
 
 
@@ -114,7 +114,7 @@ def require_datasets(what: str) -> ModuleType:
     return datasets
 
 
-def open_records(spec: str, audio_column: str) -> tuple[Any, Stamp]:
+def open_hub_records(spec: str, audio_column: str) -> tuple[Any, Stamp]:
     """Open the records of `hub:NAME[@REVISION][:CONFIG]:SPLIT`, recordings undecoded; return the files' stamp, too.
 
     Raises:
@@ -136,8 +136,8 @@ def _open(column: HubColumn) -> Any:
         )
     except (datasets.exceptions.DatasetsError, ValueError, OSError, RuntimeError) as error:
         raise ValueError(
-            f"{column}: cannot be loaded ({error}). See that its name, config and split are right ({SYNTAX}) and that "
-            "this machine reaches huggingface.co, or name a local file instead."
+            f"{column}: cannot be loaded ({error}). Check its name, config and split ({HUB_SYNTAX}), and that "
+            "this machine can reach huggingface.co; or name a local file."
         ) from error
 
 

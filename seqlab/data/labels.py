@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE
-from seqlab.data.column import place_of
-from seqlab.data.corpus import Block
-from seqlab.data.encode import EncodedBlock, EncodeTask, Fate, PairEncoder
+from seqlab.data.column import row_location
+from seqlab.data.corpus import RowBlock
+from seqlab.data.row_encoder import EncodedBlock, EncodeTask, PairEncoder, RowStatus
 from seqlab.text import FIRST_LABEL_ID, Tokenizer
 
 LabelsOf = Literal["lines", "words"]
 
 
-def numbered(ids: Sequence[int] | NDArray[Any], tokenizer: Tokenizer) -> NDArray[np.int64]:
+def label_numbers(ids: Sequence[int] | NDArray[Any], tokenizer: Tokenizer) -> NDArray[np.int64]:
     """Turn ids of the vocabulary into the numbers of labels; one that training never saw is IGNORE."""
     ids = np.asarray(ids, np.int64)
     return np.where(ids == tokenizer.unk_id, IGNORE, ids - FIRST_LABEL_ID)
@@ -40,17 +40,17 @@ class LabelEncoder(PairEncoder):
         src, tgt = task.block.lines()
         src_tokenizer, tgt_tokenizer = self.tokenizers
         src = [src_tokenizer.normalize(line) for line in src]
-        for place in np.flatnonzero(task.fates <= Fate.VALID).tolist():
-            where = place_of(task.columns, task.lines[place].tolist())
+        for place in np.flatnonzero(task.statuses <= RowStatus.VALID).tolist():
+            where = row_location(task.columns, task.lines[place].tolist())
             check_labels(src[place], tgt[place].split(), self.labels_of, where)
-            if task.fates[place] == Fate.TRAIN:
+            if task.statuses[place] == RowStatus.TRAIN:
                 for label in tgt_tokenizer.unknown_items(tgt[place]):
                     raise ValueError(
                         f"{where}: has the label {label!r}, which the vocabulary of labels does not have: it was "
                         "learnt from other text. Learn the labels anew with `init_parts: matching`, leave "
                         "`init_from` out, or take labels that its run has."
                     )
-        return super().__call__(replace(task, block=Block([src, tgt])))
+        return super().__call__(replace(task, block=RowBlock([src, tgt])))
 
 
 def check_labels(line: str, labels: Sequence[str], labels_of: LabelsOf, where: str) -> None:

@@ -11,20 +11,20 @@ MARGIN = 1.2
 """How much longer than the line an output may become: a little longer than any target of the training data."""
 
 
-class OutputBound(TypedDict):
+class LengthBound(TypedDict):
     """A limit of the output's length: at most ratio * S + offset for a source of length S."""
 
     ratio: float
     offset: int
 
 
-def output_bound(src_lengths: NDArray[np.int64], tgt_lengths: NDArray[np.int64]) -> OutputBound:
+def fit_length_bound(src_lengths: NDArray[np.int64], tgt_lengths: NDArray[np.int64]) -> LengthBound:
     """Return the limit of outputs: `MARGIN` above the line, so that no pair is out of reach."""
-    slope, height = length_bound(src_lengths, tgt_lengths)
+    slope, height = lowest_upper_line(src_lengths, tgt_lengths)
     return {"ratio": math.ceil(MARGIN * slope * 10_000) / 10_000, "offset": math.ceil(MARGIN * height)}
 
 
-def length_bound(src_lengths: NDArray[np.int64], tgt_lengths: NDArray[np.int64]) -> tuple[float, float]:
+def lowest_upper_line(src_lengths: NDArray[np.int64], tgt_lengths: NDArray[np.int64]) -> tuple[float, float]:
     """Return a, b >= 0 such that T <= a * S + b for each pair of lengths (S, T), and the mean of a * S + b is least.
 
     As b is at least 0, the line lies above the origin too. Among all lines above the points (S, T) and the origin, the

@@ -62,7 +62,7 @@ class LineSample:
         return self.chars_per_line <= limit and self.words_per_line < 2
 
     @property
-    def is_symbols(self) -> bool:
+    def is_spelled_out(self) -> bool:
         """Tell whether lines are words spelt symbol by symbol, as in `aː l s t`."""
         return self.is_short and self.characters.total() < 2 * self.words.total()
 
@@ -73,7 +73,7 @@ def _mean_without_longest(lengths: list[int]) -> float:
     return sum(kept) / len(kept)
 
 
-def covered_characters(sides: Sequence[LineSample], coverage: float) -> int:
+def count_covering_characters(sides: Sequence[LineSample], coverage: float) -> int:
     """Count the most frequent characters that make up a share of the text."""
     counts = sum((side.characters for side in sides), Counter[str]())
     wanted, found = coverage * counts.total(), 0

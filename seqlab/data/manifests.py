@@ -20,7 +20,7 @@ from seqlab.base.parsing import parse_json
 from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.data.column import Stamp
 from seqlab.data.columns import FileColumn, stamp_of
-from seqlab.data.hub import PREFIX, open_records, require_datasets
+from seqlab.data.hub import HUB_PREFIX, open_hub_records, require_datasets
 from seqlab.data.readers import CellRows, read_lines, require_file
 
 logger = logging.getLogger(__name__)
@@ -28,14 +28,14 @@ RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arro
 """Endings of lists, those that are read here and those that `datasets` reads."""
 KALDI_LIST = "wav.scp"
 """The file by which a Kaldi-style folder is recognised."""
-NAMED = 5
+MAX_NAMED = 5
 """How many of many a message names."""
 _warned: set[tuple[Path, str]] = set()
 """Kaldi-style folders whose texts without a recording were named, and which."""
 
 
 @dataclass(frozen=True)
-class Listed:
+class ManifestEntry:
     """One example of a manifest."""
 
     audio: str
@@ -86,15 +86,15 @@ class Manifest(FileColumn):
 
     def _files(self) -> list[Path]:
         """List the files of the manifest, and the recordings that are there: missing ones are reported later."""
-        found = dict.fromkeys(Path(each.audio) for each in self.listed() if each.content is None and each.audio)
+        found = dict.fromkeys(Path(each.audio) for each in self.entries() if each.content is None and each.audio)
         return [*_list_files(self.path), *(path for path in found if path.is_file())]
 
     @property
-    def is_list(self) -> bool:
+    def is_manifest(self) -> bool:
         """Tell by its name whether it is a list that `listed` reads: a folder, or a file of one of the kinds."""
         return self.path.is_dir() or _kind_of(self.path) in (*RECORD_KINDS, *DATASET_KINDS)
 
-    def listed(self) -> Iterator[Listed]:
+    def entries(self) -> Iterator[ManifestEntry]:
         """Yield the examples in order.
 
         Raises:
@@ -107,7 +107,7 @@ class Manifest(FileColumn):
                     f"({self.path}/*.wav) where no texts are needed, or a .jsonl file with the columns `audio` and "
                     "`text`."
                 )
-            yield from (_labelled_folder if self._has_labelled_folders else _kaldi)(self.path)
+            yield from (_labelled_folder_entries if self._has_labelled_folders else _kaldi_entries)(self.path)
             return
         require_file(self.path)
         kind = _kind_of(self.path)
@@ -121,9 +121,9 @@ class Manifest(FileColumn):
                 f"`{self.audio_column}` of paths and a column `{self.text_column}`, or a Kaldi-style folder."
             )
         for location, record in records:
-            yield Listed("", None, location) if record is None else self.example(record, location)
+            yield ManifestEntry("", None, location) if record is None else self.example(record, location)
 
-    def example(self, record: Mapping[str, Any], location: str) -> Listed:
+    def example(self, record: Mapping[str, Any], location: str) -> ManifestEntry:
         """Make an example of a record, with an empty `audio` where the record leaves it empty.
 
         Raises:
@@ -143,7 +143,7 @@ class Manifest(FileColumn):
         start, end = _segment(others.get("start"), others.get("end"), location)
         if content is not None:
             name = name or location
-        return Listed(name or "", None if text is None else str(text), location, content, start, end, columns)
+        return ManifestEntry(name or "", None if text is None else str(text), location, content, start, end, columns)
 
 
 @dataclass(frozen=True)
@@ -162,19 +162,19 @@ class HubManifest(Manifest):
 
     def stamp(self) -> Stamp:
         """Return the size and the time of the files that `datasets` keeps the split in."""
-        return open_records(self.spec, self.audio_column)[1]
+        return open_hub_records(self.spec, self.audio_column)[1]
 
     def sha256(self) -> str:
         """Return the SHA-256 of all texts and recordings."""
         digest = hashlib.sha256()
-        for each in self.listed():
+        for each in self.entries():
             content = _bytes_of(each.audio) if each.content is None else each.content
             digest.update(hashlib.sha256(content).digest() + json.dumps([each.text, each.columns]).encode())
         return digest.hexdigest()
 
-    def listed(self) -> Iterator[Listed]:
+    def entries(self) -> Iterator[ManifestEntry]:
         """Yield the examples in order; errors as in `Manifest`, and where the dataset cannot be loaded."""
-        for number, record in enumerate(open_records(self.spec, self.audio_column)[0], start=1):
+        for number, record in enumerate(open_hub_records(self.spec, self.audio_column)[0], start=1):
             yield self.example(record, f"{self.spec}, record {number}")
 
 
@@ -187,7 +187,7 @@ def open_manifest(
     spec: str, audio_column: str = "audio", text_column: str = "text", *, in_folders: bool = False
 ) -> Manifest:
     """Return the list of recordings that a path, or `hub:NAME[:CONFIG]:SPLIT`, names; nothing is read yet."""
-    if spec.startswith(PREFIX):
+    if spec.startswith(HUB_PREFIX):
         return HubManifest(Path(), None, audio_column, text_column, spec=spec)
     return Manifest(Path(spec).expanduser(), None, audio_column, text_column, in_folders)
 
@@ -275,7 +275,7 @@ def _dataset_records(path: Path, kind: str, audio_column: str) -> Iterator[tuple
         raise ValueError(f"{path}: cannot be read as .{kind} ({error}).") from error
 
 
-def _pairs(path: Path) -> Iterator[tuple[str, str, str]]:
+def _kaldi_lines(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield `location`, the first word and the rest of each line of a Kaldi file."""
     for number, line in enumerate(read_lines(path, ROW_LIMIT), start=1):
         if line.strip():
@@ -283,21 +283,23 @@ def _pairs(path: Path) -> Iterator[tuple[str, str, str]]:
             yield f"{path}, line {number}", name, "".join(rest).strip()
 
 
-def _kaldi(folder: Path) -> Iterator[Listed]:
+def _kaldi_entries(folder: Path) -> Iterator[ManifestEntry]:
     """Read `wav.scp`, `text`, and where they are there `segments` and `utt2spk` (Povey et al. 2011)."""
     recordings: dict[str, str] = {}
-    for location, name, audio in _pairs(folder / KALDI_LIST):
+    for location, name, audio in _kaldi_lines(folder / KALDI_LIST):
         if audio.endswith("|"):
             raise ValueError(f"{location}: a command (`{audio}`) is not run: write its output to a file.")
         recordings[name] = str(folder / Path(audio).expanduser())
-    texts = {name: text for _, name, text in _pairs(folder / "text")} if (folder / "text").is_file() else {}
-    speakers = {name: who for _, name, who in _pairs(folder / "utt2spk")} if (folder / "utt2spk").is_file() else {}
+    texts = {name: text for _, name, text in _kaldi_lines(folder / "text")} if (folder / "text").is_file() else {}
+    speakers = (
+        {name: who for _, name, who in _kaldi_lines(folder / "utt2spk")} if (folder / "utt2spk").is_file() else {}
+    )
     cuts: dict[str, tuple[str, str, float, float | None]] = {
         name: (f"{folder / KALDI_LIST}, {name}", name, 0.0, None) for name in recordings
     }
     if (folder / "segments").is_file():
         cuts = {}
-        for location, name, rest in _pairs(folder / "segments"):
+        for location, name, rest in _kaldi_lines(folder / "segments"):
             parts = rest.split()
             if len(parts) != 3:
                 raise ValueError(f"{location}: must be `segment recording start end`.")
@@ -308,16 +310,16 @@ def _kaldi(folder: Path) -> Iterator[Listed]:
         _warned.add((folder, " ".join(unlisted)))
         logger.warning(
             "%s: has texts without a recording, which are left out: %s (%d of %d)",
-            *(folder / "text", ", ".join(unlisted[:NAMED]), len(unlisted), len(texts)),
+            *(folder / "text", ", ".join(unlisted[:MAX_NAMED]), len(unlisted), len(texts)),
         )
     for name, (location, recording, start, end) in cuts.items():
         if recording not in recordings:
             raise ValueError(f"{location}: {KALDI_LIST} has no recording {recording!r}.")
         columns = {"id": name, "speaker": speakers.get(name, "")}
-        yield Listed(recordings[recording], texts.get(name), location, None, start, end, columns)
+        yield ManifestEntry(recordings[recording], texts.get(name), location, None, start, end, columns)
 
 
-def _labelled_folder(folder: Path) -> Iterator[Listed]:
+def _labelled_folder_entries(folder: Path) -> Iterator[ManifestEntry]:
     """Read a folder with a folder of recordings for each label; hidden files and folders do not count."""
     found = []
     for parent, folders, names in os.walk(folder, followlinks=True):
@@ -335,4 +337,4 @@ def _labelled_folder(folder: Path) -> Iterator[Listed]:
                 f"{path}: is in no folder of a label right below {folder}: move it away, or name a .jsonl file with "
                 "the columns `audio` and `text`."
             )
-        yield Listed(str(path), path.parent.name, str(path))
+        yield ManifestEntry(str(path), path.parent.name, str(path))

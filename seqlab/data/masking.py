@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.data.epoch import generator
+from seqlab.data.epoch import seeded_generator
 from seqlab.data.text_config import TextConfig
 from seqlab.text import Tokenizer
 
-MASKED, RANDOM = 0.8, 0.1
+MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
 """Shares of the chosen tokens that are replaced by the mask and by a random token (Devlin et al. 2019, section 3.1)."""
 _MASKING = 2  # ends the key of the generator, so that no sampler draws the same numbers
 _GAMMA, _FIRST, _SECOND = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
@@ -44,7 +44,7 @@ class Masking:
     vocab_size: int
 
     @classmethod
-    def of(cls, config: TextConfig, tokenizer: Tokenizer, seed: int) -> Masking | None:
+    def from_config(cls, config: TextConfig, tokenizer: Tokenizer, seed: int) -> Masking | None:
         """Return how a config hides tokens; None where it hides none."""
         if not config.mask_share:
             return None
@@ -68,9 +68,10 @@ class Masking:
         """
         ids = batch.tgt_out.numpy()
         places = batch.indices.numpy()[:, None] + np.arange(ids.shape[1])
-        chance, fate, other = (uniform(key, places) for key in self._keys(epoch))
+        chance, action, other = (hashed_uniform(key, places) for key in self._keys(epoch))
         chosen = self._choose(ids, chance)
-        masked, random = chosen & (fate < MASKED), chosen & (fate >= MASKED) & (fate < MASKED + RANDOM)
+        masked = chosen & (action < MASKED_SHARE)
+        random = chosen & (action >= MASKED_SHARE) & (action < MASKED_SHARE + RANDOM_SHARE)
         random_ids = self.first_id + (other * (self.vocab_size - self.first_id)).astype(np.int64)
         read = np.where(ids == IGNORE, self.pad_id, ids)
         read = np.where(masked, self.mask_id, np.where(random, random_ids, read))
@@ -91,10 +92,10 @@ class Masking:
 
     def _keys(self, epoch: int) -> NDArray[np.uint64]:
         """Return a key for whether a token is chosen, for what becomes of it, and for the random token."""
-        return generator(self.seed, epoch, 0, _MASKING).integers(2**64, size=3, dtype=np.uint64)
+        return seeded_generator(self.seed, epoch, 0, _MASKING).integers(2**64, size=3, dtype=np.uint64)
 
 
-def uniform(key: np.uint64, places: NDArray[np.int64]) -> NDArray[np.floating]:
+def hashed_uniform(key: np.uint64, places: NDArray[np.int64]) -> NDArray[np.floating]:
     """Return a random number in [0, 1) for each place, the same for the same key and place wherever it is asked for.
 
     SplitMix64 (Steele et al. 2014), whose n-th number needs none of those before it.

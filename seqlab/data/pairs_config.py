@@ -17,8 +17,8 @@ from seqlab.text import Tokenizer, TokenizerConfig
 
 if TYPE_CHECKING:
     from seqlab.data.corpus import Corpus
-    from seqlab.data.encode import Encoder
     from seqlab.data.held_out import HeldOut
+    from seqlab.data.row_encoder import RowEncoder
     from seqlab.data.survey import Survey
 
 
@@ -30,7 +30,7 @@ class PairsConfig(TokensConfig):
         *("train_src", "train_tgt", "test_src", "test_tgt", "valid_src", "valid_tgt"),
     )
     split_fields: ClassVar[tuple[str, ...]] = ("valid_fraction", "valid_max_pairs", "valid_fold")
-    encoded_by: ClassVar[tuple[str, ...]] = ("max_length", "max_length_ratio", "copy_unknown")
+    encoding_fields: ClassVar[tuple[str, ...]] = ("max_length", "max_length_ratio", "copy_unknown")
 
     train_src: Annotated[PathSpecs, Field(min_length=1)]
     """Source sides of the training corpora: `file` (text, plain or .gz), `file#column` (.tsv, .jsonl, .csv, .json,
@@ -132,9 +132,9 @@ class PairsConfig(TokensConfig):
         advice = "`data.valid_src` and `data.valid_tgt`"
         return HeldOutSources.choose(train, self.valid_fraction, self.valid_max_pairs, self.valid_fold, advice=advice)
 
-    def encoder(self, tokenizers: Sequence[Tokenizer]) -> Encoder:
+    def encoder(self, tokenizers: Sequence[Tokenizer]) -> RowEncoder:
         """Return what encodes blocks of pairs."""
-        from seqlab.data.encode import PairEncoder
+        from seqlab.data.row_encoder import PairEncoder
 
         return PairEncoder(tokenizers, self.max_length, self.max_length_ratio, self.copy_unknown)
 

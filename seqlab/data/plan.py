@@ -33,12 +33,12 @@ def plan_chunk(
     widths = np.maximum(src_lengths, tgt_lengths)
     num_steps = max(1, round(int(tgt_lengths.sum()) / batch_tokens))
     # As small as lets every step have the same number of micro-steps: ranks then finish together.
-    count = len(cut(order, widths, micro_batch_tokens))
+    count = len(cut_micro_steps(order, widths, micro_batch_tokens))
     budget = math.ceil(micro_batch_tokens * count / (num_steps * math.ceil(count / num_steps)))
     # The first micro-step is a random part of a whole one, so that the cuts after it move between epochs.
-    micro_steps = cut(order, widths, budget, int(budget * rng.uniform(0.3, 1.0)))
+    micro_steps = cut_micro_steps(order, widths, budget, int(budget * rng.uniform(0.3, 1.0)))
     tokens = [int(tgt_lengths[micro_step].sum()) for micro_step in micro_steps]
-    return deal(micro_steps, tokens, min(num_steps, len(micro_steps)), rng)
+    return deal_micro_steps(micro_steps, tokens, min(num_steps, len(micro_steps)), rng)
 
 
 def length_order(
@@ -56,7 +56,7 @@ def length_order(
     return np.lexsort((ties, direction * (src_lengths - tgt_lengths), longer))
 
 
-def cut(order: Indices, widths: Indices, budget: int, first_budget: int | None = None) -> list[Indices]:
+def cut_micro_steps(order: Indices, widths: Indices, budget: int, first_budget: int | None = None) -> list[Indices]:
     """Cut a sequence of pairs where the next one would make the rows times the widest exceed the budget."""
     micro_steps = []
     start = widest = 0
@@ -71,7 +71,7 @@ def cut(order: Indices, widths: Indices, budget: int, first_budget: int | None =
     return micro_steps
 
 
-def deal(
+def deal_micro_steps(
     micro_steps: list[Indices], tokens: list[int], num_steps: int, rng: np.random.Generator
 ) -> list[list[Indices]]:
     """Deal micro-steps to steps, the largest first and always to the step with the fewest tokens, in random order.

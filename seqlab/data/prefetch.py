@@ -12,16 +12,16 @@ from typing import Generic, TypeVar
 import torch
 
 T = TypeVar("T")
-_changing = threading.Lock()
+_thread_count_lock = threading.Lock()
 
 
-def use_one_core() -> None:
+def use_one_torch_thread() -> None:
     """Let torch compute on one core in the thread that calls this, and in no other.
 
     Otherwise the first large operation of the thread starts a team of threads of its own. As soon as there are more of
     them than cores, OpenMP's threads fall asleep between operations, and training takes up to twice as long.
     """
-    with _changing:
+    with _thread_count_lock:
         default = torch.get_num_threads()
         torch.set_num_threads(1)
         # torch takes that as the default of later threads, too. Any thread can set it back, but only for itself.
@@ -91,7 +91,7 @@ class Prefetch(Generic[T]):
         self.close()
 
     def _produce(self) -> None:
-        use_one_core()
+        use_one_torch_thread()
         try:
             for item in self._items:
                 self._queue.put(item)

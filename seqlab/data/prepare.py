@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.base.atomic_io import rename
-from seqlab.data.build import DROPPED_FILE, Build
-from seqlab.data.cache import hash_tokenizer, is_untouched, opened_or_made, read_report, write_description
+from seqlab.data.assignment import RowAssignment, assign_rows
+from seqlab.data.cache import hash_tokenizer, is_unchanged, open_or_make, read_report, write_description
+from seqlab.data.cache_builder import DROPPED_FILE, CacheBuilder
 from seqlab.data.config import TokensConfig
-from seqlab.data.corpus import unit_of
-from seqlab.data.encode import Encoder, Fate
+from seqlab.data.corpus import row_unit
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.inputs import hash_inputs, key_of
-from seqlab.data.length_bound import OutputBound, output_bound
+from seqlab.data.input_hashes import hash_inputs, hash_json
+from seqlab.data.length_bound import LengthBound, fit_length_bound
+from seqlab.data.ragged import RaggedArray
 from seqlab.data.report import DataReport, Overlap, measure_overlap
-from seqlab.data.routes import Route, make_routes
-from seqlab.data.rows import Rows
-from seqlab.data.survey import OnProgress, Survey, duplicates, no_progress
+from seqlab.data.row_encoder import RowEncoder, RowStatus
+from seqlab.data.survey import OnProgress, Survey, find_duplicates, no_progress
 from seqlab.data.validation_files import VALID_FILE, open_references, read_references, write_references
 from seqlab.data.workers import Workers, worker_count
-from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace
+from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
 from seqlab.text import Tokenizer
 
 CACHE_FORMAT = 3  # raise when the same text would be cached differently
@@ -37,7 +37,9 @@ class PreparedData:
     train: EncodedCorpus
     valid: EncodedCorpus
     report: DataReport
-    references: list[Rows]  # further ones of the validation pairs: UTF-8 bytes of raw lines, empty where there is none
+    references: list[
+        RaggedArray
+    ]  # further ones of the validation pairs: UTF-8 bytes of raw lines, empty where there is none
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
 
     def notes(self) -> dict[str, Any]:
@@ -45,9 +47,9 @@ class PreparedData:
         return {"longest_src_tokens": int(self.train.src.lengths.max())}
 
     @cached_property
-    def output_bound(self) -> OutputBound:
+    def output_bound(self) -> LengthBound:
         """How long a translator's outputs may become, by the lengths of the training pairs."""
-        return output_bound(self.train.src.lengths + 1, self.train.tgt.lengths + 1)  # eos is counted
+        return fit_length_bound(self.train.src.lengths + 1, self.train.tgt.lengths + 1)  # eos is counted
 
 
 def prepare(
@@ -78,7 +80,7 @@ def prepare(
     folder, encoder = Path(folder), config.encoder(tokenizers)
     content_hashes = hash_inputs(config.input_specs(), folder)
     key = _cache_key(config, content_hashes, encoder)
-    return opened_or_made(
+    return open_or_make(
         folder,
         config.input_specs(),
         lambda: _open(config, folder, key, content_hashes),
@@ -101,7 +103,7 @@ def open_prepared(config: TokensConfig, tokenizers: Sequence[Tokenizer], folder:
 
 def _encode(
     config: TokensConfig,
-    encoder: Encoder,
+    encoder: RowEncoder,
     folder: Path,
     key: str,
     content_hashes: dict[str, str],
@@ -123,23 +125,23 @@ def _encode(
 
 
 def _build(
-    config: TokensConfig, encoder: Encoder, building: Path, workers: Workers, on_progress: OnProgress
+    config: TokensConfig, encoder: RowEncoder, building: Path, workers: Workers, on_progress: OnProgress
 ) -> DataReport:
     train, valid, test = (
-        [kept_survey(corpus, building.parent, workers, on_progress) for corpus in config.corpora(split)]
+        [open_or_make_survey(corpus, building.parent, workers, on_progress) for corpus in config.corpora(split)]
         for split in ("train", "valid", "test")
     )
     references = read_references(config)
-    routes = make_routes(config, train, valid)
-    with_text = {Fate.TRAIN: config.needs_text, Fate.VALID: config.keeps_valid_text}
-    build = Build.begin_or_resume(building, encoder, routes, with_text)
+    assignments = assign_rows(config, train, valid)
+    with_text = {RowStatus.TRAIN: config.needs_text, RowStatus.VALID: config.keeps_valid_text}
+    build = CacheBuilder.start_or_resume(building, encoder, assignments, with_text)
     build.run(workers, on_progress)
-    _refuse_empty(routes, build)
-    write_references(building, references, routes[-1].fates == Fate.VALID)
-    masks = [*duplicates(train), *(duplicates(valid) if valid else [])]
+    _refuse_empty_splits(assignments, build)
+    write_references(building, references, assignments[-1].statuses == RowStatus.VALID)
+    masks = [*find_duplicates(train), *(find_duplicates(valid) if valid else [])]
     report = DataReport(
-        corpora=[route.report(mask) for route, mask in zip(routes, masks, strict=True)],
-        overlaps=_overlaps(routes, test),
+        corpora=[assignment.report(mask) for assignment, mask in zip(assignments, masks, strict=True)],
+        overlaps=_overlaps(assignments, test),
         examples=build.log.examples,
         dropped_file=DROPPED_FILE,
         valid_file=VALID_FILE if build.split_off_bytes() else "",
@@ -149,40 +151,43 @@ def _build(
     return report
 
 
-def _refuse_empty(routes: list[Route], build: Build) -> None:
-    for fate, split in ((Fate.TRAIN, "train"), (Fate.VALID, "valid")):
-        if not sum(route.count(fate) for route in routes):
-            corpora = [route.corpus for route in routes if fate in route.kept]
+def _refuse_empty_splits(assignments: list[RowAssignment], build: CacheBuilder) -> None:
+    for status, split in ((RowStatus.TRAIN, "train"), (RowStatus.VALID, "valid")):
+        if not sum(assignment.count(status) for assignment in assignments):
+            corpora = [assignment.corpus for assignment in assignments if status in assignment.kept]
             known = {corpus.specs for corpus in corpora}
-            dropped = "; ".join(f"{row.place}: {row.detail}" for row in build.log.examples if row.columns in known)
-            unit = unit_of(len(routes[0].counts)).removesuffix("s")
+            dropped = "; ".join(f"{row.location}: {row.detail}" for row in build.log.examples if row.columns in known)
+            unit = row_unit(len(assignments[0].counts)).removesuffix("s")
             raise ValueError(
                 f"No {unit} is left for `{split}`: all of {', '.join(map(str, corpora))} were dropped"
                 f"{f', for example {dropped}' if dropped else ''}."
             )
 
 
-def _overlaps(routes: list[Route], test: list[Survey]) -> list[Overlap]:
-    train = [route.survey.select((route.fates == Fate.TRAIN) & ~route.survey.empty) for route in routes]
-    valid = [route.survey.select(route.fates == Fate.VALID) for route in routes]
+def _overlaps(assignments: list[RowAssignment], test: list[Survey]) -> list[Overlap]:
+    train = [
+        assignment.survey.select((assignment.statuses == RowStatus.TRAIN) & ~assignment.survey.empty)
+        for assignment in assignments
+    ]
+    valid = [assignment.survey.select(assignment.statuses == RowStatus.VALID) for assignment in assignments]
     overlaps = [measure_overlap("valid", each, train) for each in valid if len(each)]
     return overlaps + [measure_overlap("test", each, train) for each in test]
 
 
-def _cache_key(config: TokensConfig, content_hashes: dict[str, str], encoder: Encoder) -> str:
+def _cache_key(config: TokensConfig, content_hashes: dict[str, str], encoder: RowEncoder) -> str:
     settings = {
         "format": CACHE_FORMAT,
         "content": content_hashes,
         "tokenizers": [hash_tokenizer(tokenizer) for tokenizer in encoder.tokenizers],
         "with_text": config.needs_text,
     }
-    fields = (*config.path_fields, *config.split_fields, *config.encoded_by)
-    return key_of(settings | {name: getattr(config, name) for name in fields})
+    fields = (*config.path_fields, *config.split_fields, *config.encoding_fields)
+    return hash_json(settings | {name: getattr(config, name) for name in fields})
 
 
 def _open(config: TokensConfig, folder: Path, key: str, content_hashes: dict[str, str]) -> PreparedData:
     report = DataReport.from_json(read_report(folder, key))
-    check = not is_untouched(folder)
+    check = not is_unchanged(folder)
     train, valid = (EncodedCorpus.open(folder / split, check=check) for split in ("train", "valid"))
     references = open_references(folder, len(config.corpora("references")), len(valid), check=check)
     split_off = folder / VALID_FILE

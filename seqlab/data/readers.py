@@ -17,7 +17,7 @@ from seqlab.base.named_files import filename_in_errors
 from seqlab.base.raw_lines import DISCARDED, MAX_ROW_BYTES, LineLimit, PartialLine
 
 logger = logging.getLogger(__name__)
-LONGEST_PATH = 4096
+MAX_PATH_CHARS = 4096
 """Characters of a path."""
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -58,13 +58,13 @@ def iter_lines(stream: BinaryIO, name: str, limit: LineLimit | None = None) -> I
         ValueError: the stream is not UTF-8, has a line that is too long, or unpacks a gzip file that is not complete;
             names it.
     """
-    return decoded((limit or LineLimit()).read(stream, name), name)
+    return decode_lines((limit or LineLimit()).read(stream, name), name)
 
 
-def decoded(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
+def decode_lines(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
     """Yield the lines of a stream that come undecoded; errors as in `iter_lines`."""
-    with unpacking(name):
-        for number, raw in enumerate(without_audio(raw_lines, name), start=1):
+    with naming_gzip_errors(name):
+        for number, raw in enumerate(refuse_audio(raw_lines, name), start=1):
             if raw is DISCARDED:
                 yield DiscardedLine()
                 continue
@@ -74,7 +74,7 @@ def decoded(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 @contextmanager
-def unpacking(name: str) -> Iterator[None]:
+def naming_gzip_errors(name: str) -> Iterator[None]:
     """Raise ValueError where a gzip file that is read within this block is damaged, and name it in an OSError."""
     try:
         with filename_in_errors(name):
@@ -83,7 +83,7 @@ def unpacking(name: str) -> Iterator[None]:
         raise ValueError(f"{name}: cannot be unpacked, the file is damaged or incomplete ({error}).") from None
 
 
-def without_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
+def refuse_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
     """Yield lines; raises ValueError where the first ones are those of a recording, or the first names one."""
     rest = iter(lines)
     head: list[bytes] = []
@@ -92,11 +92,11 @@ def without_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
         if not may_begin_audio(b"".join(head)):
             break
     if head:
-        check_head(head, name)
+        check_first_lines(head, name)
     yield from chain(head, rest)
 
 
-def check_head(lines: Sequence[bytes], name: str) -> None:
+def check_first_lines(lines: Sequence[bytes], name: str) -> None:
     """Raise ValueError where lines of what should be text begin as a recording, or the first is the path of one.
 
     Warns of a text that has carriage returns in the place of newlines.
@@ -107,7 +107,7 @@ def check_head(lines: Sequence[bytes], name: str) -> None:
             f"{name} is a recording, but text is read here: `seqlab transcribe RUN {name}` turns recordings into text, "
             "and `seqlab train --data.kind transcription` learns from a list of them."
         )
-    refuse_recordings(first.decode("utf-8", errors="replace").removeprefix(BYTE_ORDER_MARK), name)
+    refuse_recording_path(first.decode("utf-8", errors="replace").removeprefix(BYTE_ORDER_MARK), name)
     if b"\r" in first.removesuffix(b"\n").removesuffix(b"\r"):
         logger.warning(
             "%s: the first line holds carriage returns, which end no line here: if they are to, convert the text, for "
@@ -116,10 +116,10 @@ def check_head(lines: Sequence[bytes], name: str) -> None:
         )
 
 
-def refuse_recordings(line: str, name: str) -> None:
+def refuse_recording_path(line: str, name: str) -> None:
     """Raise ValueError where the first line of what should be text is the path of a recording that is there."""
     path = line.strip()
-    if len(path) > LONGEST_PATH or "\0" in path or Path(path).suffix.lower() not in AUDIO_SUFFIXES:
+    if len(path) > MAX_PATH_CHARS or "\0" in path or Path(path).suffix.lower() not in AUDIO_SUFFIXES:
         return
     if Path(path).is_file() or (Path(name.partition("#")[0]).parent / path).is_file():
         raise ValueError(

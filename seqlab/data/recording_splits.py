@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.folds import deal_folds, hold_out
-from seqlab.data.manifests import NAMED, Listed
-from seqlab.data.recordings import Example, Recordings
+from seqlab.data.manifests import MAX_NAMED, ManifestEntry
+from seqlab.data.recordings import RecordingExample, Recordings
 from seqlab.data.recordings_config import RecordingsConfig
 
 logger = logging.getLogger(__name__)
 Indices = NDArray[np.int64]
-MOST_COMMANDS, MOST_REPEATS = 50, 2
+MAX_COMMANDS, MIN_COMMAND_REPEATS = 50, 2
 """Below so many texts that are repeated more often, in the mean, all texts are in all parts: they are commands."""
-NAMED_REASONS = 3
-"""Of `NAMED`, in a message that is one line."""
-CLIPPED_SHARE = 0.001
+MAX_NAMED_REASONS = 3
+"""Of `MAX_NAMED`, in a message that is one line."""
+MIN_CLIPPED_SHARE = 0.001
 """Of the samples, from which on a recording counts as clipped."""
 
 
 @dataclass(frozen=True)
-class Splits:
+class RecordingSplits:
     """Indices of recordings, ascending."""
 
     train: Indices
@@ -44,7 +44,7 @@ def split_recordings(
     *,
     by_text: bool,
     test_texts: Iterable[str] = (),
-) -> Splits:
+) -> RecordingSplits:
     """Divide recordings.
 
     Args:
@@ -58,10 +58,12 @@ def split_recordings(
     Raises:
         ValueError: `on_fault: refuse` and a recording cannot be used; too few are left; a fold does not exist.
     """
-    faults = {i: fault for i in range(len(recordings)) if (fault := _fault(config, recordings, i, texts[i], by_text))}
+    faults = {
+        i: fault for i in range(len(recordings)) if (fault := _find_fault(config, recordings, i, texts[i], by_text))
+    }
     if faults and config.on_fault == "refuse":
-        listed = [f"{recordings.examples[i].location}: {fault}" for i, fault in list(faults.items())[:NAMED]]
-        listed += [f"... and {len(faults) - NAMED} more"] if len(faults) > NAMED else []
+        listed = [f"{recordings.examples[i].location}: {fault}" for i, fault in list(faults.items())[:MAX_NAMED]]
+        listed += [f"... and {len(faults) - MAX_NAMED} more"] if len(faults) > MAX_NAMED else []
         raise ValueError("\n".join([f"{len(faults)} recordings cannot be used (`data.on_fault: refuse`):", *listed]))
     usable = np.array([i for i in range(len(recordings)) if i not in faults], np.int64)
     fields = np.array([each.field for each in recordings.examples], dtype=object)
@@ -71,7 +73,7 @@ def split_recordings(
     is_test = _in_test_fold(config, values, [texts[i] for i in own], groups)
     test, rest = own[is_test], own[~is_test]
     if not len(rest):
-        raise ValueError(f"{', '.join(config.train)}: leaves no recording for training: {_reasons(faults)}.")
+        raise ValueError(f"{', '.join(config.train)}: leaves no recording for training: {_describe_faults(faults)}.")
     if config.valid is not None:
         valid, train = usable[fields[usable] == "valid"], rest
     else:
@@ -90,8 +92,8 @@ def split_recordings(
     train = np.sort(np.concatenate([train, extra]))
     for name, part in (("training", train), ("validation", valid)):
         if not len(part):
-            raise ValueError(f"{', '.join(config.train)}: leaves no recording for {name}: {_reasons(faults)}.")
-    return Splits(train, valid, test, faults)
+            raise ValueError(f"{', '.join(config.train)}: leaves no recording for {name}: {_describe_faults(faults)}.")
+    return RecordingSplits(train, valid, test, faults)
 
 
 def _text_groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
@@ -101,20 +103,20 @@ def _text_groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
     """
     spoken = [text for text in texts if text]
     distinct = len(set(spoken))
-    if distinct < MOST_COMMANDS and len(spoken) > MOST_REPEATS * distinct:
+    if distinct < MAX_COMMANDS and len(spoken) > MIN_COMMAND_REPEATS * distinct:
         return None
     groups = [text or f"\0{place}" for place, text in enumerate(texts)]
     return np.asarray(np.unique(np.array(groups, dtype=str), return_inverse=True)[1])
 
 
-def _reasons(faults: dict[int, str]) -> str:
+def _describe_faults(faults: dict[int, str]) -> str:
     """Name the first faults of those that there are."""
     if not faults:
         return "give more recordings"
-    return "; ".join([f"{len(faults)} cannot be used", *dict.fromkeys(faults.values())][: 1 + NAMED_REASONS])
+    return "; ".join([f"{len(faults)} cannot be used", *dict.fromkeys(faults.values())][: 1 + MAX_NAMED_REASONS])
 
 
-def _fault(config: RecordingsConfig, recordings: Recordings, index: int, text: str | None, by_text: bool) -> str:
+def _find_fault(config: RecordingsConfig, recordings: Recordings, index: int, text: str | None, by_text: bool) -> str:
     """Tell why a recording cannot be used; empty where it can."""
     example = recordings.examples[index]
     if example.fault:
@@ -130,7 +132,7 @@ def _fault(config: RecordingsConfig, recordings: Recordings, index: int, text: s
 
 def _in_test_fold(
     config: RecordingsConfig,
-    examples: Sequence[Example],
+    examples: Sequence[RecordingExample],
     texts: Sequence[str | None],
     text_groups: NDArray[np.int64] | None,
 ) -> NDArray[np.bool_]:
@@ -140,7 +142,7 @@ def _in_test_fold(
     fold = config.test_fold - 1
     values = np.array([] if config.fold_column is None else [_column(each, config.fold_column) for each in examples])
     if config.folds == "given":
-        names = sorted(set(values.tolist()), key=_by_number)
+        names = sorted(set(values.tolist()), key=_numeric_order)
         if len(names) != config.num_folds:
             raise ValueError(
                 f"The column {config.fold_column!r} names {len(names)} folds, but `data.num_folds` (with `--folds N`: "
@@ -153,19 +155,19 @@ def _in_test_fold(
     return deal_folds(len(examples), config.num_folds, config.fold_seed, classes=classes, groups=groups) == fold
 
 
-def _column(example: Example, name: str) -> str:
+def _column(example: RecordingExample, name: str) -> str:
     if not example.columns.get(name):
         known = ", ".join(example.columns) or "no other"
         raise ValueError(f"{example.location}: has no value in the column {name!r} (it has {known}).")
     return example.columns[name]
 
 
-def _first(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     """Name the first of many."""
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
 
 
-def _by_number(value: str) -> tuple[float, str]:
+def _numeric_order(value: str) -> tuple[float, str]:
     """Order names that are numbers by their size."""
     return (float(value), value) if value.replace(".", "", 1).isdigit() else (float("inf"), value)
 
@@ -209,14 +211,14 @@ class RecordingsReport:
     """Labels of the held-out parts that no training recording has."""
 
     @classmethod
-    def of(
+    def from_splits(
         cls,
         recordings: Recordings,
-        splits: Splits,
+        splits: RecordingSplits,
         texts: Sequence[str | None],
         *,
         by_text: bool,
-        test: Sequence[Listed] = (),
+        test: Sequence[ManifestEntry] = (),
     ) -> RecordingsReport:
         """Describe the parts; `test`: the recordings on the lists of `data.test`, their texts as they are learnt."""
         parts: dict[str, Indices] = {"train": splits.train, "valid": splits.valid, "test": splits.test}
@@ -243,7 +245,7 @@ class RecordingsReport:
             dict(Counter(each.channels for each in known).most_common()),
             (float(seconds.min()), float(np.median(seconds)), float(seconds.max())),
             float(lengths.sum() / seconds.sum()) if by_text else 0.0,
-            tuple(each.location for each in known if each.clipped > CLIPPED_SHARE),
+            tuple(each.location for each in known if each.clipped > MIN_CLIPPED_SHARE),
             sum(each.source_rate < recordings.sample_rate for each in known),
             recordings.sample_rate,
             len(both - {""}),
@@ -280,29 +282,29 @@ class RecordingsReport:
                 "`data.sample_rate`: nothing is in their upper bands"
             )
         if self.clipped:
-            found.append(f"{len(self.clipped):,} recordings are clipped: {_first(self.clipped)}")
+            found.append(f"{len(self.clipped):,} recordings are clipped: {_first_names(self.clipped)}")
         if self.labels:
             counts = [f"{label} {count:,}" for label, count in self.labels.items()]
-            found.append(f"{len(counts):,} labels: {_first(counts)}")
+            found.append(f"{len(counts):,} labels: {_first_names(counts)}")
         if self.new_labels:
-            found.append(f"labels of the held-out parts that are not trained on: {_first(self.new_labels)}")
+            found.append(f"labels of the held-out parts that are not trained on: {_first_names(self.new_labels)}")
         for locations, what in (
             (self.empty_texts, "transcripts are empty"),
             (self.repeated, "training recordings repeat an earlier one"),
             (self.shared_recordings, "recordings that are held out are trained on, too"),
         ):
             if locations:
-                found.append(f"{len(locations):,} {what}: {_first(locations)}")
+                found.append(f"{len(locations):,} {what}: {_first_names(locations)}")
         if self.shared_texts:
             found.append(f"{self.shared_texts:,} texts of the held-out parts are trained on, too")
         if self.shared_speakers:
-            count, names = len(self.shared_speakers), _first(self.shared_speakers)
+            count, names = len(self.shared_speakers), _first_names(self.shared_speakers)
             found.append(f"{count:,} speakers of the held-out parts are trained on, too: {names}")
         found += [f"{outlier}: is the text the right one?" for outlier in self.outliers]
         named = list(self.faults.items())
-        found += [f"left out: {where}: {fault}" for where, fault in named[:NAMED]]
-        if len(named) > NAMED:
-            found.append(f"left out: {len(named) - NAMED:,} more (all are in run.json)")
+        found += [f"left out: {where}: {fault}" for where, fault in named[:MAX_NAMED]]
+        if len(named) > MAX_NAMED:
+            found.append(f"left out: {len(named) - MAX_NAMED:,} more (all are in run.json)")
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -324,7 +326,7 @@ def _outliers(
     rates = np.maximum(lengths, 1) / np.maximum(seconds, 0.1)
     median = np.median(rates)
     is_far = (lengths > 0) & ((rates > 4 * median) | (rates < median / 4)) & (abs(lengths - median * seconds) > 10)
-    worst = np.flatnonzero(is_far)[np.argsort(-abs(np.log(rates[is_far] / median)), kind="stable")][:NAMED]
+    worst = np.flatnonzero(is_far)[np.argsort(-abs(np.log(rates[is_far] / median)), kind="stable")][:MAX_NAMED]
     return [
         f"{recordings.examples[part[i]].location}: {rates[i]:.1f} characters a second, the median is {median:.1f}"
         for i in worst

@@ -16,27 +16,27 @@ from seqlab.audio.augmentation import Augmentation
 from seqlab.audio.codec import RecordingCodec
 from seqlab.audio.waveform import to_float
 from seqlab.data.batch import Batch
-from seqlab.data.epoch import generator
-from seqlab.data.plan import Indices, cut, length_order, plan_chunk
-from seqlab.data.prefetch import use_one_core
+from seqlab.data.epoch import seeded_generator
+from seqlab.data.plan import Indices, cut_micro_steps, length_order, plan_chunk
+from seqlab.data.prefetch import use_one_torch_thread
 from seqlab.data.recordings import Recordings
 from seqlab.data.recordings_config import RecordingsConfig
-from seqlab.data.step import Position, TrainingStep, batches_of, next_position, share
+from seqlab.data.step import Position, TrainingStep, collate_rank, next_position, split_among_ranks
 
-B = TypeVar("B", bound=Batch)
-AUGMENTATION = 2
+BatchT = TypeVar("BatchT", bound=Batch)
+AUGMENTATION_STREAM = 2
 """The stream of random numbers that augmentation draws from."""
 
 
 @dataclass(frozen=True)
-class RecordingSteps(Generic[B]):
+class RecordingSteps(Generic[BatchT]):
     """Steps over recordings of similar length, epoch after epoch."""
 
     recordings: Recordings
     codec: RecordingCodec
     config: RecordingsConfig
     seed: int
-    collate: Callable[[Sequence[Tensor], Indices, int], B]
+    collate: Callable[[Sequence[Tensor], Indices, int], BatchT]
     """(frames (F, M) of each recording, their indices, epoch) -> a batch."""
     replacement: Callable[[int, int, np.random.Generator], NDArray[np.float32] | None] | None = None
     """(index, epoch, random numbers) -> a waveform instead of that of the recording; None for the recording's own."""
@@ -53,47 +53,47 @@ class RecordingSteps(Generic[B]):
 
     def steps(
         self, part: Indices, rank: int, world_size: int, after: Position | None = None
-    ) -> Iterator[TrainingStep[B]]:
+    ) -> Iterator[TrainingStep[BatchT]]:
         """Yield this rank's part of the steps that follow a position, from the beginning where it is None."""
         first, counts = next_position(after), self.frame_counts(part)
         per_second = 1000 / self.config.hop_ms
-        with ThreadPoolExecutor(self.config.workers, initializer=use_one_core) as threads:
+        with ThreadPoolExecutor(self.config.workers, initializer=use_one_torch_thread) as threads:
             while True:
                 steps = plan_chunk(
                     counts,
                     counts,
-                    generator(self.seed, first.epoch),
+                    seeded_generator(self.seed, first.epoch),
                     batch_tokens=round(self.config.batch_seconds * per_second),
                     micro_batch_tokens=round(self.config.micro_batch_seconds * per_second),
                 )
                 for number in range(first.step, len(steps)):
                     micro_steps = steps[number]
-                    shares = share(micro_steps, counts, world_size)
+                    shares = split_among_ranks(micro_steps, counts, world_size)
 
-                    def collate(rows: Indices, epoch: int = first.epoch) -> B:
+                    def collate(rows: Indices, epoch: int = first.epoch) -> BatchT:
                         frames = list(threads.map(lambda index: self._changed(index, epoch), part[rows].tolist()))
                         return self.collate(frames, part[rows], epoch)
 
                     yield TrainingStep(
                         Position(first.epoch, 0, number),
                         first.epoch + (number + 1) / len(steps),
-                        batches_of(shares, rank, collate),
+                        collate_rank(shares, rank, collate),
                         num_src_tokens=sum(int(counts[rows].sum()) for rows in micro_steps),
                         padded_src_tokens=sum(len(rows) * int(counts[rows].max()) for rows in micro_steps),
                     )
                 first = Position(first.epoch + 1, 0, 0)
 
-    def batches(self, part: Indices) -> Iterator[tuple[Indices, B]]:
+    def batches(self, part: Indices) -> Iterator[tuple[Indices, BatchT]]:
         """Yield each recording once, unchanged, in batches of similar length, the same in every call."""
         counts = self.frame_counts(part)
         budget = round(self.config.micro_batch_seconds * 1000 / self.config.hop_ms)
-        for rows in cut(length_order(counts, counts, generator(0), nudged_share=0), counts, budget):
+        for rows in cut_micro_steps(length_order(counts, counts, seeded_generator(0), nudged_share=0), counts, budget):
             frames = [self.codec.frames(self.recordings.waveform(index)) for index in part[rows].tolist()]
             yield rows, self.collate(frames, part[rows], -1)
 
     def _changed(self, index: int, epoch: int) -> Tensor:
         """Compute the frames (F, M) of a recording as training sees it in an epoch."""
-        augmentation, rng = self.augmentation, generator(self.seed, epoch, index, AUGMENTATION)
+        augmentation, rng = self.augmentation, seeded_generator(self.seed, epoch, index, AUGMENTATION_STREAM)
         waveform = self.recordings.waveform(index)
         replaced = None if self.replacement is None else self.replacement(index, epoch, rng)
         if replaced is None and augmentation.is_off:

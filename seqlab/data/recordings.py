@@ -20,24 +20,24 @@ from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import open_regular, parse_json, validate_type
 from seqlab.base.world import usable_cores
 from seqlab.data.blocks import in_batches
-from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
-from seqlab.data.manifests import Listed
+from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
+from seqlab.data.manifests import ManifestEntry
 from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import OnProgress
 
 CACHE_FORMAT = 2
 """Raised when the same files would be decoded differently."""
-SAMPLES, EXAMPLES = "samples.i16", "examples.jsonl"
-DECODED_TOGETHER = 256
+SAMPLES_FILE, EXAMPLES_FILE = "samples.i16", "examples.jsonl"
+DECODING_BATCH_SIZE = 256
 """Recordings in memory at a time."""
-Field = Literal["train", "extra_train", "valid"]
+ConfigField = Literal["train", "extra_train", "valid"]
 
 
 @dataclass(frozen=True)
-class Example:
+class RecordingExample:
     """What is known of a recording on a list."""
 
-    field: Field
+    field: ConfigField
     """Which field of the config lists it."""
     audio: str
     text: str | None
@@ -59,7 +59,7 @@ class Example:
     fault: str = ""
     """Why it cannot be read; empty where it can."""
 
-    def answered(self, prediction: str, target: str) -> dict[str, Any]:
+    def prediction_record(self, prediction: str, target: str) -> dict[str, Any]:
         """Describe it with its transcript or label, and what was predicted, for `predictions.jsonl`."""
         return {"audio": self.audio, "columns": self.columns, "prediction": prediction, "target": target}
 
@@ -69,7 +69,7 @@ class Recordings:
     """Examples, and the samples of all of them."""
 
     samples: NDArray[np.int16]
-    examples: list[Example]
+    examples: list[RecordingExample]
     sample_rate: int
 
     def __len__(self) -> int:
@@ -104,11 +104,11 @@ def read_recordings(
     hashes = hash_inputs(specs, cache)
     made_from = [CACHE_FORMAT, list(hashes.values()), config.sample_rate, config.audio_column, config.text_column]
     counts = [len(getattr(config, name)) for name in ("train", "extra_train")]
-    folder = cache / f"recordings-{key_of([made_from, counts])[:16]}"
+    folder = cache / f"recordings-{hash_json([made_from, counts])[:16]}"
     if not folder.is_dir():
         assert on_progress is not None, "another process has decoded them"
         cache.mkdir(parents=True, exist_ok=True)
-        remember_inputs(specs, cache)
+        save_input_hashes(specs, cache)
         for old in cache.glob("recordings-*"):
             shutil.rmtree(old)
         building = cache / "recordings.tmp"
@@ -116,38 +116,42 @@ def read_recordings(
         building.mkdir()
         _decode(config, building, on_progress)
         rename(building, folder)
-    samples = np.memmap(folder / SAMPLES, np.int16, "r") if (folder / SAMPLES).stat().st_size else np.zeros(0, np.int16)
+    samples = (
+        np.memmap(folder / SAMPLES_FILE, np.int16, "r")
+        if (folder / SAMPLES_FILE).stat().st_size
+        else np.zeros(0, np.int16)
+    )
     try:
-        with open_regular(folder / EXAMPLES) as notes:
-            examples = [validate_type(parse_json(line), Example) for line in notes]
+        with open_regular(folder / EXAMPLES_FILE) as notes:
+            examples = [validate_type(parse_json(line), RecordingExample) for line in notes]
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder / EXAMPLES} is damaged ({error}): delete {folder}, it is made again.") from None
+        raise ValueError(f"{folder / EXAMPLES_FILE} is damaged ({error}): delete {folder}, it is made again.") from None
     return Recordings(samples, examples, config.sample_rate), hashes
 
 
-def _listed(config: RecordingsConfig) -> Iterator[tuple[Field, Listed]]:
-    fields: Sequence[tuple[Field, Sequence[str]]] = (
+def _entries(config: RecordingsConfig) -> Iterator[tuple[ConfigField, ManifestEntry]]:
+    fields: Sequence[tuple[ConfigField, Sequence[str]]] = (
         ("train", config.train),
         ("extra_train", config.extra_train),
         ("valid", [config.valid] if config.valid is not None else []),
     )
     for field, specs in fields:
         for spec in specs:
-            for listed in config.manifest(spec).listed():
+            for listed in config.manifest(spec).entries():
                 yield field, listed
 
 
 def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> None:
     """Write the samples of all recordings one after another, and what is known of each."""
-    count = sum(1 for _ in _listed(config))  # a dataset's recordings need not fit into memory
+    count = sum(1 for _ in _entries(config))  # a dataset's recordings need not fit into memory
     first = 0
     with (
         ThreadPoolExecutor(usable_cores()) as threads,
-        open_for_writing(folder / SAMPLES) as samples,
-        open_for_writing(folder / EXAMPLES) as notes,
+        open_for_writing(folder / SAMPLES_FILE) as samples,
+        open_for_writing(folder / EXAMPLES_FILE) as notes,
     ):
         done = 0
-        for block in in_batches(_listed(config), DECODED_TOGETHER):
+        for block in in_batches(_entries(config), DECODING_BATCH_SIZE):
             read = threads.map(lambda each: _read(each[1], config.sample_rate), block)
             for (field, each), found in zip(block, read, strict=True):
                 example = _example(field, each, found, first)
@@ -159,7 +163,7 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> 
             on_progress("recordings decoded", done, count)
 
 
-def _read(listed: Listed, rate: int) -> Recording | str:
+def _read(listed: ManifestEntry, rate: int) -> Recording | str:
     """Read a recording; why not where it cannot be read."""
     if not listed.audio:
         return "the list names no recording"
@@ -170,11 +174,11 @@ def _read(listed: Listed, rate: int) -> Recording | str:
         return str(error)
 
 
-def _example(field: Field, listed: Listed, found: Recording | str, first: int) -> Example:
+def _example(field: ConfigField, listed: ManifestEntry, found: Recording | str, first: int) -> RecordingExample:
     columns = dict(listed.columns)
     if isinstance(found, str):
-        return Example(field, listed.audio, listed.text, listed.location, columns, first, fault=found)
-    return Example(
+        return RecordingExample(field, listed.audio, listed.text, listed.location, columns, first, fault=found)
+    return RecordingExample(
         field,
         listed.audio,
         listed.text,

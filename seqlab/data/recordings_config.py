@@ -28,7 +28,7 @@ class RecordingsConfig(DataConfig):
     rows_name: ClassVar[str] = "recordings"
     in_folders: ClassVar[bool] = False
     """Whether a folder with one subfolder of recordings for each label counts as a list."""
-    of_codecs: ClassVar[tuple[str, ...]] = ("sample_rate", "num_bands", "window_ms", "hop_ms", "normalise")
+    codec_fields: ClassVar[tuple[str, ...]] = ("sample_rate", "num_bands", "window_ms", "hop_ms", "normalise")
 
     train: Annotated[PathSpecs, Field(min_length=1)]
     """Training data: lists of recordings (.jsonl, .csv, .tsv, .parquet with the columns `audio` and `text`),

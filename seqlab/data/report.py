@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 
 from seqlab.base.atomic_io import sync
 from seqlab.base.named_files import open_for_writing
-from seqlab.data.column import place_of
-from seqlab.data.corpus import unit_of
-from seqlab.data.rows import resume_file
+from seqlab.data.column import row_location
+from seqlab.data.corpus import row_unit
+from seqlab.data.ragged import resume_file
 from seqlab.data.survey import Survey, occur_in
 
 REASONS = {
@@ -38,9 +38,9 @@ class DroppedRow:
     detail: str
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Name the files and the lines."""
-        return place_of(self.columns, self.lines)
+        return row_location(self.columns, self.lines)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class DataReport:
         text += [_overlap_line(overlap) for overlap in self.overlaps]
         if self.examples:
             text.append(f"Dropped, for example (all in {self.dropped_file}):")
-            text += [f"  {row.place}: {row.detail}" for row in self.examples]
+            text += [f"  {row.location}: {row.detail}" for row in self.examples]
         return text
 
     def _advice(self) -> list[str]:
@@ -128,7 +128,7 @@ class DataReport:
 
 def _corpus_lines(corpus: CorpusReport) -> list[str]:
     is_text = len(corpus.columns) == 1
-    names, unit = " and ".join(corpus.columns), unit_of(len(corpus.columns))
+    names, unit = " and ".join(corpus.columns), row_unit(len(corpus.columns))
     kept = f"{corpus.split}: {names}: {corpus.rows:,} {unit}, {corpus.kept:,} kept"
     if corpus.split_off:
         kept += f", {corpus.split_off:,} split off for validation"
@@ -151,7 +151,7 @@ def _overlap_line(overlap: Overlap) -> str:
     if len(overlap.columns) > 1:
         src, tgt = overlap.in_train
         found = f"{src:,} sources, {tgt:,} targets, {found} whole pairs"
-    rows = f"{overlap.rows:,} {unit_of(len(overlap.columns))}"
+    rows = f"{overlap.rows:,} {row_unit(len(overlap.columns))}"
     return f"{overlap.split}: {' and '.join(overlap.columns)}: of {rows}, training holds {found}"
 
 

@@ -13,15 +13,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from seqlab.data.batch import Batch, LabelledBatch, Seq2SeqBatch, collate, collate_labelled
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.epoch import Blocks, draw_seed, epoch_chunks, generator, planned_steps
-from seqlab.data.labels import numbered
+from seqlab.data.epoch import RowRanges, derive_seed, epoch_chunks, planned_steps, seeded_generator
+from seqlab.data.labels import label_numbers
 from seqlab.data.pairs_config import PairsConfig
-from seqlab.data.plan import Indices, cut, length_order, plan_chunk
-from seqlab.data.rows import Rows
-from seqlab.data.step import Position, TrainingStep, batches_of, next_position, parts_of, share
+from seqlab.data.plan import Indices, cut_micro_steps, length_order, plan_chunk
+from seqlab.data.ragged import RaggedArray
+from seqlab.data.step import (
+    Position,
+    TrainingStep,
+    collate_rank,
+    next_position,
+    nonempty_micro_steps,
+    split_among_ranks,
+)
 from seqlab.text import Tokenizer
 
-B = TypeVar("B", bound=Batch)
+BatchT = TypeVar("BatchT", bound=Batch)
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,14 @@ class Chunk:
     """Pairs that are cut into steps together."""
 
     indices: NDArray[np.int64]  # of the corpus
-    src: Rows
-    tgt: Rows
+    src: RaggedArray
+    tgt: RaggedArray
     src_lengths: Indices  # special ids counted
     tgt_lengths: Indices
     steps: list[list[Indices]]  # indices into the above
 
 
-class PairsSampler(ABC, Generic[B]):
+class PairsSampler(ABC, Generic[BatchT]):
     """Yield training steps for ever, epoch after epoch.
 
     What a step holds is a pure function of (pairs, config, seed, position): nothing is carried from one chunk to the
@@ -70,23 +77,23 @@ class PairsSampler(ABC, Generic[B]):
         if sum(len(span) * weight for span, weight in zip(pairs.spans, config.train_weights, strict=True)) < 1:
             raise ValueError("`train_weights` are so small that an epoch holds less than one pair; raise them.")
 
-    def steps(self, after: Position | None = None) -> Iterator[TrainingStep[B]]:
+    def steps(self, after: Position | None = None) -> Iterator[TrainingStep[BatchT]]:
         """Yield the steps that follow a position, from the very first when None is given."""
         first, config = next_position(after), self._config
         while True:
-            rng = generator(self._seed, first.epoch)
+            rng = seeded_generator(self._seed, first.epoch)
             chunks = epoch_chunks(self.pairs.spans, config.train_weights, config.chunk_pairs, rng)
             for planned in planned_steps(chunks, first, partial(self._plan, first.epoch)):
                 yield self._step(*planned)
             first = Position(first.epoch + 1, 0, 0)
 
-    def _plan(self, epoch: int, number: int, blocks: Blocks) -> Chunk:
-        rng = generator(self._seed, epoch, number)
+    def _plan(self, epoch: int, number: int, blocks: RowRanges) -> Chunk:
+        rng = seeded_generator(self._seed, epoch, number)
         indices = blocks.draw(rng)
         src, tgt = self.pairs.src.take(indices), self.pairs.tgt.take(indices)
         if self._config.subword_sampling > 0:
-            src = self._sample(0, src, self.pairs.src_text, indices, draw_seed(self._seed, epoch, number, 0))
-            tgt = self._sample(1, tgt, self.pairs.tgt_text, indices, draw_seed(self._seed, epoch, number, 1))
+            src = self._sample(0, src, self.pairs.src_text, indices, derive_seed(self._seed, epoch, number, 0))
+            tgt = self._sample(1, tgt, self.pairs.tgt_text, indices, derive_seed(self._seed, epoch, number, 1))
         src_lengths, tgt_lengths = self._lengths(src, tgt)
         steps = plan_chunk(
             src_lengths,
@@ -97,43 +104,45 @@ class PairsSampler(ABC, Generic[B]):
         )
         return Chunk(indices, src, tgt, src_lengths, tgt_lengths, steps)
 
-    def _step(self, chunk: Chunk, position: Position, epoch: float) -> TrainingStep[B]:
+    def _step(self, chunk: Chunk, position: Position, epoch: float) -> TrainingStep[BatchT]:
         """Collate this rank's part of a step."""
         micro_steps = chunk.steps[position.step]
-        shares = share(micro_steps, np.maximum(chunk.src_lengths, chunk.tgt_lengths), self._world_size)
-        parts = parts_of(shares)
+        shares = split_among_ranks(micro_steps, np.maximum(chunk.src_lengths, chunk.tgt_lengths), self._world_size)
+        parts = nonempty_micro_steps(shares)
         return TrainingStep(
             position,
             epoch,
-            batches_of(shares, self._rank, partial(self._collate, chunk)),
+            collate_rank(shares, self._rank, partial(self._collate, chunk)),
             num_src_tokens=sum(int(chunk.src_lengths[rows].sum()) for rows in parts),
             num_tgt_tokens=sum(int(chunk.tgt_lengths[rows].sum()) for rows in parts),
             padded_src_tokens=sum(len(rows) * int(chunk.src_lengths[rows].max()) for rows in parts),
             padded_tgt_tokens=sum(len(rows) * int(chunk.tgt_lengths[rows].max()) for rows in parts),
         )
 
-    def _sample(self, side: int, rows: Rows, text: Rows | None, indices: NDArray[np.int64], seed: int) -> Rows:
+    def _sample(
+        self, side: int, rows: RaggedArray, text: RaggedArray | None, indices: NDArray[np.int64], seed: int
+    ) -> RaggedArray:
         if text is None:
             raise ValueError("`subword_sampling` needs the raw text, but the corpus was prepared without it.")
         strength = self._config.subword_sampling
         sampled = self.tokenizers[side].sample(text.take(indices).texts(), seed=seed, strength=strength)
         # A segmentation that is longer than the model can take gives way to the one that was checked.
         limit = self._config.max_length
-        return Rows.from_lists([row if len(row) <= limit else rows[i].tolist() for i, row in enumerate(sampled)])
+        return RaggedArray.from_lists([row if len(row) <= limit else rows[i].tolist() for i, row in enumerate(sampled)])
 
     @abstractmethod
-    def _lengths(self, src: Rows, tgt: Rows) -> tuple[Indices, Indices]:
+    def _lengths(self, src: RaggedArray, tgt: RaggedArray) -> tuple[Indices, Indices]:
         """Return the tokens of both sides as a batch counts them."""
 
     @abstractmethod
-    def _collate(self, chunk: Chunk, rows: Indices) -> B:
+    def _collate(self, chunk: Chunk, rows: Indices) -> BatchT:
         """Make a batch of some rows of a chunk."""
 
 
-class Sampler(PairsSampler[Seq2SeqBatch]):
+class Seq2SeqSampler(PairsSampler[Seq2SeqBatch]):
     """Steps of translation: what they hold is counted in target tokens."""
 
-    def _lengths(self, src: Rows, tgt: Rows) -> tuple[Indices, Indices]:
+    def _lengths(self, src: RaggedArray, tgt: RaggedArray) -> tuple[Indices, Indices]:
         return src.lengths + 1, tgt.lengths + 1
 
     def _collate(self, chunk: Chunk, rows: Indices) -> Seq2SeqBatch:
@@ -143,8 +152,8 @@ class Sampler(PairsSampler[Seq2SeqBatch]):
 def ordered_batches(pairs: EncodedCorpus, micro_batch_tokens: int, tokenizer: Tokenizer) -> Iterator[Seq2SeqBatch]:
     """Yield every pair once in batches of similar length, the same in every call: for validation."""
     src_lengths, tgt_lengths = (rows.lengths + 1 for rows in pairs.columns)
-    order = length_order(src_lengths, tgt_lengths, generator(0), nudged_share=0)
-    for indices in cut(order, np.maximum(src_lengths, tgt_lengths), micro_batch_tokens):
+    order = length_order(src_lengths, tgt_lengths, seeded_generator(0), nudged_share=0)
+    for indices in cut_micro_steps(order, np.maximum(src_lengths, tgt_lengths), micro_batch_tokens):
         yield collate_rows(pairs.src, pairs.tgt, indices, tokenizer)
 
 
@@ -177,7 +186,7 @@ def collate_rows(
 class LabelledSampler(PairsSampler[LabelledBatch]):
     """Steps of labelling: what they hold is counted in source tokens."""
 
-    def _lengths(self, src: Rows, tgt: Rows) -> tuple[Indices, Indices]:
+    def _lengths(self, src: RaggedArray, tgt: RaggedArray) -> tuple[Indices, Indices]:
         return src.lengths, src.lengths
 
     def _collate(self, chunk: Chunk, rows: Indices) -> LabelledBatch:
@@ -189,8 +198,8 @@ def ordered_labelled_batches(
 ) -> Iterator[LabelledBatch]:
     """Yield every line once in batches of similar length, the same in every call: for validation."""
     lengths = pairs.src.lengths
-    order = length_order(lengths, lengths, generator(0), nudged_share=0)
-    for indices in cut(order, lengths, micro_batch_tokens):
+    order = length_order(lengths, lengths, seeded_generator(0), nudged_share=0)
+    for indices in cut_micro_steps(order, lengths, micro_batch_tokens):
         yield _labelled_batch(pairs, indices, tokenizers)
 
 
@@ -201,7 +210,7 @@ def _labelled_batch(
     src_tokenizer, tgt_tokenizer = tokenizers
     return collate_labelled(
         [pairs.src[index] for index in indices],
-        [numbered(pairs.tgt[index], tgt_tokenizer) for index in indices],
+        [label_numbers(pairs.tgt[index], tgt_tokenizer) for index in indices],
         [pairs.src_text[index] for index in indices] if src_tokenizer.has_words else None,
         indices,
         pad_id=tgt_tokenizer.pad_id,

@@ -12,10 +12,10 @@ import numpy as np
 from seqlab.data.batch import Batch
 from seqlab.data.plan import Indices
 
-B = TypeVar("B", bound=Batch)
-CovariantB = TypeVar("CovariantB", bound=Batch, covariant=True)
+BatchT = TypeVar("BatchT", bound=Batch)
+CovariantBatchT = TypeVar("CovariantBatchT", bound=Batch, covariant=True)
 
-TOLERANCE = 1 / 16
+MAX_BORDER_SHIFT = 1 / 16
 """Share of a rank's part that a border may move to fall between two micro-steps. Without it, micro-steps that are not
 quite equally large would be cut into a large and a tiny one, each with the cost of a forward and backward pass."""
 
@@ -35,13 +35,13 @@ def next_position(after: Position | None) -> Position:
 
 
 @dataclass(frozen=True)
-class TrainingStep(Generic[CovariantB]):
+class TrainingStep(Generic[CovariantBatchT]):
     """One rank's micro-steps of an update; tokens are counted over all ranks, and 0 where the data has none."""
 
     position: Position
     epoch: float
     """Times through the corpora when this step is done."""
-    micro_steps: Sequence[CovariantB]
+    micro_steps: Sequence[CovariantBatchT]
     num_tgt_tokens: int = 0
     """Predicted tokens, ends of sentence counted; of masked text, those that are read."""
     padded_tgt_tokens: int = 0
@@ -54,7 +54,7 @@ class TrainingStep(Generic[CovariantB]):
     """What the learning rate of this step is multiplied by."""
 
 
-def share(micro_steps: Sequence[Indices], widths: Indices, world_size: int) -> list[list[Indices]]:
+def split_among_ranks(micro_steps: Sequence[Indices], widths: Indices, world_size: int) -> list[list[Indices]]:
     """Cut the pairs of a step, in order, into a part of about as many padded tokens for each rank.
 
     `widths` are the lengths of the pairs' longer sides. Every rank gets equally many micro-steps, the last of them
@@ -68,7 +68,7 @@ def share(micro_steps: Sequence[Indices], widths: Indices, world_size: int) -> l
     part = ends[-1] / world_size
     borders = part * np.arange(1, world_size)
     nearest = seams[np.abs(seams[None, :] - borders[:, None]).argmin(axis=1)]
-    borders = np.where(np.abs(nearest - borders) <= TOLERANCE * part, nearest, borders)
+    borders = np.where(np.abs(nearest - borders) <= MAX_BORDER_SHIFT * part, nearest, borders)
     rank_of = np.searchsorted(borders, middles)
     starts = np.cumsum([0, *(len(rows) for rows in micro_steps)])
     shares: list[list[Indices]] = [[] for _ in range(world_size)]
@@ -81,15 +81,15 @@ def share(micro_steps: Sequence[Indices], widths: Indices, world_size: int) -> l
     return [[*own, *[empty] * (most - len(own))] for own in shares]
 
 
-def parts_of(shares: Sequence[Sequence[Indices]]) -> list[Indices]:
+def nonempty_micro_steps(shares: Sequence[Sequence[Indices]]) -> list[Indices]:
     """List the micro-steps of all ranks that have rows."""
     return [rows for rows in chain(*shares) if len(rows)]
 
 
-def batches_of(shares: Sequence[Sequence[Indices]], rank: int, collate: Callable[[Indices], B]) -> list[B]:
+def collate_rank(shares: Sequence[Sequence[Indices]], rank: int, collate: Callable[[Indices], BatchT]) -> list[BatchT]:
     """Collate the micro-steps of a rank.
 
     One without rows predicts nothing, but is computed all the same: every rank takes part in every exchange.
     """
-    first = parts_of(shares)[0][:1]
+    first = nonempty_micro_steps(shares)[0][:1]
     return [collate(rows) if len(rows) else collate(first).idle() for rows in shares[rank]]

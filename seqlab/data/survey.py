@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.corpus import Block, Corpus, unit_of
+from seqlab.data.corpus import Corpus, RowBlock, row_unit
 from seqlab.data.workers import Workers
 
 OnProgress = Callable[[str, int, int | None], None]
@@ -26,8 +26,8 @@ def no_progress(units: str, done: int, total: int | None) -> None:
     """Show nothing."""
 
 
-Hashes = NDArray[np.uint64]
-Mask = NDArray[np.bool_]
+LineHashes = NDArray[np.uint64]
+RowMask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,24 @@ class Survey:
     """Line hashes of a corpus: 8 bytes for each line of each column."""
 
     corpus: Corpus
-    hashes: Sequence[Hashes]  # of each column (rows,), 0 where a line is empty
+    hashes: Sequence[LineHashes]  # of each column (rows,), 0 where a line is empty
     chars_ratio: float  # typical characters of the last column per character of the first, smoothed
 
     def __len__(self) -> int:
         return len(self.hashes[0])
 
     @cached_property
-    def empty(self) -> Mask:
+    def empty(self) -> RowMask:
         """Return which rows lack a side."""
         return np.logical_or.reduce([each == 0 for each in self.hashes])
 
     @property
-    def copies(self) -> Mask:
+    def copies(self) -> RowMask:
         """Return which pairs have a target equal to their source."""
         return (self.hashes[0] == self.hashes[-1]) & ~self.empty & (len(self.hashes) > 1)
 
     @property
-    def row_hashes(self) -> Hashes:
+    def row_hashes(self) -> LineHashes:
         """Return one hash per row in which the order of the columns counts."""
         found = self.hashes[0]
         for each in self.hashes[1:]:
@@ -60,22 +60,22 @@ class Survey:
             found = found * np.uint64(0x9E3779B97F4A7C15) + each
         return found
 
-    def select(self, mask: Mask) -> Survey:
+    def select(self, mask: RowMask) -> Survey:
         """Return the survey of some of the rows."""
         return replace(self, hashes=[each[mask] for each in self.hashes])
 
 
-def survey(corpus: Corpus, workers: Workers | None = None, on_progress: OnProgress = no_progress) -> Survey:
+def survey_corpus(corpus: Corpus, workers: Workers | None = None, on_progress: OnProgress = no_progress) -> Survey:
     """Read a corpus once.
 
     Raises:
         ValueError, FileNotFoundError: it cannot be read, its columns are of unequal length or it is empty.
     """
-    parts: list[_Part] = []
+    parts: list[_BlockSurvey] = []
     sizes: deque[int | None] = deque()  # the estimates that come with the blocks; those are then elsewhere
-    done, unit = 0, unit_of(len(corpus.columns))
+    done, unit = 0, row_unit(len(corpus.columns))
 
-    def blocks() -> Iterator[Block]:
+    def blocks() -> Iterator[RowBlock]:
         read = 0
         for block in corpus.blocks():
             read += len(block)
@@ -93,27 +93,27 @@ def survey(corpus: Corpus, workers: Workers | None = None, on_progress: OnProgre
     return Survey(corpus, hashes, float(chars[-1] / chars[0]) if chars[0] else 1.0)
 
 
-class _Part(NamedTuple):
+class _BlockSurvey(NamedTuple):
     """What is seen in a block."""
 
-    hashes: list[Hashes]
+    hashes: list[LineHashes]
     chars: list[int]  # of each column: smoothed, of whole rows
 
 
-def _survey_block(block: Block) -> _Part:
+def _survey_block(block: RowBlock) -> _BlockSurvey:
     columns = block.lines()
     hashes = [hash_lines(lines) for lines in columns]
     filled = np.logical_and.reduce([each != 0 for each in hashes])
-    return _Part(hashes, [int((char_lengths(lines) + SMOOTHING_CHARS)[filled].sum()) for lines in columns])
+    return _BlockSurvey(hashes, [int((char_lengths(lines) + SMOOTHING_CHARS)[filled].sum()) for lines in columns])
 
 
-def ratio_outliers(src_chars: NDArray[np.int64], tgt_chars: NDArray[np.int64], typical: float, limit: float) -> Mask:
+def ratio_outliers(src_chars: NDArray[np.int64], tgt_chars: NDArray[np.int64], typical: float, limit: float) -> RowMask:
     """Return which pairs' length ratio is more than `limit` times above or below that of their corpus."""
     ratio = (tgt_chars + SMOOTHING_CHARS) / (src_chars + SMOOTHING_CHARS) / typical
     return np.asarray((ratio > limit) | (ratio < 1 / limit))
 
 
-def hash_lines(lines: Sequence[str]) -> Hashes:
+def hash_lines(lines: Sequence[str]) -> LineHashes:
     """Return 64 bits of each line, spaces around it not counted; 0 stands for an empty line."""
     stripped = [line.strip().encode("utf-8") for line in lines]
     digests = b"".join(hashlib.blake2b(line, digest_size=8).digest() if line else bytes(8) for line in stripped)
@@ -124,7 +124,7 @@ def char_lengths(lines: Sequence[str]) -> NDArray[np.int64]:
     return np.fromiter((len(line) for line in lines), np.int64, len(lines))
 
 
-def distinct(hashes: Hashes) -> Hashes:
+def sort_unique(hashes: LineHashes) -> LineHashes:
     """Return each hash once, sorted; np.unique, which looks them up in a table, takes thirty times as long."""
     ordered = np.sort(hashes)
     is_new = np.ones(len(ordered), np.bool_)
@@ -132,9 +132,9 @@ def distinct(hashes: Hashes) -> Hashes:
     return ordered[is_new]
 
 
-def occur_in(hashes: Hashes, pools: Sequence[Hashes]) -> Mask:
+def occur_in(hashes: LineHashes, pools: Sequence[LineHashes]) -> RowMask:
     """Return which hashes any of the pools holds; the pools may be large, they are neither sorted nor joined."""
-    wanted = distinct(hashes)
+    wanted = sort_unique(hashes)
     found = np.zeros(len(wanted), np.bool_)
     for pool in pools if len(wanted) else ():
         places = np.minimum(np.searchsorted(wanted, pool), len(wanted) - 1)
@@ -142,7 +142,7 @@ def occur_in(hashes: Hashes, pools: Sequence[Hashes]) -> Mask:
     return found[np.searchsorted(wanted, hashes)]
 
 
-def duplicates(surveys: Sequence[Survey]) -> Sequence[Mask | None]:
+def find_duplicates(surveys: Sequence[Survey]) -> Sequence[RowMask | None]:
     """Return, for each corpus, which pairs repeat one before them in it or in a corpus before it.
 
     In text without a second side none is looked for (None): short lines repeat by nature, and long texts have many.
@@ -152,9 +152,9 @@ def duplicates(surveys: Sequence[Survey]) -> Sequence[Mask | None]:
     _, first = np.unique(np.concatenate([each.row_hashes for each in surveys]), return_index=True)
     repeated = ~np.concatenate([each.empty for each in surveys])
     repeated[first] = False
-    return divided(repeated, surveys)
+    return split_by_corpus(repeated, surveys)
 
 
-def divided(joined: Mask, surveys: Sequence[Survey]) -> list[Mask]:
+def split_by_corpus(joined: RowMask, surveys: Sequence[Survey]) -> list[RowMask]:
     """Cut a mask of the rows of several corpora, end to end, into those of each."""
     return np.split(joined, np.cumsum([len(each) for each in surveys])[:-1])

@@ -19,16 +19,16 @@ from seqlab.base.parsing import parse_json
 from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.data.readers import CellRows, read_lines, require_file
 
-KINDS = (".csv", ".tsv", ".jsonl", ".parquet")
-MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+MISSING_CELLS = frozenset({"", "nan", "na", "n/a", "null", "none"})
 """What a cell holds, in any case of letters, that holds nothing."""
-TRUTH = {"true": 1.0, "false": 0.0}
+TRUTH_VALUES = {"true": 1.0, "false": 0.0}
 """Truth values, in any case of letters, as JSON, parquet and CSV files hold them."""
 MAX_CATEGORIES = 1000
 """Names that an input has at most."""
 MAX_DISTINCT_NUMBERS = 100_000
 """Different cells of a column of numbers up to which these can be classes, groups or folds: names take memory."""
-MOSTLY = 0.5
+MIN_NUMERIC_SHARE = 0.5
 """Share of numbers in a column from which its other cells are errors, and the column is not one of categories."""
 Row = tuple[int, Sequence[str]]
 """The line or record in its file, from 1, and the cells; no cell at all for an empty line."""
@@ -37,7 +37,7 @@ Row = tuple[int, Sequence[str]]
 def table_kind(path: Path) -> str | None:
     """Return the ending by which a file is known to be a table; None where it is none."""
     name = path.name.lower().removesuffix(".gz")
-    return next((kind for kind in KINDS if name.endswith(kind)), None)
+    return next((kind for kind in TABLE_SUFFIXES if name.endswith(kind)), None)
 
 
 def read_table(path: Path) -> tuple[list[str], Iterator[Row]]:
@@ -48,7 +48,9 @@ def read_table(path: Path) -> tuple[list[str], Iterator[Row]]:
     """
     kind = table_kind(path)
     if kind is None:
-        raise ValueError(f"{path}: is no table: its name must end in {', '.join(KINDS)}, or the first three with .gz.")
+        raise ValueError(
+            f"{path}: is no table: its name must end in {', '.join(TABLE_SUFFIXES)}, or the first three with .gz."
+        )
     require_file(path)
     if kind == ".parquet":
         return _read_parquet(path)
@@ -176,31 +178,31 @@ class RawColumn:
     codes: array[int] = field(default_factory=lambda: array("i"))
     """For each cell its code in `names`; incomplete after `MAX_DISTINCT_NUMBERS` distinct numbers."""
     names: dict[str, int] = field(default_factory=dict)
-    strange: dict[int, str] = field(default_factory=dict)
+    non_numeric: dict[int, str] = field(default_factory=dict)
     """Some of the cells that are neither numbers nor missing, by their rows."""
-    num_strange: int = 0
+    num_non_numeric: int = 0
     num_missing: int = 0
 
     def add(self, cell: str) -> None:
         """Read the next cell."""
         cell = cell.strip()
-        number = _number(cell)
+        number = _parse_number(cell)
         if number is None:
-            is_missing = cell.lower() in MISSING
+            is_missing = cell.lower() in MISSING_CELLS
             self.num_missing += is_missing
-            self.num_strange += not is_missing
-            if not is_missing and len(self.strange) < 3:
-                self.strange[len(self.numbers)] = cell
+            self.num_non_numeric += not is_missing
+            if not is_missing and len(self.non_numeric) < 3:
+                self.non_numeric[len(self.numbers)] = cell
         has_codes = len(self.codes) == len(self.numbers)
         self.numbers.append(np.nan if number is None else number)
-        if has_codes and (self.num_strange or len(self.names) <= MAX_DISTINCT_NUMBERS):
+        if has_codes and (self.num_non_numeric or len(self.names) <= MAX_DISTINCT_NUMBERS):
             self.codes.append(self.names.setdefault(cell, len(self.names)))
 
     @property
     def is_numeric(self) -> bool:
         """Whether the cells are numbers, at least most of them."""
         present = len(self.numbers) - self.num_missing
-        return present > 0 and self.num_strange < MOSTLY * present
+        return present > 0 and self.num_non_numeric < MIN_NUMERIC_SHARE * present
 
     def values(self) -> NDArray[np.float64]:
         """Return the numbers (rows,)."""
@@ -216,10 +218,10 @@ class RawColumn:
         return np.frombuffer(self.codes, np.int32) if self.codes else np.zeros(0, np.int32)
 
 
-def _number(cell: str) -> float | None:
+def _parse_number(cell: str) -> float | None:
     """Read a finite number, of truth values 1 and 0; None where a cell is none."""
-    if cell.lower() in TRUTH:
-        return TRUTH[cell.lower()]
+    if cell.lower() in TRUTH_VALUES:
+        return TRUTH_VALUES[cell.lower()]
     try:
         value = float(cell)
     except ValueError:

@@ -12,26 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE
-from seqlab.data.numbers import (
-    Floats,
+from seqlab.data.table_codec import (
+    FloatArray,
     NumberColumn,
-    Rows,
-    names_in,
+    RowIndices,
     read_values,
-    refuse_no_numbers,
-    refuse_strange,
+    refuse_missing_numbers,
+    refuse_text_cells,
     refuse_too_large,
+    values_by_frequency,
     write_values,
 )
 from seqlab.data.tables import RawColumn, RawTable
 
-INTERVAL = 0.9
+INTERVAL_COVERAGE = 0.9
 """Share of the errors that lie within the bounds that come with predictions of numbers."""
 MIN_THRESHOLD_ROWS = 20
 """Validation examples with a label, and without it, from which on its threshold is chosen."""
 MAX_SUM_ERROR = 1e-3
 """How far the sum of some probabilities may be from 1, as they are rounded in files."""
-UNSEEN = "?"
+UNSEEN_CLASS = "?"
 """A class that training has not seen, as a line of text."""
 
 
@@ -63,17 +63,17 @@ class NumbersTarget:
         """K: numbers of an example."""
         return len(self.columns)
 
-    def encode(self, table: RawTable) -> Floats:
+    def encode(self, table: RawTable) -> FloatArray:
         """Encode the targets of all rows: (rows, K)."""
         for column in self.columns:
-            refuse_no_numbers(table.columns[column.name], table)
+            refuse_missing_numbers(table.columns[column.name], table)
         values = np.stack([table.columns[column.name].values() for column in self.columns], axis=1)
-        found = self.standardised(values)
+        found = self.standardize(values)
         for number, column in enumerate(self.columns):
             refuse_too_large(found[:, number], column.name, table)
         return found
 
-    def standardised(self, values: NDArray[np.float64]) -> Floats:
+    def standardize(self, values: NDArray[np.float64]) -> FloatArray:
         """(rows, K) in the units of the table -> in standard deviations from the mean."""
         return ((values - self._moments[0]) / self._moments[1]).astype(np.float32)
 
@@ -89,7 +89,7 @@ class NumbersTarget:
         """Write encoded targets (N, K) in the units of the table, with spaces between."""
         return [" ".join(f"{value:.6g}" for value in row) for row in self.decode(targets).tolist()]
 
-    def scored_lines(self, targets: NDArray[Any]) -> list[str]:
+    def metric_lines(self, targets: NDArray[Any]) -> list[str]:
         """Write what metrics compare: all digits."""
         return [" ".join(map(repr, row)) for row in self.decode(targets).tolist()]
 
@@ -101,7 +101,9 @@ class NumbersTarget:
         """
         errors = np.sort(self.decode(targets) - self.decode(scores), axis=0)
         count = len(errors)
-        outside = math.floor((count + 1) * (1 - INTERVAL) / 2 + 1e-9)  # errors on each side that bounds leave out
+        outside = math.floor(
+            (count + 1) * (1 - INTERVAL_COVERAGE) / 2 + 1e-9
+        )  # errors on each side that bounds leave out
         if outside < 1:
             return {}
         rank = outside - 1  # of the lowest, and from the end of the highest
@@ -140,7 +142,7 @@ class ClassTarget:
         """K: classes."""
         return len(self.values)
 
-    def encode(self, table: RawTable) -> Rows:
+    def encode(self, table: RawTable) -> RowIndices:
         """Number the classes of all rows: (rows,), IGNORE for one that training has not seen."""
         column = table.columns[self.name]
         known = {value: number for number, value in enumerate(self.values)}
@@ -156,12 +158,12 @@ class ClassTarget:
         return {}
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
-        """Write numbers of classes (N,) by their names; IGNORE as `UNSEEN`."""
-        return [UNSEEN if number == IGNORE else self.values[number] for number in targets.tolist()]
+        """Write numbers of classes (N,) by their names; IGNORE as `UNSEEN_CLASS`."""
+        return [UNSEEN_CLASS if number == IGNORE else self.values[number] for number in targets.tolist()]
 
-    def scored_lines(self, targets: NDArray[Any]) -> list[str]:
+    def metric_lines(self, targets: NDArray[Any]) -> list[str]:
         """Write what metrics compare: a word for each class, whatever its name."""
-        return [UNSEEN if number == IGNORE else str(number) for number in targets.tolist()]
+        return [UNSEEN_CLASS if number == IGNORE else str(number) for number in targets.tolist()]
 
     def save(self, folder: Path) -> None:
         """Write what reading it back needs."""
@@ -187,10 +189,10 @@ class DistributionTarget:
         """K: classes."""
         return len(self.values)
 
-    def encode(self, table: RawTable) -> Floats:
+    def encode(self, table: RawTable) -> FloatArray:
         """Give the probabilities of all rows: (rows, K)."""
         for name in self.values:
-            refuse_no_numbers(table.columns[name], table)
+            refuse_missing_numbers(table.columns[name], table)
         found = np.stack([table.columns[name].values() for name in self.values], axis=1)
         wrong = (found < 0).any(1) | (abs(found.sum(1) - 1) > MAX_SUM_ERROR)
         if wrong.any():
@@ -216,7 +218,7 @@ class DistributionTarget:
         """Write the name of each example's likeliest class, by scores or probabilities (N, K)."""
         return [self.values[number] for number in targets.argmax(1).tolist()]
 
-    def scored_lines(self, targets: NDArray[Any]) -> list[str]:
+    def metric_lines(self, targets: NDArray[Any]) -> list[str]:
         """Write what metrics compare: a word for each class, whatever its name."""
         return [str(number) for number in targets.argmax(1).tolist()]
 
@@ -241,11 +243,11 @@ class LabelsTarget:
         """K: labels."""
         return len(self.values)
 
-    def encode(self, table: RawTable) -> Floats:
+    def encode(self, table: RawTable) -> FloatArray:
         """Tell which labels each row has: (rows, K) of 0 and 1."""
         if len(self.names) > 1:
             for name in self.names:
-                _refuse_no_truth(table.columns[name], table)
+                _refuse_non_binary(table.columns[name], table)
             return np.stack([table.columns[name].values() for name in self.names], axis=1).astype(np.float32)
         column = table.columns[self.names[0]]
         known = {value: number for number, value in enumerate(self.values)}
@@ -274,7 +276,7 @@ class LabelsTarget:
         names = np.array(self.values)
         return [" ".join(names[row > 0.5]) for row in targets]
 
-    def scored_lines(self, targets: NDArray[Any]) -> list[str]:
+    def metric_lines(self, targets: NDArray[Any]) -> list[str]:
         """Write what metrics compare."""
         return self.lines(targets)
 
@@ -300,7 +302,7 @@ def _best_threshold(scores: NDArray[np.float64], is_right: NDArray[np.bool_]) ->
     return float(1 / (1 + np.exp(-middle)))
 
 
-def _refuse_no_truth(column: RawColumn, table: RawTable) -> None:
+def _refuse_non_binary(column: RawColumn, table: RawTable) -> None:
     wrong = np.flatnonzero(~np.isin(column.values(), (0, 1)))
     if len(wrong):
         raise ValueError(
@@ -308,7 +310,7 @@ def _refuse_no_truth(column: RawColumn, table: RawTable) -> None:
         )
 
 
-def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows) -> Target:
+def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIndices) -> Target:
     """Make the codec of the targets, by the training rows (n,).
 
     Raises:
@@ -323,8 +325,8 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows)
                     f"`data.predicts: numbers` needs numbers, but the column {column.name!r} holds {cell!r}: set it to "
                     "`class` or `labels`."
                 )
-            refuse_strange(column, table, "data.categorical")
-            refuse_no_numbers(column, table)
+            refuse_text_cells(column, table, "data.categorical")
+            refuse_missing_numbers(column, table)
         fitted = [NumberColumn.fit(column, rows) for column in columns]
         for column, each in zip(columns, fitted, strict=True):
             if np.ptp(column.values()[rows]) == 0:
@@ -348,8 +350,10 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows)
             f"{table.locate(row)}: the target {column.name!r} is missing: leave out the row, or set "
             "`data.predicts: labels` where a row may have no label."
         )
-    seen = names_in(column, rows)
-    values = sorted({label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=by_number)
+    seen = values_by_frequency(column, rows)
+    values = sorted(
+        {label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=numeric_order
+    )
     if predicts == "class" and len(values) > max(2, len(rows) / 2):
         raise ValueError(
             f"The target {column.name!r} has {len(values):,} different values in {len(rows):,} training rows, too many "
@@ -362,7 +366,7 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: Rows)
     return LabelsTarget(list(names), values) if predicts == "labels" else ClassTarget(names[0], values)
 
 
-def by_number(value: str) -> tuple[float, str]:
+def numeric_order(value: str) -> tuple[float, str]:
     """Order names that are numbers by their size."""
     try:
         return float(value), value

@@ -15,8 +15,8 @@ from seqlab.text import Tokenizer, TokenizerConfig
 
 if TYPE_CHECKING:
     from seqlab.data.corpus import Corpus
-    from seqlab.data.encode import Encoder
     from seqlab.data.held_out import HeldOut
+    from seqlab.data.row_encoder import RowEncoder
     from seqlab.data.survey import Survey
 
 
@@ -114,11 +114,11 @@ class TextConfig(TokensConfig):
             return HeldOutEnd(self.valid_fraction)
         return HeldOutSources.choose(train, self.valid_fraction, advice="`data.valid`")
 
-    def encoder(self, tokenizers: Sequence[Tokenizer]) -> Encoder:
+    def encoder(self, tokenizers: Sequence[Tokenizer]) -> RowEncoder:
         """Return what encodes blocks of lines."""
-        from seqlab.data.encode import Encoder
+        from seqlab.data.row_encoder import RowEncoder
 
-        return Encoder(tokenizers[-1:])
+        return RowEncoder(tokenizers[-1:])
 
     @property
     def tokenizer_folders(self) -> list[str]:

@@ -23,12 +23,26 @@ from numpy.typing import NDArray
 
 from seqlab.data.batch import TextBatch, collate_text
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.epoch import Blocks, epoch_chunks, generator, planned_steps
+from seqlab.data.epoch import RowRanges, epoch_chunks, planned_steps, seeded_generator
 from seqlab.data.masking import Masking
-from seqlab.data.pieces import Pieces, blocks_of, pack, packed_batch, pieces_of_lines, varied_lengths
-from seqlab.data.plan import Indices, cut, plan_chunk
-from seqlab.data.step import Position, TrainingStep, batches_of, next_position, parts_of, share
+from seqlab.data.plan import Indices, cut_micro_steps, plan_chunk
+from seqlab.data.step import (
+    Position,
+    TrainingStep,
+    collate_rank,
+    next_position,
+    nonempty_micro_steps,
+    split_among_ranks,
+)
 from seqlab.data.text_config import TextConfig
+from seqlab.data.text_segments import (
+    TextSegments,
+    collate_packed,
+    cut_into_blocks,
+    pack_segments,
+    random_block_lengths,
+    segments_of_lines,
+)
 from seqlab.text import Tokenizer
 
 
@@ -37,18 +51,18 @@ def start_id(config: TextConfig, tokenizer: Tokenizer) -> int:
     return tokenizer.eos_id if config.is_continuous else tokenizer.bos_id
 
 
-Shares = list[list[Indices]]
+RankShares = list[list[Indices]]
 """Of each rank, the rows of its micro-steps: equally many micro-steps for all, the last ones perhaps without a row."""
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _StepPlan:
     """Rows, and how they are cut into steps."""
 
     lengths: Indices  # (rows,): ids predicted in each
     collate: Callable[[Indices], TextBatch]
     steps: Sequence[Any]
-    deal: Callable[[Any], Shares]
+    deal: Callable[[Any], RankShares]
     """Gives the parts of the ranks of a step."""
 
 
@@ -67,7 +81,7 @@ class TextSampler:
     ) -> None:
         self._text, self._config, self._seed = text, config, seed
         self._pad_id, self._start_id = tokenizer.pad_id, start_id(config, tokenizer)
-        self._masking = Masking.of(config, tokenizer, seed)
+        self._masking = Masking.from_config(config, tokenizer, seed)
         self._rank, self._world_size = rank, world_size
 
     def steps(self, after: Position | None = None) -> Iterator[TrainingStep[TextBatch]]:
@@ -81,7 +95,7 @@ class TextSampler:
         if self._config.order == "contiguous":
             yield from self._stream_steps(first)
             return
-        rng, spans = generator(self._seed, first.epoch), self._text.spans
+        rng, spans = seeded_generator(self._seed, first.epoch), self._text.spans
         if self._config.is_continuous:
             planned = planned_steps([rng], first, lambda _, rng: self._plan_blocks(rng))
         else:
@@ -90,11 +104,11 @@ class TextSampler:
         for plan, position, done in planned:
             yield self._step(position, done, plan.deal(plan.steps[position.step]), plan)
 
-    def _plan_blocks(self, rng: np.random.Generator) -> _Plan:
+    def _plan_blocks(self, rng: np.random.Generator) -> _StepPlan:
         """Put blocks into random order; where the first one starts changes with the epoch."""
         length, total = self._config.block_length, self._text.num_tokens
         shift = int(rng.integers(min(length, total)))
-        blocks = blocks_of(total, length, shift)
+        blocks = cut_into_blocks(total, length, shift)
         steps = self._divided(rng.permutation(len(blocks)), total)
         return self._plan(blocks, steps, lambda rows: self._dealt(rows, length))
 
@@ -105,58 +119,64 @@ class TextSampler:
         not read in this epoch.
         """
         config, total = self._config, self._text.num_tokens
-        length, rng = config.block_length, generator(self._seed, first.epoch)
+        length, rng = config.block_length, seeded_generator(self._seed, first.epoch)
         streams = max(1, min(config.batch_tokens // length, total // length))
         shift = int(rng.integers(min(length, total // streams)))
         borders = shift + np.arange(streams + 1) * ((total - shift) // streams)
         stream = int(borders[1] - borders[0])
-        lengths = varied_lengths(stream, length, rng) if config.vary_block_length else blocks_of(stream, length).lengths
+        lengths = (
+            random_block_lengths(stream, length, rng)
+            if config.vary_block_length
+            else cut_into_blocks(stream, length).lengths
+        )
         offsets = np.cumsum(lengths) - lengths
         for number in range(first.step, len(lengths)):
             starts, stretch = borders[:-1] + offsets[number], int(lengths[number])
             shares = self._dealt(np.arange(streams), max(length, stretch))
-            plan = self._plan(Pieces(starts, starts + stretch, starts == 0))
+            plan = self._plan(TextSegments(starts, starts + stretch, starts == 0))
             done = first.epoch + (number + 1) / len(lengths)
             step = self._step(Position(first.epoch, 0, number), done, shares, plan, continues=number > 0)
             yield replace(step, lr_factor=stretch / length)  # also where the streams end within a block
 
-    def _plan_lines(self, epoch: int, number: int, blocks: Blocks) -> _Plan:
+    def _plan_lines(self, epoch: int, number: int, blocks: RowRanges) -> _StepPlan:
         """Shuffle the lines of a chunk, and sort them by length or pack them."""
-        rng, config = generator(self._seed, epoch, number), self._config
-        pieces = pieces_of_lines(self._text.tgt.offsets, blocks.draw(rng), config.block_length)
+        rng, config = seeded_generator(self._seed, epoch, number), self._config
+        pieces = segments_of_lines(self._text.tgt.offsets, blocks.draw(rng), config.block_length)
         if config.packing:
             return self._packed(pieces, rng)
         lengths, limits = pieces.lengths, (config.batch_tokens, config.micro_batch_tokens)
         steps = plan_chunk(lengths, lengths, rng, batch_tokens=limits[0], micro_batch_tokens=limits[1])
-        return self._plan(pieces, steps, lambda micro_steps: share(micro_steps, lengths, self._world_size))
+        return self._plan(pieces, steps, lambda micro_steps: split_among_ranks(micro_steps, lengths, self._world_size))
 
-    def _packed(self, pieces: Pieces, rng: np.random.Generator) -> _Plan:
+    def _packed(self, pieces: TextSegments, rng: np.random.Generator) -> _StepPlan:
         """Pack the lines of a chunk in random order."""
         length = self._config.block_length
-        rows = pack(pieces.take(rng.permutation(len(pieces))), length)
+        rows = pack_segments(pieces.take(rng.permutation(len(pieces))), length)
         lengths = np.array([int(row.lengths.sum()) for row in rows])
 
         def collate(chosen: Indices) -> TextBatch:
             packed = [rows[i] for i in chosen]
-            return packed_batch(self._text.tgt.values, packed, pad_id=self._pad_id, start_id=self._start_id)
+            return collate_packed(self._text.tgt.values, packed, pad_id=self._pad_id, start_id=self._start_id)
 
         steps = self._divided(np.arange(len(rows)), int(lengths.sum()))
-        return _Plan(lengths, collate, steps, lambda chosen: self._dealt(chosen, length))
+        return _StepPlan(lengths, collate, steps, lambda chosen: self._dealt(chosen, length))
 
-    def _plan(self, pieces: Pieces, steps: Sequence[Any] = (), deal: Callable[[Any], Shares] = list) -> _Plan:
+    def _plan(
+        self, pieces: TextSegments, steps: Sequence[Any] = (), deal: Callable[[Any], RankShares] = list
+    ) -> _StepPlan:
         """Let each piece be a row."""
 
         def collate(chosen: Indices) -> TextBatch:
             rows = pieces.take(chosen)
             return text_batch(self._text.tgt.values, rows, pad_id=self._pad_id, start_id=self._start_id)
 
-        return _Plan(pieces.lengths, collate, steps, deal)
+        return _StepPlan(pieces.lengths, collate, steps, deal)
 
     def _divided(self, order: Indices, tokens: int) -> list[Indices]:
         """Divide rows that hold so many tokens into as many steps as bring their mean closest to `batch_tokens`."""
         return np.array_split(order, min(len(order), max(1, round(tokens / self._config.batch_tokens))))
 
-    def _dealt(self, rows: Indices, length: int) -> Shares:
+    def _dealt(self, rows: Indices, length: int) -> RankShares:
         """Deal the rows of a step, up to `length` ids each, to the ranks, and cut what each gets into micro-steps."""
         # A carried state is divided among the ranks at the same borders, see `Accumulator.restore_carry`.
         borders = np.arange(self._world_size + 1) * len(rows) // self._world_size
@@ -166,7 +186,7 @@ class TextSampler:
         return [np.array_split(part, count) for part in parts]
 
     def _step(
-        self, position: Position, epoch: float, shares: Shares, rows: _Plan, continues: bool = False
+        self, position: Position, epoch: float, shares: RankShares, rows: _StepPlan, continues: bool = False
     ) -> TrainingStep[TextBatch]:
         """Collate this rank's part of a step."""
 
@@ -174,7 +194,7 @@ class TextSampler:
             batch = rows.collate(part)
             return batch if self._masking is None else self._masking(batch, position.epoch)
 
-        own, parts = batches_of(shares, self._rank, collate), parts_of(shares)
+        own, parts = collate_rank(shares, self._rank, collate), nonempty_micro_steps(shares)
         return TrainingStep(
             position,
             epoch,
@@ -184,7 +204,7 @@ class TextSampler:
         )
 
 
-def text_batch(values: NDArray[np.integer], pieces: Pieces, *, pad_id: int, start_id: int) -> TextBatch:
+def text_batch(values: NDArray[np.integer], pieces: TextSegments, *, pad_id: int, start_id: int) -> TextBatch:
     """Read pieces of a text into a batch."""
     rows = [values[start:stop] for start, stop in zip(pieces.starts, pieces.stops, strict=True)]
     batch = collate_text(rows, pieces.starts, pad_id=pad_id, start_id=start_id)
@@ -200,14 +220,14 @@ def ordered_text_batches(
 
     Of masked text the same tokens are hidden in every call and every run, so that validations can be compared.
     """
-    masking = Masking.of(config, tokenizer, seed=0)
+    masking = Masking.from_config(config, tokenizer, seed=0)
     special = {"pad_id": tokenizer.pad_id, "start_id": start_id(config, tokenizer)}
     if config.is_continuous:
-        pieces = blocks_of(text.num_tokens, config.block_length)
+        pieces = cut_into_blocks(text.num_tokens, config.block_length)
         order = np.arange(len(pieces))
     else:
-        pieces = pieces_of_lines(text.tgt.offsets, np.arange(len(text)), config.block_length)
+        pieces = segments_of_lines(text.tgt.offsets, np.arange(len(text)), config.block_length)
         order = np.argsort(pieces.lengths, kind="stable")
-    for rows in cut(order, pieces.lengths, micro_batch_tokens):
+    for rows in cut_micro_steps(order, pieces.lengths, micro_batch_tokens):
         batch = text_batch(text.tgt.values, pieces.take(rows), **special)
         yield batch if masking is None else masking(batch, epoch=0)

@@ -13,8 +13,8 @@ from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import parse_json
 from seqlab.data.config import TokensConfig
 from seqlab.data.encoded import EncodedRows
-from seqlab.data.rows import Rows, RowsWriter, resume_file
-from seqlab.data.survey import Mask
+from seqlab.data.ragged import RaggedArray, RaggedWriter, resume_file
+from seqlab.data.survey import RowMask
 
 VALID_FILE = "valid.jsonl"
 
@@ -59,19 +59,19 @@ def read_references(config: TokensConfig) -> list[list[str]]:
     return [[line for _, line in corpus.rows()] for corpus in config.corpora("references")]
 
 
-def write_references(folder: Path, references: Sequence[Sequence[str]], kept: Mask) -> None:
+def write_references(folder: Path, references: Sequence[Sequence[str]], kept: RowMask) -> None:
     """Write the references of the pairs that are kept."""
     for number, lines in enumerate(references, start=1):
         path = _path(folder, number)
         path.parent.mkdir(exist_ok=True)
-        writer = RowsWriter(path, np.uint8)
-        writer.extend(Rows.from_texts([lines[place] for place in np.flatnonzero(kept).tolist()]))
+        writer = RaggedWriter(path, np.uint8)
+        writer.extend(RaggedArray.from_texts([lines[place] for place in np.flatnonzero(kept).tolist()]))
         writer.close()
 
 
-def open_references(folder: Path, count: int, num_pairs: int, *, check: bool) -> list[Rows]:
+def open_references(folder: Path, count: int, num_pairs: int, *, check: bool) -> list[RaggedArray]:
     """Map `count` files of references that `write_references` wrote; raises ValueError as `Rows.open` does."""
-    found = [Rows.open(_path(folder, number), check=check) for number in range(1, count + 1)]
+    found = [RaggedArray.open(_path(folder, number), check=check) for number in range(1, count + 1)]
     if any(len(rows) != num_pairs for rows in found):
         raise ValueError(f"{folder}: the further references are not of {num_pairs} pairs.")
     return found

@@ -23,9 +23,9 @@ R = TypeVar("R")
 
 BYTES_PER_WORKER = 4 << 20
 """Size of the text for which another process pays: it takes half a second to start."""
-AHEAD = 2
+ITEMS_AHEAD = 2
 """Blocks per process that are handed out or done before their turn: memory grows with it."""
-_BOOT = """
+_WORKER_SCRIPT = """
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
 from seqlab.data.workers import serve
@@ -68,7 +68,7 @@ class Workers:
         pending: deque[Future[R]] = deque()
         try:
             for item in items:
-                if len(pending) == AHEAD * self._count:
+                if len(pending) == ITEMS_AHEAD * self._count:
                     yield pending.popleft().result()
                 pending.append(threads.submit(self._apply, pickled, item))
             while pending:
@@ -99,7 +99,7 @@ class Workers:
 class _Process:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT],
+            [sys.executable, "-c", _WORKER_SCRIPT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},  # the processes are the threads

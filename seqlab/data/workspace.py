@@ -11,12 +11,12 @@ import numpy as np
 
 from seqlab.base.atomic_io import read_checksummed_json, write_checksummed_json
 from seqlab.data.corpus import Corpus
-from seqlab.data.inputs import corpus_key
-from seqlab.data.rows import ArrayWriter, open_array
-from seqlab.data.survey import OnProgress, Survey, survey
+from seqlab.data.input_hashes import corpus_key
+from seqlab.data.ragged import ArrayWriter, open_array
+from seqlab.data.survey import OnProgress, Survey, survey_corpus
 from seqlab.data.workers import Workers
 
-REFUSALS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+INPUT_ERRORS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 """What bad input is refused with. A full disk is none: what has been prepared until then is worth keeping."""
 KEY_CHARS = 16  # of a SHA-256, in the names of folders
 
@@ -31,19 +31,19 @@ def workspace(cache: Path) -> Iterator[Path]:
     folder = workspace_of(cache)
     try:
         yield folder
-    except REFUSALS:
+    except INPUT_ERRORS:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def kept_survey(corpus: Corpus, folder: Path, workers: Workers, on_progress: OnProgress) -> Survey:
+def open_or_make_survey(corpus: Corpus, folder: Path, workers: Workers, on_progress: OnProgress) -> Survey:
     """Survey a corpus, or open what an earlier survey of the same text left in a workspace."""
     place = folder / "surveys" / corpus_key(corpus)[:KEY_CHARS]
     try:
         return _open_survey(place, corpus)
     except ValueError:
         shutil.rmtree(place, ignore_errors=True)
-    found = survey(corpus, workers, on_progress)
+    found = survey_corpus(corpus, workers, on_progress)
     place.mkdir(parents=True)
     for number, hashes in enumerate(found.hashes):
         with ArrayWriter(place / f"hashes_{number}", np.uint64) as writer:

@@ -13,7 +13,7 @@ from seqlab.base.atomic_io import atomic_write, partial_path
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import in_batches
-from seqlab.data.column import places_of, refuse_unequal
+from seqlab.data.column import line_locations, refuse_unequal_lengths
 from seqlab.data.readers import iter_lines, open_binary
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Input:
     def locations(self, start: int, count: int) -> list[str]:
         """Say where lines stand, given the index of the first."""
         numbers = range(start + 1, start + count + 1) if self.column is None else self.column.line_numbers(start, count)
-        return places_of(self.name, numbers)
+        return line_locations(self.name, numbers)
 
     def blocks(self, asked: int | None, default: int = BUFFER_LINES) -> Iterator[list[str]]:
         """Yield the lines in lists; the last may be shorter, and so may those of long lines, as memory has bounds.
@@ -158,9 +158,9 @@ def all_locations(spec: str, count: int) -> list[str]:
     from seqlab.data.columns import parse_column
 
     if spec == "-":
-        return places_of("standard input", range(1, count + 1))
+        return line_locations("standard input", range(1, count + 1))
     column = parse_column(spec)
-    return places_of(str(column), column.line_numbers(0, count))
+    return line_locations(str(column), column.line_numbers(0, count))
 
 
 def read_parallel(specs: Iterable[str | None], limit: LineLimit) -> dict[str | None, list[str]]:
@@ -172,7 +172,9 @@ def read_parallel(specs: Iterable[str | None], limit: LineLimit) -> dict[str | N
     files: dict[str | None, list[str]] = {
         spec: all_lines(spec, limit) for spec in dict.fromkeys(specs) if spec is not None
     }
-    refuse_unequal(["standard input" if spec == "-" else str(spec) for spec in files], list(map(len, files.values())))
+    refuse_unequal_lengths(
+        ["standard input" if spec == "-" else str(spec) for spec in files], list(map(len, files.values()))
+    )
     return files
 
 

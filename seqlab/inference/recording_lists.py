@@ -9,8 +9,8 @@ from typing import Any
 
 from seqlab.audio.containers import looks_like_audio
 from seqlab.base.raw_lines import DISCARDED, DiscardedLines, LineLimit
-from seqlab.data.hub import PREFIX
-from seqlab.data.manifests import Listed, Manifest, open_manifest
+from seqlab.data.hub import HUB_PREFIX
+from seqlab.data.manifests import Manifest, ManifestEntry, open_manifest
 from seqlab.data.readers import BYTE_ORDER_MARK, decode_line
 from seqlab.inference.files import input_stream
 
@@ -50,7 +50,7 @@ def refuse_recording(output: str | None, recordings: Iterable[str] = ()) -> None
 @contextmanager
 def open_recording_list(
     spec: str | None, *, in_folders: bool = False, limit: LineLimit | None = None
-) -> Iterator[Iterator[str | Listed]]:
+) -> Iterator[Iterator[str | ManifestEntry]]:
     """Open a list of recordings.
 
     That is a list as training reads it (`seqlab.data.manifests`), with `FILE#COLUMN` where its column is not `audio`,
@@ -65,7 +65,7 @@ def open_recording_list(
         FileNotFoundError, ValueError: there is no such list; it is a recording itself; a line is not UTF-8.
     """
     if spec is not None and (manifest := _as_manifest(spec, in_folders)) is not None:
-        yield manifest.listed()
+        yield manifest.entries()
         return
     if spec is not None and Path(spec).is_file() and looks_like_audio(spec):
         raise ValueError(
@@ -77,11 +77,11 @@ def open_recording_list(
         yield (_on_line(raw, name, number) for number, raw in enumerate(raw_lines, start=1))
 
 
-def _on_line(raw: bytes, name: str, number: int) -> str | Listed:
+def _on_line(raw: bytes, name: str, number: int) -> str | ManifestEntry:
     """Read the path on a line of a text; one that is too long for a path counts as none."""
     path = "" if raw is DISCARDED else decode_line(raw, name, number)
     path = path.removeprefix(BYTE_ORDER_MARK) if number == 1 else path
-    return path if path.strip() else Listed("", None, f"{name}, line {number}")
+    return path if path.strip() else ManifestEntry("", None, f"{name}, line {number}")
 
 
 def _as_manifest(spec: str, in_folders: bool = False) -> Manifest | None:
@@ -90,11 +90,11 @@ def _as_manifest(spec: str, in_folders: bool = False) -> Manifest | None:
     if "#" in spec and not Path(spec).exists():
         path, _, column = spec.rpartition("#")
     manifest = open_manifest(path, column or "audio", in_folders=in_folders)
-    is_text = not column and not path.startswith(PREFIX) and not manifest.is_list
+    is_text = not column and not path.startswith(HUB_PREFIX) and not manifest.is_manifest
     return None if is_text else manifest
 
 
-def describe_recording(listed: str | Listed) -> dict[str, Any]:
+def describe_recording(listed: str | ManifestEntry) -> dict[str, Any]:
     """Describe a recording on a list for an answer in JSON: its path, and which part of it it is."""
     if isinstance(listed, str):
         return {"audio": listed}

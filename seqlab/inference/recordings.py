@@ -15,7 +15,7 @@ from seqlab.audio.containers import check_rate
 from seqlab.audio.reading import RecordingError, read_recording
 from seqlab.audio.waveform import resample, to_float, to_int16
 from seqlab.base.world import usable_cores
-from seqlab.data.manifests import Listed
+from seqlab.data.manifests import ManifestEntry
 
 logger = logging.getLogger(__name__)
 BATCH_SECONDS = 120.0
@@ -31,8 +31,8 @@ def read_waveforms(recordings: Sequence[Any], rate: int) -> list[Waveform | str]
     """Read recordings: waveforms (n,) of a rate, or what is wrong with one.
 
     Args:
-        recordings: of each the path of a file; its content as bytes; an example of a list (`Listed`); or a waveform
-            with its rate, `(samples, rate)`: (n,) or (n, channels), int16 or floats in [-1, 1].
+        recordings: of each the path of a file; its content as bytes; an entry of a manifest (`ManifestEntry`); or a
+            waveform with its rate, `(samples, rate)`: (n,) or (n, channels), int16 or floats in [-1, 1].
         rate: samples per second.
 
     Raises:
@@ -61,7 +61,7 @@ def _warn_of_lower_rates(source_rates: dict[str, int], rate: int) -> None:
 
 def recording_name(recording: Any, place: int) -> str:
     """Name a recording for messages: its path, or the number that it has among those that were given."""
-    if isinstance(recording, Listed):
+    if isinstance(recording, ManifestEntry):
         return recording.audio
     return str(recording) if isinstance(recording, str | Path) else f"recording {place + 1}"
 
@@ -75,7 +75,7 @@ def _read(place: int, recording: Any, rate: int, source_rates: dict[str, int]) -
                 return f"{name}: must be (samples, rate), in this order."
             source_rates[name] = int(recording[1])
             return _of_array(*recording, rate=rate, name=name)
-        if isinstance(recording, Listed):
+        if isinstance(recording, ManifestEntry):
             if not recording.audio:
                 return f"{recording.location}: names no recording."
             content = recording.audio if recording.content is None else recording.content

@@ -8,7 +8,7 @@ import torch
 
 from seqlab.base.malloc import prepare_heap
 from seqlab.base.world import OnRows
-from seqlab.data.batch import prompts
+from seqlab.data.batch import collate_prompts
 from seqlab.data.text_config import TextConfig
 from seqlab.data.text_sampler import start_id
 from seqlab.inference.decode import DECODING_BATCH_TOKENS, decode_rows
@@ -100,7 +100,7 @@ class TorchEngine:
             lm.stepper,
             weight=weight,
             length_reward=length_reward,
-            start_lm=lambda rows, device: prompts([[first]] * rows).to(device),
+            start_lm=lambda rows, device: collate_prompts([[first]] * rows).to(device),
         )
 
     def _refuse_for_positions(self, lm: LoadedRun, model: PositionModel) -> None:

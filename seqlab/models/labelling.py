@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import CountOrZero
-from seqlab.data.batch import SPELLING_SIZE, LabelledBatch
+from seqlab.data.batch import SPELLING_VOCAB_SIZE, LabelledBatch
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, TokenSide
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.embedding import CharacterCnn
@@ -92,7 +92,7 @@ class WordReader(nn.Module):
         super().__init__()
         self.unk_id, self.unknown = unk_id, Dropout(config.unknown_share)
         self.spelling = (
-            CharacterCnn(SPELLING_SIZE, config.spelling_size, dropout=dropout) if config.spelling_size else None
+            CharacterCnn(SPELLING_VOCAB_SIZE, config.spelling_size, dropout=dropout) if config.spelling_size else None
         )
         self.ngrams = nn.ModuleList(
             NgramEmbedding(config.num_ngrams, length, vocab_size, size, std=std, dropout=config.ngram_dropout)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seqlab.data.batch import TextBatch, prompts
+from seqlab.data.batch import TextBatch, collate_prompts
 from seqlab.models.config import TokenSide
 from seqlab.models.interfaces import ContextModel, Step
 from seqlab.models.outputs import TensorState
@@ -132,7 +132,7 @@ class SpelledWordsLm(nn.Module):
 
     def _unigrams(self, words: TokenSide) -> Floats:
         """Give the log-probabilities of all words after a context that no n-gram begins with: pad."""
-        contexts = self.lm.contexts_behind(prompts([[words.pad_id]]))
+        contexts = self.lm.contexts_behind(collate_prompts([[words.pad_id]]))
         return self.lm.read(torch.arange(words.vocab_size), contexts)[0].double().numpy()
 
     @property
@@ -149,7 +149,7 @@ class SpelledWordsLm(nn.Module):
         ids = batch.tgt_in
         if bool((ids[:, 0] != self.bos_id).any()):
             raise ValueError(f"Texts must begin with bos ({self.bos_id}), but `tgt_in` has {ids[:, 0].tolist()}.")
-        of_words = self.lm.contexts_behind(prompts([[self.word_start_id]] * len(ids)).to(ids.device))
+        of_words = self.lm.contexts_behind(collate_prompts([[self.word_start_id]] * len(ids)).to(ids.device))
         contexts = torch.cat((of_words, torch.full_like(of_words[:, :1], ROOT)), 1)
         for column in ids.T[1:]:
             contexts = self.read(column, contexts)[1]

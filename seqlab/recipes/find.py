@@ -101,7 +101,7 @@ def _task(overrides: Sequence[Override]) -> type[DataConfig]:
     for task in tasks.values():
         corpus = given.get(f"data.{task.path_fields[0]}", ()) if task.path_fields else ()
         paths = [corpus] if isinstance(corpus, str) else corpus
-        if any(f"data.{name}" in given for name in task.named_by) or any(map(task.is_named_by, paths)):
+        if any(f"data.{name}" in given for name in task.identifying_fields) or any(map(task.recognizes_path, paths)):
             return task
     found = default_part("task")
     return found

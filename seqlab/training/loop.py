@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seqlab.base.malloc import release_heap
-from seqlab.data.batch import Batch, pinned
+from seqlab.data.batch import Batch, pin_batch
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.objectives import StepContext
@@ -97,7 +97,7 @@ def training_steps(run: TrainingRun) -> Iterator[TrainingStep[Batch]]:
 
 
 def _pinned(step: TrainingStep[Batch]) -> TrainingStep[Batch]:
-    return replace(step, micro_steps=[pinned(batch) for batch in step.micro_steps])
+    return replace(step, micro_steps=[pin_batch(batch) for batch in step.micro_steps])
 
 
 def train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:

@@ -49,7 +49,7 @@ def choose_by_recordings(
     given = {key for key, _ in overrides}
     open_config = override(None, [*((key, base[key]) for key in base if key not in given), *overrides])
     values: dict[str, Any] = to_dict(open_config)
-    of_origin = [name for name in (*open_config.data.of_codecs, "tokenizer") if name in values["data"]]
+    of_origin = [name for name in (*open_config.data.codec_fields, "tokenizer") if name in values["data"]]
     settled = take_over(values, overrides, ["model", *(f"data.{name}" for name in of_origin)])
     if settled and "model" not in settled:
         settled += _take_over_encoder(values, dict(overrides))

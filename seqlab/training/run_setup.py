@@ -14,9 +14,9 @@ import seqlab
 from seqlab.base.atomic_io import folder_lock
 from seqlab.base.parsing import read_json, validate_type
 from seqlab.base.world import World, usable_cores
-from seqlab.data.inputs import hash_inputs
+from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.survey import OnProgress
-from seqlab.data.workspace import REFUSALS
+from seqlab.data.workspace import INPUT_ERRORS
 from seqlab.plugins import describe_plugins
 from seqlab.runs.checkpoint import hash_unsealed_states
 from seqlab.runs.codecs import codec_parts, codec_sha256
@@ -83,7 +83,7 @@ def without_trace(folder: RunFolder) -> Iterator[None]:
     missing = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
     try:
         yield
-    except REFUSALS:
+    except INPUT_ERRORS:
         if missing and folder.path.is_dir() and not folder.exists():
             with suppress(BlockingIOError), folder_lock(folder.path, wait=False):  # it may be another's by now
                 _remove(folder, sorted(SET_UP_NAMES))  # and nothing that somebody else has put there

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqlab.base.world import World, join_world
 from seqlab.data.column import Column
-from seqlab.data.inputs import hash_inputs
+from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.models.interfaces import CorpusReader
 from seqlab.optim import Parameters

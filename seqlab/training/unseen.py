@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.rows import Rows
+from seqlab.data.ragged import RaggedArray
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ SHOWN = 3
 """Lines named of those that have the same item."""
 
 
-def warn_of_unseen(valid: EncodedCorpus, text: Rows, find: Callable[[str], list[str]], message: str) -> None:
+def warn_of_unseen(valid: EncodedCorpus, text: RaggedArray, find: Callable[[str], list[str]], message: str) -> None:
     """Warn of what `find` finds in lines of the validation set, each item once: `message` says with %r what it is."""
     found: dict[str, list[str]] = {}
     for index, line in enumerate(text.texts()):

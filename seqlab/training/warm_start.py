@@ -51,7 +51,7 @@ def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
     before, after = (each.model.resolve(each.data) for each in (old, config))
     if after.learned_length is not None:
         changes["model.max_length"] = before.context_limit, after.learned_length
-    sections = ("model.", *TOKENIZER_SECTIONS, "data.joint_vocabulary", *_of_codecs(config, old))
+    sections = ("model.", *TOKENIZER_SECTIONS, "data.joint_vocabulary", *_codec_fields(config, old))
     listed = _listed(changes, sections, origin)
     if listed:
         raise ValueError(
@@ -65,7 +65,7 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
         changes = {key: pair for key, pair in changes.items() if not key.startswith("data.tokenizer_tgt.")}
     needed = config.data.taken_tokenizers(old.data)
     tokenizers = TOKENIZER_SECTIONS if any(name.endswith("tokenizer") for name in needed) else ()
-    listed = _listed(changes, (*tokenizers, *_of_codecs(config, old)), origin)
+    listed = _listed(changes, (*tokenizers, *_codec_fields(config, old)), origin)
     if listed:
         raise ValueError(f"With `init_from` the codecs are those of its run: {listed}. Give the same values.")
     before, after = old.model.meaning(), config.model.meaning()
@@ -82,9 +82,9 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
         raise ValueError(f"`init_from` {origin.path} has no {' and '.join(needed)} to be taken over: {hint}.")
 
 
-def _of_codecs(config: Config, old: Config) -> list[str]:
+def _codec_fields(config: Config, old: Config) -> list[str]:
     """Name the fields by which the codecs of both runs were made."""
-    return [f"data.{name}" for name in config.data.of_codecs if name in old.data.of_codecs]
+    return [f"data.{name}" for name in config.data.codec_fields if name in old.data.codec_fields]
 
 
 def _listed(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> str:

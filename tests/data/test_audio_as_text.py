@@ -12,7 +12,7 @@ from system.conftest import run_here
 from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import read_blocks
 from seqlab.data.columns import parse_column
-from seqlab.data.readers import decoded
+from seqlab.data.readers import decode_lines
 
 FORMATS = {"wav": "WAV", "flac": "FLAC", "ogg": "OGG", "mp3": "MP3"}
 
@@ -47,7 +47,7 @@ def test_a_list_whose_kind_is_not_named(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["a.wav", "list.txt"])
 def test_reading_text(name: str, folder: Path) -> None:
     with (folder / name).open("rb") as stream, pytest.raises(ValueError, match="text is read here"):
-        list(decoded(stream, "standard input"))
+        list(decode_lines(stream, "standard input"))
 
 
 @pytest.mark.parametrize("size", [b"\x0aX\x01\x00", b"\x24\x0a\x00\x00", b"\x24\x08\x0a\x0a"])
@@ -55,14 +55,14 @@ def test_a_header_may_hold_the_byte_that_ends_a_line(size: bytes, tmp_path: Path
     path = tmp_path / "a.dat"
     path.write_bytes(b"RIFF" + size + b"WAVEfmt " + bytes(100))
     with path.open("rb") as stream, pytest.raises(ValueError, match="text is read here"):
-        list(decoded(stream, "standard input"))
+        list(decode_lines(stream, "standard input"))
     with pytest.raises(ValueError, match="text is read here"):
         list(read_blocks(path, 100, LineLimit()))
 
 
 def test_a_text_may_begin_as_a_recording_does() -> None:
     for lines in ([b"RIFF\n", b"a\n"], [b"RIFF\n"], [b"ID3\n", b"b"]):
-        assert list(decoded(lines, "x")) == [line.decode().removesuffix("\n") for line in lines]
+        assert list(decode_lines(lines, "x")) == [line.decode().removesuffix("\n") for line in lines]
 
 
 @pytest.mark.parametrize("first", [b"ID3 tags\n", b"FORM 27b: sign here\n", b"a\n"])
@@ -73,7 +73,7 @@ def test_a_line_does_not_wait_for_the_next_ones(first: bytes) -> None:
         yield first
         raise AssertionError("read on")
 
-    assert next(decoded(lines(), "x")) == first.decode().rstrip("\n")
+    assert next(decode_lines(lines(), "x")) == first.decode().rstrip("\n")
 
 
 def test_texts_about_recordings_are_texts(folder: Path) -> None:

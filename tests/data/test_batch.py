@@ -11,9 +11,9 @@ from seqlab.data.batch import (
     Seq2SeqBatch,
     collate,
     collate_frames,
+    collate_prompts,
     collate_text,
     collate_values,
-    prompts,
 )
 
 PAD, BOS, EOS = 0, 1, 2
@@ -100,13 +100,13 @@ def test_prompts_are_read_whole_and_predict_nothing() -> None:
         torch.tensor([[1, 5, 6], [1, 7, 8]]),
     ]
     for rows in kinds:
-        batch = prompts(rows)  # type: ignore[arg-type]
+        batch = collate_prompts(rows)  # type: ignore[arg-type]
         assert batch.tgt_in.equal(torch.tensor([[1, 5, 6], [1, 7, 8]]))
         assert batch.tgt_out.equal(torch.full((2, 3), IGNORE))
         assert batch.num_tgt_tokens == 0
     for impossible, lengths in (([[1], [1, 2]], r"\[1, 2\]"), ([[], []], r"\[0\]"), ([], r"\[\]")):
         with pytest.raises(ValueError, match=rf"one length of at least 1, but have {lengths}"):
-            prompts(impossible)
+            collate_prompts(impossible)
 
 
 def test_a_text_moved_to_a_device() -> None:

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 import seqlab
 from seqlab.data.prepare import prepare
-from seqlab.data.vocabulary import learn_tokenizer
+from seqlab.data.tokenizer_training import learn_tokenizer
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, WordsConfig, load_tokenizer, train_tokenizer
 
@@ -48,7 +48,7 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seqlab.data.corpus.BLOCK_ROWS", BLOCK)
-    monkeypatch.setattr("seqlab.data.build.SAVE_ROWS", SAVE)
+    monkeypatch.setattr("seqlab.data.cache_builder.ROWS_BETWEEN_SAVES", SAVE)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_any_number_of_processes(config: TranslationConfig, tokenizer: Tokenizer
     assert {"empty", "length_ratio", "too_long"} <= {pair.reason for pair in data.report.examples}
     first, *others = map(content, caches)
     assert all(other == first for other in others)
-    assert not any("state" in name or "fates" in name for name in first)
+    assert not any("state" in name or "statuses" in name for name in first)
 
 
 def killed_prepare(
@@ -130,16 +130,16 @@ def test_killed_after_every_block(
 
 def count_encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the size of each block that is encoded in this process."""
-    from seqlab.data.encode import Encoder
+    from seqlab.data.row_encoder import RowEncoder
 
     sizes: list[int] = []
-    encode = Encoder.__call__
+    encode = RowEncoder.__call__
 
-    def counting(self: Encoder, task: Any) -> Any:
+    def counting(self: RowEncoder, task: Any) -> Any:
         sizes.append(len(task.block))
         return encode(self, task)
 
-    monkeypatch.setattr(Encoder, "__call__", counting)
+    monkeypatch.setattr(RowEncoder, "__call__", counting)
     return sizes
 
 
@@ -196,8 +196,8 @@ def test_a_killed_set_up_learns_its_vocabulary_once(
     small = replace(config, tokenizer=WordsConfig(), subword_sampling=0.0)
     learnt = learn_tokenizer(small, "both", tmp_path / "cache")
     with monkeypatch.context() as patch:
-        patch.setattr("seqlab.data.vocabulary.train_tokenizer", None)
-        patch.setattr("seqlab.data.workspace.survey", None)
+        patch.setattr("seqlab.data.tokenizer_training.train_tokenizer", None)
+        patch.setattr("seqlab.data.workspace.survey_corpus", None)
         again = learn_tokenizer(small, "both", tmp_path / "cache")
         assert again.tokens(range(again.vocab_size)) == learnt.tokens(range(learnt.vocab_size))
         # The corpora are not surveyed again either.

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.encoded import Span
-from seqlab.data.epoch import draw_seed, epoch_chunks, generator
+from seqlab.data.epoch import derive_seed, epoch_chunks, seeded_generator
 
 
 def spans_of(sizes: list[int]) -> list[Span]:
@@ -14,9 +14,9 @@ def spans_of(sizes: list[int]) -> list[Span]:
 
 
 def counts(sizes: list[int], weights: list[float], chunk_pairs: int, seed: int = 0) -> np.ndarray:
-    rng = generator(seed, 0)
+    rng = seeded_generator(seed, 0)
     chunks = epoch_chunks(spans_of(sizes), weights, chunk_pairs, rng)
-    drawn = [chunk.draw(generator(seed, 0, number)) for number, chunk in enumerate(chunks)]
+    drawn = [chunk.draw(seeded_generator(seed, 0, number)) for number, chunk in enumerate(chunks)]
     return np.bincount(np.concatenate([*drawn, np.zeros(0, np.int64)]), minlength=sum(sizes))
 
 
@@ -45,7 +45,7 @@ def test_fractions_are_right_on_average_and_differ_between_epochs() -> None:
 
 @given(size=st.integers(1, 3000), chunk_pairs=st.integers(1, 500))
 def test_chunks_are_of_about_the_asked_size(size: int, chunk_pairs: int) -> None:
-    chunks = epoch_chunks(spans_of([size]), [1.0], chunk_pairs, generator(0, 0))
+    chunks = epoch_chunks(spans_of([size]), [1.0], chunk_pairs, seeded_generator(0, 0))
     assert len(chunks) == max(1, round(size / chunk_pairs))
     block = max(1, chunk_pairs // 32)
     for chunk in chunks:
@@ -55,7 +55,7 @@ def test_chunks_are_of_about_the_asked_size(size: int, chunk_pairs: int) -> None
 
 def test_blocks_change_chunks_between_epochs() -> None:
     def first_chunk(epoch: int) -> list[int]:
-        return epoch_chunks(spans_of([1000]), [1.0], 100, generator(0, epoch))[0].starts.tolist()
+        return epoch_chunks(spans_of([1000]), [1.0], 100, seeded_generator(0, epoch))[0].starts.tolist()
 
     assert first_chunk(0) == first_chunk(0)
     assert first_chunk(0) != first_chunk(1)
@@ -63,6 +63,6 @@ def test_blocks_change_chunks_between_epochs() -> None:
 
 def test_every_key_has_numbers_of_its_own() -> None:
     keys = [(0,), (1,), (0, 0), (0, 1), (1, 0), (0, 0, 0)]
-    drawn = {int(generator(seed, *key).integers(2**62)) for key in keys for seed in range(3)}
-    drawn |= {draw_seed(seed, *key) for key in keys for seed in range(3)}
+    drawn = {int(seeded_generator(seed, *key).integers(2**62)) for key in keys for seed in range(3)}
+    drawn |= {derive_seed(seed, *key) for key in keys for seed in range(3)}
     assert len(drawn) == 2 * 3 * len(keys)

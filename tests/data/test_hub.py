@@ -12,7 +12,7 @@ from reference.tiny_runs import write_text
 from seqlab.data.columns import parse_column
 from seqlab.data.corpus import Corpus
 from seqlab.data.hub import HubColumn
-from seqlab.data.inputs import hash_inputs
+from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.workers import BYTES_PER_WORKER, worker_count
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig

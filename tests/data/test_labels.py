@@ -8,10 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.data.batch import FIRST_BYTE, IGNORE, LONGEST_SPELLING, WORD_END, WORD_START, collate_labelled, spell
+from seqlab.data.batch import (
+    FIRST_BYTE,
+    IGNORE,
+    MAX_SPELLING_BYTES,
+    WORD_END,
+    WORD_START,
+    collate_labelled,
+    spell_words,
+)
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
-from seqlab.data.vocabulary import training_lines
+from seqlab.data.tokenizer_training import training_lines
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.text import Tokenizer, label_names, train_tokenizer
 
@@ -25,18 +33,18 @@ def as_bytes(text: str) -> np.ndarray:
 def spelt(word: str) -> list[int]:
     """Spell one word without numpy."""
     data = word.encode()
-    if len(data) > LONGEST_SPELLING:
-        data = data[: LONGEST_SPELLING // 2] + data[-LONGEST_SPELLING // 2 :]
+    if len(data) > MAX_SPELLING_BYTES:
+        data = data[: MAX_SPELLING_BYTES // 2] + data[-MAX_SPELLING_BYTES // 2 :]
     return [WORD_START, *(FIRST_BYTE + byte for byte in data), WORD_END]
 
 
 def test_words_are_spelt_in_bytes() -> None:
     lines = ["the größe", "日本語", "", "x" * 40 + "y" * 40 + " a"]
-    spelling = spell([as_bytes(line) for line in lines])
+    spelling = spell_words([as_bytes(line) for line in lines])
     expected = [spelt(word) for line in lines for word in line.split()]
     assert [[symbol for symbol in row if symbol] for row in spelling.tolist()] == expected
     assert all(not any(row[len(word) :]) for row, word in zip(spelling.tolist(), expected, strict=True))
-    assert spell([as_bytes("")]).shape == (0, 2)
+    assert spell_words([as_bytes("")]).shape == (0, 2)
 
 
 def test_a_batch_is_padded_on_the_right_and_counts_its_labels() -> None:

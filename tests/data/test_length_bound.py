@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from seqlab.data.length_bound import length_bound, output_bound
+from seqlab.data.length_bound import fit_length_bound, lowest_upper_line
 from seqlab.search.config import OutputLimits, SearchConfig
 
 
@@ -16,7 +16,7 @@ def test_no_line_above_the_lengths_has_a_lower_mean(seed: int) -> None:
     targets = np.maximum(
         1, (rng.normal(rng.uniform(-0.5, 3), 0.5) * sources + rng.integers(1, 40, len(sources)))
     ).astype(np.int64)
-    slope, height = length_bound(sources, targets)
+    slope, height = lowest_upper_line(sources, targets)
     assert slope >= 0
     assert height >= -1e-9
     assert (slope * sources + height >= targets - 1e-9).all()
@@ -32,12 +32,12 @@ def test_no_line_above_the_lengths_has_a_lower_mean(seed: int) -> None:
 def test_no_training_pair_is_out_of_reach(seed: int) -> None:
     rng = np.random.default_rng(seed)
     sources, targets = rng.integers(1, 20, 30), rng.integers(1, 20, 30)
-    search = SearchConfig().with_limits(OutputLimits(1000, **output_bound(sources, targets)))
+    search = SearchConfig().with_limits(OutputLimits(1000, **fit_length_bound(sources, targets)))
     for source, target in zip(sources.tolist(), targets.tolist(), strict=True):
         assert search.max_length_for(source) >= target
 
 
 def test_thirty_words_of_one_letter_are_in_reach() -> None:
     sources, targets = np.full(6, 2), np.full(6, 31)  # eos counted
-    assert length_bound(sources, targets) == (15.5, 0.0)
-    assert output_bound(sources, targets) == {"ratio": 18.6, "offset": 0}
+    assert lowest_upper_line(sources, targets) == (15.5, 0.0)
+    assert fit_length_bound(sources, targets) == {"ratio": 18.6, "offset": 0}

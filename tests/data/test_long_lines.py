@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from seqlab.base.raw_lines import DISCARDED, DiscardedLines, LineLimit, PartialLine
 from seqlab.data.blocks import read_blocks
 from seqlab.data.columns import parse_column
-from seqlab.data.encode import encode_text
 from seqlab.data.readers import DiscardedLine, LinePart, iter_lines
+from seqlab.data.row_encoder import encode_text
 from seqlab.text import BpeConfig, CharactersConfig, SentencePieceBpeConfig, WordsConfig, train_tokenizer
 
 texts = st.lists(st.text(st.sampled_from("ab é\r"), max_size=12), max_size=6).map("\n".join)

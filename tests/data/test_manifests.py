@@ -73,7 +73,7 @@ def test_all_kinds_give_the_same(kind: str, folder: Path) -> None:
         "kaldi": write_kaldi,
     }
     path = makers[kind](folder)
-    found = list(open_manifest(str(path)).listed())
+    found = list(open_manifest(str(path)).entries())
     assert [each.text for each in found] == TEXTS
     assert [each.columns["speaker"] for each in found] == ["s0", "s1", "s2"]
     assert [Path(each.audio).resolve() for each in found] == [folder / f"{number}.wav" for number in range(len(TEXTS))]
@@ -91,7 +91,7 @@ def test_all_kinds_give_the_same(kind: str, folder: Path) -> None:
 def test_a_blank_line_or_cell_is_an_example_without_a_recording(name: str, content: str, folder: Path) -> None:
     """Training names it; a command that answers each line of a list gives an empty line for it, as `#text` does."""
     (folder / name).write_text(content, encoding="utf-8")
-    found = list(open_manifest(str(folder / name)).listed())
+    found = list(open_manifest(str(folder / name)).entries())
     assert [(each.audio, each.text) for each in found] == [
         (str(folder / "0.wav"), "a"),
         ("", None),
@@ -106,18 +106,18 @@ def test_texts_of_kaldi_without_a_recording_are_named(folder: Path, caplog: pyte
     with (path / "text").open("a", encoding="utf-8") as file:
         file.write("u9 nobody\n")
     for _ in range(2):
-        assert len(list(open_manifest(str(path)).listed())) == len(TEXTS)
+        assert len(list(open_manifest(str(path)).entries())) == len(TEXTS)
     assert caplog.text.count("texts without a recording, which are left out: u9 (1 of 4)") == 1
 
 
 def test_files_of_kaldi_may_be_divided_by_tabs(folder: Path) -> None:
     path = write_kaldi(folder)
-    expected = [(each.audio, each.text) for each in open_manifest(str(path)).listed()]
+    expected = [(each.audio, each.text) for each in open_manifest(str(path)).entries()]
     for name in ("wav.scp", "text", "utt2spk"):
         lines = (path / name).read_text(encoding="utf-8").splitlines()
         divided = (line.replace(" ", "\t", 1) for line in lines)
         (path / name).write_text("".join(f"{line}\n" for line in divided), encoding="utf-8")
-    assert [(each.audio, each.text) for each in open_manifest(str(path)).listed()] == expected
+    assert [(each.audio, each.text) for each in open_manifest(str(path)).entries()] == expected
 
 
 def test_labels_are_part_of_the_content_of_a_folder(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_segments_of_kaldi(folder: Path) -> None:
     path = write_kaldi(folder)
     (path / "segments").write_text("a u2 0.05 0.15\nb u2 0.15 0.3\n", encoding="utf-8")
     (path / "text").write_text("a one\nb two\n", encoding="utf-8")
-    found = list(open_manifest(str(path)).listed())
+    found = list(open_manifest(str(path)).entries())
     assert [(each.text, each.start, each.end) for each in found] == [("one", 0.05, 0.15), ("two", 0.15, 0.3)]
 
 
@@ -151,13 +151,13 @@ def test_a_folder_for_each_label(folder: Path) -> None:
     (folder / "words" / ".git" / "b.wav").write_bytes(b"")
     (folder / "words" / "no").rename(folder / "elsewhere")
     (folder / "words" / "no").symlink_to(folder / "elsewhere")
-    found = list(open_manifest(str(folder / "words"), in_folders=True).listed())
+    found = list(open_manifest(str(folder / "words"), in_folders=True).entries())
     assert [each.text for each in found] == ["no", "yes"]
     for place in (folder / "words" / "top.wav", folder / "words" / "no" / "deep" / "c.wav"):
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(b"")
         with pytest.raises(ValueError, match=rf"{place}: is in no folder of a label right below"):
-            list(open_manifest(str(folder / "words"), in_folders=True).listed())
+            list(open_manifest(str(folder / "words"), in_folders=True).entries())
         place.unlink()
 
 
@@ -173,7 +173,7 @@ def test_an_audio_column_of_a_dataset(folder: Path) -> None:
     table.to_parquet(str(folder / "set" / "train.parquet"))
     for spec in (f"hub:{folder / 'set'}:train", str(folder / "set" / "train.parquet")):
         manifest = open_manifest(spec)
-        found = list(manifest.listed())
+        found = list(manifest.entries())
         assert [each.text for each in found] == TEXTS
         assert [each.content for each in found] == [Path(path).read_bytes() for path in paths]
         assert manifest.sha256() == open_manifest(spec).sha256()
@@ -204,18 +204,18 @@ def test_its_content_is_that_of_the_recordings(folder: Path) -> None:
 def test_bad_lists(name: str, content: str, message: str, folder: Path) -> None:
     (folder / name).write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
-        list(open_manifest(str(folder / name)).listed())
+        list(open_manifest(str(folder / name)).entries())
 
 
 def test_bad_folders(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"is a folder without a wav.scp: name the recordings in it one by one"):
-        list(open_manifest(str(folder)).listed())
+        list(open_manifest(str(folder)).entries())
     (folder / "none").mkdir()
     with pytest.raises(ValueError, match=r"has neither a wav.scp nor a folder"):
-        list(open_manifest(str(folder / "none"), in_folders=True).listed())
+        list(open_manifest(str(folder / "none"), in_folders=True).entries())
     with pytest.raises(FileNotFoundError, match=r"x\.jsonl"):
-        list(open_manifest(str(folder / "x.jsonl")).listed())
+        list(open_manifest(str(folder / "x.jsonl")).entries())
     path = write_kaldi(folder)
     (path / "wav.scp").write_text("u0 sox a.wav -t wav - |\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"wav.scp, line 1: a command .* is not run"):
-        list(open_manifest(str(path)).listed())
+        list(open_manifest(str(path)).entries())

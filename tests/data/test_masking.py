@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from seqlab.data.batch import IGNORE, TextBatch, collate_text
 from seqlab.data.encoded import EncodedCorpus, Span
-from seqlab.data.masking import Masking, uniform
-from seqlab.data.rows import Rows
+from seqlab.data.masking import Masking, hashed_uniform
+from seqlab.data.ragged import RaggedArray
 from seqlab.data.step import TrainingStep
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -35,7 +35,7 @@ def config_of(**settings: Any) -> LanguageModellingConfig:
 
 
 def masking_of(share: float = 0.15, seed: int = 1) -> Masking:
-    masking = Masking.of(config_of(mask_share=share), Tokenizer(), seed)  # type: ignore[arg-type]
+    masking = Masking.from_config(config_of(mask_share=share), Tokenizer(), seed)  # type: ignore[arg-type]
     assert masking is not None
     return masking
 
@@ -51,7 +51,7 @@ def text_of(lengths: Sequence[int], seed: int = 0) -> EncodedCorpus:
     rng = np.random.default_rng(seed)
     values = rng.integers(UNK, VOCAB, sum(lengths)).astype(np.uint16)
     values[np.cumsum(lengths) - 1] = EOS
-    rows = Rows.from_flat(values, np.array(lengths, np.int64))
+    rows = RaggedArray.from_flat(values, np.array(lengths, np.int64))
     return EncodedCorpus([rows], [], np.arange(1, len(lengths) + 1)[:, None], [Span(("corpus",), 0, len(lengths))])
 
 
@@ -119,17 +119,19 @@ def test_of_a_row_too_short_to_have_one_the_chosen_token_is_any() -> None:
 def test_numbers_are_uniform_and_depend_on_key_and_place_alone() -> None:
     places = np.arange(100_000).reshape(1000, 100)
     key = np.uint64(2**64 - 5)
-    numbers = uniform(key, places)
+    numbers = hashed_uniform(key, places)
     assert 0 <= numbers.min() < numbers.max() < 1
     for count in np.histogram(numbers, 20, (0, 1))[0]:
         assert_share(int(count), numbers.size, 1 / 20)
     pick = np.random.default_rng(0).permutation(numbers.size)[:500]
-    assert (uniform(key, places.ravel()[pick]) == numbers.ravel()[pick]).all()
-    other = uniform(np.uint64(4), places)
+    assert (hashed_uniform(key, places.ravel()[pick]) == numbers.ravel()[pick]).all()
+    other = hashed_uniform(np.uint64(4), places)
     assert abs(np.corrcoef(numbers.ravel(), other.ravel())[0, 1]) < 0.02
     # The first numbers of the generator's published C code, seeded with 1234567.
     first = [0x599ED017FB08FC85, 0x2C73F08458540FA5, 0x883EBCE5A3F27C77]
-    assert uniform(np.uint64(1234567), np.arange(1, 4)).tolist() == [(number >> 11) * 2.0**-53 for number in first]
+    assert hashed_uniform(np.uint64(1234567), np.arange(1, 4)).tolist() == [
+        (number >> 11) * 2.0**-53 for number in first
+    ]
 
 
 def by_place(steps: Sequence[TrainingStep]) -> dict[int, tuple[int, int]]:
@@ -221,7 +223,7 @@ def test_validation_hides_the_same_tokens_in_every_call(documents: str) -> None:
 
 
 def test_without_a_share_text_is_read_from_left_to_right() -> None:
-    assert Masking.of(config_of(mask_share=0.0), Tokenizer(), 1) is None  # type: ignore[arg-type]
+    assert Masking.from_config(config_of(mask_share=0.0), Tokenizer(), 1) is None  # type: ignore[arg-type]
     [batch] = ordered_text_batches(text_of([5]), config_of(mask_share=0.0), 64, Tokenizer())  # type: ignore[arg-type]
     assert batch.tgt_in[0, 0] == BOS
     assert batch.tgt_in[:, 1:].equal(batch.tgt_out[:, :-1])

@@ -10,8 +10,8 @@ import pytest
 
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.prepare import PreparedData, prepare
-from seqlab.data.sampler import Sampler, TrainingStep
-from seqlab.data.vocabulary import training_lines
+from seqlab.data.sampler import Seq2SeqSampler, TrainingStep
+from seqlab.data.tokenizer_training import training_lines
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, Tokenizer, train_tokenizer
 
@@ -62,7 +62,7 @@ def test_an_epoch_is_the_corpus_with_little_padding(
     prepared: tuple[TranslationConfig, Tokenizer, PreparedData],
 ) -> None:
     config, tokenizer, data = prepared
-    sampler = Sampler(data.train, config, 0, tokenizer, tokenizer)
+    sampler = Seq2SeqSampler(data.train, config, 0, tokenizer, tokenizer)
     src_tokens = tgt_tokens = src_places = tgt_places = 0
     seen = []
     with Prefetch(sampler.steps(), config.prefetch_steps) as steps:
@@ -87,8 +87,8 @@ def test_sampled_subwords_come_back_after_a_stop(kind: str, strength: float, tmp
     tokenizer = train_tokenizer(config.tokenizer, training_lines(config))
     data = prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
 
-    def fresh() -> Sampler:
-        return Sampler(data.train, config, 3, tokenizer, tokenizer)
+    def fresh() -> Seq2SeqSampler:
+        return Seq2SeqSampler(data.train, config, 3, tokenizer, tokenizer)
 
     def ids(steps: Iterable[TrainingStep]) -> list[list[list[int]]]:
         return [[batch.src.flatten().tolist() for batch in step.micro_steps] for step in steps]

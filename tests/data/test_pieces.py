@@ -6,13 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE
-from seqlab.data.pieces import Pieces, blocks_of, pack, packed_batch, pieces_of_lines, varied_lengths
+from seqlab.data.text_segments import (
+    TextSegments,
+    collate_packed,
+    cut_into_blocks,
+    pack_segments,
+    random_block_lengths,
+    segments_of_lines,
+)
 
 PAD, START = 0, 1
 FIRST_ID = 10
 
 
-def places_of(pieces: Pieces) -> list[list[int]]:
+def places_of(pieces: TextSegments) -> list[list[int]]:
     return [list(range(start, stop)) for start, stop in zip(pieces.starts, pieces.stops, strict=True)]
 
 
@@ -21,7 +28,7 @@ def test_blocks_hold_every_id_once_and_change_where_the_shift_says(
     total: int, length: int, data: st.DataObject
 ) -> None:
     shift = data.draw(st.integers(0, min(length, total) - 1))
-    blocks = blocks_of(total, length, shift)
+    blocks = cut_into_blocks(total, length, shift)
     expected: list[list[int]] = [[]]
     for place in range(total):
         if place and place % length == shift % length:
@@ -40,7 +47,7 @@ def test_blocks_hold_every_id_once_and_change_where_the_shift_says(
 def test_long_lines_are_cut_and_short_ones_are_whole(lengths: list[int], length: int, data: st.DataObject) -> None:
     offsets = np.cumsum([0, *lengths])
     lines = data.draw(st.lists(st.sampled_from(range(len(lengths))), unique=True))
-    pieces = pieces_of_lines(offsets, np.array(lines, np.int64), length)
+    pieces = segments_of_lines(offsets, np.array(lines, np.int64), length)
     expected, begins = [], []
     for line in lines:
         places = list(range(offsets[line], offsets[line + 1]))
@@ -52,7 +59,7 @@ def test_long_lines_are_cut_and_short_ones_are_whole(lengths: list[int], length:
 
 
 def test_pieces_are_taken_in_any_order() -> None:
-    blocks = blocks_of(10, 4)
+    blocks = cut_into_blocks(10, 4)
     taken = blocks.take(np.array([2, 0]))
     assert places_of(taken) == [[8, 9], [0, 1, 2, 3]]
     assert taken.begins.tolist() == [False, True]
@@ -70,25 +77,27 @@ def test_varied_lengths_are_those_of_a_loop_that_draws_and_cuts(total: int, leng
         drawn = max(5, int(middle + 5 * normal[len(expected)]))
         expected.append(min(drawn, total - done))
         done += drawn
-    assert varied_lengths(total, length, np.random.default_rng(seed)).tolist() == expected
+    assert random_block_lengths(total, length, np.random.default_rng(seed)).tolist() == expected
 
 
 def test_varied_lengths_are_distributed_as_in_the_paper() -> None:
-    lengths = varied_lengths(70 * 200_000, 70, np.random.default_rng(0))[:-1] + 0.5  # the middle of what is cut off
+    lengths = (
+        random_block_lengths(70 * 200_000, 70, np.random.default_rng(0))[:-1] + 0.5
+    )  # the middle of what is cut off
     halved = lengths < 52
     assert halved.mean() == pytest.approx(0.05, abs=0.002)
     assert lengths[~halved].mean() == pytest.approx(70, abs=0.05)
     assert lengths[halved].mean() == pytest.approx(35, abs=0.2)
     for part in (lengths[halved], lengths[~halved]):
         assert part.std() == pytest.approx(5, rel=0.03)
-    short = varied_lengths(10_000, 6, np.random.default_rng(0))
+    short = random_block_lengths(10_000, 6, np.random.default_rng(0))
     assert short[:-1].min() == 5
 
 
 @given(lengths=st.lists(st.integers(1, 20), max_size=30), length=st.integers(2, 9))
 def test_rows_hold_whole_pieces_in_order_and_as_many_as_fit(lengths: list[int], length: int) -> None:
-    pieces = pieces_of_lines(np.cumsum([0, *lengths]), np.arange(len(lengths)), length)
-    rows = pack(pieces, length)
+    pieces = segments_of_lines(np.cumsum([0, *lengths]), np.arange(len(lengths)), length)
+    rows = pack_segments(pieces, length)
     assert [start for row in rows for start in row.starts] == pieces.starts.tolist()
     assert [stop for row in rows for stop in row.stops] == pieces.stops.tolist()
     sizes = [int(row.lengths.sum()) for row in rows]
@@ -100,8 +109,8 @@ def test_rows_hold_whole_pieces_in_order_and_as_many_as_fit(lengths: list[int], 
 @given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=12), length=st.integers(2, 9))
 def test_a_batch_reads_each_piece_from_what_stands_before_it(lengths: list[int], length: int) -> None:
     values = np.arange(FIRST_ID, FIRST_ID + sum(lengths), dtype=np.uint16)
-    rows = pack(pieces_of_lines(np.cumsum([0, *lengths]), np.arange(len(lengths)), length), length)
-    batch = packed_batch(values, rows, pad_id=PAD, start_id=START)
+    rows = pack_segments(segments_of_lines(np.cumsum([0, *lengths]), np.arange(len(lengths)), length), length)
+    batch = collate_packed(values, rows, pad_id=PAD, start_id=START)
     assert batch.positions is not None
     width = max(int(row.lengths.sum()) for row in rows)
     for number, row in enumerate(rows):
@@ -127,7 +136,7 @@ def test_the_type_on_the_disk_changes_nothing(dtype: type) -> None:
     """An unsigned type must not wrap around before the first id, nor at the largest one."""
     largest = int(np.iinfo(dtype).max)
     values = np.array([largest, 5, 2, largest, 2], dtype)
-    rows = pack(pieces_of_lines(np.array([0, 3, 5]), np.arange(2), 5), 5)
-    batch = packed_batch(values, rows, pad_id=PAD, start_id=START)
+    rows = pack_segments(segments_of_lines(np.array([0, 3, 5]), np.arange(2), 5), 5)
+    batch = collate_packed(values, rows, pad_id=PAD, start_id=START)
     assert batch.tgt_out.tolist() == [[largest, 5, 2, largest, 2]]
     assert batch.tgt_in.tolist() == [[START, largest, 5, START, largest]]

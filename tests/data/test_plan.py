@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.plan import cut, deal, length_order, plan_chunk
+from seqlab.data.plan import cut_micro_steps, deal_micro_steps, length_order, plan_chunk
 
 lengths = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=80)
 
@@ -85,15 +85,15 @@ def test_no_length_is_favoured_by_the_order_of_the_steps() -> None:
 
 def test_a_first_budget_cuts_the_first_part_short() -> None:
     widths = np.full(10, 3)
-    parts = cut(np.arange(10), widths, budget=12, first_budget=6)
+    parts = cut_micro_steps(np.arange(10), widths, budget=12, first_budget=6)
     assert [part.tolist() for part in parts] == [[0, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
-    assert cut(np.arange(0), widths, budget=12) == []
+    assert cut_micro_steps(np.arange(0), widths, budget=12) == []
 
 
 @pytest.mark.parametrize("num_steps", [1, 3, 7])
 def test_dealing_gives_every_step_its_share(num_steps: int) -> None:
     micro_steps = [np.array([index]) for index in range(7)]
-    steps = deal(micro_steps, [5] * 7, num_steps, np.random.default_rng(0))
+    steps = deal_micro_steps(micro_steps, [5] * 7, num_steps, np.random.default_rng(0))
     sizes = [len(step) for step in steps]
     assert sum(sizes) == 7
     assert max(sizes) - min(sizes) <= 1

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from seqlab.data.prefetch import Prefetch, use_one_core
+from seqlab.data.prefetch import Prefetch, use_one_torch_thread
 
 
 def running() -> list[threading.Thread]:
@@ -106,7 +106,7 @@ def _in_new_thread() -> int:
 
 @pytest.mark.usefixtures("three_threads")
 def test_only_threads_that_prepare_data_are_limited_to_one_core() -> None:
-    with ThreadPoolExecutor(4, initializer=use_one_core) as threads:
+    with ThreadPoolExecutor(4, initializer=use_one_torch_thread) as threads:
         barrier = threading.Barrier(4, timeout=30)
 
         def count(_: int) -> int:

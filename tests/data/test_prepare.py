@@ -14,7 +14,7 @@ from seqlab.data.columns import parse_column
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.report import DataReport
-from seqlab.data.vocabulary import training_lines
+from seqlab.data.tokenizer_training import training_lines
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, WordsConfig, train_tokenizer
 
@@ -156,7 +156,7 @@ def test_a_full_disk_leaves_no_cache_but_what_was_prepared(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("seqlab.data.rows.RowsWriter.extend", full)
+        patch.setattr("seqlab.data.ragged.RaggedWriter.extend", full)
         with pytest.raises(OSError, match="No space left"):
             prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     assert [path.name for path in tmp_path.iterdir()] == ["cache.tmp"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.readers import decode_line, decoded, iter_lines, read_lines
+from seqlab.data.readers import decode_line, decode_lines, iter_lines, read_lines
 
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
 line = st.text(st.characters(exclude_characters="\n", codec="utf-8") | st.sampled_from(SEPARATORS)).filter(
@@ -36,7 +36,7 @@ def test_lines_are_yielded_before_the_stream_ends() -> None:
         yield b"first\n"
         raise AssertionError("the second line was asked for")
 
-    assert next(decoded(stream(), "text")) == "first"
+    assert next(decode_lines(stream(), "text")) == "first"
 
 
 def test_packed_and_plain_files_read_the_same(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import torch
 from seqlab.audio.codec import fit_recording_codec, load_recording_codec
 from seqlab.audio.reading import read_recording
 from seqlab.data.batch import collate_frames
-from seqlab.data.manifests import Listed
+from seqlab.data.manifests import ManifestEntry
 from seqlab.data.recording_splits import RecordingsReport, split_recordings
 from seqlab.data.recording_steps import RecordingSteps
-from seqlab.data.recordings import Example, Recordings, read_recordings
+from seqlab.data.recordings import RecordingExample, Recordings, read_recordings
 from seqlab.data.survey import no_progress
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.recording_labels.task import read_labels
@@ -134,7 +134,9 @@ def test_equal_texts_are_held_out_together_unless_they_are_commands(
 ) -> None:
     """Many speakers who read the same sentences, and many who say the same few commands; recordings of noise beside."""
     texts: list[str | None] = [f"text {number % num_texts}" for number in range(num_texts * repeats)] + [""] * num_empty
-    examples = [Example("train", f"{i}.wav", text, f"list, line {i}", {}, 0, 16000) for i, text in enumerate(texts)]
+    examples = [
+        RecordingExample("train", f"{i}.wav", text, f"list, line {i}", {}, 0, 16000) for i, text in enumerate(texts)
+    ]
     recordings = Recordings(np.ones(16000, np.int16), examples, 16000)
     found = split_recordings(
         TranscriptionConfig(train=["list"], test_fold=1, num_folds=5), recordings, texts, by_text=True
@@ -192,11 +194,11 @@ def test_the_report(listed: Path, tmp_path: Path) -> None:
     recordings, texts, splits = read(config_of(listed), tmp_path)
     first = recordings.examples[splits.train[0]]
     test = [
-        Listed(first.audio, texts[splits.train[0]], "test, line 1", columns={"speaker": "s9"}),
-        Listed("new.flac", "new text", "test, line 2", columns={"speaker": "s0"}),
-        Listed(first.audio, "a part", "test, line 3", start=0.1),
+        ManifestEntry(first.audio, texts[splits.train[0]], "test, line 1", columns={"speaker": "s9"}),
+        ManifestEntry("new.flac", "new text", "test, line 2", columns={"speaker": "s0"}),
+        ManifestEntry(first.audio, "a part", "test, line 3", start=0.1),
     ]
-    report = RecordingsReport.of(recordings, splits, texts, by_text=True, test=test)
+    report = RecordingsReport.from_splits(recordings, splits, texts, by_text=True, test=test)
     assert report.shared_texts == 1
     assert report.shared_recordings == ("test, line 1",)
     lines = "\n".join(report.lines())

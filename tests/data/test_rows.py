@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.rows import ArrayWriter, Rows, RowsWriter, id_dtype
+from seqlab.data.ragged import ArrayWriter, RaggedArray, RaggedWriter, id_dtype
 
 ids = st.lists(st.lists(st.integers(0, 2**16 - 1), max_size=5), max_size=12)
 texts = st.lists(st.text(st.characters(codec="utf-8"), max_size=6), max_size=12)
@@ -17,9 +17,9 @@ texts = st.lists(st.text(st.characters(codec="utf-8"), max_size=6), max_size=12)
 
 def write_rows(path: Path, dtype: Any, *parts: Sequence[Sequence[int]]) -> None:
     """Write rows in parts."""
-    writer = RowsWriter(path, dtype)
+    writer = RaggedWriter(path, dtype)
     for rows in parts:
-        writer.extend(Rows.from_lists(rows))
+        writer.extend(RaggedArray.from_lists(rows))
     writer.close()
 
 
@@ -28,7 +28,7 @@ def test_rows_come_back_however_they_were_streamed(rows: list[list[int]], cuts: 
     with tempfile.TemporaryDirectory() as folder:
         edges = [0, *sorted(cuts), len(rows)]
         write_rows(Path(folder) / "x", np.uint16, *(rows[start:stop] for start, stop in pairwise(edges)))
-        read = Rows.open(Path(folder) / "x", check=True)
+        read = RaggedArray.open(Path(folder) / "x", check=True)
         assert [row.tolist() for row in read] == rows
         assert read.lengths.tolist() == [len(row) for row in rows]
         if rows:
@@ -45,29 +45,31 @@ def test_rows_come_back_however_they_were_streamed(rows: list[list[int]], cuts: 
 @given(rows=st.lists(st.lists(st.integers(0, 2), max_size=5), max_size=12))
 def test_repetitions_are_counted_within_rows(rows: list[list[int]]) -> None:
     expected = [sum(one == other for one, other in pairwise(row)) for row in rows]
-    assert Rows.from_lists(rows).repetitions().tolist() == expected
+    assert RaggedArray.from_lists(rows).count_repetitions().tolist() == expected
 
 
 @given(rows=st.lists(st.lists(st.integers(0, 5), max_size=5), max_size=12), edges=st.tuples(*[st.integers(0, 6)] * 2))
 def test_rows_that_have_one_of_some_values_are_told(rows: list[list[int]], edges: tuple[int, int]) -> None:
     values = range(*edges)
-    assert Rows.from_lists(rows).have_any(values).tolist() == [any(value in values for value in row) for row in rows]
+    assert RaggedArray.from_lists(rows).contains_any(values).tolist() == [
+        any(value in values for value in row) for row in rows
+    ]
 
 
 @given(lines=texts)
 def test_text_comes_back(lines: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        writer = RowsWriter(Path(folder) / "x", np.uint8)
-        writer.extend(Rows.from_texts(lines))
+        writer = RaggedWriter(Path(folder) / "x", np.uint8)
+        writer.extend(RaggedArray.from_texts(lines))
         writer.close()
-        assert Rows.open(Path(folder) / "x").texts() == lines
+        assert RaggedArray.open(Path(folder) / "x").texts() == lines
 
 
 @pytest.mark.parametrize(("vocab_size", "dtype"), [(4, np.uint16), (65536, np.uint16), (65537, np.uint32)])
 def test_the_smallest_type_that_holds_every_id(tmp_path: Path, vocab_size: int, dtype: type) -> None:
     assert id_dtype(vocab_size) == dtype
     write_rows(tmp_path / "x", dtype, [[vocab_size - 1]])
-    assert Rows.open(tmp_path / "x")[0].tolist() == [vocab_size - 1]
+    assert RaggedArray.open(tmp_path / "x")[0].tolist() == [vocab_size - 1]
 
 
 @pytest.mark.parametrize("bad", [-1, 65536])
@@ -86,7 +88,7 @@ def test_an_interrupted_writer_leaves_nothing_that_looks_whole(tmp_path: Path) -
         interrupted()
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="missing"):
-        Rows.open(tmp_path / "x")
+        RaggedArray.open(tmp_path / "x")
 
 
 def test_damage_is_found(tmp_path: Path) -> None:
@@ -96,12 +98,12 @@ def test_damage_is_found(tmp_path: Path) -> None:
         for raw in (whole[:-1], b"", bytes([whole[0] ^ 1]) + whole[1:]):
             path.write_bytes(raw)
             with pytest.raises(ValueError, match="x"):
-                Rows.open(tmp_path / "x", check=True)
+                RaggedArray.open(tmp_path / "x", check=True)
         path.unlink()
         with pytest.raises(ValueError, match="missing"):
-            Rows.open(tmp_path / "x")
+            RaggedArray.open(tmp_path / "x")
         path.write_bytes(whole)
-    assert Rows.open(tmp_path / "x", check=True)[1].tolist() == [4]
+    assert RaggedArray.open(tmp_path / "x", check=True)[1].tolist() == [4]
 
 
 @given(rows=ids, lost=ids, cut=st.integers(0, 12))
@@ -109,13 +111,13 @@ def test_a_writer_goes_on_where_another_saved(rows: list[list[int]], lost: list[
     with tempfile.TemporaryDirectory() as folder:
         whole, resumed = Path(folder) / "whole", Path(folder) / "resumed"
         write_rows(whole, np.uint16, rows)
-        killed = RowsWriter(resumed, np.uint16)
-        killed.extend(Rows.from_lists(rows[:cut]))
+        killed = RaggedWriter(resumed, np.uint16)
+        killed.extend(RaggedArray.from_lists(rows[:cut]))
         state = killed.save()
-        killed.extend(Rows.from_lists(lost))
+        killed.extend(RaggedArray.from_lists(lost))
         killed.save()  # as if the system had written it by itself
-        writer = RowsWriter(resumed, np.uint16, state)
-        writer.extend(Rows.from_lists(rows[cut:]))
+        writer = RaggedWriter(resumed, np.uint16, state)
+        writer.extend(RaggedArray.from_lists(rows[cut:]))
         writer.close()
         for path in Path(folder).glob("whole.*"):
             assert path.read_bytes() == path.with_name(path.name.replace("whole", "resumed")).read_bytes()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.prepare import PreparedData, prepare
-from seqlab.data.sampler import Position, Sampler, TrainingStep, ordered_batches
+from seqlab.data.sampler import Position, Seq2SeqSampler, TrainingStep, ordered_batches
 from seqlab.tasks.translation.config import TranslationConfig
 
 Pairs = list[tuple[str, str]]
@@ -31,18 +31,18 @@ class Setup:
 
     def __call__(
         self, *corpora: Pairs, seed: int = 7, **changes: Any
-    ) -> tuple[Sampler, PreparedData, TranslationConfig]:
+    ) -> tuple[Seq2SeqSampler, PreparedData, TranslationConfig]:
         values = {"valid": [("v", "w")], "batch_tokens": 60, "micro_batch_tokens": 30, "chunk_pairs": 12} | changes
         config = self.write_config(*corpora, **values)
         data = prepare(config, (self.tokenizer, self.tokenizer), self.folder / "cache")
-        return Sampler(data.train, config, seed, self.tokenizer, self.tokenizer), data, config
+        return Seq2SeqSampler(data.train, config, seed, self.tokenizer, self.tokenizer), data, config
 
-    def ranks(self, *corpora: Pairs, world_size: int) -> list[Sampler]:
+    def ranks(self, *corpora: Pairs, world_size: int) -> list[Seq2SeqSampler]:
         """Make the samplers of all ranks."""
         _, data, config = self(*corpora)
         ranks = range(world_size)
         return [
-            Sampler(data.train, config, 7, self.tokenizer, self.tokenizer, rank=rank, world_size=world_size)
+            Seq2SeqSampler(data.train, config, 7, self.tokenizer, self.tokenizer, rank=rank, world_size=world_size)
             for rank in ranks
         ]
 
@@ -52,7 +52,7 @@ def setup(tokenizer: Any, write_config: Callable[..., TranslationConfig], tmp_pa
     return Setup(tokenizer, write_config, tmp_path)
 
 
-def epoch_of(sampler: Sampler, epoch: int = 0) -> list[TrainingStep]:
+def epoch_of(sampler: Seq2SeqSampler, epoch: int = 0) -> list[TrainingStep]:
     after = None if epoch == 0 else Position(epoch - 1, 10**9, 0)
     return list(takewhile(lambda step: step.position.epoch == epoch, sampler.steps(after)))
 
@@ -138,7 +138,7 @@ def test_an_epoch_holds_every_pair_once_as_it_is_in_the_corpus(
 def test_a_run_that_stopped_anywhere_goes_on_with_the_same_steps(
     pairs: Pairs, sampling: float, weight: float, stop: int, depth: int, setup: Setup
 ) -> None:
-    def fresh() -> Sampler:
+    def fresh() -> Seq2SeqSampler:
         return setup(pairs, subword_sampling=sampling, train_weights=[weight])[0]
 
     whole = list(islice(fresh().steps(), stop + 10))

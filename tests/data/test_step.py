@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE, Batch, ValueBatch, collate_frames, collate_values
 from seqlab.data.plan import Indices
-from seqlab.data.step import TOLERANCE, batches_of, share
+from seqlab.data.step import MAX_BORDER_SHIFT, collate_rank, split_among_ranks
 
 steps = st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=12), min_size=1, max_size=6)
 
@@ -27,7 +27,7 @@ def step_of(lengths: list[list[int]]) -> tuple[list[Indices], Indices]:
 @given(lengths=steps, world_size=st.integers(1, 5))
 def test_every_pair_has_one_rank(lengths: list[list[int]], world_size: int) -> None:
     micro_steps, widths = step_of(lengths)
-    shares = share(micro_steps, widths, world_size)
+    shares = split_among_ranks(micro_steps, widths, world_size)
     assert len(shares) == world_size
     assert len({len(own) for own in shares}) == 1
     assert np.concatenate([rows for own in shares for rows in own]).tolist() == np.concatenate(micro_steps).tolist()
@@ -40,21 +40,21 @@ def test_parts_are_equal_up_to_a_pair_and_the_tolerance(lengths: list[list[int]]
     micro_steps, widths = step_of(lengths)
     cost = {int(row): int(widths[rows].max()) for rows in micro_steps for row in rows}
     part = sum(cost.values()) / world_size
-    for own in share(micro_steps, widths, world_size):
+    for own in split_among_ranks(micro_steps, widths, world_size):
         tokens = sum(cost[int(row)] for rows in own for row in rows)
-        assert abs(tokens - part) <= max(cost.values()) + 2 * TOLERANCE * part
+        assert abs(tokens - part) <= max(cost.values()) + 2 * MAX_BORDER_SHIFT * part
 
 
 @given(lengths=steps)
 def test_one_rank_has_the_micro_steps_as_they_are(lengths: list[list[int]]) -> None:
     micro_steps, widths = step_of(lengths)
-    [own] = share(micro_steps, widths, 1)
+    [own] = split_among_ranks(micro_steps, widths, 1)
     assert [rows.tolist() for rows in own] == [rows.tolist() for rows in micro_steps]
 
 
 def test_whole_micro_steps_stay_whole_where_they_are_nearly_equal() -> None:
     micro_steps, widths = step_of([[10] * 10, [11] * 9, [25] * 4, [33] * 3])
-    shares = share(micro_steps, widths, 2)
+    shares = split_among_ranks(micro_steps, widths, 2)
     assert [[len(rows) for rows in own] for own in shares] == [[10, 9], [4, 3]]
 
 
@@ -76,7 +76,7 @@ def test_a_rank_without_rows_predicts_nothing(collate: Callable[[Indices], Batch
     """Of every type of batch: numbers and labels have no tokens."""
     nothing = np.zeros(0, np.int64)
     shares = [[np.array([3, 4]), np.array([5])], [np.array([7]), nothing]]
-    own = [batches_of(shares, rank, collate) for rank in (0, 1)]
+    own = [collate_rank(shares, rank, collate) for rank in (0, 1)]
     assert [[len(batch.indices) for batch in each] for each in own] == [[2, 1], [1, 1]]
     assert [[batch.num_targets > 0 for batch in each] for each in own] == [[True, True], [True, False]]
     targets = own[1][1].targets if isinstance(own[1][1], ValueBatch) else own[1][1].tgt_out  # type: ignore[attr-defined]

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from seqlab.data.corpus import Corpus
 from seqlab.data.held_out import HeldOutSources
 from seqlab.data.survey import (
-    Hashes,
+    LineHashes,
     Survey,
-    distinct,
-    duplicates,
+    find_duplicates,
     hash_lines,
     occur_in,
     ratio_outliers,
-    survey,
+    sort_unique,
+    survey_corpus,
 )
 from seqlab.tasks.translation.config import TranslationConfig
 
@@ -26,14 +26,14 @@ with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture
 
 
 def surveys_of(config: TranslationConfig) -> list[Survey]:
-    return [survey(corpus) for corpus in config.corpora("train")]
+    return [survey_corpus(corpus) for corpus in config.corpora("train")]
 
 
 @with_files
 @given(corpora=corpora)
 def test_empty_copied_and_repeated_pairs(corpora: list[Pairs], write_config: Callable[..., TranslationConfig]) -> None:
     found = surveys_of(write_config(*corpora))
-    repeated = duplicates(found)
+    repeated = find_duplicates(found)
     seen: set[tuple[str, str]] = set()
     for pairs, each, mask in zip(corpora, found, repeated, strict=True):
         stripped = [(src.strip(), tgt.strip()) for src, tgt in pairs]
@@ -57,8 +57,8 @@ def test_no_source_is_on_both_sides_of_the_validation_split(
             HeldOutSources.choose(found, fraction, max_pairs, advice="")
         return
     split = HeldOutSources.choose(found, fraction, max_pairs, advice="")
-    held_out = [src for src, _ in flat if split.holds(hash_lines([src]))[0]]
-    first = np.concatenate(split.validated(found)).tolist()
+    held_out = [src for src, _ in flat if split.contains(hash_lines([src]))[0]]
+    first = np.concatenate(split.validation_rows(found)).tolist()
     chosen = [pair for pair, is_first in zip(flat, first, strict=True) if is_first]
     expected = min(max(1, round(fraction * len(sources))), max_pairs, len(sources) - 1)
     assert len(chosen) == len({src for src, _ in chosen}) == expected
@@ -76,7 +76,7 @@ def test_the_split_depends_on_the_text_alone(order: list[int]) -> None:
     def held_out(indices: list[int]) -> set[str]:
         hashes = hash_lines([lines[index] for index in indices])
         split = HeldOutSources.choose([Survey(corpus, [hashes, hashes], 1.0)], 0.25, 1000, advice="")
-        return {lines[index] for index in indices if split.holds(hash_lines([lines[index]]))[0]}
+        return {lines[index] for index in indices if split.contains(hash_lines([lines[index]]))[0]}
 
     assert held_out(order) == held_out(list(range(40)))
     assert len(held_out(order)) == 10
@@ -84,7 +84,7 @@ def test_the_split_depends_on_the_text_alone(order: list[int]) -> None:
 
 def test_the_order_of_the_sides_counts(write_config: Callable[..., TranslationConfig]) -> None:
     found = surveys_of(write_config([("x", "y"), ("y", "x"), (" x", "y ")]))
-    assert duplicates(found)[0].tolist() == [False, False, True]
+    assert find_duplicates(found)[0].tolist() == [False, False, True]
 
 
 def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[..., TranslationConfig]) -> None:
@@ -106,7 +106,7 @@ hashes = st.lists(st.integers(0, 20) | st.integers(0, 2**64 - 1), max_size=30).m
 
 
 @given(values=hashes, pools=st.lists(hashes, max_size=3))
-def test_hashes_are_found_as_in_sets(values: Hashes, pools: list[Hashes]) -> None:
-    assert distinct(values).tolist() == sorted(set(values.tolist()))
+def test_hashes_are_found_as_in_sets(values: LineHashes, pools: list[LineHashes]) -> None:
+    assert sort_unique(values).tolist() == sorted(set(values.tolist()))
     known = {value for pool in pools for value in pool.tolist()}
     assert occur_in(values, pools).tolist() == [value in known for value in values.tolist()]

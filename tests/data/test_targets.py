@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seqlab.data.numbers import NumberColumn
+from seqlab.data.table_codec import NumberColumn
 from seqlab.data.targets import LabelsTarget, NumbersTarget
 
 sklearn = pytest.importorskip("sklearn.metrics")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference.tiny_runs import write_text
 
-import seqlab.data.build
+import seqlab.data.cache_builder
 import seqlab.data.corpus
 import seqlab.data.prepare
 from seqlab.data.encoded import EncodedCorpus
@@ -168,7 +168,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
 def test_a_killed_preparation_goes_on(documents: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 5)
-    monkeypatch.setattr(seqlab.data.build, "SAVE_ROWS", 10)
+    monkeypatch.setattr(seqlab.data.cache_builder, "ROWS_BETWEEN_SAVES", 10)
     lines = [f"{number} lines" if number % 5 else "" for number in range(40)]
     config = LanguageModellingConfig(
         train=write_text(tmp_path, lines, lines[7:]), valid_fraction=0.2, documents=documents
@@ -286,15 +286,15 @@ def test_a_failure_leaves_no_cache(config: LanguageModellingConfig, tokenizer: A
 def test_a_text_that_changes_while_it_is_read_is_refused(
     text: str, config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept_survey = seqlab.data.prepare.kept_survey
+    open_or_make_survey = seqlab.data.prepare.open_or_make_survey
 
     def survey_and_change(*arguments: Any) -> Any:
-        found = kept_survey(*arguments)
+        found = open_or_make_survey(*arguments)
         Path(config.train[0]).write_text(text)
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(seqlab.data.prepare, "kept_survey", survey_and_change)
+        patch.setattr(seqlab.data.prepare, "open_or_make_survey", survey_and_change)
         with pytest.raises(ValueError, match=r"text0\.txt: changed while it was being read"):
             prepare(config, (tokenizer,), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
@@ -309,7 +309,7 @@ def test_a_full_disk_leaves_no_cache(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("seqlab.data.rows.RowsWriter.extend", full)
+        patch.setattr("seqlab.data.ragged.RaggedWriter.extend", full)
         with pytest.raises(OSError, match="No space left"):
             prepare(config, (tokenizer,), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

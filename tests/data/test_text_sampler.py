@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.data.encoded import EncodedCorpus, Span
 from seqlab.data.prefetch import Prefetch
-from seqlab.data.rows import Rows
+from seqlab.data.ragged import RaggedArray
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches, start_id
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -49,7 +49,7 @@ def text_of(corpora: list[list[int]]) -> EncodedCorpus:
     borders = np.cumsum([0, *map(len, corpora)]).tolist()
     spans = [Span((f"corpus{number}",), *border) for number, border in enumerate(pairwise(borders))]
     values = np.arange(FIRST_ID, FIRST_ID + lengths.sum(), dtype=np.uint16)
-    return EncodedCorpus([Rows.from_flat(values, lengths)], [], np.arange(1, len(lengths) + 1)[:, None], spans)
+    return EncodedCorpus([RaggedArray.from_flat(values, lengths)], [], np.arange(1, len(lengths) + 1)[:, None], spans)
 
 
 def config_of(mode: str, **settings: Any) -> LanguageModellingConfig:

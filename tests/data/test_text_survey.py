@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from reference.tiny_runs import write_text
 
 import seqlab.data.corpus
-from seqlab.data.encode import EncodeTask, Fate
-from seqlab.data.routes import Route, make_routes
-from seqlab.data.survey import survey as survey_corpus
-from seqlab.data.vocabulary import training_lines
+from seqlab.data.assignment import RowAssignment, assign_rows
+from seqlab.data.row_encoder import EncodeTask, RowStatus
+from seqlab.data.survey import survey_corpus as survey_corpus
+from seqlab.data.tokenizer_training import training_lines
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 Corpora = list[list[str]]
@@ -34,13 +34,13 @@ def config_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Languag
     return write
 
 
-def survey(config: LanguageModellingConfig) -> list[Route]:
+def survey(config: LanguageModellingConfig) -> list[RowAssignment]:
     train, valid = ([survey_corpus(corpus) for corpus in config.corpora(split)] for split in ("train", "valid"))
-    return make_routes(config, train, valid)
+    return assign_rows(config, train, valid)
 
 
-def tasks_of(route: Route) -> list[EncodeTask]:
-    return list(route.tasks(0, dict.fromkeys(Fate, False)))
+def tasks_of(assignment: RowAssignment) -> list[EncodeTask]:
+    return list(assignment.tasks(0, dict.fromkeys(RowStatus, False)))
 
 
 def lines_of(task: EncodeTask) -> list[str]:
@@ -48,11 +48,12 @@ def lines_of(task: EncodeTask) -> list[str]:
     return lines
 
 
-def with_fates(corpora: Corpora, found: list[Route]) -> list[tuple[str, Fate]]:
+def with_statuses(corpora: Corpora, found: list[RowAssignment]) -> list[tuple[str, RowStatus]]:
     """Put each line, without the spaces around it, beside what became of it."""
     flat = [text.strip() for lines in corpora for text in lines]
     return [
-        (text, Fate(fate)) for text, fate in zip(flat, [f for each in found for f in each.fates.tolist()], strict=True)
+        (text, RowStatus(status))
+        for text, status in zip(flat, [f for each in found for f in each.statuses.tolist()], strict=True)
     ]
 
 
@@ -69,17 +70,17 @@ def test_no_copy_of_a_validation_line_is_trained_on(
         ):
             survey(config)
         return
-    found = with_fates(corpora, survey(config))
-    by_fate = {fate: [text for text, its in found if its == fate] for fate in Fate}
-    valid = set(by_fate[Fate.VALID])
-    assert all(text == "" for text in by_fate[Fate.EMPTY])
-    assert all(its == Fate.EMPTY for text, its in found if not text)
-    assert len(by_fate[Fate.VALID]) == len(valid), "each is validated on once"
+    found = with_statuses(corpora, survey(config))
+    by_status = {status: [text for text, its in found if its == status] for status in RowStatus}
+    valid = set(by_status[RowStatus.VALID])
+    assert all(text == "" for text in by_status[RowStatus.EMPTY])
+    assert all(its == RowStatus.EMPTY for text, its in found if not text)
+    assert len(by_status[RowStatus.VALID]) == len(valid), "each is validated on once"
     assert len(valid) == min(max(1, round(fraction * len(different))), len(different) - 1)
-    assert set(by_fate[Fate.VALID_SOURCE]) <= valid
-    assert set(by_fate[Fate.TRAIN]) == different - valid
+    assert set(by_status[RowStatus.VALID_SOURCE]) <= valid
+    assert set(by_status[RowStatus.TRAIN]) == different - valid
     for text in valid:  # the first of its copies
-        assert next(its for other, its in found if other == text) == Fate.VALID
+        assert next(its for other, its in found if other == text) == RowStatus.VALID
 
 
 @given(order=st.permutations(range(40)))
@@ -89,7 +90,11 @@ def test_which_lines_are_held_out_depends_on_the_text_alone(
 ) -> None:
     def held_out(indices: list[int]) -> set[str]:
         lines = [f"line {index}" for index in indices]
-        return {text for text, fate in with_fates([lines], survey(config_of(lines, valid_fraction=0.25))) if fate == 1}
+        return {
+            text
+            for text, status in with_statuses([lines], survey(config_of(lines, valid_fraction=0.25)))
+            if status == 1
+        }
 
     assert held_out(order) == held_out(list(range(40)))
     assert len(held_out(order)) == 10
@@ -107,8 +112,10 @@ def test_of_a_continuous_text_the_last_lines_are_held_out(
             survey(config)
         return
     count = min(max(1, round(fraction * total)), total - 1)
-    fates = [fate for _, fate in with_fates(corpora, survey(config))]
-    assert fates == [Fate.TRAIN] * (total - count) + [Fate.VALID] * count  # empty lines are part of the text
+    statuses = [status for _, status in with_statuses(corpora, survey(config))]
+    assert (
+        statuses == [RowStatus.TRAIN] * (total - count) + [RowStatus.VALID] * count
+    )  # empty lines are part of the text
 
 
 @with_files
@@ -120,8 +127,8 @@ def test_where_validation_text_is_given_nothing_is_held_out(
     found = survey(config_of(*corpora, valid=valid, documents=documents))
     assert [each.split for each in found] == ["train"] * len(corpora) + ["valid"]
     for lines, each in zip([*corpora, valid], found, strict=True):
-        kept = Fate.TRAIN if each.split == "train" else Fate.VALID
-        assert each.fates.tolist() == [kept if continuous or text.strip() else Fate.EMPTY for text in lines]
+        kept = RowStatus.TRAIN if each.split == "train" else RowStatus.VALID
+        assert each.statuses.tolist() == [kept if continuous or text.strip() else RowStatus.EMPTY for text in lines]
 
 
 def test_a_text_is_read_again_block_by_block(
@@ -133,7 +140,9 @@ def test_a_text_is_read_again_block_by_block(
     tasks = tasks_of(corpus)
     assert [task.lines[0].tolist() for task in tasks] == [[1], [4], [7]]
     assert [text for task in tasks for text in lines_of(task)] == lines
-    assert [fate for task in tasks for fate in task.fates.tolist()] == [Fate.TRAIN] * 6 + [Fate.VALID] * 2
+    assert [status for task in tasks for status in task.statuses.tolist()] == [RowStatus.TRAIN] * 6 + [
+        RowStatus.VALID
+    ] * 2
 
 
 @pytest.mark.parametrize("count", [1, 3, 5, 6, 7, 9, 12], ids=lambda count: f"{count} lines")
@@ -157,7 +166,11 @@ def test_the_tokenizer_learns_from_the_training_lines(config_of: Callable[..., L
     corpora = [[f"line {number % 30}" for number in range(60)], ["", "one more", ""]]
     for documents in ("lines", "continuous"):
         config = config_of(*corpora, documents=documents, valid_fraction=0.1)
-        kept = [text for text, fate in with_fates(corpora, survey(config)) if fate in (Fate.TRAIN, Fate.EMPTY)]
+        kept = [
+            text
+            for text, status in with_statuses(corpora, survey(config))
+            if status in (RowStatus.TRAIN, RowStatus.EMPTY)
+        ]
         assert list(training_lines(config)) == kept
         assert len(kept) < 61
         beside = config_of(*corpora, valid=["line 1"], documents=documents)

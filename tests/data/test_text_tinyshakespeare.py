@@ -11,7 +11,7 @@ from seqlab.corpora import locate
 from seqlab.corpora.tinyshakespeare import write_split
 from seqlab.data.prepare import prepare
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches
-from seqlab.data.vocabulary import training_lines
+from seqlab.data.tokenizer_training import training_lines
 from seqlab.recipes.tinyshakespeare import tinyshakespeare
 from seqlab.text import train_tokenizer
 

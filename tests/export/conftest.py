@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqlab.data.encoded import CorpusWriter, EncodedRows
-from seqlab.data.rows import Rows
+from seqlab.data.ragged import RaggedArray
 from seqlab.models import TransformerConfig
 from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
@@ -58,8 +58,8 @@ def write_cache(folder: RunFolder, src_tokenizer: Tokenizer, tgt_tokenizer: Toke
     sizes = src_tokenizer.vocab_size, tgt_tokenizer.vocab_size
     writer = CorpusWriter(folder.cache / "valid", sizes, with_text=False)
     writer.start_corpus(["a", "b"])
-    src = Rows.from_lists(src_tokenizer.encode(LINES[:VALID_PAIRS]))
-    tgt = Rows.from_lists(tgt_tokenizer.encode(LINES[VALID_PAIRS : 2 * VALID_PAIRS]))
+    src = RaggedArray.from_lists(src_tokenizer.encode(LINES[:VALID_PAIRS]))
+    tgt = RaggedArray.from_lists(tgt_tokenizer.encode(LINES[VALID_PAIRS : 2 * VALID_PAIRS]))
     writer.extend(EncodedRows([src, tgt], [], np.arange(1, VALID_PAIRS + 1).repeat(2).reshape(-1, 2)))
     writer.close()
 

@@ -8,7 +8,7 @@ import torch
 from reference.device_waits import count_waits
 from reference.tiny_translators import ALL, BOS, COPYING, EOS, TRANSFORMERS, VOCAB, batch_of, build
 
-from seqlab.data.batch import prompts
+from seqlab.data.batch import collate_prompts
 from seqlab.models import TransformerLm, TransformerLmConfig
 from seqlab.nn import reference_kernels
 from seqlab.nn.precision import choose_device, prepare_inference
@@ -151,7 +151,7 @@ def test_an_ensemble_and_a_language_model(graphs: Recorded) -> None:
     torch.manual_seed(1)
     config = TransformerLmConfig(d_model=32, d_ff=48, num_heads=4, num_layers=2, max_length=64)
     model = on_gpu(TransformerLm(config, VOCAB, EOS).eval())
-    batch, sampling = prompts([[5 + row] for row in range(6)]).to(CUDA), SamplingConfig(max_length=40, seed=3)
+    batch, sampling = collate_prompts([[5 + row] for row in range(6)]).to(CUDA), SamplingConfig(max_length=40, seed=3)
     with reference_kernels("cuda_graph"):
         wanted, drawn = searched(ensemble, 3), sample(model, batch, sampling)
     for one, other in zip(searched(ensemble, 3), wanted, strict=True):

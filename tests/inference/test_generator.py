@@ -12,7 +12,7 @@ import torch
 from reference.exhaustive import all_sequences, best
 from reference.tiny_language_models import FAMILIES, MAX_LENGTH, TinyRuns, random_model, write_language_model
 
-from seqlab.data.batch import prompts as prompt_batch
+from seqlab.data.batch import collate_prompts
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.language_modelling.generator import Continuation
 from seqlab.tasks.language_modelling.language_model import LanguageModel, load_language_model
@@ -41,7 +41,7 @@ def next_scores(run: LanguageModel, before: Sequence[int]) -> torch.Tensor:
     """Score what follows some ids of a text, by the mean of the members' probabilities."""
     steps = []
     for member in run.members:
-        last_ids, state = member.stepper.start(prompt_batch([[run.start_id, *before]]))
+        last_ids, state = member.stepper.start(collate_prompts([[run.start_id, *before]]))
         steps.append(member.stepper.step(last_ids, state).scores[0].double())
     return torch.logsumexp(torch.stack(steps), dim=0) - math.log(len(steps))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from reference.kneser_ney import KneserNey, Ngram
 
-from seqlab.data.rows import Rows
+from seqlab.data.ragged import RaggedArray
 from seqlab.models.kneser_ney import FALLBACK_DISCOUNTS, Borders, TrieLevel, estimate
 
 PAD, BOS, EOS, UNK = range(4)
@@ -158,7 +158,7 @@ def assert_equal(first: Sequence[TrieLevel], second: Sequence[TrieLevel]) -> Non
 def test_rows_of_any_integers_give_the_same(borders: Borders) -> None:
     rows = corpus(1, 12, 50)
     expected = levels_of(rows, 3, 12, borders)
-    assert_equal(expected, levels_of(Rows.from_lists(rows), 3, 12, borders))
+    assert_equal(expected, levels_of(RaggedArray.from_lists(rows), 3, 12, borders))
     assert_equal(expected, levels_of([np.array(row, np.uint16) for row in rows], 3, 12, borders))
 
 

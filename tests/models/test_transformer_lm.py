@@ -10,8 +10,8 @@ from reference.exhaustive import all_sequences, best
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from seqlab.data.batch import IGNORE, TextBatch, collate_text, prompts
-from seqlab.data.pieces import Pieces, packed_batch
+from seqlab.data.batch import IGNORE, TextBatch, collate_prompts, collate_text
+from seqlab.data.text_segments import TextSegments, collate_packed
 from seqlab.models import TransformerLm, TransformerLmConfig
 from seqlab.nn.precision import prepare_inference
 from seqlab.search.beam import beam_search
@@ -55,16 +55,16 @@ def packed(rows: list[list[int]], groups: list[list[int]]) -> TextBatch:
     """Put groups of rows into one row each."""
     lengths = torch.tensor([len(row) for row in rows])
     stops = lengths.cumsum(0).numpy()
-    pieces = Pieces(stops - lengths.numpy(), stops, stops > 0)
+    pieces = TextSegments(stops - lengths.numpy(), stops, stops > 0)
     values = torch.tensor([id_ for row in rows for id_ in row]).numpy()
-    return packed_batch(
+    return collate_packed(
         values, [pieces.take(torch.tensor(group).numpy()) for group in groups], pad_id=PAD, start_id=BOS
     )
 
 
 def stepped(model: TransformerLm, ids: Tensor, read: int = 1) -> Tensor:
     """Give the log-probabilities (B, T - read + 1, V) behind ids (B, T), of which `read` are a prompt."""
-    last_ids, state = model.start(prompts(ids[:, :read]))  # type: ignore[arg-type]
+    last_ids, state = model.start(collate_prompts(ids[:, :read]))  # type: ignore[arg-type]
     found = []
     for t in range(read, ids.size(1) + 1):
         step = model.step(last_ids, state)
@@ -233,7 +233,7 @@ def test_selected_rows_go_on_as_they_would_have(name: str, selection: str, lengt
     next_ids = torch.tensor([[5, 6, 7], [8, 9, 10], [11, 12, 13]])  # (steps, rows)
     rows = torch.tensor(SELECTIONS[selection])
     again = torch.arange(len(rows)).flip(0)
-    last_ids, state = model.start(prompts(prompt))  # type: ignore[arg-type]
+    last_ids, state = model.start(collate_prompts(prompt))  # type: ignore[arg-type]
     state = model.step(last_ids, state).state
     plain = state.fork()
     state = model.step(next_ids[0][rows], state.select(rows)).state
@@ -248,7 +248,7 @@ def test_selected_rows_go_on_as_they_would_have(name: str, selection: str, lengt
 @torch.inference_mode()
 def test_forks_do_not_see_each_other() -> None:
     model = build()
-    last_ids, state = model.start(prompts([[BOS, 5, 6], [BOS, 7, 8]]))
+    last_ids, state = model.start(collate_prompts([[BOS, 5, 6], [BOS, 7, 8]]))
     state = model.step(last_ids, state).state
     fork = state.fork()
     untouched = model.step(last_ids + 3, state.fork()).scores
@@ -288,13 +288,13 @@ def test_beam_search_finds_what_trying_everything_finds(max_length: int) -> None
     size, longest, first = 6, 4, [[BOS, 4, 3], [BOS, 5, 5]]
     model = build("rotary", vocab_size=size, max_length=max_length)
     config = SearchConfig(beam_size=64, num_hypotheses=6, max_length=longest, early_stopping=False)
-    found = beam_search(model, prompts(first), config, banned_ids=[PAD, BOS])
+    found = beam_search(model, collate_prompts(first), config, banned_ids=[PAD, BOS])
     for prompt, hypotheses in zip(first, found, strict=True):
 
         def table(history: tuple[int, ...], prompt: list[int] = prompt) -> list[float]:
             ids = [*prompt, *history]
             ids = ids[first_read(len(ids), max_length) :]
-            return model(prompts([ids])).logits()[0, -1].log_softmax(0).tolist()  # type: ignore[no-any-return]
+            return model(collate_prompts([ids])).logits()[0, -1].log_softmax(0).tolist()  # type: ignore[no-any-return]
 
         expected = best(all_sequences(table, EOS, config, 0, longest, banned_ids=[PAD, BOS]), 6)
         assert [tuple(hypothesis.ids) for hypothesis in hypotheses] == [each.ids for each in expected]

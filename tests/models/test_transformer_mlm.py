@@ -64,7 +64,7 @@ def build(name: str = "pre", **fields: Any) -> TransformerMlm:
 
 def masked(rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None, share: float = 0.4) -> TextBatch:
     """Hide tokens of rows that lie at some places of a text, one behind the other unless said otherwise."""
-    masking = Masking.of(LanguageModellingConfig(train=["text"], mask_share=share), Tokenizer(), 1)  # type: ignore[arg-type]
+    masking = Masking.from_config(LanguageModellingConfig(train=["text"], mask_share=share), Tokenizer(), 1)  # type: ignore[arg-type]
     assert masking is not None
     places = np.cumsum([0, *map(len, rows)])[:-1] if starts is None else starts
     return masking(collate_text(rows, places, pad_id=PAD, start_id=BOS), 0)

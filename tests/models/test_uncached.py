@@ -6,7 +6,7 @@ import pytest
 import torch
 from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSFORMERS, VOCAB, batch_of, build
 
-from seqlab.data import IGNORE, Seq2SeqBatch, TextBatch, prompts
+from seqlab.data import IGNORE, Seq2SeqBatch, TextBatch, collate_prompts
 from seqlab.models import (
     DecoderOutput,
     LstmLmConfig,
@@ -70,7 +70,7 @@ def test_a_language_model(config: Any) -> None:
     torch.manual_seed(0)
     model = config.build(Side(), Side()).eval()
     wrapped = WrappedLm(model).eval()
-    batch = prompts([[BOS, 5, 6], [BOS, 7, 8]])
+    batch = collate_prompts([[BOS, 5, 6], [BOS, 7, 8]])
     search = SearchConfig(beam_size=3, num_hypotheses=3, max_length=6)
     for found, expected in zip(beam_search(wrapped, batch, search), beam_search(model, batch, search), strict=True):
         assert [each.ids for each in found] == [each.ids for each in expected]

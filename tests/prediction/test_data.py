@@ -9,7 +9,7 @@ import pytest
 
 import seqlab
 from seqlab.data.arrays import ArrayCodec, read_images
-from seqlab.data.numbers import CategoryColumn, NumberColumn, TableCodec
+from seqlab.data.table_codec import CategoryColumn, NumberColumn, TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.tasks.prediction.config import PredictionConfig
 from seqlab.tasks.prediction.examples import fit_codecs, held_out, prepare_examples, read_examples

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from reference.tiny_corpora import SYLLABLES, choose, sentences, write_pairs
 
-from seqlab.data.line_sample import LineSample, covered_characters
+from seqlab.data.line_sample import LineSample, count_covering_characters
 from seqlab.data.prepare import prepare
-from seqlab.data.vocabulary import training_lines
+from seqlab.data.tokenizer_training import training_lines
 from seqlab.models import TransformerConfig
 from seqlab.runs.config import to_dict, write_config
 from seqlab.runs.folder import RunFolder
@@ -359,7 +359,7 @@ def test_characters_and_their_overlap() -> None:
     sides = LineSample(["aaab", "a b"]), LineSample(["bbcc"])
     assert sides[0].characters == {"a": 4, "b": 2}
     assert CorpusProfile(2, 0, 0, *sides).overlap == pytest.approx(1 / 3)
-    assert [covered_characters(sides, coverage) for coverage in (0.3, 0.6, 0.8, 0.81, 1.0)] == [1, 2, 2, 3, 3]
+    assert [count_covering_characters(sides, coverage) for coverage in (0.3, 0.6, 0.8, 0.81, 1.0)] == [1, 2, 2, 3, 3]
 
 
 def test_choices_survive_a_config_file(tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ MASKS = (
     Fault(
         "masks.hidden_tokens",
         "all chosen tokens of a masked language model become the mask",
-        "masked, random = chosen & (fate < MASKED),",
-        "masked, random = chosen & (fate < 1),",
+        "masked = chosen & (action < MASKED_SHARE)",
+        "masked = chosen & (action < 1)",
         ("data/test_masking.py",),
     ),
 )

@@ -34,8 +34,8 @@ SPEECH_FAULTS = (
     Fault(
         "speech.same_augmentation_in_all_epochs",
         "a recording is changed alike in each epoch",
-        "generator(self.seed, epoch, index, AUGMENTATION)",
-        "generator(self.seed, 0, index, AUGMENTATION)",
+        "seeded_generator(self.seed, epoch, index, AUGMENTATION_STREAM)",
+        "seeded_generator(self.seed, 0, index, AUGMENTATION_STREAM)",
         ("data/test_recordings.py",),
     ),
     Fault(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from seqlab.data.batch import prompts
+from seqlab.data.batch import collate_prompts
 from seqlab.models import (
     GruLmConfig,
     LstmLmConfig,
@@ -129,6 +129,6 @@ def one_by_one(model: Any, ids: Sequence[int], start_id: int, context: int | Non
     for i, id_ in enumerate(ids):
         first = 0 if context is None else max(0, -(-(i + 1 - context) // stride)) * stride
         read = [*(ids[first - 1 : first] or [start_id]), *ids[first:i]]
-        last_ids, state = model.start(prompts([read]))
+        last_ids, state = model.start(collate_prompts([read]))
         found.append(float(model.step(last_ids, state).scores[0, id_]))
     return found

@@ -11,7 +11,7 @@ import torch
 from reference.paths_of_frames import GivenFrames, all_paths, log_prob_of, said
 from torch import Tensor
 
-from seqlab.data.batch import TextBatch, prompts
+from seqlab.data.batch import TextBatch, collate_prompts
 from seqlab.models import NgramConfig
 from seqlab.models.ctc import CtcPrefixes
 from seqlab.models.interfaces import Frames
@@ -72,7 +72,7 @@ def spelled(words: NgramModel, look_ahead: bool = True, tokenizer: Tokenizer = W
 
 def fused(lm: SpelledWordsLm, length_reward: float = REWARD) -> WeightedLm:
     def start(rows: int, device: torch.device) -> TextBatch:
-        return prompts([[BOS_ID]] * rows).to(device)
+        return collate_prompts([[BOS_ID]] * rows).to(device)
 
     return WeightedLm(lm, weight=WEIGHT, start_lm=start, length_reward=length_reward)
 
@@ -80,7 +80,7 @@ def fused(lm: SpelledWordsLm, length_reward: float = REWARD) -> WeightedLm:
 def share_of(words: NgramModel, ids: Sequence[int], length_reward: float = REWARD) -> float:
     """Walk through the steps of the language model of words."""
     text = CHARACTERS.decode([ids])[0]
-    last_ids, state = words.start(prompts([[BOS_ID]]))
+    last_ids, state = words.start(collate_prompts([[BOS_ID]]))
     total = 0.0
     for word in [*WORDS.encode([text])[0], EOS_ID]:
         step = words.step(last_ids, state)

@@ -13,7 +13,7 @@ from reference.stored_families import answers
 from reference.stored_families import assert_same as assert_same_answers
 from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSFORMERS, VOCAB, batch_of, build
 
-from seqlab.data.batch import prompts
+from seqlab.data.batch import collate_prompts
 from seqlab.models import TransformerConfig, TransformerLm, TransformerLmConfig
 from seqlab.models.interfaces import Stepper
 from seqlab.nn import kernels, reference_kernels
@@ -124,7 +124,7 @@ def test_the_kernels_of_a_gpu(name: str, dtype: torch.dtype, monkeypatch: pytest
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_models_that_decide_together(graphs: type[RepeatedOnCpu], beam_size: int) -> None:
     members = build(TRANSFORMERS["pre"]), build(TRANSFORMERS["rotary"])
-    start = {"start_lm": lambda rows, device: prompts([[BOS]] * rows).to(device)}
+    start = {"start_lm": lambda rows, device: collate_prompts([[BOS]] * rows).to(device)}
     fused = Fusion(Ensemble(members), WeightedLm(language_model(), weight=0.3, length_reward=0.1, **start))
     for model in (Ensemble(members), fused):
         with reference_kernels("cuda_graph"):
@@ -154,7 +154,7 @@ def test_too_few_learned_positions_are_still_an_error(graphs: type[RepeatedOnCpu
 @pytest.mark.parametrize("prompt", [1, 4])
 def test_a_language_model(graphs: type[RepeatedOnCpu], positions: Any, prompt: int) -> None:
     model = language_model(positions=positions)
-    batch = prompts([[5 + row, *range(10, 9 + prompt)] for row in range(6)])
+    batch = collate_prompts([[5 + row, *range(10, 9 + prompt)] for row in range(6)])
     config = SamplingConfig(max_length=40, seed=3)
     with reference_kernels("cuda_graph"):
         wanted = sample(model, batch, config)
@@ -168,10 +168,10 @@ def test_positions_beyond_the_tables(graphs: type[RepeatedOnCpu]) -> None:
     """A table of positions grows before its place in memory is recorded."""
     for positions in ("rotary", "sinusoidal"):
         model, config = language_model(max_length=400, positions=positions), SamplingConfig(max_length=290, seed=3)
-        found = sample(model, prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
+        found = sample(model, collate_prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
         model = language_model(max_length=400, positions=positions)
         with reference_kernels("cuda_graph"):
-            wanted = sample(model, prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
+            wanted = sample(model, collate_prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
         assert_same([found], [wanted])
     assert graphs.recorded == 2
 
@@ -181,7 +181,7 @@ def test_caches_that_would_be_too_large(graphs: type[RepeatedOnCpu], monkeypatch
     config = SamplingConfig(max_length=40, seed=3)
     for limit, recorded in ((2 * 2 * 32 * 4 * 2 * 48 - 1, 0), (2 * 2 * 32 * 4 * 2 * 48, 1)):
         monkeypatch.setattr("seqlab.nn.static_cache.MOST_BYTES", limit)
-        sample(language_model(), prompts([[5], [6]]), config)
+        sample(language_model(), collate_prompts([[5], [6]]), config)
         assert graphs.recorded == recorded
 
 
@@ -189,8 +189,8 @@ def test_a_text_longer_than_the_context_has_no_graph(graphs: type[RepeatedOnCpu]
     """Past it, half of the context is read anew."""
     model, config = language_model(max_length=16), SamplingConfig(max_length=30, seed=3)
     with reference_kernels("cuda_graph"):
-        wanted = sample(model, prompts([[5], [6]]), config)
-    assert_same([sample(model, prompts([[5], [6]]), config)], [wanted])
+        wanted = sample(model, collate_prompts([[5], [6]]), config)
+    assert_same([sample(model, collate_prompts([[5], [6]]), config)], [wanted])
     assert graphs.recorded == 0
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from reference.paths_of_frames import BLANK, EOS, SIZE, GivenFrames, distribution, frames_of
 
-from seqlab.data.batch import TextBatch, prompts
+from seqlab.data.batch import TextBatch, collate_prompts
 from seqlab.models import NgramConfig
 from seqlab.models.ngram import NgramModel
 from seqlab.search.beam import beam_search
@@ -33,14 +33,14 @@ def lm() -> NgramModel:
 
 def fused(lm: NgramModel, length_reward: float = REWARD) -> WeightedLm:
     def start(rows: int, device: torch.device) -> TextBatch:
-        return prompts([[BLANK]] * rows)
+        return collate_prompts([[BLANK]] * rows)
 
     return WeightedLm(lm, weight=WEIGHT, start_lm=start, length_reward=length_reward)
 
 
 def shares(lm: NgramModel, symbols: Sequence[int], length_reward: float = REWARD) -> list[float]:
     """Walk through the steps of the language model."""
-    last_ids, state = lm.start(prompts([[BLANK]]))
+    last_ids, state = lm.start(collate_prompts([[BLANK]]))
     found = []
     for symbol in (*symbols, EOS):
         step = lm.step(last_ids, state)
@@ -106,9 +106,9 @@ def test_other_sentences_and_padding_change_nothing(lm: NgramModel, max_length: 
 
 
 def test_lookups_are_what_steps_and_scores_say(lm: NgramModel) -> None:
-    contexts = lm.contexts_behind(prompts([[BLANK], [BLANK]]))
+    contexts = lm.contexts_behind(collate_prompts([[BLANK], [BLANK]]))
     for symbols in ([2, 3], [3, 3], [2, 2]):
-        last_ids, state = lm.start(prompts([[BLANK, *symbols]]))
+        last_ids, state = lm.start(collate_prompts([[BLANK, *symbols]]))
         row = contexts[:1]
         for symbol in symbols:
             _, row = lm.read(torch.tensor([symbol]), row)

@@ -10,7 +10,7 @@ import torch
 from reference.scripted_positions import EOS, SIZE, Batch, Scripted
 from torch import Tensor
 
-from seqlab.data.batch import TextBatch, prompts
+from seqlab.data.batch import TextBatch, collate_prompts
 from seqlab.models import NgramConfig
 from seqlab.models.interfaces import IGNORE
 from seqlab.models.ngram import NgramModel
@@ -26,7 +26,7 @@ WIDE = 300
 
 
 def start_lm(rows: int, device: torch.device) -> TextBatch:
-    return prompts([[START]] * rows)
+    return collate_prompts([[START]] * rows)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def lm(ngrams: NgramModel) -> WeightedLm:
 
 def shares(lm: NgramModel, symbols: Sequence[int]) -> list[float]:
     """Walk through the steps of the language model."""
-    last_ids, state = lm.start(prompts([[START]]))
+    last_ids, state = lm.start(collate_prompts([[START]]))
     found = []
     for symbol in (*symbols, EOS):
         step = lm.step(last_ids, state)

@@ -19,9 +19,9 @@ import seqlab
 from seqlab import registry
 from seqlab.data import DataConfig, ValueBatch, collate_values
 from seqlab.data.config import SETTINGS, PathSpecs
-from seqlab.data.epoch import generator
-from seqlab.data.inputs import hash_inputs
-from seqlab.data.step import Position, TrainingStep, batches_of, next_position, share
+from seqlab.data.epoch import seeded_generator
+from seqlab.data.input_hashes import hash_inputs
+from seqlab.data.step import Position, TrainingStep, collate_rank, next_position, split_among_ranks
 from seqlab.models import ModelConfig
 from seqlab.objectives import Loss, ObjectiveConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
@@ -119,11 +119,11 @@ class Regression(Task):
     ) -> Iterator[TrainingStep[Any]]:
         first, lengths = next_position(after), np.ones(len(data.train.src), np.int64)
         while True:
-            order = generator(config.seed, first.epoch).permutation(len(lengths))
+            order = seeded_generator(config.seed, first.epoch).permutation(len(lengths))
             steps = np.array_split(order, 5)
             for number in range(first.step, len(steps)):
-                shares = share(np.array_split(steps[number], 3), lengths, world.world_size)
-                own = batches_of(shares, world.rank, lambda rows: batch_of(data.train, rows))
+                shares = split_among_ranks(np.array_split(steps[number], 3), lengths, world.world_size)
+                own = collate_rank(shares, world.rank, lambda rows: batch_of(data.train, rows))
                 yield TrainingStep(Position(first.epoch, 0, number), first.epoch + (number + 1) / len(steps), own)
             first = Position(first.epoch + 1, 0, 0)
 

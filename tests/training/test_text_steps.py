@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seqlab.base.world import join_world
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.data.encoded import EncodedCorpus, Span
-from seqlab.data.rows import Rows
+from seqlab.data.ragged import RaggedArray
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.text_sampler import TextSampler
 from seqlab.models import TransformerLm, TransformerLmConfig
@@ -45,7 +45,10 @@ def text_of(total: int) -> EncodedCorpus:
     lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), total)) + 1]
     values = rng.integers(3, VOCAB, int(lengths.sum())).astype(np.uint16)
     return EncodedCorpus(
-        [Rows.from_flat(values, lengths)], [], np.arange(len(lengths))[:, None], [Span(("text",), 0, len(lengths))]
+        [RaggedArray.from_flat(values, lengths)],
+        [],
+        np.arange(len(lengths))[:, None],
+        [Span(("text",), 0, len(lengths))],
     )
 
 

@@ -39,7 +39,7 @@ class _Sentences(NamedTuple):
     @property
     def locations(self) -> list[str]:
         """Source location of the first line of each sentence, for messages."""
-        return [sentence.place for sentence in self.sentences]
+        return [sentence.location for sentence in self.sentences]
 
     @property
     def texts(self) -> list[str]:

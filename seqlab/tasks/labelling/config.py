@@ -14,7 +14,7 @@ from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import Tokenizer, TokenizerConfig, WordsConfig
 
 if TYPE_CHECKING:
-    from seqlab.data.encode import Encoder
+    from seqlab.data.row_encoder import RowEncoder
 
 
 LABELLER = "a labeller"
@@ -36,9 +36,9 @@ class LabellingConfig(PairsConfig):
     purpose: ClassVar[str] = "labels: use `seqlab label`"
     next_command: ClassVar[str] = "seqlab label {} < FILE"
     serves: ClassVar[dict[str, str]] = {"label": "seqlab.tasks.labelling.commands:label_text"}
-    named_by: ClassVar[tuple[str, ...]] = ("labels_of",)
+    identifying_fields: ClassVar[tuple[str, ...]] = ("labels_of",)
     own_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
-    encoded_by: ClassVar[tuple[str, ...]] = (*PairsConfig.encoded_by, "labels_of")
+    encoding_fields: ClassVar[tuple[str, ...]] = (*PairsConfig.encoding_fields, "labels_of")
 
     labels_of: Literal["lines", "words"] = "lines"
     """`lines`: one label for each line (classification); `words`: one label for each word (tagging), words and labels
@@ -66,7 +66,7 @@ class LabellingConfig(PairsConfig):
         """Return the word-vector file of each side that has one."""
         return {} if self.vectors_src is None else {"src": self.vectors_src}
 
-    def encoder(self, tokenizers: Sequence[Tokenizer]) -> Encoder:
+    def encoder(self, tokenizers: Sequence[Tokenizer]) -> RowEncoder:
         """Return the encoder of blocks of lines and labels."""
         from seqlab.data.labels import LabelEncoder  # imports numpy
 

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from seqlab.base.world import OnRows, World
 from seqlab.data.batch import Batch, LabelledBatch
-from seqlab.data.column import places_of
+from seqlab.data.column import line_locations
 from seqlab.data.columns import parse_column
-from seqlab.data.conllu import MAY_BE_NONE, UNKNOWN
-from seqlab.data.labels import numbered
+from seqlab.data.conllu import OPTIONAL_COLUMNS, UNKNOWN
+from seqlab.data.labels import label_numbers
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
+from seqlab.data.tokenizer_training import Side, learn_tokenizer
 from seqlab.data.validation_files import read_split_off
-from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate, nll_per_tgt_token
 from seqlab.models.interfaces import Labeller
 from seqlab.runs.config import Config
@@ -110,7 +110,7 @@ class LabellingTask(Task):
     def count(self, run: RunInTraining) -> Iterator[str]:
         pairs = run.data.train
         words = torch.from_numpy(pairs.src.values.astype("int64"))
-        run.model.count(words, torch.from_numpy(numbered(pairs.tgt.values, run.tgt_tokenizer)))
+        run.model.count(words, torch.from_numpy(label_numbers(pairs.tgt.values, run.tgt_tokenizer)))
         yield f"words: {int((run.model.counts.sum(1) > 0).sum()):,}, in {len(words):,} occurrences"
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
@@ -157,11 +157,11 @@ def _warn_of_unannotated(data: LabellingConfig) -> None:
     """Warn of the first sentence of each treebank with a word whose label is missing (`_`)."""
     for spec in data.train_tgt:
         column = parse_column(spec)
-        if column.kind != "conllu" or str(column.column).lower() in MAY_BE_NONE:
+        if column.kind != "conllu" or str(column.column).lower() in OPTIONAL_COLUMNS:
             continue
         for index, labels in enumerate(column.values()):
             if UNKNOWN in labels.split():
-                [location] = places_of(spec, column.line_numbers(index, 1))
+                [location] = line_locations(spec, column.line_numbers(index, 1))
                 message = "%s: words have the label `_` (missing), which is learned like any other label"
                 logger.warning(message, location)
                 break

@@ -22,7 +22,7 @@ class LanguageModellingConfig(TextConfig):
     loader_name: ClassVar[str] = "seqlab.tasks.language_modelling.language_model:load"
     zero_config_name: ClassVar[str] = "seqlab.tasks.language_modelling.zero_config:from_text"
     serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.language_modelling.commands.score:score_lines"}
-    named_by: ClassVar[tuple[str, ...]] = ("train",)
+    identifying_fields: ClassVar[tuple[str, ...]] = ("train",)
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "nll", "objective.label_smoothing": 0.0}
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from seqlab.data.batch import prompts as prompt_batch
+from seqlab.data.batch import collate_prompts
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.lines import refuse_non_strings
 from seqlab.models.interfaces import Stepper
@@ -168,7 +168,7 @@ class Generator:
     def _run(
         self, group: Sequence[Job], search: SamplingConfig | SearchConfig, wording: Wording, on_text: OnText | None
     ) -> list[list[Continuation]]:
-        batch = prompt_batch([job.ids for job in group]).to(self.device)
+        batch = collate_prompts([job.ids for job in group]).to(self.device)
         told = None if on_text is None else Teller(wording, group[0].prompt_ids, on_text)
         with ExitStack() as modes:
             for model in self.models:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from seqlab.base.malloc import prepare_heap
 from seqlab.base.world import OnRows
-from seqlab.data.encode import encode_text
-from seqlab.data.rows import Rows
+from seqlab.data.ragged import RaggedArray
+from seqlab.data.row_encoder import encode_text
 from seqlab.data.text_sampler import start_id
 from seqlab.evaluation.likelihood import TextLikelihood
 from seqlab.inference.lines import refuse_newlines
@@ -266,7 +266,7 @@ class LanguageModel:
         )
 
     def _log_probs(
-        self, rows: Rows, reading: Reading, batch_tokens: int, progress: OnRows | None
+        self, rows: RaggedArray, reading: Reading, batch_tokens: int, progress: OnRows | None
     ) -> list[NDArray[np.float64]]:
         """Score the ids of rows, each a text of its own; give the log-probabilities row by row."""
         log_probs = score_text(

@@ -12,9 +12,9 @@ from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches
-from seqlab.data.vocabulary import learn_tokenizer, training_lines
+from seqlab.data.tokenizer_training import learn_tokenizer, training_lines
 from seqlab.data.workers import Workers
-from seqlab.data.workspace import kept_survey, workspace
+from seqlab.data.workspace import open_or_make_survey, workspace
 from seqlab.models.spelling import SpellingModel
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -48,7 +48,7 @@ class LanguageModellingTask(Task):
             with workspace(folder.cache) as work, Workers(1) as workers:
                 lines = training_lines(
                     _data_config(config),
-                    surveyor=lambda corpus: kept_survey(corpus, work, workers, on_progress),
+                    surveyor=lambda corpus: open_or_make_survey(corpus, work, workers, on_progress),
                     on_progress=on_progress,
                 )
                 save_spelling(SpellingModel.learn(rare_items(lines, tokenizer)), folder.spelling)

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import in_batches
-from seqlab.data.column import Column, lines_of, one_line
-from seqlab.data.readers import LinePart, decoded
+from seqlab.data.column import Column, join_lines, split_lines
+from seqlab.data.readers import LinePart, decode_lines
 from seqlab.inference.lines import refuse_newlines
 
 BLOCK_LINES = 10_000
@@ -46,7 +46,7 @@ class Text:
         """Read a binary stream, some lines at a time; a line of more than 1 MiB comes in parts.
 
         Raises:
-            ValueError: it is empty, or as in `decoded`.
+            ValueError: it is empty, or as in `decode_lines`.
         """
         sizes: deque[tuple[int, bool]] = deque()
 
@@ -56,7 +56,7 @@ class Text:
                 yield raw
 
         is_empty = True
-        for block in in_batches(decoded(noted(), name), BLOCK_LINES, weight=len, most=BLOCK_CHARS):
+        for block in in_batches(decode_lines(noted(), name), BLOCK_LINES, weight=len, most=BLOCK_CHARS):
             num_bytes, num_newlines = map(sum, zip(*(sizes.popleft() for _ in block), strict=True))
             is_empty = False
             yield cls(block, num_bytes, num_newlines, sum(not isinstance(line, LinePart) for line in block))
@@ -78,9 +78,9 @@ class Text:
             lines: list[str] = []
             num_bytes = num_lines = 0
             for cell in cells:
-                own = lines_of(cell)
+                own = split_lines(cell)
                 num_bytes, num_lines = num_bytes + _size(cell.removesuffix("\n")) + 1, num_lines + len(own)
-                lines += own if split_records else [one_line(cell)]
+                lines += own if split_records else [join_lines(cell)]
             is_empty = False
             yield cls(lines, num_bytes, len(lines), num_lines)
         if is_empty:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.encode import encode_text
+from seqlab.data.ragged import RaggedArray
 from seqlab.data.readers import LinePart
-from seqlab.data.rows import Rows
+from seqlab.data.row_encoder import encode_text
 from seqlab.evaluation.likelihood import TextLikelihood
 from seqlab.runs.spelling import SpellingModel
 from seqlab.tasks.language_modelling.text import Text
@@ -142,7 +142,7 @@ class LikelihoodOfBlocks:
         else:
             self._add_parts(rows, ends)
 
-    def _add_parts(self, rows: Rows, ends: Sequence[bool]) -> None:
+    def _add_parts(self, rows: RaggedArray, ends: Sequence[bool]) -> None:
         """Add lines that are texts of their own, some of which come in parts."""
         for row, is_end in zip(rows, ends, strict=True):
             self._take(self._open_stream().feed(row))

@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import chain
 
 from seqlab.base.raw_lines import LineLimit
-from seqlab.data.blocks import RawLines
+from seqlab.data.blocks import RawBlock
 from seqlab.data.corpus import Corpus
 from seqlab.data.line_sample import LineSample
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -72,5 +72,5 @@ def profile_text(config: LanguageModellingConfig, *, split_records: bool) -> Tex
     return TextProfile(lines, lines - filled, chars, LineSample(sample))
 
 
-def _decoded(lines: RawLines | list[str]) -> list[str]:
-    return lines.decode() if isinstance(lines, RawLines) else lines
+def _decoded(lines: RawBlock | list[str]) -> list[str]:
+    return lines.decode() if isinstance(lines, RawBlock) else lines

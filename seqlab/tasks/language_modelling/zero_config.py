@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from seqlab.data.columns import parse_column
-from seqlab.data.line_sample import covered_characters
+from seqlab.data.line_sample import count_covering_characters
 from seqlab.registry import Parts, default_part
 from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
@@ -183,7 +183,7 @@ def _choose_text(choices: Choices, found: TextProfile) -> None:
     settings = _data_of(choices).tokenizer
     if settings.units == "subwords":
         share = settings.character_share
-        alphabet = covered_characters([found.sample], share) if share else 0
+        alphabet = count_covering_characters([found.sample], share) if share else 0
         pieces = min(round(SUBWORDS_PER_ROOT * math.sqrt(found.chars)), MAX_SUBWORDS)
         reason = f"{pieces:,} subwords besides characters and bytes, by the root of {found.chars:,} characters of text"
         choices.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)

@@ -91,9 +91,9 @@ def _answer_arrays(
     predictor: "Predictor", path: str | None, batch_rows: int, limit: LineLimit
 ) -> Iterator[list["Prediction | str"]]:
     """Predict for an .npz file or a folder of images, or for the images that lines name; see `_answer_tables`."""
-    from seqlab.data.arrays import are_arrays, read_images
+    from seqlab.data.arrays import is_array_path, read_images
 
-    if path is not None and are_arrays(Path(path)):
+    if path is not None and is_array_path(Path(path)):
         yield list(predictor.predict_file(Path(path), batch_rows=batch_rows))
         return
     with open_input(path, limit=limit) as source:

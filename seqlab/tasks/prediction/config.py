@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_COUNT, Count, CountOrZero, NonNegative
-from seqlab.data.arrays import Layout, are_arrays, whole_file
+from seqlab.data.arrays import Layout, hashed_source, is_array_path
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
 from seqlab.data.folds import FoldKind
 from seqlab.data.tables import table_kind
@@ -34,7 +34,7 @@ class PredictionConfig(DataConfig):
     purpose: ClassVar[str] = "predicts numbers, classes or labels: use `seqlab predict`"
     next_command: ClassVar[str] = "seqlab predict {} < FILE"
     rows_name: ClassVar[str] = "examples"
-    named_by: ClassVar[tuple[str, ...]] = ("target", "predicts")
+    identifying_fields: ClassVar[tuple[str, ...]] = ("target", "predicts")
     path_fields: ClassVar[tuple[str, ...]] = ("train", "valid", "test")
 
     train: Annotated[PathSpecs, Field(min_length=1)]
@@ -119,9 +119,9 @@ class PredictionConfig(DataConfig):
         return f"lower `data.micro_batch_rows` (now {self.micro_batch_rows}) or the model's size"
 
     @classmethod
-    def is_named_by(cls, path: str) -> bool:
+    def recognizes_path(cls, path: str) -> bool:
         """Tell whether a path names arrays, images, or a table as a whole (a text is one of its columns)."""
-        return are_arrays(Path(path).expanduser()) or table_kind(Path(path)) is not None
+        return is_array_path(Path(path).expanduser()) or table_kind(Path(path)) is not None
 
     def valid_metrics(self) -> list[str]:
         """List what a checkpoint can be judged by."""
@@ -129,7 +129,7 @@ class PredictionConfig(DataConfig):
 
     def input_specs(self) -> list[Any]:
         """Return the files as wholes."""
-        return [whole_file(spec) for name in self.path_fields for spec in self._specs(name)]
+        return [hashed_source(spec) for name in self.path_fields for spec in self._specs(name)]
 
     def of_fold(self, number: int, num_folds: int) -> "PredictionConfig":
         """Return the section that validates on one of some folds of the training data, from 1."""

@@ -13,13 +13,13 @@ from typing_extensions import TypedDict
 from seqlab.base.atomic_io import rename, write_json
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import parse_json, read_regular, require_regular, validate_type
-from seqlab.data.arrays import CLASS, ArrayCodec, are_arrays, as_table, read_arrays
+from seqlab.data.arrays import CLASS_COLUMN, ArrayCodec, is_array_path, read_arrays, targets_table
 from seqlab.data.batch import IGNORE
 from seqlab.data.folds import deal_folds, hold_out
-from seqlab.data.inputs import hash_inputs, key_of, remember_inputs
-from seqlab.data.numbers import Rows, TableCodec
+from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
+from seqlab.data.table_codec import RowIndices, TableCodec
 from seqlab.data.tables import RawTable
-from seqlab.data.targets import Target, by_number, fit_target
+from seqlab.data.targets import Target, fit_target, numeric_order
 from seqlab.tasks.prediction.config import PredictionConfig
 
 CACHE_FORMAT = 3
@@ -53,7 +53,7 @@ def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence
     Raises:
         FileNotFoundError, ValueError: a file cannot be read, lacks a column or an array, or files differ in shape.
     """
-    arrays = [path for path in paths if are_arrays(Path(path).expanduser())]
+    arrays = [path for path in paths if is_array_path(Path(path).expanduser())]
     if 0 < len(arrays) < len(paths):
         other = next(path for path in paths if path not in arrays)
         raise ValueError(f"{arrays[0]} holds arrays or images, but {other} is a table: name files of one kind.")
@@ -90,7 +90,7 @@ def _read_arrays(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
     if len(data.inputs) > 1:
         raise ValueError(f"{paths[0]}: `data.inputs` names the one array that is read, but has {len(data.inputs)}.")
     [inputs] = data.inputs or ["x"]
-    targets = [CLASS] if is_folder else data.target or ["y"]
+    targets = [CLASS_COLUMN] if is_folder else data.target or ["y"]
     values, columns, places = [], [], []
     for path in paths:
         found = read_arrays(Path(path).expanduser(), inputs, targets, data.layout)
@@ -100,7 +100,7 @@ def _read_arrays(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
     if len({each.shape[1:] for each in values}) > 1:
         raise ValueError(f"{' and '.join(paths)} hold inputs of different shapes: {[each.shape for each in values]}.")
     joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
-    return RawExamples(as_table(joined, places), np.concatenate(values), [inputs], list(joined))
+    return RawExamples(targets_table(joined, places), np.concatenate(values), [inputs], list(joined))
 
 
 def _refuse_target_among(inputs: Sequence[str], data: PredictionConfig, table: RawTable) -> None:
@@ -139,7 +139,7 @@ def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
         if "" in column.names:
             row = int(np.flatnonzero(column.categories() == column.names[""])[0])
             raise ValueError(f"{raw.table.locate(row)}: the fold ({data.fold_column!r}) is missing.")
-        names = sorted(column.names, key=by_number)
+        names = sorted(column.names, key=numeric_order)
         if len(names) != data.num_folds:
             raise ValueError(
                 f"The column {data.fold_column!r} names {len(names)} folds, but `data.num_folds` (with `--folds N`: N) "
@@ -181,7 +181,7 @@ class Examples:
     """(N, F, D) or (N, C, H, W); of a series (rows, D)."""
     targets: NDArray[Any]
     """(N,) int64 or (N, K) float32; of a series (rows, ...)."""
-    rows: Rows
+    rows: RowIndices
     """(n,): the examples, as rows of `inputs`; of a series the first row of each window."""
     window: int = 0
     ahead: int = 1
@@ -189,14 +189,14 @@ class Examples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, examples: Rows) -> NDArray[np.float32]:
+    def read(self, examples: RowIndices) -> NDArray[np.float32]:
         """Give the inputs of some examples (n,): (n, F, D) or (n, C, H, W)."""
         rows = self.rows[examples]
         if self.window:
             return self.inputs[rows[:, None] + np.arange(self.window)]
         return self.inputs[rows]
 
-    def read_targets(self, examples: Rows) -> NDArray[Any]:
+    def read_targets(self, examples: RowIndices) -> NDArray[Any]:
         """Give the targets of some examples (n,): (n,) or (n, K)."""
         rows = self.rows[examples]
         return np.asarray(self.targets[rows + self.window - 1 + self.ahead if self.window else rows])
@@ -248,10 +248,13 @@ def prepare_examples(
     Errors as of `read_examples`, and where a cell is not what training has seen in its column.
     """
     hashes = hash_inputs(data.input_specs(), cache)
-    folder = cache / f"examples-{key_of([CACHE_FORMAT, list(hashes.values()), _encoded_by(data), repr(codecs)])[:16]}"
+    folder = (
+        cache
+        / f"examples-{hash_json([CACHE_FORMAT, list(hashes.values()), _encoding_fields(data), repr(codecs)])[:16]}"
+    )
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        remember_inputs(data.input_specs(), cache)
+        save_input_hashes(data.input_specs(), cache)
         for old in cache.glob("examples-*"):
             shutil.rmtree(old)
         building = cache / "examples.tmp"
@@ -262,7 +265,7 @@ def prepare_examples(
     return _opened(data, folder, hashes)
 
 
-def _encoded_by(data: PredictionConfig) -> dict[str, Any]:
+def _encoding_fields(data: PredictionConfig) -> dict[str, Any]:
     """List the fields that decide what is in a cache."""
     free = ("train", "valid", "test", "batch_rows", "micro_batch_rows")
     values = asdict(data).items()
@@ -338,7 +341,7 @@ def _opened(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> Pre
     return PreparedExamples(train, valid, report, hashes, notes["places"])
 
 
-def _starts(data: PredictionConfig, rows: Rows, series_starts: Sequence[int]) -> Rows:
+def _starts(data: PredictionConfig, rows: RowIndices, series_starts: Sequence[int]) -> RowIndices:
     """Give the examples whose target is one of some rows, ascending: of a series the first row of each window."""
     if not data.window:
         return rows

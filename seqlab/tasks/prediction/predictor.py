@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqlab.data.arrays import ArrayCodec, read_arrays, with_channels
+from seqlab.data.arrays import ArrayCodec, add_channel_axis, read_arrays
 from seqlab.data.batch import batch_of_arrays
-from seqlab.data.numbers import TableCodec
+from seqlab.data.table_codec import TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.data.targets import LabelsTarget, NumbersTarget, Target, residual_names, threshold_name
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
@@ -130,7 +130,7 @@ class Predictor:
             raise ValueError(f"{run.folder.path} reads rows of a table: {', '.join(codec.names)}.")
         if values.ndim < 2:
             raise ValueError(f"An array of examples must have a dimension for them and more, but has {values.ndim}.")
-        return codec.encode(with_channels(values, codec.layout, where), where)
+        return codec.encode(add_channel_axis(values, codec.layout, where), where)
 
     def _predictions(self, encoded: Sequence[NDArray[np.float32]], batch_rows: int) -> list[Prediction]:
         """Predict for encoded rows, (N, ...) of each run."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from seqlab.base.world import OnRows, World
 from seqlab.data.batch import ValueBatch, batch_of_arrays
-from seqlab.data.epoch import generator
-from seqlab.data.numbers import Rows
-from seqlab.data.step import Position, TrainingStep, batches_of, next_position, share
+from seqlab.data.epoch import seeded_generator
+from seqlab.data.step import Position, TrainingStep, collate_rank, next_position, split_among_ranks
 from seqlab.data.survey import OnProgress
+from seqlab.data.table_codec import RowIndices
 from seqlab.data.targets import Target
 from seqlab.evaluation import evaluate
 from seqlab.models.interfaces import Predictor
@@ -87,14 +87,14 @@ class Prediction(Task):
         count = len(data.train)
         num_steps = max(1, round(count / settings.batch_rows))
         while True:
-            order = generator(config.seed, first.epoch).permutation(count)
+            order = seeded_generator(config.seed, first.epoch).permutation(count)
             steps = np.array_split(order, num_steps)
             for number in range(first.step, num_steps):
                 micro_steps = np.array_split(steps[number], -(-len(steps[number]) // settings.micro_batch_rows))
-                shares = share(micro_steps, np.ones(count, np.int64), world.world_size)
-                rng = generator(config.seed, first.epoch, number, AUGMENTATION)
+                shares = split_among_ranks(micro_steps, np.ones(count, np.int64), world.world_size)
+                rng = seeded_generator(config.seed, first.epoch, number, AUGMENTATION)
                 examples = _Augmented(data.train, settings, codecs[1], steps[number], rng)
-                own = batches_of(shares, world.rank, examples.batch)
+                own = collate_rank(shares, world.rank, examples.batch)
                 position = Position(first.epoch, 0, number)
                 yield TrainingStep(position, first.epoch + (number + 1) / num_steps, own)
             first = Position(first.epoch + 1, 0, 0)
@@ -133,8 +133,8 @@ class Prediction(Task):
         target = run.codecs[1]
         metrics = [name for name in _data_config(run.config).valid_metrics() if name != "nll"]
         right = valid.read_targets(np.arange(len(valid)))
-        said = target.scored_lines(target.decide(scores))
-        figures = evaluate(said, [target.scored_lines(right)], metrics)
+        said = target.metric_lines(target.decide(scores))
+        figures = evaluate(said, [target.metric_lines(right)], metrics)
         return Validation(figures, nll, "loss", target.fit_decisions(scores, right))
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
@@ -154,13 +154,13 @@ class Prediction(Task):
         return data.locate(index)
 
 
-def _parts(examples: Examples) -> list[Rows]:
+def _parts(examples: Examples) -> list[RowIndices]:
     """Divide examples into those that are computed together."""
     count = len(examples)
     return [np.arange(start, min(start + VALID_ROWS, count)) for start in range(0, count, VALID_ROWS)]
 
 
-def batch_of(examples: Examples, numbers: Rows) -> ValueBatch:
+def batch_of(examples: Examples, numbers: RowIndices) -> ValueBatch:
     """Make a batch of some examples."""
     inputs = np.ascontiguousarray(examples.read(numbers))
     return batch_of_arrays(inputs, examples.read_targets(numbers), examples.rows[numbers])
@@ -170,12 +170,12 @@ class _Augmented:
     """The examples of one step, changed at random by numbers that no division among ranks changes."""
 
     def __init__(
-        self, examples: Examples, config: PredictionConfig, target: Target, step: Rows, rng: np.random.Generator
+        self, examples: Examples, config: PredictionConfig, target: Target, step: RowIndices, rng: np.random.Generator
     ) -> None:
         self.examples, self.config, self.target, self.step, self.rng = examples, config, target, step, rng
         self._changed: tuple[NDArray[np.float32], NDArray[Any]] | None = None
 
-    def batch(self, numbers: Rows) -> ValueBatch:
+    def batch(self, numbers: RowIndices) -> ValueBatch:
         """Make a batch of some of the examples."""
         if not self.config.augments:
             return batch_of(self.examples, numbers)

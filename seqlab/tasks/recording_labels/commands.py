@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from seqlab.commands import INCOMPLETE, UsageError
 from seqlab.data.blocks import in_batches
-from seqlab.data.manifests import Listed
+from seqlab.data.manifests import ManifestEntry
 from seqlab.inference.files import output_stream
 from seqlab.inference.lines import json_line, write_lines
 from seqlab.inference.options import LabelOptions, set_threads
@@ -45,7 +45,7 @@ def label_recordings(options: LabelOptions) -> int | None:
     return INCOMPLETE if faults else None
 
 
-def _line(listed: str | Listed, found: "LabelledRecording", options: LabelOptions) -> str:
+def _line(listed: str | ManifestEntry, found: "LabelledRecording", options: LabelOptions) -> str:
     if not options.json:
         return found.label
     ranked = sorted(found.probs.items(), key=lambda each: -each[1])

@@ -12,12 +12,12 @@ from torch import Tensor
 from seqlab.audio.codec import fit_recording_codec
 from seqlab.base.world import OnRows, World
 from seqlab.data.batch import ValueBatch, collate_values
-from seqlab.data.recording_splits import Indices, RecordingsReport, Splits, split_recordings
+from seqlab.data.recording_splits import Indices, RecordingSplits, RecordingsReport, split_recordings
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.recordings import Recordings, read_recordings
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
-from seqlab.data.targets import UNSEEN, ClassTarget
+from seqlab.data.targets import UNSEEN_CLASS, ClassTarget
 from seqlab.evaluation import evaluate
 from seqlab.models.interfaces import Predictor
 from seqlab.objectives import StepContext
@@ -41,7 +41,7 @@ class PreparedLabels:
     """Recordings of all parts, and their labels."""
 
     recordings: Recordings
-    splits: Splits
+    splits: RecordingSplits
     labels: list[str]
     report: RecordingsReport
     content_hashes: dict[str, str]
@@ -128,7 +128,7 @@ class RecordingLabels(Task):
         best = np.array([label for _, label in sorted(each for own, _, _ in spread for each in own)])
         nll = sum(each[1] for each in spread) / max(1.0, sum(each[2] for each in spread))
         known = {label: number for number, label in enumerate(target.values)}
-        right = [str(known.get(data.labels[i], UNSEEN)) for i in data.valid]
+        right = [str(known.get(data.labels[i], UNSEEN_CLASS)) for i in data.valid]
         asked = dict.fromkeys(["accuracy", "macro_f1", str(run.config.training.valid_metric)])
         metrics = [name for name in asked if name != "nll"]
         return Validation(evaluate(list(map(str, best.tolist())), [right], metrics), nll, "loss")
@@ -141,7 +141,7 @@ class RecordingLabels(Task):
         labeller = load_recording_labeller(run_dir, device=config.training.device)
         found = labeller.label_waveforms([data.recordings.waveform(i) for i in part])
         for index, each in zip(part.tolist(), found, strict=True):
-            yield data.recordings.examples[index].answered(each.label, data.labels[index])
+            yield data.recordings.examples[index].prediction_record(each.label, data.labels[index])
 
     def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Measure the labels of the held-out fold."""
@@ -155,7 +155,7 @@ class RecordingLabels(Task):
 
 def _one_word(label: str) -> str:
     """Write a label, which may have spaces, as the one word that metrics compare."""
-    return "_".join(label.split()) or UNSEEN
+    return "_".join(label.split()) or UNSEEN_CLASS
 
 
 def read_labels(config: RecordingLabelsConfig, cache: Path, on_progress: OnProgress | None) -> PreparedLabels:
@@ -167,8 +167,8 @@ def read_labels(config: RecordingLabelsConfig, cache: Path, on_progress: OnProgr
     recordings, hashes = read_recordings(config, cache, on_progress)
     labels = [None if each.text is None else each.text.strip() or None for each in recordings.examples]
     splits = split_recordings(config, recordings, labels, by_text=False)
-    test = [replace(each, content=None) for spec in config.test for each in config.manifest(spec).listed()]
-    report = RecordingsReport.of(recordings, splits, labels, by_text=False, test=test)
+    test = [replace(each, content=None) for spec in config.test for each in config.manifest(spec).entries()]
+    report = RecordingsReport.from_splits(recordings, splits, labels, by_text=False, test=test)
     return PreparedLabels(recordings, splits, [label or "" for label in labels], report, hashes)
 
 

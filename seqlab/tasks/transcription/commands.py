@@ -14,7 +14,7 @@ from seqlab.base.world import OnRows, World
 from seqlab.commands import INCOMPLETE, AsArgument, Command, UsageError
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import zip_equal
-from seqlab.data.manifests import Listed
+from seqlab.data.manifests import ManifestEntry
 from seqlab.inference.files import output_stream, refuse_same_file
 from seqlab.inference.lines import exit_status, json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DeviceOptions, File, RunPath, set_threads
@@ -129,7 +129,10 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
     faults = 0
 
     def score(
-        paths: Sequence[str | Listed] | None, texts: Sequence[str], _places: Sequence[str], advance: OnRows | None
+        paths: Sequence[str | ManifestEntry] | None,
+        texts: Sequence[str],
+        _places: Sequence[str],
+        advance: OnRows | None,
     ) -> list[TranscriptScore]:
         nonlocal faults
         assert paths is not None
@@ -159,7 +162,7 @@ def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit) -> Iterator[S
 
 
 @contextmanager
-def _paths(options: TranscribeOptions) -> Iterator[Iterator[str | Listed]]:
+def _paths(options: TranscribeOptions) -> Iterator[Iterator[str | ManifestEntry]]:
     if options.recordings:
         yield iter(options.recordings)
     else:
@@ -167,7 +170,7 @@ def _paths(options: TranscribeOptions) -> Iterator[Iterator[str | Listed]]:
             yield paths
 
 
-def _as_json(transcript: "Transcript", listed: str | Listed) -> str:
+def _as_json(transcript: "Transcript", listed: str | ManifestEntry) -> str:
     known = {field.name: getattr(transcript, field.name) for field in fields(transcript)}
     left_out = [name for name, value in known.items() if value is None]
     values = {name: value for name, value in asdict(transcript).items() if name not in left_out}

@@ -30,7 +30,7 @@ class TranscriptionConfig(RecordingsConfig):
     serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.transcription.commands:score_transcripts"}
     next_command: ClassVar[str] = "seqlab transcribe {} RECORDING ..."
     own_metrics: ClassVar[tuple[str, ...]] = ("wer", "cer")
-    of_codecs: ClassVar[tuple[str, ...]] = (*RecordingsConfig.of_codecs, "transcripts")
+    codec_fields: ClassVar[tuple[str, ...]] = (*RecordingsConfig.codec_fields, "transcripts")
 
     tokenizer: TokenizerConfig = Field(default_factory=CharactersConfig)
     """How transcripts become ids."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seqlab.data.recording_splits import Indices, RecordingsReport, Splits, split_recordings
+from seqlab.data.recording_splits import Indices, RecordingSplits, RecordingsReport, split_recordings
 from seqlab.data.recordings import Recordings, read_recordings
 from seqlab.data.survey import OnProgress
 from seqlab.tasks.transcription.config import TranscriptionConfig
@@ -18,7 +18,7 @@ class PreparedTranscripts:
     """Recordings of all parts, and their transcripts."""
 
     recordings: Recordings
-    splits: Splits
+    splits: RecordingSplits
     texts: list[str]
     """Normalised; empty for a recording that has none."""
     report: RecordingsReport
@@ -53,10 +53,10 @@ def read_transcripts(
     test = [
         replace(each, text=normalize_transcript(each.text or "", config.transcripts), content=None)
         for spec in config.test
-        for each in config.manifest(spec).listed()
+        for each in config.manifest(spec).entries()
     ]
     splits = split_recordings(config, recordings, texts, by_text=True, test_texts=[str(each.text) for each in test])
-    report = RecordingsReport.of(recordings, splits, texts, by_text=True, test=test)
+    report = RecordingsReport.from_splits(recordings, splits, texts, by_text=True, test=test)
     known = [text or "" for text in texts]
     rows = [] if tokenizer is None else tokenizer.encode(known)
     return PreparedTranscripts(recordings, splits, known, report, hashes, rows)

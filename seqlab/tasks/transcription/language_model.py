@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from seqlab.data.batch import prompts
+from seqlab.data.batch import collate_prompts
 from seqlab.data.text_config import TextConfig
 from seqlab.data.text_sampler import start_id
 from seqlab.models.interfaces import ContextModel, Stepper
@@ -60,7 +60,7 @@ def load_language_model(
         model,
         weight=LM_WEIGHT if weight is None else weight,
         length_reward=length_reward or 0.0,
-        start_lm=lambda rows, device: prompts([[first]] * rows).to(device),
+        start_lm=lambda rows, device: collate_prompts([[first]] * rows).to(device),
     )
 
 

@@ -13,8 +13,8 @@ from seqlab.audio.codec import fit_recording_codec
 from seqlab.audio.nonspeech import draw_nonspeech
 from seqlab.base.world import OnRows, World
 from seqlab.data.batch import FrameBatch, collate_frames
-from seqlab.data.epoch import generator
-from seqlab.data.manifests import NAMED
+from seqlab.data.epoch import seeded_generator
+from seqlab.data.manifests import MAX_NAMED
 from seqlab.data.recording_splits import Indices
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.step import Position, TrainingStep
@@ -113,7 +113,7 @@ class Transcription(Task):
         transcriber = load_transcriber(run_dir, device=config.training.device)
         found = transcriber.transcribe_waveforms([data.recordings.waveform(i) for i in part])
         for index, each in zip(part.tolist(), found, strict=True):
-            yield data.recordings.examples[index].answered(each.text, data.texts[index])
+            yield data.recordings.examples[index].prediction_record(each.text, data.texts[index])
 
     def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Measure the transcripts of the held-out fold."""
@@ -142,7 +142,7 @@ def recording_steps(data: PreparedTranscripts, config: Config, codecs: Codecs) -
     def is_nonspeech(index: int, epoch: int) -> bool:
         if not settings.augment_nonspeech or epoch < 0:
             return False
-        return bool(generator(config.seed, epoch, index, NONSPEECH).random() < settings.augment_nonspeech)
+        return bool(seeded_generator(config.seed, epoch, index, NONSPEECH).random() < settings.augment_nonspeech)
 
     def nonspeech(index: int, epoch: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
         return draw_nonspeech(len(data.recordings.waveform(index)), rate, rng) if is_nonspeech(index, epoch) else None
@@ -175,5 +175,5 @@ def _warn_of_unreachable(name: str, part: Indices, data: PreparedTranscripts, co
     if found.are.all() and name == "training":
         raise ValueError(f"All {len(part):,} {name} recordings {found.reason}.")
     counts = f"{int(found.are.sum()):,} of {len(part):,} {name} recordings"
-    first = "; ".join(data.recordings.locate(index) for index in part[found.are].tolist()[:NAMED])
+    first = "; ".join(data.recordings.locate(index) for index in part[found.are].tolist()[:MAX_NAMED])
     logger.warning("%s %s; the first: %s.", counts, found.reason, first)

@@ -12,11 +12,11 @@ from seqlab.base.world import OnRows, World
 from seqlab.data.batch import Batch, Seq2SeqBatch
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
-from seqlab.data.sampler import Sampler, ordered_batches
+from seqlab.data.sampler import Seq2SeqSampler, ordered_batches
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
+from seqlab.data.tokenizer_training import Side, learn_tokenizer
 from seqlab.data.validation_files import read_split_off
-from seqlab.data.vocabulary import Side, learn_tokenizer
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
 from seqlab.runs.config import Config
@@ -89,7 +89,7 @@ class TranslationTask(Task):
         world: World,
         after: Position | None,
     ) -> Iterator[TrainingStep[Batch]]:
-        sampler = Sampler(
+        sampler = Seq2SeqSampler(
             data.train, _data_config(config), config.seed, *tokenizers, rank=world.rank, world_size=world.world_size
         )
         return sampler.steps(after)
@@ -174,13 +174,13 @@ def _check_tokenizers(config: Config, tokenizers: Codecs) -> None:
 
 
 def _refuse_tagged_targets(pairs: EncodedCorpus, tag_ids: range) -> None:
-    if (are_tagged := pairs.tgt.have_any(tag_ids)).any():
+    if (are_tagged := pairs.tgt.contains_any(tag_ids)).any():
         place = pairs.locate(int(are_tagged.argmax()))
         raise ValueError(f"{place}: its target has tags behind a tab, which no output has: name one column of targets.")
 
 
 def _warn_of_untagged(name: str, pairs: EncodedCorpus, tag_ids: range) -> None:
-    has_none = ~pairs.src.have_any(tag_ids)
+    has_none = ~pairs.src.contains_any(tag_ids)
     if count := int(has_none.sum()):
         message = "%s of %s %s pairs have no tags behind a tab in their source (is a column missing?); the first: %s."
         logger.warning(message, f"{count:,}", f"{len(has_none):,}", name, pairs.locate(int(has_none.argmax())))
@@ -188,7 +188,7 @@ def _warn_of_untagged(name: str, pairs: EncodedCorpus, tag_ids: range) -> None:
 
 def _check_reachable(name: str, pairs: EncodedCorpus, config: Config) -> None:
     """Warn of pairs whose targets the model can never predict; raise ValueError where no loss is left."""
-    found = config.model.unreachable(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.repetitions)
+    found = config.model.unreachable(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.count_repetitions)
     if found is None or not found.are.any():
         return
     if found.teach_nothing and found.are.all():

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from seqlab.data.line_sample import LineSample, covered_characters
+from seqlab.data.line_sample import LineSample, count_covering_characters
 from seqlab.registry import Parts
 from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
@@ -202,7 +202,7 @@ def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tok
     if settings.units == "subwords":
         share = settings.character_share
         alphabets = [sides] if joint else [[side] for side in sides]
-        alphabet = max(covered_characters(group, share) for group in alphabets) if share else 0
+        alphabet = max(count_covering_characters(group, share) for group in alphabets) if share else 0
         pieces, reason = _pieces(found, joint)
         choices.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
     if choices.get("init_from") is not None:
@@ -223,7 +223,7 @@ def _shares_vocabulary(choices: Choices, found: CorpusProfile) -> tuple[bool, st
     if choices.config().model.copies:
         return True, "a model that copies has one vocabulary"
     in_common = f"the sides have {found.overlap:.0%} of their characters in common"
-    if found.src.is_symbols != found.tgt.is_symbols:
+    if found.src.is_spelled_out != found.tgt.is_spelled_out:
         return False, f"{in_common} but only one spells them apart"
     return found.overlap >= SHARED_ALPHABET, in_common
 
@@ -339,7 +339,7 @@ def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> Non
 
 def _metric(found: CorpusProfile) -> tuple[str, str]:
     tgt = found.tgt
-    if all(side.is_words or side.is_symbols for side in (found.src, tgt)):
+    if all(side.is_words or side.is_spelled_out for side in (found.src, tgt)):
         return "exact_match", "the lines are words rather than sentences"
     if tgt.is_unspaced:
         return "chrf", "the target is written without spaces between words, which BLEU counts"

@@ -43,7 +43,7 @@ def read_pairs(options: PairOptions) -> tuple[list[str], list[str], list[str]]:
     rows = list(corpus.rows())
     if not rows:
         raise ValueError(f"{options.src} is empty: there is nothing to measure on.")
-    return [row[0] for row in rows], [row[1] for row in rows], corpus.places(0, len(rows))
+    return [row[0] for row in rows], [row[1] for row in rows], corpus.locations(0, len(rows))
 
 
 def load_one_process(options: PairOptions) -> "Run":

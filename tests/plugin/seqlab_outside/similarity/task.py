@@ -8,11 +8,11 @@ from torch import Tensor
 
 from seqlab.base.world import World
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.epoch import generator
+from seqlab.data.epoch import seeded_generator
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
-from seqlab.data.vocabulary import Side, learn_tokenizer
+from seqlab.data.tokenizer_training import Side, learn_tokenizer
 from seqlab.evaluation import Score
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -60,7 +60,7 @@ class Similarity(Task):
         size = settings.group_pairs * settings.groups
         epoch, first = (0, 0) if after is None else (after.epoch, after.step + 1)
         while True:
-            order = generator(config.seed, epoch).permutation(len(data.train))
+            order = seeded_generator(config.seed, epoch).permutation(len(data.train))
             count = max(1, len(order) // size)  # the rest comes in another epoch
             for number in range(first, count):
                 pairs = order[number * size : (number + 1) * size]

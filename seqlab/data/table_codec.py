@@ -21,10 +21,10 @@ from seqlab.data.tables import MAX_CATEGORIES, RawColumn, RawTable
 
 logger = logging.getLogger(__name__)
 
-FILE = "codec.values.json"
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
-C = TypeVar("C")
+CODEC_FILE = "codec.values.json"
+FloatArray = NDArray[np.float32]
+RowIndices = NDArray[np.int64]
+CodecT = TypeVar("CodecT")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class NumberColumn:
     deviation: float
 
     @classmethod
-    def fit(cls, column: RawColumn, rows: Rows) -> NumberColumn:
+    def fit(cls, column: RawColumn, rows: RowIndices) -> NumberColumn:
         """Measure rows of a column; one that is constant there is left at 0."""
         values = column.values()[rows]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -55,7 +55,7 @@ class CategoryColumn:
     """Those in the training part; any other value becomes zeros."""
 
 
-Column = NumberColumn | CategoryColumn
+FittedColumn = NumberColumn | CategoryColumn
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TableCodec:
     """Cells of a row to a vector (D,), or of successive rows to a window (window, D)."""
 
     codec: ClassVar[str] = "table"
-    columns: list[Column]
+    columns: list[FittedColumn]
     window: int = 0
     """Rows of an example; 0 for single rows."""
 
@@ -84,21 +84,21 @@ class TableCodec:
 
     @classmethod
     def fit(
-        cls, table: RawTable, names: Sequence[str], categorical: Sequence[str], rows: Rows, window: int
+        cls, table: RawTable, names: Sequence[str], categorical: Sequence[str], rows: RowIndices, window: int
     ) -> TableCodec:
         """Choose how columns become numbers, by the training rows (n,); warn of a column that is constant there.
 
         Raises:
             ValueError: a column is neither numbers nor categories; names the row.
         """
-        columns: list[Column] = []
+        columns: list[FittedColumn] = []
         for name in names:
             column = table.columns[name]
             if name in categorical or not column.is_numeric:
                 columns.append(CategoryColumn(name, categories_of(column, rows)))
             else:
-                refuse_strange(column, table, "data.categorical")
-                refuse_no_numbers(column, table)
+                refuse_text_cells(column, table, "data.categorical")
+                refuse_missing_numbers(column, table)
                 columns.append(NumberColumn.fit(column, rows))
             values = column.values()[rows] if isinstance(columns[-1], NumberColumn) else column.categories()[rows]
             if np.ptp(values) == 0:
@@ -106,16 +106,16 @@ class TableCodec:
                 logger.warning(text, table.files[0], name)
         return cls(columns, window)
 
-    def encode(self, table: RawTable) -> Floats:
+    def encode(self, table: RawTable) -> FloatArray:
         """Encode all rows of a table: (rows, D); raises ValueError where a cell is missing, or is no number."""
         parts = [self._encoded(column, table) for column in self.columns]
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(table), 0), np.float32)
 
-    def _encoded(self, column: Column, table: RawTable) -> Floats:
+    def _encoded(self, column: FittedColumn, table: RawTable) -> FloatArray:
         raw = table.columns[column.name]
         if isinstance(column, NumberColumn):
             values = raw.values()
-            refuse_no_numbers(raw, table)
+            refuse_missing_numbers(raw, table)
             with np.errstate(over="ignore"):
                 found = ((values - column.mean) / column.deviation).astype(np.float32)
             refuse_too_large(found, column.name, table)
@@ -136,44 +136,44 @@ class TableCodec:
         write_values(folder, {"window": self.window, "columns": [asdict(each) for each in self.columns]})
 
 
-def refuse_no_numbers(column: RawColumn, table: RawTable) -> None:
+def refuse_missing_numbers(column: RawColumn, table: RawTable) -> None:
     """Raise ValueError, naming the row, where a cell of a column of numbers is missing or none."""
     wrong = np.flatnonzero(np.isnan(column.values()))
     if len(wrong):
         row = int(wrong[0])
-        cell = column.strange.get(row)
+        cell = column.non_numeric.get(row)
         fault = "is missing" if cell is None else f"must be a number, but is {cell!r}"
         more = f" ({len(wrong)} such rows in all)" if len(wrong) > 1 else ""
         raise ValueError(f"{table.locate(row)}: {column.name!r} {fault}{more}: correct the cell, or leave out the row.")
 
 
-def refuse_too_large(values: Floats, name: str, table: RawTable) -> None:
+def refuse_too_large(values: FloatArray, name: str, table: RawTable) -> None:
     """Raise ValueError, naming the row, where a standardised number is too large for a float."""
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         raise ValueError(f"{table.locate(int(wrong[0]))}: {name!r} is too large a number: correct the cell.")
 
 
-def refuse_strange(column: RawColumn, table: RawTable, key: str) -> None:
-    if column.strange:
-        row, cell = next(iter(column.strange.items()))
+def refuse_text_cells(column: RawColumn, table: RawTable, key: str) -> None:
+    if column.non_numeric:
+        row, cell = next(iter(column.non_numeric.items()))
         raise ValueError(
             f"{table.locate(row)}: {column.name!r} is {cell!r}, but most cells of the column are numbers: correct it, "
             f"or name the column in `{key}`."
         )
 
 
-def categories_of(column: RawColumn, rows: Rows) -> list[str]:
+def categories_of(column: RawColumn, rows: RowIndices) -> list[str]:
     """List the names of an input in some rows, the most frequent first; raises ValueError for too many."""
     if len(column.names) > MAX_CATEGORIES:
         raise ValueError(
             f"The column {column.name!r} holds more than {MAX_CATEGORIES:,} different values, too many for categories: "
             "leave it out (`data.inputs` names the columns that are read)."
         )
-    return names_in(column, rows)
+    return values_by_frequency(column, rows)
 
 
-def names_in(column: RawColumn, rows: Rows) -> list[str]:
+def values_by_frequency(column: RawColumn, rows: RowIndices) -> list[str]:
     """List what the cells of a column hold in some rows, the most frequent first."""
     counts = np.bincount(column.categories()[rows], minlength=len(column.names))
     names = list(column.names)
@@ -186,12 +186,12 @@ def load_table_codec(folder: Path) -> TableCodec:
 
 
 def write_values(folder: Path, values: dict[str, Any]) -> None:
-    write_json(folder / FILE, values)
+    write_json(folder / CODEC_FILE, values)
 
 
-def read_values(folder: Path, codec: type[C]) -> C:
+def read_values(folder: Path, codec: type[CodecT]) -> CodecT:
     """Read a codec that `write_values` wrote; raises ValueError where it is missing or damaged."""
-    file = folder / FILE
+    file = folder / CODEC_FILE
     try:
         return validate_type(read_json(file), codec)
     except (OSError, ValueError) as error:

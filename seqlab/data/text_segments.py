@@ -11,60 +11,60 @@ from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE, TextBatch
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
-HALVED_SHARE, LENGTH_STD, LEAST_LENGTH = 0.05, 5.0, 5
+HALVED_SHARE, BLOCK_LENGTH_STD, MIN_BLOCK_LENGTH = 0.05, 5.0, 5
 """Of random lengths: the share that is about half as long, their standard deviation, and the shortest."""
 
 
 @dataclass(frozen=True)
-class Pieces:
+class TextSegments:
     """Where pieces stand among the ids of a text."""
 
-    starts: Places  # (pieces,)
-    stops: Places
+    starts: Indices  # (pieces,)
+    stops: Indices
     begins: NDArray[np.bool_]  # (pieces,): whether a document begins with it, so that nothing stands before it
 
     def __len__(self) -> int:
         return len(self.starts)
 
     @property
-    def lengths(self) -> Places:
+    def lengths(self) -> Indices:
         return self.stops - self.starts
 
-    def take(self, rows: NDArray[np.int64]) -> Pieces:
+    def take(self, rows: NDArray[np.int64]) -> TextSegments:
         """Return some of the pieces."""
-        return Pieces(self.starts[rows], self.stops[rows], self.begins[rows])
+        return TextSegments(self.starts[rows], self.stops[rows], self.begins[rows])
 
 
-def blocks_of(total: int, length: int, shift: int = 0) -> Pieces:
+def cut_into_blocks(total: int, length: int, shift: int = 0) -> TextSegments:
     """Cut `total` ids into blocks; with a shift the first block is shorter."""
     starts = np.arange(shift - length if shift else 0, total, length, dtype=np.int64)
     stops = np.minimum(starts + length, total)
     starts = np.maximum(starts, 0)
-    return Pieces(starts, stops, starts == 0)
+    return TextSegments(starts, stops, starts == 0)
 
 
-def varied_lengths(total: int, length: int, rng: np.random.Generator) -> Places:
+def random_block_lengths(total: int, length: int, rng: np.random.Generator) -> Indices:
     """Cut `total` ids into stretches of random length, of which the last is what is left (Merity et al. 2018)."""
-    most = -(-total // LEAST_LENGTH)
+    most = -(-total // MIN_BLOCK_LENGTH)
     middles = np.where(rng.random(most) < HALVED_SHARE, length / 2, length)
-    lengths = np.maximum(rng.normal(middles, LENGTH_STD).astype(np.int64), LEAST_LENGTH)
+    lengths = np.maximum(rng.normal(middles, BLOCK_LENGTH_STD).astype(np.int64), MIN_BLOCK_LENGTH)
     stops = np.minimum(np.cumsum(lengths), total)
     return np.diff(stops[: np.searchsorted(stops, total) + 1], prepend=0)
 
 
-def pieces_of_lines(offsets: Places, lines: NDArray[np.int64], length: int) -> Pieces:
+def segments_of_lines(offsets: Indices, lines: NDArray[np.int64], length: int) -> TextSegments:
     """Return some lines, cut where one is longer than `length`; line i is from offsets[i] to offsets[i + 1]."""
     first, last = offsets[lines], offsets[lines + 1]
     counts = -(-(last - first) // length)
     line_of = np.repeat(np.arange(len(lines)), counts)
     number = np.arange(len(line_of)) - np.repeat(np.cumsum(counts) - counts, counts)
     starts = first[line_of] + number * length
-    return Pieces(starts, np.minimum(starts + length, last[line_of]), number == 0)
+    return TextSegments(starts, np.minimum(starts + length, last[line_of]), number == 0)
 
 
-def pack(pieces: Pieces, length: int) -> list[Pieces]:
+def pack_segments(pieces: TextSegments, length: int) -> list[TextSegments]:
     """Fill rows of at most `length` ids with whole pieces, in their order: what no longer fits begins the next row."""
     rows, start, used = [], 0, 0
     for index, size in enumerate(pieces.lengths.tolist()):
@@ -77,7 +77,9 @@ def pack(pieces: Pieces, length: int) -> list[Pieces]:
     return rows
 
 
-def packed_batch(values: NDArray[np.integer], rows: Sequence[Pieces], *, pad_id: int, start_id: int) -> TextBatch:
+def collate_packed(
+    values: NDArray[np.integer], rows: Sequence[TextSegments], *, pad_id: int, start_id: int
+) -> TextBatch:
     """Read rows of pieces into a batch, in which `positions` begin anew with each piece."""
     shape = len(rows), max(int(row.lengths.sum()) for row in rows)
     tgt_in, tgt_out = np.full(shape, pad_id, np.int64), np.full(shape, IGNORE, np.int64)

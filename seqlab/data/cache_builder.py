@@ -10,17 +10,17 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from seqlab.base.atomic_io import read_checksummed_json, temporary_path, write_checksummed_json
-from seqlab.data.corpus import unit_of
-from seqlab.data.encode import EncodedBlock, Encoder, Fate
+from seqlab.data.assignment import RowAssignment
+from seqlab.data.corpus import row_unit
 from seqlab.data.encoded import CorpusState, CorpusWriter
+from seqlab.data.ragged import ArrayState, ArrayWriter
 from seqlab.data.report import DropLog, DropLogState, TokenCounts
-from seqlab.data.routes import Route
-from seqlab.data.rows import ArrayState, ArrayWriter
+from seqlab.data.row_encoder import EncodedBlock, RowEncoder, RowStatus
 from seqlab.data.survey import OnProgress
 from seqlab.data.validation_files import VALID_FILE, SplitOffFile
 from seqlab.data.workers import Workers
 
-SAVE_ROWS = 500_000
+ROWS_BETWEEN_SAVES = 500_000
 """Rows encoded between two saves, some seconds' work: so much a kill costs at most."""
 DROPPED_FILE = "dropped.tsv"
 STATE_FILE = "state.json"
@@ -33,7 +33,7 @@ class BuildState:
     rows: int
     train: CorpusState
     valid: CorpusState
-    fates: ArrayState
+    statuses: ArrayState
     log: DropLogState
     split_off: int | None  # bytes
     counts: list[list[TokenCounts]]  # of each corpus
@@ -42,8 +42,8 @@ class BuildState:
 _STATE = TypeAdapter(BuildState)
 
 
-class Build:
-    """Encode what the routes keep into `train/` and `valid/` of a folder.
+class CacheBuilder:
+    """Encode what the assignments keep into `train/` and `valid/` of a folder.
 
     The bytes are the same for any number of processes, kills and resumptions.
     """
@@ -51,86 +51,90 @@ class Build:
     def __init__(
         self,
         folder: Path,
-        encoder: Encoder,
-        routes: list[Route],
-        with_text: dict[Fate, bool],
+        encoder: RowEncoder,
+        assignments: list[RowAssignment],
+        with_text: dict[RowStatus, bool],
         state: BuildState | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._encoder, self._routes = folder, encoder, routes
+        self._folder, self._encoder, self._assignments = folder, encoder, assignments
         self._rows = self._saved_rows = 0 if state is None else state.rows
         sizes = encoder.vocab_sizes
         train, valid = (state.train, state.valid) if state else (None, None)
         self.log = DropLog(folder / DROPPED_FILE, len(sizes), state.log if state else None)
         self._split_off = None
-        if with_text[Fate.VALID] and any(route.split == "train" and Fate.VALID in route.kept for route in routes):
+        if with_text[RowStatus.VALID] and any(
+            assignment.split == "train" and RowStatus.VALID in assignment.kept for assignment in assignments
+        ):
             self._split_off = SplitOffFile(folder / VALID_FILE, state.split_off if state else None)
         self._writers = {
-            Fate.TRAIN: CorpusWriter(folder / "train", sizes, with_text=with_text[Fate.TRAIN], state=train),
-            Fate.VALID: CorpusWriter(folder / "valid", sizes, with_text=with_text[Fate.VALID], state=valid),
+            RowStatus.TRAIN: CorpusWriter(folder / "train", sizes, with_text=with_text[RowStatus.TRAIN], state=train),
+            RowStatus.VALID: CorpusWriter(folder / "valid", sizes, with_text=with_text[RowStatus.VALID], state=valid),
         }
-        self._fates = ArrayWriter(folder / "fates", np.uint8, state.fates if state else None)
+        self._statuses = ArrayWriter(folder / "statuses", np.uint8, state.statuses if state else None)
         if state is not None:
             self._restore(state)
 
     @classmethod
-    def begin_or_resume(cls, folder: Path, encoder: Encoder, routes: list[Route], with_text: dict[Fate, bool]) -> Build:
+    def start_or_resume(
+        cls, folder: Path, encoder: RowEncoder, assignments: list[RowAssignment], with_text: dict[RowStatus, bool]
+    ) -> CacheBuilder:
         """Go on with the build of the same corpora in a folder, or begin where there is none that can be used."""
         try:
             state = _STATE.validate_python(read_checksummed_json(folder / STATE_FILE))
-            return cls(folder, encoder, routes, with_text, state)
+            return cls(folder, encoder, assignments, with_text, state)
         except (OSError, ValueError, TypeError):
             shutil.rmtree(folder, ignore_errors=True)
-            return cls(folder, encoder, routes, with_text)
+            return cls(folder, encoder, assignments, with_text)
 
     def run(self, workers: Workers, on_progress: OnProgress) -> None:
         """Encode everything that is left."""
-        start, total = 0, sum(map(len, self._routes))
-        with_text = {fate: writer.with_text for fate, writer in self._writers.items()}
-        for route in self._routes:
+        start, total = 0, sum(map(len, self._assignments))
+        with_text = {status: writer.with_text for status, writer in self._writers.items()}
+        for assignment in self._assignments:
             offset = max(0, self._rows - start)
             if offset == 0:
-                for fate in route.kept:
-                    self._writers[fate].start_corpus(route.corpus.specs)
-            if offset < len(route):
-                for block in workers.map(self._encoder, route.tasks(offset, with_text)):
-                    self._write(route, self._rows - start, block)
-                    on_progress(f"{unit_of(len(block.counts))} encoded", self._rows, total)
-            start += len(route)
+                for status in assignment.kept:
+                    self._writers[status].start_corpus(assignment.corpus.specs)
+            if offset < len(assignment):
+                for block in workers.map(self._encoder, assignment.tasks(offset, with_text)):
+                    self._write(assignment, self._rows - start, block)
+                    on_progress(f"{row_unit(len(block.counts))} encoded", self._rows, total)
+            start += len(assignment)
 
-    def _write(self, route: Route, offset: int, block: EncodedBlock) -> None:
-        route.fates[offset : offset + len(block.fates)] = block.fates
-        self._fates.append(block.fates)
-        for fate, rows in block.kept.items():
-            self._writers[fate].extend(rows)
-            if fate == Fate.VALID and self._split_off is not None:
+    def _write(self, assignment: RowAssignment, offset: int, block: EncodedBlock) -> None:
+        assignment.statuses[offset : offset + len(block.statuses)] = block.statuses
+        self._statuses.append(block.statuses)
+        for status, rows in block.kept.items():
+            self._writers[status].extend(rows)
+            if status == RowStatus.VALID and self._split_off is not None:
                 self._split_off.extend(rows)
-        route.counts = [before + more for before, more in zip(route.counts, block.counts, strict=True)]
+        assignment.counts = [before + more for before, more in zip(assignment.counts, block.counts, strict=True)]
         self.log.add(block.dropped, block.examples)
-        self._rows += len(block.fates)
-        if self._rows - self._saved_rows >= SAVE_ROWS:
+        self._rows += len(block.statuses)
+        if self._rows - self._saved_rows >= ROWS_BETWEEN_SAVES:
             self._save()
 
     def _save(self) -> None:
         state = BuildState(
             rows=self._rows,
-            train=self._writers[Fate.TRAIN].save(),
-            valid=self._writers[Fate.VALID].save(),
-            fates=self._fates.save(),
+            train=self._writers[RowStatus.TRAIN].save(),
+            valid=self._writers[RowStatus.VALID].save(),
+            statuses=self._statuses.save(),
             log=self.log.save(),
             split_off=None if self._split_off is None else self._split_off.save(),
-            counts=[route.counts for route in self._routes],
+            counts=[assignment.counts for assignment in self._assignments],
         )
         write_checksummed_json(self._folder / STATE_FILE, asdict(state))
         self._saved_rows = self._rows
 
     def _restore(self, state: BuildState) -> None:
-        fates, start = np.fromfile(temporary_path(self._folder / "fates"), np.uint8), 0
-        for route, counts in zip(self._routes, state.counts, strict=True):
-            done = fates[start : start + len(route)]
-            route.fates[: len(done)] = done
-            route.counts = counts
-            start += len(route)
+        statuses, start = np.fromfile(temporary_path(self._folder / "statuses"), np.uint8), 0
+        for assignment, counts in zip(self._assignments, state.counts, strict=True):
+            done = statuses[start : start + len(assignment)]
+            assignment.statuses[: len(done)] = done
+            assignment.counts = counts
+            start += len(assignment)
 
     def split_off_bytes(self) -> int:
         """Tell the size of the file of what was split off, 0 where there is none."""
@@ -143,5 +147,5 @@ class Build:
         self.log.close()
         if self._split_off is not None:
             self._split_off.close()
-        self._fates.discard()
+        self._statuses.discard()
         (self._folder / STATE_FILE).unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class ArrayState:
 
 
 @dataclass(frozen=True)
-class RowsState:
+class RaggedState:
     """How far rows are written."""
 
     values: ArrayState
@@ -77,7 +77,7 @@ class ArrayWriter:
         self._file.close()
         rename(temporary_path(self.path), self.path)
         description = {"dtype": self.dtype.str, "size": self.size, "crc32": self._checksum}
-        write_checksummed_json(_description(self.path), description)
+        write_checksummed_json(_description_path(self.path), description)
 
     def discard(self) -> None:
         self._file.close()
@@ -93,20 +93,20 @@ class ArrayWriter:
             self.discard()
 
 
-class RowsWriter:
+class RaggedWriter:
     """Stream rows to `PATH.values` and `PATH.offsets`; never holds more than one call's rows.
 
     States are as in `ArrayWriter`.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype[Any] | type, state: RowsState | None = None) -> None:
+    def __init__(self, path: Path, dtype: np.dtype[Any] | type, state: RaggedState | None = None) -> None:
         values, offsets = (state.values, state.offsets) if state else (None, None)
         self._values = ArrayWriter(path.with_name(path.name + ".values"), dtype, values)
         self._offsets = ArrayWriter(path.with_name(path.name + ".offsets"), np.int64, offsets)
         if state is None:
             self._offsets.append(np.zeros(1, np.int64))
 
-    def extend(self, rows: Rows) -> None:
+    def extend(self, rows: RaggedArray) -> None:
         """Append rows; raises ValueError where a value does not fit."""
         limit = np.iinfo(self._values.dtype).max
         if len(rows.values) and (rows.values.max() > limit or rows.values.min() < 0):
@@ -115,41 +115,41 @@ class RowsWriter:
         self._offsets.append(self._values.size + rows.offsets[1:])
         self._values.append(rows.values)
 
-    def save(self) -> RowsState:
-        return RowsState(self._values.save(), self._offsets.save())
+    def save(self) -> RaggedState:
+        return RaggedState(self._values.save(), self._offsets.save())
 
     def close(self) -> None:
         self._values.close()
         self._offsets.close()
 
 
-class Rows(Sequence[NDArray[Any]]):
-    """Read rows that `RowsWriter` wrote; only what is touched is loaded."""
+class RaggedArray(Sequence[NDArray[Any]]):
+    """Read rows that `RaggedWriter` wrote; only what is touched is loaded."""
 
     def __init__(self, values: NDArray[Any], offsets: NDArray[np.int64]) -> None:
         self.values = values  # (sum of lengths,)
         self.offsets = offsets  # (number of rows + 1,)
 
     @classmethod
-    def from_lists(cls, rows: Sequence[Sequence[int]]) -> Rows:
+    def from_lists(cls, rows: Sequence[Sequence[int]]) -> RaggedArray:
         """Hold rows of integers in memory."""
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         return cls.from_flat(np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum())), lengths)
 
     @classmethod
-    def from_texts(cls, lines: Sequence[str]) -> Rows:
+    def from_texts(cls, lines: Sequence[str]) -> RaggedArray:
         """Hold lines of text in memory, as UTF-8 bytes."""
         encoded = [line.encode("utf-8") for line in lines]
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         return cls.from_flat(np.frombuffer(b"".join(encoded), np.uint8), lengths)
 
     @classmethod
-    def from_flat(cls, values: NDArray[Any], lengths: NDArray[np.int64]) -> Rows:
+    def from_flat(cls, values: NDArray[Any], lengths: NDArray[np.int64]) -> RaggedArray:
         """Cut values, which lie end to end, into rows of these lengths."""
         return cls(values, _offsets_of(lengths))
 
     @classmethod
-    def open(cls, path: Path, *, check: bool = False) -> Rows:
+    def open(cls, path: Path, *, check: bool = False) -> RaggedArray:
         """Map the two files; with `check`, read them once and compare with their checksums.
 
         Raises:
@@ -181,13 +181,13 @@ class Rows(Sequence[NDArray[Any]]):
         """Return the lengths of some rows."""
         return np.asarray(self.offsets[indices + 1] - self.offsets[indices])
 
-    def repetitions(self) -> NDArray[np.int64]:
+    def count_repetitions(self) -> NDArray[np.int64]:
         """Count the values of each row that are as the one before them."""
         places = np.flatnonzero(self.values[1:] == self.values[:-1]) + 1
         rows = self._rows_of(places)
         return np.bincount(rows[self.offsets[rows] < places], minlength=len(self))
 
-    def have_any(self, values: range) -> NDArray[np.bool_]:
+    def contains_any(self, values: range) -> NDArray[np.bool_]:
         """Tell of each row whether one of some values is in it."""
         places = np.flatnonzero((self.values >= values.start) & (self.values < values.stop))
         return np.bincount(self._rows_of(places), minlength=len(self)) > 0
@@ -195,25 +195,25 @@ class Rows(Sequence[NDArray[Any]]):
     def _rows_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.searchsorted(self.offsets, places, side="right") - 1
 
-    def take(self, indices: NDArray[np.int64]) -> Rows:
+    def take(self, indices: NDArray[np.int64]) -> RaggedArray:
         """Copy some rows into memory; row i of the result is row `indices[i]` of these."""
         lengths = self.lengths_of(indices)
         offsets = _offsets_of(lengths)
         # Where each value comes from: its row's start here, plus its place within the row.
         sources = np.repeat(self.offsets[indices] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Rows(np.asarray(self.values[sources]), offsets)
+        return RaggedArray(np.asarray(self.values[sources]), offsets)
 
     def texts(self) -> list[str]:
         """Decode rows of UTF-8 bytes."""
         return [row.tobytes().decode("utf-8") for row in self]
 
 
-def with_end(
+def append_eos(
     ids: NDArray[Any], lengths: NDArray[np.int64], eos_id: int, goes_on: NDArray[np.bool_] | None = None
-) -> Rows:
+) -> RaggedArray:
     """Append eos to each of the rows that lie end to end in `ids`, except where a line continues in the next row."""
     ends = np.ones(len(lengths), np.bool_) if goes_on is None else ~goes_on
-    return Rows.from_flat(np.insert(ids, np.cumsum(lengths)[ends], eos_id), lengths + ends)
+    return RaggedArray.from_flat(np.insert(ids, np.cumsum(lengths)[ends], eos_id), lengths + ends)
 
 
 def _offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -223,7 +223,7 @@ def _offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
     """Map an array that `ArrayWriter` wrote; errors as in `Rows.open`."""
     try:
-        description = read_checksummed_json(_description(path))
+        description = read_checksummed_json(_description_path(path))
         dtype, size = np.dtype(description["dtype"]), int(description["size"])
         found = path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -250,5 +250,5 @@ def resume_file(path: Path, size: int) -> BinaryIO:
     return file
 
 
-def _description(path: Path) -> Path:
+def _description_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")

@@ -15,10 +15,10 @@ from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import parse_column
 from seqlab.data.corpus import Corpus
 
-Hashes = dict[str, tuple[Stamp, str]]  # by `Column.identity`
+InputHashes = dict[str, tuple[Stamp, str]]  # by `Column.identity`
 
 HASHES_FILE = "inputs.json"
-_HASHES = TypeAdapter(Hashes)
+_HASHES = TypeAdapter(InputHashes)
 
 
 def hash_inputs(specs: Sequence[str | Column], cache: Path) -> dict[str, str]:
@@ -30,13 +30,13 @@ def hash_inputs(specs: Sequence[str | Column], cache: Path) -> dict[str, str]:
         FileNotFoundError: a file is missing.
         ValueError: a dataset cannot be loaded.
     """
-    hashes = _hashes_of(specs, cache)
+    hashes = _current_hashes(specs, cache)
     return {source.source: hashes[source.identity][1] for source in _sources(specs)}
 
 
-def remember_inputs(specs: Sequence[str], cache: Path) -> None:
+def save_input_hashes(specs: Sequence[str], cache: Path) -> None:
     """Write the hashes into a cache, unless it has them."""
-    hashes = _hashes_of(specs, cache)
+    hashes = _current_hashes(specs, cache)
     if hashes != _read_hashes(cache):
         write_json(cache / HASHES_FILE, hashes)
 
@@ -44,10 +44,10 @@ def remember_inputs(specs: Sequence[str], cache: Path) -> None:
 def corpus_key(corpus: Corpus) -> str:
     """Tell corpora apart by their content."""
     columns = [(column.sha256(), column.kind, column.column) for column in corpus.columns]
-    return key_of([columns, corpus.split_records])
+    return hash_json([columns, corpus.split_records])
 
 
-def key_of(value: object) -> str:
+def hash_json(value: object) -> str:
     """Hash what can be written as JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
@@ -58,9 +58,9 @@ def _sources(specs: Sequence[str | Column]) -> list[Column]:
     return list({column.source: column for column in columns}.values())
 
 
-def _hashes_of(specs: Sequence[str | Column], cache: Path) -> Hashes:
+def _current_hashes(specs: Sequence[str | Column], cache: Path) -> InputHashes:
     known = _read_hashes(cache)
-    hashes: Hashes = {}
+    hashes: InputHashes = {}
     for source in _sources(specs):
         stamp = source.stamp()
         known_stamp, known_hash = known.get(source.identity, (None, ""))
@@ -68,7 +68,7 @@ def _hashes_of(specs: Sequence[str | Column], cache: Path) -> Hashes:
     return hashes
 
 
-def _read_hashes(cache: Path) -> Hashes:
+def _read_hashes(cache: Path) -> InputHashes:
     try:
         return _HASHES.validate_json(read_regular(cache / HASHES_FILE))
     except (OSError, ValueError):

@@ -10,11 +10,11 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from seqlab.data.config import TokensConfig
-from seqlab.data.corpus import Corpus, unit_of
-from seqlab.data.inputs import corpus_key, key_of
-from seqlab.data.survey import OnProgress, Survey, no_progress, survey
+from seqlab.data.corpus import Corpus, row_unit
+from seqlab.data.input_hashes import corpus_key, hash_json
+from seqlab.data.survey import OnProgress, Survey, no_progress, survey_corpus
 from seqlab.data.workers import Workers, worker_count
-from seqlab.data.workspace import KEY_CHARS, kept_survey, workspace
+from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
 from seqlab.text import Tokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _CONFIG: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
 def training_lines(
     config: TokensConfig,
     side: Side = "both",
-    surveyor: Callable[[Corpus], Survey] = survey,
+    surveyor: Callable[[Corpus], Survey] = survey_corpus,
     on_progress: OnProgress = no_progress,
 ) -> Iterator[str]:
     """Yield the lines that a tokenizer may learn from, empty ones among them, without the validation set.
@@ -38,7 +38,7 @@ def training_lines(
     and not inside the tokenizer's training.
     """
     surveys = [surveyor(corpus) for corpus in config.corpora("train")]
-    held_out = None if config.corpora("valid") else config.hold_out(surveys).held_out(surveys)
+    held_out = None if config.corpora("valid") else config.hold_out(surveys).held_out_rows(surveys)
     total = sum(map(len, surveys))
 
     def lines() -> Iterator[str]:
@@ -56,7 +56,7 @@ def training_lines(
                     if not is_left_out:
                         yield from row
                 start, done = stop, done + len(block)
-                on_progress(f"{unit_of(len(columns))} learnt from", done, total)
+                on_progress(f"{row_unit(len(columns))} learnt from", done, total)
             if stop != len(each):
                 raise ValueError(f"{each.corpus}: changed while it was being read.")
 
@@ -79,13 +79,13 @@ def learn_tokenizer(config: TokensConfig, side: Side, cache: Path, on_progress: 
     ]
     columns = [column for corpus in corpora for column in corpus.columns]
     with workspace(cache) as folder, Workers(worker_count(columns)) as workers:
-        place = folder / "tokenizers" / key_of(made_from)[:KEY_CHARS]
+        place = folder / "tokenizers" / hash_json(made_from)[:KEY_CHARS]
         try:
             return load_tokenizer(place)
         except ValueError:
             logger.info("Learning a vocabulary.")
         lines = training_lines(
-            config, side, lambda corpus: kept_survey(corpus, folder, workers, on_progress), on_progress
+            config, side, lambda corpus: open_or_make_survey(corpus, folder, workers, on_progress), on_progress
         )
         tokenizer = train_tokenizer(settings, lines)
         tokenizer.save(place)

@@ -1,0 +1,99 @@
+"""Where each row of each corpus goes, as the raw text decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from seqlab.data.config import TokensConfig
+from seqlab.data.corpus import Corpus
+from seqlab.data.report import CorpusReport, TokenCounts
+from seqlab.data.row_encoder import EncodeTask, RowStatus, Statuses
+from seqlab.data.survey import RowMask, Survey
+
+
+@dataclass
+class RowAssignment:
+    """The rows of one corpus and what becomes of them."""
+
+    split: str  # train or valid
+    survey: Survey
+    statuses: Statuses  # (rows,); encoding changes those that are dropped
+    kept: tuple[RowStatus, ...]  # the statuses that the corpus has rows for
+    counts: list[TokenCounts] = field(init=False)  # of each column
+
+    def __post_init__(self) -> None:
+        self.counts = [TokenCounts()] * len(self.corpus.columns)
+
+    def __len__(self) -> int:
+        return len(self.statuses)
+
+    @property
+    def corpus(self) -> Corpus:
+        return self.survey.corpus
+
+    def tasks(self, offset: int, with_text: dict[RowStatus, bool]) -> Iterator[EncodeTask]:
+        """Read the corpus again and yield its blocks from row `offset` on, at which a block starts.
+
+        Raises:
+            ValueError: it is not the text that was surveyed.
+        """
+        corpus, start = self.corpus, 0
+        ratio = self.survey.chars_ratio if self.split == "train" else None
+        kept = {status: with_text[status] for status in self.kept}
+        for block in corpus.blocks():
+            stop = start + len(block)
+            if start < offset < stop:
+                break
+            statuses = self.statuses[start:stop]
+            if start >= offset and len(statuses) == len(block):
+                yield EncodeTask(block, statuses, corpus.specs, corpus.line_numbers(start, len(block)), ratio, kept)
+            start = stop
+        if start != len(self):
+            raise ValueError(f"{corpus}: changed while it was being read.")
+
+    def count(self, status: RowStatus) -> int:
+        return int((self.statuses == status).sum())
+
+    def report(self, duplicates: RowMask | None) -> CorpusReport:
+        """Summarise what happened, once everything is encoded."""
+        dropped = {status.reason: self.count(status) for status in RowStatus if status > RowStatus.VALID}
+        return CorpusReport(
+            split=self.split,
+            columns=self.corpus.specs,
+            rows=len(self),
+            kept=self.count(RowStatus.TRAIN if self.split == "train" else RowStatus.VALID),
+            split_off=self.count(RowStatus.VALID) if self.split == "train" else 0,
+            dropped={reason: count for reason, count in dropped.items() if count},
+            duplicates=None if duplicates is None else int(duplicates.sum()),
+            copies=int(self.survey.copies.sum()),
+            counts=tuple(self.counts),
+        )
+
+
+def assign_rows(config: TokensConfig, train: list[Survey], valid: list[Survey]) -> list[RowAssignment]:
+    """Decide by the surveys; without a validation corpus, a part of the training corpora is held out."""
+    assignments = []
+    if valid:
+        assignments = [
+            RowAssignment("train", each, np.full(len(each), RowStatus.TRAIN, np.uint8), (RowStatus.TRAIN,))
+            for each in train
+        ]
+    else:
+        split = config.hold_out(train)
+        for each, held_out, validated in zip(
+            train, split.held_out_rows(train), split.validation_rows(train), strict=True
+        ):
+            statuses = np.where(held_out, RowStatus.VALID_SOURCE, RowStatus.TRAIN).astype(np.uint8)
+            statuses[validated] = RowStatus.VALID
+            assignments.append(RowAssignment("train", each, statuses, (RowStatus.TRAIN, RowStatus.VALID)))
+    assignments += [
+        RowAssignment("valid", each, np.full(len(each), RowStatus.VALID, np.uint8), (RowStatus.VALID,))
+        for each in valid
+    ]
+    for assignment in assignments:
+        if not config.is_continuous:
+            assignment.statuses[assignment.survey.empty] = RowStatus.EMPTY
+    return assignments
