@@ -5,7 +5,6 @@ built-in parts are listed in `seqlab.built_in`; others come from `register` and 
 module imports neither torch nor pydantic.
 """
 
-import difflib
 import logging
 import os
 import traceback
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
 
+from seqlab.base.nearest import nearest_hint
 from seqlab.built_in import BUILT_IN, CONFIG_BASES
 from seqlab.commands import Command
 
@@ -343,9 +343,8 @@ def find_part(kind: str, name: str) -> Any:
     """Import and return a part by kind and name; raise UnknownPart with the nearest name if there is none."""
     if name not in Parts(kind):
         names = _parts_of_kind(kind)
-        [nearest] = difflib.get_close_matches(name, names, n=1, cutoff=0)
         raise UnknownPart(
-            f"There is no {kind} {name!r}: choose one of {', '.join(names)} (the nearest is {nearest!r})."
+            f"There is no {kind} {name!r}: choose one of {', '.join(names)}{nearest_hint(name, names)}."
             f"{broken_plugins_hint()}"
         )
     return get_entry(kind, name).load()

@@ -8,15 +8,14 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from seqlab.cli.config_options import ConfigParser, overrides_of
 from seqlab.cli.parser import Parser
-from seqlab.cli.train import RECIPE_HELP, TrainParser, add_short_options, make_config, overrides_of
+from seqlab.cli.train_config import find_target, make_config
 
 
 def make_parser() -> Parser:
-    """Name the recipe and the range."""
-    parser = TrainParser("seqlab lr-find", __doc__)
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE | CONFIG.yaml", help=RECIPE_HELP)
-    add_short_options(parser)
+    """Make the parser: the target, the fields of the config, and the range of learning rates."""
+    parser = ConfigParser("seqlab lr-find", __doc__)
     parser.add_argument("--lowest", type=float, default=1e-6, metavar="RATE", help="first rate (default: 1e-6)")
     parser.add_argument("--highest", type=float, default=1.0, metavar="RATE", help="last rate (default: 1)")
     parser.add_argument(
@@ -32,7 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.training.range_test import range_test
 
     with TemporaryDirectory() as folder:  # a recipe may write data there
-        config = make_config(arguments.recipe, overrides_of(arguments), Path(folder))
+        overrides = overrides_of(arguments)
+        recipe, run_dir = find_target(arguments.target, overrides, None)
+        is_run = recipe is None and arguments.target is not None
+        config = make_config(recipe, overrides, run_dir if is_run else Path(folder))
         found = range_test(config, arguments.lowest, arguments.highest, arguments.steps)
     print(json.dumps(found.to_json()) if arguments.json else "\n".join(found.lines()))
     if arguments.out is not None:

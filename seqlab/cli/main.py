@@ -5,13 +5,13 @@ before it runs, so that help is quick.
 """
 
 import argparse
-import difflib
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import seqlab
+from seqlab.base.nearest import nearest_hint
 from seqlab.base.openmp import limit_spinning
 from seqlab.base.world import rank_from_environment
 from seqlab.built_in import COMMANDS
@@ -33,6 +33,7 @@ from seqlab.plugins import load_plugin
 from seqlab.registry import BUILT_IN_OWNER, Parts, broken_plugins_hint, find_part, list_entries
 from seqlab.remote_errors import is_user_error
 
+HELP = "help"
 EXAMPLES = """
 examples:
   seqlab train number_words                                    # the embedded default: a translator in a minute
@@ -95,6 +96,8 @@ def _run(argv: Sequence[str]) -> int:
     for plugin in _named_plugins(argv):
         load_plugin(plugin)
     argv = _command_first(argv)
+    if argv and argv[0] == HELP:  # `seqlab help COMMAND`
+        argv = [*argv[1:], "--help"]
     name, arguments = argv[0] if argv else "", list(argv[1:])
     if name not in Parts("command"):
         return _without_command(argv)
@@ -154,7 +157,5 @@ def _without_command(argv: Sequence[str]) -> int:
         parser.print_help(sys.stderr)
         return USER_MISTAKE
     command = parser.parse(argv).command if argv[0].startswith("-") else argv[0]
-    nearest = difflib.get_close_matches(command, known, n=1, cutoff=0)[0]
-    raise UsageError(
-        f"there is no command `{command}`; the nearest is `{nearest}` {parser.advice}{broken_plugins_hint()}"
-    )
+    hint = nearest_hint(command, known)
+    raise UsageError(f"there is no command `{command}`{hint} {parser.advice}{broken_plugins_hint()}")

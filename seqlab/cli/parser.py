@@ -1,10 +1,10 @@
-"""Argument parsing that says what was probably meant."""
+"""An argument parser whose errors name the nearest option."""
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from seqlab.base.nearest import nearest_name
 from seqlab.commands import UsageError
 
 PLUGIN = "--plugin"
@@ -38,7 +38,9 @@ class Parser(argparse.ArgumentParser):
         if given is None:
             raise UsageError(f"unexpected argument `{unknown[0]}` {self.advice}")
         name = given.partition("=")[0]
-        raise UsageError(f"there is no option `{name}`; the nearest is `{self.nearest(name)}` {self.advice}")
+        nearest = self.nearest(name)
+        hint = f"; the nearest is `{nearest}`" if nearest else ""
+        raise UsageError(f"there is no option `{name}`{hint} {self.advice}")
 
     def _refuse_repetition(self, arguments: Sequence[str]) -> None:
         """Raise where an option is given twice: argparse would silently drop the first."""
@@ -66,7 +68,6 @@ class Parser(argparse.ArgumentParser):
         """Say where to read on."""
         return f"(see `{self.prog} --help`)"
 
-    def nearest(self, name: str) -> str:
-        """Return the long option that is spelt most alike."""
-        known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
-        return difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+    def nearest(self, name: str) -> str | None:
+        """Return the long option that is spelled most alike; None where none is near."""
+        return nearest_name(name, [option for option in self.takes if option.startswith("--")])

@@ -1,8 +1,8 @@
 """The scores of one system by the names of metrics."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 
+from seqlab.base.nearest import nearest_hint
 from seqlab.registry import Parts, broken_plugins_hint
 
 from .score import LineStatistics, Score, check_line_counts, without_empty_references
@@ -37,10 +37,9 @@ def check_metric_names(metrics: Iterable[str]) -> list[str]:
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     for name in names:
         if name not in METRICS:
-            [nearest] = difflib.get_close_matches(name, METRICS, n=1, cutoff=0)
             raise ValueError(
-                f"A metric must be one of {', '.join(METRICS)}, but is {name!r} instead (the nearest is `{nearest}`)."
-                f"{broken_plugins_hint()}"
+                f"A metric must be one of {', '.join(METRICS)}, but is {name!r} instead"
+                f"{nearest_hint(name, METRICS)}.{broken_plugins_hint()}"
             )
     return names
 

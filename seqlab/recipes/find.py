@@ -3,12 +3,12 @@
 `seqlab train` finds its configs here, too.
 """
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seqlab import recipes
+from seqlab.base.nearest import nearest_names
 from seqlab.data.config import DataConfig
 from seqlab.registry import Parts, default_part, import_target
 from seqlab.runs.config import Config
@@ -121,6 +121,6 @@ def as_text(value: object) -> str:
 
 
 def nearest_recipes(name: str) -> str:
-    """Name the three recipes that are spelt most alike, and how to list all."""
-    nearest = ", ".join(f"`{each}`" for each in difflib.get_close_matches(name.lower(), recipes.RECIPES, n=3, cutoff=0))
-    return f"the nearest are {nearest} (`seqlab recipes` lists all)"
+    """Name up to three recipes that are spelled like `name`, and how to list all."""
+    nearest = ", ".join(f"`{each}`" for each in nearest_names(name.lower(), recipes.RECIPES, count=3))
+    return f"the nearest: {nearest} (`seqlab recipes` lists all)" if nearest else "`seqlab recipes` lists all"

@@ -4,8 +4,7 @@ A section is a pydantic dataclass. A section that comes in families has the type
 of `Part`, whose `tag_field` names the family.
 """
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from types import NoneType
@@ -15,9 +14,46 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic.fields import FieldInfo
 
+from seqlab.base.nearest import nearest_name
 from seqlab.registry import Parts
 
 REQUIRED = "(required)"
+SYNONYMS = {
+    "batch": ("batch_tokens", "batch_rows", "batch_seconds"),
+    "batch_size": ("batch_tokens", "batch_rows", "batch_seconds"),
+    "epochs": ("max_epochs",),
+    "num_epochs": ("max_epochs",),
+    "steps": ("max_steps",),
+    "num_steps": ("max_steps",),
+    "learning_rate": ("lr",),
+    "warmup": ("warmup_steps",),
+    "optimizer": ("optimizer.family",),
+    "scheduler": ("schedule.family",),
+    "lr_scheduler": ("schedule.family",),
+    "arch": ("model.family",),
+    "architecture": ("model.family",),
+    "model": ("model.family",),
+    "loss": ("objective.family",),
+    "task": ("data.kind",),
+    "criterion": ("objective.family",),
+    "src": ("train_src",),
+    "source": ("train_src",),
+    "tgt": ("train_tgt",),
+    "target": ("train_tgt",),
+    "layers": ("num_layers", "num_encoder_layers"),
+    "n_layers": ("num_layers", "num_encoder_layers"),
+    "heads": ("num_heads",),
+    "n_heads": ("num_heads",),
+    "embed_dim": ("d_model",),
+    "hidden_dim": ("hidden_size", "d_model"),
+    "vocab": ("vocab_size",),
+    "clip": ("max_grad_norm",),
+    "clip_norm": ("max_grad_norm",),
+    "early_stopping_patience": ("patience",),
+    "fp16": ("precision",),
+    "bf16": ("precision",),
+}
+"""What other toolkits call a field -> the ends of the keys that mean the same here."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +72,8 @@ class FieldDescription:
     """the family that has this field, or empty"""
     chosen: bool
     """whether the config that was asked about can set it"""
+    is_tag: bool = False
+    """whether it chooses the family of its section; `type` lists the families"""
 
 
 def fields_of(section: type) -> dict[str, FieldInfo]:
@@ -109,7 +147,7 @@ def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Ite
     chosen = str(given.get(tag_field, next(iter(sections), "")))
     if tag_field and chosen in sections:
         text = text_of(sections[chosen], tag_field)
-        yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", True)
+        yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", True, is_tag=True)
     listed: set[str] = set()  # sections that several families have
     for tag in sorted(sections, key=lambda tag: tag != chosen):
         own, nested = given if tag == chosen else {}, []
@@ -142,12 +180,25 @@ def type_name(annotation: Any) -> str:
     return "null" if annotation is NoneType else str(annotation.__name__)
 
 
-def nearest_key(key: str, keys: list[str]) -> str:
-    """Return the key or section that is spelt most alike; a key with the same last part is preferred.
+def same_meaning(key: str, keys: Iterable[str]) -> list[str]:
+    """Return the keys that end as `key` does, or else in one of its `SYNONYMS`."""
+    end = key.rpartition(".")[2]
+    by_end = ([known for known in keys if f".{known}".endswith(f".{each}")] for each in (end, *SYNONYMS.get(end, ())))
+    return next(filter(None, by_end), [])
+
+
+def nearest_key(key: str, keys: list[str]) -> str | None:
+    """Return the key or section that is nearest, None where none is near; one that means the same comes first.
 
     So `lr` gives `optim.optimizer.lr`, and `modle` gives `model`.
     """
-    parts = key.split(".")
-    same_end = [known for known in keys if known.split(".")[-1] == parts[-1]]
-    same_depth = [".".join(known.split(".")[: len(parts)]) for known in keys]
-    return difflib.get_close_matches(key, same_end or [*keys, *same_depth], n=1, cutoff=0)[0]
+    section, _, name = key.rpartition(".")
+    if same := same_meaning(key, keys):
+        return nearest_name(key, same) or same[0]
+    siblings = {known.rpartition(".")[2]: known for known in keys if section in ("", known.rpartition(".")[0])}
+    if nearest := nearest_name(name, siblings, min_similarity=0.5):
+        return siblings[nearest]
+    if siblings and section:
+        return None
+    depth = key.count(".") + 1
+    return nearest_name(key, [*keys, *(".".join(known.split(".")[:depth]) for known in keys)])

@@ -1,6 +1,5 @@
 """Plain values to configs; what is wrong with them is said in one line that names the key."""
 
-import difflib
 import re
 import reprlib
 from collections.abc import Hashable, Mapping
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from seqlab.base.bounds import MIN_POSITIVE
+from seqlab.base.nearest import nearest_hint
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, read_regular
 from seqlab.registry import broken_plugins_hint
 from seqlab.runs.fields import families, fields_of, list_fields, nearest_key, tag_name, with_tags
@@ -67,11 +67,10 @@ def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], pref
     tag, key = values.get(name), prefix + name
     if isinstance(tag, Hashable) and tag in sections:
         return sections[tag]  # type: ignore[index]
-    nearest = nearest_key(str(tag), list(sections))
     raise ConfigError(
         key,
-        f"`{key}` must be one of {', '.join(sections)}, but is {tag!r} instead (the nearest is `{nearest}`)."
-        f"{broken_plugins_hint()}",
+        f"`{key}` must be one of {', '.join(sections)}, but is {tag!r} instead"
+        f"{nearest_hint(str(tag), sections)}.{broken_plugins_hint()}",
     )
 
 
@@ -87,7 +86,7 @@ def unknown_key(config_type: type, values: object, key: str) -> ConfigError:
     if any(field.key.startswith(f"{key}.") for field in fields):
         return ConfigError(key, f"`{key}` is a section, not a value: name one of its fields.")
     nearest = nearest_key(key, [field.key for field in fields if field.chosen])
-    return ConfigError(key, f"There is no `{key}`; the nearest is `{nearest}`.")
+    return ConfigError(key, f"There is no `{key}`{f'; the nearest is `{nearest}`' if nearest else ''}.")
 
 
 def describe(error: ValidationError, config_type: type, values: object) -> tuple[str, str]:
@@ -114,8 +113,7 @@ def describe(error: ValidationError, config_type: type, values: object) -> tuple
                 wanted = "above 0"
             shown = shown.strip("'")  # a number, perhaps as text
         if kind == "literal_error":
-            close = difflib.get_close_matches(str(first["input"]), re.findall("'(.+?)'", wanted), n=1)
-            nearest = "".join(f" (the nearest is `{each}`)" for each in close)
+            nearest = nearest_hint(str(first["input"]), re.findall("'(.+?)'", wanted))
         message = f"`{key}` must be {wanted}, but is {shown} instead{nearest}."
     if others:
         message += f" ({len(others)} more of the config's values {'is' if len(others) == 1 else 'are'} wrong.)"

@@ -29,7 +29,7 @@ def test_a_recipe_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match=re.escape("There is no recipe `numberwords`; the nearest are `number_words`")):
+    with pytest.raises(ValueError, match=re.escape("There is no recipe `numberwords`; the nearest: `number_words`")):
         seqlab.recipe("numberwords")
 
 

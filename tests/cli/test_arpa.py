@@ -84,7 +84,7 @@ def test_what_is_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
         (["export", other, "--format", "arpa"], "holds a `gru_lm`: only what `model.family: ngram_lm` counts"),
         (
             ["export", run_dir, "--format", "arpa", "--quantization", "int8"],
-            "there is no option `--quantization`; the nearest is",
+            "there is no option `--quantization` (see",
         ),
         (["import", tmp_path / "none.arpa"], f"There is no file {tmp_path / 'none.arpa'}"),
         (["import", tmp_path / "damaged.arpa", "--tokenizer", run_dir], "damaged.arpa, line"),

@@ -96,7 +96,7 @@ def test_help_shows_values_defaults_and_headings() -> None:
     [
         (["--count", "0"], "`--count` must be at least 1, but is 0 instead."),
         (["--count", "x"], "`--count` must be a valid integer, but is 'x' instead."),
-        (["--kind", "othr"], "must be 'plain' or 'other', but is 'othr' instead (the nearest is `other`)."),
+        (["--kind", "othr"], "must be 'plain' or 'other', but is 'othr' instead; the nearest is `other`."),
         (["--sizes", "1", "0"], r"`--sizes\[1\]` must be at least 1, but is 0 instead."),
         (["--choice", "maybe"], "`--choice` must be a valid boolean, but is 'maybe' instead."),
         (["--hidden", "2"], "there is no option `--hidden`"),

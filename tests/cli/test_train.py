@@ -10,11 +10,11 @@ import pytest
 from reference.tiny_runs import tiny_config, write_numbers
 
 import seqlab.training
-from seqlab.cli.overrides import split_overrides
-from seqlab.cli.train import make_config, run_dir_of
+from seqlab.cli.config_options import split_overrides
+from seqlab.cli.train_config import default_run_dir_of, make_config
 from seqlab.models import LstmConfig
 from seqlab.recipes import RECIPES, number_words
-from seqlab.runs.config import Config, config_text, write_config
+from seqlab.runs.config import Config, config_text, to_dict, write_config
 from seqlab.runs.fields import list_fields
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
@@ -143,7 +143,7 @@ def test_a_text_decides_too(
         9,
     )
     assert (config.model.family, config.model.d_model, config.data.tokenizer.kind) == ("transformer_lm", 64, "words")
-    result = seqlab("train", *corpus, "--help")
+    result = seqlab("train", *corpus, "--help", "data")
     assert result.status == 0
     assert b'--data.train list of str = ["a.txt"' in result.out
 
@@ -161,7 +161,7 @@ def test_a_text_decides_too(
     ],
 )
 def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name: str) -> None:
-    assert run_dir_of(None, [("data.train_src", src), ("data.train_tgt", tgt)]) == Path("runs") / name
+    assert default_run_dir_of(None, [("data.train_src", src), ("data.train_tgt", tgt)]) == Path("runs") / name
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("--data.kind language_modelling", "or a text by --data.train: 'data.train' is missing"),
         ("--data.train none.txt", "none.txt: there is no such file."),
         ("--data.train a.txt --data.train_src b.txt", "There is no `data.train_src`"),
-        ("numberwords", "there is no recipe `numberwords`; the nearest are `number_words`, "),
+        ("numberwords", "there is no recipe `numberwords`; the nearest: `number_words`"),
         ("numberwords", "(`seqlab recipes` lists all); a config file ends in .yaml"),
-        ("NUMBER_WORDS", "the nearest are `number_words`, "),
+        ("NUMBER_WORDS", "the nearest: `number_words`"),
         ("none.yaml", "none.yaml: there is no such file."),
         ("number_words extra", "unexpected argument `extra`"),
         ("number_words --lr 3", "there is no option `--lr`; the nearest is `--optim.optimizer.lr`"),
@@ -211,17 +211,35 @@ def test_mistakes(
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_help_after_a_recipe_prints_every_field(
+def test_help_all_prints_every_field(
     seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: str
 ) -> None:
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
-    result = seqlab("train", recipe, "--help", "--optim.optimizer.family", "sgd")
+    result = seqlab("train", recipe, "--help", "all", "--optim.optimizer.family", "sgd")
     assert (result.status, result.err, calls) == (0, "", [])
     lines = result.out.decode().splitlines()
-    options = {line.split()[0] for line in lines if line.startswith("  --")}
-    assert {f"--{field.key}" for field in list_fields(Config)} <= options
-    assert "--run_dir" in options
+    options = [line.split()[0] for line in lines if line.startswith("  --")]
+    assert sorted(options) == sorted({f"--{field.key}" for field in list_fields(Config)})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_help_of_a_recipe_is_short_and_names_every_field_of_its_parts(
+    seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: str
+) -> None:
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    lines = seqlab("train", recipe, "--help").out.decode().splitlines()
+    assert len(lines) <= 120
+    options, others = {line.split()[0] for line in lines if line.startswith("  --")}, "\n".join(lines)
+    assert {"--run_dir", "--model.family", "--optim.optimizer.lr", "--training.max_steps"} <= options
+    try:
+        config = make_config(recipe, [], tmp_path / "run")
+    except FileNotFoundError:  # the corpus is not on this machine: the help shows the defaults
+        return
+    for field in list_fields(Config, to_dict(config)):
+        if field.chosen:
+            name = field.key.rpartition(".")[2]
+            assert f"--{field.key}" in options or f" {name} " in others.replace("\n", " "), field.key
 
 
 def test_what_a_kind_of_tokenizer_does_not_have_is_said(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -238,19 +256,45 @@ def test_what_a_kind_of_tokenizer_does_not_have_is_said(seqlab, calls: list[dict
 
 
 def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]) -> None:
-    text = seqlab("train", "number_words", "--help", "--optim.optimizer.family", "sgd").out.decode()
+    text = seqlab("train", "number_words", "--help", "all", "--optim.optimizer.family", "sgd").out.decode()
     config = make_config("number_words", [], Path("runs/number_words"))
     assert f"  --training.max_steps int = {config.training.max_steps}\n" in text
     assert '  --data.train_src list of str = ["runs/number_words/data/train.en"]\n' in text
     families = "sgd | adam | adamw | radam | muon | adagrad | rmsprop | sam | schedule_free"
     assert f'  --optim.optimizer.family {families} = "sgd"\n' in text
-    assert "optim.optimizer with adam:\n" in text
+    assert "optim.optimizer:\n" in text
+    assert "(adam, adamw, radam, muon" in text.partition("fields of parts that are not chosen:")[2]
+    short = seqlab("train", "number_words", "--help").out.decode()
+    assert f"  --training.max_steps {config.training.max_steps} " in short
+    assert "  --data.train_src runs/number_words/data/train.en " in short
+    assert seqlab("train", "--help", "number_words").out.decode() == short
+
+
+def test_help_of_a_section(seqlab, calls: list[dict[str, Any]]) -> None:
+    text = seqlab("train", "number_words", "--help", "data.tokenizer").out.decode()
+    keys = [line.split()[0] for line in text.splitlines() if line.startswith("  --")]
+    assert "--data.tokenizer.vocab_size" in keys
+    assert all(key.startswith("--data.tokenizer.") for key in keys)
+    assert "--model.d_model int = " in seqlab("train", "--help", "model").out.decode()
+    result = seqlab("train", "number_words", "--help", "modle")
+    assert result.status == 2
+    assert "there is no section `modle`; the nearest is `model`" in result.err
 
 
 def test_help_shows_what_is_chosen_for_a_corpus(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
     for name in ("a.en", "a.de"):
         (tmp_path / name).write_text("".join(f"{name} has a line {i} of words\n" for i in range(30)), encoding="utf-8")
-    command = ("train", "--data.train_src", "a.en", "--data.train_tgt", "a.de", "--model.d_model", "96", "--help")
+    command = (
+        "train",
+        "--data.train_src",
+        "a.en",
+        "--data.train_tgt",
+        "a.de",
+        "--model.d_model",
+        "96",
+        "--help",
+        "all",
+    )
     text = seqlab(*command).out.decode()
     assert '  --data.train_src list of str = ["a.en"]\n' in text
     assert "  --model.d_model int = 96\n" in text
@@ -262,10 +306,45 @@ def test_help_shows_what_is_chosen_for_a_corpus(seqlab, calls: list[dict[str, An
     assert "  --model.d_ff int" in result.out.decode()
 
 
-def test_a_run_folder_is_no_recipe(seqlab: Any, calls: list[dict[str, Any]], run_dir: Path) -> None:
-    result = seqlab("train", run_dir)
-    assert (result.status, calls) == (2, [])
-    assert f"is a run folder, not a recipe: `seqlab train {run_dir}/config.yaml --run_dir {run_dir}`" in result.err
+def test_a_run_folder_is_continued(seqlab: Any, calls: list[dict[str, Any]], run_dir: Path, tmp_path: Path) -> None:
+    run_dir = shutil.copytree(run_dir, tmp_path / "own")
+    before = read_config(RunFolder(run_dir))
+    assert seqlab("train", run_dir, "--training.max_steps", "99999").status == 0
+    [call] = calls
+    assert (call["run_dir"], call["overwrite"]) == (run_dir, False)
+    assert call["config"] == replace(before, training=replace(before.training, max_steps=99999))
+    assert seqlab("train", run_dir, "--overwrite", "--seed", "7").status == 0
+    assert (calls[1]["run_dir"], calls[1]["overwrite"], calls[1]["config"].seed) == (run_dir, True, 7)
+    result = seqlab("train", run_dir, "--run_dir", tmp_path / "other")
+    assert result.status == 2
+    assert f"{run_dir} is a run, which is continued where it is: leave `--run_dir` out" in result.err
+    (run_dir / "run.json").unlink()  # a run that was killed before its first step starts anew with its config
+    shutil.rmtree(run_dir / "checkpoints")
+    assert seqlab("train", run_dir).status == 0
+    assert calls[2]["run_dir"] == run_dir
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("--lr", "--optim.optimizer.lr"),
+        ("--batch_size", "--data.batch_tokens"),
+        ("--src", "--data.train_src"),
+        ("--learning_rate", "--optim.optimizer.lr"),
+        ("--dropuot", "--model.dropout"),
+        ("--data.trainsrc", "data.train_src"),
+        ("--optim.learning_rate", "optim.optimizer.lr"),
+        ("--device_name", "--device"),
+        ("--qqqq", None),
+        ("--model.qqqq", None),
+    ],
+)
+def test_what_other_toolkits_call_an_option(
+    seqlab: Any, calls: list[dict[str, Any]], option: str, meant: str | None
+) -> None:
+    error = seqlab("train", "number_words", option, "3").err
+    assert error.rstrip().count("\n") == 0
+    assert (f"; the nearest is `{meant}`" in error) if meant else ("nearest" not in error)
 
 
 def test_a_continued_run_keeps_what_was_chosen_for_it(

@@ -143,7 +143,7 @@ def test_empty_hypotheses_score_nothing():
             ["a"],
             [["a"]],
             ["blue"],
-            r"must be one of bleu, .*chrf, ter, wer, .* but is 'blue' instead \(the nearest is `bleu`\)",
+            r"must be one of bleu, .*chrf, ter, wer, .* but is 'blue' instead; the nearest is `bleu`",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from reference.tiny_runs import tiny_config, write_numbers
 
-from seqlab.cli.train import _checked_config
+from seqlab.cli.train_config import checked_config
 from seqlab.recipes import RECIPES
 from seqlab.recipes.run_data import generated_first, written
 from seqlab.runs.config import Config, write_config
@@ -86,7 +86,7 @@ def test_data_are_generated_once_also_to_say_what_is_reset(
     if not is_new:
         write_config(override(RECIPES["number_tones"](folder), overrides), RunFolder(folder).config_file)
         RunFolder(folder).write_description({})
-    config = _checked_config("number_tones", overrides, tmp_path / "run", tmp_path / "first", overwrite=False)
+    config = checked_config("number_tones", overrides, tmp_path / "run", tmp_path / "first", overwrite=False)
     assert config.model.family == "lstm_recogniser"
     assert len(calls) == 1
 

@@ -417,7 +417,7 @@ ERRORS = {
     ),
     ("optim.optimizer.family", "adem"): (
         "`optim.optimizer.family` must be one of sgd, adam, adamw, radam, muon, adagrad, rmsprop, sam, schedule_free, "
-        "but is 'adem' instead (the nearest is `adam`)."
+        "but is 'adem' instead; the nearest is `adam`."
     ),
     ("model.family", "transformer_ml"): (
         "`model.family` must be one of transformer, rnn, lstm, gru, transformer_ctc, transformer_nat, "
@@ -425,8 +425,8 @@ ERRORS = {
         "lstm_labeller, gru_labeller, transformer_labeller, cnn_labeller, frequency_labeller, linear_model, mlp, cnn, "
         "transformer_predictor, gaussian_classifier, rnn_predictor, lstm_predictor, gru_predictor, "
         "lstm_recogniser, gru_recogniser, transformer_recogniser, cnn_recording_labeller, lstm_recording_labeller, "
-        "gru_recording_labeller, transformer_recording_labeller, but is 'transformer_ml' instead (the nearest is "
-        "`transformer_mlm`)."
+        "gru_recording_labeller, transformer_recording_labeller, but is 'transformer_ml' instead; the nearest is "
+        "`transformer_mlm`."
     ),
     ("model.d_modle", "64"): "There is no `model.d_modle`; the nearest is `model.d_model`.",
     ("modle.d_model", "64"): "There is no `modle.d_model`; the nearest is `model.d_model`.",

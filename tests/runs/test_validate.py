@@ -27,7 +27,7 @@ CORPUS = "data: {train_src: a.en, train_tgt: a.de}\n"
         (b"- 1\n", "{path}: must hold keys and values, such as `seed: 1`, but holds [1]."),
         (b"!!python/object:os.system {}\n", None),
         (b"? [1, 2]\n: 3\n", None),
-        (b"1: 2\n", "{path}: There is no `1`; the nearest is `data`."),
+        (b"1: 2\n", "{path}: There is no `1`."),
         (b"seed: 1\n", "{path}: `data` is missing: it has no default."),
         (b"data: 3\n", "{path}: `data` must be a section with fields, but is 3 instead."),
         (b"data: null\n", "{path}: `data` must be a section with fields, but is None instead."),

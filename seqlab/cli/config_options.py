@@ -1,0 +1,95 @@
+"""Options that set fields of a run's config: `--section.field value`, and short names for the most common ones."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from seqlab.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from seqlab.runs.overrides import Override
+
+TARGET_HELP = (
+    "a recipe, a config file, or a run folder to continue; left out where --data.train_src and --data.train_tgt name "
+    "a corpus of pairs (with --data.kind labelling: of lines and labels), or --data.train a text"
+)
+TARGET_METAVAR = "RECIPE | CONFIG.yaml | RUN"
+SHORT_KEYS = {
+    "seed": "seed",
+    "init_from": "init_from",
+    "init_parts": "init_parts",
+    "device": "training.device",
+    "threads": "training.threads",
+}
+"""Options without a section, and the fields that they set."""
+_DOTTED = re.compile(r"--(\w+(?:\.\w+)+)(?:=(.*))?", re.DOTALL)
+_OPTION = re.compile(r"-{1,2}[A-Za-z]")
+
+
+class ConfigParser(Parser):
+    """A parser that also takes the fields of a config, which it returns as `overrides`."""
+
+    def __init__(self, prog: str, description: str | None, **options: Any) -> None:
+        super().__init__(prog, description, **options)
+        self.add_argument("target", nargs="?", metavar=TARGET_METAVAR, help=TARGET_HELP)
+        self.add_argument("--seed", metavar="N", help="seed of all random numbers")
+        self.add_argument("--init_from", metavar="RUN", help="start from the weights and the tokenizers of this run")
+        self.add_argument("--init_parts", metavar="all | matching", help="its whole model, or the weights that match")
+        self.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or auto")
+        self.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Put `--section.field` options aside before their values can be taken for a recipe."""
+        rest, overrides = split_overrides(args)
+        namespace, unknown = super().parse_known_args(rest, namespace)
+        namespace.overrides = overrides
+        return namespace, unknown
+
+    def nearest(self, name: str) -> str | None:
+        """Return the nearest option or field of the config: `--optim.optimizer.lr` for `--lr`; None if none is near."""
+        from seqlab.runs.config import Config
+        from seqlab.runs.fields import list_fields, nearest_key, same_meaning
+
+        keys = list(dict.fromkeys(field.key for field in list_fields(Config)))
+        plain = name.removeprefix("--")
+        same = same_meaning(plain, keys)
+        key = same[0] if same else super().nearest(name) or nearest_key(plain, keys)
+        return f"--{key.removeprefix('--')}" if key else None
+
+    def takes_list(self, name: str) -> bool:
+        """Tell whether an option takes several values, or sets a field that is a list."""
+        return is_list(name.removeprefix("--")) or super().takes_list(name)
+
+
+def overrides_of(arguments: argparse.Namespace) -> "list[Override]":
+    """Return the fields of the config that are given, those of the short options first."""
+    short = [(key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None]
+    return [*short, *arguments.overrides]
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Take the options with a dot in their name out of a command line, each with all values up to the next option."""
+    rest: list[str] = []
+    overrides: list[tuple[str, list[str]]] = []
+    current = rest
+    for argument in arguments:
+        if match := _DOTTED.fullmatch(argument):
+            current = []
+            overrides.append((match[1], current))
+            if match[2] is not None:  # --key=value takes nothing more
+                current.append(match[2])
+                current = rest
+            continue
+        if _OPTION.match(argument):
+            current = rest
+        current.append(argument)
+    return rest, overrides
+
+
+def is_list(key: str) -> bool:
+    """Tell whether a field of the config is a list."""
+    from seqlab.runs.config import Config
+    from seqlab.runs.fields import list_fields
+
+    return any(field.key == key and field.type.startswith(("list of", "[")) for field in list_fields(Config))

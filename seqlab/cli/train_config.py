@@ -1,0 +1,190 @@
+"""The config that `seqlab train` and `seqlab lr-find` work on: a recipe's, a file's, a run's or one for a corpus."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seqlab.cli.config_options import is_list
+from seqlab.commands import UsageError
+
+if TYPE_CHECKING:
+    from seqlab.runs.config import Config
+    from seqlab.runs.overrides import Override
+
+logger = logging.getLogger(__name__)
+
+
+def find_target(
+    target: str | None, overrides: "Sequence[Override]", run_dir: Path | None, *, overwrite: bool = False
+) -> tuple[str | None, Path]:
+    """Return the recipe or config file to train, None for a corpus or a run that is continued, and the run folder.
+
+    Raises:
+        UsageError: a run folder is to be continued in another one, or nothing to train is named.
+    """
+    if target is None or is_config_file(target) or is_recipe(target):
+        return target, run_dir or default_run_dir_of(target, overrides)
+    from seqlab.runs import RunFolder
+
+    run = RunFolder(Path(target))
+    if not (run.config_file.is_file() or run.replaced.is_dir() or run.moving.is_dir()):
+        return target, run_dir or default_run_dir_of(target, overrides)
+    if run_dir is not None and run_dir.resolve() != run.path.resolve():
+        raise UsageError(
+            f"{target} is a run, which is continued where it is: leave `--run_dir` out, or train with its config, "
+            f"`seqlab train {run.config_file} --run_dir {run_dir}`"
+        )
+    is_continued = not overwrite and (run.exists() or not run.config_file.is_file())
+    return None if is_continued else str(run.config_file), run.path
+
+
+def checked_config(
+    recipe: str | None, overrides: Sequence["Override"], run_dir: Path, first_dir: Path, overwrite: bool
+) -> "Config":
+    """Build the config before anything in the run folder changes: a new run's recipe writes into `first_dir`."""
+    from seqlab.runs import RunFolder
+    from seqlab.training.run_setup import bring_back, check_folder
+
+    bring_back(RunFolder(run_dir))
+    check_folder(RunFolder(run_dir), overwrite)
+    is_new = overwrite or not RunFolder(run_dir).exists()
+    folder = first_dir if is_recipe(recipe) and is_new else run_dir
+    config = make_config(recipe, overrides, folder, overwrite)
+    if recipe is not None:
+        _log_reset_values(recipe, overrides, config, folder)
+    return config
+
+
+def make_config(
+    recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool = False
+) -> "Config":
+    """Build the config of a recipe, of a config file, or for a corpus, with single fields set."""
+    from seqlab.runs import RunFolder
+    from seqlab.runs.overrides import config_from_yaml, override
+
+    if recipe is None:
+        from seqlab.recipes.find import choose_config
+
+        if RunFolder(run_dir).exists() and not overwrite:
+            return _continued_config(run_dir, overrides)
+        return choose_config(overrides)
+    if is_config_file(recipe):
+        run = None if overwrite else RunFolder(run_dir)
+        return config_from_yaml(Path(recipe), overrides, continued=run if run is not None and run.exists() else None)
+
+    from seqlab.recipes import RECIPES
+    from seqlab.recipes.find import nearest_recipes
+
+    if recipe not in RECIPES:
+        if Path(recipe).is_file():
+            raise UsageError(
+                f"{recipe} is neither a recipe nor a config file, which ends in .yaml: name a corpus by "
+                f"`--data.train_src {recipe} --data.train_tgt FILE`, a text by `--data.train {recipe}`"
+            )
+        raise UsageError(f"there is no recipe `{recipe}`; {nearest_recipes(recipe)}; a config file ends in .yaml")
+    config = RECIPES[recipe](run_dir)
+    if RunFolder(run_dir).exists() and not overwrite:
+        return _continued_config(run_dir, overrides, paths_of=config)
+    return override(config, overrides)
+
+
+def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Config", folder: Path) -> None:
+    """Log which values a recipe or a file has in vain, as a family or a kind that is given begins from its defaults.
+
+    `folder` has the recipe's data already.
+    """
+    from seqlab.recipes.find import as_text
+    from seqlab.runs.config import to_dict
+    from seqlab.training.resume import flatten
+
+    tags = [key for key, _ in overrides if key.endswith((".family", ".kind"))]
+    if not tags:
+        return
+    try:
+        base = make_config(recipe, [], folder, overwrite=True)
+    except ValueError:  # a file may be nothing without what is given beside it
+        return
+    old, new, given = flatten(to_dict(base)), flatten(to_dict(config)), dict(overrides)
+    for tag in tags:
+        section = tag.rpartition(".")[0]
+        reset = [key for key in old if key.startswith(f"{section}.") and key in new and key not in given]
+        values = [f"--{key} {as_text(old[key])}" for key in reset if old[key] != new[key]]
+        if values:
+            logger.info("%s is set to its own defaults; what it had before: %s", tag, " ".join(values))
+        lost = [key for key in old if key.startswith(f"{section}.") and key not in new and old[key] is True]
+        if lost:
+            logger.info("%s %s has no %s, which was on", tag, new[tag], ", ".join(lost))
+
+
+def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: "Config | None" = None) -> "Config":
+    """Take the config of the run that is continued, so that only given fields can differ from it.
+
+    A recipe finds its files anew, as the run folder and the corpora may have moved: the paths are those of its config,
+    `paths_of`. Training compares them by content.
+    """
+    from seqlab.runs import RunFolder, override
+    from seqlab.runs.config import VECTOR_FIELDS, path_fields, to_dict
+    from seqlab.runs.load import read_config
+    from seqlab.training.resume import flatten
+
+    config = read_config(RunFolder(run_dir))
+    known = flatten(to_dict(config))
+    found = {} if paths_of is None else flatten(to_dict(paths_of))
+    values = to_dict(config)
+    data = values["data"]
+    assert isinstance(data, dict)
+    paths = path_fields(config) | VECTOR_FIELDS
+    data |= {key.removeprefix("data."): found[key] for key in paths if key in found and key in known}
+    # What is given again is left out: a tag would reset its section.
+    return override(values, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
+
+
+def default_run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
+    """Return runs/RECIPE, or the same by the name of a config file or a text; of pairs, by their endings, SRC-TGT."""
+    if recipe is not None:
+        return Path("runs") / (Path(recipe).stem if is_config_file(recipe) else recipe)
+    from seqlab.recipes.find import PAIRS_OR_TEXT, training_keys
+    from seqlab.runs.config import Config
+    from seqlab.runs.fields import list_fields
+    from seqlab.runs.folder import default_run_dir
+    from seqlab.runs.overrides import parse
+    from seqlab.runs.validate import unknown_key
+
+    given = dict(overrides)
+    try:
+        names = [[*parse("data.train", given[key], list[str]), ""][0] for key in training_keys(overrides)]
+    except KeyError as missing:
+        known = {field.key for field in list_fields(Config)}
+        for key, values in overrides:
+            if key not in known:
+                raise unknown_key(Config, {}, key) from None
+            if len(values) > 1 and not isinstance(values, str) and not is_list(key):
+                raise UsageError(
+                    f"`--{key}` takes one value, but is given {' '.join(values)}: a recipe or config file goes first, "
+                    f"`seqlab train {values[-1]} --{key} {values[0]}`"
+                ) from None
+        if missing.args[0] not in PAIRS_OR_TEXT:
+            keys = " and ".join(f"--{key}" for key in training_keys(overrides))
+            raise UsageError(f"name a corpus by {keys}: {missing} is missing (see `seqlab train --help`)") from None
+        raise UsageError(
+            "name a recipe, a config file, or a corpus by --data.train_src and --data.train_tgt, or a text by "
+            f"--data.train: {missing} is missing (see `seqlab train --help`)"
+        ) from None
+    return default_run_dir(*names)
+
+
+def names_corpus(overrides: Sequence["Override"]) -> bool:
+    from seqlab.recipes.find import training_keys
+
+    return set(training_keys(overrides)) <= dict(overrides).keys()
+
+
+def is_recipe(name: str | None) -> bool:
+    from seqlab.recipes import RECIPES
+
+    return name in RECIPES
+
+
+def is_config_file(recipe: str) -> bool:
+    return recipe.endswith((".yaml", ".yml"))

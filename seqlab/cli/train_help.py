@@ -1,0 +1,149 @@
+"""Help for the fields of a config: the most used ones first, the others by section, in few lines."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import fill, shorten
+from typing import TYPE_CHECKING
+
+from seqlab.base.nearest import nearest_hint
+from seqlab.cli.train_config import find_target, make_config
+from seqlab.commands import UsageError
+
+if TYPE_CHECKING:
+    from seqlab.runs.fields import FieldDescription
+    from seqlab.runs.overrides import Override
+
+WIDTH = 112
+"""Characters of a line."""
+KEY_WIDTH = 44
+"""Characters of a field and its value, after which its text begins."""
+NO_BREAK = "\u00a0"
+ALL = "all"
+"""The topic of every field."""
+MOST_USED = (
+    *("train_src", "train_tgt", "valid_src", "valid_tgt", "train", "valid", "inputs", "targets"),
+    *("batch_tokens", "batch_rows", "batch_seconds", "vocab_size", "documents"),
+    *("model.family", "d_model", "hidden_size", "num_layers", "num_encoder_layers", "num_decoder_layers", "dropout"),
+    *("objective.family", "label_smoothing", "optimizer.family", "lr", "weight_decay", "schedule.family"),
+    *("warmup_steps", "max_steps", "max_epochs", "max_minutes", "valid_every", "valid_metric", "patience"),
+    *("precision", "valid_search.beam_size"),
+)
+"""Ends of the keys of the fields that most users set."""
+
+
+def is_section(topic: str) -> bool:
+    """Tell whether a topic of help is a section of the config, or all of them."""
+    return topic == ALL or topic in _sections()
+
+
+def _sections() -> list[str]:
+    from seqlab.runs.config import Config
+    from seqlab.runs.fields import list_fields
+
+    keys = (field.key.split(".") for field in list_fields(Config))
+    return list(dict.fromkeys(".".join(parts[:depth]) for parts in keys for depth in range(1, len(parts))))
+
+
+def print_fields(target: str | None, overrides: "Sequence[Override]", run_dir: Path | None, topic: str | None) -> None:
+    """Print fields of the config with the values that this command line would train with.
+
+    Args:
+        target: the recipe, config file or run; None for a corpus, or for the defaults.
+        overrides: fields that are given.
+        run_dir: the run folder, if given.
+        topic: a section, or "all", for types and full texts; None for all fields of the chosen parts in few lines.
+
+    Raises:
+        UsageError: there is no such section.
+    """
+    if topic is not None and not is_section(topic):
+        hint = nearest_hint(topic, _sections())
+        raise UsageError(f"there is no section `{topic}`{hint}: `--help` takes `all` or a section, such as `model`")
+    fields = _fields(target, overrides, run_dir)
+    if topic is None:
+        print("\n".join(_overview([field for field in fields if field.chosen])))
+    else:
+        print("\n".join(_details(field for field in fields if topic == ALL or field.key.startswith(f"{topic}."))))
+
+
+def _fields(target: str | None, overrides: "Sequence[Override]", run_dir: Path | None) -> "list[FieldDescription]":
+    """List the fields with their values; prints a note where they are defaults, as the data are missing."""
+    from seqlab.cli.train_config import names_corpus
+    from seqlab.runs.config import Config, to_dict
+    from seqlab.runs.fields import list_fields
+    from seqlab.runs.validate import ConfigError
+
+    if target is None and not (overrides and names_corpus(overrides)):
+        return list(list_fields(Config))
+    recipe, found_dir = find_target(target, overrides, run_dir)
+    values: dict[str, object] = {}
+    with TemporaryDirectory() as folder:  # a recipe may write data into the run folder
+        try:
+            values = to_dict(make_config(recipe, overrides, found_dir if recipe is None else Path(folder)))
+        except (OSError, ValueError) as error:
+            # Without a recipe the values come from text, which may be unreadable in more ways than to be missing.
+            if isinstance(error, ConfigError) or not (recipe is None or isinstance(error, FileNotFoundError)):
+                raise
+            print(f"\nThe values below are the fields' own defaults, not those of {recipe or 'the corpus'}. {error}")
+    text = json.dumps(values).replace(json.dumps(folder)[1:-1], json.dumps(str(found_dir))[1:-1])
+    return list(list_fields(Config, json.loads(text)))
+
+
+def _overview(fields: "Sequence[FieldDescription]") -> list[str]:
+    """Return a line for each of the most used fields, and for each section the values of its other fields."""
+    most_used = [field for field in fields if any(f".{field.key}".endswith(f".{end}") for end in MOST_USED)]
+    lines = ["", "most used fields:"]
+    for field in most_used:
+        start = f"  --{field.key} {_value(field)}".ljust(KEY_WIDTH)
+        text = field.type if field.is_tag else first_sentence(field.text)
+        lines.append(f"{start}  {shorten(text, max(20, WIDTH - len(start) - 2), placeholder=' ...')}".rstrip())
+    lines += ["", "other fields of this run and their values, set by `--SECTION.FIELD VALUE`:"]
+    others = [field for field in fields if field not in most_used]
+    for section, group in groupby(others, key=lambda field: field.key.rpartition(".")[0]):
+        values = ", ".join(f"{field.key.rpartition('.')[2]} {_value(field)}".replace(" ", NO_BREAK) for field in group)
+        title = f"{section}: " if section else ""
+        lines.append(fill(f"{title}{values}", WIDTH, initial_indent="  ", subsequent_indent="      "))
+    lines += ["", "`--help all` explains every field, and `--help SECTION` those of a section, such as `--help model`."]
+    return [line.replace(NO_BREAK, " ") for line in lines]
+
+
+def _details(fields: "Iterable[FieldDescription]") -> list[str]:
+    """Return type, value and text of each field: those of the chosen parts by section, then those of other parts."""
+    found = list(fields)
+    lines: list[str] = []
+    chosen = [field for field in found if field.chosen]
+    for section, group in groupby(chosen, key=lambda field: field.key.rpartition(".")[0]):
+        lines += ["", f"{section}:"] if section else [""]
+        for field in group:
+            lines += _entry(field, "")
+    known = {field.key for field in chosen}
+    others: dict[str, list[FieldDescription]] = {}
+    for field in found:
+        if field.key not in known:
+            others.setdefault(field.key, []).append(field)
+    if others:
+        lines += ["", "fields of parts that are not chosen:"]
+    for same in others.values():
+        lines += _entry(same[0], f" ({', '.join(dict.fromkeys(field.family for field in same))})")
+    return lines
+
+
+def _entry(field: "FieldDescription", note: str) -> list[str]:
+    text = fill(field.text, WIDTH, initial_indent="      ", subsequent_indent="      ")
+    return [f"  --{field.key} {field.type} = {json.dumps(field.default)}{note}", *([text] if text else [])]
+
+
+def _value(field: "FieldDescription") -> str:
+    """Write a value as the command line takes it; a long list is cut."""
+    values = field.default if isinstance(field.default, list) else [field.default]
+    texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return shorten(" ".join(texts), 60, placeholder=" ...") if texts else "[]"
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text, or its first clause before a colon or semicolon."""
+    return re.split(r"(?<=[^.])[.;:](?:\s|$)", text, maxsplit=1)[0]
