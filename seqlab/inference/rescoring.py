@@ -10,7 +10,7 @@ from typing import Any
 
 from seqlab.base.world import OnRows
 from seqlab.inference.engine import Engine, PairScore
-from seqlab.models.interfaces import IMPOSSIBLE
+from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis, combined_score
 
@@ -63,7 +63,7 @@ class RescoringEngine:
 
 def _rank(hypothesis: Hypothesis) -> tuple[bool, bool, float]:
     """Put what is finished first, and what the scorer would never say behind what it would."""
-    return not hypothesis.finished, IMPOSSIBLE in hypothesis.token_log_probs, -hypothesis.score
+    return not hypothesis.finished, IMPOSSIBLE_LOG_PROB in hypothesis.token_log_probs, -hypothesis.score
 
 
 def _rescored(hypothesis: Hypothesis, found: PairScore, config: SearchConfig) -> Hypothesis:

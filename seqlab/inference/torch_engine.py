@@ -14,7 +14,7 @@ from seqlab.data.text_sampler import start_id
 from seqlab.inference.decode import DECODING_BATCH_TOKENS, decode_rows
 from seqlab.inference.engine import PairScore
 from seqlab.inference.scorer import SCORING_BATCH_TOKENS, score_rows
-from seqlab.models.interfaces import ContextModel, PositionModel, Stepper
+from seqlab.models.interfaces import FixedContextModel, PositionModel, Stepper
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.load import LoadedRun
 from seqlab.search.config import SearchConfig
@@ -110,7 +110,7 @@ class TorchEngine:
                 f"{path} cuts what it says at the first eos, of which a language model knows no more than of what is "
                 "cut: `lm` is for those that predict lengths (`model.length: classifier`)."
             )
-        if not isinstance(lm.stepper, ContextModel):
+        if not isinstance(lm.stepper, FixedContextModel):
             raise ValueError(
                 f"{lm.folder.path} (`model.family: {lm.config.model.family}`) would have to read each text from its "
                 f"beginning after each pass of {path} (`model.family: {family}`): take an n-gram model (`ngram_lm`)."

@@ -1,7 +1,7 @@
-"""Architectures: a batch in, outputs out. One file holds one architecture: its config, which builds it, and its module.
+"""Model architectures. Each file holds one architecture: its config, which builds it, and its module.
 
-A model of your own is a config (`ModelConfig`) and a module that has the methods of a protocol: a `Stepper` is decoded
-with, a `Scorer` scores. A name is imported when it is asked for. Which families there are says `seqlab.registry`.
+To add a model, write a config (a subclass of `ModelConfig`) and a module with the methods of a protocol: `Stepper` for
+decoding, `Scorer` for scoring. Names are imported on first use. `seqlab.registry` lists the model families.
 """
 
 import lazy_loader

@@ -8,7 +8,7 @@ from .config import ModelConfig as ModelConfig
 from .config import Probability as Probability
 from .config import Size as Size
 from .config import TokenSide as TokenSide
-from .config import Unreachable as Unreachable
+from .config import UnreachableTargets as UnreachableTargets
 from .frequency_labeller import FrequencyLabeller as FrequencyLabeller
 from .frequency_labeller import FrequencyLabellerConfig as FrequencyLabellerConfig
 from .gaussian_classifier import GaussianClassifier as GaussianClassifier
@@ -30,8 +30,8 @@ from .mlp import MlpConfig as MlpConfig
 from .ngram import NgramConfig as NgramConfig
 from .ngram import NgramModel as NgramModel
 from .outputs import DecoderOutput as DecoderOutput
+from .outputs import FrameLogProbs as FrameLogProbs
 from .outputs import FrameOutput as FrameOutput
-from .outputs import Frames as Frames
 from .outputs import PositionOutput as PositionOutput
 from .outputs import TensorState as TensorState
 from .predictor import LinearConfig as LinearConfig

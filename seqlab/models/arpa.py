@@ -1,9 +1,9 @@
-r"""N-gram models in the ARPA format, which KenLM, SRILM and speech recognisers read and write.
+r"""Read and write n-gram models in the ARPA format of KenLM, SRILM and speech recognizers.
 
-A line `\data\`, the number of n-grams of each length, and a section for each length with one n-gram per line: its
-log-probability, its words, and its backoff where that is not 0; at the end a line `\end\`. Fields are separated by tabs
-or spaces, logarithms are to base 10, and -99 or less stands for a probability of 0. The words `<s>`, `</s>` and `<unk>`
-(or `<UNK>`) are bos, eos and what stands for every unknown word. A byte order mark before the file is skipped.
+A file has a line `\data\`, the number of n-grams of each order, and a section for each order with one n-gram per line:
+its log-probability, its words, and its backoff unless that is 0. It ends with a line `\end\`. Fields are separated by
+tabs or spaces. Logarithms are to base 10; -99 or less means a probability of 0. The words `<s>`, `</s>` and `<unk>` (or
+`<UNK>`) are bos, eos and the unknown word. A byte order mark at the start of the file is skipped.
 """
 
 import gzip
@@ -22,37 +22,36 @@ import numpy as np
 from seqlab.base.atomic_io import atomic_write
 from seqlab.base.raw_lines import ROW_LIMIT
 from seqlab.models.kneser_ney import Ints, TrieLevel
-from seqlab.models.ngram import NONE, Level, NgramConfig, NgramModel
+from seqlab.models.ngram import ABSENT, Level, NgramConfig, NgramModel
 
 logger = logging.getLogger(__name__)
 
 BOS, EOS, UNK = b"<s>", b"</s>", b"<unk>"
 UPPER_UNK = b"<UNK>"
-"""What some programs write for `<unk>`."""
+"""Spelling of `<unk>` in the files of some programs."""
 MAX_BACKOFF = 1000.0
-"""Of the decimal logarithms of backoffs: files have some tens at most."""
-MAX_DIGITS = 18
-"""Of a count, which fits 64 bits then."""
+"""Largest absolute decimal logarithm of a backoff; those of real files are below 100."""
+MAX_COUNT_DIGITS = 18
+"""Digits of an n-gram count: such a count fits into 64 bits."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOG10 = math.log(10)
-LOG_ZERO = -99.0
+LOG10_ZERO = -99.0
+"""Decimal logarithm that stands for a probability of 0."""
 _ESCAPED = re.compile(r"\\u00(20|09|0a|0d|0b|0c|3c|5c)")
-_SEPARATOR = re.compile(
-    rf"[ \t\n\r\v\f]|\\(?={_ESCAPED.pattern[2:]})"
-)  # other spaces of Unicode are ordinary characters
-_RESERVED = re.compile("^<")  # what the names of special ids begin with
+_SEPARATOR = re.compile(rf"[ \t\n\r\v\f]|\\(?={_ESCAPED.pattern[2:]})")  # other Unicode spaces are ordinary characters
+_RESERVED = re.compile("^<")  # the first character of the names of special ids
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 
 
 def write_arpa(model: NgramModel, tokens: Sequence[str], path: str | Path) -> None:
-    r"""Write a model as an ARPA file, packed when its name ends in .gz.
+    r"""Write an n-gram model as an ARPA file, compressed if its name ends in .gz.
 
-    `tokens` names each of the V ids. Bos and eos are written as `<s>` and `</s>` whatever their names, pad is not
-    written, and a space within a name is written as `\u0020`, which `read_arpa` and `read_words` know. So is
-    the `<` of a name that is taken, as `<unk>` in a text that holds it.
+    `tokens` holds the name of each of the V ids. Bos and eos are written as `<s>` and `</s>`, and pad is left out. A
+    space within a name is escaped as `\u0020`, which `read_arpa` and `read_words` undo. So is the `<` of a token with a
+    reserved name, for example a token `<unk>` of the text.
 
     Raises:
-        ValueError: there are not V names, or one is empty, or two are the same.
+        ValueError: `tokens` does not have V names, or a name is empty or occurs twice.
     """
     path = Path(path)
     words = [name.decode() for name in _written_names(tokens, model.vocab_size, model.bos_id, model.eos_id)]
@@ -60,40 +59,41 @@ def write_arpa(model: NgramModel, tokens: Sequence[str], path: str | Path) -> No
     sizes[0] -= 1  # pad
     with _create(path) as file:
         file.writelines(["\\data\\\n", *(f"ngram {n}={size}\n" for n, size in enumerate(sizes, start=1))])
-        before = [""]  # the n-grams of the level before, each with a space behind it
-        for length, level in enumerate(model.trie, start=1):
+        prefixes = [""]  # the n-grams of the order before, each with a space after it
+        for order, level in enumerate(model.trie, start=1):
             contexts, ids = (level.keys // model.vocab_size).tolist(), (level.keys % model.vocab_size).tolist()
-            ngrams = [before[context] + words[i] for context, i in zip(contexts, ids, strict=True)]
-            file.write(f"\n\\{length}-grams:\n")
-            file.writelines(_lines(level, ngrams, left_out=model.pad_id if length == 1 else None))
-            before = [f"{ngram} " for ngram in ngrams]
+            ngrams = [prefixes[context] + words[i] for context, i in zip(contexts, ids, strict=True)]
+            file.write(f"\n\\{order}-grams:\n")
+            file.writelines(_format_section(level, ngrams, skipped=model.pad_id if order == 1 else None))
+            prefixes = [f"{ngram} " for ngram in ngrams]
         file.write("\n\\end\\\n")
 
 
-def _lines(level: Level, ngrams: Sequence[str], left_out: int | None) -> Iterator[str]:
-    """Write the section of one length, without the entry `left_out`."""
-    log_probs = (level.log_probs / LOG10).nan_to_num(neginf=LOG_ZERO).tolist()
+def _format_section(level: Level, ngrams: Sequence[str], skipped: int | None) -> Iterator[str]:
+    """Yield the lines of the n-grams of one order, without the entry `skipped`."""
+    log_probs = (level.log_probs / LOG10).nan_to_num(neginf=LOG10_ZERO).tolist()
     backoffs = (level.backoffs / LOG10).tolist() or [0.0] * len(ngrams)  # the last level has none
     for i, (log_prob, ngram, backoff) in enumerate(zip(log_probs, ngrams, backoffs, strict=True)):
-        if i != left_out:
+        if i != skipped:
             yield f"{log_prob:.9g}\t{ngram}\t{backoff:.9g}\n" if backoff else f"{log_prob:.9g}\t{ngram}\n"
 
 
 def read_arpa(path: str | Path, tokens: Sequence[str], *, pad_id: int, bos_id: int, eos_id: int) -> NgramModel:
-    """Read an ARPA file (packed when its name ends in .gz) as a model over the ids that `tokens` names.
+    """Read an ARPA file (compressed if its name ends in .gz) as an n-gram model over the ids named by `tokens`.
 
-    Ids are found by name, bos and eos as `<s>` and `</s>`. N-grams with words that have no id are left out, so that
-    what they had is nobody's. Ids whose names are not in the file share the probability of `<unk>` there with the id of
-    that name, so that all still sum to one. Without an `<unk>` in the file they have 0: such words can never be
-    produced. Bos and pad always have 0. How many there are of each kind is logged as a warning.
+    Words are mapped to ids by name, `<s>` and `</s>` to bos and eos. N-grams with a word outside `tokens` are dropped,
+    and their probability is lost. Tokens that the file lacks share the probability of its `<unk>` equally, together
+    with the id named `<unk>`, so that the sum stays 1. If the file has no `<unk>`, their probability is 0 and they are
+    never generated. Bos and pad always have a probability of 0. Warnings report the words and tokens concerned.
 
     Raises:
-        ValueError: the file is damaged (it names file and line), has no `</s>`, or `tokens` are as in `write_arpa`.
+        ValueError: the file is damaged (the message names file and line) or has no `</s>`, or `tokens` is invalid (see
+            `write_arpa`).
     """
     path = Path(path)
     names = _written_names(tokens, len(tokens), bos_id, eos_id)
     with _open(path) as stream:
-        reader = _Reader(stream, path)
+        reader = _ArpaReader(stream, path)
         counts = reader.read_counts()
         unigrams, known = _read_unigrams(reader, counts[0], names, pad_id, bos_id)
         levels = [unigrams]
@@ -109,15 +109,15 @@ def read_arpa(path: str | Path, tokens: Sequence[str], *, pad_id: int, bos_id: i
 
 
 def read_words(path: str | Path) -> list[str]:
-    """List the words of an ARPA file but `<s>`, `</s>` and `<unk>`, in its order: to make a vocabulary of them.
+    """List the words of an ARPA file in its order, without `<s>`, `</s>` and `<unk>`, for use as a vocabulary.
 
     Raises:
-        ValueError: the file is damaged, or a word is not UTF-8.
+        ValueError: the file is damaged, or a word is not valid UTF-8.
     """
     path = Path(path)
     words = []
     with _open(path) as stream:
-        reader = _Reader(stream, path)
+        reader = _ArpaReader(stream, path)
         for entry in reader.read_entries(1, reader.read_counts()[0]):
             try:
                 word = entry.words[0].decode()
@@ -129,21 +129,21 @@ def read_words(path: str | Path) -> list[str]:
 
 
 class _Entry(NamedTuple):
-    """One n-gram of a file; log-probability and backoff in nats."""
+    """An n-gram of the file, with its log-probability and backoff in nats."""
 
     log_prob: float
     words: list[bytes]
     backoff: float
 
 
-class _Reader:
-    """The lines of an ARPA file that are not empty, one after the other; `line` is the last one read."""
+class _ArpaReader:
+    """Iterate over the non-empty lines of an ARPA file. `line` is the last line read, `number` its line number."""
 
     def __init__(self, stream: IO[bytes], path: Path) -> None:
         self.path, self.number, self.line = path, 0, b""
-        self._lines = self._numbered(stream)
+        self._lines = self._non_empty_lines(stream)
 
-    def _numbered(self, stream: IO[bytes]) -> Iterator[bytes]:
+    def _non_empty_lines(self, stream: IO[bytes]) -> Iterator[bytes]:
         try:
             lines = ROW_LIMIT.read(cast(BinaryIO, stream), str(self.path))
             for self.number, raw in enumerate(lines, start=1):
@@ -151,40 +151,43 @@ class _Reader:
                     yield line
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{self.path}: cannot be unpacked, the file is damaged ({error}).") from None
-        raise self.error("expected `\\end\\`, but the file ends here: it is not an ARPA file, or not a whole one")
+        raise self.error("expected `\\end\\`, but the file ends here: it is truncated, or no ARPA file")
 
     def error(self, message: str, number: int | None = None) -> ValueError:
-        """Make an error that names the file and a line, the last one read unless `number` is given."""
+        """Return an error that names the file and a line: `number`, or by default the last line read."""
         return ValueError(f"{self.path}, line {number or self.number}: {message}.")
 
     def unexpected(self, expected: str) -> ValueError:
-        return self.error(f"expected {expected}, but found `{_shown(self.line[:80])}`")
+        """Return an error for a last line that is not as expected."""
+        return self.error(f"expected {expected}, but found `{_decode(self.line[:80])}`")
 
     def advance(self) -> bytes:
+        """Read the next line."""
         self.line = next(self._lines)
         return self.line
 
     def expect(self, line: str) -> None:
+        """Raise ValueError if the last line read is not `line`."""
         if self.line != line.encode():
             raise self.unexpected(f"`{line}`")
 
     def read_counts(self) -> list[int]:
-        r"""Read the header, after any text before `\data\`: the number of n-grams of each length."""
+        r"""Read the header and return the number of n-grams of each order; text before `\data\` is skipped."""
         while self.advance() != b"\\data\\":
             pass
         counts: list[int] = []
         while not self.advance().startswith(b"\\"):
             found = _COUNT.fullmatch(self.line)
-            if found is None or found[1] != b"%d" % (len(counts) + 1) or len(found[2]) > MAX_DIGITS:
+            if found is None or found[1] != b"%d" % (len(counts) + 1) or len(found[2]) > MAX_COUNT_DIGITS:
                 raise self.unexpected(f"`ngram {len(counts) + 1}=` and a number")
             counts.append(int(found[2]))
         if not counts:
             raise self.unexpected("`ngram 1=` and a number")
         return counts
 
-    def read_entries(self, length: int, count: int) -> Iterator[_Entry]:
-        """Read the section of one length, up to the line that begins the next."""
-        self.expect(f"\\{length}-grams:")
+    def read_entries(self, order: int, count: int) -> Iterator[_Entry]:
+        """Read the section of one order, and the first line of the next."""
+        self.expect(f"\\{order}-grams:")
         found = 0
         for line in self._lines:
             self.line = line
@@ -192,96 +195,95 @@ class _Reader:
                 break
             fields = line.split()
             try:
-                if b"_" in fields[0] + fields[-1] * (len(fields) == length + 2):
-                    raise ValueError  # which Python reads as a part of a number
-                log_prob, backoff = float(fields[0]), float(fields[-1]) if len(fields) == length + 2 else 0.0
+                if b"_" in fields[0] + fields[-1] * (len(fields) == order + 2):
+                    raise ValueError  # Python accepts `_` within numbers
+                log_prob, backoff = float(fields[0]), float(fields[-1]) if len(fields) == order + 2 else 0.0
             except ValueError:
                 log_prob = backoff = math.nan
-            if not (length < len(fields) < length + 3 and log_prob <= 0 and abs(backoff) <= MAX_BACKOFF):
+            if not (order < len(fields) < order + 3 and log_prob <= 0 and abs(backoff) <= MAX_BACKOFF):
                 raise self.unexpected(
-                    f"a log-probability of at most 0, {length} words and perhaps a backoff, with tabs or spaces between"
+                    f"a log-probability of at most 0, {order} words, an optional backoff, with tabs or spaces between"
                 )
             found += 1
-            words = [UNK if word == UPPER_UNK else word for word in fields[1 : length + 1]]
-            yield _Entry(log_prob * LOG10 if log_prob > LOG_ZERO else -math.inf, words, backoff * LOG10)
+            words = [UNK if word == UPPER_UNK else word for word in fields[1 : order + 1]]
+            yield _Entry(log_prob * LOG10 if log_prob > LOG10_ZERO else -math.inf, words, backoff * LOG10)
         if found != count:
-            raise self.error(f"expected {count} {length}-grams before this, as the header says, but there are {found}")
+            raise self.error(f"the header declares {count} {order}-grams, but {found} precede this line")
 
 
 def _read_unigrams(
-    reader: _Reader, count: int, names: Sequence[bytes], pad_id: int, bos_id: int
+    reader: _ArpaReader, count: int, names: Sequence[bytes], pad_id: int, bos_id: int
 ) -> tuple[TrieLevel, dict[bytes, int]]:
-    """Read the words: level 1 of the trie, and the id of each word of the file, `NONE` where it has no id.
+    """Read the unigrams: level 1 of the trie, and the id of each word of the file, `ABSENT` for a word without an id.
 
-    What the file or the vocabulary has alone is logged.
+    Warns about words that only the file or only the vocabulary has.
     """
     found: dict[bytes, _Entry] = {}
     for entry in reader.read_entries(1, count):
         if entry.words[0] in found:
-            raise reader.error(f"expected each word once, but `{_shown(entry.words[0])}` comes again")
+            raise reader.error(f"the word `{_decode(entry.words[0])}` occurs twice, but each may occur once")
         found[entry.words[0]] = entry
     if EOS not in found:
-        raise reader.error(f"expected `{_shown(EOS)}` among the words before this")
+        raise reader.error(f"`{_decode(EOS)}` is missing from the words before this line")
     ids = {name: i for i, name in enumerate(names) if i != pad_id}
     unknown = [word for word in found if word not in ids and word != UNK]
     if len(unknown) == len(found.keys() - {BOS, EOS, UNK}) > 0:
-        raise reader.error(f"none of the words before this is in the vocabulary: {_examples(unknown)}")
+        raise reader.error(f"none of the words before this line is in the vocabulary: {_examples(unknown)}")
     if unknown:
-        text = "%s: %d of its %d words are not in the vocabulary, n-grams with them are left out: %s"
+        text = "%s: %d of its %d words are not in the vocabulary, so n-grams with them are left out: %s"
         logger.warning(text, reader.path, len(unknown), len(found), _examples(unknown))
     missing = [name for name, i in ids.items() if name not in found and i != bos_id]
     if missing:
         if UNK in found:
-            text = "%s lacks %d of the %d words of the vocabulary, they share the probability of its `<unk>`: %s"
+            text = "%s lacks %d of the %d words of the vocabulary, which share the probability of its `<unk>`: %s"
         else:
-            text = "%s has no `<unk>` and lacks %d of the %d words of the vocabulary, which can never be produced: %s"
+            text = "%s has no `<unk>` and lacks %d of the %d words of the vocabulary, which are never generated: %s"
         logger.warning(text, reader.path, len(missing), len(ids), _examples(missing))
-    unseen = found.get(UNK, _Entry(-math.inf, [], 0.0))
-    sharers = max(1, len(missing) + (UNK in ids))
-    shared = unseen._replace(log_prob=unseen.log_prob - math.log(sharers))
-    others = shared._replace(backoff=0.0)
-    entries = [shared if name == UNK else found.get(name, others) for name in names]
+    unk_entry = found.get(UNK, _Entry(-math.inf, [], 0.0))
+    num_sharing = max(1, len(missing) + (UNK in ids))
+    shared_unk = unk_entry._replace(log_prob=unk_entry.log_prob - math.log(num_sharing))
+    for_missing = shared_unk._replace(backoff=0.0)
+    entries = [shared_unk if name == UNK else found.get(name, for_missing) for name in names]
     log_probs = np.array([entry.log_prob for entry in entries])
     log_probs[[pad_id, bos_id]] = -math.inf
     backoffs = np.array([entry.backoff for entry in entries])
-    return TrieLevel(np.arange(len(names)), log_probs, backoffs), {word: ids.get(word, NONE) for word in found}
+    return TrieLevel(np.arange(len(names)), log_probs, backoffs), {word: ids.get(word, ABSENT) for word in found}
 
 
 def _read_ngrams(
-    reader: _Reader, length: int, count: int, ids: Mapping[bytes, int], levels: Sequence[TrieLevel]
+    reader: _ArpaReader, order: int, count: int, ids: Mapping[bytes, int], levels: Sequence[TrieLevel]
 ) -> TrieLevel:
-    """Read the n-grams of one length whose words all have an id."""
+    """Read the n-grams of one order whose words all have an id."""
     flat_ids: list[int] = []
     numbers: list[int] = []
     log_probs: list[float] = []
     backoffs: list[float] = []
-    for entry in reader.read_entries(length, count):
+    for entry in reader.read_entries(order, count):
         try:
             row = [ids[word] for word in entry.words]
         except KeyError:
             raise reader.unexpected("words that are among the 1-grams") from None
-        if NONE not in row:
+        if ABSENT not in row:
             flat_ids += row
             numbers.append(reader.number)
             log_probs.append(entry.log_prob)
             backoffs.append(entry.backoff)
-    rows = np.array(flat_ids, np.int64).reshape(-1, length)
-    keys, missing = _keys(rows, levels)
+    rows = np.array(flat_ids, np.int64).reshape(-1, order)
+    keys, missing = _make_keys(rows, levels)
     if missing is not None:
-        n = length - 1
-        text = f"expected the first {n} words of this {length}-gram among the {n}-grams, but they are not there"
-        raise reader.error(text, numbers[missing])
-    order = np.argsort(keys, kind="stable")
-    again = np.flatnonzero(np.diff(keys[order]) == 0)
-    if len(again):
-        raise reader.error("expected each n-gram once, but this one comes again", numbers[order[again[0] + 1]])
-    return TrieLevel(keys[order], np.array(log_probs)[order], np.array(backoffs)[order])
+        n = order - 1
+        raise reader.error(f"the first {n} words of this {order}-gram are missing from the {n}-grams", numbers[missing])
+    ranks = np.argsort(keys, kind="stable")
+    repeated = np.flatnonzero(np.diff(keys[ranks]) == 0)
+    if len(repeated):
+        raise reader.error("this n-gram occurs twice, but each may occur once", numbers[ranks[repeated[0] + 1]])
+    return TrieLevel(keys[ranks], np.array(log_probs)[ranks], np.array(backoffs)[ranks])
 
 
-def _keys(ngrams: Ints, levels: Sequence[TrieLevel]) -> tuple[Ints, int | None]:
-    """Make the keys (E,) of n-grams (E, length) over the levels of all shorter ones.
+def _make_keys(ngrams: Ints, levels: Sequence[TrieLevel]) -> tuple[Ints, int | None]:
+    """Compute the trie keys (E,) of n-grams (E, order), given the levels of all lower orders.
 
-    The second result is one n-gram, if there is any, whose context is not in the last of the levels.
+    The second result is the index of an n-gram whose context is missing from the last level; None if there is none.
     """
     vocab_size = len(levels[0].keys)
     contexts = ngrams[:, 0]
@@ -289,12 +291,12 @@ def _keys(ngrams: Ints, levels: Sequence[TrieLevel]) -> tuple[Ints, int | None]:
     for level, ids in zip(levels[1:], ngrams.T[1:-1], strict=True):
         wanted = contexts * vocab_size + ids
         contexts = np.searchsorted(level.keys, wanted)
-        absent |= np.append(level.keys, NONE)[contexts] != wanted
+        absent |= np.append(level.keys, ABSENT)[contexts] != wanted
     return contexts * vocab_size + ngrams[:, -1], int(absent.argmax()) if absent.any() else None
 
 
 def _written_names(tokens: Sequence[str], vocab_size: int, bos_id: int, eos_id: int) -> list[bytes]:
-    """Give each id the word that stands for it in a file; raises ValueError where that is impossible."""
+    """Return the word that each id is written as; raises ValueError for invalid `tokens`."""
     if len(tokens) != vocab_size:
         raise ValueError(f"`tokens` must name all {vocab_size} ids, but has {len(tokens)} names.")
     names = [_SEPARATOR.sub(_escape, token).encode() for token in tokens]
@@ -302,12 +304,13 @@ def _written_names(tokens: Sequence[str], vocab_size: int, bos_id: int, eos_id: 
     ids: dict[bytes, int] = {BOS: bos_id, EOS: eos_id}
     for i, name in enumerate(names):
         if not name:
-            raise ValueError(f"`tokens` must not be empty, but that of id {i} is.")
+            raise ValueError(f"Names in `tokens` must not be empty, but that of id {i} is.")
         if ids.get(name, i) != i or name == UPPER_UNK:
             names[i] = name = _RESERVED.sub(_escape, name.decode()).encode()
         if ids.setdefault(name, i) != i:
             raise ValueError(
-                f"`tokens` must differ, but ids {ids[name]} and {i} are both written `{_shown(name)}`: rename one."
+                f"Names in `tokens` must differ, but ids {ids[name]} and {i} are both written `{_decode(name)}`: "
+                "rename one."
             )
     return names
 
@@ -316,12 +319,12 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-def _shown(text: bytes) -> str:
+def _decode(text: bytes) -> str:
     return text.decode(errors="replace")
 
 
 def _examples(words: Sequence[bytes]) -> str:
-    return ", ".join(map(_shown, words[:5])) + (" ..." if len(words) > 5 else "")
+    return ", ".join(map(_decode, words[:5])) + (" ..." if len(words) > 5 else "")
 
 
 @contextmanager
@@ -332,7 +335,7 @@ def _create(path: Path) -> Iterator[IO[str]]:
     ):
         text = io.TextIOWrapper(cast(BinaryIO, stream), encoding="utf-8", newline="\n")
         yield text
-        text.detach()  # which flushes it; the file below is closed last
+        text.detach()  # flushes; the underlying file is closed last
 
 
 def _open(path: Path) -> IO[bytes]:

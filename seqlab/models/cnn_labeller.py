@@ -53,7 +53,7 @@ class CnnLabellerConfig(LabellerConfig):
         return self
 
 
-class WindowEncoder(nn.Module):
+class ConvolutionEncoder(nn.Module):
     """Vectors of words to what the filters find around each of them.
 
     Windows of words are rows of a linear layer, so that no line depends on the others, bit for bit.
@@ -92,7 +92,7 @@ class CnnLabeller(LabellingModel):
     def __init__(self, config: CnnLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()
         self.config = config
-        self.encoder = WindowEncoder(config, vocab_size)
+        self.encoder = ConvolutionEncoder(config, vocab_size)
         self.reader = WordReader(
             config, vocab_size, unk_id, size=config.embedding_size, std=0.1, dropout=config.dropout
         )

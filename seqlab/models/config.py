@@ -1,8 +1,8 @@
-"""The base of each model's config: it builds the model, says what it needs, and checks the other sections."""
+"""Base class of model configs. A config builds its model, states its requirements and checks the other sections."""
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,30 +14,32 @@ from seqlab.part import Part
 from seqlab.registry import Parts
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-"""Of the dataclasses that are configs of models."""
+"""Pydantic settings of the config dataclasses of models."""
 Size = Count
-"""Of a layer, or how many there are."""
+"""Size of a layer, or number of layers."""
 Probability = Annotated[float, Field(ge=0, lt=1), AfterValidator(refuse_too_small)]
-"""Of dropping something, which is never certain; 0, or more than the CPU rounds to 0."""
+"""Dropout probability: 0, or large enough that the CPU's rounding does not turn it into 0."""
+SequencePooling = Literal["mean", "max"]
+"""Reduction of a sequence of vectors to one: the mean, or the maximum of each feature."""
 
 
-MEANING: dict[str, Any] = {
+DEFAULT_COMPATIBILITY_SETTINGS: dict[str, Any] = {  # of families that lack these fields
     **{"num_heads": None, "activation": None, "positions": None},
     **{"norm": "pre", "norm_kind": "layer_norm", "residual": False, "tags": "symbols"},
 }
-COMPARABLE = ("attention", "bridge", "rotary_cross_attention")
-"""See `ModelConfig.meaning`."""
-Counts = NDArray[np.int64]
+OPTIONAL_COMPATIBILITY_FIELDS = ("attention", "bridge", "rotary_cross_attention")
+"""Fields that are compared only where both families have them; see `ModelConfig.compatibility_settings`."""
+IntArray = NDArray[np.int64]
 
 
 class TokenSide(Protocol):
-    """What a model needs to know of a side of the data that is tokens or labels: its ids."""
+    """Vocabulary of the source or target side, for sides of tokens or labels."""
 
     @property
     def vocab_size(self) -> int: ...
     @property
     def num_labels(self) -> int:
-        """How many ids a label may have: all but the special ones."""
+        """Number of labels: all ids except the special ones."""
         ...
 
     @property
@@ -58,51 +60,51 @@ class TokenSide(Protocol):
     def has_words(self) -> bool: ...
 
 
-class Unreachable(NamedTuple):
-    """Targets that a model can never predict, by their lengths."""
+class UnreachableTargets(NamedTuple):
+    """Targets that a model can never predict because of their lengths."""
 
-    are: NDArray[np.bool_]
-    """(pairs,)"""
+    mask: NDArray[np.bool_]
+    """(pairs,): True for an unreachable target."""
     reason: str
-    """Completes `3 of 100 training pairs ...`."""
-    teach_nothing: bool = False
-    """Whether no loss is left where all targets are such."""
+    """The end of a sentence that starts with `3 of 100 training pairs`."""
+    yield_no_loss: bool = False
+    """Whether such targets are left out of the loss."""
 
 
 class ModelConfig(Part):
-    """The base of each model's config; see `TransformerConfig` for how one is written."""
+    """Base class of model configs; see `TransformerConfig` for an example."""
 
     part_kind: ClassVar[str] = "model"
     required_members: ClassVar[tuple[str, ...]] = ("build",)
     task: ClassVar[str] = "language_modelling"
-    """Which `data.kind` it learns from."""
+    """The `data.kind` that the model is trained on."""
     outputs: ClassVar[str] = "tokens"
-    """What its forward pass predicts, on which objectives are computed: the next token at each position (`tokens`, a
-    `DecoderOutput`), CTC's `frames`, all `positions` of a target at once, or positions given others (`gaps`)."""
+    """Output type of the forward pass, which the objective must fit: the next token at each position (`tokens`, a
+    `DecoderOutput`), CTC's `frames`, all `positions` of a target in parallel, masked positions given the others
+    (`gaps`), or `scores` of examples."""
     default_objective: ClassVar[str] = "cross_entropy"
-    """The objective that is taken when the family is chosen and the objective does not fit its outputs."""
-    is_counted: ClassVar[bool] = False
-    """Whether it is counted: there is nothing to optimise, and no weight to start from."""
+    """Objective that is set with the family if the current objective does not fit its outputs."""
+    is_count_based: ClassVar[bool] = False
+    """Whether the model is fitted by counting, without an optimizer and without initial weights."""
     is_recurrent: ClassVar[bool] = False
-    """Whether it has what AWD-LSTM's penalties are on: `DecoderOutput.undropped`."""
+    """Whether the model sets `DecoderOutput.undropped`, which AWD-LSTM's activation penalties need."""
     attends_to_source: ClassVar[bool] = False
-    """Whether its forward pass gives attention to the source where `need_attention` asks for it."""
+    """Whether the forward pass returns attention to the source if `need_attention` is set."""
     data_defaults: ClassVar[dict[str, float]] = {}
-    """Fields of the data section that zero config sets for it."""
+    """Fields of the data section that zero config sets for the family."""
     kind: ClassVar[str] = ""
-    """Which recurrent layer it is made of; empty for none."""
+    """Kind of the recurrent layers; empty for none."""
     embedding_field: ClassVar[str] = "d_model"
-    """The field that sets the size of the embeddings."""
-    learnt_anew: ClassVar[tuple[str, ...]] = ()
-    """How the names of weights begin that are never taken over from another run in parts."""
-    shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)
-    """What the vocabularies of two sides can share is decided by the corpus."""
+    """Name of the field that sets the size of the embeddings."""
+    warm_start_excludes: ClassVar[tuple[str, ...]] = ()
+    """Name prefixes of the weights that are never copied from another run when only some of its weights are."""
+    shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # fixed by the corpus, not by the family
     family: str
 
     @classmethod
     def on_selected(cls, values: dict[str, Any]) -> None:
-        """Leave out what another family was optimised by; take an objective that fits the outputs."""
-        if cls.is_counted:
+        """Drop the optimizer of another family where none is needed, and set an objective that fits the outputs."""
+        if cls.is_count_based:
             values.pop("optim", None)
             values.pop("objective", None)
         objectives = Parts("objective")
@@ -114,91 +116,98 @@ class ModelConfig(Part):
         """Build the model, an `nn.Module`, with random weights.
 
         Args:
-            src: what is known of the source side: a `TokenSide` where that is tokens.
-            tgt: the same of the target side, which is the source side where the data has one.
+            src: the source side: a `TokenSide` for tokens or labels, a `FrameSide` for recordings.
+            tgt: the target side; for data with one side, that side again.
         """
         raise NotImplementedError
 
     @property
     def embedding_dim(self) -> int:
-        """Values that each embedding has; 0 where there are no embeddings."""
+        """Size of the embeddings; 0 for a model without embeddings."""
         return 0
 
     @property
     def context_limit(self) -> int | None:
-        """Tokens of the longest sequence that the model reads; None where there is no limit."""
+        """Maximum sequence length in tokens; None for no limit."""
         return None
 
     @property
     def learned_length(self) -> int | None:
-        """The number of learned positions; None where no position is learned."""
+        """Number of learned position embeddings; None for a model without them."""
         return None
 
-    def meaning(self) -> dict[str, Any]:
-        """Return what no shape of a weight shows, but decides what the weights compute.
+    def compatibility_settings(self) -> dict[str, Any]:
+        """Return the settings that change what the weights compute, but not their names or shapes.
 
-        Of fields that a family lacks the value that means what it does; some can only be compared where both have them.
+        Warm starts compare them. A field that the family lacks has the value that describes its behavior; the fields of
+        `OPTIONAL_COMPATIBILITY_FIELDS` are left out instead.
         """
         names = {field.name for field in fields(self)}  # type: ignore[arg-type]
-        own = {name: getattr(self, name) for name in (*MEANING, *COMPARABLE) if name in names}
-        return MEANING | own
+        own = {
+            name: getattr(self, name)
+            for name in (*DEFAULT_COMPATIBILITY_SETTINGS, *OPTIONAL_COMPATIBILITY_FIELDS)
+            if name in names
+        }
+        return DEFAULT_COMPATIBILITY_SETTINGS | own
 
     def decoder_name(self, name: str) -> str | None:
-        """Return the name that a weight has in an autoregressive decoder with a source; None for all other weights."""
+        """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         return None
 
     @property
     def copies(self) -> bool:
-        """Whether it may predict ids beyond the vocabulary, which stand for positions of the source."""
+        """Whether the model may predict ids beyond the vocabulary, which copy the token at a source position."""
         return False
 
     @property
     def learns_lengths(self) -> bool:
-        """Whether the lengths of targets are a part of what it learns."""
+        """Whether the model learns to predict the lengths of targets."""
         return False
 
     @property
     def can_glance(self) -> bool:
-        """Whether it has a decoder that parts of the target can be shown to."""
+        """Whether the model has a decoder that can observe a part of the target."""
         return True
 
     @property
     def memory_advice(self) -> str:
-        """What to change where counting takes too much memory."""
+        """Advice for the error message when counting runs out of memory."""
         return "count less text"
 
     def resolve(self, data: Any) -> Self:
-        """Return it as it is built: with what it leaves to the data section filled in; most leave nothing."""
+        """Return the config with the fields filled in that depend on the data section."""
         return self
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes; most learn from all."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
 
     def check_sides(self, src: Any, tgt: Any) -> None:
-        """Raise ValueError where a side, whose tokenizer may have been taken over, lacks what the model uses."""
+        """Raise ValueError if a side lacks something that the model needs; its tokenizer may come from another run."""
 
     def check_search(self, search: Any) -> None:
-        """Raise ValueError where a `SearchConfig` asks for what the model cannot do."""
+        """Raise ValueError if the model cannot be decoded with a `SearchConfig`."""
         search.check_autoregressive()
 
-    def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
-        """Find targets that the model can never predict; most models predict all.
+    def unreachable_targets(
+        self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
+    ) -> UnreachableTargets | None:
+        """Find targets that the model can never predict; None if it can predict any target.
 
         Args:
-            src: (pairs,): tokens of each source, the end counted.
-            tgt: (pairs,): tokens of each target, the end not counted.
-            repeated: counts (pairs,) the tokens of each target that are the same as the one before.
+            src: (pairs,), tokens of each source, eos included.
+            tgt: (pairs,), tokens of each target, eos excluded.
+            repeated: counts the tokens of each target that equal the token before: (pairs,).
         """
         return None
 
 
 class LanguageModelConfig(ModelConfig):
-    """The base of the configs of models that predict each token of a text from those before it."""
+    """Base class of the configs of autoregressive language models."""
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the data section hides tokens."""
+        """Raise ValueError if the data section masks tokens."""
         if data.mask_share:
             raise ValueError(
-                f"`data.mask_share` ({data.mask_share}) hides tokens, but `model.family: {self.family}` predicts every "
+                f"`data.mask_share` ({data.mask_share}) masks tokens, but `model.family: {self.family}` predicts each "
                 "token from those before it: set it to 0, or `model.family: transformer_mlm`."
             )

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.models.interfaces import IMPOSSIBLE, NEVER, Frames, Step
+from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF, FrameLogProbs, Step
 
 WHOLE_VECTORS = 16
 """Of floats: each row begins where a vector does."""
@@ -29,7 +29,7 @@ LEAST = -1e4
 class CtcState:
     """Prefixes, and for each number of frames the sums over the paths of so many frames that say them."""
 
-    frames: Frames
+    frames: FrameLogProbs
     probs: Tensor | None
     """(B, F, V or more): the probabilities of the frames, with zeros up to whole vectors; steps need them."""
     sentences: Tensor
@@ -77,32 +77,32 @@ class CtcPrefixes:
     def __init__(self, *, blank_id: int, bos_id: int, eos_id: int) -> None:
         self.blank_id, self.bos_id, self.eos_id = blank_id, bos_id, eos_id
 
-    def start(self, frames: Frames) -> tuple[Tensor, CtcState]:
+    def start(self, frames: FrameLogProbs) -> tuple[Tensor, CtcState]:
         """Begin with empty prefixes; the first step reads bos."""
         log_probs = frames.log_probs
-        probs = F.pad(log_probs.float(), (0, -log_probs.size(2) % WHOLE_VECTORS), value=NEVER).exp_()
+        probs = F.pad(log_probs.float(), (0, -log_probs.size(2) % WHOLE_VECTORS), value=NEG_INF).exp_()
         return self._empty(frames, probs)
 
-    def _empty(self, frames: Frames, probs: Tensor | None) -> tuple[Tensor, CtcState]:
+    def _empty(self, frames: FrameLogProbs, probs: Tensor | None) -> tuple[Tensor, CtcState]:
         of_blank = frames.log_probs[:, :, self.blank_id].clamp_min(LEAST)
         blank = F.pad(of_blank.double().cumsum(1), (1, 0))
         rows = torch.arange(len(blank), device=blank.device)
-        state = CtcState(frames, probs, rows, torch.full_like(blank, NEVER), blank, blank.new_zeros(len(blank)))
+        state = CtcState(frames, probs, rows, torch.full_like(blank, NEG_INF), blank, blank.new_zeros(len(blank)))
         return frames.lengths.new_full((len(blank),), self.bos_id), state
 
     def step(self, last_ids: Tensor, state: CtcState) -> Step:
         """Lengthen prefixes by `last_ids` (N,), and score what comes next (N, V); the first step lengthens nothing."""
         state = replace(state, last_ids=last_ids) if state.last_ids is None else self._lengthened(last_ids, state)
-        prefix = state.prefix.masked_fill(state.prefix == NEVER, 0.0)  # of rows that stand for nothing
+        prefix = state.prefix.masked_fill(state.prefix == NEG_INF, 0.0)  # of rows that stand for nothing
         scores = _following(state, prefix)
-        scores[:, self.blank_id] = NEVER
+        scores[:, self.blank_id] = NEG_INF
         scores[:, self.eos_id] = (state.whole - prefix).float()
         return Step(scores, state, None)
 
-    def score(self, frames: Frames, tgt_out: Tensor) -> Tensor:
+    def score(self, frames: FrameLogProbs, tgt_out: Tensor) -> Tensor:
         """Score targets that end in eos, tgt_out (B, T): (B, T) in nats, 0 where nothing is predicted.
 
-        A symbol for which there are too few frames costs `IMPOSSIBLE`, and so does all that is behind it.
+        A symbol for which there are too few frames costs `IMPOSSIBLE_LOG_PROB`, and so does all that is behind it.
         """
         last_ids, state = self._empty(frames, None)
         state = replace(state, last_ids=last_ids)
@@ -111,12 +111,12 @@ class CtcPrefixes:
             before, is_end = state.prefix, ids == self.eos_id
             longer = self._lengthened(ids.masked_fill(is_end | (ids == IGNORE), self.blank_id), state)
             after = torch.where(is_end, state.whole, longer.prefix)
-            share = (after - before).masked_fill(after == NEVER, IMPOSSIBLE)
-            scores.append(share.masked_fill(before == NEVER, IMPOSSIBLE))
+            share = (after - before).masked_fill(after == NEG_INF, IMPOSSIBLE_LOG_PROB)
+            scores.append(share.masked_fill(before == NEG_INF, IMPOSSIBLE_LOG_PROB))
             state = longer
         return torch.stack(scores, 1).float().masked_fill(tgt_out == IGNORE, 0.0)
 
-    def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
+    def score_sequences(self, frames: FrameLogProbs, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
         """Score what sentences may say: log-probabilities in nats of each symbol and of the end, over all paths."""
         tgt_out = frames.lengths.new_full((len(symbols), 1 + max(map(len, symbols))), IGNORE)
         for row, ids in zip(tgt_out, symbols, strict=True):
@@ -148,7 +148,7 @@ def _following(state: CtcState, prefix: Tensor) -> Tensor:
     assert state.probs is not None, "`start` has given them"
     before = _before(state)
     most = before.amax(1, keepdim=True)
-    most = most.masked_fill(most == NEVER, 0.0)
+    most = most.masked_fill(most == NEG_INF, 0.0)
     weights = (before - most).exp().float()
     lengths = state.frames.lengths.tolist()
     sentences, counts = (part.tolist() for part in state.sentences.unique_consecutive(return_counts=True))
@@ -167,8 +167,8 @@ def _following(state: CtcState, prefix: Tensor) -> Tensor:
 
 def _before(state: CtcState, is_repeated: Tensor | None = None) -> Tensor:
     """Give the sums over the paths behind which a symbol may begin (N, F): behind the same one they end in a blank."""
-    symbol = state.symbol if is_repeated is None else state.symbol.masked_fill(is_repeated[:, None], NEVER)
-    return torch.logaddexp(symbol, state.blank)[:, :-1].masked_fill(state.frames.padding[state.sentences], NEVER)
+    symbol = state.symbol if is_repeated is None else state.symbol.masked_fill(is_repeated[:, None], NEG_INF)
+    return torch.logaddexp(symbol, state.blank)[:, :-1].masked_fill(state.frames.padding[state.sentences], NEG_INF)
 
 
 def _runs(before: Tensor, log_probs: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ def _runs(before: Tensor, log_probs: Tensor) -> Tensor:
     product of all prob up to t - 1. It is taken from left to right, so that no padding changes it.
     """
     products = log_probs.cumsum(1)
-    return F.pad(products + (before - products + log_probs).logcumsumexp(1), (1, 0), value=NEVER)
+    return F.pad(products + (before - products + log_probs).logcumsumexp(1), (1, 0), value=NEG_INF)
 
 
 def _in_all(log_probs: Tensor, state: CtcState) -> Tensor:

@@ -75,7 +75,7 @@ TagUse = Literal["symbols", "sum"]
 """Tags are read as symbols of their own, or their embeddings are added to those of all symbols."""
 
 
-class Positions(NamedTuple):
+class MemoryPositions(NamedTuple):
     """The position in the encoder's memory of each source position, where tags are no tokens of their own."""
 
     memory: Tensor
@@ -83,9 +83,9 @@ class Positions(NamedTuple):
     is_there: Tensor
     """(B, S) bool, False for tags and padding."""
 
-    def select(self, sentences: Tensor) -> "Positions":
+    def select(self, sentences: Tensor) -> "MemoryPositions":
         """Keep, reorder and repeat sentences (B',) int64."""
-        return Positions(*(part.index_select(0, sentences) for part in self))
+        return MemoryPositions(*(part.index_select(0, sentences) for part in self))
 
     def attention(self, weights: Tensor) -> Tensor:
         """Give the attention to the source (B, T, S) from that to the memory (B, T, S or more)."""
@@ -113,7 +113,7 @@ class SourceTags:
         lengths = src_lengths - tags.sum(1)
         return src.masked_fill(padding_mask(lengths - 1, src.size(1)), self.eos_id), lengths, added
 
-    def positions(self, src: Tensor, src_lengths: Tensor) -> Positions | None:
+    def positions(self, src: Tensor, src_lengths: Tensor) -> MemoryPositions | None:
         """Say where the memory stands in a source (B, S); None where position i is position i."""
         if not self.are_summed:
             return None
@@ -121,7 +121,7 @@ class SourceTags:
         is_eos = positions == src_lengths[:, None] - 1
         last = src_lengths[:, None] - 1 - tags.sum(1, keepdim=True)
         is_there = ~(tags | padding_mask(src_lengths, src.size(1)))
-        return Positions(torch.where(is_eos, last, positions.expand_as(src)), is_there)
+        return MemoryPositions(torch.where(is_eos, last, positions.expand_as(src)), is_there)
 
     def places(self, src: Tensor, src_lengths: Tensor) -> Tensor:
         """Place each symbol between 0, the first, and 1, eos: (B, S), -1 for tags and padding."""
@@ -157,7 +157,7 @@ class SourceView(NamedTuple):
 
     copied: Source | None
     """What can be copied, by models that copy."""
-    positions: Positions | None
+    positions: MemoryPositions | None
     """Where the memory stands in the source, if not where it seems to."""
     attention_size: int
     """Source positions whose weights were asked for, 0 for none."""
@@ -174,7 +174,7 @@ class SourceView(NamedTuple):
         return SourceView(copied, positions, self.attention_size)
 
 
-class AttentionalTranslator(nn.Module):
+class EncoderDecoder(nn.Module):
     """An encoder and a decoder that attends to it, as far as they do not depend on what these consist of."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}

@@ -13,8 +13,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.base.bounds import MAX_COUNT
-from seqlab.models.config import SETTINGS, Counts, ModelConfig, Probability, Size
-from seqlab.models.transformer_encoder import EncoderLayersConfig, initialise, make_last_norm, make_layers
+from seqlab.models.config import SETTINGS, IntArray, ModelConfig, Probability, Size
+from seqlab.models.transformer_encoder import EncoderLayersConfig, init_linear_weights, make_last_norm, make_layers
 from seqlab.nn import masks
 from seqlab.nn.embedding import SinusoidalPositions
 from seqlab.nn.feature_norm import FeatureNorm
@@ -42,7 +42,7 @@ class FrameEncoderConfig(ModelConfig):
     """Channels of each block of convolutions; each block halves the frames and the bands. Two blocks on frames of 10 ms
     leave one frame for each 40 ms."""
 
-    def num_frames(self, frames: Counts) -> Counts:
+    def num_frames(self, frames: IntArray) -> IntArray:
         """Return how many frames are left of each recording (N,)."""
         for _ in self.channels:
             frames = -(-frames // 2)
@@ -185,7 +185,7 @@ class TransformerFrames(FrameEncoder):
         self.positions = SinusoidalPositions(config.d_model) if config.positions == "sinusoidal" else None
         self.dropout = Dropout(config.dropout)
         self.layers, self.norm = make_layers(config), make_last_norm(config)
-        self.layers.apply(initialise)
+        self.layers.apply(init_linear_weights)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """See `FrameEncoder`."""

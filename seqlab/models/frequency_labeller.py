@@ -16,13 +16,13 @@ from seqlab.nn.masks import padding_mask
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class FrequencyLabellerConfig(ModelConfig):
-    """Counts of how often each word has each label."""
+    """IntArray of how often each word has each label."""
 
     family: Literal["frequency_labeller"] = "frequency_labeller"
     """Which architecture this is."""
 
     task: ClassVar[str] = "labelling"
-    is_counted: ClassVar[bool] = True
+    is_count_based: ClassVar[bool] = True
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "FrequencyLabeller":
         """Build the model, which has counted nothing yet."""

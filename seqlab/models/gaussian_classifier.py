@@ -35,7 +35,7 @@ class GaussianClassifierConfig(PredictorConfig):
     """How far a covariance matrix is moved towards its mean variance times the identity: needed where there are few
     examples for so many numbers (Ledoit & Wolf 2004)."""
 
-    is_counted: ClassVar[bool] = True
+    is_count_based: ClassVar[bool] = True
     default_objective: ClassVar[str] = "softmax"
 
     def check_data(self, data: Any) -> None:

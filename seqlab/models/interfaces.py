@@ -1,7 +1,9 @@
-"""What search and the objectives may ask of a model: the protocols, nothing else.
+"""Protocols of models: the methods that search and objectives call.
 
-Shapes: B sentences, N hypotheses (rows; several of them belong to one sentence), W ids in the vocabulary, S source
-positions, T target positions. No model inherits from these classes: whatever has the methods is a `Stepper`.
+Models do not inherit from these classes: any module with the methods of `Stepper` is a `Stepper`.
+
+Shapes: B sentences, N hypotheses (rows; several may belong to one sentence), W ids in the vocabulary, S source
+positions, T target positions, F frames, P positions of a non-autoregressive decoder, L labels.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,12 +14,12 @@ from torch import Tensor
 
 from seqlab.data.batch import IGNORE
 from seqlab.models.outputs import (
-    IMPOSSIBLE,
-    NEVER,
-    SCORED_ROWS,
+    IMPOSSIBLE_LOG_PROB,
+    NEG_INF,
+    SCORING_BLOCK_ROWS,
     DecoderOutput,
+    FrameLogProbs,
     FrameOutput,
-    Frames,
     PositionOutput,
     Projection,
 )
@@ -26,18 +28,18 @@ from seqlab.nn.masks import padding_mask
 
 __all__ = [
     "IGNORE",
-    "IMPOSSIBLE",
-    "NEVER",
-    "SCORED_ROWS",
+    "IMPOSSIBLE_LOG_PROB",
+    "NEG_INF",
+    "SCORING_BLOCK_ROWS",
     "CarryingScorer",
-    "ContextModel",
     "CorpusReader",
-    "CountedModel",
+    "CountBasedModel",
     "DecoderOutput",
     "EmbeddingModel",
+    "FixedContextModel",
+    "FrameLogProbs",
     "FrameModel",
     "FrameOutput",
-    "Frames",
     "Glance",
     "InputMixing",
     "Labeller",
@@ -59,249 +61,277 @@ __all__ = [
 
 
 Glance = Callable[[FrameOutput], Tensor]
-"""What a first pass said -> ids (B, F) that a second one is shown, IGNORE for none."""
+"""Glancing (Qian et al. 2021): maps the output of a first pass to ids (B, F) that the decoder of a second pass reads,
+IGNORE where it reads none."""
 
 
 class Step(NamedTuple):
-    """What one step of a left-to-right model gives for each row."""
+    """Output of one decoding step of an autoregressive model."""
 
     scores: Tensor
-    """(N, W): log-probabilities in nats (or any additive score) of the next id. Search never normalises, but may
-    write into it."""
+    """(N, W): log-probabilities in nats (or any additive score) of the next id. Search does not normalize them, but may
+    change them in place."""
     state: "State"
-    """The state after the ids that were just read; the state given to `step` is consumed."""
+    """The state after the ids read by this step, which consumes the state before it."""
     attention: Tensor | None
-    """(N, S): weights over the source positions, only when `start` was asked for them."""
+    """(N, S): attention weights over the source positions; None unless `start` was called with `need_attention`."""
 
 
 class State(Protocol):
-    """All that a model remembers of N rows between two steps, e.g. a key/value cache."""
+    """Decoding state of N rows between two steps, for example a KV cache."""
 
     def select(self, rows: Tensor) -> "State":
-        """Keep, reorder and repeat rows: row i of the result is row `rows[i]` (N', int64) of this state.
+        """Keep, reorder or repeat rows: row i of the result is row `rows[i]` (N', int64) of this state.
 
-        Consumes this state: caches may be changed in place, so it must not be used afterwards.
+        This state must not be used afterwards: caches may be changed in place.
         """
         ...
 
     def fork(self) -> "State":
-        """An independent copy: stepping one of the two leaves the other as it was."""
+        """Return an independent copy: a step of one does not change the other."""
         ...
 
 
 @runtime_checkable
 class Stepper(Protocol):
-    """Any left-to-right model: RNN, Transformer, n-gram, ensemble."""
+    """An autoregressive model that is decoded step by step: RNN, Transformer, n-gram model, ensemble."""
 
     vocab_size: int
     eos_id: int
 
     def start(self, batch: Any, need_attention: bool = False) -> tuple[Tensor, State]:
-        """Read the source or the prompt: `last_ids` (B,) int64, the ids that the first step reads, and the state.
+        """Read the source or the prompt, and return the input of the first step and the initial state.
 
-        There is one row per sentence, in the order of the batch. With `need_attention` every step also returns
-        its attention.
+        Args:
+            batch: B sentences; the state has one row for each, in their order.
+            need_attention: whether each step also returns its attention.
+
+        Returns:
+            `last_ids` (B,) int64, which the first step reads, and the state before it.
         """
         ...
 
     def step(self, last_ids: Tensor, state: Any) -> Step:
-        """Read `last_ids` (N,) int64 and score the id that comes next. Consumes `state`.
+        """Read `last_ids` (N,) int64 and score the next id. Consumes `state`.
 
-        The state is one that this same model returned; `Any`, so that each model can name its own type of it.
+        `state` comes from the same model. Its type is `Any`, so that each model can name its own type.
         """
         ...
 
 
 @runtime_checkable
 class StaticStepper(Protocol):
-    """A `Stepper` that can remember in tensors of a fixed size, so that a CUDA graph can repeat its steps."""
+    """A `Stepper` with a state of a fixed size, whose steps can be captured in a CUDA graph."""
 
-    def static(self, state: Any, steps: int) -> State | None:
-        """Give a state that has been stepped a fixed size, with room for `steps` more steps; None where it cannot be.
+    def static_state(self, state: Any, steps: int) -> State | None:
+        """Copy a state into tensors of a fixed size with room for `steps` more steps; None where that is impossible.
 
-        `state` stays as it is. A step of what it returns depends on nothing but tensors that stay where they are,
-        `last_ids` among them, changes them in place, never asks the device for a value, and returns the same state.
-        `select` keeps the number of rows and moves each within its sentence.
+        `state`, which has been stepped at least once, is left unchanged. A step from the returned state reads and
+        writes only tensors at fixed addresses, `last_ids` included. It changes them in place, does not synchronize with
+        the host, and returns the same state. `select` keeps the number of rows and moves rows only within a sentence.
         """
         ...
 
 
 @runtime_checkable
-class ContextModel(Protocol):
-    """A left-to-right model that knows of a text no more than some numbers; it is a `Stepper`, too.
+class FixedContextModel(Protocol):
+    """A Markov model: a `Stepper` whose context is a vector of `order` integers.
 
-    So each of many rows can go on, or not, apart from the others, and single ids can be looked up.
+    Rows can therefore advance independently, and the probability of a single id can be looked up.
     """
 
     @property
     def impossible_ids(self) -> list[int]:
-        """List the ids but pad and bos whose probability is 0 in every context."""
+        """List the ids, except pad and bos, whose probability is 0 in every context."""
         ...
 
-    def contexts_behind(self, batch: Any) -> Tensor:
-        """Read the prompts of a batch: the contexts (B, order) int64 behind them."""
+    def contexts_after(self, batch: Any) -> Tensor:
+        """Return the contexts (B, order) int64 after the prompts of a batch."""
         ...
 
     def read(self, ids: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Read an id (...) behind each context (..., order), which are broadcast.
+        """Score ids (...) after contexts (..., order), with broadcasting, and return the contexts that follow.
 
         Returns:
-            Their log-probabilities (...) in fp64, and the contexts (..., order) behind them.
+            The log-probabilities (...) in nats, in fp64, and the contexts (..., order) after the ids.
         """
         ...
 
 
 @runtime_checkable
 class CarryingScorer(Protocol):
-    """A model of text whose state can be carried from one batch to the next: it looks back without a limit."""
+    """A language model whose hidden state can be carried from one batch to the next (as in truncated BPTT)."""
 
-    def score_on(self, batch: Any, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """(B, T) log-probabilities in nats of rows that go on where those before them ended, and what is carried on."""
+    def score_with_carry(self, batch: Any, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Score rows that continue those of the batch before, whose state is `carry`; None for rows that start a text.
+
+        Returns:
+            The log-probabilities (B, T) in nats of `tgt_out`, and the state to carry to the next batch.
+        """
         ...
 
 
 @runtime_checkable
 class Labeller(Protocol):
-    """A model that gives each line of a batch a label, or each of its words."""
+    """A model that labels each line of a batch, or each word."""
 
     labels_lines: bool
+    """Whether lines are labelled, rather than words."""
 
     def label(self, batch: Any) -> Tensor:
-        """Log-probabilities in nats of all labels, of lines (B, L), or of words row after row (W, L)."""
+        """Return the log-probabilities in nats of all labels: of lines (B, L), or of words, row after row (W, L)."""
         ...
 
 
 @runtime_checkable
 class FrameModel(Protocol):
-    """A model that scores all frames at once, whose symbols CTC finds; it is a `Stepper` and a `Scorer`, too."""
+    """A CTC model, which scores all frames in one pass; also a `Stepper` and a `Scorer`."""
 
     eos_id: int
     blank_id: int
-    """What frames say that stand for no symbol."""
+    """The id of CTC's blank."""
 
     def __call__(self, batch: Any, glance: Glance | None = None) -> FrameOutput:
-        """Run one pass, or a second one whose decoder is shown what `glance` chooses by the first, without a gradient.
+        """Run one pass over all frames; with `glance` two.
 
-        That gives ids (B, F) int64, IGNORE where nothing is shown.
+        With `glance` the first pass has no gradient. `glance` maps its output to ids (B, F) int64, IGNORE for none,
+        which the decoder of the second pass reads.
         """
         ...
 
-    def frames(self, batch: Any) -> Frames:
-        """Give the log-probabilities of all frames, without a gradient."""
+    def frames(self, batch: Any) -> FrameLogProbs:
+        """Compute the log-probabilities of all frames, without a gradient."""
         ...
 
-    def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Score what sentences may say: log-probabilities in nats of each symbol and of the end, over all paths."""
+    def score_sequences(self, frames: FrameLogProbs, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Score one sequence of ids for each sentence, summed over all CTC paths.
+
+        Returns:
+            For each sequence the log-probabilities in nats of its tokens, and last that of its end.
+        """
         ...
 
 
 class TargetLengths(NamedTuple):
-    """How many symbols each of some targets may have."""
+    """Candidate lengths of targets, in tokens."""
 
     lengths: Tensor
-    """(B, K) int64, likeliest first, at least 1."""
+    """(B, K) int64, most probable first, at least 1."""
     log_probs: Tensor
-    """(B, K): in nats; 0 where eos is to end targets; -inf where there are fewer than K."""
+    """(B, K), in nats: 0 for models whose targets end at eos; -inf where there are fewer than K candidates."""
 
 
 @runtime_checkable
 class PositionModel(Protocol):
-    """A `Scorer` that predicts a target's length, then all of its positions at once, given any part of them."""
+    """A non-autoregressive `Scorer`: it predicts the length of a target, then all of its tokens in parallel.
+
+    The decoder may observe some of the target tokens (`shown`) and predicts the others from them.
+    """
 
     vocab_size: int
     eos_id: int
     ends_at_eos: bool
-    """Whether a target ends at the first eos among its positions; if not, it has as many symbols as positions."""
+    """Whether a target ends at the first eos among its positions; otherwise it has one token per position."""
     iterations: int
-    """Passes that a search takes unless it is told."""
+    """Default number of decoding passes."""
 
     def __call__(self, batch: Any, shown: Tensor | None = None, glance: Glance | None = None) -> PositionOutput:
-        """Run one pass over the positions of the batch's targets.
+        """Run one pass over the positions of the batch's targets; with `glance` two.
 
-        The decoder is shown `shown` (B, P) int64, IGNORE for none. With `glance` there are two passes: the first is
-        shown this, the second what `glance` makes of what the first said.
+        Args:
+            batch: sources and targets.
+            shown: (B, P) int64, the target tokens that the decoder observes, IGNORE for none.
+            glance: chooses `shown` of a second pass from the output of the first, which has no gradient.
         """
         ...
 
     def position_targets(self, batch: Any) -> Tensor:
-        """Give what each position is to say: (B, P) int64, IGNORE for nothing."""
+        """Return the reference token of each position: (B, P) int64, IGNORE for none."""
         ...
 
     def encode(self, batch: Any) -> Any:
-        """Run the encoder: what `select(rows)` keeps, reorders and repeats rows of."""
+        """Run the encoder. The result has a method `select(rows)`, which keeps, reorders or repeats rows."""
         ...
 
     def target_lengths(self, source: Any, count: int, shortest: Tensor, longest: Tensor) -> TargetLengths:
-        """Predict up to `count` lengths for each source, between `shortest` and `longest` (B,) int64."""
+        """Predict up to `count` target lengths for each source, from `shortest` to `longest` (B,) int64."""
         ...
 
     def predict(
         self, source: Any, lengths: Tensor, shown: Tensor | None = None, need_attention: bool = False
     ) -> FrameOutput:
-        """Predict `lengths` (N,) positions of each source; `shown` as above."""
+        """Predict targets of `lengths` (N,) positions; `shown` as in `__call__`."""
         ...
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A model that scores a given target in one teacher-forced pass: perplexity, rescoring, filtering."""
+    """A model that scores given targets in one teacher-forced pass, for perplexity, rescoring and filtering."""
 
     def score(self, batch: Any) -> Tensor:
-        """(B, T): log-probabilities in nats of the ids of `tgt_out`."""
+        """Return the log-probabilities (B, T) in nats of `tgt_out`."""
         ...
 
 
 @runtime_checkable
 class Predictor(Protocol):
-    """A model that gives each example a score for each number, class or label."""
+    """A model of numbers, classes or labels: K outputs for each example."""
 
     def __call__(self, batch: Any) -> Tensor:
-        """(B, K): numbers in standard deviations from their mean, or what a softmax or a sigmoid makes likely."""
+        """Return (B, K): standardized numbers in regression, or logits of classes (softmax) or labels (sigmoid)."""
         ...
 
 
 @runtime_checkable
 class MixingDecoder(Protocol):
-    """A translator that can read predictions of its own in the place of some references."""
+    """A translator that can be trained with scheduled sampling (Bengio et al. 2015)."""
 
     def __call__(self, batch: Any, mixing: InputMixing | None = None) -> DecoderOutput:
-        """Run a teacher-forced pass, which reads predictions where `mixing` has drawn them."""
+        """Run a teacher-forced pass; `mixing` replaces some input tokens by the model's own predictions."""
         ...
 
 
 @runtime_checkable
 class EmbeddingModel(Protocol):
-    """A model whose embeddings can start from word vectors."""
+    """A model whose embeddings can be initialized from pretrained word vectors."""
 
     embeddings: dict[str, str]
-    """The parameter that the ids of each side are looked up in, by `src` and `tgt`."""
+    """Name of the embedding parameter of each side, by `src` and `tgt`."""
 
 
 @runtime_checkable
 class CorpusReader(Protocol):
-    """A model that learns something from the encoded training corpus before the first step, besides its weights."""
+    """A model that collects statistics of the encoded training corpus before the first step."""
 
     def read_corpus(self, values: Any, offsets: Any) -> Iterator[str]:
-        """Read the source ids of all rows end to end and where each begins, as numpy arrays; yield log lines."""
+        """Read the training corpus and yield log lines.
+
+        Args:
+            values: the source ids of all rows, concatenated, as a numpy array.
+            offsets: the start of each row in `values`, as a numpy array.
+        """
         ...
 
 
 @runtime_checkable
-class CountedModel(Protocol):
-    """A model without a fixed number of weights, which are counted: it names and takes over all of them itself."""
+class CountBasedModel(Protocol):
+    """A model fitted by counting: the sizes of its tensors depend on the corpus, and it loads them itself."""
 
     def weights(self) -> dict[str, Tensor]:
-        """Name everything that was counted."""
+        """Return all tensors to save, by name."""
         ...
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over what `weights` gave; raises ValueError where it is something else."""
+        """Load the tensors that `weights` returned; raises ValueError where they do not fit."""
         ...
 
 
 def missing_methods(model: Any, protocol: type) -> list[str]:
-    """Name what a model lacks of a protocol: methods, and attributes, as they are; of a method that is there arguments
-    that can be left out, as `forward(mixing)`."""
+    """List the members of a protocol that a model lacks.
+
+    A missing method or attribute is listed by its name. A method without one of the protocol's optional arguments is
+    listed with that argument, for example `forward(mixing)`.
+    """
     missing = []
     names = [*protocol.__annotations__, *vars(protocol)]
     for name in (name for name in names if not name.startswith("_") or name == "__call__"):

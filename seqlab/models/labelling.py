@@ -5,7 +5,7 @@ Shapes: B lines, S words of a line, W words in all, D size of what the encoder g
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,15 +16,13 @@ from torch import Tensor, nn
 
 from seqlab.base.bounds import CountOrZero
 from seqlab.data.batch import SPELLING_VOCAB_SIZE, LabelledBatch
-from seqlab.models.config import SETTINGS, ModelConfig, Probability, TokenSide
+from seqlab.models.config import SETTINGS, ModelConfig, Probability, SequencePooling, TokenSide
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.embedding import CharacterCnn
 from seqlab.nn.layers import Dropout, LockedDropout
 from seqlab.nn.masks import padding_mask
 from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.nn.projection import VocabularyProjection
-
-Pooling = Literal["mean", "max"]
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -45,7 +43,7 @@ class LabellerConfig(ModelConfig):
     ngram_dropout: Probability = 0.5
     """Where `ngram_order` is above 1: probability of dropping all occurrences of an n-gram in a micro-step; those of a
     Transformer are not dropped besides."""
-    pooling: Pooling | None = None
+    pooling: SequencePooling | None = None
     """What labels of lines are predicted from: the `mean` of what the encoder gives for the words, or the largest value
     of each feature (`max`), which null takes."""
     output_dropout: Probability = 0.3
@@ -53,7 +51,7 @@ class LabellerConfig(ModelConfig):
 
     task: ClassVar[str] = "labelling"
     # Labels are numbered by how frequent they are; rows of n-grams mean those of another corpus.
-    learnt_anew: ClassVar[tuple[str, ...]] = ("head.", "reader.ngrams.")
+    warm_start_excludes: ClassVar[tuple[str, ...]] = ("head.", "reader.ngrams.")
 
     def resolve(self, data: Any) -> Self:
         """Return it with the pooling that labels of lines need; raise ValueError where those of words have one."""
@@ -136,7 +134,7 @@ class LabelHead(nn.Module):
         return DecoderOutput(self.dropout(memory), self.projection)
 
 
-def pooled(memory: Tensor, lengths: Tensor, pooling: Pooling) -> Tensor:
+def pooled(memory: Tensor, lengths: Tensor, pooling: SequencePooling) -> Tensor:
     """Make one vector of each row: (B, S, D) -> (B, D). Padding changes nothing, bit for bit."""
     is_padding = padding_mask(lengths, memory.size(1))
     if pooling == "max":

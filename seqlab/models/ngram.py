@@ -1,9 +1,10 @@
-"""An n-gram language model with modified Kneser-Ney smoothing: a trie in flat tensors, read from top to bottom.
+"""N-gram language model with modified Kneser-Ney smoothing, as a backoff trie in flat tensors.
 
-An n-gram that the trie holds has its probability there. Any other has that of the n-gram without its first id, times
-the backoff of its context where the trie holds that: so each probability is one entry and a sum of backoffs.
+The trie holds the log-probability of each of its n-grams. Any other n-gram has the probability of the n-gram without
+its first id, times the backoff of its context if the trie holds that context. A log-probability is therefore one entry
+of the trie plus a sum of log backoffs.
 
-Shapes: B rows of ids, T positions, V vocabulary, E n-grams of all lengths and that of no ids, N rows while decoding.
+Shapes: B rows of ids, T positions, V vocabulary, E n-grams of all orders and the empty n-gram, N rows while decoding.
 """
 
 import math
@@ -23,10 +24,10 @@ from seqlab.base.bounds import Count
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.models.config import SETTINGS, LanguageModelConfig, TokenSide
 from seqlab.models.interfaces import Step
-from seqlab.models.kneser_ney import Borders, TrieLevel, estimate
+from seqlab.models.kneser_ney import TextBoundaries, TrieLevel, estimate
 
-NONE = -1
-"""The entry of an n-gram that the trie does not hold."""
+ABSENT = -1
+"""Entry of an n-gram that the trie does not hold."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -34,22 +35,22 @@ class NgramConfig(LanguageModelConfig):
     """An n-gram language model."""
 
     family: Literal["ngram_lm"] = "ngram_lm"
-    """Which architecture this is."""
+    """Name of the model family."""
     order: Annotated[int, Field(ge=1, le=100)] = 5
-    """Ids of the longest n-grams: each id is predicted from up to `order - 1` before it."""
+    """Tokens of the longest n-grams: each token is predicted from at most `order - 1` tokens before it."""
     min_counts: tuple[Count, ...] = ()
-    """How often an n-gram of 1, 2, ... ids must be seen to be kept; the last value counts for all longer ones. Begins
-    with 1 and does not decrease: (1, 1, 2) leaves out n-grams of three ids and more that were seen once. Empty: all."""
+    """Minimum count of n-grams of 1, 2, ... tokens, the last value also for longer ones; the first must be 1, and the
+    values must not decrease. (1, 1, 2) drops n-grams of three or more tokens that occur once; empty keeps all."""
 
-    is_counted: ClassVar[bool] = True
+    is_count_based: ClassVar[bool] = True
 
     @property
     def memory_advice(self) -> str:
-        """What to change where counting takes too much memory."""
+        """Advice for the error message when counting runs out of memory."""
         return f"lower `model.order` (now {self.order}), or count less text"
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "NgramModel":
-        """Build the model, which is uniform."""
+        """Build the model, with a uniform distribution."""
         return NgramModel(self, tgt.vocab_size, pad_id=tgt.pad_id, bos_id=tgt.bos_id, eos_id=tgt.eos_id)
 
     @model_validator(mode="after")
@@ -57,12 +58,12 @@ class NgramConfig(LanguageModelConfig):
         if len(self.min_counts) > self.order:
             raise ValueError(f"`min_counts` must have at most `order` ({self.order}) values, but is {self.min_counts}.")
         if self.min_counts and (self.min_counts[0] != 1 or list(self.min_counts) != sorted(self.min_counts)):
-            raise ValueError(f"`min_counts` must begin with 1 and not decrease, but is {self.min_counts} instead.")
+            raise ValueError(f"`min_counts` must start with 1 and not decrease, but is {self.min_counts} instead.")
         return self
 
 
 class Level(NamedTuple):
-    """The n-grams of one length: `TrieLevel` in tensors."""
+    """The n-grams of one order: `TrieLevel` in tensors."""
 
     keys: Tensor
     log_probs: Tensor
@@ -70,39 +71,40 @@ class Level(NamedTuple):
 
 
 class NgramState(NamedTuple):
-    """Which of the trie's n-grams the ids read so far end with."""
+    """Contexts of an n-gram model while decoding: the trie entries of the last ids."""
 
     contexts: Tensor
-    """(N, order) int64: column k is the entry of the last k ids, or `NONE`; column 0 is 0, the empty context. Never
-    written to."""
+    """(N, order) int64: column k is the entry of the last k ids, or `ABSENT`; column 0 is 0, the empty context. Never
+    changed in place."""
 
     def select(self, rows: Tensor) -> "NgramState":
         """Keep, reorder or repeat rows."""
         return NgramState(self.contexts[rows])
 
     def fork(self) -> "NgramState":
-        """Give the same state: nothing changes it."""
+        """Return the same state, which is immutable."""
         return self
 
 
 class NgramModel(nn.Module):
-    """A trie of n-grams; a `Stepper` and a `Scorer`. Uniform until `fit`, `load_weights` or `set_levels` fills it.
+    """N-gram language model; a `Stepper`, `Scorer`, `CarryingScorer`, `FixedContextModel` and `CountBasedModel`.
 
-    It has buffers and no parameters. Ids must lie below `vocab_size`; `pad_id` and `bos_id` are never predicted (-inf).
+    The distribution is uniform until `fit`, `load_weights` or `set_levels` is called. The model has buffers and no
+    parameters. Ids must be below `vocab_size`; `pad_id` and `bos_id` are never predicted (-inf).
 
-    All n-grams stand in one table, the shorter before the longer, so that an id is looked up behind contexts of all
-    lengths at once. Entry 0 is that of no ids.
+    One table holds the n-grams of all orders, in ascending order, so that one search looks an id up after contexts of
+    all orders. Entry 0 is the empty n-gram.
     """
 
     keys: Tensor
     """(E,) int64 ascending: `context * V + last id`, where `context` is the entry of the n-gram without its last id."""
     log_probs: Tensor
-    """(E,) fp64"""
+    """(E,) fp64, in nats."""
     backoffs: Tensor
-    """(E without the longest n-grams,) fp64"""
+    """(E without the n-grams of the highest order,) fp64, in nats."""
 
     embeddings: ClassVar[dict[str, str]] = {}
-    """The parameter that the ids of each side are looked up in: there is none."""
+    """Name of the embedding parameter of each side: there is none."""
 
     def __init__(self, config: NgramConfig, vocab_size: int, pad_id: int, bos_id: int, eos_id: int) -> None:
         super().__init__()
@@ -112,8 +114,8 @@ class NgramModel(nn.Module):
         log_probs[[pad_id, bos_id]] = -math.inf
         self.set_levels([TrieLevel(np.arange(vocab_size), log_probs, np.zeros(0))])
 
-    def fit(self, documents: Iterable[ArrayLike], borders: Borders = "lines") -> None:
-        """Estimate the model from rows of ids without pad, bos and eos; see `estimate`, also for what it raises."""
+    def fit(self, documents: Iterable[ArrayLike], boundaries: TextBoundaries = "lines") -> None:
+        """Fit the model to rows of ids without pad, bos and eos; see `estimate` for the arguments and errors."""
         self.set_levels(
             estimate(
                 documents,
@@ -122,24 +124,24 @@ class NgramModel(nn.Module):
                 pad_id=self.pad_id,
                 bos_id=self.bos_id,
                 eos_id=self.eos_id,
-                borders=borders,
+                boundaries=boundaries,
                 min_counts=self.config.min_counts,
             )
         )
 
     @property
     def trie(self) -> list[Level]:
-        """List the levels, shortest n-grams first; at most `config.order`."""
+        """The levels of the trie, from order 1 to at most `config.order`."""
         levels = []
-        for before, first, end in zip(self.starts, self.starts[1:], self.starts[2:], strict=False):
-            keys = self.keys[first:end] - before * self.vocab_size
+        for lower, first, end in zip(self.starts, self.starts[1:], self.starts[2:], strict=False):
+            keys = self.keys[first:end] - lower * self.vocab_size
             levels.append(Level(keys, self.log_probs[first:end], self.backoffs[first:end]))
         return levels
 
     @property
     def impossible_ids(self) -> list[int]:
-        """List the ids but pad and bos whose probability is 0 in every context, as those an ARPA file may lack."""
-        possible = self.keys[1:][self.log_probs[1:] > -torch.inf] % self.vocab_size  # the first entry is no n-gram
+        """Ids, except pad and bos, whose probability is 0 in every context, for example ids that an ARPA file lacks."""
+        possible = self.keys[1:][self.log_probs[1:] > -torch.inf] % self.vocab_size  # entry 0 is the empty n-gram
         is_impossible = torch.ones(self.vocab_size, dtype=torch.bool)
         is_impossible[[self.pad_id, self.bos_id]] = False
         is_impossible[possible.cpu()] = False
@@ -147,55 +149,55 @@ class NgramModel(nn.Module):
         return found
 
     def set_levels(self, levels: Sequence[TrieLevel]) -> None:
-        """Replace the whole trie."""
-        self._set([Level(*map(torch.from_numpy, level)) for level in levels])
+        """Replace the trie."""
+        self._set_tables([Level(*map(torch.from_numpy, level)) for level in levels])
 
-    def _set(self, levels: Sequence[Level]) -> None:
+    def _set_tables(self, levels: Sequence[Level]) -> None:
         self.starts = list(accumulate((len(level.keys) for level in levels), initial=1))
-        """The first entry of each length, and behind the last one."""
+        """First entry of each order, from order 0, and last the number of entries."""
         self.starts.insert(0, 0)
-        keys = [level.keys + before * self.vocab_size for level, before in zip(levels, self.starts, strict=False)]
-        no_ids, none = keys[0].new_full((1,), torch.iinfo(torch.int64).min), levels[0].log_probs.new_zeros(1)
+        keys = [level.keys + lower * self.vocab_size for level, lower in zip(levels, self.starts, strict=False)]
+        empty_key, zero = keys[0].new_full((1,), torch.iinfo(torch.int64).min), levels[0].log_probs.new_zeros(1)
         tables = {
-            "keys": torch.cat([no_ids, *keys]),
-            "log_probs": torch.cat([none, *(level.log_probs for level in levels)]),
-            "backoffs": torch.cat([none, *(level.backoffs for level in levels)]),
+            "keys": torch.cat([empty_key, *keys]),
+            "log_probs": torch.cat([zero, *(level.log_probs for level in levels)]),
+            "backoffs": torch.cat([zero, *(level.backoffs for level in levels)]),
         }
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
 
     def weights(self) -> dict[str, Tensor]:
-        """The trie as named tensors, for `load_weights`."""
+        """Return the trie as named tensors, for `load_weights`."""
         levels = enumerate(self.trie)
         return {f"levels.{i}.{field}": tensor for i, level in levels for field, tensor in level._asdict().items()}
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Replace the trie by one that `weights` gave; raises ValueError where it does not fit config or vocabulary."""
+        """Load tensors that `weights` returned; raises ValueError where they do not fit the config or vocabulary."""
         num_levels = len(weights) // len(Level._fields)
         names = [[f"levels.{i}.{field}" for field in Level._fields] for i in range(num_levels)]
         if not weights or set(weights) != set(chain.from_iterable(names)):
-            raise ValueError(f"These are not the weights of an n-gram model, but {', '.join(sorted(weights))}.")
+            raise ValueError(f"Expected the tensors of an n-gram model, but found {', '.join(sorted(weights))}.")
         found = len(weights["levels.0.keys"])
         if found != self.vocab_size or num_levels > self.config.order:
             raise ValueError(
-                f"The weights are of order {num_levels} over {found} ids, but config and vocabulary say order "
-                f"{self.config.order} over {self.vocab_size} ids."
+                f"The weights have order {num_levels} and {found} ids, but the config has order {self.config.order} "
+                f"and the vocabulary {self.vocab_size} ids."
             )
-        self._set([Level(*(weights[name] for name in level)) for level in names])
+        self._set_tables([Level(*(weights[name] for name in level)) for level in names])
 
     def start(self, batch: TextBatch, need_attention: bool = False) -> tuple[Tensor, NgramState]:
-        """Read the prompts `batch.tgt_in` (B, T) but for their last ids, which the first step reads.
+        """Read the prompts `batch.tgt_in` (B, T) except their last ids, which the first step reads.
 
-        They have equal lengths of at least 1 and no padding; the first id is bos, or eos where the model was fitted to
-        a stream. There is no attention.
+        Prompts have equal lengths of at least 1 and no padding. The first id is bos, or eos if the model was fitted to
+        a continuous text. There is no attention.
         """
-        contexts = self._read(batch.tgt_in[:, :-1], self._empty(batch.tgt_in))
+        contexts = self._read_rows(batch.tgt_in[:, :-1], self._empty_contexts(batch.tgt_in))
         return batch.tgt_in[:, -1], NgramState(contexts[:, -1])
 
     def step(self, last_ids: Tensor, state: NgramState) -> Step:
         """Read one id per row (N,) and score the next: (N, V) in fp32."""
         _, contexts = self.read(last_ids, state.contexts)  # (N, order)
-        backoffs = self._backoffs(contexts)
+        backoffs = self._backoff_sums(contexts)
         scores = self.log_probs[self.starts[1] : self.starts[2]] + backoffs[:, :1]
         for length in range(1, contexts.size(1)):
             rows, entries = self._continuations(contexts[:, length])
@@ -203,68 +205,68 @@ class NgramModel(nn.Module):
         return Step(scores.float(), NgramState(contexts), None)
 
     def score(self, batch: TextBatch) -> Tensor:
-        """(B, T) fp64: log-probabilities in nats of `batch.tgt_out` after `batch.tgt_in`, 0 where it is `IGNORE`.
+        """Return the log-probabilities (B, T) in nats, in fp64, of `batch.tgt_out`, 0 at ignored positions.
 
-        The context of an id is what stands before it in its row.
+        The context of an id is the part of its row before it.
         """
-        return self.score_on(batch, None)[0]
+        return self.score_with_carry(batch, None)[0]
 
-    def score_on(self, batch: TextBatch, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Score rows that go on where those before them ended; give what the next ones go on from."""
-        before = self._empty(batch.tgt_in) if carry is None else carry["contexts"]
-        read = self._read(batch.tgt_in, before)
+    def score_with_carry(self, batch: TextBatch, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Score rows that continue those of the batch before; also return the contexts after the last ids."""
+        contexts = self._empty_contexts(batch.tgt_in) if carry is None else carry["contexts"]
+        read = self._read_rows(batch.tgt_in, contexts)
         contexts = read[:, 1:]  # (B, T, order)
         ignored = batch.tgt_out == IGNORE
         ids = batch.tgt_out.masked_fill(ignored, self.eos_id)
         return self.read(ids, contexts)[0].masked_fill(ignored, 0.0), {"contexts": read[:, -1]}
 
-    def contexts_behind(self, batch: TextBatch) -> Tensor:
-        """Read the prompts `batch.tgt_in` (B, T), of equal lengths: the contexts (B, order) behind them."""
-        return self._read(batch.tgt_in, self._empty(batch.tgt_in))[:, -1]
+    def contexts_after(self, batch: TextBatch) -> Tensor:
+        """Return the contexts (B, order) after the prompts `batch.tgt_in` (B, T), which have equal lengths."""
+        return self._read_rows(batch.tgt_in, self._empty_contexts(batch.tgt_in))[:, -1]
 
     def read(self, ids: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Read an id (...) behind each context (..., order): log-probabilities (...) in fp64, and the contexts then."""
+        """Score ids (...) after contexts (..., order): log-probabilities (...) in fp64, and the new contexts."""
         entries = self._find(contexts, ids[..., None])
-        places = torch.arange(contexts.size(-1), device=ids.device)
-        longest = torch.where(entries == NONE, 0, places).amax(-1, keepdim=True)
-        backoffs = self._backoffs(contexts).expand(entries.shape).gather(-1, longest)
+        orders = torch.arange(contexts.size(-1), device=ids.device)
+        longest = torch.where(entries == ABSENT, 0, orders).amax(-1, keepdim=True)
+        backoffs = self._backoff_sums(contexts).expand(entries.shape).gather(-1, longest)
         log_probs = self.log_probs[entries.gather(-1, longest)] + backoffs
         return log_probs[..., 0], F.pad(entries[..., :-1], (1, 0))
 
-    def _empty(self, ids: Tensor) -> Tensor:
-        """Make the contexts (B, order) of rows (B, T) before anything is read."""
-        contexts = ids.new_full((len(ids), len(self.starts) - 2), NONE)
+    def _empty_contexts(self, ids: Tensor) -> Tensor:
+        """Return the contexts (B, order) at the start of rows (B, T)."""
+        contexts = ids.new_full((len(ids), len(self.starts) - 2), ABSENT)
         contexts[:, 0] = 0
         return contexts
 
-    def _read(self, ids: Tensor, before: Tensor) -> Tensor:
-        """Read ids (B, T) after contexts (B, order), which come first in what this gives: (B, T + 1, order)."""
+    def _read_rows(self, ids: Tensor, contexts: Tensor) -> Tensor:
+        """Read ids (B, T) after contexts (B, order): the contexts (B, T + 1, order) before, between and after them."""
         columns = [ids.new_zeros(len(ids), ids.size(1) + 1)]
-        for length in range(1, before.size(1)):
+        for length in range(1, contexts.size(1)):
             ends = self._find(columns[-1][:, :-1], ids)
-            columns.append(torch.cat([before[:, length : length + 1], ends], dim=1))
+            columns.append(torch.cat([contexts[:, length : length + 1], ends], dim=1))
         return torch.stack(columns, dim=-1)
 
     def _find(self, contexts: Tensor, ids: Tensor) -> Tensor:
-        """Give the entries of contexts with one id more, or `NONE`, which contexts may be too; both are broadcast."""
-        wanted = contexts * self.vocab_size + ids  # below 0 where there is no context
+        """Look up the entries of contexts extended by an id, with broadcasting; both may be `ABSENT`."""
+        wanted = contexts * self.vocab_size + ids  # negative for an absent context
         entries = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
-        return torch.where(self.keys[entries] == wanted, entries, NONE)
+        return torch.where(self.keys[entries] == wanted, entries, ABSENT)
 
     def _continuations(self, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Find all n-grams that have one of these contexts (N,): the row of each (M,), and its entry (M,)."""
+        """Find all M n-grams with one of these contexts (N,): the row (M,) and the entry (M,) of each."""
         first = torch.searchsorted(self.keys, contexts * self.vocab_size)
         counts = torch.searchsorted(self.keys, (contexts + 1) * self.vocab_size) - first
         rows = torch.arange(len(contexts), device=contexts.device).repeat_interleave(counts)
-        # Each entry's place: its context's first entry, plus its rank among those of its row.
+        # Each entry is the first entry of its context plus its rank within the row.
         shift = first - (counts.cumsum(0) - counts)
         return rows, torch.arange(len(rows), device=contexts.device) + shift[rows]
 
-    def _backoffs(self, contexts: Tensor) -> Tensor:
-        """Sum what is added to the log-probability of an n-gram that ends after contexts (..., order): (..., order).
+    def _backoff_sums(self, contexts: Tensor) -> Tensor:
+        """Sum the log backoffs to add when backing off from contexts (..., order) to 1, 2, ... ids: (..., order).
 
-        That is, for n-grams of 1, 2, ... ids, the backoffs of the contexts which are longer than its own.
+        For an n-gram of k ids these are the backoffs of the contexts of k or more ids.
         """
         longer = contexts[..., 1:]
-        backoffs = self.backoffs[longer].masked_fill(longer == NONE, 0.0)
+        backoffs = self.backoffs[longer].masked_fill(longer == ABSENT, 0.0)
         return F.pad(backoffs.flip(-1).cumsum(-1).flip(-1), (0, 1))

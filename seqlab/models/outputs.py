@@ -1,6 +1,7 @@
-"""What models give: hidden states with the projection that makes probabilities of them, a part at a time.
+"""Outputs of models: hidden states with the projection to the vocabulary, which is applied in blocks.
 
-Shapes: B sentences, T target positions, F frames or positions, S source positions, V ids, D d_model, R tokens.
+Shapes: B sentences, T target positions, F frames or positions, S source positions, V vocabulary, D d_model, R predicted
+tokens of a batch, N rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,39 +16,47 @@ from seqlab.nn.copying import Pointer
 from seqlab.nn.ctc_loss import ctc_nll
 from seqlab.nn.masks import padding_mask
 
-IMPOSSIBLE = -100.0
-"""The log-probability in nats of a token that a model never says: a number, so that sums over a corpus are."""
-NEVER = float("-inf")
-"""That of what a search does not consider."""
+IMPOSSIBLE_LOG_PROB = -100.0
+"""Log-probability in nats reported for an impossible token: finite, so that sums over a corpus are finite."""
+NEG_INF = float("-inf")
+"""Log-probability of candidates that a search excludes."""
 
 
 class Projection(Protocol):
-    """What maps hidden states to the vocabulary, without ever holding the logits of all tokens at once."""
+    """Output projection: maps hidden states to the vocabulary in blocks, without storing the logits of all tokens."""
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """hidden (..., D) -> logits (..., V) in fp32."""
         ...
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-        """hidden (R, D), targets (R,), IGNORE for none -> the sums of the smoothed loss and of the detached nll."""
+        """Sum the cross entropy over tokens: hidden (R, D), targets (R,), IGNORE for none.
+
+        Returns:
+            The label-smoothed loss and the detached nll, both sums in nats.
+        """
         ...
 
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (R, D), targets (R,) -> log-probabilities of the targets and means over all ids (R,)."""
+        """hidden (R, D), targets (R,) -> the targets' log-probabilities (R,), and the mean over the vocabulary (R,)."""
         ...
 
     def consistent_cross_entropy(
         self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """hidden (2, R, D) of two passes -> the sums of R-Drop's loss, the nll and the divergence, in nats."""
+        """Compute R-Drop's loss (Liang et al. 2021): hidden (2, R, D) of two passes, targets (R,).
+
+        Returns:
+            The loss, the nll and the KL divergence, all sums in nats.
+        """
         ...
 
     def selected_log_probs(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (B, F, D), ids (B, k) -> their log-probabilities (B, F, k), and means over all ids (B, F)."""
+        """hidden (B, F, D), ids (B, k) -> their log-probabilities (B, F, k), the means over the vocabulary (B, F)."""
         ...
 
     def selected_logits(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (B, F, D), ids (B, k) -> their logits (B, F, k), and the largest of all ids (B, F); no gradient."""
+        """hidden (B, F, D), ids (B, k) -> their logits (B, F, k), the largest logit (B, F); without a gradient."""
         ...
 
     def log_probs(self, hidden: Tensor) -> Tensor:
@@ -55,36 +64,39 @@ class Projection(Protocol):
         ...
 
 
-SCORED_ROWS = 1024
-"""Tokens whose log-probabilities over the vocabulary are held at once."""
+SCORING_BLOCK_ROWS = 1024
+"""Tokens per block when log-probabilities over the vocabulary are computed."""
 
 
 class DecoderOutput(NamedTuple):
-    """What one teacher-forced pass gives."""
+    """Output of one teacher-forced pass."""
 
     hidden: Tensor
-    """(B, T, D): hidden states, not yet projected."""
+    """(B, T, D): hidden states before the projection."""
     projection: Projection
     carry: dict[str, Tensor] | None = None
-    """What the model remembers behind the last position, detached and rows first, for a batch that goes on there."""
+    """Detached state after the last position, rows first, for a batch that continues there (truncated BPTT)."""
     undropped: Tensor | None = None
-    """(B, T, D): the hidden states before their dropout, from models that have them penalised."""
+    """(B, T, D): the hidden states before dropout, from models with activation penalties (AWD-LSTM)."""
     attention: Tensor | None = None
-    """(B, T, S): weights over the source positions, where they were asked for."""
-    src_places: Tensor | None = None
-    """(B, S): where each of these stands, from 0 to 1; -1 for what stands nowhere. It is there with the attention."""
+    """(B, T, S): attention weights over the source positions, where they were requested."""
+    relative_src_positions: Tensor | None = None
+    """(B, S): relative position of each source token, from 0 to 1; -1 for tags and padding. Set with `attention`."""
     pointer: Pointer | None = None
-    """What is copied from the source, by models that copy: then probabilities are a mixture of both."""
+    """Copy distribution of models that copy: probabilities are then a mixture of copying and the vocabulary."""
 
     def logits(self) -> Tensor:
-        """(B, T, V) in fp32: all of them at once, for small batches and for losses that need them."""
+        """Return all logits (B, T, V) at once, in fp32: for small batches, and for losses that need them."""
         return self.projection(self.hidden)
 
     def cross_entropy(self, tgt_out: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
-        """tgt_out (B, T) -> the sums of the smoothed loss and of the detached nll, in nats.
+        """Sum the cross entropy of tgt_out (B, T).
 
-        A mixture is smoothed as if each word had what the vocabulary gives it, which is all that most words have: so
-        the gate is kept from trusting copying alone.
+        A mixture with copying is smoothed as if the vocabulary alone predicted each token, which holds for most tokens.
+        That keeps the gate from relying on copying alone.
+
+        Returns:
+            The label-smoothed loss and the detached nll, both sums in nats.
         """
         if self.pointer is None:
             return self.projection.cross_entropy(self.hidden.flatten(0, 1), tgt_out.flatten(), label_smoothing)
@@ -98,7 +110,7 @@ class DecoderOutput(NamedTuple):
     def target_log_probs(self, tgt_out: Tensor) -> Tensor:
         """tgt_out (B, T) -> the log-probabilities in nats (R,) of its R predicted tokens, row after row.
 
-        With a gradient for each of them, for losses that are no plain sum.
+        Each has a gradient, for losses that are not plain sums.
         """
         predicted = tgt_out != IGNORE
         rows, targets = self.hidden[predicted], tgt_out[predicted]  # (R, D), (R,)
@@ -116,7 +128,7 @@ class DecoderOutput(NamedTuple):
         if not len(rows):
             return scores
         known = targets if self.pointer is None else self.pointer.readable(targets)
-        blocks = zip(rows.split(SCORED_ROWS), known.split(SCORED_ROWS), strict=True)
+        blocks = zip(rows.split(SCORING_BLOCK_ROWS), known.split(SCORING_BLOCK_ROWS), strict=True)
         picked = torch.cat([self.projection.log_probs(r).gather(1, t[:, None]).squeeze(1) for r, t in blocks])
         if self.pointer is not None:
             picked = self.pointer.of(predicted).mixed(picked, targets)
@@ -125,112 +137,112 @@ class DecoderOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorState:
-    """A decoding state of tensors that have a row for each hypothesis: the `State` of a model without a cache."""
+    """A `State` of tensors with one row per hypothesis, for models without a cache."""
 
     tensors: tuple[Tensor, ...]
     """(N, ...) each."""
 
     def select(self, rows: Tensor) -> "TensorState":
-        """Keep, reorder and repeat rows: row i of the result is row `rows[i]` (N', int64) of this state."""
+        """Keep, reorder or repeat rows: row i of the result is row `rows[i]` (N', int64) of this state."""
         return TensorState(tuple(each.index_select(0, rows) for each in self.tensors))
 
     def fork(self) -> "TensorState":
-        """Copy, so that changes to one leave the other alone."""
+        """Return an independent copy."""
         return TensorState(tuple(each.clone() for each in self.tensors))
 
 
-class Frames(NamedTuple):
-    """What a model says of each of some frames, or positions, of which the symbols of a target are fewer."""
+class FrameLogProbs(NamedTuple):
+    """Frame-wise log-probabilities of a CTC model."""
 
     log_probs: Tensor
-    """(B, F, V): of each id in each frame, in nats; what stands behind the last frame of a sentence is not read."""
+    """(B, F, V), in nats: of each id in each frame; padding is not read."""
     lengths: Tensor
     """(B,) int64: frames of each sentence, at least 1."""
 
     @property
     def padding(self) -> Tensor:
-        """(B, F) bool: what stands behind the last frame of each sentence."""
+        """(B, F) bool: True after the last frame of each sentence."""
         return padding_mask(self.lengths, self.log_probs.size(1))
 
     def nll(self, columns: Tensor, target_lengths: Tensor, is_sayable: Tensor, blank: int) -> Tensor:
-        """Give the CTC loss of each target, in nats (B,); see `seqlab.nn.ctc_loss`."""
+        """Compute the CTC loss of each target, in nats (B,); see `seqlab.nn.ctc_loss`."""
         return ctc_nll(*self, columns, target_lengths, is_sayable, blank)
 
 
 class FrameOutput(NamedTuple):
-    """What one pass over all frames gives."""
+    """Output of one pass over all frames or positions."""
 
     hidden: Tensor
-    """(B, F, D): hidden states, not yet projected."""
+    """(B, F, D): hidden states before the projection."""
     projection: Projection
     lengths: Tensor
     """(B,) int64: frames of each sentence, at least 1."""
     shown: Tensor | None = None
-    """(B, F) int64: the ids that were shown in their places, IGNORE for none; None where there are none at all."""
+    """(B, F) int64: target tokens that the decoder observed, IGNORE for none; None where it observed none at all."""
     attention: Tensor | None = None
-    """(B, F, S): what each frame has attended to, where it was asked for."""
+    """(B, F, S): attention weights over the source positions, where they were requested."""
 
     @property
     def padding(self) -> Tensor:
-        """(B, F) bool: what stands behind the last frame of each sentence."""
+        """(B, F) bool: True after the last frame of each sentence."""
         return padding_mask(self.lengths, self.hidden.size(1))
 
     @property
     def is_shown(self) -> Tensor:
-        """(B, F) bool."""
+        """(B, F) bool: True where the decoder observed a target token."""
         return torch.zeros_like(self.padding) if self.shown is None else self.shown != IGNORE
 
     def selected(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """ids (B, k) -> their log-probabilities (B, F, k), and means over all ids (B, F)."""
+        """ids (B, k) -> their log-probabilities (B, F, k), and the means over the vocabulary (B, F)."""
         return self.projection.selected_log_probs(self.hidden, ids)
 
     def selected_logits(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """ids (B, k) -> their logits (B, F, k), and the largest of all ids (B, F); no gradient."""
+        """ids (B, k) -> their logits (B, F, k), and the largest logit (B, F); without a gradient."""
         return self.projection.selected_logits(self.hidden, ids)
 
     @torch.no_grad()
-    def frames(self) -> Frames:
-        """Give the log-probabilities of all frames, without a gradient."""
+    def frames(self) -> FrameLogProbs:
+        """Compute the log-probabilities of all frames, without a gradient."""
         log_probs = self.projection.log_probs(self.hidden.flatten(0, 1))
-        return Frames(log_probs.view(*self.hidden.shape[:2], -1), self.lengths)
+        return FrameLogProbs(log_probs.view(*self.hidden.shape[:2], -1), self.lengths)
 
     @torch.no_grad()
-    def likeliest_ids(self, never: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
-        """Give the likeliest id of each frame that is none of `never`, and its logit: (B, F) each.
+    def likeliest_ids(self, banned_ids: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        """Return the most probable id of each frame, without `banned_ids`, and its logit: (B, F) each.
 
-        Without the sums over the vocabulary that its probability needs.
+        Faster than `likeliest`: logits need no sum over the vocabulary.
         """
-        banned = self._index(never)
-        values, ids = self._by_blocks(lambda rows: self.projection(rows).index_fill_(1, banned, NEVER).max(1))
+        banned = self._index(banned_ids)
+        values, ids = self._by_blocks(lambda rows: self.projection(rows).index_fill_(1, banned, NEG_INF).max(1))
         return ids, values
 
     @torch.no_grad()
-    def candidates(self, count: int, never: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
-        """Give the likeliest ids of each frame, none of `never`: log-probabilities and ids, (B, F, count) each.
+    def candidates(self, count: int, banned_ids: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+        """Return the `count` most probable ids of each frame: log-probabilities and ids, (B, F, count) each.
 
-        Fewer where the vocabulary has fewer; with -inf where all others are among `never`.
+        `banned_ids` have a log-probability of -inf. A vocabulary of fewer ids gives fewer.
         """
-        banned = self._index(never)
+        banned = self._index(banned_ids)
 
         def best(rows: Tensor) -> tuple[Tensor, Tensor]:
-            log_probs = self.projection.log_probs(rows).index_fill_(1, banned, NEVER)
+            log_probs = self.projection.log_probs(rows).index_fill_(1, banned, NEG_INF)
             return log_probs.topk(min(count, log_probs.size(1)), dim=1)
 
         return self._by_blocks(best)
 
     @torch.no_grad()
-    def likeliest(self, never: Sequence[int] = (), forced: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Give the likeliest id of each frame that is none of `never`, and its log-probability: (B, F) each.
+    def likeliest(self, banned_ids: Sequence[int] = (), forced: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the most probable id of each frame, without `banned_ids`, and its log-probability: (B, F) each.
 
-        `forced` (B, F): ids that are taken instead, IGNORE where there is none.
+        `forced` (B, F): ids to take instead, IGNORE for none.
         """
-        banned = self._index(never)
+        banned = self._index(banned_ids)
         free = self.hidden.new_full((), IGNORE, dtype=torch.int64).expand(self.hidden.shape[:2])
 
         def best(rows: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
             log_probs = self.projection.log_probs(rows)
             of_given = log_probs.gather(1, given.clamp_min(0)[:, None])[:, 0]
-            values, ids = log_probs.index_fill_(1, banned, NEVER).max(1)
+            values, ids = log_probs.index_fill_(1, banned, NEG_INF).max(1)
             is_free = given == IGNORE
             return values.where(is_free, of_given), ids.where(is_free, given)
 
@@ -241,8 +253,8 @@ class FrameOutput(NamedTuple):
         return torch.tensor(sorted(ids), dtype=torch.int64, device=self.hidden.device)
 
     def _by_blocks(self, choose: Callable[..., Sequence[Tensor]], *more: Tensor) -> tuple[Tensor, Tensor]:
-        """Let `choose` take values and ids of some frames' hidden states at a time, and of `more` (B, F)."""
-        blocks = [each.flatten(0, 1).split(SCORED_ROWS) for each in (self.hidden, *more)]
+        """Apply `choose` to blocks of the frames' hidden states, and of `more` (B, F), and join the values and ids."""
+        blocks = [each.flatten(0, 1).split(SCORING_BLOCK_ROWS) for each in (self.hidden, *more)]
         parts = [choose(*block) for block in zip(*blocks, strict=True)]
         shape = self.hidden.shape[:2]
         values, ids = (torch.cat(each).unflatten(0, shape) for each in zip(*parts, strict=True))
@@ -250,9 +262,9 @@ class FrameOutput(NamedTuple):
 
 
 class PositionOutput(NamedTuple):
-    """What one pass gives that predicts all positions of a target, of which it was told how many there are."""
+    """Output of a pass over all positions of targets of known lengths."""
 
     positions: FrameOutput
-    """One for each symbol."""
+    """One position for each token."""
     length_nll: Tensor
-    """(B,), differentiable: what the true length costs in nats, 0 where eos is to end targets."""
+    """(B,), differentiable: the nll in nats of the true length; 0 for models whose targets end at eos."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Size
 from seqlab.models.encoder_decoder import EmbeddingTying, check_tying
-from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, make_decoder_layer
+from seqlab.models.transformer_encoder import TransformerEncoder, TransformerEncoderConfig, make_decoder_layer
 from seqlab.nn import kernels, masks
 from seqlab.nn.attention import LayerMemory
 from seqlab.nn.embedding import Embedding
@@ -39,7 +39,7 @@ class ParallelDecoderConfig(TransformerEncoderConfig):
     """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
 
     task: ClassVar[str] = "translation"
-    marks_gaps: ClassVar[bool] = False
+    adds_mask_embedding: ClassVar[bool] = False
     """Whether a copy is read with the mask, which tells it from a symbol that is shown."""
 
     def check_data(self, data: Any) -> None:
@@ -76,12 +76,12 @@ class ParallelDecoder(nn.Module):
     def __init__(self, config: ParallelDecoderConfig, embedding: Embedding, mask_id: int) -> None:
         super().__init__()
         self.embedding, self.mask_id, self.kind = embedding, mask_id, config.decoder_input
-        self.marks_gaps = config.marks_gaps
+        self.adds_mask_embedding = config.adds_mask_embedding
         self.layers = nn.ModuleList(make_decoder_layer(config) for _ in range(config.num_decoder_layers))
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
         self.log_width = nn.Parameter(torch.zeros(1)) if config.decoder_input == "soft_copy" else None
 
-    def encode(self, encoder: Encoder, batch: Seq2SeqBatch) -> EncodedSource:
+    def encode(self, encoder: TransformerEncoder, batch: Seq2SeqBatch) -> EncodedSource:
         """Run an encoder, and project its memory for each layer."""
         memory, bias = encoder(batch.src, batch.src_lengths)
         layers = cast(Iterable[DecoderLayer], self.layers)
@@ -123,7 +123,7 @@ class ParallelDecoder(nn.Module):
     def _inputs(self, source: EncodedSource, lengths: Tensor, size: int) -> Tensor:
         """Give what is read where nothing is shown: (B, P, D)."""
         vectors = None if self.kind == "mask" else self._copied(source.vectors, source.lengths, lengths, size)
-        if vectors is not None and not self.marks_gaps:
+        if vectors is not None and not self.adds_mask_embedding:
             return vectors
         mask = self.embedding.looked_up(lengths.new_full((len(lengths), size), self.mask_id))
         return mask if vectors is None else vectors + mask

@@ -77,14 +77,14 @@ class LinearPredictor(nn.Module):
 
 
 @plain_dataclass(frozen=True)
-class Shape:
+class InputShape:
     """An `InputSide` for models that are built by hand."""
 
     shape: tuple[int, ...]
 
 
 @plain_dataclass(frozen=True)
-class Size:
+class TargetSize:
     """A `TargetSide` for models that are built by hand."""
 
     size: int

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import FrameBatch
-from seqlab.models.config import SETTINGS, Counts, Size, TokenSide, Unreachable
+from seqlab.models.config import SETTINGS, IntArray, Size, TokenSide, UnreachableTargets
 from seqlab.models.ctc import CtcPrefixes, CtcState
 from seqlab.models.frame_encoders import (
     FrameEncoder,
@@ -21,7 +21,7 @@ from seqlab.models.frame_encoders import (
     RecurrentFramesConfig,
     TransformerFramesConfig,
 )
-from seqlab.models.interfaces import FrameOutput, Frames, Glance, Step
+from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
 from seqlab.nn.layers import Linear
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.nn.recurrent import RecurrentKind
@@ -34,7 +34,7 @@ class RecogniserConfig(FrameEncoderConfig):
     task: ClassVar[str] = "transcription"
     outputs: ClassVar[str] = "frames"
     default_objective: ClassVar[str] = "ctc"
-    learnt_anew: ClassVar[tuple[str, ...]] = ("upsample.", "projection.")
+    warm_start_excludes: ClassVar[tuple[str, ...]] = ("upsample.", "projection.")
 
     upsampling: Size = 2
     """Outputs of each frame of the layers, by a linear projection (Libovicky & Helcl 2018). Two blocks of convolutions
@@ -55,7 +55,7 @@ class RecogniserConfig(FrameEncoderConfig):
         """There is no decoder."""
         return False
 
-    def num_outputs(self, frames: Counts) -> Counts:
+    def num_outputs(self, frames: IntArray) -> IntArray:
         """Return how many outputs recordings of so many frames (N,) have."""
         return self.upsampling * self.num_frames(frames)
 
@@ -68,14 +68,16 @@ class RecogniserConfig(FrameEncoderConfig):
         """Raise ValueError where a `SearchConfig` asks for what a model of frames cannot do."""
         search.check_frame_model()
 
-    def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
+    def unreachable_targets(
+        self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
+    ) -> UnreachableTargets | None:
         """Find targets with more tokens than frames; a blank stands between two tokens that are alike."""
-        return Unreachable(
+        return UnreachableTargets(
             tgt + repeated() > self.num_outputs(src),
             f"have texts that need more outputs than the model has for them, {self.upsampling} for each "
             f"{self.frame_step} frames, and teach nothing: are the texts the right ones? More `model.upsampling`, or "
             "tokens of several characters, leave more room",
-            teach_nothing=True,
+            yield_no_loss=True,
         )
 
 
@@ -146,7 +148,7 @@ class Recogniser(nn.Module):
         return FrameOutput(hidden, self.projection, self.upsampling * lengths)
 
     @torch.no_grad()
-    def frames(self, batch: FrameBatch) -> Frames:
+    def frames(self, batch: FrameBatch) -> FrameLogProbs:
         """Give the log-probabilities of all frames, without a gradient."""
         return self(batch).frames()
 
@@ -155,9 +157,9 @@ class Recogniser(nn.Module):
         assert batch.tgt_out is not None, "scoring needs a target"
         return self.prefixes.score(self.frames(batch), batch.tgt_out)
 
-    def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
+    def score_sequences(self, frames: FrameLogProbs, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
         """Score given texts by frames that are there already: of each token and of the end, in nats."""
-        return self.prefixes.score_said(frames, symbols)
+        return self.prefixes.score_sequences(frames, symbols)
 
     def start(self, batch: FrameBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:
         """Score all frames; the first step reads bos. There is no attention of a token."""

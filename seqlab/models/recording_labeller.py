@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import ValueBatch
-from seqlab.models.config import SETTINGS, Probability
+from seqlab.models.config import SETTINGS, Probability, SequencePooling
 from seqlab.models.frame_encoders import (
     ConvolutionFramesConfig,
     FrameEncoder,
@@ -24,14 +24,12 @@ from seqlab.nn.layers import Dropout, Linear
 from seqlab.nn.masks import padding_mask
 from seqlab.nn.recurrent import RecurrentKind
 
-Pooling = Literal["mean", "max"]
-
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RecordingLabellerConfig(FrameEncoderConfig):
     """The base of the families that give a recording one label."""
 
-    pooling: Pooling = "mean"
+    pooling: SequencePooling = "mean"
     """How the features of all frames become those of the recording."""
     output_dropout: Probability = 0.2
     """Probability of dropping a feature of a recording."""
@@ -39,7 +37,7 @@ class RecordingLabellerConfig(FrameEncoderConfig):
     task: ClassVar[str] = "recording_labels"
     outputs: ClassVar[str] = "scores"
     default_objective: ClassVar[str] = "softmax"
-    learnt_anew: ClassVar[tuple[str, ...]] = ("project.",)
+    warm_start_excludes: ClassVar[tuple[str, ...]] = ("project.",)
 
     def build(self, src: FrameSide, tgt: TargetSide) -> "RecordingLabeller":
         """Build the model."""
@@ -84,7 +82,7 @@ class TransformerRecordingLabellerConfig(TransformerFramesConfig, RecordingLabel
 class RecordingLabeller(nn.Module):
     """A `Predictor`."""
 
-    def __init__(self, encoder: FrameEncoder, labels: int, pooling: Pooling, dropout: float) -> None:
+    def __init__(self, encoder: FrameEncoder, labels: int, pooling: SequencePooling, dropout: float) -> None:
         super().__init__()
         self.encoder, self.pooling = encoder, pooling
         self.dropout = Dropout(dropout)

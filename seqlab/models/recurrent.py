@@ -22,8 +22,8 @@ from seqlab.base.bounds import MAX_COUNT
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, ModelConfig, Probability, Size, TokenSide
 from seqlab.models.encoder_decoder import (
-    AttentionalTranslator,
     EmbeddingTying,
+    EncoderDecoder,
     SourceTags,
     SourceView,
     TagUse,
@@ -193,7 +193,7 @@ class _Embedding(nn.Module):
         return self.dropout(self.looked_up(ids, token_mask))
 
 
-class Encoder(nn.Module):
+class RecurrentEncoder(nn.Module):
     """Source ids to memory."""
 
     def __init__(self, config: RecurrentConfig, weight: nn.Parameter, tags: SourceTags) -> None:
@@ -222,7 +222,7 @@ class Encoder(nn.Module):
         return read.output, src_lengths, read.state.joined(self.layers.num_directions)
 
 
-class Decoder(nn.Module):
+class RecurrentDecoder(nn.Module):
     """Target ids and memory to what is predicted from, the attentional vectors of Luong et al."""
 
     def __init__(self, config: RecurrentConfig, weight: nn.Parameter) -> None:
@@ -278,7 +278,7 @@ class Decoder(nn.Module):
             weights.append(weights_here)
         return torch.stack(vectors, dim=1), torch.cat(weights, dim=1)
 
-    def step(self, last_ids: Tensor, state: "DecoderState") -> tuple[Tensor, Tensor]:
+    def step(self, last_ids: Tensor, state: "RecurrentDecoderState") -> tuple[Tensor, Tensor]:
         """last_ids (N,) -> attentional vectors (N, E) and weights (N, S); the state becomes the one after them."""
         x = self.embedding(last_ids[:, None], None)[:, 0]
         x = x if state.vector is None else torch.cat((x, state.vector), dim=1)
@@ -298,7 +298,7 @@ def _attentional(hidden: Tensor, context: Tensor, combine: Callable[[Tensor], Te
 
 
 @plain_dataclass
-class DecoderState:
+class RecurrentDecoderState:
     """What the decoder remembers of N rows, hypotheses of B sentences in turn, equally many each."""
 
     recurrent: RecurrentState
@@ -310,7 +310,7 @@ class DecoderState:
     position: int = 0
     """Of the symbol that is read next."""
 
-    def select(self, rows: Tensor) -> "DecoderState":
+    def select(self, rows: Tensor) -> "RecurrentDecoderState":
         """Keep, reorder or repeat rows; the memory is copied only where a sentence leaves."""
         kept = kept_sentences(rows, len(self.recurrent.hidden[0]), len(self.memory.keys))
         self.recurrent = self.recurrent.select(rows)
@@ -321,12 +321,12 @@ class DecoderState:
             self.view = self.view.select(kept)
         return self
 
-    def fork(self) -> "DecoderState":
+    def fork(self) -> "RecurrentDecoderState":
         """Copy what a step replaces; tensors are never written to and are shared."""
         return replace(self)
 
 
-class RecurrentTranslator(AttentionalTranslator):
+class RecurrentTranslator(EncoderDecoder):
     """Encoder, bridge and decoder; a `Stepper` and a `Scorer`."""
 
     def __init__(
@@ -349,11 +349,11 @@ class RecurrentTranslator(AttentionalTranslator):
             lambda rows: torch.empty(rows, config.embedding_dim).uniform_(-0.1, 0.1),
         )
         self.source_tags = SourceTags(config.tags, tag_ids, eos_id)
-        self.encoder = Encoder(config, weights.src, self.source_tags)
+        self.encoder = RecurrentEncoder(config, weights.src, self.source_tags)
         self.bridge = Bridge(
             config.bridge, config.kind, config.hidden_size, config.num_encoder_layers, config.num_decoder_layers
         )
-        self.decoder = Decoder(config, weights.tgt)
+        self.decoder = RecurrentDecoder(config, weights.tgt)
         self.output_dropout = LockedDropout(config.dropout)
         self.projection = VocabularyProjection(weights.out)
         self.copying = (
@@ -378,14 +378,14 @@ class RecurrentTranslator(AttentionalTranslator):
         vectors, attention = self.decoder(self.readable(batch.tgt_in), *self.encode(batch), mix)
         return self.output(batch, self.output_dropout(vectors), attention, vectors)
 
-    def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, DecoderState]:
+    def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, RecurrentDecoderState]:
         """Encode the source; the first step reads bos."""
         memory, recurrent = self.encode(batch)
         size = self.config.embedding_dim
         vector = memory.values.new_zeros(len(batch), size) if self.config.input_feeding else None
-        return self.first_ids(batch), DecoderState(recurrent, vector, memory, self.view(batch, need_attention))
+        return self.first_ids(batch), RecurrentDecoderState(recurrent, vector, memory, self.view(batch, need_attention))
 
-    def step(self, last_ids: Tensor, state: DecoderState) -> Step:
+    def step(self, last_ids: Tensor, state: RecurrentDecoderState) -> Step:
         """Read one id per row (N,) and score the next."""
         vectors, weights = self.decoder.step(self.readable(last_ids), state)
         return self.scored(vectors, weights, state.view, state)

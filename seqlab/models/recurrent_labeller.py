@@ -79,7 +79,7 @@ class GruLabellerConfig(RecurrentLabellerConfig):
     kind: ClassVar[RecurrentKind] = "gru"
 
 
-class _Encoder(nn.Module):
+class RecurrentLabellerEncoder(nn.Module):
     """Words, perhaps with what their spelling says, to what both directions know at each of them."""
 
     def __init__(self, config: RecurrentLabellerConfig, vocab_size: int) -> None:
@@ -112,7 +112,7 @@ class RecurrentLabeller(LabellingModel):
     def __init__(self, config: RecurrentLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()
         self.config = config
-        self.encoder = _Encoder(config, vocab_size)
+        self.encoder = RecurrentLabellerEncoder(config, vocab_size)
         std = START / 3**0.5  # that of the embeddings, which are uniform
         self.reader = WordReader(
             config, vocab_size, unk_id, size=config.embedding_size, std=std, dropout=config.dropout

@@ -138,9 +138,9 @@ class RecurrentLm(nn.Module):
 
     def score(self, batch: TextBatch) -> Tensor:
         """(B, T): log-probabilities in nats of `tgt_out`, 0 where nothing is predicted."""
-        return self.score_on(batch, None)[0]
+        return self.score_with_carry(batch, None)[0]
 
-    def score_on(self, batch: TextBatch, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def score_with_carry(self, batch: TextBatch, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Score rows that go on where those before them ended; give what the next ones go on from."""
         output = self(batch, carry)
         assert output.carry is not None

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import TextBatch, collate_prompts
 from seqlab.models.config import TokenSide
-from seqlab.models.interfaces import ContextModel, Step
+from seqlab.models.interfaces import FixedContextModel, Step
 from seqlab.models.outputs import TensorState
 
 UNK_PENALTY = 3.0
@@ -34,7 +34,7 @@ Ints = NDArray[np.int64]
 
 
 class SpelledWordsLm(nn.Module):
-    """Score characters by a language model of words: a `ContextModel` and a `Stepper` over the ids of characters.
+    """Score characters by a language model of words: a `FixedContextModel` and a `Stepper` over the ids of characters.
 
     Words are divided by spaces; spaces before, after and next to other spaces cost nothing. The score of a text is the
     sum of the log-probabilities of its words and of eos in the language model of words. A word that this does not know
@@ -82,7 +82,7 @@ class SpelledWordsLm(nn.Module):
 
     def __init__(
         self,
-        lm: ContextModel,
+        lm: FixedContextModel,
         spellings: Mapping[int, Sequence[int]],
         *,
         words: TokenSide,
@@ -132,7 +132,7 @@ class SpelledWordsLm(nn.Module):
 
     def _unigrams(self, words: TokenSide) -> Floats:
         """Give the log-probabilities of all words after a context that no n-gram begins with: pad."""
-        contexts = self.lm.contexts_behind(collate_prompts([[words.pad_id]]))
+        contexts = self.lm.contexts_after(collate_prompts([[words.pad_id]]))
         return self.lm.read(torch.arange(words.vocab_size), contexts)[0].double().numpy()
 
     @property
@@ -140,7 +140,7 @@ class SpelledWordsLm(nn.Module):
         """There are none: each character may belong to an unknown word."""
         return []
 
-    def contexts_behind(self, batch: TextBatch) -> Tensor:
+    def contexts_after(self, batch: TextBatch) -> Tensor:
         """Read the prompts `batch.tgt_in` (B, T), of equal lengths: the contexts (B, order + 1) behind them.
 
         Raises:
@@ -149,17 +149,17 @@ class SpelledWordsLm(nn.Module):
         ids = batch.tgt_in
         if bool((ids[:, 0] != self.bos_id).any()):
             raise ValueError(f"Texts must begin with bos ({self.bos_id}), but `tgt_in` has {ids[:, 0].tolist()}.")
-        of_words = self.lm.contexts_behind(collate_prompts([[self.word_start_id]] * len(ids)).to(ids.device))
+        of_words = self.lm.contexts_after(collate_prompts([[self.word_start_id]] * len(ids)).to(ids.device))
         contexts = torch.cat((of_words, torch.full_like(of_words[:, :1], ROOT)), 1)
         for column in ids.T[1:]:
             contexts = self.read(column, contexts)[1]
         return contexts
 
     def start(self, batch: TextBatch, need_attention: bool = False) -> tuple[Tensor, TensorState]:
-        """Read the prompts `batch.tgt_in` (B, T) as `contexts_behind` does; there is no attention."""
+        """Read the prompts `batch.tgt_in` (B, T) as `contexts_after` does; there is no attention."""
         # The first step reads the last id: where that is bos, it changes nothing.
         before = batch.tgt_in[:, : max(1, batch.tgt_in.size(1) - 1)]
-        contexts = self.contexts_behind(replace(batch, tgt_in=before))
+        contexts = self.contexts_after(replace(batch, tgt_in=before))
         return batch.tgt_in[:, -1], TensorState((contexts,))
 
     def step(self, last_ids: Tensor, state: TensorState) -> Step:

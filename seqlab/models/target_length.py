@@ -8,7 +8,7 @@ Shapes: B batch, D d_model, K lengths, L classes.
 import torch
 from torch import Tensor, nn
 
-from seqlab.models.interfaces import NEVER, TargetLengths
+from seqlab.models.interfaces import NEG_INF, TargetLengths
 from seqlab.nn.layers import Linear
 
 EVERYTHING = 40.0
@@ -37,7 +37,7 @@ class LengthClassifier(nn.Module):
         within = lengths.clamp(shortest[:, None], longest[:, None])
         distance = (lengths - within).abs()
         is_allowed = distance == distance.amin(1, keepdim=True)
-        best = log_probs.masked_fill(~is_allowed, NEVER).topk(min(count, lengths.size(1)), dim=1)
+        best = log_probs.masked_fill(~is_allowed, NEG_INF).topk(min(count, lengths.size(1)), dim=1)
         return TargetLengths(within.gather(1, best.indices), best.values)
 
     def _lengths(self, src_lengths: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class LengthClassifier(nn.Module):
 
     def _log_probs(self, end: Tensor, src_lengths: Tensor) -> Tensor:
         """(B, L), of lengths of at least 1."""
-        logits = self.project(end).float().masked_fill(self._lengths(src_lengths) < 1, NEVER)
+        logits = self.project(end).float().masked_fill(self._lengths(src_lengths) < 1, NEG_INF)
         return logits.log_softmax(1)
 
 
@@ -84,5 +84,5 @@ class LengthRatio(nn.Module):
         lengths = middle[:, None] + torch.arange(-count - 1, count + 2, device=middle.device)
         is_outside = (lengths < shortest[:, None]) | (lengths > longest[:, None])
         nll = self.nll(end, src_lengths[:, None], lengths.clamp_min(1))
-        best = (-nll).masked_fill(is_outside, NEVER).topk(count, dim=1)
+        best = (-nll).masked_fill(is_outside, NEG_INF).topk(count, dim=1)
         return TargetLengths(lengths.gather(1, best.indices), best.values)

@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.config import SETTINGS, Size, TokenSide
 from seqlab.models.encoder_decoder import (
-    AttentionalTranslator,
     EmbeddingTying,
+    EncoderDecoder,
     SourceTags,
     SourceView,
     TagUse,
@@ -31,9 +31,9 @@ from seqlab.models.encoder_decoder import (
 )
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.models.transformer_encoder import (
-    Encoder,
+    TransformerEncoder,
     TransformerEncoderConfig,
-    initialise,
+    init_linear_weights,
     make_decoder_layer,
 )
 from seqlab.nn.attention import LayerMemory
@@ -107,7 +107,7 @@ class TransformerConfig(TransformerEncoderConfig):
         return self
 
 
-class Decoder(nn.Module):
+class TransformerDecoder(nn.Module):
     """Embedded targets and memory to hidden states."""
 
     def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
@@ -159,7 +159,7 @@ class TransformerState:
             self.view = self.view.select(kept)
         return self
 
-    def static(self, steps: int, tables: list[Tensor] | None) -> "TransformerState | None":
+    def static_state(self, steps: int, tables: list[Tensor] | None) -> "TransformerState | None":
         """Copy the past to a fixed size: see `static_past`."""
         past = static_past(self.past, steps, self.memories[0].key.device, tables)
         if past is None:
@@ -175,7 +175,7 @@ class TransformerState:
         return twin
 
 
-class Transformer(AttentionalTranslator):
+class Transformer(EncoderDecoder):
     """Encoder and decoder; a `Stepper` and a `Scorer`."""
 
     def __init__(
@@ -199,11 +199,11 @@ class Transformer(AttentionalTranslator):
         )
         embed = partial(Embedding, positions=config.positions, max_length=config.max_length, dropout=config.dropout)
         self.source_tags = SourceTags(config.tags, tag_ids, eos_id)
-        self.encoder = Encoder(config, embed(weights.src), self.source_tags)
-        self.decoder = Decoder(config, embed(weights.tgt))
+        self.encoder = TransformerEncoder(config, embed(weights.src), self.source_tags)
+        self.decoder = TransformerDecoder(config, embed(weights.tgt))
         self.projection = VocabularyProjection(weights.out)
         self.copying = Copying(config.d_model, tgt_vocab_size, eos_id, unk_id, tag_ids) if config.copying else None
-        self.apply(initialise)
+        self.apply(init_linear_weights)
 
     def encode(self, batch: Seq2SeqBatch) -> list[LayerMemory]:
         """Run the encoder and project its memory for every decoder layer."""
@@ -251,6 +251,6 @@ class Transformer(AttentionalTranslator):
         hidden, attention = self.decoder.step(self.readable(last_ids), state)
         return self.scored(hidden, attention, state.view, state)
 
-    def static(self, state: TransformerState, steps: int) -> TransformerState | None:
+    def static_state(self, state: TransformerState, steps: int) -> TransformerState | None:
         """Give a state the fixed size that a graph needs, with room for `steps` steps; None where it cannot be."""
-        return state.static(steps, reserve_positions(self.decoder, state.past.length + steps))
+        return state.static_state(steps, reserve_positions(self.decoder, state.past.length + steps))

@@ -14,12 +14,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
-from seqlab.models.config import SETTINGS, Counts, Size, TokenSide, Unreachable
+from seqlab.models.config import SETTINGS, IntArray, Size, TokenSide, UnreachableTargets
 from seqlab.models.ctc import CtcPrefixes, CtcState
 from seqlab.models.encoder_decoder import make_embeddings
-from seqlab.models.interfaces import FrameOutput, Frames, Glance, Step
+from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
 from seqlab.models.parallel_decoder import ParallelDecoder, ParallelDecoderConfig
-from seqlab.models.transformer_encoder import Encoder, initialise
+from seqlab.models.transformer_encoder import TransformerEncoder, init_linear_weights
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.projection import VocabularyProjection
 
@@ -46,15 +46,17 @@ class TransformerCtcConfig(ParallelDecoderConfig):
         """Raise ValueError where a `SearchConfig` asks for what a model of frames cannot do."""
         search.check_frame_model()
 
-    def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
+    def unreachable_targets(
+        self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
+    ) -> UnreachableTargets | None:
         """Find targets with more tokens than frames; a blank stands between two tokens that are alike."""
         needed = tgt + repeated()
         enough = max(1, int((-(-needed // src)).max()))
-        return Unreachable(
+        return UnreachableTargets(
             needed > self.upsampling * src,
             f"have too many target tokens for the frames that `model.upsampling: {self.upsampling}` gives them, so "
             f"that nothing is learnt there ({enough} is enough for all)",
-            teach_nothing=True,
+            yield_no_loss=True,
         )
 
 
@@ -85,13 +87,15 @@ class TransformerCtc(nn.Module):
             lambda rows: torch.empty(rows, config.d_model).normal_(std=config.d_model**-0.5),
         )
         longest = config.max_length * config.upsampling
-        self.encoder = Encoder(config, Embedding(weights.src, config.positions, config.max_length, config.dropout))
+        self.encoder = TransformerEncoder(
+            config, Embedding(weights.src, config.positions, config.max_length, config.dropout)
+        )
         self.decoder = ParallelDecoder(
             config, Embedding(weights.tgt, config.positions, longest, config.dropout), mask_id
         )
         self.projection = VocabularyProjection(weights.out)
         self.prefixes = CtcPrefixes(blank_id=blank_id, bos_id=bos_id, eos_id=eos_id)
-        self.apply(initialise)
+        self.apply(init_linear_weights)
 
     def forward(self, batch: Seq2SeqBatch, glance: Glance | None = None) -> FrameOutput:
         """Run one pass: hidden states (B, F, D).
@@ -109,7 +113,7 @@ class TransformerCtc(nn.Module):
         return FrameOutput(hidden, self.projection, lengths, shown)
 
     @torch.no_grad()
-    def frames(self, batch: Seq2SeqBatch) -> Frames:
+    def frames(self, batch: Seq2SeqBatch) -> FrameLogProbs:
         """Give the log-probabilities of all frames, without a gradient."""
         return self(batch).frames()
 
@@ -118,9 +122,9 @@ class TransformerCtc(nn.Module):
         assert batch.tgt_out is not None, "scoring needs a target"
         return self.prefixes.score(self.frames(batch), batch.tgt_out)
 
-    def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
+    def score_sequences(self, frames: FrameLogProbs, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
         """Score what sentences may say by frames that are there already: of each symbol and of the end, in nats."""
-        return self.prefixes.score_said(frames, symbols)
+        return self.prefixes.score_sequences(frames, symbols)
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:
         """Score all frames; the first step reads bos. There is no attention of a symbol."""

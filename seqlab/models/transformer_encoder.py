@@ -75,7 +75,7 @@ class TransformerEncoderConfig(EncoderLayersConfig):
         return self.max_length if self.positions == "learned" else None
 
 
-class Encoder(nn.Module):
+class TransformerEncoder(nn.Module):
     """Source ids to memory."""
 
     def __init__(self, config: TransformerEncoderConfig, embedding: Embedding, tags: SourceTags = NO_TAGS) -> None:
@@ -136,7 +136,7 @@ def make_decoder_layer(config: TransformerEncoderConfig, rotary_cross_attention:
     )
 
 
-def initialise(module: nn.Module) -> None:
+def init_linear_weights(module: nn.Module) -> None:
     """Initialise a linear layer by Glorot's uniform weights, each joined projection by itself, and zero biases."""
     if isinstance(module, Linear):
         for part in module.weight.chunk(module.parts):

@@ -16,7 +16,7 @@ from seqlab.base.bounds import MAX_COUNT
 from seqlab.data.batch import LabelledBatch
 from seqlab.models.config import SETTINGS, Probability, Size, TokenSide
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
-from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, initialise
+from seqlab.models.transformer_encoder import TransformerEncoder, TransformerEncoderConfig, init_linear_weights
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.layers import Linear
 
@@ -61,11 +61,11 @@ class TransformerLabeller(LabellingModel):
         std = config.d_model**-0.5
         weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
         embedding = Embedding(weight, config.positions, config.max_length, config.dropout)
-        self.encoder = Encoder(config, embedding)
+        self.encoder = TransformerEncoder(config, embedding)
         self.reader = WordReader(config, vocab_size, unk_id, size=config.d_model, std=std, dropout=config.dropout)
         self.to_model = Linear(config.spelling_size, config.d_model) if config.spelling_size else None
         self.head = LabelHead(config, config.d_model, num_labels)
-        self.encoder.apply(initialise)
+        self.encoder.apply(init_linear_weights)
 
     def encode(self, batch: LabelledBatch) -> Tensor:
         """Read a batch: (B, S, D)."""

@@ -190,7 +190,7 @@ class TransformerLm(nn.Module):
             state.ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
         return Step(self.projection.log_probs(self.norm(x)), state, None)
 
-    def static(self, state: TransformerLmState, steps: int) -> TransformerLmState | None:
+    def static_state(self, state: TransformerLmState, steps: int) -> TransformerLmState | None:
         """Give a state the fixed size that a graph needs, with room for `steps` steps; None where it cannot be."""
         length = state.past.length + steps
         if length > self.max_length:

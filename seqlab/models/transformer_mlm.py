@@ -16,7 +16,7 @@ from seqlab.base.bounds import MAX_COUNT
 from seqlab.data.batch import TextBatch
 from seqlab.models.config import SETTINGS, TokenSide
 from seqlab.models.interfaces import DecoderOutput
-from seqlab.models.transformer_encoder import Encoder, TransformerEncoderConfig, initialise
+from seqlab.models.transformer_encoder import TransformerEncoder, TransformerEncoderConfig, init_linear_weights
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.projection import VocabularyProjection
 
@@ -65,9 +65,9 @@ class TransformerMlm(nn.Module):
         embedding = Embedding(weight, config.positions, config.max_length, config.dropout)
         if not config.tied_embeddings:
             weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
-        self.encoder = Encoder(config, embedding)
+        self.encoder = TransformerEncoder(config, embedding)
         self.projection = VocabularyProjection(weight)
-        self.apply(initialise)
+        self.apply(init_linear_weights)
 
     def forward(self, batch: TextBatch) -> DecoderOutput:
         """Read rows in which some tokens are hidden: hidden states (B, T, D) and what maps them to the vocabulary."""

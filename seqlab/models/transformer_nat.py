@@ -17,12 +17,19 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.models.config import SETTINGS, Counts, Size, TokenSide, Unreachable
+from seqlab.models.config import SETTINGS, IntArray, Size, TokenSide, UnreachableTargets
 from seqlab.models.encoder_decoder import make_embeddings
-from seqlab.models.interfaces import IMPOSSIBLE, DecoderOutput, FrameOutput, Glance, PositionOutput, TargetLengths
+from seqlab.models.interfaces import (
+    IMPOSSIBLE_LOG_PROB,
+    DecoderOutput,
+    FrameOutput,
+    Glance,
+    PositionOutput,
+    TargetLengths,
+)
 from seqlab.models.parallel_decoder import DecoderInput, EncodedSource, ParallelDecoder, ParallelDecoderConfig
 from seqlab.models.target_length import LengthClassifier, LengthRatio
-from seqlab.models.transformer_encoder import Encoder, initialise
+from seqlab.models.transformer_encoder import TransformerEncoder, init_linear_weights
 from seqlab.nn.embedding import Embedding
 from seqlab.nn.projection import VocabularyProjection
 
@@ -37,7 +44,7 @@ class PredictedLengthConfig(ParallelDecoderConfig):
     max_length_difference: Size = 64
     """Of `length: classifier`: the largest difference between the two sides, in symbols, that is told from others."""
 
-    needed_length: ClassVar[dict[str, str]] = {"max_length_difference": "classifier"}
+    required_length: ClassVar[dict[str, str]] = {"max_length_difference": "classifier"}
     """The fields that are for one `length` alone."""
 
     iterations: ClassVar[int]
@@ -56,17 +63,19 @@ class PredictedLengthConfig(ParallelDecoderConfig):
         """Raise ValueError where a `SearchConfig` asks for what such a model cannot do."""
         search.check_non_autoregressive(not self.learns_lengths, self.iterations)
 
-    def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
+    def unreachable_targets(
+        self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
+    ) -> UnreachableTargets | None:
         """Find targets whose lengths are never predicted."""
         if self.length != "classifier":
             return None
         most = self.max_length_difference
         reason = f"have lengths that are never said, as they differ by more than `model.max_length_difference: {most}`"
-        return Unreachable(abs(tgt - (src - 1)) > most, reason)
+        return UnreachableTargets(abs(tgt - (src - 1)) > most, reason)
 
     @model_validator(mode="after")
     def _check_length(self) -> "PredictedLengthConfig":
-        for name, length in self.needed_length.items():
+        for name, length in self.required_length.items():
             if self.length != length and getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(
                     f"`{name}` is for `length: {length}`, but `length` is `{self.length}`: set one of them differently."
@@ -91,15 +100,17 @@ class TransformerNatConfig(PredictedLengthConfig):
     outputs: ClassVar[str] = "positions"
     default_objective: ClassVar[str] = "parallel_cross_entropy"
     iterations: ClassVar[int] = 1
-    needed_length: ClassVar[dict[str, str]] = {**PredictedLengthConfig.needed_length, "end_mark_ratio": "end_mark"}
+    required_length: ClassVar[dict[str, str]] = {**PredictedLengthConfig.required_length, "end_mark_ratio": "end_mark"}
 
-    def unreachable(self, src: Counts, tgt: Counts, repeated: Callable[[], Counts]) -> Unreachable | None:
+    def unreachable_targets(
+        self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
+    ) -> UnreachableTargets | None:
         """Find targets whose lengths are never predicted, or that have more tokens than positions."""
         if self.length != "end_mark":
-            return super().unreachable(src, tgt, repeated)
+            return super().unreachable_targets(src, tgt, repeated)
         setting = f"`model.end_mark_ratio: {self.end_mark_ratio}`"
         reason = f"have more target tokens than are ever said with {setting}"
-        return Unreachable(tgt >= self.end_mark_ratio * src, reason)
+        return UnreachableTargets(tgt >= self.end_mark_ratio * src, reason)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -115,10 +126,10 @@ class TransformerCmlmConfig(PredictedLengthConfig):
     outputs: ClassVar[str] = "gaps"
     default_objective: ClassVar[str] = "cmlm"
     iterations: ClassVar[int] = 10
-    marks_gaps: ClassVar[bool] = True
+    adds_mask_embedding: ClassVar[bool] = True
 
 
-Count = TypeVar("Count", int, Tensor)
+IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
 
 
 class TransformerNat(nn.Module):
@@ -148,7 +159,9 @@ class TransformerNat(nn.Module):
         )
         ratio = config.end_mark_ratio if isinstance(config, TransformerNatConfig) else 1
         longest = config.max_length * (ratio if self.ends_at_eos else 1)
-        self.encoder = Encoder(config, Embedding(weights.src, config.positions, config.max_length, config.dropout))
+        self.encoder = TransformerEncoder(
+            config, Embedding(weights.src, config.positions, config.max_length, config.dropout)
+        )
         self.decoder = ParallelDecoder(
             config, Embedding(weights.tgt, config.positions, longest, config.dropout), mask_id
         )
@@ -158,7 +171,7 @@ class TransformerNat(nn.Module):
             self.length = LengthClassifier(config.d_model, config.max_length_difference)
         elif config.length == "ratio":
             self.length = LengthRatio()
-        self.apply(initialise)
+        self.apply(init_linear_weights)
 
     def forward(self, batch: Seq2SeqBatch, shown: Tensor | None = None, glance: Glance | None = None) -> PositionOutput:
         """Run one pass over the positions of the batch's targets: hidden states (B, P, D).
@@ -183,7 +196,7 @@ class TransformerNat(nn.Module):
         return targets if self.ends_at_eos else targets.masked_fill(targets == self.eos_id, IGNORE)
 
     def _true_lengths(self, batch: Seq2SeqBatch) -> Tensor:
-        """Count the positions of each target: (B,)."""
+        """IntOrTensor the positions of each target: (B,)."""
         assert batch.tgt_out is not None, "there is no target"
         tokens = (batch.tgt_out != IGNORE).sum(1)
         if self.ends_at_eos:
@@ -197,7 +210,7 @@ class TransformerNat(nn.Module):
             return max(self._most_positions(batch.src.size(1)), batch.tgt_out.size(1))
         return max(1, batch.tgt_out.size(1) - 1)
 
-    def _most_positions(self, src_lengths: Count) -> Count:
+    def _most_positions(self, src_lengths: IntOrTensor) -> IntOrTensor:
         assert isinstance(self.config, TransformerNatConfig), "eos is never masked"
         return self.config.end_mark_ratio * src_lengths
 
@@ -243,6 +256,6 @@ class TransformerNat(nn.Module):
         scores = F.pad(scores, (0, max(0, size - scores.size(1))))[:, :size]
         if self.length is not None:
             is_empty = batch.tgt_out[:, 0] == self.eos_id
-            of_length = (-output.length_nll).masked_fill(is_empty, IMPOSSIBLE)
+            of_length = (-output.length_nll).masked_fill(is_empty, IMPOSSIBLE_LOG_PROB)
             scores = torch.where(batch.tgt_out == self.eos_id, of_length[:, None], scores)
         return scores

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS, Probability, Size
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
-from seqlab.models.transformer_encoder import initialise
+from seqlab.models.transformer_encoder import init_linear_weights
 from seqlab.nn.attention import SelfAttention
 from seqlab.nn.embedding import LearnedPositions, check_heads
 from seqlab.nn.layers import Dropout, Linear, make_norm
@@ -92,7 +92,7 @@ class TransformerPredictor(nn.Module):
         )
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
         self.project = Linear(config.d_model, outputs)
-        self.apply(initialise)
+        self.apply(init_linear_weights)
 
     def forward(self, batch: ValueBatch) -> Tensor:
         """Score a batch: (B, K)."""

@@ -100,9 +100,9 @@ class CrossEntropy:
     def _strayed(self, output: DecoderOutput, batch: TokenBatch) -> Tensor:
         """Sum over the tokens how far their attention is from the diagonal."""
         assert output.attention is not None, "it was asked for"
-        assert output.src_places is not None, "it comes with the attention"
+        assert output.relative_src_positions is not None, "it comes with the attention"
         assert batch.tgt_out is not None, "cross entropy needs a target"
-        return diagonal_cost(output.attention, output.src_places, batch.tgt_out, self.config.guided_width)
+        return diagonal_cost(output.attention, output.relative_src_positions, batch.tgt_out, self.config.guided_width)
 
     def _penalty(self, output: DecoderOutput, predicted: Tensor) -> Tensor:
         """Sum over the tokens (B, T) that are predicted what activation regularisation costs (Merity et al. 2017)."""

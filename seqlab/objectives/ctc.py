@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, TokenBatch
-from seqlab.models.interfaces import FrameModel, FrameOutput, Frames
+from seqlab.models.interfaces import FrameLogProbs, FrameModel, FrameOutput
 from seqlab.objectives.glancing import GlancingConfig, glancing_share, shown_part
 from seqlab.objectives.loss import SETTINGS, Loss, StepContext
 from seqlab.search.ctc import viterbi_alignments
@@ -76,7 +76,7 @@ class Ctc:
         output = model(batch, glance) if share else model(batch)
         log_probs, means = output.selected(targets.ids)
         is_sayable = (targets.needed_frames() <= output.lengths) & (targets.tokens > 0)
-        by_frame = Frames(log_probs, output.lengths)
+        by_frame = FrameLogProbs(log_probs, output.lengths)
         nll = by_frame.nll(targets.columns, targets.lengths, is_sayable, BLANK).sum()
         total = nll
         if self.config.label_smoothing:
@@ -95,7 +95,7 @@ def _mistakes(output: FrameOutput, targets: "Targets") -> tuple[Tensor, Tensor]:
     Logits are enough: what log-probabilities subtract is the same for all ids of a frame.
     """
     logits, largest = output.selected_logits(targets.ids)
-    scores, columns = viterbi_alignments(Frames(logits, output.lengths), targets.columns, targets.lengths, BLANK)
+    scores, columns = viterbi_alignments(FrameLogProbs(logits, output.lengths), targets.columns, targets.lengths, BLANK)
     of_path = logits.gather(2, columns[..., None])[..., 0]
     return targets.ids.gather(1, columns), (of_path < largest) & scores.isfinite()[:, None]
 

@@ -148,7 +148,7 @@ class Config:
     def _check_counted(self) -> None:
         """Raise ValueError where a model that is counted is to be optimised."""
         unused = (OptimConfig(), self._with_defaults("objective", Parts("objective")[self.model.default_objective]()))
-        if self.model.is_counted and (self.optim, self.objective) != unused:
+        if self.model.is_count_based and (self.optim, self.objective) != unused:
             raise ValueError(
                 f"`model.family: {self.model.family}` is counted, not optimised: leave the sections `optim` and "
                 "`objective` out."
@@ -164,7 +164,7 @@ class Config:
                 f"`init_from` and word vectors ({', '.join(vectors.values())}) both say what the embeddings start "
                 "from: leave one of them out."
             )
-        if self.model.is_counted and (vectors or self.init_from is not None):
+        if self.model.is_count_based and (vectors or self.init_from is not None):
             raise ValueError(
                 f"`model.family: {self.model.family}` is counted and starts from nothing: leave `init_from` and "
                 "`data.vectors` out (a tokenizer alone is taken over with `data.tokenizer.kind: saved`)."

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqlab.models.interfaces import ContextModel, CountedModel, Scorer, Stepper
+from seqlab.models.interfaces import CountBasedModel, FixedContextModel, Scorer, Stepper
 from seqlab.registry import Parts, default_part
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
 from seqlab.runs.codecs import WithCodecs, load_codecs
@@ -65,7 +65,7 @@ class LoadedRun(WithCodecs):
     @property
     def impossible_ids(self) -> list[int]:
         """Ids that the model can never produce: those that an n-gram model gives no probability; none of others."""
-        return self.model.impossible_ids if isinstance(self.model, ContextModel) else []
+        return self.model.impossible_ids if isinstance(self.model, FixedContextModel) else []
 
     @property
     def context_limit(self) -> int | None:
@@ -130,14 +130,14 @@ def load_run(path: str | Path, checkpoint: str = "best", product: str | None = N
 
 def named_weights(model: nn.Module) -> dict[str, Tensor]:
     """Name everything that a model has learnt once; shared parameters under their first name."""
-    if isinstance(model, CountedModel):
+    if isinstance(model, CountBasedModel):
         return model.weights()
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 def named_buffers(model: nn.Module) -> dict[str, Tensor]:
     """Name what a model keeps besides what is trained, running statistics or ids: its persistent buffers."""
-    if isinstance(model, CountedModel):
+    if isinstance(model, CountBasedModel):
         return {}
     kept = model.state_dict().keys()
     return {name: buffer for name, buffer in model.named_buffers() if name in kept}
@@ -150,7 +150,7 @@ def load_weights(model: nn.Module, checkpoint: Path) -> None:
 
 def copy_weights(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: Path) -> None:
     """Copy weights and buffers of a checkpoint into a model; raises ValueError where shapes or names differ."""
-    if isinstance(model, CountedModel):  # what is counted has no shape before
+    if isinstance(model, CountBasedModel):  # what is counted has no shape before
         try:
             model.load_weights(weights)
         except ValueError as error:

@@ -101,7 +101,7 @@ def summarize(path: str | Path) -> RunSummary:
         rows_name=config.data.rows_name,
         kept=kept,
         step=progress.get("step", steps[-1] if steps else 0),
-        max_steps=None if config.model.is_counted else config.training.max_steps,
+        max_steps=None if config.model.is_count_based else config.training.max_steps,
         minutes=progress.get("minutes", 0.0),
         machine=description.get("machine", {}),
         checkpoints=steps,

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER, Stepper
+from seqlab.models.interfaces import NEG_INF, Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.coverage import AttentionCoverage
 from seqlab.search.cuda_graph import cuda_graph_step
@@ -127,13 +127,13 @@ def beam_search(
         scores = rules.apply(step.scores.float(), beam.sentences(), beam.ids, position)
         candidates = best_candidates(scores, beam.log_probs, 2 * config.beam_size)
         best = Candidates(*(field[:, : config.beam_size] for field in candidates))
-        ended = (best.ids == rules.eos_id) & (best.log_probs > NEVER)
+        ended = (best.ids == rules.eos_id) & (best.log_probs > NEG_INF)
         # Both at once, as on a GPU the host waits for each answer.
         has_nan, has_ended = torch.stack((candidates.log_probs.isnan().any(), ended.any())).tolist()
         if has_nan:
             raise ValueError(nan_message(f"at position {position}"))
         if has_ended:
-            best = best._replace(log_probs=best.log_probs.masked_fill(~ended, NEVER))
+            best = best._replace(log_probs=best.log_probs.masked_fill(~ended, NEG_INF))
             pool.add_finished(beam.active, _endings(best, beam, rules, position + 1, finished=True))
         live = _unfinished(candidates, rules.eos_id, config.beam_size)
         done = _is_done(pool, live, beam, rules, position + 1)
@@ -166,7 +166,7 @@ def _first_beam(last_ids: Tensor) -> _Beam:
 
 def _unfinished(candidates: Candidates, eos_id: int, beam_size: int) -> Candidates:
     """Give the best `beam_size` candidates that do not end with eos; -inf where there are fewer."""
-    log_probs = candidates.log_probs.masked_fill(candidates.ids == eos_id, NEVER)
+    log_probs = candidates.log_probs.masked_fill(candidates.ids == eos_id, NEG_INF)
     log_probs, order = log_probs.sort(dim=1, descending=True, stable=True)
     return candidates.take(order[:, :beam_size])._replace(log_probs=log_probs[:, :beam_size])
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER
+from seqlab.models.interfaces import NEG_INF
 
 NOT_FORCED = -1
 
@@ -15,13 +15,13 @@ def ban_ids(scores: Tensor, ids: Tensor) -> Tensor:
 
     ids: (any,) int64.
     """
-    return scores.index_fill_(1, ids, NEVER)
+    return scores.index_fill_(1, ids, NEG_INF)
 
 
 def ban_early_end(scores: Tensor, too_short: Tensor, eos_id: int) -> Tensor:
     """Forbid eos in the rows that would be too short. too_short: (N,) bool."""
     banned = scores.clone()
-    banned[:, eos_id] = scores[:, eos_id].masked_fill(too_short, NEVER)
+    banned[:, eos_id] = scores[:, eos_id].masked_fill(too_short, NEG_INF)
     return banned
 
 
@@ -32,7 +32,7 @@ def ban_repeated_ngrams(scores: Tensor, ids: Tensor, size: int) -> Tensor:
     ngrams = ids.unfold(1, size, 1)  # (N, T - size + 1, size)
     recent = ids[:, ids.shape[1] - size + 1 :]  # (N, size - 1)
     rows, places = (ngrams[:, :, :-1] == recent[:, None]).all(dim=2).nonzero(as_tuple=True)
-    return scores.index_put((rows, ngrams[rows, places, -1]), scores.new_tensor(NEVER))
+    return scores.index_put((rows, ngrams[rows, places, -1]), scores.new_tensor(NEG_INF))
 
 
 def has_repeated_ngram(ids: Sequence[int], size: int) -> bool:
@@ -48,7 +48,7 @@ def force_ids(scores: Tensor, free_scores: Tensor, forced: Tensor) -> Tensor:
     user forces may repeat an n-gram.
     """
     column = forced.clamp(min=0)[:, None]  # (N, 1)
-    only = torch.full_like(scores, NEVER).scatter(1, column, free_scores.gather(1, column))
+    only = torch.full_like(scores, NEG_INF).scatter(1, column, free_scores.gather(1, column))
     return torch.where(forced[:, None] == NOT_FORCED, scores, only)
 
 

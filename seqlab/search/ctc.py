@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER, FrameModel, Frames
+from seqlab.models.interfaces import NEG_INF, FrameLogProbs, FrameModel
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty
@@ -53,7 +53,7 @@ def best_path_search(
     said = [row[: limit + 1] for row, limit in zip(rows, limits, strict=True)]  # where the end would stand
     if not need_scores:
         return [Hypothesis(row, math.nan, math.nan, whole, []) for row, whole in zip(said, finished, strict=True)]
-    shares = model.score_said(output.frames(), said)
+    shares = model.score_sequences(output.frames(), said)
     return [
         scored(row, each if whole else each[:-1], config)
         for row, whole, each in zip(said, finished, shares, strict=True)
@@ -75,7 +75,7 @@ def most_symbols(batch: Any, count: int, config: SearchConfig) -> list[int]:
 
 
 def viterbi_alignments(
-    frames: Frames, targets: Tensor, tgt_lengths: Tensor, blank_id: int, costs: Tensor | None = None
+    frames: FrameLogProbs, targets: Tensor, tgt_lengths: Tensor, blank_id: int, costs: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Find the likeliest path that says each target: targets (B, T) -> its log-probability (B,) and its ids (B, F).
 
@@ -90,11 +90,11 @@ def viterbi_alignments(
     emitted = log_probs.gather(2, labels[:, None].expand(-1, log_probs.size(1), -1))  # (B, F, 2T + 1)
     emitted = emitted if costs is None else emitted - costs
     can_skip = F.pad((labels[:, 2:] != labels[:, :-2]) & (labels[:, 2:] != blank_id), (2, 0))
-    scores = emitted[:, 0].index_fill(1, torch.arange(2, labels.size(1), device=labels.device), NEVER)
+    scores = emitted[:, 0].index_fill(1, torch.arange(2, labels.size(1), device=labels.device), NEG_INF)
     all_scores, moves = [scores], []
     for frame in range(1, log_probs.size(1)):
-        one, two = F.pad(scores, (1, -1), value=NEVER), F.pad(scores, (2, -2), value=NEVER)
-        scores, move = torch.stack((scores, one, two.masked_fill(~can_skip, NEVER))).max(0)
+        one, two = F.pad(scores, (1, -1), value=NEG_INF), F.pad(scores, (2, -2), value=NEG_INF)
+        scores, move = torch.stack((scores, one, two.masked_fill(~can_skip, NEG_INF))).max(0)
         scores = scores + emitted[:, frame]
         all_scores.append(scores)
         moves.append(move)

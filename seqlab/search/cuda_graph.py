@@ -28,7 +28,7 @@ MIN_FREE_MEMORY_SHARE = 1 / 16
 
 def static_state(stepper: Stepper, state: State, steps: int) -> State | None:
     """Give a state a fixed size, with room for `steps` more steps; None where the model or the state has none."""
-    return stepper.static(state, steps) if isinstance(stepper, StaticStepper) else None
+    return stepper.static_state(state, steps) if isinstance(stepper, StaticStepper) else None
 
 
 def cuda_graph_step(

@@ -71,7 +71,7 @@ class Ensemble:
         mean = torch.stack(attention).mean(dim=0) if len(attention) == len(steps) else None
         return Step(scores, EnsembleState([step.state for step in steps]), mean)
 
-    def static(self, state: EnsembleState, steps: int) -> EnsembleState | None:
+    def static_state(self, state: EnsembleState, steps: int) -> EnsembleState | None:
         """Give the states of all members a fixed size, if each of them can have one."""
         parts = [static_state(*each, steps) for each in zip(self.members, state.parts, strict=True)]
         fixed = [part for part in parts if part is not None]

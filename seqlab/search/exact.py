@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER, State, Stepper
+from seqlab.models.interfaces import NEG_INF, State, Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.rules import Rules, make_rules, refuse_nan
@@ -65,7 +65,7 @@ def exact_search(
     found = []
     for sentence in range(len(last_ids)):
         row = torch.tensor([sentence], device=last_ids.device)
-        least = NEVER if min_scores is None else min_scores[sentence]
+        least = NEG_INF if min_scores is None else min_scores[sentence]
         depths = _DepthFirst(stepper, rules, row, least, max_steps)
         own = state.fork() if len(last_ids) == 1 else state.fork().select(row)
         depths.search(own, last_ids[row])
@@ -116,7 +116,7 @@ class _DepthFirst:
         self.is_complete = True
 
     def _cannot_win(self, log_prob: float, length: int) -> bool:
-        return log_prob == NEVER or log_prob / self.bounds[length] <= self.least
+        return log_prob == NEG_INF or log_prob / self.bounds[length] <= self.least
 
     def _extend(self, state: State, last_ids: Tensor, ids: list[int], log_probs: list[float]) -> "_Prefix":
         """Read a prefix's last id, and see whether the hypothesis that ends there is the best; consumes the state."""
@@ -137,6 +137,6 @@ class _DepthFirst:
         """Keep a hypothesis that ends here if it is the best so far."""
         log_prob = sum(log_probs)
         score = log_prob / float(self.rules.penalties[len(log_probs)])
-        if log_prob > NEVER and score > self.least:
+        if log_prob > NEG_INF and score > self.least:
             self.least = score
             self.best = Hypothesis(ids, score, log_prob, True, log_probs)

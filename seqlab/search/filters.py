@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER
+from seqlab.models.interfaces import NEG_INF
 from seqlab.search.config import SamplingConfig
 from seqlab.search.top import top_ids
 
@@ -64,7 +64,7 @@ def apply_temperature(scores: Tensor, temperature: float) -> Tensor:
 def keep_top_k(scores: Tensor, top_k: int) -> Tensor:
     """Keep the `top_k` best ids, exactly that many also where scores are equal (Fan et al. 2018, arXiv:1805.04833)."""
     values, ids = top_ids(scores, min(top_k, scores.shape[1]))
-    return torch.full_like(scores, NEVER).scatter(1, ids, values)
+    return torch.full_like(scores, NEG_INF).scatter(1, ids, values)
 
 
 def keep_top_p(scores: Tensor, top_p: float) -> Tensor:
@@ -75,7 +75,7 @@ def keep_top_p(scores: Tensor, top_p: float) -> Tensor:
 def keep_min_p(scores: Tensor, min_p: float) -> Tensor:
     """Keep the ids with `min_p` times the best one's probability or more (Nguyen et al. 2024, arXiv:2407.01082)."""
     least = scores.amax(dim=1, keepdim=True) + math.log(min_p)
-    return scores.masked_fill(scores < least, NEVER)
+    return scores.masked_fill(scores < least, NEG_INF)
 
 
 def keep_typical(scores: Tensor, typical_p: float) -> Tensor:
@@ -102,14 +102,14 @@ def _keep_mass(scores: Tensor, keys: Tensor, mass: float) -> Tensor:
     """Keep the fewest ids, those of the highest keys (N, W) first, that hold this share of the probability."""
     probs = integer_probs(scores)
     wanted = probs.sum(dim=1, keepdim=True) * mass
-    kept = torch.full_like(scores, NEVER)
+    kept = torch.full_like(scores, NEG_INF)
     rows = torch.arange(len(scores), device=scores.device)  # those whose ids are not found yet
     width = scores.shape[1]
     for count in (*(count for count in FIRST_COUNTS if 8 * count <= width), width):
         _, ids = top_ids(keys[rows], count)
         held = probs[rows].gather(1, ids)
         up_to = held.cumsum(dim=1)
-        values = scores[rows].gather(1, ids).masked_fill(up_to - held >= wanted[rows], NEVER)
+        values = scores[rows].gather(1, ids).masked_fill(up_to - held >= wanted[rows], NEG_INF)
         kept[rows] = kept[rows].scatter(1, ids, values)
         rows = rows[up_to[:, -1] < wanted[rows, 0]]
         if len(rows) == 0:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import ContextModel, State, Step, Stepper
+from seqlab.models.interfaces import FixedContextModel, State, Step, Stepper
 from seqlab.search.cuda_graph import static_state
 
 
@@ -59,7 +59,7 @@ class WeightedLm:
         if not math.isfinite(length_reward):
             raise ValueError(f"`length_reward` must be finite, but is {length_reward} instead.")
         self.lm, self.weight, self.length_reward = lm, weight, length_reward
-        self.context_model = lm if isinstance(lm, ContextModel) else None
+        self.context_model = lm if isinstance(lm, FixedContextModel) else None
         """The same where it knows of a text no more than some numbers, so that rows need not all go on at once."""
         self._start_lm = start_lm
         self.eos_id = lm.eos_id
@@ -78,12 +78,12 @@ class WeightedLm:
         return last_ids, state
 
     def contexts(self, rows: int, device: torch.device) -> Tensor:
-        """Give what a `ContextModel` knows behind its start: (rows, order)."""
+        """Give what a `FixedContextModel` knows behind its start: (rows, order)."""
         assert self.context_model is not None, "others would have to read all prefixes at once"
-        return self.context_model.contexts_behind(self._start_lm(rows, device))
+        return self.context_model.contexts_after(self._start_lm(rows, device))
 
     def read(self, ids: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Read an id (...) behind each context (..., order), as a `ContextModel` does.
+        """Read an id (...) behind each context (..., order), as a `FixedContextModel` does.
 
         Returns:
             What is added for each id (...), in fp64, and the contexts behind them.
@@ -131,7 +131,7 @@ class Fusion:
             scores[:, self.eos_id] = of_end
         return Step(scores.add_(step.scores), FusionState(step.state, lm_step.state), step.attention)
 
-    def static(self, state: FusionState, steps: int) -> FusionState | None:
+    def static_state(self, state: FusionState, steps: int) -> FusionState | None:
         """Give the states of both models a fixed size, if both can have one."""
         translator, lm = (
             static_state(self.translator, state.translator, steps),

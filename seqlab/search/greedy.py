@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER, Stepper
+from seqlab.models.interfaces import NEG_INF, Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.cuda_graph import cuda_graph_step
 from seqlab.search.hypothesis import Hypothesis
@@ -82,7 +82,7 @@ def greedy_search(
         scores = rules.apply(step.scores.float(), active, found.ids[active, :position], position)
         last_ids = scores.argmax(dim=1)  # documented to return the first of several maxima
         best = scores.gather(1, last_ids[:, None])[:, 0]
-        possible = best > NEVER
+        possible = best > NEG_INF
         goes_on = possible & (last_ids != rules.eos_id) & (position + 1 < rules.longest[active])
         # All at once, as on a GPU the host waits for each answer.
         questions = best.isnan().any(), possible.all(), goes_on.any(), goes_on.all()

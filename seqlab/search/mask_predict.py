@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seqlab.models.interfaces import IGNORE, NEVER, FrameOutput, PositionModel, TargetLengths, padding_mask
+from seqlab.models.interfaces import IGNORE, NEG_INF, FrameOutput, PositionModel, TargetLengths, padding_mask
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import NOT_FORCED, prefix_table
 from seqlab.search.fusion import WeightedLm, lm_token_scores
@@ -80,7 +80,7 @@ def mask_predict(
             the limits and the penalty of lengths.
         prefixes: ids that the hypotheses of each sentence must begin with.
         banned_ids: ids that no hypothesis may hold.
-        lm: a `ContextModel` that decides too, where eos does not end targets.
+        lm: a `FixedContextModel` that decides too, where eos does not end targets.
         need_attention: also return what each symbol attended to when it was predicted last.
 
     Raises:
@@ -92,7 +92,7 @@ def mask_predict(
     source = model.encode(batch)
     found, is_cut = _lengths(model, source, batch.src_lengths, forced, config.beam_size, shortest, longest)
     refuse_nan(found.log_probs, "for the lengths")
-    sentences, ranks = (found.log_probs > NEVER).nonzero(as_tuple=True)
+    sentences, ranks = (found.log_probs > NEG_INF).nonzero(as_tuple=True)
     if len(sentences) > len(batch.src_lengths):
         source = source.select(sentences)
     rows = Rows(found.lengths[sentences, ranks], forced[sentences], need_attention)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER
+from seqlab.models.interfaces import NEG_INF
 from seqlab.search.history import Endings, History
 from seqlab.search.hypothesis import Hypothesis
 
@@ -16,8 +16,8 @@ class Pool:
             return torch.full((num_sentences, size), value, dtype=dtype, device=device)
 
         self.endings = Endings(
-            scores=full(NEVER, torch.float32),
-            log_probs=full(NEVER, torch.float32),
+            scores=full(NEG_INF, torch.float32),
+            log_probs=full(NEG_INF, torch.float32),
             lengths=full(0, torch.int64),
             parents=full(0, torch.int64),
             last_ids=full(0, torch.int64),
@@ -37,23 +37,23 @@ class Pool:
 
     def is_empty(self) -> Tensor:
         """Tell which sentences have no hypothesis at all: (B,)."""
-        return self.endings.log_probs[:, 0] == NEVER
+        return self.endings.log_probs[:, 0] == NEG_INF
 
     def add_finished(self, sentences: Tensor, new: Endings) -> None:
         """Merge finished hypotheses, fields (A, n), into those of some sentences (A,); at equal scores the old win."""
-        self.num_finished[sentences] += (new.log_probs > NEVER).sum(dim=1)
+        self.num_finished[sentences] += (new.log_probs > NEG_INF).sum(dim=1)
         joined = self._join(sentences, new)
         self._store(sentences, joined, joined.scores.sort(dim=1, descending=True, stable=True).indices)
 
     def fill(self, sentences: Tensor, new: Endings) -> None:
         """Put hypotheses, fields (A, n), best first, into the free places of some sentences (A,)."""
         joined = self._join(sentences, new)
-        is_free = (joined.log_probs == NEVER).to(torch.int8)
+        is_free = (joined.log_probs == NEG_INF).to(torch.int8)
         self._store(sentences, joined, is_free.sort(dim=1, stable=True).indices)
 
     def hypotheses(self, history: History) -> list[list[Hypothesis]]:
         """Write out all hypotheses and move them to Python."""
-        sentences, places = (self.endings.log_probs > NEVER).nonzero(as_tuple=True)
+        sentences, places = (self.endings.log_probs > NEG_INF).nonzero(as_tuple=True)
         endings = Endings(*(field[sentences, places] for field in self.endings))  # fields (E,)
         traced = history.trace(endings)
         ids, id_log_probs = traced.ids.tolist(), traced.id_log_probs.tolist()

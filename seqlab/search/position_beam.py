@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import IGNORE, NEVER, FrameOutput
+from seqlab.models.interfaces import IGNORE, NEG_INF, FrameOutput
 from seqlab.search.fusion import PrefixLmScores, WeightedLm
 
 
@@ -34,13 +34,13 @@ def choose_candidates_with_lm(
     """
     rows, size, choices = ids.shape
     prefixes = PrefixLmScores(lm, rows, beam_size, ids.device)
-    totals = log_probs.new_full((rows, beam_size), NEVER, dtype=torch.float64)
+    totals = log_probs.new_full((rows, beam_size), NEG_INF, dtype=torch.float64)
     totals[:, 0] = 0.0
     history = []
     for position in range(size):
         is_behind = (position >= lengths)[:, None]
         longer = (totals[..., None] + log_probs[:, None, position]).flatten(1)
-        values = torch.cat((totals.masked_fill(~is_behind, NEVER), longer.masked_fill(is_behind, NEVER)), 1)
+        values = torch.cat((totals.masked_fill(~is_behind, NEG_INF), longer.masked_fill(is_behind, NEG_INF)), 1)
         # In fp32 and in their order where they are equal, as in `prefix_beam`: so no batch changes an answer.
         ranks = (values + prefixes.choices(ids[:, position])).float()
         places = ranks.sort(dim=1, descending=True, stable=True).indices[:, :beam_size]
@@ -76,6 +76,6 @@ def predict_with_lm(
     is_shown = (shown != IGNORE)[..., None]
     is_first = torch.arange(ids.size(2), device=ids.device) == 0
     ids = torch.where(is_shown & is_first, shown[..., None], ids)
-    choices = torch.where(is_shown, torch.where(is_first, 0.0, NEVER), log_probs)
+    choices = torch.where(is_shown, torch.where(is_first, 0.0, NEG_INF), log_probs)
     places = choose_candidates_with_lm(choices, ids, output.lengths, lm, beam_size)[..., None]
     return ids.gather(2, places)[..., 0], log_probs.gather(2, places)[..., 0]

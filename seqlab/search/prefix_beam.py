@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER, FrameModel, Frames
+from seqlab.models.interfaces import NEG_INF, FrameLogProbs, FrameModel
 from seqlab.search.beam import BeamSearch
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search, most_symbols, scored
@@ -60,7 +60,7 @@ class Prefixes(NamedTuple):
     def settled(self, is_cut: Tensor) -> "Prefixes":
         """Put all paths of some prefixes (B, K) into `blank`."""
         return self._replace(
-            blank=torch.where(is_cut, self.whole, self.blank), symbol=self.symbol.masked_fill(is_cut, NEVER)
+            blank=torch.where(is_cut, self.whole, self.blank), symbol=self.symbol.masked_fill(is_cut, NEG_INF)
         )
 
 
@@ -125,7 +125,7 @@ def prefix_beam_search(
             search; else a single hypothesis has that of the paths in the beam, which takes less time. These choose what
             is returned in either case; those of all paths put that in order, so that more hypotheses may have another
             first one.
-        lm: a language model that decides too, a `ContextModel`; log-probabilities are then sums with its shares.
+        lm: a language model that decides too, a `FixedContextModel`; log-probabilities are then sums with its shares.
 
     Raises:
         ValueError: `config` asks for what such a model cannot do, or the model gives NaN.
@@ -136,7 +136,7 @@ def prefix_beam_search(
     log_probs, ids = _candidates(frames, model, banned_ids, 2 * beam_size)
     behind = frames.padding
     of_blanks = frames.log_probs[:, :, model.blank_id].double().masked_fill(behind, 0.0)
-    log_probs = log_probs.double().masked_fill(behind[..., None], NEVER)
+    log_probs = log_probs.double().masked_fill(behind[..., None], NEG_INF)
     refuse_nan(log_probs, "in a frame")
     limits = most_symbols(batch, len(ids), config)
     most = torch.tensor(limits, device=ids.device)[:, None]
@@ -144,9 +144,9 @@ def prefix_beam_search(
     fused = None if lm is None else PrefixLmScores(lm, len(ids), beam_size, ids.device)
     for frame in range(log_probs.size(1)):
         again = frames.log_probs[:, frame].gather(1, prefixes.last_ids).double()
-        again = again.masked_fill(behind[:, frame, None], NEVER)
+        again = again.masked_fill(behind[:, frame, None], NEG_INF)
         is_cut = prefixes.sizes > most
-        following = log_probs[:, None, frame].masked_fill(is_cut[..., None], NEVER)
+        following = log_probs[:, None, frame].masked_fill(is_cut[..., None], NEG_INF)
         of_blank = of_blanks[:, frame, None].masked_fill(is_cut, 0.0)
         prefixes = prefixes.settled(is_cut)
         fluency = None if fused is None else fused.choices(ids[:, frame])
@@ -164,7 +164,7 @@ def _best(
     rows: Sequence[Sequence[list[int]]],
     log_probs: Sequence[Sequence[float]],
     limits: Sequence[int],
-    frames: Frames,
+    frames: FrameLogProbs,
     model: FrameModel,
     config: SearchConfig,
     need_scores: bool,
@@ -176,13 +176,13 @@ def _best(
     """
     found: list[list[Hypothesis]] = []
     for of_row, own, limit in zip(rows, log_probs, limits, strict=True):
-        said = [_rough(ids, each, limit, config) for ids, each in zip(of_row, own, strict=True) if each > NEVER]
+        said = [_rough(ids, each, limit, config) for ids, each in zip(of_row, own, strict=True) if each > NEG_INF]
         found.append(sorted(said, key=lambda each: -each.score)[: config.num_hypotheses])
     if not need_scores and config.num_hypotheses == 1:
         return found
     for rank in range(max(map(len, found), default=0)):  # one of each sentence at a time: frames are never copied
         said_here = [best[rank].ids if rank < len(best) else [] for best in found]
-        shares = model.score_said(frames, said_here)
+        shares = model.score_sequences(frames, said_here)
         if lm is not None:
             shares = _with_lm(shares, said_here, lm, frames.lengths.device)
         for best, own in zip(found, shares, strict=True):
@@ -213,13 +213,15 @@ def _rough(ids: list[int], log_prob: float, limit: int, config: SearchConfig) ->
     return Hypothesis(ids, log_prob / length_penalty(len(ids) + finished, config), log_prob, finished, [])
 
 
-def _candidates(frames: Frames, model: FrameModel, banned_ids: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
+def _candidates(
+    frames: FrameLogProbs, model: FrameModel, banned_ids: Sequence[int], count: int
+) -> tuple[Tensor, Tensor]:
     """Give the likeliest symbols of each frame: log-probabilities and ids (B, F, C)."""
     never = torch.tensor(sorted({*banned_ids, model.eos_id, model.blank_id}), device=frames.lengths.device)
     # Those that are never said are dropped of a few more: no copy of all frames without them is made.
     size = frames.log_probs.size(2)
     values, ids = top_ids(frames.log_probs.flatten(0, 1), min(count + len(never), size))
-    values = values.masked_fill(torch.isin(ids, never), NEVER)
+    values = values.masked_fill(torch.isin(ids, never), NEG_INF)
     values, order = values.sort(dim=1, descending=True, stable=True)
     shape = *frames.log_probs.shape[:2], -1
     return values[:, :count].view(shape), ids.gather(1, order)[:, :count].view(shape)
@@ -228,7 +230,7 @@ def _candidates(frames: Frames, model: FrameModel, banned_ids: Sequence[int], co
 def _empty(sentences: int, beam_size: int, blank_id: int, device: torch.device) -> Prefixes:
     """Begin with the prefix that says nothing."""
     shape = sentences, beam_size
-    blank = torch.full(shape, NEVER, dtype=torch.float64, device=device)
+    blank = torch.full(shape, NEG_INF, dtype=torch.float64, device=device)
     hashes = torch.full(shape, NO_HASH, device=device)
     beginnings = torch.full(shape, NOTHING, device=device)
     symbol = blank.clone()
@@ -250,13 +252,13 @@ def _advance(
     is_beginning = prefixes.beginnings[..., None] == prefixes.hashes[:, None]
     is_twice = last == prefixes.last_ids[:, None]
     added = torch.where(is_twice, prefixes.blank[:, None], whole[:, None])
-    added = added.masked_fill(~is_beginning, NEVER).amax(2)
+    added = added.masked_fill(~is_beginning, NEG_INF).amax(2)
     in_blank, in_symbol = whole + of_blank, torch.logaddexp(prefixes.symbol, added) + again
     # Longer ones (B, K, C), but for those that are there.
     is_same = last == symbols
     longer = torch.where(is_same, prefixes.blank[..., None], whole[..., None]) + log_probs
     is_there = (is_beginning[..., None] & is_same[:, :, None]).any(1)
-    longer = longer.masked_fill(is_there, NEVER)
+    longer = longer.masked_fill(is_there, NEG_INF)
     values = torch.cat((torch.logaddexp(in_blank, in_symbol), longer.flatten(1)), 1)
     # In fp32, so that what is equal but for the last bits, which depend on the place in a batch, is equal; such values
     # stay in order, so that frames behind the last one change nothing.
@@ -268,9 +270,9 @@ def _advance(
     parents = torch.where(is_longer, place // ids.size(1), index)
     new_ids = ids.gather(1, place % ids.size(1))
     hashes = prefixes.hashes.gather(1, parents)
-    is_none = values == NEVER
+    is_none = values == NEG_INF
     chosen = Prefixes(
-        in_blank.gather(1, parents).masked_fill(is_longer, NEVER),
+        in_blank.gather(1, parents).masked_fill(is_longer, NEG_INF),
         torch.where(is_longer, values, in_symbol.gather(1, parents)),
         torch.where(is_longer, new_ids, prefixes.last_ids.gather(1, parents)),
         torch.where(is_longer, hashes * FACTOR + new_ids + 1, hashes).masked_fill(is_none, NO_HASH),

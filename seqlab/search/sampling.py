@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER, Stepper
+from seqlab.models.interfaces import NEG_INF, Stepper
 from seqlab.search.config import NUM_SEEDS, SamplingConfig
 from seqlab.search.constraints import ban_ids
 from seqlab.search.cuda_graph import cuda_graph_step
@@ -61,7 +61,7 @@ class _Rules:
         """Set the scores (N, W) of what is not allowed at this position (from 0) to -inf, in place."""
         ban_ids(scores, self.banned_ids)
         if self.end_id is not None and position + 1 < self.min_length:
-            scores[:, self.end_id] = NEVER
+            scores[:, self.end_id] = NEG_INF
         return scores
 
     def ends(self, ids: list[int]) -> bool:
@@ -160,10 +160,10 @@ def sample(
         step = take_step(last_ids, state)
         scores = rules.apply(step.scores.float(), position)
         best = scores.amax(dim=1)
-        places = [place for place, value in enumerate(best.tolist()) if value > NEVER]
+        places = [place for place, value in enumerate(best.tolist()) if value > NEG_INF]
         if len(places) < len(active):
             refuse_nan(best, f"at position {position}")
-            scores[best == NEVER] = 0.0  # these rows end as they are: what they draw is not read, but must be defined
+            scores[best == NEG_INF] = 0.0  # these rows end as they are: what they draw is not read, but must be defined
         last_ids = draw_ids(apply_filters(scores, said, config), torch.from_numpy(uniforms.draw(active)))
         ids, log_probs = last_ids.tolist(), scores.gather(1, last_ids[:, None])[:, 0].tolist()
         if step.attention is not None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from seqlab.models.interfaces import NEVER
+from seqlab.models.interfaces import NEG_INF
 
 COLUMNS_PER_GROUP = 8
 
@@ -40,7 +40,7 @@ def top_ids(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
         values, ids = _top_in_any_order(scores, count + 1)
         # Equal scores on both sides of the cut: among those left out there may be lower ids.
         cut = values[:, count - 1]
-        rows = ((cut == values[:, count]) & (cut > NEVER)).nonzero()[:, 0]
+        rows = ((cut == values[:, count]) & (cut > NEG_INF)).nonzero()[:, 0]
         values, ids = values[:, :count], ids[:, :count]
         if len(rows):
             ids = ids.index_copy(0, rows, _lowest_ids_at_the_cut(scores[rows], values[rows], ids[rows]))
@@ -93,7 +93,7 @@ def best_candidates(scores: Tensor, log_probs: Tensor, count: int) -> Candidates
     values, ids = top_ids(scores, min(count, scores.shape[1]))
     totals = (log_probs.reshape(-1, 1) + values).view(num_sentences, -1)  # (A, R * count)
     available = totals.shape[1]
-    totals = pad(totals, (0, max(0, count - available)), value=NEVER)
+    totals = pad(totals, (0, max(0, count - available)), value=NEG_INF)
     totals, order = totals.sort(dim=1, descending=True, stable=True)
     order = order[:, :count].clamp(max=available - 1)
     first_row = num_rows * torch.arange(num_sentences, device=scores.device)

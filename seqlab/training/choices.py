@@ -155,7 +155,7 @@ def size_of_given_vectors(choices: Choices) -> tuple[int, str] | None:
             f"{files[0]} holds vectors of {sizes[0]} values and {files[1]} of {sizes[1]}, but both sides have one "
             "width: choose files of one size, or leave one out."
         )
-    positions = config.model.meaning()["positions"] or "learned"
+    positions = config.model.compatibility_settings()["positions"] or "learned"
     if sizes[0] % 2 and positions != "learned":
         raise ValueError(
             f"{files[0]} holds vectors of {sizes[0]} values, but `model.positions: {positions}` needs an even number: "

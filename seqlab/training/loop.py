@@ -38,7 +38,7 @@ def fit(run: TrainingRun) -> None:
         FailedStep: the gradient was not finite; what replays the step was written.
         LostRank: another rank has ended.
     """
-    if run.config.model.is_counted:
+    if run.config.model.is_count_based:
         count(run)
         return
     if _is_finished(run):

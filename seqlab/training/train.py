@@ -176,7 +176,7 @@ def _open_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> 
 
 
 def _fit(run: TrainingRun) -> None:
-    if run.config.model.is_counted:
+    if run.config.model.is_count_based:
         with _memory_explained(lambda: "while counting", run.config.model.memory_advice):
             fit(run)
         return

@@ -68,7 +68,7 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
     listed = _listed(changes, (*tokenizers, *_codec_fields(config, old)), origin)
     if listed:
         raise ValueError(f"With `init_from` the codecs are those of its run: {listed}. Give the same values.")
-    before, after = old.model.meaning(), config.model.meaning()
+    before, after = old.model.compatibility_settings(), config.model.compatibility_settings()
     pairs = {f"model.{key}": (before[key], after[key]) for key in before if key in after}
     listed = _listed(pairs, ("model.",), origin)
     if listed:
@@ -147,7 +147,7 @@ def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, o
     theirs = origin.state_dict()  # with tied weights under all of their names
     if old.kind != config.kind:  # gates of another kind
         theirs = {name: weight for name, weight in theirs.items() if ".from_" not in name}
-    theirs = {name: weight for name, weight in theirs.items() if not name.startswith(config.learnt_anew)}
+    theirs = {name: weight for name, weight in theirs.items() if not name.startswith(config.warm_start_excludes)}
     in_decoder = {old.decoder_name(name): weight for name, weight in theirs.items()}
 
     def find(name: str, like: Tensor) -> Tensor | None:

@@ -93,7 +93,7 @@ def test_what_is_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
         (["import", file, "--tokenizer", tmp_path / "folder"], f"There is no run {tmp_path / 'folder'}, which is to"),
         (
             ["import", tmp_path / "words.arpa", "--tokenizer", run_dir],
-            "none of the words before this is in the",
+            "none of the words before this line is in the",
         ),
         (["import", file, "--run_dir", tmp_path / "folder"], "is there already: choose another `--run_dir`"),
         (["import", file, "--run_dir", run_dir], "is there already: add `--overwrite` to replace it, or choose"),
@@ -135,7 +135,7 @@ def test_without_an_unknown_word_others_can_never_be_produced(seqlab, tmp_path: 
     (tmp_path / "lm.arpa").write_text(WORDS, encoding="utf-8-sig" if has_mark else "utf-8")
     imported = seqlab("import", tmp_path / "lm.arpa", "--run_dir", tmp_path / "run")
     assert imported.status == 0
-    assert "has no `<unk>` and lacks 1 of the 5 words of the vocabulary, which can never be produced" in imported.err
+    assert "has no `<unk>` and lacks 1 of the 5 words of the vocabulary, which are never generated" in imported.err
     (tmp_path / "text").write_text("dog cat\ncow dog\n")
     found = json.loads(seqlab("perplexity", tmp_path / "run", tmp_path / "text", "--json").out)
     assert (found["perplexity"], found["tokens"], found["unknown"]) == (None, 6, 1)

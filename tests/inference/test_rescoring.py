@@ -13,7 +13,7 @@ import seqlab
 from seqlab.cli.main import main
 from seqlab.inference.engine import PairScore
 from seqlab.inference.rescoring import RescoringEngine
-from seqlab.models.interfaces import IMPOSSIBLE
+from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.text import SentencePieceBpeConfig, train_tokenizer
@@ -131,7 +131,7 @@ def test_what_the_scorer_never_says_comes_behind_what_it_finds_unlikely() -> Non
 
     class Scorer:
         def score(self, src_rows: Any, tgt_rows: Any, **_: Any) -> list[PairScore]:
-            return [PairScore(IMPOSSIBLE, 1, [IMPOSSIBLE]), PairScore(-150.0, 10, [-15.0] * 10)]
+            return [PairScore(IMPOSSIBLE_LOG_PROB, 1, [IMPOSSIBLE_LOG_PROB]), PairScore(-150.0, 10, [-15.0] * 10)]
 
     [found] = RescoringEngine(Beam(), Scorer()).decode([[4]], SearchConfig(beam_size=2, length_alpha=0.0))  # type: ignore[arg-type]
     assert [each.ids for each in found] == [[5] * 9]

@@ -24,9 +24,9 @@ class Recording:
         self.sizes: list[tuple[int, ...]] = []
 
     def score(self, batch: TextBatch) -> torch.Tensor:
-        return self.score_on(batch, None)[0]
+        return self.score_with_carry(batch, None)[0]
 
-    def score_on(self, batch: TextBatch, carry: dict[str, Any] | None) -> tuple[torch.Tensor, dict[str, Any]]:
+    def score_with_carry(self, batch: TextBatch, carry: dict[str, Any] | None) -> tuple[torch.Tensor, dict[str, Any]]:
         before = 0 if carry is None else carry["read"]
         self.sizes.append(tuple(batch.tgt_in.shape))
         read = torch.arange(1, batch.tgt_in.size(1) + 1) + before

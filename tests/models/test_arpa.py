@@ -213,9 +213,9 @@ def test_vocabulary_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING):
         model = read(path, words)
     unknown, missing = (record.getMessage() for record in caplog.records)
-    assert unknown.endswith("2 of its 9 words are not in the vocabulary, n-grams with them are left out: sat, a")
+    assert unknown.endswith("2 of its 9 words are not in the vocabulary, so n-grams with them are left out: sat, a")
     assert missing.endswith(
-        "lacks 2 of the 9 words of the vocabulary, they share the probability of its `<unk>`: zebra, yak"
+        "lacks 2 of the 9 words of the vocabulary, which share the probability of its `<unk>`: zebra, yak"
     )
     whole = read(path, KENLM_WORDS)
     for text in ("<s> the cat saw", "<s> the dog", "the the", "saw the dog </s>"):
@@ -245,29 +245,33 @@ def test_without_an_unknown_word_others_are_impossible(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("\\data\\", "data", "line 51: expected `.end.`, but the file ends here: it is not an ARPA file"),
+        ("\\data\\", "data", "line 51: expected `.end.`, but the file ends here: it is truncated, or no ARPA file"),
         ("ngram 2=15", "ngram 3=15", "line 3: expected `ngram 2=` and a number, but found `ngram 3=15`"),
         ("ngram 2=15", "ngram 2=many", "line 3: expected `ngram 2=` and a number, but found `ngram 2=many`"),
         (KENLM[KENLM.index("ngram 1") : KENLM.index("\\1-")], "", "line 2: expected `ngram 1=` and a number, but"),
-        ("ngram 2=15", "ngram 2=16", "line 34: expected 16 2-grams before this, as the header says, but there are 15"),
+        ("ngram 2=15", "ngram 2=16", "line 34: the header declares 16 2-grams, but 15 precede this line"),
         ("\\2-grams:", "\\3-grams:", "line 17: expected `.2-grams:`, but found `.3-grams:`"),
         ("\\end\\", "\\4-grams:", "line 51: expected `.end.`, but found `.4-grams:`"),
         ("\\end\\", "", "line 51: expected `.end.`, but the file ends here"),
-        ("-0.6538916\tsaw the", "x\tsaw the", "line 22: expected a log-probability of at most 0, 2 words and perhaps"),
+        (
+            "-0.6538916\tsaw the",
+            "x\tsaw the",
+            "line 22: expected a log-probability of at most 0, 2 words, an",
+        ),
         ("-0.6538916\tsaw the", "0.5\tsaw the", "line 22: expected a log-probability of at most 0"),
         ("-0.6538916\tsaw the", "nan\tsaw the", "line 22: expected a log-probability"),
         ("saw the\t-0.30103", "saw the\tinf", "line 22: expected a log-probability"),
         ("saw the\t-0.30103", "saw", "line 22: expected a log-probability"),
         ("saw the\t-0.30103", "saw the dog sat", "line 22: expected a log-probability"),
-        ("0\t<s>", "-1\tthe", "line 10: expected each word once, but `the` comes again"),
-        ("\tsaw the\t", "\tthe cat\t", "line 23: expected each n-gram once, but this one comes again"),
-        ("\tcat saw\t", "\tcat the\t", "line 39: expected the first 2 words of this 3-gram among the 2-grams"),
+        ("0\t<s>", "-1\tthe", "line 10: the word `the` occurs twice, but each may occur once"),
+        ("\tsaw the\t", "\tthe cat\t", "line 23: this n-gram occurs twice, but each may occur once"),
+        ("\tcat saw\t", "\tcat the\t", "line 39: the first 2 words of this 3-gram are missing from the 2-grams"),
         (
             "\tsaw the\t",
             "\tsaw yak\t",
             "line 22: expected words that are among the 1-grams, but found `-0.6538916\tsaw",
         ),
-        ("\t</s>", "\tend", "line 17: expected `</s>` among the words before this"),
+        ("\t</s>", "\tend", "line 17: `</s>` is missing from the words before this line"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -10,8 +10,8 @@ from reference.scripted import Scripted, batch_of
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.models.ctc import IMPOSSIBLE, CtcPrefixes, CtcState
-from seqlab.models.interfaces import Frames, Step
+from seqlab.models.ctc import IMPOSSIBLE_LOG_PROB, CtcPrefixes, CtcState
+from seqlab.models.interfaces import FrameLogProbs, Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
@@ -24,7 +24,7 @@ PLAIN = {"length_alpha": 0.0, "early_stopping": False}
 """Hypotheses are compared by their probabilities alone."""
 
 
-def read(frames: Frames, prefix: Sequence[int]) -> list[Step]:
+def read(frames: FrameLogProbs, prefix: Sequence[int]) -> list[Step]:
     """Step all sentences through a prefix."""
     last_ids, state = MODEL.start(frames)
     steps = []
@@ -108,8 +108,8 @@ def test_members_of_an_ensemble_are_averaged_symbol_by_symbol() -> None:
     class Backwards(GivenFrames):
         """The same frames in the other order."""
 
-        def start(self, batch: Frames, need_attention: bool = False) -> tuple[torch.Tensor, CtcState]:
-            return super().start(Frames(batch.log_probs.flip(1), batch.lengths))
+        def start(self, batch: FrameLogProbs, need_attention: bool = False) -> tuple[torch.Tensor, CtcState]:
+            return super().start(FrameLogProbs(batch.log_probs.flip(1), batch.lengths))
 
     frames, members = frames_of([4, 4]), (MODEL, Backwards())
     last_ids, state = Ensemble(members).start(frames)
@@ -139,7 +139,7 @@ def test_scores_do_not_depend_on_what_stands_beside_in_memory(vocab_size: int) -
     prefixes = CtcPrefixes(blank_id=0, bos_id=1, eos_id=2)
 
     def steps(log_probs: Tensor, lengths: list[int]) -> list[Tensor]:
-        first = prefixes.step(*prefixes.start(Frames(log_probs, torch.tensor(lengths))))
+        first = prefixes.step(*prefixes.start(FrameLogProbs(log_probs, torch.tensor(lengths))))
         rows = torch.arange(len(lengths)).repeat_interleave(3)
         second = prefixes.step(first.scores.topk(3).indices.flatten(), first.state.select(rows))
         return [first.scores, second.scores.view(len(lengths), 3, -1)]
@@ -160,6 +160,6 @@ def test_what_there_are_too_few_frames_for_costs_a_finite_number() -> None:
     frames = frames_of([2, 2, 2])
     tgt_out = torch.tensor([[2, 3, 2, EOS], [2, 2, EOS, IGNORE], [2, 3, EOS, IGNORE]])
     scores = MODEL.prefixes.score(frames, tgt_out)
-    assert scores[0, 2:].tolist() == [IMPOSSIBLE, IMPOSSIBLE]
-    assert scores[1, 1:].tolist() == [IMPOSSIBLE, IMPOSSIBLE, 0.0]
+    assert scores[0, 2:].tolist() == [IMPOSSIBLE_LOG_PROB, IMPOSSIBLE_LOG_PROB]
+    assert scores[1, 1:].tolist() == [IMPOSSIBLE_LOG_PROB, IMPOSSIBLE_LOG_PROB, 0.0]
     assert float(scores[2].sum()) == pytest.approx(math.log(distribution(frames, 2)[2, 3]))

@@ -9,7 +9,7 @@ import torch
 
 from seqlab.data.batch import batch_of_arrays
 from seqlab.models import GaussianClassifier, GaussianClassifierConfig
-from seqlab.models.predictor import Shape, Size
+from seqlab.models.predictor import InputShape, TargetSize
 
 discriminant = pytest.importorskip("sklearn.discriminant_analysis")
 SIZE, CLASSES = 5, 3
@@ -27,7 +27,9 @@ def examples() -> tuple[Any, Any]:
 
 
 def fitted(examples: tuple[Any, Any], covariance: Any, shrinkage: float = 0.0) -> GaussianClassifier:
-    model = GaussianClassifierConfig(covariance=covariance, shrinkage=shrinkage).build(Shape((1, SIZE)), Size(CLASSES))
+    model = GaussianClassifierConfig(covariance=covariance, shrinkage=shrinkage).build(
+        InputShape((1, SIZE)), TargetSize(CLASSES)
+    )
     inputs, numbers = (torch.from_numpy(each) for each in examples)
     model.fit(zip(inputs.split(64), numbers.split(64), strict=True))
     return model

@@ -10,11 +10,11 @@ import pytest
 from reference.kneser_ney import KneserNey, Ngram
 
 from seqlab.data.ragged import RaggedArray
-from seqlab.models.kneser_ney import FALLBACK_DISCOUNTS, Borders, TrieLevel, estimate
+from seqlab.models.kneser_ney import FALLBACK_DISCOUNTS, TextBoundaries, TrieLevel, estimate
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIAL_IDS = (PAD, BOS, EOS)
-every_borders = pytest.mark.parametrize("borders", ["lines", "continuous"])
+every_borders = pytest.mark.parametrize("boundaries", ["lines", "continuous"])
 
 
 def corpus(seed: int, vocab_size: int, documents: int) -> list[list[int]]:
@@ -34,7 +34,7 @@ def levels_of(
     documents: Sequence[Sequence[int]],
     order: int,
     vocab_size: int,
-    borders: Borders = "lines",
+    boundaries: TextBoundaries = "lines",
     min_counts: Sequence[int] = (),
 ) -> list[TrieLevel]:
     return estimate(
@@ -44,7 +44,7 @@ def levels_of(
         pad_id=PAD,
         bos_id=BOS,
         eos_id=EOS,
-        borders=borders,
+        boundaries=boundaries,
         min_counts=min_counts,
     )
 
@@ -64,11 +64,11 @@ def ngrams_of(levels: Sequence[TrieLevel], vocab_size: int) -> list[list[Ngram]]
     ("seed", "vocab_size", "documents", "order"), [(0, 7, 40, 3), (1, 12, 300, 4), (2, 60, 300, 3), (3, 9, 3, 5)]
 )
 def test_trie_holds_what_the_equations_give(
-    seed: int, vocab_size: int, documents: int, order: int, min_counts: tuple[int, ...], borders: Borders
+    seed: int, vocab_size: int, documents: int, order: int, min_counts: tuple[int, ...], boundaries: TextBoundaries
 ) -> None:
     rows = corpus(seed, vocab_size, documents)
-    reference = KneserNey(rows, order, vocab_size, SPECIAL_IDS, borders, min_counts)
-    levels = levels_of(rows, order, vocab_size, borders, min_counts)
+    reference = KneserNey(rows, order, vocab_size, SPECIAL_IDS, boundaries, min_counts)
+    levels = levels_of(rows, order, vocab_size, boundaries, min_counts)
     spelled = ngrams_of(levels, vocab_size)
     kept = {ngram for ngram in reference.seen if len(ngram) > 1 and reference.is_kept(ngram)}
     assert {ngram for ngrams in spelled[1:] for ngram in ngrams} == kept
@@ -155,11 +155,11 @@ def assert_equal(first: Sequence[TrieLevel], second: Sequence[TrieLevel]) -> Non
 
 
 @every_borders
-def test_rows_of_any_integers_give_the_same(borders: Borders) -> None:
+def test_rows_of_any_integers_give_the_same(boundaries: TextBoundaries) -> None:
     rows = corpus(1, 12, 50)
-    expected = levels_of(rows, 3, 12, borders)
-    assert_equal(expected, levels_of(RaggedArray.from_lists(rows), 3, 12, borders))
-    assert_equal(expected, levels_of([np.array(row, np.uint16) for row in rows], 3, 12, borders))
+    expected = levels_of(rows, 3, 12, boundaries)
+    assert_equal(expected, levels_of(RaggedArray.from_lists(rows), 3, 12, boundaries))
+    assert_equal(expected, levels_of([np.array(row, np.uint16) for row in rows], 3, 12, boundaries))
 
 
 def test_order_of_the_lines_does_not_matter() -> None:

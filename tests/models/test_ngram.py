@@ -14,15 +14,15 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, TextBatch
-from seqlab.models.kneser_ney import Borders
+from seqlab.models.kneser_ney import TextBoundaries
 from seqlab.models.ngram import NgramConfig, NgramModel
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.greedy import greedy_search
 
 PAD, BOS, EOS, UNK, VOCAB = 0, 1, 2, 3, 9
-BORDERS: list[Borders] = ["lines", "continuous"]
-every_borders = pytest.mark.parametrize("borders", BORDERS)
+BORDERS: list[TextBoundaries] = ["lines", "continuous"]
+every_borders = pytest.mark.parametrize("boundaries", BORDERS)
 every_order = pytest.mark.parametrize("order", [1, 2, 3, 5])
 
 
@@ -32,14 +32,14 @@ def corpus(seed: int = 0, documents: int = 60) -> list[list[int]]:
     return [[draw.choice([UNK, 4, 4, 5, 6, 7]) for _ in range(draw.randrange(8))] for _ in range(documents)]
 
 
-def fitted(order: int, borders: Borders = "lines", min_counts: tuple[int, ...] = ()) -> NgramModel:
+def fitted(order: int, boundaries: TextBoundaries = "lines", min_counts: tuple[int, ...] = ()) -> NgramModel:
     model = NgramModel(NgramConfig(order=order, min_counts=min_counts), VOCAB, PAD, BOS, EOS)
-    model.fit(corpus(), borders)
+    model.fit(corpus(), boundaries)
     return model
 
 
-def reference_of(order: int, borders: Borders = "lines", min_counts: tuple[int, ...] = ()) -> KneserNey:
-    return KneserNey(corpus(), order, VOCAB, (PAD, BOS, EOS), borders, min_counts)
+def reference_of(order: int, boundaries: TextBoundaries = "lines", min_counts: tuple[int, ...] = ()) -> KneserNey:
+    return KneserNey(corpus(), order, VOCAB, (PAD, BOS, EOS), boundaries, min_counts)
 
 
 def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
@@ -79,10 +79,10 @@ def texts(seed: int, start_id: int, length: int = 9, count: int = 20) -> list[li
 @every_borders
 @every_order
 @pytest.mark.parametrize("min_counts", [(), (1, 1, 2)])
-def test_score_is_steps_is_equations(order: int, borders: Borders, min_counts: tuple[int, ...]) -> None:
+def test_score_is_steps_is_equations(order: int, boundaries: TextBoundaries, min_counts: tuple[int, ...]) -> None:
     min_counts = min_counts[:order]
-    model, reference = fitted(order, borders, min_counts), reference_of(order, borders, min_counts)
-    rows = texts(1, BOS if borders == "lines" else EOS)
+    model, reference = fitted(order, boundaries, min_counts), reference_of(order, boundaries, min_counts)
+    rows = texts(1, BOS if boundaries == "lines" else EOS)
     rows += [row[:1] + row[2:] + [EOS] for row in rows[:3]] + [
         [4, 4, 5, 6, 7, 4, 4, 4, 4, 5]
     ]  # one begins in the middle
@@ -94,10 +94,10 @@ def test_score_is_steps_is_equations(order: int, borders: Borders, min_counts: t
 
 @every_borders
 @every_order
-def test_probabilities_sum_to_one_after_every_context(order: int, borders: Borders) -> None:
-    model = fitted(order, borders)
+def test_probabilities_sum_to_one_after_every_context(order: int, boundaries: TextBoundaries) -> None:
+    model = fitted(order, boundaries)
     for context in (*corpus()[:10], *(row[1:] for row in texts(2, EOS, 6, 10))):
-        start = [BOS if borders == "lines" else EOS, *context]
+        start = [BOS if boundaries == "lines" else EOS, *context]
         batch = batch_of([[*start, i] for i in range(VOCAB)])
         last = model.score(batch)[:, -1]
         assert last.dtype == torch.float64
@@ -183,7 +183,7 @@ def test_weights_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="over 9 ids, but config and vocabulary say order 3 over 10"):
         NgramModel(NgramConfig(order=3), VOCAB + 1, PAD, BOS, EOS).load_weights(weights)
     for wrong in ({}, {"weight": torch.zeros(1)}, {**weights, "levels.3.keys": torch.zeros(1)}):
-        with pytest.raises(ValueError, match="not the weights of an n-gram model"):
+        with pytest.raises(ValueError, match="Expected the tensors of an n-gram model"):
             fitted(3).load_weights(wrong)
 
 
@@ -209,8 +209,8 @@ def test_every_byte_can_be_spelled() -> None:
     [
         ({"order": 0}, r"order\n.* greater than or equal to 1"),
         ({"order": 2, "min_counts": (1, 1, 2)}, "at most `order` \\(2\\) values"),
-        ({"min_counts": (2,)}, "must begin with 1 and not decrease"),
-        ({"min_counts": (1, 3, 2)}, "must begin with 1 and not decrease"),
+        ({"min_counts": (2,)}, "must start with 1 and not decrease"),
+        ({"min_counts": (1, 3, 2)}, "must start with 1 and not decrease"),
         ({"d_model": 4}, "d_model"),
     ],
 )

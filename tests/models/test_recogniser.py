@@ -130,8 +130,8 @@ def test_gradients_are_those_of_each_recording(name: str) -> None:
 def test_targets_that_cannot_be_said() -> None:
     config = RECOGNISERS["gru"]
     src, tgt, repeated = (np.array(values) for values in ([40, 40, 40, 1], [10, 11, 10, 1], [0, 0, 1, 0]))
-    found = config.unreachable(src, tgt, lambda: repeated)
-    assert found.are.tolist() == [False, True, True, False]
+    found = config.unreachable_targets(src, tgt, lambda: repeated)
+    assert found.mask.tolist() == [False, True, True, False]
     model = built(config)
     batch = collate_frames([np.zeros((40, BANDS), np.float32)], [[3, 4] * 5], [0], pad_id=0, bos_id=1, eos_id=2)
     assert float(CtcConfig().build()(model, batch, StepContext(0)).logs["too_long"]) == 0

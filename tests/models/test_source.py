@@ -78,7 +78,7 @@ def test_models_place_the_symbols_that_attention_is_guided_to(name: str, use: Ta
     batch = batch_of(ALL)
     places = family(replace(MODELS[name], tags=use), VOCAB, VOCAB, BOS, EOS, UNK, TAGS)(
         batch, need_attention=True
-    ).src_places
+    ).relative_src_positions
     for found, row, count in zip(places.tolist(), SRC, COUNTS, strict=True):
         symbols = len(row) - count
         expected = [i / max(1, symbols) for i in range(symbols)] + [-1.0] * count + [1.0]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqlab.data.batch import collate_prompts
 from seqlab.models import NgramConfig
-from seqlab.models.interfaces import ContextModel, Stepper
+from seqlab.models.interfaces import FixedContextModel, Stepper
 from seqlab.models.kneser_ney import TrieLevel
 from seqlab.models.ngram import NgramModel
 from seqlab.models.spelled_words_lm import UNK_PENALTY, SpelledWordsLm
@@ -83,7 +83,7 @@ def all_texts(longest: int) -> list[str]:
 
 def shares_of(model: SpelledWordsLm, rows: Sequence[Sequence[int]]) -> Tensor:
     """Read rows of one length with eos after them: (N, T + 1)."""
-    contexts, found = model.contexts_behind(collate_prompts([[BOS_ID]] * len(rows))), []
+    contexts, found = model.contexts_after(collate_prompts([[BOS_ID]] * len(rows))), []
     for column in torch.tensor([[*row, EOS_ID] for row in rows]).T:
         shares, contexts = model.read(column, contexts)
         found.append(shares)
@@ -139,7 +139,7 @@ def test_look_ahead_is_the_unigram_probability_of_what_begins_so(setup: Setup) -
 def test_other_rows_and_broadcasting_change_nothing(setup: Setup) -> None:
     model = setup.spelled()
     rows = [setup.spell(text) for text in all_texts(4) if len(text) == 4]
-    contexts = model.contexts_behind(collate_prompts([[BOS_ID, *row] for row in rows]))
+    contexts = model.contexts_after(collate_prompts([[BOS_ID, *row] for row in rows]))
     ids = torch.arange(model.vocab_size)
     shares, behind = model.read(ids, contexts[:, None])
     assert shares.dtype == torch.float64
@@ -153,12 +153,12 @@ def test_other_rows_and_broadcasting_change_nothing(setup: Setup) -> None:
 def test_steps_and_prompts_are_what_reading_says(setup: Setup) -> None:
     model = setup.spelled()
     assert isinstance(model, Stepper)
-    assert isinstance(model, ContextModel)
+    assert isinstance(model, FixedContextModel)
     assert model.impossible_ids == []
     row = setup.spell("ab b aab")
     for known in range(len(row)):
         last_ids, state = model.start(collate_prompts([[BOS_ID, *row[:known]]] * 2))
-        contexts = model.contexts_behind(collate_prompts([[BOS_ID, *row[:known]]] * 2))
+        contexts = model.contexts_after(collate_prompts([[BOS_ID, *row[:known]]] * 2))
         for each in row[known:]:
             step = model.step(last_ids, state)
             expected = model.read(torch.arange(model.vocab_size), contexts[:, None])[0]
@@ -175,11 +175,11 @@ def test_a_stream_of_words_begins_with_eos_and_goes_on_after_it() -> None:
     setup.lm.fit([[word, word], [word], [word, word, word]], "continuous")
     model = setup.spelled(start_id=EOS_ID)
     assert torch.equal(
-        model.contexts_behind(collate_prompts([[BOS_ID]]))[:, :-1],
-        setup.lm.contexts_behind(collate_prompts([[EOS_ID]])),
+        model.contexts_after(collate_prompts([[BOS_ID]]))[:, :-1],
+        setup.lm.contexts_after(collate_prompts([[EOS_ID]])),
     )
-    after = model.contexts_behind(collate_prompts([[BOS_ID, *setup.spell("a a"), EOS_ID]]))
-    assert torch.equal(after[:, :-1], setup.lm.contexts_behind(collate_prompts([[EOS_ID, word, word, EOS_ID]])))
+    after = model.contexts_after(collate_prompts([[BOS_ID, *setup.spell("a a"), EOS_ID]]))
+    assert torch.equal(after[:, :-1], setup.lm.contexts_after(collate_prompts([[EOS_ID, word, word, EOS_ID]])))
 
 
 @with_and_without_look_ahead
@@ -230,7 +230,7 @@ def test_spaces_in_spellings_and_texts_without_bos_are_refused(setup: Setup) -> 
     with pytest.raises(ValueError, match=f"holds {setup.space_id}, which is no character of a word"):
         setup.spelled(spellings={4: setup.spell("a b")})
     with pytest.raises(ValueError, match="must begin with bos"):
-        setup.spelled().contexts_behind(collate_prompts([[EOS_ID]]))
+        setup.spelled().contexts_after(collate_prompts([[EOS_ID]]))
 
 
 def test_a_language_model_without_unk_is_refused() -> None:
@@ -249,10 +249,10 @@ def test_a_gpu_reads_the_same() -> None:
     setup = Setup(0)
     model, rows = setup.spelled(), [setup.spell(text) for text in all_texts(4) if len(text) == 4]
     ids = torch.arange(model.vocab_size)
-    contexts = model.contexts_behind(collate_prompts([[BOS_ID, *row] for row in rows]))
+    contexts = model.contexts_after(collate_prompts([[BOS_ID, *row] for row in rows]))
     expected = model.read(ids, contexts[:, None])
     moved = model.to("cuda")
-    there = moved.contexts_behind(collate_prompts([[BOS_ID, *row] for row in rows]).to("cuda"))
+    there = moved.contexts_after(collate_prompts([[BOS_ID, *row] for row in rows]).to("cuda"))
     assert torch.equal(there.cpu(), contexts)
     found = moved.read(ids.cuda(), there[:, None])
     torch.testing.assert_close(found[0].cpu(), expected[0], rtol=0, atol=1e-12)

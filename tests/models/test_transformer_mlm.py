@@ -217,7 +217,7 @@ def test_tokens_are_hidden_from_masked_models_alone(other: Any) -> None:
     with pytest.raises(ValueError, match=r"`data\.mask_share` is 0: set it, for example to 0\.15"):
         Config(data=shown, model=TransformerMlmConfig())
     with pytest.raises(
-        ValueError, match=rf"`data\.mask_share` \(0\.15\) hides tokens, but `model\.family: {other.family}`"
+        ValueError, match=rf"`data\.mask_share` \(0\.15\) masks tokens, but `model\.family: {other.family}`"
     ):
         Config(data=hidden, model=other)
 

@@ -10,7 +10,7 @@ from reference.tiny_translators import ALL, BOS, EOS, PAD, SRC, TGT, VOCAB, batc
 from seqlab.data.batch import IGNORE, collate
 from seqlab.models import TransformerCmlmConfig, TransformerNat, TransformerNatConfig
 from seqlab.models.target_length import LengthClassifier, LengthRatio
-from seqlab.models.transformer_nat import IMPOSSIBLE
+from seqlab.models.transformer_nat import IMPOSSIBLE_LOG_PROB
 from seqlab.objectives import Cmlm, CmlmConfig, ParallelCrossEntropy, ParallelCrossEntropyConfig, StepContext
 from seqlab.search.config import SearchConfig
 from seqlab.search.mask_predict import mask_predict
@@ -199,9 +199,9 @@ def test_an_empty_target_is_never_said() -> None:
         model = build(name)
         batch = collate([SRC[0], SRC[1]], [[], TGT[0]], [0, 1], pad_id=0, bos_id=BOS, eos_id=EOS)
         scores = model.score(batch)
-        assert scores[0].tolist() == [IMPOSSIBLE] + [0.0] * len(TGT[0])
+        assert scores[0].tolist() == [IMPOSSIBLE_LOG_PROB] + [0.0] * len(TGT[0])
         assert scores[1].isfinite().all()
-        assert float(scores[1].sum()) > IMPOSSIBLE
+        assert float(scores[1].sum()) > IMPOSSIBLE_LOG_PROB
 
 
 @pytest.mark.parametrize(

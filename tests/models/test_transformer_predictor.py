@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from seqlab.data.batch import batch_of_arrays
 from seqlab.models import TransformerPredictorConfig
-from seqlab.models.predictor import Shape, Size
+from seqlab.models.predictor import InputShape, TargetSize
 from seqlab.models.transformer_predictor import patches
 
 
@@ -30,7 +30,7 @@ def test_patches_of_sequences_are_successive_frames() -> None:
 def scores(config: TransformerPredictorConfig, inputs: Any) -> torch.Tensor:
     torch.manual_seed(1)
     shape = inputs.shape[1:]
-    model = config.build(Shape(shape), Size(5)).eval()
+    model = config.build(InputShape(shape), TargetSize(5)).eval()
     found: torch.Tensor = model(batch_of_arrays(inputs, None, np.arange(len(inputs)))).detach()
     return found
 
@@ -53,6 +53,6 @@ def test_no_batch_changes_an_answer() -> None:
 
 def test_patches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`model\.patch_size` \(3\) must divide the 8 by 8 positions"):
-        TransformerPredictorConfig(patch_size=3).build(Shape((1, 8, 8)), Size(2))
+        TransformerPredictorConfig(patch_size=3).build(InputShape((1, 8, 8)), TargetSize(2))
     with pytest.raises(ValueError, match="must be divisible by `num_heads`"):
         TransformerPredictorConfig(d_model=6, num_heads=4)

@@ -8,7 +8,7 @@ from reference.paths_of_frames import BLANK, EOS, SIZE, GivenFrames, all_paths, 
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.models.interfaces import Frames
+from seqlab.models.interfaces import FrameLogProbs
 from seqlab.nn import reference_kernels
 from seqlab.objectives import Ctc, CtcConfig, StepContext
 from seqlab.objectives.glancing import glancing_share
@@ -31,8 +31,8 @@ class LogitsModel(GivenFrames):
             self.shown.append(glance(self))
         return self
 
-    def frames(self, batch: Any = None) -> Frames:
-        return Frames(self.logits.log_softmax(2), self.lengths)
+    def frames(self, batch: Any = None) -> FrameLogProbs:
+        return FrameLogProbs(self.logits.log_softmax(2), self.lengths)
 
     @property
     def padding(self) -> Tensor:

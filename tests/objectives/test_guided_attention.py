@@ -63,9 +63,9 @@ def test_the_cost_is_added_by_its_weight(name: str) -> None:
     guided = CrossEntropy(CrossEntropyConfig(guided_attention=0.7, guided_width=0.3))(model, batch, StepContext(0))
     output = model(batch, need_attention=True)
     assert output.attention is not None
-    assert output.src_places is not None
+    assert output.relative_src_positions is not None
     assert batch.tgt_out is not None
-    cost = diagonal_cost(output.attention, output.src_places, batch.tgt_out, width=0.3).detach()
+    cost = diagonal_cost(output.attention, output.relative_src_positions, batch.tgt_out, width=0.3).detach()
     assert 0 < float(cost) < float(plain.count)
     torch.testing.assert_close(guided.total, plain.total + 0.7 * cost)
     torch.testing.assert_close(guided.logs["strayed"], cost)

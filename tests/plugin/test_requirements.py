@@ -58,7 +58,7 @@ def test_what_is_missing_is_named(config_file: Path, tmp_path: Path) -> None:
         (
             ["--model.family", "frames", "--objective.family", "ctc"],
             "`objective.family: ctc` needs what `FrameModel` of `seqlab.models.interfaces` has, but WithoutFrames "
-            "lacks blank_id, forward(glance), frames, score_said.",
+            "lacks blank_id, forward(glance), frames, score_sequences.",
         ),
         (
             ["--objective.family", "scheduled_sampling"],

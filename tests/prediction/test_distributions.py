@@ -52,7 +52,7 @@ def one_hot(tmp_path: Path) -> str:
 @pytest.mark.parametrize("model", [LinearConfig(), GaussianClassifierConfig()])
 def test_a_column_for_each_class(model: ModelConfig, one_hot: str, tmp_path: Path) -> None:
     config = tiny(one_hot, "east", "class", LinearConfig(), inputs=["x", "y"], max_steps=200, valid_every=200)
-    optim = OptimConfig() if model.is_counted else config.optim
+    optim = OptimConfig() if model.is_count_based else config.optim
     config = replace(config, data=replace(config.data, target=["east", "north", "south"]), model=model, optim=optim)
     run = seqlab.load(seqlab.train(config, tmp_path / "run"))
     found = run.predict_detailed([{"x": 1, "y": 1}, {"x": -2, "y": 0.3}, {"x": 0.5, "y": -2}])

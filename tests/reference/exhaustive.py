@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from seqlab.search.config import SearchConfig
 
-NEVER = float("-inf")
+NEG_INF = float("-inf")
 Table = Callable[[tuple[int, ...]], Sequence[float]]
 """The scores of the next id after a history."""
 
@@ -43,7 +43,7 @@ def all_sequences(
     for i, score in enumerate(table(history)):
         ids = (*history, i)
         forced = length <= len(prefix)
-        if score == NEVER or (forced and i != prefix[length - 1]):
+        if score == NEG_INF or (forced and i != prefix[length - 1]):
             continue
         if not forced and (i in banned_ids or (i == eos_id and length < shortest)):
             continue
@@ -80,15 +80,15 @@ def greedy(
     for length in range(1, longest + 1):
         scores = list(table(ids))
         if length <= len(prefix):
-            scores = [s if i == prefix[length - 1] else NEVER for i, s in enumerate(scores)]
+            scores = [s if i == prefix[length - 1] else NEG_INF for i, s in enumerate(scores)]
         else:
             for i in range(len(scores)):
                 size = config.no_repeat_ngram_size
                 seen = {(*ids, i)[j : j + size] for j in range(length - size)} if size else set()
                 too_early = i == eos_id and length < shortest
                 if i in banned_ids or too_early or (i != eos_id and size and (*ids, i)[-size:] in seen):
-                    scores[i] = NEVER
-        if max(scores) == NEVER:
+                    scores[i] = NEG_INF
+        if max(scores) == NEG_INF:
             break
         chosen = scores.index(max(scores))
         total += scores[chosen]

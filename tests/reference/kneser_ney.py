@@ -18,13 +18,13 @@ class KneserNey:
         order: int,
         vocab_size: int,
         special_ids: tuple[int, int, int],
-        borders: str,
+        boundaries: str,
         min_counts: Sequence[int] = (),
     ) -> None:
         pad_id, self.bos_id, eos_id = special_ids
         self.order = order
         self.predicted = [i for i in range(vocab_size) if i not in (pad_id, self.bos_id)]
-        if borders == "lines":
+        if boundaries == "lines":
             self.texts = [[self.bos_id, *document, eos_id] for document in documents]
         else:
             self.texts = [[eos_id] + [i for document in documents for i in (*document, eos_id)]]

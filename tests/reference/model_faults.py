@@ -79,8 +79,8 @@ SEARCH = (
     Fault(
         "search.eos_not_finished",
         "hypotheses that end with eos are lost",
-        "ended = (best.ids == rules.eos_id) & (best.log_probs > NEVER)",
-        "ended = (best.ids == rules.eos_id) & (best.log_probs <= NEVER)",
+        "ended = (best.ids == rules.eos_id) & (best.log_probs > NEG_INF)",
+        "ended = (best.ids == rules.eos_id) & (best.log_probs <= NEG_INF)",
         ("search/test_beam.py",),
     ),
     Fault(

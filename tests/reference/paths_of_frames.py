@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seqlab.models.ctc import CtcPrefixes, CtcState
-from seqlab.models.interfaces import FrameOutput, Frames, Glance, Step
+from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
 
 BLANK, EOS, SIZE = 0, 1, 4
 BOS = BLANK
@@ -29,23 +29,23 @@ class GivenFrames:
     vocab_size, blank_id, eos_id = SIZE, BLANK, EOS
     prefixes = CtcPrefixes(blank_id=BLANK, bos_id=BOS, eos_id=EOS)
 
-    def __call__(self, batch: Frames, glance: Glance | None = None) -> FrameOutput:
+    def __call__(self, batch: FrameLogProbs, glance: Glance | None = None) -> FrameOutput:
         return FrameOutput(batch.log_probs.clone(), _Projected(), batch.lengths)
 
-    def frames(self, batch: Frames) -> Frames:
+    def frames(self, batch: FrameLogProbs) -> FrameLogProbs:
         return self(batch).frames()
 
-    def score_said(self, frames: Frames, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
-        return self.prefixes.score_said(frames, symbols)
+    def score_sequences(self, frames: FrameLogProbs, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
+        return self.prefixes.score_sequences(frames, symbols)
 
-    def start(self, batch: Frames, need_attention: bool = False) -> tuple[Tensor, CtcState]:
+    def start(self, batch: FrameLogProbs, need_attention: bool = False) -> tuple[Tensor, CtcState]:
         return self.prefixes.start(batch)
 
     def step(self, last_ids: Tensor, state: CtcState) -> Step:
         return self.prefixes.step(last_ids, state)
 
 
-def frames_of(lengths: Sequence[int], seed: int = 0, spread: float = 1.5) -> Frames:
+def frames_of(lengths: Sequence[int], seed: int = 0, spread: float = 1.5) -> FrameLogProbs:
     """Draw what a model says of some sentences, the same of each length in every batch; eos has no probability.
 
     What stands behind a sentence's last frame is not a number.
@@ -56,7 +56,7 @@ def frames_of(lengths: Sequence[int], seed: int = 0, spread: float = 1.5) -> Fra
         logits = torch.randn(length, SIZE, generator=generator) * spread
         logits[:, EOS] = -torch.inf
         log_probs[row, :length] = logits.log_softmax(1)
-    return Frames(log_probs, torch.tensor(lengths))
+    return FrameLogProbs(log_probs, torch.tensor(lengths))
 
 
 def all_paths(num_frames: int, ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -71,7 +71,7 @@ def log_prob_of(path: Sequence[int], log_probs: Tensor) -> float:
     return sum(float(log_probs[frame, index]) for frame, index in enumerate(path))
 
 
-def distribution(frames: Frames, row: int) -> dict[tuple[int, ...], float]:
+def distribution(frames: FrameLogProbs, row: int) -> dict[tuple[int, ...], float]:
     """Sum the probabilities of all paths of a sentence by what they say."""
     log_probs = frames.log_probs[row, : int(frames.lengths[row])].double()
     found: dict[tuple[int, ...], float] = defaultdict(float)

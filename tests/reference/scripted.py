@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seqlab.models.interfaces import Step
 
-NEVER = float("-inf")
+NEG_INF = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Scripted:
         if self.levels is not None:  # a few different values only: many ties, and exact sums
             return tuple(-draw.randint(1, self.levels) / 4 for _ in range(self.vocab_size))
         banned = torch.tensor([draw.random() < self.banned_share for _ in range(self.vocab_size)])
-        return tuple(torch.log_softmax(logits, 0).masked_fill(banned, NEVER).tolist())
+        return tuple(torch.log_softmax(logits, 0).masked_fill(banned, NEG_INF).tolist())
 
     def attention_row(self, key: int, history: tuple[int, ...]) -> list[float]:
         draw = random.Random(f"attention/{key}/{history}")

@@ -281,7 +281,7 @@ def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: s
     base = override(base_for(key, tag), settings)
     changed = override(base, [(key, tag)])
     assert section_of(changed, key) == resolved(FAMILIES[key][tag])
-    if changed.model.is_counted:  # not optimised
+    if changed.model.is_count_based:  # not optimised
         base = replace(base, optim=OptimConfig(), objective=changed.objective)
     for other in FAMILIES.keys() - {key}:
         assert section_of(changed, other) == section_of(base, other)

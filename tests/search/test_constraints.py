@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reference.exhaustive import repeats
 from reference.scripted import Scripted, batch_of
 
-from seqlab.models.interfaces import NEVER
+from seqlab.models.interfaces import NEG_INF
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.constraints import (
@@ -39,17 +39,17 @@ def test_repeated_ngrams(ids: list[list[int]], size: int) -> None:
         assert has_repeated_ngram(said, size) == repeats(said, size)
         for i in range(3):
             completes = (*said, i)[-size:] in earlier
-            assert allowed[row, i] == (NEVER if completes else scores[row, i])
+            assert allowed[row, i] == (NEG_INF if completes else scores[row, i])
 
 
 def test_the_others_leave_their_input_as_it_was_but_for_banned_ids() -> None:
     scores = torch.arange(-6.0, 0.0).view(2, 3)
     before = scores.clone()
-    assert ban_ids(scores.clone(), torch.tensor([0, 2])).tolist() == [[NEVER, -5, NEVER], [NEVER, -2, NEVER]]
-    assert ban_early_end(scores, torch.tensor([True, False]), 1).tolist() == [[-6, NEVER, -4], [-3, -2, -1]]
+    assert ban_ids(scores.clone(), torch.tensor([0, 2])).tolist() == [[NEG_INF, -5, NEG_INF], [NEG_INF, -2, NEG_INF]]
+    assert ban_early_end(scores, torch.tensor([True, False]), 1).tolist() == [[-6, NEG_INF, -4], [-3, -2, -1]]
     free = scores - 10
     forced = force_ids(scores, free, torch.tensor([NOT_FORCED, 2]))
-    assert forced.tolist() == [[-6, -5, -4], [NEVER, NEVER, -11]]
+    assert forced.tolist() == [[-6, -5, -4], [NEG_INF, NEG_INF, -11]]
     assert torch.equal(scores, before)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference.paths_of_frames import BLANK, EOS, GivenFrames, all_paths, distribution, frames_of, log_prob_of, said
 
-from seqlab.models.interfaces import Frames
+from seqlab.models.interfaces import FrameLogProbs
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search, viterbi_alignments
@@ -19,7 +19,7 @@ MODEL = GivenFrames()
 def test_the_likeliest_path_may_say_something_less_likely() -> None:
     """Graves et al. 2006, figure 2, of two frames: blank has 0.6 in each, but only one path of four says nothing."""
     log_probs = torch.tensor([[0.6, 0.0, 0.4, 0.0], [0.6, 0.0, 0.4, 0.0]]).log()[None]
-    frames = Frames(log_probs, torch.tensor([2]))
+    frames = FrameLogProbs(log_probs, torch.tensor([2]))
     (path,) = best_path_search(MODEL, frames, SearchConfig())
     assert (path.ids, path.log_prob) == ([], pytest.approx(2 * math.log(0.6)))  # there is one path that says nothing
     ((best,),) = beam_search(MODEL, frames, SearchConfig(length_alpha=0.0))
@@ -52,7 +52,7 @@ def test_no_path_has_what_is_banned() -> None:
 @pytest.mark.parametrize("need_scores", [True, False])
 def test_best_paths_are_cut_at_the_longest_length(need_scores: bool) -> None:
     log_probs = torch.tensor([[0.1, 0.0, 0.7, 0.2], [0.1, 0.0, 0.2, 0.7], [0.1, 0.0, 0.7, 0.2]]).log()[None]
-    frames = Frames(log_probs, torch.tensor([3]))
+    frames = FrameLogProbs(log_probs, torch.tensor([3]))
     (whole,) = best_path_search(MODEL, frames, SearchConfig(max_length=4), need_scores=need_scores)
     assert (whole.ids, whole.finished) == ([2, 3, 2], True)
     for limit in (1, 2, 3):

@@ -14,7 +14,7 @@ from torch import Tensor
 from seqlab.data.batch import TextBatch, collate_prompts
 from seqlab.models import NgramConfig
 from seqlab.models.ctc import CtcPrefixes
-from seqlab.models.interfaces import Frames
+from seqlab.models.interfaces import FrameLogProbs
 from seqlab.models.ngram import NgramModel
 from seqlab.models.spelled_words_lm import SpelledWordsLm
 from seqlab.search.beam import beam_search
@@ -90,7 +90,7 @@ def share_of(words: NgramModel, ids: Sequence[int], length_reward: float = REWAR
     return WEIGHT * (total - UNK_PENALTY * unknown) + length_reward * len(ids)
 
 
-def drawn_frames(lengths: Sequence[int], ids: Sequence[int], spread: float = 1.5) -> Frames:
+def drawn_frames(lengths: Sequence[int], ids: Sequence[int], spread: float = 1.5) -> FrameLogProbs:
     """Draw frames of some characters and blanks, the same of each length in every batch; NaN behind the last one."""
     log_probs = torch.full((len(lengths), max(lengths), CHARACTERS.vocab_size), math.nan)
     for row, length in enumerate(lengths):
@@ -98,10 +98,10 @@ def drawn_frames(lengths: Sequence[int], ids: Sequence[int], spread: float = 1.5
         logits = torch.full((length, CHARACTERS.vocab_size), -torch.inf)
         logits[:, [BLANK, *ids]] = torch.randn(length, 1 + len(ids), generator=generator) * spread
         log_probs[row, :length] = logits.log_softmax(1)
-    return Frames(log_probs, torch.tensor(lengths))
+    return FrameLogProbs(log_probs, torch.tensor(lengths))
 
 
-def spoken(*choices: dict[str, float] | str) -> Frames:
+def spoken(*choices: dict[str, float] | str) -> FrameLogProbs:
     """Make frames of one sentence, with blanks between them: characters, or several that sound alike."""
     rows = []
     for choice in choices:
@@ -113,10 +113,10 @@ def spoken(*choices: dict[str, float] | str) -> Frames:
         rows += [probs, blank]
     log_probs = torch.stack(rows)
     log_probs[:, EOS_ID] = 0.0
-    return Frames((log_probs / log_probs.sum(1, keepdim=True)).log()[None], torch.tensor([len(rows)]))
+    return FrameLogProbs((log_probs / log_probs.sum(1, keepdim=True)).log()[None], torch.tensor([len(rows)]))
 
 
-def noisy_frames(texts: Sequence[str], noise: float) -> Frames:
+def noisy_frames(texts: Sequence[str], noise: float) -> FrameLogProbs:
     """Draw frames that say some texts, with a blank after each character, beside noise."""
     generator = torch.Generator().manual_seed(0)
     rows = []
@@ -127,10 +127,10 @@ def noisy_frames(texts: Sequence[str], noise: float) -> Frames:
         logits[:, EOS_ID] = -torch.inf
         rows.append(logits.log_softmax(1))
     log_probs = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=math.nan)
-    return Frames(log_probs, torch.tensor([len(row) for row in rows]))
+    return FrameLogProbs(log_probs, torch.tensor([len(row) for row in rows]))
 
 
-def distribution(frames: Frames, row: int, ids: Sequence[int]) -> dict[tuple[int, ...], float]:
+def distribution(frames: FrameLogProbs, row: int, ids: Sequence[int]) -> dict[tuple[int, ...], float]:
     """Sum the probabilities of all paths of a sentence by what they say."""
     log_probs: Tensor = frames.log_probs[row, : int(frames.lengths[row])].double()
     found: dict[tuple[int, ...], float] = defaultdict(float)

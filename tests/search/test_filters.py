@@ -33,7 +33,7 @@ from seqlab.search.filters import (
     penalize_repeats,
 )
 
-NEVER = float("-inf")
+NEG_INF = float("-inf")
 WIDTHS = (1, 2, 7, 64, 700, 9000)
 NO_IDS = torch.zeros(8, 0, dtype=torch.int64)
 
@@ -64,7 +64,7 @@ def expected_ids(name: str, scores: Sequence[float], value: float) -> set[int]:
     best_first = sorted(range(len(scores)), key=lambda i: (-scores[i], i))
     probs = probabilities(scores)
     if name == "top_k":
-        return {i for i in best_first[: int(value)] if scores[i] > NEVER}
+        return {i for i in best_first[: int(value)] if scores[i] > NEG_INF}
     if name == "top_p":
         return by_mass(scores, best_first, value)
     if name == "min_p":
@@ -89,13 +89,13 @@ CASES = [(name, value) for name, (_, values) in FILTERS.items() for value in val
 @pytest.mark.parametrize("spread", [0.5, 4.0])
 def test_a_filter_keeps_what_its_definition_says(name: str, value: float, width: int, spread: float) -> None:
     scores = random_scores(3, width, seed=width, spread=spread)
-    scores[1, ::2] = NEVER if width > 1 else 0.0
+    scores[1, ::2] = NEG_INF if width > 1 else 0.0
     before = scores.clone()
     kept = FILTERS[name][0](scores + 3.5, value)
     assert torch.equal(scores, before)
     for row, given_row in zip(kept, scores, strict=True):
         expected = expected_ids(name, given_row.tolist(), value)
-        assert set((row > NEVER).nonzero()[:, 0].tolist()) == expected
+        assert set((row > NEG_INF).nonzero()[:, 0].tolist()) == expected
         chosen = sorted(expected)
         torch.testing.assert_close(row[chosen], given_row[chosen] + 3.5, rtol=0, atol=0)
 
@@ -108,7 +108,7 @@ def test_a_filter_keeps_what_its_definition_says(name: str, value: float, width:
 def test_of_equal_scores_the_lower_ids_stay(levels: list[int], case: tuple[str, float]) -> None:
     name, value = case
     scores = torch.tensor([levels], dtype=torch.float64) * 1.7
-    kept = (FILTERS[name][0](scores, value)[0] > NEVER).nonzero()[:, 0].tolist()
+    kept = (FILTERS[name][0](scores, value)[0] > NEG_INF).nonzero()[:, 0].tolist()
     assert kept
     for level in range(4):
         equal = [i for i, n in enumerate(levels) if n == level]
@@ -120,7 +120,7 @@ def test_of_equal_scores_the_lower_ids_stay(levels: list[int], case: tuple[str, 
 
 @pytest.mark.parametrize("keep", [keep_top_p, keep_typical])
 def test_a_mass_that_is_reached_exactly_is_enough(keep: Callable[[Tensor, float], Tensor]) -> None:
-    assert keep(torch.zeros(1, 8), 0.5).tolist() == [[0.0] * 4 + [NEVER] * 4]
+    assert keep(torch.zeros(1, 8), 0.5).tolist() == [[0.0] * 4 + [NEG_INF] * 4]
 
 
 @pytest.mark.parametrize(("name", "value"), CASES)
@@ -153,7 +153,7 @@ def test_temperature_is_that_of_transformers_and_bears_extremes() -> None:
     torch.testing.assert_close(ours.softmax(dim=1), theirs.softmax(dim=1))
     frozen = apply_temperature(scores.float(), 1e-45)
     assert torch.equal(integer_probs(frozen).argmax(dim=1), scores.argmax(dim=1))
-    assert torch.equal((frozen > NEVER).sum(dim=1), torch.ones(4, dtype=torch.int64))
+    assert torch.equal((frozen > NEG_INF).sum(dim=1), torch.ones(4, dtype=torch.int64))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_all_together_they_are_those_of_transformers_generate(fields: dict[str, 
     for theirs, logits in zip(made.scores, made.logits, strict=True):
         ours = apply_filters(logits, NO_IDS[:5], SamplingConfig(**fields))
         torch.testing.assert_close(ours.softmax(dim=1), theirs.softmax(dim=1), rtol=1e-5, atol=1e-7)
-        assert torch.equal(ours > NEVER, theirs > NEVER)
+        assert torch.equal(ours > NEG_INF, theirs > NEG_INF)
 
 
 def test_repeats_come_first() -> None:

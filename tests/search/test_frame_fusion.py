@@ -69,7 +69,7 @@ def test_a_beam_that_holds_all_prefixes_finds_the_best_sums(lm: NgramModel, alph
             assert each.log_prob == pytest.approx(truth, rel=1e-4, abs=1e-5)
             assert each.score == pytest.approx(each.log_prob / each.num_tokens**alpha)
             if each is not first:
-                alone = MODEL.score_said(frames, [each.ids] * len(frames.lengths))[row][: each.num_tokens]
+                alone = MODEL.score_sequences(frames, [each.ids] * len(frames.lengths))[row][: each.num_tokens]
                 both = [one + other for one, other in zip(alone, added, strict=True)]
                 assert each.token_log_probs == pytest.approx(both, rel=1e-4, abs=1e-5)
         assert [each.score for each in best] == sorted((each.score for each in best), reverse=True)
@@ -106,7 +106,7 @@ def test_other_sentences_and_padding_change_nothing(lm: NgramModel, max_length: 
 
 
 def test_lookups_are_what_steps_and_scores_say(lm: NgramModel) -> None:
-    contexts = lm.contexts_behind(collate_prompts([[BLANK], [BLANK]]))
+    contexts = lm.contexts_after(collate_prompts([[BLANK], [BLANK]]))
     for symbols in ([2, 3], [3, 3], [2, 2]):
         last_ids, state = lm.start(collate_prompts([[BLANK, *symbols]]))
         row = contexts[:1]

@@ -10,7 +10,7 @@ from reference.exhaustive import all_sequences, best
 from reference.scripted import Scripted, ScriptedBatch, batch_of
 from torch import Tensor
 
-from seqlab.models.interfaces import NEVER, Step
+from seqlab.models.interfaces import NEG_INF, Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.search.fusion import Fusion, WeightedLm
@@ -72,8 +72,8 @@ class Hesitant(Scripted):
 
     def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
         if not history:
-            return (math.log(0.6), NEVER, math.log(0.4), NEVER)
-        return (NEVER, NEVER, 0.0, NEVER) if len(history) < 3 else (0.0, NEVER, NEVER, NEVER)
+            return (math.log(0.6), NEG_INF, math.log(0.4), NEG_INF)
+        return (NEG_INF, NEG_INF, 0.0, NEG_INF) if len(history) < 3 else (0.0, NEG_INF, NEG_INF, NEG_INF)
 
 
 @pytest.mark.parametrize(("length_reward", "length"), [(0.0, 0), (0.1, 0), (0.3, 3)])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from reference.paths_of_frames import BLANK, EOS, GivenFrames, distribution, frames_of
 
-from seqlab.models.interfaces import Frames
+from seqlab.models.interfaces import FrameLogProbs
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ctc import best_path_search
@@ -64,15 +64,15 @@ def test_other_sentences_and_padding_change_nothing(max_length: int) -> None:
 def test_what_is_equally_likely_stays_in_order_behind_the_last_frame() -> None:
     probs = torch.tensor([[0.5, 0.0, 0.25, 0.25]] * 3)
     config = SearchConfig(beam_size=5, num_hypotheses=5, length_alpha=0.0)
-    alone = prefix_beam_search(MODEL, Frames(probs.log()[None], torch.tensor([3])), config)
+    alone = prefix_beam_search(MODEL, FrameLogProbs(probs.log()[None], torch.tensor([3])), config)
     for more in range(1, 20):
         padded = torch.cat((probs, torch.full((more, 4), math.nan))).log()[None]
-        assert prefix_beam_search(MODEL, Frames(padded, torch.tensor([3])), config) == alone
+        assert prefix_beam_search(MODEL, FrameLogProbs(padded, torch.tensor([3])), config) == alone
 
 
 def test_a_symbol_follows_itself_only_behind_a_blank() -> None:
     probs = torch.tensor([[0.1, 0.0, 0.9, 0.0], [0.8, 0.0, 0.2, 0.0], [0.1, 0.0, 0.9, 0.0]])
-    frames = Frames(probs.log()[None], torch.tensor([3]))
+    frames = FrameLogProbs(probs.log()[None], torch.tensor([3]))
     config = SearchConfig(beam_size=2, num_hypotheses=2, length_alpha=0.0)
     ((first, second),) = prefix_beam_search(MODEL, frames, config)
     assert (first.ids, first.log_prob) == ([2, 2], pytest.approx(math.log(0.9 * 0.8 * 0.9)))

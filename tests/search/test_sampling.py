@@ -24,7 +24,7 @@ from seqlab.search.filters import apply_filters
 from seqlab.search.greedy import greedy_search
 from seqlab.search.sampling import draw_ids, sample
 
-NEVER = float("-inf")
+NEG_INF = float("-inf")
 
 
 class Repeating(Scripted):
@@ -43,10 +43,10 @@ def follow(
     log_probs: list[float] = []
     for length in range(1, config.max_length + 1):
         table = model.table(key, tuple(ids))
-        scores = [NEVER if i in banned_ids else score for i, score in enumerate(table)]
+        scores = [NEG_INF if i in banned_ids else score for i, score in enumerate(table)]
         if ends_at_eos and length < config.min_length:
-            scores[model.eos_id] = NEVER
-        if max(scores) == NEVER:
+            scores[model.eos_id] = NEG_INF
+        if max(scores) == NEG_INF:
             break
         filtered = apply_filters(torch.tensor([scores]), torch.tensor([ids], dtype=torch.int64), config)[0].tolist()
         cumulated = list(accumulate(math.exp(score - max(filtered)) for score in filtered))
@@ -117,7 +117,7 @@ def test_samples_come_as_often_as_their_probability_says(config: SamplingConfig)
         weights = [math.exp(score / config.temperature) for score in model.table(3, history)]
         if len(history) + 1 < config.min_length:
             weights[model.eos_id] = 0.0
-        return [math.log(weight / sum(weights)) if weight else NEVER for weight in weights]
+        return [math.log(weight / sum(weights)) if weight else NEG_INF for weight in weights]
 
     found = Counter((tuple(h.ids), h.finished) for h in sample(model, batch_of([3] * count), config))
     exact = list(all_sequences(tempered, 0, SearchConfig(), max(1, config.min_length), 3))
@@ -174,7 +174,7 @@ def test_one_best_id_is_greedy_search() -> None:
 
 def test_rows_that_end_leave() -> None:
     model = Scripted(3, eos_id=0)
-    model.table = lambda key, history: (0.0, NEVER, NEVER) if len(history) == key else (NEVER, 0.0, NEVER)
+    model.table = lambda key, history: (0.0, NEG_INF, NEG_INF) if len(history) == key else (NEG_INF, 0.0, NEG_INF)
     found = sample(model, batch_of([2, 0, 1]), SamplingConfig())
     assert [h.ids for h in found] == [[1, 1], [], [1]]
     assert all(h.finished for h in found)
@@ -226,7 +226,7 @@ def test_on_step_tells_all_ids_as_they_come() -> None:
 
 def test_what_there_was_stays_where_everything_is_forbidden() -> None:
     model = Scripted(4)
-    model.table = lambda key, history: (NEVER, -1.0, -2.0, NEVER) if len(history) < key else (NEVER,) * 4
+    model.table = lambda key, history: (NEG_INF, -1.0, -2.0, NEG_INF) if len(history) < key else (NEG_INF,) * 4
     config = SamplingConfig(top_k=1, top_p=0.9, typical_p=0.9, repetition_penalty=0.9)
     found = sample(model, batch_of([2, 0, 1]), config, need_attention=True)
     for h, steps in zip(found, (2, 0, 1), strict=True):
@@ -251,7 +251,7 @@ def test_an_empty_batch_gives_an_empty_list() -> None:
 def test_drawn_ids_are_those_of_the_inverse_distribution(width: int) -> None:
     generator = torch.Generator().manual_seed(width)
     scores = torch.randn(200, width, generator=generator) * 3
-    scores[:, 1::3] = NEVER
+    scores[:, 1::3] = NEG_INF
     uniforms = torch.rand(200, generator=generator, dtype=torch.float64)
     weights = np.exp(scores.double().numpy())
     cumulated = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
@@ -260,7 +260,7 @@ def test_drawn_ids_are_those_of_the_inverse_distribution(width: int) -> None:
 
 
 def test_the_ends_of_the_interval_are_ids_that_may_be_drawn() -> None:
-    scores = torch.tensor([NEVER, -50.3, NEVER, -52.0, NEVER]).expand(2, 5)
+    scores = torch.tensor([NEG_INF, -50.3, NEG_INF, -52.0, NEG_INF]).expand(2, 5)
     assert draw_ids(scores, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)).tolist() == [1, 3]
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from seqlab.search.top import best_candidates, top_ids
 
-NEVER = float("-inf")
+NEG_INF = float("-inf")
 
 
 @settings(max_examples=150)
@@ -25,12 +25,12 @@ def test_top_ids_prefers_lower_ids_among_equals(
     count = data.draw(st.integers(1, min(width, 30)))
     generator = torch.Generator().manual_seed(seed)
     scores = -torch.randint(levels, (num_rows, width), generator=generator) / 8
-    scores = scores.masked_fill(torch.rand(scores.shape, generator=generator) < banned_share, NEVER)
+    scores = scores.masked_fill(torch.rand(scores.shape, generator=generator) < banned_share, NEG_INF)
     values, ids = top_ids(scores, count)
     for row, row_values, row_ids in zip(scores.tolist(), values.tolist(), ids.tolist(), strict=True):
         expected = sorted(range(width), key=lambda i: (-row[i], i))[:count]
         assert row_values == [row[i] for i in expected]
-        possible = [i for i in expected if row[i] > NEVER]
+        possible = [i for i in expected if row[i] > NEG_INF]
         assert row_ids[: len(possible)] == possible
         assert len(set(row_ids)) == count
 
@@ -41,7 +41,7 @@ def test_best_candidates_prefers_lower_rows_then_lower_ids(num_rows: int, width:
     sentences = 5
     scores = -torch.randint(4, (sentences * num_rows, width), generator=generator) / 4
     log_probs = -torch.randint(3, (sentences, num_rows), generator=generator) / 4
-    log_probs[0, -1] = NEVER
+    log_probs[0, -1] = NEG_INF
     found = best_candidates(scores, log_probs, count)
     for sentence in range(sentences):
         expected = []
@@ -51,7 +51,7 @@ def test_best_candidates_prefers_lower_rows_then_lower_ids(num_rows: int, width:
             expected += [(-(before + scores[flat, i].item()), flat, i, scores[flat, i].item()) for i in range(width)]
         expected = [e for e in sorted(expected) if e[0] < float("inf")][:count]
         actual = zip(*(field[sentence].tolist() for field in found), strict=True)
-        assert [(-a, b, c, d) for a, b, c, d in actual if a > NEVER] == expected
+        assert [(-a, b, c, d) for a, b, c, d in actual if a > NEG_INF] == expected
         assert found.log_probs.shape == (sentences, count)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.models.interfaces import Frames
+from seqlab.models.interfaces import FrameLogProbs
 from seqlab.tasks.transcription.timing import (
     Timed,
     Timing,
@@ -55,7 +55,7 @@ def test_tokens_are_where_the_likeliest_path_has_them(seed: int) -> None:
     row = [int(index) for index in rng.integers(1, 3, size=rng.integers(1, 4))]
     silent = int(rng.integers(6))
     sound = np.repeat([frame != silent for frame in range(6)], 4)[2:]  # the middle of each frame is frame 4 f
-    frames = Frames(log_probs[None], torch.tensor([6]))
+    frames = FrameLogProbs(log_probs[None], torch.tensor([6]))
     [found] = time_tokens(frames, [row], [["x"] * len(row)], [sound], [0.3], TIMING)
     path = best_path(log_probs, row, silent)
     if path is None:
@@ -77,7 +77,7 @@ def test_tokens_are_where_the_likeliest_path_has_them(seed: int) -> None:
 
 def test_nothing_has_no_times_and_silence_alone_is_no_error() -> None:
     log_probs = torch.zeros(2, 3, 4).log_softmax(2)
-    frames = Frames(log_probs, torch.tensor([3, 3]))
+    frames = FrameLogProbs(log_probs, torch.tensor([3, 3]))
     found = time_tokens(frames, [[], [2]], [[], ["a"]], [np.zeros(12, bool)] * 2, [0.1, 0.1], TIMING)
     assert found[0] == []
     assert [each.text for each in found[1]] == ["a"]
@@ -143,7 +143,7 @@ def test_a_word_is_not_divided_by_a_pause() -> None:
     probs = torch.full((1, 8, 4), 0.01)
     for frame, index in enumerate([1, 0, 2, 0, 0, 0, 3, 0]):
         probs[0, frame, index] = 1.0
-    frames = Frames(probs.log_softmax(2), torch.tensor([8]))
+    frames = FrameLogProbs(probs.log_softmax(2), torch.tensor([8]))
     sound = np.repeat([True, True, True, False, False, True, True, True], 4)[2:]
     starts = {}
     for names in (("a ", "b", "c"), ("a", " b ", "c")):

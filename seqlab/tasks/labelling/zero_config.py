@@ -79,7 +79,7 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     if choices.get("data.valid_src") is None and choices.get("data.valid_fold") is None:
         share = held_out(profile.lines)
         choices.set("data.valid_fraction", share, f"no validation set is given, and there are {profile.lines:,} lines")
-    if choices.config().model.is_counted:
+    if choices.config().model.is_count_based:
         return choices.config()
     _choose_model(choices, profile)
     _choose_steps(choices, profile)
@@ -91,7 +91,7 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
     family = given.get("model.family", "lstm_labeller")
     model: dict[str, Any] = {"family": family}
     config = Parts("model").get(family, default_part("model"))  # an unknown family is reported when the config is built
-    if config.is_counted:
+    if config.is_count_based:
         return {"data": {"kind": "labelling", "labels_of": "words"}, "model": model}
     if config.embedding_field == "d_model" and "num_heads" in fields_of(config):
         model["num_heads"] = 1

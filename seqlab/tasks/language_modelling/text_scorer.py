@@ -203,7 +203,7 @@ class _Carried:
         members = []
         for i, model in enumerate(self._scorer.models):
             with evaluation_mode(model):
-                scores, self._carries[i] = model.score_on(batch, self._carries[i])
+                scores, self._carries[i] = model.score_with_carry(batch, self._carries[i])
             members.append(scores[0].double().cpu().numpy())
         self._last = int(values[-1])
         self._scorer.advance(len(values))

@@ -116,7 +116,7 @@ def from_text(overrides: Sequence[Override]) -> Config:
     tokens = _measure(choices, found)
     _choose_data(choices, tokens)
     model = choices.config().model
-    if model.is_counted:
+    if model.is_count_based:
         order = 8 if _data_of(choices).tokenizer.units == "characters" else 5
         choices.set("model.order", order, f"of {choices.get('data.tokenizer.kind')}")
         return choices.config()
@@ -139,7 +139,7 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
     if given.get("data.order") == "contiguous" or "data.vary_block_length" in given:
         base["data"] |= {"documents": "continuous", "order": "contiguous"}
     config = Parts("model").get(family, default_part("model"))  # an unknown one is named when the base is built
-    if config.is_counted:
+    if config.is_count_based:
         return base
     if not config.is_recurrent and "num_heads" in fields_of(config):
         model["num_heads"] = 1

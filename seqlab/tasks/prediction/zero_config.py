@@ -42,7 +42,7 @@ def from_examples(overrides: Sequence[Override]) -> Config:
         logger.info("  model.family cnn: the inputs are %s", "images" if raw.arrays.ndim == 4 else "sequences")
     chosen = [(key, value) for key, value in base.items() if key not in given]
     choices = Choices(override(None, [*chosen, *overrides]), list(given))
-    if not choices.config().model.is_counted:
+    if not choices.config().model.is_count_based:
         _choose(choices, raw)
     return choices.config()
 

@@ -10,7 +10,7 @@ import torch
 from seqlab.data.batch import collate_prompts
 from seqlab.data.text_config import TextConfig
 from seqlab.data.text_sampler import start_id
-from seqlab.models.interfaces import ContextModel, Stepper
+from seqlab.models.interfaces import FixedContextModel, Stepper
 from seqlab.models.spelled_words_lm import SpelledWordsLm
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.load import LoadedRun, load_run
@@ -67,7 +67,7 @@ def load_language_model(
 def _spelled_words(run: LoadedRun, data: TextConfig, characters: Tokenizer) -> SpelledWordsLm:
     lm, words = run.stepper, run.tgt_tokenizer
     space = characters.encode([" "])[0]
-    if not isinstance(lm, ContextModel) or not words.has_words or len(space) != 1 or space[0] == characters.unk_id:
+    if not isinstance(lm, FixedContextModel) or not words.has_words or len(space) != 1 or space[0] == characters.unk_id:
         raise ValueError(
             f"{run.folder.path} has neither the recogniser's vocabulary (train it with `data.tokenizer.kind: saved` "
             "and `data.tokenizer.folder: RUN/tgt_tokenizer`) nor is it an n-gram model of words beside a recogniser "

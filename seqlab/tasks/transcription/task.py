@@ -169,11 +169,11 @@ def _warn_of_unreachable(name: str, part: Indices, data: PreparedTranscripts, co
     rows = [data.rows[i] for i in part]
     tgt = np.array([len(row) for row in rows], np.int64)
     repeated = np.array([sum(map(int.__eq__, row, row[1:])) for row in rows], np.int64)
-    found = config.model.unreachable(src, tgt, lambda: repeated)
-    if found is None or not found.are.any():
+    found = config.model.unreachable_targets(src, tgt, lambda: repeated)
+    if found is None or not found.mask.any():
         return
-    if found.are.all() and name == "training":
+    if found.mask.all() and name == "training":
         raise ValueError(f"All {len(part):,} {name} recordings {found.reason}.")
-    counts = f"{int(found.are.sum()):,} of {len(part):,} {name} recordings"
-    first = "; ".join(data.recordings.locate(index) for index in part[found.are].tolist()[:MAX_NAMED])
+    counts = f"{int(found.mask.sum()):,} of {len(part):,} {name} recordings"
+    first = "; ".join(data.recordings.locate(index) for index in part[found.mask].tolist()[:MAX_NAMED])
     logger.warning("%s %s; the first: %s.", counts, found.reason, first)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqlab.models.interfaces import Frames
+from seqlab.models.interfaces import FrameLogProbs
 from seqlab.search.ctc import viterbi_alignments
 from seqlab.text import Tokenizer
 
@@ -47,7 +47,7 @@ class Timing:
 
 
 def time_tokens(
-    frames: Frames,
+    frames: FrameLogProbs,
     rows: Sequence[Sequence[int]],
     names: Sequence[Sequence[str]],
     sounds: Sequence[NDArray[np.bool_]],

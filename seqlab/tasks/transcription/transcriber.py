@@ -18,7 +18,7 @@ from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.decode import length_batches
 from seqlab.inference.lines import refuse_non_strings, replace_control_characters
 from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, read_waveforms, recording_name
-from seqlab.models.interfaces import IMPOSSIBLE, NEVER
+from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import load_run
 from seqlab.search.config import SearchConfig, SearchOptions
@@ -181,11 +181,11 @@ class Transcriber:
         rows = self.tokenizer.encode(known)
         read = read_waveforms(recordings, self.codec.sample_rate)
         # An empty text has probability 1 where there is nothing to hear.
-        tokens = [[0.0] if not row else [IMPOSSIBLE] * (1 + len(row)) for row in rows]
+        tokens = [[0.0] if not row else [IMPOSSIBLE_LOG_PROB] * (1 + len(row)) for row in rows]
         own = {i: each for i, each in enumerate(read) if not isinstance(each, str)}
         for places in self._batches(own, batch_seconds):
             frames = self.model.frames(self._batch([own[i] for i in places]).to(self.device))
-            for i, scores in zip(places, self.model.score_said(frames, [rows[i] for i in places]), strict=True):
+            for i, scores in zip(places, self.model.score_sequences(frames, [rows[i] for i in places]), strict=True):
                 tokens[i] = scores
             if progress is not None:
                 progress(len(places))
@@ -198,7 +198,11 @@ class Transcriber:
             if unknown and not fault:
                 listed, name = " ".join(map(repr, unknown)), recording_name(recordings[place], place)
                 fault = f"{name}: the vocabulary does not have {listed} of its text."
-            nats = [] if isinstance(each, str) else [NEVER if score == IMPOSSIBLE else score for score in scores]
+            nats = (
+                []
+                if isinstance(each, str)
+                else [NEG_INF if score == IMPOSSIBLE_LOG_PROB else score for score in scores]
+            )
             found.append(TranscriptScore(None if fault else sum(nats), len(scores), nats, unknown, fault))
         return found
 

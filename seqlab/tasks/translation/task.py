@@ -188,16 +188,16 @@ def _warn_of_untagged(name: str, pairs: EncodedCorpus, tag_ids: range) -> None:
 
 def _check_reachable(name: str, pairs: EncodedCorpus, config: Config) -> None:
     """Warn of pairs whose targets the model can never predict; raise ValueError where no loss is left."""
-    found = config.model.unreachable(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.count_repetitions)
-    if found is None or not found.are.any():
+    found = config.model.unreachable_targets(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.count_repetitions)
+    if found is None or not found.mask.any():
         return
-    if found.teach_nothing and found.are.all():
-        raise ValueError(f"All {len(found.are):,} {name} pairs {found.reason}: are the two sides the right way round?")
-    first = pairs.locate(int(found.are.argmax()))
+    if found.yield_no_loss and found.mask.all():
+        raise ValueError(f"All {len(found.mask):,} {name} pairs {found.reason}: are the two sides the right way round?")
+    first = pairs.locate(int(found.mask.argmax()))
     logger.warning(
         "%s of %s %s pairs %s; the first: %s.",
-        f"{int(found.are.sum()):,}",
-        f"{len(found.are):,}",
+        f"{int(found.mask.sum()):,}",
+        f"{len(found.mask):,}",
         name,
         found.reason,
         first,

@@ -215,7 +215,7 @@ class ConvolutionalTranslator(nn.Module):
             hidden,
             self.projection,
             attention=weights[..., : batch.src.size(1)],
-            src_places=NO_TAGS.places(batch.src, batch.src_lengths),
+            relative_src_positions=NO_TAGS.places(batch.src, batch.src_lengths),
         )
 
     def score(self, batch: Seq2SeqBatch) -> Tensor:
