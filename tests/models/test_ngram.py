@@ -178,9 +178,9 @@ def test_weights_can_be_saved_and_loaded(order: int) -> None:
 
 def test_weights_that_do_not_fit() -> None:
     weights = fitted(3).weights()
-    with pytest.raises(ValueError, match="order 3 over 9 ids, but config and vocabulary say order 2 over 9"):
+    with pytest.raises(ValueError, match="order 3 and 9 ids, but the config has order 2 and the vocabulary 9"):
         NgramModel(NgramConfig(order=2), VOCAB, PAD, BOS, EOS).load_weights(weights)
-    with pytest.raises(ValueError, match="over 9 ids, but config and vocabulary say order 3 over 10"):
+    with pytest.raises(ValueError, match="and 9 ids, but the config has order 3 and the vocabulary 10"):
         NgramModel(NgramConfig(order=3), VOCAB + 1, PAD, BOS, EOS).load_weights(weights)
     for wrong in ({}, {"weight": torch.zeros(1)}, {**weights, "levels.3.keys": torch.zeros(1)}):
         with pytest.raises(ValueError, match="Expected the tensors of an n-gram model"):
