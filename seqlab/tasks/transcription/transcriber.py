@@ -198,11 +198,8 @@ class Transcriber:
             if unknown and not fault:
                 listed, name = " ".join(map(repr, unknown)), recording_name(recordings[place], place)
                 fault = f"{name}: the vocabulary does not have {listed} of its text."
-            nats = (
-                []
-                if isinstance(each, str)
-                else [NEG_INF if score == IMPOSSIBLE_LOG_PROB else score for score in scores]
-            )
+            nats = [NEG_INF if score == IMPOSSIBLE_LOG_PROB else score for score in scores]
+            nats = [] if isinstance(each, str) else nats
             found.append(TranscriptScore(None if fault else sum(nats), len(scores), nats, unknown, fault))
         return found
 
