@@ -42,7 +42,7 @@ class DeclaredCommand:
 
     def make_parser(self) -> Parser:
         """Add an argument for each field of the options, those of each base class under a heading."""
-        from seqlab.runs.fields import text_of
+        from seqlab.runs.fields import field_docstring
 
         options = self.command.options
         parser = Parser(f"seqlab {self.name}", cleandoc(options.__doc__ or ""))
@@ -55,7 +55,7 @@ class DeclaredCommand:
                 raise ValueError(f"The command `{self.name}` has the option `{name}`, which all have: rename it.")
             is_positional = name in self.positionals
             group = parser if is_positional else groups[owner]
-            add_argument(group, name, field, text_of(options, name), is_positional=is_positional)
+            add_argument(group, name, field, field_docstring(options, name), is_positional=is_positional)
         return parser
 
     def run(self, arguments: argparse.Namespace) -> int:

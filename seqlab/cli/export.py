@@ -42,14 +42,14 @@ class ExportParser(Parser):
         return super().parse(arguments)
 
     def _add_options(self, name: str) -> None:
-        from seqlab.runs.fields import fields_of, text_of
+        from seqlab.runs.fields import field_docstring, fields_of
 
         config = find_part("exporter", name)
         group = self.add_argument_group(f"{name}: {' '.join(cleandoc(config.__doc__ or '').split())}")
         for option in options_of(config):
             if option in self.shared:
                 raise ValueError(f"The exporter {name!r} has the option `{option}`, which all formats have: rename it.")
-            add_argument(group, option, fields_of(config)[option], text_of(config, option))
+            add_argument(group, option, fields_of(config)[option], field_docstring(config, option))
 
 
 def _format_of(arguments: Sequence[str]) -> str | None:

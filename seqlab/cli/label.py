@@ -10,7 +10,7 @@ from seqlab.inference.options import LabelOptions
 
 def run(options: LabelOptions) -> int | None:
     """Label as the task of the run does."""
-    from seqlab.runs.use import serve  # which reads a config
+    from seqlab.runs.task_of_run import run_task_command  # reads a config
 
     for path in options.runs:
         if Path(path).is_file() and looks_like_audio(path):
@@ -18,7 +18,7 @@ def run(options: LabelOptions) -> int | None:
                 f"{path} is a recording: write the paths of recordings into a list, and name it with --input"
             )
     refuse_same_file("--output", options.output, {"the input": options.input})
-    return serve("label", options.runs[0], options)
+    return run_task_command("label", options.runs[0], options)
 
 
 LABEL = Command(LabelOptions, run, single_process=True)

@@ -8,7 +8,7 @@ from seqlab.inference.score_command import ScoreOptions
 
 def run(options: ScoreOptions) -> int | None:
     """Score as the task of the run does."""
-    from seqlab.runs.use import serve  # which reads a config
+    from seqlab.runs.task_of_run import run_task_command  # reads a config
 
     with join_world() as world:
         if options.likeliest != (len(options.tgt) > 1):
@@ -16,7 +16,7 @@ def run(options: ScoreOptions) -> int | None:
         for name, specs in (("--src", [options.src]), ("--tgt", options.tgt)):
             for spec in specs:
                 refuse_same_file("--output", options.output, {name: spec})
-        return serve("score", options.runs[0], options, world)
+        return run_task_command("score", options.runs[0], options, world)
 
 
 SCORE = Command(ScoreOptions, run)

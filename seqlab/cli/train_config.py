@@ -148,12 +148,12 @@ def default_run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> P
     from seqlab.runs.config import Config
     from seqlab.runs.fields import list_fields
     from seqlab.runs.folder import default_run_dir
-    from seqlab.runs.overrides import parse
+    from seqlab.runs.overrides import parse_value
     from seqlab.runs.validate import unknown_key
 
     given = dict(overrides)
     try:
-        names = [[*parse("data.train", given[key], list[str]), ""][0] for key in training_keys(overrides)]
+        names = [[*parse_value("data.train", given[key], list[str]), ""][0] for key in training_keys(overrides)]
     except KeyError as missing:
         known = {field.key for field in list_fields(Config)}
         for key, values in overrides:

@@ -62,7 +62,7 @@ class DataConfig(Part):
     """A command that uses a run, `{}` in its place."""
     serves: ClassVar[dict[str, str]] = {}
     """What carries out a command that several tasks serve: its name -> `module:attribute` of a function that takes the
-    command's options (of `score` also the `World`) and returns its exit status; see `seqlab.runs.use.serve`."""
+    command's options (of `score` also the `World`) and returns its exit status; `run_task_command` calls it."""
     rows_name: ClassVar[str] = "lines"
     """What an example is called where they are counted."""
     identifying_fields: ClassVar[tuple[str, ...]] = ()

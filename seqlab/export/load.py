@@ -10,7 +10,7 @@ from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import ExportFolder, default_folder, origin
 from seqlab.runs.checkpoint import choose_step
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.use import refuse_other_product
+from seqlab.runs.task_of_run import refuse_other_product
 from seqlab.tasks.translation.config import TRANSLATOR
 from seqlab.tasks.translation.load import EngineRequest
 from seqlab.tasks.translation.run import Run

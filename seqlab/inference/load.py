@@ -7,7 +7,7 @@ from typing import Any
 
 from seqlab.plugins import load_plugin
 from seqlab.registry import default_part, import_target
-from seqlab.runs.use import data_section
+from seqlab.runs.task_of_run import read_data_config
 
 
 def load(
@@ -61,7 +61,7 @@ def load(
         load_plugin(plugin)
     first = run if isinstance(run, str | Path) else next(iter(run), "")
     try:
-        data = data_section(first)
+        data = read_data_config(first)
     except (OSError, ValueError):  # no run, or exported: the default task says what is wrong
         data = default_part("task")
     loader = import_target(data.loader_name)

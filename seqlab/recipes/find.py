@@ -13,7 +13,7 @@ from seqlab.data.config import DataConfig
 from seqlab.registry import Parts, default_part, import_target
 from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of, list_fields
-from seqlab.runs.migrate import renamed
+from seqlab.runs.migrate import migrate_tag
 from seqlab.runs.overrides import Override, override
 from seqlab.runs.validate import unknown_key
 
@@ -95,8 +95,8 @@ def _task(overrides: Sequence[Override]) -> type[DataConfig]:
     given, tasks = dict(overrides), Parts("task")
     kind = given.get("data.kind", ())
     for name in [kind] if isinstance(kind, str) else kind:
-        if renamed("data.kind", name) in tasks:
-            found: type[DataConfig] = tasks[renamed("data.kind", name)]
+        if migrate_tag("data.kind", name) in tasks:
+            found: type[DataConfig] = tasks[migrate_tag("data.kind", name)]
             return found
     for task in tasks.values():
         corpus = given.get(f"data.{task.path_fields[0]}", ()) if task.path_fields else ()

@@ -87,7 +87,7 @@ def _set_aside(old: Path, new: Path, set_aside: Path) -> None:
 
 def _refuse_other_version(run: RunFolder, building: Path) -> None:
     """Raise ValueError where a run's data are missing, and none of those that are generated now is one of them."""
-    known = set(run.described("data_sha256"))
+    known = set(run.read_description_entry("data_sha256"))
     if any(path.is_dir() for path in building.iterdir()):
         return  # recordings, whose lists are compared with what is on them when the run goes on
     if not known & {sha256_of_text(path) for path in building.iterdir()}:

@@ -1,6 +1,6 @@
-"""The run folder: config, weights and tokenizers, written, read and turned back into a model.
+"""The run folder: configuration, checkpoints and codecs, and loading a trained model from them.
 
-A name is imported when it is asked for: what only looks into the folder loads no torch.
+Names are imported at their first use, so that reading a folder's description does not import torch.
 """
 
 import lazy_loader

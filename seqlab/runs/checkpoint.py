@@ -1,10 +1,10 @@
-"""Checkpoints: folders that are whole or absent, weights in safetensors, nothing unpickled.
+"""Checkpoints: write atomically, verify checksums, read and delete; safetensors and JSON, no pickle.
 
-checkpoints/step_00000500/model.safetensors      the weights that are trained
-                          averaged.safetensors   their average, where one is kept: what inference uses
-                          state.safetensors      tensors that only training needs
-                          state.json             numbers that only training needs, the checksums of the other files,
-                                                 and its own
+checkpoints/step_00000500/model.safetensors      the trained weights
+                          averaged.safetensors   their average, if the run keeps one: inference uses it
+                          state.safetensors      tensors of the training state, such as the optimizer's
+                          state.json             the rest of the training state, checksums of the other files, and its
+                                                 own checksum
 """
 
 import hashlib
@@ -21,9 +21,9 @@ from typing_extensions import TypedDict
 from seqlab.base.atomic_io import CHECKSUM_KEY, rename, verify_checksum, with_checksum, write_bytes, write_json
 from seqlab.base.bounds import CountOrZero
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, parse_json, read_regular, validate_type
-from seqlab.runs.folder import OLDER_STATES, UNSEALED_VERSION, RunFolder
+from seqlab.runs.folder import FORMAT_1_STATES, FORMAT_WITHOUT_CHECKSUMS, RunFolder
 
-if TYPE_CHECKING:  # whoever only asks which checkpoints there are needs no torch
+if TYPE_CHECKING:  # listing checkpoints does not import torch
     import torch
     from torch import Tensor
 
@@ -31,8 +31,8 @@ WEIGHTS, AVERAGED, STATE_TENSORS, STATE = "model", "averaged", "state", "state.j
 CHECKSUMS = "crc32"
 
 
-class _State(TypedDict, total=False):
-    """The types of what state.json holds; training reads `progress` and `figures` by types of its own."""
+class _StateSchema(TypedDict, total=False):
+    """Types of the values of state.json; `seqlab.training` checks the contents of `progress` and `figures`."""
 
     progress: dict[str, Any]
     best: list[tuple[float, float, int] | tuple[float, int]]
@@ -43,22 +43,26 @@ class _State(TypedDict, total=False):
 
 
 def checkpoint_name(step: int) -> str:
-    """Name the folder of a step so that names sort like steps."""
+    """Return the folder name of a step's checkpoint; names sort in the order of steps."""
     return f"step_{step:08d}"
 
 
 def checkpoint_steps(folder: str | Path) -> list[int]:
-    """List the steps that have a whole checkpoint, ascending."""
+    """List the steps that have a complete checkpoint, ascending."""
     folder = Path(folder)
     names = (re.fullmatch(r"step_(\d{8,})", path.name) for path in folder.glob("step_*") if path.is_dir())
     return sorted(int(name[1]) for name in names if name)
 
 
 def choose_step(folder: RunFolder, checkpoint: str) -> int:
-    """Find the step that `best`, `last` or a number names; raises ValueError listing what there is."""
+    """Return the step of a checkpoint given as `best`, `last` or a step number.
+
+    Raises:
+        ValueError: there is no such checkpoint; lists the existing ones.
+    """
     steps = checkpoint_steps(folder.checkpoints)
     if not steps:
-        raise ValueError(f"{folder.path} has no checkpoint yet: train it first.")
+        raise ValueError(f"{folder.path} has no checkpoint yet: train the run first.")
     if checkpoint == "last":
         return steps[-1]
     if checkpoint == "best":
@@ -71,7 +75,7 @@ def choose_step(folder: RunFolder, checkpoint: str) -> int:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote or deleted a checkpoint has left behind."""
+    """Remove incomplete checkpoints that a killed process left while writing or deleting them."""
     for ending in (".tmp", ".deleted"):
         for path in folder.glob(f"step_*{ending}"):
             shutil.rmtree(path)
@@ -80,28 +84,35 @@ def remove_leftovers(folder: Path) -> None:
 def write_checkpoint(
     folder: Path, step: int, tensors: "Mapping[str, Mapping[str, Tensor]]", state: Mapping[str, Any]
 ) -> Path:
-    """Write a checkpoint under a temporary name, sync it to the disk and rename it; a failed write leaves nothing.
+    """Write a checkpoint atomically: under a temporary name, synced to the disk, then renamed.
 
-    `tensors` maps a file's stem (`model`, `averaged`, `state`) to its tensors. Raises OSError (a full disk).
+    Args:
+        folder: the folder of all checkpoints.
+        step: number of optimizer steps done.
+        tensors: stem of a file (`model`, `averaged`, `state`) -> name -> tensor.
+        state: the training state for state.json.
+
+    Raises:
+        OSError: the disk is full, for example. A failed write leaves no files.
     """
     final = folder / checkpoint_name(step)
-    building = folder / f"{final.name}.tmp"
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    temporary = folder / f"{final.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
     try:
-        checksums = {stem: _write_tensors(building, stem, content) for stem, content in tensors.items()}
-        write_json(building / STATE, with_checksum({**state, CHECKSUMS: checksums}))
-        if final.exists():  # the same step again: it failed before, and was replayed
+        checksums = {stem: _write_tensors(temporary, stem, content) for stem, content in tensors.items()}
+        write_json(temporary / STATE, with_checksum({**state, CHECKSUMS: checksums}))
+        if final.exists():  # the step failed before and was replayed
             delete_checkpoint(final)
-        rename(building, final)
+        rename(temporary, final)
     except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
     return final
 
 
 def _write_tensors(folder: Path, stem: str, tensors: "Mapping[str, Tensor]") -> int:
-    """Write one file and give its checksum; two of them are never in memory at once."""
+    """Write one safetensors file and return its CRC-32; one serialized file is in memory at a time."""
     from safetensors.torch import save
 
     serialized = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
@@ -110,66 +121,70 @@ def _write_tensors(folder: Path, stem: str, tensors: "Mapping[str, Tensor]") -> 
 
 
 def delete_checkpoint(checkpoint: Path) -> None:
-    """Remove a checkpoint; it is renamed first, so that what bears its name is always whole."""
-    doomed = checkpoint.with_name(f"{checkpoint.name}.deleted")
-    shutil.rmtree(doomed, ignore_errors=True)
-    checkpoint.rename(doomed)
-    shutil.rmtree(doomed)
+    """Delete a checkpoint; it is renamed first, so that a folder with a checkpoint's name is always complete."""
+    renamed = checkpoint.with_name(f"{checkpoint.name}.deleted")
+    shutil.rmtree(renamed, ignore_errors=True)
+    checkpoint.rename(renamed)
+    shutil.rmtree(renamed)
 
 
 def read_tensors(checkpoint: Path, stem: str, device: "torch.device | str" = "cpu") -> "dict[str, Tensor]":
-    """Read one file of a checkpoint, sorted by name; raises ValueError naming it where it is missing or damaged.
+    """Read one safetensors file of a checkpoint as a dict sorted by name.
 
-    safetensors gives each process an order of its own, but ranks that divide the tensors must do so in one order.
+    The order in which safetensors lists the tensors varies between processes, but ranks that shard them need the same
+    order.
+
+    Raises:
+        ValueError: the file is missing or damaged.
     """
     from safetensors.torch import load
 
     path = checkpoint / f"{stem}.safetensors"
     if not path.is_file():
-        raise _damaged(path, "there is no such file")
+        raise _damage_error(path, "there is no such file")
     content = read_regular(path)
-    state, is_sealed = _read_state(checkpoint)
+    state, has_own_checksum = _read_state(checkpoint)
     checksums = state.get(CHECKSUMS, {})
-    if (stem in checksums or is_sealed) and zlib.crc32(content) != checksums.get(stem):
-        raise _damaged(path, "its checksum is not the one in state.json")
+    if (stem in checksums or has_own_checksum) and zlib.crc32(content) != checksums.get(stem):
+        raise _damage_error(path, "its checksum differs from the one in state.json")
     try:
         return {name: value.to(device) for name, value in sorted(load(content).items())}
-    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:  # of a dtype that torch lacks
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:  # e.g. a dtype that torch lacks
+        raise _damage_error(path, f"{type(error).__name__}: {error}") from error
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """Read the numbers of a checkpoint; raises ValueError where they are missing or damaged."""
+    """Read a checkpoint's state.json; raises ValueError if it is missing or damaged."""
     return _read_state(checkpoint)[0]
 
 
 def _read_state(checkpoint: Path) -> tuple[dict[str, Any], bool]:
-    """Read the numbers of a checkpoint, and tell whether they carry a checksum: since run format 2 all do."""
+    """Read a checkpoint's state.json; also return whether it contains its own checksum (always, since run format 2)."""
     path = checkpoint / STATE
     try:
         content = read_regular(path, MAX_DOCUMENT_BYTES)
         state = validate_type(parse_json(content), dict[str, Any])
-        validate_type(state, _State)
+        validate_type(state, _StateSchema)
         if CHECKSUM_KEY in state:
             return verify_checksum(state), True
     except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-    if not _is_of_format_1(checkpoint, content):
-        raise _damaged(path, "its checksum is missing")
+        raise _damage_error(path, error) from error
+    if not _has_format_1(checkpoint, content):
+        raise _damage_error(path, "its checksum is missing")
     return state, False
 
 
-def _is_of_format_1(checkpoint: Path, state: bytes) -> bool:
-    """Tell whether a state without a checksum was written in run format 1, by the run.json of its run."""
+def _has_format_1(checkpoint: Path, state: bytes) -> bool:
+    """Check against run.json whether a state.json without a checksum was written in run format 1."""
     description = RunFolder(checkpoint.parent.parent).read_description()
-    if description["format_version"] == UNSEALED_VERSION:
+    if description["format_version"] == FORMAT_WITHOUT_CHECKSUMS:
         return True
-    known = description.get(OLDER_STATES, {}).get(_name_in_run(checkpoint))
-    return bool(known == hashlib.sha256(state).hexdigest())
+    recorded = description.get(FORMAT_1_STATES, {}).get(_name_in_run(checkpoint))
+    return bool(recorded == hashlib.sha256(state).hexdigest())
 
 
-def hash_unsealed_states(run: RunFolder) -> dict[str, str]:
-    """Return the SHA-256 of each state.json without a checksum of a run of format 1, by the folder that it is in."""
+def hash_format_1_states(run: RunFolder) -> dict[str, str]:
+    """Map each checkpoint of a run of format 1 to the SHA-256 of its state.json, which has no checksum of its own."""
     found = {}
     for folder in (run.checkpoints, run.failures):
         for step in checkpoint_steps(folder):
@@ -181,16 +196,17 @@ def hash_unsealed_states(run: RunFolder) -> dict[str, str]:
 
 
 def _name_in_run(checkpoint: Path) -> str:
+    """Return a checkpoint's path relative to its run folder."""
     return f"{checkpoint.parent.name}/{checkpoint.name}"
 
 
 def inference_weights(checkpoint: Path) -> "dict[str, Tensor]":
-    """Read the weights to decode with: the average where there is one."""
+    """Read the weights for inference: the averaged ones if the checkpoint has them."""
     return read_tensors(checkpoint, _inference_stem(read_state(checkpoint).get(CHECKSUMS, {})))
 
 
 def inference_checksum(checkpoint: Path) -> int | None:
-    """Tell the weights to decode with from others without reading them; None where their checksum was not kept."""
+    """Return the CRC-32 of the weights for inference without reading them; None if it was not recorded."""
     checksums = read_state(checkpoint).get(CHECKSUMS, {})
     return checksums.get(_inference_stem(checksums))
 
@@ -199,8 +215,8 @@ def _inference_stem(checksums: Mapping[str, int]) -> str:
     return AVERAGED if AVERAGED in checksums else WEIGHTS
 
 
-def _damaged(path: Path, reason: object) -> ValueError:
+def _damage_error(path: Path, reason: object) -> ValueError:
     return ValueError(
-        f"{path} is missing or damaged ({reason}). Delete the folder {path.parent} to go on from the checkpoint before "
-        "it, where there is one; else train anew."
+        f"{path} is missing or damaged ({reason}). Delete the folder {path.parent} to continue from an earlier "
+        "checkpoint, if there is one; otherwise train again."
     )

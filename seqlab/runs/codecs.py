@@ -1,89 +1,97 @@
-"""Codecs of a run folder: what turns each side of an example into rows of ids, vectors or frames.
+"""Save and load the codecs of a run, which convert each side of an example to ids, vectors or frames.
 
-A codec of text is a tokenizer, whose folder is as `seqlab.text` writes it. The folder of any other has a `codec.json`,
-which names the registered part that reads it.
+The codec of text is a tokenizer, saved by `seqlab.text`. The folder of any other codec has a `codec.json`, which names
+the registered part that loads it. Runs with unknown tokens also have a spelling model.
 """
+
+from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from seqlab.base.atomic_io import write_json
+from safetensors import SafetensorError
+
+from seqlab.base.atomic_io import write_bytes, write_json
 from seqlab.base.parsing import read_json, read_regular, validate_type
 from seqlab.registry import Entry, Parts, find_part, get_entry
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.use import missing_plugins_hint
+from seqlab.runs.task_of_run import missing_plugins_hint
 from seqlab.text import Tokenizer, load_tokenizer, tokenizer_kind, tokenizer_sha256
 
+if TYPE_CHECKING:  # reading a codec's name does not import torch
+    from seqlab.models.spelling import SpellingModel
+
 SIDES = ("src", "tgt")
-DESCRIPTION = "codec.json"
-FORMAT_VERSION = 1
+CODEC_FILE = "codec.json"
+CODEC_FORMAT_VERSION = 1
+SPELLING_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
-class _Description:
-    """What codec.json holds."""
+class _CodecDescription:
+    """The content of codec.json."""
 
     format_version: int
     codec: str
 
 
 class Codec(Protocol):
-    """Converts one side of examples to what a model reads; task and model agree on what that is."""
+    """Converter from one side of the examples to the model's inputs or targets; their type depends on the task."""
 
     codec: ClassVar[str]
-    """The name of a registered `codec`: a function that reads from a folder what `save` has written."""
+    """Name of the registered `codec` part: the function that loads what `save` writes."""
 
     def save(self, folder: Path) -> None:
-        """Write everything that reading it back needs into a folder, which is there and may be moved afterwards."""
+        """Write the codec into an existing folder, which may be moved later."""
         ...
 
 
-class WithCodecs:
-    """The base of what has the codecs of a run."""
+class CodecsMixin:
+    """Base of classes with the source and target codecs of a run."""
 
     codecs: tuple[Any, Any]
-    """Of the source and of the target, one object where the data has one side or a joint vocabulary."""
+    """Of the source and the target; the same object if the data has one side or a joint vocabulary."""
 
     @property
     def src_tokenizer(self) -> Tokenizer:
-        """The source's codec; of runs whose sides are text."""
+        """The codec of the source; only for runs whose sides are text."""
         tokenizer: Tokenizer = self.codecs[0]
         return tokenizer
 
     @property
     def tgt_tokenizer(self) -> Tokenizer:
-        """The target's codec; of runs whose sides are text."""
+        """The codec of the target; only for runs whose sides are text."""
         tokenizer: Tokenizer = self.codecs[1]
         return tokenizer
 
 
 def save_codec(codec: Codec, folder: RunFolder, side: str) -> None:
-    """Write a codec that is no tokenizer as that of the `src` or `tgt` side of a run."""
+    """Save a codec other than a tokenizer for the `src` or `tgt` side of a run."""
     path = folder.path / f"{side}_codec"
     path.mkdir(parents=True, exist_ok=True)
     codec.save(path)
-    write_json(path / DESCRIPTION, {"format_version": FORMAT_VERSION, "codec": codec.codec})
+    write_json(path / CODEC_FILE, {"format_version": CODEC_FORMAT_VERSION, "codec": codec.codec})
 
 
 def load_codecs(folder: RunFolder) -> tuple[Any, Any]:
-    """Read the source and the target codec, one object where the sides share it.
+    """Load the source and the target codec of a run; the same object if the sides share it.
 
     Raises:
-        ValueError: a file is missing or damaged, or is not that which the run was begun with; its kind of codec is
-            unknown.
+        ValueError: a file is missing, damaged or differs from the one that the run was trained with; the kind of codec
+            is not registered.
     """
-    known = folder.read_description().get("tokenizer_sha256", {}) if folder.exists() else {}
-    for side, digest in known.items():
+    recorded = folder.read_description().get("tokenizer_sha256", {}) if folder.exists() else {}
+    for side, digest in recorded.items():
         if codec_sha256(path := folder.codec(side)) != digest:
-            name, misread = (
+            name, effect = (
                 ("codec", "misread its inputs")
-                if is_described(path)
+                if has_codec_file(path)
                 else ("tokenizer", "read other words from the same ids")
             )
             raise ValueError(
-                f"{path} is not the {side} {name} that {folder.path} was trained with: its model would {misread}. "
+                f"{path} is not the {side} {name} that {folder.path} was trained with: its model would {effect}. "
                 "Restore it from a copy."
             )
     src_folder, tgt_folder = map(folder.codec, SIDES)
@@ -92,41 +100,42 @@ def load_codecs(folder: RunFolder) -> tuple[Any, Any]:
 
 
 def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
-    """Read the tokenizers of a run whose sides are text; errors as `load_codecs`."""
+    """Load the tokenizers of a run whose sides are text; raises the errors of `load_codecs`."""
     return load_codecs(folder)
 
 
 def _load(path: Path, folder: RunFolder) -> Any:
-    kind, name = part_of(path)
+    kind, name = read_codec_part(path)
     if name not in Parts(kind):
-        raise ValueError(f"{path} is a {kind} {name!r}, which is not registered.{missing_plugins_hint(folder)}")
+        raise ValueError(f"{path} holds the {kind} {name!r}, which is not registered.{missing_plugins_hint(folder)}")
     return find_part("codec", name)(path) if kind == "codec" else load_tokenizer(path)
 
 
-def is_described(path: Path) -> bool:
-    """Tell whether a folder holds a codec that is no tokenizer."""
-    return (path / DESCRIPTION).is_file()
+def has_codec_file(path: Path) -> bool:
+    """Check whether a folder holds a codec with a `codec.json`, not a tokenizer."""
+    return (path / CODEC_FILE).is_file()
 
 
-def part_of(path: Path) -> tuple[str, str]:
-    """Read which part a folder holds: `codec` or `tokenizer`, and its name; raises ValueError where it is damaged."""
-    if not is_described(path):
+def read_codec_part(path: Path) -> tuple[str, str]:
+    """Read the kind (`codec` or `tokenizer`) and the name of the part in a folder; raises ValueError if damaged."""
+    if not has_codec_file(path):
         return "tokenizer", tokenizer_kind(path)
-    file = path / DESCRIPTION
+    file = path / CODEC_FILE
     try:
-        description = validate_type(read_json(file), _Description)
+        description = validate_type(read_json(file), _CodecDescription)
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is damaged: {error}.") from error
-    if description.format_version != FORMAT_VERSION:
+    if description.format_version != CODEC_FORMAT_VERSION:
         raise ValueError(
-            f"{file} has format version {description.format_version}, but this seqlab reads {FORMAT_VERSION} only."
+            f"{file} has format version {description.format_version}, but this seqlab reads only version "
+            f"{CODEC_FORMAT_VERSION}."
         )
     return "codec", description.codec
 
 
 def codec_sha256(path: Path) -> str:
-    """Tell codecs in folders apart, by all of their files; raises ValueError where there is none."""
-    if not is_described(path):
+    """Hash all files of a codec's folder with SHA-256; raises ValueError if it holds no codec."""
+    if not has_codec_file(path):
         return tokenizer_sha256(path)
     found = hashlib.sha256()
     for file in sorted(each for each in path.rglob("*") if each.is_file()):
@@ -136,5 +145,42 @@ def codec_sha256(path: Path) -> str:
 
 
 def codec_parts(folder: RunFolder) -> list[Entry]:
-    """List the registered parts that read the sides of a run."""
-    return [get_entry(*part) for part in dict.fromkeys(part_of(folder.codec(side)) for side in SIDES)]
+    """List the registered parts that load the codecs of a run."""
+    return [get_entry(*part) for part in dict.fromkeys(read_codec_part(folder.codec(side)) for side in SIDES)]
+
+
+def save_spelling(spelling: SpellingModel, folder: Path) -> None:
+    """Save a spelling model into the folder `RunFolder.spelling`."""
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / SPELLING_FILE, save(spelling.weights()))
+
+
+def spelling_sha256(folder: Path) -> str | None:
+    """Hash a spelling model; None if the folder has none."""
+    path = folder / SPELLING_FILE
+    return hashlib.sha256(read_regular(path)).hexdigest() if path.is_file() else None
+
+
+def load_spelling(run: RunFolder) -> SpellingModel | None:
+    """Load the spelling model of a run; None if it has none.
+
+    Raises:
+        ValueError: the file is damaged, or differs from the one that the run was trained with.
+    """
+    from safetensors.torch import load
+
+    from seqlab.models.spelling import SpellingModel
+
+    path, description = run.spelling / SPELLING_FILE, run.read_description()
+    if spelling_sha256(run.spelling) != description.get("spelling_sha256", spelling_sha256(run.spelling)):
+        raise ValueError(
+            f"{path} is damaged: it is not the file that the run was trained with; restore it from a copy."
+        )
+    if not path.is_file():
+        return None
+    try:
+        return SpellingModel.from_weights(load(read_regular(path)))
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy.") from error

@@ -1,4 +1,4 @@
-"""The whole config of a run: the sections of all rooms, read from and written to YAML."""
+"""The complete configuration of a run, converted from and to YAML."""
 
 from collections.abc import Mapping
 from dataclasses import is_dataclass, replace
@@ -18,7 +18,7 @@ from seqlab.optim.config import OptimConfig
 from seqlab.part import Part
 from seqlab.registry import Entry, Parts, broken_plugins_hint, default_part, get_entry
 from seqlab.runs.fields import fields_of, with_tags
-from seqlab.runs.migrate import migrated
+from seqlab.runs.migrate import migrate_tags
 from seqlab.search.config import SearchConfig
 
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -26,66 +26,66 @@ _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
 class TrainingConfig:
-    """How long to train, what to keep, and on which machine."""
+    """Length of the training, validation, checkpoints, device and precision."""
 
     max_steps: Count = 10_000
-    """Updates in all; decaying schedules end here."""
+    """Number of optimizer steps; decaying schedules end here."""
     max_minutes: Positive | None = None
-    """Stop after this many minutes of training (over all resumed parts); null is no limit. Where they end before
-    `max_steps`, a decaying schedule ends with them by the pace so far, and a tenth of the steps is the longest warmup:
-    such a run is not repeatable bit for bit."""
+    """Stop after this many minutes of training, resumed parts included; null sets no limit. If this ends before
+    `max_steps`, a decaying schedule ends at the step expected from the speed so far, and the warmup takes at most a
+    tenth of these steps: such a run is not reproducible bit for bit."""
     log_every: Count = 50
-    """Steps between two lines of training figures in metrics.jsonl."""
+    """Steps between lines of training metrics in metrics.jsonl."""
     save_every: Count = 500
-    """Steps between two checkpoints."""
+    """Steps between checkpoints."""
     valid_every: Count = 500
-    """Steps between two validations; also at the end."""
+    """Steps between validations; the last step is validated as well."""
     valid_metric: str | None = None
-    """What decides which checkpoint is best: the loss per token of the validation set (`nll`), for pairs a metric of
-    what is decoded, or of the labels that are given; of the loss and of the error rates (`wer`, `cer`) the lowest is
-    best. Left out, it is `bleu` for pairs, `accuracy` for labels and `nll` for text."""
+    """Metric that selects the best checkpoint: the validation loss per token (`nll`), or a metric of the decoded
+    hypotheses or predicted labels. The lowest value is best for losses and error rates (`nll`, `wer`, `cer`), the
+    highest otherwise. The default depends on the data: `bleu` for pairs, `accuracy` for labels, `nll` for text."""
     valid_search: SearchConfig = Field(default_factory=lambda: SearchConfig(beam_size=1))
-    """How the sources of validation pairs are decoded."""
+    """Search that decodes the sources of the validation set."""
     keep_best: Count = 1
-    """Checkpoints to keep that were best in validation, besides the last one."""
+    """Number of best checkpoints to keep, in addition to the last one."""
     patience: Count | None = None
-    """Stop after this many validations in a row without a new best; null never stops early."""
+    """Stop after this many validations in a row without a new best; null disables early stopping."""
     device: str = "auto"
-    """`cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one."""
+    """`cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if available, else the CPU."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Dtype of matrix products; `auto` is bf16 where the device computes in it. Weights and sums stay fp32."""
+    """Dtype of matrix products; `auto` is bf16 if the device has bf16 arithmetic. Weights and sums stay fp32."""
     threads: Threads | None = None
-    """CPU threads of each process; null takes all cores, divided among the processes of the machine, or a fair share of
-    them for a new run while other programs want at least twice as many."""
+    """CPU threads of each process. null uses all cores, divided among the processes of the machine; a new run uses a
+    fair share of them while other programs want at least twice as many."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """What the processes that torchrun started have in common: with `ddp` each holds all weights, with `fsdp` they
-    divide weights, gradients and optimizer state among them, for models that do not fit one device."""
+    """Data parallelism of the processes that torchrun starts: with `ddp` each process holds all weights, with `fsdp`
+    weights, gradients and optimizer state are sharded, for models that do not fit one device."""
     compile: bool = False
-    """Compile the model with `torch.compile`, on a GPU. Each shape of a batch may be compiled anew, which takes its
-    time: for models of text in blocks, which have few shapes."""
+    """Compile the model with `torch.compile`, on a GPU. Each new shape of a batch may be compiled, which takes time:
+    use it for language models, whose blocks have few shapes."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
 class Config:
-    """Everything that decides a run."""
+    """Complete configuration of a run."""
 
     data: DataConfig
-    """Which text is trained on, chosen by its `kind`."""
+    """Training and validation data, chosen by its `kind`."""
     model: ModelConfig = Field(default_factory=lambda: default_part("model")())
-    """Which architecture, chosen by its `family`."""
+    """Architecture of the model, chosen by its `family`."""
     objective: ObjectiveConfig = Field(default_factory=lambda: default_part("objective")())
-    """What is optimised, chosen by its `family`."""
+    """Training objective, chosen by its `family`."""
     optim: OptimConfig = Field(default_factory=OptimConfig)
-    """How the weights move."""
+    """Optimizer, learning-rate schedule, gradient clipping and weight averaging."""
     training: TrainingConfig = Field(default_factory=TrainingConfig)
-    """How long, and on what."""
+    """Length of the training, validation, checkpoints, device and precision."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
-    """Start of every random stream."""
+    """Seed of all random number generators."""
     init_from: str | None = None
-    """Run folder whose weights and tokenizers to start from (fine-tuning); null starts from random weights."""
+    """Run folder with the weights and tokenizers to start from (fine-tuning); null starts from random weights."""
     init_parts: Literal["all", "matching"] = "all"
-    """What is taken from `init_from`: its whole model, which must be this one, or the weights that have the same name
-    and shape in both. A language model's count as those of a translator's decoder."""
+    """Weights to copy from `init_from`: `all` of a model with the same architecture, or those whose name and shape are
+    `matching`. The weights of a language model match those of a translator's decoder."""
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
@@ -93,38 +93,39 @@ class Config:
         chosen = [f"`optim.{name}` ({value})" for name, value in averages.items() if value]
         if len(chosen) > 1:
             raise ValueError(
-                f"{' and '.join(chosen)} are two averages of the weights, but one is used: set one of them to 0."
+                f"{' and '.join(chosen)} each average the weights, but only one average can be used: set the others "
+                "to 0."
             )
-        for section in ("training", "objective"):  # the config is frozen from here on
-            object.__setattr__(self, section, self._with_defaults(section, getattr(self, section)))
-        self._check_kind()
+        for section in ("training", "objective"):  # the dataclass is frozen
+            object.__setattr__(self, section, self._with_task_defaults(section, getattr(self, section)))
+        self._check_parts_fit_data()
         self.model.resolve(self.data).check_data(self.data)
         try:
             self.model.check_search(self.training.valid_search)
         except ValueError as error:
             raise ValueError(f"`training.valid_search`: {error}") from None
-        self._check_start()
+        self._check_initialization()
         self.objective.check(self)
         if self.data.copy_unknown and not self.model.copies:
             raise ValueError(
-                "`data.copy_unknown` is for a model that copies: set `model.copying: true`, or leave it out."
+                "`data.copy_unknown` needs a model that copies: set `model.copying: true`, or leave it out."
             )
-        self._check_counted()
+        self._check_count_based()
         return self
 
-    def _with_defaults(self, section: str, values: Any) -> Any:
-        """Fill in what a section leaves out, by the data."""
+    def _with_task_defaults(self, section: str, values: Any) -> Any:
+        """Replace the None values of a section by the defaults of the data config."""
         given = {key.removeprefix(f"{section}."): value for key, value in self.data.defaults.items()}
         known = fields_of(type(values))
         return replace(values, **{k: v for k, v in given.items() if k in known and getattr(values, k) is None})
 
-    def _check_kind(self) -> None:
-        """Let the parts that belong to a kind of data say whether they fit it."""
+    def _check_parts_fit_data(self) -> None:
+        """Raise ValueError if the model, metric or objective does not fit the kind of data."""
         kind, family, objective = self.data.kind, self.model.family, self.objective
         if self.model.task != kind:
             others = ", ".join(name for name, config in Parts("model").items() if config.task == kind)
             raise ValueError(
-                f"`model.family: {family}` learns from `data.kind: {self.model.task}`, but the data is `{kind}`: "
+                f"`model.family: {family}` is trained on `data.kind: {self.model.task}`, but `data.kind` is `{kind}`: "
                 f"choose one of {others}."
             )
         metric, metrics = self.training.valid_metric, self.data.valid_metrics()
@@ -141,38 +142,39 @@ class Config:
             )
         if objective.outputs != self.model.outputs:
             raise ValueError(
-                f"`model.family: {family}` learns by `objective.family: {self.model.default_objective}`, not by "
-                f"`{objective.family}`: set one of them differently."
+                f"`model.family: {family}` is trained by `objective.family: {self.model.default_objective}`, not by "
+                f"`{objective.family}`: change one of them."
             )
 
-    def _check_counted(self) -> None:
-        """Raise ValueError where a model that is counted is to be optimised."""
-        unused = (OptimConfig(), self._with_defaults("objective", Parts("objective")[self.model.default_objective]()))
-        if self.model.is_count_based and (self.optim, self.objective) != unused:
+    def _check_count_based(self) -> None:
+        """Raise ValueError if a count-based model has options of an optimization."""
+        objective = Parts("objective")[self.model.default_objective]()
+        defaults = (OptimConfig(), self._with_task_defaults("objective", objective))
+        if self.model.is_count_based and (self.optim, self.objective) != defaults:
             raise ValueError(
-                f"`model.family: {self.model.family}` is counted, not optimised: leave the sections `optim` and "
-                "`objective` out."
+                f"`model.family: {self.model.family}` is estimated by counting, not optimized: leave out the sections "
+                "`optim` and `objective`."
             )
 
-    def _check_start(self) -> None:
-        """Raise ValueError where two fields disagree about what the weights start from."""
+    def _check_initialization(self) -> None:
+        """Raise ValueError if fields contradict each other about the initial weights."""
         vectors = self.data.vector_files()
         if self.init_parts == "matching" and self.init_from is None:
-            raise ValueError("`init_parts: matching` says what is taken from another run: name it with `init_from`.")
+            raise ValueError("`init_parts: matching` copies weights of another run: name the run with `init_from`.")
         if vectors and self.init_from is not None:
             raise ValueError(
-                f"`init_from` and word vectors ({', '.join(vectors.values())}) both say what the embeddings start "
-                "from: leave one of them out."
+                f"`init_from` and word vectors ({', '.join(vectors.values())}) both initialize the embeddings: leave "
+                "one of them out."
             )
         if self.model.is_count_based and (vectors or self.init_from is not None):
             raise ValueError(
-                f"`model.family: {self.model.family}` is counted and starts from nothing: leave `init_from` and "
-                "`data.vectors` out (a tokenizer alone is taken over with `data.tokenizer.kind: saved`)."
+                f"`model.family: {self.model.family}` is estimated by counting, without initial weights: leave out "
+                "`init_from` and `data.vectors` (`data.tokenizer.kind: saved` reuses the tokenizer of another run)."
             )
         if self.optim.frozen_vectors and not vectors:
             raise ValueError(
-                "`optim.frozen_vectors` is for embeddings that start from word vectors, but the section `data` names "
-                "none: set it to false."
+                "`optim.frozen_vectors` freezes embeddings that are initialized from word vectors, but the section "
+                "`data` names none: set it to false."
             )
 
 
@@ -198,19 +200,19 @@ RESUMABLE_FIELDS = frozenset(
         "data.tokenizer_tgt.folder",
     }
 )
-"""Fields that may differ when a run is continued; the change is journalled. Paths may too, with unchanged content."""
+"""Fields that may change when a run is resumed; metrics.jsonl records the change. So may paths to the same content."""
 
 VECTOR_FIELDS = frozenset({"data.vectors", "data.vectors_src", "data.vectors_tgt"})
-"""Fields that name files of word vectors, which have no columns."""
+"""Fields with paths of word vectors, which have no columns."""
 
 
 def path_fields(config: Config) -> set[str]:
-    """Name the fields that hold path specs: what counts when a run is continued is their content, and the column."""
+    """Return the keys of fields with path specs; a resumed run compares the files' content, and the column."""
     return {f"data.{name}" for name in config.data.path_fields}
 
 
 def parts_of(config: Config) -> list[Entry]:
-    """List the registered parts that a run uses: those of its sections, its metric and its search."""
+    """List the registered parts that a run uses: those of its sections, its validation metric and its search."""
     found: list[Entry] = []
     sections: list[Any] = [config]
     while sections:
@@ -223,7 +225,7 @@ def parts_of(config: Config) -> list[Entry]:
 
 
 def to_dict(config: Config) -> dict[str, object]:
-    """Resolve every default: plain types that YAML and JSON can hold."""
+    """Convert a config, with all defaults, to the plain types of YAML and JSON."""
     values = _Root(config).model_dump(mode="json")
     assert isinstance(values, dict)
     return values
@@ -231,16 +233,16 @@ def to_dict(config: Config) -> dict[str, object]:
 
 def from_dict(values: object) -> Config:
     """Build a config from plain types; raises pydantic's ValidationError, a ValueError."""
-    present = migrated(values) if isinstance(values, Mapping) else values
-    return _Root.model_validate(with_tags(Config, present)).root
+    current = migrate_tags(values) if isinstance(values, Mapping) else values
+    return _Root.model_validate(with_tags(Config, current)).root
 
 
 def write_config(config: Config, path: str | Path) -> None:
-    """Write YAML with every default resolved."""
+    """Write a config with all defaults as YAML."""
     write_bytes(Path(path), config_text(config).encode())
 
 
 def config_text(config: Config) -> str:
-    """Return YAML with every default resolved."""
+    """Return a config with all defaults as YAML."""
     text: str = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
     return text

@@ -1,7 +1,7 @@
-"""What fields a config has, read off its types: the sections, their families, each field's type, default and text.
+"""Introspection of config classes: sections, families, and each field's type, default and docstring.
 
-A section is a pydantic dataclass. A section that comes in families has the type of their base class, a registered kind
-of `Part`, whose `tag_field` names the family.
+A section is a pydantic dataclass. A section with several families is annotated with their base class, a registered kind
+of `Part`; its field `tag_field`, the tag, names the chosen family.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,27 +53,27 @@ SYNONYMS = {
     "fp16": ("precision",),
     "bf16": ("precision",),
 }
-"""What other toolkits call a field -> the ends of the keys that mean the same here."""
+"""Name of a field in other toolkits -> endings of the keys with the same meaning."""
 
 
 @dataclass(frozen=True)
 class FieldDescription:
-    """One field of a config, as help shows it."""
+    """A field of a config, as `--help` shows it."""
 
     key: str
-    """dotted: `optim.optimizer.lr`"""
+    """Dotted key, such as `optim.optimizer.lr`."""
     type: str
-    """`int`, `float | null`, `pre | post`, `list of str`"""
+    """Type in the words of YAML: `int`, `float | null`, `pre | post`, `list of str`."""
     default: object
-    """in the types of YAML; `REQUIRED` where there is none"""
+    """Default in the types of YAML; `REQUIRED` if the field has none."""
     text: str
-    """the field's docstring"""
+    """Docstring of the field."""
     family: str
-    """the family that has this field, or empty"""
+    """Family that the field belongs to, or empty."""
     chosen: bool
-    """whether the config that was asked about can set it"""
+    """Whether the config has chosen this family, so that the field can be set."""
     is_tag: bool = False
-    """whether it chooses the family of its section; `type` lists the families"""
+    """Whether the field chooses the family of its section; `type` lists the families."""
 
 
 def fields_of(section: type) -> dict[str, FieldInfo]:
@@ -83,25 +83,25 @@ def fields_of(section: type) -> dict[str, FieldInfo]:
 
 
 def families(annotation: Any) -> Mapping[str, type]:
-    """Return the sections that a field may hold by tag (one without a tag by ''); none where it holds a plain value."""
+    """Map each tag to its section class for a field's type: '' if the section has no tag, {} for a plain value."""
     if "part_kind" in getattr(annotation, "__dict__", ()):
         return Parts(annotation.part_kind, annotation.tag_field)
     return {"": annotation} if is_pydantic_dataclass(annotation) else {}
 
 
 def tag_name(sections: Mapping[str, type]) -> str:
-    """Return the name of the tag that the families of a section share, or ''."""
+    """Return the name of the field that chooses among the families of a section, or ''."""
     return sections.tag_field if isinstance(sections, Parts) else ""
 
 
-def text_of(section: type, name: str) -> str:
-    """Return the docstring of a field; an inherited field has it from the class that declares it."""
+def field_docstring(section: type, name: str) -> str:
+    """Return the docstring of a field; for an inherited field, that of the class which declares it."""
     owners = (base for base in section.__mro__ if is_pydantic_dataclass(base) and name in fields_of(base))
     return next((" ".join(text.split()) for owner in owners if (text := fields_of(owner)[name].description)), "")
 
 
 def default_values(field: FieldInfo) -> Any:
-    """Return a field's default in the types of YAML; `REQUIRED` where there is none."""
+    """Return a field's default in the types of YAML; `REQUIRED` if it has none."""
     if field.is_required():
         return REQUIRED
     default = field.get_default(call_default_factory=True)
@@ -109,7 +109,7 @@ def default_values(field: FieldInfo) -> Any:
 
 
 def default_section(field: FieldInfo) -> dict[str, Any]:
-    """Return the section that a field holds where nothing is given: of the first family where it has no default."""
+    """Return the default values of a section; if it has no default, the tag of its first family."""
     default = default_values(field)
     if default != REQUIRED:
         assert isinstance(default, dict)
@@ -120,7 +120,7 @@ def default_section(field: FieldInfo) -> dict[str, Any]:
 
 
 def with_tags(annotation: Any, values: Any) -> Any:
-    """Copy nested values, and name the family of each section that leaves it out: that of its default."""
+    """Copy nested values, adding the default tag to each section that has none."""
     sections = families(annotation)
     if not sections or not isinstance(values, Mapping):
         return deepcopy(values)
@@ -137,18 +137,18 @@ def with_tags(annotation: Any, values: Any) -> Any:
 
 
 def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Iterator[FieldDescription]:
-    """Yield every field of a config type section by section, those of families that `values` does not choose included.
+    """Yield all fields of a config class section by section, including the fields of families that are not chosen.
 
-    `values` (nested dicts) takes the place of the defaults; where it is silent, the types' own defaults hold.
+    The nested dicts `values` choose the families and override the defaults.
     """
     found = families(annotation)
     given = values if isinstance(values, Mapping) else {}
     tag_field, sections = tag_name(found), dict(found.items())
     chosen = str(given.get(tag_field, next(iter(sections), "")))
     if tag_field and chosen in sections:
-        text = text_of(sections[chosen], tag_field)
+        text = field_docstring(sections[chosen], tag_field)
         yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", True, is_tag=True)
-    listed: set[str] = set()  # sections that several families have
+    listed: set[str] = set()  # a subsection that several families share is listed once
     for tag in sorted(sections, key=lambda tag: tag != chosen):
         own, nested = given if tag == chosen else {}, []
         for name, field in fields_of(sections[tag]).items():
@@ -158,14 +158,14 @@ def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Ite
                     listed.add(name)
                     nested.append((field.annotation, value, f"{prefix}{name}."))
             elif name != tag_field:
-                text, kind = text_of(sections[tag], name), type_name(field.annotation)
+                text, kind = field_docstring(sections[tag], name), type_name(field.annotation)
                 yield FieldDescription(f"{prefix}{name}", kind, value, text, tag, tag == chosen)
         for section in nested:
             yield from list_fields(*section)
 
 
 def type_name(annotation: Any) -> str:
-    """Write a type as YAML's reader thinks of it: `float | null`, `pre | post`, `list of str`."""
+    """Return the name of a type in the words of YAML: `float | null`, `pre | post`, `list of str`."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return " | ".join(map(str, arguments))
@@ -181,16 +181,16 @@ def type_name(annotation: Any) -> str:
 
 
 def same_meaning(key: str, keys: Iterable[str]) -> list[str]:
-    """Return the keys that end as `key` does, or else in one of its `SYNONYMS`."""
+    """Return the known keys whose last part is that of `key`, or else one of its `SYNONYMS`."""
     end = key.rpartition(".")[2]
     by_end = ([known for known in keys if f".{known}".endswith(f".{each}")] for each in (end, *SYNONYMS.get(end, ())))
     return next(filter(None, by_end), [])
 
 
 def nearest_key(key: str, keys: list[str]) -> str | None:
-    """Return the key or section that is nearest, None where none is near; one that means the same comes first.
+    """Return the known key or section that `key` probably means, or None; prefer one with the same meaning.
 
-    So `lr` gives `optim.optimizer.lr`, and `modle` gives `model`.
+    For example, `lr` gives `optim.optimizer.lr`, and `modle` gives `model`.
     """
     section, _, name = key.rpartition(".")
     if same := same_meaning(key, keys):

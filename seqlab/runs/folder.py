@@ -1,4 +1,4 @@
-"""The run folder: where everything about a run lies, and the format version that says so."""
+"""Paths of a run folder, and its run.json, config.yaml and metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -21,26 +21,28 @@ from seqlab.base.raw_lines import ROW_LIMIT
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2
-"""Since 2, run.json and each state.json carry checksums of their own, and run.json has the text of config.yaml."""
-UNSEALED_VERSION = 1
-CONFIG_TEXT, RUN_ID, OLDER_STATES, PLUGINS = "config_yaml", "run_id", "older_states", "plugins"
-"""Keys of run.json: the text of config.yaml; what tells a run from others; by checkpoint the SHA-256 of each state.json
-that was written in format 1; the plugins that own parts of the run (`seqlab.plugins.describe_plugins`)."""
-READ_ATTEMPTS, READ_PAUSE = 10, 0.02
-"""How often, and how many seconds apart, config.yaml is compared with run.json before it counts as edited."""
-_warned: set[Path] = set()
-"""Runs of format 1 that were warned of."""
+RUN_FORMAT_VERSION = 2
+"""Since version 2, run.json and each state.json have checksums of their own, and run.json has the text of
+config.yaml."""
+FORMAT_WITHOUT_CHECKSUMS = 1
+CONFIG_TEXT, RUN_ID, FORMAT_1_STATES, PLUGINS = "config_yaml", "run_id", "older_states", "plugins"
+"""Keys of run.json: the text of config.yaml; a unique identifier of the run; the SHA-256 of each state.json that was
+written in format 1, by checkpoint; the plugins with parts that the run uses (`seqlab.plugins.describe_plugins`)."""
+CONFIG_READ_ATTEMPTS, SECONDS_BETWEEN_ATTEMPTS = 10, 0.02
+"""A config.yaml that differs from run.json in all of these attempts was edited: a process may be replacing both files
+during the first ones."""
+_warned_folders: set[Path] = set()
+"""Runs of format 1 that a warning has named."""
 
 
-class _Versioned(TypedDict):
-    """What run.json holds in every version."""
+class _AnyVersionSchema(TypedDict):
+    """Types of the values of run.json that every format version has."""
 
     format_version: int
 
 
-class _Description(TypedDict, total=False):
-    """The types of what run.json may hold, besides what tasks note; a plugin's notes are read by `seqlab.plugins`."""
+class _DescriptionSchema(TypedDict, total=False):
+    """Types of the values of run.json, except those of tasks (any) and of plugins (checked by `seqlab.plugins`)."""
 
     config_yaml: str
     run_id: str
@@ -52,7 +54,7 @@ class _Description(TypedDict, total=False):
     tokenizer_sha256: dict[Literal["src", "tgt"], str]
     spelling_sha256: str | None
     longest_src_tokens: int | None
-    output_bound: OutputBound | None
+    output_bound: OutputBoundSchema | None
     machine: dict[str, Any]
     cores: int
     fair_threads: int | None
@@ -61,8 +63,8 @@ class _Description(TypedDict, total=False):
     older_states: dict[str, str]
 
 
-class OutputBound(TypedDict):
-    """The longest output for a source of S ids: floor(ratio * S) + offset."""
+class OutputBoundSchema(TypedDict):
+    """Maximum output length for a source of S ids: floor(ratio * S) + offset."""
 
     ratio: float
     offset: int
@@ -70,7 +72,7 @@ class OutputBound(TypedDict):
 
 @dataclass(frozen=True, init=False)
 class RunFolder:
-    """Paths inside a run folder."""
+    """A run folder: paths of its files, and reading and writing run.json, config.yaml and metrics.jsonl."""
 
     path: Path
 
@@ -79,175 +81,182 @@ class RunFolder:
 
     @property
     def config_file(self) -> Path:
+        """Path of config.yaml: the complete config."""
         return self.path / "config.yaml"
 
     @property
     def new_config_file(self) -> Path:
-        """What replaces config.yaml once run.json has it."""
+        """Path of the file that becomes config.yaml after run.json is written."""
         return self.path / "config.yaml.new"
 
     @property
     def description_file(self) -> Path:
-        """`run.json`: format version, config, command, data hashes, seed, machine, threads, dtype."""
+        """Path of run.json: format version, config, command, data hashes, seed, machine, threads, dtype."""
         return self.path / "run.json"
 
     @property
     def metrics_file(self) -> Path:
-        """`metrics.jsonl`: one line per log step, validation and event."""
+        """Path of metrics.jsonl: one line per log step, validation and event."""
         return self.path / "metrics.jsonl"
 
     @property
     def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def failures(self) -> Path:
-        """What replays steps that failed."""
+        """Folder of the checkpoints from which failed steps can be replayed."""
         return self.path / "failures"
 
     @property
     def cache(self) -> Path:
-        """The encoded corpora: may be deleted, training makes it again."""
+        """Folder of the encoded corpora; if it is deleted, training creates it again."""
         return self.path / "cache"
 
     @property
     def data(self) -> Path:
-        """Generated data; of recipes alone that generate some."""
+        """Folder of data that the recipe generated."""
         return self.path / "data"
 
     @property
     def replaced(self) -> Path:
-        """The run that is being overwritten, until the new one has begun."""
+        """Folder of the previous run while it is being overwritten."""
         return self.path / "replaced"
 
     @property
     def moving(self) -> Path:
-        """Where `replaced` is put together, or emptied again."""
+        """Temporary name of `replaced` while files are moved into it or deleted from it."""
         return self.path / "replaced.tmp"
 
     @property
     def spelling(self) -> Path:
-        """The model that unknown items are spelt with, where the vocabulary has any."""
+        """Folder of the spelling model, a byte n-gram model of unknown tokens."""
         return self.path / "spelling"
 
     def tokenizer(self, side: str) -> Path:
-        """The folder of the `src` or `tgt` tokenizer; with a joint vocabulary both are `tokenizer/`."""
+        """Return the folder of the `src` or `tgt` tokenizer; a joint one is in `tokenizer/`."""
         joint = self.path / "tokenizer"
         return joint if joint.is_dir() else self.path / f"{side}_tokenizer"
 
     def codec(self, side: str) -> Path:
-        """The folder of what reads the `src` or `tgt` side: a tokenizer, or another codec."""
+        """Return the folder of the `src` or `tgt` codec, which may be a tokenizer."""
         other = self.path / f"{side}_codec"
         return other if other.is_dir() else self.tokenizer(side)
 
     def refuse_missing(self) -> None:
-        """Raise FileNotFoundError where there is no such folder."""
+        """Raise FileNotFoundError if the folder does not exist."""
         if not self.path.is_dir():
             raise FileNotFoundError(f"There is no run folder {self.path}.")
 
     def exists(self) -> bool:
-        """Tell whether a run was begun here."""
+        """Check whether the folder has a run.json, which is the last file that the setup of a run writes."""
         return self.description_file.is_file()
 
     def read_description(self) -> dict[str, Any]:
-        """Read run.json; raises ValueError where it is missing, damaged or of another format version."""
+        """Read run.json; raises ValueError if it is missing, damaged or of another format version."""
         if not self.description_file.is_file():
             hint = ""
             if self.replaced.is_dir() or self.moving.is_dir():
                 command = f"seqlab train --run_dir {shlex.quote(str(self.path))}"
-                hint = f" A run that was being overwritten lies in it: `{command}` brings it back and continues it."
+                hint = f" It holds a run whose overwriting was interrupted: `{command}` restores and continues it."
             elif inside := sorted(self.path.glob(f"*/{self.description_file.name}")):
-                hint = f" {len(inside)} lie in it: name one, such as {inside[0].parent}."
+                hint = f" It contains {len(inside)} run folders: name one of them, such as {inside[0].parent}."
             raise ValueError(f"{self.path} is not a run folder: it has no {self.description_file.name}.{hint}")
         try:
             description = read_json(self.description_file)
-            version = validate_type(description, _Versioned)["format_version"]
-            if version == FORMAT_VERSION or not {CHECKSUM_KEY, CONFIG_TEXT, RUN_ID}.isdisjoint(description):
+            version = validate_type(description, _AnyVersionSchema)["format_version"]
+            if version == RUN_FORMAT_VERSION or not {CHECKSUM_KEY, CONFIG_TEXT, RUN_ID}.isdisjoint(description):
                 description = verify_checksum(description)
-            validate_type(description, _Description)
+            validate_type(description, _DescriptionSchema)
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.description_file} is damaged ({error}); restore it from a copy.") from error
-        if version == UNSEALED_VERSION:
-            self._refuse_later_checkpoints()
+        if version == FORMAT_WITHOUT_CHECKSUMS:
+            self._refuse_newer_checkpoints()
             self._warn_of_old_format()
-        elif version != FORMAT_VERSION:
+        elif version != RUN_FORMAT_VERSION:
             raise ValueError(
-                f"{self.path} has run format version {version}, but this seqlab reads versions {UNSEALED_VERSION} and "
-                f"{FORMAT_VERSION}: use the seqlab version that wrote it (`seqlab_version` in run.json)."
+                f"{self.path} has run format version {version}, but this seqlab reads versions "
+                f"{FORMAT_WITHOUT_CHECKSUMS} and {RUN_FORMAT_VERSION}: use the seqlab version that wrote it "
+                "(`seqlab_version` in run.json)."
             )
         assert isinstance(description, dict)
         return description
 
-    def _refuse_later_checkpoints(self) -> None:
-        """Raise ValueError where run.json is of format 1, but a checkpoint is not: it is converted before the first."""
+    def _refuse_newer_checkpoints(self) -> None:
+        """Raise ValueError if a run of format 1 has checkpoints of format 2.
+
+        Resuming a run converts run.json before it writes a checkpoint.
+        """
         for state in self.checkpoints.glob("step_*/state.json"):
             content = b""
-            with suppress(OSError):  # it is being deleted
+            with suppress(OSError):  # another process is deleting it
                 content = read_regular(state)
             if f'"{CHECKSUM_KEY}"'.encode() in content:
                 raise ValueError(
-                    f"{self.description_file} is damaged or of another run: it has run format 1, but {state} has a "
-                    "later one. Restore it from a copy."
+                    f"{self.description_file} is damaged or belongs to another run: it has run format 1, but {state} "
+                    "has a later one. Restore it from a copy."
                 )
 
     def _warn_of_old_format(self) -> None:
+        """Warn once per process that a run of format 1 has no checksums."""
         path = self.path.resolve()
-        if path not in _warned:
-            _warned.add(path)
+        if path not in _warned_folders:
+            _warned_folders.add(path)
             logger.warning(
-                "%s has run format 1, which has no checksums for run.json, config.yaml and state.json: damage to them "
-                "is not noticed. Continuing the training converts it to format 2.",
+                "%s has run format 1, without checksums of run.json, config.yaml and state.json: damage to them is not "
+                "detected. Continuing the training converts it to format 2.",
                 self.path,
             )
 
     def write_description(self, values: Mapping[str, Any], config_text: str | None = None) -> None:
-        """Write run.json with a checksum and the text of config.yaml, that of the file unless given."""
+        """Write run.json with a checksum and the text of config.yaml (`config_text`, or the file's content)."""
         text = self.config_file.read_bytes().decode("utf-8") if config_text is None else config_text
         write_json(
-            self.description_file, with_checksum({**values, "format_version": FORMAT_VERSION, CONFIG_TEXT: text})
+            self.description_file, with_checksum({**values, "format_version": RUN_FORMAT_VERSION, CONFIG_TEXT: text})
         )
 
     def replace_config(self, config_text: str, values: Mapping[str, Any]) -> None:
-        """Replace config.yaml and run.json together: whoever reads the config completes what a kill interrupts."""
+        """Replace config.yaml and run.json together; if this is interrupted, `read_config_text` completes it."""
         write_bytes(self.new_config_file, config_text.encode())
         self.write_description(values, config_text)
         with suppress(FileNotFoundError):  # a reader has completed the change
             rename(self.new_config_file, self.config_file)
 
     def read_config_text(self) -> str:
-        """Read config.yaml, after completing a change that was interrupted; one that is missing is written anew.
+        """Read config.yaml; completes an interrupted `replace_config`, and restores a missing file from run.json.
 
         Raises:
-            FileNotFoundError: there is none, and no run.json that has its text.
-            ValueError: it is not the one that run.json has, or run.json is damaged.
+            FileNotFoundError: there is neither a config.yaml nor a run.json with its text.
+            ValueError: config.yaml differs from the text in run.json, or run.json is damaged.
         """
         description = self.read_description() if self.exists() else {}
         if CONFIG_TEXT not in description:
             return read_regular(self.config_file, MAX_DOCUMENT_BYTES).decode("utf-8")
-        for _ in range(READ_ATTEMPTS):
+        for _ in range(CONFIG_READ_ATTEMPTS):
             text: str = description[CONFIG_TEXT]
-            if self._complete(text):
+            if self._ensure_config(text):
                 return text
-            time.sleep(READ_PAUSE)  # a training may be replacing both files
+            time.sleep(SECONDS_BETWEEN_ATTEMPTS)
             description = self.read_description()
-        raise self._other_config(text)
+        raise self._edited_config_error(text)
 
-    def _complete(self, text: str) -> bool:
-        """Tell whether config.yaml has this text, after putting it there where it is missing or was to be replaced."""
-        if _holds(self.config_file, text):
+    def _ensure_config(self, text: str) -> bool:
+        """Write config.yaml if it is missing or its replacement was interrupted; return whether it has this text."""
+        if _has_text(self.config_file, text):
             return True
-        is_new = _holds(self.new_config_file, text)
-        if not is_new and self.config_file.exists():
+        was_interrupted = _has_text(self.new_config_file, text)
+        if not was_interrupted and self.config_file.exists():
             return False
-        with suppress(OSError):  # another process has done it, or this one may only read
-            if is_new:
+        with suppress(OSError):  # another process has done it, or the folder is read-only
+            if was_interrupted:
                 rename(self.new_config_file, self.config_file)
             else:
                 write_bytes(self.config_file, text.encode())
         return True
 
-    def _other_config(self, text: str) -> ValueError:
-        """Name the first line in which config.yaml differs, and how to go on."""
+    def _edited_config_error(self, text: str) -> ValueError:
+        """Build the error that names the first edited line of config.yaml, and the ways to continue."""
         found = read_regular(self.config_file).decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n")
         pairs = enumerate(zip_longest(found, text.split("\n"), fillvalue=""), start=1)
         number, line, before = next((i, line, before) for i, (line, before) in pairs if line != before)
@@ -256,18 +265,18 @@ class RunFolder:
             f"{self.config_file}, line {number}: {line!r} was {before!r} when training wrote it: the file was edited "
             f"or is damaged. To continue the run with the edited file, move it and name it: `mv "
             f"{shlex.quote(str(self.config_file))} NEW.yaml`, `seqlab train NEW.yaml --run_dir {path}`. To undo the "
-            "edit, delete the file: it is written anew."
+            "edit, delete the file: it is written again."
         )
 
-    def described(self, key: str) -> Any:
-        """Read one entry of run.json; raises ValueError where it is missing."""
+    def read_description_entry(self, key: str) -> Any:
+        """Read one value of run.json; raises ValueError if it is missing."""
         description = self.read_description()
         if key not in description:
             raise ValueError(f"{self.description_file} is damaged (it has no `{key}`); restore it from a copy.")
         return description[key]
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of metrics.jsonl, none where there is no such file; one that is half-written is left out.
+        """Yield the lines of metrics.jsonl; skip an incomplete last line; yield nothing if there is no file.
 
         Raises:
             ValueError: a line is damaged.
@@ -281,11 +290,12 @@ class RunFolder:
                         yield validate_type(parse_json(line), dict[str, Any])
                     except ValueError as error:
                         raise ValueError(
-                            f"{self.metrics_file}, line {number}: is damaged ({error}); delete the line."
+                            f"{self.metrics_file}, line {number}: damaged ({error}); delete the line."
                         ) from None
 
 
-def _holds(path: Path, text: str) -> bool:
+def _has_text(path: Path, text: str) -> bool:
+    """Check whether a file exists and has this text, with any line ends."""
     try:
         return read_regular(path, MAX_DOCUMENT_BYTES).replace(b"\r\n", b"\n") == text.encode()
     except FileNotFoundError:
@@ -293,19 +303,19 @@ def _holds(path: Path, text: str) -> bool:
 
 
 def default_run_dir(*specs: str) -> Path:
-    """Name the run of a corpus by its sides, `runs/de-en` for the path specs `a.de.gz` and `a.en`; of a text by it."""
+    """Return the default run folder for path specs: `runs/de-en` for `a.de.gz` and `a.en`, `runs/a` for `a.txt`."""
     if len(specs) == 1:
         return Path("runs") / _text_name(specs[0])
     return Path("runs") / "-".join(map(_side_name, specs))
 
 
 def _text_name(spec: str) -> str:
-    """Name a text: by its file without ending."""
+    """Return the name of a text file without its ending."""
     return re.sub(r"[^\w.-]+", "_", Path(spec.partition("#")[0].removesuffix(".gz")).stem)
 
 
 def _side_name(spec: str) -> str:
-    """Name one side of a corpus: its column, or the ending of its file, `a.de.gz` -> `de`."""
+    """Return the name of one side of a corpus: its column, or the ending of its file, `a.de.gz` -> `de`."""
     file, _, column = spec.partition("#")
     path = Path(file.removesuffix(".gz"))
     return re.sub(r"[^\w.-]+", "_", column or path.suffix.removeprefix(".") or path.stem)

@@ -1,44 +1,46 @@
-"""Names that older versions wrote into configs, and what they are now: the one table that reads them."""
+"""Migrate the configs of older versions: renamed tags, and values of fields that did not exist."""
 
 from collections.abc import Container, Mapping
 from typing import Any
 
-RENAMED: dict[str, dict[str, str]] = {
+RENAMED_TAGS: dict[str, dict[str, str]] = {
     "data.kind": {"parallel": "translation", "labelled": "labelling", "text": "language_modelling"},
 }
-"""Dotted key of a tag -> older value -> present value."""
+"""Dotted key of a tag -> older value -> current value."""
 
-OLDER_BEHAVIOUR = {"data": {"max_line_bytes": None}}
-"""Section -> field that older versions did not know -> the value that means what they did."""
+OLDER_DEFAULTS = {"data": {"max_line_bytes": None}}
+"""Section -> field that older versions lacked -> the value that keeps their behavior."""
 
 
-def with_older_behaviour(values: Mapping[str, Any], fields: Mapping[str, Container[str]]) -> dict[str, Any]:
-    """Add to the config of a run what its version did not know; `fields` are those that each section can have."""
+def add_older_defaults(values: Mapping[str, Any], fields: Mapping[str, Container[str]]) -> dict[str, Any]:
+    """Add the `OLDER_DEFAULTS` of fields that a run's config lacks; `fields` has the field names of each section."""
     found = dict(values)
-    for section, older in OLDER_BEHAVIOUR.items():
+    for section, older in OLDER_DEFAULTS.items():
         if isinstance(found.get(section), Mapping):
             found[section] = {name: each for name, each in older.items() if name in fields[section]} | found[section]
     return found
 
 
-def with_values_of(values: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to a config the values that a run has in the fields of `OLDER_BEHAVIOUR`, where it leaves them out."""
+def add_values_of_run(values: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a run's values of the fields in `OLDER_DEFAULTS` to a config that lacks them; both are nested dicts."""
     found = dict(values)
-    for section, older in OLDER_BEHAVIOUR.items():
+    for section, older in OLDER_DEFAULTS.items():
         of_run = run.get(section, {})
         if isinstance(found.get(section), Mapping):
             found[section] = {name: of_run[name] for name in older if name in of_run} | found[section]
     return found
 
 
-def renamed(key: str, value: Any) -> Any:
-    """Return the present value of a field, given under its dotted key."""
-    return RENAMED.get(key, {}).get(value, value) if isinstance(value, str) else value
+def migrate_tag(key: str, value: Any) -> Any:
+    """Return the current value of a tag, given its dotted key; return other values unchanged."""
+    return RENAMED_TAGS.get(key, {}).get(value, value) if isinstance(value, str) else value
 
 
-def migrated(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Copy the nested values of a config, with present names."""
+def migrate_tags(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Copy the nested values of a config, replacing renamed tags."""
     return {
-        name: migrated(value, f"{prefix}{name}.") if isinstance(value, Mapping) else renamed(f"{prefix}{name}", value)
+        name: migrate_tags(value, f"{prefix}{name}.")
+        if isinstance(value, Mapping)
+        else migrate_tag(f"{prefix}{name}", value)
         for name, value in values.items()
     }

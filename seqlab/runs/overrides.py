@@ -1,8 +1,7 @@
-"""Single fields set by dotted key, as on the command line: `model.d_model` and "512".
+"""Override fields of a config by dotted key, as the command line does: `model.d_model` and "512".
 
-The tag of a section (`model.family`) resets that section to the defaults of the part that it names, but for
-`Part.shared_fields`; the part may change other sections, too (`Part.on_selected`). All other fields are set after the
-tags, in whatever order they are given.
+Setting the tag of a section (`model.family`) resets the section to the defaults of the named part, except for
+`Part.shared_fields`; the part may also change other sections (`Part.on_selected`). Tags are set before other fields.
 """
 
 import reprlib
@@ -17,32 +16,32 @@ from seqlab.runs.config import Config, to_dict
 from seqlab.runs.fields import default_section, families, fields_of, tag_name, with_tags
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
-from seqlab.runs.migrate import migrated, renamed, with_values_of
-from seqlab.runs.use import missing_plugins_hint
+from seqlab.runs.migrate import add_values_of_run, migrate_tag, migrate_tags
+from seqlab.runs.task_of_run import missing_plugins_hint
 from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
 from seqlab.runs.yaml_parser import parse_yaml
 
 Override = tuple[str, str | Sequence[str]]
-"""A dotted key and its value as text, or its values where it is a list."""
+"""A dotted key and its value as text, or several texts for a list."""
 
 
 def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Override], source: str = "") -> Config:
-    """Set single fields of a config, or of the nested dicts of one.
+    """Override fields of a config, or of the nested dicts of one.
 
-    A text is read by the type of its field: `null` is None where the field can be None, `[a, b]` a list where it is
-    one, everything else what pydantic makes of it (`1e-3`, `true`).
+    The text of a value is parsed by the type of its field: `null` as None if the field can be None, `[a, b]` as a list
+    if the field is one, and the rest as pydantic does (`1e-3`, `true`).
 
     Raises:
-        ConfigError: an unknown key, a key of another family, or an impossible value; all name the key. Where the
-            fault is in `base` rather than in `overrides`, the message begins with `source`.
+        ConfigError: unknown key, key of another family, or invalid value. The message names the key; if the error is
+            in `base`, not in `overrides`, it begins with `source`.
     """
-    values = to_dict(base) if isinstance(base, Config) else with_tags(Config, migrated(base or {}))
+    values = to_dict(base) if isinstance(base, Config) else with_tags(Config, migrate_tags(base or {}))
     overrides = list(overrides)
     try:
         check_keys(Config, values)
     except ConfigError as error:
         raise ConfigError(error.key, f"{source}: {error}" if source else str(error)) from None
-    # The model's tag comes first: it may choose an objective, which a given one must not be lost to.
+    # The model's tag is set first: it may choose an objective, which must not replace a given one.
     ordered = sorted(overrides, key=lambda each: each[0] != "model.family")
     later = [(key, text) for key, text in ordered if not _set_tag(values, key, text)]
     for key, text in later:
@@ -57,25 +56,28 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
 def config_from_yaml(
     path: str | Path, overrides: Iterable[Override] = (), *, continued: RunFolder | None = None
 ) -> Config:
-    """Read a config file and set single fields of it; errors as `read_yaml` and `override`, naming the file.
+    """Read a config file and override fields of it; raises the errors of `read_yaml` and `override`.
 
-    Fields that older versions did not know have the values of the run that is `continued`, unless they are given.
+    Args:
+        path: the YAML file.
+        overrides: dotted keys and their values.
+        continued: a run to resume with this config; its values are used for fields that older versions lacked.
     """
     try:
         values = read_yaml(path)
         if continued is not None:
-            values = with_values_of(values, to_dict(read_config(continued)))
+            values = add_values_of_run(values, to_dict(read_config(continued)))
         return override(values, overrides, source=str(path))
-    except ConfigError as error:  # of a run's own config perhaps
+    except ConfigError as error:  # the file may be in a run folder, whose plugins are known
         raise ConfigError(error.key, f"{error}{missing_plugins_hint(RunFolder(Path(path).parent))}") from None
 
 
 def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> bool:
-    """Reset a section to the family that its tag names; tell whether the key is a tag."""
-    section, sections, name = _find(values, key)
+    """If the key is a tag, reset its section to the defaults of the named family; return whether it is one."""
+    section, sections, name = _find_section(values, key)
     if name != tag_name(sections):
         return False
-    tag = renamed(key, _single(key, text))
+    tag = migrate_tag(key, _single_value(key, text))
     chosen = chosen_section(sections, {name: tag}, key.removesuffix(name))
     before = fields_of(chosen_section(sections, section, key.removesuffix(name)))
     fields = fields_of(chosen)
@@ -89,17 +91,18 @@ def _set_tag(values: dict[str, Any], key: str, text: str | Sequence[str]) -> boo
 
 
 def _set_field(values: dict[str, Any], key: str, text: str | Sequence[str]) -> None:
-    section, sections, name = _find(values, key)
+    """Set a field that is not a tag."""
+    section, sections, name = _find_section(values, key)
     fields = fields_of(chosen_section(sections, section, key.removesuffix(name)))
     if name not in fields or families(fields[name].annotation):
         raise unknown_key(Config, values, key)
-    section[name] = parse(key, text, fields[name].annotation)
+    section[name] = parse_value(key, text, fields[name].annotation)
 
 
-def _find(values: dict[str, Any], key: str) -> tuple[dict[str, Any], Mapping[str, type], str]:
-    """Return the section that a key is in, the families it comes in, and the last part of the key.
+def _find_section(values: dict[str, Any], key: str) -> tuple[dict[str, Any], Mapping[str, type], str]:
+    """Return the section of a key, the families of this section by tag, and the last part of the key.
 
-    A section that `values` leaves out is filled in with its defaults, so that setting one field keeps the others.
+    A section that `values` lacks is added with its defaults, so that setting one of its fields keeps the others.
     """
     *parents, name = key.split(".")
     section, sections, prefix = values, families(Config), ""
@@ -118,12 +121,12 @@ def _find(values: dict[str, Any], key: str) -> tuple[dict[str, Any], Mapping[str
     return section, sections, name
 
 
-def parse(key: str, text: str | Sequence[str], annotation: Any) -> Any:
-    """Read a text, or several, as a value of a field's type: what is left to pydantic stays text."""
+def parse_value(key: str, text: str | Sequence[str], annotation: Any) -> Any:
+    """Convert text to None or a list if the field's type allows it; pydantic parses the rest."""
     options = {get_origin(option) or option for option in get_args(annotation) or (annotation,)}
     if (get_origin(annotation) or annotation) in (list, tuple):
         if not isinstance(text, str):
-            return list(text) if len(text) != 1 else parse(key, text[0], annotation)
+            return list(text) if len(text) != 1 else parse_value(key, text[0], annotation)
         if not (text.startswith("[") and text.endswith("]")):
             return [text]
         with suppress(ValueError):
@@ -131,11 +134,12 @@ def parse(key: str, text: str | Sequence[str], annotation: Any) -> Any:
             if all(isinstance(item, str) for item in items):
                 return items
         raise ConfigError(key, f"`{key}` must be a list such as [a, b], but is {reprlib.repr(text)} instead.")
-    single = _single(key, text)
+    single = _single_value(key, text)
     return None if single in ("null", "~") and NoneType in options else single
 
 
-def _single(key: str, text: str | Sequence[str]) -> str:
+def _single_value(key: str, text: str | Sequence[str]) -> str:
+    """Return the only text; raises ConfigError if there are none or several."""
     texts = [text] if isinstance(text, str) else list(text)
     if len(texts) != 1:
         given = f"{len(texts)}: {' '.join(texts)}" if texts else "none"

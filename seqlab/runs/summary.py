@@ -1,4 +1,4 @@
-"""What a run folder says about itself, without loading its weights."""
+"""Summary of a run folder for `seqlab info`, without loading the weights."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from seqlab.runs.load import read_config
 
 @dataclass(frozen=True)
 class BestValidation:
-    """The figures of the best validation."""
+    """Metrics of the best validation."""
 
     step: int
     scores: dict[str, float]
@@ -22,7 +22,7 @@ class BestValidation:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run in numbers; only what JSON can hold."""
+    """Summary of a run, in the types of JSON."""
 
     path: str
     seqlab_version: str
@@ -30,30 +30,31 @@ class RunSummary:
     family: str
     parameters: int | None
     changed_fields: dict[str, object]
-    """the fields of the config that differ from their defaults, by dotted key"""
+    """Fields of the config that differ from their defaults, by dotted key."""
     kind: str
-    """what it learnt from: the `data.kind`"""
+    """Kind of data: `data.kind`."""
     rows_name: str
-    """what its examples are called"""
+    """Word for the examples, such as `pairs`."""
     kept: dict[str, int]
-    """pairs or lines of text that were kept, by split"""
+    """Number of examples after filtering, by split."""
     step: int
-    """updates done, as of the last checkpoint"""
+    """Step of the last checkpoint."""
     max_steps: int | None
-    """None where the model is counted, not optimised"""
+    """None if the model is estimated by counting."""
     minutes: float
-    """time spent in training, as of the last checkpoint"""
+    """Minutes of training up to the last checkpoint."""
     machine: dict[str, Any]
     checkpoints: list[int]
+    """Steps of the checkpoints."""
     best: BestValidation | None
-    """the validation of the checkpoint that is loaded by default; None where there was none"""
+    """Validation of the checkpoint that is loaded by default; None if it was not validated."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Render for JSON."""
+        """Return a dict for JSON."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """Render for people."""
+        """Return the lines of the text output."""
         kept = ", ".join(f"{count:,} {split}" for split, count in self.kept.items())
         machine = ", ".join(f"{name} {value}" for name, value in self.machine.items())
         steps = f"{self.step:,} of {self.max_steps:,} steps, " if self.max_steps else ""
@@ -71,14 +72,14 @@ class RunSummary:
             scores = ", ".join(f"{name} {value:.3f}" for name, value in self.best.scores.items())
             facts["best"] = f"step {self.best.step}: {scores} (validation)"
         lines = [f"{name:<13}{fact}" for name, fact in facts.items() if fact]
-        return [*lines, "config, where it is not the default:", *self._config_lines()]
+        return [*lines, "config fields that differ from their defaults:", *self._config_lines()]
 
     def _config_lines(self) -> list[str]:
         return [f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in self.changed_fields.items()]
 
 
 def summarize(path: str | Path) -> RunSummary:
-    """Read a run folder's own description; errors as `load_run`."""
+    """Summarize a run folder; raises the errors of `load_run`."""
     folder = RunFolder(Path(path))
     folder.refuse_missing()
     description, config = folder.read_description(), read_config(folder)
@@ -105,12 +106,12 @@ def summarize(path: str | Path) -> RunSummary:
         minutes=progress.get("minutes", 0.0),
         machine=description.get("machine", {}),
         checkpoints=steps,
-        best=_best(folder) if steps else None,
+        best=_best_validation(folder) if steps else None,
     )
 
 
 def changed_fields(config: Config) -> dict[str, object]:
-    """Return the fields whose value is not the default of their type, by dotted key."""
+    """Return the fields whose value differs from the default, by dotted key."""
     values = to_dict(config)
     defaults = {(field.key, field.family): field.default for field in list_fields(Config)}
     by_kind = config.data.defaults
@@ -122,11 +123,12 @@ def changed_fields(config: Config) -> dict[str, object]:
     }
 
 
-def _best(folder: RunFolder) -> BestValidation | None:
+def _best_validation(folder: RunFolder) -> BestValidation | None:
+    """Return the metrics of the best checkpoint, without those of single columns, whose names contain a dot."""
     step, best = choose_step(folder, "best"), None
     for entry in folder.read_metrics():
         if entry["kind"] == "valid" and entry["step"] == step:
-            figures = {name: value for name, value in entry.items() if isinstance(value, float)}
-            shown = {name: value for name, value in figures.items() if name != "minutes" and "." not in name}
-            best = BestValidation(step, shown)  # without those of single columns, which a dot divides from their name
+            numbers = {name: value for name, value in entry.items() if isinstance(value, float)}
+            scores = {name: value for name, value in numbers.items() if name != "minutes" and "." not in name}
+            best = BestValidation(step, scores)
     return best

@@ -1,4 +1,4 @@
-"""Plain values to configs; what is wrong with them is said in one line that names the key."""
+"""Build and validate configs from plain values; one-line error messages that name the key."""
 
 import re
 import reprlib
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class ConfigError(ValueError):
-    """A config that cannot be: the message names the key, what is wrong and the value."""
+    """Invalid config; the message names the key, the problem and the value."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -27,29 +27,29 @@ class ConfigError(ValueError):
 
 
 def build(config_type: type[T], values: object, source: str = "") -> T:
-    """Build a config from nested dicts, as YAML gives them.
+    """Build a config from nested dicts in the types of YAML.
 
     Raises:
-        ConfigError: an unknown key or an impossible value; the message begins with `source`, such as a file's name.
+        ConfigError: unknown key or invalid value; the message begins with `source`, such as the name of a file.
     """
     try:
         values = with_tags(config_type, values)
         check_keys(config_type, values)
         return TypeAdapter(config_type).validate_python(values)
     except ValidationError as error:
-        key, message = describe(error, config_type, values)
+        key, message = describe_validation_error(error, config_type, values)
         raise ConfigError(key, f"{source}: {message}" if source else message) from None
     except ConfigError as error:
         raise ConfigError(error.key, f"{source}: {error}" if source else str(error)) from None
 
 
 def check_keys(config_type: type, values: object) -> None:
-    """Raise ConfigError at the first key that the types do not have, naming the nearest that they do."""
+    """Raise ConfigError for the first key of nested dicts that the config class lacks; names the nearest known key."""
 
     def check(annotation: Any, section: object, prefix: str) -> None:
         sections = families(annotation)
         if not sections or not isinstance(section, Mapping):
-            return  # a plain value; pydantic says what is wrong with it
+            return  # a plain value, which pydantic validates
         chosen = chosen_section(sections, section, prefix)
         for name, value in section.items():
             if name not in fields_of(chosen):
@@ -60,7 +60,7 @@ def check_keys(config_type: type, values: object) -> None:
 
 
 def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], prefix: str) -> type:
-    """Return the family that the values' tag names; raises ConfigError where there is no such family."""
+    """Return the class of the family that the tag in `values` names; raises ConfigError if there is none."""
     name = tag_name(sections)
     if not name:
         return next(iter(sections.values()))
@@ -75,7 +75,7 @@ def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], pref
 
 
 def unknown_key(config_type: type, values: object, key: str) -> ConfigError:
-    """Say that there is no such key: which family has it, or else which key is spelt most alike."""
+    """Build the error for an unknown key: names the families that have it, or the known key nearest in spelling."""
     fields = list(list_fields(config_type, values))
     tags = sorted({field.family for field in fields if field.key == key})
     if tags:
@@ -89,14 +89,14 @@ def unknown_key(config_type: type, values: object, key: str) -> ConfigError:
     return ConfigError(key, f"There is no `{key}`{f'; the nearest is `{nearest}`' if nearest else ''}.")
 
 
-def describe(error: ValidationError, config_type: type, values: object) -> tuple[str, str]:
-    """Turn pydantic's report on some values into the key of its first error and one line."""
+def describe_validation_error(error: ValidationError, config_type: type, values: object) -> tuple[str, str]:
+    """Return the dotted key and a one-line message of the first error that pydantic reports."""
     first, *others = error.errors(include_url=False)
     key, kind, text = _key_of(first["loc"], config_type, values), first["type"], first["msg"]
     if kind == "missing":
         message = f"`{key}` is missing: it has no default."
     elif kind in ("value_error", "assertion_error"):
-        text = text.partition(", ")[2]  # pydantic writes "Value error, " before a validator's own words
+        text = text.partition(", ")[2]  # pydantic prepends "Value error, " to a validator's message
         message = f"`{key}`: {text}" if key else text
     elif kind in ("dataclass_type", "model_attributes_type"):
         message = f"`{key or 'the config'}` must be a section with fields, but is {first['input']!r} instead."
@@ -111,7 +111,7 @@ def describe(error: ValidationError, config_type: type, values: object) -> tuple
                 wanted = "a finite number"
             elif bound == MIN_POSITIVE:
                 wanted = "above 0"
-            shown = shown.strip("'")  # a number, perhaps as text
+            shown = shown.strip("'")  # the number may be text
         if kind == "literal_error":
             nearest = nearest_hint(str(first["input"]), re.findall("'(.+?)'", wanted))
         message = f"`{key}` must be {wanted}, but is {shown} instead{nearest}."
@@ -121,7 +121,7 @@ def describe(error: ValidationError, config_type: type, values: object) -> tuple
 
 
 def _key_of(location: tuple[int | str, ...], config_type: type, values: object) -> str:
-    """Write pydantic's path in some values as a dotted key."""
+    """Convert a location in pydantic's report to a dotted key."""
     key, annotation = "", config_type
     for part in location:
         sections = families(annotation)
@@ -141,7 +141,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not YAML with keys and values; names the file and the line.
+        ValueError: the file is not a YAML mapping; names the file and the line.
     """
     path = Path(path)
     try:
@@ -153,7 +153,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def parse_config(text: str, path: str) -> dict[str, Any]:
-    """Parse the values of a YAML config; raises ValueError naming the path and the line where it is none."""
+    """Parse the text of a YAML config; raises ValueError, naming the path and the line, if it is not a mapping."""
     values = parse_yaml(text, path)
     if not isinstance(values, dict):
         raise ValueError(f"{path}: must hold keys and values, such as `seed: 1`, but holds {reprlib.repr(values)}.")

@@ -1,15 +1,15 @@
-"""Parse YAML that anyone may have written: dates are text, keys are unique, and there is a limit to what aliases do."""
+"""YAML parser for untrusted files: dates stay text, duplicate keys are errors, and the size of aliases is limited."""
 
 from typing import Any
 
 import yaml
 
 MAX_VALUES = 100_000
-"""With each alias counted as what it stands for, so that a small file cannot stand for more than memory holds."""
+"""Maximum number of values after expanding aliases, so that a small file cannot exhaust the memory."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which dates are text, and a key that is given twice is an error: else the first would be ignored."""
+    """YAML loader that keeps dates as text and refuses duplicate keys, of which PyYAML ignores the first."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         start: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
@@ -29,25 +29,25 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
             raise
-        except Exception as error:  # what Python makes of a value: a date that there is not, a number of 5,000 digits
+        except Exception as error:  # of Python's conversion: an invalid date, a number of 5,000 digits
             problem = f"{str(node.value)[:40]!r}: {error}"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
 
 def parse_yaml(text: str, name: str, *, only_text: bool = False) -> Any:
-    """Parse YAML, in which a date is text.
+    """Parse YAML, keeping dates as text.
 
     Args:
-        text: what is parsed.
-        name: of the file, for messages.
-        only_text: leave numbers and truth values as the text that they are written as.
+        text: the document.
+        name: name of the file, for messages.
+        only_text: keep numbers and booleans as text, too.
 
     Raises:
-        ValueError: it is not YAML, or expands to too many values; names the file and the line.
+        ValueError: the text is not YAML, or expands to more than `MAX_VALUES`; names the file and the line.
     """
     try:
         values = yaml.load(text, Loader=yaml.BaseLoader if only_text else _Loader)
-        _refuse_endless(values)
+        _refuse_too_many_values(values)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ValueError(f"{name}{line}: not YAML ({error.problem}).") from None
@@ -60,12 +60,12 @@ def parse_yaml(text: str, name: str, *, only_text: bool = False) -> Any:
     return values
 
 
-def _refuse_endless(values: Any) -> None:
-    """Raise ValueError where aliases make a structure endless, or larger than any config."""
-    left, seen = [values], 0
-    while left:
-        each = left.pop()
-        seen += 1
-        if seen > MAX_VALUES:
+def _refuse_too_many_values(values: Any) -> None:
+    """Raise ValueError if aliases make a structure recursive, or larger than `MAX_VALUES`."""
+    stack, count = [values], 0
+    while stack:
+        each = stack.pop()
+        count += 1
+        if count > MAX_VALUES:
             raise ValueError(f"with its aliases it has more than {MAX_VALUES:,} values")
-        left += [*each, *each.values()] if isinstance(each, dict) else each if isinstance(each, list | tuple) else ()
+        stack += [*each, *each.values()] if isinstance(each, dict) else each if isinstance(each, list | tuple) else ()

@@ -10,7 +10,7 @@ from seqlab.registry import Parts
 from seqlab.runs.config import Config, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
-from seqlab.runs.migrate import renamed
+from seqlab.runs.migrate import migrate_tag
 from seqlab.runs.overrides import Override, override
 from seqlab.runs.validate import build
 from seqlab.text import size_of_vectors
@@ -105,7 +105,7 @@ def from_defaults(overrides: Sequence[Override]) -> Config:
         ConfigError: an unknown key or an impossible value.
     """
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
-    kind = renamed("data.kind", given["data.kind"])
+    kind = migrate_tag("data.kind", given["data.kind"])
     families = [name for name, each in Parts("model").items() if each.task == kind]
     chosen = [("model.family", name) for name in families[:1] if "model.family" not in given]
     for key, name in chosen:

@@ -14,7 +14,7 @@ from seqlab.data.batch import Batch
 from seqlab.data.step import TrainingStep
 from seqlab.registry import Parts, import_target
 from seqlab.runs.checkpoint import WEIGHTS, read_state, read_tensors, write_checkpoint
-from seqlab.runs.migrate import renamed
+from seqlab.runs.migrate import migrate_tag
 from seqlab.training.accumulator import Carry
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import NonFiniteUpdate, StartedUpdate
@@ -96,7 +96,9 @@ def read_failure(folder: str | Path) -> Failure:
     for name, value in tensors.items():
         number, _, item = name.partition(".")
         micro_steps.setdefault(int(number), {})[item] = value
-    task = import_target(Parts("task")[renamed("data.kind", read_state(folder).get("data_kind", "parallel"))].task_name)
+    task = import_target(
+        Parts("task")[migrate_tag("data.kind", read_state(folder).get("data_kind", "parallel"))].task_name
+    )
     batches = []
     for _, values in sorted(micro_steps.items()):
         numbers = {name: value.item() for name, value in values.items() if value.dim() == 0}

@@ -85,7 +85,7 @@ def resume(run: TrainingRun, changes: Changes) -> None:
     else:
         run.journal.cut_back(0)
     logger.info("Continuing %s after step %d.", run.folder.path, run.progress.step)
-    differences = fingerprint(run.machine).differences(run.held.root.described("machine"))
+    differences = fingerprint(run.machine).differences(run.held.root.read_description_entry("machine"))
     if differences:
         logger.warning(
             "The run was begun on another machine, with another setting or version (%s): "
@@ -114,7 +114,7 @@ def changed_plugins(run: TrainingRun) -> list[str]:
 
 def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
     """Raise ValueError where a run was begun with other data: `content_hashes` are the SHA-256 by path."""
-    known, found = folder.described("data_sha256"), list(content_hashes.items())
+    known, found = folder.read_description_entry("data_sha256"), list(content_hashes.items())
     if len(found) != len(known):
         raise ValueError(
             f"{folder.path} was begun with {len(known)} data files, but the config names {len(found)}: name the "

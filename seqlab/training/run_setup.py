@@ -18,12 +18,11 @@ from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.survey import OnProgress
 from seqlab.data.workspace import INPUT_ERRORS
 from seqlab.plugins import describe_plugins
-from seqlab.runs.checkpoint import hash_unsealed_states
-from seqlab.runs.codecs import codec_parts, codec_sha256
+from seqlab.runs.checkpoint import hash_format_1_states
+from seqlab.runs.codecs import codec_parts, codec_sha256, spelling_sha256
 from seqlab.runs.config import Config, config_text, parts_of
-from seqlab.runs.folder import FORMAT_VERSION, OLDER_STATES, PLUGINS, RUN_ID, RunFolder
+from seqlab.runs.folder import FORMAT_1_STATES, PLUGINS, RUN_FORMAT_VERSION, RUN_ID, RunFolder
 from seqlab.runs.load import read_config
-from seqlab.runs.spelling import spelling_sha256
 from seqlab.training.device_context import CORES, FAIR_THREADS, fingerprint
 from seqlab.training.state import TrainingRun
 from seqlab.training.word_vectors import vector_columns
@@ -224,8 +223,8 @@ def continue_description(run: TrainingRun) -> None:
     folder, text = run.held.root, config_text(run.config)
     before = folder.read_description()
     description = dict(before)
-    if description["format_version"] != FORMAT_VERSION:
-        older = {RUN_ID: secrets.token_hex(16), OLDER_STATES: hash_unsealed_states(folder)}
+    if description["format_version"] != RUN_FORMAT_VERSION:
+        older = {RUN_ID: secrets.token_hex(16), FORMAT_1_STATES: hash_format_1_states(folder)}
         description |= older | _hash_codecs(folder)
     if description != before or folder.read_config_text() != text:
         folder.replace_config(text, description)

@@ -26,7 +26,7 @@ from seqlab.runs.checkpoint import (
     read_tensors,
     write_checkpoint,
 )
-from seqlab.runs.codecs import WithCodecs
+from seqlab.runs.codecs import CodecsMixin
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights, named_buffers, named_weights
@@ -84,7 +84,7 @@ class Progress:
 
 
 @dataclass
-class TrainingRun(WithCodecs):
+class TrainingRun(CodecsMixin):
     """Everything that training works on."""
 
     config: Config

@@ -144,7 +144,7 @@ def set_up_run(
     else:
         world.call_on_main(lambda: write_config(config, folder.config_file))
         world.call_on_main(lambda: describe(run, command, start))
-    held.bind(world.call_on_main(lambda: folder.described(RUN_ID)))
+    held.bind(world.call_on_main(lambda: folder.read_description_entry(RUN_ID)))
     return run
 
 

@@ -104,7 +104,7 @@ def test_a_continued_run_keeps_its_threads(
     monkeypatch.setattr("seqlab.training.run_setup.usable_cores", lambda: 2)
     run_dir = train(config, tmp_path / "run")
     assert "Training uses 1 of the 2 cores, as other programs compete for them" in caplog.text
-    assert RunFolder(run_dir).described("machine")["threads"] == 1
+    assert RunFolder(run_dir).read_description_entry("machine")["threads"] == 1
     caplog.clear()
     monkeypatch.setattr(machine, "fair_thread_count", lambda: None)
     train(with_training(config, max_steps=4), run_dir)

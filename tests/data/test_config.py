@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from seqlab.runs.fields import fields_of, text_of
+from seqlab.runs.fields import field_docstring, fields_of
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
@@ -56,4 +56,4 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], message: str)
 
 def test_every_field_is_documented() -> None:
     for section in (TranslationConfig, LabellingConfig, LanguageModellingConfig):
-        assert not [name for name in fields_of(section) if not text_of(section, name)]
+        assert not [name for name in fields_of(section) if not field_docstring(section, name)]

@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from seqlab.data.config import DataConfig
-from seqlab.runs.fields import text_of
+from seqlab.runs.fields import field_docstring
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
 
@@ -47,4 +47,4 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], message: str)
 
 def test_every_field_is_documented() -> None:
     fields = LanguageModellingConfig.__pydantic_fields__  # type: ignore[attr-defined]
-    assert not [name for name in fields if not text_of(LanguageModellingConfig, name)]
+    assert not [name for name in fields if not field_docstring(LanguageModellingConfig, name)]

@@ -103,7 +103,7 @@ def test_listed_and_suggested(used: dict[str, Done]) -> None:
         ("another's family", "choose one of bags."),
         ("unequal", "left has 4 lines"),
         ("translate", "run compares texts: use `seqlab similarity`. What is needed here is a translator."),
-        ("label", "run compares texts: use `seqlab similarity`. It is no run for `seqlab label`."),
+        ("label", "run compares texts: use `seqlab similarity`. It cannot be used with `seqlab label`."),
     ],
 )
 def test_mistakes(used: dict[str, Done], name: str, said: str) -> None:

@@ -36,7 +36,8 @@ def test_folds(table: str, tmp_path: Path) -> None:
         right = sum(each["prediction"] == each["target"] for each in own)
         assert 100 * right / len(own) == pytest.approx(accuracy)
     assert run(*arguments)[1] == out
-    named = f"runs is not a run folder: it has no run.json. 4 lie in it: name one, such as {tmp_path / 'runs/fold_01'}."
+    named = "runs is not a run folder: it has no run.json. It contains 4 run folders: name one of them, "
+    named += f"such as {tmp_path / 'runs/fold_01'}."
     assert named in run("info", tmp_path / "runs")[2]
 
 

@@ -281,7 +281,7 @@ def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.Log
         ({"model__d_model": "big"}, "`model.d_model` must be"),
         ({"model__family": "lstm_ml"}, "the nearest is `lstm_lm`"),
         ({"model__family": "lstm"}, "choose one of transformer_lm, rnn_lm, lstm_lm, gru_lm, ngram_lm"),
-        ({"model__family": "transformer"}, "`model.family: transformer` learns from `data.kind: translation`"),
+        ({"model__family": "transformer"}, "`model.family: transformer` is trained on `data.kind: translation`"),
         ({"data__order": "contiguous"}, "`data.order: contiguous` carries a state"),
         ({"data__train_src": "x"}, "There is no `data.train_src`"),
     ],

@@ -44,7 +44,7 @@ def test_a_run_keeps_its_data_until_it_is_overwritten(tmp_path: Path) -> None:
     assert data_of(old) == before != data_of(new)
     train(NEW, old, overwrite=True)
     assert data_of(old) == data_of(new)
-    hashes = [RunFolder(folder).described("data_sha256") for folder in (old, new)]
+    hashes = [RunFolder(folder).read_description_entry("data_sha256") for folder in (old, new)]
     assert hashes[0] == hashes[1]
     assert {path.name for path in old.iterdir()} == {path.name for path in new.iterdir()}
 

@@ -20,9 +20,9 @@ from seqlab.models import (
 from seqlab.models.spelling import SpellingModel
 from seqlab.runs import Config, RunFolder
 from seqlab.runs.checkpoint import write_checkpoint
+from seqlab.runs.codecs import save_spelling
 from seqlab.runs.config import write_config
 from seqlab.runs.load import named_weights
-from seqlab.runs.spelling import save_spelling
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.language_modelling.task import rare_items
 from seqlab.text import (

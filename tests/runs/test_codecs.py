@@ -59,7 +59,7 @@ def test_another_codec_is_refused(folder: RunFolder) -> None:
 
 def test_one_that_is_not_registered_is_named(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(registry._parts["codec"], "scaled")
-    with pytest.raises(ValueError, match="src_codec is a codec 'scaled', which is not registered"):
+    with pytest.raises(ValueError, match="src_codec holds the codec 'scaled', which is not registered"):
         load_codecs(folder)
 
 

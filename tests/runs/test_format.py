@@ -75,7 +75,7 @@ def test_a_flipped_bit_of_a_description_is_found(run_dir: Path) -> None:
 def test_a_flipped_bit_of_a_config_is_found(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(run_dir)
     expected = folder.read_config_text()
-    monkeypatch.setattr(folder_module, "READ_PAUSE", 0)
+    monkeypatch.setattr(folder_module, "SECONDS_BETWEEN_ATTEMPTS", 0)
     for damaged in islice(flipped(expected.encode()), 0, None, 7):  # a bit of each byte, each time another one
         folder.config_file.write_bytes(damaged)
         with pytest.raises(ValueError, match="was edited or is damaged"):
@@ -118,7 +118,7 @@ def test_a_description_of_format_1_beside_later_checkpoints_is_damage(run_dir: P
     other = Path(shutil.copytree(run_dir, tmp_path / "other"))
     as_format_1(other)
     shutil.copy(other / "run.json", run_dir / "run.json")
-    with pytest.raises(ValueError, match=r"run\.json is damaged or of another run: it has run format 1"):
+    with pytest.raises(ValueError, match=r"run\.json is damaged or belongs to another run: it has run format 1"):
         load_run(run_dir)
 
 

@@ -307,9 +307,9 @@ def test_a_model_brings_the_objective_that_it_alone_learns_by() -> None:
     assert override(config, [("model.family", "transformer_ctc")]).objective == config.objective
     sampled = override(CORPUS, [("objective.family", "r_drop")])
     assert override(sampled, [("model.family", "lstm")]).objective == sampled.objective
-    with pytest.raises(ConfigError, match=r"transformer_ctc` learns by `objective\.family: ctc`, not by `r_drop`"):
+    with pytest.raises(ConfigError, match=r"transformer_ctc` is trained by `objective\.family: ctc`, not by `r_drop`"):
         override(CORPUS, [*chosen[:1], ("objective.family", "r_drop")])
-    with pytest.raises(ConfigError, match=r"lstm` learns by `objective\.family: cross_entropy`, not by `ctc`"):
+    with pytest.raises(ConfigError, match=r"lstm` is trained by `objective\.family: cross_entropy`, not by `ctc`"):
         override(CORPUS, [("model.family", "lstm"), ("objective.family", "ctc")])
     of_length = [("model.family", "transformer_nat"), ("objective.length_weight", "0.5")]
     assert override(CORPUS, of_length).objective == ParallelCrossEntropyConfig(length_weight=0.5)
@@ -325,7 +325,9 @@ def test_the_order_does_not_matter() -> None:
     assert override(CORPUS, settings).optim.optimizer == SgdConfig(momentum=0.5)
     objective, model = ("objective.family", "r_drop"), ("model.family", "transformer_ctc")
     for order in ([objective, model], [model, objective]):
-        with pytest.raises(ConfigError, match=r"transformer_ctc` learns by `objective\.family: ctc`, not by `r_drop`"):
+        with pytest.raises(
+            ConfigError, match=r"transformer_ctc` is trained by `objective\.family: ctc`, not by `r_drop`"
+        ):
             override(CORPUS, order)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from seqlab.models.spelling import SpellingModel
+from seqlab.runs.codecs import load_spelling, save_spelling, spelling_sha256
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.spelling import load_spelling, save_spelling, spelling_sha256
 
 ITEMS = ["Straße", "Strand", "größer", "日本"]
 STRINGS = ["", "a", "Strang", "é", "x" * 40]

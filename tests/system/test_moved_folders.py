@@ -77,7 +77,7 @@ def test_a_run_of_the_same_name_is_left_alone(
     assert_equal_runs(run_dir, uninterrupted[0])
     assert Training(config_file, moved).finish()[0] == 0
     assert_equal_runs(moved, uninterrupted[0])
-    assert RunFolder(run_dir).described("run_id") != RunFolder(moved).described("run_id")
+    assert RunFolder(run_dir).read_description_entry("run_id") != RunFolder(moved).read_description_entry("run_id")
 
 
 @pytest.mark.parametrize(

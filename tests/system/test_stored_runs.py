@@ -54,7 +54,7 @@ def test_a_labeller_that_kept_ids_of_ngrams_as_a_parameter_labels_and_is_continu
     known = "reader.ngrams.0.known"
     stored = read_tensors(Path("ngram_labeller/checkpoints/step_00000020"), "averaged")[known]
     assert stored.dtype == torch.float32
-    monkeypatch.setattr(seqlab_folder, "_warned", set())  # it warns once in a process
+    monkeypatch.setattr(seqlab_folder, "_warned_folders", set())  # it warns once in a process
     done = seqlab("label", "ngram_labeller", "--json", stdin=Path("lines.txt").read_bytes())
     assert done.stderr.decode().count("has run format 1") == 1
     for line, expected in zip(done.stdout.splitlines(), Path("expected.jsonl").read_text().splitlines(), strict=True):
@@ -65,5 +65,5 @@ def test_a_labeller_that_kept_ids_of_ngrams_as_a_parameter_labels_and_is_continu
     continued = read_tensors(Path("ngram_labeller/checkpoints/step_00000040"), "averaged")[known]
     assert continued.dtype == torch.int64
     assert torch.equal(continued, stored.long())
-    monkeypatch.setattr(seqlab_folder, "_warned", set())
+    monkeypatch.setattr(seqlab_folder, "_warned_folders", set())
     assert "has run format 1" not in seqlab("label", "ngram_labeller", stdin=b"the cat eats\n").stderr.decode()

@@ -29,10 +29,10 @@ from seqlab.models import (
 )
 from seqlab.optim import AdamConfig, OptimConfig
 from seqlab.registry import Parts
+from seqlab.runs.codecs import SPELLING_FILE
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
-from seqlab.runs.spelling import MODEL
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.language_modelling.language_model import load_language_model
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig, WordsConfig
@@ -340,7 +340,7 @@ def test_a_language_model_learns_to_spell_where_its_translator_did_not(corpus: P
     assert found.unknown == 1
     assert found.nll is not None
     again = train(replace(read_config(RunFolder(run_dir)), init_from=str(run_dir)), tmp_path / "again")
-    assert (again / "spelling" / MODEL).read_bytes() == (run_dir / "spelling" / MODEL).read_bytes()
+    assert (again / "spelling" / SPELLING_FILE).read_bytes() == (run_dir / "spelling" / SPELLING_FILE).read_bytes()
 
 
 def test_models_that_compute_with_other_layers_are_refused(corpus: Path, masked: Path, tmp_path: Path) -> None:
@@ -351,7 +351,8 @@ def test_models_that_compute_with_other_layers_are_refused(corpus: Path, masked:
 
 def test_what_is_counted_starts_from_nothing(masked: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"`model\.family: ngram_lm` is counted and starts from nothing: leave `init_from`"
+        ValueError,
+        match=r"`model\.family: ngram_lm` is estimated by counting, without initial weights: leave out `init_from`",
     ):
         Config(data=LanguageModellingConfig(train=["text"]), model=NgramConfig(order=2), init_from=str(masked))
 

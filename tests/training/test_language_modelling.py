@@ -278,11 +278,11 @@ def test_parts_that_do_not_fit_are_refused_by_name(texts: list[str], tmp_path: P
     for changes, message in (
         (
             {"data": pairs},
-            "`model.family: transformer_lm` learns from `data.kind: language_modelling`, but the data is `translation`",
+            "transformer_lm` is trained on `data.kind: language_modelling`, but `data.kind` is `translation`",
         ),
         (
             {"model": TransformerConfig()},
-            "`model.family: transformer` learns from `data.kind: translation`, but .* `language_modelling`",
+            "`model.family: transformer` is trained on `data.kind: translation`, but .* `language_modelling`",
         ),
         (
             {"training": replace(config.training, valid_metric="bleu")},

@@ -152,7 +152,7 @@ def test_an_overwriting_that_was_killed_is_undone(run_dir: Path, monkeypatch: py
         set_aside(RunFolder(run_dir))
         settle(RunFolder(run_dir))
     if not RunFolder(run_dir).exists():  # what a command says of it then is true
-        with pytest.raises(ValueError, match=r"is not a run folder.* `seqlab train --run_dir .*` brings it back"):
+        with pytest.raises(ValueError, match=r"is not a run folder.* `seqlab train --run_dir .*` restores"):
             RunFolder(run_dir).read_description()
     settle(RunFolder(run_dir))
     assert contents(run_dir) == before

@@ -204,4 +204,4 @@ def test_a_job_that_failed_on_another_machine_does_not_overwrite_its_own_run(cor
 
 def test_the_run_notes_its_ranks(corpus: Path, tmp_path: Path) -> None:
     run_dir = train_in_ranks(2, tiny_config(corpus, max_steps=2), tmp_path / "run")
-    assert RunFolder(run_dir).described("machine")["world_size"] == 2
+    assert RunFolder(run_dir).read_description_entry("machine")["world_size"] == 2

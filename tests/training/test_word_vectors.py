@@ -318,11 +318,13 @@ def test_vectors_that_do_not_fit_are_refused(
 
 def test_configs_that_say_two_things(corpus: Path) -> None:
     model = MODELS["transformer_lm"][0]
-    with pytest.raises(ValueError, match=r"`init_from` and word vectors \(v\.txt\) both say"):
+    with pytest.raises(ValueError, match=r"`init_from` and word vectors \(v\.txt\) both initialize"):
         text_config(corpus, model, "v.txt", init_from="run")
-    with pytest.raises(ValueError, match=r"`optim\.frozen_vectors` is for embeddings that start from word vectors"):
+    with pytest.raises(ValueError, match=r"`optim\.frozen_vectors` freezes embeddings"):
         text_config(corpus, model, None, optim=OptimConfig(frozen_vectors=True))
-    with pytest.raises(ValueError, match=r"`model\.family: ngram_lm` is counted and starts from nothing"):
+    with pytest.raises(
+        ValueError, match=r"`model\.family: ngram_lm` is estimated by counting, without initial weights"
+    ):
         Config(data=LanguageModellingConfig(train=["text"], vectors="v.txt"), model=NgramConfig())
     with pytest.raises(ValueError, match=r"cannot start from both `data\.vectors_src` and `data\.vectors_tgt`"):
         tiny_config(corpus, data={"vectors_src": "v.txt", "vectors_tgt": "w.txt"})

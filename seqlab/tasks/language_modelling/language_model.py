@@ -22,9 +22,10 @@ from seqlab.evaluation.likelihood import TextLikelihood
 from seqlab.inference.lines import refuse_newlines
 from seqlab.inference.torch_engine import refuse_different_vocabularies
 from seqlab.models.interfaces import CarryingScorer
+from seqlab.models.spelling import SpellingModel
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
+from seqlab.runs.codecs import load_spelling
 from seqlab.runs.load import LoadedRun, load_run
-from seqlab.runs.spelling import SpellingModel, load_spelling
 from seqlab.search.config import GenerationOptions
 from seqlab.tasks.language_modelling.config import LANGUAGE_MODEL, LanguageModellingConfig
 from seqlab.tasks.language_modelling.generator import Continuation, Generator, choose_search

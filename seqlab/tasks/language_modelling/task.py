@@ -16,9 +16,9 @@ from seqlab.data.tokenizer_training import learn_tokenizer, training_lines
 from seqlab.data.workers import Workers
 from seqlab.data.workspace import open_or_make_survey, workspace
 from seqlab.models.spelling import SpellingModel
+from seqlab.runs.codecs import save_spelling
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.spelling import save_spelling
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import Tokenizer, load_tokenizer
 from seqlab.training.task import Codecs, Task

@@ -16,7 +16,7 @@ from seqlab.data.ragged import RaggedArray
 from seqlab.data.readers import LinePart
 from seqlab.data.row_encoder import encode_text
 from seqlab.evaluation.likelihood import TextLikelihood
-from seqlab.runs.spelling import SpellingModel
+from seqlab.models.spelling import SpellingModel
 from seqlab.tasks.language_modelling.text import Text
 from seqlab.tasks.language_modelling.text_scorer import Reading, TextStream, score_text
 from seqlab.text import Tokenizer

@@ -1,4 +1,4 @@
-"""What a trained run is for, told from its config file alone: whoever only asks this loads no torch."""
+"""The task of a trained run, read from its config file without importing torch."""
 
 from pathlib import Path
 from typing import Any
@@ -7,18 +7,19 @@ from seqlab.data.config import DataConfig
 from seqlab.plugins import missing_plugins
 from seqlab.registry import UnknownPart, default_part, find_part, import_target
 from seqlab.runs.folder import PLUGINS, RunFolder
-from seqlab.runs.migrate import migrated
+from seqlab.runs.migrate import migrate_tags
 from seqlab.runs.validate import build, parse_config
 
 
-def data_section(path: str | Path) -> DataConfig:
+def read_data_config(path: str | Path) -> DataConfig:
     """Read the data section of a run's config.yaml.
 
     Raises:
-        FileNotFoundError, ValueError: there is no config file, or it is not one.
+        FileNotFoundError: there is no config file.
+        ValueError: the config file is invalid, or its task is not registered.
     """
     folder = RunFolder(path)
-    values = migrated(parse_config(folder.read_config_text(), str(folder.config_file))).get("data")
+    values = migrate_tags(parse_config(folder.read_config_text(), str(folder.config_file))).get("data")
     section: dict[str, Any] = values if isinstance(values, dict) else {}
     name = section.get(DataConfig.tag_field)
     try:
@@ -29,18 +30,18 @@ def data_section(path: str | Path) -> DataConfig:
     return found
 
 
-def serve(command: str, path: str | Path, *arguments: Any) -> int | None:
-    """Carry out a command as the task of a run does; raises ValueError where the task does not serve it."""
+def run_task_command(command: str, path: str | Path, *arguments: Any) -> int | None:
+    """Run a command as the task of a run implements it; raises ValueError if the task lacks the command."""
     RunFolder(path).refuse_missing()
-    data = data_section(path)
+    data = read_data_config(path)
     if command not in data.serves:
-        raise ValueError(f"{path} {data.purpose}. It is no run for `seqlab {command}`.")
+        raise ValueError(f"{path} {data.purpose}. It cannot be used with `seqlab {command}`.")
     status: int | None = import_target(data.serves[command])(*arguments)
     return status
 
 
 def missing_plugins_hint(folder: RunFolder) -> str:
-    """Name the plugins of a run whose parts are not registered, for the end of a message."""
+    """Return a sentence, for the end of a message, that names the plugins of a run which are not loaded, or ''."""
     missing = missing_plugins(folder.read_description().get(PLUGINS)) if folder.exists() else []
     if not missing:
         return ""
@@ -51,15 +52,7 @@ def missing_plugins_hint(folder: RunFolder) -> str:
 
 
 def refuse_other_product(path: str | Path, needed: str) -> None:
-    """Raise ValueError, naming what the run is for, where it is not what is needed, such as `a translator`."""
-    found = data_section(path)
+    """Raise ValueError if a run is of another kind than the needed one, such as `a translator`."""
+    found = read_data_config(path)
     if found.product != needed:
         raise ValueError(f"{path} {found.purpose}. What is needed here is {needed}.")
-
-
-def is_a(product: str, path: str | Path) -> bool:
-    """Tell whether a folder is a run of this kind; what is wrong with one that is no run, loading says."""
-    try:
-        return data_section(path).product == product
-    except (OSError, ValueError):
-        return False
