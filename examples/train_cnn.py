@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import seqlab
-from seqlab.nn import reach_of
+from seqlab.nn import output_geometry
 
 SHAPES = {
     "cross": np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]]),
@@ -47,5 +47,5 @@ if __name__ == "__main__":
             right = np.mean([one == other for one, other in zip(said, arrays["y"].tolist(), strict=True)])
         parameters = sum(p.numel() for p in predictor.runs[0].model.parameters())
         print(f"{name}: {100 * right:.1f}% of new images are right, {parameters:,} parameters")
-    reach = reach_of(list(predictor.runs[0].model.blocks), 10)
-    print(f"of 10 positions {reach.size} are left, each of which sees {reach.receptive_field}")
+    geometry = output_geometry(list(predictor.runs[0].model.blocks), 10)
+    print(f"of 10 positions {geometry.size} are left, each of which sees {geometry.receptive_field}")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from benchmarks.studies.optimizers import OPTIMIZERS
 from benchmarks.studies.study import Study, table
-from seqlab.optim import OptimizerConfig, Parameters, TakesGradients
+from seqlab.optim import MultiGradientOptimizer, OptimizerConfig, Parameters
 
 STEPS = 80
 RATES = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -59,7 +59,7 @@ def path_of(
         return w.grad.norm()
 
     for _ in range(STEPS):
-        if isinstance(optimizer, TakesGradients):
+        if isinstance(optimizer, MultiGradientOptimizer):
             optimizer.update(gradient)
         else:
             gradient()

@@ -14,7 +14,7 @@ from seqlab.base.bounds import CountOrZero
 from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS, Probability, Size
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
-from seqlab.nn.convolution import ConvolutionBlock, Padding, Pooling, reach_of, same_padding
+from seqlab.nn.convolution import ConvolutionBlock, Padding, Pooling, output_geometry, same_padding
 from seqlab.nn.feature_norm import FeatureNorm
 from seqlab.nn.layers import Dropout, Linear, Nonlinearity
 
@@ -104,7 +104,7 @@ class CnnConfig(PredictorConfig):
     def _sizes(self, blocks: list[ConvolutionBlock], shape: tuple[int, ...]) -> list[int]:
         """Give the size of what the convolutions leave, in each direction; raises ValueError where that is nothing."""
         lengths = shape[1:] if len(shape) == 3 else shape[:1]
-        found = [reach_of(blocks, length).size for length in lengths]
+        found = [output_geometry(blocks, length).size for length in lengths]
         if 0 in found:
             raise ValueError(
                 f"{len(blocks)} convolutions and their pooling leave nothing of {' by '.join(map(str, lengths))} "

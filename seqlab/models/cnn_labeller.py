@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seqlab.data.batch import LabelledBatch
 from seqlab.models.config import SETTINGS, Probability, Size, TokenSide
 from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, WordReader
-from seqlab.nn.layers import Dropout, EmbeddingDropout, Linear, initialise_before
+from seqlab.nn.layers import Dropout, EmbeddingDropout, Linear, initialize_for
 from seqlab.nn.masks import padding_mask
 
 
@@ -70,7 +70,7 @@ class ConvolutionEncoder(nn.Module):
         self.filters = nn.ModuleList(Linear(width * size, config.num_filters) for width in config.widths)
         for each in self.filters:
             assert isinstance(each, Linear)
-            initialise_before(each, "relu")
+            initialize_for(each, "relu")
 
     def forward(self, words: Tensor, lengths: Tensor, ngrams: Tensor | None, spelt: Tensor | None) -> Tensor:
         """words (B, S), lengths (B,), vectors of n-grams (B, S, E) and of spelling -> (B, S, D)."""

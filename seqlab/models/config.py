@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, ConfigDict, Field
 
 from seqlab.base.bounds import Count
-from seqlab.nn.layers import refuse_too_small
+from seqlab.nn.layers import check_dropout
 from seqlab.part import Part
 from seqlab.registry import Parts
 
@@ -17,7 +17,7 @@ SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Pydantic settings of the config dataclasses of models."""
 Size = Count
 """Size of a layer, or number of layers."""
-Probability = Annotated[float, Field(ge=0, lt=1), AfterValidator(refuse_too_small)]
+Probability = Annotated[float, Field(ge=0, lt=1), AfterValidator(check_dropout)]
 """Dropout probability: 0, or large enough that the CPU's rounding does not turn it into 0."""
 SequencePooling = Literal["mean", "max"]
 """Reduction of a sequence of vectors to one: the mean, or the maximum of each feature."""

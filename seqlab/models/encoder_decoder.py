@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput, State, Step
-from seqlab.nn.copying import Copying, Source
+from seqlab.nn.copying import CopySource, PointerGenerator
 from seqlab.nn.masks import padding_mask
 from seqlab.nn.projection import VocabularyProjection
 
@@ -155,7 +155,7 @@ def check_tags(use: TagUse, data: Any) -> None:
 class SourceView(NamedTuple):
     """The sources while decoding, besides the memory: tokens to copy and positions to attend to."""
 
-    copied: Source | None
+    copied: CopySource | None
     """What can be copied, by models that copy."""
     positions: MemoryPositions | None
     """Where the memory stands in the source, if not where it seems to."""
@@ -181,7 +181,7 @@ class EncoderDecoder(nn.Module):
     """The parameter that the ids of each side are looked up in."""
     bos_id: int
     projection: VocabularyProjection
-    copying: Copying | None
+    copying: PointerGenerator | None
     source_tags: SourceTags
 
     def score(self, batch: Seq2SeqBatch) -> Tensor:
@@ -192,7 +192,7 @@ class EncoderDecoder(nn.Module):
 
     def readable(self, ids: Tensor) -> Tensor:
         """Give the ids that are looked up: without those of words that can only be copied."""
-        return ids if self.copying is None else self.copying.readable(ids)
+        return ids if self.copying is None else self.copying.replace_copied(ids)
 
     def view(self, batch: Seq2SeqBatch, need_attention: bool) -> SourceView:
         """Give what steps need to know of the sources."""
@@ -223,6 +223,6 @@ class EncoderDecoder(nn.Module):
             attention = view.positions.attention(by_sentence).flatten(0, 1)
         scores = self.projection.log_probs(hidden)
         if self.copying is not None and attention is not None and view.copied is not None:
-            scores = self.copying.scores(scores, hidden, attention, view.copied)
+            scores = self.copying.mix_scores(scores, hidden, attention, view.copied)
         shown = None if attention is None or not view.attention_size else attention[:, : view.attention_size]
         return Step(scores, state, shown)

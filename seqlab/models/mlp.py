@@ -15,7 +15,7 @@ from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS, Probability, Size
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
 from seqlab.nn.feature_norm import FeatureNorm, make_feature_norm
-from seqlab.nn.layers import Dropout, Linear, Nonlinearity, initialise_before, make_nonlinearity
+from seqlab.nn.layers import Dropout, Linear, Nonlinearity, initialize_for, make_nonlinearity
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -49,7 +49,7 @@ class HiddenLayer(nn.Module):
     def __init__(self, config: MlpConfig, inputs: int, outputs: int) -> None:
         super().__init__()
         self.project = Linear(inputs, outputs)
-        initialise_before(self.project, config.activation)
+        initialize_for(self.project, config.activation)
         self.norm = make_feature_norm(config.norm, outputs)
         self.activation = make_nonlinearity(config.activation)
         self.dropout = Dropout(config.dropout)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.nn.copying import Pointer
+from seqlab.nn.copying import PointerOutput
 from seqlab.nn.ctc_loss import ctc_nll
 from seqlab.nn.masks import padding_mask
 
@@ -82,7 +82,7 @@ class DecoderOutput(NamedTuple):
     """(B, T, S): attention weights over the source positions, where they were requested."""
     relative_src_positions: Tensor | None = None
     """(B, S): relative position of each source token, from 0 to 1; -1 for tags and padding. Set with `attention`."""
-    pointer: Pointer | None = None
+    pointer: PointerOutput | None = None
     """Copy distribution of models that copy: probabilities are then a mixture of copying and the vocabulary."""
 
     def logits(self) -> Tensor:
@@ -102,10 +102,11 @@ class DecoderOutput(NamedTuple):
             return self.projection.cross_entropy(self.hidden.flatten(0, 1), tgt_out.flatten(), label_smoothing)
         predicted = tgt_out != IGNORE
         rows, targets = self.hidden[predicted], tgt_out[predicted]  # (R, D), (R,)
-        log_probs, means = self.projection.target_log_probs(rows, self.pointer.readable(targets))
-        pointer = self.pointer.of(predicted)
-        nll = -pointer.mixed(log_probs, targets).sum()
-        return (1 - label_smoothing) * nll - label_smoothing * (means + pointer.generated()).sum(), nll.detach()
+        log_probs, means = self.projection.target_log_probs(rows, self.pointer.vocabulary_targets(targets))
+        pointer = self.pointer.select(predicted)
+        nll = -pointer.mix(log_probs, targets).sum()
+        uniform = (means + pointer.log_vocabulary_scale()).sum()
+        return (1 - label_smoothing) * nll - label_smoothing * uniform, nll.detach()
 
     def target_log_probs(self, tgt_out: Tensor) -> Tensor:
         """tgt_out (B, T) -> the log-probabilities in nats (R,) of its R predicted tokens, row after row.
@@ -116,8 +117,8 @@ class DecoderOutput(NamedTuple):
         rows, targets = self.hidden[predicted], tgt_out[predicted]  # (R, D), (R,)
         if self.pointer is None:
             return self.projection.target_log_probs(rows, targets)[0]
-        log_probs, _ = self.projection.target_log_probs(rows, self.pointer.readable(targets))
-        return self.pointer.of(predicted).mixed(log_probs, targets)
+        log_probs, _ = self.projection.target_log_probs(rows, self.pointer.vocabulary_targets(targets))
+        return self.pointer.select(predicted).mix(log_probs, targets)
 
     @torch.no_grad()
     def scores(self, tgt_out: Tensor) -> Tensor:
@@ -127,11 +128,11 @@ class DecoderOutput(NamedTuple):
         scores = rows.new_zeros(tgt_out.shape, dtype=torch.float32)
         if not len(rows):
             return scores
-        known = targets if self.pointer is None else self.pointer.readable(targets)
+        known = targets if self.pointer is None else self.pointer.vocabulary_targets(targets)
         blocks = zip(rows.split(SCORING_BLOCK_ROWS), known.split(SCORING_BLOCK_ROWS), strict=True)
         picked = torch.cat([self.projection.log_probs(r).gather(1, t[:, None]).squeeze(1) for r, t in blocks])
         if self.pointer is not None:
-            picked = self.pointer.of(predicted).mixed(picked, targets)
+            picked = self.pointer.select(predicted).mix(picked, targets)
         return scores.masked_scatter(predicted, picked)
 
 
@@ -164,9 +165,9 @@ class FrameLogProbs(NamedTuple):
         """(B, F) bool: True after the last frame of each sentence."""
         return padding_mask(self.lengths, self.log_probs.size(1))
 
-    def nll(self, columns: Tensor, target_lengths: Tensor, is_sayable: Tensor, blank: int) -> Tensor:
+    def nll(self, columns: Tensor, target_lengths: Tensor, is_feasible: Tensor, blank: int) -> Tensor:
         """Compute the CTC loss of each target, in nats (B,); see `seqlab.nn.ctc_loss`."""
-        return ctc_nll(*self, columns, target_lengths, is_sayable, blank)
+        return ctc_nll(*self, columns, target_lengths, is_feasible, blank)
 
 
 class FrameOutput(NamedTuple):

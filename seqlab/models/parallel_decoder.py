@@ -87,7 +87,7 @@ class ParallelDecoder(nn.Module):
         layers = cast(Iterable[DecoderLayer], self.layers)
         rows = torch.arange(len(memory), device=memory.device)
         return EncodedSource(
-            encoder.embedding.looked_up(batch.src),
+            encoder.embedding.look_up(batch.src),
             batch.src_lengths,
             memory[rows, batch.src_lengths - 1],
             [layer.cross_attention.prepare(memory, bias) for layer in layers],
@@ -109,9 +109,9 @@ class ParallelDecoder(nn.Module):
         size = int(lengths.max()) if size is None else size
         vectors = self._inputs(source, lengths, size)
         if shown is not None:
-            known = self.embedding.looked_up(shown.clamp_min(0))
+            known = self.embedding.look_up(shown.clamp_min(0))
             vectors = torch.where((shown != IGNORE)[..., None], known, vectors)
-        x = self.embedding.placed(vectors)
+        x = self.embedding.add_positions(vectors)
         bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(lengths, x.size(1))))
         attention, last = None, len(self.layers) - 1
         for i, (layer, memory) in enumerate(zip(self.layers, source.memories, strict=True)):
@@ -125,7 +125,7 @@ class ParallelDecoder(nn.Module):
         vectors = None if self.kind == "mask" else self._copied(source.vectors, source.lengths, lengths, size)
         if vectors is not None and not self.adds_mask_embedding:
             return vectors
-        mask = self.embedding.looked_up(lengths.new_full((len(lengths), size), self.mask_id))
+        mask = self.embedding.look_up(lengths.new_full((len(lengths), size), self.mask_id))
         return mask if vectors is None else vectors + mask
 
     def _copied(self, vectors: Tensor, src_lengths: Tensor, lengths: Tensor, size: int) -> Tensor:

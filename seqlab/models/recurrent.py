@@ -35,8 +35,8 @@ from seqlab.models.encoder_decoder import (
 )
 from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import kernels
-from seqlab.nn.copying import UNREAD, Copying
-from seqlab.nn.input_mixing import InputMixing, OwnInputs
+from seqlab.nn.copying import NO_UNK_ID, PointerGenerator
+from seqlab.nn.input_mixing import InputMixing, PredictedInputs
 from seqlab.nn.kv_cache import kept_sentences
 from seqlab.nn.layers import EmbeddingDropout, Linear, LockedDropout
 from seqlab.nn.memory_attention import AttentionKind, Memory, MemoryAttention
@@ -179,7 +179,7 @@ class _Embedding(nn.Module):
         """Draw the dropout of whole tokens, scaled: (V, 1); None where all stay."""
         return self.token_dropout.draw(self.weight.device)
 
-    def looked_up(self, ids: Tensor, token_mask: Tensor | None) -> Tensor:
+    def look_up(self, ids: Tensor, token_mask: Tensor | None) -> Tensor:
         """ids (B, T) -> (B, T, E), of which some tokens are dropped."""
         embedded = F.embedding(ids, self.weight).float()
         return embedded if token_mask is None else embedded * token_mask[ids]
@@ -190,7 +190,7 @@ class _Embedding(nn.Module):
 
     def forward(self, ids: Tensor, token_mask: Tensor | None) -> Tensor:
         """ids (B, T) -> (B, T, E), of which some tokens and features are dropped."""
-        return self.dropout(self.looked_up(ids, token_mask))
+        return self.dropout(self.look_up(ids, token_mask))
 
 
 class RecurrentEncoder(nn.Module):
@@ -215,11 +215,11 @@ class RecurrentEncoder(nn.Module):
         """src (B, S), src_lengths (B,) -> memory (B, S, H), its lengths (B,) and each layer's last state (B, H)."""
         added, token_mask = None, self.embedding.token_mask()
         if self.tags.are_summed:
-            look_up = partial(self.embedding.looked_up, token_mask=token_mask)
+            look_up = partial(self.embedding.look_up, token_mask=token_mask)
             src, src_lengths, added = self.tags.take_out(src, src_lengths, look_up)
         x = self.embedding(src, token_mask)
         read = self.layers(x if added is None else x + added, lengths=src_lengths)
-        return read.output, src_lengths, read.state.joined(self.layers.num_directions)
+        return read.output, src_lengths, read.state.join_directions(self.layers.num_directions)
 
 
 class RecurrentDecoder(nn.Module):
@@ -245,7 +245,7 @@ class RecurrentDecoder(nn.Module):
         nn.init.zeros_(self.combine.bias)
 
     def forward(
-        self, tgt_in: Tensor, memory: Memory, start: RecurrentState, mix: Callable[..., OwnInputs] | None = None
+        self, tgt_in: Tensor, memory: Memory, start: RecurrentState, mix: Callable[..., PredictedInputs] | None = None
     ) -> tuple[Tensor, Tensor]:
         """tgt_in (B, T) -> attentional vectors (B, T, E) and weights over the memory (B, T, S).
 
@@ -253,7 +253,7 @@ class RecurrentDecoder(nn.Module):
         dropout masks, which are drawn once for both.
         """
         feature_mask, token_mask = self.embedding.feature_mask(len(tgt_in)), self.embedding.token_mask()
-        x = self.embedding.looked_up(tgt_in, token_mask) * feature_mask
+        x = self.embedding.look_up(tgt_in, token_mask) * feature_mask
         own = None if mix is None else mix(self.embedding.weight, feature_mask[:, 0], token_mask)
         if self.input_feeding or own is not None:
             return self._stepwise(x, memory, start, own)
@@ -262,7 +262,7 @@ class RecurrentDecoder(nn.Module):
         return _attentional(hidden, context, self.combine), weights
 
     def _stepwise(
-        self, x: Tensor, memory: Memory, state: RecurrentState, own: OwnInputs | None
+        self, x: Tensor, memory: Memory, state: RecurrentState, own: PredictedInputs | None
     ) -> tuple[Tensor, Tensor]:
         """Read embeddings x (B, T, E) one after the other, each perhaps with the attentional vector from before it."""
         read, attend = self.layers.repeated_step(len(x)), self.attention.repeated_step(memory)
@@ -270,7 +270,7 @@ class RecurrentDecoder(nn.Module):
         vector, vectors, weights = torch.zeros_like(x[:, 0]), [], []
         for position, embedded in enumerate(x.unbind(1)):
             if own is not None and position > 0:
-                embedded = own.mixed(embedded, vector, position)
+                embedded = own.mix(embedded, vector, position)
             hidden, state = read(torch.cat((embedded, vector), dim=1) if self.input_feeding else embedded, state)
             context, weights_here = attend(hidden[:, None], position)  # (B, 1, H), (B, 1, S)
             vector = _attentional(hidden, context[:, 0], combine)
@@ -336,7 +336,7 @@ class RecurrentTranslator(EncoderDecoder):
         tgt_vocab_size: int,
         bos_id: int,
         eos_id: int,
-        unk_id: int = UNREAD,
+        unk_id: int = NO_UNK_ID,
         tag_ids: range = range(0),
     ) -> None:
         """Build the layers; `unk_id`: what a model that copies reads unknown words as; `tag_ids`: of the source."""
@@ -357,7 +357,7 @@ class RecurrentTranslator(EncoderDecoder):
         self.output_dropout = LockedDropout(config.dropout)
         self.projection = VocabularyProjection(weights.out)
         self.copying = (
-            Copying(config.embedding_dim, tgt_vocab_size, eos_id, unk_id, tag_ids) if config.copying else None
+            PointerGenerator(config.embedding_dim, tgt_vocab_size, eos_id, unk_id, tag_ids) if config.copying else None
         )
 
     def encode(self, batch: Seq2SeqBatch) -> tuple[Memory, RecurrentState]:
@@ -374,7 +374,7 @@ class RecurrentTranslator(EncoderDecoder):
         in the place of some references.
         """
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
-        mix = None if mixing is None else partial(OwnInputs, mixing, self.projection)
+        mix = None if mixing is None else partial(PredictedInputs, mixing, self.projection)
         vectors, attention = self.decoder(self.readable(batch.tgt_in), *self.encode(batch), mix)
         return self.output(batch, self.output_dropout(vectors), attention, vectors)
 

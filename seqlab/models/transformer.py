@@ -37,13 +37,13 @@ from seqlab.models.transformer_encoder import (
     make_decoder_layer,
 )
 from seqlab.nn.attention import LayerMemory
-from seqlab.nn.copying import UNREAD, Copying
+from seqlab.nn.copying import NO_UNK_ID, PointerGenerator
 from seqlab.nn.embedding import Embedding, reserve_positions
-from seqlab.nn.input_mixing import InputMixing, look_up
-from seqlab.nn.kv_cache import Past
+from seqlab.nn.input_mixing import InputMixing, embed_predictions
+from seqlab.nn.kv_cache import DecoderCache
 from seqlab.nn.layers import make_norm
 from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
-from seqlab.nn.static_cache import static_past
+from seqlab.nn.static_cache import make_static_cache
 from seqlab.nn.transformer import DecoderLayer
 
 
@@ -127,51 +127,51 @@ class TransformerDecoder(nn.Module):
         self, vectors: Tensor, memories: list[LayerMemory], need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Embeddings (B, T, D) -> hidden (B, T, D) and, where asked for, the last layer's attention (B, T, S')."""
-        x, attention = self.embedding.placed(vectors), None
+        x, attention = self.embedding.add_positions(vectors), None
         for i, (layer, memory) in enumerate(zip(self.layers, memories, strict=True), start=1):
             x, attention = layer(x, memory, need_weights and i == len(memories))
         return self.norm(x), attention
 
     def step(self, last_ids: Tensor, state: "TransformerState") -> tuple[Tensor, Tensor | None]:
         """last_ids (N,) -> hidden (N, D) and, where asked for, the last layer's attention (N, S)."""
-        at = state.past.begin_step(last_ids.device)
-        x = self.embedding.at(last_ids, at.position)
+        at = state.cache.begin_step(last_ids.device)
+        x = self.embedding.embed_at(last_ids, at.position)
         attention = None
-        for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, state.past.caches, strict=True)):
+        for i, (layer, memory, cache) in enumerate(zip(self.layers, state.memories, state.cache.layers, strict=True)):
             need_weights = state.view.needs_weights and i == len(self.layers) - 1
             x, attention = cast(DecoderLayer, layer).step(x, memory, cache, at, need_weights)
         return self.norm(x), None if attention is None else attention.flatten(0, 1)
 
 
 class TransformerState:
-    """Keys and values of the memory and of the past, one row per sentence."""
+    """Keys and values of the memory and of the prefix, one row per sentence."""
 
     def __init__(self, memories: list[LayerMemory], view: SourceView) -> None:
         self.memories, self.view = memories, view
-        self.past = Past(len(memories), memories[0].key.size(0))
+        self.cache = DecoderCache(len(memories), memories[0].key.size(0))
 
     def select(self, rows: Tensor) -> "TransformerState":
-        """Keep, reorder or repeat rows. Memory and past are copied only where a sentence leaves."""
-        kept = self.past.select(rows)
+        """Keep, reorder or repeat rows. Memory and cache are copied only where a sentence leaves."""
+        kept = self.cache.select(rows)
         if kept is not None:
-            for i, memory in enumerate(self.memories):  # one after the other, as in the past
+            for i, memory in enumerate(self.memories):  # one after the other, as in the cache
                 self.memories[i] = LayerMemory(memory.key[kept], memory.value[kept], memory.bias[kept])
             self.view = self.view.select(kept)
         return self
 
     def static_state(self, steps: int, tables: list[Tensor] | None) -> "TransformerState | None":
-        """Copy the past to a fixed size: see `static_past`."""
-        past = static_past(self.past, steps, self.memories[0].key.device, tables)
-        if past is None:
+        """Copy the cache to a fixed size: see `make_static_cache`."""
+        cache = make_static_cache(self.cache, steps, self.memories[0].key.device, tables)
+        if cache is None:
             return None
         twin = copy.copy(self)
-        twin.past = past
+        twin.cache = cache
         return twin
 
     def fork(self) -> "TransformerState":
-        """Copy the past; the memory is never written to and is shared."""
+        """Copy the cache; the memory is never written to and is shared."""
         twin = copy.copy(self)
-        twin.memories, twin.past = list(self.memories), self.past.fork()
+        twin.memories, twin.cache = list(self.memories), self.cache.fork()
         return twin
 
 
@@ -185,7 +185,7 @@ class Transformer(EncoderDecoder):
         tgt_vocab_size: int,
         bos_id: int,
         eos_id: int,
-        unk_id: int = UNREAD,
+        unk_id: int = NO_UNK_ID,
         tag_ids: range = range(0),
     ) -> None:
         """Build the layers; `unk_id`: what a model that copies reads unknown words as; `tag_ids`: of the source."""
@@ -202,7 +202,9 @@ class Transformer(EncoderDecoder):
         self.encoder = TransformerEncoder(config, embed(weights.src), self.source_tags)
         self.decoder = TransformerDecoder(config, embed(weights.tgt))
         self.projection = VocabularyProjection(weights.out)
-        self.copying = Copying(config.d_model, tgt_vocab_size, eos_id, unk_id, tag_ids) if config.copying else None
+        self.copying = (
+            PointerGenerator(config.d_model, tgt_vocab_size, eos_id, unk_id, tag_ids) if config.copying else None
+        )
         self.apply(init_linear_weights)
 
     def encode(self, batch: Seq2SeqBatch) -> list[LayerMemory]:
@@ -218,7 +220,7 @@ class Transformer(EncoderDecoder):
         """
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
         need_attention |= self.copying is not None
-        memories, vectors = self.encode(batch), self.decoder.embedding.looked_up(self.readable(batch.tgt_in))
+        memories, vectors = self.encode(batch), self.decoder.embedding.look_up(self.readable(batch.tgt_in))
         if mixing is not None:
             vectors = self._mixed(vectors, memories, mixing)
         return self.output(batch, *self.decoder(vectors, memories, need_attention))
@@ -234,13 +236,13 @@ class Transformer(EncoderDecoder):
             read = partial(checkpoint, read, use_reentrant=False, preserve_rng_state=False)
         blocks = hidden.flatten(0, 1).split(BLOCK_ROWS)  # or the logits of all tokens would be there at once
         predicted = torch.cat([read(block) for block in blocks]).view_as(hidden)
-        return mixing.mixed(vectors, F.pad(predicted, (0, 0, 1, 0)))
+        return mixing.mix(vectors, F.pad(predicted, (0, 0, 1, 0)))
 
     def _read(self, mixing: InputMixing, hidden: Tensor) -> Tensor:
         """Embed what hidden states predict, both (N, D)."""
         with torch.no_grad():
             predictions = mixing.predictions(self.projection(hidden))
-        return look_up(predictions, self.decoder.embedding.weight) * self.decoder.embedding.scale
+        return embed_predictions(predictions, self.decoder.embedding.weight) * self.decoder.embedding.scale
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, TransformerState]:
         """Encode the source; the first step reads bos."""
@@ -253,4 +255,4 @@ class Transformer(EncoderDecoder):
 
     def static_state(self, state: TransformerState, steps: int) -> TransformerState | None:
         """Give a state the fixed size that a graph needs, with room for `steps` steps; None where it cannot be."""
-        return state.static_state(steps, reserve_positions(self.decoder, state.past.length + steps))
+        return state.static_state(steps, reserve_positions(self.decoder, state.cache.length + steps))

@@ -91,7 +91,7 @@ class TransformerEncoder(nn.Module):
         no tags.
         """
         if self.tags.are_summed:
-            src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.looked_up)
+            src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.look_up)
         x = self.embedding(src) if added is None else self.embedding(src) + added
         bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1))))
         for layer in self.layers:

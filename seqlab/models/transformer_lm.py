@@ -19,10 +19,10 @@ from seqlab.models.interfaces import DecoderOutput, Step
 from seqlab.nn import masks
 from seqlab.nn.attention import SelfAttention
 from seqlab.nn.embedding import Embedding, PositionKind, check_heads, reserve_positions
-from seqlab.nn.kv_cache import Past
+from seqlab.nn.kv_cache import DecoderCache
 from seqlab.nn.layers import NormKind, make_norm
 from seqlab.nn.projection import VocabularyProjection
-from seqlab.nn.static_cache import static_past
+from seqlab.nn.static_cache import make_static_cache
 from seqlab.nn.transformer import Activation, FeedForward, SelfAttentionLayer
 
 
@@ -100,7 +100,7 @@ class TransformerLmConfig(LanguageModelConfig):
             )
         if self.positions == "learned" and self.max_length != data.block_length:
             raise ValueError(
-                f"`model.positions: learned` learns nothing about places past `data.block_length` "
+                f"`model.positions: learned` learns nothing about positions past `data.block_length` "
                 f"({data.block_length}): leave `model.max_length` ({self.max_length}) out, or set them equal."
             )
         if data.order == "contiguous":
@@ -113,19 +113,19 @@ class TransformerLmConfig(LanguageModelConfig):
 class TransformerLmState:
     """Keys and values of what was read, and the ids themselves: past `max_length` the last half is read anew."""
 
-    def __init__(self, past: Past, ids: Tensor | None) -> None:
-        self.past = past
+    def __init__(self, cache: DecoderCache, ids: Tensor | None) -> None:
+        self.cache = cache
         self.ids = ids  # (N, length); None where `max_length` will not be reached
 
     def select(self, rows: Tensor) -> "TransformerLmState":
         """Keep, reorder or repeat rows."""
-        self.past.select(rows)
+        self.cache.select(rows)
         self.ids = None if self.ids is None else self.ids[rows]
         return self
 
     def fork(self) -> "TransformerLmState":
-        """Copy the past."""
-        return TransformerLmState(self.past.fork(), self.ids)
+        """Copy the cache."""
+        return TransformerLmState(self.cache.fork(), self.ids)
 
 
 class TransformerLm(nn.Module):
@@ -180,11 +180,11 @@ class TransformerLm(nn.Module):
 
     def step(self, last_ids: Tensor, state: TransformerLmState) -> Step:
         """Read one id per row (N,) and score the next."""
-        if state.ids is not None and state.past.length == self.max_length:
+        if state.ids is not None and state.cache.length == self.max_length:
             state = self._read(state.ids[:, -(self.max_length // 2) :], may_share=False)
-        at = state.past.begin_step(last_ids.device)
-        x = self.embedding.at(last_ids, at.position)
-        for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), state.past.caches, strict=True):
+        at = state.cache.begin_step(last_ids.device)
+        x = self.embedding.embed_at(last_ids, at.position)
+        for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), state.cache.layers, strict=True):
             x = layer.step(x, cache, at)
         if state.ids is not None:
             state.ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
@@ -192,29 +192,29 @@ class TransformerLm(nn.Module):
 
     def static_state(self, state: TransformerLmState, steps: int) -> TransformerLmState | None:
         """Give a state the fixed size that a graph needs, with room for `steps` steps; None where it cannot be."""
-        length = state.past.length + steps
+        length = state.cache.length + steps
         if length > self.max_length:
             return None
-        past = static_past(state.past, steps, self.projection.weight.device, reserve_positions(self, length))
-        return None if past is None else TransformerLmState(past, None)
+        cache = make_static_cache(state.cache, steps, self.projection.weight.device, reserve_positions(self, length))
+        return None if cache is None else TransformerLmState(cache, None)
 
     def _read(self, ids: Tensor, *, may_share: bool = True) -> TransformerLmState:
-        """Read ids (B, T) at once, T of 0 counted, and remember them; `may_share` as in `Past`."""
-        past = Past(self.config.num_layers, ids.size(0), may_share=may_share)
+        """Read ids (B, T) at once, T of 0 counted, and remember them; `may_share` as in `DecoderCache`."""
+        cache = DecoderCache(self.config.num_layers, ids.size(0), may_share=may_share)
         if ids.size(1):
-            self._hidden(ids, None, past)
-        return TransformerLmState(past, ids)
+            self._hidden(ids, None, cache)
+        return TransformerLmState(cache, ids)
 
-    def _hidden(self, ids: Tensor, places: Tensor | None, past: Past | None = None) -> Tensor:
-        """ids (B, T), in packed rows with their `places` (B, T) -> hidden (B, T, D)."""
-        x = self.embedding(ids, places=places)
+    def _hidden(self, ids: Tensor, positions: Tensor | None, cache: DecoderCache | None = None) -> Tensor:
+        """ids (B, T), in packed rows with their `positions` (B, T) -> hidden (B, T, D)."""
+        x = self.embedding(ids, positions=positions)
         bias = None
-        if places is not None:
-            bias = masks.additive(masks.causal_within_documents(places, x.size(1)))
+        if positions is not None:
+            bias = masks.additive(masks.causal_within_documents(positions, x.size(1)))
         for i, layer in enumerate(self.layers):
-            x = layer(x, bias, is_causal=bias is None, cache=None if past is None else past.caches[i])
-        if past is not None:
-            past.length = ids.size(1)
+            x = layer(x, bias, is_causal=bias is None, cache=None if cache is None else cache.layers[i])
+        if cache is not None:
+            cache.length = ids.size(1)
         return self.norm(x)
 
 

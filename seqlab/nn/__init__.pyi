@@ -1,8 +1,8 @@
 from .attention import CrossAttention as CrossAttention
 from .attention import SelfAttention as SelfAttention
 from .convolution import ConvolutionBlock as ConvolutionBlock
-from .convolution import Reach as Reach
-from .convolution import reach_of as reach_of
+from .convolution import OutputGeometry as OutputGeometry
+from .convolution import output_geometry as output_geometry
 from .embedding import CharacterCnn as CharacterCnn
 from .embedding import Embedding as Embedding
 from .embedding import LearnedPositions as LearnedPositions

@@ -10,7 +10,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from seqlab.nn.feature_norm import FeatureNorm, make_feature_norm
-from seqlab.nn.layers import Dropout, Nonlinearity, initialise_before, make_nonlinearity
+from seqlab.nn.layers import Dropout, Nonlinearity, initialize_for, make_nonlinearity
 
 Padding = Literal["same", "valid"]
 """Zeros are put around the input, so that with a stride of 1 the output is as large; or there are none."""
@@ -18,21 +18,21 @@ Pooling = Literal["none", "max", "mean"]
 
 
 @dataclass(frozen=True)
-class Reach:
+class OutputGeometry:
     """What one position of an output sees of the input, along one dimension."""
 
     size: int
     """Positions of the output."""
     receptive_field: int = 1
     """Positions of the input that one of them can depend on."""
-    step: int = 1
+    stride: int = 1
     """How far apart in the input the fields of two neighbours begin."""
 
-    def after(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "Reach":
+    def after(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "OutputGeometry":
         """Append a convolution or a pooling (Dumoulin & Visin 2016, arXiv:1603.07285)."""
         extent = dilation * (kernel - 1)
         size = (self.size + 2 * padding - extent - 1) // stride + 1
-        return Reach(max(0, size), self.receptive_field + extent * self.step, self.step * stride)
+        return OutputGeometry(max(0, size), self.receptive_field + extent * self.stride, self.stride * stride)
 
 
 def same_padding(kernel: int, dilation: int = 1) -> int:
@@ -67,7 +67,7 @@ class ConvolutionBlock(nn.Module):
         kind = nn.Conv1d if dimensions == 1 else nn.Conv2d
         self.padding = same_padding(kernel, dilation) if padding == "same" else 0
         self.convolution = kind(inputs, outputs, kernel, stride, self.padding, dilation)
-        initialise_before(self.convolution, activation)
+        initialize_for(self.convolution, activation)
         self.norm, self.activation = make_feature_norm(norm, outputs), make_nonlinearity(activation)
         pools = {
             ("max", 1): nn.MaxPool1d,
@@ -88,15 +88,15 @@ class ConvolutionBlock(nn.Module):
         dropped: Tensor = self.dropout(self.pool(hidden))
         return dropped
 
-    def reach(self, before: Reach) -> Reach:
+    def geometry(self, before: OutputGeometry) -> OutputGeometry:
         """Append the block to other layers, along one dimension."""
         convolved = before.after(self.kernel, self.stride, self.padding, self.dilation)
         return convolved.after(self.pool_size, self.pool_size)
 
 
-def reach_of(blocks: Sequence[ConvolutionBlock], size: int) -> Reach:
+def output_geometry(blocks: Sequence[ConvolutionBlock], size: int) -> OutputGeometry:
     """Tell how large the output of some blocks is for an input of `size` positions, and how far it looks."""
-    reach = Reach(size)
+    geometry = OutputGeometry(size)
     for block in blocks:
-        reach = block.reach(reach)
-    return reach
+        geometry = block.geometry(geometry)
+    return geometry

@@ -18,21 +18,21 @@ NO_PATH = -1e9
 
 
 def ctc_nll(
-    log_probs: Tensor, lengths: Tensor, columns: Tensor, target_lengths: Tensor, is_sayable: Tensor, blank: int
+    log_probs: Tensor, lengths: Tensor, columns: Tensor, target_lengths: Tensor, is_feasible: Tensor, blank: int
 ) -> Tensor:
     """Sum over all paths that say a target (Graves et al. 2006): log_probs (B, F, C), lengths (B,) -> nll (B,) in nats.
 
     `columns` (B, T): the column of each symbol, not read behind `target_lengths` (B,); `blank`: that of blanks. The nll
-    is 0 where a target is not `is_sayable` (B,).
+    is 0 where a target is not `is_feasible` (B,).
     """
     if is_reference("cross_entropy"):
-        return _by_definition(log_probs, lengths, columns, target_lengths, is_sayable, blank)
-    nll: Tensor = _CtcNll.apply(log_probs, lengths, columns, target_lengths, is_sayable, blank)
+        return _by_definition(log_probs, lengths, columns, target_lengths, is_feasible, blank)
+    nll: Tensor = _CtcNll.apply(log_probs, lengths, columns, target_lengths, is_feasible, blank)
     return nll
 
 
 def _by_definition(
-    log_probs: Tensor, lengths: Tensor, columns: Tensor, target_lengths: Tensor, is_sayable: Tensor, blank: int
+    log_probs: Tensor, lengths: Tensor, columns: Tensor, target_lengths: Tensor, is_feasible: Tensor, blank: int
 ) -> Tensor:
     """Sum forwards in time, in plain PyTorch (section 4.1)."""
     states = torch.full((len(columns), 2 * columns.size(1) + 1), blank, device=columns.device)
@@ -49,7 +49,7 @@ def _by_definition(
     ends = torch.stack((2 * target_lengths, (2 * target_lengths - 1).clamp_min(0)), dim=1)
     is_empty = (target_lengths == 0)[:, None] & torch.tensor([False, True], device=ends.device)
     last = paths.gather(1, ends).masked_fill(is_empty, NO_PATH)
-    return -torch.logsumexp(last, dim=1).where(is_sayable, 0.0)
+    return -torch.logsumexp(last, dim=1).where(is_feasible, 0.0)
 
 
 class _CtcNll(torch.autograd.Function):
@@ -67,7 +67,7 @@ class _CtcNll(torch.autograd.Function):
         lengths: Tensor,
         columns: Tensor,
         target_lengths: Tensor,
-        is_sayable: Tensor,
+        is_feasible: Tensor,
         blank: int,
     ) -> Tensor:
         rest = torch.log1p(-log_probs.exp().sum(2, keepdim=True).clamp_max(1 - 1e-6))
@@ -78,9 +78,9 @@ class _CtcNll(torch.autograd.Function):
             nll = F.ctc_loss(by_frame, columns, lengths, target_lengths, blank, reduction="none", zero_infinity=True)
             (gradient,) = torch.autograd.grad(nll.sum(), whole)
         spent = (whole.detach().exp() - gradient)[:, :, :-1]
-        is_read = ~padding_mask(lengths, log_probs.size(1)) & is_sayable[:, None]
+        is_read = ~padding_mask(lengths, log_probs.size(1)) & is_feasible[:, None]
         ctx.save_for_backward(spent * is_read[..., None])
-        return nll.detach() * is_sayable
+        return nll.detach() * is_feasible
 
     @staticmethod
     @refuse_second_derivative

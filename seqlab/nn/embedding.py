@@ -52,11 +52,11 @@ class SinusoidalPositions(nn.Module):
         if length > self.table.size(0):
             self.table = sinusoid_table(2 * length, self.table.size(1)).to(self.table)
 
-    def forward(self, x: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
-        """x (B, T, D) holds positions start ... start + T - 1, or those of `places` (B, T), which are all below T."""
+    def forward(self, x: Tensor, start: int = 0, positions: Tensor | None = None) -> Tensor:
+        """x (B, T, D) holds positions start ... start + T - 1, or `positions` (B, T), all below T."""
         end = start + x.size(1)
         self.reserve(end)
-        return x + (self.table[start:end] if places is None else self.table[places])
+        return x + (self.table[start:end] if positions is None else self.table[positions])
 
 
 class LearnedPositions(nn.Module):
@@ -66,8 +66,8 @@ class LearnedPositions(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(max_length, d_model).normal_(std=d_model**-0.5))
 
-    def forward(self, x: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
-        """x (B, T, D) holds positions start ... start + T - 1, or those of `places` (B, T), which are all below T.
+    def forward(self, x: Tensor, start: int = 0, positions: Tensor | None = None) -> Tensor:
+        """x (B, T, D) holds positions start ... start + T - 1, or `positions` (B, T), all below T.
 
         Raises ValueError past `max_length`.
         """
@@ -77,7 +77,7 @@ class LearnedPositions(nn.Module):
                 f"The model has learned positions for {self.weight.size(0)} tokens, but a sequence has {end}: "
                 "shorten it, or train with a larger `model.max_length`."
             )
-        return x + (self.weight[start:end] if places is None else self.weight[places])
+        return x + (self.weight[start:end] if positions is None else self.weight[positions])
 
 
 def check_heads(d_model: int, num_heads: int, positions: PositionKind) -> None:
@@ -158,23 +158,23 @@ class Embedding(nn.Module):
         self.positions = make_positions(positions, weight.size(1), max_length)
         self.dropout = Dropout(dropout)
 
-    def looked_up(self, ids: Tensor) -> Tensor:
+    def look_up(self, ids: Tensor) -> Tensor:
         """Give the scaled vectors alone: ids (...) -> (..., D) in fp32."""
         return F.embedding(ids, self.weight).float() * self.scale
 
-    def forward(self, ids: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
-        """ids (B, T) at positions start ..., or at `places` (B, T) -> (B, T, D)."""
-        return self.placed(self.looked_up(ids), start, places)
+    def forward(self, ids: Tensor, start: int = 0, positions: Tensor | None = None) -> Tensor:
+        """ids (B, T) at positions start ..., or at `positions` (B, T) -> (B, T, D)."""
+        return self.add_positions(self.look_up(ids), start, positions)
 
-    def at(self, ids: Tensor, position: int | Tensor) -> Tensor:
+    def embed_at(self, ids: Tensor, position: int | Tensor) -> Tensor:
         """ids (N,), all at one position, which may be a tensor (1,) int64 if it is reserved -> (N, D)."""
         if isinstance(position, Tensor):
-            return self(ids[:, None], places=position[:, None])[:, 0]
+            return self(ids[:, None], positions=position[:, None])[:, 0]
         return self(ids[:, None], position)[:, 0]
 
-    def placed(self, x: Tensor, start: int = 0, places: Tensor | None = None) -> Tensor:
+    def add_positions(self, x: Tensor, start: int = 0, positions: Tensor | None = None) -> Tensor:
         """Add positions to scaled vectors x (B, T, D), and drop some of their elements."""
-        return self.dropout(x if self.positions is None else self.positions(x, start, places))
+        return self.dropout(x if self.positions is None else self.positions(x, start, positions))
 
 
 def reserve_positions(module: nn.Module, length: int) -> list[Tensor] | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from seqlab.nn.feature_norm import FeatureNorm, make_feature_norm
-from seqlab.nn.layers import Dropout, Linear, initialise_before, make_nonlinearity
+from seqlab.nn.layers import Dropout, Linear, initialize_for, make_nonlinearity
 from seqlab.nn.masks import padding_mask
 
 KERNEL = 3
@@ -36,7 +36,7 @@ class FrameConvolution(nn.Module):
             raise ValueError(f"`norm: {norm}` would depend on padding: choose `layer`, `rms` or `none`.")
         self.stride = stride
         self.convolution = nn.Conv2d(inputs, outputs, KERNEL, stride, padding=1)
-        initialise_before(self.convolution, "relu")
+        initialize_for(self.convolution, "relu")
         self.norm, self.activation = make_feature_norm(norm, outputs), make_nonlinearity("relu")
         self.dropout = Dropout(dropout)
         self.is_residual = stride == 1 and inputs == outputs

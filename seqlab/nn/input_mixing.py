@@ -48,7 +48,7 @@ class InputMixing:
         return found
 
     def predictions(self, logits: Tensor) -> Tensor:
-        """Say what is read of logits (N, V), as `look_up` takes it: ids (N,), or the probabilities of all symbols."""
+        """Turn logits (N, V) into the input of `embed_predictions`: ids (N,) or, for `soft`, probabilities (N, V)."""
         logits = logits.detach().float()
         if self.mixture == "soft":
             return torch.softmax(logits / self.temperature, dim=-1)
@@ -60,13 +60,13 @@ class InputMixing:
         thresholds = torch.rand(len(probs), 1, generator=self.generator, device=probs.device)
         return (probs.cumsum(-1) < thresholds).sum(-1).clamp_max(probs.size(-1) - 1)
 
-    def mixed(self, reference: Tensor, predicted: Tensor, position: int | None = None) -> Tensor:
+    def mix(self, reference: Tensor, predicted: Tensor, position: int | None = None) -> Tensor:
         """Choose between embeddings (B, T, E), or (B, E) of one position."""
         chosen = self.is_reference if position is None else self.is_reference[:, position]
         return torch.where(chosen[..., None], reference, predicted)
 
 
-def look_up(rows: Tensor, weight: Tensor) -> Tensor:
+def embed_predictions(rows: Tensor, weight: Tensor) -> Tensor:
     """Look up ids (N,), or means of all tokens by their shares (N, V), in a weight (V, E): (N, E) in fp32."""
     if rows.dim() == 1:
         return F.embedding(rows, weight).float()
@@ -75,7 +75,7 @@ def look_up(rows: Tensor, weight: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class OwnInputs:
+class PredictedInputs:
     """What a decoder reads of its own predictions, step by step."""
 
     mixing: InputMixing
@@ -87,16 +87,16 @@ class OwnInputs:
     symbols: Tensor | None
     """(V, 1), the dropout of whole symbols."""
 
-    def mixed(self, reference: Tensor, vector: Tensor, position: int) -> Tensor:
+    def mix(self, reference: Tensor, vector: Tensor, position: int) -> Tensor:
         """Give what is read at a position, (B, E): the reference, or what the attentional vector before it predicts."""
         if not self.mixing.has_predictions[position]:
             return reference
         with torch.no_grad():
             predictions = self.mixing.predictions(self.projection(vector))
         if self.symbols is None:
-            embedded = look_up(predictions, self.weight)
+            embedded = embed_predictions(predictions, self.weight)
         elif predictions.dim() == 1:
-            embedded = look_up(predictions, self.weight) * self.symbols[predictions]
+            embedded = embed_predictions(predictions, self.weight) * self.symbols[predictions]
         else:
-            embedded = look_up(predictions * self.symbols[:, 0], self.weight)
-        return self.mixing.mixed(reference, embedded * self.features, position)
+            embedded = embed_predictions(predictions * self.symbols[:, 0], self.weight)
+        return self.mixing.mix(reference, embedded * self.features, position)

@@ -22,7 +22,7 @@ from seqlab.nn.cpu import attention as cpu_attention
 from seqlab.nn.cpu import elementwise
 from seqlab.nn.cpu import linear as cpu_linear
 from seqlab.nn.cpu.repeated_linear import RepeatedLinear
-from seqlab.nn.selected_log_probs import UNUSED, SelectedLogProbs, columns_of
+from seqlab.nn.selected_log_probs import UNUSED, SelectedLogProbs, fill_unused
 
 ENVIRONMENT_VARIABLE = "SEQLAB_REFERENCE_KERNELS"
 """The environment variable that begins a process with the reference kernels: `1` for all, or names of some."""
@@ -106,7 +106,7 @@ def repeated_linear(weight: Tensor, bias: Tensor | None = None) -> Callable[[Ten
     return partial(linear, weight=weight, bias=bias)
 
 
-def recurrent_rows(x: Tensor) -> int:
+def padded_batch_size(x: Tensor) -> int:
     """Return how many rows `recurrent_layer.recurrent` reads for those of x: on a CPU more, so that none depends on
     another."""
     return cpu_linear.padded_rows(len(x)) if runs_on_cpu("recurrent", x) else len(x)
@@ -233,7 +233,7 @@ def selected_log_probs(hidden: Tensor, weight: Tensor, ids: Tensor) -> tuple[Ten
             selected, means = SelectedLogProbs.apply(hidden, weight, ids, dtype, torch.is_grad_enabled())
         return selected, means
     log_probs = torch.log_softmax(linear(hidden, weight).float(), dim=-1)
-    columns = columns_of(ids)[:, None].expand(-1, hidden.size(1), -1)
+    columns = fill_unused(ids)[:, None].expand(-1, hidden.size(1), -1)
     selected = log_probs.gather(2, columns).masked_fill((ids == UNUSED)[:, None], float("-inf"))
     return selected, log_probs.mean(2)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqlab.nn import kernels, masks
 
-MIN_ROOM = 16
+MIN_FREE_ENTRIES = 16
 """Entries that a cache has room for at least when it grows, to twice what it holds if that is more."""
 
 
@@ -21,9 +21,9 @@ class DecodingStep:
 
     position: int | Tensor
     """Of the ids that are read: a number, or a tensor (1,) where a graph repeats the step."""
-    sentences: int
+    num_sentences: int
     """B."""
-    rows: int
+    num_rows: int
     """N."""
     bias: Tensor | None
     """(B, 1, K, L): which of the cache's L entries, those of this step counted, a hypothesis goes back to; None: all.
@@ -31,7 +31,7 @@ class DecodingStep:
 
     def split_heads(self, x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
         """(N, parts * D) -> `parts` views (B, H, K, E)."""
-        by_sentence = x.view(self.sentences, self.rows // self.sentences, parts, num_heads, -1)
+        by_sentence = x.view(self.num_sentences, self.num_rows // self.num_sentences, parts, num_heads, -1)
         return by_sentence.permute(2, 0, 3, 1, 4).unbind(0)
 
 
@@ -51,7 +51,7 @@ class KeyValueCache:
         start, added = self.length, key.size(2)
         self.length += added
         if self.entries is None or self.length > self.entries.size(3):
-            self.entries = self._with_capacity(value, start, self.length + max(MIN_ROOM, start))
+            self.entries = self._with_capacity(value, start, self.length + max(MIN_FREE_ENTRIES, start))
         keys, values = self.entries.unbind(0)
         keys.narrow(2, start, added).copy_(key)  # by an index it would take twice as long
         values.narrow(2, start, added).copy_(value)
@@ -94,7 +94,7 @@ def kept_sentences(rows: Tensor, rows_before: int, sentences: int) -> Tensor | N
     return None if stays else kept
 
 
-class Past:
+class DecoderCache:
     """The KV caches of all layers for N rows: the hypotheses of a sentence share one, with a mask per hypothesis."""
 
     def __init__(self, num_layers: int, sentences: int, *, may_share: bool = True) -> None:
@@ -104,27 +104,27 @@ class Past:
         happen to be even depends on the other sentences, and a shared cache rounds differently from one of one's own.
         """
         self.may_share = may_share
-        self.caches = [KeyValueCache() for _ in range(num_layers)]
-        self.sentences = sentences
+        self.layers = [KeyValueCache() for _ in range(num_layers)]
+        self.num_sentences = sentences
         """B."""
-        self.rows = sentences
+        self.num_rows = sentences
         """N."""
         self.length = 0
         """Ids read so far."""
-        self.own: Tensor | None = None
+        self.can_attend: Tensor | None = None
         """(N, L) bool: which entries of its sentence's cache are a hypothesis's past; None: all of them."""
 
     def begin_step(self, device: torch.device) -> DecodingStep:
         """Count the next step and the entries that it will append to the caches."""
-        position, beam, bias = self.length, self.rows // self.sentences, None
-        if self.own is None and beam > 1:
-            self.own = torch.ones(self.rows, self.caches[0].length, dtype=torch.bool, device=device)
-        if self.own is not None:
-            new = torch.eye(beam, dtype=torch.bool, device=device).repeat(self.sentences, 1)
-            self.own = torch.cat([self.own, new], dim=1)
-            bias = masks.additive(self.own.view(self.sentences, 1, beam, -1))
+        position, beam, bias = self.length, self.num_rows // self.num_sentences, None
+        if self.can_attend is None and beam > 1:
+            self.can_attend = torch.ones(self.num_rows, self.layers[0].length, dtype=torch.bool, device=device)
+        if self.can_attend is not None:
+            new = torch.eye(beam, dtype=torch.bool, device=device).repeat(self.num_sentences, 1)
+            self.can_attend = torch.cat([self.can_attend, new], dim=1)
+            bias = masks.additive(self.can_attend.view(self.num_sentences, 1, beam, -1))
         self.length += 1
-        return DecodingStep(position, self.sentences, self.rows, bias)
+        return DecodingStep(position, self.num_sentences, self.num_rows, bias)
 
     def select(self, rows: Tensor) -> Tensor | None:
         """Keep, reorder or repeat rows (N',); caches are copied only where a sentence leaves.
@@ -132,22 +132,22 @@ class Past:
         Returns which sentences (B',) are now there, None where they are those from before.
         """
         if self.may_share:
-            kept = kept_sentences(rows, self.rows, self.sentences)
+            kept = kept_sentences(rows, self.num_rows, self.num_sentences)
         else:
-            stays = rows.numel() == self.rows and torch.equal(rows, torch.arange(self.rows, device=rows.device))
+            stays = rows.numel() == self.num_rows and torch.equal(rows, torch.arange(self.num_rows, device=rows.device))
             kept = None if stays else rows
-        if self.own is not None:
-            self.own = self.own[rows]
-        self.rows = rows.numel()
+        if self.can_attend is not None:
+            self.can_attend = self.can_attend[rows]
+        self.num_rows = rows.numel()
         if kept is None:
             return None
-        self.sentences = kept.numel()
-        for cache in self.caches:  # one after the other, so that one copy's memory serves the next
+        self.num_sentences = kept.numel()
+        for cache in self.layers:  # one after the other, so that one copy's memory serves the next
             cache.select(kept)
         return kept
 
-    def fork(self) -> "Past":
+    def fork(self) -> "DecoderCache":
         """Copy, so that changes to one leave the other alone."""
         twin = copy.copy(self)
-        twin.caches = [cache.fork() for cache in self.caches]
+        twin.layers = [cache.fork() for cache in self.layers]
         return twin

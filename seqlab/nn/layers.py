@@ -21,7 +21,7 @@ class Linear(nn.Linear):
         return kernels.linear(x, self.weight, self.bias)
 
 
-def refuse_too_small(p: float) -> float:
+def check_dropout(p: float) -> float:
     """Return p; raises ValueError where it is above 0, but so small that the CPU drops nothing."""
     if p > 0 and round(p * 256) == 0:
         raise ValueError(
@@ -38,7 +38,7 @@ class Dropout(nn.Module):
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError(f"`p` must be in [0, 1), but is {p} instead.")
-        self.p = refuse_too_small(p)
+        self.p = check_dropout(p)
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape; the identity in evaluation mode and for p = 0."""
@@ -111,7 +111,7 @@ def make_nonlinearity(name: Nonlinearity) -> nn.Module:
     return found
 
 
-def initialise_before(layer: nn.Linear | nn.Conv1d | nn.Conv2d, name: Nonlinearity) -> None:
+def initialize_for(layer: nn.Linear | nn.Conv1d | nn.Conv2d, name: Nonlinearity) -> None:
     """Draw weights so that the variance of activations stays about the same from layer to layer; biases are 0.
 
     He et al. 2015 (arXiv:1502.01852) for those that drop negative values, Glorot & Bengio 2010 for the others.

@@ -29,16 +29,16 @@ def within_window(size: int, window: int, device: torch.device | None = None) ->
     return (positions[:, None] - positions).abs() <= window
 
 
-def causal_within_documents(places: Tensor, size: int) -> Tensor:
-    """Permit each position of packed rows to attend to itself and what is before it in its own document.
+def causal_within_documents(positions: Tensor, size: int) -> Tensor:
+    """Permit each token of packed rows to attend to itself and to earlier tokens of its own document.
 
-    places (B, T): place of each position in its document, 0 where one begins. Returns (B, 1, size, size) bool for rows
-    that are padded to `size`.
+    positions (B, T): position of each token in its document, 0 for its first token. Returns (B, 1, size, size) bool for
+    rows that are padded to `size`.
     """
-    document = (places == 0).cumsum(1)
-    document = torch.nn.functional.pad(document, (0, size - places.size(1)), value=0)
+    document = (positions == 0).cumsum(1)
+    document = torch.nn.functional.pad(document, (0, size - positions.size(1)), value=0)
     same = document[:, None, :, None] == document[:, None, None, :]
-    return same & causal(size, places.device)
+    return same & causal(size, positions.device)
 
 
 def additive(can_attend: Tensor) -> Tensor:

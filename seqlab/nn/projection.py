@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from seqlab.nn import kernels
 from seqlab.nn.blockwise_cross_entropy import IGNORE
-from seqlab.nn.selected_log_probs import UNUSED, columns_of
+from seqlab.nn.selected_log_probs import UNUSED, fill_unused
 
 BLOCK_ROWS = 1024
 CACHED_ROWS = 160
@@ -73,7 +73,7 @@ class VocabularyProjection(nn.Module):
     @torch.no_grad()
     def selected_logits(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """hidden (B, F, D), ids (B, k) as above -> logits (B, F, k), and the largest of all ids (B, F); no gradient."""
-        columns = columns_of(ids).repeat_interleave(hidden.size(1), 0)  # (B * F, k)
+        columns = fill_unused(ids).repeat_interleave(hidden.size(1), 0)  # (B * F, k)
         selected, largest = _in_blocks(self._selected_logits, hidden.flatten(0, 1), columns)
         selected = selected.view(*hidden.shape[:2], -1).masked_fill((ids == UNUSED)[:, None], float("-inf"))
         return selected, largest.view(hidden.shape[:2])

@@ -92,7 +92,7 @@ class Recurrent(nn.Module):
         ValueError for shapes that do not fit.
         """
         batch, steps = self._checked_shape(x, state, lengths)
-        rows = kernels.recurrent_rows(x)
+        rows = kernels.padded_batch_size(x)
         ends = _Ends(lengths, steps, rows)
         before = _with_rows(self.initial_state(batch) if state is None else state, rows)
         after: list[tuple[Tensor, Tensor | None]] = []

@@ -36,7 +36,7 @@ class RecurrentState:
         """Cut it from the graph that made it: the truncation of backpropagation through time."""
         return self._mapped(lambda part: part.detach())
 
-    def joined(self, num_directions: int) -> "RecurrentState":
+    def join_directions(self, num_directions: int) -> "RecurrentState":
         """Put the directions (B, H) of each layer's state beside each other: (B, H * num_directions)."""
 
         def beside(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -33,7 +33,7 @@ class SelectedLogProbs(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, ids: Tensor, dtype: torch.dtype, is_grad_enabled: bool
     ) -> tuple[Tensor, Tensor]:
         w, h = weight.to(dtype), hidden.float().flatten(0, 1)  # (R, D)
-        columns = columns_of(ids).repeat_interleave(hidden.size(1), 0)  # (R, k)
+        columns = fill_unused(ids).repeat_interleave(hidden.size(1), 0)  # (R, k)
         selected = h.new_empty(columns.shape)
         means = h.new_empty(len(h))
         needs_grad, probs = is_grad_enabled and any(ctx.needs_input_grad[:2]), []
@@ -60,7 +60,7 @@ class SelectedLogProbs(torch.autograd.Function):
         used = (ids != UNUSED)[:, None]  # (B, 1, k)
         to_selected, to_mean = grads[0].masked_fill(~used, 0.0), grads[1]  # (B, F, k), (B, F)
         total = to_selected.sum(2) + to_mean  # (B, F)
-        columns = columns_of(ids)
+        columns = fill_unused(ids)
         h, vectors = hidden.float(), weight[columns].float()  # (B, F, D), (B, k, D)
         coefficients = to_selected - selected.exp() * total[..., None]  # (B, F, k), 0 where nothing is selected
         grad_h = coefficients @ vectors + to_mean[..., None] * weight.float().mean(0)
@@ -78,6 +78,6 @@ class SelectedLogProbs(torch.autograd.Function):
         return grad_h.to(hidden.dtype), grad_w.to(weight.dtype), None, None, None
 
 
-def columns_of(ids: Tensor) -> Tensor:
+def fill_unused(ids: Tensor) -> Tensor:
     """Replace `UNUSED` by another id of the same sentence: (B, k)."""
     return ids.where(ids != UNUSED, ids.amax(1, keepdim=True))

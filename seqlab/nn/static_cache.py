@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from seqlab.nn import kernels, masks
-from seqlab.nn.kv_cache import DecodingStep, KeyValueCache, Past
+from seqlab.nn.kv_cache import DecoderCache, DecodingStep, KeyValueCache
 
-MOST_BYTES = 2 << 30
+MAX_CACHE_BYTES = 2 << 30
 """Larger caches are not made at once: a step attends to all of their entries, used or not."""
 MULTIPLE = 16
 """Entries are a multiple of so many, as fused attention pads its bias otherwise."""
 
 
-class StaticCache(KeyValueCache):
+class StaticKeyValueCache(KeyValueCache):
     """Keys and values (2, B, H, C, E) in tensors that stay where they are; what is not in use yet is zero."""
 
     def __init__(self, cache: KeyValueCache, capacity: int, slots: Tensor) -> None:
@@ -37,50 +37,52 @@ class StaticCache(KeyValueCache):
         return self.entries[0], self.entries[1]
 
 
-class StaticPast(Past):
-    """A `Past` with room for a number of steps, whose rows may change places within their sentence alone."""
+class StaticDecoderCache(DecoderCache):
+    """A `DecoderCache` with room for a number of steps, whose rows may change places within their sentence alone."""
 
-    def __init__(self, past: Past, capacity: int, device: torch.device, tables: list[Tensor]) -> None:
-        """Copy a past that has read something. `tables`: of positions, kept as a graph reads them where they are."""
-        super().__init__(0, past.sentences, may_share=past.may_share)
-        self.rows, self.length, self.tables = past.rows, past.length, tables
-        used, beam = past.caches[0].length, past.rows // past.sentences
+    def __init__(self, cache: DecoderCache, capacity: int, device: torch.device, tables: list[Tensor]) -> None:
+        """Copy a cache that has read something. `tables`: of positions, kept as a graph reads them where they are."""
+        super().__init__(0, cache.num_sentences, may_share=cache.may_share)
+        self.num_rows, self.length, self.tables = cache.num_rows, cache.length, tables
+        used, beam = cache.layers[0].length, cache.num_rows // cache.num_sentences
         self.slots = torch.arange(used - beam, used, device=device)
         """(K,): the entries that the last step wrote."""
-        self.position = torch.tensor([past.length - 1], device=device)
+        self.position = torch.tensor([cache.length - 1], device=device)
         """(1,): that of the last step."""
-        self.new = torch.eye(beam, dtype=torch.bool, device=device).repeat(past.sentences, 1)
-        self.own: Tensor = torch.zeros(past.rows, capacity, dtype=torch.bool, device=device)
-        self.own[:, :used] = True if past.own is None else past.own
-        self.caches = [StaticCache(cache, capacity, self.slots) for cache in past.caches]
+        self.new = torch.eye(beam, dtype=torch.bool, device=device).repeat(cache.num_sentences, 1)
+        self.can_attend: Tensor = torch.zeros(cache.num_rows, capacity, dtype=torch.bool, device=device)
+        self.can_attend[:, :used] = True if cache.can_attend is None else cache.can_attend
+        self.layers = [StaticKeyValueCache(cache, capacity, self.slots) for cache in cache.layers]
 
     def begin_step(self, device: torch.device) -> DecodingStep:
         """Move on by a step, in tensors alone."""
         self.position += 1
         self.slots += self.new.size(1)
-        self.own.index_copy_(1, self.slots, self.new)
-        bias = masks.additive(self.own.view(self.sentences, 1, self.new.size(1), -1))
-        return DecodingStep(self.position, self.sentences, self.rows, bias)
+        self.can_attend.index_copy_(1, self.slots, self.new)
+        bias = masks.additive(self.can_attend.view(self.num_sentences, 1, self.new.size(1), -1))
+        return DecodingStep(self.position, self.num_sentences, self.num_rows, bias)
 
     def select(self, rows: Tensor) -> None:
         """Reorder rows (N,) int64, each within its sentence."""
-        self.own.copy_(self.own[rows])
+        self.can_attend.copy_(self.can_attend[rows])
 
-    def fork(self) -> "StaticPast":
+    def fork(self) -> "StaticDecoderCache":
         """Copy, so that changes to one leave the other alone."""
         return copy.deepcopy(self)
 
 
-def static_past(past: Past, steps: int, device: torch.device, tables: list[Tensor] | None) -> StaticPast | None:
-    """Copy a past that has read something, with room for `steps` more ids of each row.
+def make_static_cache(
+    cache: DecoderCache, steps: int, device: torch.device, tables: list[Tensor] | None
+) -> StaticDecoderCache | None:
+    """Copy a cache that has read something, with room for `steps` more ids of each row.
 
     None without `tables` of the positions, with the reference kernels, where the caches would be too large, and where
     rows that may change places do not share a cache.
     """
-    first = past.caches[0].entries
-    if tables is None or first is None or not past.may_share or kernels.is_reference("cuda_graph"):
+    first = cache.layers[0].entries
+    if tables is None or first is None or not cache.may_share or kernels.is_reference("cuda_graph"):
         return None
-    entries = past.caches[0].length + past.rows // past.sentences * steps
+    entries = cache.layers[0].length + cache.num_rows // cache.num_sentences * steps
     capacity = -(-entries // MULTIPLE) * MULTIPLE
-    num_bytes = len(past.caches) * first.element_size() * first[:, :, :, :1].numel() * capacity
-    return StaticPast(past, capacity, device, tables) if num_bytes <= MOST_BYTES else None
+    num_bytes = len(cache.layers) * first.element_size() * first[:, :, :, :1].numel() * capacity
+    return StaticDecoderCache(cache, capacity, device, tables) if num_bytes <= MAX_CACHE_BYTES else None

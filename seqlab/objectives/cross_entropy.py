@@ -102,7 +102,9 @@ class CrossEntropy:
         assert output.attention is not None, "it was asked for"
         assert output.relative_src_positions is not None, "it comes with the attention"
         assert batch.tgt_out is not None, "cross entropy needs a target"
-        return diagonal_cost(output.attention, output.relative_src_positions, batch.tgt_out, self.config.guided_width)
+        return off_diagonal_cost(
+            output.attention, output.relative_src_positions, batch.tgt_out, self.config.guided_width
+        )
 
     def _penalty(self, output: DecoderOutput, predicted: Tensor) -> Tensor:
         """Sum over the tokens (B, T) that are predicted what activation regularisation costs (Merity et al. 2017)."""
@@ -117,7 +119,7 @@ LEAST = 1e-8
 """A smaller share of the attention on symbols counts as this much."""
 
 
-def diagonal_cost(attention: Tensor, src_places: Tensor, tgt_out: Tensor, width: float) -> Tensor:
+def off_diagonal_cost(attention: Tensor, src_places: Tensor, tgt_out: Tensor, width: float) -> Tensor:
     """Sum over the predicted tokens how much of their attention is how far from the diagonal, from 0 to 1 each.
 
     What a token at place t, of 0 to 1, gives to a position at place s costs 1 - exp(-(s - t)^2 / (2 width^2)), as a

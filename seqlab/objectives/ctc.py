@@ -18,7 +18,7 @@ from torch import Tensor
 
 from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import FrameLogProbs, FrameModel, FrameOutput
-from seqlab.objectives.glancing import GlancingConfig, glancing_share, shown_part
+from seqlab.objectives.glancing import GlancingConfig, choose_shown, glancing_share
 from seqlab.objectives.loss import SETTINGS, Loss, StepContext
 from seqlab.search.ctc import viterbi_alignments
 
@@ -70,22 +70,22 @@ class Ctc:
 
         def glance(output: FrameOutput) -> Tensor:
             path, is_wrong = _mistakes(output, targets)
-            return shown_part(path, is_wrong, output.padding, share, context.generator)
+            return choose_shown(path, is_wrong, output.padding, share, context.generator)
 
         share = glancing_share(self.config, context.step)
         output = model(batch, glance) if share else model(batch)
         log_probs, means = output.selected(targets.ids)
-        is_sayable = (targets.needed_frames() <= output.lengths) & (targets.tokens > 0)
+        is_feasible = (targets.needed_frames() <= output.lengths) & (targets.tokens > 0)
         by_frame = FrameLogProbs(log_probs, output.lengths)
-        nll = by_frame.nll(targets.columns, targets.lengths, is_sayable, BLANK).sum()
+        nll = by_frame.nll(targets.columns, targets.lengths, is_feasible, BLANK).sum()
         total = nll
         if self.config.label_smoothing:
-            uniform = -means.where(~output.padding & is_sayable[:, None], 0.0).sum()
+            uniform = -means.where(~output.padding & is_feasible[:, None], 0.0).sum()
             total = (1 - self.config.label_smoothing) * nll + self.config.label_smoothing * uniform
-        logs = {"nll": nll.detach(), "too_long": targets.tokens[~is_sayable].sum()}
+        logs = {"nll": nll.detach(), "too_long": targets.tokens[~is_feasible].sum()}
         if self.config.glancing:
             logs["shown"] = output.is_shown.sum()
-        count = targets.tokens[is_sayable].sum()
+        count = targets.tokens[is_feasible].sum()
         return Loss(total, count.to(total), {name: value.to(total) for name, value in logs.items()})
 
 

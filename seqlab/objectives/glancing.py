@@ -42,7 +42,7 @@ def glancing_share(config: GlancingConfig, step: int) -> float:
     return config.glancing + (config.least_glancing - config.glancing) * done
 
 
-def shown_part(
+def choose_shown(
     ids: Tensor, is_wrong: Tensor, padding: Tensor, share: float, generator: torch.Generator | None
 ) -> Tensor:
     """Choose positions at random, `share` times as many as are wrong: ids (B, P) -> those there, IGNORE elsewhere.
@@ -50,10 +50,10 @@ def shown_part(
     None of the `padding` (B, P) is chosen, and what is wrong there does not count.
     """
     count = (share * (is_wrong & ~padding).sum(1)).round()
-    return ids.masked_fill(~drawn_positions(count, padding, generator), IGNORE)
+    return ids.masked_fill(~draw_positions(count, padding, generator), IGNORE)
 
 
-def drawn_positions(count: Tensor, padding: Tensor, generator: torch.Generator | None) -> Tensor:
+def draw_positions(count: Tensor, padding: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw `count` (B,) positions of each row at random, none of the padding (B, P): (B, P) bool."""
     drawn = torch.rand(padding.shape, generator=generator, device=padding.device).masked_fill(padding, 2.0)
     return drawn.argsort(1).argsort(1) < count[:, None]

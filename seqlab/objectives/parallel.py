@@ -13,7 +13,7 @@ from torch import Tensor
 from seqlab.base.bounds import NonNegative
 from seqlab.data.batch import IGNORE, TokenBatch
 from seqlab.models.interfaces import DecoderOutput, FrameOutput, PositionModel, PositionOutput
-from seqlab.objectives.glancing import GlancingConfig, drawn_positions, glancing_share, shown_part
+from seqlab.objectives.glancing import GlancingConfig, choose_shown, draw_positions, glancing_share
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 
@@ -83,7 +83,7 @@ class ParallelCrossEntropy:
 
         def glance(output: FrameOutput) -> Tensor:
             ids, _ = output.likeliest_ids()
-            return shown_part(targets, ids != targets, targets == IGNORE, share, context.generator)
+            return choose_shown(targets, ids != targets, targets == IGNORE, share, context.generator)
 
         share = glancing_share(self.config, context.step)
         output = model(batch, glance=glance) if share else model(batch)
@@ -123,7 +123,7 @@ def _some_hidden(ids: Tensor, targets: Tensor, generator: torch.Generator | None
     symbols = (targets != IGNORE).sum(1)
     share = torch.rand(len(targets), generator=generator, device=targets.device)
     hidden = (share * symbols).floor() + 1
-    is_hidden = drawn_positions(hidden, targets == IGNORE, generator)
+    is_hidden = draw_positions(hidden, targets == IGNORE, generator)
     return ids.masked_fill(is_hidden | (targets == IGNORE), IGNORE)
 
 

@@ -7,13 +7,13 @@ from seqlab.optim.optimizers import (
     AdagradConfig,
     AdamConfig,
     AdamWConfig,
-    OffersWeights,
+    HasEvaluationWeights,
+    MultiGradientOptimizer,
     OptimizerConfig,
     Parameters,
     RAdamConfig,
     RmspropConfig,
     SgdConfig,
-    TakesGradients,
 )
 from seqlab.optim.sam import SamConfig
 from seqlab.optim.schedule_free import ScheduleFreeConfig
@@ -37,10 +37,11 @@ __all__ = [
     "ConstantScheduleConfig",
     "CosineScheduleConfig",
     "ExponentialScheduleConfig",
+    "HasEvaluationWeights",
     "InverseSqrtScheduleConfig",
     "LinearScheduleConfig",
+    "MultiGradientOptimizer",
     "MuonConfig",
-    "OffersWeights",
     "OneCycleScheduleConfig",
     "OptimConfig",
     "OptimizerConfig",
@@ -52,6 +53,5 @@ __all__ = [
     "ScheduleConfig",
     "ScheduleFreeConfig",
     "SgdConfig",
-    "TakesGradients",
     "WarmupConfig",
 ]

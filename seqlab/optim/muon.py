@@ -53,12 +53,12 @@ class Fp32Muon(torch.optim.Muon):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(p.grad)
                 velocity = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonalised(p.grad.lerp(velocity, group["momentum"]), group["ns_coefficients"])
+                update = orthogonalize(p.grad.lerp(velocity, group["momentum"]), group["ns_coefficients"])
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(update, alpha=-group["lr"] * 0.2 * max(p.shape) ** 0.5)
 
 
-def orthogonalised(matrix: Tensor, coefficients: tuple[float, float, float]) -> Tensor:
+def orthogonalize(matrix: Tensor, coefficients: tuple[float, float, float]) -> Tensor:
     """Move the singular values of a matrix near to 1, by five steps of Newton and Schulz (Jordan et al. 2024)."""
     a, b, c = coefficients
     x = matrix.mT if matrix.size(0) > matrix.size(1) else matrix

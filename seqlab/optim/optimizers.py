@@ -45,7 +45,7 @@ class Parameters:
 
 
 @runtime_checkable
-class TakesGradients(Protocol):
+class MultiGradientOptimizer(Protocol):
     """An optimizer that needs several gradients per update, or gradients at other weights."""
 
     def update(self, closure: Callable[[], Tensor]) -> None:
@@ -59,7 +59,7 @@ class TakesGradients(Protocol):
 
 
 @runtime_checkable
-class OffersWeights(Protocol):
+class HasEvaluationWeights(Protocol):
     """An optimizer that evaluates with other weights than it takes the gradient at."""
 
     def evaluation_weight(self, parameter: Tensor) -> Tensor:

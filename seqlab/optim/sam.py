@@ -27,7 +27,7 @@ class SamConfig(AdamLikeConfig):
 
 
 class Sam(torch.optim.AdamW):
-    """`torch.optim.AdamW` by the gradient at another point; see `TakesGradients`."""
+    """`torch.optim.AdamW` by the gradient at another point; see `MultiGradientOptimizer`."""
 
     def __init__(self, groups: Any, *, rho: float, **options: Any) -> None:
         super().__init__(groups, **options)

@@ -28,7 +28,7 @@ class ScheduleConfig(Part):
         """Return the schedule of a run that ends earlier than planned; most are the same."""
         return self
 
-    def damping(self, valid_nlls: Sequence[float]) -> float:
+    def validation_factor(self, valid_nlls: Sequence[float]) -> float:
         """Return what the rate is multiplied by after validations with these losses; most do not look at them."""
         return 1.0
 
@@ -169,7 +169,7 @@ class PlateauScheduleConfig(WarmupConfig):
         """Return 1."""
         return 1.0
 
-    def damping(self, valid_nlls: Sequence[float]) -> float:
+    def validation_factor(self, valid_nlls: Sequence[float]) -> float:
         """Return the factor once for each plateau, counted as by torch's `ReduceLROnPlateau` with a threshold of 0."""
         lowest, waited, reductions = math.inf, 0, 0
         for nll in valid_nlls:

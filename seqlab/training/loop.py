@@ -166,7 +166,7 @@ def _learning_rate(run: TrainingRun) -> float:
     if last < training.max_steps:
         schedule = schedule.shortened(last)
     rate = schedule.rate(optim.optimizer.lr, run.progress.step, last)
-    rate *= schedule.damping(run.progress.valid_nlls)
+    rate *= schedule.validation_factor(run.progress.valid_nlls)
     if not (isinstance(rate, int | float) and 0 <= rate < math.inf):
         raise ValueError(
             f"`optim.schedule.family: {schedule.family}` must give a rate of at least 0, but gives {rate!r} at step "

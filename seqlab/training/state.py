@@ -12,7 +12,7 @@ from seqlab.base.malloc import release_heap
 from seqlab.base.parsing import validate_type
 from seqlab.data.step import Position
 from seqlab.objectives import Objective
-from seqlab.optim import OffersWeights
+from seqlab.optim import HasEvaluationWeights
 from seqlab.optim.averaging import MovingAverage, RunningMean, is_stalled, mean_of_weights
 from seqlab.runs.checkpoint import (
     AVERAGED,
@@ -163,7 +163,7 @@ class TrainingRun(CodecsMixin):
         """Name the weights that are evaluated with where these are no sum of checkpoints, nor those that move."""
         if self.moving_average is not None:
             return self.moving_average.weights
-        if isinstance(self.optimizer, OffersWeights):
+        if isinstance(self.optimizer, HasEvaluationWeights):
             found = self.model.named_parameters()
             return {name: self.optimizer.evaluation_weight(parameter).detach() for name, parameter in found}
         return None

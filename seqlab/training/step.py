@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqlab.data.batch import Batch
 from seqlab.objectives import StepContext
-from seqlab.optim import TakesGradients
+from seqlab.optim import MultiGradientOptimizer
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.parallel import whole
 from seqlab.training.running_statistics import running_statistics
@@ -89,7 +89,7 @@ def start_update(
     for group in optimizer.param_groups:
         group["lr"] = lr
     try:
-        if isinstance(optimizer, TakesGradients):
+        if isinstance(optimizer, MultiGradientOptimizer):
             optimizer.update(gradients)
         else:
             gradients()
@@ -115,7 +115,7 @@ class _Changes:
 
 @dataclass
 class _Gradients:
-    """The closure of `TakesGradients`: each call is a pass over the batches of a step."""
+    """The closure of `MultiGradientOptimizer`: each call is a pass over the batches of a step."""
 
     accumulator: Accumulator
     optimizer: torch.optim.Optimizer

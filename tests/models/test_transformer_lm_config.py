@@ -60,7 +60,7 @@ def test_what_it_looks_back_on_is_what_it_is_trained_to() -> None:
         TransformerLm(TransformerLmConfig(), VOCAB, EOS)
     # Rotary positions may be read further at one's own risk, learned ones would be random.
     TransformerLmConfig(max_length=128).check_data(data)
-    with pytest.raises(ValueError, match=r"learns nothing about places past `data.block_length` \(96\)"):
+    with pytest.raises(ValueError, match=r"learns nothing about positions past `data.block_length` \(96\)"):
         TransformerLmConfig(positions="learned", max_length=128).check_data(data)
 
 

@@ -33,7 +33,7 @@ def test_cached_steps_are_the_teacher_forced_pass(name: str) -> None:
         expected = output.logits().log_softmax(-1).gather(2, batch.tgt_out.clamp(min=0)[..., None])[..., 0]
         if output.pointer is not None:
             everywhere = torch.ones_like(batch.tgt_out, dtype=torch.bool)
-            mixed = output.pointer.of(everywhere).mixed(expected.flatten(), batch.tgt_out.flatten())
+            mixed = output.pointer.select(everywhere).mix(expected.flatten(), batch.tgt_out.flatten())
             expected = mixed.view_as(expected)
         found, _ = forced_steps(model, ALL)
     torch.testing.assert_close(scores, expected.masked_fill(batch.tgt_out == IGNORE, 0.0))

@@ -1,11 +1,11 @@
-"""What is said of a convolution's size and reach is what the layers do."""
+"""What is said of a convolution's size and geometry is what the layers do."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqlab.nn.convolution import ConvolutionBlock, Reach, reach_of
+from seqlab.nn.convolution import ConvolutionBlock, OutputGeometry, output_geometry
 from seqlab.nn.feature_norm import BatchNorm, make_feature_norm
 
 BLOCKS = st.lists(
@@ -28,9 +28,9 @@ BLOCKS = st.lists(
 @given(BLOCKS, st.integers(1, 40), st.sampled_from([1, 2]))
 def test_size_and_receptive_field(options: list[dict[str, object]], size: int, dimensions: int) -> None:
     blocks = [ConvolutionBlock(dimensions, 1, 1, **each) for each in options]  # type: ignore[arg-type]
-    reach = reach_of(blocks, size)
+    geometry = output_geometry(blocks, size)
     x = torch.zeros(1, 1, *(size,) * dimensions)
-    if reach.size == 0:
+    if geometry.size == 0:
         with pytest.raises(RuntimeError):
             torch.nn.Sequential(*blocks)(x)
         return
@@ -42,24 +42,24 @@ def test_size_and_receptive_field(options: list[dict[str, object]], size: int, d
             block.pool = (torch.nn.AvgPool1d if dimensions == 1 else torch.nn.AvgPool2d)(block.pool_size)
     x.requires_grad_()
     output = torch.nn.Sequential(*blocks)(x)
-    assert output.shape == (1, 1, *(reach.size,) * dimensions)
-    middle = reach.size // 2
+    assert output.shape == (1, 1, *(geometry.size,) * dimensions)
+    middle = geometry.size // 2
     place = (0, 0, middle) if dimensions == 1 else (0, 0, middle, middle)
     (gradient,) = torch.autograd.grad(output[place], x)
     seen = gradient[0, 0] if dimensions == 1 else gradient[0, 0].sum(1)
     touched = seen.nonzero()[:, 0]
     extent = int(touched.max() - touched.min()) + 1
-    assert extent <= reach.receptive_field
+    assert extent <= geometry.receptive_field
     if all(each["dilation"] == 1 for each in options) and touched.min() > 0 and touched.max() < size - 1:
-        assert extent == reach.receptive_field
+        assert extent == geometry.receptive_field
 
 
 def test_reach_of_a_known_network() -> None:
     """Of VGG's first blocks: two 3x3 convolutions and a pooling each."""
-    reach = Reach(224)
+    geometry = OutputGeometry(224)
     for _ in range(2):
-        reach = reach.after(3, padding=1).after(3, padding=1).after(2, stride=2)
-    assert reach == Reach(56, 16, 4)
+        geometry = geometry.after(3, padding=1).after(3, padding=1).after(2, stride=2)
+    assert geometry == OutputGeometry(56, 16, 4)
 
 
 @pytest.mark.parametrize("kind", ["batch", "layer", "group", "rms"])

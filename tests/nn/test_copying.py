@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from seqlab.nn.copying import NOTHING, Copying, Pointer
+from seqlab.nn.copying import NOT_COPYABLE, PointerGenerator, PointerOutput
 
-SRC = torch.tensor([[4, 5, 4, NOTHING], [6, 9, NOTHING, NOTHING]])
+SRC = torch.tensor([[4, 5, 4, NOT_COPYABLE], [6, 9, NOT_COPYABLE, NOT_COPYABLE]])
 WORDS = 8
 
 
@@ -22,14 +22,16 @@ def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def by_definition(gate: float, attention: list[float], src: list[int], log_prob: float, word: int) -> float:
     g = 1 / (1 + math.exp(-gate))
-    share, uncopyable = (sum(a for a, s in zip(attention, src, strict=True) if s == each) for each in (word, NOTHING))
+    share, uncopyable = (
+        sum(a for a, s in zip(attention, src, strict=True) if s == each) for each in (word, NOT_COPYABLE)
+    )
     total = (g + (1 - g) * uncopyable) * math.exp(log_prob) + (1 - g) * share
     return math.log(total) if total else -math.inf
 
 
-def copying_of(size: int) -> Copying:
+def copying_of(size: int) -> PointerGenerator:
     torch.manual_seed(1)
-    return Copying(size, WORDS, eos_id=2, unk_id=3)
+    return PointerGenerator(size, WORDS, eos_id=2, unk_id=3)
 
 
 def test_probabilities_are_those_of_the_definition() -> None:
@@ -37,14 +39,14 @@ def test_probabilities_are_those_of_the_definition() -> None:
     hidden = torch.randn(2, 3, 5)
     copying = copying_of(5)
     gate = (hidden @ copying.weight[0] + copying.bias).detach()
-    src = SRC.masked_fill(SRC == NOTHING, 3)
+    src = SRC.masked_fill(SRC == NOT_COPYABLE, 3)
     source = copying.source(src)
-    found = copying.scores(log_probs.flatten(0, 1), hidden.flatten(0, 1), attention.flatten(0, 1), source)
+    found = copying.mix_scores(log_probs.flatten(0, 1), hidden.flatten(0, 1), attention.flatten(0, 1), source)
     assert found.shape == (6, WORDS + 2)
-    pointer = copying(hidden, attention, src).of(torch.ones(2, 3, dtype=torch.bool))
+    pointer = copying(hidden, attention, src).select(torch.ones(2, 3, dtype=torch.bool))
     for word in range(WORDS + 2):
         known = log_probs[..., min(word, WORDS - 1)]
-        mixed = pointer.mixed(known.flatten(), torch.full((6,), word)).view(2, 3).detach()
+        mixed = pointer.mix(known.flatten(), torch.full((6,), word)).view(2, 3).detach()
         for b in range(2):
             for t in range(3):
                 log_prob = float(known[b, t]) if word < WORDS else -math.inf
@@ -59,24 +61,24 @@ def test_attention_on_what_cannot_be_copied_is_left_to_the_vocabulary() -> None:
     _, attention, log_probs = example()
     copying, hidden = copying_of(5), torch.randn(2, 5)
     nothing = torch.full_like(SRC, 3)
-    scores = copying.scores(log_probs[:, 0], hidden, attention[:, 0], copying.source(nothing))
+    scores = copying.mix_scores(log_probs[:, 0], hidden, attention[:, 0], copying.source(nothing))
     torch.testing.assert_close(scores, log_probs[:, 0])
 
 
 @pytest.mark.parametrize("tag_ids", [range(0), range(4, 6)])
 def test_probabilities_sum_to_one(tag_ids: range) -> None:
     _, attention, log_probs = example()
-    copying = Copying(5, WORDS, eos_id=2, unk_id=3, tag_ids=tag_ids)
-    source = copying.source(SRC.masked_fill(SRC == NOTHING, 3))
-    scores = copying.scores(log_probs[:, 0], torch.randn(2, 5), attention[:, 0], source)
+    copying = PointerGenerator(5, WORDS, eos_id=2, unk_id=3, tag_ids=tag_ids)
+    source = copying.source(SRC.masked_fill(SRC == NOT_COPYABLE, 3))
+    scores = copying.mix_scores(log_probs[:, 0], torch.randn(2, 5), attention[:, 0], source)
     torch.testing.assert_close(scores.exp().sum(-1), torch.ones(2))
 
 
 @pytest.mark.parametrize("word", [7, WORDS + 1])
 def test_a_word_that_is_not_in_the_source_has_a_gradient(word: int) -> None:
     gate, attention, log_probs = (each.requires_grad_() for each in example())
-    pointer = Pointer(gate, attention, SRC, WORDS).of(torch.ones(2, 3, dtype=torch.bool))
-    mixed = pointer.mixed(log_probs[..., 7].flatten(), torch.full((6,), word))
+    pointer = PointerOutput(gate, attention, SRC, WORDS).select(torch.ones(2, 3, dtype=torch.bool))
+    mixed = pointer.mix(log_probs[..., 7].flatten(), torch.full((6,), word))
     for gradient in torch.autograd.grad(mixed.sum(), [gate, attention, log_probs]):
         assert bool(gradient.isfinite().all())
 
@@ -91,8 +93,8 @@ def test_the_gate_is_in_fp32_under_autocast() -> None:
 
 def test_tags_are_not_copied() -> None:
     torch.manual_seed(1)
-    copying = Copying(5, WORDS, eos_id=2, unk_id=3, tag_ids=range(5, 7))
-    assert copying.source(SRC.masked_fill(SRC == NOTHING, 3)).src_ids.tolist() == [[4, -1, 4, -1], [-1, 9, -1, -1]]
+    copying = PointerGenerator(5, WORDS, eos_id=2, unk_id=3, tag_ids=range(5, 7))
+    assert copying.source(SRC.masked_fill(SRC == NOT_COPYABLE, 3)).src_ids.tolist() == [[4, -1, 4, -1], [-1, 9, -1, -1]]
 
 
 def test_the_end_is_not_copied() -> None:
@@ -100,7 +102,7 @@ def test_the_end_is_not_copied() -> None:
 
 
 def test_unknown_words_are_read_as_unknown() -> None:
-    assert copying_of(5).readable(torch.tensor([1, 7, 8, 12])).tolist() == [1, 7, 3, 3]
+    assert copying_of(5).replace_copied(torch.tensor([1, 7, 8, 12])).tolist() == [1, 7, 3, 3]
 
 
 @pytest.mark.parametrize("length", [3, 7, 9, 15, 17, 33])
@@ -109,10 +111,10 @@ def test_padding_changes_no_bit(length: int) -> None:
     src = torch.randint(4, 6, (40, length))
     attention = torch.rand(40, length).softmax(-1)
     gate, log_probs, targets = torch.randn(40), torch.randn(40), torch.full((40,), 5)
-    alone = Pointer(gate, attention, src, WORDS).mixed(log_probs, targets)
+    alone = PointerOutput(gate, attention, src, WORDS).mix(log_probs, targets)
     for more in (1, 5, 20):
-        padded = Pointer(gate, F.pad(attention, (0, more)), F.pad(src, (0, more)), WORDS)
-        assert torch.equal(padded.mixed(log_probs, targets), alone)
+        padded = PointerOutput(gate, F.pad(attention, (0, more)), F.pad(src, (0, more)), WORDS)
+        assert torch.equal(padded.mix(log_probs, targets), alone)
 
 
 @pytest.mark.parametrize("rows", [17, 40])
@@ -121,8 +123,8 @@ def test_a_row_alone_gives_the_same_bits(rows: int) -> None:
     src = torch.randint(4, 6, (rows, 7))
     attention = torch.rand(rows, 7).softmax(-1)
     gate, log_probs, targets = torch.randn(rows), -10 * torch.rand(rows), torch.full((rows,), 5)
-    together = Pointer(gate, attention, src, WORDS).mixed(log_probs, targets)
+    together = PointerOutput(gate, attention, src, WORDS).mix(log_probs, targets)
     for i in range(rows):
         row = slice(i, i + 1)
-        alone = Pointer(gate[row], attention[row], src[row], WORDS).mixed(log_probs[row], targets[row])
+        alone = PointerOutput(gate[row], attention[row], src[row], WORDS).mix(log_probs[row], targets[row])
         assert torch.equal(alone, together[row])

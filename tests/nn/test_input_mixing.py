@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqlab.nn.input_mixing import InputMixing, Mixture, OwnInputs
+from seqlab.nn.input_mixing import InputMixing, Mixture, PredictedInputs
 from seqlab.nn.projection import VocabularyProjection
 
 ROWS, STEPS, VOCAB, SIZE = 3, 4, 11, 5
@@ -23,8 +23,8 @@ def test_predictions_are_looked_up_as_other_inputs_are(mixture: Mixture, drops_s
     features = torch.rand(ROWS, SIZE)
     symbols = (torch.rand(VOCAB, 1) > 0.4) / 0.6 if drops_symbols else None
     references, vectors, factors = torch.randn(3, STEPS, ROWS, SIZE).unbind(0)
-    own = OwnInputs(mixing(mixture), VocabularyProjection(weight), weight, features, symbols)
-    found = torch.stack([own.mixed(references[t], vectors[t], t) for t in range(1, STEPS)])
+    own = PredictedInputs(mixing(mixture), VocabularyProjection(weight), weight, features, symbols)
+    found = torch.stack([own.mix(references[t], vectors[t], t) for t in range(1, STEPS)])
     (gradient,) = torch.autograd.grad((found * factors[1:]).sum(), weight)
 
     again, embedding = mixing(mixture), weight if symbols is None else weight * symbols
@@ -45,12 +45,12 @@ def test_where_all_read_the_reference_nothing_is_predicted() -> None:
     weight, reference = nn.Parameter(torch.randn(VOCAB, SIZE)), torch.randn(ROWS, SIZE)
     is_reference = torch.ones(ROWS, STEPS, dtype=torch.bool)
     is_reference[1, 2] = False
-    own = OwnInputs(
+    own = PredictedInputs(
         InputMixing(is_reference, "argmax", 1.0, None),
         VocabularyProjection(weight),
         weight,
         torch.ones(ROWS, SIZE),
         None,
     )
-    found = [own.mixed(reference, torch.randn(ROWS, SIZE), t) for t in range(STEPS)]
+    found = [own.mix(reference, torch.randn(ROWS, SIZE), t) for t in range(STEPS)]
     assert [torch.equal(each, reference) for each in found] == [True, True, False, True]

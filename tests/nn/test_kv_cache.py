@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from seqlab.nn.kv_cache import Past
+from seqlab.nn.kv_cache import DecoderCache
 
 LAYERS = 2
 Histories = list[list[int]]
@@ -15,25 +15,25 @@ class Reader:
     """Give every entry of the caches a number of its own, and note beside it what each row has read."""
 
     def __init__(self, sentences: int) -> None:
-        self.past = Past(LAYERS, sentences)
+        self.cache = DecoderCache(LAYERS, sentences)
         self.histories: Histories = [[] for _ in range(sentences)]
         self.next_entry = 1
 
     def fill(self, length: int) -> None:
         """Read `length` ids at once into empty caches, as a prompt is read."""
-        entries = self._entries(self.past.sentences * length).view(self.past.sentences, 1, length, 1)
-        for number, cache in enumerate(self.past.caches):
+        entries = self._entries(self.cache.num_sentences * length).view(self.cache.num_sentences, 1, length, 1)
+        for number, cache in enumerate(self.cache.layers):
             cache.append(entries + number / 2, -entries)
-        self.past.length = length
+        self.cache.length = length
         self.histories = [history.int().tolist() for history in entries.view(-1, length)]
 
     def read(self) -> None:
         """Read an id in each row, and compare what each may see with what it has read."""
-        sentences, rows = self.past.sentences, self.past.rows
-        at = self.past.begin_step(torch.device("cpu"))
-        assert (at.position, at.sentences, at.rows) == (len(self.histories[0]), sentences, rows)
+        sentences, rows = self.cache.num_sentences, self.cache.num_rows
+        at = self.cache.begin_step(torch.device("cpu"))
+        assert (at.position, at.num_sentences, at.num_rows) == (len(self.histories[0]), sentences, rows)
         bias, entries = at.bias, self._entries(rows).view(sentences, 1, -1, 1)
-        for number, cache in enumerate(self.past.caches):
+        for number, cache in enumerate(self.cache.layers):
             keys, values = cache.append(entries + number / 2, -entries)
         for history, entry in zip(self.histories, entries.flatten().int().tolist(), strict=True):
             history.append(entry)
@@ -48,22 +48,22 @@ class Reader:
         ]
         assert seen == self.histories
         assert torch.equal(values, -keys[:, :, 0, :, None])
-        assert self.past.length == len(self.histories[0])
+        assert self.cache.length == len(self.histories[0])
 
     def select(self, rows: list[int]) -> None:
-        before, sentences = list(range(self.past.sentences)), self.past.sentences
-        beam = self.past.rows // sentences
-        kept = self.past.select(torch.tensor(rows))
+        before, sentences = list(range(self.cache.num_sentences)), self.cache.num_sentences
+        beam = self.cache.num_rows // sentences
+        kept = self.cache.select(torch.tensor(rows))
         now = before if kept is None else kept.tolist()
-        assert len(now) == self.past.sentences
-        assert self.past.rows == len(rows)
+        assert len(now) == self.cache.num_sentences
+        assert self.cache.num_rows == len(rows)
         own_sentence = [now[row // (len(rows) // len(now))] for row in range(len(rows))]
         assert own_sentence == [row // beam for row in rows], "every row is still with its sentence"
         self.histories = [list(self.histories[row]) for row in rows]
 
     def fork(self) -> "Reader":
         twin = Reader(0)
-        twin.past, twin.next_entry = self.past.fork(), self.next_entry
+        twin.cache, twin.next_entry = self.cache.fork(), self.next_entry
         twin.histories = [list(history) for history in self.histories]
         return twin
 
@@ -106,17 +106,17 @@ def test_forks_do_not_see_each_other(sentences: int, data: st.DataObject) -> Non
 
 
 def test_one_row_per_sentence_needs_no_mask_and_no_copy() -> None:
-    past = Past(1, 3)
-    assert past.begin_step(torch.device("cpu")).bias is None
-    past.caches[0].append(*torch.ones(2, 3, 1, 1, 2))
-    entries = past.caches[0].entries
-    assert past.select(torch.arange(3)) is None
-    assert past.select(torch.tensor([0, 0, 1, 1, 2, 2])) is None
-    assert past.caches[0].entries is entries, "hypotheses of a sentence share what it has read"
-    bias = past.begin_step(torch.device("cpu")).bias
+    cache = DecoderCache(1, 3)
+    assert cache.begin_step(torch.device("cpu")).bias is None
+    cache.layers[0].append(*torch.ones(2, 3, 1, 1, 2))
+    entries = cache.layers[0].entries
+    assert cache.select(torch.arange(3)) is None
+    assert cache.select(torch.tensor([0, 0, 1, 1, 2, 2])) is None
+    assert cache.layers[0].entries is entries, "hypotheses of a sentence share what it has read"
+    bias = cache.begin_step(torch.device("cpu")).bias
     assert bias is not None
     never = float("-inf")
     assert bias[:, 0].tolist() == [[[0, 0, never], [0, never, 0]]] * 3
-    kept = past.select(torch.tensor([2, 3, 4, 5]))
+    kept = cache.select(torch.tensor([2, 3, 4, 5]))
     assert kept is not None
     assert kept.tolist() == [1, 2]

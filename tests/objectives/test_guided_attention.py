@@ -9,7 +9,7 @@ from reference.tiny_translators import ALL, RECURRENT, TRANSFORMERS, batch_of, b
 from seqlab.data.batch import IGNORE
 from seqlab.models.encoder_decoder import SourceTags
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
-from seqlab.objectives.cross_entropy import diagonal_cost
+from seqlab.objectives.cross_entropy import off_diagonal_cost
 
 LENGTHS = [(3, 4), (5, 2), (1, 1)]
 WIDTH = 0.3
@@ -32,14 +32,14 @@ def test_cost_is_that_of_the_definition() -> None:
                 gap = s / max(1, src - 1) - t / max(1, tgt - 1)
                 share = float(attention[b, t, s] / attention[b, t, :src].sum())
                 expected += share * (1 - math.exp(-(gap**2) / (2 * WIDTH**2)))
-    found = diagonal_cost(attention, places_of(src_lengths, 5), tgt_out, WIDTH)
+    found = off_diagonal_cost(attention, places_of(src_lengths, 5), tgt_out, WIDTH)
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_diagonal_is_free_and_its_corner_is_not() -> None:
     tgt_out, diagonal = torch.full((1, 6), 7), places_of(torch.tensor([6]), 6)
-    assert float(diagonal_cost(torch.eye(6)[None], diagonal, tgt_out, WIDTH)) == pytest.approx(0.0, abs=1e-6)
-    assert float(diagonal_cost(torch.eye(6).flip(0)[None], diagonal, tgt_out, WIDTH)) > 3
+    assert float(off_diagonal_cost(torch.eye(6)[None], diagonal, tgt_out, WIDTH)) == pytest.approx(0.0, abs=1e-6)
+    assert float(off_diagonal_cost(torch.eye(6).flip(0)[None], diagonal, tgt_out, WIDTH)) > 3
 
 
 def test_attention_to_tags_saves_nothing() -> None:
@@ -49,11 +49,11 @@ def test_attention_to_tags_saves_nothing() -> None:
     src = torch.tensor([[5, 6, 7, 10, 11, 2], [5, 10, 6, 7, 2, 0]])
     places = SourceTags("symbols", tags, 2).places(src, torch.tensor([6, 5]))
     attention, is_tag = torch.rand(2, 4, 6).softmax(2), (src >= 10)[:, None].expand(2, 4, 6)
-    expected = diagonal_cost(attention, places, tgt_out, WIDTH)
+    expected = off_diagonal_cost(attention, places, tgt_out, WIDTH)
     assert float(expected) > 0
     for share in (0.1, 1e-6):
         moved = torch.where(is_tag, (1 - share) / 2, share * attention)
-        torch.testing.assert_close(diagonal_cost(moved, places, tgt_out, WIDTH), expected, rtol=1e-4, atol=0.0)
+        torch.testing.assert_close(off_diagonal_cost(moved, places, tgt_out, WIDTH), expected, rtol=1e-4, atol=0.0)
 
 
 @pytest.mark.parametrize("name", ["pre", "lstm", "gru, not fed, rotary"])
@@ -65,7 +65,7 @@ def test_the_cost_is_added_by_its_weight(name: str) -> None:
     assert output.attention is not None
     assert output.relative_src_positions is not None
     assert batch.tgt_out is not None
-    cost = diagonal_cost(output.attention, output.relative_src_positions, batch.tgt_out, width=0.3).detach()
+    cost = off_diagonal_cost(output.attention, output.relative_src_positions, batch.tgt_out, width=0.3).detach()
     assert 0 < float(cost) < float(plain.count)
     torch.testing.assert_close(guided.total, plain.total + 0.7 * cost)
     torch.testing.assert_close(guided.logs["strayed"], cost)

@@ -8,7 +8,7 @@ import torch
 from reference.tiny_translators import ALL, RECURRENT, TRANSFORMERS, VOCAB, Translator, batch_of, build
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
-from seqlab.nn.input_mixing import InputMixing, look_up
+from seqlab.nn.input_mixing import InputMixing, embed_predictions
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, ScheduledSampling, ScheduledSamplingConfig, StepContext
 from seqlab.objectives.scheduled_sampling import reference_share
 
@@ -121,7 +121,8 @@ def mixing_of(mixture: str, temperature: float = 1.0) -> InputMixing:
 def test_symbols_are_drawn_by_their_probabilities() -> None:
     logits, weight = torch.tensor([1.0, 0.0, -1.0, 2.0]), torch.eye(4)
     count = 20_000
-    drawn = look_up(mixing_of("sampled", temperature=2.0).predictions(logits.expand(count, -1)), weight).mean(0)
+    ids = mixing_of("sampled", temperature=2.0).predictions(logits.expand(count, -1))
+    drawn = embed_predictions(ids, weight).mean(0)
     expected = torch.softmax(logits / 2, dim=0)
     error = (expected * (1 - expected) / count).sqrt()
     assert bool(((drawn - expected).abs() < 5 * error).all())

@@ -6,7 +6,7 @@ from reference.tiny_translators import ALL, COPYING, RECURRENT, TRANSFORMERS, Tr
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.nn.copying import NOTHING
+from seqlab.nn.copying import NOT_COPYABLE
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Loss, StepContext
 
 CONFIGS = TRANSFORMERS | RECURRENT | COPYING
@@ -42,13 +42,13 @@ def test_a_mixture_is_smoothed_by_what_the_vocabulary_gives_each_word(name: str)
     output, predicted = model(batch), batch.tgt_out != IGNORE
     total, nll = output.cross_entropy(batch.tgt_out, 0.1)
     assert output.pointer is not None
-    gate, attention, src_ids, _ = output.pointer.of(predicted)
-    generated = torch.sigmoid(gate) + torch.sigmoid(-gate) * (attention * (src_ids == NOTHING)).sum(1)
+    gate, attention, src_ids, _ = output.pointer.select(predicted)
+    generated = torch.sigmoid(gate) + torch.sigmoid(-gate) * (attention * (src_ids == NOT_COPYABLE)).sum(1)
     of_vocabulary = output.logits()[predicted].softmax(-1) * generated[:, None]
     torch.testing.assert_close(nll, -output.scores(batch.tgt_out).sum())
     torch.testing.assert_close(total, 0.9 * nll - 0.1 * of_vocabulary.log().mean(1).sum())
     copied = torch.zeros_like(of_vocabulary).scatter_add(
-        1, src_ids.clamp_min(0), attention * (src_ids != NOTHING) * torch.sigmoid(-gate)[:, None]
+        1, src_ids.clamp_min(0), attention * (src_ids != NOT_COPYABLE) * torch.sigmoid(-gate)[:, None]
     )
     torch.testing.assert_close((of_vocabulary + copied).sum(1), torch.ones_like(generated))
     smoothed = 0.9 * nll - 0.1 * (of_vocabulary + copied).log().mean(1).sum()

@@ -100,7 +100,7 @@ def test_plateaus_are_those_of_torch(nlls: list[float], patience: int) -> None:
     schedule = PlateauScheduleConfig(patience=patience)
     for count in range(len(nlls)):
         theirs.step(nlls[count])
-        assert schedule.damping(nlls[: count + 1]) == pytest.approx(optimizer.param_groups[0]["lr"])
+        assert schedule.validation_factor(nlls[: count + 1]) == pytest.approx(optimizer.param_groups[0]["lr"])
 
 
 def test_exponential_is_a_line_of_logarithms() -> None:

@@ -41,15 +41,15 @@ MASKS = (
     Fault(
         "masks.packed_documents",
         "packed lines attend to the lines before them in their row",
-        "return same & causal(size, places.device)",
-        "return causal(size, places.device).expand_as(same)",
+        "return same & causal(size, positions.device)",
+        "return causal(size, positions.device).expand_as(same)",
         ("models/test_transformer_lm.py",),
     ),
     Fault(
         "masks.cache_of_other_hypotheses",
         "a hypothesis keeps the past of the row that had its place before",
-        "self.own = self.own[rows]",
-        "self.own = self.own[: len(rows)]",
+        "self.can_attend = self.can_attend[rows]",
+        "self.can_attend = self.can_attend[: len(rows)]",
         ("nn/test_kv_cache.py", "models/test_translators.py"),
     ),
     Fault(

@@ -180,7 +180,7 @@ def test_caches_that_would_be_too_large(graphs: type[RepeatedOnCpu], monkeypatch
     """2 tensors of 2 layers hold 32 numbers of 4 bytes for each entry of each of 2 rows; 48 entries are a multiple."""
     config = SamplingConfig(max_length=40, seed=3)
     for limit, recorded in ((2 * 2 * 32 * 4 * 2 * 48 - 1, 0), (2 * 2 * 32 * 4 * 2 * 48, 1)):
-        monkeypatch.setattr("seqlab.nn.static_cache.MOST_BYTES", limit)
+        monkeypatch.setattr("seqlab.nn.static_cache.MAX_CACHE_BYTES", limit)
         sample(language_model(), collate_prompts([[5], [6]]), config)
         assert graphs.recorded == recorded
 
