@@ -1,6 +1,6 @@
-"""Layers: tensors in, tensors out. Nothing here knows of text, batches or files.
+"""Layers for sequence models, from tensors to tensors; independent of text, batches and files.
 
-A name is imported when it is asked for.
+Names are imported lazily, at first use.
 """
 
 import lazy_loader

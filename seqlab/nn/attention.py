@@ -1,6 +1,6 @@
-"""Multi-head attention: of a sequence to itself, and of a decoder to the encoder's memory.
+"""Multi-head self-attention and cross-attention.
 
-Shapes: B batch, T queries, S keys, H heads, E = head_dim; while decoding as in `DecodingStep`.
+Shapes: B batch, T queries, S keys, H heads, E = head_dim; for decoding steps see `DecodingStep`.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from seqlab.nn.layers import Linear
 
 
 def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
-    """(B, T, parts * D) -> `parts` views (B, H, T, E)."""
+    """Split x (B, T, parts * D) into heads: `parts` views (B, H, T, E)."""
     return x.view(*x.shape[:2], parts, num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
 
@@ -34,7 +34,7 @@ class SelfAttention(nn.Module):
     ) -> Tensor:
         """x (B, T, D) -> (B, T, D). `bias` is additive and broadcasts to (B, H, T, T).
 
-        An empty `cache` is filled with the keys and values, for steps to continue from.
+        The keys and values are appended to an empty `cache`, from which `step` continues.
         """
         query, key, value = split_heads(self.project_in(x), 3, self.num_heads)  # (B, H, T, E) each
         if self.rotary is not None:
@@ -46,7 +46,7 @@ class SelfAttention(nn.Module):
         return self.project_out(merged)
 
     def step(self, x: Tensor, cache: KeyValueCache, at: DecodingStep) -> Tensor:
-        """Read the next token of each hypothesis: x (N, D) -> (N, D)."""
+        """Process the next token of each hypothesis: x (N, D) -> (N, D)."""
         query, key, value = at.split_heads(self.project_in(x), 3, self.num_heads)  # (B, H, K, E) each
         if self.rotary is not None:
             query, key = self.rotary(query, at.position), self.rotary(key, at.position)
@@ -58,7 +58,7 @@ class SelfAttention(nn.Module):
 class LayerMemory(NamedTuple):
     """Projected encoder keys and values of one decoder layer.
 
-    S' is S with a gradient and on a GPU; else see `kernels.prepare_keys`.
+    S' is S on a GPU and where gradients are enabled; otherwise it is S padded by `kernels.prepare_keys`.
     """
 
     key: Tensor
@@ -82,7 +82,7 @@ class CrossAttention(nn.Module):
         self.project_out = Linear(d_model, d_model)
 
     def prepare(self, memory: Tensor, bias: Tensor) -> LayerMemory:
-        """memory (B, S, D) and its bias (B, 1, 1, S) -> what all positions of a target attend to."""
+        """Project the memory (B, S, D), with its bias (B, 1, 1, S), once for all target positions."""
         key, value = split_heads(self.project_memory(memory), 2, self.num_heads)  # (B, H, S, E) each
         if self.rotary is not None:
             key = self.rotary(key)
@@ -90,7 +90,7 @@ class CrossAttention(nn.Module):
         return LayerMemory(key, value, kernels.pad_bias(bias, key.size(2)))
 
     def forward(self, x: Tensor, memory: LayerMemory, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """x (B, T, D) -> (B, T, D) and, where asked for, the weights averaged over heads (B, T, S')."""
+        """x (B, T, D) -> (B, T, D) and, with `need_weights`, the weights averaged over heads (B, T, S')."""
         (query,) = split_heads(self.project_query(x), 1, self.num_heads)  # (B, H, T, E)
         if self.rotary is not None:
             query = self.rotary(query)
@@ -103,7 +103,10 @@ class CrossAttention(nn.Module):
     def step(
         self, x: Tensor, memory: LayerMemory, at: DecodingStep, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Read the next token of each hypothesis: x (N, D) -> (N, D) and, where asked for, the weights (B, K, S')."""
+        """Process the next token of each hypothesis.
+
+        x (N, D) -> (N, D) and, with `need_weights`, the weights averaged over heads (B, K, S').
+        """
         (query,) = at.split_heads(self.project_query(x), 1, self.num_heads)  # (B, H, K, E)
         if self.rotary is not None:
             query = self.rotary(query, at.position)

@@ -1,9 +1,8 @@
-"""The cross entropy of a projection onto the vocabulary in blocks of rows, gradient included.
+"""Cross entropy of a vocabulary projection, computed together with its gradient in blocks of rows.
 
-The logits of all tokens at once would be the largest tensor of a training step (tokens x vocabulary). A block of rows
-is projected, its loss and its gradient are computed at once, and its logits are dropped. On a CPU this trains the
-translator of Multi30k 1.2 times as fast as all logits at once, and 1.3 times as fast as blocks that are computed again
-in the backward pass.
+The logits of all tokens (tokens x vocabulary) would be the largest tensor of a training step. Here each block of rows
+is projected, its loss and gradient are computed, and its logits are freed. On a CPU this trains the Multi30k translator
+1.2 times as fast as with all logits at once, and 1.3 times as fast as with blocks that the backward pass recomputes.
 
 Shapes: R rows, D hidden size, V vocabulary.
 """
@@ -17,19 +16,22 @@ from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.cpu.linear import product, with_padded_rows
 
 IGNORE = -100
-"""The target of a row that counts for nothing, as torch's cross entropy has it."""
+"""Target of rows without a loss, as in `torch.nn.functional.cross_entropy`."""
 
 
 class BlockwiseCrossEntropy(torch.autograd.Function):
-    """With logits l = h W^T and probabilities p, the smoothed cross entropy of a row with target y is
+    """Sum the label-smoothed cross entropy of rows; the gradient is computed in the forward pass.
 
-        lse(l) - (1 - s) l_y - s mean(l)
+    With logits l = h W^T, probabilities p and label smoothing s, the loss of a row with target y is
 
-    and its gradient with respect to l is p - (1 - s) onehot(y) - s / V. Only p needs a pass over rows x vocabulary:
-    the other two terms are dot products with W_y and with the mean of W's rows, forward and backward.
+        logsumexp(l) - (1 - s) l_y - s mean(l)
 
-    A confident p_y is close to 1, where bf16 knows only 1 and 0.996. So p_y is taken out of p, and r = 1 - p_y is the
-    sum of the others, which keeps its relative precision: the nll is -log(1 - r), and y's part of the gradient s - r.
+    Its gradient with respect to l is p - (1 - s) onehot(y) - s / V. Only p needs a pass over rows x vocabulary. The
+    other two terms are dot products with W_y and with the mean of W's rows, in both passes.
+
+    If p_y is close to 1, bf16 rounds it to 1 or 0.996. So p_y is removed from p, and r = 1 - p_y is computed as the sum
+    of the other probabilities, which keeps its relative precision. The nll is -log(1 - r), and the gradient at y is
+    s - r.
     """
 
     @staticmethod
@@ -45,33 +47,33 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """hidden (R, D), weight (V, D), targets (R,) -> the sums of the smoothed loss and of the nll, in nats.
 
-        `may_ignore`: whether targets may be IGNORE. `is_grad_enabled`: where it was called; in here it is always False.
+        `may_ignore`: whether targets may be IGNORE. `is_grad_enabled`: the caller's setting; it is always False here.
         """
         w, h = weight.to(dtype), hidden.float()
         is_real: Tensor | None = None
         if may_ignore:
             is_real = targets != IGNORE
-            # Rows of zeros add nothing to the gradient of the weight.
+            # Zero rows add nothing to the gradient of the weight.
             targets, h = targets.clamp_min(0), h * is_real[:, None]
         mean_w, target_w = weight.float().mean(0), weight[targets].float()
         needs_grad = is_grad_enabled and any(ctx.needs_input_grad[:2])
         grad_h, grad_w = torch.empty_like(h), None
-        others = h.new_empty(len(h))  # the probability of all ids but the target
+        others = h.new_empty(len(h))  # (R,), probability of all ids except the target
         nll = h.new_zeros(())
         size = block_rows(h)
         for start in range(0, len(h), size):
             rows = slice(start, start + size)
-            read = padded(h[rows], dtype)
-            probs = torch.softmax(product(read, w), dim=-1)
+            block = padded(h[rows], dtype)
+            probs = torch.softmax(product(block, w), dim=-1)
             block_nll, others[rows] = _take_out_targets(probs[: len(h[rows])], targets[rows])
             nll += block_nll.sum() if is_real is None else (block_nll * is_real[rows]).sum()
             if needs_grad:
                 grad_h[rows] = product(probs, w.t())[: len(h[rows])]
-                own = product(probs.t(), read.t()).float()  # adding bf16 to fp32 takes twice as long
-                grad_w = own if grad_w is None else grad_w.add_(own)
+                block_grad_w = product(probs.t(), block.t()).float()  # adding bf16 to fp32 takes twice as long
+                grad_w = block_grad_w if grad_w is None else grad_w.add_(block_grad_w)
         total = nll + smoothing * ((target_w - mean_w) * h).sum()
         if needs_grad:
-            if grad_w is None:  # no row at all: a rank that has less to do than the others
+            if grad_w is None:  # no rows: a rank may have fewer micro-steps than the others
                 grad_w = torch.zeros_like(weight, dtype=torch.float32)
             to_target = (smoothing - others)[:, None]
             grad_h += to_target * target_w - smoothing * mean_w
@@ -93,19 +95,19 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
 
 
 def block_rows(hidden: Tensor) -> int:
-    """Give the rows of a block: on a CPU its logits stay in the cache, on a GPU its products keep the device busy."""
+    """Return the rows per block: few on a CPU, so that logits stay in its cache; many on a GPU, to keep it busy."""
     return 1024 if hidden.is_cpu else 8192
 
 
 def padded(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """Convert rows (R, D) to `dtype`; on a CPU rows of zeros are appended (`padded_rows`)."""
+    """Convert rows (R, D) to `dtype`; on a CPU also append zero rows (see `padded_rows`)."""
     return with_padded_rows(hidden, dtype) if hidden.is_cpu else hidden.to(dtype)
 
 
 def _take_out_targets(probs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Set the targets' probabilities (R, V) to 0; return the nll and what is left of each row (R,) each, in fp32.
+    """Set the targets' probabilities (R, V) to 0; return the nll and the remaining probability, (R,) each, in fp32.
 
-    A target whose probability is too small for a float counts 87.3 nats.
+    The nll of a target whose probability underflows fp32 is 87.3 nats.
     """
     rows = torch.arange(len(targets), device=targets.device)
     target_probs = probs[rows, targets].float()

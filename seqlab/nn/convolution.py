@@ -1,4 +1,4 @@
-"""Convolutions of one and two dimensions: layers, how large their outputs are, and how far they look.
+"""Convolution blocks for sequences and images, their output sizes and receptive fields.
 
 Shapes: B examples, C channels, L positions, H and W height and width.
 """
@@ -13,37 +13,41 @@ from seqlab.nn.feature_norm import FeatureNorm, make_feature_norm
 from seqlab.nn.layers import Dropout, Nonlinearity, initialize_for, make_nonlinearity
 
 Padding = Literal["same", "valid"]
-"""Zeros are put around the input, so that with a stride of 1 the output is as large; or there are none."""
+"""`same`: zero-padded, so that a stride of 1 keeps the size. `valid`: not padded."""
 Pooling = Literal["none", "max", "mean"]
 
 
 @dataclass(frozen=True)
 class OutputGeometry:
-    """What one position of an output sees of the input, along one dimension."""
+    """Output size, receptive field and total stride of stacked convolutions, along one dimension."""
 
     size: int
-    """Positions of the output."""
+    """Output positions."""
     receptive_field: int = 1
-    """Positions of the input that one of them can depend on."""
+    """Input positions that one output position depends on."""
     stride: int = 1
-    """How far apart in the input the fields of two neighbours begin."""
+    """Distance, in input positions, between the receptive fields of neighboring outputs."""
 
     def after(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "OutputGeometry":
-        """Append a convolution or a pooling (Dumoulin & Visin 2016, arXiv:1603.07285)."""
+        """Return the geometry after one more convolution or pooling (Dumoulin & Visin 2016, arXiv:1603.07285)."""
         extent = dilation * (kernel - 1)
         size = (self.size + 2 * padding - extent - 1) // stride + 1
         return OutputGeometry(max(0, size), self.receptive_field + extent * self.stride, self.stride * stride)
 
 
 def same_padding(kernel: int, dilation: int = 1) -> int:
-    """Return the zeros at each end that keep the size with a stride of 1; raises ValueError for an even kernel."""
+    """Return the zeros to add at each end to keep the size with a stride of 1.
+
+    Raises:
+        ValueError: the kernel is even.
+    """
     if kernel % 2 == 0:
         raise ValueError(f"`padding: same` needs an odd `kernel`, but it is {kernel} instead.")
     return dilation * (kernel - 1) // 2
 
 
 class ConvolutionBlock(nn.Module):
-    """Convolution, norm, non-linearity, pooling, dropout; perhaps added to its input where the shape stays."""
+    """Convolution, norm, activation, pooling and dropout, with an optional residual connection."""
 
     def __init__(
         self,
@@ -62,7 +66,11 @@ class ConvolutionBlock(nn.Module):
         dropout: float = 0.0,
         residual: bool = False,
     ) -> None:
-        """`dimensions`: 1 for (B, C, L), 2 for (B, C, H, W)."""
+        """Build the layers.
+
+        `dimensions`: 1 for inputs (B, C, L), 2 for (B, C, H, W). `residual`: add the input to the activations if the
+        convolution keeps its shape.
+        """
         super().__init__()
         kind = nn.Conv1d if dimensions == 1 else nn.Conv2d
         self.padding = same_padding(kernel, dilation) if padding == "same" else 0
@@ -89,13 +97,13 @@ class ConvolutionBlock(nn.Module):
         return dropped
 
     def geometry(self, before: OutputGeometry) -> OutputGeometry:
-        """Append the block to other layers, along one dimension."""
+        """Return the geometry after this block, along one dimension, from the geometry `before` it."""
         convolved = before.after(self.kernel, self.stride, self.padding, self.dilation)
         return convolved.after(self.pool_size, self.pool_size)
 
 
 def output_geometry(blocks: Sequence[ConvolutionBlock], size: int) -> OutputGeometry:
-    """Tell how large the output of some blocks is for an input of `size` positions, and how far it looks."""
+    """Return the output size and receptive field of stacked blocks for an input of `size` positions."""
     geometry = OutputGeometry(size)
     for block in blocks:
         geometry = block.geometry(geometry)

@@ -1,9 +1,9 @@
-"""Pointing at the source as a second way to predict: the pointer-generator (See et al. 2017, P17-1099).
+"""Pointer-generator: copy source tokens by attention or generate from the vocabulary (See et al. 2017, P17-1099).
 
-    p(w) = (g + (1 - g) u) p_vocabulary(w) + (1 - g) sum of a_s over the source positions s that stand for w
+    p(w) = (g + (1 - g) u) p_vocabulary(w) + (1 - g) sum of a_s over the source positions s with token w
 
-with the decoder's attention a and a gate g that reads what the decoder predicts from. u is the attention on positions
-that cannot be copied, tags and the end: what is said because of them comes from the vocabulary, and p sums to one.
+a is the decoder's attention. The gate g is computed from the decoder's output. u is the attention on positions that
+cannot be copied, such as tags and the end of the sentence; their share goes to the vocabulary, so that p sums to 1.
 
 Shapes: B sentences, T target positions, S source positions, N rows, R tokens, D size, W ids.
 """
@@ -17,61 +17,61 @@ from torch import Tensor, nn
 from seqlab.nn import kernels
 
 NOT_COPYABLE = -1
-"""What a source position stands for that cannot be copied."""
+"""Id of a source position that cannot be copied."""
 NO_UNK_ID = -1
-"""The `unk_id` of a model that never reads one."""
-LEAST = 1e-30
-"""A smaller share of the attention is counted as this much, so that its logarithm has a gradient."""
+"""`unk_id` of a model without a pointer-generator, which needs none."""
+MIN_ATTENTION = 1e-30
+"""Lower bound of attention before its logarithm is taken, so that the gradient is finite."""
 
 
 class PointerOutput(NamedTuple):
-    """What a teacher-forced pass points at."""
+    """Gate and copy distribution of a teacher-forced pass."""
 
     gate: Tensor
     """(B, T), the logit of g."""
     attention: Tensor
-    """(B, T, S), sums to one."""
+    """(B, T, S), sums to 1."""
     src_ids: Tensor
-    """(B, S) int64, what each position stands for; `NOT_COPYABLE` for what cannot be copied."""
+    """(B, S) int64, the id at each source position; `NOT_COPYABLE` where it cannot be copied."""
     vocab_size: int
-    """Targets from here on can only be copied."""
+    """Targets at or above this id can only be copied."""
 
     def select(self, predicted: Tensor) -> "PointerOutput":
-        """Select target positions (B, T) bool: gate (R,), attention (R, S), src_ids (R, S)."""
+        """Select target positions (B, T) bool, as rows: gate (R,), attention (R, S), src_ids (R, S)."""
         sentences = predicted.nonzero()[:, 0]
         return PointerOutput(self.gate[predicted], self.attention[predicted], self.src_ids[sentences], self.vocab_size)
 
     def vocabulary_targets(self, targets: Tensor) -> Tensor:
-        """Give an id of the vocabulary for each target (R,), whatever it is for those that can only be copied."""
+        """Replace targets (R,) that can only be copied by an arbitrary vocabulary id (0)."""
         return targets.masked_fill(targets >= self.vocab_size, 0)
 
     def mix(self, log_probs: Tensor, targets: Tensor) -> Tensor:
-        """Give log p of targets (R,), which the vocabulary alone gives log_probs (R,); of what `of` has selected."""
+        """Return log p of targets (R,) from their vocabulary `log_probs` (R,); call it after `select`."""
         log_probs = log_probs.masked_fill(targets >= self.vocab_size, float("-inf"))
-        copied = F.logsigmoid(-self.gate) + self._share(targets[:, None]).clamp_min(LEAST).log()
+        copied = F.logsigmoid(-self.gate) + self._share(targets[:, None]).clamp_min(MIN_ATTENTION).log()
         return kernels.log_add(self.log_vocabulary_scale() + log_probs, copied)
 
     def log_vocabulary_scale(self) -> Tensor:
-        """Give the log of what the vocabulary's probabilities are scaled by (R,); of what `of` has selected."""
+        """Return log(g + (1 - g) u), the scale of the vocabulary's probabilities (R,); call it after `select`."""
         return _log_vocabulary_scale(self.gate, self._share(NOT_COPYABLE))
 
     def _share(self, ids: Tensor | int) -> Tensor:
-        """Give the attention (R,) on positions that stand for ids (R, 1), or for one."""
-        return (self.attention * (self.src_ids == ids)).cumsum(-1)[:, -1]  # padding changes no last bit
+        """Sum the attention (R,) on positions with the ids (R, 1), or with one id."""
+        return (self.attention * (self.src_ids == ids)).cumsum(-1)[:, -1]  # same bits with any padding
 
 
 def _log_vocabulary_scale(gate: Tensor, uncopyable: Tensor) -> Tensor:
-    """Give the log of what the vocabulary's probabilities are scaled by, from the logit of g and from u."""
-    return kernels.log_add(F.logsigmoid(gate), F.logsigmoid(-gate) + uncopyable.clamp_min(LEAST).log())
+    """Return log(g + (1 - g) u) from the logit of g and from u."""
+    return kernels.log_add(F.logsigmoid(gate), F.logsigmoid(-gate) + uncopyable.clamp_min(MIN_ATTENTION).log())
 
 
 class CopySource(NamedTuple):
-    """What can be copied while decoding."""
+    """Source tokens that can be copied while decoding."""
 
     src_ids: Tensor
-    """(B, S) int64, what each position stands for, or `NOT_COPYABLE`."""
+    """(B, S) int64, the id at each position, or `NOT_COPYABLE`."""
     width: int
-    """W: ids that there are, those of unknown words of the source counted."""
+    """W: number of ids, including those of source words outside the vocabulary."""
 
     def select(self, sentences: Tensor) -> "CopySource":
         """Keep, reorder and repeat sentences (B',) int64."""
@@ -79,11 +79,11 @@ class CopySource(NamedTuple):
 
 
 class PointerGenerator(nn.Module):
-    """Decide between predicting from a vocabulary that both sides share and pointing at the source.
+    """Mix the vocabulary distribution with a copy distribution over the source; both sides share one vocabulary.
 
-    Ids from `vocab_size` on are words of a source that the vocabulary lacks: what is copied is such an id, what is read
-    is `unk_id`. Unknown words without such an id are not copied, nor are tags, nor the end of the source, on which
-    attention also rests where there is nothing to look at.
+    Ids at or above `vocab_size` are source words outside the vocabulary: they can be copied, and the model reads them
+    as `unk_id`. Never copied are `unk_id` itself, tags, and the end of the source, which often gets the attention that
+    no token needs.
     """
 
     def __init__(self, size: int, vocab_size: int, eos_id: int, unk_id: int, tag_ids: range = range(0)) -> None:
@@ -93,31 +93,31 @@ class PointerGenerator(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def replace_copied(self, ids: Tensor) -> Tensor:
-        """Give the ids that are looked up for ids of any kind."""
+        """Replace ids outside the vocabulary by `unk_id`, for the embedding."""
         return ids.masked_fill(ids >= self.vocab_size, self.unk_id)
 
     def source(self, src: Tensor) -> CopySource:
-        """src (B, S) -> what of it can be copied."""
+        """Find the tokens of src (B, S) that can be copied."""
         return CopySource(self._copyable(src), max(self.vocab_size, int(src.max()) + 1))
 
     def forward(self, hidden: Tensor, attention: Tensor, src: Tensor) -> PointerOutput:
-        """hidden (B, T, D), attention (B, T, S), src (B, S) -> what a teacher-forced pass points at."""
+        """hidden (B, T, D), attention (B, T, S), src (B, S) -> gate and copy distribution."""
         return PointerOutput(self._gate(hidden), attention, self._copyable(src), self.vocab_size)
 
     @torch.no_grad()
     def mix_scores(self, scores: Tensor, hidden: Tensor, attention: Tensor, source: CopySource) -> Tensor:
-        """Mix in what is copied: scores (N, V), hidden (N, D), attention (N, S) -> log-probabilities (N, W)."""
+        """Add the copy distribution: scores (N, V), hidden (N, D), attention (N, S) -> log-probabilities (N, W)."""
         gate, src_ids = self._gate(hidden), source.src_ids
         src_ids = src_ids.repeat_interleave(len(scores) // len(src_ids), dim=0)
-        attention, is_nothing = attention[:, : src_ids.size(1)], src_ids == NOT_COPYABLE
-        uncopyable = (attention * is_nothing).cumsum(-1)[:, -1]  # unlike `sum`, the same bits with any padding
+        attention, cannot_copy = attention[:, : src_ids.size(1)], src_ids == NOT_COPYABLE
+        uncopyable = (attention * cannot_copy).cumsum(-1)[:, -1]  # unlike `sum`, the same bits with any padding
         generated = _log_vocabulary_scale(gate, uncopyable)
         scores = F.pad(scores, (0, source.width - self.vocab_size), value=float("-inf")) + generated[:, None]
-        # Only what stands in the source is mixed: logarithms of all W would take most of the time of a search.
-        places = src_ids.clamp_min(0)
-        shares = torch.zeros_like(scores).scatter_add_(1, places, attention.masked_fill(is_nothing, 0.0))
-        copied = F.logsigmoid(-gate)[:, None] + shares.gather(1, places).log()
-        return scores.scatter_(1, places, kernels.log_add(scores.gather(1, places), copied))
+        # Only ids in the source are mixed: logarithms of all W ids would take most of the search time.
+        columns = src_ids.clamp_min(0)
+        shares = torch.zeros_like(scores).scatter_add_(1, columns, attention.masked_fill(cannot_copy, 0.0))
+        copied = F.logsigmoid(-gate)[:, None] + shares.gather(1, columns).log()
+        return scores.scatter_(1, columns, kernels.log_add(scores.gather(1, columns), copied))
 
     def _copyable(self, src: Tensor) -> Tensor:
         is_tag = (src >= self.tag_ids.start) & (src < self.tag_ids.stop)

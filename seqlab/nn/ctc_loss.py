@@ -1,6 +1,6 @@
-"""The CTC loss of each sentence over its own columns: of its ids alone, not of the whole vocabulary.
+"""CTC loss over the tokens of each sentence instead of the whole vocabulary.
 
-Shapes: B sentences, F frames, C columns, T symbols of a target, S = 2T + 1 states (a blank around each symbol).
+Shapes: B sentences, F frames, C columns, T tokens of a target, S = 2T + 1 states (a blank around each token).
 """
 
 from typing import Any
@@ -14,16 +14,24 @@ from seqlab.nn.kernels import is_reference
 from seqlab.nn.masks import padding_mask
 
 NO_PATH = -1e9
-"""The log-probability of no path: finite, as the gradient of a sum of none would be nan."""
+"""Log-probability of an impossible path; finite, because -inf would give NaN gradients."""
 
 
 def ctc_nll(
     log_probs: Tensor, lengths: Tensor, columns: Tensor, target_lengths: Tensor, is_feasible: Tensor, blank: int
 ) -> Tensor:
-    """Sum over all paths that say a target (Graves et al. 2006): log_probs (B, F, C), lengths (B,) -> nll (B,) in nats.
+    """Compute the CTC negative log-likelihood of each target over its own columns (Graves et al. 2006).
 
-    `columns` (B, T): the column of each symbol, not read behind `target_lengths` (B,); `blank`: that of blanks. The nll
-    is 0 where a target is not `is_feasible` (B,).
+    Args:
+        log_probs: (B, F, C), in nats; C are the columns of each sentence, not the vocabulary.
+        lengths: (B,), frames.
+        columns: (B, T), the column of each target token; ignored at or after `target_lengths`.
+        target_lengths: (B,), tokens.
+        is_feasible: (B,) bool, whether there are enough frames for the target.
+        blank: the column of the blank.
+
+    Returns:
+        (B,), in nats; 0 for targets that are not feasible.
     """
     if is_reference("cross_entropy"):
         return _by_definition(log_probs, lengths, columns, target_lengths, is_feasible, blank)
@@ -34,9 +42,9 @@ def ctc_nll(
 def _by_definition(
     log_probs: Tensor, lengths: Tensor, columns: Tensor, target_lengths: Tensor, is_feasible: Tensor, blank: int
 ) -> Tensor:
-    """Sum forwards in time, in plain PyTorch (section 4.1)."""
+    """Run the forward algorithm in plain PyTorch (Graves et al. 2006, section 4.1)."""
     states = torch.full((len(columns), 2 * columns.size(1) + 1), blank, device=columns.device)
-    states[:, 1::2] = columns  # blank, symbol, blank, ... : (B, S)
+    states[:, 1::2] = columns  # (B, S): blank, token, blank, ...
     may_skip = F.pad(states[:, 2:] != states[:, :-2], (2, 0)) & (states != blank)
     by_frame = log_probs.clamp_min(NO_PATH).gather(2, states[:, None].expand(-1, log_probs.size(1), -1))  # (B, F, S)
     begins = torch.arange(states.size(1), device=states.device) < 2
@@ -53,11 +61,11 @@ def _by_definition(
 
 
 class _CtcNll(torch.autograd.Function):
-    """torch's kernel, on each sentence's own columns.
+    """torch's CTC kernel on the columns of each sentence, with the gradient for unnormalized columns.
 
-    The gradient that the kernel gives holds for log-probabilities that come from a softmax over all of its columns, so
-    that it is given the rest of the ids as one more: it is then p - q, where q is how much of each frame the paths of
-    the target spend on a column, and the gradient of the log-probabilities themselves is -q.
+    The kernel's gradient assumes a softmax over all of its columns. So the probability of all other ids is appended as
+    one more column. The kernel's gradient is then p - q, where q is the expected occupancy of a column in each frame.
+    The gradient with respect to the log-probabilities themselves is -q.
     """
 
     @staticmethod
@@ -71,19 +79,19 @@ class _CtcNll(torch.autograd.Function):
         blank: int,
     ) -> Tensor:
         rest = torch.log1p(-log_probs.exp().sum(2, keepdim=True).clamp_max(1 - 1e-6))
-        whole = torch.cat((log_probs, rest), 2).detach()
+        normalized = torch.cat((log_probs, rest), 2).detach()
         with torch.enable_grad():
-            whole.requires_grad_()
-            by_frame = whole.transpose(0, 1)
+            normalized.requires_grad_()
+            by_frame = normalized.transpose(0, 1)
             nll = F.ctc_loss(by_frame, columns, lengths, target_lengths, blank, reduction="none", zero_infinity=True)
-            (gradient,) = torch.autograd.grad(nll.sum(), whole)
-        spent = (whole.detach().exp() - gradient)[:, :, :-1]
+            (gradient,) = torch.autograd.grad(nll.sum(), normalized)
+        occupancy = (normalized.detach().exp() - gradient)[:, :, :-1]
         is_read = ~padding_mask(lengths, log_probs.size(1)) & is_feasible[:, None]
-        ctx.save_for_backward(spent * is_read[..., None])
+        ctx.save_for_backward(occupancy * is_read[..., None])
         return nll.detach() * is_feasible
 
     @staticmethod
     @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (spent,) = ctx.saved_tensors
-        return -spent * grads[0][:, None, None], None, None, None, None, None
+        (occupancy,) = ctx.saved_tensors
+        return -occupancy * grads[0][:, None, None], None, None, None, None, None

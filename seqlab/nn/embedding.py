@@ -1,4 +1,4 @@
-"""Tokens to vectors, and their positions: added to the vectors, or rotated into queries and keys."""
+"""Token embeddings, position encodings (sinusoidal, learned, rotary) and a CNN over the bytes of words."""
 
 import math
 from typing import Literal
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from seqlab.nn.layers import Dropout, Linear, LockedDropout
 
 PositionKind = Literal["sinusoidal", "learned", "rotary"]
-"""The first two are added to the embeddings, the last turns queries and keys."""
+"""`sinusoidal` and `learned` vectors are added to embeddings; `rotary` rotates queries and keys."""
 
 
 def sinusoids(positions: Tensor, dim: int) -> Tensor:
-    """Compute the sinusoids of tensor2tensor for positions (length,): (length, dim), all sines before all cosines.
+    """Compute sinusoidal position encodings as in tensor2tensor: positions (length,) -> (length, dim).
 
-    Column i of either half has the frequency 10000^(-i / (dim / 2 - 1)). Vaswani et al. (2017), section 3.5, print
-    another variant: sines and cosines interleaved, with the exponent -i / (dim / 2).
+    All sines come before all cosines. Column i of either half has the frequency 10000^(-i / (dim / 2 - 1)). Vaswani et
+    al. (2017), section 3.5, describe another variant: interleaved, with the exponent -i / (dim / 2).
     """
     if dim % 2:
         raise ValueError(f"Sinusoidal positions need an even `d_model`, but it is {dim} instead.")
@@ -26,50 +26,52 @@ def sinusoids(positions: Tensor, dim: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-BLOCK = 256
+TABLE_BLOCK = 256
+"""Positions that are computed at once."""
 
 
 def sinusoid_table(length: int, dim: int) -> Tensor:
-    """Tabulate at least `length` positions, always in blocks of one size.
+    """Compute the encodings of at least `length` positions, in blocks of a fixed size.
 
-    A vectorised sine may round an element differently in a table of another size, and the size depends on the longest
-    sequence met so far.
+    The rounding of a vectorized sine depends on the tensor's size. Blocks of one size make the values independent of
+    the length of the table, which grows with the longest sequence so far.
     """
-    rows = torch.arange(-(-length // BLOCK) * BLOCK)
-    return torch.cat([sinusoids(block, dim) for block in rows.split(BLOCK)])
+    rows = torch.arange(-(-length // TABLE_BLOCK) * TABLE_BLOCK)
+    return torch.cat([sinusoids(block, dim) for block in rows.split(TABLE_BLOCK)])
 
 
 class SinusoidalPositions(nn.Module):
-    """Add fixed sinusoids; the table grows with the longest sequence met."""
+    """Add sinusoidal position encodings, from a table that grows with the longest sequence."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.register_buffer("table", sinusoid_table(BLOCK, d_model), persistent=False)
+        self.register_buffer("table", sinusoid_table(TABLE_BLOCK, d_model), persistent=False)
         self.table: Tensor
 
     def reserve(self, length: int) -> None:
-        """Tabulate so many positions, where there are fewer."""
+        """Extend the table to at least `length` positions."""
         if length > self.table.size(0):
             self.table = sinusoid_table(2 * length, self.table.size(1)).to(self.table)
 
     def forward(self, x: Tensor, start: int = 0, positions: Tensor | None = None) -> Tensor:
-        """x (B, T, D) holds positions start ... start + T - 1, or `positions` (B, T), all below T."""
+        """Add encodings to x (B, T, D), at positions start ... start + T - 1 or at `positions` (B, T), all below T."""
         end = start + x.size(1)
         self.reserve(end)
         return x + (self.table[start:end] if positions is None else self.table[positions])
 
 
 class LearnedPositions(nn.Module):
-    """Add one trained vector per position, for at most `max_length` positions."""
+    """Add a learned vector for each of `max_length` positions."""
 
     def __init__(self, d_model: int, max_length: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(max_length, d_model).normal_(std=d_model**-0.5))
 
     def forward(self, x: Tensor, start: int = 0, positions: Tensor | None = None) -> Tensor:
-        """x (B, T, D) holds positions start ... start + T - 1, or `positions` (B, T), all below T.
+        """Add vectors to x (B, T, D), at positions start ... start + T - 1 or at `positions` (B, T), all below T.
 
-        Raises ValueError past `max_length`.
+        Raises:
+            ValueError: a position is not below `max_length`.
         """
         end = start + x.size(1)
         if end > self.weight.size(0):
@@ -81,7 +83,7 @@ class LearnedPositions(nn.Module):
 
 
 def check_heads(d_model: int, num_heads: int, positions: PositionKind) -> None:
-    """Raise ValueError where hidden states cannot be split among so many heads, or told their positions so."""
+    """Raise ValueError where `d_model` does not fit `num_heads` or the kind of positions."""
     if num_heads < 1:
         raise ValueError(f"`num_heads` must be at least 1, but is {num_heads} instead.")
     if d_model % num_heads:
@@ -95,14 +97,17 @@ def check_heads(d_model: int, num_heads: int, positions: PositionKind) -> None:
 
 
 def make_positions(kind: PositionKind, d_model: int, max_length: int) -> nn.Module | None:
-    """Build what is added to the embeddings; None where positions are rotary, which attention sees to."""
+    """Build the position encoding that is added to embeddings; None for `rotary`, which is part of attention."""
     if kind == "sinusoidal":
         return SinusoidalPositions(d_model)
     return LearnedPositions(d_model, max_length) if kind == "learned" else None
 
 
 class RotaryPositions(nn.Module):
-    """Rotate channels i and i + head_dim / 2 of queries and keys by an angle for each position (Su et al. 2021)."""
+    """Rotary position embedding of queries and keys (Su et al. 2021, arXiv:2104.09864).
+
+    Channels i and i + head_dim / 2 are rotated by an angle proportional to the position.
+    """
 
     def __init__(self, head_dim: int, base: float = 10000.0) -> None:
         super().__init__()
@@ -111,34 +116,34 @@ class RotaryPositions(nn.Module):
         inverse = base ** (-torch.arange(0, head_dim, 2) / head_dim)
         self.register_buffer("frequencies", inverse, persistent=False)
         self.frequencies: Tensor
-        self.register_buffer("table", self._table(BLOCK), persistent=False)
+        self.register_buffer("table", self._table(TABLE_BLOCK), persistent=False)
         self.table: Tensor
 
     def _table(self, length: int) -> Tensor:
-        """Tabulate at least `length` positions in blocks: see `angles`."""
-        rows = torch.arange(-(-length // BLOCK) * BLOCK, device=self.frequencies.device)
-        angles = [block[:, None] * self.frequencies for block in rows.split(BLOCK)]
+        """Compute the table of at least `length` positions in blocks; see `angles`."""
+        rows = torch.arange(-(-length // TABLE_BLOCK) * TABLE_BLOCK, device=self.frequencies.device)
+        angles = [block[:, None] * self.frequencies for block in rows.split(TABLE_BLOCK)]
         cos, sin = (torch.cat([function(block) for block in angles]) for function in (torch.cos, torch.sin))
         return torch.stack([torch.cat([cos, cos], dim=1), torch.cat([-sin, sin], dim=1)])
 
     def angles(self, start: int, end: int) -> Tensor:
-        """Give the cosines and sines of positions start ... end - 1: (2, end - start, head_dim).
+        """Return the cosines and sines of positions start ... end - 1: (2, end - start, head_dim).
 
-        Both halves hold the same angles; the sines of the first are negative.
+        Both halves of the channels have the same angles; the sines of the first half are negated.
         """
         self.reserve(end)
         return self.table[:, start:end]
 
     def reserve(self, length: int) -> None:
-        """Tabulate so many positions, where there are fewer."""
+        """Extend the table to at least `length` positions."""
         if length > self.table.size(1):
-            with torch.inference_mode(False):  # a table that decoding made has to serve training too
+            with torch.inference_mode(False):  # training may use this table later
                 self.table = self._table(2 * length)
 
     def forward(self, x: Tensor, at: int | Tensor | None = None) -> Tensor:
-        """x (..., T, head_dim) holds positions 0 ... T - 1, or T vectors that are all at one: rotated, in fp32.
+        """Rotate x (..., T, head_dim), at positions 0 ... T - 1 or all `at` one position; returns fp32.
 
-        The one may be a tensor (1,) int64, of a position that is reserved.
+        `at` may be a tensor (1,) int64 if its position was reserved before.
         """
         if isinstance(at, Tensor):
             cos, sin = self.table.index_select(1, at)
@@ -149,7 +154,7 @@ class RotaryPositions(nn.Module):
 
 
 class Embedding(nn.Module):
-    """A lookup scaled by the root of its width, positions, dropout; the result is fp32 whatever the weight's dtype."""
+    """Token embedding scaled by sqrt(D), with positions and dropout; the output is fp32 for weights of any dtype."""
 
     def __init__(self, weight: nn.Parameter, positions: PositionKind, max_length: int, dropout: float) -> None:
         super().__init__()
@@ -159,28 +164,31 @@ class Embedding(nn.Module):
         self.dropout = Dropout(dropout)
 
     def look_up(self, ids: Tensor) -> Tensor:
-        """Give the scaled vectors alone: ids (...) -> (..., D) in fp32."""
+        """Return the scaled embeddings without positions and dropout: ids (...) -> (..., D) in fp32."""
         return F.embedding(ids, self.weight).float() * self.scale
 
     def forward(self, ids: Tensor, start: int = 0, positions: Tensor | None = None) -> Tensor:
-        """ids (B, T) at positions start ..., or at `positions` (B, T) -> (B, T, D)."""
+        """Embed ids (B, T) at positions start ... start + T - 1 or at `positions` (B, T): (B, T, D)."""
         return self.add_positions(self.look_up(ids), start, positions)
 
     def embed_at(self, ids: Tensor, position: int | Tensor) -> Tensor:
-        """ids (N,), all at one position, which may be a tensor (1,) int64 if it is reserved -> (N, D)."""
+        """Embed ids (N,), all at one position: (N, D).
+
+        `position` may be a tensor (1,) int64 if it was reserved before.
+        """
         if isinstance(position, Tensor):
             return self(ids[:, None], positions=position[:, None])[:, 0]
         return self(ids[:, None], position)[:, 0]
 
     def add_positions(self, x: Tensor, start: int = 0, positions: Tensor | None = None) -> Tensor:
-        """Add positions to scaled vectors x (B, T, D), and drop some of their elements."""
+        """Add positions to scaled embeddings x (B, T, D), then apply dropout."""
         return self.dropout(x if self.positions is None else self.positions(x, start, positions))
 
 
 def reserve_positions(module: nn.Module, length: int) -> list[Tensor] | None:
-    """Make all parts of a module ready for positions below `length`, and return their tables.
+    """Extend all position tables of a module to `length` positions and return the tables.
 
-    None where they have learned fewer.
+    None if the module has learned positions for fewer.
     """
     tables = []
     for part in module.modules():
@@ -192,14 +200,22 @@ def reserve_positions(module: nn.Module, length: int) -> list[Tensor] | None:
     return tables
 
 
-PADDING = 0
+SPELLING_PAD = 0
+"""Symbol that pads spellings."""
 
 
 class CharacterCnn(nn.Module):
-    """Bytes to a vector: filters over `width` neighbours, of which each gives its largest value in the word."""
+    """Word vectors from spellings: a convolution over bytes and max-pooling (Kim et al. 2016, arXiv:1508.06615).
+
+    Shapes: W words, C bytes including begin and end symbols, E embedding size of a byte, F filters.
+    """
 
     def __init__(self, num_symbols: int, num_filters: int, *, size: int = 32, width: int = 3, dropout: float) -> None:
-        """`num_symbols`: bytes, marks and padding, which is symbol 0; `size`: of an embedding."""
+        """Build the layer.
+
+        `num_symbols`: bytes, begin and end symbols, and padding (symbol 0). `size`: embedding size of a symbol.
+        `width`: symbols that a filter covers.
+        """
         super().__init__()
         self.width = width
         self.weight = nn.Parameter(torch.empty(num_symbols, size).uniform_(-0.5, 0.5))
@@ -207,16 +223,16 @@ class CharacterCnn(nn.Module):
         self.filters = Linear(width * size, num_filters)
 
     def forward(self, spelling: Tensor) -> Tensor:
-        """spelling (W, C), padded on the right -> (W, F); padding and other words change nothing."""
-        is_text = spelling != PADDING
+        """spelling (W, C), padded on the right -> (W, F), independent of padding and of other words."""
+        is_text = spelling != SPELLING_PAD
         symbols = F.pad(spelling.int(), (0, max(0, self.width - spelling.size(1))))
         embedded = (
             F.embedding(symbols, self.weight).float()
             * F.pad(is_text, (0, symbols.size(1) - is_text.size(1)))[..., None]
         )
         windows = self.dropout(embedded).unfold(1, self.width, 1)  # (W, C', E, width)
-        found = self.filters(windows.flatten(2)).float()  # (W, C', F)
+        responses = self.filters(windows.flatten(2)).float()  # (W, C', F)
         lengths = is_text.sum(1)
-        last = (lengths - self.width).clamp(min=0)  # where the last window that is all text begins
-        is_beyond = torch.arange(found.size(1), device=found.device) > last[:, None]
-        return torch.tanh(found.masked_fill(is_beyond[..., None], float("-inf")).amax(1))
+        last = (lengths - self.width).clamp(min=0)  # start of the last window without padding
+        is_beyond = torch.arange(responses.size(1), device=responses.device) > last[:, None]
+        return torch.tanh(responses.masked_fill(is_beyond[..., None], float("-inf")).amax(1))

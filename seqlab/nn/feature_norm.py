@@ -1,4 +1,4 @@
-"""Norms of features: of vectors (B, C), of sequences (B, C, L) and of images (B, C, H, W)."""
+"""Normalization layers for vectors (B, C), sequences (B, C, L) and images (B, C, H, W)."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 
 FeatureNorm = Literal["none", "batch", "layer", "group", "rms"]
-"""Each channel over the batch and all positions (Ioffe & Szegedy 2015); each position over its channels (Ba et al.
-2016); channels by groups over all positions of an example (Wu & He 2018); or as `layer` without centring."""
+"""`batch`: each channel over the batch and all positions (Ioffe & Szegedy 2015). `layer`: each position over its
+channels (Ba et al. 2016). `group`: groups of channels over all positions of an example (Wu & He 2018). `rms`: as
+`layer`, without centering (Zhang & Sennrich 2019)."""
 GROUP_CHANNELS = 8
-"""Channels of a group, where their number is divisible by it."""
+"""Channels per group, if their number is divisible by it; otherwise there is one group."""
 
 
 def make_feature_norm(kind: FeatureNorm, channels: int) -> nn.Module:
-    """Build a norm for features (B, C, ...)."""
+    """Build a normalization layer for features (B, C, ...)."""
     if kind == "none":
         return nn.Identity()
     if kind == "batch":
@@ -25,33 +26,33 @@ def make_feature_norm(kind: FeatureNorm, channels: int) -> nn.Module:
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch norm of features (B, C, ...).
+    """Batch normalization of features (B, C, ...).
 
-    In training each channel is normalised by its mean and variance over the micro-step, in evaluation by their running
-    means, which are buffers of the model. A micro-step of one example and one position cannot be normalised, so that it
-    is left to the running means.
+    Training normalizes each channel by its mean and variance over the micro-step. Evaluation uses running averages of
+    both, which are buffers of the model. So does a training micro-step with a single example and position, which has no
+    variance.
     """
 
     sum_over_ranks: Callable[[Tensor], Tensor] | None = None
-    """Sums a tensor over all ranks, differentiably, where statistics are those of the micro-steps of all ranks."""
+    """Differentiable sum over all ranks, for statistics over the micro-steps of all ranks; None: each rank's own."""
     is_idle = False
-    """Whether the micro-step of this rank is there only for the exchange: it does not count."""
+    """Whether this rank's micro-step is excluded from the statistics and only takes part in the exchange."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, ...) in the same shape."""
+        """x (B, C, ...) -> the same shape."""
         flat = x.flatten(2) if x.dim() > 2 else x
         if self.training and self.sum_over_ranks is not None:
-            normalised = self._forward_in_ranks(flat[..., None] if flat.dim() == 2 else flat, self.sum_over_ranks)
+            normalized = self._forward_in_ranks(flat[..., None] if flat.dim() == 2 else flat, self.sum_over_ranks)
         elif self.training and flat.numel() == flat.size(1):
-            normalised = torch.nn.functional.batch_norm(
+            normalized = torch.nn.functional.batch_norm(
                 flat, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
             )
         else:
-            normalised = super().forward(flat)
-        return normalised.reshape(x.shape)
+            normalized = super().forward(flat)
+        return normalized.reshape(x.shape)
 
     def _forward_in_ranks(self, x: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
-        """Normalise x (B, C, L) by the statistics of all ranks; `nn.SyncBatchNorm` does so on a GPU alone."""
+        """Normalize x (B, C, L) by the statistics of all ranks; `nn.SyncBatchNorm` supports only GPUs."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -60,7 +61,7 @@ class BatchNorm(nn.BatchNorm1d):
         *sums, count = total(torch.cat((share * values.sum((0, 2)), count))).split((values.size(1), 1))
         mean = sums[0] / count
         var = total(share * (values - mean[:, None]).square().sum((0, 2))) / count
-        is_enough = count > 1  # as one position alone cannot be normalised
+        is_enough = count > 1  # a single position has no variance
         with torch.no_grad():
             self.num_batches_tracked += is_enough.long().squeeze()
             rate = 1 / self.num_batches_tracked.clamp_min(1).float() if self.momentum is None else self.momentum
@@ -73,13 +74,13 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class ChannelsLast(nn.Module):
-    """Apply a norm of the last dimension to features (B, C, ...)."""
+    """Apply a norm over the last dimension to the channels of features (B, C, ...)."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, ...) in the same shape."""
-        normalised: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
-        return normalised
+        """x (B, C, ...) -> the same shape."""
+        normalized: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
+        return normalized

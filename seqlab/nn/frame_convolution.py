@@ -1,4 +1,4 @@
-"""Convolutions over spectrograms, padded on the right: padding is zeroed before each, so that it changes nothing.
+"""Convolutions over spectrograms padded on the right; padding is zeroed before each layer and changes no output.
 
 Shapes: B recordings, C channels, F frames, M mel bands.
 """
@@ -11,31 +11,36 @@ from seqlab.nn.feature_norm import FeatureNorm, make_feature_norm
 from seqlab.nn.layers import Dropout, Linear, initialize_for, make_nonlinearity
 from seqlab.nn.masks import padding_mask
 
-KERNEL = 3
+KERNEL_SIZE = 3
+"""Frames and mel bands."""
 
 
-def strided(sizes: Tensor, stride: int) -> Tensor:
-    """Return how many frames are left of each recording (B,): every `stride`-th, the first counted."""
-    return (sizes + stride - 1) // stride
+def subsampled_lengths(lengths: Tensor, stride: int) -> Tensor:
+    """Return the frames (B,) of each recording after a layer with this stride: ceil(length / stride)."""
+    return (lengths + stride - 1) // stride
 
 
 def zero_padding(x: Tensor, lengths: Tensor) -> Tensor:
-    """Set frames after the last one of each recording to 0: x (B, C, F, M), lengths (B,)."""
+    """Set padding frames to 0: x (B, C, F, M), lengths (B,)."""
     return x.masked_fill(padding_mask(lengths, x.size(2))[:, None, :, None], 0)
 
 
 class FrameConvolution(nn.Module):
-    """A convolution of 3 frames by 3 bands, norm, ReLU and dropout; with a stride of 1 added to its input."""
+    """Convolution of 3 frames by 3 bands, norm, ReLU and dropout; residual if the stride is 1."""
 
     def __init__(
         self, inputs: int, outputs: int, *, stride: int, norm: FeatureNorm = "none", dropout: float = 0.0
     ) -> None:
-        """`norm`: one that looks at each position by itself (`layer`, `rms`): others would see padding."""
+        """Build the layers.
+
+        Raises:
+            ValueError: `norm` uses statistics over positions, which would include padding.
+        """
         super().__init__()
         if norm in ("batch", "group"):
             raise ValueError(f"`norm: {norm}` would depend on padding: choose `layer`, `rms` or `none`.")
         self.stride = stride
-        self.convolution = nn.Conv2d(inputs, outputs, KERNEL, stride, padding=1)
+        self.convolution = nn.Conv2d(inputs, outputs, KERNEL_SIZE, stride, padding=1)
         initialize_for(self.convolution, "relu")
         self.norm, self.activation = make_feature_norm(norm, outputs), make_nonlinearity("relu")
         self.dropout = Dropout(dropout)
@@ -45,11 +50,11 @@ class FrameConvolution(nn.Module):
         """x (B, inputs, F, M), lengths (B,) -> (B, outputs, F', M') and lengths (B,), with F' = ceil(F / stride)."""
         x = zero_padding(x, lengths)
         hidden = self.dropout(self.activation(self.norm(self.convolution(x).float())))
-        return (x + hidden if self.is_residual else hidden), strided(lengths, self.stride)
+        return (x + hidden if self.is_residual else hidden), subsampled_lengths(lengths, self.stride)
 
 
 class Subsampling(nn.Module):
-    """Blocks of convolutions, each of which halves frames and bands, and a projection of what is left of each frame."""
+    """Blocks of convolutions that each halve frames and bands, followed by a projection of each frame."""
 
     def __init__(
         self,
@@ -64,12 +69,12 @@ class Subsampling(nn.Module):
         """Build the layers.
 
         Args:
-            bands: of a frame.
-            channels: of each block.
-            outputs: features of a frame that is left.
-            norm: after each convolution.
-            depth: convolutions of a block; those after the first keep the size, and are added to what they read.
-            dropout: of features, after each convolution.
+            bands: mel bands of an input frame.
+            channels: output channels of each block.
+            outputs: features of an output frame.
+            norm: norm after each convolution.
+            depth: convolutions per block; those after the first keep the size and are residual.
+            dropout: probability of dropping a feature after each convolution.
         """
         super().__init__()
         layers = []

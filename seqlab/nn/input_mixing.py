@@ -1,4 +1,4 @@
-"""Decoder inputs of scheduled sampling: the model's own predictions in place of some reference tokens.
+"""Decoder inputs for scheduled sampling: some reference tokens are replaced by the model's predictions.
 
 Shapes: B sentences, T target positions, N rows, V vocabulary, E embedding size.
 """
@@ -19,21 +19,21 @@ Mixture = Literal["argmax", "sampled", "soft"]
 
 @dataclass(frozen=True)
 class InputMixing:
-    """Which inputs of a batch are predictions, and how these are read."""
+    """Positions of a batch whose inputs are predictions, and how predictions become inputs."""
 
     is_reference: Tensor
-    """(B, T) bool; True at the first position, before which nothing is predicted."""
+    """(B, T) bool; always True at the first position, which has no prediction."""
     mixture: Mixture
     temperature: float
-    """What logits are divided by before they are drawn from or averaged by."""
+    """Divisor of the logits, for `sampled` and `soft`."""
     generator: torch.Generator | None
-    """Where symbols are drawn from."""
+    """Random generator of `sampled`; None: torch's default."""
 
     @classmethod
     def draw(
         cls, tgt_in: Tensor, share: float, mixture: Mixture, temperature: float, generator: torch.Generator | None
     ) -> "InputMixing":
-        """Draw for each input (B, T) by itself whether it is the reference, with the probability `share`."""
+        """Choose each input (B, T) independently to be the reference with the probability `share`."""
         drawn = torch.rand(tgt_in.shape, generator=generator, device=tgt_in.device)
         is_reference = drawn < share
         is_reference[:, 0] = True
@@ -41,7 +41,7 @@ class InputMixing:
 
     @cached_property
     def has_predictions(self) -> list[bool]:
-        """Tell for each of the T positions whether a prediction may be read there; a GPU is not asked."""
+        """Whether each of the T positions may have a prediction in some row; always True on a GPU, to avoid a sync."""
         if not self.is_reference.is_cpu:
             return [True] * self.is_reference.size(1)
         found: list[bool] = (~self.is_reference).any(0).tolist()
@@ -52,22 +52,22 @@ class InputMixing:
         logits = logits.detach().float()
         if self.mixture == "soft":
             return torch.softmax(logits / self.temperature, dim=-1)
-        return logits.argmax(-1) if self.mixture == "argmax" else self._drawn(logits)
+        return logits.argmax(-1) if self.mixture == "argmax" else self._sample(logits)
 
-    def _drawn(self, logits: Tensor) -> Tensor:
-        """logits (N, V) -> ids (N,)."""
+    def _sample(self, logits: Tensor) -> Tensor:
+        """Sample ids (N,) from logits (N, V) by inverse transform sampling."""
         probs = torch.softmax(logits / self.temperature, dim=-1)
         thresholds = torch.rand(len(probs), 1, generator=self.generator, device=probs.device)
         return (probs.cumsum(-1) < thresholds).sum(-1).clamp_max(probs.size(-1) - 1)
 
     def mix(self, reference: Tensor, predicted: Tensor, position: int | None = None) -> Tensor:
-        """Choose between embeddings (B, T, E), or (B, E) of one position."""
+        """Select reference or predicted embeddings: (B, T, E), or (B, E) of one position."""
         chosen = self.is_reference if position is None else self.is_reference[:, position]
         return torch.where(chosen[..., None], reference, predicted)
 
 
 def embed_predictions(rows: Tensor, weight: Tensor) -> Tensor:
-    """Look up ids (N,), or means of all tokens by their shares (N, V), in a weight (V, E): (N, E) in fp32."""
+    """Embed ids (N,), or probabilities (N, V) as the mean embedding, with a weight (V, E): (N, E) in fp32."""
     if rows.dim() == 1:
         return F.embedding(rows, weight).float()
     with torch.autocast(rows.device.type, enabled=False):
@@ -76,27 +76,27 @@ def embed_predictions(rows: Tensor, weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PredictedInputs:
-    """What a decoder reads of its own predictions, step by step."""
+    """Inputs of a recurrent decoder that mix references with its predictions, step by step."""
 
     mixing: InputMixing
     projection: VocabularyProjection
     weight: Tensor
     """(V, E), the embedding."""
-    features: Tensor
-    """(B, E), the dropout of the features of all inputs."""
-    symbols: Tensor | None
-    """(V, 1), the dropout of whole symbols."""
+    feature_mask: Tensor
+    """(B, E), the scaled dropout mask of features, the same at all positions."""
+    token_mask: Tensor | None
+    """(V, 1), the scaled dropout mask of whole tokens; None if all are kept."""
 
     def mix(self, reference: Tensor, vector: Tensor, position: int) -> Tensor:
-        """Give what is read at a position, (B, E): the reference, or what the attentional vector before it predicts."""
+        """Return the input (B, E) at a position: the reference, or the prediction from the previous output vector."""
         if not self.mixing.has_predictions[position]:
             return reference
         with torch.no_grad():
             predictions = self.mixing.predictions(self.projection(vector))
-        if self.symbols is None:
+        if self.token_mask is None:
             embedded = embed_predictions(predictions, self.weight)
         elif predictions.dim() == 1:
-            embedded = embed_predictions(predictions, self.weight) * self.symbols[predictions]
+            embedded = embed_predictions(predictions, self.weight) * self.token_mask[predictions]
         else:
-            embedded = embed_predictions(predictions * self.symbols[:, 0], self.weight)
-        return self.mixing.mix(reference, embedded * self.features, position)
+            embedded = embed_predictions(predictions * self.token_mask[:, 0], self.weight)
+        return self.mixing.mix(reference, embedded * self.feature_mask, position)

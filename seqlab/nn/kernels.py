@@ -1,7 +1,7 @@
-"""Operations that the layers call: each in plain PyTorch, replaced by faster ones on a CPU (`nn.cpu`) and on a GPU.
+"""Operations of the layers, dispatched to fast kernels for the CPU (`nn.cpu`) and the GPU or to plain PyTorch.
 
-Under `reference_kernels()` the plain form runs on every device. It is what the others are tested against; it can be
-differentiated twice, compiled by `torch.compile` and transformed by `torch.func`.
+`reference_kernels()` selects plain PyTorch on every device. This reference is what the fast kernels are tested against.
+It supports second derivatives, `torch.compile` and `torch.func`.
 
 Shapes: B batch, T queries, S keys, H heads, E = head_dim, D = H * E, K hypotheses of a sentence, R rows, V vocabulary.
 """
@@ -22,13 +22,13 @@ from seqlab.nn.cpu import attention as cpu_attention
 from seqlab.nn.cpu import elementwise
 from seqlab.nn.cpu import linear as cpu_linear
 from seqlab.nn.cpu.repeated_linear import RepeatedLinear
-from seqlab.nn.selected_log_probs import UNUSED, SelectedLogProbs, fill_unused
+from seqlab.nn.selected_log_probs import UNUSED_ID, SelectedLogProbs, fill_unused
 
 ENVIRONMENT_VARIABLE = "SEQLAB_REFERENCE_KERNELS"
-"""The environment variable that begins a process with the reference kernels: `1` for all, or names of some."""
+"""Environment variable that selects reference kernels for the process: `1` for all, or names separated by commas."""
 TRAINING_KERNELS = ("linear", "repeated_linear", "attention", "recurrent", "cross_entropy", "dropout")
 KERNELS = (*TRAINING_KERNELS, "cuda_graph")
-"""What can be switched off: kernels, and the graphs that repeat a step of decoding on a GPU (`nn.static_cache`)."""
+"""Names for `reference_kernels`: kernels, and CUDA graphs of decoding steps (`nn.static_cache`)."""
 
 
 def _checked(names: tuple[str, ...]) -> frozenset[str]:
@@ -52,15 +52,18 @@ def _from_environment() -> frozenset[str]:
 
 
 _reference = Counter(_from_environment())
-"""How many contexts that have not ended ask for the plain form of a kernel."""
+"""Number of active `reference_kernels()` contexts for each kernel, plus one if the environment selects it."""
 
 
 @contextmanager
 def reference_kernels(*names: str) -> Iterator[None]:
-    """Compute with plain PyTorch on every device within this context; with `names`, only these `KERNELS`.
+    """Compute with plain PyTorch on every device within this context; `names` limits this to some of `KERNELS`.
 
-    It holds for the whole process, all threads; contexts may overlap. A forward pass and its backward pass belong into
-    the same context. Raises ValueError for a name that is no kernel's.
+    The context applies to all threads of the process; contexts may overlap. Run a forward pass and its backward pass in
+    the same context.
+
+    Raises:
+        ValueError: a name is not in `KERNELS`.
     """
     checked = _checked(names)
     _reference.update(checked)
@@ -71,17 +74,17 @@ def reference_kernels(*names: str) -> Iterator[None]:
 
 
 def is_reference(name: str) -> bool:
-    """Whether a kernel is to be computed by plain PyTorch."""
+    """Whether `name` is computed by plain PyTorch."""
     return _reference[name] > 0
 
 
 def runs_on_cpu(name: str, x: Tensor) -> bool:
-    """Whether a kernel's form for the CPU computes on x."""
+    """Whether `name` is computed on x by its kernel for the CPU."""
     return x.is_cpu and not is_reference(name)
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:
-    """Return the dtype in which a product with `weight` runs: the weight's own, or autocast's for fp32 weights."""
+    """Return the dtype of a product with `weight`: autocast's for fp32 weights, otherwise the weight's own."""
     device = weight.device.type
     if weight.dtype == torch.float32 and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
@@ -91,7 +94,7 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Compute x W^T + b: x (..., K), weight (N, K), bias (N,) -> (..., N) in `compute_dtype(weight)`.
 
-    On a CPU without a gradient, a row's result does not depend on the other rows.
+    On a CPU, with gradients disabled, a row's result does not depend on the other rows.
     """
     if runs_on_cpu("linear", x):
         return cpu_linear.linear(x, weight, bias, compute_dtype(weight))
@@ -99,7 +102,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def repeated_linear(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-    """Return what computes `linear(x, weight, bias)` for many x (R, K), where each depends on the result before it."""
+    """Return a function x (R, K) -> `linear(x, weight, bias)` for many sequential calls, as in a recurrent loop."""
     if runs_on_cpu("repeated_linear", weight) and torch.is_grad_enabled():
         cpu_linear.unpack(weight)
         return RepeatedLinear(weight, bias, compute_dtype(weight))
@@ -107,8 +110,10 @@ def repeated_linear(weight: Tensor, bias: Tensor | None = None) -> Callable[[Ten
 
 
 def padded_batch_size(x: Tensor) -> int:
-    """Return how many rows `recurrent_layer.recurrent` reads for those of x: on a CPU more, so that none depends on
-    another."""
+    """Return the batch size that `recurrent_layer.recurrent` needs for the rows of x.
+
+    It is padded on a CPU, so that no row's result depends on the other rows.
+    """
     return cpu_linear.padded_rows(len(x)) if runs_on_cpu("recurrent", x) else len(x)
 
 
@@ -123,12 +128,14 @@ def attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Scaled dot-product attention from query (B, H, T, E) to key and value (B, H, S, E).
 
-    `bias` is added to the scores and broadcasts to (B, H, T, S); it is None where `is_causal` is True. Returns the
-    merged heads (B, T, D) in the dtype of `value` and, where asked for, the weights before dropout (B, H, T, S).
+    `bias` is added to the scores and broadcasts to (B, H, T, S); it must be None if `is_causal` is True. Returns the
+    merged heads (B, T, D) in the dtype of `value` and, with `need_weights`, the weights before dropout (B, H, T, S).
     """
-    assert not (is_causal and bias is not None), "a bias says by itself what may be attended to"
+    assert not (is_causal and bias is not None), "`is_causal` and `bias` exclude each other"
     if bias is not None and not bias.is_floating_point():
-        raise TypeError(f"`bias` is added to the scores, but is of {bias.dtype}: see `seqlab.nn.masks.additive`.")
+        raise TypeError(
+            f"`bias` is added to the scores, but is of {bias.dtype}: convert a mask with `seqlab.nn.masks.additive`."
+        )
     if runs_on_cpu("attention", query):
         merged, weights = cpu_attention.attention(query, key, value, bias, is_causal, dropout_p, need_weights)
         return merged, weights
@@ -144,22 +151,22 @@ def attention(
 def _attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, is_causal: bool, dropout_p: float
 ) -> tuple[Tensor, Tensor]:
-    """Attend by definition, in fp32."""
+    """Compute attention in plain PyTorch, in fp32."""
     with torch.autocast(query.device.type, enabled=False):
         if is_causal:
             bias = masks.additive(masks.causal(query.size(2), query.device))
         scores = query.float() @ key.float().transpose(2, 3) * query.size(3) ** -0.5
         weights = torch.softmax(scores if bias is None else scores + bias, dim=-1)
-        heads = F.dropout(weights, dropout_p) @ value.float()  # in evaluation `dropout_p` is 0
+        heads = F.dropout(weights, dropout_p) @ value.float()  # `dropout_p` is 0 in evaluation
     return heads.transpose(1, 2).flatten(2).to(value.dtype), weights
 
 
 def step_attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, need_weights: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """Attend from K hypotheses (B, H, K, E), all at one position, to caches (B, H, S, E), as `attention` does.
+    """Compute attention from K hypotheses (B, H, K, E), all at one position, to caches (B, H, S, E).
 
-    Returns heads (B, K, D) and, where asked for, weights (B, H, K, S).
+    Returns the merged heads (B, K, D) and, with `need_weights`, the weights (B, H, K, S); see `attention`.
     """
     if runs_on_cpu("attention", query):
         return cpu_attention.step_attention(query, key, value, bias)
@@ -167,10 +174,10 @@ def step_attention(
 
 
 def prepare_keys(x: Tensor, head_dim: int) -> Tensor:
-    """Prepare keys or values (..., S, E) that many queries attend to: (..., S', E).
+    """Prepare keys or values (..., S, E) for many queries: (..., S', E).
 
-    On a CPU without a gradient they become fp32, and positions are appended so that no answer depends on a batch's
-    padding: mask these by `pad_bias`. RemoteTraceback they stay as they are.
+    On a CPU, with gradients disabled, they are converted to fp32 and padded, so that no result depends on the padding
+    of the batch. Mask the added positions with `pad_bias`. In all other cases the input is returned.
     """
     if not runs_on_cpu("attention", x) or torch.is_grad_enabled():
         return x
@@ -178,20 +185,21 @@ def prepare_keys(x: Tensor, head_dim: int) -> Tensor:
 
 
 def pad_bias(bias: Tensor, size: int) -> Tensor:
-    """Append -inf to a bias (..., S) for the keys up to `size` that `prepare_keys` has appended."""
+    """Extend a bias (..., S) to `size` keys with -inf, for the positions that `prepare_keys` has added."""
     missing = size - bias.size(-1)
     return F.pad(bias, (0, missing), value=float("-inf")) if missing else bias
 
 
 def cache_dtype(entries: Tensor) -> torch.dtype:
-    """Return the dtype that keys and values are kept in while decoding: fp32 on a CPU, which attends in it."""
+    """Return the dtype of cached keys and values: fp32 on a CPU, where attention is computed in fp32."""
     return torch.float32 if entries.is_cpu else entries.dtype
 
 
 def batched_product(a: Tensor, b: Tensor, is_step: bool = False) -> Tensor:
-    """Multiply a (B, T, K) by b (B, K, S): (B, T, S); on a CPU without a gradient, other rows change nothing.
+    """Multiply a (B, T, K) by b (B, K, S): (B, T, S).
 
-    `is_step`: whether T is the same for all batches, as for the hypotheses of a step of decoding.
+    On a CPU, with gradients disabled, a row's result does not depend on the other rows. `is_step`: whether T is the
+    same for all batches, like the number of hypotheses in a decoding step.
     """
     if not runs_on_cpu("attention", a) or torch.is_grad_enabled():
         return torch.bmm(a, b)
@@ -201,16 +209,17 @@ def batched_product(a: Tensor, b: Tensor, is_step: bool = False) -> Tensor:
 def cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Sum the cross entropy of hidden (R, D) projected by weight (V, D) with targets (R,), -100 for none, in nats.
+    """Sum the cross entropy of hidden (R, D), projected by weight (V, D), with targets (R,); in nats.
 
-    Returns the loss with label smoothing, uniform over the vocabulary, and the detached nll without it.
+    Rows with target -100 are ignored. Returns the loss with label smoothing, uniform over the vocabulary, and the
+    detached nll without it.
     """
     if not is_reference("cross_entropy"):
         dtype = compute_dtype(weight)
         may_ignore = not hidden.is_cpu
         if torch.is_grad_enabled():
             cpu_linear.unpack(weight)
-        if hidden.is_cpu:  # for a GPU the host would have to wait until it is known how many rows are left
+        if hidden.is_cpu:  # on a GPU the number of remaining rows would need a synchronization
             is_real = targets != IGNORE
             hidden, targets = hidden[is_real], targets[is_real]
         with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit there
@@ -223,9 +232,10 @@ def cross_entropy(
 
 
 def selected_log_probs(hidden: Tensor, weight: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute log-probabilities of the ids (B, k) of each sentence in its frames, hidden (B, F, D): weight (V, D).
+    """Compute the log-probabilities of some ids (B, k) of each sentence in all of its frames.
 
-    Returns them (B, F, k), -inf where an id is `UNUSED`, and the means over all ids (B, F), in fp32.
+    hidden (B, F, D), weight (V, D) -> log-probabilities (B, F, k), -inf where an id is `UNUSED_ID`, and means over the
+    vocabulary (B, F), in fp32.
     """
     if not is_reference("cross_entropy"):
         dtype = compute_dtype(weight)
@@ -234,12 +244,12 @@ def selected_log_probs(hidden: Tensor, weight: Tensor, ids: Tensor) -> tuple[Ten
         return selected, means
     log_probs = torch.log_softmax(linear(hidden, weight).float(), dim=-1)
     columns = fill_unused(ids)[:, None].expand(-1, hidden.size(1), -1)
-    selected = log_probs.gather(2, columns).masked_fill((ids == UNUSED)[:, None], float("-inf"))
+    selected = log_probs.gather(2, columns).masked_fill((ids == UNUSED_ID)[:, None], float("-inf"))
     return selected, log_probs.mean(2)
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
-    """Zero elements of x with probability p and scale the rest so that the expectation stays.
+    """Apply dropout: zero elements of x with probability p and scale the others by 1 / (1 - p).
 
     On a CPU p is rounded to a multiple of 1/256.
     """
@@ -247,19 +257,23 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """Compute 1 / (1 + exp(-x)); on a CPU without a gradient, no element depends on its position in a batch."""
-    return elementwise.sigmoid(x) if _must_not_vary(x) else torch.sigmoid(x)
+    """Compute 1 / (1 + exp(-x)).
+
+    On a CPU, with gradients disabled, the rounding of an element does not depend on its position in the tensor.
+    """
+    return elementwise.sigmoid(x) if _needs_batch_invariance(x) else torch.sigmoid(x)
 
 
 def silu(x: Tensor) -> Tensor:
-    """Compute x sigmoid(x), as `sigmoid` does."""
-    return elementwise.silu(x) if _must_not_vary(x) else F.silu(x)
+    """Compute x sigmoid(x), with the rounding of `sigmoid`."""
+    return elementwise.silu(x) if _needs_batch_invariance(x) else F.silu(x)
 
 
 def log_add(a: Tensor, b: Tensor) -> Tensor:
-    """Compute log(exp(a) + exp(b)), as `sigmoid` does."""
-    return elementwise.log_add(a, b) if _must_not_vary(a) else torch.logaddexp(a, b)
+    """Compute log(exp(a) + exp(b)), with the rounding of `sigmoid`."""
+    return elementwise.log_add(a, b) if _needs_batch_invariance(a) else torch.logaddexp(a, b)
 
 
-def _must_not_vary(x: Tensor) -> bool:
+def _needs_batch_invariance(x: Tensor) -> bool:
+    """Whether the rounding of elements must not depend on their position in the tensor."""
     return x.dtype == torch.float32 and runs_on_cpu("linear", x) and not torch.is_grad_enabled()

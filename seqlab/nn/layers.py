@@ -1,4 +1,4 @@
-"""The linear layer, norms, and dropout: of elements, of features throughout a sequence, of rows of an embedding."""
+"""Linear layer, dropout variants, norms, and activation functions with their weight initialization."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ class Linear(nn.Linear):
     """`torch.nn.Linear` through `kernels.linear`."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, parts: int = 1) -> None:
-        """`parts`: projections of equal size that are stacked in the weight; models initialise each by itself."""
+        """`parts`: number of equal projections stacked in the weight, which models initialize separately."""
         super().__init__(in_features, out_features, bias)
         self.parts = parts
 
@@ -22,7 +22,7 @@ class Linear(nn.Linear):
 
 
 def check_dropout(p: float) -> float:
-    """Return p; raises ValueError where it is above 0, but so small that the CPU drops nothing."""
+    """Return p; raise ValueError if it is above 0 but rounds to 0 on the CPU."""
     if p > 0 and round(p * 256) == 0:
         raise ValueError(
             f"{p} drops nothing on the CPU, where dropout is rounded to a multiple of 1/256: the nearest values that "
@@ -41,7 +41,7 @@ class Dropout(nn.Module):
         self.p = check_dropout(p)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Keep the shape; the identity in evaluation mode and for p = 0."""
+        """x of any shape; the identity in evaluation mode and for p = 0."""
         return kernels.dropout(x, self.p) if self.training and self.p > 0 else x
 
     def extra_repr(self) -> str:
@@ -49,7 +49,10 @@ class Dropout(nn.Module):
 
 
 class LockedDropout(Dropout):
-    """Drop the same features at all positions of a sequence (Gal & Ghahramani 2016, arXiv:1512.05287)."""
+    """Variational dropout: the same features are dropped at all positions of a sequence.
+
+    Gal & Ghahramani 2016, arXiv:1512.05287.
+    """
 
     def __init__(self, p: float, time_dim: int = 1) -> None:
         super().__init__(p)
@@ -64,10 +67,13 @@ class LockedDropout(Dropout):
 
 
 class EmbeddingDropout(nn.Module):
-    """Drop whole rows of an embedding matrix: a token vanishes wherever it occurs in the batch.
+    """Embedding dropout: whole tokens are dropped at all of their occurrences in the batch.
 
-    Gal & Ghahramani 2016; AWD-LSTM's `dropoute` (Merity et al. 2018, arXiv:1708.02182). The mask is applied to what was
-    looked up, which spares a copy of the matrix. Raises ValueError where p is not in [0, 1).
+    Gal & Ghahramani 2016; AWD-LSTM's `dropoute` (Merity et al. 2018, arXiv:1708.02182). The mask is applied to the
+    embedded tokens, which avoids a copy of the embedding matrix.
+
+    Raises:
+        ValueError: p is not in [0, 1).
     """
 
     def __init__(self, p: float, vocab_size: int) -> None:
@@ -76,7 +82,7 @@ class EmbeddingDropout(nn.Module):
         self.vocab_size = vocab_size
 
     def draw(self, device: torch.device) -> Tensor | None:
-        """Draw which tokens stay, and how much they are scaled: (V, 1); None in evaluation mode and for p = 0."""
+        """Draw the scaled mask of tokens (V, 1); None in evaluation mode and for p = 0."""
         if not self.training or self.rows.p == 0:
             return None
         return self.rows(torch.ones(self.vocab_size, 1, device=device))
@@ -91,7 +97,7 @@ NormKind = Literal["layer_norm", "rms_norm"]
 
 
 def make_norm(kind: NormKind, d_model: int) -> nn.Module:
-    """Build layer norm (Ba et al. 2016) or RMSNorm, which neither centres nor shifts (Zhang & Sennrich 2019)."""
+    """Build layer norm (Ba et al. 2016) or RMSNorm, without centering and bias (Zhang & Sennrich 2019)."""
     return nn.LayerNorm(d_model) if kind == "layer_norm" else nn.RMSNorm(d_model, eps=1e-6)
 
 
@@ -99,22 +105,22 @@ Nonlinearity = Literal["relu", "gelu", "tanh", "sigmoid", "hard_sigmoid"]
 
 
 def make_nonlinearity(name: Nonlinearity) -> nn.Module:
-    """Build what is applied to each element."""
+    """Build an activation function by its name."""
     kinds: dict[str, type[nn.Module]] = {
         "relu": nn.ReLU,
         "gelu": nn.GELU,
         "tanh": nn.Tanh,
         "sigmoid": nn.Sigmoid,
-        "hard_sigmoid": nn.Hardsigmoid,  # 0 below -3, 1 above 3, a straight line between
+        "hard_sigmoid": nn.Hardsigmoid,  # 0 below -3, 1 above 3, linear between
     }
-    found = kinds[name]()
-    return found
+    return kinds[name]()
 
 
 def initialize_for(layer: nn.Linear | nn.Conv1d | nn.Conv2d, name: Nonlinearity) -> None:
-    """Draw weights so that the variance of activations stays about the same from layer to layer; biases are 0.
+    """Initialize the weights of a layer for the activation function after it; biases are 0.
 
-    He et al. 2015 (arXiv:1502.01852) for those that drop negative values, Glorot & Bengio 2010 for the others.
+    The variance of activations stays about the same from layer to layer: He et al. 2015 (arXiv:1502.01852) for `relu`
+    and `gelu`, Glorot & Bengio 2010 for the others.
     """
     if name in ("relu", "gelu"):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

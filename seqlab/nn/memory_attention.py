@@ -1,10 +1,10 @@
-"""Attention of a recurrent decoder to the encoder's memory: additive, dot-product and general.
+"""Attention from a recurrent decoder to the encoder's memory: additive, dot-product and general.
 
     additive: v . tanh(W_q q + W_m m)    (Bahdanau et al. 2015, arXiv:1409.0473)
     dot: q . m    general: q . (W m)     (Luong et al. 2015, D15-1166)
 
-Scores and means are in fp32. Without a gradient, on the CPU, what a query finds depends neither on how far the memory
-is padded nor on the other sentences, bit for bit, where there is a multiple of 16 positions.
+Scores and weighted means are in fp32. On the CPU, with gradients disabled, a query's result does not depend on padding
+or other sentences, bit for bit, if the number of positions is a multiple of 16.
 
 Shapes: B sentences, T queries (positions of a target, or hypotheses while decoding), S positions of the memory, D size.
 """
@@ -24,12 +24,12 @@ AttentionKind = Literal["additive", "dot", "general"]
 
 
 class Memory(NamedTuple):
-    """What a decoder attends to, made ready once for all its steps."""
+    """Keys, values and mask of the encoder's memory, computed once for all decoder steps."""
 
     keys: Tensor
-    """(B, S, D), what the queries are compared with."""
+    """(B, S, D)"""
     values: Tensor
-    """(B, S, D), what is averaged."""
+    """(B, S, D)"""
     bias: Tensor
     """(B, 1, S), added to the scores: -inf at padding."""
 
@@ -39,15 +39,15 @@ class Memory(NamedTuple):
 
 
 class MemoryAttention(nn.Module):
-    """Attend to a memory of the queries' size with one head."""
+    """Single-head attention to a memory of the same size as the queries."""
 
     def __init__(self, kind: AttentionKind, size: int, rotary: bool = False) -> None:
-        """`rotary`: whether a score is of a query and a key that are turned by their positions (`RotaryPositions`)."""
+        """Build the projections; `rotary`: whether to rotate queries and keys by position (see `RotaryPositions`)."""
         super().__init__()
-        assert not (rotary and kind == "additive"), "only products know distances from rotation"
+        assert not (rotary and kind == "additive"), "rotary positions need dot products"
         self.kind, self.size = kind, size
         self.rotary = RotaryPositions(size) if rotary else None
-        has_bias = kind == "additive" or rotary  # of `rotary`: so that a score can depend on the positions alone
+        has_bias = kind == "additive" or rotary  # with `rotary`, for scores that depend on positions alone
         self.project_memory = nn.Identity() if kind == "dot" else Linear(size, size, bias=has_bias)
         self.project_query = Linear(size, size, bias=False) if kind == "additive" else nn.Identity()
         if kind == "additive":
@@ -57,47 +57,47 @@ class MemoryAttention(nn.Module):
                 nn.init.xavier_uniform_(part.weight)
 
     def prepare(self, memory: Tensor, lengths: Tensor) -> Memory:
-        """memory (B, S, D), lengths (B,) -> what queries are compared with; see `kernels.prepare_keys`."""
+        """Project the memory (B, S, D) with lengths (B,) for many queries; see `kernels.prepare_keys`."""
         memory = kernels.prepare_keys(memory, self.size)
         bias = masks.additive(~masks.padding_mask(lengths, memory.size(1)))[:, None]
         keys = self.project_memory(memory).float()
         return Memory(keys if self.rotary is None else self.rotary(keys), memory.float(), bias)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """query (B, T, D), of T positions -> the means of the values (B, T, D) and the weights (B, T, S), in fp32."""
+        """Attend from T positions: query (B, T, D) -> contexts (B, T, D) and weights (B, T, S), in fp32."""
         query = self.project_query(query).float()
-        return self._attended(query if self.rotary is None else self.rotary(query), memory, is_step=False)
+        return self._attend(query if self.rotary is None else self.rotary(query), memory, is_step=False)
 
     def step(self, query: Tensor, memory: Memory, position: int) -> tuple[Tensor, Tensor]:
-        """Do as `forward` for queries (B, K, D) that are all at one position."""
-        return self._at(position, self.project_query(query), memory)
+        """Attend from K hypotheses at one position: query (B, K, D) -> contexts (B, K, D) and weights (B, K, S)."""
+        return self._attend_at(position, self.project_query(query), memory)
 
     def repeated_step(self, memory: Memory) -> Callable[[Tensor, int], tuple[Tensor, Tensor]]:
-        """Return what computes `step` of single queries (B, 1, D) in a loop with a gradient through all steps."""
+        """Return a function like `step` for single queries (B, 1, D), for a training loop over all steps."""
         if not isinstance(self.project_query, Linear):
-            return lambda query, position: self._at(position, query, memory)
+            return lambda query, position: self._attend_at(position, query, memory)
         project = kernels.repeated_linear(self.project_query.weight)
-        return lambda query, position: self._at(position, project(query[:, 0])[:, None], memory)
+        return lambda query, position: self._attend_at(position, project(query[:, 0])[:, None], memory)
 
-    def _at(self, position: int, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+    def _attend_at(self, position: int, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         query = query.float()  # (B, K, D)
         if self.rotary is not None:
             query = self.rotary(query, position)
-        return self._attended(query, memory, is_step=True)
+        return self._attend(query, memory, is_step=True)
 
-    def _attended(self, query: Tensor, memory: Memory, is_step: bool) -> tuple[Tensor, Tensor]:
+    def _attend(self, query: Tensor, memory: Memory, is_step: bool) -> tuple[Tensor, Tensor]:
         with torch.autocast(query.device.type, enabled=False):
             if self.kind == "additive":
-                scores = self._compared(query, memory.keys)
+                scores = self._additive_scores(query, memory.keys)
             else:
                 scores = kernels.batched_product(query, memory.keys.transpose(1, 2), is_step)
             weights = torch.softmax(scores + memory.bias, dim=-1)
             return kernels.batched_product(weights, memory.values, is_step), weights
 
-    def _compared(self, query: Tensor, keys: Tensor) -> Tensor:
-        """Give the additive scores of queries (B, T, D) and keys (B, S, D), both projected: (B, T, S)."""
+    def _additive_scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Compute the additive scores (B, T, S) of projected queries (B, T, D) and keys (B, S, D)."""
         if torch.is_grad_enabled():
             return F.linear(torch.tanh(query[:, :, None] + keys[:, None]), self.direction)
-        # One query at a time: (B, S, D) at once, not (B, T, S, D), which is slower, too.
+        # One query at a time needs (B, S, D) instead of (B, T, S, D), and is faster.
         scores = [(one[:, None] + keys).tanh_().mul_(self.direction).sum(-1) for one in query.unbind(1)]
         return torch.stack(scores, dim=1)

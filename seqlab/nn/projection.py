@@ -1,6 +1,6 @@
-"""The projection onto the vocabulary, and losses that are computed on it in blocks of rows.
+"""Vocabulary projection with losses in blocks of rows, which never hold the logits of all tokens.
 
-The logits of all tokens at once would be the largest tensor of a training step (tokens x vocabulary).
+Those logits (tokens x vocabulary) would be the largest tensor of a training step.
 
 Shapes: R rows, D hidden size, V vocabulary, B sentences, F frames, k ids of a sentence.
 """
@@ -13,10 +13,12 @@ from torch.utils.checkpoint import checkpoint
 
 from seqlab.nn import kernels
 from seqlab.nn.blockwise_cross_entropy import IGNORE
-from seqlab.nn.selected_log_probs import UNUSED, fill_unused
+from seqlab.nn.selected_log_probs import UNUSED_ID, fill_unused
 
 BLOCK_ROWS = 1024
+"""Rows whose logits are held at once."""
 CACHED_ROWS = 160
+"""Rows whose logits fit into a CPU's cache."""
 
 
 class VocabularyProjection(nn.Module):
@@ -32,10 +34,9 @@ class VocabularyProjection(nn.Module):
 
     @torch.no_grad()
     def log_probs(self, hidden: Tensor) -> Tensor:
-        """hidden (N, D) -> log-probabilities (N, V) in nats, in fp32; without a gradient.
+        """Compute log-probabilities in fp32, without a gradient: hidden (N, D) -> (N, V), in nats.
 
-        On a CPU in blocks of so few rows that the cache holds their logits: 6% faster, and the logits of all rows never
-        exist beside the result.
+        On a CPU they are computed in blocks of rows whose logits fit into the cache: 6% faster, and with less memory.
         """
         if not hidden.is_cpu:
             return torch.log_softmax(kernels.linear(hidden, self.weight), dim=-1, dtype=torch.float32)
@@ -45,17 +46,17 @@ class VocabularyProjection(nn.Module):
         return scores
 
     def cross_entropy(self, hidden: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Sum the smoothed loss and the plain nll over rows: hidden (R, D), targets (R,) -> two scalars in nats.
+        """Sum the label-smoothed loss and the nll over rows: hidden (R, D), targets (R,) -> two scalars in nats.
 
-        Rows whose target is -100 count for nothing.
-        Label smoothing is uniform over the vocabulary, as in torch.nn.functional.cross_entropy. The nll is detached.
+        Rows with target -100 are ignored. Label smoothing is uniform over the vocabulary, as in
+        `torch.nn.functional.cross_entropy`. The nll is not smoothed and is detached.
         """
         return kernels.cross_entropy(hidden, self.weight, targets, label_smoothing)
 
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (R, D), targets (R,) -> log-probabilities of the targets and means over all ids (R,), in fp32.
+        """Compute log-probabilities of targets: hidden (R, D), targets (R,) -> these and means over all ids (R,), fp32.
 
-        With a gradient for each of them, for losses that are no plain sum.
+        Both are differentiable row by row, for losses other than a sum.
         """
         return _in_blocks(self._target_log_probs, hidden, targets)
 
@@ -64,18 +65,23 @@ class VocabularyProjection(nn.Module):
         return log_probs.gather(1, targets[:, None])[:, 0], log_probs.mean(1)
 
     def selected_log_probs(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (B, F, D), ids (B, k) -> log-probabilities (B, F, k), and means over all ids (B, F), in fp32.
+        """Compute log-probabilities of some ids of each sentence in all frames, in fp32.
 
-        The ids of a sentence are different ones, with `UNUSED` where it has fewer than others: -inf there.
+        hidden (B, F, D), ids (B, k) -> log-probabilities (B, F, k), and means over all ids (B, F). The ids of a
+        sentence are distinct; shorter lists are filled with `UNUSED_ID`, whose log-probability is -inf.
         """
         return kernels.selected_log_probs(hidden, self.weight, ids)
 
     @torch.no_grad()
     def selected_logits(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (B, F, D), ids (B, k) as above -> logits (B, F, k), and the largest of all ids (B, F); no gradient."""
+        """Compute logits of some ids in all frames, without a gradient.
+
+        hidden (B, F, D), ids (B, k) as in `selected_log_probs` -> logits (B, F, k), and the largest logit over all ids
+        (B, F).
+        """
         columns = fill_unused(ids).repeat_interleave(hidden.size(1), 0)  # (B * F, k)
         selected, largest = _in_blocks(self._selected_logits, hidden.flatten(0, 1), columns)
-        selected = selected.view(*hidden.shape[:2], -1).masked_fill((ids == UNUSED)[:, None], float("-inf"))
+        selected = selected.view(*hidden.shape[:2], -1).masked_fill((ids == UNUSED_ID)[:, None], float("-inf"))
         return selected, largest.view(hidden.shape[:2])
 
     def _selected_logits(self, hidden: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,22 +91,22 @@ class VocabularyProjection(nn.Module):
     def consistent_cross_entropy(
         self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Sum the loss of R-Drop (Liang et al. 2021) over two passes of the same rows: hidden (2, R, D), targets (R,).
+        """Sum the R-Drop loss over two passes of the same rows (Liang et al. 2021): hidden (2, R, D), targets (R,).
 
-        The loss is the cross entropy of both passes plus `consistency` times the mean of the two divergences
-        KL(p || q) and KL(q || p) of their predictions. Returns it with the detached nll (of both) and divergence. Rows
-        whose target is -100 count for nothing.
+        The loss is the cross entropy of both passes plus `consistency` times the mean of KL(p || q) and KL(q || p) of
+        their predictions. Returns the loss, the detached nll of both passes and the detached divergence. Rows with
+        target -100 are ignored.
         """
-        if hidden.is_cpu:  # for a GPU the host would have to wait until it is known how many rows are left
+        if hidden.is_cpu:  # on a GPU the number of remaining rows would need a synchronization
             is_real = targets != IGNORE
             hidden, targets = hidden[:, is_real], targets[is_real]
-        costs, divergence = _in_blocks(self._two_passes, hidden.transpose(0, 1), targets)
+        costs, divergence = _in_blocks(self._r_drop_terms, hidden.transpose(0, 1), targets)
         nll, uniform = costs.sum(0).unbind()
         total = (1 - label_smoothing) * nll + label_smoothing * uniform + consistency / 2 * divergence.sum()
         return total, nll.detach(), divergence.sum().detach()
 
-    def _two_passes(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (R, 2, D) -> the nll and the mean cost of all ids, of both passes (R, 2); both divergences (R,)."""
+    def _r_drop_terms(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden (R, 2, D) -> nll and mean cost over all ids, summed over passes (R, 2); summed divergences (R,)."""
         log_probs = torch.log_softmax(self(hidden), dim=-1)  # (R, 2, V)
         nll = -log_probs.gather(2, targets.clamp_min(0)[:, None, None].expand(-1, 2, 1)).sum((1, 2))
         log_p, log_q = log_probs.unbind(1)
@@ -112,8 +118,8 @@ class VocabularyProjection(nn.Module):
 def _in_blocks(
     function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], hidden: Tensor, more: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Apply a function to blocks of rows; with a gradient, their logits are computed again in the backward pass."""
-    if kernels.is_reference("cross_entropy"):  # `torch.func` knows no checkpoints
+    """Apply a function to blocks of rows; in training, the backward pass recomputes their logits."""
+    if kernels.is_reference("cross_entropy"):  # `torch.func` does not support checkpoints
         return function(hidden, more)
     blocks = zip(hidden.split(BLOCK_ROWS), more.split(BLOCK_ROWS), strict=True)
     if torch.is_grad_enabled():

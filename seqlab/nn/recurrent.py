@@ -1,4 +1,4 @@
-"""A stack of recurrent layers, regularised as in AWD-LSTM, over padded batches, in one or in both directions.
+"""Stack of recurrent layers (RNN, LSTM, GRU) over padded batches, uni- or bidirectional, with AWD-LSTM's dropouts.
 
 Shapes: B batch, T time, N rows while decoding, I input size, H the size of a layer, D the size of the output.
 """
@@ -18,21 +18,21 @@ from seqlab.nn.recurrent_state import RecurrentState
 
 
 class RecurrentOutput(NamedTuple):
-    """What a stack gives for a sequence."""
+    """Output and final state of a recurrent stack."""
 
     output: Tensor
-    """(B, T, D): what the last layer gives, 0 at padding."""
+    """(B, T, D): output of the last layer, 0 at padding."""
     undropped: Tensor
-    """(B, T, D): the same before the output's dropout, for temporal activation regularisation."""
+    """(B, T, D): the same before output dropout, for temporal activation regularization."""
     state: RecurrentState
-    """After each row's last real position, in fp32 at least."""
+    """State after each row's last token, in fp32 or fp64."""
 
 
 class Recurrent(nn.Module):
-    """Layers of tanh RNNs, LSTMs or GRUs, batch first.
+    """Stack of tanh RNN, LSTM or GRU layers, batch first.
 
-    Every dropout is locked: one mask for a sequence (see `LockedDropout`). A residual connection adds a layer's input,
-    from before its dropout, to the layer's output (Wu et al. 2016, arXiv:1609.08144).
+    Each dropout uses one mask for a whole sequence (see `LockedDropout`). A residual connection adds a layer's input,
+    before dropout, to its output (Wu et al. 2016, arXiv:1609.08144).
     """
 
     def __init__(
@@ -50,11 +50,14 @@ class Recurrent(nn.Module):
         output_dropout: float = 0.0,
         weight_dropout: float = 0.0,
     ) -> None:
-        """Build the layers; the sizes are those of each direction.
+        """Build the layers; sizes are those of each direction.
 
-        `last_size`: the last layer's size where it is not `hidden_size`, as with tied embeddings. `residual`: for
-        layers after the first that are as wide as their input. `hidden_dropout`: between layers. `weight_dropout`: of
-        the recurrent matrices. Raises ValueError for an unknown kind and for sizes below 1.
+        `last_size`: size of the last layer if it is not `hidden_size`, as with tied embeddings. `residual`: whether
+        layers after the first have a residual connection, if they are as wide as their input. `hidden_dropout`:
+        between layers. `weight_dropout`: of the recurrent matrices.
+
+        Raises:
+            ValueError: the kind is unknown, or a size is below 1.
         """
         super().__init__()
         if kind not in CELLS:
@@ -69,15 +72,15 @@ class Recurrent(nn.Module):
         self.input_size, self.output_size = input_size, self.num_directions * last_size
         input_sizes = [input_size, *(self.num_directions * size for size in self.sizes)]
         self.layers = nn.ModuleList(
-            nn.ModuleList(RecurrentLayer(kind, entering, size, weight_dropout) for _ in range(self.num_directions))
-            for entering, size in zip(input_sizes, self.sizes, strict=False)
+            nn.ModuleList(RecurrentLayer(kind, layer_input, size, weight_dropout) for _ in range(self.num_directions))
+            for layer_input, size in zip(input_sizes, self.sizes, strict=False)
         )
         self.input_dropout = LockedDropout(input_dropout, time_dim=0)
         self.hidden_dropout = LockedDropout(hidden_dropout, time_dim=0)
         self.output_dropout = LockedDropout(output_dropout)
 
     def initial_state(self, batch_size: int) -> RecurrentState:
-        """Give a state of zeros for so many rows."""
+        """Return a state of zeros."""
         like = next(self.parameters())
         dtype = torch.promote_types(like.dtype, torch.float32)
         sizes = [size for size in self.sizes for _ in range(self.num_directions)]
@@ -85,80 +88,86 @@ class Recurrent(nn.Module):
         return RecurrentState(hidden, cell if self.kind == "lstm" else ())
 
     def forward(self, x: Tensor, state: RecurrentState | None = None, lengths: Tensor | None = None) -> RecurrentOutput:
-        """Read x (B, T, I), going on from a state (default: zeros); where `lengths` (B,) are given, each at least 1,
-        the rest of each row is padding.
+        """Process x (B, T, I) from a state (default: zeros).
 
-        Padding changes nothing. Without a gradient, on the CPU, neither do the other rows, bit for bit. Raises
-        ValueError for shapes that do not fit.
+        With `lengths` (B,), each at least 1, the rest of each row is padding, which does not change any result. On the
+        CPU, with gradients disabled, the other rows do not change a row's result either, bit for bit.
+
+        Raises:
+            ValueError: shapes do not match.
         """
-        batch, steps = self._checked_shape(x, state, lengths)
+        batch, steps = self._check_shapes(x, state, lengths)
         rows = kernels.padded_batch_size(x)
-        ends = _Ends(lengths, steps, rows)
+        ends = _SequenceEnds(lengths, steps, rows)
         before = _with_rows(self.initial_state(batch) if state is None else state, rows)
         after: list[tuple[Tensor, Tensor | None]] = []
         x = F.pad(x.transpose(0, 1), (0, 0, 0, rows - batch)).contiguous()  # (T, rows, I)
-        for depth, layers in enumerate(self._stack()):
-            entering = self.hidden_dropout(x) if depth > 0 else self.input_dropout(x)
+        for depth, layers in enumerate(self._directions()):
+            layer_input = self.hidden_dropout(x) if depth > 0 else self.input_dropout(x)
             outputs = []
             for direction, layer in enumerate(layers):
-                ordered = ends.reverse(entering) if direction == 1 else entering
-                hidden, cell = _part(before, len(after))
+                ordered = ends.reverse(layer_input) if direction == 1 else layer_input
+                hidden, cell = _layer_state(before, len(after))
                 read, cell = layer(ordered, hidden, cell, ends.is_padding)
                 after.append((ends.last(read).to(hidden.dtype), cell))
                 outputs.append(ends.reverse(read) if direction == 1 else read)
-            x = self._connected(depth, x, outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1))
+            x = self._add_residual(depth, x, outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1))
         undropped = x.transpose(0, 1)[:batch]
         if lengths is not None:
             undropped = undropped.masked_fill(padding_mask(lengths, steps)[..., None], 0)
-        return RecurrentOutput(self.output_dropout(undropped), undropped, _with_rows(_state(after), batch))
+        return RecurrentOutput(self.output_dropout(undropped), undropped, _with_rows(_combine(after), batch))
 
     def step(self, x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """Read one position of each row, without dropout: x (N, I) -> output (N, D), in fp32 at least, and the state.
+        """Process one position of each row, without dropout: x (N, I) -> output (N, D), in fp32 or fp64, and the state.
 
-        Raises ValueError for a bidirectional stack.
+        Raises:
+            ValueError: the stack is bidirectional.
         """
-        self._refuse_steps_back()
+        self._refuse_bidirectional()
         after = []
-        for depth, (layer,) in enumerate(self._stack()):
-            after.append(layer.step(x, *_part(state, depth)))
-            x = self._connected(depth, x, after[-1][0])
-        return x, _state(after)
+        for depth, (layer,) in enumerate(self._directions()):
+            after.append(layer.step(x, *_layer_state(state, depth)))
+            x = self._add_residual(depth, x, after[-1][0])
+        return x, _combine(after)
 
     def repeated_step(self, rows: int) -> Callable[[Tensor, RecurrentState], tuple[Tensor, RecurrentState]]:
-        """Return what computes `step` of so many rows in a loop with a gradient through all steps.
+        """Return a function like `step`, for a training loop over all steps.
 
-        Dropout is that between layers and of the weights, one mask for all steps. Raises ValueError as `step` does.
+        It applies dropout between layers and to the recurrent weights, with one mask for all steps.
+
+        Raises:
+            ValueError: the stack is bidirectional.
         """
-        self._refuse_steps_back()
+        self._refuse_bidirectional()
         ones = next(self.parameters()).new_ones(1, rows, 1)
         masks = [self.hidden_dropout(ones.expand(1, rows, size))[0] for size in self.sizes[:-1]]
-        steps = [layer.repeated_step() for (layer,) in self._stack()]
+        steps = [layer.repeated_step() for (layer,) in self._directions()]
 
         def step(x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
             after = []
             for depth, read in enumerate(steps):
-                entering = x * masks[depth - 1] if depth > 0 and self.training else x
-                after.append(read(entering, *_part(state, depth)))
-                x = self._connected(depth, x, after[-1][0])
-            return x, _state(after)
+                layer_input = x * masks[depth - 1] if depth > 0 and self.training else x
+                after.append(read(layer_input, *_layer_state(state, depth)))
+                x = self._add_residual(depth, x, after[-1][0])
+            return x, _combine(after)
 
         return step
 
-    def _refuse_steps_back(self) -> None:
+    def _refuse_bidirectional(self) -> None:
         if self.num_directions == 2:
-            raise ValueError("A bidirectional stack has no `step`: it reads a sequence from its end, too.")
+            raise ValueError("A bidirectional stack has no `step`, because it also reads sequences from their end.")
 
-    def _stack(self) -> Iterator[list[RecurrentLayer]]:
-        """Give the layers from the first to the last, those of both directions together."""
+    def _directions(self) -> Iterator[list[RecurrentLayer]]:
+        """Yield the layers of both directions, from the first depth to the last."""
         for layers in self.layers:
             yield cast(list[RecurrentLayer], list(cast(nn.ModuleList, layers)))
 
-    def _connected(self, depth: int, entering: Tensor, output: Tensor) -> Tensor:
+    def _add_residual(self, depth: int, layer_input: Tensor, output: Tensor) -> Tensor:
         """Add the residual connection of the layer at this depth, if it has one."""
-        has_residual = self.residual and depth > 0 and entering.shape == output.shape
-        return entering + output if has_residual else output
+        has_residual = self.residual and depth > 0 and layer_input.shape == output.shape
+        return layer_input + output if has_residual else output
 
-    def _checked_shape(self, x: Tensor, state: RecurrentState | None, lengths: Tensor | None) -> tuple[int, int]:
+    def _check_shapes(self, x: Tensor, state: RecurrentState | None, lengths: Tensor | None) -> tuple[int, int]:
         if x.dim() != 3 or x.size(2) != self.input_size:
             raise ValueError(f"The input must be (B, T, {self.input_size}), but is {tuple(x.shape)} instead.")
         if lengths is not None and lengths.shape != x.shape[:1]:
@@ -167,12 +176,13 @@ class Recurrent(nn.Module):
             expected = {name: each.shape for name, each in self.initial_state(len(x)).tensors().items()}
             found = {name: each.shape for name, each in state.tensors().items()}
             if expected != found:
-                raise ValueError(f"The state must have the shapes {_text(expected)}, but has {_text(found)} instead.")
+                wanted, given = _format_shapes(expected), _format_shapes(found)
+                raise ValueError(f"The state must have the shapes {wanted}, but has {given} instead.")
         return x.size(0), x.size(1)
 
 
-class _Ends:
-    """Where the rows of a batch (T, rows, ...) end, all at T unless they have lengths; rows beyond these only pad."""
+class _SequenceEnds:
+    """Ends of the sequences in a batch (T, rows, ...): at `lengths`, default T. Rows without a length are padding."""
 
     def __init__(self, lengths: Tensor | None, steps: int, rows: int) -> None:
         self.is_padding: Tensor | None = None
@@ -187,32 +197,32 @@ class _Ends:
         self.final = (lengths - 1) * rows + columns
 
     def last(self, x: Tensor) -> Tensor:
-        """(T, rows, H) -> (rows, H) at each row's end."""
+        """Select the last position of each sequence: (T, rows, H) -> (rows, H)."""
         return x[-1] if self.is_padding is None else x.flatten(0, 1).index_select(0, self.final)
 
     def reverse(self, x: Tensor) -> Tensor:
-        """Reverse each sequence within its length: (T, rows, H); padding stays."""
+        """Reverse each sequence within its length, leaving padding in its place: (T, rows, H)."""
         if self.is_padding is None:
             return x.flip(0)
         return x.flatten(0, 1).index_select(0, self.mirrored).view_as(x)
 
 
 def _with_rows(state: RecurrentState, rows: int) -> RecurrentState:
-    """Add rows of zeros, or cut rows off."""
+    """Pad a state with rows of zeros, or drop its last rows."""
     return RecurrentState(
         *(tuple(F.pad(x, (0, 0, 0, rows - len(x))) for x in part) for part in (state.hidden, state.cell))
     )
 
 
-def _part(state: RecurrentState, index: int) -> tuple[Tensor, Tensor | None]:
-    """Give one layer's hidden state and cell."""
+def _layer_state(state: RecurrentState, index: int) -> tuple[Tensor, Tensor | None]:
+    """Return one layer's hidden state and cell."""
     return state.hidden[index], state.cell[index] if state.cell else None
 
 
-def _state(parts: list[tuple[Tensor, Tensor | None]]) -> RecurrentState:
-    """Join the hidden states and cells of all layers."""
+def _combine(parts: list[tuple[Tensor, Tensor | None]]) -> RecurrentState:
+    """Combine the hidden states and cells of all layers."""
     return RecurrentState(tuple(hidden for hidden, _ in parts), tuple(cell for _, cell in parts if cell is not None))
 
 
-def _text(shapes: dict[str, torch.Size]) -> str:
+def _format_shapes(shapes: dict[str, torch.Size]) -> str:
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())

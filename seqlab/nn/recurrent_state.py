@@ -1,4 +1,4 @@
-"""The state of a recurrent stack, and the bridge from an encoder's last state to a decoder's first one.
+"""State of a recurrent stack, and the bridge from an encoder's final state to a decoder's initial state.
 
 Shapes: B sentences, H hidden size.
 """
@@ -16,9 +16,9 @@ from seqlab.nn.recurrent_layer import RecurrentKind
 
 @dataclass(frozen=True)
 class RecurrentState:
-    """The hidden states of a stack and, for LSTMs, the cells: what truncated backpropagation and decoding carry.
+    """Hidden states and, for LSTMs, cells of all layers, carried by truncated BPTT and decoding.
 
-    There is one tensor (B, H) for each layer, or two for each layer of a bidirectional stack: forwards, backwards.
+    There is one tensor (B, H) per layer, or two per layer of a bidirectional stack: forward, backward.
     """
 
     hidden: tuple[Tensor, ...]
@@ -26,33 +26,33 @@ class RecurrentState:
 
     def select(self, rows: Tensor) -> "RecurrentState":
         """Keep, reorder and repeat rows: row i of the result is row `rows[i]` (B', int64) of this state."""
-        return self._mapped(lambda part: part.index_select(0, rows))
+        return self._map(lambda part: part.index_select(0, rows))
 
     def fork(self) -> "RecurrentState":
-        """Copy, so that changes to one leave the other alone."""
-        return self._mapped(lambda part: part.clone())
+        """Return an independent copy."""
+        return self._map(lambda part: part.clone())
 
     def detach(self) -> "RecurrentState":
-        """Cut it from the graph that made it: the truncation of backpropagation through time."""
-        return self._mapped(lambda part: part.detach())
+        """Detach from the autograd graph, for truncated backpropagation through time."""
+        return self._map(lambda part: part.detach())
 
     def join_directions(self, num_directions: int) -> "RecurrentState":
-        """Put the directions (B, H) of each layer's state beside each other: (B, H * num_directions)."""
+        """Concatenate the directions (B, H) of each layer's state: (B, H * num_directions)."""
 
-        def beside(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        def concatenate(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             starts = range(0, len(parts), num_directions)
             return tuple(torch.cat(parts[start : start + num_directions], dim=1) for start in starts)
 
-        return RecurrentState(beside(self.hidden), beside(self.cell))
+        return RecurrentState(concatenate(self.hidden), concatenate(self.cell))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Name the tensors, `hidden.0`, `cell.0` and so on, for a checkpoint."""
+        """Return the tensors by name, `hidden.0`, `cell.0` and so on, for a checkpoint."""
         parts = (("hidden", self.hidden), ("cell", self.cell))
         return {f"{name}.{i}": tensor for name, part in parts for i, tensor in enumerate(part)}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "RecurrentState":
-        """Undo `tensors`; raises ValueError where a name is missing or is none of a state."""
+        """Restore a state from `tensors`; raises ValueError if a name is missing or unknown."""
 
         def numbered(name: str) -> tuple[Tensor, ...]:
             count = sum(key.startswith(f"{name}.") for key in tensors)
@@ -63,10 +63,12 @@ class RecurrentState:
         except KeyError as error:
             raise ValueError(f"A recurrent state needs `{error.args[0]}`, but has only {sorted(tensors)}.") from error
         if not state.hidden or len(state.tensors()) != len(tensors):
-            raise ValueError(f"A recurrent state has `hidden.0` and so on and `cell.0`, but not {sorted(tensors)}.")
+            raise ValueError(
+                f"A recurrent state must be named `hidden.0`, `cell.0` and so on, but has {sorted(tensors)} instead."
+            )
         return state
 
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "RecurrentState":
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "RecurrentState":
         return RecurrentState(tuple(map(change, self.hidden)), tuple(map(change, self.cell)))
 
 
@@ -74,12 +76,12 @@ BridgeKind = Literal["linear", "copy", "zero"]
 
 
 class Bridge(nn.Module):
-    """The encoder's last states to the decoder's first ones; where one has more layers, the last ones correspond."""
+    """Map the encoder's final states to the decoder's initial states; layers are matched from the last one down."""
 
     def __init__(
         self, kind: BridgeKind, recurrent: RecurrentKind, size: int, num_encoder_layers: int, num_decoder_layers: int
     ) -> None:
-        """`recurrent`: the kind of the layers, whose states have `size` values."""
+        """Build the projections; `recurrent`: kind of the layers; `size`: values of a state."""
         super().__init__()
         self.kind = kind
         more = num_encoder_layers - num_decoder_layers
@@ -91,16 +93,16 @@ class Bridge(nn.Module):
                 self.projections[part] = nn.ModuleList(layers)
 
     def forward(self, state: RecurrentState) -> RecurrentState:
-        """For each layer of the decoder (B, H); hidden states stay within -1 and 1."""
+        """Return the state of each decoder layer, (B, H); projected hidden states pass through tanh."""
         chosen = RecurrentState(*(tuple(part[i] for i in self.sources if part) for part in (state.hidden, state.cell)))
         if self.kind == "copy":
             return chosen
         if self.kind == "zero":
             return RecurrentState(*(tuple(map(torch.zeros_like, part)) for part in (chosen.hidden, chosen.cell)))
-        hidden, cell = (self._projected(name, getattr(chosen, name)) for name in ("hidden", "cell"))
+        hidden, cell = (self._project(name, getattr(chosen, name)) for name in ("hidden", "cell"))
         return RecurrentState(tuple(map(torch.tanh, hidden)), cell)
 
-    def _projected(self, name: str, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _project(self, name: str, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if not parts:
             return ()
         layers = self.projections[name]

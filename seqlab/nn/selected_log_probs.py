@@ -1,8 +1,8 @@
-"""Log-probabilities of a few ids in each of many frames, as a loss over a sentence's own tokens needs them.
+"""Log-probabilities of a few ids in many frames, for losses over a sentence's own tokens such as CTC.
 
-Those of all ids in all frames would be the largest tensors of a training step, in fp32 and several times over. Here
-blocks of rows are projected; probabilities in the dtype of the products are saved for the backward pass. On a CPU this
-trains the CTC translator of Multi30k 1.2 times as fast as blocks that are computed again in the backward pass.
+The log-probabilities of all ids in all frames would be the largest tensors of a training step. Here blocks of rows are
+projected, and probabilities in the dtype of the products are saved for the backward pass. On a CPU this trains the
+Multi30k CTC translator 1.2 times as fast as with blocks that the backward pass recomputes.
 
 Shapes: B sentences, F frames, R = B * F rows, k ids of a sentence, V vocabulary, D hidden size.
 """
@@ -16,16 +16,16 @@ from seqlab.nn.blockwise_cross_entropy import block_rows, padded
 from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.cpu.linear import product
 
-UNUSED = -100
-"""The id where a sentence has fewer ids than others; each has at least one."""
+UNUSED_ID = -100
+"""Fills the ids of sentences that have fewer than others; each sentence has at least one id."""
 
 
 class SelectedLogProbs(torch.autograd.Function):
     """hidden (B, F, D), weight (V, D), ids (B, k) -> log-probabilities (B, F, k), and means over all ids (B, F).
 
-    With logits l = h W^T, probabilities p, gradients g of the selected log-probabilities and m of the mean, the
-    gradient with respect to l is g + m / V - (sum(g) + m) p: of the selected ids, which may be likely, in fp32, of all
-    others in the dtype of the products.
+    With logits l = h W^T, probabilities p, gradient g of the selected log-probabilities and gradient m of the mean,
+    the gradient with respect to l is g + m / V - (sum(g) + m) p. It is computed in fp32 at the selected ids, whose p
+    may be near 1, and in the dtype of the products at all others.
     """
 
     @staticmethod
@@ -47,7 +47,7 @@ class SelectedLogProbs(torch.autograd.Function):
             if needs_grad:
                 block = log_probs.exp_().to(dtype)
                 probs.append(block.scatter_(1, columns[rows], 0.0))
-        selected = selected.view(*hidden.shape[:2], -1).masked_fill((ids == UNUSED)[:, None], float("-inf"))
+        selected = selected.view(*hidden.shape[:2], -1).masked_fill((ids == UNUSED_ID)[:, None], float("-inf"))
         if needs_grad:
             ctx.save_for_backward(hidden, weight, ids, selected)
             ctx.probs = probs
@@ -57,7 +57,7 @@ class SelectedLogProbs(torch.autograd.Function):
     @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, ids, selected = ctx.saved_tensors
-        used = (ids != UNUSED)[:, None]  # (B, 1, k)
+        used = (ids != UNUSED_ID)[:, None]  # (B, 1, k)
         to_selected, to_mean = grads[0].masked_fill(~used, 0.0), grads[1]  # (B, F, k), (B, F)
         total = to_selected.sum(2) + to_mean  # (B, F)
         columns = fill_unused(ids)
@@ -79,5 +79,5 @@ class SelectedLogProbs(torch.autograd.Function):
 
 
 def fill_unused(ids: Tensor) -> Tensor:
-    """Replace `UNUSED` by another id of the same sentence: (B, k)."""
-    return ids.where(ids != UNUSED, ids.amax(1, keepdim=True))
+    """Replace `UNUSED_ID` in ids (B, k) by another id of the same sentence, for indexing."""
+    return ids.where(ids != UNUSED_ID, ids.amax(1, keepdim=True))

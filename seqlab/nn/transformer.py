@@ -1,4 +1,4 @@
-"""Transformer layers, composed from attention and feed-forward networks (Vaswani et al. 2017)."""
+"""Transformer layers: attention and feed-forward networks in residual branches (Vaswani et al. 2017)."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -15,7 +15,7 @@ Activation = Literal["relu", "gelu", "swiglu"]
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with a non-linearity between; `swiglu` gates one half by the other (Shazeer 2020)."""
+    """Feed-forward network of two linear layers; `swiglu` gates one half of the units by the other (Shazeer 2020)."""
 
     def __init__(self, d_model: int, d_ff: int, activation: Activation = "relu", dropout: float = 0.0) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ NormPlacement = Literal["pre", "post"]
 
 
 class Residual(nn.Module):
-    """x + dropout(sublayer(x)) with its norm: before the sublayer (pre) or after the sum (post)."""
+    """Residual branch x + dropout(sublayer(x)), with a norm before the sublayer (pre) or after the sum (post)."""
 
     def __init__(self, d_model: int, norm: NormPlacement, dropout: float, norm_kind: NormKind = "layer_norm") -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Residual(nn.Module):
 
 
 class SelfAttentionLayer(nn.Module):
-    """Self-attention and a feed-forward network, each in a residual branch: of an encoder, or of a decoder alone."""
+    """Layer of an encoder or a decoder-only model: self-attention and a feed-forward network in residual branches."""
 
     def __init__(
         self,
@@ -80,13 +80,13 @@ class SelfAttentionLayer(nn.Module):
         return self.feed_forward_residual(x, self.feed_forward)
 
     def step(self, x: Tensor, cache: KeyValueCache, at: DecodingStep) -> Tensor:
-        """Read the next token of each hypothesis: x (N, D) -> (N, D)."""
+        """Process the next token of each hypothesis: x (N, D) -> (N, D)."""
         x = self.attention_residual(x, lambda y: self.attention.step(y, cache, at))
         return self.feed_forward_residual(x, self.feed_forward)
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, attention to the memory and a feed-forward network, each in a residual branch."""
+    """Decoder layer: self-attention, cross-attention and a feed-forward network in residual branches."""
 
     def __init__(
         self,
@@ -106,9 +106,9 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, memory: LayerMemory, need_weights: bool = False, bias: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """x (B, T, D) -> (B, T, D) and, where asked for, the weights over the memory (B, T, S).
+        """x (B, T, D) -> (B, T, D) and, with `need_weights`, the weights over the memory (B, T, S).
 
-        Self-attention is causal unless there is a `bias` (B, 1, 1, T), which then masks alone.
+        Self-attention is causal, unless `bias` (B, 1, 1, T) is given, which replaces the causal mask.
         """
         x = self.attention_residual(x, lambda y: self.attention(y, bias, is_causal=bias is None))
         return self._after_self_attention(x, lambda y: self.cross_attention(y, memory, need_weights))
@@ -116,7 +116,7 @@ class DecoderLayer(nn.Module):
     def step(
         self, x: Tensor, memory: LayerMemory, cache: KeyValueCache, at: DecodingStep, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Read the next token of each hypothesis: x (N, D) -> (N, D) and weights (B, K, S)."""
+        """Process the next token of each hypothesis: x (N, D) -> (N, D) and weights (B, K, S)."""
         x = self.attention_residual(x, lambda y: self.attention.step(y, cache, at))
         return self._after_self_attention(x, lambda y: self.cross_attention.step(y, memory, at, need_weights))
 

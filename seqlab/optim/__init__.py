@@ -1,4 +1,4 @@
-"""How weights move: optimizers, schedules and averages."""
+"""Optimizers, learning-rate schedules and weight averaging."""
 
 from seqlab.optim.config import OptimConfig
 from seqlab.optim.muon import MuonConfig

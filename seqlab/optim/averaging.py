@@ -1,4 +1,4 @@
-"""Averages of weights: over the last checkpoints, exponentially over steps, and over all steps from one on."""
+"""Weight averaging: over the last checkpoints, exponential moving average, and running mean from a given step."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -7,7 +7,11 @@ from torch import Tensor
 
 
 def mean_of_weights(members: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Average several sets of weights, read one after the other; floating-point sums are taken in fp64."""
+    """Average several sets of weights, read one at a time and summed in fp64.
+
+    Raises:
+        ValueError: there are no weights.
+    """
     sums: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}
     count = 0
@@ -24,9 +28,9 @@ def mean_of_weights(members: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor
 
 
 class MovingAverage:
-    """An exponential moving average of weights.
+    """Exponential moving average of weights.
 
-    The decay starts low, min(decay, (1 + step) / (10 + step)), so that the random start is soon forgotten.
+    The decay is min(decay, (1 + step) / (10 + step)): low at first, so that the initial weights lose influence quickly.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], decay: float) -> None:
@@ -35,30 +39,30 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, weights: Mapping[str, Tensor], step: int) -> None:
-        """Move towards the weights after update number `step`."""
+        """Include the weights after update number `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.weights.values()), [weights[name] for name in self.weights], 1 - decay)
 
 
 class RunningMean:
-    """The mean of the weights after each update from a certain one on (Polyak & Juditsky 1992)."""
+    """Mean of the weights after each update from a given step (Polyak & Juditsky 1992)."""
 
     def __init__(self, weights: Mapping[str, Tensor], first_step: int) -> None:
-        """Begin with the weights that update number `first_step` starts from, which do not count."""
+        """Start with the weights before update number `first_step`, which are not part of the mean."""
         self.first_step = first_step
         self.weights = {name: value.detach().clone() for name, value in weights.items()}
 
     @torch.no_grad()
     def update(self, weights: Mapping[str, Tensor], step: int) -> None:
-        """Take in the weights after update number `step`."""
+        """Include the weights after update number `step`."""
         share = 1 / (step - self.first_step + 1)
         torch._foreach_lerp_(list(self.weights.values()), [weights[name] for name in self.weights], share)
 
 
 def is_stalled(losses: Sequence[float], patience: int) -> bool:
-    """Tell whether the last of some validation losses is above the best of those more than `patience` before it.
+    """Whether the last validation loss is above the lowest of those more than `patience` validations before it.
 
-    The non-monotonic trigger of Merity et al. 2018 (arXiv:1708.02182, algorithm 1).
+    This is the non-monotonic trigger of NT-ASGD (Merity et al. 2018, arXiv:1708.02182, algorithm 1).
     """
     earlier = losses[: -1 - patience]
     return bool(earlier) and losses[-1] > min(earlier)

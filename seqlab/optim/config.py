@@ -1,4 +1,4 @@
-"""The `optim` section of a run's config."""
+"""Config section `optim`: optimizer, schedule, clipping and averaging."""
 
 from typing import Annotated
 
@@ -12,25 +12,24 @@ from seqlab.optim.schedules import InverseSqrtScheduleConfig, ScheduleConfig
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class OptimConfig:
-    """How the weights move."""
+    """Optimizer, learning-rate schedule, gradient clipping and weight averaging."""
 
     optimizer: OptimizerConfig = Field(default_factory=AdamConfig)
     """The optimizer and its learning rate."""
     schedule: ScheduleConfig = Field(default_factory=lambda: InverseSqrtScheduleConfig(warmup_steps=2000))
-    """How the learning rate changes with the step."""
+    """The schedule of the learning rate over steps."""
     max_grad_norm: Positive | None = 1.0
-    """The gradient of the loss per unit is scaled down to this norm where it is larger; null leaves it."""
+    """Maximum norm of the gradient of the mean loss per unit; larger gradients are scaled down. null: no limit."""
     max_grad_value: Positive | None = None
-    """Each element of the gradient of the loss per unit is cut off at plus and minus this; null leaves it."""
+    """Maximum absolute value of each element of the gradient of the mean loss per unit; null: no limit."""
     l1_penalty: NonNegative = 0.0
-    """Weight of the sum of the sizes of the weights, of matrices alone, that is added to the loss per unit: it drives
-    many of them to 0."""
+    """Factor of the L1 norm of all weight matrices, added to the mean loss per unit; drives many weights to 0."""
     average_last: CountOrZero = 0
-    """Average the weights of this many last checkpoints (taken every `training.save_every` steps); 0 is off."""
+    """Number of last checkpoints (one every `training.save_every` steps) whose weights are averaged; 0 turns it off."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay per step of an exponential moving average of the weights; 0 is off."""
+    """Decay per step of an exponential moving average of the weights; 0 turns it off."""
     average_trigger: CountOrZero = 0
-    """Average the weights of all further steps once the validation loss is above the best of those that lie more than
-    this many validations back: the trigger of NT-ASGD (Merity et al. 2018), 5 there; 0 is off."""
+    """Patience in validations of NT-ASGD (Merity et al. 2018, who use 5): once the validation loss is above the lowest
+    one from more than this many validations ago, the weights of all further steps are averaged; 0 turns it off."""
     frozen_vectors: bool = False
-    """Whether embeddings that started from word vectors stay as they are; all others are trained."""
+    """Whether to freeze embeddings that were initialized from word vectors; all others are trained."""

@@ -1,4 +1,4 @@
-"""Muon for the matrices of the layers, AdamW for all else, as one optimizer."""
+"""Muon for the matrices of linear layers and AdamW for all other parameters, as one optimizer."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, cast
@@ -10,38 +10,38 @@ from torch import Tensor, nn
 from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Beta, Parameters
 
 HAS_BF16: bool = torch.cpu.get_capabilities().get("avx512_bf16", False)
-"""Whether the CPU multiplies bf16 fast."""
+"""Whether the CPU has bf16 instructions."""
 
 
 def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
-    """List the weights of all linear layers: no embeddings and no projections onto a vocabulary."""
+    """List the weights of all linear layers, without embeddings and vocabulary projections."""
     return [cast(nn.Parameter, part.weight) for part in module.modules() if isinstance(part, nn.Linear)]
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class MuonConfig(AdamLikeConfig):
-    """Muon (Jordan et al. 2024) for the matrices of the layers, AdamW for embeddings, biases and norms."""
+    """Muon (Jordan et al. 2024) for matrices of linear layers, AdamW for embeddings, biases and norms."""
 
     family: Literal["muon"] = "muon"
-    """Which optimizer this is."""
+    """Name of the optimizer."""
     momentum: Beta = 0.95
-    """Decay of the velocity of the matrices, which Muon makes orthogonal before each step."""
+    """Momentum of Muon's matrices: decay of the average gradient, which is orthogonalized in each step."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
-        """Build Muon over the matrices of the layers and AdamW over the rest."""
+        """Build Muon for the matrices of linear layers and AdamW for the others."""
         matrices = parameters.take_hidden_matrices()
         return MuonAdamW(self, matrices, parameters.groups(self.weight_decay))
 
 
 class Fp32Muon(torch.optim.Muon):
-    """`torch.optim.Muon`, but with products in fp32 on a CPU without instructions for bf16.
+    """`torch.optim.Muon` with fp32 products on CPUs without bf16 instructions.
 
-    There torch's own, which are in bf16 everywhere, take 30 to 60 times as long.
+    torch always uses bf16, which takes 30 to 60 times as long there.
     """
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move all matrices by their gradients."""
+        """Update all matrices by their gradients."""
         if any(p.is_cuda or HAS_BF16 for group in self.param_groups for p in group["params"]):
             super().step()
             return
@@ -59,7 +59,7 @@ class Fp32Muon(torch.optim.Muon):
 
 
 def orthogonalize(matrix: Tensor, coefficients: tuple[float, float, float]) -> Tensor:
-    """Move the singular values of a matrix near to 1, by five steps of Newton and Schulz (Jordan et al. 2024)."""
+    """Bring the singular values of a matrix close to 1 by five Newton-Schulz iterations (Jordan et al. 2024)."""
     a, b, c = coefficients
     x = matrix.mT if matrix.size(0) > matrix.size(1) else matrix
     x = x / x.norm().clamp_min(1e-7)
@@ -70,9 +70,9 @@ def orthogonalize(matrix: Tensor, coefficients: tuple[float, float, float]) -> T
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """`torch.optim.Muon` and `torch.optim.AdamW` over the parameters of one model, at one learning rate.
+    """`torch.optim.Muon` and `torch.optim.AdamW` for the parameters of one model, with one learning rate.
 
-    Muon's updates are scaled to the size that AdamW's have (Liu et al. 2025, arXiv:2502.16982).
+    Muon's updates are scaled to the RMS of AdamW's (Liu et al. 2025, arXiv:2502.16982).
     """
 
     def __init__(self, config: MuonConfig, matrices: list[nn.Parameter], others: Iterable[dict[str, Any]]) -> None:
@@ -88,16 +88,16 @@ class MuonAdamW(torch.optim.Optimizer):
         self._share()
 
     def _share(self) -> None:
-        """Let both work on the groups and the state of the whole."""
+        """Make both optimizers use the parameter groups and the state of this one."""
         self.muon.param_groups, self.adamw.param_groups = self.param_groups[:1], self.param_groups[1:]
         self.muon.state = self.adamw.state = self.state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore the state that `state_dict` returned."""
         super().load_state_dict(state_dict)
         self._share()
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move all parameters by their gradients."""
+        """Update all parameters by their gradients."""
         self.muon.step()
         self.adamw.step()

@@ -1,4 +1,4 @@
-"""Optimizers of torch: the config of each, which builds it."""
+"""Configs of torch's optimizers, which build them, and protocols of optimizers with special needs."""
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -12,12 +12,13 @@ from seqlab.base.bounds import NonNegative, Positive
 from seqlab.part import Part
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+"""pydantic settings of the config dataclasses."""
 LearningRate = Positive
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Parameters:
-    """What an optimizer moves: vectors and biases get no weight decay, and some matrices may be moved otherwise."""
+    """Parameters for an optimizer, grouped by weight decay: vectors such as biases get none."""
 
     def __init__(
         self,
@@ -25,18 +26,22 @@ class Parameters:
         partly_frozen: Iterable[nn.Parameter] = (),
         hidden_matrices: Iterable[nn.Parameter] = (),
     ) -> None:
-        """Parameters that are `partly_frozen` get no weight decay either: a gradient of 0 then leaves a row alone."""
+        """Collect the parameters.
+
+        `partly_frozen`: parameters with frozen rows; they get no weight decay, so that a zero gradient leaves these
+        rows unchanged. `hidden_matrices`: weights of linear layers, see `take_hidden_matrices`.
+        """
         self.all = list(parameters)
         self._undecayed, self._hidden = {id(p) for p in partly_frozen}, {id(p) for p in hidden_matrices}
 
     def take_hidden_matrices(self) -> list[nn.Parameter]:
-        """Take the weights of the linear layers out, for an optimizer that moves them in a way of their own."""
+        """Remove and return the weights of linear layers, for an optimizer that treats them separately."""
         taken = [p for p in self.all if id(p) in self._hidden]
         self.all = [p for p in self.all if id(p) not in self._hidden]
         return taken
 
     def groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """Give torch's parameter groups: with weight decay, and without."""
+        """Return two parameter groups for torch: with and without weight decay."""
         decays = [p.dim() > 1 and id(p) not in self._undecayed for p in self.all]
         return [
             {"params": [p for p, does in zip(self.all, decays, strict=True) if does], "weight_decay": weight_decay},
@@ -46,29 +51,29 @@ class Parameters:
 
 @runtime_checkable
 class MultiGradientOptimizer(Protocol):
-    """An optimizer that needs several gradients per update, or gradients at other weights."""
+    """Optimizer that needs several gradients per update, or gradients at other weights."""
 
     def update(self, closure: Callable[[], Tensor]) -> None:
-        """Move the weights, in the place of `step`.
+        """Update the weights; it is called instead of `step`.
 
-        `closure` computes the gradient of the loss per unit at the present weights over the batches of the step, with
-        the same dropout at each call; leaves it in the parameters, clipped; and returns its norm (), after clipping.
-        Where it raises an error, the weights must be left as they were before the update.
+        `closure` computes the gradient of the mean loss per unit at the current weights over all batches of the step.
+        It uses the same dropout in each call, stores the clipped gradient in the parameters and returns its norm ()
+        after clipping. If it raises an error, the weights must be those from before the update.
         """
         ...
 
 
 @runtime_checkable
 class HasEvaluationWeights(Protocol):
-    """An optimizer that evaluates with other weights than it takes the gradient at."""
+    """Optimizer whose weights for evaluation differ from those at which the gradient is computed."""
 
     def evaluation_weight(self, parameter: Tensor) -> Tensor:
-        """Return what a parameter is evaluated with."""
+        """Return the value of a parameter for evaluation."""
         ...
 
 
 class OptimizerConfig(Part):
-    """The base of each optimizer's config."""
+    """Base class of optimizer configs."""
 
     part_kind: ClassVar[str] = "optimizer"
     required_members: ClassVar[tuple[str, ...]] = ("build", "lr")
@@ -85,15 +90,15 @@ class SgdConfig(OptimizerConfig):
     """Stochastic gradient descent with momentum."""
 
     family: Literal["sgd"] = "sgd"
-    """Which optimizer this is."""
+    """Name of the optimizer."""
     lr: LearningRate = 0.1
     """Peak learning rate."""
     momentum: Beta = 0.9
-    """Decay of the velocity; 0 turns momentum off."""
+    """Decay of the accumulated gradient per step; 0 turns momentum off."""
     nesterov: bool = False
-    """Whether the gradient is taken ahead of the momentum step."""
+    """Whether to use Nesterov momentum; needs `momentum` above 0."""
     weight_decay: NonNegative = 0.0
-    """Factor of the weights that is added to the gradient."""
+    """Weight decay: this factor times the weights is added to the gradient."""
 
     @model_validator(mode="after")
     def _check(self) -> "SgdConfig":
@@ -102,23 +107,23 @@ class SgdConfig(OptimizerConfig):
         return self
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
-        """Build `torch.optim.SGD`, on a GPU the fused one, which does not wait to know whether an update is finite."""
+        """Build `torch.optim.SGD`; on a GPU fused, which checks for finite gradients without a synchronization."""
         groups, is_fused = parameters.groups(self.weight_decay), any(p.is_cuda for p in parameters.all)
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=is_fused)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class AdamLikeConfig(OptimizerConfig):
-    """The fields that Adam and its relatives have in common."""
+    """Common fields of Adam and its variants."""
 
     lr: LearningRate = 1e-3
     """Peak learning rate."""
     betas: tuple[Beta, Beta] = (0.9, 0.98)
-    """Decay of the averages of the gradient and of its square."""
+    """Decay per step of the moving averages of the gradient and of its square."""
     eps: Positive = 1e-8
-    """Added to the root of the second average."""
+    """Added to the square root of the average squared gradient."""
     weight_decay: NonNegative = 0.0
-    """Added to the gradient times the weights (Adam), or taken from the weights directly (AdamW, RAdam)."""
+    """Weight decay: added to the gradient as an L2 penalty by Adam, decoupled from it by all others."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -126,7 +131,7 @@ class AdamConfig(AdamLikeConfig):
     """Adam (Kingma & Ba 2015)."""
 
     family: Literal["adam"] = "adam"
-    """Which optimizer this is."""
+    """Name of the optimizer."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Build `torch.optim.Adam`."""
@@ -139,7 +144,7 @@ class AdamWConfig(AdamLikeConfig):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
     family: Literal["adamw"] = "adamw"
-    """Which optimizer this is."""
+    """Name of the optimizer."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Build `torch.optim.AdamW`."""
@@ -152,7 +157,7 @@ class RAdamConfig(AdamLikeConfig):
     """Rectified Adam (Liu et al. 2020), with decoupled weight decay."""
 
     family: Literal["radam"] = "radam"
-    """Which optimizer this is."""
+    """Name of the optimizer."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Build `torch.optim.RAdam`."""
@@ -164,16 +169,16 @@ class RAdamConfig(AdamLikeConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class AdagradConfig(OptimizerConfig):
-    """Adagrad (Duchi et al. 2011): steps shrink with the sum of all squared gradients."""
+    """Adagrad (Duchi et al. 2011): steps are divided by the root of the sum of all squared gradients."""
 
     family: Literal["adagrad"] = "adagrad"
-    """Which optimizer this is."""
+    """Name of the optimizer."""
     lr: LearningRate = 1e-2
     """Peak learning rate."""
     eps: Positive = 1e-10
-    """Added to the root of the sum of the squared gradients."""
+    """Added to the square root of the sum of squared gradients."""
     weight_decay: NonNegative = 0.0
-    """Factor of the weights that is added to the gradient."""
+    """Weight decay: this factor times the weights is added to the gradient."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Build `torch.optim.Adagrad`."""
@@ -182,20 +187,20 @@ class AdagradConfig(OptimizerConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RmspropConfig(OptimizerConfig):
-    """RMSProp (Tieleman & Hinton 2012): steps shrink with a moving average of the squared gradients."""
+    """RMSProp (Tieleman & Hinton 2012): steps are divided by the root of a moving average of squared gradients."""
 
     family: Literal["rmsprop"] = "rmsprop"
-    """Which optimizer this is."""
+    """Name of the optimizer."""
     lr: LearningRate = 1e-3
     """Peak learning rate."""
     decay: Beta = 0.99
-    """Decay of the average of the squared gradients."""
+    """Decay per step of the average squared gradient."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of the velocity; 0 for none."""
+    """Decay of the accumulated gradient per step; 0 turns momentum off."""
     eps: Positive = 1e-8
-    """Added to the root of the average."""
+    """Added to the square root of the average squared gradient."""
     weight_decay: NonNegative = 0.0
-    """Factor of the weights that is added to the gradient."""
+    """Weight decay: this factor times the weights is added to the gradient."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Build `torch.optim.RMSprop`."""

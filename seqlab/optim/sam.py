@@ -1,4 +1,4 @@
-"""Sharpness-aware minimisation: the gradient is taken where the loss nearby is highest (Foret et al. 2021)."""
+"""Sharpness-aware minimization (SAM; Foret et al. 2021): use the gradient at the worst nearby weights."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -13,28 +13,28 @@ from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Parameters
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class SamConfig(AdamLikeConfig):
-    """AdamW by the gradient at the point uphill, a second pass over each step (Foret et al. 2021, arXiv:2010.01412)."""
+    """Sharpness-aware minimization with AdamW: two gradients per step (Foret et al. 2021, arXiv:2010.01412)."""
 
     family: Literal["sam"] = "sam"
-    """Which optimizer this is."""
+    """Name of the optimizer."""
     rho: Positive = 0.05
-    """How far uphill the second gradient is taken, in the norm of all weights."""
+    """Distance from the weights, as a norm over all of them, at which the second gradient is computed."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
-        """Build AdamW with a second pass."""
+        """Build AdamW with a second gradient per step."""
         groups = parameters.groups(self.weight_decay)
         return Sam(groups, rho=self.rho, lr=self.lr, betas=self.betas, eps=self.eps, fused=True)
 
 
 class Sam(torch.optim.AdamW):
-    """`torch.optim.AdamW` by the gradient at another point; see `MultiGradientOptimizer`."""
+    """`torch.optim.AdamW` with the gradient at perturbed weights; a `MultiGradientOptimizer`."""
 
     def __init__(self, groups: Any, *, rho: float, **options: Any) -> None:
         super().__init__(groups, **options)
         self.rho = rho
 
     def update(self, closure: Callable[[], Tensor]) -> None:
-        """Move the weights by the gradient that they have `rho` further along the gradient."""
+        """Update the weights by the gradient at a distance `rho` along the current gradient."""
         norm = closure()
         moved = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         before = [p.detach().clone() for p in moved]

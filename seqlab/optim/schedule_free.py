@@ -1,4 +1,4 @@
-"""Schedule-free AdamW: an average of the iterates instead of a falling rate (Defazio et al. 2024, arXiv:2405.15682)."""
+"""Schedule-free AdamW, which averages the iterates instead of decaying the learning rate (Defazio et al. 2024)."""
 
 from typing import Any, Literal
 
@@ -11,10 +11,13 @@ from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Parameters
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ScheduleFreeConfig(AdamLikeConfig):
-    """AdamW whose weights for evaluation are an average of all steps, for a constant rate after the warmup."""
+    """Schedule-free AdamW (Defazio et al. 2024, arXiv:2405.15682): evaluates with the average weights of all steps.
+
+    Use it with a constant learning rate after the warmup.
+    """
 
     family: Literal["schedule_free"] = "schedule_free"
-    """Which optimizer this is."""
+    """Name of the optimizer."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Build the optimizer."""
@@ -22,11 +25,14 @@ class ScheduleFreeConfig(AdamLikeConfig):
 
 
 class ScheduleFreeAdamW(torch.optim.Optimizer):
-    """The gradient is taken at y = (1 - beta1) z + beta1 x, which the parameters hold; z moves, x is its average.
+    """Schedule-free AdamW (Defazio et al. 2024, arXiv:2405.15682).
+
+    The gradient g is computed at y = (1 - beta1) z + beta1 x, the value of the parameters. Evaluation uses x, the
+    weighted average of z.
 
         z <- z - lr (g / (sqrt(v) + eps) + weight_decay y)        x <- (1 - c) x + c z,  c = lr^2 / sum of all lr^2
 
-    v is Adam's average of squared gradients, without its bias.
+    v is Adam's bias-corrected average of squared gradients.
     """
 
     def __init__(self, groups: Any, lr: float, betas: tuple[float, float], eps: float) -> None:
@@ -34,7 +40,7 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move all parameters by their gradients."""
+        """Update all parameters by their gradients."""
         for group in self.param_groups:
             (beta1, beta2), lr = group["betas"], group["lr"]
             for p in group["params"]:
@@ -55,12 +61,12 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
                 p.copy_(state["z"].lerp(state["x"], beta1))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave; numbers that the host reads at each step stay in its memory."""
+        """Restore the state that `state_dict` returned; scalars that each step reads stay in CPU memory."""
         super().load_state_dict(state_dict)
         for state in self.state.values():
             state |= {name: state[name].cpu() for name in ("step", "total")}
 
     def evaluation_weight(self, parameter: Tensor) -> Tensor:
-        """Return what a parameter is evaluated with."""
+        """Return the value of a parameter for evaluation."""
         state = self.state.get(parameter)
         return state["x"] if state else parameter

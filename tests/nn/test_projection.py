@@ -8,7 +8,7 @@ from torch import nn
 from seqlab.nn import blockwise_cross_entropy, reference_kernels, selected_log_probs
 from seqlab.nn.blockwise_cross_entropy import IGNORE, BlockwiseCrossEntropy
 from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
-from seqlab.nn.selected_log_probs import UNUSED
+from seqlab.nn.selected_log_probs import UNUSED_ID
 
 
 @pytest.mark.parametrize("rows", [1, 20, BLOCK_ROWS + 5])
@@ -64,11 +64,11 @@ def test_selected_log_probabilities_and_gradients_are_those_of_torch(frames: int
     torch.manual_seed(0)
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
     hidden = torch.randn(3, frames, 12, requires_grad=True)
-    ids = torch.tensor([[0, 7, 9, 12], [0, 49, UNUSED, UNUSED], [5, UNUSED, 3, UNUSED]])
+    ids = torch.tensor([[0, 7, 9, 12], [0, 49, UNUSED_ID, UNUSED_ID], [5, UNUSED_ID, 3, UNUSED_ID]])
     selected, means = projection.selected_log_probs(hidden, ids)
     log_probs = F.linear(hidden, projection.weight).log_softmax(2)
     expected = log_probs.gather(2, ids.clamp_min(0)[:, None].expand(-1, frames, -1))
-    used = (ids != UNUSED)[:, None].expand_as(expected)
+    used = (ids != UNUSED_ID)[:, None].expand_as(expected)
     torch.testing.assert_close(selected[used], expected[used])
     assert (selected[~used] == -torch.inf).all()
     torch.testing.assert_close(means, log_probs.mean(2))
@@ -85,10 +85,10 @@ def test_selected_logits_are_those_of_torch(frames: int) -> None:
     torch.manual_seed(0)
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
     hidden = torch.randn(3, frames, 12, requires_grad=True)
-    ids = torch.tensor([[0, 7, 9, 12], [0, 49, UNUSED, UNUSED], [5, UNUSED, 3, UNUSED]])
+    ids = torch.tensor([[0, 7, 9, 12], [0, 49, UNUSED_ID, UNUSED_ID], [5, UNUSED_ID, 3, UNUSED_ID]])
     selected, largest = projection.selected_logits(hidden, ids)
     logits = F.linear(hidden, projection.weight)
-    used = (ids != UNUSED)[:, None].expand_as(selected)
+    used = (ids != UNUSED_ID)[:, None].expand_as(selected)
     torch.testing.assert_close(selected[used], logits.gather(2, ids.clamp_min(0)[:, None].expand_as(selected))[used])
     assert (selected[~used] == -torch.inf).all()
     torch.testing.assert_close(largest, logits.amax(2))

@@ -12,7 +12,7 @@ from torch import Tensor
 from seqlab.nn import recurrent_layer
 from seqlab.nn.cpu import recurrent as cpu_recurrent
 from seqlab.nn.cpu.elementwise import random_bytes, scaled_keep_mask
-from seqlab.nn.cpu.recurrent import Weights
+from seqlab.nn.cpu.recurrent import RecurrentWeights
 from seqlab.nn.kernels import reference_kernels
 from seqlab.nn.recurrent_layer import NUM_GATES, RecurrentKind, RecurrentLayer
 from seqlab.training.accumulator import seeded
@@ -135,7 +135,7 @@ def test_torchs_own_functions_which_other_devices_run_give_the_same(kind: Recurr
     x, h, c = inputs(layer, 6)
     tolerance = 1e-5 if dtype == torch.float32 else 3e-2
     bias = layer.candidate_bias
-    weights = Weights(
+    weights = RecurrentWeights(
         layer.from_input.weight.to(dtype),
         layer.from_hidden.weight.to(dtype),
         layer.from_input.bias.to(dtype),

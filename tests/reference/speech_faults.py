@@ -13,8 +13,8 @@ SPEECH_FAULTS = (
     Fault(
         "speech.frames_rounded_down",
         "the last frame of a recording of odd length is lost",
-        "return (sizes + stride - 1) // stride",
-        "return sizes // stride",
+        "return (lengths + stride - 1) // stride",
+        "return lengths // stride",
         ("nn/test_frame_convolution.py", "models/test_recogniser.py"),
     ),
     Fault(

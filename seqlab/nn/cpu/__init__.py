@@ -1,5 +1,5 @@
-"""Everything that is done differently on a CPU because it is faster there, or exact.
+"""CPU kernels that are faster than PyTorch's, or whose results do not depend on the batch.
 
-`seqlab.nn.kernels` calls it for tensors on a CPU, unless `reference_kernels()` is in force. Each module says what it
-gains; docs/results/kernels.md has the figures.
+`seqlab.nn.kernels` calls them for tensors on a CPU, unless `reference_kernels()` is active. Each module states its
+speedup; docs/results/kernels.md has the measurements.
 """

@@ -1,8 +1,8 @@
-"""Attention as two products and a softmax, in fp32, or in bf16 block after block where the context is long.
+"""Attention for the CPU: two products and a softmax in fp32, or causal blocks in bf16 for long contexts.
 
-For sentences this is the fast way on a CPU: at 16 to 32 positions torch's fused kernel takes five times as long, and
-bf16 products of small matrices build a kernel for each new shape where fp32 ones do not. Without a gradient a row's
-result depends, in its last bit, neither on the other rows nor on the padding.
+For sentences this is faster than torch's fused kernel, which takes five times as long at 16 to 32 positions, and than
+small bf16 products, which build a kernel for each new shape. With gradients disabled, a row's result does not depend on
+the other rows or on padding, bit for bit.
 
 Shapes: B batch, T queries, S keys, H heads, E = head_dim, D = H * E.
 """
@@ -18,16 +18,16 @@ from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.cpu.elementwise import dropout
 
 MIN_SOFTMAX_WIDTH = 16
-"""A softmax over fewer keys leaves torch's vector code: 350 us instead of 45 for 48,000 scores of 12 keys each."""
-WHOLE_VECTORS = 4
-"""MKL's products depend on where in memory a row begins, which a head's index in the batch decides, unless a head has a
-multiple of so many values."""
-LONG = 64
-"""Positions from which blocks in bf16 are faster than fp32."""
+"""Keys from which torch vectorizes the softmax: 48,000 scores of 12 keys each take 350 us unpadded, 45 us padded."""
+HEAD_DIM_MULTIPLE = 4
+"""`head_dim` is padded to a multiple of this; otherwise a row's alignment in memory, which depends on its index in the
+batch, changes the rounding of MKL's products."""
+MIN_BLOCKWISE_LENGTH = 64
+"""Number of positions from which causal blocks in bf16 are faster than fp32."""
 BLOCK_LENGTH = 128
-"""Queries of a block, which share their keys: larger blocks waste work on masked keys, smaller ones need more calls."""
-CACHED_SCORES = 1 << 20
-"""Scores that are computed at once: what the processor's cache holds of them in fp32 and bf16."""
+"""Queries per block: larger blocks waste work on masked keys, smaller ones need more calls."""
+MAX_CACHED_SCORES = 1 << 20
+"""Scores computed at once: as many as fit into the processor's cache in fp32 and bf16."""
 
 
 def attention(
@@ -41,30 +41,30 @@ def attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Attend from query (B, H, T, E) to key and value (B, H, S, E); `bias` broadcasts to (B, H, T, S).
 
-    Returns the merged heads (B, T, D) in the dtype of `value`, and the weights (B, H, T, S) before dropout; perhaps
-    None where they are not needed.
+    Returns the merged heads (B, T, D) in the dtype of `value`, and the weights (B, H, T, S) before dropout. Without
+    `need_weights` they may be None.
     """
     with torch.autocast("cpu", enabled=False):
         if not torch.is_grad_enabled() and dropout_p == 0:
-            return _without_gradient(query, key, value, bias, is_causal)
-        is_long = query.size(2) >= LONG and value.dtype == torch.bfloat16
+            return _batch_invariant_attention(query, key, value, bias, is_causal)
+        is_long = query.size(2) >= MIN_BLOCKWISE_LENGTH and value.dtype == torch.bfloat16
         if is_long and is_causal and dropout_p == 0 and not need_weights:
-            return _merged(_causal_in_blocks(query, key, value), value.dtype), None
+            return _merge_heads(_blockwise_causal_attention(query, key, value), value.dtype), None
         if is_causal:
-            bias = _future(0, query.size(2), query.size(2))
+            bias = _causal_bias(0, query.size(2), query.size(2))
         has_trained_bias = bias is not None and bias.requires_grad
         if dropout_p == 0 and not need_weights and not has_trained_bias:
             merged: Tensor = _Attention.apply(query, key, value, bias)
             return merged, None
         weights = _weights(contiguous_fp32(query), contiguous_fp32(key), bias)
         dropped = weights if dropout_p == 0 else dropout(weights, dropout_p)
-        return _merged(dropped @ contiguous_fp32(value), value.dtype), weights
+        return _merge_heads(dropped @ contiguous_fp32(value), value.dtype), weights
 
 
 class _Attention(torch.autograd.Function):
-    """Attention in fp32 with fewer passes over memory backwards: small Transformers train 1.04 times as fast.
+    """Attention in fp32 whose backward pass reads memory less often: small Transformers train 1.04 times as fast.
 
-    (B, H, T, E), (B, H, S, E) twice and a bias -> (B, T, D) in the dtype of the values.
+    query (B, H, T, E), key and value (B, H, S, E), bias -> (B, T, D) in the dtype of the values.
     """
 
     @staticmethod
@@ -73,7 +73,7 @@ class _Attention(torch.autograd.Function):
         weights = _weights(q, k, bias)
         ctx.save_for_backward(q, k, v, weights)
         ctx.dtypes = query.dtype, key.dtype, value.dtype
-        return _merged(weights @ v, value.dtype)
+        return _merge_heads(weights @ v, value.dtype)
 
     @staticmethod
     @refuse_second_derivative
@@ -81,20 +81,20 @@ class _Attention(torch.autograd.Function):
         query, key, value, weights = ctx.saved_tensors
         grad = contiguous_fp32(grads[0].unflatten(2, (query.size(1), -1)).transpose(1, 2))
         with torch.autocast("cpu", enabled=False):
-            of_weights = grad @ value.transpose(2, 3)
-            of_scores = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-            of_scores.mul_(query.size(3) ** -0.5)
-            found = of_scores @ key, of_scores.transpose(2, 3) @ query, weights.transpose(2, 3) @ grad
-        return *(each.to(dtype) for each, dtype in zip(found, ctx.dtypes, strict=True)), None
+            grad_weights = grad @ value.transpose(2, 3)
+            grad_scores = torch.ops.aten._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+            grad_scores.mul_(query.size(3) ** -0.5)
+            grads_in = grad_scores @ key, grad_scores.transpose(2, 3) @ query, weights.transpose(2, 3) @ grad
+        return *(each.to(dtype) for each, dtype in zip(grads_in, ctx.dtypes, strict=True)), None
 
 
 def contiguous_fp32(x: Tensor) -> Tensor:
-    """Convert to fp32; `to` alone leaves fp32 as it is, so that products see other strides in a batch of one."""
+    """Convert to contiguous fp32, so that strides do not depend on the dtype or the batch size."""
     return x.contiguous() if x.dtype == torch.float32 else x.to(torch.float32, memory_format=torch.contiguous_format)
 
 
-def _merged(heads: Tensor, dtype: torch.dtype) -> Tensor:
-    """(B, H, T, E) -> (B, T, D) in `dtype`."""
+def _merge_heads(heads: Tensor, dtype: torch.dtype) -> Tensor:
+    """Merge heads (B, H, T, E) to (B, T, D), in `dtype`."""
     return heads.transpose(1, 2).to(dtype, memory_format=torch.contiguous_format).flatten(2)
 
 
@@ -105,23 +105,23 @@ def _weights(query: Tensor, key: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def softmax(scores: Tensor) -> Tensor:
-    """Normalise scores (..., S)."""
+    """Compute the softmax of scores (..., S) over S, padded to `MIN_SOFTMAX_WIDTH`."""
     missing = MIN_SOFTMAX_WIDTH - scores.size(-1)
     if missing <= 0:
         return torch.softmax(scores, dim=-1)
     return torch.softmax(F.pad(scores, (0, missing), value=float("-inf")), dim=-1)[..., :-missing].contiguous()
 
 
-def _future(first: int, queries: int, keys: int) -> Tensor:
-    """Make what is added to the scores of queries from position `first` on: (queries, keys), -inf at later keys."""
+def _causal_bias(first: int, queries: int, keys: int) -> Tensor:
+    """Make the causal bias of queries that start at position `first`: (queries, keys), -inf at later keys."""
     return torch.full((queries, keys), float("-inf")).triu_(first + 1)
 
 
-def _causal_in_blocks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attend causally in bf16, with the softmax in fp32: (B, H, T, E) each -> (B, H, T, E).
+def _blockwise_causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Compute causal attention in bf16, with the softmax in fp32: (B, H, T, E) each -> (B, H, T, E).
 
-    Scores are never made for what comes after a query's own block, and stay in the processor's cache from product to
-    product. For 4,096 positions in rows of 256 (4 heads of 64) this takes half of the time of torch's fused kernel.
+    Keys after a query's block get no scores, and scores stay in the processor's cache between products. For 4,096
+    positions in rows of 256 (4 heads of 64) this takes half the time of torch's fused kernel.
     """
     length, scale = query.size(2), query.size(3) ** -0.5
     q, k, v = (
@@ -130,8 +130,8 @@ def _causal_in_blocks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     blocks = max(1, length // BLOCK_LENGTH)
     borders = [round(length * i / blocks) for i in range(blocks + 1)]
     spans = list(pairwise(borders))
-    masks = [_future(start, end - start, end) for start, end in spans]
-    size = max(1, CACHED_SCORES // (length * -(-length // blocks)))
+    masks = [_causal_bias(start, end - start, end) for start, end in spans]
+    size = max(1, MAX_CACHED_SCORES // (length * -(-length // blocks)))
     found = []
     for q_rows, k_rows, v_rows in zip(q.split(size), k.split(size), v.split(size), strict=True):
         rows = []
@@ -144,25 +144,25 @@ def _causal_in_blocks(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def pad_positions(x: Tensor, head_dim: int) -> Tensor:
-    """Append zero positions to x (..., S, E) so that attention's answers do not depend on how far a batch is padded.
+    """Append zero positions to x (..., S, E), so that attention does not depend on the padding of the batch.
 
-    Two things depend on the number of keys: the order in which a softmax over fewer than 16 is summed, and the kernels
-    that compute small products (torch's own below 400 multiplications, MKL's by the remainder of the size). With a
-    multiple of 16 keys, and 512 multiplications for a single query, neither does.
+    The rounding depends on the number of keys in two ways: the order of summation in a softmax over fewer than 16 keys,
+    and the kernel of small products (torch's own below 400 multiplications, MKL's by the remainder of the size). With a
+    multiple of 16 keys, and at least 512 multiplications for a single query, it does not.
     """
     multiple = max(16, 1 << (511 // head_dim).bit_length())
     missing = -x.size(-2) % multiple
     return F.pad(x, (0, 0, 0, missing)) if missing else x
 
 
-def _without_gradient(
+def _batch_invariant_attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, is_causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """Attend over padded positions."""
+    """Compute attention over padded positions, independent of the batch: merged heads and weights."""
     queries, keys, head_dim = query.size(2), key.size(2), query.size(3)
     q, k, v = (pad_positions(contiguous_fp32(part), head_dim) for part in (query, key, value))
     if is_causal:
-        bias = _future(0, q.size(2), k.size(2))
+        bias = _causal_bias(0, q.size(2), k.size(2))
     else:
         bias = query.new_zeros(1, 1, 1, keys, dtype=torch.float32) if bias is None else bias
         bias = bias[(None,) * (4 - bias.dim())]
@@ -170,19 +170,19 @@ def _without_gradient(
         bias = F.pad(bias, (0, k.size(2) - bias.size(3)), value=float("-inf"))
         if bias.size(2) > 1:
             bias = F.pad(bias, (0, 0, 0, q.size(2) - queries))
-    heads, weights = _attended(q, k, v, bias)
-    return _merged(heads[:, :, :queries], value.dtype), weights[:, :, :queries, :keys]
+    heads, weights = _attend(q, k, v, bias)
+    return _merge_heads(heads[:, :, :queries], value.dtype), weights[:, :, :queries, :keys]
 
 
-def _attended(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Attend in fp32 so that no head depends on the others: heads (B, H, T, E) and weights (B, H, T, S)."""
-    if query.size(0) * query.size(1) == 1:  # a batch of one takes another code path in torch, with other last bits
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Compute attention in fp32, each head independent of the others: heads (B, H, T, E), weights (B, H, T, S)."""
+    if query.size(0) * query.size(1) == 1:  # torch rounds a batch of one differently
         query, key, value = (part.expand(2, -1, -1, -1).contiguous() for part in (query, key, value))
-        heads, weights = _attended(query, key, value, bias)
+        heads, weights = _attend(query, key, value, bias)
         return heads[:1], weights[:1]
     head_dim = query.size(-1)
-    missing = -head_dim % WHOLE_VECTORS
-    if missing:  # scores are divided by the root of the larger size
+    missing = -head_dim % HEAD_DIM_MULTIPLE
+    if missing:  # scores are divided by the root of the padded size
         query = query * (1 + missing / head_dim) ** 0.5
         query, key, value = (F.pad(part, (0, missing)) for part in (query, key, value))
     weights = _weights(query, key, bias)
@@ -190,18 +190,21 @@ def _attended(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) ->
 
 
 def step_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Attend from K hypotheses (B, H, K, E), all at one position, to a cache (B, H, L, E) that `pad_positions` or the
-    position itself gives its length: heads (B, K, D) and weights (B, H, K, L), in fp32; without a gradient."""
+    """Attend from K hypotheses (B, H, K, E), all at one position, to a cache (B, H, L, E); without a gradient.
+
+    L is padded by `pad_positions` or given by the position. Returns the merged heads (B, K, D) and the weights
+    (B, H, K, L), in fp32.
+    """
     with torch.autocast("cpu", enabled=False):
         query, key, value = (part.float() for part in (query, key, value))
-        heads, weights = _attended(query.contiguous(), key, value, bias)
-        return _merged(heads, torch.float32), weights
+        heads, weights = _attend(query.contiguous(), key, value, bias)
+        return _merge_heads(heads, torch.float32), weights
 
 
 def batched_product(a: Tensor, b: Tensor, is_step: bool) -> Tensor:
-    """Multiply a (B, T, K) by b (B, K, S), where T may depend on the batch unless `is_step`: (B, T, S)."""
+    """Multiply a (B, T, K) by b (B, K, S): (B, T, S); T may depend on the batch, unless `is_step`."""
     rows = a.size(1)
     a = a if is_step else F.pad(a, (0, 0, 0, -rows % 16))
-    if len(a) == 1:  # a batch of one takes another code path in torch, with other last bits
+    if len(a) == 1:  # torch rounds a batch of one differently
         return torch.bmm(a.expand(2, -1, -1), b.expand(2, -1, -1))[:1, :rows]
     return torch.bmm(a, b)[:, :rows]

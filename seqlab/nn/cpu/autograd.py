@@ -1,4 +1,4 @@
-"""Refuse second derivatives through backward passes that are written by hand."""
+"""Guard of hand-written backward passes, which have no second derivative."""
 
 import functools
 from collections.abc import Callable
@@ -11,20 +11,19 @@ T = TypeVar("T")
 
 
 def refuse_second_derivative(backward: Callable[P, T]) -> Callable[P, T]:
-    """Let the backward pass of an `autograd.Function` raise RuntimeError where it is to be differentiated again.
+    """Decorate the backward pass of an `autograd.Function` to raise RuntimeError under `create_graph=True`.
 
-    What it reads of the forward pass was computed there without a graph: a second derivative would lack those parts, or
-    be 0, and nobody would know. torch's `once_differentiable` raises only where the incoming gradient has a graph,
-    which that of a sum has not.
+    Tensors saved by the forward pass have no graph, so a second derivative would be silently wrong. torch's
+    `once_differentiable` raises only if the incoming gradient has a graph, which that of a sum does not have.
     """
 
     @functools.wraps(backward)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        if torch.is_grad_enabled():  # in a backward pass only by `create_graph=True`
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        if torch.is_grad_enabled():  # only with `create_graph=True`
             raise RuntimeError(
-                "A second derivative was asked for (`create_graph=True`), but some of seqlab's kernels have backward "
-                "passes that cannot be differentiated: compute it within `seqlab.nn.reference_kernels()`."
+                "seqlab's fast kernels do not support second derivatives (`create_graph=True`): compute them within "
+                "`seqlab.nn.reference_kernels()`."
             )
         return backward(*args, **kwargs)
 
-    return checked
+    return guarded

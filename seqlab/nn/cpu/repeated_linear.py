@@ -1,8 +1,8 @@
-"""Products with one matrix step after step, whose gradient is one product at the end of the backward pass.
+"""Linear products repeated step by step with one weight, whose gradient is computed once after the backward pass.
 
-Where each step needs the result of the step before, autograd adds to the gradient of a weight at each step: a product
-of few rows, and a pass over memory as large as the weight. Here each step only saves its two factors. Decoders that
-read their own attention train 1.05 to 1.2 times as fast.
+In a loop over steps, autograd adds to the weight's gradient at each step: a product of few rows, and a pass over memory
+of the weight's size. Here each step only saves its two factors. Decoders with input feeding train 1.05 to 1.2 times as
+fast.
 
 Shapes: R rows, K inputs, N outputs.
 """
@@ -19,11 +19,11 @@ from seqlab.nn.cpu.linear import packed_for, product
 
 
 class RepeatedLinear:
-    """x W^T + b for many x (R, K), each with the same number of rows, in `dtype`."""
+    """x W^T + b in `dtype` for a sequence of x (R, K), all with the same number of rows."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         self.weight = weight.detach().to(dtype)
-        self._given, self._version = weight, _version(weight)
+        self._original, self._version = weight, _version(weight)
         self.bias = None if bias is None else bias.detach().to(dtype)
         self._saved: list[tuple[Tensor, Tensor]] = []
         self._backward_pass = -1
@@ -33,7 +33,7 @@ class RepeatedLinear:
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (R, K) -> (R, N) in `dtype`."""
-        assert self._link is not None, "its gradient has been taken"
+        assert self._link is not None, "the backward pass has already run"
         y: Tensor = _Product.apply(x, self._link, self)
         return y
 
@@ -45,16 +45,16 @@ class RepeatedLinear:
 
     def multiply_back(self, grad: Tensor) -> Tensor:
         """Compute grad W."""
-        if _version(self._given) != self._version:
+        if _version(self._original) != self._version:
             raise RuntimeError("A weight was changed in place between its forward and its backward pass.")
         if self._backward is None:
             self._backward = _packed_product(self.weight.t().contiguous(), None, len(grad))
         return self._backward(grad)
 
     def save(self, factor: Tensor, grad: Tensor) -> None:
-        """Save the input of a product and the gradient of its output, for this backward pass.
+        """Save the input of a product and the gradient of its output, for the current backward pass.
 
-        What a pass that did not ask for the weight's gradient has saved counts for no other pass.
+        Factors of an earlier backward pass, which did not need the weight's gradient, are dropped.
         """
         backward_pass = torch._C._current_graph_task_id()
         if backward_pass != self._backward_pass:
@@ -65,17 +65,17 @@ class RepeatedLinear:
         """Compute the gradients of weight and bias."""
         inputs, grads = (torch.cat(part) for part in zip(*self._saved, strict=True))
         self._saved = []
-        self._link = None  # or this and the graph, with all that they hold, would keep each other alive
+        self._link = None  # breaks the reference cycle between this object and the graph
         return product(grads.t(), inputs.t()), grads.sum(0)
 
 
 def _version(weight: Tensor) -> int:
-    """Return what changes with each change in place; a tensor made under `inference_mode` does not count them."""
+    """Return autograd's version counter, which tensors created under `inference_mode` do not have (0)."""
     return 0 if weight.is_inference() else weight._version
 
 
 def _packed_product(weight: Tensor, bias: Tensor | None, rows: int) -> Callable[[Tensor], Tensor]:
-    """Prepare x W^T + b for many x of so many rows; the weight (N, K) is packed once where that can be done."""
+    """Return a function x (rows, K) -> x W^T + b, with the weight (N, K) packed once where possible."""
     packed = packed_for(weight, rows)
     if packed is None:
         return lambda x: F.linear(x, weight, bias)
@@ -83,7 +83,7 @@ def _packed_product(weight: Tensor, bias: Tensor | None, rows: int) -> Callable[
 
 
 class _Gradient(torch.autograd.Function):
-    """Make a number that every product depends on: its backward pass comes after theirs."""
+    """Create a scalar that every product depends on, so that its backward pass runs after theirs."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor | None, repeated: RepeatedLinear) -> Tensor:
@@ -93,11 +93,13 @@ class _Gradient(torch.autograd.Function):
     @staticmethod
     @refuse_second_derivative
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        of_weight, of_bias = ctx.repeated.gradients()
-        return of_weight.to(ctx.dtype), of_bias.to(ctx.dtype) if ctx.needs_input_grad[1] else None, None
+        grad_weight, grad_bias = ctx.repeated.gradients()
+        return grad_weight.to(ctx.dtype), grad_bias.to(ctx.dtype) if ctx.needs_input_grad[1] else None, None
 
 
 class _Product(torch.autograd.Function):
+    """One product, whose backward pass saves its factors for `_Gradient`."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, link: Tensor, repeated: RepeatedLinear) -> Tensor:
         factor = x.to(repeated.weight.dtype)

@@ -6,12 +6,12 @@ from torch import Tensor
 
 from seqlab.nn.cpu import linear
 from seqlab.nn.cpu import recurrent as module
-from seqlab.nn.cpu.recurrent import Weights, gru
+from seqlab.nn.cpu.recurrent import RecurrentWeights, gru
 
 
 def run(*inputs: Tensor) -> Tensor:
     x, w_in, w_hidden, bias, candidate_bias, hidden = inputs
-    return gru(x, Weights(w_in, w_hidden, bias, candidate_bias), hidden)
+    return gru(x, RecurrentWeights(w_in, w_hidden, bias, candidate_bias), hidden)
 
 
 def inputs_of(steps: int, batch: int, size: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:

@@ -14,7 +14,7 @@ class FocalConfig(ObjectiveConfig):
     """Cross entropy that looks away from what is easy (Lin et al. 2017)."""
 
     family: Literal["focal"] = "focal"
-    """Which objective this is."""
+    """Name of the objective."""
     gamma: Annotated[float, Field(ge=0)] = 2.0
     """Each token's loss is multiplied by (1 - p)^gamma, where p is its probability; 0 is plain cross entropy."""
 

@@ -14,7 +14,7 @@ class TriangleConfig(ScheduleConfig):
     """A straight line up to the peak and another one down to 0 at `training.max_steps`."""
 
     family: Literal["triangle"] = "triangle"
-    """Which schedule this is."""
+    """Name of the schedule."""
     rising: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of all steps before the peak."""
 

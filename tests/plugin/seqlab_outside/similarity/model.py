@@ -122,7 +122,7 @@ class ContrastiveConfig(ObjectiveConfig):
     """Cross entropy of each text's partner among those of its micro-step, in both directions."""
 
     family: Literal["contrastive"] = "contrastive"
-    """Which objective this is."""
+    """Name of the objective."""
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """What cosines are divided by before the softmax."""
 
