@@ -1,4 +1,4 @@
-"""What is optimised: (model, batch, context) to a `Loss`. Each objective is one file, with its config."""
+"""Training objectives, from (model, batch, context) to a `Loss`; each is in one file with its config."""
 
 from seqlab.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqlab.objectives.ctc import Ctc, CtcConfig

@@ -1,4 +1,4 @@
-"""Cross entropy with teacher forcing and label smoothing (Szegedy et al. 2016), and penalties on activations."""
+"""Cross entropy with label smoothing (Szegedy et al. 2016), activation penalties and guided attention."""
 
 from typing import Annotated, Any, Literal
 
@@ -13,7 +13,7 @@ from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 GUIDED_WIDTH = 0.2
-"""How far from the diagonal attention is guided to unless another width is given."""
+"""Default of `guided_width`."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -21,29 +21,29 @@ class CrossEntropyConfig(ObjectiveConfig):
     """Cross entropy with teacher forcing."""
 
     family: Literal["cross_entropy"] = "cross_entropy"
-    """Which objective this is."""
+    """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Share of the target's probability that is spread uniformly over the vocabulary. Left out, it is 0.1 for pairs and
-    0 for text, whose perplexity it would worsen."""
+    """Probability mass that is taken from the target and spread uniformly over the vocabulary. Default: 0.1 for pairs,
+    0 for language models, whose perplexity it would increase."""
     activation_penalty: NonNegative = 0.0
-    """Of recurrent models: weight of the mean square of what the last layer gives, after its dropout, at each token
-    (the alpha of AWD-LSTM, Merity et al. 2018)."""
+    """Recurrent models only: weight of the mean squared output of the last layer, after dropout, per token (activation
+    regularization; alpha of AWD-LSTM, Merity et al. 2018)."""
     slowness_penalty: NonNegative = 0.0
-    """Of recurrent models: weight of the mean square of how much that changes from one token to the next, before its
-    dropout (the beta of AWD-LSTM)."""
+    """Recurrent models only: weight of the mean squared change of this output from one token to the next, before
+    dropout (temporal activation regularization; beta of AWD-LSTM)."""
     guided_attention: NonNegative = 0.0
-    """Of translators: weight of the cost of attention away from the diagonal, for each token between 0 and 1 (Tachibana
-    et al. 2018); for targets that follow their source from its beginning to its end, as sounds follow letters."""
+    """Models with attention to a source only: weight of the cost of off-diagonal attention, from 0 to 1 per token
+    (Tachibana et al. 2018). Use it if the alignment is monotonic, as from letters to sounds."""
     guided_width: Positive = GUIDED_WIDTH
-    """Where `guided_attention` is above 0, how far from the diagonal attention may be at little cost, as a share of the
-    sentence."""
+    """Width of the band around the diagonal where attention costs little, as a share of the sentence; needs
+    `guided_attention` above 0."""
 
     @model_validator(mode="after")
     def _check_guided_width(self) -> "CrossEntropyConfig":
         if not self.guided_attention and self.guided_width != GUIDED_WIDTH:
             raise ValueError(
-                f"`guided_width` ({self.guided_width}) is the width of a guide that there is none of: set "
-                "`guided_attention` above 0, or leave it out."
+                f"`guided_width` ({self.guided_width}) has no effect without `guided_attention`: leave it out, or set "
+                "`guided_attention` above 0."
             )
         return self
 
@@ -52,7 +52,7 @@ class CrossEntropyConfig(ObjectiveConfig):
         return CrossEntropy(self)
 
     def check(self, config: Any) -> None:
-        """Raise ValueError where an extra term is on what the model or the data does not have."""
+        """Raise ValueError if a penalty does not fit the model."""
         family = config.model.family
         if (self.activation_penalty or self.slowness_penalty) and not config.model.is_recurrent:
             raise ValueError(
@@ -67,15 +67,18 @@ class CrossEntropyConfig(ObjectiveConfig):
 
 
 class CrossEntropy:
-    """Sum the smoothed cross entropy over target tokens, the end of sentence counted."""
+    """Sum the label-smoothed cross entropy over target tokens, including the end of sentence."""
 
     def __init__(self, config: CrossEntropyConfig) -> None:
-        """Without a `label_smoothing`, which the config of a run always has, there is none."""
+        """Build the objective; a `label_smoothing` of None, which a run's config never has, counts as 0."""
         self.config, self.label_smoothing = config, config.label_smoothing or 0.0
 
     def __call__(self, model: Any, batch: TokenBatch, context: StepContext) -> Loss:
-        """Unit: target tokens. Logs: `nll`, the unsmoothed loss; where they are asked for `penalty`, and `strayed`, how
-        far attention is from the diagonal."""
+        """Compute the loss of a batch.
+
+        Unit: target tokens. Logs: `nll`, the loss without smoothing; with activation penalties `penalty`, their sum;
+        with guided attention `strayed`, the off-diagonal cost.
+        """
         assert batch.tgt_out is not None, "cross entropy needs a target"
         output = self._output(model, batch, context)
         predicted = batch.tgt_out != IGNORE
@@ -90,7 +93,7 @@ class CrossEntropy:
         return Loss(total, predicted.sum().to(total), logs, output.carry)
 
     def _output(self, model: Any, batch: TokenBatch, context: StepContext) -> DecoderOutput:
-        """Run a teacher-forced pass, with its attention where that is guided."""
+        """Run a teacher-forced pass, with attention weights if attention is guided."""
         if self.config.guided_attention:
             output: DecoderOutput = model(batch, need_attention=True)
         else:
@@ -98,45 +101,45 @@ class CrossEntropy:
         return output
 
     def _strayed(self, output: DecoderOutput, batch: TokenBatch) -> Tensor:
-        """Sum over the tokens how far their attention is from the diagonal."""
-        assert output.attention is not None, "it was asked for"
-        assert output.relative_src_positions is not None, "it comes with the attention"
+        """Sum the off-diagonal cost of attention over tokens."""
+        assert output.attention is not None, "the pass was called with `need_attention`"
+        assert output.relative_src_positions is not None, "set together with `attention`"
         assert batch.tgt_out is not None, "cross entropy needs a target"
         return off_diagonal_cost(
             output.attention, output.relative_src_positions, batch.tgt_out, self.config.guided_width
         )
 
     def _penalty(self, output: DecoderOutput, predicted: Tensor) -> Tensor:
-        """Sum over the tokens (B, T) that are predicted what activation regularisation costs (Merity et al. 2017)."""
-        assert output.undropped is not None, "the config asks for these of recurrent models only"
+        """Sum the activation penalties over predicted tokens (B, T) (Merity et al. 2017, arXiv:1708.01009)."""
+        assert output.undropped is not None, "`check` allows penalties only for recurrent models"
         dropped, undropped = output.hidden.float(), output.undropped.float()
         size = dropped.square().mean(-1)[predicted].sum()
         changes = (undropped[:, 1:] - undropped[:, :-1]).square().mean(-1)[predicted[:, 1:]].sum()
         return self.config.activation_penalty * size + self.config.slowness_penalty * changes
 
 
-LEAST = 1e-8
-"""A smaller share of the attention on symbols counts as this much."""
+MIN_ATTENTION = 1e-8
+"""Lower bound of the total attention on tokens, to avoid a division by 0."""
 
 
-def off_diagonal_cost(attention: Tensor, src_places: Tensor, tgt_out: Tensor, width: float) -> Tensor:
-    """Sum over the predicted tokens how much of their attention is how far from the diagonal, from 0 to 1 each.
+def off_diagonal_cost(attention: Tensor, relative_src_positions: Tensor, tgt_out: Tensor, width: float) -> Tensor:
+    """Sum the off-diagonal cost of attention over predicted tokens (Tachibana et al. 2018, arXiv:1710.08969).
 
-    What a token at place t, of 0 to 1, gives to a position at place s costs 1 - exp(-(s - t)^2 / (2 width^2)), as a
-    share of what it gives to all that stand somewhere: no attention is saved by looking at tags instead.
+    Attention from relative position t in the target to relative position s in the source costs
+    1 - exp(-(s - t)^2 / (2 width^2)). The cost of a token, from 0 to 1, is the mean over its attention to source
+    tokens. Attention to tags and padding is left out of the mean, so that it cannot lower the cost.
 
     Args:
-        attention: (B, T, S).
-        src_places: (B, S), from 0 at the first symbol to 1 at the last; below 0 for what stands nowhere, as padding
-            and tags do, which does not count.
+        attention: (B, T, S) for B sentences, T target positions, S source positions.
+        relative_src_positions: (B, S), from 0 at the first token to 1 at the last; negative at tags and padding.
         tgt_out: (B, T), `IGNORE` at padding.
-        width: how far from the diagonal attention may be, as a share of the whole.
+        width: width of the band around the diagonal where attention costs little, as a share of the sentence.
     """
     predicted = tgt_out != IGNORE
     last = (predicted.sum(1, keepdim=True) - 1).clamp_min(1)
-    tgt_places = torch.arange(tgt_out.size(1), device=tgt_out.device) / last  # (B, T)
-    distance = src_places[:, None, :] - tgt_places[:, :, None]
+    relative_tgt_positions = torch.arange(tgt_out.size(1), device=tgt_out.device) / last  # (B, T)
+    distance = relative_src_positions[:, None, :] - relative_tgt_positions[:, :, None]
     cost = -torch.expm1(-distance.square() / (2 * width**2))
-    attention = attention.float().masked_fill((src_places < 0)[:, None, :], 0.0)
-    strayed = (attention * cost).sum(2) / attention.sum(2).clamp_min(LEAST)
+    attention = attention.float().masked_fill((relative_src_positions < 0)[:, None, :], 0.0)
+    strayed = (attention * cost).sum(2) / attention.sum(2).clamp_min(MIN_ATTENTION)
     return strayed.masked_fill(~predicted, 0.0).sum()

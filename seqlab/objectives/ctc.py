@@ -1,10 +1,10 @@
-"""CTC: the probability of a target is that of all paths through the frames that say it (Graves et al. 2006).
+"""CTC loss: negative log-probability of a target over all of its alignments with the frames (Graves et al. 2006).
 
-With glancing (Qian et al. 2021, arXiv:2008.07905) the decoder is shown parts of the likeliest of these paths, the more
-of them the more frames a first pass gets wrong; the loss is that of all frames, as its paths go through all.
+With glancing (Qian et al. 2021, arXiv:2008.07905), the decoder gets parts of the most likely alignment as input, in
+proportion to the errors of a first pass. The loss covers all frames, because alignments do.
 
-Paths that say a target have its symbols and blanks only, so that no other id is looked at but for all of them together:
-the columns of a sentence are blank, its symbols, each once, and the rest.
+An alignment of a target contains only its tokens and blanks. So the loss uses a few columns per sentence: the blank,
+each distinct token, and all other ids together.
 """
 
 import dataclasses
@@ -23,29 +23,28 @@ from seqlab.objectives.loss import SETTINGS, Loss, StepContext
 from seqlab.search.ctc import viterbi_alignments
 
 BLANK = 0
-"""The column of blanks."""
+"""Column of the blank."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class CtcConfig(GlancingConfig):
-    """The probability of all paths through a model's frames that say the target (Graves et al. 2006)."""
+    """CTC: the probability of a target over all of its alignments with the model's frames (Graves et al. 2006)."""
 
     family: Literal["ctc"] = "ctc"
-    """Which objective this is."""
+    """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the loss that is what all ids of the vocabulary cost in the mean, in each frame."""
+    """Weight of the mean negative log-probability over the vocabulary in each frame; 1 minus this is that of CTC."""
 
     outputs: ClassVar[str] = "frames"
     tasks: ClassVar[tuple[str, ...]] = ("translation", "transcription")
     needs: ClassVar[tuple[type, ...]] = (FrameModel,)
 
     def check(self, config: Any) -> None:
-        """Raise ValueError where parts of the target are to be shown to a model without a decoder."""
+        """Raise ValueError if glancing is on, but the model has no decoder."""
         super().check(config)
         if self.glancing and not config.model.can_glance:
             raise ValueError(
-                f"`objective.glancing` shows a decoder parts of the target, but `model.family: {config.model.family}` "
-                "has no decoder: leave it 0."
+                f"`objective.glancing` needs a decoder, but `model.family: {config.model.family}` has none: leave it 0."
             )
 
     def build(self) -> "Ctc":
@@ -54,22 +53,23 @@ class CtcConfig(GlancingConfig):
 
 
 class Ctc:
-    """Sum the negative log-probabilities of the targets."""
+    """Sum the negative log-probabilities of targets."""
 
     def __init__(self, config: CtcConfig) -> None:
         self.config = config
 
     def __call__(self, model: FrameModel, batch: TokenBatch, context: StepContext) -> Loss:
-        """Unit: tokens of targets that can be said, the end of sentence counted, which the frames have no token for.
+        """Compute the loss of a batch.
 
-        Logs: `nll`; `too_long`, tokens of the targets for which there are too few frames, which teach nothing; with
-        glancing `shown`, the frames that were shown.
+        Unit: tokens of targets that have enough frames, including the end of sentence, though frames do not predict it.
+        Logs: `nll`; `too_long`, tokens of targets with too few frames, which are left out of the loss; with glancing
+        `shown`, the number of frames given to the decoder.
         """
         assert batch.tgt_out is not None, "CTC needs a target"
-        targets = Targets.of(batch.tgt_out, model.blank_id)
+        targets = CtcTargets.of(batch.tgt_out, model.blank_id)
 
         def glance(output: FrameOutput) -> Tensor:
-            path, is_wrong = _mistakes(output, targets)
+            path, is_wrong = _find_errors(output, targets)
             return choose_shown(path, is_wrong, output.padding, share, context.generator)
 
         share = glancing_share(self.config, context.step)
@@ -89,43 +89,44 @@ class Ctc:
         return Loss(total, count.to(total), {name: value.to(total) for name, value in logs.items()})
 
 
-def _mistakes(output: FrameOutput, targets: "Targets") -> tuple[Tensor, Tensor]:
-    """Give the likeliest path that says each target, and where another id is likelier than its own: (B, F).
+def _find_errors(output: FrameOutput, targets: "CtcTargets") -> tuple[Tensor, Tensor]:
+    """Return each target's most likely alignment, and the frames where another id is more likely: (B, F) each.
 
-    Logits are enough: what log-probabilities subtract is the same for all ids of a frame.
+    Logits suffice, because all log-probabilities of a frame differ from them by the same amount.
     """
     logits, largest = output.selected_logits(targets.ids)
     scores, columns = viterbi_alignments(FrameLogProbs(logits, output.lengths), targets.columns, targets.lengths, BLANK)
-    of_path = logits.gather(2, columns[..., None])[..., 0]
-    return targets.ids.gather(1, columns), (of_path < largest) & scores.isfinite()[:, None]
+    path_logits = logits.gather(2, columns[..., None])[..., 0]
+    return targets.ids.gather(1, columns), (path_logits < largest) & scores.isfinite()[:, None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Targets:
-    """What is to be said, without the ends of sentences."""
+class CtcTargets:
+    """Targets without the end of sentence, as columns of their distinct ids."""
 
     ids: Tensor
-    """(B, 1 + T) int64: the id of each column: blank, then the symbols; IGNORE where one stands further before."""
+    """(B, 1 + T) int64: the id of each column, the blank and then the tokens; IGNORE for repeated tokens."""
     columns: Tensor
-    """(B, T) int64: the column of each symbol; what stands behind the end of a target is not read."""
+    """(B, T) int64: the column of each token; values at padding are not used."""
     lengths: Tensor
-    """(B,) int64"""
+    """(B,) int64: tokens without the end of sentence."""
     tokens: Tensor
-    """(B,) int64: the end of sentence counted, 0 where there is no target."""
+    """(B,) int64: tokens including the end of sentence; 0 without a target."""
 
     @classmethod
-    def of(cls, tgt_out: Tensor, blank_id: int) -> "Targets":
-        """Take the ends away: tgt_out (B, T + 1), IGNORE behind them."""
-        tgt_out = F.pad(tgt_out, (0, max(0, 2 - tgt_out.size(1))), value=IGNORE)  # one symbol, where all are empty
+    def of(cls, tgt_out: Tensor, blank_id: int) -> "CtcTargets":
+        """Remove the end of sentence from tgt_out (B, T + 1), which has IGNORE at padding."""
+        tgt_out = F.pad(tgt_out, (0, max(0, 2 - tgt_out.size(1))), value=IGNORE)  # room for at least one token
         tokens = (tgt_out != IGNORE).sum(1)
         lengths = (tokens - 1).clamp_min(0)
-        places = torch.arange(tgt_out.size(1) - 1, device=tgt_out.device)
-        symbols = tgt_out[:, :-1].where(places < lengths[:, None], IGNORE)
-        first = (symbols[:, :, None] == symbols[:, None]).int().argmax(2)  # (B, T): where each stands first
-        ids = F.pad(symbols.where(first == places, IGNORE), (1, 0), value=blank_id)
+        positions = torch.arange(tgt_out.size(1) - 1, device=tgt_out.device)
+        labels = tgt_out[:, :-1].where(positions < lengths[:, None], IGNORE)
+        # (B, T): the position where each token occurs first
+        first = (labels[:, :, None] == labels[:, None]).int().argmax(2)
+        ids = F.pad(labels.where(first == positions, IGNORE), (1, 0), value=blank_id)
         return cls(ids, first + 1, lengths, tokens)
 
     def needed_frames(self) -> Tensor:
-        """Count the symbols, and the blanks between those that are alike: (B,)."""
+        """Return the minimum number of frames (B,): tokens, and blanks between equal neighbors."""
         is_pair = torch.arange(1, self.columns.size(1), device=self.columns.device) < self.lengths[:, None]
         return self.lengths + ((self.columns[:, 1:] == self.columns[:, :-1]) & is_pair).sum(1)

@@ -1,5 +1,4 @@
-"""Glancing: a decoder is shown a part of what it is to say, the less of it the more it knows (Qian et al. 2021,
-arXiv:2008.07905)."""
+"""Glancing: the decoder gets random target tokens as input, in proportion to its errors (Qian et al. 2021)."""
 
 from typing import Annotated, ClassVar
 
@@ -15,15 +14,15 @@ from seqlab.objectives.loss import SETTINGS, ObjectiveConfig
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class GlancingConfig(ObjectiveConfig):
-    """The fields of all objectives that may show the decoder a part of the target (Qian et al. 2021)."""
+    """Common fields of objectives with glancing (Qian et al. 2021, arXiv:2008.07905)."""
 
     glancing: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Of positions: how many are shown to the decoder in training, as a share of those that a first pass gets wrong
-    (Qian et al. 2021); 0 shows none and saves that pass."""
+    """Number of target positions given to the decoder in training, as a share of the wrong predictions of a first pass
+    (Qian et al. 2021); 0 turns glancing and this pass off."""
     least_glancing: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The share that `glancing` falls to, in a straight line."""
+    """Final value of `glancing`, after a linear decay."""
     decay_steps: Positive = 10_000
-    """Steps in which it falls."""
+    """Steps over which `glancing` decays."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation",)
 
@@ -37,7 +36,7 @@ class GlancingConfig(ObjectiveConfig):
 
 
 def glancing_share(config: GlancingConfig, step: int) -> float:
-    """Give the share of the wrong positions that are shown after so many steps."""
+    """Return the value of `glancing` at a step."""
     done = min(1.0, step / config.decay_steps)
     return config.glancing + (config.least_glancing - config.glancing) * done
 
@@ -45,15 +44,15 @@ def glancing_share(config: GlancingConfig, step: int) -> float:
 def choose_shown(
     ids: Tensor, is_wrong: Tensor, padding: Tensor, share: float, generator: torch.Generator | None
 ) -> Tensor:
-    """Choose positions at random, `share` times as many as are wrong: ids (B, P) -> those there, IGNORE elsewhere.
+    """Choose random positions, `share` times as many as are wrong: ids (B, P) -> chosen ids, IGNORE elsewhere.
 
-    None of the `padding` (B, P) is chosen, and what is wrong there does not count.
+    Positions of `padding` (B, P) are neither chosen nor counted as wrong.
     """
     count = (share * (is_wrong & ~padding).sum(1)).round()
     return ids.masked_fill(~draw_positions(count, padding, generator), IGNORE)
 
 
 def draw_positions(count: Tensor, padding: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draw `count` (B,) positions of each row at random, none of the padding (B, P): (B, P) bool."""
+    """Draw `count` (B,) random positions of each row outside the padding (B, P): (B, P) bool."""
     drawn = torch.rand(padding.shape, generator=generator, device=padding.device).masked_fill(padding, 2.0)
     return drawn.argsort(1).argsort(1) < count[:, None]

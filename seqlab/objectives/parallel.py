@@ -1,6 +1,6 @@
-"""Losses of models that predict all positions of a target at once, of which a part may be shown to them.
+"""Losses of non-autoregressive models, which predict all target positions at once, given none or some of them.
 
-Each is the sum of the smoothed cross entropy of the positions that are predicted, and of what the length costs.
+Each is the sum of the label-smoothed cross entropy of the predicted positions and the cross entropy of the length.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,14 +19,14 @@ from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ParallelCrossEntropyConfig(GlancingConfig):
-    """Cross entropy of all symbols of a target at once, and of its length (Gu et al. 2018)."""
+    """Cross entropy of all target positions at once, and of the target length (Gu et al. 2018)."""
 
     family: Literal["parallel_cross_entropy"] = "parallel_cross_entropy"
-    """Which objective this is."""
+    """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    """Probability mass that is taken from the target and spread uniformly over the vocabulary."""
     length_weight: NonNegative = 1.0
-    """Weight of what the lengths of the targets cost."""
+    """Weight of the cross entropy of target lengths."""
 
     outputs: ClassVar[str] = "positions"
     needs: ClassVar[tuple[type, ...]] = (PositionModel,)
@@ -36,31 +36,30 @@ class ParallelCrossEntropyConfig(GlancingConfig):
         return ParallelCrossEntropy(self)
 
     def check(self, config: Any) -> None:
-        """Raise ValueError where the lengths of targets are weighted, but cost nothing."""
+        """Raise ValueError if `length_weight` is set, but the model does not predict lengths."""
         super().check(config)
         if self.length_weight != type(self).length_weight and not config.model.learns_lengths:
             raise ValueError(
-                "`objective.length_weight` is of what lengths cost, but with `model.length: end_mark` that is nothing: "
-                "leave it out."
+                "`objective.length_weight` has no effect, because `model.length: end_mark` predicts no lengths: leave "
+                "it out."
             )
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class CmlmConfig(ObjectiveConfig):
-    """Cross entropy of the hidden symbols of a target given the others, of which there are any number, and of its
-    length (conditional masked language model, Ghazvininejad et al. 2019)."""
+    """Conditional masked language model (Ghazvininejad et al. 2019): cross entropy of masked target tokens, given the
+    others, and of the target length. The number of masked tokens is random."""
 
     family: Literal["cmlm"] = "cmlm"
-    """Which objective this is."""
+    """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    """Probability mass that is taken from the target and spread uniformly over the vocabulary."""
     length_weight: NonNegative = 1.0
-    """Weight of what the lengths of the targets cost."""
+    """Weight of the cross entropy of target lengths."""
     own_words: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the targets that are learned beside words of the model's own, which fill the gaps of a pass before: of
-    these it learns to say all symbols anew, those that it is shown included (after Ghazvininejad et al. 2020,
-    arXiv:2001.08785). Such a target counts with all of its symbols, another with those that are hidden, half of them
-    in the mean."""
+    """Share of the targets whose inputs include the model's own predictions, made by a first pass for the masked
+    positions (SMART, Ghazvininejad et al. 2020, arXiv:2001.08785). The model learns to predict all tokens of these
+    targets, and only the masked ones of all others, half of their tokens on average."""
 
     outputs: ClassVar[str] = "gaps"
     needs: ClassVar[tuple[type, ...]] = (PositionModel,)
@@ -72,13 +71,16 @@ class CmlmConfig(ObjectiveConfig):
 
 
 class ParallelCrossEntropy:
-    """Predict all positions at once (Gu et al. 2018), with glancing some of them given others (Qian et al. 2021)."""
+    """Cross entropy of all positions (Gu et al. 2018), or of those not given by glancing (Qian et al. 2021)."""
 
     def __init__(self, config: ParallelCrossEntropyConfig) -> None:
         self.config = config
 
     def __call__(self, model: PositionModel, batch: TokenBatch, context: StepContext) -> Loss:
-        """Unit: positions that are predicted. Logs: `nll`, `length_nll` and `shown`, positions."""
+        """Compute the loss of a batch.
+
+        Unit: predicted positions. Logs: `nll`, `length_nll`, and `shown`, the number of positions given as input.
+        """
         targets = model.position_targets(batch)
 
         def glance(output: FrameOutput) -> Tensor:
@@ -91,19 +93,22 @@ class ParallelCrossEntropy:
 
 
 class Cmlm:
-    """Predict any number of hidden positions given the others; beside words of the model's own all positions.
+    """Cross entropy of masked positions (CMLM); with `own_words`, of all positions of some targets (SMART).
 
-    These stand in the gaps of a pass before, some of whose positions are hidden again (after Ghazvininejad et al. 2020,
-    arXiv:2001.08785).
+    For SMART (after Ghazvininejad et al. 2020, arXiv:2001.08785), a first pass fills the masked positions. Then random
+    positions of the result are masked again.
     """
 
     def __init__(self, config: CmlmConfig) -> None:
         self.config = config
 
     def __call__(self, model: PositionModel, batch: TokenBatch, context: StepContext) -> Loss:
-        """Unit: positions that are predicted. Logs: `nll`, `length_nll` and `shown`, positions."""
+        """Compute the loss of a batch.
+
+        Unit: predicted positions. Logs: `nll`, `length_nll`, and `shown`, the number of positions given as input.
+        """
         targets = model.position_targets(batch)
-        shown = _some_hidden(targets, targets, context.generator)
+        shown = _mask_randomly(targets, targets, context.generator)
         if not self.config.own_words:
             return position_loss(model(batch, shown=shown), targets, shown == IGNORE, self.config)
         drawn = torch.rand(len(targets), 1, generator=context.generator, device=targets.device)
@@ -111,20 +116,20 @@ class Cmlm:
 
         def show_own(output: FrameOutput) -> Tensor:
             ids, _ = output.likeliest_ids()
-            said = ids.where(shown == IGNORE, shown)
-            return _some_hidden(said, targets, context.generator).where(is_own, shown)
+            filled = ids.where(shown == IGNORE, shown)
+            return _mask_randomly(filled, targets, context.generator).where(is_own, shown)
 
         output = model(batch, shown=shown, glance=show_own)
         return position_loss(output, targets, is_own | ~output.positions.is_shown, self.config)
 
 
-def _some_hidden(ids: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Hide 1 to n of the n symbols of each target, each number as likely as the others: ids (B, P), IGNORE there."""
-    symbols = (targets != IGNORE).sum(1)
+def _mask_randomly(ids: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Mask 1 to n of the n tokens of each target, a uniformly random number: ids (B, P), IGNORE where masked."""
+    tokens = (targets != IGNORE).sum(1)
     share = torch.rand(len(targets), generator=generator, device=targets.device)
-    hidden = (share * symbols).floor() + 1
-    is_hidden = draw_positions(hidden, targets == IGNORE, generator)
-    return ids.masked_fill(is_hidden | (targets == IGNORE), IGNORE)
+    num_masked = (share * tokens).floor() + 1
+    is_masked = draw_positions(num_masked, targets == IGNORE, generator)
+    return ids.masked_fill(is_masked | (targets == IGNORE), IGNORE)
 
 
 def position_loss(
@@ -133,7 +138,7 @@ def position_loss(
     is_predicted: Tensor,
     config: ParallelCrossEntropyConfig | CmlmConfig,
 ) -> Loss:
-    """Sum the smoothed cross entropy of the targets (B, P) that are predicted, and the weighted cost of the lengths."""
+    """Sum the label-smoothed cross entropy of predicted targets (B, P) and the weighted cross entropy of lengths."""
     predicted = targets.where(is_predicted, IGNORE)
     total, nll = DecoderOutput(output.positions.hidden, output.positions.projection).cross_entropy(
         predicted, config.label_smoothing

@@ -1,4 +1,4 @@
-"""Losses of models that give each example one score for each number, class or label.
+"""Losses of regression and classification models, which compute a score for each number, class or label.
 
 Shapes: B examples, K numbers, classes or labels.
 """
@@ -20,17 +20,20 @@ from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 
 class PredictionLossConfig(ObjectiveConfig):
-    """The base of losses of scores."""
+    """Base class of the configs of these losses."""
 
     outputs: ClassVar[str] = "scores"
     tasks: ClassVar[tuple[str, ...]] = ("prediction",)
     needs: ClassVar[tuple[type, ...]] = (Predictor,)
     predicts: ClassVar[str]
-    """What the targets are: `data.predicts`."""
+    """Kind of targets: value of `data.predicts`."""
     family: str
 
     def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """scores (B, K) in fp32, targets (B, K) or (B,) -> the loss of each target, or of each example (B,)."""
+        """Compute the loss of each target (B, K), or of each example (B,).
+
+        scores (B, K) are in fp32; targets are (B, K), or class numbers (B,).
+        """
         raise NotImplementedError
 
     def build(self) -> "PredictionLoss":
@@ -38,27 +41,30 @@ class PredictionLossConfig(ObjectiveConfig):
         return PredictionLoss(self.loss)
 
     def check(self, config: Any) -> None:
-        """Raise ValueError where the targets are something else."""
+        """Raise ValueError if the loss does not fit the kind of targets."""
         if config.data.predicts != self.predicts:
             fitting = {"numbers": "squared_error", "class": "softmax", "labels": "sigmoid"}[config.data.predicts]
             raise ValueError(
-                f"`objective.family: {self.family}` is of {self.predicts}, but `data.predicts` is "
+                f"`objective.family: {self.family}` is for `data.predicts: {self.predicts}`, but `data.predicts` is "
                 f"`{config.data.predicts}`: choose `{fitting}`."
             )
 
 
 @plain_dataclass(frozen=True)
 class PredictionLoss:
-    """Sum the loss over all targets that there are."""
+    """Sum a loss over all targets that are not missing."""
 
     loss: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, model: Any, batch: ValueBatch, context: StepContext) -> Loss:
-        """Unit: targets, K of each example, or one class (its number, or the probabilities of all)."""
+        """Compute the loss of a batch.
+
+        Unit: targets; K per example, or 1 if the target is a class (its number, or probabilities of all classes).
+        """
         assert batch.targets is not None, "a loss needs targets"
         scores = model(batch).float()
         present = batch.targets != IGNORE if batch.targets.dtype == torch.int64 else ~batch.targets.isnan()
-        losses = self.loss(scores, torch.where(present, batch.targets, 0))  # the gradient of NaN times 0 would be NaN
+        losses = self.loss(scores, torch.where(present, batch.targets, 0))  # NaN targets would give NaN gradients
         present = present.all(1) if losses.dim() < present.dim() else present
         total = torch.where(present, losses, 0.0).sum()
         return Loss(total, present.sum().to(total))
@@ -66,10 +72,10 @@ class PredictionLoss:
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class SquaredErrorConfig(PredictionLossConfig):
-    """The square of each error, in standard deviations of the target."""
+    """Squared error, in standard deviations of the target."""
 
     family: Literal["squared_error"] = "squared_error"
-    """Which objective this is."""
+    """Name of the objective."""
     predicts: ClassVar[str] = "numbers"
 
     def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
@@ -78,10 +84,10 @@ class SquaredErrorConfig(PredictionLossConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class AbsoluteErrorConfig(PredictionLossConfig):
-    """The size of each error, in standard deviations of the target: outliers count for less."""
+    """Absolute error, in standard deviations of the target; less sensitive to outliers than squared error."""
 
     family: Literal["absolute_error"] = "absolute_error"
-    """Which objective this is."""
+    """Name of the objective."""
     predicts: ClassVar[str] = "numbers"
 
     def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
@@ -90,12 +96,12 @@ class AbsoluteErrorConfig(PredictionLossConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class HuberConfig(PredictionLossConfig):
-    """Half the square of small errors, and a straight line beyond (Huber 1964)."""
+    """Huber loss: half the squared error where it is small, linear beyond `delta` (Huber 1964)."""
 
     family: Literal["huber"] = "huber"
-    """Which objective this is."""
+    """Name of the objective."""
     delta: Positive = 1.0
-    """The error, in standard deviations of the target, from which on the loss is a straight line."""
+    """Error from which the loss is linear, in standard deviations of the target."""
     predicts: ClassVar[str] = "numbers"
 
     def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
@@ -104,15 +110,15 @@ class HuberConfig(PredictionLossConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class SoftmaxConfig(PredictionLossConfig):
-    """The cross entropy of one class of several, whose probabilities are the softmax of the scores.
+    """Cross entropy of one of several classes, with softmax probabilities.
 
-    Targets are the numbers of the classes, or probabilities of all (one-hot, or mixed).
+    Targets are class numbers or probabilities of all classes (one-hot or mixed).
     """
 
     family: Literal["softmax"] = "softmax"
-    """Which objective this is."""
+    """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the target's probability that is spread uniformly over the classes."""
+    """Probability mass that is taken from the target and spread uniformly over the classes."""
     predicts: ClassVar[str] = "class"
     tasks: ClassVar[tuple[str, ...]] = ("prediction", "recording_labels")
 
@@ -122,10 +128,10 @@ class SoftmaxConfig(PredictionLossConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class SigmoidConfig(PredictionLossConfig):
-    """The binary cross entropy of each label, whose probability is the sigmoid of its score."""
+    """Binary cross entropy of each of several labels, with sigmoid probabilities."""
 
     family: Literal["sigmoid"] = "sigmoid"
-    """Which objective this is."""
+    """Name of the objective."""
     predicts: ClassVar[str] = "labels"
 
     def loss(self, scores: Tensor, targets: Tensor) -> Tensor:

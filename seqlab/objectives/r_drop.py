@@ -1,4 +1,4 @@
-"""R-Drop: two passes with different dropout should agree (Liang et al. 2021, arXiv:2106.14448)."""
+"""R-Drop: cross entropy and consistency of two passes with different dropout (Liang et al. 2021, arXiv:2106.14448)."""
 
 from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -13,19 +13,19 @@ from seqlab.data.batch import IGNORE, LabelledBatch, Seq2SeqBatch
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
-Rows = TypeVar("Rows", Seq2SeqBatch, LabelledBatch)
+BatchT = TypeVar("BatchT", Seq2SeqBatch, LabelledBatch)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RDropConfig(ObjectiveConfig):
-    """Cross entropy of two passes with different dropout, and a penalty on their disagreement (Liang et al. 2021)."""
+    """R-Drop: cross entropy of two passes with different dropout, plus their divergence (Liang et al. 2021)."""
 
     family: Literal["r_drop"] = "r_drop"
-    """Which objective this is."""
+    """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    """Probability mass that is taken from the target and spread uniformly over the vocabulary."""
     consistency: Positive = 5.0
-    """Weight of the divergence between the two predictions, the paper's alpha."""
+    """Weight of the divergence between the two passes (alpha in the paper)."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation", "labelling")
 
@@ -35,15 +35,18 @@ class RDropConfig(ObjectiveConfig):
 
 
 class RDrop:
-    """Sum the cross entropies of two passes and the mean of their two divergences."""
+    """Sum the cross entropies of two passes and the mean of both KL divergences between them."""
 
     def __init__(self, config: RDropConfig) -> None:
         self.config = config
 
-    def __call__(self, model: Any, batch: Rows, context: StepContext) -> Loss:
-        """Unit: predictions, two for each target token. Logs: `nll`, `divergence`."""
+    def __call__(self, model: Any, batch: BatchT, context: StepContext) -> Loss:
+        """Compute the loss of a batch.
+
+        Unit: predictions, two per target token. Logs: `nll`, `divergence`.
+        """
         assert batch.tgt_out is not None, "R-Drop needs a target"
-        output: DecoderOutput = model(twice(batch))
+        output: DecoderOutput = model(repeat_batch(batch))
         hidden = output.hidden.reshape(2, -1, output.hidden.size(-1))  # (2, B * T, D)
         total, nll, divergence = output.projection.consistent_cross_entropy(
             hidden, batch.tgt_out.flatten(), self.config.label_smoothing, self.config.consistency
@@ -52,8 +55,8 @@ class RDrop:
         return Loss(total, count.to(total), {"nll": nll, "divergence": divergence})
 
 
-def twice(batch: Rows) -> Rows:
-    """Put a batch behind itself: (B, ...) -> (2B, ...)."""
+def repeat_batch(batch: BatchT) -> BatchT:
+    """Concatenate a batch with itself: (B, ...) -> (2B, ...)."""
     tensors = {item.name: getattr(batch, item.name) for item in fields(batch)}
     doubled = {name: torch.cat([x, x]) for name, x in tensors.items() if isinstance(x, Tensor)}
     return type(batch)(**{**tensors, **doubled, "num_tgt_tokens": 2 * batch.num_tgt_tokens})

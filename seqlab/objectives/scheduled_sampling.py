@@ -1,8 +1,8 @@
-"""Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099): less and less of what the decoder reads is the reference.
+"""Scheduled sampling: replace more and more reference inputs of the decoder by its own predictions.
 
-Recurrent decoders predict step by step, and read what they have predicted. Transformers, which read all positions at
-once, predict in a first pass from the reference and read these predictions in a second one, whose loss it is (Mihaylova
-& Martins 2019, arXiv:1906.07651).
+Bengio et al. 2015, arXiv:1506.03099. Recurrent decoders use the prediction of the previous step. Transformers make all
+predictions in a first pass over the reference and use them in a second pass, which gives the loss (Mihaylova & Martins
+2019, arXiv:1906.07651).
 """
 
 import math
@@ -20,24 +20,24 @@ from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ScheduledSamplingConfig(ObjectiveConfig):
-    """Cross entropy where the decoder reads its own predictions more and more often (Bengio et al. 2015)."""
+    """Scheduled sampling: cross entropy with the decoder's own predictions as some inputs (Bengio et al. 2015)."""
 
     family: Literal["scheduled_sampling"] = "scheduled_sampling"
-    """Which objective this is."""
+    """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of the target's probability that is spread uniformly over the vocabulary."""
+    """Probability mass that is taken from the target and spread uniformly over the vocabulary."""
     decay: Literal["linear", "exponential", "inverse_sigmoid"] = "inverse_sigmoid"
-    """How the share of reference inputs falls with the step i and k `decay_steps`: 1 - i / k, exp(-i / k), or
-    k / (k + exp(i / k)), which is one half after k ln k steps."""
+    """Decay of the share of reference inputs at step i, with k = `decay_steps`: 1 - i / k (`linear`), exp(-i / k)
+    (`exponential`), or k / (k + exp(i / k)) (`inverse_sigmoid`), which is 0.5 after k ln k steps."""
     decay_steps: Positive = 1000.0
-    """How slowly it falls."""
+    """Steps k in the formula of `decay`; larger values decay more slowly."""
     least_reference: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The share that it does not fall below."""
+    """Minimum share of reference inputs."""
     mixture: Mixture = "argmax"
-    """What is read of a prediction: the likeliest symbol, one that is drawn, or the mean embedding of all symbols, by
-    their probabilities. All of the vocabulary count, those too that a search never says."""
+    """Input made from a prediction: the most likely token (`argmax`), a random token (`sampled`), or the mean embedding
+    weighted by probability (`soft`). The whole vocabulary is used, including special tokens that a search excludes."""
     temperature: Positive = 1.0
-    """What logits are divided by before a symbol is drawn, or embeddings are averaged."""
+    """Divisor of the logits, with `mixture: sampled` or `soft`."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation",)
     needs: ClassVar[tuple[type, ...]] = (MixingDecoder,)
@@ -46,7 +46,7 @@ class ScheduledSamplingConfig(ObjectiveConfig):
     def _check_temperature(self) -> "ScheduledSamplingConfig":
         if self.mixture == "argmax" and self.temperature != 1:
             raise ValueError(
-                f"`temperature` ({self.temperature}) does not change which symbol is likeliest: leave it out, or set "
+                f"`temperature` ({self.temperature}) has no effect with `mixture: argmax`: leave it out, or set "
                 "`mixture` to `sampled` or `soft`."
             )
         return self
@@ -57,19 +57,22 @@ class ScheduledSamplingConfig(ObjectiveConfig):
 
 
 class ScheduledSampling:
-    """Sum the smoothed cross entropy of the references, whatever the decoder has read before them."""
+    """Sum the label-smoothed cross entropy of the references, with some inputs replaced by predictions."""
 
     def __init__(self, config: ScheduledSamplingConfig) -> None:
         self.config = config
 
     def __call__(self, model: Any, batch: TokenBatch, context: StepContext) -> Loss:
-        """Unit: target tokens. Logs: `nll`; `predicted_inputs`, how many inputs were predictions."""
+        """Compute the loss of a batch.
+
+        Unit: target tokens. Logs: `nll`; `predicted_inputs`, the number of inputs that were predictions.
+        """
         config = self.config
-        assert isinstance(batch, Seq2SeqBatch), "scheduled sampling is for translators"
+        assert isinstance(batch, Seq2SeqBatch), "scheduled sampling needs pairs"
         assert batch.tgt_in is not None, "scheduled sampling needs a target"
         assert batch.tgt_out is not None, "scheduled sampling needs a target"
         share = reference_share(config, context.step)
-        mixing = None  # by the share, not by what is drawn: where weights are divided all ranks must run as many passes
+        mixing = None  # decided by the share, not by draws, because all ranks must run the same number of passes
         if share < 1:
             mixing = InputMixing.draw(batch.tgt_in, share, config.mixture, config.temperature, context.generator)
         output: DecoderOutput = model(batch, mixing=mixing)
@@ -81,7 +84,7 @@ class ScheduledSampling:
 
 
 def reference_share(config: ScheduledSamplingConfig, step: int) -> float:
-    """Give the probability that an input is the reference after so many steps."""
+    """Return the probability at a step that an input is the reference."""
     k = config.decay_steps
     match config.decay:
         case "linear":

@@ -1,1 +1,1 @@
-"""Figures of what was measured: numbers and run folders are read here, nothing is trained."""
+"""Figures of measurements and run folders; nothing is trained here."""

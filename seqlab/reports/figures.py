@@ -1,4 +1,4 @@
-"""Figures written to files. matplotlib is an extra: it is loaded when a figure is asked for."""
+"""Save matplotlib figures to files. matplotlib is optional and is imported at first use."""
 
 from __future__ import annotations
 
@@ -16,20 +16,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DPI = 100
-"""Of a PNG."""
-OTHER_FONTS = ("Noto Sans CJK", "Noto Sans", "Source Han Sans", "IPAGothic", "WenQuanYi", "Unifont", "Arial Unicode MS")
-"""How the names of fonts begin that have characters which matplotlib's own lacks, the better ones first."""
+"""Dots per inch of a PNG."""
+FALLBACK_FONTS = (
+    "Noto Sans CJK",
+    "Noto Sans",
+    "Source Han Sans",
+    "IPAGothic",
+    "WenQuanYi",
+    "Unifont",
+    "Arial Unicode MS",
+)
+"""Prefixes of names of fonts for scripts that matplotlib's default font lacks, in order of preference."""
 
 
 def save_figure(path: str | Path, inches: tuple[float, float], draw: Callable[[Axes], None]) -> None:
-    """Write what `draw` draws, as PNG or SVG by the ending of its path; the same figure gives the same bytes.
+    """Save a figure that `draw` draws as PNG or SVG, by the extension of its path; equal figures give equal bytes.
 
     Raises:
-        ValueError: the path has another ending, or matplotlib is not installed.
+        ValueError: the path has another extension, or matplotlib is not installed.
     """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg"):
-        raise ValueError(f"A figure's file must end in .png or .svg, but is {path} instead.")
+        raise ValueError(f"The path of a figure must end in .png or .svg, but is {path} instead.")
     figure = _require_figure()(figsize=inches, layout="constrained")
     with _fonts_for_all_scripts():
         draw(figure.subplots())
@@ -38,12 +46,12 @@ def save_figure(path: str | Path, inches: tuple[float, float], draw: Callable[[A
 
 @contextmanager
 def _fonts_for_all_scripts() -> Iterator[None]:
-    """Draw with whatever fonts are installed, one behind the other, and say once which characters none of them has."""
+    """Use installed fonts as fallbacks, and log one warning that lists the characters without a glyph."""
     import matplotlib
     from matplotlib.font_manager import fontManager
 
     installed = fontManager.get_font_names()
-    others = [name for start in OTHER_FONTS for name in sorted(installed) if name.startswith(start)]
+    others = [name for start in FALLBACK_FONTS for name in sorted(installed) if name.startswith(start)]
     with (
         matplotlib.rc_context({"font.family": ["sans-serif", *others], "svg.hashsalt": "seqlab"}),
         warnings.catch_warnings(record=True) as found,
@@ -56,23 +64,23 @@ def _fonts_for_all_scripts() -> Iterator[None]:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     if missing:
         logger.warning(
-            "no font here has the characters %s: boxes stand for them; install one that has, such as Noto Sans CJK",
+            "no installed font has the characters %s, which are drawn as boxes: install a font such as Noto Sans CJK",
             "".join(missing),
         )
 
 
 def _missing_characters(messages: Iterable[str]) -> list[str]:
-    """Find the characters in matplotlib's warnings that a glyph is missing, each once."""
+    """List the distinct characters in matplotlib's warnings about missing glyphs."""
     codes = (re.match(r"Glyph (\d+) .* missing from", message) for message in messages)
     return list(dict.fromkeys(chr(int(code[1])) for code in codes if code))
 
 
 def _require_figure() -> Any:
-    """Import matplotlib's class of figures; raises ValueError naming the extra where it is not installed."""
+    """Import `matplotlib.figure.Figure`; raise ValueError with the name of the extra if it is not installed."""
     try:
         from matplotlib import figure
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
-        raise ValueError("matplotlib is missing, which needs an extra: pip install 'seqlab[reports]'.") from None
+        raise ValueError("matplotlib is not installed: pip install 'seqlab[reports]'.") from None
     return figure.Figure

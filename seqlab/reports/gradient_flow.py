@@ -1,4 +1,4 @@
-"""The figure of how gradients vanish or explode over time lags: what `seqlab.nn.gradient_flow` measures, drawn."""
+"""Plot of vanishing and exploding gradients over time lags, as measured by `seqlab.nn.gradient_flow`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ if TYPE_CHECKING:
 
 
 def draw_gradient_flow(axes: Axes, norms: Mapping[str, Sequence[float]]) -> None:
-    """Draw norms against lags on a logarithmic axis, one line for each layer.
+    """Plot norms over lags on a logarithmic axis, one line per layer.
 
-    What vanishes or explodes at a steady rate is a straight line there. A line has a gap where there is no logarithm to
-    draw: at a norm of 0, all that is left of a gradient below the smallest number, and at one that is not finite.
+    Exponential decay or growth is a straight line there. A line has gaps where a norm is 0 (underflow) or not finite.
 
     Args:
-        axes: matplotlib's, to which the lines are added.
-        norms: for each layer's name, the norms at lags 0, 1, 2, ...
+        axes: matplotlib axes to draw on.
+        norms: name of each layer -> norms at lags 0, 1, 2, ...
 
     Raises:
-        ValueError: there is no line, a line has no norms, or a norm is negative.
+        ValueError: there are no layers, a layer has no norms, or a norm is negative.
     """
     if not norms:
         raise ValueError("`norms` must hold the norms of at least one layer, but is empty.")
@@ -41,9 +40,9 @@ def draw_gradient_flow(axes: Axes, norms: Mapping[str, Sequence[float]]) -> None
 
 
 def save_gradient_flow(path: str | Path, norms: Mapping[str, Sequence[float]]) -> None:
-    """Write the figure that `draw_gradient_flow` draws, as PNG or SVG by the ending of its path.
+    """Save the figure of `draw_gradient_flow` as PNG or SVG, by the extension of its path.
 
     Raises:
-        ValueError: the path has another ending, matplotlib is not installed, or what `draw_gradient_flow` raises.
+        ValueError: the path has another extension, matplotlib is not installed, or `draw_gradient_flow` raises it.
     """
     save_figure(path, (6.4, 4.0), lambda axes: draw_gradient_flow(axes, norms))

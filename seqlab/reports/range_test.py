@@ -1,4 +1,4 @@
-"""The figure of a range test: the loss of each step against its learning rate."""
+"""Plot of a learning-rate range test: the loss of each step over its learning rate."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def save_range_test(
     path: str | Path, rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], lowest: float
 ) -> None:
-    """Write the figure, as PNG or SVG by the ending of its path.
+    """Save the figure as PNG or SVG, by the extension of its path.
 
     Raises:
-        ValueError: the path has another ending, or matplotlib is not installed.
+        ValueError: the path has another extension, or matplotlib is not installed.
     """
 
     def draw(axes: Axes) -> None:

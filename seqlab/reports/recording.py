@@ -1,4 +1,4 @@
-"""The figure of a transcript: a spectrogram, the peaks of CTC at their times, and the words above them."""
+"""Plot of a transcribed recording: spectrogram, CTC peaks at their times, and words above them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 RATE = 16000
+"""Samples per second."""
 INCHES_PER_SECOND, HEIGHT_INCHES = 2.5, 4.0
-LEAST_INCHES, MOST_INCHES = 5.0, 60.0
-PEAK_BANDS = 20
-"""Height of a peak with a confidence of 1, in bands."""
-DECIBELS = 60
-"""Range of energies that is drawn, down from the highest."""
-Timed = Mapping[str, Any]
+MIN_WIDTH_INCHES, MAX_WIDTH_INCHES = 5.0, 60.0
+PEAK_HEIGHT = 20
+"""Height of a peak with confidence 1, in mel bands."""
+DYNAMIC_RANGE = 60
+"""Energies that are drawn, in decibels below the highest."""
+TimedText = Mapping[str, Any]
 """`text`, `start`, `end` in seconds and `confidence`, as `seqlab transcribe --json` writes them."""
 
 
-def draw_recording(axes: Axes, frames: Any, seconds: float, tokens: Sequence[Timed], words: Sequence[Timed]) -> None:
-    """Draw log-mel frames (F, M) of a recording of so many seconds, and tokens and words at their times."""
+def draw_recording(
+    axes: Axes, frames: Any, seconds: float, tokens: Sequence[TimedText], words: Sequence[TimedText]
+) -> None:
+    """Draw log-mel frames (F, M) of a recording of `seconds` seconds, with tokens and words at their times."""
     bands = frames.shape[1]
     highest = float(frames.max())
-    lowest = highest - DECIBELS / 10 * 2.302585
+    lowest = highest - DYNAMIC_RANGE / 10 * 2.302585
     axes.imshow(
         frames.T, origin="lower", aspect="auto", cmap="Greys", extent=(0, seconds, 0, bands), vmin=lowest, vmax=highest
     )
     for token in tokens:
         middle = (token["start"] + token["end"]) / 2
-        axes.plot([middle, middle], [0, PEAK_BANDS * token["confidence"]], color="tab:red", linewidth=1.5)
-        axes.text(middle, PEAK_BANDS * token["confidence"], token["text"], color="tab:red", ha="center", va="bottom")
+        axes.plot([middle, middle], [0, PEAK_HEIGHT * token["confidence"]], color="tab:red", linewidth=1.5)
+        axes.text(middle, PEAK_HEIGHT * token["confidence"], token["text"], color="tab:red", ha="center", va="bottom")
     for word in words:
         axes.plot([word["start"], word["end"]], [bands + 2] * 2, color="tab:blue", linewidth=3, clip_on=False)
         middle = (word["start"] + word["end"]) / 2
@@ -46,22 +49,23 @@ def draw_recording(axes: Axes, frames: Any, seconds: float, tokens: Sequence[Tim
 def save_recording(
     path: str | Path,
     audio: str,
-    tokens: Sequence[Timed],
-    words: Sequence[Timed],
+    tokens: Sequence[TimedText],
+    words: Sequence[TimedText],
     part: tuple[float, float | None] = (0.0, None),
 ) -> None:
-    """Write the figure that `draw_recording` draws, as PNG or SVG by the ending of its path.
+    """Save the figure of `draw_recording` as PNG or SVG, by the extension of its path.
 
-    `part`: where the drawn part of the recording begins and ends, in seconds; None for its end. Times count from its
-    beginning.
+    `part`: start and end of the part to draw, in seconds; an end of None means the end of the recording. Times of
+    tokens and words are relative to the start of this part.
 
     Raises:
-        ValueError: the recording cannot be read or is too short, the path has another ending, or matplotlib is missing.
+        ValueError: the recording cannot be read or is too short, the path has another extension, or matplotlib is not
+            installed.
     """
     recording = read_recording(audio, RATE, start=part[0], end=part[1])
     frames = LogMel(RATE)(recording.samples).numpy()
     if not len(frames):
-        raise ValueError(f"{audio} is too short to be drawn: it lasts {recording.duration:.3f} s.")
+        raise ValueError(f"{audio}: is too short to draw ({recording.duration:.3f} s).")
     seconds = recording.duration
-    width = min(max(LEAST_INCHES, INCHES_PER_SECOND * seconds), MOST_INCHES)
+    width = min(max(MIN_WIDTH_INCHES, INCHES_PER_SECOND * seconds), MAX_WIDTH_INCHES)
     save_figure(path, (width, HEIGHT_INCHES), lambda axes: draw_recording(axes, frames, seconds, tokens, words))

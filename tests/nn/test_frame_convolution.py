@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqlab.nn.frame_convolution import FrameConvolution, Subsampling, strided
+from seqlab.nn.frame_convolution import FrameConvolution, Subsampling, subsampled_lengths
 
 BANDS = 9
 
@@ -50,7 +50,7 @@ def test_frames_that_are_left() -> None:
     sizes = torch.arange(1, 30)
     for stride in (1, 2, 3):
         expected = [len(range(0, size, stride)) for size in sizes.tolist()]
-        assert strided(sizes, stride).tolist() == expected
+        assert subsampled_lengths(sizes, stride).tolist() == expected
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])

@@ -73,5 +73,5 @@ def test_the_cost_is_added_by_its_weight(name: str) -> None:
 
 def test_a_width_without_a_guide_is_refused() -> None:
     CrossEntropyConfig(guided_attention=1.0, guided_width=0.3)
-    with pytest.raises(ValueError, match=r"`guided_width` \(0\.3\) is the width of a guide that there is none of"):
+    with pytest.raises(ValueError, match=r"`guided_width` \(0\.3\) has no effect without `guided_attention`"):
         CrossEntropyConfig(guided_width=0.3)

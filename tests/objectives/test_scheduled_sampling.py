@@ -157,5 +157,5 @@ def test_shares_are_those_of_the_formulas(decay: str, step: int, share: float) -
 def test_a_temperature_that_changes_nothing_is_refused() -> None:
     for mixture in ("sampled", "soft"):
         ScheduledSamplingConfig(mixture=mixture, temperature=0.5)
-    with pytest.raises(ValueError, match=r"`temperature` \(0\.5\) does not change which symbol is likeliest"):
+    with pytest.raises(ValueError, match=r"`temperature` \(0\.5\) has no effect with `mixture: argmax`"):
         ScheduledSamplingConfig(temperature=0.5)

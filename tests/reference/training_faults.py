@@ -135,8 +135,8 @@ OBJECTIVES = (
     Fault(
         "objectives.ctc_blank",
         "the CTC loss takes another id for the blank",
-        "targets = Targets.of(batch.tgt_out, model.blank_id)",
-        "targets = Targets.of(batch.tgt_out, model.blank_id + 1)",
+        "targets = CtcTargets.of(batch.tgt_out, model.blank_id)",
+        "targets = CtcTargets.of(batch.tgt_out, model.blank_id + 1)",
         ("objectives/test_ctc.py",),
     ),
 )

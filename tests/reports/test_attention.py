@@ -28,7 +28,7 @@ def test_a_figure_is_written(tmp_path: Path) -> None:
     save_attention(tmp_path / "a.svg", SRC, TGT, WEIGHTS)
     with pytest.raises(ValueError, match=r"must end in \.png or \.svg"):
         save_attention(tmp_path / "a.gif", SRC, TGT, WEIGHTS)
-    with pytest.raises(ValueError, match="`weights` must be 2 x 3, as the symbols are, but are 2 x 2 instead"):
+    with pytest.raises(ValueError, match="`weights` must be 2 x 3, like the tokens, but are 2 x 2 instead"):
         save_attention(tmp_path / "b.png", SRC, TGT, [[1.0, 0.0], [0.0, 1.0]])
 
 
@@ -39,5 +39,5 @@ def test_characters_that_no_font_has_are_said_once(
     with caplog.at_level(logging.WARNING, logger="seqlab"):
         save_attention(tmp_path / "a.png", [f"{private}a", private, "b"], TGT, WEIGHTS)
     (message,) = [record.getMessage() for record in caplog.records]
-    assert f"no font here has the characters {private}: " in message
+    assert f"no installed font has the characters {private}, " in message
     assert not [each for each in recwarn if "Glyph" in str(each.message)]

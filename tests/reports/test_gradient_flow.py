@@ -97,5 +97,5 @@ def test_matplotlib_is_loaded_late_and_missed_by_the_name_of_its_extra(tmp_path:
         "except ValueError as error: print(error)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert run.stdout == "matplotlib is missing, which needs an extra: pip install 'seqlab[reports]'.\n"
+    assert run.stdout == "matplotlib is not installed: pip install 'seqlab[reports]'.\n"
     assert not list(tmp_path.iterdir())

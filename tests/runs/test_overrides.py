@@ -313,9 +313,7 @@ def test_a_model_brings_the_objective_that_it_alone_learns_by() -> None:
         override(CORPUS, [("model.family", "lstm"), ("objective.family", "ctc")])
     of_length = [("model.family", "transformer_nat"), ("objective.length_weight", "0.5")]
     assert override(CORPUS, of_length).objective == ParallelCrossEntropyConfig(length_weight=0.5)
-    with pytest.raises(
-        ConfigError, match=r"`objective\.length_weight` is of what lengths cost, but with `model\.length"
-    ):
+    with pytest.raises(ConfigError, match=r"`objective\.length_weight` has no effect, because `model\.length"):
         override(CORPUS, [*of_length, ("model.length", "end_mark")])
 
 
