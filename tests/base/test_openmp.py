@@ -17,7 +17,7 @@ from seqlab.training import train
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*openmp.WAITING_VARIABLES, "OMP_NUM_THREADS"):
+    for name in (*openmp.SPIN_VARIABLES, "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(openmp, "sys", SimpleNamespace(modules={}))  # torch was not imported
 
@@ -70,7 +70,7 @@ def test_cores_that_this_process_may_not_use_are_left_to_others(
     assert "GOMP_SPINCOUNT" not in os.environ
 
 
-@pytest.mark.parametrize("variable", openmp.WAITING_VARIABLES)
+@pytest.mark.parametrize("variable", openmp.SPIN_VARIABLES)
 def test_what_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
     load(monkeypatch, tmp_path, 99)
     monkeypatch.setenv(variable, "5")
