@@ -207,8 +207,8 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         "bpe": ("seqlab.text.byte_level:BpeConfig", "byte-pair encoding over bytes"),
         "characters": ("seqlab.text.vocabulary:CharactersConfig", "an id for each character"),
         "words": ("seqlab.text.vocabulary:WordsConfig", "an id for each word"),
-        "saved": ("seqlab.text.saved:SavedConfig", "that of another run"),
-        "same": ("seqlab.text.saved:SameConfig", "one like that of the source, for a target"),
+        "saved": ("seqlab.text.trained:SavedConfig", "that of another run"),
+        "same": ("seqlab.text.trained:SameConfig", "one like that of the source, for a target"),
     },
     "engine": {
         "torch": ("seqlab.tasks.translation.torch_engine:torch_engine", "the models themselves"),

@@ -1,7 +1,7 @@
-"""Nobody asks which part it has: outside a part's own file there is no check of its class or name, and no flag for it.
+"""Parts own themselves: outside of its own file, nothing checks the class or name of a part or has a flag for it.
 
-A part's own file is that of its entry in `seqlab.built_in`; a task's is its folder. What is allowed all the same stands
-in `ALLOWED`, with a reason.
+The own file of a part is that of its entry in `seqlab.built_in`; that of a task is its folder. `ALLOWED` lists the
+exceptions with their reasons.
 """
 
 import ast
@@ -17,9 +17,9 @@ from seqlab.registry import Parts
 PACKAGE = Path(seqlab.__file__).parent
 KINDS = ("model", "objective", "optimizer", "schedule", "search", "task", "tokenizer", "exporter", "engine")
 NAMED_KINDS = ("model", "objective", "task")
-"""Kinds whose names mean nothing else: `linear` is also how a rate falls, `beam` what `search` has."""
+"""Kinds with unambiguous names: `linear`, for example, is also a schedule."""
 SECTIONS = ("config", "model", "data", "objective", "tokenizer", "model_config", "data_config")
-"""How expressions end that are configs, their sections or models."""
+"""Names at the end of expressions that are configs, their sections or models."""
 EXPORTER = "an exporter writes the weights of one architecture"
 COLUMN = "a column of the answers of `--folds`, not the task of that name"
 ALLOWED: dict[tuple[str, str], str] = {
@@ -37,24 +37,28 @@ ALLOWED: dict[tuple[str, str], str] = {
         "assert isinstance(config.data, TranslationConfig)",
     ): "a recipe changes the config of another one, which translates",
 }
-"""(file, line of code) -> why it has to ask."""
+"""(file, line of code) -> reason of the exception."""
 
 
-def own_places() -> dict[str, Path]:
-    """Map each class that a part's file or a task's folder defines to that file or folder."""
+def last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def own_locations() -> dict[str, Path]:
+    """Map each class of a part's file or a task's folder, except protocols, to that file or folder."""
     found: dict[str, Path] = {}
     for kind in KINDS:
         for target, _ in BUILT_IN[kind].values():
             path = PACKAGE.parent / Path(*target.partition(":")[0].split(".")).with_suffix(".py")
-            place = path.parent if kind == "task" else path
-            for file in place.rglob("*.py") if place.is_dir() else [path]:
+            location = path.parent if kind == "task" else path
+            for file in location.rglob("*.py") if location.is_dir() else [path]:
                 for node in ast.parse(file.read_text("utf-8")).body:
-                    if isinstance(node, ast.ClassDef):
-                        found[node.name] = place
+                    if isinstance(node, ast.ClassDef) and "Protocol" not in map(last_name, node.bases):
+                        found[node.name] = location
     return found
 
 
-OWN_PLACES = own_places()
+OWN_LOCATIONS = own_locations()
 NAMES = {
     name: PACKAGE.parent / Path(*target.partition(":")[0].split(".")).with_suffix(".py")
     for kind in NAMED_KINDS
@@ -62,22 +66,26 @@ NAMES = {
 }
 
 
-def is_own(file: Path, place: Path) -> bool:
-    return file == place or place in file.parents
+def is_own(file: Path, location: Path) -> bool:
+    return file == location or location in file.parents
 
 
 def is_task_of(file: Path, name: str) -> bool:
-    """Tell whether a file is the part's own, or in the folder of the task of this name."""
+    """Return whether a file is the part's own, or in the folder of the task of this name."""
     return file == NAMES[name] or (name in BUILT_IN["task"] and NAMES[name].parent in file.parents)
 
 
-def questions(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file that ask which part something is, and what they ask."""
+def checks_for_parts(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line numbers of a file that check for a part, with a description of the check."""
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id in ("isinstance", "issubclass"):
                 for each in ast.walk(node.args[1]):
-                    if isinstance(each, ast.Name) and each.id in OWN_PLACES and not is_own(file, OWN_PLACES[each.id]):
+                    if (
+                        isinstance(each, ast.Name)
+                        and each.id in OWN_LOCATIONS
+                        and not is_own(file, OWN_LOCATIONS[each.id])
+                    ):
                         yield node.lineno, f"class {each.id}"
             is_named = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
             if node.func.id in ("getattr", "hasattr") and is_named and last_name(node.args[0]) in SECTIONS:
@@ -92,7 +100,7 @@ def questions(file: Path) -> Iterator[tuple[int, str]]:
             keys = [key for key in node.keys if key is not None]
             yield from names_in(file, keys)
             for key in keys:
-                if isinstance(key, ast.Name) and key.id in OWN_PLACES and not is_own(file, OWN_PLACES[key.id]):
+                if isinstance(key, ast.Name) and key.id in OWN_LOCATIONS and not is_own(file, OWN_LOCATIONS[key.id]):
                     yield key.lineno, f"dict by class {key.id}"
 
 
@@ -103,24 +111,20 @@ def names_in(file: Path, expressions: list[ast.expr]) -> Iterator[tuple[int, str
                 yield node.lineno, f"name {node.value}"
 
 
-def last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
-def test_no_one_asks_which_part_it_has() -> None:
+def test_nothing_checks_for_a_part() -> None:
     found = []
     for file in sorted(PACKAGE.rglob("*.py")):
         if file.name in ("built_in.py", "migrate.py") or {"corpora", "nn"} & {*file.relative_to(PACKAGE).parts}:
             continue  # nn: `lstm` is a layer there
         lines = file.read_text("utf-8").splitlines()
-        for number, question in questions(file):
-            place = str(file.relative_to(PACKAGE)), lines[number - 1].strip()
-            if place not in ALLOWED:
-                found.append(f"{place[0]}:{number}: {question}: {place[1]}")
+        for number, check in checks_for_parts(file):
+            location = str(file.relative_to(PACKAGE)), lines[number - 1].strip()
+            if location not in ALLOWED:
+                found.append(f"{location[0]}:{number}: {check}: {location[1]}")
     assert found == []
 
 
-def test_what_is_allowed_still_stands_there() -> None:
+def test_the_exceptions_still_exist() -> None:
     for file, line in ALLOWED:
         assert line in [each.strip() for each in (PACKAGE / file).read_text("utf-8").splitlines()]
 
@@ -135,12 +139,12 @@ def test_no_flag_is_set_by_one_family_alone(kind: str) -> None:
         assert len(owners - {base.__module__}) != 1, flag
 
 
-def test_the_check_finds_what_it_is_for(tmp_path: Path) -> None:
+def test_this_test_finds_such_checks(tmp_path: Path) -> None:
     file = tmp_path / "some.py"
     file.write_text(
         "a = isinstance(x, TransformerConfig | LstmConfig)\nb = config.data.kind == 'translation'\n"
         "c = getattr(config.model, 'copying', False)\nd = {NgramModel: 1}\n"
         "e = {'lstm': 2}\nf = x in ('ctc', 'r_drop')\n"
     )
-    asked = [question.split()[0] for _, question in sorted(questions(file))]
+    asked = [check.split()[0] for _, check in sorted(checks_for_parts(file))]
     assert asked == ["class", "class", "name", "attribute", "dict", "name", "name", "name"]

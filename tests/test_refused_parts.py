@@ -1,4 +1,4 @@
-"""What cannot be a part is refused when it is registered or first used, by its name and with what is missing."""
+"""Invalid parts are refused when they are registered or first used, with the missing member in the message."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ from seqlab.text import LearntConfig
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _restore_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = {kind: dict(parts) for kind, parts in registry._parts.items()}
     yield
     for kind, parts in before.items():
@@ -84,7 +84,7 @@ class Other:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "part", "said"),
+    ("kind", "name", "part", "message"),
     [
         ("objective", None, NoBuild, "'mine' cannot be registered: NoBuild lacks `build` (see `ObjectiveConfig`)"),
         ("model", None, NoModel, "NoModel lacks `build`"),
@@ -108,13 +108,13 @@ class Other:
         ("metric", "my metric", len, "must have a name without spaces or slashes"),
     ],
 )
-def test_what_cannot_be_registered(kind: str, name: str | None, part: Any, said: str) -> None:
+def test_invalid_parts_are_refused(kind: str, name: str | None, part: Any, message: str) -> None:
     with pytest.raises(ValueError) as found:  # noqa: PT011
         seqlab.register(kind, name)(part)
-    assert said in str(found.value)
+    assert message in str(found.value)
 
 
-def test_a_part_of_a_table_is_looked_at_when_it_is_used() -> None:
+def test_a_part_of_a_table_is_checked_at_its_first_use() -> None:
     registry.add_entries(Entry("objective", "mine", f"{__name__}:NoBuild", "", "a plugin"))
     with pytest.raises(registry.UnusablePart, match=r"'mine' of a plugin cannot be used: NoBuild lacks `build`"):
         registry.find_part("objective", "mine")
@@ -123,7 +123,7 @@ def test_a_part_of_a_table_is_looked_at_when_it_is_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("import nosuchthing", "ModuleNotFoundError: No module named 'nosuchthing'"),
         ("def", "SyntaxError"),
@@ -131,12 +131,12 @@ def test_a_part_of_a_table_is_looked_at_when_it_is_used() -> None:
         ("import sys; sys.exit(0)", "SystemExit: 0"),
     ],
 )
-def test_a_plugin_that_fails_is_one_line_and_leaves_nothing(text: str, said: str, tmp_path: Path) -> None:
+def test_a_failing_plugin_raises_one_line_and_registers_nothing(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / f"failing_{abs(hash(text))}.py"
     file.write_text(f"import seqlab\nseqlab.register('metric', 'half')(len)\n{text}\n")
     with pytest.raises(PluginError, match="cannot be imported") as found:
         load_plugin(file)
-    assert said in str(found.value)
+    assert message in str(found.value)
     assert "half" not in Parts("metric")
 
 
@@ -161,7 +161,7 @@ ONE = torch.ones(())
 
 
 @pytest.mark.parametrize(
-    ("loss", "said"),
+    ("loss", "message"),
     [
         (None, "must return a `seqlab.objectives.Loss`, but returned a NoneType"),
         (ONE, "but returned a Tensor"),
@@ -173,10 +173,10 @@ ONE = torch.ones(())
         (Loss(ONE, ONE, {"step": ONE}), "cannot be named `step`"),
     ],
 )
-def test_what_is_no_loss(loss: Any, said: str) -> None:
+def test_invalid_losses_are_refused(loss: Any, message: str) -> None:
     with pytest.raises(ValueError) as found:  # noqa: PT011
         check_loss(loss)
-    assert said in str(found.value)
+    assert message in str(found.value)
 
 
 def test_a_metric_returns_statistics() -> None:

@@ -1,4 +1,4 @@
-"""Errors on their way from one process to another."""
+"""Errors that are sent from one process to another."""
 
 import pickle
 
@@ -14,11 +14,11 @@ class Unpicklable(Exception):
         raise TypeError("no")
 
 
-def arrived(error: Exception) -> BaseException:
-    """Carry an error there and raise it."""
-    carried = pickle.loads(pickle.dumps(RemoteError.from_error(error)))
+def sent(error: Exception) -> BaseException:
+    """Send an error through pickle and re-raise it."""
+    received = pickle.loads(pickle.dumps(RemoteError.from_error(error)))
     with pytest.raises(Exception) as raised:  # noqa: PT011
-        carried.reraise()
+        received.reraise()
     return raised.value
 
 
@@ -31,34 +31,34 @@ def caught(function: object) -> Exception:
     return error
 
 
-def test_what_seqlab_says_to_its_user_stays_a_message() -> None:
-    error = arrived(caught(lambda: ForkedWorkers(0)))
+def test_an_error_for_the_user_stays_one() -> None:
+    error = sent(caught(lambda: ForkedWorkers(0)))
     assert explain(error) == ("error: `processes` must be at least 1, but is 0 instead.", 2)
 
 
-def test_a_fault_of_the_program_stays_one_and_shows_where_it_was() -> None:
+def test_a_bug_stays_one_with_its_traceback() -> None:
     def faulty() -> None:
         int("x")
 
-    error = arrived(caught(faulty))
+    error = sent(caught(faulty))
     assert isinstance(error, ValueError)
     assert explain(error) is None
     assert "in faulty" in str(error.__cause__)
 
 
-def test_memory_that_ran_out_elsewhere_is_explained() -> None:
+def test_a_memory_error_of_a_worker_is_explained() -> None:
     def greedy() -> None:
         raise MemoryError
 
-    explained = explain(arrived(caught(greedy)))
+    explained = explain(sent(caught(greedy)))
     assert explained is not None
     assert explained[0] == "error: memory ran out"
 
 
-def test_what_cannot_be_pickled_arrives_as_text() -> None:
+def test_an_unpicklable_error_becomes_text() -> None:
     def fail() -> None:
         raise Unpicklable("three apples")
 
-    error = arrived(caught(fail))
+    error = sent(caught(fail))
     assert isinstance(error, RuntimeError)
     assert str(error) == "Unpicklable: three apples"

@@ -6,7 +6,7 @@ from functools import cache
 from typing import get_type_hints
 
 from generate.markup import paragraphs, table
-from seqlab.registry import Parts, imported
+from seqlab.registry import Parts, import_target
 
 FOLDER = "reference/api"
 EXPORTED: dict[str, str] = {
@@ -60,7 +60,7 @@ def runs() -> str:
     """Write the page of the classes that `seqlab.load` returns: the return types of the tasks' loaders."""
     parts = ["# Loaded runs", "`seqlab.load(run_dir)` returns one of these classes, chosen by the task of the run."]
     for config in Parts("task").values():
-        found = get_type_hints(imported(config.loader_name))["return"]
+        found = get_type_hints(import_target(config.loader_name))["return"]
         parts.append(
             f"{directive(f'{found.__module__}.{found.__qualname__}')}\n    options:\n      inherited_members: true"
         )

@@ -3,7 +3,7 @@
 from generate.api import is_documented
 from generate.markup import prose, table
 from seqlab.built_in import BUILT_IN
-from seqlab.registry import OWN, entries
+from seqlab.registry import BUILT_IN_OWNER, list_entries
 
 INTRODUCTION = """# Registered parts
 
@@ -34,8 +34,8 @@ def pages() -> dict[str, str]:
     for kind, (heading, use) in SHOWN.items():
         rows = [
             (f"`{entry.name}`", prose(entry.summary), reference(entry.target))
-            for entry in entries(kind)
-            if entry.owner == OWN
+            for entry in list_entries(kind)
+            if entry.owner == BUILT_IN_OWNER
         ]
         parts += [f"## {heading}", f"Kind `{kind}`; {use}.", table(["name", "what it is", "in Python"], rows)]
     return {"reference/parts.md": "\n\n".join(parts)}

@@ -135,7 +135,7 @@ class DataConfig(Part):
         specs: list[str] = _as_list(getattr(self, name))
         return specs
 
-    def wanted_sizes(self) -> dict[str, int | None]:
+    def requested_sizes(self) -> dict[str, int | None]:
         """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
         return {}
 
@@ -211,5 +211,5 @@ class TokensConfig(DataConfig):
 
     @model_validator(mode="after")
     def _check_tokenizer(self) -> Self:
-        self.tokenizer.check_alone()
+        self.tokenizer.check_not_target_only()
         return self

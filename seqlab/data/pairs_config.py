@@ -138,9 +138,9 @@ class PairsConfig(TokensConfig):
 
         return PairEncoder(tokenizers, self.max_length, self.max_length_ratio, self.copy_unknown)
 
-    def wanted_sizes(self) -> dict[str, int | None]:
+    def requested_sizes(self) -> dict[str, int | None]:
         """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
-        return {name: each.wanted_size for name, each in zip(self.tokenizer_folders, self.tokenizers, strict=False)}
+        return {name: each.requested_size for name, each in zip(self.tokenizer_folders, self.tokenizers, strict=False)}
 
     @model_validator(mode="after")
     def _check_corpora(self) -> Self:

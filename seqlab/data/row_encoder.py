@@ -16,7 +16,7 @@ from seqlab.data.ragged import RaggedArray, append_eos
 from seqlab.data.readers import LinePart
 from seqlab.data.report import EXAMPLES_PER_REASON, DroppedRow, TokenCounts
 from seqlab.data.survey import char_lengths, ratio_outliers
-from seqlab.text import Tokenizer, encode_unknown, unknown_of
+from seqlab.text import Tokenizer, encode_unknown, find_unknown
 
 Statuses = NDArray[np.uint8]
 ColumnLines = Sequence[list[str]]
@@ -144,7 +144,7 @@ class PairEncoder(RowEncoder):
         sides = list(zip(self.tokenizers, columns, strict=True))
         if not self.copy_unknown:
             return [RaggedArray.from_flat(*tokenizer.encode_flat(lines)) for tokenizer, lines in sides]
-        unknown = unknown_of(*sides[0])
+        unknown = find_unknown(*sides[0])
         return [RaggedArray.from_lists(encode_unknown(tokenizer, lines, unknown)) for tokenizer, lines in sides]
 
     def drop_by_text(self, statuses: Statuses, columns: ColumnLines, chars_ratio: float | None) -> None:

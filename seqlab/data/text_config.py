@@ -125,9 +125,9 @@ class TextConfig(TokensConfig):
         """Name the folder of a run that holds its tokenizer."""
         return ["tokenizer"]
 
-    def wanted_sizes(self) -> dict[str, int | None]:
+    def requested_sizes(self) -> dict[str, int | None]:
         """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
-        return {"tokenizer": self.tokenizer.wanted_size}
+        return {"tokenizer": self.tokenizer.requested_size}
 
     def vector_files(self) -> dict[str, str]:
         """Return the file of word vectors, under `tgt`, the only side."""

@@ -70,7 +70,7 @@ def learn_tokenizer(config: TokensConfig, side: Side, cache: Path, on_progress: 
         FileNotFoundError, ValueError: as `prepare`, and as `train_tokenizer`.
     """
     settings = config.tokenizers[side == "tgt"]
-    if (existing := settings.existing()) is not None:
+    if (existing := settings.load_existing()) is not None:
         return existing
     corpora = config.corpora("train")
     made_from = [

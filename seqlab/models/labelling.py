@@ -73,7 +73,7 @@ class LabellerConfig(ModelConfig):
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError where the model cannot learn from what the data section describes."""
-        if self.spelling_size and not data.tokenizer.may_have_words:
+        if self.spelling_size and not data.tokenizer.may_be_words:
             raise ValueError(
                 f"`model.spelling_size` reads how words are spelt, but `data.tokenizer.kind: {data.tokenizer.kind}` "
                 "knows no words: set one of them differently."

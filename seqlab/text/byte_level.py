@@ -1,4 +1,4 @@
-"""Byte-pair encoding over bytes, by Hugging Face `tokenizers`."""
+"""Byte-level BPE tokenizer, with the library `tokenizers` of Hugging Face."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,55 +11,56 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from seqlab.base.bounds import MAX_VOCAB_SIZE, Count
 from seqlab.text.config import SETTINGS, LearntConfig
-from seqlab.text.segmenter import Segmenter
+from seqlab.text.segmenter import Segmenter, WordCache, packed
 from seqlab.text.tokenizer import SPECIAL_TOKENS
-from seqlab.text.words import WordMemory, packed
 
-# The model underneath knows no special tokens, which it would find in the text; its ids start after them instead.
+# The library's model has no special tokens, as it would match them in the text; its ids are shifted to follow them.
 _FIRST_ID = len(SPECIAL_TOKENS)
 
-# What a line cannot have if it is to be cut at its spaces: a run of whitespace may be a piece of its own.
-_SPACES = re.compile(r"\s\s|^\s|\s\Z")
+# Matches lines that cannot be split into words at spaces, because a run of whitespace can be a token of its own.
+_MULTIPLE_SPACES = re.compile(r"\s\s|^\s|\s\Z")
 
-# How byte-level models write bytes as characters: those that print stand for themselves, the others follow from U+0100.
-_PRINTED = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-_HIDDEN = [byte for byte in range(0x100) if byte not in _PRINTED]
-_BYTE_OF = {chr(byte): byte for byte in _PRINTED} | {chr(0x100 + n): byte for n, byte in enumerate(_HIDDEN)}
+# Byte-level models represent bytes as characters: printable bytes as themselves, all others as U+0100 and following.
+_PRINTABLE_BYTES = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHER_BYTES = [byte for byte in range(0x100) if byte not in _PRINTABLE_BYTES]
+_BYTE_OF_CHARACTER = {chr(byte): byte for byte in _PRINTABLE_BYTES} | {
+    chr(0x100 + n): byte for n, byte in enumerate(_OTHER_BYTES)
+}
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class BpeConfig(LearntConfig):
-    """Byte-pair encoding over bytes (Radford et al., 2019), by Hugging Face `tokenizers`; it cannot sample."""
+    """Byte-pair encoding over bytes (Radford et al., 2019), with `tokenizers` of Hugging Face; it cannot sample."""
 
     kind: Literal["bpe"] = "bpe"
-    """Which tokenizer this is."""
+    """Tag of this tokenizer."""
 
     vocab_size: Annotated[int, Field(ge=260, le=MAX_VOCAB_SIZE)] = 8000
-    """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
+    """Number of ids, including 4 special ids and 256 bytes. It is smaller if the text supports fewer."""
 
     min_count: Count = 2
-    """Occurrences that a pair needs to be merged."""
+    """Minimum number of occurrences of a pair that is merged."""
 
     def learn(self, lines: Iterable[str]) -> "ByteLevelBpe":
-        """Learn the merges."""
+        """Learn the merges from normalized lines."""
         return ByteLevelBpe.train(self, lines)
 
     def restore(self, content: bytes) -> "ByteLevelBpe":
-        """Restore the model."""
+        """Restore the model from `ByteLevelBpe.to_bytes`."""
         return ByteLevelBpe(tokenizers.Tokenizer.from_str(content.decode()))
 
 
 class ByteLevelBpe(Segmenter):
-    """A byte-level BPE model; a space goes before each line, so that a word is the same at its start."""
+    """A byte-level BPE model; it adds a space before each line, so that the first word is tokenized like any other."""
 
     def __init__(self, model: tokenizers.Tokenizer) -> None:
         self._model = model
-        self._words = WordMemory(lambda word: self._segment(f" {word}"))
+        self._words = WordCache(lambda word: self._segment(f" {word}"))
         self.vocab_size = model.get_vocab_size() + _FIRST_ID
 
     @classmethod
     def train(cls, config: BpeConfig, lines: Iterable[str]) -> "ByteLevelBpe":
-        """Learn from lines, of which only the distinct words and their counts are held in memory."""
+        """Learn from lines; only the distinct words and their counts are held in memory."""
         model = tokenizers.Tokenizer(models.BPE())
         model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         model.decoder = decoders.ByteLevel()
@@ -77,7 +78,8 @@ class ByteLevelBpe(Segmenter):
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
         return [
-            packed(self._segment(f" {line}")) if _SPACES.search(line) else self._words.encode(line) for line in lines
+            packed(self._segment(f" {line}")) if _MULTIPLE_SPACES.search(line) else self._words.encode(line)
+            for line in lines
         ]
 
     def _segment(self, text: str) -> list[int]:
@@ -88,12 +90,12 @@ class ByteLevelBpe(Segmenter):
         return [line.removeprefix(" ") for line in lines]
 
     def token(self, index: int) -> str:
-        symbols = self._model.id_to_token(index - _FIRST_ID)
-        assert symbols is not None  # an id from 4 to vocab_size - 1
-        piece = bytes(_BYTE_OF[symbol] for symbol in symbols)
+        characters = self._model.id_to_token(index - _FIRST_ID)
+        assert characters is not None  # an id from 4 to vocab_size - 1
+        piece = bytes(_BYTE_OF_CHARACTER[character] for character in characters)
         try:
             return piece.decode()
-        except UnicodeDecodeError:  # a part of a character
+        except UnicodeDecodeError:  # part of a character
             return "".join(f"<0x{byte:02X}>" for byte in piece)
 
 

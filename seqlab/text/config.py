@@ -1,4 +1,4 @@
-"""The base of the settings of each tokenizer: a registered part, chosen by the tag `kind`."""
+"""Base classes of tokenizer configs, which are registered parts with the tag `kind`."""
 
 from __future__ import annotations
 
@@ -16,95 +16,94 @@ if TYPE_CHECKING:
     from seqlab.text.tokenizer import Tokenizer
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-"""Of the dataclasses that are settings of tokenizers."""
+"""Pydantic settings of the dataclasses of tokenizer configs."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class TokenizerConfig(Part):
-    """The base of the settings of each tokenizer."""
+    """Base class of tokenizer configs."""
 
     part_kind: ClassVar[str] = "tokenizer"
     tag_field: ClassVar[str] = "kind"
     units: ClassVar[Literal["subwords", "characters", "words", ""]] = "subwords"
-    """What an id is; empty if unknown until it is loaded."""
+    """Unit of text that an id represents; empty if it is not known before the tokenizer is loaded."""
     may_sample: ClassVar[bool] = False
-    """Whether the tokenizer draws among several segmentations of a line, or may."""
+    """Whether the tokenizer can, or might, sample from several segmentations of a line."""
     may_have_unknown: ClassVar[bool] = False
-    """Whether there may be text that the tokenizer has no ids for."""
-    if TYPE_CHECKING:  # fields, whose order in files each kind chooses
+    """Whether the tokenizer may encode text as `unk_id`."""
+    if TYPE_CHECKING:  # a field of each subclass, which determines its order in files
         kind: str
 
     @property
-    def wanted_size(self) -> int | None:
-        """The number of ids that there should be; None for no limit."""
+    def requested_size(self) -> int | None:
+        """Upper limit of the vocabulary size; None for no limit."""
         return None
 
     @property
-    def may_have_words(self) -> bool:
-        """Whether each id may be a word, with spaces alone between words."""
+    def may_be_words(self) -> bool:
+        """Whether each id may be a word, so that only spaces separate the words."""
         return self.units in ("words", "")
 
     @property
     def has_tags(self) -> bool:
-        """Whether lines have tags after a tab."""
+        """Whether lines can have tags after a tab."""
         return False
 
     @property
     def may_have_tags(self) -> bool:
-        """Whether lines may have tags after a tab."""
+        """Whether lines can, or might, have tags after a tab."""
         return self.has_tags
 
     @property
-    def divides_words(self) -> bool:
-        """Whether normalisation may make several words of one."""
+    def may_split_words(self) -> bool:
+        """Whether normalization can split one word into several."""
         return False
 
     @property
     def character_share(self) -> float:
-        """Share of the text's characters that get ids besides those of subwords; 0 for bytes alone."""
+        """Share of the text's characters with ids of their own besides the subwords; 0 for byte-level tokenizers."""
         return 0.0
 
-    def existing(self) -> Tokenizer | None:
-        """Load the tokenizer where it exists already; None where it is learnt."""
+    def load_existing(self) -> Tokenizer | None:
+        """Load the tokenizer if the config refers to an existing one; None if it is to be trained."""
         return None
 
-    def check_alone(self) -> None:
-        """Raise ValueError where the settings are those of a target alone."""
+    def check_not_target_only(self) -> None:
+        """Raise ValueError if the config is valid for a target only."""
 
-    def of_target(self, src: TokenizerConfig) -> TokenizerConfig:
-        """Return the settings of a target whose source has the settings `src`."""
+    def for_target(self, src: TokenizerConfig) -> TokenizerConfig:
+        """Return the config of the target's tokenizer, given that of the source."""
         return self
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class LearntConfig(TokenizerConfig):
-    """The base of the settings of tokenizers that learn from text."""
+    """Base class of the configs of tokenizers that are trained on text."""
 
     required_members: ClassVar[tuple[str, ...]] = ("learn", "restore")
 
     normalization: NormalizationForm = "nfc"
-    """Unicode form that text is brought into: `nfc`, `nfkc` (also folds compatibility forms), `nfd` (accents are
-    characters of their own, and so are the letters of a Hangul syllable), `nfc+nfd` (the whole and, after it, its
-    parts) or `none`."""
+    """Unicode normalization of the text: `nfc`, `nfkc` (also folds compatibility forms), `nfd` (splits letters and
+    accents, and Hangul syllables into their letters), `nfc+nfd` (each character followed by its parts) or `none`."""
 
     @property
-    def divides_words(self) -> bool:
-        """Whether normalisation may make several words of one, as `nfkc` makes a space and a mark of an accent."""
+    def may_split_words(self) -> bool:
+        """Whether normalization can split a word: `nfkc` turns a spacing accent into a space and a mark."""
         return self.normalization == "nfkc"
 
     @property
-    def wanted_size(self) -> int | None:
-        """The number of ids that there should be, where there is a field for it; None for no limit."""
+    def requested_size(self) -> int | None:
+        """Upper limit of the vocabulary size, if the config has a field for it; None for no limit."""
         return getattr(self, "vocab_size", None)
 
     def normalize(self, line: str) -> str:
-        """Bring a line into the form that is segmented."""
+        """Normalize a line before it is segmented."""
         return normalize(line, self.normalization)
 
     def learn(self, lines: Iterable[str]) -> Segmenter:
-        """Learn a segmenter from normalised lines, each with a visible character."""
+        """Train a segmenter on normalized lines, each with a visible character."""
         raise NotImplementedError
 
     def restore(self, content: bytes) -> Segmenter:
-        """Restore the segmenter that `Segmenter.to_bytes` gave."""
+        """Restore the segmenter from the content of `Segmenter.to_bytes`."""
         raise NotImplementedError

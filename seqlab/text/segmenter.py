@@ -1,54 +1,96 @@
-"""Segmenter: normalised lines to ids and back."""
+"""Segmenter: the base class of tokenization algorithms, and a cache of the ids of words."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from typing import ClassVar
+
+MAX_CACHED_WORD_CHARS = 64
+"""Longest word in the cache: in text without spaces, a whole line is one word, which seldom occurs again."""
+MAX_CACHED_WORDS = 1 << 17
+"""Maximum number of words in the cache (about 40 MB). A full cache is cleared; frequent words return soon."""
 
 
 class Segmenter:
-    """The base of segmenters. Ids 0 to 3 are special; `encode` returns ids from 4 on, and `unk_id` if `has_unknown`."""
+    """Base class of segmenters, which map normalized lines to ids and back.
+
+    Ids 0 to 3 are special. `encode` returns ids from 4 on, and `unk_id` if `has_unknown`.
+    """
 
     vocab_size: int
-    """Number of ids, the four special ones counted."""
+    """Number of ids, including the four special ids."""
     num_tags: int = 0
-    """Ids of tags, which are the last ones."""
+    """Number of tag ids, which are the highest ids."""
     has_words: bool = False
-    """Whether each id is a word, with spaces alone between words."""
+    """Whether each id is a word, so that only spaces separate the words."""
     has_unknown: ClassVar[bool] = False
-    """Whether `encode` may give `unk_id`."""
+    """Whether `encode` can return `unk_id`."""
     can_sample: ClassVar[bool] = False
-    """Whether `sample` draws among several segmentations of a line."""
+    """Whether `sample` draws from several segmentations of a line."""
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
-        """Give the ids of each line, packed by `seqlab.text.words.packed`."""
+        """Return the ids of each line, packed by `packed`."""
         raise NotImplementedError
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
-        """Give the text of each row, which has no pad, bos or eos.
+        """Return the text of each row of ids, without pad, bos and eos.
 
-        `unknown`: for each row the items that the ids from `vocab_size` on stand for, where there is unknown text.
+        `unknown`: for each row, the items that the ids from `vocab_size` on represent.
         """
         raise NotImplementedError
 
     def token(self, index: int) -> str:
-        """Name an id that is no special one."""
+        """Return the text of an id that is not special, for reports."""
         raise NotImplementedError
 
     def to_bytes(self) -> bytes:
-        """Write everything from which the config restores the segmenter."""
+        """Serialize the segmenter for the config's `restore`."""
         raise NotImplementedError
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
-        """Draw a segmentation of each line, as `Tokenizer.sample` says; only where `can_sample`."""
+        """Sample a segmentation of each line, see `Tokenizer.sample`; only if `can_sample`."""
         raise NotImplementedError
 
     def items(self, line: str) -> list[str]:
-        """Cut a line into what a vocabulary is looked up by; only where `has_unknown`."""
+        """Split a line into vocabulary items; only if `has_unknown`."""
         raise NotImplementedError
 
     def unknown_items(self, line: str) -> list[str]:
-        """List the items of a line that `encode` gives `unk_id` for, in order."""
+        """Return the items of a line that `encode` maps to `unk_id`, in order."""
         return []
 
     def unknown_tags(self, line: str) -> list[str]:
-        """List the tags of a line that have no id of their own, in order."""
+        """Return the tags of a line without an id of their own, in order."""
         return []
+
+
+def packed(ids: Sequence[int]) -> bytes:
+    """Pack ids into 4 bytes each, for `unpacked` or a numpy array of uint32: packed rows are fast to join."""
+    return array("I", ids).tobytes()
+
+
+def unpacked(row: bytes) -> list[int]:
+    """Return the ids that `packed` packed."""
+    return memoryview(row).cast("I").tolist()
+
+
+class WordCache(dict[str, bytes]):
+    """Cache from words to packed ids, which are computed by `segment` at the first lookup.
+
+    A lookup is several times as fast as a segmentation. The cache is valid for models whose tokens do not cross spaces,
+    so that the ids of a line are those of its words. Threads can share it; at worst, two of them segment the same word.
+    """
+
+    def __init__(self, segment: Callable[[str], Sequence[int]]) -> None:
+        self._segment = segment
+
+    def __missing__(self, word: str) -> bytes:
+        if len(self) >= MAX_CACHED_WORDS:
+            self.clear()
+        ids = packed(self._segment(word))
+        if len(word) <= MAX_CACHED_WORD_CHARS:
+            self[word] = ids
+        return ids
+
+    def encode(self, line: str) -> bytes:
+        """Return the packed ids of a line, split at each single space; an empty line has none."""
+        return b"".join(map(self.__getitem__, line.split(" "))) if line else b""

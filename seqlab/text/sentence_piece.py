@@ -1,4 +1,4 @@
-"""Subwords by sentencepiece: byte-pair encoding and the unigram model, both with byte fallback and with sampling."""
+"""sentencepiece tokenizers: BPE and unigram subwords, with byte fallback and sampling."""
 
 import io
 import random
@@ -15,96 +15,94 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_COUNT, MAX_VOCAB_SIZE
 from seqlab.text.config import SETTINGS, LearntConfig
-from seqlab.text.sampling import BpeDropout, UnigramSampling
-from seqlab.text.segmenter import Segmenter
+from seqlab.text.sampling import BpeDropout, UnigramSampler
+from seqlab.text.segmenter import Segmenter, WordCache
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
-from seqlab.text.words import WordMemory
 
-_SPACE = (
-    "▁"  # stands for a space in every piece, so that in a text it is written as _ESCAPE + "1", and _ESCAPE as + "0"
-)
+_SPACE_SYMBOL = "▁"
+"""Represents a space in pieces. In text it is escaped as `_ESCAPE + "1"`, and `_ESCAPE` as `_ESCAPE + "0"`."""
 _ESCAPE = "\x10"
-_SKIPPED_BY_TRAINER = re.compile("[\t\0▅]")
-_TOO_SMALL = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
-_TRAINER_THREADS = 4  # fixed: the unigram model's sums depend on their number, on no machine's count of cores
-_MAX_LINE_BYTES = 2**24  # the trainer leaves out longer lines; its own limit is 4,192
+_UNTRAINABLE = re.compile("[\t\0▅]")
+_TOO_SMALL_MESSAGE = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
+_TRAINER_THREADS = 4  # fixed, as the floating-point sums of the unigram model depend on it
+_MAX_TRAINING_LINE_BYTES = 2**24  # the trainer skips longer lines; its default is 4,192
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class SentencePieceConfig(LearntConfig):
-    """The base of the settings of both kinds."""
+    """Base class of the configs of both kinds."""
 
     may_sample: ClassVar[bool] = True
 
     vocab_size: Annotated[int, Field(ge=261, le=MAX_VOCAB_SIZE)] = 8000
-    """Number of ids, 4 special ones and 256 bytes counted. A text that supports fewer gets fewer."""
+    """Number of ids, including 4 special ids and 256 bytes. It is smaller if the text supports fewer."""
 
     character_coverage: Annotated[float, Field(ge=0.98, le=1.0)] = 0.9995
-    """Share of the text's characters that get ids of their own; the rest, the rarest, are spelt in bytes."""
+    """Share of the text's characters with ids of their own; the rest, the rarest characters, are encoded as bytes."""
 
     max_train_lines: Annotated[int, Field(gt=100, le=MAX_COUNT)] = 1_000_000
-    """Lines held in memory to learn from: of a longer text, a random sample of this many."""
+    """Maximum number of training lines, which are held in memory: a random sample of a longer text."""
 
     @property
     def character_share(self) -> float:
-        """Share of the text's characters that get ids besides those of subwords."""
+        """Share of the text's characters with ids of their own besides the subwords."""
         return self.character_coverage
 
     def learn(self, lines: Iterable[str]) -> "SentencePiece":
-        """Learn from lines; raise ValueError where `vocab_size` has no room for the characters."""
+        """Train on lines; raise ValueError if `vocab_size` is too small for the characters."""
         return SentencePiece.train(self, lines)
 
     def restore(self, content: bytes) -> "SentencePiece":
-        """Restore the model."""
+        """Restore the model from `SentencePiece.to_bytes`."""
         return SentencePiece(content, self)
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class SentencePieceBpeConfig(SentencePieceConfig):
-    """Byte-pair encoding (Sennrich et al., 2016) with byte fallback, by sentencepiece."""
+    """Byte-pair encoding (Sennrich et al., 2016) with byte fallback, with sentencepiece."""
 
     kind: Literal["sentencepiece_bpe"] = "sentencepiece_bpe"
-    """Which tokenizer this is."""
+    """Tag of this tokenizer."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class SentencePieceUnigramConfig(SentencePieceConfig):
-    """A unigram language model over subwords (Kudo, 2018) with byte fallback, by sentencepiece."""
+    """Unigram language model over subwords (Kudo, 2018) with byte fallback, with sentencepiece."""
 
     kind: Literal["sentencepiece_unigram"] = "sentencepiece_unigram"
-    """Which tokenizer this is."""
+    """Tag of this tokenizer."""
 
     max_train_lines: Annotated[int, Field(gt=100, le=MAX_COUNT)] = 500_000
-    """Lines held in memory to learn from, 2 kB each: of a longer text, a random sample of this many."""
+    """Maximum number of training lines, which are held in memory with 2 kB each: a random sample of a longer text."""
 
 
 class SentencePiece(Segmenter):
-    """A sentencepiece model whose text round-trips: identity normaliser, and `▁` told apart from a space."""
+    """A sentencepiece model that reproduces its text: no normalization, and `▁` differs from a space."""
 
     can_sample: ClassVar[bool] = True
 
     def __init__(self, model: bytes, config: SentencePieceConfig) -> None:
         self._is_bpe = config.kind == "sentencepiece_bpe"
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        self._words = WordMemory(self._segment)
+        self._words = WordCache(self._segment)
         self.vocab_size = self._processor.vocab_size()
 
     @classmethod
     def train(cls, config: SentencePieceConfig, lines: Iterable[str]) -> "SentencePiece":
-        """Learn from lines; raise ValueError where `vocab_size` has no room for the characters."""
+        """Train on lines; raise ValueError if `vocab_size` is too small for the characters."""
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                # A line with one of these would not be learned from at all; as a byte, each is known anyway.
+                # The trainer would skip a line with one of these characters; each can be encoded as bytes anyway.
                 sentence_iterator=(
-                    _SKIPPED_BY_TRAINER.sub(" ", _escape(line)) for line in _drawn(lines, config.max_train_lines)
+                    _UNTRAINABLE.sub(" ", _escape(line)) for line in _sample_lines(lines, config.max_train_lines)
                 ),
                 model_writer=model,
                 model_type=config.kind.removeprefix("sentencepiece_"),
                 vocab_size=config.vocab_size,
                 hard_vocab_limit=False,
                 character_coverage=config.character_coverage,
-                max_sentence_length=_MAX_LINE_BYTES,
+                max_sentence_length=_MAX_TRAINING_LINE_BYTES,
                 byte_fallback=True,
                 normalization_rule_name="identity",
                 remove_extra_whitespaces=False,
@@ -116,10 +114,10 @@ class SentencePiece(Segmenter):
                 minloglevel=2,
             )
         except RuntimeError as error:
-            if needed := _TOO_SMALL.search(str(error)):
+            if needed := _TOO_SMALL_MESSAGE.search(str(error)):
                 raise ValueError(
                     f"`vocab_size` must be at least {needed[1]} for this text's characters and the 256 bytes, but is "
-                    f"{config.vocab_size} instead. Raise it, or lower `character_coverage`."
+                    f"{config.vocab_size} instead. Increase it, or decrease `character_coverage`."
                 ) from error
             raise
         return cls(model.getvalue(), config)
@@ -131,24 +129,25 @@ class SentencePiece(Segmenter):
         return [self._words.encode(_escape(line)) for line in lines]
 
     def _segment(self, word: str) -> list[int]:
-        # The model puts a space before each word itself, and so has two where the word is nothing between two spaces.
+        # The model adds a space before each word. For the empty word between two spaces, encode a space: this gives two
+        # spaces, of which one is kept.
         ids: list[int] = self._processor.encode(word or " ", num_threads=1)
         return ids if word else ids[: len(ids) // 2]
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
-        """Draw a segmentation of each line; the meaning of `strength` is in `Tokenizer.sample`."""
+        """Sample a segmentation of each line; `Tokenizer.sample` describes `strength`."""
         generator = np.random.Generator(np.random.PCG64(seed % 2**64))
         return self._sampler([_escape(line) for line in lines], generator, strength)
 
     @cached_property
-    def _sampler(self) -> BpeDropout | UnigramSampling:
+    def _sampler(self) -> BpeDropout | UnigramSampler:
         model = self._processor
         byte_ids = [model.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
         taken = {PAD_ID, BOS_ID, EOS_ID, UNK_ID, *byte_ids}
         ids = {model.id_to_piece(index): index for index in range(self.vocab_size) if index not in taken}
         if self._is_bpe:
             return BpeDropout(ids, byte_ids)
-        return UnigramSampling(ids, byte_ids, [model.get_score(index) for index in range(self.vocab_size)])
+        return UnigramSampler(ids, byte_ids, [model.get_score(index) for index in range(self.vocab_size)])
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         return [_unescape(line) for line in self._processor.decode(rows, num_threads=1)] if rows else []
@@ -157,30 +156,32 @@ class SentencePiece(Segmenter):
         return _unescape(self._processor.id_to_piece(index))
 
 
-def _drawn(lines: Iterable[str], most: int) -> Iterator[str]:
-    """Draw at most so many lines, each as likely as any other, by reservoir sampling (Vitter, 1985).
+def _sample_lines(lines: Iterable[str], max_lines: int) -> Iterator[str]:
+    """Sample at max_lines `max_lines` lines uniformly by reservoir sampling (Vitter, 1985).
 
-    The trainer's own draw is another in each process.
+    sentencepiece's own sample would be different in each process.
     """
     rest = iter(lines)
-    sample = list(islice(rest, most))
+    sample = list(islice(rest, max_lines))
     generator = random.Random(0)
-    for seen, line in enumerate(rest, start=most + 1):
-        place = generator.randrange(seen)
-        if place < most:
-            sample[place] = line
+    for seen, line in enumerate(rest, start=max_lines + 1):
+        position = generator.randrange(seen)
+        if position < max_lines:
+            sample[position] = line
     sample.reverse()
-    while sample:  # each is let go as the trainer copies it
+    while sample:  # free each line once the trainer has copied it
         yield sample.pop()
 
 
 def _escape(line: str) -> str:
-    if _ESCAPE in line or _SPACE in line:
-        return line.replace(_ESCAPE, _ESCAPE + "0").replace(_SPACE, _ESCAPE + "1")
+    """Escape the space symbol in text."""
+    if _ESCAPE in line or _SPACE_SYMBOL in line:
+        return line.replace(_ESCAPE, _ESCAPE + "0").replace(_SPACE_SYMBOL, _ESCAPE + "1")
     return line
 
 
 def _unescape(line: str) -> str:
+    """Undo `_escape`."""
     if _ESCAPE in line:
-        return line.replace(_ESCAPE + "1", _SPACE).replace(_ESCAPE + "0", _ESCAPE)
+        return line.replace(_ESCAPE + "1", _SPACE_SYMBOL).replace(_ESCAPE + "0", _ESCAPE)
     return line

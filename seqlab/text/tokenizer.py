@@ -1,4 +1,4 @@
-"""What the rest of the package knows of a tokenizer."""
+"""Protocol of tokenizers, with functions for label vocabularies and for words that a vocabulary lacks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,23 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>")
-"""How the special ids are printed; the position is the id, the same in every kind."""
+"""Text of the special ids in reports; the index is the id in every kind of tokenizer."""
 
 PAD_ID, BOS_ID, EOS_ID, UNK_ID = range(len(SPECIAL_TOKENS))
 
 
+FIRST_LABEL_ID = len(SPECIAL_TOKENS)
+"""Id of label 0: models of labels number them from 0, without the special ids."""
+
+
 class FlatIds(NamedTuple):
-    """The ids of lines end to end: as many numbers as a large text has tokens are no Python objects."""
+    """The concatenated ids of lines, as arrays: Python integers would need much more memory."""
 
     ids: NDArray[np.uint32]  # (tokens of all lines,)
     lengths: NDArray[np.int64]  # (lines,)
 
 
 class Tokenizer(Protocol):
-    """Lines to ids and back, with `decode(encode(x)) == normalize(x)` wherever nothing is unknown.
+    """A tokenizer: lines to ids and back, with `decode(encode(x)) == normalize(x)` if nothing is unknown.
 
-    A line is any string without `"\\n"`. The special ids are 0 to 3 in the order of the attributes below. No text
-    produces the first three, not even a literal `"</s>"`, and only the kinds `characters` and `words` produce `unk_id`.
+    A line is any string without `"\\n"`. The special ids are 0 to 3, in the order of the attributes below. No text is
+    encoded as the first three, not even a literal `"</s>"`, and only `characters` and `words` use `unk_id`.
     """
 
     @property
@@ -37,100 +41,132 @@ class Tokenizer(Protocol):
     def unk_id(self) -> int: ...
     @property
     def blank_id(self) -> int:
-        """What a frame of CTC says that stands for no symbol: `pad_id`, as no text holds it."""
+        """The blank of CTC: `pad_id`, as no text contains it."""
         ...
 
     @property
     def mask_id(self) -> int:
-        """What stands for a hidden token: `bos_id`, as no row begins with it where tokens are hidden."""
+        """The id of a masked token: `bos_id`, as masked sequences do not start with bos."""
         ...
 
     @property
     def vocab_size(self) -> int:
-        """The number of ids, the four special ones counted."""
+        """Number of ids, including the four special ids."""
         ...
 
     @property
     def num_labels(self) -> int:
-        """The number of ids but the special ones: of a vocabulary of labels, how many these are."""
+        """Number of ids without the special ids: the number of labels in a vocabulary of labels."""
         ...
 
     @property
     def can_sample(self) -> bool:
-        """Whether `sample` draws among several segmentations of the same line."""
+        """Whether `sample` draws from several segmentations of a line."""
         ...
 
     @property
     def has_unknown(self) -> bool:
-        """Whether `encode` may give `unk_id`."""
+        """Whether `encode` can return `unk_id`."""
         ...
 
     @property
     def has_words(self) -> bool:
-        """Whether each id is a word, and spaces are all that is between words."""
+        """Whether each id is a word, so that only spaces separate the words."""
         ...
 
     @property
     def tag_ids(self) -> range:
-        """The ids of tags, behind those of all symbols, the first of all unknown tags; most kinds have none."""
+        """The ids of tags, the highest ids; the first stands for all unknown tags. Most kinds have none."""
         ...
 
     def normalize(self, line: str) -> str:
-        """Return the line as it is after `encode` and `decode`."""
+        """Return the line as `encode` and `decode` reproduce it."""
         ...
 
     def items(self, line: str) -> list[str]:
-        """Cut a line into what a vocabulary is looked up by, words or characters; other kinds have no such items."""
+        """Split a line into vocabulary items, words or characters; only for kinds with `has_unknown`."""
         ...
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Normalise and segment each line; no bos and no eos is added, an empty line gives no ids."""
+        """Normalize and encode each line, without bos and eos; an empty line has no ids."""
         ...
 
     def encode_flat(self, lines: Sequence[str]) -> FlatIds:
-        """Return the ids of `encode` as arrays."""
+        """Encode lines into concatenated arrays of ids."""
         ...
 
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
-        """Draw a segmentation of each line: a pure function of (lines, seed, strength), in any thread or process.
+        """Sample a segmentation of each line: a pure function of (lines, seed, strength), in any thread or process.
 
-        A line's segmentation depends on the lines before it: sample the same chunk to get the same ids. `strength`
-        runs from 0 (the same as `encode`) to below 1; `seed` is any integer, taken modulo 2^64.
+        The segmentation of a line depends on the lines before it: sample the same chunk to get the same ids. `strength`
+        is at least 0 (the same as `encode`) and below 1. `seed` is any integer, taken modulo 2^64.
 
-        - `sentencepiece_bpe`: BPE dropout (Provilkov et al., 2020), which leaves out each merge with probability
-          `strength`; 0.1 is usual and makes the rows about 40% longer.
-        - `sentencepiece_unigram`: subword regularisation (Kudo, 2018), which draws a segmentation in proportion to its
-          probability to the power of `1 - strength`; 0.8 is usual (Kudo's alpha of 0.2).
+        - `sentencepiece_bpe`: BPE-dropout (Provilkov et al., 2020), which skips each merge with probability `strength`;
+          0.1 is usual and makes the rows about 40% longer.
+        - `sentencepiece_unigram`: subword regularization (Kudo, 2018), which samples a segmentation in proportion to
+          its probability to the power of `1 - strength`; 0.8 is usual (Kudo's alpha of 0.2).
 
-        Raises ValueError for another strength, and for a strength above 0 where `can_sample` is False.
+        Raises:
+            ValueError: `strength` is outside of its range, or is above 0 although `can_sample` is False.
         """
         ...
 
     def unknown_items(self, line: str) -> list[str]:
-        """Return what `encode` gives `unk_id` for, in order; the kinds that know every text return nothing."""
+        """Return the items that `encode` maps to `unk_id`, in order; empty for kinds without `has_unknown`."""
         ...
 
     def unknown_tags(self, line: str) -> list[str]:
-        """Return the tags of a line that the vocabulary lacks, in order: they are read as one that stands for all."""
+        """Return the tags of a line that the vocabulary lacks, in order: all are encoded as the first of `tag_ids`."""
         ...
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
-        """Return each row's text without pad, bos and eos; raise ValueError for an id that does not exist.
+        """Return the text of each row, without pad, bos and eos; raise ValueError for an id that does not exist.
 
-        `unknown`: for each row the items that the ids from `vocab_size` on stand for (see `seqlab.text.unknown`).
-        `unk_id` gives `"<unk>"` in the kinds `characters` and `words`. The others know every text and leave it out.
+        `unknown`: for each row, the items that the ids from `vocab_size` on represent (see `find_unknown`). The kinds
+        `characters` and `words` decode `unk_id` as `"<unk>"`; the others can encode any text, and omit it.
         """
         ...
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        """Name each id for a report: spaces as `▁`, bytes as `<0xE2>`, what cannot be printed as `\\u200d`."""
+        """Return the text of each id for reports: space as `▁`, a byte as `<0xE2>`, unprintable text as `\\u200d`."""
         ...
 
     def save(self, folder: str | Path) -> None:
-        """Write everything that `load_tokenizer` needs into the folder, which may be moved afterwards."""
+        """Write the tokenizer into a folder for `load_tokenizer`; the folder can be moved afterwards."""
         ...
 
 
 def banned_ids(tokenizer: Tokenizer) -> list[int]:
-    """Give the ids that no output holds: padding, the beginning and tags."""
+    """Return the ids that a model must never predict: pad, bos and tags."""
     return [tokenizer.pad_id, tokenizer.bos_id, *tokenizer.tag_ids]
+
+
+def num_labels(tokenizer: Tokenizer) -> int:
+    """Return the number of labels in a vocabulary of labels."""
+    return tokenizer.vocab_size - FIRST_LABEL_ID
+
+
+def label_names(tokenizer: Tokenizer) -> list[str]:
+    """Return the labels by their number, from 0; the most frequent label comes first."""
+    return tokenizer.decode([[index] for index in range(FIRST_LABEL_ID, tokenizer.vocab_size)])
+
+
+def find_unknown(tokenizer: Tokenizer, lines: Sequence[str]) -> list[list[str]]:
+    """Return the distinct unknown items of each line, for models that copy from the source.
+
+    The n-th (from 0) distinct unknown item of a source has the id `vocab_size + n` in the row of that source and in the
+    row of its target (See et al. 2017, P17-1099). An item that only the target has stays `unk_id`.
+    """
+    return [list(dict.fromkeys(tokenizer.unknown_items(line))) for line in lines]
+
+
+def encode_unknown(tokenizer: Tokenizer, lines: Sequence[str], unknown: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Encode lines with the ids of the unknown items of their sources, from `find_unknown`."""
+    rows = tokenizer.encode(lines)
+    for row, line, items in zip(rows, lines, unknown, strict=True):
+        if not items or tokenizer.unk_id not in row:
+            continue
+        ids = {item: tokenizer.vocab_size + n for n, item in enumerate(items)}
+        found = iter(tokenizer.unknown_items(line))
+        row[:] = [ids.get(next(found), index) if index == tokenizer.unk_id else index for index in row]
+    return rows

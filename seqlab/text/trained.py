@@ -1,32 +1,32 @@
-"""Tokenizers made from a config and text, written to a folder and read back."""
+"""Training, writing and loading of tokenizers, and configs that refer to an existing tokenizer."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from seqlab.base.atomic_io import write_bytes, write_json
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, parse_json, read_regular, validate_type
 from seqlab.registry import UnknownPart, find_part
-from seqlab.text.config import LearntConfig, TokenizerConfig
-from seqlab.text.normalization import compose
-from seqlab.text.segmenter import Segmenter
+from seqlab.text.config import SETTINGS, LearntConfig, TokenizerConfig
+from seqlab.text.normalization import recompose
+from seqlab.text.segmenter import Segmenter, unpacked
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, FlatIds, Tokenizer
-from seqlab.text.words import unpacked
 
-DESCRIPTION = "tokenizer.json"
-MODEL = "tokenizer.model"
-FORMAT_VERSION = 1
+TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_MODEL_FILE = "tokenizer.model"
+TOKENIZER_FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
 class TrainedTokenizer:
-    """A `Tokenizer` of any kind: what is the same for all of them, around the segmenter of one."""
+    """A `Tokenizer` of any kind: the common methods around the segmenter of its kind."""
 
     config: LearntConfig
     segmenter: Segmenter
@@ -63,7 +63,7 @@ class TrainedTokenizer:
         return range(self.vocab_size - self.segmenter.num_tags, self.vocab_size)
 
     def normalize(self, line: str) -> str:
-        return compose(self.config.normalize(line), self.config.normalization)
+        return recompose(self.config.normalize(line), self.config.normalization)
 
     def items(self, line: str) -> list[str]:
         return self.segmenter.items(self.config.normalize(line))
@@ -93,8 +93,8 @@ class TrainedTokenizer:
             return self.encode(lines)
         if not self.can_sample:
             raise ValueError(
-                f"A tokenizer of kind `{self.config.kind}` segments each line in one way: `strength` must be 0, but is "
-                f"{strength} instead. The kinds that sample are `sentencepiece_bpe` and `sentencepiece_unigram`."
+                f"A tokenizer of kind `{self.config.kind}` cannot sample segmentations: `strength` must be 0, but is "
+                f"{strength} instead. The kinds that can sample are `sentencepiece_bpe` and `sentencepiece_unigram`."
             )
         return self.segmenter.sample([self.config.normalize(line) for line in lines], seed=seed, strength=strength)
 
@@ -103,7 +103,7 @@ class TrainedTokenizer:
         for i, row in enumerate(rows):
             self._check(row, 0 if unknown is None else len(unknown[i]))
         kept = [[int(index) for index in row if index >= first] for row in rows]
-        return [compose(line, self.config.normalization) for line in self.segmenter.decode(kept, unknown)]
+        return [recompose(line, self.config.normalization) for line in self.segmenter.decode(kept, unknown)]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         self._check(ids)
@@ -116,49 +116,51 @@ class TrainedTokenizer:
         folder = Path(folder)
         content = self.segmenter.to_bytes()
         description = {
-            "format_version": FORMAT_VERSION,
+            "format_version": TOKENIZER_FORMAT_VERSION,
             "config": TypeAdapter(type(self.config)).dump_python(self.config, mode="json"),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / MODEL, content)
-        write_json(folder / DESCRIPTION, description)
+        write_bytes(folder / TOKENIZER_MODEL_FILE, content)
+        write_json(folder / TOKENIZER_FILE, description)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as what `save` writes."""
+        """Pickle the config and the serialized segmenter, as `save` writes them."""
         return _rebuild, (self.config, self.segmenter.to_bytes())
 
-    def _check(self, ids: Sequence[int], more: int = 0) -> None:
+    def _check(self, ids: Sequence[int], num_unknown: int = 0) -> None:
+        """Raise ValueError for an id outside of the vocabulary and the `num_unknown` ids after it."""
         for bound in (min(ids, default=0), max(ids, default=0)):
-            if not 0 <= bound < self.vocab_size + more:
+            if not 0 <= bound < self.vocab_size + num_unknown:
                 raise ValueError(f"Token ids must be from 0 to {self.vocab_size - 1}, but one is {bound} instead.")
 
 
 def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
-    """Learn a tokenizer from lines, read once.
+    """Train a tokenizer on lines, which are read once.
 
-    The same config and lines give the same tokenizer, byte for byte when saved. Of the text, sentencepiece holds
-    `max_train_lines` lines in memory and the other kinds only the distinct items with their counts.
+    The same config and lines give the same tokenizer, whose saved files are identical. sentencepiece holds
+    `max_train_lines` lines in memory, the other kinds only the distinct items with their counts. `vocab_size` is an
+    upper limit: the vocabulary is smaller if the text supports fewer ids. If the config refers to an existing
+    tokenizer, it is loaded, and no line is read.
 
-    `vocab_size` is an upper limit: a text that supports fewer ids gets fewer. Raises ValueError for a text without a
-    visible character, and where `vocab_size` has no room for the text's characters. Of a config whose tokenizer exists
-    already nothing is learnt, and no line is read.
+    Raises:
+        ValueError: the text has no visible character, or `vocab_size` is too small for its characters.
     """
-    existing = config.existing()
+    existing = config.load_existing()
     if existing is not None:
         return existing
-    assert isinstance(config, LearntConfig), "what does not exist is learnt"
+    assert isinstance(config, LearntConfig), "only LearntConfig has no existing tokenizer"
     visible = (line for line in map(config.normalize, lines) if line and not line.isspace())
     first = next(visible, None)
     if first is None:
-        raise ValueError("The text to train a tokenizer from is empty: it has no line with a visible character.")
+        raise ValueError("The text to train a tokenizer on is empty: it has no line with a visible character.")
     tokenizer = TrainedTokenizer(config, config.learn(chain([first], visible)))
     _check_ids(tokenizer, first)
     return tokenizer
 
 
 def _check_ids(tokenizer: TrainedTokenizer, line: str) -> None:
-    """Raise ValueError where a segmenter, perhaps of a plugin, gives the ids of a line that mean something else."""
+    """Raise ValueError if a segmenter, for example of a plugin, returns special or nonexistent ids for a line."""
     lowest = UNK_ID if tokenizer.has_unknown else len(SPECIAL_TOKENS)
     [ids] = tokenizer.encode([line])
     for index in ids:
@@ -170,9 +172,9 @@ def _check_ids(tokenizer: TrainedTokenizer, line: str) -> None:
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """Read a tokenizer that `save` wrote; raise ValueError, naming the file, where one is missing or damaged."""
+    """Load a tokenizer from the folder of `save`; raise ValueError, with the path, for a missing or damaged file."""
     folder = Path(folder)
-    path = folder / DESCRIPTION
+    path = folder / TOKENIZER_FILE
     description, kind = _read_description(folder)
     try:
         config = validate_type(description.config, find_part("tokenizer", kind))
@@ -180,58 +182,61 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise ValueError(f"{path}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    model_path = folder / MODEL
-    content = _read(model_path)
+    model_path = folder / TOKENIZER_MODEL_FILE
+    content = _read_tokenizer_file(model_path)
     if hashlib.sha256(content).hexdigest() != description.sha256:
         raise ValueError(f"{model_path} is damaged: its SHA-256 is not the one in {path}.")
     try:
         return _rebuild(config, content)
-    except Exception as error:  # whatever the library behind this kind raises, which may have no type of its own
+    except Exception as error:  # the libraries of the kinds raise errors of any type
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"{model_path} is damaged ({reason}).") from error
 
 
 def tokenizer_kind(folder: str | Path) -> str:
-    """Read the kind of a tokenizer that `save` wrote; errors as `load_tokenizer`."""
+    """Read the kind of a saved tokenizer; errors as in `load_tokenizer`."""
     return _read_description(Path(folder))[1]
 
 
 @dataclass(frozen=True)
-class _Description:
-    """What tokenizer.json holds."""
+class _TokenizerDescription:
+    """Content of tokenizer.json."""
 
     format_version: int
     config: dict[str, Any]
     sha256: str
 
 
-def _read_description(folder: Path) -> tuple[_Description, str]:
-    """Read the description, and the kind in its config."""
-    path = folder / DESCRIPTION
+def _read_description(folder: Path) -> tuple[_TokenizerDescription, str]:
+    """Read tokenizer.json, and return it with the kind of the tokenizer."""
+    path = folder / TOKENIZER_FILE
     try:
-        description = validate_type(parse_json(_read(path, MAX_DOCUMENT_BYTES)), _Description)
+        description = validate_type(parse_json(_read_tokenizer_file(path, MAX_DOCUMENT_BYTES)), _TokenizerDescription)
         kind = validate_type(description.config.get("kind"), str)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if description.format_version != FORMAT_VERSION:
+    if description.format_version != TOKENIZER_FORMAT_VERSION:
         raise ValueError(
             f"{path} has format version {description.format_version}, but this version of seqlab reads "
-            f"{FORMAT_VERSION} only."
+            f"{TOKENIZER_FORMAT_VERSION} only."
         )
     return description, kind
 
 
 def _rebuild(config: LearntConfig, content: bytes) -> TrainedTokenizer:
+    """Restore a tokenizer from its config and its serialized segmenter."""
     return TrainedTokenizer(config, config.restore(content))
 
 
 def tokenizer_sha256(folder: str | Path) -> str:
-    """Tell tokenizers in folders apart, their configs included; raises ValueError where there is none."""
+    """Return a hash of the files of a saved tokenizer; raise ValueError if the folder contains none."""
     folder = Path(folder)
-    return hashlib.sha256(_read(folder / MODEL) + _read(folder / DESCRIPTION)).hexdigest()
+    return hashlib.sha256(
+        _read_tokenizer_file(folder / TOKENIZER_MODEL_FILE) + _read_tokenizer_file(folder / TOKENIZER_FILE)
+    ).hexdigest()
 
 
-def _read(path: Path, limit: int | None = None) -> bytes:
+def _read_tokenizer_file(path: Path, limit: int | None = None) -> bytes:
     try:
         return read_regular(path, limit)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -239,7 +244,52 @@ def _read(path: Path, limit: int | None = None) -> bytes:
 
 
 def _printable(text: str) -> str:
+    """Replace spaces by `▁`, and escape unprintable characters."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text.replace(" ", "▁")
     )
+
+
+@pydantic_dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class SavedConfig(TokenizerConfig):
+    """An existing tokenizer, with which models share a vocabulary for ensembles and shallow fusion."""
+
+    kind: Literal["saved"] = "saved"
+    """Tag of this tokenizer."""
+
+    units: ClassVar[Literal[""]] = ""
+    may_sample: ClassVar[bool] = True
+    may_have_unknown: ClassVar[bool] = True
+    folder: str = "tokenizer"
+    """Folder of the tokenizer; in a run folder, it is `tokenizer`, or `src_tokenizer` and `tgt_tokenizer`."""
+
+    @property
+    def may_have_tags(self) -> bool:
+        """Whether lines can, or might, have tags after a tab."""
+        return True
+
+    def load_existing(self) -> Tokenizer:
+        """Load the tokenizer; raise ValueError if its folder contains none."""
+        return load_tokenizer(Path(self.folder))
+
+
+@pydantic_dataclass(frozen=True, config=SETTINGS, kw_only=True)
+class SameConfig(TokenizerConfig):
+    """The same config as that of the source's tokenizer; for targets only."""
+
+    kind: Literal["same"] = "same"
+    """Tag of this tokenizer."""
+
+    def check_not_target_only(self) -> None:
+        """Raise ValueError: this config is valid for a target only."""
+        raise ValueError("A `tokenizer` of kind `same` copies that of the source, so only a target can have it.")
+
+    def load_existing(self) -> Tokenizer | None:
+        """Raise ValueError: without a source, this config describes no tokenizer."""
+        self.check_not_target_only()
+        return None
+
+    def for_target(self, src: TokenizerConfig) -> TokenizerConfig:
+        """Return the config of the source."""
+        return src

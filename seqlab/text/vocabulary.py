@@ -1,4 +1,4 @@
-"""A list of characters or of words, and perhaps of tags, for the kinds that look each item up."""
+"""Character and word tokenizers: vocabularies with an optional set of tags."""
 
 import json
 from collections import Counter
@@ -11,67 +11,67 @@ from pydantic.dataclasses import dataclass
 from seqlab.base.bounds import MAX_VOCAB_SIZE, Count
 from seqlab.base.parsing import parse_json, validate_type
 from seqlab.text.config import SETTINGS, LearntConfig
-from seqlab.text.segmenter import Segmenter
+from seqlab.text.segmenter import Segmenter, packed
 from seqlab.text.tokenizer import SPECIAL_TOKENS, UNK_ID
-from seqlab.text.words import packed
 
 TAB = "\t"
-"""What divides a line from its tags, and begins the name of a tag in the list; by itself, any tag that is unknown."""
+"""Separates a line from its tags, and is the prefix of tags in the vocabulary; alone, it is the unknown tag."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class VocabularyConfig(LearntConfig):
-    """The base of the settings of both kinds."""
+    """Base class of the configs of both kinds."""
 
     may_have_unknown: ClassVar[bool] = True
     separator: ClassVar[str]
-    """What is between the items of a text."""
+    """Separator between the items of a text."""
 
     vocab_size: Annotated[int, Field(ge=5, le=MAX_VOCAB_SIZE)] | None = None
-    """Most ids to keep, 4 special ones counted: the most frequent stay. None for no limit."""
+    """Maximum number of ids, including 4 special ids; the most frequent items are kept. None for no limit."""
 
     min_count: Count = 1
-    """Occurrences below which an item becomes `unk_id`."""
+    """Minimum number of occurrences of an item; rarer items are encoded as `unk_id`."""
 
     tags: bool = False
-    """Whether a line may have tags after a tab, with `;`, tabs or spaces between, as in `walk<tab>V;PST`. Each is
-    one id, which no other text has, and all tags of the text get one; they come after the ids of the line itself."""
+    """Whether a line can have tags after a tab, separated by `;`, tabs or spaces, as in `walk<tab>V;PST`. Each tag of
+    the training text has an id of its own; the ids of tags follow those of the line."""
 
     @property
     def has_tags(self) -> bool:
-        """Whether lines have tags after a tab."""
+        """Whether lines can have tags after a tab."""
         return self.tags
 
     def normalize(self, line: str) -> str:
-        """Bring a line into the form that is segmented, its tags divided by `;`."""
+        """Normalize a line before it is segmented, with its tags separated by `;`."""
         line = super().normalize(line)
         if not self.tags:
-            return self._spaced(line)
+            return self._single_spaced(line)
         text, _, tags = line.partition(TAB)
-        text, tags = self._spaced(text), ";".join(tags.replace(";", " ").split())
+        text, tags = self._single_spaced(text), ";".join(tags.replace(";", " ").split())
         return f"{text}{TAB}{tags}" if tags and text else text
 
-    def _spaced(self, text: str) -> str:
+    def _single_spaced(self, text: str) -> str:
+        """Reduce whitespace to single spaces in a text of words."""
         return " ".join(text.split()) if self.separator else text
 
     def learn(self, lines: Iterable[str]) -> "Vocabulary":
-        """Count the items."""
+        """Count the items of normalized lines."""
         return Vocabulary.train(self, lines)
 
     def restore(self, content: bytes) -> "Vocabulary":
-        """Restore the list."""
+        """Restore the vocabulary from `Vocabulary.to_bytes`."""
         items = validate_type(parse_json(content), list[str])
         if len(set(items)) < len(items):
-            raise ValueError("an item is in the list twice")
+            raise ValueError("the vocabulary contains an item twice")
         return Vocabulary(items, self)
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class CharactersConfig(VocabularyConfig):
-    """One id for each Unicode code point."""
+    """A character tokenizer: one id per Unicode code point."""
 
     kind: Literal["characters"] = "characters"
-    """Which tokenizer this is."""
+    """Tag of this tokenizer."""
 
     units: ClassVar[Literal["characters"]] = "characters"
     separator: ClassVar[str] = ""
@@ -79,17 +79,17 @@ class CharactersConfig(VocabularyConfig):
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class WordsConfig(VocabularyConfig):
-    """One id for each run of characters between whitespace."""
+    """A word tokenizer: one id per whitespace-separated word."""
 
     kind: Literal["words"] = "words"
-    """Which tokenizer this is."""
+    """Tag of this tokenizer."""
 
     units: ClassVar[Literal["words"]] = "words"
     separator: ClassVar[str] = " "
 
 
 class Vocabulary(Segmenter):
-    """Items that lines are split into, most frequent first, then tags."""
+    """A vocabulary of items, in the order of their frequency, followed by tags."""
 
     has_unknown: ClassVar[bool] = True
 
@@ -103,7 +103,7 @@ class Vocabulary(Segmenter):
 
     @classmethod
     def train(cls, config: VocabularyConfig, lines: Iterable[str]) -> "Vocabulary":
-        """Keep all tags and the most frequent items of lines, equally frequent ones in code point order."""
+        """Collect all tags and the most frequent items of lines; ties are in code point order."""
         splitter = cls([], config)
         counts: Counter[str] = Counter()
         for line in lines:
@@ -129,7 +129,7 @@ class Vocabulary(Segmenter):
         ]
 
     def items(self, line: str) -> list[str]:
-        """Cut a normalised line as `encode` does; a line of tags alone has none."""
+        """Split a normalized line as `encode` does; a line with only tags has no items."""
         if not self._has_tags:
             return line.split() if self._separator else list(line)
         text, _, tags = line.partition(TAB)
@@ -145,17 +145,18 @@ class Vocabulary(Segmenter):
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         if unknown is None:
-            return [self._joined([self._tokens[index] for index in row]) for row in rows]
+            return [self._join([self._tokens[index] for index in row]) for row in rows]
         size = self.vocab_size
         return [
-            self._joined([self._tokens[index] if index < size else items[index - size] for index in row])
+            self._join([self._tokens[index] if index < size else items[index - size] for index in row])
             for row, items in zip(rows, unknown, strict=True)
         ]
 
     def token(self, index: int) -> str:
         return self._tokens[index]
 
-    def _joined(self, items: Sequence[str]) -> str:
+    def _join(self, items: Sequence[str]) -> str:
+        """Join items into a line, with its tags after a tab."""
         if not self._has_tags:
             return self._separator.join(items)
         tags = [item[1:] for item in items if is_tag(item)]
@@ -164,5 +165,5 @@ class Vocabulary(Segmenter):
 
 
 def is_tag(item: str) -> bool:
-    """Tell whether an item of a vocabulary that has tags is one."""
+    """Return whether an item of a vocabulary with tags is a tag."""
     return item.startswith(TAB)

@@ -13,7 +13,7 @@ from seqlab.runs.load import read_config
 from seqlab.runs.migrate import migrate_tag
 from seqlab.runs.overrides import Override, override
 from seqlab.runs.validate import build
-from seqlab.text import size_of_vectors
+from seqlab.text import read_vector_dim
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def size_of_given_vectors(choices: Choices) -> tuple[int, str] | None:
     """
     config = choices.config()
     files = list(config.data.vector_files().values())
-    sizes = [size_of_vectors(Path(file).expanduser()) for file in files]
+    sizes = [read_vector_dim(Path(file).expanduser()) for file in files]
     if not sizes:
         return None
     if len({*sizes}) > 1:

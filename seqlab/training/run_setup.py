@@ -257,7 +257,7 @@ def _make_codecs(config: Config, folder: RunFolder, on_progress: OnProgress) -> 
 def _warn_of_small(sizes: dict[str, int], config: Config) -> None:
     """Say which vocabularies, of so many ids, are smaller than was wished for."""
     for name, vocab_size in sizes.items():
-        wanted = config.data.wanted_sizes().get(name)
+        wanted = config.data.requested_sizes().get(name)
         if wanted is not None and vocab_size < wanted:
             logger.warning(
                 "%s: the text supports a vocabulary of %d, fewer than the `vocab_size` of %d.", name, vocab_size, wanted

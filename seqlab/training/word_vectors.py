@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from seqlab.data.columns import FileColumn
 from seqlab.runs.config import Config
-from seqlab.text import Tokenizer, WordVectors, read_word_vectors, size_of_vectors
+from seqlab.text import Tokenizer, WordVectors, read_vector_dim, read_word_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def check_vectors(config: Config) -> None:
     """Raise ValueError where a file of word vectors has another size than the embeddings; errors as below besides."""
     size, field_name = config.model.embedding_dim, config.model.embedding_field
     for file in config.data.vector_files().values():
-        dim = size_of_vectors(Path(file).expanduser())
+        dim = read_vector_dim(Path(file).expanduser())
         if dim != size:
             raise ValueError(
                 f"{file} holds vectors of {dim} values, but the embeddings have {size}: choose other vectors, or set "

@@ -21,8 +21,8 @@ from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import parallelised
 
 
-def exchanged() -> dict[str, object]:
-    """Make every kind of call once."""
+def call_everything() -> dict[str, object]:
+    """Call every collective operation once."""
     done: list[int] = []
 
     def compute(own: list[int], on_rows: OnRows | None) -> list[str]:
@@ -47,8 +47,8 @@ def exchanged() -> dict[str, object]:
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_what_all_ranks_are_told(world_size: int) -> None:
-    for rank, found in enumerate(in_ranks(world_size, exchanged)):
+def test_collective_operations_over_ranks(world_size: int) -> None:
+    for rank, found in enumerate(in_ranks(world_size, call_everything)):
         assert found == {
             "rank": (rank, world_size, rank == 0),
             "sum": [sum(range(world_size)) + world_size * 0.5, 2.0 * world_size],
@@ -63,8 +63,8 @@ def test_what_all_ranks_are_told(world_size: int) -> None:
         }
 
 
-def test_alone() -> None:
-    found = exchanged()
+def test_a_single_process() -> None:
+    found = call_everything()
     assert found["rank"] == (0, 1, True)
     assert found["sum"] == [0.5, 2.0]
     assert found["unshard"] == [0, 10, 20, 30, 40]
@@ -93,7 +93,7 @@ def ranks_met(rank: int, port: int, restarts: int) -> list[int]:
         return world.gather(world.rank)
 
 
-def test_ranks_meet_again_whatever_their_machines_have_counted() -> None:
+def test_ranks_reconnect_for_any_restart_counts() -> None:
     """torchrun's store stays while ranks come and go."""
     store = TCPStore("localhost", 0, is_master=True)
     context = multiprocessing.get_context("spawn")
@@ -143,7 +143,7 @@ def failing_alike(rank: int, port: int, failing: list[int]) -> bool | None:
     return None
 
 
-def test_what_all_ranks_see_is_told_by_the_main_one_and_what_one_sees_by_itself() -> None:
+def test_an_error_of_all_ranks_is_reported_by_rank_0_and_that_of_one_rank_by_itself() -> None:
     store = TCPStore("localhost", 0, is_master=True)
     for failing, expected in [([0, 1], [False, True]), ([1], [False, False]), ([0], [False, True]), ([], [None, None])]:
         with multiprocessing.get_context("spawn").Pool(2) as pool:

@@ -1,4 +1,4 @@
-"""Sampled segmentations: the same from the same arguments wherever they are drawn, and drawn as the papers say."""
+"""Sampled segmentations: reproducible everywhere, and with the distributions of the papers."""
 
 import math
 import subprocess
@@ -60,7 +60,7 @@ def test_threads_do_not_disturb_each_other(tokenizer: Tokenizer) -> None:
     assert drawn == expected * 3
 
 
-def test_another_process_draws_the_same(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_another_process_samples_the_same(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path)
     script = (
         "import sys; from pathlib import Path; from seqlab.text import load_tokenizer\n"
@@ -88,7 +88,7 @@ def test_draws_are_distributed_like_those_of_sentencepiece(tokenizer: Tokenizer,
         assert count == pytest.approx(their_counts[row], abs=6 * math.sqrt(count))
 
 
-def test_bpe_dropout_of_next_to_nothing_is_what_sentencepiece_encodes() -> None:
+def test_bpe_dropout_near_0_equals_the_encoding_of_sentencepiece() -> None:
     tokenizer = train_tokenizer(CONFIGS["sentencepiece_bpe"], LINES)
     lines = [*LINES, "", " ", "  two  spaces ", "Unseen wörds, \u2581 and 日本 \0"]
     assert tokenizer.sample(lines, seed=1, strength=1e-15) == tokenizer.encode(lines)
@@ -109,7 +109,7 @@ def test_empty_lines_and_no_lines(tokenizer: Tokenizer) -> None:
 
 
 @pytest.mark.parametrize("config", [BpeConfig(), CharactersConfig(), WordsConfig()], ids=lambda config: config.kind)
-def test_kinds_with_one_segmentation_say_so(config: BpeConfig | CharactersConfig | WordsConfig) -> None:
+def test_sampling_with_kinds_that_cannot_sample_is_refused(config: BpeConfig | CharactersConfig | WordsConfig) -> None:
     tokenizer = train_tokenizer(config, LINES)
     assert not tokenizer.can_sample
     assert tokenizer.sample(LINES, seed=1, strength=0.0) == tokenizer.encode(LINES)

@@ -1,4 +1,4 @@
-"""A tokenizer that exists already, and the items that vocabularies are looked up by."""
+"""Configs of existing tokenizers, and the vocabulary items of lines."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ CONFIGS: dict[str, TokenizerConfig] = {
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_a_saved_tokenizer_is_taken_as_it_is(tmp_path: Path, kind: str) -> None:
+def test_an_existing_tokenizer_is_loaded_unchanged(tmp_path: Path, kind: str) -> None:
     original = train_tokenizer(CONFIGS[kind], LINES)
     original.save(tmp_path / "one")
 
@@ -35,7 +35,7 @@ def test_a_saved_tokenizer_is_taken_as_it_is(tmp_path: Path, kind: str) -> None:
 
     taken = train_tokenizer(SavedConfig(folder=str(tmp_path / "one")), never_read())
     assert taken.encode(LINES) == original.encode(LINES)
-    taken.save(tmp_path / "two")  # as into the folder of another run, where it no longer says that it was taken
+    taken.save(tmp_path / "two")  # as into the folder of another run
     assert tokenizer_sha256(tmp_path / "two") == tokenizer_sha256(tmp_path / "one")
 
 
@@ -44,7 +44,7 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
         train_tokenizer(SavedConfig(folder=str(tmp_path)), LINES)
 
 
-def test_items_are_what_a_line_is_looked_up_by() -> None:
+def test_items_of_lines() -> None:
     words = train_tokenizer(WordsConfig(), LINES)
     assert words.items("  ein\tHund  u\u0308ber\u2028x ") == ["ein", "Hund", "über", "x"]
     characters = train_tokenizer(CharactersConfig(), LINES)
@@ -53,7 +53,7 @@ def test_items_are_what_a_line_is_looked_up_by() -> None:
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_unknown_items_are_those_that_are_encoded_as_unknown(kind: str) -> None:
+def test_unknown_items_are_encoded_as_unk(kind: str) -> None:
     tokenizer = train_tokenizer(CONFIGS[kind], LINES)
     for line in ("ein Hund", "ein Ωmega 漢 Hund u\u0308ber", " <unk> </s> ", "", "\ud800"):
         [ids] = tokenizer.encode([line])

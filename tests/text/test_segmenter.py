@@ -1,4 +1,4 @@
-"""What a segmenter of one's own must keep to."""
+"""The contract of custom segmenters."""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -30,15 +30,15 @@ class FixedConfig(LearntConfig):
 
 
 @pytest.mark.parametrize("index", [0, 3, 10])
-def test_ids_that_mean_something_else_are_refused(index: int) -> None:
+def test_special_and_nonexistent_ids_are_refused(index: int) -> None:
     with pytest.raises(ValueError, match=f"`fixed` tokenizer must be from 4 to 9 .* but 'a line' has {index}"):
         train_tokenizer(FixedConfig(index=index), ["", "a line"])
 
 
-def test_what_a_segmenter_leaves_out_has_a_default() -> None:
+def test_optional_methods_of_a_segmenter_have_defaults() -> None:
     config = FixedConfig(index=4)
     tokenizer = train_tokenizer(config, ["a line"])
     assert tokenizer.encode(["x", ""]) == [[4], [4]]
     assert not any((tokenizer.has_unknown, tokenizer.can_sample, tokenizer.has_words, tokenizer.tag_ids))
     assert tokenizer.unknown_items("x") == tokenizer.unknown_tags("x") == []
-    assert config.wanted_size is None
+    assert config.requested_size is None

@@ -1,4 +1,4 @@
-"""Tags behind a tab: ids of their own, and the line comes back."""
+"""Tags after a tab have ids of their own, and decoding restores the line."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ LINES = ["gehen\tV;PST;3", "Haus\tN;PL", "sehen\tV;PRS", "V"]
 
 
 @pytest.mark.parametrize("config", [CharactersConfig(tags=True), WordsConfig(tags=True)])
-def test_every_tag_is_one_id_behind_the_line(config: CharactersConfig | WordsConfig, tmp_path: Path) -> None:
+def test_every_tag_is_one_id_after_the_line(config: CharactersConfig | WordsConfig, tmp_path: Path) -> None:
     tokenizer = train_tokenizer(config, LINES)
     tokenizer.save(tmp_path)
     tokenizer = load_tokenizer(tmp_path)
-    assert len(tokenizer.tag_ids) == 6 + 1  # and one for those that are unknown
+    assert len(tokenizer.tag_ids) == 6 + 1  # and one for unknown tags
     assert tokenizer.tag_ids.stop == tokenizer.vocab_size
     rows = tokenizer.encode(LINES)
     for row, line in zip(rows, LINES, strict=True):
@@ -24,7 +24,7 @@ def test_every_tag_is_one_id_behind_the_line(config: CharactersConfig | WordsCon
     assert tokenizer.decode(rows) == LINES == [tokenizer.normalize(line) for line in LINES]
 
 
-def test_tags_are_kept_whatever_the_size_and_count() -> None:
+def test_tags_are_kept_for_any_size_and_count() -> None:
     tokenizer = train_tokenizer(WordsConfig(tags=True, vocab_size=12, min_count=2), [*LINES, "Haus Haus"])
     assert tokenizer.vocab_size == 12
     assert tokenizer.tokens(tokenizer.tag_ids) == ["\\t", "\\t3", "\\tN", "\\tPL", "\\tPRS", "\\tPST", "\\tV"]

@@ -1,4 +1,4 @@
-"""What every kind of tokenizer promises, tried on arbitrary Unicode."""
+"""Properties of every kind of tokenizer, on arbitrary Unicode."""
 
 import unicodedata
 from typing import Literal
@@ -18,9 +18,9 @@ from seqlab.text import (
     WordsConfig,
     train_tokenizer,
 )
-from seqlab.text.normalization import compose, normalize
+from seqlab.text.normalization import normalize, recompose
 
-# Text that has learned pieces with everything a tokenizer may trip over: markers, escapes, bytes spelt out, specials.
+# Training text with everything that can confuse a tokenizer: markers, escapes, bytes in text form, special tokens.
 LINES = [
     "A man rides a horse, and two dogs run.",
     "Ein Mann reitet ein Pferd, und zwei Hunde rennen.",
@@ -88,8 +88,8 @@ def test_sampled_segmentations_decode_to_the_same_line(kind: str, line: str, see
 @relaxed
 @given(text=st.lists(lines, min_size=1))
 @example(text=["\u2028a\x85b  c ", "  "])
-def test_characters_and_words_round_trip_what_they_have_seen(text: list[str]) -> None:
-    text = [*text, " visible\t"]  # lines without a visible character are not learned from
+def test_characters_and_words_round_trip_the_text_they_were_trained_on(text: list[str]) -> None:
+    text = [*text, " visible\t"]  # lines without a visible character are skipped in training
     characters = train_tokenizer(CharactersConfig(), text)
     words = train_tokenizer(WordsConfig(), text)
     for line in text:
@@ -106,7 +106,7 @@ def test_characters_and_words_round_trip_what_they_have_seen(text: list[str]) ->
 @pytest.mark.parametrize("kind", LOOKED_UP)
 @relaxed
 @given(line=lines)
-def test_characters_and_words_never_fail_and_never_give_control_ids(kind: str, line: str) -> None:
+def test_characters_and_words_never_fail_or_return_special_ids(kind: str, line: str) -> None:
     tokenizer = tokenizer_of(kind)
     (row,) = tokenizer.encode([line])
     assert all(tokenizer.unk_id <= index < tokenizer.vocab_size for index in row)
@@ -139,7 +139,7 @@ def test_subwords_print_nothing_as_unknown(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("wrong", [-1, 1_000_000])
-def test_an_id_that_does_not_exist_is_named(kind: str, wrong: int) -> None:
+def test_nonexistent_ids_are_refused(kind: str, wrong: int) -> None:
     with pytest.raises(ValueError, match=f"one is {wrong} instead"):
         tokenizer_of(kind).decode([[5], [5, wrong]])
     with pytest.raises(ValueError, match=f"one is {wrong} instead"):
@@ -186,14 +186,14 @@ def test_normalization_forms(kind: str, form: str, expected: str) -> None:
     assert tokenizer.decode(tokenizer.encode(["ﬁ e\u0301"])) == [expected]
 
 
-def test_nfd_takes_characters_apart_and_puts_them_together_again() -> None:
+def test_nfd_decomposes_and_recomposes_characters() -> None:
     tokenizer = train_tokenizer(CharactersConfig(normalization="nfd"), ["한국 schön"])
     (ids,) = tokenizer.encode(["한 ö"])
     assert len(ids) == 3 + 1 + 2
     assert tokenizer.decode([ids]) == ["한 ö"] == [tokenizer.normalize("한 ö")]
 
 
-def test_a_whole_comes_before_its_parts_and_is_what_is_decoded() -> None:
+def test_a_character_precedes_its_parts_and_is_decoded() -> None:
     tokenizer = train_tokenizer(CharactersConfig(normalization="nfc+nfd"), ["한국 schön"])
     (ids,) = tokenizer.encode(["한 o\u0308n"])
     assert tokenizer.tokens(ids) == ["한", "ᄒ", "ᅡ", "ᆫ", "▁", "ö", "o", "\u0308", "n"]
@@ -206,9 +206,9 @@ def test_a_whole_comes_before_its_parts_and_is_what_is_decoded() -> None:
 @given(line=lines)
 @example(line="e\u0323\u0301 각ᆨ 가ᄀ ö")
 @pytest.mark.parametrize("form", ["nfd", "nfc+nfd"])
-def test_what_was_taken_apart_is_put_together_again(form: Literal["nfd", "nfc+nfd"], line: str) -> None:
+def test_recompose_undoes_the_decomposition(form: Literal["nfd", "nfc+nfd"], line: str) -> None:
     expected = unicodedata.normalize("NFC", join_surrogates(line))
-    assert compose(normalize(line, form), form) == expected
+    assert recompose(normalize(line, form), form) == expected
 
 
 def test_config_is_a_union_by_kind() -> None:

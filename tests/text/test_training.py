@@ -1,4 +1,4 @@
-"""Learning a tokenizer: limits, small and strange texts, and sameness."""
+"""Training tokenizers: limits, small and unusual texts, and reproducibility."""
 
 import hashlib
 import os
@@ -47,7 +47,7 @@ def digest(config: TokenizerConfig, folder: Path) -> str:
 
 
 def run_elsewhere(code: str, *arguments: str, hash_seed: str = "0") -> str:
-    """Run code that may use this file's names in another process; return what it prints."""
+    """Run code with this file's names in another process; return its standard output."""
     here = Path(__file__)
     code = f"import sys; sys.path.insert(0, {str(here.parent)!r}); from {here.stem} import *\n{code}"
     environment = os.environ | {"PYTHONHASHSEED": hash_seed}
@@ -57,7 +57,7 @@ def run_elsewhere(code: str, *arguments: str, hash_seed: str = "0") -> str:
 
 
 @every_kind
-def test_vocab_size_is_met_where_the_text_supports_it(config: TokenizerConfig) -> None:
+def test_vocab_size_is_reached_if_the_text_supports_it(config: TokenizerConfig) -> None:
     assert train_tokenizer(config, iter(LINES)).vocab_size == config.vocab_size
 
 
@@ -98,21 +98,19 @@ def test_any_small_text_trains(config: TokenizerConfig, text: list[str]) -> None
 
 @every_subword_kind
 @pytest.mark.parametrize("character", ["\t", "\0", "▅", "\u2028", "▁", "\x10"])
-def test_a_line_with_a_character_special_to_the_library_is_learned_from(
-    config: TokenizerConfig, character: str
-) -> None:
+def test_training_uses_lines_with_special_characters_of_the_library(config: TokenizerConfig, character: str) -> None:
     tokenizer = train_tokenizer(config, [f"{line} {character}" for line in LINES])
     assert sum(map(len, tokenizer.encode(LINES))) < sum(map(len, LINES))  # characters alone would be more
 
 
 @pytest.mark.parametrize("config", SUBWORDS[:2], ids=lambda config: config.kind)
-def test_a_long_line_is_learned_from(config: TokenizerConfig) -> None:
+def test_training_uses_long_lines(config: TokenizerConfig) -> None:
     tokenizer, plain = train_tokenizer(config, [" ".join(LINES)]), train_tokenizer(config, LINES)
     assert sum(map(len, tokenizer.encode(LINES))) < 1.1 * sum(map(len, plain.encode(LINES)))
 
 
 @pytest.mark.parametrize("config", SUBWORDS[:2], ids=lambda config: config.kind)
-def test_no_room_for_the_characters_names_the_room_needed(config: TokenizerConfig) -> None:
+def test_too_small_a_vocabulary_names_the_size_needed(config: TokenizerConfig) -> None:
     alphabet = ["".join(map(chr, range(0x4E00, 0x4E00 + 100)))]
     with pytest.raises(ValueError, match=r"`vocab_size` must be at least 361 .* but is 300 instead"):
         train_tokenizer(config, alphabet)
@@ -121,7 +119,7 @@ def test_no_room_for_the_characters_names_the_room_needed(config: TokenizerConfi
 
 
 @pytest.mark.parametrize(("config", "sampled"), [*zip(SUBWORDS[:2], SAMPLED, strict=True)], ids=["bpe", "unigram"])
-def test_max_train_lines_limits_what_is_learned_from(config: TokenizerConfig, sampled: TokenizerConfig) -> None:
+def test_max_train_lines_limits_the_training_text(config: TokenizerConfig, sampled: TokenizerConfig) -> None:
     first, second = (train_tokenizer(sampled, (line for line in LINES)) for _ in range(2))
     assert first.encode(LINES) == second.encode(LINES) != train_tokenizer(config, LINES).encode(LINES)
 
@@ -132,7 +130,7 @@ def test_a_sample_of_lines_is_the_same_in_another_process(tmp_path: Path) -> Non
     assert elsewhere == [digest(config, tmp_path / config.kind) for config in SAMPLED]
 
 
-def test_a_vocabulary_keeps_the_most_frequent() -> None:
+def test_a_vocabulary_keeps_the_most_frequent_items() -> None:
     counts = Counter(word for line in LINES for word in line.split())
     tokenizer = train_tokenizer(WordsConfig(min_count=3, vocab_size=12), LINES)
     kept = set(tokenizer.tokens(range(4, tokenizer.vocab_size)))

@@ -1,8 +1,8 @@
-"""Ids for words that a vocabulary lacks: what is encoded comes back, and pairs agree on which is which."""
+"""Ids of unknown source words: they round-trip, and both sides of a pair use the same ids."""
 
 import pytest
 
-from seqlab.text import Tokenizer, WordsConfig, encode_unknown, train_tokenizer, unknown_of
+from seqlab.text import Tokenizer, WordsConfig, encode_unknown, find_unknown, train_tokenizer
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ TGT = ["Xerxes runs", "home Bo home", "a man named Al", "Al and Bo and Cy"]
 
 
 def test_unknown_words_of_a_source_are_numbered(tokenizer: Tokenizer) -> None:
-    unknown, size, unk = unknown_of(tokenizer, SRC), tokenizer.vocab_size, tokenizer.unk_id
+    unknown, size, unk = find_unknown(tokenizer, SRC), tokenizer.vocab_size, tokenizer.unk_id
     assert unknown == [["Xerxes"], ["Bo"], [], ["Bo", "Al", "and"]]
     src, tgt = (encode_unknown(tokenizer, lines, unknown) for lines in (SRC, TGT))
     assert src[3] == [size, tokenizer.encode(["named"])[0][0], size + 1, size + 2, size]
@@ -25,7 +25,7 @@ def test_unknown_words_of_a_source_are_numbered(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(tgt, unknown) == [*TGT[:2], "a man named <unk>", "Al and Bo and <unk>"]
 
 
-def test_lines_without_unknown_words_are_encoded_as_ever(tokenizer: Tokenizer) -> None:
+def test_lines_without_unknown_words_are_encoded_as_usual(tokenizer: Tokenizer) -> None:
     assert encode_unknown(tokenizer, SRC, [[] for _ in SRC]) == tokenizer.encode(SRC)
     with pytest.raises(ValueError, match=f"from 0 to {tokenizer.vocab_size - 1}"):
         tokenizer.decode([[tokenizer.vocab_size]], [[]])

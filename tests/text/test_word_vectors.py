@@ -1,4 +1,4 @@
-"""Files of word vectors written byte by byte, and what is read of them."""
+"""Reading word vectors from files that are written byte by byte."""
 
 import gzip
 import itertools
@@ -23,7 +23,7 @@ from seqlab.text import (
     WordsConfig,
     train_tokenizer,
 )
-from seqlab.text.word_vectors import Vectors, lookup_name, read_word_vectors
+from seqlab.text.word_vectors import Vectors, lookup_word, read_word_vectors
 
 Entries = Sequence[tuple[str, Sequence[float]]]
 
@@ -33,7 +33,7 @@ def glove(entries: Entries) -> bytes:
 
 
 def word2vec_text(entries: Entries) -> bytes:
-    """Write text as the original program does, with a space before each line's end."""
+    """Write text as the original program does, with separated by spaces line's end."""
     return f"{len(entries)} {len(entries[0][1])}\n".encode() + glove(entries).replace(b"\n", b" \n")
 
 
@@ -58,7 +58,7 @@ ENTRIES = [("the", [0.5, -1.0, 2.0]), ("dog", [1.5, 0.25, 3.0]), ("ran", [-4.0, 
 
 
 def some_entries(words: Iterable[str], dim: int, seed: int = 0) -> list[tuple[str, list[float]]]:
-    """Draw float32 values, which text holds in as many digits as it takes to get them back."""
+    """Draw float32 values, which text represents with enough digits to restore them."""
     rng = np.random.default_rng(seed)
     return [(word, rng.normal(size=dim).astype(np.float32).tolist()) for word in words]
 
@@ -74,10 +74,10 @@ def written(folder: Path, content: bytes, name: str = "vectors") -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["vectors.gz", "vectors.txt", "vectors.bin"])  # the last two say nothing of the format
+@pytest.mark.parametrize("name", ["vectors.gz", "vectors.txt", "vectors.bin"])  # two names without a hint
 @every_format
 def test_every_format_gives_back_the_values(tmp_path: Path, write: Callable[[Entries], bytes], name: str) -> None:
-    entries = some_entries([f"w{n}" for n in range(3000)], dim=25)  # larger than what is read at a time
+    entries = some_entries([f"w{n}" for n in range(3000)], dim=25)  # larger than a block
     wanted = ["w2999", "absent", "w0", *(f"w{n}" for n in range(7, 3000, 10))]
     read = read_word_vectors(written(tmp_path, write(entries), name), wanted)
     assert read.tokens == tuple(token for token in wanted if token != "absent")
@@ -88,7 +88,7 @@ def test_every_format_gives_back_the_values(tmp_path: Path, write: Callable[[Ent
 
 words_of_text = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters=" \t\n\r\v\f▁"), min_size=1, max_size=5
-).filter(lambda word: lookup_name(word) == word)
+).filter(lambda word: lookup_word(word) == word)
 
 
 @settings(max_examples=40)
@@ -112,12 +112,12 @@ def test_unicode_spaces_and_line_ends_are_characters(tmp_path: Path, write: Call
 
 
 @pytest.mark.parametrize("write", [glove, word2vec_text])
-def test_words_with_spaces_leave_the_last_fields_to_the_vector(
+def test_the_last_fields_after_a_word_with_spaces_are_its_vector(
     tmp_path: Path, write: Callable[[Entries], bytes]
 ) -> None:
     words = [". . .", "of", "to name@domain.com", ".", "", " "]
     entries = some_entries(words, dim=5)
-    for first in range(len(words) - 2):  # the first line is also what GloVe's dim is told from
+    for first in range(len(words) - 2):  # GloVe's dim is determined by the first line
         order = entries[first:] + entries[:first]
         read = read_word_vectors(written(tmp_path, write(order)), ["of", ". . .", ".", "to name@domain.com", "to"])
         assert read.tokens == ("of", ". . .", ".", "to name@domain.com")
@@ -131,13 +131,13 @@ def test_numbers_are_words_too(tmp_path: Path) -> None:
 
 
 @every_format
-def test_the_first_of_equal_words_stands(tmp_path: Path, write: Callable[[Entries], bytes]) -> None:
+def test_the_first_vector_of_a_repeated_word_is_used(tmp_path: Path, write: Callable[[Entries], bytes]) -> None:
     path = written(tmp_path, write([*ENTRIES, ("dog", [9.0, 9.0, 9.0])]))
     assert read_word_vectors(path, ["dog"]).vectors.tolist() == [[1.5, 0.25, 3.0]]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
-def test_lower_case_stands_in_only_for_what_is_not_there(tmp_path: Path, order: tuple[int, ...]) -> None:
+def test_lower_case_is_used_only_for_missing_words(tmp_path: Path, order: tuple[int, ...]) -> None:
     entries = [("Apple", [1.0, 0.0]), ("apple", [2.0, 0.0]), ("the", [3.0, 0.0]), ("Paris", [4.0, 0.0])]
     path = written(tmp_path, glove([entries[n] for n in order]))
     read = read_word_vectors(path, ["Apple", "apple", "APPLE", "The", "the", "paris"])
@@ -178,9 +178,9 @@ def test_lower_case_stands_in_only_for_what_is_not_there(tmp_path: Path, order: 
         ("▁<user>", "<user>", "<user>"),
     ],
 )
-def test_lookup_name(token: str, alone: str | None, among_subwords: str | None) -> None:
-    assert lookup_name(token) == alone
-    assert lookup_name(token, subwords=True) == among_subwords
+def test_lookup_word(token: str, alone: str | None, among_subwords: str | None) -> None:
+    assert lookup_word(token) == alone
+    assert lookup_word(token, subwords=True) == among_subwords
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_coverage_by_counting(tmp_path: Path) -> None:
     assert (coverage.num_found, coverage.num_wanted) == (len(set(covered)), len(set(ordinary)))
     assert coverage.vocabulary_share == len(set(covered)) / len(set(ordinary))
     assert coverage.running_share == len(covered) / len(ordinary)
-    assert coverage.missing == ("cat", "and", "saw", "from")  # 2, 2, 1, 1 times, equals as they came
+    assert coverage.missing == ("cat", "and", "saw", "from")  # 2, 2, 1, 1 times, ties in the order of the text
     assert str(coverage) == (
         "vectors for 4 of 8 tokens (50.0%), 1 of them in lower case only, 57.1% of the running text; "
         "without one: cat, and, saw, from"
@@ -238,7 +238,7 @@ def test_coverage_without_counts_and_with_many_missing(tmp_path: Path) -> None:
     assert read_word_vectors(path, {"dog": 0}).coverage.running_share is None
 
 
-def test_words_of_a_binary_file_that_are_not_utf8_are_passed_over_and_counted(tmp_path: Path) -> None:
+def test_words_of_a_binary_file_that_are_not_utf8_are_skipped_and_counted(tmp_path: Path) -> None:
     content = word2vec_binary([("the", [1.0, 2.0]), ("caf#", [3.0, 4.0]), ("é#", [5.0, 6.0]), ("dog", [7.0, 8.0])])
     read = read_word_vectors(written(tmp_path, content.replace(b"#", b"\xe9")), ["dog", "caf\ufffd", "caf", "the", "é"])
     assert read.tokens == ("dog", "the")
@@ -246,7 +246,7 @@ def test_words_of_a_binary_file_that_are_not_utf8_are_passed_over_and_counted(tm
     assert read.num_undecodable == 2
 
 
-def test_a_token_that_utf8_cannot_hold_is_missing(tmp_path: Path) -> None:
+def test_a_token_with_an_unpaired_surrogate_is_missing(tmp_path: Path) -> None:
     assert read_word_vectors(written(tmp_path, glove(ENTRIES)), ["\ud800", "dog"]).coverage.missing == ("\ud800",)
 
 
@@ -277,11 +277,11 @@ BAD = {
     "unequal dims of others": (b"a 1 2\nb 1 2\nc 1\n", r"vectors, line 3: must be a word and 2 values"),
     "too few after a header": (b"2 3\nthe 1 2\ndog 1 2 3\n", r"vectors, line 2: must be a word and 3 values, .* has 2"),
     "cut off": (glove(ENTRIES)[:-7], r"vectors, line 3: must be a word and 3 values"),
-    "fewer lines than promised": (b"3 2\nthe 1 2\ndog 1 2\n", r"line 1 promises 3 words, but 2 follow"),
-    "more lines than promised": (b"1 2\nthe 1 2\ndog 1 2\n", r"line 1 promises 1 words, but 2 follow"),
-    "a header alone": (b"3 2\n", r"line 1 promises 3 words, but 0 follow"),
-    "a header of nothing": (b"0 2\n", r"vectors, line 1: promises 0 words of 2 values"),
-    "tabs": (b"the\t1 2\n", r"vectors, line 1: must be a word and 2 values, a space before each, .*: 'the\\t1 2'"),
+    "fewer lines than declared": (b"3 2\nthe 1 2\ndog 1 2\n", r"line 1 declares 3 words, but 2 follow"),
+    "more lines than declared": (b"1 2\nthe 1 2\ndog 1 2\n", r"line 1 declares 1 words, but 2 follow"),
+    "a header alone": (b"3 2\n", r"line 1 declares 3 words, but 0 follow"),
+    "a header of nothing": (b"0 2\n", r"vectors, line 1: declares 0 words of 2 values"),
+    "tabs": (b"the\t1 2\n", r"vectors, line 1: must be a word and 2 values, separated by spaces, .*: 'the\\t1 2'"),
     "no number": (b"the 1 2 3\ndog 1 x 3\n", r"vectors, line 2: value 2 must be a number, but is 'x'"),
     "two spaces": (b"the 1 2 3\ndog 1  3\n", r"vectors, line 2: value 2 must be a number, but is ''"),
     "no number after a header": (b"1 3\ndog 1 2 x\n", r"vectors, line 2: value 3 must be a number, but is 'x'"),
@@ -294,19 +294,19 @@ BAD = {
         r"vectors, word 3 of 3 \(byte 39\): must be a word, a space and 12 bytes, but is not",
     ),
     "binary, words missing": (BINARY[:38], r"vectors, word 3 of 3 \(byte 39\): must be a word, a space"),
-    "binary, wrong dim": (BINARY.replace(b"3 3", b"3 2", 1), r"goes on after the 3 words of 2 values"),
-    "binary, more words": (BINARY.replace(b"3 3", b"2 3", 1), r"goes on after the 2 words of 3 values"),
+    "binary, wrong dim": (BINARY.replace(b"3 3", b"3 2", 1), r"continues after the 3 words of 2 values"),
+    "binary, more words": (BINARY.replace(b"3 3", b"2 3", 1), r"continues after the 2 words of 3 values"),
     "binary, no words": (b"9 9\n" + bytes(10**4), r"vectors, word 1 of 9 \(byte 5\): must be a word, a space"),
     "binary, nan": (
         word2vec_binary([("the", [1.0, 2.0]), ("dog", [1.0, np.nan])]),
         r"vectors, word 2 of 2 \(byte 18\): value 2 must be finite in float32, but is nan",
     ),
-    "packed": (gzip.compress(glove(ENTRIES)), r"vectors, line 1: must be .* packed must be so by gzip .* in \.gz"),
+    "compressed": (gzip.compress(glove(ENTRIES)), r"vectors, line 1: must be .* must be compressed by gzip .* in \.gz"),
 }
 
 
 @pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD)
-def test_bad_files_are_refused_by_name_and_place(tmp_path: Path, content: bytes, message: str) -> None:
+def test_invalid_files_raise_errors_with_their_location(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_word_vectors(written(tmp_path, content), ["dog"])
 
@@ -319,7 +319,7 @@ def test_damaged_gzip_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes
         read_word_vectors(path, ["dog"])
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         read_word_vectors(tmp_path / "nothing", ["dog"])
     with pytest.raises(ValueError, match="is a folder"):

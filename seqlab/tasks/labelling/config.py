@@ -75,11 +75,11 @@ class LabellingConfig(PairsConfig):
 
     @model_validator(mode="after")
     def _check(self) -> LabellingConfig:
-        if self.labels_of == "words" and not self.tokenizer.may_have_words:
+        if self.labels_of == "words" and not self.tokenizer.may_be_words:
             raise ValueError(
                 f"`labels_of: words` needs `data.tokenizer.kind: words`, but it is `{self.tokenizer.kind}`."
             )
-        if self.labels_of == "words" and self.tokenizer.divides_words:
+        if self.labels_of == "words" and self.tokenizer.may_split_words:
             raise ValueError(
                 "`labels_of: words` needs a normalization that keeps words whole, but `tokenizer.normalization: nfkc` "
                 "splits some of them (it turns an acute accent into a space and a combining mark): choose another."

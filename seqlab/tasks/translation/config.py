@@ -76,7 +76,7 @@ class TranslationConfig(PairsConfig):
     @property
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
         """How source and target become ids."""
-        return self.tokenizer, self.tokenizer_tgt.of_target(self.tokenizer)
+        return self.tokenizer, self.tokenizer_tgt.for_target(self.tokenizer)
 
     @property
     def needs_text(self) -> bool:

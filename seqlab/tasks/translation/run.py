@@ -10,7 +10,7 @@ from seqlab.inference.parallel_engine import ParallelEngine, RowDistributor
 from seqlab.runs.validate import build
 from seqlab.search.config import OutputLimits, SearchConfig, SearchOptions
 from seqlab.tasks.translation.translator import Translation, Translator, unfinished, warn_of_unfinished
-from seqlab.text import Tokenizer, encode_unknown, unknown_of
+from seqlab.text import Tokenizer, encode_unknown, find_unknown
 
 
 class Run:
@@ -154,7 +154,7 @@ class Run:
         locations = locations_or_numbers(locations, len(src_lines))
         self.translator.warn_of_tags(src_lines, locations)
         copies = self.translator.has_copied_unknowns
-        unknown = unknown_of(self.src_tokenizer, src_lines) if copies else [[] for _ in src_lines]
+        unknown = find_unknown(self.src_tokenizer, src_lines) if copies else [[] for _ in src_lines]
         src_rows = encode_unknown(self.src_tokenizer, src_lines, unknown)
         tgt_rows = encode_unknown(self.tgt_tokenizer, tgt_lines, unknown)
         longest = self.translator.output_limits.max_length

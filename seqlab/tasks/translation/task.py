@@ -25,7 +25,7 @@ from seqlab.runs.load import read_config
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.tasks.translation.load import load_translator
-from seqlab.text import unknown_of
+from seqlab.text import find_unknown
 from seqlab.training.task import Codecs, Task
 from seqlab.training.unseen import warn_of_unseen
 from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
@@ -105,7 +105,7 @@ class TranslationTask(Task):
         unknown = None
         if _data_config(run.config).copy_unknown:
             assert valid.src_text is not None, "validation pairs are cached with their text"
-            unknown = unknown_of(run.src_tokenizer, valid.src_text.texts())
+            unknown = find_unknown(run.src_tokenizer, valid.src_text.texts())
 
         def decode(own: list[int], on_rows: OnRows | None) -> list[tuple[str, bool]]:
             rows, device = [src_rows[i] for i in own], run.machine.device

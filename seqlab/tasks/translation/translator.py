@@ -13,7 +13,7 @@ from seqlab.inference.splitting import Segment, join_segments, split_line
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.search.hypothesis import Hypothesis, combined_score
 from seqlab.search.length import length_limits
-from seqlab.text import TAB, Tokenizer, encode_unknown, unknown_of
+from seqlab.text import TAB, Tokenizer, encode_unknown, find_unknown
 
 _log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class Translator:
         return [align(piece.ids, best[0], tokenizers, piece.unknown) for piece, best in pairs if piece.ids]
 
     def _pieces(self, lines: Sequence[str]) -> list[list[Segment]]:
-        unknown = unknown_of(self.src_tokenizer, lines) if self.has_copied_unknowns else [[] for _ in lines]
+        unknown = find_unknown(self.src_tokenizer, lines) if self.has_copied_unknowns else [[] for _ in lines]
         rows = encode_unknown(self.src_tokenizer, lines, unknown)
         return [self._cut(*each) for each in zip(lines, rows, unknown, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Looking words up gives what the libraries make of whole lines."""
+"""The word cache gives the same ids as the libraries for whole lines."""
 
 import json
 import pickle
@@ -20,7 +20,7 @@ from seqlab.text import (
     WordsConfig,
     train_tokenizer,
 )
-from seqlab.text.words import WordMemory, unpacked
+from seqlab.text.segmenter import WordCache, unpacked
 
 TEXT = [f"it's line {n},  with\tthe words   {n % 7}\u3000and {n * n} " for n in range(300)]
 SUBWORDS = {
@@ -40,7 +40,7 @@ def tokenizer_of(kind: str) -> Tokenizer:
 
 
 def library_of(kind: str) -> Callable[[str], list[int]]:
-    """Return how the library itself encodes a whole line."""
+    """Encode a whole line with the library itself."""
     _, (_, content) = tokenizer_of(kind).__reduce__()  # type: ignore[misc]
     if kind == "bpe":
         model = tokenizers.Tokenizer.from_str(content.decode())  # type: ignore[union-attr]
@@ -54,7 +54,7 @@ def library_of(kind: str) -> Callable[[str], list[int]]:
 @given(lines=st.lists(line, max_size=6))
 @example(lines=[" \t", " \ta", "a\t \tb", "a\tb\u3000c", "\ta", "a\t"])
 @example(lines=["", " ", "  ", "   ", "a  b", " a", "a ", "a\t b", "a \tb", "a\t  b", "a\u3000 ", "it's 's '"])
-def test_words_give_the_ids_of_their_line(kind: str, lines: list[str]) -> None:
+def test_the_ids_of_words_are_those_of_their_line(kind: str, lines: list[str]) -> None:
     library = library_of(kind)
     assert tokenizer_of(kind).encode(lines) == [library(line) for line in lines]
 
@@ -69,7 +69,7 @@ def test_flat_ids_are_those_of_the_lines(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_tokenizer_travels_to_another_process(kind: str) -> None:
+def test_a_tokenizer_can_be_pickled(kind: str) -> None:
     tokenizer = tokenizer_of(kind)
     tokenizer.encode(TEXT)
     content = pickle.dumps(tokenizer)
@@ -79,9 +79,9 @@ def test_a_tokenizer_travels_to_another_process(kind: str) -> None:
     assert len(content) < 60_000, "the words that were met stay behind"
 
 
-def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqlab.text.words.MAX_WORDS", 3)
-    memory = WordMemory(lambda word: json.loads(word or "[]"))
+def test_clearing_the_cache_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqlab.text.segmenter.MAX_CACHED_WORDS", 3)
+    memory = WordCache(lambda word: json.loads(word or "[]"))
     for line in ("[1] [2] [3,4]", "[5] [1] [6]", "[1]  [7]", "", "[6] [5] [4] [3] [2] [1]"):
         assert unpacked(memory.encode(line)) == [int(char) for char in line if char.isdigit()]
         assert len(memory) <= 3
