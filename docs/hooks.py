@@ -13,15 +13,15 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
+CODE_SPAN = re.compile(r"(?<!</span>)<code>[^<]*</code>")
+OPTION = re.compile(r"(?<![\w-])--?\w[\w.-]*")
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
 
 def generated_pages() -> dict[str, str]:
     """Return the generated reference pages by their path in the site."""
-    found: dict[str, str] = {}
-    for module in (commands, config_fields, recipes, parts, api):
-        found |= module.pages()
-    return found | repository.examples(ROOT)
+    found = {**commands.pages(), **config_fields.pages(), **recipes.pages(), **parts.pages()}
+    return found | api.pages(ROOT) | repository.examples(ROOT)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -56,15 +56,25 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Point links to files of the repository at their pages in the site."""
+    """Rank a page in the search, and point links to files of the repository at their pages in the site."""
     uri = page.file.src_uri
+    page.meta.setdefault("search", search_options(uri))
     in_repository = uri.removeprefix(f"{repository.FOLDER}/")
     source = in_repository if in_repository != uri else f"docs/{uri}"
     return repository.with_site_links(source, uri, markdown)
 
 
+def search_options(uri: str) -> dict[str, Any]:
+    """Rank commands and config fields above the Python API, and leave source files out of the search."""
+    if uri.startswith(f"{repository.FOLDER}/"):
+        return {"exclude": True}
+    is_generated = uri.startswith("reference/")
+    return {"boost": 0.5 if uri.startswith(api.FOLDER) else 2 if is_generated else 1}
+
+
 def on_page_content(content: str, **_: Any) -> str:
-    """Render the formulas of a page."""
+    """Render the formulas of a page, and mark the options in its code spans, which are not broken after `--`."""
+    content = CODE_SPAN.sub(lambda span: OPTION.sub(r'<span class="option">\g<0></span>', span[0]), content)
     return FORMULA.sub(math_ml, content)
 
 

@@ -2,11 +2,17 @@
 
 import importlib
 import inspect
+import re
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import get_type_hints
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, get_type_hints
+
+from pydantic.dataclasses import is_pydantic_dataclass
 
 from generate.markup import paragraphs, table
-from seqlab.registry import Parts, import_target
+from seqlab.registry import Parts
 
 FOLDER = "reference/api"
 EXPORTED: dict[str, str] = {
@@ -25,25 +31,27 @@ EXPORTED: dict[str, str] = {
     "seqlab.export": "export to other engines",
 }
 """Package -> what it is for. All names that it exports are documented."""
-PLUGINS: dict[str, tuple[str, ...]] = {
-    "seqlab.commands": ("Command", "AsOption", "AsArgument", "UsageError"),
-    "seqlab.training.task": ("Task",),
-    "seqlab.runs.codecs": ("Codec", "save_codec", "load_codecs"),
-    "seqlab.export.formats": ("ExportFormat",),
-    "seqlab.models.predictor": ("Shape", "Size"),
+GROUPS: dict[str, Callable[[Any], bool]] = {
+    "Functions": inspect.isfunction,
+    "Protocols": lambda value: getattr(value, "_is_protocol", False),
+    "Configs": lambda value: inspect.isclass(value) and is_pydantic_dataclass(value),
+    "Classes": inspect.isclass,
+    "Constants and types": lambda _: True,
 }
-"""What else the authors of plugins import."""
+"""Heading -> whether a value belongs below it; the first that accepts it counts."""
+PLUGIN_SOURCES = ("examples/*.py", "tests/plugin/**/*.py", "docs/**/*.md")
+"""Files whose imports show what the authors of plugins need."""
+IMPORT = re.compile(r"^from (seqlab\.[\w.]+) import ([\w, ]+)$", re.MULTILINE)
 
 
-def pages() -> dict[str, str]:
+def pages(root: Path) -> dict[str, str]:
     """Write a page for each package, one for runs, one for plugins, and their index."""
     found = {f"{FOLDER}/README.md": index()}
     for package in EXPORTED:
         text = inspect.getdoc(importlib.import_module(package)) or ""
-        names = [directive(f"{package}.{name}") for name in exported(package)]
-        found[f"{FOLDER}/{package}.md"] = "\n\n".join([f"# {package}", paragraphs(text), *names])
+        found[f"{FOLDER}/{package}.md"] = "\n\n".join([f"# {package}", paragraphs(text), *in_groups(package)])
     found[f"{FOLDER}/runs.md"] = runs()
-    found[f"{FOLDER}/plugins.md"] = plugins()
+    found[f"{FOLDER}/plugins.md"] = plugins(root)
     return found
 
 
@@ -51,28 +59,61 @@ def index() -> str:
     """List the pages."""
     rows = [(f"[`{package}`]({package}.md)", text) for package, text in EXPORTED.items()]
     rows.append(("[loaded runs](runs.md)", "what `seqlab.load` returns: `translate`, `label`, `predict`, ..."))
-    rows.append(("[for plugins](plugins.md)", "tasks, codecs, commands and export formats of your own"))
+    rows.append(
+        (
+            "[plugins and examples](plugins.md)",
+            "what they import from other modules: tasks, commands, export formats, ...",
+        )
+    )
     text = "Public names, from their docstrings. What these pages do not list may change without notice."
     return "\n\n".join(["# Python", text, table(["page", "content"], rows)])
 
 
 def runs() -> str:
     """Write the page of the classes that `seqlab.load` returns: the return types of the tasks' loaders."""
-    parts = ["# Loaded runs", "`seqlab.load(run_dir)` returns one of these classes, chosen by the task of the run."]
+    text = "`seqlab.load(run_dir)` returns one of these classes, chosen by the task of the run."
+    parts = ["# Loaded runs", text, "## Classes"]
     for config in Parts("task").values():
-        found = get_type_hints(import_target(config.loader_name))["return"]
-        parts.append(
-            f"{directive(f'{found.__module__}.{found.__qualname__}')}\n    options:\n      inherited_members: true"
-        )
+        found = get_type_hints(resolve_name(config.loader_name))["return"]
+        options = "\n    options:\n      inherited_members: true"
+        parts.append(directive(f"{found.__module__}.{found.__qualname__}") + options)
     return "\n\n".join(parts)
 
 
-def plugins() -> str:
-    """Write the page of `PLUGINS`."""
+def plugins(root: Path) -> str:
+    """Write the page of the names that examples, pages and the plugin of the tests import, without those exported."""
+    found: dict[str, set[str]] = {}
+    for path in (path for pattern in PLUGIN_SOURCES for path in root.glob(pattern)):
+        for module, names in IMPORT.findall(path.read_text(encoding="utf-8")):
+            found.setdefault(module, set()).update(name.strip() for name in names.split(","))
     link = "[your own parts](../../how_to/your_own_parts.md)"
-    text = f"Names beside those of the packages that parts of your own need: see {link}."
-    names = [directive(f"{module}.{name}") for module, names in PLUGINS.items() for name in names]
-    return "\n\n".join(["# For plugins", text, *names])
+    parts = ["# Plugins and examples", f"Names of other modules that plugins and examples import; see {link}."]
+    for module in sorted(found.keys() - EXPORTED.keys()):
+        names = [name for name in sorted(found[module]) if is_for_plugins(f"{module}.{name}")]
+        if names:
+            parts += [f"## {module}", *(directive(f"{module}.{name}") for name in names)]
+    return "\n\n".join(parts)
+
+
+def is_for_plugins(path: str) -> bool:
+    """Tell whether a name is a class or function with a docstring that no package exports."""
+    value = resolve_name(path)
+    is_described = (inspect.isclass(value) or inspect.isfunction(value)) and value.__doc__
+    exports = (getattr(resolve_name(package), name) for package in EXPORTED for name in exported(package))
+    return bool(is_described) and all(value is not other for other in exports)
+
+
+def in_groups(package: str) -> Iterator[str]:
+    """Yield the entries of a package's names, each group after its heading."""
+    module = importlib.import_module(package)
+    groups: dict[str, list[str]] = {heading: [] for heading in GROUPS}
+    for name in exported(package):
+        value = getattr(module, name)
+        groups[next(heading for heading, is_member in GROUPS.items() if is_member(value))].append(name)
+    for heading, names in groups.items():
+        if names:
+            yield f"## {heading}"
+            yield from (directive(f"{package}.{name}") for name in names)
 
 
 def directive(path: str) -> str:
@@ -90,4 +131,4 @@ def exported(package: str) -> tuple[str, ...]:
 def is_documented(path: str) -> bool:
     """Tell whether a name has an entry on one of the pages."""
     module, _, name = path.rpartition(".")
-    return (module in EXPORTED and name in exported(module)) or name in PLUGINS.get(module, ())
+    return module in EXPORTED and name in exported(module)

@@ -32,7 +32,7 @@ def page(name: str) -> str:
     """Write the page of one command: usage, description, arguments and options."""
     parser: Parser = find_command(name).make_parser()
     description = re.sub(rf"\Aseqlab {name}: (.)", lambda found: found[1].upper(), parser.description or "")
-    parts = [f"# seqlab {name}", paragraphs(description), fenced(usage(parser), "text")]
+    parts = [f"# seqlab {name}", paragraphs(description), fenced(usage(parser), "text", "usage")]
     common = set(Parser("seqlab", None)._option_string_actions)
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if not common.issuperset(action.option_strings or ["-"])]

@@ -3,7 +3,6 @@
 from generate.api import is_documented
 from generate.markup import prose, table
 from seqlab.built_in import BUILT_IN
-from seqlab.registry import BUILT_IN_OWNER, list_entries
 
 INTRODUCTION = """# Registered parts
 
@@ -32,11 +31,8 @@ def pages() -> dict[str, str]:
         raise ValueError(f"The page of registered parts lacks the kinds {', '.join(missing)}: add them to `SHOWN`.")
     parts = [INTRODUCTION]
     for kind, (heading, use) in SHOWN.items():
-        rows = [
-            (f"`{entry.name}`", prose(entry.summary), reference(entry.target))
-            for entry in list_entries(kind)
-            if entry.owner == BUILT_IN_OWNER
-        ]
+        table_of_kind = BUILT_IN[kind].items()
+        rows = [(f"`{name}`", prose(summary), reference(target)) for name, (target, summary) in table_of_kind]
         parts += [f"## {heading}", f"Kind `{kind}`; {use}.", table(["name", "what it is", "in Python"], rows)]
     return {"reference/parts.md": "\n\n".join(parts)}
 
