@@ -1,8 +1,8 @@
-"""Runs for other engines: converted, checked against the run, and translated with; and models of others as runs.
+"""Export runs to CTranslate2 and ARPA files, decode with CTranslate2, and import ARPA files.
 
-`export_run(run)` writes a folder that CTranslate2 loads; `load(run, engine="ctranslate2")` gives a `Run` that computes
-with it. `export_arpa(run)` and `import_arpa(file, run_dir)` are for n-gram models. A name is imported when it is asked
-for: what translates with CTranslate2 loads no torch.
+`export_run(run)` writes a folder that CTranslate2 loads; `seqlab.load(run, engine="ctranslate2")` returns a translator
+that computes with it. `export_arpa(run)` and `import_arpa(file, run_dir)` convert n-gram models. Names are imported at
+their first use, so that translating with CTranslate2 does not import torch.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""N-gram models to and from ARPA files, the format of KenLM, SRILM and speech recognisers."""
+"""Export n-gram models to ARPA files and import them: the format of KenLM, SRILM and speech recognizers."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ import torch
 
 import seqlab
 from seqlab.base.parsing import require_regular
-from seqlab.export.folder import building
+from seqlab.export.folder import atomic_folder
 from seqlab.models import NgramConfig, NgramModel
 from seqlab.models.arpa import read_arpa, read_words, write_arpa
 from seqlab.runs.checkpoint import WEIGHTS, write_checkpoint
@@ -22,44 +22,49 @@ from seqlab.text import SavedConfig, Tokenizer, WordsConfig, tokenizer_sha256, t
 
 logger = logging.getLogger(__name__)
 
-SUBWORD_SHARE = 0.05
-"""Share of words with `▁` in front from which on they are subwords: of 500 for Multi30k, bytes counted, a fifth are."""
-TOLERANCE = 1e-6
-"""Largest difference in nats of what is written and read back: a file has nine digits."""
+MIN_SUBWORD_SHARE = 0.05
+"""A vocabulary with at least this share of entries that begin with `▁` consists of subwords; in one of 500 subwords and
+bytes for Multi30k it is a fifth."""
+ARPA_TOLERANCE = 1e-6
+"""Maximum difference in nats between the model and the file, which has nine digits."""
 
 
 def export_arpa(
     run: str | Path, out: str | Path | None = None, *, checkpoint: str = "best", overwrite: bool = False
 ) -> Path:
-    """Write the n-gram model of a run as an ARPA file, read it back to check it, and give its path.
+    """Export the n-gram model of a run to an ARPA file, and verify the file by reading it; return its path.
 
     Args:
         run: a run folder.
-        out: the file to write, packed when its name ends in .gz; `RUN/export/model.arpa` unless given.
+        out: the file to write, compressed if its name ends in .gz; `RUN/export/model.arpa` by default.
         checkpoint: as in `load_run`.
-        overwrite: replace a file that is there.
+        overwrite: replace an existing file.
 
     Raises:
-        FileExistsError: the file is there already.
-        ValueError: the model is no n-gram model; what is read back is not what was written (nothing is left then).
+        FileExistsError: the file exists already.
+        ValueError: the model is not an n-gram model; the file read back differs from the model (it is deleted).
     """
     member = load_run(run, checkpoint, product=LANGUAGE_MODEL)
     if not isinstance(member.model, NgramModel):
         raise ValueError(
-            f"{run} holds a `{member.config.model.family}`: only what `model.family: ngram_lm` counts can be listed in "
-            "an ARPA file."
+            f"{run} has `model.family: {member.config.model.family}`: an ARPA file can only hold a model of the family "
+            "`ngram_lm`."
         )
     if text_config(member).is_continuous:
-        logger.warning("%s read its text as one: other programs begin each line at <s>, which it has never seen", run)
+        logger.warning(
+            "%s was trained on continuous text, without <s>: other programs begin each line with <s>, which the model "
+            "has never seen",
+            run,
+        )
     final = member.folder.path / "export" / "model.arpa" if out is None else Path(out)
     if final.exists() and not overwrite:
-        raise FileExistsError(f"{final} is there already: choose another `--out`, or add `--overwrite`.")
+        raise FileExistsError(f"{final} exists already: choose another `--out`, or add `--overwrite`.")
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".unchecked.{final.name}")
     try:
-        names = names_of(member.tgt_tokenizer)
+        names = arpa_words(member.tgt_tokenizer)
         write_arpa(member.model, names, temporary)
-        _check(_read(temporary, names, member.tgt_tokenizer), member.model, final)
+        _check_equal(_read(temporary, names, member.tgt_tokenizer), member.model, final)
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
@@ -69,17 +74,18 @@ def export_arpa(
 def import_arpa(
     file: str | Path, run_dir: str | Path, *, tokenizer_of: str | Path | None = None, overwrite: bool = False
 ) -> Path:
-    """Make a run folder of an ARPA file, for every command that takes a language model of lines; give its path.
+    """Import an ARPA file as a run folder, for all commands that take a language model of lines; return its path.
 
     Args:
-        file: the ARPA file, packed where its name ends in .gz.
-        run_dir: the run folder to make.
-        tokenizer_of: a run whose target tokenizer names the words of the file, as with an n-gram model of its subwords;
-            words between spaces, those of the file, unless given.
-        overwrite: replace a folder that is there.
+        file: the ARPA file, compressed if its name ends in .gz.
+        run_dir: the run folder to create.
+        tokenizer_of: a run whose target tokenizer has the words of the file as its tokens, for n-gram models of
+            subwords or characters; by default the tokens are the words of the file, separated by spaces.
+        overwrite: replace an existing run folder.
 
     Raises:
-        FileNotFoundError, FileExistsError: there is no such file; something is where the folder is to be.
+        FileNotFoundError: there is no such file, or no run `tokenizer_of`.
+        FileExistsError: `run_dir` exists already.
         ValueError: the file is damaged.
     """
     file, final = Path(file), Path(run_dir)
@@ -88,25 +94,12 @@ def import_arpa(
     require_regular(file)  # it is read twice
     if final.exists() and not (overwrite and RunFolder(final).exists()):
         advice = "add `--overwrite` to replace it, or " if RunFolder(final).exists() else ""
-        raise FileExistsError(f"{final} is there already: {advice}choose another `--run_dir`.")
-    if tokenizer_of is None:
-        settings: WordsConfig | SavedConfig = WordsConfig(normalization="none")
-        words = read_words(file)
-        if " " in words or sum(word.startswith("▁") for word in words) > SUBWORD_SHARE * len(words):
-            raise ValueError(
-                f"{file} is a model of characters or subwords, as it has a space or `▁` for one among its words: name "
-                "a run that has the same ones with `--tokenizer`."
-            )
-        tokenizer = train_tokenizer(settings, words)
-    else:
-        folder = RunFolder(Path(tokenizer_of))
-        if not folder.exists():
-            raise FileNotFoundError(f"There is no run {tokenizer_of}, which is to name the words of {file}.")
-        settings, (_, tokenizer) = SavedConfig(folder=str(folder.tokenizer("tgt"))), load_tokenizers(folder)
-    model = _read(file, names_of(tokenizer), tokenizer)
+        raise FileExistsError(f"{final} exists already: {advice}choose another `--run_dir`.")
+    settings, tokenizer = _tokenizer_of_words(file) if tokenizer_of is None else _saved_tokenizer(tokenizer_of, file)
+    model = _read(file, arpa_words(tokenizer), tokenizer)
     data = LanguageModellingConfig(train=[str(file)], documents="lines", tokenizer=settings)
-    with building(final) as made:
-        run = RunFolder(made)
+    with atomic_folder(final) as new_folder:
+        run = RunFolder(new_folder)
         tokenizer.save(run.path / "tokenizer")
         write_config(Config(data=data, model=NgramConfig(order=len(model.trie))), run.config_file)
         run.checkpoints.mkdir()
@@ -123,24 +116,45 @@ def import_arpa(
     return final
 
 
-def names_of(tokenizer: Tokenizer) -> list[str]:
-    """Name each id as a text that is cut into tokens has it: subwords with `▁` for a space, and else what they are."""
+def _tokenizer_of_words(file: Path) -> tuple[WordsConfig, Tokenizer]:
+    """Create a tokenizer of the words in an ARPA file; raises ValueError if these are subwords or characters."""
+    settings, words = WordsConfig(normalization="none"), read_words(file)
+    if " " in words or sum(word.startswith("▁") for word in words) > MIN_SUBWORD_SHARE * len(words):
+        raise ValueError(
+            f"{file} is a model of characters or subwords, since some of its words are or contain a space or `▁`: name "
+            "a run with the same tokens by `--tokenizer`."
+        )
+    return settings, train_tokenizer(settings, words)
+
+
+def _saved_tokenizer(tokenizer_of: str | Path, file: Path) -> tuple[SavedConfig, Tokenizer]:
+    """Load the target tokenizer of a run; raises FileNotFoundError if there is no such run."""
+    folder = RunFolder(Path(tokenizer_of))
+    if not folder.exists():
+        raise FileNotFoundError(f"There is no run {tokenizer_of} with a tokenizer for the words of {file}.")
+    return SavedConfig(folder=str(folder.tokenizer("tgt"))), load_tokenizers(folder)[1]
+
+
+def arpa_words(tokenizer: Tokenizer) -> list[str]:
+    """Return the word of each id in an ARPA file: subwords with `▁` for a space; words and characters unchanged."""
     ids = range(tokenizer.vocab_size)
-    names = tokenizer.tokens(ids)
+    words = tokenizer.tokens(ids)
     if tokenizer.has_unknown:  # characters or words
-        first = tokenizer.unk_id + 1  # behind the special ones
-        names[first:] = tokenizer.decode([[each] for each in ids[first:]])
-    return names
+        first = tokenizer.unk_id + 1  # after the special tokens
+        words[first:] = tokenizer.decode([[each] for each in ids[first:]])
+    return words
 
 
 def _read(path: Path, names: list[str], tokenizer: Tokenizer) -> NgramModel:
     return read_arpa(path, names, pad_id=tokenizer.pad_id, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id)
 
 
-def _check(found: NgramModel, model: NgramModel, final: Path) -> None:
-    """Raise ValueError where a model is not the one that was written."""
+def _check_equal(found: NgramModel, model: NgramModel, final: Path) -> None:
+    """Raise ValueError if the model that was read back differs from the one that was written."""
     for length, (own, level) in enumerate(zip(found.trie, model.trie, strict=True), start=1):
         for name in ("keys", "log_probs", "backoffs"):
             one, other = getattr(own, name), getattr(level, name)
-            if not torch.allclose(one.double(), other.double(), rtol=0, atol=TOLERANCE):
-                raise ValueError(f"{final} was not written, as its {length}-grams read back with other `{name}`.")
+            if not torch.allclose(one.double(), other.double(), rtol=0, atol=ARPA_TOLERANCE):
+                raise ValueError(
+                    f"{final} was not written: read back, the `{name}` of its {length}-grams differ from the model's."
+                )

@@ -1,4 +1,4 @@
-"""A run to a folder that CTranslate2 loads, checked on real lines before it gets its name."""
+"""Export a translator to CTranslate2, and verify on real lines that both compute the same."""
 
 import copy
 import logging
@@ -16,17 +16,17 @@ from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.readers import read_lines
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import (
-    Description,
+    ExportDescription,
     ExportFolder,
-    building,
-    default_folder,
+    atomic_folder,
+    default_export_path,
+    export_origin,
     file_checksums,
-    origin,
-    refuse_occupied,
+    refuse_existing,
     save_tokenizers,
-    write_description,
+    write_export_description,
 )
-from seqlab.export.parity import MIN_IDENTICAL, TOLERANCE, Parity, compare_engines
+from seqlab.export.parity import MAX_SCORE_DIFFERENCE, MIN_IDENTICAL, Parity, compare_engines
 from seqlab.inference.torch_engine import TorchEngine, max_source_tokens
 from seqlab.models import Transformer, TransformerConfig
 from seqlab.runs.folder import RunFolder
@@ -35,8 +35,8 @@ from seqlab.tasks.translation.config import TRANSLATOR
 
 logger = logging.getLogger(__name__)
 
-CHECK_LINES = 100
-"""Lines that are translated and scored by both, at most."""
+MAX_CHECK_LINES = 100
+"""Maximum number of lines that both engines translate and score."""
 
 
 def export_run(
@@ -48,42 +48,42 @@ def export_run(
     check: str | Path | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Convert a run for CTranslate2, compare what it says with what the run says, and give the folder.
+    """Export a translator to CTranslate2, and compare the outputs of both; return the folder.
 
-    The conversion is checked in fp32 whatever the quantization, which is then compared and reported.
+    The conversion is always verified in fp32. The effect of another quantization is measured and logged.
 
     Args:
         run: a run folder.
-        out: the folder to write; `RUN/export/ctranslate2-QUANTIZATION` unless given.
+        out: the folder to write; `RUN/export/ctranslate2-QUANTIZATION` by default.
         checkpoint: `best` (in validation), `last` or a step number.
         quantization: type of the weights, one of `QUANTIZATIONS`.
-        check: a file of source lines to check with; the validation set in the run's cache unless given.
-        overwrite: replace an export that is there.
+        check: a file of source lines for the comparison; by default the validation set in the run's cache.
+        overwrite: replace an existing export.
 
     Raises:
-        ValueError: CTranslate2 is not installed or cannot represent the model; the folder is taken; there are no
-            lines to check with; the exported model does not say what the run says (nothing is left then).
+        ValueError: CTranslate2 is not installed or cannot represent the model; the folder exists; there are no lines
+            for the comparison; the outputs differ (the folder is deleted).
     """
     require_ctranslate2()
-    final = default_folder(Path(run), quantization) if out is None else Path(out)
-    refuse_occupied(final, overwrite)
+    final = default_export_path(Path(run), quantization) if out is None else Path(out)
+    refuse_existing(final, overwrite)
     member = load_run(run, checkpoint, product=TRANSLATOR)
-    refuse_other_models(run)
-    src_rows, tgt_rows = check_rows(member, check)
-    with building(final) as folder:
+    refuse_other_families(run)
+    src_rows, tgt_rows = load_check_rows(member, check)
+    with atomic_folder(final) as folder:
         save_tokenizers(folder, member.src_tokenizer, member.tgt_tokenizer)
         parity = convert(member, folder, "float32", src_rows, tgt_rows)
         if not parity.is_exact:
             raise ValueError(
-                f"{final} was not written, as CTranslate2 computes something else than {run}: {parity}. In fp32 the "
-                f"log-probabilities of a token must be within {TOLERANCE} nats, and {MIN_IDENTICAL:.0%} of the greedy "
-                "translations the same."
+                f"{final} was not written, since the outputs of CTranslate2 differ from those of {run}: {parity}. In "
+                f"fp32 the log-probabilities of a token must agree within {MAX_SCORE_DIFFERENCE} nats, and "
+                f"{MIN_IDENTICAL:.0%} of the greedy translations must be the same."
             )
         logger.info("fp32: %s", parity)
         if quantization != "float32":
             parity = convert(member, folder, quantization, src_rows, tgt_rows)
             logger.info("%s: %s", quantization, parity)
-        write_description(folder, describe(member, folder, quantization, parity))
+        write_export_description(folder, export_description(member, folder, quantization, parity))
     return final
 
 
@@ -94,11 +94,11 @@ def convert(
     src_rows: Sequence[Sequence[int]],
     tgt_rows: Sequence[Sequence[int]] | None,
 ) -> Parity:
-    """Write CTranslate2's files into a folder, and compare what they compute with the run in fp32."""
+    """Write CTranslate2's files into a folder, and compare its outputs with those of the run in fp32."""
     from seqlab.export.specification import make_specification  # imports CTranslate2, which may be missing
 
-    assert isinstance(member.model, Transformer), "others are refused before"
-    # A copy, as CTranslate2 quantises weights in place.
+    assert isinstance(member.model, Transformer), "`refuse_other_families` is called before"
+    # A copy, since CTranslate2 quantizes weights in place.
     specification = make_specification(copy.deepcopy(member.model), member.src_tokenizer, member.tgt_tokenizer)
     specification.validate()
     specification.optimize(quantization)
@@ -109,48 +109,52 @@ def convert(
     return compare_engines(engine, reference, src_rows, tgt_rows, tokenizer, member.output_limits)
 
 
-def refuse_other_models(run: str | Path) -> None:
-    """Raise ValueError where a run's model is none that CTranslate2 has."""
-    from seqlab.export.specification import refuse_unknown_settings  # imports CTranslate2, which may be missing
+def refuse_other_families(run: str | Path) -> None:
+    """Raise ValueError if CTranslate2 cannot represent the model of a run."""
+    from seqlab.export.specification import refuse_unsupported_fields  # imports CTranslate2, which may be missing
 
     model = read_config(RunFolder(Path(run))).model
     if not isinstance(model, TransformerConfig):
         raise ValueError(
-            f"{run} is of `model.family: {model.family}`, but CTranslate2 has Transformers only: `seqlab translate` "
-            "runs it as it is."
+            f"{run} has `model.family: {model.family}`, but CTranslate2 has Transformers only: use `seqlab translate` "
+            "without an export."
         )
-    refuse_unknown_settings(model)
+    refuse_unsupported_fields(model)
 
 
-def check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[int]], list[list[int]] | None]:
-    """Find lines to check with, as ids: of a file, or of the validation set with its targets.
+def load_check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[int]], list[list[int]] | None]:
+    """Load the ids of lines for the comparison: the lines of a file, or the validation set with its targets.
 
     Raises:
-        ValueError: there are none that have ids and are no longer than the model reads.
+        ValueError: all lines are empty or longer than the model reads.
     """
     longest = max_source_tokens(member)
     if check is not None:
-        lines = [line for line, _ in zip(read_lines(Path(check), LineLimit(None)), range(CHECK_LINES), strict=False)]
+        file_lines = read_lines(Path(check), LineLimit(None))
+        lines = [line for line, _ in zip(file_lines, range(MAX_CHECK_LINES), strict=False)]
         rows = [row for row in member.src_tokenizer.encode(lines) if 0 < len(row) <= longest]
         if not rows:
-            raise ValueError(f"{check} has no line to check the export with in its first {CHECK_LINES}.")
+            raise ValueError(
+                f"{check}: the first {MAX_CHECK_LINES} lines are empty or too long for the model, so that the export "
+                "cannot be checked."
+            )
         return rows, None
     advice = "The export cannot be checked: name a file of source lines with `--check`."
     try:
         pairs = EncodedCorpus.open(member.folder.cache / "valid")
     except ValueError as error:
         raise ValueError(f"{error} {advice}") from None
-    both = [(pairs.src[i].tolist(), pairs.tgt[i].tolist()) for i in range(min(len(pairs), CHECK_LINES))]
+    both = [(pairs.src[i].tolist(), pairs.tgt[i].tolist()) for i in range(min(len(pairs), MAX_CHECK_LINES))]
     both = [(src, tgt) for src, tgt in both if len(src) <= longest and len(tgt) < member.max_length]
     if not both:
-        raise ValueError(f"{member.folder.cache} has only pairs that are too long for the model. {advice}")
+        raise ValueError(f"All pairs in {member.folder.cache} are too long for the model. {advice}")
     return [src for src, _ in both], [tgt for _, tgt in both]
 
 
-def describe(member: LoadedRun, folder: Path, quantization: str, parity: Parity) -> Description:
-    """Say where the files are from and how they were checked."""
-    return Description(
-        origin=origin(member.folder, member.step, quantization),
+def export_description(member: LoadedRun, folder: Path, quantization: str, parity: Parity) -> ExportDescription:
+    """Build the content of seqlab.json: the origin of the export, its limits and the result of the comparison."""
+    return ExportDescription(
+        origin=export_origin(member.folder, member.step, quantization),
         run=str(member.folder.path),
         seqlab_version=seqlab.__version__,
         ctranslate2_version=version("ctranslate2"),

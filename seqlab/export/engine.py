@@ -1,4 +1,4 @@
-"""CTranslate2 as the engine of a `Run`, without torch."""
+"""Decode and score with CTranslate2, as the engine of a translator, without torch."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,36 +16,38 @@ from seqlab.search.length import length_limits, length_penalty
 from seqlab.text import Tokenizer, banned_ids
 
 CTRANSLATE2_BATCH_TOKENS = 512
-"""Padded source tokens that one thread translates together, or padded tokens of the longer side that it scores."""
-FILLER = -1e8
-"""A log-probability below this marks what fills a beam for want of a hypothesis."""
+"""Padded tokens per batch: of the source when translating, of the longer side when scoring."""
+MIN_LOG_PROB = -1e8
+"""Hypotheses with a lower log-probability are placeholders in a beam that has too few hypotheses."""
 
-EMPTY = Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])
+EMPTY_HYPOTHESIS = Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])
 
 
 class CTranslate2Engine:
-    """An `Engine` over an exported folder: as many batches at a time as threads.
+    """An `Engine` that runs an exported folder in CTranslate2, one batch per thread.
 
-    Limits of length, forced prefixes, n-best lists and the plain length penalty mean what they mean elsewhere. What
-    differs from seqlab's own search:
+    Length limits, forced prefixes, n-best lists and the plain length penalty work as in seqlab's own search. The
+    differences:
 
     - It always stops early: `early_stopping: false` is refused.
-    - It renormalises over the ids that are not forbidden. Exact scores cost a second, forced pass, which is made where
-      they are asked for, and where more than pad and bos is forbidden or forced, as there it changes the ranking.
-    - The last bits of fp32 products depend on the batch, so that a near tie may go the other way in another batch.
+    - It renormalizes the probabilities of the ids that are not suppressed. Exact scores need a second, teacher-forced
+      pass. It is made if scores are requested, and if constraints suppress or force more ids than pad and bos, since
+      renormalizing then changes the ranking.
+    - The last bits of fp32 products depend on the batch, so that a near tie can be decided differently in another
+      batch.
     """
 
     def __init__(self, folder: ExportFolder, tokenizer: Tokenizer, *, device: str = "auto", threads: int = 1) -> None:
         """Load the model.
 
         Args:
-            folder: what `export_run` wrote.
-            tokenizer: the target side's.
+            folder: an export written by `export_run`.
+            tokenizer: the target tokenizer.
             device: `cpu`, `cuda`, `cuda:1` or `auto`.
-            threads: batches that are computed at the same time, on one CPU thread each.
+            threads: number of batches computed in parallel, on one CPU thread each.
 
         Raises:
-            ValueError: CTranslate2 is not installed, or cannot compute on this device.
+            ValueError: CTranslate2 is not installed, or does not support the device.
         """
         self.translator = open_translator(folder, device, threads)
         self.tokenizer = tokenizer
@@ -63,30 +65,30 @@ class CTranslate2Engine:
         progress: OnRows | None = None,
         need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
-        """Search as the `Engine` protocol says.
+        """Decode as the `Engine` protocol specifies.
 
         Raises:
-            ValueError: the config asks for something that CTranslate2 has not, or attention is asked for.
+            ValueError: CTranslate2 does not support the search, or attention is requested.
         """
-        refuse_search(config)
+        refuse_unsupported_search(config)
         if need_attention:
-            raise ValueError("Attention is not read from CTranslate2: translate without `--engine ctranslate2`.")
+            raise ValueError("Attention is not available with CTranslate2: translate without `--engine ctranslate2`.")
         forced = prefixes or [()] * len(src_rows)
         tokens = CTRANSLATE2_BATCH_TOKENS if batch_tokens is None else -(-batch_tokens // config.beam_size)
         submitted = (
-            (places, self._submit([src_rows[i] for i in places], [forced[i] for i in places], limits, config))
-            for places, limits in batches_of_equal_limits(src_rows, config, tokens)
+            (indices, self._submit([src_rows[i] for i in indices], [forced[i] for i in indices], limits, config))
+            for indices, limits in batches_of_equal_limits(src_rows, config, tokens)
         )
-        found = {i: self._hypotheses(answer, config) for i, answer in _answers(submitted, progress)}
+        found = {i: self._hypotheses(result, config) for i, result in _iter_results(submitted, progress)}
         if progress is not None and len(found) < len(src_rows):
             progress(len(src_rows) - len(found))
         is_constrained = config.min_length_ratio > 0 or config.no_repeat_ngram_size > 0
         for i, hypotheses in found.items():
             if not (is_constrained or forced[i]):
-                del hypotheses[config.num_hypotheses :]  # the others cannot come before these
+                del hypotheses[config.num_hypotheses :]  # exact scores cannot rank the others higher
         inexact = {i: best for i, best in found.items() if need_scores or is_constrained or forced[i]}
-        found |= self._rescored(src_rows, inexact, config)
-        return [found[i][: config.num_hypotheses] if i in found else [EMPTY] for i in range(len(src_rows))]
+        found |= self._rescore(src_rows, inexact, config)
+        return [found[i][: config.num_hypotheses] if i in found else [EMPTY_HYPOTHESIS] for i in range(len(src_rows))]
 
     def _submit(
         self,
@@ -95,46 +97,46 @@ class CTranslate2Engine:
         limits: tuple[int, int],
         config: SearchConfig,
     ) -> list[Any]:
-        """Hand a batch over to the next free thread; limits count eos, CTranslate2's shortest length does not."""
+        """Submit a batch to the next free thread; `limits` are the minimum and maximum length including eos."""
         shortest, longest = limits
         banned = banned_ids(self.tokenizer)
-        answers = self.translator.translate_batch(
-            _named(src_rows, self._src_names),
-            _named(prefixes, self._tgt_names) if any(prefixes) else None,
+        results = self.translator.translate_batch(
+            _to_names(src_rows, self._src_names),
+            _to_names(prefixes, self._tgt_names) if any(prefixes) else None,
             asynchronous=True,
             beam_size=config.beam_size,
-            num_hypotheses=config.beam_size,  # all of them, as the best is chosen by other rules
+            num_hypotheses=config.beam_size,  # all of them, since `rank_key` ranks differently
             length_penalty=config.length_alpha,
             no_repeat_ngram_size=config.no_repeat_ngram_size,
             suppress_sequences=[[self._tgt_names[i]] for i in banned],
             return_end_token=True,
             max_input_length=0,
             max_decoding_length=longest,
-            min_decoding_length=shortest - 1,
+            min_decoding_length=shortest - 1,  # without eos
             return_scores=True,
         )
-        assert isinstance(answers, list)
-        return answers
+        assert isinstance(results, list)
+        return results
 
-    def _hypotheses(self, answer: Any, config: SearchConfig) -> list[Hypothesis]:
-        """Translate an answer: all hypotheses, finished ones first, best first."""
+    def _hypotheses(self, result: Any, config: SearchConfig) -> list[Hypothesis]:
+        """Convert a result of CTranslate2 to hypotheses: finished ones first, then by score."""
         hypotheses = []
-        for names, score in zip(answer.hypotheses, answer.scores, strict=True):
+        for names, score in zip(result.hypotheses, result.scores, strict=True):
             ids = [self._tgt_ids[name] for name in names]
             finished = ids[-1:] == [self.tokenizer.eos_id]
             log_prob = score * length_penalty(len(ids), config)
             hypotheses.append(Hypothesis(ids[: len(ids) - finished], score, log_prob, finished, []))
-        real = [hypothesis for hypothesis in hypotheses if hypothesis.log_prob > FILLER]
-        return sorted(real or hypotheses[:1], key=rank)
+        real = [hypothesis for hypothesis in hypotheses if hypothesis.log_prob > MIN_LOG_PROB]
+        return sorted(real or hypotheses[:1], key=rank_key)
 
-    def _rescored(
+    def _rescore(
         self, src_rows: Sequence[Sequence[int]], found: Mapping[int, list[Hypothesis]], config: SearchConfig
     ) -> dict[int, list[Hypothesis]]:
-        """Score the hypotheses of some rows by a forced pass, and rank them by that."""
+        """Score the hypotheses of some rows by a teacher-forced pass, and rank them by these scores."""
         pairs = [(src_rows[i], hypothesis.ids) for i, hypotheses in found.items() for hypothesis in hypotheses]
         scores = iter(self._forced_scores(pairs, CTRANSLATE2_BATCH_TOKENS, None))
         return {
-            i: sorted((with_scores(each, next(scores).token_log_probs, config) for each in hypotheses), key=rank)
+            i: sorted((with_log_probs(each, next(scores).token_log_probs, config) for each in hypotheses), key=rank_key)
             for i, hypotheses in found.items()
         }
 
@@ -146,7 +148,7 @@ class CTranslate2Engine:
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
     ) -> list[PairScore]:
-        """Score as the `Engine` protocol says."""
+        """Score pairs as the `Engine` protocol specifies."""
         pairs = list(zip(src_rows, tgt_rows, strict=True))
         return self._forced_scores(pairs, CTRANSLATE2_BATCH_TOKENS if batch_tokens is None else batch_tokens, progress)
 
@@ -158,96 +160,100 @@ class CTranslate2Engine:
     ) -> list[PairScore]:
         submitted = (
             (
-                places,
+                indices,
                 self.translator.score_batch(
-                    _named([pairs[i][0] for i in places], self._src_names),
-                    _named([pairs[i][1] for i in places], self._tgt_names),
+                    _to_names([pairs[i][0] for i in indices], self._src_names),
+                    _to_names([pairs[i][1] for i in indices], self._tgt_names),
                     max_input_length=0,
                     asynchronous=True,
                 ),
             )
-            for places in length_batches([max(len(src), len(tgt)) + 1 for src, tgt in pairs], batch_tokens)
+            for indices in length_batches([max(len(src), len(tgt)) + 1 for src, tgt in pairs], batch_tokens)
         )
-        log_probs = {i: answer.log_probs for i, answer in _answers(submitted, progress)}
+        log_probs = {i: result.log_probs for i, result in _iter_results(submitted, progress)}
         return [PairScore(sum(log_probs[i]), len(log_probs[i]), log_probs[i]) for i in range(len(pairs))]
 
 
-def _answers(submitted: Iterable[tuple[list[int], list[Any]]], progress: OnRows | None) -> Iterator[tuple[int, Any]]:
-    """Yield each row's answer, batch by batch in the order in which they are submitted, while later ones compute.
+def _iter_results(
+    submitted: Iterable[tuple[list[int], list[Any]]], progress: OnRows | None
+) -> Iterator[tuple[int, Any]]:
+    """Yield the index and the result of each row in the order of submission, while later batches are computed.
 
-    Submitting waits while CTranslate2 has enough to do, so that whole batches of answers lie there meanwhile.
+    CTranslate2 blocks a submission while its queue is full, so that several batches may be done after one.
     """
-    waiting: deque[tuple[list[int], list[Any]]] = deque()
+    pending: deque[tuple[list[int], list[Any]]] = deque()
 
-    def first() -> Iterator[tuple[int, Any]]:
-        places, answers = waiting.popleft()
-        yield from ((i, answer.result()) for i, answer in zip(places, answers, strict=True))
+    def pop_first() -> Iterator[tuple[int, Any]]:
+        indices, results = pending.popleft()
+        yield from ((i, result.result()) for i, result in zip(indices, results, strict=True))
         if progress is not None:
-            progress(len(places))
+            progress(len(indices))
 
     for batch in submitted:
-        waiting.append(batch)
-        while waiting and all(answer.done() for answer in waiting[0][1]):
-            yield from first()
-    while waiting:
-        yield from first()
+        pending.append(batch)
+        while pending and all(result.done() for result in pending[0][1]):
+            yield from pop_first()
+    while pending:
+        yield from pop_first()
 
 
-def _named(rows: Sequence[Sequence[int]], names: Sequence[str]) -> list[list[str]]:
+def _to_names(rows: Sequence[Sequence[int]], names: Sequence[str]) -> list[list[str]]:
+    """Replace ids by their names in CTranslate2's vocabulary."""
     return [[names[index] for index in row] for row in rows]
 
 
-def rank(hypothesis: Hypothesis) -> tuple[bool, float]:
-    """Sort finished hypotheses before the others, and better ones before worse."""
+def rank_key(hypothesis: Hypothesis) -> tuple[bool, float]:
+    """Return the sort key that puts finished hypotheses first, then those with higher scores."""
     return not hypothesis.finished, -hypothesis.score
 
 
-def with_scores(hypothesis: Hypothesis, log_probs: Sequence[float], config: SearchConfig) -> Hypothesis:
-    """Give a hypothesis the log-probabilities of its ids and of eos, which is left out where it was not reached."""
-    reached = list(log_probs[: hypothesis.num_tokens])
-    log_prob = sum(reached)
-    score = log_prob / length_penalty(len(reached), config)
-    return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=reached)
+def with_log_probs(hypothesis: Hypothesis, log_probs: Sequence[float], config: SearchConfig) -> Hypothesis:
+    """Replace the scores of a hypothesis by those of a forced pass, without that of eos if it is unfinished."""
+    own = list(log_probs[: hypothesis.num_tokens])
+    log_prob = sum(own)
+    score = log_prob / length_penalty(len(own), config)
+    return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=own)
 
 
-def refuse_search(config: SearchConfig) -> None:
-    """Raise ValueError, naming the field, for a search that CTranslate2 cannot do."""
+def refuse_unsupported_search(config: SearchConfig) -> None:
+    """Raise ValueError, naming the field, if CTranslate2 does not support a search."""
     config.check_autoregressive()
     if config.length_penalty != "plain" and config.length_alpha != 0:
         raise ValueError(
-            f"`length_penalty: {config.length_penalty}` is unknown to CTranslate2, which divides by len^alpha: take "
-            "`plain`, or translate without `--engine ctranslate2`."
+            f"`length_penalty: {config.length_penalty}` is not supported by CTranslate2, which divides by len^alpha: "
+            "choose `plain`, or translate without `--engine ctranslate2`."
         )
     if config.coverage_penalty:
         raise ValueError(
-            f"`coverage_penalty: {config.coverage_penalty}` is not computed with CTranslate2: leave it out, or "
+            f"`coverage_penalty: {config.coverage_penalty}` is not supported with CTranslate2: leave it out, or "
             "translate without `--engine ctranslate2`."
         )
     if config.early_stopping is False and config.beam_size > 1:
         raise ValueError(
-            "`early_stopping: false` is unknown to CTranslate2, which always stops early: leave it out, or translate "
-            "without `--engine ctranslate2`."
+            "`early_stopping: false` is not supported by CTranslate2, which always stops early: leave it out, or "
+            "translate without `--engine ctranslate2`."
         )
 
 
 def batches_of_equal_limits(
     src_rows: Sequence[Sequence[int]], config: SearchConfig, batch_tokens: int
 ) -> Iterator[tuple[list[int], tuple[int, int]]]:
-    """Group the rows that have ids, longest first, with their shortest and longest hypothesis.
+    """Group the non-empty rows into batches, longest first; yield their indices and length limits.
 
-    CTranslate2 has one pair of limits for a batch, and a search may depend on limits that it does not reach.
+    CTranslate2 takes one pair of limits per batch. All rows of a batch have the same pair, since limits can change a
+    search even if no hypothesis reaches them.
     """
     lengths = [len(row) + 1 for row in src_rows]
     order = sorted((i for i, length in enumerate(lengths) if length > 1), key=lambda i: -lengths[i])
     shortest, longest = length_limits(lengths, len(lengths), config)
     for limits, group in groupby(order, key=lambda i: (shortest[i], longest[i])):
         same = list(group)
-        for places in length_batches([lengths[i] for i in same], batch_tokens):
-            yield [same[place] for place in places], limits
+        for positions in length_batches([lengths[i] for i in same], batch_tokens):
+            yield [same[position] for position in positions], limits
 
 
 def open_translator(folder: ExportFolder, device: str, threads: int) -> Any:
-    """Load an exported folder with CTranslate2; raises ValueError where it is not installed or has no such device."""
+    """Load an exported folder with CTranslate2; raises ValueError if it is not installed or lacks the device."""
     ctranslate2 = require_ctranslate2()
     if device == "auto":
         device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
@@ -257,22 +263,22 @@ def open_translator(folder: ExportFolder, device: str, threads: int) -> Any:
             str(folder.path),
             name,
             device_index=int(index or 0),
-            inter_threads=threads,  # of one thread each: two threads on one batch are slower than one
+            inter_threads=threads,  # batches in parallel: two threads on one batch are slower than one
             intra_threads=1,
         )
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"CTranslate2 cannot load {folder.path} on `device` {device}: {error}. If the folder is damaged, delete it "
-            "and export the run again; in the run's own folder the next use does."
+            "and export the run again; an export in the run folder is created again at the next use."
         ) from error
 
 
 def require_ctranslate2() -> Any:
-    """Import CTranslate2; raises ValueError naming the extra where it is not installed."""
+    """Import CTranslate2; raises ValueError naming the extra if it is not installed."""
     try:
         import ctranslate2
     except ModuleNotFoundError as error:
         if error.name != "ctranslate2":
             raise
-        raise ValueError("CTranslate2 is missing, which needs an extra: pip install 'seqlab[ctranslate2]'.") from None
+        raise ValueError("CTranslate2 is not installed: pip install 'seqlab[ctranslate2]'.") from None
     return ctranslate2

@@ -1,8 +1,9 @@
-"""An exported folder: what another engine loads, our tokenizers beside it, and a file that says where it is from.
+"""Folder of a CTranslate2 export: CTranslate2's files, the tokenizers, and seqlab.json with their origin.
 
-export/ctranslate2-float32/model.bin, config.json, *_vocabulary.json   what CTranslate2 loads
+export/ctranslate2-float32/model.bin, config.json, *_vocabulary.json   files of CTranslate2
                            tokenizer/ (or src_tokenizer/, tgt_tokenizer/)
-                           seqlab.json                                 which run and checkpoint, and how it was checked
+                           seqlab.json                                 run, checkpoint, limits, checksums, and how the
+                                                                       outputs compare with those of the run
 """
 
 import errno
@@ -22,98 +23,98 @@ from seqlab.runs.folder import RunFolder
 from seqlab.search.config import DEFAULT_OFFSET, DEFAULT_RATIO, OutputLimits
 from seqlab.text import Tokenizer, load_tokenizer
 
-FORMAT_VERSION = 1
-DESCRIPTION = "seqlab.json"
-ONE_DAY = 86_400
-"""In seconds."""
+EXPORT_FORMAT_VERSION = 1
+EXPORT_FILE = "seqlab.json"
+MAX_EXPORT_SECONDS = 86_400
+"""No export takes longer: temporary folders that are older belong to killed processes."""
 QUANTIZATIONS = (
     *("float32", "float16", "bfloat16", "int16"),
     *("int8", "int8_float32", "int8_float16", "int8_bfloat16"),
 )
-"""What CTranslate2 can store weights as; what a machine cannot compute with is converted when it is loaded."""
+"""Types in which CTranslate2 can store weights; it converts those that a machine cannot compute with when loading."""
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Which weights were exported, and how: two exports with the same origin are the same."""
+class ExportOrigin:
+    """Checkpoint and quantization of an export; two exports of a run with the same origin are the same."""
 
     step: int
     weights_crc32: int | None
     quantization: str
-    format_version: int = FORMAT_VERSION
+    format_version: int = EXPORT_FORMAT_VERSION
 
 
 @dataclass(frozen=True)
-class Description:
-    """What seqlab.json says."""
+class ExportDescription:
+    """The content of seqlab.json."""
 
-    origin: Origin
+    origin: ExportOrigin
     run: str
-    """The run folder, as it was named."""
+    """Path of the run folder, as given."""
     seqlab_version: str
     ctranslate2_version: str
     max_src_tokens: int
-    """Longer lines are cut, eos not counted."""
+    """Maximum number of source tokens without eos; longer lines are split."""
     max_length: int
-    """Of both sides, special id counted."""
+    """Maximum number of tokens of either side, including the special token."""
     check: dict[str, Any]
-    """How close the export was to the run on real lines."""
+    """Result of the comparison with the run: the fields of `Parity`."""
     crc32: dict[str, int] = field(default_factory=dict)
-    """Of the other files of the folder, by their path in it; older exports do not have them."""
+    """CRC-32 of the other files, by their path in the folder; older exports have none."""
     max_length_ratio: float = DEFAULT_RATIO
     max_length_offset: int = DEFAULT_OFFSET
-    """What `OutputLimits` of the run say; older exports do not have them."""
+    """`ratio` and `offset` of the run's `OutputLimits`; older exports have none."""
 
     @property
     def output_limits(self) -> OutputLimits:
-        """How long the outputs may become."""
+        """Maximum output lengths."""
         return OutputLimits(self.max_length, self.max_length_ratio, self.max_length_offset)
 
 
 class ExportFolder:
-    """Paths inside an exported folder, and what is known of it."""
+    """An exported folder: reads its seqlab.json, tokenizers and vocabularies."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def exists(self) -> bool:
-        """Tell whether this is an export, whole or damaged."""
-        return (self.path / DESCRIPTION).is_file()
+        """Check whether the folder is an export, which may be damaged."""
+        return (self.path / EXPORT_FILE).is_file()
 
-    def read(self) -> Description:
-        """Read seqlab.json; raises ValueError where it is missing, damaged or of another format version."""
+    def read_description(self) -> ExportDescription:
+        """Read seqlab.json; raises ValueError if it is missing, damaged or of another format version."""
         try:
-            values = read_checksummed_json(self.path / DESCRIPTION)
+            values = read_checksummed_json(self.path / EXPORT_FILE)
             version = validate_type(values["origin"]["format_version"], int)
-            if version == FORMAT_VERSION:
-                return validate_type(values, Description)
+            if version == EXPORT_FORMAT_VERSION:
+                return validate_type(values, ExportDescription)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{self.path / DESCRIPTION} is missing or damaged ({error}): export the run again."
+                f"{self.path / EXPORT_FILE} is missing or damaged ({error}): export the run again."
             ) from error
         raise ValueError(
-            f"{self.path} has export format version {version}, but this seqlab reads version {FORMAT_VERSION}: export "
-            "the run again, or use the seqlab version that wrote it (`seqlab_version` in seqlab.json)."
+            f"{self.path} has export format version {version}, but this seqlab reads version {EXPORT_FORMAT_VERSION}: "
+            "export the run again, or use the seqlab version that wrote it (`seqlab_version` in seqlab.json)."
         )
 
-    def checked(self) -> Description:
-        """Read seqlab.json and compare all files with their checksums; raises ValueError naming one that is damaged."""
-        description = self.read()
+    def verify(self) -> ExportDescription:
+        """Read seqlab.json and verify the checksums of all files; raises ValueError naming a damaged file."""
+        description = self.read_description()
         found = file_checksums(self.path)
         for name, checksum in description.crc32.items():
             if found.get(name) != checksum:
                 raise ValueError(f"{self.path / name} is missing or damaged: export the run again.")
         return description
 
-    def was_made_from(self, wanted: "Origin") -> bool:
-        """Tell whether an export of these weights is here."""
+    def has_origin(self, origin: ExportOrigin) -> bool:
+        """Check whether the folder is an intact description of an export with this origin."""
         try:
-            return self.read().origin == wanted
+            return self.read_description().origin == origin
         except ValueError:
             return False
 
     def tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
-        """Read the source and the target tokenizer; raises ValueError where one is missing or damaged."""
+        """Load the source and the target tokenizer; raises ValueError if one is missing or damaged."""
         joint = self.path / "tokenizer"
         if joint.is_dir():
             tokenizer = load_tokenizer(joint)
@@ -121,37 +122,37 @@ class ExportFolder:
         return load_tokenizer(self.path / "src_tokenizer"), load_tokenizer(self.path / "tgt_tokenizer")
 
     def vocabulary(self, side: str) -> list[str]:
-        """Read CTranslate2's names of the ids of the `source` or the `target`."""
+        """Read CTranslate2's vocabulary of the `source` or the `target`: a distinct name for each id."""
         shared = self.path / "shared_vocabulary.json"
         path = shared if shared.exists() else self.path / f"{side}_vocabulary.json"
         return validate_type(read_json(path), list[str])
 
 
-def default_folder(run: Path, quantization: str) -> Path:
-    """Name the folder of a run's export, one for each quantization; raises ValueError for one that there is not."""
+def default_export_path(run: Path, quantization: str) -> Path:
+    """Return the default folder of a run's export; raises ValueError for an unknown quantization."""
     if quantization not in QUANTIZATIONS:
         raise ValueError(f"`quantization` must be one of {', '.join(QUANTIZATIONS)}, but is `{quantization}` instead.")
     return run / "export" / f"ctranslate2-{quantization}"
 
 
-def origin(run: RunFolder, step: int, quantization: str) -> Origin:
-    """Say which weights an export of a step now would be of; reads no weights."""
-    return Origin(step, inference_checksum(run.checkpoints / checkpoint_name(step)), quantization)
+def export_origin(run: RunFolder, step: int, quantization: str) -> ExportOrigin:
+    """Return the origin of an export of a checkpoint, without reading its weights."""
+    return ExportOrigin(step, inference_checksum(run.checkpoints / checkpoint_name(step)), quantization)
 
 
 def file_checksums(folder: Path) -> dict[str, int]:
-    """Compute the CRC-32 of all files of a folder but seqlab.json, by their path in it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / DESCRIPTION)
+    """Compute the CRC-32 of all files of a folder except seqlab.json, by their path in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / EXPORT_FILE)
     return {path.relative_to(folder).as_posix(): file_crc32(path) for path in files}
 
 
-def write_description(folder: Path, description: Description) -> None:
+def write_export_description(folder: Path, description: ExportDescription) -> None:
     """Write seqlab.json."""
-    write_checksummed_json(folder / DESCRIPTION, asdict(description))
+    write_checksummed_json(folder / EXPORT_FILE, asdict(description))
 
 
 def save_tokenizers(folder: Path, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> None:
-    """Copy the tokenizers: one folder where both sides share it."""
+    """Save the tokenizers of both sides, in one folder if the sides share it."""
     if src_tokenizer is tgt_tokenizer:
         src_tokenizer.save(folder / "tokenizer")
     else:
@@ -160,13 +161,13 @@ def save_tokenizers(folder: Path, src_tokenizer: Tokenizer, tgt_tokenizer: Token
 
 
 @contextmanager
-def building(final: Path) -> Iterator[Path]:
-    """Give an empty folder that becomes `final`, synced, when the block ends, and that a failure removes.
+def atomic_folder(final: Path) -> Iterator[Path]:
+    """Create a folder atomically: yield a temporary folder, which is synced and renamed to `final` after the block.
 
-    Several processes may do so at the same time, and the last one stays; what one of them left behind when it was
-    killed is removed.
+    If the block raises, the folder is deleted. If several processes write the same folder, the last one wins. Temporary
+    folders of killed processes are deleted.
     """
-    remove_leftovers(final)
+    remove_old_temporary_folders(final)
     folder = final.with_name(f"{final.name}.{os.getpid()}.tmp")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -179,33 +180,36 @@ def building(final: Path) -> Iterator[Path]:
 
 
 def _replace(folder: Path, final: Path) -> None:
-    """Rename a folder to a name that another may have, or be given by another process at this moment."""
-    doomed = final.with_name(f"{final.name}.{os.getpid()}.deleted")
+    """Rename a folder to `final`, replacing a folder of this name, which another process may also be replacing."""
+    renamed = final.with_name(f"{final.name}.{os.getpid()}.deleted")
     while folder.exists():
         try:
             rename(folder, final)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            with suppress(FileNotFoundError):  # another process was quicker
-                final.rename(doomed)
-                shutil.rmtree(doomed)
+            with suppress(FileNotFoundError):  # another process has renamed it
+                final.rename(renamed)
+                shutil.rmtree(renamed)
 
 
-def remove_leftovers(final: Path) -> None:
-    """Remove what killed processes have left beside an export: nothing is written for as long as a day."""
+def remove_old_temporary_folders(final: Path) -> None:
+    """Delete the temporary folders that killed processes left beside an export."""
     for ending in ("tmp", "deleted"):
         for path in final.parent.glob(f"{final.name}.*.{ending}"):
-            if path.stat().st_mtime < time.time() - ONE_DAY:
+            if path.stat().st_mtime < time.time() - MAX_EXPORT_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def refuse_occupied(path: Path, overwrite: bool) -> None:
-    """Raise ValueError where something is in the way: anything, or with `overwrite` what is no export."""
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise ValueError if the path exists; with `overwrite`, only if it is neither an export nor an empty folder."""
     if not path.exists():
         return
     if not overwrite:
         raise ValueError(f"{path} exists already: add `--overwrite` to replace an export, or choose another `--out`.")
     is_empty = path.is_dir() and not any(path.iterdir())
-    if not is_empty and not (path / DESCRIPTION).is_file():
-        raise ValueError(f"{path} is no export (it has no {DESCRIPTION}) and is left as it is: move it away.")
+    if not is_empty and not (path / EXPORT_FILE).is_file():
+        raise ValueError(
+            f"{path} is not an export (it has no {EXPORT_FILE}), so that it is not overwritten: move it, or choose "
+            "another `--out`."
+        )

@@ -1,4 +1,4 @@
-"""Formats that `seqlab export` writes: registered parts, the fields of which are its options. Imports no torch."""
+"""Formats of `seqlab export`: registered parts whose fields are its options. Does not import torch."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -9,45 +9,46 @@ from pydantic.dataclasses import dataclass
 from seqlab.part import Part
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-"""Of the dataclasses that are formats."""
+"""Settings of the dataclasses of formats."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class ExportFormat(Part):
-    """The base of each format."""
+    """Base class of the formats."""
 
     part_kind: ClassVar[str] = "exporter"
     tag_field: ClassVar[str] = "format"
     required_members: ClassVar[tuple[str, ...]] = ("export",)
 
     def export(self, run: Path, out: Path | None, checkpoint: str, overwrite: bool) -> Path:
-        """Write the weights of one checkpoint of a run, and give the path.
+        """Export one checkpoint of a run, and return the path of the export.
 
         Args:
             run: a run folder.
-            out: what to write; a place in `RUN/export` for None.
+            out: path of the export; None chooses a name in `RUN/export`.
             checkpoint: `best` (in validation), `last` or a step number.
-            overwrite: replace an export that is there.
+            overwrite: replace an existing export.
 
         Raises:
-            ValueError: the format cannot represent the model; nothing is left then.
+            ValueError: the format cannot represent the model; no files are left.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class CTranslate2Format(ExportFormat):
-    """A folder with what CTranslate2 loads from Python or C++ (model.bin, config.json, vocabularies), the tokenizers,
-    and seqlab.json, which says where it is from; checked on real lines, how close the two are is on standard error."""
+    """A folder with the files of CTranslate2 (model.bin, config.json, vocabularies), the tokenizers, and seqlab.json
+    with the origin of the export. Its outputs are compared with the run's on real lines; standard error shows the
+    result."""
 
     format: Literal["ctranslate2"] = "ctranslate2"
     quantization: str = "float32"
-    """Type of the weights, as CTranslate2 names it: float32, int8, int8_float32, bfloat16, ..."""
+    """Type of the weights in CTranslate2: float32, int8, int8_float32, bfloat16, ..."""
     check: Annotated[str, "FILE"] | None = None
-    """Source lines to check with; those of the validation set in the run's cache unless given."""
+    """File of source lines to compare the outputs on; by default the validation set in the run's cache."""
 
     def export(self, run: Path, out: Path | None, checkpoint: str, overwrite: bool) -> Path:
-        """Convert a translator."""
+        """Export a translator."""
         from seqlab.export.convert import export_run
 
         quantization, check = self.quantization, self.check
@@ -56,12 +57,12 @@ class CTranslate2Format(ExportFormat):
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class ArpaFormat(ExportFormat):
-    """An n-gram model as a file for KenLM, SRILM and others."""
+    """An ARPA file of an n-gram model, for KenLM, SRILM and others."""
 
     format: Literal["arpa"] = "arpa"
 
     def export(self, run: Path, out: Path | None, checkpoint: str, overwrite: bool) -> Path:
-        """Write an n-gram model."""
+        """Export an n-gram model."""
         from seqlab.export.arpa import export_arpa
 
         return export_arpa(run, out, checkpoint=checkpoint, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""CTranslate2 as an engine of translators: a run is exported to it where it has not been."""
+"""Load a translator with CTranslate2, exporting the run at first use."""
 
 import logging
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from seqlab.base.atomic_io import folder_lock
 from seqlab.base.world import usable_cores
 from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
-from seqlab.export.folder import ExportFolder, default_folder, origin
+from seqlab.export.folder import ExportFolder, default_export_path, export_origin
 from seqlab.runs.checkpoint import choose_step
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.task_of_run import refuse_other_product
@@ -19,15 +19,26 @@ logger = logging.getLogger(__name__)
 
 
 def ctranslate2_engine(request: EngineRequest) -> Run:
-    """Load a translator with CTranslate2, exported to it where it has not been; registered as `ctranslate2`."""
+    """Load a translator with CTranslate2; exports the run if its export is missing or outdated.
+
+    Registered as the engine `ctranslate2`.
+
+    Raises:
+        ValueError: an option is for other engines; CTranslate2 is not installed or cannot represent the model; the
+            export is damaged, or is of another checkpoint or quantization.
+    """
     for name, value in (("lm", request.lm), ("rescore", request.rescore)):
         if value is not None:
-            raise ValueError(f"`{name}` is an option of torch: CTranslate2 decodes with the translator alone.")
+            raise ValueError(f"`{name}` needs the engine `torch`: CTranslate2 decodes with one translator alone.")
     if request.precision != "auto":
-        raise ValueError(f"`precision` ({request.precision}) is an option of torch: CTranslate2 takes `quantization`.")
+        raise ValueError(
+            f"`precision` ({request.precision}) needs the engine `torch`: CTranslate2 has `quantization` instead."
+        )
     if request.processes not in (None, 1):
-        raise ValueError(f"`processes` ({request.processes}) is an option of torch: CTranslate2 takes `threads`.")
-    run, checkpoint = _only(request.run, "run"), str(_only(request.checkpoint, "checkpoint"))
+        raise ValueError(
+            f"`processes` ({request.processes}) needs the engine `torch`: CTranslate2 has `threads` instead."
+        )
+    run, checkpoint = _single(request.run, "run"), str(_single(request.checkpoint, "checkpoint"))
     return _load(run, checkpoint, request.device, request.quantization, request.threads)
 
 
@@ -35,10 +46,10 @@ def _load(run: str | Path, checkpoint: str, device: str, quantization: str | Non
     require_ctranslate2()
     folder = ExportFolder(Path(run))
     if folder.exists():
-        _refuse_another(folder, checkpoint, quantization)
+        _refuse_other_origin(folder, checkpoint, quantization)
     else:
-        folder = _fresh_export(Path(run), checkpoint, quantization or "float32")
-    description = folder.checked()
+        folder = _current_export(Path(run), checkpoint, quantization or "float32")
+    description = folder.verify()
     src_tokenizer, tgt_tokenizer = folder.tokenizers()
     engine = CTranslate2Engine(
         folder,
@@ -55,57 +66,58 @@ def _load(run: str | Path, checkpoint: str, device: str, quantization: str | Non
     )
 
 
-def _only(given: str | Path | Sequence[str | Path], name: str) -> str | Path:
-    """Return the one that was given; raises ValueError for several."""
-    several = [given] if isinstance(given, str | Path) else list(given)
-    if len(several) != 1:
+def _single(given: str | Path | Sequence[str | Path], name: str) -> str | Path:
+    """Return the only value; raises ValueError if there are several."""
+    values = [given] if isinstance(given, str | Path) else list(given)
+    if len(values) != 1:
         raise ValueError(
-            f"`{name}` names {len(several)}, but CTranslate2 translates with one model: ensembles need `engine` torch."
+            f"`{name}` names {len(values)}, but CTranslate2 takes one model: ensembles need the engine `torch`."
         )
-    return several[0]
+    return values[0]
 
 
-def _fresh_export(run: Path, checkpoint: str, quantization: str) -> ExportFolder:
-    """Find the run's export of the weights as they are now, or make it."""
+def _current_export(run: Path, checkpoint: str, quantization: str) -> ExportFolder:
+    """Return the run's export of the checkpoint's current weights; create it if it is missing or outdated."""
     source = RunFolder(run)
     source.refuse_missing()
     source.read_description()
     refuse_other_product(run, TRANSLATOR)
-    folder = ExportFolder(default_folder(run, quantization))
+    folder = ExportFolder(default_export_path(run, quantization))
     step = choose_step(source, checkpoint)
-    wanted = origin(source, step, quantization)
-    if folder.was_made_from(wanted):
+    origin = export_origin(source, step, quantization)
+    if folder.has_origin(origin):
         return folder
-    from seqlab.export.convert import export_run, refuse_other_models
+    from seqlab.export.convert import export_run, refuse_other_families
 
-    refuse_other_models(run)
+    refuse_other_families(run)
     folder.path.parent.mkdir(exist_ok=True)
     with folder_lock(folder.path.parent, wait=True):
-        if not folder.was_made_from(wanted):  # by a process that was here first
-            logger.info("exporting step %d of %s to %s %s", step, run, folder.path, _reason(folder))
+        if not folder.has_origin(origin):  # another process may have exported it while this one waited
+            logger.info("exporting step %d of %s to %s %s", step, run, folder.path, _export_reason(folder))
             export_run(run, checkpoint=str(step), quantization=quantization, overwrite=True)
     return folder
 
 
-def _reason(folder: ExportFolder) -> str:
+def _export_reason(folder: ExportFolder) -> str:
+    """Return the reason for an export, for the log."""
     if not folder.exists():
         return "for the first time"
     try:
-        return f"anew, as it was made from step {folder.read().origin.step}"
+        return f"again, since the existing export is of step {folder.read_description().origin.step}"
     except ValueError as error:
-        return f"anew, as {error}"
+        return f"again: {error}"
 
 
-def _refuse_another(folder: ExportFolder, checkpoint: str, quantization: str | None) -> None:
-    """Raise ValueError where something else is asked for than was exported; which step was best is not known."""
-    made = folder.read().origin
-    if quantization not in (None, made.quantization):
+def _refuse_other_origin(folder: ExportFolder, checkpoint: str, quantization: str | None) -> None:
+    """Raise ValueError if an exported folder is of another quantization or step; `best` accepts any step."""
+    origin = folder.read_description().origin
+    if quantization not in (None, origin.quantization):
         raise ValueError(
-            f"`quantization` is {quantization}, but {folder.path} was exported as {made.quantization}: leave it out, "
-            "or name the run."
+            f"`quantization` is {quantization}, but {folder.path} was exported as {origin.quantization}: leave it out, "
+            "or name the run instead of the export."
         )
-    if checkpoint not in ("best", str(made.step)):
+    if checkpoint not in ("best", str(origin.step)):
         raise ValueError(
-            f"`checkpoint` is {checkpoint}, but {folder.path} was exported from step {made.step}: leave it out, or "
-            "name the run."
+            f"`checkpoint` is {checkpoint}, but {folder.path} was exported from step {origin.step}: leave it out, or "
+            "name the run instead of the export."
         )

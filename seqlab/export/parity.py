@@ -1,4 +1,4 @@
-"""Whether an exported model says what the run says, on real lines."""
+"""Compare an exported model with its run: scores and translations of real lines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,31 +8,31 @@ from seqlab.inference.engine import Engine
 from seqlab.search.config import OutputLimits, SearchConfig
 from seqlab.text import Tokenizer
 
-TOLERANCE = 1e-3
-"""Largest difference of a token's log-probability, in nats, between fp32 here and fp32 there."""
+MAX_SCORE_DIFFERENCE = 1e-3
+"""Maximum difference of a token's log-probability between the engines in fp32, in nats."""
 MIN_IDENTICAL = 0.98
-"""Share of lines whose greedy translation must be the same in fp32: a near tie may go the other way."""
+"""Minimum share of lines with the same greedy translation in fp32; near ties may be decided differently."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How two engines agree."""
+    """Agreement of two engines."""
 
     lines: int
     largest_score_difference: float
-    """Of the log-probabilities of the same target tokens, in nats."""
+    """Maximum difference between the log-probabilities of the same target token, in nats."""
     identical_greedy: float
     """Share of lines with the same greedy translation."""
     identical_beam: float
     """Share of lines with the same translation by beam search."""
     chrf_beam: float
-    """chrF of one engine's translations by beam search against the other's: 100 where they are the same. (BLEU is 0
-    where none has four words.)"""
+    """chrF of one engine's beam-search translations against the other's, 100 if they are the same. (BLEU would be 0 for
+    translations of fewer than four words.)"""
 
     @property
     def is_exact(self) -> bool:
-        """Tell whether the two compute the same function, up to the rounding of fp32."""
-        return self.largest_score_difference <= TOLERANCE and self.identical_greedy >= MIN_IDENTICAL
+        """Whether both engines compute the same function, up to rounding in fp32."""
+        return self.largest_score_difference <= MAX_SCORE_DIFFERENCE and self.identical_greedy >= MIN_IDENTICAL
 
     def __str__(self) -> str:
         return (
@@ -53,16 +53,16 @@ def compare_engines(
     """Score and translate the same rows with both engines.
 
     Args:
-        engine: what is checked.
-        reference: what it should equal.
-        src_rows: source ids, none of them empty.
-        tgt_rows: targets to score; None takes the reference's greedy translations.
-        tokenizer: the target side's.
-        limits: how long hypotheses may become.
+        engine: the engine to check.
+        reference: the engine that it is compared with.
+        src_rows: source ids; no row is empty.
+        tgt_rows: targets to score; None scores the reference's greedy translations.
+        tokenizer: the target tokenizer.
+        limits: maximum lengths of the hypotheses.
     """
     sizes = (1, SearchConfig().beam_size)
     searches = [SearchConfig(beam_size=size, early_stopping=True).with_limits(limits) for size in sizes]
-    greedy, beam = ([_ids(each, src_rows, search) for each in (engine, reference)] for search in searches)
+    greedy, beam = ([_best_ids(each, src_rows, search) for each in (engine, reference)] for search in searches)
     targets = [ids[: limits.max_length - 1] for ids in greedy[1]] if tgt_rows is None else tgt_rows
     pairs = zip(engine.score(src_rows, targets), reference.score(src_rows, targets), strict=True)
     differences = (
@@ -72,13 +72,15 @@ def compare_engines(
     )
     texts, references = map(tokenizer.decode, beam)
     chrf = evaluate(texts, [references], ["chrf"])["chrf"].value
-    return Parity(len(src_rows), max(differences), _share(greedy), _share(beam), chrf)
+    return Parity(len(src_rows), max(differences), _share_identical(greedy), _share_identical(beam), chrf)
 
 
-def _ids(engine: Engine, src_rows: Sequence[Sequence[int]], search: SearchConfig) -> list[list[int]]:
-    return [best[0].ids for best in engine.decode(src_rows, search)]
+def _best_ids(engine: Engine, src_rows: Sequence[Sequence[int]], search: SearchConfig) -> list[list[int]]:
+    """Return the ids of the best hypothesis of each row."""
+    return [hypotheses[0].ids for hypotheses in engine.decode(src_rows, search)]
 
 
-def _share(both: Sequence[Sequence[Sequence[int]]]) -> float:
+def _share_identical(both: Sequence[Sequence[Sequence[int]]]) -> float:
+    """Return the share of rows that are the same in both lists."""
     same = [one == other for one, other in zip(*both, strict=True)]
     return sum(same) / len(same)

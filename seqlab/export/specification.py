@@ -1,7 +1,7 @@
-"""A Transformer as CTranslate2's specification of one: the same weights under its names, and its settings.
+"""Convert a Transformer to CTranslate2's model specification: weights, vocabularies and settings.
 
-CTranslate2 computes the same function for everything that a `TransformerConfig` can say: both places of the norm, all
-activations, all positions and all ways of tying embeddings.
+CTranslate2 supports the options of `TransformerConfig` that are in `EXPORTED_FIELDS`: pre-norm and post-norm, all
+activations, all position encodings and all ways of tying embeddings.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,24 +33,24 @@ EXPORTED_FIELDS = frozenset(
         *("max_length", "activation", "tied_embeddings", "dropout", "attention_dropout", "activation_dropout"),
     }
 )
-"""Fields of `TransformerConfig` that the specification says, or that only training reads."""
+"""Fields of `TransformerConfig` that the specification contains, or that only training uses."""
 ACTIVATIONS = {"relu": Activation.RELU, "gelu": Activation.GELU, "swiglu": Activation.SWISH}
 
 
 def make_specification(model: Transformer, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> TransformerSpec:
-    """Describe a model with fp32 weights, whose tensors are shared, not copied.
+    """Build the specification of a model with fp32 weights; the tensors are shared, not copied.
 
     Raises:
-        ValueError: the model has a setting that nothing here knows how to say.
+        ValueError: the model has an option that CTranslate2 does not support.
     """
     config = model.config
-    refuse_unknown_settings(config)
+    refuse_unsupported_fields(config)
     shared = {
         "num_heads": config.num_heads,
         "pre_norm": config.norm == "pre",
         "activation": ACTIVATIONS[config.activation],
         "ffn_glu": config.activation == "swiglu",
-        # 0: all channels of a head are rotated.
+        # 0 rotates all channels of a head, None none.
         "rotary_dim": 0 if config.positions == "rotary" else None,
         "rotary_interleave": False,
     }
@@ -67,8 +67,8 @@ def make_specification(model: Transformer, src_tokenizer: Tokenizer, tgt_tokeniz
     return specification
 
 
-def refuse_unknown_settings(config: TransformerConfig) -> None:
-    """Raise ValueError, naming the key, where the architecture has been told something that is not exported."""
+def refuse_unsupported_fields(config: TransformerConfig) -> None:
+    """Raise ValueError, naming the key, if a field that is not exported differs from its default."""
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name not in EXPORTED_FIELDS and value != field.default:
@@ -76,9 +76,9 @@ def refuse_unknown_settings(config: TransformerConfig) -> None:
 
 
 def distinct_tokens(tokenizer: Tokenizer) -> list[str]:
-    """Name each id so that no two have the same name: CTranslate2 knows ids by their names alone.
+    """Return a distinct name for each id, since CTranslate2 identifies ids by name.
 
-    A second id of a name, such as the word `</s>` beside the special id, has its own number behind it.
+    If a name occurs twice, as the word `</s>` beside the special token, `#` and the id are appended to the second.
     """
     names: dict[str, None] = {}
     for index, name in enumerate(tokenizer.tokens(range(tokenizer.vocab_size))):
@@ -129,15 +129,15 @@ def _set_decoder(decoder: TransformerDecoderSpec, model: Transformer) -> None:
 def _set_positions(
     spec: TransformerEncoderSpec | TransformerDecoderSpec, embedding: Embedding, config: TransformerConfig
 ) -> None:
-    """Give the table of positions; CTranslate2's own sinusoids begin with another position."""
+    """Store the table of position encodings; CTranslate2's own sinusoids start at another position."""
     positions = embedding.positions
     if positions is None:
         if hasattr(spec, "position_encodings"):
             del spec.position_encodings
         return
     spec.position_encodings = PositionEncoderSpec()
-    table = positions(torch.zeros(1, config.max_length, config.d_model))[0]  # what is added to nothing
-    # One row more, for the eos that CTranslate2 scores behind a hypothesis of full length; the result is not used.
+    table = positions(torch.zeros(1, config.max_length, config.d_model))[0]  # encodings added to zeros
+    # One more row, since CTranslate2 scores eos after a hypothesis of the maximum length; the result is not used.
     spec.position_encodings.encodings = torch.cat([table, torch.zeros_like(table[:1])])
 
 

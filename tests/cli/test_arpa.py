@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from reference.tiny_language_models import TinyRuns
 
-from seqlab.export.arpa import names_of
+from seqlab.export.arpa import arpa_words
 from seqlab.runs import RunFolder
 from seqlab.text import load_tokenizer
 
@@ -80,8 +80,8 @@ def test_what_is_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "words.arpa").write_text(ARPA)
     for arguments, message in [
-        (["export", run_dir, "--format", "arpa", "--out", file], f"{file} is there already: choose another `--out`"),
-        (["export", other, "--format", "arpa"], "holds a `gru_lm`: only what `model.family: ngram_lm` counts"),
+        (["export", run_dir, "--format", "arpa", "--out", file], f"{file} exists already: choose another `--out`"),
+        (["export", other, "--format", "arpa"], "has `model.family: gru_lm`: an ARPA file can only"),
         (
             ["export", run_dir, "--format", "arpa", "--quantization", "int8"],
             "there is no option `--quantization` (see",
@@ -90,13 +90,16 @@ def test_what_is_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
         (["import", tmp_path / "damaged.arpa", "--tokenizer", run_dir], "damaged.arpa, line"),
         (["import", tmp_path / "damaged.arpa.gz", "--tokenizer", run_dir], "cannot be unpacked"),
         (["import", file], "has a space or `▁` for one among its words: name a run that has the same"),
-        (["import", file, "--tokenizer", tmp_path / "folder"], f"There is no run {tmp_path / 'folder'}, which is to"),
+        (
+            ["import", file, "--tokenizer", tmp_path / "folder"],
+            f"There is no run {tmp_path / 'folder'} with a tokenizer",
+        ),
         (
             ["import", tmp_path / "words.arpa", "--tokenizer", run_dir],
             "none of the words before this line is in the",
         ),
-        (["import", file, "--run_dir", tmp_path / "folder"], "is there already: choose another `--run_dir`"),
-        (["import", file, "--run_dir", run_dir], "is there already: add `--overwrite` to replace it, or choose"),
+        (["import", file, "--run_dir", tmp_path / "folder"], "exists already: choose another `--run_dir`"),
+        (["import", file, "--run_dir", run_dir], "exists already: add `--overwrite` to replace it, or choose"),
     ]:
         if arguments[0] == "import" and "--run_dir" not in arguments:
             arguments = [*arguments, "--run_dir", tmp_path / "new"]
@@ -156,7 +159,7 @@ def test_an_unknown_word_in_capitals_is_the_unknown_word(seqlab, tmp_path: Path)
 
 def test_beside_a_language_model_without_an_unknown_word(seqlab, run_dir: Path, tmp_path: Path) -> None:
     """What it gives no probability is named, and a prefix with it is refused for that."""
-    tokens = names_of(load_tokenizer(run_dir / "tokenizer"))
+    tokens = arpa_words(load_tokenizer(run_dir / "tokenizer"))
     words = [token for token in tokens if token.isalpha() and not set(token) & set("zwei")][:3]
     unigrams = "".join(f"-0.7\t{word}\n" for word in words)
     text = f"\\data\\\nngram 1={len(words) + 2}\n\n\\1-grams:\n-99\t<s>\n-0.5\t</s>\n{unigrams}\n\\end\\\n"

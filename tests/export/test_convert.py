@@ -17,7 +17,7 @@ import seqlab
 from seqlab.data.batch import collate
 from seqlab.export import CTranslate2Engine, export_run, specification
 from seqlab.export.parity import compare_engines
-from seqlab.export.specification import distinct_tokens, refuse_unknown_settings
+from seqlab.export.specification import distinct_tokens, refuse_unsupported_fields
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models import TransformerConfig
 from seqlab.runs import load_run
@@ -111,13 +111,13 @@ def test_an_export_that_says_something_else_is_refused(
     run_dir = make_run()
     with monkeypatch.context() as patch:
         damage(patch)
-        with pytest.raises(ValueError, match=f"CTranslate2 computes something else than .*{message}"):
+        with pytest.raises(ValueError, match=f"the outputs of CTranslate2 differ from those of .*{message}"):
             export_run(run_dir)
         assert list((run_dir / "export").iterdir()) == []
     folder = export_run(run_dir)
     before = (folder / "model.bin").read_bytes()
     damage(monkeypatch)
-    with pytest.raises(ValueError, match="CTranslate2 computes something else"):
+    with pytest.raises(ValueError, match="the outputs of CTranslate2 differ"):
         export_run(run_dir, overwrite=True)
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert (folder / "model.bin").read_bytes() == before
@@ -181,11 +181,11 @@ def test_lines_to_check_with_are_needed(make_run: Callable[..., Path], tmp_path:
 
 def test_a_setting_that_is_not_known_here_is_refused() -> None:
     known = specification.EXPORTED_FIELDS
-    refuse_unknown_settings(TransformerConfig(**SIZES))  # type: ignore[arg-type]
+    refuse_unsupported_fields(TransformerConfig(**SIZES))  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(specification, "EXPORTED_FIELDS", known - {"norm"})
         with pytest.raises(ValueError, match=r"`model\.norm: post` cannot be exported"):
-            refuse_unknown_settings(TransformerConfig(**SIZES, norm="post"))  # type: ignore[arg-type]
+            refuse_unsupported_fields(TransformerConfig(**SIZES, norm="post"))  # type: ignore[arg-type]
     only_as_default = {"copying", "tags", "rotary_cross_attention"}
     assert {field.name for field in fields(TransformerConfig)} - known == only_as_default
 

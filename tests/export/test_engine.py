@@ -133,9 +133,9 @@ def test_lines_that_are_long_blank_or_odd(runs: tuple[Run, Run]) -> None:
 
 
 def test_what_ctranslate2_cannot_do_is_refused(runs: tuple[Run, Run]) -> None:
-    with pytest.raises(ValueError, match="`length_penalty: gnmt` is unknown to CTranslate2"):
+    with pytest.raises(ValueError, match="`length_penalty: gnmt` is not supported by CTranslate2"):
         runs[0].translate(["the dog"], length_penalty="gnmt")
-    with pytest.raises(ValueError, match="`early_stopping: false` is unknown to CTranslate2"):
+    with pytest.raises(ValueError, match="`early_stopping: false` is not supported by CTranslate2"):
         runs[0].translate(["the dog"], early_stopping=False)
     with pytest.raises(ValueError, match="`iterations` is for models that predict all symbols"):
         runs[0].translate(["the dog"], iterations=3)

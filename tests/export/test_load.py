@@ -15,7 +15,7 @@ from reference.random_runs import write_run
 
 import seqlab
 from seqlab.base.atomic_io import write_checksummed_json
-from seqlab.export.folder import building
+from seqlab.export.folder import atomic_folder
 from seqlab.models import TransformerCtcConfig
 from seqlab.runs import RunFolder
 from seqlab.runs.checkpoint import delete_checkpoint
@@ -147,12 +147,12 @@ def test_an_export_that_another_process_writes_too_is_replaced(tmp_path: Path, m
         rename(path, tmp_path / "by another")
         return rename(path, target)
 
-    with building(final) as folder:
+    with atomic_folder(final) as folder:
         (folder / "mine").touch()
         written("another's")
     assert [path.name for path in final.iterdir()] == ["mine"]
     monkeypatch.setattr(Path, "rename", put_aside)
-    with building(final) as folder:
+    with atomic_folder(final) as folder:
         (folder / "second").touch()
     assert [path.name for path in final.iterdir()] == ["second"]
     assert {path.name for path in tmp_path.iterdir()} == {"final", "by another"}

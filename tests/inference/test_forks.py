@@ -88,7 +88,7 @@ def test_a_run_gives_the_same_translations_and_scores(run_folder: Path) -> None:
 def test_wrong_counts_are_named(run_folder: Path) -> None:
     with pytest.raises(ValueError, match="`processes` must be at least 1, but is 0 instead"):
         seqlab.load(run_folder, processes=0)
-    with pytest.raises(ValueError, match=r"`processes` \(2\) is an option of torch"):
+    with pytest.raises(ValueError, match=r"`processes` \(2\) needs the engine `torch`"):
         seqlab.load(run_folder, engine="ctranslate2", processes=2)
 
 

@@ -213,7 +213,7 @@ def test_the_command_line(run_folder: Path, lm_dir: Path, monkeypatch: Any, capf
     [
         ({"lm_weight": 0.5}, "`lm_weight` needs a language model"),
         ({"lm": "LM", "lm_weight": 0.0}, "`lm_weight` must be finite and above 0, but is 0.0"),
-        ({"lm": "LM", "engine": "ctranslate2"}, "`lm` is an option of torch"),
+        ({"lm": "LM", "engine": "ctranslate2"}, "`lm` needs the engine `torch`"),
         ({"lm": "TRANSLATOR"}, "translates: use `seqlab translate` or `seqlab score`"),
         ({"lm": "OTHER"}, r"have different vocabularies: train the language model with the translator's tokenizer"),
     ],

@@ -87,7 +87,7 @@ def test_the_command_line(run_folder: Path, judge: Path, monkeypatch: Any, capfd
 def test_mistakes(run_folder: Path, judge: Path, make_run: MakeRun) -> None:
     with pytest.raises(ValueError, match="`rescore` chooses between the hypotheses of a beam: `beam_size: 1` has one"):
         seqlab.load(run_folder, rescore=judge).translate(LINES, beam_size=1)
-    with pytest.raises(ValueError, match="`rescore` is an option of torch"):
+    with pytest.raises(ValueError, match="`rescore` needs the engine `torch`"):
         seqlab.load(run_folder, rescore=judge, engine="ctranslate2")
     other = train_tokenizer(
         SentencePieceBpeConfig(vocab_size=300), [*LINES, "eine ganz andere Zeile, und noch eine"] * 9

@@ -59,7 +59,7 @@ def test_trains_and_exports(used: dict[str, Done], folder: Path) -> None:
     ("name", "said"),
     [
         ("unknown key", "There is no `data.tokenizer.tags` with `data.tokenizer.kind: bytes`"),
-        ("again", "is there already: add `--overwrite`"),
+        ("again", "exists already: add `--overwrite`"),
         ("option of another", "there is no option `--numbered`"),
         ("no such format", "`--format` must be one of ctranslate2, arpa, token_list, but is `token_lists` instead"),
     ],

@@ -24,7 +24,7 @@ class TokenListFormat(ExportFormat):
 
         path = out or run / "export" / "tokens.txt"
         if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} is there already: add `--overwrite`.")
+            raise FileExistsError(f"{path} exists already: add `--overwrite`.")
         _, tokenizer = load_tokenizers(RunFolder(run))
         tokens = tokenizer.tokens(range(tokenizer.vocab_size))
         lines = [f"{number}\t{token}" if self.numbered else token for number, token in enumerate(tokens)]
