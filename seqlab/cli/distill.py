@@ -139,7 +139,7 @@ def weights_of(options: DistillOptions) -> list[list[Any]]:
         folder, exported = RunFolder(Path(path)), ExportFolder(Path(path))
         folder.refuse_missing()
         if exported.exists():
-            found.append(list(asdict(exported.read().origin).values()))
+            found.append(list(asdict(exported.read_description().origin).values()))
             continue
         for checkpoint in options.checkpoint:
             step = choose_step(folder, checkpoint)

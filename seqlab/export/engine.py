@@ -8,8 +8,7 @@ from typing import Any
 
 from seqlab.base.world import OnRows
 from seqlab.export.folder import ExportFolder
-from seqlab.inference.decode import length_batches
-from seqlab.inference.engine import PairScore
+from seqlab.inference.engine import PairScore, length_batches
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_limits, length_penalty

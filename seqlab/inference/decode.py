@@ -9,6 +9,7 @@ from torch import nn
 
 from seqlab.base.world import OnRows
 from seqlab.data.sampler import collate_rows
+from seqlab.inference.engine import length_batches
 from seqlab.models.interfaces import PositionModel, Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import WeightedLm
@@ -22,21 +23,6 @@ DECODING_BATCH_TOKENS = 10_240
 On a CPU fewer are slower (a quarter at a quarter as many), and more are no faster: the scores of a step no longer fit
 into memory that is reused.
 """
-
-
-def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Group indices, longest first, so that rows times the longest length stays within `batch_tokens`.
-
-    A sequence that is longer alone is a batch of its own. Equal lengths keep their order.
-    """
-    if batch_tokens < 1:
-        raise ValueError(f"`batch_tokens` must be at least 1, but is {batch_tokens} instead.")
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    start = 0
-    while start < len(order):
-        count = max(1, batch_tokens // max(1, lengths[order[start]]))
-        yield order[start : start + count]
-        start += count
 
 
 @contextmanager

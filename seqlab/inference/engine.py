@@ -1,6 +1,6 @@
-"""What text is translated with: the protocol between lines and the program that searches and scores."""
+"""Engine protocol: decode and score rows of ids with any model or program; batches by length. Imports no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,3 +66,19 @@ class Engine(Protocol):
             progress: called after each batch with its number of pairs.
         """
         ...
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Group the indices of sequences into batches, longest first.
+
+    The number of sequences times the longest length is at most `batch_tokens`; a longer sequence is a batch of its own.
+    Sequences of equal length keep their order.
+    """
+    if batch_tokens < 1:
+        raise ValueError(f"`batch_tokens` must be at least 1, but is {batch_tokens} instead.")
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        count = max(1, batch_tokens // max(1, lengths[order[start]]))
+        yield order[start : start + count]
+        start += count

@@ -9,8 +9,8 @@ from torch import Tensor
 from seqlab.base.world import OnRows
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
-from seqlab.inference.decode import evaluation_mode, length_batches
-from seqlab.inference.engine import PairScore
+from seqlab.inference.decode import evaluation_mode
+from seqlab.inference.engine import PairScore, length_batches
 from seqlab.models.interfaces import Scorer
 from seqlab.search.ensemble import mean_log_probs
 from seqlab.text import Tokenizer

@@ -89,7 +89,7 @@ def test_what_is_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
         (["import", tmp_path / "none.arpa"], f"There is no file {tmp_path / 'none.arpa'}"),
         (["import", tmp_path / "damaged.arpa", "--tokenizer", run_dir], "damaged.arpa, line"),
         (["import", tmp_path / "damaged.arpa.gz", "--tokenizer", run_dir], "cannot be unpacked"),
-        (["import", file], "has a space or `▁` for one among its words: name a run that has the same"),
+        (["import", file], "contain a space or `▁`: name a run with the same tokens by `--tokenizer`"),
         (
             ["import", file, "--tokenizer", tmp_path / "folder"],
             f"There is no run {tmp_path / 'folder'} with a tokenizer",
@@ -178,4 +178,4 @@ def test_beside_a_language_model_without_an_unknown_word(seqlab, run_dir: Path, 
 def test_a_model_of_running_text_is_warned_of(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     run_dir = runs("ngram_lm", documents="continuous")
     result = seqlab("export", run_dir, "--format", "arpa", "--out", tmp_path / "lm.arpa")
-    assert "read its text as one: other programs begin each line at <s>" in result.err
+    assert "was trained on continuous text, without <s>" in result.err

@@ -168,7 +168,7 @@ def test_lines_to_check_with_are_needed(make_run: Callable[..., Path], tmp_path:
         export_run(run_dir)
     empty = tmp_path / "empty.txt"
     empty.write_text("\n\n")
-    with pytest.raises(ValueError, match="no line to check"):
+    with pytest.raises(ValueError, match="cannot be checked"):
         export_run(run_dir, check=empty)
     with pytest.raises(ValueError, match="`quantization` must be one of float32"):
         export_run(run_dir, quantization="int7")

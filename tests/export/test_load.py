@@ -50,7 +50,7 @@ def test_a_run_is_exported_once_and_anew_when_its_weights_change(
     assert exports(caplog) == []
     first = translate(checkpoint="1")
     assert first != second
-    assert [message.endswith("as it was made from step 2") for message in exports(caplog)] == [True]
+    assert [message.endswith("since the existing export is of step 2") for message in exports(caplog)] == [True]
     translate(quantization="int8")
     assert len(exports(caplog)) == 1
     assert {path.name for path in (run_dir / "export").iterdir()} == {"ctranslate2-float32", "ctranslate2-int8"}
@@ -180,7 +180,7 @@ def test_options_that_an_engine_has_not_are_refused(make_run: Callable[..., Path
     run_dir = make_run(steps=(1, 2))
     for options, message in [
         ({"engine": "tensorflow"}, "`engine` must be one of torch, ctranslate2"),
-        ({"engine": "ctranslate2", "precision": "bf16"}, "CTranslate2 takes `quantization`"),
+        ({"engine": "ctranslate2", "precision": "bf16"}, "CTranslate2 has `quantization`"),
         ({"quantization": "int8"}, "torch takes `precision`"),
         ({"engine": "ctranslate2", "checkpoint": ["1", "2"]}, "`checkpoint` names 2"),
         ({"engine": "ctranslate2", "threads": 0}, "`threads` must be at least 1"),

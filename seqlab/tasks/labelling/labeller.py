@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqlab.base.world import OnRows
 from seqlab.data.batch import IGNORE, LabelledBatch, collate_labelled
-from seqlab.inference.decode import length_batches
+from seqlab.inference.engine import length_batches
 from seqlab.inference.lines import locations_or_numbers, refuse_newlines
 from seqlab.inference.splitting import split_line, split_words
 from seqlab.inference.torch_engine import max_source_tokens

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seqlab.audio.codec import RecordingCodec
 from seqlab.data.batch import collate_values
 from seqlab.data.targets import ClassTarget
-from seqlab.inference.decode import length_batches
+from seqlab.inference.engine import length_batches
 from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, read_waveforms, recording_name
 from seqlab.nn.precision import choose_device, choose_dtype, prepare_inference
 from seqlab.runs.load import LoadedRun, load_run

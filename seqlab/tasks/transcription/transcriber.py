@@ -15,7 +15,7 @@ from seqlab.audio.activity import active_frames
 from seqlab.audio.codec import RecordingCodec
 from seqlab.base.world import OnRows
 from seqlab.data.batch import FrameBatch, collate_frames
-from seqlab.inference.decode import length_batches
+from seqlab.inference.engine import length_batches
 from seqlab.inference.lines import refuse_non_strings, replace_control_characters
 from seqlab.inference.recordings import BATCH_SECONDS, TOO_SHORT, Waveform, read_waveforms, recording_name
 from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF

@@ -15,7 +15,8 @@ from torch import Tensor
 from seqlab.base.world import OnRows
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
-from seqlab.inference.decode import evaluation_mode, length_batches
+from seqlab.inference.decode import evaluation_mode
+from seqlab.inference.engine import length_batches
 from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.length import length_limits
