@@ -35,7 +35,7 @@ def learnt(lines: list[list[int]], length: int, num_ngrams: int, **fields: float
 def test_the_most_frequent_have_a_vector_each(
     length: int, num_ngrams: int, counted_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ngram_embedding, "COUNTED_TOKENS", counted_tokens)
+    monkeypatch.setattr(ngram_embedding, "TOKENS_PER_BLOCK", counted_tokens)
     lines = random_lines(0)
     counts = Counter(ngram for line in lines for ngram in ngrams_of(line, length))
     ranked = sorted((ngram for ngram, count in counts.items() if count > 1), key=lambda ngram: (-counts[ngram], ngram))
@@ -104,7 +104,7 @@ def test_only_known_ngrams_learn() -> None:
 
 def test_a_vocabulary_too_large_to_number_ngrams_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"vocabulary of 100,000 is too large for n-grams of 4 tokens .*`model.ngram_order` can be 3"
+        ValueError, match=r"vocabulary of 100,000 is too large for n-grams of 4 tokens: `model.ngram_order` can be 3"
     ):
         NgramEmbedding(8, 4, 100_000, SIZE, std=1.0, dropout=0.0)
     with pytest.raises(ValueError, match="4,294,967,296 is too large"):

@@ -68,7 +68,7 @@ def test_packed_sequences_of_torch(kind: RecurrentKind, bidirectional: bool) -> 
     stack = build(kind, 12, 20, 2, bidirectional=bidirectional)
     twin = torchs(stack, kind)
     x, lengths = torch.randn(5, 9, 12, requires_grad=True), torch.tensor([9, 3, 1, 7, 9])
-    start = stack.initial_state(5)._mapped(lambda part: torch.randn_like(part).requires_grad_())
+    start = stack.initial_state(5)._map(lambda part: torch.randn_like(part).requires_grad_())
     hidden = torch.stack(start.hidden)
     packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
     outputs, last = twin(packed, (hidden, torch.stack(start.cell)) if kind == "lstm" else hidden)

@@ -150,7 +150,7 @@ def test_torchs_own_functions_which_other_devices_run_give_the_same(kind: Recurr
 @pytest.mark.parametrize(("is_fused", "wide"), [(True, 8), (True, 7), (False, 8)], ids=["oneDNN", "wide", "not fused"])
 def test_the_three_ways_of_an_lstm_in_bf16(is_fused: bool, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_recurrent, "_HAS_FUSED_BF16", is_fused and cpu_recurrent._HAS_FUSED_BF16)
-    monkeypatch.setattr(cpu_recurrent, "WIDE", wide)
+    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", wide)
     layer = make("lstm")
     x, h, c = inputs(layer, 6)
     outputs, cell = layer(x, h, c)
@@ -173,7 +173,7 @@ def opened(layer: RecurrentLayer) -> RecurrentLayer:
 @pytest.mark.parametrize("wide", [7, 8])
 def test_a_cell_counts_beyond_what_bf16_can(precision: torch.dtype, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """256 + 1 is 256 in bf16, in which the products run."""
-    monkeypatch.setattr(cpu_recurrent, "WIDE", wide)
+    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", wide)
     layer = opened(RecurrentLayer("lstm", 5, 7))
     x, h, _ = inputs(layer, 400)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
@@ -187,7 +187,7 @@ def test_a_cell_counts_beyond_what_bf16_can(precision: torch.dtype, wide: int, m
 def test_padding_leaves_a_cell_exactly_as_it_is(
     dtype: torch.dtype, with_gradient: bool, wide: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpu_recurrent, "WIDE", wide)
+    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", wide)
     layer = make("lstm")
     x, h, c = inputs(layer, 6)
     is_padding = torch.zeros(6, 16, dtype=torch.bool)
