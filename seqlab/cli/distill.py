@@ -86,7 +86,9 @@ def run(options: DistillOptions) -> None:
         write_lines(stream, translations)
     work.path.unlink(missing_ok=True)
     if distilled.control_characters:
-        logger.warning("control characters in the translations: %d became spaces", distilled.control_characters)
+        logger.warning(
+            "%d control characters in the translations were replaced by spaces", distilled.control_characters
+        )
     warn_of_unfinished(distilled.cut, len(translations))
     if references is not None:  # in the normal form that a translation has
         references = [trained.tgt_tokenizer.normalize(line) for line in references]

@@ -1,4 +1,4 @@
-"""Configs from Python: a recipe by its name, and zero config by dotted keys, as on the command line."""
+"""Configs from Python: recipes by name, and zero config with dotted keys as on the command line."""
 
 import re
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_a_text(tmp_path: Path) -> None:
     assert seqlab.config_for({"data.kind": "text", "data.train": files[0]}).data.train == [files[0]]
 
 
-def test_values_become_what_the_command_line_takes() -> None:
+def test_values_are_converted_as_on_the_command_line() -> None:
     fields = {
         "a": 1,
         "b": 2.5e-7,

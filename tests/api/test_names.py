@@ -1,4 +1,4 @@
-"""The public names: each is there, documented, shadowed by no module, and costs no torch before it is used."""
+"""Public names: each exists, is documented, is not shadowed by a module, and imports torch only when used."""
 
 import importlib
 import inspect
@@ -26,7 +26,7 @@ def public(package: str) -> dict[str, Any]:
     return {name: getattr(module, name) for name in module.__all__}
 
 
-def test_what_one_expects_is_there() -> None:
+def test_the_expected_names_exist() -> None:
     wanted = {"load", "train", "recipe", "config_for", "Config", "register", "evaluate"}
     wanted |= {package.partition(".")[2] for package in PACKAGES[1:]}
     assert wanted <= set(seqlab.__all__)
@@ -47,14 +47,14 @@ def test_each_name_is_documented(package: str) -> None:
 
 @every_package
 def test_no_module_shadows_a_name(package: str) -> None:
-    """A submodule becomes an attribute of the package once it is imported, whatever `__getattr__` says."""
+    """An imported submodule becomes an attribute of its package and hides `__getattr__`."""
     module = importlib.import_module(package)
     modules = {each.name for each in pkgutil.iter_modules(module.__path__)}
     shadowed = [name for name, value in public(package).items() if name in modules and not inspect.ismodule(value)]
     assert not shadowed
 
 
-def test_names_cost_no_torch_before_they_are_used() -> None:
+def test_names_do_not_import_torch_before_use() -> None:
     code = (
         "import sys, seqlab, seqlab.search, seqlab.data, seqlab.models; from seqlab import register; seqlab.registry\n"
         "print([name for name in ('torch', 'pydantic', 'sacrebleu') if name in sys.modules])\n"
@@ -64,7 +64,7 @@ def test_names_cost_no_torch_before_they_are_used() -> None:
     assert done.stdout.split("\n")[:2] == ["[]", "False"]
 
 
-def test_what_users_hold_shows_what_it_is(tmp_path: Path) -> None:
+def test_public_objects_have_a_short_repr(tmp_path: Path) -> None:
     run = seqlab.load(write_run(tmp_path / "run"), device="cpu")
     assert repr(run).startswith("Run(TorchEngine([LoadedRun('")
     assert repr(run).endswith(" ids)")

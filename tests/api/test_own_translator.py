@@ -1,4 +1,4 @@
-"""A translator that has a forward pass and no limit of length trains, loads, translates and scores."""
+"""A custom translator with a forward pass and no length limit trains, loads, translates and scores."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from seqlab.nn import VocabularyProjection, padding_mask
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class BagConfig(ModelConfig):
-    """A GRU that begins with the sum of the source's embeddings."""
+    """A GRU whose initial state is the sum of the source embeddings."""
 
     family: Literal["bag"] = "bag"
     task: ClassVar[str] = "translation"

@@ -1,4 +1,4 @@
-"""Wherever a user passes a path it may be a string."""
+"""Every public function that takes a path also takes a string."""
 
 import importlib
 import inspect
@@ -18,7 +18,7 @@ from seqlab.text import CharactersConfig, load_tokenizer, train_tokenizer
 
 
 def public_functions() -> Iterator[tuple[str, Any]]:
-    """Name the functions, methods and constructors that packages export in `__all__`."""
+    """Yield the functions, methods and constructors that packages export in `__all__`."""
     for module_info in [None, *pkgutil.walk_packages(seqlab.__path__, "seqlab.")]:
         if module_info is not None and not module_info.ispkg:
             continue
@@ -32,7 +32,7 @@ def public_functions() -> Iterator[tuple[str, Any]]:
                 yield f"{module.__name__}.{name}", value
 
 
-def test_no_exported_function_takes_a_path_alone() -> None:
+def test_no_exported_function_takes_only_a_path() -> None:
     only_paths = [
         f"{name}({parameter.name})"
         for name, function in public_functions()

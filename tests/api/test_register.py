@@ -1,4 +1,4 @@
-"""`seqlab.register`: a part of one's own is a choice, and a config that cannot be one is refused at once."""
+"""`seqlab.register`: a registered part can be chosen, and an unsuitable config is refused at once."""
 
 import dataclasses
 import re
@@ -15,7 +15,7 @@ from seqlab.optim import SETTINGS, WarmupConfig
 
 
 def flat(decorate: Callable[[type], Any]) -> Any:
-    """Define a schedule that keeps its peak."""
+    """Define a schedule that stays at its peak."""
 
     @decorate
     class FlatConfig(WarmupConfig):
@@ -32,15 +32,15 @@ def flat(decorate: Callable[[type], Any]) -> Any:
 @pytest.mark.parametrize(
     "decorate", [lambda own: own, dataclasses.dataclass(frozen=True, kw_only=True)], ids=["none", "standard library"]
 )
-def test_a_config_that_is_no_dataclass_of_pydantic_is_refused(decorate: Callable[[type], Any]) -> None:
-    """`@dataclass` above `@seqlab.register` is such a mistake, too: the class is registered before it is one."""
+def test_a_config_that_is_not_a_pydantic_dataclass_is_refused(decorate: Callable[[type], Any]) -> None:
+    """So is `@dataclass` above `@seqlab.register`, which registers the class before it is a dataclass."""
     message = "FlatConfig is not a pydantic dataclass: decorate it with `@pydantic.dataclasses.dataclass(frozen=True"
     with pytest.raises(ValueError, match=re.escape(message)):
         seqlab.register("schedule")(flat(decorate))
     assert "flat" not in registry.Parts("schedule")
 
 
-def test_a_registered_schedule_is_a_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_registered_schedule_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(registry._parts, "schedule", dict(registry._parts["schedule"]))
     own = flat(pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=SETTINGS))
     assert seqlab.register("schedule")(own) is own

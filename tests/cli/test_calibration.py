@@ -23,9 +23,7 @@ LONG = ("--min_length_ratio", "1")
 
 
 @pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
-def test_tokens_and_lines_are_those_that_translate_gives(
-    seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_tokens_and_lines_match_translate(seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     run = request.getfixturevalue(name)
     (tmp_path / "src").write_text("abc def\n\nz\nfed\n")
     translated = seqlab("translate", run, "--json", *LONG, stdin=(tmp_path / "src").read_bytes())
@@ -46,10 +44,10 @@ def test_tokens_and_lines_are_those_that_translate_gives(
     assert sum(each["count"] for each in figures["tokens"]["bins"]) == without_ends
 
 
-def test_nothing_is_right_in_place_of_what_the_vocabulary_lacks(
+def test_no_prediction_is_correct_for_an_unknown_token(
     seqlab, run_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A model that says `<unk>` alone: to be one edit off is not to be right."""
+    """A model that outputs `<unk>` only; a token one edit off is not correct."""
     tokenizer = load_run(run_dir).tgt_tokenizer
     said = Hypothesis([tokenizer.unk_id], -0.1, -0.1, True, [-0.1, 0.0])
     monkeypatch.setattr(TorchEngine, "decode", lambda engine, src_rows, *others, **options: [[said] for _ in src_rows])
@@ -63,7 +61,7 @@ def test_nothing_is_right_in_place_of_what_the_vocabulary_lacks(
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("beam_size", ["1", "3"])
-def test_models_that_say_all_at_once(seqlab, name: str, beam_size: str, tmp_path: Path) -> None:
+def test_non_autoregressive_models(seqlab, name: str, beam_size: str, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", model=MODELS[name])
     (tmp_path / "src").write_text("abc def\nz\nfed\n")
     search = ("--beam_size", beam_size)
@@ -83,9 +81,9 @@ def test_models_that_say_all_at_once(seqlab, name: str, beam_size: str, tmp_path
         assert "all answers are empty" in found.err
 
 
-def test_what_cannot_be_measured_is_refused(seqlab, run_dir: Path, tmp_path: Path) -> None:
+def test_empty_input_is_refused(seqlab, run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     result = seqlab("calibration", run_dir, "--src", tmp_path / "empty", "--tgt", tmp_path / "empty")
-    assert (result.status, "is empty: there is nothing to measure on" in result.err) == (2, True)
+    assert (result.status, "is empty: there are no pairs to measure" in result.err) == (2, True)
     result = seqlab("calibration", run_dir, "--src", "a", "--tgt", "b", "--beam_size", "0")
     assert (result.status, "beam_size" in result.err) == (2, True)

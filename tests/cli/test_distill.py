@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqlab.base.atomic_io import with_checksum
-from seqlab.tasks.translation.distill import Distilled, WorkFile, distill, keep
+from seqlab.tasks.translation.distill import Distilled, WorkFile, append_json, distill
 from seqlab.tasks.translation.run import Run
 from seqlab.tasks.translation.torch_engine import load_with_torch as load
 from seqlab.tasks.translation.translator import Translation
@@ -24,7 +24,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_lines_are_those_of_translate_and_the_report_is_of_them(seqlab, run_dir: Path, corpus: Path) -> None:
+def test_lines_match_translate_and_are_reported(seqlab, run_dir: Path, corpus: Path) -> None:
     expected = seqlab("translate", run_dir, "--input", corpus / "src", *SMALL).out
     (corpus / "ref").write_bytes(expected.replace(b"\n", b" x\n", 1))
     options = ("distill", run_dir, "--src", corpus / "src", "--ref", corpus / "ref", "--out", corpus / "out", *SMALL)
@@ -41,10 +41,10 @@ def test_lines_are_those_of_translate_and_the_report_is_of_them(seqlab, run_dir:
 
 
 @pytest.mark.parametrize("torn", [0, 7])
-def test_what_was_killed_is_gone_on_with(
+def test_a_killed_command_is_resumed(
     seqlab, run_dir: Path, corpus: Path, torn: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed in the third block, and perhaps while it wrote the second."""
+    """Killed in the third block, in one case with an incomplete line of the second."""
     expected = seqlab("translate", run_dir, "--input", corpus / "src", *SMALL).out
     files = ("--src", corpus / "src", "--out", corpus / "out")
     options = ("distill", run_dir, *files, "--buffer_lines", "3", *SMALL)
@@ -59,7 +59,7 @@ def test_what_was_killed_is_gone_on_with(
     translated = Run.translate_detailed
     monkeypatch.setattr(Run, "translate_detailed", translate)
     killed = seqlab(*options)
-    assert (killed.status, "the same command goes on with" in killed.err) == (130, True)
+    assert (killed.status, "run the same command to resume" in killed.err) == (130, True)
     monkeypatch.setattr(Run, "translate_detailed", translated)
     work = corpus / "out.work"
     assert not (corpus / "out").exists()
@@ -75,9 +75,7 @@ def test_what_was_killed_is_gone_on_with(
     assert [line for block in asked[3:] for line in block] == LINES[3 if torn else 6 :]
 
 
-def test_what_is_to_be_replaced_is_gone_on_with_too(
-    seqlab, run_dir: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_overwriting_can_be_resumed(seqlab, run_dir: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = seqlab("translate", run_dir, "--input", corpus / "src", *SMALL).out
     files = ("--src", corpus / "src", "--out", corpus / "out", "--overwrite")
     options = ("distill", run_dir, *files, "--buffer_lines", "3", *SMALL)
@@ -99,10 +97,10 @@ def test_what_is_to_be_replaced_is_gone_on_with_too(
     assert [line for block in asked[3:] for line in block] == LINES[6:]
 
 
-def test_a_kill_between_the_output_and_the_end_of_the_work_is_completed(
+def test_a_kill_after_writing_the_output_is_completed(
     seqlab, run_dir: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then both files are there: the same command ends the work, and any other is still refused."""
+    """Both files exist then: the same command completes, and any other is refused."""
     options = ("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", *SMALL)
     with monkeypatch.context() as killed:
         killed.setattr(Path, "unlink", lambda self, missing_ok=False: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -116,18 +114,18 @@ def test_a_kill_between_the_output_and_the_end_of_the_work_is_completed(
     assert "out exists: name another file" in seqlab(*options).err
 
 
-def test_more_translations_than_lines_are_no_work(seqlab, run_dir: Path, corpus: Path) -> None:
+def test_a_work_file_with_more_translations_than_lines_is_damaged(seqlab, run_dir: Path, corpus: Path) -> None:
     lines = ["a", "b"]
     run = load(run_dir)
     work = WorkFile(corpus / "w", {"src": "a"})
     with work.open() as (file, _):
-        keep(file, asdict(Distilled(["x"] * 3)))
-    with pytest.raises(ValueError, match="w is damaged: it holds 3 translations of 2 lines"):
+        append_json(file, asdict(Distilled(["x"] * 3)))
+    with pytest.raises(ValueError, match="w is damaged: it has 3 translations of 2 lines"):
         distill(run, lines, work, beam_size=1)
 
 
 @pytest.mark.parametrize("other", [("--beam_size", "3"), ("--precision", "bf16"), ("--max_length", "7")])
-def test_work_that_was_begun_otherwise_is_not_finished(
+def test_a_work_file_with_other_settings_is_refused(
     seqlab, run_dir: Path, corpus: Path, other: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(self: Run, lines: list[str], locations: list[str], **options: object) -> list[Translation]:
@@ -147,7 +145,7 @@ def test_work_that_was_begun_otherwise_is_not_finished(
     changed = list(SMALL)
     changed[changed.index(other[0]) + 1] = other[1]
     result = seqlab(*options, *changed)
-    assert (result.status, f"was begun with `{other[0][2:]}: " in result.err) == (2, True)
+    assert (result.status, f"was started with `{other[0][2:]}: " in result.err) == (2, True)
 
 
 def test_lines_of_a_table_are_counted_with_its_header(
@@ -168,40 +166,38 @@ def test_lines_of_a_table_are_counted_with_its_header(
     assert asked == [(["a", "b"], [f"{src}, line 2", f"{src}, line 3"]), (["c"], [f"{src}, line 4"])]
 
 
-def test_the_work_of_something_else_is_left_alone(seqlab, run_dir: Path, other_run_dir: Path, corpus: Path) -> None:
+def test_a_work_file_of_another_run_is_refused(seqlab, run_dir: Path, other_run_dir: Path, corpus: Path) -> None:
     run = load(run_dir)
     options = ("--src", corpus / "src", "--out", corpus / "out", *SMALL)
     with WorkFile(corpus / "out.work", {"runs": "others"}).open():
         pass
     result = seqlab("distill", other_run_dir, *options)
-    assert (result.status, "out.work was begun with another `runs`: give that again to go on" in result.err) == (
-        2,
-        True,
-    )
-    assert "going on" not in result.err
+    message = "out.work was started with another `runs`: use the same settings to resume it"
+    assert (result.status, message in result.err) == (2, True)
+    assert "resuming" not in result.err
     assert seqlab("distill", other_run_dir, *options, "--overwrite").status == 0
     work = WorkFile(corpus / "w", {"src": "a", "search": {"beam_size": 1}})
     found = distill(run, ["a", "b"], work, beam_size=1, max_length=4)
     assert found.translations == run.translate(["a", "b"], beam_size=1, max_length=4)
     for identity, message in (
-        ({"src": "b"}, r"w was begun with another `src`: "),
-        ({"search": {"beam_size": 2}}, r"w was begun with `beam_size: 1`, not `beam_size: 2`: "),
-        ({"engine": "torch"}, r"w was begun with `engine: None`, not `engine: torch`: "),
+        ({"src": "b"}, r"w was started with another `src`: "),
+        ({"search": {"beam_size": 2}}, r"w was started with `beam_size: 1`, not `beam_size: 2`: "),
+        ({"engine": "torch"}, r"w was started with `engine: None`, not `engine: torch`: "),
     ):
         with pytest.raises(ValueError, match=message), WorkFile(corpus / "w", identity).open():
             pass
 
 
 @pytest.mark.parametrize("content", ["my notes", "my notes\n", "5\n", "[]\n"])
-def test_what_is_no_work_is_left_as_it_is(seqlab, run_dir: Path, corpus: Path, content: str) -> None:
+def test_other_files_are_not_changed(seqlab, run_dir: Path, corpus: Path, content: str) -> None:
     (corpus / "out.work").write_text(content)
     for more in ((), ("--overwrite",)):
         result = seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", *SMALL, *more)
-        assert (result.status, "out.work is not what `distill` keeps its work in" in result.err) == (2, True)
+        assert (result.status, "out.work is not a work file of `distill`" in result.err) == (2, True)
         assert (corpus / "out.work").read_text() == content
 
 
-def test_damaged_work_is_named_with_its_line(corpus: Path) -> None:
+def test_damaged_work_files_are_reported_with_the_line(corpus: Path) -> None:
     work = WorkFile(corpus / "w", {"src": "a"})
     with work.open():
         pass
@@ -211,12 +207,12 @@ def test_damaged_work_is_named_with_its_line(corpus: Path) -> None:
     for damage in (b"{\n", b"[1]\n", b'{"other": 1}\n', changed, typed, b"[" * 100_000 + b"\n"):
         whole = (corpus / "w").read_bytes().splitlines(keepends=True)[0] + damage
         (corpus / "w").write_bytes(whole)
-        with pytest.raises(ValueError, match="w, line 2: is damaged"), work.open():
+        with pytest.raises(ValueError, match="w, line 2: damaged"), work.open():
             pass
         assert (corpus / "w").read_bytes() == whole
 
 
-def test_what_is_empty_or_cut_is_counted(seqlab, run_dir: Path, corpus: Path) -> None:
+def test_empty_and_incomplete_translations_are_counted(seqlab, run_dir: Path, corpus: Path) -> None:
     options = ("distill", run_dir, "--src", corpus / "src", "--json", "--beam_size", "1", "--buffer_lines", "3")
     cut = ("--out", corpus / "cut", "--min_length_ratio", "9", "--max_length", "3")
     found = json.loads(seqlab(*options, *cut).out)
@@ -226,17 +222,15 @@ def test_what_is_empty_or_cut_is_counted(seqlab, run_dir: Path, corpus: Path) ->
     assert found["empty"] == said.count("") - LINES.count("") > 0
 
 
-def test_two_do_not_write_the_same(seqlab, run_dir: Path, corpus: Path) -> None:
+def test_two_processes_cannot_use_one_work_file(seqlab, run_dir: Path, corpus: Path) -> None:
     options = ("--src", corpus / "src", "--out", corpus / "out", *SMALL)
     with WorkFile(corpus / "out.work", {}).open():
         result = seqlab("distill", run_dir, *options, "--overwrite")
-    assert (result.status, "Another process works on" in result.err) == (2, True)
+    assert (result.status, "Another process uses" in result.err) == (2, True)
     assert not (corpus / "out").exists()
 
 
-def test_sources_that_are_translated_in_pieces_are_counted_after_a_kill_too(
-    seqlab, run_dir: Path, corpus: Path
-) -> None:
+def test_split_sources_are_counted_after_resuming(seqlab, run_dir: Path, corpus: Path) -> None:
     lines = ["abc", "abc " * 20, "d", "e f " * 20]
     distill(load(run_dir), lines[:2], work := WorkFile(corpus / "kept.work", {}), beam_size=1)
     assert distill(load(run_dir), lines, work, beam_size=1).truncated == 2
@@ -245,7 +239,7 @@ def test_sources_that_are_translated_in_pieces_are_counted_after_a_kill_too(
     assert json.loads(seqlab("distill", run_dir, *options).out)["sources_in_pieces"] == 2
 
 
-def test_what_is_named_gz_is_packed(seqlab, run_dir: Path, corpus: Path) -> None:
+def test_output_names_ending_in_gz_are_compressed(seqlab, run_dir: Path, corpus: Path) -> None:
     seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", *SMALL)
     seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out.gz", *SMALL)
     seqlab("translate", run_dir, "--input", corpus / "src", "--output", corpus / "translated.gz", *SMALL)
@@ -253,7 +247,7 @@ def test_what_is_named_gz_is_packed(seqlab, run_dir: Path, corpus: Path) -> None
         assert gzip.decompress((corpus / name).read_bytes()) == (corpus / "out").read_bytes()
 
 
-def test_mistakes_are_named(seqlab, run_dir: Path, corpus: Path) -> None:
+def test_mistakes_are_reported(seqlab, run_dir: Path, corpus: Path) -> None:
     (corpus / "short").write_text("k\n")
     src = (corpus / "src").read_bytes()
     result = seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "src", "--overwrite")

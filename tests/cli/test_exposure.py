@@ -1,4 +1,4 @@
-"""seqlab exposure with a model of random weights."""
+"""`seqlab exposure` with a randomly initialized model."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
-def test_a_line_for_each_position_and_the_same_in_json(
+def test_one_line_per_position_and_the_same_in_json(
     seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     run = request.getfixturevalue(name)
@@ -26,13 +26,13 @@ def test_a_line_for_each_position_and_the_same_in_json(
     assert figures["positions"][0]["true"]["predictions"] == figures["positions"][0]["own"]["predictions"] == 2
 
 
-def test_what_cannot_be_measured_is_refused(seqlab, run_dir: Path, tmp_path: Path) -> None:
+def test_empty_input_is_refused(seqlab, run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     (tmp_path / "one").write_text("a\n")
     (tmp_path / "blank").write_text("\n")
     result = seqlab("exposure", run_dir, "--src", tmp_path / "empty", "--tgt", tmp_path / "empty")
-    assert (result.status, "is empty: there is nothing to measure on" in result.err) == (2, True)
+    assert (result.status, "is empty: there are no pairs to measure" in result.err) == (2, True)
     result = seqlab("exposure", run_dir, "--src", tmp_path / "one", "--tgt", tmp_path / "empty")
     assert (result.status, "must have the same number of lines" in result.err) == (2, True)
     result = seqlab("exposure", run_dir, "--src", tmp_path / "one", "--tgt", tmp_path / "blank")
-    assert (result.status, "There is no pair to measure on" in result.err) == (2, True)
+    assert (result.status, "There are no pairs to measure" in result.err) == (2, True)

@@ -1,4 +1,4 @@
-"""seqlab generate: texts in files, on a terminal and in JSON, and what is refused."""
+"""`seqlab generate`: files, terminal and JSON output, and refused options."""
 
 import io
 import json
@@ -27,7 +27,7 @@ def prompts_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_line_for_each_continuation(seqlab, runs: TinyRuns, prompts_file: Path, family: str) -> None:
+def test_one_line_per_continuation(seqlab, runs: TinyRuns, prompts_file: Path, family: str) -> None:
     run_dir = runs(family)
     found = load_language_model(run_dir).generate(PROMPTS, num_samples=2, max_length=12, seed=7)
     result = seqlab("generate", run_dir, "--prompt", *PROMPTS, "--num_samples", "2", "--seed", "7", *FAST)
@@ -46,21 +46,19 @@ def test_a_line_for_each_continuation(seqlab, runs: TinyRuns, prompts_file: Path
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
-def test_lines_that_the_length_limit_ends_are_counted_unless_it_was_given(
-    seqlab, runs: TinyRuns, documents: str
-) -> None:
+def test_lines_at_the_length_limit_are_counted_unless_it_is_given(seqlab, runs: TinyRuns, documents: str) -> None:
     run_dir = runs("ngram_lm", documents=documents)
     options = ("--prompt", "der", "die", "--num_samples", "4", "--top_k", "1")
     result = seqlab("generate", run_dir, *options, "--json", "--min_length", "256")
     cut = sum(not json.loads(line)["finished"] for line in result.out.splitlines())
     assert cut > 0
-    message = f"{cut} of 8 continuations are cut: they reached `max_length` before the line ended"
+    message = f"{cut} of 8 continuations reached `max_length` before the end of the line"
     assert (message in result.err) == (documents == "lines")
     given = seqlab("generate", run_dir, *options, "--min_length", "256", "--max_length", "256")
-    assert "are cut" not in given.err
+    assert "reached `max_length`" not in given.err
 
 
-def test_a_line_stands_between_texts_that_may_hold_newlines(seqlab, runs: TinyRuns) -> None:
+def test_a_separator_line_between_texts_with_newlines(seqlab, runs: TinyRuns) -> None:
     run_dir = runs("ngram_lm", documents="continuous")
     found = load_language_model(run_dir).generate(["der\nKatze"], num_samples=3, max_length=12)
     result = seqlab("generate", run_dir, "--prompt", "der\nKatze", "--num_samples", "3", *FAST)
@@ -68,7 +66,7 @@ def test_a_line_stands_between_texts_that_may_hold_newlines(seqlab, runs: TinyRu
     assert result.out.decode() == "\n---\n".join(texts) + "\n"
 
 
-def test_blocks_of_running_text_have_the_same_between_them(seqlab, runs: TinyRuns, prompts_file: Path) -> None:
+def test_separator_lines_between_blocks(seqlab, runs: TinyRuns, prompts_file: Path) -> None:
     run_dir = runs("ngram_lm", documents="continuous")
     arguments = ("generate", run_dir, "--prompts", prompts_file, *FAST)
     blocks = seqlab(*arguments, "--buffer_lines", "1")
@@ -76,8 +74,8 @@ def test_blocks_of_running_text_have_the_same_between_them(seqlab, runs: TinyRun
     assert blocks.out.count(b"---\n") == len(PROMPTS) - 1
 
 
-def test_what_is_done_is_written(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
-    """Prompts that cannot be read do not take back the text of those before them."""
+def test_finished_blocks_are_written(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+    """An unreadable prompt does not discard the output for earlier ones."""
     (tmp_path / "prompts.txt").write_bytes(b"der\ndie\n\xff\n")
     run_dir = runs("gru_lm")
     result = seqlab("generate", run_dir, "--prompts", tmp_path / "prompts.txt", "--buffer_lines", "1", *FAST)
@@ -87,7 +85,7 @@ def test_what_is_done_is_written(seqlab, runs: TinyRuns, tmp_path: Path) -> None
     assert result.out == whole.out
 
 
-def test_json_says_everything(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+def test_json_has_all_fields(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     run_dir = runs("gru_lm", documents="continuous")
     options = ("--json", "--num_samples", "2", "--stop", "e", "\n", *FAST, "--output", tmp_path / "out.jsonl")
     result = seqlab("generate", run_dir, "--prompt", "der", "größer\n", *options)
@@ -118,7 +116,7 @@ def test_json_says_everything(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_every_way_to_choose(seqlab, runs: TinyRuns, options: tuple[str, ...], config) -> None:
+def test_every_sampling_and_search_option(seqlab, runs: TinyRuns, options: tuple[str, ...], config) -> None:
     run_dir = runs("rnn_lm")
     result = seqlab("generate", run_dir, "--prompt", "der", "die", *options, *FAST)
     found = load_language_model(run_dir).generate(["der", "die"], **config)
@@ -134,7 +132,7 @@ def test_an_ensemble(seqlab, runs: TinyRuns) -> None:
 
 
 class Terminal(io.StringIO):
-    """Keep what is written, write by write."""
+    """Record each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +147,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
-def test_a_terminal_shows_the_text_as_it_comes(
+def test_a_terminal_shows_the_text_token_by_token(
     seqlab, runs: TinyRuns, monkeypatch: pytest.MonkeyPatch, documents: str
 ) -> None:
     options = (
@@ -174,9 +172,9 @@ def test_a_terminal_shows_the_text_as_it_comes(
     ("arguments", "message"),
     [
         (["RUN", "--prompt", "a", "--prompts", "b"], "give `--prompt` or `--prompts`, not both"),
-        (["RUN", "--prompts", "EMPTY"], "is empty: it holds no prompt."),
+        (["RUN", "--prompts", "EMPTY"], "is empty: it has no prompt."),
         (["RUN", "--prompts", "nowhere.txt"], "nowhere.txt: there is no such file."),
-        (["RUN", "--prompt", "a\nb"], "Prompt 1 holds a newline, but the model has learnt single lines"),
+        (["RUN", "--prompt", "a\nb"], "Prompt 1 contains a newline, but the model was trained on single lines"),
         (["RUN", "--prompt", "a\udcff"], "`--prompt[0]`: holds bytes that are not UTF-8"),
         (["RUN", "--num_samples", "0"], "`--num_samples` must be at least 1, but is 0 instead."),
         (["RUN", "--batch_rows", "0"], "`--batch_rows` must be at least 1, but is 0 instead."),
@@ -184,7 +182,7 @@ def test_a_terminal_shows_the_text_as_it_comes(
         (["RUN", "--temperature", "warm"], "`--temperature` must be a valid number, but is 'warm' instead."),
         (["RUN", "--stop", ""], "`stop` must hold texts of at least one character, but one is empty."),
         (["RUN", "--seed", "-1"], "`--seed` must be at least 0"),
-        (["RUN", "--no_repeat_ngram_size", "2"], "`no_repeat_ngram_size` is for beam search: give `beam_size` too"),
+        (["RUN", "--no_repeat_ngram_size", "2"], "`no_repeat_ngram_size` is for beam search: give `beam_size`, too"),
         (["RUN", "--beam_size", "2", "--top_k", "3"], "`top_k` is for sampling, but `beam_size` searches"),
         (["RUN", "--beam_size", "2", "--num_samples", "2"], "a beam search has `num_hypotheses`"),
         (["RUN", "--max_length_ratio", "2"], "there is no option `--max_length_ratio`; the nearest is"),
@@ -210,7 +208,7 @@ def test_mistakes(seqlab, runs: TinyRuns, run_dir: Path, tmp_path: Path, argumen
     ],
     ids=" ".join,
 )
-def test_what_a_language_model_is_not_for(seqlab, runs: TinyRuns, arguments: list[str]) -> None:
+def test_commands_of_other_tasks_are_refused(seqlab, runs: TinyRuns, arguments: list[str]) -> None:
     run_dir = str(runs("gru_lm"))
     result = seqlab(*(each.replace("RUN", run_dir) for each in arguments), stdin=b"der\n")
     assert (result.status, result.out) == (2, b"")

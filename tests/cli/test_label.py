@@ -131,9 +131,7 @@ def test_the_warning_of_a_long_line_names_the_run_that_splits_it(
     assert f"line 1 is too long for {runs['lines'][0]}, which reads at most 8 tokens" in caplog.text
 
 
-def test_an_ensemble_refuses_a_line_with_different_numbers_of_words(
-    runs: dict[Unit, list[Path]], tmp_path: Path
-) -> None:
+def test_an_ensemble_refuses_lines_split_into_different_words(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
     other = write_run(tmp_path / "nfkc", "words", 3, tokenizer=WordsConfig(normalization="nfkc"))
     each, options = [runs["words"][0], other], {"device": "cpu", "precision": "fp32"}
     first, second = (load_labeller(run, **options).label_detailed(["a film"], num_labels=3)[0] for run in each)
@@ -141,7 +139,7 @@ def test_an_ensemble_refuses_a_line_with_different_numbers_of_words(
     found = probabilities(labeller.label_detailed(["a film"], num_labels=3)[0])
     np.testing.assert_allclose(found, (probabilities(first) + probabilities(second)) / 2, atol=1e-6)
     with pytest.raises(
-        ValueError, match=r"f, line 8: .*words/1 reads 2 words, but .*nfkc 3: their tokenizers normalise"
+        ValueError, match=r"f, line 8: .*words/1 reads 2 words, but .*nfkc reads 3: their tokenizers normalize"
     ):
         labeller.label(["a film", "a film\u00b4s"], locations=["f, line 7", "f, line 8"])
 
@@ -180,7 +178,7 @@ def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]],
     [
         ("lines", ["--conllu", "upos"], "labels whole lines, but --conllu needs a run that labels words"),
         ("words", ["--conllu", "form"], "names the column to write labels to: it cannot be `id` or `form`"),
-        ("words", ["--conllu", "upos", "--input", "a.conllu#form"], "name the file without #COLUMN"),
+        ("words", ["--conllu", "upos", "--input", "a.conllu#form"], "name the input file without #COLUMN"),
         ("words", ["--input", "a.conllu"], "a .conllu file needs the name of a column, for example a.conllu#form."),
         ("words", ["--conllu", "upos", "--json"], "--conllu and --json are different output formats"),
         ("words", ["--num_labels", "2"], "--num_labels above 1 needs --json"),

@@ -1,4 +1,4 @@
-"""seqlab perplexity: its figures against those of the interface, of training, and of counting by hand."""
+"""`seqlab perplexity` against the Python interface, training, and hand counts."""
 
 import gzip
 import json
@@ -31,14 +31,14 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_what_is_printed_is_what_was_found(seqlab, runs: TinyRuns, file: Path, family: str) -> None:
+def test_the_output_matches_the_python_interface(seqlab, runs: TinyRuns, file: Path, family: str) -> None:
     run_dir = runs(family, documents="continuous")
     found = load_language_model(run_dir).perplexity(LINES[5:15])
     plain, as_json = seqlab("perplexity", run_dir, file), seqlab("perplexity", run_dir, file, "--json")
-    assert (plain.status, plain.err) == (0, f"{found.reading}\n")
+    assert (plain.status, plain.err) == (0, f"{found.window}\n")
     assert plain.out.decode().splitlines() == found.likelihood.lines()
     [figures] = map(json.loads, as_json.out.decode().splitlines())
-    assert figures == {**found.likelihood.as_dict(), "reading": str(found.reading)}
+    assert figures == {**found.likelihood.as_dict(), "reading": str(found.window)}
     assert str(BLOCK_LENGTH) in figures["reading"]
     assert figures["bytes"] == len(TEXT.encode())
 
@@ -69,19 +69,19 @@ def test_lines_one_by_one(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     assert whole["nats_per_token"] * whole["tokens"] == pytest.approx(-sum(record["log_prob"] for record in records))
 
 
-def test_what_the_figures_leave_out_is_said(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+def test_unknown_tokens_and_dropped_bytes_are_reported(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes("\ufeffdie  blorp\r\n".encode())
     spelt = seqlab("perplexity", runs("ngram_lm", "words"), tmp_path / "text.txt")
-    assert "1 of 3 tokens are unknown: each costs its spelling" in spelt.err
+    assert "1 of 3 tokens are unknown: scored by their spelling" in spelt.err
     assert "5 of 15 bytes are left out of the text" in spelt.err
     mute = uniform_run(tmp_path / "run", LINES, WordsConfig(), spells=False)
     result = seqlab("perplexity", mute, tmp_path / "text.txt")
-    assert "1 of 3 tokens are unknown: the run cannot spell them: n/a" in result.err
+    assert "1 of 3 tokens are unknown: not scored, as the run has no spelling model" in result.err
     assert result.out.count(b"n/a") == 4
     assert seqlab("perplexity", mute, tmp_path / "text.txt", "--per_line").out == b"n/a\t3\n"
 
 
-def test_readings_are_chosen_and_said(seqlab, runs: TinyRuns, file: Path) -> None:
+def test_context_and_stride_are_reported(seqlab, runs: TinyRuns, file: Path) -> None:
     run_dir = runs("lstm_lm", documents="continuous")
     told = {}
     for options in (("--context", "9"), ("--context", "9", "--stride", "2"), ("--stride", "5"), ("--context", "all")):
@@ -90,10 +90,10 @@ def test_readings_are_chosen_and_said(seqlab, runs: TinyRuns, file: Path) -> Non
         assert result.err == told[options]["reading"] + "\n"
     readings = [figures["reading"] for figures in told.values()]
     assert readings == [
-        "blocks of 9 tokens, which know one token of what stands before them",
-        "a sliding window of 9 tokens that moves on by 2",
-        "a sliding window of 12 tokens that moves on by 5",
-        "each token given everything before it in its text",
+        "blocks of 9 tokens, each given one token before it",
+        "a sliding window of 9 tokens with stride 2",
+        "a sliding window of 12 tokens with stride 5",
+        "each token given all previous tokens of its text",
     ]
     assert len({figures["perplexity"] for figures in told.values()}) == 4
 
@@ -124,7 +124,7 @@ def write_table(path: Path, records: list[str]) -> str:
 
 
 def test_records_are_read_as_in_training(seqlab, runs: TinyRuns, file: Path, tmp_path: Path) -> None:
-    """One of several lines is several lines of a continuous text, and else one line; no byte is lost."""
+    """A record with newlines is several lines of a continuous text, otherwise one line; no byte is lost."""
     records = ["der die\nKatze\n", "", "a\r\n\r\ndog"]
     table = write_table(tmp_path / "text.jsonl", records)
     size = sum(len(record.removesuffix("\n")) + 1 for record in records)
@@ -165,12 +165,12 @@ def test_an_ensemble(seqlab, runs: TinyRuns, file: Path) -> None:
         (["RUN", "text.jsonl"], "text.jsonl: a .jsonl file needs the name of a column"),
         (["RUN", "hub:x"], "hub:x: a dataset is named as hub:NAME"),
         (["nowhere", "FILE"], "There is no run folder nowhere."),
-        (["RUN", "-"], "standard input is empty: it holds no line to score."),
+        (["RUN", "-"], "standard input is empty: it has no line to score."),
         (["TRANSLATOR", "FILE"], "translates: use `seqlab translate` or `seqlab score`."),
         (["RUN", "FILE", "--context", "few"], "`context` must be a number of tokens or `all`, but is `few` instead."),
         (["RUN", "FILE", "--context", "-3"], "`context` must be a number of tokens or `all`, but is `-3` instead."),
-        (["RUN", "FILE", "--context", "all"], "looks back on 16 tokens at most: give `context` a number"),
-        (["RUN", "FILE", "--context", "20"], "looks back on 16 tokens, but `context` is 20."),
+        (["RUN", "FILE", "--context", "all"], "has a context of 16 tokens: give a number as `context`"),
+        (["RUN", "FILE", "--context", "20"], "has a context of 16 tokens, but `context` is 20."),
         (["RUN", "FILE", "--stride", "13"], "`stride` must be from 1 to `context` (12), but is 13 instead."),
         (["RUN", "FILE", "--batch_tokens", "0"], "`--batch_tokens` must be at least 1, but is 0 instead."),
         (["RUN", "FILE", "--threads", "0"], "`--threads` must be at least 1, but is 0 instead."),
@@ -184,7 +184,7 @@ def test_mistakes(seqlab, runs: TinyRuns, run_dir: Path, file: Path, arguments: 
     assert result.err.count("\n") == 1
 
 
-def test_bytes_that_are_not_utf_8_are_named(seqlab, runs: TinyRuns) -> None:
+def test_invalid_utf_8_is_reported(seqlab, runs: TinyRuns) -> None:
     result = seqlab("perplexity", runs("ngram_lm"), "-", stdin=b"abc\n\xff\n")
     assert result.status == 2
     assert "standard input, line 2: not UTF-8" in result.err
@@ -201,8 +201,8 @@ def settings(tmp_path: Path, documents: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
 @pytest.mark.parametrize("family", ["transformer_lm", "gru_lm", "ngram_lm"])
-def test_training_validated_with_the_same_figure(seqlab, tmp_path: Path, family: str, documents: str) -> None:
-    """But for the spelling of unknown words, which training cannot compare and does not count."""
+def test_the_perplexity_matches_the_validation_of_training(seqlab, tmp_path: Path, family: str, documents: str) -> None:
+    """Except for the spelling of unknown words, which validation does not include."""
     optim = {} if family == "ngram_lm" else {"optim": OptimConfig(schedule=ConstantScheduleConfig(warmup_steps=2))}
     limits = {"max_steps": 6, "log_every": 2, "save_every": 3, "valid_every": 3, "threads": 1}
     config = Config(

@@ -1,4 +1,4 @@
-"""seqlab score against the model asked pair by pair."""
+"""`seqlab score` for translators against scoring pair by pair."""
 
 import json
 from pathlib import Path
@@ -15,14 +15,14 @@ TGT = ["xyz", "", "abc", "ä ö ü", "日本", "q"]
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Write both sides; give them as options."""
+    """Write both sides; return the options that name them."""
     for name, lines in (("src", SRC), ("tgt", TGT)):
         (tmp_path / name).write_bytes("".join(f"{line}\n" for line in lines).encode())
     return ["--src", str(tmp_path / "src"), "--tgt", str(tmp_path / "tgt")]
 
 
 def log_prob(run_dir: Path, src: str, tgt: str) -> float:
-    """Score one pair by itself, straight from the model's logits."""
+    """Score one pair alone, from the model's logits."""
     run = load_run(run_dir)
     ids = run.tgt_tokenizer.encode([tgt])[0]
     special = {name: getattr(run.tgt_tokenizer, name) for name in ("pad_id", "bos_id", "eos_id")}
@@ -32,7 +32,7 @@ def log_prob(run_dir: Path, src: str, tgt: str) -> float:
     return sum(float(row[label]) for row, label in zip(log_probs, [*ids, special["eos_id"]], strict=True))
 
 
-def test_each_number_is_that_of_the_pair_alone(seqlab, run_dir: Path, files: list[str]) -> None:
+def test_each_score_matches_the_pair_alone(seqlab, run_dir: Path, files: list[str]) -> None:
     result = seqlab("score", run_dir, *files, "--precision", "fp32")
     assert result.status == 0
     scores = [float(line) for line in result.out.decode().splitlines()]
@@ -49,14 +49,13 @@ def test_json_blocks_and_files(seqlab, run_dir: Path, files: list[str], tmp_path
     assert all(sum(record["token_log_probs"]) == pytest.approx(record["log_prob"]) for record in records)
 
 
-def test_pairs_that_are_too_long_are_named_by_file_and_line(seqlab, run_dir: Path, tmp_path: Path) -> None:
-    """Lines are those of the file, whose first one is a header."""
+def test_pairs_that_are_too_long_are_reported_with_file_and_line(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    """Line numbers count the header of the file."""
     table, long = tmp_path / "pairs.tsv", "k" * 40
     table.write_text(f"src\ttgt\na\tk\nb\tk\nc\t{long}\n")
     files = ("--src", f"{table}#src", "--tgt", f"{table}#tgt")
-    message = (
-        f"{table}#src and {table}#tgt, line 4: the target has 41 tokens, but the model takes 32: leave the pair out"
-    )
+    pair = f"{table}#src and {table}#tgt, line 4"
+    message = f"{pair}: the target has 41 tokens, but the model reads at most 32: remove this pair"
     for command in (("score", "--buffer_lines", "2"), ("exposure",), ("search-errors",), ("calibration",)):
         result = seqlab(command[0], run_dir, *files, *command[1:])
         assert (result.status, message in result.err) == (2, True), result.err
@@ -94,10 +93,10 @@ def test_mistakes(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> No
 def test_a_translator_needs_sources(seqlab, run_dir: Path, files: list[str]) -> None:
     result = seqlab("score", run_dir, *files[2:])
     assert (result.status, result.out) == (2, b"")
-    assert result.err == f"seqlab: error: {run_dir} translates: name the sources of its targets with `--src`\n"
+    assert result.err == f"seqlab: error: {run_dir} is a translator: give its source lines with `--src`\n"
 
 
-def test_which_of_several_targets_is_likelier(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
+def test_the_most_probable_of_several_targets(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes("".join(f"{line}\n" for line in TGT[::-1]).encode())
     (tmp_path / "third").write_bytes("".join(f"{line}\n" for line in SRC).encode())
     candidates = (files[3], tmp_path / "other", tmp_path / "third")

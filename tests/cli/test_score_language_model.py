@@ -1,4 +1,4 @@
-"""seqlab score of language models: lines, continuations, and which of several is likelier."""
+"""`seqlab score` for language models: lines, continuations, and the most probable of several."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def test_as_many_lines_out_as_in(seqlab, runs: TinyRuns, tmp_path: Path) -> None
         assert (result.status, result.out.count(b"\n")) == (0, count)
 
 
-def test_json_carries_tokens_and_what_is_unknown(seqlab, runs: TinyRuns, files: dict[str, Path]) -> None:
+def test_json_has_tokens_and_unknown_items(seqlab, runs: TinyRuns, files: dict[str, Path]) -> None:
     run = load_language_model(runs("ngram_lm", "words"))
     result = seqlab("score", runs("ngram_lm", "words"), "--src", files["prompts"], "--tgt", files["one"], "--json")
     records = [json.loads(line) for line in result.out.decode().removesuffix("\n").split("\n")]
@@ -70,8 +70,8 @@ def test_json_carries_tokens_and_what_is_unknown(seqlab, runs: TinyRuns, files: 
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "words"])
-def test_the_likeliest_of_several_lines(seqlab, runs: TinyRuns, files: dict[str, Path], tokenizer: str) -> None:
-    """Whole lines are compared, as continuations may share different numbers of ids with their prompt."""
+def test_the_most_probable_of_several_lines(seqlab, runs: TinyRuns, files: dict[str, Path], tokenizer: str) -> None:
+    """Complete lines are compared, as continuations may share different numbers of ids with their prompt."""
     run_dir = runs("transformer_lm", tokenizer)
     run = load_language_model(run_dir)
     candidates = ("--tgt", files["one"], files["two"], "--likeliest")
@@ -91,12 +91,12 @@ def test_the_likeliest_of_several_lines(seqlab, runs: TinyRuns, files: dict[str,
         assert [json.loads(line)["log_probs"][1] for line in as_json] == pytest.approx(two)
 
 
-def test_equal_lines_are_the_first_one_s(seqlab, runs: TinyRuns, files: dict[str, Path]) -> None:
+def test_ties_go_to_the_first_line(seqlab, runs: TinyRuns, files: dict[str, Path]) -> None:
     result = seqlab("score", runs("rnn_lm"), "--tgt", files["one"], files["one"], "--likeliest")
     assert result.out == b"1\n" * len(ONE)
 
 
-def test_what_cannot_be_spelt_has_no_score(seqlab, tmp_path: Path, files: dict[str, Path]) -> None:
+def test_lines_without_spelling_model_have_no_score(seqlab, tmp_path: Path, files: dict[str, Path]) -> None:
     run_dir = uniform_run(tmp_path / "run", LINES, WordsConfig(), spells=False)
     plain = seqlab("score", run_dir, "--tgt", files["one"]).out.decode().splitlines()
     assert [line == "n/a" for line in plain] == [False, False, True, False, True]
@@ -107,7 +107,7 @@ def test_what_cannot_be_spelt_has_no_score(seqlab, tmp_path: Path, files: dict[s
     assert compared == ["1", "1", "n/a", "1", "n/a"]
 
 
-def test_lines_longer_than_the_context_are_scored_and_said(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+def test_lines_longer_than_the_context_are_scored_with_a_warning(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     (tmp_path / "lines").write_text("a\n" + "die Katze läuft " * 9 + "\n", encoding="utf-8")
     result = seqlab("score", runs("transformer_lm"), "--tgt", tmp_path / "lines")
     assert (result.status, result.out.count(b"\n")) == (0, 2)
@@ -142,6 +142,6 @@ def test_mistakes(seqlab, runs: TinyRuns, files: dict[str, Path], arguments: lis
     assert result.err.count("\n") == 1
 
 
-def test_what_is_no_run_is_named(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_reported(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
     result = seqlab("score", tmp_path / "none", "--tgt", files["one"])
     assert result.err == f"seqlab: error: There is no run folder {tmp_path}/none.\n"

@@ -1,4 +1,4 @@
-"""seqlab search-errors: what the counts must add up to."""
+"""`seqlab search-errors`: consistency of the counts."""
 
 import json
 import math
@@ -21,7 +21,7 @@ def test_counts_add_up_and_exact_search_is_not_beaten(
     assert all(each["right"] + each["search_errors"] + each["model_errors"] == 3 for each in found)
     table = seqlab(*options).out.decode().splitlines()
     assert len(table) == 3
-    # What is unlikely needs no look at what follows it, unless the length penalty rewards that.
+    # Improbable prefixes can be pruned, unless the length penalty rewards longer outputs.
     result = seqlab(*options, "--exact", "--length_alpha", "0", "--json")
     assert f"1 of 4 pairs have an empty side and are left out: {tmp_path}/src and {tmp_path}/tgt, line 3" in result.err
     exact = json.loads(result.out)
@@ -34,7 +34,7 @@ def test_counts_add_up_and_exact_search_is_not_beaten(
     assert exact[2]["search_errors"] == exact[2]["beaten"] == 0
     assert all(each["search_errors"] <= each["beaten"] for each in exact)
     result = seqlab(*options, "--exact", "--max_steps", "1", "--json")
-    assert "exact search did not end on 3 of 3 pairs" in result.err
+    assert "exact search did not complete for 3 of 3 pairs" in result.err
     assert [each["unknown"] for each in json.loads(result.out)] == [3, 3, 3]
 
 
@@ -46,10 +46,10 @@ def test_counts_add_up_and_exact_search_is_not_beaten(
         ("k klkm lklm", ("--no_repeat_ngram_size", "1"), 2),
     ],
 )
-def test_references_that_the_search_may_not_say_are_counted_apart(
+def test_references_beyond_the_limits_are_counted_separately(
     seqlab, run_dir: Path, targets: str, rule: tuple[str, ...], out_of_reach: int, tmp_path: Path
 ) -> None:
-    """The source has three ids, eos counted."""
+    """The source has three ids, including eos."""
     (tmp_path / "src").write_text("ab\n" * 3)
     (tmp_path / "tgt").write_text("".join(f"{target}\n" for target in targets.split()))
     files = ("--src", tmp_path / "src", "--tgt", tmp_path / "tgt", "--beam_sizes", "2")
@@ -62,10 +62,10 @@ def test_references_that_the_search_may_not_say_are_counted_apart(
 
 
 @pytest.mark.parametrize("options", [(), ("--length_penalty", "gnmt", "--length_alpha", "2")])
-def test_whose_fault_it_is_depends_on_scores_by_length(
+def test_errors_are_classified_by_length_penalized_scores(
     seqlab, run_dir: Path, options: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Against translate and score, with the penalty by hand; without it the errors would be divided otherwise."""
+    """Against translate and score with a manual penalty; without it, the classification differs."""
     targets = ["b" * length for length in range(1, 11)] * 10
     lines = [f"{source}\n" for source in "abcdefghij" for _ in range(10)]
     (tmp_path / "src").write_text("".join(lines))
@@ -89,7 +89,7 @@ def test_whose_fault_it_is_depends_on_scores_by_length(
 
 
 @pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
-def test_what_the_vocabulary_lacks_is_out_of_reach(
+def test_references_with_unknown_words_are_out_of_reach(
     seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     (tmp_path / "src").write_text("a\na\n")
@@ -99,21 +99,21 @@ def test_what_the_vocabulary_lacks_is_out_of_reach(
     assert (found["out_of_reach"], found["search_errors"] + found["model_errors"]) == (1, 1)
 
 
-def test_mistakes_are_named(seqlab, run_dir: Path, tmp_path: Path) -> None:
+def test_mistakes_are_reported(seqlab, run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "one").write_text("a\n")
     files = ("--src", tmp_path / "one", "--tgt", tmp_path / "one")
     for options, message in (
         (("--beam_sizes", "0"), "`--beam_sizes[0]` must be at least 1, but is 0 instead"),
         (("--max_steps", "0"), "`--max_steps` must be at least 1, but is 0 instead"),
         (("--max_steps", "3"), "--max_steps limits exact search: it needs --exact"),
-        (("--precision", "bf16"), "`precision` must be fp32 where search errors are counted"),
+        (("--precision", "bf16"), "`precision` must be fp32 to count search errors"),
     ):
         result = seqlab("search-errors", run_dir, *files, *options)
         assert (result.status, message in result.err) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
-def test_answers_that_a_limit_cut_off_are_told(
+def test_outputs_at_the_length_limit_are_reported(
     seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     run, lines = request.getfixturevalue(name), b"a\nb\nc\nd\ne\nf\n"
@@ -128,4 +128,4 @@ def test_answers_that_a_limit_cut_off_are_told(
     assert cut_off > 0
     [found] = json.loads(result.out)
     assert (found["unfinished"], found["search_errors"]) == (cut_off, cut_off)
-    assert f"beam 1: a limit cut {cut_off} answers off: they count as search errors" in result.err
+    assert f"beam 1: a length limit ended {cut_off} outputs: they count as search errors" in result.err

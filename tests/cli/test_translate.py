@@ -1,4 +1,4 @@
-"""seqlab translate with a model of random weights: what it says is noise, how many lines it says is not."""
+"""`seqlab translate` with a randomly initialized model: line counts, files, options and errors."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ def test_as_many_lines_out_as_in(seqlab, run_dir: Path, end: str, beam_size: str
     assert not any(ord(character) < 32 for line in lines for character in line)
 
 
-def test_the_last_line_may_lack_its_end(seqlab, run_dir: Path) -> None:
+def test_the_last_line_may_lack_a_newline(seqlab, run_dir: Path) -> None:
     whole = seqlab("translate", run_dir, *FAST, stdin=b"abc\nxyz\n")
     assert seqlab("translate", run_dir, *FAST, stdin=b"abc\nxyz").out == whole.out
     assert seqlab("translate", run_dir, *FAST, stdin=b"").out == b""
@@ -56,16 +56,16 @@ def test_blocks_and_batches_change_nothing(seqlab, run_dir: Path) -> None:
         assert seqlab("translate", run_dir, *FAST, *options, stdin=encoded(LINES)).out == whole.out
 
 
-def test_what_the_length_limit_ends_is_counted(seqlab, run_dir: Path) -> None:
-    """All blocks together, on standard error."""
+def test_outputs_at_the_length_limit_are_counted(seqlab, run_dir: Path) -> None:
+    """For all blocks together, on standard error."""
     lines = [line for line in LINES if line.strip()]
     options = ("--beam_size", "1", "--max_length", "2", "--buffer_lines", "3", "--json")
     result = seqlab("translate", run_dir, *options, stdin=encoded(lines))
     cut = sum(not json.loads(line)["hypotheses"][0]["finished"] for line in result.out.splitlines())
     assert cut > 3
-    assert f"{cut} of {len(lines)} translations are cut: they reached the length limit" in result.err
-    assert result.err.count("are cut") == 1
-    assert "are cut" not in seqlab("translate", run_dir, *FAST, stdin=b"\n").err
+    assert f"{cut} of {len(lines)} translations reached the length limit" in result.err
+    assert result.err.count("are incomplete") == 1
+    assert "are incomplete" not in seqlab("translate", run_dir, *FAST, stdin=b"\n").err
 
 
 def test_files_as_arguments(seqlab, run_dir: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_column_is_translated_as_its_lines(seqlab, run_dir: Path, tmp_path: Pa
     assert "words.tsv: has no column 'sound', only word, x." in result.err
 
 
-def test_an_output_file_is_whole_or_as_it_was(seqlab, run_dir: Path, tmp_path: Path) -> None:
+def test_an_output_file_is_complete_or_unchanged(seqlab, run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("before\n", encoding="utf-8")
     options = (*FAST, "--buffer_lines", "1", "--output", tmp_path / "out")
     result = seqlab("translate", run_dir, *options, stdin=b"abc\n\xff\n")
@@ -106,7 +106,7 @@ def test_an_output_that_is_a_device_is_not_replaced(seqlab, run_dir: Path) -> No
     assert Path("/dev/null").is_char_device()
 
 
-def test_json_carries_everything(seqlab, run_dir: Path) -> None:
+def test_json_has_all_fields(seqlab, run_dir: Path) -> None:
     options = ("--beam_size", "3", "--num_hypotheses", "3", "--max_length", "12", "--json")
     result = seqlab("translate", run_dir, *options, stdin=encoded(LINES))
     records = [json.loads(line) for line in result.out.decode().removesuffix("\n").split("\n")]
@@ -179,7 +179,7 @@ def test_alignments_come_from_several_processes_too(seqlab, run_dir: Path, tmp_p
     assert (tmp_path / "2").read_bytes().count(b"\n") == 240
 
 
-def test_an_alignment_needs_a_file_of_its_own(seqlab, run_dir: Path, tmp_path: Path) -> None:
+def test_an_alignment_needs_a_separate_file(seqlab, run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "in").write_text("a\n")
     for options in (
         ["--alignment", "-"],
@@ -188,12 +188,12 @@ def test_an_alignment_needs_a_file_of_its_own(seqlab, run_dir: Path, tmp_path: P
         ["--alignment", tmp_path / "in", "--input", tmp_path / "in"],
     ):
         result = seqlab("translate", run_dir, *options, stdin=b"abc\n")
-        named = "--alignment needs a file of its own" if "-" in options else "--alignment and "
+        named = "--alignment needs a file" if "-" in options else "--alignment and "
         assert (result.status, named in result.err) == (2, True)
     assert (tmp_path / "in").read_text() == "a\n"
 
 
-def test_what_is_read_is_never_written_over(seqlab, run_dir: Path, tmp_path: Path) -> None:
+def test_input_files_are_not_overwritten(seqlab, run_dir: Path, tmp_path: Path) -> None:
     text = tmp_path / "in.tsv"
     (tmp_path / "x").mkdir()
     for options in (
@@ -219,7 +219,7 @@ def test_what_is_read_is_never_written_over(seqlab, run_dir: Path, tmp_path: Pat
         (["--line", "4"], "line 4: is neither of `seqlab translate --alignment` nor of `seqlab transcribe --json`."),
     ],
 )
-def test_what_cannot_be_plotted_is_named(seqlab, options: list[str], message: str, tmp_path: Path) -> None:
+def test_invalid_plots_are_reported(seqlab, options: list[str], message: str, tmp_path: Path) -> None:
     pieces = ('{"pieces": [{"src": [], "tgt": [], "weights": []}]}', '{"pieces": []}', "[]")
     text = '{"pieces": [{"src": ["a"], "tgt": ["b"], "weights": [["x"]]}]}'
     (tmp_path / "a.jsonl").write_text("".join(f"{line}\n" for line in (*pieces, text)))
@@ -231,7 +231,7 @@ def test_what_cannot_be_plotted_is_named(seqlab, options: list[str], message: st
 def test_several_hypotheses_need_json(seqlab, run_dir: Path) -> None:
     result = seqlab("translate", run_dir, "--num_hypotheses", "2", stdin=b"abc\n")
     assert (result.status, result.out) == (2, b"")
-    assert result.err == "seqlab: error: more than one hypothesis per line needs --json\n"
+    assert result.err == "seqlab: error: --num_hypotheses above 1 needs --json\n"
 
 
 def test_ensembles_of_runs_and_of_checkpoints(seqlab, run_dir: Path, other_run_dir: Path) -> None:
@@ -268,7 +268,7 @@ def test_prefixes_are_forced_line_by_line(seqlab, run_dir: Path, tmp_path: Path)
     assert "has 3 lines, but 2 were translated" in more.err
     fewer = seqlab("translate", run_dir, *options, stdin=b"a\nb\nc\nd\n")
     assert fewer.status == 2
-    assert "has 3 lines, but there is more to translate" in fewer.err
+    assert "has 3 lines, but the input has more" in fewer.err
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_a_folder_that_is_no_run(seqlab, tmp_path: Path) -> None:
     assert "is not a run folder" in seqlab("translate", tmp_path).err
 
 
-def test_a_reader_that_has_seen_enough(run_dir: Path) -> None:
+def test_a_closed_output_pipe_ends_the_command(run_dir: Path) -> None:
     command = [sys.executable, "-m", "seqlab", "translate", str(run_dir), *FAST, "--buffer_lines", "1"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
@@ -318,7 +318,7 @@ def test_a_reader_that_has_seen_enough(run_dir: Path) -> None:
     assert process.wait(timeout=60) == 141
 
 
-def test_a_line_that_is_cut_is_named_by_its_number_in_the_file(seqlab, run_dir: Path) -> None:
+def test_a_split_line_is_reported_with_its_line_number(seqlab, run_dir: Path) -> None:
     lines = ["abc", "def", "ghi", "long. " * 40, "z"]
     result = seqlab("translate", run_dir, "--buffer_lines", "2", *FAST, stdin=encoded(lines))
     assert result.err.count("too long for the model") == 1
@@ -333,7 +333,7 @@ def test_a_line_that_is_cut_is_named_by_its_number_in_the_file(seqlab, run_dir: 
         torch.OutOfMemoryError("CUDA out of memory."),
     ],
 )
-def test_memory_that_runs_out_says_what_to_lower(seqlab, run_dir: Path, monkeypatch, error: BaseException) -> None:
+def test_out_of_memory_errors_suggest_options(seqlab, run_dir: Path, monkeypatch, error: BaseException) -> None:
     def fail(batch, need_attention=False):
         raise error
 

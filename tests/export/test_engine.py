@@ -116,7 +116,7 @@ def test_pairs_are_scored_the_same(runs: tuple[Run, Run]) -> None:
         assert one.num_tokens == other.num_tokens
         assert one.token_log_probs == pytest.approx(other.token_log_probs, abs=1e-4)
     for run in runs:
-        with pytest.raises(ValueError, match=r"^b: the target has [3-9]\d tokens, but the model takes 30: leave"):
+        with pytest.raises(ValueError, match=r"^b: the target has [3-9]\d tokens, but the model reads at most 30"):
             run.score(["dog", "dog"], ["dog", " ".join(WORDS * 3)], locations=["a", "b"])
 
 

@@ -1,4 +1,4 @@
-"""Exposure bias of models whose mistakes are known."""
+"""Exposure bias of models with known errors."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seqlab.models.interfaces import Step
 from seqlab.search.config import SearchConfig
-from seqlab.tasks.translation.exposure import Quality, measure_exposure, total
+from seqlab.tasks.translation.exposure import PredictionCounts, measure_exposure, total
 from seqlab.text import WordsConfig, train_tokenizer
 
 GREEDY = SearchConfig(beam_size=1)
@@ -17,7 +17,7 @@ TOKENIZER = train_tokenizer(WordsConfig(), [" ".join(map(str, range(4, 40)))])
 
 
 class Reciter:
-    """Says what is likeliest behind the last id: a distribution for each."""
+    """A model whose next-token distribution depends on the last id only."""
 
     vocab_size, eos_id = 40, 2
 
@@ -45,7 +45,7 @@ RECITED = {4: {5: 1.0}, 5: {6: 0.9, 4: 0.1}, 6: {2: 1.0}}
 """4, 5, 6 and the end."""
 
 
-def test_a_model_that_is_lost_behind_its_own_mistake() -> None:
+def test_a_model_that_fails_after_its_own_error() -> None:
     model = Reciter(RECITED | {1: {7: 0.6, 4: 0.4}, 7: {7: 1.0}})
     found = measure_exposure(model, [[5, 6]], [[4, 5, 6]], TOKENIZER, GREEDY)
     assert [quality.right for quality in found.true] == [0, 1, 1, 1]
@@ -58,7 +58,7 @@ def test_a_model_that_is_lost_behind_its_own_mistake() -> None:
 
 
 @pytest.mark.parametrize("never_said", [TOKENIZER.pad_id, TOKENIZER.bos_id])
-def test_what_is_never_said_is_no_answer(never_said: int) -> None:
+def test_banned_ids_are_not_predicted(never_said: int) -> None:
     model = Reciter(RECITED | {1: {never_said: 0.6, 4: 0.4}})
     found = measure_exposure(model, [[5, 6]], [[4, 5, 6]], TOKENIZER, GREEDY)
     for qualities in (found.true, found.own):
@@ -66,7 +66,7 @@ def test_what_is_never_said_is_no_answer(never_said: int) -> None:
         assert total(qualities).probability == pytest.approx(0.4 + 1.0 + 0.9 + 1.0)
 
 
-def test_to_say_that_a_word_is_unknown_is_never_right() -> None:
+def test_predicting_unk_is_never_correct() -> None:
     unk = TOKENIZER.unk_id
     model = Reciter(RECITED | {1: {unk: 1.0}, unk: {5: 1.0}})
     found = measure_exposure(model, [[5, 6]], [[unk, 5, 6]], TOKENIZER, GREEDY)
@@ -76,8 +76,8 @@ def test_to_say_that_a_word_is_unknown_is_never_right() -> None:
     assert found.after_error.count == 3
 
 
-def test_a_sentence_that_has_ended_is_read_no_further() -> None:
-    """It says 5 as many times as its source does, and the end; its state is how many times are left."""
+def test_a_finished_sentence_is_not_continued() -> None:
+    """The model outputs 5 as often as the source, then eos; its state is the number of repetitions left."""
     rows = []
 
     class Counter(Reciter):
@@ -102,11 +102,11 @@ def test_a_sentence_that_has_ended_is_read_no_further() -> None:
     assert total(found.own).right == total(found.own).count == total(found.true).count == 5 + 2 + 3
 
 
-def test_a_model_that_reads_its_source_alone_has_no_bias_however_long_its_answers() -> None:
-    """Behind a given number of tokens it says the same whatever they are: wrong once, or the end too early."""
+def test_a_model_that_ignores_its_prefix_has_no_bias() -> None:
+    """Its prediction depends on the position only: wrong at one position, or an early end."""
 
     class Counter(Reciter):
-        """Its state is how many tokens it has read."""
+        """Its state is the number of tokens read."""
 
         def __init__(self, said: list[int], position: int = 0) -> None:
             self.said, self.position = said, position
@@ -127,8 +127,8 @@ def test_a_model_that_reads_its_source_alone_has_no_bias_however_long_its_answer
         assert found.bias == 0.0
 
 
-def test_a_model_that_recovers_from_its_own_mistake() -> None:
-    """It says 7, 5, 6 and the end. Behind 7 both 4 (as if 7 were too much) and 5 (in the place of 4) are right."""
+def test_a_model_that_recovers_from_its_own_error() -> None:
+    """It outputs 7, 5, 6, eos. After 7 both 4 (7 was inserted) and 5 (7 replaced 4) are correct."""
     model = Reciter(RECITED | {1: {7: 0.6, 4: 0.4}, 7: {5: 0.7, 4: 0.2, 6: 0.1}})
     found = measure_exposure(model, [[5, 6]], [[4, 5, 6]], TOKENIZER, GREEDY)
     assert [quality.right for quality in found.own] == [0, 1, 1, 1]
@@ -140,8 +140,8 @@ def test_a_model_that_recovers_from_its_own_mistake() -> None:
     assert [quality.probability for quality in found.true] == pytest.approx([0.4, 1.0, 0.9, 1.0])
 
 
-def test_another_answer_that_is_as_good_counts_as_wrong() -> None:
-    """A model that is its data's distribution, 4 5 6 and 7 8 9 half of the time each, loses behind its own words."""
+def test_another_good_output_counts_as_wrong() -> None:
+    """A model of the exact data distribution, half 4 5 6 and half 7 8 9, fails after its own prefixes."""
     model = Reciter(
         {1: {4: 0.49, 7: 0.51}, 4: {5: 1.0}, 5: {6: 1.0}, 6: {2: 1.0}, 7: {8: 1.0}, 8: {9: 1.0}, 9: {2: 1.0}}
     )
@@ -151,7 +151,7 @@ def test_another_answer_that_is_as_good_counts_as_wrong() -> None:
 
 
 @pytest.mark.parametrize("config", [TRANSFORMERS["pre"], RECURRENT["lstm"]])
-def test_figures_are_those_of_the_models_own_passes(config: Any) -> None:
+def test_results_match_separate_forward_passes(config: Any) -> None:
     model, batch = build(config), batch_of(ALL)
     found = measure_exposure(model, SRC, TGT, TOKENIZER, GREEDY)
     with torch.no_grad():
@@ -168,6 +168,6 @@ def test_figures_are_those_of_the_models_own_passes(config: Any) -> None:
     assert sum(each.after_error.count for each in apart) == found.after_error.count
 
 
-def test_no_predictions_have_no_mean() -> None:
-    empty = Quality()
+def test_means_without_predictions_are_none() -> None:
+    empty = PredictionCounts()
     assert (empty.accuracy, empty.mean_probability, empty.mean_choices) == (None, None, None)

@@ -1,4 +1,4 @@
-"""Translators whose frames are all predicted at once: what may be asked of them, and what not."""
+"""CTC translators, which predict all frames at once: supported and refused options."""
 
 import pytest
 from reference.random_runs import write_run
@@ -27,12 +27,12 @@ def test_an_empty_prefix_changes_nothing(run: Run, beam_size: int) -> None:
         assert text.startswith(prefix) if prefix else text == alone
 
 
-def test_a_prefix_that_there_are_no_frames_for_is_named(run: Run) -> None:
-    with pytest.raises(ValueError, match="line 5: its prefix has 5 tokens, which are more than the model can say"):
+def test_a_prefix_that_is_too_long_for_the_frames_is_reported(run: Run) -> None:
+    with pytest.raises(ValueError, match="line 5: its prefix has 5 tokens, more than the model can output"):
         run.translate(["a", "b"], prefixes=["", "klmno"], locations=["line 4", "line 5"], max_length_offset=20)
 
 
-def test_what_frames_have_not_is_refused(run: Run) -> None:
+def test_unsupported_options_are_refused(run: Run) -> None:
     with pytest.raises(ValueError, match="`coverage_penalty` is for models that attend to a source symbol by symbol"):
         run.translate(LINES, coverage_penalty=0.2)
     with pytest.raises(ValueError, match=r"a model of frames .* attends to belongs to its frames"):

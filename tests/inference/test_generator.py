@@ -1,4 +1,4 @@
-"""Continuations of every family: the same text in any company, what ends them, and the searches against brute force."""
+"""Generation by every family: batch invariance, stop conditions, and searches against brute force."""
 
 import math
 import unicodedata
@@ -21,7 +21,7 @@ from seqlab.text import CharactersConfig, train_tokenizer
 PROMPTS = ["", "der", "die Katze läuft über", "dog sees a", "größer", "der", "日本 🙂"]
 every_family = pytest.mark.parametrize("family", FAMILIES)
 NEWLINE = {"lines": [], "continuous": ["\n"]}
-"""What may be among the stop texts."""
+"""Candidates for stop texts."""
 every_document = pytest.mark.parametrize("documents", ["lines", "continuous"])
 
 
@@ -38,7 +38,7 @@ def near(found: Continuation, other: Continuation) -> bool:
 
 @torch.inference_mode()
 def next_scores(run: LanguageModel, before: Sequence[int]) -> torch.Tensor:
-    """Score what follows some ids of a text, by the mean of the members' probabilities."""
+    """Score the next ids after some ids of a text, by the mean of the members' probabilities."""
     steps = []
     for member in run.members:
         last_ids, state = member.stepper.start(collate_prompts([[run.start_id, *before]]))
@@ -48,7 +48,7 @@ def next_scores(run: LanguageModel, before: Sequence[int]) -> torch.Tensor:
 
 @every_family
 @every_document
-def test_the_same_seed_says_the_same_in_any_company(runs: TinyRuns, family: str, documents: str) -> None:
+def test_samples_do_not_depend_on_the_batch(runs: TinyRuns, family: str, documents: str) -> None:
     run = load_language_model(runs(family, documents=documents))
     config: dict[str, Any] = {"seed": 3, "max_length": 24, "top_p": 0.97}
     whole = run.generate(PROMPTS, num_samples=3, **config)
@@ -64,10 +64,10 @@ def test_the_same_seed_says_the_same_in_any_company(runs: TinyRuns, family: str,
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("seeds", [(1,), (2,), (1, 2)], ids=str)
 @every_family
-def test_nor_does_the_company_matter_to_a_beam_beyond_the_context(
+def test_beam_search_beyond_the_context_does_not_depend_on_the_batch(
     runs: TinyRuns, family: str, seeds: tuple[int, ...], precision: str
 ) -> None:
-    """Prompts of one length, at the end of which, or after it, a Transformer reads half of its context anew."""
+    """Prompts of one length, at or after the end of which a Transformer re-reads half of its context."""
     run = load_language_model([runs(family, "characters", seed=seed) for seed in seeds], precision=precision)
     for length in (MAX_LENGTH - 6, MAX_LENGTH, MAX_LENGTH + 3):
         prompts = ["".join("der Katzeläufbschn"[(i * k) % 18] for i in range(length)) for k in (1, 5, 7, 11, 13)]
@@ -78,7 +78,7 @@ def test_nor_does_the_company_matter_to_a_beam_beyond_the_context(
 
 
 @every_family
-def test_nor_does_the_company_matter_in_bf16(runs: TinyRuns, family: str) -> None:
+def test_bf16_samples_do_not_depend_on_the_batch(runs: TinyRuns, family: str) -> None:
     run = load_language_model(runs(family), precision="bf16")
     config: dict[str, Any] = {"max_length": 12, "min_p": 0.02}
     whole = run.generate(PROMPTS, num_samples=2, **config)
@@ -87,8 +87,8 @@ def test_nor_does_the_company_matter_in_bf16(runs: TinyRuns, family: str) -> Non
 
 @every_family
 @every_document
-def test_what_is_said_is_what_was_scored(runs: TinyRuns, family: str, documents: str) -> None:
-    """The log-probability of a continuation is that of its ids, one by one, after those of its prompt."""
+def test_log_probs_match_forced_scores(runs: TinyRuns, family: str, documents: str) -> None:
+    """The log-probability of a continuation is the sum over its ids, scored one by one after the prompt."""
     run = load_language_model(runs(family, "characters", documents))
     config: dict[str, Any] = {"max_length": 8, "seed": 2}
     prompts = [prompt for prompt in PROMPTS if len(prompt) + 8 <= MAX_LENGTH]
@@ -104,7 +104,7 @@ def test_what_is_said_is_what_was_scored(runs: TinyRuns, family: str, documents:
 
 @every_family
 @every_document
-def test_the_best_id_at_each_step_is_greedy_search(runs: TinyRuns, family: str, documents: str) -> None:
+def test_top_k_1_equals_greedy_search(runs: TinyRuns, family: str, documents: str) -> None:
     run = load_language_model(runs(family, documents=documents))
     sampled = run.generate(PROMPTS, top_k=1, max_length=10)
     searched = run.generate(PROMPTS, beam_size=1, max_length=10)
@@ -116,8 +116,8 @@ def test_the_best_id_at_each_step_is_greedy_search(runs: TinyRuns, family: str, 
 
 
 @pytest.mark.parametrize("families", [[family] for family in FAMILIES] + [list(FAMILIES)], ids="+".join)
-def test_beam_search_finds_what_trying_everything_finds(tmp_path: Path, families: list[str]) -> None:
-    """Also with all families as an ensemble."""
+def test_beam_search_matches_exhaustive_search(tmp_path: Path, families: list[str]) -> None:
+    """Also for an ensemble of all families."""
     lines = ["abba", "ab", "ba", "aab", "b"]
     tokenizer = train_tokenizer(CharactersConfig(), lines)
     paths = []
@@ -144,8 +144,8 @@ def test_beam_search_finds_what_trying_everything_finds(tmp_path: Path, families
 
 @every_document
 @pytest.mark.parametrize("tokenizer", ["bpe", "sentencepiece", "characters", "words"])
-def test_a_stop_text_cuts_where_it_stands(runs: TinyRuns, documents: str, tokenizer: str) -> None:
-    """The text without stop texts says where: in it, wherever its ids divide it, and in any batch."""
+def test_a_stop_text_cuts_at_its_position(runs: TinyRuns, documents: str, tokenizer: str) -> None:
+    """The position is that in the text without stop texts, for any segmentation into ids and any batch."""
     run = load_language_model(runs("gru_lm", tokenizer, documents))
     config: dict[str, Any] = {"max_length": 40, "seed": 5}
     prompts = PROMPTS * 2
@@ -165,7 +165,7 @@ def test_a_stop_text_cuts_where_it_stands(runs: TinyRuns, documents: str, tokeni
 
 @every_document
 @pytest.mark.parametrize("tokenizer", ["bpe", "sentencepiece", "words"])
-def test_streaming_tells_the_final_text(runs: TinyRuns, documents: str, tokenizer: str) -> None:
+def test_streaming_emits_the_final_text(runs: TinyRuns, documents: str, tokenizer: str) -> None:
     run = load_language_model(runs("lstm_lm", tokenizer, documents))
     for seed in range(8):
         for stop in ([], ["er", "läuft", *NEWLINE[documents]]):
@@ -176,7 +176,7 @@ def test_streaming_tells_the_final_text(runs: TinyRuns, documents: str, tokenize
             assert [[found]] == run.generate(["die Ka"], **config, stop=stop)
 
 
-def test_models_of_running_text_say_lines(runs: TinyRuns) -> None:
+def test_models_of_continuous_text_output_lines(runs: TinyRuns) -> None:
     run = load_language_model(runs("ngram_lm", documents="continuous"))
     [continuations] = run.generate(["der die\nKatze"], num_samples=20, max_length=40)
     assert any("\n" in each.text for each in continuations)
@@ -187,8 +187,8 @@ def test_models_of_running_text_say_lines(runs: TinyRuns) -> None:
     assert not second.text.startswith(" ")
 
 
-def test_lines_hold_no_control_characters(runs: TinyRuns) -> None:
-    """They become spaces and are counted; in running text they are text like any other."""
+def test_lines_contain_no_control_characters(runs: TinyRuns) -> None:
+    """They are replaced by spaces and counted; in continuous text they are kept."""
     counts = {}
     for documents in ("lines", "continuous"):
         run = load_language_model(runs("gru_lm", "bpe", documents))
@@ -201,19 +201,19 @@ def test_lines_hold_no_control_characters(runs: TinyRuns) -> None:
 
 def test_a_newline_cannot_stop_a_line(runs: TinyRuns) -> None:
     run = load_language_model(runs("gru_lm"))
-    with pytest.raises(ValueError, match="`stop` holds a newline, but the model has learnt single lines"):
+    with pytest.raises(ValueError, match="`stop` contains a newline, but the model was trained on single lines"):
         run.generate(["der"], stop=["a", "e\n"])
 
 
-def test_parts_of_many_prompts_are_as_in_all(runs: TinyRuns) -> None:
+def test_samples_of_a_part_of_the_prompts_match_those_of_all(runs: TinyRuns) -> None:
     run = load_language_model(runs("gru_lm"))
     found = run.generate(PROMPTS, num_samples=2)
     parts = [run.generate(PROMPTS[i : i + 3], num_samples=2, first_prompt=i) for i in (0, 3, 6)]
     assert found == [continuations for part in parts for continuations in part]
 
 
-def test_what_a_prompt_holds_counts_as_repeated(runs: TinyRuns) -> None:
-    """Under a penalty that forbids repeats nothing of the prompt comes again."""
+def test_the_repetition_penalty_includes_the_prompt(runs: TinyRuns) -> None:
+    """With a penalty that forbids repeats, no token of the prompt is generated."""
     run = load_language_model(runs("gru_lm", "words"))
     search: dict[str, Any] = {"repetition_penalty": 1e6, "max_length": 8}
     [found] = run.generate(["die Katze die Katze"], num_samples=50, **search)
@@ -223,7 +223,7 @@ def test_what_a_prompt_holds_counts_as_repeated(runs: TinyRuns) -> None:
     assert all(len(set(each.text.split())) == len(each.text.split()) for each in found)
 
 
-def test_models_of_lines_say_one(runs: TinyRuns) -> None:
+def test_models_of_lines_output_one_line(runs: TinyRuns) -> None:
     run = load_language_model(runs("ngram_lm"))
     found = run.generate(["", "der"], num_samples=50, max_length=60)
     assert all("\n" not in each.text for continuations in found for each in continuations)
@@ -231,7 +231,7 @@ def test_models_of_lines_say_one(runs: TinyRuns) -> None:
 
 
 @every_document
-def test_of_a_long_prompt_the_last_tokens_are_read(
+def test_the_last_tokens_of_a_long_prompt_are_read(
     runs: TinyRuns, caplog: pytest.LogCaptureFixture, documents: str
 ) -> None:
     run = load_language_model(runs("transformer_lm", "characters", documents))
@@ -240,14 +240,14 @@ def test_of_a_long_prompt_the_last_tokens_are_read(
     [[at_limit]] = run.generate([ending], **config)
     assert caplog.text == ""
     [[one], [other]] = run.generate([f"a {ending}", f"der die Katze {ending}"], **config)
-    assert "prompt 1 has 18 tokens, but the model looks back on 16: the first ones are not read" in caplog.text
+    assert "prompt 1 has 18 tokens, but the model's context is 16 tokens: the first ones are ignored" in caplog.text
     assert "prompt 2 has 30 tokens" in caplog.text
     assert near(one, other)
     assert near(one, replace(at_limit, truncated=True))
     assert not at_limit.truncated
 
 
-def test_recurrent_models_read_long_prompts_whole(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
+def test_recurrent_models_read_all_of_a_long_prompt(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
     run = load_language_model(runs("lstm_lm", "characters"))
     config: dict[str, Any] = {"top_k": 1, "max_length": 6}
     [[one], [other]] = run.generate(["die Katze sees a dog", "der Katze sees a dog"], **config)
@@ -255,10 +255,10 @@ def test_recurrent_models_read_long_prompts_whole(runs: TinyRuns, caplog: pytest
     assert one.log_prob != other.log_prob
 
 
-def test_unknown_text_in_a_prompt_is_said(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_text_in_a_prompt_is_reported(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
     run = load_language_model(runs("ngram_lm", "characters"))
     [[found]] = run.generate(["der Ω漢"], max_length=4)
-    assert "prompt 1 has what the vocabulary lacks, it is read as unknown: 'Ω', '漢'" in caplog.text
+    assert "prompt 1: not in the vocabulary, read as unknown: 'Ω', '漢'" in caplog.text
     assert "<unk>" not in found.text
     load_language_model(runs("ngram_lm", "bpe")).generate(["der Ω漢"], max_length=4)
     assert caplog.text.count("unknown") == 1
@@ -272,19 +272,19 @@ def test_unknown_text_in_a_prompt_is_said(runs: TinyRuns, caplog: pytest.LogCapt
         ({"prompts": ["a", 3]}, "`prompts` must hold strings, but entry 1 is 3"),
         ({"temprature": 2}, "There is no `temprature`; the nearest is `temperature`"),
         ({"beam_size": 2, "top_k": 3}, "`top_k` is for sampling, but `beam_size` searches"),
-        ({"length_alpha": 1}, "`length_alpha` is for beam search: give `beam_size` too"),
-        ({"prompts": ["a", "der\ndie"]}, "Prompt 2 holds a newline, but the model has learnt single lines"),
+        ({"length_alpha": 1}, "`length_alpha` is for beam search: give `beam_size`, too"),
+        ({"prompts": ["a", "der\ndie"]}, "Prompt 2 contains a newline, but the model was trained on single lines"),
         ({"stop": "der"}, "`stop` must be a list of texts, but is one string"),
         ({"stop": ["a", ""]}, "`stop` must hold texts of at least one character, but one is empty"),
         ({"num_samples": 0}, "`num_samples` must be at least 1, but is 0"),
         ({"batch_rows": 0}, "`batch_rows` must be at least 1, but is 0"),
         ({"num_samples": 2, "beam_size": 5}, "a beam search has `num_hypotheses`"),
         ({"stop": ["a"], "beam_size": 5}, "`stop` and `on_text` are for sampling"),
-        ({"num_samples": 2, "on_text": print}, "`on_text` is told of one continuation, but 2 are asked for"),
+        ({"num_samples": 2, "on_text": print}, "`on_text` needs exactly one continuation, but 2 are requested"),
         ({"beam_size": 5, "min_length_ratio": 0.5}, "`min_length_ratio` is 0.5, but the batch has no"),
     ],
 )
-def test_what_cannot_be_generated_is_named(runs: TinyRuns, options: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_reported(runs: TinyRuns, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_language_model(runs("ngram_lm")).generate(**options)
     assert load_language_model(runs("ngram_lm")).generate([]) == []

@@ -164,7 +164,7 @@ def test_scores_of_pairs_do_not_depend_on_the_batch(
 
 
 def test_forced_scores_are_those_of_the_search(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:
-    """What beam search says of its hypotheses, step by step, is what one forced pass says."""
+    """The step-by-step scores of beam search equal those of one forced pass."""
     model = build(real_tokenizer, torch.float32)
     rows = real_tokenizer.encode(real_lines("test2016.en.gz")[:20])
     found = decode_rows(model, rows, SearchConfig(beam_size=4, max_length=15), real_tokenizer)

@@ -1,4 +1,4 @@
-"""Scores of texts and lines against a plain loop that gives a model each context by itself."""
+"""Scores of texts and lines against a plain loop over single contexts."""
 
 import copy
 import functools
@@ -35,7 +35,7 @@ from seqlab.tasks.language_modelling.text import Text
 from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 
 TEXT = [*LINES[7:16], "", "die Katze sees über größer Straße , dog naïve a the café . - schön", " x  y ", LINES[3]]
-"""Among them a line longer than any context, an empty one, and spaces."""
+"""Includes a line longer than any context, an empty line, and spaces."""
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -53,13 +53,13 @@ def documents_of(run: LanguageModel, lines: Sequence[str]) -> list[list[int]]:
 @every_family
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
 @pytest.mark.parametrize(("context", "stride"), [(None, None), (MAX_LENGTH, 3), (5, 2), (1, None)])
-def test_blocks_and_windows_are_each_context_by_itself(
+def test_blocks_and_windows_match_single_contexts(
     runs: TinyRuns, family: str, documents: str, context: int | None, stride: int | None
 ) -> None:
     run = load_language_model(runs(family, documents=documents))
     found = run.perplexity(TEXT, context=context, stride=stride)
     size = context or BLOCK_LENGTH
-    assert (found.reading.context, found.reading.stride) == (size, stride or size)
+    assert (found.window.context, found.window.stride) == (size, stride or size)
     expected = [
         one_by_one(run.members[0].model, ids, run.start_id, size, stride or size) for ids in documents_of(run, TEXT)
     ]
@@ -71,10 +71,10 @@ def test_blocks_and_windows_are_each_context_by_itself(
 @pytest.mark.parametrize("family", CARRYING)
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
 @pytest.mark.parametrize("carried_tokens", [1000, 10, 1], ids=["in one go", "in parts", "one by one"])
-def test_all_context_is_the_text_as_one_row(
+def test_context_all_matches_the_text_as_one_row(
     runs: TinyRuns, monkeypatch: pytest.MonkeyPatch, family: str, documents: str, carried_tokens: int
 ) -> None:
-    monkeypatch.setattr(text_scorer, "CARRIED_TOKENS", carried_tokens)
+    monkeypatch.setattr(text_scorer, "TOKENS_PER_PART", carried_tokens)
     run = load_language_model(runs(family, documents=documents))
     found = run.perplexity(TEXT, context="all")
     expected = [one_by_one(run.members[0].model, ids, run.start_id, None) for ids in documents_of(run, TEXT)]
@@ -84,7 +84,7 @@ def test_all_context_is_the_text_as_one_row(
 
 @every_family
 @pytest.mark.parametrize("options", [{}, {"context": 9, "stride": 4}], ids=["blocks", "windows"])
-def test_batches_change_no_figure(runs: TinyRuns, family: str, options: dict[str, int]) -> None:
+def test_batches_do_not_change_the_result(runs: TinyRuns, family: str, options: dict[str, int]) -> None:
     run = load_language_model(runs(family, documents="continuous"))
     whole = run.perplexity(LINES, **options)
     for batch_tokens in (1, 50, 333):
@@ -123,7 +123,7 @@ def test_an_ensemble_of_any_families_averages_probabilities(runs: TinyRuns, docu
 
 
 def test_words_and_characters_can_be_compared_by_bytes(tmp_path: Path) -> None:
-    """Uniform models, so that every figure follows from counting."""
+    """Uniform models, so that every result follows from counting."""
     learnt, text = ["schön grün", "grün ü"], ["schön  grün", "rot ü"]  # a run of spaces, and an unknown word
     by_word = load_language_model(uniform_run(tmp_path / "w", learnt, WordsConfig(), spells=True))
     by_character = load_language_model(uniform_run(tmp_path / "c", learnt, CharactersConfig(), spells=True))
@@ -151,7 +151,7 @@ def test_words_and_characters_can_be_compared_by_bytes(tmp_path: Path) -> None:
     ],
     ids=["plain", "crlf", "bom, no last newline", "decomposed", "longer", "empty line", "no line ends"],
 )
-def test_bytes_are_those_of_the_original(tmp_path: Path, raw: bytes, dropped: int) -> None:
+def test_bytes_are_counted_in_the_original(tmp_path: Path, raw: bytes, dropped: int) -> None:
     run = load_language_model(uniform_run(tmp_path / "run", ["grün ü"], CharactersConfig(), spells=True))
     [text] = Text.blocks(io.BytesIO(raw), "a text")
     found = run.perplexity(text).likelihood
@@ -159,7 +159,7 @@ def test_bytes_are_those_of_the_original(tmp_path: Path, raw: bytes, dropped: in
     assert found.bits_per_byte == pytest.approx(found.nll / math.log(2) / len(raw))
 
 
-def test_the_reading_is_the_training_s_unless_said_otherwise(runs: TinyRuns, tmp_path: Path) -> None:
+def test_the_default_window_is_the_block_length_of_training(runs: TinyRuns, tmp_path: Path) -> None:
     tokenizer = train_tokenizer(CharactersConfig(), LINES)
     config = NgramConfig(order=2)
     paths = [
@@ -168,16 +168,16 @@ def test_the_reading_is_the_training_s_unless_said_otherwise(runs: TinyRuns, tmp
         )
         for length in (40, 30)
     ]
-    assert load_language_model(paths).reading() == load_language_model(paths[::-1]).reading()
-    assert load_language_model(paths).reading().context == 30
-    assert load_language_model(paths).reading(50).stride == 50
+    assert load_language_model(paths).choose_window() == load_language_model(paths[::-1]).choose_window()
+    assert load_language_model(paths).choose_window().context == 30
+    assert load_language_model(paths).choose_window(50).stride == 50
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"context": "all"}, "a `transformer_lm` looks back on 16 tokens at most: give `context` a number"),
-        ({"context": 17}, "looks back on 16 tokens, but `context` is 17"),
+        ({"context": "all"}, "a `transformer_lm` has a context of 16 tokens: give a number as `context`"),
+        ({"context": 17}, "has a context of 16 tokens, but `context` is 17"),
         ({"context": 0}, "`context` must be at least 1, but is 0"),
         ({"context": "few"}, "`context` must be a number of tokens or `all`, but is `few`"),
         ({"context": 4, "stride": 5}, r"`stride` must be from 1 to `context` \(4\), but is 5"),
@@ -185,23 +185,23 @@ def test_the_reading_is_the_training_s_unless_said_otherwise(runs: TinyRuns, tmp
         ({"batch_tokens": 0}, "`batch_tokens` must be at least 1, but is 0"),
     ],
 )
-def test_impossible_readings_are_named(runs: TinyRuns, options: dict[str, Any], message: str) -> None:
+def test_invalid_windows_are_reported(runs: TinyRuns, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_language_model([runs("lstm_lm"), runs()]).perplexity(["a"], **options)
 
 
-def test_bad_input_is_named(runs: TinyRuns) -> None:
+def test_invalid_input_is_reported(runs: TinyRuns) -> None:
     run = load_language_model(runs("gru_lm"))
     for call, message in (
         (lambda: run.perplexity([]), "The text is empty"),
-        (lambda: run.perplexity(""), "text is empty: it holds no line"),
+        (lambda: run.perplexity(""), "text is empty: it has no line"),
         (lambda: run.perplexity(["a", None]), "`lines` must hold strings, but entry 1 is None"),
         (lambda: run.perplexity(["a\nb"]), "entry 0 holds a newline"),
         (lambda: run.perplexity(["a"], context="all", stride=2), "`stride` is for a `context` of so many tokens"),
         (lambda: run.score(["a"], ["b", "c"]), r"`prompts` must have one entry per line \(1\), but has 2"),
         (lambda: run.score(["a"], ["b\nc"]), "`prompts` must hold single lines"),
         (lambda: run.score("ab"), "`lines` must be a list of texts"),
-        (lambda: list(Text.blocks(io.BytesIO(b""), "empty.txt")), "empty.txt is empty: it holds no line to score"),
+        (lambda: list(Text.blocks(io.BytesIO(b""), "empty.txt")), "empty.txt is empty: it has no line to score"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
@@ -213,7 +213,7 @@ def test_bad_input_is_named(runs: TinyRuns) -> None:
     [("lstm_lm", {}), ("lstm_lm", {"context": "all"}), ("transformer_lm", {"context": 9, "stride": 4})],
 )
 @pytest.mark.parametrize("tokens", ["characters", "words"])
-def test_blocks_and_parts_of_lines_change_no_figure(
+def test_blocks_and_parts_of_lines_do_not_change_the_result(
     runs: TinyRuns,
     monkeypatch: pytest.MonkeyPatch,
     documents: str,
@@ -221,13 +221,13 @@ def test_blocks_and_parts_of_lines_change_no_figure(
     options: dict[str, Any],
     tokens: str,
 ) -> None:
-    """Blocks of three lines, and lines of more than sixteen bytes in parts."""
+    """Blocks of three lines; lines of more than 16 bytes in parts."""
     run = load_language_model(runs(family, tokens, documents=documents))
     content = "".join(f"{line}\n" for line in [*LINES[:20], "", " ".join(LINES[:5]), "blorp"])
     expected = run.perplexity(content, **options)
     monkeypatch.setattr(text, "BLOCK_LINES", 3)
     monkeypatch.setattr(text, "LineLimit", functools.partial(LineLimit, 16))
-    monkeypatch.setattr(text_scorer, "CARRIED_TOKENS", 5)
+    monkeypatch.setattr(text_scorer, "TOKENS_PER_PART", 5)
     found = run.perplexity(content, **options)
     assert found.likelihood.as_dict() == pytest.approx(expected.likelihood.as_dict(), rel=1e-6, abs=1e-6)
     assert len(found.lines) == len(expected.lines) == 23
@@ -236,7 +236,7 @@ def test_blocks_and_parts_of_lines_change_no_figure(
         assert line.token_log_probs == pytest.approx(other.token_log_probs, rel=1e-5, abs=2e-6)
 
 
-def test_one_string_is_a_whole_text(runs: TinyRuns) -> None:
+def test_a_string_is_a_text(runs: TinyRuns) -> None:
     run = load_language_model(runs("lstm_lm"))
     whole = run.perplexity("die Katze\n\nsees a dog")
     lines = run.perplexity(["die Katze", "", "sees a dog"])
@@ -252,7 +252,7 @@ def test_a_loaded_run_can_be_copied_and_pickled(tmp_path: Path) -> None:
         assert copied.perplexity(text).likelihood == expected.likelihood
 
 
-def test_members_that_do_not_fit_are_refused(runs: TinyRuns) -> None:
+def test_members_that_do_not_match_are_refused(runs: TinyRuns) -> None:
     with pytest.raises(ValueError, match=r"have different vocabularies.*`data.tokenizer.kind: saved`"):
         load_language_model([runs(), runs(tokenizer="characters")])
     with pytest.raises(ValueError, match="read text differently"):
@@ -265,7 +265,7 @@ def test_a_surrogate_half_is_scored_as_its_replacement(runs: TinyRuns) -> None:
     assert half.likelihood.as_dict() == replaced.likelihood.as_dict()
 
 
-def test_the_right_run_for_the_task(runs: TinyRuns, make_run: Any) -> None:
+def test_runs_of_other_tasks_are_refused(runs: TinyRuns, make_run: Any) -> None:
     translator = make_run()
     with pytest.raises(ValueError, match="translates: use `seqlab translate` or `seqlab score`"):
         load_language_model(translator)
@@ -276,7 +276,7 @@ def test_the_right_run_for_the_task(runs: TinyRuns, make_run: Any) -> None:
         seqlab.load(runs("rnn_lm"), threads=1)
 
 
-def test_a_masked_model_is_no_language_model(tmp_path: Path) -> None:
+def test_a_masked_model_is_not_a_language_model(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(CharactersConfig(), LINES)
     config = TransformerMlmConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1)
     path = write_language_model(tmp_path / "run", config, random_model(config, tokenizer), tokenizer, mask_share=0.15)

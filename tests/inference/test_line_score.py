@@ -1,4 +1,4 @@
-"""Scores of lines and of continuations against a plain loop, and what unknown words cost in them."""
+"""Scores of lines and continuations against a plain loop, and the cost of unknown words."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from seqlab.tasks.language_modelling.language_model import load_language_model
 from seqlab.text import WordsConfig
 
 TEXT = [*LINES[7:16], "", "die Katze sees über größer Straße , dog naïve a the café . - schön", " x  y ", LINES[3]]
-"""Among them a line longer than any context, an empty one, and spaces."""
+"""Includes a line longer than any context, an empty line, and spaces."""
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -23,7 +23,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
 
 @every_family
 def test_a_line_is_scored_by_itself(runs: TinyRuns, caplog: pytest.LogCaptureFixture, family: str) -> None:
-    """Also where it is longer than the context: by a window of which half is scored, and this is said."""
+    """A line longer than the context is read by a window that scores its second half, with a warning."""
     run = load_language_model(runs(family))
     limit = MAX_LENGTH if family == "transformer_lm" else None
     scores = run.score(TEXT)
@@ -33,7 +33,7 @@ def test_a_line_is_scored_by_itself(runs: TinyRuns, caplog: pytest.LogCaptureFix
         expected = one_by_one(run.members[0].model, [*ids, run.tokenizer.eos_id], run.start_id, window, MAX_LENGTH // 2)
         assert score.token_log_probs == pytest.approx(expected, rel=1e-6, abs=2e-6)
         assert score.log_prob == pytest.approx(sum(expected))
-    assert ("1 of 13; they are read by a sliding window of 16 tokens" in caplog.text) == (limit is not None)
+    assert ("1 of 13 lines are longer than the model's context" in caplog.text) == (limit is not None)
     assert run.score([]) == []
 
 
@@ -62,7 +62,7 @@ def test_continuations_are_scored_after_their_prompts(runs: TinyRuns, family: st
         assert score.log_prob == pytest.approx(sum(expected) + sum(spelt))
 
 
-def test_words_that_begin_in_the_prompt_are_spelt_whole(runs: TinyRuns) -> None:
+def test_unknown_words_that_begin_in_the_prompt_are_spelled_completely(runs: TinyRuns) -> None:
     run = load_language_model(runs("ngram_lm", "words"))
     prompts = ["dog xyz sees qu", "dog xyz sees qu"]
     goes_on, begins_anew = run.score(["ux a", " dog ux"], prompts)
@@ -70,7 +70,7 @@ def test_words_that_begin_in_the_prompt_are_spelt_whole(runs: TinyRuns) -> None:
     assert (begins_anew.unknown, begins_anew.num_tokens) == (["ux"], 3)
 
 
-def test_an_unknown_word_costs_being_unknown_and_its_spelling(runs: TinyRuns) -> None:
+def test_an_unknown_word_costs_the_unknown_token_and_its_spelling(runs: TinyRuns) -> None:
     run = load_language_model([runs("ngram_lm", "words"), runs("gru_lm", "words", seed=2)])
     [known, unknown] = run.score(["dog sees a", "dog blorp a"])
     spellings = [math.exp(spelling.log_prob("blorp")) for spelling in run.spellings]
@@ -80,7 +80,7 @@ def test_an_unknown_word_costs_being_unknown_and_its_spelling(runs: TinyRuns) ->
     assert (known.unknown, known.log_prob) == ([], pytest.approx(sum(known.token_log_probs)))
 
 
-def test_without_spelling_no_line_with_unknown_words_has_a_figure(tmp_path: Path) -> None:
+def test_without_spelling_model_lines_with_unknown_words_have_no_score(tmp_path: Path) -> None:
     lines = ["a b c", "b a"]
     run = load_language_model(uniform_run(tmp_path / "run", lines, WordsConfig(), spells=False))
     found = run.perplexity(["a b", "a d"])

@@ -1,4 +1,4 @@
-"""The oracle against its definition: edit distances of whole sequences, tried one by one."""
+"""The oracle of exposure bias against exhaustive search over continuations."""
 
 from itertools import product
 
@@ -13,7 +13,7 @@ def distance(a: list[int], b: list[int]) -> int:
 
 
 def best_by_definition(prefix: list[int], reference: list[int]) -> set[int]:
-    """Try all continuations of up to three tokens: which first tokens can lead to the fewest edits?"""
+    """Try all continuations of up to three tokens; return the first tokens that lead to the fewest edits."""
     fewest, best = 10**9, set()
     for length in range(len(reference) + 1):
         for rest in product(range(3), repeat=length):
@@ -26,7 +26,7 @@ def best_by_definition(prefix: list[int], reference: list[int]) -> set[int]:
     return best
 
 
-def test_best_tokens_are_those_that_leave_the_fewest_edits() -> None:
+def test_correct_tokens_lead_to_the_fewest_edits() -> None:
     sequences = [list(each) for length in range(4) for each in product(range(3), repeat=length)]
     for reference, prefix in product(sequences, sequences):
         oracle = Oracle.begin([*reference, EOS])
@@ -36,7 +36,7 @@ def test_best_tokens_are_those_that_leave_the_fewest_edits() -> None:
         assert oracle.has_error == (prefix != reference[: len(prefix)])
 
 
-def test_behind_the_truth_only_the_next_token_is_right() -> None:
+def test_after_a_true_prefix_only_the_next_token_is_correct() -> None:
     reference = [1, 1, 2, 1, EOS]
     oracle = Oracle.begin(reference)
     for token in reference[:-1]:

@@ -1,4 +1,4 @@
-"""Hypotheses of one run in the order of another's scores: from the run folders to the command line."""
+"""Rescoring hypotheses of one run with another run, from Python and on the command line."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def judge(make_run: MakeRun) -> Path:
     return make_run(seed=7, steps=(1, 2))
 
 
-def test_the_best_of_a_beam_is_what_the_other_run_finds_likeliest(run_folder: Path, judge: Path) -> None:
+def test_the_hypothesis_with_the_best_other_score_is_chosen(run_folder: Path, judge: Path) -> None:
     alone = seqlab.load(run_folder, precision="fp32")
     both = seqlab.load(run_folder, precision="fp32", rescore=judge)
     scorer = seqlab.load(judge, precision="fp32")
@@ -55,8 +55,8 @@ def test_the_best_of_a_beam_is_what_the_other_run_finds_likeliest(run_folder: Pa
             assert best[0].score == pytest.approx(sum(shares) / len(shares), rel=1e-5)
 
 
-def test_a_run_that_chooses_among_its_own_hypotheses_changes_nothing(run_folder: Path) -> None:
-    """Neither their probabilities nor what they leave out of the source."""
+def test_rescoring_with_the_same_run_changes_nothing(run_folder: Path) -> None:
+    """Neither the probabilities nor the coverage penalties change."""
     config = {"num_hypotheses": 4, "coverage_penalty": 0.5, **SEARCH}
     alone = seqlab.load(run_folder, precision="fp32").translate_detailed(LINES, **config)
     chosen = seqlab.load(run_folder, precision="fp32", rescore=run_folder).translate_detailed(LINES, **config)
@@ -96,8 +96,8 @@ def test_mistakes(run_folder: Path, judge: Path, make_run: MakeRun) -> None:
         seqlab.load(run_folder, rescore=make_run(other=other))
 
 
-def test_what_the_limit_ends_is_scored_by_a_model_of_that_limit(make_run: MakeRun, run_folder: Path) -> None:
-    """A model with learned positions cannot read one more."""
+def test_outputs_at_the_length_limit_are_rescored_by_a_model_of_that_limit(make_run: MakeRun, run_folder: Path) -> None:
+    """A model with learned positions cannot read one more token."""
     judge = make_run(seed=5, positions="learned", max_length=12)
     found = seqlab.load(run_folder, precision="fp32", rescore=judge).translate_detailed(
         LINES, beam_size=3, max_length=30
@@ -108,8 +108,8 @@ def test_what_the_limit_ends_is_scored_by_a_model_of_that_limit(make_run: MakeRu
         assert best.score == pytest.approx(best.log_prob / max(1, best.num_tokens))
 
 
-def test_what_was_cut_off_comes_behind_what_has_ended() -> None:
-    """However likely it is: its end is not in its score."""
+def test_unfinished_hypotheses_rank_after_finished_ones() -> None:
+    """Even if more probable: the score does not include the end."""
 
     class Found:
         def decode(self, src_rows: Any, config: SearchConfig, **_: Any) -> list[list[Hypothesis]]:
@@ -124,7 +124,7 @@ def test_what_was_cut_off_comes_behind_what_has_ended() -> None:
     assert (best.ids, best.score) == ([5], -1.0)
 
 
-def test_what_the_scorer_never_says_comes_behind_what_it_finds_unlikely() -> None:
+def test_impossible_hypotheses_rank_after_improbable_ones() -> None:
     class Beam:
         def decode(self, src_rows: Any, config: SearchConfig, **_: Any) -> list[list[Hypothesis]]:
             return [[Hypothesis([], -1.0, -1.0, True, [-1.0]), Hypothesis([5] * 9, -9.0, -9.0, True, [-0.9] * 10)]]

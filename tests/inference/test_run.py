@@ -1,4 +1,4 @@
-"""`seqlab.load`: translate, score, ensembles, and what is refused."""
+"""`seqlab.load` for translators: translate, score, ensembles, and refused arguments."""
 
 import logging
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from seqlab.inference.decode import decode_text
 from seqlab.runs.folder import RunFolder
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.run import Run
-from seqlab.tasks.translation.translator import SHOWN
+from seqlab.tasks.translation.translator import MAX_WARNINGS
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_tokenizer
 
 LINES = ["the dog sees a cat.", "", "a man rides.", "   ", "the red horse eats quickly on the street."]
@@ -23,7 +23,7 @@ def run(run_folder: Path) -> Run:
     return seqlab.load(run_folder, precision="fp32")
 
 
-def test_one_line_for_each_line_and_nothing_for_nothing(run: Run) -> None:
+def test_one_output_per_line(run: Run) -> None:
     texts = run.translate(LINES, beam_size=2, max_length=12)
     assert len(texts) == len(LINES)
     assert [bool(text) for text in texts] == [True, False, True, False, True]
@@ -31,7 +31,7 @@ def test_one_line_for_each_line_and_nothing_for_nothing(run: Run) -> None:
     assert all("\n" not in text for text in texts)
 
 
-def test_empty_lines_do_not_touch_the_model(run_folder: Path) -> None:
+def test_empty_lines_do_not_run_the_model(run_folder: Path) -> None:
     run = seqlab.load(run_folder)
     run.engine.model = None
     (empty,) = run.translate_detailed([""])
@@ -68,7 +68,7 @@ def test_a_long_line_is_translated_in_pieces_and_reported(run: Run, caplog: pyte
     assert not short.truncated
 
 
-def test_a_line_beyond_what_training_had_is_cut_too(make_run: Callable[..., Path]) -> None:
+def test_a_line_longer_than_the_training_lines_is_split(make_run: Callable[..., Path]) -> None:
     folder = make_run()
     RunFolder(folder).write_description({"longest_src_tokens": 8})
     line = "the dog sees a red cat. the man rides."
@@ -86,7 +86,7 @@ def test_one_string_is_not_a_list_of_lines(run: Run) -> None:
         run.score("ab", "cd")
 
 
-def test_a_long_lines_first_piece_is_what_it_is_alone(run: Run) -> None:
+def test_the_first_piece_of_a_long_line_is_translated_as_alone(run: Run) -> None:
     first = "the dog sees a red cat on the street quickly."
     long_line = f"{first} {'a man rides under the house ' * 8}"
     joined, alone = run.translate([long_line, first], max_length=8, beam_size=2)
@@ -160,11 +160,11 @@ def test_runs_with_other_vocabularies_are_refused(make_run: Callable[..., Path],
         ({"prefixes": ["a\nb"]}, "`prefixes` must hold single lines"),
         (
             {"prefixes": ["a dog " * 9], "max_length": 6, "locations": ["line 7"]},
-            r"line 7: its prefix has \d+ tokens, but its translation may have no more than 5",
+            r"line 7: its prefix has \d+ tokens, but its translation may have at most 5",
         ),
     ],
 )
-def test_impossible_options_are_named(run: Run, options: dict[str, object], message: str) -> None:
+def test_impossible_options_are_reported(run: Run, options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run.translate(["a dog"], **options)
 
@@ -180,28 +180,28 @@ def test_unknown_options_lines_and_folders_are_refused(run: Run, tmp_path: Path)
         seqlab.load([])
 
 
-def test_of_tags_that_training_did_not_have_some_are_named_and_the_rest_counted(
+def test_some_unknown_tags_are_named_and_the_rest_counted(
     make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     tokenizer = train_tokenizer(WordsConfig(tags=True), ["go\tPST", "ox\tPL"])
     run = seqlab.load(make_run(other=tokenizer))
-    lines = [f"go\tPST;new{index}" for index in range(SHOWN + 3)]
+    lines = [f"go\tPST;new{index}" for index in range(MAX_WARNINGS + 3)]
     run.translate([*lines, lines[0]])
     messages = [record.getMessage() for record in caplog.records]
-    assert messages[0] == "line 1 has the tag 'new0', which training did not have: it is read as unknown"
-    assert len(messages) == SHOWN + 1
-    assert messages[-1].startswith("3 other tags are unknown")
+    assert messages[0] == "line 1 has the tag 'new0', which is not in the training data: it is read as unknown"
+    assert len(messages) == MAX_WARNINGS + 1
+    assert messages[-1].startswith("3 more tags are unknown")
     caplog.clear()
     run.score(["go\tPST", "ox\tnew", "ox"], ["go", "ox", "ox"], locations=["5", "6", "7"])
     run.translate_detailed(["ox", " \tPL", ""], locations=[f"a.tsv#0+1, line {line}" for line in (2, 3, 4)])
     assert [record.getMessage() for record in caplog.records] == [
-        "6 has the tag 'new', which training did not have: it is read as unknown",
-        "7 has no tags behind a tab, as training had (and 0 more): is a column missing?",
-        "a.tsv#0+1, line 3 has tags, but nothing before them: it is read as empty",
-        "a.tsv#0+1, line 2 has no tags behind a tab, as training had (and 0 more): is a column missing?",
+        "6 has the tag 'new', which is not in the training data: it is read as unknown",
+        "7 (and 0 more) has no tags after a tab, but the training data has: is a column missing?",
+        "a.tsv#0+1, line 3 has tags but no text before them: it is read as empty",
+        "a.tsv#0+1, line 2 (and 0 more) has no tags after a tab, but the training data has: is a column missing?",
     ]
     caplog.clear()
     run.translate(["", "ox", "go\t", "ox"])
     assert [record.getMessage() for record in caplog.records] == [
-        "line 2 has no tags behind a tab, as training had (and 2 more): is a column missing?"
+        "line 2 (and 2 more) has no tags after a tab, but the training data has: is a column missing?"
     ]

@@ -1,16 +1,16 @@
-"""Which errors are the search's and which the model's, for answers that were made by hand."""
+"""Search errors and model errors of hand-made outputs."""
 
 import pytest
 
 from seqlab.search.hypothesis import Hypothesis
-from seqlab.tasks.translation.search_errors import SearchErrors, Wanted, count_search_errors
+from seqlab.tasks.translation.search_errors import ScoredReference, SearchErrors, count_errors
 
 
 def answer(ids: list[int], score: float, finished: bool = True) -> Hypothesis:
     return Hypothesis(ids=ids, score=score, log_prob=score, finished=finished, token_log_probs=[])
 
 
-REFERENCE = Wanted([4, 5], -1.0, is_in_reach=True)
+REFERENCE = ScoredReference([4, 5], -1.0, is_in_reach=True)
 KINDS = {
     "right": answer([4, 5], -1.0),
     "search": answer([4, 6], -1.5),
@@ -30,23 +30,21 @@ KINDS = {
         ("the reference without its end", 0, 1, 0),
     ],
 )
-def test_whose_fault_an_answer_is(name: str, right: int, search_errors: int, model_errors: int) -> None:
-    found = count_search_errors(2, [KINDS[name]], [REFERENCE], None)
+def test_errors_are_classified(name: str, right: int, search_errors: int, model_errors: int) -> None:
+    found = count_errors(2, [KINDS[name]], [REFERENCE], None)
     unfinished = 0 if KINDS[name].finished else 1
     assert found == SearchErrors(2, right, search_errors, model_errors, beaten=0, unfinished=unfinished)
 
 
-def test_a_better_answer_beats_one_unless_it_is_as_likely() -> None:
+def test_only_outputs_with_a_lower_score_are_beaten() -> None:
     best = [answer([4, 6], -0.5)] * 4
     found = [KINDS["right"], KINDS["search"], KINDS["model"], KINDS["the reference without its end"]]
-    assert count_search_errors(1, found, [REFERENCE] * 4, best).beaten == 3
+    assert count_errors(1, found, [REFERENCE] * 4, best).beaten == 3
 
 
-def test_what_exact_search_did_not_finish_counts_for_no_search() -> None:
-    wanted = [REFERENCE, REFERENCE, Wanted([4] * 99, -9.0, is_in_reach=False)]
+def test_incomplete_exact_searches_count_for_no_search() -> None:
+    wanted = [REFERENCE, REFERENCE, ScoredReference([4] * 99, -9.0, is_in_reach=False)]
     found, best = [KINDS["right"], KINDS["search"], KINDS["search"]], [KINDS["model"], None, None]
-    assert count_search_errors(3, found, wanted, best) == SearchErrors(3, 1, 0, 0, beaten=1, unknown=1, out_of_reach=1)
-    assert count_search_errors(None, best, wanted, best) == SearchErrors(
-        None, 0, 0, 1, beaten=0, unknown=1, out_of_reach=1
-    )
-    assert count_search_errors(3, found, wanted, None) == SearchErrors(3, 1, 1, 0, beaten=0, out_of_reach=1)
+    assert count_errors(3, found, wanted, best) == SearchErrors(3, 1, 0, 0, beaten=1, unknown=1, out_of_reach=1)
+    assert count_errors(None, best, wanted, best) == SearchErrors(None, 0, 0, 1, beaten=0, unknown=1, out_of_reach=1)
+    assert count_errors(3, found, wanted, None) == SearchErrors(3, 1, 1, 0, beaten=0, out_of_reach=1)

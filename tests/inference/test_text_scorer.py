@@ -1,4 +1,4 @@
-"""Windows over texts against their definition, with a model that tells what each id was read from."""
+"""Scoring windows against their definition, with a model whose scores encode the context of each id."""
 
 import math
 from typing import Any
@@ -11,13 +11,19 @@ from hypothesis import strategies as st
 
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.tasks.language_modelling import text_scorer
-from seqlab.tasks.language_modelling.text_scorer import Reading, TextStream, Windows, reading_of_lines, score_text
+from seqlab.tasks.language_modelling.text_scorer import (
+    ContextWindow,
+    StreamScorer,
+    Windows,
+    score_text,
+    window_for_lines,
+)
 
 START = 99
 
 
 class Recording:
-    """Score the id at place p of a text, whose ids are its places, by what it was read from: -(p + context / 1000)."""
+    """Score the id at position p of a text, whose ids are its positions, by its context: -(p + context / 1000)."""
 
     def __init__(self, factor: float = 1.0) -> None:
         self.factor = factor
@@ -43,7 +49,7 @@ documents = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 
 @given(documents, st.integers(1, 9), st.data())
 @settings(max_examples=150)
-def test_each_id_is_scored_once_given_what_its_window_says(
+def test_each_id_is_scored_once_with_the_context_of_its_window(
     lengths: list[int], context: int, data: st.DataObject
 ) -> None:
     stride = data.draw(st.integers(1, context))
@@ -55,7 +61,7 @@ def test_each_id_is_scored_once_given_what_its_window_says(
         [model],
         values,
         offsets,
-        Reading(context, stride),
+        ContextWindow(context, stride),
         start_id=START,
         batch_tokens=batch_tokens,
         progress=told.append,
@@ -73,13 +79,13 @@ def test_each_id_is_scored_once_given_what_its_window_says(
 
 @given(documents, st.integers(1, 8))
 @settings(max_examples=60)
-def test_what_is_carried_has_everything_before_it(lengths: list[int], carried_tokens: int) -> None:
+def test_a_carried_state_covers_all_previous_ids(lengths: list[int], carried_tokens: int) -> None:
     offsets = np.cumsum([0, *lengths])
     models, told = [Recording(), Recording(2.0)], []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_scorer, "CARRIED_TOKENS", carried_tokens)
+        patch.setattr(text_scorer, "TOKENS_PER_PART", carried_tokens)
         found = score_text(
-            models, np.arange(offsets[-1]), offsets, Reading(None, 1), start_id=START, progress=told.append
+            models, np.arange(offsets[-1]), offsets, ContextWindow(None, 1), start_id=START, progress=told.append
         )
     alone = [start + i + (i + 1) / 1000 for start, length in zip(offsets, lengths, strict=False) for i in range(length)]
     expected = [math.log((math.exp(-each) + math.exp(-2 * each)) / 2) for each in alone]
@@ -88,13 +94,13 @@ def test_what_is_carried_has_everything_before_it(lengths: list[int], carried_to
     assert max(width for _, width in models[0].sizes) <= carried_tokens
 
 
-def test_texts_that_fit_are_scored_together() -> None:
+def test_short_texts_are_scored_in_one_batch() -> None:
     model = Recording()
-    score_text([model], np.arange(30), np.arange(0, 31, 3), Reading(None, 1), start_id=START)
+    score_text([model], np.arange(30), np.arange(0, 31, 3), ContextWindow(None, 1), start_id=START)
     assert model.sizes == [(10, 3)]
 
 
-def test_the_first_window_begins_with_the_start_and_others_with_the_id_before_them() -> None:
+def test_the_first_window_starts_with_start_id_and_others_with_the_previous_id() -> None:
     windows = Windows.over(np.array([0, 6]), np.array([6, 8]), context=3, stride=2)
     first = {
         int(row): windows.batch(np.array([row]), np.arange(8), START).tgt_in[0, 0].item()
@@ -106,33 +112,37 @@ def test_the_first_window_begins_with_the_start_and_others_with_the_id_before_th
     assert first == {0: START, 1: 1, 2: 3, 3: START}
 
 
-def test_a_reading_says_what_it_is() -> None:
-    assert str(Reading(8, 8)) == "blocks of 8 tokens, which know one token of what stands before them"
-    assert str(Reading(8, 3)) == "a sliding window of 8 tokens that moves on by 3"
-    assert str(Reading(None, 1)) == "each token given everything before it in its text"
-    assert str(Reading(None, 1, by_line=True)) == "each token given everything before it in its line"
-    assert str(Reading(8, 8, by_line=True)) == "each line by itself; one of more than 8 tokens in blocks of 8"
-    assert str(Reading(8, 3, by_line=True)) == "each line by itself; one of more than 8 tokens in steps of 3"
+def test_a_window_describes_itself() -> None:
+    assert str(ContextWindow(8, 8)) == "blocks of 8 tokens, each given one token before it"
+    assert str(ContextWindow(8, 3)) == "a sliding window of 8 tokens with stride 3"
+    assert str(ContextWindow(None, 1)) == "each token given all previous tokens of its text"
+    assert str(ContextWindow(None, 1, by_line=True)) == "each token given all previous tokens of its line"
+    assert str(ContextWindow(8, 8, by_line=True)) == "each line by itself, longer lines in blocks of 8 tokens"
+    sliding = "a sliding window of 8 tokens with stride 3"
+    assert str(ContextWindow(8, 3, by_line=True)) == f"each line by itself, longer lines by {sliding}"
 
 
-def test_lines_are_read_whole_where_models_can(caplog: pytest.LogCaptureFixture) -> None:
-    assert reading_of_lines(np.array([3, 9, 4]), None) == Reading(None, 1)
+def test_lines_are_read_completely_if_the_context_allows(caplog: pytest.LogCaptureFixture) -> None:
+    assert window_for_lines(np.array([3, 9, 4]), None) == ContextWindow(None, 1)
     assert caplog.text == ""
-    assert reading_of_lines(np.array([3, 9, 4]), 8) == Reading(8, 4)
-    assert "1 of 3; they are read by a sliding window of 8 tokens that moves on by 4" in caplog.text
-    assert reading_of_lines(np.array([3, 9, 4]), 1) == Reading(1, 1)
+    assert window_for_lines(np.array([3, 9, 4]), 8) == ContextWindow(8, 4)
+    assert "1 of 3 lines are longer than the model's context: read by a sliding window of 8 tokens" in caplog.text
+    assert window_for_lines(np.array([3, 9, 4]), 1) == ContextWindow(1, 1)
 
 
-@pytest.mark.parametrize("reading", [Reading(7, 7), Reading(7, 3), Reading(5, 1), Reading(None, 1)], ids=str)
-def test_a_document_in_parts_is_scored_as_the_whole(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut anywhere, also within a window, and into parts of nothing."""
-    monkeypatch.setattr(text_scorer, "CARRIED_TOKENS", 6)
+WINDOWS = [ContextWindow(7, 7), ContextWindow(7, 3), ContextWindow(5, 1), ContextWindow(None, 1)]
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_a_document_in_parts_is_scored_as_in_one_piece(window: ContextWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut at any position, also within a window, and into empty parts."""
+    monkeypatch.setattr(text_scorer, "TOKENS_PER_PART", 6)
     rng = np.random.default_rng(1)
     for size in (1, 6, 7, 8, 50):
         ids = np.arange(size)
-        expected = score_text([Recording()], ids, np.array([0, size]), reading, start_id=START)
+        expected = score_text([Recording()], ids, np.array([0, size]), window, start_id=START)
         for _ in range(3):
             cuts = np.sort(rng.integers(0, size + 1, 5))
-            stream = TextStream([Recording()], reading, start_id=START, batch_tokens=9)
+            stream = StreamScorer([Recording()], window, start_id=START, batch_tokens=9)
             found = [stream.feed(part) for part in np.split(ids, cuts)]
             assert np.concatenate([*found, stream.finish()]) == pytest.approx(expected, abs=2e-6)

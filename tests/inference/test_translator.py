@@ -1,4 +1,4 @@
-"""Lines that are too long for a model, with what belongs to each of their pieces."""
+"""Splitting of lines that are too long, with tags and unknown words of each piece."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from seqlab.text import WordsConfig, train_tokenizer
 
 
 class Parrot:
-    """An engine that says what it reads."""
+    """An engine that outputs its input."""
 
     def __init__(self) -> None:
         self.heard: list[list[int]] = []
@@ -31,7 +31,7 @@ def test_every_piece_has_the_tags_of_its_line() -> None:
     assert all(tokenizer.unk_id not in row for row in parrot.heard)
 
 
-def test_every_piece_knows_the_words_that_the_vocabulary_lacks() -> None:
+def test_every_piece_has_the_unknown_words_of_its_line() -> None:
     tokenizer = train_tokenizer(WordsConfig(), ["we see ."])
     translator = Translator(
         Parrot(), tokenizer, tokenizer, max_src_tokens=4, output_limits=OutputLimits(9), has_copied_unknowns=True
@@ -41,7 +41,7 @@ def test_every_piece_knows_the_words_that_the_vocabulary_lacks() -> None:
     assert (found.num_pieces, found.text) == (3, line)
 
 
-def test_a_cut_line_leaves_out_of_its_source_what_its_pieces_do() -> None:
+def test_the_coverage_penalty_of_a_split_line_is_that_of_its_pieces() -> None:
     """Two tokens and an end for each piece, of a log-probability of -1 each, and penalties of 0.5 and 1 for what was
     left out: the mean of all, less 1.5."""
 

@@ -19,26 +19,26 @@ from seqlab.runs.config import to_dict, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import Override
 from seqlab.runs.validate import ConfigError
-from seqlab.tasks.translation.zero_config import SAMPLE_PAIRS, CorpusProfile, from_corpus, profile
+from seqlab.tasks.translation.zero_config import SAMPLE_PAIRS, CorpusProfile, from_corpus, profile_corpora
 from seqlab.text import train_tokenizer
 
 
 @pytest.fixture
 def enlarge(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make every corpus look as if it held many times the text."""
+    """Multiply the measured size of every corpus."""
 
     def by(factor: int) -> None:
         def enlarged(config: Any) -> CorpusProfile:
-            found = profile(config)
+            found = profile_corpora(config)
             chars = {"src_chars": factor * found.src_chars, "tgt_chars": factor * found.tgt_chars}
             return replace(found, pairs=factor * found.pairs, **chars)
 
-        monkeypatch.setattr(sys.modules[from_corpus.__module__], "profile", enlarged)
+        monkeypatch.setattr(sys.modules[from_corpus.__module__], "profile_corpora", enlarged)
 
     return by
 
 
-def test_sizes_grow_with_the_corpus_and_regularisation_shrinks(tmp_path: Path, enlarge: Any) -> None:
+def test_sizes_grow_with_the_corpus_and_regularization_shrinks(tmp_path: Path, enlarge: Any) -> None:
     pairs = sentences(1000)
     configs = []
     for factor in (1, 5, 30, 200, 1000, 5000, 50_000):
@@ -94,7 +94,7 @@ def test_millions_of_sentences_get_about_the_base_model(tmp_path: Path, enlarge:
     assert 80_000 < config.training.max_steps < 150_000
 
 
-def test_what_must_not_matter(tmp_path: Path) -> None:
+def test_choices_do_not_depend_on_irrelevant_changes(tmp_path: Path) -> None:
     pairs = sentences(60)
     config = choose(tmp_path / "a", pairs)
     paths = {name: getattr(config.data, name) for name in ("train_src", "train_tgt")}
@@ -149,7 +149,7 @@ def test_several_corpora_count_as_one(tmp_path: Path) -> None:
         ({"training__valid_metric": "nll", "seed": "7"}, {"training.valid_metric": "nll", "seed": 7}),
     ],
 )
-def test_what_is_given_holds_and_the_rest_follows(
+def test_given_fields_are_kept_and_others_follow(
     tmp_path: Path, given: dict[str, str], followers: dict[str, Any]
 ) -> None:
     config = choose(tmp_path, sentences(100), **given)
@@ -199,7 +199,7 @@ def words(count: int) -> list[str]:
     return ["".join(draw.choices(SYLLABLES, k=draw.randint(2, 4))) for _ in range(count)]
 
 
-def test_pronunciations_are_learnt_symbol_by_symbol(tmp_path: Path) -> None:
+def test_pronunciations_get_few_subwords(tmp_path: Path) -> None:
     config = choose(tmp_path, [(word, " ".join(word)) for word in words(400)])
     assert config.training.valid_metric == "exact_match"
     assert not config.data.joint_vocabulary
@@ -208,7 +208,7 @@ def test_pronunciations_are_learnt_symbol_by_symbol(tmp_path: Path) -> None:
     assert len(src.encode(["bada"])[0]) >= 2
 
 
-def test_inflected_words_are_learnt_letter_by_letter(tmp_path: Path) -> None:
+def test_inflected_words_get_few_subwords(tmp_path: Path) -> None:
     config = choose(tmp_path, [(word, word + "en") for word in words(400)])
     assert config.training.valid_metric == "exact_match"
     assert config.data.joint_vocabulary
@@ -216,7 +216,7 @@ def test_inflected_words_are_learnt_letter_by_letter(tmp_path: Path) -> None:
     assert config.data.tokenizer.vocab_size < 4 + 256 + 1 + 20 + 20
 
 
-def test_few_different_words_get_few_subwords(tmp_path: Path) -> None:
+def test_few_distinct_words_get_few_subwords(tmp_path: Path) -> None:
     draw = random.Random(3)
     known = words(30)
     lines = [" ".join(draw.choices(known, k=9)) for _ in range(500)]
@@ -225,7 +225,7 @@ def test_few_different_words_get_few_subwords(tmp_path: Path) -> None:
     assert config.data.tokenizer.vocab_size <= 4 + 256 + 1 + 20 + 60
 
 
-def test_text_without_spaces_is_not_measured_by_its_words(tmp_path: Path) -> None:
+def test_text_without_spaces_is_validated_by_chrf(tmp_path: Path) -> None:
     draw = random.Random(4)
     han = [chr(0x4E00 + index) for index in range(800)]
     pairs = [(src, "".join(draw.choices(han, k=30))) for src, _ in sentences(200)]
@@ -236,7 +236,7 @@ def test_text_without_spaces_is_not_measured_by_its_words(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("first", [0x4E00, 0x3042, 0x0E01])  # Chinese, Japanese, Thai
-def test_short_sentences_without_spaces_are_no_words(tmp_path: Path, first: int) -> None:
+def test_short_sentences_without_spaces_are_not_words(tmp_path: Path, first: int) -> None:
     draw = random.Random(5)
     letters = [chr(first + index) for index in range(40)]
 
@@ -249,7 +249,7 @@ def test_short_sentences_without_spaces_are_no_words(tmp_path: Path, first: int)
     assert pronunciations.training.valid_metric == "exact_match"
 
 
-def test_one_endless_line_changes_little(tmp_path: Path) -> None:
+def test_one_very_long_line_changes_little(tmp_path: Path) -> None:
     pairs = sentences(300)
     plain = choose(tmp_path / "plain", pairs)
     endless = [*pairs, tuple(" ".join(pair[side] for pair in pairs) for side in (0, 1))]
@@ -312,14 +312,14 @@ def test_mistakes_are_found_before_the_text_is_read(given: Override, message: st
         from_corpus([*nowhere, given])
 
 
-def test_text_that_cannot_be_learnt_from(tmp_path: Path) -> None:
+def test_unusable_corpora_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.train_tgt. is missing"):
         from_corpus([("data.train_src", "a")])
     with pytest.raises(FileNotFoundError, match="no such file"):
         from_corpus([("data.train_src", "no/such/file"), ("data.train_tgt", "no/such/file")])
-    with pytest.raises(ValueError, match="holds no line with a counterpart"):
+    with pytest.raises(ValueError, match="no pair has text on both sides"):
         choose(tmp_path, [])
-    with pytest.raises(ValueError, match="holds no line with a counterpart"):
+    with pytest.raises(ValueError, match="no pair has text on both sides"):
         choose(tmp_path, [("a", ""), (" ", "b")])
     overrides = write_pairs(tmp_path, sentences(3))
     (tmp_path / "src").write_text("one line\n")
@@ -345,14 +345,14 @@ def test_a_run_to_start_from_keeps_its_model_and_vocabulary(tmp_path: Path) -> N
         choose(tmp_path / "second", pairs, init_from=str(tmp_path))
 
 
-def test_a_sample_stands_for_a_corpus_that_is_larger(tmp_path: Path) -> None:
+def test_a_sample_represents_a_larger_corpus(tmp_path: Path) -> None:
     count = SAMPLE_PAIRS + 3000
     overrides = write_pairs(tmp_path, [(f"a{i % 10} b", "c d" if i < count // 2 else "e f") for i in range(count)])
     data = from_corpus(overrides).data
-    found = profile(data)
+    found = profile_corpora(data)
     assert (found.pairs, len(found.src.lines), found.tgt_chars) == (count, SAMPLE_PAIRS, 3 * count)
     assert found.tgt.words["c"] / SAMPLE_PAIRS == pytest.approx(0.5, abs=0.02)
-    assert profile(data) == found
+    assert profile_corpora(data) == found
 
 
 def test_characters_and_their_overlap() -> None:

@@ -22,7 +22,7 @@ def test_a_recurrent_translator_is_sized_too(family: str, tmp_path: Path) -> Non
     assert given.model.tied_embeddings == "none"
 
 
-def test_a_target_with_a_tokenizer_of_its_own_has_a_vocabulary_of_its_own(tmp_path: Path) -> None:
+def test_a_target_with_its_own_tokenizer_has_its_own_vocabulary(tmp_path: Path) -> None:
     given = {"data__tokenizer__kind": "characters", "data__tokenizer_tgt__kind": "words"}
     config = choose(tmp_path, sentences(400), **given)
     assert not config.data.joint_vocabulary

@@ -44,14 +44,14 @@ def paragraphs(count: int) -> list[str]:
 
 
 def choose(folder: Path, lines: list[str], **given: str) -> Config:
-    """Choose for a text; `model__d_model="64"` gives a field."""
+    """Choose a config for a text; `model__d_model="64"` gives a field."""
     corpus: list[Override] = [("data.train", write_text(folder, lines))]
     return from_text([*corpus, *((key.replace("__", "."), text) for key, text in given.items())])
 
 
 @pytest.fixture
 def enlarge(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make every text look as if it were many times as long."""
+    """Multiply the measured length of every text."""
 
     def by(factor: int) -> None:
         def enlarged(config: Any, **options: Any) -> TextProfile:
@@ -63,7 +63,7 @@ def enlarge(monkeypatch: pytest.MonkeyPatch) -> Any:
     return by
 
 
-def test_sizes_grow_with_the_text_and_regularisation_shrinks(tmp_path: Path, enlarge: Any) -> None:
+def test_sizes_grow_with_the_text_and_regularization_shrinks(tmp_path: Path, enlarge: Any) -> None:
     lines, configs = sentences(1000), []
     factors = (1, 10, 100, 1000, 10_000, 100_000)
     for factor in factors:
@@ -111,11 +111,11 @@ def test_a_million_characters_get_about_the_tuned_recipe(tmp_path: Path, enlarge
 
 
 @pytest.mark.parametrize(("empty", "documents"), [(0, "lines"), (3, "lines"), (4, "continuous"), (200, "continuous")])
-def test_empty_lines_decide_what_a_text_is(tmp_path: Path, empty: int, documents: str) -> None:
+def test_empty_lines_determine_documents(tmp_path: Path, empty: int, documents: str) -> None:
     assert choose(tmp_path, [*sentences(396), *[" "] * empty]).data.documents == documents
 
 
-def test_the_size_and_the_words_decide_how_a_text_is_cut(tmp_path: Path, enlarge: Any) -> None:
+def test_the_size_and_the_words_determine_the_tokenizer(tmp_path: Path, enlarge: Any) -> None:
     draw = random.Random(0)
     closed = [" ".join(draw.choices(["one", "two", "three", "<unk>"], k=9)) for _ in range(100)]
     assert choose(tmp_path / "closed", closed).data.tokenizer.kind == "words"
@@ -133,7 +133,7 @@ def test_the_size_and_the_words_decide_how_a_text_is_cut(tmp_path: Path, enlarge
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("lines", [sentences(300), paragraphs(300)], ids=["lines", "continuous"])
-def test_every_family_trains_with_what_is_chosen(tmp_path: Path, family: str, lines: list[str]) -> None:
+def test_every_family_trains_with_its_choices(tmp_path: Path, family: str, lines: list[str]) -> None:
     smaller = {} if family == "ngram_lm" else {"training__max_steps": "2", "training__threads": "1"}
     if family.startswith("transformer"):
         smaller["model__d_model"] = "16"
@@ -186,7 +186,7 @@ def test_every_family_trains_with_what_is_chosen(tmp_path: Path, family: str, li
         ({"seed": "7"}, {"seed": 7}),
     ],
 )
-def test_what_is_given_holds_and_the_rest_follows(
+def test_given_fields_are_kept_and_others_follow(
     tmp_path: Path, given: dict[str, str], followers: dict[str, Any]
 ) -> None:
     config = choose(tmp_path, paragraphs(100), **given)
@@ -198,7 +198,7 @@ def test_what_is_given_holds_and_the_rest_follows(
 
 
 @pytest.mark.parametrize(("family", "field"), [("transformer_lm", "d_model"), ("gru_lm", "embedding_size")])
-def test_word_vectors_decide_the_size_of_the_embeddings(tmp_path: Path, family: str, field: str) -> None:
+def test_word_vectors_determine_the_size_of_the_embeddings(tmp_path: Path, family: str, field: str) -> None:
     lines = ["the old man", "the sea"] * 300
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("".join(f"{word} {' '.join(['0.5', '-1'] * 22)}\n" for word in ("the", "old", "sea")))
@@ -209,7 +209,7 @@ def test_word_vectors_decide_the_size_of_the_embeddings(tmp_path: Path, family: 
     assert getattr(choose(tmp_path, lines, **given, **{f"model__{field}": "64"}).model, field) == 64
 
 
-def test_word_vectors_that_no_transformer_takes(tmp_path: Path) -> None:
+def test_word_vectors_of_odd_size_are_refused_for_a_transformer(tmp_path: Path) -> None:
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("the 1 2 3\n")
     with pytest.raises(ValueError, match=r"vectors\.txt holds vectors of 3 values, .* even number"):
@@ -220,7 +220,7 @@ def test_word_vectors_that_no_transformer_takes(tmp_path: Path) -> None:
         assert config.data.tokenizer.kind == "words"
 
 
-def test_what_must_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choices_do_not_depend_on_irrelevant_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = paragraphs(100)
     config = choose(tmp_path / "a", lines)
 
@@ -245,7 +245,7 @@ def test_a_record_of_several_lines_is_one_text(tmp_path: Path) -> None:
     assert max(len(ids) for ids in tokenizer.encode(records)) <= config.data.block_length <= 512
 
 
-def test_a_run_to_start_from_settles_the_model_and_the_text(tmp_path: Path) -> None:
+def test_a_run_to_start_from_keeps_its_model_and_documents(tmp_path: Path) -> None:
     small = {"model__d_model": "32", "training__max_steps": "1", "training__threads": "1", "training__device": "cpu"}
     small_gru = {"model__family": "gru_lm", "model__hidden_size": "16", **small}
     del small_gru["model__d_model"]
@@ -293,8 +293,8 @@ def test_mistakes_are_found_before_the_text_is_read(tmp_path: Path, given: dict[
     assert message in str(raised.value)
 
 
-def test_a_text_that_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
         from_text([("data.train", str(tmp_path / "missing.txt"))])
-    with pytest.raises(ValueError, match=r"text0\.txt: holds no line with a word"):
+    with pytest.raises(ValueError, match=r"text0\.txt: no line has a word"):
         choose(tmp_path, ["", " "])

@@ -1,4 +1,4 @@
-"""The real command line: in this process where nothing else matters, else in processes of its own."""
+"""Fixtures that run the command line in this process or in new ones."""
 
 import io
 import logging
@@ -22,14 +22,14 @@ SEQLAB = [sys.executable, "-m", "seqlab"]
 
 @dataclass(frozen=True)
 class Done:
-    """What a command wrote."""
+    """Output of a command."""
 
     stdout: bytes
     stderr: bytes
 
 
 def run_here(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, Done]:
-    """Run a command to its end in this process, which spares its start; return its status and what it wrote."""
+    """Run a command in this process, without start-up time; return its status and output."""
     out, err = io.TextIOWrapper(io.BytesIO(), write_through=True), io.StringIO()
     with (
         patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
@@ -46,14 +46,14 @@ def run_here(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, Done]:
 
 
 def seqlab(*arguments: str | Path, stdin: bytes = b"") -> Done:
-    """Run a command to its end; fail the test where it fails."""
+    """Run a command; fail the test if it fails."""
     status, done = run_here(*arguments, stdin=stdin)
     assert status == 0, done.stderr.decode()
     return done
 
 
 class Training:
-    """A `seqlab train` process over one config."""
+    """A `seqlab train` process with a config file."""
 
     def __init__(
         self, config_file: Path, run_dir: Path, command: Sequence[str] = SEQLAB, options: Sequence[str] = ()
@@ -66,7 +66,7 @@ class Training:
         )
 
     def wait_for(self, condition: Callable[[], bool]) -> bool:
-        """Look every millisecond; tell whether the condition came true before the process ended."""
+        """Poll every millisecond; return whether the condition was met before the process ended."""
         while self.process.poll() is None:
             if condition():
                 return True
@@ -74,19 +74,19 @@ class Training:
         return False
 
     def finish(self) -> tuple[int, bytes, str]:
-        """Wait for its end; return status, standard output and standard error."""
+        """Wait for the end; return status, standard output and standard error."""
         out, err = self.process.communicate()
         return self.process.returncode, out, err.decode()
 
     def signal(self, number: int) -> tuple[int, bytes, str]:
-        """Send a signal and wait for its end."""
+        """Send a signal and wait for the end."""
         self.process.send_signal(number)
         return self.finish()
 
 
 @pytest.fixture(scope="session")
 def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a corpus and the config of a run of sixty steps."""
+    """Write a corpus and the config of a run of 60 steps."""
     folder = tmp_path_factory.mktemp("system")
     write_numbers(folder / "corpus", range(1, 130))
     config = tiny_config(folder / "corpus", max_steps=60, log_every=2, save_every=5, valid_every=20)
@@ -96,7 +96,7 @@ def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def uninterrupted(config_file: Path) -> tuple[Path, float]:
-    """Give the folder of a run that nothing disturbed, and how many seconds it took."""
+    """Train without interruption; return the run folder and the time in seconds."""
     started = time.monotonic()
     training = Training(config_file, config_file.with_name("uninterrupted"))
     status, out, err = training.finish()

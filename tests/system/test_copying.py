@@ -1,4 +1,4 @@
-"""Names that training never had, copied through translation; and tags that decide the form; all on the command line."""
+"""Copying of unseen names, and tags that select the output form, on the command line."""
 
 import json
 import random
@@ -32,7 +32,7 @@ def score(tmp_path: Path, hypotheses: bytes, references: list[str]) -> float:
 
 
 @pytest.mark.parametrize("family", ["lstm", "transformer"])
-def test_names_never_seen_are_copied(family: str, tmp_path: Path) -> None:
+def test_unseen_names_are_copied(family: str, tmp_path: Path) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     pairs = []
@@ -67,7 +67,7 @@ def test_names_never_seen_are_copied(family: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("use", ["symbols", "sum"])
-def test_tags_decide_the_form(use: str, tmp_path: Path) -> None:
+def test_tags_select_the_form(use: str, tmp_path: Path) -> None:
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     forms = {"PST": "{}ed", "PRS;3": "{}s", "PTCP;PST": "ge{}t", "INF": "{}"}

@@ -1,4 +1,4 @@
-"""A real process that is killed at random moments, and started again each time, ends bit for bit like another."""
+"""A training process that is killed at random moments and resumed equals an uninterrupted one, bit for bit."""
 
 import random
 import signal
@@ -21,7 +21,7 @@ SET_UP, CHECKPOINT, VALIDATION, ANY_TIME = "set-up", "checkpoint", "validation",
 
 
 def moment(kind: str, run_dir: Path, seconds: float, rng: random.Random) -> Callable[[], bool]:
-    """Return what tells that the moment to kill has come."""
+    """Return a condition that is true at the moment to kill."""
     deadline = time.monotonic() + rng.uniform(0, seconds)
     waits = rng.randrange(4)
     seen: set[str] = set()
@@ -42,24 +42,24 @@ def moment(kind: str, run_dir: Path, seconds: float, rng: random.Random) -> Call
         lines = journal_of(run_dir)
         return len(lines) > first_validation and lines[-1]["kind"] == "train" and lines[-1]["step"] % VALID_EVERY == 0
 
-    def later() -> bool:
+    def after_delay() -> bool:
         return time.monotonic() > deadline
 
-    kinds = {SET_UP: in_set_up, CHECKPOINT: in_checkpoint, VALIDATION: in_validation, ANY_TIME: later}
+    kinds = {SET_UP: in_set_up, CHECKPOINT: in_checkpoint, VALIDATION: in_validation, ANY_TIME: after_delay}
     return kinds[kind]
 
 
-def kill_and_continue(
+def kill_and_resume(
     config_file: Path, folder: Path, uninterrupted: tuple[Path, float], kinds: list[str], seed: int
 ) -> int:
-    """Kill as often as there are kinds, in as many runs as that takes; compare every run. Return the kills."""
+    """Kill once per kind, in as many runs as needed; compare every run. Return the kills."""
     expected, seconds = uninterrupted
     rng = random.Random(seed)
     left, kills, runs = list(kinds), 0, 0
     while left:
         runs += 1
         run_dir = folder / str(runs)
-        # A run has one set-up: for another kill in it, this run is completed and another begun.
+        # A run has one setup: for another kill in it, complete this run and start a new one.
         while left and (left[0] != SET_UP or not (run_dir / "checkpoints").exists()):
             training = Training(config_file, run_dir)
             if not training.wait_for(moment(left[0], run_dir, seconds, rng)):
@@ -76,7 +76,7 @@ def kill_and_continue(
 
 
 def last_step(run_dir: Path) -> int:
-    """Return the step of the last line of figures."""
+    """Return the step of the last line of metrics."""
     steps = [line["step"] for line in journal_of(run_dir)] if (run_dir / "metrics.jsonl").exists() else []
     return max(steps, default=0)
 
@@ -85,11 +85,11 @@ def test_three_kills(config_file: Path, uninterrupted: tuple[Path, float], tmp_p
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     kinds = [SET_UP, *random.Random(seed).sample([CHECKPOINT, VALIDATION, ANY_TIME], 2)]
-    assert kill_and_continue(config_file, tmp_path, uninterrupted, kinds, seed) == 3
+    assert kill_and_resume(config_file, tmp_path, uninterrupted, kinds, seed) == 3
 
 
 def test_kills_while_recordings_are_augmented(tmp_path: Path) -> None:
-    """With another number of workers before and after: every change of a recording is drawn anew, and alike."""
+    """The number of workers changes in between; augmentations are drawn again, with the same result."""
     corpus = {name: write_corpus(tmp_path, name, count, number) for number, (name, count) in enumerate(COUNTS.items())}
     augmentation = {
         "augment_speed": 0.1,
@@ -109,7 +109,7 @@ def test_kills_while_recordings_are_augmented(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     uninterrupted = training.run_dir, time.monotonic() - started
-    assert kill_and_continue(tmp_path / "1.yaml", tmp_path / "runs", uninterrupted, [CHECKPOINT, ANY_TIME], seed) == 2
+    assert kill_and_resume(tmp_path / "1.yaml", tmp_path / "runs", uninterrupted, [CHECKPOINT, ANY_TIME], seed) == 2
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_many_kills(config_file: Path, uninterrupted: tuple[Path, float], tmp_pa
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     kinds = [SET_UP, SET_UP, *[CHECKPOINT, VALIDATION, ANY_TIME, ANY_TIME] * 5, SET_UP, ANY_TIME]
-    assert kill_and_continue(config_file, tmp_path, uninterrupted, kinds, seed) == len(kinds)
+    assert kill_and_resume(config_file, tmp_path, uninterrupted, kinds, seed) == len(kinds)
 
 
 def test_termination_and_interrupt_end_with_a_checkpoint(
@@ -125,12 +125,12 @@ def test_termination_and_interrupt_end_with_a_checkpoint(
 ) -> None:
     run_dir, last = tmp_path / "run", -1
 
-    def has_gone_on() -> bool:
+    def has_advanced() -> bool:
         return any((run_dir / "checkpoints").glob("step_*[05]")) and newest(run_dir) > last
 
     for number, status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         training = Training(config_file, run_dir)
-        assert training.wait_for(has_gone_on)
+        assert training.wait_for(has_advanced)
         found, out, err = training.signal(number)
         assert (found, out) == (status, b""), err
         last = newest(run_dir)
@@ -147,6 +147,6 @@ def test_termination_and_interrupt_end_with_a_checkpoint(
 
 
 def newest(run_dir: Path) -> int:
-    """Return the step of the last whole checkpoint."""
+    """Return the step of the last complete checkpoint."""
     names = [path.name for path in (run_dir / "checkpoints").iterdir()]
     return max((int(name.removeprefix("step_")) for name in names if name.removeprefix("step_").isdigit()), default=0)

@@ -1,4 +1,4 @@
-"""A small language, learnt, measured and spoken through the command line, by every kind of model."""
+"""Train, measure and sample language models of every family on a small language, on the command line."""
 
 import json
 import random
@@ -12,9 +12,9 @@ from .conftest import seqlab
 
 SEED = 1
 MAX_BITS_PER_BYTE = 0.42
-"""On numbers that were not trained on: 0.35 is the least on average, as there are 9,999 of 38 bytes."""
+"""On unseen numbers. The minimum on average is 0.35, as there are 9,999 numbers of 38 bytes."""
 MIN_NUMBERS = 80
-"""Of a hundred samples."""
+"""Of 100 samples."""
 NEURAL = (
     *("--data.batch_tokens", "1024", "--data.micro_batch_tokens", "1024", "--data.block_length", "64"),
     *("--optim.optimizer.family", "muon", "--optim.schedule.family", "cosine", "--optim.schedule.warmup_steps", "20"),

@@ -1,4 +1,4 @@
-"""A small task, learnt, decoded and scored through the command line."""
+"""Train, translate and evaluate a small task on the command line."""
 
 import json
 import random
@@ -17,7 +17,7 @@ MIN_EXACT_MATCH = 90.0
 
 
 def reversed_pairs(count: int, rng: random.Random) -> list[tuple[str, str]]:
-    """Draw different words of 3 to 6 letters: in capitals and backwards is what they translate to."""
+    """Draw distinct words of 3 to 6 letters; their translations are reversed and in capitals."""
     words: dict[str, None] = {}
     while len(words) < count:
         words["".join(rng.choices("abcdefgh", k=rng.randint(3, 6)))] = None

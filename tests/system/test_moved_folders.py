@@ -1,4 +1,4 @@
-"""A run folder that is moved, deleted or replaced while it is trained: nothing lands in another run."""
+"""A run folder that is moved, deleted or replaced during training: no other run is written to."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def has_checkpoint(run_dir: Path) -> Callable[[], bool]:
 
 
 def stop_for(training: Training, disturb: Callable[[], object], moment: Callable[[], bool] | None = None) -> str:
-    """Disturb a training while it is paused, after its first checkpoint unless told; return what it ends with."""
+    """Pause training, by default after its first checkpoint, disturb it, and return its final message."""
     assert training.wait_for(moment or has_checkpoint(training.run_dir))
     training.process.send_signal(signal.SIGSTOP)
     disturb()
@@ -34,7 +34,7 @@ def stop_for(training: Training, disturb: Callable[[], object], moment: Callable
     return err.splitlines()[-1]
 
 
-def test_a_run_that_was_moved_stops_with_a_checkpoint_and_is_continued_there(
+def test_a_moved_run_stops_with_a_checkpoint_and_can_be_resumed(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path
 ) -> None:
     run_dir, moved = tmp_path / "x", tmp_path / "x_old"
@@ -60,10 +60,10 @@ def test_a_deleted_run_is_not_reported_as_trained(config_file: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["tokenizer", "checkpoints/step_00000005"])
-def test_a_run_of_the_same_name_is_left_alone(
+def test_a_new_run_of_the_same_name_is_not_changed(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str
 ) -> None:
-    """It takes the place of the first one in its set-up, or after its first checkpoint."""
+    """It replaces the first run during its setup, or after its first checkpoint."""
     run_dir, moved = tmp_path / "x", tmp_path / "x_old"
     second: list[tuple[int, bytes, str]] = []
 
@@ -89,7 +89,7 @@ def test_a_run_of_the_same_name_is_left_alone(
         ("tokenizer", "deleted"),
     ],
 )
-def test_a_run_that_is_gone_in_its_set_up_touches_nothing_else(
+def test_a_run_deleted_during_setup_writes_nothing_else(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str, what: str
 ) -> None:
     run_dir, moved = tmp_path / "x", tmp_path / "x_old"
@@ -114,19 +114,19 @@ def test_a_run_that_is_gone_in_its_set_up_touches_nothing_else(
         assert "/proc/" not in (run_dir / "run.json").read_text()
 
 
-def test_a_symbolic_link_may_lead_to_the_folder_but_not_elsewhere_later(
+def test_a_symbolic_link_to_the_folder_must_not_change(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path
 ) -> None:
     disk, other, link = tmp_path / "disk", tmp_path / "other", tmp_path / "x"
     disk.mkdir()
     link.symlink_to(disk)
 
-    def lead_elsewhere() -> None:
+    def change_target() -> None:
         other.mkdir()
         link.unlink()
         link.symlink_to(other)
 
-    message = stop_for(Training(config_file, link), lead_elsewhere)
+    message = stop_for(Training(config_file, link), change_target)
     assert f"{link} is another folder now. The run is in {disk}" in message
     assert not any(other.iterdir())
     link.unlink()

@@ -1,4 +1,4 @@
-"""The embedded default is right on what anyone types first."""
+"""The default recipe translates all common short phrases correctly."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from .conftest import seqlab
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_no_short_phrase_is_wrong(tmp_path: Path, seed: int) -> None:
-    """The numbers to 1,000, the hours and the days of the year, for each seed of the training."""
+def test_all_short_phrases_are_correct(tmp_path: Path, seed: int) -> None:
+    """The numbers up to 1,000, the hours and the days of the year, for each training seed."""
     print(f"seed {seed}")
     seqlab("train", "number_words", "--run_dir", tmp_path / "run", "--seed", str(seed))
     phrases = short_phrases()

@@ -1,4 +1,4 @@
-"""Translators that predict all symbols at once, through the command line."""
+"""Non-autoregressive translators on the command line."""
 
 import json
 import random
@@ -15,7 +15,7 @@ DIGITS = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "a
 
 
 def write_digits(folder: Path, extra: tuple[tuple[str, str], ...] = ()) -> None:
-    """Write pairs of digits, the second one of each spelt before the first."""
+    """Write pairs of digits, with the second digit spelled before the first."""
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     rows = [[rng.randrange(10) for _ in range(2 * rng.randint(1, 2))] for _ in range(3060)]
@@ -30,7 +30,7 @@ def write_digits(folder: Path, extra: tuple[tuple[str, str], ...] = ()) -> None:
 
 
 def train(folder: Path, family: str, **more: Any) -> bytes:
-    """Train a small model for seconds; give what it says on standard error."""
+    """Train a small model for seconds; return its standard error."""
     settings = {
         **{"data.train_src": folder / "train0", "data.train_tgt": folder / "train1", "data.batch_tokens": 512},
         **{"data.tokenizer.kind": "words", "model.family": family, "model.d_model": 64, "model.d_ff": 128},
@@ -44,7 +44,7 @@ def train(folder: Path, family: str, **more: Any) -> bytes:
 
 
 def exact_match(folder: Path, *search: str) -> float:
-    """Translate the test set and count what is right, in percent."""
+    """Translate the test set; return the exact match in percent."""
     source = (folder / "test0").read_bytes()
     translated = seqlab("translate", folder / "run", "--threads", "1", *search, stdin=source)
     (folder / "hyp").write_bytes(translated.stdout)
@@ -55,8 +55,8 @@ def exact_match(folder: Path, *search: str) -> float:
 
 
 @pytest.mark.parametrize("glancing", ["0", "0.5"])
-def test_digits_are_spelt_in_another_order(glancing: str, tmp_path: Path) -> None:
-    """What is repeated needs blanks between."""
+def test_digits_are_spelled_in_another_order(glancing: str, tmp_path: Path) -> None:
+    """Repeated tokens need a blank between them."""
     write_digits(tmp_path, (("7", " ".join(["sieben"] * 6)),))  # with as many words as frames
     said = train(tmp_path, "transformer_ctc", objective__glancing=glancing)
     assert b"1 of " in said
@@ -80,7 +80,7 @@ def test_digits_are_spelt_in_another_order(glancing: str, tmp_path: Path) -> Non
     ],
     ids=["classifier", "end mark", "ratio", "cmlm"],
 )
-def test_lengths_and_symbols_are_predicted(
+def test_lengths_and_tokens_are_predicted(
     family: str, options: dict[str, Any], searches: list[tuple[str, ...]], tmp_path: Path
 ) -> None:
     write_digits(tmp_path)
@@ -89,7 +89,7 @@ def test_lengths_and_symbols_are_predicted(
         assert exact_match(tmp_path, *search) >= MIN_EXACT
 
 
-def test_what_goes_left_to_right_is_refused_by_name(tmp_path: Path) -> None:
+def test_autoregressive_options_are_refused_by_name(tmp_path: Path) -> None:
     write_digits(tmp_path, (("7", " ".join(["sieben"] * 9)),))
     said = train(
         tmp_path, "transformer_nat", training__max_steps=2, training__valid_every=2, model__max_length_difference=4

@@ -1,4 +1,4 @@
-"""Run the commands and the Python of the README as they stand, with trainings of few steps."""
+"""Run the commands and Python code of the README unchanged, with few training steps."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ def write_lines(path: Path, lines: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that a reader of the README would have, and a `seqlab` that trains for few steps."""
+    """Make the files of a reader of the README, and a `seqlab` that trains for few steps."""
     folder = tmp_path_factory.mktemp("readme")
     phrases = generate()["train"][-600:]
     write_lines(folder / "corpus.de", [phrase.de for phrase in phrases])
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_seqlab(path: Path, real: str) -> None:
-    """Write a command that is the real one but for the number of training steps."""
+    """Write a `seqlab` command that differs from the real one in the number of training steps."""
     path.write_text(f'#!/bin/sh\n[ "$1" = train ] && set -- "$@" {FEW_STEPS}\nexec {real} "$@"\n')
     path.chmod(0o755)
 
@@ -62,7 +62,7 @@ def run(command: str, folder: Path, tools: Path) -> None:
 
 
 def examples() -> list[str]:
-    """The shell blocks but the first two, which install: the one of the tests runs this test."""
+    """Return the shell blocks except for installation and tests."""
     return blocks()[2:]
 
 
@@ -77,7 +77,7 @@ def test_an_example_runs(folder: Path, block: str) -> None:
 
 
 def test_the_first_command_and_the_python_run(tmp_path: Path) -> None:
-    """Install into an environment that has the dependencies already, in the root of a copy of the checkout."""
+    """Install in the root of a copy of the checkout, into an environment with all dependencies."""
     copy, tools, environment = copied(tmp_path / "copy"), tmp_path / "tools", new_environment(tmp_path / "environment")
     tools.mkdir()
     write_seqlab(tools / "seqlab", str(environment / "bin" / "seqlab"))
@@ -105,7 +105,7 @@ def number_words(run_dir):
         config.training, max_steps=8, save_every=8, valid_every=8, threads=1))
 seqlab.recipes.number_words = number_words
 """
-"""A recipe of few steps, as the command line trained it, in place of the whole one."""
+"""A recipe of few steps, as trained by the command line, instead of the complete one."""
 USE = ["-c", "import seqlab; from seqlab.recipes import number_words; print(number_words('run').seed)"]
 TRAIN = f"-m seqlab train number_words {FEW_STEPS}".split()
 BENCHMARKS = ["-m", "benchmarks", "preparation", "--help"]
@@ -128,7 +128,7 @@ def test_an_editable_install_works(tmp_path: Path) -> None:
 
 
 def call(environment: Path, command: list[str], where: Path) -> None:
-    """Run the Python of an environment in a folder; fail the test where it fails."""
+    """Run the Python of an environment in a folder; fail the test if it fails."""
     done = subprocess.run(
         [environment / "bin" / "python", *command], cwd=where, capture_output=True, text=True, check=False
     )
@@ -136,7 +136,7 @@ def call(environment: Path, command: list[str], where: Path) -> None:
 
 
 def copied(folder: Path) -> Path:
-    """Copy what belongs to the repository, as a clone would have it."""
+    """Copy the files of the repository, as a clone has them."""
     for name in ("seqlab", "benchmarks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "constraints.txt"):
@@ -145,7 +145,7 @@ def copied(folder: Path) -> Path:
 
 
 def new_environment(folder: Path) -> Path:
-    """Make a virtual environment that sees the packages of this one, but not its seqlab."""
+    """Make a virtual environment with the packages of this one except seqlab."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     [site_packages] = (folder / "lib").glob("python*/site-packages")
     own = next(path for path in sys.path if path.endswith("site-packages"))

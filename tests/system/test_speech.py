@@ -1,4 +1,4 @@
-"""Synthetic speech is learnt through the real command line, and recognised in voices that training has not heard.
+"""Training on synthetic speech on the command line, tested on unseen voices.
 
 What is no speech has no text: sounds drawn as for training by another seed, and plucked strings, which are not.
 """
@@ -25,7 +25,7 @@ NEEDS_ESPEAK = pytest.mark.skipif(
 
 
 def on(folder: Path, name: str, lists: dict[str, Path], **training: int) -> Config:
-    """Return a recipe on other lists, without what it would generate."""
+    """Return a recipe with other lists, without its generated data."""
     (folder / "data").mkdir(parents=True)
     (folder / "data" / "there").write_text("", encoding="utf-8")
     config = RECIPES[name](folder)
@@ -40,7 +40,7 @@ def on(folder: Path, name: str, lists: dict[str, Path], **training: int) -> Conf
 RATE = 8000
 NUM_SOUNDS = 20
 MIN_EMPTY = {"silence": 20, "noise": 15, "music": 12, "strings": 12}
-"""Transcripts without text; a model that is trained on speech alone leaves 20, 9, 5 and 0 of 20 empty."""
+"""Minimum of empty transcripts; a model trained on speech only has 20, 9, 5 and 0 of 20."""
 
 
 def plucked_strings(rng: np.random.Generator) -> np.ndarray:
@@ -58,7 +58,7 @@ def plucked_strings(rng: np.random.Generator) -> np.ndarray:
 
 @NEEDS_ESPEAK
 def test_numbers_spoken_by_espeak(tmp_path: Path) -> None:
-    """A minute: a small part of the corpus, for as many steps as learn most of it."""
+    """Takes a minute: a small part of the corpus, for enough steps to learn most of it."""
     lists = number_speech.write(tmp_path / "speech", num_phrases=number_speech.SMALL_NUM_PHRASES)
     config = on(tmp_path / "recipe", "number_speech", lists, max_steps=250, save_every=125, valid_every=125)
     config = dataclasses.replace(
@@ -80,7 +80,7 @@ def test_numbers_spoken_by_espeak(tmp_path: Path) -> None:
 
 
 def count_empty(folder: Path, run_dir: Path, kind: str) -> int:
-    """Transcribe sounds without speech; return how many have no text."""
+    """Transcribe sounds without speech; return the number of empty transcripts."""
     rng = np.random.default_rng(5)
     folder.mkdir()
     paths = [folder / f"{number}.wav" for number in range(NUM_SOUNDS)]

@@ -1,4 +1,4 @@
-"""A stored run of each model family is loaded, used and continued."""
+"""A stored run of each model family is loaded, used and resumed."""
 
 import shutil
 from pathlib import Path
@@ -22,25 +22,25 @@ from reference.stored_families import (
 
 @pytest.fixture(scope="module")
 def stored_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack the stored runs of the families that read recordings."""
+    """Unpack the stored runs of the speech families."""
     return unpack(tmp_path_factory.mktemp("stored"), SPEECH_ARCHIVE)
 
 
 @pytest.fixture
 def expected_of_speech(stored_speech: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Work in their folder; return what they answered, by family."""
+    """Change to the folder of the stored runs; return their expected outputs by family."""
     monkeypatch.chdir(stored_speech)
     return read_expected()
 
 
 def test_every_family_is_stored(expected_of_families: dict[str, Any]) -> None:
-    """A family that is added later has no stored run, those that were there have."""
+    """Families that were added later have no stored run."""
     assert set(expected_of_families) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("family", USES)
-def test_a_stored_run_answers_as_it_did(expected_of_families: dict[str, Any], family: str) -> None:
-    """Texts and labels are the same, scores and perplexities within 1e-4."""
+def test_a_stored_run_gives_the_same_outputs(expected_of_families: dict[str, Any], family: str) -> None:
+    """Texts and labels are equal, scores and perplexities within 1e-4."""
     assert expected_of_families[family]["uses"]
     check_uses(expected_of_families[family])
 
@@ -51,12 +51,12 @@ def check_uses(expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in COUNTED])
-def test_a_stored_run_is_continued(expected_of_families: dict[str, Any], family: str) -> None:
-    """The steps that follow end in the loss that they ended in then."""
-    check_continued(expected_of_families[family]["continued"], family)
+def test_a_stored_run_is_resumed(expected_of_families: dict[str, Any], family: str) -> None:
+    """The following steps end with the stored loss."""
+    check_resumed(expected_of_families[family]["continued"], family)
 
 
-def check_continued(continued: dict[str, Any], family: str) -> None:
+def check_resumed(continued: dict[str, Any], family: str) -> None:
     shutil.copytree(f"runs/{family}", f"continued/{family}")
     seqlab(*continued["argv"])
     step, loss = last_nll(f"continued/{family}")
@@ -66,11 +66,11 @@ def check_continued(continued: dict[str, Any], family: str) -> None:
 
 @pytest.mark.parametrize("family", SPEECH_FAMILIES)
 def test_stored_runs_of_speech(expected_of_speech: dict[str, Any], family: str) -> None:
-    """The same, of recordings."""
+    """The same for families that read recordings."""
     assert set(expected_of_speech) == set(SPEECH_FAMILIES)
     check_uses(expected_of_speech[family])
-    # With augmentation, differences of rounding between processors become another model within a hundred steps: two
-    # steps must leave the loss about where it was.
+    # With augmentation, rounding differences between processors lead to another model within 100 steps, so only the
+    # loss after two steps is compared.
     shutil.copytree(f"runs/{family}", f"continued/{family}")
     before, loss_before = last_nll(f"continued/{family}")
     steps = ("--training.max_steps", str(before + 2), "--training.valid_every", "2")
@@ -80,8 +80,8 @@ def test_stored_runs_of_speech(expected_of_speech: dict[str, Any], family: str) 
     assert loss == pytest.approx(loss_before, rel=0.1)
 
 
-def test_a_stored_masked_model_is_one_to_start_from(expected_of_families: dict[str, Any]) -> None:
-    """A labeller takes the weights that match, and labels each word."""
+def test_a_labeller_starts_from_a_stored_masked_model(expected_of_families: dict[str, Any]) -> None:
+    """The labeller copies the matching weights, and labels each word."""
     corpus = ("--data.train_src", "corpora/lines.txt", "--data.train_tgt", "corpora/tags.txt")
     labels = ("--data.labels_of", "words", "--training.max_steps", "2")
     start = ("--init_from", "runs/transformer_mlm", "--init_parts", "matching")

@@ -1,4 +1,4 @@
-"""Runs that earlier versions began, as `tests/checkpoints/` stores them, are continued."""
+"""Runs of earlier versions, stored in `tests/checkpoints/`, are resumed."""
 
 import json
 import tarfile
@@ -20,14 +20,14 @@ NUMBER_WORDS = (
     *("--training.save_every", "10", "--training.valid_every", "40", "--training.log_every", "10"),
     *("--optim.schedule.warmup_steps", "5", "--threads", "1"),
 )
-"""What began the stored run at commit 6187491, where it was killed after 10 steps."""
+"""Options that started the stored run at commit 6187491, which was killed after 10 steps."""
 
 
 @pytest.mark.parametrize("options", [NUMBER_WORDS, ("train", "number_words", "--threads", "1")], ids=["same", "short"])
-def test_a_run_with_data_of_the_first_generator_is_continued_with_them(
+def test_a_run_with_data_of_the_first_generator_is_resumed_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
-    """By the same command, and by one that leaves out what the run's config.yaml has."""
+    """By the same command, and by one without the options that are in config.yaml."""
     with tarfile.open(STORED / "number_words_v1.tar.xz") as archive:
         archive.extractall(tmp_path / "runs", filter="data")
     run_dir = tmp_path / "runs" / "number_words"
@@ -44,10 +44,10 @@ def test_a_run_with_data_of_the_first_generator_is_continued_with_them(
     assert after["train.en"] != before["train.en"]
 
 
-def test_a_labeller_that_kept_ids_of_ngrams_as_a_parameter_labels_and_is_continued(
+def test_a_labeller_with_ngram_ids_as_a_parameter_labels_and_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stored at commit a112aa6 after 20 steps, in run format 1, with the labels that it gave then."""
+    """Stored at commit a112aa6 after 20 steps, in run format 1, with its labels."""
     with tarfile.open(STORED / "ngram_labeller_v1.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     monkeypatch.chdir(tmp_path)

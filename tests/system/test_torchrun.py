@@ -1,4 +1,4 @@
-"""The real command line on two ranks under torchrun."""
+"""The command line on two ranks under torchrun."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ MAX_STEPS = 60
 
 
 class Job:
-    """Two ranks of `seqlab train` over one config."""
+    """Two ranks of `seqlab train` with a config file."""
 
     def __init__(self, config_file: Path, run_dir: Path, *options: str, max_restarts: int = 0) -> None:
         self.run_dir = run_dir
@@ -49,7 +49,7 @@ class Job:
         return self.process.returncode, err.decode()
 
 
-def run_undisturbed(config_file: Path, run_dir: Path, *options: str) -> Path:
+def run_uninterrupted(config_file: Path, run_dir: Path, *options: str) -> Path:
     status, err = Job(config_file, run_dir, *options).finish()
     assert status == 0, err
     return run_dir
@@ -57,8 +57,8 @@ def run_undisturbed(config_file: Path, run_dir: Path, *options: str) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(config_file: Path) -> Path:
-    """Give the folder of a run of two ranks that nothing disturbed."""
-    return run_undisturbed(config_file, config_file.with_name("two_ranks"))
+    """Train on two ranks without interruption; return the run folder."""
+    return run_uninterrupted(config_file, config_file.with_name("two_ranks"))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def whole(config_file: Path) -> Path:
 def test_a_killed_rank_is_restarted_by_torchrun(
     config_file: Path, whole: Path, tmp_path: Path, rank: int, options: list[str]
 ) -> None:
-    """With `--overwrite` too, which is about what was there before the job."""
+    """With `--overwrite`, too, which concerns only what existed before the job."""
     job = Job(config_file, tmp_path / "run", *options, max_restarts=1)
     job.wait_for_checkpoint(5)
     os.kill(job.ranks()[rank], signal.SIGKILL)
@@ -82,7 +82,7 @@ def test_ctrl_c_stops_all_ranks_with_one_checkpoint(
     config_file: Path, whole: Path, tmp_path: Path, parallel: str
 ) -> None:
     options = ["--training.parallel", parallel]
-    expected = whole if parallel == "ddp" else run_undisturbed(config_file, tmp_path / "whole", *options)
+    expected = whole if parallel == "ddp" else run_uninterrupted(config_file, tmp_path / "whole", *options)
     job = Job(config_file, tmp_path / "run", *options)
     job.wait_for_checkpoint(5)
     job.process.send_signal(signal.SIGINT)
@@ -92,7 +92,7 @@ def test_ctrl_c_stops_all_ranks_with_one_checkpoint(
     assert err.count("stopped after") == 1
     assert f"seqlab: SIGINT: stopped after step {last} with a checkpoint; the same command continues." in err
     assert last < MAX_STEPS
-    run_undisturbed(config_file, job.run_dir, *options)
+    run_uninterrupted(config_file, job.run_dir, *options)
     assert_equal_runs(job.run_dir, expected)
 
 

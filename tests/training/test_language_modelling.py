@@ -1,4 +1,4 @@
-"""Runs over text: they learn, what must not matter does not, and what cannot be is refused by name."""
+"""Training language models: learning, invariances, resuming, and refused configs."""
 
 import io
 import json
@@ -53,13 +53,13 @@ BOS, EOS = 1, 2
 
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Give two files of numbers in words, of which one has empty lines, that no test changes."""
+    """Write two read-only files of numbers in words, one with empty lines."""
     lines = [cardinal(number).en for number in range(1, 130)]
     return write_text(tmp_path_factory.mktemp("texts"), lines[:90], ["", *lines[90:], ""])
 
 
 def config_of(kind: str, texts: list[str], dropout: float = 0.1, **settings: Any) -> Config:
-    """Describe a run over text of some kind; streams are for a recurrent model."""
+    """Return a config for text of some kind; streams are for a recurrent model."""
     model: Any = replace(TINY_LM, dropout=dropout)
     if kind == "streams":
         names = ("input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
@@ -69,7 +69,7 @@ def config_of(kind: str, texts: list[str], dropout: float = 0.1, **settings: Any
 
 
 def nll_by_rows(model: TransformerLm, rows: list[tuple[int, list[int]]]) -> float:
-    """Give the nats per token of rows, each behind the id that it is read with, one at a time."""
+    """Return the nats per token of rows, scored one at a time after their first input id."""
     total, count = 0.0, 0
     with torch.inference_mode():
         for start, row in rows:
@@ -85,7 +85,7 @@ MUON = OptimConfig(optimizer=MuonConfig(lr=0.05), schedule=SCHEDULE)
 
 
 def test_a_run_over_streams_learns(texts: list[str], tmp_path: Path) -> None:
-    """What is carried helps: blocks of 8 ids that go on score better than the same blocks apart."""
+    """A carried state helps: consecutive blocks of 8 ids score better than separate blocks."""
     lines = [cardinal(number).en for number in range(200, 230)]
     valid = write_text(tmp_path, lines, name="valid")
     data = {"valid": valid, "block_length": 8}
@@ -130,7 +130,7 @@ def test_a_run_learns_and_its_validation_is_by_definition(kind: str, texts: list
     assert found[-1] < math.log(run.tgt_tokenizer.vocab_size)
 
 
-def test_the_run_folder_says_what_it_learnt_from(texts: list[str], tmp_path: Path) -> None:
+def test_the_run_folder_describes_the_training_data(texts: list[str], tmp_path: Path) -> None:
     config = tiny_text_config(texts, max_steps=2)
     run_dir = train(config, tmp_path / "run")
     description = json.loads((run_dir / "run.json").read_text("utf-8"))
@@ -149,12 +149,12 @@ def test_the_run_folder_says_what_it_learnt_from(texts: list[str], tmp_path: Pat
     [*((kind, None) for kind in KINDS), ("continuous", MUON), ("streams", MUON)],
     ids=[*KINDS, "continuous-muon", "streams-muon"],
 )
-def test_stopped_and_continued(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     kind: str, optim: OptimConfig | None, prefetch_steps: int, texts: list[str], tmp_path: Path
 ) -> None:
     config = config_of(kind, texts, data={"prefetch_steps": prefetch_steps}, optim=optim, max_steps=36)
     whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
-    # Before the first checkpoint, between log lines and checkpoints, at a validation, and in an epoch after the first.
+    # Before the first checkpoint, between log lines and checkpoints, at a validation, and after the first epoch.
     for step in (2, 7, 16, 31):
         train_until(config, parts, step)
         assert checkpoint_steps(parts / "checkpoints")[-1] == step
@@ -163,8 +163,8 @@ def test_stopped_and_continued(
     assert journal_of(whole, ["train"])[-1]["epoch"] > 1
 
 
-def test_the_average_begins_when_the_loss_stalls(texts: list[str], tmp_path: Path) -> None:
-    """Non-monotonically triggered averaging (Merity et al. 2018), also in a run that is stopped and continued."""
+def test_averaging_starts_when_the_loss_stalls(texts: list[str], tmp_path: Path) -> None:
+    """Non-monotonically triggered averaging (Merity et al. 2018), also in a resumed run."""
     optim = OptimConfig(optimizer=SgdConfig(lr=3.0), schedule=ConstantScheduleConfig(), average_trigger=1)
     config = config_of("streams", texts, optim=optim, max_steps=24, valid_every=1, save_every=1, keep_best=24)
     whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
@@ -218,7 +218,7 @@ SGD = OptimConfig(optimizer=SgdConfig(lr=0.3), schedule=SCHEDULE, max_grad_norm=
 def test_several_ranks_train_like_one(
     kind: str, optim: OptimConfig, parallel: str, world_size: int, texts: list[str], tmp_path: Path
 ) -> None:
-    """Three have steps that are too small to share."""
+    """With three ranks, steps are too small to divide."""
     limits: dict[str, Any] = {"max_steps": 20, "log_every": 1, "save_every": 5, "valid_every": 10}
     sizes = {"batch_tokens": 32, "micro_batch_tokens": 16} if world_size == 3 else {}
     config = config_of(kind, texts, 0.0, data=sizes, optim=optim, parallel=parallel, **limits)
@@ -229,7 +229,7 @@ FAILING = OptimConfig(optimizer=SgdConfig(lr=1e38), schedule=ConstantScheduleCon
 
 
 @every_kind
-def test_a_step_that_is_not_finite_names_its_lines_and_replays(kind: str, texts: list[str], tmp_path: Path) -> None:
+def test_a_non_finite_step_is_reported_and_can_be_replayed(kind: str, texts: list[str], tmp_path: Path) -> None:
     config = config_of(kind, texts, optim=FAILING)
     with pytest.raises(FailedStep) as raised:
         train(config, tmp_path / "run")
@@ -260,7 +260,7 @@ def test_a_step_that_is_not_finite_names_its_lines_and_replays(kind: str, texts:
     assert f"({again.value})" in message
 
 
-def test_a_failed_step_of_two_ranks_is_written_whole(texts: list[str], tmp_path: Path) -> None:
+def test_a_failed_step_of_two_ranks_is_saved_completely(texts: list[str], tmp_path: Path) -> None:
     config = config_of("packed", texts, optim=FAILING)
     found = in_ranks(2, train, config, tmp_path / "run")
     assert found == [found[0]] * 2
@@ -272,7 +272,7 @@ def test_a_failed_step_of_two_ranks_is_written_whole(texts: list[str], tmp_path:
     assert len(set(rows)) == len(rows)
 
 
-def test_parts_that_do_not_fit_are_refused_by_name(texts: list[str], tmp_path: Path) -> None:
+def test_parts_that_do_not_match_are_refused_by_name(texts: list[str], tmp_path: Path) -> None:
     config = tiny_text_config(texts)
     pairs = TranslationConfig(train_src=["a"], train_tgt=["b"])
     for changes, message in (
@@ -321,7 +321,7 @@ def test_a_language_model_does_not_translate(
     assert f"{run_dir} is a language model: use `seqlab generate`" in captured.err
 
 
-def test_spelling_is_learnt_from_what_is_rare() -> None:
+def test_spelling_is_learned_from_rare_items() -> None:
     lines = ["one two two three", "two three four", "  ", "four ", "three"]
     words = train_tokenizer(WordsConfig(min_count=3), lines)
     assert rare_items(lines, words) == ["four", "one"]  # twice but unknown, and once
@@ -332,5 +332,5 @@ def test_spelling_is_learnt_from_what_is_rare() -> None:
     assert rare_items(["aab", "xx"], characters) == ["b", "x"]
 
 
-def test_kinds_that_know_every_text_need_no_spelling() -> None:
+def test_tokenizers_without_unknown_items_need_no_spelling() -> None:
     assert not train_tokenizer(BpeConfig(vocab_size=300), ["Straße", "日本"]).has_unknown

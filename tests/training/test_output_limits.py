@@ -1,4 +1,4 @@
-"""Outputs may become as long as the targets of the training data."""
+"""Outputs may be as long as the targets of the training data."""
 
 import json
 import logging
@@ -22,14 +22,14 @@ NUM_WORDS = 30
 
 
 def words_of(letter: str) -> str:
-    """Write thirty words for a letter: `a0 b1 c2 ...` for a."""
+    """Return thirty words for a letter: `a0 b1 c2 ...` for a."""
     first = LETTERS.index(letter)
     return " ".join(f"{LETTERS[(first + i) % len(LETTERS)]}{i}" for i in range(NUM_WORDS))
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """A corpus whose targets are fifteen times as long as its sources, and a model that learns it."""
+    """Write a corpus with targets 15 times as long as the sources, and the config of a model that learns it."""
     folder = tmp_path_factory.mktemp("letters")
     (folder / "train.en").write_text("".join(f"{letter}\n" for letter in LETTERS * 60))
     (folder / "train.de").write_text("".join(f"{words_of(letter)}\n" for letter in LETTERS * 60))
@@ -52,9 +52,7 @@ def run_dir(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(config, tmp_path_factory.mktemp("trained") / "run")
 
 
-def test_targets_much_longer_than_their_sources_are_output_whole(
-    run_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_long_targets_are_output_completely(run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     [figures] = journal_of(run_dir, ["valid"])
     assert figures["exact_match"] == 100
     assert json.loads((run_dir / "run.json").read_text())["output_bound"] == {"ratio": 18.6, "offset": 0}
@@ -63,10 +61,10 @@ def test_targets_much_longer_than_their_sources_are_output_whole(
     assert not caplog.records
     cut = run.translate(["a", "b"], max_length_ratio=2, max_length_offset=10)
     assert cut == [" ".join(words_of(letter).split()[:14]) for letter in "ab"]
-    assert "2 of 2 translations are cut: they reached the length limit" in caplog.text
+    assert "2 of 2 translations reached the length limit" in caplog.text
 
 
-def test_numbers_that_are_given_win_and_training_warns_of_what_they_cut(
+def test_given_limits_are_kept_with_a_warning_of_longer_targets(
     config: Config, run_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     search = SearchConfig(beam_size=1, max_length_ratio=2.0, max_length_offset=10)
@@ -75,12 +73,12 @@ def test_numbers_that_are_given_win_and_training_warns_of_what_they_cut(
     [figures] = journal_of(train(tuned, tmp_path / "run"), ["valid"])
     assert figures["exact_match"] == 0
     for name in ("training", "validation"):
-        assert f"360 of 360 {name} pairs have targets that are longer than the search outputs" in caplog.text
-    assert "validation: 360 of 360 outputs are cut at the length limit" in caplog.text
+        assert f"360 of 360 {name} pairs have targets that are longer than the output limit" in caplog.text
+    assert "validation: 360 of 360 outputs reached the length limit" in caplog.text
 
 
-def test_an_older_run_keeps_its_numbers(config: Config, tmp_path: Path) -> None:
-    """Its config.yaml has what once was the default, and the config that continues it leaves the numbers out."""
+def test_an_older_run_keeps_its_limits(config: Config, tmp_path: Path) -> None:
+    """Its config.yaml has the old default, and the config that resumes it omits the limits."""
     older = SearchConfig(beam_size=1, max_length_ratio=2.0, max_length_offset=10)
     run_dir = train(with_training(config, valid_search=older, max_steps=2), tmp_path / "run")
     train(with_training(config, max_steps=4), run_dir)
@@ -89,7 +87,7 @@ def test_an_older_run_keeps_its_numbers(config: Config, tmp_path: Path) -> None:
         train(with_training(config, valid_search=replace(older, max_length_ratio=3.0)), run_dir)
 
 
-def test_a_run_without_statistics_keeps_two_and_ten(run_dir: Path, tmp_path: Path) -> None:
+def test_a_run_without_statistics_has_the_old_limits(run_dir: Path, tmp_path: Path) -> None:
     for path in run_dir.iterdir():
         if path.name != "run.json":
             (tmp_path / path.name).symlink_to(path)
@@ -99,7 +97,7 @@ def test_a_run_without_statistics_keeps_two_and_ten(run_dir: Path, tmp_path: Pat
     assert len(seqlab.load(tmp_path, precision="fp32").translate(["a"])[0].split()) == 14
 
 
-def test_another_corpus_is_measured_anew(config: Config, run_dir: Path, tmp_path: Path) -> None:
+def test_limits_are_measured_again_for_another_corpus(config: Config, run_dir: Path, tmp_path: Path) -> None:
     short = tmp_path / "short"
     short.mkdir()
     (short / "train.en").write_text("a\nb\n" * 60)

@@ -1,4 +1,4 @@
-"""Validation against several references: the loss is of the first, what is decoded is compared with all."""
+"""Validation with several references: the loss uses the first, decoded outputs are compared with all."""
 
 import unicodedata
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from seqlab.training.validation import Validation
 
 
 def figures_of(run_dir: Path) -> dict[str, Any]:
-    """Give the last validation."""
+    """Return the last validation."""
     return journal_of(run_dir, ["valid"])[-1]
 
 
-def test_what_is_decoded_is_compared_with_all_references(corpus: Path, tmp_path: Path) -> None:
-    """The further references are what the model says: for half of the lines, so that half of them become right."""
+def test_outputs_are_compared_with_all_references(corpus: Path, tmp_path: Path) -> None:
+    """The other references equal the outputs for half of the lines, so that half of them are correct."""
     src, tgt = write_numbers(tmp_path, range(200, 240), "valid")
     config = tiny_config(corpus, max_steps=8, data={"valid_src": src, "valid_tgt": tgt})
     alone = train(config, tmp_path / "alone")
@@ -59,10 +59,10 @@ def test_what_is_decoded_is_compared_with_all_references(corpus: Path, tmp_path:
     ],
     ids=["subwords", "characters", "words"],
 )
-def test_references_get_the_normal_form_of_outputs(
+def test_references_are_normalized_like_outputs(
     tmp_path: Path, tokenizer: TokenizerConfig, spoil: Callable[[str], str]
 ) -> None:
-    """References that are what the model says, in another normal form or with other spaces, are all right."""
+    """References that equal the outputs except for normal form and spaces are correct."""
     corpus, accents = tmp_path / "corpus", str.maketrans("eiunzvhsr", "éíüñžöĥšř")
     write_numbers(corpus, range(1, 130))
     src, tgt = write_numbers(corpus, range(200, 240), "valid")

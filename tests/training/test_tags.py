@@ -1,4 +1,4 @@
-"""Tags that training lacks, and sources that lack tags: named by file and line before the first step."""
+"""Unknown tags and sources without tags are reported with file and line before the first step."""
 
 import logging
 from pathlib import Path
@@ -38,7 +38,7 @@ def warnings_of(folder: Path, train_lines: list[str], valid_lines: list[str], ca
     return "\n".join(message for record in caplog.records if " tag" in (message := record.getMessage()))
 
 
-def test_tags_that_training_lacks_are_named_by_file_and_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_tags_are_reported_with_file_and_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     message = warnings_of(tmp_path, TRAIN, ["walk\tV;PST\twalked", "sing\tV;FUT\tsang"], caplog)
     assert "'FUT'" in message
     assert "\n" not in message
@@ -57,16 +57,16 @@ def test_sources_without_tags_are_counted_and_the_first_is_named(
     assert validation.endswith("#2, line 2.")
 
 
-def test_a_source_of_which_no_line_has_tags_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_source_without_any_tags_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     message = warnings_of(tmp_path, [f"w{i}\t\tw{i}ed" for i in range(20)], [TRAIN[0]], caplog)
-    assert "20 of 20 training pairs have no tags behind a tab in their source (is a column missing?)" in message
+    assert "20 of 20 training pairs have no tags after a tab in their source (is a column missing?)" in message
 
 
 def test_targets_with_tags_are_refused(tmp_path: Path) -> None:
-    """No output holds a tag: a model would learn what it may never say."""
-    with pytest.raises(ValueError, match=r"train\.tsv#0\+1, line 2: its target has tags behind a tab"):
+    """Outputs have no tags, so a model cannot learn to predict them."""
+    with pytest.raises(ValueError, match=r"train\.tsv#0\+1, line 2: its target has tags after a tab"):
         train_on(tmp_path, ["a\t\tb", *TRAIN], TRAIN[:2], tgt="0+1")
-    with pytest.raises(ValueError, match=r"valid\.tsv#1\+2, line 2: its target has tags behind a tab"):
+    with pytest.raises(ValueError, match=r"valid\.tsv#1\+2, line 2: its target has tags after a tab"):
         train_on(tmp_path, ["a\tb\t"] * 20, ["b\tc\t", "a\tc\tV"], tgt="1+2")
 
 
@@ -74,12 +74,10 @@ def test_targets_with_tags_are_refused(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"tags": "sum"}, "`model.tags: sum` is for sources with tags, but the tokenizer that was taken over has none"),
-        ({"copying": True}, "`data.copy_unknown` is for text in which words can be unknown"),
+        ({"copying": True}, "`data.copy_unknown` needs a tokenizer with unknown words"),
     ],
 )
-def test_what_a_tokenizer_that_is_taken_over_lacks_is_not_used(
-    tmp_path: Path, options: dict[str, Any], message: str
-) -> None:
+def test_a_copied_tokenizer_must_support_the_config(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     train_tokenizer(SentencePieceBpeConfig(vocab_size=279), TRAIN).save(tmp_path / "bpe")
     saved = SavedConfig(folder=str(tmp_path / "bpe"))
     with pytest.raises(ValueError, match=message):

@@ -49,6 +49,7 @@ class LabellingTask(Task):
     needs = (Labeller,)
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+        """Train and save the tokenizers; return their vocabulary sizes by folder name."""
         return {f"{side}_tokenizer": _learn(side, config, folder, on_progress) for side in ("src", "tgt")}
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
@@ -65,6 +66,7 @@ class LabellingTask(Task):
             _learn("tgt", config, folder, on_progress)
 
     def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
+        """Encode, check and cache the corpora; without `on_progress`, open the cached ones."""
         data = _data_config(config)
         config.model.check_sides(*tokenizers)
         if data.labels_of == "words" and not tokenizers[0].has_words:
@@ -102,12 +104,14 @@ class LabellingTask(Task):
         world: World,
         after: Position | None,
     ) -> Iterator[TrainingStep[Batch]]:
+        """Yield the training steps of this rank that follow a position."""
         sampler = LabelledSampler(
             data.train, _data_config(config), config.seed, *tokenizers, rank=world.rank, world_size=world.world_size
         )
         return sampler.steps(after)
 
     def count(self, run: RunInTraining) -> Iterator[str]:
+        """Fit a counting model to the training data; yield lines for the log."""
         pairs = run.data.train
         words = torch.from_numpy(pairs.src.values.astype("int64"))
         run.model.count(words, torch.from_numpy(label_numbers(pairs.tgt.values, run.tgt_tokenizer)))

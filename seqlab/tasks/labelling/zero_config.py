@@ -65,12 +65,12 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     """
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
     base = _base(given)
-    settled = take_over(base, overrides, COPIED_SETTINGS)
+    copied = take_over(base, overrides, COPIED_SETTINGS)
     # A language model has no `labels_of`, and the matching weights of a tagger may start a classifier.
     keeps_labels = "labels_of" in base["data"] and given.get("init_parts") != "matching"
-    settled = [key for key in settled if key != "data.labels_of" or keeps_labels]
-    tags = {"data.kind"} if "model" in settled else {"data.kind", "model.family"}
-    choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *settled])
+    copied = [key for key in copied if key != "data.labels_of" or keeps_labels]
+    tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family"}
+    choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
     data = _data_of(choices)
     profile = _read_profile(data)
     logger.info("%s lines; chosen settings (give an option to override one):", f"{profile.lines:,}")

@@ -1,1 +1,1 @@
-"""Language modelling: text without a second side."""
+"""Language modelling task: autoregressive and masked models of text."""

@@ -1,4 +1,4 @@
-"""The `data` section of a language model: text without a second side."""
+"""The `data` section of the config of a language model or masked model."""
 
 from typing import ClassVar, Literal
 
@@ -8,18 +8,18 @@ from seqlab.data.config import SETTINGS
 from seqlab.data.text_config import TextConfig
 
 LANGUAGE_MODEL = "a language model"
-"""What a run is."""
+"""Name of what a run trains; `load_run` checks it."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class LanguageModellingConfig(TextConfig):
-    """Text that language models learn, or masked models."""
+    """Text for a language model or, with `mask_share`, a masked model."""
 
     kind: Literal["language_modelling"] = "language_modelling"
-    """What the corpora hold."""
+    """Kind of data: text for language models."""
 
     task_name: ClassVar[str] = "seqlab.tasks.language_modelling.task:LanguageModellingTask"
-    loader_name: ClassVar[str] = "seqlab.tasks.language_modelling.language_model:load"
+    loader_name: ClassVar[str] = "seqlab.tasks.language_modelling.language_model:load_with_fp32_default"
     zero_config_name: ClassVar[str] = "seqlab.tasks.language_modelling.zero_config:from_text"
     serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.language_modelling.commands.score:score_lines"}
     identifying_fields: ClassVar[tuple[str, ...]] = ("train",)
@@ -27,19 +27,19 @@ class LanguageModellingConfig(TextConfig):
 
     @property
     def product(self) -> str:  # type: ignore[override]
-        """What a trained run is."""
+        """Name of what a run trains."""
         return "a masked model" if self.mask_share else LANGUAGE_MODEL
 
     @property
     def purpose(self) -> str:  # type: ignore[override]
-        """What a run does, and by which commands."""
+        """What the run is for, and its commands; completes a message."""
         if self.mask_share:
             return "is a masked model, which other runs start from: use `seqlab train --init_from`"
         return "is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`"
 
     @property
     def next_command(self) -> str:  # type: ignore[override]
-        """A command that uses a run."""
+        """A command that uses the run."""
         if self.mask_share:
             return "seqlab train ... --init_from {} --init_parts matching"
         return "seqlab perplexity {} FILE"

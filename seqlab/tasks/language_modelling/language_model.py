@@ -1,4 +1,4 @@
-"""A trained language model, ready to be used: how likely a text is, and how it goes on."""
+"""Inference for language models: perplexity, scores of lines, and generation."""
 
 from __future__ import annotations
 
@@ -31,29 +31,34 @@ from seqlab.tasks.language_modelling.config import LANGUAGE_MODEL, LanguageModel
 from seqlab.tasks.language_modelling.generator import Continuation, Generator, choose_search
 from seqlab.tasks.language_modelling.streaming import OnText
 from seqlab.tasks.language_modelling.text import Text
-from seqlab.tasks.language_modelling.text_likelihood import LikelihoodOfBlocks, LineScore, added_items, line_score
-from seqlab.tasks.language_modelling.text_scorer import LM_BATCH_TOKENS, Reading, reading_of_lines, score_text
+from seqlab.tasks.language_modelling.text_likelihood import BlockwiseLikelihood, LineScore, added_items, line_score
+from seqlab.tasks.language_modelling.text_scorer import (
+    LM_BATCH_TOKENS,
+    ContextWindow,
+    score_text,
+    window_for_lines,
+)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """What `LanguageModel.perplexity` found."""
+    """Result of `LanguageModel.perplexity`."""
 
     likelihood: TextLikelihood
-    reading: Reading
+    window: ContextWindow
     lines: list[LineScore] = field(repr=False)
 
 
 class LanguageModel:
-    """What `seqlab.load` gives for a language model: perplexity, scores and continuations."""
+    """A language model or an ensemble, for perplexity, scoring and generation. Returned by `seqlab.load`."""
 
     def __init__(self, members: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
-        """Move the models to the device and their products to the dtype, in place.
+        """Move the models to the device and set the dtype of their matrix products, in place.
 
         Raises:
-            ValueError: two members have different vocabularies or learnt from differently read text.
+            ValueError: the members differ in their vocabularies or in `data.documents`.
         """
         refuse_different_vocabularies(members)
         self.members, self.device = list(members), device
@@ -63,7 +68,7 @@ class LanguageModel:
         for member in members[1:]:
             if text_config(member).documents != self.data.documents:
                 paths = f"{first.folder.path} and {member.folder.path}"
-                raise ValueError(f"{paths} read text differently (`data.documents`): they cannot be an ensemble.")
+                raise ValueError(f"{paths} have different values of `data.documents`: they cannot form an ensemble.")
         if device.type == "cpu":
             prepare_heap()
         for member in members:
@@ -77,45 +82,45 @@ class LanguageModel:
 
     @property
     def is_continuous(self) -> bool:
-        """Whether lines belong to one text, so that each is predicted from those before it."""
+        """Whether lines form one text, so that a line is predicted from the lines before it."""
         return self.data.is_continuous
 
     @property
     def context_limit(self) -> int | None:
-        """Tokens that all members look back on; None where each remembers all that it has read."""
+        """Shortest context length of the members in tokens; None if none of them has a limit."""
         limits = (member.context_limit for member in self.members)
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def reading(self, context: int | str | None = None, stride: int | None = None) -> Reading:
-        """Choose what tokens are predicted from: blocks of the training's length unless said otherwise.
+    def choose_window(self, context: int | str | None = None, stride: int | None = None) -> ContextWindow:
+        """Choose the context of each token: by default, blocks of the training's `block_length`.
 
-        Lines that are texts of their own are cut into blocks too where they are longer.
+        If each line is a separate text, lines longer than the window are read in the same way.
 
         Args:
-            context: tokens read at once, or `all` for everything before.
-            stride: how many of them are new, and scored; the context unless given, which makes blocks.
+            context: length of the window in tokens, or `all` for all previous tokens.
+            stride: tokens by which the window moves, and which it scores; by default `context`, which makes blocks.
 
         Raises:
-            ValueError: a model looks back on fewer tokens.
+            ValueError: `context` exceeds the context length of a model, or `context` or `stride` is invalid.
         """
         if context == "all":
             for member in self.members:
                 if not isinstance(member.model, CarryingScorer):
                     raise ValueError(
-                        f"{member.folder.path}: a `{member.config.model.family}` looks back on {member.max_length} "
-                        "tokens at most: give `context` a number, and a `stride` for a sliding window."
+                        f"{member.folder.path}: a `{member.config.model.family}` has a context of {member.max_length} "
+                        "tokens: give a number as `context`, and a `stride` for a sliding window."
                     )
             if stride is not None:
-                raise ValueError("`stride` is for a `context` of so many tokens, not for `all`.")
-            return Reading(None, 1, not self.is_continuous)
+                raise ValueError("`stride` needs a number as `context`, but `context` is `all`.")
+            return ContextWindow(None, 1, not self.is_continuous)
         if isinstance(context, str):
             raise ValueError(f"`context` must be a number of tokens or `all`, but is `{context}` instead.")
         size = min(text_config(member).block_length for member in self.members) if context is None else context
         for member in self.members:
             limit = member.context_limit
             if limit is not None and size > limit:
-                raise ValueError(f"{member.folder.path} looks back on {limit} tokens, but `context` is {size}.")
-        return Reading(size, size if stride is None else stride, not self.is_continuous)
+                raise ValueError(f"{member.folder.path} has a context of {limit} tokens, but `context` is {size}.")
+        return ContextWindow(size, size if stride is None else stride, not self.is_continuous)
 
     def perplexity(
         self,
@@ -126,50 +131,51 @@ class LanguageModel:
         batch_tokens: int = LM_BATCH_TOKENS,
         progress: OnRows | None = None,
     ) -> Perplexity:
-        """Measure how likely a text is; `reading` explains the arguments. Each line gets a score of its own.
+        """Measure the perplexity of a text and score each of its lines.
 
-        One string is a whole text, as a file would hold it; in a list, each is a line.
+        `choose_window` explains `context` and `stride`.
+        A string is a text as in a file; a list of strings is a list of lines.
 
         Raises:
-            ValueError: the text is empty, or what `reading` raises.
+            ValueError: the text is empty, or `choose_window` raises it.
         """
         if isinstance(text, str):
             blocks = list(Text.blocks(io.BytesIO(text.encode("utf-8", "surrogatepass")), "text"))
         else:
             blocks = [text if isinstance(text, Text) else Text.of(text)]
         if not any(block.lines for block in blocks):
-            raise ValueError("The text is empty: it holds no line to score.")
+            raise ValueError("The text is empty: it has no line to score.")
         lines: list[LineScore] = []
-        reading = self.reading(context, stride)
-        found = self.measure(blocks, reading, batch_tokens=batch_tokens, progress=progress, on_line=lines.append)
-        return Perplexity(found, reading, lines)
+        window = self.choose_window(context, stride)
+        likelihood = self.measure(blocks, window, batch_tokens=batch_tokens, progress=progress, on_line=lines.append)
+        return Perplexity(likelihood, window, lines)
 
     def measure(
         self,
         blocks: Iterable[Text],
-        reading: Reading,
+        window: ContextWindow,
         *,
         batch_tokens: int = LM_BATCH_TOKENS,
         progress: OnRows | None = None,
         on_line: Callable[[LineScore], object] | None = None,
     ) -> TextLikelihood:
-        """Measure how likely a text is that comes in blocks, which need not fit into memory together.
+        """Measure the likelihood of a text that is read in blocks, in bounded memory.
 
         Args:
-            blocks: lines, and parts of lines, in order.
-            reading: what `reading` gave.
-            batch_tokens: tokens that are scored together: memory and speed.
-            progress: called with how many more tokens are done.
+            blocks: lines, and parts of long lines, in order.
+            window: the context of each token, from `choose_window`.
+            batch_tokens: tokens per batch; affects memory and speed.
+            progress: called after each batch with its number of tokens.
             on_line: called with the score of each line.
 
         Raises:
             ValueError: the text is empty.
         """
-        text = LikelihoodOfBlocks(
+        text = BlockwiseLikelihood(
             [member.model for member in self.members],
             self.tokenizer,
             self.spellings,
-            reading,
+            window,
             on_line,
             start_id=self.start_id,
             batch_tokens=batch_tokens,
@@ -188,17 +194,17 @@ class LanguageModel:
         batch_tokens: int = LM_BATCH_TOKENS,
         progress: OnRows | None = None,
     ) -> list[LineScore]:
-        """Score each line as the beginning of a text, or as what goes on after its prompt; its end is counted.
+        """Score each line, including its end, at the beginning of a text or as the continuation of a prompt.
 
-        A prompt and its continuation are segmented together, so that a word may go on where the prompt ends; what is
-        scored is all that follows the ids which they share with the prompt alone. Continuations of one prompt may share
-        different numbers of ids with it: to compare them, score each whole, the prompt in front of it.
+        A prompt and its line are tokenized together, so that a word may cross the end of the prompt. The score covers
+        all ids after the common prefix with the ids of the prompt alone. Continuations of one prompt may share
+        different numbers of ids with it: to compare them, score prompt and continuation together as one line.
 
-        A line that is longer than a model looks back is read by a sliding window: each token is given at least half of
-        that many tokens before it, where there are as many. A warning counts such lines.
+        A line that is longer than the model's context is read by a sliding window that gives each token at least half
+        of the context, as far as the line has it. A warning counts such lines.
 
         Raises:
-            ValueError: there are not as many prompts as lines, or one holds a newline.
+            ValueError: the numbers of prompts and lines differ, or one contains a newline.
         """
         refuse_newlines(lines, "lines")
         prompts = [""] * len(lines) if prompts is None else prompts
@@ -207,12 +213,12 @@ class LanguageModel:
             raise ValueError(f"`prompts` must have one entry per line ({len(lines)}), but has {len(prompts)}.")
         if not lines:
             return []
-        whole = [prompt + line for prompt, line in zip(prompts, lines, strict=True)]
-        rows = encode_text(self.tokenizer, whole)
-        reading = reading_of_lines(np.diff(rows.offsets), self.context_limit)
-        log_probs = self._log_probs(rows, reading, batch_tokens, progress)
+        texts = [prompt + line for prompt, line in zip(prompts, lines, strict=True)]
+        rows = encode_text(self.tokenizer, texts)
+        window = window_for_lines(np.diff(rows.offsets), self.context_limit)
+        log_probs = self._log_probs(rows, window, batch_tokens, progress)
         scores = []
-        for row, own, text, prompt in zip(rows, log_probs, whole, prompts, strict=True):
+        for row, own, text, prompt in zip(rows, log_probs, texts, prompts, strict=True):
             items = added_items(self.tokenizer, row[:-1].tolist(), text, prompt)
             unknown = [each for each in items if isinstance(each, str)]
             scores.append(line_score(own[len(own) - 1 - len(items) :], unknown, self.spellings))
@@ -229,24 +235,24 @@ class LanguageModel:
         on_text: OnText | None = None,
         **search: Unpack[GenerationOptions],
     ) -> list[list[Continuation]]:
-        """Continue each prompt: `num_samples` random continuations, or with `beam_size` the best hypotheses.
+        """Continue each prompt: sample `num_samples` continuations, or run a beam search if `beam_size` is given.
 
-        A sample depends on the seed, on the number of its prompt and on its own number among the prompt's samples: not
-        on what else is generated, nor on `batch_rows`.
+        A sample depends on the seed, the number of its prompt and its number among the samples of that prompt, not on
+        other prompts or on `batch_rows`.
 
         Args:
-            prompts: what the text begins with; an empty one begins a text. Of one that is longer than the model looks
-                back the last tokens are read, with a warning.
-            num_samples: random continuations of each prompt.
-            stop: texts that end a continuation, which does not hold them, once it has `min_length` ids.
-            batch_rows: continuations computed together: speed and memory.
-            first_prompt: the number of the first prompt, for those that are a part of more.
-            on_text: told of the text of a single continuation as it comes.
-            search: fields of `SamplingConfig`: temperature, top_k, max_length, seed, ...; or, with beam_size, those of
+            prompts: texts to continue; an empty one starts a text. Of a prompt that exceeds the model's context only
+                the last tokens are read, with a warning.
+            num_samples: number of sampled continuations per prompt.
+            stop: texts that end a continuation after at least `min_length` ids; they are not part of it.
+            batch_rows: continuations computed together; affects speed and memory.
+            first_prompt: number of the first prompt, if the prompts are a part of a longer list.
+            on_text: called with each new piece of text of the single continuation.
+            search: fields of `SamplingConfig` (temperature, top_k, max_length, seed, ...) or, with beam_size, those of
                 `SearchConfig`.
 
         Raises:
-            ValueError: an argument is impossible, or a prompt holds a newline and the model has learnt single lines.
+            ValueError: an argument is invalid, or a prompt contains a newline and the model was trained on lines.
         """
         generator = Generator(
             [member.stepper for member in self.members],
@@ -267,14 +273,14 @@ class LanguageModel:
         )
 
     def _log_probs(
-        self, rows: RaggedArray, reading: Reading, batch_tokens: int, progress: OnRows | None
+        self, rows: RaggedArray, window: ContextWindow, batch_tokens: int, progress: OnRows | None
     ) -> list[NDArray[np.float64]]:
-        """Score the ids of rows, each a text of its own; give the log-probabilities row by row."""
+        """Score the ids of rows, each a separate text; return the log-probabilities of each row."""
         log_probs = score_text(
             [member.model for member in self.members],
             rows.values,
             rows.offsets,
-            reading,
+            window,
             start_id=self.start_id,
             batch_tokens=batch_tokens,
             device=self.device,
@@ -283,13 +289,13 @@ class LanguageModel:
         return np.split(log_probs, rows.offsets[1:-1])
 
 
-def load(
+def load_with_fp32_default(
     run: str | Path | Sequence[str | Path],
     checkpoint: str | Sequence[str] = "best",
     device: str = "auto",
     precision: str = "auto",
 ) -> LanguageModel:
-    """Load a language model as `seqlab.load` does: as `load_language_model`, but `auto` is fp32."""
+    """Load a language model for `seqlab.load`, with `precision="auto"` as fp32; see `load_language_model`."""
     return load_language_model(run, checkpoint, device, "fp32" if precision == "auto" else precision)
 
 
@@ -299,9 +305,9 @@ def load_language_model(
     device: str = "auto",
     precision: str = "fp32",
 ) -> LanguageModel:
-    """Load a language model; several runs or checkpoints over one vocabulary become an ensemble.
+    """Load a language model; several runs or checkpoints with one vocabulary form an ensemble.
 
-    The arguments are those of `seqlab.load`, but products are in fp32 unless said otherwise: figures are compared.
+    The arguments are those of `seqlab.load`. The default precision is fp32, so that perplexities are comparable.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
@@ -311,6 +317,6 @@ def load_language_model(
 
 
 def text_config(member: LoadedRun) -> LanguageModellingConfig:
-    """Return the data section of a language model's run."""
+    """Return the data section of the config of a language model run."""
     assert isinstance(member.config.data, LanguageModellingConfig), "load the run by its `product`"
     return member.config.data

@@ -1,4 +1,4 @@
-"""Ids that go on after a prompt, as text: what they add to it, where a stop text ends it, how it is told meanwhile."""
+"""Incremental detokenization of a continuation, with stop texts and streaming output."""
 
 from __future__ import annotations
 
@@ -8,77 +8,90 @@ from seqlab.inference.lines import replace_control_characters
 from seqlab.text import Tokenizer
 
 OnText = Callable[[str], None]
+"""Called with each new piece of the text of a continuation."""
 
-UNSETTLED = "\ufffd\x10"
-"""Characters that a later id may change: what bytes of an unfinished character are decoded to, and what sentencepiece's
-texts are escaped with."""
-LONGEST_CHARACTER = 4
-"""Ids that a character may take: its bytes."""
+PROVISIONAL_CHARACTERS = "\ufffd\x10"
+"""Final characters that a later id may change: U+FFFD for an incomplete UTF-8 character, and the escape character that
+`seqlab` adds to sentencepiece's texts."""
+MAX_IDS_PER_CHARACTER = 4
+"""A character has at most 4 bytes in UTF-8, each of which may be an id."""
 
 
-class Wording:
-    """Text from ids, by the tokenizer and by what ends a continuation."""
+class Detokenizer:
+    """Decode the ids of a continuation after its prompt, up to the first stop text."""
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], min_length: int, *, is_continuous: bool) -> None:
-        """Take texts that end a continuation of at least `min_length` ids; in a continuous text eos ends a line."""
+        """Store the settings.
+
+        Args:
+            tokenizer: of the model.
+            stop: texts that end a continuation; the continuation does not include them.
+            min_length: minimum number of ids before a stop text counts.
+            is_continuous: whether eos is a newline inside the text rather than the end of the text.
+        """
         self.tokenizer, self.stop, self.min_length = tokenizer, list(stop), min_length
         self.is_continuous = is_continuous
         self.longest_stop = max(map(len, self.stop), default=0)
         [self._anchor] = tokenizer.encode(["a"])
 
-    def added(self, prompt: Sequence[int], ids: Sequence[int]) -> str:
-        """Give what ids add to the text of a prompt; both without the id that a text begins with."""
+    def continuation(self, prompt: Sequence[int], ids: Sequence[int]) -> str:
+        """Decode the ids after a prompt; both are without the start id."""
         return self._text([*prompt, *ids])[len(self._text(prompt)) :]
 
-    def cut(self, prompt: Sequence[int], ids: Sequence[int], before: int = 0) -> tuple[str, bool]:
-        """Give what ids add to a prompt, up to the stop text that the last of them completes; and whether one does.
+    def until_stop(self, prompt: Sequence[int], ids: Sequence[int], num_skipped: int = 0) -> tuple[str, bool]:
+        """Decode the ids after a prompt, and cut the text at the stop text that the last id completes.
 
-        `before`: how many ids of the continuation are left out in front of them, as those of lines that were told.
+        Args:
+            prompt: ids before the continuation.
+            ids: the continuation, or its last ids.
+            num_skipped: number of ids of the continuation before `ids`; they count for `min_length`.
+
+        Returns:
+            The text, and whether a stop text ended it.
         """
-        text = self.added(prompt, ids)
-        place = self._stop_place(prompt, ids) if before + len(ids) >= self.min_length else -1
-        return (text, False) if place < 0 else (text[:place], True)
+        text = self.continuation(prompt, ids)
+        position = self._stop_position(prompt, ids) if num_skipped + len(ids) >= self.min_length else -1
+        return (text, False) if position < 0 else (text[:position], True)
 
-    def shown(self, text: str) -> tuple[str, int]:
-        """Give a text as it is put out, as long as it was, and how many control characters became spaces.
+    def printable(self, text: str) -> tuple[str, int]:
+        """Replace control characters by spaces in the output of a model of single lines; return their number, too.
 
-        What a model of single lines says holds none, so that it is one line to every reader.
+        So the output is a single line for every program. The length of the text does not change.
         """
         return (text, 0) if self.is_continuous else replace_control_characters(text)
 
-    def stopper(self, begins_line: bool) -> Callable[[list[int]], bool] | None:
-        """Make what tells whether the last id of a continuation completes a stop text; None where there is none.
+    def stop_condition(self, begins_line: bool) -> Callable[[list[int]], bool] | None:
+        """Return a function that checks whether the last id completes a stop text; None if there are no stop texts.
 
-        Prompts differ, but all that matters is whether the continuation begins a line, whose first word has no space
-        before it.
+        It does not depend on the prompt except for `begins_line`: the first word of a line has no space before it.
         """
         if not self.stop:
             return None
         prompt = [] if begins_line else self._anchor
-        tail = LONGEST_CHARACTER * (self.longest_stop + 1)
-        return lambda ids: self._stop_place(prompt, ids[-tail:]) >= 0
+        tail = MAX_IDS_PER_CHARACTER * (self.longest_stop + 1)
+        return lambda ids: self._stop_position(prompt, ids[-tail:]) >= 0
 
-    def could_stop(self, text: str) -> int:
-        """Count the last characters of a text with which a stop text may have begun."""
+    def num_pending(self, text: str) -> int:
+        """Count the final characters of a text that may be the beginning of a stop text."""
         sizes = range(min(len(text), self.longest_stop), 0, -1)
         return next((n for n in sizes if any(each.startswith(text[-n:]) and len(each) > n for each in self.stop)), 0)
 
-    def whole_lines(self, ids: Sequence[int]) -> int:
-        """Count the ids up to the last end of line, which the text behind it does not depend on; 0 for none."""
+    def num_complete(self, ids: Sequence[int]) -> int:
+        """Count the ids of complete lines; the text after them does not depend on them."""
         ends = (i for i in range(len(ids), 0, -1) if ids[i - 1] == self.tokenizer.eos_id)
         return next(ends, 0) if self.is_continuous else 0
 
-    def _stop_place(self, prompt: Sequence[int], ids: Sequence[int]) -> int:
-        """Find where the stop text begins that the last id completes; -1 where it completes none."""
-        text = self.added(prompt, ids)
+    def _stop_position(self, prompt: Sequence[int], ids: Sequence[int]) -> int:
+        """Find the start of the stop text that the last id completes; -1 if it completes none."""
+        text = self.continuation(prompt, ids)
         if not any(each in text for each in self.stop):
             return -1
-        before = len(self.added(prompt, ids[:-1]).rstrip(UNSETTLED))
-        places = [text.find(each, max(0, before - len(each) + 1)) for each in self.stop]
-        return min((place for place in places if place >= 0), default=-1)
+        before = len(self.continuation(prompt, ids[:-1]).rstrip(PROVISIONAL_CHARACTERS))
+        positions = [text.find(each, max(0, before - len(each) + 1)) for each in self.stop]
+        return min((position for position in positions if position >= 0), default=-1)
 
     def _text(self, ids: Sequence[int]) -> str:
-        """Decode ids; what a model of single lines says is one line too."""
+        """Decode ids; newlines in the output of a model of single lines become spaces."""
         if not self.is_continuous:
             return self.tokenizer.decode([ids])[0].replace("\n", " ")
         lines: list[list[int]] = [[]]
@@ -90,43 +103,43 @@ class Wording:
         return "\n".join(self.tokenizer.decode(lines))
 
 
-class Teller:
-    """Tell of a text as it grows: only what no later id can change.
+class TextStreamer:
+    """Emit the text of a continuation as it grows: only characters that no later id can change.
 
-    Lines that are told whole are forgotten, so that an id takes no more time in a text of many lines than of few.
+    Complete lines that were emitted are dropped, so that the time per id does not grow with the number of lines.
     """
 
-    def __init__(self, wording: Wording, prompt: Sequence[int], on_text: OnText) -> None:
-        self._wording, self._on_text = wording, on_text
-        self._prompt = list(prompt)[wording.whole_lines(prompt) :]
-        self._ids: list[int] = []  # behind the lines that are forgotten
-        self._told = 0  # characters of them
-        self._forgotten_ids = self._forgotten = 0
+    def __init__(self, detokenizer: Detokenizer, prompt: Sequence[int], on_text: OnText) -> None:
+        self._detokenizer, self._on_text = detokenizer, on_text
+        self._prompt = list(prompt)[detokenizer.num_complete(prompt) :]
+        self._ids: list[int] = []  # after the dropped lines
+        self._num_emitted = 0  # characters of `_ids` that were emitted
+        self._num_dropped_ids = self._num_dropped = 0  # ids and characters of dropped lines
 
     def on_step(self, rows: list[int], ids: list[int]) -> None:
-        """Hear of the ids that were drawn; the single row has one at each step."""
+        """Add the sampled ids of a step, one id for the single row, and emit new text."""
         self._ids += ids
-        text, has_ended = self._wording.cut(self._prompt, self._ids, self._forgotten_ids)
+        text, has_ended = self._detokenizer.until_stop(self._prompt, self._ids, self._num_dropped_ids)
         if not has_ended:
-            text = text.rstrip(UNSETTLED)
-            text = text[: len(text) - self._wording.could_stop(text)]
-        self._tell(text)
-        self._forget()
+            text = text.rstrip(PROVISIONAL_CHARACTERS)
+            text = text[: len(text) - self._detokenizer.num_pending(text)]
+        self._emit(text)
+        self._drop_lines()
 
     def finish(self, text: str) -> None:
-        """Tell the rest of the whole text."""
-        self._tell(text[self._forgotten :])
+        """Emit the rest of the complete text."""
+        self._emit(text[self._num_dropped :])
 
-    def _tell(self, text: str) -> None:
-        if len(text) > self._told:
-            self._on_text(self._wording.shown(text[self._told :])[0])
-            self._told = len(text)
+    def _emit(self, text: str) -> None:
+        if len(text) > self._num_emitted:
+            self._on_text(self._detokenizer.printable(text[self._num_emitted :])[0])
+            self._num_emitted = len(text)
 
-    def _forget(self) -> None:
-        count = self._wording.whole_lines(self._ids)
-        size = len(self._wording.added(self._prompt, self._ids[:count])) if count else 0
-        if 0 < size <= self._told:
+    def _drop_lines(self) -> None:
+        count = self._detokenizer.num_complete(self._ids)
+        size = len(self._detokenizer.continuation(self._prompt, self._ids[:count])) if count else 0
+        if 0 < size <= self._num_emitted:
             self._prompt, self._ids = [], self._ids[count:]
-            self._told -= size
-            self._forgotten_ids += count
-            self._forgotten += size
+            self._num_emitted -= size
+            self._num_dropped_ids += count
+            self._num_dropped += size

@@ -1,4 +1,4 @@
-"""Language modelling as a task: text without a second side, validated by its likelihood."""
+"""Language modelling task: train language models and masked models, validate by likelihood."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -31,18 +31,19 @@ def _data_config(config: Config) -> LanguageModellingConfig:
 
 
 class LanguageModellingTask(Task):
-    """Text, validated by its likelihood."""
+    """Language models and masked models of text, validated by the likelihood of held-out text."""
 
     batch_type = TextBatch
     unit = "rows"
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+        """Train and save the tokenizers; return their vocabulary sizes by folder name."""
         tokenizer = learn_tokenizer(_data_config(config), "both", folder.cache, on_progress)
         tokenizer.save(folder.path / "tokenizer")
         return {"tokenizer": tokenizer.vocab_size}
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-        """Learn how that is spelt which the vocabulary leaves unknown; a translator that it is from cannot say."""
+        """Learn the spelling model of unknown items, unless the vocabulary is complete or `init_from` has one."""
         tokenizer = load_tokenizer(folder.path / "tokenizer")
         if tokenizer.has_unknown and not folder.spelling.is_dir():
             with workspace(folder.cache) as work, Workers(1) as workers:
@@ -54,6 +55,7 @@ class LanguageModellingTask(Task):
                 save_spelling(SpellingModel.learn(rare_items(lines, tokenizer)), folder.spelling)
 
     def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
+        """Encode, check and cache the corpora; without `on_progress`, open the cached ones."""
         data = _data_config(config)
         if on_progress is None:
             return open_prepared(data, tokenizers, cache)
@@ -67,6 +69,7 @@ class LanguageModellingTask(Task):
         world: World,
         after: Position | None,
     ) -> Iterator[TrainingStep[Batch]]:
+        """Yield the training steps of this rank that follow a position."""
         sampler = TextSampler(
             data.train,
             _data_config(config),
@@ -78,18 +81,21 @@ class LanguageModellingTask(Task):
         return sampler.steps(after)
 
     def locate(self, data: PreparedData, index: int) -> str:
+        """Return the file and line of a token of the training text."""
         return data.train.locate_token(index)
 
     def count(self, run: RunInTraining) -> Iterator[str]:
-        documents = (row[:-1] for row in run.data.train.tgt)  # their ends are the model's own business
+        """Fit a counting model to the training data; yield lines for the log."""
+        documents = (row[:-1] for row in run.data.train.tgt)  # the model adds the ends itself
         run.model.fit(documents, _data_config(run.config).documents)
         for length, level in enumerate(run.model.trie, start=1):
             yield f"{length}-grams: {len(level.keys):,}"
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
-        """Score the validation text; blocks of a continuous one know nothing of what stands before them.
+        """Compute the negative log-likelihood of the validation text.
 
-        A masked model knows both sides of what it fills in: its figure is no language model's, and has its own name.
+        Blocks of a continuous text are scored without the blocks before them. The metric of a masked model has another
+        name, as masked tokens are predicted from both sides.
         """
         data = _data_config(run.config)
         batches = ordered_text_batches(run.data.valid, data, data.micro_batch_tokens, run.tgt_tokenizer)
@@ -98,7 +104,7 @@ class LanguageModellingTask(Task):
 
 
 def rare_items(lines: Iterable[str], tokenizer: Tokenizer) -> list[str]:
-    """Choose from the items of a text what spelling is learnt from: the unknown ones and those that occur once."""
+    """Select training items of a spelling model: unknown items and those that occur once, or all if there are none."""
     counts: Counter[str] = Counter()
     unknown: set[str] = set()
     for line in lines:

@@ -1,4 +1,4 @@
-"""A text to score: its lines, and how many bytes it had before anything was changed."""
+"""Blocks of a text to score: lines, and the number of bytes of the original text."""
 
 from __future__ import annotations
 
@@ -15,63 +15,64 @@ from seqlab.inference.lines import refuse_newlines
 
 BLOCK_LINES = 10_000
 BLOCK_CHARS = 1 << 22
-"""Characters of a block after which no further line joins it."""
+"""Characters after which a block is complete."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """Lines without their ends, all of a text or some of it, and the size of the original."""
+    """Lines of a text or of a part of it, without line ends, and the size of the original."""
 
     lines: Sequence[str]
     num_bytes: int
-    """Of the original, ends of line counted where it has them."""
+    """Bytes of the original, including its line ends."""
     num_newlines: int
+    """Line ends of the original."""
     num_lines: int
-    """Of the original: a record that is one of `lines` may have several."""
+    """Lines of the original; a record that is one entry of `lines` may have several."""
 
     def dropped_bytes(self, normalize: Callable[[str], str]) -> int:
-        """Count the bytes that reading leaves out, or that a line is shorter by when it is normalised."""
+        """Count the bytes of the original that are lost by reading and by normalization."""
         sizes = [(_size(line), _size(_normalized(line, normalize))) for line in self.lines]
         unread = self.num_bytes - self.num_newlines - sum(original for original, _ in sizes)
-        return unread + sum(max(0, original - normalised) for original, normalised in sizes)
+        return unread + sum(max(0, original - normalized) for original, normalized in sizes)
 
     @classmethod
     def of(cls, lines: Sequence[str]) -> Text:
-        """Take lines that each end with a newline; raises ValueError where one holds a newline."""
+        """Make a block of lines, counting a line end for each; raise ValueError if a line contains a newline."""
         refuse_newlines(lines, "lines")
         return cls(lines, sum(_size(line) + 1 for line in lines), len(lines), len(lines))
 
     @classmethod
     def blocks(cls, stream: BinaryIO, name: str) -> Iterator[Text]:
-        """Read a binary stream, some lines at a time; a line of more than 1 MiB comes in parts.
+        """Read a binary stream in blocks of lines; a line of more than 1 MiB is read in parts.
 
         Raises:
-            ValueError: it is empty, or as in `decode_lines`.
+            ValueError: the stream is empty, or `decode_lines` raises it.
         """
         sizes: deque[tuple[int, bool]] = deque()
 
-        def noted() -> Iterator[bytes]:
+        def read_and_note_sizes() -> Iterator[bytes]:
             for raw in LineLimit(splits_lines=True).read(stream, name):
                 sizes.append((len(raw), raw.endswith(b"\n")))
                 yield raw
 
         is_empty = True
-        for block in in_batches(decode_lines(noted(), name), BLOCK_LINES, weight=len, most=BLOCK_CHARS):
+        for block in in_batches(decode_lines(read_and_note_sizes(), name), BLOCK_LINES, weight=len, most=BLOCK_CHARS):
             num_bytes, num_newlines = map(sum, zip(*(sizes.popleft() for _ in block), strict=True))
             is_empty = False
             yield cls(block, num_bytes, num_newlines, sum(not isinstance(line, LinePart) for line in block))
         if is_empty:
-            raise ValueError(f"{name} is empty: it holds no line to score.")
+            raise ValueError(f"{name} is empty: it has no line to score.")
 
     @classmethod
     def of_records(cls, column: Column, *, split_records: bool) -> Iterator[Text]:
-        """Take the records of a table or a dataset, as training reads them, some at a time.
+        """Read the records of a table or a dataset in blocks, as training does.
 
-        One that has newlines is several lines with `split_records`, which is how a continuous text is read; else it is
-        a single line, with spaces in their place.
+        With `split_records`, as for a continuous text, a record with newlines becomes several lines. Otherwise it is
+        one line, with spaces instead of newlines.
 
         Raises:
-            ValueError: there is none, or as in `Column.cells`.
+            ValueError: there is no record, or `Column.cells` raises it.
         """
         is_empty = True
         for cells in in_batches(column.cells(), BLOCK_LINES, weight=len, most=BLOCK_CHARS):
@@ -84,11 +85,11 @@ class Text:
             is_empty = False
             yield cls(lines, num_bytes, len(lines), num_lines)
         if is_empty:
-            raise ValueError(f"{column} is empty: it holds no line to score.")
+            raise ValueError(f"{column} is empty: it has no line to score.")
 
 
 def _normalized(line: str, normalize: Callable[[str], str]) -> str:
-    """Normalise a line; the space after a part of one is between words."""
+    """Normalize a line; a part of a line keeps its final space, which separates words."""
     found = normalize(line)
     return f"{found} " if isinstance(line, LinePart) and line.endswith(" ") and not found.endswith(" ") else found
 

@@ -1,4 +1,4 @@
-"""What the choices for a text depend on: its size, a sample of its lines, and how it is written."""
+"""Statistics of a training text for zero config: its size and a random sample of its lines."""
 
 import random
 from dataclasses import dataclass
@@ -12,45 +12,46 @@ from seqlab.data.line_sample import LineSample
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 SAMPLE_LINES = 32_768
-SAMPLE_CHARS = 1 << 14
-"""Of a line that is sampled, at most."""
+MAX_SAMPLE_LINE_CHARS = 1 << 14
+"""A longer line is cut in the sample."""
 BLOCK_LINES = 10_000
 
 
 @dataclass(frozen=True)
 class TextProfile:
-    """The training corpora as one text."""
+    """Statistics of all training corpora together."""
 
     lines: int
     empty: int
     """Lines without a visible character."""
     chars: int
-    """Characters, each end of a line counted as one."""
+    """Characters, including one per line end."""
     sample: LineSample
-    """Lines that are not empty."""
+    """Sample of the lines that are not empty."""
 
     @property
     def empty_share(self) -> float:
+        """Share of empty lines."""
         return self.empty / self.lines
 
     @cached_property
     def new_words_share(self) -> float:
-        """Estimate how many words of a further text this one does not have: as many as it has once (Good 1953)."""
+        """Estimate the share of unseen words in another text by the share of words that occur once here (Good 1953)."""
         words = self.sample.words
         return sum(count == 1 for count in words.values()) / words.total()
 
 
 def profile_text(config: LanguageModellingConfig, *, split_records: bool) -> TextProfile:
-    """Read the training corpora once, holding no more of them than a fixed random sample.
+    """Read the training corpora once; keep a fixed random sample in memory.
 
-    With `split_records` a record of a table that has newlines is several lines, else one.
+    With `split_records` a table record with newlines counts as several lines, otherwise as one.
 
     Raises:
         FileNotFoundError: a corpus is missing.
-        ValueError: a corpus cannot be read, or no line has a visible character.
+        ValueError: a corpus cannot be read, or all lines are blank.
     """
     draw = random.Random(0)
-    limit = LineLimit(splits_lines=True)  # what a line is, is chosen by what is found here
+    limit = LineLimit(splits_lines=True)  # `data.documents` is not chosen yet
     sample: list[str] = []
     lines = filled = chars = 0
     blocks = chain.from_iterable(
@@ -62,13 +63,13 @@ def profile_text(config: LanguageModellingConfig, *, split_records: bool) -> Tex
         if not line.strip():
             continue
         filled += 1
-        line = line[:SAMPLE_CHARS]
+        line = line[:MAX_SAMPLE_LINE_CHARS]
         if filled <= SAMPLE_LINES:
             sample.append(line)
-        elif (place := draw.randrange(filled)) < SAMPLE_LINES:  # each line is kept with the same probability
-            sample[place] = line
+        elif (position := draw.randrange(filled)) < SAMPLE_LINES:  # reservoir sampling
+            sample[position] = line
     if not sample:
-        raise ValueError(f"{', '.join(config.train)}: holds no line with a word, so there is nothing to learn.")
+        raise ValueError(f"{', '.join(config.train)}: no line has a word: there is nothing to learn.")
     return TextProfile(lines, lines - filled, chars, LineSample(sample))
 
 

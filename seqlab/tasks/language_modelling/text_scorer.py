@@ -1,4 +1,4 @@
-"""How likely each token of a text is given what stands before: in blocks, by a sliding window, or given all of it."""
+"""Log-probability of each token of a text: in blocks, by a sliding window, or given all previous tokens."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from seqlab.inference.decode import evaluation_mode
 logger = logging.getLogger(__name__)
 
 LM_BATCH_TOKENS = 8192
-"""Tokens that are scored together unless the caller says otherwise."""
-CARRIED_TOKENS = 2048
-"""Tokens of one text that are read at once where each is given everything before it; the model's state goes on."""
+"""Default number of tokens per batch."""
+TOKENS_PER_PART = 2048
+"""Tokens per forward pass over a text that is scored with an unlimited context; the state is carried between passes."""
 
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What each token is predicted from: a window of `context` tokens that moves on by `stride`.
+class ContextWindow:
+    """Context of each predicted token: a window of `context` tokens that moves by `stride` tokens.
 
-    The first window of a text is scored whole, of the others the last `stride` tokens. With a stride as large as the
-    context these are blocks, which know nothing of what stands before but one token. A context of None is everything
-    before, for models that carry a state on.
+    All tokens of the first window of a text are scored, and the last `stride` tokens of each other window. With
+    `stride == context` the windows are blocks without overlap; the input of a block starts with the last token of the
+    previous block. `context=None` means all previous tokens, for models that carry a state.
     """
 
     context: int | None
     stride: int
     by_line: bool = False
-    """Whether each line is a text: only for messages."""
+    """Whether each line is a separate text; used in messages only."""
 
     def __post_init__(self) -> None:
         if self.context is not None:
@@ -50,43 +50,42 @@ class Reading:
 
     def __str__(self) -> str:
         if self.context is None:
-            return f"each token given everything before it in its {'line' if self.by_line else 'text'}"
+            return f"each token given all previous tokens of its {'line' if self.by_line else 'text'}"
+        sliding = f"a sliding window of {self.context} tokens with stride {self.stride}"
         if self.by_line:
-            longer = f"blocks of {self.context}" if self.stride == self.context else f"steps of {self.stride}"
-            return f"each line by itself; one of more than {self.context} tokens in {longer}"
+            longer = f"in blocks of {self.context} tokens" if self.stride == self.context else f"by {sliding}"
+            return f"each line by itself, longer lines {longer}"
         if self.stride == self.context:
-            return f"blocks of {self.context} tokens, which know one token of what stands before them"
-        return f"a sliding window of {self.context} tokens that moves on by {self.stride}"
+            return f"blocks of {self.context} tokens, each given one token before it"
+        return sliding
 
 
-def reading_of_lines(lengths: Places, limit: int | None) -> Reading:
-    """Choose how lines of so many tokens are read: each token given its whole line before it, if models can.
+def window_for_lines(lengths: Indices, limit: int | None) -> ContextWindow:
+    """Choose the context for lines of these lengths: the whole line before each token, if the models can read it.
 
-    Where a line is longer than the `limit` that models look back on, each of its tokens is given half of that many
-    before it at least. A warning counts such lines.
+    In a line that is longer than `limit`, the context length of the models, each token has a context of at least half
+    of `limit`. A warning counts such lines.
     """
     if limit is None:
-        return Reading(None, 1)
-    reading, too_long = Reading(limit, max(1, limit // 2)), int((lengths > limit).sum())
+        return ContextWindow(None, 1)
+    window, too_long = ContextWindow(limit, max(1, limit // 2)), int((lengths > limit).sum())
     if too_long:
-        logger.warning(
-            "lines longer than the model looks back: %d of %d; they are read by %s", too_long, len(lengths), reading
-        )
-    return reading
+        logger.warning("%d of %d lines are longer than the model's context: read by %s", too_long, len(lengths), window)
+    return window
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Parts of a text that are read at once; of each, the ids `starts` to `stops` are scored."""
+    """Windows over the ids of documents: each reads from `contexts` to `stops` and scores from `starts` to `stops`."""
 
-    contexts: Places  # (windows,): where reading begins
-    starts: Places
-    stops: Places
-    begins: NDArray[np.bool_]  # whether a document begins there
+    contexts: Indices  # (windows,)
+    starts: Indices  # (windows,)
+    stops: Indices  # (windows,)
+    begins: NDArray[np.bool_]  # (windows,): whether a document begins at `contexts`
 
     @classmethod
-    def over(cls, first: Places, last: Places, context: int, stride: int) -> Windows:
-        """Cover documents, of which the i-th holds the ids first[i] to last[i]."""
+    def over(cls, first: Indices, last: Indices, context: int, stride: int) -> Windows:
+        """Cover documents with windows; document i has the ids from `first[i]` to `last[i]`, exclusive."""
         counts = 1 + np.maximum(0, -(-(last - first - context) // stride))
         document = np.repeat(np.arange(len(first)), counts)
         number = np.arange(len(document)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -94,8 +93,8 @@ class Windows:
         starts = np.where(number == 0, contexts, contexts + context - stride)
         return cls(contexts, starts, np.minimum(contexts + context, last[document]), number == 0)
 
-    def batches(self, batch_tokens: int) -> Iterator[Places]:
-        """Yield the windows in groups of one length, so that nothing is padded."""
+    def batches(self, batch_tokens: int) -> Iterator[Indices]:
+        """Yield the indices of windows of equal length, in batches without padding."""
         lengths = self.stops - self.contexts
         order = np.argsort(lengths, kind="stable")
         for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
@@ -103,14 +102,14 @@ class Windows:
             for start in range(0, len(same), size):
                 yield same[start : start + size]
 
-    def batch(self, rows: Places, values: NDArray[Any], start_id: int) -> TextBatch:
-        """Read windows of one length into a batch."""
-        places = self.contexts[rows][:, None] + np.arange(int((self.stops - self.contexts)[rows[0]]))
-        tgt_out = values[places].astype(np.int64)
+    def batch(self, rows: Indices, values: NDArray[Any], start_id: int) -> TextBatch:
+        """Build the batch of windows of one length."""
+        positions = self.contexts[rows][:, None] + np.arange(int((self.stops - self.contexts)[rows[0]]))
+        tgt_out = values[positions].astype(np.int64)
         before = values[np.maximum(self.contexts[rows] - 1, 0)].astype(np.int64)
         first = np.where(self.begins[rows], start_id, before)
         tgt_in = np.concatenate([first[:, None], tgt_out[:, :-1]], axis=1)
-        tgt_out[places < self.starts[rows][:, None]] = IGNORE
+        tgt_out[positions < self.starts[rows][:, None]] = IGNORE
         num_tokens = int((tgt_out != IGNORE).sum())
         return TextBatch(torch.from_numpy(tgt_in), torch.from_numpy(tgt_out), torch.from_numpy(rows), num_tokens)
 
@@ -119,25 +118,25 @@ class Windows:
 def score_text(
     models: Sequence[Any],
     values: NDArray[Any],
-    offsets: Places,
-    reading: Reading,
+    offsets: Indices,
+    window: ContextWindow,
     *,
     start_id: int,
     batch_tokens: int = LM_BATCH_TOKENS,
     device: torch.device | str = "cpu",
     progress: OnRows | None = None,
 ) -> NDArray[np.float64]:
-    """Give the log-probability in nats of each id; batches change no score.
+    """Compute the log-probability in nats of each id; scores do not depend on the batching.
 
     Args:
-        models: one `Scorer` over text, or an ensemble, on `device`: their probabilities are averaged token by token.
-        values: the ids of all documents end to end.
-        offsets: where each document begins, and where the last one ends.
-        reading: what each id is predicted from.
-        start_id: what is read before the first id of a document.
-        batch_tokens: tokens that are scored together: memory and speed.
-        device: where the models are.
-        progress: called after each batch with how many more tokens are done.
+        models: one `Scorer` of text, or an ensemble, on `device`; an ensemble averages probabilities per token.
+        values: the concatenated ids of all documents.
+        offsets: start of each document in `values`, and the end of the last one.
+        window: the context of each id.
+        start_id: the input before the first id of a document.
+        batch_tokens: tokens per batch; affects memory and speed.
+        device: device of the models.
+        progress: called after each batch with its number of scored tokens.
 
     Raises:
         ValueError: `batch_tokens` is below 1.
@@ -145,22 +144,24 @@ def score_text(
     scorer = _Scorer(models, start_id, batch_tokens, device, progress)
     log_probs = np.zeros(len(values))
     first, last = offsets[:-1], offsets[1:]
-    context, stride = reading.context, reading.stride
+    context, stride = window.context, window.stride
     if context is None:
-        is_long = last - first > CARRIED_TOKENS
+        is_long = last - first > TOKENS_PER_PART
         for start, stop in zip(first[is_long].tolist(), last[is_long].tolist(), strict=True):
-            parts = (values[begin : min(begin + CARRIED_TOKENS, stop)] for begin in range(start, stop, CARRIED_TOKENS))
-            carried = _Carried(scorer)
+            parts = (
+                values[begin : min(begin + TOKENS_PER_PART, stop)] for begin in range(start, stop, TOKENS_PER_PART)
+            )
+            carried = _CarriedScorer(scorer)
             log_probs[start:stop] = np.concatenate([carried.score(part) for part in parts])
         first, last = first[~is_long], last[~is_long]
-        context = stride = CARRIED_TOKENS
+        context = stride = TOKENS_PER_PART
     scorer.score_windows(Windows.over(first, last, context, stride), values, log_probs)
     return log_probs
 
 
 @dataclass(frozen=True)
 class _Scorer:
-    """Models, and how they are given text."""
+    """Models and the settings to score text with them."""
 
     models: Sequence[Any]
     start_id: int
@@ -173,23 +174,23 @@ class _Scorer:
             raise ValueError(f"`batch_tokens` must be at least 1, but is {self.batch_tokens} instead.")
 
     def score_windows(self, windows: Windows, values: NDArray[Any], log_probs: NDArray[np.float64]) -> None:
-        """Put the log-probabilities of what windows score into their positions in `log_probs`."""
+        """Write the log-probabilities of the scored ids into `log_probs`."""
         for rows in windows.batches(self.batch_tokens):
             batch = windows.batch(rows, values, self.start_id).to(self.device)
             found = _mean([_scores(model, batch) for model in self.models])
             scored = (batch.tgt_out != IGNORE).cpu().numpy()
-            places = windows.contexts[rows][:, None] + np.arange(scored.shape[1])
-            log_probs[places[scored]] = found[scored]
+            positions = windows.contexts[rows][:, None] + np.arange(scored.shape[1])
+            log_probs[positions[scored]] = found[scored]
             self.advance(batch.num_tgt_tokens)
 
     def advance(self, count: int) -> None:
-        """Report that more tokens are done."""
+        """Report progress by a number of tokens."""
         if self.progress is not None:
             self.progress(count)
 
 
-class _Carried:
-    """Scores one document part by part, with what the models remember of all before."""
+class _CarriedScorer:
+    """Score one document part by part, carrying the state of each model."""
 
     def __init__(self, scorer: _Scorer) -> None:
         self._scorer, self._last = scorer, scorer.start_id
@@ -210,72 +211,73 @@ class _Carried:
         return _mean(members)
 
 
-class TextStream:
-    """Scores one document that comes part by part, as `score_text` scores it whole; memory has bounds."""
+class StreamScorer:
+    """Score one document that arrives in parts, in bounded memory, with the same result as `score_text`."""
 
     def __init__(
         self,
         models: Sequence[Any],
-        reading: Reading,
+        window: ContextWindow,
         *,
         start_id: int,
         batch_tokens: int = LM_BATCH_TOKENS,
         device: torch.device | str = "cpu",
         progress: OnRows | None = None,
     ) -> None:
-        """Begin a document; the arguments are as in `score_text`."""
+        """Start a document; the arguments are those of `score_text`."""
         self._scorer = _Scorer(models, start_id, batch_tokens, device, progress)
-        self._reading = reading
+        self._window = window
         self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
-        """Those that are still needed: the first is at position `_base` of the document."""
-        self._base = self._window = 0
-        self._carried: _Carried | None = None
+        """The ids that are still needed; the first is at position `_base` of the document."""
+        self._base = 0
+        self._num_windows = 0  # windows that are scored
+        self._carried: _CarriedScorer | None = None
 
     @torch.inference_mode()
     def feed(self, ids: NDArray[Any]) -> NDArray[np.float64]:
-        """Add ids (n,); return the log-probabilities of the next tokens whose context is complete (m,)."""
+        """Add ids (n,); return the log-probabilities (m,) of the next tokens whose window is complete."""
         self._ids = np.concatenate([self._ids, ids.astype(np.int64)])
-        context, stride = self._reading.context, self._reading.stride
+        context, stride = self._window.context, self._window.stride
         if context is None:
-            return self._carry_on()
+            return self._score_parts()
         end = self._base + len(self._ids)
-        return self._score(max(0, (end - context) // stride + 1) if end >= context else 0)
+        return self._score_windows(max(0, (end - context) // stride + 1) if end >= context else 0)
 
     @torch.inference_mode()
     def finish(self) -> NDArray[np.float64]:
-        """End the document; return the log-probabilities of all that are left."""
-        if self._reading.context is None:
+        """End the document; return the log-probabilities of the remaining tokens."""
+        if self._window.context is None:
             if self._carried is not None:
                 return self._carried.score(self._ids)
             log_probs = np.zeros(len(self._ids))
-            whole = Windows.over(np.zeros(1, np.int64), np.array([len(self._ids)]), CARRIED_TOKENS, CARRIED_TOKENS)
+            whole = Windows.over(np.zeros(1, np.int64), np.array([len(self._ids)]), TOKENS_PER_PART, TOKENS_PER_PART)
             self._scorer.score_windows(whole, self._ids, log_probs)
             return log_probs
-        context, stride = self._reading.context, self._reading.stride
-        return self._score(1 + max(0, -(-(self._base + len(self._ids) - context) // stride)))
+        context, stride = self._window.context, self._window.stride
+        return self._score_windows(1 + max(0, -(-(self._base + len(self._ids) - context) // stride)))
 
-    def _carry_on(self) -> NDArray[np.float64]:
+    def _score_parts(self) -> NDArray[np.float64]:
         found = [np.zeros(0)]
-        while len(self._ids) > CARRIED_TOKENS:
-            self._carried = self._carried or _Carried(self._scorer)
-            found.append(self._carried.score(self._ids[:CARRIED_TOKENS]))
-            self._ids = self._ids[CARRIED_TOKENS:]
+        while len(self._ids) > TOKENS_PER_PART:
+            self._carried = self._carried or _CarriedScorer(self._scorer)
+            found.append(self._carried.score(self._ids[:TOKENS_PER_PART]))
+            self._ids = self._ids[TOKENS_PER_PART:]
         return np.concatenate(found)
 
-    def _score(self, stop: int) -> NDArray[np.float64]:
-        """Score the windows up to number `stop`, and forget the ids before the one that precedes the next."""
-        context, stride = self._reading.context, self._reading.stride
+    def _score_windows(self, stop: int) -> NDArray[np.float64]:
+        """Score all windows before number `stop`, then drop the ids that later windows do not read."""
+        context, stride = self._window.context, self._window.stride
         assert context is not None
-        if stop <= self._window:
+        if stop <= self._num_windows:
             return np.zeros(0)
-        numbers = np.arange(self._window, stop)
+        numbers = np.arange(self._num_windows, stop)
         contexts = numbers * stride - self._base
         starts = np.where(numbers == 0, contexts, contexts + context - stride)
         windows = Windows(contexts, starts, np.minimum(contexts + context, len(self._ids)), numbers == 0)
         log_probs = np.zeros(len(self._ids))
         self._scorer.score_windows(windows, self._ids, log_probs)
         found = log_probs[starts[0] : windows.stops[-1]]
-        self._window = stop
+        self._num_windows = stop
         kept = max(0, stop * stride - 1 - self._base)
         self._ids, self._base = self._ids[kept:], self._base + kept
         return found
@@ -288,7 +290,7 @@ def _scores(model: Any, batch: TextBatch) -> NDArray[np.float64]:
 
 
 def _mean(members: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Average probabilities, given and returned as their logarithms."""
+    """Average the probabilities of ensemble members, in log space."""
     if len(members) == 1:
         return members[0]
     return np.asarray(np.logaddexp.reduce(members, axis=0) - np.log(len(members)))

@@ -1,1 +1,1 @@
-"""Translation: pairs of lines."""
+"""Translation task: map source lines to target lines."""

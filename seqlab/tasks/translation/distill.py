@@ -1,8 +1,8 @@
-"""A whole corpus through a translator, kept as it goes: what is done is not done again after a kill.
+"""Sequence-level distillation: translate a corpus, with resumable progress in a work file.
 
-The corpus is translated in blocks, within each of which lines are sorted by length. A block that is done is written to
-the work file, one line of JSON, and synced before the next begins. The first line of that file says what the work is
-of, so that the work of another model, search or corpus is not gone on with.
+The corpus is translated in blocks of lines; each block is sorted by length. A finished block is written to the work
+file as one line of JSON and synced before the next block starts. The first line of the work file identifies the model,
+the search and the corpus, so that it is not resumed with others.
 """
 
 import hashlib
@@ -23,31 +23,31 @@ from seqlab.inference.lines import locations_or_numbers
 from seqlab.tasks.translation.run import Run
 
 logger = logging.getLogger(__name__)
-MARK = "seqlab distill"
-"""What a work file begins with, and what it is of behind it."""
-FIRST = "first"
-"""In a block, how many lines are before it."""
+IDENTITY_KEY = "seqlab distill"
+"""Key of the identity in the first line of a work file."""
+OFFSET_KEY = "first"
+"""Key of a block: number of lines before the block."""
 HASHED = ("runs", "src")
-"""What of a work's identity is no setting, but checksums."""
+"""Entries of the identity that are checksums rather than settings."""
 BLOCK_LINES = 4096
-"""Lines that are translated before they are kept: sorted by length they fill their batches as well as all would."""
+"""Lines per block; enough to fill batches with lines of similar length."""
 
 
 @dataclass
 class Distilled:
-    """What the teacher says, and what happened to it."""
+    """Translations by the teacher, with counts of irregular lines."""
 
     translations: list[str] = field(default_factory=list)
-    """One for each line."""
+    """One translation per line."""
     cut: int = 0
-    """Translations that the maximum length ended."""
+    """Number of translations that the maximum length ended."""
     truncated: int = 0
-    """Sources that are too long for the model: translated in pieces."""
+    """Number of sources that were too long for the model and were translated in pieces."""
     control_characters: int = 0
-    """How many were replaced by spaces."""
+    """Number of control characters that were replaced by spaces."""
 
     def extend(self, block: "Distilled") -> None:
-        """Put another part behind it."""
+        """Append the translations and counts of a block."""
         self.translations += block.translations
         self.cut += block.cut
         self.truncated += block.truncated
@@ -55,78 +55,82 @@ class Distilled:
 
 
 class WorkFile:
-    """What is translated so far, of which a kill may have torn the last line."""
+    """File of finished blocks; its last line may be incomplete after a kill."""
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        """`identity`: what the work is of, as JSON can hold it."""
+        """`identity`: the checksums and settings that identify the work, serializable as JSON."""
         self.path, self.identity = path, dict(identity)
 
     def holds(self, translations: Sequence[str]) -> bool:
-        """Return whether the work file is of this work and holds exactly these translations."""
+        """Check whether the work file has this identity and exactly these translations."""
         if not self.path.is_file():
             return False
         try:
             identity, done, _ = self._read()
         except (OSError, ValueError):
             return False
-        return identity is not None and not self._others(identity) and done.translations == list(translations)
+        return identity is not None and not self._differences(identity) and done.translations == list(translations)
 
     @contextmanager
     def open(self, *, overwrite: bool = False) -> Iterator[tuple[BinaryIO, Distilled]]:
-        """Open it to be written on, by no one else, and cut off what is torn; give what is there.
+        """Open the file for appending with an exclusive lock; drop an incomplete last line.
+
+        Yields:
+            The open file and the finished translations.
 
         Raises:
-            ValueError: it is of another work, and this is not to overwrite that; it is damaged or something else, which
-                is left as it is; or another process works on it.
+            ValueError: the file has another identity and `overwrite` is false; it is damaged or not a work file, and is
+                left unchanged; or another process uses it.
         """
         if self.path.exists():
             require_regular(self.path)
-        with open_for_writing(self.path, "ab") as file, self._alone():
+        with open_for_writing(self.path, "ab") as file, self._lock():
             identity, done, size = self._read()
-            if identity is not None and overwrite and self._others(identity):
+            if identity is not None and overwrite and self._differences(identity):
                 identity, done, size = None, Distilled(), 0
             file.truncate(size)
             if identity is None:
-                keep(file, {MARK: self.identity})
-            elif others := self._others(identity):
+                append_json(file, {IDENTITY_KEY: self.identity})
+            elif differences := self._differences(identity):
                 raise ValueError(
-                    f"{self.path} was begun with {others[0]}: give that again to go on, or begin anew with "
-                    "`--overwrite`, which loses what it holds."
+                    f"{self.path} was started with {differences[0]}: use the same settings to resume it, or "
+                    "`--overwrite` to delete it and start anew."
                 )
             yield file, done
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         try:
             with folder_lock(self.path, wait=False):
                 yield
         except BlockingIOError as error:
-            raise ValueError(f"Another process works on {self.path}: wait for it, or name another file.") from error
+            raise ValueError(f"Another process uses {self.path}: wait for it, or name another output file.") from error
 
     def _read(self) -> tuple[dict[str, Any] | None, Distilled, int]:
-        """Give what the work is of, what is done, and how many bytes are whole."""
+        """Read the identity, the finished translations, and the size of the complete lines in bytes."""
         identity: dict[str, Any] | None = None
         done, size = Distilled(), 0
         with open_regular(self.path) as file:
-            beginning = b'{"%s": ' % MARK.encode()
+            beginning = b'{"%s": ' % IDENTITY_KEY.encode()
             if not beginning.startswith(file.read(len(beginning))):
-                raise ValueError(f"{self.path} is not what `distill` keeps its work in: move it, or name another OUT.")
+                raise ValueError(f"{self.path} is not a work file of `distill`: move it, or name another OUT.")
             file.seek(0)
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break
                 try:
                     if identity is None:
-                        identity = validate_type(_unsealed(line)[MARK], dict[str, Any])
+                        identity = validate_type(_unsealed(line)[IDENTITY_KEY], dict[str, Any])
                     else:
                         done.extend(_block_of(line, len(done.translations)))
                 except (ValueError, KeyError) as error:
-                    raise ValueError(f"{self.path}, line {number}: is damaged ({error}); move the file.") from error
+                    message = f"{self.path}, line {number}: damaged ({error}): move the file away to start anew."
+                    raise ValueError(message) from error
                 size += len(line)
         return identity, done, size
 
-    def _others(self, identity: Mapping[str, Any]) -> list[str]:
-        """Say in what another work differs: values where they are settings, which fit a line."""
+    def _differences(self, identity: Mapping[str, Any]) -> list[str]:
+        """Describe the differences to another identity; settings are shown with their values."""
         found = []
         for name, value in self.identity.items():
             other = identity.get(name)
@@ -139,32 +143,32 @@ class WorkFile:
 
 
 def _block_of(line: bytes, first: int) -> Distilled:
-    """Read a block that was kept, that of the lines from `first` on; raises ValueError where it is damaged."""
+    """Parse the block that starts at line `first`; raise ValueError if it is damaged."""
     values = _unsealed(line)
-    if values.pop(FIRST, first) != first:  # older versions did not note it
-        raise ValueError("it is not the block that follows the one before it")
+    if values.pop(OFFSET_KEY, first) != first:  # older versions did not write it
+        raise ValueError("it does not follow the previous block")
     if values.keys() != {each.name for each in fields(Distilled)}:
-        raise ValueError("it has other keys than a block")
+        raise ValueError("it does not have the keys of a block")
     block = validate_type(values, Distilled)
     if any("\n" in translation for translation in block.translations):
-        raise ValueError("a translation holds a newline")
+        raise ValueError("a translation contains a newline")
     return block
 
 
 def _unsealed(line: bytes) -> dict[str, Any]:
-    """Parse an object that `keep` wrote, or an older version without a checksum."""
+    """Parse an object written by `append_json`, or by older versions, which wrote no checksum."""
     return verify_checksum(parse_json(line), required=False)
 
 
-def keep(file: BinaryIO, value: Mapping[str, Any]) -> None:
-    """Write an object with its checksum on a line of JSON and bring it to the disk."""
+def append_json(file: BinaryIO, value: Mapping[str, Any]) -> None:
+    """Append an object with its checksum as a line of JSON, and sync the file."""
     file.write(json.dumps(with_checksum(value), ensure_ascii=False).encode() + b"\n")
     file.flush()
     os.fsync(file.fileno())
 
 
 def sha256_of(lines: Sequence[str]) -> str:
-    """Tell texts apart."""
+    """Hash the lines of a text."""
     digest = hashlib.sha256()
     for line in lines:
         digest.update(line.encode() + b"\n")
@@ -182,28 +186,28 @@ def distill(
     progress: OnRows | None = None,
     **options: Any,
 ) -> Distilled:
-    """Translate lines, going on where the work file ends, which stays when all are done.
+    """Translate lines, starting after those in the work file; the work file is kept at the end.
 
     Args:
-        run: what `load` gave.
+        run: a loaded translation run.
         lines: text without newlines.
-        work: where translations are kept until all are there.
-        block_lines: lines that are translated before they are kept.
-        locations: where each line stands, for messages; `line 1` and so on unless given.
-        overwrite: whether another work is thrown away.
-        progress: called with how many lines (pieces of lines that were cut) are done.
-        options: of `Run.translate_detailed`.
+        work: file of finished translations.
+        block_lines: lines per block of the work file.
+        locations: source location of each line, for messages; `line 1`, `line 2`, ... by default.
+        overwrite: whether to delete a work file with another identity.
+        progress: called with numbers of finished lines (or pieces of split lines).
+        options: arguments of `Run.translate_detailed`.
 
     Raises:
-        ValueError: the work file is of another work or something else, or another process writes it.
+        ValueError: the work file has another identity, is damaged or not a work file, or another process uses it.
     """
     locations = locations_or_numbers(locations, len(lines))
     with work.open(overwrite=overwrite) as (file, done):
         if count := len(done.translations):
-            logger.info("going on with %s: %s of %s lines are there", work.path, f"{count:,}", f"{len(lines):,}")
+            logger.info("resuming from %s: %s of %s lines are done", work.path, f"{count:,}", f"{len(lines):,}")
         if count > len(lines):
             raise ValueError(
-                f"{work.path} is damaged: it holds {count:,} translations of {len(lines):,} lines. Move it, and begin "
+                f"{work.path} is damaged: it has {count:,} translations of {len(lines):,} lines: move it away to start "
                 "anew."
             )
         if progress is not None:
@@ -220,12 +224,12 @@ def distill(
                     sum(each.truncated for each in found),
                     sum(each.control_characters for each in found),
                 )
-                keep(file, {FIRST: start, **asdict(translated)})
+                append_json(file, {OFFSET_KEY: start, **asdict(translated)})
                 done.extend(translated)
         except BaseException:
             if done.translations:
-                logger.warning("%s holds what is done so far: the same command goes on with it", work.path)
+                logger.warning("%s has the translations so far: run the same command to resume", work.path)
             else:
-                work.path.unlink()  # it would only be in the way of another command
+                work.path.unlink()  # an empty work file would block other settings
             raise
     return done

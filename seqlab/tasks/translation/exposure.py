@@ -1,8 +1,8 @@
-"""Exposure bias, measured: how well a model predicts behind what it has said itself, and behind the truth.
+"""Exposure bias: next-token accuracy after the model's own prefixes and after those of the reference.
 
-A model that was only ever told true prefixes may go astray behind its own mistakes (Ranzato et al. 2016). Behind both
-kinds of prefixes, its next token is compared with the tokens that should come there (`.oracle`). The
-figures know one answer: a model that says another one, as good, is told by them that it is lost, too.
+A model that is trained on true prefixes only may fail after its own mistakes (Ranzato et al. 2016). After both kinds of
+prefixes, its next token is compared with the correct tokens (`Oracle`). There is only one reference: after a good
+output that differs from it, predictions count as wrong, too.
 """
 
 from collections.abc import Sequence
@@ -20,106 +20,114 @@ from seqlab.inference.engine import length_batches
 from seqlab.models.interfaces import Stepper
 from seqlab.search.config import SearchConfig
 from seqlab.search.length import length_limits
-from seqlab.tasks.translation.pairs import comparable, measured_pairs
+from seqlab.tasks.translation.pairs import comparable_references, encode_for_stepper
 from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer, banned_ids
 
 EXPOSURE_BATCH_TOKENS = 4096
-"""Padded source tokens that are read together."""
+"""Default number of padded source tokens per batch."""
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """A reference and a prefix of a hypothesis."""
+    """Correct next tokens after a prefix of a hypothesis: those that minimize the edits to the reference.
+
+    After a prefix h, some prefixes y[:i] of the reference have the minimum edit distance to h. Continuing with y[i] for
+    one of these i keeps the minimum edit distance of the complete output (Sabour et al. 2019, Optimal Completion
+    Distillation, arXiv:1810.01398). After a true prefix, only the next token of the reference is correct.
+    """
 
     reference: tuple[int, ...]
-    """Ids, eos last."""
+    """Ids of the reference, eos last."""
     costs: np.ndarray
-    """Edit distances of the prefix to each beginning of the reference without eos: (len(reference),)."""
+    """(len(reference),): edit distance of the prefix to each prefix of the reference, without eos."""
 
     @classmethod
     def begin(cls, reference: Sequence[int]) -> "Oracle":
-        """Start with the empty prefix; `reference` ends with eos."""
+        """Return the oracle of the empty prefix; `reference` ends with eos."""
         return cls(tuple(reference), np.arange(len(reference)))
 
     def read(self, token: int) -> "Oracle":
-        """Give the oracle of the prefix that is longer by a token, which is not eos."""
-        places = np.arange(len(self.costs))
+        """Return the oracle of the prefix extended by a token, which is not eos."""
+        positions = np.arange(len(self.costs))
         row = self.costs + 1
         differs = np.array([each != token for each in self.reference[:-1]], dtype=np.int64)
         np.minimum(row[1:], self.costs[:-1] + differs, out=row[1:])
-        return Oracle(self.reference, np.minimum.accumulate(row - places) + places)
+        return Oracle(self.reference, np.minimum.accumulate(row - positions) + positions)
 
     def best(self) -> set[int]:
-        """Give the tokens that should come next, eos among them where the reference may be at its end."""
-        return {self.reference[place] for place in np.flatnonzero(self.costs == self.costs.min())}
+        """Return the correct next tokens, including eos if the output may end here."""
+        return {self.reference[position] for position in np.flatnonzero(self.costs == self.costs.min())}
 
     @property
     def has_error(self) -> bool:
-        """Whether the prefix is no beginning of the reference."""
+        """Whether the prefix is not a prefix of the reference."""
         return bool(self.costs.min() > 0)
 
 
 @dataclass
-class Quality:
-    """How good some predictions are."""
+class PredictionCounts:
+    """Counts and sums over predictions of the next token."""
 
     count: int = 0
     right: int = 0
-    """Where the likeliest token is one that should come next."""
+    """Predictions whose most probable token is correct."""
     probability: float = 0.0
-    """Summed over the predictions: of all tokens that should come next."""
+    """Sum over the predictions of the probability of all correct tokens."""
     choices: int = 0
-    """Summed over the predictions: how many tokens should come next, one behind a true prefix."""
+    """Sum over the predictions of the number of correct tokens; it is one after a true prefix."""
 
     def add(self, is_right: bool, probability: float, choices: int = 1) -> None:
-        """Count a prediction."""
+        """Add a prediction."""
         self.count, self.right = self.count + 1, self.right + is_right
         self.probability += probability
         self.choices += choices
 
     @property
     def accuracy(self) -> float | None:
-        """The share of right predictions; None without any."""
+        """Share of correct predictions; None without predictions."""
         return self.right / self.count if self.count else None
 
     @property
     def mean_probability(self) -> float | None:
-        """The mean probability of what should come next; None without any prediction."""
+        """Mean probability of the correct tokens; None without predictions."""
         return self.probability / self.count if self.count else None
 
     @property
     def mean_choices(self) -> float | None:
-        """How many tokens should come next in the mean; None without any prediction."""
+        """Mean number of correct tokens; None without predictions."""
         return self.choices / self.count if self.count else None
 
 
 @dataclass
 class Exposure:
-    """Predictions behind true prefixes and behind the model's own, position by position."""
+    """Predictions after true prefixes and after the model's own prefixes, by position."""
 
-    true: list[Quality] = field(default_factory=list)
-    """By the length of the prefix, from 0."""
-    own: list[Quality] = field(default_factory=list)
-    shared_true: Quality = field(default_factory=Quality)
-    """Of the predictions behind true prefixes those for which the same pair has a prefix of its own of that length."""
-    shared_own: Quality = field(default_factory=Quality)
-    """The predictions behind these, as many."""
-    after_error: Quality = field(default_factory=Quality)
-    """Of the model's own prefixes those that are not how the reference begins."""
+    true: list[PredictionCounts] = field(default_factory=list)
+    """After prefixes of the reference; the index is the length of the prefix."""
+    own: list[PredictionCounts] = field(default_factory=list)
+    """After the model's own prefixes; the index is the length of the prefix."""
+    shared_true: PredictionCounts = field(default_factory=PredictionCounts)
+    """Predictions after true prefixes for which the same pair has an own prefix of that length."""
+    shared_own: PredictionCounts = field(default_factory=PredictionCounts)
+    """As many predictions after those own prefixes."""
+    after_error: PredictionCounts = field(default_factory=PredictionCounts)
+    """Predictions after own prefixes that differ from the reference."""
 
     @property
     def bias(self) -> float:
-        """How much less often a prediction is right behind the model's own prefix, of the same pairs and positions.
+        """Accuracy after true prefixes minus that after own prefixes, over the same pairs and positions.
 
-        So an answer that ends early, or goes on behind the end of the reference, does not change which positions count.
+        Positions that only one kind of prefix has, as lengths differ, are left out.
         """
         return (self.shared_true.right - self.shared_own.right) / self.shared_true.count
 
-    def add(self, kind: list[Quality], position: int, is_right: bool, probability: float, choices: int = 1) -> None:
-        """Count a prediction of one kind."""
+    def add(
+        self, kind: list[PredictionCounts], position: int, is_right: bool, probability: float, choices: int = 1
+    ) -> None:
+        """Add a prediction at a position to `true` or `own`."""
         while len(kind) <= position:
-            kind.append(Quality())
+            kind.append(PredictionCounts())
         kind[position].add(is_right, probability, choices)
 
 
@@ -132,16 +140,16 @@ def exposure_of(
     locations: Sequence[str] | None = None,
     progress: OnRows | None = None,
 ) -> Exposure:
-    """Measure a run that `load` gave; pairs with an empty side are left out.
+    """Measure the exposure bias of a loaded run; leave out pairs with an empty side.
 
-    `locations`: where each pair stands, for messages; the other arguments are those of `measure_exposure`.
+    `locations`: source location of each pair, for messages. The other arguments are those of `measure_exposure`.
 
     Raises:
-        ValueError: errors of `measured_pairs`.
+        ValueError: `encode_for_stepper` raises it.
     """
-    pairs = measured_pairs(run, src_lines, tgt_lines, locations)
+    pairs = encode_for_stepper(run, src_lines, tgt_lines, locations)
     if progress is not None:
-        progress(pairs.left_out)
+        progress(pairs.num_left_out)
     config = SearchConfig(beam_size=1).with_limits(run.translator.output_limits)
     return measure_exposure(
         pairs.stepper,
@@ -155,13 +163,13 @@ def exposure_of(
     )
 
 
-def total(qualities: Sequence[Quality]) -> Quality:
-    """Put the predictions at all positions together."""
-    return Quality(
-        sum(each.count for each in qualities),
-        sum(each.right for each in qualities),
-        sum(each.probability for each in qualities),
-        sum(each.choices for each in qualities),
+def total(counts: Sequence[PredictionCounts]) -> PredictionCounts:
+    """Sum the counts over all positions."""
+    return PredictionCounts(
+        sum(each.count for each in counts),
+        sum(each.right for each in counts),
+        sum(each.probability for each in counts),
+        sum(each.choices for each in counts),
     )
 
 
@@ -177,104 +185,108 @@ def measure_exposure(
     device: torch.device | str = "cpu",
     progress: OnRows | None = None,
 ) -> Exposure:
-    """Let a model read each target, and what it says itself greedily, and judge every next token.
+    """Measure next-token predictions after each prefix of the targets and of the model's own greedy outputs.
 
     Args:
         model: a `Stepper` on `device`.
         src_rows: source ids without special ids.
-        tgt_rows: target ids without special ids, as many.
-        tokenizer: the target's, names the special ids.
-        config: how long the model's own targets may become, if no longer than the references.
-        batch_tokens: padded source tokens that are read together.
-        device: where the model is.
+        tgt_rows: as many rows of target ids without special ids.
+        tokenizer: target tokenizer.
+        config: limits of the length of the outputs; an output may always be as long as its reference.
+        batch_tokens: padded source tokens per batch.
+        device: device of the model.
         progress: called after each batch with its number of pairs.
     """
-    found, banned, references = Exposure(), banned_ids(tokenizer), comparable(tgt_rows, tokenizer)
+    exposure, banned, references = Exposure(), banned_ids(tokenizer), comparable_references(tgt_rows, tokenizer)
     with evaluation_mode(model):
         for indices in length_batches([len(row) + 1 for row in src_rows], batch_tokens):
             batch = collate_rows(src_rows, tgt_rows, indices, tokenizer).to(device)
             oracles = [Oracle.begin([*references[i], tokenizer.eos_id]) for i in indices]
             _, limits = length_limits(batch.src_lengths.tolist(), len(indices), config)
-            # A reference is never out of reach: what the model says there is to be compared, too.
+            # Outputs may be as long as their references, so that all positions of the references are compared.
             limits = [max(limit, len(tgt_rows[i]) + 1) for limit, i in zip(limits, indices, strict=True)]
-            said = _read_own(model, batch, banned, oracles, limits, found)
-            _read_truth(model, batch, tokenizer, said, found)
+            num_own = _add_own(model, batch, banned, oracles, limits, exposure)
+            _add_true(model, batch, tokenizer, num_own, exposure)
             if progress is not None:
                 progress(len(indices))
-    return found
+    return exposure
 
 
-def _read_truth(
-    model: Stepper, batch: Seq2SeqBatch, tokenizer: Tokenizer, said: Sequence[int], found: Exposure
+def _add_true(
+    model: Stepper, batch: Seq2SeqBatch, tokenizer: Tokenizer, num_own: Sequence[int], exposure: Exposure
 ) -> None:
-    """Judge the predictions behind the beginnings of the targets; `said`: how many there are behind the model's own."""
+    """Add the predictions after the prefixes of the targets; `num_own`: predictions after own prefixes, per row."""
     assert batch.tgt_out is not None, "pairs have targets"
     banned = banned_ids(tokenizer)
-    references = batch.tgt_out.masked_fill(batch.tgt_out == tokenizer.unk_id, tokenizer.pad_id)  # as in `comparable`
+    references = batch.tgt_out.masked_fill(
+        batch.tgt_out == tokenizer.unk_id, tokenizer.pad_id
+    )  # as in `comparable_references`
     last_ids, state = model.start(batch)
-    for position, (read, wanted) in enumerate(zip(batch.tgt_out.unbind(1), references.unbind(1), strict=True)):
+    for position, (inputs, targets) in enumerate(zip(batch.tgt_out.unbind(1), references.unbind(1), strict=True)):
         step = model.step(last_ids, state)
-        probs, likeliest = _predictions(step.scores, banned)
-        last_ids, state = read.clamp_min(0), step.state
-        given = probs.gather(1, wanted.clamp_min(0)[:, None])[:, 0].tolist()
-        for target, word, probability, count in zip(wanted.tolist(), likeliest.tolist(), given, said, strict=True):
+        probs, best_ids = _predictions(step.scores, banned)
+        last_ids, state = inputs.clamp_min(0), step.state
+        target_probs = probs.gather(1, targets.clamp_min(0)[:, None])[:, 0].tolist()
+        rows = zip(targets.tolist(), best_ids.tolist(), target_probs, num_own, strict=True)
+        for target, best, probability, count in rows:
             if target != IGNORE:
-                found.add(found.true, position, word == target, probability)
+                exposure.add(exposure.true, position, best == target, probability)
                 if position < count:
-                    found.shared_true.add(word == target, probability)
+                    exposure.shared_true.add(best == target, probability)
 
 
-def _read_own(
+def _add_own(
     model: Stepper,
     batch: Seq2SeqBatch,
     banned: Sequence[int],
     oracles: list[Oracle],
     limits: Sequence[int],
-    found: Exposure,
+    exposure: Exposure,
 ) -> list[int]:
-    """Judge the predictions behind what the model has said greedily, up to its eos or the limit (eos counted).
+    """Add the predictions after the model's own greedy prefixes, up to eos or the length limit (eos counted).
 
-    Returns how many there are for each row.
+    Returns:
+        The number of predictions for each row.
     """
     last_ids, state = model.start(batch)
-    speaking, said = list(range(len(oracles))), [0] * len(oracles)
+    active, num_own = list(range(len(oracles))), [0] * len(oracles)
     for position in range(max(limits)):
         step = model.step(last_ids, state)
         probs, last_ids = _predictions(step.scores, banned)
-        words, best = last_ids.tolist(), [oracles[sentence].best() for sentence in speaking]
-        going_on = []
-        for row, (sentence, probability) in enumerate(zip(speaking, _probability_of(best, probs), strict=True)):
-            oracle, is_right, choices = oracles[sentence], words[row] in best[row], len(best[row])
-            found.add(found.own, position, is_right, probability, choices)
-            said[sentence] += 1
+        predicted, correct = last_ids.tolist(), [oracles[sentence].best() for sentence in active]
+        kept = []
+        for row, (sentence, probability) in enumerate(zip(active, _probability_of(correct, probs), strict=True)):
+            oracle, is_right, choices = oracles[sentence], predicted[row] in correct[row], len(correct[row])
+            exposure.add(exposure.own, position, is_right, probability, choices)
+            num_own[sentence] += 1
             if position < len(oracle.reference):
-                found.shared_own.add(is_right, probability, choices)
+                exposure.shared_own.add(is_right, probability, choices)
             if oracle.has_error:
-                found.after_error.add(is_right, probability, choices)
-            if words[row] != model.eos_id and position + 1 < limits[sentence]:
-                oracles[sentence] = oracle.read(words[row])
-                going_on.append(row)
-        if not going_on:
+                exposure.after_error.add(is_right, probability, choices)
+            if predicted[row] != model.eos_id and position + 1 < limits[sentence]:
+                oracles[sentence] = oracle.read(predicted[row])
+                kept.append(row)
+        if not kept:
             break
-        state, speaking = step.state, [speaking[row] for row in going_on]
-        if len(going_on) < len(words):
-            rows = torch.tensor(going_on, device=last_ids.device)
+        state, active = step.state, [active[row] for row in kept]
+        if len(kept) < len(predicted):
+            rows = torch.tensor(kept, device=last_ids.device)
             last_ids, state = last_ids[rows], state.select(rows)
-    return said
+    return num_own
 
 
 def _probability_of(tokens: Sequence[set[int]], probs: Tensor) -> list[float]:
-    """Sum the probabilities (N, W) of the tokens of each row, which are looked up at once."""
-    places = [(row, token) for row, of_row in enumerate(tokens) for token in sorted(of_row)]
-    rows, columns = torch.tensor(places, device=probs.device).unbind(1)
+    """Sum the probabilities (N, W) of the given tokens of each row, with one transfer from the device."""
+    entries = [(row, token) for row, of_row in enumerate(tokens) for token in sorted(of_row)]
+    rows, columns = torch.tensor(entries, device=probs.device).unbind(1)
     sums = [0.0] * len(tokens)
-    for (row, _), value in zip(places, probs[rows, columns].tolist(), strict=True):
+    for (row, _), value in zip(entries, probs[rows, columns].tolist(), strict=True):
         sums[row] += value
     return sums
 
 
 def _predictions(scores: Tensor, banned: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Give all probabilities (N, W) and the likeliest ids (N,), without those that are never said."""
+    """Return the probabilities (N, W), 0 for banned ids, and the most probable ids (N,)."""
     probs = scores.float().exp()
     probs[:, list(banned)] = 0.0
     return probs, probs.argmax(1)

@@ -1,4 +1,4 @@
-"""Loading translators: an engine that computes, between the tokenizers of the two sides."""
+"""Load translators with an inference engine: torch, CTranslate2 or a plugin."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from seqlab.tasks.translation.run import Run
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """What is asked of an engine, as `load_translator` explains; an engine refuses what it does not have."""
+    """Arguments of `load_translator` for an engine; an engine raises ValueError for arguments it does not support."""
 
     run: str | Path | Sequence[str | Path]
     checkpoint: str | Sequence[str]
@@ -40,43 +40,40 @@ def load_translator(
     length_reward: float | None = None,
     rescore: str | Path | Sequence[str | Path] | None = None,
 ) -> Run:
-    """Load a trained run to translate and score with; several runs or checkpoints become an ensemble.
+    """Load a translator; several runs or checkpoints form an ensemble.
 
-    With torch on the CPU the process keeps from then on the memory that it frees: what is faster once is faster always.
+    With torch on the CPU, the process keeps freed memory for reuse from then on, for speed.
 
     Args:
-        run: a run folder, or several that share their vocabularies; with `ctranslate2` one run, or one exported
-            folder, which is taken as it is: a step or a quantization that is given must be that of the export.
+        run: a run folder, or several with the same vocabularies. With `ctranslate2` one run or one exported folder; a
+            given step or quantization must be that of the export.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
-        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
-        precision: of torch, dtype of matrix products: `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
-        engine: `torch` (the default), `ctranslate2`, to which the run is exported at its first use, or another one.
-        quantization: of CTranslate2, type of the weights: `float32` unless given, `int8`, ...
-        threads: CPU threads; None takes all cores.
-        processes: of torch on the CPU, forked processes that many lines are divided among, of one thread each: faster
-            than as many threads. None takes one for each thread, eight at most. Forking a program that runs threads of
-            its own is not safe.
-        lm: of torch, the run of a language model over the same target vocabulary, which decides with the translator
-            (shallow fusion).
-        lm_weight: of its log-probabilities; 0.1 unless given.
-        length_reward: what is added for each symbol beside the language model, which prefers short texts; 0 unless
-            given.
-        rescore: of torch, a run of the same vocabularies, or several, whose scores choose between the hypotheses of a
-            search, and are the scores of what is chosen.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto` (CUDA if available).
+        precision: for torch, dtype of matrix products: `bf16`, `fp32` or `auto` (bf16 if the device supports it).
+        engine: `torch` (default), `ctranslate2` (the run is exported at first use), or the engine of a plugin.
+        quantization: for CTranslate2, type of the weights: `float32` (default), `int8`, ...
+        threads: number of CPU threads; None for all cores.
+        processes: for torch on the CPU, number of forked processes that share the lines, with one thread each; faster
+            than as many threads. None for one per thread, at most eight. Forking is unsafe in a program with threads.
+        lm: for torch, the run of a language model over the same target vocabulary, for shallow fusion.
+        lm_weight: weight of its log-probabilities; default 0.1.
+        length_reward: score added per token with `lm`, which prefers short outputs; default 0.
+        rescore: for torch, one or several runs with the same vocabularies that rescore the hypotheses of the search;
+            their scores are returned.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: it is no run, is damaged or has another format version; vocabularies differ; no such device; an
-            option that the engine has not.
+        FileNotFoundError: the folder does not exist.
+        ValueError: the folder is not a run, is damaged, or has another format version; the vocabularies differ; the
+            device does not exist; or the engine does not support an argument.
     """
     if threads is not None and threads < 1:
         raise ValueError(f"`threads` must be at least 1, but is {threads} instead.")
     if lm is None:
         for name, value in (("lm_weight", lm_weight), ("length_reward", length_reward)):
             if value is not None:
-                raise ValueError(f"`{name}` needs a language model, `lm`.")
-    others = (quantization, threads, processes, lm, lm_weight, length_reward, rescore)
-    request = EngineRequest(run, checkpoint, device, precision, *others)
+                raise ValueError(f"`{name}` needs a language model: give `lm`.")
+    options = (quantization, threads, processes, lm, lm_weight, length_reward, rescore)
+    request = EngineRequest(run, checkpoint, device, precision, *options)
     return _engine("torch" if engine is None else engine)(request)
 
 

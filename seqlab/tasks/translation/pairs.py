@@ -1,4 +1,4 @@
-"""Pairs that a translator is measured on, by this process alone."""
+"""Encode and decode parallel text for the diagnosis of a translator."""
 
 import logging
 from collections.abc import Sequence
@@ -13,84 +13,86 @@ from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer
 
 _log = logging.getLogger(__name__)
-SHOWN = 5
-"""Pairs that are named."""
+MAX_NAMED_PAIRS = 5
+"""Pairs with an empty side that the warning names."""
 
 
 @dataclass(frozen=True)
-class MeasuredPairs:
-    """Ids of pairs, and what computes with them."""
+class EncodedPairs:
+    """Token ids of pairs, with the engine and model to score them."""
 
     engine: TorchEngine
     stepper: Stepper
     """The engine's model."""
     src_rows: list[list[int]]
     tgt_rows: list[list[int]]
-    left_out: int
-    """Pairs with a side that has no id."""
+    num_left_out: int
+    """Pairs with an empty side."""
 
 
-def comparable(tgt_rows: Sequence[Sequence[int]], tokenizer: Tokenizer) -> list[list[int]]:
-    """Give references as answers are compared with them: no answer has the id of what the vocabulary lacks.
-
-    To say `<unk>` is not right there.
-    """
+def comparable_references(tgt_rows: Sequence[Sequence[int]], tokenizer: Tokenizer) -> list[list[int]]:
+    """Replace unknown tokens in references by padding, so that no prediction matches them, not even `<unk>`."""
     return [[tokenizer.pad_id if token == tokenizer.unk_id else token for token in row] for row in tgt_rows]
 
 
-def measured_pairs(
+def encode_for_stepper(
     run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str], locations: Sequence[str] | None
-) -> MeasuredPairs:
-    """Encode pairs for a run that `load` gave, with a warning where some are left out, as a side is empty.
+) -> EncodedPairs:
+    """Encode pairs for the step-by-step diagnosis of a run; warn of pairs that are left out because a side is empty.
 
-    `locations`: where each pair stands, for messages.
+    `locations`: source location of each pair, for messages.
 
     Raises:
-        ValueError: another engine than torch computes for the run; its model has no steps; errors of
-            `encoded_pairs`.
+        ValueError: the engine is not torch in one process, the model is not autoregressive, or
+            `encode_nonempty_pairs` raises it.
     """
     if not isinstance(run.engine, TorchEngine):
-        raise ValueError("What is measured step by step needs a run with the torch engine and one process.")
+        raise ValueError("Step-by-step diagnosis needs a run with the torch engine and one process.")
     stepper = run.engine.stepper
-    return MeasuredPairs(run.engine, stepper, *encoded_pairs(run, src_lines, tgt_lines, locations))
+    return EncodedPairs(run.engine, stepper, *encode_nonempty_pairs(run, src_lines, tgt_lines, locations))
 
 
-def encoded_pairs(
+def encode_nonempty_pairs(
     run: Run, src_lines: Sequence[str], tgt_lines: Sequence[str], locations: Sequence[str] | None
 ) -> tuple[list[list[int]], list[list[int]], int]:
-    """Give the ids of both sides of pairs, and how many were left out, as a side of them is empty: with a warning.
+    """Encode the pairs without an empty side; warn of the others.
 
-    `locations`: where each pair stands, for messages.
+    `locations`: source location of each pair, for messages.
+
+    Returns:
+        Ids of the sources, ids of the targets, and the number of pairs that were left out.
 
     Raises:
-        ValueError: no pair is left; errors of `Run.encode_pairs`.
+        ValueError: no pair is left, or `Run.encode_pairs` raises it.
     """
     src_rows, tgt_rows = run.encode_pairs(src_lines, tgt_lines, locations)
     kept = [i for i in range(len(src_rows)) if src_rows[i] and tgt_rows[i]]
     if not kept:
-        raise ValueError("There is no pair to measure on: one side of each is empty.")
+        raise ValueError("There are no pairs to measure: each has an empty side.")
     left_out = sorted(set(range(len(src_rows))) - set(kept))
     if left_out:
         named = locations_or_numbers(locations, len(src_rows))
-        shown = "; ".join(named[i] for i in left_out[:SHOWN]) + ("; ..." if len(left_out) > SHOWN else "")
+        shown = "; ".join(named[i] for i in left_out[:MAX_NAMED_PAIRS]) + (
+            "; ..." if len(left_out) > MAX_NAMED_PAIRS else ""
+        )
         _log.warning("%d of %d pairs have an empty side and are left out: %s", len(left_out), len(src_rows), shown)
     return [src_rows[i] for i in kept], [tgt_rows[i] for i in kept], len(left_out)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The best hypothesis of one source; ids are without ends of sentences, which not all families say."""
+class DecodedPair:
+    """The best hypothesis of a source and its reference, both without ends of sentence."""
 
     reference: list[int]
-    """To compare with, see `comparable`."""
+    """Ids of the reference, see `comparable_references`."""
     ids: list[int]
     token_log_probs: list[float]
-    """One for each of `ids`, in nats, as the search gives them; see `mask_predict` for what those of its are."""
+    """Log-probability of each of `ids` in nats, from the search; `mask_predict` explains its own."""
     log_prob: float
-    """Of the whole answer, its end among it, in nats."""
+    """Log-probability of the hypothesis in nats, including its end."""
 
 
-def answers_of(
+def decode_pairs(
     run: Run,
     src_lines: Sequence[str],
     tgt_lines: Sequence[str],
@@ -99,27 +101,27 @@ def answers_of(
     batch_tokens: int | None = None,
     locations: Sequence[str] | None = None,
     progress: OnRows | None = None,
-) -> list[Answer]:
-    """Search the best answer to each line; pairs with an empty side are left out.
+) -> list[DecodedPair]:
+    """Decode each source line; leave out pairs with an empty side.
 
     Args:
-        run: what `load` gave, with an engine that keeps the probabilities of tokens, as torch's does.
+        run: a loaded run whose engine returns token probabilities, as the torch engine does.
         src_lines: text without newlines.
-        tgt_lines: as many references.
-        config: how to search.
-        batch_tokens: padded source tokens times `beam_size` that are searched together.
-        locations: where each pair stands, for messages; `line 1` and so on unless given.
-        progress: called with how many pairs are done.
+        tgt_lines: as many references, without newlines.
+        config: settings of the search.
+        batch_tokens: padded source tokens times `beam_size` per batch.
+        locations: source location of each pair, for messages; `line 1`, `line 2`, ... by default.
+        progress: called with numbers of finished pairs.
 
     Raises:
-        ValueError: what `encoded_pairs` raises.
+        ValueError: `encode_nonempty_pairs` raises it.
     """
-    src_rows, tgt_rows, left_out = encoded_pairs(run, src_lines, tgt_lines, locations)
+    src_rows, tgt_rows, num_left_out = encode_nonempty_pairs(run, src_lines, tgt_lines, locations)
     if progress is not None:
-        progress(left_out)
+        progress(num_left_out)
     limited = config.with_limits(run.translator.output_limits)
     found = run.engine.decode(src_rows, limited, batch_tokens=batch_tokens, progress=progress)
     return [
-        Answer(reference, best.ids, best.token_log_probs[: len(best.ids)], best.log_prob)
-        for reference, (best, *_) in zip(comparable(tgt_rows, run.tgt_tokenizer), found, strict=True)
+        DecodedPair(reference, best.ids, best.token_log_probs[: len(best.ids)], best.log_prob)
+        for reference, (best, *_) in zip(comparable_references(tgt_rows, run.tgt_tokenizer), found, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""A trained run, ready to be used: text in, text out."""
+"""A loaded translation run: translate lines and score pairs of lines with any engine."""
 
 from collections.abc import Sequence
 from typing import Unpack
@@ -14,7 +14,7 @@ from seqlab.text import Tokenizer, encode_unknown, find_unknown
 
 
 class Run:
-    """What `seqlab.load` gives: translate and score with whatever engine computes."""
+    """A translator or an ensemble: translate lines and score pairs. Returned by `seqlab.load` for translation runs."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Run:
         output_limits: OutputLimits,
         has_copied_unknowns: bool = False,
     ) -> None:
-        """Put an engine between tokenizers; the limits are those of `Translator`."""
+        """Combine an engine with the tokenizers of both sides; the limits are those of `Translator`."""
         self.engine = engine
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
         self.translator = Translator(
@@ -43,7 +43,7 @@ class Run:
         return f"Run({self.engine!r}, {' to '.join(f'{side.vocab_size:,}' for side in sides)} ids)"
 
     def shared(self, distributor: RowDistributor) -> "Run":
-        """Give the same run on the ranks of a `World`, which are all given the same lines, or on `ForkedWorkers`."""
+        """Return this run, shared by ranks that all get the same lines, or by `ForkedWorkers`."""
         return Run(
             ParallelEngine(self.engine, distributor),
             self.src_tokenizer,
@@ -63,7 +63,7 @@ class Run:
         locations: Sequence[str] | None = None,
         **search: Unpack[SearchOptions],
     ) -> list[str]:
-        """Translate lines and return the best hypothesis of each; the arguments are those of `translate_detailed`.
+        """Translate lines; return the best hypothesis of each. The arguments are those of `translate_detailed`.
 
         A warning counts the translations that the length limit ended.
         """
@@ -91,16 +91,16 @@ class Run:
         locations: Sequence[str] | None = None,
         **search: Unpack[SearchOptions],
     ) -> list[Translation]:
-        """Translate lines and give n-best lists with scores and what happened to each line.
+        """Translate lines; return the n-best list of each with scores and details.
 
         Args:
             lines: text without newlines.
-            prefixes: for each line the text that its translations must begin with.
-            need_scores: whether the scores will be looked at: if not, they may be rough or NaN.
-            need_attention: whether to return what the best translations attended to (`Translation.alignments`).
-            batch_tokens: padded source tokens times `beam_size` that are searched together: speed and memory.
-            progress: called after each batch with how many lines (pieces of lines that were cut) are done.
-            locations: where each line stands, for messages; `line 1` and so on unless given.
+            prefixes: for each line, the required prefix of its translations.
+            need_scores: whether scores are needed; otherwise they may be approximate or NaN.
+            need_attention: whether to return the attention of the best hypotheses (`Translation.alignments`).
+            batch_tokens: padded source tokens times `beam_size` per batch; affects speed and memory.
+            progress: called after each batch with its number of lines (or pieces of split lines).
+            locations: source location of each line, for messages; `line 1`, `line 2`, ... by default.
             search: fields of `SearchConfig`: beam_size, num_hypotheses, length_alpha, ...
         """
         config = build(SearchConfig, search)
@@ -124,18 +124,18 @@ class Run:
         progress: OnRows | None = None,
         locations: Sequence[str] | None = None,
     ) -> list[PairScore]:
-        """Give the log-probability of each target line given its source line, in nats, and its number of tokens.
+        """Compute the log-probability in nats of each target line given its source line, and its number of tokens.
 
         Args:
             src_lines: text without newlines.
-            tgt_lines: as many.
-            batch_tokens: padded tokens of the longer side that are scored together.
+            tgt_lines: as many lines.
+            batch_tokens: padded tokens of the longer side per batch.
             progress: called after each batch with its number of pairs.
-            locations: where each pair stands, for messages; `line 1` and so on unless given.
+            locations: source location of each pair, for messages; `line 1`, `line 2`, ... by default.
 
         Raises:
-            ValueError: the sides have different numbers of lines, a line holds a newline or has more tokens than the
-                model's `max_length`.
+            ValueError: the sides differ in their number of lines, or a line contains a newline or has more tokens than
+                the model's `max_length`.
         """
         src_rows, tgt_rows = self.encode_pairs(src_lines, tgt_lines, locations)
         return self.engine.score(src_rows, tgt_rows, batch_tokens=batch_tokens, progress=progress)
@@ -143,7 +143,7 @@ class Run:
     def encode_pairs(
         self, src_lines: Sequence[str], tgt_lines: Sequence[str], locations: Sequence[str] | None = None
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """Give the ids of both sides, with a warning of unknown tags; arguments and errors as those of `score`."""
+        """Encode both sides; warn of unknown tags. The arguments and errors are those of `score`."""
         if len(src_lines) != len(tgt_lines):
             raise ValueError(
                 f"`src_lines` and `tgt_lines` must have the same number of lines, but have {len(src_lines)} and "
@@ -157,12 +157,12 @@ class Run:
         unknown = find_unknown(self.src_tokenizer, src_lines) if copies else [[] for _ in src_lines]
         src_rows = encode_unknown(self.src_tokenizer, src_lines, unknown)
         tgt_rows = encode_unknown(self.tgt_tokenizer, tgt_lines, unknown)
-        longest = self.translator.output_limits.max_length
-        for place, *rows in zip(locations, src_rows, tgt_rows, strict=True):
+        max_length = self.translator.output_limits.max_length
+        for location, *rows in zip(locations, src_rows, tgt_rows, strict=True):
             for side, row in zip(("source", "target"), rows, strict=True):
-                if len(row) + 1 > longest:
+                if len(row) + 1 > max_length:
                     raise ValueError(
-                        f"{place}: the {side} has {len(row) + 1:,} tokens, but the model takes {longest:,}: leave the "
-                        "pair out."
+                        f"{location}: the {side} has {len(row) + 1:,} tokens, but the model reads at most "
+                        f"{max_length:,}: remove this pair."
                     )
         return src_rows, tgt_rows

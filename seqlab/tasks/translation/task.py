@@ -1,4 +1,4 @@
-"""Translation as a task: pairs of lines, validated by the loss of the references and by what the model decodes."""
+"""Translation task: train on pairs of lines, validate by reference likelihood and decoded outputs."""
 
 import logging
 from collections.abc import Iterator
@@ -33,6 +33,7 @@ from seqlab.training.validation import RunInTraining, Validation, inference_mode
 logger = logging.getLogger(__name__)
 
 DECODED_METRICS = ("bleu", "chrf", "wer", "exact_match")
+"""Metrics of each validation. The CER is computed on request only, as it is slow for long lines."""
 
 
 def _data_config(config: Config) -> TranslationConfig:
@@ -41,13 +42,14 @@ def _data_config(config: Config) -> TranslationConfig:
 
 
 class TranslationTask(Task):
-    """Pairs of lines, validated by the loss of the references and by what the model decodes."""
+    """Pairs of lines, validated by the likelihood of the references and by metrics of decoded outputs."""
 
     batch_type = Seq2SeqBatch
     unit = "pairs"
     decodes = True
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+        """Train and save the tokenizers; return their vocabulary sizes by folder name."""
         data = _data_config(config)
         sides: dict[str, Side] = {"tokenizer": "both"}
         if not data.joint_vocabulary:
@@ -60,6 +62,7 @@ class TranslationTask(Task):
         return sizes
 
     def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
+        """Encode, check and cache the corpora; without `on_progress`, open the cached ones."""
         data = _data_config(config)
         if on_progress is None:
             return open_prepared(data, tokenizers, cache)
@@ -70,7 +73,7 @@ class TranslationTask(Task):
                 _refuse_tagged_targets(pairs, tokenizers[1].tag_ids)
         if tokenizers[0].tag_ids:
             assert prepared.valid.src_text is not None, "validation pairs are cached with their text"
-            message = "The tag %r is not in the training data, so it is read as unknown wherever it stands"
+            message = "The tag %r is not in the training data: it is read as unknown"
             warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
             _warn_of_untagged("training", prepared.train, tokenizers[0].tag_ids)
             _warn_of_untagged("validation", prepared.valid, tokenizers[0].tag_ids)
@@ -89,13 +92,14 @@ class TranslationTask(Task):
         world: World,
         after: Position | None,
     ) -> Iterator[TrainingStep[Batch]]:
+        """Yield the training steps of this rank that follow a position."""
         sampler = Seq2SeqSampler(
             data.train, _data_config(config), config.seed, *tokenizers, rank=world.rank, world_size=world.world_size
         )
         return sampler.steps(after)
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
-        """Score and decode the validation set with some weights; training's model and generators are left alone."""
+        """Score and decode the validation set with the given weights; the model in training is not changed."""
         model, valid = inference_model(run, weights), run.data.valid
         batches = ordered_batches(valid, _data_config(run.config).micro_batch_tokens, run.tgt_tokenizer)
         nll = nll_of(run, model, batches)
@@ -109,26 +113,25 @@ class TranslationTask(Task):
 
         def decode(own: list[int], on_rows: OnRows | None) -> list[tuple[str, bool]]:
             rows, device = [src_rows[i] for i in own], run.machine.device
-            of_rows = None if unknown is None else [unknown[i] for i in own]
-            return decode_text(model, rows, search, run.tgt_tokenizer, unknown=of_rows, device=device)
+            own_unknown = None if unknown is None else [unknown[i] for i in own]
+            return decode_text(model, rows, search, run.tgt_tokenizer, unknown=own_unknown, device=device)
 
         decoded = run.machine.world.map_rows([len(row) for row in src_rows], decode)
         hypotheses = [text for text, _ in decoded]
         cut = sum(not finished for _, finished in decoded)
         if cut and run.machine.world.is_main:
-            # no warning: a model that has learnt little does not know where to end
-            logger.info("validation: %s of %s outputs are cut at the length limit", f"{cut:,}", f"{len(decoded):,}")
+            # Not a warning: early in training, outputs often have no end.
+            logger.info("validation: %s of %s outputs reached the length limit", f"{cut:,}", f"{len(decoded):,}")
         assert valid.tgt_text is not None, "validation pairs are cached with their text"
-        # in the normal form that an output has; what the vocabulary lacks stays as it is, and is never right
+        # Normalized like outputs; unknown words are kept, so that they count as errors.
         normalize = run.tgt_tokenizer.normalize
         references = [[normalize(text) for text in rows.texts()] for rows in (valid.tgt_text, *run.data.references)]
-        # Of long lines the CER takes time and memory, so that it is for those who ask for it.
         asked = dict.fromkeys([*DECODED_METRICS, str(run.config.training.valid_metric)])
         metrics = [name for name in asked if name != "nll"]
         return Validation(evaluate(hypotheses, references, metrics), nll)
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield each source that was split off for validation, its translation, and its target."""
+        """Yield each held-out validation source with its translation and its target."""
         pairs, training = read_split_off(RunFolder(run_dir).cache), read_config(RunFolder(run_dir)).training
         run = load_translator(run_dir, device=training.device)
         found = run.translator.translate([src for src, _ in pairs], training.valid_search, need_scores=False)
@@ -147,13 +150,13 @@ def _limited_search(config: Config, data: PreparedData) -> SearchConfig:
 
 
 def _warn_of_unreachable(name: str, pairs: EncodedCorpus, search: SearchConfig) -> None:
-    """Warn of pairs whose targets are longer than the search may output."""
-    src_lengths, places = np.unique(pairs.src.lengths + 1, return_inverse=True)
-    longest = np.array([search.max_length_for(length) for length in src_lengths.tolist()])
-    is_unreachable = pairs.tgt.lengths + 1 > longest[places]
+    """Warn of pairs whose targets are longer than the output limit of the search."""
+    src_lengths, indices = np.unique(pairs.src.lengths + 1, return_inverse=True)
+    max_lengths = np.array([search.max_length_for(length) for length in src_lengths.tolist()])
+    is_unreachable = pairs.tgt.lengths + 1 > max_lengths[indices]
     if count := int(is_unreachable.sum()):
         logger.warning(
-            "%s of %s %s pairs have targets that are longer than the search outputs: raise `model.max_length`, or "
+            "%s of %s %s pairs have targets that are longer than the output limit: raise `model.max_length`, or "
             "`max_length`, `max_length_ratio` or `max_length_offset` of `training.valid_search` and of `translate`; "
             "the first: %s.",
             f"{count:,}",
@@ -164,35 +167,35 @@ def _warn_of_unreachable(name: str, pairs: EncodedCorpus, search: SearchConfig) 
 
 
 def _check_tokenizers(config: Config, tokenizers: Codecs) -> None:
-    """Raise ValueError where a tokenizer that was taken over lacks what the config uses."""
+    """Raise ValueError if a tokenizer copied from `init_from` does not support the config."""
     if _data_config(config).copy_unknown and not tokenizers[1].has_unknown:
         raise ValueError(
-            "`data.copy_unknown` is for text in which words can be unknown, but the tokenizer that was taken over "
-            "knows every text: leave it out."
+            "`data.copy_unknown` needs a tokenizer with unknown words, but the one copied from `init_from` encodes "
+            "every text: leave it out."
         )
     config.model.check_sides(*tokenizers)
 
 
 def _refuse_tagged_targets(pairs: EncodedCorpus, tag_ids: range) -> None:
     if (are_tagged := pairs.tgt.contains_any(tag_ids)).any():
-        place = pairs.locate(int(are_tagged.argmax()))
-        raise ValueError(f"{place}: its target has tags behind a tab, which no output has: name one column of targets.")
+        location = pairs.locate(int(are_tagged.argmax()))
+        raise ValueError(f"{location}: its target has tags after a tab: name one column of targets.")
 
 
 def _warn_of_untagged(name: str, pairs: EncodedCorpus, tag_ids: range) -> None:
     has_none = ~pairs.src.contains_any(tag_ids)
     if count := int(has_none.sum()):
-        message = "%s of %s %s pairs have no tags behind a tab in their source (is a column missing?); the first: %s."
+        message = "%s of %s %s pairs have no tags after a tab in their source (is a column missing?); the first: %s."
         logger.warning(message, f"{count:,}", f"{len(has_none):,}", name, pairs.locate(int(has_none.argmax())))
 
 
 def _check_reachable(name: str, pairs: EncodedCorpus, config: Config) -> None:
-    """Warn of pairs whose targets the model can never predict; raise ValueError where no loss is left."""
+    """Warn of pairs whose targets the model cannot output; raise ValueError if no pair contributes to the loss."""
     found = config.model.unreachable_targets(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.count_repetitions)
     if found is None or not found.mask.any():
         return
     if found.yield_no_loss and found.mask.all():
-        raise ValueError(f"All {len(found.mask):,} {name} pairs {found.reason}: are the two sides the right way round?")
+        raise ValueError(f"All {len(found.mask):,} {name} pairs {found.reason}: are source and target swapped?")
     first = pairs.locate(int(found.mask.argmax()))
     logger.warning(
         "%s of %s %s pairs %s; the first: %s.",

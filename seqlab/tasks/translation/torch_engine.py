@@ -1,4 +1,4 @@
-"""The torch engine of translators: one run, or several that decide together, perhaps with a language model."""
+"""The torch engine of translators: a run or an ensemble, with optional language model fusion and rescoring."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,19 +23,17 @@ from seqlab.tasks.translation.load import EngineRequest
 from seqlab.tasks.translation.run import Run
 
 LANGUAGE_MODEL = "a language model"
-"""What may decide with a translator: any run that is for this."""
+"""Product of the runs that can be fused with a translator."""
 
 
 def torch_engine(request: EngineRequest) -> Run:
-    """Load translators with torch; registered as the engine `torch`."""
+    """Load translators with torch; registered as engine `torch`."""
     if request.quantization is not None:
-        raise ValueError(
-            f"`quantization` ({request.quantization}) is an option of CTranslate2: torch takes `precision`."
-        )
+        raise ValueError(f"`quantization` ({request.quantization}) is for CTranslate2: with torch, use `precision`.")
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     given = {"lm_weight": request.lm_weight, "length_reward": request.length_reward}
-    of_lm = {name: value for name, value in given.items() if value is not None}
+    fusion_options = {name: value for name, value in given.items() if value is not None}
     return load_with_torch(
         request.run,
         request.checkpoint,
@@ -44,7 +42,7 @@ def torch_engine(request: EngineRequest) -> Run:
         request.processes,
         lm=request.lm,
         rescore=request.rescore or (),
-        **of_lm,
+        **fusion_options,
     )
 
 
@@ -59,64 +57,64 @@ def load_with_torch(
     length_reward: float = 0.0,
     rescore: str | Path | Sequence[str | Path] = (),
 ) -> Run:
-    """Load a trained run for inference; several runs or checkpoints become an ensemble.
+    """Load a translator with torch; several runs or checkpoints form an ensemble.
 
-    On the CPU the process keeps from then on the memory that it frees, see `prepare_heap`.
+    On the CPU, the process keeps freed memory for reuse from then on, see `prepare_heap`.
 
     Args:
-        run: a run folder, or several that share their vocabularies.
+        run: a run folder, or several with the same vocabularies.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
-        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
-        precision: dtype of matrix products, `bf16`, `fp32` or `auto`: bf16 where the device computes in it.
-        processes: forked processes that many rows are divided among, on the CPU, of one thread each; None takes one for
-            each thread, `MAX_WORKERS` at most. Forking a program that runs threads of its own is not safe.
-        lm: the run of a language model over the same target vocabulary, which decides with the translator.
-        lm_weight: of its log-probabilities.
-        length_reward: what is added for each symbol when there is a language model, as that prefers short texts.
-        rescore: a run of the same vocabularies, or several, whose scores choose between the hypotheses of a search; of
-            each the best checkpoint.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto` (CUDA if available).
+        precision: dtype of matrix products: `bf16`, `fp32` or `auto` (bf16 if the device supports it).
+        processes: on the CPU, number of forked processes that share the lines, with one thread each; None for one per
+            thread, at most `MAX_WORKERS`. Forking is unsafe in a program with threads.
+        lm: the run of a language model over the same target vocabulary, for shallow fusion.
+        lm_weight: weight of its log-probabilities.
+        length_reward: score added per token with `lm`, which prefers short outputs.
+        rescore: one or several runs with the same vocabularies that rescore the hypotheses of the search, each with its
+            best checkpoint.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: it is no run, is damaged or has another format version; vocabularies differ; no such device; more
-            than one process with another device than the CPU, or where there is no forking.
+        FileNotFoundError: the folder does not exist.
+        ValueError: the folder is not a run, is damaged, or has another format version; the vocabularies differ; the
+            device does not exist; or there is more than one process on another device than the CPU, or without `fork`.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen = choose_device(device)
     forks = ForkedWorkers(default_num_workers(chosen) if processes is None else processes)
     if forks.count > 1 and chosen.type != "cpu":
-        raise ValueError(f"`processes` is {forks.count}, but on {chosen} one decodes: more are for the CPU.")
+        raise ValueError(f"`processes` must be 1 on {chosen}, but is {forks.count} instead: more are for the CPU.")
     dtype = choose_dtype(precision, chosen)
     members = [load_run(path, step, product=TRANSLATOR) for path in runs for step in checkpoints]
     engine = TorchEngine(members, chosen, dtype)
     if lm is not None:
         engine.fuse(load_run(lm, product=LANGUAGE_MODEL), lm_weight, length_reward, dtype)
-    judges = [
+    rescorers = [
         load_run(path, product=TRANSLATOR) for path in ([rescore] if isinstance(rescore, str | Path) else rescore)
     ]
-    everyone = [*members, *judges]
-    refuse_different_vocabularies(everyone)
-    if judges and isinstance(engine.model, PositionModel) and engine.model.ends_at_eos:
+    all_runs = [*members, *rescorers]
+    refuse_different_vocabularies(all_runs)
+    if rescorers and isinstance(engine.model, PositionModel) and engine.model.ends_at_eos:
         raise ValueError(
-            f"{members[0].folder.path} has one answer, which it cuts at the first eos: there is nothing that `rescore` "
-            "could choose."
+            f"{members[0].folder.path} has a single hypothesis, cut at its first eos: `rescore` has nothing to choose "
+            "from."
         )
     trained = Run(
-        RescoringEngine(engine, TorchEngine(judges, chosen, dtype)) if judges else engine,
+        RescoringEngine(engine, TorchEngine(rescorers, chosen, dtype)) if rescorers else engine,
         members[0].src_tokenizer,
         members[0].tgt_tokenizer,
-        max_src_tokens=min(map(max_source_tokens, everyone)),
-        output_limits=_output_limits(members, judges),
-        has_copied_unknowns=has_copied_unknowns(everyone),
+        max_src_tokens=min(map(max_source_tokens, all_runs)),
+        output_limits=_output_limits(members, rescorers),
+        has_copied_unknowns=has_copied_unknowns(all_runs),
     )
     return trained.shared(forks) if forks.count > 1 else trained
 
 
-def _output_limits(members: Sequence[LoadedRun], judges: Sequence[LoadedRun]) -> OutputLimits:
-    """Return the limits of runs that translate together, and of those that score what is found."""
+def _output_limits(members: Sequence[LoadedRun], rescorers: Sequence[LoadedRun]) -> OutputLimits:
+    """Return the output limits of an ensemble and its rescoring runs."""
     limits = OutputLimits.combined([member.output_limits for member in members])
-    if not judges:
+    if not rescorers:
         return limits
-    # The judges read an output that the length limit ended with eos after it.
-    return replace(limits, max_length=min(member.max_length for member in (*members, *judges)) - 1)
+    # The rescoring runs append eos to an output that the length limit ended.
+    return replace(limits, max_length=min(member.max_length for member in (*members, *rescorers)) - 1)

@@ -1,4 +1,4 @@
-"""Text in, text out: encode, cut what is too long, search, join, decode."""
+"""Translate lines: encode, split long lines, search, decode, and join the pieces."""
 
 import logging
 import math
@@ -17,22 +17,22 @@ from seqlab.text import TAB, Tokenizer, encode_unknown, find_unknown
 
 _log = logging.getLogger(__name__)
 
-SHOWN = 10
-"""Unknown tags that are named of the lines that are translated together."""
-DIGITS = 4
-"""Digits behind the point of a weight."""
+MAX_WARNINGS = 10
+"""Unknown tags and lines without text that are reported per call, one warning each."""
+WEIGHT_DECIMALS = 4
+"""Decimal places of attention weights."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """The attention of one translation; of a line that was cut, of one piece."""
+    """Attention weights between the tokens of a source and its translation; of one piece if the line was split."""
 
     src: list[str]
-    """The names of the source's symbols, the end of sentence last."""
+    """Source tokens, the end of sentence last."""
     tgt: list[str]
-    """Those of the translation's, its end last where that is said as a symbol."""
+    """Target tokens, with the end of sentence if it was predicted as a token."""
     weights: list[list[float]]
-    """For each symbol of the translation its attention to each of the source, which sums to one."""
+    """(target tokens, source tokens); each row sums to one."""
 
 
 @dataclass(frozen=True)
@@ -41,36 +41,35 @@ class ScoredText:
 
     text: str
     score: float
-    """The log-probability after the length penalty, in a beam with the coverage penalty: higher is better."""
+    """Log-probability after the length penalty, and in beam search the coverage penalty; higher is better."""
     log_prob: float
-    """In nats, the ends of sentence counted."""
+    """In nats, including ends of sentence."""
     num_tokens: int
-    """Ends of sentence counted."""
+    """Number of tokens, including ends of sentence."""
     finished: bool
-    """False where the maximum length ended it."""
+    """False if the maximum length ended it."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """What one line became."""
+    """The translation of one line."""
 
     hypotheses: list[ScoredText]
-    """Best first, at least one; an empty line has the empty one with score 0.
+    """Hypotheses, best first; an empty line has an empty hypothesis with score 0.
 
-    Those of a line that was cut are the best of all its pieces, the second of all, and so on, whatever their scores as
-    wholes, which depend on how long the pieces' are."""
+    For a line that was split, hypothesis i joins the i-th hypotheses of all pieces, so the scores may be unsorted."""
     truncated: bool
-    """Whether the line was too long for the model: it was cut, and its pieces were translated on their own."""
+    """Whether the line was too long for the model and was translated in pieces."""
     num_pieces: int
-    """How many pieces were translated: 0 for an empty line, 1 unless `truncated`."""
+    """Number of translated pieces: 0 for an empty line, 1 unless `truncated`."""
     control_characters: int
     """Control characters of the hypotheses that were replaced by spaces."""
     alignments: list[Alignment] | None = None
-    """What the best hypothesis attended to, for each piece that was translated; None where it was not asked for."""
+    """Attention of the best hypothesis, for each translated piece; None if not requested."""
 
     @property
     def text(self) -> str:
-        """The best hypothesis."""
+        """The text of the best hypothesis."""
         return self.hypotheses[0].text
 
     @property
@@ -94,9 +93,9 @@ class Translator:
     ) -> None:
         self.engine = engine
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
-        self.max_src_tokens = max_src_tokens  # longer lines are cut
-        self.output_limits = output_limits  # of hypotheses, eos counted
-        self.has_copied_unknowns = has_copied_unknowns  # words that the vocabulary lacks have ids of their own
+        self.max_src_tokens = max_src_tokens  # longer lines are split
+        self.output_limits = output_limits  # of hypotheses, including eos
+        self.has_copied_unknowns = has_copied_unknowns  # unknown words have ids of their own
 
     def translate(
         self,
@@ -114,16 +113,16 @@ class Translator:
 
         Args:
             lines: text without newlines.
-            config: how to search.
-            prefixes: for each line the text that its translations must begin with; may be empty.
-            need_scores: whether the scores will be looked at: if not, they may be rough or NaN.
-            need_attention: whether to return what the best hypotheses attended to.
-            batch_tokens: padded source tokens times `beam_size` that are searched together; None takes what is fast.
-            progress: called after each batch with its number of pieces of lines.
-            locations: where each line stands, for messages; `line 1` and so on unless given.
+            config: settings of the search.
+            prefixes: for each line, the required prefix of its translations; may be empty.
+            need_scores: whether scores are needed; otherwise they may be approximate or NaN.
+            need_attention: whether to return the attention of the best hypotheses.
+            batch_tokens: padded source tokens times `beam_size` per batch; None for the default of the engine.
+            progress: called after each batch with its number of lines (or pieces of split lines).
+            locations: source location of each line, for messages; `line 1`, `line 2`, ... by default.
 
         Raises:
-            ValueError: a line holds a newline, or there are more or fewer prefixes than lines, or a prefix is too long.
+            ValueError: a line contains a newline, the number of prefixes is not that of lines, or a prefix is too long.
         """
         refuse_newlines(lines, "lines")
         locations = locations_or_numbers(locations, len(lines))
@@ -131,7 +130,7 @@ class Translator:
         pieces = self._pieces(lines)
         rows = [piece.ids for piece in chain.from_iterable(pieces)]
         limited = config.with_limits(self.output_limits)
-        forced = None if prefixes is None else self._forced(prefixes, pieces, limited, locations)
+        forced = None if prefixes is None else self._encode_prefixes(prefixes, pieces, limited, locations)
         found = self.engine.decode(
             rows,
             limited,
@@ -142,19 +141,20 @@ class Translator:
             progress=progress,
         )
         if forced is not None:
-            refuse_cut(forced, found, pieces, locations)
+            check_prefixes(forced, found, pieces, locations)
         decoded = zip(found, self._texts(pieces, found), strict=True)
         translations = []
-        for place, parts in zip(locations, pieces, strict=True):
+        for location, parts in zip(locations, pieces, strict=True):
             bests, texts = zip(*(next(decoded) for _ in parts), strict=True)
-            translations.append(_joined(parts, bests, texts, config, self._aligned(parts, bests, need_attention)))
+            alignments = self._alignments(parts, bests, need_attention)
+            translations.append(_join_pieces(parts, bests, texts, config, alignments))
             if len(parts) > 1:
-                text = "%s is too long for the model, which reads %d tokens at most: translated in %d pieces"
-                _log.warning(text, place, self.max_src_tokens, len(parts))
+                text = "%s is too long for the model, which reads at most %d tokens: translated in %d pieces"
+                _log.warning(text, location, self.max_src_tokens, len(parts))
         return translations
 
     def _texts(self, pieces: Sequence[Sequence[Segment]], found: Sequence[Sequence[Hypothesis]]) -> Iterator[list[str]]:
-        """Give the text of each hypothesis of each piece."""
+        """Decode the hypotheses of each piece."""
         unknown = None
         if self.has_copied_unknowns:
             unknown = [piece.unknown for piece, best in zip(chain(*pieces), found, strict=True) for _ in best]
@@ -162,47 +162,47 @@ class Translator:
         return ([next(texts) for _ in best] for best in found)
 
     def warn_of_tags(self, lines: Sequence[str], locations: Sequence[str]) -> None:
-        """Warn of tags that the vocabulary lacks, of tags without text and of text without tags; if tags are read."""
+        """Warn of unknown tags, of tags without text and of text without tags, if the tokenizer has tags."""
         if not self.src_tokenizer.tag_ids:
             return
         unknown: dict[str, str] = {}
-        alone, bare = [], []
-        for place, line in zip(locations, lines, strict=True):
+        without_text, without_tags = [], []
+        for location, line in zip(locations, lines, strict=True):
             for tag in self.src_tokenizer.unknown_tags(line):
-                unknown.setdefault(tag, place)
+                unknown.setdefault(tag, location)
             text, _, tags = line.partition(TAB)
             if tags.strip() and not text.strip():
-                alone.append(place)
+                without_text.append(location)
             if text.strip() and not tags.strip():
-                bare.append(place)
-        for tag, place in islice(unknown.items(), SHOWN):
-            _log.warning("%s has the tag %r, which training did not have: it is read as unknown", place, tag)
-        if len(unknown) > SHOWN:
-            _log.warning("%d other tags are unknown, too: are they what stands behind the tab?", len(unknown) - SHOWN)
-        for place in alone[:SHOWN]:
-            _log.warning("%s has tags, but nothing before them: it is read as empty", place)
-        if len(alone) > SHOWN:
-            _log.warning("%d other lines have nothing before their tags, too", len(alone) - SHOWN)
-        if bare:
-            text = "%s has no tags behind a tab, as training had (and %d more): is a column missing?"
-            _log.warning(text, bare[0], len(bare) - 1)
+                without_tags.append(location)
+        for tag, location in islice(unknown.items(), MAX_WARNINGS):
+            _log.warning("%s has the tag %r, which is not in the training data: it is read as unknown", location, tag)
+        if len(unknown) > MAX_WARNINGS:
+            _log.warning("%d more tags are unknown: is the text after the tab not tags?", len(unknown) - MAX_WARNINGS)
+        for location in without_text[:MAX_WARNINGS]:
+            _log.warning("%s has tags but no text before them: it is read as empty", location)
+        if len(without_text) > MAX_WARNINGS:
+            _log.warning("%d more lines have no text before their tags", len(without_text) - MAX_WARNINGS)
+        if without_tags:
+            text = "%s (and %d more) has no tags after a tab, but the training data has: is a column missing?"
+            _log.warning(text, without_tags[0], len(without_tags) - 1)
 
-    def _aligned(
+    def _alignments(
         self, parts: Sequence[Segment], bests: Sequence[Sequence[Hypothesis]], need_attention: bool
     ) -> list[Alignment] | None:
         if not need_attention:
             return None
         tokenizers = self.src_tokenizer, self.tgt_tokenizer
         pairs = zip(parts, bests, strict=True)
-        return [align(piece.ids, best[0], tokenizers, piece.unknown) for piece, best in pairs if piece.ids]
+        return [align_attention(piece.ids, best[0], tokenizers, piece.unknown) for piece, best in pairs if piece.ids]
 
     def _pieces(self, lines: Sequence[str]) -> list[list[Segment]]:
         unknown = find_unknown(self.src_tokenizer, lines) if self.has_copied_unknowns else [[] for _ in lines]
         rows = encode_unknown(self.src_tokenizer, lines, unknown)
-        return [self._cut(*each) for each in zip(lines, rows, unknown, strict=True)]
+        return [self._split(*each) for each in zip(lines, rows, unknown, strict=True)]
 
-    def _cut(self, line: str, ids: list[int], unknown: list[str]) -> list[Segment]:
-        """Cut a line that is too long; every piece has the line's tags, and knows its unknown words."""
+    def _split(self, line: str, ids: list[int], unknown: list[str]) -> list[Segment]:
+        """Split a line that is too long; each piece has the tags and the unknown words of the line."""
         text, tab, tags = line.partition(TAB) if len(self.src_tokenizer.tag_ids) else (line, "", "")
 
         def encode(parts: Sequence[str]) -> list[list[int]]:
@@ -210,32 +210,32 @@ class Translator:
 
         return split_line(text, ids, self.max_src_tokens, encode, unknown, self.tgt_tokenizer.has_words)
 
-    def _forced(
+    def _encode_prefixes(
         self,
         prefixes: Sequence[str],
         pieces: Sequence[Sequence[Segment]],
         config: SearchConfig,
         locations: Sequence[str],
     ) -> list[list[int]]:
-        """Force a line's prefix upon its first piece; raises ValueError for one that cannot be."""
+        """Encode the prefix of each line for its first piece; raise ValueError for an impossible prefix."""
         if len(prefixes) != len(pieces):
             raise ValueError(f"`prefixes` must have one entry per line ({len(pieces)}), but has {len(prefixes)}.")
         refuse_newlines(prefixes, "prefixes")
         forced, tokenizer = [], self.tgt_tokenizer
         if len(tokenizer.tag_ids):
-            for place, text in zip(locations, prefixes, strict=True):
+            for location, text in zip(locations, prefixes, strict=True):
                 if TAB in text:
-                    raise ValueError(f"{place}: its prefix {text!r} has a tab, but only sources have tags.")
+                    raise ValueError(f"{location}: its prefix {text!r} has a tab, but only sources have tags.")
         encoded = encode_unknown(tokenizer, prefixes, [parts[0].unknown for parts in pieces])
-        for place, text, prefix, parts in zip(locations, prefixes, encoded, pieces, strict=True):
+        for location, text, prefix, parts in zip(locations, prefixes, encoded, pieces, strict=True):
             if tokenizer.unk_id in prefix:
-                raise ValueError(f"{place}: its prefix {text!r} holds text that the vocabulary lacks: leave it out.")
+                raise ValueError(f"{location}: its prefix {text!r} has unknown tokens: leave them out.")
             _, [limit] = length_limits([len(parts[0].ids) + 1], 1, config)
             if parts[0].ids and len(prefix) >= limit:
                 raise ValueError(
-                    f"{place}: its prefix has {len(prefix)} tokens, but its translation may have no more "
-                    f"than {limit - 1}: shorten it, or raise `max_length_offset`, `max_length_ratio` or `max_length` "
-                    f"(the model outputs {self.output_limits.max_length - 1} at most)."
+                    f"{location}: its prefix has {len(prefix)} tokens, but its translation may have at most "
+                    f"{limit - 1}: shorten it, or raise `max_length_offset`, `max_length_ratio` or `max_length` "
+                    f"(the model outputs at most {self.output_limits.max_length - 1})."
                 )
             forced.append(prefix)
             forced.extend([] for _ in parts[1:])
@@ -248,37 +248,37 @@ def unfinished(translations: Sequence[Translation]) -> int:
 
 
 def warn_of_unfinished(count: int, total: int) -> None:
-    """Warn of translations that the length limit ended, where there are any."""
+    """Warn of translations that the length limit ended, if there are any."""
     if count:
-        text = "%s of %s translations are cut: they reached the length limit (%s) before they ended"
-        limits = "`max_length_ratio`, `max_length_offset`, `max_length` or the model's own"
+        text = "%s of %s translations reached the length limit (%s) and are incomplete"
+        limits = "`max_length_ratio`, `max_length_offset`, `max_length` or the model's"
         _log.warning(text, f"{count:,}", f"{total:,}", limits)
 
 
-def refuse_cut(
+def check_prefixes(
     forced: Sequence[Sequence[int]],
     found: Sequence[Sequence[Hypothesis]],
     pieces: Sequence[Sequence[Segment]],
     locations: Sequence[str],
 ) -> None:
-    """Raise ValueError for a line whose translation does not begin with its prefix: a model of frames may lack room."""
-    of_pieces = [place for place, parts in zip(locations, pieces, strict=True) for _ in parts]
-    for place, prefix, best, piece in zip(of_pieces, forced, found, chain.from_iterable(pieces), strict=True):
+    """Raise ValueError if a hypothesis lacks its prefix: the output length of some models is bounded by the source."""
+    piece_locations = [location for location, parts in zip(locations, pieces, strict=True) for _ in parts]
+    for location, prefix, best, piece in zip(piece_locations, forced, found, chain.from_iterable(pieces), strict=True):
         if piece.ids and any(hypothesis.ids[: len(prefix)] != list(prefix) for hypothesis in best):
             raise ValueError(
-                f"{place}: its prefix has {len(prefix)} tokens, which are more than the model can say "
-                "for so short a line: shorten it."
+                f"{location}: its prefix has {len(prefix)} tokens, more than the model can output for a line of this "
+                "length: shorten it."
             )
 
 
-def _joined(
+def _join_pieces(
     pieces: Sequence[Segment],
     bests: Sequence[Sequence[Hypothesis]],
     texts: Sequence[Sequence[str]],
     config: SearchConfig,
     alignments: list[Alignment] | None,
 ) -> Translation:
-    """Join the i-th hypotheses of all pieces of a line; where a piece has fewer, its last one stands in."""
+    """Join the i-th hypotheses of all pieces of a line; a piece with fewer hypotheses repeats its last one."""
     hypotheses, replaced = [], 0
     for rank in range(max(len(best) for best in bests)):
         chosen = [best[min(rank, len(best) - 1)] for best in bests]
@@ -294,25 +294,28 @@ def _joined(
     return Translation(hypotheses, len(pieces) > 1, 0 if is_empty else len(pieces), replaced, alignments)
 
 
-def align(
+def align_attention(
     src_ids: Sequence[int],
     hypothesis: Hypothesis,
     tokenizers: tuple[Tokenizer, Tokenizer],
     unknown: Sequence[str],
 ) -> Alignment:
-    """Name the symbols that a hypothesis's attention is between; `unknown`: words with ids of their own."""
+    """Label the attention weights of a hypothesis with token strings; `unknown` are words with ids of their own."""
     src_tokenizer, tgt_tokenizer = tokenizers
     if hypothesis.attention is None:
-        raise ValueError("There is no alignment to be written: the model, or one of several, attends to nothing.")
+        raise ValueError(
+            "There are no attention weights: the model, or one of the ensemble, does not attend to the source."
+        )
     tgt_ids = [*hypothesis.ids, tgt_tokenizer.eos_id][: len(hypothesis.attention)]
+    weights = hypothesis.attention[:, : len(src_ids) + 1].tolist()
     return Alignment(
-        _names(src_tokenizer, [*src_ids, src_tokenizer.eos_id], unknown),
-        _names(tgt_tokenizer, tgt_ids, unknown),
-        [[round(weight, DIGITS) for weight in row] for row in hypothesis.attention[:, : len(src_ids) + 1].tolist()],
+        _token_strings(src_tokenizer, [*src_ids, src_tokenizer.eos_id], unknown),
+        _token_strings(tgt_tokenizer, tgt_ids, unknown),
+        [[round(weight, WEIGHT_DECIMALS) for weight in row] for row in weights],
     )
 
 
-def _names(tokenizer: Tokenizer, ids: Sequence[int], unknown: Sequence[str]) -> list[str]:
+def _token_strings(tokenizer: Tokenizer, ids: Sequence[int], unknown: Sequence[str]) -> list[str]:
     size, tags = tokenizer.vocab_size, tokenizer.tag_ids
     names = [tokenizer.tokens([index])[0] if index < size else unknown[index - size] for index in ids]
     return [name.removeprefix(r"\t") or "<unk>" if i in tags else name for i, name in zip(ids, names, strict=True)]

@@ -1,20 +1,20 @@
-"""Zero config: every setting of a run chosen from the training text alone.
+"""Zero config for translation: choose every setting from the training corpora.
 
-Sizes are powers of one number, the target tokens of the corpus, and are anchored at one corpus that many have tuned:
-Multi30k (29,000 pairs, 0.42 million tokens), where 4 + 4 layers of `d_model` 128 and `d_ff` 256 with dropout 0.3 and a
-joint vocabulary of about 8,000 are best (Wu et al. 2021a) and `seqlab.recipes.multi30k` found the batch and the rate.
-The exponents are such that the rules come out at what is known to work elsewhere:
+Sizes grow as powers of the number of target tokens. They are calibrated on Multi30k (29,000 pairs, 0.42 million
+tokens), where 4 + 4 layers of `d_model` 128 and `d_ff` 256 with dropout 0.3 and a joint vocabulary of about 8,000 are
+best (Wu et al. 2021a); batch size and learning rate are those of `seqlab.recipes.multi30k`. The exponents are chosen to
+match settings that are known to work for other corpora:
 
 - IWSLT (160,000 pairs, 4 million tokens): `d_model` 256, dropout 0.3, about 40 epochs.
 - WMT14 English-German (4.5 million pairs, 130 million tokens): the base model of Vaswani et al. (2017), `d_model` 512,
   `d_ff` 2048, 6 + 6 layers, dropout 0.1, about 100,000 steps.
 - 5,000 to 20,000 pairs: a few thousand subwords, smaller batches, strong dropout, many epochs (Sennrich & Zhang 2019;
   Araabi & Monz 2020).
-- Words spelt out (pronunciation, inflection): characters, dropout 0.3, hundreds of epochs (Wu et al. 2021b).
+- Spelled words (pronunciation, inflection): characters, dropout 0.3, hundreds of epochs (Wu et al. 2021b).
 
-A subword has to be seen often to be learnt (Gowda & May 2020), so the vocabulary grows with the root of the text and
-never exceeds the words that there are to tell apart. Transformers do well with few (Ding et al. 2019): it ends at half
-of the usual 32,000, where the projection to the vocabulary would cost as much as the layers.
+A subword must be frequent to be learned (Gowda & May 2020), so the vocabulary grows with the square root of the text
+and does not exceed the number of distinct words. Transformers work well with few subwords (Ding et al. 2019): the
+maximum is half of the usual 32,000, whose output projection would cost as much as the layers.
 
 References: Wu et al. 2021a, Good for Misconceived Reasons (ACL); Wu, Cotterell & Hulden 2021b, Applying the Transformer
 to Character-level Transduction (EACL); Sennrich & Zhang 2019, Revisiting Low-Resource Neural Machine Translation (ACL);
@@ -63,44 +63,44 @@ from seqlab.training.choices import (
 logger = logging.getLogger(__name__)
 
 REFERENCE_TOKENS = 420_000
-"""Target tokens of Multi30k, where the choices are those of its recipe."""
-SHARED_ALPHABET = 0.5
-"""Share of characters in common from which the sides share a vocabulary: German and English have 0.75."""
-EPOCHS = 75
-"""Times through a corpus of that size; times fewer, the larger."""
-RECURRENT_EPOCHS = 30
-"""The same for recurrent models, which learn faster."""
+"""Target tokens of Multi30k; for it, the choices are those of its recipe."""
+MIN_CHARACTER_OVERLAP = 0.5
+"""Minimum share of common characters for a joint vocabulary; German and English have 0.75."""
+REFERENCE_EPOCHS = 75
+"""Epochs on a corpus of `REFERENCE_TOKENS`; a larger corpus gets fewer."""
+RECURRENT_REFERENCE_EPOCHS = 30
+"""`REFERENCE_EPOCHS` of recurrent models, which learn faster."""
 RECURRENT_LR_BY_WIDTH = 1.0
-"""The same times `hidden_size` for recurrent models."""
-RECURRENT_WIDTH = 4
-"""Their `hidden_size` by a Transformer's `d_model`."""
-SETTLED_BY_ORIGIN = ("model", "data.tokenizer", "data.tokenizer_tgt", "data.joint_vocabulary")
-"""What a run that starts from another's weights has to share with it."""
+"""Peak learning rate times `hidden_size`, for recurrent models."""
+RECURRENT_WIDTH_FACTOR = 4
+"""`hidden_size` of a recurrent model divided by the `d_model` of a Transformer."""
+COPIED_SETTINGS = ("model", "data.tokenizer", "data.tokenizer_tgt", "data.joint_vocabulary")
+"""Settings that a run copies from the run of `init_from`."""
 MICRO_BATCH_TOKENS = 2400
-"""Padded tokens that are computed together: 2,048 target tokens and what is padded or longer on the source side."""
-FEW_SUBWORDS = 16
-NGRAM_WORDS = 4
-"""Words per line below which BLEU, which counts runs of four, says nothing."""
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """The corpus in tokens."""
-
-    tgt: float  # of the pairs within `max_length`, ends of sentence counted
-
-    @property
-    def scale(self) -> float:
-        """Return the size of the corpus in Multi30ks."""
-        return self.tgt / REFERENCE_TOKENS
-
-
+"""Padded tokens per micro-step: 2,048 target tokens, plus padding and longer sources."""
+WORD_LIST_SUBWORDS = 16
+"""Subwords besides characters for corpora whose lines are single words."""
+MIN_BLEU_WORDS = 4
+"""Minimum words per line for BLEU, which counts 4-grams."""
 SAMPLE_PAIRS = 32_768
 
 
 @dataclass(frozen=True)
+class CorpusTokens:
+    """Token statistics of the training corpora."""
+
+    tgt: float
+    """Target tokens of the pairs within `max_length`, including ends of sentence."""
+
+    @property
+    def scale(self) -> float:
+        """Size of the corpus relative to Multi30k."""
+        return self.tgt / REFERENCE_TOKENS
+
+
+@dataclass(frozen=True)
 class CorpusProfile:
-    """The training corpora as a whole, pairs that lack a side left out."""
+    """Statistics of the training corpora, without pairs that have an empty side."""
 
     pairs: int
     src_chars: int
@@ -110,13 +110,13 @@ class CorpusProfile:
 
     @cached_property
     def overlap(self) -> float:
-        """Return the share of characters that the sides have in common, by how often each occurs: 1 is all."""
+        """Share of the characters, weighted by frequency, that both sides have in common, from 0 to 1."""
         src, tgt = self.src.characters, self.tgt.characters
         return sum(min(src[char] / src.total(), tgt[char] / tgt.total()) for char in src.keys() & tgt.keys())
 
 
-def profile(config: TranslationConfig) -> CorpusProfile:
-    """Read the training corpora once, holding no more of them than a fixed random sample.
+def profile_corpora(config: TranslationConfig) -> CorpusProfile:
+    """Read the training corpora once; keep a fixed random sample in memory.
 
     Raises:
         FileNotFoundError: a corpus is missing.
@@ -132,27 +132,27 @@ def profile(config: TranslationConfig) -> CorpusProfile:
                 continue
             if pairs < SAMPLE_PAIRS:
                 sample.append(pair)
-            elif (place := draw.randrange(pairs + 1)) < SAMPLE_PAIRS:  # each pair is kept with the same probability
-                sample[place] = pair
+            elif (position := draw.randrange(pairs + 1)) < SAMPLE_PAIRS:  # reservoir sampling
+                sample[position] = pair
             pairs += 1
             src_chars, tgt_chars = src_chars + len(pair[0]), tgt_chars + len(pair[1])
     if not sample:
         names = ", ".join(config.train_src)
-        raise ValueError(f"{names}: holds no line with a counterpart on the other side, so there is nothing to learn.")
+        raise ValueError(f"{names}: no pair has text on both sides: there is nothing to learn.")
     src, tgt = (LineSample(list(lines)) for lines in zip(*sample, strict=True))
     return CorpusProfile(pairs, src_chars, tgt_chars, src, tgt)
 
 
 def from_corpus(overrides: Sequence[Override]) -> Config:
-    """Choose every field that `overrides` leaves open by the training corpora that they name; log what and why.
+    """Choose every field that `overrides` leaves open from the training corpora; log each choice with its reason.
 
-    Fields that are given hold, and those that depend on them follow. The same text gives the same config.
+    Given fields are kept, and fields that depend on them follow. The same text gives the same config.
 
     Raises:
-        ConfigError: an unknown key or an impossible value, found before the text is read.
+        ConfigError: an unknown key or an invalid value, before the text is read.
         FileNotFoundError, ValueError: the corpora cannot be read.
     """
-    # Where fields bound each other, the open ones start so that no given one is refused for another's default.
+    # Open fields start with values that do not conflict with given ones.
     base: dict[str, Any] = {
         "data": {"kind": "translation"},
         "optim": {"schedule": {"family": "linear"}},
@@ -160,22 +160,22 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     }
     if any(key.startswith("data.tokenizer_tgt.") for key, _ in overrides):
         base["data"]["joint_vocabulary"] = False
-    settled = take_over(base, overrides, SETTLED_BY_ORIGIN)
-    given = [*(key for key, _ in overrides), *settled]
+    copied = take_over(base, overrides, COPIED_SETTINGS)
+    given = [*(key for key, _ in overrides), *copied]
     choices = Choices(override(base, [*overrides, *_untied(overrides, given)]), given)
-    found = profile(_data_of(choices))
-    logger.info("%s pairs; chosen settings (give an option to override one):", f"{found.pairs:,}")
+    profile = profile_corpora(_data_of(choices))
+    logger.info("%s pairs; chosen settings (give an option to override one):", f"{profile.pairs:,}")
     if choices.get("data.valid_src") is None:
         choices.set(
             "data.valid_fraction",
-            held_out(found.pairs),
-            f"no validation set is given, and there are {found.pairs:,} pairs",
+            held_out(profile.pairs),
+            f"no validation set is given, and there are {profile.pairs:,} pairs",
         )
-    tokenizers = _choose_text(choices, found)
-    tokens = _measure(choices, found, tokenizers)
+    tokenizers = _choose_text(choices, profile)
+    tokens = _measure(choices, profile, tokenizers)
     _choose_data(choices, tokens)
     _choose_model(choices, tokens)
-    _choose_steps(choices, found, tokens)
+    _choose_steps(choices, profile, tokens)
     return choices.config()
 
 
@@ -186,7 +186,7 @@ def _data_of(choices: Choices) -> TranslationConfig:
 
 
 def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Override]:
-    """Leave the embeddings of a translator open to be tied, unless it is said what they are."""
+    """Override the default of `model.tied_embeddings` by `none`, unless it is given; it is chosen later."""
     families = [text if isinstance(text, str) else " ".join(text) for key, text in overrides if key == "model.family"]
     family = Parts("model").get(families[-1] if families else "transformer")
     can_tie = family is not None and family.task == "translation" and "tied_embeddings" in fields_of(family)
@@ -194,16 +194,16 @@ def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Overrid
     return [("model.tied_embeddings", "none")] if can_tie and not is_given else []
 
 
-def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tokenizer]:
-    """Choose how the text is cut, and return tokenizers of that kind that learnt from the sample."""
-    joint = choices.set("data.joint_vocabulary", *_shares_vocabulary(choices, found))
-    sides = [found.src, found.tgt]
+def _choose_text(choices: Choices, profile: CorpusProfile) -> tuple[Tokenizer, Tokenizer]:
+    """Choose the tokenizers; return tokenizers of that kind trained on the sample."""
+    joint = choices.set("data.joint_vocabulary", *_shares_vocabulary(choices, profile))
+    sides = [profile.src, profile.tgt]
     settings = _data_of(choices).tokenizer
     if settings.units == "subwords":
         share = settings.character_share
         alphabets = [sides] if joint else [[side] for side in sides]
         alphabet = max(count_covering_characters(group, share) for group in alphabets) if share else 0
-        pieces, reason = _pieces(found, joint)
+        pieces, reason = _num_subwords(profile, joint)
         choices.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
     if choices.get("init_from") is not None:
         return load_tokenizers(RunFolder(Path(choices.get("init_from"))))
@@ -212,78 +212,79 @@ def _choose_text(choices: Choices, found: CorpusProfile) -> tuple[Tokenizer, Tok
         tokenizer = train_tokenizer(data.tokenizer, (line for side in sides for line in side.lines))
         return tokenizer, tokenizer
     src, tgt = data.tokenizers
-    return train_tokenizer(src, found.src.lines), train_tokenizer(tgt, found.tgt.lines)
+    return train_tokenizer(src, profile.src.lines), train_tokenizer(tgt, profile.tgt.lines)
 
 
-def _shares_vocabulary(choices: Choices, found: CorpusProfile) -> tuple[bool, str]:
-    """Tell whether one vocabulary is for both sides, and why."""
+def _shares_vocabulary(choices: Choices, profile: CorpusProfile) -> tuple[bool, str]:
+    """Decide whether both sides share a vocabulary; return the decision and its reason."""
     data = _data_of(choices)
     if data.tokenizers[1] is not data.tokenizer:
-        return False, "the target has a tokenizer of its own"
+        return False, "the target has its own tokenizer"
     if choices.config().model.copies:
-        return True, "a model that copies has one vocabulary"
-    in_common = f"the sides have {found.overlap:.0%} of their characters in common"
-    if found.src.is_spelled_out != found.tgt.is_spelled_out:
-        return False, f"{in_common} but only one spells them apart"
-    return found.overlap >= SHARED_ALPHABET, in_common
+        return True, "a model with copying needs a joint vocabulary"
+    in_common = f"the sides have {profile.overlap:.0%} of their characters in common"
+    if profile.src.is_spelled_out != profile.tgt.is_spelled_out:
+        return False, f"{in_common}, but only one side consists of single symbols"
+    return profile.overlap >= MIN_CHARACTER_OVERLAP, in_common
 
 
-def _pieces(found: CorpusProfile, joint: bool) -> tuple[int, str]:
-    """Return how many subwords are worth learning besides the single characters, and why."""
-    if found.src.is_words and found.tgt.is_words:
-        return FEW_SUBWORDS, "characters and next to no subwords, as the lines are single words"
-    chars = found.src_chars + found.tgt_chars
+def _num_subwords(profile: CorpusProfile, joint: bool) -> tuple[int, str]:
+    """Return the number of subwords besides single characters, and the reason."""
+    if profile.src.is_words and profile.tgt.is_words:
+        return WORD_LIST_SUBWORDS, "characters and few subwords, as the lines are single words"
+    chars = profile.src_chars + profile.tgt_chars
     if not joint:
-        chars //= 2  # each vocabulary learns from one side
+        chars //= 2  # each vocabulary is trained on one side
     pieces = min(round(SUBWORDS_PER_ROOT * math.sqrt(chars)), MAX_SUBWORDS)
-    words = min(len(found.src.words), len(found.tgt.words))
+    words = min(len(profile.src.words), len(profile.tgt.words))
     if pieces < words * (1 + joint):
-        return pieces, f"{pieces:,} subwords besides characters and bytes, by the root of {chars:,} characters of text"
-    return words * (1 + joint), f"{words:,} different words are all that one side has, besides characters and bytes"
+        return pieces, f"{pieces:,} subwords besides characters and bytes, for a text of {chars:,} characters"
+    return words * (1 + joint), f"one side has {words:,} distinct words; besides characters and bytes"
 
 
-def _measure(choices: Choices, found: CorpusProfile, tokenizers: tuple[Tokenizer, Tokenizer]) -> Tokens:
-    """Choose `max_length`, and count the tokens of the pairs that it leaves."""
+def _measure(choices: Choices, profile: CorpusProfile, tokenizers: tuple[Tokenizer, Tokenizer]) -> CorpusTokens:
+    """Choose `max_length`, and estimate the target tokens of the pairs within it."""
     src, tgt = (
         np.array([len(ids) + 1 for ids in tokenizer.encode(side.lines)])
-        for tokenizer, side in zip(tokenizers, (found.src, found.tgt), strict=True)
+        for tokenizer, side in zip(tokenizers, (profile.src, profile.tgt), strict=True)
     )
     longer = np.maximum(src, tgt)
-    usual = int(np.quantile(longer, 0.999, method="lower"))  # below the maximum, however few pairs there are
-    reason = f"999 in 1,000 pairs have no more than {usual:,} tokens on a side"
+    usual = int(np.quantile(longer, 0.999, method="lower"))  # `lower`: not above the maximum, even for few pairs
+    reason = f"99.9% of the pairs have at most {usual:,} tokens per side"
     limit = choices.set("data.max_length", power_of_two(usual, 256, 1024, math.ceil), reason)
     kept = tgt[longer - 1 <= limit]  # the limit does not count the end of sentence
-    if not kept.size:  # a limit was given that leaves nothing, which training says
+    if not kept.size:  # the given limit leaves no pair; training reports it
         kept = tgt
-    return Tokens(found.pairs * float(kept.sum()) / len(tgt))
+    return CorpusTokens(profile.pairs * float(kept.sum()) / len(tgt))
 
 
-def _choose_data(choices: Choices, tokens: Tokens) -> None:
+def _choose_data(choices: Choices, tokens: CorpusTokens) -> None:
+    """Choose the batch sizes."""
     size = f"{tokens.tgt:,.0f} target tokens"
     batch = power_of_two(2048 * tokens.scale ** (1 / 3), 512, 16_384, round)
     choices.set("data.batch_tokens", batch, f"the corpus has {size}")
-    choices.set("data.micro_batch_tokens", MICRO_BATCH_TOKENS, "small enough for any machine's memory")
+    choices.set("data.micro_batch_tokens", MICRO_BATCH_TOKENS, "fits into the memory of common machines")
 
 
-def _choose_model(choices: Choices, tokens: Tokens) -> None:
-    """Choose the sizes of a model, regularise it by the size of the corpus, and tie what can be tied."""
+def _choose_model(choices: Choices, tokens: CorpusTokens) -> None:
+    """Choose the sizes of the model, its dropout, and the tied embeddings."""
     size = f"the corpus has {tokens.tgt:,.0f} target tokens"
     width = 64 * round(2 * tokens.scale**0.25)
     if choices.config().model.is_recurrent:
-        _choose_recurrent(choices, within(RECURRENT_WIDTH * width, 256, 1024), size)
+        _choose_recurrent(choices, within(RECURRENT_WIDTH_FACTOR * width, 256, 1024), size)
     else:
         _choose_transformer(choices, within(width, 128, 512), size)
-    # From 0.3 at ten Multi30ks down to 0.1 at three hundred.
+    # From 0.3 for 10 times Multi30k down to 0.1 for 300 times.
     dropout = 0.3 - 0.2 * math.log(max(tokens.scale, 10) / 10) / math.log(30)
     choices.set("model.dropout", max(0.1, round(20 * dropout) / 20), size)
     joint = choices.get("data.joint_vocabulary")
     vocabulary = "one vocabulary" if joint else "two vocabularies"
     tied, reason = ("all" if joint else "decoder"), f"there {'is' if joint else 'are'} {vocabulary}"
     if len(choices.config().data.vector_files()) > 1:
-        tied, reason = "decoder", "each side starts from vectors of its own"
+        tied, reason = "decoder", "each side has its own word vectors"
     choices.set("model.tied_embeddings", tied, reason)
     limit = choices.get("data.max_length")
-    choices.set("model.max_length", max(512, limit), f"training has lines of up to {limit} tokens")
+    choices.set("model.max_length", max(512, limit), f"training lines have up to {limit} tokens")
 
 
 def _choose_recurrent(choices: Choices, by_corpus: int, size: str) -> None:
@@ -297,7 +298,7 @@ def _choose_recurrent(choices: Choices, by_corpus: int, size: str) -> None:
 
 
 def _choose_transformer(choices: Choices, by_corpus: int, size: str) -> None:
-    """Choose the sizes of a Transformer; its width decides the rest."""
+    """Choose the sizes of a Transformer; the others follow from its width."""
     d_model = choices.set("model.d_model", *(size_of_given_vectors(choices) or (by_corpus, size)))
     width = f"d_model is {d_model}"
     choices.set("model.d_ff", within(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
@@ -308,41 +309,43 @@ def _choose_transformer(choices: Choices, by_corpus: int, size: str) -> None:
     choices.set("model.num_decoder_layers", layers, width)
 
 
-def _choose_steps(choices: Choices, found: CorpusProfile, tokens: Tokens) -> None:
-    """Choose the rate and the steps, and what follows from the number of steps."""
+def _choose_steps(choices: Choices, profile: CorpusProfile, tokens: CorpusTokens) -> None:
+    """Choose the number of steps, the learning rate, the intervals, and the validation metric."""
     batch, model = choices.get("data.batch_tokens"), choices.config().model
     is_recurrent = model.is_recurrent
     width_name, width, rate = model.embedding_field, max(1, model.embedding_dim), LR_BY_WIDTH
     if is_recurrent:
         width_name, width, rate = "hidden_size", choices.get("model.hidden_size"), RECURRENT_LR_BY_WIDTH
     fine_tuning = choices.get("init_from") is not None
-    epochs = (RECURRENT_EPOCHS if is_recurrent else EPOCHS) * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1)
-    start = ", a quarter as the weights are trained already" if fine_tuning else ""
+    reference_epochs = RECURRENT_REFERENCE_EPOCHS if is_recurrent else REFERENCE_EPOCHS
+    epochs = reference_epochs * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1)
+    quarter = " (a quarter of the usual, for fine-tuning)" if fine_tuning else ""
     steps = choices.set(
         "training.max_steps",
-        max(1, rounded(epochs * tokens.tgt / min(batch, tokens.tgt))),  # a step holds the corpus once at most
-        f"{epochs:.0f} times through {tokens.tgt:,.0f} target tokens by {batch} in a step{start}",
+        max(1, rounded(epochs * tokens.tgt / min(batch, tokens.tgt))),  # a step contains the corpus at most once
+        f"{epochs:.0f} epochs{quarter} of {tokens.tgt:,.0f} target tokens, {batch} per step",
     )
     if choices.get("optim.optimizer.family") != "sgd":
         lr = min(MAX_LR, rate / width) * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
-        reason = f"{width_name} is {width} and a step has {batch} target tokens{start}"
+        reason = f"{width_name} is {width} and a step has {batch} target tokens{quarter}"
         choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
-    progress = f"{steps:,} steps in all"
-    choices.set("optim.schedule.warmup_steps", min(4000, rounded(0.06 * steps)), progress)
+    total = f"{steps:,} steps in total"
+    choices.set("optim.schedule.warmup_steps", min(4000, rounded(0.06 * steps)), total)
     choose_intervals(choices, steps)
     if not choices.get("optim.ema_decay"):
         save_every = choices.get("training.save_every")
-        choices.set("optim.average_last", 10, f"that is the last {min(steps, 10 * save_every):,} of {progress}")
-    metric, reason = _metric(found)
+        choices.set("optim.average_last", 10, f"the last {min(steps, 10 * save_every):,} of {total}")
+    metric, reason = _metric(profile)
     choices.set("training.valid_metric", metric, reason)
 
 
-def _metric(found: CorpusProfile) -> tuple[str, str]:
-    tgt = found.tgt
-    if all(side.is_words or side.is_spelled_out for side in (found.src, tgt)):
-        return "exact_match", "the lines are words rather than sentences"
+def _metric(profile: CorpusProfile) -> tuple[str, str]:
+    """Return the validation metric and its reason."""
+    tgt = profile.tgt
+    if all(side.is_words or side.is_spelled_out for side in (profile.src, tgt)):
+        return "exact_match", "the lines are single words"
     if tgt.is_unspaced:
-        return "chrf", "the target is written without spaces between words, which BLEU counts"
-    if tgt.words_per_line < NGRAM_WORDS:
-        return "chrf", f"a target line has {tgt.words_per_line:.1f} words, too few for BLEU's runs of four"
+        return "chrf", "the target has no spaces between words, which BLEU needs"
+    if tgt.words_per_line < MIN_BLEU_WORDS:
+        return "chrf", f"a target line has {tgt.words_per_line:.1f} words, too few for the 4-grams of BLEU"
     return "bleu", f"a target line has {tgt.words_per_line:.0f} words"

@@ -1,4 +1,4 @@
-"""The commands that use language models."""
+"""Commands that use language models, and their loading."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def load_language_models(
     options: RunOptions, world: World = SINGLE_PROCESS, *, precision: str | None = None
 ) -> "LanguageModel":
-    """Load language models; raises ValueError as `load_language_model` does."""
+    """Load the language models of the command line; raise the errors of `load_language_model`."""
     from seqlab.tasks.language_modelling.language_model import load_language_model
 
     set_threads(world.thread_count() if options.threads is None else options.threads)

@@ -28,15 +28,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 BUFFER_LINES = 1024
 SEPARATOR = "---"
-"""Stands between texts that may hold newlines."""
+"""Line between texts that may contain newlines."""
 NEEDS_SOURCE = ("max_length_ratio", "max_length_offset", "min_length_ratio", "coverage_penalty")
-"""Fields of a search that are relative to a source, which a prompt is not."""
+"""Fields of SearchConfig that need a source sentence."""
 NEEDS_POSITIONS = ("iterations", "pseudo_likelihood", "revise")
-"""Fields for non-autoregressive models."""
+"""Fields of SearchConfig for non-autoregressive models."""
 
 
-def left_open(config: type, title: str, leave_out: Container[str] = ()) -> type:
-    """Make options of the fields of a config, each None unless given: which are given tells sampling from search."""
+def optional_fields(config: type, title: str, leave_out: Container[str] = ()) -> type:
+    """Make an options class of the fields of a config, with None for options that are not given.
+
+    The given options select between sampling and beam search.
+    """
     members: dict[str, Any] = {"__doc__": title, "__annotations__": {}}
     for name, field in fields_of(config).items():
         if name not in leave_out:
@@ -49,8 +52,8 @@ def left_open(config: type, title: str, leave_out: Container[str] = ()) -> type:
     return dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(type(config.__name__, (), members))
 
 
-_Sampling: Any = left_open(SamplingConfig, "Sampling.")
-_Search: Any = left_open(
+_Sampling: Any = optional_fields(SamplingConfig, "Sampling.")
+_Search: Any = optional_fields(
     SearchConfig, "Beam search (instead of sampling).", (*fields_of(SamplingConfig), *NEEDS_SOURCE, *NEEDS_POSITIONS)
 )
 
@@ -59,72 +62,76 @@ _Search: Any = left_open(
 class GenerateOptions(_Search, _Sampling, RunOptions, DiscardLongLines):
     """Continue a text with a language model.
 
-    Samples unless told otherwise: the same seed gives the same text, however many prompts and samples are asked for
-    with it. With --beam_size it searches the likeliest continuations instead, up to the end of the line. Blocks of
-    prompts are read, continued and written before the next is read.
+    By default continuations are sampled: the same seed gives the same text, whatever the number of prompts and samples.
+    With --beam_size a beam search finds the most probable continuations up to the end of the line. Prompts are read,
+    continued and written in blocks.
 
-    A model of single lines gives a line for each continuation; continuations of a model of running text, which may hold
-    newlines, have a line --- between them. Several for each line of a file need --json.
+    A model of single lines writes one line per continuation. Continuations of a model of continuous text may contain
+    newlines and are separated by a line `---`. Several continuations per line of --prompts need --json.
     """
 
     prompt: list[Text] | None = None
-    """what to continue (default: nothing)"""
+    """text to continue (default: empty)"""
     prompts: File | None = None
-    """what to continue, a prompt in each line, or FILE#COLUMN (- is standard input)"""
+    """file with one prompt per line, or FILE#COLUMN (- is standard input)"""
     num_samples: Count = 1
-    """continuations of each"""
+    """continuations per prompt"""
     stop: tuple[Text, ...] = ()
     """texts that end a continuation"""
     buffer_lines: Count | None = None
-    """prompts in a block (default: 1024; 1 on a terminal)"""
+    """prompts per block (default: 1024; 1 on a terminal)"""
     batch_rows: Count = 64
-    """continuations computed together"""
+    """continuations per batch"""
     output: File | None = None
-    """where to write (default: standard output)"""
+    """output file (default: standard output)"""
     json: bool = False
-    """one JSON object per continuation, with its log-probability"""
+    """write one JSON object per continuation, with its log-probability"""
 
 
 def run(options: GenerateOptions) -> int:
-    """Continue prompts block by block; on a terminal a single continuation is shown as it comes."""
+    """Continue prompts block by block; print a single continuation on a terminal token by token."""
     from seqlab.tasks.language_modelling.generator import choose_search
 
     refuse_same_file("--output", options.output, {"--prompts": options.prompts})
     search, prompts = given_options(options, *fields_of(_Sampling), *fields_of(_Search)), _given_prompts(options)
-    choose_search(search)  # which checks it, before a model is loaded
-    several = max(options.num_samples, search.get("num_hypotheses", 1)) > 1
-    if several and options.prompts and not options.json:
-        raise UsageError("more than one continuation for each line of `--prompts` needs --json")
+    choose_search(search)  # checks the fields before a model is loaded
+    has_several = max(options.num_samples, search.get("num_hypotheses", 1)) > 1
+    if has_several and options.prompts and not options.json:
+        raise UsageError("several continuations per line of --prompts need --json")
     model = load_language_models(options)
     limit = options.line_limit()
     search |= {"num_samples": options.num_samples, "stop": options.stop, "batch_rows": options.batch_rows}
-    is_shown = options.output is None and sys.stdout.isatty() and not options.json and "beam_size" not in search
-    if is_shown and not options.prompts and len(prompts) == options.num_samples == 1:
-        cut, total = _show(model, prompts, search), 1
+    is_streamed = options.output is None and sys.stdout.isatty() and not options.json and "beam_size" not in search
+    if is_streamed and not options.prompts and len(prompts) == options.num_samples == 1:
+        cut, total = _print_streaming(model, prompts, search), 1
     else:
-        cut, total = _write(model, prompts, options, search, limit)
-    if cut and not model.is_continuous and "max_length" not in search:  # running text has no end to miss
-        text = "%s of %s continuations are cut: they reached `max_length` before the line ended"
+        cut, total = _write_continuations(model, prompts, options, search, limit)
+    if cut and not model.is_continuous and "max_length" not in search:  # continuous text has no end
+        text = "%s of %s continuations reached `max_length` before the end of the line"
         logger.warning(text, f"{cut:,}", f"{total:,}")
     return exit_status(limit)
 
 
-def _show(model: "LanguageModel", prompts: list[str], search: dict[str, Any]) -> int:
-    """Print a continuation as it comes; return how many were cut by the length limit."""
+def _print_streaming(model: "LanguageModel", prompts: list[str], search: dict[str, Any]) -> int:
+    """Print a continuation token by token; return 1 if the length limit ended it, else 0."""
     print(prompts[0], end="", flush=True)
     [found] = model.generate(prompts, **search, on_text=lambda text: print(text, end="", flush=True))
     print()
     return sum(not each.finished for each in found)
 
 
-def _write(
+def _write_continuations(
     model: "LanguageModel",
     own_prompts: list[str],
     options: GenerateOptions,
     search: dict[str, Any],
     limit: "LineLimit",
 ) -> tuple[int, int]:
-    """Write the continuations block by block; return how many were cut by the length limit, and how many there are."""
+    """Write the continuations block by block.
+
+    Returns:
+        The number of continuations that the length limit ended, and the number of all.
+    """
     between = "" if options.json or not model.is_continuous else f"{SEPARATOR}\n"
     done = replaced = cut = total = 0
     with (
@@ -143,7 +150,7 @@ def _write(
             cut, total = cut + sum(not each.finished for _, each in pairs), total + len(pairs)
             advance(len(prompts))
     if replaced:
-        logger.warning("control characters in the continuations: %d became spaces", replaced)
+        logger.warning("%d control characters in the continuations were replaced by spaces", replaced)
     return cut, total
 
 
@@ -159,7 +166,7 @@ def _as_text(prompt: str, continuation: "Continuation") -> str:
 
 
 def _given_prompts(options: GenerateOptions) -> list[str]:
-    """Give the prompts of the command line, an empty one where it has none and names no file of them."""
+    """Return the prompts of the command line, by default an empty one."""
     if options.prompt and options.prompts:
         raise UsageError("give `--prompt` or `--prompts`, not both")
     return options.prompt or [""]
@@ -169,7 +176,10 @@ def _given_prompts(options: GenerateOptions) -> list[str]:
 def _prompt_blocks(
     options: GenerateOptions, given: list[str], limit: "LineLimit"
 ) -> Iterator[tuple[BinaryIO | None, Iterator[list[str]]]]:
-    """Give the prompts in blocks, of a file as they are read, and its stream; raises ValueError for an empty file."""
+    """Open the prompts: yield the stream of their file, if any, and blocks of prompts.
+
+    Raises ValueError if the file is empty.
+    """
     if not options.prompts:
         yield None, iter([given])
         return
@@ -177,7 +187,7 @@ def _prompt_blocks(
         blocks = source.blocks(options.buffer_lines, BUFFER_LINES)
         first = next(blocks, None)
         if first is None:
-            raise ValueError(f"{source.name} is empty: it holds no prompt.")
+            raise ValueError(f"{source.name} is empty: it has no prompt.")
         yield source.stream, chain([first], blocks)
 
 

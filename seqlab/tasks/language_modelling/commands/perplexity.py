@@ -19,20 +19,21 @@ if TYPE_CHECKING:
     from seqlab.evaluation.likelihood import TextLikelihood
     from seqlab.tasks.language_modelling.text import Text
     from seqlab.tasks.language_modelling.text_likelihood import LineScore
-    from seqlab.tasks.language_modelling.text_scorer import Reading
+    from seqlab.tasks.language_modelling.text_scorer import ContextWindow
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PerplexityOptions(RunOptions):
-    """Measure the perplexity of a text under language models, in figures that can be compared.
+    """Measure the perplexity of a text under a language model or an ensemble.
 
-    Nats and perplexity per token of the models' tokenizer compare models that share it; perplexity per word and bits
-    per byte of the text as it is compare any models. An unknown item costs its spelling.
+    Nats and perplexity per token are comparable between models with the same tokenizer. Perplexity per word and bits
+    per byte refer to the original text and are comparable between all models. An unknown item is scored by its
+    spelling.
 
-    The text is read in blocks of the training's length (data.block_length). --context changes the length, --stride
-    makes it a sliding window, and --context all gives each token everything before it, for models that remember it.
+    The text is read in blocks of the training's length (data.block_length). --context sets another length, --stride
+    makes a sliding window, and --context all gives each token all previous tokens, for models that carry a state.
     Standard error reports which context was used.
     """
 
@@ -41,48 +42,48 @@ class PerplexityOptions(RunOptions):
     precision: Name = "fp32"
     """bf16, fp32 or auto"""
     context: Annotated[str, "N"] | None = None
-    """tokens read at once, or `all` (default: data.block_length)"""
+    """length of the window in tokens, or `all` (default: data.block_length)"""
     stride: Count | None = None
-    """tokens that a window moves on by (default: N of --context)"""
+    """tokens by which the window moves (default: N of --context)"""
     batch_tokens: Count | None = None
-    """tokens computed together: speed, not the answer"""
+    """tokens per batch: affects speed, not the result"""
     per_line: bool = False
-    """for each line its nats and its number of tokens"""
+    """print nats and number of tokens of each line"""
     output: File | None = None
-    """where to write (default: standard output)"""
+    """output file (default: standard output)"""
     json: bool = False
-    """JSON, values unrounded"""
+    """print JSON with unrounded values"""
 
 
 def run(options: PerplexityOptions) -> None:
-    """Score the text, then say how it was read and what its figures leave out."""
+    """Score the text and print its perplexity; report context, unknown tokens and dropped bytes on standard error."""
     refuse_same_file("--output", options.output, {"the text": options.file})
     model = load_language_models(options)
     context = options.context
-    reading = model.reading(int(context) if context and context.isdecimal() else context, options.stride)
+    window = model.choose_window(int(context) if context and context.isdecimal() else context, options.stride)
     with (
         output_stream(options.output) as output,
         _blocks(options.file, split_records=model.is_continuous) as blocks,
     ):
-        # Lines that come on a terminal show themselves how far it is.
+        # Scores of lines on a terminal show the progress themselves.
         bar = nullcontext() if options.per_line and output.isatty() else count_progress("tokens")
         with bar as progress:
-            found = model.measure(
+            likelihood = model.measure(
                 blocks,
-                reading,
+                window,
                 progress=progress,
                 on_line=(lambda line: output.write(_line(line, options))) if options.per_line else None,
                 **given_options(options, "batch_tokens"),
             )
         if not options.per_line:
-            figures = {**found.as_dict(), "reading": str(reading)}
-            write_lines(output, [json_line(figures)] if options.json else found.lines())
-    _explain(found, reading)
+            figures = {**likelihood.as_dict(), "reading": str(window)}
+            write_lines(output, [json_line(figures)] if options.json else likelihood.lines())
+    _explain(likelihood, window)
 
 
 @contextmanager
 def _blocks(spec: str, *, split_records: bool) -> "Iterator[Iterator[Text]]":
-    """Open what a path spec names, to be read in blocks; raises ValueError or OSError naming it."""
+    """Open a text file or a column and read it in blocks; ValueError and OSError name the file."""
     from seqlab.data.columns import parse_column
     from seqlab.tasks.language_modelling.text import Text
 
@@ -94,22 +95,24 @@ def _blocks(spec: str, *, split_records: bool) -> "Iterator[Iterator[Text]]":
         yield Text.blocks(stream, name)
 
 
-def _explain(likelihood: "TextLikelihood", reading: "Reading") -> None:
-    """Log what the figures depend on."""
-    logger.info("%s", reading)
+def _explain(likelihood: "TextLikelihood", window: "ContextWindow") -> None:
+    """Log the context, the unknown tokens and the dropped bytes."""
+    logger.info("%s", window)
     if likelihood.unknown:
-        cost = "each costs its spelling" if likelihood.nll is not None else "the run cannot spell them: n/a"
+        cost = (
+            "scored by their spelling" if likelihood.nll is not None else "not scored, as the run has no spelling model"
+        )
         logger.warning("%d of %d tokens are unknown: %s", likelihood.unknown, likelihood.tokens, cost)
     if likelihood.dropped_bytes:
         logger.warning(
-            "%d of %d bytes are left out of the text when it is read and normalised: they cost nothing here",
+            "%d of %d bytes are dropped by reading and normalization: they are not scored",
             likelihood.dropped_bytes,
             likelihood.bytes,
         )
 
 
 def _line(line: "LineScore", options: PerplexityOptions) -> bytes:
-    """Write the figures of a line, with its end."""
+    """Format the score of a line."""
     if options.json:
         return f"{json_line(asdict(line))}\n".encode()
     return f"{'n/a' if line.log_prob is None else f'{-line.log_prob:.6f}'}\t{line.num_tokens}\n".encode()

@@ -1,4 +1,4 @@
-"""`seqlab score` of language models."""
+"""The command `seqlab score` for language models."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def score_lines(options: ScoreOptions, world: World) -> int:
-    """Score each line by itself, or as what goes on after its prompt."""
+    """Score each line alone, or as the continuation of its prompt; return the exit status."""
     for name, is_given in (
         ("engine", options.engine != "torch"),
         ("quantization", options.quantization is not None),
@@ -23,19 +23,20 @@ def score_lines(options: ScoreOptions, world: World) -> int:
     ):
         if is_given:
             raise UsageError(f"{options.runs[0]} is a language model, for which there is no `--{name}`")
-    precision = "fp32" if options.precision == "auto" else options.precision  # figures are compared
+    precision = "fp32" if options.precision == "auto" else options.precision  # scores are comparable in fp32 only
     model = load_language_models(options, world, precision=precision)
 
     def score(
         prompts: Sequence[str] | None, lines: Sequence[str], locations: Sequence[str], advance: OnRows | None
     ) -> "list[LineScore]":
-        before = [""] * len(lines) if prompts is None else prompts
-        if options.likeliest:  # whole lines are what can be compared, see `LanguageModel.score`
-            lines, before = [prompt + line for prompt, line in zip(before, lines, strict=True)], [""] * len(lines)
+        contexts = [""] * len(lines) if prompts is None else prompts
+        if options.likeliest:  # only scores of whole texts are comparable, see `LanguageModel.score`
+            lines = [prompt + line for prompt, line in zip(contexts, lines, strict=True)]
+            contexts = [""] * len(lines)
 
         def compute(own: list[int], on_rows: OnRows | None) -> "list[LineScore]":
             scores = model.score(
-                [lines[i] for i in own], [before[i] for i in own], **given_options(options, "batch_tokens")
+                [lines[i] for i in own], [contexts[i] for i in own], **given_options(options, "batch_tokens")
             )
             if on_rows is not None:
                 on_rows(len(own))

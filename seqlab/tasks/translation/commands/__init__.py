@@ -1,4 +1,4 @@
-"""The commands that use translators."""
+"""Commands that use translators, and their loading."""
 
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def load_named_runs(options: EngineOptions, world: World = SINGLE_PROCESS, **others: Any) -> "Run":
-    """Load the translators that were named, to be used by all ranks together, perhaps with others that decide too.
+    """Load the translators of the command line, shared by all ranks.
 
-    Raises ValueError as `seqlab.load` does.
+    `others` are further arguments of `load_translator`, such as a language model. Raises the errors of `seqlab.load`.
     """
     from seqlab.tasks.translation.load import load_translator
 
-    with world.main_first():  # which may have to export them
+    with world.main_first():  # it may export them for another engine
         run = load_translator(
             options.runs,
             options.checkpoint,
@@ -34,5 +34,5 @@ def load_named_runs(options: EngineOptions, world: World = SINGLE_PROCESS, **oth
 
 
 def search_values(options: SearchConfig) -> dict[str, Any]:
-    """Return the fields of SearchConfig by name, without the options beside them."""
+    """Return the fields of SearchConfig by name, without other options of the command."""
     return {field.name: getattr(options, field.name) for field in fields(SearchConfig)}

@@ -13,7 +13,7 @@ from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, Count
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import search_values
-from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs
+from seqlab.tasks.translation.commands.pairs import PairOptions, load_single_process, read_pairs
 
 if TYPE_CHECKING:
     from seqlab.evaluation import Calibration
@@ -25,34 +25,34 @@ logger = logging.getLogger(__name__)
 class CalibrationOptions(SearchConfig, PairOptions):
     """Calibration: predicted probability against accuracy, for each token and for each line.
 
-    A token is right where the alignment with the fewest edits puts it on the same token of the reference, and a line
-    where it is the reference; out-of-vocabulary tokens of the reference count as wrong. Of translations many are good
-    that are not the reference, so that these figures are for comparing models; of words' sounds or forms they say what
-    a probability is worth.
+    A token is correct if the minimum edit alignment matches it to the same token of the reference, and a line if it
+    equals the reference. Tokens of the reference that are not in the vocabulary count as wrong. As a good translation
+    may differ from the reference, use these figures to compare translation models; for pronunciation or inflection they
+    measure calibration itself.
 
-    The table has a line for each range of probabilities. The expected calibration error is how far probability and
-    share of right answers lie apart, as the mean over all answers. Pairs with an empty side are left out.
+    The table has a line for each range of probabilities. The expected calibration error is the mean difference between
+    confidence and accuracy over all predictions. Pairs with an empty side are left out.
 
-    Of mask-predict a token has the probability that the search chose by: given one half of the answer where it chose
-    between several lengths after several passes (--pseudo_likelihood), else that of the last pass that predicted it,
-    given the other tokens (with --revise most of them the token itself, so that it means little). What a line has is
-    the product of these, and no probability of the line.
+    With mask-predict, the probability of a token is that of the last pass that predicted it, given the other tokens. If
+    the search chose between several lengths after several passes (--pseudo_likelihood), it is given one half of the
+    output instead. With --revise the input usually contains the token itself, so its probability means little. The
+    probability of a line is the product of those of its tokens, and not a probability under the model.
     """
 
     batch_tokens: Count | None = None
-    """padded source tokens times beam_size at once"""
+    """padded source tokens times beam_size per batch"""
     num_hypotheses: int = Field(default=1, init=False)
 
 
 def run(options: CalibrationOptions) -> None:
-    """Translate, compare and print."""
+    """Translate the sources, compare with the references, and print the calibration."""
     from seqlab.evaluation import calibration_of_lines, calibration_of_tokens
-    from seqlab.tasks.translation.pairs import answers_of
+    from seqlab.tasks.translation.pairs import decode_pairs
 
     src_lines, tgt_lines, locations = read_pairs(options)
-    trained = load_one_process(options)
+    trained = load_single_process(options)
     with count_progress("pairs", len(src_lines)) as advance:
-        answers = answers_of(
+        predictions = decode_pairs(
             trained,
             src_lines,
             tgt_lines,
@@ -61,22 +61,22 @@ def run(options: CalibrationOptions) -> None:
             locations=locations,
             progress=advance,
         )
-    hypotheses, references = [each.ids for each in answers], [each.reference for each in answers]
-    found = {"lines": calibration_of_lines(hypotheses, references, [each.log_prob for each in answers])}
+    hypotheses, references = [each.ids for each in predictions], [each.reference for each in predictions]
+    found = {"lines": calibration_of_lines(hypotheses, references, [each.log_prob for each in predictions])}
     if any(hypotheses):
-        log_probs = [each.token_log_probs for each in answers]
+        log_probs = [each.token_log_probs for each in predictions]
         found = {"tokens": calibration_of_tokens(hypotheses, references, log_probs), **found}
     else:
-        logger.warning("all answers are empty: there are no tokens to compare")
+        logger.warning("all predictions are empty: there are no tokens to compare")
     if options.json:
         print(json.dumps({name: asdict(each) for name, each in found.items()}))
     else:
-        print("\n\n".join("\n".join(lines_of(name, each)) for name, each in found.items()))
+        print("\n\n".join("\n".join(table_lines(name, each)) for name, each in found.items()))
 
 
-def lines_of(name: str, found: "Calibration") -> list[str]:
-    """Write a table: a line for each range of probabilities, and one for all."""
-    lines = [f"{name:<12}{'count':>10}{'sure':>9}{'right':>9}"]
+def table_lines(name: str, found: "Calibration") -> list[str]:
+    """Format a table: a line for each range of probabilities, and one for all predictions."""
+    lines = [f"{name:<12}{'count':>10}{'prob.':>9}{'right':>9}"]
     size = len(found.bins)
     for i, each in enumerate(found.bins):
         shares = (each.confidence, each.accuracy)

@@ -9,39 +9,38 @@ from pydantic.dataclasses import dataclass
 from seqlab.base.progress import count_progress
 from seqlab.commands import Command
 from seqlab.inference.options import SETTINGS, Count, given_options
-from seqlab.tasks.translation.commands.pairs import PairOptions, load_one_process, read_pairs
+from seqlab.tasks.translation.commands.pairs import PairOptions, load_single_process, read_pairs
 
 if TYPE_CHECKING:
-    from seqlab.tasks.translation.exposure import Exposure, Quality
+    from seqlab.tasks.translation.exposure import Exposure, PredictionCounts
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ExposureOptions(PairOptions):
     """Exposure bias: next-token accuracy after the reference's prefix and after the model's own greedy prefix.
 
-    For each position of the target: how often the likeliest next token is one that should come there, and the
-    probability of all that should, after the beginning of the reference (true) and after the model's own greedy
-    output (own). What should come next is what leaves the fewest edits to the reference: after an error that
-    may be one of several tokens, whose mean number is `choices`.
+    For each target position, the table shows how often the most probable next token is correct, and the probability of
+    all correct tokens: after the prefix of the reference (true) and after the model's own greedy prefix (own). A token
+    is correct if it minimizes the edits to the reference. After an error there may be several correct tokens; `choices`
+    is their mean number.
 
-    The difference of the two is what is called exposure bias, as training that only ever shows true prefixes may cause
-    it. It is no proof of that, and no bound: an answer that is as good as the reference counts as wrong, and after an
-    error more than one token may count as right. It is for comparing models. It is of the positions of each pair that
-    both kinds of prefixes have (the line `both`): an answer that ends early, or goes on after the end of the
-    reference, makes other predictions besides, which are shown and not compared. No prediction is right where the
-    vocabulary lacks what should come. Pairs with an empty side are left out.
+    Exposure bias is the difference of the two accuracies. Training on true prefixes only may cause it. The number is
+    neither a proof nor a bound: an output as good as the reference counts as wrong, and after an error several tokens
+    may count as correct. Use it to compare models. It covers the positions that both kinds of prefixes have (the line
+    `both`); predictions of outputs that are shorter or longer than the reference are shown and not compared. Where the
+    vocabulary lacks the token of the reference, no prediction is correct. Pairs with an empty side are left out.
     """
 
     batch_tokens: Count | None = None
-    """padded source tokens computed together"""
+    """padded source tokens per batch"""
 
 
 def run(options: ExposureOptions) -> None:
-    """Measure and print a line for each position."""
+    """Measure exposure bias and print a line for each position."""
     from seqlab.tasks.translation.exposure import exposure_of
 
     src_lines, tgt_lines, locations = read_pairs(options)
-    trained = load_one_process(options)
+    trained = load_single_process(options)
     with count_progress("pairs", len(src_lines)) as advance:
         found = exposure_of(
             trained,
@@ -51,19 +50,19 @@ def run(options: ExposureOptions) -> None:
             progress=advance,
             **given_options(options, "batch_tokens"),
         )
-    print(json.dumps(as_dict(found)) if options.json else "\n".join(lines_of(found)))
+    print(json.dumps(as_dict(found)) if options.json else "\n".join(table_lines(found)))
 
 
 def as_dict(found: "Exposure") -> dict[str, Any]:
-    """Give all figures by name."""
-    from seqlab.tasks.translation.exposure import Quality, total
+    """Return all figures by name, for JSON."""
+    from seqlab.tasks.translation.exposure import PredictionCounts, total
 
-    def figures(quality: "Quality") -> dict[str, Any]:
+    def figures(counts: "PredictionCounts") -> dict[str, Any]:
         return {
-            "predictions": quality.count,
-            "accuracy": quality.accuracy,
-            "probability": quality.mean_probability,
-            "choices": quality.mean_choices,
+            "predictions": counts.count,
+            "accuracy": counts.accuracy,
+            "probability": counts.mean_probability,
+            "choices": counts.mean_choices,
         }
 
     return {
@@ -73,16 +72,14 @@ def as_dict(found: "Exposure") -> dict[str, Any]:
         "after_error": figures(found.after_error),
         "exposure_bias": found.bias,
         "positions": [
-            {"position": position, "true": figures(behind_truth), "own": figures(behind_own)}
-            for position, (behind_truth, behind_own) in enumerate(
-                zip_longest(found.true, found.own, fillvalue=Quality())
-            )
+            {"position": position, "true": figures(true), "own": figures(own)}
+            for position, (true, own) in enumerate(zip_longest(found.true, found.own, fillvalue=PredictionCounts()))
         ],
     }
 
 
-def lines_of(found: "Exposure") -> list[str]:
-    """Write a table: a line for each position, then all of them, those that are compared, and what follows an error."""
+def table_lines(found: "Exposure") -> list[str]:
+    """Format a table: a line for each position, then for all, for those compared, and for those after an error."""
     figures = as_dict(found)
     lines = [f"{'prefix':<12}{'true':>10}{'right':>9}{'prob.':>9}{'own':>10}{'right':>9}{'prob.':>9}{'choices':>9}"]
     for each in figures["positions"]:

@@ -1,4 +1,4 @@
-"""Options and loading of the commands that measure a translator on parallel text."""
+"""Commands on parallel text: `seqlab score` for translators, and the shared options of diagnosis commands."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,26 +28,29 @@ class PairOptions(RunOptions, RefuseLongLines):
     """Parallel text."""
 
     src: Annotated[File, AsOption]
-    """sources: FILE or FILE#COLUMN"""
+    """source lines: FILE or FILE#COLUMN"""
     tgt: Annotated[File, AsOption]
-    """references: FILE or FILE#COLUMN"""
+    """reference lines: FILE or FILE#COLUMN"""
     json: bool = False
     """print JSON"""
 
 
 def read_pairs(options: PairOptions) -> tuple[list[str], list[str], list[str]]:
-    """Read both sides, and say where each pair stands; raises ValueError where they are not equally long, or empty."""
+    """Read the source lines, the references, and the location of each pair.
+
+    Raises ValueError if the sides are empty or differ in length.
+    """
     from seqlab.data.corpus import Corpus
 
     corpus = Corpus.from_specs(options.src, options.tgt, read_once=True, limit=options.line_limit())
     rows = list(corpus.rows())
     if not rows:
-        raise ValueError(f"{options.src} is empty: there is nothing to measure on.")
+        raise ValueError(f"{options.src} is empty: there are no pairs to measure.")
     return [row[0] for row in rows], [row[1] for row in rows], corpus.locations(0, len(rows))
 
 
-def load_one_process(options: PairOptions) -> "Run":
-    """Load the runs to be computed with step by step, by this process alone."""
+def load_single_process(options: PairOptions) -> "Run":
+    """Load the runs with the torch engine in this process, for step-by-step computation."""
     from seqlab.tasks.translation.torch_engine import load_with_torch
 
     set_threads(options.threads)
@@ -57,10 +60,10 @@ def load_one_process(options: PairOptions) -> "Run":
 
 
 def score_pairs(options: ScoreOptions, world: World) -> int:
-    """Score each target given its source."""
+    """Score each target line given its source line; return the exit status."""
     trained = load_named_runs(options, world)
     if options.src is None:
-        raise UsageError(f"{options.runs[0]} translates: name the sources of its targets with `--src`")
+        raise UsageError(f"{options.runs[0]} is a translator: give its source lines with `--src`")
 
     def score(
         src_lines: Sequence[str] | None, tgt_lines: Sequence[str], locations: Sequence[str], advance: OnRows | None

@@ -29,36 +29,36 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TranslateOptions(SearchConfig, EngineOptions, DiscardLongLines):
-    """Lines in, translations out, in order and one line for each line.
+    """Translate text line by line: one output line per input line, in the same order.
 
-    Reads standard input and writes standard output unless files are named. Blocks of lines are read, sorted by length,
-    translated and written before the next is read.
+    Reads standard input and writes standard output by default. Lines are read, sorted by length, translated and written
+    in blocks.
     """
 
     input: File | None = None
     """text to translate, or FILE#COLUMN (default: standard input)"""
     output: File | None = None
-    """where to write (default: standard output)"""
+    """output file (default: standard output)"""
     prefix: File | None = None
-    """for each line that is not blank, what its translations must begin with"""
+    """file with a required prefix of each translation; blank lines have none"""
     lm: RunPath | None = None
-    """a language model over the target vocabulary that decides too"""
+    """run of a language model over the target vocabulary, for shallow fusion"""
     lm_weight: Annotated[Finite, "W"] | None = None
-    """of its log-probabilities (default: 0.1)"""
+    """weight of its log-probabilities (default: 0.1)"""
     length_reward: Annotated[Finite, "R"] | None = None
-    """added for each symbol beside --lm (default: 0)"""
+    """score added per token with --lm (default: 0)"""
     rescore: list[RunPath] | None = None
-    """a run of the same vocabularies, or several, whose scores choose between the hypotheses that are found"""
+    """runs with the same vocabularies that rescore the hypotheses of the search"""
     alignment: File | None = None
-    """where to write what each translation attended to, one JSON object a line; `seqlab plot` draws it"""
+    """output file for attention weights, one JSON object per line; `seqlab plot` draws them"""
     json: bool = False
-    """one JSON object per line: all hypotheses and their scores"""
+    """write one JSON object per line: all hypotheses and their scores"""
     buffer_lines: Count | None = None
-    """lines in a block (default: 4096; 1 on a terminal)"""
+    """lines per block (default: 4096; 1 on a terminal)"""
 
 
 def run(options: TranslateOptions) -> int:
-    """Translate block by block; under torchrun every rank its part of each block."""
+    """Translate block by block; under torchrun, each rank translates a part of each block. Return the exit status."""
     from seqlab.tasks.translation.translator import unfinished, warn_of_unfinished
 
     with join_world() as world:
@@ -66,25 +66,25 @@ def run(options: TranslateOptions) -> int:
         limit = options.line_limit()
         others = {name: getattr(options, name) for name in ("lm", "lm_weight", "length_reward", "rescore")}
         trained = load_named_runs(options, world, **others)
-        how = {
+        settings = {
             "batch_tokens": options.batch_tokens,
             "need_scores": options.json,
             "need_attention": options.alignment is not None,
             **search_values(options),
         }
-        if not world.is_main:  # what it translates comes from the main rank, which alone writes
+        if not world.is_main:  # only the main rank reads and writes files
             options = replace(options, input=os.devnull, output=os.devnull, prefix=None, alignment=os.devnull)
         with (
             open_input(options.input, limit=limit) as source,
             output_stream(options.alignment or os.devnull) as alignment,
             output_stream(options.output) as output,
         ):
-            prefixes, replaced, done, cut = Prefixes(options.prefix, options.max_line_bytes), 0, 0, 0
+            prefixes, replaced, done, cut = PrefixReader(options.prefix, options.max_line_bytes), 0, 0, 0
             blocks = _blocks(source, prefixes, options.buffer_lines)
             with world.enter_on_main(line_progress(source.stream, output)) as advance:
                 for lines, locations, forced in world.broadcast_items(blocks):
                     found = trained.translate_detailed(
-                        lines, prefixes=forced, progress=advance, locations=locations, **how
+                        lines, prefixes=forced, progress=advance, locations=locations, **settings
                     )
                     write_lines(output, map(as_json, found, lines) if options.json else (each.text for each in found))
                     write_lines(alignment, (json_line({"pieces": alignments_of(each)}) for each in found))
@@ -92,28 +92,28 @@ def run(options: TranslateOptions) -> int:
                     done, cut = done + len(found), cut + unfinished(found)
             prefixes.check_end()
         if replaced:
-            logger.warning("control characters in the translations: %d became spaces", replaced)
+            logger.warning("%d control characters in the translations were replaced by spaces", replaced)
         if world.is_main:
             warn_of_unfinished(cut, done)
         return world.broadcast(exit_status(limit))
 
 
 def _check(options: TranslateOptions) -> None:
-    """Raise UsageError or ValueError where options do not fit each other."""
+    """Check that the options fit together; raise UsageError or ValueError if not."""
     if options.alignment == "-":
-        raise UsageError("--alignment needs a file of its own, but is -")
+        raise UsageError("--alignment needs a file, but is - (standard output)")
     read = {"the input": options.input, "--prefix": options.prefix}
     refuse_same_file("--alignment", options.alignment, {"--output": options.output})
     refuse_same_file("--output", options.output, read)
     refuse_same_file("--alignment", options.alignment, read)
     if options.num_hypotheses > 1 and not options.json:
-        raise UsageError("more than one hypothesis per line needs --json")
+        raise UsageError("--num_hypotheses above 1 needs --json")
 
 
 def _blocks(
-    source: Input, prefixes: "Prefixes", buffer_lines: int | None
+    source: Input, prefixes: "PrefixReader", buffer_lines: int | None
 ) -> Iterator[tuple[list[str], list[str], list[str] | None]]:
-    """Yield some lines at a time, where they stand, and the prefixes of their translations."""
+    """Yield blocks of lines with their source locations and the required prefixes of their translations."""
     start = 0
     for lines in source.blocks(buffer_lines):
         yield lines, source.locations(start, len(lines)), prefixes.take(len(lines))
@@ -121,18 +121,18 @@ def _blocks(
 
 
 def as_json(translation: "Translation", line: str) -> str:
-    """Write the translation of a line as one line of JSON; what it attended to has a file of its own."""
+    """Format the translation of a line as JSON, without attention weights, which have their own file."""
     values = asdict(translation) | {"truncated": translation.truncated or is_discarded(line)}
     return json_line({name: value for name, value in values.items() if name != "alignments"})
 
 
 def alignments_of(translation: "Translation") -> list[dict[str, Any]]:
-    """Give what each piece of a line attended to; nothing for an empty line, and where nobody asked."""
+    """Return the attention of each piece of a line; empty for an empty line or if not requested."""
     return [asdict(each) for each in translation.alignments or []]
 
 
-class Prefixes:
-    """The lines of a file of prefixes, taken block by block."""
+class PrefixReader:
+    """Read a file of prefixes block by block."""
 
     def __init__(self, path: str | None, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         from seqlab.base.raw_lines import LineLimit
@@ -142,20 +142,20 @@ class Prefixes:
         self._lines: Iterator[str] = iter(()) if path is None else read_lines(Path(path), LineLimit(max_line_bytes))
 
     def take(self, count: int) -> list[str] | None:
-        """Return the next lines, or None where no file was named; raises ValueError where there are fewer."""
+        """Return the next `count` lines, or None without a file; raise ValueError if the file has fewer."""
         if self.path is None:
             return None
         lines = list(islice(self._lines, count))
         self.taken += len(lines)
         if len(lines) < count:
-            raise ValueError(f"{self.path} has {self.taken} lines, but there is more to translate: one is needed each.")
+            raise ValueError(f"{self.path} has {self.taken} lines, but the input has more: give one prefix per line.")
         return lines
 
     def check_end(self) -> None:
-        """Raise ValueError where lines are left, naming both counts."""
-        more = sum(1 for _ in self._lines)
-        if more:
-            raise ValueError(f"{self.path} has {self.taken + more} lines, but {self.taken} were translated.")
+        """Raise ValueError if the file has more lines than were translated."""
+        num_left = sum(1 for _ in self._lines)
+        if num_left:
+            raise ValueError(f"{self.path} has {self.taken + num_left} lines, but {self.taken} were translated.")
 
 
 TRANSLATE = Command(TranslateOptions, run)

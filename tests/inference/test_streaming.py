@@ -1,4 +1,4 @@
-"""Text as it grows: stop texts wherever they fall among the ids, and what is told of it meanwhile."""
+"""Incremental detokenization: stop texts at any position among the ids, and streaming output."""
 
 import random
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from reference.tiny_language_models import LINES, TOKENIZERS
 
-from seqlab.tasks.language_modelling.streaming import Teller, Wording
+from seqlab.tasks.language_modelling.streaming import Detokenizer, TextStreamer
 from seqlab.text import Tokenizer, train_tokenizer
 
 every_tokenizer = pytest.mark.parametrize("kind", TOKENIZERS)
@@ -21,7 +21,7 @@ def tokenizer_of(kind: str) -> Tokenizer:
 
 
 def random_ids(tokenizer: Tokenizer, draw: random.Random, is_continuous: bool) -> list[int]:
-    """Draw ids of any kind, many of them bytes that make no character, or parts of one."""
+    """Draw random ids, many of them bytes of invalid or incomplete characters."""
     ids = [draw.randrange(tokenizer.unk_id + 1, tokenizer.vocab_size) for _ in range(draw.randint(0, 12))]
     ids = [tokenizer.eos_id if is_continuous and draw.random() < 0.2 else each for each in ids]
     return [each for each in ids if each != tokenizer.unk_id] + tokenizer.encode(["größer 日本 🙂 \x10 ▁"])[0]
@@ -40,8 +40,8 @@ def whole_text(tokenizer: Tokenizer, ids: Sequence[int], is_continuous: bool) ->
 
 @every_tokenizer
 @CONTINUOUS
-def test_what_is_told_is_the_text_and_nothing_twice(kind: str, is_continuous: bool) -> None:
-    """Whatever the ids are: told one by one, and stopped where the text that grew from scratch is stopped."""
+def test_the_emitted_pieces_join_to_the_text(kind: str, is_continuous: bool) -> None:
+    """For random ids: emitted id by id, and stopped at the same position as the text decoded from scratch."""
     tokenizer, draw = tokenizer_of(kind), random.Random(kind)
     for _ in range(150):
         prompt = tokenizer.encode([draw.choice(["", "die Katze", "größer ", "日"])])[0]
@@ -51,27 +51,30 @@ def test_what_is_told_is_the_text_and_nothing_twice(kind: str, is_continuous: bo
         place = draw.randrange(len(text) + 1)
         stop = [text[place : place + draw.randint(1, 3)] or "zz", "never"] if draw.random() < 0.7 else []
         stop = [each for each in stop if "\ufffd" not in each]
-        wording = Wording(tokenizer, stop, 0, is_continuous=is_continuous)
-        told: list[str] = []
-        teller, stopper = Teller(wording, prompt, told.append), wording.stopper(begins_line=not prompt)
+        detokenizer = Detokenizer(tokenizer, stop, 0, is_continuous=is_continuous)
+        emitted: list[str] = []
+        streamer, is_stop = (
+            TextStreamer(detokenizer, prompt, emitted.append),
+            detokenizer.stop_condition(begins_line=not prompt),
+        )
         grown: list[int] = []
         for each in ids:
             grown.append(each)
-            teller.on_step([0], [each])
-            if stopper is not None and stopper(grown):
+            streamer.on_step([0], [each])
+            if is_stop is not None and is_stop(grown):
                 break
-        final, has_ended = wording.cut(prompt, grown)
-        shown, num_controls = wording.shown(text)
+        final, has_ended = detokenizer.until_stop(prompt, grown)
+        shown, num_controls = detokenizer.printable(text)
         assert (shown == text) == (num_controls == 0)
-        assert shown.startswith("".join(told))
-        teller.finish(final)
-        assert "".join(told) == shown[: len(final)]
+        assert shown.startswith("".join(emitted))
+        streamer.finish(final)
+        assert "".join(emitted) == shown[: len(final)]
         found = [text.find(each) for each in stop if each in text]
         assert (final, has_ended) == ((text[: min(found)], True) if found else (text, False))
-        assert all(told)
+        assert all(emitted)
 
 
-def test_telling_decodes_the_line_that_grows_and_not_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streaming_decodes_the_current_line_only(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer, decoded = tokenizer_of("characters"), 0
     decode = tokenizer.decode
 
@@ -81,68 +84,68 @@ def test_telling_decodes_the_line_that_grows_and_not_those_before(monkeypatch: p
         return decode(rows)
 
     monkeypatch.setattr(type(tokenizer), "decode", counted)
-    told: list[str] = []
+    emitted: list[str] = []
     [line] = tokenizer.encode(["die Katze"])
     lines = [*line, tokenizer.eos_id] * 20
-    teller = Teller(Wording(tokenizer, ["Hund"], 0, is_continuous=True), lines, told.append)
+    streamer = TextStreamer(Detokenizer(tokenizer, ["Hund"], 0, is_continuous=True), lines, emitted.append)
     for each in lines:
-        teller.on_step([0], [each])
-    teller.finish("die Katze\n" * 20)
-    assert "".join(told) == "die Katze\n" * 20
+        streamer.on_step([0], [each])
+    streamer.finish("die Katze\n" * 20)
+    assert "".join(emitted) == "die Katze\n" * 20
     assert decoded <= 2 * len("die Katze\n")
 
 
 @every_tokenizer
-def test_no_half_character_is_told(kind: str) -> None:
+def test_incomplete_characters_are_not_emitted(kind: str) -> None:
     tokenizer = tokenizer_of(kind)
     line = "schön 日本語 🙂🙂 naïve"
-    told: list[str] = []
-    teller = Teller(Wording(tokenizer, [], 0, is_continuous=False), [], told.append)
+    emitted: list[str] = []
+    streamer = TextStreamer(Detokenizer(tokenizer, [], 0, is_continuous=False), [], emitted.append)
     for each in tokenizer.encode([line])[0]:
-        teller.on_step([0], [each])
-        assert line.startswith("".join(told)) or kind in ("words", "characters")
-        assert "\ufffd" not in "".join(told)
+        streamer.on_step([0], [each])
+        assert line.startswith("".join(emitted)) or kind in ("words", "characters")
+        assert "\ufffd" not in "".join(emitted)
 
 
 @pytest.mark.parametrize("begins_line", [True, False])
 @every_tokenizer
 def test_a_stop_text_may_begin_with_the_first_space(kind: str, begins_line: bool) -> None:
-    """After a prompt a word has a space before it, at the beginning of a line it has none."""
+    """A word has a space before it after a prompt, but none at the start of a line."""
     tokenizer = tokenizer_of(kind)
     [prompt], [whole] = tokenizer.encode(["dog"]), tokenizer.encode(["dog sees a"])
     ids = whole if begins_line else whole[len(prompt) :]
-    wording = Wording(tokenizer, [" sees"], 0, is_continuous=False)
-    stopper = wording.stopper(begins_line)
-    assert stopper is not None
-    end = next(n for n in range(1, len(ids) + 1) if stopper(ids[:n]))
-    assert wording.cut([] if begins_line else prompt, ids[:end]) == ("dog" if begins_line else "", True)
+    detokenizer = Detokenizer(tokenizer, [" sees"], 0, is_continuous=False)
+    is_stop = detokenizer.stop_condition(begins_line)
+    assert is_stop is not None
+    end = next(n for n in range(1, len(ids) + 1) if is_stop(ids[:n]))
+    assert detokenizer.until_stop([] if begins_line else prompt, ids[:end]) == ("dog" if begins_line else "", True)
 
 
-def test_stop_texts_that_are_complete_too_early_are_text() -> None:
+def test_stop_texts_before_min_length_are_text() -> None:
     tokenizer = tokenizer_of("characters")
     [ids] = tokenizer.encode(["a,a,a,a"])
-    wording = Wording(tokenizer, [",a", "a,a"], 4, is_continuous=False)
-    assert wording.cut([], ids[:3]) == ("a,a", False)
-    assert wording.cut([], ids[:4]) == ("a,a,", False)
-    assert wording.cut([], ids[:5]) == ("a,", True)  # `a,a` begins before `,a`
+    detokenizer = Detokenizer(tokenizer, [",a", "a,a"], 4, is_continuous=False)
+    assert detokenizer.until_stop([], ids[:3]) == ("a,a", False)
+    assert detokenizer.until_stop([], ids[:4]) == ("a,a,", False)
+    assert detokenizer.until_stop([], ids[:5]) == ("a,", True)  # `a,a` begins before `,a`
 
 
-def test_a_line_model_says_lines() -> None:
-    """A byte that is a newline would be two lines in a file of lines."""
+def test_a_model_of_lines_outputs_single_lines() -> None:
+    """A newline byte would split a line of the output in two."""
     tokenizer = tokenizer_of("sentencepiece")
     newline = next(i for i in range(tokenizer.vocab_size) if tokenizer.tokens([i]) == ["<0x0A>"])
     ids = [*tokenizer.encode(["a"])[0], newline, *tokenizer.encode(["dog"])[0]]
-    assert Wording(tokenizer, [], 0, is_continuous=False).added([], ids) == "a  dog"
-    assert Wording(tokenizer, [], 0, is_continuous=True).added([], ids) == "a\n dog"
+    assert Detokenizer(tokenizer, [], 0, is_continuous=False).continuation([], ids) == "a  dog"
+    assert Detokenizer(tokenizer, [], 0, is_continuous=True).continuation([], ids) == "a\n dog"
     with_end = [*tokenizer.encode(["a"])[0], tokenizer.eos_id, *tokenizer.encode(["dog"])[0]]
-    assert Wording(tokenizer, [], 0, is_continuous=True).added([], with_end) == "a\ndog"
+    assert Detokenizer(tokenizer, [], 0, is_continuous=True).continuation([], with_end) == "a\ndog"
 
 
 @pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
-def test_a_stop_text_may_be_spelt_in_bytes(kind: str) -> None:
+def test_a_stop_text_may_consist_of_byte_tokens(kind: str) -> None:
     tokenizer = tokenizer_of(kind)
     [ids] = tokenizer.encode(["a漢字かなdog"])
-    stopper = Wording(tokenizer, ["漢字かな"], 0, is_continuous=False).stopper(begins_line=True)
-    assert stopper is not None
-    end = next(n for n in range(1, len(ids) + 1) if stopper(ids[:n]))
+    is_stop = Detokenizer(tokenizer, ["漢字かな"], 0, is_continuous=False).stop_condition(begins_line=True)
+    assert is_stop is not None
+    end = next(n for n in range(1, len(ids) + 1) if is_stop(ids[:n]))
     assert tokenizer.decode([ids[:end]]) == ["a漢字かな"]
