@@ -26,18 +26,18 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "evaluate": ("seqlab.cli.evaluate:EVALUATE", "score hypotheses against references"),
         "perplexity": (
             "seqlab.tasks.language_modelling.commands.perplexity:PERPLEXITY",
-            "measure how likely a text is to language models",
+            "measure the perplexity of a text under language models",
         ),
         "calibration": (
             "seqlab.tasks.translation.commands.calibration:CALIBRATION",
-            "compare how sure a translator is with how often it is right",
+            "compare the probabilities of a translator with its accuracy",
         ),
         "exposure": ("seqlab.tasks.translation.commands.exposure:EXPOSURE", "measure exposure bias"),
         "search-errors": (
             "seqlab.tasks.translation.commands.search_errors:SEARCH_ERRORS",
-            "tell errors of the search from the model's",
+            "count search errors and model errors of a translator",
         ),
-        "plot": ("seqlab.cli.plot:PLOT", "draw what a translation attended to, or a recording with its transcript"),
+        "plot": ("seqlab.cli.plot:PLOT", "draw the alignment of a translation, or a recording with its transcript"),
     },
     "exchange with other programs": {
         "export": ("seqlab.cli.export", "write a run for another engine"),
@@ -183,7 +183,7 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "language_modelling": (
             "seqlab.tasks.language_modelling.config:LanguageModellingConfig",
-            "text without a second side",
+            "text for language models",
         ),
     },
     "codec": {  # of columns that are not text
