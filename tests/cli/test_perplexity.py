@@ -73,7 +73,7 @@ def test_unknown_tokens_and_dropped_bytes_are_reported(seqlab, runs: TinyRuns, t
     (tmp_path / "text.txt").write_bytes("\ufeffdie  blorp\r\n".encode())
     spelt = seqlab("perplexity", runs("ngram_lm", "words"), tmp_path / "text.txt")
     assert "1 of 3 tokens are unknown: scored by their spelling" in spelt.err
-    assert "5 of 15 bytes are left out of the text" in spelt.err
+    assert "5 of 15 bytes are dropped" in spelt.err
     mute = uniform_run(tmp_path / "run", LINES, WordsConfig(), spells=False)
     result = seqlab("perplexity", mute, tmp_path / "text.txt")
     assert "1 of 3 tokens are unknown: not scored, as the run has no spelling model" in result.err

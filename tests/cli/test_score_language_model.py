@@ -111,7 +111,7 @@ def test_lines_longer_than_the_context_are_scored_with_a_warning(seqlab, runs: T
     (tmp_path / "lines").write_text("a\n" + "die Katze läuft " * 9 + "\n", encoding="utf-8")
     result = seqlab("score", runs("transformer_lm"), "--tgt", tmp_path / "lines")
     assert (result.status, result.out.count(b"\n")) == (0, 2)
-    assert "lines longer than the model looks back: 1 of 2" in result.err
+    assert "1 of 2 lines are longer than the model's context" in result.err
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_a_file_larger_than_is_allowed_is_named(folder: Path) -> None:
     status, _, err = shell(command, folder)
     assert (status, "seqlab: error: out: File too large" in err) == (1, True)
     assert not (folder / "out").exists()
-    assert "what there is so far is in" in err
+    assert "the part written so far is in" in err
     assert (folder / ".out.seqlab-part").stat().st_size
 
 

@@ -97,7 +97,7 @@ def test_an_output_file_is_complete_or_unchanged(seqlab, run_dir: Path, tmp_path
     assert "seqlab: error: standard input, line 2: not UTF-8" in result.err
     assert (tmp_path / "out").read_text(encoding="utf-8") == "before\n"
     [unfinished] = [path for path in tmp_path.iterdir() if path.name != "out"]
-    assert f"what there is so far is in {unfinished}" in result.err
+    assert f"the part written so far is in {unfinished}" in result.err
     assert unfinished.read_bytes().count(b"\n") == 1
 
 

@@ -197,7 +197,7 @@ def test_invalid_input_is_reported(runs: TinyRuns) -> None:
         (lambda: run.perplexity(""), "text is empty: it has no line"),
         (lambda: run.perplexity(["a", None]), "`lines` must hold strings, but entry 1 is None"),
         (lambda: run.perplexity(["a\nb"]), "entry 0 holds a newline"),
-        (lambda: run.perplexity(["a"], context="all", stride=2), "`stride` is for a `context` of so many tokens"),
+        (lambda: run.perplexity(["a"], context="all", stride=2), "`stride` needs a number as `context`"),
         (lambda: run.score(["a"], ["b", "c"]), r"`prompts` must have one entry per line \(1\), but has 2"),
         (lambda: run.score(["a"], ["b\nc"]), "`prompts` must hold single lines"),
         (lambda: run.score("ab"), "`lines` must be a list of texts"),
@@ -255,7 +255,7 @@ def test_a_loaded_run_can_be_copied_and_pickled(tmp_path: Path) -> None:
 def test_members_that_do_not_match_are_refused(runs: TinyRuns) -> None:
     with pytest.raises(ValueError, match=r"have different vocabularies.*`data.tokenizer.kind: saved`"):
         load_language_model([runs(), runs(tokenizer="characters")])
-    with pytest.raises(ValueError, match="read text differently"):
+    with pytest.raises(ValueError, match="have different values of `data.documents`"):
         load_language_model([runs(), runs(documents="continuous")])
 
 
