@@ -1,7 +1,7 @@
-"""Files -> examples -> batches.
+"""Corpora, datasets and batches: files -> examples -> batches.
 
-A name is imported when it is asked for: the rooms that only need the batch types import `seqlab.data.batch`, which
-loads torch and nothing else of seqlab.
+Names are imported on first use. Modules that only need the batch types import `seqlab.data.batch`, which loads torch
+and nothing else of seqlab.
 """
 
 import lazy_loader

@@ -1,7 +1,8 @@
-"""Arrays and folders of images -> examples whose inputs are no cells of a table, and their codec.
+"""Numpy arrays and folders of images as examples, and their codec.
 
-An .npz file has an array of inputs and one of targets, a row for each example. A folder of images has a folder for each
-class. Arrays of two dimensions are vectors; of three, images of one channel, or sequences of vectors; of four, images.
+An .npz file has an array of inputs and one of targets, with a row for each example. A folder of images has a subfolder
+for each class. Two-dimensional arrays hold vectors; three-dimensional ones hold images of one channel, or sequences of
+vectors; four-dimensional ones hold images.
 """
 
 from __future__ import annotations
@@ -26,42 +27,42 @@ from seqlab.data.table_codec import CODEC_FILE, FloatArray, RowIndices
 from seqlab.data.tables import RawColumn, RawTable
 
 Layout = Literal["images", "frames"]
-"""What an array of three dimensions holds: images of one channel, or a sequence of vectors for each example."""
+"""Content of a three-dimensional array: images of one channel, or a sequence of vectors for each example."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 MAX_CHANNELS = 4
 ROWS_PER_ENCODING = 1024
-"""Rows that are standardised together."""
+"""Rows standardized at a time."""
 CLASS_COLUMN = "class"
-"""The target of a folder of images: the name of the folder that an image is in."""
+"""Name of the target of a folder of images: the subfolder of an image."""
 
 
 def is_array_path(path: Path) -> bool:
-    """Tell whether a path names arrays or images, and no table."""
+    """Return whether a path is an .npz file or a folder of images, not a table."""
     return path.suffix == ".npz" or path.is_dir()
 
 
 def hashed_source(path: str) -> Column:
-    """Return what is hashed of a table, a file of arrays or a folder of images."""
+    """Return the source that is hashed for a table, an .npz file or a folder of images."""
     found = Path(path).expanduser()
     return ImageFolder(found) if found.is_dir() else FileColumn(found)
 
 
 @dataclass(frozen=True)
 class ImageFolder(FileColumn):
-    """All images of a folder."""
+    """The images of a folder with a subfolder for each class."""
 
     def _files(self) -> list[Path]:
         return _images_in(self.path, "*/*")
 
     def stamp(self) -> Stamp:
-        """Return what changes when an image does, or another is there."""
+        """Return a stamp that changes when an image is changed, added or removed."""
         stats = [file.stat() for file in self._files()]
         newest = (max((getattr(each, name) for each in stats), default=0) for name in ("st_mtime_ns", "st_ctime_ns"))
         modified, changed = newest
         return sum(each.st_size for each in stats) + len(stats), modified, changed
 
     def sha256(self) -> str:
-        """Hash the names and the content of all images."""
+        """Hash the names and contents of all images."""
         found = hashlib.sha256()
         for file in self._files():
             found.update(f"{file.relative_to(self.path).as_posix()}\0{file.stat().st_size}\0".encode())
@@ -72,10 +73,10 @@ class ImageFolder(FileColumn):
 def read_arrays(
     path: Path, inputs: str, targets: Sequence[str], layout: Layout
 ) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[str]]:
-    """Read the inputs of a path (N, ...), its targets by name, each (N,), and the location of each example.
+    """Read the inputs (N, ...), the targets by name, each (N,), and the location of each example.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such file, array or image, or shapes do not fit each other.
+        FileNotFoundError, ValueError: a file, array or image does not exist, or the shapes do not match.
     """
     if path.is_dir():
         return _read_images(path, has_classes=len(targets) > 0)
@@ -84,7 +85,7 @@ def read_arrays(
         with np.load(path) as arrays:
             found = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, BadZipFile) as error:
-        raise ValueError(f"{path}: cannot be read as arrays of numpy ({error}).") from None
+        raise ValueError(f"{path}: cannot be read as numpy arrays ({error}).") from None
     values = add_channel_axis(_array(found, inputs, path), layout, str(path))
     _refuse_non_finite(values, str(path))
     columns: dict[str, NDArray[Any]] = {}
@@ -105,18 +106,18 @@ def _array(found: dict[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any
 
 
 def _refuse_non_finite(values: NDArray[Any], where: str) -> None:
-    """Raise ValueError, naming the row, where inputs (N, ...) are not finite numbers."""
+    """Raise ValueError, naming the row, if inputs (N, ...) contain values that are not finite numbers."""
     if values.dtype.kind not in "iufb":
-        raise ValueError(f"{where}: inputs must be numbers, but are of {values.dtype}.")
+        raise ValueError(f"{where}: inputs must be numbers, but have the type {values.dtype}.")
     wrong = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if wrong.any():
         raise ValueError(
-            f"{where}, row {int(np.flatnonzero(wrong)[0]) + 1}: holds what is not a number (NaN or infinite)."
+            f"{where}, row {int(np.flatnonzero(wrong)[0]) + 1}: contains NaN or infinity: inputs must be finite."
         )
 
 
 def add_channel_axis(values: NDArray[Any], layout: Layout, where: str) -> NDArray[Any]:
-    """Bring inputs to the dimensions that models read: (N, D), (N, F, D), or (N, C, H, W); `where` is for messages."""
+    """Bring inputs to the shape that models read: (N, D), (N, F, D) or (N, C, H, W); `where` is for messages."""
     if values.ndim == 2 or (values.ndim == 3 and layout == "frames"):
         return values
     if values.ndim == 3:
@@ -134,22 +135,22 @@ def _read_images(folder: Path, has_classes: bool) -> tuple[NDArray[Any], dict[st
     files = _images_in(folder, "*/*") or ([] if has_classes else _images_in(folder, "*"))
     if not files:
         raise ValueError(
-            f"{folder}: holds no image ({', '.join(IMAGE_SUFFIXES)}) in a folder of its own for each class, as "
+            f"{folder}: has no images ({', '.join(IMAGE_SUFFIXES)}) in subfolders, one for each class, such as "
             f"{folder / 'cats' / 'first.png'}."
         )
     found = {path.parent for path in files}
     for each in sorted(folder.iterdir()) if has_classes else ():
         if each.is_dir() and each not in found and not each.name.startswith("."):
-            raise ValueError(f"{each}: holds no image ({', '.join(IMAGE_SUFFIXES)}), so that its class has no example.")
+            raise ValueError(f"{each}: has no images ({', '.join(IMAGE_SUFFIXES)}), so its class has no examples.")
     images = read_images(files)
     return images, {CLASS_COLUMN: np.array([path.parent.name for path in files])}, list(map(str, files))
 
 
 def read_images(files: Sequence[Path]) -> NDArray[Any]:
-    """Read images of one size: (N, C, H, W) from 0 to 255.
+    """Read images of one size: (N, C, H, W), values from 0 to 255.
 
     Raises:
-        FileNotFoundError, ValueError: a file is no image, or has another size than the first.
+        FileNotFoundError, ValueError: a file is not an image, or its size differs from that of the first.
     """
     try:
         from PIL import Image, UnidentifiedImageError
@@ -160,7 +161,7 @@ def read_images(files: Sequence[Path]) -> NDArray[Any]:
         require_file(file)
         try:
             with Image.open(file) as image:
-                if image.mode.startswith("I"):  # 16 bits of grey, brought to the range of 8
+                if image.mode.startswith("I"):  # 16-bit gray, scaled to the range of 8 bits
                     pixels = np.asarray(image, np.float32) / 257
                 else:
                     pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
@@ -169,7 +170,8 @@ def read_images(files: Sequence[Path]) -> NDArray[Any]:
         channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         if found and channels.shape != found[0].shape:
             raise ValueError(
-                f"{file}: is {describe_size(channels)}, but {files[0]} is {describe_size(found[0])}: scale one of them."
+                f"{file}: is {describe_size(channels)}, but {files[0]} is {describe_size(found[0])}: resize one of "
+                "them."
             )
         found.append(channels)
     return np.stack(found)
@@ -178,11 +180,11 @@ def read_images(files: Sequence[Path]) -> NDArray[Any]:
 def describe_size(image: NDArray[Any]) -> str:
     """Describe the size of an image (C, H, W)."""
     channels, height, width = image.shape
-    return f"{width} by {height} pixels in {'colour' if channels == 3 else 'grey'}"
+    return f"{width} by {height} pixels in {'color' if channels == 3 else 'gray'}"
 
 
-def targets_table(columns: dict[str, NDArray[Any]], places: Sequence[str]) -> RawTable:
-    """Put targets into a table, whose rows are named by `places`."""
+def targets_table(columns: dict[str, NDArray[Any]], locations: Sequence[str]) -> RawTable:
+    """Put targets into a table; `locations` names its rows."""
     found = {}
     for name, values in columns.items():
         column = RawColumn(name)
@@ -190,11 +192,11 @@ def targets_table(columns: dict[str, NDArray[Any]], places: Sequence[str]) -> Ra
             is_whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
             column.add(str(int(value)) if is_whole else str(value))
         found[name] = column
-    return _LocatedTable(found, list(places), list(range(len(places))), array("q", [0]) * len(places))
+    return _LocatedTable(found, list(locations), list(range(len(locations))), array("q", [0]) * len(locations))
 
 
 class _LocatedTable(RawTable):
-    """A table whose rows are named one by one."""
+    """A table whose rows have a name each."""
 
     def locate(self, row: int) -> str:
         return self.files[row]
@@ -202,20 +204,20 @@ class _LocatedTable(RawTable):
 
 @dataclass(frozen=True)
 class ArrayCodec:
-    """Standardise arrays by the training part: images by channel, vectors by element."""
+    """Standardize arrays by the statistics of the training part: images by channel, vectors by element."""
 
     codec: ClassVar[str] = "array"
     shape: tuple[int, ...]
-    """What a model reads of each example: (F, D), or (C, H, W); a vector is one frame."""
+    """Shape of one example: (F, D), or (C, H, W); a vector is one frame."""
     mean: list[float]
     deviation: list[float]
     inputs: str
-    """The name of the array in an .npz file."""
+    """Name of the array in an .npz file."""
     layout: Layout = "images"
 
     @classmethod
     def fit(cls, values: NDArray[Any], rows: RowIndices, inputs: str, layout: Layout) -> ArrayCodec:
-        """Measure the training rows of inputs (N, ...)."""
+        """Compute mean and standard deviation over the training rows of inputs (N, ...)."""
         values = values[:, None] if values.ndim == 2 else values
         axes = (0, 2, 3) if values.ndim == 4 else (0, 1)
         part = values[rows].astype(np.float64)
@@ -224,30 +226,30 @@ class ArrayCodec:
         return cls(values.shape[1:], mean.tolist(), np.where(is_constant, 1.0, deviation).tolist(), inputs, layout)
 
     def encode(self, values: NDArray[Any], where: str) -> FloatArray:
-        """Encode inputs (N, ...); raises ValueError where they have another shape, or are not numbers."""
+        """Encode inputs (N, ...); raises ValueError if their shape is wrong or a value is not a finite number."""
         values = values[:, None] if values.ndim == 2 else values
         if values.shape[1:] != self.shape:
-            raise ValueError(f"{where}: inputs are of shape {values.shape[1:]}, but the model reads {self.shape}.")
+            raise ValueError(f"{where}: inputs have the shape {values.shape[1:]}, but the model expects {self.shape}.")
         mean, deviation = np.array(self.mean), np.array(self.deviation)
         if len(self.shape) == 3:
             mean, deviation = mean[:, None, None], deviation[:, None, None]
         _refuse_non_finite(values, where)
         encoded = np.empty(values.shape, np.float32)
         with np.errstate(over="ignore"):
-            for start in range(0, len(values), ROWS_PER_ENCODING):  # in float64, of which there is not too much at once
+            for start in range(0, len(values), ROWS_PER_ENCODING):  # in float64, a few rows at a time
                 part = slice(start, start + ROWS_PER_ENCODING)
                 encoded[part] = (values[part] - mean) / deviation
         _refuse_non_finite(encoded, where)
         return encoded
 
     def save(self, folder: Path) -> None:
-        """Write what reading it back needs."""
+        """Save the codec to a folder."""
         values = {name: getattr(self, name) for name in ("shape", "mean", "deviation", "inputs", "layout")}
         write_json(folder / CODEC_FILE, values)
 
 
 def load_array_codec(folder: Path) -> ArrayCodec:
-    """Read a codec of arrays."""
+    """Load a codec of arrays; raises ValueError if its file is missing or damaged."""
     file = folder / CODEC_FILE
     try:
         return validate_type(read_json(file), ArrayCodec)

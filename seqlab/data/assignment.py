@@ -1,4 +1,4 @@
-"""Where each row of each corpus goes, as the raw text decides it."""
+"""Assignment of each corpus row to training, validation or a reason to drop it, by its raw text."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from seqlab.data.survey import RowMask, Survey
 
 @dataclass
 class RowAssignment:
-    """The rows of one corpus and what becomes of them."""
+    """The status of each row of one corpus: its split, or the reason to drop it."""
 
     split: str  # train or valid
     survey: Survey
-    statuses: Statuses  # (rows,); encoding changes those that are dropped
-    kept: tuple[RowStatus, ...]  # the statuses that the corpus has rows for
+    statuses: Statuses  # (rows,); encoding updates those of the rows that it drops
+    kept: tuple[RowStatus, ...]  # TRAIN, VALID or both: the splits that take rows from this corpus
     counts: list[TokenCounts] = field(init=False)  # of each column
 
     def __post_init__(self) -> None:
@@ -35,10 +35,10 @@ class RowAssignment:
         return self.survey.corpus
 
     def tasks(self, offset: int, with_text: dict[RowStatus, bool]) -> Iterator[EncodeTask]:
-        """Read the corpus again and yield its blocks from row `offset` on, at which a block starts.
+        """Read the corpus again and yield its blocks from row `offset` on, which must be the start of a block.
 
         Raises:
-            ValueError: it is not the text that was surveyed.
+            ValueError: the corpus changed since it was surveyed.
         """
         corpus, start = self.corpus, 0
         ratio = self.survey.chars_ratio if self.split == "train" else None
@@ -58,7 +58,7 @@ class RowAssignment:
         return int((self.statuses == status).sum())
 
     def report(self, duplicates: RowMask | None) -> CorpusReport:
-        """Summarise what happened, once everything is encoded."""
+        """Summarize the corpus after all of it is encoded."""
         dropped = {status.reason: self.count(status) for status in RowStatus if status > RowStatus.VALID}
         return CorpusReport(
             split=self.split,
@@ -74,7 +74,7 @@ class RowAssignment:
 
 
 def assign_rows(config: TokensConfig, train: list[Survey], valid: list[Survey]) -> list[RowAssignment]:
-    """Decide by the surveys; without a validation corpus, a part of the training corpora is held out."""
+    """Assign rows by the surveys; without validation corpora, hold out a part of the training corpora."""
     assignments = []
     if valid:
         assignments = [

@@ -1,4 +1,4 @@
-"""Lines of text in blocks: read by one process, decoded by whichever works on them."""
+"""Blocks of raw lines: read by the main process, decoded by worker processes."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from seqlab.data.readers import (
 
 T = TypeVar("T")
 BLOCK_BYTES = 1 << 24
-"""Of a continuous text, after which no further line joins a block."""
+"""Size at which a block of a continuous text ends."""
 
 
 @dataclass(frozen=True)
 class RawBlock:
-    """Some lines of a text file as they are in it."""
+    """Consecutive lines of a text file, not decoded yet."""
 
     raw: bytes
     count: int
     name: str  # of the file
-    first: int  # the number of the first line, from 1
-    share: float  # of the file, as it lies on the disk, that ends here
-    parts: frozenset[int] = frozenset()  # which of them are parts of lines that go on
+    first: int  # number of the first line, from 1
+    end_fraction: float  # share of the file, in bytes on disk, up to the end of the block
+    parts: frozenset[int] = frozenset()  # indices of lines that are parts of a longer line, continued in the next one
 
     def __len__(self) -> int:
         return self.count
 
     def decode(self) -> list[str]:
-        """Return the lines as `readers.iter_lines` does; raises ValueError for the first that is not UTF-8."""
+        """Decode the lines as `readers.iter_lines` does; raises ValueError for the first that is not UTF-8."""
         try:
             text = self.raw.decode("utf-8")
         except UnicodeDecodeError:
@@ -57,23 +57,23 @@ class RawBlock:
 
 
 def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawBlock]:
-    """Yield the lines of a file, unpacked when its name ends in .gz, `size` at a time; the last may be fewer.
+    """Yield the lines of a file, `size` at a time (the last block may be smaller); .gz files are decompressed.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is a folder, has a line that is too long, or is not a complete gzip file.
+        FileNotFoundError: the file does not exist.
+        ValueError: the path is a folder, a line is too long, or the gzip file is incomplete.
     """
     assert limit.discarded is None, "a block has all of its lines"
     require_file(path)
     with path.open("rb") as file:
         stream: BinaryIO = file
-        if path.suffix == ".gz":  # buffered, as reading lines is slow otherwise
+        if path.suffix == ".gz":  # buffered: reading lines is slow otherwise
             stream = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)), 1 << 20))
         total, first = max(1, path.stat().st_size), 1
         with naming_gzip_errors(str(path)):
-            # Only a continuous text has blocks by size: those of both sides of pairs must have as many lines.
-            most = BLOCK_BYTES if limit.splits_lines else None
-            for lines in in_batches(limit.read(stream, str(path)), size, weight=len, most=most):
+            # Only in a continuous text: blocks of both sides of pairs must have equally many lines.
+            max_bytes = BLOCK_BYTES if limit.splits_lines else None
+            for lines in in_batches(limit.read(stream, str(path)), size, weight=len, max_weight=max_bytes):
                 if first == 1:
                     check_first_lines(lines, str(path))
                 parts = frozenset(index for index, raw in enumerate(lines) if isinstance(raw, PartialLine))
@@ -83,20 +83,20 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawBlock]:
 
 
 def in_batches(
-    items: Iterable[T], size: int, *, weight: Callable[[T], int] = lambda item: 0, most: int | None = None
+    items: Iterable[T], size: int, *, weight: Callable[[T], int] = lambda item: 0, max_weight: int | None = None
 ) -> Iterator[list[T]]:
-    """Yield lists of `size` items; the last may be shorter, and one ends early once its items weigh `most` or more."""
-    if most is None:
+    """Yield lists of `size` items (the last may be shorter); a list ends early once it weighs `max_weight` or more."""
+    if max_weight is None:
         iterator = iter(items)
         while batch := list(islice(iterator, size)):
             yield batch
         return
-    batch, weighed = [], 0
+    batch, total_weight = [], 0
     for item in items:
         batch.append(item)
-        weighed += weight(item)
-        if len(batch) == size or weighed >= most:
+        total_weight += weight(item)
+        if len(batch) == size or total_weight >= max_weight:
             yield batch
-            batch, weighed = [], 0
+            batch, total_weight = [], 0
     if batch:
         yield batch

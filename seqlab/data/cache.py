@@ -1,4 +1,4 @@
-"""An encoded corpus in a folder: made once, and opened while it was made from what lies here."""
+"""Cache folders of encoded corpora: made once, and reused while their inputs are unchanged."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ _STAMPS = TypeAdapter(dict[str, Stamp])
 
 
 def open_or_make(folder: Path, specs: Sequence[str], opened: Callable[[], T], make: Callable[[], None]) -> T:
-    """Open what is in a folder, after making it where it is not whole or was made from other things.
+    """Open a cache, and make it first if it is missing, incomplete, or made from other inputs.
 
-    `opened` raises ValueError where that is so. `specs` are the path specs that it is made from.
+    Args:
+        folder: the cache.
+        specs: path specs of the inputs.
+        opened: opens the cache; raises ValueError if it cannot be used.
+        make: makes the cache.
     """
     try:
         data = opened()
@@ -47,24 +51,24 @@ def open_or_make(folder: Path, specs: Sequence[str], opened: Callable[[], T], ma
 
 
 def write_description(folder: Path, key: str, report: dict[str, Any]) -> None:
-    """Note what a cache was made from, and what is known of it."""
+    """Write the key of the inputs that a cache was made from, and its data report."""
     write_checksummed_json(folder / DESCRIPTION_FILE, {"key": key, "report": report})
 
 
 def read_report(folder: Path, key: str) -> Any:
-    """Return the report of a cache; raises ValueError where it has none, or was made from other things."""
+    """Read the data report of a cache; raises ValueError if it is missing, or if the key is another one."""
     try:
         description = read_checksummed_json(folder / DESCRIPTION_FILE)
         found, report = description["key"], description["report"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder} holds no usable cache: {error}") from error
+        raise ValueError(f"{folder} is not a usable cache: {error}") from error
     if found != key:
-        raise ValueError(f"{folder} was made from other text, tokenizers or settings")
+        raise ValueError(f"{folder} was made from other text, tokenizers or options")
     return report
 
 
 def hash_tokenizer(tokenizer: Tokenizer) -> str:
-    """Tell tokenizers apart by what they save."""
+    """Hash the files that a tokenizer saves."""
     digest = hashlib.sha256()
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(Path(folder))
@@ -76,7 +80,7 @@ def hash_tokenizer(tokenizer: Tokenizer) -> str:
 
 
 def is_unchanged(folder: Path) -> bool:
-    """Tell whether all files below the subfolders are as they were when they were checked."""
+    """Return whether all files in subfolders have the stamps of the last complete check."""
     try:
         return _STAMPS.validate_json(read_regular(folder / CHECKED_FILE)) == _stamps(folder)
     except (OSError, ValueError):
@@ -84,7 +88,7 @@ def is_unchanged(folder: Path) -> bool:
 
 
 def save_stamps(folder: Path) -> None:
-    """Note that the files are whole."""
+    """Save the stamps of all files after a complete check."""
     write_json(folder / CHECKED_FILE, _stamps(folder))
 
 

@@ -1,4 +1,4 @@
-"""Write an encoded corpus block by block; resume after a kill."""
+"""Encode corpora into the cache block by block, resumable after an interruption."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from seqlab.data.validation_files import VALID_FILE, SplitOffFile
 from seqlab.data.workers import Workers
 
 ROWS_BETWEEN_SAVES = 500_000
-"""Rows encoded between two saves, some seconds' work: so much a kill costs at most."""
+"""Rows encoded between two saves of the state: the work that an interruption loses at most, a few seconds."""
 DROPPED_FILE = "dropped.tsv"
 STATE_FILE = "state.json"
 
 
 @dataclass(frozen=True)
 class BuildState:
-    """How far a build is: what belongs to so many rows, of all corpora in turn, is on the disk."""
+    """State of an interrupted build: the number of rows, over all corpora in turn, that are on disk."""
 
     rows: int
     train: CorpusState
     valid: CorpusState
     statuses: ArrayState
     log: DropLogState
-    split_off: int | None  # bytes
-    counts: list[list[TokenCounts]]  # of each corpus
+    split_off: int | None  # size of the file of split-off pairs, in bytes
+    counts: list[list[TokenCounts]]  # of each corpus and column
 
 
 _STATE = TypeAdapter(BuildState)
 
 
 class CacheBuilder:
-    """Encode what the assignments keep into `train/` and `valid/` of a folder.
+    """Encode assigned rows into `train/` and `valid/` of a folder.
 
-    The bytes are the same for any number of processes, kills and resumptions.
+    The files are the same, bit for bit, for any number of processes and interruptions.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class CacheBuilder:
     def start_or_resume(
         cls, folder: Path, encoder: RowEncoder, assignments: list[RowAssignment], with_text: dict[RowStatus, bool]
     ) -> CacheBuilder:
-        """Go on with the build of the same corpora in a folder, or begin where there is none that can be used."""
+        """Resume the build of the same corpora in a folder, or start a new one if there is no usable state."""
         try:
             state = _STATE.validate_python(read_checksummed_json(folder / STATE_FILE))
             return cls(folder, encoder, assignments, with_text, state)
@@ -88,7 +88,7 @@ class CacheBuilder:
             return cls(folder, encoder, assignments, with_text)
 
     def run(self, workers: Workers, on_progress: OnProgress) -> None:
-        """Encode everything that is left."""
+        """Encode the remaining rows."""
         start, total = 0, sum(map(len, self._assignments))
         with_text = {status: writer.with_text for status, writer in self._writers.items()}
         for assignment in self._assignments:
@@ -137,11 +137,11 @@ class CacheBuilder:
             start += len(assignment)
 
     def split_off_bytes(self) -> int:
-        """Tell the size of the file of what was split off, 0 where there is none."""
+        """Return the size of the file of split-off pairs in bytes, 0 if there is none."""
         return 0 if self._split_off is None else self._split_off.save()
 
     def finish(self) -> None:
-        """Give the files their final names; nothing else is left in the folder."""
+        """Rename the files to their final names and delete the state."""
         for writer in self._writers.values():
             writer.close()
         self.log.close()

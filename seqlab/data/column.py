@@ -1,4 +1,4 @@
-"""What every side of a corpus has in common, wherever it is read from."""
+"""Columns: one side of a corpus as a sequence of text records, from any source."""
 
 from __future__ import annotations
 
@@ -13,37 +13,36 @@ from seqlab.data.readers import refuse_recording_path
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int]
-"""Size in bytes, and the times of the last change of the content and of the file's entry, in nanoseconds.
+"""Size in bytes, mtime and ctime in nanoseconds; equal stamps are taken to mean equal content.
 
-While all stay, the content is taken to stay too. The last is set by the system alone: a file that another of the same
-size and time has replaced does not keep it.
+Only the system sets the ctime: it differs even if another file of the same size and mtime replaces a file.
 """
 
 
 class Column(ABC):
-    """One side of a corpus: records of text, which can be read again."""
+    """One side of a corpus: text records that can be read repeatedly."""
 
     column: str | None
-    """Which part of each record it is, None where records have no parts."""
+    """Name of the column in each record; None for plain text."""
 
     @property
     @abstractmethod
     def source(self) -> str:
-        """Return the name of what is hashed as a whole, for messages: of a file its path."""
+        """Name of the source that is hashed, for messages: the path of a file."""
 
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Return the name of the same that does not depend on where a process runs."""
+        """Name of the source that does not depend on the working directory."""
 
     @property
     @abstractmethod
     def kind(self) -> str:
-        """Return how the source is read."""
+        """Format of the source, such as `text` or `tsv`."""
 
     @abstractmethod
     def stamp(self) -> Stamp:
-        """Return what changes when the source does; raises FileNotFoundError or ValueError where there is none."""
+        """Return the stamp of the source; raises FileNotFoundError or ValueError if it does not exist."""
 
     @abstractmethod
     def sha256(self) -> str:
@@ -51,20 +50,20 @@ class Column(ABC):
 
     @abstractmethod
     def num_bytes(self) -> int:
-        """Estimate how much there is to read."""
+        """Estimate the size of the source in bytes."""
 
     @abstractmethod
     def cells(self) -> Iterator[str]:
-        """Yield what each record holds, newlines and all; "" where it holds nothing.
+        """Yield the text of each record, including newlines; "" for an empty one.
 
         Raises:
-            FileNotFoundError, ValueError: naming the source and, where there is one, the line or the record.
+            FileNotFoundError, ValueError: the source cannot be read; names it and, if known, the line or record.
         """
 
     def values(self) -> Iterator[str]:
-        """Yield the records in their order, one string without a newline each.
+        """Yield the records in order as single lines.
 
-        A newline that ends a record is left out, and one inside it becomes a space. Errors as in `cells`.
+        A newline at the end of a record is removed; one inside it becomes a space. Raises errors as `cells` does.
         """
         lines = map(join_lines, self.cells())
         first = next(lines, None)
@@ -74,44 +73,44 @@ class Column(ABC):
         return chain([first], lines)
 
     def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawBlock | list[str]]:
-        """Yield the values, `size` at a time (the last may be fewer); errors as in `cells`.
+        """Yield the values, `size` at a time (the last block may be smaller); raises errors as `cells` does.
 
-        With `split_records` a record of several lines is not one value but several.
+        With `split_records`, a record of several lines becomes several values.
         """
         if split_records:
             return in_batches(chain.from_iterable(map(split_lines, self.cells())), size)
         return in_batches(self.values(), size)
 
     def line_numbers(self, start: int, count: int) -> Sequence[int]:
-        """Return where `count` values from the one of index `start` on begin, from 1: their lines or records."""
+        """Return the line or record numbers, from 1, of `count` values from index `start` on."""
         first = start + 1 + self.has_header
         return range(first, first + count)
 
     @property
     def has_header(self) -> bool:
-        """Tell whether a line with the columns' names stands before the values."""
+        """Whether the first line holds the names of the columns."""
         return False
 
     @property
     def is_stream(self) -> bool:
-        """Tell whether it can be read only once, as a pipe."""
+        """Whether the source can be read only once, such as a pipe."""
         return False
 
 
 def line_locations(file: str, numbers: Iterable[int]) -> list[str]:
-    """Say where lines of a file stand."""
+    """Return the locations of lines of a file, as `file, line N`."""
     return [f"{file}, line {number}" for number in numbers]
 
 
 def row_location(columns: Sequence[str], lines: Sequence[int]) -> str:
-    """Name the files of a row and where it is in each; the number is said once where all have the same."""
+    """Return the location of a row in all of its files; a line number that is the same in all is given once."""
     if len(set(lines)) == 1:
         return f"{' and '.join(columns)}, line {lines[0]}"
     return ", and ".join(f"{column}, line {line}" for column, line in zip(columns, lines, strict=True))
 
 
 def refuse_unequal_lengths(names: Sequence[str], counts: Sequence[int]) -> None:
-    """Raise ValueError, naming both counts, where a file has not as many lines as the first."""
+    """Raise ValueError, naming both counts, if a file does not have as many lines as the first."""
     for name, count in zip(names, counts, strict=True):
         if count != counts[0]:
             raise ValueError(
@@ -133,30 +132,30 @@ def zip_equal(names: Sequence[str], columns: Sequence[Iterator[Any]]) -> Iterato
 
 
 def value_as_text(record: Any, column: str, where: str) -> str:
-    """Return the text under a key, or under a dotted path of keys; of numbers and truth values, JSON's.
+    """Return the value of a key, or of a dotted path of keys, as text; numbers and truth values as JSON.
 
-    A list is a line of words, or of the labels of words, with spaces between.
+    The items of a list, such as words or labels, are joined by spaces.
     """
     value = record
     keys = [column] if isinstance(record, Mapping) and column in record else column.split(".")
     for key in keys:
         if not isinstance(value, Mapping) or key not in value:
-            has = f"only {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
-            raise ValueError(f"{where}: has no {column!r}: where {key!r} should be there is {has}.")
+            found = f"only {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+            raise ValueError(f"{where}: has no {column!r}: instead of {key!r} there is {found}.")
         value = value[key]
     if value is None:
         return ""
     if not isinstance(value, list):
         return _scalar_as_text(value, column, where)
-    words = [_scalar_as_text(word, f"{column}[{place}]", where) for place, word in enumerate(value)]
-    for place, word in enumerate(words):
+    words = [_scalar_as_text(word, f"{column}[{index}]", where) for index, word in enumerate(value)]
+    for index, word in enumerate(words):
         if word.split() != [word]:
-            raise ValueError(f"{where}: '{column}[{place}]' must be a word without spaces, but is {word!r}.")
+            raise ValueError(f"{where}: '{column}[{index}]' must be a word without spaces, but is {word!r}.")
     return " ".join(words)
 
 
 def _scalar_as_text(value: object, name: str, where: str) -> str:
-    """Return a value as text, that of `name`."""
+    """Return a text, number or truth value as text; `name` is for messages."""
     if isinstance(value, int | float):
         return json.dumps(value)
     if not isinstance(value, str):
@@ -169,13 +168,13 @@ def _scalar_as_text(value: object, name: str, where: str) -> str:
 
 
 def split_lines(cell: str) -> list[str]:
-    """Cut at newlines as a file is cut: one at the end begins no line of its own."""
+    """Split at newlines as in a file: a newline at the end does not start another line."""
     if "\n" not in cell:
         return [cell]
     return [line.removesuffix("\r") for line in cell.removesuffix("\n").split("\n")]
 
 
 def join_lines(cell: str) -> str:
-    """Join the lines of a record by spaces; return a single line unchanged."""
+    """Join the lines of a record by spaces."""
     first, *more = split_lines(cell)
     return " ".join([first, *more]) if more else first

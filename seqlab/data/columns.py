@@ -1,4 +1,4 @@
-"""Path specs: one side of a corpus, named as `file`, `file#column` or `hub:NAME:SPLIT#COLUMN`."""
+"""Columns of files, and path specs: `file`, `file#column` or `hub:NAME:SPLIT#COLUMN`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class FileColumn(Column):
     """A text file, or a column of a table."""
 
     path: Path
-    column: str | None = None  # a number from 0 or a header name for .tsv, else a key, dotted when nested
+    column: str | None = None  # for .tsv a number from 0 or a name in the header; else a key, or a dotted path
     limit: LineLimit = field(default_factory=LineLimit, compare=False, kw_only=True)
-    """Of the lines of a text; the rows of tables have one of their own."""
+    """Limit of the lines of a text; rows of tables have their own."""
 
     @property
     def source(self) -> str:
@@ -40,7 +40,7 @@ class FileColumn(Column):
 
     @property
     def kind(self) -> str:
-        """Return how the file is read: `text` or one of `TABLE_KINDS`."""
+        """Format of the file: `text` or one of `TABLE_KINDS`."""
         return "text" if self.column is None else _table_kind(self.path) or "text"
 
     @property
@@ -51,20 +51,20 @@ class FileColumn(Column):
         return str(self.path) if self.column is None else f"{self.path}#{self.column}"
 
     def stamp(self) -> Stamp:
-        """Return what changes when the file does; raises FileNotFoundError or ValueError where it is none."""
+        """Return the stamp of the file; raises FileNotFoundError or ValueError if it does not exist."""
         return stamp_of(self.path)
 
     def sha256(self) -> str:
         return _hash_file(self.path, self.stamp())
 
     def num_bytes(self) -> int:
-        """Return the size of the file, 0 where there is none."""
+        """Return the size of the file in bytes, 0 if it does not exist."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def line_numbers(self, start: int, count: int) -> Sequence[int]:
-        """Return the lines that `count` examples begin at, or their records in .json, .parquet and .arrow files.
+        """Return the first lines of `count` records, or the numbers of the records in .json, .parquet and .arrow files.
 
-        All count from 1. In a .csv file with newlines inside cells the line is later than this.
+        Both count from 1. In a .csv file with newlines inside cells, lines are underestimated.
         """
         if self.kind == "conllu":
             return _sentence_lines(self.path, self.stamp())[start : start + count]
@@ -72,14 +72,14 @@ class FileColumn(Column):
 
     @property
     def is_stream(self) -> bool:
-        """Tell whether it is a pipe or a device; a folder is refused when it is read."""
+        """Whether the path is a pipe or a device; reading a folder raises an error."""
         return self.path.exists() and not (self.path.is_file() or self.path.is_dir())
 
     def cells(self) -> Iterator[str]:
-        """Yield the lines of a text, or the cells of a table; a missing one (null, an empty line) is empty.
+        """Yield the lines of a text, or the cells of a table; a missing cell (null, an empty line) is empty.
 
         Raises:
-            FileNotFoundError, ValueError: naming the file and, where there is one, the line.
+            FileNotFoundError, ValueError: the file cannot be read; names it and, if known, the line.
         """
         if self.column is None:
             return read_lines(self.path, self.limit)
@@ -94,16 +94,17 @@ class FileColumn(Column):
         return self._dataset_values(self.column)
 
     def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawBlock | list[str]]:
-        """Yield the values, `size` at a time (the last may be fewer); lines of text come undecoded.
+        """Yield the values, `size` at a time (the last block may be smaller).
 
-        Another process can then do that. Errors and `split_records` as in `Column.blocks`.
+        Lines of text come undecoded, so that worker processes can decode them. Errors and `split_records` as in
+        `Column.blocks`.
         """
         if self.column is None:
             return read_blocks(self.path, size, self.limit)
         return super().blocks(size, split_records=split_records)
 
     def _rows(self) -> Iterator[str]:
-        """Yield the lines of a table."""
+        """Yield the lines of a table, under the limit of its rows."""
         return read_lines(self.path, ROW_LIMIT)
 
     def _tsv_values(self, column: str) -> Iterator[str]:
@@ -112,7 +113,7 @@ class FileColumn(Column):
             header = next(lines, "").split("\t")
             if column not in header:
                 raise ValueError(f"{self.path}: has no column {column!r}, only {', '.join(header)}.")
-            self._refuse_twice(column, header)
+            self._refuse_duplicates(column, header)
             field, width = header.index(column), len(header)
         else:
             field, width = int(column), None
@@ -126,7 +127,7 @@ class FileColumn(Column):
                 wrong = "few" if len(fields) < width else "many"
                 raise ValueError(
                     f"{self.path}, line {number}: has {len(fields)} columns, but the first line has {width}: is there "
-                    f"a tab too {wrong}?"
+                    f"one tab too {wrong}?"
                 )
             if field >= len(fields):
                 raise ValueError(
@@ -135,7 +136,7 @@ class FileColumn(Column):
                 )
             yield fields[field]
 
-    def _refuse_twice(self, column: str, header: list[str]) -> None:
+    def _refuse_duplicates(self, column: str, header: list[str]) -> None:
         if header.count(column) > 1:
             raise ValueError(f"{self.path}: has {header.count(column)} columns {column!r}: rename all but one.")
 
@@ -154,7 +155,7 @@ class FileColumn(Column):
     def _csv_values(self, column: str) -> Iterator[str]:
         rows = CellRows(self._rows(), str(self.path), strict=True)
         header = next(rows, [])
-        self._refuse_twice(column, header)
+        self._refuse_duplicates(column, header)
         for cells in rows:
             if not cells:
                 yield ""
@@ -177,7 +178,7 @@ class FileColumn(Column):
         datasets = require_datasets(f"{self.path}, as all .{self.kind} files")
         require_file(self.path)
         try:
-            # Streaming reads the file in place; otherwise datasets first copies it into a cache of its own.
+            # Streaming reads the file in place; otherwise `datasets` first copies it into its own cache.
             yield from datasets.load_dataset(self.kind, data_files=str(self.path), split="train", streaming=True)
         except (datasets.exceptions.DatasetsError, ValueError, OSError) as error:
             raise ValueError(f"{self.path}: cannot be read as .{self.kind} ({error}).") from error
@@ -185,9 +186,9 @@ class FileColumn(Column):
 
 @dataclass(frozen=True)
 class JoinedColumns(FileColumn):
-    """Several columns of the records of one table, with tabs between: the inputs of an example.
+    """Several columns of one table, joined by tabs: the inputs of an example.
 
-    `column` names them with `+` between.
+    `column` is their names, joined by `+`.
     """
 
     @property
@@ -199,24 +200,24 @@ class JoinedColumns(FileColumn):
         return [FileColumn(self.path, name) for name in str(self.column).split("+")]
 
     def cells(self) -> Iterator[str]:
-        """Yield the joined cells, nothing where all are empty; errors as in `FileColumn`."""
+        """Yield the joined cells, or "" if all are empty; raises errors as `FileColumn` does."""
         for cells in zip(*(part.cells() for part in self._parts), strict=True):
             yield "\t".join(join_lines(cell).replace("\t", " ") for cell in cells) if any(cells) else ""
 
 
 def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
-    """Read a path spec.
+    """Parse a path spec into a column.
 
     - `file`: a text, plain or .gz.
-    - `file#column`: of .tsv, .jsonl, .csv, .conllu (these also .gz), .json, .parquet and .arrow. A file whose name
-      really contains the `#` is taken as it is. `file#lemma+tags` is several columns of each record, with tabs between,
-      unless one has this whole name.
-      In a .conllu file a record is a sentence: `form`, `upos`, ... are what its words have there, with spaces between;
-      so are the items of a list in a .jsonl, .json, .parquet or .arrow file.
+    - `file#column`: a column of a .tsv, .jsonl, .csv, .conllu (these four also .gz), .json, .parquet or .arrow file. If
+      a file of this full name, with the `#`, exists, it is used. `file#lemma+tags` is several columns of each record,
+      joined by tabs, unless one column has this full name.
+      A record of a .conllu file is a sentence: its column `form`, `upos`, ... is the values of all words, joined by
+      spaces. So are the items of a list in a .jsonl, .json, .parquet or .arrow file.
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
       folder that `datasets.load_dataset` reads, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`.
 
-    `limit` is of the lines of a text. Raises ValueError for what is none of these.
+    `limit` is the limit of the lines of a text. Raises ValueError for any other spec.
     """
     if spec.startswith(HUB_PREFIX):
         return parse_hub(spec)
@@ -231,7 +232,7 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
     path = Path(file).expanduser()
     if _table_kind(path) is None:
         kinds = ", ".join(f".{kind}" for kind in TABLE_KINDS)
-        raise ValueError(f"{spec}: only {kinds} files have columns, and there is no file of this whole name.")
+        raise ValueError(f"{spec}: only {kinds} files have columns, and no file has this full name.")
     names = column.split("+")
     if len(names) > 1 and _has_column(FileColumn(path, column)):
         return FileColumn(path, column)
@@ -239,14 +240,14 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
         raise ValueError(f"{spec}: the column after '#' is empty.")
     if len({FileColumn(path, name).has_header for name in names}) > 1:
         raise ValueError(
-            f"{spec}: names columns by their number and by their name, but the first line is either a header or a "
-            "record: choose one way."
+            f"{spec}: mixes numbers and names of columns, but the first line is either a header or a record: use "
+            "only numbers or only names."
         )
     return FileColumn(path, column) if len(names) == 1 else JoinedColumns(path, column)
 
 
 def _has_column(column: FileColumn) -> bool:
-    """Tell whether the first record of a file has a column."""
+    """Return whether the first record of a file has the column."""
     if column.is_stream:
         return False
     try:
@@ -256,7 +257,7 @@ def _has_column(column: FileColumn) -> bool:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return what changes when a file does; raises FileNotFoundError or ValueError where it is none."""
+    """Return the stamp of a file; raises FileNotFoundError or ValueError if it does not exist or is a folder."""
     require_file(path)
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
@@ -264,13 +265,13 @@ def stamp_of(path: Path) -> Stamp:
 
 @lru_cache(maxsize=8)
 def _sentence_lines(path: Path, stamp: Stamp) -> Sequence[int]:
-    """Return the lines that the sentences of a .conllu file begin at; `stamp` as in `_hash_file`."""
+    """Return the first line of each sentence of a .conllu file; `stamp` is part of the key, as in `_hash_file`."""
     return array("q", (each.first_line for each in read_sentences(read_lines(path, ROW_LIMIT), str(path))))
 
 
 @lru_cache(maxsize=1024)
 def _hash_file(path: Path, stamp: Stamp) -> str:
-    """Return the SHA-256 of a file; `stamp` is only there so that an untouched file is read once in a process."""
+    """Return the SHA-256 of a file; `stamp` is part of the key of `lru_cache`, so that a changed file is read again."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -1,4 +1,4 @@
-"""The base of the `data` section of each task, and of those whose corpora are columns of text."""
+"""Base classes of `data` sections: of all tasks, and of tasks whose corpora are columns of text."""
 
 from __future__ import annotations
 
@@ -29,96 +29,96 @@ if TYPE_CHECKING:
     from seqlab.data.survey import Survey
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-"""Of the dataclasses that are data sections."""
+"""Pydantic configuration of data sections."""
 PathSpecs = Annotated[list[str], BeforeValidator(_as_list)]
-"""One path spec or several: `file`, `file#column` or a dataset's name, see `seqlab.data.columns.parse_column`."""
+"""One or more path specs: `file`, `file#column` or the name of a dataset; see `seqlab.data.columns.parse_column`."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class DataConfig(Part):
-    """The base of the data section of each task."""
+    """Base class of the data section of each task."""
 
     part_kind: ClassVar[str] = "task"
     tag_field: ClassVar[str] = "kind"
     required_members: ClassVar[tuple[str, ...]] = ("task_name", "loader_name", "product", "purpose", "next_command")
     defaults: ClassVar[dict[str, str | float]] = {}
-    """Defaults for fields of other sections, by dotted key."""
+    """Defaults of fields of other sections, by dotted key."""
     own_metrics: ClassVar[tuple[str, ...]] = ()
-    """The metrics besides the loss that a checkpoint can be judged by."""
+    """Validation metrics besides the loss that can select the best checkpoint."""
     path_fields: ClassVar[tuple[str, ...]] = ()
-    """The fields that hold path specs, those of the training corpora first, which begin with `train`."""
+    """Fields that hold path specs; those of the training corpora come first, and their names start with `train`."""
     task_name: ClassVar[str]
-    """`module:attribute` of the `Task`, a class without arguments, which is imported when a run is trained."""
+    """`module:attribute` of the `Task` class, which takes no arguments and is imported for training."""
     loader_name: ClassVar[str]
     """`module:attribute` of the function that loads trained runs; see `seqlab.inference.load`."""
     zero_config_name: ClassVar[str] = "seqlab.training.choices:from_defaults"
-    """`module:attribute` of the function that chooses a config for a corpus by the fields that are given; unless the
-    task has one of its own, all others have their defaults."""
+    """`module:attribute` of the function that completes a partial config for a corpus; by default, the other fields get
+    their defaults."""
     product: ClassVar[str]
-    """What a trained run is: `a translator`."""
+    """Name of a trained run, with its article: `a translator`."""
     purpose: ClassVar[str]
-    """What a run does, and by which commands; completes `RUN ...`."""
+    """What a run does, and with which commands; completes `RUN ...`."""
     next_command: ClassVar[str]
-    """A command that uses a run, `{}` in its place."""
+    """Example of a command that uses a run; `{}` is replaced by the run."""
     serves: ClassVar[dict[str, str]] = {}
-    """What carries out a command that several tasks serve: its name -> `module:attribute` of a function that takes the
-    command's options (of `score` also the `World`) and returns its exit status; `run_task_command` calls it."""
+    """Handlers of commands that several tasks share: name of the command -> `module:attribute` of a function that takes
+    its options (for `score` also the `World`) and returns the exit status; `run_task_command` calls it."""
     rows_name: ClassVar[str] = "lines"
-    """What an example is called where they are counted."""
+    """Name of examples in counts: `lines`, `recordings`."""
     identifying_fields: ClassVar[tuple[str, ...]] = ()
-    """Fields of this section alone, by which a corpus without a `kind` is known to be of it."""
+    """Fields that only this section has: they identify it in a config without a `kind`."""
     num_sides: ClassVar[int] = 2
-    """Sides of an example that have codecs."""
+    """Number of sides of an example that have codecs."""
     codec_fields: ClassVar[tuple[str, ...]] = ()
-    """Fields by which codecs were made: a run that takes over those of another one must have the same."""
+    """Fields that codecs depend on: a run that reuses the codecs of another run must have the same values."""
     src_special_ids: ClassVar[int] = 0
-    """Special ids that are added to each source."""
+    """Number of special ids that are added to each source."""
     kind: str
 
     @property
     def task(self) -> Any:
-        """What trains on such data: a `seqlab.training.task.Task`."""
+        """The `seqlab.training.task.Task` that trains on this section."""
         return import_target(self.task_name)()
 
     @property
     def copy_unknown(self) -> bool:
-        """Whether the words of a source that the vocabulary lacks get ids of their own."""
+        """Whether unknown words of a source get ids of their own, for copying."""
         return False
 
     @property
     def tokenizer_folders(self) -> list[str]:
-        """Name the folders of a run that hold its tokenizers, or other codecs."""
+        """Names of the folders of a run that hold its tokenizers or other codecs."""
         return ["src_tokenizer", "tgt_tokenizer"]
 
     def taken_tokenizers(self, old: DataConfig) -> list[str]:
-        """Name the folders that are taken over from a run of this or another data section."""
+        """Return the tokenizer folders that a warm start reuses from a run with the data section `old`."""
         return self.tokenizer_folders
 
     @property
     def prefetch_steps(self) -> int:
-        """Steps prepared ahead in a background thread; mostly a field."""
+        """Number of steps prepared ahead in a background thread; a field in most sections."""
         return 8
 
     @property
     def memory_advice(self) -> str:
-        """What to change where a step takes too much memory."""
+        """Advice for a step that runs out of memory."""
         return "choose smaller micro-steps or a smaller model"
 
     @classmethod
     def recognizes_path(cls, path: str) -> bool:
-        """Tell whether a training corpus without a `kind` is known to be of this section by its path."""
+        """Return whether the path of a training corpus identifies this section in a config without a `kind`."""
         return False
 
     def valid_metrics(self) -> list[str]:
-        """List what a checkpoint can be judged by."""
+        """Return the validation metrics that can select the best checkpoint."""
         return ["nll", *self.own_metrics]
 
     def of_fold(self, number: int, num_folds: int) -> Self:
-        """Return the section that validates on one of some folds, from 1; raises ValueError where there are none."""
+        """Return the section for one fold of a cross-validation, from 1; raises ValueError if it has no folds."""
         raise ValueError(f"`data.kind: {self.kind}` cannot be divided into folds.")
 
     def names(self) -> tuple[str, ...]:
-        """Return the path specs that a run is named by where it is given no name."""
+        """Return the path specs that the default name of a run is made of."""
         return tuple(self._specs(name)[0] for name in self.path_fields if name.startswith("train"))
 
     def input_specs(self) -> list[str]:
@@ -126,7 +126,7 @@ class DataConfig(Part):
         return [spec for name in self.path_fields for spec in self._specs(name)]
 
     def column_of(self, spec: str) -> str | None:
-        """Return the column that a path spec names, which must stay when a run is continued; None for none."""
+        """Return the column of a path spec, which must not change when a run is resumed; None for plain text."""
         from seqlab.data.columns import parse_column  # which needs numpy
 
         return parse_column(spec).column
@@ -136,7 +136,7 @@ class DataConfig(Part):
         return specs
 
     def requested_sizes(self) -> dict[str, int | None]:
-        """Return the size that each vocabulary is to have, by the folder of its tokenizer; None for no limit."""
+        """Return the configured size of each vocabulary, by the folder of its tokenizer; None for no limit."""
         return {}
 
     def vector_files(self) -> dict[str, str]:
@@ -146,67 +146,67 @@ class DataConfig(Part):
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class TokensConfig(DataConfig):
-    """The base of sections whose corpora are columns of text, and whose steps are counted in tokens."""
+    """Base class of sections whose corpora are columns of text and whose batch sizes count tokens."""
 
     split_fields: ClassVar[tuple[str, ...]] = ()
-    """The fields that decide what is held out of the training corpora."""
+    """Fields that determine the rows held out of the training corpora."""
     encoding_fields: ClassVar[tuple[str, ...]] = ()
-    """The other fields that decide how the corpora are encoded."""
+    """Other fields that determine how the corpora are encoded."""
     keeps_valid_text: ClassVar[bool] = True
-    """Whether the raw text of the validation set is kept beside its ids."""
+    """Whether the cache keeps the raw text of the validation set."""
     max_line_bytes: Count | None = MAX_LINE_BYTES
-    """Bytes of the longest line that is read: a longer one is refused, as memory grows with it. Null is no limit. Rows
-    of tables may have 16 MiB, and the lines of a continuous text, which are read in parts, any size."""
+    """Maximum bytes of a line: a longer line is an error, because memory grows with it. Null is no limit. Rows of
+    tables may have 16 MiB. Lines of a continuous text are read in parts and may have any size."""
 
-    if TYPE_CHECKING:  # fields of all of them, whose place in files they choose
+    if TYPE_CHECKING:  # fields of all subclasses, which determine their order in files
         tokenizer: TokenizerConfig
         batch_tokens: int
         micro_batch_tokens: int
 
     @property
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
-        """How source and target become ids; text without a second side is a target."""
+        """Configs of the source and target tokenizers; text without a second side is a target."""
         raise NotImplementedError
 
     @property
     def needs_text(self) -> bool:
-        """Whether training reads the text itself, and not only its ids."""
+        """Whether training needs the raw text besides its ids."""
         return False
 
     @property
     def is_continuous(self) -> bool:
-        """Whether all lines are one text, in which empty ones count."""
+        """Whether all lines form one continuous text, whose empty lines are kept."""
         return False
 
     @property
     def line_limit(self) -> LineLimit:
-        """The longest line of the corpora."""
+        """Limit of the lines of the corpora."""
         from seqlab.base.raw_lines import LineLimit
 
         if self.is_continuous and self.max_line_bytes is not None:
-            # Where lines are divided decides what is validated on: it is the same for every limit.
+            # The parts of long lines determine the validation set: they are the same for every limit.
             return LineLimit(MAX_LINE_BYTES, splits_lines=True)
         return LineLimit(self.max_line_bytes, option="`data.max_line_bytes`")
 
     def corpora(self, split: str) -> list[Corpus]:
-        """Give the corpora of `train`, `valid` or `test`, or the `references` of the validation set after the first.
+        """Return the corpora of `train`, `valid` or `test`, or the further `references` of the validation set.
 
         Raises:
-            FileNotFoundError, ValueError: a path spec names no corpus.
+            FileNotFoundError, ValueError: a path spec is invalid, or its source does not exist.
         """
         raise NotImplementedError
 
     def hold_out(self, train: Sequence[Survey]) -> HeldOut:
-        """Choose what is held out of the training corpora; raises ValueError where they are too small."""
+        """Choose the rows held out of the training corpora; raises ValueError if they are too small."""
         raise NotImplementedError
 
     def encoder(self, tokenizers: Sequence[Tokenizer]) -> RowEncoder:
-        """Return what encodes blocks of rows, given the tokenizers of source and target."""
+        """Return the encoder of blocks of rows, given the tokenizers of source and target."""
         raise NotImplementedError
 
     @property
     def memory_advice(self) -> str:
-        """What to change where a step takes too much memory."""
+        """Advice for a step that runs out of memory."""
         return f"lower `data.micro_batch_tokens` (now {self.micro_batch_tokens}) or the model's size"
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
-"""CoNLL-U, the tables of Universal Dependencies (https://universaldependencies.org/format.html).
+"""Reading of CoNLL-U, the format of Universal Dependencies (https://universaldependencies.org/format.html).
 
-A word is a line of ten columns, a sentence ends with an empty line, comments begin with `#`. Ranges (`1-2`, several
-words written as one) and empty nodes (`1.1`) are no words: they are passed on and not read.
+A word is a line of ten columns, an empty line ends a sentence, comments start with `#`. Multiword tokens (`1-2`) and
+empty nodes (`1.1`) are not words: they are copied, but not read.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "de
 FORM = COLUMNS.index("form")
 _NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")
 UNKNOWN = "_"
-"""What stands for what is not known, or for none."""
+"""Value of a column that is unknown or empty."""
 OPTIONAL_COLUMNS = ("feats", "deps", "misc")
-"""Columns in which words may well have nothing."""
+"""Columns that are empty for many words."""
 MIN_COLUMNS = FORM + 1
-"""Columns that a line needs: treebanks are also passed on without the last ones."""
+"""Columns that a line needs: some treebanks omit the last ones."""
 
 
 def column_number(name: str, where: str) -> int:
-    """Return which column has this name; raises ValueError, saying where it was asked for, for another name."""
+    """Return the index of a column; raises ValueError, with the location `where`, for an unknown name."""
     if name.lower() not in COLUMNS:
-        raise ValueError(f"{where}: has no column {name!r}: those of CoNLL-U are {', '.join(COLUMNS)}.")
+        raise ValueError(f"{where}: has no column {name!r}: the columns of CoNLL-U are {', '.join(COLUMNS)}.")
     return COLUMNS.index(name.lower())
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """The lines of a sentence as they are in the file, without the empty one behind them."""
+    """The lines of a sentence as in the file, without the empty line after them."""
 
     name: str  # of the file
     first_line: int  # from 1
@@ -38,19 +38,19 @@ class Sentence:
 
     @property
     def location(self) -> str:
-        """Say where the sentence begins."""
+        """File and first line of the sentence."""
         return f"{self.name}, line {self.first_line}"
 
     @property
     def words(self) -> list[int]:
-        """Return which lines are words."""
+        """Indices of the lines that are words."""
         return [i for i, line in enumerate(self.lines) if line.split("\t", 1)[0].isdigit()]
 
     def column(self, number: int) -> list[str]:
-        """Return what the words have in a column; spaces within a word become `_`.
+        """Return the values of a column, one for each word; spaces within a value become `_`.
 
         Raises:
-            ValueError: a word's line is too short, or holds nothing there; names the file and the line.
+            ValueError: a line lacks the column, or its value is empty; names the file and the line.
         """
         values = []
         for i in self.words:
@@ -60,12 +60,12 @@ class Sentence:
                 raise ValueError(f"{where}: has {len(fields)} columns, so `{COLUMNS[number]}` is missing.")
             value = "_".join(fields[number].split())
             if not value:
-                raise ValueError(f"{where}: `{COLUMNS[number]}` is empty, or blank: write `_` for what is not known.")
+                raise ValueError(f"{where}: `{COLUMNS[number]}` is empty: write `_` for an unknown value.")
             values.append(value)
         return values
 
     def with_column(self, number: int, values: Sequence[str]) -> list[str]:
-        """Return the lines with other values in a column of the words; columns that rows lack up to it are `_`."""
+        """Return the lines with other values in a column of the words; missing columns before it become `_`."""
         of_words = dict(zip(self.words, values, strict=True))
         lines = []
         for i, line in enumerate(self.lines):
@@ -79,10 +79,10 @@ class Sentence:
 
 
 def read_sentences(lines: Iterable[str], name: str) -> Iterator[Sentence]:
-    """Yield the sentences of a file, each as soon as it is there; what has no word, as comments alone, is one too.
+    """Yield the sentences of a file, each as soon as it is read; comments without words count as a sentence.
 
     Raises:
-        ValueError: a line is neither a comment nor a row of as many columns as the first; names the file and the line.
+        ValueError: a line is neither a comment nor a row with as many columns as the first; names file and line.
     """
     found: list[str] = []
     width, number = None, 0
@@ -98,14 +98,14 @@ def read_sentences(lines: Iterable[str], name: str) -> Iterator[Sentence]:
 
 
 def _checked_width(line: str, width: int | None, where: str) -> int | None:
-    """Return how many columns the rows have: `width`, or those of this line where it is the first row."""
+    """Check a line; return the number of columns: `width`, or that of this line if it is the first row."""
     if line.startswith("#"):
         return width
     fields = line.split("\t")
     if not _NUMBER.fullmatch(fields[0]) or len(fields) < MIN_COLUMNS:
         raise ValueError(
-            f"{where}: is no line of CoNLL-U: it has {len(fields)} columns, divided by tabs, and begins with "
-            f"{fields[0]!r:.40}; a word begins with its number (`3`, `3-4`, `3.1`), a comment with `#`."
+            f"{where}: is not a line of CoNLL-U: it has {len(fields)} columns, divided by tabs, and starts with "
+            f"{fields[0]!r:.40}; a word starts with its number (`3`, `3-4`, `3.1`), a comment with `#`."
         )
     if width not in (None, len(fields)):
         raise ValueError(f"{where}: has {len(fields)} columns, divided by tabs, but the first row has {width}.")

@@ -1,4 +1,4 @@
-"""Columns read side by side: the two sides of a parallel corpus, or text alone."""
+"""Corpora: the two sides of a parallel corpus read in parallel, or text without a second side."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from seqlab.data.column import Column, refuse_unequal_lengths, row_location, zip
 from seqlab.data.columns import parse_column
 
 BLOCK_ROWS = 10_000
-"""A process works on so many at a time."""
+"""Rows of a block, the unit of work of a worker process."""
 
 
 def row_unit(num_columns: int) -> str:
-    """Name the rows of so many columns, for messages."""
+    """Return the name of the rows of a corpus with `num_columns` columns, for messages."""
     return "lines" if num_columns == 1 else "pairs"
 
 
 @dataclass(frozen=True)
 class RowBlock:
-    """Consecutive rows of a corpus, perhaps not decoded yet."""
+    """Consecutive rows of a corpus, possibly not decoded yet."""
 
     columns: Sequence[RawBlock | list[str]]
 
@@ -33,23 +33,23 @@ class RowBlock:
         return len(self.columns[0])
 
     def lines(self) -> list[list[str]]:
-        """Return the lines of each column; raises ValueError where one is not UTF-8."""
+        """Decode the lines of each column; raises ValueError for one that is not UTF-8."""
         return [lines.decode() if isinstance(lines, RawBlock) else lines for lines in self.columns]
 
     def corpus_size(self, rows: int) -> int | None:
-        """Estimate the size of the corpus, of which this block ends the first `rows`; None for tables."""
+        """Estimate the rows of the corpus, given that `rows` of them end with this block; None for tables."""
         first = self.columns[0]
-        share = first.share if isinstance(first, RawBlock) else 0.0
+        share = first.end_fraction if isinstance(first, RawBlock) else 0.0
         return max(rows, round(rows / share)) if share else None
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Columns of equal length; line i of one belongs to line i of the others."""
+    """Columns of equal length, aligned line by line."""
 
     columns: tuple[Column, ...]
     split_records: bool = False
-    """Whether a record of a table that has newlines is several lines."""
+    """Whether a record of a table with newlines becomes several lines."""
 
     @classmethod
     def from_specs(
@@ -59,7 +59,7 @@ class Corpus:
         split_records: bool = False,
         limit: LineLimit | None = None,
     ) -> Corpus:
-        """Read path specs; raises ValueError for what is no corpus, such as a pipe unless it is `read_once`."""
+        """Parse path specs; raises ValueError for an invalid one, or for a pipe unless the corpus is `read_once`."""
         corpus = cls(tuple(parse_column(spec, limit) for spec in specs), split_records)
         for column in corpus.columns:
             if column.is_stream and not read_once:
@@ -78,22 +78,22 @@ class Corpus:
         return tuple(map(str, self.columns))
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        """Yield a line of each column, in file order, each row as soon as it is there.
+        """Yield a line of each column, in file order, each row as soon as it is read.
 
         Raises:
-            ValueError: one column is longer than another; names both counts.
+            ValueError: the columns differ in length; names both counts.
         """
         return zip_equal(self.specs, [column.values() for column in self.columns])
 
     def blocks(self) -> Iterator[RowBlock]:
-        """Yield the rows in file order, `BLOCK_ROWS` at a time (the last may be fewer); errors as in `rows`."""
+        """Yield the rows in file order, `BLOCK_ROWS` at a time (the last block may be smaller); errors as in `rows`."""
         start = 0
         nothing: list[str] = []
         columns = (column.blocks(BLOCK_ROWS, split_records=self.split_records) for column in self.columns)
         parts = zip_longest(*columns, fillvalue=nothing)
         for lines in parts:
             if len(set(map(len, lines))) > 1:
-                RowBlock(lines).lines()  # what is no text is named first: it may be why the lines do not match
+                RowBlock(lines).lines()  # an error of decoding comes first: it may be the reason why the counts differ
                 counts = [start + len(column) for column in lines]
                 for rest in parts:
                     counts = [count + len(column) for count, column in zip(counts, rest, strict=True)]
@@ -102,9 +102,9 @@ class Corpus:
             start += len(lines[0])
 
     def line_numbers(self, start: int, count: int) -> NDArray[np.int64]:
-        """Return where `count` rows from the one of index `start` on are in each file, from 1: (rows, columns)."""
+        """Return the line of `count` rows from index `start` on in each file, from 1: (rows, columns)."""
         return np.array([column.line_numbers(start, count) for column in self.columns]).T
 
     def locations(self, start: int, count: int) -> list[str]:
-        """Name the files and lines of `count` rows from the one of index `start` on."""
+        """Return the locations (files and lines) of `count` rows from index `start` on."""
         return [row_location(self.specs, numbers) for numbers in self.line_numbers(start, count).tolist()]

@@ -1,4 +1,4 @@
-"""A corpus as the sampler sees it: ids, text and where each row came from, in memory maps."""
+"""Encoded corpora in memory maps: ids, raw text, and the source line of each row."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from seqlab.data.column import row_location
 from seqlab.data.ragged import ArrayState, ArrayWriter, RaggedArray, RaggedState, RaggedWriter, id_dtype, open_array
 
 SIDES = ("src", "tgt")
-"""The names of a corpus's columns in its files; text without a second side is a target."""
+"""Names of the columns of a corpus in its files; text without a second side is a target."""
 DESCRIPTION_FILE, OLDER_DESCRIPTION_FILE = "corpus.json", "pairs.json"
 
 
 @dataclass(frozen=True)
 class Span:
-    """The part of the encoded rows that came from one corpus."""
+    """The range of encoded rows from one corpus."""
 
     columns: tuple[str, ...]  # path specs, for messages
     start: int
@@ -33,20 +33,20 @@ class Span:
 
 @dataclass(frozen=True)
 class EncodedCorpus:
-    """Kept rows of one or more columns in file order, corpus after corpus.
+    """Kept rows of one or two columns in file order, corpus after corpus.
 
-    The ids of a source have no special ids. Those of text without a second side end with eos, and all of its lines lie
-    end to end in `tgt.values`.
+    Sources and targets of pairs have no special ids. Lines of text without a second side end with eos and are
+    concatenated in `tgt.values`.
     """
 
     columns: Sequence[RaggedArray]  # ids
-    texts: Sequence[RaggedArray]  # UTF-8 bytes of the raw lines, where they are needed again
-    lines: NDArray[np.int64]  # (rows, columns): the line or record in each file, from 1
+    texts: Sequence[RaggedArray]  # UTF-8 bytes of the raw lines of each column; empty if they are not kept
+    lines: NDArray[np.int64]  # (rows, columns): line or record in each file, from 1
     spans: list[Span]
 
     @classmethod
     def open(cls, folder: Path, *, check: bool = False) -> EncodedCorpus:
-        """Map a folder that `CorpusWriter` wrote.
+        """Open a folder written by `CorpusWriter` as memory maps; with `check`, verify checksums.
 
         Raises:
             ValueError: a file is missing, incomplete or damaged.
@@ -59,7 +59,7 @@ class EncodedCorpus:
             ]
             num_columns, with_text = len(spans[0].columns), bool(description["with_text"])
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{folder}: is not a folder of an encoded corpus ({error}).") from error
+            raise ValueError(f"{folder}: is not an encoded corpus ({error}).") from error
         names = _file_names(num_columns, with_text)
         rows = [RaggedArray.open(folder / name, check=check) for name in names]
         lines = open_array(folder / "lines", check=check).reshape(-1, num_columns)
@@ -88,16 +88,16 @@ class EncodedCorpus:
 
     @property
     def num_tokens(self) -> int:
-        """Return the ids of the last column: of text without a second side its tokens, ends of line counted."""
+        """Number of ids of the last column; for text without a second side its tokens, eos counted."""
         return len(self.tgt.values)
 
     def locate(self, index: int) -> str:
-        """Name the files and the line of a row."""
+        """Return the location (files and lines) of a row."""
         span = next(span for span in self.spans if span.start <= index < span.stop)
         return row_location(span.columns, self.lines[index].tolist())
 
     def locate_token(self, token: int) -> str:
-        """Name the file and the line of a token of the last column, counted from 0 over all rows."""
+        """Return the location of a token of the last column, numbered from 0 over all rows."""
         return self.locate(int(np.searchsorted(self.tgt.offsets, token, "right")) - 1)
 
 
@@ -106,7 +106,7 @@ class EncodedRows:
     """Some encoded rows in memory."""
 
     columns: Sequence[RaggedArray]
-    texts: Sequence[RaggedArray]  # of all columns, or none where text is not kept
+    texts: Sequence[RaggedArray]  # of all columns; empty if text is not kept
     lines: NDArray[np.int64]  # (rows, columns)
 
     def __len__(self) -> int:
@@ -115,7 +115,7 @@ class EncodedRows:
 
 @dataclass(frozen=True)
 class CorpusState:
-    """How far an encoded corpus is written."""
+    """State of a partially written corpus, for resuming."""
 
     rows: list[RaggedState]
     lines: ArrayState
@@ -123,7 +123,7 @@ class CorpusState:
 
 
 class CorpusWriter:
-    """Write encoded rows to a folder, a block at a time; states are as in `ArrayWriter`."""
+    """Write encoded rows to a folder, block by block; resumable as `ArrayWriter`."""
 
     def __init__(
         self, folder: Path, vocab_sizes: Sequence[int], *, with_text: bool, state: CorpusState | None = None
@@ -145,11 +145,11 @@ class CorpusWriter:
         return self._lines.size // self._num_columns
 
     def start_corpus(self, columns: Sequence[str]) -> None:
-        """Say where the rows that follow come from."""
+        """Start the span of another corpus, given its path specs."""
         self._spans.append(Span(tuple(columns), len(self), len(self)))
 
     def extend(self, rows: EncodedRows) -> None:
-        """Append rows, with their text if the writer was made for it."""
+        """Append rows, with their text if the writer keeps text."""
         for writer, each in zip(self._rows, [*rows.columns, *rows.texts], strict=True):
             writer.extend(each)
         self._lines.append(rows.lines.reshape(-1))
@@ -159,7 +159,7 @@ class CorpusWriter:
         return CorpusState([writer.save() for writer in self._rows], self._lines.save(), list(self._spans))
 
     def close(self) -> None:
-        """Finish the files and describe them."""
+        """Finish the files and write their description."""
         for rows in self._rows:
             rows.close()
         self._lines.close()
@@ -177,6 +177,6 @@ def _file_names(num_columns: int, with_text: bool) -> list[str]:
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    """Read what `close` wrote, also in a finished run of a version that had pairs alone: exports are checked on it."""
+    """Read the description, also of an older format that had only pairs: `export` checks finished runs against it."""
     older = folder / OLDER_DESCRIPTION_FILE
     return read_checksummed_json(older if older.exists() else folder / DESCRIPTION_FILE)

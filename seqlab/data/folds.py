@@ -1,4 +1,4 @@
-"""Which rows are held out: the folds of a cross-validation, as a pure function of the rows and a seed."""
+"""Cross-validation folds and held-out parts, as a pure function of the rows and a seed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from seqlab.data.epoch import seeded_generator
 
 FoldKind = Literal["plain", "stratified", "grouped", "given"]
-"""Rows are dealt to folds at random; with equal shares of each class; with all rows of a group in one fold; or by the
-folds that a column names."""
+"""Assignment of rows to folds: at random; with equal shares of each class; with all rows of a group in one fold; or as
+a column specifies."""
 
 
-def deal_folds(
+def assign_folds(
     count: int,
     num_folds: int,
     seed: int,
@@ -22,7 +22,7 @@ def deal_folds(
     classes: NDArray[Any] | None = None,
     groups: NDArray[Any] | None = None,
 ) -> NDArray[np.int64]:
-    """Deal rows to folds from 0 on: (count,). `classes` and `groups` (count,): stratified, or grouped.
+    """Assign rows to folds, numbered from 0: (count,); stratified by `classes` or grouped by `groups`, both (count,).
 
     Raises:
         ValueError: there are fewer rows or groups than folds.
@@ -30,7 +30,7 @@ def deal_folds(
     units = count if groups is None else len(np.unique(groups))
     if units < num_folds:
         what = "rows" if groups is None else "groups"
-        raise ValueError(f"There are {units} {what}, too few for {num_folds} folds: set `data.num_folds` to fewer.")
+        raise ValueError(f"There are {units} {what}, too few for {num_folds} folds: lower `data.num_folds`.")
     order = _shuffled(count, seeded_generator(seed, count, num_folds), classes)
     if groups is not None:
         return _grouped(groups, order, num_folds)
@@ -47,7 +47,7 @@ def hold_out(
     classes: NDArray[Any] | None = None,
     groups: NDArray[Any] | None = None,
 ) -> NDArray[np.bool_]:
-    """Choose a share of the rows, at least one and never all: (count,). `classes` and `groups` as in `deal_folds`."""
+    """Choose a share of the rows, at least one but not all: (count,); `classes` and `groups` as in `assign_folds`."""
     rng = seeded_generator(seed, count)
     if groups is not None:
         _, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
@@ -62,13 +62,13 @@ def hold_out(
 
 
 def _shuffled(count: int, rng: np.random.Generator, classes: NDArray[Any] | None) -> NDArray[np.int64]:
-    """Order rows at random; with classes, first all of one class, then those of the next."""
+    """Order rows at random; with classes, one class after the other."""
     order = rng.permutation(count)
     return order if classes is None else order[np.argsort(classes[order], kind="stable")]
 
 
 def _grouped(groups: NDArray[Any], order: NDArray[np.int64], num_folds: int) -> NDArray[np.int64]:
-    """Give each group, the largest first, to the fold that has the fewest rows."""
+    """Assign each group, the largest first, to the fold with the fewest rows."""
     names, first, of_row, sizes = np.unique(groups[order], return_index=True, return_inverse=True, return_counts=True)
     fold_of_group, filled = np.empty(len(names), np.int64), np.zeros(num_folds, np.int64)
     for group in np.lexsort((first, -sizes)).tolist():

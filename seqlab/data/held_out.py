@@ -1,4 +1,4 @@
-"""Which rows of the training corpora are held out of training, to validate on."""
+"""Selection of the rows held out of the training corpora for validation."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from seqlab.data.survey import LineHashes, RowMask, Survey, sort_unique, split_b
 
 
 class HeldOut(Protocol):
-    """What is held out, for each corpus."""
+    """Protocol of a selection of held-out rows."""
 
     def held_out_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
-        """Return which rows leave the training set."""
+        """Return a mask of the rows that leave the training set, for each corpus."""
         ...
 
     def validation_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
-        """Return which of these are validated on."""
+        """Return a mask of those that form the validation set, for each corpus."""
         ...
 
 
 @dataclass(frozen=True)
 class HeldOutSources:
-    """Rows whose first column has a hash in a range, so that the choice depends on the text alone.
+    """Held-out rows: those whose source hash is in the range (above, last], so that the choice depends on text alone.
 
-    All rows of such a source leave the training set, so neither a duplicate nor another translation of a validation
-    source is trained on; the first of them is validated on.
+    All rows of such a source leave the training set, so that neither a duplicate nor another translation of a
+    validation source is trained on. The first of them is in the validation set.
     """
 
     above: np.uint64
@@ -44,19 +44,19 @@ class HeldOutSources:
         *,
         advice: str,
     ) -> HeldOutSources:
-        """Hold out a fraction of the different sources: `max_rows` at most, or all of the `fold`-th such part.
+        """Hold out a fraction of the distinct sources, `max_rows` at most; or, with `fold`, the whole fold-th part.
 
-        `advice` is what to give instead.
+        `advice` names the options to set instead, for the error message.
 
         Raises:
-            ValueError: there are not two different sources.
+            ValueError: there are fewer than two distinct sources.
         """
         sources = sort_unique(np.concatenate([each.hashes[0][~each.empty] for each in surveys]))
         if len(sources) < 2:
             names = ", ".join(str(each.corpus.columns[0]) for each in surveys)
             raise ValueError(
-                f"{names}: to split a validation set off, at least 2 different lines are needed, but there "
-                f"{'is' if len(sources) == 1 else 'are'} {len(sources)}: give {advice}, or more text."
+                f"{names}: to split off a validation set, at least 2 different lines are needed, but there "
+                f"{'is' if len(sources) == 1 else 'are'} {len(sources)}: set {advice}, or add text."
             )
         number = fold or 1
         start = min(round((number - 1) * fraction * len(sources)), len(sources) - 1)
@@ -66,15 +66,15 @@ class HeldOutSources:
         return cls(sources[start - 1] if start else np.uint64(0), sources[min(start + size, len(sources)) - 1])
 
     def held_out_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
-        """Return which rows have a source of the range."""
+        """Return a mask of the rows whose source is in the range, for each corpus."""
         return [self.contains(each.hashes[0]) for each in surveys]
 
     def contains(self, sources: LineHashes) -> RowMask:
-        """Return which lines of the first column are in the range."""
+        """Return a mask of the source hashes in the range."""
         return np.asarray((sources > self.above) & (sources <= self.last))
 
     def validation_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
-        """Return which rows are the first whole one of their source."""
+        """Return a mask of the first row of each held-out source without an empty side, for each corpus."""
         sources = np.concatenate([each.hashes[0] for each in surveys])
         empty = np.concatenate([each.empty for each in surveys])
         candidates = np.flatnonzero(np.concatenate(self.held_out_rows(surveys)) & ~empty)
@@ -86,21 +86,21 @@ class HeldOutSources:
 
 @dataclass(frozen=True)
 class HeldOutEnd:
-    """The last rows of a continuous text: what follows must not be known from what came before."""
+    """Held-out rows: the last ones of a continuous text, so that training text does not follow validation text."""
 
     fraction: float
 
     def held_out_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
-        """Return which rows are the last ones; raises ValueError for a single row."""
+        """Return a mask of the last rows, for each corpus; raises ValueError for a single row."""
         total = sum(map(len, surveys))
         if total < 2:
             raise ValueError(
-                "To split a validation set off, at least 2 lines are needed, but there is 1: give `data.valid`, or "
-                "more text."
+                "To split off a validation set, at least 2 lines are needed, but there is 1: set `data.valid`, or "
+                "add text."
             )
         size = min(max(1, round(self.fraction * total)), total - 1)
         return split_by_corpus(np.arange(total) >= total - size, surveys)
 
     def validation_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
-        """Return the same rows."""
+        """Return the held-out rows."""
         return self.held_out_rows(surveys)

@@ -1,4 +1,4 @@
-"""Datasets by name: `hub:NAME:SPLIT#COLUMN`, downloaded and kept by Hugging Face `datasets`."""
+"""Columns of Hugging Face datasets: `hub:NAME:SPLIT#COLUMN`, downloaded and cached by `datasets`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ HUB_PREFIX = "hub:"
 HUB_SYNTAX = f"{HUB_PREFIX}NAME[@REVISION][:CONFIG]:SPLIT#COLUMN"
 HUB_EXAMPLE = f"{HUB_PREFIX}Salesforce/wikitext:wikitext-2-v1:train#text"
 RECORDS_PER_READ = 1000
-"""Records taken from a table together: one at a time is ten times as slow."""
-# A split may be a slice of one, train[:90%], which has a colon of its own.
+"""Records read from a table at a time: one by one is ten times as slow."""
+# A split may be a slice such as train[:90%], which has a colon too.
 _SPEC = re.compile(
     rf"{HUB_PREFIX}(?P<name>[^:@#]+)(@(?P<revision>[^:#]+))?(:(?P<config>[^:#\[]+))?:(?P<split>[^:#\[]+(\[[^#]*\])?)"
     r"#(?P<column>.+)"
@@ -27,7 +27,7 @@ _SPEC = re.compile(
 
 @dataclass(frozen=True)
 class HubColumn(Column):
-    """A column of a split of a dataset, which is on the Hugging Face hub or in a local folder."""
+    """A column of a split of a dataset on the Hugging Face hub or in a local folder."""
 
     name: str  # on the hub, or the path of a folder
     revision: str | None  # a branch, tag or commit of the hub's repository
@@ -48,7 +48,7 @@ class HubColumn(Column):
         return "hub"
 
     def stamp(self) -> Stamp:
-        """Return the size and the time of the files that `datasets` keeps the split in; errors as in `cells`."""
+        """Return the stamp of the files in which `datasets` caches the split; errors as in `cells`."""
         stats = [path.stat() for path in self._files()]
         times = [(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats] or [(0, 0)]
         return (
@@ -58,18 +58,17 @@ class HubColumn(Column):
         )
 
     def sha256(self) -> str:
-        """Return the SHA-256 of the text itself, which is the same on every machine; errors as in `cells`."""
+        """Return the SHA-256 of the text, which is the same on every machine; errors as in `cells`."""
         return _hash_cells(self, self.stamp())
 
     def num_bytes(self) -> int:
         return self.stamp()[0]
 
     def cells(self) -> Iterator[str]:
-        """Yield what the records hold.
+        """Yield the text of each record.
 
         Raises:
-            ValueError: the extra is missing, the dataset cannot be reached or has no such column, or what is there is
-                no text.
+            ValueError: `datasets` is not installed, the dataset cannot be loaded, or the column is missing or not text.
         """
         table, name = self._load(), str(self)
         key = self.column if self.column in table.column_names else self.column.partition(".")[0]
@@ -85,9 +84,9 @@ class HubColumn(Column):
         return [Path(file["filename"]) for file in self._load().cache_files]
 
     def _load(self) -> Any:
-        """Open the split, which is downloaded where it was not before."""
+        """Open the split, and download it first if it is not cached."""
         require_datasets(str(self))
-        # A local folder may change while the process lives; what was taken from the hub stays as it is.
+        # A local folder may change while the process runs; a download does not.
         return _open(self) if Path(self.name).is_dir() else _open_once(self)
 
     def __str__(self) -> str:
@@ -97,28 +96,28 @@ class HubColumn(Column):
 
 
 def parse_hub(spec: str) -> HubColumn:
-    """Read `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`; raises ValueError for anything else."""
+    """Parse `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`; raises ValueError for anything else."""
     match = _SPEC.fullmatch(spec)
     if match is None:
-        raise ValueError(f"{spec}: a dataset is named as {HUB_SYNTAX}, for example {HUB_EXAMPLE}.")
+        raise ValueError(f"{spec}: must have the form {HUB_SYNTAX}, for example {HUB_EXAMPLE}.")
     return HubColumn(**match.groupdict())
 
 
 def require_datasets(what: str) -> ModuleType:
-    """Import `datasets`; raises ValueError where it is not installed."""
+    """Import `datasets`; raises ValueError if it is not installed."""
     try:
         import datasets
     except ImportError:
-        raise ValueError(f"{what}: reading it needs an extra: pip install 'seqlab[datasets]'.") from None
+        raise ValueError(f"{what}: needs an optional dependency: pip install 'seqlab[datasets]'.") from None
     assert isinstance(datasets, ModuleType)
     return datasets
 
 
 def open_hub_records(spec: str, audio_column: str) -> tuple[Any, Stamp]:
-    """Open the records of `hub:NAME[@REVISION][:CONFIG]:SPLIT`, recordings undecoded; return the files' stamp, too.
+    """Open the records of `hub:NAME[@REVISION][:CONFIG]:SPLIT` with undecoded recordings; return them and their stamp.
 
     Raises:
-        ValueError: it is no such name, the dataset cannot be loaded, or has no such column.
+        ValueError: the name is invalid, the dataset cannot be loaded, or the column is missing.
     """
     column = parse_hub(spec if "#" in spec else f"{spec}#{audio_column}")
     datasets, table = require_datasets(spec), column._load()
@@ -130,7 +129,7 @@ def open_hub_records(spec: str, audio_column: str) -> tuple[Any, Stamp]:
 def _open(column: HubColumn) -> Any:
     datasets = require_datasets(str(column))
     try:
-        # Never into memory, so that there are files whose change can be seen.
+        # Not in memory: the stamp needs files.
         return datasets.load_dataset(
             column.name, column.config, split=column.split, revision=column.revision, keep_in_memory=False
         )
@@ -146,9 +145,9 @@ _open_once = lru_cache(maxsize=64)(_open)
 
 @lru_cache(maxsize=1024)
 def _hash_cells(column: HubColumn, stamp: Stamp) -> str:
-    """Hash the text; `stamp` is only there so that an untouched dataset is read once in a process."""
+    """Hash the text; `stamp` is part of the key of `lru_cache`, so that a changed dataset is read again."""
     digest = hashlib.sha256()
     for cell in column.cells():
         raw = cell.encode("utf-8")
-        digest.update(b"%d:" % len(raw) + raw)  # so that it matters where records end
+        digest.update(b"%d:" % len(raw) + raw)  # with lengths, so that the boundaries of records matter
     return digest.hexdigest()

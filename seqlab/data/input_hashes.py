@@ -1,4 +1,4 @@
-"""Which text a cache was made from: the SHA-256 of each source, computed again only where the source was touched."""
+"""SHA-256 of the sources of a cache, recomputed only for sources whose stamp changed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _HASHES = TypeAdapter(InputHashes)
 
 
 def hash_inputs(specs: Sequence[str | Column], cache: Path) -> dict[str, str]:
-    """Give the SHA-256 of each source of some columns, by the path of a file or the spec of a dataset.
+    """Return the SHA-256 of each source of some columns, by the path of a file or the spec of a dataset.
 
-    A source that `cache` remembers and that is untouched is not read.
+    A source with a hash in `cache` is not read again if its stamp is unchanged.
 
     Raises:
-        FileNotFoundError: a file is missing.
+        FileNotFoundError: a file does not exist.
         ValueError: a dataset cannot be loaded.
     """
     hashes = _current_hashes(specs, cache)
@@ -35,25 +35,25 @@ def hash_inputs(specs: Sequence[str | Column], cache: Path) -> dict[str, str]:
 
 
 def save_input_hashes(specs: Sequence[str], cache: Path) -> None:
-    """Write the hashes into a cache, unless it has them."""
+    """Save the hashes of some columns in a cache, unless it has them."""
     hashes = _current_hashes(specs, cache)
     if hashes != _read_hashes(cache):
         write_json(cache / HASHES_FILE, hashes)
 
 
 def corpus_key(corpus: Corpus) -> str:
-    """Tell corpora apart by their content."""
+    """Return a key of the content of a corpus."""
     columns = [(column.sha256(), column.kind, column.column) for column in corpus.columns]
     return hash_json([columns, corpus.split_records])
 
 
 def hash_json(value: object) -> str:
-    """Hash what can be written as JSON."""
+    """Hash a value that can be written as JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _sources(specs: Sequence[str | Column]) -> list[Column]:
-    """Return one column of each source."""
+    """Return one column for each source."""
     columns = (parse_column(spec) if isinstance(spec, str) else spec for spec in specs)
     return list({column.source: column for column in columns}.values())
 

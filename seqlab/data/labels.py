@@ -1,4 +1,4 @@
-"""Labels: which each line must have, and how they become the numbers that a model predicts."""
+"""Labels of lines or words: their number per line, and their encoding as label numbers."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ LabelsOf = Literal["lines", "words"]
 
 
 def label_numbers(ids: Sequence[int] | NDArray[Any], tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """Turn ids of the vocabulary into the numbers of labels; one that training never saw is IGNORE."""
+    """Convert vocabulary ids to label numbers; a label unseen in training becomes IGNORE."""
     ids = np.asarray(ids, np.int64)
     return np.where(ids == tokenizer.unk_id, IGNORE, ids - FIRST_LABEL_ID)
 
 
 @dataclass(frozen=True)
 class LabelEncoder(PairEncoder):
-    """Encode blocks of lines and labels, once it is sure that every line has the labels that it must have."""
+    """Encode blocks of lines and labels after checking the number of labels of each line."""
 
     labels_of: LabelsOf = "lines"
 
     def __call__(self, task: EncodeTask) -> EncodedBlock:
-        """Encode a block, whose text is kept as the tokenizer normalises it.
+        """Encode a block; its text is kept as normalized by the tokenizer.
 
         Raises:
-            ValueError: a line has more or fewer labels than it must have, or one to train on has a label that the
-                vocabulary lacks; names the files and the line.
+            ValueError: a line has a wrong number of labels, or a training line has a label that is not in the
+                vocabulary; names the files and the line.
         """
         src, tgt = task.block.lines()
         src_tokenizer, tgt_tokenizer = self.tokenizers
         src = [src_tokenizer.normalize(line) for line in src]
-        for place in np.flatnonzero(task.statuses <= RowStatus.VALID).tolist():
-            where = row_location(task.columns, task.lines[place].tolist())
-            check_labels(src[place], tgt[place].split(), self.labels_of, where)
-            if task.statuses[place] == RowStatus.TRAIN:
-                for label in tgt_tokenizer.unknown_items(tgt[place]):
+        for row in np.flatnonzero(task.statuses <= RowStatus.VALID).tolist():
+            where = row_location(task.columns, task.lines[row].tolist())
+            check_labels(src[row], tgt[row].split(), self.labels_of, where)
+            if task.statuses[row] == RowStatus.TRAIN:
+                for label in tgt_tokenizer.unknown_items(tgt[row]):
                     raise ValueError(
-                        f"{where}: has the label {label!r}, which the vocabulary of labels does not have: it was "
-                        "learnt from other text. Learn the labels anew with `init_parts: matching`, leave "
-                        "`init_from` out, or take labels that its run has."
+                        f"{where}: has the label {label!r}, which is not in the vocabulary of labels, because that is "
+                        "from another run. Learn a new vocabulary with `init_parts: matching`, remove `init_from`, or "
+                        "use only labels of that run."
                     )
         return super().__call__(replace(task, block=RowBlock([src, tgt])))
 
 
 def check_labels(line: str, labels: Sequence[str], labels_of: LabelsOf, where: str) -> None:
-    """Raise ValueError, saying where, unless a line has as many labels as it must have."""
+    """Raise ValueError, with the location `where`, if a line has a wrong number of labels."""
     if labels_of == "lines" and len(labels) > 1:
         raise ValueError(
             f"{where}: has {len(labels)} labels ({' '.join(labels)}), but with `data.labels_of: lines` each line has "
-            "one, without spaces in it: write for example `_` for a space, or set `data.labels_of: words`."
+            "one, without spaces: write for example `_` for a space, or set `data.labels_of: words`."
         )
     if labels_of == "words" and labels and line and len(labels) != len(line.split(" ")):
         raise ValueError(
-            f"{where}: has {len(line.split(' '))} words but {len(labels)} labels: each word needs one, and words and "
-            "labels are divided by spaces."
+            f"{where}: has {len(line.split(' '))} words but {len(labels)} labels: each word needs one label; words "
+            "and labels are divided by spaces."
         )

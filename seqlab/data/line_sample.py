@@ -1,4 +1,4 @@
-"""A sample of the lines of a text: how long they are, and what they are spelt of."""
+"""Statistics of a sample of lines: their lengths, words and characters."""
 
 import unicodedata
 from collections import Counter
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 SHORT_LINE_CHARS = 32
-"""Mean characters up to which a line may be a word or a name."""
+"""Maximum mean of characters per line for lines that are words or names."""
 SHORT_UNSPACED_CHARS = 8
-"""The same where words are written without spaces between them, and a sentence looks like a single word."""
+"""The same for scripts without spaces between words, in which a sentence looks like one word."""
 UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
-"""How the Unicode names of their characters begin."""
+"""Scripts without spaces between words, as prefixes of the Unicode names of their characters."""
 
 
 @dataclass(frozen=True)
 class LineSample:
-    """Some lines of a text, or of one side of pairs."""
+    """A sample of lines of a text, or of one side of pairs."""
 
     lines: list[str]
 
@@ -26,7 +26,7 @@ class LineSample:
 
     @cached_property
     def characters(self) -> Counter[str]:
-        """Count the characters of the words, spaces left out."""
+        """Counts of the characters, without spaces."""
         counts: Counter[str] = Counter()
         for word, count in self.words.items():
             for character in word:
@@ -43,7 +43,7 @@ class LineSample:
 
     @property
     def is_unspaced(self) -> bool:
-        """Tell whether the text is mostly in scripts that put no spaces between words, such as Chinese and Thai."""
+        """Whether most characters are of scripts without spaces between words, such as Chinese and Thai."""
         unspaced = sum(
             count
             for character, count in self.characters.items()
@@ -57,24 +57,24 @@ class LineSample:
 
     @property
     def is_words(self) -> bool:
-        """Tell whether most lines are a single word, as in `aalst`, rather than a sentence."""
+        """Whether most lines are a single word, such as `aalst`, rather than a sentence."""
         limit = SHORT_UNSPACED_CHARS if self.is_unspaced else SHORT_LINE_CHARS
         return self.chars_per_line <= limit and self.words_per_line < 2
 
     @property
     def is_spelled_out(self) -> bool:
-        """Tell whether lines are words spelt symbol by symbol, as in `aː l s t`."""
+        """Whether lines are words spelled out with spaces, such as `aː l s t`."""
         return self.is_short and self.characters.total() < 2 * self.words.total()
 
 
 def _mean_without_longest(lengths: list[int]) -> float:
-    """Return the mean without the longest in a thousand, but one at least: a whole book may stand on one line."""
+    """Return the mean without the longest 0.1%, at least one: a whole book may be on one line."""
     kept = sorted(lengths)[: max(1, len(lengths) - 1 - len(lengths) // 1000)]
     return sum(kept) / len(kept)
 
 
 def count_covering_characters(sides: Sequence[LineSample], coverage: float) -> int:
-    """Count the most frequent characters that make up a share of the text."""
+    """Count the most frequent characters that together make up a share `coverage` of the text."""
     counts = sum((side.characters for side in sides), Counter[str]())
     wanted, found = coverage * counts.total(), 0
     for number, (_, count) in enumerate(counts.most_common(), start=1):

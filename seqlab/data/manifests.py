@@ -1,6 +1,6 @@
-"""Lists of recordings: JSON lines, tables, Kaldi-style folders, folders of labelled recordings, audio columns.
+"""Manifests of recordings: JSON lines, tables, Kaldi-style folders, folders with labels, audio columns of datasets.
 
-Each example has a recording (a file, a part of one, or bytes within a dataset), a text, and columns of any other kind.
+Each entry has a recording (a file, a segment of one, or bytes in a dataset), a text, and any other columns.
 """
 
 from __future__ import annotations
@@ -25,55 +25,55 @@ from seqlab.data.readers import CellRows, read_lines, require_file
 
 logger = logging.getLogger(__name__)
 RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arrow")
-"""Endings of lists, those that are read here and those that `datasets` reads."""
+"""File suffixes of manifests that are read here, and of those that `datasets` reads."""
 KALDI_LIST = "wav.scp"
-"""The file by which a Kaldi-style folder is recognised."""
+"""The file that identifies a Kaldi-style folder."""
 MAX_NAMED = 5
-"""How many of many a message names."""
+"""Maximum number of items that a message names."""
 _warned: set[tuple[Path, str]] = set()
-"""Kaldi-style folders whose texts without a recording were named, and which."""
+"""Kaldi-style folders and texts without a recording that a warning has named."""
 
 
 @dataclass(frozen=True)
 class ManifestEntry:
-    """One example of a manifest."""
+    """One entry of a manifest."""
 
     audio: str
-    """The path of the file, or a name where `content` is the recording; empty where the list names none."""
+    """Path of the file, or a name if `content` is the recording; empty if the manifest names none."""
     text: str | None
-    """The transcript, or the label; None where the manifest has none."""
+    """Transcript or label; None if the manifest has none."""
     location: str
     """`file, line N`."""
     content: bytes | None = None
-    """The recording itself, from a dataset."""
+    """Content of the recording, from a dataset."""
     start: float = 0.0
-    """Where in the file it begins, in seconds."""
+    """Start of the segment in the file, in seconds."""
     end: float | None = None
-    """Where it ends, in seconds; None for the end of the file."""
+    """End of the segment, in seconds; None for the end of the file."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """All other columns, as text; what is missing there is empty."""
+    """All other columns, as text; missing values are empty."""
 
 
 @dataclass(frozen=True)
 class Manifest(FileColumn):
-    """A list of recordings; its content is that of the list and of all recordings on it."""
+    """A manifest of recordings; its hash covers the manifest and all of its recordings."""
 
     audio_column: str = "audio"
     text_column: str = "text"
     in_folders: bool = False
-    """Whether a folder with one subfolder of recordings for each label counts as a list."""
+    """Whether a folder with one subfolder of recordings for each label is a manifest."""
 
     def stamp(self) -> Stamp:
-        """Return the size of all files, and when the last of them changed; errors as in `listed`."""
+        """Return the total size and the latest times of all files; errors as in `entries`."""
         files = self._files()
         stamps = [stamp_of(path) for path in files if path.is_file()]
-        if self._has_labelled_folders:  # a folder changes when a file is put into it or renamed
+        if self._has_labelled_folders:  # the times of a folder change when a file is added or renamed
             found = [path.stat() for path in dict.fromkeys((self.path, *(path.parent for path in files)))]
             stamps += [(0, stat.st_mtime_ns, stat.st_ctime_ns) for stat in found]
         return sum(each[0] for each in stamps), max(each[1] for each in stamps), max(each[2] for each in stamps)
 
     def sha256(self) -> str:
-        """Return the SHA-256 of all files one after another; of a folder of labels also that of the labels."""
+        """Return the SHA-256 of all files in order; for a folder with labels, of the labels too."""
         digest = hashlib.sha256()
         for path in self._files():
             label = path.parent.name if self._has_labelled_folders else ""
@@ -85,27 +85,26 @@ class Manifest(FileColumn):
         return self.in_folders and self.path.is_dir() and not (self.path / KALDI_LIST).is_file()
 
     def _files(self) -> list[Path]:
-        """List the files of the manifest, and the recordings that are there: missing ones are reported later."""
+        """List the files of the manifest and the existing recordings; missing ones are reported later."""
         found = dict.fromkeys(Path(each.audio) for each in self.entries() if each.content is None and each.audio)
         return [*_list_files(self.path), *(path for path in found if path.is_file())]
 
     @property
     def is_manifest(self) -> bool:
-        """Tell by its name whether it is a list that `listed` reads: a folder, or a file of one of the kinds."""
+        """Whether the path is a manifest by its name: a folder, or a file with one of the suffixes."""
         return self.path.is_dir() or _kind_of(self.path) in (*RECORD_KINDS, *DATASET_KINDS)
 
     def entries(self) -> Iterator[ManifestEntry]:
-        """Yield the examples in order.
+        """Yield the entries in order.
 
         Raises:
-            FileNotFoundError, ValueError: there is no such list, or it is no list of recordings; names the line.
+            FileNotFoundError, ValueError: the path does not exist, or is not a manifest; names the line.
         """
         if self.path.is_dir():
             if not self.in_folders and not (self.path / KALDI_LIST).is_file():
                 raise ValueError(
-                    f"{self.path}: is a folder without a {KALDI_LIST}: name the recordings in it one by one "
-                    f"({self.path}/*.wav) where no texts are needed, or a .jsonl file with the columns `audio` and "
-                    "`text`."
+                    f"{self.path}: is a folder without a {KALDI_LIST}: name its recordings ({self.path}/*.wav) if no "
+                    "texts are needed, or a .jsonl file with the columns `audio` and `text`."
                 )
             yield from (_labelled_folder_entries if self._has_labelled_folders else _kaldi_entries)(self.path)
             return
@@ -117,22 +116,22 @@ class Manifest(FileColumn):
             records = _dataset_records(self.path, kind, self.audio_column)
         else:
             raise ValueError(
-                f"{self.path}: is no list of recordings: name a .jsonl, .csv, .tsv or .parquet file with a column "
+                f"{self.path}: is not a list of recordings: name a .jsonl, .csv, .tsv or .parquet file with a column "
                 f"`{self.audio_column}` of paths and a column `{self.text_column}`, or a Kaldi-style folder."
             )
         for location, record in records:
-            yield ManifestEntry("", None, location) if record is None else self.example(record, location)
+            yield ManifestEntry("", None, location) if record is None else self.entry(record, location)
 
-    def example(self, record: Mapping[str, Any], location: str) -> ManifestEntry:
-        """Make an example of a record, with an empty `audio` where the record leaves it empty.
+    def entry(self, record: Mapping[str, Any], location: str) -> ManifestEntry:
+        """Convert a record to an entry; `audio` is empty if it is empty in the record.
 
         Raises:
-            ValueError: the record has no such column, or something else than a recording in it.
+            ValueError: the audio column is missing, or its value is not a recording.
         """
         audio, text = record.get(self.audio_column), record.get(self.text_column)
         if self.audio_column not in record:
-            known = ", ".join(map(str, record)) or "nothing"
-            raise ValueError(f"{location}: has no column {self.audio_column!r} of recordings, only {known}.")
+            known = ", ".join(map(str, record)) or "none"
+            raise ValueError(f"{location}: has no column {self.audio_column!r} of recordings; its columns: {known}.")
         name, content = (audio.get("path"), audio.get("bytes")) if isinstance(audio, Mapping) else (audio, None)
         if not isinstance(name or "", str):
             raise ValueError(f"{location}: {self.audio_column!r} must be the path of a recording, but is {audio!r}.")
@@ -148,7 +147,7 @@ class Manifest(FileColumn):
 
 @dataclass(frozen=True)
 class HubManifest(Manifest):
-    """The records of a split of a dataset, whose audio column is read undecoded."""
+    """The records of a split of a Hugging Face dataset; its audio column is not decoded."""
 
     spec: str = ""
 
@@ -161,7 +160,7 @@ class HubManifest(Manifest):
         return self.spec
 
     def stamp(self) -> Stamp:
-        """Return the size and the time of the files that `datasets` keeps the split in."""
+        """Return the stamp of the files in which `datasets` caches the split."""
         return open_hub_records(self.spec, self.audio_column)[1]
 
     def sha256(self) -> str:
@@ -173,20 +172,20 @@ class HubManifest(Manifest):
         return digest.hexdigest()
 
     def entries(self) -> Iterator[ManifestEntry]:
-        """Yield the examples in order; errors as in `Manifest`, and where the dataset cannot be loaded."""
+        """Yield the entries in order; raises errors as `Manifest.entries` does, and if the dataset cannot be loaded."""
         for number, record in enumerate(open_hub_records(self.spec, self.audio_column)[0], start=1):
-            yield self.example(record, f"{self.spec}, record {number}")
+            yield self.entry(record, f"{self.spec}, record {number}")
 
 
 def _bytes_of(path: str) -> bytes:
-    """Read a file; nothing where there is none, which decoding names."""
+    """Read a file; b"" if it does not exist, which decoding reports."""
     return Path(path).read_bytes() if Path(path).is_file() else b""
 
 
 def open_manifest(
     spec: str, audio_column: str = "audio", text_column: str = "text", *, in_folders: bool = False
 ) -> Manifest:
-    """Return the list of recordings that a path, or `hub:NAME[:CONFIG]:SPLIT`, names; nothing is read yet."""
+    """Return the manifest at a path, or the dataset `hub:NAME[:CONFIG]:SPLIT`, without reading it."""
     if spec.startswith(HUB_PREFIX):
         return HubManifest(Path(), None, audio_column, text_column, spec=spec)
     return Manifest(Path(spec).expanduser(), None, audio_column, text_column, in_folders)
@@ -207,7 +206,7 @@ def _as_text(value: Any) -> str:
 
 
 def _seconds(value: Any, key: str, location: str) -> float | None:
-    """Read a time; None for none."""
+    """Parse a time in seconds; None for a missing one."""
     if value is None or value == "":
         return None
     try:
@@ -220,15 +219,15 @@ def _seconds(value: Any, key: str, location: str) -> float | None:
 
 
 def _segment(start: Any, end: Any, location: str) -> tuple[float, float | None]:
-    """Read where a part of a recording begins and ends."""
-    first, last = _seconds(start, "start", location) or 0.0, _seconds(end, "end", location)
-    if last is not None and last <= first:
-        raise ValueError(f"{location}: 'end' ({last:g}) must be after 'start' ({first:g}).")
-    return first, last
+    """Parse the start and end of a segment of a recording."""
+    start_seconds, end_seconds = _seconds(start, "start", location) or 0.0, _seconds(end, "end", location)
+    if end_seconds is not None and end_seconds <= start_seconds:
+        raise ValueError(f"{location}: 'end' ({end_seconds:g}) must be after 'start' ({start_seconds:g}).")
+    return start_seconds, end_seconds
 
 
 def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield the location and the record of each line; None for a blank one, which `FILE#COLUMN` counts, too."""
+    """Yield the location and the record of each line; None for a blank line, as `FILE#COLUMN` counts it too."""
     for number, line in enumerate(read_lines(path, ROW_LIMIT), start=1):
         location = f"{path}, line {number}"
         if not line.strip():
@@ -239,12 +238,12 @@ def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
         except ValueError as error:
             raise ValueError(f"{location}: {error}.") from None
         if not isinstance(record, dict):
-            raise ValueError(f"{location}: must be an object with the columns of an example, but is {line[:60]}.")
+            raise ValueError(f"{location}: must be a JSON object with the columns of an entry, but is {line[:60]}.")
         yield location, record
 
 
 def _table_records(path: Path, kind: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield the location and the record of each row; None for a blank one, as in `_json_records`."""
+    """Yield the location and the record of each row; None for a blank line."""
     lines, name = read_lines(path, ROW_LIMIT), str(path)
     rows = (
         CellRows(lines, name, strict=True)
@@ -276,7 +275,7 @@ def _dataset_records(path: Path, kind: str, audio_column: str) -> Iterator[tuple
 
 
 def _kaldi_lines(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield `location`, the first word and the rest of each line of a Kaldi file."""
+    """Yield the location, the first word and the rest of each line of a Kaldi file."""
     for number, line in enumerate(read_lines(path, ROW_LIMIT), start=1):
         if line.strip():
             name, *rest = line.split(maxsplit=1)
@@ -284,15 +283,19 @@ def _kaldi_lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _kaldi_entries(folder: Path) -> Iterator[ManifestEntry]:
-    """Read `wav.scp`, `text`, and where they are there `segments` and `utt2spk` (Povey et al. 2011)."""
+    """Read `wav.scp` and, if they exist, `text`, `segments` and `utt2spk` (Povey et al. 2011)."""
     recordings: dict[str, str] = {}
     for location, name, audio in _kaldi_lines(folder / KALDI_LIST):
         if audio.endswith("|"):
-            raise ValueError(f"{location}: a command (`{audio}`) is not run: write its output to a file.")
+            raise ValueError(
+                f"{location}: a command (`{audio}`) is not executed: write its output to a file and name that."
+            )
         recordings[name] = str(folder / Path(audio).expanduser())
     texts = {name: text for _, name, text in _kaldi_lines(folder / "text")} if (folder / "text").is_file() else {}
     speakers = (
-        {name: who for _, name, who in _kaldi_lines(folder / "utt2spk")} if (folder / "utt2spk").is_file() else {}
+        {name: speaker for _, name, speaker in _kaldi_lines(folder / "utt2spk")}
+        if (folder / "utt2spk").is_file()
+        else {}
     )
     cuts: dict[str, tuple[str, str, float, float | None]] = {
         name: (f"{folder / KALDI_LIST}, {name}", name, 0.0, None) for name in recordings
@@ -302,14 +305,14 @@ def _kaldi_entries(folder: Path) -> Iterator[ManifestEntry]:
         for location, name, rest in _kaldi_lines(folder / "segments"):
             parts = rest.split()
             if len(parts) != 3:
-                raise ValueError(f"{location}: must be `segment recording start end`.")
+                raise ValueError(f"{location}: must have the form `segment recording start end`.")
             start, end = _segment(parts[1], None if parts[2] == "-1" else parts[2], location)
             cuts[name] = location, parts[0], start, end
     unlisted = [name for name in texts if name not in cuts]
-    if unlisted and (folder, " ".join(unlisted)) not in _warned:  # lists are read several times
+    if unlisted and (folder, " ".join(unlisted)) not in _warned:  # manifests are read several times
         _warned.add((folder, " ".join(unlisted)))
         logger.warning(
-            "%s: has texts without a recording, which are left out: %s (%d of %d)",
+            "%s: texts without a recording are left out: %s (%d of %d)",
             *(folder / "text", ", ".join(unlisted[:MAX_NAMED]), len(unlisted), len(texts)),
         )
     for name, (location, recording, start, end) in cuts.items():
@@ -320,7 +323,7 @@ def _kaldi_entries(folder: Path) -> Iterator[ManifestEntry]:
 
 
 def _labelled_folder_entries(folder: Path) -> Iterator[ManifestEntry]:
-    """Read a folder with a folder of recordings for each label; hidden files and folders do not count."""
+    """Read a folder with a subfolder of recordings for each label; hidden files and folders are ignored."""
     found = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -328,13 +331,13 @@ def _labelled_folder_entries(folder: Path) -> Iterator[ManifestEntry]:
         found += [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
     if not found:
         raise ValueError(
-            f"{folder}: has neither a {KALDI_LIST} nor a folder of recordings for each label: name a .jsonl file with "
+            f"{folder}: has neither a {KALDI_LIST} nor a subfolder of recordings for each label: name a .jsonl file with "
             "the columns `audio` and `text`."
         )
     for path in sorted(found):
         if path.parent.parent != folder:
             raise ValueError(
-                f"{path}: is in no folder of a label right below {folder}: move it away, or name a .jsonl file with "
-                "the columns `audio` and `text`."
+                f"{path}: is not in a subfolder of {folder} for its label: move it, or name a .jsonl file "
+                "with the columns `audio` and `text`."
             )
         yield ManifestEntry(str(path), path.parent.name, str(path))

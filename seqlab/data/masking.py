@@ -1,13 +1,13 @@
-"""Tokens hidden from a model that is to fill them in: masked language modelling (Devlin et al. 2019, BERT).
+"""Masking of tokens for masked language modeling (Devlin et al. 2019, BERT).
 
-Of the tokens of a batch a share is chosen. Of those, 80% are replaced by a mask, 10% by a random token and 10% stay, so
-that the model cannot tell which of the tokens that it sees are right; it predicts the chosen ones alone.
+A share of the tokens of a batch is chosen for prediction. Of these, 80% are replaced by the mask, 10% by a random token
+and 10% are unchanged, so that the model cannot tell which input tokens are right.
 
-Rows are as a translator reads its source, `tokens eos`, with no bos before them. So bos is free to be the mask: the
-model's vocabulary is the tokenizer's own, and its weights fit every other model of that tokenizer.
+Rows have the form `tokens eos`, as the source of a translator, without bos. So the id of bos can serve as the mask: the
+vocabulary of the model is that of the tokenizer, and its weights fit all other models with this tokenizer.
 
-What happens to a token is a pure function of (seed, epoch, its place in the text): the batch around it, the micro-step
-and the number of ranks change nothing.
+The masking of a token is a pure function of (seed, epoch, its position in the corpus). It does not depend on the batch,
+the micro-step or the number of ranks.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from seqlab.text import Tokenizer
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
 """Shares of the chosen tokens that are replaced by the mask and by a random token (Devlin et al. 2019, section 3.1)."""
-_MASKING = 2  # ends the key of the generator, so that no sampler draws the same numbers
+_MASKING = 2  # last part of the key of the generator, so that samplers draw other numbers
 _GAMMA, _FIRST, _SECOND = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
 @dataclass(frozen=True)
 class Masking:
-    """How tokens are hidden, and the ids that this needs."""
+    """Parameters of masking: the share of tokens, the seed, and ids of the vocabulary."""
 
     share: float
-    """Of all tokens, how many are predicted."""
+    """Share of the tokens that is chosen for prediction."""
     seed: int
     pad_id: int
     eos_id: int
     mask_id: int
     first_id: int
-    """The first that is no special id; random tokens are drawn from here on."""
+    """The first id after the special ids; random tokens are drawn from here on."""
     vocab_size: int
 
     @classmethod
     def from_config(cls, config: TextConfig, tokenizer: Tokenizer, seed: int) -> Masking | None:
-        """Return how a config hides tokens; None where it hides none."""
+        """Return the masking of a config; None if `mask_share` is 0."""
         if not config.mask_share:
             return None
         special = tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id
@@ -60,30 +60,30 @@ class Masking:
         )
 
     def __call__(self, batch: TextBatch, epoch: int) -> TextBatch:
-        """Hide tokens of rows (B, T) that lie in the text one id behind the other, from `indices` on.
+        """Mask tokens of rows (B, T), each of consecutive ids of the corpus from position `indices` on.
 
-        Of the left-to-right batch that is given only `tgt_out` is read: it is what the new batch's `tgt_in` shows, with
-        some tokens replaced, and its `tgt_out` holds those that were chosen. At least one in each row is; ends of line
-        are only in rows that hold nothing else.
+        Of the left-to-right batch only `tgt_out` is used. `tgt_in` of the new batch is these ids, some of them
+        replaced; its `tgt_out` has the chosen ids. At least one id of each row is chosen; eos only in rows without any
+        other token.
         """
         ids = batch.tgt_out.numpy()
-        places = batch.indices.numpy()[:, None] + np.arange(ids.shape[1])
-        chance, action, other = (hashed_uniform(key, places) for key in self._keys(epoch))
+        positions = batch.indices.numpy()[:, None] + np.arange(ids.shape[1])
+        chance, action, replacement = (hashed_uniform(key, positions) for key in self._keys(epoch))
         chosen = self._choose(ids, chance)
         masked = chosen & (action < MASKED_SHARE)
         random = chosen & (action >= MASKED_SHARE) & (action < MASKED_SHARE + RANDOM_SHARE)
-        random_ids = self.first_id + (other * (self.vocab_size - self.first_id)).astype(np.int64)
-        read = np.where(ids == IGNORE, self.pad_id, ids)
-        read = np.where(masked, self.mask_id, np.where(random, random_ids, read))
+        random_ids = self.first_id + (replacement * (self.vocab_size - self.first_id)).astype(np.int64)
+        inputs = np.where(ids == IGNORE, self.pad_id, ids)
+        inputs = np.where(masked, self.mask_id, np.where(random, random_ids, inputs))
         return replace(
             batch,
-            tgt_in=torch.from_numpy(read),
+            tgt_in=torch.from_numpy(inputs),
             tgt_out=torch.from_numpy(np.where(chosen, ids, IGNORE)),
             num_tgt_tokens=int(chosen.sum()),
         )
 
     def _choose(self, ids: NDArray[np.int64], chance: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Choose each token by its chance; of a row that this leaves without one, the token that came closest."""
+        """Choose each token whose `chance` is below the share, and in a row without any, the one with the lowest."""
         is_token = ids != IGNORE
         is_text = is_token & (ids != self.eos_id)
         candidates = np.where(is_text.any(1, keepdims=True), is_text, is_token)
@@ -91,16 +91,16 @@ class Masking:
         return candidates & ((chance < self.share) | (chance == chance.min(1, keepdims=True)))
 
     def _keys(self, epoch: int) -> NDArray[np.uint64]:
-        """Return a key for whether a token is chosen, for what becomes of it, and for the random token."""
+        """Return the keys of three random numbers: whether a token is chosen, how it is replaced, and the random id."""
         return seeded_generator(self.seed, epoch, 0, _MASKING).integers(2**64, size=3, dtype=np.uint64)
 
 
-def hashed_uniform(key: np.uint64, places: NDArray[np.int64]) -> NDArray[np.floating]:
-    """Return a random number in [0, 1) for each place, the same for the same key and place wherever it is asked for.
+def hashed_uniform(key: np.uint64, positions: NDArray[np.int64]) -> NDArray[np.floating]:
+    """Return a random number in [0, 1) for each position, a pure function of key and position.
 
-    SplitMix64 (Steele et al. 2014), whose n-th number needs none of those before it.
+    SplitMix64 (Steele et al. 2014) computes its n-th number without those before it.
     """
-    mixed = places.astype(np.uint64) * _GAMMA + key  # modulo 2^64, as all that follows
+    mixed = positions.astype(np.uint64) * _GAMMA + key  # modulo 2^64, as below
     mixed = (mixed ^ (mixed >> np.uint64(30))) * _FIRST
     mixed = (mixed ^ (mixed >> np.uint64(27))) * _SECOND
     mixed ^= mixed >> np.uint64(31)

@@ -37,9 +37,8 @@ class PreparedData:
     train: EncodedCorpus
     valid: EncodedCorpus
     report: DataReport
-    references: list[
-        RaggedArray
-    ]  # further ones of the validation pairs: UTF-8 bytes of raw lines, empty where there is none
+    references: list[RaggedArray]
+    """Further references of the validation pairs: raw lines in UTF-8, empty for a pair without one."""
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
 
     def notes(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.data.folds import deal_folds, hold_out
+from seqlab.data.folds import assign_folds, hold_out
 from seqlab.data.manifests import MAX_NAMED, ManifestEntry
 from seqlab.data.recordings import RecordingExample, Recordings
 from seqlab.data.recordings_config import RecordingsConfig
@@ -152,7 +152,7 @@ def _in_test_fold(
     groups = np.unique(values, return_inverse=True)[1] if config.folds == "grouped" else None
     groups = text_groups if config.folds == "plain" else groups
     classes = np.unique(np.array(texts, dtype=str), return_inverse=True)[1] if config.folds == "stratified" else None
-    return deal_folds(len(examples), config.num_folds, config.fold_seed, classes=classes, groups=groups) == fold
+    return assign_folds(len(examples), config.num_folds, config.fold_seed, classes=classes, groups=groups) == fold
 
 
 def _column(example: RecordingExample, name: str) -> str:

@@ -58,7 +58,7 @@ class Input:
 
         Sizes and errors are as in `buffer_size`.
         """
-        return in_batches(self.lines, self.buffer_size(asked, default), weight=len, most=MAX_BUFFER_CHARS)
+        return in_batches(self.lines, self.buffer_size(asked, default), weight=len, max_weight=MAX_BUFFER_CHARS)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def read_score_inputs(options: ScoreOptions, limit: LineLimit) -> Iterator[Score
     targets = [parse_column(spec, limit) for spec in options.tgt]
     start = 0
     rows_of_all, size = Corpus((*sources, *targets)).rows(), options.buffer_lines or BUFFER_LINES
-    for rows in in_batches(rows_of_all, size, weight=lambda row: sum(map(len, row)), most=MAX_BUFFER_CHARS):
+    for rows in in_batches(rows_of_all, size, weight=lambda row: sum(map(len, row)), max_weight=MAX_BUFFER_CHARS):
         columns = list(zip(*rows, strict=True))
         places = [Corpus((*sources, tgt)).locations(start, len(rows)) for tgt in targets]
         yield ScoreInput(columns[0] if sources else None, columns[len(sources) :], places)

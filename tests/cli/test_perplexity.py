@@ -163,7 +163,7 @@ def test_an_ensemble(seqlab, runs: TinyRuns, file: Path) -> None:
         (["RUN"], "the following arguments are required: FILE"),
         (["RUN", "nowhere.txt"], "nowhere.txt: there is no such file."),
         (["RUN", "text.jsonl"], "text.jsonl: a .jsonl file needs the name of a column"),
-        (["RUN", "hub:x"], "hub:x: a dataset is named as hub:NAME"),
+        (["RUN", "hub:x"], "hub:x: must have the form hub:NAME"),
         (["nowhere", "FILE"], "There is no run folder nowhere."),
         (["RUN", "-"], "standard input is empty: it has no line to score."),
         (["TRANSLATOR", "FILE"], "translates: use `seqlab translate` or `seqlab score`."),

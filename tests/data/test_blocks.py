@@ -27,7 +27,7 @@ def test_blocks_hold_the_lines(pieces: list[str], size: int, zipped: bool) -> No
         assert all(len(block) == size for block in blocks[:-1])
         assert [len(block.decode()) for block in blocks] == [len(block) for block in blocks]
         if blocks:
-            assert blocks[-1].share == 1
+            assert blocks[-1].end_fraction == 1
             assert blocks[-1].first == 1 + size * (len(blocks) - 1)
 
 

@@ -44,10 +44,10 @@ def test_tsv_by_number_and_by_header(tmp_path: Path, suffix: str) -> None:
 
 def test_a_tab_too_many_or_too_few_is_named(tmp_path: Path) -> None:
     (tmp_path / "bare.tsv").write_text("\nka\tko\n\nti\ttu\tto\n")
-    with pytest.raises(ValueError, match=r"bare\.tsv, line 4: has 3 columns, .* has 2: is there a tab too many"):
+    with pytest.raises(ValueError, match=r"bare\.tsv, line 4: has 3 columns, .* has 2: is there one tab too many"):
         read(f"{tmp_path}/bare.tsv#0")
     (tmp_path / "bare.tsv").write_text("ka\tko\n\nku\n")
-    with pytest.raises(ValueError, match=r"bare\.tsv, line 3: has 1 columns, .* has 2: is there a tab too few"):
+    with pytest.raises(ValueError, match=r"bare\.tsv, line 3: has 1 columns, .* has 2: is there one tab too few"):
         read(f"{tmp_path}/bare.tsv#0")
     (tmp_path / "headed.tsv").write_text("de\ten\nka\tko\nti\ttu\tto\n")
     with pytest.raises(ValueError, match=r"headed\.tsv, line 3: has 3 columns, but the first line has 2"):
@@ -141,7 +141,7 @@ def test_a_list_is_a_line_of_words_or_of_their_labels(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("{", "line 2: not JSON"),
-        ('{"tgt": "b"}', "line 2: has no 'src': where 'src' should be there is only tgt"),
+        ('{"tgt": "b"}', "line 2: has no 'src': instead of 'src' there is only tgt"),
         ('{"src": {"a": 3}}', "line 2: 'src' must be text, but is a dict"),
         ('{"src": ["a", null]}', r"line 2: 'src\[1\]' must be text, but is a NoneType"),
         ('{"src": ["New York"]}', r"line 2: 'src\[0\]' must be a word without spaces, but is 'New York'"),
@@ -149,7 +149,7 @@ def test_a_list_is_a_line_of_words_or_of_their_labels(tmp_path: Path) -> None:
         ('{"src": ["a", "\\ud800"]}', r"line 2: 'src\[1\]' contains an unpaired surrogate"),
         ('{"src": "a", "of": {"b": 1, "b": 2}}', "line 2: has the key 'b' twice: rename all but one"),
         ("[" * 100_000, "line 2: unreadable JSON .it is nested too deeply"),
-        ("[1]", "line 2: has no 'src': where 'src' should be there is a list"),
+        ("[1]", "line 2: has no 'src': instead of 'src' there is a list"),
         ('{"src": "\\ud800"}', "line 2: 'src' contains an unpaired surrogate"),
     ],
 )

@@ -56,15 +56,15 @@ def test_what_is_written_can_be_read_though_columns_were_missing() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1\tone\n\nword two\n", r"a\.conllu, line 3: is no line of CoNLL-U: it has 1 columns"),
+        ("1\tone\n\nword two\n", r"a\.conllu, line 3: is not a line of CoNLL-U: it has 1 columns"),
         ("1\tone\n2\t \n", r"a\.conllu, line 2: `form` is empty"),
-        ("1\n", r"a\.conllu, line 1: is no line of CoNLL-U"),
+        ("1\n", r"a\.conllu, line 1: is not a line of CoNLL-U"),
         (
             "1\tone\tone\n\n# c\n1\ttwo\n",
             r"a\.conllu, line 4: has 2 columns, divided by tabs, but the first row has 3",
         ),
-        ("1x\tone\n", r"a\.conllu, line 1: is no line of CoNLL-U"),
-        ("1\tone\n2 \ttwo\n", r"a\.conllu, line 2: is no line of CoNLL-U: .*begins with '2 '"),
+        ("1x\tone\n", r"a\.conllu, line 1: is not a line of CoNLL-U"),
+        ("1\tone\n2 \ttwo\n", r"a\.conllu, line 2: is not a line of CoNLL-U: .*starts with '2 '"),
     ],
 )
 def test_bad_lines_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -77,5 +77,5 @@ def test_a_column_that_is_missing_or_unknown_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.conllu").write_text("1\tone\n2\ttwo\n")
     with pytest.raises(ValueError, match=r"line 1: has 2 columns, so `upos` is missing"):
         list(parse_column(f"{tmp_path}/a.conllu#upos").values())
-    with pytest.raises(ValueError, match=r"has no column 'pos': those of CoNLL-U are id, form"):
+    with pytest.raises(ValueError, match=r"has no column 'pos': the columns of CoNLL-U are id, form"):
         list(parse_column(f"{tmp_path}/a.conllu#pos").values())

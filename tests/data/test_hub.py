@@ -60,7 +60,7 @@ def test_specs(spec: str, parts: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize("spec", ["hub:", "hub:a", "hub:a:train", "hub:a#text", "hub::train#text", "hub:a:b:c:d#e"])
 def test_what_is_no_name_says_how_one_is_written(spec: str) -> None:
-    with pytest.raises(ValueError, match=r"a dataset is named as hub:NAME\[@REVISION\]\[:CONFIG\]:SPLIT#COLUMN, for"):
+    with pytest.raises(ValueError, match=r"must have the form hub:NAME\[@REVISION\]\[:CONFIG\]:SPLIT#COLUMN, for"):
         parse_column(spec)
 
 
@@ -98,7 +98,7 @@ def test_nested_columns_and_what_is_missing(publish: Publish) -> None:
     assert list(parse_column(f"hub:{folder}:train#words").values()) == ["a b"]
     for column, message in (
         ("text", r"train#text: has no column 'text', only pair, numbers, words, dotted\.name\."),
-        ("pair.fr", r"record 1: has no 'pair\.fr': where 'fr' should be there is only de, en"),
+        ("pair.fr", r"record 1: has no 'pair\.fr': instead of 'fr' there is only de, en"),
         ("numbers", "record 1: 'numbers' must be text, but is a dict"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -122,7 +122,7 @@ def test_what_cannot_be_loaded(publish: Publish, tmp_path: Path, monkeypatch: py
     with pytest.raises(ValueError, match=r"hub:some/one:train#text: cannot be loaded \(Couldn't reach 'some/one'"):
         list(parse_column("hub:some/one:train#text").values())
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ValueError, match=r"train#text: reading it needs an extra: pip install 'seqlab\[datasets\]'"):
+    with pytest.raises(ValueError, match=r"train#text: needs an optional dependency: pip install 'seqlab\[datasets\]'"):
         list(parse_column(f"hub:{folder}:train#text").values())
 
 

@@ -56,7 +56,7 @@ def test_a_batch_is_padded_on_the_right_and_counts_its_labels() -> None:
     assert batch.num_tgt_tokens == 2
     assert batch.spelling is not None
     assert len(batch.spelling) == 3
-    with pytest.raises(ValueError, match="2 words must come with the spelling of 1"):
+    with pytest.raises(ValueError, match="2 words needs as many spellings, but `texts` has 1"):
         collate_labelled([[5, 6]], None, [as_bytes("thedog")], [0], pad_id=0)
 
 
@@ -132,7 +132,7 @@ def test_a_label_that_the_vocabulary_lacks_is_named_in_training_and_ignored_in_v
     assert by_line[0][1] == by_line[1][1]
     assert batch.num_tgt_tokens == 3
     other = corpus(tmp_path, ["a b", "b a"], ["X Y", "Y NEW"], labels_of="words", **valid)
-    with pytest.raises(ValueError, match=r"line 2: has the label 'NEW', which the vocabulary of labels does not have"):
+    with pytest.raises(ValueError, match=r"line 2: has the label 'NEW', which is not in the vocabulary of labels"):
         prepare(other, tokenizers, tmp_path / "other")
 
 

@@ -156,7 +156,7 @@ def test_a_folder_for_each_label(folder: Path) -> None:
     for place in (folder / "words" / "top.wav", folder / "words" / "no" / "deep" / "c.wav"):
         place.parent.mkdir(exist_ok=True)
         place.write_bytes(b"")
-        with pytest.raises(ValueError, match=rf"{place}: is in no folder of a label right below"):
+        with pytest.raises(ValueError, match=rf"{place}: is not in a subfolder of"):
             list(open_manifest(str(folder / "words"), in_folders=True).entries())
         place.unlink()
 
@@ -193,12 +193,12 @@ def test_its_content_is_that_of_the_recordings(folder: Path) -> None:
     [
         ("a.jsonl", '{"audio": "0.wav", "text": "a"}\n{"audio"\n', "a.jsonl, line 2: not JSON"),
         ("a.jsonl", "[1]\n", "a.jsonl, line 1: must be an object"),
-        ("a.jsonl", '{"path": "0.wav"}\n', "a.jsonl, line 1: has no column 'audio' of recordings, only path"),
+        ("a.jsonl", '{"path": "0.wav"}\n', "a.jsonl, line 1: has no column 'audio' of recordings; its columns: path"),
         ("a.jsonl", '{"audio": 7}\n', "line 1: 'audio' must be the path of a recording, but is 7"),
         ("a.jsonl", '{"audio": "0.wav", "start": 2, "end": 1}\n', r"line 1: 'end' \(1\) must be after 'start' \(2\)"),
         ("a.jsonl", '{"audio": "0.wav", "start": "x"}\n', "line 1: 'start' must be a time in seconds"),
         ("a.csv", "audio,text\n0.wav\n", "a.csv, line 2: has 1 cells, but the header names 2"),
-        ("a.txt", "0.wav\n", "a.txt: is no list of recordings: name a .jsonl"),
+        ("a.txt", "0.wav\n", "a.txt: is not a list of recordings: name a .jsonl"),
     ],
 )
 def test_bad_lists(name: str, content: str, message: str, folder: Path) -> None:
@@ -208,7 +208,7 @@ def test_bad_lists(name: str, content: str, message: str, folder: Path) -> None:
 
 
 def test_bad_folders(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"is a folder without a wav.scp: name the recordings in it one by one"):
+    with pytest.raises(ValueError, match=r"is a folder without a wav.scp: name its recordings"):
         list(open_manifest(str(folder)).entries())
     (folder / "none").mkdir()
     with pytest.raises(ValueError, match=r"has neither a wav.scp nor a folder"):

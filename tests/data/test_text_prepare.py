@@ -250,7 +250,7 @@ def test_what_is_only_opened_is_not_written_to(config: LanguageModellingConfig, 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     opened = open_prepared(config, (tokenizer,), folder)
     assert prepared_lines(opened.train, tokenizer) == ["ab", "c", "de", "ab"]
-    with pytest.raises(ValueError, match="made from other text, tokenizers or settings"):
+    with pytest.raises(ValueError, match="made from other text, tokenizers or options"):
         open_prepared(changed(config, documents="continuous"), (tokenizer,), folder)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 

@@ -144,13 +144,13 @@ def test_arrays_are_standardised_exactly(tmp_path: Path) -> None:
     assert np.allclose(encoded[:, 0], (np.arange(40) - 19.5) / np.arange(40).std(), atol=1e-6)
     assert np.abs(encoded[:, 1]).max() < 1e-6
     assert np.abs(codec.encode(values + 0.1, "x")[:, 0, 1]).max() < 1
-    with pytest.raises(ValueError, match=r"x, row 2: holds what is not a number"):
+    with pytest.raises(ValueError, match=r"x, row 2: contains NaN or infinity"):
         codec.encode(np.array([[0.0, 0], [1e300, 0]]), "x")
 
 
 def test_sequences_of_another_length_are_refused() -> None:
     codec = ArrayCodec.fit(np.random.default_rng(1).normal(0, 1, (9, 5, 2)), np.arange(9), "x", "frames")
-    with pytest.raises(ValueError, match=r"x: inputs are of shape \(6, 2\), but the model reads \(5, 2\)"):
+    with pytest.raises(ValueError, match=r"x: inputs have the shape \(6, 2\), but the model expects \(5, 2\)"):
         codec.encode(np.zeros((3, 6, 2)), "x")
 
 
@@ -300,7 +300,7 @@ def test_arrays_that_are_no_numbers(tmp_path: Path) -> None:
     values = np.ones((20, 3))
     values[4, 1] = np.nan
     np.savez(tmp_path / "a.npz", x=values, y=np.arange(20))
-    with pytest.raises(ValueError, match=r"a\.npz, row 5: holds what is not a number"):
+    with pytest.raises(ValueError, match=r"a\.npz, row 5: contains NaN or infinity"):
         prepared(PredictionConfig(train=[str(tmp_path / "a.npz")]), tmp_path / "cache")
     np.savez(tmp_path / "b.npz", x=np.ones((20, 3)) * 1j, y=np.arange(20))
     with pytest.raises(ValueError, match=r"b\.npz: inputs must be numbers, but are of complex128"):

@@ -282,7 +282,7 @@ def test_images(tmp_path: Path) -> None:
     image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "odd.png")
     status, _, err = run("predict", run_dir, stdin=f"{files[0]}\n{tmp_path / 'odd.png'}\n")
     assert status == 2
-    assert "odd.png: is 8 by 9 pixels in grey, but" in err
+    assert "odd.png: is 8 by 9 pixels in gray, but" in err
     (tmp_path / "shapes" / "dark" / "broken.png").write_bytes(b"no image")
     assert "broken.png: cannot be read as an image" in run("predict", run_dir, "--input", tmp_path / "shapes")[2]
 
@@ -321,7 +321,7 @@ def test_a_class_without_an_image_is_named(tmp_path: Path) -> None:
         name = ["dark", "light"][number % 2]
         image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / "shapes" / name / f"{number}.png")
     config = tiny(str(tmp_path / "shapes"), "class", "class", LinearConfig(), inputs=[], max_steps=4)
-    with pytest.raises(ValueError, match=r"none: holds no image .*, so that its class has no example"):
+    with pytest.raises(ValueError, match=r"none: has no images .*, so its class has no examples"):
         train(config, tmp_path / "run")
 
 

@@ -57,7 +57,9 @@ class Text:
                 yield raw
 
         is_empty = True
-        for block in in_batches(decode_lines(read_and_note_sizes(), name), BLOCK_LINES, weight=len, most=BLOCK_CHARS):
+        for block in in_batches(
+            decode_lines(read_and_note_sizes(), name), BLOCK_LINES, weight=len, max_weight=BLOCK_CHARS
+        ):
             num_bytes, num_newlines = map(sum, zip(*(sizes.popleft() for _ in block), strict=True))
             is_empty = False
             yield cls(block, num_bytes, num_newlines, sum(not isinstance(line, LinePart) for line in block))
@@ -75,7 +77,7 @@ class Text:
             ValueError: there is no record, or `Column.cells` raises it.
         """
         is_empty = True
-        for cells in in_batches(column.cells(), BLOCK_LINES, weight=len, most=BLOCK_CHARS):
+        for cells in in_batches(column.cells(), BLOCK_LINES, weight=len, max_weight=BLOCK_CHARS):
             lines: list[str] = []
             num_bytes = num_lines = 0
             for cell in cells:

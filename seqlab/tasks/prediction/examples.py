@@ -15,7 +15,7 @@ from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import parse_json, read_regular, require_regular, validate_type
 from seqlab.data.arrays import CLASS_COLUMN, ArrayCodec, is_array_path, read_arrays, targets_table
 from seqlab.data.batch import IGNORE
-from seqlab.data.folds import deal_folds, hold_out
+from seqlab.data.folds import assign_folds, hold_out
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.table_codec import RowIndices, TableCodec
 from seqlab.data.tables import RawTable
@@ -151,7 +151,7 @@ def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
     classes = _classes(raw) if data.fold_kind == "stratified" else None
     if data.valid_fold is None:
         return hold_out(count, data.valid_fraction, data.fold_seed, classes=classes, groups=groups)
-    return deal_folds(count, data.num_folds, data.fold_seed, classes=classes, groups=groups) == fold
+    return assign_folds(count, data.num_folds, data.fold_seed, classes=classes, groups=groups) == fold
 
 
 def _classes(raw: RawExamples) -> NDArray[Any]:
