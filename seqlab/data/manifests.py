@@ -331,8 +331,8 @@ def _labelled_folder_entries(folder: Path) -> Iterator[ManifestEntry]:
         found += [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
     if not found:
         raise ValueError(
-            f"{folder}: has neither a {KALDI_LIST} nor a subfolder of recordings for each label: name a .jsonl file with "
-            "the columns `audio` and `text`."
+            f"{folder}: has neither a {KALDI_LIST} nor a subfolder of recordings for each label: name a .jsonl file "
+            "with the columns `audio` and `text`."
         )
     for path in sorted(found):
         if path.parent.parent != folder:

@@ -1,4 +1,4 @@
-"""Prepare what comes next in a background thread."""
+"""Prefetching of items in a background thread."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _thread_count_lock = threading.Lock()
 
 
 def use_one_torch_thread() -> None:
-    """Let torch compute on one core in the thread that calls this, and in no other.
+    """Limit torch to one core in the calling thread only.
 
-    Otherwise the first large operation of the thread starts a team of threads of its own. As soon as there are more of
-    them than cores, OpenMP's threads fall asleep between operations, and training takes up to twice as long.
+    Otherwise the first large operation of the thread starts its own team of OpenMP threads. With more threads than
+    cores, OpenMP threads sleep between operations, and training takes up to twice as long.
     """
     with _thread_count_lock:
         default = torch.get_num_threads()
         torch.set_num_threads(1)
-        # torch takes that as the default of later threads, too. Any thread can set it back, but only for itself.
+        # This also sets the default of later threads. Another thread restores it without a change to this one.
         setter = threading.Thread(target=torch.set_num_threads, args=(default,))
         setter.start()
         setter.join()
@@ -40,10 +40,10 @@ class _Ended:
 
 
 class Prefetch(Generic[T]):
-    """Iterate over `items`, up to `depth` of them prepared ahead; a context manager that ends the thread.
+    """Iterate over `items` with up to `depth` of them prepared ahead; as a context manager, end the thread on exit.
 
-    The items, their order and the exception that ends them are those of the iterator. What was prepared but not asked
-    for is lost when it is closed: a position that is to be saved belongs into the items themselves.
+    Items, order and exceptions are those of the iterator. `close` discards prepared items: to resume, keep the position
+    in the items themselves.
     """
 
     def __init__(self, items: Iterator[T], depth: int) -> None:
@@ -75,12 +75,12 @@ class Prefetch(Generic[T]):
         return item
 
     def close(self) -> None:
-        """End the thread; it finishes the item that it is preparing first."""
+        """End the thread after the item that it is preparing."""
         self._closed.set()
         if self._thread is None:
             return
         while self._thread.is_alive():
-            self._drain()  # the thread may be waiting for room
+            self._drain()  # the thread may be waiting for space in the queue
             self._thread.join(timeout=0.01)
         self._drain()
 
@@ -98,7 +98,7 @@ class Prefetch(Generic[T]):
                 if self._closed.is_set():
                     return
             self._queue.put(_Ended())
-        except BaseException as error:  # raised again where the items are used
+        except BaseException as error:  # re-raised in `__next__`
             self._queue.put(_Failed(error))
 
     def _drain(self) -> None:

@@ -1,4 +1,4 @@
-"""Raw corpora -> encoded caches in a folder, made once and used again while nothing changed."""
+"""Encode raw corpora into a cache folder once, and reuse it while its inputs are unchanged."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
 from seqlab.text import Tokenizer
 
-CACHE_FORMAT = 3  # raise when the same text would be cached differently
+CACHE_FORMAT = 3  # raise it when the format of the cache changes
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """What training reads."""
+    """The encoded training and validation sets of a run, and their report."""
 
     train: EncodedCorpus
     valid: EncodedCorpus
@@ -42,12 +42,12 @@ class PreparedData:
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
 
     def notes(self) -> dict[str, Any]:
-        """Note for run.json the longest source: beyond it a model has not learnt to read."""
+        """Return notes for run.json: the longest training source, beyond which a model is untrained."""
         return {"longest_src_tokens": int(self.train.src.lengths.max())}
 
     @cached_property
     def output_bound(self) -> LengthBound:
-        """How long a translator's outputs may become, by the lengths of the training pairs."""
+        """Bound of the output length of a translator, fitted to the lengths of the training pairs."""
         return fit_length_bound(self.train.src.lengths + 1, self.train.tgt.lengths + 1)  # eos is counted
 
 
@@ -58,23 +58,22 @@ def prepare(
     on_progress: OnProgress = no_progress,
     num_workers: int | None = None,
 ) -> PreparedData:
-    """Encode the training and validation corpora into `folder`, or open what is there for the same inputs.
+    """Encode the training and validation corpora into `folder`, or open the cache there if its inputs are unchanged.
 
-    As many processes work as there are cores, unless the text is small or `num_workers` says otherwise; the result is
-    the same. If this is killed, the next call goes on from what lies in `FOLDER.tmp`. The data report of the encoding
-    is kept with it; the files it names lie in `folder`.
+    The result does not depend on the number of processes. If this is interrupted, the next call resumes from
+    `FOLDER.tmp`. The cache holds a data report; the files that it names are in `folder`.
 
     Args:
-        config: what the corpora are.
-        tokenizers: of each column; of text without a second side the last one counts.
-        folder: where the encoded corpora lie.
-        on_progress: called while work goes on.
-        num_workers: processes.
+        config: data section with the corpora.
+        tokenizers: tokenizer of each side; for text without a second side the last one is used.
+        folder: the cache.
+        on_progress: receives the progress.
+        num_workers: number of processes; by default one per core, or fewer for small corpora.
 
     Raises:
-        FileNotFoundError: a corpus is missing.
-        ValueError: a corpus cannot be read or changed meanwhile, its columns are of unequal length, or no row is left
-            to train on or to validate on.
+        FileNotFoundError: a corpus does not exist.
+        ValueError: a corpus cannot be read or changes while it is read, its columns differ in length, or no row is left
+            for training or validation.
     """
     folder, encoder = Path(folder), config.encoder(tokenizers)
     content_hashes = hash_inputs(config.input_specs(), folder)
@@ -88,11 +87,11 @@ def prepare(
 
 
 def open_prepared(config: TokensConfig, tokenizers: Sequence[Tokenizer], folder: str | Path) -> PreparedData:
-    """Open what another process has prepared, and write nothing: others may be reading it too.
+    """Open the cache that another process has prepared, without writing to it.
 
     Raises:
-        FileNotFoundError: a corpus is missing.
-        ValueError: the folder is not whole, or was not made from what lies here.
+        FileNotFoundError: a corpus does not exist.
+        ValueError: the cache is incomplete, or was made from other inputs.
     """
     folder = Path(folder)
     content_hashes = hash_inputs(config.input_specs(), folder)
@@ -112,7 +111,7 @@ def _encode(
     corpora = [corpus for split in ("train", "valid", "test") for corpus in config.corpora(split)]
     columns = [column for corpus in corpora for column in corpus.columns]
     with workspace(folder) as work, Workers(num_workers or worker_count(columns)) as workers:
-        # Built beside its place and renamed: a folder of this name is always whole.
+        # Built in the workspace and renamed: the cache folder is always complete.
         building = work / f"encoded-{key[:KEY_CHARS]}"
         report = _build(config, encoder, building, workers, on_progress)
         for path, digest in hash_inputs(config.input_specs(), folder).items():

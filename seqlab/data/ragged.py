@@ -1,4 +1,4 @@
-"""Rows of different lengths on disk: flat values and int64 offsets, read through memory maps."""
+"""Ragged arrays on disk: concatenated rows and int64 offsets, read through memory maps."""
 
 from __future__ import annotations
 
@@ -26,31 +26,30 @@ from seqlab.base.named_files import open_for_writing
 
 
 def id_dtype(vocab_size: int) -> np.dtype[Any]:
-    """Return the smallest type that holds every id of a vocabulary."""
+    """Return the smallest dtype for the ids of a vocabulary."""
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
 
 
 @dataclass(frozen=True)
 class ArrayState:
-    """How far an array is written."""
+    """State of a partially written array, for resuming."""
 
-    size: int = 0  # values
+    size: int = 0  # number of values
     crc32: int = 0
 
 
 @dataclass(frozen=True)
 class RaggedState:
-    """How far rows are written."""
+    """State of a partially written ragged array, for resuming."""
 
     values: ArrayState
     offsets: ArrayState
 
 
 class ArrayWriter:
-    """Stream a one-dimensional array to a file; it has its final name only once it is whole and on the disk.
+    """Stream a one-dimensional array to a file, which gets its final name once it is complete and on disk.
 
-    With the state of an earlier writer, which was killed, it goes on from there; raises ValueError where the file is
-    not as that left it.
+    With the state of an interrupted writer, writing resumes from there; raises ValueError if the file is shorter.
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any] | type, state: ArrayState | None = None) -> None:
@@ -67,12 +66,12 @@ class ArrayWriter:
         self.size += len(values)
 
     def save(self) -> ArrayState:
-        """Bring what was written to the disk, and return where another writer can go on from."""
+        """Flush the values to disk, and return the state from which another writer can resume."""
         sync(self._file, self.path)
         return ArrayState(self.size, self._checksum)
 
     def close(self) -> None:
-        """Finish the file and write its description beside it."""
+        """Finish the file, and write its description beside it."""
         self.save()
         self._file.close()
         rename(temporary_path(self.path), self.path)
@@ -94,10 +93,7 @@ class ArrayWriter:
 
 
 class RaggedWriter:
-    """Stream rows to `PATH.values` and `PATH.offsets`; never holds more than one call's rows.
-
-    States are as in `ArrayWriter`.
-    """
+    """Stream rows to `PATH.values` and `PATH.offsets`, without keeping them in memory; resumable as `ArrayWriter`."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any] | type, state: RaggedState | None = None) -> None:
         values, offsets = (state.values, state.offsets) if state else (None, None)
@@ -107,11 +103,11 @@ class RaggedWriter:
             self._offsets.append(np.zeros(1, np.int64))
 
     def extend(self, rows: RaggedArray) -> None:
-        """Append rows; raises ValueError where a value does not fit."""
+        """Append rows; raises ValueError if a value does not fit into the dtype."""
         limit = np.iinfo(self._values.dtype).max
         if len(rows.values) and (rows.values.max() > limit or rows.values.min() < 0):
             found = f"{rows.values.min()} to {rows.values.max()}"
-            raise ValueError(f"ids must lie between 0 and {limit}, but {found} were given.")
+            raise ValueError(f"ids must be between 0 and {limit}, but are {found}.")
         self._offsets.append(self._values.size + rows.offsets[1:])
         self._values.append(rows.values)
 
@@ -124,7 +120,7 @@ class RaggedWriter:
 
 
 class RaggedArray(Sequence[NDArray[Any]]):
-    """Read rows that `RaggedWriter` wrote; only what is touched is loaded."""
+    """Rows of different lengths: concatenated values and offsets, in memory or in memory maps."""
 
     def __init__(self, values: NDArray[Any], offsets: NDArray[np.int64]) -> None:
         self.values = values  # (sum of lengths,)
@@ -132,25 +128,25 @@ class RaggedArray(Sequence[NDArray[Any]]):
 
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int]]) -> RaggedArray:
-        """Hold rows of integers in memory."""
+        """Make a ragged array of rows of integers."""
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         return cls.from_flat(np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum())), lengths)
 
     @classmethod
     def from_texts(cls, lines: Sequence[str]) -> RaggedArray:
-        """Hold lines of text in memory, as UTF-8 bytes."""
+        """Make a ragged array of the UTF-8 bytes of lines."""
         encoded = [line.encode("utf-8") for line in lines]
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         return cls.from_flat(np.frombuffer(b"".join(encoded), np.uint8), lengths)
 
     @classmethod
     def from_flat(cls, values: NDArray[Any], lengths: NDArray[np.int64]) -> RaggedArray:
-        """Cut values, which lie end to end, into rows of these lengths."""
+        """Make a ragged array of concatenated rows, given their lengths."""
         return cls(values, _offsets_of(lengths))
 
     @classmethod
     def open(cls, path: Path, *, check: bool = False) -> RaggedArray:
-        """Map the two files; with `check`, read them once and compare with their checksums.
+        """Open the files of a `RaggedWriter` as memory maps; with `check`, verify their checksums.
 
         Raises:
             ValueError: a file is missing, incomplete or damaged.
@@ -158,7 +154,7 @@ class RaggedArray(Sequence[NDArray[Any]]):
         values = open_array(path.with_name(path.name + ".values"), check=check)
         offsets = open_array(path.with_name(path.name + ".offsets"), check=check)
         if not len(offsets) or offsets[-1] != len(values):
-            raise ValueError(f"{path}: values and offsets do not belong together.")
+            raise ValueError(f"{path}: the files of values and offsets do not match.")
         return cls(values, offsets)
 
     def __len__(self) -> int:
@@ -168,13 +164,13 @@ class RaggedArray(Sequence[NDArray[Any]]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
-            raise IndexError(f"Row {index} was asked for, but there are {len(self)}.")
+            raise IndexError(f"Row {index} is out of range: there are {len(self)} rows.")
         row = index % len(self)
         return self.values[self.offsets[row] : self.offsets[row + 1]]
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Return the lengths of all rows."""
+        """Lengths of all rows."""
         return np.diff(self.offsets)
 
     def lengths_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -182,37 +178,37 @@ class RaggedArray(Sequence[NDArray[Any]]):
         return np.asarray(self.offsets[indices + 1] - self.offsets[indices])
 
     def count_repetitions(self) -> NDArray[np.int64]:
-        """Count the values of each row that are as the one before them."""
-        places = np.flatnonzero(self.values[1:] == self.values[:-1]) + 1
-        rows = self._rows_of(places)
-        return np.bincount(rows[self.offsets[rows] < places], minlength=len(self))
+        """Count the values of each row that equal the previous one."""
+        positions = np.flatnonzero(self.values[1:] == self.values[:-1]) + 1
+        rows = self._rows_of(positions)
+        return np.bincount(rows[self.offsets[rows] < positions], minlength=len(self))
 
     def contains_any(self, values: range) -> NDArray[np.bool_]:
-        """Tell of each row whether one of some values is in it."""
-        places = np.flatnonzero((self.values >= values.start) & (self.values < values.stop))
-        return np.bincount(self._rows_of(places), minlength=len(self)) > 0
+        """Return whether each row contains any of some values."""
+        positions = np.flatnonzero((self.values >= values.start) & (self.values < values.stop))
+        return np.bincount(self._rows_of(positions), minlength=len(self)) > 0
 
-    def _rows_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.searchsorted(self.offsets, places, side="right") - 1
+    def _rows_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self.offsets, positions, side="right") - 1
 
     def take(self, indices: NDArray[np.int64]) -> RaggedArray:
-        """Copy some rows into memory; row i of the result is row `indices[i]` of these."""
+        """Copy some rows into memory; row i of the result is row `indices[i]`."""
         lengths = self.lengths_of(indices)
         offsets = _offsets_of(lengths)
-        # Where each value comes from: its row's start here, plus its place within the row.
+        # Source of each value: the start of its row in `self.values`, plus its position in the row.
         sources = np.repeat(self.offsets[indices] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return RaggedArray(np.asarray(self.values[sources]), offsets)
 
     def texts(self) -> list[str]:
-        """Decode rows of UTF-8 bytes."""
+        """Decode rows of UTF-8 bytes to strings."""
         return [row.tobytes().decode("utf-8") for row in self]
 
 
 def append_eos(
-    ids: NDArray[Any], lengths: NDArray[np.int64], eos_id: int, goes_on: NDArray[np.bool_] | None = None
+    ids: NDArray[Any], lengths: NDArray[np.int64], eos_id: int, is_partial: NDArray[np.bool_] | None = None
 ) -> RaggedArray:
-    """Append eos to each of the rows that lie end to end in `ids`, except where a line continues in the next row."""
-    ends = np.ones(len(lengths), np.bool_) if goes_on is None else ~goes_on
+    """Append eos to concatenated rows, except to partial lines, which continue in the next row."""
+    ends = np.ones(len(lengths), np.bool_) if is_partial is None else ~is_partial
     return RaggedArray.from_flat(np.insert(ids, np.cumsum(lengths)[ends], eos_id), lengths + ends)
 
 
@@ -221,13 +217,13 @@ def _offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
-    """Map an array that `ArrayWriter` wrote; errors as in `Rows.open`."""
+    """Open an array that `ArrayWriter` wrote as a memory map; arguments and errors as in `RaggedArray.open`."""
     try:
         description = read_checksummed_json(_description_path(path))
         dtype, size = np.dtype(description["dtype"]), int(description["size"])
         found = path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: is missing or its description is damaged ({error}).") from error
+        raise ValueError(f"{path}: is missing, or its description is damaged ({error}).") from error
     if found != size * dtype.itemsize:
         raise ValueError(f"{path}: has {found} bytes, but {size * dtype.itemsize} were written.")
     if check and file_crc32(path) != description["crc32"]:
@@ -237,14 +233,14 @@ def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
 
 
 def resume_file(path: Path, size: int) -> BinaryIO:
-    """Open a file to write on after its first `size` bytes; raises ValueError where it has fewer."""
+    """Open a file to append after its first `size` bytes; raises ValueError if it is shorter."""
     try:
         file = open_for_writing(path, "r+b")
     except OSError as error:
-        raise ValueError(f"{path}: cannot be written on ({error}).") from error
+        raise ValueError(f"{path}: cannot be appended to ({error}).") from error
     if file.seek(0, os.SEEK_END) < size:
         file.close()
-        raise ValueError(f"{path}: is shorter than it was.")
+        raise ValueError(f"{path}: is shorter than the {size} bytes that were written.")
     file.truncate(size)
     file.seek(size)
     return file

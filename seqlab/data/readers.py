@@ -1,4 +1,4 @@
-"""Raw bytes -> lines: only a newline ends a line, whatever else Unicode calls a line separator."""
+"""Reading of text lines from bytes: only a newline ends a line, no other line separator of Unicode."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from seqlab.base.raw_lines import DISCARDED, MAX_ROW_BYTES, LineLimit, PartialLi
 
 logger = logging.getLogger(__name__)
 MAX_PATH_CHARS = 4096
-"""Characters of a path."""
+"""Maximum characters of a path."""
 BYTE_ORDER_MARK = "\ufeff"
 
 
 class DiscardedLine(str):
-    """An empty line in the place of one that was too long."""
+    """An empty line that replaces a line that is too long."""
 
     __slots__ = ()
 
 
 class LinePart(str):
-    """A part of a long line; no end of a line follows it."""
+    """A part of a long line, continued in the next item."""
 
     __slots__ = ()
 
@@ -51,18 +51,18 @@ def decode_line(raw: bytes, name: str, number: int) -> str:
 
 
 def iter_lines(stream: BinaryIO, name: str, limit: LineLimit | None = None) -> Iterator[str]:
-    """Yield the lines of a binary stream as they arrive; a byte order mark at its start is no text and is left out.
+    """Yield the lines of a binary stream as they arrive, without a byte order mark at its start.
 
     Raises:
-        OSError: it cannot be read; names it.
-        ValueError: the stream is not UTF-8, has a line that is too long, or unpacks a gzip file that is not complete;
+        OSError: the stream cannot be read; names it.
+        ValueError: the stream is not UTF-8, a line is too long, or the gzip file that it decompresses is incomplete;
             names it.
     """
     return decode_lines((limit or LineLimit()).read(stream, name), name)
 
 
 def decode_lines(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
-    """Yield the lines of a stream that come undecoded; errors as in `iter_lines`."""
+    """Decode raw lines of a stream; raises errors as `iter_lines` does."""
     with naming_gzip_errors(name):
         for number, raw in enumerate(refuse_audio(raw_lines, name), start=1):
             if raw is DISCARDED:
@@ -75,7 +75,7 @@ def decode_lines(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
 
 @contextmanager
 def naming_gzip_errors(name: str) -> Iterator[None]:
-    """Raise ValueError where a gzip file that is read within this block is damaged, and name it in an OSError."""
+    """Raise ValueError for a damaged gzip file that is read within this block, and add `name` to an OSError."""
     try:
         with filename_in_errors(name):
             yield
@@ -84,7 +84,7 @@ def naming_gzip_errors(name: str) -> Iterator[None]:
 
 
 def refuse_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Yield lines; raises ValueError where the first ones are those of a recording, or the first names one."""
+    """Yield lines; raises ValueError if the first ones are a recording, or if the first is the path of one."""
     rest = iter(lines)
     head: list[bytes] = []
     for raw in rest:
@@ -97,43 +97,43 @@ def refuse_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 
 def check_first_lines(lines: Sequence[bytes], name: str) -> None:
-    """Raise ValueError where lines of what should be text begin as a recording, or the first is the path of one.
+    """Raise ValueError if the first lines of a text are a recording, or if the first is the path of one.
 
-    Warns of a text that has carriage returns in the place of newlines.
+    Warns of a text with carriage returns instead of newlines.
     """
     first = lines[0]
     if looks_like_audio(b"".join(lines[:HEAD_BYTES])):
         raise ValueError(
-            f"{name} is a recording, but text is read here: `seqlab transcribe RUN {name}` turns recordings into text, "
-            "and `seqlab train --data.kind transcription` learns from a list of them."
+            f"{name} is a recording, but this input must be text: `seqlab transcribe RUN {name}` transcribes "
+            "recordings, and `seqlab train --data.kind transcription` trains on a list of them."
         )
     refuse_recording_path(first.decode("utf-8", errors="replace").removeprefix(BYTE_ORDER_MARK), name)
     if b"\r" in first.removesuffix(b"\n").removesuffix(b"\r"):
         logger.warning(
-            "%s: the first line holds carriage returns, which end no line here: if they are to, convert the text, for "
+            "%s: the first line has carriage returns, which do not end a line: if they should, convert the text, for "
             "example with `tr '\\r' '\\n'`",
             name,
         )
 
 
 def refuse_recording_path(line: str, name: str) -> None:
-    """Raise ValueError where the first line of what should be text is the path of a recording that is there."""
+    """Raise ValueError if the first line of a text is the path of an existing recording."""
     path = line.strip()
     if len(path) > MAX_PATH_CHARS or "\0" in path or Path(path).suffix.lower() not in AUDIO_SUFFIXES:
         return
     if Path(path).is_file() or (Path(name.partition("#")[0]).parent / path).is_file():
         raise ValueError(
-            f"{name} lists recordings ({path}), but text is read here: `seqlab transcribe RUN --input {name}` turns "
-            "them into text, and `seqlab train --data.kind transcription` learns from a list with their texts."
+            f"{name} lists recordings ({path}), but this input must be text: `seqlab transcribe RUN --input {name}` "
+            "transcribes them, and `seqlab train --data.kind transcription` trains on a list with their texts."
         )
 
 
 def read_lines(path: str | Path, limit: LineLimit | None = None) -> Iterator[str]:
-    """Yield the lines of a file, unpacked when its name ends in .gz.
+    """Yield the lines of a file; .gz files are decompressed.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is a folder, is not UTF-8, has a line that is too long or is not a complete gzip file.
+        FileNotFoundError: the file does not exist.
+        ValueError: the path is a folder, the file is not UTF-8, a line is too long, or a gzip file is incomplete.
     """
     path = Path(path)
     with open_binary(path) as stream:
@@ -141,20 +141,20 @@ def read_lines(path: str | Path, limit: LineLimit | None = None) -> Iterator[str
 
 
 class CellRows(Iterator[list[str]]):
-    """The cells of lines, row by row; quoted cells may hold newlines, and a cell may be as long as a row."""
+    """Iterator over the rows of CSV cells; quoted cells may contain newlines, and a cell may be as long as a row."""
 
     def __init__(self, lines: Iterable[str], name: str, dialect: str = "excel", **options: Any) -> None:
-        """Begin to read; `name` is for messages, `dialect` and `options` are those of `csv.reader`."""
+        """Start to read; `name` is for messages, `dialect` and `options` are passed to `csv.reader`."""
         csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # csv's own default is 131,072
         self._reader, self._name = csv.reader((f"{line}\n" for line in lines), dialect, **options), name
 
     @property
     def line_num(self) -> int:
-        """The line that the last row ends at, from 1."""
+        """Last line of the current row, from 1."""
         return self._reader.line_num
 
     def __next__(self) -> list[str]:
-        """Give the next row, empty for an empty line; raises ValueError naming a line that cannot be divided."""
+        """Return the next row, empty for an empty line; raises ValueError, naming the line, if it cannot be parsed."""
         try:
             return next(self._reader)
         except csv.Error as error:
@@ -162,13 +162,13 @@ class CellRows(Iterator[list[str]]):
 
 
 def open_binary(path: Path) -> BinaryIO:
-    """Open a file for reading bytes, unpacked when its name ends in .gz; errors as in `read_lines`."""
+    """Open a file for reading bytes; .gz files are decompressed. Raises errors as `read_lines` does."""
     require_file(path)
     return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
 def require_file(path: Path) -> None:
-    """Raise FileNotFoundError or ValueError, naming the path, unless a file is there."""
+    """Raise FileNotFoundError or ValueError, naming the path, unless it is an existing file."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file.")
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Division of recordings into training, validation and test parts, and the report of it."""
+"""Splits of recordings into training, validation and test parts, and the report of them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from seqlab.data.recordings_config import RecordingsConfig
 logger = logging.getLogger(__name__)
 Indices = NDArray[np.int64]
 MAX_COMMANDS, MIN_COMMAND_REPEATS = 50, 2
-"""Below so many texts that are repeated more often, in the mean, all texts are in all parts: they are commands."""
+"""Texts are commands if fewer than `MAX_COMMANDS` are distinct and each is repeated more than `MIN_COMMAND_REPEATS`
+times in the mean. Commands may be in all parts."""
 MAX_NAMED_REASONS = 3
-"""Of `MAX_NAMED`, in a message that is one line."""
+"""Maximum number of reasons in a message of one line."""
 MIN_CLIPPED_SHARE = 0.001
-"""Of the samples, from which on a recording counts as clipped."""
+"""Share of samples at full scale above which a recording counts as clipped."""
 
 
 @dataclass(frozen=True)
 class RecordingSplits:
-    """Indices of recordings, ascending."""
+    """Indices of the recordings of each part, ascending."""
 
     train: Indices
     valid: Indices
     test: Indices
     faults: dict[int, str]
-    """What is wrong with recordings that are left out."""
+    """Reasons why recordings are left out, by index."""
 
 
 def split_recordings(
@@ -45,18 +46,18 @@ def split_recordings(
     by_text: bool,
     test_texts: Iterable[str] = (),
 ) -> RecordingSplits:
-    """Divide recordings.
+    """Split recordings into training, validation and test parts.
 
     Args:
-        config: what is held out, and how.
-        recordings: all that are listed.
-        texts: the text or label of each, as it is learnt; None where the list has none.
-        by_text: whether equal texts are held out together, as transcripts are unless they are commands; labels are
-            stratified instead.
-        test_texts: those of `data.test`.
+        config: data section, which determines the parts.
+        recordings: all recordings on the lists.
+        texts: normalized transcript or label of each recording; None if the list has none.
+        by_text: whether recordings of equal texts are held out together, as for transcripts that are not commands;
+            otherwise the parts are stratified by label.
+        test_texts: transcripts of `data.test`.
 
     Raises:
-        ValueError: `on_fault: refuse` and a recording cannot be used; too few are left; a fold does not exist.
+        ValueError: a recording cannot be used, with `on_fault: refuse`; a part is empty; a fold does not exist.
     """
     faults = {
         i: fault for i in range(len(recordings)) if (fault := _find_fault(config, recordings, i, texts[i], by_text))
@@ -85,7 +86,7 @@ def split_recordings(
     faults |= dict.fromkeys(is_long, f"longer than `data.max_seconds` ({config.max_seconds:g})")
     train = np.array([i for i in train if i not in is_long], np.int64)
     extra = np.array([i for i in extra if i not in is_long], np.int64)
-    if by_text:  # speech of a text that is only held out would leak it
+    if by_text:  # extra speech must not leak texts of the held-out parts
         held_out = {*test_texts, *(texts[i] for part in (valid, test) for i in part)}
         held_out -= {"", *(texts[i] for i in train)}
         extra = np.array([i for i in extra if texts[i] not in held_out], np.int64)
@@ -97,34 +98,34 @@ def split_recordings(
 
 
 def _text_groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
-    """Number the text of each recording (n,), to hold equal texts out together; None where they are commands.
+    """Return a group number for each recording (n,), equal for equal texts; None if the texts are commands.
 
-    Empty texts tell nothing of each other: each has a number of its own.
+    Each empty text is a group of its own.
     """
-    spoken = [text for text in texts if text]
-    distinct = len(set(spoken))
-    if distinct < MAX_COMMANDS and len(spoken) > MIN_COMMAND_REPEATS * distinct:
+    nonempty = [text for text in texts if text]
+    num_distinct = len(set(nonempty))
+    if num_distinct < MAX_COMMANDS and len(nonempty) > MIN_COMMAND_REPEATS * num_distinct:
         return None
-    groups = [text or f"\0{place}" for place, text in enumerate(texts)]
+    groups = [text or f"\0{index}" for index, text in enumerate(texts)]
     return np.asarray(np.unique(np.array(groups, dtype=str), return_inverse=True)[1])
 
 
 def _describe_faults(faults: dict[int, str]) -> str:
-    """Name the first faults of those that there are."""
+    """Describe the first faults, for messages."""
     if not faults:
-        return "give more recordings"
+        return "add recordings"
     return "; ".join([f"{len(faults)} cannot be used", *dict.fromkeys(faults.values())][: 1 + MAX_NAMED_REASONS])
 
 
 def _find_fault(config: RecordingsConfig, recordings: Recordings, index: int, text: str | None, by_text: bool) -> str:
-    """Tell why a recording cannot be used; empty where it can."""
+    """Return why a recording cannot be used, or "" if it can."""
     example = recordings.examples[index]
     if example.fault:
         return example.fault
     if text is None:
-        return f"{example.audio}: the list has no {config.text_column!r} for it"
+        return f"{example.audio}: its {config.text_column!r} is missing in the list"
     if recordings.seconds(index) < config.min_seconds:
-        return f"{example.audio}: lasts {recordings.seconds(index):.3f} s, below `data.min_seconds`"
+        return f"{example.audio}: has {recordings.seconds(index):.3f} s, below `data.min_seconds`"
     if example.is_silent and (text or not by_text):
         return f"{example.audio}: is silent, but its {config.text_column!r} is {text!r}"
     return ""
@@ -136,7 +137,7 @@ def _in_test_fold(
     texts: Sequence[str | None],
     text_groups: NDArray[np.int64] | None,
 ) -> NDArray[np.bool_]:
-    """Tell which recordings (n,) are in the fold that is held out, with all others of its text where texts group."""
+    """Return a mask (n,) of the recordings in the test fold; plain folds keep groups of equal texts together."""
     if config.test_fold is None:
         return np.zeros(len(examples), bool)
     fold = config.test_fold - 1
@@ -145,8 +146,8 @@ def _in_test_fold(
         names = sorted(set(values.tolist()), key=_numeric_order)
         if len(names) != config.num_folds:
             raise ValueError(
-                f"The column {config.fold_column!r} names {len(names)} folds, but `data.num_folds` (with `--folds N`: "
-                f"N) is {config.num_folds}: set it to {len(names)}."
+                f"The column {config.fold_column!r} names {len(names)} folds, but `data.num_folds` (or `--folds`) is "
+                f"{config.num_folds}: set it to {len(names)}."
             )
         return np.asarray(values == names[fold])
     groups = np.unique(values, return_inverse=True)[1] if config.folds == "grouped" else None
@@ -157,58 +158,60 @@ def _in_test_fold(
 
 def _column(example: RecordingExample, name: str) -> str:
     if not example.columns.get(name):
-        known = ", ".join(example.columns) or "no other"
-        raise ValueError(f"{example.location}: has no value in the column {name!r} (it has {known}).")
+        known = ", ".join(example.columns) or "none"
+        raise ValueError(f"{example.location}: has no value in the column {name!r} (its columns: {known}).")
     return example.columns[name]
 
 
 def _first_names(names: Sequence[str]) -> str:
-    """Name the first of many."""
+    """Join the first names of many."""
     return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
 
 
 def _numeric_order(value: str) -> tuple[float, str]:
-    """Order names that are numbers by their size."""
+    """Sort key that orders names that are numbers by their value, before other names."""
     return (float(value), value) if value.replace(".", "", 1).isdigit() else (float("inf"), value)
 
 
 @dataclass(frozen=True)
 class RecordingsReport:
-    """What the recordings are, reported before the first step."""
+    """Report of the recordings of a run before training."""
 
     hours: dict[str, float]
-    """Of each part."""
+    """Total duration of each part."""
     counts: dict[str, int]
+    """Number of recordings of each part."""
     rates: dict[int, int]
-    """Recordings by the samples per second of their files."""
+    """Number of recordings by the sample rate of their files."""
     channels: dict[int, int]
+    """Number of recordings by the channels of their files."""
     seconds: tuple[float, float, float]
-    """The shortest, the median and the longest training recording."""
+    """Minimum, median and maximum duration of training recordings."""
     characters_per_second: float
-    """Of transcripts; 0 for labels."""
+    """Mean rate of transcripts; 0 for labels."""
     clipped: tuple[str, ...]
-    """Where the lists name recordings that are clipped."""
+    """Locations of clipped recordings."""
     narrow: int
-    """Recordings with a lower rate than training has."""
+    """Number of recordings with a lower sample rate than `data.sample_rate`."""
     sample_rate: int
     shared_texts: int
-    """Texts of the held-out parts that are in the training part, too; 0 for labels."""
+    """Number of texts in both the held-out and the training parts; 0 for labels."""
     shared_speakers: tuple[str, ...]
-    """Speakers of the held-out parts that are in the training part, too."""
+    """Speakers in both the held-out and the training parts."""
     faults: dict[str, str]
-    """What is wrong with recordings that are left out, by their location."""
+    """Reasons why recordings are left out, by location."""
     outliers: tuple[str, ...] = field(default=())
-    """Recordings whose text is far longer or shorter for their duration than most."""
+    """Descriptions of recordings with an unusual ratio of text length to duration."""
     shared_recordings: tuple[str, ...] = field(default=())
-    """Where the lists name held-out recordings whose samples, or of `data.test` whose file, are trained on, too."""
+    """Locations of held-out recordings with the samples (of `data.test`: the file) of a training recording."""
     repeated: tuple[str, ...] = field(default=())
-    """Where the lists name training recordings that repeat an earlier one."""
+    """Locations of training recordings with the samples of an earlier one."""
     empty_texts: tuple[str, ...] = field(default=())
-    """Where the lists have transcripts that are empty, as they are learnt."""
+    """Locations of transcripts that are empty after normalization."""
     labels: dict[str, int] = field(default_factory=dict)
-    """Training recordings of each label, the most frequent first; empty for transcripts."""
+    """Number of training recordings by label, the most frequent first; empty for transcripts."""
     new_labels: tuple[str, ...] = field(default=())
-    """Labels of the held-out parts that no training recording has."""
+    """Labels of the held-out parts that are not in the training part."""
 
     @classmethod
     def from_splits(
@@ -220,7 +223,7 @@ class RecordingsReport:
         by_text: bool,
         test: Sequence[ManifestEntry] = (),
     ) -> RecordingsReport:
-        """Describe the parts; `test`: the recordings on the lists of `data.test`, their texts as they are learnt."""
+        """Make the report of some splits; `test`: entries of `data.test`, with normalized texts."""
         parts: dict[str, Indices] = {"train": splits.train, "valid": splits.valid, "test": splits.test}
         seconds = np.array([recordings.seconds(i) for i in splits.train])
         lengths = np.array([len(texts[i] or "") for i in splits.train])
@@ -254,7 +257,7 @@ class RecordingsReport:
             tuple(_outliers(recordings, splits.train, seconds, lengths)) if by_text else (),
             (
                 *(recordings.examples[i].location for i in held_out if recordings.examples[i].digest in trained),
-                # test recordings are not decoded: a file that is trained on is found, not a copy of it
+                # test recordings are not decoded: only equal paths are found, no copies
                 *(each.location for each in test if each.audio in files and each.start == 0 and each.end is None),
             ),
             tuple(recordings.examples[i].location for i in splits.train if trained[recordings.examples[i].digest] != i),
@@ -264,7 +267,7 @@ class RecordingsReport:
         )
 
     def lines(self) -> list[str]:
-        """Describe it for people."""
+        """Render the report as lines of text."""
         parts = (
             f"{name} {self.counts[name]:,} recordings, {60 * hours:.1f} minutes" for name, hours in self.hours.items()
         )
@@ -278,8 +281,8 @@ class RecordingsReport:
         if self.narrow:
             lower = ", ".join(f"{rate:,}" for rate in sorted(self.rates) if rate < self.sample_rate)
             found.append(
-                f"{self.narrow:,} recordings have a lower rate ({lower} Hz) than the {self.sample_rate:,} Hz of "
-                "`data.sample_rate`: nothing is in their upper bands"
+                f"{self.narrow:,} recordings have a lower sample rate ({lower} Hz) than `data.sample_rate` "
+                f"({self.sample_rate:,} Hz): their upper bands are empty"
             )
         if self.clipped:
             found.append(f"{len(self.clipped):,} recordings are clipped: {_first_names(self.clipped)}")
@@ -287,20 +290,20 @@ class RecordingsReport:
             counts = [f"{label} {count:,}" for label, count in self.labels.items()]
             found.append(f"{len(counts):,} labels: {_first_names(counts)}")
         if self.new_labels:
-            found.append(f"labels of the held-out parts that are not trained on: {_first_names(self.new_labels)}")
+            found.append(f"labels of held-out parts that are not in the training part: {_first_names(self.new_labels)}")
         for locations, what in (
             (self.empty_texts, "transcripts are empty"),
             (self.repeated, "training recordings repeat an earlier one"),
-            (self.shared_recordings, "recordings that are held out are trained on, too"),
+            (self.shared_recordings, "held-out recordings are also in the training part"),
         ):
             if locations:
                 found.append(f"{len(locations):,} {what}: {_first_names(locations)}")
         if self.shared_texts:
-            found.append(f"{self.shared_texts:,} texts of the held-out parts are trained on, too")
+            found.append(f"{self.shared_texts:,} texts of the held-out parts are also in the training part")
         if self.shared_speakers:
             count, names = len(self.shared_speakers), _first_names(self.shared_speakers)
-            found.append(f"{count:,} speakers of the held-out parts are trained on, too: {names}")
-        found += [f"{outlier}: is the text the right one?" for outlier in self.outliers]
+            found.append(f"{count:,} speakers of the held-out parts are also in the training part: {names}")
+        found += [f"{outlier}: is its text correct?" for outlier in self.outliers]
         named = list(self.faults.items())
         found += [f"left out: {where}: {fault}" for where, fault in named[:MAX_NAMED]]
         if len(named) > MAX_NAMED:
@@ -308,7 +311,7 @@ class RecordingsReport:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Describe it for run.json."""
+        """Convert the report to JSON values for run.json."""
         corpora = [{"split": "train", "kept": self.counts["train"], "split_off": self.counts.get("valid", 0)}]
         others = {name: value for name, value in vars(self).items() if name not in ("rates", "channels")}
         return {
@@ -322,7 +325,7 @@ class RecordingsReport:
 def _outliers(
     recordings: Recordings, part: Indices, seconds: NDArray[np.float64], lengths: NDArray[np.int64]
 ) -> list[str]:
-    """Describe recordings with more than four times, or less than a quarter of, the median of characters a second."""
+    """Describe recordings with more than four times, or less than a quarter of, the median characters per second."""
     rates = np.maximum(lengths, 1) / np.maximum(seconds, 0.1)
     median = np.median(rates)
     is_far = (lengths > 0) & ((rates > 4 * median) | (rates < median / 4)) & (abs(lengths - median * seconds) > 10)

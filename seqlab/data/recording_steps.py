@@ -1,4 +1,4 @@
-"""Recordings -> training steps of feature frames, augmented by random numbers of (seed, epoch, index) alone."""
+"""Training steps of recordings: feature frames, with augmentation as a pure function of (seed, epoch, index)."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from seqlab.data.step import Position, TrainingStep, collate_rank, next_position
 
 BatchT = TypeVar("BatchT", bound=Batch)
 AUGMENTATION_STREAM = 2
-"""The stream of random numbers that augmentation draws from."""
+"""Key of the random generator of augmentation."""
 
 
 @dataclass(frozen=True)
 class RecordingSteps(Generic[BatchT]):
-    """Steps over recordings of similar length, epoch after epoch."""
+    """Sampler of training steps of recordings of similar length."""
 
     recordings: Recordings
     codec: RecordingCodec
     config: RecordingsConfig
     seed: int
     collate: Callable[[Sequence[Tensor], Indices, int], BatchT]
-    """(frames (F, M) of each recording, their indices, epoch) -> a batch."""
+    """Makes a batch of (frames (F, M) of each recording, their indices, epoch)."""
     replacement: Callable[[int, int, np.random.Generator], NDArray[np.float32] | None] | None = None
-    """(index, epoch, random numbers) -> a waveform instead of that of the recording; None for the recording's own."""
+    """Returns a waveform that replaces the recording, given (index, epoch, random generator); None to keep it."""
 
     @cached_property
     def augmentation(self) -> Augmentation:
-        """How recordings are changed."""
+        """Augmentation of training recordings."""
         return self.config.augmentation
 
     def frame_counts(self, part: Indices) -> Indices:
@@ -54,7 +54,7 @@ class RecordingSteps(Generic[BatchT]):
     def steps(
         self, part: Indices, rank: int, world_size: int, after: Position | None = None
     ) -> Iterator[TrainingStep[BatchT]]:
-        """Yield this rank's part of the steps that follow a position, from the beginning where it is None."""
+        """Yield this rank's part of the steps after a position, or from the first step if it is None, without end."""
         first, counts = next_position(after), self.frame_counts(part)
         per_second = 1000 / self.config.hop_ms
         with ThreadPoolExecutor(self.config.workers, initializer=use_one_torch_thread) as threads:
@@ -71,7 +71,8 @@ class RecordingSteps(Generic[BatchT]):
                     shares = split_among_ranks(micro_steps, counts, world_size)
 
                     def collate(rows: Indices, epoch: int = first.epoch) -> BatchT:
-                        frames = list(threads.map(lambda index: self._changed(index, epoch), part[rows].tolist()))
+                        indices = part[rows].tolist()
+                        frames = list(threads.map(lambda index: self._augmented_frames(index, epoch), indices))
                         return self.collate(frames, part[rows], epoch)
 
                     yield TrainingStep(
@@ -84,15 +85,15 @@ class RecordingSteps(Generic[BatchT]):
                 first = Position(first.epoch + 1, 0, 0)
 
     def batches(self, part: Indices) -> Iterator[tuple[Indices, BatchT]]:
-        """Yield each recording once, unchanged, in batches of similar length, the same in every call."""
+        """Yield each recording once without augmentation, in batches of similar length; for validation."""
         counts = self.frame_counts(part)
         budget = round(self.config.micro_batch_seconds * 1000 / self.config.hop_ms)
         for rows in cut_micro_steps(length_order(counts, counts, seeded_generator(0), nudged_share=0), counts, budget):
             frames = [self.codec.frames(self.recordings.waveform(index)) for index in part[rows].tolist()]
             yield rows, self.collate(frames, part[rows], -1)
 
-    def _changed(self, index: int, epoch: int) -> Tensor:
-        """Compute the frames (F, M) of a recording as training sees it in an epoch."""
+    def _augmented_frames(self, index: int, epoch: int) -> Tensor:
+        """Compute the augmented frames (F, M) of a recording in an epoch."""
         augmentation, rng = self.augmentation, seeded_generator(self.seed, epoch, index, AUGMENTATION_STREAM)
         waveform = self.recordings.waveform(index)
         replaced = None if self.replacement is None else self.replacement(index, epoch, rng)
@@ -101,6 +102,6 @@ class RecordingSteps(Generic[BatchT]):
         samples = to_float(waveform) if replaced is None else replaced
         changed = augmentation.change_waveform(samples, self.recordings.sample_rate, rng)
         frames = self.codec.frames(changed)
-        # Normalised bands have a mean of 0.
+        # Normalized bands have a mean of 0.
         fill = float(frames.mean()) if self.config.normalise == "none" and len(frames) else 0.0
         return augmentation.mask_features(frames, rng, fill)

@@ -1,4 +1,4 @@
-"""Recordings in a memory map: decoded and resampled once, with what is known of each, and opened again."""
+"""Cache of decoded recordings: samples in a memory map, and metadata of each recording."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import OnProgress
 
 CACHE_FORMAT = 2
-"""Raised when the same files would be decoded differently."""
+"""Version of the cache; raise it when files would be decoded differently."""
 SAMPLES_FILE, EXAMPLES_FILE = "samples.i16", "examples.jsonl"
 DECODING_BATCH_SIZE = 256
-"""Recordings in memory at a time."""
+"""Number of recordings decoded at a time."""
 ConfigField = Literal["train", "extra_train", "valid"]
 
 
 @dataclass(frozen=True)
 class RecordingExample:
-    """What is known of a recording on a list."""
+    """Metadata of a recording on a list."""
 
     field: ConfigField
-    """Which field of the config lists it."""
+    """Field of the config that lists it."""
     audio: str
     text: str | None
     location: str
-    """`file, line N` of the list."""
+    """Location in the list: `file, line N`."""
     columns: dict[str, str]
     first: int = 0
-    """The index of its first sample in the memory map."""
+    """Index of its first sample in the memory map."""
     length: int = 0
-    """Samples."""
+    """Number of samples."""
     source_rate: int = 0
-    """Samples per second of the file."""
+    """Sample rate of the file."""
     channels: int = 0
     clipped: float = 0.0
     """Share of the samples at full scale."""
     is_silent: bool = False
     digest: str = ""
-    """Of the samples: equal recordings have equal ones."""
+    """Hash of the samples."""
     fault: str = ""
-    """Why it cannot be read; empty where it can."""
+    """Reason why it cannot be read; empty if it can."""
 
     def prediction_record(self, prediction: str, target: str) -> dict[str, Any]:
-        """Describe it with its transcript or label, and what was predicted, for `predictions.jsonl`."""
+        """Return the record of a prediction for `predictions.jsonl`; `target` is the transcript or label."""
         return {"audio": self.audio, "columns": self.columns, "prediction": prediction, "target": target}
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """Examples, and the samples of all of them."""
+    """Decoded recordings: concatenated samples, and metadata."""
 
     samples: NDArray[np.int16]
     examples: list[RecordingExample]
@@ -76,29 +76,30 @@ class Recordings:
         return len(self.examples)
 
     def waveform(self, index: int) -> NDArray[np.int16]:
-        """Return the samples (n,) of an example."""
+        """Return the samples (n,) of a recording."""
         example = self.examples[index]
         return self.samples[example.first : example.first + example.length]
 
     def locate(self, index: int) -> str:
-        """Name the line of a list that an example is on, and its file."""
+        """Return the location of a recording in its list, and its file."""
         example = self.examples[index]
         return f"{example.location} ({example.audio})"
 
     def seconds(self, index: int) -> float:
-        """Return how long an example is."""
+        """Return the duration of a recording."""
         return self.examples[index].length / self.sample_rate
 
 
 def read_recordings(
     config: RecordingsConfig, cache: Path, on_progress: OnProgress | None
 ) -> tuple[Recordings, dict[str, str]]:
-    """Decode all recordings into a cache, or open what was decoded before; also return the SHA-256 of each list.
+    """Decode all recordings into a cache, or open the cache; also return the SHA-256 of each list.
 
-    Without `on_progress` another process has decoded them.
+    `on_progress` is None in processes that open the cache of another process.
 
     Raises:
-        FileNotFoundError, ValueError: a list cannot be read; damaged recordings are noted, and raise nothing.
+        FileNotFoundError, ValueError: a list cannot be read. Damaged recordings raise no error: see
+            `RecordingExample.fault`.
     """
     specs = config.input_specs()
     hashes = hash_inputs(specs, cache)
@@ -116,16 +117,14 @@ def read_recordings(
         building.mkdir()
         _decode(config, building, on_progress)
         rename(building, folder)
-    samples = (
-        np.memmap(folder / SAMPLES_FILE, np.int16, "r")
-        if (folder / SAMPLES_FILE).stat().st_size
-        else np.zeros(0, np.int16)
-    )
+    file = folder / SAMPLES_FILE
+    samples = np.memmap(file, np.int16, "r") if file.stat().st_size else np.zeros(0, np.int16)
     try:
         with open_regular(folder / EXAMPLES_FILE) as notes:
             examples = [validate_type(parse_json(line), RecordingExample) for line in notes]
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder / EXAMPLES_FILE} is damaged ({error}): delete {folder}, it is made again.") from None
+        advice = f"delete {folder} to decode the recordings again"
+        raise ValueError(f"{folder / EXAMPLES_FILE} is damaged ({error}): {advice}.") from None
     return Recordings(samples, examples, config.sample_rate), hashes
 
 
@@ -137,13 +136,13 @@ def _entries(config: RecordingsConfig) -> Iterator[tuple[ConfigField, ManifestEn
     )
     for field, specs in fields:
         for spec in specs:
-            for listed in config.manifest(spec).entries():
-                yield field, listed
+            for entry in config.manifest(spec).entries():
+                yield field, entry
 
 
 def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> None:
-    """Write the samples of all recordings one after another, and what is known of each."""
-    count = sum(1 for _ in _entries(config))  # a dataset's recordings need not fit into memory
+    """Write the concatenated samples of all recordings, and the metadata of each."""
+    count = sum(1 for _ in _entries(config))  # in a separate pass: recordings of a dataset may not fit into memory
     first = 0
     with (
         ThreadPoolExecutor(usable_cores()) as threads,
@@ -163,26 +162,26 @@ def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> 
             on_progress("recordings decoded", done, count)
 
 
-def _read(listed: ManifestEntry, rate: int) -> Recording | str:
-    """Read a recording; why not where it cannot be read."""
-    if not listed.audio:
+def _read(entry: ManifestEntry, rate: int) -> Recording | str:
+    """Read a recording, or return the reason why it cannot be read."""
+    if not entry.audio:
         return "the list names no recording"
-    source: Any = listed.audio if listed.content is None else listed.content
+    source: Any = entry.audio if entry.content is None else entry.content
     try:
-        return read_recording(source, rate, name=listed.audio, start=listed.start, end=listed.end)
+        return read_recording(source, rate, name=entry.audio, start=entry.start, end=entry.end)
     except RecordingError as error:
         return str(error)
 
 
-def _example(field: ConfigField, listed: ManifestEntry, found: Recording | str, first: int) -> RecordingExample:
-    columns = dict(listed.columns)
+def _example(field: ConfigField, entry: ManifestEntry, found: Recording | str, first: int) -> RecordingExample:
+    columns = dict(entry.columns)
     if isinstance(found, str):
-        return RecordingExample(field, listed.audio, listed.text, listed.location, columns, first, fault=found)
+        return RecordingExample(field, entry.audio, entry.text, entry.location, columns, first, fault=found)
     return RecordingExample(
         field,
-        listed.audio,
-        listed.text,
-        listed.location,
+        entry.audio,
+        entry.text,
+        entry.location,
         columns,
         first,
         len(found.samples),

@@ -1,4 +1,4 @@
-"""The data report: what the corpora hold, what is left out and why, before the first step."""
+"""Data report: counts of kept and dropped rows, reasons, and overlap of the splits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REASONS = {
     "too_long": "longer than `max_length`",
     "valid_source": "with the source of a validation pair",
 }
-"""Why pairs are dropped."""
+"""Reasons to drop pairs, and their descriptions."""
 REASONS_OF_TEXT = {"empty": "(empty)", "valid_source": "(repeat a validation line)"}
 
 EXAMPLES_PER_REASON = 3
@@ -30,7 +30,7 @@ EXAMPLES_PER_REASON = 3
 
 @dataclass(frozen=True)
 class DroppedRow:
-    """A row that is left out, and why."""
+    """A dropped row and the reason."""
 
     reason: str  # a key of REASONS
     columns: tuple[str, ...]  # path specs
@@ -39,13 +39,13 @@ class DroppedRow:
 
     @property
     def location(self) -> str:
-        """Name the files and the lines."""
+        """Location of the row: files and lines."""
         return row_location(self.columns, self.lines)
 
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """Tokens of a column of the kept rows; ends are counted in text without a second side."""
+    """Number of tokens of a column in the kept rows, in all and unknown; text without a second side includes eos."""
 
     tokens: int = 0
     unknown: int = 0
@@ -64,43 +64,45 @@ class CorpusReport:
     kept: int
     split_off: int  # kept for validation
     dropped: dict[str, int]  # by reason
-    duplicates: int | None  # repeat an earlier pair of the same split; kept; not counted in text without a second side
-    copies: int  # source equal to target; kept
+    duplicates: (
+        int | None
+    )  # kept pairs that repeat an earlier one of the same split; None for text without a second side
+    copies: int  # kept pairs whose source equals the target
     counts: tuple[TokenCounts, ...]  # of each column
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much of a held-out set the training corpora hold word for word."""
+    """Counts of lines of a held-out set that occur verbatim in the training corpora."""
 
     split: str  # valid or test
     columns: tuple[str, ...]  # path specs
-    rows: int  # without an empty side
-    in_train: tuple[int, ...]  # lines of each column
+    rows: int  # rows without an empty side
+    in_train: tuple[int, ...]  # lines of each column that occur in training
     rows_in_train: int
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """Everything that is known of the data before training; JSON-able."""
+    """Report of the data before training, convertible to JSON."""
 
     corpora: list[CorpusReport]
     overlaps: list[Overlap]
-    examples: list[DroppedRow] = field(default_factory=list)  # the first few of each reason
-    dropped_file: str = ""  # lists all of them
-    valid_file: str = ""  # holds the pairs that were split off for validation, where there are any
-    valid_bytes: int = 0  # its size
+    examples: list[DroppedRow] = field(default_factory=list)  # the first rows of each reason
+    dropped_file: str = ""  # file that lists all dropped rows
+    valid_file: str = ""  # file of the pairs split off for validation; "" for none
+    valid_bytes: int = 0  # size of `valid_file`
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Any) -> DataReport:
-        """Read what `to_json` gave; raise ValueError when it is something else."""
+        """Parse the value that `to_json` returned; raises ValueError for any other."""
         return TypeAdapter(cls).validate_python(value)
 
     def lines(self) -> list[str]:
-        """Render the report for people, a few lines per corpus."""
+        """Render the report as lines of text, a few per corpus."""
         text: list[str] = []
         for corpus in self.corpora:
             text += _corpus_lines(corpus)
@@ -114,15 +116,15 @@ class DataReport:
         return text
 
     def _advice(self) -> list[str]:
-        """Warn of text that a model meets unknown tokens in only once it is trained."""
+        """Warn of validation text with unknown tokens if the training text has none."""
         unknown = dict.fromkeys(("train", "valid"), 0)
         for corpus in self.corpora:
             unknown[corpus.split] += corpus.counts[0].unknown if len(corpus.columns) == 1 else 0
         if unknown["train"] or not unknown["valid"]:
             return []
         return [
-            f"valid: {unknown['valid']:,} tokens are unknown, but in training none is: a model cannot learn where to "
-            "expect one; with a `words` tokenizer set `data.tokenizer.min_count` to 2"
+            f"valid: {unknown['valid']:,} tokens are unknown, but none in training: the model cannot learn when to "
+            "expect them; with a `words` tokenizer set `data.tokenizer.min_count` to 2"
         ]
 
 
@@ -156,7 +158,7 @@ def _overlap_line(overlap: Overlap) -> str:
 
 
 def measure_overlap(split: str, held_out: Survey, train: list[Survey]) -> Overlap:
-    """Count the lines of a held-out set that occur in the training surveys, which have no row with an empty side."""
+    """Count the lines of a held-out set that occur in training; `train` must not have rows with an empty side."""
     filled = held_out.select(~held_out.empty)
     in_train = [
         int(occur_in(hashes, [each.hashes[column] for each in train]).sum())
@@ -170,14 +172,14 @@ def measure_overlap(split: str, held_out: Survey, train: list[Survey]) -> Overla
 
 @dataclass(frozen=True)
 class DropLogState:
-    """How far the file of dropped pairs is written."""
+    """State of a partially written file of dropped rows, for resuming."""
 
     size: int  # bytes
     examples: list[DroppedRow]
 
 
 class DropLog:
-    """Write every dropped row to a tab-separated file and remember the first few; a state is as in `ArrayWriter`."""
+    """Write all dropped rows to a tab-separated file, and keep the first of each reason; resumable as `ArrayWriter`."""
 
     def __init__(self, path: Path, num_columns: int, state: DropLogState | None = None) -> None:
         self.examples: list[DroppedRow] = [] if state is None else list(state.examples)
@@ -188,7 +190,7 @@ class DropLog:
             self._file.write(("\t".join(["reason", *names, "detail"]) + "\n").encode())
 
     def add(self, lines: bytes, examples: Sequence[DroppedRow]) -> None:
-        """Add lines, of which some are examples."""
+        """Append lines of the file, and keep examples of them."""
         self._file.write(lines)
         for row in examples:
             if sum(example.reason == row.reason for example in self.examples) < EXAMPLES_PER_REASON:

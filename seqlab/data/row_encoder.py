@@ -1,4 +1,4 @@
-"""Blocks of raw rows -> encoded rows, with a reason for each that is left out: what each process does."""
+"""Encoding of blocks of raw rows in worker processes, with a reason for each dropped row."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from seqlab.text import Tokenizer, encode_unknown, find_unknown
 
 Statuses = NDArray[np.uint8]
 ColumnLines = Sequence[list[str]]
-"""Of each column."""
+"""Lines of each column."""
 
 
 class RowStatus(IntEnum):
-    """What becomes of a row; the values above VALID are reasons to drop it."""
+    """Status of a row: its split; or, for values above VALID, the reason to drop it."""
 
     TRAIN = 0
     VALID = 1
@@ -35,7 +35,7 @@ class RowStatus(IntEnum):
 
     @property
     def reason(self) -> str:
-        """The name of a reason to drop a row."""
+        """Name of the reason in reports."""
         return self.name.lower()
 
 
@@ -44,48 +44,48 @@ class EncodeTask:
     """A block to encode."""
 
     block: RowBlock
-    statuses: Statuses  # (rows,): what the survey decided
+    statuses: Statuses  # (rows,): as assigned by the survey
     columns: tuple[str, ...]  # path specs of the corpus
-    lines: NDArray[np.int64]  # (rows, columns): where each is in its file, from 1
-    chars_ratio: float | None  # of the corpus; None where no row is dropped for its own
-    with_text: dict[RowStatus, bool]  # for the statuses that are kept: whether raw text is needed
+    lines: NDArray[np.int64]  # (rows, columns): line of each row in its file, from 1
+    chars_ratio: float | None  # of the corpus; None if no row is dropped for its length ratio
+    with_text: dict[RowStatus, bool]  # for each status that is kept: whether raw text is kept too
 
 
 @dataclass
 class EncodedBlock:
-    """What is to be written."""
+    """An encoded block, ready to be written."""
 
-    statuses: Statuses  # (rows,): what became of them
+    statuses: Statuses  # (rows,): final
     counts: list[TokenCounts]  # of each column
     kept: dict[RowStatus, EncodedRows] = field(default_factory=dict)
     dropped: bytes = b""  # lines of the file of dropped rows
-    examples: list[DroppedRow] = field(default_factory=list)  # a few of them
+    examples: list[DroppedRow] = field(default_factory=list)  # the first of them
 
 
 @dataclass(frozen=True)
 class RowEncoder:
-    """Encode blocks of text without a second side, each line of which ends with eos."""
+    """Encoder of blocks of text without a second side; each line ends with eos."""
 
     tokenizers: Sequence[Tokenizer]
-    """Of each column."""
+    """Tokenizer of each column."""
 
     @property
     def vocab_sizes(self) -> list[int]:
-        """How many ids each column may have."""
+        """Number of possible ids of each column."""
         return [tokenizer.vocab_size for tokenizer in self.tokenizers]
 
     def encode(self, columns: ColumnLines) -> list[RaggedArray]:
-        """Give the ids of the lines of each column."""
+        """Return the ids of the lines of each column."""
         return [encode_text(*each) for each in zip(self.tokenizers, columns, strict=True)]
 
     def drop_by_text(self, statuses: Statuses, columns: ColumnLines, chars_ratio: float | None) -> None:
-        """Change the statuses of rows that are dropped for their text."""
+        """Update the statuses of rows that are dropped because of their text."""
 
     def drop_by_length(self, statuses: Statuses, candidates: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """Change the statuses of candidates that are dropped for their lengths in tokens (rows, columns)."""
+        """Update the statuses of candidates that are dropped because of their lengths in tokens (rows, columns)."""
 
     def explain(self, status: RowStatus, row: Sequence[str], lengths: list[int]) -> str:
-        """Say why a row is dropped."""
+        """Return a detailed reason why a row is dropped."""
         return "empty" if status == RowStatus.EMPTY else "repeats a validation line"
 
     def __call__(self, task: EncodeTask) -> EncodedBlock:
@@ -93,16 +93,16 @@ class RowEncoder:
         statuses = task.statuses.copy()
         self.drop_by_text(statuses, columns, task.chars_ratio)
         candidates = np.flatnonzero(statuses <= RowStatus.VALID)
-        ids = self.encode([[lines[place] for place in candidates] for lines in columns])
+        ids = self.encode([[lines[row] for row in candidates] for lines in columns])
         lengths = np.zeros((len(statuses), len(columns)), np.int64)
         lengths[candidates] = np.stack([rows.lengths for rows in ids], 1)
         self.drop_by_length(statuses, candidates, lengths)
         encoded = EncodedBlock(statuses, [TokenCounts()] * len(columns))
         for status, with_text in task.with_text.items():
             picked = np.flatnonzero(statuses[candidates] == status)
-            places = candidates[picked]
-            texts = [RaggedArray.from_texts([lines[place] for place in places]) for lines in columns if with_text]
-            kept = EncodedRows([rows.take(picked) for rows in ids], texts, task.lines[places])
+            chosen = candidates[picked]
+            texts = [RaggedArray.from_texts([lines[row] for row in chosen]) for lines in columns if with_text]
+            kept = EncodedRows([rows.take(picked) for rows in ids], texts, task.lines[chosen])
             encoded.kept[status] = kept
             found = map(_count_tokens, kept.columns, self.tokenizers)
             encoded.counts = [before + more for before, more in zip(encoded.counts, found, strict=True)]
@@ -110,24 +110,24 @@ class RowEncoder:
         return encoded
 
     def _drop(self, encoded: EncodedBlock, task: EncodeTask, columns: ColumnLines, lengths: NDArray[np.int64]) -> None:
-        """List the rows that are dropped: as text, as a large corpus has many."""
-        places = np.flatnonzero(encoded.statuses > RowStatus.VALID)
-        numbers, tokens = task.lines[places].tolist(), lengths[places].tolist()
+        """List the dropped rows as text, which is compact for large corpora."""
+        rows = np.flatnonzero(encoded.statuses > RowStatus.VALID)
+        numbers, tokens = task.lines[rows].tolist(), lengths[rows].tolist()
         written, seen = [], Counter[RowStatus]()
-        for place, row_numbers, row_lengths in zip(places.tolist(), numbers, tokens, strict=True):
-            status = RowStatus(encoded.statuses[place])
-            detail = self.explain(status, [lines[place] for lines in columns], row_lengths)
+        for row, row_numbers, row_lengths in zip(rows.tolist(), numbers, tokens, strict=True):
+            status = RowStatus(encoded.statuses[row])
+            detail = self.explain(status, [lines[row] for lines in columns], row_lengths)
             seen[status] += 1
             if seen[status] <= EXAMPLES_PER_REASON:
                 encoded.examples.append(DroppedRow(status.reason, task.columns, tuple(row_numbers), detail))
-            located = "\t".join([f"{name}\t{number}" for name, number in zip(task.columns, row_numbers, strict=True)])
-            written.append(f"{status.reason}\t{located}\t{detail}\n")
+            location = "\t".join([f"{name}\t{number}" for name, number in zip(task.columns, row_numbers, strict=True)])
+            written.append(f"{status.reason}\t{location}\t{detail}\n")
         encoded.dropped = "".join(written).encode()
 
 
 @dataclass(frozen=True)
 class PairEncoder(RowEncoder):
-    """Encode blocks of pairs, of which unlikely ones are dropped."""
+    """Encoder of blocks of pairs; drops pairs that are too long or have an unlikely length ratio."""
 
     max_length: int  # tokens
     max_length_ratio: float
@@ -135,12 +135,12 @@ class PairEncoder(RowEncoder):
 
     @property
     def vocab_sizes(self) -> list[int]:
-        """How many ids either side may have, those of unknown words counted."""
+        """Number of possible ids of each side, including those of unknown words."""
         more = self.max_length if self.copy_unknown else 0
         return [size + more for size in super().vocab_sizes]
 
     def encode(self, columns: ColumnLines) -> list[RaggedArray]:
-        """Give the ids of both sides."""
+        """Return the ids of both sides."""
         sides = list(zip(self.tokenizers, columns, strict=True))
         if not self.copy_unknown:
             return [RaggedArray.from_flat(*tokenizer.encode_flat(lines)) for tokenizer, lines in sides]
@@ -155,12 +155,12 @@ class PairEncoder(RowEncoder):
             statuses[outliers & (statuses <= RowStatus.VALID)] = RowStatus.LENGTH_RATIO
 
     def drop_by_length(self, statuses: Statuses, candidates: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """Drop pairs that are too long, or empty once normalisation has removed all that a line has."""
+        """Drop pairs that are too long, or have a side without tokens after normalization."""
         statuses[candidates[lengths[candidates].min(1) == 0]] = RowStatus.EMPTY
         statuses[lengths.max(1) > self.max_length] = RowStatus.TOO_LONG
 
     def explain(self, status: RowStatus, row: Sequence[str], lengths: list[int]) -> str:
-        """Say why a pair is dropped."""
+        """Return a detailed reason why a pair is dropped."""
         if status == RowStatus.EMPTY:
             sides = [name for name, line in zip(("source", "target"), row, strict=True) if not line.strip()]
             return f"{' and '.join(sides) or 'one side'} empty"
@@ -172,15 +172,15 @@ class PairEncoder(RowEncoder):
 
 
 def encode_text(tokenizer: Tokenizer, lines: Sequence[str]) -> RaggedArray:
-    """Encode lines with eos after each; the parts of a line together get the ids of the whole line."""
-    goes_on = np.fromiter((isinstance(line, LinePart) for line in lines), np.bool_, len(lines))
-    if goes_on.any() and _joins_with_spaces(tokenizer):
-        lines = [line.removesuffix(" ") if is_part else line for line, is_part in zip(lines, goes_on, strict=True)]
-    return append_eos(*tokenizer.encode_flat(lines), tokenizer.eos_id, goes_on)
+    """Encode lines with eos after each; the parts of a long line get the same ids as the line as a whole."""
+    is_partial = np.fromiter((isinstance(line, LinePart) for line in lines), np.bool_, len(lines))
+    if is_partial.any() and _joins_with_spaces(tokenizer):
+        lines = [line.removesuffix(" ") if partial else line for line, partial in zip(lines, is_partial, strict=True)]
+    return append_eos(*tokenizer.encode_flat(lines), tokenizer.eos_id, is_partial)
 
 
 def _joins_with_spaces(tokenizer: Tokenizer) -> bool:
-    """Tell whether joining two texts by a space concatenates their ids, as with words and subwords."""
+    """Return whether joining two texts by a space concatenates their ids, as for words and subwords."""
     whole, first, second = tokenizer.encode(["a a", "a", "a"])
     return whole == first + second
 

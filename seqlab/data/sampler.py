@@ -1,4 +1,4 @@
-"""Encoded pairs -> training steps, in an order that any position can be found in again."""
+"""Samplers of training steps of pairs, resumable at any position, and batches for validation."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ BatchT = TypeVar("BatchT", bound=Batch)
 
 @dataclass(frozen=True)
 class Chunk:
-    """Pairs that are cut into steps together."""
+    """Pairs that are divided into steps together."""
 
-    indices: NDArray[np.int64]  # of the corpus
+    indices: NDArray[np.int64]  # of the pairs in the corpus
     src: RaggedArray
     tgt: RaggedArray
-    src_lengths: Indices  # special ids counted
+    src_lengths: Indices  # including special ids
     tgt_lengths: Indices
-    steps: list[list[Indices]]  # indices into the above
+    steps: list[list[Indices]]  # indices into the fields above
 
 
 class PairsSampler(ABC, Generic[BatchT]):
-    """Yield training steps for ever, epoch after epoch.
+    """Base class of samplers that yield training steps of pairs without end, epoch after epoch.
 
-    What a step holds is a pure function of (pairs, config, seed, position): nothing is carried from one chunk to the
-    next, so a run continues at any position after replaying the plan of a single chunk. Of `world_size` samplers with
-    the same arguments each yields its rank's part of the same steps.
+    A step is a pure function of (pairs, config, seed, position). No state is carried between chunks: to resume at a
+    position, only its chunk is planned again. Each of `world_size` samplers with the same arguments yields its rank's
+    part of the same steps.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class PairsSampler(ABC, Generic[BatchT]):
             for tokenizer, settings in zip(self.tokenizers, config.tokenizers, strict=True):
                 if not tokenizer.can_sample:
                     raise ValueError(
-                        f"`subword_sampling` must be 0 for a `{settings.kind}` tokenizer, which always cuts a "
-                        f"line in the same way, but is {config.subword_sampling} instead."
+                        f"`subword_sampling` must be 0 for a `{settings.kind}` tokenizer, which has only one "
+                        f"segmentation of a line, but is {config.subword_sampling} instead."
                     )
         if sum(len(span) * weight for span, weight in zip(pairs.spans, config.train_weights, strict=True)) < 1:
-            raise ValueError("`train_weights` are so small that an epoch holds less than one pair; raise them.")
+            raise ValueError("`train_weights` are so small that an epoch has less than one pair: raise them.")
 
     def steps(self, after: Position | None = None) -> Iterator[TrainingStep[BatchT]]:
-        """Yield the steps that follow a position, from the very first when None is given."""
+        """Yield the steps after a position, or from the first step if it is None, without end."""
         first, config = next_position(after), self._config
         while True:
             rng = seeded_generator(self._seed, first.epoch)
@@ -126,21 +126,21 @@ class PairsSampler(ABC, Generic[BatchT]):
             raise ValueError("`subword_sampling` needs the raw text, but the corpus was prepared without it.")
         strength = self._config.subword_sampling
         sampled = self.tokenizers[side].sample(text.take(indices).texts(), seed=seed, strength=strength)
-        # A segmentation that is longer than the model can take gives way to the one that was checked.
+        # A segmentation longer than `max_length` is replaced by the default one, whose length was checked.
         limit = self._config.max_length
         return RaggedArray.from_lists([row if len(row) <= limit else rows[i].tolist() for i, row in enumerate(sampled)])
 
     @abstractmethod
     def _lengths(self, src: RaggedArray, tgt: RaggedArray) -> tuple[Indices, Indices]:
-        """Return the tokens of both sides as a batch counts them."""
+        """Return the lengths of both sides in a batch, in tokens."""
 
     @abstractmethod
     def _collate(self, chunk: Chunk, rows: Indices) -> BatchT:
-        """Make a batch of some rows of a chunk."""
+        """Collate some rows of a chunk."""
 
 
 class Seq2SeqSampler(PairsSampler[Seq2SeqBatch]):
-    """Steps of translation: what they hold is counted in target tokens."""
+    """Sampler of translation, with step sizes in target tokens."""
 
     def _lengths(self, src: RaggedArray, tgt: RaggedArray) -> tuple[Indices, Indices]:
         return src.lengths + 1, tgt.lengths + 1
@@ -150,7 +150,7 @@ class Seq2SeqSampler(PairsSampler[Seq2SeqBatch]):
 
 
 def ordered_batches(pairs: EncodedCorpus, micro_batch_tokens: int, tokenizer: Tokenizer) -> Iterator[Seq2SeqBatch]:
-    """Yield every pair once in batches of similar length, the same in every call: for validation."""
+    """Yield every pair once, in batches of similar length, the same in every call; for validation."""
     src_lengths, tgt_lengths = (rows.lengths + 1 for rows in pairs.columns)
     order = length_order(src_lengths, tgt_lengths, seeded_generator(0), nudged_share=0)
     for indices in cut_micro_steps(order, np.maximum(src_lengths, tgt_lengths), micro_batch_tokens):
@@ -164,14 +164,14 @@ def collate_rows(
     tokenizer: Tokenizer,
     indices: Sequence[int] | NDArray[np.int64] | None = None,
 ) -> Seq2SeqBatch:
-    """Put some rows of both sides, or of the source alone, into a batch.
+    """Collate rows of encoded text without special ids.
 
     Args:
-        src: what `rows` are numbers of.
-        tgt: the same of the target.
-        rows: which are taken.
-        tokenizer: the target's, names the special ids.
-        indices: what the batch calls them; `rows` unless given.
+        src: ids of the source lines.
+        tgt: ids of the target lines; None for a batch without targets.
+        rows: indices of the lines to collate.
+        tokenizer: tokenizer of the target, for the special ids.
+        indices: `indices` of the batch; by default `rows`.
     """
     return collate(
         [src[row] for row in rows],
@@ -184,7 +184,7 @@ def collate_rows(
 
 
 class LabelledSampler(PairsSampler[LabelledBatch]):
-    """Steps of labelling: what they hold is counted in source tokens."""
+    """Sampler of labeling, with step sizes in source tokens."""
 
     def _lengths(self, src: RaggedArray, tgt: RaggedArray) -> tuple[Indices, Indices]:
         return src.lengths, src.lengths
@@ -196,7 +196,7 @@ class LabelledSampler(PairsSampler[LabelledBatch]):
 def ordered_labelled_batches(
     pairs: EncodedCorpus, micro_batch_tokens: int, tokenizers: tuple[Tokenizer, Tokenizer]
 ) -> Iterator[LabelledBatch]:
-    """Yield every line once in batches of similar length, the same in every call: for validation."""
+    """Yield every line once, in batches of similar length, the same in every call; for validation."""
     lengths = pairs.src.lengths
     order = length_order(lengths, lengths, seeded_generator(0), nudged_share=0)
     for indices in cut_micro_steps(order, lengths, micro_batch_tokens):
@@ -206,7 +206,7 @@ def ordered_labelled_batches(
 def _labelled_batch(
     pairs: EncodedCorpus, indices: Sequence[int] | Indices, tokenizers: tuple[Tokenizer, Tokenizer]
 ) -> LabelledBatch:
-    assert pairs.src_text is not None, "lines with labels are cached with their text"
+    assert pairs.src_text is not None, "labeled lines are cached with their text"
     src_tokenizer, tgt_tokenizer = tokenizers
     return collate_labelled(
         [pairs.src[index] for index in indices],

@@ -1,4 +1,4 @@
-"""What a sampler yields: the batches of one update, and where they stand in the data."""
+"""Training steps: the batches of one update and their position in the data, and their division among ranks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ BatchT = TypeVar("BatchT", bound=Batch)
 CovariantBatchT = TypeVar("CovariantBatchT", bound=Batch, covariant=True)
 
 MAX_BORDER_SHIFT = 1 / 16
-"""Share of a rank's part that a border may move to fall between two micro-steps. Without it, micro-steps that are not
-quite equally large would be cut into a large and a tiny one, each with the cost of a forward and backward pass."""
+"""Maximum shift of a border between ranks to the nearest boundary of micro-steps, as a share of a rank's part. Without
+it, micro-steps of slightly unequal size would be split into a large and a tiny one, each with a forward and backward
+pass."""
 
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """Which step: all three count from 0."""
+    """Position of a step in the data; all three count from 0."""
 
     epoch: int
     chunk: int
@@ -30,36 +31,37 @@ class Position:
 
 
 def next_position(after: Position | None) -> Position:
-    """Return where to look for the step that follows one, which may be the first of the next chunk or epoch."""
+    """Return the position to resume from after a step; the step there may be the first of the next chunk or epoch."""
     return Position(0, 0, 0) if after is None else Position(after.epoch, after.chunk, after.step + 1)
 
 
 @dataclass(frozen=True)
 class TrainingStep(Generic[CovariantBatchT]):
-    """One rank's micro-steps of an update; tokens are counted over all ranks, and 0 where the data has none."""
+    """One rank's micro-steps of an update; token counts are over all ranks, and 0 for data without tokens."""
 
     position: Position
     epoch: float
-    """Times through the corpora when this step is done."""
+    """Passes over the corpora after this step."""
     micro_steps: Sequence[CovariantBatchT]
     num_tgt_tokens: int = 0
-    """Predicted tokens, ends of sentence counted; of masked text, those that are read."""
+    """Predicted tokens, including eos; for masked text, input tokens."""
     padded_tgt_tokens: int = 0
-    """Places of the target tensors; the padding share is 1 - num_tgt_tokens / padded_tgt_tokens."""
+    """Elements of the target tensors, padding included; the share of padding is 1 - num_tgt_tokens /
+    padded_tgt_tokens."""
     num_src_tokens: int = 0
-    """Source tokens, ends of sentence counted; 0 where the data has no source side."""
+    """Source tokens, including eos; 0 for data without a source side."""
     padded_src_tokens: int = 0
-    """Places of the source tensors."""
+    """Elements of the source tensors, padding included."""
     lr_factor: float = 1.0
-    """What the learning rate of this step is multiplied by."""
+    """Factor of the learning rate of this step."""
 
 
 def split_among_ranks(micro_steps: Sequence[Indices], widths: Indices, world_size: int) -> list[list[Indices]]:
-    """Cut the pairs of a step, in order, into a part of about as many padded tokens for each rank.
+    """Split the pairs of a step, in order, among ranks, with about equally many padded tokens for each.
 
-    `widths` are the lengths of the pairs' longer sides. Every rank gets equally many micro-steps, the last of them
-    empty where it has fewer. Which pairs a step holds does not depend on the number of ranks, and one rank gets the
-    micro-steps as they are.
+    `widths` are the lengths of the longer sides of pairs. Every rank gets equally many micro-steps, the last of which
+    may be empty. The pairs of a step do not depend on the number of ranks, and a single rank gets the micro-steps
+    unchanged.
     """
     costs = [np.full(len(rows), int(widths[rows].max())) for rows in micro_steps]
     ends = np.cumsum(np.concatenate(costs))
@@ -82,14 +84,15 @@ def split_among_ranks(micro_steps: Sequence[Indices], widths: Indices, world_siz
 
 
 def nonempty_micro_steps(shares: Sequence[Sequence[Indices]]) -> list[Indices]:
-    """List the micro-steps of all ranks that have rows."""
+    """Return the micro-steps of all ranks that are not empty."""
     return [rows for rows in chain(*shares) if len(rows)]
 
 
 def collate_rank(shares: Sequence[Sequence[Indices]], rank: int, collate: Callable[[Indices], BatchT]) -> list[BatchT]:
     """Collate the micro-steps of a rank.
 
-    One without rows predicts nothing, but is computed all the same: every rank takes part in every exchange.
+    An empty micro-step becomes a batch without targets: it is computed too, because all ranks take part in every
+    collective operation.
     """
     first = nonempty_micro_steps(shares)[0][:1]
     return [collate(rows) if len(rows) else collate(first).idle() for rows in shares[rank]]

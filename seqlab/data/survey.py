@@ -1,4 +1,4 @@
-"""Hash every raw line, to split off a validation set and to find duplicates and overlap of training and test."""
+"""Line hashes of corpora, to split off a validation set and to find duplicates and overlap of training and test."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from seqlab.data.corpus import Corpus, RowBlock, row_unit
 from seqlab.data.workers import Workers
 
 OnProgress = Callable[[str, int, int | None], None]
-"""Called with what is counted, how many of them are done, and how many there are where that is known."""
+"""Progress callback: receives the unit, the number of units done, and their total, if known."""
 
 SMOOTHING_CHARS = 10
-"""Added to both sides of a length ratio, so that "Yes." may be answered by a short sentence."""
+"""Characters added to both sides of a length ratio, to tolerate large ratios of short lines."""
 
 
 def no_progress(units: str, done: int, total: int | None) -> None:
-    """Show nothing."""
+    """Ignore progress."""
 
 
 LineHashes = NDArray[np.uint64]
@@ -32,10 +32,10 @@ RowMask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Survey:
-    """Line hashes of a corpus: 8 bytes for each line of each column."""
+    """Line hashes of a corpus, 8 bytes for each line of each column."""
 
     corpus: Corpus
-    hashes: Sequence[LineHashes]  # of each column (rows,), 0 where a line is empty
+    hashes: Sequence[LineHashes]  # of each column (rows,); 0 for an empty line
     chars_ratio: float  # typical characters of the last column per character of the first, smoothed
 
     def __len__(self) -> int:
@@ -43,36 +43,36 @@ class Survey:
 
     @cached_property
     def empty(self) -> RowMask:
-        """Return which rows lack a side."""
+        """Mask of the rows with an empty side."""
         return np.logical_or.reduce([each == 0 for each in self.hashes])
 
     @property
     def copies(self) -> RowMask:
-        """Return which pairs have a target equal to their source."""
+        """Mask of the pairs whose target equals the source."""
         return (self.hashes[0] == self.hashes[-1]) & ~self.empty & (len(self.hashes) > 1)
 
     @property
     def row_hashes(self) -> LineHashes:
-        """Return one hash per row in which the order of the columns counts."""
+        """Hash of each row, which depends on the order of the columns."""
         found = self.hashes[0]
         for each in self.hashes[1:]:
-            # An odd factor is a bijection of the 64-bit numbers, so no bit is lost; overflow is intended.
+            # Multiplication by an odd factor is a bijection of 64-bit numbers; overflow is intended.
             found = found * np.uint64(0x9E3779B97F4A7C15) + each
         return found
 
     def select(self, mask: RowMask) -> Survey:
-        """Return the survey of some of the rows."""
+        """Return the survey of the masked rows."""
         return replace(self, hashes=[each[mask] for each in self.hashes])
 
 
 def survey_corpus(corpus: Corpus, workers: Workers | None = None, on_progress: OnProgress = no_progress) -> Survey:
-    """Read a corpus once.
+    """Read a corpus and hash its lines.
 
     Raises:
-        ValueError, FileNotFoundError: it cannot be read, its columns are of unequal length or it is empty.
+        ValueError, FileNotFoundError: the corpus cannot be read, its columns differ in length, or it is empty.
     """
     parts: list[_BlockSurvey] = []
-    sizes: deque[int | None] = deque()  # the estimates that come with the blocks; those are then elsewhere
+    sizes: deque[int | None] = deque()  # estimated totals of the blocks, which are sent to the workers
     done, unit = 0, row_unit(len(corpus.columns))
 
     def blocks() -> Iterator[RowBlock]:
@@ -87,17 +87,17 @@ def survey_corpus(corpus: Corpus, workers: Workers | None = None, on_progress: O
         done += len(part.hashes[0])
         on_progress(f"{unit} read", done, sizes.popleft())
     if not parts:
-        raise ValueError(f"{corpus}: {'holds' if len(corpus.columns) == 1 else 'hold'} no lines.")
+        raise ValueError(f"{corpus}: {'has' if len(corpus.columns) == 1 else 'have'} no lines.")
     chars = np.sum([part.chars for part in parts], axis=0)
     hashes = [np.concatenate(each) for each in zip(*(part.hashes for part in parts), strict=True)]
     return Survey(corpus, hashes, float(chars[-1] / chars[0]) if chars[0] else 1.0)
 
 
 class _BlockSurvey(NamedTuple):
-    """What is seen in a block."""
+    """Hashes and character counts of a block."""
 
     hashes: list[LineHashes]
-    chars: list[int]  # of each column: smoothed, of whole rows
+    chars: list[int]  # of each column: smoothed counts of rows without an empty side
 
 
 def _survey_block(block: RowBlock) -> _BlockSurvey:
@@ -108,24 +108,25 @@ def _survey_block(block: RowBlock) -> _BlockSurvey:
 
 
 def ratio_outliers(src_chars: NDArray[np.int64], tgt_chars: NDArray[np.int64], typical: float, limit: float) -> RowMask:
-    """Return which pairs' length ratio is more than `limit` times above or below that of their corpus."""
+    """Return a mask of pairs whose length ratio is more than `limit` times above or below `typical`."""
     ratio = (tgt_chars + SMOOTHING_CHARS) / (src_chars + SMOOTHING_CHARS) / typical
     return np.asarray((ratio > limit) | (ratio < 1 / limit))
 
 
 def hash_lines(lines: Sequence[str]) -> LineHashes:
-    """Return 64 bits of each line, spaces around it not counted; 0 stands for an empty line."""
+    """Return a 64-bit hash of each line without surrounding spaces; 0 for an empty line."""
     stripped = [line.strip().encode("utf-8") for line in lines]
     digests = b"".join(hashlib.blake2b(line, digest_size=8).digest() if line else bytes(8) for line in stripped)
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
 def char_lengths(lines: Sequence[str]) -> NDArray[np.int64]:
+    """Return the characters of each line."""
     return np.fromiter((len(line) for line in lines), np.int64, len(lines))
 
 
 def sort_unique(hashes: LineHashes) -> LineHashes:
-    """Return each hash once, sorted; np.unique, which looks them up in a table, takes thirty times as long."""
+    """Return the distinct hashes, sorted; thirty times as fast as np.unique, which uses a hash table."""
     ordered = np.sort(hashes)
     is_new = np.ones(len(ordered), np.bool_)
     is_new[1:] = ordered[1:] != ordered[:-1]
@@ -133,19 +134,20 @@ def sort_unique(hashes: LineHashes) -> LineHashes:
 
 
 def occur_in(hashes: LineHashes, pools: Sequence[LineHashes]) -> RowMask:
-    """Return which hashes any of the pools holds; the pools may be large, they are neither sorted nor joined."""
+    """Return a mask of the hashes that are in any of the pools, which may be large: they are neither sorted nor
+    joined."""
     wanted = sort_unique(hashes)
     found = np.zeros(len(wanted), np.bool_)
     for pool in pools if len(wanted) else ():
-        places = np.minimum(np.searchsorted(wanted, pool), len(wanted) - 1)
-        found[places[wanted[places] == pool]] = True
+        indices = np.minimum(np.searchsorted(wanted, pool), len(wanted) - 1)
+        found[indices[wanted[indices] == pool]] = True
     return found[np.searchsorted(wanted, hashes)]
 
 
 def find_duplicates(surveys: Sequence[Survey]) -> Sequence[RowMask | None]:
-    """Return, for each corpus, which pairs repeat one before them in it or in a corpus before it.
+    """Return, for each corpus, a mask of pairs that repeat an earlier pair of it or of a previous corpus.
 
-    In text without a second side none is looked for (None): short lines repeat by nature, and long texts have many.
+    None for text without a second side, in which short lines repeat naturally.
     """
     if len(surveys[0].hashes) == 1:
         return [None] * len(surveys)
@@ -156,5 +158,5 @@ def find_duplicates(surveys: Sequence[Survey]) -> Sequence[RowMask | None]:
 
 
 def split_by_corpus(joined: RowMask, surveys: Sequence[Survey]) -> list[RowMask]:
-    """Cut a mask of the rows of several corpora, end to end, into those of each."""
+    """Split a mask over the concatenated rows of several corpora into one for each."""
     return np.split(joined, np.cumsum([len(each) for each in surveys])[:-1])

@@ -1,7 +1,7 @@
-"""The codec of columns: cells of a table to vectors.
+"""Codec of table columns: cells to vectors.
 
-Numbers are standardised: their mean becomes 0 and their standard deviation 1, by the training part alone. A category
-becomes one number of 0 or 1 for each value that training has seen.
+Numbers are standardized to mean 0 and standard deviation 1, by the statistics of the training part alone. Categories
+are one-hot encoded: one number, 0 or 1, for each value of the training part.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CodecT = TypeVar("CodecT")
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """A column of numbers, or a target."""
+    """Mean and standard deviation of a column of numbers."""
 
     name: str
     mean: float
@@ -37,22 +37,22 @@ class NumberColumn:
 
     @classmethod
     def fit(cls, column: RawColumn, rows: RowIndices) -> NumberColumn:
-        """Measure rows of a column; one that is constant there is left at 0."""
+        """Compute the statistics of some rows; a constant column gets a deviation of 1, and so becomes 0."""
         values = column.values()[rows]
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = float(values.std())
         if not np.isfinite(deviation):
-            raise ValueError(f"The column {column.name!r} holds numbers too large to square: correct or scale them.")
+            raise ValueError(f"The column {column.name!r} has numbers that are too large: correct or scale them.")
         return cls(column.name, float(values.mean()), deviation if deviation > 1e-12 * abs(values).max() else 1.0)
 
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of categories."""
+    """The values of a column of categories."""
 
     name: str
     values: list[str]
-    """Those in the training part; any other value becomes zeros."""
+    """Values of the training part; any other value is encoded as zeros."""
 
 
 FittedColumn = NumberColumn | CategoryColumn
@@ -60,36 +60,36 @@ FittedColumn = NumberColumn | CategoryColumn
 
 @dataclass(frozen=True)
 class TableCodec:
-    """Cells of a row to a vector (D,), or of successive rows to a window (window, D)."""
+    """Encode the cells of a row as a vector (D,), or of successive rows as a window (window, D)."""
 
     codec: ClassVar[str] = "table"
     columns: list[FittedColumn]
     window: int = 0
-    """Rows of an example; 0 for single rows."""
+    """Rows of a window; 0 for single rows."""
 
     @property
     def names(self) -> list[str]:
-        """The names of the columns."""
+        """Names of the columns."""
         return [column.name for column in self.columns]
 
     @property
     def width(self) -> int:
-        """D."""
+        """D: numbers of an encoded row."""
         return sum(len(each.values) if isinstance(each, CategoryColumn) else 1 for each in self.columns)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(F, D): what a model reads of each example."""
+        """(F, D): shape of an encoded example."""
         return (max(1, self.window), self.width)
 
     @classmethod
     def fit(
         cls, table: RawTable, names: Sequence[str], categorical: Sequence[str], rows: RowIndices, window: int
     ) -> TableCodec:
-        """Choose how columns become numbers, by the training rows (n,); warn of a column that is constant there.
+        """Fit the codec to the training rows (n,); warns of columns that are constant there.
 
         Raises:
-            ValueError: a column is neither numbers nor categories; names the row.
+            ValueError: a column holds neither numbers nor categories; names the row.
         """
         columns: list[FittedColumn] = []
         for name in names:
@@ -102,12 +102,12 @@ class TableCodec:
                 columns.append(NumberColumn.fit(column, rows))
             values = column.values()[rows] if isinstance(columns[-1], NumberColumn) else column.categories()[rows]
             if np.ptp(values) == 0:
-                text = "%s: the input %r is the same in all training rows, so that nothing can be learnt from it"
+                text = "%s: the input %r is the same in all training rows, so nothing can be learned from it"
                 logger.warning(text, table.files[0], name)
         return cls(columns, window)
 
     def encode(self, table: RawTable) -> FloatArray:
-        """Encode all rows of a table: (rows, D); raises ValueError where a cell is missing, or is no number."""
+        """Encode all rows of a table: (rows, D); raises ValueError if a cell is missing or not a number."""
         parts = [self._encoded(column, table) for column in self.columns]
         return np.concatenate(parts, axis=1) if parts else np.zeros((len(table), 0), np.float32)
 
@@ -120,41 +120,42 @@ class TableCodec:
                 found = ((values - column.mean) / column.deviation).astype(np.float32)
             refuse_too_large(found, column.name, table)
             return found[:, None]
-        known = {name: place for place, name in enumerate(column.values)}
-        if unseen := [name for name in raw.names if name not in known]:
-            text = "%s: %r has values that training has not seen, which become zeros: %s"
+        index_of = {name: index for index, name in enumerate(column.values)}
+        if unseen := [name for name in raw.names if name not in index_of]:
+            text = "%s: %r has values that were not in the training data and are encoded as zeros: %s"
             logger.warning(text, table.files[0], column.name, ", ".join(unseen[:5]))
-        place_of_code = np.array([known.get(name, -1) for name in raw.names], np.int64)
-        places = place_of_code[raw.categories()] if len(table) else np.zeros(0, np.int64)
+        index_of_code = np.array([index_of.get(name, -1) for name in raw.names], np.int64)
+        indices = index_of_code[raw.categories()] if len(table) else np.zeros(0, np.int64)
         found = np.zeros((len(table), len(column.values)), np.float32)
-        rows = np.flatnonzero(places >= 0)
-        found[rows, places[rows]] = 1
+        rows = np.flatnonzero(indices >= 0)
+        found[rows, indices[rows]] = 1
         return found
 
     def save(self, folder: Path) -> None:
-        """Write what reading it back needs."""
+        """Save the codec to a folder."""
         write_values(folder, {"window": self.window, "columns": [asdict(each) for each in self.columns]})
 
 
 def refuse_missing_numbers(column: RawColumn, table: RawTable) -> None:
-    """Raise ValueError, naming the row, where a cell of a column of numbers is missing or none."""
+    """Raise ValueError, naming the row, if a cell of a column of numbers is missing or not a number."""
     wrong = np.flatnonzero(np.isnan(column.values()))
     if len(wrong):
         row = int(wrong[0])
         cell = column.non_numeric.get(row)
         fault = "is missing" if cell is None else f"must be a number, but is {cell!r}"
         more = f" ({len(wrong)} such rows in all)" if len(wrong) > 1 else ""
-        raise ValueError(f"{table.locate(row)}: {column.name!r} {fault}{more}: correct the cell, or leave out the row.")
+        raise ValueError(f"{table.locate(row)}: {column.name!r} {fault}{more}: correct the cell, or remove the row.")
 
 
 def refuse_too_large(values: FloatArray, name: str, table: RawTable) -> None:
-    """Raise ValueError, naming the row, where a standardised number is too large for a float."""
+    """Raise ValueError, naming the row, if a standardized number overflows float32."""
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         raise ValueError(f"{table.locate(int(wrong[0]))}: {name!r} is too large a number: correct the cell.")
 
 
 def refuse_text_cells(column: RawColumn, table: RawTable, key: str) -> None:
+    """Raise ValueError, naming the row, if a column of numbers has cells that are text; `key` is for the message."""
     if column.non_numeric:
         row, cell = next(iter(column.non_numeric.items()))
         raise ValueError(
@@ -164,33 +165,34 @@ def refuse_text_cells(column: RawColumn, table: RawTable, key: str) -> None:
 
 
 def categories_of(column: RawColumn, rows: RowIndices) -> list[str]:
-    """List the names of an input in some rows, the most frequent first; raises ValueError for too many."""
+    """Return the values of an input in some rows, the most frequent first; raises ValueError if there are too many."""
     if len(column.names) > MAX_CATEGORIES:
         raise ValueError(
-            f"The column {column.name!r} holds more than {MAX_CATEGORIES:,} different values, too many for categories: "
-            "leave it out (`data.inputs` names the columns that are read)."
+            f"The column {column.name!r} has more than {MAX_CATEGORIES:,} different values, too many for categories: "
+            "exclude it (`data.inputs` names the columns that are read)."
         )
     return values_by_frequency(column, rows)
 
 
 def values_by_frequency(column: RawColumn, rows: RowIndices) -> list[str]:
-    """List what the cells of a column hold in some rows, the most frequent first."""
+    """Return the values of a column in some rows, the most frequent first."""
     counts = np.bincount(column.categories()[rows], minlength=len(column.names))
     names = list(column.names)
     return [names[code] for code in np.argsort(-counts, kind="stable") if counts[code]]
 
 
 def load_table_codec(folder: Path) -> TableCodec:
-    """Read a codec of inputs that are columns."""
+    """Load a codec of table columns."""
     return read_values(folder, TableCodec)
 
 
 def write_values(folder: Path, values: dict[str, Any]) -> None:
+    """Write the values of a codec as JSON."""
     write_json(folder / CODEC_FILE, values)
 
 
 def read_values(folder: Path, codec: type[CodecT]) -> CodecT:
-    """Read a codec that `write_values` wrote; raises ValueError where it is missing or damaged."""
+    """Read a codec that `write_values` wrote; raises ValueError if it is missing or damaged."""
     file = folder / CODEC_FILE
     try:
         return validate_type(read_json(file), codec)

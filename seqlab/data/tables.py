@@ -1,4 +1,4 @@
-"""Tables -> named columns of cells, and columns of cells -> numbers or categories.
+"""Reading of tables into columns of cells, as numbers and as categories.
 
 A table is a .csv or .tsv file with a header, JSON lines, or parquet; the first three may end in .gz.
 """
@@ -21,35 +21,35 @@ from seqlab.data.readers import CellRows, read_lines, require_file
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 MISSING_CELLS = frozenset({"", "nan", "na", "n/a", "null", "none"})
-"""What a cell holds, in any case of letters, that holds nothing."""
+"""Values of missing cells, in lower case; case is ignored."""
 TRUTH_VALUES = {"true": 1.0, "false": 0.0}
-"""Truth values, in any case of letters, as JSON, parquet and CSV files hold them."""
+"""Numbers of truth values; case is ignored."""
 MAX_CATEGORIES = 1000
-"""Names that an input has at most."""
+"""Maximum number of categories of an input."""
 MAX_DISTINCT_NUMBERS = 100_000
-"""Different cells of a column of numbers up to which these can be classes, groups or folds: names take memory."""
+"""Maximum distinct values of a column of numbers for use as classes, groups or folds, because values take memory."""
 MIN_NUMERIC_SHARE = 0.5
-"""Share of numbers in a column from which its other cells are errors, and the column is not one of categories."""
+"""Share of non-numbers from which a column holds categories; below it, they are errors in a column of numbers."""
 Row = tuple[int, Sequence[str]]
-"""The line or record in its file, from 1, and the cells; no cell at all for an empty line."""
+"""Line or record in the file, from 1, and the cells; no cells for an empty line."""
 
 
 def table_kind(path: Path) -> str | None:
-    """Return the ending by which a file is known to be a table; None where it is none."""
+    """Return the suffix of a table file; None if the file is not a table."""
     name = path.name.lower().removesuffix(".gz")
     return next((kind for kind in TABLE_SUFFIXES if name.endswith(kind)), None)
 
 
 def read_table(path: Path) -> tuple[list[str], Iterator[Row]]:
-    """Return the names of a table's columns, and an iterator over its rows.
+    """Return the names of the columns of a table, and an iterator over its rows.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such file, or it is no table; naming the file and the line.
+        FileNotFoundError, ValueError: the file does not exist, or is not a table; names the file and the line.
     """
     kind = table_kind(path)
     if kind is None:
         raise ValueError(
-            f"{path}: is no table: its name must end in {', '.join(TABLE_SUFFIXES)}, or the first three with .gz."
+            f"{path}: is not a table: its name must end in {', '.join(TABLE_SUFFIXES)}, the first three also with .gz."
         )
     require_file(path)
     if kind == ".parquet":
@@ -62,22 +62,24 @@ def read_table(path: Path) -> tuple[list[str], Iterator[Row]]:
 def read_rows(
     lines: Iterable[str], name: str, kind: Literal["comma", "tab", "json"] | None = None
 ) -> tuple[list[str], Iterator[Row]]:
-    """Return the names of the columns of lines of text, and an iterator over the rows.
+    """Return the names of the columns of lines of a table, and an iterator over the rows.
 
-    `kind`: how cells are divided; None: JSON where the first line begins with `{`, else what the first line holds more
-    of, tabs or commas. Errors as in `read_table`.
+    `kind`: the separator of cells, or JSON; None detects it: JSON if the first line starts with `{`, else tabs or
+    commas, whichever the first line has more of. Raises errors as `read_table` does.
     """
     iterator = iter(lines)
     first = next(iterator, None)
     if first is None:
-        raise ValueError(f"{name}: is empty, but needs a line with the names of the columns.")
+        raise ValueError(f"{name}: is empty, but must start with a line of column names.")
     if kind is None:
         kind = "json" if first.lstrip().startswith("{") else "tab" if first.count("\t") > first.count(",") else "comma"
-    whole = chain([first], iterator)
-    return _read_json(whole, name) if kind == "json" else _read_divided(whole, name, "," if kind == "comma" else "\t")
+    all_lines = chain([first], iterator)
+    if kind == "json":
+        return _read_json(all_lines, name)
+    return _read_delimited(all_lines, name, "," if kind == "comma" else "\t")
 
 
-def _read_divided(lines: Iterable[str], name: str, delimiter: str) -> tuple[list[str], Iterator[Row]]:
+def _read_delimited(lines: Iterable[str], name: str, delimiter: str) -> tuple[list[str], Iterator[Row]]:
     reader = CellRows(lines, name, delimiter=delimiter, strict=True)
 
     def rows(header: Sequence[str]) -> Iterator[Row]:
@@ -110,7 +112,7 @@ def _read_json(lines: Iterable[str], name: str) -> tuple[list[str], Iterator[Row
             except ValueError as error:
                 raise ValueError(f"{name}, line {number}: {error}.") from None
             if not isinstance(record, dict | None):
-                raise ValueError(f"{name}, line {number}: must be an object, {{...}}, but is {line.strip():.40}.")
+                raise ValueError(f"{name}, line {number}: must be a JSON object, {{...}}, but is {line.strip():.40}.")
             yield number, record
 
     found = records()
@@ -120,7 +122,7 @@ def _read_json(lines: Iterable[str], name: str) -> tuple[list[str], Iterator[Row
             break
         empty.append((number, []))
     else:
-        raise ValueError(f"{name}: holds no record.")
+        raise ValueError(f"{name}: has no records.")
     header = list(record)
 
     def rows() -> Iterator[Row]:
@@ -134,12 +136,12 @@ def _read_json(lines: Iterable[str], name: str) -> tuple[list[str], Iterator[Row
 def _cells(record: Mapping[str, Any], header: Sequence[str], where: str) -> list[str]:
     missing = [column for column in header if column not in record]
     if missing:
-        raise ValueError(f"{where}: has no {missing[0]!r}, as the first record has.")
+        raise ValueError(f"{where}: has no {missing[0]!r}, but the first record has.")
     return [_cell(record[column]) for column in header]
 
 
 def _cell(value: Any) -> str:
-    """Write a value of JSON or parquet as a cell: lists with spaces between, truth values as in JSON."""
+    """Format a value of JSON or parquet as a cell: items of lists joined by spaces, truth values as in JSON."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -170,21 +172,22 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
 
 @dataclass
 class RawColumn:
-    """The cells of a column, as numbers and as the codes of distinct texts."""
+    """The cells of a column as numbers, and as codes of distinct texts."""
 
     name: str
     numbers: array[float] = field(default_factory=lambda: array("d"))
-    """NaN where a cell is no number."""
+    """NaN if a cell is not a number."""
     codes: array[int] = field(default_factory=lambda: array("i"))
-    """For each cell its code in `names`; incomplete after `MAX_DISTINCT_NUMBERS` distinct numbers."""
+    """Code of each cell in `names`; incomplete after `MAX_DISTINCT_NUMBERS` distinct numbers."""
     names: dict[str, int] = field(default_factory=dict)
+    """Codes by the text of a cell."""
     non_numeric: dict[int, str] = field(default_factory=dict)
-    """Some of the cells that are neither numbers nor missing, by their rows."""
+    """The first cells that are neither numbers nor missing, by row."""
     num_non_numeric: int = 0
     num_missing: int = 0
 
     def add(self, cell: str) -> None:
-        """Read the next cell."""
+        """Append a cell."""
         cell = cell.strip()
         number = _parse_number(cell)
         if number is None:
@@ -200,7 +203,7 @@ class RawColumn:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether the cells are numbers, at least most of them."""
+        """Whether more than half of the cells that are not missing are numbers."""
         present = len(self.numbers) - self.num_missing
         return present > 0 and self.num_non_numeric < MIN_NUMERIC_SHARE * present
 
@@ -209,17 +212,17 @@ class RawColumn:
         return np.frombuffer(self.numbers, np.float64) if self.numbers else np.zeros(0)
 
     def categories(self) -> NDArray[np.int32]:
-        """Return the codes (rows,); raises ValueError where the column holds too many different numbers."""
+        """Return the codes (rows,); raises ValueError if the column has too many distinct numbers."""
         if len(self.codes) < len(self.numbers):
             raise ValueError(
-                f"The column {self.name!r} holds more than {MAX_DISTINCT_NUMBERS:,} different numbers, too many for "
+                f"The column {self.name!r} has more than {MAX_DISTINCT_NUMBERS:,} different numbers, too many for "
                 "categories, classes, groups or folds."
             )
         return np.frombuffer(self.codes, np.int32) if self.codes else np.zeros(0, np.int32)
 
 
 def _parse_number(cell: str) -> float | None:
-    """Read a finite number, of truth values 1 and 0; None where a cell is none."""
+    """Parse a finite number, or a truth value as 1 or 0; None for any other cell."""
     if cell.lower() in TRUTH_VALUES:
         return TRUTH_VALUES[cell.lower()]
     try:
@@ -236,18 +239,18 @@ class RawTable:
     columns: dict[str, RawColumn]
     files: list[str]
     starts: list[int]
-    """The first row of each file."""
+    """Index of the first row of each file."""
     lines: array[int]
-    """The line or record of each row in its file."""
+    """Line or record of each row in its file."""
     num_empty: int = 0
-    """Empty lines, which are no rows."""
+    """Number of empty lines, which are not rows."""
 
     @classmethod
     def read(cls, paths: Sequence[str], wanted: Sequence[str] = ()) -> RawTable:
-        """Read tables, of `wanted` columns unless that is empty.
+        """Read tables with equal columns; only the `wanted` columns, if any.
 
         Raises:
-            FileNotFoundError, ValueError: a table cannot be read, lacks a column, or has other columns than the first.
+            FileNotFoundError, ValueError: a table cannot be read, or lacks a column.
         """
         table = cls.empty()
         for path in paths:
@@ -257,12 +260,12 @@ class RawTable:
 
     @classmethod
     def empty(cls) -> RawTable:
-        """Begin a table without columns."""
+        """Return a table without columns."""
         return cls({}, [], [], array("q"))
 
     @classmethod
-    def of_records(cls, records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> RawTable:
-        """Make a table of values by the names of columns; raises ValueError where a record lacks one."""
+    def from_records(cls, records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> RawTable:
+        """Make a table of records; raises ValueError if a record lacks one of the columns `names`."""
         table = cls.empty()
         rows = (
             (number, _cells(record, names, f"`examples`, entry {number}"))
@@ -272,14 +275,14 @@ class RawTable:
         return table
 
     def append(self, name: str, header: Sequence[str], rows: Iterable[Row], wanted: Sequence[str] = ()) -> None:
-        """Read the rows of one more table."""
+        """Append the rows of another table."""
         names = list(wanted) or list(self.columns) or list(header)
         for column in names:
             if column not in header:
                 raise ValueError(f"{name}: has no column {column!r}, only {', '.join(header)}.")
         if not self.columns:
             self.columns = {column: RawColumn(column) for column in names}
-        places = [(self.columns[name], header.index(name)) for name in names]
+        indices = [(self.columns[name], header.index(name)) for name in names]
         self.files.append(name)
         self.starts.append(len(self))
         for line, cells in rows:
@@ -287,14 +290,13 @@ class RawTable:
                 self.num_empty += 1
                 continue
             self.lines.append(line)
-
-            for raw, place in places:
-                raw.add(cells[place])
+            for raw, index in indices:
+                raw.add(cells[index])
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def locate(self, row: int) -> str:
-        """Name the file and the line of a row."""
+        """Return the location (file and line) of a row."""
         file = int(np.searchsorted(self.starts, row, side="right")) - 1
         return f"{self.files[file]}, line {self.lines[row]}"

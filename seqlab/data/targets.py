@@ -1,4 +1,4 @@
-"""Codecs of targets: numbers, one class of several (named, or as probabilities), or any number of several labels."""
+"""Codecs of targets: numbers, one class (by name, or as probabilities), or multiple labels."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from seqlab.data.table_codec import (
 from seqlab.data.tables import RawColumn, RawTable
 
 INTERVAL_COVERAGE = 0.9
-"""Share of the errors that lie within the bounds that come with predictions of numbers."""
+"""Coverage of the prediction intervals of numbers."""
 MIN_THRESHOLD_ROWS = 20
-"""Validation examples with a label, and without it, from which on its threshold is chosen."""
+"""Minimum validation examples with a label, and without it, for choosing its threshold."""
 MAX_SUM_ERROR = 1e-3
-"""How far the sum of some probabilities may be from 1, as they are rounded in files."""
+"""Maximum deviation of a sum of probabilities from 1, due to rounding in files."""
 UNSEEN_CLASS = "?"
-"""A class that training has not seen, as a line of text."""
+"""A class that is not in the training data, as a line of text."""
 
 
 def residual_names(column: str) -> tuple[str, str]:
-    """Name the figures of a validation that bound the errors of a target from below and above."""
+    """Return the names of the validation metrics that bound the errors of a target from below and above."""
     return f"residual_low.{column}", f"residual_high.{column}"
 
 
 def threshold_name(label: str) -> str:
-    """Name the figure of a validation from which probability on a label is predicted."""
+    """Return the name of the validation metric that holds the probability threshold of a label."""
     return f"threshold.{label}"
 
 
 @dataclass(frozen=True)
 class NumbersTarget:
-    """Numbers to predict, standardised."""
+    """Codec of numbers to predict, standardized."""
 
     codec: ClassVar[str] = "numbers"
     predicts: ClassVar[str] = "numbers"
@@ -55,12 +55,12 @@ class NumbersTarget:
 
     @property
     def names(self) -> list[str]:
-        """The names of the targets."""
+        """Names of the targets."""
         return [column.name for column in self.columns]
 
     @property
     def size(self) -> int:
-        """K: numbers of an example."""
+        """K: number of targets."""
         return len(self.columns)
 
     def encode(self, table: RawTable) -> FloatArray:
@@ -74,43 +74,41 @@ class NumbersTarget:
         return found
 
     def standardize(self, values: NDArray[np.float64]) -> FloatArray:
-        """(rows, K) in the units of the table -> in standard deviations from the mean."""
+        """Convert (rows, K) from units of the table to standard deviations from the mean."""
         return ((values - self._moments[0]) / self._moments[1]).astype(np.float32)
 
     def decode(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """(rows, K) in standard deviations from the mean -> in the units of the table."""
+        """Convert (rows, K) from standard deviations from the mean to units of the table."""
         return np.asarray(values, np.float64) * self._moments[1] + self._moments[0]
 
     def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """Say what scores (N, K) predict, as `encode` would: these are the numbers themselves."""
+        """Convert model outputs (N, K) to predictions, encoded as targets: the same numbers."""
         return scores
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
-        """Write encoded targets (N, K) in the units of the table, with spaces between."""
+        """Format encoded targets (N, K) in units of the table, joined by spaces."""
         return [" ".join(f"{value:.6g}" for value in row) for row in self.decode(targets).tolist()]
 
     def metric_lines(self, targets: NDArray[Any]) -> list[str]:
-        """Write what metrics compare: all digits."""
+        """Format encoded targets for metrics, with all digits."""
         return [" ".join(map(repr, row)) for row in self.decode(targets).tolist()]
 
     def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        """Bound the errors of examples that training has not seen, both (N, K): see `residual_names`.
+        """Compute bounds of the errors from validation outputs and targets, both (N, K); see `residual_names`.
 
-        In the units of the table, so that 9 of 10 further errors lie within (split conformal prediction, Lei et al.
-        2018); nothing for fewer than 19 examples, too few for such bounds.
+        In units of the table, with a coverage of 9 in 10 (split conformal prediction, Lei et al. 2018). Empty for fewer
+        than 19 examples, which are too few for such bounds.
         """
         errors = np.sort(self.decode(targets) - self.decode(scores), axis=0)
         count = len(errors)
-        outside = math.floor(
-            (count + 1) * (1 - INTERVAL_COVERAGE) / 2 + 1e-9
-        )  # errors on each side that bounds leave out
+        outside = math.floor((count + 1) * (1 - INTERVAL_COVERAGE) / 2 + 1e-9)  # errors outside the bounds on each side
         if outside < 1:
             return {}
-        rank = outside - 1  # of the lowest, and from the end of the highest
+        rank = outside - 1  # of the lower bound, and from the end of the upper bound
         return {
-            name: float(errors[place, number])
+            name: float(errors[row, number])
             for number, column in enumerate(self.names)
-            for name, place in zip(residual_names(column), (rank, count - 1 - rank), strict=True)
+            for name, row in zip(residual_names(column), (rank, count - 1 - rank), strict=True)
         }
 
     @property
@@ -118,79 +116,79 @@ class NumbersTarget:
         return np.array([[each.mean for each in self.columns], [each.deviation for each in self.columns]])
 
     def save(self, folder: Path) -> None:
-        """Write what reading it back needs."""
+        """Save the codec to a folder."""
         write_values(folder, {"columns": [asdict(each) for each in self.columns]})
 
 
 @dataclass(frozen=True)
 class ClassTarget:
-    """One class of several."""
+    """Codec of one class of several."""
 
     codec: ClassVar[str] = "class"
     predicts: ClassVar[str] = "class"
     name: str
     values: list[str]
-    """The classes that training has seen, in the order of their names."""
+    """Classes of the training data, sorted by name."""
 
     @property
     def names(self) -> list[str]:
-        """The name of the target."""
+        """Name of the target."""
         return [self.name]
 
     @property
     def size(self) -> int:
-        """K: classes."""
+        """K: number of classes."""
         return len(self.values)
 
     def encode(self, table: RawTable) -> RowIndices:
-        """Number the classes of all rows: (rows,), IGNORE for one that training has not seen."""
+        """Encode the classes of all rows as numbers: (rows,), IGNORE for one that is not in the training data."""
         column = table.columns[self.name]
         known = {value: number for number, value in enumerate(self.values)}
         number_of_code = np.array([known.get(name, IGNORE) for name in column.names], np.int64)
         return number_of_code[column.categories()]
 
     def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """Choose the likeliest class by scores (N, K): (N,)."""
+        """Return the most probable class by scores (N, K): (N,)."""
         return scores.argmax(1)
 
     def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        """Return nothing: the likeliest class is predicted."""
+        """Return no parameters: the most probable class is predicted."""
         return {}
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
-        """Write numbers of classes (N,) by their names; IGNORE as `UNSEEN_CLASS`."""
+        """Return the names of class numbers (N,); `UNSEEN_CLASS` for IGNORE."""
         return [UNSEEN_CLASS if number == IGNORE else self.values[number] for number in targets.tolist()]
 
     def metric_lines(self, targets: NDArray[Any]) -> list[str]:
-        """Write what metrics compare: a word for each class, whatever its name."""
+        """Format classes for metrics: one word for each class, even if its name has several."""
         return [UNSEEN_CLASS if number == IGNORE else str(number) for number in targets.tolist()]
 
     def save(self, folder: Path) -> None:
-        """Write what reading it back needs."""
+        """Save the codec to a folder."""
         write_values(folder, {"name": self.name, "values": self.values})
 
 
 @dataclass(frozen=True)
 class DistributionTarget:
-    """One class of several, with a column for the probability of each: one-hot where the probabilities are 0 and 1."""
+    """Codec of one class of several, with a column for the probability of each (possibly one-hot)."""
 
     codec: ClassVar[str] = "distribution"
     predicts: ClassVar[str] = "class"
     values: list[str]
-    """The columns, whose names are those of the classes."""
+    """Names of the columns, which are the classes."""
 
     @property
     def names(self) -> list[str]:
-        """The columns."""
+        """Names of the columns."""
         return self.values
 
     @property
     def size(self) -> int:
-        """K: classes."""
+        """K: number of classes."""
         return len(self.values)
 
     def encode(self, table: RawTable) -> FloatArray:
-        """Give the probabilities of all rows: (rows, K)."""
+        """Return the probabilities of all rows: (rows, K)."""
         for name in self.values:
             refuse_missing_numbers(table.columns[name], table)
         found = np.stack([table.columns[name].values() for name in self.values], axis=1)
@@ -207,44 +205,44 @@ class DistributionTarget:
         return found.astype(np.float32)
 
     def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """Return scores (N, K), the highest of which is the likeliest class's."""
+        """Return the scores (N, K), whose maximum is the most probable class."""
         return scores
 
     def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        """Return nothing: the likeliest class is predicted."""
+        """Return no parameters: the most probable class is predicted."""
         return {}
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
-        """Write the name of each example's likeliest class, by scores or probabilities (N, K)."""
+        """Return the name of the most probable class of each example, by scores or probabilities (N, K)."""
         return [self.values[number] for number in targets.argmax(1).tolist()]
 
     def metric_lines(self, targets: NDArray[Any]) -> list[str]:
-        """Write what metrics compare: a word for each class, whatever its name."""
+        """Format classes for metrics: one word for each class, even if its name has several."""
         return [str(number) for number in targets.argmax(1).tolist()]
 
     def save(self, folder: Path) -> None:
-        """Write what reading it back needs."""
+        """Save the codec to a folder."""
         write_values(folder, {"values": self.values})
 
 
 @dataclass(frozen=True)
 class LabelsTarget:
-    """Any number of labels of several."""
+    """Codec of multiple labels."""
 
     codec: ClassVar[str] = "labels"
     predicts: ClassVar[str] = "labels"
     names: list[str]
-    """The columns: one whose cells list labels, with spaces between, or one of 0 and 1 for each label."""
+    """Names of the columns: one with labels joined by spaces, or a column of 0 and 1 for each label."""
     values: list[str]
-    """The labels that training has seen, in the order of their names."""
+    """Labels of the training data, sorted by name."""
 
     @property
     def size(self) -> int:
-        """K: labels."""
+        """K: number of labels."""
         return len(self.values)
 
     def encode(self, table: RawTable) -> FloatArray:
-        """Tell which labels each row has: (rows, K) of 0 and 1."""
+        """Encode the labels of all rows: (rows, K) of 0 and 1."""
         if len(self.names) > 1:
             for name in self.names:
                 _refuse_non_binary(table.columns[name], table)
@@ -257,14 +255,14 @@ class LabelsTarget:
         return rows[column.categories()]
 
     def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """Choose the labels that are likelier than not by scores (N, K): (N, K) of 0 and 1."""
+        """Return the labels with a probability above 0.5 by scores (N, K): (N, K) of 0 and 1."""
         return (scores > 0).astype(np.float32)
 
     def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        """Choose the probability from which on each label is predicted, by examples that training has not seen.
+        """Choose the probability threshold of each label from validation scores and targets, both (N, K).
 
-        It is the one with the highest F1 among these, both (N, K), and 0.5 where fewer than `MIN_THRESHOLD_ROWS` have
-        the label, or have it not. See `threshold_name`.
+        The threshold maximizes F1. It is 0.5 if fewer than `MIN_THRESHOLD_ROWS` examples have the label, or do not have
+        it. See `threshold_name`.
         """
         return {
             threshold_name(label): _best_threshold(scores[:, number].astype(np.float64), targets[:, number] > 0.5)
@@ -272,16 +270,16 @@ class LabelsTarget:
         }
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
-        """Write the labels (N, K) of each example, with spaces between."""
+        """Return the labels (N, K) of each example, joined by spaces."""
         names = np.array(self.values)
         return [" ".join(names[row > 0.5]) for row in targets]
 
     def metric_lines(self, targets: NDArray[Any]) -> list[str]:
-        """Write what metrics compare."""
+        """Format labels for metrics."""
         return self.lines(targets)
 
     def save(self, folder: Path) -> None:
-        """Write what reading it back needs."""
+        """Save the codec to a folder."""
         write_values(folder, {"names": self.names, "values": self.values})
 
 
@@ -289,32 +287,33 @@ Target = NumbersTarget | ClassTarget | DistributionTarget | LabelsTarget
 
 
 def _best_threshold(scores: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
-    """Find the probability with the highest F1 where all examples above it, by scores (N,), get a label."""
+    """Return the probability threshold of a label with the highest F1, by scores (N,)."""
     count = int(is_right.sum())
     if min(count, len(is_right) - count) < MIN_THRESHOLD_ROWS:
         return 0.5
     order = np.argsort(-scores, kind="stable")
     falling = scores[order]
     f1 = 2 * is_right[order].cumsum() / (np.arange(1, len(order) + 1) + count)
-    f1[:-1][falling[:-1] == falling[1:]] = 0  # no threshold divides equal scores
+    f1[:-1][falling[:-1] == falling[1:]] = 0  # no threshold separates equal scores
     best = int(f1.argmax())
     middle = (falling[best] + falling[best + 1]) / 2 if best + 1 < len(falling) else falling[best] - 1
     return float(1 / (1 + np.exp(-middle)))
 
 
 def _refuse_non_binary(column: RawColumn, table: RawTable) -> None:
+    """Raise ValueError, naming the row, if a cell is not 0 or 1."""
     wrong = np.flatnonzero(~np.isin(column.values(), (0, 1)))
     if len(wrong):
         raise ValueError(
-            f"{table.locate(int(wrong[0]))}: {column.name!r} must be 0 or 1, whether the row has this label."
+            f"{table.locate(int(wrong[0]))}: {column.name!r} must be 1 if the row has this label, and 0 if not."
         )
 
 
 def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIndices) -> Target:
-    """Make the codec of the targets, by the training rows (n,).
+    """Fit the codec of the targets to the training rows (n,).
 
     Raises:
-        ValueError: they are not of the kind `predicts`, or are the same in all rows.
+        ValueError: the targets are not of the kind `predicts`, or are the same in all rows.
     """
     columns = [table.columns[name] for name in names]
     if predicts == "numbers":
@@ -322,7 +321,7 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIn
             if not column.is_numeric:
                 cell = next(iter(column.names))
                 raise ValueError(
-                    f"`data.predicts: numbers` needs numbers, but the column {column.name!r} holds {cell!r}: set it to "
+                    f"`data.predicts: numbers` needs numbers, but the column {column.name!r} has {cell!r}: set it to "
                     "`class` or `labels`."
                 )
             refuse_text_cells(column, table, "data.categorical")
@@ -331,15 +330,13 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIn
         for column, each in zip(columns, fitted, strict=True):
             if np.ptp(column.values()[rows]) == 0:
                 raise ValueError(
-                    f"The target {each.name!r} is {each.mean:g} in all training rows: is it the right column?"
+                    f"The target {each.name!r} is {each.mean:g} in all training rows: is this the right column?"
                 )
         return NumbersTarget(fitted)
     if predicts == "labels" and len(names) > 1:
         for name in names:
             if len(name.split()) > 1:
-                raise ValueError(
-                    f"The label {name!r} has a space in it, which divides labels in predictions: rename it."
-                )
+                raise ValueError(f"The label {name!r} has a space, which separates labels in predictions: rename it.")
         return LabelsTarget(list(names), list(names))
     if len(names) > 1:
         return DistributionTarget(list(names))
@@ -347,8 +344,8 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIn
     if predicts == "class" and "" in column.names:
         row = int(np.flatnonzero(column.categories() == column.names[""])[0])
         raise ValueError(
-            f"{table.locate(row)}: the target {column.name!r} is missing: leave out the row, or set "
-            "`data.predicts: labels` where a row may have no label."
+            f"{table.locate(row)}: the target {column.name!r} is missing: remove the row, or set "
+            "`data.predicts: labels` if a row may have no label."
         )
     seen = values_by_frequency(column, rows)
     values = sorted(
@@ -361,13 +358,13 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIn
         )
     if len(values) < 2:
         raise ValueError(
-            f"The target {column.name!r} is {''.join(values)!r} in all training rows: is it the right column?"
+            f"The target {column.name!r} is {''.join(values)!r} in all training rows: is this the right column?"
         )
     return LabelsTarget(list(names), values) if predicts == "labels" else ClassTarget(names[0], values)
 
 
 def numeric_order(value: str) -> tuple[float, str]:
-    """Order names that are numbers by their size."""
+    """Sort key that orders names that are numbers by their value, before other names."""
     try:
         return float(value), value
     except ValueError:
@@ -375,20 +372,20 @@ def numeric_order(value: str) -> tuple[float, str]:
 
 
 def load_numbers_target(folder: Path) -> NumbersTarget:
-    """Read a codec of targets that are numbers."""
+    """Load a codec of numbers."""
     return read_values(folder, NumbersTarget)
 
 
 def load_class_target(folder: Path) -> ClassTarget:
-    """Read a codec of targets that are one class."""
+    """Load a codec of one class."""
     return read_values(folder, ClassTarget)
 
 
 def load_distribution_target(folder: Path) -> DistributionTarget:
-    """Read a codec of targets that are probabilities of classes."""
+    """Load a codec of class probabilities."""
     return read_values(folder, DistributionTarget)
 
 
 def load_labels_target(folder: Path) -> LabelsTarget:
-    """Read a codec of targets that are labels."""
+    """Load a codec of multiple labels."""
     return read_values(folder, LabelsTarget)

@@ -1,4 +1,4 @@
-"""What a run's tokenizers learn from: the training text without what is held out of it."""
+"""Training of tokenizers on the training text, without its held-out part."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from seqlab.text import Tokenizer, TokenizerConfig, load_tokenizer, train_tokeni
 logger = logging.getLogger(__name__)
 
 Side = Literal["src", "tgt", "both"]
-FORMAT = 2  # raise when the same text would be learnt from differently
+FORMAT = 2  # raise it when the same text would give another tokenizer
 _CONFIG: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
 
 
@@ -30,12 +30,11 @@ def training_lines(
     surveyor: Callable[[Corpus], Survey] = survey_corpus,
     on_progress: OnProgress = no_progress,
 ) -> Iterator[str]:
-    """Yield the lines that a tokenizer may learn from, empty ones among them, without the validation set.
+    """Return an iterator over the training lines of a tokenizer: those of one or both sides, without the validation
+    set.
 
-    They are those of one column, or of all in turn.
-
-    Everything is surveyed before this returns, so that a corpus that cannot be read is an error here (as in `prepare`)
-    and not inside the tokenizer's training.
+    Empty lines are included. All corpora are surveyed before this returns, so that a corpus that cannot be read raises
+    an error here (as in `prepare`), not during the training of the tokenizer.
     """
     surveys = [surveyor(corpus) for corpus in config.corpora("train")]
     held_out = None if config.corpora("valid") else config.hold_out(surveys).held_out_rows(surveys)
@@ -56,7 +55,7 @@ def training_lines(
                     if not is_left_out:
                         yield from row
                 start, done = stop, done + len(block)
-                on_progress(f"{row_unit(len(columns))} learnt from", done, total)
+                on_progress(f"{row_unit(len(columns))} used to train a tokenizer", done, total)
             if stop != len(each):
                 raise ValueError(f"{each.corpus}: changed while it was being read.")
 
@@ -64,10 +63,10 @@ def training_lines(
 
 
 def learn_tokenizer(config: TokensConfig, side: Side, cache: Path, on_progress: OnProgress = no_progress) -> Tokenizer:
-    """Train a tokenizer on the training text, or load what a set-up that was killed before `cache` was made learnt.
+    """Train a tokenizer on the training text, or load it from the workspace of an interrupted call.
 
     Raises:
-        FileNotFoundError, ValueError: as `prepare`, and as `train_tokenizer`.
+        FileNotFoundError, ValueError: as in `prepare` and `train_tokenizer`.
     """
     settings = config.tokenizers[side == "tgt"]
     if (existing := settings.load_existing()) is not None:
@@ -79,14 +78,14 @@ def learn_tokenizer(config: TokensConfig, side: Side, cache: Path, on_progress: 
     ]
     columns = [column for corpus in corpora for column in corpus.columns]
     with workspace(cache) as folder, Workers(worker_count(columns)) as workers:
-        place = folder / "tokenizers" / hash_json(made_from)[:KEY_CHARS]
+        path = folder / "tokenizers" / hash_json(made_from)[:KEY_CHARS]
         try:
-            return load_tokenizer(place)
+            return load_tokenizer(path)
         except ValueError:
-            logger.info("Learning a vocabulary.")
+            logger.info("Training a tokenizer.")
         lines = training_lines(
             config, side, lambda corpus: open_or_make_survey(corpus, folder, workers, on_progress), on_progress
         )
         tokenizer = train_tokenizer(settings, lines)
-        tokenizer.save(place)
+        tokenizer.save(path)
         return tokenizer

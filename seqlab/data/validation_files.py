@@ -1,4 +1,4 @@
-"""Files of the validation set beside its encoded rows: further references, and the pairs that were split off."""
+"""Files of the validation set beside its ids: further references, and the pairs split off for validation."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ VALID_FILE = "valid.jsonl"
 
 
 def read_split_off(folder: Path) -> list[tuple[str, str]]:
-    """Read the pairs that were split off into a cache: source and target of each."""
+    """Read the pairs split off for validation from a cache: source and target of each."""
     with (folder / VALID_FILE).open(encoding="utf-8", newline="\n") as file:
         return [(record["src"], record["tgt"]) for record in map(parse_json, file)]
 
 
 class SplitOffFile:
-    """Write pairs with the columns `src` and `tgt`, which unlike those of .tsv may hold the tabs before tags."""
+    """Write split-off pairs as JSON lines with the columns `src` and `tgt`, which may contain tabs, unlike .tsv."""
 
     def __init__(self, path: Path, size: int | None = None) -> None:
-        """Begin a file, or go on behind its first `size` bytes; raises ValueError where it has fewer."""
+        """Start a file, or append after its first `size` bytes; raises ValueError if it is shorter."""
         self._path = path
         self._file = open_for_writing(path) if size is None else resume_file(path, size)
 
     def extend(self, pairs: EncodedRows) -> None:
-        """Add pairs, which come with their text."""
+        """Append pairs, which must have their text."""
         for src, tgt in zip(*pairs.texts, strict=True):
             record = {"src": src.tobytes().decode("utf-8"), "tgt": tgt.tobytes().decode("utf-8")}
             self._file.write((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
 
     def save(self) -> int:
-        """Put what there is onto the disk; return its size in bytes."""
+        """Flush the file to disk; return its size in bytes."""
         sync(self._file, self._path)
         return self._file.tell()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close the file."""
         self.save()
         self._file.close()
 
 
 def read_references(config: TokensConfig) -> list[list[str]]:
-    """Read further references of the validation set: a line of each for every pair, empty where there is none.
+    """Read the further references of the validation set: one line per pair for each, empty for no reference.
 
     Raises:
-        FileNotFoundError, ValueError: one cannot be read, or is not as long as the sources; names both counts.
+        FileNotFoundError, ValueError: a file cannot be read, or differs in length from the sources; names both counts.
     """
     return [[line for _, line in corpus.rows()] for corpus in config.corpora("references")]
 
 
 def write_references(folder: Path, references: Sequence[Sequence[str]], kept: RowMask) -> None:
-    """Write the references of the pairs that are kept."""
+    """Write the references of the kept pairs."""
     for number, lines in enumerate(references, start=1):
         path = _path(folder, number)
         path.parent.mkdir(exist_ok=True)
         writer = RaggedWriter(path, np.uint8)
-        writer.extend(RaggedArray.from_texts([lines[place] for place in np.flatnonzero(kept).tolist()]))
+        writer.extend(RaggedArray.from_texts([lines[row] for row in np.flatnonzero(kept).tolist()]))
         writer.close()
 
 
 def open_references(folder: Path, count: int, num_pairs: int, *, check: bool) -> list[RaggedArray]:
-    """Map `count` files of references that `write_references` wrote; raises ValueError as `Rows.open` does."""
+    """Open `count` files that `write_references` wrote; raises ValueError as `RaggedArray.open` does."""
     found = [RaggedArray.open(_path(folder, number), check=check) for number in range(1, count + 1)]
     if any(len(rows) != num_pairs for rows in found):
-        raise ValueError(f"{folder}: the further references are not of {num_pairs} pairs.")
+        raise ValueError(f"{folder}: the further references do not have {num_pairs} rows.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Work on blocks of text in several processes, with the results in the order of the blocks."""
+"""Pool of worker processes that return results in the order of their items."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BYTES_PER_WORKER = 4 << 20
-"""Size of the text for which another process pays: it takes half a second to start."""
+"""Size of the text that justifies another process, which takes half a second to start."""
 ITEMS_AHEAD = 2
-"""Blocks per process that are handed out or done before their turn: memory grows with it."""
+"""Maximum items per process that are in progress or waiting to be returned in order: memory grows with it."""
 _WORKER_SCRIPT = """
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
@@ -34,16 +34,16 @@ serve()
 
 
 def worker_count(columns: Sequence[Column]) -> int:
-    """Return how many processes are worth it for so much text on this machine; 1 is the caller itself."""
+    """Return the number of processes for some columns on this machine; 1 is the calling process."""
     sizes = {column.identity: column.num_bytes() for column in columns}
     return max(1, min(usable_cores(), sum(sizes.values()) // BYTES_PER_WORKER))
 
 
 class Workers:
-    """Processes that apply functions; with a count of 1 the caller does the work itself.
+    """Pool of processes that apply functions; with a count of 1 the calling process does the work.
 
-    They are plain processes rather than those of `multiprocessing`, which would import the user's script anew, and
-    train in each of them where the script has no guard. They end when their input does, also when the caller is
+    The processes are not those of `multiprocessing`, which would import the user's script, and start training in each
+    of them if the script has no `__main__` guard. They end when their standard input does, even if the caller is
     killed.
     """
 
@@ -55,16 +55,16 @@ class Workers:
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Yield `function(item)` for each item, in order; only a few items are held at a time.
+        """Yield `function(item)` for each item, in order, with a few items in memory at a time.
 
-        The function, the items and the results are pickled. An exception of the function is raised here.
+        The function, the items and the results are pickled. Exceptions of the function are re-raised here.
         """
         if self._count == 1:
             yield from map(function, items)
             return
         self._start()
         pickled = pickle.dumps(function)
-        threads = ThreadPoolExecutor(self._count)  # each waits for one process
+        threads = ThreadPoolExecutor(self._count)  # each thread waits for one process
         pending: deque[Future[R]] = deque()
         try:
             for item in items:
@@ -102,7 +102,7 @@ class _Process:
             [sys.executable, "-c", _WORKER_SCRIPT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},  # the processes are the threads
+            env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},  # the processes use all cores already
         )
         self._function = b""
         self._send(sys.path)
@@ -116,8 +116,8 @@ class _Process:
         except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             status = self._process.wait()
             raise RuntimeError(
-                f"A process that prepares text ended with status {status}"
-                f"{': memory may have run out' if status == -signal.SIGKILL else ''}."
+                f"A worker process of data preparation ended with status {status}"
+                f"{': the machine may be out of memory' if status == -signal.SIGKILL else ''}."
             ) from None
         if isinstance(result, RemoteError):
             result.reraise()
@@ -134,10 +134,10 @@ class _Process:
 
 
 def serve() -> None:
-    """Be one of the processes: apply functions to what comes in on standard input until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the caller ends this one
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not come between the answers
+    """Run a worker process: apply functions to the items from standard input until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is sent to all processes: the caller ends this one
+    requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # output of libraries must not mix with the results
     function: Callable[[Any], Any] | None = None
     while True:
         try:
@@ -147,8 +147,8 @@ def serve() -> None:
         try:
             function = pickle.loads(pickled) if pickled is not None else function
             assert function is not None
-            answer = function(item)
+            result = function(item)
         except Exception as error:
-            answer = RemoteError.from_error(error)
-        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+            result = RemoteError.from_error(error)
+        pickle.dump(result, results, pickle.HIGHEST_PROTOCOL)
+        results.flush()

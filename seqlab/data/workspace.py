@@ -1,4 +1,4 @@
-"""What is made on the way to a cache, in a folder beside it: whoever comes after a kill finds it there."""
+"""Workspace of a cache: a folder beside it with intermediate results, for resuming after an interruption."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from seqlab.data.survey import OnProgress, Survey, survey_corpus
 from seqlab.data.workers import Workers
 
 INPUT_ERRORS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-"""What bad input is refused with. A full disk is none: what has been prepared until then is worth keeping."""
+"""Exceptions of invalid input. Not those of a full disk: the results so far are worth keeping."""
 KEY_CHARS = 16  # of a SHA-256, in the names of folders
 
 
 def workspace_of(cache: Path) -> Path:
+    """Return the path of the workspace of a cache."""
     return cache.with_name(cache.name + ".tmp")
 
 
 @contextmanager
 def workspace(cache: Path) -> Iterator[Path]:
-    """Give the folder, and remove it where the input is refused; on a full disk it stays."""
+    """Yield the workspace of a cache, and delete it on an error of the input, but not on a full disk."""
     folder = workspace_of(cache)
     try:
         yield folder
@@ -37,25 +38,25 @@ def workspace(cache: Path) -> Iterator[Path]:
 
 
 def open_or_make_survey(corpus: Corpus, folder: Path, workers: Workers, on_progress: OnProgress) -> Survey:
-    """Survey a corpus, or open what an earlier survey of the same text left in a workspace."""
-    place = folder / "surveys" / corpus_key(corpus)[:KEY_CHARS]
+    """Survey a corpus, or open an earlier survey of the same text from the workspace."""
+    path = folder / "surveys" / corpus_key(corpus)[:KEY_CHARS]
     try:
-        return _open_survey(place, corpus)
+        return _open_survey(path, corpus)
     except ValueError:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
     found = survey_corpus(corpus, workers, on_progress)
-    place.mkdir(parents=True)
+    path.mkdir(parents=True)
     for number, hashes in enumerate(found.hashes):
-        with ArrayWriter(place / f"hashes_{number}", np.uint64) as writer:
+        with ArrayWriter(path / f"hashes_{number}", np.uint64) as writer:
             writer.append(hashes)
-    write_checksummed_json(place / "survey.json", {"chars_ratio": found.chars_ratio})
-    return _open_survey(place, corpus)
+    write_checksummed_json(path / "survey.json", {"chars_ratio": found.chars_ratio})
+    return _open_survey(path, corpus)
 
 
-def _open_survey(place: Path, corpus: Corpus) -> Survey:
-    hashes = [open_array(place / f"hashes_{number}", check=True) for number in range(len(corpus.columns))]
+def _open_survey(path: Path, corpus: Corpus) -> Survey:
+    hashes = [open_array(path / f"hashes_{number}", check=True) for number in range(len(corpus.columns))]
     try:
-        chars_ratio = float(read_checksummed_json(place / "survey.json")["chars_ratio"])
+        chars_ratio = float(read_checksummed_json(path / "survey.json")["chars_ratio"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{place}: holds no whole survey ({error}).") from error
+        raise ValueError(f"{path}: is not a complete survey ({error}).") from error
     return Survey(corpus, hashes, chars_ratio)

@@ -31,13 +31,13 @@ def test_a_validation_target_may_have_further_references(given: Any, expected: l
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"train_tgt": ["b", "c"]}, "`train_src` and `train_tgt` need a file each per corpus, but have 1 and 2"),
+        ({"train_tgt": ["b", "c"]}, "`train_src` and `train_tgt` need one file each per corpus, but have 1 and 2"),
         ({"train_src": []}, "train_src"),
         ({"train_weights": [1.0, 2.0]}, r"`train_weights` needs one number per corpus \(1\), but has 2"),
         ({"train_weights": [0.0]}, "greater than or equal to 0.0000"),
         ({"train_weights": [float("inf")]}, "less than or equal to 10000"),
-        ({"valid_src": "v"}, "`valid_src` is given, so `valid_tgt` is needed too"),
-        ({"valid_tgt": "v"}, "`valid_tgt` is given, so `valid_src` is needed too"),
+        ({"valid_src": "v"}, "`valid_src` is set, so `valid_tgt` must be set too"),
+        ({"valid_tgt": "v"}, "`valid_tgt` is set, so `valid_src` must be set too"),
         ({"test_src": "v"}, "`test_src` and `test_tgt` need a file each"),
         ({"max_lenght": 3}, "max_lenght"),
         ({"subword_sampling": 1.0}, "less than 1"),

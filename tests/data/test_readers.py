@@ -75,7 +75,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 def test_a_text_whose_lines_end_in_carriage_returns_alone_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     assert list(iter_lines(io.BytesIO(b"a\rb\rc\r"), "mac.txt")) == ["a\rb\rc"]
-    assert "mac.txt: the first line holds carriage returns" in caplog.text
+    assert "mac.txt: the first line has carriage returns" in caplog.text
     caplog.clear()
     assert list(iter_lines(io.BytesIO(b"a\r\nb\r\n"), "dos.txt")) == ["a", "b"]
     assert not caplog.text

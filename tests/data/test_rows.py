@@ -74,7 +74,7 @@ def test_the_smallest_type_that_holds_every_id(tmp_path: Path, vocab_size: int, 
 
 @pytest.mark.parametrize("bad", [-1, 65536])
 def test_ids_that_do_not_fit_are_refused(tmp_path: Path, bad: int) -> None:
-    with pytest.raises(ValueError, match="ids must lie between 0 and 65535"):
+    with pytest.raises(ValueError, match="ids must be between 0 and 65535"):
         write_rows(tmp_path / "x", np.uint16, [[bad]])
 
 
@@ -131,5 +131,5 @@ def test_a_writer_refuses_to_go_on_with_a_file_that_lost_something(tmp_path: Pat
     with pytest.raises(ValueError, match=r"x\.tmp: is shorter"):
         ArrayWriter(tmp_path / "x", np.uint16, state)
     (tmp_path / "x.tmp").unlink()
-    with pytest.raises(ValueError, match=r"x\.tmp: cannot be written on"):
+    with pytest.raises(ValueError, match=r"x\.tmp: cannot be appended to"):
         ArrayWriter(tmp_path / "x", np.uint16, state)

@@ -98,7 +98,7 @@ def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[.
 
 
 def test_a_corpus_without_lines_is_refused(write_config: Callable[..., TranslationConfig]) -> None:
-    with pytest.raises(ValueError, match=r"train0\.src and .*train0\.tgt: hold no lines"):
+    with pytest.raises(ValueError, match=r"train0\.src and .*train0\.tgt: have no lines"):
         surveys_of(write_config([]))
 
 

@@ -61,7 +61,7 @@ def test_rows_are_located(tmp_path: Path) -> None:
         ("a,\n1,2\n", "t: has a column without a name"),
         ("a,b\n1,2\n1\n", "t, line 3: has 1 cells, but the header names 2 columns"),
         ('a,b\n1,"2\n', "t, line 2: the cells cannot be separated"),
-        ('{"a": 1}\n{"b": 2}\n', "t, line 2: has no 'a', as the first record has"),
+        ('{"a": 1}\n{"b": 2}\n', "t, line 2: has no 'a', but the first record has"),
         ('{"a": 1}\n{"a": \n', "t, line 2: not JSON"),
         ('{"a": 1}\n[1]\n', "t, line 2: must be an object"),
     ],
@@ -75,5 +75,5 @@ def test_a_missing_column_and_a_wrong_ending(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n", "utf-8")
     with pytest.raises(ValueError, match=r"t\.csv: has no column 'c', only a, b"):
         RawTable.read([str(tmp_path / "t.csv")], ["c"])
-    with pytest.raises(ValueError, match=r"t\.xls: is no table: its name must end in \.csv"):
+    with pytest.raises(ValueError, match=r"t\.xls: is not a table: its name must end in \.csv"):
         read_table(tmp_path / "t.xls")

@@ -265,7 +265,7 @@ def test_a_failure_leaves_no_cache(config: LanguageModellingConfig, tokenizer: A
     path.write_bytes(b"a\n\xff\nb\n")
     fails(ValueError, r"text0\.txt, line 2: not UTF-8")
     path.write_bytes(b"")
-    fails(ValueError, r"text0\.txt: holds no lines")
+    fails(ValueError, r"text0\.txt: has no lines")
     path.write_bytes(b"\n \n")
     fails(
         ValueError,

@@ -197,7 +197,7 @@ def test_what_cannot_be_read_is_refused_before_a_line_is_given(
     with pytest.raises(ValueError, match=r"text0\.txt, line 2: not UTF-8"):
         training_lines(config)
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"text0\.txt: holds no lines"):
+    with pytest.raises(ValueError, match=r"text0\.txt: has no lines"):
         training_lines(config)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"text0\.txt"):

@@ -68,7 +68,7 @@ def test_what_has_no_folds_is_refused(table: str, tmp_path: Path) -> None:
         train_folds(config, tmp_path / "run", 3)
     with pytest.raises(ValueError, match="`folds` must be at least 2, but is 1 instead"):
         train_folds(config, tmp_path / "new", 1)
-    with pytest.raises(ValueError, match=r"Folds are of the training data: leave `data\.valid` out"):
+    with pytest.raises(ValueError, match=r"Folds are parts of the training data: remove `data\.valid`"):
         train_folds(tiny(table, "price", valid=table), tmp_path / "new", 3)
 
 

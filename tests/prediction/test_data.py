@@ -114,7 +114,7 @@ def test_numbers_too_many_to_be_groups(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("seqlab.data.tables.MAX_DISTINCT_NUMBERS", 100)
     path = write_csv(tmp_path / "t.csv", ["x", "y"], [[i, i % 7] for i in range(300)])
     data = config(path, "y", folds="grouped", fold_column="x", num_folds=3, valid_fold=1)
-    with pytest.raises(ValueError, match=r"'x' holds more than 100 different numbers, too many for categories"):
+    with pytest.raises(ValueError, match=r"'x' has more than 100 different numbers, too many for categories"):
         held_out(data, read_examples(data, data.train))
 
 
@@ -197,7 +197,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
     "NaN": (COLUMNS, [*GOOD, ["NaN", "v1", 2]], {}, r"t\.csv, line 42: 'a' is missing"),
     "missing target": (COLUMNS, [*GOOD, [1, "v1", ""]], {}, r"t\.csv, line 42: 'y' is missing"),
     "missing class": (COLUMNS, [*GOOD, [1, "v1", ""]], {"predicts": "class"}, r"line 42: the target 'y' is missing"),
-    "names as numbers": (COLUMNS, GOOD, {"target": ["b"]}, r"needs numbers, but the column 'b' holds 'v0'"),
+    "names as numbers": (COLUMNS, GOOD, {"target": ["b"]}, r"needs numbers, but the column 'b' has 'v0'"),
     "one class": (
         COLUMNS,
         [[i, "v", 1] for i in range(9)],
@@ -215,7 +215,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
         COLUMNS,
         [[i, f"id{i}", i % 5] for i in range(1200)],
         {},
-        r"column 'b' holds more than 1,000 different values",
+        r"column 'b' has more than 1,000 different values",
     ),
     "labels": (
         COLUMNS,
@@ -227,7 +227,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
         COLUMNS,
         [*GOOD, ["1e300", "v1", 2]],
         {},
-        "column 'a' holds numbers too large to square",
+        "column 'a' has numbers that are too large",
     ),
     "a label with a space": (
         ["a", "is big", "y"],
@@ -273,7 +273,7 @@ def test_constant_inputs_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixt
     ("options", "message"),
     [
         ({"target": ["y"], "inputs": ["x", "y"]}, "both name 'y': what is predicted cannot be read"),
-        ({"folds": "grouped"}, "needs a column of groups or folds"),
+        ({"folds": "grouped"}, "needs a column with groups or folds"),
         ({"fold_column": "g"}, "is for `folds: grouped`"),
         ({"folds": "grouped", "fold_column": "g", "inputs": ["x", "g"]}, "both name 'g': a fold is no input"),
         ({"inputs": ["x", "x"]}, "`inputs` names 'x' 2 times"),

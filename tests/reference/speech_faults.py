@@ -28,7 +28,7 @@ SPEECH_FAULTS = (
         "speech.validation_is_augmented",
         "recordings are changed at random in validation, too",
         "frames = [self.codec.frames(self.recordings.waveform(index)) for index in part[rows].tolist()]",
-        "frames = [self._changed(index, 0) for index in part[rows].tolist()]",
+        "frames = [self._augmented_frames(index, 0) for index in part[rows].tolist()]",
         ("data/test_recordings.py",),
     ),
     Fault(

@@ -184,8 +184,8 @@ DATA = (
     Fault(
         "data.line_shifted_by_filter",
         "after a pair that is left out, texts and line numbers are those of the pair before",
-        "places = candidates[picked]",
-        "places = picked",
+        "chosen = candidates[picked]",
+        "chosen = picked",
         ("data/test_prepare.py",),
     ),
     Fault(

@@ -134,7 +134,7 @@ class PredictionConfig(DataConfig):
     def of_fold(self, number: int, num_folds: int) -> "PredictionConfig":
         """Return the section that validates on one of some folds of the training data, from 1."""
         if self.valid is not None:
-            raise ValueError("Folds are of the training data: leave `data.valid` out.")
+            raise ValueError("Folds are parts of the training data: remove `data.valid`.")
         if self.window:
             raise ValueError("A series (`data.window`) has no folds: its end is held out (`data.valid_fraction`).")
         return replace(self, num_folds=num_folds, valid_fold=number)
@@ -151,9 +151,9 @@ class PredictionConfig(DataConfig):
     @model_validator(mode="after")
     def _check(self) -> "PredictionConfig":
         if self.folds in ("grouped", "given") and self.fold_column is None:
-            raise ValueError(f"`folds: {self.folds}` needs a column of groups or folds: set `fold_column`.")
+            raise ValueError(f"`folds: {self.folds}` needs a column with groups or folds: set `fold_column`.")
         if self.fold_column is not None and self.folds not in ("grouped", "given"):
-            raise ValueError("`fold_column` is for `folds: grouped` and `folds: given`: set one of them.")
+            raise ValueError("`fold_column` requires `folds: grouped` or `folds: given`: set one of them.")
         for field, names in (("inputs", self.inputs), ("target", self.target)):
             for name in names:
                 if names.count(name) > 1:

@@ -86,7 +86,7 @@ class Predictor:
         """
         if isinstance(examples, np.ndarray):
             return self._predict_array(examples, "`examples`", batch_rows)
-        table = RawTable.of_records(examples, self.input_names())
+        table = RawTable.from_records(examples, self.input_names())
         return self.predict_table(table, batch_rows=batch_rows)
 
     def predict_file(self, path: str | Path, *, batch_rows: int = BATCH_ROWS) -> list[Prediction]:
