@@ -105,7 +105,7 @@ def test_several_columns_are_joined_by_tabs(tmp_path: Path) -> None:
         list(parse_column(f"{tmp_path}/words.tsv#0+3").values())
     with pytest.raises(ValueError, match="the column after '#' is empty"):
         parse_column(f"{tmp_path}/words.tsv#0+")
-    with pytest.raises(ValueError, match="by their number and by their name"):
+    with pytest.raises(ValueError, match="mixes numbers and names of columns"):
         parse_column(f"{tmp_path}/words.tsv#0+lemma")
 
 

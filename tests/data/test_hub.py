@@ -112,7 +112,7 @@ def test_what_cannot_be_loaded(publish: Publish, tmp_path: Path, monkeypatch: py
         (f"hub:{folder}:wrong:train#text", "BuilderConfig 'wrong' not found"),
         (f"hub:{tmp_path}/nowhere:train#text", "nowhere"),
     ):
-        with pytest.raises(ValueError, match=rf"cannot be loaded \(.*{reason}.*\)\. See that its name, config and spl"):
+        with pytest.raises(ValueError, match=rf"cannot be loaded \(.*{reason}.*\)\. Check its name, config and spl"):
             list(parse_column(spec).values())
 
     def offline(name: str, *_: Any, **__: Any) -> None:

@@ -107,7 +107,7 @@ def test_texts_of_kaldi_without_a_recording_are_named(folder: Path, caplog: pyte
         file.write("u9 nobody\n")
     for _ in range(2):
         assert len(list(open_manifest(str(path)).entries())) == len(TEXTS)
-    assert caplog.text.count("texts without a recording, which are left out: u9 (1 of 4)") == 1
+    assert caplog.text.count("texts without a recording are left out: u9 (1 of 4)") == 1
 
 
 def test_files_of_kaldi_may_be_divided_by_tabs(folder: Path) -> None:
@@ -192,7 +192,7 @@ def test_its_content_is_that_of_the_recordings(folder: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.jsonl", '{"audio": "0.wav", "text": "a"}\n{"audio"\n', "a.jsonl, line 2: not JSON"),
-        ("a.jsonl", "[1]\n", "a.jsonl, line 1: must be an object"),
+        ("a.jsonl", "[1]\n", "a.jsonl, line 1: must be a JSON object"),
         ("a.jsonl", '{"path": "0.wav"}\n', "a.jsonl, line 1: has no column 'audio' of recordings; its columns: path"),
         ("a.jsonl", '{"audio": 7}\n', "line 1: 'audio' must be the path of a recording, but is 7"),
         ("a.jsonl", '{"audio": "0.wav", "start": 2, "end": 1}\n', r"line 1: 'end' \(1\) must be after 'start' \(2\)"),
@@ -211,7 +211,7 @@ def test_bad_folders(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"is a folder without a wav.scp: name its recordings"):
         list(open_manifest(str(folder)).entries())
     (folder / "none").mkdir()
-    with pytest.raises(ValueError, match=r"has neither a wav.scp nor a folder"):
+    with pytest.raises(ValueError, match=r"has neither a wav.scp nor a subfolder"):
         list(open_manifest(str(folder / "none"), in_folders=True).entries())
     with pytest.raises(FileNotFoundError, match=r"x\.jsonl"):
         list(open_manifest(str(folder / "x.jsonl")).entries())

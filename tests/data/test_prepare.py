@@ -213,7 +213,7 @@ def test_a_damaged_cache_is_made_again(write_config: WriteConfig, tokenizer: Any
 def test_what_is_only_opened_is_not_written_to(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
     folder, workspace = tmp_path / "cache", tmp_path / "cache.tmp"
-    with pytest.raises(ValueError, match="no usable cache"):
+    with pytest.raises(ValueError, match="is not a usable cache"):
         open_prepared(config, (tokenizer, tokenizer), folder)
     assert not folder.exists()
     prepare(config, (tokenizer, tokenizer), folder)

@@ -240,7 +240,7 @@ def test_a_damaged_cache_is_made_again(config: LanguageModellingConfig, tokenize
 
 def test_what_is_only_opened_is_not_written_to(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
     folder, workspace = tmp_path / "cache", tmp_path / "cache.tmp"
-    with pytest.raises(ValueError, match="no usable cache"):
+    with pytest.raises(ValueError, match="is not a usable cache"):
         open_prepared(config, (tokenizer,), folder)
     assert not folder.exists()
     prepare(config, (tokenizer,), folder)

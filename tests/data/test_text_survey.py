@@ -66,7 +66,7 @@ def test_no_copy_of_a_validation_line_is_trained_on(
     different = {text.strip() for lines in corpora for text in lines} - {""}
     if len(different) < 2:
         with pytest.raises(
-            ValueError, match=rf"different lines are needed, but there (is|are) {len(different)}: give `data\.valid`"
+            ValueError, match=rf"different lines are needed, but there (is|are) {len(different)}: set `data\.valid`"
         ):
             survey(config)
         return
@@ -108,7 +108,7 @@ def test_of_a_continuous_text_the_last_lines_are_held_out(
     config = config_of(*corpora, documents="continuous", valid_fraction=fraction)
     total = sum(map(len, corpora))
     if total == 1:
-        with pytest.raises(ValueError, match=r"at least 2 lines are needed, but there is 1: give `data\.valid`"):
+        with pytest.raises(ValueError, match=r"at least 2 lines are needed, but there is 1: set `data\.valid`"):
             survey(config)
         return
     count = min(max(1, round(fraction * total)), total - 1)

@@ -30,8 +30,8 @@ BLOCK, SAVE = 30, 60
 PREPARE = f"""
 import json, sys
 from pathlib import Path
-from seqlab.data import build, corpus
-corpus.BLOCK_ROWS, build.SAVE_ROWS = {BLOCK}, {SAVE}
+from seqlab.data import cache_builder, corpus
+corpus.BLOCK_ROWS, cache_builder.ROWS_BETWEEN_SAVES = {BLOCK}, {SAVE}
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.data.prepare import prepare
 from seqlab.text import load_tokenizer
