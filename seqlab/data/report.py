@@ -152,9 +152,9 @@ def _overlap_line(overlap: Overlap) -> str:
     found = f"{overlap.rows_in_train:,}"
     if len(overlap.columns) > 1:
         src, tgt = overlap.in_train
-        found = f"{src:,} sources, {tgt:,} targets, {found} whole pairs"
+        found = f"{src:,} sources, {tgt:,} targets, {found} pairs"
     rows = f"{overlap.rows:,} {row_unit(len(overlap.columns))}"
-    return f"{overlap.split}: {' and '.join(overlap.columns)}: of {rows}, training holds {found}"
+    return f"{overlap.split}: {' and '.join(overlap.columns)}: of {rows}, training contains {found}"
 
 
 def measure_overlap(split: str, held_out: Survey, train: list[Survey]) -> Overlap:

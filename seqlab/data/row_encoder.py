@@ -181,8 +181,8 @@ def encode_text(tokenizer: Tokenizer, lines: Sequence[str]) -> RaggedArray:
 
 def _joins_with_spaces(tokenizer: Tokenizer) -> bool:
     """Return whether joining two texts by a space concatenates their ids, as for words and subwords."""
-    whole, first, second = tokenizer.encode(["a a", "a", "a"])
-    return whole == first + second
+    joined, first, second = tokenizer.encode(["a a", "a", "a"])
+    return joined == first + second
 
 
 def _count_tokens(rows: RaggedArray, tokenizer: Tokenizer) -> TokenCounts:

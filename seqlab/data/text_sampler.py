@@ -212,7 +212,7 @@ def collate_segments(values: NDArray[np.integer], segments: TextSegments, *, pad
     rows = [values[start:stop] for start, stop in zip(segments.starts, segments.stops, strict=True)]
     batch = collate_text(rows, segments.starts, pad_id=pad_id, start_id=start_id)
     before = values[np.maximum(segments.starts - 1, 0)].astype(np.int64)
-    batch.tgt_in[:, 0] = torch.from_numpy(np.where(segments.begins, start_id, before))
+    batch.tgt_in[:, 0] = torch.from_numpy(np.where(segments.starts_document, start_id, before))
     return batch
 
 

@@ -23,7 +23,7 @@ class TextSegments:
 
     starts: Indices  # (segments,)
     stops: Indices
-    begins: NDArray[np.bool_]  # (segments,): whether it is the start of a document
+    starts_document: NDArray[np.bool_]  # (segments,)
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -34,7 +34,7 @@ class TextSegments:
 
     def take(self, rows: NDArray[np.int64]) -> TextSegments:
         """Select segments by their indices."""
-        return TextSegments(self.starts[rows], self.stops[rows], self.begins[rows])
+        return TextSegments(self.starts[rows], self.stops[rows], self.starts_document[rows])
 
 
 def cut_into_blocks(total: int, length: int, shift: int = 0) -> TextSegments:
@@ -90,8 +90,8 @@ def collate_packed(
         position = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)  # in the segment
         source = np.repeat(row.starts, lengths) + position
         before = values[np.maximum(source - 1, 0)]
-        begins = np.repeat(row.begins, lengths) & (position == 0)
-        tgt_in[number, : ends[-1]] = np.where(begins, start_id, before)
+        is_start = np.repeat(row.starts_document, lengths) & (position == 0)
+        tgt_in[number, : ends[-1]] = np.where(is_start, start_id, before)
         tgt_out[number, : ends[-1]] = values[source]
         positions[number, : ends[-1]] = position
     starts = torch.tensor([int(row.starts[0]) for row in rows])

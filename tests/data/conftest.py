@@ -1,4 +1,4 @@
-"""A tokenizer simple enough to see through, and corpora written to files."""
+"""Fixtures: a trivial tokenizer, and corpora in files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ JOINER = 4
 
 
 class CharTokenizer:
-    """One id per character; sampling puts joiners between them, which decoding leaves out."""
+    """A tokenizer with one id per character; sampling inserts joiners, which decoding removes."""
 
     pad_id, bos_id, eos_id, unk_id = range(4)
     vocab_size = 5 + 0x300
@@ -74,7 +74,7 @@ def write_lines(path: Path, lines: Sequence[str]) -> Path:
 
 @pytest.fixture
 def write_config(tmp_path_factory: pytest.TempPathFactory) -> WriteCorpus:
-    """Return a function that writes corpora (lists of pairs) to files and gives the config that names them."""
+    """Return a function that writes corpora (lists of pairs) to files and returns a config with them."""
 
     def write(
         *corpora: list[tuple[str, str]], valid: list[tuple[str, str]] | None = None, **settings: Any
@@ -101,7 +101,8 @@ Prepare = Callable[..., PreparedData]
 def prepare_pairs(
     write_config: WriteCorpus, tokenizer: CharTokenizer, tmp_path_factory: pytest.TempPathFactory
 ) -> Prepare:
-    """Return a function that also encodes the corpora, validating on a pair of its own unless `valid` is given."""
+    """Return a function that also encodes the corpora, with a validation set of one other pair unless `valid` is
+    given."""
 
     def prepared(*corpora: list[tuple[str, str]], **settings: Any) -> PreparedData:
         settings.setdefault("valid", [("a valid source", "a valid target")])

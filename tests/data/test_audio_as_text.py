@@ -1,4 +1,4 @@
-"""Recordings, and lists of them, are refused where text is read: they would be learnt as text."""
+"""Recordings and lists of recordings are refused as text input."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", [*(f"a.{suffix}" for suffix in FORMATS), "list.txt", "near.txt", "list.jsonl#audio"])
-def test_training_on_text(name: str, folder: Path) -> None:
+def test_training_on_recordings_as_text_is_refused(name: str, folder: Path) -> None:
     (folder / "b.txt").write_text("x\n" * 40, encoding="utf-8")
     for options in (["--data.train", name], ["--data.train_src", name, "--data.train_tgt", "b.txt"]):
         paths = [str(folder / each) if "." in each and not each.startswith("--") else each for each in options]
@@ -38,20 +38,20 @@ def test_training_on_text(name: str, folder: Path) -> None:
         assert not (folder / "run").exists()
 
 
-def test_a_list_whose_kind_is_not_named(folder: Path) -> None:
+def test_a_list_of_recordings_without_a_kind_is_refused(folder: Path) -> None:
     status, done = run_here("train", "--data.train", folder / "list.jsonl", "--run_dir", folder / "run")
     assert status == 2
     assert "recordings with their texts are learnt with `data.kind: transcription`" in done.stderr.decode()
 
 
 @pytest.mark.parametrize("name", ["a.wav", "list.txt"])
-def test_reading_text(name: str, folder: Path) -> None:
+def test_commands_on_text_refuse_recordings(name: str, folder: Path) -> None:
     with (folder / name).open("rb") as stream, pytest.raises(ValueError, match="text is read here"):
         list(decode_lines(stream, "standard input"))
 
 
 @pytest.mark.parametrize("size", [b"\x0aX\x01\x00", b"\x24\x0a\x00\x00", b"\x24\x08\x0a\x0a"])
-def test_a_header_may_hold_the_byte_that_ends_a_line(size: bytes, tmp_path: Path) -> None:
+def test_a_header_may_contain_a_newline_byte(size: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.dat"
     path.write_bytes(b"RIFF" + size + b"WAVEfmt " + bytes(100))
     with path.open("rb") as stream, pytest.raises(ValueError, match="text is read here"):
@@ -60,14 +60,14 @@ def test_a_header_may_hold_the_byte_that_ends_a_line(size: bytes, tmp_path: Path
         list(read_blocks(path, 100, LineLimit()))
 
 
-def test_a_text_may_begin_as_a_recording_does() -> None:
+def test_a_text_may_start_like_a_recording() -> None:
     for lines in ([b"RIFF\n", b"a\n"], [b"RIFF\n"], [b"ID3\n", b"b"]):
         assert list(decode_lines(lines, "x")) == [line.decode().removesuffix("\n") for line in lines]
 
 
 @pytest.mark.parametrize("first", [b"ID3 tags\n", b"FORM 27b: sign here\n", b"a\n"])
-def test_a_line_does_not_wait_for_the_next_ones(first: bytes) -> None:
-    """Programs write one line and wait for its answer."""
+def test_a_line_is_yielded_before_the_next_is_read(first: bytes) -> None:
+    """Interactive programs write one line and wait for its output."""
 
     def lines() -> Iterator[bytes]:
         yield first
@@ -76,7 +76,7 @@ def test_a_line_does_not_wait_for_the_next_ones(first: bytes) -> None:
     assert next(decode_lines(lines(), "x")) == first.decode().rstrip("\n")
 
 
-def test_texts_about_recordings_are_texts(folder: Path) -> None:
+def test_texts_about_recordings_are_accepted(folder: Path) -> None:
     texts = ["missing.wav", "see a.wav", "a.wav is loud"]
     (folder / "t.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
     assert list(parse_column(str(folder / "t.txt")).values()) == texts

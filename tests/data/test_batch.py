@@ -21,7 +21,7 @@ rows = st.lists(st.integers(4, 70000), max_size=7)
 
 
 @given(pairs=st.lists(st.tuples(rows, rows), min_size=1, max_size=9))
-def test_a_batch_holds_the_rows_shifted_and_padded(pairs: list[tuple[list[int], list[int]]]) -> None:
+def test_targets_are_shifted_and_padded(pairs: list[tuple[list[int], list[int]]]) -> None:
     src_rows, tgt_rows = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     batch = collate(src_rows, tgt_rows, range(len(pairs)), pad_id=PAD, bos_id=BOS, eos_id=EOS)
     assert batch.tgt_in is not None
@@ -48,7 +48,7 @@ def test_arrays_tensors_and_lists_give_the_same_batch() -> None:
         assert batch.indices.tolist() == [4, 9]
 
 
-def test_a_batch_without_targets_and_moved_to_a_device() -> None:
+def test_a_batch_without_targets_moves_to_a_device() -> None:
     batch = collate([[5]], None, [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
     assert batch.tgt_in is None
     assert batch.tgt_out is None
@@ -59,7 +59,7 @@ def test_a_batch_without_targets_and_moved_to_a_device() -> None:
     assert moved.src.device.type == "meta"
 
 
-def test_impossible_batches_are_refused() -> None:
+def test_invalid_batches_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one example"):
         collate([], [], [], pad_id=PAD, bos_id=BOS, eos_id=EOS)
     with pytest.raises(ValueError, match="as many targets"):
@@ -67,7 +67,7 @@ def test_impossible_batches_are_refused() -> None:
 
 
 @given(texts=st.lists(st.lists(st.integers(4, 70000), min_size=1, max_size=7), min_size=1, max_size=9))
-def test_a_text_is_predicted_from_the_ids_before(texts: list[list[int]]) -> None:
+def test_each_id_of_a_text_is_predicted_from_the_ids_before_it(texts: list[list[int]]) -> None:
     batch = collate_text(texts, range(3, 3 + len(texts)), pad_id=PAD, start_id=EOS)
     width = max(map(len, texts))
     for i, row in enumerate(texts):
@@ -80,7 +80,7 @@ def test_a_text_is_predicted_from_the_ids_before(texts: list[list[int]]) -> None
     assert not batch.continues
 
 
-def test_an_idle_batch_has_the_shape_and_predicts_nothing() -> None:
+def test_an_idle_batch_has_the_same_shape_and_no_targets() -> None:
     texts = collate_text([[5, 6, 7], [8]], [0, 3], pad_id=PAD, start_id=BOS)
     pairs = collate([[5, 6]], [[7]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
     for batch in (texts, pairs):
@@ -93,7 +93,7 @@ def test_an_idle_batch_has_the_shape_and_predicts_nothing() -> None:
         assert nothing.tgt_in is batch.tgt_in
 
 
-def test_prompts_are_read_whole_and_predict_nothing() -> None:
+def test_prompts_are_inputs_without_targets() -> None:
     kinds = [
         [[1, 5, 6], [1, 7, 8]],
         [np.array([1, 5, 6], np.uint16), np.array([1, 7, 8])],
@@ -109,7 +109,7 @@ def test_prompts_are_read_whole_and_predict_nothing() -> None:
             collate_prompts(impossible)
 
 
-def test_a_text_moved_to_a_device() -> None:
+def test_a_text_batch_moves_to_a_device() -> None:
     batch = collate_text([[5, 6]], [0], pad_id=PAD, start_id=BOS)
     packed = dataclasses.replace(batch, positions=torch.tensor([[0, 1]]), continues=True)
     assert batch.to("cpu") is batch
@@ -160,7 +160,7 @@ def test_vectors_are_single_frames() -> None:
 
 
 @given(lengths=st.lists(st.integers(0, 5), min_size=1, max_size=6), seed=st.integers(0, 99))
-def test_labels_and_numbers_of_anything(lengths: list[int], seed: int) -> None:
+def test_labels_and_numbers_for_all_kinds_of_inputs(lengths: list[int], seed: int) -> None:
     draw = np.random.default_rng(seed)
     labels = draw.integers(-1, 4, len(lengths))
     labels[labels < 0] = IGNORE
@@ -198,7 +198,7 @@ def test_frames_and_values_move_to_a_device() -> None:
         assert moved.num_targets == batch.num_targets
 
 
-def test_impossible_frames_and_values_are_refused() -> None:
+def test_invalid_frames_and_values_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one example"):
         collate_frames([], None, [], pad_id=PAD, bos_id=BOS, eos_id=EOS)
     with pytest.raises(ValueError, match="at least one example"):

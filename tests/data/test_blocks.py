@@ -1,4 +1,4 @@
-"""Text in blocks is the text line by line."""
+"""Blocks of lines are compared with reading line by line."""
 
 import gzip
 import tempfile
@@ -17,7 +17,7 @@ pieces = st.lists(st.sampled_from(["a", "é", "\ufeff", "\r", "\n", "\r\n", "\u2
 
 
 @given(pieces=pieces, size=st.integers(1, 5), zipped=st.booleans())
-def test_blocks_hold_the_lines(pieces: list[str], size: int, zipped: bool) -> None:
+def test_blocks_contain_all_lines_in_order(pieces: list[str], size: int, zipped: bool) -> None:
     raw = "".join(pieces).encode()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("x.gz" if zipped else "x")
@@ -31,7 +31,7 @@ def test_blocks_hold_the_lines(pieces: list[str], size: int, zipped: bool) -> No
             assert blocks[-1].first == 1 + size * (len(blocks) - 1)
 
 
-def test_bytes_that_are_no_text_are_found_in_their_line(tmp_path: Path) -> None:
+def test_invalid_utf8_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"a\nb\nc\r\nd\xff\ne\n")
     first, second, third = read_blocks(path, 2, LineLimit())
@@ -41,7 +41,7 @@ def test_bytes_that_are_no_text_are_found_in_their_line(tmp_path: Path) -> None:
     assert third.decode() == ["e"]
 
 
-def test_a_gzip_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_gzip_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.gz"
     path.write_bytes(gzip.compress(bytes(1000))[:-9])
     with pytest.raises(ValueError, match=r"x\.gz: cannot be unpacked"):
@@ -61,7 +61,7 @@ def test_sides_of_unequal_length_are_refused_with_both_counts(
             read()
 
 
-def test_the_size_of_a_corpus_is_estimated_from_what_is_read(tmp_path: Path) -> None:
+def test_the_size_of_a_corpus_is_estimated_from_the_first_blocks(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text("line\n" * 100_000)
     (tmp_path / "c.tsv").write_text("line\n" * 100_000)

@@ -1,4 +1,4 @@
-"""A cache has the same bytes for any number of processes, and wherever its preparation was killed."""
+"""A cache has the same bytes for any number of processes and after any interruption."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, WordsConfig, load_tokenizer, train_tokenizer
 
 ROOT = Path(seqlab.__file__).parents[1]
-STAMPS = ("checked.json",)  # when a file was written, which differs
+STAMPS = ("checked.json",)  # contains times, which differ
 LINES = 240
 BLOCK, SAVE = 30, 60
 
@@ -42,7 +42,7 @@ prepare(TranslationConfig(**json.loads(config)), (tokenizer, tokenizer), Path(ca
 
 
 class Killed(BaseException):
-    """Stands for what ends a process."""
+    """Simulates the end of a process."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> TranslationConfig:
-    """Describe two corpora with something to drop for every reason, of which a validation set is split off."""
+    """Return a config of two corpora with rows to drop for every reason; a validation set is split off."""
     rng = random.Random(1)
     for corpus, count in (("first", LINES), ("second", LINES // 3)):
         pairs = [[" ".join(rng.choices("abcdefghij", k=rng.randrange(1, 12))) for _ in "st"] for _ in range(count)]
@@ -76,13 +76,15 @@ def tokenizer(tmp_path: Path) -> Tokenizer:
 
 
 def content(cache: Path) -> dict[str, bytes]:
-    """Read everything in a cache, and see to it that nothing else is left beside it."""
+    """Read all files of a cache, and check that nothing else is left beside it."""
     assert not cache.with_name("cache.tmp").exists()
     files = {str(path.relative_to(cache)): path.read_bytes() for path in cache.rglob("*") if path.is_file()}
     return {name: raw for name, raw in files.items() if name not in STAMPS}
 
 
-def test_any_number_of_processes(config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_the_cache_does_not_depend_on_the_number_of_processes(
+    config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
     caches = [tmp_path / str(count) / "cache" for count in (1, 2, 5)]
     for cache, count in zip(caches, (1, 2, 5), strict=True):
         data = prepare(config, (tokenizer, tokenizer), cache, num_workers=count)
@@ -95,12 +97,12 @@ def test_any_number_of_processes(config: TranslationConfig, tokenizer: Tokenizer
 def killed_prepare(
     config: TranslationConfig, tokenizer: Tokenizer, cache: Path, kill: Callable[[], None], **settings: Any
 ) -> None:
-    """Prepare until `kill`, which is called after each block, raises."""
+    """Prepare until `kill`, which is called after each block, raises an exception."""
     with pytest.raises(Killed):
         prepare(config, (tokenizer, tokenizer), cache, lambda units, done, total: kill())
 
 
-def test_killed_after_every_block(
+def test_a_build_interrupted_after_any_block_resumes(
     config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(config, (tokenizer, tokenizer), tmp_path / "whole" / "cache")
@@ -129,7 +131,7 @@ def test_killed_after_every_block(
 
 
 def count_encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that grows by the size of each block that is encoded in this process."""
+    """Return a list of the sizes of all blocks encoded in this process."""
     from seqlab.data.row_encoder import RowEncoder
 
     sizes: list[int] = []
@@ -144,7 +146,7 @@ def count_encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def half_done(config: TranslationConfig, tokenizer: Tokenizer, cache: Path) -> Path:
-    """Leave a build that was killed in its middle; return its folder."""
+    """Interrupt a build halfway; return its folder."""
 
     def kill() -> None:
         if list(cache.with_name("cache.tmp").glob("encoded-*/state.json")):
@@ -155,7 +157,7 @@ def half_done(config: TranslationConfig, tokenizer: Tokenizer, cache: Path) -> P
     return building
 
 
-def test_what_a_kill_left_is_used_only_where_it_is_whole(
+def test_a_damaged_state_of_an_interrupted_build_is_not_used(
     config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     prepare(config, (tokenizer, tokenizer), tmp_path / "whole" / "cache")
@@ -175,7 +177,9 @@ def test_what_a_kill_left_is_used_only_where_it_is_whole(
             half_done(config, tokenizer, cache)
 
 
-def test_other_text_or_settings_begin_anew(config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_other_text_or_options_start_a_new_build(
+    config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
     for name, change in (("max_length", 14), ("valid_max_pairs", 3), ("subword_sampling", 0.0)):
         changed = replace(config, **{name: change})
         prepare(changed, (tokenizer, tokenizer), tmp_path / name / "cache")
@@ -190,7 +194,7 @@ def test_other_text_or_settings_begin_anew(config: TranslationConfig, tokenizer:
     assert content(tmp_path / "killed" / "text" / "cache") == content(tmp_path / "text" / "cache")
 
 
-def test_a_killed_set_up_learns_its_vocabulary_once(
+def test_an_interrupted_setup_trains_its_tokenizer_once(
     config: TranslationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = replace(config, tokenizer=WordsConfig(), subword_sampling=0.0)
@@ -200,14 +204,14 @@ def test_a_killed_set_up_learns_its_vocabulary_once(
         patch.setattr("seqlab.data.workspace.survey_corpus", None)
         again = learn_tokenizer(small, "both", tmp_path / "cache")
         assert again.tokens(range(again.vocab_size)) == learnt.tokens(range(learnt.vocab_size))
-        # The corpora are not surveyed again either.
+        # The corpora are not surveyed again.
         prepare(small, (again, again), tmp_path / "cache")
     assert not (tmp_path / "cache.tmp").exists()
     other = replace(small, tokenizer=WordsConfig(vocab_size=8))
     assert learn_tokenizer(other, "both", tmp_path / "cache").vocab_size == 8
 
 
-def test_a_process_that_is_killed_at_random_moments(
+def test_a_process_killed_at_random_times_resumes(
     config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)

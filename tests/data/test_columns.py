@@ -14,7 +14,7 @@ def read(spec: str) -> list[str]:
     return list(parse_column(spec).values())
 
 
-def test_text_files(tmp_path: Path) -> None:
+def test_text_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.de"
     path.write_text("eins\nzwei\n")
     column = parse_column(str(path))
@@ -23,7 +23,7 @@ def test_text_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_tsv_by_number_and_by_header(tmp_path: Path, suffix: str) -> None:
+def test_tsv_columns_by_number_and_by_name(tmp_path: Path, suffix: str) -> None:
     def write(name: str, rows: list[tuple[str, str]]) -> str:
         raw = "".join("\t".join(row) + "\r\n" for row in rows).encode()
         (tmp_path / (name + suffix)).write_bytes(gzip.compress(raw) if suffix else raw)
@@ -42,7 +42,7 @@ def test_tsv_by_number_and_by_header(tmp_path: Path, suffix: str) -> None:
         read(f"{bare}#2")
 
 
-def test_a_tab_too_many_or_too_few_is_named(tmp_path: Path) -> None:
+def test_a_wrong_number_of_tabs_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "bare.tsv").write_text("\nka\tko\n\nti\ttu\tto\n")
     with pytest.raises(ValueError, match=r"bare\.tsv, line 4: has 3 columns, .* has 2: is there one tab too many"):
         read(f"{tmp_path}/bare.tsv#0")
@@ -54,7 +54,7 @@ def test_a_tab_too_many_or_too_few_is_named(tmp_path: Path) -> None:
         read(f"{tmp_path}/headed.tsv#de")
 
 
-def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_duplicate_column_names_are_refused(tmp_path: Path) -> None:
     (tmp_path / "twice.tsv").write_text("de\ten\tde\nka\tko\tku\n")
     assert read(f"{tmp_path}/twice.tsv#en") == ["ko"]
     with pytest.raises(ValueError, match=r"twice\.tsv: has 2 columns 'de': rename all but one"):
@@ -80,12 +80,12 @@ def test_an_empty_line_is_empty_in_several_columns(tmp_path: Path) -> None:
     assert read(f"{tmp_path}/a.jsonl#de+en") == ["ka\t", ""]
 
 
-def test_a_digit_that_is_no_number_is_a_name(tmp_path: Path) -> None:
+def test_a_non_ascii_digit_is_a_column_name(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("m²\t²\nka\tko\n")
     assert read(f"{tmp_path}/a.tsv#²") == ["ko"]
 
 
-def test_a_sentence_is_where_its_first_line_is(tmp_path: Path) -> None:
+def test_the_location_of_a_sentence_is_its_first_line(tmp_path: Path) -> None:
     sentence = "1\tgo\t_\tVERB\n2\ton\t_\tADP\n\n"
     (tmp_path / "a.conllu").write_text("# one\n" + sentence + "# two\n# 2\n" + sentence + sentence)
     column = parse_column(f"{tmp_path}/a.conllu#form")
@@ -109,7 +109,7 @@ def test_several_columns_are_joined_by_tabs(tmp_path: Path) -> None:
         parse_column(f"{tmp_path}/words.tsv#0+lemma")
 
 
-def test_a_column_whose_name_has_the_sign_between_columns_is_one(tmp_path: Path) -> None:
+def test_a_column_name_may_contain_the_separator_of_columns(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a+b,C++,a,b\n1,2,3,4\n")
     (tmp_path / "x.jsonl").write_text('{"a+b": "1", "C++": "2", "a": "3", "b": "4"}\n')
     for kind in ("csv", "jsonl"):
@@ -130,7 +130,7 @@ def test_jsonl_with_plain_nested_and_dotted_keys(tmp_path: Path) -> None:
     assert read(f"{path}#with.dot") == [src for src, _ in PAIRS] + [""]
 
 
-def test_a_list_is_a_line_of_words_or_of_their_labels(tmp_path: Path) -> None:
+def test_lists_are_joined_by_spaces(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"words": ["Time", "flies"], "labels": [3, 0]}\n{"words": [], "labels": []}\n')
     assert read(f"{path}#words") == ["Time flies", ""]
@@ -160,7 +160,7 @@ def test_jsonl_errors_name_the_line(tmp_path: Path, line: str, message: str) -> 
         read(f"{path}#src")
 
 
-def test_csv_keeps_cells_as_they_are(tmp_path: Path) -> None:
+def test_csv_cells_are_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('de,en\n"a ""b"", c",007\n\n"two\nlines",NA\nnull,\n')
     assert read(f"{path}#de") == ['a "b", c', "", "two lines", "null"]
@@ -178,7 +178,7 @@ def test_csv_keeps_cells_as_they_are(tmp_path: Path) -> None:
         read(f"{path}#de")
 
 
-def test_csv_and_tables_agree_with_what_datasets_wrote(tmp_path: Path) -> None:
+def test_all_table_formats_read_the_same_values(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     table = datasets.Dataset.from_list([{"pair": {"de": src, "en": tgt}, "de": src} for src, tgt in PAIRS])
     table.to_parquet(tmp_path / "a.parquet")
@@ -196,7 +196,7 @@ def test_csv_and_tables_agree_with_what_datasets_wrote(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "parquet", "arrow"])
-def test_tables_that_cannot_be_read(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_tables_are_named(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("datasets")
     path = tmp_path / f"bad.{kind}"
     with pytest.raises(FileNotFoundError, match="no such file"):
@@ -209,7 +209,7 @@ def test_tables_that_cannot_be_read(tmp_path: Path, kind: str, monkeypatch: pyte
         read(f"{path}#text")
 
 
-def test_newlines_in_a_record_end_lines_where_they_are_asked_to(tmp_path: Path) -> None:
+def test_records_are_split_at_newlines_on_request(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("one\n", "two\r\nthree", "", "\n\n")))
     column = parse_column(f"{path}#text")
@@ -241,7 +241,7 @@ def test_specs_with_and_without_a_column(tmp_path: Path) -> None:
             parse_column(spec)
 
 
-def test_numbers_and_truth_values_are_written_as_json_writes_them(tmp_path: Path) -> None:
+def test_numbers_and_truth_values_are_formatted_as_json(tmp_path: Path) -> None:
     rows = [{"stars": 5}, {"stars": 4.5}, {"stars": True}, {"stars": "good"}, {"stars": None}]
     (tmp_path / "reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = list(parse_column(f"{tmp_path}/reviews.jsonl#stars").values())

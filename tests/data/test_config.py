@@ -10,7 +10,7 @@ from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
 
 
-def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
+def test_a_single_corpus_becomes_a_list_and_weights_get_defaults() -> None:
     config = TranslationConfig(train_src="a.de", train_tgt="a.en")  # type: ignore[arg-type]
     assert config.train_src == ["a.de"]
     assert config.train_weights == [1.0]
@@ -21,7 +21,7 @@ def test_one_corpus_is_a_list_of_one_and_weights_are_resolved() -> None:
 
 @pytest.mark.parametrize(("given", "expected"), [(None, []), ("w", ["w"]), (["w", "x"], ["w", "x"])])
 def test_a_validation_target_may_have_further_references(given: Any, expected: list[str]) -> None:
-    """In older files it is one path spec, or null."""
+    """Older config files have a single path spec or null."""
     valid_src = "v" if given else None
     config = TranslationConfig(train_src=["a"], train_tgt=["b"], valid_src=valid_src, valid_tgt=given)
     assert config.valid_tgt == expected
@@ -49,7 +49,7 @@ def test_a_validation_target_may_have_further_references(given: Any, expected: l
         ),
     ],
 )
-def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TranslationConfig(**({"train_src": "a", "train_tgt": "b"} | settings))
 

@@ -1,4 +1,4 @@
-"""CoNLL-U: what is a word, what its columns hold, and that what is written differs in one column only."""
+"""Reading and writing of CoNLL-U."""
 
 from pathlib import Path
 
@@ -20,19 +20,19 @@ TEXT = """# text = vámonos al mar
 """
 
 
-def test_ranges_and_empty_nodes_are_no_words(tmp_path: Path) -> None:
+def test_multiword_tokens_and_empty_nodes_are_not_words(tmp_path: Path) -> None:
     (tmp_path / "a.conllu").write_text(TEXT, encoding="utf-8")
     form = parse_column(f"{tmp_path}/a.conllu#form")
     assert list(form.values()) == ["vamos nos 100_000", "", "end"]
     assert list(parse_column(f"{tmp_path}/a.conllu#UPOS").values()) == ["VERB PRON NUM", "", "NOUN"]
 
 
-def test_only_the_column_of_words_changes() -> None:
+def test_only_the_given_column_of_words_changes() -> None:
     lines = TEXT.splitlines()
     written = []
     for sentence in read_sentences(lines, "a"):
         written += [*sentence.with_column(column_number("upos", "a"), ["X"] * len(sentence.words)), ""]
-    assert len(written) == len(lines) + 1  # the last sentence is ended too
+    assert len(written) == len(lines) + 1  # with an empty line after the last sentence
     for before, after in zip(lines, written, strict=False):
         fields = before.split("\t")
         if fields[0].isdigit():
@@ -40,12 +40,12 @@ def test_only_the_column_of_words_changes() -> None:
         assert after == "\t".join(fields)
 
 
-def test_columns_that_are_missing_are_filled_in() -> None:
+def test_missing_columns_are_filled_in() -> None:
     (sentence,) = read_sentences(["1\tword"], "a")
     assert sentence.with_column(column_number("xpos", "a"), ["NN"]) == ["1\tword\t_\t_\tNN"]
 
 
-def test_what_is_written_can_be_read_though_columns_were_missing() -> None:
+def test_output_can_be_read_even_if_columns_were_missing() -> None:
     lines = ["# can't", "1-2\tcan't", "1\tca", "2\tn't", "2.1\t[go]", ""]
     (sentence,) = read_sentences(lines, "a")
     (written,) = read_sentences(sentence.with_column(column_number("upos", "a"), ["AUX", "PART"]), "b")
@@ -67,13 +67,13 @@ def test_what_is_written_can_be_read_though_columns_were_missing() -> None:
         ("1\tone\n2 \ttwo\n", r"a\.conllu, line 2: is not a line of CoNLL-U: .*starts with '2 '"),
     ],
 )
-def test_bad_lines_are_named(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_lines_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.conllu").write_text(text)
     with pytest.raises(ValueError, match=message):
         list(parse_column(f"{tmp_path}/a.conllu#form").values())
 
 
-def test_a_column_that_is_missing_or_unknown_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_unknown_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.conllu").write_text("1\tone\n2\ttwo\n")
     with pytest.raises(ValueError, match=r"line 1: has 2 columns, so `upos` is missing"):
         list(parse_column(f"{tmp_path}/a.conllu#upos").values())

@@ -20,7 +20,7 @@ def test_pairs_are_in_file_order(tmp_path: Path) -> None:
     assert list(corpus(tmp_path, 3, 3).rows()) == [("s0", "t0"), ("s1", "t1"), ("s2", "t2")]
 
 
-def test_a_pipe_can_be_read_only_once(tmp_path: Path) -> None:
+def test_a_pipe_is_accepted_only_for_reading_once(tmp_path: Path) -> None:
     corpus(tmp_path, 1, 1)
     os.mkfifo(tmp_path / "pipe")
     specs = (str(tmp_path / "pipe"), str(tmp_path / "a.tgt"))
@@ -41,7 +41,7 @@ def test_unequal_sides_name_both_files_and_counts(tmp_path: Path, src: int, tgt:
 
 
 @given(items=st.lists(st.integers()), size=st.integers(1, 5))
-def test_batches_hold_all_items_in_order(items: list[int], size: int) -> None:
+def test_batches_contain_all_items_in_order(items: list[int], size: int) -> None:
     batches = list(in_batches(items, size))
     assert [item for batch in batches for item in batch] == items
     assert all(len(batch) == size for batch in batches[:-1])

@@ -27,7 +27,7 @@ def counts(sizes: list[int], weights: list[float], chunk_pairs: int, seed: int =
     chunk_pairs=st.integers(1, 200),
     seed=st.integers(0, 99),
 )
-def test_weights_say_how_often_a_pair_is_seen(corpora: list[tuple[int, float]], chunk_pairs: int, seed: int) -> None:
+def test_each_pair_occurs_as_often_as_its_weight(corpora: list[tuple[int, float]], chunk_pairs: int, seed: int) -> None:
     sizes, weights = [size for size, _ in corpora], [weight for _, weight in corpora]
     seen = np.split(counts(sizes, weights, chunk_pairs, seed), np.cumsum(sizes)[:-1])
     for times, (size, weight) in zip(seen, corpora, strict=True):
@@ -36,24 +36,24 @@ def test_weights_say_how_often_a_pair_is_seen(corpora: list[tuple[int, float]], 
         assert abs(times.sum() - size * weight) <= blocks
 
 
-def test_fractions_are_right_on_average_and_differ_between_epochs() -> None:
+def test_fractional_weights_hold_on_average_and_select_other_pairs_in_each_epoch() -> None:
     seen = np.array([counts([500], [0.3], 64, seed) for seed in range(200)])
     assert abs(seen.mean() - 0.3) < 0.005
-    # Every pair has its turn: 200 draws of probability 0.3 have a standard deviation of 6.5.
+    # Every pair occurs: 200 draws of probability 0.3 have a standard deviation of 6.5.
     assert np.abs(seen.sum(0) - 60).max() < 5 * 6.5
 
 
 @given(size=st.integers(1, 3000), chunk_pairs=st.integers(1, 500))
-def test_chunks_are_of_about_the_asked_size(size: int, chunk_pairs: int) -> None:
+def test_chunks_have_about_the_requested_size(size: int, chunk_pairs: int) -> None:
     chunks = epoch_chunks(spans_of([size]), [1.0], chunk_pairs, seeded_generator(0, 0))
     assert len(chunks) == max(1, round(size / chunk_pairs))
     block = max(1, chunk_pairs // 32)
     for chunk in chunks:
         assert abs(int(chunk.sizes.sum()) - size / len(chunks)) <= block + 1
-        assert (np.diff(chunk.starts) > 0).all()  # read from front to back
+        assert (np.diff(chunk.starts) > 0).all()  # read in file order
 
 
-def test_blocks_change_chunks_between_epochs() -> None:
+def test_ranges_change_chunks_between_epochs() -> None:
     def first_chunk(epoch: int) -> list[int]:
         return epoch_chunks(spans_of([1000]), [1.0], 100, seeded_generator(0, epoch))[0].starts.tolist()
 
@@ -61,7 +61,7 @@ def test_blocks_change_chunks_between_epochs() -> None:
     assert first_chunk(0) != first_chunk(1)
 
 
-def test_every_key_has_numbers_of_its_own() -> None:
+def test_generators_of_different_keys_are_independent() -> None:
     keys = [(0,), (1,), (0, 0), (0, 1), (1, 0), (0, 0, 0)]
     drawn = {int(seeded_generator(seed, *key).integers(2**62)) for key in keys for seed in range(3)}
     drawn |= {derive_seed(seed, *key) for key in keys for seed in range(3)}

@@ -1,4 +1,5 @@
-"""Folds are equally large, disjoint and whole; stratified ones have as much of each class, groups stay together."""
+"""Folds are of equal size and partition the rows; stratified folds have equal shares of classes; groups stay
+together."""
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from seqlab.data.folds import assign_folds, hold_out
 
 
 @given(st.integers(2, 200), st.integers(2, 12), st.integers(0, 3))
-def test_folds_are_equally_large(count: int, num_folds: int, seed: int) -> None:
+def test_folds_are_of_equal_size(count: int, num_folds: int, seed: int) -> None:
     if count < num_folds:
         with pytest.raises(ValueError, match="too few for"):
             assign_folds(count, num_folds, seed)
@@ -21,7 +22,7 @@ def test_folds_are_equally_large(count: int, num_folds: int, seed: int) -> None:
 
 
 @given(st.lists(st.integers(0, 4), min_size=20, max_size=150), st.integers(2, 6))
-def test_stratified_folds_have_as_much_of_each_class(classes: list[int], num_folds: int) -> None:
+def test_stratified_folds_have_equal_shares_of_each_class(classes: list[int], num_folds: int) -> None:
     values = np.array(classes)
     folds = assign_folds(len(values), num_folds, 1, classes=values)
     for each in np.unique(values):
@@ -42,8 +43,8 @@ def test_groups_stay_together(groups: list[int], num_folds: int) -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.3, 0.4, 0.75, 0.9])
-def test_a_share_is_held_out(fraction: float) -> None:
-    """The share that is asked for, of each class too; of groups, whole ones."""
+def test_the_requested_share_is_held_out(fraction: float) -> None:
+    """The requested share is held out, also of each class; groups are not split."""
     classes = np.repeat([0, 1, 2], [40, 300, 660])
     chosen = hold_out(1000, fraction, 1, classes=classes)
     assert chosen.sum() == round(1000 * fraction)
@@ -59,6 +60,6 @@ def test_a_share_is_held_out(fraction: float) -> None:
 
 @pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_something_is_held_out_and_something_is_left(count: int, fraction: float) -> None:
+def test_neither_part_of_a_split_is_empty(count: int, fraction: float) -> None:
     assert 0 < hold_out(count, fraction, 1).sum() < count
     assert 0 < hold_out(count, fraction, 1, groups=np.arange(count)).sum() < count

@@ -1,4 +1,4 @@
-"""Datasets by name: what a spec means, what is read, and what tells one text from another."""
+"""Columns of Hugging Face datasets: specs, values and hashes."""
 
 import sys
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import WordsConfig, train_tokenizer
 
 WIKITEXT = ["", " = Title = \n", "", " a b <unk> . \n", " c . \n"]
-"""Records as the hub's WikiText has them: lines with their newlines, and nothing for an empty line."""
+"""Records as in WikiText on the hub: lines with their newlines, and "" for an empty line."""
 LINES = ["", " = Title = ", "", " a b <unk> . ", " c . "]
 
 Publish = Callable[..., str]
@@ -28,7 +28,7 @@ Publish = Callable[..., str]
 
 @pytest.fixture
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
-    """Return a function that writes a dataset to a folder and gives the path; `datasets` keeps its files apart."""
+    """Return a function that writes a dataset to a folder and returns its path; `datasets` uses a separate cache."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
     def write(name: str = "dataset", **splits: Any) -> str:
@@ -51,7 +51,7 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
         ("hub:a:c:train[10:20]#x#y", ("a", None, "c", "train[10:20]", "x#y")),
     ],
 )
-def test_specs(spec: str, parts: tuple[Any, ...]) -> None:
+def test_specs_are_parsed(spec: str, parts: tuple[Any, ...]) -> None:
     column = parse_column(spec)
     assert isinstance(column, HubColumn)
     assert (column.name, column.revision, column.config, column.split, column.column) == parts
@@ -59,12 +59,12 @@ def test_specs(spec: str, parts: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize("spec", ["hub:", "hub:a", "hub:a:train", "hub:a#text", "hub::train#text", "hub:a:b:c:d#e"])
-def test_what_is_no_name_says_how_one_is_written(spec: str) -> None:
+def test_an_invalid_spec_is_refused_with_the_syntax(spec: str) -> None:
     with pytest.raises(ValueError, match=r"must have the form hub:NAME\[@REVISION\]\[:CONFIG\]:SPLIT#COLUMN, for"):
         parse_column(spec)
 
 
-def test_records_are_read_in_order_and_by_slices(publish: Publish) -> None:
+def test_records_and_slices_are_read_in_order(publish: Publish) -> None:
     names = [f"line {number}" for number in range(2500)]
     folder = publish(train={"text": names, "other": names[::-1]}, validation=["v"])
     assert list(parse_column(f"hub:{folder}:train#text").values()) == names
@@ -76,7 +76,7 @@ def test_records_are_read_in_order_and_by_slices(publish: Publish) -> None:
     assert list(map(len, blocks)) == [1000, 1000, 500]
 
 
-def test_newlines_end_lines_of_a_text_and_are_spaces_in_a_pair(publish: Publish) -> None:
+def test_newlines_split_lines_of_a_text_and_become_spaces_in_pairs(publish: Publish) -> None:
     folder = publish(train=[*WIKITEXT, "two\nlines\r\n", "a\n\nb", "\n", None])
     column = parse_column(f"hub:{folder}:train#text")
     assert list(column.values()) == [*LINES, "two lines", "a  b", "", ""]
@@ -84,7 +84,7 @@ def test_newlines_end_lines_of_a_text_and_are_spaces_in_a_pair(publish: Publish)
     assert lines == [*LINES, "two", "lines", "a", "", "b", "", ""]
 
 
-def test_nested_columns_and_what_is_missing(publish: Publish) -> None:
+def test_nested_columns_and_missing_values(publish: Publish) -> None:
     folder = publish(
         train={
             "pair": [{"de": "eins", "en": "one"}],
@@ -105,7 +105,9 @@ def test_nested_columns_and_what_is_missing(publish: Publish) -> None:
             list(parse_column(f"hub:{folder}:train#{column}").values())
 
 
-def test_what_cannot_be_loaded(publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_that_cannot_be_loaded_are_named(
+    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = publish(train=["a"])
     for spec, reason in (
         (f"hub:{folder}:test#text", 'Unknown split "test"'),
@@ -126,7 +128,7 @@ def test_what_cannot_be_loaded(publish: Publish, tmp_path: Path, monkeypatch: py
         list(parse_column(f"hub:{folder}:train#text").values())
 
 
-def test_a_name_on_the_hub_is_loaded_once(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_of_the_hub_is_loaded_once(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = publish(train=WIKITEXT)
     calls: list[tuple[Any, ...]] = []
     load = datasets.load_dataset
@@ -144,7 +146,7 @@ def test_a_name_on_the_hub_is_loaded_once(publish: Publish, monkeypatch: pytest.
     assert len([call for call in calls if call[0] == "owner/loaded-once"]) == 1
 
 
-def test_the_text_alone_is_hashed(publish: Publish, tmp_path: Path) -> None:
+def test_the_hash_depends_on_the_text_alone(publish: Publish, tmp_path: Path) -> None:
     folder = publish("a", train={"text": ["x", "y"], "other": ["1", "2"]}, test=["x", "y"])
     same = publish("b", train=["x", "y"])
 
@@ -166,7 +168,7 @@ def prepared(config: LanguageModellingConfig, folder: Path) -> PreparedData:
     return prepare(config, [train_tokenizer(WordsConfig(normalization="none"), lines)], folder)
 
 
-def test_a_text_from_a_dataset_is_that_of_its_file(publish: Publish, tmp_path: Path) -> None:
+def test_a_dataset_has_the_text_of_its_file(publish: Publish, tmp_path: Path) -> None:
     [file] = write_text(tmp_path, LINES)
     spec = f"hub:{publish(train=WIKITEXT, validation=WIKITEXT)}"
     found = prepared(
@@ -181,7 +183,7 @@ def test_a_text_from_a_dataset_is_that_of_its_file(publish: Publish, tmp_path: P
     assert found.train.locate_token(1) == f"{spec}:train#text, line 2"
 
 
-def test_an_untouched_dataset_is_not_read_again_and_a_changed_one_is(
+def test_only_a_changed_dataset_is_read_again(
     publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = f"hub:{publish(train=WIKITEXT)}:train#text"
@@ -210,7 +212,9 @@ def test_pairs_from_a_dataset(publish: Publish, tmp_path: Path, tokenizer: Any) 
     assert list(data.content_hashes) == [f"{spec}.de", f"{spec}.en"]
 
 
-def test_processes_are_worth_it_by_the_size_of_a_dataset(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_processes_depends_on_the_size_of_a_dataset(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("seqlab.data.workers.usable_cores", lambda: 8)
     text = "x" * 1000
     folder = publish(train=[text] * (3 * BYTES_PER_WORKER // 1000), test=["a"])

@@ -1,4 +1,4 @@
-"""Lines with labels: what a batch of them holds, what is refused, and folds that are a cross-validation."""
+"""Labeled lines: batches, errors and cross-validation folds."""
 
 import re
 from dataclasses import replace
@@ -38,7 +38,7 @@ def spelt(word: str) -> list[int]:
     return [WORD_START, *(FIRST_BYTE + byte for byte in data), WORD_END]
 
 
-def test_words_are_spelt_in_bytes() -> None:
+def test_spellings_are_utf8_bytes() -> None:
     lines = ["the größe", "日本語", "", "x" * 40 + "y" * 40 + " a"]
     spelling = spell_words([as_bytes(line) for line in lines])
     expected = [spelt(word) for line in lines for word in line.split()]
@@ -47,7 +47,7 @@ def test_words_are_spelt_in_bytes() -> None:
     assert spell_words([as_bytes("")]).shape == (0, 2)
 
 
-def test_a_batch_is_padded_on_the_right_and_counts_its_labels() -> None:
+def test_labelled_batches_are_padded_and_count_labels() -> None:
     texts = [as_bytes("the dog"), as_bytes("dog")]
     batch = collate_labelled([[5, 6], [6]], [[0, IGNORE], [1]], texts, [3, 4], pad_id=0)
     assert batch.src.tolist() == [[5, 6], [6, 0]]
@@ -111,7 +111,7 @@ def test_every_word_of_an_epoch_has_its_label_and_spelling(tmp_path: Path) -> No
         (["a b", "c"], ["X"], "lines", r"src has 2 lines but \S+tgt has 1"),
     ],
 )
-def test_labels_that_do_not_fit_are_named(
+def test_wrong_numbers_of_labels_are_named(
     tmp_path: Path, lines: list[str], labels: list[str], of: str, message: str
 ) -> None:
     config = corpus(
@@ -121,7 +121,7 @@ def test_labels_that_do_not_fit_are_named(
         prepared(config, tmp_path)
 
 
-def test_a_label_that_the_vocabulary_lacks_is_named_in_training_and_ignored_in_validation(tmp_path: Path) -> None:
+def test_an_unknown_label_is_an_error_in_training_and_ignored_in_validation(tmp_path: Path) -> None:
     valid = {"valid_src": write(tmp_path / "vs", ["a b", "c d"]), "valid_tgt": write(tmp_path / "vt", ["X Y", "Z Y"])}
     config = corpus(tmp_path, ["a b", "b a"], ["X Y", "Y X"], labels_of="words", **valid)
     data, tokenizers = prepared(config, tmp_path)
@@ -136,7 +136,7 @@ def test_a_label_that_the_vocabulary_lacks_is_named_in_training_and_ignored_in_v
         prepare(other, tokenizers, tmp_path / "other")
 
 
-def test_what_is_wrong_is_named_by_its_line_in_either_file(tmp_path: Path) -> None:
+def test_errors_name_the_lines_in_both_files(tmp_path: Path) -> None:
     (tmp_path / "words").write_text("a b\nb\na b\n")
     (tmp_path / "labels.tsv").write_text("number\tlabels\n1\tX Y\n2\tY\n3\tX\n")
     (tmp_path / "both.conllu").write_text("# text\n1\ta\t_\tX\n\n# text\n1\ta\t_\tY\n2\tb\t_\tNEW\n")
@@ -150,8 +150,8 @@ def test_what_is_wrong_is_named_by_its_line_in_either_file(tmp_path: Path) -> No
     assert data.valid.locate(1) == f"{both}#form and {both}#upos, line 4"
 
 
-def test_folds_validate_each_source_once(tmp_path: Path) -> None:
-    lines = [f"line {i % 97}" for i in range(120)]  # some sources twice
+def test_each_source_is_in_one_validation_fold(tmp_path: Path) -> None:
+    lines = [f"line {i % 97}" for i in range(120)]  # with repeated sources
     texts, found = {}, []
     for fold in range(1, 6):
         config = corpus(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=fold, valid_max_pairs=10)
@@ -166,7 +166,7 @@ def test_folds_validate_each_source_once(tmp_path: Path) -> None:
         corpus(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=6)
 
 
-def test_settings_that_divide_words_are_refused(tmp_path: Path) -> None:
+def test_tokenizers_that_split_words_are_refused(tmp_path: Path) -> None:
     for fields, message in (
         ({"tokenizer": {"kind": "characters"}}, "needs `data.tokenizer.kind: words`"),
         ({"tokenizer": {"kind": "words", "normalization": "nfkc"}}, "nfkc` splits some"),

@@ -1,4 +1,4 @@
-"""The line above the target lengths of a corpus, compared with every line that could be the lowest."""
+"""The lowest line above the lengths of a corpus is compared with all candidates."""
 
 from itertools import combinations
 
@@ -20,7 +20,7 @@ def test_no_line_above_the_lengths_has_a_lower_mean(seed: int) -> None:
     assert slope >= 0
     assert height >= -1e-9
     assert (slope * sources + height >= targets - 1e-9).all()
-    # the lowest line goes through two of the points and the origin, or is horizontal
+    # the lowest line passes through two of the points and the origin, or is horizontal
     points = [(0, 0), *zip(sources.tolist(), targets.tolist(), strict=True)]
     slopes = [0.0, *((t - u) / (s - r) for (s, t), (r, u) in combinations(points, 2) if s != r)]
     heights = {each: max(0.0, float((targets - each * sources).max())) for each in slopes if each >= 0}
@@ -29,7 +29,7 @@ def test_no_line_above_the_lengths_has_a_lower_mean(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_no_training_pair_is_out_of_reach(seed: int) -> None:
+def test_the_bound_allows_all_training_pairs(seed: int) -> None:
     rng = np.random.default_rng(seed)
     sources, targets = rng.integers(1, 20, 30), rng.integers(1, 20, 30)
     search = SearchConfig().with_limits(OutputLimits(1000, **fit_length_bound(sources, targets)))
@@ -37,7 +37,7 @@ def test_no_training_pair_is_out_of_reach(seed: int) -> None:
         assert search.max_length_for(source) >= target
 
 
-def test_thirty_words_of_one_letter_are_in_reach() -> None:
-    sources, targets = np.full(6, 2), np.full(6, 31)  # eos counted
+def test_the_bound_allows_long_targets_of_short_sources() -> None:
+    sources, targets = np.full(6, 2), np.full(6, 31)  # including eos
     assert lowest_upper_line(sources, targets) == (15.5, 0.0)
     assert fit_length_bound(sources, targets) == {"ratio": 18.6, "offset": 0}

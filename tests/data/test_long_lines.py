@@ -1,4 +1,4 @@
-"""Lines above a limit: refused by file and line, discarded and counted, or read in parts that are as the whole."""
+"""Lines above the limit are an error with file and line, discarded and counted, or read in parts."""
 
 import gzip
 import io
@@ -23,7 +23,7 @@ texts = st.lists(st.text(st.sampled_from("ab é\r"), max_size=12), max_size=6).m
 
 @given(texts, st.integers(1, 8), st.booleans())
 @example("aaa\r\nb", 3, True)
-def test_what_is_too_long_is_discarded_and_noted(text: str, most: int, ends: bool) -> None:
+def test_long_lines_are_discarded_and_counted(text: str, most: int, ends: bool) -> None:
     content = (text + "\n" * ends).encode()
     noted = DiscardedLines()
     found = list(LineLimit(most, noted).read(io.BytesIO(content), "f"))
@@ -36,17 +36,17 @@ def test_what_is_too_long_is_discarded_and_noted(text: str, most: int, ends: boo
 
 
 @given(texts, st.integers(4, 9), st.booleans())
-def test_parts_together_are_the_text(text: str, most: int, ends: bool) -> None:
+def test_parts_of_lines_add_up_to_the_text(text: str, most: int, ends: bool) -> None:
     content = (text + "\n" * ends).encode()
     found = list(LineLimit(most, splits_lines=True).read(io.BytesIO(content), "f"))
     assert all(len(raw) <= most for raw in found)
     assert b"".join(found) in (content, content + b"\n")
     assert not found or not isinstance(found[-1], PartialLine)
     for raw in found:
-        raw.decode()  # no character is cut
+        raw.decode()  # no character is split
 
 
-def test_a_line_that_is_too_long_is_refused_by_file_and_number(tmp_path: Path) -> None:
+def test_a_line_that_is_too_long_is_an_error_with_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("short\n" + "x" * 11 + "\n")
     for read in (
@@ -58,7 +58,7 @@ def test_a_line_that_is_too_long_is_refused_by_file_and_number(tmp_path: Path) -
             read(LineLimit(10))
 
 
-def test_an_empty_line_stands_for_one_that_is_discarded() -> None:
+def test_a_discarded_line_becomes_an_empty_line() -> None:
     limit = LineLimit(3, DiscardedLines())
     lines = list(iter_lines(io.BytesIO(b"ab\nabcd\nabc"), "f", limit))
     assert lines == ["ab", "", "abc"]
@@ -75,7 +75,7 @@ def test_an_empty_line_stands_for_one_that_is_discarded() -> None:
     ],
     ids=lambda config: config.kind,
 )
-def test_the_ids_of_parts_are_those_of_the_whole_text(config, tmp_path: Path) -> None:
+def test_parts_of_lines_get_the_ids_of_the_whole_lines(config, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     words = ["der", "Mann", "läuft", "schnell", "am", "Ufer"]
     lines = [" ".join(rng.choice(words, size)) for size in (5, 400, 0, 90, 1)]
@@ -90,7 +90,7 @@ def test_the_ids_of_parts_are_those_of_the_whole_text(config, tmp_path: Path) ->
     assert np.array_equal(*found)
 
 
-def test_a_packed_line_of_gigabytes_takes_little_memory(tmp_path: Path) -> None:
+def test_a_compressed_line_of_gigabytes_takes_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "huge.txt.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(b"short\n")

@@ -1,4 +1,4 @@
-"""Lists of recordings of all kinds give the same examples; what is wrong with one is named by file and line."""
+"""Manifests of all formats give the same entries; errors name the file and line."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ TEXTS = ["one two", "three", "and, four"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Write three recordings."""
+    """Write three recordings to a folder."""
     for number in range(len(TEXTS)):
         soundfile.write(tmp_path / f"{number}.wav", np.full(RATE // 10 * (number + 1), 0.1), RATE)
     return tmp_path
@@ -64,7 +64,7 @@ def write_kaldi(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "parquet", "kaldi"])
-def test_all_kinds_give_the_same(kind: str, folder: Path) -> None:
+def test_all_formats_give_the_same_entries(kind: str, folder: Path) -> None:
     makers = {
         "jsonl": write_jsonl,
         "csv": lambda path: write_table(path, ","),
@@ -88,8 +88,8 @@ def test_all_kinds_give_the_same(kind: str, folder: Path) -> None:
         ("list.tsv", "audio\ttext\n0.wav\ta\n\n\tb\n\tc\n"),
     ],
 )
-def test_a_blank_line_or_cell_is_an_example_without_a_recording(name: str, content: str, folder: Path) -> None:
-    """Training names it; a command that answers each line of a list gives an empty line for it, as `#text` does."""
+def test_a_blank_line_or_cell_is_an_entry_without_a_recording(name: str, content: str, folder: Path) -> None:
+    """Training reports it; commands with one output line per input line write an empty line for it."""
     (folder / name).write_text(content, encoding="utf-8")
     found = list(open_manifest(str(folder / name)).entries())
     assert [(each.audio, each.text) for each in found] == [
@@ -101,7 +101,7 @@ def test_a_blank_line_or_cell_is_an_example_without_a_recording(name: str, conte
     assert list(parse_column(f"{folder / name}#text").values()) == [each.text or "" for each in found]
 
 
-def test_texts_of_kaldi_without_a_recording_are_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_kaldi_texts_without_a_recording_are_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_kaldi(folder)
     with (path / "text").open("a", encoding="utf-8") as file:
         file.write("u9 nobody\n")
@@ -110,7 +110,7 @@ def test_texts_of_kaldi_without_a_recording_are_named(folder: Path, caplog: pyte
     assert caplog.text.count("texts without a recording are left out: u9 (1 of 4)") == 1
 
 
-def test_files_of_kaldi_may_be_divided_by_tabs(folder: Path) -> None:
+def test_kaldi_files_may_be_separated_by_tabs(folder: Path) -> None:
     path = write_kaldi(folder)
     expected = [(each.audio, each.text) for each in open_manifest(str(path)).entries()]
     for name in ("wav.scp", "text", "utt2spk"):
@@ -120,8 +120,8 @@ def test_files_of_kaldi_may_be_divided_by_tabs(folder: Path) -> None:
     assert [(each.audio, each.text) for each in open_manifest(str(path)).entries()] == expected
 
 
-def test_labels_are_part_of_the_content_of_a_folder(folder: Path) -> None:
-    """Renaming a label, or moving a recording to another, changes the hash and the stamp."""
+def test_the_hash_of_a_folder_covers_its_labels(folder: Path) -> None:
+    """Renaming a label, or moving a recording to another label, changes the hash and the stamp."""
     for number, label in enumerate(("no", "yes", "yes")):
         (folder / "words" / label).mkdir(parents=True, exist_ok=True)
         (folder / f"{number}.wav").rename(folder / "words" / label / f"{number}.wav")
@@ -135,7 +135,7 @@ def test_labels_are_part_of_the_content_of_a_folder(folder: Path) -> None:
     assert len({stamp for _, stamp in seen}) == 3
 
 
-def test_segments_of_kaldi(folder: Path) -> None:
+def test_kaldi_segments(folder: Path) -> None:
     path = write_kaldi(folder)
     (path / "segments").write_text("a u2 0.05 0.15\nb u2 0.15 0.3\n", encoding="utf-8")
     (path / "text").write_text("a one\nb two\n", encoding="utf-8")
@@ -143,7 +143,7 @@ def test_segments_of_kaldi(folder: Path) -> None:
     assert [(each.text, each.start, each.end) for each in found] == [("one", 0.05, 0.15), ("two", 0.15, 0.3)]
 
 
-def test_a_folder_for_each_label(folder: Path) -> None:
+def test_a_folder_with_a_subfolder_for_each_label(folder: Path) -> None:
     for label in ("yes", "no"):
         (folder / "words" / label).mkdir(parents=True)
         (folder / "words" / label / "a.WAV").write_bytes((folder / "0.wav").read_bytes())
@@ -161,8 +161,8 @@ def test_a_folder_for_each_label(folder: Path) -> None:
         place.unlink()
 
 
-def test_an_audio_column_of_a_dataset(folder: Path) -> None:
-    """Recordings stay undecoded bytes."""
+def test_an_audio_column_of_a_dataset_is_not_decoded(folder: Path) -> None:
+    """Recordings remain encoded bytes."""
     import datasets
 
     paths = [str(folder / f"{number}.wav") for number in range(len(TEXTS))]
@@ -179,7 +179,7 @@ def test_an_audio_column_of_a_dataset(folder: Path) -> None:
         assert manifest.sha256() == open_manifest(spec).sha256()
 
 
-def test_its_content_is_that_of_the_recordings(folder: Path) -> None:
+def test_the_hash_covers_the_recordings(folder: Path) -> None:
     path = str(write_jsonl(folder))
     before = open_manifest(path).sha256(), open_manifest(path).stamp()
     soundfile.write(folder / "1.wav", np.full(RATE, 0.2), RATE)
@@ -201,13 +201,13 @@ def test_its_content_is_that_of_the_recordings(folder: Path) -> None:
         ("a.txt", "0.wav\n", "a.txt: is not a list of recordings: name a .jsonl"),
     ],
 )
-def test_bad_lists(name: str, content: str, message: str, folder: Path) -> None:
+def test_invalid_manifests_are_refused(name: str, content: str, message: str, folder: Path) -> None:
     (folder / name).write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         list(open_manifest(str(folder / name)).entries())
 
 
-def test_bad_folders(folder: Path) -> None:
+def test_invalid_folders_are_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"is a folder without a wav.scp: name its recordings"):
         list(open_manifest(str(folder)).entries())
     (folder / "none").mkdir()

@@ -1,4 +1,4 @@
-"""Which tokens are hidden, by what, and that nothing but the seed, the epoch and the place decides it."""
+"""Masking: shares and distribution; it depends on seed, epoch and position alone."""
 
 import math
 from collections.abc import Sequence
@@ -41,13 +41,13 @@ def masking_of(share: float = 0.15, seed: int = 1) -> Masking:
 
 
 def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
-    """Collate rows that lie in the text one behind the other."""
+    """Collate rows that are consecutive in the text."""
     starts = np.cumsum([0, *map(len, rows)])[:-1]
     return collate_text(rows, starts, pad_id=PAD, start_id=BOS)
 
 
 def text_of(lengths: Sequence[int], seed: int = 0) -> EncodedCorpus:
-    """Make lines of random ids, each with eos behind it."""
+    """Make lines of random ids, each followed by eos."""
     rng = np.random.default_rng(seed)
     values = rng.integers(UNK, VOCAB, sum(lengths)).astype(np.uint16)
     values[np.cumsum(lengths) - 1] = EOS
@@ -56,7 +56,7 @@ def text_of(lengths: Sequence[int], seed: int = 0) -> EncodedCorpus:
 
 
 def assert_share(count: int, total: int, share: float) -> None:
-    """Check a count of independent draws: within 4 standard deviations."""
+    """Check that a count of independent draws is within 4 standard deviations of its mean."""
     assert abs(count - share * total) < 4 * math.sqrt(total * share * (1 - share)), (count, total, share)
 
 
@@ -72,7 +72,7 @@ def test_shares_are_those_of_the_paper() -> None:
     assert (read[~chosen] == ids[~chosen]).all()
     hidden, total = read[chosen] == MASK, int(chosen.sum())
     assert_share(int(hidden.sum()), total, 0.8)
-    # A random token is the right one by chance in one of the 26 that are no special ids.
+    # A random token equals the original with probability 1/26: 26 ids are not special.
     assert_share(int((read[chosen] == ids[chosen]).sum()), total, 0.1 + 0.1 / 26)
     replaced = read[chosen][~hidden & (read[chosen] != ids[chosen])]
     counts = np.bincount(replaced, minlength=VOCAB)
@@ -81,8 +81,8 @@ def test_shares_are_those_of_the_paper() -> None:
         assert_share(int(count), len(replaced), 1 / 26)
 
 
-def test_chosen_places_are_spread_evenly() -> None:
-    """Over rows, columns and epochs: what decides is neither the column nor whether the token before was chosen."""
+def test_chosen_positions_are_uniform_and_independent() -> None:
+    """Over rows, columns and epochs; the choice does not depend on the column or the previous token."""
     size, width, epochs = 50, 64, 40
     ids = np.random.default_rng(0).integers(UNK + 1, VOCAB, (size, width)).tolist()
     masking = masking_of()
@@ -94,7 +94,7 @@ def test_chosen_places_are_spread_evenly() -> None:
         assert_share(int((shifted & whole).sum()), whole.size, 0.15**2)
 
 
-def test_padding_and_ends_of_line_are_left_alone_and_every_row_predicts_something() -> None:
+def test_padding_and_eos_are_not_masked_and_every_row_has_a_target() -> None:
     rows = [[10, 11, EOS], [12, EOS], [EOS], [UNK, EOS], [EOS, EOS, 13]]
     for epoch in range(50):
         batch = masking_of(0.01)(batch_of(rows), epoch)
@@ -107,7 +107,7 @@ def test_padding_and_ends_of_line_are_left_alone_and_every_row_predicts_somethin
             assert all(read[place] == id_ for place, id_ in enumerate(row) if place not in chosen)
 
 
-def test_of_a_row_too_short_to_have_one_the_chosen_token_is_any() -> None:
+def test_the_chosen_token_of_a_short_row_is_uniform() -> None:
     chosen = [
         int((masking_of(0.01, seed)(batch_of([[5, 6, 7, EOS]]), 0).tgt_out[0] != IGNORE).nonzero()[0])
         for seed in range(300)
@@ -116,7 +116,7 @@ def test_of_a_row_too_short_to_have_one_the_chosen_token_is_any() -> None:
         assert_share(chosen.count(place), 300, 1 / 3)
 
 
-def test_numbers_are_uniform_and_depend_on_key_and_place_alone() -> None:
+def test_hashed_numbers_are_uniform_and_depend_on_key_and_position_alone() -> None:
     places = np.arange(100_000).reshape(1000, 100)
     key = np.uint64(2**64 - 5)
     numbers = hashed_uniform(key, places)
@@ -127,7 +127,7 @@ def test_numbers_are_uniform_and_depend_on_key_and_place_alone() -> None:
     assert (hashed_uniform(key, places.ravel()[pick]) == numbers.ravel()[pick]).all()
     other = hashed_uniform(np.uint64(4), places)
     assert abs(np.corrcoef(numbers.ravel(), other.ravel())[0, 1]) < 0.02
-    # The first numbers of the generator's published C code, seeded with 1234567.
+    # The first numbers of the published C code of the generator, seeded with 1234567.
     first = [0x599ED017FB08FC85, 0x2C73F08458540FA5, 0x883EBCE5A3F27C77]
     assert hashed_uniform(np.uint64(1234567), np.arange(1, 4)).tolist() == [
         (number >> 11) * 2.0**-53 for number in first
@@ -135,7 +135,7 @@ def test_numbers_are_uniform_and_depend_on_key_and_place_alone() -> None:
 
 
 def by_place(steps: Sequence[TrainingStep]) -> dict[int, tuple[int, int]]:
-    """Map each place of the text that was read to what was read there and what was to be predicted."""
+    """Map each position of the text to its input id and its target."""
     found: dict[int, tuple[int, int]] = {}
     for batch in (batch for step in steps for batch in step.micro_steps if batch.num_tgt_tokens):
         assert isinstance(batch, TextBatch)
@@ -150,7 +150,7 @@ def by_place(steps: Sequence[TrainingStep]) -> dict[int, tuple[int, int]]:
 
 
 def epoch_of(text: EncodedCorpus, epoch: int = 0, seed: int = 5, world_size: int = 1, **settings: Any) -> Any:
-    """Map the places of an epoch to what all ranks do with them."""
+    """Map the positions of an epoch to inputs and targets on all ranks."""
     found: dict[int, tuple[int, int]] = {}
     for rank in range(world_size):
         sampler = TextSampler(text, config_of(**settings), seed, Tokenizer(), rank=rank, world_size=world_size)  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ every_kind = pytest.mark.parametrize("documents", ["lines", "continuous"])
 
 
 @every_kind
-def test_an_epoch_reads_every_token_and_predicts_some(documents: str) -> None:
+def test_an_epoch_has_every_token_as_input_and_some_as_targets(documents: str) -> None:
     text = text_of(LENGTHS)
     found = epoch_of(text, documents=documents)
     assert sorted(found) == list(range(text.num_tokens))
@@ -181,14 +181,14 @@ def test_an_epoch_reads_every_token_and_predicts_some(documents: str) -> None:
 @pytest.mark.parametrize(
     "other", [{"world_size": 2}, {"world_size": 3, "micro_batch_tokens": 16}, {"batch_tokens": 200}], ids=str
 )
-def test_ranks_and_sizes_of_steps_change_nothing(documents: str, other: dict[str, int]) -> None:
-    """Blocks and lines are the same rows however they are dealt and cut into micro-steps."""
+def test_masking_does_not_depend_on_ranks_or_sizes_of_steps(documents: str, other: dict[str, int]) -> None:
+    """Rows are the same for any division among ranks and into micro-steps."""
     text = text_of(LENGTHS)
     assert epoch_of(text, documents=documents, **other) == epoch_of(text, documents=documents)
 
 
 @every_kind
-def test_epochs_and_seeds_hide_other_tokens(documents: str) -> None:
+def test_epochs_and_seeds_mask_different_tokens(documents: str) -> None:
     text = text_of(LENGTHS)
     found = [epoch_of(text, *key, documents=documents) for key in ((0, 5), (1, 5), (0, 6))]
     for one, other in ((0, 1), (0, 2), (1, 2)):
@@ -197,7 +197,7 @@ def test_epochs_and_seeds_hide_other_tokens(documents: str) -> None:
 
 
 @every_kind
-def test_any_position_is_found_again(documents: str) -> None:
+def test_masking_resumes_at_any_position(documents: str) -> None:
     text, config = text_of(LENGTHS), config_of(documents=documents)
 
     def sampler() -> TextSampler:
@@ -212,7 +212,7 @@ def test_any_position_is_found_again(documents: str) -> None:
 
 
 @every_kind
-def test_validation_hides_the_same_tokens_in_every_call(documents: str) -> None:
+def test_validation_masks_the_same_tokens_in_every_call(documents: str) -> None:
     text = text_of(LENGTHS)
     found = []
     for micro_batch_tokens in (16, 64, 64):
@@ -222,14 +222,14 @@ def test_validation_hides_the_same_tokens_in_every_call(documents: str) -> None:
     assert sorted(found[0]) == list(range(text.num_tokens))
 
 
-def test_without_a_share_text_is_read_from_left_to_right() -> None:
+def test_without_a_mask_share_batches_are_autoregressive() -> None:
     assert Masking.from_config(config_of(mask_share=0.0), Tokenizer(), 1) is None  # type: ignore[arg-type]
     [batch] = ordered_text_batches(text_of([5]), config_of(mask_share=0.0), 64, Tokenizer())  # type: ignore[arg-type]
     assert batch.tgt_in[0, 0] == BOS
     assert batch.tgt_in[:, 1:].equal(batch.tgt_out[:, :-1])
 
 
-def test_a_batch_that_was_given_stays_as_it_was() -> None:
+def test_masking_does_not_change_its_input() -> None:
     batch = batch_of([[5, 6, 7, EOS], [8, EOS]])
     before = batch.tgt_in.clone(), batch.tgt_out.clone()
     masked = masking_of(0.9)(batch, 0)
@@ -247,6 +247,6 @@ def test_a_batch_that_was_given_stays_as_it_was() -> None:
         ({"mask_share": -0.1}, "mask_share"),
     ],
 )
-def test_what_masked_text_cannot_be(settings: dict[str, Any], message: str) -> None:
+def test_options_incompatible_with_masking_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         config_of(**settings)

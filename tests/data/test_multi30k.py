@@ -1,4 +1,4 @@
-"""The whole room on real text; needs `SEQLAB_DATA`."""
+"""Preparation and sampling on real text; requires `SEQLAB_DATA`."""
 
 import gzip
 import os
@@ -50,7 +50,7 @@ def test_the_report_agrees_with_sets_of_lines(prepared: tuple[TranslationConfig,
     assert (train.rows, valid.rows) == (len(whole), len(pairs["val"])) == (29000, 1014)
     assert train.duplicates == len(whole) - len(set(whole))
     assert train.copies == sum(src == tgt for src, tgt in whole)
-    # Two of its captions have `@@` for a translation.
+    # Two of its captions have `@@` as the translation.
     assert train.dropped["length_ratio"] == 2
     for overlap, name in zip(data.report.overlaps, ["val", "test2016"], strict=True):
         for side, found in enumerate(overlap.in_train):
@@ -78,7 +78,7 @@ def test_an_epoch_is_the_corpus_with_little_padding(
 
 
 @pytest.mark.parametrize(("kind", "strength"), [("sentencepiece_bpe", 0.1), ("sentencepiece_unigram", 0.8)])
-def test_sampled_subwords_come_back_after_a_stop(kind: str, strength: float, tmp_path: Path) -> None:
+def test_sampled_subwords_are_the_same_after_resuming(kind: str, strength: float, tmp_path: Path) -> None:
     paths = {"train_src": str(FOLDER / "val.en.gz"), "train_tgt": str(FOLDER / "val.de.gz")}
     tokenizer_settings = {"kind": kind, "vocab_size": 2000}
     config = TranslationConfig(

@@ -29,7 +29,7 @@ def test_every_pair_is_in_one_micro_step_within_the_budget(
 
 
 @given(seed=st.integers(0, 99))
-def test_steps_are_nearly_equal_and_none_is_tiny(seed: int) -> None:
+def test_steps_are_of_nearly_equal_size(seed: int) -> None:
     rng = np.random.default_rng(seed)
     src, tgt = rng.integers(3, 30, 2000), rng.integers(3, 30, 2000)
     steps = plan_chunk(src, tgt, rng, batch_tokens=2000, micro_batch_tokens=250)
@@ -51,7 +51,7 @@ def test_the_plan_depends_on_lengths_and_seed_alone(pairs: list[tuple[int, int]]
 
 
 @given(pairs=lengths, seed=st.integers(0, 99))
-def test_the_order_runs_there_and_back(pairs: list[tuple[int, int]], seed: int) -> None:
+def test_the_order_of_differences_alternates(pairs: list[tuple[int, int]], seed: int) -> None:
     src, tgt = sides(pairs)
     order = length_order(src, tgt, np.random.default_rng(seed), nudged_share=0)
     longer = np.maximum(src, tgt)[order]
@@ -61,7 +61,7 @@ def test_the_order_runs_there_and_back(pairs: list[tuple[int, int]], seed: int) 
         assert (difference >= 0).all() or (difference <= 0).all()
 
 
-def test_equal_pairs_meet_other_pairs_in_other_epochs() -> None:
+def test_equal_pairs_share_steps_with_other_pairs_in_other_epochs() -> None:
     src = tgt = np.full(64, 8)
     groups = []
     for seed in range(2):
@@ -70,7 +70,7 @@ def test_equal_pairs_meet_other_pairs_in_other_epochs() -> None:
     assert not groups[0] & groups[1]
 
 
-def test_no_length_is_favoured_by_the_order_of_the_steps() -> None:
+def test_the_order_of_steps_does_not_depend_on_length() -> None:
     rng = np.random.default_rng(0)
     src = tgt = np.repeat(np.arange(2, 34), 40)
     first = []
@@ -78,12 +78,12 @@ def test_no_length_is_favoured_by_the_order_of_the_steps() -> None:
         steps = plan_chunk(src, tgt, np.random.default_rng(seed), batch_tokens=512, micro_batch_tokens=128)
         first.append(np.concatenate([tgt[micro_step] for micro_step in steps[0]]))
     drawn = np.concatenate(first)
-    # Each pair is equally likely to be in the first step, so its mean length is that of all.
-    error = tgt.std() / np.sqrt(len(first) * 4)  # a step is about four draws of one length each
+    # Each pair is equally likely to be in the first step, so the mean length there is the overall mean.
+    error = tgt.std() / np.sqrt(len(first) * 4)  # a step has about four micro-steps of one length each
     assert abs(drawn.mean() - tgt.mean()) < 4 * error, rng
 
 
-def test_a_first_budget_cuts_the_first_part_short() -> None:
+def test_the_first_budget_limits_the_first_micro_step() -> None:
     widths = np.full(10, 3)
     parts = cut_micro_steps(np.arange(10), widths, budget=12, first_budget=6)
     assert [part.tolist() for part in parts] == [[0, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
@@ -91,7 +91,7 @@ def test_a_first_budget_cuts_the_first_part_short() -> None:
 
 
 @pytest.mark.parametrize("num_steps", [1, 3, 7])
-def test_dealing_gives_every_step_its_share(num_steps: int) -> None:
+def test_micro_steps_are_distributed_evenly(num_steps: int) -> None:
     micro_steps = [np.array([index]) for index in range(7)]
     steps = deal_micro_steps(micro_steps, [5] * 7, num_steps, np.random.default_rng(0))
     sizes = [len(step) for step in steps]

@@ -39,7 +39,7 @@ def test_an_error_arrives_after_the_items_before_it(depth: int) -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-def test_closing_ends_a_thread_that_waits_for_room(depth: int) -> None:
+def test_closing_ends_a_thread_that_waits_for_space(depth: int) -> None:
     def endless() -> Iterator[int]:
         number = 0
         while True:
@@ -51,12 +51,12 @@ def test_closing_ends_a_thread_that_waits_for_room(depth: int) -> None:
     assert running()
     items.close()
     assert not running()
-    items.close()  # closing twice is fine
+    items.close()  # closing twice is allowed
     with pytest.raises(StopIteration):
         next(items)
 
 
-def test_no_more_than_depth_items_and_one_in_hand_are_ahead() -> None:
+def test_at_most_depth_items_and_one_more_are_prepared() -> None:
     produced = []
 
     def counted() -> Iterator[int]:
@@ -89,7 +89,7 @@ def test_a_negative_depth_is_refused() -> None:
 
 @pytest.fixture
 def three_threads() -> Iterator[None]:
-    """Give torch three threads, whatever the machine has."""
+    """Give torch three threads on any machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     yield

@@ -33,10 +33,10 @@ def texts(data: PreparedData, split: str, tokenizer: Tokenizer) -> Pairs:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(corpora=corpora, max_length=st.integers(1, 6), with_text=st.booleans())
-def test_what_is_kept_and_dropped(
+def test_kept_and_dropped_pairs(
     corpora: list[Pairs], max_length: int, with_text: bool, prepare_pairs: Prepare, tokenizer: Any
 ) -> None:
-    corpora[0].append(("a", "a"))  # something is always kept
+    corpora[0].append(("a", "a"))  # at least one pair is kept
     sampling = 0.1 if with_text else 0.0
     valid = [("b", "b")]
     data = prepare_pairs(*corpora, valid=valid, max_length=max_length, subword_sampling=sampling)
@@ -84,7 +84,7 @@ def test_a_validation_set_is_split_off_without_leaks(pairs: Pairs, prepare_pairs
     assert report.kept == len(train)
     assert report.kept + report.split_off + report.dropped.get("valid_source", 0) == len(pairs)
     assert [overlap.in_train[0] for overlap in data.report.overlaps] == [0]
-    assert data.valid.src_text is not None  # to be decoded and compared
+    assert data.valid.src_text is not None  # needed to compare decoded output
     assert split_off(data) == valid
     assert data.report.valid_file in "\n".join(data.report.lines())
 
@@ -95,7 +95,7 @@ def split_off(data: PreparedData) -> Pairs:
     return [(record["src"], record["tgt"]) for record in map(json.loads, raw)]
 
 
-def test_what_is_split_off_can_be_read_as_it_was(prepare_pairs: Prepare) -> None:
+def test_split_off_pairs_are_saved_unchanged(prepare_pairs: Prepare) -> None:
     odd = ["a\tV;PST", "\u00e9\u2028\x85", 'b"c\\', "\u65e5\u672c \U0001f600"]
     data = prepare_pairs(
         [(f"{text}{number}", text) for number in range(10) for text in odd], valid=None, valid_fraction=0.5
@@ -110,7 +110,7 @@ def test_what_is_split_off_can_be_read_as_it_was(prepare_pairs: Prepare) -> None
 
 
 @pytest.mark.parametrize("damaged", [None, b""])
-def test_what_was_split_off_and_is_lost_is_made_again(
+def test_a_lost_file_of_split_off_pairs_is_made_again(
     damaged: bytes | None, write_config: WriteConfig, tokenizer: Any, tmp_path: Path
 ) -> None:
     config = write_config([(f"s{number}", "t") for number in range(20)], valid_fraction=0.2)
@@ -124,7 +124,7 @@ def test_what_was_split_off_and_is_lost_is_made_again(
     assert path.read_bytes() == raw
 
 
-def test_a_validation_set_that_is_given_is_not_written_again(prepare_pairs: Prepare) -> None:
+def test_a_given_validation_set_is_not_copied(prepare_pairs: Prepare) -> None:
     data = prepare_pairs([("a", "b")] * 3, valid=[("v", "w")])
     assert data.report.valid_file == ""
     assert not list(Path(data.report.dropped_file).parent.glob("valid.jsonl"))
@@ -144,10 +144,10 @@ def test_the_tokenizer_does_not_see_the_validation_set(
     assert list(training_lines(given_set, "src")) == [src for src, _ in pairs]
     Path(given_set.train_tgt[0]).write_text("one line\n")
     with pytest.raises(ValueError, match="has 60 lines but"):
-        training_lines(given_set)  # before a tokenizer asks for a line
+        training_lines(given_set)  # before the first line is read
 
 
-def test_a_full_disk_leaves_no_cache_but_what_was_prepared(
+def test_a_full_disk_leaves_the_workspace_but_no_cache(
     write_config: WriteConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write_config([("a", "b")] * 3, valid=[("v", "w")])
@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_no_cache_but_what_was_prepared(
     assert len(prepare(config, (tokenizer, tokenizer), tmp_path / "cache").train) == 3
 
 
-def test_the_cache_is_used_again_only_for_the_same_inputs(
+def test_the_cache_is_reused_only_for_the_same_inputs(
     write_config: WriteConfig, tokenizer: Any, tmp_path: Path
 ) -> None:
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
@@ -178,7 +178,7 @@ def test_the_cache_is_used_again_only_for_the_same_inputs(
 
     assert encoded_lines(config) == 6
     assert encoded_lines(config) == 0
-    # What only decides how steps are made does not count.
+    # Options of the sampler alone do not matter.
     settings = {"train_src": config.train_src, "train_tgt": config.train_tgt, "max_length_ratio": 1e9}
     settings |= {"valid_src": config.valid_src, "valid_tgt": config.valid_tgt}
     assert encoded_lines(TranslationConfig(**settings, batch_tokens=9999, train_weights=[3.0])) == 0
@@ -210,7 +210,7 @@ def test_a_damaged_cache_is_made_again(write_config: WriteConfig, tokenizer: Any
             assert path.read_bytes() == raw
 
 
-def test_what_is_only_opened_is_not_written_to(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+def test_opening_a_cache_does_not_write_to_it(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
     folder, workspace = tmp_path / "cache", tmp_path / "cache.tmp"
     with pytest.raises(ValueError, match="is not a usable cache"):
@@ -219,7 +219,7 @@ def test_what_is_only_opened_is_not_written_to(write_config: WriteConfig, tokeni
     prepare(config, (tokenizer, tokenizer), folder)
     workspace.mkdir()
     (folder / "checked.json").unlink()
-    os.utime(config.train_src[0], (0, 0))  # as a machine may see it that shares the file system
+    os.utime(config.train_src[0], (0, 0))  # as another machine that shares the file system may see it
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert texts(open_prepared(config, (tokenizer, tokenizer), folder), "train", tokenizer) == [("a", "b"), ("c", "d")]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
@@ -242,14 +242,14 @@ def test_a_failure_leaves_no_cache(write_config: WriteConfig, tokenizer: Any, tm
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_left_says_why(prepare_pairs: Prepare) -> None:
+def test_an_empty_split_is_an_error_with_reasons(prepare_pairs: Prepare) -> None:
     with pytest.raises(ValueError, match=r"No pair is left for `train`.*line 1: target empty.*line 2: 9 and 1 tokens"):
         prepare_pairs([("a", ""), ("a" * 9, "b")], max_length=3, valid=[("v", "w")])
     with pytest.raises(ValueError, match="No pair is left for `valid`"):
         prepare_pairs([("a", "b")], valid=[("", "w")])
 
 
-def test_the_report_counts_what_is_there(prepare_pairs: Prepare, write_config: WriteConfig) -> None:
+def test_counts_of_the_report(prepare_pairs: Prepare, write_config: WriteConfig) -> None:
     test = write_config([("a test", "ein Test"), ("hello", "hallo")])
     train = [("hello", "hallo"), ("hello", "hallo"), ("same", "same"), ("", "leer"), ("\u4e2d x", "y" * 30)]
     train += [("hi", "z" * 300), *[(f"n{i} {'w' * 30}", f"m{i} {'v' * 30}") for i in range(50)]]
@@ -285,7 +285,7 @@ def test_unknown_tags_count_as_unknown(write_config: WriteConfig, tokenizer: Any
 
 
 @pytest.mark.parametrize("index_is_deleted", [True, False])
-def test_another_text_of_the_same_size_and_time_is_not_trusted(
+def test_a_changed_text_of_the_same_size_and_mtime_is_noticed(
     write_config: WriteConfig, tokenizer: Any, tmp_path: Path, index_is_deleted: bool
 ) -> None:
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
@@ -301,10 +301,8 @@ def test_another_text_of_the_same_size_and_time_is_not_trusted(
     assert texts(data, "train", tokenizer) == [("a", "b"), ("c", "e")]
 
 
-def test_a_flipped_bit_of_a_description_in_the_cache_is_found(
-    write_config: WriteConfig, tokenizer: Any, tmp_path: Path
-) -> None:
-    """Reading gives what was written, or an error, after which the cache is made anew."""
+def test_a_flipped_bit_in_a_description_is_found(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+    """Reading returns the written values or raises an error, after which the cache is made again."""
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
     prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     paths = sorted(
@@ -322,8 +320,8 @@ def test_a_flipped_bit_of_a_description_in_the_cache_is_found(
         path.write_bytes(content)
 
 
-def test_the_pairs_of_an_older_version_are_read(prepare_pairs: Prepare, tokenizer: Any) -> None:
-    """An export is checked on them, also where a run was finished before the description had its name."""
+def test_the_description_of_an_older_version_is_read(prepare_pairs: Prepare, tokenizer: Any) -> None:
+    """An export is checked on the pairs of runs that were finished before the description was renamed."""
     folder = Path(prepare_pairs([("a", "b")] * 3).report.dropped_file).parent / "train"
     (folder / "corpus.json").rename(folder / "pairs.json")
     pairs = EncodedCorpus.open(folder, check=True)

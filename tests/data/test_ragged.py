@@ -16,7 +16,7 @@ texts = st.lists(st.text(st.characters(codec="utf-8"), max_size=6), max_size=12)
 
 
 def write_rows(path: Path, dtype: Any, *parts: Sequence[Sequence[int]]) -> None:
-    """Write rows in parts."""
+    """Write rows in several calls."""
     writer = RaggedWriter(path, dtype)
     for rows in parts:
         writer.extend(RaggedArray.from_lists(rows))
@@ -24,7 +24,9 @@ def write_rows(path: Path, dtype: Any, *parts: Sequence[Sequence[int]]) -> None:
 
 
 @given(rows=ids, cuts=st.lists(st.integers(0, 12), max_size=3), data=st.data())
-def test_rows_come_back_however_they_were_streamed(rows: list[list[int]], cuts: list[int], data: st.DataObject) -> None:
+def test_rows_survive_a_round_trip_in_any_number_of_parts(
+    rows: list[list[int]], cuts: list[int], data: st.DataObject
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         edges = [0, *sorted(cuts), len(rows)]
         write_rows(Path(folder) / "x", np.uint16, *(rows[start:stop] for start, stop in pairwise(edges)))
@@ -49,7 +51,7 @@ def test_repetitions_are_counted_within_rows(rows: list[list[int]]) -> None:
 
 
 @given(rows=st.lists(st.lists(st.integers(0, 5), max_size=5), max_size=12), edges=st.tuples(*[st.integers(0, 6)] * 2))
-def test_rows_that_have_one_of_some_values_are_told(rows: list[list[int]], edges: tuple[int, int]) -> None:
+def test_rows_that_contain_any_of_some_values(rows: list[list[int]], edges: tuple[int, int]) -> None:
     values = range(*edges)
     assert RaggedArray.from_lists(rows).contains_any(values).tolist() == [
         any(value in values for value in row) for row in rows
@@ -57,7 +59,7 @@ def test_rows_that_have_one_of_some_values_are_told(rows: list[list[int]], edges
 
 
 @given(lines=texts)
-def test_text_comes_back(lines: list[str]) -> None:
+def test_text_survives_a_round_trip(lines: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         writer = RaggedWriter(Path(folder) / "x", np.uint8)
         writer.extend(RaggedArray.from_texts(lines))
@@ -66,7 +68,7 @@ def test_text_comes_back(lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("vocab_size", "dtype"), [(4, np.uint16), (65536, np.uint16), (65537, np.uint32)])
-def test_the_smallest_type_that_holds_every_id(tmp_path: Path, vocab_size: int, dtype: type) -> None:
+def test_the_dtype_is_the_smallest_for_all_ids(tmp_path: Path, vocab_size: int, dtype: type) -> None:
     assert id_dtype(vocab_size) == dtype
     write_rows(tmp_path / "x", dtype, [[vocab_size - 1]])
     assert RaggedArray.open(tmp_path / "x")[0].tolist() == [vocab_size - 1]
@@ -78,7 +80,7 @@ def test_ids_that_do_not_fit_are_refused(tmp_path: Path, bad: int) -> None:
         write_rows(tmp_path / "x", np.uint16, [[bad]])
 
 
-def test_an_interrupted_writer_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+def test_an_interrupted_writer_leaves_no_file_that_can_be_opened(tmp_path: Path) -> None:
     def interrupted() -> None:
         with ArrayWriter(tmp_path / "x", np.uint16) as writer:
             writer.append(np.arange(3))
@@ -107,7 +109,7 @@ def test_damage_is_found(tmp_path: Path) -> None:
 
 
 @given(rows=ids, lost=ids, cut=st.integers(0, 12))
-def test_a_writer_goes_on_where_another_saved(rows: list[list[int]], lost: list[list[int]], cut: int) -> None:
+def test_a_writer_resumes_from_a_saved_state(rows: list[list[int]], lost: list[list[int]], cut: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole, resumed = Path(folder) / "whole", Path(folder) / "resumed"
         write_rows(whole, np.uint16, rows)
@@ -115,7 +117,7 @@ def test_a_writer_goes_on_where_another_saved(rows: list[list[int]], lost: list[
         killed.extend(RaggedArray.from_lists(rows[:cut]))
         state = killed.save()
         killed.extend(RaggedArray.from_lists(lost))
-        killed.save()  # as if the system had written it by itself
+        killed.save()  # as if the system had flushed the file
         writer = RaggedWriter(resumed, np.uint16, state)
         writer.extend(RaggedArray.from_lists(rows[cut:]))
         writer.close()
@@ -123,7 +125,7 @@ def test_a_writer_goes_on_where_another_saved(rows: list[list[int]], lost: list[
             assert path.read_bytes() == path.with_name(path.name.replace("whole", "resumed")).read_bytes()
 
 
-def test_a_writer_refuses_to_go_on_with_a_file_that_lost_something(tmp_path: Path) -> None:
+def test_a_writer_refuses_to_resume_a_shorter_file(tmp_path: Path) -> None:
     killed = ArrayWriter(tmp_path / "x", np.uint16)
     killed.append(np.arange(3))
     state = killed.save()

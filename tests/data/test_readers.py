@@ -22,11 +22,11 @@ def test_only_a_newline_ends_a_line(lines: list[str], ending: str, ended: bool) 
     assert list(iter_lines(io.BytesIO(raw.encode()), "text")) == expected
 
 
-def test_one_carriage_return_is_dropped_and_only_at_the_end() -> None:
+def test_only_one_carriage_return_at_the_end_is_removed() -> None:
     assert decode_line(b"a\rb\r\r\n", "text", 1) == "a\rb\r"
 
 
-def test_a_byte_order_mark_is_left_out_at_the_start_alone() -> None:
+def test_a_byte_order_mark_is_removed_only_at_the_start() -> None:
     raw = "\ufeffa\n\ufeffb\n".encode()
     assert list(iter_lines(io.BytesIO(raw), "text")) == ["a", "\ufeffb"]
 
@@ -39,7 +39,7 @@ def test_lines_are_yielded_before_the_stream_ends() -> None:
     assert next(decode_lines(stream(), "text")) == "first"
 
 
-def test_packed_and_plain_files_read_the_same(tmp_path: Path) -> None:
+def test_gzip_and_plain_files_have_the_same_lines(tmp_path: Path) -> None:
     raw = "eins\nzwei\u2028drei\r\n\nvier".encode()
     (tmp_path / "a.txt").write_bytes(raw)
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(raw))
@@ -48,15 +48,15 @@ def test_packed_and_plain_files_read_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_bytes_that_are_not_utf8_name_file_and_line(tmp_path: Path, suffix: str) -> None:
-    raw = b"ok\n\xe2\x80\xa8\nM\xfcnchen\n"  # U+2028 is no line end, so the third line it is
+def test_invalid_utf8_is_an_error_with_file_and_line(tmp_path: Path, suffix: str) -> None:
+    raw = b"ok\n\xe2\x80\xa8\nM\xfcnchen\n"  # U+2028 does not end a line, so the error is in line 3
     path = tmp_path / f"latin1.txt{suffix}"
     path.write_bytes(gzip.compress(raw) if suffix else raw)
     with pytest.raises(ValueError, match=r"latin1\.txt.*, line 3: not UTF-8 \(byte 0xfc at position 2"):
         list(read_lines(path))
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
         list(read_lines(tmp_path / "missing.txt"))
     with pytest.raises(ValueError, match="is a folder"):
@@ -73,7 +73,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
             list(read_lines(path))
 
 
-def test_a_text_whose_lines_end_in_carriage_returns_alone_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_text_with_carriage_returns_alone_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert list(iter_lines(io.BytesIO(b"a\rb\rc\r"), "mac.txt")) == ["a\rb\rc"]
     assert "mac.txt: the first line has carriage returns" in caplog.text
     caplog.clear()

@@ -1,4 +1,4 @@
-"""What recordings become: samples in a memory map, parts by folds and texts, and a report."""
+"""Recordings: the cache of samples, splits by folds and texts, the report, and training steps."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ WORDS = ("one", "two", "three", "four", "five")
 
 @pytest.fixture(scope="module")
 def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write 60 recordings at three rates, some in stereo, of 30 texts and five speakers."""
+    """Write 60 recordings with three sample rates, some in stereo, 30 texts and five speakers."""
     folder, rng = tmp_path_factory.mktemp("listed"), np.random.default_rng(1)
     rows = []
     for number in range(60):
@@ -52,7 +52,7 @@ def read(config: Any, cache: Path, *, by_text: bool = True) -> Any:
     return recordings, texts, split_recordings(config, recordings, texts, by_text=by_text)
 
 
-def test_samples_are_those_of_the_files(listed: Path, tmp_path: Path) -> None:
+def test_cached_samples_equal_the_files(listed: Path, tmp_path: Path) -> None:
     config = config_of(listed)
     recordings, _ = read_recordings(config, tmp_path, no_progress)
     for number in range(60):
@@ -67,7 +67,7 @@ def test_samples_are_those_of_the_files(listed: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.samples, recordings.samples)
 
 
-def test_only_line_feeds_end_what_is_noted_of_a_recording(tmp_path: Path) -> None:
+def test_metadata_may_contain_unicode_line_separators(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.ones(8000, np.int16), 16000)
     text = "one\u2028two\u2029three\x85four"
     (tmp_path / "all.jsonl").write_text(json.dumps({"audio": "a.wav", "text": text}) + "\n", encoding="utf-8")
@@ -75,8 +75,8 @@ def test_only_line_feeds_end_what_is_noted_of_a_recording(tmp_path: Path) -> Non
     assert [each.text for each in recordings.examples] == [text]
 
 
-def test_a_list_may_name_parts_of_a_recording(tmp_path: Path) -> None:
-    """By columns `start` and `end` in seconds; without an end a part goes on to that of the recording."""
+def test_a_list_may_name_segments_of_a_recording(tmp_path: Path) -> None:
+    """Columns `start` and `end` are in seconds; without an end, a segment ends with the recording."""
     rate = 16000
     samples = np.arange(1, rate + 1, dtype=np.int16)
     soundfile.write(tmp_path / "long.wav", samples, rate)
@@ -91,7 +91,7 @@ def test_a_list_may_name_parts_of_a_recording(tmp_path: Path) -> None:
         assert np.array_equal(recordings.waveform(i), wanted)
 
 
-def test_no_text_is_in_two_parts(listed: Path, tmp_path: Path) -> None:
+def test_no_text_is_in_two_splits(listed: Path, tmp_path: Path) -> None:
     _, texts, splits = read(config_of(listed, valid_fraction=0.2), tmp_path)
     train, valid = ({texts[i] for i in part} for part in (splits.train, splits.valid))
     assert not train & valid
@@ -107,8 +107,8 @@ def test_no_text_is_in_two_parts(listed: Path, tmp_path: Path) -> None:
         {"folds": "plain"},
     ],
 )
-def test_folds(options: dict[str, Any], listed: Path, tmp_path: Path) -> None:
-    """Each recording is tested once, by a run that was neither trained nor validated on its fold."""
+def test_each_recording_is_in_one_test_fold(options: dict[str, Any], listed: Path, tmp_path: Path) -> None:
+    """Each recording is in one test fold, which is excluded from training and validation."""
     config = config_of(listed, **{"num_folds": 5} | options)
     tested = []
     for fold in range(1, config.num_folds + 1):
@@ -132,7 +132,7 @@ def test_folds(options: dict[str, Any], listed: Path, tmp_path: Path) -> None:
 def test_equal_texts_are_held_out_together_unless_they_are_commands(
     num_texts: int, repeats: int, together: bool, num_empty: int
 ) -> None:
-    """Many speakers who read the same sentences, and many who say the same few commands; recordings of noise beside."""
+    """Many speakers read the same sentences, or say the same few commands; others are recordings of noise."""
     texts: list[str | None] = [f"text {number % num_texts}" for number in range(num_texts * repeats)] + [""] * num_empty
     examples = [
         RecordingExample("train", f"{i}.wav", text, f"list, line {i}", {}, 0, 16000) for i, text in enumerate(texts)
@@ -146,12 +146,12 @@ def test_equal_texts_are_held_out_together_unless_they_are_commands(
     assert bool(of_train & of_valid) is not together
 
 
-def test_lists_that_leave_nothing_say_why(listed: Path, tmp_path: Path) -> None:
+def test_an_empty_split_of_recordings_is_an_error_with_reasons(listed: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"leaves no recording for training: 60 cannot be used; .*has no 'sentence'"):
         read(config_of(listed, text_column="sentence"), tmp_path)
 
 
-def test_speech_of_held_out_texts_is_left_out(listed: Path, tmp_path: Path) -> None:
+def test_extra_speech_of_held_out_texts_is_excluded(listed: Path, tmp_path: Path) -> None:
     config = config_of(listed, folds="given", fold_column="fold", num_folds=4, test_fold=1)
     with_extra = TranscriptionConfig(
         **{name: getattr(config, name) for name in ("train", "folds", "fold_column", "num_folds", "test_fold")},
@@ -169,7 +169,7 @@ def test_speech_of_held_out_texts_is_left_out(listed: Path, tmp_path: Path) -> N
     assert [texts[i] for i in left] == ([first] if first in of_training else []) + others
 
 
-def test_labels_are_in_all_parts(listed: Path, tmp_path: Path) -> None:
+def test_labels_are_in_all_splits(listed: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (listed / "all.jsonl").read_text("utf-8").splitlines()]
     for row in rows:
         row |= {"audio": str(listed / row["audio"]), "text": row["text"].split()[0]}
@@ -190,7 +190,7 @@ def test_long_recordings_and_given_folds(listed: Path, tmp_path: Path) -> None:
         read(config_of(listed, folds="grouped", fold_column="who", test_fold=1), tmp_path)
 
 
-def test_the_report(listed: Path, tmp_path: Path) -> None:
+def test_lines_of_the_report(listed: Path, tmp_path: Path) -> None:
     recordings, texts, splits = read(config_of(listed), tmp_path)
     first = recordings.examples[splits.train[0]]
     test = [
@@ -220,8 +220,8 @@ def steps_of(config: TranscriptionConfig, recordings: Any, codec: Any) -> Record
     return RecordingSteps(recordings, codec, config, 7, collate)
 
 
-def test_recordings_without_a_text_are_held_out_one_by_one(listed: Path, tmp_path: Path) -> None:
-    """Empty texts give nothing away: neither of each other, nor of those of the test list."""
+def test_recordings_without_a_text_are_not_grouped(listed: Path, tmp_path: Path) -> None:
+    """Recordings with empty texts may be in different splits, and in the test list."""
     rows = [json.loads(line) for line in (listed / "all.jsonl").read_text("utf-8").splitlines()]
     for number, row in enumerate(rows):
         row |= {"audio": str(listed / row["audio"]), "text": row["text"] * (number < 40)}
@@ -254,8 +254,8 @@ def test_the_report_names_equal_recordings_empty_texts_and_labels(listed: Path, 
     assert "labels of held-out parts that are not in the training part: five" in lines
 
 
-def test_steps_from_any_position_with_any_number_of_workers(listed: Path, tmp_path: Path) -> None:
-    """And of several ranks, each has its part of the same."""
+def test_steps_resume_at_any_position_with_any_number_of_workers(listed: Path, tmp_path: Path) -> None:
+    """Several ranks split the same steps."""
     options: dict[str, Any] = {"augment_speed": 0.1, "augment_noise": 0.5, "augment_time_masks": 1, "batch_seconds": 6}
     config = config_of(listed, micro_batch_seconds=3, **options)
     recordings, _, splits = read(config, tmp_path)
@@ -284,7 +284,7 @@ def test_steps_from_any_position_with_any_number_of_workers(listed: Path, tmp_pa
 
 
 @pytest.mark.parametrize("normalise", ["corpus", "none"])
-def test_a_recording_is_changed_anew_in_each_epoch_and_masked_by_the_mean(
+def test_augmentation_differs_between_epochs_and_masks_with_the_mean(
     normalise: str, listed: Path, tmp_path: Path
 ) -> None:
     config = config_of(listed, normalise=normalise, augment_time_masks=2, augment_frequency_masks=2)
@@ -303,7 +303,7 @@ def test_a_recording_is_changed_anew_in_each_epoch_and_masked_by_the_mean(
     assert len({mask.numpy().tobytes() for mask in seen}) == len(seen)
 
 
-def test_validation_batches_are_unchanged(listed: Path, tmp_path: Path) -> None:
+def test_validation_batches_are_not_augmented(listed: Path, tmp_path: Path) -> None:
     config = config_of(listed, augment_speed=0.1, augment_noise=1.0)
     recordings, _, splits = read(config, tmp_path)
     codec = fit_recording_codec(config, [recordings.waveform(i) for i in splits.train.tolist()])
@@ -319,7 +319,7 @@ def test_validation_batches_are_unchanged(listed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("normalise", ["corpus", "recording", "none"])
-def test_bands_are_normalised(normalise: str, listed: Path, tmp_path: Path) -> None:
+def test_bands_are_normalized(normalise: str, listed: Path, tmp_path: Path) -> None:
     config = config_of(listed, normalise=normalise)
     recordings, _, splits = read(config, tmp_path)
     waveforms = [recordings.waveform(i) for i in splits.train.tolist()]

@@ -24,7 +24,7 @@ with_files = settings(
 
 
 class Setup:
-    """Prepared corpora and everything that a sampler is made of."""
+    """Prepared corpora and the other arguments of a sampler."""
 
     def __init__(self, tokenizer: Any, write_config: Callable[..., TranslationConfig], folder: Any) -> None:
         self.tokenizer, self.write_config, self.folder = tokenizer, write_config, folder
@@ -38,7 +38,7 @@ class Setup:
         return Seq2SeqSampler(data.train, config, seed, self.tokenizer, self.tokenizer), data, config
 
     def ranks(self, *corpora: Pairs, world_size: int) -> list[Seq2SeqSampler]:
-        """Make the samplers of all ranks."""
+        """Return the samplers of all ranks."""
         _, data, config = self(*corpora)
         ranks = range(world_size)
         return [
@@ -58,7 +58,7 @@ def epoch_of(sampler: Seq2SeqSampler, epoch: int = 0) -> list[TrainingStep]:
 
 
 def rows_of(batch: Seq2SeqBatch) -> list[tuple[int, list[int], list[int]]]:
-    """Undo the padding: (index, source, target) without special ids, checking these on the way."""
+    """Yield (index, source, target) of each row without padding and special ids, after checking these."""
     assert batch.tgt_in is not None
     assert batch.tgt_out is not None
     rows = []
@@ -88,7 +88,7 @@ def same(first: TrainingStep, second: TrainingStep) -> bool:
 
 @with_files
 @given(pairs=pairs_strategy, world_size=st.integers(2, 4))
-def test_ranks_have_the_same_steps_and_each_its_part(pairs: Pairs, world_size: int, setup: Setup) -> None:
+def test_ranks_split_the_same_steps(pairs: Pairs, world_size: int, setup: Setup) -> None:
     [alone] = setup.ranks(pairs, world_size=1)
     of_ranks = zip(*(epoch_of(sampler) for sampler in setup.ranks(pairs, world_size=world_size)), strict=True)
     for whole, parts in zip(epoch_of(alone), of_ranks, strict=True):
@@ -108,9 +108,7 @@ def test_ranks_have_the_same_steps_and_each_its_part(pairs: Pairs, world_size: i
 
 @with_files
 @given(pairs=pairs_strategy, seed=st.integers(0, 9), epoch=st.integers(0, 2))
-def test_an_epoch_holds_every_pair_once_as_it_is_in_the_corpus(
-    pairs: Pairs, seed: int, epoch: int, setup: Setup
-) -> None:
+def test_an_epoch_has_every_pair_of_the_corpus_once(pairs: Pairs, seed: int, epoch: int, setup: Setup) -> None:
     sampler, _, config = setup(pairs, seed=seed)
     steps = epoch_of(sampler, epoch)
     rows = sorted(rows_of_steps(steps))
@@ -135,7 +133,7 @@ def test_an_epoch_holds_every_pair_once_as_it_is_in_the_corpus(
     stop=st.integers(0, 20),
     depth=st.integers(0, 3),
 )
-def test_a_run_that_stopped_anywhere_goes_on_with_the_same_steps(
+def test_steps_are_the_same_after_resuming_at_any_position(
     pairs: Pairs, sampling: float, weight: float, stop: int, depth: int, setup: Setup
 ) -> None:
     def fresh() -> Seq2SeqSampler:
@@ -189,7 +187,7 @@ def test_corpora_are_mixed_by_their_weights(setup: Setup) -> None:
     assert len(later) > 80  # other pairs in other epochs
 
 
-def test_steps_are_about_the_asked_size(setup: Setup) -> None:
+def test_steps_have_about_the_requested_size(setup: Setup) -> None:
     sampler, _, _ = setup([("ab", "abc" * (i % 3 + 1)) for i in range(400)], chunk_pairs=200)
     steps = epoch_of(sampler)
     tokens = [step.num_tgt_tokens for step in steps]
@@ -199,7 +197,7 @@ def test_steps_are_about_the_asked_size(setup: Setup) -> None:
     assert 0 < steps[0].epoch < steps[-1].epoch == 1
 
 
-def test_sampled_segmentations_are_of_the_same_text_and_new_in_every_epoch(setup: Setup) -> None:
+def test_sampled_segmentations_have_the_same_text_and_differ_between_epochs(setup: Setup) -> None:
     pairs = [("abcabc" * (i % 3 + 1), f"cab{'a' * (i % 5)}") for i in range(40)]
     sampler, _, config = setup(pairs, subword_sampling=0.5, max_length=20)
     seen: list[dict[int, list[int]]] = []
@@ -218,14 +216,14 @@ def test_tokenizers_that_cannot_sample_are_refused(setup: Setup) -> None:
         setup([("a", "b")], subword_sampling=0.1)
 
 
-def test_an_epoch_of_nothing_is_refused(setup: Setup) -> None:
+def test_an_empty_epoch_is_refused(setup: Setup) -> None:
     with pytest.raises(ValueError, match="`train_weights` are so small"):
         setup([("a", "b")], train_weights=[0.1])
 
 
 @with_files
 @given(valid=st.lists(st.tuples(word, word), min_size=1, max_size=30), budget=st.integers(1, 60))
-def test_validation_holds_every_pair_once_in_a_fixed_order(valid: Pairs, budget: int, setup: Setup) -> None:
+def test_validation_has_every_pair_once_in_a_fixed_order(valid: Pairs, budget: int, setup: Setup) -> None:
     _, data, _ = setup([("a", "b")], valid=valid)
     batches = list(ordered_batches(data.valid, budget, setup.tokenizer))
     rows = [row for batch in batches for row in rows_of(batch)]

@@ -1,4 +1,4 @@
-"""How a step is dealt to ranks: nothing is lost, and none has more to compute than another."""
+"""Division of steps among ranks: no pair is lost, and all ranks have about equally much to compute."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ steps = st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=12), min_size
 
 
 def step_of(lengths: list[list[int]]) -> tuple[list[Indices], Indices]:
-    """Number the pairs of micro-steps of these widths, out of order."""
+    """Return micro-steps with these widths as indices in random order, and the widths of the pairs."""
     widths = np.array([width for micro_step in lengths for width in micro_step], np.int64)
     order = np.random.default_rng(0).permutation(len(widths))
     numbered = np.empty_like(widths)
@@ -25,7 +25,7 @@ def step_of(lengths: list[list[int]]) -> tuple[list[Indices], Indices]:
 
 
 @given(lengths=steps, world_size=st.integers(1, 5))
-def test_every_pair_has_one_rank(lengths: list[list[int]], world_size: int) -> None:
+def test_every_pair_is_on_one_rank(lengths: list[list[int]], world_size: int) -> None:
     micro_steps, widths = step_of(lengths)
     shares = split_among_ranks(micro_steps, widths, world_size)
     assert len(shares) == world_size
@@ -36,7 +36,7 @@ def test_every_pair_has_one_rank(lengths: list[list[int]], world_size: int) -> N
 
 
 @given(lengths=steps, world_size=st.integers(1, 5))
-def test_parts_are_equal_up_to_a_pair_and_the_tolerance(lengths: list[list[int]], world_size: int) -> None:
+def test_parts_of_ranks_are_equal_up_to_one_pair_and_the_shift(lengths: list[list[int]], world_size: int) -> None:
     micro_steps, widths = step_of(lengths)
     cost = {int(row): int(widths[rows].max()) for rows in micro_steps for row in rows}
     part = sum(cost.values()) / world_size
@@ -46,13 +46,13 @@ def test_parts_are_equal_up_to_a_pair_and_the_tolerance(lengths: list[list[int]]
 
 
 @given(lengths=steps)
-def test_one_rank_has_the_micro_steps_as_they_are(lengths: list[list[int]]) -> None:
+def test_a_single_rank_has_the_micro_steps_unchanged(lengths: list[list[int]]) -> None:
     micro_steps, widths = step_of(lengths)
     [own] = split_among_ranks(micro_steps, widths, 1)
     assert [rows.tolist() for rows in own] == [rows.tolist() for rows in micro_steps]
 
 
-def test_whole_micro_steps_stay_whole_where_they_are_nearly_equal() -> None:
+def test_micro_steps_of_nearly_equal_size_are_not_split() -> None:
     micro_steps, widths = step_of([[10] * 10, [11] * 9, [25] * 4, [33] * 3])
     shares = split_among_ranks(micro_steps, widths, 2)
     assert [[len(rows) for rows in own] for own in shares] == [[10, 9], [4, 3]]
@@ -72,8 +72,8 @@ def of_frames(rows: Indices) -> Batch:
 
 
 @pytest.mark.parametrize("collate", [of_labels, of_numbers, of_frames])
-def test_a_rank_without_rows_predicts_nothing(collate: Callable[[Indices], Batch]) -> None:
-    """Of every type of batch: numbers and labels have no tokens."""
+def test_an_empty_micro_step_has_no_targets(collate: Callable[[Indices], Batch]) -> None:
+    """For each type of targets: tokens, labels and numbers."""
     nothing = np.zeros(0, np.int64)
     shares = [[np.array([3, 4]), np.array([5])], [np.array([7]), nothing]]
     own = [collate_rank(shares, rank, collate) for rank in (0, 1)]

@@ -31,7 +31,9 @@ def surveys_of(config: TranslationConfig) -> list[Survey]:
 
 @with_files
 @given(corpora=corpora)
-def test_empty_copied_and_repeated_pairs(corpora: list[Pairs], write_config: Callable[..., TranslationConfig]) -> None:
+def test_empty_copied_and_repeated_pairs_are_found(
+    corpora: list[Pairs], write_config: Callable[..., TranslationConfig]
+) -> None:
     found = surveys_of(write_config(*corpora))
     repeated = find_duplicates(found)
     seen: set[tuple[str, str]] = set()
@@ -64,7 +66,7 @@ def test_no_source_is_on_both_sides_of_the_validation_split(
     assert len(chosen) == len({src for src, _ in chosen}) == expected
     assert {src for src, _ in chosen} == {src for src in held_out if src in sources}
     assert all(src and tgt for src, tgt in chosen)
-    # The first whole pair of its source, whatever comes after it.
+    # The first pair of its source without an empty side.
     assert all(next(pair for pair in flat if pair[0] == src and pair[1]) == (src, tgt) for src, tgt in chosen)
 
 
@@ -82,13 +84,13 @@ def test_the_split_depends_on_the_text_alone(order: list[int]) -> None:
     assert len(held_out(order)) == 10
 
 
-def test_the_order_of_the_sides_counts(write_config: Callable[..., TranslationConfig]) -> None:
+def test_row_hashes_depend_on_the_order_of_the_sides(write_config: Callable[..., TranslationConfig]) -> None:
     found = surveys_of(write_config([("x", "y"), ("y", "x"), (" x", "y ")]))
     assert find_duplicates(found)[0].tolist() == [False, False, True]
 
 
 def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[..., TranslationConfig]) -> None:
-    # A target has three times the characters of its source: that is what is typical here.
+    # Typically, a target has three times the characters of its source here.
     pairs = [("a" * n, "b" * 3 * n) for n in range(20, 80)]
     pairs += [("a" * 60, "b" * 5), ("a" * 5, "b" * 300), ("a", "b" * 20)]
     each = surveys_of(write_config(pairs))[0]
@@ -106,7 +108,7 @@ hashes = st.lists(st.integers(0, 20) | st.integers(0, 2**64 - 1), max_size=30).m
 
 
 @given(values=hashes, pools=st.lists(hashes, max_size=3))
-def test_hashes_are_found_as_in_sets(values: LineHashes, pools: list[LineHashes]) -> None:
+def test_hash_lookups_agree_with_sets(values: LineHashes, pools: list[LineHashes]) -> None:
     assert sort_unique(values).tolist() == sorted(set(values.tolist()))
     known = {value for pool in pools for value in pool.tolist()}
     assert occur_in(values, pools).tolist() == [value in known for value in values.tolist()]

@@ -1,4 +1,4 @@
-"""Tables are read the same from every kind of file, and what is wrong in one is named by file, row and column."""
+"""Tables of all formats are read the same; errors name the file, row and column."""
 
 import gzip
 import json
@@ -33,7 +33,7 @@ def write(folder: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", [".csv", ".csv.gz", ".tsv", ".jsonl", ".parquet"])
-def test_every_kind_says_the_same(kind: str, tmp_path: Path) -> None:
+def test_all_formats_give_the_same_table(kind: str, tmp_path: Path) -> None:
     header, rows = read_table(write(tmp_path, kind))
     assert header == ["name", "size", "is"]
     found = [(cells[0], float(cells[1]), cells[2]) for _, cells in rows]
@@ -49,7 +49,7 @@ def test_rows_are_located(tmp_path: Path) -> None:
     table = RawTable.read([str(tmp_path / "one.csv"), str(tmp_path / "two.csv")])
     assert [len(table), table.num_empty] == [4, 2]
     assert table.locate(1) == f"{tmp_path / 'one.csv'}, line 5"
-    assert table.locate(2) == f"{tmp_path / 'two.csv'}, line 3"  # where the record ends
+    assert table.locate(2) == f"{tmp_path / 'two.csv'}, line 3"  # the last line of the record
     assert table.columns["a"].values().tolist() == [1, 3, 1, 3]
 
 
@@ -66,12 +66,12 @@ def test_rows_are_located(tmp_path: Path) -> None:
         ('{"a": 1}\n[1]\n', "t, line 2: must be an object"),
     ],
 )
-def test_what_is_wrong_is_named(text: str, message: str) -> None:
+def test_errors_name_the_location(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         list(read_rows(text.split("\n")[:-1], "t")[1])
 
 
-def test_a_missing_column_and_a_wrong_ending(tmp_path: Path) -> None:
+def test_a_missing_column_and_a_wrong_suffix_are_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n", "utf-8")
     with pytest.raises(ValueError, match=r"t\.csv: has no column 'c', only a, b"):
         RawTable.read([str(tmp_path / "t.csv")], ["c"])

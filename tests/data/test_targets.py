@@ -1,4 +1,4 @@
-"""Bounds of errors hold what they say; thresholds of labels, against every threshold there is."""
+"""Coverage of error bounds; thresholds of labels, compared with all possible thresholds."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,15 @@ sklearn = pytest.importorskip("sklearn.metrics")
 
 
 @pytest.mark.parametrize("count", [19, 20, 25, 39, 100])
-def test_bounds_hold_at_least_nine_of_ten_of_all_further_errors(count: int) -> None:
-    """On average, for any distribution (split conformal prediction)."""
+def test_intervals_cover_at_least_nine_of_ten_errors(count: int) -> None:
+    """On average, and for any distribution (split conformal prediction)."""
     rng = np.random.default_rng(count)
     target = NumbersTarget([NumberColumn("y", 0.0, 1.0)])
     shares = []
     for _ in range(2000):
         errors = rng.random((count, 1))
         low, high = target.fit_decisions(np.zeros((count, 1)), errors).values()
-        shares.append(high - low)  # of errors between 0 and 1, all as likely
+        shares.append(high - low)  # of errors that are uniform in [0, 1]
     assert np.mean(shares) > 0.9 - 3 * np.std(shares) / len(shares) ** 0.5
     assert target.fit_decisions(np.zeros((18, 1)), rng.random((18, 1))) == {}
 
@@ -26,7 +26,7 @@ def test_bounds_hold_at_least_nine_of_ten_of_all_further_errors(count: int) -> N
 @pytest.mark.parametrize("seed", range(5))
 def test_no_threshold_has_a_higher_f1(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    scores = rng.integers(-6, 6, (200, 3)) / 2.0  # with many that are equal
+    scores = rng.integers(-6, 6, (200, 3)) / 2.0  # with many ties
     right = rng.random((200, 3)) < 1 / (1 + np.exp(1 - scores))
     chosen = LabelsTarget(["a", "b", "c"], ["a", "b", "c"]).fit_decisions(scores, right.astype(np.float32))
     chances = 1 / (1 + np.exp(-scores))

@@ -1,4 +1,4 @@
-"""The config of text: what it refuses, and what follows from it."""
+"""Validation of the config of text."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
 
 
-def test_one_corpus_is_a_list_of_one_and_is_read_back() -> None:
+def test_a_single_corpus_becomes_a_list_and_survives_a_round_trip() -> None:
     config = LanguageModellingConfig(train="a.txt", valid="b.tsv#0")  # type: ignore[arg-type]
     assert (config.train, config.valid) == (["a.txt"], ["b.tsv#0"])
     assert config.input_specs() == ["a.txt", "b.tsv#0"]
@@ -40,7 +40,7 @@ def test_one_corpus_is_a_list_of_one_and_is_read_back() -> None:
         ({"train_src": "a"}, "train_src"),
     ],
 )
-def test_impossible_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LanguageModellingConfig(**({"train": ["a"]} | settings))
 

@@ -1,4 +1,4 @@
-"""Text encoded into a cache: what is kept, when it is made again, and what is left behind where it fails."""
+"""Caches of encoded text: contents, reuse, and failures."""
 
 import json
 import os
@@ -25,7 +25,7 @@ line = st.text("ab é\u4e2d", max_size=5)
 
 @pytest.fixture
 def config(tmp_path: Path) -> LanguageModellingConfig:
-    """Give a text of five lines, one of them empty, and another to validate on."""
+    """Return a config with a text of five lines, one of them empty, and a validation text."""
     train, valid = write_text(tmp_path, ["ab", "c", "", "de", "ab"]), write_text(tmp_path, ["v"], name="valid")
     return LanguageModellingConfig(train=train, valid=valid)
 
@@ -53,14 +53,14 @@ def prepared_lines(text: EncodedCorpus, tokenizer: Tokenizer) -> list[str]:
     valid=st.lists(line, min_size=1, max_size=6),
     continuous=st.booleans(),
 )
-def test_what_is_kept_and_counted(
+def test_kept_lines_and_counts(
     corpora: list[list[str]],
     valid: list[str],
     continuous: bool,
     tokenizer: Any,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    corpora[0].append("a")  # something is always kept
+    corpora[0].append("a")  # at least one line is kept
     valid = [*valid, "b"]
     folder = tmp_path_factory.mktemp("text")
     config = LanguageModellingConfig(
@@ -96,7 +96,7 @@ def test_what_is_kept_and_counted(
             assert data.train.locate_token(token) == f"{config.train[number]}, line {place}"
 
 
-def test_what_is_split_off_is_counted(tokenizer: Any, tmp_path: Path) -> None:
+def test_split_off_lines_are_counted(tokenizer: Any, tmp_path: Path) -> None:
     lines = ["same", *(f"line {number}" for number in range(30)), "same", "", " same "]
     for documents in ("lines", "continuous"):
         config = LanguageModellingConfig(train=write_text(tmp_path, lines), valid_fraction=0.999, documents=documents)
@@ -109,12 +109,12 @@ def test_what_is_split_off_is_counted(tokenizer: Any, tmp_path: Path) -> None:
         assert corpus.counts[0].tokens == data.train.num_tokens + data.valid.num_tokens
         if documents == "lines":
             assert not set(train) & set(valid)
-            assert len(valid) == len(set(valid)) == 30  # of 31 different ones
+            assert len(valid) == len(set(valid)) == 30  # of 31 distinct lines
             assert corpus.dropped.get("valid_source", 0) == (2 if "same" in valid else 0)
             assert overlap.rows_in_train == 0
         else:
             assert [*train, *valid] == [text.strip() for text in lines]
-            assert overlap.rows == len(valid) - 1  # without the empty one
+            assert overlap.rows == len(valid) - 1  # without the empty line
             assert overlap.rows_in_train == 2
         assert DataReport.from_json(json.loads(json.dumps(data.report.to_json()))) == data.report
         text = "\n".join(data.report.lines())
@@ -122,7 +122,7 @@ def test_what_is_split_off_is_counted(tokenizer: Any, tmp_path: Path) -> None:
         assert ("1 dropped (empty)" in text) == (documents == "lines")
 
 
-def test_the_report_reads_well(tokenizer: Any, tmp_path: Path) -> None:
+def test_lines_of_the_data_report(tokenizer: Any, tmp_path: Path) -> None:
     train, valid = write_text(tmp_path, ["\u4e2dab", "", "v"]), write_text(tmp_path, ["v", "w"], name="valid")
     report = prepare(LanguageModellingConfig(train=train, valid=valid), (tokenizer,), tmp_path / "cache").report
     assert report.lines() == [
@@ -131,7 +131,7 @@ def test_the_report_reads_well(tokenizer: Any, tmp_path: Path) -> None:
         "  6 tokens, ends of line counted, 3.0 per line, 16.667% unknown",
         f"valid: {valid[0]}: 2 lines, 2 kept",
         "  4 tokens, ends of line counted, 2.0 per line, 0.000% unknown",
-        f"valid: {valid[0]}: of 2 lines, training holds 1",
+        f"valid: {valid[0]}: of 2 lines, training contains 1",
         f"Dropped, for example (all in {report.dropped_file}):",
         f"  {train[0]}, line 2: empty",
     ]
@@ -140,7 +140,7 @@ def test_the_report_reads_well(tokenizer: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
-def test_the_number_of_processes_changes_no_byte(
+def test_the_text_cache_does_not_depend_on_the_number_of_processes(
     documents: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 7)
@@ -154,7 +154,7 @@ def test_the_number_of_processes_changes_no_byte(
         folder = tmp_path / f"cache{workers}"
         prepare(config, (tokenizer,), folder, num_workers=workers)
         caches.append({str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()})
-        caches[-1].pop("checked.json")  # the times of the files
+        caches[-1].pop("checked.json")  # contains times of files
     assert caches[0].keys() == caches[1].keys()
     assert len(caches[0]) == 17
     for name, path in caches[0].items():
@@ -162,11 +162,11 @@ def test_the_number_of_processes_changes_no_byte(
 
 
 class Killed(BaseException):
-    """Stands for what ends a process."""
+    """Simulates the end of a process."""
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
-def test_a_killed_preparation_goes_on(documents: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_preparation_resumes(documents: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 5)
     monkeypatch.setattr(seqlab.data.cache_builder, "ROWS_BETWEEN_SAVES", 10)
     lines = [f"{number} lines" if number % 5 else "" for number in range(40)]
@@ -195,7 +195,7 @@ def test_a_killed_preparation_goes_on(documents: Any, tmp_path: Path, monkeypatc
             assert (folder / split / name).read_bytes() == (tmp_path / "whole" / split / name).read_bytes()
 
 
-def test_the_cache_is_used_again_only_for_the_same_inputs(
+def test_the_cache_is_reused_only_for_the_same_inputs(
     config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path
 ) -> None:
     def encoded_lines(config: LanguageModellingConfig, tokenizer: Any = tokenizer) -> int:
@@ -206,7 +206,7 @@ def test_the_cache_is_used_again_only_for_the_same_inputs(
 
     assert encoded_lines(config) == 5
     assert encoded_lines(config) == 0
-    # What only decides how steps are made does not count.
+    # Options of the sampler alone do not matter.
     assert encoded_lines(changed(config, batch_tokens=99, block_length=4, packing=True, chunk_lines=2)) == 0
     assert encoded_lines(changed(config, documents="continuous")) == 6
     assert encoded_lines(changed(config, documents="continuous", order="contiguous")) == 0
@@ -238,7 +238,7 @@ def test_a_damaged_cache_is_made_again(config: LanguageModellingConfig, tokenize
             assert path.read_bytes() == raw
 
 
-def test_what_is_only_opened_is_not_written_to(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
+def test_opening_a_cache_does_not_write_to_it(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
     folder, workspace = tmp_path / "cache", tmp_path / "cache.tmp"
     with pytest.raises(ValueError, match="is not a usable cache"):
         open_prepared(config, (tokenizer,), folder)
@@ -246,7 +246,7 @@ def test_what_is_only_opened_is_not_written_to(config: LanguageModellingConfig, 
     prepare(config, (tokenizer,), folder)
     workspace.mkdir()
     (folder / "checked.json").unlink()
-    os.utime(config.train[0], (0, 0))  # as a machine may see it that shares the file system
+    os.utime(config.train[0], (0, 0))  # as another machine that shares the file system may see it
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     opened = open_prepared(config, (tokenizer,), folder)
     assert prepared_lines(opened.train, tokenizer) == ["ab", "c", "de", "ab"]

@@ -1,4 +1,4 @@
-"""Steps over a text whose every id is another, so that each shows where it comes from."""
+"""Steps of a text in which each id is different, so that it shows its position."""
 
 from collections.abc import Iterator
 from itertools import islice, pairwise, takewhile
@@ -19,7 +19,7 @@ from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 PAD, BOS, EOS = 0, 1, 2
 FIRST_ID = 10
-"""The id at place 0 of the text; the one at place i is i more."""
+"""Id at position 0 of the text; the id at position i is FIRST_ID + i."""
 MODES: dict[str, dict[str, Any]] = {
     "blocks": {"documents": "continuous"},
     "streams": {"documents": "continuous", "order": "contiguous"},
@@ -29,7 +29,7 @@ MODES: dict[str, dict[str, Any]] = {
 }
 every_mode = pytest.mark.parametrize("mode", MODES)
 corpora_strategy = st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=25), min_size=1, max_size=3)
-"""The lengths of the lines of each corpus."""
+"""Lengths of the lines of each corpus."""
 sizes = st.fixed_dictionaries(
     {
         "block_length": st.integers(2, 9),
@@ -70,7 +70,7 @@ def epoch_of(sampler: TextSampler, epoch: int = 0) -> list[TrainingStep]:
 
 
 def pieces_of(batch: TextBatch, text: EncodedCorpus, config: LanguageModellingConfig) -> Iterator[list[int]]:
-    """Give the places of each piece that a batch predicts; check what is read before each id, and the padding."""
+    """Return the target positions of each segment of a batch, after checking its inputs and padding."""
     start, starts = (BOS, text.tgt.offsets[:-1].tolist()) if config.documents == "lines" else (EOS, [0])
     for row, (tgt_in, tgt_out, index) in enumerate(
         zip(batch.tgt_in.tolist(), batch.tgt_out.tolist(), batch.indices.tolist(), strict=True)
@@ -112,7 +112,7 @@ def same(first: TrainingStep, second: TrainingStep) -> bool:
 @settings(max_examples=50)
 @given(corpora=corpora_strategy, sizes=sizes, epoch=st.integers(0, 2), seed=st.integers(0, 9))
 @pytest.mark.parametrize("mode", ["blocks", "lines", "packed"])
-def test_an_epoch_predicts_every_id_once(
+def test_an_epoch_has_every_id_as_a_target_once(
     mode: str, corpora: list[list[int]], sizes: dict[str, int], epoch: int, seed: int
 ) -> None:
     text, config = text_of(corpora), config_of(mode, **sizes)
@@ -135,7 +135,7 @@ def test_an_epoch_predicts_every_id_once(
 @settings(max_examples=50)
 @given(corpora=corpora_strategy, sizes=sizes, epoch=st.integers(0, 2), seed=st.integers(0, 9))
 @pytest.mark.parametrize("mode", ["streams", "varied"])
-def test_each_stream_goes_on_where_it_ended(
+def test_each_stream_continues_in_the_next_step(
     mode: str, corpora: list[list[int]], sizes: dict[str, int], epoch: int, seed: int
 ) -> None:
     text, config = text_of(corpora), config_of(mode, **sizes)
@@ -161,7 +161,7 @@ def test_each_stream_goes_on_where_it_ended(
 @every_mode
 @settings(max_examples=50)
 @given(corpora=corpora_strategy, sizes=sizes, world_size=st.integers(2, 3))
-def test_ranks_have_the_same_steps_and_each_its_part(
+def test_ranks_split_the_same_steps(
     mode: str, corpora: list[list[int]], sizes: dict[str, int], world_size: int
 ) -> None:
     text, config = text_of(corpora), config_of(mode, **sizes)
@@ -183,7 +183,7 @@ def test_ranks_have_the_same_steps_and_each_its_part(
 @every_mode
 @settings(max_examples=50)
 @given(corpora=corpora_strategy, sizes=sizes, stop=st.integers(0, 12), depth=st.integers(0, 3))
-def test_a_run_that_stopped_anywhere_goes_on_with_the_same_steps(
+def test_steps_are_the_same_after_resuming_at_any_position(
     mode: str, corpora: list[list[int]], sizes: dict[str, int], stop: int, depth: int
 ) -> None:
     text, config = text_of(corpora), config_of(mode, **sizes)
@@ -198,7 +198,7 @@ def test_a_run_that_stopped_anywhere_goes_on_with_the_same_steps(
 @every_mode
 @settings(max_examples=50)
 @given(corpora=corpora_strategy, sizes=sizes)
-def test_what_a_step_holds(mode: str, corpora: list[list[int]], sizes: dict[str, int]) -> None:
+def test_rows_of_a_step(mode: str, corpora: list[list[int]], sizes: dict[str, int]) -> None:
     text, config = text_of(corpora), config_of(mode, **sizes)
     steps = epoch_of(sampler_of(text, config))
     for step in steps:
@@ -220,7 +220,7 @@ def test_what_a_step_holds(mode: str, corpora: list[list[int]], sizes: dict[str,
 
 @every_mode
 @pytest.mark.parametrize(("block_length", "batch_tokens"), [(8, 60), (8, 64), (20, 50), (60, 64), (100, 64)])
-def test_steps_are_about_the_asked_size(mode: str, block_length: int, batch_tokens: int) -> None:
+def test_steps_have_about_the_requested_size(mode: str, block_length: int, batch_tokens: int) -> None:
     rng = np.random.default_rng(3)
     text = text_of([rng.integers(3, 9, 1000).tolist()])
     config = config_of(
@@ -228,7 +228,7 @@ def test_steps_are_about_the_asked_size(mode: str, block_length: int, batch_toke
     )
     tokens = [step.num_tgt_tokens for step in epoch_of(sampler_of(text, config))]
     rows = max(1, batch_tokens // block_length)
-    if mode == "streams":  # as many whole rows as fit, and at the end of the streams what is left
+    if mode == "streams":  # as many whole rows as fit, and the remainder at the end of the streams
         assert {*tokens[:-1]} == {rows * block_length}
         return
     if mode == "varied":
@@ -236,13 +236,13 @@ def test_steps_are_about_the_asked_size(mode: str, block_length: int, batch_toke
         assert len({*tokens}) > 1
         return
     if mode in ("blocks", "packed") and block_length > batch_tokens:
-        batch_tokens = block_length  # a step is one row at least
+        batch_tokens = block_length  # a step has at least one row
     assert sum(tokens) / len(tokens) == pytest.approx(batch_tokens, rel=0.05)
     assert max(tokens) < 2.2 * batch_tokens
 
 
 @every_mode
-def test_epochs_and_seeds_differ_and_are_repeatable(mode: str) -> None:
+def test_epochs_and_seeds_differ_and_are_reproducible(mode: str) -> None:
     text, config = text_of([[5, 9, 3, 7, 2] * 30]), config_of(mode)
 
     def pieces(seed: int, epoch: int) -> list[list[int]]:
@@ -251,14 +251,14 @@ def test_epochs_and_seeds_differ_and_are_repeatable(mode: str) -> None:
     assert pieces(1, 0) == pieces(1, 0)
     found = [pieces(1, 0), pieces(1, 1), pieces(2, 0)]
     assert all(one != other for one, other in [(found[0], found[1]), (found[0], found[2]), (found[1], found[2])])
-    if mode == "blocks":  # also where they are cut
+    if mode == "blocks":  # the boundaries differ too
         assert len({min(piece[0] for piece in each if piece[0]) for each in found}) > 1
 
 
 @every_mode
 @pytest.mark.parametrize("lengths", [[1], [2], [3], [1, 1], [7], [9], [20]], ids=str)
-def test_tiny_corpora(mode: str, lengths: list[int]) -> None:
-    """Fewer ids than a block, than a step, or one line."""
+def test_corpora_smaller_than_a_block_or_a_step(mode: str, lengths: list[int]) -> None:
+    """Fewer ids than a block or a step, or a single line."""
     text = text_of([lengths])
     for batch_tokens, world_size in ((4, 1), (1000, 1), (1000, 3)):
         config = config_of(mode, batch_tokens=batch_tokens)
@@ -274,7 +274,7 @@ def test_tiny_corpora(mode: str, lengths: list[int]) -> None:
 @settings(max_examples=50)
 @given(corpora=corpora_strategy, block_length=st.integers(2, 9), budget=st.integers(1, 40))
 @every_mode
-def test_validation_predicts_every_id_once_in_a_fixed_order(
+def test_validation_has_every_id_once_in_a_fixed_order(
     mode: str, corpora: list[list[int]], block_length: int, budget: int
 ) -> None:
     text, config = text_of(corpora), config_of(mode, block_length=block_length)
@@ -292,6 +292,6 @@ def test_validation_predicts_every_id_once_in_a_fixed_order(
         assert not batch.continues
 
 
-def test_where_a_text_begins() -> None:
+def test_start_ids() -> None:
     for mode, expected in (("blocks", EOS), ("streams", EOS), ("varied", EOS), ("lines", BOS), ("packed", BOS)):
         assert start_id(config_of(mode), Tokenizer()) == expected  # type: ignore[arg-type]

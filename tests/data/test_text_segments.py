@@ -1,4 +1,4 @@
-"""Blocks of a text and parts of lines, against counting along the text one id at a time."""
+"""Segments of a text are compared with loops over single ids; packing, with filling rows line by line."""
 
 import numpy as np
 import pytest
@@ -24,9 +24,7 @@ def places_of(pieces: TextSegments) -> list[list[int]]:
 
 
 @given(total=st.integers(1, 60), length=st.integers(2, 12), data=st.data())
-def test_blocks_hold_every_id_once_and_change_where_the_shift_says(
-    total: int, length: int, data: st.DataObject
-) -> None:
+def test_blocks_contain_every_id_once_and_respect_the_shift(total: int, length: int, data: st.DataObject) -> None:
     shift = data.draw(st.integers(0, min(length, total) - 1))
     blocks = cut_into_blocks(total, length, shift)
     expected: list[list[int]] = [[]]
@@ -35,7 +33,7 @@ def test_blocks_hold_every_id_once_and_change_where_the_shift_says(
             expected.append([])
         expected[-1].append(place)
     assert places_of(blocks) == expected
-    assert blocks.begins.tolist() == [True] + [False] * (len(expected) - 1)
+    assert blocks.starts_document.tolist() == [True] + [False] * (len(expected) - 1)
     assert blocks.lengths.tolist() == [len(block) for block in expected]
 
 
@@ -44,30 +42,30 @@ def test_blocks_hold_every_id_once_and_change_where_the_shift_says(
     length=st.integers(2, 7),
     data=st.data(),
 )
-def test_long_lines_are_cut_and_short_ones_are_whole(lengths: list[int], length: int, data: st.DataObject) -> None:
+def test_only_long_lines_are_split(lengths: list[int], length: int, data: st.DataObject) -> None:
     offsets = np.cumsum([0, *lengths])
     lines = data.draw(st.lists(st.sampled_from(range(len(lengths))), unique=True))
     pieces = segments_of_lines(offsets, np.array(lines, np.int64), length)
-    expected, begins = [], []
+    expected, starts_document = [], []
     for line in lines:
         places = list(range(offsets[line], offsets[line + 1]))
         parts = [places[start : start + length] for start in range(0, len(places), length)]
         expected += parts
-        begins += [part is parts[0] for part in parts]
+        starts_document += [part is parts[0] for part in parts]
     assert places_of(pieces) == expected
-    assert pieces.begins.tolist() == begins
+    assert pieces.starts_document.tolist() == starts_document
 
 
-def test_pieces_are_taken_in_any_order() -> None:
+def test_segments_are_selected_in_any_order() -> None:
     blocks = cut_into_blocks(10, 4)
     taken = blocks.take(np.array([2, 0]))
     assert places_of(taken) == [[8, 9], [0, 1, 2, 3]]
-    assert taken.begins.tolist() == [False, True]
+    assert taken.starts_document.tolist() == [False, True]
     assert len(taken) == 2
 
 
 @given(total=st.integers(1, 3000), length=st.integers(2, 80), seed=st.integers(0, 99))
-def test_varied_lengths_are_those_of_a_loop_that_draws_and_cuts(total: int, length: int, seed: int) -> None:
+def test_random_block_lengths_agree_with_a_loop(total: int, length: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     most = (total + 4) // 5
     uniform, normal = rng.random(most).tolist(), rng.standard_normal(most).tolist()
@@ -80,10 +78,10 @@ def test_varied_lengths_are_those_of_a_loop_that_draws_and_cuts(total: int, leng
     assert random_block_lengths(total, length, np.random.default_rng(seed)).tolist() == expected
 
 
-def test_varied_lengths_are_distributed_as_in_the_paper() -> None:
+def test_random_block_lengths_are_distributed_as_in_the_paper() -> None:
     lengths = (
         random_block_lengths(70 * 200_000, 70, np.random.default_rng(0))[:-1] + 0.5
-    )  # the middle of what is cut off
+    )  # the middle of the truncated interval
     halved = lengths < 52
     assert halved.mean() == pytest.approx(0.05, abs=0.002)
     assert lengths[~halved].mean() == pytest.approx(70, abs=0.05)
@@ -95,7 +93,7 @@ def test_varied_lengths_are_distributed_as_in_the_paper() -> None:
 
 
 @given(lengths=st.lists(st.integers(1, 20), max_size=30), length=st.integers(2, 9))
-def test_rows_hold_whole_pieces_in_order_and_as_many_as_fit(lengths: list[int], length: int) -> None:
+def test_packed_rows_have_whole_segments_in_order_and_no_room_for_the_next(lengths: list[int], length: int) -> None:
     pieces = segments_of_lines(np.cumsum([0, *lengths]), np.arange(len(lengths)), length)
     rows = pack_segments(pieces, length)
     assert [start for row in rows for start in row.starts] == pieces.starts.tolist()
@@ -103,11 +101,11 @@ def test_rows_hold_whole_pieces_in_order_and_as_many_as_fit(lengths: list[int], 
     sizes = [int(row.lengths.sum()) for row in rows]
     assert max(sizes, default=0) <= length
     for size, after in zip(sizes, rows[1:], strict=False):
-        assert size + after.lengths[0] > length, "the next piece would have fitted"
+        assert size + after.lengths[0] > length, "the next segment would have fit"
 
 
 @given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=12), length=st.integers(2, 9))
-def test_a_batch_reads_each_piece_from_what_stands_before_it(lengths: list[int], length: int) -> None:
+def test_inputs_of_packed_segments_start_with_the_previous_id(lengths: list[int], length: int) -> None:
     values = np.arange(FIRST_ID, FIRST_ID + sum(lengths), dtype=np.uint16)
     rows = pack_segments(segments_of_lines(np.cumsum([0, *lengths]), np.arange(len(lengths)), length), length)
     batch = collate_packed(values, rows, pad_id=PAD, start_id=START)
@@ -117,9 +115,11 @@ def test_a_batch_reads_each_piece_from_what_stands_before_it(lengths: list[int],
         tgt_in: list[int] = []
         tgt_out: list[int] = []
         positions: list[int] = []
-        for start, stop, begins in zip(row.starts.tolist(), row.stops.tolist(), row.begins, strict=True):
+        for start, stop, starts_document in zip(
+            row.starts.tolist(), row.stops.tolist(), row.starts_document, strict=True
+        ):
             ids = values[start:stop].tolist()
-            tgt_in += [START if begins else int(values[start - 1]), *ids[:-1]]
+            tgt_in += [START if starts_document else int(values[start - 1]), *ids[:-1]]
             tgt_out += ids
             positions += range(len(ids))
         missing = width - len(tgt_out)
@@ -132,8 +132,8 @@ def test_a_batch_reads_each_piece_from_what_stands_before_it(lengths: list[int],
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
-def test_the_type_on_the_disk_changes_nothing(dtype: type) -> None:
-    """An unsigned type must not wrap around before the first id, nor at the largest one."""
+def test_packing_does_not_depend_on_the_dtype(dtype: type) -> None:
+    """An unsigned dtype must not wrap around before the first id or at the largest id."""
     largest = int(np.iinfo(dtype).max)
     values = np.array([largest, 5, 2, largest, 2], dtype)
     rows = pack_segments(segments_of_lines(np.array([0, 3, 5]), np.arange(2), 5), 5)

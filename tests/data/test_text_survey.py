@@ -1,4 +1,4 @@
-"""What becomes of each line of a text, against the definitions, line by line."""
+"""Status of each line of a text, compared with the definitions line by line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture
 
 @pytest.fixture
 def config_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LanguageModellingConfig]:
-    """Return a function that writes corpora to files and gives the config that names them."""
+    """Return a function that writes corpora to files and returns a config with them."""
 
     def write(*corpora: list[str], valid: list[str] | None = None, **settings: Any) -> LanguageModellingConfig:
         folder = tmp_path_factory.mktemp("text")
@@ -49,7 +49,7 @@ def lines_of(task: EncodeTask) -> list[str]:
 
 
 def with_statuses(corpora: Corpora, found: list[RowAssignment]) -> list[tuple[str, RowStatus]]:
-    """Put each line, without the spaces around it, beside what became of it."""
+    """Return each line, stripped, with its status."""
     flat = [text.strip() for lines in corpora for text in lines]
     return [
         (text, RowStatus(status))
@@ -59,7 +59,7 @@ def with_statuses(corpora: Corpora, found: list[RowAssignment]) -> list[tuple[st
 
 @with_files
 @given(corpora=corpora_strategy, fraction=st.floats(0.01, 0.99))
-def test_no_copy_of_a_validation_line_is_trained_on(
+def test_no_copy_of_a_validation_line_is_in_training(
     corpora: Corpora, fraction: float, config_of: Callable[..., LanguageModellingConfig]
 ) -> None:
     config = config_of(*corpora, valid_fraction=fraction)
@@ -79,13 +79,13 @@ def test_no_copy_of_a_validation_line_is_trained_on(
     assert len(valid) == min(max(1, round(fraction * len(different))), len(different) - 1)
     assert set(by_status[RowStatus.VALID_SOURCE]) <= valid
     assert set(by_status[RowStatus.TRAIN]) == different - valid
-    for text in valid:  # the first of its copies
+    for text in valid:  # the first copy
         assert next(its for other, its in found if other == text) == RowStatus.VALID
 
 
 @given(order=st.permutations(range(40)))
 @with_files
-def test_which_lines_are_held_out_depends_on_the_text_alone(
+def test_held_out_lines_depend_on_the_text_alone(
     order: list[int], config_of: Callable[..., LanguageModellingConfig]
 ) -> None:
     def held_out(indices: list[int]) -> set[str]:
@@ -120,7 +120,7 @@ def test_of_a_continuous_text_the_last_lines_are_held_out(
 
 @with_files
 @given(corpora=corpora_strategy, valid=st.lists(line, min_size=1, max_size=5), continuous=st.booleans())
-def test_where_validation_text_is_given_nothing_is_held_out(
+def test_a_given_validation_text_is_used_and_nothing_is_held_out(
     corpora: Corpora, valid: list[str], continuous: bool, config_of: Callable[..., LanguageModellingConfig]
 ) -> None:
     documents = "continuous" if continuous else "lines"
@@ -149,7 +149,7 @@ def test_a_text_is_read_again_block_by_block(
 def test_a_text_with_another_number_of_lines_is_noticed(
     count: int, config_of: Callable[..., LanguageModellingConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the lines that were surveyed end with a block."""
+    """Also if the surveyed lines end with a block."""
     monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 3)
     for surveyed in (6, 7):
         config = config_of([f"line {number}" for number in range(surveyed)])
@@ -162,7 +162,7 @@ def test_a_text_with_another_number_of_lines_is_noticed(
                 tasks_of(corpus)
 
 
-def test_the_tokenizer_learns_from_the_training_lines(config_of: Callable[..., LanguageModellingConfig]) -> None:
+def test_the_tokenizer_is_trained_on_the_training_lines(config_of: Callable[..., LanguageModellingConfig]) -> None:
     corpora = [[f"line {number % 30}" for number in range(60)], ["", "one more", ""]]
     for documents in ("lines", "continuous"):
         config = config_of(*corpora, documents=documents, valid_fraction=0.1)
@@ -177,7 +177,7 @@ def test_the_tokenizer_learns_from_the_training_lines(config_of: Callable[..., L
         assert list(training_lines(beside)) == [*corpora[0], "", "one more", ""]
 
 
-def test_tables_are_text_too(tmp_path: Path) -> None:
+def test_text_from_tables(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("id\ttext\n1\tfirst\n2\tsecond\n")
     (tmp_path / "a.jsonl").write_text('{"text": "third\\nline"}\n')
     config = LanguageModellingConfig(
@@ -188,7 +188,7 @@ def test_tables_are_text_too(tmp_path: Path) -> None:
     assert first_task.lines[0].tolist() == [2], "the header is the first line"
 
 
-def test_what_cannot_be_read_is_refused_before_a_line_is_given(
+def test_unreadable_text_is_refused_before_the_first_line(
     config_of: Callable[..., LanguageModellingConfig],
 ) -> None:
     config = config_of(["a", "b", "c"])
@@ -205,7 +205,7 @@ def test_what_cannot_be_read_is_refused_before_a_line_is_given(
 
 
 @pytest.mark.parametrize("count", [1, 3, 5, 7, 9], ids=lambda count: f"{count} lines")
-def test_a_text_that_changes_before_a_tokenizer_learns_from_it_is_noticed(
+def test_a_text_that_changes_before_tokenizer_training_is_noticed(
     count: int, config_of: Callable[..., LanguageModellingConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 3)

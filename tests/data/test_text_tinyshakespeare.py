@@ -1,4 +1,4 @@
-"""The text that everybody compares with: its split, and the way from its characters into steps and back."""
+"""Tiny Shakespeare: its split, and the round trip of its characters through training steps."""
 
 import gzip
 import os
@@ -20,7 +20,7 @@ needs_corpus = pytest.mark.skipif(not (FOLDER / "input.txt").exists(), reason="S
 
 
 @pytest.mark.parametrize("name", ["input.txt", "input.txt.gz"])
-def test_the_text_is_divided_after_nine_tenths_of_its_characters(name: str, tmp_path: Path) -> None:
+def test_the_split_is_after_nine_tenths_of_the_characters(name: str, tmp_path: Path) -> None:
     text = "".join(f"Zeile \u00e9 {number}\r\n\n" for number in range(20))
     raw = text.encode()
     (tmp_path / name).write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
@@ -31,11 +31,11 @@ def test_the_text_is_divided_after_nine_tenths_of_its_characters(name: str, tmp_
 
 
 @needs_corpus
-def test_all_characters_come_through(tmp_path: Path) -> None:
+def test_all_characters_survive_a_round_trip(tmp_path: Path) -> None:
     text = locate("tinyshakespeare")["all"]["text"].read_text("utf-8")
     config = tinyshakespeare(tmp_path)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert tinyshakespeare(tmp_path) == config  # as the same command does when it resumes
+    assert tinyshakespeare(tmp_path) == config  # as when the command resumes
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
     assert [len(files[tmp_path / "data" / name]) for name in ("train.txt", "valid.txt")] == [1_003_854, 111_540]
 

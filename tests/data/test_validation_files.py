@@ -1,4 +1,4 @@
-"""Further references of validation pairs: which line belongs to which pair, and when they are read anew."""
+"""Further references of validation pairs: alignment with the pairs, and caching."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +19,7 @@ TRAIN = [("t", "t")]
 
 
 def with_references(config: TranslationConfig, *references: list[str]) -> TranslationConfig:
-    """Write further references beside the validation set."""
+    """Write further references of the validation set."""
     paths = [Path(f"{config.valid_src}.reference{number}") for number in range(len(references))]
     for path, lines in zip(paths, references, strict=True):
         path.write_bytes("".join(f"{line}\n" for line in lines).encode())

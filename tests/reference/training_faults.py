@@ -183,7 +183,7 @@ METRICS = (
 DATA = (
     Fault(
         "data.line_shifted_by_filter",
-        "after a pair that is left out, texts and line numbers are those of the pair before",
+        "after a dropped pair, texts and line numbers are those of the pair before",
         "chosen = candidates[picked]",
         "chosen = picked",
         ("data/test_prepare.py",),
@@ -204,7 +204,7 @@ DATA = (
     ),
     Fault(
         "data.weight_fraction_fixed",
-        "of a fraction of a corpus each epoch has the same pairs",
+        "a fractional weight selects the same pairs in every epoch",
         "parts.append(start + np.sort(rng.permutation(stop - start)[:size]))",
         "parts.append(start + np.arange(size, dtype=np.int64))",
         ("data/test_epoch.py", "data/test_sampler.py"),
@@ -219,8 +219,8 @@ DATA = (
     Fault(
         "data.empty_lines_dropped",
         "empty lines of a file are not read",
-        "yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line",
-        "yield from [line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line] if line else []",
+        "yield LinePart(line) if isinstance(raw, PartialLine) else line",
+        "yield from [LinePart(line) if isinstance(raw, PartialLine) else line] if line else []",
         ("data/test_readers.py", "cli/test_translate.py"),
     ),
 )
