@@ -63,16 +63,16 @@ def split_recordings(
         i: fault for i in range(len(recordings)) if (fault := _find_fault(config, recordings, i, texts[i], by_text))
     }
     if faults and config.on_fault == "refuse":
-        listed = [f"{recordings.examples[i].location}: {fault}" for i, fault in list(faults.items())[:MAX_NAMED]]
-        listed += [f"... and {len(faults) - MAX_NAMED} more"] if len(faults) > MAX_NAMED else []
-        raise ValueError("\n".join([f"{len(faults)} recordings cannot be used (`data.on_fault: refuse`):", *listed]))
+        lines = [f"{recordings.examples[i].location}: {fault}" for i, fault in list(faults.items())[:MAX_NAMED]]
+        lines += [f"... and {len(faults) - MAX_NAMED} more"] if len(faults) > MAX_NAMED else []
+        raise ValueError("\n".join([f"{len(faults)} recordings cannot be used (`data.on_fault: refuse`):", *lines]))
     usable = np.array([i for i in range(len(recordings)) if i not in faults], np.int64)
     fields = np.array([each.field for each in recordings.examples], dtype=object)
-    own, extra = usable[fields[usable] == "train"], usable[fields[usable] == "extra_train"]
-    values = [recordings.examples[i] for i in own]
-    groups = _text_groups([texts[i] or "" for i in own]) if by_text else None
-    is_test = _in_test_fold(config, values, [texts[i] for i in own], groups)
-    test, rest = own[is_test], own[~is_test]
+    listed, extra = usable[fields[usable] == "train"], usable[fields[usable] == "extra_train"]
+    values = [recordings.examples[i] for i in listed]
+    groups = _text_groups([texts[i] or "" for i in listed]) if by_text else None
+    is_test = _in_test_fold(config, values, [texts[i] for i in listed], groups)
+    test, rest = listed[is_test], listed[~is_test]
     if not len(rest):
         raise ValueError(f"{', '.join(config.train)}: leaves no recording for training: {_describe_faults(faults)}.")
     if config.valid is not None:

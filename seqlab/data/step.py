@@ -66,10 +66,10 @@ def split_among_ranks(micro_steps: Sequence[Indices], widths: Indices, world_siz
     costs = [np.full(len(rows), int(widths[rows].max())) for rows in micro_steps]
     ends = np.cumsum(np.concatenate(costs))
     middles = ends - np.concatenate(costs) / 2
-    seams = ends[np.cumsum([len(rows) for rows in micro_steps]) - 1]
+    micro_step_ends = ends[np.cumsum([len(rows) for rows in micro_steps]) - 1]
     part = ends[-1] / world_size
     borders = part * np.arange(1, world_size)
-    nearest = seams[np.abs(seams[None, :] - borders[:, None]).argmin(axis=1)]
+    nearest = micro_step_ends[np.abs(micro_step_ends[None, :] - borders[:, None]).argmin(axis=1)]
     borders = np.where(np.abs(nearest - borders) <= MAX_BORDER_SHIFT * part, nearest, borders)
     rank_of = np.searchsorted(borders, middles)
     starts = np.cumsum([0, *(len(rows) for rows in micro_steps)])
@@ -78,9 +78,9 @@ def split_among_ranks(micro_steps: Sequence[Indices], widths: Indices, world_siz
         ranks = rank_of[start : start + len(rows)]
         for rank in np.unique(ranks).tolist():
             shares[rank].append(rows[ranks == rank])
-    most = max(map(len, shares))
+    num_micro_steps = max(map(len, shares))
     empty = np.zeros(0, np.int64)
-    return [[*own, *[empty] * (most - len(own))] for own in shares]
+    return [[*own, *[empty] * (num_micro_steps - len(own))] for own in shares]
 
 
 def nonempty_micro_steps(shares: Sequence[Sequence[Indices]]) -> list[Indices]:

@@ -55,8 +55,8 @@ SPEECH_FAULTS = (
     Fault(
         "speech.test_fold_is_trained_on",
         "the held-out fold is part of training",
-        "test, rest = own[is_test], own[~is_test]",
-        "test, rest = own[is_test], own",
+        "test, rest = listed[is_test], listed[~is_test]",
+        "test, rest = listed[is_test], listed",
         ("data/test_recordings.py",),
     ),
     Fault(
