@@ -32,6 +32,7 @@ class RowAssignment:
 
     @property
     def corpus(self) -> Corpus:
+        """The corpus of the rows."""
         return self.survey.corpus
 
     def tasks(self, offset: int, with_text: dict[RowStatus, bool]) -> Iterator[EncodeTask]:
@@ -55,6 +56,7 @@ class RowAssignment:
             raise ValueError(f"{corpus}: changed while it was being read.")
 
     def count(self, status: RowStatus) -> int:
+        """Count the rows with a status."""
         return int((self.statuses == status).sum())
 
     def report(self, duplicates: RowMask | None) -> CorpusReport:

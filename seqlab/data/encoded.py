@@ -72,18 +72,22 @@ class EncodedCorpus:
 
     @property
     def src(self) -> RaggedArray:
+        """Ids of the first column."""
         return self.columns[0]
 
     @property
     def tgt(self) -> RaggedArray:
+        """Ids of the last column."""
         return self.columns[-1]
 
     @property
     def src_text(self) -> RaggedArray | None:
+        """Raw text of the first column, if it is kept."""
         return self.texts[0] if self.texts else None
 
     @property
     def tgt_text(self) -> RaggedArray | None:
+        """Raw text of the last column, if it is kept."""
         return self.texts[-1] if self.texts else None
 
     @property
@@ -156,6 +160,7 @@ class CorpusWriter:
         self._spans[-1] = replace(self._spans[-1], stop=len(self))
 
     def save(self) -> CorpusState:
+        """Flush the rows to disk, and return the state from which another writer can resume."""
         return CorpusState([writer.save() for writer in self._rows], self._lines.save(), list(self._spans))
 
     def close(self) -> None:

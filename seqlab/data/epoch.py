@@ -37,6 +37,7 @@ class RowRanges:
         return len(self.starts)
 
     def select(self, chosen: NDArray[np.int64]) -> RowRanges:
+        """Select ranges by their indices."""
         return RowRanges(self.starts[chosen], self.stops[chosen], self.sizes[chosen])
 
     def draw(self, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -54,7 +55,9 @@ class PlannedChunk(Protocol):
     """Protocol of a chunk that is divided into steps."""
 
     @property
-    def steps(self) -> Sequence[object]: ...
+    def steps(self) -> Sequence[object]:
+        """Steps of the chunk."""
+        ...
 
 
 PlannedT = TypeVar("PlannedT", bound=PlannedChunk)

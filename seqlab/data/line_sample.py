@@ -22,6 +22,7 @@ class LineSample:
 
     @cached_property
     def words(self) -> Counter[str]:
+        """Counts of the words."""
         return Counter(word for line in self.lines for word in line.split())
 
     @cached_property
@@ -35,10 +36,12 @@ class LineSample:
 
     @property
     def words_per_line(self) -> float:
+        """Mean number of words per line, without the longest lines."""
         return _mean_without_longest([len(line.split()) for line in self.lines])
 
     @property
     def chars_per_line(self) -> float:
+        """Mean number of characters per line, without the longest lines."""
         return _mean_without_longest([len(line) for line in self.lines])
 
     @property
@@ -53,6 +56,7 @@ class LineSample:
 
     @property
     def is_short(self) -> bool:
+        """Whether lines are as short as words or names."""
         return self.chars_per_line <= SHORT_LINE_CHARS
 
     @property

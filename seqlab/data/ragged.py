@@ -60,6 +60,7 @@ class ArrayWriter:
         self._file = resume_file(temporary, self.size * self.dtype.itemsize) if state else open_for_writing(temporary)
 
     def append(self, values: NDArray[Any]) -> None:
+        """Append values."""
         data = np.ascontiguousarray(values, self.dtype).tobytes()
         self._file.write(data)
         self._checksum = zlib.crc32(data, self._checksum)
@@ -79,6 +80,7 @@ class ArrayWriter:
         write_checksummed_json(_description_path(self.path), description)
 
     def discard(self) -> None:
+        """Delete the unfinished file."""
         self._file.close()
         temporary_path(self.path).unlink(missing_ok=True)
 
@@ -112,9 +114,11 @@ class RaggedWriter:
         self._values.append(rows.values)
 
     def save(self) -> RaggedState:
+        """Flush the rows to disk, and return the state from which another writer can resume."""
         return RaggedState(self._values.save(), self._offsets.save())
 
     def close(self) -> None:
+        """Finish the files, and write their descriptions."""
         self._values.close()
         self._offsets.close()
 

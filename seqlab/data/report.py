@@ -94,6 +94,7 @@ class DataReport:
     valid_bytes: int = 0  # size of `valid_file`
 
     def to_json(self) -> dict[str, Any]:
+        """Convert the report to JSON values."""
         return asdict(self)
 
     @classmethod
@@ -197,9 +198,11 @@ class DropLog:
                 self.examples.append(row)
 
     def save(self) -> DropLogState:
+        """Flush the file to disk, and return the state from which another writer can resume."""
         sync(self._file, self._path)
         return DropLogState(self._file.tell(), list(self.examples))
 
     def close(self) -> None:
+        """Flush and close the file."""
         self.save()
         self._file.close()

@@ -30,6 +30,7 @@ class TextSegments:
 
     @property
     def lengths(self) -> Indices:
+        """Lengths of the segments (segments,)."""
         return self.stops - self.starts
 
     def take(self, rows: NDArray[np.int64]) -> TextSegments:
