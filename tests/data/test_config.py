@@ -38,10 +38,10 @@ def test_a_validation_target_may_have_further_references(given: Any, expected: l
         ({"train_weights": [float("inf")]}, "less than or equal to 10000"),
         ({"valid_src": "v"}, "`valid_src` is set, so `valid_tgt` must be set too"),
         ({"valid_tgt": "v"}, "`valid_tgt` is set, so `valid_src` must be set too"),
-        ({"test_src": "v"}, "`test_src` and `test_tgt` need a file each"),
+        ({"test_src": "v"}, "`test_src` and `test_tgt` need one file each"),
         ({"max_lenght": 3}, "max_lenght"),
         ({"subword_sampling": 1.0}, "less than 1"),
-        ({"tokenizer": {"kind": "same"}}, "can be that of a target only"),
+        ({"tokenizer": {"kind": "same"}}, "so only a target can have it"),
         ({"tokenizer_tgt": {"kind": "words"}}, "set `joint_vocabulary: false`"),
         (
             {"tokenizer_tgt": {"kind": "words"}, "joint_vocabulary": False, "subword_sampling": 0.1},

@@ -162,7 +162,7 @@ def test_each_source_is_in_one_validation_fold(tmp_path: Path) -> None:
         assert train | set(texts[fold]) == set(lines)
         found += texts[fold]
     assert sorted(found) == sorted(set(lines))
-    with pytest.raises(ValueError, match=re.escape("`valid_fold` (6) must be one of the parts")):
+    with pytest.raises(ValueError, match=re.escape("`valid_fold` (6) must be one of the folds")):
         corpus(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=6)
 
 

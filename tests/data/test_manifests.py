@@ -217,5 +217,5 @@ def test_invalid_folders_are_refused(folder: Path) -> None:
         list(open_manifest(str(folder / "x.jsonl")).entries())
     path = write_kaldi(folder)
     (path / "wav.scp").write_text("u0 sox a.wav -t wav - |\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"wav.scp, line 1: a command .* is not run"):
+    with pytest.raises(ValueError, match=r"wav.scp, line 1: a command .* is not executed"):
         list(open_manifest(str(path)).entries())

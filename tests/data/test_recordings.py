@@ -147,7 +147,9 @@ def test_equal_texts_are_held_out_together_unless_they_are_commands(
 
 
 def test_an_empty_split_of_recordings_is_an_error_with_reasons(listed: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"leaves no recording for training: 60 cannot be used; .*has no 'sentence'"):
+    with pytest.raises(
+        ValueError, match=r"leaves no recording for training: 60 cannot be used; .*its 'sentence' is missing"
+    ):
         read(config_of(listed, text_column="sentence"), tmp_path)
 
 

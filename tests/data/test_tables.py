@@ -56,14 +56,14 @@ def test_rows_are_located(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "t: is empty, but needs a line with the names"),
+        ("", "t: is empty, but must start with a line of column names"),
         ("a,a\n1,2\n", "t: names 2 columns 'a': rename all but one"),
         ("a,\n1,2\n", "t: has a column without a name"),
         ("a,b\n1,2\n1\n", "t, line 3: has 1 cells, but the header names 2 columns"),
         ('a,b\n1,"2\n', "t, line 2: the cells cannot be separated"),
         ('{"a": 1}\n{"b": 2}\n', "t, line 2: has no 'a', but the first record has"),
         ('{"a": 1}\n{"a": \n', "t, line 2: not JSON"),
-        ('{"a": 1}\n[1]\n', "t, line 2: must be an object"),
+        ('{"a": 1}\n[1]\n', "t, line 2: must be a JSON object"),
     ],
 )
 def test_errors_name_the_location(text: str, message: str) -> None:

@@ -29,7 +29,7 @@ def test_a_single_corpus_becomes_a_list_and_survives_a_round_trip() -> None:
         ({"train": []}, "train"),
         (
             {"order": "contiguous"},
-            "with `documents: lines` each line is a text of its own: set `documents: continuous`",
+            "with `documents: lines` each line is a separate text: set `documents: continuous`",
         ),
         ({"documents": "continuous", "vary_block_length": True}, "`vary_block_length` requires `order: contiguous`"),
         ({"documents": "continuous", "packing": True}, "`packing` requires `documents: lines`"),

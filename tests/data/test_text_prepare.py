@@ -136,7 +136,7 @@ def test_lines_of_the_data_report(tokenizer: Any, tmp_path: Path) -> None:
         f"  {train[0]}, line 2: empty",
     ]
     swapped = prepare(LanguageModellingConfig(train=valid, valid=train), (tokenizer,), tmp_path / "cache").report
-    assert swapped.lines()[-4].startswith("valid: 1 tokens are unknown, but in training none is: a model cannot learn")
+    assert swapped.lines()[-4].startswith("valid: 1 tokens are unknown, but none in training: the model cannot learn")
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])

@@ -103,7 +103,7 @@ def test_a_column_of_many_names(tmp_path: Path) -> None:
     data = config(path, "class", inputs=["x"], predicts="class")
     codecs = fit_codecs(data, read_examples(data, data.train))
     assert codecs[1].size == 1200
-    table = RawTable.of_records([{"colour": f"{i}"} for i in range(1500)] + [{"colour": "red"}], ["colour"])
+    table = RawTable.from_records([{"colour": f"{i}"} for i in range(1500)] + [{"colour": "red"}], ["colour"])
     data = config(path, "x", inputs=["colour"])
     encoded = fit_codecs(data, read_examples(data, data.train))[0].encode(table)
     assert encoded[:-1].sum() == 0
@@ -221,7 +221,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
         COLUMNS,
         [[i, i % 2, i % 3] for i in range(9)],
         {"target": ["b", "y"], "predicts": "labels"},
-        r"line 4: 'y' must be 0 or 1",
+        r"line 4: 'y' must be 1 if the row has this label",
     ),
     "too large a number": (
         COLUMNS,
@@ -274,7 +274,7 @@ def test_constant_inputs_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixt
     [
         ({"target": ["y"], "inputs": ["x", "y"]}, "both name 'y': what is predicted cannot be read"),
         ({"folds": "grouped"}, "needs a column with groups or folds"),
-        ({"fold_column": "g"}, "is for `folds: grouped`"),
+        ({"fold_column": "g"}, "requires `folds: grouped`"),
         ({"folds": "grouped", "fold_column": "g", "inputs": ["x", "g"]}, "both name 'g': a fold is no input"),
         ({"inputs": ["x", "x"]}, "`inputs` names 'x' 2 times"),
         ({"valid": "v.csv", "valid_fold": 1}, "both say what is validated on"),
@@ -303,7 +303,7 @@ def test_arrays_that_are_no_numbers(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.npz, row 5: contains NaN or infinity"):
         prepared(PredictionConfig(train=[str(tmp_path / "a.npz")]), tmp_path / "cache")
     np.savez(tmp_path / "b.npz", x=np.ones((20, 3)) * 1j, y=np.arange(20))
-    with pytest.raises(ValueError, match=r"b\.npz: inputs must be numbers, but are of complex128"):
+    with pytest.raises(ValueError, match=r"b\.npz: inputs must be numbers, but have the type complex128"):
         prepared(PredictionConfig(train=[str(tmp_path / "b.npz")]), tmp_path / "cache")
 
 
