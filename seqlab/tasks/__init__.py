@@ -1,4 +1,4 @@
-"""One folder for each task: its data section, its training, its zero-config choices and its inference class.
+"""Tasks, one folder each: data config, training steps and validation, zero-config choices, inference class, commands.
 
-Tasks never import each other.
+Tasks do not import each other.
 """

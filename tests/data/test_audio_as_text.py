@@ -41,7 +41,7 @@ def test_training_on_recordings_as_text_is_refused(name: str, folder: Path) -> N
 def test_a_list_of_recordings_without_a_kind_is_refused(folder: Path) -> None:
     status, done = run_here("train", "--data.train", folder / "list.jsonl", "--run_dir", folder / "run")
     assert status == 2
-    assert "recordings with their texts are learnt with `data.kind: transcription`" in done.stderr.decode()
+    assert "use `data.kind: transcription` for recordings with their transcripts" in done.stderr.decode()
 
 
 @pytest.mark.parametrize("name", ["a.wav", "list.txt"])

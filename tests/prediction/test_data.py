@@ -12,7 +12,7 @@ from seqlab.data.arrays import ArrayCodec, read_images
 from seqlab.data.table_codec import CategoryColumn, NumberColumn, TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.tasks.prediction.config import PredictionConfig
-from seqlab.tasks.prediction.examples import fit_codecs, held_out, prepare_examples, read_examples
+from seqlab.tasks.prediction.examples import fit_codecs, prepare_examples, read_examples, validation_mask
 
 from .conftest import write_csv
 
@@ -40,7 +40,7 @@ def test_numbers_are_standardised_by_the_training_part_alone(table: str, tmp_pat
     assert inputs[:, :2].mean(0) == pytest.approx(0, abs=1e-5)
     assert inputs[:, :2].std(0) == pytest.approx(1, abs=1e-5)
     assert (inputs[:, 2:].sum(1) == 1).all()
-    rows = np.flatnonzero(held_out(data, raw))
+    rows = np.flatnonzero(validation_mask(data, raw))
     prices = raw.table.columns["price"].values()[rows]
     assert target.decode(examples.valid.read_targets(np.arange(24)))[:, 0] == pytest.approx(prices, rel=1e-5)
     assert examples.locate(int(examples.valid.rows[3])) == f"{table}, line {rows[3] + 2}"
@@ -97,7 +97,7 @@ def test_a_column_of_many_names(tmp_path: Path) -> None:
     rows = [[i % 3, f"patient {i // 2}", f"class {i % 1200}", ("red", "blue")[i % 2]] for i in range(3600)]
     path = write_csv(tmp_path / "t.csv", ["x", "patient", "class", "colour"], rows)
     data = config(path, "x", inputs=["colour"], folds="grouped", fold_column="patient", num_folds=3, valid_fold=1)
-    is_out = held_out(data, read_examples(data, data.train))
+    is_out = validation_mask(data, read_examples(data, data.train))
     assert 1100 < is_out.sum() < 1300
     assert (is_out[::2] == is_out[1::2]).all()
     data = config(path, "class", inputs=["x"], predicts="class")
@@ -115,19 +115,19 @@ def test_numbers_too_many_to_be_groups(tmp_path: Path, monkeypatch: pytest.Monke
     path = write_csv(tmp_path / "t.csv", ["x", "y"], [[i, i % 7] for i in range(300)])
     data = config(path, "y", folds="grouped", fold_column="x", num_folds=3, valid_fold=1)
     with pytest.raises(ValueError, match=r"'x' has more than 100 different numbers, too many for categories"):
-        held_out(data, read_examples(data, data.train))
+        validation_mask(data, read_examples(data, data.train))
 
 
 def test_given_folds_are_ordered_as_numbers(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", ["x", "y", "fold"], [[i, i % 7, i % 10 + 1] for i in range(100)])
     data = config(path, "y", folds="given", fold_column="fold", num_folds=10, valid_fold=2)
-    assert np.flatnonzero(held_out(data, read_examples(data, data.train))).tolist() == list(range(1, 100, 10))
+    assert np.flatnonzero(validation_mask(data, read_examples(data, data.train))).tolist() == list(range(1, 100, 10))
     path = write_csv(
         tmp_path / "u.csv", ["x", "y", "fold"], [[i, i % 7, "" if i == 5 else 1 + i % 2] for i in range(9)]
     )
     data = replace(data, train=[path])
     with pytest.raises(ValueError, match=r"u\.csv, line 7: the fold \('fold'\) is missing"):
-        held_out(data, read_examples(data, data.train))
+        validation_mask(data, read_examples(data, data.train))
 
 
 def test_a_column_with_the_same_names_as_the_target_is_not_the_target(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_folds_hold_each_row_out_once(table: str) -> None:
     for fold in range(1, 6):
         data = config(table, "class", predicts="class", num_folds=5, valid_fold=fold)
         raw = read_examples(data, data.train)
-        masks.append(held_out(data, raw))
+        masks.append(validation_mask(data, raw))
     assert (np.sum(masks, axis=0) == 1).all()
     dear = raw.table.columns["class"].categories() == raw.table.columns["class"].names["dear"]
     assert np.ptp([(mask & dear).sum() for mask in masks]) <= 1
@@ -181,10 +181,10 @@ def test_groups_and_given_folds(tmp_path: Path) -> None:
     data = config(path, "y", folds="grouped", fold_column="group", num_folds=3, valid_fold=2)
     raw = read_examples(data, data.train)
     groups = raw.table.columns["group"].values()
-    assert not set(groups[held_out(data, raw)]) & set(groups[~held_out(data, raw)])
+    assert not set(groups[validation_mask(data, raw)]) & set(groups[~validation_mask(data, raw)])
     assert raw.inputs == ["x", "fold"]
     data = config(path, "y", folds="given", fold_column="fold", num_folds=3, valid_fold=3)
-    assert raw.table.columns["fold"].values()[held_out(data, raw)].tolist() == [2.0] * 20
+    assert raw.table.columns["fold"].values()[validation_mask(data, raw)].tolist() == [2.0] * 20
 
 
 COLUMNS = ["a", "b", "y"]
@@ -209,7 +209,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
         [*COLUMNS, "c"],
         [[*row, row[2]] for row in GOOD],
         {},
-        r"the column 'c' is the same as the target 'y' in all rows",
+        r"the column 'c' equals the target 'y' in all rows",
     ),
     "identifiers": (
         COLUMNS,
@@ -249,7 +249,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
     ),
     "one row": (COLUMNS, GOOD[6:7], {}, "leaves 1 training examples, too few"),
     "too few for folds": (COLUMNS, GOOD[2:7], {"valid_fold": 1}, "There are 5 rows, too few for 10 folds"),
-    "no row": (COLUMNS, [], {}, r"t\.csv: has no row below its header"),
+    "no row": (COLUMNS, [], {}, r"t\.csv: there are no rows after the header"),
 }
 
 
@@ -275,13 +275,13 @@ def test_constant_inputs_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixt
         ({"target": ["y"], "inputs": ["x", "y"]}, "both name 'y': what is predicted cannot be read"),
         ({"folds": "grouped"}, "needs a column with groups or folds"),
         ({"fold_column": "g"}, "requires `folds: grouped`"),
-        ({"folds": "grouped", "fold_column": "g", "inputs": ["x", "g"]}, "both name 'g': a fold is no input"),
+        ({"folds": "grouped", "fold_column": "g", "inputs": ["x", "g"]}, "both name 'g': a fold cannot be an input"),
         ({"inputs": ["x", "x"]}, "`inputs` names 'x' 2 times"),
-        ({"valid": "v.csv", "valid_fold": 1}, "both say what is validated on"),
+        ({"valid": "v.csv", "valid_fold": 1}, "both choose the validation data"),
         ({"valid_fold": 11}, r"`valid_fold` \(11\) must be at most `num_folds` \(10\)"),
-        ({"ahead": 2}, "`ahead` is for series"),
+        ({"ahead": 2}, "`ahead` is for time series"),
         ({"window": 3, "valid_fold": 1}, "has no folds"),
-        ({"folds": "stratified"}, "is for classes, not for `predicts: numbers`"),
+        ({"folds": "stratified"}, "needs `predicts: class`, but it is `numbers`"),
     ],
 )
 def test_fields_that_do_not_fit(options: dict[str, Any], message: str) -> None:
@@ -312,7 +312,7 @@ def test_the_kind_of_data_is_known_by_the_path(table: str, tmp_path: Path) -> No
     np.savez(tmp_path / "t.npz", x=np.arange(200.0).reshape(50, 4), y=np.arange(50) % 2)
     config = seqlab.config_for({"data.train": tmp_path / "t.npz"})
     assert isinstance(config.data, PredictionConfig)
-    with pytest.raises(ValueError, match=r"name the column that is predicted with `data.target`; a text in one of its"):
+    with pytest.raises(ValueError, match=r"name the column to predict by `data.target`; to train on the text"):
         seqlab.config_for({"data.train": table})
     assert seqlab.config_for({"data.train": f"{table}#city"}).data.kind == "language_modelling"
     with pytest.raises(ValueError, match=r"t\.npz holds arrays or images, but .*\.csv is a table"):

@@ -15,7 +15,7 @@ from seqlab.models import GaussianClassifierConfig, LinearConfig, ModelConfig
 from seqlab.objectives import SoftmaxConfig, StepContext
 from seqlab.optim import OptimConfig
 from seqlab.runs.summary import summarize
-from seqlab.tasks.prediction.augment import mixed
+from seqlab.tasks.prediction.augment import mixup
 
 RNG = np.random.default_rng(3)
 
@@ -84,7 +84,7 @@ def test_the_likeliest_class_is_said() -> None:
 def test_examples_are_mixed_with_one_share_for_inputs_and_targets() -> None:
     numbers = np.arange(200)
     inputs, targets = np.eye(200, dtype=np.float32)[:, None], np.eye(200, dtype=np.float32)[numbers]
-    found, mixed_targets = mixed(inputs, targets, 1.0, np.random.default_rng(1))
+    found, mixed_targets = mixup(inputs, targets, 1.0, np.random.default_rng(1))
     np.testing.assert_array_equal(found[:, 0], mixed_targets)
     np.testing.assert_allclose(mixed_targets.sum(1), 1, rtol=1e-6)
     shares = mixed_targets[numbers, numbers]

@@ -16,7 +16,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.load import load_run
 from seqlab.tasks.prediction.config import PredictionConfig
 from seqlab.tasks.prediction.examples import prepare_examples
-from seqlab.tasks.prediction.task import Prediction
+from seqlab.tasks.prediction.task import PredictionTask
 from seqlab.training import train
 
 from .conftest import tiny
@@ -40,7 +40,7 @@ def test_statistics_are_those_of_the_averaged_weights(name: str, table: str, tmp
     data = run.config.data
     assert isinstance(data, PredictionConfig)
     examples = prepare_examples(data, run.codecs, run.folder.cache)
-    steps = islice(Prediction().steps(examples, run.config, run.codecs, SINGLE_PROCESS, None), 200)
+    steps = islice(PredictionTask().steps(examples, run.config, run.codecs, SINGLE_PROCESS, None), 200)
     inputs = [step.micro_steps[0].src.flatten(1) for step in steps]
     first = run.model.hidden[0]
     with torch.no_grad():

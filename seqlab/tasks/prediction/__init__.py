@@ -1,1 +1,1 @@
-"""Numbers, classes and labels from tables, images and series."""
+"""Prediction task: regression, classification and multi-label classification of table rows, images and time series."""

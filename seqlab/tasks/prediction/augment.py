@@ -1,4 +1,6 @@
-"""Random changes of training examples: pure functions of the examples and of a generator's numbers."""
+"""Data augmentation of vectors and images: rotation, shift, noise and mixup."""
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -6,26 +8,69 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqlab.data.batch import ValueBatch, batch_of_arrays
+from seqlab.data.table_codec import RowIndices
+from seqlab.data.targets import Target
 from seqlab.tasks.prediction.config import PredictionConfig
+from seqlab.tasks.prediction.examples import EncodedExamples
 
 
-def augmented(inputs: NDArray[np.float32], config: PredictionConfig, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Change inputs (B, F, D) or (B, C, H, W) at random, in their order."""
+class AugmentedStep:
+    """Augmented examples of one training step; the random draws do not depend on the division among ranks."""
+
+    def __init__(
+        self,
+        examples: EncodedExamples,
+        config: PredictionConfig,
+        target: Target,
+        step: RowIndices,
+        rng: np.random.Generator,
+    ) -> None:
+        """`step` (n,) are the indices of the step's examples."""
+        self.examples, self.config, self.target, self.step, self.rng = examples, config, target, step, rng
+        self._augmented: tuple[NDArray[np.float32], NDArray[Any]] | None = None
+
+    def batch(self, indices: RowIndices) -> ValueBatch:
+        """Make a batch of some examples of the step."""
+        if not self.config.augments:
+            return self.examples.batch(indices)
+        if self._augmented is None:
+            self._augmented = self._augment()
+        positions = {index: position for position, index in enumerate(self.step.tolist())}
+        own = [positions[index] for index in indices.tolist()]
+        inputs, targets = (each[own] for each in self._augmented)
+        return batch_of_arrays(inputs, targets, self.examples.rows[indices])
+
+    def _augment(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Augment all examples of the step."""
+        inputs = augment_inputs(self.examples.read(self.step), self.config, self.rng)
+        targets = self.examples.read_targets(self.step)
+        if not self.config.augment_mixup:
+            return inputs, targets
+        if targets.ndim == 1:  # class ids
+            targets = np.eye(self.target.size, dtype=np.float32)[targets]
+        return mixup(inputs, targets, self.config.augment_mixup, self.rng)
+
+
+def augment_inputs(
+    inputs: NDArray[np.float32], config: PredictionConfig, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Rotate and shift images (B, C, H, W), and add noise to any inputs, such as (B, F, D), at random."""
     if inputs.ndim == 4 and (config.augment_rotation or config.augment_shift):
         angles = rng.uniform(-config.augment_rotation, config.augment_rotation, len(inputs))
         shifts = rng.uniform(-config.augment_shift, config.augment_shift, (len(inputs), 2))
-        inputs = _moved(*(torch.from_numpy(each) for each in (inputs, angles, shifts))).numpy()
+        inputs = _rotate_and_shift(*(torch.from_numpy(each) for each in (inputs, angles, shifts))).numpy()
     if config.augment_noise:
         inputs = inputs + rng.normal(0.0, config.augment_noise, inputs.shape).astype(np.float32)
     return inputs
 
 
-def mixed(
+def mixup(
     inputs: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mix each example with another one, inputs (B, ...) and targets (B, K) by the same share (Zhang et al. 2018).
+    """Interpolate each example with another one: inputs (B, ...) and targets (B, K) (mixup, Zhang et al. 2018).
 
-    Shares are drawn from the beta distribution with both parameters `alpha`, one for each example.
+    The weight of each example is drawn from Beta(`alpha`, `alpha`).
     """
     others = rng.permutation(len(inputs))
     shares = rng.beta(alpha, alpha, len(inputs)).astype(np.float32)
@@ -37,15 +82,15 @@ def mixed(
     return mix(inputs), mix(targets)
 
 
-def _moved(images: Tensor, degrees: Tensor, shifts: Tensor) -> Tensor:
-    """Turn images (B, C, H, W) about their middle by degrees (B,), and shift them by pixels (B, 2); edges are repeated.
+def _rotate_and_shift(images: Tensor, degrees: Tensor, shifts: Tensor) -> Tensor:
+    """Rotate images (B, C, H, W) about their centers by degrees (B,), and shift them by pixels (B, 2).
 
-    Pixels are interpolated linearly.
+    Pixels are interpolated bilinearly; border pixels are repeated outside the image.
     """
     height, width = images.shape[2:]
     angle = degrees.deg2rad()
     cos, sin, ratio = angle.cos(), angle.sin(), height / width
-    right, down = 2 * shifts[:, 0] / width, 2 * shifts[:, 1] / height  # grids reach from -1 to 1
+    right, down = 2 * shifts[:, 0] / width, 2 * shifts[:, 1] / height  # grid coordinates are in [-1, 1]
     rows = torch.stack((cos, -sin * ratio, right), dim=1), torch.stack((sin / ratio, cos, down), dim=1)
     grid = F.affine_grid(torch.stack(rows, dim=1).float(), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -16,45 +16,45 @@ from seqlab.inference.lines import exit_status, is_discarded, json_line, write_l
 from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions, set_threads
 
 if TYPE_CHECKING:
-    from seqlab.tasks.prediction.predictor import Prediction, Predictor
+    from seqlab.tasks.prediction.predictor import ExamplePredictor, Prediction
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PredictOptions(RunOptions, DiscardLongLines):
-    """Rows in, predictions out, in order and one line for each row.
+    """Predict a number, class or labels for each row: one output line per input row, in order.
 
-    Rows are comma- or tab-separated with a line of names above them, or JSON lines; an empty line gives an empty line.
-    Runs that read images take the path of an image on each line, or a folder or an .npz file with --input. Reads
-    standard input and writes standard output unless files are named.
+    Rows are comma- or tab-separated values after a header line, or JSON lines; an empty line gives an empty line. For
+    runs trained on images, each line is the path of an image, or --input names a folder of images or an .npz file.
+    Reads standard input and writes standard output unless files are named.
     """
 
     input: File | None = None
     """table, .npz file or folder of images (default: standard input)"""
     output: File | None = None
-    """where to write (default: standard output)"""
+    """output file (default: standard output)"""
     json: bool = False
-    """one JSON object per line: the prediction, and numbers or probabilities by name"""
+    """write one JSON object per line: the prediction, and the numbers or probabilities by name"""
     batch_rows: Count | None = None
-    """examples computed together: speed, memory"""
+    """examples per batch; changes speed and memory alone"""
 
 
 def run(options: PredictOptions) -> int:
-    """Predict for all rows."""
-    from seqlab.tasks.prediction.predictor import BATCH_ROWS, load_predictor
+    """Run `seqlab predict`, and return its exit status."""
+    from seqlab.tasks.prediction.predictor import PREDICTION_BATCH_ROWS, load_predictor
 
     refuse_same_file("--output", options.output, {"--input": options.input})
     set_threads(options.threads)
     limit = options.line_limit()
     predictor = load_predictor(options.runs, options.checkpoint, options.device, options.precision)
-    answer = _answer_tables if predictor.reads_tables else _answer_arrays
+    predict = _predict_tables if predictor.reads_tables else _predict_arrays
     with output_stream(options.output) as stream:
-        for found in answer(predictor, options.input, options.batch_rows or BATCH_ROWS, limit):
-            write_lines(stream, (_line(each, options.json) for each in found))
+        for block in predict(predictor, options.input, options.batch_rows or PREDICTION_BATCH_ROWS, limit):
+            write_lines(stream, (_format_line(each, options.json) for each in block))
     return exit_status(limit)
 
 
-def _line(prediction: "Prediction | str", as_json: bool) -> str:
-    """Write a prediction, or the answer to an empty line, which may stand for one that was too long."""
+def _format_line(prediction: "Prediction | str", as_json: bool) -> str:
+    """Format a prediction, or the empty string for an empty or discarded line."""
     if isinstance(prediction, str):
         cut = {"truncated": True} if is_discarded(prediction) else {}
         return json_line({"prediction": "", "values": None, **cut}) if as_json else ""
@@ -64,12 +64,12 @@ def _line(prediction: "Prediction | str", as_json: bool) -> str:
     return json_line({"prediction": prediction.text, "values": prediction.values, **interval})
 
 
-def _answer_tables(
-    predictor: "Predictor", path: str | None, batch_rows: int, limit: LineLimit
+def _predict_tables(
+    predictor: "ExamplePredictor", path: str | None, batch_rows: int, limit: LineLimit
 ) -> Iterator[list["Prediction | str"]]:
-    """Read rows and predict, block after block; a series, whose rows belong together, at once.
+    """Read rows and yield their predictions in blocks; a series is one block, since its windows span rows.
 
-    The answer to an empty line is an empty string, a `DiscardedLine` for one that was too long.
+    An empty line gives an empty string, a line that was too long a `DiscardedLine`.
     """
     from seqlab.data.tables import RawTable, read_rows, read_table, table_kind
 
@@ -82,15 +82,17 @@ def _answer_tables(
         for block in [list(rows)] if predictor.reads_series else in_batches(rows, BUFFER_LINES):
             table = RawTable.empty()
             table.append(name, header, block, predictor.input_names())
-            found = iter(predictor.predict_table(table, batch_rows=batch_rows))
-            cut = {number for _, number in limit.discarded.locations} if limit.discarded else ()
-            yield [next(found) if cells else DiscardedLine() if line in cut else "" for line, cells in block]
+            predictions = iter(predictor.predict_table(table, batch_rows=batch_rows))
+            discarded = {number for _, number in limit.discarded.locations} if limit.discarded else ()
+            yield [
+                next(predictions) if cells else DiscardedLine() if line in discarded else "" for line, cells in block
+            ]
 
 
-def _answer_arrays(
-    predictor: "Predictor", path: str | None, batch_rows: int, limit: LineLimit
+def _predict_arrays(
+    predictor: "ExamplePredictor", path: str | None, batch_rows: int, limit: LineLimit
 ) -> Iterator[list["Prediction | str"]]:
-    """Predict for an .npz file or a folder of images, or for the images that lines name; see `_answer_tables`."""
+    """Predict for an .npz file, a folder of images, or images named line by line; see `_predict_tables`."""
     from seqlab.data.arrays import is_array_path, read_images
 
     if path is not None and is_array_path(Path(path)):
@@ -98,9 +100,9 @@ def _answer_arrays(
         return
     with open_input(path, limit=limit) as source:
         for block in in_batches(source.lines, BUFFER_LINES // 16):
-            named = [Path(line.strip()) for line in block if line.strip()]
-            found = iter(predictor.predict_detailed(read_images(named), batch_rows=batch_rows) if named else ())
-            yield [next(found) if line.strip() else line for line in block]
+            paths = [Path(line.strip()) for line in block if line.strip()]
+            predictions = iter(predictor.predict_detailed(read_images(paths), batch_rows=batch_rows) if paths else ())
+            yield [next(predictions) if line.strip() else line for line in block]
 
 
 PREDICT = Command(PredictOptions, run)

@@ -1,4 +1,4 @@
-"""Files -> examples in memory maps: read once, encoded, and opened again while nothing changed."""
+"""Read, split and encode the examples of the prediction task, with a cache of memory-mapped arrays."""
 
 import shutil
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from seqlab.base.atomic_io import rename, write_json
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import parse_json, read_regular, require_regular, validate_type
 from seqlab.data.arrays import CLASS_COLUMN, ArrayCodec, is_array_path, read_arrays, targets_table
-from seqlab.data.batch import IGNORE
+from seqlab.data.batch import IGNORE, ValueBatch, batch_of_arrays
 from seqlab.data.folds import assign_folds, hold_out
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.table_codec import RowIndices, TableCodec
@@ -23,24 +23,24 @@ from seqlab.data.targets import Target, fit_target, numeric_order
 from seqlab.tasks.prediction.config import PredictionConfig
 
 CACHE_FORMAT = 3
-ARRAYS = ("inputs", "targets", "held_out")
-"""Raised when the same files would be encoded differently."""
-RECORDINGS = {"audio", "text"}
-"""Columns of a list of recordings."""
+"""Increase it when the same files are encoded differently."""
+CACHED_ARRAYS = ("inputs", "targets", "held_out")
+RECORDING_COLUMNS = {"audio", "text"}
+"""Columns of a list of recordings, which the prediction task does not read."""
 InputCodec = TableCodec | ArrayCodec
-"""What a run's inputs become numbers by."""
+"""Codec of the inputs: columns of a table, or an array."""
 
 
 @dataclass(frozen=True)
 class RawExamples:
-    """Inputs and targets as they were read."""
+    """Inputs and targets before encoding."""
 
     table: RawTable
-    """The targets, and all other columns."""
+    """The targets, and the inputs if they are columns."""
     arrays: NDArray[Any] | None
-    """(N, ...): the inputs, where these are no columns."""
+    """(N, ...): the inputs if they are an array."""
     inputs: list[str]
-    """The columns that are read, or the name of the array."""
+    """Names of the input columns, or of the array."""
     targets: list[str]
 
     def __len__(self) -> int:
@@ -48,10 +48,16 @@ class RawExamples:
 
 
 def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence[str] = ()) -> RawExamples:
-    """Read files of one kind; `inputs`: the columns that are read where the config leaves it open.
+    """Read tables, or arrays and images.
+
+    Args:
+        data: the config.
+        paths: files of one kind.
+        inputs: the input columns if the config names none.
 
     Raises:
-        FileNotFoundError, ValueError: a file cannot be read, lacks a column or an array, or files differ in shape.
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged, lacks a column or an array, or the files differ in kind or shape.
     """
     arrays = [path for path in paths if is_array_path(Path(path).expanduser())]
     if 0 < len(arrays) < len(paths):
@@ -61,50 +67,51 @@ def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence
         return _read_arrays(data, paths)
     if not data.target:
         of_recordings = (
-            ", and recordings with their texts are learnt with `data.kind: transcription`"
-            if set(RawTable.read(paths).columns) >= RECORDINGS
+            "; use `data.kind: transcription` for recordings with their transcripts"
+            if set(RawTable.read(paths).columns) >= RECORDING_COLUMNS
             else ""
         )
         raise ValueError(
-            f"{paths[0]}: name the column that is predicted with `data.target`; a text in one of its columns is "
+            f"{paths[0]}: name the column to predict by `data.target`; to train on the text in a column, name it "
             f"`{paths[0]}#COLUMN`{of_recordings}."
         )
     table = RawTable.read(paths)
     if not len(table):
-        raise ValueError(f"{', '.join(paths)}: has no row below its header.")
+        raise ValueError(f"{', '.join(paths)}: there are no rows after the header.")
     known = list(table.columns)
-    fold_columns = [data.fold_column] if data.fold_column and not inputs else []  # of training data alone
+    fold_columns = [data.fold_column] if data.fold_column and not inputs else []  # only training data need them
     needed = [*data.target, *data.inputs, *inputs, *data.categorical, *fold_columns]
     for name in needed:
         if name not in known:
             raise ValueError(f"{paths[0]}: has no column {name!r}, only {', '.join(known)}.")
-    kept_out = {data.fold_column} | (set() if data.window else set(data.target))
-    chosen = data.inputs or list(inputs) or [name for name in known if name not in kept_out]
+    excluded = {data.fold_column} | (set() if data.window else set(data.target))
+    chosen = data.inputs or list(inputs) or [name for name in known if name not in excluded]
     if not inputs:
-        _refuse_target_among(chosen, data, table)
+        _refuse_copies_of_target(chosen, data, table)
     return RawExamples(table, None, chosen, data.target)
 
 
 def _read_arrays(data: PredictionConfig, paths: Sequence[str]) -> RawExamples:
+    """Read .npz files or folders of images."""
     is_folder = Path(paths[0]).expanduser().is_dir()
     if len(data.inputs) > 1:
-        raise ValueError(f"{paths[0]}: `data.inputs` names the one array that is read, but has {len(data.inputs)}.")
+        raise ValueError(f"{paths[0]}: `data.inputs` must name one array, but names {len(data.inputs)}.")
     [inputs] = data.inputs or ["x"]
     targets = [CLASS_COLUMN] if is_folder else data.target or ["y"]
-    values, columns, places = [], [], []
+    values, columns, locations = [], [], []
     for path in paths:
         found = read_arrays(Path(path).expanduser(), inputs, targets, data.layout)
         values.append(found[0])
         columns.append(found[1])
-        places += found[2]
+        locations += found[2]
     if len({each.shape[1:] for each in values}) > 1:
         raise ValueError(f"{' and '.join(paths)} hold inputs of different shapes: {[each.shape for each in values]}.")
     joined = {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
-    return RawExamples(targets_table(joined, places), np.concatenate(values), [inputs], list(joined))
+    return RawExamples(targets_table(joined, locations), np.concatenate(values), [inputs], list(joined))
 
 
-def _refuse_target_among(inputs: Sequence[str], data: PredictionConfig, table: RawTable) -> None:
-    """Raise ValueError where an input equals a target in all rows."""
+def _refuse_copies_of_target(inputs: Sequence[str], data: PredictionConfig, table: RawTable) -> None:
+    """Raise ValueError if an input equals a target in all rows."""
     if data.window:
         return
     for target in data.target:
@@ -115,16 +122,16 @@ def _refuse_target_among(inputs: Sequence[str], data: PredictionConfig, table: R
                 same = one.categories() == other.categories()
             if same.all() and (one.is_numeric or list(one.names) == list(other.names)):
                 raise ValueError(
-                    f"{table.files[0]}: the column {name!r} is the same as the target {target!r} in all rows: leave it "
-                    "out (`data.inputs` names the columns that are read)."
+                    f"{table.files[0]}: the column {name!r} equals the target {target!r} in all rows: exclude it by "
+                    "naming the input columns with `data.inputs`."
                 )
 
 
-def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
-    """Choose the rows of the training data that are validated on: (rows,) bool.
+def validation_mask(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
+    """Choose the rows of the training data that are used for validation: (rows,) bool.
 
     Raises:
-        ValueError: there are too few rows, or a column names no such fold.
+        ValueError: there are too few rows, or the fold column does not have `data.num_folds` values.
     """
     count = len(raw)
     if data.valid is not None:
@@ -138,11 +145,11 @@ def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
         column = raw.table.columns[data.fold_column]
         if "" in column.names:
             row = int(np.flatnonzero(column.categories() == column.names[""])[0])
-            raise ValueError(f"{raw.table.locate(row)}: the fold ({data.fold_column!r}) is missing.")
+            raise ValueError(f"{raw.table.locate(row)}: the value of the fold column {data.fold_column!r} is missing.")
         names = sorted(column.names, key=numeric_order)
         if len(names) != data.num_folds:
             raise ValueError(
-                f"The column {data.fold_column!r} names {len(names)} folds, but `data.num_folds` (with `--folds N`: N) "
+                f"The column {data.fold_column!r} names {len(names)} folds, but `data.num_folds` (or N of `--folds N`) "
                 f"is {data.num_folds}: set it to {len(names)}."
             )
         return np.asarray(column.categories() == column.names[names[fold]])
@@ -155,7 +162,7 @@ def held_out(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
 
 
 def _classes(raw: RawExamples) -> NDArray[Any]:
-    """Number the class of each row: (rows,); of columns with a probability for each, the likeliest."""
+    """Return the class id of each row (rows,): the most probable one if each class has a column."""
     columns = [raw.table.columns[name] for name in raw.targets]
     if len(columns) == 1:
         return columns[0].categories()
@@ -163,10 +170,10 @@ def _classes(raw: RawExamples) -> NDArray[Any]:
 
 
 def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Target]:
-    """Make the codecs, by the rows that are trained on; errors as of `TableCodec.fit` and `fit_target`."""
-    rows = np.flatnonzero(~held_out(data, raw))
+    """Fit the codecs to the training rows; raises the errors of `TableCodec.fit` and `fit_target`."""
+    rows = np.flatnonzero(~validation_mask(data, raw))
     if len(rows) < 2:
-        raise ValueError(f"{', '.join(data.train)}: leaves {len(rows)} training examples, too few to learn from.")
+        raise ValueError(f"{', '.join(data.train)}: needs at least 2 training examples, but has {len(rows)}.")
     target = fit_target(raw.table, raw.targets, data.predicts, rows)
     if raw.arrays is not None:
         return ArrayCodec.fit(raw.arrays, rows, raw.inputs[0], data.layout), target
@@ -174,78 +181,90 @@ def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Ta
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Encoded examples; of a series the rows that windows are cut from."""
+class EncodedExamples:
+    """Encoded training or validation examples."""
 
     inputs: NDArray[np.float32]
-    """(N, F, D) or (N, C, H, W); of a series (rows, D)."""
+    """(N, F, D) or (N, C, H, W); of a time series all rows (rows, D)."""
     targets: NDArray[Any]
-    """(N,) int64 or (N, K) float32; of a series (rows, ...)."""
+    """(N,) int64 or (N, K) float32; of a time series (rows, ...)."""
     rows: RowIndices
-    """(n,): the examples, as rows of `inputs`; of a series the first row of each window."""
+    """(n,): the row of each example in `inputs`; of a time series the first row of its window."""
     window: int = 0
     ahead: int = 1
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, examples: RowIndices) -> NDArray[np.float32]:
-        """Give the inputs of some examples (n,): (n, F, D) or (n, C, H, W)."""
-        rows = self.rows[examples]
+    def read(self, indices: RowIndices) -> NDArray[np.float32]:
+        """Return the inputs of examples (n,): (n, F, D) or (n, C, H, W)."""
+        rows = self.rows[indices]
         if self.window:
             return self.inputs[rows[:, None] + np.arange(self.window)]
         return self.inputs[rows]
 
-    def read_targets(self, examples: RowIndices) -> NDArray[Any]:
-        """Give the targets of some examples (n,): (n,) or (n, K)."""
-        rows = self.rows[examples]
+    def read_targets(self, indices: RowIndices) -> NDArray[Any]:
+        """Return the targets of examples (n,): (n,) or (n, K)."""
+        rows = self.rows[indices]
         return np.asarray(self.targets[rows + self.window - 1 + self.ahead if self.window else rows])
+
+    def batch(self, indices: RowIndices) -> ValueBatch:
+        """Make a batch of examples (n,)."""
+        inputs = np.ascontiguousarray(self.read(indices))
+        return batch_of_arrays(inputs, self.read_targets(indices), self.rows[indices])
 
 
 @dataclass(frozen=True)
-class Report:
-    """Sizes of the data, reported before the first step."""
+class ExamplesReport:
+    """Sizes of the data, logged before the first step."""
 
     rows: int
     valid_rows: int
     empty_lines: int
     unseen: int
-    """Validation examples whose class training has not seen."""
+    """Number of validation examples whose class is not in the training data."""
 
     def lines(self) -> list[str]:
-        """Describe it for people."""
+        """Return the lines of the log."""
         found = [f"{self.rows:,} training and {self.valid_rows:,} validation examples"]
         if self.empty_lines:
-            found.append(f"{self.empty_lines:,} empty lines were left out")
+            found.append(f"{self.empty_lines:,} empty lines were skipped")
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Describe it for run.json."""
+        """Return the entry of run.json."""
         return {"corpora": [{"split": "train", "kept": self.rows, "split_off": self.valid_rows}], **asdict(self)}
 
 
 @dataclass(frozen=True)
 class PreparedExamples:
-    """What training reads."""
+    """Encoded training and validation data."""
 
-    train: Examples
-    valid: Examples
-    report: Report
+    train: EncodedExamples
+    valid: EncodedExamples
+    report: ExamplesReport
     content_hashes: dict[str, str]
-    places: Sequence[str]
-    """`file, line N` of each row, those of the training files first."""
+    locations: Sequence[str]
+    """`file, line N` of each row; the training files come first."""
 
     def locate(self, row: int) -> str:
-        """Name the file and the line of a row."""
-        return self.places[row]
+        """Return the file and the line of a row."""
+        return self.locations[row]
 
 
 def prepare_examples(
     data: PredictionConfig, codecs: tuple[InputCodec, Target], cache: Path, raw: RawExamples | None = None
 ) -> PreparedExamples:
-    """Encode the files into a cache, or open what was encoded before; `raw`: the training files where they were read.
+    """Encode the files into a cache, or open an existing cache of the same files.
 
-    Errors as of `read_examples`, and where a cell is not what training has seen in its column.
+    Args:
+        data: the config.
+        codecs: the codecs of the inputs and the targets.
+        cache: the cache folder of the run.
+        raw: the training files if they have been read already.
+
+    Raises:
+        ValueError: as `read_examples`; a cell does not fit the codec of its column.
     """
     hashes = hash_inputs(data.input_specs(), cache)
     folder = (
@@ -257,33 +276,33 @@ def prepare_examples(
         save_input_hashes(data.input_specs(), cache)
         for old in cache.glob("examples-*"):
             shutil.rmtree(old)
-        building = cache / "examples.tmp"
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
-        _encode(data, codecs, building, read_examples(data, data.train) if raw is None else raw)
-        rename(building, folder)
-    return _opened(data, folder, hashes)
+        temporary = cache / "examples.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        _write_cache(data, codecs, temporary, read_examples(data, data.train) if raw is None else raw)
+        rename(temporary, folder)
+    return _open_cache(data, folder, hashes)
 
 
 def _encoding_fields(data: PredictionConfig) -> dict[str, Any]:
-    """List the fields that decide what is in a cache."""
-    free = ("train", "valid", "test", "batch_rows", "micro_batch_rows")
+    """Return the fields that determine the content of a cache."""
+    others = ("train", "valid", "test", "batch_rows", "micro_batch_rows")
     values = asdict(data).items()
-    return {name: value for name, value in values if name not in free and not name.startswith("augment_")}
+    return {name: value for name, value in values if name not in others and not name.startswith("augment_")}
 
 
 def encode_inputs(codec: InputCodec, raw: RawExamples) -> NDArray[np.float32]:
-    """Encode inputs: (N, F, D) or (N, C, H, W); of a series (rows, D)."""
+    """Encode inputs: (N, F, D) or (N, C, H, W); of a time series (rows, D)."""
     if isinstance(codec, ArrayCodec):
-        assert raw.arrays is not None, "arrays have a codec of arrays"
+        assert raw.arrays is not None, "only arrays have an ArrayCodec"
         return codec.encode(raw.arrays, raw.table.locate(0).partition(", row")[0])
     encoded = codec.encode(raw.table)
     return encoded if codec.window else encoded[:, None]
 
 
-def _encode(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: Path, train: RawExamples) -> None:
-    """Write inputs, targets and which rows are validated on."""
-    parts, is_held_out = [train], held_out(data, train)
+def _write_cache(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: Path, train: RawExamples) -> None:
+    """Write inputs, targets, the mask of validation rows, and notes.json."""
+    parts, is_held_out = [train], validation_mask(data, train)
     if data.valid is not None:
         valid = read_examples(data, [data.valid], train.inputs)
         parts.append(valid)
@@ -294,14 +313,14 @@ def _encode(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: P
         "held_out": is_held_out,
     }
     for name, values in ((name, np.ascontiguousarray(each)) for name, each in arrays.items()):
-        with open_for_writing(folder / f"{name}.npy") as file:  # `np.save` hides what went wrong where a write fails
+        with open_for_writing(folder / f"{name}.npy") as file:  # `np.save` hides the cause of a failed write
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
             file.write(values.data)
-    places = [part.table.locate(row) for part in parts for row in range(len(part))]
+    locations = [part.table.locate(row) for part in parts for row in range(len(part))]
     series_starts = [] if train.arrays is not None else [*train.table.starts]
     series_starts += [len(train) + start for part in parts[1:] if part.arrays is None for start in part.table.starts]
     notes = {
-        "places": places,
+        "places": locations,
         "series_starts": series_starts,
         "empty_lines": sum(part.table.num_empty for part in parts),
     }
@@ -309,43 +328,47 @@ def _encode(data: PredictionConfig, codecs: tuple[InputCodec, Target], folder: P
 
 
 class _Notes(TypedDict):
-    """What notes.json holds."""
+    """The content of notes.json."""
 
     places: list[str]
+    """`PreparedExamples.locations`."""
     series_starts: list[int]
+    """First row of each file of a time series."""
     empty_lines: int
 
 
-def _opened(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> PreparedExamples:
+def _open_cache(data: PredictionConfig, folder: Path, hashes: dict[str, str]) -> PreparedExamples:
+    """Open a cache as memory maps; raises ValueError if it is damaged or a split is empty."""
     try:
-        for name in ARRAYS:
+        for name in CACHED_ARRAYS:
             require_regular(folder / f"{name}.npy")
-        inputs, targets, is_held_out = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+        inputs, targets, is_held_out = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in CACHED_ARRAYS)
         notes = validate_type(parse_json(read_regular(folder / "notes.json")), _Notes)
         if not len(inputs) == len(targets) == len(is_held_out) == len(notes["places"]):
             raise ValueError("its files have different numbers of examples")
     except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{folder} is damaged ({error}): delete it, it is made again.") from None
+        raise ValueError(f"{folder} is damaged ({error}): delete it, and training creates it again.") from None
     parts = []
     for rows in (np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)):
-        parts.append(Examples(inputs, targets, _starts(data, rows, notes["series_starts"]), data.window, data.ahead))
+        starts = _example_rows(data, rows, notes["series_starts"])
+        parts.append(EncodedExamples(inputs, targets, starts, data.window, data.ahead))
     train, valid = parts
     for name, part in (("training", train), ("validation", valid)):
         if not len(part):
             raise ValueError(
-                f"{', '.join(data.train)}: leaves no {name} example: give more rows, or a shorter `data.window`."
+                f"{', '.join(data.train)}: there is no {name} example: add rows, or choose a shorter `data.window`."
             )
-    found = valid.read_targets(np.arange(len(valid)))
-    unseen = int((found == IGNORE).sum()) if found.dtype.kind == "i" else 0
-    report = Report(len(train), len(valid), notes["empty_lines"], unseen)
+    valid_targets = valid.read_targets(np.arange(len(valid)))
+    unseen = int((valid_targets == IGNORE).sum()) if valid_targets.dtype.kind == "i" else 0
+    report = ExamplesReport(len(train), len(valid), notes["empty_lines"], unseen)
     return PreparedExamples(train, valid, report, hashes, notes["places"])
 
 
-def _starts(data: PredictionConfig, rows: RowIndices, series_starts: Sequence[int]) -> RowIndices:
-    """Give the examples whose target is one of some rows, ascending: of a series the first row of each window."""
+def _example_rows(data: PredictionConfig, target_rows: RowIndices, series_starts: Sequence[int]) -> RowIndices:
+    """Return `EncodedExamples.rows` of the examples whose targets are in `target_rows` (ascending)."""
     if not data.window:
-        return rows
-    starts = rows - (data.window - 1 + data.ahead)
-    of_files = np.array(series_starts, np.int64)
-    file_start = of_files[np.searchsorted(of_files, rows, side="right") - 1]
-    return starts[starts >= file_start]  # no window goes over from one file into the next
+        return target_rows
+    starts = target_rows - (data.window - 1 + data.ahead)
+    file_starts = np.array(series_starts, np.int64)
+    own_file_start = file_starts[np.searchsorted(file_starts, target_rows, side="right") - 1]
+    return starts[starts >= own_file_start]  # no window spans two files

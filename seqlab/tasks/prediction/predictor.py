@@ -1,4 +1,4 @@
-"""Examples in, predictions out: what `seqlab.load` gives for a run that predicts."""
+"""Predict numbers, classes or labels with trained runs: the class that `seqlab.load` returns for predictors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,78 +19,78 @@ from seqlab.runs.config import Config
 from seqlab.runs.load import LoadedRun, load_run
 from seqlab.tasks.prediction.config import PREDICTOR, PredictionConfig
 
-BATCH_ROWS = 1024
-"""Default number of examples that are computed together."""
+PREDICTION_BATCH_ROWS = 1024
+"""Default number of examples per batch."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted for one example."""
+    """The prediction for one example."""
 
     text: str
-    """A line of the numbers, the likeliest class, or the labels above their thresholds (0.5, unless validation chose
-    others), with spaces between; empty where nothing can be predicted."""
+    """The numbers, the most probable class, or the labels above their thresholds (those chosen in validation, else
+    0.5), separated by spaces; empty for the first rows of a time series, which have no full window."""
     values: dict[str, float] | None
-    """Numbers by the names of their columns, or the probability of each class or label; None where nothing can be."""
+    """Numbers by column, or the probability of each class or label; None if `text` is empty for lack of a window."""
     interval: dict[str, tuple[float, float]] | None = None
-    """Of numbers of a single run: where 9 of 10 lie, by its errors on the validation set; None where these are few."""
+    """90% prediction interval of each number, from the errors on the validation set; None for an ensemble, and if the
+    validation set is too small."""
 
 
-class Predictor:
-    """Models with the same targets, which decide by the mean of their numbers or probabilities."""
+class ExamplePredictor:
+    """One or several runs with the same targets; the mean of their numbers or probabilities is predicted."""
 
     def __init__(self, runs: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
-        """Prepare models; raises ValueError where their targets differ."""
+        """Move the models to a device; raises ValueError if their targets differ."""
         if not runs:
             raise ValueError("An ensemble must have at least 1 member, but has 0 instead.")
         self.target: Target = runs[0].codecs[1]
         for run in runs[1:]:
             if type(run.codecs[1]) is not type(self.target) or _names(run.codecs[1]) != _names(self.target):
                 raise ValueError(
-                    f"{runs[0].folder.path} and {run.folder.path} predict different things, so that they cannot "
-                    "decide together."
+                    f"{runs[0].folder.path} and {run.folder.path} have different targets, so that they cannot be "
+                    "an ensemble."
                 )
         if len(aheads := {_data_config(run.config).ahead for run in runs if self._window(run)}) > 1:
             steps = " and ".join(map(str, sorted(aheads)))
-            raise ValueError(
-                f"The runs predict {steps} rows ahead (`data.ahead`), so that they cannot decide together."
-            )
+            raise ValueError(f"The runs predict {steps} rows ahead (`data.ahead`), so that they cannot be an ensemble.")
         self.runs, self.device = list(runs), device
-        found = [_validation(each) for each in self.runs]
-        self.bounds = _residual_bounds(self.target, found[0]) if len(found) == 1 else {}
-        self.thresholds = np.mean([_thresholds(self.target, figures) for figures in found], axis=0)
+        metrics = [_read_validation(each) for each in self.runs]
+        self.bounds = _residual_bounds(self.target, metrics[0]) if len(metrics) == 1 else {}
+        self.thresholds = np.mean([_thresholds(self.target, each) for each in metrics], axis=0)
         for run in runs:
             prepare_inference(run.model, device, dtype)
 
     def __repr__(self) -> str:
-        return f"Predictor({self.runs}, {self.target.predicts}: {', '.join(_names(self.target)[:5])})"
+        return f"ExamplePredictor({self.runs}, {self.target.predicts}: {', '.join(_names(self.target)[:5])})"
 
     def predict(
-        self, examples: Sequence[Mapping[str, Any]] | NDArray[Any], *, batch_rows: int = BATCH_ROWS
+        self, examples: Sequence[Mapping[str, Any]] | NDArray[Any], *, batch_rows: int = PREDICTION_BATCH_ROWS
     ) -> list[str]:
-        """Predict and return a line for each example; the arguments are as in `predict_detailed`."""
+        """Return the predictions as text; the arguments are those of `predict_detailed`."""
         return [each.text for each in self.predict_detailed(examples, batch_rows=batch_rows)]
 
     def predict_detailed(
-        self, examples: Sequence[Mapping[str, Any]] | NDArray[Any], *, batch_rows: int = BATCH_ROWS
+        self, examples: Sequence[Mapping[str, Any]] | NDArray[Any], *, batch_rows: int = PREDICTION_BATCH_ROWS
     ) -> list[Prediction]:
-        """Predict for examples.
+        """Predict for each example.
 
         Args:
-            examples: rows of a table, each with a value under each name of an input column; or an array (N, ...) as in
-                training. Rows of a series are in the order of time: predictions begin where a window is full.
-            batch_rows: examples computed together: speed and memory, never the answer.
+            examples: rows of a table as dicts, with a value for each input column; or an array (N, ...) as in training.
+                Rows of a time series are in the order of time, and the first ones, without a full window, have empty
+                predictions.
+            batch_rows: examples per batch; changes speed and memory, never the predictions.
 
         Raises:
-            ValueError: a value is missing, or is no number where numbers are read; an array has another shape.
+            ValueError: a value is missing, or is not a number in a column of numbers; an array has another shape.
         """
         if isinstance(examples, np.ndarray):
             return self._predict_array(examples, "`examples`", batch_rows)
         table = RawTable.from_records(examples, self.input_names())
         return self.predict_table(table, batch_rows=batch_rows)
 
-    def predict_file(self, path: str | Path, *, batch_rows: int = BATCH_ROWS) -> list[Prediction]:
-        """Predict for the inputs of an .npz file, or the images of a folder; errors as of `predict_detailed`."""
+    def predict_file(self, path: str | Path, *, batch_rows: int = PREDICTION_BATCH_ROWS) -> list[Prediction]:
+        """Predict for the inputs of an .npz file, or the images of a folder; raises errors as `predict_detailed`."""
         codec = self.runs[0].codecs[0]
         if not isinstance(codec, ArrayCodec):
             raise ValueError(f"{path} holds arrays or images, but {self.runs[0].folder.path} reads rows of a table.")
@@ -99,7 +99,7 @@ class Predictor:
 
     @property
     def reads_tables(self) -> bool:
-        """Whether examples are rows of a table, or windows of them."""
+        """Whether examples are rows of a table, or windows of rows."""
         return isinstance(self.runs[0].codecs[0], TableCodec)
 
     @property
@@ -108,7 +108,7 @@ class Predictor:
         return any(self._window(run) for run in self.runs)
 
     def input_names(self) -> list[str]:
-        """Name the columns that the models read; raises ValueError where these are arrays."""
+        """Return the columns that the models read; raises ValueError if a model reads arrays."""
         names: dict[str, None] = {}
         for run in self.runs:
             codec = run.codecs[0]
@@ -117,58 +117,65 @@ class Predictor:
             names |= dict.fromkeys(codec.names)
         return list(names)
 
-    def predict_table(self, table: RawTable, *, batch_rows: int = BATCH_ROWS) -> list[Prediction]:
-        """Predict for the rows of a table; errors as of `predict_detailed`."""
-        return self._predictions([run.codecs[0].encode(table) for run in self.runs], batch_rows)
+    def predict_table(self, table: RawTable, *, batch_rows: int = PREDICTION_BATCH_ROWS) -> list[Prediction]:
+        """Predict for the rows of a table; raises errors as `predict_detailed`."""
+        return self._predict_encoded([run.codecs[0].encode(table) for run in self.runs], batch_rows)
 
     def _predict_array(self, values: NDArray[Any], where: str, batch_rows: int) -> list[Prediction]:
-        return self._predictions([self._of_array(run, values, where) for run in self.runs], batch_rows)
+        """Predict for an array (N, ...); messages name it `where`."""
+        return self._predict_encoded([self._encode_array(run, values, where) for run in self.runs], batch_rows)
 
-    def _of_array(self, run: LoadedRun, values: NDArray[Any], where: str) -> NDArray[np.float32]:
+    def _encode_array(self, run: LoadedRun, values: NDArray[Any], where: str) -> NDArray[np.float32]:
+        """Encode an array by the codec of a run."""
         codec = run.codecs[0]
         if not isinstance(codec, ArrayCodec):
             raise ValueError(f"{run.folder.path} reads rows of a table: {', '.join(codec.names)}.")
         if values.ndim < 2:
-            raise ValueError(f"An array of examples must have a dimension for them and more, but has {values.ndim}.")
+            raise ValueError(
+                f"An array of examples must have at least 2 dimensions (examples and their values), but has "
+                f"{values.ndim}."
+            )
         return codec.encode(add_channel_axis(values, codec.layout, where), where)
 
-    def _predictions(self, encoded: Sequence[NDArray[np.float32]], batch_rows: int) -> list[Prediction]:
-        """Predict for encoded rows, (N, ...) of each run."""
+    def _predict_encoded(self, encoded: Sequence[NDArray[np.float32]], batch_rows: int) -> list[Prediction]:
+        """Predict for inputs (N, ...) encoded by the codec of each run."""
         if batch_rows < 1:
             raise ValueError(f"`batch_rows` must be at least 1, but is {batch_rows} instead.")
         count = len(encoded[0])
-        missing = max(self._window(run) - 1 for run in self.runs) if count else 0
-        missing = min(max(missing, 0), count)
-        total = np.zeros((count - missing, self.target.size))
+        skipped = max(self._window(run) - 1 for run in self.runs) if count else 0  # rows without a full window
+        skipped = min(max(skipped, 0), count)
+        total = np.zeros((count - skipped, self.target.size))
         for run, inputs in zip(self.runs, encoded, strict=True):
-            total += _values(run.codecs[1], self._scores(run, inputs, missing, batch_rows))
+            total += _values(run.codecs[1], self._scores(run, inputs, skipped, batch_rows))
         means = total / len(self.runs)
-        nothing = [Prediction("", None)] * missing
-        return nothing + [self._prediction(row) for row in means]
+        empty = [Prediction("", None)] * skipped
+        return empty + [self._prediction(row) for row in means]
 
     @staticmethod
     def _window(run: LoadedRun) -> int:
+        """Return the window of a run's time series, or 0."""
         codec = run.codecs[0]
         return codec.window if isinstance(codec, TableCodec) else 0
 
     @torch.inference_mode()
     def _scores(
-        self, run: LoadedRun, inputs: NDArray[np.float32], missing: int, batch_rows: int
+        self, run: LoadedRun, inputs: NDArray[np.float32], skipped: int, batch_rows: int
     ) -> NDArray[np.float32]:
-        """Score all rows but the first `missing` ones: (N, K)."""
+        """Compute the model's scores (N, K) of all rows after the first `skipped` ones."""
         window, is_table = self._window(run), isinstance(run.codecs[0], TableCodec)
         parts = [np.zeros((0, self.target.size), np.float32)]
-        for start in range(missing, len(inputs), batch_rows):
+        for start in range(skipped, len(inputs), batch_rows):
             rows = np.arange(start, min(start + batch_rows, len(inputs)))
             if window:
-                read = inputs[rows[:, None] + np.arange(1 - window, 1)]
+                examples = inputs[rows[:, None] + np.arange(1 - window, 1)]
             else:
-                read = inputs[rows][:, None] if is_table else inputs[rows]
-            batch = batch_of_arrays(np.ascontiguousarray(read), None, rows).to(self.device)
+                examples = inputs[rows][:, None] if is_table else inputs[rows]
+            batch = batch_of_arrays(np.ascontiguousarray(examples), None, rows).to(self.device)
             parts.append(run.model(batch).float().cpu().numpy())
         return np.concatenate(parts)
 
     def _prediction(self, values: NDArray[np.float64]) -> Prediction:
+        """Convert numbers or probabilities (K,) to a prediction."""
         by_name = dict(zip(_names(self.target), values.tolist(), strict=True))
         if isinstance(self.target, NumbersTarget):
             interval = {name: (by_name[name] + low, by_name[name] + high) for name, (low, high) in self.bounds.items()}
@@ -183,31 +190,32 @@ def _data_config(config: Config) -> PredictionConfig:
 
 
 def _values(target: Target, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Turn scores of a run into numbers in the units of its table, or into probabilities: (N, K)."""
+    """Convert the scores of a model to numbers in the units of the data, or to probabilities: (N, K)."""
     if isinstance(target, NumbersTarget):
         return target.decode(scores)
     exact = torch.from_numpy(scores).double()
     return (exact.sigmoid() if isinstance(target, LabelsTarget) else exact.softmax(1)).numpy()
 
 
-def _validation(run: LoadedRun) -> dict[str, Any]:
-    """Read what was found in the validation of the checkpoint that was loaded."""
+def _read_validation(run: LoadedRun) -> dict[str, Any]:
+    """Read the validation metrics of the loaded checkpoint; empty if it was not validated."""
     lines = [line for line in run.folder.read_metrics() if line["kind"] == "valid" and line["step"] == run.step]
     return lines[-1] if lines else {}
 
 
-def _residual_bounds(target: Target, figures: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Read the bounds of the errors of numbers."""
-    found = {column: tuple(figures.get(name) for name in residual_names(column)) for column in target.names}
+def _residual_bounds(target: Target, metrics: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return the lower and upper bound of the validation errors of each column of numbers, where known."""
+    found = {column: tuple(metrics.get(name) for name in residual_names(column)) for column in target.names}
     return {column: (low, high) for column, (low, high) in found.items() if low is not None and high is not None}
 
 
-def _thresholds(target: Target, figures: dict[str, Any]) -> NDArray[np.float64]:
-    """Read the probability from which on each label is predicted: (K,)."""
-    return np.array([figures.get(threshold_name(name), 0.5) for name in _names(target)])
+def _thresholds(target: Target, metrics: dict[str, Any]) -> NDArray[np.float64]:
+    """Return the minimum probability (K,) at which each label is predicted."""
+    return np.array([metrics.get(threshold_name(name), 0.5) for name in _names(target)])
 
 
 def _names(target: Target) -> list[str]:
+    """Return the names of the columns of numbers, of the classes or of the labels."""
     return target.names if isinstance(target, NumbersTarget) else target.values
 
 
@@ -216,21 +224,22 @@ def load_predictor(
     checkpoint: str | Sequence[str] = "best",
     device: str = "auto",
     precision: str = "auto",
-) -> Predictor:
-    """Load a run that predicts; several runs or checkpoints become an ensemble.
+) -> ExamplePredictor:
+    """Load a predictor; several runs or checkpoints become an ensemble.
 
     Args:
         run: a run folder, or several with the same targets.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
-        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
-        precision: dtype of matrix products: `bf16`, `fp32`, or `auto`, which is fp32, as numbers are read exactly.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if available, else the CPU.
+        precision: dtype of matrix products: `bf16`, `fp32`, or `auto`, which is fp32 for predictors.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it is no run that predicts, is damaged or has another format version; targets differ.
+        ValueError: the run is not a predictor, is damaged or has another format version; the targets differ.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
-    chosen = choose_device(device)
+    chosen_device = choose_device(device)
     members = [load_run(path, step, product=PREDICTOR) for path in runs for step in checkpoints]
-    return Predictor(members, chosen, choose_dtype("fp32" if precision == "auto" else precision, chosen))
+    dtype = choose_dtype("fp32" if precision == "auto" else precision, chosen_device)
+    return ExamplePredictor(members, chosen_device, dtype)
