@@ -126,7 +126,7 @@ def test_given_folds_are_ordered_as_numbers(tmp_path: Path) -> None:
         tmp_path / "u.csv", ["x", "y", "fold"], [[i, i % 7, "" if i == 5 else 1 + i % 2] for i in range(9)]
     )
     data = replace(data, train=[path])
-    with pytest.raises(ValueError, match=r"u\.csv, line 7: the fold \('fold'\) is missing"):
+    with pytest.raises(ValueError, match=r"u\.csv, line 7: the value of the fold column 'fold' is missing"):
         validation_mask(data, read_examples(data, data.train))
 
 
@@ -247,7 +247,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
         {"folds": "given", "fold_column": "b", "num_folds": 2, "valid_fold": 1},
         "column 'b' names 3 folds, but `data.num_folds` .* is 2: set it to 3",
     ),
-    "one row": (COLUMNS, GOOD[6:7], {}, "leaves 1 training examples, too few"),
+    "one row": (COLUMNS, GOOD[6:7], {}, "needs at least 2 training examples, but has 1"),
     "too few for folds": (COLUMNS, GOOD[2:7], {"valid_fold": 1}, "There are 5 rows, too few for 10 folds"),
     "no row": (COLUMNS, [], {}, r"t\.csv: there are no rows after the header"),
 }
@@ -272,7 +272,7 @@ def test_constant_inputs_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixt
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": ["y"], "inputs": ["x", "y"]}, "both name 'y': what is predicted cannot be read"),
+        ({"target": ["y"], "inputs": ["x", "y"]}, "both name 'y': a target cannot be an input"),
         ({"folds": "grouped"}, "needs a column with groups or folds"),
         ({"fold_column": "g"}, "requires `folds: grouped`"),
         ({"folds": "grouped", "fold_column": "g", "inputs": ["x", "g"]}, "both name 'g': a fold cannot be an input"),

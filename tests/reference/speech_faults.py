@@ -62,7 +62,7 @@ SPEECH_FAULTS = (
     Fault(
         "speech.letters_in_silence",
         "a token's time may lie where nothing is heard",
-        "costs[place, silent[:, None], within] = IN_SILENCE",
+        "costs[index, silent[:, None], within] = SILENCE_COST",
         "pass",
         ("transcription/test_timing.py", "transcription/test_transcribing.py"),
     ),
@@ -76,11 +76,11 @@ SPEECH_FAULTS = (
     Fault(
         "speech.empty_line_lost",
         "a recording that cannot be read has no line in the answer",
-        "        for place, (recording, each) in enumerate(zip(recordings, read, strict=True))\n"
-        "        ]\n\n    def _named_if_too_short",
-        "        for place, (recording, each) in enumerate(zip(recordings, read, strict=True))\n"
+        "        for index, (recording, each) in enumerate(zip(recordings, waveforms, strict=True))\n"
+        "        ]\n\n    def _with_fault_if_too_short",
+        "        for index, (recording, each) in enumerate(zip(recordings, waveforms, strict=True))\n"
         "            if not isinstance(each, str)\n"
-        "        ]\n\n    def _named_if_too_short",
+        "        ]\n\n    def _with_fault_if_too_short",
         ("transcription/test_transcribing.py",),
     ),
     Fault(

@@ -60,15 +60,15 @@ def test_alone_and_batched_beside_a_language_model(trained: Path, models: dict[s
 
 
 def test_other_vocabularies_are_refused(trained: Path, models: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="has neither the recogniser's vocabulary"):
+    with pytest.raises(ValueError, match="does not fit the recogniser"):
         seqlab.load(trained, device="cpu", lm=models["others"])
     with pytest.raises(ValueError, match="needs a language model, `lm`"):
         seqlab.load(trained, device="cpu", lm_weight=0.3)
-    with pytest.raises(ValueError, match="One recogniser is loaded at a time"):
+    with pytest.raises(ValueError, match="Recognisers cannot be an ensemble"):
         seqlab.load([trained, trained], device="cpu")
 
 
 def test_a_best_path_has_no_room_for_a_language_model(trained: Path, models: dict[str, Path]) -> None:
     fused = seqlab.load(trained, device="cpu", lm=models["characters"])
-    with pytest.raises(ValueError, match="`beam_size: 1` is the best path of the recogniser alone"):
+    with pytest.raises(ValueError, match="`beam_size: 1` decodes the best path without `lm`"):
         fused.transcribe([(np.ones(RATE, np.float32) * 0.1, RATE)], beam_size=1)

@@ -8,12 +8,12 @@ import torch
 
 from seqlab.models.interfaces import FrameLogProbs
 from seqlab.tasks.transcription.timing import (
-    Timed,
-    Timing,
+    FrameTiming,
+    TimedText,
     _silent_frames,
+    join_words,
     time_tokens,
     token_texts,
-    words_of,
 )
 from seqlab.text import (
     BpeConfig,
@@ -26,7 +26,7 @@ from seqlab.text import (
 )
 
 BLANK = 0
-TIMING = Timing(hop=0.04, middle=0.0125, frame_step=4, blank_id=BLANK)
+TIMING = FrameTiming(hop=0.04, middle=0.0125, frame_step=4, blank_id=BLANK)
 
 
 def is_whole(path: tuple[int, ...], silent: int) -> bool:
@@ -93,8 +93,8 @@ def test_nothing_has_no_times_and_silence_alone_is_no_error() -> None:
     ],
 )
 def test_words_are_what_is_between_spaces(tokens: list[str], expected: list[str]) -> None:
-    timed = [Timed(text, 0.1 * place, 0.1 * place + 0.05, 0.5) for place, text in enumerate(tokens)]
-    found = words_of(timed, "".join(tokens))
+    timed = [TimedText(text, 0.1 * place, 0.1 * place + 0.05, 0.5) for place, text in enumerate(tokens)]
+    found = join_words(timed, "".join(tokens))
     assert [word.text for word in found] == expected
     for word in found:
         assert word.start < word.end
@@ -122,9 +122,9 @@ def test_tokens_of_every_kind_make_the_words_of_their_text(config: TokenizerConf
     tokenizer = train_tokenizer(config, lines * 20)
     for row in tokenizer.encode(lines):
         [text] = tokenizer.decode([row])
-        tokens = [Timed(each, 0.1 * place, 0.1, 0.5) for place, each in enumerate(token_texts(tokenizer, row))]
-        assert [word.text for word in words_of(tokens, text)] == text.split()
-        starts = [word.start for word in words_of(tokens, "")]
+        tokens = [TimedText(each, 0.1 * place, 0.1, 0.5) for place, each in enumerate(token_texts(tokenizer, row))]
+        assert [word.text for word in join_words(tokens, text)] == text.split()
+        starts = [word.start for word in join_words(tokens, "")]
         assert len(starts) == len(text.split())
         assert starts == sorted(starts)
 
@@ -134,7 +134,7 @@ def test_frames_of_the_model_are_compared_with_the_sound_at_their_middle() -> No
     sound = np.zeros(12, bool)
     sound[3:5] = True
     assert _silent_frames(sound, 3, TIMING).tolist() == [0, 2]
-    twice = Timing(hop=0.02, middle=0.0025, frame_step=2, blank_id=BLANK, first_frame=-1.0)
+    twice = FrameTiming(hop=0.02, middle=0.0025, frame_step=2, blank_id=BLANK, first_frame=-1.0)
     assert _silent_frames(sound, 6, twice).tolist() == [0, 1, 4, 5]
 
 

@@ -22,8 +22,8 @@ from seqlab.objectives import CtcConfig
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import load_run, read_config
-from seqlab.tasks.recording_labels.zero_config import from_labels
-from seqlab.tasks.transcription.zero_config import from_recordings
+from seqlab.tasks.recording_labels.task import from_labelled_recordings
+from seqlab.tasks.transcription.task import from_recordings
 from seqlab.text.transcripts import normalize_transcript
 from seqlab.training import train
 
@@ -105,7 +105,7 @@ def test_encoders_pass_between_recognisers_and_labellers(corpus: str, trained: P
     options = [("init_parts", "matching"), ("training.max_steps", "1"), ("optim.optimizer.lr", "1e-12")]
     options += [("training.device", "cpu"), ("training.threads", "1"), ("data.train", corpus)]
     labels = [("data.kind", "recording_labels"), ("data.text_column", "speaker"), ("init_from", str(trained))]
-    config = from_labels([*options, *labels])
+    config = from_labelled_recordings([*options, *labels])
     old = read_config(RunFolder(trained))
     assert config.model.family == "gru_recording_labeller"
     assert (config.model.hidden_size, config.model.channels) == (old.model.hidden_size, old.model.channels)
@@ -123,7 +123,7 @@ def test_encoders_pass_between_recognisers_and_labellers(corpus: str, trained: P
         for name in names:
             torch.testing.assert_close(state[name].float(), states[0][name].float(), rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match=r"its whole model cannot be taken over\. Set `init_parts: matching`"):
-        from_labels([*labels, ("data.train", corpus)])
+        from_labelled_recordings([*labels, ("data.train", corpus)])
     (tmp_path / "lines.txt").write_text("".join(f"{line}\n" for line in range(30)), encoding="utf-8")
     of_text = ("--data.train", tmp_path / "lines.txt", "--data.tokenizer.kind", "characters")
     assert run_here("train", *of_text, "--model.family", "ngram_lm", "--run_dir", tmp_path / "text")[0] == 0
@@ -175,7 +175,7 @@ def test_what_the_vocabulary_lacks_is_named_and_never_transcribed(
     (tmp_path / "sevens.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config = replace(tiny(str(tmp_path / "sevens.jsonl"), model, max_steps=24), init_from=str(trained))
     run = train(config, tmp_path / "run")
-    assert "training texts hold what the vocabulary does not have and no transcript will: '7'" in caplog.text
+    assert "training texts contain what the vocabulary lacks and the model cannot output: '7'" in caplog.text
     found = seqlab.load(run, device="cpu").transcribe([row["audio"] for row in rows[:20]])
     assert any(found)
     assert not any("unk" in text or "<" in text for text in found)
@@ -268,7 +268,7 @@ def test_a_model_that_outputs_blanks_alone_is_reported(tmp_path: Path, caplog: p
     run = train(tiny(write_list(tmp_path, rows), augment_nonspeech=1.0, **steps), tmp_path / "run")
     [line] = journal_of(run, ["valid"])
     assert line["empty_share"] == 1
-    assert "outputs blanks alone" in caplog.text
+    assert "outputs only blanks" in caplog.text
 
 
 def test_empty_texts_and_repeated_letters_are_learnt(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_alternatives_are_ordered_by_their_probability(trained: Path, paths: lis
 
 def test_limits_of_length_are_refused(trained: Path, paths: list[str]) -> None:
     run = seqlab.load(trained, device="cpu", precision="fp32")
-    with pytest.raises(ValueError, match="`max_length` has no use here"):
+    with pytest.raises(ValueError, match="`max_length` does not apply to transcription"):
         run.transcribe(paths[:1], max_length=5)
 
 
@@ -166,7 +166,7 @@ def test_arrays_bytes_and_paths(trained: Path, paths: list[str], recordings: lis
     floats = soundfile.read(paths[0], dtype="float32")[0]
     content = Path(paths[0]).read_bytes()
     assert run.transcribe([(samples, RATE), (floats, RATE), content, Path(paths[0])]) == [expected] * 4
-    with pytest.raises(ValueError, match="There is no option `lm` of transcribing"):
+    with pytest.raises(ValueError, match="Transcription has no option `lm`"):
         run.transcribe(paths[:1], lm="words")
     with pytest.raises(ValueError, match="recording 1: must be a path, bytes or"):
         run.transcribe([None])

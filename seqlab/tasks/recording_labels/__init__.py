@@ -1,1 +1,1 @@
-"""Labels of whole recordings: which word, speaker or sound each is."""
+"""Recording classification task: one label for each recording, such as a word, a speaker or a sound."""

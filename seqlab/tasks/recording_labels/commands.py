@@ -1,4 +1,4 @@
-"""`seqlab label` for recordings."""
+"""The command `seqlab label` for recordings."""
 
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def label_recordings(options: LabelOptions) -> int | None:
-    """Label the recordings on a list, block by block; a recording that cannot be read gives an empty line."""
+    """Label the recordings of a list, in blocks; a recording that cannot be read gives an empty line."""
     from seqlab.tasks.recording_labels.labeller import load_recording_labeller
 
     for name in ("conllu", "batch_tokens"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name} is for labels of text, but {options.runs[0]} labels recordings")
     if options.num_labels > 1 and not options.json:
-        raise UsageError("more than one label for each recording needs --json")
+        raise UsageError("more than one label per recording needs --json")
     refuse_recording(options.output)
     set_threads(options.threads)
     labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
@@ -38,18 +38,19 @@ def label_recordings(options: LabelOptions) -> int | None:
         output_stream(options.output) as output,
     ):
         for block in in_batches(paths, buffer_size(options.buffer_lines, options.input)):
-            found = labeller.label_detailed(block)
-            faults += log_recording_faults(each.fault for each in found)
-            answers = zip(block, found, strict=True)
-            write_lines(output, (_line(listed, each, options) for listed, each in answers))
+            results = labeller.label_detailed(block)
+            faults += log_recording_faults(each.fault for each in results)
+            pairs = zip(block, results, strict=True)
+            write_lines(output, (_format_line(entry, each, options) for entry, each in pairs))
     return INCOMPLETE if faults else None
 
 
-def _line(listed: str | ManifestEntry, found: "LabelledRecording", options: LabelOptions) -> str:
+def _format_line(entry: str | ManifestEntry, result: "LabelledRecording", options: LabelOptions) -> str:
+    """Format the label of a recording as text or JSON."""
     if not options.json:
-        return found.label
-    ranked = sorted(found.probs.items(), key=lambda each: -each[1])
+        return result.label
+    ranked = sorted(result.probs.items(), key=lambda each: -each[1])
     return json_line(
-        describe_recording(listed)
-        | {"label": found.label, "probs": dict(ranked[: options.num_labels]), "fault": found.fault}
+        describe_recording(entry)
+        | {"label": result.label, "probs": dict(ranked[: options.num_labels]), "fault": result.fault}
     )

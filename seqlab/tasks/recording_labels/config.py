@@ -1,4 +1,4 @@
-"""The `data` section of a labeller of recordings."""
+"""Data config of the recording classification task."""
 
 from typing import ClassVar, Literal
 
@@ -9,7 +9,7 @@ from seqlab.data.folds import FoldKind
 from seqlab.data.recordings_config import RecordingsConfig
 
 RECORDING_LABELLER = "a labeller of recordings"
-"""The name of a trained run in messages."""
+"""`DataConfig.product` of the task."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
@@ -17,12 +17,12 @@ class RecordingLabelsConfig(RecordingsConfig):
     """Recordings with one label each."""
 
     kind: Literal["recording_labels"] = "recording_labels"
-    """What the corpora hold."""
+    """Kind of data."""
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "accuracy"}
-    task_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:RecordingLabels"
+    task_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:RecordingLabelsTask"
     loader_name: ClassVar[str] = "seqlab.tasks.recording_labels.labeller:load_recording_labeller"
-    zero_config_name: ClassVar[str] = "seqlab.tasks.recording_labels.zero_config:from_labels"
+    zero_config_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:from_labelled_recordings"
     product: ClassVar[str] = RECORDING_LABELLER
     purpose: ClassVar[str] = "labels recordings: use `seqlab label`"
     next_command: ClassVar[str] = "seqlab label {} --input LIST"
@@ -32,14 +32,15 @@ class RecordingLabelsConfig(RecordingsConfig):
     own_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
 
     folds: FoldKind = "stratified"
-    """How recordings are dealt to folds: each with as much of each label (`stratified`), at random (`plain`), all with
-    the same value of `fold_column` in one (`grouped`, for speakers), or by its values (`given`)."""
+    """Assignment of recordings to folds: with equal label shares (`stratified`), at random (`plain`), keeping
+    recordings with the same value of `fold_column`, such as a speaker, together (`grouped`), or one fold per value of
+    `fold_column` (`given`)."""
 
     def taken_tokenizers(self, old: DataConfig) -> list[str]:
-        """Name the codec of the recordings alone: labels have one of their own."""
+        """Return the folder of the source codec: the labels of another run are not copied."""
         return ["src_codec"]
 
     @property
     def tokenizer_folders(self) -> list[str]:
-        """Name the folders of a run that hold its codecs."""
+        """Return the names of the codecs' folders in the run folder."""
         return ["src_codec", "tgt_codec"]

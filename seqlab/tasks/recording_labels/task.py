@@ -1,4 +1,4 @@
-"""Labels of recordings as a task: recordings in batches of similar length, validated by accuracy."""
+"""Recording classification task: train on batches of similar length, validate by accuracy and macro F1."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seqlab.audio.codec import fit_recording_codec
 from seqlab.base.world import OnRows, World
-from seqlab.data.batch import ValueBatch, collate_values
+from seqlab.data.batch import IGNORE, ValueBatch, collate_values
 from seqlab.data.recording_splits import Indices, RecordingSplits, RecordingsReport, split_recordings
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.recordings import Recordings, read_recordings
@@ -25,8 +25,10 @@ from seqlab.runs.codecs import load_codecs, save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
+from seqlab.runs.overrides import Override
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.recording_labels.labeller import load_recording_labeller
+from seqlab.training.recording_choices import choose_by_recordings
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model
 
@@ -36,9 +38,18 @@ def _data_config(config: Config) -> RecordingLabelsConfig:
     return config.data
 
 
+BASE = {"data.kind": "recording_labels", "model.family": "gru_recording_labeller", "objective.family": "softmax"}
+"""Zero-config choices that do not depend on the recordings."""
+
+
+def from_labelled_recordings(overrides: Sequence[Override]) -> Config:
+    """Choose the fields that `overrides` leaves open from the recordings; see `choose_by_recordings`."""
+    return choose_by_recordings(overrides, BASE, {})
+
+
 @dataclass(frozen=True)
-class PreparedLabels:
-    """Recordings of all parts, and their labels."""
+class LabelledRecordings:
+    """Recordings of all splits, and their labels."""
 
     recordings: Recordings
     splits: RecordingSplits
@@ -48,67 +59,69 @@ class PreparedLabels:
 
     @property
     def train(self) -> Indices:
-        """The recordings that are trained on."""
+        """Indices of the training recordings."""
         return self.splits.train
 
     @property
     def valid(self) -> Indices:
-        """The recordings that are validated on."""
+        """Indices of the validation recordings."""
         return self.splits.valid
 
 
-class RecordingLabels(Task):
-    """Recordings with one label each."""
+class RecordingLabelsTask(Task):
+    """Classification of recordings, validated by accuracy and macro F1."""
 
     batch_type = ValueBatch
     unit = "recordings"
     needs = (Predictor,)
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
-        """Measure the features, and list the labels, of the training part."""
+        """Fit the codec of the recordings to the training split, and save it."""
         data = _data_config(config)
-        found = read_labels(data, folder.cache, on_progress)
-        codec = fit_recording_codec(data, [found.recordings.waveform(i) for i in found.train.tolist()])
+        labelled = read_labelled_recordings(data, folder.cache, on_progress)
+        codec = fit_recording_codec(data, [labelled.recordings.waveform(i) for i in labelled.train.tolist()])
         save_codec(codec, folder, "src")
         return {}
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-        """List the labels of the training part, unless the whole model of another run is taken over.
+        """Save the labels of the training split as the target codec, unless a whole model is copied from another run.
 
         Raises:
-            ValueError: they are fewer than two, or that model does not have one of them.
+            ValueError: there are fewer than two labels, or the other model lacks one of them.
         """
         data = _data_config(config)
-        found = read_labels(data, folder.cache, on_progress)
-        labels = sorted({found.labels[i] for i in found.train.tolist()})
+        labelled = read_labelled_recordings(data, folder.cache, on_progress)
+        labels = sorted({labelled.labels[i] for i in labelled.train.tolist()})
         if config.init_from is not None and config.init_parts == "all":
             known = load_codecs(RunFolder(Path(config.init_from)))[1].values
             if new := [label for label in labels if label not in known]:
                 raise ValueError(
                     f"The training data have the label {new[0]!r}, which the model of {config.init_from} does not have "
-                    f"({', '.join(known)}): learn the labels anew with `init_parts: matching`."
+                    f"({', '.join(known)}): set `init_parts: matching` for a new set of labels."
                 )
             return
         if len(labels) < 2:
             raise ValueError(
-                f"The label ({data.text_column!r}) is {''.join(labels)!r} in all training recordings: is it the right "
-                "column (`data.text_column`)?"
+                f"All training recordings have the label {''.join(labels)!r} (column {data.text_column!r}): set "
+                "`data.text_column` to the column of the labels."
             )
         save_codec(ClassTarget(data.text_column, labels), folder, "tgt")
 
-    def prepare(self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedLabels:
-        """Open the recordings."""
+    def prepare(
+        self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None
+    ) -> LabelledRecordings:
+        """Open the recordings and their labels."""
         config.model.check_sides(*codecs)
-        return read_labels(_data_config(config), cache, on_progress)
+        return read_labelled_recordings(_data_config(config), cache, on_progress)
 
     def steps(
-        self, data: PreparedLabels, config: Config, codecs: Codecs, world: World, after: Position | None
+        self, data: LabelledRecordings, config: Config, codecs: Codecs, world: World, after: Position | None
     ) -> Iterator[TrainingStep[ValueBatch]]:
-        """Yield recordings of similar length, changed at random."""
+        """Yield batches of recordings of similar length, with augmentation."""
         return recording_steps(data, config, codecs).steps(data.train, world.rank, world.world_size, after)
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
-        """Measure loss and accuracy on the validation part."""
+        """Compute the loss and the metrics on the validation split."""
         model, data, target = inference_model(run, weights), run.data, run.codecs[1]
         batches = list(recording_steps(data, run.config, run.codecs).batches(data.valid))
         objective = run.config.objective.build()
@@ -124,61 +137,63 @@ class RecordingLabels(Task):
                 found.append((list(zip(rows.tolist(), best, strict=True)), float(loss.total), float(loss.count)))
             return found
 
-        spread = run.machine.world.map_rows([len(rows) for rows, _ in batches], score)
-        best = np.array([label for _, label in sorted(each for own, _, _ in spread for each in own)])
-        nll = sum(each[1] for each in spread) / max(1.0, sum(each[2] for each in spread))
-        known = {label: number for number, label in enumerate(target.values)}
-        right = [str(known.get(data.labels[i], UNSEEN_CLASS)) for i in data.valid]
-        asked = dict.fromkeys(["accuracy", "macro_f1", str(run.config.training.valid_metric)])
-        metrics = [name for name in asked if name != "nll"]
-        return Validation(evaluate(list(map(str, best.tolist())), [right], metrics), nll, "loss")
+        scored = run.machine.world.map_rows([len(rows) for rows, _ in batches], score)
+        best = np.array([label for _, label in sorted(each for own, _, _ in scored for each in own)])
+        nll = sum(each[1] for each in scored) / max(1.0, sum(each[2] for each in scored))
+        label_ids = {label: number for number, label in enumerate(target.values)}
+        references = [str(label_ids.get(data.labels[i], UNSEEN_CLASS)) for i in data.valid]
+        names = dict.fromkeys(["accuracy", "macro_f1", str(run.config.training.valid_metric)])
+        metrics = [name for name in names if name != "nll"]
+        return Validation(evaluate(list(map(str, best.tolist())), [references], metrics), nll, "loss")
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield the label of each recording of the held-out fold, or of the validation part."""
+        """Yield the predicted label of each recording of the test fold, or of the validation split."""
         config = read_config(RunFolder(run_dir))
-        data = read_labels(_data_config(config), RunFolder(run_dir).cache, None)
-        part = data.splits.test if len(data.splits.test) else data.valid
+        data = read_labelled_recordings(_data_config(config), RunFolder(run_dir).cache, None)
+        indices = data.splits.test if len(data.splits.test) else data.valid
         labeller = load_recording_labeller(run_dir, device=config.training.device)
-        found = labeller.label_waveforms([data.recordings.waveform(i) for i in part])
-        for index, each in zip(part.tolist(), found, strict=True):
+        results = labeller.label_waveforms([data.recordings.waveform(i) for i in indices])
+        for index, each in zip(indices.tolist(), results, strict=True):
             yield data.recordings.examples[index].prediction_record(each.label, data.labels[index])
 
     def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """Measure the labels of the held-out fold."""
-        labels, right = ([_one_word(each[name]) for each in answers] for name in ("prediction", "target"))
-        return {name: score.value for name, score in evaluate(labels, [right], ["accuracy", "macro_f1"]).items()}
+        """Compute accuracy and macro F1 of the test fold."""
+        labels, references = ([_as_word(each[name]) for each in answers] for name in ("prediction", "target"))
+        return {name: score.value for name, score in evaluate(labels, [references], ["accuracy", "macro_f1"]).items()}
 
-    def locate(self, data: PreparedLabels, index: int) -> str:
-        """Name the line of a list that a recording is on, and its file."""
+    def locate(self, data: LabelledRecordings, index: int) -> str:
+        """Return the location of a recording: a list and its line, or a file."""
         return data.recordings.locate(index)
 
 
-def _one_word(label: str) -> str:
-    """Write a label, which may have spaces, as the one word that metrics compare."""
+def _as_word(label: str) -> str:
+    """Replace the spaces of a label, since metrics compare lines word by word."""
     return "_".join(label.split()) or UNSEEN_CLASS
 
 
-def read_labels(config: RecordingLabelsConfig, cache: Path, on_progress: OnProgress | None) -> PreparedLabels:
-    """Decode recordings, or open what was decoded before, and divide them.
+def read_labelled_recordings(
+    config: RecordingLabelsConfig, cache: Path, on_progress: OnProgress | None
+) -> LabelledRecordings:
+    """Read the recordings, from the cache if they are in it, and split them.
 
     Raises:
-        FileNotFoundError, ValueError: as of `read_recordings` and `split_recordings`.
+        FileNotFoundError, ValueError: as `read_recordings` and `split_recordings`.
     """
     recordings, hashes = read_recordings(config, cache, on_progress)
     labels = [None if each.text is None else each.text.strip() or None for each in recordings.examples]
     splits = split_recordings(config, recordings, labels, by_text=False)
     test = [replace(each, content=None) for spec in config.test for each in config.manifest(spec).entries()]
     report = RecordingsReport.from_splits(recordings, splits, labels, by_text=False, test=test)
-    return PreparedLabels(recordings, splits, [label or "" for label in labels], report, hashes)
+    return LabelledRecordings(recordings, splits, [label or "" for label in labels], report, hashes)
 
 
-def recording_steps(data: PreparedLabels, config: Config, codecs: Codecs) -> RecordingSteps[ValueBatch]:
-    """Return what makes batches of recordings and labels."""
+def recording_steps(data: LabelledRecordings, config: Config, codecs: Codecs) -> RecordingSteps[ValueBatch]:
+    """Return the sampler that makes batches of recordings and labels."""
     codec, target = codecs
-    table = {label: number for number, label in enumerate(target.values)}
-    numbers = np.array([table.get(label, -100) for label in data.labels], np.int64)
+    label_ids = {label: number for number, label in enumerate(target.values)}
+    targets = np.array([label_ids.get(label, IGNORE) for label in data.labels], np.int64)
 
-    def collate(frames: Sequence[Tensor], part: Indices, epoch: int) -> ValueBatch:
-        return collate_values([each.numpy() for each in frames], numbers[part], part.tolist())
+    def collate(frames: Sequence[Tensor], indices: Indices, epoch: int) -> ValueBatch:
+        return collate_values([each.numpy() for each in frames], targets[indices], indices.tolist())
 
     return RecordingSteps(data.recordings, codec, _data_config(config), config.seed, collate)

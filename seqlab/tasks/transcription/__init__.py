@@ -1,1 +1,1 @@
-"""Transcription: recordings to text, by models of frames that CTC trains."""
+"""Transcription task: speech recognition with CTC models."""

@@ -1,4 +1,4 @@
-"""The command `seqlab transcribe`, and `seqlab score` of recognisers."""
+"""The command `seqlab transcribe`, and `seqlab score` for recordings."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,49 +35,49 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TranscribeOptions(DeviceOptions):
-    """Recordings in, text out, in order and one line for each recording.
+    """Transcribe recordings: one output line per recording, in order.
 
-    Recordings are named one after another, or one on each line of a list (--input, or standard input). One that cannot
-    be read gives an empty line and a warning, and the exit status is 3; with --on_fault refuse it ends the command.
-    Silence gives an empty line.
+    Recordings are given as arguments, or one per line of a list (--input, or standard input). A recording that cannot
+    be read gives an empty line, a warning, and exit status 3; with --on_fault refuse it ends the command. Silence gives
+    an empty line.
     """
 
     run: RunPath
     """run folder"""
     recordings: Annotated[list[File], AsArgument, "RECORDING"] = ()  # type: ignore[assignment]
-    """WAV, FLAC, Ogg, mp3 and others, or one list of them (default: the list on standard input)"""
+    """WAV, FLAC, Ogg, mp3 and others, or one list of recordings (default: the list on standard input)"""
     input: File | None = None
-    """list of recordings: a path on each line, or a list as for training (FILE#COLUMN where its column is not audio)"""
+    """list of recordings: one path per line, or a list as for training (FILE#COLUMN unless its column is `audio`)"""
     output: File | None = None
-    """where to write (default: standard output)"""
+    """output file (default: standard output)"""
     json: bool = False
-    """one JSON object per line: also duration, times and confidence of tokens and words, and alternatives"""
+    """write one JSON object per line, with duration, alternatives, and times and confidence of tokens and words"""
     beam_size: Count | None = None
-    """prefixes that are kept in each frame; 1 takes the best path (default: as in validation)"""
+    """prefixes kept in each frame; 1 decodes the best path (default: as in validation)"""
     num_hypotheses: Count | None = None
-    """alternatives of each recording, with --json"""
+    """transcripts per recording, with --json"""
     lm: RunPath | None = None
-    """an n-gram model of words, or of characters over the same vocabulary, for shallow fusion"""
+    """run of an n-gram model of words, or of characters over the same vocabulary, for shallow fusion"""
     lm_weight: Annotated[Finite, "W"] | None = None
-    """of its log-probabilities (default: 0.5)"""
+    """weight of the language model's log-probabilities (default: 0.5)"""
     length_reward: Annotated[Finite, "R"] | None = None
-    """added for each token beside --lm (default: 0)"""
+    """score added per token, with --lm (default: 0)"""
     batch_seconds: Annotated[Positive, "S"] | None = None
-    """seconds of speech computed together: speed and memory, never the answer (default: 120)"""
+    """seconds of speech per batch; changes speed and memory, never the transcripts (default: 120)"""
     buffer_lines: Count | None = None
-    """recordings that are read before they are answered (default: 64; 1 on a terminal)"""
+    """recordings read before their transcripts are written (default: 64; 1 on a terminal)"""
     on_fault: Literal["skip", "refuse"] = "skip"
-    """what to do with a recording that cannot be transcribed"""
+    """action for a recording that cannot be transcribed"""
 
 
 def run(options: TranscribeOptions) -> int | None:
-    """Transcribe block by block."""
+    """Run `seqlab transcribe`, and return its exit status."""
     from seqlab.tasks.transcription.transcriber import load_transcriber
 
     if (options.num_hypotheses or 1) > 1 and not options.json:
         raise UsageError("more than one hypothesis per recording needs --json")
     if options.recordings and options.input is not None:
-        raise UsageError("name recordings, or a list of them with --input, but not both")
+        raise UsageError("name either recordings or, with --input, a list of them")
     if len(options.recordings) == 1 and is_recording_list(options.recordings[0]):
         options = replace(options, recordings=[], input=options.recordings[0])
     refuse_same_file("--output", options.output, {"the input": options.input})
@@ -92,24 +92,24 @@ def run(options: TranscribeOptions) -> int | None:
         lm_weight=options.lm_weight,
         length_reward=options.length_reward,
     )
-    how = {name: getattr(options, name) for name in ("beam_size", "num_hypotheses")}
-    how = {name: value for name, value in how.items() if value is not None}
+    settings = {name: getattr(options, name) for name in ("beam_size", "num_hypotheses")}
+    settings = {name: value for name, value in settings.items() if value is not None}
     if options.batch_seconds is not None:
-        how["batch_seconds"] = options.batch_seconds
+        settings["batch_seconds"] = options.batch_seconds
     faults = 0
-    with _paths(options) as paths, output_stream(options.output) as output, count_progress("recordings") as advance:
+    with _open_paths(options) as paths, output_stream(options.output) as out, count_progress("recordings") as advance:
         for block in in_batches(paths, buffer_size(options.buffer_lines, options.input)):
-            found = transcriber.transcribe_detailed(block, times=options.json, progress=advance, **how)
-            if options.on_fault == "refuse" and (fault := next((each.fault for each in found if each.fault), "")):
+            results = transcriber.transcribe_detailed(block, times=options.json, progress=advance, **settings)
+            if options.on_fault == "refuse" and (fault := next((each.fault for each in results if each.fault), "")):
                 raise ValueError(fault)
-            faults += log_recording_faults(each.fault for each in found)
-            answers = zip(block, found, strict=True)
-            write_lines(output, (_as_json(each, listed) if options.json else each.text for listed, each in answers))
+            faults += log_recording_faults(each.fault for each in results)
+            pairs = zip(block, results, strict=True)
+            write_lines(out, (_as_json(each, entry) if options.json else each.text for entry, each in pairs))
     return INCOMPLETE if faults else None
 
 
 def score_transcripts(options: ScoreOptions, world: World) -> int | None:
-    """Score each text given its recording."""
+    """Run `seqlab score` for a recogniser: score each text given its recording."""
     from seqlab.tasks.transcription.transcriber import load_transcriber
     from seqlab.tasks.transcription.transcript import TranscriptScore
 
@@ -120,9 +120,9 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
         ("batch_tokens", options.batch_tokens is not None),
     ):
         if is_given:
-            raise UsageError(f"{options.runs[0]} transcribes recordings, for which there is no `--{name}`")
+            raise UsageError(f"{options.runs[0]} transcribes recordings: `--{name}` is for other runs")
     if options.src is None:
-        raise UsageError(f"{options.runs[0]} transcribes: name the list of recordings of the texts with `--src`")
+        raise UsageError(f"{options.runs[0]} transcribes recordings: name the list of recordings with `--src`")
     set_threads(world.thread_count() if options.threads is None else options.threads)
     device = world.device_name(options.device)
     transcriber = load_transcriber(options.runs, options.checkpoint, device, options.precision)
@@ -150,19 +150,20 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
 
 
 def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit) -> Iterator[ScoreInput]:
-    """Read paths of recordings and their texts; raises ValueError where files are not equally long."""
+    """Read paths of recordings and their texts in blocks; raises ValueError if the files differ in length."""
     from seqlab.data.columns import parse_column
 
     texts = [parse_column(spec, limit) for spec in options.tgt]
     with open_recording_list(src, limit=limit) as paths:
         rows = zip_equal([src, *map(str, texts)], [paths, *(column.values() for column in texts)])
         for block in in_batches(rows, options.buffer_lines or BUFFER_RECORDINGS):
-            of_block, *targets = zip(*block, strict=True)
-            yield ScoreInput(of_block, targets, [()] * len(targets))
+            block_paths, *targets = zip(*block, strict=True)
+            yield ScoreInput(block_paths, targets, [()] * len(targets))
 
 
 @contextmanager
-def _paths(options: TranscribeOptions) -> Iterator[Iterator[str | ManifestEntry]]:
+def _open_paths(options: TranscribeOptions) -> Iterator[Iterator[str | ManifestEntry]]:
+    """Yield the recordings given as arguments or on the list."""
     if options.recordings:
         yield iter(options.recordings)
     else:
@@ -170,11 +171,11 @@ def _paths(options: TranscribeOptions) -> Iterator[Iterator[str | ManifestEntry]
             yield paths
 
 
-def _as_json(transcript: "Transcript", listed: str | ManifestEntry) -> str:
-    known = {field.name: getattr(transcript, field.name) for field in fields(transcript)}
-    left_out = [name for name, value in known.items() if value is None]
-    values = {name: value for name, value in asdict(transcript).items() if name not in left_out}
-    return json_line(describe_recording(listed) | values)
+def _as_json(transcript: "Transcript", entry: str | ManifestEntry) -> str:
+    """Format a transcript as JSON, without the fields that are None."""
+    present = [field.name for field in fields(transcript) if getattr(transcript, field.name) is not None]
+    values = {name: value for name, value in asdict(transcript).items() if name in present}
+    return json_line(describe_recording(entry) | values)
 
 
 TRANSCRIBE = Command(TranscribeOptions, run, single_process=True)

@@ -1,4 +1,4 @@
-"""The `data` section of a recogniser: recordings and their transcripts."""
+"""Data config of the transcription task: recordings and their transcripts."""
 
 from typing import ClassVar, Literal
 
@@ -11,7 +11,7 @@ from seqlab.text import CharactersConfig, TokenizerConfig
 from seqlab.text.transcripts import TranscriptForm
 
 RECOGNISER = "a recogniser"
-"""The name of a trained run in messages."""
+"""`DataConfig.product` of the task."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
@@ -19,12 +19,12 @@ class TranscriptionConfig(RecordingsConfig):
     """Recordings and their transcripts."""
 
     kind: Literal["transcription"] = "transcription"
-    """What the corpora hold."""
+    """Kind of data."""
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "wer"}
-    task_name: ClassVar[str] = "seqlab.tasks.transcription.task:Transcription"
+    task_name: ClassVar[str] = "seqlab.tasks.transcription.task:TranscriptionTask"
     loader_name: ClassVar[str] = "seqlab.tasks.transcription.transcriber:load_transcriber"
-    zero_config_name: ClassVar[str] = "seqlab.tasks.transcription.zero_config:from_recordings"
+    zero_config_name: ClassVar[str] = "seqlab.tasks.transcription.task:from_recordings"
     product: ClassVar[str] = RECOGNISER
     purpose: ClassVar[str] = "transcribes recordings: use `seqlab transcribe` or `seqlab score`"
     serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.transcription.commands:score_transcripts"}
@@ -33,21 +33,21 @@ class TranscriptionConfig(RecordingsConfig):
     codec_fields: ClassVar[tuple[str, ...]] = (*RecordingsConfig.codec_fields, "transcripts")
 
     tokenizer: TokenizerConfig = Field(default_factory=CharactersConfig)
-    """How transcripts become ids."""
+    """Tokenizer of the transcripts."""
 
     transcripts: TranscriptForm = "plain"
-    """What transcripts are brought into before they are learnt and compared: lower case without punctuation (`plain`),
-    lower case (`lower`), or as they are (`none`)."""
+    """Normalization of transcripts for training and error rates: lower case without punctuation (`plain`), lower case
+    (`lower`), or none (`none`)."""
 
     augment_nonspeech: Share = 0.0
-    """Share of the recordings in whose place training is given silence, noise or music, with an empty transcript: a
-    model that has never heard any puts words into them."""
+    """Share of training recordings replaced by silence, noise or music with an empty transcript. Without such examples
+    a model outputs words for them."""
 
     @property
     def tokenizer_folders(self) -> list[str]:
-        """Name the folders of a run that hold its codecs."""
+        """Return the names of the codecs' folders in the run folder."""
         return ["src_codec", "tgt_tokenizer"]
 
     def taken_tokenizers(self, old: DataConfig) -> list[str]:
-        """Name the codec of recordings, and the tokenizer of transcripts if the other run has one of them."""
+        """Return the folders to copy from a run: the source codec, and the tokenizer of another transcription run."""
         return self.tokenizer_folders if old.kind == self.kind else ["src_codec"]

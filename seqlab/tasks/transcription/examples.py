@@ -1,4 +1,4 @@
-"""The examples of training: recordings by their part, and their transcripts as ids."""
+"""Read, split and encode recordings with transcripts."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from seqlab.text.transcripts import normalize_transcript
 
 @dataclass(frozen=True)
 class PreparedTranscripts:
-    """Recordings of all parts, and their transcripts."""
+    """Recordings of all splits, and their transcripts."""
 
     recordings: Recordings
     splits: RecordingSplits
     texts: list[str]
-    """Normalised; empty for a recording that has none."""
+    """Normalized transcripts; empty for a recording that has none."""
     report: RecordingsReport
     content_hashes: dict[str, str]
     rows: list[list[int]]
-    """The ids of each transcript; empty before there is a tokenizer."""
+    """Ids of each transcript; an empty list if no tokenizer was given."""
 
     @property
     def train(self) -> Indices:
-        """The recordings that are trained on."""
+        """Indices of the training recordings."""
         return self.splits.train
 
     @property
     def valid(self) -> Indices:
-        """The recordings that are validated on."""
+        """Indices of the validation recordings."""
         return self.splits.valid
 
 
 def read_transcripts(
     config: TranscriptionConfig, cache: Path, on_progress: OnProgress | None, tokenizer: Tokenizer | None = None
 ) -> PreparedTranscripts:
-    """Decode recordings, or open what was decoded before, and divide them.
+    """Read the recordings, from the cache if they are in it, split them, and encode their transcripts.
 
     Raises:
-        FileNotFoundError, ValueError: as of `read_recordings` and `split_recordings`.
+        FileNotFoundError, ValueError: as `read_recordings` and `split_recordings`.
     """
     recordings, hashes = read_recordings(config, cache, on_progress)
     texts = [
@@ -57,6 +57,6 @@ def read_transcripts(
     ]
     splits = split_recordings(config, recordings, texts, by_text=True, test_texts=[str(each.text) for each in test])
     report = RecordingsReport.from_splits(recordings, splits, texts, by_text=True, test=test)
-    known = [text or "" for text in texts]
-    rows = [] if tokenizer is None else tokenizer.encode(known)
-    return PreparedTranscripts(recordings, splits, known, report, hashes, rows)
+    transcripts = [text or "" for text in texts]
+    rows = [] if tokenizer is None else tokenizer.encode(transcripts)
+    return PreparedTranscripts(recordings, splits, transcripts, report, hashes, rows)

@@ -1,4 +1,4 @@
-"""Language models that decide with a recogniser: over its own vocabulary, or n-gram models of words over characters."""
+"""Load a language model for shallow fusion with a recogniser: over its vocabulary, or an n-gram model of words."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from seqlab.text import Tokenizer
 
 logger = logging.getLogger(__name__)
 LANGUAGE_MODEL = "a language model"
-"""What a run is that can decide with a recogniser."""
-LM_WEIGHT = 0.5
+"""`DataConfig.product` of the runs that fit."""
+DEFAULT_LM_WEIGHT = 0.5
 
 
 def load_language_model(
@@ -32,56 +32,64 @@ def load_language_model(
     weight: float | None = None,
     length_reward: float | None = None,
 ) -> WeightedLm:
-    """Load a language model for a recogniser's vocabulary.
+    """Load a language model that scores the tokens of a recogniser.
 
     Args:
-        path: the run: an n-gram model over the same vocabulary, or one of words where the recogniser's vocabulary is
-            characters.
-        tokenizer: the recogniser's.
-        device: where it computes.
-        dtype: of its matrix products.
-        weight: of its log-probabilities; `LM_WEIGHT` unless given.
-        length_reward: what is added for each token; 0 unless given.
+        path: a run: an n-gram model over the recogniser's vocabulary, or over words if this vocabulary is characters.
+        tokenizer: the recogniser's tokenizer.
+        device: device to compute on.
+        dtype: dtype of matrix products.
+        weight: weight of the log-probabilities; None is `DEFAULT_LM_WEIGHT`.
+        length_reward: score added for each token; None is 0.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such run, or its vocabulary does not fit.
+        FileNotFoundError: there is no such run.
+        ValueError: the run is not a language model, or its vocabulary does not fit.
     """
     run = load_run(path, product=LANGUAGE_MODEL)
     data = run.config.data
-    assert isinstance(data, TextConfig), "its product says so"
+    assert isinstance(data, TextConfig), "runs with this product have a TextConfig"
     model: Stepper = run.stepper
     if _vocabulary(run.tgt_tokenizer) == _vocabulary(tokenizer):
         first = start_id(data, tokenizer)
         prepare_inference(run.model, device, dtype)
     else:
-        model, first = _spelled_words(run, data, tokenizer), tokenizer.bos_id
+        model, first = _spelled_words_lm(run, data, tokenizer), tokenizer.bos_id
         prepare_inference(model, device, dtype)
     return WeightedLm(
         model,
-        weight=LM_WEIGHT if weight is None else weight,
+        weight=DEFAULT_LM_WEIGHT if weight is None else weight,
         length_reward=length_reward or 0.0,
         start_lm=lambda rows, device: collate_prompts([[first]] * rows).to(device),
     )
 
 
-def _spelled_words(run: LoadedRun, data: TextConfig, characters: Tokenizer) -> SpelledWordsLm:
+def _spelled_words_lm(run: LoadedRun, data: TextConfig, characters: Tokenizer) -> SpelledWordsLm:
+    """Make a word n-gram model score characters; raises ValueError if the vocabularies do not allow it."""
     lm, words = run.stepper, run.tgt_tokenizer
     space = characters.encode([" "])[0]
     if not isinstance(lm, FixedContextModel) or not words.has_words or len(space) != 1 or space[0] == characters.unk_id:
         raise ValueError(
-            f"{run.folder.path} has neither the recogniser's vocabulary (train it with `data.tokenizer.kind: saved` "
-            "and `data.tokenizer.folder: RUN/tgt_tokenizer`) nor is it an n-gram model of words beside a recogniser "
-            "of characters (`model.family: ngram_lm`, `data.tokenizer.kind: words`)."
+            f"{run.folder.path} does not fit the recogniser. Either train the language model on the recogniser's "
+            "vocabulary (`data.tokenizer.kind: saved`, `data.tokenizer.folder: RUN/tgt_tokenizer`), or, for a "
+            "recogniser of characters, an n-gram model of words (`model.family: ngram_lm`, `data.tokenizer.kind: "
+            "words`)."
         )
     ids = range(words.unk_id + 1, words.vocab_size)
     spellings = dict(zip(ids, characters.encode(words.decode([[word] for word in ids])), strict=True))
-    known = {word: each for word, each in spellings.items() if each and characters.unk_id not in each}
-    if len(known) < len(spellings):
-        logger.info("%d of the %d words of %s can be spelled", len(known), len(spellings), run.folder.path)
+    usable = {word: each for word, each in spellings.items() if each and characters.unk_id not in each}
+    if len(usable) < len(spellings):
+        logger.info(
+            "%d of the %d words of %s consist of the recogniser's characters",
+            len(usable),
+            len(spellings),
+            run.folder.path,
+        )
     return SpelledWordsLm(
-        lm, known, words=words, characters=characters, space_id=space[0], start_id=start_id(data, words)
+        lm, usable, words=words, characters=characters, space_id=space[0], start_id=start_id(data, words)
     )
 
 
 def _vocabulary(tokenizer: Tokenizer) -> list[str]:
+    """Return the token of each id."""
     return tokenizer.tokens(range(tokenizer.vocab_size))

@@ -1,4 +1,4 @@
-"""Transcription as a task: recordings and transcripts, validated by what the model transcribes."""
+"""Transcription task: train on recordings with transcripts, validate by loss, word and character error rate."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -25,18 +25,27 @@ from seqlab.runs.codecs import save_codec
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
+from seqlab.runs.overrides import Override
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.examples import PreparedTranscripts, read_transcripts
 from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
 from seqlab.text import Tokenizer, train_tokenizer
+from seqlab.training.recording_choices import choose_by_recordings
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
 
 logger = logging.getLogger(__name__)
-NAMED_ITEMS = 10
-"""Of those that the vocabulary does not have."""
+MAX_UNKNOWN_LISTED = 10
+"""Maximum number of unknown characters or words in a warning."""
 NONSPEECH = 3
-"""The stream of random numbers that tells which recordings are replaced by no speech."""
+"""Number of the stream of random numbers that chooses the recordings replaced by `augment_nonspeech`."""
+BASE = {"data.kind": "transcription", "model.family": "lstm_recogniser", "objective.family": "ctc"}
+"""Zero-config choices that do not depend on the recordings."""
+
+
+def from_recordings(overrides: Sequence[Override]) -> Config:
+    """Choose the fields that `overrides` leaves open from the recordings; see `choose_by_recordings`."""
+    return choose_by_recordings(overrides, BASE, {"nonspeech": 0.03})
 
 
 def _data_config(config: Config) -> TranscriptionConfig:
@@ -44,8 +53,8 @@ def _data_config(config: Config) -> TranscriptionConfig:
     return config.data
 
 
-class Transcription(Task):
-    """Recordings and transcripts, validated by the loss and by what the model transcribes."""
+class TranscriptionTask(Task):
+    """Speech recognition, validated by the loss and by the error rates of decoded transcripts."""
 
     batch_type = FrameBatch
     unit = "recordings"
@@ -53,15 +62,15 @@ class Transcription(Task):
     decodes = True
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
-        """Measure the features and learn the vocabulary of the training part."""
+        """Fit the codec of the recordings and learn the vocabulary, both from the training split."""
         data = _data_config(config)
-        found = read_transcripts(data, folder.cache, on_progress)
-        codec = fit_recording_codec(data, [found.recordings.waveform(i) for i in found.train.tolist()])
+        prepared = read_transcripts(data, folder.cache, on_progress)
+        codec = fit_recording_codec(data, [prepared.recordings.waveform(i) for i in prepared.train.tolist()])
         save_codec(codec, folder, "src")
-        return {"tgt_tokenizer": _learn_vocabulary(data, found, folder)}
+        return {"tgt_tokenizer": _learn_vocabulary(data, prepared, folder)}
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-        """Learn the vocabulary where the run that this one starts from has none of transcripts."""
+        """Learn the vocabulary if none was copied from `init_from`."""
         if not folder.tokenizer("tgt").is_dir():
             data = _data_config(config)
             _learn_vocabulary(data, read_transcripts(data, folder.cache, on_progress), folder)
@@ -69,24 +78,23 @@ class Transcription(Task):
     def prepare(
         self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None
     ) -> PreparedTranscripts:
-        """Open the recordings, and name transcripts that cannot be learnt."""
+        """Open the recordings and transcripts, and warn of transcripts that the model cannot output."""
         config.model.check_sides(*codecs)
         prepared = read_transcripts(_data_config(config), cache, on_progress, codecs[1])
         if on_progress is not None:
-            for name, part in (("training", prepared.train), ("validation", prepared.valid)):
-                _warn_of_unknown(name, part, prepared, codecs[1])
-                _warn_of_unreachable(name, part, prepared, config, codecs[0])
+            for name, indices in (("training", prepared.train), ("validation", prepared.valid)):
+                _warn_of_unknown(name, indices, prepared, codecs[1])
+                _warn_of_unreachable(name, indices, prepared, config, codecs[0])
         return prepared
 
     def steps(
         self, data: PreparedTranscripts, config: Config, codecs: Codecs, world: World, after: Position | None
     ) -> Iterator[TrainingStep[FrameBatch]]:
-        """Yield recordings of similar length, changed at random."""
-        steps = recording_steps(data, config, codecs)
-        return steps.steps(data.train, world.rank, world.world_size, after)
+        """Yield batches of recordings of similar length, with augmentation."""
+        return recording_steps(data, config, codecs).steps(data.train, world.rank, world.world_size, after)
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
-        """Measure the loss, and the errors of what is transcribed."""
+        """Compute the loss, and the error rates of the decoded transcripts."""
         model, data = inference_model(run, weights), run.data
         batches = recording_steps(data, run.config, run.codecs).batches(data.valid)
         nll = nll_of(run, model, (batch for _, batch in batches))
@@ -100,40 +108,40 @@ class Transcription(Task):
         references = [run.tgt_tokenizer.normalize(data.texts[i]) for i in data.valid]
         empty = sum(not text for text in hypotheses) / len(hypotheses)
         if empty == 1 and any(references) and run.machine.world.is_main:
-            logger.warning("validation: the model outputs blanks alone, so that all transcripts are empty")
-        asked = dict.fromkeys(["wer", "cer", str(run.config.training.valid_metric)])
-        metrics = [name for name in asked if name != "nll"]
+            logger.warning("validation: the model outputs only blanks, so that all transcripts are empty")
+        names = dict.fromkeys(["wer", "cer", str(run.config.training.valid_metric)])
+        metrics = [name for name in names if name != "nll"]
         return Validation(evaluate(hypotheses, [references], metrics), nll, more={"empty_share": empty})
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield the transcript of each recording of the held-out fold, or of the validation part."""
+        """Yield the predicted transcript of each recording of the test fold, or of the validation split."""
         config = read_config(RunFolder(run_dir))
         data = read_transcripts(_data_config(config), RunFolder(run_dir).cache, None)
-        part = data.splits.test if len(data.splits.test) else data.valid
+        indices = data.splits.test if len(data.splits.test) else data.valid
         transcriber = load_transcriber(run_dir, device=config.training.device)
-        found = transcriber.transcribe_waveforms([data.recordings.waveform(i) for i in part])
-        for index, each in zip(part.tolist(), found, strict=True):
+        transcripts = transcriber.transcribe_waveforms([data.recordings.waveform(i) for i in indices])
+        for index, each in zip(indices.tolist(), transcripts, strict=True):
             yield data.recordings.examples[index].prediction_record(each.text, data.texts[index])
 
     def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
-        """Measure the transcripts of the held-out fold."""
+        """Compute the error rates of the test fold."""
         texts, references = ([each[name] for each in answers] for name in ("prediction", "target"))
         return {name: score.value for name, score in evaluate(texts, [references], ["wer", "cer"]).items()}
 
     def locate(self, data: PreparedTranscripts, index: int) -> str:
-        """Name the line of a list that a recording is on, and its file."""
+        """Return the location of a recording: a list and its line, or a file."""
         return data.recordings.locate(index)
 
 
-def _learn_vocabulary(data: TranscriptionConfig, found: PreparedTranscripts, folder: RunFolder) -> int:
-    """Learn the vocabulary of the training part; return its size."""
-    tokenizer = train_tokenizer(data.tokenizer, [found.texts[i] for i in found.train.tolist()])
+def _learn_vocabulary(data: TranscriptionConfig, prepared: PreparedTranscripts, folder: RunFolder) -> int:
+    """Train and save the tokenizer of the training transcripts; return the size of its vocabulary."""
+    tokenizer = train_tokenizer(data.tokenizer, [prepared.texts[i] for i in prepared.train.tolist()])
     tokenizer.save(folder.tokenizer("tgt"))
     return tokenizer.vocab_size
 
 
 def recording_steps(data: PreparedTranscripts, config: Config, codecs: Codecs) -> RecordingSteps[FrameBatch]:
-    """Return what makes batches of recordings and transcripts."""
+    """Return the sampler that makes batches of recordings and transcripts."""
     codec, tokenizer = codecs
     settings = _data_config(config)
     ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
@@ -147,33 +155,33 @@ def recording_steps(data: PreparedTranscripts, config: Config, codecs: Codecs) -
     def nonspeech(index: int, epoch: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
         return draw_nonspeech(len(data.recordings.waveform(index)), rate, rng) if is_nonspeech(index, epoch) else None
 
-    def collate(frames: Sequence[Tensor], part: Indices, epoch: int) -> FrameBatch:
-        rows: list[list[int]] = [[] if is_nonspeech(i, epoch) else data.rows[i] for i in part.tolist()]
-        return collate_frames([each.numpy() for each in frames], rows, part.tolist(), **ids)
+    def collate(frames: Sequence[Tensor], indices: Indices, epoch: int) -> FrameBatch:
+        rows: list[list[int]] = [[] if is_nonspeech(i, epoch) else data.rows[i] for i in indices.tolist()]
+        return collate_frames([each.numpy() for each in frames], rows, indices.tolist(), **ids)
 
     return RecordingSteps(data.recordings, codec, settings, config.seed, collate, nonspeech)
 
 
-def _warn_of_unknown(name: str, part: Indices, data: PreparedTranscripts, tokenizer: Tokenizer) -> None:
-    """Warn of what the vocabulary does not have."""
-    unknown = [tokenizer.unknown_items(data.texts[index]) for index in part.tolist()]
+def _warn_of_unknown(name: str, indices: Indices, data: PreparedTranscripts, tokenizer: Tokenizer) -> None:
+    """Warn of characters or words that the vocabulary lacks."""
+    unknown = [tokenizer.unknown_items(data.texts[index]) for index in indices.tolist()]
     if any(unknown):
-        listed = " ".join(map(repr, sorted({item for items in unknown for item in items})[:NAMED_ITEMS]))
-        text = "%s of %s %s texts hold what the vocabulary does not have and no transcript will: %s"
-        logger.warning(text, f"{sum(map(bool, unknown)):,}", f"{len(part):,}", name, listed)
+        listed = " ".join(map(repr, sorted({item for items in unknown for item in items})[:MAX_UNKNOWN_LISTED]))
+        text = "%s of %s %s texts contain what the vocabulary lacks and the model cannot output: %s"
+        logger.warning(text, f"{sum(map(bool, unknown)):,}", f"{len(indices):,}", name, listed)
 
 
-def _warn_of_unreachable(name: str, part: Indices, data: PreparedTranscripts, config: Config, codec: Any) -> None:
-    """Warn of transcripts with more tokens than frames; raises ValueError where no other is left."""
-    src = np.array([codec.num_frames(data.recordings.examples[i].length) for i in part], np.int64)
-    rows = [data.rows[i] for i in part]
-    tgt = np.array([len(row) for row in rows], np.int64)
-    repeated = np.array([sum(map(int.__eq__, row, row[1:])) for row in rows], np.int64)
-    found = config.model.unreachable_targets(src, tgt, lambda: repeated)
-    if found is None or not found.mask.any():
+def _warn_of_unreachable(name: str, indices: Indices, data: PreparedTranscripts, config: Config, codec: Any) -> None:
+    """Warn of transcripts with more tokens than frames; raises ValueError if all training transcripts are such."""
+    src_lengths = np.array([codec.num_frames(data.recordings.examples[i].length) for i in indices], np.int64)
+    rows = [data.rows[i] for i in indices]
+    tgt_lengths = np.array([len(row) for row in rows], np.int64)
+    num_repeated = np.array([sum(map(int.__eq__, row, row[1:])) for row in rows], np.int64)
+    unreachable = config.model.unreachable_targets(src_lengths, tgt_lengths, lambda: num_repeated)
+    if unreachable is None or not unreachable.mask.any():
         return
-    if found.mask.all() and name == "training":
-        raise ValueError(f"All {len(part):,} {name} recordings {found.reason}.")
-    counts = f"{int(found.mask.sum()):,} of {len(part):,} {name} recordings"
-    first = "; ".join(data.recordings.locate(index) for index in part[found.mask].tolist()[:MAX_NAMED])
-    logger.warning("%s %s; the first: %s.", counts, found.reason, first)
+    if unreachable.mask.all() and name == "training":
+        raise ValueError(f"All {len(indices):,} {name} recordings {unreachable.reason}.")
+    counts = f"{int(unreachable.mask.sum()):,} of {len(indices):,} {name} recordings"
+    first = "; ".join(data.recordings.locate(index) for index in indices[unreachable.mask].tolist()[:MAX_NAMED])
+    logger.warning("%s %s; the first: %s.", counts, unreachable.reason, first)

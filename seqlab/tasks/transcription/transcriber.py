@@ -1,4 +1,4 @@
-"""Recordings in, transcripts out, with times and confidence: what `seqlab.load` gives for a recogniser."""
+"""Transcribe recordings and score transcripts: the class that `seqlab.load` returns for recognisers."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.search import SearchRequest, select_search
 from seqlab.tasks.transcription.config import RECOGNISER, TranscriptionConfig
 from seqlab.tasks.transcription.language_model import load_language_model
-from seqlab.tasks.transcription.timing import Timed, Timing, time_tokens, token_texts, words_of
-from seqlab.tasks.transcription.transcript import Alternative, Transcript, TranscriptScore, no_text
+from seqlab.tasks.transcription.timing import FrameTiming, TimedText, join_words, time_tokens, token_texts
+from seqlab.tasks.transcription.transcript import Alternative, Transcript, TranscriptScore, empty_transcript
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.text.transcripts import TranscriptForm, normalize_transcript
 
-WIDE_BEAM = 16
-"""Beside a language model or for alternatives, where no other beam is asked for: a best path has no room for them."""
-NO_LIMITS = ("max_length", "max_length_ratio", "max_length_offset")
-"""Fields of a search that transcripts have no use for."""
-UNLIMITED = 1 << 20
-"""Tokens of a transcript: it has no more than its recording has frames."""
+DEFAULT_BEAM_SIZE = 16
+"""Minimum default `beam_size` with a language model or for alternatives, for which best-path decoding has no use."""
+UNUSED_FIELDS = ("max_length", "max_length_ratio", "max_length_offset")
+"""Fields of `SearchConfig` that transcription ignores, since the number of frames limits a transcript."""
+MAX_TOKENS = 1 << 20
+"""Value of `max_length` that never limits a transcript."""
 
 
 class Transcriber:
-    """A recogniser, perhaps with a language model."""
+    """A recogniser, optionally with a language model for shallow fusion."""
 
     def __init__(
         self,
@@ -52,15 +52,15 @@ class Transcriber:
         lm: WeightedLm | None = None,
         transcripts: TranscriptForm = "none",
     ) -> None:
-        """Take a model that is prepared for inference.
+        """Wrap a model that is prepared for inference.
 
         Args:
-            model: a `Recogniser`, or what has its methods.
-            codecs: of recordings and of text.
-            search: how to search unless a call says otherwise.
-            device: where the model is.
+            model: a `Recogniser`, or an object with its methods.
+            codecs: codec of the recordings, and tokenizer of the transcripts.
+            search: default search.
+            device: device of the model.
             lm: a language model over the same vocabulary, for shallow fusion.
-            transcripts: what texts are brought into before they are scored.
+            transcripts: normalization of the texts to score.
         """
         self.model, self.search, self.device, self.lm, self.transcripts = model, search, device, lm, transcripts
         self.codec, self.tokenizer = codecs
@@ -69,16 +69,16 @@ class Transcriber:
         return f"Transcriber({type(self.model).__name__}, {self.codec.sample_rate} Hz)"
 
     def transcribe(self, recordings: Sequence[Any], **search: Unpack[SearchOptions]) -> list[str]:
-        """Transcribe recordings and return a text for each; arguments and errors as in `transcribe_detailed`.
+        """Return the transcript of each recording; arguments and errors as in `transcribe_detailed`.
 
         Raises:
-            ValueError: a recording cannot be read; `transcribe_detailed` has its `fault` instead.
+            ValueError: a recording cannot be read. `transcribe_detailed` returns its `fault` instead.
         """
-        found = self.transcribe_detailed(recordings, **search)
-        for each in found:
+        transcripts = self.transcribe_detailed(recordings, **search)
+        for each in transcripts:
             if each.fault:
                 raise ValueError(each.fault)
-        return [each.text for each in found]
+        return [each.text for each in transcripts]
 
     def transcribe_detailed(
         self,
@@ -89,37 +89,38 @@ class Transcriber:
         progress: OnRows | None = None,
         **search: Unpack[SearchOptions],
     ) -> list[Transcript]:
-        """Transcribe recordings, in their order.
+        """Transcribe recordings, in their order, with alternatives and times if requested.
 
         Args:
-            recordings: of each the path of a file; its content as bytes; or a waveform with its rate, `(samples,
-                rate)`: (n,) or (n, channels), int16 or floats in [-1, 1].
-            times: whether transcripts come with the times of their tokens and words.
-            batch_seconds: seconds of speech, padding counted, computed together: speed and memory, never the answer.
+            recordings: for each recording the path of its file, its content as bytes, or a waveform with its sampling
+                rate, `(samples, rate)`: (n,) or (n, channels), int16 or floats in [-1, 1].
+            times: whether to compute the times of tokens and words.
+            batch_seconds: seconds of speech per batch, including padding; changes speed and memory, never the
+                transcripts.
             progress: called after each batch with its number of recordings.
-            search: fields of `SearchConfig`; those of validation in training unless given, but for `length_alpha`,
-                which is 0.
+            search: fields of `SearchConfig`. The defaults are those of validation in training, except that
+                `length_alpha` is 0.
 
         Raises:
-            ValueError: an option that the search does not have or has no use for. What is wrong with a recording is its
-                `fault`.
+            ValueError: an option is unknown or does not apply. An unreadable recording has a `fault` instead.
         """
-        read = read_waveforms(recordings, self.codec.sample_rate)
-        own = [each for each in read if not isinstance(each, str)]
-        config = self._search(search)
-        found = iter(
-            self.transcribe_waveforms(own, config, times=times, batch_seconds=batch_seconds, progress=progress)
+        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or the fault of each
+        readable = [each for each in waveforms if not isinstance(each, str)]
+        config = self._search_config(search)
+        transcripts = iter(
+            self.transcribe_waveforms(readable, config, times=times, batch_seconds=batch_seconds, progress=progress)
         )
         return [
-            replace(no_text(times=times, alternatives=config.num_hypotheses > 1), fault=each)
+            replace(empty_transcript(times=times, alternatives=config.num_hypotheses > 1), fault=each)
             if isinstance(each, str)
-            else self._named_if_too_short(next(found), recording_name(recording, place), each)
-            for place, (recording, each) in enumerate(zip(recordings, read, strict=True))
+            else self._with_fault_if_too_short(next(transcripts), recording_name(recording, index), each)
+            for index, (recording, each) in enumerate(zip(recordings, waveforms, strict=True))
         ]
 
-    def _named_if_too_short(self, found: Transcript, name: str, waveform: Waveform) -> Transcript:
-        is_heard = self.codec.num_frames(len(waveform)) > 0 or not np.any(waveform)
-        return found if is_heard else replace(found, fault=f"{name}: {TOO_SHORT}.")
+    def _with_fault_if_too_short(self, transcript: Transcript, name: str, waveform: Waveform) -> Transcript:
+        """Add a fault to the transcript of a recording that has sound, but no complete frame."""
+        is_usable = self.codec.num_frames(len(waveform)) > 0 or not np.any(waveform)
+        return transcript if is_usable else replace(transcript, fault=f"{name}: {TOO_SHORT}.")
 
     def transcribe_waveforms(
         self,
@@ -130,26 +131,26 @@ class Transcriber:
         batch_seconds: float = BATCH_SECONDS,
         progress: OnRows | None = None,
     ) -> list[Transcript]:
-        """Transcribe waveforms (n,) at the rate of the run; arguments as in `transcribe_detailed`."""
-        config = self._search({}) if search is None else search
+        """Transcribe waveforms (n,) at the sampling rate of the run; arguments as in `transcribe_detailed`."""
+        config = self._search_config({}) if search is None else search
         rate = self.codec.sample_rate
-        found = [
-            replace(no_text(times=times, alternatives=config.num_hypotheses > 1), duration=len(each) / rate)
+        transcripts = [
+            replace(empty_transcript(times=times, alternatives=config.num_hypotheses > 1), duration=len(each) / rate)
             for each in waveforms
         ]
-        # What holds no sound has no text, whatever a model would make of it.
-        heard = {i: each for i, each in enumerate(waveforms) if np.any(each)}
-        num_answered = 0
-        for rows in self._batches(heard, batch_seconds):
-            transcripts = self._transcripts([waveforms[i] for i in rows], config, times)
-            for i, each in zip(rows, transcripts, strict=True):
-                found[i] = each
-            num_answered += len(rows)
+        # Digital silence has an empty transcript, whatever the model would output.
+        with_sound = {i: each for i, each in enumerate(waveforms) if np.any(each)}
+        num_done = 0
+        for indices in self._index_batches(with_sound, batch_seconds):
+            batch_transcripts = self._transcribe_batch([waveforms[i] for i in indices], config, times)
+            for i, each in zip(indices, batch_transcripts, strict=True):
+                transcripts[i] = each
+            num_done += len(indices)
             if progress is not None:
-                progress(len(rows))
-        if progress is not None and num_answered < len(waveforms):
-            progress(len(waveforms) - num_answered)
-        return found
+                progress(len(indices))
+        if progress is not None and num_done < len(waveforms):
+            progress(len(waveforms) - num_done)
+        return transcripts
 
     @torch.inference_mode()
     def score(
@@ -160,97 +161,99 @@ class Transcriber:
         batch_seconds: float = BATCH_SECONDS,
         progress: OnRows | None = None,
     ) -> list[TranscriptScore]:
-        """Score a text for each recording, by all paths of CTC, without a language model.
+        """Compute the log-probability of a text for each recording, over all CTC paths, without a language model.
 
         Args:
             recordings: as in `transcribe_detailed`.
-            texts: brought into the form that the transcripts of training had (`data.transcripts`).
-            batch_seconds: seconds of speech, padding counted, computed together: speed and memory, never the answer.
+            texts: one text per recording; they are normalized as the transcripts in training (`data.transcripts`).
+            batch_seconds: seconds of speech per batch, including padding; changes speed and memory, never the scores.
             progress: called after each batch with its number of recordings.
 
         Raises:
-            ValueError: there are not as many texts as recordings. What is wrong with a recording or its text is its
-                `fault`.
+            ValueError: the numbers of texts and recordings differ. A recording or text that cannot be scored has a
+                `fault` instead.
         """
         refuse_non_strings(texts, "texts")
         if len(recordings) != len(texts):
             raise ValueError(
                 f"`texts` must have one text for each recording ({len(recordings)}), but has {len(texts)} instead."
             )
-        known = [normalize_transcript(text, self.transcripts) for text in texts]
-        rows = self.tokenizer.encode(known)
-        read = read_waveforms(recordings, self.codec.sample_rate)
-        # An empty text has probability 1 where there is nothing to hear.
-        tokens = [[0.0] if not row else [IMPOSSIBLE_LOG_PROB] * (1 + len(row)) for row in rows]
-        own = {i: each for i, each in enumerate(read) if not isinstance(each, str)}
-        for places in self._batches(own, batch_seconds):
-            frames = self.model.frames(self._batch([own[i] for i in places]).to(self.device))
-            for i, scores in zip(places, self.model.score_sequences(frames, [rows[i] for i in places]), strict=True):
-                tokens[i] = scores
+        normalized = [normalize_transcript(text, self.transcripts) for text in texts]
+        rows = self.tokenizer.encode(normalized)
+        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or the fault of each
+        # Without frames, an empty text has probability 1 and any other text 0.
+        token_log_probs = [[0.0] if not row else [IMPOSSIBLE_LOG_PROB] * (1 + len(row)) for row in rows]
+        readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
+        for indices in self._index_batches(readable, batch_seconds):
+            frames = self.model.frames(self._batch([readable[i] for i in indices]).to(self.device))
+            for i, scores in zip(indices, self.model.score_sequences(frames, [rows[i] for i in indices]), strict=True):
+                token_log_probs[i] = scores
             if progress is not None:
-                progress(len(places))
-        num_scored = sum(self.codec.num_frames(len(each)) > 0 for each in own.values())
-        if progress is not None and num_scored < len(read):
-            progress(len(read) - num_scored)
-        found = []
-        for place, (each, scores, text) in enumerate(zip(read, tokens, known, strict=True)):
+                progress(len(indices))
+        num_scored = sum(self.codec.num_frames(len(each)) > 0 for each in readable.values())
+        if progress is not None and num_scored < len(waveforms):
+            progress(len(waveforms) - num_scored)
+        results = []
+        for index, (each, scores, text) in enumerate(zip(waveforms, token_log_probs, normalized, strict=True)):
             unknown, fault = self.tokenizer.unknown_items(text), each if isinstance(each, str) else ""
             if unknown and not fault:
-                listed, name = " ".join(map(repr, unknown)), recording_name(recordings[place], place)
+                listed, name = " ".join(map(repr, unknown)), recording_name(recordings[index], index)
                 fault = f"{name}: the vocabulary does not have {listed} of its text."
             nats = [NEG_INF if score == IMPOSSIBLE_LOG_PROB else score for score in scores]
             nats = [] if isinstance(each, str) else nats
-            found.append(TranscriptScore(None if fault else sum(nats), len(scores), nats, unknown, fault))
-        return found
+            results.append(TranscriptScore(None if fault else sum(nats), len(scores), nats, unknown, fault))
+        return results
 
     @torch.inference_mode()
     def frame_log_probs(self, recordings: Sequence[Any]) -> list[NDArray[np.float32]]:
-        """Compute the log-probabilities in nats of each frame: (F', V) for each recording, blank among the V ids.
+        """Compute the log-probabilities of each output frame in nats: (F', V) per recording; blank is one of V ids.
 
-        `model.output_step` and `model.first_output` say where among the frames of 10 ms (`data.hop_ms`) they are: every
-        second one, unless the model has other settings.
+        Output frame i is at position `model.first_output + i * model.output_step` of the feature frames, which are
+        `data.hop_ms` (10 ms) apart. By default `output_step` is 2.
 
         Raises:
             ValueError: a recording cannot be read.
         """
-        read = read_waveforms(recordings, self.codec.sample_rate)
-        if fault := next((each for each in read if isinstance(each, str)), None):
+        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or the fault of each
+        if fault := next((each for each in waveforms if isinstance(each, str)), None):
             raise ValueError(fault)
-        own = {i: each for i, each in enumerate(read) if not isinstance(each, str)}
-        found = [np.zeros((0, self.model.vocab_size), np.float32)] * len(read)
-        for places in self._batches(own, BATCH_SECONDS):
-            frames = self.model.frames(self._batch([own[i] for i in places]).to(self.device))
-            for i, length, scores in zip(places, frames.lengths.tolist(), frames.log_probs.float().cpu(), strict=True):
-                found[i] = scores[:length].numpy()
-        return found
+        readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
+        log_probs = [np.zeros((0, self.model.vocab_size), np.float32)] * len(waveforms)
+        for indices in self._index_batches(readable, BATCH_SECONDS):
+            frames = self.model.frames(self._batch([readable[i] for i in indices]).to(self.device))
+            lengths, frame_log_probs = frames.lengths.tolist(), frames.log_probs.float().cpu()
+            for i, length, scores in zip(indices, lengths, frame_log_probs, strict=True):
+                log_probs[i] = scores[:length].numpy()
+        return log_probs
 
-    def _batches(self, waveforms: Mapping[int, Waveform], batch_seconds: float) -> Iterator[list[int]]:
-        """Divide those that have a frame at least into batches of similar length."""
+    def _index_batches(self, waveforms: Mapping[int, Waveform], batch_seconds: float) -> Iterator[list[int]]:
+        """Group the indices of waveforms with at least one frame into batches of similar length."""
         if not batch_seconds > 0:
             raise ValueError(f"`batch_seconds` must be above 0, but is {batch_seconds} instead.")
         counts = {i: self.codec.num_frames(len(each)) for i, each in waveforms.items()}
         long_enough = [i for i, count in counts.items() if count > 0]
-        for places in length_batches([counts[i] for i in long_enough], self.codec.frames_in(batch_seconds)):
-            yield [long_enough[place] for place in places]
+        for positions in length_batches([counts[i] for i in long_enough], self.codec.frames_in(batch_seconds)):
+            yield [long_enough[position] for position in positions]
 
     def _batch(self, waveforms: Sequence[Waveform]) -> FrameBatch:
+        """Compute the features of waveforms, and pad them to a batch."""
         frames = [self.codec.frames(each).numpy() for each in waveforms]
         tokenizer = self.tokenizer
         ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
         return collate_frames(frames, None, range(len(frames)), **ids)
 
     @torch.inference_mode()
-    def _transcripts(self, waveforms: Sequence[Waveform], config: SearchConfig, times: bool) -> list[Transcript]:
-        """Transcribe a batch of recordings."""
+    def _transcribe_batch(self, waveforms: Sequence[Waveform], config: SearchConfig, times: bool) -> list[Transcript]:
+        """Transcribe one batch of waveforms."""
         batch = self._batch(waveforms).to(self.device)
         needs_scores = config.num_hypotheses > 1
-        found = self._searched(batch, config, needs_scores)
-        timed = self._timed(batch, [best[0].ids for best in found], waveforms) if times else [None] * len(found)
+        n_best = self._decode(batch, config, needs_scores)
+        timed = self._time(batch, [each[0].ids for each in n_best], waveforms) if times else [None] * len(n_best)
         transcripts = []
-        for waveform, best, tokens in zip(waveforms, found, timed, strict=True):
-            texts = [_as_line(text) for text in self.tokenizer.decode([each.ids for each in best])]
+        for waveform, hypotheses, tokens in zip(waveforms, n_best, timed, strict=True):
+            texts = [_as_line(text) for text in self.tokenizer.decode([each.ids for each in hypotheses])]
             alternatives = [
-                Alternative(text, each.score, each.log_prob) for text, each in zip(texts, best, strict=True)
+                Alternative(text, each.score, each.log_prob) for text, each in zip(texts, hypotheses, strict=True)
             ]
             transcripts.append(
                 Transcript(
@@ -258,57 +261,59 @@ class Transcriber:
                     len(waveform) / self.codec.sample_rate,
                     alternatives=alternatives if needs_scores else None,
                     tokens=tokens,
-                    words=None if tokens is None else words_of(tokens, texts[0]),
+                    words=None if tokens is None else join_words(tokens, texts[0]),
                 )
             )
         return transcripts
 
-    def _searched(self, batch: FrameBatch, config: SearchConfig, need_scores: bool) -> list[list[Hypothesis]]:
-        """Find the best transcripts of each recording of a batch, best first."""
-        unlimited = replace(config, max_length=UNLIMITED)
+    def _decode(self, batch: FrameBatch, config: SearchConfig, need_scores: bool) -> list[list[Hypothesis]]:
+        """Search the best hypotheses of each recording of a batch, best first."""
+        unlimited = replace(config, max_length=MAX_TOKENS)
         banned = [*banned_ids(self.tokenizer), self.tokenizer.unk_id]
         request = SearchRequest(batch, None, banned, need_scores=need_scores, lm=self.lm)
         return select_search(self.model, unlimited)(self.model, unlimited, request)
 
-    def _timed(
+    def _time(
         self, batch: FrameBatch, rows: Sequence[Sequence[int]], waveforms: Sequence[Waveform]
-    ) -> list[list[Timed]]:
-        """Find the time of each token of some transcripts."""
-        names = [token_texts(self.tokenizer, row) for row in rows]
+    ) -> list[list[TimedText]]:
+        """Compute the time of each token of the transcripts `rows` (ids)."""
+        texts = [token_texts(self.tokenizer, row) for row in rows]
         log_mel, rate = self.codec.log_mel, self.codec.sample_rate
-        timing = Timing(
+        timing = FrameTiming(
             hop=log_mel.hop / rate * self.model.output_step,
             middle=log_mel.frame_time(self.model.first_output),
             frame_step=self.model.output_step,
             first_frame=self.model.first_output,
             blank_id=self.model.blank_id,
         )
-        sounds = [active_frames(log_mel(each)) for each in waveforms]
+        is_sound = [active_frames(log_mel(each)) for each in waveforms]
         durations = [len(each) / rate for each in waveforms]
-        return time_tokens(self.model.frames(batch), rows, names, sounds, durations, timing)
+        return time_tokens(self.model.frames(batch), rows, texts, is_sound, durations, timing)
 
-    def _search(self, options: SearchOptions) -> SearchConfig:
-        """Return how to search: as in validation, but for these fields."""
+    def _search_config(self, options: SearchOptions) -> SearchConfig:
+        """Override fields of the default search; raises ValueError for options that are unknown or do not apply."""
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if unknown := sorted(given.keys() - {field.name for field in fields(SearchConfig)}):
-            known = "`lm`, `lm_weight` and `length_reward` are given to `seqlab.load`"
             raise ValueError(
-                f"There is no option `{unknown[0]}` of transcribing ({known}); its options are those of a "
-                "`SearchConfig`, `times` and `batch_seconds`."
+                f"Transcription has no option `{unknown[0]}`: its options are the fields of `SearchConfig`, `times` "
+                "and `batch_seconds` (`lm`, `lm_weight` and `length_reward` are options of `seqlab.load`)."
             )
-        if unused := [name for name in NO_LIMITS if name in given]:
-            raise ValueError(f"`{unused[0]}` has no use here: a transcript ends with its recording. Leave it out.")
+        if unused := [name for name in UNUSED_FIELDS if name in given]:
+            raise ValueError(
+                f"`{unused[0]}` does not apply to transcription, since the recording limits the length of a "
+                "transcript: leave it out."
+            )
         num_hypotheses = given.get("num_hypotheses", self.search.num_hypotheses)
         if self.lm is not None or num_hypotheses > 1:
-            given.setdefault("beam_size", max(self.search.beam_size, WIDE_BEAM, num_hypotheses))
+            given.setdefault("beam_size", max(self.search.beam_size, DEFAULT_BEAM_SIZE, num_hypotheses))
         if self.lm is not None and given["beam_size"] == 1:
-            raise ValueError("`beam_size: 1` is the best path of the recogniser alone: beside `lm` take 2 or more.")
-        # All transcripts are of the same frames: dividing by their lengths would favour long ones.
+            raise ValueError("`beam_size: 1` decodes the best path without `lm`: with `lm` it must be at least 2.")
+        # All hypotheses are of the same frames: dividing by their lengths would favor long ones.
         return replace(self.search, **{"length_alpha": 0.0, **given})
 
 
 def _as_line(text: str) -> str:
-    """Write a transcript without control characters, and with single spaces."""
+    """Replace control characters by spaces, and runs of spaces by one."""
     return " ".join(replace_control_characters(text)[0].split())
 
 
@@ -322,44 +327,46 @@ def load_transcriber(
     lm_weight: float | None = None,
     length_reward: float | None = None,
 ) -> Transcriber:
-    """Load a recogniser.
+    """Load a recogniser, optionally with a language model for shallow fusion.
 
     Args:
         run: a run folder.
         checkpoint: `best` (in validation), `last` or a step number.
-        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
-        precision: dtype of matrix products: `bf16`, `fp32`, or `auto`: bf16 where the device computes in it.
-        lm: the run of an n-gram model of characters, over the recogniser's vocabulary, or of words.
-        lm_weight: of its log-probabilities; 0.5 unless given.
-        length_reward: what is added for each token beside the language model; 0 unless given.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if available, else the CPU.
+        precision: dtype of matrix products: `bf16`, `fp32`, or `auto`: bf16 if the device has bf16 arithmetic.
+        lm: the run of an n-gram model of words, or of characters over the recogniser's vocabulary.
+        lm_weight: weight of the language model's log-probabilities; 0.5 by default.
+        length_reward: score added for each token, with a language model; 0 by default.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it is no recogniser, is damaged or has another format version; several runs are named; the
+        ValueError: the run is not a recogniser, is damaged or has another format version; several runs are given; the
             vocabulary of the language model does not fit.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     if len(runs) != 1 or len(checkpoints) != 1:
-        raise ValueError(f"One recogniser is loaded at a time, but {len(runs) * len(checkpoints)} are named.")
+        raise ValueError(f"Recognisers cannot be an ensemble: name one run, not {len(runs) * len(checkpoints)}.")
     for name, value in (("lm_weight", lm_weight), ("length_reward", length_reward)):
         if value is not None and lm is None:
             raise ValueError(f"`{name}` needs a language model, `lm`.")
-    chosen = choose_device(device)
-    dtype = choose_dtype(precision, chosen)
+    chosen_device = choose_device(device)
+    dtype = choose_dtype(precision, chosen_device)
     loaded = load_run(runs[0], checkpoints[0], product=RECOGNISER)
     data = loaded.config.data
     assert isinstance(data, TranscriptionConfig)
     weighted = None
     if lm is not None:
         tokenizer = loaded.codecs[1]
-        weighted = load_language_model(lm, tokenizer, chosen, dtype, weight=lm_weight, length_reward=length_reward)
-    prepare_inference(loaded.model, chosen, dtype)
+        weighted = load_language_model(
+            lm, tokenizer, chosen_device, dtype, weight=lm_weight, length_reward=length_reward
+        )
+    prepare_inference(loaded.model, chosen_device, dtype)
     return Transcriber(
         loaded.model,
         (loaded.codecs[0], loaded.codecs[1]),
         loaded.config.training.valid_search,
-        chosen,
+        chosen_device,
         weighted,
         data.transcripts,
     )

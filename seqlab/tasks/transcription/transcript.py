@@ -1,10 +1,10 @@
-"""What is found out about recordings: transcripts, their alternatives, and scores of given texts."""
+"""Results of transcription: transcripts with times and alternatives, and scores of given texts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from seqlab.tasks.transcription.timing import Timed
+from seqlab.tasks.transcription.timing import TimedText
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Alternative:
     text: str
     score: float
     log_prob: float
-    """In nats: of all paths that give the text, and with a language model what that adds."""
+    """Log-probability of the text in nats, summed over all CTC paths, plus the weighted score of a language model."""
 
 
 @dataclass(frozen=True)
@@ -23,35 +23,36 @@ class Transcript:
 
     text: str
     duration: float
-    """Seconds; 0 where the recording cannot be read."""
+    """Duration of the recording in seconds; 0 if it cannot be read."""
     fault: str = ""
-    """Why there is no transcript; empty where there is one, even an empty one."""
+    """Reason why there is no transcript; empty if there is one, which may be empty itself."""
     alternatives: list[Alternative] | None = None
-    """Best first, where they were asked for."""
-    tokens: list[Timed] | None = None
-    """Where times were asked for."""
-    words: list[Timed] | None = None
+    """The n-best list, best first; None if only one hypothesis was requested."""
+    tokens: list[TimedText] | None = None
+    """Times of the tokens; None if times were not requested."""
+    words: list[TimedText] | None = None
+    """Times of the words; None if times were not requested."""
 
 
 @dataclass(frozen=True)
 class TranscriptScore:
-    """How probable a text is, given a recording."""
+    """Log-probability of a text given a recording."""
 
     log_prob: float | None
-    """In nats, over all paths that give the text: minus infinity for one with more tokens than the model has frames of
-    the recording. None where `fault` says why there is none."""
+    """Log-probability in nats, summed over all CTC paths; minus infinity for a text with more tokens than the recording
+    has frames. None if there is a `fault`."""
     num_tokens: int
-    """Tokens of the text, its end counted."""
+    """Number of tokens of the text, including the end of the sequence."""
     token_log_probs: list[float]
-    """In nats, given the tokens before; that of the end last."""
+    """Log-probability of each token given the previous ones, in nats; the last one is of the end of the sequence."""
     unknown: list[str]
-    """What the vocabulary does not have."""
+    """Characters or words of the text that the vocabulary lacks."""
     fault: str = ""
-    """The recording cannot be read, or the vocabulary lacks a token of the text."""
+    """Reason why there is no score: the recording cannot be read, or the vocabulary lacks a token of the text."""
 
 
-def no_text(*, times: bool, alternatives: bool) -> Transcript:
-    """Describe a recording without a text, with what is asked for besides it."""
+def empty_transcript(*, times: bool, alternatives: bool) -> Transcript:
+    """Make an empty transcript, with empty lists for times and alternatives if they are requested."""
     return Transcript(
         "",
         0.0,
