@@ -1,7 +1,7 @@
-"""Convolutional networks: of images, and of sequences of vectors.
+"""Convolutional networks for images and for sequences of vectors.
 
-Shapes: B examples, C channels, F frames of D numbers each (D are the channels), H and W height and width,
-K numbers, classes or labels.
+Shapes: B examples, C channels, F frames of D features each (D are the channels), H and W height and width,
+K outputs (numbers, classes or labels).
 """
 
 from typing import Annotated, Literal
@@ -21,39 +21,39 @@ from seqlab.nn.layers import Dropout, Linear, Nonlinearity
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class CnnConfig(PredictorConfig):
-    """Convolutions over images, or along sequences and windows of a series; then a linear layer."""
+    """Convolutions over images, sequences or windows of a time series, then a linear layer."""
 
     family: Literal["cnn"] = "cnn"
-    """Which architecture this is."""
+    """Name of the model family."""
     channels: Annotated[tuple[Size, ...], Field(min_length=1)] = (32, 64)
-    """Channels of each convolution."""
+    """Output channels of each convolution."""
     kernel: Size = 3
-    """Positions, of images in each direction, that a convolution reads."""
+    """Kernel size in positions, in each direction for images."""
     stride: Size = 1
-    """Positions from one place where a convolution reads to the next."""
+    """Stride in positions."""
     padding: Padding = "same"
-    """Whether zeros are put around what a convolution reads (`same`), or not (`valid`)."""
+    """Zero padding around the input of a convolution (`same`), or none (`valid`)."""
     dilation: Size = 1
-    """Distance between the positions that a convolution reads."""
+    """Distance in positions between the elements of a kernel."""
     pooling: Pooling = "max"
-    """Pooling after a convolution: the maximum or the mean of each square of `pool_size`, or none."""
+    """Pooling after a convolution: the maximum or the mean of each window of `pool_size`, or none."""
     pool_size: Size = 2
-    """Positions that are pooled, of images in each direction."""
+    """Pooling window in positions, in each direction for images."""
     pooled_blocks: CountOrZero | None = None
-    """Number of the last convolutions with pooling after them; null for all."""
+    """Number of convolutions with pooling after them, counted from the last; null for all."""
     residual: bool = False
-    """Whether a convolution that keeps the shape adds to its input (He et al. 2016)."""
+    """Whether convolutions that keep the shape have a residual connection (He et al. 2016)."""
     activation: Nonlinearity = "relu"
-    """Non-linearity after each convolution."""
+    """Activation function after each convolution."""
     norm: FeatureNorm = "none"
     """Norm after each convolution."""
     dropout: Probability = 0.0
-    """Probability of dropping an element after each convolution."""
+    """Dropout probability after each convolution."""
     output: Literal["flatten", "mean", "max"] = "flatten"
-    """What the last layer reads: all that the convolutions give, or its mean or maximum over all positions, which does
-    not depend on where something is."""
+    """Input of the linear layer: all features of the last convolution (`flatten`), or their `mean` or `max` over
+    positions, which makes the outputs independent of position."""
     output_dropout: Probability = 0.0
-    """Probability of dropping an element that the last layer reads."""
+    """Dropout probability before the linear layer."""
 
     @model_validator(mode="after")
     def _check(self) -> "CnnConfig":
@@ -61,12 +61,13 @@ class CnnConfig(PredictorConfig):
             same_padding(self.kernel)
         if self.pooled_blocks is not None and self.pooled_blocks > len(self.channels):
             raise ValueError(
-                f"`pooled_blocks` ({self.pooled_blocks}) must be at most the {len(self.channels)} convolutions."
+                f"`pooled_blocks` ({self.pooled_blocks}) must be at most the number of convolutions "
+                f"({len(self.channels)})."
             )
         return self
 
     def check_inputs(self, shape: tuple[int, ...]) -> None:
-        """Raise ValueError where convolutions leave nothing of an example."""
+        """Raise ValueError if the convolutions reduce an example to nothing."""
         self._sizes(self._blocks(shape), shape)
 
     def build(self, src: InputSide, tgt: TargetSide) -> "Cnn":
@@ -102,19 +103,19 @@ class CnnConfig(PredictorConfig):
         ]
 
     def _sizes(self, blocks: list[ConvolutionBlock], shape: tuple[int, ...]) -> list[int]:
-        """Give the size of what the convolutions leave, in each direction; raises ValueError where that is nothing."""
+        """Compute the output size of the convolutions in each direction; raises ValueError if it is 0."""
         lengths = shape[1:] if len(shape) == 3 else shape[:1]
         found = [output_geometry(blocks, length).size for length in lengths]
         if 0 in found:
             raise ValueError(
-                f"{len(blocks)} convolutions and their pooling leave nothing of {' by '.join(map(str, lengths))} "
-                "positions: name fewer `model.channels`, or set `model.pooling: none` or `model.padding: same`."
+                f"{len(blocks)} convolutions with pooling reduce {' by '.join(map(str, lengths))} positions to 0: "
+                "give fewer `model.channels`, or set `model.pooling: none` or `model.padding: same`."
             )
         return found
 
 
 class Cnn(nn.Module):
-    """A `Predictor`."""
+    """Convolutional network with a linear output layer; a `Predictor`."""
 
     def __init__(self, config: CnnConfig, blocks: list[ConvolutionBlock], features: int, outputs: int) -> None:
         super().__init__()
@@ -124,7 +125,7 @@ class Cnn(nn.Module):
         self.project = Linear(features, outputs)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Score a batch: (B, K)."""
+        """Compute the outputs of a batch: (B, K)."""
         x = batch.src if batch.src.dim() == 4 else batch.src.transpose(1, 2)  # (B, C, H, W), or (B, D, F)
         features = self.blocks(x).flatten(2)  # (B, C, positions)
         if self.output == "flatten":

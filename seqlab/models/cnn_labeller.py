@@ -1,6 +1,6 @@
-"""A convolutional labeller (Kim 2014, D14-1181): filters over neighbouring words, and for lines their largest values.
+"""Convolutional labeller of words or lines (Kim 2014, D14-1181).
 
-Shapes: B lines, S words, E size of a word's vector, F filters of each width, D filters of all widths.
+Shapes: B lines, S words, E embedding size, F spelling features, D filters of all widths.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -23,23 +23,23 @@ class CnnLabellerConfig(LabellerConfig):
     """Convolutions of several widths over the words of a line."""
 
     family: Literal["cnn_labeller"] = "cnn_labeller"
-    """Which architecture this is."""
+    """Name of the model family."""
     embedding_size: Size = 128
-    """Values of each word's vector."""
+    """Size of the word embeddings."""
     widths: Annotated[tuple[Size, ...], Field(min_length=1)] = (3, 4, 5)
-    """Words that the filters of each convolution read at once."""
+    """Filter width in words of each convolution."""
     num_filters: Size = 100
-    """Filters of each width."""
+    """Number of filters per width."""
     embedding_dropout: Probability = 0.0
-    """Probability of dropping a word, at all of its positions in a micro-step."""
+    """Probability of dropping all occurrences of a word in a micro-step."""
     dropout: Probability = 0.3
-    """Probability of dropping an element of a word's vector."""
+    """Dropout probability of the convolutions' input."""
 
     embedding_field: ClassVar[str] = "embedding_size"
 
     @property
     def embedding_dim(self) -> int:
-        """Values that each embedding has."""
+        """Size of the embeddings."""
         return self.embedding_size
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "CnnLabeller":
@@ -49,14 +49,14 @@ class CnnLabellerConfig(LabellerConfig):
     @model_validator(mode="after")
     def _check(self) -> "CnnLabellerConfig":
         if len(set(self.widths)) < len(self.widths):
-            raise ValueError(f"`widths` must be different ones, but are {list(self.widths)}.")
+            raise ValueError(f"`widths` must be distinct, but are {list(self.widths)}.")
         return self
 
 
 class ConvolutionEncoder(nn.Module):
-    """Vectors of words to what the filters find around each of them.
+    """Convolutions over windows of words.
 
-    Windows of words are rows of a linear layer, so that no line depends on the others, bit for bit.
+    They are computed as linear layers whose rows are windows, so that results are bitwise independent of the batch.
     """
 
     def __init__(self, config: CnnLabellerConfig, vocab_size: int) -> None:
@@ -72,22 +72,22 @@ class ConvolutionEncoder(nn.Module):
             assert isinstance(each, Linear)
             initialize_for(each, "relu")
 
-    def forward(self, words: Tensor, lengths: Tensor, ngrams: Tensor | None, spelt: Tensor | None) -> Tensor:
-        """words (B, S), lengths (B,), vectors of n-grams (B, S, E) and of spelling -> (B, S, D)."""
+    def forward(self, words: Tensor, lengths: Tensor, ngrams: Tensor | None, spelling: Tensor | None) -> Tensor:
+        """words (B, S), lengths (B,), vectors of n-grams (B, S, E) and of spelling (B, S, F) -> (B, S, D)."""
         x = self.word_dropout(self.embedding(words).float(), words)
         x = x if ngrams is None else x + ngrams
-        x = self.dropout(x if spelt is None else torch.cat((x, spelt.float()), dim=2))
-        x = x.masked_fill(padding_mask(lengths, x.size(1))[..., None], 0.0)  # as beyond the ends of a longer batch
-        found = []
+        x = self.dropout(x if spelling is None else torch.cat((x, spelling.float()), dim=2))
+        x = x.masked_fill(padding_mask(lengths, x.size(1))[..., None], 0.0)  # like the zeros beyond the batch's ends
+        features = []
         for width, filters in zip(self.widths, self.filters, strict=True):
             padded = F.pad(x, (0, 0, (width - 1) // 2, width // 2))
             windows = torch.cat([padded[:, start : start + x.size(1)] for start in range(width)], dim=2)
-            found.append(torch.relu(filters(windows).float()))
-        return torch.cat(found, dim=2)
+            features.append(torch.relu(filters(windows).float()))
+        return torch.cat(features, dim=2)
 
 
 class CnnLabeller(LabellingModel):
-    """A `Labeller` and a `Scorer`."""
+    """Convolutional labeller; a `Labeller`."""
 
     def __init__(self, config: CnnLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()
@@ -99,6 +99,7 @@ class CnnLabeller(LabellingModel):
         self.head = LabelHead(config, len(config.widths) * config.num_filters, num_labels)
 
     def encode(self, batch: LabelledBatch) -> Tensor:
-        """Read a batch: (B, S, D)."""
+        """Encode a batch: (B, S, D)."""
         words = self.reader.words(batch.src)
-        return self.encoder(words, batch.src_lengths, self.reader.ngram_vectors(words), self.reader.spelt(batch))
+        ngrams, spelling = self.reader.ngram_vectors(words), self.reader.spelling_vectors(batch)
+        return self.encoder(words, batch.src_lengths, ngrams, spelling)

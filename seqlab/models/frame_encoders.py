@@ -1,7 +1,7 @@
-"""Encoders of feature frames, of which recognisers and labellers of recordings are made.
+"""Encoders of acoustic feature frames, for speech recognizers and labellers of recordings.
 
-Convolutions halve the frames a few times (subsampling), and recurrent layers, self-attention or nothing else read what
-is left. Padding changes no result.
+Convolutions halve the frame rate a few times (subsampling). Recurrent layers or self-attention may follow. Results do
+not depend on padding.
 
 Shapes: B recordings, F frames of M bands, F' frames after subsampling, D hidden size.
 """
@@ -26,77 +26,77 @@ Channels = Annotated[tuple[Size, ...], Field(min_length=1)]
 
 
 class FrameSide(Protocol):
-    """What an encoder needs to know of the recordings' codec."""
+    """Properties of the recordings' codec that an encoder needs."""
 
     @property
     def num_bands(self) -> int:
-        """M: numbers of a frame."""
+        """M: number of bands of a frame."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class FrameEncoderConfig(ModelConfig):
-    """The fields that all encoders of frames have."""
+    """Common fields of encoders of frames."""
 
     channels: Channels = (32, 32)
-    """Channels of each block of convolutions; each block halves the frames and the bands. Two blocks on frames of 10 ms
-    leave one frame for each 40 ms."""
+    """Channels of each convolution block. Each block halves the frame rate and the number of bands: two blocks turn
+    frames of 10 ms into frames of 40 ms."""
 
     def num_frames(self, frames: IntArray) -> IntArray:
-        """Return how many frames are left of each recording (N,)."""
+        """Return the number of frames (N,) after subsampling, from the number before."""
         for _ in self.channels:
             frames = -(-frames // 2)
         return frames
 
     @property
     def frame_step(self) -> int:
-        """The subsampling factor: frames that become one."""
+        """Subsampling factor: input frames per output frame."""
         return 2 ** len(self.channels)
 
     def build_encoder(self, bands: int) -> "FrameEncoder":
-        """Build the encoder for frames of so many bands."""
+        """Build the encoder for frames of `bands` bands."""
         raise NotImplementedError
 
 
 class FrameEncoder(nn.Module):
-    """The base of the encoders."""
+    """Base class of encoders of frames."""
 
     output_size: int
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """frames (B, F, M), lengths (B,), each at least 1 -> hidden states (B, F', D) and lengths (B,)."""
+        """frames (B, F, M), lengths (B,), each at least 1 -> hidden states (B, F', D), their lengths (B,)."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ConvolutionFramesConfig(FrameEncoderConfig):
-    """An encoder of convolutions alone."""
+    """An encoder of convolutions only."""
 
     channels: Channels = (32, 64, 128)
-    """Channels of each block of convolutions; each block halves the frames and the bands."""
+    """Channels of each convolution block. Each block halves the frame rate and the number of bands."""
     depth: Size = 2
-    """Convolutions of a block; those after the first are residual."""
+    """Number of convolutions per block; those after the first are residual."""
     hidden_size: Size = 256
-    """Features of a subsampled frame."""
+    """Size of the encoder's outputs."""
     norm: FeatureNorm = "none"
-    """After each convolution: `layer`, `rms` or `none`. The first two make silence as large as sound, which costs
-    accuracy where bands are not normalised to the level of the recording."""
+    """Norm after each convolution: `layer`, `rms` or `none`. `layer` and `rms` amplify silence to the level of sound,
+    which costs accuracy if bands are not normalized by the recording's level."""
     dropout: Probability = 0.1
-    """Probability of dropping a feature after each convolution, and of a subsampled frame."""
+    """Dropout probability after each convolution and of the encoder's outputs."""
 
     @model_validator(mode="after")
     def _check_norm(self) -> "ConvolutionFramesConfig":
         if self.norm in ("batch", "group"):
-            raise ValueError(f"`norm: {self.norm}` would depend on padding: choose `layer`, `rms` or `none`.")
+            raise ValueError(f"`norm: {self.norm}` would depend on padding: set `norm` to `layer`, `rms` or `none`.")
         return self
 
     def build_encoder(self, bands: int) -> "ConvolutionFrames":
-        """Build the encoder for frames of so many bands."""
+        """Build the encoder for frames of `bands` bands."""
         return ConvolutionFrames(self, bands)
 
 
 class ConvolutionFrames(FrameEncoder):
-    """Residual convolutions over time and bands."""
+    """Encoder of residual convolutions over time and bands."""
 
     def __init__(self, config: ConvolutionFramesConfig, bands: int) -> None:
         super().__init__()
@@ -117,23 +117,23 @@ class RecurrentFramesConfig(FrameEncoderConfig):
     """An encoder of convolutions and bidirectional recurrent layers."""
 
     hidden_size: Annotated[int, Field(ge=2, le=MAX_COUNT, multiple_of=2)] = 320
-    """Size of what a layer gives, of which each direction has one half."""
+    """Output size of each recurrent layer, half for each direction."""
     num_layers: Size = 3
-    """Recurrent layers."""
+    """Number of recurrent layers."""
     dropout: Probability = 0.2
-    """Probability of dropping a feature before each layer and after the last, throughout a recording."""
+    """Dropout probability before each layer and after the last, with one mask per recording."""
     weight_dropout: Probability = 0.0
-    """Probability of dropping an element of the recurrent matrices, anew in each micro-step."""
+    """Dropout probability of the recurrent weights (DropConnect), drawn once per micro-step."""
 
     kind: ClassVar[RecurrentKind] = "lstm"
 
     def build_encoder(self, bands: int) -> "RecurrentFrames":
-        """Build the encoder for frames of so many bands."""
+        """Build the encoder for frames of `bands` bands."""
         return RecurrentFrames(self, bands)
 
 
 class RecurrentFrames(FrameEncoder):
-    """Subsampling, and recurrent layers in both directions."""
+    """Encoder of subsampling convolutions and bidirectional recurrent layers."""
 
     def __init__(self, config: RecurrentFramesConfig, bands: int) -> None:
         super().__init__()
@@ -162,21 +162,24 @@ class TransformerFramesConfig(EncoderLayersConfig, FrameEncoderConfig):
     """An encoder of convolutions and self-attention."""
 
     attention_window: Size | None = None
-    """Frames after subsampling, to each side, that a frame attends to (local attention); null for all."""
+    """Local attention: frames after subsampling, on each side, that a frame attends to; null for all."""
 
     @model_validator(mode="after")
     def _check_positions(self) -> "TransformerFramesConfig":
         if self.positions == "learned":
-            raise ValueError("`positions: learned` is for texts of a bounded length: choose `sinusoidal` or `rotary`.")
+            raise ValueError(
+                "`positions: learned` needs a maximum length, which recordings do not have: set `positions` to "
+                "`sinusoidal` or `rotary`."
+            )
         return self
 
     def build_encoder(self, bands: int) -> "TransformerFrames":
-        """Build the encoder for frames of so many bands."""
+        """Build the encoder for frames of `bands` bands."""
         return TransformerFrames(self, bands)
 
 
 class TransformerFrames(FrameEncoder):
-    """Subsampling, and layers of self-attention, perhaps within a window (Luong et al. 2015 call it local)."""
+    """Encoder of subsampling convolutions and self-attention, optionally local (Luong et al. 2015)."""
 
     def __init__(self, config: TransformerFramesConfig, bands: int) -> None:
         super().__init__()
@@ -194,7 +197,7 @@ class TransformerFrames(FrameEncoder):
         is_padding = masks.padding_mask(lengths, x.size(1))
         can_attend = masks.can_attend_to_keys(is_padding)
         if self.window is not None:
-            # Padding attends to all, as what attends to nothing is not a number.
+            # Padding attends to all frames: a softmax over no frames would be NaN.
             near = masks.within_window(x.size(1), self.window, x.device) | is_padding[:, None, :, None]
             can_attend = can_attend & near
         bias = masks.additive(can_attend)

@@ -1,4 +1,4 @@
-"""The most frequent label of each word, without a look at its neighbours: what every tagger must beat.
+"""Baseline tagger: the most frequent label of each word, without context.
 
 Shapes: V vocabulary, L labels, W words of a batch.
 """
@@ -16,37 +16,37 @@ from seqlab.nn.masks import padding_mask
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class FrequencyLabellerConfig(ModelConfig):
-    """IntArray of how often each word has each label."""
+    """A most-frequent-label baseline for words."""
 
     family: Literal["frequency_labeller"] = "frequency_labeller"
-    """Which architecture this is."""
+    """Name of the model family."""
 
     task: ClassVar[str] = "labelling"
     is_count_based: ClassVar[bool] = True
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "FrequencyLabeller":
-        """Build the model, which has counted nothing yet."""
+        """Build the model, with all counts 0."""
         return FrequencyLabeller(self, src.vocab_size, tgt.num_labels)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
         if data.labels_of != "words":
-            raise ValueError("`model.family: frequency_labeller` counts labels of words: set `data.labels_of: words`.")
+            raise ValueError("`model.family: frequency_labeller` labels words only: set `data.labels_of: words`.")
         if any(weight != 1 for weight in data.train_weights):
             raise ValueError(
-                "`model.family: frequency_labeller` counts each pair once: leave `data.train_weights` out."
+                "`model.family: frequency_labeller` counts each example once: remove `data.train_weights`."
             )
 
 
 class FrequencyLabeller(nn.Module):
-    """Labels by their shares among the occurrences of a word; a `Labeller`.
+    """Relative frequencies of each word's labels; a `Labeller`.
 
-    One more occurrence is spread over the labels as those of the words that occur once are: it decides for words that
-    were never seen, and between labels that a word has equally often.
+    One pseudo-count is spread over the labels with the label distribution of words that occur once. It decides for
+    unseen words and breaks ties.
     """
 
     embeddings: ClassVar[dict[str, str]] = {}
-    """The parameter that the ids of each side are looked up in: there is none."""
+    """Name of the embedding parameter of each side: there is none."""
     labels_lines: ClassVar[bool] = False
 
     def __init__(self, config: FrequencyLabellerConfig, vocab_size: int, num_labels: int) -> None:
@@ -55,13 +55,13 @@ class FrequencyLabeller(nn.Module):
         self.counts = nn.Parameter(torch.zeros(vocab_size, num_labels), requires_grad=False)
 
     def count(self, words: Tensor, labels: Tensor) -> None:
-        """Add occurrences: words (W,) and their labels (W,)."""
+        """Count words (W,) with their labels (W,)."""
         words, labels = words.to(self.counts.device), labels.to(self.counts.device)
         self.counts.index_put_((words, labels), self.counts.new_ones(len(words)), accumulate=True)
 
     def label(self, batch: LabelledBatch) -> Tensor:
-        """(W, L): log-probabilities in nats of all labels, of the words row after row."""
-        rare = self.counts[self.counts.sum(1) == 1].double().sum(0) + 1 / self.counts.size(1)  # or it were 0 / 0
+        """Compute the log-probabilities (W, L) in nats of all labels, for all words, row after row."""
+        rare = self.counts[self.counts.sum(1) == 1].double().sum(0) + 1 / self.counts.size(1)  # never 0
         words = batch.src[~padding_mask(batch.src_lengths, batch.src.size(1))]
-        found = self.counts[words].double() + rare / rare.sum()
-        return (found / found.sum(1, keepdim=True)).log().float()
+        smoothed = self.counts[words].double() + rare / rare.sum()
+        return (smoothed / smoothed.sum(1, keepdim=True)).log().float()

@@ -1,6 +1,6 @@
-"""Generative classifiers: a Gaussian of the inputs for each class, and Bayes' rule (Fisher 1936).
+"""Gaussian discriminant analysis (LDA, QDA) and Gaussian naive Bayes (Fisher 1936).
 
-Shapes: N examples of D numbers, K classes, G covariance matrices: K, or 1 where all classes share one.
+Shapes: B or N examples of D features, K classes, G covariance matrices: K, or 1 if all classes share one.
 """
 
 import math
@@ -18,60 +18,60 @@ from seqlab.models.config import SETTINGS
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
 from seqlab.nn import kernels
 
-SMALLEST_PIVOT = 1e-12
-"""Of a covariance matrix, in units of the largest: below it is a rounding error."""
+MIN_PIVOT = 1e-12
+"""Smallest pivot of a covariance matrix relative to the largest; smaller ones are rounding errors."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class GaussianClassifierConfig(PredictorConfig):
-    """A Gaussian for each class, fitted in one pass: linear or quadratic discriminant analysis, or naive Bayes."""
+    """Linear or quadratic discriminant analysis, or Gaussian naive Bayes, fitted in one pass."""
 
     family: Literal["gaussian_classifier"] = "gaussian_classifier"
-    """Which architecture this is."""
+    """Name of the model family."""
     covariance: Literal["shared", "own", "diagonal"] = "shared"
-    """One covariance matrix for all classes (linear discriminant analysis), one for each (quadratic discriminant
-    analysis), or a variance for each class and number (naive Bayes)."""
+    """Covariance matrices: one for all classes (`shared`: linear discriminant analysis), one per class (`own`:
+    quadratic discriminant analysis), or a variance per class and feature (`diagonal`: naive Bayes)."""
     shrinkage: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """How far a covariance matrix is moved towards its mean variance times the identity: needed where there are few
-    examples for so many numbers (Ledoit & Wolf 2004)."""
+    """Weight of the mean variance times the identity in each covariance matrix (Ledoit & Wolf 2004); raise it if there
+    are few examples for the number of features."""
 
     is_count_based: ClassVar[bool] = True
     default_objective: ClassVar[str] = "softmax"
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the targets are not classes."""
+        """Raise ValueError if the targets are not classes, or the data is augmented."""
         if data.predicts != "class":
             raise ValueError(
                 f"`model.family: {self.family}` predicts classes, but `data.predicts` is `{data.predicts}`."
             )
         if data.augments:
             raise ValueError(
-                f"`model.family: {self.family}` is fitted to the examples as they are: leave `data.augment_...` out."
+                f"`model.family: {self.family}` is fitted without data augmentation: remove `data.augment_...`."
             )
 
     def build(self, src: InputSide, tgt: TargetSide) -> "GaussianClassifier":
-        """Build the model, which is not fitted yet."""
+        """Build the model, not yet fitted."""
         return GaussianClassifier(self, prod(src.shape), tgt.size)
 
 
 class GaussianClassifier(nn.Module):
-    """A `Predictor` whose scores are log p(inputs, class) in nats: their softmax is p(class | inputs)."""
+    """Gaussian classifier; a `Predictor` of log p(inputs, class) in nats, whose softmax is p(class | inputs)."""
 
     def __init__(self, config: GaussianClassifierConfig, inputs: int, classes: int) -> None:
         super().__init__()
         self.config = config
         groups = 1 if config.covariance == "shared" else classes
         shape = (groups, inputs) if config.covariance == "diagonal" else (groups, inputs, inputs)
-        self.means = _fitted(classes, inputs)
-        self.whiten = _fitted(*shape)
-        """The inverse of each covariance matrix's Cholesky factor; of variances the inverse of the root."""
-        self.constants = _fitted(classes)
-        """log p(class), and what does not depend on the inputs in the logarithm of the density."""
+        self.means = _fitted_parameter(classes, inputs)
+        self.whiten = _fitted_parameter(*shape)
+        """Inverse Cholesky factor of each covariance matrix; for variances the inverse standard deviation."""
+        self.constants = _fitted_parameter(classes)
+        """log p(class) plus the constant part of the log density."""
 
     def fit(self, examples: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Fit to examples, in parts: inputs (N, ...) and classes (N,).
+        """Fit to batches of examples: inputs (N, ...) and classes (N,).
 
-        Priors, means and covariances are shares and moments of the examples (maximum likelihood).
+        Priors, means and covariances are maximum-likelihood estimates; the covariances are then shrunk.
 
         Raises:
             ValueError: a class has too few examples, or a covariance matrix is singular.
@@ -103,7 +103,7 @@ class GaussianClassifier(nn.Module):
         self.constants.copy_(shares.log() - 0.5 * (log_dets + size * math.log(2 * math.pi)))
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Score a batch: (B, K)."""
+        """Compute the outputs of a batch: (B, K)."""
         x = batch.src.flatten(1)
         with torch.autocast(x.device.type, enabled=False):
             if self.config.covariance == "shared":
@@ -118,17 +118,17 @@ class GaussianClassifier(nn.Module):
         return self.constants - 0.5 * torch.stack(distances, dim=1)
 
     def _check_counts(self, counts: Tensor) -> None:
-        """Raise ValueError where a class has too few examples (K,) for its own moments."""
+        """Raise ValueError if a class has too few examples; `counts` (K,)."""
         needed = 1 if self.config.covariance == "shared" else 2
         if (counts < needed).any():
             number = int((counts < needed).nonzero()[0])
             raise ValueError(
                 f"Class {number + 1} of {len(counts)}, in the order of their names, has {int(counts[number])} training "
-                f"examples, but `model.covariance: {self.config.covariance}` needs {needed} at least."
+                f"examples, but `model.covariance: {self.config.covariance}` needs at least {needed}."
             )
 
     def _shrunk(self, covariances: Tensor) -> Tensor:
-        """(G, D, D), or (G, D) -> the same, moved towards the mean variance of each."""
+        """Shrink covariances (G, D, D), or variances (G, D), towards their mean variance."""
         share = self.config.shrinkage
         if covariances.dim() == 2:
             return (1 - share) * covariances + share * covariances.mean(1, keepdim=True)
@@ -136,21 +136,21 @@ class GaussianClassifier(nn.Module):
         return (1 - share) * covariances + share * mean * torch.eye(covariances.size(1), dtype=covariances.dtype)
 
     def _inverse_root(self, covariances: Tensor) -> tuple[Tensor, Tensor]:
-        """(G, D, D), or (G, D) -> what makes each the identity, and the logarithms (G,) of their determinants."""
-        advice = f"raise `model.shrinkage` (now {self.config.shrinkage}), or leave out inputs that are constant"
+        """Compute whitening factors of covariances (G, D, D), or variances (G, D), and log determinants (G,)."""
+        advice = f"raise `model.shrinkage` (now {self.config.shrinkage}), or remove inputs that are constant"
         if covariances.dim() == 2:
-            if (covariances <= SMALLEST_PIVOT * covariances.amax()).any():
-                raise ValueError(f"An input is the same in all examples of a class: {advice}.")
+            if (covariances <= MIN_PIVOT * covariances.amax()).any():
+                raise ValueError(f"An input is constant in all examples of a class: {advice}.")
             return covariances.rsqrt(), covariances.log().sum(1)
         roots, failures = torch.linalg.cholesky_ex(covariances)
         pivots = roots.diagonal(dim1=1, dim2=2).square()
-        if failures.any() or (pivots <= SMALLEST_PIVOT * pivots.amax()).any():
-            raise ValueError(f"The inputs depend on each other linearly, or one is constant: {advice}.")
+        if failures.any() or (pivots <= MIN_PIVOT * pivots.amax()).any():
+            raise ValueError(f"The inputs are linearly dependent, or one is constant: {advice}.")
         identity = torch.eye(covariances.size(1), dtype=covariances.dtype).expand_as(covariances)
         inverse = torch.linalg.solve_triangular(roots, identity, upper=False)
         return inverse, pivots.log().sum(1)
 
 
-def _fitted(*shape: int) -> nn.Parameter:
-    """Make a weight that is fitted, not optimised."""
+def _fitted_parameter(*shape: int) -> nn.Parameter:
+    """Create a parameter that is fitted in closed form, without a gradient."""
     return nn.Parameter(torch.zeros(shape), requires_grad=False)

@@ -1,6 +1,7 @@
-"""What all models that label have in common: which words they read, and what they predict labels from.
+"""Base classes of models that label words or lines: input features of words, output layer and pooling.
 
-Shapes: B lines, S words of a line, W words in all, D size of what the encoder gives, L labels.
+Shapes: B lines, S words of a line, W words in all, E embedding size, F spelling features, D encoder output size,
+L labels.
 """
 
 from collections.abc import Iterator
@@ -27,66 +28,66 @@ from seqlab.nn.projection import VocabularyProjection
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LabellerConfig(ModelConfig):
-    """The fields that all families of labellers have."""
+    """Common fields of labellers."""
 
     spelling_size: CountOrZero = 0
-    """Filters over the bytes that a word is spelt with, which say what an unknown word is; 0 reads words alone. For a
+    """Number of convolution filters over the bytes of each word, which help with unknown words; 0 for none. Needs a
     tokenizer of kind `words`."""
     unknown_share: Probability = 0.0
-    """Probability of reading a word as unknown in training, so that the model learns what to do without it."""
+    """Probability of replacing a word by the unknown word in training, so that the model learns its embedding."""
     ngram_order: Annotated[int, Field(ge=1, le=5)] = 1
-    """Tokens of the longest n-grams that have vectors of their own, which are added to that of the token that they end
-    at: 1 has none, 3 those of pairs and triples. Another run's model (`init_from`) keeps its n-grams."""
+    """Maximum order of n-gram embeddings, which are added to the embedding of each n-gram's last token; 1 for none. A
+    model taken from another run (`init_from`) keeps its n-grams."""
     num_ngrams: Annotated[int, Field(ge=1, le=10_000_000)] = 5000
-    """Where `ngram_order` is above 1: of each length the n-grams that have vectors at most, the most frequent that
-    training has more than once, counted alike whatever `data.train_weights` says."""
+    """With `ngram_order` above 1: maximum number of n-gram embeddings per order, for the most frequent n-grams that
+    occur more than once in the training data; `data.train_weights` does not affect the counts."""
     ngram_dropout: Probability = 0.5
-    """Where `ngram_order` is above 1: probability of dropping all occurrences of an n-gram in a micro-step; those of a
-    Transformer are not dropped besides."""
+    """With `ngram_order` above 1: probability of dropping all occurrences of an n-gram in a micro-step. In Transformers
+    n-gram embeddings have no other dropout."""
     pooling: SequencePooling | None = None
-    """What labels of lines are predicted from: the `mean` of what the encoder gives for the words, or the largest value
-    of each feature (`max`), which null takes."""
+    """Pooling of the encoder's outputs over the words of a line, for labels of lines: `mean` or `max`; null takes
+    `max`."""
     output_dropout: Probability = 0.3
-    """Probability of dropping a feature of what labels are predicted from."""
+    """Dropout probability before the output layer."""
 
     task: ClassVar[str] = "labelling"
-    # Labels are numbered by how frequent they are; rows of n-grams mean those of another corpus.
+    # Label ids depend on label frequencies, and n-gram rows on the corpus.
     warm_start_excludes: ClassVar[tuple[str, ...]] = ("head.", "reader.ngrams.")
 
     def resolve(self, data: Any) -> Self:
-        """Return it with the pooling that labels of lines need; raise ValueError where those of words have one."""
+        """Set the default pooling for labels of lines; raises ValueError for pooling with labels of words."""
         if data.labels_of == "lines":
             return replace(self, pooling=self.pooling or "max")
         if self.pooling is not None:
             raise ValueError(
-                f"`model.pooling: {self.pooling}` makes one vector of a line, but `data.labels_of: words` needs one "
-                "for each word: set it to null."
+                f"`model.pooling: {self.pooling}` reduces a line to one vector, but `data.labels_of: words` needs one "
+                "per word: set `model.pooling` to null."
             )
         return self
 
     def check_sides(self, src: TokenSide, tgt: TokenSide) -> None:
-        """Raise ValueError where the model reads how words are spelt, but the tokenizer knows no words."""
+        """Raise ValueError if the model reads the spelling of words, but the tokenizer has no words."""
         if self.spelling_size and not src.has_words:
             raise ValueError(
-                "`model.spelling_size` needs a tokenizer of kind `words`, but the one that was taken over is none."
+                "`model.spelling_size` needs a tokenizer of kind `words`, but the one taken from another run is not."
             )
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
         if self.spelling_size and not data.tokenizer.may_be_words:
             raise ValueError(
-                f"`model.spelling_size` reads how words are spelt, but `data.tokenizer.kind: {data.tokenizer.kind}` "
-                "knows no words: set one of them differently."
+                f"`model.spelling_size` reads the spelling of words, but `data.tokenizer.kind: {data.tokenizer.kind}` "
+                "has no words: change one of the two."
             )
 
 
 class WordReader(nn.Module):
-    """What is read of the words of a batch besides what the encoder looks up."""
+    """Input features of words besides their embeddings: word dropout, n-gram embeddings and spelling."""
 
     def __init__(
         self, config: LabellerConfig, vocab_size: int, unk_id: int, *, size: int, std: float, dropout: float
     ) -> None:
-        """`size`: of the words' vectors, `std`: of their random start, `dropout`: of the bytes of their spelling."""
+        """`size`, `std`: size and initial standard deviation of embeddings; `dropout`: of the spelling's bytes."""
         super().__init__()
         self.unk_id, self.unknown = unk_id, Dropout(config.unknown_share)
         self.spelling = (
@@ -98,28 +99,28 @@ class WordReader(nn.Module):
         )
 
     def words(self, src: Tensor) -> Tensor:
-        """src (B, S) -> the same with some of them unknown in training."""
+        """Replace some words of src (B, S) by unk in training."""
         if not self.training or self.unknown.p == 0:
             return src
         is_unknown = self.unknown(torch.ones(src.shape, device=src.device)) == 0
         return src.masked_fill(is_unknown, self.unk_id)
 
     def ngram_vectors(self, words: Tensor) -> Tensor | None:
-        """Add up the vectors of the n-grams that end at each of words (B, S): (B, S, E); None for a model without."""
+        """Sum the embeddings of the n-grams that end at each of words (B, S): (B, S, E); None without n-grams."""
         return sum(ngrams(words) for ngrams in self.ngrams) if len(self.ngrams) else None
 
-    def spelt(self, batch: LabelledBatch) -> Tensor | None:
-        """Give vectors (B, S, F) of how the words are spelt, 0 at padding; None for a model that does not read it."""
+    def spelling_vectors(self, batch: LabelledBatch) -> Tensor | None:
+        """Encode the spelling of each word: (B, S, F), 0 at padding; None without spelling."""
         if self.spelling is None:
             return None
         assert batch.spelling is not None, "a tokenizer of words comes with their spelling"
-        found = self.spelling(batch.spelling)  # (W, F)
+        vectors = self.spelling(batch.spelling)  # (W, F)
         is_word = ~padding_mask(batch.src_lengths, batch.src.size(1))
-        return found.new_zeros(*batch.src.shape, found.size(1)).masked_scatter(is_word[..., None], found)
+        return vectors.new_zeros(*batch.src.shape, vectors.size(1)).masked_scatter(is_word[..., None], vectors)
 
 
 class LabelHead(nn.Module):
-    """Labels of words or of lines."""
+    """Output layer for labels of words or lines."""
 
     def __init__(self, config: LabellerConfig, size: int, num_labels: int) -> None:
         super().__init__()
@@ -128,14 +129,14 @@ class LabelHead(nn.Module):
         self.projection = VocabularyProjection(nn.Parameter(torch.empty(num_labels, size).normal_(std=size**-0.5)))
 
     def forward(self, memory: Tensor, lengths: Tensor) -> DecoderOutput:
-        """memory (B, S, D), lengths (B,) -> what the labels are predicted from, (B, S, D) or (B, 1, D)."""
+        """memory (B, S, D), lengths (B,) -> hidden states (B, S, D) of words, or (B, 1, D) of lines."""
         if self.pooling is not None:
-            memory = pooled(memory.float(), lengths, self.pooling)[:, None]
+            memory = pool_sequence(memory.float(), lengths, self.pooling)[:, None]
         return DecoderOutput(self.dropout(memory), self.projection)
 
 
-def pooled(memory: Tensor, lengths: Tensor, pooling: SequencePooling) -> Tensor:
-    """Make one vector of each row: (B, S, D) -> (B, D). Padding changes nothing, bit for bit."""
+def pool_sequence(memory: Tensor, lengths: Tensor, pooling: SequencePooling) -> Tensor:
+    """Pool each row over its length: (B, S, D) -> (B, D). The result does not depend on padding, bit for bit."""
     is_padding = padding_mask(lengths, memory.size(1))
     if pooling == "max":
         return memory.masked_fill(is_padding[..., None], float("-inf")).amax(1)
@@ -145,37 +146,37 @@ def pooled(memory: Tensor, lengths: Tensor, pooling: SequencePooling) -> Tensor:
 
 
 class LabellingModel(nn.Module):
-    """What every family adds its encoder to: a `Labeller` and a `Scorer`."""
+    """Base class of labellers, which define `encode`; a `Labeller` and a `CorpusReader`."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight"}
-    """The parameter that the ids of each side are looked up in."""
+    """Name of the embedding parameter of each side."""
     reader: WordReader
     head: LabelHead
 
     @property
     def labels_lines(self) -> bool:
-        """Whether lines have labels, and not words."""
+        """Whether lines are labelled, rather than words."""
         return self.head.pooling is not None
 
     def read_corpus(self, values: NDArray[Any], offsets: NDArray[np.int64]) -> Iterator[str]:
-        """Choose the n-grams that have vectors: those that the training corpus has more than once."""
+        """Choose the n-grams with embeddings: the most frequent ones that occur more than once in the corpus."""
         for ngrams in self.reader.ngrams:
             assert isinstance(ngrams, NgramEmbedding)
             num_known = ngrams.learn(values, offsets)
             yield f"n-grams of {ngrams.length} tokens: {num_known:,} of at most {len(ngrams.known):,}"
 
     def encode(self, batch: LabelledBatch) -> Tensor:
-        """Read a batch: (B, S, D)."""
+        """Encode a batch: (B, S, D)."""
         raise NotImplementedError
 
     def forward(self, batch: LabelledBatch) -> DecoderOutput:
-        """Give what the labels are predicted from, and what maps it to them."""
+        """Run one pass: the hidden states and the projection to the labels."""
         output: DecoderOutput = self.head(self.encode(batch), batch.src_lengths)
         return output
 
     @torch.no_grad()
     def label(self, batch: LabelledBatch) -> Tensor:
-        """Give log-probabilities in nats of all labels, of words (W, L) row after row, or of lines (B, L)."""
+        """Compute the log-probabilities in nats of all labels: of lines (B, L), or of words, row after row (W, L)."""
         output = self(batch)
         is_word = ~padding_mask(batch.src_lengths, batch.src.size(1))
         hidden = output.hidden[:, 0] if self.labels_lines else output.hidden[is_word]

@@ -1,6 +1,6 @@
-"""The multi-layer perceptron: hidden layers of any number, each a linear map, a norm, a non-linearity and dropout.
+"""Multi-layer perceptron: each hidden layer is a linear map, a norm, an activation function and dropout.
 
-Shapes: B examples, F frames of D numbers each, K numbers, classes or labels.
+Shapes: B examples, F frames of D features each, K outputs (numbers, classes or labels).
 """
 
 from itertools import pairwise
@@ -20,23 +20,23 @@ from seqlab.nn.layers import Dropout, Linear, Nonlinearity, initialize_for, make
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class MlpConfig(PredictorConfig):
-    """A multi-layer perceptron over all numbers of an example."""
+    """A multi-layer perceptron over all features of an example."""
 
     family: Literal["mlp"] = "mlp"
-    """Which architecture this is."""
+    """Name of the model family."""
     hidden_sizes: Annotated[tuple[Size, ...], Field(min_length=1)] = (256, 256)
-    """Units of each hidden layer."""
+    """Number of units of each hidden layer."""
     activation: Nonlinearity = "relu"
-    """Non-linearity after each hidden layer."""
+    """Activation function of the hidden layers."""
     norm: FeatureNorm = "none"
-    """What is normalised before each non-linearity: each unit over the batch (`batch`), or each example over its units
+    """Norm before each activation function: over the batch for each unit (`batch`), or over the units of each example
     (`layer`)."""
     residual: bool = False
-    """Whether each hidden layer adds to its input, where both have the same size (He et al. 2016)."""
+    """Whether hidden layers have residual connections, where input and output have the same size (He et al. 2016)."""
     dropout: Probability = 0.0
-    """Probability of dropping a hidden unit."""
+    """Dropout probability of the hidden units."""
     input_dropout: Probability = 0.0
-    """Probability of dropping an input."""
+    """Dropout probability of the inputs."""
 
     def build(self, src: InputSide, tgt: TargetSide) -> "Mlp":
         """Build the model."""
@@ -44,7 +44,7 @@ class MlpConfig(PredictorConfig):
 
 
 class HiddenLayer(nn.Module):
-    """(B, inputs) -> (B, outputs)."""
+    """Hidden layer: linear map, norm, activation function, dropout and an optional residual connection."""
 
     def __init__(self, config: MlpConfig, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class HiddenLayer(nn.Module):
 
 
 class Mlp(nn.Module):
-    """A `Predictor`."""
+    """Multi-layer perceptron; a `Predictor`."""
 
     def __init__(self, config: MlpConfig, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -72,6 +72,6 @@ class Mlp(nn.Module):
         self.project = Linear(sizes[-1], outputs)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Score a batch: (B, K)."""
+        """Compute the outputs of a batch: (B, K)."""
         scores: Tensor = self.project(self.hidden(self.input_dropout(batch.src.flatten(1))))
         return scores

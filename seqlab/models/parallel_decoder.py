@@ -1,7 +1,7 @@
-"""A decoder that predicts all positions of a target at once (Gu et al. 2018, arXiv:1711.02281).
+"""Non-autoregressive Transformer decoder: predicts all target positions in parallel (Gu et al. 2018, arXiv:1711.02281).
 
-It reads no target, so that it is given something else of the length that the target is to have: the source again,
-stretched or shrunk to that length, or nothing but a mask. In training it may be shown some of the target.
+Its input has the length of the target: the source embeddings, resampled to that length, or mask embeddings. It may also
+observe some of the target tokens.
 
 Shapes: B batch, S source positions, P positions of the decoder, D d_model.
 """
@@ -28,50 +28,51 @@ DecoderInput = Literal["uniform_copy", "soft_copy", "mask"]
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ParallelDecoderConfig(TransformerEncoderConfig):
-    """The fields that all families have with such a decoder."""
+    """Common fields of families with a non-autoregressive decoder."""
 
     num_decoder_layers: Size = 4
-    """Layers of the decoder."""
+    """Number of decoder layers."""
     decoder_input: DecoderInput = "uniform_copy"
-    """What the decoder reads: at each position the source's vector at the same share of its length (`uniform_copy`), a
-    mean of these that weighs near ones more, by a learnt width (`soft_copy`, Wei et al. 2019), or a mask (`mask`)."""
+    """Input of the decoder: the source embedding at the same relative position (`uniform_copy`), a mean of the source
+    embeddings weighted by distance with a learned width (`soft_copy`, Wei et al. 2019), or the mask embedding
+    (`mask`)."""
     tied_embeddings: EmbeddingTying = "all"
-    """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+    """Embeddings that share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
 
     task: ClassVar[str] = "translation"
     adds_mask_embedding: ClassVar[bool] = False
-    """Whether a copy is read with the mask, which tells it from a symbol that is shown."""
+    """Whether the mask embedding is added to copied source embeddings, to tell them from observed target tokens."""
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
         check_tying(self.tied_embeddings, data)
         if self.positions == "learned" and data.max_length >= self.max_length:
             raise ValueError(
                 f"`model.positions: learned` needs `model.max_length` ({self.max_length}) above `data.max_length` "
-                f"({data.max_length}), as each sequence has one special id more."
+                f"({data.max_length}), because each sequence has one special token more."
             )
 
 
 class EncodedSource(NamedTuple):
-    """What a parallel decoder reads of a source."""
+    """Encoded source for a non-autoregressive decoder."""
 
     vectors: Tensor
-    """(B, S, D): of its symbols, to be copied."""
+    """(B, S, D): token embeddings, for the decoder's input."""
     lengths: Tensor
-    """(B,), eos counted."""
+    """(B,), eos included."""
     end: Tensor
-    """(B, D): the encoder's hidden state of eos."""
+    """(B, D): the encoder's hidden state at eos."""
     memories: list[LayerMemory]
-    """For each layer."""
+    """Keys and values of the memory for each decoder layer."""
 
     def select(self, rows: Tensor) -> "EncodedSource":
-        """Keep, reorder and repeat rows (B',) int64."""
+        """Keep, reorder or repeat rows (B',) int64."""
         memories = [LayerMemory(each.key[rows], each.value[rows], each.bias[rows]) for each in self.memories]
         return EncodedSource(self.vectors[rows], self.lengths[rows], self.end[rows], memories)
 
 
 class ParallelDecoder(nn.Module):
-    """Positions and memory to hidden states; each position attends to all."""
+    """Non-autoregressive Transformer decoder: each position attends to all positions and to the memory."""
 
     def __init__(self, config: ParallelDecoderConfig, embedding: Embedding, mask_id: int) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class ParallelDecoder(nn.Module):
         self.log_width = nn.Parameter(torch.zeros(1)) if config.decoder_input == "soft_copy" else None
 
     def encode(self, encoder: TransformerEncoder, batch: Seq2SeqBatch) -> EncodedSource:
-        """Run an encoder, and project its memory for each layer."""
+        """Run an encoder and compute the keys and values of its memory for each layer."""
         memory, bias = encoder(batch.src, batch.src_lengths)
         layers = cast(Iterable[DecoderLayer], self.layers)
         rows = torch.arange(len(memory), device=memory.device)
@@ -101,10 +102,14 @@ class ParallelDecoder(nn.Module):
         need_attention: bool = False,
         size: int | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Predict `lengths` (B,) positions: hidden states (B, P, D), where P is the most, or a known `size` above it.
+        """Compute hidden states (B, P, D), and the last layer's cross-attention (B, P, S) with `need_attention`.
 
-        `shown` (B, P): ids that stand for themselves, IGNORE where there is none. Beside them, where it is asked for,
-        what the last layer attends to (B, P, S).
+        Args:
+            source: the encoded source.
+            lengths: (B,), positions of each target.
+            shown: (B, P), observed target tokens, IGNORE for none.
+            need_attention: whether to return attention.
+            size: P, if known without reading `lengths` from the device; at least their maximum.
         """
         size = int(lengths.max()) if size is None else size
         vectors = self._inputs(source, lengths, size)
@@ -121,22 +126,22 @@ class ParallelDecoder(nn.Module):
         return self.norm(x), attention
 
     def _inputs(self, source: EncodedSource, lengths: Tensor, size: int) -> Tensor:
-        """Give what is read where nothing is shown: (B, P, D)."""
-        vectors = None if self.kind == "mask" else self._copied(source.vectors, source.lengths, lengths, size)
+        """Compute the decoder's input (B, P, D) at positions without an observed token."""
+        vectors = None if self.kind == "mask" else self._resample(source.vectors, source.lengths, lengths, size)
         if vectors is not None and not self.adds_mask_embedding:
             return vectors
         mask = self.embedding.look_up(lengths.new_full((len(lengths), size), self.mask_id))
         return mask if vectors is None else vectors + mask
 
-    def _copied(self, vectors: Tensor, src_lengths: Tensor, lengths: Tensor, size: int) -> Tensor:
-        """Stretch or shrink a source's vectors (B, S, D) to other lengths: (B, P, D)."""
+    def _resample(self, vectors: Tensor, src_lengths: Tensor, lengths: Tensor, size: int) -> Tensor:
+        """Resample source embeddings (B, S, D) to other lengths: (B, P, D)."""
         positions = torch.arange(size, device=lengths.device)
         if self.log_width is None:
             index = (positions * src_lengths[:, None] // lengths[:, None]).clamp_max(vectors.size(1) - 1)
             return vectors.gather(1, index[..., None].expand(-1, -1, vectors.size(2)))
         vectors = kernels.prepare_keys(vectors, vectors.size(2))
-        middles = (positions + 0.5) * src_lengths[:, None] / lengths[:, None] - 0.5  # (B, P), among the source's
-        places = torch.arange(vectors.size(1), device=lengths.device)
-        scores = -(places - middles[..., None]).abs() * (-self.log_width).exp()  # (B, P, S)
+        centers = (positions + 0.5) * src_lengths[:, None] / lengths[:, None] - 0.5  # (B, P), in source positions
+        src_positions = torch.arange(vectors.size(1), device=lengths.device)
+        scores = -(src_positions - centers[..., None]).abs() * (-self.log_width).exp()  # (B, P, S)
         scores = scores.masked_fill(masks.padding_mask(src_lengths, vectors.size(1))[:, None], float("-inf"))
         return kernels.batched_product(scores.softmax(2), vectors)

@@ -1,7 +1,7 @@
-"""What models of numbers, classes and labels have in common, and the linear one.
+"""Base class of models that predict numbers, classes or labels, and the linear model.
 
-Shapes: B examples, F frames of D numbers each (a row of a table is one frame), C channels, H and W height and width,
-K numbers, classes or labels.
+Shapes: B examples, F frames of D features each (a table row is one frame), C channels, H and W height and width,
+K outputs (numbers, classes or labels).
 """
 
 from dataclasses import dataclass as plain_dataclass
@@ -17,44 +17,44 @@ from seqlab.nn.layers import Linear
 
 
 class InputSide(Protocol):
-    """What a model needs to know of its inputs."""
+    """Properties of the inputs that a model needs."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(F, D), or (C, H, W)."""
+        """Shape of an example: (F, D), or (C, H, W)."""
         ...
 
 
 class TargetSide(Protocol):
-    """What a model needs to know of its targets."""
+    """Properties of the targets that a model needs."""
 
     @property
     def size(self) -> int:
-        """K."""
+        """K: number of outputs."""
         ...
 
 
 class PredictorConfig(ModelConfig):
-    """The base of the configs of models that give each example a score for each number, class or label."""
+    """Base class of the configs of models that predict numbers, classes or labels."""
 
     task: ClassVar[str] = "prediction"
     outputs: ClassVar[str] = "scores"
     default_objective: ClassVar[str] = "squared_error"
 
     def check_inputs(self, shape: tuple[int, ...]) -> None:
-        """Raise ValueError where the model cannot read examples of a shape; most read all."""
+        """Raise ValueError if the model cannot read examples of this shape."""
 
     def check_sides(self, src: Any, tgt: Any) -> None:
-        """Raise ValueError where the model cannot read the inputs."""
+        """Raise ValueError if the model cannot read the inputs."""
         self.check_inputs(src.shape)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LinearConfig(PredictorConfig):
-    """A weighted sum of the inputs: linear regression, or with a softmax or sigmoid loss logistic regression."""
+    """A linear model: linear regression, or logistic regression with a softmax or sigmoid loss."""
 
     family: Literal["linear_model"] = "linear_model"
-    """Which architecture this is."""
+    """Name of the model family."""
 
     def build(self, src: InputSide, tgt: TargetSide) -> "LinearPredictor":
         """Build the model."""
@@ -62,7 +62,7 @@ class LinearConfig(PredictorConfig):
 
 
 class LinearPredictor(nn.Module):
-    """A `Predictor` of one layer; all weights start at 0, as the problem is convex."""
+    """Linear model; a `Predictor`. Weights start at 0, because the problem is convex."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -71,20 +71,20 @@ class LinearPredictor(nn.Module):
         nn.init.zeros_(self.project.bias)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Score a batch: (B, K)."""
+        """Compute the outputs of a batch: (B, K)."""
         scores: Tensor = self.project(batch.src.flatten(1))
         return scores
 
 
 @plain_dataclass(frozen=True)
 class InputShape:
-    """An `InputSide` for models that are built by hand."""
+    """An `InputSide` for building models directly."""
 
     shape: tuple[int, ...]
 
 
 @plain_dataclass(frozen=True)
 class TargetSize:
-    """A `TargetSide` for models that are built by hand."""
+    """A `TargetSide` for building models directly."""
 
     size: int

@@ -1,6 +1,6 @@
-"""Recognisers: encoders of frames whose outputs are tokens and blanks, trained by CTC (Graves et al. 2006).
+"""Speech recognizers: encoders of frames with CTC outputs (Graves et al. 2006).
 
-Shapes: B recordings, F frames, F' outputs, T tokens, D hidden size, V ids.
+Shapes: B recordings, F frames, F' output frames, T tokens, D hidden size, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ from seqlab.nn.recurrent import RecurrentKind
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RecogniserConfig(FrameEncoderConfig):
-    """The base of the families that turn recordings into text."""
+    """Base class of the configs of speech recognizers."""
 
     task: ClassVar[str] = "transcription"
     outputs: ClassVar[str] = "frames"
@@ -37,26 +37,25 @@ class RecogniserConfig(FrameEncoderConfig):
     warm_start_excludes: ClassVar[tuple[str, ...]] = ("upsample.", "projection.")
 
     upsampling: Size = 2
-    """Outputs of each frame of the layers, by a linear projection (Libovicky & Helcl 2018). Two blocks of convolutions
-    leave 25 frames a second, but fast speech has 20 letters a second, and CTC needs a blank between two that are alike;
-    2 outputs of a frame cost less than one block fewer."""
+    """Output frames per encoder frame, by a linear projection (Libovicky & Helcl 2018). CTC needs a frame per token and
+    a blank between equal tokens, but two convolution blocks leave 25 frames per second, for up to 20 letters."""
 
     @model_validator(mode="after")
     def _check_upsampling(self) -> "RecogniserConfig":
         if self.frame_step % self.upsampling:
             raise ValueError(
-                f"`upsampling` must divide the {self.frame_step} frames that {len(self.channels)} blocks (`channels`) "
-                f"make one of, but is {self.upsampling} instead."
+                f"`upsampling` must divide {self.frame_step}, the subsampling factor of {len(self.channels)} blocks "
+                f"(`channels`), but is {self.upsampling} instead."
             )
         return self
 
     @property
     def can_glance(self) -> bool:
-        """There is no decoder."""
+        """Whether the model has a decoder that can observe a part of the target: it has none."""
         return False
 
     def num_outputs(self, frames: IntArray) -> IntArray:
-        """Return how many outputs recordings of so many frames (N,) have."""
+        """Return the number of output frames (N,) of recordings with `frames` (N,) frames."""
         return self.upsampling * self.num_frames(frames)
 
     def build(self, src: FrameSide, tgt: TokenSide) -> "Recogniser":
@@ -65,59 +64,59 @@ class RecogniserConfig(FrameEncoderConfig):
         return Recogniser(self, self.build_encoder(src.num_bands), tgt.vocab_size, prefixes)
 
     def check_search(self, search: Any) -> None:
-        """Raise ValueError where a `SearchConfig` asks for what a model of frames cannot do."""
+        """Raise ValueError if the model cannot be decoded with a `SearchConfig`."""
         search.check_frame_model()
 
     def unreachable_targets(
         self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
     ) -> UnreachableTargets | None:
-        """Find targets with more tokens than frames; a blank stands between two tokens that are alike."""
+        """Find targets that need more output frames than there are: one per token, and a blank between equal tokens."""
         return UnreachableTargets(
             tgt + repeated() > self.num_outputs(src),
-            f"have texts that need more outputs than the model has for them, {self.upsampling} for each "
-            f"{self.frame_step} frames, and teach nothing: are the texts the right ones? More `model.upsampling`, or "
-            "tokens of several characters, leave more room",
+            f"have texts that need more output frames than the model has ({self.upsampling} for each "
+            f"{self.frame_step} frames), and are left out of the loss: do the texts belong to the recordings? Raise "
+            "`model.upsampling`, or use tokens of several characters",
             yield_no_loss=True,
         )
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LstmRecogniserConfig(RecurrentFramesConfig, RecogniserConfig):
-    """A recogniser of bidirectional LSTMs."""
+    """A speech recognizer with bidirectional LSTM layers."""
 
     family: Literal["lstm_recogniser"] = "lstm_recogniser"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "lstm"
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class GruRecogniserConfig(RecurrentFramesConfig, RecogniserConfig):
-    """A recogniser of bidirectional gated recurrent units."""
+    """A speech recognizer with bidirectional GRU layers."""
 
     family: Literal["gru_recogniser"] = "gru_recogniser"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "gru"
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerRecogniserConfig(TransformerFramesConfig, RecogniserConfig):
-    """A recogniser of self-attention, over all frames or within a window."""
+    """A speech recognizer with self-attention, over all frames or within a window."""
 
     family: Literal["transformer_recogniser"] = "transformer_recogniser"
-    """Which architecture this is."""
+    """Name of the model family."""
 
 
 class Recogniser(nn.Module):
-    """An encoder and a projection; a `FrameModel`, a `Stepper` and a `Scorer`."""
+    """CTC speech recognizer: an encoder and an output projection; a `FrameModel`, `Stepper` and `Scorer`."""
 
     def __init__(self, config: RecogniserConfig, encoder: FrameEncoder, vocab_size: int, prefixes: CtcPrefixes) -> None:
-        """Build the projection.
+        """Build the output layers.
 
         Args:
-            config: how frames become outputs.
-            encoder: of frames.
-            vocab_size: ids that an output is scored for.
-            prefixes: which ids no text holds, and how prefixes are scored.
+            config: the config, for `upsampling`.
+            encoder: the encoder of frames.
+            vocab_size: V.
+            prefixes: CTC prefix scoring, with the special ids.
         """
         super().__init__()
         self.encoder_step, self.upsampling = config.frame_step, config.upsampling
@@ -130,18 +129,18 @@ class Recogniser(nn.Module):
 
     @property
     def output_step(self) -> int:
-        """Frames of the features from one output to the next."""
+        """Feature frames per output frame."""
         return self.encoder_step // self.upsampling
 
     @property
     def first_output(self) -> float:
-        """Where the first output is among the frames of the features, whose first is 0."""
+        """Position of the first output frame, in feature frames counted from 0."""
         return (self.output_step - self.encoder_step) / 2
 
     def forward(self, batch: FrameBatch, glance: Glance | None = None) -> FrameOutput:
-        """Run one pass: hidden states (B, F', D). Raises ValueError for `glance`: there is no decoder to show it to."""
+        """Run one pass: hidden states (B, F', D). Raises ValueError for `glance`, which needs a decoder."""
         if glance is not None:
-            raise ValueError("`objective.glancing` shows a decoder parts of the target, but a recogniser has none.")
+            raise ValueError("`objective.glancing` needs a decoder, but a speech recognizer has none.")
         hidden, lengths = self.encoder(batch.frames, batch.frame_lengths)
         if self.upsample is not None:
             hidden = self.upsample(hidden).float().unflatten(2, (self.upsampling, -1)).flatten(1, 2)
@@ -149,22 +148,22 @@ class Recogniser(nn.Module):
 
     @torch.no_grad()
     def frames(self, batch: FrameBatch) -> FrameLogProbs:
-        """Give the log-probabilities of all frames, without a gradient."""
+        """Compute the log-probabilities of all frames, without a gradient."""
         return self(batch).frames()
 
     def score(self, batch: FrameBatch) -> Tensor:
-        """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding; they sum to that of all its paths."""
+        """Return the log-probabilities (B, T) in nats of `tgt_out`, 0 at padding, summed over all CTC paths."""
         assert batch.tgt_out is not None, "scoring needs a target"
         return self.prefixes.score(self.frames(batch), batch.tgt_out)
 
-    def score_sequences(self, frames: FrameLogProbs, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Score given texts by frames that are there already: of each token and of the end, in nats."""
-        return self.prefixes.score_sequences(frames, symbols)
+    def score_sequences(self, frames: FrameLogProbs, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Score one sequence for each recording: the log-probabilities in nats of its tokens, and last of its end."""
+        return self.prefixes.score_sequences(frames, sequences)
 
     def start(self, batch: FrameBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:
-        """Score all frames; the first step reads bos. There is no attention of a token."""
+        """Compute all frames; the first step reads bos. There is no attention."""
         return self.prefixes.start(self.frames(batch))
 
     def step(self, last_ids: Tensor, state: CtcState) -> Step:
-        """Read one id of each row (N,) and score the next."""
+        """Read one id per row (N,) and score the next id."""
         return self.prefixes.step(last_ids, state)

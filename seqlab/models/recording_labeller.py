@@ -1,4 +1,4 @@
-"""Labellers of whole recordings: an encoder of frames, their mean or maximum, and a score for each label.
+"""Classifiers of whole recordings: an encoder of frames, pooling over time, and a linear output layer.
 
 Shapes: B recordings, F frames of M bands, K labels.
 """
@@ -27,12 +27,12 @@ from seqlab.nn.recurrent import RecurrentKind
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RecordingLabellerConfig(FrameEncoderConfig):
-    """The base of the families that give a recording one label."""
+    """Base class of the configs of models that give each recording one label."""
 
     pooling: SequencePooling = "mean"
-    """How the features of all frames become those of the recording."""
+    """Pooling of the encoder's outputs over time: `mean` or `max`."""
     output_dropout: Probability = 0.2
-    """Probability of dropping a feature of a recording."""
+    """Dropout probability before the output layer."""
 
     task: ClassVar[str] = "recording_labels"
     outputs: ClassVar[str] = "scores"
@@ -47,40 +47,40 @@ class RecordingLabellerConfig(FrameEncoderConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class CnnRecordingLabellerConfig(ConvolutionFramesConfig, RecordingLabellerConfig):
-    """A labeller of residual convolutions."""
+    """A labeller of recordings with residual convolutions."""
 
     family: Literal["cnn_recording_labeller"] = "cnn_recording_labeller"
-    """Which architecture this is."""
+    """Name of the model family."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LstmRecordingLabellerConfig(RecurrentFramesConfig, RecordingLabellerConfig):
-    """A labeller of bidirectional LSTMs."""
+    """A labeller of recordings with bidirectional LSTM layers."""
 
     family: Literal["lstm_recording_labeller"] = "lstm_recording_labeller"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "lstm"
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class GruRecordingLabellerConfig(RecurrentFramesConfig, RecordingLabellerConfig):
-    """A labeller of bidirectional gated recurrent units."""
+    """A labeller of recordings with bidirectional GRU layers."""
 
     family: Literal["gru_recording_labeller"] = "gru_recording_labeller"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "gru"
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerRecordingLabellerConfig(TransformerFramesConfig, RecordingLabellerConfig):
-    """A labeller of self-attention."""
+    """A labeller of recordings with self-attention."""
 
     family: Literal["transformer_recording_labeller"] = "transformer_recording_labeller"
-    """Which architecture this is."""
+    """Name of the model family."""
 
 
 class RecordingLabeller(nn.Module):
-    """A `Predictor`."""
+    """Classifier of recordings; a `Predictor`."""
 
     def __init__(self, encoder: FrameEncoder, labels: int, pooling: SequencePooling, dropout: float) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class RecordingLabeller(nn.Module):
         self.project = Linear(encoder.output_size, labels)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Score a batch: (B, K)."""
+        """Compute the outputs of a batch: (B, K)."""
         hidden, lengths = self.encoder(batch.src, batch.src_lengths)
         is_padding = padding_mask(lengths, hidden.size(1))[..., None]
         if self.pooling == "mean":

@@ -1,7 +1,7 @@
-"""Recurrent translators: an encoder of tanh RNNs, LSTMs or GRUs and a decoder that attends to it.
+"""Recurrent encoder-decoders with attention: tanh RNNs, LSTMs or GRUs.
 
-The decoder reads a symbol, then attends to the memory with its new state, and predicts from both (Luong et al. 2015,
-D15-1166). Where its input is fed (`input_feeding`), it also reads what was attended to one step before.
+The decoder reads a token, attends to the memory with its new state, and predicts from both (Luong et al. 2015,
+D15-1166). With `input_feeding` it also reads the attentional vector of the step before.
 
 Shapes: B sentences, S source and T target positions, E embedding size, H hidden size, N = B * K rows while decoding.
 """
@@ -48,46 +48,47 @@ from seqlab.nn.recurrent_state import Bridge, BridgeKind, RecurrentState
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RecurrentConfig(ModelConfig):
-    """The fields that all families of recurrent translators have."""
+    """Common fields of recurrent translators."""
 
     hidden_size: Size = 512
-    """Size of the decoder's states and of what the encoder gives, of which each direction has one half."""
+    """Size of the decoder's hidden states and of the encoder's outputs; a bidirectional encoder has half of it for each
+    direction."""
     embedding_size: Size | None = None
-    """Size of the embeddings, and of what the decoder predicts from; null takes `hidden_size`."""
+    """Size of the embeddings and of the decoder's output; null takes `hidden_size`."""
     num_encoder_layers: Size = 1
-    """Layers of the encoder."""
+    """Number of encoder layers."""
     num_decoder_layers: Size = 1
-    """Layers of the decoder."""
+    """Number of decoder layers."""
     bidirectional: bool = True
-    """Whether the encoder also reads from the end, half of its states for each direction."""
+    """Whether the encoder is bidirectional."""
     residual: bool = False
-    """Whether each layer after the first adds its input to its output, where both are equally wide."""
+    """Whether each layer after the first has a residual connection, where input and output have the same size."""
     attention: AttentionKind = "general"
-    """How the decoder's state is compared with the encoder's: `additive` (Bahdanau et al. 2015), `dot` or `general`
-    (Luong et al. 2015). Training with `additive` holds a vector for each pair of positions."""
+    """Attention score: `additive` (Bahdanau et al. 2015), `dot` or `general` (Luong et al. 2015). Training with
+    `additive` takes memory for one vector per pair of source and target positions."""
     rotary_cross_attention: bool = False
-    """Whether attention is told by rotation how far a position of the source is from the target's: for tasks that keep
-    the order of their symbols, and not for `additive`."""
+    """Whether rotary embeddings give the attention relative positions of source and target (Su et al. 2021). For tasks
+    whose outputs keep the order of the input; not for `additive`."""
     input_feeding: bool = True
-    """Whether each step also reads what the one before predicted from, so that it knows what was attended to. Steps
-    then follow one another in training too, which takes longer."""
+    """Whether each step also reads the attentional vector of the step before (Luong et al. 2015). Training then runs
+    the decoder step by step, which is slower."""
     bridge: BridgeKind = "linear"
-    """What the decoder starts from: a projection of the encoder's last states, these states themselves, or zeros."""
+    """Initial state of the decoder: a projection of the encoder's last states, these states, or zeros."""
     tied_embeddings: EmbeddingTying = "all"
-    """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+    """Embeddings that share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
     dropout: Probability = 0.2
-    """Probability of dropping a feature, of embeddings, between layers and before prediction, throughout a sentence."""
+    """Dropout probability of embeddings, between layers and before the output, with one mask per sentence."""
     embedding_dropout: Probability = 0.0
-    """Probability of dropping all occurrences of a symbol in a micro-step, on either side."""
+    """Probability of dropping all occurrences of a token in a micro-step, on either side."""
     weight_dropout: Probability = 0.0
-    """Probability of dropping an element of the recurrent matrices, anew in each micro-step."""
+    """Dropout probability of the recurrent weights (DropConnect), drawn once per micro-step."""
     tags: TagUse = "symbols"
-    """What becomes of tags in the source, where the tokenizer has them: read as symbols behind it, or the sum of their
-    embeddings is added to that of each symbol."""
+    """Handling of source tags, if the tokenizer has them: read as tokens after the others (`symbols`), or the sum of
+    their embeddings is added to that of each token (`sum`)."""
     copying: bool = False
-    """Whether the decoder also points at symbols of the source to be copied (See et al. 2017); with one vocabulary."""
+    """Whether the decoder may copy source tokens (pointer-generator, See et al. 2017); needs a joint vocabulary."""
     max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
-    """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut."""
+    """Maximum sequence length in tokens at inference, special token included; longer inputs are split or cut."""
 
     task: ClassVar[str] = "translation"
     is_recurrent: ClassVar[bool] = True
@@ -97,21 +98,21 @@ class RecurrentConfig(ModelConfig):
 
     @property
     def embedding_dim(self) -> int:
-        """Values that each embedding has."""
+        """Size of the embeddings."""
         return self.embedding_size or self.hidden_size
 
     @property
     def context_limit(self) -> int | None:
-        """Tokens of the longest sequence that the model reads."""
+        """Maximum sequence length in tokens."""
         return self.max_length
 
     @property
     def copies(self) -> bool:
-        """Whether it copies from the source."""
+        """Whether the model may copy tokens from the source."""
         return self.copying
 
     def decoder_name(self, name: str) -> str | None:
-        """Name a weight of the decoder."""
+        """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         return name if name.startswith("decoder.") else None
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "RecurrentTranslator":
@@ -121,11 +122,11 @@ class RecurrentConfig(ModelConfig):
         )
 
     def check_sides(self, src: TokenSide, tgt: TokenSide) -> None:
-        """Raise ValueError where tags are to be summed, but the source has none."""
+        """Raise ValueError for summed tags if the source has no tags."""
         check_tag_ids(self.tags, src.tag_ids)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
         check_tying(self.tied_embeddings, data)
         check_copying(self.copying, data)
         check_tags(self.tags, data)
@@ -135,7 +136,7 @@ class RecurrentConfig(ModelConfig):
         if self.hidden_size % 8:
             raise ValueError(f"`hidden_size` must be a multiple of 8, but is {self.hidden_size} instead.")
         if self.rotary_cross_attention and self.attention == "additive":
-            raise ValueError("`rotary_cross_attention` needs products: `attention: dot` or `general`.")
+            raise ValueError("`rotary_cross_attention` needs dot products: set `attention` to `dot` or `general`.")
         return self
 
 
@@ -144,7 +145,7 @@ class RnnConfig(RecurrentConfig):
     """A translator of tanh RNNs (Elman 1990)."""
 
     family: Literal["rnn"] = "rnn"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "rnn"
 
 
@@ -153,7 +154,7 @@ class LstmConfig(RecurrentConfig):
     """A translator of LSTMs (Hochreiter & Schmidhuber 1997; Sutskever et al. 2014)."""
 
     family: Literal["lstm"] = "lstm"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "lstm"
 
 
@@ -162,12 +163,12 @@ class GruConfig(RecurrentConfig):
     """A translator of gated recurrent units (Cho et al. 2014; Bahdanau et al. 2015)."""
 
     family: Literal["gru"] = "gru"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "gru"
 
 
 class _Embedding(nn.Module):
-    """Look tokens up, in fp32, and drop some of them, or of their features."""
+    """Token embeddings in fp32, with dropout of whole tokens and of features."""
 
     def __init__(self, weight: nn.Parameter, config: RecurrentConfig) -> None:
         super().__init__()
@@ -176,25 +177,25 @@ class _Embedding(nn.Module):
         self.dropout = LockedDropout(config.dropout)
 
     def token_mask(self) -> Tensor | None:
-        """Draw the dropout of whole tokens, scaled: (V, 1); None where all stay."""
+        """Draw a dropout mask over the vocabulary, scaled: (V, 1); None without dropout."""
         return self.token_dropout.draw(self.weight.device)
 
     def look_up(self, ids: Tensor, token_mask: Tensor | None) -> Tensor:
-        """ids (B, T) -> (B, T, E), of which some tokens are dropped."""
+        """ids (B, T) -> (B, T, E), with dropout of tokens."""
         embedded = F.embedding(ids, self.weight).float()
         return embedded if token_mask is None else embedded * token_mask[ids]
 
     def feature_mask(self, rows: int) -> Tensor:
-        """Draw the dropout of features throughout a sequence, scaled: (rows, 1, E)."""
+        """Draw a dropout mask over features, one per sequence, scaled: (rows, 1, E)."""
         return self.dropout(self.weight.new_ones(rows, 1, self.weight.size(1)))
 
     def forward(self, ids: Tensor, token_mask: Tensor | None) -> Tensor:
-        """ids (B, T) -> (B, T, E), of which some tokens and features are dropped."""
+        """ids (B, T) -> (B, T, E), with dropout of tokens and features."""
         return self.dropout(self.look_up(ids, token_mask))
 
 
 class RecurrentEncoder(nn.Module):
-    """Source ids to memory."""
+    """Recurrent encoder: source ids to memory."""
 
     def __init__(self, config: RecurrentConfig, weight: nn.Parameter, tags: SourceTags) -> None:
         super().__init__()
@@ -212,7 +213,7 @@ class RecurrentEncoder(nn.Module):
         )
 
     def forward(self, src: Tensor, src_lengths: Tensor) -> tuple[Tensor, Tensor, RecurrentState]:
-        """src (B, S), src_lengths (B,) -> memory (B, S, H), its lengths (B,) and each layer's last state (B, H)."""
+        """src (B, S), src_lengths (B,) -> memory (B, S, H), its lengths (B,), last states (B, H) by layer."""
         added, token_mask = None, self.embedding.token_mask()
         if self.tags.are_summed:
             look_up = partial(self.embedding.look_up, token_mask=token_mask)
@@ -223,7 +224,7 @@ class RecurrentEncoder(nn.Module):
 
 
 class RecurrentDecoder(nn.Module):
-    """Target ids and memory to what is predicted from, the attentional vectors of Luong et al."""
+    """Recurrent decoder: target ids and memory to attentional vectors (Luong et al. 2015)."""
 
     def __init__(self, config: RecurrentConfig, weight: nn.Parameter) -> None:
         super().__init__()
@@ -247,10 +248,10 @@ class RecurrentDecoder(nn.Module):
     def forward(
         self, tgt_in: Tensor, memory: Memory, start: RecurrentState, mix: Callable[..., PredictedInputs] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """tgt_in (B, T) -> attentional vectors (B, T, E) and weights over the memory (B, T, S).
+        """tgt_in (B, T) -> attentional vectors (B, T, E) and attention weights over the memory (B, T, S).
 
-        `mix` (scheduled sampling): makes what reads predictions in place of some references, from the embedding and the
-        dropout masks, which are drawn once for both.
+        `mix` (scheduled sampling) makes an `PredictedInputs` from the embedding weight and the dropout masks, which
+        references and predictions share.
         """
         feature_mask, token_mask = self.embedding.feature_mask(len(tgt_in)), self.embedding.token_mask()
         x = self.embedding.look_up(tgt_in, token_mask) * feature_mask
@@ -264,7 +265,7 @@ class RecurrentDecoder(nn.Module):
     def _stepwise(
         self, x: Tensor, memory: Memory, state: RecurrentState, own: PredictedInputs | None
     ) -> tuple[Tensor, Tensor]:
-        """Read embeddings x (B, T, E) one after the other, each perhaps with the attentional vector from before it."""
+        """Run the decoder step by step over embeddings x (B, T, E), for input feeding or scheduled sampling."""
         read, attend = self.layers.repeated_step(len(x)), self.attention.repeated_step(memory)
         combine = kernels.repeated_linear(self.combine.weight, self.combine.bias)
         vector, vectors, weights = torch.zeros_like(x[:, 0]), [], []
@@ -279,7 +280,7 @@ class RecurrentDecoder(nn.Module):
         return torch.stack(vectors, dim=1), torch.cat(weights, dim=1)
 
     def step(self, last_ids: Tensor, state: "RecurrentDecoderState") -> tuple[Tensor, Tensor]:
-        """last_ids (N,) -> attentional vectors (N, E) and weights (N, S); the state becomes the one after them."""
+        """last_ids (N,) -> attentional vectors (N, E) and attention weights (N, S); updates the state in place."""
         x = self.embedding(last_ids[:, None], None)[:, 0]
         x = x if state.vector is None else torch.cat((x, state.vector), dim=1)
         hidden, state.recurrent = self.layers.step(x, state.recurrent)
@@ -293,25 +294,25 @@ class RecurrentDecoder(nn.Module):
 
 
 def _attentional(hidden: Tensor, context: Tensor, combine: Callable[[Tensor], Tensor]) -> Tensor:
-    """Combine states and what they attend to, (..., H) each, to attentional vectors (..., E) (Luong et al. 2015)."""
+    """Combine hidden states and context vectors, (..., H) each, into attentional vectors (..., E)."""
     return torch.tanh(combine(torch.cat((hidden.float(), context), dim=-1)).float())
 
 
 @plain_dataclass
 class RecurrentDecoderState:
-    """What the decoder remembers of N rows, hypotheses of B sentences in turn, equally many each."""
+    """Decoding state of N = B * K rows: K hypotheses of each of B sentences, sentence by sentence."""
 
     recurrent: RecurrentState
     vector: Tensor | None
-    """(N, E), the last attentional vectors where the input is fed."""
+    """(N, E), the last attentional vectors; None without input feeding."""
     memory: Memory
-    """One for each sentence."""
+    """One row for each sentence."""
     view: SourceView
     position: int = 0
-    """Of the symbol that is read next."""
+    """Position of the next token."""
 
     def select(self, rows: Tensor) -> "RecurrentDecoderState":
-        """Keep, reorder or repeat rows; the memory is copied only where a sentence leaves."""
+        """Keep, reorder or repeat rows; the memory is copied only when a sentence is removed."""
         kept = kept_sentences(rows, len(self.recurrent.hidden[0]), len(self.memory.keys))
         self.recurrent = self.recurrent.select(rows)
         if self.vector is not None:
@@ -322,12 +323,12 @@ class RecurrentDecoderState:
         return self
 
     def fork(self) -> "RecurrentDecoderState":
-        """Copy what a step replaces; tensors are never written to and are shared."""
+        """Return an independent copy, which shares all tensors: steps replace them."""
         return replace(self)
 
 
 class RecurrentTranslator(EncoderDecoder):
-    """Encoder, bridge and decoder; a `Stepper` and a `Scorer`."""
+    """Recurrent encoder-decoder with attention; a `Stepper`, `Scorer` and `MixingDecoder`."""
 
     def __init__(
         self,
@@ -339,7 +340,7 @@ class RecurrentTranslator(EncoderDecoder):
         unk_id: int = NO_UNK_ID,
         tag_ids: range = range(0),
     ) -> None:
-        """Build the layers; `unk_id`: what a model that copies reads unknown words as; `tag_ids`: of the source."""
+        """Build the layers. `unk_id`: id that stands for unknown words where a model copies; `tag_ids`: source tags."""
         super().__init__()
         self.config, self.vocab_size, self.bos_id, self.eos_id = config, tgt_vocab_size, bos_id, eos_id
         weights = make_embeddings(
@@ -361,31 +362,31 @@ class RecurrentTranslator(EncoderDecoder):
         )
 
     def encode(self, batch: Seq2SeqBatch) -> tuple[Memory, RecurrentState]:
-        """Give what the decoder attends to, and the state that it starts from."""
+        """Run the encoder: the memory for attention, and the initial state of the decoder."""
         memory, lengths, last = self.encoder(self.readable(batch.src), batch.src_lengths)
         return self.decoder.attention.prepare(memory, lengths), self.bridge(last)
 
     def forward(
         self, batch: Seq2SeqBatch, need_attention: bool = False, mixing: InputMixing | None = None
     ) -> DecoderOutput:
-        """Run one teacher-forced pass: what is predicted from (B, T, E), what maps it to the vocabulary, attention.
+        """Run one teacher-forced pass: hidden states (B, T, E) and attention, which is always returned.
 
-        The attention is there whether it is needed or not. With `mixing` the decoder reads what it has just predicted
-        in the place of some references.
+        With `mixing` (scheduled sampling) the decoder reads its own prediction in place of some reference tokens.
         """
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
         mix = None if mixing is None else partial(PredictedInputs, mixing, self.projection)
         vectors, attention = self.decoder(self.readable(batch.tgt_in), *self.encode(batch), mix)
-        return self.output(batch, self.output_dropout(vectors), attention, vectors)
+        return self.make_output(batch, self.output_dropout(vectors), attention, vectors)
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, RecurrentDecoderState]:
         """Encode the source; the first step reads bos."""
         memory, recurrent = self.encode(batch)
         size = self.config.embedding_dim
         vector = memory.values.new_zeros(len(batch), size) if self.config.input_feeding else None
-        return self.first_ids(batch), RecurrentDecoderState(recurrent, vector, memory, self.view(batch, need_attention))
+        view = self.source_view(batch, need_attention)
+        return self.first_ids(batch), RecurrentDecoderState(recurrent, vector, memory, view)
 
     def step(self, last_ids: Tensor, state: RecurrentDecoderState) -> Step:
-        """Read one id per row (N,) and score the next."""
+        """Read one id per row (N,) and score the next id."""
         vectors, weights = self.decoder.step(self.readable(last_ids), state)
-        return self.scored(vectors, weights, state.view, state)
+        return self.make_step(vectors, weights, state.view, state)

@@ -1,6 +1,6 @@
-"""Recurrent networks that label words or lines: bidirectional tanh RNNs, LSTMs or GRUs with a head.
+"""Recurrent labellers of words or lines: bidirectional tanh RNNs, LSTMs or GRUs with an output layer.
 
-Shapes: B lines, S words, E embedding size, F filters, H hidden size.
+Shapes: B lines, S words, E embedding size, F spelling features, H hidden size.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -18,33 +18,33 @@ from seqlab.models.labelling import LabelHead, LabellerConfig, LabellingModel, W
 from seqlab.nn.layers import EmbeddingDropout
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
 
-START = 0.1
-"""Vectors start between this and its negative."""
+EMBEDDING_INIT_RANGE = 0.1
+"""Embeddings are initialized uniformly between this and its negative."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RecurrentLabellerConfig(LabellerConfig):
-    """The fields that all families of recurrent labellers have."""
+    """Common fields of recurrent labellers."""
 
     hidden_size: Annotated[int, Field(ge=2, le=MAX_COUNT, multiple_of=2)] = 256
-    """Size of what a layer gives, of which each direction has one half."""
+    """Output size of each layer, half for each direction."""
     embedding_size: Size = 128
-    """Size of the embeddings of words."""
+    """Size of the word embeddings."""
     num_layers: Size = 1
-    """Layers."""
+    """Number of layers."""
     embedding_dropout: Probability = 0.0
     """Probability of dropping all occurrences of a word in a micro-step."""
     dropout: Probability = 0.3
-    """Probability of dropping a feature of what is read, and between layers, throughout a line."""
+    """Dropout probability of the inputs and between layers, with one mask per line."""
     weight_dropout: Probability = 0.0
-    """Probability of dropping an element of the recurrent matrices, anew in each micro-step."""
+    """Dropout probability of the recurrent weights (DropConnect), drawn once per micro-step."""
 
     embedding_field: ClassVar[str] = "embedding_size"
     kind: ClassVar[RecurrentKind]
 
     @property
     def embedding_dim(self) -> int:
-        """Values that each embedding has."""
+        """Size of the embeddings."""
         return self.embedding_size
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "RecurrentLabeller":
@@ -57,7 +57,7 @@ class RnnLabellerConfig(RecurrentLabellerConfig):
     """A labeller of tanh RNNs (Elman 1990)."""
 
     family: Literal["rnn_labeller"] = "rnn_labeller"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "rnn"
 
 
@@ -66,7 +66,7 @@ class LstmLabellerConfig(RecurrentLabellerConfig):
     """A labeller of LSTMs (Hochreiter & Schmidhuber 1997; Graves & Schmidhuber 2005)."""
 
     family: Literal["lstm_labeller"] = "lstm_labeller"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "lstm"
 
 
@@ -75,17 +75,17 @@ class GruLabellerConfig(RecurrentLabellerConfig):
     """A labeller of gated recurrent units (Cho et al. 2014)."""
 
     family: Literal["gru_labeller"] = "gru_labeller"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "gru"
 
 
 class RecurrentLabellerEncoder(nn.Module):
-    """Words, perhaps with what their spelling says, to what both directions know at each of them."""
+    """Bidirectional recurrent encoder of words, optionally with n-gram and spelling features."""
 
     def __init__(self, config: RecurrentLabellerConfig, vocab_size: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, config.embedding_size)
-        nn.init.uniform_(self.embedding.weight, -START, START)
+        nn.init.uniform_(self.embedding.weight, -EMBEDDING_INIT_RANGE, EMBEDDING_INIT_RANGE)
         self.embedding_dropout = EmbeddingDropout(config.embedding_dropout, vocab_size)
         self.layers = Recurrent(
             config.kind,
@@ -98,28 +98,29 @@ class RecurrentLabellerEncoder(nn.Module):
             weight_dropout=config.weight_dropout,
         )
 
-    def forward(self, src: Tensor, src_lengths: Tensor, ngrams: Tensor | None, spelt: Tensor | None) -> Tensor:
-        """src (B, S), what n-grams add to its embeddings (B, S, E), spelt (B, S, F) -> (B, S, H)."""
+    def forward(self, src: Tensor, src_lengths: Tensor, ngrams: Tensor | None, spelling: Tensor | None) -> Tensor:
+        """src (B, S), src_lengths (B,), vectors of n-grams (B, S, E) and of spelling (B, S, F) -> (B, S, H)."""
         x = self.embedding_dropout(F.embedding(src, self.embedding.weight).float(), src)
         x = x if ngrams is None else x + ngrams
-        x = x if spelt is None else torch.cat((x, spelt), dim=-1)
+        x = x if spelling is None else torch.cat((x, spelling), dim=-1)
         return self.layers(x, lengths=src_lengths).output
 
 
 class RecurrentLabeller(LabellingModel):
-    """A `Labeller` and a `Scorer`."""
+    """Recurrent labeller; a `Labeller`."""
 
     def __init__(self, config: RecurrentLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()
         self.config = config
         self.encoder = RecurrentLabellerEncoder(config, vocab_size)
-        std = START / 3**0.5  # that of the embeddings, which are uniform
+        std = EMBEDDING_INIT_RANGE / 3**0.5  # standard deviation of the uniform embeddings
         self.reader = WordReader(
             config, vocab_size, unk_id, size=config.embedding_size, std=std, dropout=config.dropout
         )
         self.head = LabelHead(config, config.hidden_size, num_labels)
 
     def encode(self, batch: LabelledBatch) -> Tensor:
-        """Read a batch: (B, S, H)."""
+        """Encode a batch: (B, S, H)."""
         words = self.reader.words(batch.src)
-        return self.encoder(words, batch.src_lengths, self.reader.ngram_vectors(words), self.reader.spelt(batch))
+        ngrams, spelling = self.reader.ngram_vectors(words), self.reader.spelling_vectors(batch)
+        return self.encoder(words, batch.src_lengths, ngrams, spelling)

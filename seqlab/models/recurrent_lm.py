@@ -1,4 +1,4 @@
-"""Recurrent language models: a tanh RNN, LSTM or GRU over text, regularised as in AWD-LSTM (Merity et al. 2018).
+"""Recurrent language models: tanh RNN, LSTM or GRU, regularized as in AWD-LSTM (Merity et al. 2018).
 
 Shapes: B rows of text, T positions, D embedding size, H hidden size, N rows while decoding.
 """
@@ -21,28 +21,28 @@ from seqlab.nn.recurrent_state import RecurrentState
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RecurrentLmConfig(LanguageModelConfig):
-    """The fields that all families of recurrent language models have."""
+    """Common fields of recurrent language models."""
 
     hidden_size: Size = 512
     """Size of the hidden states."""
     embedding_size: Size | None = None
-    """Size of the embeddings; with `tied_embeddings` also that of the last layer. null takes `hidden_size`."""
+    """Size of the embeddings, and with `tied_embeddings` also of the last layer; null takes `hidden_size`."""
     num_layers: Size = 2
-    """Layers."""
+    """Number of layers."""
     residual: bool = False
-    """Whether each layer after the first adds its input to its output, where both are equally wide."""
+    """Whether each layer after the first has a residual connection, where input and output have the same size."""
     tied_embeddings: bool = True
-    """Whether the output shares the weight of the input."""
+    """Whether the output projection shares the weight of the embeddings."""
     embedding_dropout: Probability = 0.0
-    """Probability of dropping all occurrences of a symbol in a micro-step."""
+    """Probability of dropping all occurrences of a token in a micro-step."""
     input_dropout: Probability = 0.1
-    """Probability of dropping a feature of the embeddings throughout a row."""
+    """Dropout probability of the embeddings, with one mask per row."""
     hidden_dropout: Probability = 0.1
-    """The same between two layers."""
+    """Dropout probability between layers, with one mask per row."""
     output_dropout: Probability = 0.1
-    """The same of what the last layer gives."""
+    """Dropout probability of the last layer's output, with one mask per row."""
     weight_dropout: Probability = 0.0
-    """Probability of dropping an element of the recurrent matrices, anew in each micro-step."""
+    """Dropout probability of the recurrent weights (DropConnect), drawn once per micro-step."""
 
     is_recurrent: ClassVar[bool] = True
     embedding_field: ClassVar[str] = "embedding_size"
@@ -50,11 +50,11 @@ class RecurrentLmConfig(LanguageModelConfig):
 
     @property
     def embedding_dim(self) -> int:
-        """Values that each embedding has."""
+        """Size of the embeddings."""
         return self.embedding_size or self.hidden_size
 
     def decoder_name(self, name: str) -> str | None:
-        """Name a weight as that of a translator's decoder."""
+        """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         if name == "weight":
             return "decoder.embedding.weight"
         return f"decoder.{name}" if name.startswith("layers.") else None
@@ -64,47 +64,47 @@ class RecurrentLmConfig(LanguageModelConfig):
         return RecurrentLm(self, tgt.vocab_size, tgt.eos_id)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
         super().check_data(data)
         if data.packing:
             raise ValueError(
-                "`data.packing` needs a model that tells the lines of a row apart by a mask, and a recurrent one does "
-                "not: leave it out."
+                "`data.packing` needs a model with attention masks, which keep the lines of a row apart, but a "
+                "recurrent model has none: remove it."
             )
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RnnLmConfig(RecurrentLmConfig):
-    """A tanh RNN (Elman 1990; Mikolov et al. 2010)."""
+    """A language model of tanh RNNs (Elman 1990; Mikolov et al. 2010)."""
 
     family: Literal["rnn_lm"] = "rnn_lm"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "rnn"
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LstmLmConfig(RecurrentLmConfig):
-    """A long short-term memory (Hochreiter & Schmidhuber 1997)."""
+    """A language model of LSTMs (Hochreiter & Schmidhuber 1997)."""
 
     family: Literal["lstm_lm"] = "lstm_lm"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "lstm"
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class GruLmConfig(RecurrentLmConfig):
-    """Gated recurrent units (Cho et al. 2014)."""
+    """A language model of gated recurrent units (Cho et al. 2014)."""
 
     family: Literal["gru_lm"] = "gru_lm"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "gru"
 
 
 class RecurrentLm(nn.Module):
-    """A `Stepper`, a `Scorer` and a `CarryingScorer` over text."""
+    """Recurrent language model; a `Stepper`, `Scorer` and `CarryingScorer`."""
 
     embeddings: ClassVar[dict[str, str]] = {"tgt": "weight"}
-    """The parameter that the ids of each side are looked up in."""
+    """Name of the embedding parameter of each side."""
 
     def __init__(self, config: RecurrentLmConfig, vocab_size: int, eos_id: int) -> None:
         super().__init__()
@@ -130,31 +130,31 @@ class RecurrentLm(nn.Module):
         self.projection = VocabularyProjection(weight)
 
     def forward(self, batch: TextBatch, carry: dict[str, Tensor] | None = None) -> DecoderOutput:
-        """Run one teacher-forced pass, from where the rows before ended if they left a `carry`."""
+        """Run one teacher-forced pass, from the state `carry` of the batch before if there is one."""
         state = None if carry is None else RecurrentState.from_tensors(carry)
         read = self.layers(self._embed(batch.tgt_in), state)
         after = read.state.detach().tensors()
         return DecoderOutput(read.output, self.projection, after, read.undropped)
 
     def score(self, batch: TextBatch) -> Tensor:
-        """(B, T): log-probabilities in nats of `tgt_out`, 0 where nothing is predicted."""
+        """Return the log-probabilities (B, T) in nats of `tgt_out`, 0 at ignored positions."""
         return self.score_with_carry(batch, None)[0]
 
     def score_with_carry(self, batch: TextBatch, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Score rows that go on where those before them ended; give what the next ones go on from."""
+        """Score rows that continue those of the batch before; also return the state after them."""
         output = self(batch, carry)
         assert output.carry is not None
         return output.scores(batch.tgt_out), output.carry
 
     def start(self, batch: TextBatch, need_attention: bool = False) -> tuple[Tensor, RecurrentState]:
-        """Read prompts of one length: the first step reads their last ids. There is nothing to attend to."""
+        """Read prompts of equal lengths, except their last ids, which the first step reads. There is no attention."""
         ids = batch.tgt_in
         if ids.size(1) == 1:
             return ids[:, -1], self.layers.initial_state(ids.size(0))
         return ids[:, -1], self.layers(self._embed(ids[:, :-1])).state
 
     def step(self, last_ids: Tensor, state: RecurrentState) -> Step:
-        """Read one id per row (N,) and score the next."""
+        """Read one id per row (N,) and score the next id."""
         hidden, state = self.layers.step(self._embed(last_ids), state)
         return Step(self.projection.log_probs(hidden), state, None)
 

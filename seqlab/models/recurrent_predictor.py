@@ -1,6 +1,6 @@
-"""Recurrent networks over sequences and windows of a series; the hidden state after the last frame gives the scores.
+"""Recurrent networks for sequences and windows of time series: the output layer reads the last hidden state.
 
-Shapes: B examples, F frames of D numbers each, H hidden size, K numbers, classes or labels.
+Shapes: B examples, F frames of D features each, H hidden size, K outputs (numbers, classes or labels).
 """
 
 from typing import ClassVar, Literal
@@ -9,8 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from seqlab.data.batch import ValueBatch
-from seqlab.models.config import SETTINGS, Probability
-from seqlab.models.config import Size as PositiveSize
+from seqlab.models.config import SETTINGS, Probability, Size
 from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
 from seqlab.nn.layers import Linear
 from seqlab.nn.recurrent import Recurrent, RecurrentKind
@@ -18,25 +17,25 @@ from seqlab.nn.recurrent import Recurrent, RecurrentKind
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RecurrentPredictorConfig(PredictorConfig):
-    """The fields that all families of recurrent predictors have."""
+    """Common fields of recurrent predictors."""
 
-    hidden_size: PositiveSize = 64
-    """Size of what a layer gives."""
-    num_layers: PositiveSize = 1
-    """Layers."""
+    hidden_size: Size = 64
+    """Size of the hidden states."""
+    num_layers: Size = 1
+    """Number of layers."""
     dropout: Probability = 0.0
-    """Probability of dropping a feature between layers and before the last one, throughout a sequence."""
+    """Dropout probability between layers and before the output layer, with one mask per sequence."""
     weight_dropout: Probability = 0.0
-    """Probability of dropping an element of the recurrent matrices, anew in each micro-step."""
+    """Dropout probability of the recurrent weights (DropConnect), drawn once per micro-step."""
 
     kind: ClassVar[RecurrentKind]
 
     def check_inputs(self, shape: tuple[int, ...]) -> None:
-        """Raise ValueError for images, whose pixels have no order."""
+        """Raise ValueError for images, which are not sequences."""
         if len(shape) != 2:
             raise ValueError(
-                f"`model.family: {self.family}` reads sequences, but the inputs are images: choose `cnn` or `mlp`, or "
-                "set `data.layout: frames`."
+                f"`model.family: {self.family}` reads sequences, but the inputs are images: set `model.family` to "
+                "`cnn` or `mlp`, or set `data.layout: frames`."
             )
 
     def build(self, src: InputSide, tgt: TargetSide) -> "RecurrentPredictor":
@@ -50,7 +49,7 @@ class RnnPredictorConfig(RecurrentPredictorConfig):
     """A predictor of tanh RNNs (Elman 1990)."""
 
     family: Literal["rnn_predictor"] = "rnn_predictor"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "rnn"
 
 
@@ -59,7 +58,7 @@ class LstmPredictorConfig(RecurrentPredictorConfig):
     """A predictor of LSTMs (Hochreiter & Schmidhuber 1997)."""
 
     family: Literal["lstm_predictor"] = "lstm_predictor"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "lstm"
 
 
@@ -68,12 +67,12 @@ class GruPredictorConfig(RecurrentPredictorConfig):
     """A predictor of gated recurrent units (Cho et al. 2014)."""
 
     family: Literal["gru_predictor"] = "gru_predictor"
-    """Which architecture this is."""
+    """Name of the model family."""
     kind: ClassVar[RecurrentKind] = "gru"
 
 
 class RecurrentPredictor(nn.Module):
-    """A `Predictor`."""
+    """Recurrent predictor; a `Predictor`."""
 
     def __init__(self, config: RecurrentPredictorConfig, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -89,6 +88,6 @@ class RecurrentPredictor(nn.Module):
         self.project = Linear(config.hidden_size, outputs)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Score a batch: (B, K)."""
+        """Compute the outputs of a batch: (B, K)."""
         scores: Tensor = self.project(self.layers(batch.src).output[:, -1])
         return scores

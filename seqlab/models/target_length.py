@@ -1,8 +1,8 @@
-"""How many symbols a target has, told from its source.
+"""Prediction of target lengths from the source, for non-autoregressive decoding.
 
-Lengths count the symbols of a target, eos not counted, of which there is at least one.
+Target lengths exclude eos and are at least 1; source lengths include eos.
 
-Shapes: B batch, D d_model, K lengths, L classes.
+Shapes: B batch, D d_model, K candidate lengths, L classes.
 """
 
 import torch
@@ -11,28 +11,30 @@ from torch import Tensor, nn
 from seqlab.models.interfaces import NEG_INF, TargetLengths
 from seqlab.nn.layers import Linear
 
-EVERYTHING = 40.0
-"""Deviations that nothing is below, beside what is below the one they are taken from."""
-FIRST_LOG_WIDTH = -1.5
-"""About what sentences of two languages have."""
+TAIL_DEVIATIONS = 40.0
+"""Standard deviations below a point where the normal distribution's remaining mass is negligible."""
+INITIAL_LOG_WIDTH = -1.5
+"""Initial log of the standard deviation of log ratios, a typical value for two languages."""
 
 
 class LengthClassifier(nn.Module):
-    """A distribution over how much longer a target is than its source (Gu et al. 2018; Ghazvininejad et al. 2019)."""
+    """Classifier of the difference of target and source length (Gu et al. 2018; Ghazvininejad et al. 2019)."""
 
-    def __init__(self, d_model: int, most: int) -> None:
-        """Tell differences of up to `most` symbols apart; larger ones count as that."""
+    def __init__(self, d_model: int, max_difference: int) -> None:
+        """Build the classifier of differences up to `max_difference` tokens; larger ones are clipped to it."""
         super().__init__()
-        self.most = most
-        self.project = Linear(d_model, 2 * most + 1)
+        self.max_difference = max_difference
+        self.project = Linear(d_model, 2 * max_difference + 1)
 
     def nll(self, end: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
-        """end (B, D), lengths of sources with and of targets without eos (B,) -> nats (B,)."""
-        difference = (tgt_lengths - (src_lengths - 1)).clamp(-self.most, self.most)
-        return -self._log_probs(end, src_lengths).gather(1, (difference + self.most)[:, None])[:, 0]
+        """Compute the nll in nats (B,) of target lengths: `end` (B, D) is the encoder's hidden state at eos."""
+        difference = (tgt_lengths - (src_lengths - 1)).clamp(-self.max_difference, self.max_difference)
+        return -self._log_probs(end, src_lengths).gather(1, (difference + self.max_difference)[:, None])[:, 0]
 
-    def likely(self, end: Tensor, src_lengths: Tensor, count: int, shortest: Tensor, longest: Tensor) -> TargetLengths:
-        """Give the likeliest lengths within the limits (B,); where no class is, the limit that is next to them."""
+    def most_probable(
+        self, end: Tensor, src_lengths: Tensor, count: int, shortest: Tensor, longest: Tensor
+    ) -> TargetLengths:
+        """Return the `count` most probable lengths within the bounds (B,), or the bound nearest to the classes."""
         log_probs, lengths = self._log_probs(end, src_lengths), self._lengths(src_lengths)
         within = lengths.clamp(shortest[:, None], longest[:, None])
         distance = (lengths - within).abs()
@@ -41,35 +43,36 @@ class LengthClassifier(nn.Module):
         return TargetLengths(within.gather(1, best.indices), best.values)
 
     def _lengths(self, src_lengths: Tensor) -> Tensor:
-        """Give the length that each class stands for: (B, L)."""
-        return src_lengths[:, None] - 1 + torch.arange(-self.most, self.most + 1, device=src_lengths.device)
+        """Return the target length of each class: (B, L)."""
+        differences = torch.arange(-self.max_difference, self.max_difference + 1, device=src_lengths.device)
+        return src_lengths[:, None] - 1 + differences
 
     def _log_probs(self, end: Tensor, src_lengths: Tensor) -> Tensor:
-        """(B, L), of lengths of at least 1."""
+        """Compute the log-probabilities (B, L) of the classes; -inf for lengths below 1."""
         logits = self.project(end).float().masked_fill(self._lengths(src_lengths) < 1, NEG_INF)
         return logits.log_softmax(1)
 
 
 class LengthRatio(nn.Module):
-    """A log-normal distribution of the ratio of targets to their sources, which is learnt: one for all, in whole steps.
+    """Discretized log-normal distribution of the ratio of target to source length, with two learned parameters.
 
-    The probability of a length is that of the ratios, eos counted on both sides, from half a symbol below it to half a
-    symbol above it.
+    The probability of a length is the mass of the ratios, with eos included on both sides, from half a token below the
+    length to half a token above it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.log_ratio = nn.Parameter(torch.zeros(1))
-        self.log_width = nn.Parameter(torch.full((1,), FIRST_LOG_WIDTH))
+        self.log_width = nn.Parameter(torch.full((1,), INITIAL_LOG_WIDTH))
 
     def nll(self, end: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
-        """Lengths of sources with and of targets without eos (B,) -> nats (B,); `end` is not looked at.
+        """Compute the nll in nats (B,) of target lengths; `end` is unused.
 
-        The share between two deviations, a < b, is that between -b and -a: the one that is further below the mean is
-        taken, where the logarithm of what is below each does not vanish.
+        The mass between two standardized deviations a < b equals that between -b and -a. The pair further below the
+        mean is used, because the logarithm of the cumulative distribution is accurate there.
         """
         a, b = self._deviation(tgt_lengths + 0.5, src_lengths), self._deviation(tgt_lengths + 1.5, src_lengths)
-        a = torch.where(tgt_lengths == 1, b - EVERYTHING, a)
+        a = torch.where(tgt_lengths == 1, b - TAIL_DEVIATIONS, a)
         a, b = torch.where(a + b > 0, -b, a), torch.where(a + b > 0, -a, b)
         below_a, below_b = torch.special.log_ndtr(a), torch.special.log_ndtr(b)
         return -(below_b + torch.log1p(-(below_a - below_b).clamp_max(-1e-6).exp()))
@@ -77,8 +80,10 @@ class LengthRatio(nn.Module):
     def _deviation(self, length: Tensor, src_lengths: Tensor) -> Tensor:
         return (length.log() - src_lengths.log() - self.log_ratio) * (-self.log_width).exp()
 
-    def likely(self, end: Tensor, src_lengths: Tensor, count: int, shortest: Tensor, longest: Tensor) -> TargetLengths:
-        """Give the likeliest lengths within the limits (B,): they are around the mode, below the median ratio."""
+    def most_probable(
+        self, end: Tensor, src_lengths: Tensor, count: int, shortest: Tensor, longest: Tensor
+    ) -> TargetLengths:
+        """Return the `count` most probable lengths within the bounds (B,), which are around the mode."""
         mode = src_lengths * (self.log_ratio - (2 * self.log_width).exp()).exp()
         middle = (mode.round().long() - 1).clamp(shortest, longest)
         lengths = middle[:, None] + torch.arange(-count - 1, count + 2, device=middle.device)

@@ -1,4 +1,4 @@
-"""The Transformer encoder-decoder (Vaswani et al. 2017): config, decoder and model; begin with `Transformer.forward`.
+"""Transformer encoder-decoder (Vaswani et al. 2017): config, decoder and model. Start reading at `Transformer.forward`.
 
 Shapes: B batch, S source positions, T target positions, D d_model, N = B * K rows while decoding.
 """
@@ -53,18 +53,18 @@ class TransformerConfig(TransformerEncoderConfig):
 
     family: Literal["transformer"] = "transformer"
     num_decoder_layers: Size = 4
-    """Layers of the decoder."""
+    """Number of decoder layers."""
     rotary_cross_attention: bool = False
-    """Whether attention to the source, too, is told by rotation how far a position is from its own: for tasks that keep
-    the order of their symbols."""
+    """Whether rotary embeddings give cross-attention the relative positions of source and target (Su et al. 2021). For
+    tasks whose outputs keep the order of the input."""
     tied_embeddings: EmbeddingTying = "all"
-    """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+    """Embeddings that share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
     tags: TagUse = "symbols"
-    """What becomes of tags in the source, where the tokenizer has them: read as symbols behind it, or the sum of their
-    embeddings is added to that of each symbol."""
+    """Handling of source tags, if the tokenizer has them: read as tokens after the others (`symbols`), or the sum of
+    their embeddings is added to that of each token (`sum`)."""
     copying: bool = False
-    """Whether the decoder also points at symbols of the source to be copied (See et al. 2017), by the mean attention of
-    its last layer; with one vocabulary."""
+    """Whether the decoder may copy source tokens (pointer-generator, See et al. 2017), by the mean cross-attention of
+    its last layer; needs a joint vocabulary."""
 
     task: ClassVar[str] = "translation"
     attends_to_source: ClassVar[bool] = True
@@ -75,26 +75,26 @@ class TransformerConfig(TransformerEncoderConfig):
 
     @property
     def copies(self) -> bool:
-        """Whether it copies from the source."""
+        """Whether the model may copy tokens from the source."""
         return self.copying
 
     def decoder_name(self, name: str) -> str | None:
-        """Name a weight of the decoder."""
+        """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         return name if name.startswith("decoder.") else None
 
     def check_sides(self, src: TokenSide, tgt: TokenSide) -> None:
-        """Raise ValueError where tags are to be summed, but the source has none."""
+        """Raise ValueError for summed tags if the source has no tags."""
         check_tag_ids(self.tags, src.tag_ids)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
         check_tying(self.tied_embeddings, data)
         check_copying(self.copying, data)
         check_tags(self.tags, data)
         if self.positions == "learned" and data.max_length >= self.max_length:
             raise ValueError(
                 f"`model.positions: learned` needs `model.max_length` ({self.max_length}) above "
-                f"`data.max_length` ({data.max_length}), as each sequence has one special id more."
+                f"`data.max_length` ({data.max_length}), because each sequence has one special token more."
             )
 
     @model_validator(mode="after")
@@ -108,7 +108,7 @@ class TransformerConfig(TransformerEncoderConfig):
 
 
 class TransformerDecoder(nn.Module):
-    """Embedded targets and memory to hidden states."""
+    """Transformer decoder: embedded targets and memory to hidden states."""
 
     def __init__(self, config: TransformerConfig, embedding: Embedding) -> None:
         super().__init__()
@@ -119,21 +119,21 @@ class TransformerDecoder(nn.Module):
         self.norm = make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
 
     def memories(self, memory: Tensor, bias: Tensor) -> list[LayerMemory]:
-        """Project the memory (B, S, D) once for each layer."""
+        """Compute the keys and values of the memory (B, S, D) for each layer."""
         layers = cast(Iterable[DecoderLayer], self.layers)
         return [layer.cross_attention.prepare(memory, bias) for layer in layers]
 
     def forward(
         self, vectors: Tensor, memories: list[LayerMemory], need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Embeddings (B, T, D) -> hidden (B, T, D) and, where asked for, the last layer's attention (B, T, S')."""
+        """Embeddings (B, T, D) -> hidden (B, T, D) and, with `need_weights`, the last layer's attention (B, T, S')."""
         x, attention = self.embedding.add_positions(vectors), None
         for i, (layer, memory) in enumerate(zip(self.layers, memories, strict=True), start=1):
             x, attention = layer(x, memory, need_weights and i == len(memories))
         return self.norm(x), attention
 
     def step(self, last_ids: Tensor, state: "TransformerState") -> tuple[Tensor, Tensor | None]:
-        """last_ids (N,) -> hidden (N, D) and, where asked for, the last layer's attention (N, S)."""
+        """last_ids (N,) -> hidden (N, D) and, if the state needs it, the last layer's attention (N, S)."""
         at = state.cache.begin_step(last_ids.device)
         x = self.embedding.embed_at(last_ids, at.position)
         attention = None
@@ -144,23 +144,23 @@ class TransformerDecoder(nn.Module):
 
 
 class TransformerState:
-    """Keys and values of the memory and of the prefix, one row per sentence."""
+    """Decoding state: keys and values of the memory, one row per sentence, and the KV cache of self-attention."""
 
     def __init__(self, memories: list[LayerMemory], view: SourceView) -> None:
         self.memories, self.view = memories, view
         self.cache = DecoderCache(len(memories), memories[0].key.size(0))
 
     def select(self, rows: Tensor) -> "TransformerState":
-        """Keep, reorder or repeat rows. Memory and cache are copied only where a sentence leaves."""
+        """Keep, reorder or repeat rows. Memory and cache are copied only when a sentence is removed."""
         kept = self.cache.select(rows)
         if kept is not None:
-            for i, memory in enumerate(self.memories):  # one after the other, as in the cache
+            for i, memory in enumerate(self.memories):  # layer by layer, to save memory, as in the cache
                 self.memories[i] = LayerMemory(memory.key[kept], memory.value[kept], memory.bias[kept])
             self.view = self.view.select(kept)
         return self
 
     def static_state(self, steps: int, tables: list[Tensor] | None) -> "TransformerState | None":
-        """Copy the cache to a fixed size: see `make_static_cache`."""
+        """Copy the KV cache into tensors of a fixed size; see `make_static_cache`."""
         cache = make_static_cache(self.cache, steps, self.memories[0].key.device, tables)
         if cache is None:
             return None
@@ -169,14 +169,14 @@ class TransformerState:
         return twin
 
     def fork(self) -> "TransformerState":
-        """Copy the cache; the memory is never written to and is shared."""
+        """Return an independent copy; the memory is read-only and shared."""
         twin = copy.copy(self)
         twin.memories, twin.cache = list(self.memories), self.cache.fork()
         return twin
 
 
 class Transformer(EncoderDecoder):
-    """Encoder and decoder; a `Stepper` and a `Scorer`."""
+    """Transformer encoder-decoder; a `Stepper`, `Scorer`, `StaticStepper` and `MixingDecoder`."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class Transformer(EncoderDecoder):
         unk_id: int = NO_UNK_ID,
         tag_ids: range = range(0),
     ) -> None:
-        """Build the layers; `unk_id`: what a model that copies reads unknown words as; `tag_ids`: of the source."""
+        """Build the layers. `unk_id`: id that stands for unknown words where a model copies; `tag_ids`: source tags."""
         super().__init__()
         self.config, self.vocab_size, self.bos_id, self.eos_id = config, tgt_vocab_size, bos_id, eos_id
         weights = make_embeddings(
@@ -208,51 +208,51 @@ class Transformer(EncoderDecoder):
         self.apply(init_linear_weights)
 
     def encode(self, batch: Seq2SeqBatch) -> list[LayerMemory]:
-        """Run the encoder and project its memory for every decoder layer."""
+        """Run the encoder and compute the keys and values of its memory for each decoder layer."""
         return self.decoder.memories(*self.encoder(self.readable(batch.src), batch.src_lengths))
 
     def forward(
         self, batch: Seq2SeqBatch, need_attention: bool = False, mixing: InputMixing | None = None
     ) -> DecoderOutput:
-        """Run one teacher-forced pass: hidden states (B, T, D), what maps them to the vocabulary, perhaps attention.
+        """Run one teacher-forced pass: hidden states (B, T, D) and, with `need_attention`, attention.
 
-        With `mixing` the pass reads predictions of another one before it in the place of some references.
+        With `mixing` (scheduled sampling) the inputs are a mixture of references and the predictions of a first pass.
         """
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
         need_attention |= self.copying is not None
         memories, vectors = self.encode(batch), self.decoder.embedding.look_up(self.readable(batch.tgt_in))
         if mixing is not None:
-            vectors = self._mixed(vectors, memories, mixing)
-        return self.output(batch, *self.decoder(vectors, memories, need_attention))
+            vectors = self._mix_inputs(vectors, memories, mixing)
+        return self.make_output(batch, *self.decoder(vectors, memories, need_attention))
 
-    def _mixed(self, vectors: Tensor, memories: list[LayerMemory], mixing: InputMixing) -> Tensor:
-        """Put what a pass over the references (B, T, D) predicts into the place of some; bos is none of these."""
+    def _mix_inputs(self, vectors: Tensor, memories: list[LayerMemory], mixing: InputMixing) -> Tensor:
+        """Replace some of the embedded references (B, T, D) by the predictions of a first pass; bos always stays."""
         if vectors.size(1) == 1:
             return vectors
         with torch.no_grad():
             hidden, _ = self.decoder(vectors[:, :-1], memories)
-        read = partial(self._read, mixing)
-        if mixing.mixture == "soft":  # or the probabilities of all symbols would be kept for the backward pass
-            read = partial(checkpoint, read, use_reentrant=False, preserve_rng_state=False)
-        blocks = hidden.flatten(0, 1).split(BLOCK_ROWS)  # or the logits of all tokens would be there at once
-        predicted = torch.cat([read(block) for block in blocks]).view_as(hidden)
+        embed = partial(self._embed_predictions, mixing)
+        if mixing.mixture == "soft":  # otherwise the backward pass would keep the probabilities of all tokens
+            embed = partial(checkpoint, embed, use_reentrant=False, preserve_rng_state=False)
+        blocks = hidden.flatten(0, 1).split(BLOCK_ROWS)  # never the logits of all tokens at once
+        predicted = torch.cat([embed(block) for block in blocks]).view_as(hidden)
         return mixing.mix(vectors, F.pad(predicted, (0, 0, 1, 0)))
 
-    def _read(self, mixing: InputMixing, hidden: Tensor) -> Tensor:
-        """Embed what hidden states predict, both (N, D)."""
+    def _embed_predictions(self, mixing: InputMixing, hidden: Tensor) -> Tensor:
+        """Embed the predictions of hidden states: (N, D) -> (N, D)."""
         with torch.no_grad():
             predictions = mixing.predictions(self.projection(hidden))
         return embed_predictions(predictions, self.decoder.embedding.weight) * self.decoder.embedding.scale
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, TransformerState]:
         """Encode the source; the first step reads bos."""
-        return self.first_ids(batch), TransformerState(self.encode(batch), self.view(batch, need_attention))
+        return self.first_ids(batch), TransformerState(self.encode(batch), self.source_view(batch, need_attention))
 
     def step(self, last_ids: Tensor, state: TransformerState) -> Step:
-        """Read one id per row (N,) and score the next."""
+        """Read one id per row (N,) and score the next id."""
         hidden, attention = self.decoder.step(self.readable(last_ids), state)
-        return self.scored(hidden, attention, state.view, state)
+        return self.make_step(hidden, attention, state.view, state)
 
     def static_state(self, state: TransformerState, steps: int) -> TransformerState | None:
-        """Give a state the fixed size that a graph needs, with room for `steps` steps; None where it cannot be."""
+        """Copy a state into tensors of a fixed size with room for `steps` steps; None where that is impossible."""
         return state.static_state(steps, reserve_positions(self.decoder, state.cache.length + steps))

@@ -1,7 +1,7 @@
-"""A non-autoregressive translator whose lengths CTC sees to (Libovicky & Helcl 2018, D18-1336).
+"""Non-autoregressive Transformer translator with CTC (Libovicky & Helcl 2018, D18-1336).
 
-An encoder, and a decoder of several positions, or frames, for each symbol of the source, which are all predicted at
-once. Frames say symbols or a blank: the target is what is left of them (see `seqlab.models.ctc`).
+The decoder has several positions (frames) per source token and predicts all of them in parallel. Each frame is a token
+or a blank; CTC turns them into the target (see `seqlab.models.ctc`).
 
 Shapes: B batch, S source positions, F frames, T target positions, D d_model, N rows while decoding.
 """
@@ -26,13 +26,12 @@ from seqlab.nn.projection import VocabularyProjection
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerCtcConfig(ParallelDecoderConfig):
-    """A Transformer that predicts all symbols at once, with blanks between them."""
+    """A non-autoregressive Transformer translator with CTC."""
 
     family: Literal["transformer_ctc"] = "transformer_ctc"
-    """Which architecture this is."""
+    """Name of the model family."""
     upsampling: Size = 3
-    """Frames for each symbol of the source, eos counted. A target needs one for each symbol, and one more for each that
-    is as the one before it."""
+    """Frames per source token, eos included. A target needs one frame per token, and one more between equal tokens."""
 
     outputs: ClassVar[str] = "frames"
     default_objective: ClassVar[str] = "ctc"
@@ -43,28 +42,28 @@ class TransformerCtcConfig(ParallelDecoderConfig):
         return TransformerCtc(self, src.vocab_size, tgt.vocab_size, **special)
 
     def check_search(self, search: Any) -> None:
-        """Raise ValueError where a `SearchConfig` asks for what a model of frames cannot do."""
+        """Raise ValueError if the model cannot be decoded with a `SearchConfig`."""
         search.check_frame_model()
 
     def unreachable_targets(
         self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
     ) -> UnreachableTargets | None:
-        """Find targets with more tokens than frames; a blank stands between two tokens that are alike."""
+        """Find targets that need more frames than there are: one per token, and a blank between equal tokens."""
         needed = tgt + repeated()
-        enough = max(1, int((-(-needed // src)).max()))
+        sufficient = max(1, int((-(-needed // src)).max()))
         return UnreachableTargets(
             needed > self.upsampling * src,
-            f"have too many target tokens for the frames that `model.upsampling: {self.upsampling}` gives them, so "
-            f"that nothing is learnt there ({enough} is enough for all)",
+            f"have more target tokens than `model.upsampling: {self.upsampling}` has frames for, and are left out of "
+            f"the loss ({sufficient} is enough for all)",
             yield_no_loss=True,
         )
 
 
 class TransformerCtc(nn.Module):
-    """Encoder and parallel decoder; a `FrameModel`, a `Stepper` and a `Scorer`."""
+    """Transformer encoder and non-autoregressive decoder with CTC; a `FrameModel`, `Stepper` and `Scorer`."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
-    """The parameter that the ids of each side are looked up in."""
+    """Name of the embedding parameter of each side."""
 
     def __init__(
         self,
@@ -77,7 +76,7 @@ class TransformerCtc(nn.Module):
         bos_id: int,
         eos_id: int,
     ) -> None:
-        """Build the layers; no target holds `blank_id`, `mask_id` and `bos_id`."""
+        """Build the layers; `blank_id`, `mask_id` and `bos_id` never occur in targets."""
         super().__init__()
         self.config, self.vocab_size, self.blank_id, self.eos_id = config, tgt_vocab_size, blank_id, eos_id
         weights = make_embeddings(
@@ -100,8 +99,8 @@ class TransformerCtc(nn.Module):
     def forward(self, batch: Seq2SeqBatch, glance: Glance | None = None) -> FrameOutput:
         """Run one pass: hidden states (B, F, D).
 
-        With `glance` it is the second of two: the decoder is shown what that chooses (B, F) by what the first one said,
-        which has no gradient; the encoder runs once.
+        With `glance` the decoder runs twice: the first pass has no gradient, and the second observes the target tokens
+        (B, F) that `glance` chooses from its output.
         """
         source = self.decoder.encode(self.encoder, batch)
         lengths, size = self.config.upsampling * batch.src_lengths, self.config.upsampling * batch.src.size(1)
@@ -114,22 +113,22 @@ class TransformerCtc(nn.Module):
 
     @torch.no_grad()
     def frames(self, batch: Seq2SeqBatch) -> FrameLogProbs:
-        """Give the log-probabilities of all frames, without a gradient."""
+        """Compute the log-probabilities of all frames, without a gradient."""
         return self(batch).frames()
 
     def score(self, batch: Seq2SeqBatch) -> Tensor:
-        """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding; they sum to that of all paths that say it."""
+        """Return the log-probabilities (B, T) in nats of `tgt_out`, 0 at padding, summed over all CTC paths."""
         assert batch.tgt_out is not None, "scoring needs a target"
         return self.prefixes.score(self.frames(batch), batch.tgt_out)
 
-    def score_sequences(self, frames: FrameLogProbs, symbols: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Score what sentences may say by frames that are there already: of each symbol and of the end, in nats."""
-        return self.prefixes.score_sequences(frames, symbols)
+    def score_sequences(self, frames: FrameLogProbs, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Score one sequence for each sentence: the log-probabilities in nats of its tokens, and last of its end."""
+        return self.prefixes.score_sequences(frames, sequences)
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:
-        """Score all frames; the first step reads bos. There is no attention of a symbol."""
+        """Compute all frames; the first step reads bos. There is no attention."""
         return self.prefixes.start(self.frames(batch))
 
     def step(self, last_ids: Tensor, state: CtcState) -> Step:
-        """Read one id per row (N,) and score the next."""
+        """Read one id per row (N,) and score the next id."""
         return self.prefixes.step(last_ids, state)

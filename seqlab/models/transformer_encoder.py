@@ -1,4 +1,4 @@
-"""The encoder of the Transformer, of which translators, masked models and labellers are made.
+"""Transformer encoder, shared by translators, masked language models and labellers.
 
 Shapes: B batch, S source positions, D d_model.
 """
@@ -21,29 +21,28 @@ from seqlab.nn.transformer import Activation, DecoderLayer, FeedForward, NormPla
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class EncoderLayersConfig(ModelConfig):
-    """The fields of the layers of an encoder, whatever they read."""
+    """Common fields of encoder layers, of tokens or of frames."""
 
     d_model: Size = 256
-    """Size of every hidden state."""
+    """Size of the hidden states."""
     d_ff: Size = 1024
-    """Size of the hidden layer of the feed-forward networks."""
+    """Size of the feed-forward networks' hidden layer."""
     num_heads: Size = 4
-    """Attention heads; `d_model` must be divisible by it."""
+    """Number of attention heads; must divide `d_model`."""
     num_encoder_layers: Size = 4
-    """Layers of the encoder."""
+    """Number of encoder layers."""
     dropout: Probability = 0.1
-    """Probability of dropping an element of an embedding or of a residual branch; on the CPU all of these are rounded
-    to multiples of 1/256."""
+    """Dropout probability of embeddings and residual branches; on the CPU rounded to a multiple of 1/256."""
     attention_dropout: Probability = 0.0
-    """Probability of dropping an attention weight."""
+    """Dropout probability of the attention weights."""
     activation_dropout: Probability = 0.0
-    """Probability of dropping an element of the feed-forward hidden layer."""
+    """Dropout probability of the feed-forward networks' hidden layer."""
     norm: NormPlacement = "pre"
-    """Layer norm before each branch (`pre`: trains without much care) or after each sum (`post`: the original)."""
+    """Layer norm before each residual branch (`pre`, more stable) or after each residual sum (`post`, the original)."""
     activation: Activation = "relu"
-    """Non-linearity of the feed-forward networks."""
+    """Activation function of the feed-forward networks."""
     positions: PositionKind = "sinusoidal"
-    """How positions are encoded."""
+    """Position encoding."""
 
     @model_validator(mode="after")
     def _check_heads(self) -> "EncoderLayersConfig":
@@ -53,42 +52,41 @@ class EncoderLayersConfig(ModelConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerEncoderConfig(EncoderLayersConfig):
-    """The fields that all families have which begin with an encoder of tokens."""
+    """Common fields of families with a Transformer encoder of tokens."""
 
     max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
-    """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut. With
-    `positions: learned` also in training."""
+    """Maximum sequence length in tokens at inference, special token included; longer inputs are split or cut. With
+    `positions: learned` also a limit in training."""
 
     @property
     def embedding_dim(self) -> int:
-        """Values that each embedding has."""
+        """Size of the embeddings."""
         return self.d_model
 
     @property
     def context_limit(self) -> int | None:
-        """Tokens of the longest sequence that the model reads."""
+        """Maximum sequence length in tokens."""
         return self.max_length
 
     @property
     def learned_length(self) -> int | None:
-        """The number of learned positions."""
+        """Number of learned position embeddings."""
         return self.max_length if self.positions == "learned" else None
 
 
 class TransformerEncoder(nn.Module):
-    """Source ids to memory."""
+    """Transformer encoder: source ids to memory."""
 
     def __init__(self, config: TransformerEncoderConfig, embedding: Embedding, tags: SourceTags = NO_TAGS) -> None:
         super().__init__()
-        # In this order: the state of an optimizer is saved by the order of parameters.
+        # Keep this order: checkpoints store the optimizer's state in the order of the parameters.
         self.embedding, self.tags = embedding, tags
         self.layers, self.norm = make_layers(config), make_last_norm(config)
 
     def forward(self, src: Tensor, src_lengths: Tensor, added: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """src (B, S), src_lengths (B,) -> memory (B, S, D) and its attention bias (B, 1, 1, S).
 
-        `added`: what is added to the embeddings (B, S, D), from models that know more of their tokens; their source has
-        no tags.
+        `added` (B, S, D) is added to the embeddings, for example vectors of n-grams; only for sources without tags.
         """
         if self.tags.are_summed:
             src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.look_up)
@@ -100,7 +98,7 @@ class TransformerEncoder(nn.Module):
 
 
 def make_layers(config: EncoderLayersConfig) -> nn.ModuleList:
-    """Build the layers of an encoder."""
+    """Build the encoder layers."""
     return nn.ModuleList(
         SelfAttentionLayer(
             config.d_model, config.norm, config.dropout, make_self_attention(config), make_feed_forward(config)
@@ -110,22 +108,22 @@ def make_layers(config: EncoderLayersConfig) -> nn.ModuleList:
 
 
 def make_last_norm(config: EncoderLayersConfig) -> nn.Module:
-    """Build what follows the last layer: with norms before each branch, another one."""
+    """Build the norm after the last layer, which pre-norm layers need; the identity for post-norm."""
     return make_norm("layer_norm", config.d_model) if config.norm == "pre" else nn.Identity()
 
 
 def make_self_attention(config: EncoderLayersConfig) -> SelfAttention:
-    """Build the attention of a layer to its own positions."""
+    """Build the self-attention of a layer."""
     return SelfAttention(config.d_model, config.num_heads, config.attention_dropout, config.positions == "rotary")
 
 
 def make_feed_forward(config: EncoderLayersConfig) -> FeedForward:
-    """Build the network that a layer applies to each position."""
+    """Build the feed-forward network of a layer."""
     return FeedForward(config.d_model, config.d_ff, config.activation, config.activation_dropout)
 
 
 def make_decoder_layer(config: TransformerEncoderConfig, rotary_cross_attention: bool = False) -> DecoderLayer:
-    """Build a layer that also attends to the memory of such an encoder."""
+    """Build a decoder layer: self-attention, cross-attention to the memory and a feed-forward network."""
     return DecoderLayer(
         config.d_model,
         config.norm,
@@ -137,7 +135,7 @@ def make_decoder_layer(config: TransformerEncoderConfig, rotary_cross_attention:
 
 
 def init_linear_weights(module: nn.Module) -> None:
-    """Initialise a linear layer by Glorot's uniform weights, each joined projection by itself, and zero biases."""
+    """Initialize a `Linear` with Glorot-uniform weights, each stacked projection by itself, and zero biases."""
     if isinstance(module, Linear):
         for part in module.weight.chunk(module.parts):
             nn.init.xavier_uniform_(part)

@@ -1,6 +1,7 @@
-"""A Transformer that labels words or lines: the encoder of a translator with a head.
+"""Transformer labeller of words or lines: an encoder with an output layer.
 
-Its encoder has the names of a masked model's, `encoder.*`: it can start from one (`init_parts: matching`).
+Its encoder weights have the names of a masked language model's (`encoder.*`), so they can be initialized from one
+(`init_parts: matching`).
 
 Shapes: B lines, S words, D d_model.
 """
@@ -23,37 +24,37 @@ from seqlab.nn.layers import Linear
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerLabellerConfig(LabellerConfig, TransformerEncoderConfig):
-    """A Transformer encoder that labels."""
+    """A Transformer encoder that labels words or lines."""
 
     family: Literal["transformer_labeller"] = "transformer_labeller"
-    """Which architecture this is."""
+    """Name of the model family."""
     d_model: Size = 128
-    """Size of every hidden state."""
+    """Size of the hidden states."""
     d_ff: Size = 512
-    """Size of the hidden layer of the feed-forward networks."""
+    """Size of the feed-forward networks' hidden layer."""
     num_encoder_layers: Size = 2
-    """Layers."""
+    """Number of layers."""
     dropout: Probability = 0.3
-    """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
+    """Dropout probability of embeddings and residual branches; on the CPU rounded to a multiple of 1/256."""
     max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
-    """Longest line in tokens that inference reads at once: longer ones are cut."""
+    """Maximum line length in tokens at inference; longer lines are cut."""
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerLabeller":
         """Build the model."""
         return TransformerLabeller(self, src.vocab_size, src.unk_id, tgt.num_labels)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
         super().check_data(data)
         if self.positions == "learned" and data.max_length > self.max_length:
             raise ValueError(
-                f"`model.positions: learned` needs `model.max_length` ({self.max_length}) of at least "
+                f"`model.positions: learned` needs a `model.max_length` ({self.max_length}) of at least "
                 f"`data.max_length` ({data.max_length})."
             )
 
 
 class TransformerLabeller(LabellingModel):
-    """A `Labeller` and a `Scorer`."""
+    """Transformer labeller; a `Labeller`."""
 
     def __init__(self, config: TransformerLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()
@@ -68,10 +69,10 @@ class TransformerLabeller(LabellingModel):
         self.encoder.apply(init_linear_weights)
 
     def encode(self, batch: LabelledBatch) -> Tensor:
-        """Read a batch: (B, S, D)."""
+        """Encode a batch: (B, S, D)."""
         words = self.reader.words(batch.src)
-        ngrams, spelt = self.reader.ngram_vectors(words), self.reader.spelt(batch)
+        ngrams, spelling = self.reader.ngram_vectors(words), self.reader.spelling_vectors(batch)
         parts = [] if ngrams is None else [ngrams * self.encoder.embedding.scale]
-        parts += [] if self.to_model is None else [self.to_model(spelt).float()]
+        parts += [] if self.to_model is None else [self.to_model(spelling).float()]
         memory, _ = self.encoder(words, batch.src_lengths, sum(parts) if parts else None)
         return memory[:, : batch.src.size(1)]

@@ -1,4 +1,4 @@
-"""The decoder-only Transformer (Radford et al. 2018): a language model, read from top to bottom.
+"""Decoder-only Transformer language model (Radford et al. 2018).
 
 Shapes: B rows of text, T positions, D d_model, N = B * K rows while decoding.
 """
@@ -28,53 +28,53 @@ from seqlab.nn.transformer import Activation, FeedForward, SelfAttentionLayer
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerLmConfig(LanguageModelConfig):
-    """A decoder-only Transformer; its norms stand before each branch."""
+    """A decoder-only Transformer language model, pre-norm."""
 
     family: Literal["transformer_lm"] = "transformer_lm"
-    """Which architecture this is."""
+    """Name of the model family."""
     d_model: Size = 256
-    """Size of every hidden state."""
+    """Size of the hidden states."""
     d_ff: Size = 1024
-    """Size of the hidden layer of the feed-forward networks; `swiglu` has a second one of this size, which gates it."""
+    """Size of the feed-forward networks' hidden layer; `swiglu` has a gate of the same size."""
     num_heads: Size = 4
-    """Attention heads; `d_model` must be divisible by it."""
+    """Number of attention heads; must divide `d_model`."""
     num_layers: Size = 4
-    """Layers."""
+    """Number of layers."""
     dropout: Probability = 0.1
-    """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
+    """Dropout probability of embeddings and residual branches; on the CPU rounded to a multiple of 1/256."""
     attention_dropout: Probability = 0.0
-    """Probability of dropping an attention weight."""
+    """Dropout probability of the attention weights."""
     activation_dropout: Probability = 0.0
-    """Probability of dropping an element of the feed-forward hidden layer."""
+    """Dropout probability of the feed-forward networks' hidden layer."""
     norm_kind: NormKind = "rms_norm"
-    """Layer norm, or RMSNorm, which neither centres nor shifts."""
+    """Norm: `layer_norm`, or `rms_norm` without centering and bias."""
     positions: PositionKind = "rotary"
-    """How positions are encoded."""
+    """Position encoding."""
     max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] | None = None
-    """Context length in tokens: generation beyond it encodes the last half of them anew. null takes
-    `data.block_length`; a longer context was never trained."""
+    """Context length in tokens. Generation beyond it re-encodes the last half of the context. null takes
+    `data.block_length`, the longest context seen in training."""
     activation: Activation = "gelu"
-    """Non-linearity of the feed-forward networks."""
+    """Activation function of the feed-forward networks."""
     tied_embeddings: bool = True
-    """Whether the output shares the weight of the input."""
+    """Whether the output projection shares the weight of the embeddings."""
 
     @property
     def embedding_dim(self) -> int:
-        """Values that each embedding has."""
+        """Size of the embeddings."""
         return self.d_model
 
     @property
     def context_limit(self) -> int | None:
-        """Tokens that the model looks back on."""
+        """Context length in tokens."""
         return self.max_length
 
     @property
     def learned_length(self) -> int | None:
-        """The number of learned positions."""
+        """Number of learned position embeddings."""
         return self.max_length if self.positions == "learned" else None
 
     def decoder_name(self, name: str) -> str | None:
-        """Name a weight as that of a translator's decoder."""
+        """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         return None if name.startswith("projection.") else f"decoder.{name}"
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerLm":
@@ -87,11 +87,11 @@ class TransformerLmConfig(LanguageModelConfig):
         return self
 
     def resolve(self, data: Any) -> "TransformerLmConfig":
-        """Return it with `max_length` filled in."""
+        """Set the default `max_length`."""
         return self if self.max_length is not None else replace(self, max_length=data.block_length)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
         super().check_data(data)
         assert self.max_length is not None, "checked as it is built"
         if data.block_length > self.max_length:
@@ -100,8 +100,8 @@ class TransformerLmConfig(LanguageModelConfig):
             )
         if self.positions == "learned" and self.max_length != data.block_length:
             raise ValueError(
-                f"`model.positions: learned` learns nothing about positions past `data.block_length` "
-                f"({data.block_length}): leave `model.max_length` ({self.max_length}) out, or set them equal."
+                f"`model.positions: learned` cannot learn positions after `data.block_length` "
+                f"({data.block_length}): remove `model.max_length` ({self.max_length}), or set both equal."
             )
         if data.order == "contiguous":
             raise ValueError(
@@ -111,11 +111,11 @@ class TransformerLmConfig(LanguageModelConfig):
 
 
 class TransformerLmState:
-    """Keys and values of what was read, and the ids themselves: past `max_length` the last half is read anew."""
+    """KV cache and ids of the context: beyond `max_length` its last half is read again."""
 
     def __init__(self, cache: DecoderCache, ids: Tensor | None) -> None:
         self.cache = cache
-        self.ids = ids  # (N, length); None where `max_length` will not be reached
+        self.ids = ids  # (N, length); None if `max_length` cannot be exceeded
 
     def select(self, rows: Tensor) -> "TransformerLmState":
         """Keep, reorder or repeat rows."""
@@ -124,23 +124,23 @@ class TransformerLmState:
         return self
 
     def fork(self) -> "TransformerLmState":
-        """Copy the cache."""
+        """Return an independent copy."""
         return TransformerLmState(self.cache.fork(), self.ids)
 
 
 class TransformerLm(nn.Module):
-    """A `Stepper` and a `Scorer` over text."""
+    """Decoder-only Transformer; a `Stepper`, `Scorer` and `StaticStepper`."""
 
     embeddings: ClassVar[dict[str, str]] = {"tgt": "embedding.weight"}
-    """The parameter that the ids of each side are looked up in."""
+    """Name of the embedding parameter of each side."""
 
     def __init__(self, config: TransformerLmConfig, vocab_size: int, eos_id: int) -> None:
         super().__init__()
         if config.max_length is None:
-            raise ValueError("`max_length` is null: give a number, or `resolve` the config with a section `data`.")
+            raise ValueError("`max_length` is null: set it, or call `resolve` of the config with the data section.")
         self.config, self.vocab_size, self.eos_id = config, vocab_size, eos_id
         self.max_length = config.max_length
-        # With a larger std, an output that shares it would begin by predicting each id again.
+        # With a larger std, a tied output would initially predict the input token again.
         std = 1 / config.d_model if config.tied_embeddings else config.d_model**-0.5
         weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
         out_weight = weight
@@ -150,12 +150,12 @@ class TransformerLm(nn.Module):
         self.layers = nn.ModuleList(_layer(config) for _ in range(config.num_layers))
         self.norm = make_norm(config.norm_kind, config.d_model)
         self.projection = VocabularyProjection(out_weight)
-        self._initialise()
+        self._init_weights()
 
-    def _initialise(self) -> None:
+    def _init_weights(self) -> None:
         """Draw normal weights with a std of sqrt(2 / (5 d_model)) (Nguyen & Salazar 2019, arXiv:1910.05895).
 
-        Those of matrices that end a residual branch are divided by sqrt(2 num_layers), as in GPT-2.
+        The last matrix of each residual branch is scaled by 1 / sqrt(2 num_layers), as in GPT-2.
         """
         for name, parameter in self.layers.named_parameters():
             if parameter.dim() > 1:
@@ -166,22 +166,22 @@ class TransformerLm(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, batch: TextBatch) -> DecoderOutput:
-        """Run one teacher-forced pass: hidden states (B, T, D) and what maps them to the vocabulary."""
+        """Run one teacher-forced pass: hidden states (B, T, D)."""
         return DecoderOutput(self._hidden(batch.tgt_in, batch.positions), self.projection)
 
     def score(self, batch: TextBatch) -> Tensor:
-        """(B, T): log-probabilities in nats of `tgt_out`, 0 where nothing is predicted."""
+        """Return the log-probabilities (B, T) in nats of `tgt_out`, 0 at ignored positions."""
         return self(batch).scores(batch.tgt_out)
 
     def start(self, batch: TextBatch, need_attention: bool = False) -> tuple[Tensor, TransformerLmState]:
-        """Read prompts of one length: the first step reads their last ids. There is no source to attend to."""
+        """Read prompts of equal lengths, except their last ids, which the first step reads. There is no attention."""
         ids = batch.tgt_in[:, max(0, batch.tgt_in.size(1) - self.max_length) :]
-        return ids[:, -1], self._read(ids[:, :-1])
+        return ids[:, -1], self._encode_context(ids[:, :-1])
 
     def step(self, last_ids: Tensor, state: TransformerLmState) -> Step:
-        """Read one id per row (N,) and score the next."""
+        """Read one id per row (N,) and score the next id."""
         if state.ids is not None and state.cache.length == self.max_length:
-            state = self._read(state.ids[:, -(self.max_length // 2) :], may_share=False)
+            state = self._encode_context(state.ids[:, -(self.max_length // 2) :], may_share=False)
         at = state.cache.begin_step(last_ids.device)
         x = self.embedding.embed_at(last_ids, at.position)
         for layer, cache in zip(cast(Iterable[SelfAttentionLayer], self.layers), state.cache.layers, strict=True):
@@ -191,22 +191,22 @@ class TransformerLm(nn.Module):
         return Step(self.projection.log_probs(self.norm(x)), state, None)
 
     def static_state(self, state: TransformerLmState, steps: int) -> TransformerLmState | None:
-        """Give a state the fixed size that a graph needs, with room for `steps` steps; None where it cannot be."""
+        """Copy a state into tensors of a fixed size with room for `steps` steps; None where that is impossible."""
         length = state.cache.length + steps
         if length > self.max_length:
             return None
         cache = make_static_cache(state.cache, steps, self.projection.weight.device, reserve_positions(self, length))
         return None if cache is None else TransformerLmState(cache, None)
 
-    def _read(self, ids: Tensor, *, may_share: bool = True) -> TransformerLmState:
-        """Read ids (B, T) at once, T of 0 counted, and remember them; `may_share` as in `DecoderCache`."""
+    def _encode_context(self, ids: Tensor, *, may_share: bool = True) -> TransformerLmState:
+        """Fill a KV cache with ids (B, T), in one pass; T may be 0. `may_share` as in `DecoderCache`."""
         cache = DecoderCache(self.config.num_layers, ids.size(0), may_share=may_share)
         if ids.size(1):
             self._hidden(ids, None, cache)
         return TransformerLmState(cache, ids)
 
     def _hidden(self, ids: Tensor, positions: Tensor | None, cache: DecoderCache | None = None) -> Tensor:
-        """ids (B, T), in packed rows with their `positions` (B, T) -> hidden (B, T, D)."""
+        """ids (B, T) -> hidden (B, T, D); `positions` (B, T) of packed rows: position of each id in its line."""
         x = self.embedding(ids, positions=positions)
         bias = None
         if positions is not None:

@@ -1,6 +1,6 @@
-"""The masked Transformer (Devlin et al. 2019, BERT): an encoder that fills in hidden tokens from both sides of them.
+"""Masked language model: a bidirectional Transformer encoder (BERT, Devlin et al. 2019).
 
-It is the encoder of a translator under the same names, `encoder.*`: a translator can start from it.
+Its encoder weights have the names of a translator's (`encoder.*`), so a translator can be initialized from it.
 
 Shapes: B rows of text, T positions, D d_model.
 """
@@ -23,14 +23,14 @@ from seqlab.nn.projection import VocabularyProjection
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerMlmConfig(TransformerEncoderConfig):
-    """A masked Transformer; its encoder has the defaults of a translator's."""
+    """A masked language model (BERT); its encoder has the defaults of a translator's."""
 
     family: Literal["transformer_mlm"] = "transformer_mlm"
-    """Which architecture this is."""
+    """Name of the model family."""
     max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
-    """Longest row in tokens, at least `data.block_length`."""
+    """Maximum row length in tokens, at least `data.block_length`."""
     tied_embeddings: bool = True
-    """Whether the output shares the weight of the input."""
+    """Whether the output projection shares the weight of the embeddings."""
 
     data_defaults: ClassVar[dict[str, float]] = {"mask_share": 0.15}
 
@@ -39,10 +39,10 @@ class TransformerMlmConfig(TransformerEncoderConfig):
         return TransformerMlm(self, tgt.vocab_size, pad_id=tgt.pad_id)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
         if not data.mask_share:
             raise ValueError(
-                f"`model.family: {self.family}` learns to fill in hidden tokens, but `data.mask_share` is 0: set it, "
+                f"`model.family: {self.family}` learns to predict masked tokens, but `data.mask_share` is 0: set it, "
                 "for example to 0.15."
             )
         if data.block_length > self.max_length:
@@ -52,10 +52,10 @@ class TransformerMlmConfig(TransformerEncoderConfig):
 
 
 class TransformerMlm(nn.Module):
-    """A bidirectional encoder over text; a `Scorer` of what is hidden in a masked batch."""
+    """Masked language model; a `Scorer` of the masked tokens of a batch."""
 
     embeddings: ClassVar[dict[str, str]] = {"tgt": "encoder.embedding.weight"}
-    """The parameter that the ids of each side are looked up in."""
+    """Name of the embedding parameter of each side."""
 
     def __init__(self, config: TransformerMlmConfig, vocab_size: int, pad_id: int) -> None:
         super().__init__()
@@ -70,11 +70,11 @@ class TransformerMlm(nn.Module):
         self.apply(init_linear_weights)
 
     def forward(self, batch: TextBatch) -> DecoderOutput:
-        """Read rows in which some tokens are hidden: hidden states (B, T, D) and what maps them to the vocabulary."""
+        """Run one pass over rows with masked tokens: hidden states (B, T, D)."""
         lengths = (batch.tgt_in != self.pad_id).sum(1)
         hidden, _ = self.encoder(batch.tgt_in, lengths)
         return DecoderOutput(hidden[:, : batch.tgt_in.size(1)], self.projection)
 
     def score(self, batch: TextBatch) -> Tensor:
-        """(B, T): log-probabilities in nats of `tgt_out`, 0 where nothing is predicted."""
+        """Return the log-probabilities (B, T) in nats of `tgt_out`, 0 at ignored positions."""
         return self(batch).scores(batch.tgt_out)

@@ -1,10 +1,10 @@
-"""Non-autoregressive translators that know how long a target is, and predict all of its symbols at once.
+"""Non-autoregressive Transformer translators that predict the target length, then all tokens in parallel.
 
-`transformer_nat` predicts them in one pass (Gu et al. 2018, arXiv:1711.02281). `transformer_cmlm`, a conditional masked
-language model, predicts some of them given the others, so that its answer is made better pass after pass (Ghazvininejad
-et al. 2019, arXiv:1904.09324). Both are one model: what differs is what it learns from.
+`transformer_nat` predicts the tokens in one pass (Gu et al. 2018, arXiv:1711.02281). `transformer_cmlm`, a conditional
+masked language model, predicts masked tokens given the others and refines its output in several passes (mask-predict,
+Ghazvininejad et al. 2019, arXiv:1904.09324). Both are the same model with different training objectives.
 
-Shapes: B batch, S source positions, P positions of the target, T its symbols and eos, D d_model, N rows of a search.
+Shapes: B batch, S source positions, P positions of the target, T its tokens and eos, D d_model, N rows of a search.
 """
 
 from collections.abc import Callable
@@ -36,23 +36,23 @@ from seqlab.nn.projection import VocabularyProjection
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PredictedLengthConfig(ParallelDecoderConfig):
-    """The fields of both families."""
+    """Common fields of translators that predict the target length."""
 
     length: Literal["classifier", "ratio"] = "classifier"
-    """Where lengths come from: a classifier of how much longer a target is than its source (`classifier`), or a
-    distribution of ratios that is learnt for all (`ratio`)."""
+    """Length prediction: a classifier of the difference between target and source length (`classifier`), or a learned
+    distribution of their ratio (`ratio`)."""
     max_length_difference: Size = 64
-    """Of `length: classifier`: the largest difference between the two sides, in symbols, that is told from others."""
+    """With `length: classifier`: largest difference between target and source length, in tokens."""
 
     required_length: ClassVar[dict[str, str]] = {"max_length_difference": "classifier"}
-    """The fields that are for one `length` alone."""
+    """Fields that apply to one value of `length` only, with that value."""
 
     iterations: ClassVar[int]
-    """Passes of a search unless it is told."""
+    """Default number of decoding passes."""
 
     @property
     def learns_lengths(self) -> bool:
-        """Whether lengths are predicted."""
+        """Whether the model learns to predict the lengths of targets."""
         return self.length != "end_mark"
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerNat":
@@ -60,42 +60,43 @@ class PredictedLengthConfig(ParallelDecoderConfig):
         return TransformerNat(self, src.vocab_size, tgt.vocab_size, mask_id=tgt.mask_id, eos_id=tgt.eos_id)
 
     def check_search(self, search: Any) -> None:
-        """Raise ValueError where a `SearchConfig` asks for what such a model cannot do."""
+        """Raise ValueError if the model cannot be decoded with a `SearchConfig`."""
         search.check_non_autoregressive(not self.learns_lengths, self.iterations)
 
     def unreachable_targets(
         self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
     ) -> UnreachableTargets | None:
-        """Find targets whose lengths are never predicted."""
+        """Find targets whose lengths the classifier cannot predict."""
         if self.length != "classifier":
             return None
-        most = self.max_length_difference
-        reason = f"have lengths that are never said, as they differ by more than `model.max_length_difference: {most}`"
-        return UnreachableTargets(abs(tgt - (src - 1)) > most, reason)
+        limit = self.max_length_difference
+        reason = (
+            f"have lengths that are never predicted: they differ by more than `model.max_length_difference: {limit}`"
+        )
+        return UnreachableTargets(abs(tgt - (src - 1)) > limit, reason)
 
     @model_validator(mode="after")
     def _check_length(self) -> "PredictedLengthConfig":
         for name, length in self.required_length.items():
             if self.length != length and getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 raise ValueError(
-                    f"`{name}` is for `length: {length}`, but `length` is `{self.length}`: set one of them differently."
+                    f"`{name}` applies to `length: {length}` only, but `length` is `{self.length}`: change one of them."
                 )
         return self
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerNatConfig(PredictedLengthConfig):
-    """A Transformer that predicts a target's length, then all of its symbols at once."""
+    """A non-autoregressive Transformer translator: predicts the target length, then all tokens in one pass."""
 
     family: Literal["transformer_nat"] = "transformer_nat"
-    """Which architecture this is."""
+    """Name of the model family."""
     length: Literal["classifier", "ratio", "end_mark"] = "classifier"  # type: ignore[assignment]
-    """Where lengths come from: a classifier of how much longer a target is than its source (`classifier`), a
-    distribution of ratios that is learnt for all (`ratio`), or more positions than are needed, cut at the first eos
-    (`end_mark`)."""
+    """Length prediction: a classifier of the difference between target and source length (`classifier`), a learned
+    distribution of their ratio (`ratio`), or a surplus of positions, cut at the first eos (`end_mark`)."""
     end_mark_ratio: Size = 2
-    """Of `length: end_mark`: positions for each symbol of the source, eos counted. Longer targets have as many as they
-    need in training; none that is longer is ever said."""
+    """With `length: end_mark`: positions per source token, eos included. Training adds positions for longer targets,
+    which the model can never predict."""
 
     outputs: ClassVar[str] = "positions"
     default_objective: ClassVar[str] = "parallel_cross_entropy"
@@ -105,23 +106,23 @@ class TransformerNatConfig(PredictedLengthConfig):
     def unreachable_targets(
         self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
     ) -> UnreachableTargets | None:
-        """Find targets whose lengths are never predicted, or that have more tokens than positions."""
+        """Find targets whose lengths the classifier cannot predict, or that have more tokens than positions."""
         if self.length != "end_mark":
             return super().unreachable_targets(src, tgt, repeated)
         setting = f"`model.end_mark_ratio: {self.end_mark_ratio}`"
-        reason = f"have more target tokens than are ever said with {setting}"
+        reason = f"have more target tokens than can be predicted with {setting}"
         return UnreachableTargets(tgt >= self.end_mark_ratio * src, reason)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerCmlmConfig(PredictedLengthConfig):
-    """A Transformer that fills gaps in targets, all at once, and again what it is least sure of (mask-predict)."""
+    """A conditional masked language model: predicts masked target tokens, and again the least confident ones."""
 
     family: Literal["transformer_cmlm"] = "transformer_cmlm"
-    """Which architecture this is."""
+    """Name of the model family."""
     decoder_input: DecoderInput = "mask"
-    """What the decoder reads in a gap: a mask (`mask`), and beside it the source's vector at the same share of its
-    length (`uniform_copy`), or a mean of these that weighs near ones more (`soft_copy`)."""
+    """Input of the decoder at masked positions: the mask embedding (`mask`), plus the source embedding at the same
+    relative position (`uniform_copy`) or a distance-weighted mean of the source embeddings (`soft_copy`)."""
 
     outputs: ClassVar[str] = "gaps"
     default_objective: ClassVar[str] = "cmlm"
@@ -133,10 +134,10 @@ IntOrTensor = TypeVar("IntOrTensor", int, Tensor)
 
 
 class TransformerNat(nn.Module):
-    """Encoder, length and parallel decoder; a `PositionModel` and a `Scorer`."""
+    """Transformer encoder, length predictor and non-autoregressive decoder; a `PositionModel` and a `Scorer`."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
-    """The parameter that the ids of each side are looked up in."""
+    """Name of the embedding parameter of each side."""
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class TransformerNat(nn.Module):
         mask_id: int,
         eos_id: int,
     ) -> None:
-        """Build the layers; no target holds `mask_id`."""
+        """Build the layers; `mask_id` never occurs in targets."""
         super().__init__()
         self.config, self.vocab_size, self.eos_id = config, tgt_vocab_size, eos_id
         self.ends_at_eos, self.iterations = config.length == "end_mark", config.iterations
@@ -176,10 +177,10 @@ class TransformerNat(nn.Module):
     def forward(self, batch: Seq2SeqBatch, shown: Tensor | None = None, glance: Glance | None = None) -> PositionOutput:
         """Run one pass over the positions of the batch's targets: hidden states (B, P, D).
 
-        The decoder is shown `shown` (B, P), IGNORE for none. With `glance` there are two passes: the first is shown
-        this, and has no gradient, the second what `glance` makes of what the first said; the encoder runs once.
+        The decoder observes the target tokens `shown` (B, P), IGNORE for none. With `glance` the decoder runs twice:
+        the first pass has no gradient, and the second observes the tokens that `glance` chooses from its output.
         """
-        source, lengths, size = self.encode(batch), self._true_lengths(batch), self._positions_of(batch)
+        source, lengths, size = self.encode(batch), self._num_positions(batch), self._max_positions(batch)
         if glance is not None:
             with torch.no_grad():
                 shown = glance(self._predict(source, lengths, shown, size=size))
@@ -189,46 +190,46 @@ class TransformerNat(nn.Module):
         return PositionOutput(self._predict(source, lengths, shown, size=size), length_nll)
 
     def position_targets(self, batch: Seq2SeqBatch) -> Tensor:
-        """Give what each position is to say: (B, P), IGNORE for nothing; eos is one of them where it ends targets."""
+        """Return the reference token of each position: (B, P), IGNORE for none; eos only where it ends targets."""
         assert batch.tgt_out is not None, "there is no target"
-        size = self._positions_of(batch)
+        size = self._max_positions(batch)
         targets = F.pad(batch.tgt_out, (0, max(0, size - batch.tgt_out.size(1))), value=IGNORE)[:, :size]
         return targets if self.ends_at_eos else targets.masked_fill(targets == self.eos_id, IGNORE)
 
-    def _true_lengths(self, batch: Seq2SeqBatch) -> Tensor:
-        """IntOrTensor the positions of each target: (B,)."""
+    def _num_positions(self, batch: Seq2SeqBatch) -> Tensor:
+        """Count the positions of each target: (B,)."""
         assert batch.tgt_out is not None, "there is no target"
         tokens = (batch.tgt_out != IGNORE).sum(1)
         if self.ends_at_eos:
-            return torch.maximum(self._most_positions(batch.src_lengths), tokens)
+            return torch.maximum(self._end_mark_positions(batch.src_lengths), tokens)
         return (tokens - 1).clamp_min(1)
 
-    def _positions_of(self, batch: Seq2SeqBatch) -> int:
-        """Give the most positions that a target of a batch of this shape can have; no device is asked for it."""
+    def _max_positions(self, batch: Seq2SeqBatch) -> int:
+        """Return an upper bound of the positions of the batch's targets, from its shape, without a device sync."""
         assert batch.tgt_out is not None, "there is no target"
         if self.ends_at_eos:
-            return max(self._most_positions(batch.src.size(1)), batch.tgt_out.size(1))
+            return max(self._end_mark_positions(batch.src.size(1)), batch.tgt_out.size(1))
         return max(1, batch.tgt_out.size(1) - 1)
 
-    def _most_positions(self, src_lengths: IntOrTensor) -> IntOrTensor:
+    def _end_mark_positions(self, src_lengths: IntOrTensor) -> IntOrTensor:
         assert isinstance(self.config, TransformerNatConfig), "eos is never masked"
         return self.config.end_mark_ratio * src_lengths
 
     def encode(self, batch: Seq2SeqBatch) -> EncodedSource:
-        """Run the encoder, and project its memory for each layer of the decoder."""
+        """Run the encoder and compute the keys and values of its memory for each decoder layer."""
         return self.decoder.encode(self.encoder, batch)
 
     def target_lengths(self, source: EncodedSource, count: int, shortest: Tensor, longest: Tensor) -> TargetLengths:
-        """Predict up to `count` lengths for each source, between `shortest` and `longest` (B,) int64."""
+        """Predict up to `count` target lengths for each source, from `shortest` to `longest` (B,) int64."""
         if self.length is not None:
-            return self.length.likely(source.end, source.lengths, count, shortest, longest)
-        lengths = self._most_positions(source.lengths).clamp(shortest, longest)[:, None]
+            return self.length.most_probable(source.end, source.lengths, count, shortest, longest)
+        lengths = self._end_mark_positions(source.lengths).clamp(shortest, longest)[:, None]
         return TargetLengths(lengths, torch.zeros(lengths.shape, device=lengths.device))
 
     def predict(
         self, source: EncodedSource, lengths: Tensor, shown: Tensor | None = None, need_attention: bool = False
     ) -> FrameOutput:
-        """Predict `lengths` (N,) positions of each source; `shown` (N, P): ids that are read, IGNORE for none."""
+        """Predict targets of `lengths` (N,) positions; `shown` (N, P): observed target tokens, IGNORE for none."""
         return self._predict(source, lengths, shown, need_attention)
 
     def _predict(
@@ -244,10 +245,10 @@ class TransformerNat(nn.Module):
 
     @torch.no_grad()
     def score(self, batch: Seq2SeqBatch) -> Tensor:
-        """(B, T): log-probabilities in nats of `tgt_out` when nothing is shown, 0 at padding.
+        """Return the log-probabilities (B, T) in nats of `tgt_out`, with no observed tokens, 0 at padding.
 
-        That of eos is the length's, or its own where it ends targets. No length is 0: an empty target is as good as
-        impossible.
+        The score of eos is that of the length, or its own where it ends targets. An empty target scores
+        `IMPOSSIBLE_LOG_PROB`, because lengths are at least 1.
         """
         assert batch.tgt_out is not None, "scoring needs a target"
         output, targets = self(batch), self.position_targets(batch)
@@ -256,6 +257,6 @@ class TransformerNat(nn.Module):
         scores = F.pad(scores, (0, max(0, size - scores.size(1))))[:, :size]
         if self.length is not None:
             is_empty = batch.tgt_out[:, 0] == self.eos_id
-            of_length = (-output.length_nll).masked_fill(is_empty, IMPOSSIBLE_LOG_PROB)
-            scores = torch.where(batch.tgt_out == self.eos_id, of_length[:, None], scores)
+            length_score = (-output.length_nll).masked_fill(is_empty, IMPOSSIBLE_LOG_PROB)
+            scores = torch.where(batch.tgt_out == self.eos_id, length_score[:, None], scores)
         return scores

@@ -1,7 +1,7 @@
-"""A Transformer encoder over the pixels or patches of an image, or over a sequence or window (Dosovitskiy et al. 2021).
+"""Vision Transformer (Dosovitskiy et al. 2021), also for sequences and windows of time series.
 
-Shapes: B examples, F frames of D numbers each, C channels, H and W height and width, P patches,
-K numbers, classes or labels.
+Shapes: B examples, F frames of D features each, C channels, H and W height and width, P patches,
+K outputs (numbers, classes or labels).
 """
 
 from math import prod
@@ -23,30 +23,30 @@ from seqlab.nn.transformer import Activation, FeedForward, NormPlacement, SelfAt
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerPredictorConfig(PredictorConfig):
-    """Self-attention among patches of an image or frames of a sequence; the mean over all of them gives the scores."""
+    """A Transformer encoder over image patches or frames of a sequence, with mean pooling and a linear layer."""
 
     family: Literal["transformer_predictor"] = "transformer_predictor"
-    """Which architecture this is."""
+    """Name of the model family."""
     patch_size: Size = 1
-    """Pixels in each direction, or frames, that are read together; the size of the input must be divisible by it."""
+    """Size of a patch in pixels in each direction, or in frames; must divide the size of the input."""
     d_model: Size = 64
-    """Size of every hidden state."""
+    """Size of the hidden states."""
     d_ff: Size = 256
-    """Size of the hidden layer of the feed-forward networks."""
+    """Size of the feed-forward networks' hidden layer."""
     num_heads: Size = 4
-    """Attention heads; `d_model` must be divisible by it."""
+    """Number of attention heads; must divide `d_model`."""
     num_layers: Size = 2
-    """Layers."""
+    """Number of layers."""
     dropout: Probability = 0.1
-    """Probability of dropping an element of an embedding or of a residual branch; on the CPU rounded to 1/256."""
+    """Dropout probability of embeddings and residual branches; on the CPU rounded to a multiple of 1/256."""
     attention_dropout: Probability = 0.0
-    """Probability of dropping an attention weight."""
+    """Dropout probability of the attention weights."""
     norm: NormPlacement = "pre"
-    """Layer norm before each branch (`pre`) or after each sum (`post`)."""
+    """Layer norm before each residual branch (`pre`) or after each residual sum (`post`)."""
     activation: Activation = "relu"
-    """Non-linearity of the feed-forward networks."""
+    """Activation function of the feed-forward networks."""
     positions: Literal["learned", "none"] = "learned"
-    """A learned vector for each position, or none: the scores then do not depend on the order of the patches."""
+    """Position encoding: a learned vector per position (`learned`), or none, which ignores the order of patches."""
 
     @model_validator(mode="after")
     def _check(self) -> "TransformerPredictorConfig":
@@ -54,7 +54,7 @@ class TransformerPredictorConfig(PredictorConfig):
         return self
 
     def check_inputs(self, shape: tuple[int, ...]) -> None:
-        """Raise ValueError where examples of a shape cannot be divided into patches."""
+        """Raise ValueError if examples of this shape cannot be divided into patches."""
         lengths = shape[1:] if len(shape) == 3 else shape[:1]
         if any(length % self.patch_size for length in lengths):
             raise ValueError(
@@ -66,18 +66,18 @@ class TransformerPredictorConfig(PredictorConfig):
         """Build the model."""
         self.check_inputs(src.shape)
         is_image = len(src.shape) == 3
-        per_patch = self.patch_size**2 * src.shape[0] if is_image else self.patch_size * src.shape[1]
-        return TransformerPredictor(self, per_patch, prod(src.shape) // per_patch, tgt.size)
+        patch_dim = self.patch_size**2 * src.shape[0] if is_image else self.patch_size * src.shape[1]
+        return TransformerPredictor(self, patch_dim, prod(src.shape) // patch_dim, tgt.size)
 
 
 class TransformerPredictor(nn.Module):
-    """A `Predictor`."""
+    """Transformer encoder over patches; a `Predictor`."""
 
-    def __init__(self, config: TransformerPredictorConfig, per_patch: int, num_patches: int, outputs: int) -> None:
-        """`per_patch`: numbers of a patch."""
+    def __init__(self, config: TransformerPredictorConfig, patch_dim: int, num_patches: int, outputs: int) -> None:
+        """Build the layers; `patch_dim`: features of a patch."""
         super().__init__()
         self.patch_size = config.patch_size
-        self.embed = Linear(per_patch, config.d_model)
+        self.embed = Linear(patch_dim, config.d_model)
         self.positions = LearnedPositions(config.d_model, num_patches) if config.positions == "learned" else None
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
@@ -95,8 +95,8 @@ class TransformerPredictor(nn.Module):
         self.apply(init_linear_weights)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Score a batch: (B, K)."""
-        x = self.embed(patches(batch.src, self.patch_size)).float()  # (B, P, d_model)
+        """Compute the outputs of a batch: (B, K)."""
+        x = self.embed(split_into_patches(batch.src, self.patch_size)).float()  # (B, P, d_model)
         x = self.dropout(x if self.positions is None else self.positions(x))
         for layer in self.layers:
             x = layer(x)
@@ -104,10 +104,10 @@ class TransformerPredictor(nn.Module):
         return scores
 
 
-def patches(inputs: Tensor, size: int) -> Tensor:
-    """Divide images (B, C, H, W) or sequences (B, F, D) into patches: (B, P, numbers of a patch).
+def split_into_patches(inputs: Tensor, size: int) -> Tensor:
+    """Divide images (B, C, H, W) or sequences (B, F, D) into patches: (B, P, features of a patch).
 
-    Patches of an image are in the order of rows; the numbers of a patch in that of channels, rows and columns.
+    Patches of an image are ordered by row, then column; the features of a patch by channel, row and column.
     """
     if inputs.dim() == 3:
         return inputs.flatten(1).unflatten(1, (-1, size * inputs.size(2)))

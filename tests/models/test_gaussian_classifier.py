@@ -82,7 +82,7 @@ def test_inputs_that_are_sums_of_others_need_shrinkage(covariance: Any, seed: in
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(60, SIZE)).astype(np.float32)
     inputs[:, 1] = 2 * inputs[:, 3]
-    with pytest.raises(ValueError, match="depend on each other linearly"):
+    with pytest.raises(ValueError, match="are linearly dependent"):
         fitted((inputs, np.arange(60) % CLASSES), covariance)
 
 
@@ -128,7 +128,7 @@ def test_what_is_fitted_is_not_augmented() -> None:
     from seqlab.tasks.prediction.config import PredictionConfig
 
     data = PredictionConfig(train=["t.csv"], target=["y"], predicts="class", augment_mixup=0.2)
-    with pytest.raises(ValueError, match=r"is fitted to the examples as they are: leave `data\.augment_\.\.\.` out"):
+    with pytest.raises(ValueError, match=r"is fitted without data augmentation: remove `data\.augment_\.\.\.`"):
         Config(data=data, model=GaussianClassifierConfig(), objective=SoftmaxConfig())
 
 

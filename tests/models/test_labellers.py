@@ -19,7 +19,7 @@ from seqlab.models import (
     TransformerMlm,
     TransformerMlmConfig,
 )
-from seqlab.models.labelling import LabellerConfig, pooled
+from seqlab.models.labelling import LabellerConfig, pool_sequence
 from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.nn.precision import prepare_inference
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, RDrop, RDropConfig, StepContext
@@ -95,7 +95,7 @@ def test_pooling_is_that_of_numpy() -> None:
     memory, lengths = torch.randn(3, 6, 4), torch.tensor([6, 1, 3])
     for pooling, function in (("mean", np.mean), ("max", np.max)):
         expected = [function(row[:length].numpy(), axis=0) for row, length in zip(memory, lengths, strict=True)]
-        np.testing.assert_allclose(pooled(memory, lengths, pooling), expected, rtol=1e-5)  # type: ignore[arg-type]
+        np.testing.assert_allclose(pool_sequence(memory, lengths, pooling), expected, rtol=1e-5)  # type: ignore[arg-type]
 
 
 def test_pooling_null_takes_the_largest_and_words_take_none() -> None:

@@ -152,7 +152,7 @@ def test_encoders_have_the_same_weights() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (lambda: TransformerRecogniserConfig(positions="learned"), "for texts of a bounded length"),
+        (lambda: TransformerRecogniserConfig(positions="learned"), "needs a maximum length"),
         (lambda: CnnRecordingLabellerConfig(norm="batch"), "would depend on padding"),
     ],
 )

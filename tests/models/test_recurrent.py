@@ -169,5 +169,5 @@ def test_parameters_are_as_many_as_the_gates_say() -> None:
 def test_impossible_configs_are_refused() -> None:
     with pytest.raises(ValueError, match="`hidden_size` must be a multiple of 8, but is 20 instead"):
         LstmConfig(hidden_size=20)
-    with pytest.raises(ValueError, match="`rotary_cross_attention` needs products: `attention: dot` or `general`"):
+    with pytest.raises(ValueError, match="`rotary_cross_attention` needs dot products: set `attention` to `dot` or"):
         GruConfig(hidden_size=16, attention="additive", rotary_cross_attention=True)

@@ -67,7 +67,7 @@ def test_places_run_from_the_first_symbol_to_eos() -> None:
     batch = batch_of([0, 2])
     third = 1 / 3
     expected = torch.tensor([[0, third, 2 * third, -1, -1, 1], [0, -1, 1, -1, -1, -1]])
-    torch.testing.assert_close(SUM.places(batch.src, batch.src_lengths), expected)
+    torch.testing.assert_close(SUM.relative_positions(batch.src, batch.src_lengths), expected)
 
 
 @pytest.mark.parametrize("use", ["sum", "symbols"])
@@ -93,7 +93,7 @@ def test_attention_is_to_symbols_and_eos_where_they_stand(name: str) -> None:
     last_ids, state = model.start(batch, need_attention=True)
     step = model.step(last_ids, state)
     torch.testing.assert_close(step.attention, output.attention[:, 0], rtol=1e-4, atol=1e-5)
-    symbols = SUM.places(batch.src, batch.src_lengths) >= 0
+    symbols = SUM.relative_positions(batch.src, batch.src_lengths) >= 0
     assert bool((output.attention.masked_select(~symbols[:, None]) == 0).all())
     assert bool((output.attention.masked_select(symbols[:, None]) > 0).all())
     torch.testing.assert_close(output.attention.sum(-1), torch.ones(output.attention.shape[:2]))
@@ -128,5 +128,5 @@ def test_the_order_of_tags_does_not_matter_and_tags_do(name: str) -> None:
 
 def test_a_sum_needs_tags() -> None:
     data = TranslationConfig(train_src=["a"], train_tgt=["b"])
-    with pytest.raises(ValueError, match=r"`model\.tags: sum` is for sources with tags"):
+    with pytest.raises(ValueError, match=r"`model\.tags: sum` needs a source with tags"):
         Config(data=data, model=TransformerConfig(tags="sum"))

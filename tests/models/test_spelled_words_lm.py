@@ -217,8 +217,8 @@ def test_a_word_without_probability_is_never_said(look_ahead: bool) -> None:
         ({"spellings": {4: []}}, "The spelling of word 4 is empty"),
         ({"spellings": {4: [5], 5: [5, EOS_ID]}}, "The spelling of word 5 holds 2, which is no character"),
         ({"spellings": {4: [99]}}, "holds 99"),
-        ({"spellings": {99: [4]}}, "holds 99, which is no word"),
-        ({"spellings": {UNK_ID: [4]}}, "holds 3, which is no word"),
+        ({"spellings": {99: [4]}}, "holds id 99, which is not a word"),
+        ({"spellings": {UNK_ID: [4]}}, "holds id 3, which is not a word"),
     ],
 )
 def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> 
 def test_spaces_in_spellings_and_texts_without_bos_are_refused(setup: Setup) -> None:
     with pytest.raises(ValueError, match=f"holds {setup.space_id}, which is no character of a word"):
         setup.spelled(spellings={4: setup.spell("a b")})
-    with pytest.raises(ValueError, match="must begin with bos"):
+    with pytest.raises(ValueError, match="must start with bos"):
         setup.spelled().contexts_after(collate_prompts([[EOS_ID]]))
 
 

@@ -56,11 +56,11 @@ def test_what_it_looks_back_on_is_what_it_is_trained_to() -> None:
     data = LanguageModellingConfig(train=["a"], block_length=96)
     assert TransformerLmConfig().resolve(data).max_length == 96
     assert TransformerLmConfig(max_length=128).resolve(data).max_length == 128
-    with pytest.raises(ValueError, match="`max_length` is null: give a number, or `resolve` the config"):
+    with pytest.raises(ValueError, match="`max_length` is null: set it, or call `resolve` of the config"):
         TransformerLm(TransformerLmConfig(), VOCAB, EOS)
     # Rotary positions may be read further at one's own risk, learned ones would be random.
     TransformerLmConfig(max_length=128).check_data(data)
-    with pytest.raises(ValueError, match=r"learns nothing about positions past `data.block_length` \(96\)"):
+    with pytest.raises(ValueError, match=r"cannot learn positions after `data.block_length` \(96\)"):
         TransformerLmConfig(positions="learned", max_length=128).check_data(data)
 
 

@@ -136,14 +136,14 @@ def test_scores_are_of_symbols_and_length(name: str) -> None:
 @torch.inference_mode()
 def test_the_classifier_is_a_distribution_over_lengths_from_one_on() -> None:
     torch.manual_seed(0)
-    classifier = LengthClassifier(8, most=4)
+    classifier = LengthClassifier(8, max_difference=4)
     end, src_lengths = torch.randn(3, 8), torch.tensor([2, 5, 9])  # 1, 4 and 8 symbols
     for row, symbols in enumerate([1, 4, 8]):
         lengths = torch.arange(max(1, symbols - 4), symbols + 5)
         rows = torch.full((len(lengths),), row)
         nll = classifier.nll(end[rows], src_lengths[rows], lengths)
         assert float((-nll).exp().sum()) == pytest.approx(1.0)
-        found = classifier.likely(end, src_lengths, 9, torch.ones(3).long(), torch.full((3,), 100))
+        found = classifier.most_probable(end, src_lengths, 9, torch.ones(3).long(), torch.full((3,), 100))
         is_there = found.log_probs[row] > -torch.inf
         order = nll.argsort()
         assert found.lengths[row][is_there].tolist() == lengths[order].tolist()
@@ -156,9 +156,9 @@ def test_the_classifier_is_a_distribution_over_lengths_from_one_on() -> None:
 def test_lengths_keep_within_their_limits() -> None:
     torch.manual_seed(0)
     end, src_lengths = torch.randn(2, 8), torch.tensor([5, 9])
-    for model in (LengthClassifier(8, most=4), LengthRatio()):
+    for model in (LengthClassifier(8, max_difference=4), LengthRatio()):
         for shortest, longest in (([2, 2], [3, 6]), ([20, 1], [30, 2]), ([3, 3], [3, 3])):
-            found = model.likely(end, src_lengths, 5, torch.tensor(shortest), torch.tensor(longest))
+            found = model.most_probable(end, src_lengths, 5, torch.tensor(shortest), torch.tensor(longest))
             for row in range(2):
                 lengths = found.lengths[row][found.log_probs[row] > -torch.inf].tolist()
                 assert len(lengths) == len(set(lengths)) > 0
@@ -175,7 +175,7 @@ def test_the_ratio_is_a_distribution_too() -> None:
         probs = (-ratio.nll(torch.zeros(1, 1), src_lengths, lengths)).exp()
         assert float(probs.sum()) == pytest.approx(1.0, abs=1e-5)
         for count in (1, 4):
-            found = ratio.likely(torch.zeros(1, 1), src_lengths, count, torch.tensor([1]), torch.tensor([900]))
+            found = ratio.most_probable(torch.zeros(1, 1), src_lengths, count, torch.tensor([1]), torch.tensor([900]))
             torch.testing.assert_close(found.log_probs[0].exp(), probs.sort(descending=True).values[:count])
             torch.testing.assert_close(probs[found.lengths[0] - 1], found.log_probs[0].exp())
 
@@ -190,7 +190,7 @@ def test_the_ratio_is_learnt_from_far_away(factor: float) -> None:
         optimizer.zero_grad()
         ratio.nll(torch.zeros(3, 1), src_lengths, tgt_lengths).sum().backward()
         optimizer.step()
-    found = ratio.likely(torch.zeros(3, 1), src_lengths, 3, torch.ones(3).long(), torch.full((3,), 400))
+    found = ratio.most_probable(torch.zeros(3, 1), src_lengths, 3, torch.ones(3).long(), torch.full((3,), 400))
     assert found.lengths[:, 0].tolist() == pytest.approx(tgt_lengths.tolist(), rel=0.05)
 
 
@@ -213,7 +213,7 @@ def test_an_empty_target_is_never_said() -> None:
     ],
 )
 def test_what_is_for_other_lengths_is_refused(config: type, fields: dict[str, Any], name: str) -> None:
-    with pytest.raises(ValueError, match=f"`{name}` is for `length: "):
+    with pytest.raises(ValueError, match=f"`{name}` applies to `length: "):
         config(**fields)
 
 

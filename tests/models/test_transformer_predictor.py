@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from seqlab.data.batch import batch_of_arrays
 from seqlab.models import TransformerPredictorConfig
 from seqlab.models.predictor import InputShape, TargetSize
-from seqlab.models.transformer_predictor import patches
+from seqlab.models.transformer_predictor import split_into_patches
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_patches_of_images_are_those_of_unfold(size: int) -> None:
     images = torch.randn(3, 2, 4, 8)
     expected = F.unfold(images, kernel_size=size, stride=size).transpose(1, 2)
-    assert torch.equal(patches(images, size), expected)
+    assert torch.equal(split_into_patches(images, size), expected)
 
 
 def test_patches_of_sequences_are_successive_frames() -> None:
     frames = torch.randn(3, 6, 2)
-    found = patches(frames, 3)
+    found = split_into_patches(frames, 3)
     assert found.shape == (3, 2, 6)
     assert torch.equal(found[1, 1], frames[1, 3:].flatten())
 

@@ -69,7 +69,7 @@ def test_a_corpus_without_a_word_is_refused(text: str, tmp_path: Path) -> None:
 def test_every_family_may_be_named(tmp_path: Path) -> None:
     for family in ("lstm_labeller", "transformer_labeller", "frequency_labeller"):
         assert from_labels(overrides_of(tmp_path, 80, "X X X", model__family=family)).model.family == family
-    with pytest.raises(ValueError, match="counts labels of words"):
+    with pytest.raises(ValueError, match="labels words only"):
         from_labels(overrides_of(tmp_path, 80, "X", model__family="frequency_labeller"))
 
 

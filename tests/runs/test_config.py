@@ -15,7 +15,7 @@ DATA = {"train_src": "a.en", "train_tgt": "a.de"}
         ({"optim": {"average_last": 3, "ema_decay": 0.9}}, r"`optim.average_last` \(3\) and `optim.ema_decay` \(0.9\)"),
         (
             {"data": {"joint_vocabulary": False}},
-            "`model.tied_embeddings: all` gives both sides the same vectors, but with `data.joint_vocabulary: false`",
+            "`model.tied_embeddings: all` shares one embedding for both sides, but `data.joint_vocabulary: false`",
         ),
         ({"data": {"subword_sampling": 0.1, "tokenizer": {"kind": "words"}}}, "must be 0 for a `words` tokenizer"),
         ({"model": {"family": "transformer", "d_model": 33, "num_heads": 3}}, "needs an even `d_model`, but it is 33"),

@@ -60,7 +60,7 @@ def test_digits_are_spelled_in_another_order(glancing: str, tmp_path: Path) -> N
     write_digits(tmp_path, (("7", " ".join(["sieben"] * 6)),))  # with as many words as frames
     said = train(tmp_path, "transformer_ctc", objective__glancing=glancing)
     assert b"1 of " in said
-    assert b"have too many target tokens for the frames" in said
+    assert b"have more target tokens than `model.upsampling" in said
     for search in (("--beam_size", "1"), ("--beam_size", "4", "--length_alpha", "0")):
         assert exact_match(tmp_path, *search) >= MIN_EXACT
     source = (tmp_path / "test0").read_bytes()
@@ -95,7 +95,7 @@ def test_autoregressive_options_are_refused_by_name(tmp_path: Path) -> None:
         tmp_path, "transformer_nat", training__max_steps=2, training__valid_every=2, model__max_length_difference=4
     )
     assert b"1 of " in said
-    assert b"have lengths that are never said" in said
+    assert b"have lengths that are never predicted" in said
     run, src, tgt = tmp_path / "run", tmp_path / "test0", tmp_path / "test1"
     for command in (
         ("translate", run, run, "--input", src),

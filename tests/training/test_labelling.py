@@ -245,7 +245,7 @@ def test_a_copied_tokenizer_that_splits_words_is_refused(tmp_path: Path) -> None
 
 def test_counted_pairs_have_no_weights(tmp_path: Path) -> None:
     config = labelled_config(write_corpus(tmp_path / "corpus"), FrequencyLabellerConfig())
-    with pytest.raises(ValueError, match=r"counts each pair once: leave `data\.train_weights` out"):
+    with pytest.raises(ValueError, match=r"counts each example once: remove `data\.train_weights`"):
         replace(config, data=replace(config.data, train_weights=[2.0]))
 
 

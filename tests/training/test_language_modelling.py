@@ -300,7 +300,7 @@ def test_parts_that_do_not_match_are_refused_by_name(texts: list[str], tmp_path:
         ({"objective": RDropConfig()}, "`objective.family: r_drop` does not fit `data.kind: language_modelling`"),
         (
             {"data": replace(config.data, packing=True), "model": LstmLmConfig()},
-            "`data.packing` needs a model that tells the lines of a row apart",
+            "`data.packing` needs a model with attention masks",
         ),
         ({"model": NgramConfig()}, "`model.family: ngram_lm` is counted, not optimised"),
     ):

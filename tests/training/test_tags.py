@@ -73,7 +73,7 @@ def test_targets_with_tags_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tags": "sum"}, "`model.tags: sum` is for sources with tags, but the tokenizer that was taken over has none"),
+        ({"tags": "sum"}, "`model.tags: sum` needs a source with tags, but the tokenizer taken from another run"),
         ({"copying": True}, "`data.copy_unknown` needs a tokenizer with unknown words"),
     ],
 )

@@ -254,10 +254,10 @@ def test_recordings_that_cannot_be_used_are_refused_where_that_is_asked_for(tmp_
 def test_texts_that_need_more_frames_than_there_are_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [(f"{i}.wav", tone(0.5), "ab" if i % 5 else "aabbaabbaabbaabb") for i in range(20)]
     train(tiny(write_list(tmp_path, rows), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
-    assert "training recordings have texts that need more outputs" in caplog.text
+    assert "training recordings have texts that need more output frames" in caplog.text
     assert "line 1 (" in caplog.text
     all_rows = [(name, samples, "ab" * 20) for name, samples, _ in rows]
-    with pytest.raises(ValueError, match=r"All .* training recordings have texts that need more outputs"):
+    with pytest.raises(ValueError, match=r"All .* training recordings have texts that need more output frames"):
         train(tiny(write_list(tmp_path, all_rows)), tmp_path / "other")
 
 

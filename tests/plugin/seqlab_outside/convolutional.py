@@ -36,19 +36,19 @@ class ConvolutionalConfig(ModelConfig):
     """A convolutional encoder-decoder."""
 
     family: Literal["convolutional"] = "convolutional"
-    """Which architecture this is."""
+    """Name of the model family."""
     d_model: Size = 256
     """Size of the embeddings and of all layers."""
     kernel_size: Size = 3
     """Positions that each layer looks at; an odd number."""
     num_encoder_layers: Size = 4
-    """Layers of the encoder."""
+    """Number of encoder layers."""
     num_decoder_layers: Size = 4
     """Layers of the decoder, each of which attends to the source."""
     dropout: Probability = 0.1
     """Probability of dropping an element of the embeddings and of what each layer reads."""
     tied_embeddings: EmbeddingTying = "all"
-    """Which embeddings share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
+    """Embeddings that share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
     max_length: Annotated[int, Field(ge=2)] = 512
     """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut."""
 
@@ -57,12 +57,12 @@ class ConvolutionalConfig(ModelConfig):
 
     @property
     def embedding_dim(self) -> int:
-        """Values that each embedding has."""
+        """Size of the embeddings."""
         return self.d_model
 
     @property
     def context_limit(self) -> int | None:
-        """Tokens of the longest sequence that the model reads."""
+        """Maximum sequence length in tokens."""
         return self.max_length
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "ConvolutionalTranslator":
@@ -70,7 +70,7 @@ class ConvolutionalConfig(ModelConfig):
         return ConvolutionalTranslator(self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError where the model cannot learn from what the data section describes."""
+        """Raise ValueError if the model cannot be trained on the data section's data."""
         check_tying(self.tied_embeddings, data)
 
     @model_validator(mode="after")
@@ -215,11 +215,11 @@ class ConvolutionalTranslator(nn.Module):
             hidden,
             self.projection,
             attention=weights[..., : batch.src.size(1)],
-            relative_src_positions=NO_TAGS.places(batch.src, batch.src_lengths),
+            relative_src_positions=NO_TAGS.relative_positions(batch.src, batch.src_lengths),
         )
 
     def score(self, batch: Seq2SeqBatch) -> Tensor:
-        """(B, T): log-probabilities in nats of `tgt_out`, 0 at padding."""
+        """Return the log-probabilities (B, T) in nats of `tgt_out`, 0 at padding."""
         assert batch.tgt_out is not None, "scoring needs a target"
         output: DecoderOutput = self(batch)
         return output.scores(batch.tgt_out)
@@ -232,7 +232,7 @@ class ConvolutionalTranslator(nn.Module):
         return batch.src.new_full((len(batch),), self.bos_id), state
 
     def step(self, last_ids: Tensor, state: DecoderState) -> Step:
-        """Read one id per row (N,) and score the next."""
+        """Read one id per row (N,) and score the next id."""
         embedded = self.decoder.embedding(last_ids[:, None], state.position)
         hidden, weights, past = self.decoder(embedded, state.memory, state.past)
         attention = weights[:, 0, : state.attention_size] if state.attention_size else None

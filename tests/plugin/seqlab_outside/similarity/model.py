@@ -83,7 +83,7 @@ class BagsConfig(ModelConfig):
     """The mean of the embeddings of a text's tokens, for each side."""
 
     family: Literal["bags"] = "bags"
-    """Which architecture this is."""
+    """Name of the model family."""
     d_model: Size = 128
     """Values of each vector."""
 
