@@ -227,5 +227,5 @@ def test_a_masked_model_reads_text_in_blocks_that_it_has_room_for() -> None:
         Config(
             data=LanguageModellingConfig(train=["text"], mask_share=0.15), model=TransformerMlmConfig(max_length=100)
         )
-    with pytest.raises(ValueError, match=r"`model\.family: transformer` learns from `data\.kind: translation`"):
+    with pytest.raises(ValueError, match=r"`model\.family: transformer` is trained on `data\.kind: translation`"):
         Config(data=LanguageModellingConfig(train=["text"], mask_share=0.15), model=TransformerConfig())

@@ -17,7 +17,7 @@ WIDTH = 0.3
 
 def places_of(lengths: torch.Tensor, size: int) -> torch.Tensor:
     """Place the symbols of sources without tags."""
-    return SourceTags("symbols", range(0), 2).places(torch.zeros(len(lengths), size), lengths)
+    return SourceTags("symbols", range(0), 2).relative_positions(torch.zeros(len(lengths), size), lengths)
 
 
 def test_cost_is_that_of_the_definition() -> None:
@@ -47,7 +47,7 @@ def test_attention_to_tags_saves_nothing() -> None:
     torch.manual_seed(0)
     tgt_out, tags = torch.full((2, 4), 7), range(10, 12)
     src = torch.tensor([[5, 6, 7, 10, 11, 2], [5, 10, 6, 7, 2, 0]])
-    places = SourceTags("symbols", tags, 2).places(src, torch.tensor([6, 5]))
+    places = SourceTags("symbols", tags, 2).relative_positions(src, torch.tensor([6, 5]))
     attention, is_tag = torch.rand(2, 4, 6).softmax(2), (src >= 10)[:, None].expand(2, 4, 6)
     expected = off_diagonal_cost(attention, places, tgt_out, WIDTH)
     assert float(expected) > 0
