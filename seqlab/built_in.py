@@ -246,6 +246,10 @@ BUILT_IN: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "r2": ("seqlab.evaluation.numbers:r2", "share of the variance of numbers that is explained"),
     },
+    "logger": {
+        "csv": ("seqlab.training.loggers:CsvLogger", "CSV files: one row for each line of metrics.jsonl"),
+        "tensorboard": ("seqlab.training.loggers:TensorboardLogger", "event files of TensorBoard"),
+    },
     "command": {name: entry for commands in COMMANDS.values() for name, entry in commands.items()},
 }
 """Built-in parts: kind -> name -> (`module:attribute`, summary). The first part of a kind is its default."""

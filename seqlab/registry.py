@@ -226,7 +226,7 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
 
     Args:
         kind: `model`, `objective`, `optimizer`, `schedule`, `search`, `metric`, `task`, `tokenizer`, `codec`,
-            `exporter`, `command`.
+            `exporter`, `logger`, `command`.
         name: its name in configs and commands; the default is the tag of a config (the default value of `family`,
             `kind` or `format`), or else the `__name__`.
         summary: one line for lists and help; the default is the first line of the docstring.

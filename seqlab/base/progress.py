@@ -42,7 +42,7 @@ def make_progress_bar() -> "Progress":
 
     console = Console(stderr=True)
     return Progress(
-        BarColumn(),
+        BarColumn(bar_width=20),  # fits 80 columns
         MofNCompleteColumn(),
         TextColumn("{task.description} in"),
         TimeElapsedColumn(),

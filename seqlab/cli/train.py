@@ -59,7 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.base.world import join_world
     from seqlab.recipes.run_data import generated_first
     from seqlab.runs import RunFolder
-    from seqlab.runs.load import read_config
     from seqlab.training import train
     from seqlab.training.run_setup import without_trace
 
@@ -72,9 +71,25 @@ def run(arguments: argparse.Namespace) -> int:
         checked = world.call_on_main(lambda: checked_config(recipe, overrides, run_dir, first_dir, overwrite))
         config = partial(make_config, recipe, overrides) if is_recipe(recipe) else checked
         train(config, run_dir, overwrite=overwrite, command=command)
-        next_command = read_config(RunFolder(run_dir)).data.next_command.format(run_dir)
-        logger.info("trained: %s (next: %s)", run_dir, next_command)
+        _log_end(run_dir)
     return 0
+
+
+def _log_end(run_dir: Path) -> None:
+    """Log whether the run is trained or out of time, and what to do next."""
+    from seqlab.runs.folder import RunFolder
+    from seqlab.runs.load import read_config
+    from seqlab.runs.summary import summarize
+
+    config, summary = read_config(RunFolder(run_dir)), summarize(run_dir)
+    limit, planned = config.training.max_minutes, summary.max_steps or 0
+    is_cut = limit is not None and summary.step < planned and summary.minutes >= limit
+    logger.info(
+        "%s: %s (next: %s)",
+        f"out of time after {summary.step:,} of {planned:,} steps" if is_cut else "trained",
+        run_dir,
+        config.data.next_command.format(run_dir),
+    )
 
 
 def _print_help(arguments: argparse.Namespace, overrides: "Sequence[Override]") -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, RootModel, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, RootModel, model_validator
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.atomic_io import write_bytes
@@ -24,22 +24,35 @@ from seqlab.search.config import SearchConfig
 _SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
+DEFAULT_MAX_STEPS = 10_000
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
 class TrainingConfig:
     """Length of the training, validation, checkpoints, device and precision."""
 
-    max_steps: Count = 10_000
-    """Number of optimizer steps; decaying schedules end here."""
+    max_steps: Count | None = None
+    """Number of optimizer steps; decaying schedules end here. The default is 10,000, unless `max_epochs` is given."""
+    max_epochs: Positive | None = None
+    """Passes over the training data, instead of `max_steps`: becomes the `max_steps` of this many passes when training
+    starts."""
     max_minutes: Positive | None = None
     """Stop after this many minutes of training, resumed parts included; null sets no limit. If this ends before
     `max_steps`, a decaying schedule ends at the step expected from the speed so far, and the warmup takes at most a
     tenth of these steps: such a run is not reproducible bit for bit."""
     log_every: Count = 50
-    """Steps between lines of training metrics in metrics.jsonl."""
+    """Steps between lines of training metrics in metrics.jsonl; fewer if `max_minutes` ends training early."""
     save_every: Count = 500
-    """Steps between checkpoints."""
+    """Steps between checkpoints; fewer if `max_minutes` ends training early."""
     valid_every: Count = 500
-    """Steps between validations; the last step is validated as well."""
+    """Steps between validations, fewer if `max_minutes` ends training early; the last step is validated as well."""
+    logger: Annotated[list[str], BeforeValidator(_as_list)] = Field(default_factory=list)
+    """Loggers in addition to metrics.jsonl, such as `csv` or `tensorboard`; each writes into `logs/NAME` of the run
+    folder."""
     valid_metric: str | None = None
     """Metric that selects the best checkpoint: the validation loss per token (`nll`), or a metric of the decoded
     hypotheses or predicted labels. The lowest value is best for losses and error rates (`nll`, `wer`, `cer`), the
@@ -63,6 +76,18 @@ class TrainingConfig:
     compile: bool = False
     """Compile the model with `torch.compile`, on a GPU. Each new shape of a batch may be compiled, which takes time:
     use it for language models, whose blocks have few shapes."""
+
+    def __post_init__(self) -> None:
+        if self.max_steps is not None and self.max_epochs is not None:
+            raise ValueError("`max_steps` and `max_epochs` both say how long to train: leave one of them out.")
+        if self.max_steps is None and self.max_epochs is None:
+            object.__setattr__(self, "max_steps", DEFAULT_MAX_STEPS)
+
+    @property
+    def num_steps(self) -> int:
+        """Updates in all, once `max_epochs` has become `max_steps`."""
+        assert self.max_steps is not None, "training resolves `max_epochs` at its start"
+        return self.max_steps
 
 
 @dataclass(frozen=True, kw_only=True, config=_SETTINGS)
@@ -183,7 +208,9 @@ _Root = RootModel[Config]
 RESUMABLE_FIELDS = frozenset(
     {
         "training.max_steps",
+        "training.max_epochs",
         "training.max_minutes",
+        "training.logger",
         "training.log_every",
         "training.save_every",
         "training.valid_every",

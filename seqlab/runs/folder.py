@@ -100,6 +100,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def logs(self) -> Path:
+        """Folders of the loggers beside metrics.jsonl, such as `logs/csv`."""
+        return self.path / "logs"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"

@@ -24,6 +24,9 @@ from seqlab.runs.yaml_parser import parse_yaml
 Override = tuple[str, str | Sequence[str]]
 """A dotted key and its value as text, or several texts for a list."""
 
+ALTERNATIVES = {"training.max_steps": "training.max_epochs", "training.max_epochs": "training.max_steps"}
+"""Fields that replace each other: key -> key that becomes null, unless both are given."""
+
 
 def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Override], source: str = "") -> Config:
     """Override fields of a config, or of the nested dicts of one.
@@ -44,8 +47,11 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
     # The model's tag is set first: it may choose an objective, which must not replace a given one.
     ordered = sorted(overrides, key=lambda each: each[0] != "model.family")
     later = [(key, text) for key, text in ordered if not _set_tag(values, key, text)]
+    given = {key for key, _ in overrides}
     for key, text in later:
         _set_field(values, key, text)
+        if key in ALTERNATIVES and ALTERNATIVES[key] not in given:
+            _set_field(values, ALTERNATIVES[key], "null")
     try:
         return build(Config, values)
     except ConfigError as error:

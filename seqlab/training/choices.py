@@ -74,6 +74,16 @@ class Choices:
         self._values = to_dict(self.config())
         return value
 
+    def epochs(self, default: float) -> float:
+        """Return the given `training.max_epochs`, or else the default."""
+        return self.get("training.max_epochs") if self.is_given("training.max_epochs") else default
+
+    def set_steps(self, steps: int, reason: str) -> int:
+        """Choose `training.max_steps` and return it; where `max_epochs` is given, return `steps` as an estimate."""
+        if self.is_given("training.max_epochs"):
+            return steps
+        return self.set("training.max_steps", steps, reason)
+
     def get(self, key: str) -> Any:
         """Return a field as it stands."""
         return self._section(key)[key.rpartition(".")[2]]

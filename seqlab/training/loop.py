@@ -15,7 +15,9 @@ from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.objectives import StepContext
 from seqlab.training.counting import count
+from seqlab.training.ending import find_ending, log_ending, log_nothing_left
 from seqlab.training.failure import StartedStep, failed_update
+from seqlab.training.intervals import due_events
 from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.running_statistics import has_batch_norm
 from seqlab.training.signals import Interrupted, StopRequest
@@ -42,6 +44,7 @@ def fit(run: TrainingRun) -> None:
         count(run)
         return
     if _is_finished(run):
+        log_nothing_left(run.progress, run.config.training)
         return
     config, progress, world = run.config, run.progress, run.machine.world
     run.model.train()
@@ -65,25 +68,31 @@ def fit(run: TrainingRun) -> None:
             started_steps.start(data)
             progress.step, progress.position = progress.step + 1, data.position
             read_clock()
-            validated = _validation_is_due(run) or _is_finished(run)
+            due = due_events(progress, config.training)
+            validated = "valid" in due or _is_finished(run)
             stop = request.signal_number()  # read once: a signal that comes later waits for the next step
-            is_read = _is_due(run, config.training.log_every, config.training.save_every)
-            started_steps.finish(keep=0 if is_read or validated or stop is not None else 1)
+            is_first = progress.step == 1
+            started_steps.finish(keep=0 if due or validated or is_first or stop is not None else 1)
             run.figures.seconds += time.monotonic() - step_started
-            if _is_due(run, config.training.log_every):
+            if is_first:
+                bar.show_first_step(run.figures)
+            if "log" in due:
                 _log(run, bar, data.epoch)
             bar.advance(progress)
             if validated:
+                validation_started = progress.minutes
                 averaged = _validate(run, bar)
                 read_clock()
+                if config.training.max_minutes is not None:
+                    progress.validation_minutes = progress.minutes - validation_started
                 stop = stop or request.signal_number()
                 run.save(averaged)
                 if _is_finished(run):
-                    _say_if_early(run)
+                    log_ending(progress, config.training)
                     return
             elif stop is not None:
                 run.save(run.inference_weights())
-            elif progress.step % config.training.save_every == 0:
+            elif "save" in due:
                 run.save()
             if stop is not None:
                 raise Interrupted(stop, progress.step)
@@ -163,7 +172,7 @@ def _learning_rate(run: TrainingRun) -> float:
     """Give the rate of the step to come; where the minutes end the run before `max_steps`, the schedule is shorter."""
     training, optim = run.config.training, run.config.optim
     schedule, last = optim.schedule, run.progress.expected_steps(training)
-    if last < training.max_steps:
+    if last < training.num_steps:
         schedule = schedule.shortened(last)
     rate = schedule.rate(optim.optimizer.lr, run.progress.step, last)
     rate *= schedule.validation_factor(run.progress.valid_nlls)
@@ -186,37 +195,12 @@ def _log(run: TrainingRun, bar: ProgressBar, epoch: float) -> None:
         **run.figures.per_unit(),
     }
     run.journal.write("train", **values)
-    bar.show_training(values)
+    bar.show_training(progress, values)
     run.figures = TrainingMetrics()
 
 
-def _is_due(run: TrainingRun, *intervals: int) -> bool:
-    return any(run.progress.step % interval == 0 for interval in intervals)
-
-
-def _validation_is_due(run: TrainingRun) -> bool:
-    return _is_due(run, run.config.training.valid_every)
-
-
 def _is_finished(run: TrainingRun) -> bool:
-    training, progress = run.config.training, run.progress
-    if progress.step >= training.max_steps:
-        return True
-    if training.max_minutes is not None and progress.minutes >= training.max_minutes:
-        return True
-    return training.patience is not None and progress.validations_since_best >= training.patience
-
-
-def _say_if_early(run: TrainingRun) -> None:
-    """Log what ended a run before its last step."""
-    training, progress = run.config.training, run.progress
-    if progress.step >= training.max_steps:
-        return
-    steps = f"{progress.step:,} of {training.max_steps:,} steps"
-    if training.max_minutes is not None and progress.minutes >= training.max_minutes:
-        logger.info("%s in the %g minutes of `training.max_minutes`.", steps, training.max_minutes)
-    else:
-        logger.info("%s: %d validations in a row brought nothing better.", steps, progress.validations_since_best)
+    return find_ending(run.progress, run.config.training) is not None
 
 
 def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:

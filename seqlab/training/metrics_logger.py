@@ -2,27 +2,37 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from seqlab.base.atomic_io import sync
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import require_regular
+from seqlab.training.loggers import GuardedLogger
 
 
 class MetricsLogger:
-    """Append lines to metrics.jsonl, each written at once."""
+    """Append lines to metrics.jsonl, each written at once, and pass them on to other loggers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if path.is_fifo():  # which would be waited for
             require_regular(path)
         self._file = open_for_writing(path, "ab")
+        self._loggers: list[GuardedLogger] = []
+
+    def pass_on(self, loggers: Sequence[GuardedLogger]) -> None:
+        """Pass all further lines on to these loggers, too, and close them with this one."""
+        self._loggers = list(loggers)
 
     def write(self, kind: str, **values: Any) -> None:
         """Add a line; `kind` is `train`, `valid` or `event`."""
-        self._file.write((json.dumps({"kind": kind, **values}) + "\n").encode())
+        line = {"kind": kind, **values}
+        self._file.write((json.dumps(line) + "\n").encode())
         self._file.flush()
+        for logger in self._loggers:
+            logger.log(line)
 
     def size(self) -> int:
         """Give the bytes written so far, safely on the disk: what a checkpoint remembers."""
@@ -44,5 +54,7 @@ class MetricsLogger:
             self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file and the other loggers."""
         self._file.close()
+        for logger in self._loggers:
+            logger.close()

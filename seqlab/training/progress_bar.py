@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from seqlab.base.progress import make_progress_bar
+from seqlab.base.progress import are_bars_shown, make_progress_bar
 from seqlab.data.survey import OnProgress
 from seqlab.runs.config import TrainingConfig
 from seqlab.training.state import Progress as RunProgress
-from seqlab.training.training_metrics import UNITS_PER_SECOND
+from seqlab.training.training_metrics import UNITS_PER_SECOND, TrainingMetrics
 
 if TYPE_CHECKING:  # rich draws from Python's random numbers when it is imported, which importing seqlab must not
     from rich.progress import TaskID
@@ -36,59 +36,62 @@ def corpus_bar(is_visible: bool) -> Iterator[OnProgress]:
 
 
 class ProgressBar:
-    """Show how far training is, when it ends and the latest figures."""
+    """Show how far training is, when it ends, and the latest metrics, in lines of at most 80 columns."""
 
     def __init__(self, config: TrainingConfig, progress: RunProgress, is_visible: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
         self._config = config
         self._first_step, self._first_minutes = progress.step, progress.minutes
         console = Console(stderr=True)
-        self._on_terminal = console.is_terminal and is_visible
+        self._on_terminal = console.is_terminal and is_visible and are_bars_shown()
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ends in {task.fields[remaining]}"),
-            TextColumn("{task.fields[training]}"),
-            TextColumn("[bold]{task.fields[validation]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         )
-        self._bar = Progress(*columns, console=console, disable=not self._on_terminal)
-        self._task = self._bar.add_task(
-            "steps", total=config.max_steps, completed=progress.step, remaining="?", training="", validation=""
-        )
+        self._bar = Progress(*columns, console=console, disable=not self._on_terminal, expand=True)
+        self._metrics = ""
+        self._task = self._bar.add_task("", total=config.num_steps, completed=progress.step)
+        self.advance(progress)
 
     def advance(self, progress: RunProgress) -> None:
-        """Move to the current step and estimate the end anew."""
+        """Move to the current step and estimate the end again."""
         if self._on_terminal:
-            self._bar.update(self._task, completed=progress.step, remaining=self._remaining(progress))
+            self._bar.update(self._task, completed=progress.step, description=self._description(progress))
 
-    def show_training(self, figures: dict[str, float]) -> None:
-        """Show figures of the last steps."""
-        tokens = figures.get("tgt_tokens_per_second")
-        speed = f"{figures[UNITS_PER_SECOND]:,.0f} units/s" if tokens is None else f"{tokens:,.0f} tokens/s"
-        text = f"loss {figures['loss']:.3f}  lr {figures['lr']:.2e}  {speed}"
-        self._bar.update(self._task, training=text)
+    def _description(self, progress: RunProgress) -> str:
+        parts = [f"{progress.step}/{self._config.num_steps}", f"ends in {self._remaining(progress)}", self._metrics]
+        return "  ".join(filter(None, parts))
+
+    def show_first_step(self, metrics: TrainingMetrics) -> None:
+        """Log the loss and the time of the first step, so that a slow or failing start is seen early."""
+        logger.info("first step: loss %.3f, %.2f s", metrics.per_unit()["loss"], metrics.seconds)
+
+    def show_training(self, progress: RunProgress, values: dict[str, float]) -> None:
+        """Show metrics of the last steps."""
+        tokens = values.get("tgt_tokens_per_second")
+        speed = f"{values[UNITS_PER_SECOND]:,.0f} units/s" if tokens is None else f"{tokens:,.0f} tokens/s"
+        self._metrics = f"loss {values['loss']:.3f}  {speed}"
         if not self._on_terminal:
-            logger.info(
-                "step %d (%.1f min, epoch %.1f): %s", figures["step"], figures["minutes"], figures["epoch"], text
-            )
+            done = f"step {values['step']} (epoch {values['epoch']:.1f}, {values['minutes']:.1f} min)"
+            logger.info("%s: %s  lr %.2e  ends in %s", done, self._metrics, values["lr"], self._remaining(progress))
 
-    def show_validation(self, figures: dict[str, float], is_best: bool) -> None:
-        """Show the figures of a validation."""
-        text = "  ".join(f"{name} {value:.3f}" for name, value in figures.items()) + ("  (best)" if is_best else "")
-        self._bar.update(self._task, validation=text)
+    def show_validation(self, values: dict[str, float], is_best: bool) -> None:
+        """Log the metrics of a validation."""
+        text = "  ".join(f"{name} {value:.3f}" for name, value in values.items()) + ("  (best)" if is_best else "")
         logger.info("validation: %s", text)
 
     def _remaining(self, progress: RunProgress) -> str:
-        minutes_per_step = (progress.minutes - self._first_minutes) / max(1, progress.step - self._first_step)
-        minutes = minutes_per_step * (self._config.max_steps - progress.step)
+        if progress.step == self._first_step:
+            return "?"
+        minutes_per_step = (progress.minutes - self._first_minutes) / (progress.step - self._first_step)
+        minutes = minutes_per_step * (self._config.num_steps - progress.step)
         if self._config.max_minutes is not None:
             minutes = min(minutes, self._config.max_minutes - progress.minutes)
-        hours, whole_minutes = divmod(round(max(0.0, minutes)), 60)
-        return f"{hours}:{whole_minutes:02d} h" if hours else f"{minutes:.1f} min"
+        hours, full_minutes = divmod(round(max(0.0, minutes)), 60)
+        return f"{hours}:{full_minutes:02d} h" if hours else f"{max(0.0, minutes):.1f} min"
 
     def __enter__(self) -> "ProgressBar":
         self._bar.start()

@@ -68,7 +68,13 @@ def range_test(config: Config, lowest: float = 1e-6, highest: float = 1.0, steps
         config.optim, optimizer=optimizer, schedule=schedule, average_last=0, ema_decay=0, average_trigger=0
     )
     training = replace(
-        config.training, max_steps=steps, max_minutes=None, log_every=1, save_every=steps, valid_every=steps
+        config.training,
+        max_steps=steps,
+        max_epochs=None,
+        max_minutes=None,
+        log_every=1,
+        save_every=steps,
+        valid_every=steps,
     )
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"

@@ -106,9 +106,8 @@ def _choose(choices: Choices, recordings: Recordings, changes: Mapping[str, floa
         choices.set(f"data.augment_{name}", value, "training changes each recording at random")
     seconds = choices.set("data.batch_seconds", float(within(round(40 * hours**0.5), 10, 240)), f"{hours:.2f} hours")
     choices.set("data.micro_batch_seconds", min(60.0, seconds), f"{seconds:g} seconds in a step")
-    epochs = within(round(EPOCHS * hours**-0.4), 3, 200)
-    steps = choices.set(
-        "training.max_steps",
+    epochs = choices.epochs(within(round(EPOCHS * hours**-0.4), 3, 200))
+    steps = choices.set_steps(
         max(200, rounded(3600 * hours * epochs / seconds)),
         f"{epochs:.0f} epochs, by {seconds:g} seconds in a step; on two cores of a CPU about "
         f"{max(1, round(60 * hours * epochs / TIMES_REAL_TIME))} minutes",

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 CODEC_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer", "src_codec", "tgt_codec", "spelling")
 SET_UP_NAMES = {
     *(f"config.yaml{ending}" for ending in ("", ".tmp", ".new", ".new.tmp")),
-    *("run.json.tmp", "metrics.jsonl", "cache", "cache.tmp", "data", "data.tmp"),
+    *("run.json.tmp", "metrics.jsonl", "logs", "cache", "cache.tmp", "data", "data.tmp"),
     *("replaced", "replaced.tmp", *CODEC_FOLDERS),
 }
 """What a run that was ended before its first step leaves in its folder; `data` is what a recipe generates."""
@@ -187,7 +187,7 @@ def begin_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> 
     """Make the folder of a new run, with its tokenizers; leftovers of a set-up that was interrupted are replaced."""
     refuse_foreign_folder(folder)
     folder.path.mkdir(parents=True, exist_ok=True)
-    _remove(folder, ["metrics.jsonl", *CODEC_FOLDERS])
+    _remove(folder, ["metrics.jsonl", "logs", *CODEC_FOLDERS])
     _make_codecs(config, folder, on_progress)
 
 

@@ -57,6 +57,12 @@ class Progress:
     """The step from which on the weights are averaged, where a stall has begun it."""
     minutes: float = 0.0
     """Time spent in training, over all parts of an interrupted run."""
+    minutes_of_last: dict[str, float] = field(default_factory=dict)
+    """When metrics were logged last, a checkpoint saved, and a validation done (see `seqlab.training.intervals`)."""
+    validation_minutes: float = 0.0
+    """Time that the last validation took."""
+    timed_saves: list[int] = field(default_factory=list)
+    """Steps of the regular checkpoints that are due by time, between those that are due by steps."""
 
     def add_validation(self, score: float, nll: float, keep: int) -> bool:
         """Remember a validation at the current step; tell whether it is a new best. Of equals, the earlier stays.
@@ -76,8 +82,8 @@ class Progress:
         That is judged by the pace so far, which is exact once the time is up.
         """
         if training.max_minutes is None or not self.minutes:
-            return training.max_steps
-        return min(training.max_steps, round(self.step * max(1.0, training.max_minutes / self.minutes)))
+            return training.num_steps
+        return min(training.num_steps, round(self.step * max(1.0, training.max_minutes / self.minutes)))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -270,7 +276,8 @@ class TrainingRun(CodecsMixin):
         """List the regular checkpoints that go into an average with the current weights, or with the next ones."""
         count = self.config.optim.average_last - (0 if including_current else 1)
         steps = checkpoint_steps(self.checkpoints)
-        regular = [step for step in steps if step % self.config.training.save_every == 0]
+        save_every, timed = self.config.training.save_every, self.progress.timed_saves
+        regular = [step for step in steps if step % save_every == 0 or step in timed]
         earlier = [step for step in regular if including_current or step < self.progress.step]
         return earlier[-count:] if count > 0 else []
 

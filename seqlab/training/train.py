@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,17 @@ from seqlab.runs.checkpoint import checkpoint_steps, remove_leftovers
 from seqlab.runs.codecs import load_codecs
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RUN_ID, RunFolder, default_run_dir
+from seqlab.runs.load import read_config
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext, set_up
 from seqlab.training.full_disk import full_disk_explained
 from seqlab.training.held_folder import HeldFolder, hold_folder
+from seqlab.training.loggers import check_loggers, open_loggers
 from seqlab.training.loop import fit
 from seqlab.training.metrics_logger import MetricsLogger
 from seqlab.training.progress_bar import corpus_bar
 from seqlab.training.requirements import check_model
-from seqlab.training.resume import Changes, check_content, check_resumable, resume, with_limits_of
+from seqlab.training.resume import Changes, check_content, check_resumable, differing_fields, resume, with_limits_of
 from seqlab.training.run_setup import (
     begin_folder,
     check_folder,
@@ -135,6 +138,10 @@ def set_up_run(
         with world.main_first():
             told = on_progress if world.is_main else None
             data = config.data.task.prepare(config, codecs, folder.cache, told)
+    if config.training.max_epochs is not None:
+        config = _with_steps_of_epochs(config, codecs, data, world)
+        if changes is not None:
+            changes = world.call_on_main(lambda: differing_fields(read_config(folder), config))
     for line in data.report.lines():
         logger.info("%s", held.named(line))
     run, start = _assemble(config, held, machine, codecs, data)
@@ -145,7 +152,28 @@ def set_up_run(
         world.call_on_main(lambda: write_config(config, folder.config_file))
         world.call_on_main(lambda: describe(run, command, start))
     held.bind(world.call_on_main(lambda: folder.read_description_entry(RUN_ID)))
+    world.call_on_main(lambda: _start_loggers(run))
     return run
+
+
+def _with_steps_of_epochs(config: Config, codecs: tuple[Any, Any], data: Any, world: World) -> Config:
+    """Replace `max_epochs` by the `max_steps` of so many passes, judged by the share of a pass that the first step is.
+
+    That is exact where a pass is one chunk, and within a few percent where it is several.
+    """
+    training = config.training
+    assert training.max_epochs is not None
+    steps: int | None = None  # a model that is counted reads its corpus once
+    if not config.model.is_count_based:
+        first = next(config.data.task.steps(data, config, codecs, world, None))
+        steps = max(1, round(training.max_epochs / first.epoch))
+        logger.info("%g epochs are %s steps", training.max_epochs, f"{steps:,}")
+    return replace(config, training=replace(training, max_steps=steps, max_epochs=None))
+
+
+def _start_loggers(run: TrainingRun) -> None:
+    names, root = run.config.training.logger, run.held.root
+    run.journal.pass_on(open_loggers(names, root.logs, root.read_metrics() if names else ()))
 
 
 def _prepared_config(config_or_recipe: Config | Recipe, held: HeldFolder, overwrite: bool) -> Config:
@@ -156,6 +184,7 @@ def _prepared_config(config_or_recipe: Config | Recipe, held: HeldFolder, overwr
         set_aside(folder)
     # a recipe's config names the data by the path that the user knows
     config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(held.folder.path)
+    check_loggers(config.training.logger)
     return with_limits_of(folder, config) if folder.exists() else config
 
 

@@ -149,9 +149,9 @@ def _choose_steps(choices: Choices, profile: _CorpusProfile) -> None:
         "data.batch_tokens", power_of_two(1024 * profile.scale ** (1 / 3), 256, 8192, round), f"{profile.words:,} words"
     )
     fine_tuning = choices.get("init_from") is not None
-    epochs = within(round(REFERENCE_EPOCHS * profile.scale ** (-1 / 3)), 3, 60)
+    epochs = choices.epochs(within(round(REFERENCE_EPOCHS * profile.scale ** (-1 / 3)), 3, 60))
     reason = f"{epochs} epochs of {profile.words:,} words, {batch} per step"
-    steps = choices.set("training.max_steps", max(10, rounded(epochs * profile.words / batch)), reason)
+    steps = choices.set_steps(max(10, rounded(epochs * profile.words / batch)), reason)
     family = choices.get("optim.optimizer.family")
     if family not in ("sgd", "muon"):
         field = choices.config().model.embedding_field

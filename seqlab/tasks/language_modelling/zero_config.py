@@ -270,10 +270,9 @@ def _dropout(choices: Choices, tokens: TextTokens) -> float:
 def _choose_steps(choices: Choices, tokens: TextTokens) -> None:
     """Choose the number of steps, the learning rate, and the intervals."""
     batch, fine_tuning = choices.get("data.batch_tokens"), choices.get("init_from") is not None
-    epochs = REFERENCE_EPOCHS * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1)
+    epochs = choices.epochs(REFERENCE_EPOCHS * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1))
     quarter = " (a quarter of the usual, for fine-tuning)" if fine_tuning else ""
-    steps = choices.set(
-        "training.max_steps",
+    steps = choices.set_steps(
         max(1, rounded(epochs * tokens.count / min(batch, tokens.count))),  # a step contains the text at most once
         f"{epochs:.0f} epochs{quarter} of {tokens.count:,.0f} tokens, {batch} per step",
     )

@@ -82,10 +82,8 @@ def _choose_sizes(choices: Choices, raw: RawExamples) -> None:
     choices.set("model.hidden_sizes", [size, size], f"{inputs} inputs, {count:,} examples")
     choices.set("model.dropout", 0.2 if count < 20_000 else 0.1, f"{count:,} examples")
     batch = choices.set("data.batch_rows", power_of_two(max(count, 64) / 32, 16, 256, round), f"{count:,} examples")
-    epochs = within(round(EPOCHS_OF_1000 * (count / 1000) ** -0.5), 5, 200)
-    steps = choices.set(
-        "training.max_steps", max(10, rounded(epochs * count / batch)), f"{epochs} epochs, {batch} examples per step"
-    )
+    epochs = choices.epochs(within(round(EPOCHS_OF_1000 * (count / 1000) ** -0.5), 5, 200))
+    steps = choices.set_steps(max(10, rounded(epochs * count / batch)), f"{epochs:g} epochs, {batch} examples per step")
     choices.set("training.precision", "fp32", "bf16 does not speed up small models, and has fewer digits")
     choices.set("optim.optimizer.lr", 2e-3, f"optimizer {choices.get('optim.optimizer.family')}")
     choices.set("optim.schedule.warmup_steps", min(200, rounded(0.05 * steps) or 1), f"{steps:,} steps")

@@ -318,10 +318,9 @@ def _choose_steps(choices: Choices, profile: CorpusProfile, tokens: CorpusTokens
         width_name, width, rate = "hidden_size", choices.get("model.hidden_size"), RECURRENT_LR_BY_WIDTH
     fine_tuning = choices.get("init_from") is not None
     reference_epochs = RECURRENT_REFERENCE_EPOCHS if is_recurrent else REFERENCE_EPOCHS
-    epochs = reference_epochs * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1)
+    epochs = choices.epochs(reference_epochs * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1))
     quarter = " (a quarter of the usual, for fine-tuning)" if fine_tuning else ""
-    steps = choices.set(
-        "training.max_steps",
+    steps = choices.set_steps(
         max(1, rounded(epochs * tokens.tgt / min(batch, tokens.tgt))),  # a step contains the corpus at most once
         f"{epochs:.0f} epochs{quarter} of {tokens.tgt:,.0f} target tokens, {batch} per step",
     )

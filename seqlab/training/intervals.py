@@ -1,0 +1,39 @@
+"""When to log, save and validate: by steps, and by time where `max_minutes` ends training before `max_steps`.
+
+The intervals of a config are in steps, as shares of `max_steps`. Where the time ends training after a fraction of these
+steps, each event also happens after the same share of the time, so that such a run is logged, saved and validated, too.
+"""
+
+from seqlab.runs.config import TrainingConfig
+from seqlab.training.state import Progress
+
+MIN_TIME_SHARE = 0.05
+"""Share of `max_minutes` before which the pace of training is not judged."""
+MAX_TIMED_EVENTS = {"log": 100, "save": 20, "valid": 10}
+"""Event -> how often it happens by time at most, as its own time is taken from training."""
+VALIDATION_SPACING = 4
+"""Between two validations that are due by time: at least this many times as long as the last one took."""
+
+
+def due_events(progress: Progress, training: TrainingConfig) -> set[str]:
+    """Return which of `log`, `save` and `valid` are due after the current step, and note when they happened."""
+    intervals = {"log": training.log_every, "save": training.save_every, "valid": training.valid_every}
+    due = {event for event, interval in intervals.items() if progress.step % interval == 0}
+    timed = {event for event, interval in intervals.items() if _is_due_by_time(progress, training, event, interval)}
+    if "save" in timed - due:
+        progress.timed_saves.append(progress.step)
+    if training.max_minutes is not None:
+        progress.minutes_of_last |= dict.fromkeys(due | timed, progress.minutes)
+    return due | timed
+
+
+def _is_due_by_time(progress: Progress, training: TrainingConfig, event: str, interval: int) -> bool:
+    if training.max_minutes is None or progress.minutes < MIN_TIME_SHARE * training.max_minutes:
+        return False
+    if progress.expected_steps(training) >= training.num_steps:
+        return False
+    share = max(interval / training.num_steps, 1 / MAX_TIMED_EVENTS[event])
+    gap = share * training.max_minutes
+    if event == "valid":
+        gap = max(gap, VALIDATION_SPACING * progress.validation_minutes)
+    return progress.minutes - progress.minutes_of_last.get(event, 0.0) >= gap

@@ -1,0 +1,162 @@
+"""Loggers beside metrics.jsonl: CSV files, TensorBoard, and those that plugins register as a `logger`.
+
+A logger receives the lines of metrics.jsonl as dictionaries: `kind` is `train`, `valid` or `event`, and `step` is the
+number of updates. When a run starts or continues, it receives all earlier lines first, so that it may write its files
+anew: what was logged after the last checkpoint is not among them.
+"""
+
+import csv
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from seqlab.registry import find_part
+
+logger = logging.getLogger(__name__)
+
+Line = Mapping[str, Any]
+"""A line of metrics.jsonl."""
+
+
+class Logger(Protocol):
+    """Receives what training measures; registered as a `logger`, by a class or function of `(folder, history)`.
+
+    `folder` is a path of its own below the run folder, which does not exist or holds what it wrote before. `history`
+    is an iterable of the earlier lines.
+    """
+
+    def log(self, line: Line) -> None:
+        """Write one line."""
+        ...
+
+    def close(self) -> None:
+        """Write what is not yet written; nothing is logged afterwards."""
+        ...
+
+
+class GuardedLogger:
+    """A logger whose first failure is a warning and ends it, but not training."""
+
+    def __init__(self, name: str, inner: Logger) -> None:
+        self._name = name
+        self._inner: Logger | None = inner
+
+    def log(self, line: Line) -> None:
+        """Write one line, unless the logger has failed before."""
+        self._call("log", line)
+
+    def close(self) -> None:
+        """Close the logger."""
+        self._call("close")
+        self._inner = None
+
+    def _call(self, method: str, *arguments: Any) -> None:
+        if self._inner is None:
+            return
+        try:
+            getattr(self._inner, method)(*arguments)
+        except Exception as error:  # a plugin can raise anything
+            self._inner = None
+            logger.warning(
+                "The logger `%s` failed and is switched off: %s: %s", self._name, type(error).__name__, error
+            )
+
+
+def check_loggers(names: Iterable[str]) -> None:
+    """Raise UnknownPart, with the nearest name, if a logger does not exist."""
+    for name in names:
+        find_part("logger", name)
+
+
+def open_loggers(names: Iterable[str], folder: Path, history: Iterable[Line]) -> list[GuardedLogger]:
+    """Start loggers, each in its own folder below `folder`, with the earlier lines of metrics.jsonl.
+
+    Raises:
+        ValueError: a logger does not exist, or the package that it needs is not installed.
+    """
+    lines = list(history)
+    return [GuardedLogger(name, find_part("logger", name)(folder / name, lines)) for name in names]
+
+
+class CsvLogger:
+    """Tables `train.csv` and `valid.csv`, with one column for each metric."""
+
+    def __init__(self, folder: Path, history: Iterable[Line]) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._columns: dict[str, list[str]] = {}
+        for line in history:
+            self.log(line)
+
+    def log(self, line: Line) -> None:
+        """Add a row to the table of its kind; events have none."""
+        kind = line["kind"]
+        if kind == "event":
+            return
+        row = {name: value for name, value in line.items() if name != "kind"}
+        path, columns = self._folder / f"{kind}.csv", self._columns.get(kind, [])
+        new = [name for name in row if name not in columns]
+        if new:
+            self._columns[kind] = [*columns, *new]
+            self._write(path, self._columns[kind], [*_read_rows(path), row])
+        else:
+            with path.open("a", encoding="utf-8", newline="") as file:
+                csv.DictWriter(file, columns, lineterminator="\n").writerow(row)
+
+    def close(self) -> None:
+        """Do nothing: each row is written at once."""
+
+    def _write(self, path: Path, columns: list[str], rows: Iterable[Line]) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class TensorboardLogger:
+    """Scalars for TensorBoard, `train/loss` for example; events are texts."""
+
+    def __init__(self, folder: Path, history: Iterable[Line]) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ModuleNotFoundError as error:
+            if error.name != "tensorboard":
+                raise
+            raise ValueError("The logger `tensorboard` needs an extra: pip install 'seqlab[tensorboard]'.") from None
+
+        shutil.rmtree(folder, ignore_errors=True)
+        self._writer: Any = SummaryWriter(str(folder), flush_secs=10)
+        lines = list(history)
+        minutes = max((line["minutes"] for line in lines if "minutes" in line), default=0.0)
+        started = time.time() - 60 * minutes  # as if the run had not been interrupted
+        for line in lines:
+            self._add(line, started + 60 * line.get("minutes", 0.0))
+
+    def log(self, line: Line) -> None:
+        """Add the numbers of a line."""
+        self._add(line, time.time())
+
+    def _add(self, line: Line, seconds: float) -> None:
+        kind, step = line["kind"], line.get("step", 0)
+        if kind == "event":
+            self._writer.add_text("event", json.dumps(line), step, walltime=seconds)
+            return
+        for name, value in line.items():
+            if isinstance(value, int | float) and name != "step":
+                self._writer.add_scalar(f"{kind}/{name}", value, step, walltime=seconds)
+
+    def close(self) -> None:
+        """Write all that is buffered."""
+        self._writer.close()
