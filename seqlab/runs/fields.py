@@ -196,9 +196,8 @@ def nearest_key(key: str, keys: list[str]) -> str | None:
     if same := same_meaning(key, keys):
         return nearest_name(key, same) or same[0]
     siblings = {known.rpartition(".")[2]: known for known in keys if section in ("", known.rpartition(".")[0])}
+    if not section:
+        siblings |= {known.partition(".")[0]: known.partition(".")[0] for known in keys}
     if nearest := nearest_name(name, siblings, min_similarity=0.5):
         return siblings[nearest]
-    if siblings and section:
-        return None
-    depth = key.count(".") + 1
-    return nearest_name(key, [*keys, *(".".join(known.split(".")[:depth]) for known in keys)])
+    return None if siblings else nearest_name(key, keys)
