@@ -1,4 +1,4 @@
-r"""ARPA files: what is written reads back, and files of KenLM and SRILM give what they say."""
+r"""ARPA files: round trips, and files of KenLM and SRILM."""
 
 import gzip
 import logging
@@ -68,7 +68,7 @@ ngram 3=15
 
 \\end\\
 """
-"""What `lmplz -o 3 --discount_fallback` writes for LINES."""
+"""Output of `lmplz -o 3 --discount_fallback` for LINES."""
 KENLM_WORDS = ["the", "cat", "sat", "saw", "dog", "a"]
 
 SRILM = """written by hand in the manner of SRILM, which may say anything here
@@ -135,7 +135,7 @@ def log10_prob(model: NgramModel, words: list[str], text: str) -> float:
 
 @pytest.mark.parametrize("name", ["model.arpa", "model.arpa.gz"])
 @pytest.mark.parametrize("order", [1, 2, 4])
-def test_what_is_written_reads_back(tmp_path: Path, name: str, order: int) -> None:
+def test_written_models_read_back_unchanged(tmp_path: Path, name: str, order: int) -> None:
     draw = random.Random(order)
     words = [" ", "▁", "\u00a0", "\u3000", "ß", "\t", "\r", "\x85", "\\u", "1", "-2.5", "\\data\\", "日本"]
     model = NgramModel(NgramConfig(order=order), 4 + len(words), PAD, BOS, EOS)
@@ -147,7 +147,7 @@ def test_what_is_written_reads_back(tmp_path: Path, name: str, order: int) -> No
     assert (content[:2] == b"\x1f\x8b") == name.endswith(".gz")
 
 
-def test_names_that_are_taken_are_written_otherwise(tmp_path: Path) -> None:
+def test_reserved_names_are_escaped(tmp_path: Path) -> None:
     words = [" ", "\\u0020", "<unk>", "<s>", "</s>", "<pad>", "x"]
     model = NgramModel(NgramConfig(order=2), 4 + len(words), PAD, BOS, EOS)
     model.fit([[3, *range(4, 4 + len(words))], [8, 6, 5]])
@@ -156,21 +156,21 @@ def test_names_that_are_taken_are_written_otherwise(tmp_path: Path) -> None:
     assert read_words(tmp_path / "model.arpa") == words
 
 
-def test_model_of_a_stream_reads_back(tmp_path: Path) -> None:
+def test_model_of_continuous_text_reads_back(tmp_path: Path) -> None:
     model = NgramModel(NgramConfig(order=3), 7, PAD, BOS, EOS)
     model.fit([[4, 5], [5, 6, 4]], "continuous")
     write_arpa(model, [*SPECIAL, "x", "y", "z"], tmp_path / "model.arpa")
     assert_same(read(tmp_path / "model.arpa", ["x", "y", "z"]), model, 1e-6)
 
 
-def test_file_of_kenlm_is_what_we_estimate(tmp_path: Path) -> None:
+def test_kenlm_file_equals_our_estimate(tmp_path: Path) -> None:
     path = written(tmp_path, KENLM)
     assert read_words(path) == KENLM_WORDS
     assert_same(read(path, KENLM_WORDS), fitted(LINES, KENLM_WORDS, 3), 2e-6)  # KenLM computes in fp32
 
 
-def test_we_write_what_kenlm_writes(tmp_path: Path) -> None:
-    """All but the order of the n-grams, and bos's probability, which is -99 by the format and 0 in KenLM's files."""
+def test_written_file_equals_kenlm_file(tmp_path: Path) -> None:
+    """Up to the order of the n-grams, and the probability of bos: -99 by the format, 0 in KenLM's files."""
 
     def numbers(text: str) -> dict[str, list[float]]:
         rows = (line.split("\t") for line in text.splitlines() if "\t" in line)
@@ -187,7 +187,7 @@ def test_we_write_what_kenlm_writes(tmp_path: Path) -> None:
     assert all(found[ngram] == pytest.approx(expected[ngram], abs=1e-6) for ngram in expected)
 
 
-def test_file_in_the_manner_of_srilm(tmp_path: Path) -> None:
+def test_srilm_style_file_is_read(tmp_path: Path) -> None:
     model, words = read(written(tmp_path, SRILM), ["a", "b", "c"]), ["a", "b", "c"]
     assert len(model.trie) == 3
     for text, expected in {
@@ -206,8 +206,8 @@ def test_file_in_the_manner_of_srilm(tmp_path: Path) -> None:
         assert log10_prob(model, words, text) == pytest.approx(expected), text
 
 
-def test_vocabulary_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Known words score as in the file, others share its unknown word's probability; both are reported."""
+def test_vocabulary_may_differ_from_the_words_of_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Known words score as in the file, others share the probability of `<unk>`; warnings report both."""
     words = ["dog", "the", "cat", "saw", "zebra", "yak"]  # neither `sat` nor `a`
     path = written(tmp_path, KENLM)
     with caplog.at_level(logging.WARNING):
@@ -226,8 +226,8 @@ def test_vocabulary_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert log10_prob(model, words, "yak dog") == log10_prob(whole, KENLM_WORDS, "<unk> dog")
 
 
-def test_words_that_the_file_lacks_take_nothing_from_the_others(tmp_path: Path) -> None:
-    """Each context's probabilities sum to one, however many they are."""
+def test_missing_words_leave_distributions_normalized(tmp_path: Path) -> None:
+    """The probabilities in each context sum to one for any number of missing words."""
     words = [*KENLM_WORDS, *(f"new{i}" for i in range(50))]
     model = read(written(tmp_path, KENLM), words)
     names = ["</s>", "<unk>", *words]
@@ -235,7 +235,7 @@ def test_words_that_the_file_lacks_take_nothing_from_the_others(tmp_path: Path) 
         assert sum(10 ** log10_prob(model, words, f"{context} {name}") for name in names) == pytest.approx(1, abs=1e-5)
 
 
-def test_without_an_unknown_word_others_are_impossible(tmp_path: Path) -> None:
+def test_missing_words_are_impossible_without_unk(tmp_path: Path) -> None:
     text = KENLM.replace("-1.20412\t<unk>\t0\n", "").replace("ngram 1=9", "ngram 1=8")
     model = read(written(tmp_path, text), [*KENLM_WORDS, "zebra"])
     assert log10_prob(model, [*KENLM_WORDS, "zebra"], "<s> the zebra") == -math.inf
@@ -282,7 +282,7 @@ def test_damaged_files_are_refused(tmp_path: Path, old: str, new: str, message: 
     assert str(caught.value).startswith(f"{path}, line ")
 
 
-def test_damaged_archives_are_refused(tmp_path: Path) -> None:
+def test_damaged_compressed_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.arpa.gz"
     path.write_bytes(gzip.compress(KENLM.encode())[:200])
     with pytest.raises(ValueError, match="cannot be unpacked, the file is damaged"):
@@ -304,7 +304,7 @@ def test_other_encodings_are_refused(tmp_path: Path) -> None:
         (["x", "x"], "ids 4 and 5 are both written `x`"),
     ],
 )
-def test_names_that_cannot_be_written(tmp_path: Path, words: list[str], message: str) -> None:
+def test_invalid_token_names_are_refused(tmp_path: Path, words: list[str], message: str) -> None:
     model = NgramModel(NgramConfig(), 6, PAD, BOS, EOS)
     with pytest.raises(ValueError, match=message):
         write_arpa(model, [*SPECIAL, *words], tmp_path / "model.arpa")

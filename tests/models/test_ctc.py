@@ -1,4 +1,4 @@
-"""CTC as a left-to-right model: against sums over all paths, and through the searches for such models."""
+"""CTC as an autoregressive model, against sums over all paths, and in searches."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from seqlab.search.fusion import Fusion, WeightedLm
 LENGTHS = [5, 1, 3, 4]
 MODEL = GivenFrames()
 PLAIN = {"length_alpha": 0.0, "early_stopping": False}
-"""Hypotheses are compared by their probabilities alone."""
+"""Search without length normalization."""
 
 
 def read(frames: FrameLogProbs, prefix: Sequence[int]) -> list[Step]:
@@ -35,28 +35,28 @@ def read(frames: FrameLogProbs, prefix: Sequence[int]) -> list[Step]:
 
 
 @pytest.mark.parametrize("prefix", [(), (2,), (3, 3), (2, 3), (2, 3, 3), (3, 2, 3, 2)])
-def test_scores_are_those_of_all_paths_that_begin_with_a_prefix(prefix: tuple[int, ...]) -> None:
+def test_prefix_scores_are_sums_over_all_paths(prefix: tuple[int, ...]) -> None:
     frames = frames_of(LENGTHS)
     steps = read(frames, prefix)
     for row in range(len(frames)):
         truth = distribution(frames, row)
 
-        def begins(symbols: tuple[int, ...], truth: dict[tuple[int, ...], float] = truth) -> float:
-            return sum(prob for said, prob in truth.items() if said[: len(symbols)] == symbols)
+        def prefix_prob(ids: tuple[int, ...], truth: dict[tuple[int, ...], float] = truth) -> float:
+            return sum(prob for sequence, prob in truth.items() if sequence[: len(ids)] == ids)
 
         log_prob = 0.0
         for position, index in enumerate(prefix):
             log_prob += float(steps[position].scores[row, index])
-        assert math.exp(log_prob) == pytest.approx(begins(prefix), rel=1e-5)
-        if not begins(prefix):
+        assert math.exp(log_prob) == pytest.approx(prefix_prob(prefix), rel=1e-5)
+        if not prefix_prob(prefix):
             continue
         scores = steps[-1].scores[row].exp()
-        expected = [0.0, truth.get(prefix, 0.0), begins((*prefix, 2)), begins((*prefix, 3))]
-        assert scores.tolist() == pytest.approx([each / begins(prefix) for each in expected], rel=1e-5)
+        expected = [0.0, truth.get(prefix, 0.0), prefix_prob((*prefix, 2)), prefix_prob((*prefix, 3))]
+        assert scores.tolist() == pytest.approx([each / prefix_prob(prefix) for each in expected], rel=1e-5)
         assert float(scores.sum()) == pytest.approx(1.0, rel=1e-5)
 
 
-def test_a_beam_and_exact_search_find_what_is_likeliest_to_be_said() -> None:
+def test_beam_and_exact_search_find_the_most_probable_sequence() -> None:
     for seed in range(5):
         frames = frames_of(LENGTHS, seed=seed)
         found = beam_search(MODEL, frames, SearchConfig(beam_size=40, num_hypotheses=40, **PLAIN))
@@ -72,7 +72,7 @@ def test_a_beam_and_exact_search_find_what_is_likeliest_to_be_said() -> None:
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_no_batch_changes_an_answer(beam_size: int) -> None:
+def test_results_are_independent_of_the_batch(beam_size: int) -> None:
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, **PLAIN)
     lengths = [9, 2, 30, 14, 1, 21]
     together = beam_search(MODEL, frames_of(lengths), config)
@@ -81,30 +81,30 @@ def test_no_batch_changes_an_answer(beam_size: int) -> None:
         assert beam_search(MODEL, frames_of([17, length]), config)[1] == expected
 
 
-def test_no_symbol_is_said_where_no_frame_is_left() -> None:
+def test_no_token_is_predicted_without_frames_left() -> None:
     frames = frames_of([2])
     (found,) = beam_search(MODEL, frames, SearchConfig(beam_size=30, num_hypotheses=30, **PLAIN))
-    assert len(found) == len([symbols for symbols, prob in distribution(frames, 0).items() if prob > 0])
+    assert len(found) == len([ids for ids, prob in distribution(frames, 0).items() if prob > 0])
     assert max(len(each.ids) for each in found) == 2
     assert [2, 2] not in [each.ids for each in found]
 
 
-def test_a_language_model_decides_with_it() -> None:
+def test_shallow_fusion_with_a_language_model() -> None:
     lm = Scripted(SIZE, EOS, bos_id=2, spread=2.0)
     fused = Fusion(MODEL, WeightedLm(lm, weight=0.7, start_lm=lambda rows, _: batch_of([0] * rows)))
     frames = frames_of(LENGTHS)
     found = beam_search(fused, frames, SearchConfig(beam_size=40, **PLAIN), banned_ids=[BLANK])
     for row, (best,) in enumerate(found):
         expected = {}
-        for symbols, prob in distribution(frames, row).items():
+        for ids, prob in distribution(frames, row).items():
             if prob:
-                likelihood = [lm.table(0, symbols[:i])[index] for i, index in enumerate((*symbols, EOS))]
-                expected[symbols] = math.log(prob) + 0.7 * sum(likelihood)
-        assert tuple(best.ids) == max(expected, key=lambda symbols: expected[symbols])
+                likelihood = [lm.table(0, ids[:i])[index] for i, index in enumerate((*ids, EOS))]
+                expected[ids] = math.log(prob) + 0.7 * sum(likelihood)
+        assert tuple(best.ids) == max(expected, key=lambda ids: expected[ids])
         assert best.log_prob == pytest.approx(max(expected.values()), rel=1e-4)
 
 
-def test_members_of_an_ensemble_are_averaged_symbol_by_symbol() -> None:
+def test_ensemble_members_are_averaged_token_by_token() -> None:
     class Backwards(GivenFrames):
         """The same frames in the other order."""
 
@@ -118,7 +118,7 @@ def test_members_of_an_ensemble_are_averaged_symbol_by_symbol() -> None:
     torch.testing.assert_close(both, (alone[0] + alone[1]) / 2)
 
 
-def test_given_symbols_are_scored_as_the_steps_score_them() -> None:
+def test_scores_of_given_sequences_equal_step_scores() -> None:
     frames = frames_of(LENGTHS)
     rows = [[2, 3, 3], [3], [], [3, 2]]
     tgt_out = torch.full((4, 4), IGNORE)
@@ -134,8 +134,8 @@ def test_given_symbols_are_scored_as_the_steps_score_them() -> None:
 
 
 @pytest.mark.parametrize("vocab_size", [7, 37, 101])
-def test_scores_do_not_depend_on_what_stands_beside_in_memory(vocab_size: int) -> None:
-    """Rows of such a size begin anywhere, and how a product is computed may depend on where."""
+def test_scores_do_not_depend_on_memory_alignment(vocab_size: int) -> None:
+    """Unpadded rows of this size would be unaligned, and the order of summation may depend on alignment."""
     prefixes = CtcPrefixes(blank_id=0, bos_id=1, eos_id=2)
 
     def steps(log_probs: Tensor, lengths: list[int]) -> list[Tensor]:
@@ -155,8 +155,8 @@ def test_scores_do_not_depend_on_what_stands_beside_in_memory(vocab_size: int) -
                 assert torch.equal(mine[0], theirs[row])
 
 
-def test_what_there_are_too_few_frames_for_costs_a_finite_number() -> None:
-    """Two frames have no room for three symbols, nor for one twice."""
+def test_impossible_tokens_have_a_finite_score() -> None:
+    """Two frames cannot yield three tokens, nor one token twice."""
     frames = frames_of([2, 2, 2])
     tgt_out = torch.tensor([[2, 3, 2, EOS], [2, 2, EOS, IGNORE], [2, 3, EOS, IGNORE]])
     scores = MODEL.prefixes.score(frames, tgt_out)

@@ -1,4 +1,4 @@
-"""Where recurrent translators and labellers drop something in training: what is dropped has no gradient, or is zero."""
+"""Dropout in recurrent translators and labellers: dropped values have no gradient, or are zero."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ from seqlab.models import GruConfig, LstmConfig, LstmLabellerConfig, RecurrentLa
 from seqlab.tasks.labelling.config import LabellingConfig
 
 LONG_SOURCE, LONG_TARGET = 1, 2
-"""Of the tiny pairs."""
+"""Indices of pairs of the tiny data."""
 
 
 def assert_some_dropped(rows: Tensor) -> None:
-    """Some features of rows (N, E) are zero in all, the others in none."""
+    """Check that some features are zero in all rows (N, E), and the others in none."""
     zero = rows == 0
     assert torch.equal(zero.all(0), zero.any(0)), "one mask must hold for all"
     assert 0.1 < float(zero[0].float().mean()) < 0.9
@@ -37,7 +37,7 @@ def translator(is_fed: bool, **fields: float) -> RecurrentTranslator:
 
 
 def read_on(side: str) -> tuple[Seq2SeqBatch, Tensor]:
-    """Give the pair whose sentence on this side is long, and the symbols that are read there."""
+    """Return the pair with a long sentence on this side, and the ids read there."""
     batch = batch_of([LONG_SOURCE if side == "encoder" else LONG_TARGET])
     ids = batch.src if side == "encoder" else batch.tgt_in
     assert ids is not None
@@ -45,7 +45,7 @@ def read_on(side: str) -> tuple[Seq2SeqBatch, Tensor]:
 
 
 def gradient(model: RecurrentTranslator, batch: Seq2SeqBatch, name: str) -> Tensor:
-    """Give a parameter's gradient of the sum over everything that is predicted from."""
+    """Return the gradient of a parameter for the sum of all decoder outputs."""
     (found,) = torch.autograd.grad(model(batch).hidden.sum(), [model.get_parameter(name)])
     return found
 
@@ -56,20 +56,20 @@ fed_or_not = pytest.mark.parametrize("is_fed", [True, False])
 
 @every_side
 @fed_or_not
-def test_dropout_takes_the_same_features_of_all_symbols_of_a_sentence(is_fed: bool, side: str) -> None:
+def test_dropout_mask_is_shared_by_all_tokens_of_a_sentence(is_fed: bool, side: str) -> None:
     batch, ids = read_on(side)
     assert_some_dropped(gradient(translator(is_fed, dropout=0.5), batch, f"{side}.embedding.weight")[ids])
 
 
 @every_side
 @fed_or_not
-def test_dropout_takes_the_same_features_between_layers_at_all_steps(is_fed: bool, side: str) -> None:
+def test_dropout_mask_between_layers_is_shared_by_all_steps(is_fed: bool, side: str) -> None:
     batch, _ = read_on(side)
     assert_some_dropped(gradient(translator(is_fed, dropout=0.5), batch, f"{side}.layers.layers.1.0.from_input.weight"))
 
 
 @fed_or_not
-def test_dropout_takes_features_of_the_memory_and_of_what_is_predicted_from(is_fed: bool) -> None:
+def test_dropout_of_memory_and_decoder_output(is_fed: bool) -> None:
     model, (batch, _) = translator(is_fed, dropout=0.5), read_on("encoder")
     memory, _, _ = model.encoder(batch.src, batch.src_lengths)
     assert_some_dropped(memory[0])
@@ -79,21 +79,21 @@ def test_dropout_takes_features_of_the_memory_and_of_what_is_predicted_from(is_f
 
 @every_side
 @fed_or_not
-def test_embedding_dropout_takes_whole_symbols(is_fed: bool, side: str) -> None:
+def test_embedding_dropout_drops_all_occurrences_of_a_token(is_fed: bool, side: str) -> None:
     batch, ids = read_on(side)
     assert_some_dropped(gradient(translator(is_fed, embedding_dropout=0.5), batch, f"{side}.embedding.weight")[ids].t())
 
 
 @every_side
 @fed_or_not
-def test_weight_dropout_takes_elements_of_the_recurrent_matrices(is_fed: bool, side: str) -> None:
+def test_weight_dropout_drops_elements_of_recurrent_weights(is_fed: bool, side: str) -> None:
     batch, _ = read_on(side)
     found = gradient(translator(is_fed, weight_dropout=0.5), batch, f"{side}.layers.layers.1.0.from_hidden.weight")
     assert 0.4 < float((found == 0).float().mean()) < 0.6
 
 
 @pytest.mark.parametrize("family", [LstmConfig, GruConfig])
-def test_nothing_is_dropped_but_in_training(family: type[LstmConfig | GruConfig]) -> None:
+def test_no_dropout_in_evaluation_mode(family: type[LstmConfig | GruConfig]) -> None:
     dropping = family(hidden_size=16, dropout=0.5, embedding_dropout=0.5, weight_dropout=0.5)
     batch = batch_of([0, 1, 2])
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The most frequent label of each word, against counting in Python."""
+"""The most-frequent-label baseline, against counts in Python."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from seqlab.models import FrequencyLabeller, FrequencyLabellerConfig
 UNK, LABELS, WORDS = 3, 4, 30
 
 
-def test_it_gives_the_most_frequent_label_and_to_unknown_words_that_of_rare_ones() -> None:
+def test_most_frequent_labels_and_labels_of_rare_words_for_unknown_ones() -> None:
     rng = np.random.default_rng(0)
     words = np.concatenate([rng.integers(4, 20, size=200), np.arange(20, WORDS)])
     labels = np.where(words < 20, rng.integers(0, LABELS, size=len(words)), 2)  # what occurs once has label 2
@@ -28,7 +28,7 @@ def test_it_gives_the_most_frequent_label_and_to_unknown_words_that_of_rare_ones
         assert int(row.argmax()) in expected
 
 
-def test_where_no_word_occurs_once_unknown_words_have_all_labels_alike() -> None:
+def test_unknown_words_have_uniform_labels_without_rare_words() -> None:
     model = FrequencyLabeller(FrequencyLabellerConfig(), WORDS, LABELS)
     model.count(torch.tensor([5, 5, 6, 6]), torch.tensor([1, 1, 2, 3]))
     found = model.label(collate_labelled([[UNK, 5]], None, None, [0], pad_id=0)).exp()

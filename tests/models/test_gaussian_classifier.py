@@ -46,14 +46,14 @@ def test_a_shared_covariance_is_linear_discriminant_analysis(examples: tuple[Any
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
-def test_variances_alone_are_naive_bayes(examples: tuple[Any, Any]) -> None:
+def test_diagonal_covariance_is_naive_bayes(examples: tuple[Any, Any]) -> None:
     bayes = pytest.importorskip("sklearn.naive_bayes").GaussianNB(var_smoothing=0).fit(*examples)
     found = scores(fitted(examples, "diagonal"), examples[0])
     np.testing.assert_allclose(found, bayes.predict_joint_log_proba(examples[0]), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.3, 1.0])
-def test_scores_are_the_logarithms_of_densities(shrinkage: float, examples: tuple[Any, Any]) -> None:
+def test_scores_are_log_densities(shrinkage: float, examples: tuple[Any, Any]) -> None:
     normal = pytest.importorskip("scipy.stats").multivariate_normal
     inputs, numbers = examples
     found = scores(fitted(examples, "own", shrinkage), inputs)
@@ -67,7 +67,7 @@ def test_scores_are_the_logarithms_of_densities(shrinkage: float, examples: tupl
 
 
 @pytest.mark.parametrize("covariance", ["shared", "own", "diagonal"])
-def test_inputs_that_are_constant_need_shrinkage(covariance: Any, examples: tuple[Any, Any]) -> None:
+def test_constant_inputs_need_shrinkage(covariance: Any, examples: tuple[Any, Any]) -> None:
     inputs, numbers = examples
     inputs[:, 2] = 0
     with pytest.raises(ValueError, match=r"raise `model\.shrinkage` \(now 0\.0\)"):
@@ -77,8 +77,8 @@ def test_inputs_that_are_constant_need_shrinkage(covariance: Any, examples: tupl
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("covariance", ["shared", "own"])
-def test_inputs_that_are_sums_of_others_need_shrinkage(covariance: Any, seed: int) -> None:
-    """Their matrix is singular up to rounding errors, which no factorisation is sure to notice."""
+def test_linearly_dependent_inputs_need_shrinkage(covariance: Any, seed: int) -> None:
+    """The covariance matrix is singular up to rounding errors, which a factorization may not detect."""
     rng = np.random.default_rng(seed)
     inputs = rng.normal(size=(60, SIZE)).astype(np.float32)
     inputs[:, 1] = 2 * inputs[:, 3]
@@ -87,11 +87,11 @@ def test_inputs_that_are_sums_of_others_need_shrinkage(covariance: Any, seed: in
 
 
 @pytest.mark.parametrize("covariance", ["shared", "own", "diagonal"])
-def test_no_batch_changes_an_answer(covariance: Any, examples: tuple[Any, Any]) -> None:
+def test_results_are_independent_of_the_batch(covariance: Any, examples: tuple[Any, Any]) -> None:
     model = fitted(examples, covariance, 0.1)
-    whole = scores(model, examples[0])
+    batched = scores(model, examples[0])
     np.testing.assert_array_equal(
-        np.concatenate([scores(model, examples[0][i : i + 1]) for i in range(50)]), whole[:50]
+        np.concatenate([scores(model, examples[0][i : i + 1]) for i in range(50)]), batched[:50]
     )
 
 
@@ -101,7 +101,7 @@ def test_a_class_without_an_example_is_refused(examples: tuple[Any, Any]) -> Non
         fitted((inputs, np.minimum(numbers, 1)), "shared")
 
 
-def test_a_run_is_fitted_in_one_pass_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_fits_in_one_pass_and_predicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from seqlab.cli.main import main
 
     rng = np.random.default_rng(2)
@@ -122,7 +122,7 @@ def test_a_run_is_fitted_in_one_pass_and_predicts(tmp_path: Path, capsys: pytest
     assert reached["shared"] < 0.75 < 0.9 < reached["own"]
 
 
-def test_what_is_fitted_is_not_augmented() -> None:
+def test_data_augmentation_is_refused() -> None:
     from seqlab.objectives import SoftmaxConfig
     from seqlab.runs.config import Config
     from seqlab.tasks.prediction.config import PredictionConfig
@@ -132,7 +132,7 @@ def test_what_is_fitted_is_not_augmented() -> None:
         Config(data=data, model=GaussianClassifierConfig(), objective=SoftmaxConfig())
 
 
-def test_numbers_are_no_classes(tmp_path: Path) -> None:
+def test_regression_targets_are_refused(tmp_path: Path) -> None:
     from seqlab.objectives import SoftmaxConfig
     from seqlab.runs.config import Config
     from seqlab.tasks.prediction.config import PredictionConfig

@@ -1,4 +1,4 @@
-"""The estimation against the equations in plain dicts, and against what KenLM computes."""
+"""Kneser-Ney estimation against reference equations in plain dicts, and against KenLM."""
 
 import logging
 import math
@@ -14,11 +14,11 @@ from seqlab.models.kneser_ney import FALLBACK_DISCOUNTS, TextBoundaries, TrieLev
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIAL_IDS = (PAD, BOS, EOS)
-every_borders = pytest.mark.parametrize("boundaries", ["lines", "continuous"])
+every_boundaries = pytest.mark.parametrize("boundaries", ["lines", "continuous"])
 
 
 def corpus(seed: int, vocab_size: int, documents: int) -> list[list[int]]:
-    """Draw documents of 0 to 7 ids, low ones more often, each leaning on the one before; the highest never comes."""
+    """Draw documents of 0 to 7 ids: low ids are frequent, each depends on the one before, the highest never occurs."""
     draw = random.Random(seed)
     spread = vocab_size - 5
     rows = []
@@ -50,7 +50,7 @@ def levels_of(
 
 
 def ngrams_of(levels: Sequence[TrieLevel], vocab_size: int) -> list[list[Ngram]]:
-    """Spell the n-grams of each level out."""
+    """Return the ids of the n-grams of each level."""
     found: list[list[Ngram]] = [[()]]
     for level in levels:
         assert (np.diff(level.keys) > 0).all()
@@ -58,12 +58,12 @@ def ngrams_of(levels: Sequence[TrieLevel], vocab_size: int) -> list[list[Ngram]]
     return found[1:]
 
 
-@every_borders
+@every_boundaries
 @pytest.mark.parametrize("min_counts", [(), (1, 1, 2), (1, 2)])
 @pytest.mark.parametrize(
     ("seed", "vocab_size", "documents", "order"), [(0, 7, 40, 3), (1, 12, 300, 4), (2, 60, 300, 3), (3, 9, 3, 5)]
 )
-def test_trie_holds_what_the_equations_give(
+def test_trie_equals_reference_equations(
     seed: int, vocab_size: int, documents: int, order: int, min_counts: tuple[int, ...], boundaries: TextBoundaries
 ) -> None:
     rows = corpus(seed, vocab_size, documents)
@@ -83,14 +83,14 @@ def test_trie_holds_what_the_equations_give(
         if level is levels[-1]:
             assert len(level.backoffs) == 0
         else:
-            # What the equations give an id that was never seen behind the context, over what the lower order gives it.
+            # Probability of an id never seen after the context, divided by its probability at the lower order.
             unseen = vocab_size - 1
             gammas = [reference.prob(unseen, ngram) / reference.prob(unseen, ngram[1:]) for ngram in ngrams]
             np.testing.assert_allclose(level.backoffs, np.log(gammas), rtol=0, atol=1e-12)
 
 
 def test_discounts_are_estimated_and_fall_back(caplog: pytest.LogCaptureFixture) -> None:
-    """The corpora above hold both kinds of discounts."""
+    """The corpora above have estimated and fallback discounts."""
     rows = corpus(2, 60, 300)
     reference = KneserNey(rows, 3, 60, SPECIAL_IDS, "lines")
     fell_back = [length for length, found in reference.discounts.items() if found == [*FALLBACK_DISCOUNTS[1:]]]
@@ -123,10 +123,10 @@ KENLM = """
 -0.74557376 <s> w103 w102 </s>
 -0.52732444 w56 w75 w198 </s>
 """
-"""Lines of the file that `lmplz -o 4 --discount_fallback` writes for the lines of the next test, w4 for id 4."""
+"""Lines of the output of `lmplz -o 4 --discount_fallback` for the lines of the next test, with w4 for id 4."""
 
 
-def test_kenlm_computes_the_same() -> None:
+def test_estimates_equal_those_of_kenlm() -> None:
     draw = random.Random(2)
     rows = []
     for _ in range(600):
@@ -154,8 +154,8 @@ def assert_equal(first: Sequence[TrieLevel], second: Sequence[TrieLevel]) -> Non
             np.testing.assert_array_equal(one, other)
 
 
-@every_borders
-def test_rows_of_any_integers_give_the_same(boundaries: TextBoundaries) -> None:
+@every_boundaries
+def test_documents_of_any_integer_type(boundaries: TextBoundaries) -> None:
     rows = corpus(1, 12, 50)
     expected = levels_of(rows, 3, 12, boundaries)
     assert_equal(expected, levels_of(RaggedArray.from_lists(rows), 3, 12, boundaries))
@@ -167,8 +167,8 @@ def test_order_of_the_lines_does_not_matter() -> None:
     assert_equal(levels_of(rows, 4, 12), levels_of(rows[::-1], 4, 12))
 
 
-def test_empty_lines_end() -> None:
-    """Of lines without ids there is only their end, and never anything longer."""
+def test_empty_lines_predict_eos() -> None:
+    """A line without ids has only its eos, and no longer n-gram."""
     (unigrams, bigrams) = levels_of([[], []], 5, 6)
     assert bigrams.keys.tolist() == [BOS * 6 + EOS]
     assert np.exp(unigrams.log_probs).sum() == pytest.approx(1, abs=1e-12)
@@ -185,11 +185,11 @@ def test_empty_lines_end() -> None:
         ([[PAD]], "but one holds 0"),
     ],
 )
-def test_documents_that_cannot_be(documents: list[list[int]], message: str) -> None:
+def test_invalid_documents_are_refused(documents: list[list[int]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         levels_of(documents, 3, 12)
 
 
-def test_borders_that_cannot_be() -> None:
+def test_invalid_boundaries_are_refused() -> None:
     with pytest.raises(ValueError, match="must be `lines` or `continuous`, but is `pages`"):
         levels_of([[5]], 3, 12, "pages")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Models that label: other lines and padding change nothing, and what they are made of is what it should be."""
+"""Labellers: independence of the batch, and pooling, spelling, n-grams and gradients."""
 
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ def make_batch(lengths: list[int], seed: int = 0, rows: list[int] | None = None)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("pooling", "labels_of"), [(None, "words"), ("mean", "lines"), ("max", "lines")])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_line_is_labelled_alike_in_every_batch(name: str, pooling: str, labels_of: str, dtype: torch.dtype) -> None:
+def test_labels_are_independent_of_the_batch(name: str, pooling: str, labels_of: str, dtype: torch.dtype) -> None:
     model = build(replace(CONFIGS[name], pooling=pooling), labels_of).eval()  # type: ignore[arg-type]
     prepare_inference(model, torch.device("cpu"), dtype)
     lengths = [1, 17, 4, 30, 9, 2, 25]
@@ -90,7 +90,7 @@ def test_a_line_is_labelled_alike_in_every_batch(name: str, pooling: str, labels
     torch.testing.assert_close(together.exp().sum(1), torch.ones(len(together)), rtol=1e-4, atol=1e-4)
 
 
-def test_pooling_is_that_of_numpy() -> None:
+def test_pooling_equals_numpy() -> None:
     torch.manual_seed(0)
     memory, lengths = torch.randn(3, 6, 4), torch.tensor([6, 1, 3])
     for pooling, function in (("mean", np.mean), ("max", np.max)):
@@ -98,7 +98,7 @@ def test_pooling_is_that_of_numpy() -> None:
         np.testing.assert_allclose(pool_sequence(memory, lengths, pooling), expected, rtol=1e-5)  # type: ignore[arg-type]
 
 
-def test_pooling_null_takes_the_largest_and_words_take_none() -> None:
+def test_default_pooling_is_max_for_lines_and_none_for_words() -> None:
     for labels_of, expected in (("lines", "max"), ("words", None)):
         config = CONFIGS["lstm"].resolve(LabellingConfig(labels_of=labels_of, **DATA))  # type: ignore[arg-type]
         assert config.pooling == expected
@@ -106,7 +106,7 @@ def test_pooling_null_takes_the_largest_and_words_take_none() -> None:
         replace(CONFIGS["lstm"], pooling="mean").resolve(LabellingConfig(labels_of="words", **DATA))  # type: ignore[arg-type]
 
 
-def test_words_are_read_as_unknown_in_training_only() -> None:
+def test_words_are_replaced_by_unk_in_training_only() -> None:
     model = build(replace(CONFIGS["lstm"], unknown_share=0.5), "words")
     src = torch.full((50, 40), 6)
     share = (model.train().reader.words(src) == UNK).float().mean()
@@ -114,7 +114,7 @@ def test_words_are_read_as_unknown_in_training_only() -> None:
     assert torch.equal(model.eval().reader.words(src), src)
 
 
-def test_spelling_tells_unknown_words_apart() -> None:
+def test_spelling_distinguishes_unknown_words() -> None:
     model = build(CONFIGS["lstm"], "words").eval()
     texts = [np.frombuffer(word.encode(), np.uint8) for word in ("bark", "barking")]
     found = model.label(collate_labelled([[UNK], [UNK]], None, texts, [0, 1], pad_id=0))
@@ -125,8 +125,8 @@ WITH_NGRAMS = ["lstm with n-grams", "transformer with n-grams"]
 
 
 @pytest.mark.parametrize("name", WITH_NGRAMS)
-def test_ngrams_add_their_vectors_to_those_of_the_words_that_they_end_at(name: str) -> None:
-    """A model that knows no n-grams reads the same from words whose own vectors are those sums."""
+def test_ngram_embeddings_are_added_to_those_of_their_last_words(name: str) -> None:
+    """A model without n-grams gives the same outputs if the word embeddings hold the sums."""
     model = build(CONFIGS[name], "words").eval()
     src = torch.tensor([[5, 8, 4, 7, 6]])
     texts = [np.frombuffer(" ".join(VOCABULARY[i - 4] for i in src[0].tolist()).encode(), np.uint8)]
@@ -144,7 +144,7 @@ def test_ngrams_add_their_vectors_to_those_of_the_words_that_they_end_at(name: s
 
 
 @pytest.mark.parametrize("name", WITH_NGRAMS)
-def test_ngrams_are_dropped_and_begin_as_words_do(name: str) -> None:
+def test_ngram_embeddings_have_dropout_and_the_words_initialization(name: str) -> None:
     model = build(replace(CONFIGS[name], ngram_order=2, ngram_dropout=0.9), "words").train()
     src = torch.cartesian_prod(torch.arange(4, 9), torch.arange(4, 9))
     vectors = model.reader.ngram_vectors(src)
@@ -156,7 +156,7 @@ def test_ngrams_are_dropped_and_begin_as_words_do(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_NGRAMS)
-def test_ngrams_of_a_word_that_is_read_as_unknown_are_unknown(name: str) -> None:
+def test_ngrams_of_words_replaced_by_unk_are_unknown(name: str) -> None:
     model = build(replace(CONFIGS[name], unknown_share=0.999), "words").train()
     model.encode(make_batch([7, 9])).sum().backward()
     for ngrams in model.reader.ngrams:
@@ -173,13 +173,13 @@ def test_every_weight_has_a_gradient(name: str, labels_of: str, objective: Cross
     batch = replace(batch, tgt_out=torch.randint(LABELS, shape), num_tgt_tokens=int(np.prod(shape)))
     objective(model, batch, StepContext(0)).total.backward()
     for parameter_name, parameter in model.named_parameters():
-        if not parameter.requires_grad:  # which n-grams there are
+        if not parameter.requires_grad:  # the table of known n-grams
             continue
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
 
 
-def test_the_encoder_of_a_masked_model_is_taken_over() -> None:
+def test_encoder_is_initialized_from_a_masked_language_model() -> None:
     model = build(CONFIGS["transformer"], "words")
     origin = TransformerMlm(TransformerMlmConfig(d_model=32, d_ff=64, num_encoder_layers=2), 4 + len(VOCABULARY), 0)
     found = matching_weights(model, model.config, origin, origin.config)

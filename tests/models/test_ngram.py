@@ -1,4 +1,4 @@
-"""The n-gram model against the equations in plain dicts; one pass, single steps and searches against each other."""
+"""N-gram models against reference equations in plain dicts; one pass, single steps and searches against each other."""
 
 import math
 import random
@@ -22,12 +22,12 @@ from seqlab.search.greedy import greedy_search
 
 PAD, BOS, EOS, UNK, VOCAB = 0, 1, 2, 3, 9
 BORDERS: list[TextBoundaries] = ["lines", "continuous"]
-every_borders = pytest.mark.parametrize("boundaries", BORDERS)
+every_boundaries = pytest.mark.parametrize("boundaries", BORDERS)
 every_order = pytest.mark.parametrize("order", [1, 2, 3, 5])
 
 
 def corpus(seed: int = 0, documents: int = 60) -> list[list[int]]:
-    """Draw documents in which the highest id never comes."""
+    """Draw documents in which the highest id never occurs."""
     draw = random.Random(seed)
     return [[draw.choice([UNK, 4, 4, 5, 6, 7]) for _ in range(draw.randrange(8))] for _ in range(documents)]
 
@@ -43,7 +43,7 @@ def reference_of(order: int, boundaries: TextBoundaries = "lines", min_counts: t
 
 
 def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
-    """Each row predicts all its ids but the first; padded on the right."""
+    """Make a batch that predicts all ids of each row except the first; padded on the right."""
     width = max(map(len, rows)) - 1
     tgt_in = torch.full((len(rows), width), PAD)
     tgt_out = torch.full((len(rows), width), IGNORE)
@@ -59,7 +59,7 @@ def prompt(*rows: Sequence[int]) -> TextBatch:
 
 
 def stepped(model: NgramModel, ids: Tensor) -> Tensor:
-    """Score the ids (B, T) but the first of each row one step after the other: (B, T - 1)."""
+    """Score the ids (B, T) step by step, without the first of each row: (B, T - 1)."""
     last_ids, state = model.start(prompt(*ids[:, :1].tolist()))
     scores = []
     for column in ids.T[1:]:
@@ -71,28 +71,28 @@ def stepped(model: NgramModel, ids: Tensor) -> Tensor:
 
 
 def texts(seed: int, start_id: int, length: int = 9, count: int = 20) -> list[list[int]]:
-    """Draw rows of one length, also of ids that no document holds."""
+    """Draw rows of equal lengths, including ids that no document holds."""
     draw = random.Random(seed)
     return [[start_id, *(draw.randrange(2, VOCAB) for _ in range(length))] for _ in range(count)]
 
 
-@every_borders
+@every_boundaries
 @every_order
 @pytest.mark.parametrize("min_counts", [(), (1, 1, 2)])
-def test_score_is_steps_is_equations(order: int, boundaries: TextBoundaries, min_counts: tuple[int, ...]) -> None:
+def test_scores_equal_steps_and_equations(order: int, boundaries: TextBoundaries, min_counts: tuple[int, ...]) -> None:
     min_counts = min_counts[:order]
     model, reference = fitted(order, boundaries, min_counts), reference_of(order, boundaries, min_counts)
     rows = texts(1, BOS if boundaries == "lines" else EOS)
     rows += [row[:1] + row[2:] + [EOS] for row in rows[:3]] + [
         [4, 4, 5, 6, 7, 4, 4, 4, 4, 5]
-    ]  # one begins in the middle
+    ]  # one starts in the middle of a text
     scores = model.score(batch_of(rows))
     expected = torch.tensor([reference.log_probs(row) for row in rows], dtype=torch.float64)
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-10)
     assert torch.equal(stepped(model, torch.tensor(rows)), scores.float())
 
 
-@every_borders
+@every_boundaries
 @every_order
 def test_probabilities_sum_to_one_after_every_context(order: int, boundaries: TextBoundaries) -> None:
     model = fitted(order, boundaries)
@@ -107,7 +107,7 @@ def test_probabilities_sum_to_one_after_every_context(order: int, boundaries: Te
         assert torch.equal(model.step(last_ids, state).scores[0], last.float())
 
 
-def test_padding_and_other_rows_change_no_score() -> None:
+def test_scores_are_independent_of_padding_and_other_rows() -> None:
     model = fitted(4)
     rows = [[BOS, *row, EOS] for row in corpus(3, 20)]
     together = model.score(batch_of(rows))
@@ -117,8 +117,8 @@ def test_padding_and_other_rows_change_no_score() -> None:
         assert (scores[len(alone) :] == 0).all()
 
 
-def test_lines_packed_into_a_row_do_not_see_each_other() -> None:
-    """Bos stands only at the start of n-grams, so that no context goes back beyond it."""
+def test_packed_lines_do_not_share_contexts() -> None:
+    """Bos occurs only at the start of n-grams, so no context extends beyond it."""
     model = fitted(4)
     lines = [[4, 4, 5], [], [6, UNK, 7, 4]]
     packed = batch_of([[i for line in lines for i in (BOS, *line)] + [EOS]])
@@ -127,7 +127,7 @@ def test_lines_packed_into_a_row_do_not_see_each_other() -> None:
     assert torch.equal(model.score(packed)[0], torch.cat(apart))
 
 
-def test_prompts_are_read_as_steps_are() -> None:
+def test_prompts_equal_steps() -> None:
     model = fitted(4, "continuous")
     rows = torch.tensor(texts(4, EOS))
     for length in (1, 2, 3, 6):
@@ -145,12 +145,12 @@ def test_states_are_selected_and_forked() -> None:
     rows = torch.tensor([2, 2, 0])
     chosen = model.step(last_ids[rows], twin.select(rows))
     assert torch.equal(chosen.scores, scores[rows])
-    chosen.scores.fill_(0)  # search may write into it
+    chosen.scores.fill_(0)  # search may change it in place
     again = model.step(*model.start(prompt(*prompts))).scores
     assert torch.equal(again, scores)
 
 
-def test_searches_find_what_trying_everything_finds() -> None:
+def test_searches_find_the_exhaustive_optimum() -> None:
     model, reference = fitted(3), reference_of(3)
     config = SearchConfig(beam_size=60, num_hypotheses=3, max_length=4, early_stopping=False)
 
@@ -176,7 +176,7 @@ def test_weights_can_be_saved_and_loaded(order: int) -> None:
     assert torch.equal(loaded.score(batch), model.score(batch))
 
 
-def test_weights_that_do_not_fit() -> None:
+def test_weights_that_do_not_fit_are_refused() -> None:
     weights = fitted(3).weights()
     with pytest.raises(ValueError, match="order 3 and 9 ids, but the config has order 2 and the vocabulary 9"):
         NgramModel(NgramConfig(order=2), VOCAB, PAD, BOS, EOS).load_weights(weights)
@@ -187,14 +187,14 @@ def test_weights_that_do_not_fit() -> None:
             fitted(3).load_weights(wrong)
 
 
-def test_a_new_model_is_uniform() -> None:
+def test_an_unfitted_model_is_uniform() -> None:
     model = NgramModel(NgramConfig(), VOCAB, PAD, BOS, EOS)
     probs = model.step(*model.start(prompt([BOS, 5, 6]))).scores.exp()
     torch.testing.assert_close(probs, torch.tensor([[0, 0] + [1 / (VOCAB - 2)] * (VOCAB - 2)]))
 
 
-def test_every_byte_can_be_spelled() -> None:
-    """Words as rows of bytes: whatever was never seen has a probability too."""
+def test_unseen_bytes_have_a_probability() -> None:
+    """For words as rows of bytes, unseen bytes have a probability, too."""
     words = ["strasse", "straße", "haus", "häuser", "maus", "mäuse"]
     model = NgramModel(NgramConfig(order=4), 4 + 256, PAD, BOS, EOS)
     model.fit([np.frombuffer(word.encode(), np.uint8).astype(np.int64) + 4 for word in words])
@@ -214,6 +214,6 @@ def test_every_byte_can_be_spelled() -> None:
         ({"d_model": 4}, "d_model"),
     ],
 )
-def test_configs_that_cannot_be(values: dict[str, object], message: str) -> None:
+def test_invalid_configs_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         NgramConfig(**values)

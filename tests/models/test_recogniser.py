@@ -1,4 +1,4 @@
-"""Recognisers and labellers of recordings: padding and other recordings change nothing; windows of attention."""
+"""Speech recognizers and labellers of recordings: independence of the batch, local attention, limits of targets."""
 
 from dataclasses import replace
 from typing import Any
@@ -74,7 +74,7 @@ def scores(model: Any, frames: list[np.ndarray], extra: int = 0) -> list[Tensor]
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize("name", RECOGNISERS)
-def test_a_recording_is_scored_by_itself(name: str, dtype: torch.dtype, tolerance: float) -> None:
+def test_recognition_scores_are_independent_of_the_batch(name: str, dtype: torch.dtype, tolerance: float) -> None:
     model, frames = built(RECOGNISERS[name], dtype), rows()
     together = scores(model, frames)
     assert [len(each) for each in together] == [model.upsampling * -(-length // 4) for length in LENGTHS]
@@ -86,7 +86,7 @@ def test_a_recording_is_scored_by_itself(name: str, dtype: torch.dtype, toleranc
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize("name", LABELLERS)
-def test_a_recording_is_labelled_by_itself(name: str, dtype: torch.dtype, tolerance: float) -> None:
+def test_recording_labels_are_independent_of_the_batch(name: str, dtype: torch.dtype, tolerance: float) -> None:
     model, frames = built(LABELLERS[name], dtype), rows()
     with torch.inference_mode():
         together = model(collate_values(frames, None, range(len(frames)))).float()
@@ -95,8 +95,8 @@ def test_a_recording_is_labelled_by_itself(name: str, dtype: torch.dtype, tolera
             torch.testing.assert_close(alone, together[place], rtol=0, atol=tolerance)
 
 
-def test_a_window_bounds_what_a_frame_depends_on() -> None:
-    """Two layers with a window of 3 see six frames to each side, and convolutions one more."""
+def test_local_attention_bounds_the_receptive_field() -> None:
+    """Two layers with a window of 3 attend to six frames on each side, and convolutions read one more."""
     model, [row] = built(RECOGNISERS["local"]), [np.random.default_rng(2).normal(size=(160, BANDS)).astype(np.float32)]
     changed = row.copy()
     changed[80] += 5
@@ -111,8 +111,8 @@ def test_a_window_bounds_what_a_frame_depends_on() -> None:
 
 
 @pytest.mark.parametrize("name", RECOGNISERS)
-def test_gradients_are_those_of_each_recording(name: str) -> None:
-    """Of a padded batch the sum of those alone; CTC counts all paths."""
+def test_batch_gradients_are_sums_over_recordings(name: str) -> None:
+    """The gradient of a padded batch is the sum of those of its recordings, for all CTC paths."""
     config = replace(RECOGNISERS[name], dropout=0.0)
     model, frames, ids = built(config).train(), rows()[2:5:2], {"pad_id": 0, "bos_id": 1, "eos_id": 2}
     targets, objective = [[5, 5, 7], [4]], CtcConfig().build()
@@ -127,7 +127,7 @@ def test_gradients_are_those_of_each_recording(name: str) -> None:
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_targets_that_cannot_be_said() -> None:
+def test_targets_that_need_too_many_frames() -> None:
     config = RECOGNISERS["gru"]
     src, tgt, repeated = (np.array(values) for values in ([40, 40, 40, 1], [10, 11, 10, 1], [0, 0, 1, 0]))
     found = config.unreachable_targets(src, tgt, lambda: repeated)
@@ -139,8 +139,8 @@ def test_targets_that_cannot_be_said() -> None:
     assert float(CtcConfig().build()(model, batch, StepContext(0)).logs["too_long"]) == 7
 
 
-def test_encoders_have_the_same_weights() -> None:
-    """So that a labeller starts from a recogniser."""
+def test_recognizers_and_labellers_share_encoder_weights() -> None:
+    """A labeller can therefore be initialized from a recognizer."""
     for name in ("lstm", "gru", "transformer"):
         names = [
             {key: value.shape for key, value in built(config).state_dict().items() if key.startswith("encoder.")}
@@ -156,6 +156,6 @@ def test_encoders_have_the_same_weights() -> None:
         (lambda: CnnRecordingLabellerConfig(norm="batch"), "would depend on padding"),
     ],
 )
-def test_impossible_configs(config: Any, message: str) -> None:
+def test_invalid_configs_are_refused(config: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         config()

@@ -1,4 +1,4 @@
-"""Recurrent translators against their equations, written out for one sentence at a time over torch.nn's cells."""
+"""Recurrent translators against reference equations for single sentences with the cells of torch.nn."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ every_variant = pytest.mark.parametrize("name", RECURRENT)
 
 
 def cell_of(kind: str, layer: RecurrentLayer) -> nn.RNNCellBase:
-    """Give torch's cell with the weights of a layer, so that gradients reach them."""
+    """Return torch's cell with the weights of a layer, so that gradients reach them."""
     cell = CELLS[kind](layer.from_input.in_features, layer.hidden_size)
     second = torch.zeros(len(layer.from_input.bias) // layer.hidden_size * layer.hidden_size)
     if layer.candidate_bias is not None:
@@ -35,7 +35,7 @@ State = tuple[Tensor, Tensor | None]
 
 
 def read(cell: nn.RNNCellBase, x: Tensor, state: State) -> State:
-    """Read one vector."""
+    """Run a cell for one step."""
     hidden, memory = state
     if memory is None:
         return cell(x[None], hidden[None])[0], None
@@ -48,7 +48,7 @@ def zeros(model: RecurrentTranslator, size: int) -> State:
 
 
 def encoded(model: RecurrentTranslator, ids: list[int]) -> tuple[Tensor, list[State]]:
-    """Give the memory (S, H) of one source, and the last state of each layer."""
+    """Return the memory (S, H) of one source, and the last state of each layer."""
     stack = model.encoder.layers
     sequence, ends = list(model.encoder.embedding.weight[torch.tensor(ids)]), []
     for depth, directions in enumerate(stack.layers):
@@ -69,7 +69,7 @@ def encoded(model: RecurrentTranslator, ids: list[int]) -> tuple[Tensor, list[St
 
 
 def bridged(model: RecurrentTranslator, ends: list[State]) -> list[State]:
-    """Turn the encoder's last states into the decoder's first ones."""
+    """Compute the decoder's initial states from the encoder's last states."""
     config, bridge = model.config, model.bridge
     states = []
     for depth in range(config.num_decoder_layers):
@@ -84,7 +84,7 @@ def bridged(model: RecurrentTranslator, ends: list[State]) -> list[State]:
 
 
 def turned(x: Tensor, position: int) -> Tensor:
-    """Turn each pair of features, as a complex number, by its own angle for each position (Su et al. 2021)."""
+    """Apply rotary position embeddings: rotate pairs of features as complex numbers (Su et al. 2021)."""
     half = len(x) // 2
     angles = position * 10000.0 ** (-torch.arange(half) / half)
     pairs = torch.complex(x[:half], x[half:]) * torch.polar(torch.ones(half), angles)
@@ -92,7 +92,7 @@ def turned(x: Tensor, position: int) -> Tensor:
 
 
 def score_by_definition(query: Tensor, key: Tensor, model: RecurrentTranslator, distance: int) -> Tensor:
-    """Compare a state of the decoder with the memory's at a position that is `distance` places further on."""
+    """Compute the attention score of a decoder state and a memory state `distance` positions later."""
     attention = model.decoder.attention
     if attention.kind != "additive":
         if attention.kind == "general":
@@ -105,13 +105,13 @@ def score_by_definition(query: Tensor, key: Tensor, model: RecurrentTranslator, 
 
 
 def vectors_by_definition(model: RecurrentTranslator, src: list[int], tgt_in: list[int]) -> Tensor:
-    """Give the attentional vectors (T, E) of one pair."""
+    """Compute the attentional vectors (T, E) of one pair."""
     memory, ends = encoded(model, src)
     states, decoder = bridged(model, ends), model.decoder
     cells = [cell_of(decoder.layers.kind, layer) for (layer,) in decoder.layers.layers]
     vector, vectors = torch.zeros(model.config.embedding_dim), []
-    for position, symbol in enumerate(tgt_in):
-        x = decoder.embedding.weight[symbol]
+    for position, token_id in enumerate(tgt_in):
+        x = decoder.embedding.weight[token_id]
         x = torch.cat((x, vector)) if model.config.input_feeding else x
         for depth, cell in enumerate(cells):
             states[depth] = read(cell, x, states[depth])
@@ -126,7 +126,7 @@ def vectors_by_definition(model: RecurrentTranslator, src: list[int], tgt_in: li
 
 @every_variant
 @pytest.mark.parametrize("training", [True, False])
-def test_vectors_and_gradients_are_those_of_the_equations(name: str, training: bool) -> None:
+def test_vectors_and_gradients_equal_the_equations(name: str, training: bool) -> None:
     config = RECURRENT[name]
     model = build(type(config)(**{**vars(config), "dropout": 0.0})).train(training)
     batch = batch_of(ALL)
@@ -147,7 +147,7 @@ def test_vectors_and_gradients_are_those_of_the_equations(name: str, training: b
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=lambda text, p=parameter: f"{p}: {text}")
 
 
-def test_embeddings_are_tied_as_the_config_says() -> None:
+def test_embeddings_are_tied_as_configured() -> None:
     for tied, count in (("all", 1), ("decoder", 2), ("none", 3)):
         model = build(GruConfig(hidden_size=8, tied_embeddings=tied))
         weights = {id(w) for w in (model.encoder.embedding.weight, model.decoder.embedding.weight)}
@@ -156,7 +156,7 @@ def test_embeddings_are_tied_as_the_config_says() -> None:
         RecurrentTranslator(GruConfig(hidden_size=8), VOCAB, VOCAB + 1, BOS, EOS)
 
 
-def test_parameters_are_as_many_as_the_gates_say() -> None:
+def test_parameter_counts_follow_the_gates() -> None:
     def recurrent(config: RnnConfig | LstmConfig | GruConfig) -> int:
         layers = (build(config).encoder.layers, build(config).decoder.layers)
         return sum(p.numel() for part in layers for n, p in part.named_parameters() if "candidate" not in n)
@@ -166,7 +166,7 @@ def test_parameters_are_as_many_as_the_gates_say() -> None:
     assert recurrent(GruConfig(hidden_size=16)) == 3 * plain
 
 
-def test_impossible_configs_are_refused() -> None:
+def test_invalid_configs_are_refused() -> None:
     with pytest.raises(ValueError, match="`hidden_size` must be a multiple of 8, but is 20 instead"):
         LstmConfig(hidden_size=20)
     with pytest.raises(ValueError, match="`rotary_cross_attention` needs dot products: set `attention` to `dot` or"):

@@ -1,4 +1,4 @@
-"""Recurrent language models against torch.nn's layers, and what regularises them against its definition."""
+"""Recurrent language models against torch.nn's layers, and their regularization against its definition."""
 
 from dataclasses import replace
 from typing import Any
@@ -42,7 +42,7 @@ def batch_of(lengths: list[int]) -> TextBatch:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_scores_are_those_of_torchs_layers(family: str) -> None:
+def test_scores_equal_torch_layers(family: str) -> None:
     config, library = FAMILIES[family]
     model, batch = model_of(config).eval(), batch_of([9, 4, 7])
     twin = library(16, 16, config.num_layers, batch_first=True)
@@ -51,7 +51,7 @@ def test_scores_are_those_of_torchs_layers(family: str) -> None:
         layer = model.layers.layers[int(depth[1:])][0]  # type: ignore[index]
         if what == "weight":
             parameter.data = (layer.from_input if of == "ih" else layer.from_hidden).weight.data
-        else:  # one bias in place of two
+        else:  # one bias instead of two
             parameter.data = layer.from_input.bias.data * (of == "ih")
     with torch.no_grad():
         hidden, _ = twin(F.embedding(batch.tgt_in, model.weight))
@@ -61,8 +61,11 @@ def test_scores_are_those_of_torchs_layers(family: str) -> None:
 
 
 def penalty_by_definition(hidden: Tensor, undropped: Tensor, lengths: list[int], alpha: float, beta: float) -> float:
-    """Add up Merity et al. 2017, position by position: alpha times the mean square of what is predicted from, beta
-    times that of each change to it; a row's first position has no change."""
+    """Sum the activation penalties of Merity et al. 2017 position by position.
+
+    They are alpha times the mean square of the hidden state, and beta times that of its change since the position
+    before; the first position of a row has no change.
+    """
     total = 0.0
     for row, length in enumerate(lengths):
         for t in range(length):
@@ -74,7 +77,7 @@ def penalty_by_definition(hidden: Tensor, undropped: Tensor, lengths: list[int],
 
 @pytest.mark.parametrize(("alpha", "beta"), [(2000.0, 0.0), (0.0, 1000.0), (2000.0, 1000.0)])
 @pytest.mark.parametrize("output_dropout", [0.0, 0.5])
-def test_penalties_are_sums_over_what_is_predicted(alpha: float, beta: float, output_dropout: float) -> None:
+def test_penalties_are_sums_over_predicted_tokens(alpha: float, beta: float, output_dropout: float) -> None:
     config = LstmLmConfig(hidden_size=16, **{**UNDROPPED, "output_dropout": output_dropout})
     model, lengths = model_of(config).train(), [9, 1, 7]
     batch = batch_of(lengths)
@@ -102,8 +105,8 @@ def test_penalties_are_sums_over_what_is_predicted(alpha: float, beta: float, ou
     assert not torch.allclose(grad, without)
 
 
-def test_embedding_dropout_takes_whole_symbols() -> None:
-    """A symbol that is dropped has no gradient from what is read, one that is not has it times 1 / (1 - p)."""
+def test_embedding_dropout_drops_all_occurrences_of_a_token() -> None:
+    """A dropped token has no gradient from the inputs; the gradient of others is scaled by 1 / (1 - p)."""
     config = GruLmConfig(hidden_size=16, tied_embeddings=False, **{**UNDROPPED, "embedding_dropout": 0.5})
     model, batch = model_of(config).train(), batch_of([200])
     seen = batch.tgt_in.unique()
@@ -122,7 +125,7 @@ def test_embedding_dropout_takes_whole_symbols() -> None:
 
 
 @pytest.mark.parametrize("dropout", UNDROPPED)
-def test_every_dropout_reaches_the_model_and_only_in_training(dropout: str) -> None:
+def test_every_dropout_acts_in_training_only(dropout: str) -> None:
     model = model_of(LstmLmConfig(hidden_size=16, **{**UNDROPPED, dropout: 0.5}))
     batch = batch_of([9, 4])
     first, second = (model(batch).hidden.detach() for _ in range(2))

@@ -1,4 +1,4 @@
-"""Every family computes the same loss and gradients with the reference kernels; compiled, and differentiated twice."""
+"""Every model family with reference kernels, compiled, and differentiated twice: the same losses and gradients."""
 
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from seqlab.training.train import set_up_run
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in COUNTED])
-def test_a_family(family: str, stored_families: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On its own data and with its own objective, in evaluation mode, as dropout draws other numbers."""
+def test_losses_and_gradients_equal_those_of_reference_kernels(
+    family: str, stored_families: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On data and with an objective of the family, in evaluation mode, because dropout masks differ."""
     monkeypatch.chdir(stored_families)
     config = config_from_yaml(Path("runs") / family / "config.yaml")
     with join_world() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
@@ -50,10 +52,10 @@ MODELS = {"transformer": make_model, "lstm": make_lstm}
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_compiled_model(name: str) -> None:
-    """Without a compiler of C++: the graph is traced, forward and backward, and run as it is."""
+def test_compiled_models_equal_eager_ones(name: str) -> None:
+    """Needs no C++ compiler: the forward and backward graphs are traced and run eagerly."""
     model: nn.Module = MODELS[name]()
-    model.projection = nn.Identity()  # type: ignore[assignment]  # hidden states are what is compared
+    model.projection = nn.Identity()  # type: ignore[assignment]  # hidden states are compared
     batch = make_batch([(5, 6), (3, 4)])
     with reference_kernels():
         expected = model(batch).hidden
@@ -70,10 +72,10 @@ def _gradients(hidden: Tensor, parameters: list[nn.Parameter]) -> Any:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_second_derivative(name: str) -> None:
-    """The derivative of a gradient's squared norm along a direction is what finite differences find."""
+def test_second_derivatives_equal_finite_differences(name: str) -> None:
+    """The directional derivative of the gradient's squared norm equals finite differences."""
     model: nn.Module = MODELS[name]()
-    if name == "transformer":  # a relu bends too often for a longer step
+    if name == "transformer":  # kinks of the relu need a short step
         model.double()
     size = 1e-5 if name == "transformer" else 1e-3
     batch = make_batch([(5, 6), (3, 4)])

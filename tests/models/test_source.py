@@ -1,4 +1,4 @@
-"""Tags that are added to all symbols: what the encoder reads, and where its memory stands in the source."""
+"""Summed source tags: inputs of the encoder, and positions of its memory in the source."""
 
 import itertools
 from dataclasses import replace
@@ -40,30 +40,30 @@ def build(name: str) -> Translator:
     return model
 
 
-def test_tags_are_taken_out_and_summed() -> None:
+def test_tags_are_removed_and_summed() -> None:
     batch, table = batch_of(ALL), torch.randn(VOCAB, 3)
     src, lengths, added = SUM.take_out(batch.src, batch.src_lengths, lambda ids: table[ids])
     for i, (row, count) in enumerate(zip(SRC, COUNTS, strict=True)):
-        symbols = row[: len(row) - count]
-        assert src[i, : lengths[i]].tolist() == [*symbols, EOS]
-        expected = torch.zeros(3) + sum(table[tag] for tag in row[len(symbols) :])
+        tokens = row[: len(row) - count]
+        assert src[i, : lengths[i]].tolist() == [*tokens, EOS]
+        expected = torch.zeros(3) + sum(table[tag] for tag in row[len(tokens) :])
         torch.testing.assert_close(added[i, 0], expected)
 
 
 @pytest.mark.parametrize("size", [6, 40, 100])
-def test_the_sum_does_not_depend_on_how_far_it_is_padded(size: int) -> None:
-    """Sizes in which torch would group what it sums by how much there is."""
+def test_tag_sums_are_independent_of_padding(size: int) -> None:
+    """At these sizes the summation order of torch's `sum` depends on the padding."""
     torch.manual_seed(1)
     table, tags = torch.randn(VOCAB, size), list(TAGS) * 2
-    for symbols, count, longest in itertools.product(range(1, 12), range(3, len(tags) + 1), range(20, 40)):
-        row, sums = [5] * symbols + tags[:count], []
+    for tokens, count, longest in itertools.product(range(1, 12), range(3, len(tags) + 1), range(20, 40)):
+        row, sums = [5] * tokens + tags[:count], []
         for rows in ([row], [row, [6] * longest]):
             batch = collate(rows, None, list(range(len(rows))), pad_id=PAD, bos_id=BOS, eos_id=EOS)
             sums.append(SUM.take_out(batch.src, batch.src_lengths, lambda ids: table[ids])[2][0])
         assert torch.equal(*sums)
 
 
-def test_places_run_from_the_first_symbol_to_eos() -> None:
+def test_relative_positions_run_from_the_first_token_to_eos() -> None:
     batch = batch_of([0, 2])
     third = 1 / 3
     expected = torch.tensor([[0, third, 2 * third, -1, -1, 1], [0, -1, 1, -1, -1, -1]])
@@ -72,52 +72,52 @@ def test_places_run_from_the_first_symbol_to_eos() -> None:
 
 @pytest.mark.parametrize("use", ["sum", "symbols"])
 @pytest.mark.parametrize("name", MODELS)
-def test_models_place_the_symbols_that_attention_is_guided_to(name: str, use: TagUse) -> None:
+def test_models_return_relative_source_positions(name: str, use: TagUse) -> None:
     torch.manual_seed(0)
     family: Any = Transformer if name == "transformer" else RecurrentTranslator
     batch = batch_of(ALL)
-    places = family(replace(MODELS[name], tags=use), VOCAB, VOCAB, BOS, EOS, UNK, TAGS)(
+    relative = family(replace(MODELS[name], tags=use), VOCAB, VOCAB, BOS, EOS, UNK, TAGS)(
         batch, need_attention=True
     ).relative_src_positions
-    for found, row, count in zip(places.tolist(), SRC, COUNTS, strict=True):
-        symbols = len(row) - count
-        expected = [i / max(1, symbols) for i in range(symbols)] + [-1.0] * count + [1.0]
+    for found, row, count in zip(relative.tolist(), SRC, COUNTS, strict=True):
+        tokens = len(row) - count
+        expected = [i / max(1, tokens) for i in range(tokens)] + [-1.0] * count + [1.0]
         assert found == pytest.approx([*expected, *[-1.0] * (len(found) - len(expected))])
 
 
 @pytest.mark.parametrize("name", MODELS)
 @torch.inference_mode()
-def test_attention_is_to_symbols_and_eos_where_they_stand(name: str) -> None:
+def test_attention_is_over_tokens_and_eos_at_their_source_positions(name: str) -> None:
     model, batch = build(name), batch_of(ALL)
     output = model(batch, need_attention=True)
     last_ids, state = model.start(batch, need_attention=True)
     step = model.step(last_ids, state)
     torch.testing.assert_close(step.attention, output.attention[:, 0], rtol=1e-4, atol=1e-5)
-    symbols = SUM.relative_positions(batch.src, batch.src_lengths) >= 0
-    assert bool((output.attention.masked_select(~symbols[:, None]) == 0).all())
-    assert bool((output.attention.masked_select(symbols[:, None]) > 0).all())
+    tokens = SUM.relative_positions(batch.src, batch.src_lengths) >= 0
+    assert bool((output.attention.masked_select(~tokens[:, None]) == 0).all())
+    assert bool((output.attention.masked_select(tokens[:, None]) > 0).all())
     torch.testing.assert_close(output.attention.sum(-1), torch.ones(output.attention.shape[:2]))
 
 
 @pytest.mark.parametrize("name", MODELS)
 @torch.inference_mode()
-def test_steps_are_the_pass_and_a_sentence_alone_gives_the_same_bits(name: str) -> None:
+def test_steps_equal_one_pass_and_are_independent_of_the_batch(name: str) -> None:
     model, batch = build(name), batch_of(ALL)
-    whole = model.score(batch)
+    batched = model.score(batch)
     last_ids, state = model.start(batch)
     for t in range(batch.tgt_out.size(1)):
         step = model.step(last_ids, state)
         last_ids, state = batch.tgt_out[:, t].clamp_min(0), step.state
         real = batch.tgt_out[:, t] != IGNORE
         picked = step.scores.gather(1, last_ids[:, None])[:, 0]
-        torch.testing.assert_close(picked[real], whole[real, t], rtol=0, atol=1e-4)
+        torch.testing.assert_close(picked[real], batched[real, t], rtol=0, atol=1e-4)
     for i in ALL:
-        assert torch.equal(model.score(batch_of([i]))[0], whole[i, : len(TGT[i]) + 1])
+        assert torch.equal(model.score(batch_of([i]))[0], batched[i, : len(TGT[i]) + 1])
 
 
 @pytest.mark.parametrize("name", MODELS)
 @torch.inference_mode()
-def test_the_order_of_tags_does_not_matter_and_tags_do(name: str) -> None:
+def test_tags_matter_but_their_order_does_not(name: str) -> None:
     model, scores = build(name), []
     for tags in ([36, 39], [39, 36], [36, 38]):
         batch = collate([[5, 6, 7, *tags]], [TGT[0]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
@@ -126,7 +126,7 @@ def test_the_order_of_tags_does_not_matter_and_tags_do(name: str) -> None:
     assert not torch.allclose(scores[0], scores[2], rtol=1e-3)
 
 
-def test_a_sum_needs_tags() -> None:
+def test_summed_tags_need_tags() -> None:
     data = TranslationConfig(train_src=["a"], train_tgt=["b"])
     with pytest.raises(ValueError, match=r"`model\.tags: sum` needs a source with tags"):
         Config(data=data, model=TransformerConfig(tags="sum"))

@@ -1,4 +1,4 @@
-"""A language model of words over characters against sums over words in plain Python, for all short texts."""
+"""Word language model over characters, against sums over words in plain Python, for all short texts."""
 
 import math
 import random
@@ -23,12 +23,12 @@ from seqlab.text.vocabulary import CharactersConfig, WordsConfig
 
 with_and_without_look_ahead = pytest.mark.parametrize("look_ahead", [True, False])
 UNSPELLED = "é"
-"""A character of words that the character tokenizer does not have."""
+"""A character of some words that the character tokenizer lacks."""
 LETTERS = "ab"
 
 
 def random_lines(seed: int) -> list[str]:
-    """Draw texts of some short words, of which some begin others."""
+    """Draw texts of short words, some of which are prefixes of others."""
     drawn = random.Random(seed)
     words = drawn.sample(["".join(each) for n in (1, 2, 3) for each in product(LETTERS, repeat=n)], 6)
     words.append(f"a{UNSPELLED}")
@@ -36,7 +36,7 @@ def random_lines(seed: int) -> list[str]:
 
 
 class Setup:
-    """Both tokenizers, the language model of words, and its equations in plain dicts."""
+    """Both tokenizers, the word language model, and its reference equations in plain dicts."""
 
     def __init__(self, seed: int, order: int = 3) -> None:
         lines = [line for line in random_lines(seed) if line]
@@ -65,7 +65,7 @@ class Setup:
         return self.characters.encode([text])[0]
 
     def total(self, text: str, unk_penalty: float, ends: bool = True) -> float:
-        """Sum over the words of a text by the equations."""
+        """Sum the log-probabilities of the words of a text by the reference equations."""
         ids = {name: word for word, name in self.names.items()}
         row = [BOS_ID, *(ids.get(name, UNK_ID) for name in text.split()), *[EOS_ID] * ends]
         unknown = [name for name in text.split() if name not in ids]
@@ -82,7 +82,7 @@ def all_texts(longest: int) -> list[str]:
 
 
 def shares_of(model: SpelledWordsLm, rows: Sequence[Sequence[int]]) -> Tensor:
-    """Read rows of one length with eos after them: (N, T + 1)."""
+    """Score rows of equal lengths with eos after them: (N, T + 1)."""
     contexts, found = model.contexts_after(collate_prompts([[BOS_ID]] * len(rows))), []
     for column in torch.tensor([[*row, EOS_ID] for row in rows]).T:
         shares, contexts = model.read(column, contexts)
@@ -92,7 +92,7 @@ def shares_of(model: SpelledWordsLm, rows: Sequence[Sequence[int]]) -> Tensor:
 
 @with_and_without_look_ahead
 @pytest.mark.parametrize("unk_penalty", [0.0, 1.7])
-def test_totals_are_sums_over_words(setup: Setup, look_ahead: bool, unk_penalty: float) -> None:
+def test_text_scores_are_sums_over_words(setup: Setup, look_ahead: bool, unk_penalty: float) -> None:
     model = setup.spelled(look_ahead=look_ahead, unk_penalty=unk_penalty)
     for length in range(7):
         texts = [text for text in all_texts(length) if len(text) == length]
@@ -101,7 +101,7 @@ def test_totals_are_sums_over_words(setup: Setup, look_ahead: bool, unk_penalty:
 
 
 @pytest.mark.parametrize("order", [1, 2, 4])
-def test_any_order_of_words_is_read(order: int) -> None:
+def test_all_orders_of_the_word_model(order: int) -> None:
     setup = Setup(3, order)
     model = setup.spelled()
     texts = [text for text in all_texts(6) if len(text) == 6]
@@ -109,48 +109,48 @@ def test_any_order_of_words_is_read(order: int) -> None:
     assert totals == pytest.approx([setup.total(text, UNK_PENALTY) for text in texts], abs=1e-9)
 
 
-def test_a_character_that_no_word_has_makes_an_unknown_word(setup: Setup) -> None:
+def test_a_character_of_no_word_makes_an_unknown_word(setup: Setup) -> None:
     model = setup.spelled(unk_penalty=0.5)
     (a,) = setup.spell("a")
     (with_unknown,) = shares_of(model, [[UNK_ID, a, setup.space_id, a]]).sum(1).tolist()
     assert with_unknown == pytest.approx(setup.total("?a a", 0.5), abs=1e-9)
 
 
-def test_without_look_ahead_characters_of_known_words_cost_nothing(setup: Setup) -> None:
+def test_characters_of_known_words_score_zero_without_look_ahead(setup: Setup) -> None:
     name = max((name for name in setup.names.values() if UNSPELLED not in name), key=len)
     shares = shares_of(setup.spelled(look_ahead=False), [[*setup.spell(name), setup.space_id]])[0].tolist()
     assert shares[: len(name)] == [0.0] * len(name)
     assert shares[len(name)] == pytest.approx(setup.total(name, 0.0, ends=False))
 
 
-def test_look_ahead_is_the_unigram_probability_of_what_begins_so(setup: Setup) -> None:
-    """Of unknown words too, each character of which costs a nat here; a character never makes it higher."""
+def test_look_ahead_is_the_unigram_probability_of_all_words_with_the_prefix(setup: Setup) -> None:
+    """Unknown words included, at one nat per character; look-ahead never increases with a character."""
     unigram = {word: math.log(setup.reference.prob(word, ())) for word in (*setup.names, UNK_ID)}
     model = setup.spelled(unk_penalty=1.0)
     for text in (text for text in all_texts(4) if text and " " not in text):
         spelled = {word: name for word, name in setup.names.items() if UNSPELLED not in name}
-        begin = [unigram[word] for word, name in spelled.items() if name.startswith(text)]
-        both = [*begin, unigram[UNK_ID] - len(text)]
+        matching = [unigram[word] for word, name in spelled.items() if name.startswith(text)]
+        both = [*matching, unigram[UNK_ID] - len(text)]
         shares = shares_of(model, [setup.spell(text)])[0, :-1]
         assert float(shares.sum()) == pytest.approx(math.log(sum(map(math.exp, both))), abs=1e-9)
         assert float(shares.max()) <= 1e-12
 
 
-def test_other_rows_and_broadcasting_change_nothing(setup: Setup) -> None:
+def test_scores_are_independent_of_other_rows_and_broadcasting(setup: Setup) -> None:
     model = setup.spelled()
     rows = [setup.spell(text) for text in all_texts(4) if len(text) == 4]
     contexts = model.contexts_after(collate_prompts([[BOS_ID, *row] for row in rows]))
     ids = torch.arange(model.vocab_size)
-    shares, behind = model.read(ids, contexts[:, None])
+    shares, after = model.read(ids, contexts[:, None])
     assert shares.dtype == torch.float64
     for row, context in enumerate(contexts):
         for index in ids.tolist():
             one, then = model.read(torch.tensor(index), context)
             assert torch.equal(one, shares[row, index])
-            assert torch.equal(then, behind[row, index])
+            assert torch.equal(then, after[row, index])
 
 
-def test_steps_and_prompts_are_what_reading_says(setup: Setup) -> None:
+def test_steps_and_prompts_equal_read(setup: Setup) -> None:
     model = setup.spelled()
     assert isinstance(model, Stepper)
     assert isinstance(model, FixedContextModel)
@@ -169,7 +169,7 @@ def test_steps_and_prompts_are_what_reading_says(setup: Setup) -> None:
             state = step.state
 
 
-def test_a_stream_of_words_begins_with_eos_and_goes_on_after_it() -> None:
+def test_continuous_text_starts_with_eos_and_continues_after_it() -> None:
     setup = Setup(0)
     (word,) = (word for word, name in setup.names.items() if name == "a")
     setup.lm.fit([[word, word], [word], [word, word, word]], "continuous")
@@ -183,7 +183,7 @@ def test_a_stream_of_words_begins_with_eos_and_goes_on_after_it() -> None:
 
 
 @with_and_without_look_ahead
-def test_of_words_with_one_spelling_the_likeliest_has_it(look_ahead: bool) -> None:
+def test_the_most_probable_of_homographs_has_the_spelling(look_ahead: bool) -> None:
     setup = Setup(0)
     words = sorted(setup.names, key=lambda word: setup.reference.prob(word, ()))
     spellings = {words[0]: setup.spell("a"), words[-1]: setup.spell("a"), words[1]: setup.spell("a")}
@@ -193,8 +193,8 @@ def test_of_words_with_one_spelling_the_likeliest_has_it(look_ahead: bool) -> No
 
 
 @with_and_without_look_ahead
-def test_a_word_without_probability_is_never_said(look_ahead: bool) -> None:
-    """Nor does it make numbers of what else there is that are none."""
+def test_a_word_of_probability_zero_is_impossible(look_ahead: bool) -> None:
+    """Nor do other scores become NaN."""
     setup = Setup(0)
     (unigrams, *longer) = [TrieLevel(*(each.numpy() for each in level)) for level in setup.lm.trie]
     word, name = next((word, name) for word, name in setup.names.items() if UNSPELLED not in name)
@@ -221,7 +221,7 @@ def test_a_word_without_probability_is_never_said(look_ahead: bool) -> None:
         ({"spellings": {UNK_ID: [4]}}, "holds id 3, which is not a word"),
     ],
 )
-def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Setup(0).spelled(**options)
 
@@ -245,7 +245,7 @@ def test_a_language_model_without_unk_is_refused() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_a_gpu_reads_the_same() -> None:
+def test_scores_on_gpu_equal_cpu() -> None:
     setup = Setup(0)
     model, rows = setup.spelled(), [setup.spell(text) for text in all_texts(4) if len(text) == 4]
     ids = torch.arange(model.vocab_size)

@@ -1,4 +1,4 @@
-"""Spelling against interpolated counts, and as a distribution over strings."""
+"""Spelling model against interpolated counts, and as a distribution over strings."""
 
 import itertools
 import math
@@ -17,8 +17,8 @@ def spelling() -> SpellingModel:
     return SpellingModel.learn(ITEMS)
 
 
-def test_a_spelling_costs_what_the_equations_say(spelling: SpellingModel) -> None:
-    """Bytes as ids behind pad, bos and eos, by the reference in plain dicts."""
+def test_spelling_scores_equal_the_equations(spelling: SpellingModel) -> None:
+    """Bytes are ids after pad, bos and eos; the reference uses plain dicts."""
     rows = [[byte + 3 for byte in item.encode()] for item in ITEMS]
     reference = KneserNey(rows, ORDER, 3 + 256, (0, 1, 2), "lines")
     for string in STRINGS:
@@ -26,7 +26,7 @@ def test_a_spelling_costs_what_the_equations_say(spelling: SpellingModel) -> Non
         assert spelling.log_prob(string) == pytest.approx(sum(reference.log_probs(ids)))
 
 
-def test_every_string_has_a_probability_and_all_have_one_in_sum(spelling: SpellingModel) -> None:
+def test_string_probabilities_are_positive_and_sum_to_one(spelling: SpellingModel) -> None:
     assert all(-math.inf < spelling.log_prob(string) < 0 for string in STRINGS)
     characters = [chr(code) for code in range(128)]
     pairs = map("".join, itertools.product(characters[97:123], repeat=2))
@@ -34,6 +34,6 @@ def test_every_string_has_a_probability_and_all_have_one_in_sum(spelling: Spelli
     assert 0 < math.fsum(math.exp(spelling.log_prob(string)) for string in set(short)) < 1
 
 
-def test_what_looks_like_the_learnt_is_likelier(spelling: SpellingModel) -> None:
+def test_spellings_like_the_training_items_are_more_probable(spelling: SpellingModel) -> None:
     assert spelling.log_prob("Stranße") > spelling.log_prob("qzjxkwv")
     assert spelling.log_prob("na") > spelling.log_prob("an")

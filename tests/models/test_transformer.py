@@ -56,7 +56,7 @@ def copy_shared(layer: nn.Module, theirs: nn.Module, residuals: list[str]) -> No
 
 @pytest.mark.parametrize("name", ["pre", "post", "learned", "untied"])
 @pytest.mark.parametrize("training", [True, False])
-def test_hidden_states_and_gradients_are_those_of_torch(name: str, training: bool) -> None:
+def test_hidden_states_and_gradients_equal_torch(name: str, training: bool) -> None:
     own = build(TransformerConfig(**{**vars(TRANSFORMERS[name]), "dropout": 0.0})).train(training)
     module = torch_transformer(own)
     batch = batch_of(ALL)
@@ -79,7 +79,7 @@ def test_hidden_states_and_gradients_are_those_of_torch(name: str, training: boo
     torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
 
 
-def test_embeddings_are_tied_as_the_config_says() -> None:
+def test_embeddings_are_tied_as_configured() -> None:
     for name, count in (("pre", 1), ("rotary", 2), ("untied", 3)):
         model = build(TRANSFORMERS[name])
         weights = {id(w) for w in (model.encoder.embedding.weight, model.decoder.embedding.weight)}
@@ -101,6 +101,6 @@ def test_embeddings_are_tied_as_the_config_says() -> None:
         ({"dropout": 1.0}, "dropout\n  Input should be less than 1"),
     ],
 )
-def test_impossible_configs_are_refused(fields: dict[str, float], message: str) -> None:
+def test_invalid_configs_are_refused(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TransformerConfig(**fields)

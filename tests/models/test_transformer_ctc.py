@@ -1,4 +1,4 @@
-"""The parallel decoder: what it reads, that all positions see all, and that nothing else in a batch is seen."""
+"""Non-autoregressive decoder with CTC: inputs, attention to all positions, and independence of the batch."""
 
 import math
 from dataclasses import replace
@@ -33,7 +33,7 @@ def build(config: TransformerCtcConfig) -> TransformerCtc:
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("training", [True, False])
-def test_frames_are_those_of_each_sentence_alone(name: str, training: bool) -> None:
+def test_frames_are_independent_of_the_batch(name: str, training: bool) -> None:
     model = build(replace(CONFIGS[name], dropout=0.0)).train(training)
     together = model(batch_of(ALL))
     assert together.lengths.tolist() == [CONFIGS[name].upsampling * (len(src) + 1) for src in SRC]
@@ -43,7 +43,7 @@ def test_frames_are_those_of_each_sentence_alone(name: str, training: bool) -> N
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_frame_sees_what_is_shown_at_any_other_and_in_place_of_what_was_there(name: str) -> None:
+def test_observed_tokens_replace_inputs_and_reach_every_frame(name: str) -> None:
     model, batch = build(CONFIGS[name]), batch_of([0])
     plain = model(batch)
     nothing = torch.full(plain.hidden.shape[:2], IGNORE)
@@ -55,7 +55,7 @@ def test_every_frame_sees_what_is_shown_at_any_other_and_in_place_of_what_was_th
         assert changed.all()
 
 
-def test_what_is_copied_is_the_source_stretched() -> None:
+def test_copied_inputs_are_the_resampled_source() -> None:
     uniform, soft = (build(CONFIGS[name]).decoder for name in ("uniform copies", "soft copies"))
     source, src_lengths = torch.randn(2, 5, 32), torch.tensor([5, 3])
     encoded = EncodedSource(source, src_lengths, source[:, 0], [])
@@ -86,14 +86,14 @@ def test_all_weights_are_trained(name: str) -> None:
         assert bool(gradient.any()), parameter_name
 
 
-def test_scores_are_those_of_the_objective() -> None:
+def test_scores_equal_the_objective() -> None:
     model, batch = build(CONFIGS["uniform copies"]), batch_of([0, 1, 3])
     loss = Ctc(CtcConfig())(model, batch, StepContext(step=0))
     assert -float(model.score(batch).sum()) == pytest.approx(float(loss.logs["nll"]), rel=1e-4)
 
 
-def test_it_decides_with_a_left_to_right_model() -> None:
-    """Their probabilities are averaged symbol by symbol, as those of any ensemble."""
+def test_ensemble_with_an_autoregressive_model() -> None:
+    """Probabilities are averaged token by token, as in any ensemble."""
     members = [build(CONFIGS["uniform copies"]), build_translator(TRANSFORMERS["pre"])]
     batch = batch_of(ALL, with_target=False)
     found = beam_search(Ensemble(members), batch, SearchConfig(beam_size=3, max_length=6), banned_ids=[PAD, BOS])

@@ -1,4 +1,4 @@
-"""The decoder-only Transformer against others with the same weights, and its steps against its one pass."""
+"""Decoder-only Transformer against other implementations with the same weights, and cached steps against one pass."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 def build(name: str = "default", vocab_size: int = VOCAB, **fields: Any) -> TransformerLm:
     torch.manual_seed(0)
     model = TransformerLm(TransformerLmConfig(**SIZES | VARIANTS[name] | fields), vocab_size, EOS).eval()
-    with torch.no_grad():  # biases and norms that differ from their start, so that a wrong one shows
+    with torch.no_grad():  # biases and norms unlike their initial values, so that a swapped one is detected
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
@@ -52,7 +52,7 @@ def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
 
 
 def packed(rows: list[list[int]], groups: list[list[int]]) -> TextBatch:
-    """Put groups of rows into one row each."""
+    """Pack each group of rows into one row."""
     lengths = torch.tensor([len(row) for row in rows])
     stops = lengths.cumsum(0).numpy()
     pieces = TextSegments(stops - lengths.numpy(), stops, stops > 0)
@@ -63,7 +63,7 @@ def packed(rows: list[list[int]], groups: list[list[int]]) -> TextBatch:
 
 
 def stepped(model: TransformerLm, ids: Tensor, read: int = 1) -> Tensor:
-    """Give the log-probabilities (B, T - read + 1, V) behind ids (B, T), of which `read` are a prompt."""
+    """Step through ids (B, T), with a prompt of `read` ids: log-probabilities (B, T - read + 1, V) after each."""
     last_ids, state = model.start(collate_prompts(ids[:, :read]))  # type: ignore[arg-type]
     found = []
     for t in range(read, ids.size(1) + 1):
@@ -96,7 +96,7 @@ def torch_encoder(own: TransformerLm) -> nn.TransformerEncoder:
 
 @pytest.mark.parametrize("name", ["learned", "sinusoidal"])
 @pytest.mark.parametrize("training", [True, False])
-def test_hidden_states_and_gradients_are_those_of_torch(name: str, training: bool) -> None:
+def test_hidden_states_and_gradients_equal_torch(name: str, training: bool) -> None:
     own, batch = build(name).train(training), batch_of(ROWS)
     length = batch.tgt_in.size(1)
     expected = torch_encoder(own)(
@@ -112,7 +112,7 @@ def test_hidden_states_and_gradients_are_those_of_torch(name: str, training: boo
 
 @torch.no_grad()
 def llama(own: TransformerLm) -> LlamaForCausalLM:
-    """Build the model of `transformers` that has RMS norms, rotary positions and swiglu; it has no biases."""
+    """Build the Llama model of `transformers`: RMS norms, rotary positions, SwiGLU, no biases."""
     config, size = own.config, own.config.d_model
     theirs = LlamaForCausalLM(
         LlamaConfig(
@@ -142,7 +142,7 @@ def llama(own: TransformerLm) -> LlamaForCausalLM:
 
 
 @torch.no_grad()
-def test_logits_are_those_of_transformers() -> None:
+def test_logits_equal_transformers() -> None:
     own = build("rotary")
     for name, parameter in own.named_parameters():
         if name.endswith("bias"):
@@ -154,12 +154,12 @@ def test_logits_are_those_of_transformers() -> None:
 
 @every_variant
 @torch.inference_mode()
-def test_cached_steps_are_the_teacher_forced_pass(name: str) -> None:
+def test_cached_steps_equal_the_teacher_forced_pass(name: str) -> None:
     model, batch = build(name), batch_of(ROWS)
     log_probs = model(batch).logits().log_softmax(-1)
     expected = log_probs.gather(2, batch.tgt_out.clamp(min=0)[..., None])[..., 0]
     torch.testing.assert_close(model.score(batch), expected.masked_fill(batch.tgt_out == IGNORE, 0.0))
-    for read in (1, 2, 5, 18):  # ids of the prompt, which are read at once
+    for read in (1, 2, 5, 18):  # ids of the prompt, read in one pass
         found = stepped(model, batch.tgt_in, read)
         torch.testing.assert_close(found, log_probs[:, read - 1 :], rtol=0, atol=1e-4)
 
@@ -167,16 +167,16 @@ def test_cached_steps_are_the_teacher_forced_pass(name: str) -> None:
 @every_variant
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @torch.inference_mode()
-def test_a_row_alone_gives_the_same_bits(name: str, dtype: torch.dtype) -> None:
-    """Also where it is padded in the batch; and its steps, with and without a prompt that is read at once."""
+def test_results_are_bitwise_independent_of_the_batch(name: str, dtype: torch.dtype) -> None:
+    """Also for padded rows, and for steps with and without a prompt."""
     model = build(name)
     prepare_inference(model, torch.device("cpu"), dtype)
     more = [[(7 * i + j) % 35 + 5 for j in range(i % 19 + 1)] for i in range(30)]
     rows = [*ROWS, *more]
-    whole = model.score(batch_of(rows))
-    assert torch.equal(model.score(batch_of(rows[::-1])).flip(0), whole)
+    batched = model.score(batch_of(rows))
+    assert torch.equal(model.score(batch_of(rows[::-1])).flip(0), batched)
     for i in range(0, len(rows), 3):
-        assert torch.equal(model.score(batch_of([rows[i]]))[0], whole[i, : len(rows[i])])
+        assert torch.equal(model.score(batch_of([rows[i]]))[0], batched[i, : len(rows[i])])
     ids = batch_of([row for row in rows if len(row) > 11]).tgt_in[:, :12]
     for read in (1, 9):
         together = stepped(model, ids, read)
@@ -186,7 +186,7 @@ def test_a_row_alone_gives_the_same_bits(name: str, dtype: torch.dtype) -> None:
 
 @every_variant
 @torch.inference_mode()
-def test_packed_rows_are_each_line_alone(name: str) -> None:
+def test_packed_lines_equal_lines_in_rows_of_their_own(name: str) -> None:
     groups = [[1, 2], [0, 3], [3, 2, 0, 3]]
     model, batch = build(name), packed(ROWS, groups)
     scores = model.score(batch)
@@ -199,8 +199,8 @@ def test_packed_rows_are_each_line_alone(name: str) -> None:
 
 @every_variant
 @pytest.mark.parametrize("training", [True, False])
-def test_nothing_that_comes_later_counts(name: str, training: bool) -> None:
-    """Neither ids behind a position nor padding: the outputs before stay the same, and so does the gradient."""
+def test_outputs_are_causal(name: str, training: bool) -> None:
+    """Ids after a position and padding change neither the outputs before it nor the gradients."""
     model, batch = build(name).train(training), batch_of(ROWS)
     hidden = model(batch).hidden
     for place in (1, 4, 17):
@@ -226,8 +226,8 @@ SELECTIONS = {
 @pytest.mark.parametrize("selection", SELECTIONS)
 @pytest.mark.parametrize("length", [1, 4, 22, 23, 24])
 @torch.inference_mode()
-def test_selected_rows_go_on_as_they_would_have(name: str, selection: str, length: int) -> None:
-    """Rows that read the same ids have the same scores wherever they stand, also where the past is read anew."""
+def test_selected_rows_continue_unchanged(name: str, selection: str, length: int) -> None:
+    """Rows with the same ids have the same scores in any order, also where the context is encoded again."""
     model = build(name)
     prompt = (torch.arange(3 * length).view(3, length) * 7) % 35 + 5
     next_ids = torch.tensor([[5, 6, 7], [8, 9, 10], [11, 12, 13]])  # (steps, rows)
@@ -246,7 +246,7 @@ def test_selected_rows_go_on_as_they_would_have(name: str, selection: str, lengt
 
 
 @torch.inference_mode()
-def test_forks_do_not_see_each_other() -> None:
+def test_forks_are_independent() -> None:
     model = build()
     last_ids, state = model.start(collate_prompts([[BOS, 5, 6], [BOS, 7, 8]]))
     state = model.step(last_ids, state).state
@@ -257,34 +257,34 @@ def test_forks_do_not_see_each_other() -> None:
     assert torch.equal(model.step(last_ids + 3, state).scores, untouched)
 
 
-def first_read(length: int, max_length: int) -> int:
-    """Tell from where on ids are looked back on by the last of `length`, which are read one by one."""
-    begin = 0
-    for place in range(length):
-        if place - begin == max_length:
-            begin = place - max_length // 2
-    return begin
+def first_context_position(length: int, max_length: int) -> int:
+    """Return the first position in the context of the last of `length` ids, read one by one."""
+    first = 0
+    for position in range(length):
+        if position - first == max_length:
+            first = position - max_length // 2
+    return first
 
 
 @every_variant
 @pytest.mark.parametrize("max_length", [2, 5, 8])
 @torch.inference_mode()
-def test_past_the_longest_the_last_half_is_read_anew(name: str, max_length: int) -> None:
+def test_half_the_context_is_encoded_again_beyond_the_maximum_length(name: str, max_length: int) -> None:
     model = build(name, max_length=max_length)
     ids = (torch.arange(60).view(3, 20) * 11) % 35 + 5
     found = stepped(model, ids)
-    for place in range(ids.size(1)):
-        seen = ids[:, first_read(place + 1, max_length) : place + 1]
-        torch.testing.assert_close(found[:, place], stepped(model, seen, seen.size(1))[:, 0], rtol=0, atol=1e-5)
-    for length in (max_length, max_length + 1, 20):  # of a prompt that is too long, the end is read
+    for position in range(ids.size(1)):
+        seen = ids[:, first_context_position(position + 1, max_length) : position + 1]
+        torch.testing.assert_close(found[:, position], stepped(model, seen, seen.size(1))[:, 0], rtol=0, atol=1e-5)
+    for length in (max_length, max_length + 1, 20):  # only the end of a prompt that is too long is read
         kept = ids[:, max(0, length - max_length) : length]
         assert torch.equal(stepped(model, ids[:, :length], length), stepped(model, kept, kept.size(1)))
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("max_length", [4, 16])
-def test_beam_search_finds_what_trying_everything_finds(max_length: int) -> None:
-    """With a beam that holds all histories; a short `max_length` lets the search run over where it reads anew."""
+def test_beam_search_finds_the_exhaustive_optimum(max_length: int) -> None:
+    """With a beam of all prefixes; with a short `max_length` the context is encoded again during the search."""
     size, longest, first = 6, 4, [[BOS, 4, 3], [BOS, 5, 5]]
     model = build("rotary", vocab_size=size, max_length=max_length)
     config = SearchConfig(beam_size=64, num_hypotheses=6, max_length=longest, early_stopping=False)
@@ -293,7 +293,7 @@ def test_beam_search_finds_what_trying_everything_finds(max_length: int) -> None
 
         def table(history: tuple[int, ...], prompt: list[int] = prompt) -> list[float]:
             ids = [*prompt, *history]
-            ids = ids[first_read(len(ids), max_length) :]
+            ids = ids[first_context_position(len(ids), max_length) :]
             return model(collate_prompts([ids])).logits()[0, -1].log_softmax(0).tolist()  # type: ignore[no-any-return]
 
         expected = best(all_sequences(table, EOS, config, 0, longest, banned_ids=[PAD, BOS]), 6)

@@ -1,4 +1,4 @@
-"""What the decoder-only Transformer's config decides and refuses."""
+"""Config of the decoder-only Transformer: defaults, validation and initialization."""
 
 import math
 from typing import Any
@@ -32,17 +32,17 @@ def build(**fields: Any) -> TransformerLm:
         ({"num_encoder_layers": 2}, "num_encoder_layers"),
     ],
 )
-def test_impossible_configs_are_refused(fields: dict[str, Any], message: str) -> None:
+def test_invalid_configs_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TransformerLmConfig(**fields)
 
 
-def test_odd_sizes_are_allowed_where_they_can_be() -> None:
+def test_odd_head_sizes_are_allowed_without_rotary_positions() -> None:
     TransformerLmConfig(d_model=15, num_heads=3, positions="learned")
     TransformerLmConfig(d_model=20, num_heads=4, positions="sinusoidal")
 
 
-def test_data_that_the_model_cannot_learn_from_is_refused() -> None:
+def test_unsuitable_data_is_refused() -> None:
     config = TransformerLmConfig(max_length=64)
     config.check_data(LanguageModellingConfig(train=["a"], block_length=64))
     with pytest.raises(ValueError, match=r"`data.block_length` \(65\) must be at most `model.max_length` \(64\)"):
@@ -52,13 +52,13 @@ def test_data_that_the_model_cannot_learn_from_is_refused() -> None:
         config.check_data(contiguous)
 
 
-def test_what_it_looks_back_on_is_what_it_is_trained_to() -> None:
+def test_default_context_length_is_the_block_length() -> None:
     data = LanguageModellingConfig(train=["a"], block_length=96)
     assert TransformerLmConfig().resolve(data).max_length == 96
     assert TransformerLmConfig(max_length=128).resolve(data).max_length == 128
     with pytest.raises(ValueError, match="`max_length` is null: set it, or call `resolve` of the config"):
         TransformerLm(TransformerLmConfig(), VOCAB, EOS)
-    # Rotary positions may be read further at one's own risk, learned ones would be random.
+    # Rotary positions may be extrapolated at the user's risk; learned ones would be untrained.
     TransformerLmConfig(max_length=128).check_data(data)
     with pytest.raises(ValueError, match=r"cannot learn positions after `data.block_length` \(96\)"):
         TransformerLmConfig(positions="learned", max_length=128).check_data(data)
@@ -73,7 +73,7 @@ def test_every_field_is_documented() -> None:
 @pytest.mark.parametrize("positions", ["rotary", "sinusoidal", "learned"])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "swiglu"])
 @pytest.mark.parametrize("norm_kind", ["layer_norm", "rms_norm"])
-def test_how_many_weights_there_are(tied: bool, positions: str, activation: str, norm_kind: str) -> None:
+def test_parameter_counts(tied: bool, positions: str, activation: str, norm_kind: str) -> None:
     model = build(tied_embeddings=tied, positions=positions, activation=activation, norm_kind=norm_kind, max_length=50)
     d, ff, layers = 32, 48, 3
     norm = 2 * d if norm_kind == "layer_norm" else d
@@ -86,7 +86,7 @@ def test_how_many_weights_there_are(tied: bool, positions: str, activation: str,
     assert (model.projection.weight is model.embedding.weight) == tied
 
 
-def test_branches_begin_small() -> None:
+def test_residual_branches_are_initialized_small() -> None:
     model = build(d_model=128, d_ff=256, num_layers=8)
     usual = math.sqrt(2 / (5 * 128))
     for layer in model.layers:
@@ -101,7 +101,7 @@ def test_branches_begin_small() -> None:
 
 
 @pytest.mark.parametrize("field", ["dropout", "attention_dropout", "activation_dropout"])
-def test_dropout_is_there_in_training_alone(field: str) -> None:
+def test_dropout_acts_in_training_only(field: str) -> None:
     model = build(**{"dropout": 0.0, field: 0.5})
     batch = collate_text([list(range(3, 30))], [0], pad_id=0, start_id=1)
     first, second = (model.train()(batch).hidden for _ in range(2))
@@ -110,7 +110,7 @@ def test_dropout_is_there_in_training_alone(field: str) -> None:
     assert torch.equal(first, second)
 
 
-def test_learned_positions_end_at_the_longest() -> None:
+def test_learned_positions_end_at_the_maximum_length() -> None:
     model = build(positions="learned", max_length=8).eval()
     long = collate_text([list(range(3, 12))], [0], pad_id=0, start_id=1)
     with pytest.raises(ValueError, match="learned positions for 8 tokens, but a sequence has 9"):

@@ -1,4 +1,4 @@
-"""The masked Transformer against torch.nn.TransformerEncoder with the same weights, and what it reads on both sides."""
+"""Masked language model against torch.nn.TransformerEncoder with the same weights; bidirectional context."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class Tokenizer:
 def build(name: str = "pre", **fields: Any) -> TransformerMlm:
     torch.manual_seed(0)
     model = TransformerMlm(TransformerMlmConfig(**SIZES | VARIANTS[name] | fields), VOCAB, PAD).eval()
-    with torch.no_grad():  # biases and norms that differ from their start, so that a wrong one shows
+    with torch.no_grad():  # biases and norms unlike their initial values, so that a swapped one is detected
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
@@ -63,7 +63,7 @@ def build(name: str = "pre", **fields: Any) -> TransformerMlm:
 
 
 def masked(rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None, share: float = 0.4) -> TextBatch:
-    """Hide tokens of rows that lie at some places of a text, one behind the other unless said otherwise."""
+    """Mask tokens of rows that start at `starts` in a text; by default each row follows the one before."""
     masking = Masking.from_config(LanguageModellingConfig(train=["text"], mask_share=share), Tokenizer(), 1)  # type: ignore[arg-type]
     assert masking is not None
     places = np.cumsum([0, *map(len, rows)])[:-1] if starts is None else starts
@@ -93,7 +93,7 @@ def torch_encoder(own: TransformerMlm) -> nn.TransformerEncoder:
 
 @pytest.mark.parametrize("name", ["pre", "post", "learned", "untied"])
 @pytest.mark.parametrize("training", [True, False])
-def test_hidden_states_and_gradients_are_those_of_torch(name: str, training: bool) -> None:
+def test_hidden_states_and_gradients_equal_torch(name: str, training: bool) -> None:
     own = build(name).train(training)
     batch = masked(ROWS)
     expected = torch_encoder(own)(own.encoder.embedding(batch.tgt_in), src_key_padding_mask=batch.tgt_in == PAD)
@@ -111,7 +111,7 @@ def test_hidden_states_and_gradients_are_those_of_torch(name: str, training: boo
 
 @every_variant
 @torch.inference_mode()
-def test_scores_are_of_the_hidden_tokens_alone(name: str) -> None:
+def test_only_masked_tokens_are_scored(name: str) -> None:
     model, batch = build(name), masked(ROWS)
     scores = model.score(batch)
     log_probs = torch.log_softmax(model(batch).hidden @ model.projection.weight.T, dim=-1)
@@ -124,7 +124,7 @@ def test_scores_are_of_the_hidden_tokens_alone(name: str) -> None:
 
 @every_variant
 @torch.inference_mode()
-def test_what_is_read_counts_on_both_sides(name: str) -> None:
+def test_context_is_bidirectional(name: str) -> None:
     model = build(name)
     batch = masked([ROWS[1]])
     before = model(batch).hidden
@@ -137,19 +137,19 @@ def test_what_is_read_counts_on_both_sides(name: str) -> None:
 
 @every_variant
 @torch.inference_mode()
-def test_a_row_alone_gives_the_same_bits_as_in_a_batch(name: str) -> None:
+def test_results_are_bitwise_independent_of_the_batch(name: str) -> None:
     model = build(name)
     starts = np.cumsum([0, *map(len, ROWS)])[:-1].tolist()
     batch = masked(ROWS)
-    whole, scores = model(batch).hidden, model.score(batch)
+    batched, scores = model(batch).hidden, model.score(batch)
     for row, (ids, start) in enumerate(zip(ROWS, starts, strict=True)):
         alone = masked([ids], [start])
         assert alone.tgt_in[0].equal(batch.tgt_in[row, : len(ids)])
-        assert model(alone).hidden[0].equal(whole[row, : len(ids)])
+        assert model(alone).hidden[0].equal(batched[row, : len(ids)])
         assert model.score(alone)[0].equal(scores[row, : len(ids)])
 
 
-def test_the_output_shares_the_weight_of_the_input_unless_said_otherwise() -> None:
+def test_output_weight_is_tied_by_default() -> None:
     tied, untied = build(), build("untied")
     assert tied.projection.weight is tied.encoder.embedding.weight
     assert untied.projection.weight is not untied.encoder.embedding.weight
@@ -157,15 +157,15 @@ def test_the_output_shares_the_weight_of_the_input_unless_said_otherwise() -> No
 
 
 @every_variant
-def test_its_encoder_is_a_translators(name: str) -> None:
+def test_encoder_weights_fit_a_translator(name: str) -> None:
     own = build(name)
     fields = {field.name: getattr(own.config, field.name) for field in dataclasses.fields(TransformerEncoderConfig)}
     other = Transformer(TransformerConfig(**fields), VOCAB, VOCAB, bos_id=BOS, eos_id=EOS)
-    other.encoder.load_state_dict(own.encoder.state_dict())  # the same names and shapes, none missing and none left
+    other.encoder.load_state_dict(own.encoder.state_dict())  # the same names and shapes, none missing, none unexpected
 
 
-def test_a_pattern_is_learnt_from_both_sides() -> None:
-    """Each id is one more than the one before it: the first of a row can be told from those after it alone."""
+def test_a_pattern_is_learned_from_both_sides() -> None:
+    """Each id is one more than the id before: the first of a row can be predicted from later ids only."""
     print("seed 0")
     generator, count = np.random.default_rng(0), VOCAB - 4
     model = build("rotary", d_model=64, d_ff=128).train()
@@ -201,7 +201,7 @@ def test_a_pattern_is_learnt_from_both_sides() -> None:
         ({"activation": "tanh"}, "activation"),
     ],
 )
-def test_sizes_that_do_not_fit(fields: dict[str, Any], message: str) -> None:
+def test_incompatible_sizes_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TransformerMlmConfig(**SIZES | fields)
 
@@ -210,7 +210,7 @@ OTHERS = [TransformerLmConfig(), RnnLmConfig(), LstmLmConfig(), GruLmConfig(), N
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=lambda other: other.family)
-def test_tokens_are_hidden_from_masked_models_alone(other: Any) -> None:
+def test_masking_is_for_masked_language_models_only(other: Any) -> None:
     shown, hidden = (LanguageModellingConfig(train=["text"], mask_share=share) for share in (0.0, 0.15))
     assert Config(data=hidden, model=TransformerMlmConfig()).data.mask_share == 0.15
     assert Config(data=shown, model=other).model == other
@@ -222,7 +222,7 @@ def test_tokens_are_hidden_from_masked_models_alone(other: Any) -> None:
         Config(data=hidden, model=other)
 
 
-def test_a_masked_model_reads_text_in_blocks_that_it_has_room_for() -> None:
+def test_blocks_longer_than_the_model_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`data\.block_length` \(256\) must be at most `model\.max_length` \(100\)"):
         Config(
             data=LanguageModellingConfig(train=["text"], mask_share=0.15), model=TransformerMlmConfig(max_length=100)

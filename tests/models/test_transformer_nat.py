@@ -1,4 +1,4 @@
-"""Models that know how long a target is and predict all of it at once: lengths, what is shown, scores."""
+"""Non-autoregressive translators with predicted lengths: lengths, observed tokens and scores."""
 
 from dataclasses import replace
 from typing import Any
@@ -43,7 +43,7 @@ def objective_of(name: str) -> ParallelCrossEntropy | Cmlm:
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("training", [True, False])
-def test_positions_are_those_of_each_sentence_alone(name: str, training: bool) -> None:
+def test_positions_are_independent_of_the_batch(name: str, training: bool) -> None:
     model = build(name).train(training)
     together, targets = model(batch_of(ALL)), model.position_targets(batch_of(ALL))
     for row in ALL:
@@ -52,14 +52,14 @@ def test_positions_are_those_of_each_sentence_alone(name: str, training: bool) -
             together.positions.hidden[row, :length], alone.positions.hidden[0], rtol=1e-4, atol=1e-5
         )
         torch.testing.assert_close(together.length_nll[row], alone.length_nll[0])
-        said = TGT[row] + ([EOS] if name == "end mark" else [])
-        assert targets[row].tolist() == said + [IGNORE] * (targets.size(1) - len(said))
-        expected = max(3 * (len(SRC[row]) + 1), len(said)) if name == "end mark" else len(said)
+        tokens = TGT[row] + ([EOS] if name == "end mark" else [])
+        assert targets[row].tolist() == tokens + [IGNORE] * (targets.size(1) - len(tokens))
+        expected = max(3 * (len(SRC[row]) + 1), len(tokens)) if name == "end mark" else len(tokens)
         assert length == expected
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_position_sees_what_is_shown_at_any_other(name: str) -> None:
+def test_observed_tokens_reach_every_position(name: str) -> None:
     model, batch = build(name), batch_of([0])
     plain = model(batch).positions.hidden
     nothing = torch.full(plain.shape[:2], IGNORE)
@@ -92,8 +92,8 @@ def test_every_position_attends_to_its_own_source(name: str) -> None:
 
 
 @torch.inference_mode()
-def test_a_copy_in_a_gap_is_told_from_that_symbol_where_gaps_are_learned() -> None:
-    """Both sides have the same vectors, and what is copied of this source is what is shown."""
+def test_copied_inputs_differ_from_observed_tokens_in_masked_models() -> None:
+    """Both sides share embeddings, and the copied source tokens equal the observed target tokens."""
     cmlm = TransformerCmlmConfig(**SMALL, decoder_input="uniform_copy")
     batch = collate([[17, 17, 17, 17]], [[17, 17, 17]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
     for config, is_reported in ((cmlm, True), (CONFIGS["classifier"], False)):
@@ -116,7 +116,7 @@ def test_all_weights_are_trained(name: str) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 @torch.inference_mode()
-def test_scores_are_of_symbols_and_length(name: str) -> None:
+def test_scores_are_of_tokens_and_length(name: str) -> None:
     model, batch = build(name), batch_of(ALL)
     scores = model.score(batch)
     output, targets = model(batch), model.position_targets(batch)
@@ -134,12 +134,12 @@ def test_scores_are_of_symbols_and_length(name: str) -> None:
 
 
 @torch.inference_mode()
-def test_the_classifier_is_a_distribution_over_lengths_from_one_on() -> None:
+def test_length_classifier_is_a_distribution_over_positive_lengths() -> None:
     torch.manual_seed(0)
     classifier = LengthClassifier(8, max_difference=4)
-    end, src_lengths = torch.randn(3, 8), torch.tensor([2, 5, 9])  # 1, 4 and 8 symbols
-    for row, symbols in enumerate([1, 4, 8]):
-        lengths = torch.arange(max(1, symbols - 4), symbols + 5)
+    end, src_lengths = torch.randn(3, 8), torch.tensor([2, 5, 9])  # 1, 4 and 8 tokens
+    for row, src_length in enumerate([1, 4, 8]):
+        lengths = torch.arange(max(1, src_length - 4), src_length + 5)
         rows = torch.full((len(lengths),), row)
         nll = classifier.nll(end[rows], src_lengths[rows], lengths)
         assert float((-nll).exp().sum()) == pytest.approx(1.0)
@@ -153,7 +153,7 @@ def test_the_classifier_is_a_distribution_over_lengths_from_one_on() -> None:
         )
 
 
-def test_lengths_keep_within_their_limits() -> None:
+def test_lengths_respect_their_bounds() -> None:
     torch.manual_seed(0)
     end, src_lengths = torch.randn(2, 8), torch.tensor([5, 9])
     for model in (LengthClassifier(8, max_difference=4), LengthRatio()):
@@ -166,12 +166,12 @@ def test_lengths_keep_within_their_limits() -> None:
 
 
 @torch.inference_mode()
-def test_the_ratio_is_a_distribution_too() -> None:
+def test_length_ratio_is_a_distribution() -> None:
     ratio = LengthRatio()
     ratio.log_ratio.fill_(0.3)
     ratio.log_width.fill_(-1.5)
-    for symbols in (1, 4, 30, 100):
-        lengths, src_lengths = torch.arange(1, 900), torch.tensor([symbols + 1])
+    for src_length in (1, 4, 30, 100):
+        lengths, src_lengths = torch.arange(1, 900), torch.tensor([src_length + 1])
         probs = (-ratio.nll(torch.zeros(1, 1), src_lengths, lengths)).exp()
         assert float(probs.sum()) == pytest.approx(1.0, abs=1e-5)
         for count in (1, 4):
@@ -181,7 +181,7 @@ def test_the_ratio_is_a_distribution_too() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.2, 0.5, 3.0, 8.0])
-def test_the_ratio_is_learnt_from_far_away(factor: float) -> None:
+def test_length_ratio_is_learned_from_a_distant_start(factor: float) -> None:
     ratio = LengthRatio()
     src_lengths = torch.tensor([10, 20, 40])
     tgt_lengths = (factor * src_lengths).long() - 1
@@ -194,7 +194,7 @@ def test_the_ratio_is_learnt_from_far_away(factor: float) -> None:
     assert found.lengths[:, 0].tolist() == pytest.approx(tgt_lengths.tolist(), rel=0.05)
 
 
-def test_an_empty_target_is_never_said() -> None:
+def test_an_empty_target_is_impossible() -> None:
     for name in ("classifier", "cmlm, ratio"):
         model = build(name)
         batch = collate([SRC[0], SRC[1]], [[], TGT[0]], [0, 1], pad_id=0, bos_id=BOS, eos_id=EOS)
@@ -212,14 +212,14 @@ def test_an_empty_target_is_never_said() -> None:
         (TransformerCmlmConfig, {"length": "ratio", "max_length_difference": 9}, "max_length_difference"),
     ],
 )
-def test_what_is_for_other_lengths_is_refused(config: type, fields: dict[str, Any], name: str) -> None:
+def test_fields_of_other_length_predictors_are_refused(config: type, fields: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=f"`{name}` applies to `length: "):
         config(**fields)
 
 
 @torch.inference_mode()
-def test_a_limit_cuts_what_ends_at_eos_and_changes_nothing_else() -> None:
-    """The decoder reads as many positions as in training, 3 for each symbol, though no answer may have so many."""
+def test_a_length_limit_cuts_targets_that_end_at_eos() -> None:
+    """The decoder has as many positions as in training, 3 per source token, even if the output may not have so many."""
     model = build("end mark")
     batch = collate([[5, 6, 7, 8, 9, 10, 11] * 2], None, [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
     ((whole,),) = mask_predict(model, batch, SearchConfig(beam_size=1, max_length_ratio=4), banned_ids=[EOS])
@@ -231,7 +231,7 @@ def test_a_limit_cuts_what_ends_at_eos_and_changes_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("prefix", [(), (30,), (30, 31, 32, 33, 34, 35, 36)])
-def test_a_prefix_and_limits_hold(name: str, prefix: tuple[int, ...]) -> None:
+def test_forced_prefixes_and_length_limits_hold(name: str, prefix: tuple[int, ...]) -> None:
     model, batch = build(name), batch_of([2, 0], with_target=False)
     for limit in (9, 4 if len(prefix) < 3 else 8):
         config = SearchConfig(beam_size=3, max_length=limit)

@@ -1,4 +1,4 @@
-"""Self-attention over patches and frames: how inputs are divided, and what positions change."""
+"""Transformer over patches and frames: division into patches, and position encodings."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from seqlab.models.transformer_predictor import split_into_patches
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_patches_of_images_are_those_of_unfold(size: int) -> None:
+def test_image_patches_equal_unfold(size: int) -> None:
     images = torch.randn(3, 2, 4, 8)
     expected = F.unfold(images, kernel_size=size, stride=size).transpose(1, 2)
     assert torch.equal(split_into_patches(images, size), expected)
 
 
-def test_patches_of_sequences_are_successive_frames() -> None:
+def test_sequence_patches_are_consecutive_frames() -> None:
     frames = torch.randn(3, 6, 2)
     found = split_into_patches(frames, 3)
     assert found.shape == (3, 2, 6)
@@ -36,22 +36,22 @@ def scores(config: TransformerPredictorConfig, inputs: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("positions", "is_same"), [("none", True), ("learned", False)])
-def test_without_positions_order_does_not_matter(positions: Any, is_same: bool) -> None:
+def test_order_does_not_matter_without_positions(positions: Any, is_same: bool) -> None:
     inputs = np.random.default_rng(1).normal(size=(4, 9, 3)).astype(np.float32)
     config = TransformerPredictorConfig(positions=positions)
     permuted = np.ascontiguousarray(inputs[:, [3, 1, 4, 0, 5, 8, 2, 6, 7]])
     assert torch.allclose(scores(config, inputs), scores(config, permuted), atol=1e-5) == is_same
 
 
-def test_no_batch_changes_an_answer() -> None:
+def test_results_are_independent_of_the_batch() -> None:
     inputs = np.random.default_rng(1).normal(size=(40, 1, 8, 8)).astype(np.float32)
     config = TransformerPredictorConfig(patch_size=2)
-    whole = scores(config, inputs)
-    assert torch.equal(whole[:20], scores(config, inputs[:20]))
-    assert torch.allclose(whole[:1], scores(config, inputs[:1]), atol=1e-5)
+    batched = scores(config, inputs)
+    assert torch.equal(batched[:20], scores(config, inputs[:20]))
+    assert torch.allclose(batched[:1], scores(config, inputs[:1]), atol=1e-5)
 
 
-def test_patches_that_do_not_fit_are_refused() -> None:
+def test_patch_sizes_that_do_not_divide_the_input_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`model\.patch_size` \(3\) must divide the 8 by 8 positions"):
         TransformerPredictorConfig(patch_size=3).build(InputShape((1, 8, 8)), TargetSize(2))
     with pytest.raises(ValueError, match="must be divisible by `num_heads`"):

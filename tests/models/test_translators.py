@@ -1,4 +1,4 @@
-"""What holds for the translators of every family: a step goes on where one pass would be, and rows stand alone."""
+"""Translators of all families: cached steps equal one pass, and rows are independent."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ every_variant = pytest.mark.parametrize("name", VARIANTS)
 
 
 def forced_steps(model: Translator, rows: list[int]) -> tuple[Tensor, list[Tensor | None]]:
-    """Give the log-probabilities of the targets, step by step, with a cache."""
+    """Score the targets step by step, with a cache."""
     batch = batch_of(rows)
     last_ids, state = model.start(batch_of(rows, with_target=False), need_attention=True)
     picked, attention = [], []
@@ -25,7 +25,7 @@ def forced_steps(model: Translator, rows: list[int]) -> tuple[Tensor, list[Tenso
 
 
 @every_variant
-def test_cached_steps_are_the_teacher_forced_pass(name: str) -> None:
+def test_cached_steps_equal_the_teacher_forced_pass(name: str) -> None:
     model, batch = build(VARIANTS[name]), batch_of(ALL)
     with torch.inference_mode():
         scores = model.score(batch)
@@ -42,19 +42,19 @@ def test_cached_steps_are_the_teacher_forced_pass(name: str) -> None:
 
 @every_variant
 @torch.inference_mode()
-def test_a_sentence_alone_gives_the_same_bits(name: str) -> None:
+def test_results_are_bitwise_independent_of_the_batch(name: str) -> None:
     model = build(VARIANTS[name])
-    whole = model.score(batch_of(ALL))
+    batched = model.score(batch_of(ALL))
     steps, _ = forced_steps(model, ALL)
     for i in ALL:
         length = len(TGT[i]) + 1
-        assert torch.equal(model.score(batch_of([i]))[0], whole[i, :length])
+        assert torch.equal(model.score(batch_of([i]))[0], batched[i, :length])
         assert torch.equal(forced_steps(model, [i])[0][0], steps[i, :length])
 
 
 @every_variant
 @torch.inference_mode()
-def test_attention_is_a_distribution_over_the_real_source(name: str) -> None:
+def test_attention_is_a_distribution_without_padding(name: str) -> None:
     batch = batch_of(ALL)
     _, steps = forced_steps(build(VARIANTS[name]), ALL)
     for attention in steps:
@@ -77,8 +77,8 @@ SELECTIONS = {
 @every_variant
 @pytest.mark.parametrize("selection", SELECTIONS)
 @torch.inference_mode()
-def test_selected_rows_go_on_as_they_would_have(name: str, selection: str) -> None:
-    """Rows that read the same ids have the same scores wherever they stand, also after a second selection."""
+def test_selected_rows_continue_unchanged(name: str, selection: str) -> None:
+    """Rows with the same ids have the same scores in any order, also after a second selection."""
     model = build(VARIANTS[name])
     rows = torch.tensor(SELECTIONS[selection])
     first_ids = torch.tensor([5, 6, 7, 8])
@@ -95,7 +95,7 @@ def test_selected_rows_go_on_as_they_would_have(name: str, selection: str) -> No
 
 @every_variant
 @torch.inference_mode()
-def test_forks_do_not_see_each_other(name: str) -> None:
+def test_forks_are_independent(name: str) -> None:
     model = build(VARIANTS[name])
     last_ids, state = model.start(batch_of(ALL, with_target=False))
     state = model.step(last_ids, state).state

@@ -1,4 +1,4 @@
-"""Decoding with a forward pass alone gives what the same model gives with its cache."""
+"""Decoding without a cache equals decoding with a cache."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ class WrappedLm(UncachedLm):
 
 @pytest.mark.parametrize("name", ["pre", "rotary", "lstm", "lstm, not fed"])
 @torch.inference_mode()
-def test_a_translator(name: str) -> None:
+def test_uncached_translator_equals_cached_one(name: str) -> None:
     model = build((TRANSFORMERS | RECURRENT)[name])
     wrapped = Wrapped(model).eval()
     assert isinstance(wrapped, Stepper)
@@ -66,7 +66,7 @@ def test_a_translator(name: str) -> None:
     "config", [LstmLmConfig(hidden_size=16), TransformerLmConfig(d_model=16, num_heads=2, max_length=16)]
 )
 @torch.inference_mode()
-def test_a_language_model(config: Any) -> None:
+def test_uncached_language_model_equals_cached_one(config: Any) -> None:
     torch.manual_seed(0)
     model = config.build(Side(), Side()).eval()
     wrapped = WrappedLm(model).eval()
@@ -80,7 +80,7 @@ def test_a_language_model(config: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["pre", "lstm", "lstm, copying"])
-def test_log_probabilities_of_targets_come_with_a_gradient(name: str) -> None:
+def test_target_log_probs_have_a_gradient(name: str) -> None:
     model, batch = build((TRANSFORMERS | RECURRENT | COPYING)[name]), batch_of(ALL)
     found = model(batch).target_log_probs(batch.tgt_out)
     predicted = batch.tgt_out != IGNORE
