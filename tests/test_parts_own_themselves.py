@@ -24,7 +24,10 @@ EXPORTER = "an exporter writes the weights of one architecture"
 COLUMN = "a column of the answers of `--folds`, not the task of that name"
 ALLOWED: dict[tuple[str, str], str] = {
     ("export/arpa.py", "if not isinstance(member.model, NgramModel):"): EXPORTER,
-    ("export/convert.py", 'assert isinstance(member.model, Transformer), "others are refused before"'): EXPORTER,
+    (
+        "export/convert.py",
+        'assert isinstance(member.model, Transformer), "`refuse_other_families` is called before"',
+    ): EXPORTER,
     ("export/convert.py", "if not isinstance(model, TransformerConfig):"): EXPORTER,
     (
         "data/recordings.py",

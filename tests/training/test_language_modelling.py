@@ -302,7 +302,7 @@ def test_parts_that_do_not_match_are_refused_by_name(texts: list[str], tmp_path:
             {"data": replace(config.data, packing=True), "model": LstmLmConfig()},
             "`data.packing` needs a model with attention masks",
         ),
-        ({"model": NgramConfig()}, "`model.family: ngram_lm` is counted, not optimised"),
+        ({"model": NgramConfig()}, "`model.family: ngram_lm` is estimated by counting, not optimized"),
     ):
         with pytest.raises(ValueError, match=message):
             replace(config, **changes)
