@@ -37,11 +37,14 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "seqlab.tasks.translation.commands.search_errors:SEARCH_ERRORS",
             "count search errors and model errors of a translator",
         ),
-        "plot": ("seqlab.cli.plot:PLOT", "draw the alignment of a translation, or a recording with its transcript"),
+        "plot": ("seqlab.cli.plot:PLOT", "draw training curves, the attention of a translation, or a transcript"),
     },
     "exchange with other programs": {
         "export": ("seqlab.cli.export", "write a run for another engine"),
         "import": ("seqlab.cli.import_arpa:IMPORT", "make a run of an ARPA file"),
+    },
+    "set up": {
+        "completion": ("seqlab.cli.completion:COMPLETION", "print a script that completes commands in a shell"),
     },
 }
 """Commands by the heading of the help under which they appear: heading -> name -> (`module:attribute`, summary)."""

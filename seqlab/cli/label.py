@@ -5,7 +5,7 @@ from pathlib import Path
 from seqlab.audio.containers import looks_like_audio
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import refuse_same_file
-from seqlab.inference.options import LabelOptions
+from seqlab.inference.options import LabelOptions, refuse_text_for_runs
 
 
 def run(options: LabelOptions) -> int | None:
@@ -17,6 +17,7 @@ def run(options: LabelOptions) -> int | None:
             raise UsageError(
                 f"{path} is a recording: write the paths of recordings into a list, and name it with --input"
             )
+    refuse_text_for_runs(options.runs, "standard input, `echo 'TEXT' | seqlab label RUN`, or from --input FILE")
     refuse_same_file("--output", options.output, {"the input": options.input})
     return run_task_command("label", options.runs[0], options)
 

@@ -1,52 +1,84 @@
 """The command `seqlab plot`."""
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.parsing import parse_json
-from seqlab.commands import AsOption, Command
+from seqlab.commands import AsOption, Command, UsageError
 from seqlab.inference.options import SETTINGS, Count, File
+
+KINDS = ("curves", "attention", "recording")
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PlotOptions:
-    """Draw what a translation attended to, or a recording with its transcript.
+    """Draw the curves of training runs, the attention of a translation, or a recording with its transcript.
 
-    The file is what `seqlab translate --alignment FILE` wrote, or `seqlab transcribe --json`.
+    `seqlab plot curves RUN [RUN ...]` draws loss, validation metric, learning rate, gradient norm and speed.
+    `seqlab plot attention FILE` draws a line of `seqlab translate --alignment FILE`.
+    `seqlab plot recording FILE` draws a line of `seqlab transcribe --json`.
+    Without a kind, the content of the file decides between the last two.
     """
 
-    file: File
-    """attention of translations, or transcripts with times"""
+    what: list[Annotated[File, "[curves | attention | recording] RUN | FILE"]]
+    """what to draw, and the runs or the file"""
+    x: Literal["step", "minutes", "epoch"] = "step"
+    """horizontal axis of curves"""
     line: Count = 1
-    """which line"""
+    """number of the line of the file"""
     piece: Count = 1
-    """which piece of a long line"""
+    """number of the segment of a long line"""
     out: Annotated[File, AsOption, "FIGURE"]
     """a .png or .svg file"""
 
 
 def run(options: PlotOptions) -> None:
-    """Draw one line."""
-    text = read_line(options.file, options.line)
+    """Draw the figure."""
+    kind, paths = split_kind(options.what)
+    if kind == "curves":
+        from seqlab.reports.curves import save_curves
+
+        save_curves(options.out, paths, options.x)
+        return
+    if len(paths) > 1:
+        raise UsageError(f"one file is drawn at a time, but {len(paths)} are given: {' '.join(paths)}")
+    draw_line(options, kind, paths[0])
+
+
+def split_kind(what: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Divide the arguments into the kind of figure, None if it is left out, and the paths."""
+    if len(what) > 1 and what[0] in KINDS:
+        return what[0], list(what[1:])
+    return None, list(what)
+
+
+def draw_line(options: PlotOptions, kind: str | None, path: str) -> None:
+    """Draw the attention of a translation or a transcript, which one line of a file holds."""
+    text = read_line(path, options.line)
     try:
         record = parse_json(text)
     except ValueError:
         record = None
-    if isinstance(record, dict) and {"audio", "tokens", "words"} <= record.keys():
+    is_transcript = isinstance(record, dict) and {"audio", "tokens", "words"} <= record.keys()
+    if isinstance(record, dict) and record.get("fault"):
+        raise ValueError(f"{path}, line {options.line}: has no transcript: {record['fault']}")
+    if kind == "recording" and not is_transcript:
+        raise ValueError(f"{path}, line {options.line}: is not a line of `seqlab transcribe --json`.")
+    if is_transcript and kind != "attention":
         from seqlab.reports.recording import save_recording
 
+        assert isinstance(record, dict)
         part = (record.get("part_start", 0.0), record.get("part_end"))
         save_recording(options.out, record["audio"], record["tokens"], record["words"], part)
-    elif isinstance(record, dict) and record.get("fault"):
-        raise ValueError(f"{options.file}, line {options.line}: has no transcript: {record['fault']}")
     else:
         from seqlab.reports.attention import save_attention
 
-        piece = read_piece(text, options.file, options.line, options.piece)
-        save_attention(options.out, piece["src"], piece["tgt"], piece["weights"])
+        piece = read_piece(text, path, options.line, options.piece)
+        save_attention(options.out, piece["src"], piece["tgt"], piece["weights"], title=f"{path}, line {options.line}")
 
 
 def read_line(path: str, line: int) -> str:

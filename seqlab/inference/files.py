@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from seqlab.base.atomic_io import atomic_write, partial_path
+from seqlab.base.malloc import release_between
 from seqlab.base.named_files import open_for_writing
+from seqlab.base.progress import are_bars_shown
 from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import line_locations, refuse_unequal_lengths
@@ -44,7 +46,7 @@ class Input:
         """
         if asked is not None and asked < 1:
             raise ValueError(f"`buffer_lines` must be at least 1, but is {asked} instead.")
-        if asked is None and self.stream is not None and self.stream.isatty():
+        if asked is None and self.is_typed:
             return 1
         return default if asked is None else asked
 
@@ -58,7 +60,30 @@ class Input:
 
         Sizes and errors are as in `buffer_size`.
         """
-        return in_batches(self.lines, self.buffer_size(asked, default), weight=len, max_weight=MAX_BUFFER_CHARS)
+        lines = prompt_for(self.lines) if self.is_typed else self.lines
+        return release_between(
+            in_batches(lines, self.buffer_size(asked, default), weight=len, max_weight=MAX_BUFFER_CHARS)
+        )
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the lines are typed on a terminal."""
+        return self.stream is not None and self.stream.isatty()
+
+
+def prompt_for(lines: Iterator[str]) -> Iterator[str]:
+    """Yield lines that a user types, with a prompt on standard error before each unless messages are hidden."""
+    if not are_bars_shown():
+        yield from lines
+        return
+    print("Type a line and press Enter; Ctrl-D ends.", file=sys.stderr)
+    while True:
+        print("> ", end="", file=sys.stderr, flush=True)
+        line = next(lines, None)
+        if line is None:
+            print(file=sys.stderr)
+            return
+        yield line
 
 
 @contextmanager

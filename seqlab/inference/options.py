@@ -1,6 +1,8 @@
 """Options that commands share which load trained runs."""
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, SkipValidation
@@ -8,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import Count, Threads
 from seqlab.base.raw_lines import MAX_LINE_BYTES
+from seqlab.commands import UsageError
 
 if TYPE_CHECKING:
     from seqlab.base.raw_lines import LineLimit
@@ -126,6 +129,15 @@ class LabelOptions(RunOptions, DiscardLongLines):
     """of text, padded tokens computed together: speed, memory"""
     buffer_lines: Count | None = None
     """lines in a block (default: 4096, of recordings 64; 1 on a terminal)"""
+
+
+def refuse_text_for_runs(runs: Sequence[str], source: str) -> None:
+    """Raise UsageError if one of several runs does not exist: it is probably text, which is read from `source`."""
+    for path in runs[1:]:
+        if not Path(path).exists():
+            raise UsageError(
+                f"{path!r} is not a run folder: further runs form an ensemble, and text is read from {source}"
+            )
 
 
 def given_options(options: object, *names: str) -> dict[str, Any]:

@@ -30,7 +30,16 @@ FALLBACK_FONTS = (
 
 
 def save_figure(path: str | Path, inches: tuple[float, float], draw: Callable[[Axes], None]) -> None:
-    """Save a figure that `draw` draws as PNG or SVG, by the extension of its path; equal figures give equal bytes.
+    """Save a figure that `draw` draws on one pair of axes; see `save_panels`."""
+    save_panels(path, inches, 1, lambda panels: draw(panels[0]))
+
+
+def save_panels(
+    path: str | Path, inches: tuple[float, float], num_panels: int, draw: Callable[[list[Axes]], None]
+) -> None:
+    """Save a figure with panels below each other, over one horizontal axis, as PNG or SVG, by the extension of its path.
+
+    Equal figures give equal bytes.
 
     Raises:
         ValueError: the path has another extension, or matplotlib is not installed.
@@ -40,7 +49,7 @@ def save_figure(path: str | Path, inches: tuple[float, float], draw: Callable[[A
         raise ValueError(f"The path of a figure must end in .png or .svg, but is {path} instead.")
     figure = _require_figure()(figsize=inches, layout="constrained")
     with _fonts_for_all_scripts():
-        draw(figure.subplots())
+        draw(list(figure.subplots(num_panels, sharex=True, squeeze=False)[:, 0]))
         figure.savefig(path, dpi=DPI, metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
 
 

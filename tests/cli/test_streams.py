@@ -1,6 +1,7 @@
 """Standard streams of a real process: closed, full, of another encoding; files that are replaced as a whole."""
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -168,3 +169,37 @@ def test_the_documented_statuses_are_those_of_the_code() -> None:
     table = page.split("## Exit statuses")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (\d+) \| (.+) \|$", table, re.M)
     assert {int(status): meaning for status, meaning in rows} == STATUSES
+
+
+def on_terminal(arguments: list[str], typed: list[bytes], folder: Path) -> tuple[bytes, bytes]:
+    """Type lines at a terminal, one after each prompt; return what the terminal shows and the standard output."""
+    terminal, own = pty.openpty()
+    shown, out = b"", folder / "typed.out"
+    with out.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "seqlab", *arguments],
+            **{"cwd": folder, "stdin": own, "stdout": file, "stderr": own},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        os.close(own)
+        for line in typed:
+            while not shown.endswith(b"> "):
+                shown += os.read(terminal, 1000)
+            os.write(terminal, line)
+            shown += b"\n"
+        while True:
+            try:
+                part = os.read(terminal, 1000)
+            except OSError:  # the process has ended
+                break
+            shown += part
+        assert process.wait() == 0
+    os.close(terminal)
+    return shown, out.read_bytes()
+
+
+def test_lines_are_typed_after_a_prompt(folder: Path) -> None:
+    shown, out = on_terminal(["translate", "run", "--max_length", "4"], [b"abc\n", b"d e\n", b"\x04"], folder)
+    assert out.count(b"\n") == 2
+    assert b"Type a line and press Enter; Ctrl-D ends." in shown
+    assert shown.count(b"> ") == 3

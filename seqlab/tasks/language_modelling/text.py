@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from seqlab.base.malloc import release_between
 from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import Column, join_lines, split_lines
@@ -57,9 +58,8 @@ class Text:
                 yield raw
 
         is_empty = True
-        for block in in_batches(
-            decode_lines(read_and_note_sizes(), name), BLOCK_LINES, weight=len, max_weight=BLOCK_CHARS
-        ):
+        lines = decode_lines(read_and_note_sizes(), name)
+        for block in release_between(in_batches(lines, BLOCK_LINES, weight=len, max_weight=BLOCK_CHARS)):
             num_bytes, num_newlines = map(sum, zip(*(sizes.popleft() for _ in block), strict=True))
             is_empty = False
             yield cls(block, num_bytes, num_newlines, sum(not isinstance(line, LinePart) for line in block))
@@ -77,7 +77,8 @@ class Text:
             ValueError: there is no record, or `Column.cells` raises it.
         """
         is_empty = True
-        for cells in in_batches(column.cells(), BLOCK_LINES, weight=len, max_weight=BLOCK_CHARS):
+        blocks = in_batches(column.cells(), BLOCK_LINES, weight=len, max_weight=BLOCK_CHARS)
+        for cells in release_between(blocks):
             lines: list[str] = []
             num_bytes = num_lines = 0
             for cell in cells:

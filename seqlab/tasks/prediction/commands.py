@@ -13,7 +13,15 @@ from seqlab.data.blocks import in_batches
 from seqlab.data.readers import DiscardedLine
 from seqlab.inference.files import BUFFER_LINES, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
-from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions, set_threads
+from seqlab.inference.options import (
+    SETTINGS,
+    Count,
+    DiscardLongLines,
+    File,
+    RunOptions,
+    refuse_text_for_runs,
+    set_threads,
+)
 
 if TYPE_CHECKING:
     from seqlab.tasks.prediction.predictor import ExamplePredictor, Prediction
@@ -42,6 +50,7 @@ def run(options: PredictOptions) -> int:
     """Run `seqlab predict`, and return its exit status."""
     from seqlab.tasks.prediction.predictor import PREDICTION_BATCH_ROWS, load_predictor
 
+    refuse_text_for_runs(options.runs, "standard input, or from --input FILE")
     refuse_same_file("--output", options.output, {"--input": options.input})
     set_threads(options.threads)
     limit = options.line_limit()

@@ -15,7 +15,16 @@ from seqlab.base.progress import line_progress
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import exit_status, is_discarded, json_line
-from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, File, RunOptions, Text, given_options
+from seqlab.inference.options import (
+    SETTINGS,
+    Count,
+    DiscardLongLines,
+    File,
+    RunOptions,
+    Text,
+    given_options,
+    refuse_text_for_runs,
+)
 from seqlab.runs.fields import fields_of
 from seqlab.search.config import SamplingConfig, SearchConfig
 from seqlab.tasks.language_modelling.commands import load_language_models
@@ -92,6 +101,7 @@ def run(options: GenerateOptions) -> int:
     """Continue prompts block by block; print a single continuation on a terminal token by token."""
     from seqlab.tasks.language_modelling.generator import choose_search
 
+    refuse_text_for_runs(options.runs, "--prompt 'TEXT', or from --prompts FILE")
     refuse_same_file("--output", options.output, {"--prompts": options.prompts})
     search, prompts = given_options(options, *fields_of(_Sampling), *fields_of(_Search)), _given_prompts(options)
     choose_search(search)  # checks the fields before a model is loaded

@@ -17,7 +17,15 @@ from seqlab.base.world import join_world
 from seqlab.commands import Command, UsageError
 from seqlab.inference.files import Input, open_input, output_stream, refuse_same_file
 from seqlab.inference.lines import exit_status, is_discarded, json_line, write_lines
-from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, EngineOptions, File, RunPath
+from seqlab.inference.options import (
+    SETTINGS,
+    Count,
+    DiscardLongLines,
+    EngineOptions,
+    File,
+    RunPath,
+    refuse_text_for_runs,
+)
 from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
 
@@ -100,6 +108,7 @@ def run(options: TranslateOptions) -> int:
 
 def _check(options: TranslateOptions) -> None:
     """Check that the options fit together; raise UsageError or ValueError if not."""
+    refuse_text_for_runs(options.runs, "standard input, `echo 'TEXT' | seqlab translate RUN`, or from --input FILE")
     if options.alignment == "-":
         raise UsageError("--alignment needs a file, but is - (standard output)")
     read = {"the input": options.input, "--prefix": options.prefix}

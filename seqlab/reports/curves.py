@@ -1,0 +1,109 @@
+"""Training curves of run folders: loss, validation metric, learning rate, gradient norm and speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from seqlab.reports.figures import save_panels
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import read_config
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH_INCHES, PANEL_INCHES = 7.0, 2.0
+XAxis = Literal["step", "minutes", "epoch"]
+X_LABELS: dict[XAxis, str] = {"step": "step", "minutes": "minutes of training", "epoch": "epoch"}
+SPEEDS = ("tgt_tokens_per_second", "units_per_second")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A series of measurements."""
+
+    x: list[float]
+    y: list[float]
+
+
+def read_curves(run_dir: str | Path, x: XAxis = "step") -> dict[str, Curve]:
+    """Read the curves of a run from its metrics.jsonl: name of the panel -> curve, empty ones left out.
+
+    Args:
+        run_dir: the run folder.
+        x: what each measurement is at: the number of updates, minutes of training, or passes over the data.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no run, its metrics are damaged, or nothing has been measured yet.
+    """
+    folder = RunFolder(run_dir)
+    folder.refuse_missing()
+    metric = read_config(folder).training.valid_metric
+    lines = [line for line in folder.read_metrics() if line["kind"] in ("train", "valid")]
+    if not lines:
+        raise ValueError(f"{folder.metrics_file} holds no measurement yet: train for `training.log_every` steps first.")
+    epochs = {line["step"]: line["epoch"] for line in lines if "epoch" in line}
+    per_step = _epochs_per_step(epochs)
+
+    def curve(kind: str, names: Sequence[str]) -> Curve:
+        found: list[tuple[float, float]] = []
+        for line in (line for line in lines if line["kind"] == kind):
+            values = [line[name] for name in names if name in line]
+            position = line["step"] * per_step if x == "epoch" else line[x]
+            found += [(position, value) for value in values[:1]]
+        return Curve([position for position, _ in found], [value for _, value in found])
+
+    curves = {
+        "training loss": curve("train", ["loss"]),
+        f"validation {metric}": curve("valid", [metric or "nll", "nll_per_tgt_token", "nll_per_token", "nll"]),
+        "learning rate": curve("train", ["lr"]),
+        "gradient norm": curve("train", ["grad_norm"]),
+        "tokens/s": curve("train", SPEEDS[:1]),
+        "units/s": curve("train", SPEEDS[1:]),
+    }
+    return {name: each for name, each in curves.items() if each.x}
+
+
+def _epochs_per_step(epochs: dict[int, float]) -> float:
+    return max((epoch / step for step, epoch in epochs.items() if step), default=0.0)
+
+
+def draw_curves(panels: Sequence[Axes], curves: dict[str, dict[str, Curve]], x: XAxis = "step") -> None:
+    """Draw curves: one panel for each name, in it one line for each run.
+
+    Args:
+        panels: one for each name in `curves`.
+        curves: name of the panel -> label of the run -> curve.
+        x: the horizontal axis, for its label.
+    """
+    labels = list(dict.fromkeys(label for lines in curves.values() for label in lines))
+    for axes, (name, lines) in zip(panels, curves.items(), strict=True):
+        for label, each in lines.items():
+            marker: dict[str, Any] = {"marker": "."} if len(each.x) < 30 else {}
+            axes.plot(each.x, each.y, label=label, color=f"C{labels.index(label) % 10}", linewidth=1.2, **marker)
+        axes.set(ylabel=name)
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize="small")
+    panels[-1].set(xlabel=X_LABELS[x])
+
+
+def save_curves(path: str | Path, run_dirs: Sequence[str | Path], x: XAxis = "step") -> None:
+    """Save the curves of one or several runs as PNG or SVG, by the extension of the path.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_curves` and `save_panels`.
+    """
+    curves: dict[str, dict[str, Curve]] = {}
+    for label, run_dir in zip(_labels(run_dirs), run_dirs, strict=True):
+        for name, curve in read_curves(run_dir, x).items():
+            curves.setdefault(name, {})[label] = curve
+    inches = (WIDTH_INCHES, PANEL_INCHES * len(curves) + 0.5)
+    save_panels(path, inches, len(curves), lambda panels: draw_curves(panels, curves, x))
+
+
+def _labels(run_dirs: Sequence[str | Path]) -> list[str]:
+    """Name the runs by their folders, or by their paths if two folders have one name."""
+    names = [Path(each).resolve().name for each in run_dirs]
+    return names if len(set(names)) == len(names) else [str(each) for each in run_dirs]

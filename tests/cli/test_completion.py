@@ -1,0 +1,60 @@
+"""Shell completion: commands, options, recipes and fields are offered by the script that the shell evaluates."""
+
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from seqlab.cli.completion import completions
+from seqlab.registry import list_entries
+
+
+def complete(script: str, words: list[str]) -> list[str]:
+    """Let bash complete the last word."""
+    listed = " ".join(f"'{word}'" for word in words)
+    code = (
+        f"{script}\nCOMP_WORDS=({listed}); COMP_CWORD={len(words) - 1}; _seqlab; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    )
+    return subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["seqlab", "trans"], ["translate", "transcribe"]),
+        (["seqlab", "train", "number_w"], ["number_words"]),
+        (["seqlab", "--quiet", "translate", "RUN", "--beam"], ["--beam_size"]),
+        (["seqlab", "train", "number_words", "--training.max_e"], ["--training.max_epochs"]),
+        (["seqlab", "help", "perpl"], ["perplexity"]),
+        (["seqlab", "translate", "--training.max_s"], []),
+    ],
+)
+def test_bash(seqlab: Any, words: list[str], expected: list[str]) -> None:
+    result = seqlab("completion", "bash")
+    assert result.status == 0
+    assert complete(result.out.decode(), words) == expected
+
+
+def test_every_option_of_every_command_is_offered(seqlab: Any) -> None:
+    words = completions()
+    for entry in list_entries("command"):
+        help_text = seqlab(entry.name, "--help").out.decode()
+        assert words[entry.name], entry.name
+        for option in words[entry.name]:
+            if option.startswith("--") and "." not in option and option != "--help":
+                assert option in help_text
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_accept_their_scripts(seqlab: Any, shell: str) -> None:
+    script = seqlab("completion", shell).out
+    assert b"number_words" in script
+    if shutil.which(shell) is not None:
+        subprocess.run([shell, "-n"], input=script, check=True)
+
+
+def test_another_shell(seqlab: Any) -> None:
+    result = seqlab("completion", "csh")
+    assert result.status == 2
+    assert "csh" in result.err

@@ -1,0 +1,67 @@
+"""Curves of runs: they are those of metrics.jsonl, and several runs share each panel."""
+
+import json
+from pathlib import Path
+
+import pytest
+from reference.tiny_runs import tiny_config, write_numbers
+
+from seqlab.reports.curves import draw_curves, read_curves, save_curves
+from seqlab.training import train
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a run of a second."""
+    folder = tmp_path_factory.mktemp("curves")
+    write_numbers(folder, range(60))
+    return train(tiny_config(folder, max_steps=12, log_every=2, valid_every=4), folder / "run")
+
+
+@pytest.fixture
+def copies(run_dir: Path, tmp_path: Path) -> list[Path]:
+    """Copy what the curves need of a run, twice."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for file in ("run.json", "config.yaml", "metrics.jsonl"):
+            (tmp_path / name / file).write_bytes((run_dir / file).read_bytes())
+    return [tmp_path / "one", tmp_path / "two"]
+
+
+def test_curves_are_those_of_the_metrics(copies: list[Path]) -> None:
+    run = copies[0]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    train = [line for line in lines if line["kind"] == "train"]
+    valid = [line for line in lines if line["kind"] == "valid"]
+    curves = read_curves(run)
+    assert curves["training loss"].x == [line["step"] for line in train]
+    assert curves["training loss"].y == [line["loss"] for line in train]
+    assert curves["gradient norm"].y == [line["grad_norm"] for line in train]
+    assert len(next(curve for name, curve in curves.items() if name.startswith("validation")).x) == len(valid)
+    by_epoch = read_curves(run, "epoch")
+    assert by_epoch["learning rate"].x == pytest.approx([line["epoch"] for line in train], rel=0.05)
+    assert read_curves(run, "minutes")["learning rate"].x == [line["minutes"] for line in train]
+
+
+def test_several_runs_share_the_panels(copies: list[Path], tmp_path: Path) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    curves = {name: {"a": curve, "b": curve} for name, curve in read_curves(copies[0]).items()}
+    panels = list(figure.subplots(len(curves), squeeze=False)[:, 0])
+    draw_curves(panels, curves)
+    assert [axes.get_ylabel() for axes in panels] == list(curves)
+    assert all(len(axes.lines) == 2 for axes in panels)
+    assert panels[-1].get_xlabel() == "step"
+    save_curves(tmp_path / "c.svg", copies)
+    first = (tmp_path / "c.svg").read_bytes()
+    save_curves(tmp_path / "c.svg", copies)
+    assert (tmp_path / "c.svg").read_bytes() == first
+
+
+def test_what_is_no_run_is_named(copies: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no run folder"):
+        save_curves(tmp_path / "c.png", [tmp_path / "none"])
+    (copies[0] / "metrics.jsonl").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"metrics\.jsonl holds no measurement yet"):
+        save_curves(tmp_path / "c.png", copies)
+    with pytest.raises(ValueError, match=r"must end in \.png or \.svg"):
+        save_curves(tmp_path / "c.gif", copies[1:])
