@@ -1,4 +1,4 @@
-"""Decoding on a GPU: a CUDA graph takes the steps, gives what steps without one give, and rarely waits."""
+"""Decoding on a GPU with CUDA graphs: the same results as without, and few synchronizations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,23 +26,23 @@ pytestmark = [
 CUDA = torch.device("cuda", 0)
 VARIANTS = TRANSFORMERS | {"copying": COPYING["transformer, copying"]}
 WAITS_PER_STEP = 4
-"""At most: for ties, for what has ended, and twice more where sentences leave."""
+"""Maximum synchronizations per step: for ties, for finished sentences, and two more if sentences leave the batch."""
 
 
-class Recorded:
-    """Counts graphs, without keeping one."""
+class GraphCounter:
+    """Counts graphs."""
 
     def __init__(self) -> None:
         self.count = 0
 
 
 @pytest.fixture
-def graphs(monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    """Return what counts the graphs of searches."""
-    recorded, record = Recorded(), cuda_graph.GraphMemory.record
+def graphs(monkeypatch: pytest.MonkeyPatch) -> GraphCounter:
+    """Count the graphs of searches."""
+    recorded, record = GraphCounter(), cuda_graph.GraphMemory.record
 
     def counted(memory: cuda_graph.GraphMemory, function: Any) -> Any:
-        recorded.count += hasattr(memory, "anchor")  # the first graph of each memory is not a search's
+        recorded.count += hasattr(memory, "anchor")  # the first graph of each memory is not from a search
         return record(memory, function)
 
     monkeypatch.setattr(cuda_graph.GraphMemory, "record", counted)
@@ -72,8 +72,8 @@ def assert_same(found: Sequence[Hypothesis], wanted: Sequence[Hypothesis]) -> No
 
 @pytest.mark.parametrize("beam_size", [1, 4])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_translator(graphs: Recorded, name: str, beam_size: int) -> None:
-    """Several searches one after the other, whose graphs use the same memory."""
+def test_a_translator(graphs: GraphCounter, name: str, beam_size: int) -> None:
+    """Several successive searches, whose graphs share memory."""
     model = on_gpu(build(VARIANTS[name]))
     with reference_kernels("cuda_graph"):
         wanted = [searched(model, beam_size, repeated) for repeated in (1, 8, 2)]
@@ -87,8 +87,8 @@ def test_a_translator(graphs: Recorded, name: str, beam_size: int) -> None:
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
 @torch.inference_mode()
-def test_steps_in_bf16(graphs: Recorded, name: str) -> None:
-    """Of given ids, as a search may take another path for a rounding."""
+def test_steps_in_bf16(graphs: GraphCounter, name: str) -> None:
+    """With given ids, because rounding may change the path of a search."""
     model, batch = on_gpu(build(TRANSFORMERS[name]), torch.bfloat16), batch_of(ALL, with_target=False).to(CUDA)
 
     def scores() -> list[torch.Tensor]:
@@ -107,7 +107,7 @@ def test_steps_in_bf16(graphs: Recorded, name: str) -> None:
     assert graphs.count == 1
 
 
-def test_searches_lose_no_memory(graphs: Recorded) -> None:
+def test_searches_leak_no_memory(graphs: GraphCounter) -> None:
     model = on_gpu(build(TRANSFORMERS["pre"]))
     sizes = (1, 8, 2, 5)
     for repeated in sizes:
@@ -119,8 +119,8 @@ def test_searches_lose_no_memory(graphs: Recorded) -> None:
     assert torch.cuda.memory_reserved() <= reserved + 2**25
 
 
-def test_two_searches_at_once(graphs: Recorded) -> None:
-    """Their graphs have memory of their own: steps of the two in turn give what each gives alone."""
+def test_two_searches_at_once(graphs: GraphCounter) -> None:
+    """Their graphs have separate memory: alternating steps give the same results as each search alone."""
     models = [on_gpu(build(TRANSFORMERS[name])) for name in ("pre", "rotary")]
     batch = batch_of(ALL, with_target=False).to(CUDA)
 
@@ -146,7 +146,7 @@ def test_two_searches_at_once(graphs: Recorded) -> None:
     assert graphs.count == 4
 
 
-def test_an_ensemble_and_a_language_model(graphs: Recorded) -> None:
+def test_an_ensemble_and_a_language_model(graphs: GraphCounter) -> None:
     ensemble = Ensemble([on_gpu(build(TRANSFORMERS[name])) for name in ("pre", "rotary")])
     torch.manual_seed(1)
     config = TransformerLmConfig(d_model=32, d_ff=48, num_heads=4, num_layers=2, max_length=64)
@@ -161,9 +161,9 @@ def test_an_ensemble_and_a_language_model(graphs: Recorded) -> None:
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_a_step_rarely_waits(beam_size: int) -> None:
+def test_synchronizations_per_step(beam_size: int) -> None:
     model = on_gpu(build(TRANSFORMERS["pre"]))
-    searched(model, beam_size)  # what libraries allocate at first makes them wait
-    start_and_end = 40  # limits are copied to the device, hypotheses from it
+    searched(model, beam_size)  # libraries synchronize when they first allocate
+    start_and_end = 40  # limits are copied to the device, hypotheses back
     waits = count_waits(lambda: searched(model, beam_size))
     assert waits.total() <= WAITS_PER_STEP * 11 + start_and_end

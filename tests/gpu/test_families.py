@@ -1,6 +1,6 @@
-"""Each model family on a GPU: the answers of the CPU, training, continuation, the reference kernels.
+"""Each model family on a GPU: results against the CPU, training, resuming, and the reference kernels.
 
-The runs are those of `tests/checkpoints`; no corpus is needed. `pytest -m gpu` on a machine with a CUDA device.
+The runs are from `tests/checkpoints`; no corpus is needed. Run `pytest -m gpu` on a machine with a CUDA device.
 """
 
 import shutil
@@ -26,21 +26,21 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
 ]
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
-"""Of scores, perplexities and probabilities, beside those of the CPU in fp32. TF32 is off, as torch has it."""
+"""Tolerance of scores, perplexities and probabilities against the CPU in fp32. TF32 is off, torch's default."""
 TRAINED = [name for name in FAMILIES if name not in COUNTED]
 every_precision = pytest.mark.parametrize("precision", TOLERANCE)
 
 
 def on_gpu(argv: list[str], precision: str) -> list[str]:
-    """Replace device and precision of a command of the CPU."""
+    """Change device and precision of a command for the CPU."""
     replaced = {"--device": "cuda", "--precision": precision}
     return [replaced.get(before, word) for before, word in zip(["", *argv], argv, strict=False)]
 
 
 @every_precision
 @pytest.mark.parametrize("family", USES)
-def test_answers_are_those_of_the_cpu(expected_of_families: dict[str, Any], family: str, precision: str) -> None:
-    """In fp32 texts and labels are the same; in bf16 a search may take another path, so forced scores are compared."""
+def test_results_equal_the_cpu(expected_of_families: dict[str, Any], family: str, precision: str) -> None:
+    """In fp32, texts and labels are equal. In bf16 a search may take another path, so given texts are scored."""
     for what, use in expected_of_families[family]["uses"].items():
         found = answers(on_gpu(use["argv"], precision))
         assert len(found) == len(use["lines"])
@@ -49,7 +49,7 @@ def test_answers_are_those_of_the_cpu(expected_of_families: dict[str, Any], fami
 
 
 @pytest.mark.parametrize("family", USES)
-def test_the_reference_kernels_answer_the_same(expected_of_families: dict[str, Any], family: str) -> None:
+def test_reference_kernels_give_the_same_results(expected_of_families: dict[str, Any], family: str) -> None:
     for what, use in expected_of_families[family]["uses"].items():
         found = answers(on_gpu(use["argv"], "fp32"))
         with reference_kernels():
@@ -57,19 +57,19 @@ def test_the_reference_kernels_answer_the_same(expected_of_families: dict[str, A
 
 
 @pytest.mark.parametrize("family", TRAINED)
-def test_a_run_of_the_cpu_is_continued(expected_of_families: dict[str, Any], family: str) -> None:
+def test_a_run_of_the_cpu_is_resumed(expected_of_families: dict[str, Any], family: str) -> None:
     continued = expected_of_families[family]["continued"]
     shutil.copytree(f"runs/{family}", f"continued/{family}", dirs_exist_ok=True)
     seqlab(*continued["argv"], "--training.device", "cuda")
     step, loss = last_nll(f"continued/{family}")
     assert step == continued["step"]
-    assert loss == pytest.approx(continued["nll"], abs=2e-2)  # dropout draws other numbers on a GPU
+    assert loss == pytest.approx(continued["nll"], abs=2e-2)  # dropout masks differ on a GPU
 
 
 @every_precision
 @pytest.mark.parametrize("family", TRAINED)
-def test_a_run_is_trained_and_continued(expected_of_families: dict[str, Any], family: str, precision: str) -> None:
-    """It ends like one with the reference kernels, and one that was stopped halfway like one that was not."""
+def test_training_and_resuming(expected_of_families: dict[str, Any], family: str, precision: str) -> None:
+    """The result equals that of the reference kernels, and that of a run resumed halfway."""
 
     def train(name: str, steps: int, context: AbstractContextManager[None] | None = None) -> float:
         limits = ("--training.max_steps", str(steps), "--training.valid_every", "6", "--training.save_every", "6")

@@ -1,4 +1,4 @@
-"""Models of numbers and classes on a GPU: each norm and optimizer trains, and the answers are those of the CPU."""
+"""Regression and classification on a GPU: training with each norm and optimizer, and results against the CPU."""
 
 import json
 from dataclasses import replace
@@ -48,7 +48,7 @@ MODELS: dict[str, ModelConfig] = {
 
 @pytest.fixture
 def images(tmp_path: Path) -> str:
-    """Write bright and dark squares on noise."""
+    """Write images of bright and dark squares on noise."""
     rng = np.random.default_rng(2)
     pixels, classes = rng.normal(0, 1, (200, 8, 8)), rng.integers(0, 2, 200)
     pixels[:, 2:5, 2:5] += 3 * classes[:, None, None]
@@ -57,7 +57,9 @@ def images(tmp_path: Path) -> str:
 
 
 def config_of(images: str, model: ModelConfig, precision: Any, optimizer: str = "adam") -> Config:
-    layout = "frames" if isinstance(model, RecurrentPredictorConfig) else "images"  # whose rows are read in order
+    layout = (
+        "frames" if isinstance(model, RecurrentPredictorConfig) else "images"
+    )  # recurrent models read rows in order
     return Config(
         data=PredictionConfig(train=[images], predicts="class", layout=layout, augment_noise=0.1),
         model=model,
@@ -73,7 +75,7 @@ def config_of(images: str, model: ModelConfig, precision: Any, optimizer: str = 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_learns_and_answers_as_on_the_cpu(name: str, precision: str, images: str, tmp_path: Path) -> None:
+def test_training_and_results_against_the_cpu(name: str, precision: str, images: str, tmp_path: Path) -> None:
     run = seqlab.train(config_of(images, MODELS[name], precision), tmp_path / "run")
     with np.load(images) as arrays:
         inputs, classes = arrays["x"], arrays["y"]
@@ -92,7 +94,7 @@ def test_an_optimizer_lowers_the_loss(optimizer: str, images: str, tmp_path: Pat
     assert losses[-1] < losses[0]
 
 
-def test_a_fitted_model_answers_as_on_the_cpu(images: str, tmp_path: Path) -> None:
+def test_a_fitted_model_equals_the_cpu(images: str, tmp_path: Path) -> None:
     model = GaussianClassifierConfig(covariance="own", shrinkage=0.3)
     config = replace(config_of(images, MODELS["linear"], "fp32"), model=model, optim=OptimConfig())
     run = seqlab.train(config, tmp_path / "run")

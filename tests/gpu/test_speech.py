@@ -1,4 +1,4 @@
-"""Recognisers and labellers of recordings on a GPU: they train, and their answers are those of the CPU."""
+"""Speech recognition and recording classification on a GPU: training, and results against the CPU."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ LABELLERS: dict[str, ModelConfig] = {
 
 @pytest.fixture
 def listed(tmp_path: Path) -> Path:
-    """Write 64 recordings of one to three tones; the label is the first."""
+    """Write 64 recordings of one to three tones; the label is the first tone."""
     rng = np.random.default_rng(1)
     rows = []
     for number in range(64):
@@ -94,7 +94,7 @@ def test_recognisers(name: str, precision: str, listed: Path, tmp_path: Path) ->
     on_gpu = seqlab.load(run, device=DEVICE, precision="fp32").transcribe_detailed(paths, times=True, beam_size=4)
     on_cpu = seqlab.load(run, device="cpu", precision="fp32").transcribe_detailed(paths, times=True, beam_size=4)
     same = [one for one, other in zip(on_gpu, on_cpu, strict=True) if one.text == other.text]
-    assert len(same) >= 31  # rounding may decide between texts that are equally likely
+    assert len(same) >= 31  # rounding may decide between equally likely texts
     assert all(0 <= word.start < word.end <= one.duration for one in on_gpu for word in one.words)
 
 

@@ -1,4 +1,4 @@
-"""Training on a GPU: no step waits for the device, and too little memory is an error that says what to lower."""
+"""Training on a GPU: no synchronization per step, compilation, and the out-of-memory error."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -26,28 +26,28 @@ pytestmark = [
 
 
 WAITING = ("transformer_ctc",)
-"""PyTorch's kernel for CTC copies the lengths to the host."""
+"""Exempt: PyTorch's CTC kernel copies the lengths to the host."""
 
 
 @pytest.fixture(params=[name for name in FAMILIES if name not in (*COUNTED, *WAITING)])
 def config_file(request: pytest.FixtureRequest, stored_families: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work where the paths of a family's config lead."""
+    """Change to the working directory of a family's config."""
     monkeypatch.chdir(stored_families)
     return Path("runs") / request.param / "config.yaml"
 
 
 @pytest.fixture
 def refuse_waiting() -> Iterator[Callable[[], None]]:
-    """Return what makes torch raise from then on where the host waits for the device."""
+    """Yield a function that makes torch raise an error at each later synchronization."""
     yield lambda: torch.cuda.set_sync_debug_mode("error")
     torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_no_step_waits_for_the_device(
+def test_steps_do_not_synchronize(
     config_file: Path, precision: str, tmp_path: Path, refuse_waiting: Callable[[], None]
 ) -> None:
-    """Steps are started and read one late: torch raises where one of them synchronises, and its profiler counts."""
+    """Results of a step are read one step later. torch raises at synchronizations, and its profiler counts them."""
     family = "sgd" if precision == "fp32" else "adam"
     values = {"training.device": "cuda", "training.precision": precision, "optim.optimizer.family": family}
     config = override(config_from_yaml(config_file), list(values.items()))
@@ -63,18 +63,18 @@ def test_no_step_waits_for_the_device(
                     run.progress.step += 1
                     started_steps.finish(keep=1)
 
-            take(0, 3)  # the first ones build what later ones use
+            take(0, 3)  # the first steps allocate and compile
             refuse_waiting()
             take(3, 6)
             torch.cuda.set_sync_debug_mode("default")
             waits = count_waits(lambda: take(6, 9))
-            assert waits.pop("cudaEventSynchronize", 0) <= 3  # for the results of the step before
+            assert waits.pop("cudaEventSynchronize", 0) <= 3  # for the results of the previous step
             assert not waits
             assert len(started_steps.finish()) == 1
 
 
 @pytest.mark.parametrize("family", ["transformer_lm", "transformer"])
-def test_a_compiled_model_learns_the_same(
+def test_a_compiled_model_has_the_same_losses(
     family: str, stored_families: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(stored_families)
@@ -90,7 +90,7 @@ def test_a_compiled_model_learns_the_same(
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """Leave this process a few megabytes of the device."""
+    """Limit this process to a few megabytes of device memory."""
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e-4)
@@ -98,7 +98,7 @@ def little_memory() -> Iterator[None]:
     torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def test_too_little_memory_says_what_to_lower(
+def test_the_out_of_memory_error_names_options_to_lower(
     stored_families: Path, tmp_path: Path, little_memory: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(stored_families)

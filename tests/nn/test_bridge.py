@@ -1,4 +1,4 @@
-"""The bridge between encoder and decoder: which layer begins where, and by what equation."""
+"""Bridge between encoder and decoder: matching of layers, and equations."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from seqlab.nn.recurrent_state import Bridge, BridgeKind, RecurrentState
 
 SIZE, ROWS = 6, 3
 DEPTHS = {(2, 2): [0, 1], (3, 1): [2], (3, 2): [1, 2], (1, 3): [0, 0, 0], (2, 3): [0, 0, 1]}
-"""Layers of the encoder and of the decoder -> the encoder's layer that each of the decoder's begins from."""
+"""(encoder layers, decoder layers) -> the encoder layer that initializes each decoder layer."""
 
 
 def state_of(layers: int, kind: RecurrentKind) -> RecurrentState:
@@ -20,7 +20,7 @@ def state_of(layers: int, kind: RecurrentKind) -> RecurrentState:
 @pytest.mark.parametrize("recurrent", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("kind", ["linear", "copy", "zero"])
 @pytest.mark.parametrize("depths", DEPTHS)
-def test_last_layers_correspond(depths: tuple[int, int], kind: BridgeKind, recurrent: RecurrentKind) -> None:
+def test_layers_match_from_the_last(depths: tuple[int, int], kind: BridgeKind, recurrent: RecurrentKind) -> None:
     torch.manual_seed(0)
     bridge, state = Bridge(kind, recurrent, SIZE, *depths), state_of(depths[0], recurrent)
     with torch.no_grad():
@@ -45,5 +45,5 @@ def test_last_layers_correspond(depths: tuple[int, int], kind: BridgeKind, recur
 
 
 @pytest.mark.parametrize("kind", ["copy", "zero"])
-def test_what_computes_nothing_has_no_weights(kind: BridgeKind) -> None:
+def test_copy_and_zero_have_no_weights(kind: BridgeKind) -> None:
     assert not list(Bridge(kind, "lstm", SIZE, 2, 2).parameters())

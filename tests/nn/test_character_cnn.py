@@ -1,4 +1,4 @@
-"""The vector of a spelling, against torch's own convolution over each word by itself."""
+"""Character CNN against `torch.nn.functional.conv1d` over each word separately."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from seqlab.nn.embedding import CharacterCnn
 
 
-def test_it_is_a_convolution_over_each_word_alone() -> None:
+def test_equals_torch_convolution_per_word() -> None:
     torch.manual_seed(0)
     layer = CharacterCnn(20, 16, size=6, width=3, dropout=0.0)
     words = [[1, 2], [1, 5, 2], [1, 7, 8, 9, 10, 2], [4]]

@@ -1,4 +1,4 @@
-"""What is said of a convolution's size and geometry is what the layers do."""
+"""Output sizes and receptive fields of convolutions against the layers themselves; norms of features."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_size_and_receptive_field(options: list[dict[str, object]], size: int, d
         with pytest.raises(RuntimeError):
             torch.nn.Sequential(*blocks)(x)
         return
-    for block in blocks:  # so that each position that is read counts, whatever the others are
+    for block in blocks:  # linear layers, so that the gradient marks every input position
         torch.nn.init.ones_(block.convolution.weight)
         torch.nn.init.zeros_(block.convolution.bias)
         block.activation = torch.nn.Identity()
@@ -54,8 +54,8 @@ def test_size_and_receptive_field(options: list[dict[str, object]], size: int, d
         assert extent == geometry.receptive_field
 
 
-def test_reach_of_a_known_network() -> None:
-    """Of VGG's first blocks: two 3x3 convolutions and a pooling each."""
+def test_geometry_of_vgg() -> None:
+    """First two blocks of VGG: two 3x3 convolutions and a pooling each."""
     geometry = OutputGeometry(224)
     for _ in range(2):
         geometry = geometry.after(3, padding=1).after(3, padding=1).after(2, stride=2)
@@ -64,7 +64,7 @@ def test_reach_of_a_known_network() -> None:
 
 @pytest.mark.parametrize("kind", ["batch", "layer", "group", "rms"])
 @pytest.mark.parametrize("shape", [(6, 16), (6, 16, 5), (6, 16, 4, 3)])
-def test_norms_of_features(kind: str, shape: tuple[int, ...]) -> None:
+def test_feature_norms_equal_their_definitions(kind: str, shape: tuple[int, ...]) -> None:
     x = 3 * torch.randn(shape) + 2
     norm = make_feature_norm(kind, 16)  # type: ignore[arg-type]
     found = norm(x)
@@ -81,7 +81,7 @@ def test_norms_of_features(kind: str, shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(found, expected.reshape(shape), atol=1e-4, rtol=1e-4)
 
 
-def test_batch_norm_in_evaluation_does_not_see_the_batch() -> None:
+def test_batch_norm_in_evaluation_is_independent_of_the_batch() -> None:
     norm = BatchNorm(4)
     for _ in range(50):
         norm(5 + 2 * torch.randn(64, 4, 3, 3))
@@ -91,13 +91,13 @@ def test_batch_norm_in_evaluation_does_not_see_the_batch() -> None:
     torch.testing.assert_close(norm.running_mean, torch.full((4,), 5.0), atol=0.2, rtol=0)
 
 
-def test_batch_norm_leaves_a_single_vector_to_the_running_means() -> None:
+def test_batch_norm_of_a_single_vector_uses_running_means() -> None:
     norm = BatchNorm(4)
     before = norm.running_mean.clone()
     assert torch.allclose(norm(torch.ones(1, 4)), torch.ones(1, 4), atol=1e-4)
     assert torch.equal(norm.running_mean, before)
 
 
-def test_an_even_kernel_has_no_middle() -> None:
+def test_even_kernel_with_same_padding_is_refused() -> None:
     with pytest.raises(ValueError, match="`padding: same` needs an odd `kernel`, but it is 2 instead"):
         ConvolutionBlock(1, 1, 1, kernel=2)

@@ -1,4 +1,4 @@
-"""The pointer-generator against its definition, written out word by word."""
+"""Pointer-generator against its definition, computed word by word."""
 
 import math
 
@@ -13,7 +13,7 @@ WORDS = 8
 
 
 def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Give gates (2, 3), attention (2, 3, 4) and the vocabulary's log-probabilities (2, 3, 8)."""
+    """Return gates (2, 3), attention (2, 3, 4) and the vocabulary's log-probabilities (2, 3, 8)."""
     torch.manual_seed(0)
     gate, attention = torch.randn(2, 3), torch.rand(2, 3, 4)
     attention = attention.masked_fill((torch.arange(4) > 1) & torch.tensor([[[False]], [[True]]]), 0.0)
@@ -34,7 +34,7 @@ def copying_of(size: int) -> PointerGenerator:
     return PointerGenerator(size, WORDS, eos_id=2, unk_id=3)
 
 
-def test_probabilities_are_those_of_the_definition() -> None:
+def test_probabilities_equal_the_definition() -> None:
     _, attention, log_probs = example()
     hidden = torch.randn(2, 3, 5)
     copying = copying_of(5)
@@ -57,7 +57,7 @@ def test_probabilities_are_those_of_the_definition() -> None:
                     assert float(mixed[b, t]) == pytest.approx(expected, abs=1e-5)
 
 
-def test_attention_on_what_cannot_be_copied_is_left_to_the_vocabulary() -> None:
+def test_attention_to_uncopyable_positions_goes_to_the_vocabulary() -> None:
     _, attention, log_probs = example()
     copying, hidden = copying_of(5), torch.randn(2, 5)
     nothing = torch.full_like(SRC, 3)
@@ -75,7 +75,7 @@ def test_probabilities_sum_to_one(tag_ids: range) -> None:
 
 
 @pytest.mark.parametrize("word", [7, WORDS + 1])
-def test_a_word_that_is_not_in_the_source_has_a_gradient(word: int) -> None:
+def test_a_word_outside_the_source_has_a_gradient(word: int) -> None:
     gate, attention, log_probs = (each.requires_grad_() for each in example())
     pointer = PointerOutput(gate, attention, SRC, WORDS).select(torch.ones(2, 3, dtype=torch.bool))
     mixed = pointer.mix(log_probs[..., 7].flatten(), torch.full((6,), word))
@@ -97,7 +97,7 @@ def test_tags_are_not_copied() -> None:
     assert copying.source(SRC.masked_fill(SRC == NOT_COPYABLE, 3)).src_ids.tolist() == [[4, -1, 4, -1], [-1, 9, -1, -1]]
 
 
-def test_the_end_is_not_copied() -> None:
+def test_eos_is_not_copied() -> None:
     assert copying_of(5).source(torch.tensor([[4, 2, 0], [5, 7, 2]])).src_ids.tolist() == [[4, -1, 0], [5, 7, -1]]
 
 
@@ -118,7 +118,7 @@ def test_padding_changes_no_bit(length: int) -> None:
 
 
 @pytest.mark.parametrize("rows", [17, 40])
-def test_a_row_alone_gives_the_same_bits(rows: int) -> None:
+def test_a_row_does_not_depend_on_the_others(rows: int) -> None:
     torch.manual_seed(rows)
     src = torch.randint(4, 6, (rows, 7))
     attention = torch.rand(rows, 7).softmax(-1)

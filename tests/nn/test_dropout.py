@@ -1,4 +1,4 @@
-"""Dropout: share, expectation, modes."""
+"""Dropout: rate, expectation, training and evaluation modes."""
 
 from contextlib import AbstractContextManager
 
@@ -13,7 +13,7 @@ from seqlab.training.accumulator import seeded
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
-def test_share_and_expectation(p: float) -> None:
+def test_rate_and_expectation(p: float) -> None:
     torch.manual_seed(0)
     y = Dropout(p)(torch.ones(1000, 1001))
     dropped = round(p * 256) / 256  # the nearest multiple of 1/256
@@ -29,7 +29,7 @@ def test_neighbours_are_independent() -> None:
         assert torch.corrcoef(torch.stack([kept[distance:], kept[:-distance]]))[0, 1].abs() < 5e-3
 
 
-def test_gradient_passes_where_values_do() -> None:
+def test_gradient_has_the_same_mask() -> None:
     x = torch.ones(100, 10, requires_grad=True)
     y = Dropout(0.4)(x)
     y.sum().backward()
@@ -37,7 +37,7 @@ def test_gradient_passes_where_values_do() -> None:
     assert torch.equal(x.grad, y.detach())
 
 
-def test_identity_in_evaluation_and_for_zero() -> None:
+def test_identity_in_evaluation_and_for_p_zero() -> None:
     x = torch.randn(3, 4)
     assert Dropout(0.5).eval()(x) is x
     assert Dropout(0.0)(x) is x
@@ -46,7 +46,7 @@ def test_identity_in_evaluation_and_for_zero() -> None:
 
 
 @pytest.mark.parametrize("p", [1e-9, 0.001, 1 / 512])
-def test_a_probability_that_would_be_rounded_to_zero_is_refused(p: float) -> None:
+def test_a_probability_that_rounds_to_zero_is_refused(p: float) -> None:
     message = r"drops nothing on the CPU, .*: the nearest values that work are 0 and 0\.00390625"
     for build in (lambda: Dropout(p), lambda: TransformerConfig(dropout=p), lambda: LstmConfig(weight_dropout=p)):
         with pytest.raises(ValueError, match=message):
@@ -72,7 +72,7 @@ def test_generators_nest() -> None:
 
 
 def test_masks_are_drawn_on_every_device() -> None:
-    """The meta device stands in for a GPU: random bytes are drawn on the CPU alone."""
+    """The meta device replaces a GPU; random bytes are used only on the CPU."""
     on_cpu, elsewhere = (dropout(torch.ones(3, 50, device=device), 0.5) for device in ("cpu", "meta"))
     assert set(on_cpu.unique().tolist()) == {0.0, 2.0}
     assert (elsewhere.device.type, elsewhere.shape) == ("meta", on_cpu.shape)

@@ -1,4 +1,4 @@
-"""The feed-forward network against its formula, for every activation."""
+"""Feed-forward network against its formula, for every activation."""
 
 import pytest
 import torch
@@ -26,10 +26,10 @@ def test_formula(activation: Activation, training: bool) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [1, 33])
-def test_gradients_through_the_relu_are_those_of_the_formula(rows: int, dtype: torch.dtype) -> None:
+def test_gradients_with_relu_equal_the_formula(rows: int, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     module = FeedForward(6, 10)
-    for bias in (module.expand.bias, module.contract.bias):  # padding rows have hidden values then
+    for bias in (module.expand.bias, module.contract.bias):  # otherwise the hidden values of padding rows are 0
         torch.nn.init.normal_(bias)
     x = torch.randn(rows, 6, requires_grad=True)
     parameters = (module.expand.weight, module.expand.bias, module.contract.weight, module.contract.bias)

@@ -1,4 +1,4 @@
-"""Convolutions over spectrograms: padding changes nothing, and what is left are the frames of torch's own layer."""
+"""Convolutions over spectrograms: independence of padding, and equality with `torch.nn.Conv2d`."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def test_padding_changes_nothing(norm: str, depth: int) -> None:
         torch.testing.assert_close(together[place, : int(count)], alone[0], rtol=1e-5, atol=1e-5)
 
 
-def test_a_recording_alone_is_as_of_torch() -> None:
+def test_a_single_recording_equals_torch() -> None:
     torch.manual_seed(0)
     layer = FrameConvolution(1, 4, stride=2)
     plain = nn.Conv2d(1, 4, 3, 2, padding=1)
@@ -46,7 +46,7 @@ def test_a_stride_of_one_is_residual() -> None:
     torch.testing.assert_close(layer(x, torch.tensor([5]))[0], x)
 
 
-def test_frames_that_are_left() -> None:
+def test_subsampled_lengths() -> None:
     sizes = torch.arange(1, 30)
     for stride in (1, 2, 3):
         expected = [len(range(0, size, stride)) for size in sizes.tolist()]
@@ -54,6 +54,6 @@ def test_frames_that_are_left() -> None:
 
 
 @pytest.mark.parametrize("norm", ["batch", "group"])
-def test_norms_that_look_at_padding_are_refused(norm: str) -> None:
+def test_norms_that_depend_on_padding_are_refused(norm: str) -> None:
     with pytest.raises(ValueError, match="would depend on padding"):
         FrameConvolution(1, 4, stride=2, norm=norm)

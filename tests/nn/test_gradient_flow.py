@@ -1,4 +1,4 @@
-"""Gradients over time lags against products of Jacobians in numpy and against torch's own backward pass."""
+"""Gradient norms over time lags against products of Jacobians in numpy and against torch's backward pass."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from seqlab.nn.recurrent import Recurrent, RecurrentKind
 
 
 def rnn_jacobians(stack: Recurrent, x: Tensor) -> list[np.ndarray]:
-    """d h_t / d h_(t-1) of a tanh RNN, diag(1 - h_t^2) U, for all t."""
+    """Compute d h_t / d h_(t-1) = diag(1 - h_t^2) U of a tanh RNN for all t."""
     layer = stack.layers[0][0]
     w_in, bias, w_hidden = (
         p.detach().numpy() for p in (layer.from_input.weight, layer.from_input.bias, layer.from_hidden.weight)
@@ -22,7 +22,7 @@ def rnn_jacobians(stack: Recurrent, x: Tensor) -> list[np.ndarray]:
     return jacobians
 
 
-def test_the_product_of_jacobians() -> None:
+def test_product_of_jacobians() -> None:
     torch.manual_seed(0)
     stack = Recurrent("rnn", 3, 6).double()
     x, grad = torch.randn(2, 12, 3, dtype=torch.float64), torch.randn(2, 6, dtype=torch.float64)
@@ -38,14 +38,14 @@ def test_the_product_of_jacobians() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
-def test_the_gradients_of_a_whole_backward_pass(kind: RecurrentKind) -> None:
-    """Two layers of different widths, the loss's graph over all steps at once."""
+def test_gradients_equal_torch(kind: RecurrentKind) -> None:
+    """Two layers of different sizes, and one graph over all steps."""
     torch.manual_seed(0)
     stack = Recurrent(kind, 3, 6, 2, last_size=4)
     x, grad = torch.randn(5, 9, 3), torch.randn(5, 4)
     states = [stack.initial_state(5)]
     for position in x.unbind(1):
-        states.append(stack.step(position, states[-1])[1].fork())  # what the next step alone reads
+        states.append(stack.step(position, states[-1])[1].fork())  # separate tensors for the next step
     loss = (states[-1].hidden[-1] * grad).sum()
     expected = []
     for state in states[:1:-1]:
@@ -57,7 +57,7 @@ def test_the_gradients_of_a_whole_backward_pass(kind: RecurrentKind) -> None:
 
 @pytest.mark.parametrize("scale", [0.9, 1.0, 1.1])
 def test_an_orthogonal_recurrence_keeps_the_norm_where_tanh_is_linear(scale: float) -> None:
-    """From a state of 0 without an input the tanh stays at its slope of 1."""
+    """Without input, a state of 0 stays at 0, where tanh has slope 1."""
     torch.manual_seed(0)
     stack = Recurrent("rnn", 3, 16).double()
     stack.layers[0][0].from_hidden.weight.data *= scale
@@ -68,7 +68,7 @@ def test_an_orthogonal_recurrence_keeps_the_norm_where_tanh_is_linear(scale: flo
     assert gradient_norms(stack, x[None], grad, 50) == pytest.approx(expected, rel=1e-5)
 
 
-def test_an_open_forget_gate_carries_what_a_plain_recurrence_loses() -> None:
+def test_an_open_forget_gate_keeps_gradients_that_an_rnn_loses() -> None:
     torch.manual_seed(0)
     norms = {}
     for kind in ("rnn", "lstm"):
@@ -81,11 +81,11 @@ def test_an_open_forget_gate_carries_what_a_plain_recurrence_loses() -> None:
     assert norms["lstm"][70] > 0.5 * norms["lstm"][10]
 
 
-def test_clipping_on_the_way() -> None:
+def test_clipping_at_each_position() -> None:
     torch.manual_seed(0)
     stack = Recurrent("rnn", 3, 6)
     w_hidden = stack.layers[0][0].from_hidden.weight.data
-    w_hidden *= 3  # three times an orthogonal matrix, as the state stays at 0
+    w_hidden *= 3  # 3 times an orthogonal matrix; the state stays at 0
     x, grad = torch.zeros(2, 30, 3), torch.randn(2, 6)
     norms, largest = grad.norm(dim=1), 2 * grad.norm(dim=1).max()
     free = gradient_norms(stack, x, grad, 20)
@@ -101,7 +101,7 @@ def test_clipping_on_the_way() -> None:
         assert gradient_norms(stack, x, grad, 20, **{option: 1e30}) == pytest.approx(free)
 
 
-def test_what_cannot_be_asked() -> None:
+def test_invalid_arguments() -> None:
     stack, x, grad = Recurrent("gru", 3, 4), torch.randn(1, 5, 3), torch.ones(1, 4)
     for lag in (-1, 5):
         with pytest.raises(ValueError, match=rf"`max_lag` must be in \[0, 4\] for 5 positions, but is {lag} instead"):

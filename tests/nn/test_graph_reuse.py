@@ -1,4 +1,4 @@
-"""A graph that is kept gives the same gradients again, whatever other gradients were asked for in between."""
+"""A retained graph gives the same gradients again, after any other gradients were computed in between."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def loss_of(model: nn.Module, *, is_scheduled: bool = False) -> Tensor:
 
 
 def check_reuse(loss: Tensor, parameters: list[nn.Parameter]) -> None:
-    """Ask for all gradients, then for each alone, then for all again."""
+    """Compute all gradients, then each separately, then all again."""
     first = torch.autograd.grad(loss, parameters, retain_graph=True)
     for parameter, expected in zip(parameters, first, strict=True):
         (alone,) = torch.autograd.grad(loss, parameter, retain_graph=True)
@@ -45,7 +45,7 @@ def check_reuse(loss: Tensor, parameters: list[nn.Parameter]) -> None:
 
 
 SCHEDULED = [name for name, config in RECURRENT.items() if not config.copying]
-"""Scheduled sampling reads the predictions of the vocabulary alone, so it takes no model that copies."""
+"""Scheduled sampling does not support models that copy."""
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def _all(loss: Tensor, model: nn.Module) -> tuple[Tensor | None, ...]:
     return torch.autograd.grad(loss, list(model.parameters()), retain_graph=True, allow_unused=True)
 
 
-def test_notes_of_another_part_of_the_graph_do_not_count() -> None:
-    """A pass over all steps, which asks for no matrix, then one over the first step alone."""
+def test_factors_of_another_backward_pass_are_dropped() -> None:
+    """A pass over all steps without the matrix's gradient, then one over the first step only."""
     weight, x = nn.Parameter(torch.eye(2)), torch.ones(1, 2, requires_grad=True)
     multiply = RepeatedLinear(weight, None, torch.float32)
     one = multiply(x)
@@ -85,7 +85,7 @@ def test_notes_of_another_part_of_the_graph_do_not_count() -> None:
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_a_checkpointed_dropout_draws_the_same_mask_again(use_reentrant: bool) -> None:
-    """In a training's micro-step, where dropout draws from a seed of its own."""
+    """In a micro-step of training, where dropout has its own seed."""
     drop = Dropout(0.5)
     x = torch.ones(8, 64, requires_grad=True)
     with seeded(3, torch.device("cpu")):

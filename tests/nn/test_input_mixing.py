@@ -1,4 +1,4 @@
-"""What a decoder reads of its own predictions, against looking it up in one embedding whose symbols are dropped."""
+"""Predicted inputs of a decoder, against lookups in one embedding matrix with dropped tokens."""
 
 import pytest
 import torch
@@ -15,24 +15,24 @@ def mixing(mixture: Mixture) -> InputMixing:
     return InputMixing(is_reference, mixture, 0.7, torch.Generator().manual_seed(3))
 
 
-@pytest.mark.parametrize("drops_symbols", [False, True])
+@pytest.mark.parametrize("drops_tokens", [False, True])
 @pytest.mark.parametrize("mixture", ["argmax", "sampled", "soft"])
-def test_predictions_are_looked_up_as_other_inputs_are(mixture: Mixture, drops_symbols: bool) -> None:
+def test_predictions_are_embedded_like_references(mixture: Mixture, drops_tokens: bool) -> None:
     torch.manual_seed(1)
     weight = nn.Parameter(torch.randn(VOCAB, SIZE))
-    features = torch.rand(ROWS, SIZE)
-    symbols = (torch.rand(VOCAB, 1) > 0.4) / 0.6 if drops_symbols else None
+    feature_mask = torch.rand(ROWS, SIZE)
+    token_mask = (torch.rand(VOCAB, 1) > 0.4) / 0.6 if drops_tokens else None
     references, vectors, factors = torch.randn(3, STEPS, ROWS, SIZE).unbind(0)
-    own = PredictedInputs(mixing(mixture), VocabularyProjection(weight), weight, features, symbols)
+    own = PredictedInputs(mixing(mixture), VocabularyProjection(weight), weight, feature_mask, token_mask)
     found = torch.stack([own.mix(references[t], vectors[t], t) for t in range(1, STEPS)])
     (gradient,) = torch.autograd.grad((found * factors[1:]).sum(), weight)
 
-    again, embedding = mixing(mixture), weight if symbols is None else weight * symbols
+    again, embedding = mixing(mixture), weight if token_mask is None else weight * token_mask
 
     def by_definition(t: int) -> Tensor:
         predicted = again.predictions((vectors[t] @ weight.T).detach())
         probs = predicted if predicted.dim() == 2 else nn.functional.one_hot(predicted, VOCAB).float()
-        return torch.where(again.is_reference[:, t, None], references[t], probs @ embedding * features)
+        return torch.where(again.is_reference[:, t, None], references[t], probs @ embedding * feature_mask)
 
     assert again.has_predictions == [False, True, True, True]
     expected = torch.stack([by_definition(t) for t in range(1, STEPS)])
@@ -41,7 +41,7 @@ def test_predictions_are_looked_up_as_other_inputs_are(mixture: Mixture, drops_s
     assert bool(gradient.any())
 
 
-def test_where_all_read_the_reference_nothing_is_predicted() -> None:
+def test_nothing_is_predicted_if_all_inputs_are_references() -> None:
     weight, reference = nn.Parameter(torch.randn(VOCAB, SIZE)), torch.randn(ROWS, SIZE)
     is_reference = torch.ones(ROWS, STEPS, dtype=torch.bool)
     is_reference[1, 2] = False

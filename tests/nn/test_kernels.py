@@ -1,4 +1,4 @@
-"""The reference kernels: switched on and off, the oracle of all others, differentiable twice, compiled, transformed."""
+"""Reference kernels: selection, agreement with the fast kernels, second derivatives, and `torch.func`."""
 
 import subprocess
 import sys
@@ -75,7 +75,7 @@ def value_and_gradient(name: str, x: Tensor) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("has_bias", [False, True])
 def test_fused_attention_of_a_gpu(monkeypatch: pytest.MonkeyPatch, has_bias: bool) -> None:
-    """PyTorch's own, on the CPU: of sequences, and of a step's hypotheses to a cache."""
+    """PyTorch's fused attention, here on the CPU: for sequences, and from the hypotheses of a step to a cache."""
     query, key, value = torch.randn(2, 3, 4, 8), torch.randn(2, 3, 6, 8), torch.randn(2, 3, 6, 8)
     bias = torch.zeros(2, 1, 4, 6).masked_fill(torch.rand(2, 1, 4, 6) < 0.3, float("-inf")) if has_bias else None
     expected, _ = kernels.attention(query, key, value, bias)
@@ -88,7 +88,7 @@ def test_fused_attention_of_a_gpu(monkeypatch: pytest.MonkeyPatch, has_bias: boo
 
 @every_layer
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_values_and_gradients_are_those_of_the_reference(name: str, dtype: torch.dtype) -> None:
+def test_values_and_gradients_equal_the_reference(name: str, dtype: torch.dtype) -> None:
     x = torch.randn(2, 70, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         found = value_and_gradient(name, x)
@@ -116,7 +116,7 @@ def test_the_reference_can_be_differentiated_twice(name: str) -> None:
 
 @every_layer
 def test_the_reference_under_torch_func(name: str) -> None:
-    """A gradient for each of three inputs at once is that of each alone."""
+    """Gradients of three inputs, computed at once, equal those of each input alone."""
     inputs = torch.randn(3, 2, 4, SIZE, generator=torch.Generator().manual_seed(0))
 
     def loss(x: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ def test_the_reference_under_torch_func(name: str) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_some_kernels_alone() -> None:
+def test_selected_kernels() -> None:
     assert not any(map(kernels.is_reference, KERNELS))
     with reference_kernels("linear", "dropout"):
         assert [name for name in KERNELS if kernels.is_reference(name)] == ["linear", "dropout"]
@@ -141,7 +141,7 @@ def test_some_kernels_alone() -> None:
 
 
 def test_contexts_may_overlap() -> None:
-    """As those of two threads do."""
+    """Like the contexts of two threads."""
     first, second = reference_kernels("linear"), reference_kernels()
     first.__enter__()
     second.__enter__()
@@ -151,9 +151,9 @@ def test_contexts_may_overlap() -> None:
     assert not any(map(kernels.is_reference, KERNELS))
 
 
-def test_an_environment_variable_that_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(kernels.ENVIRONMENT_VARIABLE, "true")
-    with pytest.raises(ValueError, match=r"SEQLAB_REFERENCE_KERNELS is 'true', but may be 0, 1 or names .*`true`"):
+    with pytest.raises(ValueError, match=r"SEQLAB_REFERENCE_KERNELS must be 0, 1 or names .* is 'true'\. .*`true`"):
         kernels._from_environment()
 
 

@@ -1,4 +1,4 @@
-"""What rows remember, against a list of what each has read."""
+"""Decoder cache against a list of the entries of each row's prefix."""
 
 import torch
 from hypothesis import given
@@ -11,8 +11,8 @@ LAYERS = 2
 Histories = list[list[int]]
 
 
-class Reader:
-    """Give every entry of the caches a number of its own, and note beside it what each row has read."""
+class CacheModel:
+    """A decoder cache whose entries have unique numbers, and the list of entries of each row's prefix."""
 
     def __init__(self, sentences: int) -> None:
         self.cache = DecoderCache(LAYERS, sentences)
@@ -20,7 +20,7 @@ class Reader:
         self.next_entry = 1
 
     def fill(self, length: int) -> None:
-        """Read `length` ids at once into empty caches, as a prompt is read."""
+        """Fill empty caches with `length` tokens, like a prompt."""
         entries = self._entries(self.cache.num_sentences * length).view(self.cache.num_sentences, 1, length, 1)
         for number, cache in enumerate(self.cache.layers):
             cache.append(entries + number / 2, -entries)
@@ -28,7 +28,7 @@ class Reader:
         self.histories = [history.int().tolist() for history in entries.view(-1, length)]
 
     def read(self) -> None:
-        """Read an id in each row, and compare what each may see with what it has read."""
+        """Append one token to each row, and compare the visible entries with the row's prefix."""
         sentences, rows = self.cache.num_sentences, self.cache.num_rows
         at = self.cache.begin_step(torch.device("cpu"))
         assert (at.position, at.num_sentences, at.num_rows) == (len(self.histories[0]), sentences, rows)
@@ -58,11 +58,11 @@ class Reader:
         assert len(now) == self.cache.num_sentences
         assert self.cache.num_rows == len(rows)
         own_sentence = [now[row // (len(rows) // len(now))] for row in range(len(rows))]
-        assert own_sentence == [row // beam for row in rows], "every row is still with its sentence"
+        assert own_sentence == [row // beam for row in rows], "each row still belongs to its sentence"
         self.histories = [list(self.histories[row]) for row in rows]
 
-    def fork(self) -> "Reader":
-        twin = Reader(0)
+    def fork(self) -> "CacheModel":
+        twin = CacheModel(0)
         twin.cache, twin.next_entry = self.cache.fork(), self.next_entry
         twin.histories = [list(history) for history in self.histories]
         return twin
@@ -78,9 +78,9 @@ class Reader:
 
 
 @given(sentences=st.integers(1, 4), prompt=st.integers(0, 20), data=st.data())
-def test_each_row_sees_what_it_has_read(sentences: int, prompt: int, data: st.DataObject) -> None:
-    """Whatever rows are kept, repeated and reordered in between; also more steps than the caches grow by at once."""
-    reader = Reader(sentences)
+def test_each_row_sees_its_prefix(sentences: int, prompt: int, data: st.DataObject) -> None:
+    """For any selection of rows between steps, and for more steps than the caches grow by at once."""
+    reader = CacheModel(sentences)
     if prompt:
         reader.fill(prompt)
     for _ in range(data.draw(st.integers(1, 6))):
@@ -93,7 +93,7 @@ def test_each_row_sees_what_it_has_read(sentences: int, prompt: int, data: st.Da
 
 @given(sentences=st.integers(1, 3), data=st.data())
 def test_forks_do_not_see_each_other(sentences: int, data: st.DataObject) -> None:
-    reader = Reader(sentences)
+    reader = CacheModel(sentences)
     reader.read()
     reader.select([row for row in range(sentences) for _ in range(2)])
     twin = reader.fork()
@@ -112,7 +112,7 @@ def test_one_row_per_sentence_needs_no_mask_and_no_copy() -> None:
     entries = cache.layers[0].entries
     assert cache.select(torch.arange(3)) is None
     assert cache.select(torch.tensor([0, 0, 1, 1, 2, 2])) is None
-    assert cache.layers[0].entries is entries, "hypotheses of a sentence share what it has read"
+    assert cache.layers[0].entries is entries, "hypotheses of a sentence share its cache"
     bias = cache.begin_step(torch.device("cpu")).bias
     assert bias is not None
     never = float("-inf")

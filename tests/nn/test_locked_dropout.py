@@ -1,4 +1,4 @@
-"""Masks that stay: over a sequence, over all occurrences of a symbol."""
+"""Variational dropout and embedding dropout: one mask per sequence, and per token of the vocabulary."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def test_one_mask_for_a_sequence_and_another_for_the_next(time_dim: int) -> None
     assert of_neighbours[0, 1].abs() < 0.06
 
 
-def test_gradient_passes_where_values_do() -> None:
+def test_gradient_has_the_same_mask() -> None:
     x = torch.ones(4, 5, 6, requires_grad=True)
     y = LockedDropout(0.5)(x)
     y.sum().backward()
@@ -28,7 +28,7 @@ def test_gradient_passes_where_values_do() -> None:
     assert torch.equal(x.grad, y.detach())
 
 
-def test_a_dropped_symbol_is_dropped_as_if_its_row_were() -> None:
+def test_a_dropped_token_equals_a_dropped_row() -> None:
     torch.manual_seed(0)
     weight, ids = torch.randn(200, 3), torch.randint(0, 200, (30, 40))
     module = EmbeddingDropout(0.5, 200)
@@ -42,7 +42,7 @@ def test_a_dropped_symbol_is_dropped_as_if_its_row_were() -> None:
     assert is_dropped.float().mean().item() == pytest.approx(0.5, abs=0.1)
 
 
-def test_identity_in_evaluation_and_for_zero() -> None:
+def test_identity_in_evaluation_and_for_p_zero() -> None:
     x, ids = torch.randn(3, 4, 5), torch.zeros(3, 4, dtype=torch.int64)
     assert LockedDropout(0.5).eval()(x) is x
     assert LockedDropout(0.0)(x) is x

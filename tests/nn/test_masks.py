@@ -1,4 +1,4 @@
-"""Masks against their definitions, and fully masked queries."""
+"""Masks against their definitions."""
 
 import torch
 from hypothesis import given
@@ -12,14 +12,14 @@ def test_padding_is_true_from_the_length_on() -> None:
     assert torch.equal(masks.padding_mask(torch.tensor([1, 3]), 3), expected)
 
 
-def test_keys_may_be_attended_to_where_there_is_no_padding() -> None:
+def test_keys_without_padding_can_be_attended_to() -> None:
     mask = torch.tensor([[False, True], [False, False]])
     permission = masks.can_attend_to_keys(mask)
     assert permission.shape == (2, 1, 1, 2)
     assert torch.equal(permission[:, 0, 0], ~mask)
 
 
-def test_causal_permits_the_past_and_the_present() -> None:
+def test_causal_mask() -> None:
     expected = [[j <= i for j in range(4)] for i in range(4)]
     assert masks.causal(4).tolist() == expected
 
@@ -29,12 +29,12 @@ def test_additive_is_zero_or_minus_infinity() -> None:
 
 
 @given(rows=st.lists(st.lists(st.integers(1, 5), max_size=5), min_size=1, max_size=4), more=st.integers(0, 3))
-def test_packed_positions_see_the_past_of_their_own_document(rows: list[list[int]], more: int) -> None:
-    """Documents of these lengths, the rows padded by places of 0, and by columns that are not in `places`."""
+def test_packed_rows_attend_within_documents(rows: list[list[int]], more: int) -> None:
+    """Documents of these lengths, with rows padded by positions of 0 and by columns that are not in `positions`."""
     width = max(1, *(sum(row) for row in rows))
     documents = [[number for number, length in enumerate(row) for _ in range(length)] for row in rows]
-    places = [[place for length in row for place in range(length)] + [0] * (width - sum(row)) for row in rows]
-    found = masks.causal_within_documents(torch.tensor(places), width + more)
+    positions = [[place for length in row for place in range(length)] + [0] * (width - sum(row)) for row in rows]
+    found = masks.causal_within_documents(torch.tensor(positions), width + more)
     assert found.shape == (len(rows), 1, width + more, width + more)
     for permission, document in zip(found[:, 0].tolist(), documents, strict=True):
         for i in range(width + more):
@@ -42,5 +42,5 @@ def test_packed_positions_see_the_past_of_their_own_document(rows: list[list[int
                 assert permission[i] == [
                     j <= i and j < len(document) and document[j] == document[i] for j in range(width + more)
                 ]
-            assert permission[i][i], "a softmax over nothing is no number"
+            assert permission[i][i], "a softmax over no position is NaN"
             assert not any(permission[i][i + 1 :])

@@ -1,4 +1,4 @@
-"""Attention of recurrent decoders against its equations in numpy, one pass against steps, and what must not matter."""
+"""Attention of recurrent decoders against its equations in numpy; steps against one pass; batch invariance."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def attention(kind: AttentionKind, rotary: bool = False) -> MemoryAttention:
     torch.manual_seed(1)
     module = MemoryAttention(kind, SIZE, rotary).eval()
     with torch.no_grad():
-        for parameter in module.parameters():  # or biases would be zero
+        for parameter in module.parameters():  # biases are initially 0
             parameter.normal_()
     return module
 
@@ -38,8 +38,8 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def turned(x: np.ndarray) -> np.ndarray:
-    """Turn rows (T, D) by their positions: pairs of halves are complex numbers (Su et al. 2021)."""
+def rotate(x: np.ndarray) -> np.ndarray:
+    """Rotate rows (T, D) by their positions: halves are the parts of complex numbers (Su et al. 2021)."""
     half = x.shape[1] // 2
     angles = np.arange(len(x))[:, None] * 10000.0 ** (-np.arange(half) / half)
     product = (x[:, :half] + 1j * x[:, half:]) * np.exp(1j * angles)
@@ -47,7 +47,7 @@ def turned(x: np.ndarray) -> np.ndarray:
 
 
 def expected_scores(module: MemoryAttention, query: np.ndarray, memory: np.ndarray, rotary: bool) -> np.ndarray:
-    """Write the scores (T, S) of one sentence out, as the papers have them."""
+    """Compute the scores (T, S) of one sentence by the papers' equations."""
     weights = {name: parameter.detach().double().numpy() for name, parameter in module.named_parameters()}
     match module.kind, rotary:
         case "dot", False:
@@ -55,10 +55,10 @@ def expected_scores(module: MemoryAttention, query: np.ndarray, memory: np.ndarr
         case "general", False:
             return query @ (memory @ weights["project_memory.weight"].T).T
         case "dot", True:
-            return turned(query) @ turned(memory).T
+            return rotate(query) @ rotate(memory).T
         case "general", True:
             keys = memory @ weights["project_memory.weight"].T + weights["project_memory.bias"]
-            return turned(query) @ turned(keys).T
+            return rotate(query) @ rotate(keys).T
         case _:
             keys = memory @ weights["project_memory.weight"].T + weights["project_memory.bias"]
             queries = query @ weights["project_query.weight"].T
@@ -67,7 +67,7 @@ def expected_scores(module: MemoryAttention, query: np.ndarray, memory: np.ndarr
 
 @pytest.mark.parametrize("has_gradient", [True, False])
 @every_variant
-def test_it_is_what_the_equations_say(kind: AttentionKind, rotary: bool, has_gradient: bool) -> None:
+def test_equals_the_equations(kind: AttentionKind, rotary: bool, has_gradient: bool) -> None:
     module, (query, memory, lengths) = attention(kind, rotary), inputs()
     with torch.set_grad_enabled(has_gradient):
         means, weights = (each.detach() for each in module(query, module.prepare(memory, lengths)))
@@ -81,7 +81,7 @@ def test_it_is_what_the_equations_say(kind: AttentionKind, rotary: bool, has_gra
 
 
 @every_variant
-def test_steps_find_what_one_pass_finds(kind: AttentionKind, rotary: bool) -> None:
+def test_steps_equal_one_pass(kind: AttentionKind, rotary: bool) -> None:
     module, (query, memory, lengths) = attention(kind, rotary), inputs()
     prepared = module.prepare(memory, lengths)
     means, weights = module(query, prepared)
@@ -94,7 +94,7 @@ def test_steps_find_what_one_pass_finds(kind: AttentionKind, rotary: bool) -> No
 
 
 @every_variant
-def test_a_loop_has_the_gradients_of_one_pass(kind: AttentionKind, rotary: bool) -> None:
+def test_repeated_steps_have_the_gradients_of_one_pass(kind: AttentionKind, rotary: bool) -> None:
     module, (query, memory, lengths) = attention(kind, rotary).train(), inputs()
     query.requires_grad_()
     memory.requires_grad_()
@@ -112,8 +112,8 @@ def test_a_loop_has_the_gradients_of_one_pass(kind: AttentionKind, rotary: bool)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @every_variant
 @torch.inference_mode()
-def test_what_a_query_finds_depends_on_nothing_else(kind: AttentionKind, rotary: bool, dtype: torch.dtype) -> None:
-    """Neither on other sentences nor on padding: the same bits."""
+def test_batch_invariance(kind: AttentionKind, rotary: bool, dtype: torch.dtype) -> None:
+    """Other sentences and padding do not change any bit."""
     module, (query, memory, lengths) = attention(kind, rotary), inputs()
     prepare_inference(module, torch.device("cpu"), dtype)
     prepared = module.prepare(memory, lengths)
@@ -126,7 +126,7 @@ def test_what_a_query_finds_depends_on_nothing_else(kind: AttentionKind, rotary:
 
 
 @torch.inference_mode()
-def test_sentences_are_kept_reordered_and_repeated() -> None:
+def test_select() -> None:
     module, (query, memory, lengths) = attention("general"), inputs()
     prepared = module.prepare(memory, lengths)
     rows = torch.tensor([2, 0, 2])

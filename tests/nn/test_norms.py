@@ -1,4 +1,4 @@
-"""Norms against numpy, from their equations."""
+"""Layer norm and RMSNorm against their equations in numpy."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def expected(kind: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> 
 
 @pytest.mark.parametrize("kind", ["layer_norm", "rms_norm"])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_values_are_those_of_the_equation(kind: NormKind, scale: float) -> None:
+def test_values_equal_the_equation(kind: NormKind, scale: float) -> None:
     torch.manual_seed(0)
     norm = make_norm(kind, 12)
     with torch.no_grad():
@@ -34,21 +34,21 @@ def test_values_are_those_of_the_equation(kind: NormKind, scale: float) -> None:
     torch.testing.assert_close(norm(x), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_of_the_root_mean_square_are_those_of_the_equation() -> None:
+def test_rms_norm_gradients_equal_the_equation() -> None:
     torch.manual_seed(0)
     norm = make_norm("rms_norm", 7).double()
     x, weight = torch.randn(2, 3, 7, dtype=torch.float64) + 0.5, torch.randn(7, dtype=torch.float64)
 
-    def normalise(x: Tensor, weight: Tensor) -> Tensor:
+    def normalize(x: Tensor, weight: Tensor) -> Tensor:
         found: Tensor = torch.func.functional_call(norm, {"weight": weight}, (x,))
         return found
 
-    assert torch.autograd.gradcheck(normalise, (x.requires_grad_(), weight.requires_grad_()))
+    assert torch.autograd.gradcheck(normalize, (x.requires_grad_(), weight.requires_grad_()))
     with torch.no_grad():
-        assert torch.equal(normalise(x, weight), normalise(x.clone().requires_grad_(), weight))
+        assert torch.equal(normalize(x, weight), normalize(x.clone().requires_grad_(), weight))
 
 
-def test_gradients_of_the_root_mean_square_are_those_of_torch_whatever_the_strides() -> None:
+def test_rms_norm_gradients_equal_torch_for_any_strides() -> None:
     torch.manual_seed(0)
     own, torchs = make_norm("rms_norm", 12), nn.RMSNorm(12, eps=EPS["rms_norm"])
     base = torch.randn(3, 8, 12)
@@ -83,7 +83,7 @@ def test_a_row_does_not_depend_on_the_others() -> None:
                 assert torch.equal(norm(x[start:end, 0].clone()), whole[start:end, 0]), (width, start)
 
 
-def test_what_is_learnt_and_what_changes_nothing() -> None:
+def test_parameters_and_invariances() -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 16)
     layer, root = make_norm("layer_norm", 16), make_norm("rms_norm", 16)
@@ -93,5 +93,5 @@ def test_what_is_learnt_and_what_changes_nothing() -> None:
     for norm in (layer, root):
         torch.testing.assert_close(norm(7 * x), norm(x), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(layer(x + 3), layer(x), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(root(x + 3), root(x), atol=0.1), "it does not centre"
+    assert not torch.allclose(root(x + 3), root(x), atol=0.1), "RMSNorm does not center"
     torch.testing.assert_close(root(x).square().mean(-1), torch.ones(4), rtol=1e-4, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Positions against their formulas, and tables that grow."""
+"""Position encodings against their formulas, and growing tables."""
 
 import math
 
@@ -24,7 +24,7 @@ def test_a_start_is_an_offset(module: torch.nn.Module) -> None:
     assert torch.equal(module(x)[:, 7:], module(x[:, 7:], 7))
 
 
-def test_rotation_keeps_lengths_and_depends_on_distance_alone() -> None:
+def test_rotation_keeps_norms_and_depends_only_on_distance() -> None:
     torch.manual_seed(0)
     rotary = RotaryPositions(16)
     query, key = torch.randn(2, 1, 1, 1, 16).unbind(0)
@@ -34,7 +34,7 @@ def test_rotation_keeps_lengths_and_depends_on_distance_alone() -> None:
     torch.testing.assert_close(near, far, rtol=1e-3, atol=1e-3)
 
 
-def test_a_rotation_is_a_product_with_a_complex_number() -> None:
+def test_rotation_is_complex_multiplication() -> None:
     torch.manual_seed(0)
     x, wavelengths = torch.randn(2, 13, 16), 10000.0 ** (torch.arange(0, 16, 2) / 16)
     angles = torch.arange(13)[:, None] / wavelengths
@@ -47,7 +47,7 @@ def test_a_rotation_is_a_product_with_a_complex_number() -> None:
 
 
 @pytest.mark.parametrize("kind", [SinusoidalPositions, RotaryPositions])
-def test_a_table_does_not_depend_on_which_lengths_came_first(kind: type) -> None:
+def test_tables_do_not_depend_on_the_order_of_lengths(kind: type) -> None:
     x = torch.randn(1, 1, 700, 12) if kind is RotaryPositions else torch.randn(1, 700, 12)
     grown, at_once = kind(12), kind(12)
     for end in (100, 257, 300, 600):
@@ -55,7 +55,7 @@ def test_a_table_does_not_depend_on_which_lengths_came_first(kind: type) -> None
     assert torch.equal(grown(x), at_once(x))
 
 
-def test_learned_positions_end() -> None:
+def test_learned_positions_are_limited() -> None:
     with pytest.raises(ValueError, match=r"learned positions for 4 tokens, but a sequence has 5"):
         LearnedPositions(6, 4)(torch.zeros(1, 5, 6))
 

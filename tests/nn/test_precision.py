@@ -1,4 +1,4 @@
-"""The choice of device and dtype, and which weights are cast."""
+"""Choice of device and dtype, and weights that are cast for inference."""
 
 import copy
 
@@ -20,7 +20,7 @@ def test_choices() -> None:
     assert (choose_dtype("auto", cpu) == torch.bfloat16) == supports_bf16(cpu)
 
 
-def test_bf16_is_chosen_where_its_products_are_the_faster_ones() -> None:
+def test_bf16_is_chosen_if_its_products_are_faster() -> None:
     zen = {"cpu_name": "AMD EPYC", "avx512_bf16": True}
     cooper_lake = {"cpu_name": "Intel Xeon", "avx512_bf16": True}
     sapphire_rapids = cooper_lake | {"avx512_fp16": True, "amx_bf16": True}
@@ -29,7 +29,7 @@ def test_bf16_is_chosen_where_its_products_are_the_faster_ones() -> None:
     assert not any(multiplies_bf16_faster(cpu) for cpu in (without_tiles, {"cpu_name": "Apple M1"}))
 
 
-def test_wrong_choices_are_named() -> None:
+def test_invalid_choices() -> None:
     for name in ("gpu", "mps", "meta", "xpu", ""):
         with pytest.raises(ValueError, match=f"is `{name}` instead"):
             choose_device(name)
@@ -39,7 +39,7 @@ def test_wrong_choices_are_named() -> None:
         choose_dtype("fp16", torch.device("cpu"))
 
 
-def test_products_are_cast_and_norms_are_not() -> None:
+def test_linear_weights_are_cast_but_not_norms() -> None:
     weight = nn.Parameter(torch.randn(5, 4))
     embedding = nn.Embedding(5, 4)
     embedding.weight = weight
@@ -56,7 +56,7 @@ def test_products_are_cast_and_norms_are_not() -> None:
     assert embedding.weight is module[2].weight
 
 
-def test_a_prepared_module_sees_changed_weights_when_it_is_prepared_again() -> None:
+def test_preparing_again_uses_changed_weights() -> None:
     module, x = nn.Sequential(Linear(4, 4), nn.LayerNorm(4)), torch.randn(3, 4)
     prepare_inference(module, torch.device("cpu"), torch.float32)
     with torch.inference_mode():

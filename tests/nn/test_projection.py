@@ -1,4 +1,4 @@
-"""The blockwise cross entropy against torch's, with gradients."""
+"""Blockwise losses of the vocabulary projection against torch's, with gradients."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from seqlab.nn.selected_log_probs import UNUSED_ID
 
 @pytest.mark.parametrize("rows", [1, 20, BLOCK_ROWS + 5])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_cross_entropy_and_gradients_are_those_of_torch(rows: int, smoothing: float) -> None:
+def test_cross_entropy_and_gradients_equal_torch(rows: int, smoothing: float) -> None:
     torch.manual_seed(0)
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
     hidden, targets = torch.randn(rows, 12, requires_grad=True), torch.randint(0, 50, (rows,))
@@ -30,7 +30,7 @@ def test_cross_entropy_and_gradients_are_those_of_torch(rows: int, smoothing: fl
         torch.testing.assert_close(mine, torchs, rtol=1e-4, atol=1e-4)
 
 
-def test_bf16_products_are_near() -> None:
+def test_bf16_is_close_to_fp32() -> None:
     torch.manual_seed(0)
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
     hidden, targets = torch.randn(200, 12), torch.randint(0, 50, (200,))
@@ -40,8 +40,8 @@ def test_bf16_products_are_near() -> None:
     torch.testing.assert_close(near, exact, rtol=1e-2, atol=0.0)
 
 
-def test_bf16_keeps_the_loss_and_the_gradient_of_confident_rows() -> None:
-    """All targets have 99 to 99.9%: rounded to bf16 their probabilities would be 0.988, 0.992, 0.996 or 1."""
+def test_bf16_is_precise_for_confident_rows() -> None:
+    """Target probabilities from 0.99 to 0.999, which bf16 would round to 0.988, 0.992, 0.996 or 1."""
     torch.manual_seed(0)
     weight = F.normalize(torch.randn(50, 64))
     targets = torch.randint(0, 50, (200,))
@@ -60,7 +60,7 @@ def test_bf16_keeps_the_loss_and_the_gradient_of_confident_rows() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 3, BLOCK_ROWS // 2 + 5])
-def test_selected_log_probabilities_and_gradients_are_those_of_torch(frames: int) -> None:
+def test_selected_log_probabilities_and_gradients_equal_torch(frames: int) -> None:
     torch.manual_seed(0)
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
     hidden = torch.randn(3, frames, 12, requires_grad=True)
@@ -81,7 +81,7 @@ def test_selected_log_probabilities_and_gradients_are_those_of_torch(frames: int
 
 
 @pytest.mark.parametrize("frames", [1, BLOCK_ROWS // 2 + 5])
-def test_selected_logits_are_those_of_torch(frames: int) -> None:
+def test_selected_logits_equal_torch(frames: int) -> None:
     torch.manual_seed(0)
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
     hidden = torch.randn(3, frames, 12, requires_grad=True)
@@ -95,8 +95,8 @@ def test_selected_logits_are_those_of_torch(frames: int) -> None:
     assert not selected.requires_grad
 
 
-def test_bf16_keeps_the_gradient_of_confident_selected_ids() -> None:
-    """As above, of frames whose likeliest id has 99 to 99.9%: the gradient of a cross entropy of these ids."""
+def test_bf16_is_precise_for_confident_selected_ids() -> None:
+    """Cross entropy of the most likely id in frames where its probability is from 0.99 to 0.999."""
     torch.manual_seed(0)
     weight = F.normalize(torch.randn(50, 64))
     targets = torch.randint(0, 50, (200,))
@@ -121,8 +121,8 @@ def test_the_loss_of_no_rows_is_zero() -> None:
     assert not projection.weight.grad.any()
 
 
-def test_rows_without_a_target_count_for_nothing() -> None:
-    """Left out on a CPU, masked on a GPU: the same loss and gradients."""
+def test_rows_without_a_target_are_ignored() -> None:
+    """Removed on a CPU, masked on a GPU: the same loss and gradients."""
     torch.manual_seed(0)
     hidden, weight = torch.randn(9, 6, requires_grad=True), nn.Parameter(torch.randn(11, 6))
     targets = torch.tensor([3, IGNORE, 0, 10, IGNORE, IGNORE, 5, 5, IGNORE])
@@ -138,8 +138,8 @@ def test_rows_without_a_target_count_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("method", ["cross_entropy", "selected_log_probs"])
-def test_without_a_gradient_none_is_computed(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A block of rows is then projected once, and nothing else is multiplied."""
+def test_no_gradient_is_computed_if_disabled(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block is projected once, and there are no other products."""
     calls = []
     for module in (blockwise_cross_entropy, selected_log_probs):
         monkeypatch.setattr(module, "product", lambda a, b: calls.append(1) or a @ b.t())

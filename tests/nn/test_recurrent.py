@@ -1,4 +1,4 @@
-"""The recurrent stack against torch.nn, row by row, step by step, and what must not matter."""
+"""Recurrent stacks against torch.nn; steps against one pass; batch invariance; dropout."""
 
 import copy
 from typing import Any
@@ -18,7 +18,7 @@ every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], 
 
 
 def build(kind: RecurrentKind, *args: int, **options: Any) -> Recurrent:
-    """A stack whose biases are not 0."""
+    """Build a stack with nonzero biases."""
     torch.manual_seed(0)
     stack = Recurrent(kind, *args, **options)
     for parameter in stack.parameters():
@@ -27,8 +27,8 @@ def build(kind: RecurrentKind, *args: int, **options: Any) -> Recurrent:
     return stack
 
 
-def torchs(stack: Recurrent, kind: RecurrentKind) -> nn.RNNBase:
-    """torch.nn's stack with the same weights, batch first."""
+def torch_twin(stack: Recurrent, kind: RecurrentKind) -> nn.RNNBase:
+    """Build torch.nn's stack with the same weights, batch first."""
     bidirectional = stack.num_directions == 2
     size = stack.sizes[0]
     twin = KINDS[kind](stack.input_size, size, len(stack.sizes), bidirectional=bidirectional, batch_first=True)
@@ -47,7 +47,7 @@ def torchs(stack: Recurrent, kind: RecurrentKind) -> nn.RNNBase:
 
 
 def gradients_of_twin(twin: nn.RNNBase, stack: Recurrent, of: Tensor) -> dict[str, Tensor]:
-    """The gradients of torch.nn's parameters under the names that they have here."""
+    """Return the gradients of torch.nn's parameters under seqlab's names."""
     by_name = dict(zip(dict(twin.named_parameters()), torch.autograd.grad(of, list(twin.parameters())), strict=True))
     named = {}
     for depth, size in enumerate(stack.sizes):
@@ -63,10 +63,10 @@ def gradients_of_twin(twin: nn.RNNBase, stack: Recurrent, of: Tensor) -> dict[st
 
 @every_kind
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_packed_sequences_of_torch(kind: RecurrentKind, bidirectional: bool) -> None:
-    """Outputs, last states and all gradients over a padded batch, from a given state."""
+def test_packed_sequences_equal_torch(kind: RecurrentKind, bidirectional: bool) -> None:
+    """Outputs, final states and all gradients for a padded batch and a given initial state."""
     stack = build(kind, 12, 20, 2, bidirectional=bidirectional)
-    twin = torchs(stack, kind)
+    twin = torch_twin(stack, kind)
     x, lengths = torch.randn(5, 9, 12, requires_grad=True), torch.tensor([9, 3, 1, 7, 9])
     start = stack.initial_state(5)._map(lambda part: torch.randn_like(part).requires_grad_())
     hidden = torch.stack(start.hidden)
@@ -101,9 +101,7 @@ def test_packed_sequences_of_torch(kind: RecurrentKind, bidirectional: bool) -> 
 @every_dtype
 @pytest.mark.parametrize("size", [32, 37])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_neither_padding_nor_other_rows_change_a_bit(
-    kind: RecurrentKind, dtype: torch.dtype, size: int, bidirectional: bool
-) -> None:
+def test_batch_invariance(kind: RecurrentKind, dtype: torch.dtype, size: int, bidirectional: bool) -> None:
     stack = build(kind, 24, size, 2, bidirectional=bidirectional).eval()
     prepare_inference(stack, torch.device("cpu"), dtype)
     x, lengths = torch.randn(70, 11, 24) * 3, torch.randint(1, 12, (70,))
@@ -117,7 +115,7 @@ def test_neither_padding_nor_other_rows_change_a_bit(
                 assert torch.equal(part.output, whole.output[rows, : part.output.size(1)])
                 for name, tensor in part.state.tensors().items():
                     assert torch.equal(tensor, whole.state.tensors()[name][rows]), name
-            alone = stack(x[row : row + 1, : int(lengths[row])])  # nothing is said of lengths
+            alone = stack(x[row : row + 1, : int(lengths[row])])  # without lengths
             tolerance = 1e-5 if dtype == torch.float32 else 3e-2
             expected = whole.output[row, : int(lengths[row])]
             torch.testing.assert_close(alone.output[0], expected, rtol=0, atol=tolerance)
@@ -125,7 +123,7 @@ def test_neither_padding_nor_other_rows_change_a_bit(
 
 @every_kind
 @pytest.mark.parametrize("residual", [False, True])
-def test_steps_are_the_forward_pass(kind: RecurrentKind, residual: bool) -> None:
+def test_steps_equal_the_forward_pass(kind: RecurrentKind, residual: bool) -> None:
     stack = build(kind, 24, 24, 3, last_size=16, residual=residual).eval()
     x = torch.randn(5, 8, 24)
     expected, _, last = stack(x)
@@ -139,7 +137,7 @@ def test_steps_are_the_forward_pass(kind: RecurrentKind, residual: bool) -> None
 
 @every_kind
 @every_dtype
-def test_steps_of_packed_weights_are_those_of_the_weights(kind: RecurrentKind, dtype: torch.dtype) -> None:
+def test_steps_with_packed_weights_give_the_same_bits(kind: RecurrentKind, dtype: torch.dtype) -> None:
     stack = build(kind, 24, 32, 2, last_size=16).eval()
     packed = copy.deepcopy(stack)
     prepare_inference(packed, torch.device("cpu"), dtype)
@@ -173,7 +171,7 @@ def test_a_step_does_not_depend_on_the_other_rows(kind: RecurrentKind, dtype: to
 
 
 @every_kind
-def test_a_state_is_carried_on_selected_and_forked(kind: RecurrentKind) -> None:
+def test_a_state_is_carried_selected_and_forked(kind: RecurrentKind) -> None:
     stack = build(kind, 6, 8, 2, last_size=5).eval()
     x = torch.randn(4, 10, 6)
     whole = stack(x)
@@ -198,22 +196,22 @@ def test_truncated_backpropagation_stops_at_the_detached_state(kind: RecurrentKi
 
 
 @every_kind
-def test_residual_connections_go_around_layers_as_wide_as_their_input(kind: RecurrentKind) -> None:
+def test_residual_connections_need_equal_sizes(kind: RecurrentKind) -> None:
     sizes = {"input_size": 8, "hidden_size": 8, "num_layers": 3, "last_size": 5}
     stack = build(kind, **sizes, residual=True)
     x = torch.randn(4, 7, 8)
     alone = []
-    for layers, entering, size in zip(stack.layers, (8, 8, 8), (8, 8, 5), strict=True):
-        single = Recurrent(kind, entering, size)
+    for layers, layer_input, size in zip(stack.layers, (8, 8, 8), (8, 8, 5), strict=True):
+        single = Recurrent(kind, layer_input, size)
         single.layers[0].load_state_dict(layers.state_dict())
         alone.append(single)
-    first = alone[0](x).output  # the first layer has none, though it is as wide
+    first = alone[0](x).output  # no residual around the first layer
     second = first + alone[1](first).output
     torch.testing.assert_close(stack(x).output, alone[2](second).output)
     assert stack.output_size == 5
 
 
-def test_dropout_is_locked_over_time_and_leaves_the_undropped_output() -> None:
+def test_dropout_mask_is_constant_over_time() -> None:
     options = {"input_dropout": 0.3, "hidden_dropout": 0.4, "output_dropout": 0.5, "weight_dropout": 0.2}
     stack = build("lstm", 12, 16, 2, **options)
     x = torch.randn(6, 9, 12)
@@ -236,23 +234,23 @@ def test_dropout_is_locked_over_time_and_leaves_the_undropped_output() -> None:
 
 
 @pytest.mark.parametrize("option", ["input_dropout", "hidden_dropout"])
-def test_dropout_of_inputs_keeps_some_features_from_ever_mattering(option: str) -> None:
-    """With one mask for a sequence, what is dropped of the input has no gradient at any position."""
+def test_input_dropout_drops_features_of_the_whole_sequence(option: str) -> None:
+    """With one mask per sequence, dropped input features have no gradient at any position."""
     stack = build("gru", 12, 16, 2, **{option: 0.5})
     x = torch.randn(6, 9, 12, requires_grad=True)
     seen: list[Tensor] = []
     layers = stack.layers[0 if option == "input_dropout" else 1]
     layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     stack(x)
-    (entering,) = seen  # (T, rows, features)
-    is_dropped = entering[:, :6] == 0
+    (layer_input,) = seen  # (T, rows, features)
+    is_dropped = layer_input[:, :6] == 0
     assert torch.equal(is_dropped, is_dropped[:1].expand_as(is_dropped))
     assert 0.2 < is_dropped.float().mean() < 0.8
 
 
 @every_kind
-def test_training_in_bf16_lies_on_training_in_fp32(kind: RecurrentKind) -> None:
-    """Which of four symbols came first, eight positions before."""
+def test_training_in_bf16_is_close_to_fp32(kind: RecurrentKind) -> None:
+    """Task: predict the first of eight tokens, one of four."""
     torch.manual_seed(1)
     xs = torch.nn.functional.one_hot(torch.randint(0, 4, (40, 32, 8)), 4).float()
     curves = {}
@@ -286,12 +284,12 @@ def test_training_in_bf16_lies_on_training_in_fp32(kind: RecurrentKind) -> None:
         ({"weight_dropout": 1.0}, r"`p` must be in \[0, 1\), but is 1.0 instead"),
     ],
 )
-def test_impossible_stacks(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Recurrent(**({"kind": "gru", "input_size": 3, "hidden_size": 4} | arguments))
 
 
-def test_shapes_that_do_not_fit() -> None:
+def test_shapes_that_do_not_match() -> None:
     stack, both = Recurrent("lstm", 3, 4), Recurrent("lstm", 3, 4, bidirectional=True)
     x = torch.randn(2, 5, 3)
     with pytest.raises(ValueError, match=r"must be \(B, T, 3\), but is \(2, 5, 4\) instead"):

@@ -1,4 +1,4 @@
-"""One layer of each kind against numpy cells written from the equations; parameters, weight dropout, other kernels."""
+"""Recurrent layers against numpy cells; parameters, weight dropout, other kernels."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -27,7 +27,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def numpy_step(layer: RecurrentLayer, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-    """One step for one row, gate by gate."""
+    """Compute one step of one row, gate by gate."""
     size = layer.hidden_size
     w_in, bias, w_hidden = (
         p.detach().double().numpy() for p in (layer.from_input.weight, layer.from_input.bias, layer.from_hidden.weight)
@@ -47,7 +47,7 @@ def numpy_step(layer: RecurrentLayer, x: Array, h: Array, c: Array) -> tuple[Arr
 
 
 def make(kind: RecurrentKind, input_size: int = 5, hidden_size: int = 7, p: float = 0.0) -> RecurrentLayer:
-    """A layer whose biases are not 0."""
+    """Build a layer with nonzero biases."""
     torch.manual_seed(0)
     layer = RecurrentLayer(kind, input_size, hidden_size, p)
     for parameter in layer.parameters():
@@ -63,9 +63,7 @@ def inputs(layer: RecurrentLayer, steps: int, rows: int = 16, input_size: int = 
 @every_kind
 @pytest.mark.parametrize("with_gradient", [True, False])
 @pytest.mark.parametrize("is_reference", [True, False])
-def test_a_sequence_and_single_steps_are_the_equations(
-    kind: RecurrentKind, with_gradient: bool, is_reference: bool
-) -> None:
+def test_sequences_and_steps_equal_the_equations(kind: RecurrentKind, with_gradient: bool, is_reference: bool) -> None:
     layer = make(kind)
     x, h, c = inputs(layer, 6)
     with torch.set_grad_enabled(with_gradient), reference_kernels() if is_reference else nullcontext():
@@ -85,7 +83,7 @@ def test_a_sequence_and_single_steps_are_the_equations(
             np.testing.assert_allclose(last_cell[row].detach(), expected_c, atol=1e-5)
 
 
-def test_the_parameters_of_lstm_and_gru_are_four_and_three_times_those_of_a_plain_rnn() -> None:
+def test_lstm_and_gru_have_four_and_three_times_the_parameters_of_an_rnn() -> None:
     counts = {kind: sum(p.numel() for p in RecurrentLayer(kind, 30, 20).parameters()) for kind in KINDS}
     assert counts["rnn"] == 20 * (30 + 20 + 1)
     assert counts["lstm"] == 4 * counts["rnn"]
@@ -98,7 +96,7 @@ def test_initial_parameters(kind: RecurrentKind) -> None:
     layer = RecurrentLayer(kind, 30, 20)
     for gate in layer.from_hidden.weight.detach().split(20):
         torch.testing.assert_close(gate @ gate.t(), torch.eye(20), atol=1e-5, rtol=0)
-    bound = (6 / 50) ** 0.5  # of one gate: Glorot's for all gates together would be smaller
+    bound = (6 / 50) ** 0.5  # Glorot bound of one gate; that of all gates together would be smaller
     largest = layer.from_input.weight.detach().abs().max().item()
     assert 0.95 * bound < largest <= bound
     biases = layer.from_input.bias.detach().view(-1, 20)
@@ -109,7 +107,7 @@ def test_initial_parameters(kind: RecurrentKind) -> None:
 
 
 @every_kind
-def test_weight_dropout_thins_out_the_recurrent_matrix_alone(kind: RecurrentKind) -> None:
+def test_weight_dropout_applies_only_to_the_recurrent_matrix(kind: RecurrentKind) -> None:
     layer, plain = make(kind, p=0.4), make(kind)
     x, h, c = inputs(layer, 4)
     with seeded(3, torch.device("cpu")):
@@ -130,7 +128,7 @@ def test_weight_dropout_thins_out_the_recurrent_matrix_alone(kind: RecurrentKind
 
 @every_kind
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_torchs_own_functions_which_other_devices_run_give_the_same(kind: RecurrentKind, dtype: torch.dtype) -> None:
+def test_the_gpu_path_gives_the_same_results(kind: RecurrentKind, dtype: torch.dtype) -> None:
     layer = make(kind)
     x, h, c = inputs(layer, 6)
     tolerance = 1e-5 if dtype == torch.float32 else 3e-2
@@ -148,7 +146,7 @@ def test_torchs_own_functions_which_other_devices_run_give_the_same(kind: Recurr
 
 
 @pytest.mark.parametrize(("is_fused", "wide"), [(True, 8), (True, 7), (False, 8)], ids=["oneDNN", "wide", "not fused"])
-def test_the_three_ways_of_an_lstm_in_bf16(is_fused: bool, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_three_lstm_implementations_in_bf16(is_fused: bool, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_recurrent, "_HAS_FUSED_BF16", is_fused and cpu_recurrent._HAS_FUSED_BF16)
     monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", wide)
     layer = make("lstm")
@@ -161,8 +159,8 @@ def test_the_three_ways_of_an_lstm_in_bf16(is_fused: bool, wide: int, monkeypatc
     torch.testing.assert_close(found_cell, cell, atol=3e-2, rtol=3e-2)
 
 
-def opened(layer: RecurrentLayer) -> RecurrentLayer:
-    """Every gate open whatever comes, and a candidate of 1."""
+def open_gates(layer: RecurrentLayer) -> RecurrentLayer:
+    """Set all gates to 1 and the candidate to 1 for any input."""
     for parameter in layer.parameters():
         torch.nn.init.zeros_(parameter)
     torch.nn.init.constant_(layer.from_input.bias, 50)
@@ -171,10 +169,10 @@ def opened(layer: RecurrentLayer) -> RecurrentLayer:
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("wide", [7, 8])
-def test_a_cell_counts_beyond_what_bf16_can(precision: torch.dtype, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """256 + 1 is 256 in bf16, in which the products run."""
+def test_the_cell_is_more_precise_than_bf16(precision: torch.dtype, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 + 1 rounds to 256 in bf16, the dtype of the products."""
     monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", wide)
-    layer = opened(RecurrentLayer("lstm", 5, 7))
+    layer = open_gates(RecurrentLayer("lstm", 5, 7))
     x, h, _ = inputs(layer, 400)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
         _, cell = layer(x, h, torch.zeros(16, 7))
@@ -184,7 +182,7 @@ def test_a_cell_counts_beyond_what_bf16_can(precision: torch.dtype, wide: int, m
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("with_gradient", [True, False])
 @pytest.mark.parametrize("wide", [7, 8])
-def test_padding_leaves_a_cell_exactly_as_it_is(
+def test_padding_does_not_change_the_cell(
     dtype: torch.dtype, with_gradient: bool, wide: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", wide)

@@ -1,4 +1,4 @@
-"""The state: rows, copies, and its way through a checkpoint."""
+"""Recurrent state: selection of rows, copies, and checkpoints."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def make() -> RecurrentState:
     return RecurrentState(hidden, (torch.randn(3, 4), torch.randn(3, 2)))
 
 
-def test_rows_are_kept_reordered_and_repeated() -> None:
+def test_select() -> None:
     state = make()
     selected = state.select(torch.tensor([2, 2, 0, 1]))
     for name, tensor in selected.tensors().items():
@@ -39,7 +39,7 @@ def test_detached_tensors_have_no_graph() -> None:
 
 
 @pytest.mark.parametrize("state", [make(), RecurrentState(make().hidden), Recurrent("lstm", 3, 4, 12).initial_state(2)])
-def test_a_checkpoint_gives_it_back(state: RecurrentState, tmp_path: Path) -> None:
+def test_a_checkpoint_restores_the_state(state: RecurrentState, tmp_path: Path) -> None:
     save_file(state.tensors(), tmp_path / "state.safetensors")
     loaded = RecurrentState.from_tensors(load_file(tmp_path / "state.safetensors"))
     assert (len(loaded.hidden), len(loaded.cell)) == (len(state.hidden), len(state.cell))
@@ -57,6 +57,6 @@ def test_a_checkpoint_gives_it_back(state: RecurrentState, tmp_path: Path) -> No
         (["hidden.0", "memory.0"], r"has \['hidden\.0', 'memory\.0'\]"),
     ],
 )
-def test_other_tensors_are_refused(names: list[str], message: str) -> None:
+def test_invalid_tensors_are_refused(names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RecurrentState.from_tensors({name: torch.zeros(1, 1) for name in names})

@@ -1,10 +1,10 @@
-"""CTC against sums over all paths, value and gradient; and what glancing shows."""
+"""CTC loss and gradient against sums over all alignments; glancing."""
 
 from typing import Any
 
 import pytest
 import torch
-from reference.paths_of_frames import BLANK, EOS, SIZE, GivenFrames, all_paths, said
+from reference.ctc_alignments import BLANK, EOS, SIZE, GivenFrames, all_alignments, collapse
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
@@ -15,12 +15,12 @@ from seqlab.objectives.glancing import glancing_share
 
 LENGTHS = [5, 2, 4, 1]
 ROWS = [[2, 3, 3], [3], [2, 2], [2, 3]]
-"""The last has more symbols than frames."""
+"""The last target has more tokens than frames."""
 CONTEXT = StepContext(step=0, generator=torch.Generator().manual_seed(0))
 
 
 class LogitsModel(GivenFrames):
-    """Says the same whatever it reads, and keeps what it was shown; it is its own `FrameOutput`."""
+    """A model with fixed logits that records the tokens it was given; it is its own `FrameOutput`."""
 
     def __init__(self, logits: Tensor, lengths: list[int]) -> None:
         self.logits, self.lengths = logits, torch.tensor(lengths)
@@ -70,14 +70,14 @@ def model_of(lengths: list[int] = LENGTHS, scale: float = 1.5) -> LogitsModel:
 
 
 def brute_force(model: LogitsModel, row: int, target: list[int]) -> Tensor:
-    """Sum over the paths, so that autograd differentiates the sum itself."""
+    """Sum over all alignments, differentiably."""
     length = int(model.lengths[row])
     log_probs = model.frames().log_probs[row, :length]
-    paths = [path for path in all_paths(length, range(SIZE)) if said(path) == tuple(target)]
+    paths = [path for path in all_alignments(length, range(SIZE)) if collapse(path) == tuple(target)]
     return -torch.stack([log_probs[range(length), list(path)].sum() for path in paths]).logsumexp(0)
 
 
-def test_loss_and_gradient_are_those_of_the_sum_over_all_paths() -> None:
+def test_loss_and_gradient_equal_the_sum_over_all_alignments() -> None:
     model = model_of()
     found = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT)
     expected = sum((brute_force(model, row, ROWS[row]) for row in range(3)), torch.zeros(()))
@@ -92,7 +92,7 @@ def test_loss_and_gradient_are_those_of_the_sum_over_all_paths() -> None:
     assert not gradient[1, 2:].any()
 
 
-def test_the_reference_kernels_sum_over_the_same_paths_and_twice_differentiably() -> None:
+def test_the_reference_kernel_gives_the_same_loss_and_second_derivatives() -> None:
     model = model_of()
 
     def hessian_vector(direction: Tensor) -> Tensor:
@@ -116,14 +116,14 @@ def test_the_reference_kernels_sum_over_the_same_paths_and_twice_differentiably(
 
 
 @pytest.mark.parametrize("glancing", [0.0, 0.5])
-def test_where_nothing_is_to_be_said_all_frames_are_blank(glancing: float) -> None:
+def test_an_empty_target_needs_blanks_in_all_frames(glancing: float) -> None:
     model = model_of([3, 2])
     found = Ctc(CtcConfig(glancing=glancing))(model, batch_of([[], []]), CONTEXT)
     expected = sum((brute_force(model, row, []) for row in range(2)), torch.zeros(()))
     torch.testing.assert_close(found.total, expected, check_dtype=False)
 
 
-def test_smoothing_is_what_all_ids_cost_in_the_mean() -> None:
+def test_smoothing_is_the_mean_cost_over_the_vocabulary() -> None:
     model = model_of()
     plain = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT)
     smooth = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(ROWS), CONTEXT)
@@ -132,7 +132,7 @@ def test_smoothing_is_what_all_ids_cost_in_the_mean() -> None:
     torch.testing.assert_close(smooth.total, 0.9 * plain.total + 0.1 * uniform)
 
 
-def test_what_else_is_in_the_batch_changes_nothing() -> None:
+def test_losses_are_sums_over_sentences() -> None:
     model = model_of()
     together = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(ROWS), CONTEXT)
     apart = count = 0.0
@@ -144,14 +144,14 @@ def test_what_else_is_in_the_batch_changes_nothing() -> None:
     assert together.count.item() == count
 
 
-def test_a_rank_without_work_adds_nothing() -> None:
+def test_an_empty_batch_has_no_loss() -> None:
     model = model_of()
     found = Ctc(CtcConfig(glancing=0.5, label_smoothing=0.1))(model, batch_of(ROWS).idle(), CONTEXT)
     assert (found.total.item(), float(found.count)) == (0.0, 0.0)
     assert not torch.autograd.grad(found.total, model.logits)[0].any()
 
 
-def test_what_is_shown_is_of_a_path_that_says_the_target_and_the_more_the_more_is_wrong() -> None:
+def test_glancing_shows_parts_of_an_alignment_in_proportion_to_errors() -> None:
     rows = [[2, 3, 2, 3], [2, 3], [3], [2]]
     right = [[2, 3, 2, 3, 0, 0, 0, 0], [0, 0, 0, 0, 2, 3, 0, 0], [2, 2, 2, 2, 2, 2, 2, 2], [2, 2, 0, 0, 0, 0, 0, 0]]
     logits = torch.zeros(4, 8, SIZE).scatter(2, torch.tensor(right)[..., None], 9.0)
@@ -165,10 +165,10 @@ def test_what_is_shown_is_of_a_path_that_says_the_target_and_the_more_the_more_i
         (shown,) = model.shown
         counts.append((shown != IGNORE).sum(1).tolist())
         assert set(shown[2].unique().tolist()) <= {IGNORE, BLANK, 3}
-    assert counts == [[0, 0, 4, 0]] * 50  # all eight frames of the third say another symbol
+    assert counts == [[0, 0, 4, 0]] * 50  # all eight frames of the third target are wrong
 
 
-def test_a_share_of_one_shows_as_many_as_are_wrong_and_all_frames_are_chosen_alike() -> None:
+def test_glancing_shows_as_many_frames_as_are_wrong_uniformly() -> None:
     model = LogitsModel(torch.zeros(1, 6, SIZE).scatter(2, torch.tensor([[[0]] * 6]), 5.0), [6])
     chosen = torch.zeros(6)
     for seed in range(400):
@@ -176,12 +176,12 @@ def test_a_share_of_one_shows_as_many_as_are_wrong_and_all_frames_are_chosen_ali
             model, batch_of([[2, 3]]), StepContext(step=9, generator=torch.Generator().manual_seed(seed))
         )
         shown = model.shown[-1]
-        assert int((shown != IGNORE).sum()) == 2  # the likeliest path has two symbols and blanks
+        assert int((shown != IGNORE).sum()) == 2  # the most likely alignment has two tokens and blanks
         chosen += shown[0] != IGNORE
     assert float(chosen.min()) > 400 * 2 / 6 * 0.75
 
 
-def test_the_share_falls_in_a_straight_line() -> None:
+def test_glancing_decays_linearly() -> None:
     config = CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=100)
     assert [glancing_share(config, step) for step in (0, 50, 100, 900)] == pytest.approx([0.5, 0.4, 0.3, 0.3])
     with pytest.raises(ValueError, match="`least_glancing` must be at most `glancing`"):

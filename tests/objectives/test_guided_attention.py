@@ -1,4 +1,4 @@
-"""The guide of attention against its definition, position by position."""
+"""Guided attention against its definition, position by position."""
 
 import math
 
@@ -15,12 +15,18 @@ LENGTHS = [(3, 4), (5, 2), (1, 1)]
 WIDTH = 0.3
 
 
+<<<<<<< HEAD
 def places_of(lengths: torch.Tensor, size: int) -> torch.Tensor:
     """Place the symbols of sources without tags."""
     return SourceTags("symbols", range(0), 2).relative_positions(torch.zeros(len(lengths), size), lengths)
+=======
+def relative_positions(lengths: torch.Tensor, size: int) -> torch.Tensor:
+    """Compute relative positions of sources without tags."""
+    return SourceTags("symbols", range(0), 2).places(torch.zeros(len(lengths), size), lengths)
+>>>>>>> ff41717 (Tests of layers, optimizers, objectives and GPUs, and the references, in standard terms)
 
 
-def test_cost_is_that_of_the_definition() -> None:
+def test_cost_equals_the_definition() -> None:
     torch.manual_seed(0)
     tgt_out = torch.tensor([[7, 7, 7, 7], [7, 7, IGNORE, IGNORE], [7, IGNORE, IGNORE, IGNORE]])
     attention = torch.rand(3, 4, 5)
@@ -32,18 +38,18 @@ def test_cost_is_that_of_the_definition() -> None:
                 gap = s / max(1, src - 1) - t / max(1, tgt - 1)
                 share = float(attention[b, t, s] / attention[b, t, :src].sum())
                 expected += share * (1 - math.exp(-(gap**2) / (2 * WIDTH**2)))
-    found = off_diagonal_cost(attention, places_of(src_lengths, 5), tgt_out, WIDTH)
+    found = off_diagonal_cost(attention, relative_positions(src_lengths, 5), tgt_out, WIDTH)
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_diagonal_is_free_and_its_corner_is_not() -> None:
-    tgt_out, diagonal = torch.full((1, 6), 7), places_of(torch.tensor([6]), 6)
+def test_the_diagonal_costs_nothing_and_the_antidiagonal_much() -> None:
+    tgt_out, diagonal = torch.full((1, 6), 7), relative_positions(torch.tensor([6]), 6)
     assert float(off_diagonal_cost(torch.eye(6)[None], diagonal, tgt_out, WIDTH)) == pytest.approx(0.0, abs=1e-6)
     assert float(off_diagonal_cost(torch.eye(6).flip(0)[None], diagonal, tgt_out, WIDTH)) > 3
 
 
-def test_attention_to_tags_saves_nothing() -> None:
-    """However much of it there is: 0.9 of the attention here, and all of it but what can be told from none."""
+def test_attention_to_tags_does_not_lower_the_cost() -> None:
+    """Also for 0.9 of the attention, and for nearly all of it."""
     torch.manual_seed(0)
     tgt_out, tags = torch.full((2, 4), 7), range(10, 12)
     src = torch.tensor([[5, 6, 7, 10, 11, 2], [5, 10, 6, 7, 2, 0]])
@@ -57,7 +63,7 @@ def test_attention_to_tags_saves_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["pre", "lstm", "gru, not fed, rotary"])
-def test_the_cost_is_added_by_its_weight(name: str) -> None:
+def test_the_weighted_cost_is_added_to_the_loss(name: str) -> None:
     model, batch = build((TRANSFORMERS | RECURRENT)[name]), batch_of(ALL)
     plain = CrossEntropy(CrossEntropyConfig())(model, batch, StepContext(0))
     guided = CrossEntropy(CrossEntropyConfig(guided_attention=0.7, guided_width=0.3))(model, batch, StepContext(0))
@@ -71,7 +77,7 @@ def test_the_cost_is_added_by_its_weight(name: str) -> None:
     torch.testing.assert_close(guided.logs["strayed"], cost)
 
 
-def test_a_width_without_a_guide_is_refused() -> None:
+def test_a_width_without_guided_attention_is_refused() -> None:
     CrossEntropyConfig(guided_attention=1.0, guided_width=0.3)
     with pytest.raises(ValueError, match=r"`guided_width` \(0\.3\) has no effect without `guided_attention`"):
         CrossEntropyConfig(guided_width=0.3)

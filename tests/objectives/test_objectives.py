@@ -11,7 +11,7 @@ from seqlab.models import Transformer
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, RDrop, RDropConfig, StepContext
 
 CONTEXT = StepContext(step=0)
-NUM_TARGETS = 7 + 2 + 4 + 0 + 4  # ends of sentence counted
+NUM_TARGETS = 7 + 2 + 4 + 0 + 4  # including ends of sentence
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def model() -> Transformer:
 
 @pytest.fixture
 def batch() -> Seq2SeqBatch:
-    """Give a batch with padding on both sides, an empty source and an empty target."""
+    """Build a batch with padding on both sides, an empty source and an empty target."""
     return make_batch([(3, 7), (5, 2), (0, 4), (6, 0)])
 
 
@@ -70,14 +70,14 @@ def test_cross_entropy_over_more_rows_than_a_block() -> None:
 
 @pytest.mark.parametrize(("label_smoothing", "consistency"), [(0.0, 1.0), (0.1, 5.0)])
 def test_r_drop(batch: Seq2SeqBatch, label_smoothing: float, consistency: float) -> None:
-    """Equations 2 to 4 of Liang et al. 2021: both cross entropies, alpha times half the sum of both divergences."""
+    """Liang et al. 2021, equations 2 to 4: both cross entropies plus alpha times the mean of both divergences."""
     assert batch.tgt_out is not None
     model = make_model(dropout=0.3)
     objective = RDrop(RDropConfig(label_smoothing=label_smoothing, consistency=consistency))
     state = torch.get_rng_state()
     loss = objective(model, batch, CONTEXT)
     found = gradients(model, loss.total)
-    torch.set_rng_state(state)  # the same masks again, two for each row
+    torch.set_rng_state(state)  # the same dropout masks, two per row
     doubled = Seq2SeqBatch(
         *(torch.cat([x, x]) for x in (batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, batch.indices)),
         num_tgt_tokens=2 * batch.num_tgt_tokens,
@@ -107,7 +107,7 @@ def test_r_drop_without_dropout_is_twice_the_cross_entropy(model: Transformer, b
 
 @pytest.mark.parametrize("objective", [CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), RDrop(RDropConfig())])
 def test_losses_are_sums(model: Transformer, objective: CrossEntropy | RDrop) -> None:
-    """A batch's loss, count and logs are the sums of those of its sentences."""
+    """Loss, count and logs of a batch are the sums over its sentences."""
     lengths = [(3, 7), (5, 2), (6, 6)]
     whole = make_batch(lengths)
     loss = objective(model, whole, CONTEXT)

@@ -1,4 +1,4 @@
-"""What models that predict all at once are trained on: which positions are shown, and what is summed."""
+"""Objectives of non-autoregressive models: positions given as input, and terms of the loss."""
 
 from itertools import product
 
@@ -16,8 +16,8 @@ NAT = TransformerNatConfig(d_model=32, d_ff=48, num_heads=4, dropout=0.0)
 CMLM = TransformerCmlmConfig(d_model=32, d_ff=48, num_heads=4, dropout=0.0)
 
 
-class Watched(TransformerNat):
-    """Keeps what it was shown, and what it was shown in the first of two passes."""
+class RecordingModel(TransformerNat):
+    """Records the tokens it was given, also in the first of two passes."""
 
     seen: torch.Tensor | None = None
     first: torch.Tensor | None = None
@@ -25,7 +25,7 @@ class Watched(TransformerNat):
     def forward(
         self, batch: Seq2SeqBatch, shown: torch.Tensor | None = None, glance: Glance | None = None
     ) -> PositionOutput:
-        """Note what is shown."""
+        """Record `shown`."""
         self.first = shown
         if glance is None:
             self.seen = shown
@@ -39,17 +39,19 @@ class Watched(TransformerNat):
         return super().forward(batch, shown, glance=watched)
 
 
-def build(config: TransformerNatConfig | TransformerCmlmConfig) -> Watched:
+def build(config: TransformerNatConfig | TransformerCmlmConfig) -> RecordingModel:
     torch.manual_seed(0)
-    return Watched(config, VOCAB, VOCAB, mask_id=BOS, eos_id=EOS)
+    return RecordingModel(config, VOCAB, VOCAB, mask_id=BOS, eos_id=EOS)
 
 
 def context(seed: int = 0) -> StepContext:
     return StepContext(step=0, generator=torch.Generator().manual_seed(seed))
 
 
-def by_hand(model: Watched, batch: Seq2SeqBatch, smoothing: float, weight: float) -> tuple[torch.Tensor, int]:
-    """Compute the loss from all logits with torch's own cross entropy."""
+def reference_loss(
+    model: RecordingModel, batch: Seq2SeqBatch, smoothing: float, weight: float
+) -> tuple[torch.Tensor, int]:
+    """Compute the loss from all logits with torch's cross entropy."""
     shown = model.seen
     output, targets = model(batch, shown=shown), model.position_targets(batch)
     if shown is not None:
@@ -68,12 +70,12 @@ def by_hand(model: Watched, batch: Seq2SeqBatch, smoothing: float, weight: float
     ],
     ids=["all at once", "glancing", "cmlm"],
 )
-def test_losses_are_of_what_is_not_shown_and_of_lengths(
+def test_losses_cover_hidden_positions_and_lengths(
     config: TransformerNatConfig, objective: ParallelCrossEntropy | Cmlm
 ) -> None:
     model, batch = build(config), batch_of(ALL)
     found = objective(model, batch, context())
-    expected, count = by_hand(model, batch, 0.2, 0.5)
+    expected, count = reference_loss(model, batch, 0.2, 0.5)
     torch.testing.assert_close(found.total, expected)
     assert float(found.count) == count == sum(map(len, TGT)) - float(found.logs["shown"])
     nothing: Loss = objective(model, batch.idle(), context())
@@ -82,14 +84,14 @@ def test_losses_are_of_what_is_not_shown_and_of_lengths(
     assert not any(parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)
 
 
-def test_any_number_of_symbols_is_hidden_as_often_as_any_other_and_each_symbol_too() -> None:
+def test_the_number_and_the_positions_of_masked_tokens_are_uniform() -> None:
     model, batch, objective = build(CMLM), batch_of(ALL), Cmlm(CmlmConfig())
     draws = 4000
     numbers = [torch.zeros(len(tgt) + 1) for tgt in TGT]
     hidden = [torch.zeros(len(tgt)) for tgt in TGT]
 
     class Seen(Exception):
-        """Ends the call when the objective has drawn."""
+        """Stops the objective after it has drawn positions."""
 
     def forward(batch: object, shown: torch.Tensor) -> None:
         for row, tgt in enumerate(TGT):
@@ -111,7 +113,7 @@ def test_any_number_of_symbols_is_hidden_as_often_as_any_other_and_each_symbol_t
         assert ((places - often).abs() < 5 * (draws / 4) ** 0.5).all()
 
 
-def test_of_its_own_words_a_model_learns_to_say_all_anew() -> None:
+def test_all_tokens_are_predicted_with_own_words() -> None:
     model, batch = build(CMLM), batch_of(ALL)
     targets, differs = model.position_targets(batch), False
     for seed in range(20):
@@ -133,19 +135,19 @@ def test_of_its_own_words_a_model_learns_to_say_all_anew() -> None:
     assert differs
 
 
-def test_a_share_of_the_targets_shows_own_words() -> None:
-    """Of the others what is shown is left out of the loss, which tells how many these are."""
+def test_the_share_of_targets_with_own_words() -> None:
+    """Positions given as input are not in the loss of all other targets, so the count identifies the targets."""
     row, draws = 2, 400
     model, batch = build(CMLM), batch_of([row])
     counts = [float(Cmlm(CmlmConfig(own_words=0.25))(model, batch, context(seed)).count) for seed in range(draws)]
     size = len(TGT[row])
-    # All are predicted of own words, and where all are hidden, which is one of `size` numbers.
+    # All tokens are predicted with own words, or if all are masked, with probability 1 / `size`.
     expected = draws * (0.25 + 0.75 / size)
     assert abs(counts.count(size) - expected) < 4 * (expected * (1 - expected / draws)) ** 0.5
 
 
-def test_each_row_is_learned_beside_own_words_or_beside_the_target() -> None:
-    """The loss tells which rows were: all symbols of these count, of the others those that are hidden."""
+def test_each_row_has_own_words_or_target_tokens() -> None:
+    """With own words all tokens are in the loss, otherwise only masked ones."""
     model, batch = build(CMLM), batch_of(ALL)
     targets, is_mixed = model.position_targets(batch), False
     is_there = targets != IGNORE
@@ -167,7 +169,7 @@ def test_each_row_is_learned_beside_own_words_or_beside_the_target() -> None:
     assert is_mixed
 
 
-def test_glancing_shows_as_many_as_its_share_of_what_the_first_pass_gets_wrong() -> None:
+def test_glancing_shows_its_share_of_wrong_positions() -> None:
     model, batch = build(NAT), batch_of(ALL)
     targets = model.position_targets(batch)
     wrong = (model(batch).positions.likeliest()[0] != targets) & (targets != IGNORE)

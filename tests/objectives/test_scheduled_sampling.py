@@ -1,4 +1,4 @@
-"""Scheduled sampling against its definition: what is read is what the model would have said."""
+"""Scheduled sampling against its definition: inputs are the model's own predictions."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,7 @@ from seqlab.objectives import CrossEntropy, CrossEntropyConfig, ScheduledSamplin
 from seqlab.objectives.scheduled_sampling import reference_share
 
 ALWAYS = {"decay": "linear", "decay_steps": 1, "label_smoothing": 0.0}
-"""From step 1 on, predictions alone are read."""
+"""From step 1, all inputs are predictions."""
 LATER = StepContext(step=1)
 VARIANTS = {name: (TRANSFORMERS | RECURRENT)[name] for name in ("pre", "lstm", "lstm, not fed", "gru")}
 
@@ -23,7 +23,7 @@ def nll_of(model: Translator, batch: Seq2SeqBatch) -> float:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_before_it_begins_it_is_cross_entropy(name: str) -> None:
+def test_step_0_is_cross_entropy(name: str) -> None:
     model, batch = build(VARIANTS[name]), batch_of(ALL)
     context = StepContext(step=0, generator=torch.Generator().manual_seed(0))
     found = ScheduledSampling(ScheduledSamplingConfig(**{**ALWAYS, "label_smoothing": 0.1}))(model, batch, context)
@@ -34,7 +34,7 @@ def test_before_it_begins_it_is_cross_entropy(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lstm", "lstm, not fed", "gru"])
-def test_a_recurrent_decoder_reads_what_it_has_just_said(name: str) -> None:
+def test_a_recurrent_decoder_reads_its_last_prediction(name: str) -> None:
     model, batch = build(VARIANTS[name]), batch_of(ALL)
     last_ids, state = model.start(batch)
     expected = 0.0
@@ -50,7 +50,7 @@ def test_a_recurrent_decoder_reads_what_it_has_just_said(name: str) -> None:
     assert float(found.logs["predicted_inputs"]) == float(predicted)
 
 
-def test_a_transformer_reads_what_a_first_pass_says() -> None:
+def test_a_transformer_reads_predictions_of_a_first_pass() -> None:
     model, batch = build(VARIANTS["pre"]), batch_of(ALL)
     with torch.no_grad():
         said = model(batch).logits().argmax(-1)
@@ -61,7 +61,7 @@ def test_a_transformer_reads_what_a_first_pass_says() -> None:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_where_there_is_nothing_but_ends_there_is_nothing_to_predict_from(name: str) -> None:
+def test_empty_targets_have_no_predicted_inputs(name: str) -> None:
     model, batch = build(VARIANTS[name]), batch_of(ALL)
     assert batch.tgt_in is not None
     assert batch.tgt_out is not None
@@ -84,7 +84,7 @@ def test_every_mixture_trains_all_weights(name: str, mixture: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pre", "lstm, not fed"])
-def test_where_nothing_is_sampled_there_is_one_pass_as_ever(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_predictions_there_is_one_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*inputs: object) -> None:
         raise AssertionError("nothing is to be predicted")
 
@@ -96,8 +96,8 @@ def test_where_nothing_is_sampled_there_is_one_pass_as_ever(name: str, monkeypat
         ScheduledSampling(config)(model, batch_of(ALL), LATER)
 
 
-def test_probabilities_of_all_symbols_are_not_kept_for_the_backward_pass() -> None:
-    """Of the soft mixture, whose means have a gradient: it makes them again, a block at a time."""
+def test_probabilities_over_the_vocabulary_are_not_saved() -> None:
+    """The backward pass of the soft mixture recomputes them in blocks."""
     model, batch = build(VARIANTS["pre"]).train(), batch_of(ALL)
     config = ScheduledSamplingConfig(**{**ALWAYS, "mixture": "soft"})  # type: ignore[arg-type]
     sizes: list[int] = []
@@ -118,7 +118,7 @@ def mixing_of(mixture: str, temperature: float = 1.0) -> InputMixing:
     return InputMixing(torch.ones(1, 1, dtype=torch.bool), mixture, temperature, generator)  # type: ignore[arg-type]
 
 
-def test_symbols_are_drawn_by_their_probabilities() -> None:
+def test_tokens_are_sampled_by_their_probabilities() -> None:
     logits, weight = torch.tensor([1.0, 0.0, -1.0, 2.0]), torch.eye(4)
     count = 20_000
     ids = mixing_of("sampled", temperature=2.0).predictions(logits.expand(count, -1))
@@ -149,12 +149,12 @@ def test_the_first_input_is_always_the_reference() -> None:
         ("inverse_sigmoid", 10**9, 0.1),
     ],
 )
-def test_shares_are_those_of_the_formulas(decay: str, step: int, share: float) -> None:
+def test_shares_equal_the_formulas(decay: str, step: int, share: float) -> None:
     config = ScheduledSamplingConfig(decay=decay, decay_steps=100, least_reference=0.1)  # type: ignore[arg-type]
     assert reference_share(config, step) == pytest.approx(share)
 
 
-def test_a_temperature_that_changes_nothing_is_refused() -> None:
+def test_a_temperature_without_effect_is_refused() -> None:
     for mixture in ("sampled", "soft"):
         ScheduledSamplingConfig(mixture=mixture, temperature=0.5)
     with pytest.raises(ValueError, match=r"`temperature` \(0\.5\) has no effect with `mixture: argmax`"):

@@ -1,4 +1,4 @@
-"""Losses of all translators: those of a batch are the sums of those of its sentences, and mixtures are smoothed too."""
+"""Losses of all translators: sums over sentences, and label smoothing of pointer-generator mixtures."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def gradients_of(model: Translator, loss: Loss) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("guided_attention", [0.0, 1.0])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_batch_is_the_sum_of_its_sentences(name: str, guided_attention: float) -> None:
+def test_losses_are_sums_over_sentences(name: str, guided_attention: float) -> None:
     model = build(CONFIGS[name])
     objective = CrossEntropy(CrossEntropyConfig(label_smoothing=0.1, guided_attention=guided_attention))
     whole, *alone = (objective(model, batch_of(rows), StepContext(step=0)) for rows in (ALL, *([i] for i in ALL)))
@@ -36,7 +36,7 @@ def test_a_batch_is_the_sum_of_its_sentences(name: str, guided_attention: float)
 
 
 @pytest.mark.parametrize("name", COPYING)
-def test_a_mixture_is_smoothed_by_what_the_vocabulary_gives_each_word(name: str) -> None:
+def test_a_mixture_is_smoothed_by_vocabulary_probabilities(name: str) -> None:
     model, batch = build(COPYING[name]), batch_of(ALL)
     assert batch.tgt_out is not None
     output, predicted = model(batch), batch.tgt_out != IGNORE
@@ -52,4 +52,4 @@ def test_a_mixture_is_smoothed_by_what_the_vocabulary_gives_each_word(name: str)
     )
     torch.testing.assert_close((of_vocabulary + copied).sum(1), torch.ones_like(generated))
     smoothed = 0.9 * nll - 0.1 * (of_vocabulary + copied).log().mean(1).sum()
-    assert smoothed.item() < total.item(), "what is summed is a bound of the cross entropy with the smoothed target"
+    assert smoothed.item() < total.item(), "the sum is a bound of the smoothed cross entropy"

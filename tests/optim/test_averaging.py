@@ -1,4 +1,4 @@
-"""Averages of weights against numpy."""
+"""Weight averaging against numpy."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_mean_of_equal_weights_is_exact() -> None:
     assert all(torch.equal(value, same[name]) for name, value in mean_of_weights([same] * 3).items())
 
 
-def test_mean_of_nothing() -> None:
+def test_mean_without_weights() -> None:
     with pytest.raises(ValueError, match="at least one set of weights"):
         mean_of_weights([])
 
@@ -47,10 +47,12 @@ def test_moving_average(decay: float) -> None:
         expected = {name: kept * expected[name] + (1 - kept) * current[name].double().numpy() for name in expected}
         for name, value in average.weights.items():
             np.testing.assert_allclose(value.numpy(), expected[name], rtol=1e-4, atol=1e-6)
-    assert all(torch.equal(start[name], value) for name, value in weights(0).items())  # a copy was averaged
+    assert all(
+        torch.equal(start[name], value) for name, value in weights(0).items()
+    )  # the original weights are unchanged
 
 
-def test_running_mean_is_the_mean_of_what_came_after_it_began() -> None:
+def test_running_mean_is_the_mean_from_its_first_step() -> None:
     average = RunningMean(weights(0), first_step=7)
     assert all(torch.equal(average.weights[name], value) for name, value in weights(0).items())
     members = [weights(seed) for seed in range(1, 6)]
@@ -65,14 +67,12 @@ def test_running_mean_is_the_mean_of_what_came_after_it_began() -> None:
     ("losses", "patience", "stalled"),
     [
         ([3.0], 2, False),
-        ([3.0, 3.5, 3.5], 2, False),  # nothing lies more than two back
+        ([3.0, 3.5, 3.5], 2, False),  # no loss is more than two validations back
         ([3.0, 3.5, 3.5, 3.1], 2, True),
-        ([3.0, 2.0, 2.5, 2.9], 2, False),  # above 2.0, but that is too recent
+        ([3.0, 2.0, 2.5, 2.9], 2, False),  # 2.0 is lower, but too recent
         ([3.0, 2.0, 2.5, 2.9, 2.1], 2, True),
         ([3.0, 2.9, 2.8, 2.7, 2.6], 1, False),
     ],
 )
-def test_a_loss_is_stalled_when_it_is_above_the_best_of_long_ago(
-    losses: list[float], patience: int, stalled: bool
-) -> None:
+def test_is_stalled(losses: list[float], patience: int, stalled: bool) -> None:
     assert is_stalled(losses, patience) == stalled

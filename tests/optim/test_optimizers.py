@@ -1,4 +1,4 @@
-"""Every optimizer against its paper's update in numpy, in fp64, over several steps."""
+"""Optimizers against their papers' updates in numpy, in fp64, over several steps."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -56,7 +56,7 @@ def adamw(config: Any, w: Array, gradients: list[Array], decay: float) -> Array:
 
 
 def radam(config: Any, w: Array, gradients: list[Array], decay: float) -> Array:
-    """Algorithm 2 of Liu et al. 2020, where the rectified step needs a length of the average above 5 (as in torch)."""
+    """Algorithm 2 of Liu et al. 2020; rectification starts above a length of 5, as in torch."""
     (b1, b2), m, v = config.betas, np.zeros_like(w), np.zeros_like(w)
     longest = 2 / (1 - b2) - 1
     for t, g in enumerate(gradients, start=1):
@@ -92,7 +92,7 @@ def rmsprop(config: Any, w: Array, gradients: list[Array], decay: float) -> Arra
 
 
 def schedule_free(config: Any, w: Array, gradients: list[Array], decay: float) -> Array:
-    """Algorithm 1 of Defazio et al. 2024, with Adam's scale; gives y, where the next gradient is taken."""
+    """Algorithm 1 of Defazio et al. 2024 with Adam's scaling; returns y, where the next gradient is computed."""
     (b1, b2), z, x, v = config.betas, w, w, np.zeros_like(w)
     for t, g in enumerate(gradients, start=1):
         v = b2 * v + (1 - b2) * g**2
@@ -122,7 +122,7 @@ def schedule_free(config: Any, w: Array, gradients: list[Array], decay: float) -
         (RAdamConfig(lr=0.1, betas=(0.5, 0.6)), radam),
     ],
 )
-def test_steps_are_those_of_the_paper(config: OptimizerConfig, reference: Callable[..., Array], num_steps: int) -> None:
+def test_steps_equal_the_paper(config: OptimizerConfig, reference: Callable[..., Array], num_steps: int) -> None:
     rng = np.random.default_rng(0)
     matrix, vector = rng.normal(size=(3, 4)), rng.normal(size=5)
     parameters = [nn.Parameter(torch.tensor(value)) for value in (matrix, vector)]
@@ -150,13 +150,13 @@ def test_nesterov_needs_momentum() -> None:
 
 
 def orthogonal(matrix: Array) -> Array:
-    """U V^T of the singular value decomposition."""
+    """Return U V^T of the singular value decomposition."""
     left, _, right = np.linalg.svd(matrix, full_matrices=False)
     return left @ right
 
 
-def test_muon_moves_matrices_by_nearly_orthogonal_steps_and_all_else_as_adamw() -> None:
-    """The iteration of Muon only comes near: its singular values lie between 0.5 and 1.5 (Jordan et al. 2024)."""
+def test_muon_updates_matrices_orthogonally_and_the_rest_by_adamw() -> None:
+    """Muon's iteration is approximate: its singular values are between 0.5 and 1.5 (Jordan et al. 2024)."""
     rng = np.random.default_rng(0)
     config = MuonConfig(lr=0.1, weight_decay=0.2)
     matrix, embedding = (nn.Parameter(torch.tensor(rng.normal(size=(6, 4)), dtype=torch.float32)) for _ in range(2))
@@ -172,7 +172,7 @@ def test_muon_moves_matrices_by_nearly_orthogonal_steps_and_all_else_as_adamw() 
         velocity = config.momentum * velocity + (1 - config.momentum) * step[0]
         ahead = (1 - config.momentum) * step[0] + config.momentum * velocity
         moved = matrix.detach().double().numpy() - w * (1 - config.lr * config.weight_decay)
-        scale = config.lr * 0.2 * np.sqrt(6)  # the size of AdamW's steps
+        scale = config.lr * 0.2 * np.sqrt(6)  # the RMS of AdamW's steps
         values = np.linalg.svd(moved / scale, compute_uv=False)
         assert 0.4 < values.min() <= values.max() < 1.6
         cosine = -(moved * orthogonal(ahead)).sum() / np.linalg.norm(moved) / np.linalg.norm(orthogonal(ahead))
@@ -184,8 +184,8 @@ def test_muon_moves_matrices_by_nearly_orthogonal_steps_and_all_else_as_adamw() 
     np.testing.assert_allclose(bias.detach().numpy(), expected, rtol=1e-4)
 
 
-def test_muon_in_fp32_is_that_of_torch_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU decides which one is taken; torch's rounds to 8 bits."""
+def test_muon_in_fp32_is_close_to_torch_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The choice depends on the CPU; torch's bf16 version has 8 bits of precision."""
     rng = np.random.default_rng(2)
     start, gradients = rng.normal(size=(24, 9)), rng.normal(size=(3, 24, 9))
     moved = []
@@ -200,7 +200,7 @@ def test_muon_in_fp32_is_that_of_torch_in_bf16(monkeypatch: pytest.MonkeyPatch) 
     assert np.linalg.norm(moved[0] - moved[1]) < 0.03 * np.linalg.norm(moved[0])
 
 
-def test_muon_goes_on_from_its_saved_state() -> None:
+def test_muon_continues_from_its_saved_state() -> None:
     def make() -> tuple[list[nn.Parameter], torch.optim.Optimizer]:
         torch.manual_seed(1)
         parameters = [nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(4))]
@@ -217,7 +217,7 @@ def test_muon_goes_on_from_its_saved_state() -> None:
     others, other = make()
     for one, two in zip(others, parameters, strict=True):
         one.data.copy_(two.data)
-    other.load_state_dict(deepcopy(optimizer.state_dict()))  # torch would share the tensors
+    other.load_state_dict(deepcopy(optimizer.state_dict()))  # without a copy, torch shares the tensors
     for group in (*optimizer.param_groups, *other.param_groups):
         group["lr"] = 0.05
     for seed in (3, 4):
@@ -226,8 +226,8 @@ def test_muon_goes_on_from_its_saved_state() -> None:
     assert all(torch.equal(one, two) for one, two in zip(others, parameters, strict=True))
 
 
-def test_sharpness_aware_steps_by_the_gradient_uphill() -> None:
-    """Of a quadratic: AdamW by the gradient at w + rho g / |g|, where both tensors together have one norm."""
+def test_sam_uses_the_gradient_at_perturbed_weights() -> None:
+    """On a quadratic: AdamW with the gradient at w + rho g / |g|, with one norm over both tensors."""
     config = SamConfig(lr=0.1, rho=0.3, weight_decay=0.1)
     rng = np.random.default_rng(1)
     scales = [rng.uniform(0.5, 3, (3, 4)), rng.uniform(0.5, 3, 5)]

@@ -1,4 +1,4 @@
-"""Learning rates against tables and formulas written out for each case."""
+"""Learning-rate schedules against tables, formulas and torch."""
 
 import math
 
@@ -24,7 +24,7 @@ FAMILIES = [CONSTANT, LINEAR, INVERSE_SQRT, COSINE]
 
 
 @pytest.mark.parametrize("schedule", FAMILIES)
-def test_the_warmup_is_a_line_to_the_peak(schedule: ScheduleConfig) -> None:
+def test_warmup_is_linear(schedule: ScheduleConfig) -> None:
     rates = [schedule.rate(10.0, step, 14) for step in range(5)]
     assert rates == pytest.approx([2, 4, 6, 8, 10], rel=1e-12)
 
@@ -43,7 +43,7 @@ def test_the_warmup_is_a_line_to_the_peak(schedule: ScheduleConfig) -> None:
         ),
     ],
 )
-def test_after_the_warmup_until_past_the_end(schedule: ScheduleConfig, expected: list[float]) -> None:
+def test_rates_after_the_warmup(schedule: ScheduleConfig, expected: list[float]) -> None:
     rates = [schedule.rate(10.0, step, 14) for step in range(4, 16)]
     assert rates == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
@@ -63,12 +63,12 @@ def test_without_a_warmup_the_first_step_has_the_peak(schedule: ScheduleConfig, 
 
 @pytest.mark.parametrize("schedule", FAMILIES)
 @pytest.mark.parametrize("max_steps", [1, 3, 4])
-def test_a_run_that_is_shorter_than_the_warmup_never_leaves_it(schedule: ScheduleConfig, max_steps: int) -> None:
+def test_a_run_shorter_than_the_warmup(schedule: ScheduleConfig, max_steps: int) -> None:
     rates = [schedule.rate(5.0, step, max_steps) for step in range(max_steps)]
     assert rates == pytest.approx([1.0, 2.0, 3.0, 4.0][:max_steps])
 
 
-def test_a_longer_run_bends_only_the_decaying_schedules() -> None:
+def test_only_decaying_schedules_depend_on_max_steps() -> None:
     for schedule in (CONSTANT, INVERSE_SQRT):
         assert schedule.rate(1.0, 9, 10) == schedule.rate(1.0, 9, 1000)
     for decaying in (LINEAR, COSINE):
@@ -77,7 +77,7 @@ def test_a_longer_run_bends_only_the_decaying_schedules() -> None:
 
 @pytest.mark.parametrize("max_steps", [10, 57])
 @pytest.mark.parametrize("rising", [0.3, 0.5])
-def test_one_cycle_is_that_of_torch(max_steps: int, rising: float) -> None:
+def test_one_cycle_equals_torch(max_steps: int, rising: float) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 10.0, total_steps=max_steps, pct_start=rising, div_factor=25, final_div_factor=1e12
@@ -92,7 +92,7 @@ def test_one_cycle_is_that_of_torch(max_steps: int, rising: float) -> None:
 
 
 @given(st.lists(st.floats(0, 10), max_size=30), st.integers(0, 3))
-def test_plateaus_are_those_of_torch(nlls: list[float], patience: int) -> None:
+def test_plateau_equals_torch(nlls: list[float], patience: int) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, factor=0.5, patience=patience, threshold=0.0, eps=0.0
@@ -103,7 +103,7 @@ def test_plateaus_are_those_of_torch(nlls: list[float], patience: int) -> None:
         assert schedule.validation_factor(nlls[: count + 1]) == pytest.approx(optimizer.param_groups[0]["lr"])
 
 
-def test_exponential_is_a_line_of_logarithms() -> None:
+def test_exponential_is_linear_in_the_logarithm() -> None:
     schedule = ExponentialScheduleConfig(initial_ratio=1e-4, final_ratio=0.1)
     rates = [schedule.rate(5.0, step, 7) for step in range(9)]
     assert rates == pytest.approx([5 * 10 ** (-4 + 3 * step / 6) for step in range(7)] + [0.5] * 2)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from reference.tiny_runs import assert_equal_runs, journal_of, write_numbers
+from reference.tiny_runs import assert_equal_runs, comparable_metrics, write_numbers
 
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
@@ -77,10 +77,10 @@ def used(pairs: Path, trained: Path) -> dict[str, Done]:
 
 def test_learns(trained: Path) -> None:
     """Held-out numbers: of 70 candidates one is right by chance, an MRR of 7."""
-    scores = [line["mrr"] for line in journal_of(trained, ["valid"])]
+    scores = [line["mrr"] for line in comparable_metrics(trained, ["valid"])]
     assert len(scores) == 3
     assert scores[-1] > 40
-    [first, *_, last] = [line["loss"] for line in journal_of(trained, ["train"])]
+    [first, *_, last] = [line["loss"] for line in comparable_metrics(trained, ["train"])]
     assert last < first / 2
 
 
@@ -193,6 +193,8 @@ def test_two_ranks_train_like_one(trained: Path, pairs: Path, installed: tuple[P
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found, wanted = ([line["loss"] for line in journal_of(run, ["train"])] for run in (tmp_path / "both", trained))
+    found, wanted = (
+        [line["loss"] for line in comparable_metrics(run, ["train"])] for run in (tmp_path / "both", trained)
+    )
     assert len(found) == 4
     assert found == pytest.approx(wanted[:4], rel=1e-4)

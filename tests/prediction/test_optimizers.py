@@ -8,7 +8,7 @@ import pytest
 import torch
 from reference.ranks import in_ranks
 from reference.stopped_runs import train_until
-from reference.tiny_runs import assert_equal_runs, journal_of
+from reference.tiny_runs import assert_equal_runs, comparable_metrics
 
 from seqlab.models import MlpConfig
 from seqlab.optim import (
@@ -75,12 +75,12 @@ def test_stopped_and_continued(name: str, table: str, tmp_path: Path) -> None:
         train_until(config, parts, step)
     train(config, parts)
     assert_equal_runs(parts, whole)
-    losses = [line["loss"] for line in journal_of(whole, ["train"])]
+    losses = [line["loss"] for line in comparable_metrics(whole, ["train"])]
     assert losses[-1] < losses[0]
 
 
 def losses_of(run: Path) -> list[float]:
-    return [line["loss"] for line in journal_of(run, ["train"])]
+    return [line["loss"] for line in comparable_metrics(run, ["train"])]
 
 
 def train_all(configs: dict[str, Config], folder: Path) -> dict[str, list[float]]:
@@ -117,7 +117,7 @@ def test_a_plateau_lowers_the_rate(table: str, tmp_path: Path) -> None:
         ),
     )
     run = train(config, tmp_path / "run")
-    rates = [line["lr"] for line in journal_of(run, ["train"])]
-    nlls = [line["loss"] for line in journal_of(run, ["valid"])]
+    rates = [line["lr"] for line in comparable_metrics(run, ["train"])]
+    nlls = [line["loss"] for line in comparable_metrics(run, ["valid"])]
     rises = sum(later >= min(nlls[: i + 1]) for i, later in enumerate(nlls[1:-1]))
     assert rates[-1] == pytest.approx(0.1**rises)

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from reference.ranks import in_ranks, train_in_ranks
 from reference.stopped_runs import train_until
-from reference.tiny_runs import assert_equal_runs, journal_of
+from reference.tiny_runs import assert_equal_runs, comparable_metrics
 from torch import nn
 
 from seqlab.models import CnnConfig, LstmPredictorConfig, MlpConfig
@@ -67,9 +67,9 @@ def test_how_a_step_is_divided_changes_nothing(predicts: str, target: str, table
     for rows in (32, 5):
         divided = replace(config, data=replace(config.data, micro_batch_rows=rows))
         run = train(divided, tmp_path / str(rows))
-        losses[rows] = [line["loss"] for line in journal_of(run, ["train"])]
+        losses[rows] = [line["loss"] for line in comparable_metrics(run, ["train"])]
     run = train_in_ranks(2, config, tmp_path / "ranks")
-    losses[2] = [line["loss"] for line in journal_of(run, ["train"])]
+    losses[2] = [line["loss"] for line in comparable_metrics(run, ["train"])]
     assert losses[5] == pytest.approx(losses[32], rel=1e-4)
     assert losses[2] == pytest.approx(losses[32], rel=1e-4)
 
@@ -80,7 +80,7 @@ def test_batch_norm_takes_the_statistics_of_all_ranks(average: dict[str, float],
     config = tiny(table, "price", model=model, micro_batch_rows=32)
     config = replace(config, optim=replace(config.optim, optimizer=SGD, **average))
     runs = train(config, tmp_path / "one"), train_in_ranks(2, config, tmp_path / "two")
-    losses = [[line["loss"] for line in journal_of(run, ["train", "valid"])] for run in runs]
+    losses = [[line["loss"] for line in comparable_metrics(run, ["train", "valid"])] for run in runs]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     one, two = (load_run(run, "last").model.state_dict() for run in runs)
     for name in one:
@@ -126,7 +126,7 @@ def test_batch_norm_of_images_in_ranks(images: str, tmp_path: Path) -> None:
     config = tiny(images, "y", "class", model, inputs=["x"], micro_batch_rows=64)
     config = replace(config, optim=replace(config.optim, optimizer=SGD))
     runs = train(config, tmp_path / "one"), train_in_ranks(2, config, tmp_path / "two")
-    losses = [[line["loss"] for line in journal_of(run, ["train", "valid"])] for run in runs]
+    losses = [[line["loss"] for line in comparable_metrics(run, ["train", "valid"])] for run in runs]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 

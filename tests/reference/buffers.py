@@ -1,4 +1,4 @@
-"""Transformers with buffers, as running statistics are, on which what they compute depends."""
+"""Transformers with buffers, like running statistics, that change their output."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from seqlab.training import train
 
 
 def add_buffers(set_attribute: Callable[[Any, str, Any], None] = setattr) -> None:
-    """Let every Transformer count the batches it was trained on, keep a running mean, and add that to what it does."""
+    """Make every Transformer count its training batches and add a running mean to its output."""
     begin, forward = Transformer.__init__, Transformer.forward
 
     def with_buffers(self: Transformer, *arguments: Any, **options: Any) -> None:
@@ -33,7 +33,7 @@ def add_buffers(set_attribute: Callable[[Any, str, Any], None] = setattr) -> Non
 
 
 def train_with_buffers(configs: list[Config], run_dir: Path) -> str:
-    """Train and continue a run in a process of its own, whose Transformers have buffers."""
+    """Train and resume a run in a separate process, whose Transformers have buffers."""
     add_buffers()
     for config in configs:
         train(config, run_dir)

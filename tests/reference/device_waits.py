@@ -1,4 +1,4 @@
-"""How often the host waits for a CUDA device, counted by PyTorch's profiler."""
+"""Count synchronizations of the host with a CUDA device, by PyTorch's profiler."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,11 +8,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 WAITING = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
-"""Calls of CUDA that return when the device is done. Asynchronous copies that wait synchronise their stream."""
+"""CUDA calls that return after the device has finished. Waiting asynchronous copies synchronize their stream."""
 
 
 def count_waits(run: Callable[[], Any]) -> Counter[str]:
-    """Run a function and count the calls that wait, by name; those of the profiler itself are not counted."""
+    """Run a function and count its waiting calls by name, without those of the profiler."""
 
     def profiled(function: Callable[[], Any]) -> Counter[str]:
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:

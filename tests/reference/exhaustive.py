@@ -1,4 +1,4 @@
-"""Search by trying all sequences: slow, and short enough to be seen to be right."""
+"""Reference search that tries all sequences: slow, but obviously correct."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from seqlab.search.config import SearchConfig
 
 NEG_INF = float("-inf")
 Table = Callable[[tuple[int, ...]], Sequence[float]]
-"""The scores of the next id after a history."""
+"""Function from a prefix to the scores of the next id."""
 
 
 class Found(NamedTuple):
@@ -38,7 +38,7 @@ def all_sequences(
     history: tuple[int, ...] = (),
     log_prob: float = 0.0,
 ) -> Iterator[Found]:
-    """Yield all allowed hypotheses; those without eos only at the longest length."""
+    """Yield all allowed hypotheses; those without eos only at the maximum length."""
     length = len(history) + 1
     for i, score in enumerate(table(history)):
         ids = (*history, i)
@@ -47,7 +47,7 @@ def all_sequences(
             continue
         if not forced and (i in banned_ids or (i == eos_id and length < shortest)):
             continue
-        # What repeats within the prefix was the user's wish; what the last id completes was not.
+        # Repetitions within a forced prefix are allowed, but not those that the last id completes.
         size = config.no_repeat_ngram_size
         if not forced and size and i != eos_id and ids[-size:] in {ids[j : j + size] for j in range(length - size)}:
             continue
@@ -61,7 +61,7 @@ def all_sequences(
 
 
 def best(found: Iterator[Found], count: int) -> list[Found]:
-    """Order as the search does: finished ones first, then by score."""
+    """Return the best hypotheses: finished ones first, then by score."""
     return sorted(found, key=lambda f: (f.finished, f.score), reverse=True)[:count]
 
 
@@ -74,7 +74,7 @@ def greedy(
     prefix: tuple[int, ...] = (),
     banned_ids: Sequence[int] = (),
 ) -> Found:
-    """Take the best allowed id until eos, the longest length, or nothing is allowed."""
+    """Take the best allowed id until eos, the maximum length, or no id is allowed."""
     ids: tuple[int, ...] = ()
     total = 0.0
     for length in range(1, longest + 1):

@@ -1,7 +1,7 @@
-"""A fault to plant in the package, with the tests that should notice it: see `tests/planted_faults.py`.
+"""Faults to plant in the package, with the tests that should detect them: see `tests/planted_faults.py`.
 
-A text is looked for in all files, so that moved code needs no change here; changed code does. Tests are named by the
-end of their path.
+The code is searched in all files, so moved code needs no change here, but changed code does. Tests are named by the end
+of their path.
 """
 
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fault:
-    """A text that occurs once in the package, and a wrong one for its place."""
+    """Code that occurs once in the package, and faulty code to replace it."""
 
     name: str
     """`group.name`."""
     broken: str
-    """The behaviour that is wrong."""
+    """The faulty behavior."""
     old: str
     new: str
     tests: tuple[str, ...]
-    """The ends of the paths of test files, the fastest first."""
+    """Ends of the paths of test files, the fastest first."""

@@ -1,4 +1,4 @@
-"""Interpolated modified Kneser-Ney in plain dicts, written down from the equations of Heafield et al. 2013."""
+"""Interpolated modified Kneser-Ney in plain dicts, from the equations of Heafield et al. 2013."""
 
 import math
 from collections import Counter, defaultdict
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 Ngram = tuple[int, ...]
 START = -1
-"""What stands before the first id of a stream."""
+"""Id before the first id of a stream."""
 
 
 class KneserNey:
-    """Give p(w | context) by recursion; ids are all of `range(vocab_size)` but pad and bos."""
+    """Compute p(w | context) recursively; ids are those of `range(vocab_size)` except pad and bos."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class KneserNey:
         return self.discounts[len(ngram)][min(self.a[ngram], 3) - 1] if self.is_kept(ngram) else self.a[ngram]
 
     def prob(self, word: int, context: Ngram) -> float:
-        """p(word | context), of which the last `order - 1` ids count."""
+        """Compute p(word | context) from the last `order - 1` ids of the context."""
         context = context[len(context) - min(self.order - 1, len(context)) :]
         lower = self.prob(word, context[1:]) if context else 1 / len(self.predicted)
         children = self.children.get(context, [])
@@ -76,5 +76,5 @@ class KneserNey:
         return own + gamma * lower
 
     def log_probs(self, ids: Sequence[int]) -> list[float]:
-        """Score each id but the first after all that stand before it."""
+        """Score each id except the first, given all ids before it."""
         return [math.log(self.prob(ids[i], tuple(ids[:i]))) for i in range(1, len(ids))]

@@ -1,4 +1,4 @@
-"""The device `meta`, whose tensors have shapes and no values: kernels are those of a GPU, and asking is an error."""
+"""The device `meta` as a GPU without values: GPU kernels are selected, and reading a value is an error."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 
 def leave_out_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `meta` have no autocast, as PyTorch knows none for it."""
+    """Disable autocast for `meta`, which PyTorch does not support."""
     is_enabled, autocast = torch.is_autocast_enabled, torch.autocast
 
     def of(device: str, *arguments: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Faults of masks, searches and inference, to be planted."""
+"""Faults of masks, search and inference: see `tests/planted_faults.py`."""
 
 from reference.fault import Fault
 

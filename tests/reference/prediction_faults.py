@@ -1,4 +1,4 @@
-"""Faults of models and data that are no text: see `tests/planted_faults.py`."""
+"""Faults of regression and classification: see `tests/planted_faults.py`."""
 
 from reference.fault import Fault
 

@@ -1,4 +1,4 @@
-"""Several ranks as processes of this machine, without torchrun: they find each other by a file."""
+"""Several ranks as local processes without torchrun, connected through a file."""
 
 import multiprocessing
 import os
@@ -23,14 +23,14 @@ _forks.set_forkserver_preload(["seqlab.training"])  # imported once for all rank
 
 @dataclass(frozen=True)
 class Raised:
-    """How a rank failed."""
+    """Exception of a failed rank."""
 
     kind: type[BaseException]
     message: str
 
 
 def in_ranks(world_size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Call `function` in that many ranks; give what each returned, or what it `Raised`; None where it died."""
+    """Call `function` in `world_size` ranks; return their results, `Raised` for exceptions, None for killed ranks."""
     with tempfile.TemporaryDirectory() as folder:
         ends = [_forks.Pipe(duplex=False) for _ in range(world_size)]
         processes = [
@@ -51,7 +51,7 @@ def _rank(
 ) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
-    dist.barrier()  # all are connected before one may fail
+    dist.barrier()  # a rank may fail only after all are connected
     try:
         result = function(*arguments)
     except BaseException as error:
@@ -67,14 +67,14 @@ def _received(reader: Connection) -> Any:
 
 
 def train_in_ranks(world_size: int, config: Config, run_dir: Path) -> Path:
-    """Train to the end; every rank gives the folder."""
+    """Train to the end and check that every rank returns the folder."""
     results = in_ranks(world_size, train, config, run_dir)
     assert results == [run_dir] * world_size, results
     return run_dir
 
 
 def train_with_signal(config: Config, run_dir: Path, step: int, rank: int, number: int) -> None:
-    """Train, and send one rank a signal within a step."""
+    """Train, and send a signal to one rank within a step."""
     update = seqlab.training.loop.start_update
 
     def updated(*arguments: Any) -> Any:

@@ -1,7 +1,7 @@
-"""What a CUDA graph does, on the CPU: operations are recorded with the tensors that they read, and run again.
+"""Emulation of CUDA graphs on the CPU: operations are recorded with their tensors and replayed.
 
-Nothing else of Python runs again, as on a GPU: a number that was read from a tensor, or counted by the host, stays what
-it was. An operation that would make the host wait for the device is refused.
+As on a GPU, Python code does not run again: numbers read from tensors or counted by the host keep their values.
+Operations that would need a synchronization are refused.
 """
 
 from collections.abc import Callable
@@ -20,19 +20,19 @@ WAITING = (
     *("aten::repeat_interleave.self_Tensor", "aten::repeat_interleave.Tensor", "aten::allclose"),
     *("aten::to.dtype_layout", "aten::to.device", "aten::_to_copy"),
 )
-"""Operations whose result the host needs, be it for the size of a tensor, or that copy from it. Of the other overloads
-of `where` and `to` none does."""
+"""Operations whose result the host needs, for example as the size of a tensor, or that copy to the host. The other
+overloads of `where` and `to` need no synchronization."""
 
 
 class Recorder(TorchDispatchMode):
-    """Run operations and remember them."""
+    """Run and record operations."""
 
     def __init__(self) -> None:
         super().__init__()
         self.operations: list[tuple[Callable[..., Any], Any, Any, Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Refuse what waits, and what an index that is a mask would count."""
+        """Refuse operations that synchronize, and indexing by a mask, which counts its elements."""
         name, masks = func.name(), [each for each in tree_leaves(args[1:]) if isinstance(each, Tensor)]
         counts = name.startswith("aten::index") and any(each.dtype == torch.bool for each in masks)
         if (counts and "copy" not in name) or name in WAITING:
@@ -46,9 +46,9 @@ class RepeatedOnCpu:
     """`search.cuda_graph.RecordedFunction`, for tests."""
 
     recorded = 0
-    """How many graphs there were."""
+    """Number of recorded graphs."""
     replayed = 0
-    """How often one was run again."""
+    """Number of replays."""
 
     def __init__(self, device: torch.device) -> None:
         self.was_run = False

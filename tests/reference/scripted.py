@@ -1,4 +1,4 @@
-"""A left-to-right model whose scores are a random table over (sentence, history), and that checks how it is used."""
+"""A scripted autoregressive model: random scores by (sentence, prefix), with checks of how search calls it."""
 
 import random
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ NEG_INF = float("-inf")
 @dataclass(frozen=True)
 class ScriptedBatch:
     keys: Tensor
-    """(B,) int64: which sentence; the same key gives the same scores in every batch."""
+    """(B,) int64: key of each sentence; equal keys have equal scores in every batch."""
     src_lengths: Tensor | None = None
 
 
@@ -24,7 +24,7 @@ def batch_of(keys: list[int], src_lengths: list[int] | None = None) -> ScriptedB
 
 
 class ScriptedState:
-    """Remember the whole history; rows of one sentence must stay together, the same number for each."""
+    """Prefixes of all rows; rows of a sentence must be contiguous, and equally many for each sentence."""
 
     def __init__(self, keys: Tensor, ids: Tensor) -> None:
         self.keys, self.ids = keys, ids
@@ -38,7 +38,7 @@ class ScriptedState:
         assert rows.dtype == torch.int64
         assert rows.ndim == 1
         identity = len(rows) == len(self.keys) and torch.equal(rows, torch.arange(len(rows)))
-        assert not identity, "select without a change"
+        assert not identity, "select called without a change"
         self.consume()
         return ScriptedState(self.keys[rows], self.ids[rows])
 
@@ -46,8 +46,8 @@ class ScriptedState:
         return ScriptedState(self.keys.clone(), self.ids.clone())
 
 
-class Scripted:
-    """Score by `table(key, history)`: random log-probabilities, optionally rounded (ties) or partly -inf."""
+class ScriptedStepper:
+    """A `Stepper` with random log-probabilities by (key, prefix), optionally rounded (ties) or partly -inf."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Scripted:
     def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
         draw = random.Random(f"{self.seed}/{key}/{history}")
         logits = torch.tensor([draw.gauss(0, self.spread) for _ in range(self.vocab_size)])
-        if self.levels is not None:  # a few different values only: many ties, and exact sums
+        if self.levels is not None:  # few distinct values, for many ties and exact sums
             return tuple(-draw.randint(1, self.levels) / 4 for _ in range(self.vocab_size))
         banned = torch.tensor([draw.random() < self.banned_share for _ in range(self.vocab_size)])
         return tuple(torch.log_softmax(logits, 0).masked_fill(banned, NEG_INF).tolist())

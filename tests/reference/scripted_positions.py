@@ -1,4 +1,4 @@
-"""A `PositionModel` that is a table."""
+"""A scripted non-autoregressive model with logits from a table."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ EOS, SIZE = 1, 6
 
 
 class Logits:
-    """A projection of hidden states that are logits."""
+    """Projection of hidden states that are already logits."""
 
     def log_probs(self, hidden: Tensor) -> Tensor:
         return hidden.log_softmax(-1)
 
 
 class Sentences:
-    """What the encoder gives: which sentence each row is of."""
+    """Encoder output: the number of each row's sentence."""
 
     def __init__(self, numbers: Tensor) -> None:
         self.numbers = numbers
@@ -28,10 +28,10 @@ class Sentences:
         return Sentences(self.numbers[rows])
 
 
-class Scripted:
-    """A `PositionModel` whose logits are a function of sentence, position and what is shown.
+class ScriptedPositions:
+    """A `PositionModel` whose logits depend on the sentence, the position and the tokens that are shown.
 
-    All positions attend to one place: its number is how many symbols are shown.
+    All positions attend to one source position, whose index is the number of shown tokens.
     """
 
     vocab_size, eos_id, iterations = SIZE, EOS, 1
@@ -57,7 +57,7 @@ class Scripted:
         return TargetLengths(lengths, scores.masked_fill(is_outside, -torch.inf))
 
     def logits(self, sentence: int, length: int, shown: list[int]) -> Tensor:
-        """(P, V): each shown id, or the lack of one, at each position, moves the logits of all."""
+        """Return logits (P, V), which depend on the shown id, or its absence, at every position."""
         ids = [SIZE if i == IGNORE else i for i in shown[:length]]
         return torch.stack([self.tables[sentence, at, range(length), ids].sum(0) for at in range(length)])
 
@@ -77,5 +77,7 @@ class Scripted:
 
 
 class Batch:
+    """Batch with source lengths only."""
+
     def __init__(self, src_lengths: list[int]) -> None:
         self.src_lengths = torch.tensor(src_lengths)

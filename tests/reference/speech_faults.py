@@ -1,4 +1,4 @@
-"""Faults of recordings and of what they are turned into: see `tests/planted_faults.py`."""
+"""Faults of speech data and speech models: see `tests/planted_faults.py`."""
 
 from reference.fault import Fault
 

@@ -1,4 +1,4 @@
-"""Runs that a signal stops within a step."""
+"""Runs that are stopped by a signal within a step."""
 
 import signal
 from pathlib import Path
@@ -25,7 +25,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
 
 
 def train_until(config: Config, run_dir: Path, step: int, number: int = signal.SIGTERM) -> Interrupted:
-    """Train, and stop by a signal in a step."""
+    """Train until a signal within a step stops the run."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         stop_at(monkeypatch, step, number)
         with pytest.raises(Interrupted) as raised:

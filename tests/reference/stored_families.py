@@ -1,6 +1,6 @@
-"""A stored run of each model family, and what it answered: for tests of newer versions and of other devices.
+"""Stored runs of all model families with their results, for tests of newer versions and other devices.
 
-`tests/store_runs.py` made them, those of text at commit 6e5eb0d.
+`tests/store_runs.py` wrote them, those of text at commit 6e5eb0d.
 """
 
 import json
@@ -27,7 +27,7 @@ SPEECH_FAMILIES = (
 )
 COUNTED = ("ngram_lm", "frequency_labeller")
 USES = [name for name in FAMILIES if name != "transformer_mlm"]
-"""A masked model is for other runs to start from."""
+"""A masked model only initializes other runs."""
 
 
 def unpack(folder: Path, path: Path = ARCHIVE) -> Path:
@@ -38,27 +38,27 @@ def unpack(folder: Path, path: Path = ARCHIVE) -> Path:
 
 
 def read_expected() -> dict[str, Any]:
-    """Read what the stored runs answered, by family; the working folder is the one that they were unpacked into."""
+    """Read the results of the stored runs by family; the working directory must be the folder with the runs."""
     found: dict[str, Any] = json.loads(Path("expected.json").read_text("utf-8"))
     return found
 
 
 def seqlab(*arguments: str) -> None:
-    """Run a command in this process; fail the test where it fails."""
+    """Run a command in this process; fail the test if the command fails."""
     try:
         assert main(arguments) == 0
     finally:
-        logging.getLogger().handlers.clear()  # they write to this test's standard error
+        logging.getLogger().handlers.clear()  # they hold this test's standard error
 
 
 def answers(argv: list[str]) -> list[Any]:
-    """Run a command and read the JSON that it writes, line by line."""
+    """Run a command and parse its JSON lines."""
     seqlab(*argv, "--output", "answers.jsonl")
     return [json.loads(line) for line in Path("answers.jsonl").read_text("utf-8").splitlines()]
 
 
 def assert_same(found: Any, wanted: Any, where: str, tolerance: float = 1e-4, *, compares_texts: bool = True) -> None:
-    """Compare numbers within a tolerance and everything else exactly; a newer version may give more fields."""
+    """Compare numbers within a tolerance and all else exactly; a newer version may have more fields."""
     if isinstance(wanted, Mapping):
         for name, value in wanted.items():
             assert_same(found[name], value, f"{where}.{name}", tolerance, compares_texts=compares_texts)

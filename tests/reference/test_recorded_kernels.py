@@ -1,4 +1,4 @@
-"""What would make the host wait for a GPU is refused while operations are recorded."""
+"""Recording refuses operations that synchronize the host with a GPU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,14 +26,14 @@ WAITING: dict[str, Callable[[Tensor], Any]] = {
 
 @pytest.mark.parametrize("name", WAITING)
 @torch.inference_mode()
-def test_waiting_is_refused(name: str) -> None:
+def test_synchronizations_are_refused(name: str) -> None:
     x = torch.tensor([1.0, 0.0, 2.0])
     with Recorder(), pytest.raises(AssertionError, match="would wait"):
         WAITING[name](x)
 
 
 @torch.inference_mode()
-def test_what_stays_on_the_device_is_not() -> None:
+def test_other_operations_are_recorded() -> None:
     x, index = torch.tensor([1.0, 0.0, 2.0]), torch.tensor([2, 0])
     with Recorder():
         torch.where(x > 0, x, 0.0).to(torch.bfloat16)[index].float().masked_fill(index > 0, 1.0).repeat_interleave(2)

@@ -1,4 +1,4 @@
-"""Pairs of sentences in two made-up languages, and what zero config chooses for them."""
+"""Sentence pairs in two artificial languages, and the zero-config choices for them."""
 
 import random
 from pathlib import Path
@@ -12,7 +12,7 @@ Pairs = list[tuple[str, str]]
 
 
 def sentences(count: int, seed: int = 0) -> Pairs:
-    """Write sentences of 6 to 14 words, a few of them frequent, in two languages with the same letters."""
+    """Generate sentences of 6 to 14 words with skewed frequencies, in two languages with the same letters."""
     draw = random.Random(seed)
 
     def word(rank: int, language: int) -> str:
@@ -31,5 +31,5 @@ def write_pairs(folder: Path, pairs: Pairs) -> list[Override]:
 
 
 def choose(folder: Path, pairs: Pairs, **given: str) -> Config:
-    """Choose for some pairs; `model__d_model="64"` gives a field."""
+    """Return the zero config for some pairs; `model__d_model="64"` sets a field."""
     return from_corpus([*write_pairs(folder, pairs), *((key.replace("__", "."), text) for key, text in given.items())])

@@ -1,4 +1,4 @@
-"""Run folders of small language models with random weights, one of each family, over text that is not all ASCII."""
+"""Run folders of small language models of each family with random weights, for text with non-ASCII characters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ LINES = [
     "a",
     "xylophone zebra",
 ]
-"""What tokenizers, n-grams and spelling are learnt from."""
+"""Training text of tokenizers, n-gram models and spelling models."""
 
 BLOCK_LENGTH, MAX_LENGTH = 12, 16
 FAMILIES: dict[str, ModelConfig] = {
@@ -54,7 +54,7 @@ FAMILIES: dict[str, ModelConfig] = {
     "ngram_lm": NgramConfig(order=4),
 }
 CARRYING = [name for name in FAMILIES if name != "transformer_lm"]
-"""Those that remember all that they have read."""
+"""Families with an unlimited context."""
 TOKENIZERS: dict[str, TokenizerConfig] = {
     "characters": CharactersConfig(),
     "words": WordsConfig(min_count=2),
@@ -65,14 +65,14 @@ TOKENIZERS: dict[str, TokenizerConfig] = {
 
 @dataclass(frozen=True)
 class TinyRuns:
-    """Runs that are made when they are first asked for, once for all who share the folder."""
+    """Run folders that are written at first use and shared by all tests."""
 
     folder: Path
 
     def __call__(
         self, family: str = "transformer_lm", tokenizer: str = "bpe", documents: str = "lines", seed: int = 1
     ) -> Path:
-        """Give the folder of a run; those with one tokenizer share its vocabulary."""
+        """Return the folder of a run; runs with one tokenizer share its vocabulary."""
         path = self.folder / f"{family}-{tokenizer}-{documents}-{seed}"
         if not path.exists():
             trained = train_tokenizer(TOKENIZERS[tokenizer], LINES)
@@ -86,7 +86,7 @@ class TinyRuns:
 
 
 def random_model(config: ModelConfig, tokenizer: Tokenizer, seed: int = 1) -> Any:
-    """Build a model whose random weights are large enough for its predictions to differ."""
+    """Build a model with random weights that are large enough for distinct predictions."""
     torch.manual_seed(seed)
     model = config.build(tokenizer, tokenizer).eval()
     with torch.no_grad():
@@ -103,7 +103,7 @@ def write_language_model(
     spelling: SpellingModel | None = None,
     **data: Any,
 ) -> Path:
-    """Write a run folder as training does; `data` are fields of `LanguageModellingConfig`."""
+    """Write a run folder like training; `data` are fields of `LanguageModellingConfig`."""
     path.mkdir(parents=True)
     settings = {"train": ["text.txt"], "block_length": BLOCK_LENGTH} | data
     write_config(Config(data=LanguageModellingConfig(**settings), model=config), path / "config.yaml")
@@ -116,7 +116,7 @@ def write_language_model(
 
 
 def uniform_run(path: Path, lines: Sequence[str], tokenizer: TokenizerConfig, *, spells: bool, **data: Any) -> Path:
-    """Write the run of a model that finds everything equally likely: all ids but pad and bos."""
+    """Write the run of a model with a uniform distribution over all ids except pad and bos."""
     trained, config = train_tokenizer(tokenizer, lines), NgramConfig(order=1)
     spelling = SpellingModel.learn(rare_items(lines, trained)) if spells else None
     return write_language_model(path, config, config.build(trained, trained), trained, spelling, **data)
@@ -124,7 +124,7 @@ def uniform_run(path: Path, lines: Sequence[str], tokenizer: TokenizerConfig, *,
 
 @torch.inference_mode()
 def one_by_one(model: Any, ids: Sequence[int], start_id: int, context: int | None, stride: int = 1) -> list[float]:
-    """Ask a model for each id of a document alone, given what the first window that reaches it has before it."""
+    """Score each id of a document separately, given its context in the first window that contains it."""
     found = []
     for i, id_ in enumerate(ids):
         first = 0 if context is None else max(0, -(-(i + 1 - context) // stride)) * stride

@@ -1,4 +1,4 @@
-"""Runs that train in a second, and what two runs must have in common to be equal bit for bit."""
+"""Runs that train in a second, and bitwise comparison of runs."""
 
 import json
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def write_numbers(folder: Path, numbers: Sequence[int], name: str = "train") -> 
 
 
 def write_text(folder: Path, *corpora: Sequence[str], name: str = "text") -> list[str]:
-    """Write each corpus, a list of lines, to a file of its own; give the files."""
+    """Write each corpus, a list of lines, to a separate file; return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}{number}.txt" for number in range(len(corpora))]
     for path, lines in zip(paths, corpora, strict=True):
@@ -48,7 +48,7 @@ def tiny_config(
     init_from: str | None = None,
     **training: Any,
 ) -> Config:
-    """Describe a run over `corpus`, with dropout and subword sampling, whose steps take milliseconds."""
+    """Return the config of a translator for `corpus`, with dropout and subword sampling; steps take milliseconds."""
     settings: dict[str, Any] = {
         "tokenizer": SentencePieceBpeConfig(vocab_size=300),
         "subword_sampling": 0.1,
@@ -92,7 +92,7 @@ def tiny_text_config(
     seed: int = 1,
     **training: Any,
 ) -> Config:
-    """Describe a run of a language model over the characters of text files, with dropout, whose steps are as short."""
+    """Return the config of a character language model for text files, with dropout; steps take milliseconds."""
     settings: dict[str, Any] = {
         **{"tokenizer": CharactersConfig(), "block_length": 16, "batch_tokens": 96, "micro_batch_tokens": 32},
         **{"chunk_lines": 32, "valid_fraction": 0.1, "prefetch_steps": 2},
@@ -117,14 +117,14 @@ def with_training(config: Config, **changes: Any) -> Config:
     return replace(config, training=replace(config.training, **changes))
 
 
-def journal_of(run_dir: Path, kinds: Sequence[str] = ("train", "valid")) -> list[dict[str, Any]]:
+def comparable_metrics(run_dir: Path, kinds: Sequence[str] = ("train", "valid")) -> list[dict[str, Any]]:
     """Read metrics.jsonl without times, speeds and events."""
     lines = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] in kinds]
     return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
 
 
 def checkpoints_of(run_dir: Path) -> dict[str, Any]:
-    """Read all checkpoints: the bytes of their tensors, and their numbers without times."""
+    """Read all checkpoints: bytes of tensors, and states without times."""
     import json
 
     found: dict[str, Any] = {}
@@ -135,23 +135,23 @@ def checkpoints_of(run_dir: Path) -> dict[str, Any]:
             state = json.loads(path.read_text("utf-8"))
             state["progress"].pop("minutes")
             state["figures"].pop("seconds")
-            state.pop("journal_size")  # times have more digits or fewer
+            state.pop("journal_size")  # depends on the number of digits of times
             state.pop("sha256", None)  # format 1 has none
             found[f"{path.parent.name}/{path.name}"] = state
     return found
 
 
 def assert_equal_runs(run_dir: Path, expected: Path) -> None:
-    """Compare weights, averages, optimizer, generators, best list, figures and journal, bit for bit."""
+    """Compare weights, averages, optimizer, generators, best checkpoints and metrics, bit for bit."""
     found, wanted = checkpoints_of(run_dir), checkpoints_of(expected)
     assert found.keys() == wanted.keys()
     differing = [name for name in wanted if found[name] != wanted[name]]
     assert differing == []
-    assert journal_of(run_dir) == journal_of(expected)
+    assert comparable_metrics(run_dir) == comparable_metrics(expected)
 
 
 def as_format_1(run_dir: Path) -> None:
-    """Rewrite a run as versions before format 2 wrote it."""
+    """Rewrite a run in format 1."""
     description = RunFolder(run_dir).read_description()
     for key in ("config_yaml", "run_id", "spelling_sha256"):
         description.pop(key, None)

@@ -1,4 +1,4 @@
-"""Small translators of every family, and four pairs of different lengths."""
+"""Small translators of every family, and four sentence pairs of different lengths."""
 
 import torch
 
@@ -54,7 +54,7 @@ RECURRENT = {
 
 
 def build(config: TransformerConfig | RnnConfig | LstmConfig | GruConfig) -> Translator:
-    """Build a model in evaluation mode, whose biases and norms differ from their start, so that a wrong one shows."""
+    """Build a model in evaluation mode with random biases and norms, so that errors in them have an effect."""
     torch.manual_seed(0)
     family = Transformer if isinstance(config, TransformerConfig) else RecurrentTranslator
     model = family(config, VOCAB, VOCAB, BOS, EOS, UNK).eval()
@@ -66,6 +66,6 @@ def build(config: TransformerConfig | RnnConfig | LstmConfig | GruConfig) -> Tra
 
 
 def batch_of(rows: list[int], with_target: bool = True) -> Seq2SeqBatch:
-    """Give some of the pairs."""
+    """Collate some of the pairs."""
     tgt = [TGT[i] for i in rows] if with_target else None
     return collate([SRC[i] for i in rows], tgt, rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)

@@ -1,4 +1,4 @@
-"""Faults of training, objectives, metrics and data, to be planted."""
+"""Faults of training, objectives, metrics and data: see `tests/planted_faults.py`."""
 
 from reference.fault import Fault
 

@@ -1,4 +1,4 @@
-"""The figure of attention: what is drawn is what was given."""
+"""Attention heatmap: cells and labels."""
 
 import logging
 from pathlib import Path
@@ -13,7 +13,7 @@ SRC, TGT = ["$5-$10", r"$\frac$", "</s>"], ["a", "house"]
 WEIGHTS = [[0.9, 0.1, 0.0], [0.2, 0.7, 0.1]]
 
 
-def test_rows_are_the_translation_and_columns_the_source() -> None:
+def test_rows_are_target_tokens_and_columns_source_tokens() -> None:
     axes = Figure().subplots()
     draw_attention(axes, SRC, TGT, WEIGHTS)
     (image,) = axes.images
@@ -32,7 +32,7 @@ def test_a_figure_is_written(tmp_path: Path) -> None:
         save_attention(tmp_path / "b.png", SRC, TGT, [[1.0, 0.0], [0.0, 1.0]])
 
 
-def test_characters_that_no_font_has_are_said_once(
+def test_characters_without_a_font_are_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
     private = "\ue0f1"

@@ -1,4 +1,4 @@
-"""The figure of gradients over lags: what stands where in it, and the files that are written."""
+"""Plot of gradient norms over lags: lines, labels and files."""
 
 import math
 import subprocess
@@ -21,8 +21,8 @@ RATES = {"vanishes": 0.5, "explodes": 1.5}
 NORMS = {name: [rate**lag for lag in range(40)] for name, rate in RATES.items()}
 
 
-def test_steady_rates_are_straight_lines_under_their_names() -> None:
-    """Seen on the page: both begin at one point, and their slopes are in proportion to the logarithms of the rates."""
+def test_exponential_decay_is_a_straight_line() -> None:
+    """Both lines start at one point, with slopes proportional to the logarithms of the rates."""
     axes = Figure().subplots()
     draw_gradient_flow(axes, NORMS)
     pages = {str(line.get_label()): axes.transData.transform(line.get_xydata()) for line in axes.lines}
@@ -35,7 +35,7 @@ def test_steady_rates_are_straight_lines_under_their_names() -> None:
         assert up / up_of_other == pytest.approx(math.log(rate) / math.log(0.5))
 
 
-def test_what_the_measures_give_is_drawn_at_its_lag() -> None:
+def test_measured_norms_are_drawn_at_their_lags() -> None:
     torch.manual_seed(0)
     stack, x = Recurrent("gru", 3, 5), torch.randn(2, 12, 3)
     norms = {"any loss": jacobian_norms(stack, x[0], 10), "this loss": gradient_norms(stack, x, torch.ones(2, 5), 8)}
@@ -62,7 +62,7 @@ def test_the_files_hold_the_figure(tmp_path: Path) -> None:
     root = ElementTree.parse(svg).getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     longest = sorted(len(path.get("d", "").split("L")) for path in root.iter("{http://www.w3.org/2000/svg}path"))[-2:]
-    assert longest == [40, 40]  # a point for each lag
+    assert longest == [40, 40]  # one point per lag
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_files_hold_the_figure(tmp_path: Path) -> None:
         ({"rnn": [1.0, -0.5]}, "`norms` must not be negative, but `rnn` has -0.5."),
     ],
 )
-def test_what_cannot_be_drawn(norms: dict[str, list[float]], message: str, tmp_path: Path) -> None:
+def test_invalid_norms(norms: dict[str, list[float]], message: str, tmp_path: Path) -> None:
     axes = Figure().subplots()
     with pytest.raises(ValueError, match=f"^{message}$"):
         draw_gradient_flow(axes, norms)
@@ -83,12 +83,12 @@ def test_what_cannot_be_drawn(norms: dict[str, list[float]], message: str, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_another_ending_is_refused() -> None:
+def test_another_extension_is_refused() -> None:
     with pytest.raises(ValueError, match=r"must end in .png or .svg, but is flow.jpeg instead"):
         save_gradient_flow("flow.jpeg", NORMS)
 
 
-def test_matplotlib_is_loaded_late_and_missed_by_the_name_of_its_extra(tmp_path: Path) -> None:
+def test_matplotlib_is_imported_lazily_and_its_absence_names_the_extra(tmp_path: Path) -> None:
     code = (
         "import sys; from seqlab.reports.gradient_flow import save_gradient_flow\n"
         "assert 'matplotlib' not in sys.modules and 'torch' not in sys.modules\n"

@@ -1,4 +1,4 @@
-"""The picture of a transcript has its tokens and words at their times."""
+"""Plot of a transcript: tokens and words at their times."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ TOKENS = [{"text": "a", "start": 0.2, "end": 0.24, "confidence": 0.5}]
 WORDS = [{"text": "a", "start": 0.2, "end": 0.3, "confidence": 0.5}]
 
 
-def test_what_is_drawn_where() -> None:
+def test_positions_of_tokens_and_words() -> None:
     axes = Figure().subplots()
     draw_recording(axes, np.random.default_rng(1).normal(size=(98, 80)), 1.0, TOKENS, WORDS)
     peak, word = axes.get_lines()
@@ -36,7 +36,7 @@ def test_the_command(suffix: str, tmp_path: Path) -> None:
     assert (tmp_path / f"a.{suffix}").stat().st_size > 1000
 
 
-def test_a_part_of_a_recording_is_drawn_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_of_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(1).normal(size=16000) * 0.1, 8000)
     drawn = []
     monkeypatch.setattr("seqlab.reports.recording.draw_recording", lambda axes, *drawn_of: drawn.append(drawn_of))

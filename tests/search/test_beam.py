@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.exhaustive import all_sequences, best
-from reference.scripted import Scripted, batch_of
+from reference.scripted import ScriptedStepper, batch_of
 
 from seqlab.search import beam as beam_module
 from seqlab.search.beam import beam_search
@@ -40,7 +40,7 @@ def test_a_wide_beam_is_exact(formula: Any, alpha: float) -> None:
         early_stopping=False,
     )
     keys = list(range(6))
-    model = Scripted()
+    model = ScriptedStepper()
     for key, found in zip(keys, beam_search(model, batch_of(keys), config), strict=True):
         expected = best(all_sequences(lambda h, key=key: model.table(key, h), 0, config, 1, 5), 7)
         assert_same(found, expected)
@@ -78,7 +78,7 @@ def test_a_wide_beam_is_exact_under_all_constraints(
         no_repeat_ngram_size=no_repeat,
         early_stopping=False,
     )
-    model = Scripted(vocab_size, eos_id, seed=seed, banned_share=banned_share)
+    model = ScriptedStepper(vocab_size, eos_id, seed=seed, banned_share=banned_share)
     others = [i for i in range(vocab_size) if i != eos_id]
     longest = [max(1, min(5, int(max_ratio * n) + offset)) for n in src_lengths]
     shortest = [min(limit, max(1, int(min_ratio * n))) for n, limit in zip(src_lengths, longest, strict=True)]
@@ -116,7 +116,7 @@ def test_the_optimal_rule_never_changes_the_result(
     )
     keys = list(range(40))
     batch = batch_of(keys, [1 + key % 5 for key in keys])
-    model = Scripted(6, spread=2.5)
+    model = ScriptedStepper(6, spread=2.5)
     stopped = beam_search(model, batch, config)
     rows = sum(model.rows_per_step)
 
@@ -130,7 +130,9 @@ def test_the_optimal_rule_never_changes_the_result(
         assert sum(model.rows_per_step) > rows
 
 
-def until_beam_size_have_finished(model: Scripted, key: int, config: SearchConfig, longest: int) -> tuple[int, ...]:
+def until_beam_size_have_finished(
+    model: ScriptedStepper, key: int, config: SearchConfig, longest: int
+) -> tuple[int, ...]:
     """Search one sentence in plain Python: until `beam_size` have finished and none that goes on is better."""
     rows: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
     finished: list[tuple[float, tuple[int, ...]]] = []
@@ -149,7 +151,7 @@ def until_beam_size_have_finished(model: Scripted, key: int, config: SearchConfi
 def test_early_stopping_takes_the_best_of_the_first_to_finish(beam_size: int) -> None:
     config = SearchConfig(beam_size=beam_size, early_stopping=True, max_length_ratio=2, max_length_offset=8)
     keys = list(range(60))
-    model = Scripted(6, spread=2.5)
+    model = ScriptedStepper(6, spread=2.5)
     found = beam_search(model, batch_of(keys, [1 + key % 5 for key in keys]), config)
     rows = sum(model.rows_per_step)
     expected = [until_beam_size_have_finished(model, key, config, 2 * (1 + key % 5) + 8) for key in keys]
@@ -161,7 +163,7 @@ def test_early_stopping_takes_the_best_of_the_first_to_finish(beam_size: int) ->
 def test_what_ends_at_once_does_not_cut_off_what_the_model_is_sure_of() -> None:
     """A model of letters: each is all but certain, so that a beam's other rows are endings of no worth."""
 
-    class Spelling(Scripted):
+    class Spelling(ScriptedStepper):
         def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
             likely = self.eos_id if len(history) == 12 else 2 + len(history) % 3
             return tuple(-0.01 if i == likely else -4.0 if i == self.eos_id else -9.0 for i in range(self.vocab_size))
@@ -180,7 +182,7 @@ def test_no_batch_changes_an_answer(levels: int | None, beam_size: int) -> None:
     config = SearchConfig(
         beam_size=beam_size, num_hypotheses=beam_size, length_alpha=0.7, max_length_offset=3, no_repeat_ngram_size=3
     )
-    model = Scripted(7, levels=levels)
+    model = ScriptedStepper(7, levels=levels)
     keys = list(range(12))
     lengths = [1 + (key * 5) % 7 for key in keys]
     prefixes = [[2, 3, 4][: key % 4] for key in keys]
@@ -196,7 +198,7 @@ def test_no_batch_changes_an_answer(levels: int | None, beam_size: int) -> None:
 
 
 def test_equal_scores_go_to_the_lower_rank_then_the_lower_id() -> None:
-    model = Scripted(5, eos_id=4)
+    model = ScriptedStepper(5, eos_id=4)
     model.table = lambda key, history: (-1.0,) * 5
     config = SearchConfig(beam_size=3, num_hypotheses=3, length_alpha=0, max_length=4)
     # After the first step the rows are 0, 1, 2; after the second 00, 01, 02. The best K never hold eos: it comes last.
@@ -211,7 +213,7 @@ def test_equal_scores_go_to_the_lower_rank_then_the_lower_id() -> None:
 
 def test_the_stepper_sees_full_beams_and_finished_sentences_leave() -> None:
     config = SearchConfig(beam_size=3, max_length_ratio=1, max_length_offset=0, length_alpha=0)
-    model = Scripted(5, spread=0.1)
+    model = ScriptedStepper(5, spread=0.1)
     model.eos_id = 4
     table = model.table
     # Never eos: every sentence leaves exactly at its maximum length.
@@ -222,7 +224,7 @@ def test_the_stepper_sees_full_beams_and_finished_sentences_leave() -> None:
 
 
 def test_unfinished_hypotheses_come_only_where_finished_ones_are_missing() -> None:
-    model = Scripted(3)
+    model = ScriptedStepper(3)
     never = float("-inf")
     model.table = lambda key, history: (-3.0 if len(history) == 1 else never, -0.1, -0.2)
     config = SearchConfig(beam_size=6, num_hypotheses=4, max_length=3, length_alpha=1)
@@ -233,7 +235,7 @@ def test_unfinished_hypotheses_come_only_where_finished_ones_are_missing() -> No
 
 
 def test_a_hypothesis_may_be_empty() -> None:
-    model = Scripted(3)
+    model = ScriptedStepper(3)
     model.table = lambda key, history: (-0.1, -5.0, -6.0)
     (found,) = beam_search(model, batch_of([0]), SearchConfig(beam_size=2, length_alpha=0))
     assert (found[0].ids, found[0].finished) == ([], True)
@@ -243,7 +245,7 @@ def test_a_hypothesis_may_be_empty() -> None:
 @pytest.mark.parametrize("beam_size", [1, 3])
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_when_everything_is_forbidden_what_there_was_comes_back(beam_size: int, steps: int) -> None:
-    model = Scripted(4)
+    model = ScriptedStepper(4)
     never = float("-inf")
     model.table = lambda key, history: (never, -1.0, -2.0, never) if len(history) < steps else (never,) * 4
     config = SearchConfig(beam_size=beam_size, num_hypotheses=1)
@@ -258,7 +260,7 @@ def test_when_everything_is_forbidden_what_there_was_comes_back(beam_size: int, 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_attention_follows_its_hypothesis(beam_size: int) -> None:
-    model = Scripted(5, spread=0.7)
+    model = ScriptedStepper(5, spread=0.7)
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length_offset=2)
     keys = [0, 1, 2, 3]
     for key, found in zip(
@@ -275,7 +277,7 @@ def test_attention_follows_its_hypothesis(beam_size: int) -> None:
 
 def test_scores_may_be_wider_than_the_vocabulary() -> None:
     """Ids from `vocab_size` on mean source positions (copying)."""
-    model = Scripted(5)
+    model = ScriptedStepper(5)
     model.vocab_size = 3
     scores = torch.tensor([[-3.0, -9.0, -2.0, -1.0, -0.5]])
     model.table = lambda key, history: tuple(scores[0].tolist())
@@ -294,12 +296,12 @@ def test_scores_may_be_wider_than_the_vocabulary() -> None:
 
 def test_an_empty_batch_gives_an_empty_list() -> None:
     for beam_size in (1, 2):
-        assert beam_search(Scripted(), batch_of([]), SearchConfig(beam_size=beam_size)) == []
+        assert beam_search(ScriptedStepper(), batch_of([]), SearchConfig(beam_size=beam_size)) == []
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 16])
 def test_a_narrow_beam_is_never_better_than_exact(size: int) -> None:
-    model = Scripted(4, spread=2)
+    model = ScriptedStepper(4, spread=2)
     config = SearchConfig(beam_size=size, max_length=5)
     for key in range(10):
         exact = best(all_sequences(lambda h, key=key: model.table(key, h), 0, config, 1, 5), 1)[0]
@@ -311,12 +313,12 @@ def test_a_narrow_beam_is_never_better_than_exact(size: int) -> None:
 @pytest.mark.parametrize("field", [{"iterations": 2}, {"pseudo_likelihood": False}, {"revise": True}])
 def test_what_needs_all_positions_at_once_is_refused(beam_size: int, field: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(field))}` is for models that predict all symbols"):
-        beam_search(Scripted(), batch_of([0]), SearchConfig(beam_size=beam_size, **field))
+        beam_search(ScriptedStepper(), batch_of([0]), SearchConfig(beam_size=beam_size, **field))
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_scores_that_are_not_numbers_are_refused(beam_size: int) -> None:
-    model = Scripted(4)
+    model = ScriptedStepper(4)
     table = model.table
     model.table = lambda key, history: (float("nan"),) * 4 if len(history) == 1 else table(key, history)
     config = SearchConfig(beam_size=beam_size, min_length_ratio=1)

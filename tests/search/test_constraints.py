@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from reference.exhaustive import repeats
-from reference.scripted import Scripted, batch_of
+from reference.scripted import ScriptedStepper, batch_of
 
 from seqlab.models.interfaces import NEG_INF
 from seqlab.search.beam import beam_search
@@ -56,7 +56,7 @@ def test_the_others_leave_their_input_as_it_was_but_for_banned_ids() -> None:
 @pytest.mark.parametrize("beam_size", [1, 4])
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_no_hypothesis_repeats_an_ngram(beam_size: int, size: int) -> None:
-    model = Scripted(5, spread=0.3)
+    model = ScriptedStepper(5, spread=0.3)
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=9, no_repeat_ngram_size=size)
     for found in beam_search(model, batch_of(list(range(8))), config):
         assert not any(repeats(h.ids, size) for h in found)
@@ -64,7 +64,7 @@ def test_no_hypothesis_repeats_an_ngram(beam_size: int, size: int) -> None:
 
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_a_prefix_wins_over_other_constraints(beam_size: int) -> None:
-    model = Scripted(5)
+    model = ScriptedStepper(5)
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=9, no_repeat_ngram_size=1)
     prefixes = [[2, 2, 3, 3], [], [4]]
     batch = batch_of([0, 1, 2])
@@ -91,9 +91,9 @@ def test_a_prefix_wins_over_other_constraints(beam_size: int) -> None:
 )
 def test_what_cannot_be_is_refused(search: Any, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        search(Scripted(), batch_of([0]), SearchConfig(max_length=6), **arguments)
+        search(ScriptedStepper(), batch_of([0]), SearchConfig(max_length=6), **arguments)
 
 
 def test_a_minimum_relative_to_no_source_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`min_length_ratio` is 0\.5, but the batch has no `src_lengths`"):
-        beam_search(Scripted(), batch_of([0]), SearchConfig(min_length_ratio=0.5))
+        beam_search(ScriptedStepper(), batch_of([0]), SearchConfig(min_length_ratio=0.5))

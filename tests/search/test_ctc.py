@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 import torch
-from reference.paths_of_frames import BLANK, EOS, GivenFrames, all_paths, distribution, frames_of, log_prob_of, said
+from reference.ctc_alignments import (
+    BLANK,
+    EOS,
+    GivenFrames,
+    alignment_log_prob,
+    all_alignments,
+    collapse,
+    distribution,
+    frames_of,
+)
 
 from seqlab.models.interfaces import FrameLogProbs
 from seqlab.search.beam import beam_search
@@ -33,8 +42,8 @@ def test_best_paths_are_the_likeliest_of_all() -> None:
     rough = best_path_search(MODEL, frames, config, need_scores=False)
     for row, (found, unscored) in enumerate(zip(scored, rough, strict=True)):
         log_probs = frames.log_probs[row, : int(frames.lengths[row])]
-        best = max(all_paths(len(log_probs), (BLANK, 2, 3)), key=lambda path: log_prob_of(path, log_probs))
-        assert tuple(found.ids) == tuple(unscored.ids) == said(best)
+        best = max(all_alignments(len(log_probs), (BLANK, 2, 3)), key=lambda path: alignment_log_prob(path, log_probs))
+        assert tuple(found.ids) == tuple(unscored.ids) == collapse(best)
         assert math.isnan(unscored.log_prob)
         assert found.log_prob == pytest.approx(math.log(distribution(frames, row)[tuple(found.ids)]), rel=1e-5)
         assert found.score == pytest.approx(found.log_prob / math.sqrt(len(found.ids) + 1))
@@ -71,13 +80,13 @@ def test_alignments_are_the_likeliest_paths_that_say_a_target(target: tuple[int,
     log_probs, paths = viterbi_alignments(frames, targets, lengths, BLANK)
     for row in range(4):
         own = frames.log_probs[row, : int(frames.lengths[row])]
-        fitting = [path for path in all_paths(len(own), (0, 2, 3)) if said(path) == target]
-        best = max((log_prob_of(path, own) for path in fitting), default=-math.inf)
+        fitting = [path for path in all_alignments(len(own), (0, 2, 3)) if collapse(path) == target]
+        best = max((alignment_log_prob(path, own) for path in fitting), default=-math.inf)
         assert float(log_probs[row]) == pytest.approx(best, rel=1e-6)
         if fitting:
             path = paths[row].tolist()
-            assert log_prob_of(path[: len(own)], own) == pytest.approx(best, rel=1e-6)
-            assert said(path[: len(own)]) == target
+            assert alignment_log_prob(path[: len(own)], own) == pytest.approx(best, rel=1e-6)
+            assert collapse(path[: len(own)]) == target
             assert set(path[len(own) :]) <= {BLANK}
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference.paths_of_frames import GivenFrames, all_paths, log_prob_of, said
+from reference.ctc_alignments import GivenFrames, alignment_log_prob, all_alignments, collapse
 from torch import Tensor
 
 from seqlab.data.batch import TextBatch, collate_prompts
@@ -134,8 +134,8 @@ def distribution(frames: FrameLogProbs, row: int, ids: Sequence[int]) -> dict[tu
     """Sum the probabilities of all paths of a sentence by what they say."""
     log_probs: Tensor = frames.log_probs[row, : int(frames.lengths[row])].double()
     found: dict[tuple[int, ...], float] = defaultdict(float)
-    for path in all_paths(len(log_probs), [BLANK, *ids]):
-        found[said(path)] += math.exp(log_prob_of(path, log_probs))
+    for path in all_alignments(len(log_probs), [BLANK, *ids]):
+        found[collapse(path)] += math.exp(alignment_log_prob(path, log_probs))
     return dict(found)
 
 

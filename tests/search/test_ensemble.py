@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from reference.exhaustive import all_sequences, best
-from reference.scripted import Scripted, batch_of
+from reference.scripted import ScriptedStepper, batch_of
 
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
@@ -14,7 +14,7 @@ from seqlab.search.ensemble import Ensemble
 from seqlab.search.greedy import greedy_search
 
 
-def mean_table(models: list[Scripted], key: int, history: tuple[int, ...]) -> list[float]:
+def mean_table(models: list[ScriptedStepper], key: int, history: tuple[int, ...]) -> list[float]:
     tables = [model.table(key, history) for model in models]
     means = [sum(math.exp(score) for score in column) / len(models) for column in zip(*tables, strict=True)]
     return [math.log(mean) if mean > 0 else float("-inf") for mean in means]
@@ -22,7 +22,7 @@ def mean_table(models: list[Scripted], key: int, history: tuple[int, ...]) -> li
 
 @pytest.mark.parametrize("banned_share", [0.0, 0.4])
 def test_an_ensemble_is_searched_exactly(banned_share: float) -> None:
-    models = [Scripted(4, seed=seed, spread=2, banned_share=banned_share) for seed in range(3)]
+    models = [ScriptedStepper(4, seed=seed, spread=2, banned_share=banned_share) for seed in range(3)]
     config = SearchConfig(beam_size=400, num_hypotheses=5, max_length=5, early_stopping=False)
     keys = list(range(5))
     for key, found in zip(keys, beam_search(Ensemble(models), batch_of(keys), config), strict=True):
@@ -36,8 +36,8 @@ def test_an_ensemble_is_searched_exactly(banned_share: float) -> None:
 def test_twice_the_same_model_is_that_model(beam_size: int) -> None:
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=8)
     batch = batch_of([0, 1, 2])
-    alone = beam_search(Scripted(6), batch, config, need_attention=True)
-    twice = beam_search(Ensemble([Scripted(6), Scripted(6)]), batch, config, need_attention=True)
+    alone = beam_search(ScriptedStepper(6), batch, config, need_attention=True)
+    twice = beam_search(Ensemble([ScriptedStepper(6), ScriptedStepper(6)]), batch, config, need_attention=True)
     for one, two in zip(alone, twice, strict=True):
         assert [h.ids for h in one] == [h.ids for h in two]
         assert [h.score for h in one] == pytest.approx([h.score for h in two], rel=1e-5)
@@ -49,7 +49,7 @@ def test_twice_the_same_model_is_that_model(beam_size: int) -> None:
 
 def test_no_batch_changes_an_ensembles_answer() -> None:
     """Bitwise, with a vocabulary that does not fill the vector registers."""
-    ensemble = Ensemble([Scripted(37, seed=seed) for seed in range(3)])
+    ensemble = Ensemble([ScriptedStepper(37, seed=seed) for seed in range(3)])
     config = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
     together = beam_search(ensemble, batch_of(list(range(9))), config)
     for key in range(9):
@@ -57,7 +57,7 @@ def test_no_batch_changes_an_ensembles_answer() -> None:
 
 
 def test_a_forked_ensemble_is_independent() -> None:
-    ensemble = Ensemble([Scripted(4, seed=seed) for seed in range(2)])
+    ensemble = Ensemble([ScriptedStepper(4, seed=seed) for seed in range(2)])
     last_ids, state = ensemble.start(batch_of([0, 1]))
     copy = state.fork()
     first = ensemble.step(last_ids, state)
@@ -69,8 +69,8 @@ def test_a_forked_ensemble_is_independent() -> None:
     ("members", "message"),
     [
         ([], "must have at least 1 member, but has 0 instead"),
-        ([Scripted(4), Scripted(5)], r"must have the same `vocab_size`, but theirs are \[4, 5\]"),
-        ([Scripted(4, 0), Scripted(4, 1)], r"must have the same `eos_id`, but theirs are \[0, 1\]"),
+        ([ScriptedStepper(4), ScriptedStepper(5)], r"must have the same `vocab_size`, but theirs are \[4, 5\]"),
+        ([ScriptedStepper(4, 0), ScriptedStepper(4, 1)], r"must have the same `eos_id`, but theirs are \[0, 1\]"),
     ],
 )
 def test_members_must_agree(members: Any, message: str) -> None:
@@ -79,6 +79,6 @@ def test_members_must_agree(members: Any, message: str) -> None:
 
 
 def test_members_must_start_alike() -> None:
-    ensemble = Ensemble([Scripted(4, bos_id=1), Scripted(4, bos_id=2)])
+    ensemble = Ensemble([ScriptedStepper(4, bos_id=1), ScriptedStepper(4, bos_id=2)])
     with pytest.raises(ValueError, match="must start from the same ids"):
         greedy_search(ensemble, batch_of([0]), SearchConfig())

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.exhaustive import all_sequences
-from reference.scripted import Scripted, batch_of
+from reference.scripted import ScriptedStepper, batch_of
 from reference.tiny_translators import ALL, RECURRENT, SRC, TRANSFORMERS, build
 from reference.tiny_translators import batch_of as pairs_of
 
@@ -42,7 +42,7 @@ def test_the_best_of_all_sequences_is_found(
         min_length_ratio=min_ratio,
         no_repeat_ngram_size=no_repeat,
     )
-    model = Scripted(vocab_size, eos_id, seed=seed, banned_share=banned_share)
+    model = ScriptedStepper(vocab_size, eos_id, seed=seed, banned_share=banned_share)
     keys = list(range(sentences))
     longest, shortest = min(5, 2 * src_length + 3), max(1, int(min_ratio * src_length))
     for key, found in zip(keys, exact_search(model, batch_of(keys, [src_length] * sentences), config), strict=True):
@@ -61,7 +61,7 @@ def test_the_best_of_all_sequences_is_found(
 
 
 def test_a_good_first_score_spares_steps_and_nothing_below_it_is_found() -> None:
-    model, config = Scripted(), SearchConfig(max_length=6)
+    model, config = ScriptedStepper(), SearchConfig(max_length=6)
     (free,) = exact_search(model, batch_of([3]), config)
     assert free.best is not None
     (bounded,) = exact_search(model, batch_of([3]), config, min_scores=[free.best.score - 1e-4])
@@ -73,14 +73,14 @@ def test_a_good_first_score_spares_steps_and_nothing_below_it_is_found() -> None
 
 
 def test_a_search_that_was_ended_says_so() -> None:
-    (found,) = exact_search(Scripted(spread=0.01), batch_of([0]), SearchConfig(max_length=6), max_steps=3)
+    (found,) = exact_search(ScriptedStepper(spread=0.01), batch_of([0]), SearchConfig(max_length=6), max_steps=3)
     assert not found.is_complete
     assert found.num_steps == 3
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_as_many_steps_as_it_takes_are_enough(seed: int) -> None:
-    model, config, batch = Scripted(seed=seed), SearchConfig(max_length=6), batch_of([seed])
+    model, config, batch = ScriptedStepper(seed=seed), SearchConfig(max_length=6), batch_of([seed])
     (free,) = exact_search(model, batch, config)
     assert exact_search(model, batch, config, max_steps=free.num_steps) == [free]
     (ended,) = exact_search(model, batch, config, max_steps=free.num_steps - 1)
@@ -106,5 +106,5 @@ def test_models_branch_without_seeing_each_other(config: Any) -> None:
 
 
 def test_long_hypotheses_need_no_deep_stack() -> None:
-    (found,) = exact_search(Scripted(spread=0.0), batch_of([0]), SearchConfig(max_length=3000), max_steps=2000)
+    (found,) = exact_search(ScriptedStepper(spread=0.0), batch_of([0]), SearchConfig(max_length=3000), max_steps=2000)
     assert found.num_steps == 2000

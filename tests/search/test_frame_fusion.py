@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference.paths_of_frames import BLANK, EOS, SIZE, GivenFrames, distribution, frames_of
+from reference.ctc_alignments import BLANK, EOS, SIZE, GivenFrames, distribution, frames_of
 
 from seqlab.data.batch import TextBatch, collate_prompts
 from seqlab.models import NgramConfig

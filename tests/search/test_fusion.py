@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from reference.exhaustive import all_sequences, best
-from reference.scripted import Scripted, ScriptedBatch, batch_of
+from reference.scripted import ScriptedBatch, ScriptedStepper, batch_of
 from torch import Tensor
 
 from seqlab.models.interfaces import NEG_INF, Step
@@ -20,7 +20,7 @@ from seqlab.search.sampling import sample
 LM_KEY = 7  # the language model knows no source: all its rows are the same sentence
 
 
-class Recording(Scripted):
+class Recording(ScriptedStepper):
     """Remember the ids that the model was asked to read."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -36,12 +36,12 @@ def start_lm(rows: int, device: torch.device) -> ScriptedBatch:
     return batch_of([LM_KEY] * rows)
 
 
-def fuse(translator: Scripted, lm: Scripted, weight: float = 0.5, length_reward: float = 0.0) -> Fusion:
+def fuse(translator: ScriptedStepper, lm: ScriptedStepper, weight: float = 0.5, length_reward: float = 0.0) -> Fusion:
     return Fusion(translator, WeightedLm(lm, weight=weight, start_lm=start_lm, length_reward=length_reward))
 
 
 def fused_table(
-    translator: Scripted, lm: Scripted, weight: float, key: int, length_reward: float = 0.0
+    translator: ScriptedStepper, lm: ScriptedStepper, weight: float, key: int, length_reward: float = 0.0
 ) -> Callable[[tuple[int, ...]], list[float]]:
     def scores(history: tuple[int, ...]) -> list[float]:
         pairs = zip(translator.table(key, history), lm.table(LM_KEY, history), strict=True)
@@ -55,7 +55,7 @@ def fused_table(
 @pytest.mark.parametrize("banned_share", [0.0, 0.3])
 @pytest.mark.parametrize(("length_reward", "alpha"), [(0.0, 1.0), (2.5, 1.0), (2.5, 0.0), (6.0, -0.5), (-1.0, 0.0)])
 def test_a_fusion_is_searched_exactly(weight: float, banned_share: float, length_reward: float, alpha: float) -> None:
-    translator, lm = (Scripted(4, seed=seed, spread=2, banned_share=banned_share) for seed in range(2))
+    translator, lm = (ScriptedStepper(4, seed=seed, spread=2, banned_share=banned_share) for seed in range(2))
     config = SearchConfig(beam_size=400, num_hypotheses=2, max_length=5, length_alpha=alpha, early_stopping=False)
     keys = list(range(5))
     fusion = fuse(translator, lm, weight, length_reward)
@@ -67,7 +67,7 @@ def test_a_fusion_is_searched_exactly(weight: float, banned_share: float, length
         assert [h.score for h in found] == pytest.approx(scores, rel=1e-5, abs=1e-6)
 
 
-class Hesitant(Scripted):
+class Hesitant(ScriptedStepper):
     """End at once with 0.6, or else after three symbols of which all but the first are sure."""
 
     def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
@@ -79,7 +79,7 @@ class Hesitant(Scripted):
 @pytest.mark.parametrize(("length_reward", "length"), [(0.0, 0), (0.1, 0), (0.3, 3)])
 def test_a_search_waits_for_what_rewards_may_still_bring(length_reward: float, length: int) -> None:
     """Three rewards of 0.3 are worth more than log(0.6 / 0.4), but one is not."""
-    lm = Scripted(4, seed=1)
+    lm = ScriptedStepper(4, seed=1)
     fusion = fuse(Hesitant(4), lm, 1e-6, length_reward)
     config = SearchConfig(beam_size=2, max_length=8, length_alpha=0.0, early_stopping=False)
     ((best_one,),) = beam_search(fusion, batch_of([0]), config)
@@ -87,7 +87,7 @@ def test_a_search_waits_for_what_rewards_may_still_bring(length_reward: float, l
 
 
 def test_the_language_model_can_change_the_result() -> None:
-    translator, lm = Scripted(6, seed=0), Scripted(6, seed=1)
+    translator, lm = ScriptedStepper(6, seed=0), ScriptedStepper(6, seed=1)
     config = SearchConfig(beam_size=3, max_length=8)
     keys = list(range(8))
     alone = beam_search(translator, batch_of(keys), config)
@@ -106,7 +106,7 @@ def test_the_language_model_begins_with_its_own_start() -> None:
 
 
 def test_rows_can_be_selected_before_the_first_step() -> None:
-    fusion = fuse(Scripted(5), Scripted(5, bos_id=3, seed=1))
+    fusion = fuse(ScriptedStepper(5), ScriptedStepper(5, bos_id=3, seed=1))
     last_ids, state = fusion.start(batch_of([0, 1, 2]))
     scores = fusion.step(last_ids[1:], state.select(torch.tensor([2, 0]))).scores
     for row, key in zip(scores, (2, 0), strict=True):
@@ -116,7 +116,7 @@ def test_rows_can_be_selected_before_the_first_step() -> None:
 
 def test_no_batch_changes_a_fusions_answer() -> None:
     """Bitwise, with a vocabulary that does not fill the vector registers."""
-    fusion = fuse(Scripted(37, seed=0), Scripted(37, seed=1), 0.37)
+    fusion = fuse(ScriptedStepper(37, seed=0), ScriptedStepper(37, seed=1), 0.37)
     search = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
     draw = SamplingConfig(max_length=12, top_p=0.9, min_length=12)
     found = beam_search(fusion, batch_of(list(range(9))), search)
@@ -128,7 +128,7 @@ def test_no_batch_changes_a_fusions_answer() -> None:
 
 @pytest.mark.parametrize("steps", [0, 2])
 def test_a_forked_fusion_is_independent(steps: int) -> None:
-    fusion = fuse(Scripted(4, seed=0), Scripted(4, seed=1), 0.5)
+    fusion = fuse(ScriptedStepper(4, seed=0), ScriptedStepper(4, seed=1), 0.5)
     state: Any
     last_ids, state = fusion.start(batch_of([0, 1]))
     for _ in range(steps):
@@ -141,8 +141,8 @@ def test_a_forked_fusion_is_independent(steps: int) -> None:
 
 
 def test_the_attention_is_the_translators() -> None:
-    translator = Scripted(5, seed=0)
-    fusion = fuse(translator, Scripted(5, seed=1), 0.5)
+    translator = ScriptedStepper(5, seed=0)
+    fusion = fuse(translator, ScriptedStepper(5, seed=1), 0.5)
     for key, h in enumerate(greedy_search(fusion, batch_of([0, 1]), SearchConfig(max_length=6), need_attention=True)):
         histories = [tuple(h.ids[:i]) for i in range(h.num_tokens)]
         assert h.attention is not None
@@ -154,20 +154,24 @@ def test_the_attention_is_the_translators() -> None:
 @pytest.mark.parametrize(
     ("lm", "weight", "message"),
     [
-        (Scripted(5), 0.5, "must have the same `vocab_size`, but theirs are 4 and 5.*target tokenizer"),
-        (Scripted(4, eos_id=2), 0.5, "must have the same `eos_id`, but theirs are 0 and 2"),
-        (Scripted(4), 0.0, r"`lm_weight` must be finite and above 0, but is 0\.0 instead.*without the language model"),
-        (Scripted(4), -0.5, r"`lm_weight` must be finite and above 0, but is -0\.5"),
-        (Scripted(4), float("nan"), "`lm_weight` must be finite and above 0, but is nan"),
+        (ScriptedStepper(5), 0.5, "must have the same `vocab_size`, but theirs are 4 and 5.*target tokenizer"),
+        (ScriptedStepper(4, eos_id=2), 0.5, "must have the same `eos_id`, but theirs are 0 and 2"),
+        (
+            ScriptedStepper(4),
+            0.0,
+            r"`lm_weight` must be finite and above 0, but is 0\.0 instead.*without the language model",
+        ),
+        (ScriptedStepper(4), -0.5, r"`lm_weight` must be finite and above 0, but is -0\.5"),
+        (ScriptedStepper(4), float("nan"), "`lm_weight` must be finite and above 0, but is nan"),
     ],
 )
-def test_what_cannot_be_fused_is_refused(lm: Scripted, weight: float, message: str) -> None:
+def test_what_cannot_be_fused_is_refused(lm: ScriptedStepper, weight: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        fuse(Scripted(4), lm, weight)
+        fuse(ScriptedStepper(4), lm, weight)
 
 
 def test_a_start_of_another_size_is_refused() -> None:
-    lm = WeightedLm(Scripted(4), weight=0.5, start_lm=lambda rows, device: batch_of([LM_KEY]))
-    fusion = Fusion(Scripted(4), lm)
+    lm = WeightedLm(ScriptedStepper(4), weight=0.5, start_lm=lambda rows, device: batch_of([LM_KEY]))
+    fusion = Fusion(ScriptedStepper(4), lm)
     with pytest.raises(ValueError, match=r"`start_lm` must give a batch of 3 rows .* but gave 1"):
         fusion.start(batch_of([0, 1, 2]))

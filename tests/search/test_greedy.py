@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.exhaustive import greedy
-from reference.scripted import Scripted, batch_of
+from reference.scripted import ScriptedStepper, batch_of
 
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
@@ -37,7 +37,7 @@ def test_greedy_follows_the_best_allowed_id(
         min_length_ratio=min_ratio,
         no_repeat_ngram_size=no_repeat,
     )
-    model = Scripted(4, eos_id, seed=seed, levels=levels, banned_share=banned_share)
+    model = ScriptedStepper(4, eos_id, seed=seed, levels=levels, banned_share=banned_share)
     others = [i for i in range(4) if i != eos_id]
     prefixes = [data.draw(st.lists(st.sampled_from(others), max_size=n)) for n in src_lengths]
     keys = list(range(len(src_lengths)))
@@ -58,7 +58,7 @@ def test_greedy_follows_the_best_allowed_id(
 
 
 def test_finished_sentences_leave() -> None:
-    model = Scripted(3, eos_id=0)
+    model = ScriptedStepper(3, eos_id=0)
     model.table = lambda key, history: (-0.1, -1.0, -2.0) if len(history) == key else (-1.0, -0.1, -2.0)
     found = greedy_search(model, batch_of([2, 0, 1]), SearchConfig())
     assert [h.ids for h in found] == [[1, 1], [], [1]]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference.scripted_positions import EOS, SIZE, Batch, Scripted
+from reference.scripted_positions import EOS, SIZE, Batch, ScriptedPositions
 
 from seqlab.models.interfaces import IGNORE, TargetLengths
 from seqlab.search.config import SearchConfig
@@ -13,7 +13,7 @@ from seqlab.search.mask_predict import mask_predict
 
 
 def by_definition(
-    model: Scripted,
+    model: ScriptedPositions,
     sentence: int,
     length: int,
     iterations: int,
@@ -49,7 +49,7 @@ def test_each_length_is_filled_as_the_paper_says(
     iterations: int, prefix: tuple[int, ...], early_stopping: bool, revise: bool
 ) -> None:
     """The third prefix fills the shortest length. With `revise` it is the paper of models that see their own words."""
-    model = Scripted([[5, 7, 3], [8, 2, 9]])
+    model = ScriptedPositions([[5, 7, 3], [8, 2, 9]])
     config = SearchConfig(
         beam_size=3,
         num_hypotheses=3,
@@ -79,7 +79,7 @@ def test_each_length_is_filled_as_the_paper_says(
 
 
 def test_between_lengths_each_half_decides_given_the_other() -> None:
-    model = Scripted([[5, 7, 3], [8, 2, 9]])
+    model = ScriptedPositions([[5, 7, 3], [8, 2, 9]])
     fields: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "iterations": 3, "length_alpha": 0.6}
     found = mask_predict(model, Batch([9, 9]), SearchConfig(**fields), prefixes=[(4, 3), ()], banned_ids=[0])
     plain = SearchConfig(**fields, pseudo_likelihood=False)
@@ -104,7 +104,7 @@ def test_between_lengths_each_half_decides_given_the_other() -> None:
 
 
 def test_one_pass_finds_the_likeliest_of_all_fillings() -> None:
-    model = Scripted([[4]])
+    model = ScriptedPositions([[4]])
     ((best,),) = mask_predict(model, Batch([5]), SearchConfig(beam_size=1))
     scores = model.logits(0, 4, [IGNORE] * 4).log_softmax(-1)
     allowed = [i for i in range(SIZE) if i != EOS]
@@ -115,7 +115,7 @@ def test_one_pass_finds_the_likeliest_of_all_fillings() -> None:
 
 def test_rows_in_which_nothing_changes_leave() -> None:
     """The first sentence's logits do not look at what is shown, so that its second pass says what its first one did."""
-    model = Scripted([[6], [6]])
+    model = ScriptedPositions([[6], [6]])
     model.tables[0] = model.tables[0, :, :, :1]
     mask_predict(model, Batch([9, 9]), SearchConfig(beam_size=1, iterations=10, early_stopping=True))
     rows = [len(call) for call in model.calls]
@@ -124,7 +124,7 @@ def test_rows_in_which_nothing_changes_leave() -> None:
 
 
 def test_the_first_eos_ends_a_target_where_the_model_says_so() -> None:
-    model = Scripted([[5], [4], [3]], ends_at_eos=True)
+    model = ScriptedPositions([[5], [4], [3]], ends_at_eos=True)
     model.tables *= 0.0
     for at, best in enumerate([3, 4, EOS, 3, EOS]):
         model.tables[0, at, 0, SIZE, best] = 5.0
@@ -143,13 +143,13 @@ def test_the_first_eos_ends_a_target_where_the_model_says_so() -> None:
 
 
 def test_a_prefix_leaves_a_place_for_eos() -> None:
-    model = Scripted([[3, 4]], ends_at_eos=True)
+    model = ScriptedPositions([[3, 4]], ends_at_eos=True)
     ((best,),) = mask_predict(model, Batch([9]), SearchConfig(beam_size=2), prefixes=[(2, 3, 4)])
     assert len(best.token_log_probs) == 4
 
 
 def test_lengths_outside_the_limits_are_not_tried() -> None:
-    model = Scripted([[5, 7, 3, 11]])
+    model = ScriptedPositions([[5, 7, 3, 11]])
     config = SearchConfig(beam_size=4, num_hypotheses=4, max_length=8, min_length_ratio=1.0, iterations=2)
     (found,) = mask_predict(model, Batch([6]), config)
     assert sorted(len(each.ids) for each in found) == [5, 7]
@@ -157,7 +157,7 @@ def test_lengths_outside_the_limits_are_not_tried() -> None:
 
 
 def test_what_would_be_longer_than_the_limit_is_not_finished() -> None:
-    model = Scripted([[11, 7, 5], [7, 11, 5]])
+    model = ScriptedPositions([[11, 7, 5], [7, 11, 5]])
     config = SearchConfig(beam_size=3, num_hypotheses=3, max_length=8)
     for row, found in enumerate(mask_predict(model, Batch([6, 6]), config)):
         assert {len(each.ids): each.finished for each in found} == {7: row == 1, 5: True}
@@ -181,9 +181,9 @@ def test_what_would_be_longer_than_the_limit_is_not_finished() -> None:
 )
 def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool, name: str) -> None:
     with pytest.raises(ValueError, match=f"`{name}` is for models that"):
-        mask_predict(Scripted([[3]], ends_at_eos), Batch([3]), SearchConfig(**fields))
+        mask_predict(ScriptedPositions([[3]], ends_at_eos), Batch([3]), SearchConfig(**fields))
     with pytest.raises(ValueError, match="`revise` is for mask-predict, but there is one pass"):
-        mask_predict(Scripted([[3]]), Batch([3]), SearchConfig(revise=True, iterations=1))
+        mask_predict(ScriptedPositions([[3]]), Batch([3]), SearchConfig(revise=True, iterations=1))
     with pytest.raises(ValueError, match=r"iterations\n.* greater than or equal to 1"):
         SearchConfig(iterations=0)
 
@@ -195,18 +195,18 @@ def test_what_cannot_be_forced_is_refused_and_so_is_what_is_no_number() -> None:
         ((2,) * 9, "no room for eos"),
     ):
         with pytest.raises(ValueError, match=message):
-            mask_predict(Scripted([[3]]), Batch([3]), SearchConfig(max_length=8), prefixes=[prefix])
-    damaged = Scripted([[3]])
+            mask_predict(ScriptedPositions([[3]]), Batch([3]), SearchConfig(max_length=8), prefixes=[prefix])
+    damaged = ScriptedPositions([[3]])
     damaged.tables *= torch.nan
     with pytest.raises(ValueError, match="not numbers"):
         mask_predict(damaged, Batch([3]), SearchConfig(beam_size=1))
-    damaged = Scripted([[3, 4]])
+    damaged = ScriptedPositions([[3, 4]])
     damaged.target_lengths = lambda *_: TargetLengths(torch.tensor([[3, 4]]), torch.tensor([[torch.nan, -1.0]]))  # type: ignore[method-assign]
     with pytest.raises(ValueError, match="not numbers"):
         mask_predict(damaged, Batch([3]), SearchConfig(beam_size=2))
 
 
 def test_rows_of_which_nothing_is_left_to_hide_leave() -> None:
-    model = Scripted([[1], [8]])
+    model = ScriptedPositions([[1], [8]])
     mask_predict(model, Batch([9, 9]), SearchConfig(beam_size=1, iterations=4))
     assert [len(call) for call in model.calls] == [2, 1, 1, 1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference.scripted_positions import EOS, SIZE, Batch, Scripted
+from reference.scripted_positions import EOS, SIZE, Batch, ScriptedPositions
 from torch import Tensor
 
 from seqlab.data.batch import TextBatch, collate_prompts
@@ -92,7 +92,7 @@ def test_a_beam_that_holds_all_beginnings_finds_the_largest_sum(ngrams: NgramMod
 def test_each_pass_says_what_both_find_likeliest(
     ngrams: NgramModel, lm: WeightedLm, iterations: int, prefix: tuple[int, ...], revise: bool
 ) -> None:
-    model = Scripted([[3, 4]])
+    model = ScriptedPositions([[3, 4]])
     config = SearchConfig(
         beam_size=WIDE,
         num_hypotheses=2,
@@ -130,9 +130,9 @@ def test_each_pass_says_what_both_find_likeliest(
 def test_other_sentences_and_padding_change_nothing(lm: WeightedLm) -> None:
     lengths = [[5, 7, 3], [8, 2, 9], [1, 2, 3]]
     fields: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "iterations": 4}
-    model = Scripted(lengths)
+    model = ScriptedPositions(lengths)
     together = mask_predict(model, Batch([9] * 3), SearchConfig(**fields), banned_ids=[START], lm=lm)
     for row in range(3):
-        alone = Scripted([lengths[row]])
+        alone = ScriptedPositions([lengths[row]])
         alone.tables = model.tables[row : row + 1]
         assert mask_predict(alone, Batch([9]), SearchConfig(**fields), banned_ids=[START], lm=lm) == [together[row]]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference.paths_of_frames import BLANK, EOS, GivenFrames, distribution, frames_of
+from reference.ctc_alignments import BLANK, EOS, GivenFrames, distribution, frames_of
 
 from seqlab.models.interfaces import FrameLogProbs
 from seqlab.search.beam import beam_search

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference.exhaustive import all_sequences
-from reference.scripted import Scripted, batch_of
+from reference.scripted import ScriptedStepper, batch_of
 from reference.tiny_models import make_batch, make_model
 from torch import Tensor
 
@@ -27,7 +27,7 @@ from seqlab.search.sampling import draw_ids, sample
 NEG_INF = float("-inf")
 
 
-class Repeating(Scripted):
+class Repeating(ScriptedStepper):
     """A model of which one sentence may stand in a batch several times, and these rows end when they want."""
 
     def _check_rows(self, keys: Tensor) -> None:
@@ -35,7 +35,7 @@ class Repeating(Scripted):
 
 
 def follow(
-    model: Scripted, key: int, number: int, config: SamplingConfig, banned_ids: list[int], ends_at_eos: bool
+    model: ScriptedStepper, key: int, number: int, config: SamplingConfig, banned_ids: list[int], ends_at_eos: bool
 ) -> tuple[list[int], list[float]]:
     """Sample one row alone, with plain Python's numbers: its ids, eos included, and their log-probabilities."""
     generator = np.random.Generator(np.random.Philox(key=np.array([config.seed, number], dtype=np.uint64)))
@@ -78,7 +78,7 @@ def test_sampling_follows_the_definition(
     seed: int, eos_id: int, numbers: list[int], config: SamplingConfig, banned_share: float, ends_at_eos: bool
 ) -> None:
     config = replace(config, seed=seed)
-    model = Scripted(5, eos_id, seed=seed % 1000, banned_share=banned_share)
+    model = ScriptedStepper(5, eos_id, seed=seed % 1000, banned_share=banned_share)
     banned = [3]
     batch = batch_of(list(range(len(numbers))))
     found = sample(model, batch, config, row_numbers=numbers, banned_ids=banned, ends_at_eos=ends_at_eos)
@@ -92,7 +92,7 @@ def test_sampling_follows_the_definition(
 
 def test_a_long_sample_follows_it_too() -> None:
     """Beyond the numbers that are drawn at a time, in rows that end at different steps."""
-    model = Scripted(60, eos_id=0, spread=0.2)
+    model = ScriptedStepper(60, eos_id=0, spread=0.2)
     config = SamplingConfig(max_length=150, temperature=1.2)
     found = sample(model, batch_of(list(range(20))), config)
     lengths = [h.num_tokens for h in found]
@@ -163,7 +163,7 @@ def test_other_seeds_and_other_numbers_give_other_samples() -> None:
 
 
 def test_one_best_id_is_greedy_search() -> None:
-    model = Scripted(6, levels=3)  # with ties
+    model = ScriptedStepper(6, levels=3)  # with ties
     batch = batch_of(list(range(10)))
     found = sample(model, batch, SamplingConfig(top_k=1, max_length=12))
     expected = greedy_search(model, batch, SearchConfig(max_length=12, length_alpha=0))
@@ -173,7 +173,7 @@ def test_one_best_id_is_greedy_search() -> None:
 
 
 def test_rows_that_end_leave() -> None:
-    model = Scripted(3, eos_id=0)
+    model = ScriptedStepper(3, eos_id=0)
     model.table = lambda key, history: (0.0, NEG_INF, NEG_INF) if len(history) == key else (NEG_INF, 0.0, NEG_INF)
     found = sample(model, batch_of([2, 0, 1]), SamplingConfig())
     assert [h.ids for h in found] == [[1, 1], [], [1]]
@@ -182,7 +182,7 @@ def test_rows_that_end_leave() -> None:
 
 
 def test_running_text_goes_on_through_eos() -> None:
-    model = Scripted(3, eos_id=0, spread=0.5)
+    model = ScriptedStepper(3, eos_id=0, spread=0.5)
     config = SamplingConfig(max_length=30, min_length=3)
     for key, h in enumerate(sample(model, batch_of([0, 1, 2, 3]), config, ends_at_eos=False)):
         assert len(h.ids) == len(h.token_log_probs) == h.num_tokens == 30
@@ -195,7 +195,7 @@ def test_running_text_goes_on_through_eos() -> None:
 
 @pytest.mark.parametrize("ends_at_eos", [True, False])
 def test_stop_ends_a_row_after_the_shortest_length(ends_at_eos: bool) -> None:
-    model = Scripted(5, eos_id=0, spread=0.5)
+    model = ScriptedStepper(5, eos_id=0, spread=0.5)
     config = SamplingConfig(max_length=40, min_length=4)
     keys = list(range(12))
     free = sample(model, batch_of(keys), config, ends_at_eos=ends_at_eos)
@@ -213,7 +213,7 @@ def test_stop_ends_a_row_after_the_shortest_length(ends_at_eos: bool) -> None:
 def test_on_step_tells_all_ids_as_they_come() -> None:
     steps: list[tuple[list[int], list[int]]] = []
     keys = list(range(10))
-    model = Scripted(5, spread=0.5, banned_share=0.5)
+    model = ScriptedStepper(5, spread=0.5, banned_share=0.5)
     found = sample(model, batch_of(keys), SamplingConfig(max_length=8), on_step=lambda *step: steps.append(step))
     told: list[list[int]] = [[] for _ in keys]
     for rows, ids in steps:
@@ -225,7 +225,7 @@ def test_on_step_tells_all_ids_as_they_come() -> None:
 
 
 def test_what_there_was_stays_where_everything_is_forbidden() -> None:
-    model = Scripted(4)
+    model = ScriptedStepper(4)
     model.table = lambda key, history: (NEG_INF, -1.0, -2.0, NEG_INF) if len(history) < key else (NEG_INF,) * 4
     config = SamplingConfig(top_k=1, top_p=0.9, typical_p=0.9, repetition_penalty=0.9)
     found = sample(model, batch_of([2, 0, 1]), config, need_attention=True)
@@ -236,7 +236,7 @@ def test_what_there_was_stays_where_everything_is_forbidden() -> None:
 
 
 def test_attention_follows_its_row() -> None:
-    model = Scripted(5)
+    model = ScriptedStepper(5)
     for key, h in enumerate(sample(model, batch_of([0, 1, 2]), SamplingConfig(max_length=6), need_attention=True)):
         expected = torch.tensor([model.attention_row(key, tuple(h.ids[:i])) for i in range(h.num_tokens)])
         assert h.attention is not None
@@ -244,7 +244,7 @@ def test_attention_follows_its_row() -> None:
 
 
 def test_an_empty_batch_gives_an_empty_list() -> None:
-    assert [sample(Scripted(), batch_of([]), config) for config in (SamplingConfig(), everything())] == [[], []]
+    assert [sample(ScriptedStepper(), batch_of([]), config) for config in (SamplingConfig(), everything())] == [[], []]
 
 
 @pytest.mark.parametrize("width", [1, 3, 68, 5000])
@@ -266,7 +266,7 @@ def test_the_ends_of_the_interval_are_ids_that_may_be_drawn() -> None:
 
 def test_every_search_takes_a_batch_without_a_source() -> None:
     """Its longest hypothesis is then `max_length`."""
-    model = Scripted(4)
+    model = ScriptedStepper(4)
     model.table = lambda key, history: (-9.0, -1.0, -2.0, -1.5)
     prompts: Any = SimpleNamespace(keys=torch.tensor([0, 1, 2]))
     searched = greedy_search(model, prompts, SearchConfig(max_length=7))
@@ -287,11 +287,11 @@ def test_every_search_takes_a_batch_without_a_source() -> None:
 )
 def test_what_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        sample(Scripted(), batch_of([0, 1]), SamplingConfig(max_length=6), **arguments)
+        sample(ScriptedStepper(), batch_of([0, 1]), SamplingConfig(max_length=6), **arguments)
 
 
 def test_scores_that_are_not_numbers_are_refused() -> None:
-    model = Scripted(4)
+    model = ScriptedStepper(4)
     table = model.table
     model.table = lambda key, history: (float("nan"),) * 4 if len(history) == 1 else table(key, history)
     with pytest.raises(ValueError, match=r"not numbers \(NaN\) at position 1"):

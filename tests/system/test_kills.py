@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from reference.tiny_runs import assert_equal_runs, journal_of
+from reference.tiny_runs import assert_equal_runs, comparable_metrics
 from transcription.conftest import tiny, write_corpus
 
 from seqlab.runs.config import write_config
@@ -25,7 +25,7 @@ def moment(kind: str, run_dir: Path, seconds: float, rng: random.Random) -> Call
     deadline = time.monotonic() + rng.uniform(0, seconds)
     waits = rng.randrange(4)
     seen: set[str] = set()
-    first_validation = len(journal_of(run_dir)) if (run_dir / "metrics.jsonl").exists() else 0
+    first_validation = len(comparable_metrics(run_dir)) if (run_dir / "metrics.jsonl").exists() else 0
 
     def in_set_up() -> bool:
         """Between the first file and the first step: tokenizer, cache, config, run.json."""
@@ -39,7 +39,7 @@ def moment(kind: str, run_dir: Path, seconds: float, rng: random.Random) -> Call
     def in_validation() -> bool:
         if not (run_dir / "metrics.jsonl").exists():
             return False
-        lines = journal_of(run_dir)
+        lines = comparable_metrics(run_dir)
         return len(lines) > first_validation and lines[-1]["kind"] == "train" and lines[-1]["step"] % VALID_EVERY == 0
 
     def after_delay() -> bool:
@@ -77,7 +77,7 @@ def kill_and_resume(
 
 def last_step(run_dir: Path) -> int:
     """Return the step of the last line of metrics."""
-    steps = [line["step"] for line in journal_of(run_dir)] if (run_dir / "metrics.jsonl").exists() else []
+    steps = [line["step"] for line in comparable_metrics(run_dir)] if (run_dir / "metrics.jsonl").exists() else []
     return max(steps, default=0)
 
 

@@ -3,7 +3,14 @@
 from pathlib import Path
 
 import pytest
-from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, tiny_text_config, with_training, write_text
+from reference.tiny_runs import (
+    assert_equal_runs,
+    comparable_metrics,
+    tiny_config,
+    tiny_text_config,
+    with_training,
+    write_text,
+)
 
 from seqlab.models import NgramConfig
 from seqlab.optim import OptimConfig
@@ -24,7 +31,7 @@ def test_epochs_become_steps(corpus: Path, tmp_path: Path, epochs: float) -> Non
     """The corpus is one chunk, so that the number is exact: the epoch of the last step is the wanted one."""
     config = in_epochs(tiny_config(corpus, data={"chunk_pairs": 10_000}, log_every=1), epochs)
     run_dir = train(config, tmp_path / "run")
-    lines = journal_of(run_dir, ["train"])
+    lines = comparable_metrics(run_dir, ["train"])
     assert lines[-1]["epoch"] == pytest.approx(epochs, abs=0.5 * lines[0]["epoch"])
     resolved = read_config(RunFolder(run_dir)).training
     assert (resolved.max_steps, resolved.max_epochs) == (len(lines), None)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from reference.tiny_runs import (
     assert_equal_runs,
-    journal_of,
+    comparable_metrics,
     tiny_config,
     tiny_text_config,
     with_training,
@@ -162,7 +162,7 @@ def equal_names(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor],
 
 
 def test_a_masked_run_says_what_it_measures_and_is_no_language_model(masked: Path) -> None:
-    lines = journal_of(masked, ["valid"])
+    lines = comparable_metrics(masked, ["valid"])
     assert lines
     for line in lines:
         assert "nll_per_masked_token" in line

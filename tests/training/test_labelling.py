@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference.tiny_runs import assert_equal_runs, journal_of
+from reference.tiny_runs import assert_equal_runs, comparable_metrics
 
 from seqlab import load
 from seqlab.data.prepare import open_prepared
@@ -72,7 +72,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, family: str) 
     whole = train(config, tmp_path / "whole")
     train_until(config, tmp_path / "parts", 3)
     assert_equal_runs(train(config, tmp_path / "parts"), whole)
-    last = [entry for entry in journal_of(whole) if entry["kind"] == "valid"][-1]
+    last = [entry for entry in comparable_metrics(whole) if entry["kind"] == "valid"][-1]
     assert {"nll_per_label", "accuracy", "macro_f1"} <= last.keys()
 
 
@@ -97,7 +97,7 @@ def test_validation_metrics_match_the_predictions_of_the_labeller(tmp_path: Path
     found = [unit for line in labeller.label_detailed(src, num_labels=2) for unit in line.choices]
     there = [label for line in tgt for label in line.split()]
     log_probs = [{each.label: each.log_prob for each in unit} for unit in found]
-    (entry,) = (entry for entry in journal_of(run) if entry["kind"] == "valid")
+    (entry,) = (entry for entry in comparable_metrics(run) if entry["kind"] == "valid")
     right = [unit[0].label == label for unit, label in zip(found, there, strict=True)]
     assert entry["accuracy"] == pytest.approx(100 * np.mean(right))
     nll = [-unit[label] for unit, label in zip(log_probs, there, strict=True) if label != "NEW"]

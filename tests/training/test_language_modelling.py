@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 import torch
 from reference.ranks import in_ranks, train_in_ranks
-from reference.tiny_runs import TINY_LM, assert_equal_runs, journal_of, tiny_text_config, with_training, write_text
+from reference.tiny_runs import (
+    TINY_LM,
+    assert_equal_runs,
+    comparable_metrics,
+    tiny_text_config,
+    with_training,
+    write_text,
+)
 
 from seqlab.cli.main import main
 from seqlab.corpora.number_words.phrases import cardinal
@@ -91,8 +98,8 @@ def test_a_run_over_streams_learns(texts: list[str], tmp_path: Path) -> None:
     data = {"valid": valid, "block_length": 8}
     config = config_of("streams", texts, 0.0, data=data, optim=MUON, max_steps=120, valid_every=40)
     run_dir = train(config, tmp_path / "run")
-    found = [line["nll_per_tgt_token"] for line in journal_of(run_dir, ["valid"])]
-    losses = [line["nll"] for line in journal_of(run_dir, ["train"])]
+    found = [line["nll_per_tgt_token"] for line in comparable_metrics(run_dir, ["valid"])]
+    losses = [line["nll"] for line in comparable_metrics(run_dir, ["train"])]
     assert losses[-1] < 0.6 * losses[0]
     run = load_language_model(run_dir)
     found_again = [run.perplexity(lines, context=context).likelihood for context in (8, "all")]
@@ -108,12 +115,14 @@ def test_a_run_learns_and_its_validation_is_by_definition(kind: str, texts: list
     optim = OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=SCHEDULE)
     config = config_of(kind, texts, 0.0, data={"valid": valid}, optim=optim, max_steps=60, valid_every=20)
     run_dir = train(config, tmp_path / "run")
-    found = [line["nll_per_tgt_token"] for line in journal_of(run_dir, ["valid"])]
+    found = [line["nll_per_tgt_token"] for line in comparable_metrics(run_dir, ["valid"])]
     assert len(found) == 3
     assert found == sorted(found, reverse=True)
-    losses = [line["nll"] for line in journal_of(run_dir, ["train"])]
+    losses = [line["nll"] for line in comparable_metrics(run_dir, ["train"])]
     assert losses[-1] < 0.75 * losses[0]
-    assert all("src_padding" not in line and 0 <= line["tgt_padding"] < 0.5 for line in journal_of(run_dir, ["train"]))
+    assert all(
+        "src_padding" not in line and 0 <= line["tgt_padding"] < 0.5 for line in comparable_metrics(run_dir, ["train"])
+    )
 
     run = load_run(run_dir)
     assert run.step == 60, "the best is the last"
@@ -160,7 +169,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         assert checkpoint_steps(parts / "checkpoints")[-1] == step
     train(config, parts)
     assert_equal_runs(parts, whole)
-    assert journal_of(whole, ["train"])[-1]["epoch"] > 1
+    assert comparable_metrics(whole, ["train"])[-1]["epoch"] > 1
 
 
 def test_averaging_starts_when_the_loss_stalls(texts: list[str], tmp_path: Path) -> None:
@@ -168,8 +177,8 @@ def test_averaging_starts_when_the_loss_stalls(texts: list[str], tmp_path: Path)
     optim = OptimConfig(optimizer=SgdConfig(lr=3.0), schedule=ConstantScheduleConfig(), average_trigger=1)
     config = config_of("streams", texts, optim=optim, max_steps=24, valid_every=1, save_every=1, keep_best=24)
     whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
-    [begun] = [line["step"] for line in journal_of(whole, ["event"]) if line["event"] == "averaging begins"]
-    nlls = [line["nll_per_tgt_token"] for line in journal_of(whole, ["valid"])]
+    [begun] = [line["step"] for line in comparable_metrics(whole, ["event"]) if line["event"] == "averaging begins"]
+    nlls = [line["nll_per_tgt_token"] for line in comparable_metrics(whole, ["valid"])]
     stalls = (n for n in range(2, len(nlls)) if nlls[n] > min(nlls[: n - 1]))
     assert begun == next(stalls) + 1 < 20
     checkpoints = RunFolder(whole).checkpoints

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from reference.ranks import in_ranks, train_in_ranks, train_until_killed, train_with_signal
-from reference.tiny_runs import assert_equal_runs, journal_of, tiny_config, with_training
+from reference.tiny_runs import assert_equal_runs, comparable_metrics, tiny_config, with_training
 
 from seqlab.base.world import LostRank
 from seqlab.models import ModelConfig, TransformerCtcConfig, TransformerNatConfig
@@ -42,7 +42,7 @@ def weights_at(run_dir: Path, step: int, stem: str = WEIGHTS) -> torch.Tensor:
 
 def assert_like(run_dir: Path, expected: Path) -> None:
     """Compare the losses of all steps, the validations and the weights of two runs, up to rounding."""
-    found, wanted = journal_of(run_dir), journal_of(expected)
+    found, wanted = comparable_metrics(run_dir), comparable_metrics(expected)
     assert [(line.pop("kind"), line["step"]) for line in found] == [(line.pop("kind"), line["step"]) for line in wanted]
     for line, other in zip(found, wanted, strict=True):
         for lines in (line, other):  # ranks cut a micro-step, and pad its parts less
@@ -129,7 +129,7 @@ def test_another_number_of_ranks_goes_on(
         else:
             train_in_ranks(world_size, part, run_dir)
     assert_like(run_dir, alone["adam"])
-    [event] = journal_of(run_dir, ["event"])
+    [event] = comparable_metrics(run_dir, ["event"])
     assert event["machine"] == [f"world_size {first} -> {then}"]
     if then == 1:
         assert "world_size 2 -> 1" in caplog.text

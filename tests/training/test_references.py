@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reference.tiny_runs import journal_of, tiny_config, with_training, write_numbers
+from reference.tiny_runs import comparable_metrics, tiny_config, with_training, write_numbers
 
 import seqlab
 from seqlab.evaluation import Score, evaluate
@@ -19,7 +19,7 @@ from seqlab.training.validation import Validation
 
 def figures_of(run_dir: Path) -> dict[str, Any]:
     """Return the last validation."""
-    return journal_of(run_dir, ["valid"])[-1]
+    return comparable_metrics(run_dir, ["valid"])[-1]
 
 
 def test_outputs_are_compared_with_all_references(corpus: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_the_lowest_error_rate_is_best(
     monkeypatch.setattr(TranslationTask, "validate", validate)
     config = tiny_config(corpus, max_steps=20, valid_every=2, patience=3)
     run_dir = train(with_training(config, valid_metric=metric), tmp_path / "run")
-    validations = journal_of(run_dir, ["valid"])
+    validations = comparable_metrics(run_dir, ["valid"])
     assert [line[metric] for line in validations] == [80, 40, 60, 40, 50]
     assert [line["is_best"] for line in validations] == [True, True, False, False, False]
     assert load_run(run_dir).step == 4

@@ -13,7 +13,7 @@ import yaml
 from reference.tiny_runs import (
     assert_equal_runs,
     checkpoints_of,
-    journal_of,
+    comparable_metrics,
     tiny_config,
     with_training,
 )
@@ -35,7 +35,7 @@ from .conftest import Trained, contents, edit_description, longer
 def test_resumable_fields_may_change_and_are_journalled(trained: Trained, run_dir: Path) -> None:
     changed = with_training(trained[0], max_steps=14, log_every=1, save_every=7, patience=5, max_minutes=99.0)
     train(changed, run_dir)
-    [event] = journal_of(run_dir, ["event"])
+    [event] = comparable_metrics(run_dir, ["event"])
     assert event["event"] == "resumed"
     assert event["step"] == 12
     assert event["changes"] == {
@@ -46,7 +46,7 @@ def test_resumable_fields_may_change_and_are_journalled(trained: Trained, run_di
         "training.patience": [None, 5],
     }
     assert read_config(RunFolder(run_dir)) == changed
-    assert [line["step"] for line in journal_of(run_dir, ["train"])][-3:] == [12, 13, 14]
+    assert [line["step"] for line in comparable_metrics(run_dir, ["train"])][-3:] == [12, 13, 14]
 
 
 def test_a_change_is_journalled_also_when_the_run_is_killed_before_its_next_checkpoint(
@@ -57,7 +57,7 @@ def test_a_change_is_journalled_also_when_the_run_is_killed_before_its_next_chec
         with pytest.raises(KeyboardInterrupt):
             train(longer(trained[0]), run_dir)
     train(longer(trained[0]), run_dir)
-    changes = [event["changes"] for event in journal_of(run_dir, ["event"])]
+    changes = [event["changes"] for event in comparable_metrics(run_dir, ["event"])]
     assert changes == [{"training.max_steps": [12, 16]}, {}]
 
 

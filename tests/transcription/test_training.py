@@ -12,7 +12,7 @@ import soundfile
 import torch
 from reference.ranks import train_in_ranks
 from reference.stopped_runs import train_until
-from reference.tiny_runs import assert_equal_runs, journal_of
+from reference.tiny_runs import assert_equal_runs, comparable_metrics
 from system.conftest import run_here
 
 import seqlab
@@ -66,16 +66,16 @@ def test_how_a_step_is_divided_changes_nothing(corpus: str, tmp_path: Path) -> N
     for seconds in (1000.0, 6.0):
         divided = replace(config, data=replace(config.data, micro_batch_seconds=seconds))
         run = train(divided, tmp_path / str(seconds))
-        losses[seconds] = [line["loss"] for line in journal_of(run, ["train"])]
+        losses[seconds] = [line["loss"] for line in comparable_metrics(run, ["train"])]
     run = train_in_ranks(2, config, tmp_path / "ranks")
-    losses[2.0] = [line["loss"] for line in journal_of(run, ["train"])]
+    losses[2.0] = [line["loss"] for line in comparable_metrics(run, ["train"])]
     assert losses[6.0] == pytest.approx(losses[1000.0], rel=1e-4)
     assert losses[2.0] == pytest.approx(losses[1000.0], rel=1e-4)
 
 
 def test_validation_transcribes_as_transcribe_does(trained: Path) -> None:
     """Augmentation is off outside training."""
-    best = max(journal_of(trained, ["valid"]), key=lambda line: -line["wer"])
+    best = max(comparable_metrics(trained, ["valid"]), key=lambda line: -line["wer"])
     records = [json.loads(line) for line in (trained.parent / "valid.jsonl").read_text("utf-8").splitlines()]
     paths = [trained.parent / record["audio"] for record in records]
     texts = [normalize_transcript(record["text"], "plain") for record in records]
@@ -266,7 +266,7 @@ def test_a_model_that_outputs_blanks_alone_is_reported(tmp_path: Path, caplog: p
     rows = [(f"{i}.wav", tone(1.0), "a") for i in range(20)]
     steps = {"max_steps": 40, "save_every": 40, "valid_every": 40}
     run = train(tiny(write_list(tmp_path, rows), augment_nonspeech=1.0, **steps), tmp_path / "run")
-    [line] = journal_of(run, ["valid"])
+    [line] = comparable_metrics(run, ["valid"])
     assert line["empty_share"] == 1
     assert "outputs only blanks" in caplog.text
 

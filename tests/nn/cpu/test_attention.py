@@ -1,4 +1,4 @@
-"""Attention on a CPU against torch's; what padding and neighbours must not change."""
+"""CPU attention against torch's, and batch invariance."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from seqlab.nn.kernels import attention, pad_bias, prepare_keys
 
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("has_gradient", [False, True])
-def test_it_is_scaled_dot_product_attention(is_causal: bool, has_gradient: bool) -> None:
+def test_equals_scaled_dot_product_attention(is_causal: bool, has_gradient: bool) -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
     allowed = torch.rand(2, 1, 1, 6) < 0.7
@@ -48,7 +48,7 @@ def test_a_step_does_not_depend_on_the_other_sentences(heads: int, head_dim: int
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, is_step: bool) -> Tensor:
-    """Attend as a layer does, or as a step of decoding does to a memory that was prepared for it."""
+    """Compute attention as a layer does, or as a decoding step does over a prepared memory."""
     if not is_step:
         return attention(query, key, value, bias)[0]
     key, value = (prepare_keys(x, x.size(3)) for x in (key, value))
@@ -58,8 +58,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, is_step: boo
 @torch.inference_mode()
 @pytest.mark.parametrize("head_dim", [4, 8, 15, 16, 20, 22, 32, 64])
 @pytest.mark.parametrize("queries", [1, 2, 5, None])
-def test_padding_and_neighbours_change_no_bit(head_dim: int, queries: int | None) -> None:
-    """`queries` None: as many as keys, as in an encoder; else those of a step."""
+def test_batch_invariance(head_dim: int, queries: int | None) -> None:
+    """`queries`: number of queries of a step; None: as many as keys, as in an encoder."""
     for length in (3, 16, 37):
         torch.manual_seed(length)
         sentence = torch.randn(3, 4, length, head_dim)
@@ -83,7 +83,7 @@ def test_padding_and_neighbours_change_no_bit(head_dim: int, queries: int | None
 
 @torch.inference_mode()
 @pytest.mark.parametrize("is_step", [False, True])
-def test_a_batched_product_does_not_depend_on_the_others(is_step: bool) -> None:
+def test_batched_product_is_batch_invariant(is_step: bool) -> None:
     torch.manual_seed(0)
     for size in (16, 48, 256):
         a, b = torch.randn(9, 40, size), torch.randn(9, size, 32)
@@ -96,7 +96,7 @@ def test_a_batched_product_does_not_depend_on_the_others(is_step: bool) -> None:
                 assert torch.equal(batched_product(a[:, :queries], b, is_step), whole[:, :queries])
 
 
-def test_a_bias_that_is_trained_gets_its_gradient() -> None:
+def test_a_trained_bias_gets_a_gradient() -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
     bias = torch.randn(1, 4, 6, 6, requires_grad=True)
@@ -107,7 +107,7 @@ def test_a_bias_that_is_trained_gets_its_gradient() -> None:
 
 
 @torch.no_grad()
-def test_weights_are_dropped_without_a_gradient_too() -> None:
+def test_dropout_works_with_gradients_disabled() -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
     whole, dropped = (attention(query, key, value, dropout_p=p)[0] for p in (0.0, 0.5))

@@ -1,4 +1,4 @@
-"""Causal attention in blocks and bf16, against torch's attention in fp64 over the same numbers."""
+"""Blockwise causal attention in bf16 against torch's attention in fp64 on the same inputs."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from seqlab.nn.kernels import attention
 
 
 def expected(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) -> Tensor:
-    """(B, T, 3 * D) in fp64 -> (B, T, D), by torch."""
+    """Compute attention by torch: (B, T, 3 * D) in fp64 -> (B, T, D)."""
     batch, length, _ = projected.shape
     query, key, value = projected.view(batch, length, 3, num_heads, -1).permute(2, 0, 3, 1, 4)
     if rotary is not None:
@@ -21,7 +21,7 @@ def expected(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) 
 
 
 def causal_attention(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) -> Tensor:
-    """(B, T, 3 * D) in bf16 -> (B, T, D), as a layer does."""
+    """Compute attention as a layer does: (B, T, 3 * D) in bf16 -> (B, T, D)."""
     query, key, value = split_heads(projected, 3, num_heads)
     if rotary is not None:
         query, key = rotary(query), rotary(key)
@@ -44,7 +44,7 @@ def test_values_and_gradients(
     cached_scores: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "CACHED_SCORES", cached_scores)
+    monkeypatch.setattr(module, "MAX_CACHED_SCORES", cached_scores)
     generator = torch.Generator().manual_seed(1)
     shape = batch, length, 3 * num_heads * head_dim
     projected = torch.randn(shape, generator=generator).bfloat16().requires_grad_()
@@ -62,7 +62,7 @@ def test_values_and_gradients(
     assert relative_error(projected.grad, exact.grad) < 0.015
 
 
-def test_no_position_sees_a_later_one() -> None:
+def test_no_position_attends_to_a_later_one() -> None:
     generator = torch.Generator().manual_seed(2)
     projected = torch.randn(2, 200, 48, generator=generator).bfloat16()
     changed = projected.clone()
@@ -73,8 +73,8 @@ def test_no_position_sees_a_later_one() -> None:
 
 
 @pytest.mark.parametrize("rotates", [False, True])
-def test_training_computes_what_evaluation_does(rotates: bool) -> None:
-    """The layer takes this way in training only: both give the same up to bf16."""
+def test_training_agrees_with_evaluation(rotates: bool) -> None:
+    """Only training uses blocks; both results agree within the precision of bf16."""
     torch.manual_seed(3)
     layer = SelfAttention(32, 4, rotary=rotates)
     x = torch.randn(2, 130, 32)

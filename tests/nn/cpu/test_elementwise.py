@@ -1,4 +1,4 @@
-"""Functions of elements against torch's, and element by element: the position of an element must not matter."""
+"""Elementwise functions against torch's, and independence of an element's position."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_they_are_what_torch_computes(name: str) -> None:
+def test_values_equal_torch(name: str) -> None:
     torch.manual_seed(0)
     own, plain = FUNCTIONS[name]
     x = torch.cat((3 * torch.randn(1000), torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4])))
@@ -26,7 +26,7 @@ def test_they_are_what_torch_computes(name: str) -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 37, 96, 250])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_no_element_depends_on_its_position(name: str, size: int) -> None:
+def test_elements_do_not_depend_on_their_position(name: str, size: int) -> None:
     torch.manual_seed(0)
     own, _ = FUNCTIONS[name]
     x = 3 * torch.randn(701, size)

@@ -1,4 +1,4 @@
-"""The linear layer against torch's, with gradients; rows that do not depend on the others."""
+"""Linear layer against torch's, with gradients; batch invariance; packed weights."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ from seqlab.nn.layers import Linear
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (2, 3), (16,), (4, 33)])
 @pytest.mark.parametrize("bias", [True, False])
-def test_values_and_gradients_are_those_of_torch(shape: tuple[int, ...], bias: bool) -> None:
+def test_values_and_gradients_equal_torch(shape: tuple[int, ...], bias: bool) -> None:
     torch.manual_seed(0)
     x = torch.randn(*shape, 12, requires_grad=True)
     weight, offset = torch.randn(7, 12, requires_grad=True), torch.randn(7, requires_grad=True)
@@ -53,7 +53,7 @@ def test_a_row_does_not_depend_on_the_other_rows(dtype: torch.dtype, inner: int,
             assert torch.equal(linear(x[30 : 30 + rows], weight, bias), whole[30 : 30 + rows])
 
 
-def test_padded_sizes_are_few_and_near() -> None:
+def test_padded_sizes_are_few_and_close() -> None:
     sizes = [padded_rows(rows) for rows in range(1, 5000)]
     assert all(size >= rows for rows, size in enumerate(sizes, start=1))
     assert all(size <= max(16, 1.125 * rows + 15) for rows, size in enumerate(sizes, start=1))
@@ -74,14 +74,14 @@ def test_packed_weights_give_the_same_bits(dtype: torch.dtype, bias: bool, inner
         for rows in (1, 2, 3, 7, 16, 100, 300):
             assert torch.equal(layer(x[:rows]), whole[:rows])
         assert torch.equal(layer(x[:100].view(20, 5, inner)), whole[:100].view(20, 5, outer))
-        assert torch.equal(copy.deepcopy(layer)(x), whole), "a copy has the weight itself"
+        assert torch.equal(copy.deepcopy(layer)(x), whole), "a copy has no packed weight"
         assert torch.equal(pickle.loads(pickle.dumps(layer))(x), whole)
     layer(x).sum().backward()
-    assert layer.weight.grad is not None, "with a gradient the weight itself is read"
+    assert layer.weight.grad is not None, "training does not use the packed weight"
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_no_row_at_all(packed: bool) -> None:
+def test_no_rows(packed: bool) -> None:
     layer = Linear(8, 6)
     if packed:
         pack(layer.weight)
@@ -105,7 +105,7 @@ def test_without_the_private_operator_the_product_is_the_same(
     torch.testing.assert_close(linear_module.product(x, weight, b), fast, rtol=tolerance, atol=tolerance)
 
 
-def test_a_packed_weight_that_changes_is_read_anew() -> None:
+def test_a_changed_weight_is_not_read_from_its_packed_copy() -> None:
     torch.manual_seed(0)
     layer, x = Linear(24, 40), torch.randn(3, 24)
     with torch.no_grad():
@@ -130,8 +130,8 @@ def test_an_output_may_be_changed_in_place() -> None:
 
 
 @torch.no_grad()
-def test_another_weight_in_its_place_is_noticed() -> None:
-    """The allocator gives freed memory out again: an address alone tells nothing."""
+def test_another_weight_at_the_same_address_is_detected() -> None:
+    """The allocator reuses freed memory, so an address does not identify a weight."""
     for seed in range(20):
         torch.manual_seed(seed)
         layer, x = Linear(64, 64), torch.randn(4, 64)
@@ -141,7 +141,7 @@ def test_another_weight_in_its_place_is_noticed() -> None:
             torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias), rtol=1e-4, atol=1e-4)
 
 
-def test_a_weight_whose_changes_are_not_counted_is_not_packed() -> None:
+def test_a_weight_without_a_version_counter_is_not_packed() -> None:
     with torch.inference_mode():
         weight, x = torch.nn.Parameter(torch.randn(32, 32)), torch.randn(4, 32)
         pack(weight)
@@ -149,7 +149,7 @@ def test_a_weight_whose_changes_are_not_counted_is_not_packed() -> None:
         torch.testing.assert_close(linear(x, weight), F.linear(x, weight), rtol=1e-4, atol=1e-4)
 
 
-def test_a_fused_optimizer_whose_changes_are_not_counted() -> None:
+def test_changes_by_a_fused_optimizer_are_seen() -> None:
     torch.manual_seed(0)
     layer, x = Linear(32, 32), torch.randn(4, 32)
     pack(layer.weight)
@@ -161,7 +161,7 @@ def test_a_fused_optimizer_whose_changes_are_not_counted() -> None:
 
 
 @pytest.mark.parametrize("rows", [16, 13])
-def test_windows_that_overlap(rows: int) -> None:
+def test_overlapping_windows(rows: int) -> None:
     torch.manual_seed(0)
     windows, layer = torch.randn(8 * rows + 8).unfold(0, 16, 8), Linear(16, 4)
     torch.testing.assert_close(layer(windows), F.linear(windows, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The GRU with its backward pass written out: finite differences, bf16 beside fp32, without oneDNN's own operators."""
+"""GRU with a manual backward pass: finite differences, bf16 against fp32, with and without oneDNN's operators."""
 
 import pytest
 import torch
@@ -15,20 +15,20 @@ def run(*inputs: Tensor) -> Tensor:
 
 
 def inputs_of(steps: int, batch: int, size: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """x, w_in, w_hidden, bias, candidate bias and the hidden state, with gradients."""
+    """Return x, w_in, w_hidden, bias, candidate bias and the hidden state, all with gradients."""
     torch.manual_seed(0)
     shapes = [(steps, batch, 4), (3 * size, 4), (3 * size, size), (3 * size,), (size,), (batch, size)]
     return [(torch.randn(shape, dtype=dtype) * 0.7).requires_grad_() for shape in shapes]
 
 
 def cast(inputs: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Turn all but the state into `dtype`."""
+    """Convert all tensors except the state to `dtype`."""
     return [*(x.to(dtype) for x in inputs[:-1]), inputs[-1]]
 
 
 @pytest.mark.parametrize("chunk_elements", [1, 12, 10**6])
-def test_gradients_are_those_of_finite_differences(chunk_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk_elements)  # 1 step, 2 steps and 1 left, all 5 steps
+def test_gradients_equal_finite_differences(chunk_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk_elements)  # chunks of 1 step, of 2 steps with 1 left, of all 5
     assert torch.autograd.gradcheck(run, inputs_of(steps=5, batch=2, size=3, dtype=torch.float64))
 
 
@@ -44,10 +44,10 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
     return ((found - expected).norm() / expected.norm()).item()
 
 
-def test_bf16_lies_near_fp32() -> None:
+def test_bf16_is_close_to_fp32() -> None:
     inputs = inputs_of(50, 32, 48)
     for weight in inputs[1:4]:
-        weight.data *= 0.1  # a recurrence that does not amplify what is rounded
+        weight.data *= 0.1  # a recurrence that does not amplify rounding errors
     wide, narrow = run(*inputs), run(*cast(inputs, torch.bfloat16)).float()
     assert relative_error(narrow, wide) < 1e-2
     weight = torch.randn_like(wide)

@@ -1,4 +1,4 @@
-"""Repeated products against autograd's own: the same values and gradients, whatever the steps share."""
+"""Repeated products against autograd: values, gradients, and memory."""
 
 import gc
 import weakref
@@ -11,7 +11,7 @@ from seqlab.nn.cpu.repeated_linear import RepeatedLinear
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_a_loop_of_steps_has_autograds_gradients(with_bias: bool) -> None:
+def test_gradients_of_a_loop_equal_autograd(with_bias: bool) -> None:
     torch.manual_seed(0)
     weight = nn.Parameter(torch.randn(6, 6, dtype=torch.float64))
     bias = nn.Parameter(torch.randn(6, dtype=torch.float64)) if with_bias else None
@@ -32,7 +32,7 @@ def test_a_loop_of_steps_has_autograds_gradients(with_bias: bool) -> None:
         torch.testing.assert_close(mine, theirs)
 
 
-def test_steps_that_nothing_depends_on_count_for_nothing() -> None:
+def test_unused_steps_do_not_contribute() -> None:
     weight = nn.Parameter(torch.eye(2))
     multiply, x = RepeatedLinear(weight, None, torch.float32), torch.ones(1, 2)
     used, _unused = multiply(x), multiply(5 * x)
@@ -48,7 +48,7 @@ def test_no_second_derivative() -> None:
         )
 
 
-def test_nothing_is_kept_after_a_backward_pass() -> None:
+def test_a_backward_pass_frees_everything() -> None:
     gc.collect()
     gc.disable()
     try:
@@ -62,7 +62,7 @@ def test_nothing_is_kept_after_a_backward_pass() -> None:
         gc.enable()
 
 
-def test_a_weight_that_changes_before_the_backward_pass_is_refused() -> None:
+def test_a_weight_changed_before_the_backward_pass_is_refused() -> None:
     weight, x = torch.randn(8, 8, requires_grad=True), torch.randn(3, 8, requires_grad=True)
     y = RepeatedLinear(weight, None, torch.float32)(x)
     with torch.no_grad():

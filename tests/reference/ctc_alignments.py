@@ -1,4 +1,4 @@
-"""Frames that are given, and what they say by trying all paths: slow, and short enough to be seen to be right."""
+"""Reference CTC that tries all alignments of given frames: slow, but obviously correct."""
 
 import math
 from collections import defaultdict
@@ -13,11 +13,11 @@ from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
 
 BLANK, EOS, SIZE = 0, 1, 4
 BOS = BLANK
-"""Which id the first step reads does not matter: neither is a symbol."""
+"""Input ids of the first step have no effect: neither is a token."""
 
 
 class _Projected(torch.nn.Identity):
-    """Log-probabilities in the place of hidden states."""
+    """Projection of hidden states that are already log-probabilities."""
 
     def log_probs(self, hidden: Tensor) -> Tensor:
         return hidden
@@ -46,9 +46,9 @@ class GivenFrames:
 
 
 def frames_of(lengths: Sequence[int], seed: int = 0, spread: float = 1.5) -> FrameLogProbs:
-    """Draw what a model says of some sentences, the same of each length in every batch; eos has no probability.
+    """Draw random frames of some sentences, equal for equal lengths; eos has probability 0.
 
-    What stands behind a sentence's last frame is not a number.
+    Values after a sentence's last frame are NaN.
     """
     log_probs = torch.full((len(lengths), max(lengths), SIZE), math.nan)
     for row, length in enumerate(lengths):
@@ -59,22 +59,22 @@ def frames_of(lengths: Sequence[int], seed: int = 0, spread: float = 1.5) -> Fra
     return FrameLogProbs(log_probs, torch.tensor(lengths))
 
 
-def all_paths(num_frames: int, ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
+def all_alignments(num_frames: int, ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
     return product(ids, repeat=num_frames)
 
 
-def said(path: Sequence[int]) -> tuple[int, ...]:
+def collapse(path: Sequence[int]) -> tuple[int, ...]:
     return tuple(index for index, _ in groupby(path) if index != BLANK)
 
 
-def log_prob_of(path: Sequence[int], log_probs: Tensor) -> float:
+def alignment_log_prob(path: Sequence[int], log_probs: Tensor) -> float:
     return sum(float(log_probs[frame, index]) for frame, index in enumerate(path))
 
 
 def distribution(frames: FrameLogProbs, row: int) -> dict[tuple[int, ...], float]:
-    """Sum the probabilities of all paths of a sentence by what they say."""
+    """Sum the probabilities of all alignments of a sentence for each sequence of tokens."""
     log_probs = frames.log_probs[row, : int(frames.lengths[row])].double()
     found: dict[tuple[int, ...], float] = defaultdict(float)
-    for path in all_paths(len(log_probs), [index for index in range(SIZE) if index != EOS]):
-        found[said(path)] += math.exp(log_prob_of(path, log_probs))
+    for path in all_alignments(len(log_probs), [index for index in range(SIZE) if index != EOS]):
+        found[collapse(path)] += math.exp(alignment_log_prob(path, log_probs))
     return dict(found)

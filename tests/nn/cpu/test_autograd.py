@@ -1,4 +1,4 @@
-"""Every backward pass written by hand refuses to be differentiated again; the reference kernels can be."""
+"""Hand-written backward passes refuse second derivatives, which the reference kernels support."""
 
 from collections.abc import Callable
 
@@ -44,11 +44,11 @@ LAYERS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_second_derivative_is_refused(name: str, ending: Callable[[Tensor], Tensor]) -> None:
     if name == "linear" and not cpu_linear._TRAINS_WITH_ONEDNN:
-        return  # then it is torch's own
+        return  # torch's own kernel is used
     torch.manual_seed(0)
     x = torch.randn(2, 4, SIZE, requires_grad=True)
     ending(LAYERS[name](x)).backward()
-    assert x.grad is not None, "a first one is not"
+    assert x.grad is not None, "first derivatives are supported"
     with pytest.raises(RuntimeError, match="second derivative"):
         torch.autograd.grad(ending(LAYERS[name](x)), x, create_graph=True)
     with reference_kernels():
