@@ -1,7 +1,7 @@
-"""Augmentation of recordings for training: random changes of the waveform, and masks over its features.
+"""Data augmentation of recordings: random changes of the waveform, and SpecAugment masks on its features.
 
-Each result depends on the recording and the state of the given generator alone, so that (seed, epoch, index) decide it
-in whichever thread and order recordings are prepared.
+A result depends only on the recording and the state of the generator. With a generator from (seed, epoch, index), it is
+the same in any thread and order of preparation.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from seqlab.audio.distortion import (
-    CODECS,
     NOISE_KINDS,
+    TELEPHONE_CODECS,
     TELEPHONE_RATE,
     Waveform,
     add_noise,
@@ -23,34 +23,34 @@ from seqlab.audio.distortion import (
     make_noise,
     reverberate,
     room_response,
-    through_telephone,
+    simulate_telephone,
 )
 
 __all__ = ["Augmentation"]
 
 RT60_SECONDS = (0.1, 0.5)
-"""Range of the seconds in which the sound of a room decays by 60 dB."""
+"""Range of the reverberation time, in which sound decays by 60 dB, in seconds."""
 DIRECT_DB = (0.0, 10.0)
-"""Range of the energy of direct over reverberant sound, for speakers at arm's length to across a room."""
+"""Range of the direct-to-reverberant energy ratio in dB, for speakers at arm's length to across a room."""
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a recording, all of which are off by default.
+    """Random augmentation of a recording; each kind is off by default.
 
     Attributes:
-        speed: largest relative change of the speed; the factor is 1 - speed, 1 or 1 + speed (Ko et al. 2015).
-        volume_db: largest gain or loss in dB, uniform.
-        noise_snr_db: lowest and highest signal-to-noise ratio in dB, uniform.
-        noise_probability: share of recordings with white, pink or babble noise, each as likely.
-        room_probability: share of recordings in a simulated room, with a reverberation time of 0.1 to 0.5 seconds.
-        narrowband_probability: share of recordings without frequencies above 4 kHz, where the rate has any.
-        codec_probability: share of recordings sent through a telephone codec, mu-law or GSM 06.10.
-        time_masks: stretches of frames to mask (SpecAugment, Park et al. 2019).
-        time_mask_frames: longest of these stretches.
-        time_mask_share: longest of these stretches as a share of the recording's frames.
-        frequency_masks: ranges of bands to mask.
-        frequency_mask_bins: widest of these ranges.
+        speed: relative change of the speed; the factor is 1 - speed, 1 or 1 + speed (Ko et al. 2015).
+        volume_db: largest gain or attenuation in dB, uniformly distributed.
+        noise_snr_db: lowest and highest signal-to-noise ratio in dB, uniformly distributed.
+        noise_probability: probability of added white, pink or babble noise.
+        room_probability: probability of a simulated room, with a reverberation time of 0.1 to 0.5 seconds.
+        narrowband_probability: probability of removing frequencies above 4 kHz, if the sampling rate has any.
+        codec_probability: probability of a telephone codec, mu-law or GSM 06.10.
+        time_masks: number of masks over frames (SpecAugment, Park et al. 2019).
+        time_mask_frames: maximum width of a time mask in frames.
+        time_mask_share: maximum width of a time mask as a share of the recording's frames.
+        frequency_masks: number of masks over mel bands.
+        frequency_mask_bins: maximum width of a frequency mask in bands.
 
     Raises:
         ValueError: a value is out of range.
@@ -83,9 +83,9 @@ class Augmentation:
             raise ValueError(f"`noise_snr_db` must be (lowest, highest) in dB, but is {self.noise_snr_db} instead.")
         if self.noise_probability and self.noise_snr_db is None:
             raise ValueError("`noise_probability` is above 0, so `noise_snr_db` must be (lowest, highest) in dB.")
-        for kind, least in (("time_masks", 0), ("frequency_masks", 0), ("time_mask_frames", 1)):
-            if getattr(self, kind) < least:
-                raise ValueError(f"`{kind}` must be at least {least}, but is {getattr(self, kind)} instead.")
+        for kind, minimum in (("time_masks", 0), ("frequency_masks", 0), ("time_mask_frames", 1)):
+            if getattr(self, kind) < minimum:
+                raise ValueError(f"`{kind}` must be at least {minimum}, but is {getattr(self, kind)} instead.")
         if self.frequency_mask_bins < 1:
             raise ValueError(f"`frequency_mask_bins` must be at least 1, but is {self.frequency_mask_bins} instead.")
         if not 0 < self.time_mask_share <= 1:
@@ -93,7 +93,7 @@ class Augmentation:
 
     @property
     def is_off(self) -> bool:
-        """Tell whether no recording is changed."""
+        """Whether no recording is changed."""
         return not (
             self.speed
             or self.volume_db
@@ -106,19 +106,19 @@ class Augmentation:
         )
 
     def speed_factor(self, rng: np.random.Generator) -> float:
-        """Draw the speed factor: the first draw of `change_waveform`."""
+        """Draw the speed factor, which is the first random draw of `change_waveform`."""
         if not self.speed:
             return 1.0
         return round(1 + self.speed * int(rng.integers(-1, 2)), 3)
 
     def change_waveform(self, samples: Waveform, rate: int, rng: np.random.Generator) -> Waveform:
-        """Change a waveform: float32 (n,) to (m,), as a new array or, where nothing is drawn to change, as it is.
+        """Augment a waveform, float32 (n,) -> (m,); returns the same array if no change is drawn.
 
-        The order is that of a recording: speed, room, noise, gain, then the telephone. Values may exceed full scale;
-        `to_int16` and the codecs clip them.
+        The order follows the signal path: speed, room, noise, gain, telephone. Values can exceed full scale; `to_int16`
+        and the codecs clip them.
 
         Raises:
-            ValueError: a change needs soxr or soundfile, which is not installed.
+            ValueError: soxr or soundfile is needed, but not installed.
         """
         samples = change_speed(samples, self.speed_factor(rng))
         if not len(samples):
@@ -134,27 +134,27 @@ class Augmentation:
             samples = change_volume(samples, rng.uniform(-self.volume_db, self.volume_db))
         is_narrow = rng.random() < self.narrowband_probability
         if rng.random() < self.codec_probability:
-            return through_telephone(samples, rate, CODECS[int(rng.integers(len(CODECS)))])
-        return through_telephone(samples, rate) if is_narrow and rate > TELEPHONE_RATE else samples
+            return simulate_telephone(samples, rate, TELEPHONE_CODECS[int(rng.integers(len(TELEPHONE_CODECS)))])
+        return simulate_telephone(samples, rate) if is_narrow and rate > TELEPHONE_RATE else samples
 
     def mask_features(self, features: Tensor, rng: np.random.Generator, fill: float = 0.0) -> Tensor:
-        """Mask stretches of frames and ranges of bands of features (F, M); returns a new tensor.
+        """Apply SpecAugment masks over frames and bands to features (F, M); returns a new tensor.
 
-        Widths are uniform from 0 to the largest, positions uniform; masks may overlap. `fill` should be the features'
-        mean: 0 where they are normalised.
+        Widths are uniform from 0 to the maximum, positions are uniform, and masks can overlap. `fill` should be the
+        mean of the features, which is 0 for normalized ones.
         """
         num_frames, num_bands = features.shape
         masked = features.clone()
         longest = min(self.time_mask_frames, int(self.time_mask_share * num_frames))
         for _ in range(self.time_masks):
-            masked[_stretch(longest, num_frames, rng)] = fill
+            masked[_draw_span(longest, num_frames, rng)] = fill
         for _ in range(self.frequency_masks):
-            masked[:, _stretch(min(self.frequency_mask_bins, num_bands), num_bands, rng)] = fill
+            masked[:, _draw_span(min(self.frequency_mask_bins, num_bands), num_bands, rng)] = fill
         return masked
 
 
-def _stretch(longest: int, size: int, rng: np.random.Generator) -> slice:
-    """Draw a stretch of at most `longest` of `size` positions."""
+def _draw_span(longest: int, size: int, rng: np.random.Generator) -> slice:
+    """Draw a span of at most `longest` of `size` positions."""
     length = int(rng.integers(longest + 1))
     first = int(rng.integers(size - length + 1))
     return slice(first, first + length)

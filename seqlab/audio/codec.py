@@ -1,4 +1,4 @@
-"""The codec of recordings: waveforms to normalised log-mel frames."""
+"""Codec of recordings: waveforms to normalized log-mel frames."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from seqlab.audio.features import LogMel
 from seqlab.base.atomic_io import write_json
 from seqlab.base.parsing import read_json, validate_type
 
-FILE = "codec.recording.json"
-Normalisation = Literal["corpus", "recording", "none"]
-MEASURED = 2000
-"""Recordings that mean and deviation of each band are measured over."""
-LEAST_DEVIATION = 1e-3
-"""Of a band; smaller ones are taken as this."""
+RECORDING_CODEC_FILE = "codec.recording.json"
+FrameNormalization = Literal["corpus", "recording", "none"]
+MAX_MEASURED_RECORDINGS = 2000
+"""Maximum number of recordings from which the mean and standard deviation of each band are estimated."""
+MIN_DEVIATION = 1e-3
+"""Lower limit of the standard deviation of a band."""
 
 
 @dataclass(frozen=True)
 class RecordingCodec:
-    """Waveforms (n,) to frames (F, M)."""
+    """Codec from waveforms (n,) to frames (F, M)."""
 
     codec: ClassVar[str] = "recording"
     sample_rate: int
     num_bands: int
     window_ms: float
     hop_ms: float
-    normalise: Normalisation
+    normalise: FrameNormalization
     means: tuple[float, ...] = ()
-    """Of each band over the training recordings, with `normalise: corpus`."""
+    """Mean of each band over the training recordings, with `normalise: corpus`."""
     deviations: tuple[float, ...] = ()
-    """Standard deviations, the same way."""
+    """Standard deviation of each band over the training recordings, with `normalise: corpus`."""
 
     @property
     def log_mel(self) -> LogMel:
-        """What computes the bands."""
+        """The log-mel transform with these settings."""
         return LogMel(self.sample_rate, self.num_bands, self.window_ms, self.hop_ms)
 
     def fit(self, waveforms: Iterable[Any]) -> RecordingCodec:
-        """Measure mean and standard deviation of each band over some waveforms, where they are needed."""
+        """Return a codec with the mean and standard deviation of each band over waveforms, if it needs them."""
         if self.normalise != "corpus":
             return self
         count, total, squares = 0, torch.zeros(self.num_bands).double(), torch.zeros(self.num_bands).double()
@@ -51,41 +51,41 @@ class RecordingCodec:
             frames = self.log_mel(samples).double()
             count, total, squares = count + len(frames), total + frames.sum(0), squares + frames.square().sum(0)
         means = total / max(count, 1)
-        deviations = (squares / max(count, 1) - means.square()).clamp_min(LEAST_DEVIATION**2).sqrt()
+        deviations = (squares / max(count, 1) - means.square()).clamp_min(MIN_DEVIATION**2).sqrt()
         return replace(self, means=tuple(means.tolist()), deviations=tuple(deviations.tolist()))
 
     def frames(self, samples: Any) -> Tensor:
-        """Compute the normalised frames of one waveform, int16 or floats in [-1, 1]: (n,) -> (F, M)."""
+        """Compute the normalized frames of a waveform, int16 or floats in [-1, 1]: (n,) -> (F, M)."""
         frames = self.log_mel(samples)
         if self.normalise == "corpus":
             return (frames - torch.tensor(self.means)) / torch.tensor(self.deviations)
         if self.normalise == "recording":
-            deviations = frames.std(0, correction=0).clamp_min(LEAST_DEVIATION)
+            deviations = frames.std(0, correction=0).clamp_min(MIN_DEVIATION)
             return (frames - frames.mean(0)) / deviations
         return frames
 
     def num_frames(self, num_samples: int) -> int:
-        """Return F for a waveform of so many samples."""
+        """Return the number of frames F of a waveform with `num_samples` samples."""
         return self.log_mel.num_frames(num_samples)
 
     def frames_in(self, seconds: float) -> int:
-        """Return the frames of so many seconds, at least 1."""
+        """Return the number of frames in a duration, at least 1."""
         return max(1, round(seconds * 1000 / self.hop_ms))
 
     def save(self, folder: Path) -> None:
-        """Write what reading it back needs."""
-        write_json(folder / FILE, asdict(self))
+        """Write the codec for `load_recording_codec`."""
+        write_json(folder / RECORDING_CODEC_FILE, asdict(self))
 
 
 def fit_recording_codec(config: Any, waveforms: Sequence[Any]) -> RecordingCodec:
-    """Make the codec that a data section describes, measured over `MEASURED` of the training waveforms at most."""
+    """Build the codec of a data config, with statistics of at most `MAX_MEASURED_RECORDINGS` training waveforms."""
     codec = RecordingCodec(config.sample_rate, config.num_bands, config.window_ms, config.hop_ms, config.normalise)
-    return codec.fit(waveforms[:: -(-len(waveforms) // MEASURED)])
+    return codec.fit(waveforms[:: -(-len(waveforms) // MAX_MEASURED_RECORDINGS)])
 
 
 def load_recording_codec(folder: Path) -> RecordingCodec:
-    """Read the codec that `save` has written; raises ValueError where it is missing or damaged."""
+    """Load the codec from the folder of `save`; raise ValueError if it is missing or damaged."""
     try:
-        return validate_type(read_json(folder / FILE), RecordingCodec)
+        return validate_type(read_json(folder / RECORDING_CODEC_FILE), RecordingCodec)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder / FILE} is missing or damaged: {error}.") from None
+        raise ValueError(f"{folder / RECORDING_CODEC_FILE} is missing or damaged: {error}.") from None

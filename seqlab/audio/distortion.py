@@ -1,6 +1,6 @@
-"""Distortions of waveforms: speed, noise, rooms, narrow bands and telephone codecs, given their parameters.
+"""Distortions of waveforms with given parameters: speed, noise, reverberation, narrowband and telephone codecs.
 
-Waveforms are float32 (n,) at full scale 1. Random numbers come from the given generator alone.
+Waveforms are float32 (n,) with full scale 1. All random numbers come from the given generator.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ from seqlab.audio.waveform import audio_package, resample, to_int16
 
 Waveform = NDArray[np.float32]
 NoiseKind = Literal["white", "pink", "babble"]
-Codec = Literal["ULAW", "GSM610"]
+TelephoneCodec = Literal["ULAW", "GSM610"]
 
 NOISE_KINDS: Final[tuple[NoiseKind, ...]] = ("white", "pink", "babble")
-CODECS: Final[tuple[Codec, ...]] = ("ULAW", "GSM610")
+TELEPHONE_CODECS: Final[tuple[TelephoneCodec, ...]] = ("ULAW", "GSM610")
 """Telephone codecs by their names in libsndfile: ITU-T G.711 mu-law (64 kbit/s) and GSM 06.10 full rate (13 kbit/s)."""
 
 TELEPHONE_RATE = 8000
 SPEED_STEPS = 1000
-"""Speed factors are rounded to this fraction, so that the resampler has a ratio of small whole numbers."""
+"""Speed factors are rounded to this denominator, so that the resampling ratio has small integers."""
 BABBLE_VOICES = 6
 PINK_FLAT_HZ = 50.0
-"""Pink noise has no more power a hertz below this frequency than at it."""
+"""The power density of pink noise is constant below this frequency."""
 REFLECTION_SECONDS = 0.002
-"""The first reflection arrives this much later than the direct sound: 0.7 m more."""
+"""Delay of the first reflection after the direct sound (0.7 m)."""
 
 
 def change_speed(samples: Waveform, factor: float) -> Waveform:
-    """Play a waveform `factor` times as fast, with pitch and tempo changed alike (Ko et al. 2015)."""
+    """Change the speed of a waveform, both tempo and pitch, by a factor (Ko et al. 2015)."""
     return resample(samples, round(factor * SPEED_STEPS), SPEED_STEPS)
 
 
 def change_volume(samples: Waveform, gain_db: float) -> Waveform:
-    """Multiply a waveform so that its level changes by `gain_db`; it may exceed full scale."""
+    """Amplify a waveform by `gain_db`; it can exceed full scale."""
     return samples * np.float32(10 ** (gain_db / 20))
 
 
 def make_noise(kind: NoiseKind, samples: Waveform, rate: int, rng: np.random.Generator) -> Waveform:
-    """Generate noise of a waveform's length: white, pink (power ~ 1/frequency), or babble.
+    """Generate noise with the length of a waveform: white, pink (power ~ 1/frequency), or babble.
 
-    Babble has the long-term spectrum and the syllable rhythm of speech without its words: it is the sum of
-    `BABBLE_VOICES` copies of the recording, played backwards from random positions.
+    Babble has the long-term spectrum and the syllable rhythm of speech without its words. It is the sum of
+    `BABBLE_VOICES` copies of the recording, reversed in time and shifted by random offsets.
     """
     num_samples = len(samples)
     if kind == "white":
         return rng.standard_normal(num_samples, dtype=np.float32)
     if kind == "pink":
-        num_fft = 1 << max(1, (num_samples - 1).bit_length())  # far faster than a length with large prime factors
+        num_fft = 1 << max(1, (num_samples - 1).bit_length())  # much faster than a length with large prime factors
         spectrum = rng.standard_normal((num_fft // 2 + 1, 2), dtype=np.float32).view(np.complex64)[:, 0]
         frequencies = np.fft.rfftfreq(num_fft, 1 / rate).astype(np.float32)
         spectrum /= np.sqrt(np.maximum(frequencies, np.float32(PINK_FLAT_HZ)))
@@ -64,7 +64,7 @@ def make_noise(kind: NoiseKind, samples: Waveform, rate: int, rng: np.random.Gen
 
 
 def add_noise(samples: Waveform, noise: Waveform, snr_db: float) -> Waveform:
-    """Add noise at a signal-to-noise ratio in dB of the mean powers; silence, which has no ratio, stays as it is."""
+    """Add noise at a signal-to-noise ratio in dB (of the mean powers); silence is returned unchanged."""
     signal_power, noise_power = _mean_square(samples), _mean_square(noise)
     if signal_power == 0 or noise_power == 0:
         return samples
@@ -72,15 +72,15 @@ def add_noise(samples: Waveform, noise: Waveform, snr_db: float) -> Waveform:
 
 
 def room_response(rt60: float, direct_db: float, rate: int, rng: np.random.Generator) -> Waveform:
-    """Generate the impulse response of a room: direct sound, then noise that decays exponentially (Polack 1988).
+    """Generate the impulse response of a room: direct sound, then exponentially decaying noise (Polack 1988).
 
-    The direct sound is 1 at sample 0, so that nothing in a recording moves in time.
+    The direct sound is 1 at sample 0, so that the timing of a recording does not change.
 
     Args:
-        rt60: seconds in which the reverberation decays by 60 dB.
-        direct_db: ratio of the energy of the direct sound to that of the reverberation.
-        rate: samples a second.
-        rng: source of the noise.
+        rt60: time in which the reverberation decays by 60 dB, in seconds.
+        direct_db: ratio of direct to reverberant energy in dB.
+        rate: sampling rate in Hz.
+        rng: generator of the noise.
     """
     first = max(1, round(REFLECTION_SECONDS * rate))
     seconds = np.arange(max(first + 1, round(rt60 * rate))) / rate
@@ -92,7 +92,7 @@ def room_response(rt60: float, direct_db: float, rate: int, rng: np.random.Gener
 
 
 def reverberate(samples: Waveform, response: Waveform) -> Waveform:
-    """Convolve a waveform with an impulse response, cut to its length and brought to its level."""
+    """Convolve a waveform with an impulse response, keeping its length and level."""
     num_fft = 1 << (len(samples) + len(response) - 2).bit_length()
     spectrum = np.fft.rfft(samples, num_fft) * np.fft.rfft(response, num_fft)
     wet = np.fft.irfft(spectrum, num_fft)[: len(samples)].astype(np.float32)
@@ -100,20 +100,20 @@ def reverberate(samples: Waveform, response: Waveform) -> Waveform:
     return wet * np.float32(math.sqrt(_mean_square(samples) / power)) if power else wet
 
 
-def through_telephone(samples: Waveform, rate: int, codec: Codec | None = None) -> Waveform:
-    """Resample to 8 kHz and back, with nothing above 4 kHz left; on the way, encode and decode with a codec.
+def simulate_telephone(samples: Waveform, rate: int, codec: TelephoneCodec | None = None) -> Waveform:
+    """Resample a waveform to 8 kHz and back, which removes frequencies above 4 kHz, optionally through a codec.
 
-    With a codec, values beyond full scale are clipped. The result has the length of the waveform.
+    With a codec, values beyond full scale are clipped. The length does not change.
     """
     narrow = resample(samples, rate, TELEPHONE_RATE)
     if codec is not None and len(narrow):
-        narrow = _coded(narrow, codec)
+        narrow = _encode_and_decode(narrow, codec)
     wide = resample(narrow, TELEPHONE_RATE, rate)[: len(samples)]
-    return np.pad(wide, (0, len(samples) - len(wide)))  # two roundings of the length may lose some samples
+    return np.pad(wide, (0, len(samples) - len(wide)))  # rounding the length twice can lose samples
 
 
-def _coded(samples: Waveform, codec: Codec) -> Waveform:
-    """Encode and decode a waveform at 8 kHz; GSM pads its last block of 320 samples, which is undone."""
+def _encode_and_decode(samples: Waveform, codec: TelephoneCodec) -> Waveform:
+    """Encode and decode a waveform at 8 kHz, and remove the padding of GSM's last block of 320 samples."""
     soundfile = audio_package("soundfile")
     content = io.BytesIO()
     soundfile.write(content, to_int16(samples), TELEPHONE_RATE, format="WAV", subtype=codec)

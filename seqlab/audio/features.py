@@ -1,10 +1,11 @@
-"""Log-mel features: waveforms to frames of the logarithm of energies in mel bands."""
+"""Log-mel features, and detection of the frames with sound."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,31 +16,31 @@ from torch import Tensor
 from seqlab.audio.waveform import FULL_SCALE
 
 LOG_FLOOR = 1e-10
-"""Energies below this are taken as this: about where the rounding to 16 bit lies."""
+"""Lower limit of the energies, at about the level of 16-bit rounding."""
 
-BLOCK_FRAMES = 512
-"""Frames that are computed at once: their spectra stay in the cache, and an hour needs no more memory than a second."""
+FEATURE_BLOCK_FRAMES = 512
+"""Frames computed at a time: their spectra fit into the CPU cache, and memory does not grow with the recording."""
 
 
 @dataclass(frozen=True)
 class LogMel:
-    """Compute log-mel frames of a waveform: Hann window, power spectrum, mel filters, natural logarithm.
+    """Log-mel transform of a waveform: Hann window, power spectrum, mel filters, natural logarithm.
 
-    Frames lie within the recording: there is no padding, and what follows the last whole window is not used. A
-    waveform shorter than a window has no frames. The filters are triangles on the mel scale of Slaney's Auditory
-    Toolbox (1998; linear below 1 kHz, logarithmic above), divided by half their width in Hz, as librosa's default and
-    Whisper's features. Nothing is drawn at random (no dither), and nothing but the waveform changes its features.
+    There is no padding: samples after the last complete window are not used, and a waveform shorter than a window has
+    no frames. The filters are triangles on the mel scale of Slaney's Auditory Toolbox (1998; linear below 1 kHz,
+    logarithmic above), divided by half their width in Hz, as in librosa's default and Whisper's features. There is no
+    dither: the features are a function of the waveform.
 
     Attributes:
-        rate: samples a second.
-        num_mels: mel bands, M.
-        window_ms: milliseconds of a window; the FFT has the next power of two of its samples.
+        rate: sampling rate in Hz.
+        num_mels: number of mel bands, M.
+        window_ms: window length in milliseconds; the FFT length is the next power of two in samples.
         hop_ms: milliseconds from one window to the next.
         low_hz: lower edge of the first band.
         high_hz: upper edge of the last band; None for half the rate.
 
     Raises:
-        ValueError: a value is out of range, or the bands are so narrow that one has no frequency of the spectrum.
+        ValueError: a value is out of range, or a band is so narrow that it contains no frequency of the spectrum.
     """
 
     rate: int
@@ -56,7 +57,7 @@ class LogMel:
                 raise ValueError(f"`{name}` must be above 0, but is {getattr(self, name)} instead.")
         if self.min_samples < 2 or self.hop < 1:
             raise ValueError(
-                f"`window_ms` and `hop_ms` must be at least 2 samples and 1 sample, but at {self.rate} Hz "
+                f"`window_ms` and `hop_ms` must be at least 2 samples and 1 sample, but at {self.rate} Hz, "
                 f"{self.window_ms} ms are {self.min_samples} and {self.hop_ms} ms are {self.hop}."
             )
         if not 0 <= self.low_hz < self.highest <= self.rate / 2:
@@ -66,28 +67,28 @@ class LogMel:
             )
         if not (_mel_filters(self) > 0).any(dim=0).all():
             raise ValueError(
-                f"`num_mels` is {self.num_mels}, which makes bands between two frequencies of the spectrum "
-                f"({self.rate / self.num_fft:g} Hz apart): lower `num_mels`, or raise `window_ms` or `low_hz`."
+                f"`num_mels` is {self.num_mels}, so that a band lies between two frequencies of the spectrum "
+                f"({self.rate / self.num_fft:g} Hz apart): decrease `num_mels`, or increase `window_ms` or `low_hz`."
             )
 
     @property
     def min_samples(self) -> int:
-        """Return the samples of a window: shorter waveforms have no frames."""
+        """Window length in samples; shorter waveforms have no frames."""
         return round(self.rate * self.window_ms / 1000)
 
     @property
     def hop(self) -> int:
-        """Return the samples from one window to the next."""
+        """Samples from one window to the next."""
         return round(self.rate * self.hop_ms / 1000)
 
     @property
     def num_fft(self) -> int:
-        """Return the samples of the FFT, the last of which are 0."""
+        """FFT length in samples; windows are padded with zeros."""
         return 1 << (self.min_samples - 1).bit_length()
 
     @property
     def highest(self) -> float:
-        """Return the upper edge of the last band in Hz."""
+        """Upper edge of the last band in Hz."""
         return self.rate / 2 if self.high_hz is None else self.high_hz
 
     def num_frames(self, num_samples: int) -> int:
@@ -95,15 +96,15 @@ class LogMel:
         return max(0, 1 + (num_samples - self.min_samples) // self.hop)
 
     def frame_time(self, frame: float) -> float:
-        """Return the second at which the window of a frame has its centre; between two frames, what lies between."""
+        """Return the time in seconds at the center of a frame's window; `frame` can be fractional."""
         return (frame * self.hop + self.min_samples / 2) / self.rate
 
     @torch.no_grad()
     def __call__(self, samples: NDArray[Any] | Tensor) -> Tensor:
-        """Compute the frames of a waveform (n,), int16 or floats in [-1, 1], as float32 (F, M) in nats.
+        """Compute the log-mel frames of a waveform (n,), int16 or floats in [-1, 1], as float32 (F, M) in nats.
 
         Raises:
-            ValueError: the waveform has another shape or type.
+            ValueError: the waveform has a wrong shape or type.
         """
         waveform = _float_waveform(samples)
         num_frames = self.num_frames(len(waveform))
@@ -112,8 +113,8 @@ class LogMel:
             return features
         windows = waveform.unfold(0, self.min_samples, self.hop)  # (F, window), a view
         hann, filters = _hann(self.min_samples), _mel_filters(self)
-        for first in range(0, num_frames, BLOCK_FRAMES):
-            part = slice(first, first + BLOCK_FRAMES)
+        for first in range(0, num_frames, FEATURE_BLOCK_FRAMES):
+            part = slice(first, first + FEATURE_BLOCK_FRAMES)
             spectrum = torch.view_as_real(torch.fft.rfft(windows[part] * hann, n=self.num_fft))
             power = spectrum.square_().sum(-1)  # (F, 1 + num_fft / 2)
             torch.mm(power, filters, out=features[part])
@@ -121,14 +122,14 @@ class LogMel:
 
 
 def _float_waveform(samples: NDArray[Any] | Tensor) -> Tensor:
-    """Return samples (n,) as float32 in [-1, 1]."""
+    """Convert samples (n,) to float32 in [-1, 1]."""
     kind = str(samples.dtype).removeprefix("torch.")
     if samples.ndim != 1 or kind not in ("int16", "float32", "float64"):
         raise ValueError(
-            f"A waveform must be one dimension of int16, float32 or float64, but has shape {tuple(samples.shape)} and "
-            f"type {kind}."
+            "A waveform must have one dimension and type int16, float32 or float64, but has shape "
+            f"{tuple(samples.shape)} and type {kind}."
         )
-    # numpy's arrays are copied where torch could not share them: memory maps are read-only
+    # Copy arrays that torch cannot share, such as read-only memory maps.
     numbers = samples if isinstance(samples, Tensor) else torch.from_numpy(np.require(samples, requirements=["C", "W"]))
     return numbers.float() * (1 / FULL_SCALE) if kind == "int16" else numbers.float()
 
@@ -142,20 +143,20 @@ def _hann(num_samples: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _mel_filters(settings: LogMel) -> Tensor:
-    """Compute the weight of each frequency of the spectrum in each band, (1 + num_fft / 2, M)."""
+    """Compute the weights of the frequencies of the spectrum in each band, (1 + num_fft / 2, M)."""
     frequencies = np.arange(settings.num_fft // 2 + 1) * (settings.rate / settings.num_fft)
     low, high = _hz_to_mel(settings.low_hz), _hz_to_mel(settings.highest)
     edges = _mel_to_hz(np.linspace(low, high, settings.num_mels + 2))
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    rising = (frequencies[:, None] - left) / (centre - left)
-    falling = (right - frequencies[:, None]) / (right - centre)
+    left, center, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (frequencies[:, None] - left) / (center - left)
+    falling = (right - frequencies[:, None]) / (right - center)
     triangles = np.maximum(0, np.minimum(rising, falling)) * (2 / (right - left))
     with torch.inference_mode(False):
         return torch.from_numpy(triangles.astype(np.float32))
 
 
 LINEAR_HZ, LINEAR_MEL = 1000.0, 15.0
-"""Where Slaney's mel scale turns from linear to logarithmic."""
+"""Point at which Slaney's mel scale changes from linear to logarithmic."""
 LOG_STEP = math.log(6.4) / 27
 
 
@@ -168,3 +169,31 @@ def _mel_to_hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Convert values of Slaney's mel scale to frequencies."""
     logarithmic = LINEAR_HZ * np.exp(LOG_STEP * (mels - LINEAR_MEL))
     return np.where(mels < LINEAR_MEL, mels * LINEAR_HZ / LINEAR_MEL, logarithmic)
+
+
+NOISE_PERCENTILE, SOUND_PERCENTILE = 10, 95
+"""Percentiles of the levels of all frames that estimate the background and the loud sounds."""
+MIN_RANGE_DB = 12.0
+"""If loud sounds exceed the background by less, all frames count as sound."""
+THRESHOLD_SHARE, MAX_DB_ABOVE_NOISE = 0.4, 10.0
+"""Threshold above the background: a share of the range, but at most so many decibels."""
+MAX_BRIDGED_FRAMES = 5
+"""Longest silence between two sounds that counts as sound, such as the closure of a stop (`t`, `k`)."""
+
+
+def active_frames(log_mel: Tensor) -> NDArray[np.bool_]:
+    """Detect the frames with sound by their energy: log_mel (F, M) in nats, not normalized -> mask (F,).
+
+    The threshold adapts to the levels of the recording.
+    """
+    levels = (torch.logsumexp(log_mel, dim=1) * (10 / np.log(10))).numpy()
+    if not len(levels):
+        return np.zeros(0, bool)
+    noise, loud = np.percentile(levels, [NOISE_PERCENTILE, SOUND_PERCENTILE])
+    if loud - noise < MIN_RANGE_DB:
+        return np.ones(len(levels), bool)
+    active = levels > noise + min(THRESHOLD_SHARE * (loud - noise), MAX_DB_ABOVE_NOISE)
+    for before, after in pairwise(np.flatnonzero(active).tolist()):
+        if 1 < after - before <= 1 + MAX_BRIDGED_FRAMES:
+            active[before:after] = True
+    return np.asarray(active)

@@ -1,8 +1,8 @@
-"""Read audio files into mono 16-bit waveforms at one sampling rate, and refuse damaged ones.
+"""Reading audio files as mono 16-bit waveforms at a given sampling rate, with detection of damage and clipping.
 
-Reading depends on the file alone. libsndfile's seeking is exact for uncompressed files and FLAC only: after a seek in
-Ogg Vorbis the first samples may be wrong, and an mp3 lacks the bits that earlier frames lent to it. A segment of such a
-file is therefore decoded from the file's beginning.
+The result is a function of the file. libsndfile seeks exactly only in uncompressed files and FLAC: after a seek in Ogg
+Vorbis, the first samples can be wrong, and an mp3 frame depends on bits of earlier frames. Therefore, a segment of such
+a file is decoded from the start of the file.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqlab.audio.clipping import ClippingMeter
 from seqlab.audio.containers import (
     AUDIO_SUFFIXES,
     MAX_RATE,
@@ -29,7 +28,7 @@ from seqlab.audio.containers import (
     check_container,
     check_rate,
     looks_like_audio,
-    truncated,
+    truncated_error,
 )
 from seqlab.audio.waveform import FULL_SCALE, audio_package, to_float, to_int16
 
@@ -45,26 +44,36 @@ __all__ = [
 ]
 
 SILENCE_DB = -60.0
-"""A recording whose highest peak is below this level, in dB of full scale, is called silent."""
+"""A recording with a peak below this level, in dB of full scale, is silent."""
 
-MAX_OVERSHOOT = 0.5
-"""Seconds that a segment may end after its recording; as in Kaldi's extract-segments, it is then cut."""
+MAX_OVERSHOOT_SECONDS = 0.5
+"""A segment that ends at most this much after its recording is truncated, as in Kaldi's extract-segments."""
 
-BLOCK_FRAMES = 1 << 18
-UNKNOWN_FRAMES = 1 << 62
-CONVERT = "Give a recording as WAV, FLAC, Ogg or mp3 (`ffmpeg -i IN OUT.flac` converts others), or leave it out."
+READ_BLOCK_FRAMES = 1 << 18
+MAX_PLAUSIBLE_FRAMES = 1 << 62
+CONVERSION_ADVICE = "Convert it to WAV, FLAC, Ogg or mp3, for example by `ffmpeg -i IN OUT.flac`, or leave it out."
+
+
+MAX_AMPLITUDE_OF_8_BITS: Final = {
+    "PCM_S8": 127 / 128,
+    "PCM_U8": 127 / 128,
+    "ULAW": 32124 / 32768,
+    "ALAW": 32256 / 32768,
+}
+"""Largest positive amplitude of 8-bit sample formats, by their names in libsndfile."""
+MAX_AMPLITUDE = 32767 / 32768
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A mono waveform, and what is known of the file that it came from.
+    """A mono waveform with properties of its file.
 
     Attributes:
         samples: (n,) 16-bit samples at `rate`.
-        rate: samples a second.
-        source_rate: samples a second of the file.
-        channels: the file's channels, of which `samples` is the mean.
-        clipped: share of the file's samples at full scale, in runs of two and more.
+        rate: sampling rate of `samples` in Hz.
+        source_rate: sampling rate of the file in Hz.
+        channels: number of channels of the file, whose mean is `samples`.
+        clipped: share of the file's samples at full scale, in runs of at least two.
     """
 
     samples: NDArray[np.int16]
@@ -75,12 +84,12 @@ class Recording:
 
     @property
     def duration(self) -> float:
-        """Return the length in seconds."""
+        """Duration in seconds."""
         return len(self.samples) / self.rate
 
     @property
     def is_silent(self) -> bool:
-        """Tell whether no sample reaches `SILENCE_DB`."""
+        """Whether no sample reaches `SILENCE_DB`."""
         return _decibels(float(np.abs(self.samples.astype(np.int32)).max())) < SILENCE_DB
 
 
@@ -89,19 +98,19 @@ def read_recording(
 ) -> Recording:
     """Read an audio file, or a segment of one, as a mono 16-bit waveform.
 
-    Takes every format of libsndfile (WAV including GSM 6.10, FLAC, Ogg Vorbis and Opus, mp3, AIFF, ...). Channels are
-    averaged, the mean is resampled by soxr (HQ) and rounded to 16 bit; values beyond full scale are clipped.
+    All formats of libsndfile are supported (WAV including GSM 6.10, FLAC, Ogg Vorbis and Opus, mp3, AIFF, ...). The
+    channels are averaged, resampled by soxr (HQ), rounded to 16 bit and clipped.
 
     Args:
         source: a path, or the content of a file.
-        rate: samples a second of the result.
-        name: what messages call the recording; the path unless given.
-        start: where the segment starts, in seconds.
-        end: where it ends, in seconds; None for the end of the recording. Kaldi's file `segments` has both.
+        rate: sampling rate of the result in Hz.
+        name: of the recording in messages; the default is the path.
+        start: of the segment in seconds, as in Kaldi's file `segments`.
+        end: of the segment in seconds; None for the end of the recording.
 
     Raises:
-        RecordingError: the file is missing, not audio, empty, truncated, has values that are not numbers or a wrong
-            header, or ends before the segment does.
+        RecordingError: the file is missing, not audio, empty or truncated, has values that are not numbers or a wrong
+            header, or ends before the segment.
         ValueError: `rate`, `start` or `end` is out of range, or soundfile or soxr is not installed.
     """
     name = name or ("a recording" if isinstance(source, bytes) else str(source))
@@ -112,7 +121,7 @@ def read_recording(
     with _binary_stream(source, name) as stream, _open_sound(stream, name) as sound:
         check_rate(sound.samplerate, name)
         first, last = _frames_of_segment(sound, start, end, name)
-        samples, clipped = _decode(sound, first, last, rate, name)
+        samples, clipped = _decode_frames(sound, first, last, rate, name)
         if not len(samples):
             raise RecordingError(name, "empty", f"less than one sample at {rate:,} Hz. Leave it out.")
         return Recording(samples, rate, sound.samplerate, sound.channels, clipped)
@@ -120,8 +129,8 @@ def read_recording(
 
 @contextmanager
 def _binary_stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
-    """Open a source, check what its header says of its size, and complete a size of 0 in the header of a stream."""
-    with io.BytesIO(source) if isinstance(source, bytes) else _opened_file(Path(source), name) as stream:
+    """Open a source and check the size in its header; a placeholder size of 0 is replaced."""
+    with io.BytesIO(source) if isinstance(source, bytes) else _open_file(Path(source), name) as stream:
         if not stream.seek(0, os.SEEK_END):
             raise RecordingError(name, "empty", "the file has no bytes. Leave it out.")
         offset = check_container(stream, name)
@@ -130,22 +139,22 @@ def _binary_stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
             yield stream
         else:
             content = bytearray(stream.read())
-            content[offset : offset + 4] = b"\xff" * 4  # libsndfile then reads up to the end of the file
+            content[offset : offset + 4] = b"\xff" * 4  # then libsndfile reads to the end of the file
             yield io.BytesIO(content)
 
 
-def _opened_file(path: Path, name: str) -> BinaryIO:
-    """Open a file without a buffer, as libsndfile reads from its descriptor; read a pipe whole."""
+def _open_file(path: Path, name: str) -> BinaryIO:
+    """Open a file without a buffer, as libsndfile reads from its descriptor; a pipe is read into memory."""
     try:
         file = path.open("rb", buffering=0)
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return file
         with file:
             if stat.S_ISCHR(os.fstat(file.fileno()).st_mode) and not file.isatty():
-                raise RecordingError(name, "unreadable", "It is a device, which may have no end.")
+                raise RecordingError(name, "unreadable", "It is a device, which may be endless.")
             return io.BytesIO(file.readall())
-    except ValueError:  # of a name with a NUL
-        raise RecordingError(name, "missing", "No file can have this name: correct it.") from None
+    except ValueError:  # a name with a NUL
+        raise RecordingError(name, "missing", "This is not a valid file name: correct it.") from None
     except FileNotFoundError:
         raise RecordingError(name, "missing", "Correct the path, or leave the recording out.") from None
     except OSError as error:
@@ -153,7 +162,7 @@ def _opened_file(path: Path, name: str) -> BinaryIO:
 
 
 def _open_sound(stream: BinaryIO, name: str) -> Any:
-    """Open a `soundfile.SoundFile`; its descriptor remains the stream's."""
+    """Open a `soundfile.SoundFile` on a stream, which keeps its descriptor."""
     soundfile = audio_package("soundfile")
     head = stream.read(512)
     stream.seek(0)
@@ -162,29 +171,29 @@ def _open_sound(stream: BinaryIO, name: str) -> Any:
     except soundfile.LibsndfileError as error:
         reason = f'soundfile says "{error.error_string}"'
         if not looks_like_audio(head):
-            kind = "looks like a text file" if _is_text(head) else "does not begin like an audio file"
+            kind = "looks like a text file" if _looks_like_text(head) else "does not begin like an audio file"
             reason = f"it {kind} ({reason})"
-        raise RecordingError(name, "unreadable", f"{reason}. {CONVERT}") from None
+        raise RecordingError(name, "unreadable", f"{reason}. {CONVERSION_ADVICE}") from None
 
 
-def _is_text(head: bytes) -> bool:
-    """Tell whether bytes are UTF-8 without control characters; the last character may be cut off."""
+def _looks_like_text(head: bytes) -> bool:
+    """Return whether bytes are UTF-8 without control characters; the last character may be incomplete."""
     text = head.decode(errors="replace").rstrip("\ufffd")
     return "\ufffd" not in text and all(character.isprintable() or character.isspace() for character in text)
 
 
 def _frames_of_segment(sound: Any, start: float, end: float | None, name: str) -> tuple[int, int]:
-    """Return the first frame of a segment and the frame after its last one."""
+    """Return the first frame of a segment, and the frame after its last one."""
     if sound.frames == 0:
         raise RecordingError(name, "empty", "the file has a header but no samples. Leave it out.")
-    if sound.frames > UNKNOWN_FRAMES:
-        raise RecordingError(name, "header", f"it does not say how many samples there are. {CONVERT}")
+    if sound.frames > MAX_PLAUSIBLE_FRAMES:
+        raise RecordingError(name, "header", f"it does not declare its number of samples. {CONVERSION_ADVICE}")
     duration = sound.frames / sound.samplerate
-    if start >= duration or (end is not None and end > duration + MAX_OVERSHOOT):
+    if start >= duration or (end is not None and end > duration + MAX_OVERSHOOT_SECONDS):
         raise RecordingError(
             name,
             "truncated",
-            f"it lasts {duration:.3f} seconds, but its segment is from {start} to {'its end' if end is None else end} "
+            f"it has {duration:.3f} seconds, but its segment is from {start} to {'its end' if end is None else end} "
             "seconds. Correct the segment, or copy the recording again.",
         )
     first = round(start * sound.samplerate)
@@ -194,44 +203,44 @@ def _frames_of_segment(sound: Any, start: float, end: float | None, name: str) -
     return first, last
 
 
-def _decode(sound: Any, first: int, last: int, rate: int, name: str) -> tuple[NDArray[np.int16], float]:
-    """Decode, mix and resample frames block by block; return 16-bit samples (n,) and the clipped share."""
+def _decode_frames(sound: Any, first: int, last: int, rate: int, name: str) -> tuple[NDArray[np.int16], float]:
+    """Decode, mix and resample frames in blocks; return 16-bit samples (n,) and the clipped share."""
     meter, pieces = ClippingMeter(sound.subtype, sound.channels), []
     stream = None
     if sound.samplerate != rate:
         stream = audio_package("soxr").ResampleStream(sound.samplerate, rate, 1, dtype="float32", quality="HQ")
-    for position, block in _blocks(sound, first, last, name):
+    for position, block in _read_blocks(sound, first, last, name):
         if not np.isfinite(block).all():
             second = (position + int(np.argmin(np.isfinite(block).all(axis=1)))) / sound.samplerate
             text = f"the first one is at {second:.3f} seconds. Repair the program that wrote it, or leave it out."
             raise RecordingError(name, "nan", text)
         meter.add(block)
-        mono = block[:, 0] if sound.channels == 1 else _mean(block)
+        mono = block[:, 0] if sound.channels == 1 else _mean_channels(block)
         if stream is not None:
             mono = stream.resample_chunk(np.ascontiguousarray(mono), last=position + len(block) == last)
         pieces.append(to_int16(mono))
     return np.concatenate(pieces), meter.share()
 
 
-def _blocks(sound: Any, first: int, last: int, name: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Give the frames from `first` up to `last` in blocks (n, channels), each with the position of its first frame.
+def _read_blocks(sound: Any, first: int, last: int, name: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield the frames from `first` to before `last` in blocks (n, channels), with the position of the first frame.
 
-    soundfile seeks after each block, which changes what an mp3 is decoded to: an mp3 is one block.
+    soundfile seeks after each block, which would change the decoded samples of an mp3: an mp3 is one block.
 
     Raises:
-        RecordingError: there are fewer frames, or they cannot be decoded ("truncated").
+        RecordingError: the file has fewer frames, or they cannot be decoded ("truncated").
     """
     error_type = audio_package("soundfile").LibsndfileError
-    position, block_frames = 0, last if sound.format == "MP3" else BLOCK_FRAMES
+    position, block_frames = 0, last if sound.format == "MP3" else READ_BLOCK_FRAMES
     try:
         if first and sound.seekable() and sound.format not in ("MP3", "OGG"):
             position = sound.seek(first)
         while position < last:
             block = sound.read(min(block_frames, last - position), dtype="float32", always_2d=True)
             if not len(block):
-                raise truncated(
+                raise truncated_error(
                     name,
-                    f"its header announces {sound.frames / sound.samplerate:.3f} seconds, but decoding ends after "
+                    f"its header declares {sound.frames / sound.samplerate:.3f} seconds, but decoding ends after "
                     f"{position / sound.samplerate:.3f}.",
                 )
             skipped = max(0, first - position)
@@ -240,11 +249,11 @@ def _blocks(sound: Any, first: int, last: int, name: str) -> Iterator[tuple[int,
             position += len(block)
     except error_type as error:
         second = position / sound.samplerate
-        raise truncated(name, f'after {second:.3f} seconds soundfile says "{error.error_string}".') from None
+        raise truncated_error(name, f'after {second:.3f} seconds soundfile says "{error.error_string}".') from None
 
 
-def _mean(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average the channels of (n, channels); column by column, as numpy is slow along a short last axis."""
+def _mean_channels(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Average channels, (n, channels) -> (n,); by column, as numpy is slow along a short last axis."""
     total = block[:, 0] + block[:, 1]
     for channel in range(2, block.shape[1]):
         total += block[:, channel]
@@ -252,5 +261,42 @@ def _mean(block: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _decibels(value: float) -> float:
-    """Express a 16-bit amplitude in dB of full scale."""
+    """Convert a 16-bit amplitude to dB of full scale."""
     return 20 * math.log10(value / FULL_SCALE) if value > 0 else -math.inf
+
+
+class ClippingMeter:
+    """Measure the share of clipped samples over consecutive blocks.
+
+    A sample is clipped if it is at full scale, in a run of at least two with one channel and sign: a single sample can
+    be a peak that just fits. Values beyond full scale count too, as decoders of lossy formats overshoot where their
+    source was clipped.
+    """
+
+    def __init__(self, subtype: str, channels: int) -> None:
+        self.level = np.float32(MAX_AMPLITUDE_OF_8_BITS.get(subtype, MAX_AMPLITUDE))
+        self.channels = channels
+        self.num_samples = 0
+        self.num_clipped = 0
+        # The last two rows of the previous block, for both signs: the next sample of the last one is still unknown.
+        self._before = np.zeros((2, 2, channels), bool)
+
+    def add(self, block: NDArray[np.float32]) -> None:
+        """Count the samples of the next block (n, channels)."""
+        self.num_samples += block.size
+        if block.max() < self.level and block.min() > -self.level:
+            self._count(np.zeros((2, 1, self.channels), bool))
+            self._before[:] = False
+        else:
+            self._count(np.stack([block >= self.level, block <= -self.level]))
+
+    def share(self) -> float:
+        """Return the clipped share of all samples, after the last block."""
+        self._count(np.zeros((2, 1, self.channels), bool))
+        return self.num_clipped / self.num_samples
+
+    def _count(self, at_limit: NDArray[np.bool_]) -> None:
+        """Count the clipped samples whose two neighbors are known."""
+        rows = np.concatenate([self._before, at_limit], axis=1)  # (sign, n, channel)
+        self.num_clipped += int((rows[:, 1:-1] & (rows[:, :-2] | rows[:, 2:])).sum())
+        self._before = rows[:, -2:].copy()

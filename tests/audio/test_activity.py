@@ -1,16 +1,15 @@
-"""Frames of sound are told from those of the background, whatever its level."""
+"""Detection of frames with sound, for backgrounds of different levels."""
 
 import numpy as np
 import pytest
 
-from seqlab.audio.activity import BRIDGED_FRAMES, active_frames
-from seqlab.audio.features import LogMel
+from seqlab.audio.features import MAX_BRIDGED_FRAMES, LogMel, active_frames
 
 RATE = 8000
 
 
 def burst(rng: np.random.Generator, parts: list[tuple[float, bool]], snr_db: float) -> tuple[np.ndarray, np.ndarray]:
-    """Draw noise with louder parts; return samples, and for each whether it is in one."""
+    """Draw noise with louder parts; return the samples, and a mask of these parts."""
     is_loud = np.concatenate([np.full(int(seconds * RATE), loud) for seconds, loud in parts])
     sound = rng.normal(size=len(is_loud)) * 0.2 * is_loud
     background = rng.normal(size=len(is_loud)) * 0.2 * 10 ** (-snr_db / 20)
@@ -36,11 +35,11 @@ def test_a_short_pause_is_bridged() -> None:
     samples, _ = burst(rng, [(0.5, False), (0.3, True), (0.06, False), (0.3, True), (0.5, False)], 40)
     found = np.flatnonzero(active_frames(mel(samples)))
     assert (np.diff(found) == 1).all()
-    samples, _ = burst(rng, [(0.5, False), (0.3, True), (0.05 + BRIDGED_FRAMES / 100, False), (0.3, True)], 40)
+    samples, _ = burst(rng, [(0.5, False), (0.3, True), (0.05 + MAX_BRIDGED_FRAMES / 100, False), (0.3, True)], 40)
     assert (np.diff(np.flatnonzero(active_frames(mel(samples)))) > 1).any()
 
 
-def test_all_frames_count_where_levels_hardly_differ() -> None:
+def test_all_frames_count_if_levels_hardly_differ() -> None:
     mel = LogMel(RATE, 40)
     assert active_frames(mel(np.random.default_rng(3).normal(size=RATE).astype(np.float32))).all()
     assert active_frames(mel(np.zeros(RATE, np.float32))).all()

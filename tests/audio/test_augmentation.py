@@ -1,4 +1,4 @@
-"""Augmentation: it is decided by the generator alone, does what its fields say, and nothing by default."""
+"""Augmentation depends on the generator alone, follows its fields, and does nothing by default."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -50,7 +50,7 @@ def test_nothing_changes_by_default() -> None:
 
 
 @pytest.mark.parametrize("fields", EACH, ids=str)
-def test_each_change_alone_is_on_and_leaves_its_input_as_it_was(fields: dict[str, Any]) -> None:
+def test_each_change_alone_keeps_its_input(fields: dict[str, Any]) -> None:
     augmentation, samples = Augmentation(**fields), waveform()
     before = samples.copy()
     assert not augmentation.is_off
@@ -164,7 +164,7 @@ def test_masks_cover_whole_frames_and_bands_of_at_most_their_width(num_frames: i
     assert not longest or (min(starts) < 0.1 * num_frames and max(starts) > 0.8 * num_frames)
 
 
-def test_several_masks_cover_more_and_narrow_features_can_be_masked_whole() -> None:
+def test_several_masks_cover_more_and_narrow_features_can_be_masked_entirely() -> None:
     features = torch.ones(400, 8)
     shares = [
         np.mean([float((Augmentation(time_masks=n).mask_features(features, generator(seed)) == 0).float().mean())

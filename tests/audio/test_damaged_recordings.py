@@ -1,4 +1,4 @@
-"""Damaged recordings: each fault is found, named, and told from files that are only unusual."""
+"""Damaged recordings: each fault is detected and named; unusual but valid files are read."""
 
 import io
 import re
@@ -16,7 +16,7 @@ SIGNAL = np.random.default_rng(5).normal(0, 0.1, 32000)
 
 
 def encoded(kind: str = "WAV", subtype: str = "PCM_16", samples: Any = SIGNAL, rate: int = 16000, **more: Any) -> bytes:
-    """Return the content of an audio file."""
+    """Create the content of an audio file."""
     content = io.BytesIO()
     soundfile.write(content, samples, rate, format=kind, subtype=subtype, **more)
     return content.getvalue()
@@ -74,7 +74,7 @@ def test_other_content_is_unreadable_with_the_reason_of_soundfile() -> None:
         fault, message = fault_of(content)
         assert fault == "unreadable"
         assert 'it does not begin like an audio file (soundfile says "' in message
-        assert "`ffmpeg -i IN OUT.flac` converts others" in message
+        assert "for example by `ffmpeg -i IN OUT.flac`" in message
 
 
 @pytest.mark.parametrize(("kind", "subtype"), [("WAV", "PCM_16"), ("AIFF", "PCM_16"), ("OGG", "VORBIS")])
@@ -137,7 +137,7 @@ def test_a_file_without_its_end_is_truncated(kind: str, subtype: str, rate: int,
         ("OGG", "OPUS", r"after byte \d+"),
     ],
 )
-def test_a_hole_in_the_middle_is_found(kind: str, subtype: str, place: str) -> None:
+def test_damage_in_the_middle_is_found(kind: str, subtype: str, place: str) -> None:
     content = encoded(kind, subtype)
     first, last = int(0.4 * len(content)), int(0.7 * len(content))
     fault, message = fault_of(content[:first] + bytes(last - first) + content[last:])
@@ -154,7 +154,7 @@ def test_each_bit_of_an_ogg_file_is_checked(subtype: str) -> None:
         assert fault_of(bytes(changed))[0] == "truncated"
 
 
-def test_what_follows_an_ogg_stream_is_left_alone() -> None:
+def test_data_after_an_ogg_stream_is_allowed() -> None:
     content = encoded("OGG", "VORBIS")
     tagged = read_recording(content + b"TAG" + bytes(125), 16000)
     np.testing.assert_array_equal(tagged.samples, read_recording(content, 16000).samples)
@@ -177,7 +177,7 @@ def test_streams_of_unknown_size_are_read_to_their_end(size: int, endian: str) -
 
 def test_a_wave_file_may_have_chunks_before_and_after_its_samples() -> None:
     content = encoded()
-    chunk = b"LIST" + struct.pack("<I", 5) + b"INFO.\0"  # of an odd size, and so padded
+    chunk = b"LIST" + struct.pack("<I", 5) + b"INFO.\0"  # of an odd size, padded
     data = content.index(b"data")
     expected = read_recording(content, 16000).samples
     found = read_recording(content[:data] + chunk + content[data:] + chunk, 16000).samples
@@ -190,26 +190,26 @@ def test_a_wave_file_may_have_chunks_before_and_after_its_samples() -> None:
 def test_implausible_rates(kind: str, rate: int) -> None:
     fault, message = fault_of(encoded(kind, rate=rate))
     assert fault == "header"
-    assert f"{rate:,} samples a second, but must say 4,000 to 384,000" in message
+    assert f"its sampling rate is {rate:,} Hz, but must be from 4,000 to 384,000 Hz" in message
 
 
 @pytest.mark.parametrize(("subtype", "channels"), [("PCM_16", 1), ("PCM_24", 2), ("FLOAT", 2), ("ULAW", 1)])
 def test_contradictory_byte_rates(subtype: str, channels: int) -> None:
     content = encoded("WAV", subtype, np.stack([SIGNAL] * channels, axis=1))
     read_recording(content, 16000)
-    fault, message = fault_of(with_field(content, b"fmt ", 12, 8000))  # the rate that was true when it was written
+    fault, message = fault_of(with_field(content, b"fmt ", 12, 8000))  # the original rate
     assert fault == "header"
-    assert "8,000 samples a second of" in message
+    assert "8,000 samples per second of" in message
     assert fault_of(with_field(content, b"fmt ", 16, 12345))[0] == "header"
 
 
-def test_a_flac_that_does_not_say_its_length_is_refused() -> None:
+def test_a_flac_without_its_length_is_refused() -> None:
     content = bytearray(encoded("FLAC"))
     content[21] &= 0xF0  # the 36 bits of the number of samples in STREAMINFO
     content[22:26] = bytes(4)
     fault, message = fault_of(bytes(content))
     assert fault == "header"
-    assert "does not say how many samples" in message
+    assert "does not declare its number of samples" in message
 
 
 @pytest.mark.parametrize(

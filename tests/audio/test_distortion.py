@@ -1,4 +1,4 @@
-"""Each distortion by the property that defines it."""
+"""The defining property of each distortion."""
 
 import io
 
@@ -7,17 +7,17 @@ import pytest
 import soundfile
 
 from seqlab.audio.distortion import (
-    CODECS,
     NOISE_KINDS,
-    Codec,
+    TELEPHONE_CODECS,
     NoiseKind,
+    TelephoneCodec,
     add_noise,
     change_speed,
     change_volume,
     make_noise,
     reverberate,
     room_response,
-    through_telephone,
+    simulate_telephone,
 )
 from seqlab.audio.waveform import to_int16
 
@@ -76,7 +76,7 @@ def test_volume_changes_the_level_by_so_many_db(gain_db: float) -> None:
 
 @pytest.mark.parametrize("kind", NOISE_KINDS)
 @pytest.mark.parametrize("snr_db", [-5.0, 0.0, 10.0, 40.0])
-def test_noise_has_the_ratio_asked_for(kind: NoiseKind, snr_db: float) -> None:
+def test_noise_has_the_requested_snr(kind: NoiseKind, snr_db: float) -> None:
     samples = speech_like()
     noisy = add_noise(samples, make_noise(kind, samples, RATE, generator()), snr_db)
     assert noisy.dtype == np.float32
@@ -102,7 +102,7 @@ def test_the_spectra_of_noises() -> None:
     for noise, slope in ((white, 2.0), (pink, 1.0)):  # white noise has twice the power in each octave, pink the same
         powers = np.array([band_power(noise, low, high) for low, high in octaves])
         assert powers[1:] / powers[:-1] == pytest.approx(slope, rel=0.15)
-    for low, high in octaves:  # babble has the spectrum of the speech that it is made of
+    for low, high in octaves:  # babble has the spectrum of its speech
         share = band_power(babble, low, high) / band_power(babble, 0, 8000)
         assert share == pytest.approx(band_power(samples, low, high) / band_power(samples, 0, 8000), rel=0.15)
     assert abs(np.corrcoef(babble, samples)[0, 1]) < 0.3
@@ -155,20 +155,20 @@ def test_reverberation_does_not_shift_times() -> None:
 @pytest.mark.parametrize("rate", [16000, 22050, 44100])
 def test_the_telephone_cuts_above_4_khz(rate: int) -> None:
     samples = generator().normal(0, 0.1, 2 * rate).astype(np.float32)
-    narrow = through_telephone(samples, rate)
+    narrow = simulate_telephone(samples, rate)
     assert narrow.shape == samples.shape
     assert narrow.dtype == np.float32
     assert band_power(narrow, 4100, rate / 2, rate) < 1e-6 * band_power(samples, 4100, rate / 2, rate)
     assert band_power(narrow, 200, 3500, rate) == pytest.approx(band_power(samples, 200, 3500, rate), rel=0.01)
     low = tone(500, rate)
-    assert np.abs(through_telephone(low, rate) - low)[rate // 10 : -rate // 10].max() < 1e-3  # no delay
+    assert np.abs(simulate_telephone(low, rate) - low)[rate // 10 : -rate // 10].max() < 1e-3  # no delay
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", TELEPHONE_CODECS)
 @pytest.mark.parametrize("rate", [8000, 16000, 22050])
-def test_codecs_change_a_recording_but_keep_what_it_is(codec: Codec, rate: int) -> None:
+def test_codecs_change_a_recording_but_keep_it_similar(codec: TelephoneCodec, rate: int) -> None:
     samples = speech_like(rate)
-    coded, narrow = through_telephone(samples, rate, codec), through_telephone(samples, rate)
+    coded, narrow = simulate_telephone(samples, rate, codec), simulate_telephone(samples, rate)
     assert coded.shape == samples.shape
     assert coded.dtype == np.float32
     assert not np.array_equal(coded, narrow)
@@ -181,7 +181,7 @@ def test_codecs_change_a_recording_but_keep_what_it_is(codec: Codec, rate: int) 
 
 def test_mu_law_has_256_values_and_is_that_of_soundfile() -> None:
     samples = speech_like(8000)
-    coded = through_telephone(samples, 8000, "ULAW")
+    coded = simulate_telephone(samples, 8000, "ULAW")
     assert len(np.unique(coded)) <= 256
     # the law of G.711: code steps grow with the amplitude, from 8 to 1,024 of 32,768
     steps = np.abs(coded - to_int16(samples) / np.float32(32768)) * 32768
@@ -192,8 +192,8 @@ def test_mu_law_has_256_values_and_is_that_of_soundfile() -> None:
     assert len(content.getvalue()) == len(samples)
 
 
-@pytest.mark.parametrize("codec", [None, *CODECS])
+@pytest.mark.parametrize("codec", [None, *TELEPHONE_CODECS])
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 319, 321])
-def test_the_telephone_keeps_the_length_of_short_waveforms(codec: Codec | None, length: int) -> None:
+def test_the_telephone_keeps_the_length_of_short_waveforms(codec: TelephoneCodec | None, length: int) -> None:
     for rate in (8000, 11025, 16000, 44100):
-        assert through_telephone(np.full(length, 0.1, np.float32), rate, codec).shape == (length,)
+        assert simulate_telephone(np.full(length, 0.1, np.float32), rate, codec).shape == (length,)

@@ -1,4 +1,4 @@
-"""Log-mel features against librosa and numpy, and what must not change them."""
+"""Log-mel features against librosa and numpy, and their independence of blocks, types and threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_every_type_of_samples_gives_the_same_features(tmp_path: Path) -> None:
     expected = log_mel(integers)
     np.save(tmp_path / "a.npy", integers)
     others: list[Any] = [
-        np.load(tmp_path / "a.npy", mmap_mode="r"),  # cannot be written to
+        np.load(tmp_path / "a.npy", mmap_mode="r"),  # read-only
         to_float(integers),
         to_float(integers).astype(np.float64),
         torch.from_numpy(integers),
@@ -128,11 +128,11 @@ def test_a_click_is_in_the_frames_whose_time_is_near() -> None:
 def test_a_recording_is_computed_in_blocks_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, log_mel = speech_like(16000 * 13), LogMel(16000)
     found = log_mel(samples)
-    assert len(found) > 2 * features_module.BLOCK_FRAMES
+    assert len(found) > 2 * features_module.FEATURE_BLOCK_FRAMES
     for frame in (0, 511, 512, 513, 1023, 1024, len(found) - 1):
         alone = log_mel(samples[frame * 160 : frame * 160 + 400])
         torch.testing.assert_close(found[frame], alone[0], rtol=0, atol=1e-4)
-    monkeypatch.setattr(features_module, "BLOCK_FRAMES", 10**9)
+    monkeypatch.setattr(features_module, "FEATURE_BLOCK_FRAMES", 10**9)
     torch.testing.assert_close(log_mel(samples), found, rtol=0, atol=1e-4)
 
 
@@ -147,8 +147,8 @@ def test_other_recordings_change_nothing_in_any_thread() -> None:
     assert torch.equal(LogMel(16000)(recordings[1]), alone[1])
 
 
-def test_features_first_computed_in_inference_mode_can_be_trained_on() -> None:
-    log_mel = LogMel(16000, num_mels=33)  # settings that no other test has put into the cache
+def test_features_from_inference_mode_can_be_trained_on() -> None:
+    log_mel = LogMel(16000, num_mels=33)  # settings that are not cached by another test
     with torch.inference_mode():
         log_mel(speech_like(1000))
     weight = torch.ones(33, requires_grad=True)
@@ -166,7 +166,7 @@ def test_features_first_computed_in_inference_mode_can_be_trained_on() -> None:
         ({"low_hz": 9000}, "`low_hz` < `high_hz` <= 8000"),
         ({"high_hz": 8001}, "`high_hz` is 8001"),
         ({"low_hz": -1}, "`low_hz` is -1"),
-        ({"num_mels": 256}, "`num_mels` is 256, .* lower `num_mels`, or raise `window_ms`"),
+        ({"num_mels": 256}, "`num_mels` is 256, .* decrease `num_mels`, or increase `window_ms`"),
     ],
 )
 def test_impossible_settings(fields: dict[str, Any], message: str) -> None:
@@ -178,5 +178,5 @@ def test_impossible_settings(fields: dict[str, Any], message: str) -> None:
     "samples", [np.zeros((2, 1000), np.float32), np.zeros(1000, np.int32), torch.zeros(1000).half()]
 )
 def test_other_arrays_are_refused(samples: Any) -> None:
-    with pytest.raises(ValueError, match="must be one dimension of int16, float32 or float64, but has shape"):
+    with pytest.raises(ValueError, match="must have one dimension and type int16, float32 or float64, but has shape"):
         LogMel(16000)(samples)

@@ -1,4 +1,4 @@
-"""Reading recordings: formats, rates, channels and segments, against soundfile and against signals that are known."""
+"""Reading recordings: formats, rates, channels and segments, against soundfile and known signals."""
 
 import io
 import itertools
@@ -41,7 +41,7 @@ FORMATS = [
 
 
 def encoded(samples: Any, rate: int, kind: str = "WAV", subtype: str = "PCM_16", endian: str = "FILE") -> bytes:
-    """Return the content of an audio file."""
+    """Create the content of an audio file."""
     content = io.BytesIO()
     soundfile.write(content, samples, rate, format=kind, subtype=subtype, endian=endian)
     return content.getvalue()
@@ -56,7 +56,7 @@ def noise(num_samples: int, channels: int = 1, seed: int = 1) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("kind", "subtype"), FORMATS)
-def test_each_format_is_what_soundfile_decodes(kind: str, subtype: str, tmp_path: Path) -> None:
+def test_each_format_is_decoded_like_soundfile(kind: str, subtype: str, tmp_path: Path) -> None:
     signal = tone(440, 8000, 1.6) + noise(12800)[:, 0] / 10
     content = encoded(signal, 8000, kind, subtype)
     path = tmp_path / "recording"  # the suffix does not matter
@@ -81,7 +81,7 @@ def test_a_tone_keeps_frequency_level_and_phase(rate: int) -> None:
     assert np.abs(difference).max() < 3e-4
 
 
-def test_resampling_suppresses_what_the_lower_rate_cannot_hold() -> None:
+def test_resampling_suppresses_frequencies_above_the_new_nyquist_frequency() -> None:
     recording = read_recording(encoded(tone(9500, 44100, 1), 44100), 16000)
     assert np.abs(recording.samples[1600:-1600]).max() <= 1  # without the filter, an alias at 6.5 kHz
 
@@ -98,7 +98,7 @@ def test_the_size_of_blocks_changes_nothing(kind: str, subtype: str, monkeypatch
     rate = 8000 if subtype in ("GSM610", "OPUS") else 22050
     content = encoded(noise(7 * rate), rate, kind, subtype)
     expected = read_recording(content, 16000).samples
-    monkeypatch.setattr(reading, "BLOCK_FRAMES", 1000)
+    monkeypatch.setattr(reading, "READ_BLOCK_FRAMES", 1000)
     np.testing.assert_array_equal(read_recording(content, 16000).samples, expected)
 
 
@@ -122,7 +122,7 @@ def test_values_beyond_full_scale_are_clipped_and_halves_rounded() -> None:
 @pytest.mark.parametrize(("kind", "subtype"), FORMATS)
 def test_a_segment_is_a_part_of_the_whole(kind: str, subtype: str, tmp_path: Path) -> None:
     path = tmp_path / "recording"
-    # after a seek to one of ten places in this Vorbis file, libsndfile gives other samples
+    # after a seek to one of ten positions in this Vorbis file, libsndfile returns different samples
     channels = 1 if subtype == "GSM610" else 2
     path.write_bytes(encoded(noise(24000, channels), 8000, kind, subtype))
     whole = read_recording(path, 8000).samples
@@ -141,13 +141,11 @@ def test_a_segment_is_cut_before_it_is_resampled() -> None:
     np.testing.assert_array_equal(part.samples, to_int16(resample(decoded, 48000, 16000)))
 
 
-def test_a_segment_may_end_a_little_after_the_recording_but_not_much() -> None:
+def test_a_segment_may_end_slightly_after_the_recording() -> None:
     content = encoded(noise(16000), 16000)
     assert len(read_recording(content, 16000, start=0.5, end=1.4).samples) == 8000
     for start, end in [(0.5, 1.6), (1.0, 1.2), (3.0, None)]:
-        with pytest.raises(
-            RecordingError, match=r"lasts 1.000 seconds.*segment is from .* Correct the segment"
-        ) as error:
+        with pytest.raises(RecordingError, match=r"has 1.000 seconds.*segment is from .* Correct the segment") as error:
             read_recording(content, 16000, start=start, end=end)
         assert error.value.fault == "truncated"
     with pytest.raises(RecordingError, match=r"segment from 0.5 to 0.50001 seconds has no samples") as error:
@@ -167,7 +165,7 @@ def test_a_rate_out_of_range_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("kind", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("FLAC", "PCM_16")])
-def test_what_was_read_before_and_beside_changes_nothing(kind: str, subtype: str) -> None:
+def test_other_reads_before_and_in_parallel_change_nothing(kind: str, subtype: str) -> None:
     contents = [encoded(noise(22050 * 3, channels, seed=channels), 22050, kind, subtype) for channels in (1, 2)]
     contents += [encoded(tone(300, 44100, 2), 44100, kind, subtype)]
     alone = [read_recording(content, 16000).samples for content in contents]
@@ -196,7 +194,7 @@ def test_silence() -> None:
     [
         ([0, 32767, 0, -32768, 0], 0),  # single peaks
         ([0, 32767, 32767, 0, 0], 2 / 5),
-        ([-32768, -32768, -32768, 32767, 0], 3 / 5),  # the fourth is a run of its own
+        ([-32768, -32768, -32768, 32767, 0], 3 / 5),  # the fourth has another sign
         ([32767, 0, 0, 32767, 32767], 2 / 5),
         ([32766, 32766, 0, 0, 0], 0),
         ([32767], 0),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from seqlab.audio.nonspeech import KINDS, draw_nonspeech
+from seqlab.audio.nonspeech import NONSPEECH_KINDS, draw_nonspeech
 from seqlab.corpora import number_speech
 from seqlab.models import GruRecogniserConfig
 from seqlab.recipes import RECIPES
@@ -74,7 +74,7 @@ def test_numbers_spoken_by_espeak(tmp_path: Path) -> None:
     error = float(done.stdout.decode().partition(" = ")[2].split()[0])
     print(f"seed {config.seed}, CER {error}")
     assert error < 60
-    empty = {kind: count_empty(tmp_path / kind, tmp_path / "run", kind) for kind in (*KINDS, "strings")}
+    empty = {kind: count_empty(tmp_path / kind, tmp_path / "run", kind) for kind in (*NONSPEECH_KINDS, "strings")}
     print(empty)
     assert all(empty[kind] >= least for kind, least in MIN_EMPTY.items()), empty
 

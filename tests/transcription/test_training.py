@@ -223,7 +223,7 @@ FAULTS = {
     "empty.wav": "has no bytes",
     "silent.wav": "is silent",
     "holes.wav": "not numbers: the first one is at",
-    "truncated.wav": "announces 8,000 bytes of samples, but it has",
+    "truncated.wav": "declares 8,000 bytes of samples, but it has",
     "rate.wav": "wrong header",
     "text.wav": "text",
     "short.wav": "below `data.min_seconds`",

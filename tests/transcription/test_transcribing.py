@@ -180,7 +180,7 @@ def test_arrays_bytes_and_paths(trained: Path, paths: list[str], recordings: lis
         ((np.zeros(10, np.int64), RATE), "recording 1: must hold int16 or floats"),
         ((np.zeros((1, 1000), np.float32), RATE), "transpose it"),
         ((np.full(1000, 2e4, np.float32), RATE), "divide samples of 16 bits by 32768"),
-        ((np.zeros(1000, np.float32), 0), "it says 0 samples a second"),
+        ((np.zeros(1000, np.float32), 0), "its sampling rate is 0 Hz"),
         ([np.zeros(1000, np.float32), RATE], "must be a path, bytes or"),
     ):
         with pytest.raises(ValueError, match=message):

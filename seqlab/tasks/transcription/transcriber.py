@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqlab.audio.activity import active_frames
 from seqlab.audio.codec import RecordingCodec
+from seqlab.audio.features import active_frames
 from seqlab.base.world import OnRows
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.engine import length_batches
