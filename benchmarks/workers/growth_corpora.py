@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmarks.records import Json
-from seqlab.corpora.number_words.phrases import cardinal
+from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.text import SentencePieceBpeConfig, train_tokenizer
 
 STRIDE = 7
@@ -21,12 +21,12 @@ def run(job: Json) -> Json:
         target.mkdir(parents=True, exist_ok=True)
         for language in ("en", "de"):
             with (target / f"train.{language}").open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(f"{getattr(cardinal(STRIDE * number), language)}\n" for number in range(size))
+                file.writelines(f"{getattr(cardinal_phrase(STRIDE * number), language)}\n" for number in range(size))
     lines = [side for number in range(TOKENIZER_LINES) for side in _sides(STRIDE * number)]
     train_tokenizer(SentencePieceBpeConfig(vocab_size=400), lines).save(folder / "tokenizer")
     return {}
 
 
 def _sides(number: int) -> tuple[str, str]:
-    phrase = cardinal(number)
+    phrase = cardinal_phrase(number)
     return phrase.en, phrase.de

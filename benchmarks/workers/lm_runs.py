@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.lm_shapes import LmShape
 from seqlab.corpora import locate, tinyshakespeare
-from seqlab.corpora.number_words.phrases import cardinal
+from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.data.readers import read_lines
 from seqlab.models import GruLmConfig, LstmLmConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
@@ -43,7 +43,7 @@ def write_text(name: str, folder: Path) -> None:
     if name == "tinyshakespeare":
         tinyshakespeare.write_split(locate(name)["all"]["text"], building)
     else:
-        lines = [cardinal(number).en for number in range(GENERATED_LINES)]
+        lines = [cardinal_phrase(number).en for number in range(GENERATED_LINES)]
         for part, those in (("train", lines[FEW_LINES:]), ("valid", lines[:FEW_LINES])):
             (building / f"{part}.txt").write_text("\n".join(those) + "\n", encoding="utf-8")
     few = list(islice(read_lines(building / "valid.txt"), FEW_LINES))

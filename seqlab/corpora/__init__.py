@@ -1,20 +1,19 @@
-"""Describe the corpora that seqlab's recipes know, find their files, and generate those that are our own.
+"""Corpora of the recipes: descriptions, location of their files, and generators.
 
-One folder per corpus. A folder holds a description (`CORPUS`: source, licence, columns, splits, checksums) and, where
-the data is ours, its generator. Text that others wrote is never part of the package: it is found through the
-environment variable `SEQLAB_DATA`.
+Each corpus has a folder with a description (`CORPUS`: source, license, columns, splits, checksums) and, if seqlab
+generates it, its generator. The package contains no text of others: the environment variable `SEQLAB_DATA` names the
+folder of their corpora.
 """
 
 from pathlib import Path
 
 from seqlab.corpora.asterisk_prompts import CORPUS as ASTERISK_PROMPTS
 from seqlab.corpora.cmudict import CORPUS as CMUDICT
-from seqlab.corpora.description import Corpus, Split, TextFile
+from seqlab.corpora.description import CorpusDescription, CorpusFiles, Split, TextFile, locate_files, path_specs_of
 from seqlab.corpora.fillets_nl import CORPUS as FILLETS_NL
 from seqlab.corpora.g2p2021 import CORPUS as G2P2021
 from seqlab.corpora.inflection2017 import CORPUS as INFLECTION2017
 from seqlab.corpora.iwslt14 import CORPUS as IWSLT14
-from seqlab.corpora.location import Splits, locate_files, specs_of
 from seqlab.corpora.multi30k import CORPUS as MULTI30K
 from seqlab.corpora.number_speech import CORPUS as NUMBER_SPEECH
 from seqlab.corpora.number_tones import CORPUS as NUMBER_TONES
@@ -27,7 +26,7 @@ from seqlab.corpora.ud_ewt import CORPUS as UD_EWT
 from seqlab.corpora.wikitext import WIKITEXT2, WIKITEXT103
 from seqlab.corpora.wmt14 import CORPUS as WMT14
 
-CORPORA: dict[str, Corpus] = {
+CORPORA: dict[str, CorpusDescription] = {
     corpus.name: corpus
     for corpus in (
         ASTERISK_PROMPTS,
@@ -52,34 +51,34 @@ CORPORA: dict[str, Corpus] = {
 }
 
 
-def locate(name: str, folder: str | Path | None = None) -> Splits:
-    """Return the files of a corpus by split and column, `locate("multi30k")["train"]["en"]`, with checked content.
+def locate(name: str, folder: str | Path | None = None) -> CorpusFiles:
+    """Return the files of a corpus by split and column, `locate("multi30k")["train"]["en"]`, after a checksum test.
 
-    They are looked for in `folder`, or else in `$SEQLAB_DATA/NAME`. Files may be plain or gzip-compressed.
+    The files are in `folder`, or by default in `$SEQLAB_DATA/NAME`, plain or gzip-compressed.
 
     Raises:
-        FileNotFoundError: a file is missing; the message says where it comes from and where it has to be.
-        ValueError: no corpus has this name, or a file's content is not that of the corpus.
+        FileNotFoundError: a file is missing; the message has its source and its expected location.
+        ValueError: the name is unknown, or the checksum of a file does not match.
     """
     return locate_files(_corpus(name), folder)
 
 
 def path_specs(name: str) -> dict[str, dict[str, str]]:
-    """Return how the config of a run names a corpus, `path_specs("wikitext2")["train"]["text"]`.
+    """Return the path specs of a corpus for the config of a run, `path_specs("wikitext2")["train"]["text"]`.
 
-    That is by its files in `$SEQLAB_DATA/NAME`; where there is no such folder, by the name of the dataset of the same
+    They are its files in `$SEQLAB_DATA/NAME`, or if there is no such folder, the Hugging Face dataset with the same
     text, which `datasets` downloads.
 
     Raises:
-        FileNotFoundError, ValueError: as `locate`; where a dataset is known, only for a folder that is there.
+        FileNotFoundError, ValueError: as in `locate`, but a missing folder is no error if there is a dataset.
     """
-    return specs_of(_corpus(name))
+    return path_specs_of(_corpus(name))
 
 
-def _corpus(name: str) -> Corpus:
+def _corpus(name: str) -> CorpusDescription:
     if name not in CORPORA:
         raise ValueError(f"`name` must be one of {', '.join(sorted(CORPORA))}, but is {name!r} instead.")
     return CORPORA[name]
 
 
-__all__ = ["CORPORA", "Corpus", "Split", "Splits", "TextFile", "locate", "path_specs"]
+__all__ = ["CORPORA", "CorpusDescription", "CorpusFiles", "Split", "TextFile", "locate", "path_specs"]

@@ -1,7 +1,7 @@
-"""Read and write recordings and the JSON-lines manifests that list them; add noise to generated recordings.
+"""Recordings of corpora: WAV files, JSON-lines manifests, and noise for generated recordings.
 
-A manifest has a line for each recording: `audio` (the path of the file, absolute or relative to the manifest's
-folder), `text`, `speaker`, `duration` in seconds, and further columns.
+A manifest has one line per recording: `audio` (path of the file, absolute or relative to the manifest's folder),
+`text`, `speaker`, `duration` in seconds, and further columns.
 """
 
 import json
@@ -15,53 +15,53 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from seqlab.corpora.location import DATA_VARIABLE, read_text
+from seqlab.corpora.description import DATA_VARIABLE, read_text_file
 
 Samples = npt.NDArray[np.int16]
-Waveform = npt.NDArray[np.float64]
-"""samples from -1 to 1"""
-Row = dict[str, Any]
-"""a line of a manifest: column -> value"""
+FloatWaveform = npt.NDArray[np.float64]
+"""Samples from -1 to 1."""
+ManifestRow = dict[str, Any]
+"""A line of a manifest: column -> value."""
 
-PEAK = 0.9
-"""the largest absolute value that a generated recording may have, where 1 is full scale"""
+MAX_PEAK = 0.9
+"""Maximum absolute value of a generated recording; full scale is 1."""
 
 
 @dataclass(frozen=True)
-class RecordingsCorpus:
-    """A corpus of audio files without a text file beside them, as its folder describes it."""
+class RecordingsDescription:
+    """Description of a corpus that consists of audio files only."""
 
     name: str
     summary: str
     source: str
-    """where to get it"""
-    licence: str
+    """Where to get the corpus."""
+    license: str
     files: tuple[str, ...]
-    """the names of all files that the corpus must have"""
+    """Names of all required files."""
 
 
 class GeneratedRecording(NamedTuple):
-    """A generated recording and the columns of its line other than `audio` and `duration`."""
+    """A generated recording, and its manifest columns other than `audio` and `duration`."""
 
     samples: Samples
-    row: Row
+    row: ManifestRow
 
 
-def locate_recordings(corpus: RecordingsCorpus, folder: str | Path | None = None) -> Path:
-    """Return the folder of a corpus, `folder` or else `$SEQLAB_DATA/NAME`, once each of its files is known to exist.
+def locate_recordings(corpus: RecordingsDescription, folder: str | Path | None = None) -> Path:
+    """Return the folder of a corpus, `folder` or `$SEQLAB_DATA/NAME`, after checking that all of its files exist.
 
     Raises:
-        FileNotFoundError: the variable is not set, or a file is missing; the message says where to get the corpus.
+        FileNotFoundError: the variable is not set, or a file is missing; the message has the source of the corpus.
     """
     how_to_get = (
-        f"Get it from {corpus.source} ({corpus.licence}), put {corpus.files[0]} and the other "
+        f"Get it from {corpus.source} ({corpus.license}), put {corpus.files[0]} and the other "
         f"{len(corpus.files) - 1:,} files into a folder DIR/{corpus.name} and set SEQLAB_DATA=DIR."
     )
     if folder is None:
         data_folder = os.environ.get(DATA_VARIABLE)
         if not data_folder:
             raise FileNotFoundError(
-                f"The corpus {corpus.name!r} is looked for in $SEQLAB_DATA/{corpus.name}, but SEQLAB_DATA is not set. "
+                f"The corpus {corpus.name!r} is expected in $SEQLAB_DATA/{corpus.name}, but SEQLAB_DATA is not set. "
                 + how_to_get
             )
         folder = Path(data_folder) / corpus.name
@@ -72,16 +72,16 @@ def locate_recordings(corpus: RecordingsCorpus, folder: str | Path | None = None
     return folder
 
 
-def read_manifest(path: str | Path) -> list[Row]:
-    """Read a manifest, which may be gzip-compressed (`.gz`), with `audio` as an absolute path.
+def read_manifest(path: str | Path) -> list[ManifestRow]:
+    """Read a manifest, which can be gzip-compressed (`.gz`), and make `audio` an absolute path.
 
     Raises:
-        ValueError: a line is no JSON object with `audio` and `text`.
+        ValueError: a line is not a JSON object with `audio` and `text`.
         FileNotFoundError: an audio file does not exist.
     """
     path = Path(path).absolute()
     rows = []
-    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
+    for number, line in enumerate(read_text_file(path).removesuffix("\n").split("\n"), start=1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
@@ -95,8 +95,8 @@ def read_manifest(path: str | Path) -> list[Row]:
     return rows
 
 
-def write_manifest(path: Path, rows: Iterable[Row]) -> Path:
-    """Write a manifest as a whole: a reader never sees half of it. The folder is made where it is missing."""
+def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> Path:
+    """Write a manifest atomically; its folder is created if it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
@@ -106,16 +106,16 @@ def write_manifest(path: Path, rows: Iterable[Row]) -> Path:
 def write_recordings(
     folder: str | Path, splits: Mapping[str, Iterable[GeneratedRecording]], sample_rate: int
 ) -> dict[str, Path]:
-    """Write generated recordings as `recordings/SPLIT-NUMBER.wav` and a manifest for each split; return the manifests.
+    """Write generated recordings as `recordings/SPLIT-NUMBER.wav` and a manifest per split; return the manifests.
 
-    Older manifests are removed before the first recording is written, and new ones are written after the last one:
-    where they all exist, so do the recordings that they list. Recordings are taken one at a time: memory holds one.
+    Old manifests are removed before the first recording is written, and new ones are written after the last recording,
+    so that existing manifests are complete. Only one recording at a time is in memory.
     """
     folder = Path(folder)
     (folder / "recordings").mkdir(parents=True, exist_ok=True)
     for split in splits:
         (folder / f"{split}.jsonl").unlink(missing_ok=True)
-    rows: dict[str, list[Row]] = {split: [] for split in splits}
+    rows: dict[str, list[ManifestRow]] = {split: [] for split in splits}
     for split, recordings in splits.items():
         for number, recording in enumerate(recordings):
             audio = f"recordings/{split}-{number:05d}.wav"
@@ -126,7 +126,7 @@ def write_recordings(
 
 
 def write_wav(path: Path, samples: Samples, sample_rate: int) -> None:
-    """Write mono samples as a 16-bit WAV file, as a whole."""
+    """Write mono samples as a 16-bit WAV file, atomically."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
@@ -140,14 +140,14 @@ def read_wav(path: Path, sample_rate: int) -> Samples:
     """Read a 16-bit mono WAV file.
 
     Raises:
-        ValueError: it is of another kind, rate or number of channels, or damaged.
+        ValueError: the file is damaged, or has another format, rate or number of channels.
     """
     try:
         with wave.open(str(path), "rb") as file:
             found = (file.getframerate(), file.getnchannels(), 8 * file.getsampwidth())
             content = file.readframes(file.getnframes())
     except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path} is no readable WAV file: {error}. Fetch it again.") from error
+        raise ValueError(f"{path} is not a readable WAV file: {error}. Fetch it again.") from error
     if found != (sample_rate, 1, 16):
         raise ValueError(
             f"{path} must have {sample_rate} Hz, 1 channel and 16 bits, but has {found[0]} Hz, {found[1]} channels and "
@@ -156,29 +156,30 @@ def read_wav(path: Path, sample_rate: int) -> Samples:
     return np.frombuffer(content, "<i2").astype(np.int16)
 
 
-def add_background(waveform: Waveform, snr_db: float, generator: np.random.Generator) -> Waveform:
-    """Add noise of a random colour, from white (spectrum flat) to brown (power falls with the squared frequency).
+def add_background(waveform: FloatWaveform, snr_db: float, generator: np.random.Generator) -> FloatWaveform:
+    """Add noise of a random color, from white (flat spectrum) to brown (power falls with the squared frequency).
 
-    `snr_db` is the ratio in decibels of the signal's power, over the samples that are not zero, to that of the noise.
+    `snr_db` is the signal-to-noise ratio in dB, with the signal power over the samples that are not zero.
     """
     signal = waveform[waveform != 0]
-    noise = _coloured_noise(len(waveform), generator)
+    noise = _colored_noise(len(waveform), generator)
     if not len(signal):
         return waveform
     scale = np.sqrt(np.mean(signal**2) / np.mean(noise**2)) * 10 ** (-snr_db / 20)
     return waveform + scale * noise
 
 
-def _coloured_noise(num_samples: int, generator: np.random.Generator) -> Waveform:
-    slope = generator.uniform(0, 1)  # of the amplitude: of the power it is twice as much
+def _colored_noise(num_samples: int, generator: np.random.Generator) -> FloatWaveform:
+    """Generate noise whose power falls with a random exponent (0 to 2) of the frequency."""
+    slope = generator.uniform(0, 1)  # exponent of the amplitude; that of the power is twice as large
     length = 1 << max(num_samples - 1, 1).bit_length()
     spectrum = np.fft.rfft(generator.standard_normal(length))
-    # flat below 1/256 of the band, or brown noise would be a drift that nobody hears
+    # Flat below 1/256 of the band: otherwise, brown noise would mainly be an inaudible drift.
     frequencies = np.maximum(np.arange(len(spectrum)), len(spectrum) / 256)
     return np.fft.irfft(spectrum * frequencies**-slope)[:num_samples]
 
 
-def scale_to_int16(waveform: Waveform) -> Samples:
-    """Round to 16-bit samples, scaled down as a whole where the largest one is above `PEAK`: nothing is clipped."""
+def scale_to_int16(waveform: FloatWaveform) -> Samples:
+    """Round to 16-bit samples; a waveform with a peak above `MAX_PEAK` is scaled down, not clipped."""
     largest = np.abs(waveform).max(initial=0.0)
-    return np.round(waveform * (32767 * min(1.0, PEAK / max(largest, 1e-9)))).astype(np.int16)
+    return np.round(waveform * (32767 * min(1.0, MAX_PEAK / max(largest, 1e-9)))).astype(np.int16)

@@ -91,7 +91,7 @@ def _wiktionary(language: str, run_dir: str | Path) -> TranslationConfig:
 def _cmudict(name: str, run_dir: str | Path) -> TranslationConfig:
     """Write the words to `run_dir/data`."""
     folder = written(run_dir, cmudict.write, name)
-    return _words({split: folder / f"{split}.tsv" for split in ("train", "valid", "test")}, cmudict.MOST_PRONUNCIATIONS)
+    return _words({split: folder / f"{split}.tsv" for split in ("train", "valid", "test")}, cmudict.MAX_PRONUNCIATIONS)
 
 
 G2P_RECIPES = [

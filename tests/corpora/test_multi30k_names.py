@@ -1,9 +1,9 @@
-"""Names and numbers put into pairs: the same on both sides, new in validation, and nothing else changed."""
+"""Made-up names and numbers in pairs: the same on both sides, new in validation, with nothing else changed."""
 
 import random
 from pathlib import Path
 
-from seqlab.corpora.multi30k.names import SHARE, made_up, with_names, write
+from seqlab.corpora.multi30k.names import CHANGED_EVERY, insert_names, invent_name, write
 
 PAIRS = [
     ("A man is fishing.", "Ein Mann angelt."),
@@ -14,8 +14,8 @@ PAIRS = [
 ]
 
 
-def test_what_both_sides_begin_with_is_replaced_on_both() -> None:
-    found = list(with_names(PAIRS, random.Random(0), 1, set()))
+def test_the_start_of_both_sides_is_replaced() -> None:
+    found = list(insert_names(PAIRS, random.Random(0), 1, set()))
     names = [name for _, name in found]
     assert [bool(name) for name in names] == [True, False, True, False, False]
     assert found[0][0] == (f"{names[0]} is fishing.", f"{names[0]} angelt.")
@@ -26,14 +26,14 @@ def test_what_both_sides_begin_with_is_replaced_on_both() -> None:
     assert [found[i][0] for i in (1, 3, 4)] == [PAIRS[i] for i in (1, 3, 4)]
 
 
-def test_no_name_is_known_or_comes_twice() -> None:
-    first = made_up("name", random.Random(3))
-    found = [name for _, name in with_names(PAIRS * 400, random.Random(3), 1, {first}) if name]
+def test_names_are_new_and_unique() -> None:
+    first = invent_name("name", random.Random(3))
+    found = [name for _, name in insert_names(PAIRS * 400, random.Random(3), 1, {first}) if name]
     assert len(found) == len(set(found)) == 800
     assert first not in found
 
 
-def test_validation_holds_what_training_never_showed(tmp_path: Path) -> None:
+def test_validation_names_are_not_in_training(tmp_path: Path) -> None:
     for split, count in (("train", 40), ("valid", 3)):
         for side, lines in zip(("en", "de"), zip(*PAIRS, strict=True), strict=True):
             (tmp_path / f"{split}.{side}").write_text("".join(f"{line}\n" for line in lines * count))
@@ -42,7 +42,7 @@ def test_validation_holds_what_training_never_showed(tmp_path: Path) -> None:
     text = {path.name: path.read_text().splitlines() for path in (tmp_path / "data").iterdir()}
     assert len(text["train.en"]) == len(text["train.de"]) == 40 * len(PAIRS)
     changed = [line for line in text["train.en"] if line not in {pair[0] for pair in PAIRS}]
-    assert len(changed) == 2 * 40 // SHARE
+    assert len(changed) == 2 * 40 // CHANGED_EVERY
     assert len(text["valid.en"]) == len(text["valid.de"]) == len(text["valid.names"]) == 2 * 3
     words = {word for side in ("en", "de") for line in text[f"train.{side}"] for word in line.split()}
     for name, *pair in zip(text["valid.names"], text["valid.en"], text["valid.de"], strict=True):

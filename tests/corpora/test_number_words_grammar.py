@@ -1,24 +1,32 @@
-"""The grammar against num2words, an independent implementation, and against forms that German speakers know."""
+"""The grammar against num2words, an independent implementation, and against verified German forms."""
 
 import pytest
 from num2words import num2words
 
 from seqlab.corpora.number_words import english, german
-from seqlab.corpora.number_words.phrases import Phrase, cardinal, clock_time, date, ordinal, spoken_time, year
+from seqlab.corpora.number_words.phrases import (
+    Phrase,
+    cardinal_phrase,
+    clock_time,
+    date,
+    ordinal_phrase,
+    spoken_time,
+    year_phrase,
+)
 
-# all of the small numbers, and every shape of the large ones: primes as strides meet every final digit
+# all small numbers, and large ones of every form: prime strides cover every final digit
 SMALL = range(0, 10_001)
 LARGE = [*range(10_001, 1_000_000, 997), *range(999_000, 1_000_000), *range(1_000_000, 100_000_000, 77_773)]
 ROUND = [digit * 10**power for digit in range(1, 10) for power in range(8)] + [10**6 + 1, 2 * 10**6 + 10**3, 99 * 10**6]
 
 
 def plain_english(words: str) -> str:
-    """Num2words writes a comma after millions and thousands; this corpus does not."""
+    """Remove the commas of num2words after millions and thousands."""
     return words.replace(",", "")
 
 
 def plain_german(number: int) -> str:
-    """Num2words forgets that `-tausend` takes `ein` after hundreds too (einhunderteintausend, as ICU spells it)."""
+    """Correct num2words: `-tausend` follows `ein` after hundreds too (einhunderteintausend, as in ICU)."""
     return num2words(number, lang="de").replace("einstausend", "eintausend")
 
 
@@ -32,7 +40,7 @@ def test_cardinals_agree_with_num2words(numbers):
 def test_ordinals_agree_with_num2words():
     for number in [*range(1, 3_001), *(n for n in LARGE if n < 1_000_000)]:
         assert english.ordinal(number) == plain_english(num2words(number, lang="en", to="ordinal"))
-        # num2words drops the leading "ein" of exactly 100, 1,000 and the like: both forms are German, ours is regular
+        # num2words drops the leading "ein" of exactly 100, 1,000 and the like: both forms are correct, ours is regular
         theirs = num2words(number, lang="de", to="ordinal").replace("einstausend", "eintausend")
         assert german.ordinal(number) in (theirs, f"ein{theirs}")
 
@@ -64,26 +72,26 @@ def test_years_agree_with_num2words():
     ],
 )
 def test_cardinal_spot_checks(number, en, de):
-    assert cardinal(number) == Phrase(en, de, (number,))
+    assert cardinal_phrase(number) == Phrase(en, de, (number,))
 
 
 @pytest.mark.parametrize(
     ("phrase", "en", "de"),
     [
-        (ordinal(1), "the first", "der erste"),
-        (ordinal(3), "the third", "der dritte"),
-        (ordinal(7), "the seventh", "der siebte"),
-        (ordinal(8), "the eighth", "der achte"),
-        (ordinal(12), "the twelfth", "der zwölfte"),
-        (ordinal(19), "the nineteenth", "der neunzehnte"),
-        (ordinal(20), "the twentieth", "der zwanzigste"),
-        (ordinal(101), "the one hundred and first", "der einhunderterste"),
-        (ordinal(1_000), "the one thousandth", "der eintausendste"),
-        (year(1984, named=False), "nineteen eighty-four", "neunzehnhundertvierundachtzig"),
-        (year(1900, named=False), "nineteen hundred", "neunzehnhundert"),
-        (year(1905, named=True), "the year nineteen oh five", "das Jahr neunzehnhundertfünf"),
-        (year(2000, named=False), "two thousand", "zweitausend"),
-        (year(2024, named=False), "twenty twenty-four", "zweitausendvierundzwanzig"),
+        (ordinal_phrase(1), "the first", "der erste"),
+        (ordinal_phrase(3), "the third", "der dritte"),
+        (ordinal_phrase(7), "the seventh", "der siebte"),
+        (ordinal_phrase(8), "the eighth", "der achte"),
+        (ordinal_phrase(12), "the twelfth", "der zwölfte"),
+        (ordinal_phrase(19), "the nineteenth", "der neunzehnte"),
+        (ordinal_phrase(20), "the twentieth", "der zwanzigste"),
+        (ordinal_phrase(101), "the one hundred and first", "der einhunderterste"),
+        (ordinal_phrase(1_000), "the one thousandth", "der eintausendste"),
+        (year_phrase(1984, named=False), "nineteen eighty-four", "neunzehnhundertvierundachtzig"),
+        (year_phrase(1900, named=False), "nineteen hundred", "neunzehnhundert"),
+        (year_phrase(1905, named=True), "the year nineteen oh five", "das Jahr neunzehnhundertfünf"),
+        (year_phrase(2000, named=False), "two thousand", "zweitausend"),
+        (year_phrase(2024, named=False), "twenty twenty-four", "zweitausendvierundzwanzig"),
         (
             date(3, 5, year=1984),
             "the third of May, nineteen eighty-four",

@@ -1,4 +1,4 @@
-"""What the splits promise: reproducible, disjoint, unambiguous, and free of held-out combinations."""
+"""Properties of the splits: reproducible, disjoint, unambiguous, and without held-out combinations."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -8,8 +8,8 @@ import pytest
 from seqlab.corpora import CORPORA, locate
 from seqlab.corpora.number_words import NUM_LINES, generate, is_held_out, write
 from seqlab.corpora.number_words.phrases import (
-    Draw,
-    cardinal,
+    StableRandom,
+    cardinal_phrase,
     clock_time,
     date,
     draw_phrase,
@@ -24,7 +24,7 @@ def splits(request):
 
 
 def digit_pairs(number):
-    """The (hundreds, units) of each group of three digits, from the number's decimal string."""
+    """Return (hundreds, units) of each group of three digits, from the decimal string of a number."""
     digits = f"{number:012d}"
     return {(int(digits[i]), int(digits[i + 2])) for i in range(0, 12, 3)}
 
@@ -32,7 +32,7 @@ def digit_pairs(number):
 HELD_OUT = {(hundreds, units) for hundreds in (4, 5, 6) for units in (7, 8, 9)}
 
 
-def test_is_held_out_is_its_definition():
+def test_is_held_out_follows_its_definition():
     for number in [*range(20_000), *range(20_000, 99_000_000, 9_973)]:
         assert is_held_out(number) == bool(digit_pairs(number) & HELD_OUT)
 
@@ -42,7 +42,7 @@ def test_sizes_are_those_of_the_description(splits):
     assert {name: split.num_lines for name, split in CORPORA["number_words"].splits.items()} == dict(NUM_LINES)
 
 
-def test_no_line_of_either_language_is_in_two_splits_and_train_alone_repeats(splits):
+def test_no_line_of_either_language_is_in_two_splits_and_only_train_repeats(splits):
     for side in ("en", "de"):
         lines = {name: [getattr(phrase, side) for phrase in phrases] for name, phrases in splits.items()}
         distinct = {name: set(of_split) for name, of_split in lines.items()}
@@ -60,14 +60,14 @@ def test_short_phrases_are_in_train_valid_and_a_test_set_of_their_own(splits):
     everywhere = {phrase.en for phrases in splits.values() for phrase in phrases}
     missing = {phrase.en for phrase in short_phrases() if phrase.en not in everywhere}
     held_out = {phrase.en for phrase in short_phrases() if any(map(is_held_out, phrase.numbers))}
-    assert missing <= held_out  # which `test_combinations` draws a part of
+    assert missing <= held_out  # `test_combinations` contains some of them
 
 
-def test_short_phrases_are_those_that_are_promised():
+def test_short_phrases_are_complete():
     lines = [phrase.en for phrase in short_phrases()]
     assert len(lines) == len(set(lines))
     for number in range(1001):
-        assert cardinal(number).en in lines
+        assert cardinal_phrase(number).en in lines
     for year in (2023, 2024):  # a common year and a leap year
         for day in (datetime(year, 1, 1) + timedelta(days=days) for days in range(365 + (year == 2024))):
             assert {date(day.day, day.month).en, date(day.day, day.month, on=True).en} <= set(lines)
@@ -84,7 +84,7 @@ def test_only_test_combinations_has_held_out_combinations(splits):
 
 
 def test_held_out_combinations_never_appear_in_the_german_text(splits):
-    """The same promise read off the text, without the numbers that the phrases carry."""
+    """Check the German text itself, without `Phrase.numbers`."""
     import re
 
     hundreds, units = "(vier|fünf|sechs|vierzehn|fünfzehn|sechzehn)", "(sieben|acht|neun)"
@@ -110,7 +110,7 @@ def test_every_word_of_the_test_splits_occurs_in_train(splits):
 
 
 def test_german_is_a_function_of_english():
-    draw = Draw(123)
+    draw = StableRandom(123)
     german: dict[str, str] = {}
     for _ in range(100_000):
         phrase = draw_phrase(draw)
@@ -125,7 +125,7 @@ def test_written_files_are_reproducible_and_pass_their_checksums(tmp_path):
     write(tmp_path, seed=5)
     assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()} == first
     write(tmp_path, seed=6)
-    with pytest.raises(ValueError, match=r"train\.en is not the number_words text"):
+    with pytest.raises(ValueError, match=r"train\.en has different content than this file of number_words"):
         locate("number_words", tmp_path)
 
 

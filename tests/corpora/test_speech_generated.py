@@ -1,4 +1,4 @@
-"""Generated corpora: no text and no voice in two splits, the same bytes from one seed, sound where letters are."""
+"""Generated corpora: disjoint texts and voices, the same bytes for one seed, tones at the letters."""
 
 import json
 import shutil
@@ -10,9 +10,9 @@ import pytest
 
 from seqlab.corpora import locate, number_speech, number_tones, synthetic_speech
 from seqlab.corpora.number_tones import tones
-from seqlab.corpora.number_tones.phrases import phrases
+from seqlab.corpora.number_tones.tones import draw_phrases
 from seqlab.corpora.recordings import read_wav
-from seqlab.corpora.synthetic_speech import Utterance, speak, speak_many, synthetic_manifest
+from seqlab.corpora.synthetic_speech import Utterance, synthesize, synthesize_many, synthetic_manifest
 
 NUM_PHRASES = {"train": 30, "valid": 6, "test": 8}
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="apt-get install espeak-ng")
@@ -54,52 +54,55 @@ def test_splits_share_no_text_and_no_voice_and_bytes_repeat(tmp_path: Path, writ
     assert files(tmp_path / "once") == files(tmp_path / "again")
     write(tmp_path / "other", seed=8, num_phrases=NUM_PHRASES)
     assert files(tmp_path / "once") != files(tmp_path / "other")
-    with pytest.raises(ValueError, match=r"`num_phrases` must name splits of train, valid, test, but names 'dev'"):
+    with pytest.raises(ValueError, match=r"`num_phrases` must name splits of train, valid, test, but contains 'dev'"):
         write(tmp_path / "other", num_phrases={"dev": 1})
 
 
-def test_the_description_finds_what_is_written(tmp_path: Path) -> None:
+def test_the_description_matches_the_written_files(tmp_path: Path) -> None:
     manifests = number_tones.write(tmp_path, num_phrases=NUM_PHRASES)
     assert {split: found["manifest"] for split, found in locate("number_tones", tmp_path).items()} == manifests
 
 
 def test_phrases_are_short_different_and_of_letters_and_too_many_are_refused() -> None:
-    divided = phrases(5, number_tones.NUM_PHRASES)
+    divided = draw_phrases(5, number_tones.NUM_PHRASES)
     texts = [text for of_split in divided.values() for text in of_split]
     assert len(set(texts)) == len(texts) == sum(number_tones.NUM_PHRASES.values())
     assert max(map(len, texts)) <= number_tones.MAX_CHARACTERS
     assert set("".join(texts)) <= set(" abcdefghijklmnopqrstuvwxyz")
     assert not any("  " in text or text != text.strip() for text in texts)
-    # the words of the test are known from training, else no model of words could be right
+    # the words of the test occur in training
     train_words = {word for text in divided["train"] for word in text.split()}
     assert {word for text in divided["test"] for word in text.split()} <= train_words
     with pytest.raises(ValueError, match=r"`num_phrases` must sum up to at most \d+, .* but sums up to 99999 instead"):
-        phrases(5, {"train": 99_999})
+        draw_phrases(5, {"train": 99_999})
 
 
 def test_each_letter_has_its_pair_of_tones_for_every_voice() -> None:
-    """The two strongest frequencies of a letter's spectrum are those of its pair, for all pairs and some voices."""
+    """The two strongest frequencies of the spectrum of a letter are its tones, for all pairs and some voices."""
     pairs = set()
     for number in range(4):
-        voice = tones._voice(1, number)
+        voice = tones._draw_tone_voice(1, number)
         for position, letter in enumerate(tones.LETTERS):
             generator = np.random.default_rng((number, position))
-            waveform = tones.speak(letter, voice, generator)
+            waveform = tones.generate_tones(letter, voice, generator)
             spectrum = np.abs(np.fft.rfft(waveform * 10, 1 << 14))
             frequencies = np.fft.rfftfreq(1 << 14, 1 / tones.SAMPLE_RATE) / voice.transposition
             is_high = frequencies > 1080
             low = frequencies[(spectrum * ~is_high).argmax()]
             high = frequencies[(spectrum * is_high).argmax()]
-            pair = (int(np.abs(np.log(tones.LOW / low)).argmin()), int(np.abs(np.log(tones.HIGH / high)).argmin()))
+            pair = (
+                int(np.abs(np.log(tones.LOW_TONES_HZ / low)).argmin()),
+                int(np.abs(np.log(tones.HIGH_TONES_HZ / high)).argmin()),
+            )
             pairs.add((letter, pair))
-            assert low == pytest.approx(tones.LOW[pair[0]], rel=0.05)
+            assert low == pytest.approx(tones.LOW_TONES_HZ[pair[0]], rel=0.05)
     assert len(pairs) == len({pair for _, pair in pairs}) == len(tones.LETTERS)
 
 
 def test_letters_last_40_to_90_ms_and_a_space_is_a_longer_pause() -> None:
     generator = np.random.default_rng(2)
     for _ in range(20):
-        waveform = tones.speak("ab cde", tones._voice(1, 2), generator)
+        waveform = tones.generate_tones("ab cde", tones._draw_tone_voice(1, 2), generator)
         sounding = np.convolve(np.abs(waveform), np.ones(16), mode="same") > 1e-3
         changes = np.flatnonzero(np.diff(sounding.astype(int))) / tones.SAMPLE_RATE
         starts, ends = changes[::2], changes[1::2]
@@ -118,23 +121,23 @@ def test_voices_of_a_language_speak_and_differ(language: str) -> None:
     assert len(set(names)) == len(names) >= 80
     assert {name.split("-")[0].split("+")[0] for name in names} == {language}
     assert not any("whisper" in name or "mbrola" in name for name in names)
-    spoken = {name: speak("uno", name)[0].tobytes() for name in names[:86:9]}
+    spoken = {name: synthesize("uno", name)[0].tobytes() for name in names[:86:9]}
     assert len(set(spoken.values())) == len(spoken)
 
 
 @needs_espeak
-def test_rate_pitch_and_text_change_what_is_spoken_and_repeating_does_not() -> None:
+def test_rate_pitch_and_text_change_the_speech_and_repetition_does_not() -> None:
     text = "nineteen eighty four"
-    plain, sample_rate = speak(text)
+    plain, sample_rate = synthesize(text)
     assert sample_rate == 22_050
     assert 0.8 < len(plain) / sample_rate < 3
-    np.testing.assert_array_equal(plain, speak(text)[0])
-    assert len(speak(text, rate_wpm=120)[0]) > 1.2 * len(plain) > 1.4 * len(speak(text, rate_wpm=220)[0])
-    assert _pitch(speak(text, pitch=90)[0]) > 1.2 * _pitch(speak(text, pitch=10)[0])
-    # brackets would be phonemes, a hyphen an option, and a line end the end of the text
-    assert len(speak("[[a]] " + text)[0]) > len(plain)
-    assert len(speak("--help " + text)[0]) > len(plain)
-    np.testing.assert_array_equal(speak("nineteen\neighty four")[0], plain)
+    np.testing.assert_array_equal(plain, synthesize(text)[0])
+    assert len(synthesize(text, rate_wpm=120)[0]) > 1.2 * len(plain) > 1.4 * len(synthesize(text, rate_wpm=220)[0])
+    assert _pitch(synthesize(text, pitch=90)[0]) > 1.2 * _pitch(synthesize(text, pitch=10)[0])
+    # brackets would be phonemes, a hyphen an option, and a newline the end of the text
+    assert len(synthesize("[[a]] " + text)[0]) > len(plain)
+    assert len(synthesize("--help " + text)[0]) > len(plain)
+    np.testing.assert_array_equal(synthesize("nineteen\neighty four")[0], plain)
 
 
 def _pitch(samples: np.ndarray) -> float:
@@ -147,17 +150,17 @@ def _pitch(samples: np.ndarray) -> float:
 
 
 @needs_espeak
-def test_what_cannot_be_spoken_is_refused() -> None:
+def test_invalid_arguments_and_silent_texts_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`voice` 'en-us\+nobody' has the unknown variant 'nobody'"):
-        speak("one", "en-us+nobody")
+        synthesize("one", "en-us+nobody")
     with pytest.raises(ValueError, match=r"does not speak with `voice` 'xx\+f3'"):
-        speak("one", "xx+f3")
-    with pytest.raises(ValueError, match="`text` must have words to speak, but '' is spoken as silence"):
-        speak("")
+        synthesize("one", "xx+f3")
+    with pytest.raises(ValueError, match="`text` must contain words, but '' is spoken as silence"):
+        synthesize("")
     with pytest.raises(ValueError, match="`rate_wpm` must be from 80 to 450, but is 20 instead"):
-        speak("one", rate_wpm=20)
+        synthesize("one", rate_wpm=20)
     with pytest.raises(ValueError, match="`pitch` must be from 0 to 99, but is 100 instead"):
-        speak("one", pitch=100)
+        synthesize("one", pitch=100)
     with pytest.raises(ValueError, match="espeak-ng has no voice for `language` 'xx'"):
         synthetic_speech.voices("xx")
 
@@ -165,28 +168,28 @@ def test_what_cannot_be_spoken_is_refused() -> None:
 @needs_flite
 def test_flite_speaks_and_refuses_unknown_voices() -> None:
     pytest.importorskip("soxr", reason="pip install 'seqlab[audio]'")
-    slow, fast = (speak("one two three", "flite/slt", rate_wpm=rate)[0] for rate in (120, 220))
+    slow, fast = (synthesize("one two three", "flite/slt", rate_wpm=rate)[0] for rate in (120, 220))
     assert len(slow) > 1.5 * len(fast)
-    (spoken,) = speak_many([Utterance("one", "flite/rms")], sample_rate=8_000)
+    (spoken,) = synthesize_many([Utterance("one", "flite/rms")], sample_rate=8_000)
     assert 0.2 < len(spoken) / 8_000 < 2
     with pytest.raises(ValueError, match=r"`voice` must be one of flite/awb, .* but is 'flite/nobody'"):
-        speak("one", "flite/nobody")
+        synthesize("one", "flite/nobody")
 
 
 @needs_espeak
-def test_many_are_spoken_in_order_at_the_rate_asked_for() -> None:
+def test_many_are_spoken_in_order_at_the_requested_rate() -> None:
     soxr = pytest.importorskip("soxr", reason="pip install 'seqlab[audio]'")
     utterances = [Utterance(f"{number}", "en-gb+f2", 150 + number, 5 + number) for number in range(90)]
-    found = list(speak_many(utterances, sample_rate=8_000))
+    found = list(synthesize_many(utterances, sample_rate=8_000))
     assert len(found) == len(utterances)
     for i in (0, 1, 63, 64, 89):
         each = utterances[i]
-        samples, sample_rate = speak(each.text, each.voice, each.rate_wpm, each.pitch)
+        samples, sample_rate = synthesize(each.text, each.voice, each.rate_wpm, each.pitch)
         np.testing.assert_array_equal(found[i], soxr.resample(samples, sample_rate, 8_000))
 
 
 @needs_espeak
-def test_a_synthetic_manifest_speaks_every_text_as_often_as_asked_for(tmp_path: Path) -> None:
+def test_a_synthetic_manifest_speaks_every_text_as_often_as_requested(tmp_path: Path) -> None:
     pytest.importorskip("soxr", reason="pip install 'seqlab[audio]'")
     texts = ["appuyez sur dièse", "merci"]
     manifest = synthetic_manifest(texts, tmp_path / "once", "fr", seed=2, repeats=3, sample_rate=16_000)
@@ -202,27 +205,29 @@ def test_a_synthetic_manifest_speaks_every_text_as_often_as_asked_for(tmp_path: 
 
 
 @needs_espeak
-def test_held_out_voices_are_of_other_names_than_those_of_training() -> None:
-    divided = number_speech.divide_voices(5)
+def test_held_out_voices_have_other_names_than_training_voices() -> None:
+    divided = number_speech.split_voices(5)
     names = {
         split: {voice.split("+")[1].rstrip("0123456789") for voice in of_split} for split, of_split in divided.items()
     }
-    people = {"f", "m"}  # f1 to f5 and m1 to m8 are voices of their own
+    people = {"f", "m"}  # f1 to f5 and m1 to m8 are different voices
     assert not (names["train"] - people) & ((names["valid"] | names["test"]) - people)
     assert not (names["valid"] - people) & (names["test"] - people)
     assert sorted(voice for of_split in divided.values() for voice in of_split) == synthetic_speech.voices("en")
 
 
-def test_missing_programs_and_packages_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_missing_programs_and_packages_name_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    for ask in (synthetic_speech.find_espeak, synthetic_speech.voices, lambda: speak("one")):
+    for ask in (synthetic_speech.find_espeak, synthetic_speech.voices, lambda: synthesize("one")):
         with pytest.raises(FileNotFoundError, match="apt-get install espeak-ng"):
             ask()
     with pytest.raises(FileNotFoundError, match="apt-get install flite"):
-        speak("one", "flite/slt")
+        synthesize("one", "flite/slt")
     with pytest.raises(FileNotFoundError, match="apt-get install espeak-ng"):
         number_speech.write(tmp_path / "speech")
     assert not (tmp_path / "speech").exists()
     monkeypatch.setitem(__import__("sys").modules, "soxr", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'seqlab\[audio\]'"):
-        next(speak_many([Utterance("one")]))
+        next(synthesize_many([Utterance("one")]))

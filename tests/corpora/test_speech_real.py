@@ -34,7 +34,7 @@ def strings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @needs("fsdd")
-def test_digits_are_divided_by_index_and_each_has_its_speakers_and_words(tmp_path: Path) -> None:
+def test_digits_are_split_by_index_with_all_speakers_and_words(tmp_path: Path) -> None:
     found = {split: rows(path) for split, path in fsdd.write_digits(tmp_path).items()}
     assert {split: len(of_split) for split, of_split in found.items()} == {"train": 2_100, "valid": 300, "test": 300}
     everything = [row for of_split in found.values() for row in of_split]
@@ -58,8 +58,8 @@ def test_leaving_out_a_speaker_has_every_recording_once(tmp_path: Path) -> None:
 
 
 @needs("fsdd")
-def test_times_hold_the_recording_of_the_word_of_this_speaker_and_split(strings: dict[str, Path]) -> None:
-    """Each span correlates with the best of the recordings of its digit, speaker and split as noise lets it."""
+def test_times_contain_the_recording_of_the_digit_of_this_speaker_and_split(strings: dict[str, Path]) -> None:
+    """Each span correlates with one of the recordings of its digit, speaker and split, up to the noise."""
     for split, manifest in strings.items():
         for row in rows(manifest)[:6]:
             samples = read_wav(manifest.parent / row["audio"], 8_000).astype(float)
@@ -115,12 +115,12 @@ def test_no_string_is_in_two_splits_and_the_same_seed_writes_the_same_bytes(
     assert len(files) == sum(NUM_STRINGS.values()) + 3
     assert all((again["train"].parent / file).read_bytes() == (folder / file).read_bytes() for file in files)
     assert other["test"].read_bytes() != strings["test"].read_bytes()
-    with pytest.raises(ValueError, match=r"`num_strings` must name splits of train, valid, test, but names 'dev'"):
+    with pytest.raises(ValueError, match=r"`num_strings` must name splits of train, valid, test, but contains 'dev'"):
         fsdd.write_strings(tmp_path, num_strings={"dev": 1})
 
 
 def test_short_strings_of_the_test_split_are_not_drawn_for_training() -> None:
-    """With so many strings of three digits, an undivided draw would repeat hundreds of them."""
+    """With so many strings of three digits, an independent draw would repeat hundreds of them."""
     from seqlab.corpora.fsdd.strings import _draw_digits
 
     drawn = _draw_digits(1, {"train": 4_000, "valid": 400, "test": 400})
@@ -140,7 +140,7 @@ def test_short_strings_of_the_test_split_are_not_drawn_for_training() -> None:
         ("fillets_nl", fillets_nl.write, r"apt-get install fillets-ng-data-nl.*GPL-2"),
     ],
 )
-def test_missing_data_say_where_to_get_them(
+def test_errors_of_missing_data_name_their_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, write: Any, where: str
 ) -> None:
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
@@ -203,7 +203,7 @@ def test_no_words_of_a_fold_are_in_another_and_all_prompts_are_spoken(tmp_path: 
         ("(1 second of silence)", ""),
     ],
 )
-def test_notes_are_taken_out_of_texts_and_spoken_words_are_not(text: str, expected: str) -> None:
+def test_notes_are_removed_from_texts_and_spoken_words_are_kept(text: str, expected: str) -> None:
     assert asterisk_prompts.clean_text(text, "en") == expected
 
 
@@ -218,7 +218,7 @@ def test_an_unknown_language_is_refused(tmp_path: Path) -> None:
 
 
 @needs("fillets_nl")
-def test_dutch_dialogue_is_listed_with_absolute_paths_and_divided_by_level(tmp_path: Path) -> None:
+def test_dutch_dialogue_is_listed_with_absolute_paths_and_split_by_level(tmp_path: Path) -> None:
     found = {split: rows(path) for split, path in fillets_nl.write(tmp_path).items()}
     for split, of_split in found.items():
         given = rows(Path(DATA) / "fillets_nl" / f"{split}.jsonl")

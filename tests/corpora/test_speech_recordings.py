@@ -1,4 +1,4 @@
-"""Manifests, WAV files and noise: read back by another library, whole or absent; errors name file and line."""
+"""Manifests, WAV files and noise: readable by another library, complete or absent; errors name file and line."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqlab.corpora.recordings import (
-    PEAK,
+    MAX_PEAK,
     GeneratedRecording,
     add_background,
     read_manifest,
@@ -37,7 +37,7 @@ def test_generated_recordings_are_read_back_by_soundfile(tmp_path: Path) -> None
     assert read_manifest(manifests["train"])[0]["audio"] == str(tmp_path / "recordings/train-00000.wav")
 
 
-def test_no_manifest_is_left_where_a_recording_fails(tmp_path: Path) -> None:
+def test_no_manifest_remains_after_a_failed_recording(tmp_path: Path) -> None:
     good = GeneratedRecording(np.zeros(3, np.int16), {"text": "a"})
     write_recordings(tmp_path, {"train": [good], "test": [good]}, 8_000)
 
@@ -59,7 +59,7 @@ def test_no_manifest_is_left_where_a_recording_fails(tmp_path: Path) -> None:
         ('{"audio": "b.wav", "text": ""}', FileNotFoundError, r"m\.jsonl:2: there is no file .*b\.wav"),
     ],
 )
-def test_a_wrong_line_of_a_manifest_is_named(tmp_path: Path, line: str, error: type, message: str) -> None:
+def test_an_invalid_line_of_a_manifest_is_named(tmp_path: Path, line: str, error: type, message: str) -> None:
     (tmp_path / "a.wav").touch()
     (tmp_path / "m.jsonl").write_text('{"audio": "a.wav", "text": "a\u2028b"}\n' + line + "\n")
     with pytest.raises(error, match=message):
@@ -71,15 +71,13 @@ def test_other_kinds_of_wav_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.wav must have 8000 Hz.*but has 16000 Hz, 1 channels and 16 bits instead"):
         read_wav(tmp_path / "a.wav", 8_000)
     (tmp_path / "b.wav").write_bytes(b"RIFF")
-    with pytest.raises(ValueError, match=r"b\.wav is no readable WAV file"):
+    with pytest.raises(ValueError, match=r"b\.wav is not a readable WAV file"):
         read_wav(tmp_path / "b.wav", 8_000)
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 40.0])
 @pytest.mark.parametrize("num_samples", [1, 2, 4_097])
-def test_noise_has_the_power_asked_for_relative_to_the_signal_without_its_silence(
-    snr_db: float, num_samples: int
-) -> None:
+def test_noise_has_the_requested_snr_over_the_signal_without_its_silence(snr_db: float, num_samples: int) -> None:
     signal = np.zeros(3 * num_samples)
     signal[num_samples : 2 * num_samples] = 0.1 * (-1.0) ** np.arange(num_samples)
     noise = add_background(signal, snr_db, np.random.default_rng(1)) - signal
@@ -88,5 +86,5 @@ def test_noise_has_the_power_asked_for_relative_to_the_signal_without_its_silenc
 
 def test_loud_waveforms_are_scaled_down_and_others_are_not() -> None:
     loud, soft = np.array([2.0, -4.0, 0.0]), np.array([0.5, -0.25])
-    np.testing.assert_allclose(scale_to_int16(loud) / 32767, loud * PEAK / 4, atol=1 / 32767)
+    np.testing.assert_allclose(scale_to_int16(loud) / 32767, loud * MAX_PEAK / 4, atol=1 / 32767)
     np.testing.assert_allclose(scale_to_int16(soft) / 32767, soft, atol=1 / 32767)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.base.atomic_io import write_json
-from seqlab.corpora.number_words.phrases import cardinal
+from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.models import ModelConfig, TransformerConfig, TransformerLmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
@@ -23,7 +23,7 @@ TIMES = ("minutes", "tgt_tokens_per_second", "units_per_second")
 def write_numbers(folder: Path, numbers: Sequence[int], name: str = "train") -> tuple[str, str]:
     """Write a line per number in English and in German."""
     folder.mkdir(parents=True, exist_ok=True)
-    phrases = [cardinal(number) for number in numbers]
+    phrases = [cardinal_phrase(number) for number in numbers]
     for side, lines in (("en", [each.en for each in phrases]), ("de", [each.de for each in phrases])):
         (folder / f"{name}.{side}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return str(folder / f"{name}.en"), str(folder / f"{name}.de")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.corpora.number_words.phrases import cardinal
+from seqlab.corpora.number_words.phrases import cardinal_phrase
 
 from .conftest import seqlab
 
@@ -36,7 +36,7 @@ FAMILIES = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_train_perplexity_generate(family: str, tmp_path: Path) -> None:
     print(f"seed {SEED}")
-    numbers = [cardinal(number).en for number in range(1, 10_000)]
+    numbers = [cardinal_phrase(number).en for number in range(1, 10_000)]
     random.Random(SEED).shuffle(numbers)
     for name, part in (("train", numbers[1000:]), ("test", numbers[:1000])):
         (tmp_path / f"{name}.txt").write_text("".join(f"{number}\n" for number in part))

@@ -23,7 +23,7 @@ from reference.tiny_runs import (
 )
 
 from seqlab.cli.main import main
-from seqlab.corpora.number_words.phrases import cardinal
+from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.data.batch import TextBatch
 from seqlab.models import LstmLmConfig, NgramConfig, TransformerConfig, TransformerLm
 from seqlab.objectives import CrossEntropyConfig, RDropConfig, StepContext
@@ -61,7 +61,7 @@ BOS, EOS = 1, 2
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Write two read-only files of numbers in words, one with empty lines."""
-    lines = [cardinal(number).en for number in range(1, 130)]
+    lines = [cardinal_phrase(number).en for number in range(1, 130)]
     return write_text(tmp_path_factory.mktemp("texts"), lines[:90], ["", *lines[90:], ""])
 
 
@@ -93,7 +93,7 @@ MUON = OptimConfig(optimizer=MuonConfig(lr=0.05), schedule=SCHEDULE)
 
 def test_a_run_over_streams_learns(texts: list[str], tmp_path: Path) -> None:
     """A carried state helps: consecutive blocks of 8 ids score better than separate blocks."""
-    lines = [cardinal(number).en for number in range(200, 230)]
+    lines = [cardinal_phrase(number).en for number in range(200, 230)]
     valid = write_text(tmp_path, lines, name="valid")
     data = {"valid": valid, "block_length": 8}
     config = config_of("streams", texts, 0.0, data=data, optim=MUON, max_steps=120, valid_every=40)
@@ -110,7 +110,7 @@ def test_a_run_over_streams_learns(texts: list[str], tmp_path: Path) -> None:
 
 @of_a_transformer
 def test_a_run_learns_and_its_validation_is_by_definition(kind: str, texts: list[str], tmp_path: Path) -> None:
-    lines = [cardinal(number).en for number in range(200, 230)] + [""]
+    lines = [cardinal_phrase(number).en for number in range(200, 230)] + [""]
     valid = write_text(tmp_path, lines, name="valid")
     optim = OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=SCHEDULE)
     config = config_of(kind, texts, 0.0, data={"valid": valid}, optim=optim, max_steps=60, valid_every=20)

@@ -9,7 +9,7 @@ import torch
 from reference.tiny_runs import assert_equal_runs, tiny_text_config, write_text
 
 import seqlab.training.loop
-from seqlab.corpora.number_words.phrases import cardinal
+from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.models import LstmLmConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.config import Config
@@ -24,7 +24,7 @@ OPTIM = OptimConfig(
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    texts = write_text(tmp_path, [cardinal(number).en for number in range(1, 130)])
+    texts = write_text(tmp_path, [cardinal_phrase(number).en for number in range(1, 130)])
     data = {"documents": "continuous", "order": "contiguous", "vary_block_length": True, "block_length": 14}
     model = LstmLmConfig(hidden_size=16, num_layers=2, weight_dropout=0.2, embedding_dropout=0.1)
     return tiny_text_config(texts, data=data, model=model, optim=OPTIM, max_steps=40)

@@ -1,36 +1,35 @@
-"""Describe Asterisk's telephone prompts: one professional speaker each of English, French and Italian.
+"""Asterisk's telephone prompts: recordings of one professional speaker each in English, French and Italian.
 
-Their texts were written for the studio. `clean_text` takes out notes that nobody speaks and spells single digits, and
-recordings of silence and beeps, or whose text is not what is spoken, are left out.
+The texts were written for the studio: `clean_text` removes notes that are not spoken and spells single digits.
+Recordings of silence, of beeps and with a wrong text are left out.
 """
 
 import re
 from dataclasses import replace
 from pathlib import Path
 
-from seqlab.corpora.description import Corpus, Split, TextFile
-from seqlab.corpora.location import locate_files
-from seqlab.corpora.recordings import Row, read_manifest, write_manifest
+from seqlab.corpora.description import CorpusDescription, Split, TextFile, locate_files
+from seqlab.corpora.recordings import ManifestRow, read_manifest, write_manifest
 
 LANGUAGES = {"en": 563, "fr": 511, "it": 590}
-"""language -> recordings"""
+"""Language -> number of recordings."""
 DIGITS = {
     "en": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
     "fr": ("zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf"),
     "it": ("zero", "uno", "due", "tre", "quattro", "cinque", "sei", "sette", "otto", "nove"),
 }
 NUM_FOLDS = 5
-MOST_CHARACTERS_PER_SECOND = 26
-"""letters, digits and spaces between words; nobody speaks faster, so the text of such a recording is another one"""
+MAX_CHARACTERS_PER_SECOND = 26
+"""Maximum number of letters, digits and spaces per second; a recording with more has a wrong text."""
 
-CORPUS = Corpus(
+CORPUS = CorpusDescription(
     name="asterisk_prompts",
     summary="telephone prompts in English, French and Italian, 8 kHz, one speaker and 24 minutes a language",
     source=(
         "Debian's packages asterisk-core-sounds-{en,fr,it}-wav (recordings) and asterisk-core-sounds-{en,fr,it} "
         "(texts), apt-get install asterisk-core-sounds-en-wav asterisk-core-sounds-en"
     ),
-    licence="CC BY-SA 3.0, Digium",
+    license="CC BY-SA 3.0, Digium",
     columns={language: f"manifest of {language}: audio, text, duration, fold" for language in LANGUAGES},
     splits={
         "all": Split(
@@ -52,16 +51,16 @@ def write(folder: str | Path, language: str = "en", source: str | Path | None = 
     """Write `all.jsonl` with the spoken prompts of a language, and return its path.
 
     The columns are `audio` (absolute), `text` (cleaned), `original_text`, `speaker`, `fold` (0 to 4) and `duration` in
-    seconds. No text is in two folds, whatever its case, punctuation and spaces.
+    seconds. Texts that differ only in case, punctuation or spaces are in the same fold.
 
     Args:
-        folder: where to write.
+        folder: of the written manifest.
         language: `en`, `fr` or `it`.
-        source: the folder with a folder for each language, by default `$SEQLAB_DATA/asterisk_prompts`.
+        source: folder that contains a folder for each language, by default `$SEQLAB_DATA/asterisk_prompts`.
 
     Raises:
-        FileNotFoundError: the manifest or a recording is missing; the message says where to get them.
-        ValueError: the language is unknown, or the manifest is another one.
+        FileNotFoundError: the manifest or a recording is missing; the message has the source of the corpus.
+        ValueError: the language is unknown, or the checksum of the manifest does not match.
     """
     if language not in LANGUAGES:
         raise ValueError(f"`language` must be one of {', '.join(LANGUAGES)}, but is {language!r} instead.")
@@ -71,18 +70,18 @@ def write(folder: str | Path, language: str = "en", source: str | Path | None = 
     rows = []
     for row in read_manifest(manifest):
         text = clean_text(row["text"], language)
-        if 0 < len(_words(text)) <= MOST_CHARACTERS_PER_SECOND * row["duration"]:
+        if 0 < len(_normalized_words(text)) <= MAX_CHARACTERS_PER_SECOND * row["duration"]:
             changed = {"text": text, "original_text": row["text"], "speaker": f"asterisk_{language}"}
             rows.append({**row, **changed})
-    _join_folds(rows)
+    _merge_folds(rows)
     return write_manifest(Path(folder) / "all.jsonl", rows)
 
 
 def clean_text(text: str, language: str) -> str:
-    """Take notes for the studio out of a text and spell digits that stand alone, `press 1`: their letters are spoken.
+    """Remove notes for the studio from a text, and spell single digits (`press 1`).
 
-    Notes are `<...>`; signs in square brackets, `dash [-]`; parentheses around one word or at the end, `Pour
-    (emphase)`; and all after the name of another prompt, where two lines ran together.
+    Notes are `<...>`; symbols in square brackets, `dash [-]`; parentheses around one word or at the end, `Pour
+    (emphase)`; and the text from the name of another prompt on, if two lines were merged.
     """
     text = re.split(r"\b[a-z]+(?:-[a-z]+)+: ", text)[0]
     text = re.sub(r"<[^>]*>|\(\w+\)|\([^)]*\)\W*$|\[\W*\]", " ", text)
@@ -90,14 +89,15 @@ def clean_text(text: str, language: str) -> str:
     return " ".join(re.sub(r"[\[\]]", "", text).split())
 
 
-def _join_folds(rows: list[Row]) -> None:
-    """Put recordings of the same letters into the fold of the first: without notes, two texts may have become one."""
+def _merge_folds(rows: list[ManifestRow]) -> None:
+    """Move recordings with the same letters into the fold of the first one: cleaning can make two texts equal."""
     folds: dict[str, int] = {}
     for row in rows:
-        row["fold"] = folds.setdefault(_words(row["text"]).replace(" ", ""), row["fold"])
+        row["fold"] = folds.setdefault(_normalized_words(row["text"]).replace(" ", ""), row["fold"])
 
 
-def _words(text: str) -> str:
+def _normalized_words(text: str) -> str:
+    """Return the words of a text without case and punctuation."""
     return " ".join(re.findall(r"[^\W_]+", text.casefold()))
 
 

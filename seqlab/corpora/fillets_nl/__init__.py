@@ -1,24 +1,23 @@
-"""Describe the Dutch dialogue of the game Fish Fillets: two main speakers, divided by level of the game.
+"""Dutch dialogue of the game Fish Fillets: two main speakers, split by level of the game.
 
-The texts are subtitles, with case and punctuation and without stage directions. They may deviate from what is spoken.
+The texts are subtitles, with case and punctuation and without stage directions. They can deviate from the speech.
 Two recordings are empty files (`gems/zav-v-sto.ogg` in train, `elevator1/zd1-m-cesta.ogg` in valid, `duration` 0).
 """
 
 import re
 from pathlib import Path
 
-from seqlab.corpora.description import Corpus, Split, TextFile
-from seqlab.corpora.location import locate_files
-from seqlab.corpora.recordings import Row, read_manifest, write_manifest
+from seqlab.corpora.description import CorpusDescription, Split, TextFile, locate_files
+from seqlab.corpora.recordings import ManifestRow, read_manifest, write_manifest
 
-CORPUS = Corpus(
+CORPUS = CorpusDescription(
     name="fillets_nl",
     summary="Dutch dialogue of a game, 96 minutes, two main speakers, Ogg at 22.05 kHz, mostly stereo",
     source=(
         "Debian's packages fillets-ng-data-nl (recordings) and fillets-ng-data (subtitles), "
         "apt-get install fillets-ng-data-nl fillets-ng-data"
     ),
-    licence="GPL-2",
+    license="GPL-2",
     columns={"manifest": "audio, text, duration in seconds, speaker"},
     splits={
         split: Split(num_lines=num_lines, files={"manifest": TextFile((f"{split}.jsonl",), sha256)})
@@ -34,25 +33,25 @@ CORPUS = Corpus(
 def write(folder: str | Path, source: str | Path | None = None) -> dict[str, Path]:
     """Write `train.jsonl`, `valid.jsonl` and `test.jsonl` with absolute paths; return their paths by split.
 
-    The columns are `audio`, `text`, `duration` in seconds and `speaker`. Empty recordings are kept; those of training
-    whose words are a text of another split ("Weet ik veel.") are not.
+    The columns are `audio`, `text`, `duration` in seconds and `speaker`. Empty recordings are kept. Training recordings
+    with the same words as a text of another split ("Weet ik veel.") are left out.
 
     Args:
-        folder: where to write.
-        source: the folder of the corpus, by default `$SEQLAB_DATA/fillets_nl`.
+        folder: of the written manifests.
+        source: folder of the corpus, by default `$SEQLAB_DATA/fillets_nl`.
 
     Raises:
-        FileNotFoundError: a manifest or a recording is missing; the message says where to get them.
-        ValueError: a manifest is another one.
+        FileNotFoundError: a manifest or a recording is missing; the message has the source of the corpus.
+        ValueError: the checksum of a manifest does not match.
     """
     rows = {split: read_manifest(files["manifest"]) for split, files in locate_files(CORPUS, source).items()}
-    held_out = {_words(row) for split in ("valid", "test") for row in rows[split]}
-    rows["train"] = [row for row in rows["train"] if _words(row) not in held_out]
+    held_out = {_normalized_words(row) for split in ("valid", "test") for row in rows[split]}
+    rows["train"] = [row for row in rows["train"] if _normalized_words(row) not in held_out]
     return {split: write_manifest(Path(folder) / f"{split}.jsonl", each) for split, each in rows.items()}
 
 
-def _words(row: Row) -> tuple[str, ...]:
-    """Give the words of a text without case and punctuation."""
+def _normalized_words(row: ManifestRow) -> tuple[str, ...]:
+    """Return the words of a text without case and punctuation."""
     return tuple(re.findall(r"\w+", str(row["text"]).lower()))
 
 

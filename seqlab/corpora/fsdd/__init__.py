@@ -1,7 +1,7 @@
-"""Describe the Free Spoken Digit Dataset: English digits by six speakers, and splice strings of digits from it.
+"""Free Spoken Digit Dataset: English digits of six speakers, and digit strings that are concatenated from them.
 
-The recordings 0 to 4 of each digit and speaker, which the dataset's authors test on, are not used: the splits are made
-of the recordings 5 to 49 (`SPLITS`), so that figures here are not comparable with theirs.
+The recordings 0 to 4 of each digit and speaker, which are the test set of the dataset's authors, are not used. The
+splits contain the recordings 5 to 49 (`SPLITS`), so that results are not comparable with theirs.
 """
 
 from seqlab.corpora.fsdd.digits import CORPUS, DIGITS, SPEAKERS, SPLITS, write_digits, write_leave_one_out

@@ -1,4 +1,4 @@
-"""Splice strings of digits from recordings of single digits, with the times at which each digit is spoken."""
+"""Digit strings that are concatenated from recordings of single digits, with the times of the digits."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 
 from seqlab.corpora.fsdd.digits import CORPUS, DIGITS, SAMPLE_RATE, SPEAKERS, SPLITS, file_name
 from seqlab.corpora.recordings import (
+    FloatWaveform,
     GeneratedRecording,
-    Waveform,
     add_background,
     locate_recordings,
     read_wav,
@@ -17,23 +17,23 @@ from seqlab.corpora.recordings import (
 )
 
 NUM_STRINGS = {"train": 3_000, "valid": 200, "test": 300}
-"""split -> strings"""
-NUM_DIGITS = (3, 9)
-"""the fewest and the most of a string"""
-GAP = (0.05, 0.6)
-"""seconds between two digits"""
-CLOSE_GAP = (0.0, 0.02)
-"""seconds between two digits that almost touch"""
+"""Split -> number of strings."""
+DIGITS_PER_STRING = (3, 9)
+"""Minimum and maximum number of digits of a string."""
+GAP_SECONDS = (0.05, 0.6)
+"""Range of the pause between two digits."""
+CLOSE_GAP_SECONDS = (0.0, 0.02)
+"""Range of a close pause between two digits."""
 CLOSE_SHARE = 0.15
-"""of the gaps: how many are close"""
-EDGE = (0.05, 0.8)
-"""seconds of silence before the first digit and after the last one"""
+"""Share of close pauses."""
+EDGE_SECONDS = (0.05, 0.8)
+"""Range of the silence before the first digit and after the last one."""
 LEVEL_DB = 6.0
-"""each recording is made louder or softer by up to this"""
+"""Maximum change of the level of each digit."""
 SNR_DB = (10.0, 40.0)
 
-Key = tuple[int, str, int]
-"""digit, speaker, index"""
+RecordingKey = tuple[int, str, int]
+"""Digit, speaker, index."""
 
 
 def write_strings(
@@ -44,30 +44,32 @@ def write_strings(
 ) -> dict[str, Path]:
     """Write strings of 3 to 9 digits below `recordings/`, listed in `train.jsonl`, `valid.jsonl` and `test.jsonl`.
 
-    All digits of a string are of one speaker; gaps, levels and background noise vary. No recording of a digit and no
-    string of digits is in two splits. The columns are `audio`, `text` (the digits' words), `speaker`, `times` (start
-    and end in seconds of each digit's recording within the string), `snr_db` and `duration` in seconds. The same seed
-    writes the same bytes on one machine.
+    A string has one speaker; pauses, levels and background noise vary. No recording of a digit and no string of digits
+    is in two splits. The columns are `audio`, `text` (the words of the digits), `speaker`, `times` (start and end of
+    each digit in seconds), `snr_db` and `duration` in seconds. The same seed writes the same bytes on one machine.
 
     Args:
-        folder: where to write.
+        folder: of the manifests and recordings.
         seed: of all random choices.
-        source: the folder of the recordings of single digits, by default `$SEQLAB_DATA/fsdd`.
-        num_strings: how many strings each split gets.
+        source: folder of the recordings of single digits, by default `$SEQLAB_DATA/fsdd`.
+        num_strings: split -> number of strings.
 
     Raises:
-        FileNotFoundError: a recording is missing; the message says where to get them.
+        FileNotFoundError: a recording is missing; the message has the source of the corpus.
         ValueError: a recording is damaged or not 8 kHz, 16 bits, mono; a split is unknown.
     """
     if unknown := set(num_strings) - set(SPLITS):
-        raise ValueError(f"`num_strings` must name splits of {', '.join(SPLITS)}, but names {min(unknown)!r} instead.")
+        raise ValueError(
+            f"`num_strings` must name splits of {', '.join(SPLITS)}, but contains {min(unknown)!r} instead."
+        )
     recordings = _read_all(locate_recordings(CORPUS, source))
     digits = _draw_digits(seed, num_strings)
     splits = {split: _splice_all(recordings, split, of_split, seed) for split, of_split in digits.items()}
     return write_recordings(folder, splits, SAMPLE_RATE)
 
 
-def _read_all(folder: Path) -> dict[Key, Waveform]:
+def _read_all(folder: Path) -> dict[RecordingKey, FloatWaveform]:
+    """Read the recordings of all splits."""
     return {
         (digit, speaker, index): read_wav(folder / file_name(digit, speaker, index), SAMPLE_RATE) / 32768
         for digit in range(10)
@@ -78,14 +80,14 @@ def _read_all(folder: Path) -> dict[Key, Waveform]:
 
 
 def _draw_digits(seed: int, num_strings: Mapping[str, int]) -> dict[str, list[tuple[int, ...]]]:
-    """Draw the digits of all strings. The small splits draw first: a string that they have is not in `train`."""
+    """Draw the digits of all strings; small splits are drawn first, and `train` gets none of their strings."""
     drawn: dict[str, list[tuple[int, ...]]] = {}
     taken: set[tuple[int, ...]] = set()
     for split in reversed(SPLITS):
         generator = np.random.default_rng((seed, list(SPLITS).index(split)))
         drawn[split] = []
         while len(drawn[split]) < num_strings.get(split, 0):
-            length = generator.integers(NUM_DIGITS[0], NUM_DIGITS[1] + 1)
+            length = generator.integers(DIGITS_PER_STRING[0], DIGITS_PER_STRING[1] + 1)
             digits = tuple(generator.integers(0, 10, length).tolist())
             if digits not in taken:
                 drawn[split].append(digits)
@@ -94,7 +96,7 @@ def _draw_digits(seed: int, num_strings: Mapping[str, int]) -> dict[str, list[tu
 
 
 def _splice_all(
-    recordings: Mapping[Key, Waveform], split: str, strings: list[tuple[int, ...]], seed: int
+    recordings: Mapping[RecordingKey, FloatWaveform], split: str, strings: list[tuple[int, ...]], seed: int
 ) -> Iterator[GeneratedRecording]:
     for number, digits in enumerate(strings):
         generator = np.random.default_rng((seed, list(SPLITS).index(split), number))
@@ -102,19 +104,24 @@ def _splice_all(
 
 
 def _splice(
-    recordings: Mapping[Key, Waveform], indices: range, digits: tuple[int, ...], generator: np.random.Generator
+    recordings: Mapping[RecordingKey, FloatWaveform],
+    indices: range,
+    digits: tuple[int, ...],
+    generator: np.random.Generator,
 ) -> GeneratedRecording:
-    """Put a string together: edges, gaps and digits in turn, then the noise over all of it."""
+    """Concatenate silences and digits to a string, and add noise to all of it."""
     speaker = SPEAKERS[generator.integers(len(SPEAKERS))]
     chosen = [recordings[digit, speaker, int(generator.choice(indices))] for digit in digits]
     is_close = generator.random(len(digits)) < CLOSE_SHARE
-    silences = np.where(is_close, generator.uniform(*CLOSE_GAP, len(digits)), generator.uniform(*GAP, len(digits)))
-    silences[0] = generator.uniform(*EDGE)
+    silences = np.where(
+        is_close, generator.uniform(*CLOSE_GAP_SECONDS, len(digits)), generator.uniform(*GAP_SECONDS, len(digits))
+    )
+    silences[0] = generator.uniform(*EDGE_SECONDS)
     levels = 10 ** (generator.uniform(-LEVEL_DB, LEVEL_DB, len(digits)) / 20)
     lengths = np.array([len(waveform) for waveform in chosen])
     ends = np.cumsum(np.round(silences * SAMPLE_RATE).astype(int) + lengths)
     starts = ends - lengths
-    waveform = np.zeros(ends[-1] + round(generator.uniform(*EDGE) * SAMPLE_RATE))
+    waveform = np.zeros(ends[-1] + round(generator.uniform(*EDGE_SECONDS) * SAMPLE_RATE))
     for start, end, level, samples in zip(starts, ends, levels, chosen, strict=True):
         waveform[start:end] = level * samples
     snr_db = round(generator.uniform(*SNR_DB), 1)

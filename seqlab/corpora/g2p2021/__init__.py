@@ -1,9 +1,10 @@
-"""Describe the words of SIGMORPHON 2021's first task: spelling to sound in six languages, from Wiktionary.
+"""SIGMORPHON 2021 shared task 1: grapheme-to-phoneme data of six languages, from Wiktionary.
 
-The medium-resource languages of the task, and its high-resource one, US English. A language's splits share no word.
+Five medium-resource languages of the task, and its high-resource language, US English. The splits of a language have no
+word in common.
 """
 
-from seqlab.corpora.description import Corpus, Split, TextFile
+from seqlab.corpora.description import CorpusDescription, Split, TextFile
 
 LANGUAGES = {
     "eng_us": "US English",
@@ -13,7 +14,7 @@ LANGUAGES = {
     "dut": "Dutch",
     "jpn_hira": "Japanese in hiragana",
 }
-"""Names of the languages by the code in their files' names."""
+"""Code of a language in file names -> its name."""
 
 _FILES = {
     "eng_us": {
@@ -48,12 +49,12 @@ _FILES = {
     },
 }
 
-CORPUS = Corpus(
+CORPUS = CorpusDescription(
     name="g2p2021",
     summary="words and their pronunciations in six languages, 8,000 for training each and 33,344 of English",
     source="https://github.com/sigmorphon/2021-task1, data/medium and data/high (Ashby et al. 2021)",
-    licence="CC BY-SA 3.0: from Wiktionary through WikiPron",
-    columns={code: f"{name}: a word, a tab, its sounds with spaces between" for code, name in LANGUAGES.items()},
+    license="CC BY-SA 3.0: from Wiktionary through WikiPron",
+    columns={code: f"{name}: a word, a tab, its space-separated phonemes" for code, name in LANGUAGES.items()},
     splits={
         split: Split(
             num_lines={code: files[split][0] for code, files in _FILES.items()},

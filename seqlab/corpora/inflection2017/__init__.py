@@ -1,9 +1,9 @@
-"""Describe the words of CoNLL-SIGMORPHON 2017's first task: lemma and features to the inflected form.
+"""CoNLL-SIGMORPHON 2017 shared task 1: inflection of a lemma by morphological features.
 
-Six of its 52 languages, in the setting with most examples. Its test forms are not part of it.
+Six of the 52 languages, in the high-resource setting. The test set is not included.
 """
 
-from seqlab.corpora.description import Corpus, Split, TextFile
+from seqlab.corpora.description import CorpusDescription, Split, TextFile
 
 _FILES = {
     "arabic": {
@@ -33,12 +33,12 @@ _FILES = {
 }
 LANGUAGES = tuple(_FILES)
 
-CORPUS = Corpus(
+CORPUS = CorpusDescription(
     name="inflection2017",
     summary="lemmas, features and inflected forms in six languages, 10,000 for training each",
     source="https://github.com/sigmorphon/conll2017, all/task1 (Cotterell et al. 2017)",
-    licence="CC BY-SA 3.0: from Wiktionary through UniMorph",
-    columns=dict.fromkeys(LANGUAGES, "a lemma, its form and the form's features, with tabs between"),
+    license="CC BY-SA 3.0: from Wiktionary through UniMorph",
+    columns=dict.fromkeys(LANGUAGES, "a lemma, its inflected form and the features of the form, separated by tabs"),
     splits={
         split: Split(
             num_lines={language: files[split][0] for language, files in _FILES.items()},

@@ -1,16 +1,16 @@
-"""Describe Multi30k: English image descriptions and their German translations, raw text (task 1).
+"""Multi30k: English image descriptions and their German translations, raw text (task 1).
 
 Elliott, Frank, Sima'an and Specia 2016, "Multi30K: Multilingual English-German Image Descriptions", W16-3210. The test
-set here is that of 2016, which the repository calls `test_2016_flickr`.
+set is that of 2016, `test_2016_flickr` in the repository.
 """
 
-from seqlab.corpora.description import Corpus, Split, TextFile
+from seqlab.corpora.description import CorpusDescription, Split, TextFile
 
-CORPUS = Corpus(
+CORPUS = CorpusDescription(
     name="multi30k",
     summary="image descriptions, English and German, raw text with case and punctuation as written",
     source="https://github.com/multi30k/dataset, folder data/task1/raw",
-    licence="research use, non-commercial",
+    license="research use, non-commercial",
     columns={"en": "English description", "de": "German translation of it by a professional translator"},
     splits={
         "train": Split(

@@ -1,69 +1,72 @@
-"""Put names and numbers into image descriptions, on both sides alike: what a translator must copy.
+"""Multi30k with made-up names and numbers on both sides, which a translation model must copy.
 
-In a pair such as `A man is fishing.`, `Ein Mann angelt.` the subject becomes a name that is made up, in one such as
-`Two men are fishing.`, `Zwei Männer angeln.` the number becomes one in digits. None of those of the validation pairs
-stands in the training pairs.
+In a pair such as `A man is fishing.`, `Ein Mann angelt.`, a made-up name replaces the subject. In a pair such as `Two
+men are fishing.`, `Zwei Männer angeln.`, digits replace the number. The names and numbers of validation pairs do not
+occur in training pairs.
 """
 
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from seqlab.corpora.location import read_text
+from seqlab.corpora.description import read_text_file
 
-SUBJECTS = {
+REPLACEABLE_SUBJECTS = {
     **{("A man", "Ein Mann"): "name", ("A woman", "Eine Frau"): "name"},
     **{("A boy", "Ein Junge"): "name", ("A girl", "Ein Mädchen"): "name"},
     **{("Two", "Zwei"): "number", ("Three", "Drei"): "number", ("Four", "Vier"): "number", ("Five", "Fünf"): "number"},
 }
-"""Beginnings of a pair, and what they are replaced by."""
-SHARE = 5
-"""Of the training pairs that begin so each fifth is changed."""
-SEED = 1
+"""(English, German) start of a pair -> kind of its replacement."""
+CHANGED_EVERY = 5
+"""Every fifth training pair with such a start is changed."""
+NAMES_SEED = 1
 
 Pair = tuple[str, str]
 
 
-def made_up(kind: str, rng: random.Random) -> str:
-    """Make up a name of two to four syllables, or a number of two to four digits."""
+def invent_name(kind: str, rng: random.Random) -> str:
+    """Generate a name of two to four syllables, or a number of two to four digits."""
     if kind == "number":
         return str(rng.randint(11, 9999))
     syllables = [rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in range(rng.randint(2, 4))]
     return ("".join(syllables) + rng.choice(["", "n", "s", "r"])).capitalize()
 
 
-def with_names(pairs: Sequence[Pair], rng: random.Random, every: int, known: set[str]) -> Iterator[tuple[Pair, str]]:
-    """Yield the pairs with a name or a number, none of which is in `known`, in each `every`-th that begins so.
+def insert_names(pairs: Sequence[Pair], rng: random.Random, every: int, known: set[str]) -> Iterator[tuple[Pair, str]]:
+    """Replace the subject of each `every`-th pair in `REPLACEABLE_SUBJECTS` by a new name or number.
 
-    What was put in comes with the pair, and is added to `known`; "" for pairs that stay as they are.
+    Yields each pair with its name or number, or with "" if it is unchanged. New names and numbers are not in `known`,
+    and are added to it.
     """
     count = 0
     for pair in pairs:
-        beginnings = [(en, de) for en, de in SUBJECTS if pair[0].startswith(f"{en} ") and pair[1].startswith(f"{de} ")]
-        count += bool(beginnings)
-        if not beginnings or count % every:
+        starts = [
+            (en, de) for en, de in REPLACEABLE_SUBJECTS if pair[0].startswith(f"{en} ") and pair[1].startswith(f"{de} ")
+        ]
+        count += bool(starts)
+        if not starts or count % every:
             yield pair, ""
             continue
-        (beginning,) = beginnings
-        name = made_up(SUBJECTS[beginning], rng)
+        (start,) = starts
+        name = invent_name(REPLACEABLE_SUBJECTS[start], rng)
         while name in known:
-            name = made_up(SUBJECTS[beginning], rng)
+            name = invent_name(REPLACEABLE_SUBJECTS[start], rng)
         known.add(name)
-        src, tgt = (name + side[len(own) :] for side, own in zip(pair, beginning, strict=True))
+        src, tgt = (name + side[len(own) :] for side, own in zip(pair, start, strict=True))
         yield (src, tgt), name
 
 
 def write(folder: str | Path, train: Sequence[Path], valid: Sequence[Path]) -> None:
-    """Write `train.en`, `train.de`; and of the validation pairs those with names: `valid.en`, `.de` and `.names`.
+    """Write `train.en`, `train.de`, and the changed validation pairs: `valid.en`, `valid.de` and `valid.names`.
 
-    `train` and `valid` are the English and the German side of Multi30k, plain or gzip-compressed.
+    `train` and `valid` are the English and German files of Multi30k, plain or gzip-compressed.
     """
     folder = Path(folder)
-    rng = random.Random(SEED)
-    pairs = list(zip(*map(_lines, train), strict=True))
+    rng = random.Random(NAMES_SEED)
+    pairs = list(zip(*map(_read_lines, train), strict=True))
     known = {word for pair in pairs for side in pair for word in side.split()}
-    changed = [pair for pair, _ in with_names(pairs, rng, SHARE, known)]
-    named = [each for each in with_names(list(zip(*map(_lines, valid), strict=True)), rng, 1, known) if each[1]]
+    changed = [pair for pair, _ in insert_names(pairs, rng, CHANGED_EVERY, known)]
+    named = [each for each in insert_names(list(zip(*map(_read_lines, valid), strict=True)), rng, 1, known) if each[1]]
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in (
         ("train.en", [pair[0] for pair in changed]),
@@ -75,5 +78,5 @@ def write(folder: str | Path, train: Sequence[Path], valid: Sequence[Path]) -> N
         (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
-def _lines(path: Path) -> list[str]:
-    return read_text(path).removesuffix("\n").split("\n")
+def _read_lines(path: Path) -> list[str]:
+    return read_text_file(path).removesuffix("\n").split("\n")

@@ -1,51 +1,95 @@
-"""Generate recordings in which each letter is a pair of tones, as on a telephone's keypad, and a space is a pause."""
+"""Recordings in which each letter is a pair of tones, as on a telephone keypad, and each space is a pause."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from seqlab.corpora.number_tones.phrases import LETTERS, phrases
-from seqlab.corpora.recordings import GeneratedRecording, Waveform, add_background, scale_to_int16, write_recordings
+from seqlab.corpora.number_words import generate
+from seqlab.corpora.number_words.phrases import StableRandom
+from seqlab.corpora.recordings import (
+    FloatWaveform,
+    GeneratedRecording,
+    add_background,
+    scale_to_int16,
+    write_recordings,
+)
 
-VERSION = 2
-"""Raised with each change of what a seed generates."""
+GENERATOR_VERSION = 2
+"""Incremented with each change of the output for a seed."""
 SAMPLE_RATE = 8_000
 NUM_PHRASES = {"train": 1_500, "valid": 100, "test": 200}
-"""split -> phrases"""
+"""Split -> number of phrases."""
 NUM_VOICES = {"train": 40, "valid": 5, "test": 10}
-"""split -> voices, none of which is in another split"""
+"""Split -> number of its voices; no voice is in two splits."""
 
-LOW = 350.0 * 1.21 ** np.arange(5)
-HIGH = 1150.0 * 1.2 ** np.arange(6)
-"""Hz: a letter is one of the low tones together with one of the high ones, 30 pairs of which 26 are used. Neighbours
-differ by three semitones and more, voices by up to one in each direction."""
+MAX_CHARACTERS = 24
+MIN_PHRASES_PER_WORD = 10
+"""Phrases with rarer words are left out, so that training contains each word of the test."""
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+LOW_TONES_HZ = 350.0 * 1.21 ** np.arange(5)
+HIGH_TONES_HZ = 1150.0 * 1.2 ** np.arange(6)
+"""A letter is one low tone together with one high tone; 26 of the 30 pairs are used. Adjacent tones differ by at least
+three semitones, voices by at most one in each direction."""
 LETTER_SECONDS = (0.05, 0.065)
-"""the mean of a recording; a letter deviates by up to `DEVIATION`, so that letters last 40 to 78 ms"""
-DEVIATION = 0.2
+"""Range of the mean letter duration of a recording; each letter deviates by up to `LETTER_DEVIATION` (40 to 78 ms)."""
+LETTER_DEVIATION = 0.2
 GAP_SECONDS = (0.006, 0.02)
-"""after each letter"""
+"""Range of the pause after each letter."""
 PAUSE_SECONDS = (0.05, 0.1)
-"""for a space, in addition to the gap"""
+"""Range of the additional pause of a space."""
 EDGE_SECONDS = (0.03, 0.15)
+"""Range of the silence at the start and the end."""
 LETTER_DB, LEVEL_DB = 4.0, 8.0
-"""the levels of letters, and of whole recordings, deviate by up to this"""
+"""Maximum change of the level of a letter, and of a recording."""
 SNR_DB = (5.0, 25.0)
 
 
 @dataclass(frozen=True)
-class Voice:
-    """How a voice differs from others."""
+class ToneVoice:
+    """Properties of a voice."""
 
     transposition: float
-    """the factor of all frequencies"""
+    """Factor of all frequencies."""
     balance: float
-    """the amplitude of the high tone, where that of the low one is 1"""
+    """Amplitude of the high tone relative to the low tone."""
     overtone: float
-    """the amplitude of the low tone's second harmonic"""
+    """Amplitude of the second harmonic of the low tone, relative to the low tone."""
     attack: float
-    """seconds until a letter has its level, and from there to its end"""
+    """Attack and decay time of a letter in seconds."""
+
+
+def draw_phrases(
+    seed: int, num_phrases: Mapping[str, int], max_characters: int = MAX_CHARACTERS
+) -> dict[str, list[str]]:
+    """Return distinct phrases of lower-case letters and spaces by split.
+
+    They are the English phrases of `number_words` without commas, full stops and apostrophes; hyphens become spaces:
+    `three hundred and two`, `a quarter past two`, `the sixth of february`.
+
+    Raises:
+        ValueError: there are fewer phrases of at most `max_characters` characters than `num_phrases` requires.
+    """
+    lines = (phrase.en for split in generate(seed).values() for phrase in split)
+    texts = dict.fromkeys(line.lower().replace("-", " ") for line in lines)
+    short = [text for text in texts if len(text) <= max_characters and set(text) <= set(LETTERS + " ")]
+    counts = Counter(word for text in short for word in set(text.split()))
+    known = [text for text in short if min(counts[word] for word in text.split()) >= MIN_PHRASES_PER_WORD]
+    if sum(num_phrases.values()) > len(known):
+        raise ValueError(
+            f"`num_phrases` must sum up to at most {len(known)}, the phrases of at most {max_characters} characters, "
+            f"but sums up to {sum(num_phrases.values())} instead."
+        )
+    StableRandom(seed).shuffle(known)
+    texts_of: dict[str, list[str]] = {}
+    for split, number in sorted(
+        num_phrases.items(), key=lambda each: each[1]
+    ):  # train comes last, so that its size does not change the others
+        texts_of[split], known = known[:number], known[number:]
+    return {split: texts_of[split] for split in num_phrases}
 
 
 def write(folder: str | Path, seed: int = 5, num_phrases: Mapping[str, int] = NUM_PHRASES) -> dict[str, Path]:
@@ -55,37 +99,38 @@ def write(folder: str | Path, seed: int = 5, num_phrases: Mapping[str, int] = NU
     in two splits. The same seed writes the same bytes on one machine.
 
     Args:
-        folder: where to write.
+        folder: of the manifests and recordings.
         seed: of all random choices.
-        num_phrases: how many phrases each split gets.
+        num_phrases: split -> number of phrases.
 
     Raises:
-        ValueError: a split is unknown, or there are not as many phrases.
+        ValueError: a split is unknown, or there are too few phrases.
     """
     if unknown := set(num_phrases) - set(NUM_VOICES):
         raise ValueError(
-            f"`num_phrases` must name splits of {', '.join(NUM_VOICES)}, but names {min(unknown)!r} instead."
+            f"`num_phrases` must name splits of {', '.join(NUM_VOICES)}, but contains {min(unknown)!r} instead."
         )
-    divided = phrases(seed, num_phrases)
-    splits = {split: _recordings(split, texts, seed) for split, texts in divided.items()}
+    texts_of = draw_phrases(seed, num_phrases)
+    splits = {split: _generate_recordings(split, texts, seed) for split, texts in texts_of.items()}
     return write_recordings(folder, splits, SAMPLE_RATE)
 
 
-def _recordings(split: str, texts: list[str], seed: int) -> Iterator[GeneratedRecording]:
+def _generate_recordings(split: str, texts: list[str], seed: int) -> Iterator[GeneratedRecording]:
     position = list(NUM_VOICES).index(split)
     first_voice = sum(list(NUM_VOICES.values())[:position])
     for number, text in enumerate(texts):
         generator = np.random.default_rng((seed, position, number))
         voice_number = first_voice + int(generator.integers(NUM_VOICES[split]))
         snr_db = round(generator.uniform(*SNR_DB), 1)
-        waveform = speak(text, _voice(seed, voice_number), generator)
+        waveform = generate_tones(text, _draw_tone_voice(seed, voice_number), generator)
         row = {"text": text, "speaker": f"voice_{voice_number:02d}", "snr_db": snr_db}
         yield GeneratedRecording(scale_to_int16(add_background(waveform, snr_db, generator)), row)
 
 
-def _voice(seed: int, number: int) -> Voice:
+def _draw_tone_voice(seed: int, number: int) -> ToneVoice:
+    """Draw the properties of a voice."""
     generator = np.random.default_rng((seed, len(NUM_VOICES), number))
-    return Voice(
+    return ToneVoice(
         transposition=2 ** (generator.uniform(-1, 1) / 12),
         balance=10 ** (generator.uniform(-5, 5) / 20),
         overtone=generator.uniform(0, 0.35),
@@ -93,11 +138,11 @@ def _voice(seed: int, number: int) -> Voice:
     )
 
 
-def speak(text: str, voice: Voice, generator: np.random.Generator) -> Waveform:
-    """Return the tones of a text in lower-case letters and spaces, without noise, at `SAMPLE_RATE`."""
+def generate_tones(text: str, voice: ToneVoice, generator: np.random.Generator) -> FloatWaveform:
+    """Generate the waveform of a text of lower-case letters and spaces, without noise, at `SAMPLE_RATE`."""
     letters = np.array([LETTERS.index(letter) for letter in text if letter != " "])
     count = len(letters)
-    seconds = generator.uniform(*LETTER_SECONDS) * generator.uniform(1 - DEVIATION, 1 + DEVIATION, count)
+    seconds = generator.uniform(*LETTER_SECONDS) * generator.uniform(1 - LETTER_DEVIATION, 1 + LETTER_DEVIATION, count)
     is_after_space = np.array([text[i - 1] == " " for i in range(1, len(text)) if text[i] != " "])
     pauses = generator.uniform(*GAP_SECONDS, count)
     pauses[0] = generator.uniform(*EDGE_SECONDS)
@@ -110,7 +155,10 @@ def speak(text: str, voice: Voice, generator: np.random.Generator) -> Waveform:
     since_start = np.arange(len(of_letter)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     until_end = lengths[of_letter] - since_start
     angle = 2 * np.pi * voice.transposition / SAMPLE_RATE * since_start
-    low, high = LOW[letters % len(LOW)][of_letter], HIGH[letters // len(LOW)][of_letter]
+    low, high = (
+        LOW_TONES_HZ[letters % len(LOW_TONES_HZ)][of_letter],
+        HIGH_TONES_HZ[letters // len(LOW_TONES_HZ)][of_letter],
+    )
     tones = (
         np.sin(angle * low + phases[0, of_letter])
         + voice.balance * np.sin(angle * high + phases[1, of_letter])

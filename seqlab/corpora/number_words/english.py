@@ -1,4 +1,4 @@
-"""Write English number words in the British manner: `three hundred and twenty-one`, no commas."""
+"""English number words in British style: `three hundred and twenty-one`, without commas."""
 
 _UP_TO_NINETEEN = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",

@@ -1,34 +1,41 @@
-"""Generate the corpus: lines by split, deterministic by seed, with no line of one split in another."""
+"""Deterministic generation of the corpus by seed, with disjoint splits."""
 
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from seqlab.corpora.number_words.phrases import Draw, Phrase, cardinal, draw_phrase, ordinal, short_phrases
+from seqlab.corpora.number_words.phrases import (
+    Phrase,
+    StableRandom,
+    cardinal_phrase,
+    draw_phrase,
+    ordinal_phrase,
+    short_phrases,
+)
 
-VERSION = 2
-"""Raised with each change of what a seed generates. Version 1 had no short phrases apart from the single words."""
+GENERATOR_VERSION = 2
+"""Incremented with each change of the output for a seed. Version 1 had no short phrases except single words."""
 NUM_LINES = {"train": 22_000, "valid": 500, "test": 1_000, "test_combinations": 1_000, "test_short": 300}
-"""split -> lines"""
+"""Split -> number of lines."""
 
 HELD_OUT_HUNDREDS = range(4, 7)
 HELD_OUT_UNITS = range(7, 10)
 
-VALID_SHORT = 50
-"""how many lines of `valid` are short"""
+NUM_VALID_SHORT = 50
+"""Number of short phrases in `valid`."""
 BASIC_REPEATS, SHORT_REPEATS = 10, 5
-"""how often `train` repeats each basic phrase, and each other short phrase"""
+"""Repetitions in `train` of each basic phrase, and of each other short phrase."""
 ZERO_REPEATS = 30
-"""how many more times `train` has `zero`: no other phrase contains this word"""
+"""Additional repetitions of `zero` in `train`, as no other phrase contains this word."""
 
 
 def is_held_out(number: int) -> bool:
-    """Tell whether a number holds a combination of hundreds and units that only `test_combinations` may have.
+    """Return whether a number contains a combination of hundreds and units that is only in `test_combinations`.
 
-    The digits are taken in groups of three from the right, as number words are formed. The combination is held out
-    where in any group the hundreds digit is 4 to 6 and the units digit 7 to 9, whatever the tens digit between them:
-    428, 517 and 609, and so also 428,000, 3,517 and the year 1609.
+    As in number words, the digits are grouped by three from the right. A number is held out if the hundreds digit is 4
+    to 6 and the units digit is 7 to 9 in any group, with any tens digit: 428, 517 and 609, and also 428,000, 3,517 and
+    the year 1609.
     """
     while number:
         number, group = divmod(number, 1_000)
@@ -40,26 +47,25 @@ def is_held_out(number: int) -> bool:
 def generate(seed: int = 5) -> dict[str, list[Phrase]]:
     """Return the phrases of each split.
 
-    No English line and no German line is in two splits, and none occurs twice in a split other than `train`.
-    `test_combinations` has at least one held-out combination (`is_held_out`) in every line, the other splits have none
-    in any. The short phrases (`short_phrases`) are divided among `train`, which repeats them, `test_short` and `valid`;
-    `test` has none. The numbers below 100 and the ranks to the 20th, of which larger ones are composed, are always in
-    `train`.
+    No English and no German line is in two splits, and only `train` repeats lines. Every line of `test_combinations`
+    has a held-out combination (`is_held_out`); the lines of other splits have none. The short phrases (`short_phrases`)
+    are divided among `train`, which repeats them, `test_short` and `valid`; `test` has none. The numbers below 100 and
+    the ordinals to the 20th, from which larger ones are composed, are always in `train`.
     """
-    draw = Draw(seed)
+    draw = StableRandom(seed)
     basic = _basic_phrases()
-    short = [phrase for phrase in short_phrases() if phrase not in basic and not _has_held_out(phrase)]
+    short = [phrase for phrase in short_phrases() if phrase not in basic and not _has_held_out_number(phrase)]
     german_counts = Counter(phrase.de for phrase in short)
     divided = [phrase for phrase in short if german_counts[phrase.de] == 1]
     draw.shuffle(divided)
-    test_short, valid_short, train_short = _cut(divided, NUM_LINES["test_short"], VALID_SHORT)
+    test_short, valid_short, train_short = _cut_in_three(divided, NUM_LINES["test_short"], NUM_VALID_SHORT)
     train_short += [phrase for phrase in short if german_counts[phrase.de] > 1]  # `at two o'clock` and `at two a.m.`
-    repeated = [cardinal(0)] * ZERO_REPEATS + basic * BASIC_REPEATS + train_short * SHORT_REPEATS
-    num_long = NUM_LINES["train"] - len(repeated) + NUM_LINES["valid"] - VALID_SHORT + NUM_LINES["test"]
+    repeated = [cardinal_phrase(0)] * ZERO_REPEATS + basic * BASIC_REPEATS + train_short * SHORT_REPEATS
+    num_long = NUM_LINES["train"] - len(repeated) + NUM_LINES["valid"] - NUM_VALID_SHORT + NUM_LINES["test"]
     long, combinations = _draw_long(draw, num_long, NUM_LINES["test_combinations"], basic + short)
-    # rare phrases are drawn late: shuffled, every split has its share of them
+    # Rare phrases are drawn late: shuffle, so that every split has its share of them.
     draw.shuffle(long)
-    test, valid_long, train_long = _cut(long, NUM_LINES["test"], NUM_LINES["valid"] - VALID_SHORT)
+    test, valid_long, train_long = _cut_in_three(long, NUM_LINES["test"], NUM_LINES["valid"] - NUM_VALID_SHORT)
     return {
         "train": repeated + train_long,
         "valid": valid_short + valid_long,
@@ -70,40 +76,42 @@ def generate(seed: int = 5) -> dict[str, list[Phrase]]:
 
 
 def _basic_phrases() -> list[Phrase]:
-    """List the numbers below 100 and the ranks to the 20th."""
-    return [cardinal(number) for number in range(100)] + [ordinal(number) for number in range(1, 21)]
+    """Return the numbers below 100 and the ordinals to the 20th."""
+    return [cardinal_phrase(number) for number in range(100)] + [ordinal_phrase(number) for number in range(1, 21)]
 
 
 def _draw_long(
-    draw: Draw, num_common: int, num_combinations: int, others: Sequence[Phrase]
+    draw: StableRandom, num_common: int, num_combinations: int, others: Sequence[Phrase]
 ) -> tuple[list[Phrase], list[Phrase]]:
-    """Draw phrases without and with held-out combinations, each of them once and none that is among the others."""
+    """Draw distinct phrases without and with held-out combinations; none is in `others`."""
     seen_en, seen_de = {phrase.en for phrase in others}, {phrase.de for phrase in others}
     common: list[Phrase] = []
     combinations: list[Phrase] = []
     while len(common) < num_common or len(combinations) < num_combinations:
         phrase = draw_phrase(draw)
-        wanted, most = (combinations, num_combinations) if _has_held_out(phrase) else (common, num_common)
-        if phrase.en in seen_en or phrase.de in seen_de or len(wanted) == most:
+        target, limit = (combinations, num_combinations) if _has_held_out_number(phrase) else (common, num_common)
+        if phrase.en in seen_en or phrase.de in seen_de or len(target) == limit:
             continue
         seen_en.add(phrase.en)
         seen_de.add(phrase.de)
-        wanted.append(phrase)
+        target.append(phrase)
     return common, combinations
 
 
-def _has_held_out(phrase: Phrase) -> bool:
+def _has_held_out_number(phrase: Phrase) -> bool:
+    """Return whether a phrase contains a held-out number."""
     return any(is_held_out(number) for number in phrase.numbers)
 
 
-def _cut(phrases: list[Phrase], first: int, second: int) -> tuple[list[Phrase], list[Phrase], list[Phrase]]:
+def _cut_in_three(phrases: list[Phrase], first: int, second: int) -> tuple[list[Phrase], list[Phrase], list[Phrase]]:
+    """Split a list after `first` items, and after `second` more."""
     return phrases[:first], phrases[first : first + second], phrases[first + second :]
 
 
 def write(folder: str | Path, seed: int = 5) -> dict[str, dict[str, Path]]:
     """Write the corpus as `SPLIT.en` and `SPLIT.de` into a folder and return the paths by split and column.
 
-    The same seed writes the same bytes on every machine. A file that is there already is replaced as a whole.
+    The same seed writes the same bytes on every machine. Existing files are replaced atomically.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +125,7 @@ def write(folder: str | Path, seed: int = 5) -> dict[str, dict[str, Path]]:
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> Path:
-    """Write under another name first: a reader of the folder never sees half a file."""
+    """Write lines atomically."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes("".join(f"{line}\n" for line in lines).encode())
     return temporary.replace(path)

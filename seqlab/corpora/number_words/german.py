@@ -1,7 +1,7 @@
-"""Write German number words: `dreihunderteinundzwanzig`, `eintausendeins`, `zwei Millionen`, `der dritte`.
+"""German number words: `dreihunderteinundzwanzig`, `eintausendeins`, `zwei Millionen`, `der dritte`.
 
-The forms are those of Duden's grammar, always in the long variant (`einhundert`, not `hundert`), so that one number
-has one name.
+The forms follow Duden's grammar, always in the long variant (`einhundert`, not `hundert`), so that each number has one
+form.
 """
 
 _UP_TO_TWELVE = (
@@ -9,7 +9,7 @@ _UP_TO_TWELVE = (
 )  # fmt: skip
 _TENS = ("zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig")
 _SHORT_STEMS = {1: "ein", 6: "sech", 7: "sieb"}
-"""before -zehn: sechzehn, siebzehn"""
+"""Stems before -zehn: sechzehn, siebzehn."""
 _IRREGULAR_ORDINALS = {1: "erst", 3: "dritt", 7: "siebt", 8: "acht"}
 
 MONTHS = (
@@ -20,12 +20,12 @@ WEEKDAYS = ("Montag", "Dienstag", "Mittwoch", "Donnerstag", "Freitag", "Samstag"
 
 
 def _before_noun_or_suffix(digit: int) -> str:
-    """Write 1 to 9 as the first part of a longer word: `ein` instead of `eins`."""
+    """Write 1 to 9 as the first part of a compound: `ein` instead of `eins`."""
     return "ein" if digit == 1 else _UP_TO_TWELVE[digit]
 
 
 def below_hundred(number: int) -> str:
-    """Write 0 to 99 as it ends a number: `eins`, `siebzehn`, `dreißig`, `einundzwanzig`."""
+    """Write 0 to 99 at the end of a number: `eins`, `siebzehn`, `dreißig`, `einundzwanzig`."""
     if number <= 12:
         return _UP_TO_TWELVE[number]
     tens, units = divmod(number, 10)
@@ -35,15 +35,15 @@ def below_hundred(number: int) -> str:
 
 
 def below_thousand(number: int) -> str:
-    """Write 1 to 999 as it ends a number: `einhundert`, `einhunderteins`, `dreihunderteinundzwanzig`."""
+    """Write 1 to 999 at the end of a number: `einhundert`, `einhunderteins`, `dreihunderteinundzwanzig`."""
     hundreds, rest = divmod(number, 100)
     return (f"{_before_noun_or_suffix(hundreds)}hundert" if hundreds else "") + (below_hundred(rest) if rest else "")
 
 
 def cardinal(number: int) -> str:
-    """Write 0 to 99,999,999: below a million as one word, millions as a noun with its plural.
+    """Write 0 to 99,999,999: numbers below a million as one word, millions as a noun with its plural.
 
-    Larger numbers are left out because usage varies for their count (`hunderteine Millionen`, `hunderteins Millionen`).
+    Larger numbers are left out because usage varies (`hunderteine Millionen`, `hunderteins Millionen`).
     """
     if number == 0:
         return _UP_TO_TWELVE[0]
@@ -60,7 +60,7 @@ def cardinal(number: int) -> str:
 
 
 def ordinal(number: int, ending: str = "e") -> str:
-    """Write the ordinal of 1 to 999,999 with an adjective's ending: `(der) dritte`, `(am) dritten`."""
+    """Write the ordinal of 1 to 999,999 with an adjective ending: `(der) dritte`, `(am) dritten`."""
     last = number % 100
     if not 1 <= last <= 19:
         return f"{cardinal(number)}st{ending}"

@@ -1,4 +1,4 @@
-"""Draw a phrase: an English number, date or time and its one German form."""
+"""Random phrases: an English number, date or time, and its German translation."""
 
 import random
 from calendar import monthrange
@@ -13,16 +13,16 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Phrase:
-    """One line of the corpus."""
+    """A line of the corpus."""
 
     en: str
     de: str
     numbers: tuple[int, ...]
-    """the numbers that the phrase names"""
+    """The numbers in the phrase."""
 
 
-class Draw:
-    """Draw at random from `random.Random.random()` alone: the one method whose stream Python promises to keep."""
+class StableRandom:
+    """Random generator over `random.Random.random()`, whose sequence is the same in all versions of Python."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed).random
@@ -32,11 +32,11 @@ class Draw:
         return int(self._random() * end)
 
     def between(self, first: int, last: int) -> int:
-        """Return an integer from first to last, both possible."""
+        """Return an integer from first to last, inclusive."""
         return first + self.below(last - first + 1)
 
     def one_of(self, items: Sequence[Item]) -> Item:
-        """Return one of the items."""
+        """Return a random item."""
         return items[self.below(len(items))]
 
     def chance(self, probability: float) -> bool:
@@ -44,28 +44,28 @@ class Draw:
         return self._random() < probability
 
     def shuffle(self, items: list[Item]) -> None:
-        """Shuffle in place (Fisher and Yates)."""
+        """Shuffle in place (Fisher-Yates)."""
         for last in range(len(items) - 1, 0, -1):
             other = self.below(last + 1)
             items[last], items[other] = items[other], items[last]
 
 
-def draw_phrase(draw: Draw) -> Phrase:
+def draw_phrase(draw: StableRandom) -> Phrase:
     """Draw a phrase of any kind."""
-    return draw.one_of(_KINDS)(draw)
+    return draw.one_of(_PHRASE_DRAWS)(draw)
 
 
-def cardinal(number: int) -> Phrase:
+def cardinal_phrase(number: int) -> Phrase:
     """Write a number: `three hundred and twenty-one`, `dreihunderteinundzwanzig`."""
     return Phrase(english.cardinal(number), german.cardinal(number), (number,))
 
 
-def ordinal(number: int) -> Phrase:
-    """Write a rank: `the three hundred and twenty-first`, `der dreihunderteinundzwanzigste`."""
+def ordinal_phrase(number: int) -> Phrase:
+    """Write an ordinal: `the three hundred and twenty-first`, `der dreihunderteinundzwanzigste`."""
     return Phrase(f"the {english.ordinal(number)}", f"der {german.ordinal(number)}", (number,))
 
 
-def year(number: int, *, named: bool) -> Phrase:
+def year_phrase(number: int, *, named: bool) -> Phrase:
     """Write a year: `nineteen eighty-four` or, named, `the year nineteen eighty-four`."""
     en, de = english.year(number), german.year(number)
     return Phrase(f"the year {en}", f"das Jahr {de}", (number,)) if named else Phrase(en, de, (number,))
@@ -74,7 +74,7 @@ def year(number: int, *, named: bool) -> Phrase:
 def date(day: int, month: int, *, year: int | None = None, weekday: int | None = None, on: bool = False) -> Phrase:
     """Write a date: `the third of May, nineteen eighty-four`, `on Monday, the third of May`.
 
-    German has the ordinal in the nominative (`der dritte Mai`) or, after `on`, in the dative (`am dritten Mai`, `am
+    The German ordinal is in the nominative (`der dritte Mai`) or, with `on`, in the dative (`am dritten Mai`, `am
     Montag, dem dritten Mai`). Months count from 1, weekdays from Monday = 0.
     """
     en = f"the {english.ordinal(day)} of {english.MONTHS[month - 1]}"
@@ -128,15 +128,15 @@ PARTS_OF_DAY: dict[tuple[str, str], tuple[int, ...]] = {
     ("in the evening", "abends"): (6, 7, 8, 9, 10),
     ("at night", "nachts"): (11, 12, 1, 2, 3),
 }
-"""(English, German) -> the hours that take it"""
+"""(English, German) -> hours with this part of the day."""
 
 
 def short_phrases() -> list[Phrase]:
-    """List what people try first: the numbers to 1,000, full, half and quarter hours, and the days of the year."""
-    numbers = [cardinal(number) for number in range(1001)]
+    """Return the short phrases: numbers to 1,000, full, half and quarter hours, and the days of the year."""
+    numbers = [cardinal_phrase(number) for number in range(1001)]
     times = [
         phrase
-        for minute in QUARTERS
+        for minute in QUARTER_MINUTES
         for phrase in (
             *(spoken_time(hour, minute, at=at) for hour in range(1, 13) for at in (False, True)),
             *(
@@ -154,12 +154,12 @@ def short_phrases() -> list[Phrase]:
     return numbers + times + days
 
 
-QUARTERS = (0, 15, 30, 45)
-"""The minutes of a full, a quarter past, a half and a quarter to the next hour."""
+QUARTER_MINUTES = (0, 15, 30, 45)
+"""Minutes of full, quarter and half hours."""
 
 
 def _days(month: int, year: int = 2000) -> int:
-    """Count the days of a month; by default in 2000, a leap year, so that dates without a year include 29 February."""
+    """Return the number of days of a month, by default in a leap year, for dates without a year."""
     return monthrange(year, month)[1]
 
 
@@ -168,7 +168,7 @@ def _hour_names(hour: int) -> tuple[str, str]:
 
 
 def _minutes_en(minute: int) -> str:
-    """English says `ten past` and `a quarter past`, but `seven minutes past`."""
+    """Write the minutes before `past` or `to`: `ten`, `a quarter`, but `seven minutes`."""
     if minute == 15:
         return "a quarter"
     if minute % 5 == 0:
@@ -177,6 +177,7 @@ def _minutes_en(minute: int) -> str:
 
 
 def _minutes_de(minute: int) -> str:
+    """Write the minutes before `nach` or `vor`: `zehn`, `Viertel`, but `sieben Minuten`."""
     if minute == 15:
         return "Viertel"
     if minute % 5 == 0:
@@ -184,8 +185,8 @@ def _minutes_de(minute: int) -> str:
     return "eine Minute" if minute == 1 else f"{german.below_hundred(minute)} Minuten"
 
 
-def _draw_group(draw: Draw) -> int:
-    """Draw three digits. Zeros are as frequent as people use them, so that every shape of number is seen."""
+def _draw_group(draw: StableRandom) -> int:
+    """Draw a group of three digits, with zeros frequent enough for all forms of numbers to occur."""
     shape = draw.below(10)
     if shape == 0:
         return 0
@@ -196,35 +197,35 @@ def _draw_group(draw: Draw) -> int:
     return draw.between(1, 999)
 
 
-def _draw_number(draw: Draw) -> int:
-    """Draw 1 to 999,999, about half of them below a thousand."""
+def _draw_number(draw: StableRandom) -> int:
+    """Draw a number from 1 to 999,999; about half are below a thousand."""
     thousands = _draw_group(draw) if draw.chance(0.5) else 0
     return max(1, 1_000 * thousands + _draw_group(draw))
 
 
-def _draw_cardinal(draw: Draw) -> Phrase:
+def _draw_cardinal(draw: StableRandom) -> Phrase:
     millions = draw.between(1, 99) if draw.chance(0.2) else 0
-    return cardinal(1_000_000 * millions + _draw_number(draw))
+    return cardinal_phrase(1_000_000 * millions + _draw_number(draw))
 
 
-def _draw_ordinal(draw: Draw) -> Phrase:
-    return ordinal(_draw_number(draw))
+def _draw_ordinal(draw: StableRandom) -> Phrase:
+    return ordinal_phrase(_draw_number(draw))
 
 
-def _draw_year(draw: Draw) -> Phrase:
-    return year(draw.between(1100, 2099), named=draw.chance(0.5))
+def _draw_year(draw: StableRandom) -> Phrase:
+    return year_phrase(draw.between(1100, 2099), named=draw.chance(0.5))
 
 
-def _draw_date(draw: Draw) -> Phrase:
+def _draw_date(draw: StableRandom) -> Phrase:
     month, on = draw.between(1, 12), draw.chance(0.5)
     if draw.chance(0.3):
-        # no year here, so any weekday is right
+        # without a year, any weekday is possible
         return date(draw.between(1, _days(month)), month, weekday=draw.below(7), on=on)
     number = draw.between(1100, 2099)
     return date(draw.between(1, _days(month, number)), month, year=number, on=on)
 
 
-def _draw_time(draw: Draw) -> Phrase:
+def _draw_time(draw: StableRandom) -> Phrase:
     minute = draw.below(60)
     if draw.chance(0.4):
         return clock_time(draw.below(24), minute)
@@ -235,8 +236,8 @@ def _draw_time(draw: Draw) -> Phrase:
     return spoken_time(draw.between(1, 12), minute, at=draw.chance(0.5))
 
 
-# a kind is as frequent as it is listed
-_KINDS: tuple[Callable[[Draw], Phrase], ...] = (
+# each kind of phrase with its relative frequency
+_PHRASE_DRAWS: tuple[Callable[[StableRandom], Phrase], ...] = (
     *(_draw_cardinal,) * 6,
     *(_draw_ordinal,) * 3,
     *(_draw_year,) * 3,

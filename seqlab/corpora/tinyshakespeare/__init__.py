@@ -1,16 +1,15 @@
-"""Describe tinyshakespeare: plays of Shakespeare in one text of 1,115,394 characters, and its usual split."""
+"""tinyshakespeare: plays of Shakespeare as one text of 1,115,394 characters, and its usual split."""
 
 from pathlib import Path
 
-from seqlab.corpora.description import Corpus, Split, TextFile
-from seqlab.corpora.location import read_text
+from seqlab.corpora.description import CorpusDescription, Split, TextFile, read_text_file
 
-CORPUS = Corpus(
+CORPUS = CorpusDescription(
     name="tinyshakespeare",
     summary="plays of Shakespeare, 40,000 lines in one text",
     source="https://github.com/karpathy/char-rnn, data/tinyshakespeare",
-    licence="public domain",
-    columns={"text": "lines of plays, with the names of those who speak"},
+    license="public domain",
+    columns={"text": "lines of plays, with the names of the speakers"},
     splits={
         "all": Split(
             num_lines=40_000,
@@ -24,16 +23,16 @@ TRAIN_SHARE = 0.9
 
 
 def write_split(path: str | Path, folder: str | Path) -> None:
-    """Write `train.txt` and `valid.txt` as everybody divides the text: after nine tenths of its characters.
+    """Write `train.txt` and `valid.txt` with the usual split after nine tenths of the characters.
 
-    The file at `path` may be gzip-compressed. The border falls into a line, whose second part is the first line for
-    validation.
+    The file at `path` can be gzip-compressed. The boundary is within a line, whose second part is the first line of
+    `valid.txt`.
     """
     path, folder = Path(path), Path(folder)
-    text = read_text(path)
-    border = int(len(text) * TRAIN_SHARE)
+    text = read_text_file(path)
+    boundary = int(len(text) * TRAIN_SHARE)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, part in (("train.txt", text[:border]), ("valid.txt", text[border:])):
+    for name, part in (("train.txt", text[:boundary]), ("valid.txt", text[boundary:])):
         (folder / name).write_text(part, encoding="utf-8", newline="\n")
 
 

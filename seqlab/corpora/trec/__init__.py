@@ -1,13 +1,13 @@
-"""Describe TREC's questions: what kind of answer each asks for, of six kinds."""
+"""TREC question classification: questions with one of six types of their answers."""
 
-from seqlab.corpora.description import Corpus, Split, TextFile
+from seqlab.corpora.description import CorpusDescription, Split, TextFile
 
-CORPUS = Corpus(
+CORPUS = CorpusDescription(
     name="trec",
-    summary="questions by what they ask for: description, entity, abbreviation, human, location or number (0 to 5)",
+    summary="questions by type of answer: description, entity, abbreviation, human, location or number (0 to 5)",
     source="https://github.com/harvardnlp/sent-conv-torch, data/TREC.train.all (Li & Roth 2002, as in Kim 2014)",
-    licence="research use",
-    columns={"labelled": "the label, a space, the tokenised question"},
+    license="research use",
+    columns={"labelled": "the label, a space, the tokenized question"},
     splits={
         "all": Split(
             num_lines=5_452,

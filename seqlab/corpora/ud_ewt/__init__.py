@@ -1,18 +1,17 @@
-"""Describe Universal Dependencies' English Web Treebank: blogs, mails, reviews and answers, word by word."""
+"""Universal Dependencies English Web Treebank: annotated blogs, emails, reviews and answers."""
 
 from pathlib import Path
 
-from seqlab.corpora.description import Corpus, Split, TextFile
-from seqlab.corpora.location import read_text
+from seqlab.corpora.description import CorpusDescription, Split, TextFile, read_text_file
 
-TEXT = "# text = "
+TEXT_PREFIX = "# text = "
 
-CORPUS = Corpus(
+CORPUS = CorpusDescription(
     name="ud_ewt",
     summary="English sentences with the parts of speech and the syntax of their words",
     source="https://github.com/UniversalDependencies/UD_English-EWT",
-    licence="CC BY-SA 4.0",
-    columns={"sentences": "CoNLL-U: a word in each line, with its columns"},
+    license="CC BY-SA 4.0",
+    columns={"sentences": "CoNLL-U: one word per line, with its columns"},
     splits={
         "train": Split(
             num_lines=245_400,
@@ -35,17 +34,17 @@ CORPUS = Corpus(
 
 
 def write_share(path: str | Path, target: str | Path, every: int) -> None:
-    """Write the first and each `every`-th sentence behind it of a CoNLL-U file, which may be gzip-compressed."""
+    """Write every `every`-th sentence of a CoNLL-U file, which can be gzip-compressed, from the first one on."""
     path, target = Path(path), Path(target)
-    sentences = read_text(path).removesuffix("\n\n").split("\n\n")
+    sentences = read_text_file(path).removesuffix("\n\n").split("\n\n")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(f"{each}\n\n" for each in sentences[::every]), encoding="utf-8", newline="\n")
 
 
-def read_sentences(path: str | Path) -> list[str]:
-    """Return the sentences of a CoNLL-U file, which may be gzip-compressed, as they were written (lines `# text`)."""
-    lines = read_text(path).splitlines()
-    return [line.removeprefix(TEXT) for line in lines if line.startswith(TEXT)]
+def read_sentence_texts(path: str | Path) -> list[str]:
+    """Return the original sentences (lines `# text`) of a CoNLL-U file, which can be gzip-compressed."""
+    lines = read_text_file(path).splitlines()
+    return [line.removeprefix(TEXT_PREFIX) for line in lines if line.startswith(TEXT_PREFIX)]
 
 
-__all__ = ["CORPUS", "read_sentences", "write_share"]
+__all__ = ["CORPUS", "read_sentence_texts", "write_share"]

@@ -1,27 +1,27 @@
-"""Describe WikiText: verified good and featured articles of the English Wikipedia, in two sizes.
+"""WikiText: good and featured articles of the English Wikipedia, in two sizes.
 
-Merity, Xiong, Bradbury and Socher 2017, "Pointer Sentinel Mixture Models", arXiv:1609.07843. Here are the versions for
-words, whose text is cut into words already, with `<unk>` for each that is seen fewer than three times in training.
+Merity, Xiong, Bradbury and Socher 2017, "Pointer Sentinel Mixture Models", arXiv:1609.07843. These are the
+tokenized word-level versions, with `<unk>` for words that occur fewer than three times in training.
 """
 
-from seqlab.corpora.description import Corpus, Split, TextFile
+from seqlab.corpora.description import CorpusDescription, Split, TextFile
 
-HUB = "hub:Salesforce/wikitext"
+WIKITEXT_HUB = "hub:Salesforce/wikitext"
 _HUB_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 
 
-def _describe(name: str, version: str, size: str, num_lines: dict[str, int]) -> Corpus:
-    return Corpus(
+def _describe(name: str, version: str, size: str, num_lines: dict[str, int]) -> CorpusDescription:
+    return CorpusDescription(
         name=name,
         summary=f"articles of the English Wikipedia, {size} words, rare ones replaced by <unk>",
         source=f"https://huggingface.co/datasets/Salesforce/wikitext, {version}",
-        licence="CC BY-SA 3.0 and GFDL",
+        license="CC BY-SA 3.0 and GFDL",
         columns={"text": "lines of articles: headings, paragraphs and the empty lines between them"},
         splits={
             split: Split(
                 num_lines=count,
                 files={"text": TextFile((f"{split}.txt", f"wiki.{split}.tokens"))},
-                hub={"text": f"{HUB}:{version}:{_HUB_SPLITS[split]}#text"},
+                hub={"text": f"{WIKITEXT_HUB}:{version}:{_HUB_SPLITS[split]}#text"},
             )
             for split, count in num_lines.items()
         },

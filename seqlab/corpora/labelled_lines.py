@@ -1,18 +1,18 @@
-"""Lines that begin with their label, as a table of two columns."""
+"""Conversion of lines that start with their label to a table of two columns."""
 
 from pathlib import Path
 
-from seqlab.corpora.location import read_text
+from seqlab.corpora.description import read_text_file
 
 
-def write_table(path: str | Path, target: str | Path) -> None:
-    """Write `label<TAB>sentence` for each line `label sentence` of a file, which may be gzip-compressed.
+def write_label_table(path: str | Path, target: str | Path) -> None:
+    """Convert each line `label sentence` of a file, which can be gzip-compressed, to `label<TAB>sentence`.
 
     Raises:
-        ValueError: a line has no space, or a tab; names the file and the line.
+        ValueError: a line has no space, or has a tab; the message has the file and the line.
     """
     path, target = Path(path), Path(target)
-    lines = read_text(path).removesuffix("\n").split("\n")
+    lines = read_text_file(path).removesuffix("\n").split("\n")
     rows = []
     for number, line in enumerate(lines, start=1):
         label, space, sentence = line.partition(" ")
