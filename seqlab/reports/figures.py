@@ -37,7 +37,7 @@ def save_figure(path: str | Path, inches: tuple[float, float], draw: Callable[[A
 def save_panels(
     path: str | Path, inches: tuple[float, float], num_panels: int, draw: Callable[[list[Axes]], None]
 ) -> None:
-    """Save a figure with panels below each other, over one horizontal axis, as PNG or SVG, by the extension of its path.
+    """Save a figure of stacked panels with a common horizontal axis as PNG or SVG, by the extension of its path.
 
     Equal figures give equal bytes.
 

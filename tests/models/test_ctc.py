@@ -89,13 +89,8 @@ def test_no_token_is_predicted_without_frames_left() -> None:
     assert [2, 2] not in [each.ids for each in found]
 
 
-<<<<<<< HEAD
 def test_shallow_fusion_with_a_language_model() -> None:
-    lm = Scripted(SIZE, EOS, bos_id=2, spread=2.0)
-=======
-def test_a_language_model_decides_with_it() -> None:
     lm = ScriptedStepper(SIZE, EOS, bos_id=2, spread=2.0)
->>>>>>> ff41717 (Tests of layers, optimizers, objectives and GPUs, and the references, in standard terms)
     fused = Fusion(MODEL, WeightedLm(lm, weight=0.7, start_lm=lambda rows, _: batch_of([0] * rows)))
     frames = frames_of(LENGTHS)
     found = beam_search(fused, frames, SearchConfig(beam_size=40, **PLAIN), banned_ids=[BLANK])

@@ -15,15 +15,9 @@ LENGTHS = [(3, 4), (5, 2), (1, 1)]
 WIDTH = 0.3
 
 
-<<<<<<< HEAD
-def places_of(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    """Place the symbols of sources without tags."""
-    return SourceTags("symbols", range(0), 2).relative_positions(torch.zeros(len(lengths), size), lengths)
-=======
 def relative_positions(lengths: torch.Tensor, size: int) -> torch.Tensor:
     """Compute relative positions of sources without tags."""
-    return SourceTags("symbols", range(0), 2).places(torch.zeros(len(lengths), size), lengths)
->>>>>>> ff41717 (Tests of layers, optimizers, objectives and GPUs, and the references, in standard terms)
+    return SourceTags("symbols", range(0), 2).relative_positions(torch.zeros(len(lengths), size), lengths)
 
 
 def test_cost_equals_the_definition() -> None:

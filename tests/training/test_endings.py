@@ -147,13 +147,8 @@ def test_a_decaying_schedule_ends_with_the_minutes(
 
     monkeypatch.setattr(seqlab.training.loop, "time", Time)
     optim = OptimConfig(optimizer=AdamConfig(lr=1e-3), schedule=LinearScheduleConfig(warmup_steps=warmup_steps))
-<<<<<<< HEAD
     config = tiny_config(corpus, optim=optim, max_steps=max_steps, valid_every=100_000, log_every=1, max_minutes=60.0)
     rates = [line["lr"] for line in comparable_metrics(train(config, tmp_path / "run"), ["train"])]
-=======
-    config = tiny_config(corpus, optim=optim, max_steps=max_steps, valid_every=10_000, log_every=1, max_minutes=60.0)
-    rates = [line["lr"] for line in comparable_metrics(train(config, tmp_path / "run"), ["train"])]
->>>>>>> ff41717 (Tests of layers, optimizers, objectives and GPUs, and the references, in standard terms)
     assert len(rates) == 30 if max_steps == 30 else 30 < len(rates) < 60
     schedule = LinearScheduleConfig(warmup_steps=4)  # a tenth of what there is time for, or less
     expected = [schedule.rate(1e-3, step, len(rates)) for step in range(len(rates))]
