@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _train_folds(arguments, recipe, overrides, run_dir, command)
 
     from seqlab.base.world import join_world
-    from seqlab.recipes.run_data import generated_first
+    from seqlab.recipes.run_data import staged_data
     from seqlab.runs import RunFolder
     from seqlab.training import train
     from seqlab.training.run_setup import without_trace
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     with (
         join_world() as world,
         world.enter_on_main(without_trace(RunFolder(run_dir))),
-        generated_first(run_dir) as first_dir,
+        staged_data(run_dir) as first_dir,
     ):
         checked = world.call_on_main(lambda: checked_config(recipe, overrides, run_dir, first_dir, overwrite))
         config = partial(make_config, recipe, overrides) if is_recipe(recipe) else checked

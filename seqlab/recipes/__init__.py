@@ -1,7 +1,7 @@
-"""Complete runs as functions that give a config.
+"""Recipes: functions that return the complete config of a run.
 
-A recipe takes the run folder, where it may write generated data; `from_corpus` chooses for a corpus of pairs of the
-user's own, and `from_text` for a text.
+A recipe takes the run folder, in which it may write generated data. `from_corpus`, `from_labels` and `from_text` choose
+a config for the user's own pairs of lines, labeled lines or text.
 """
 
 from collections.abc import Callable

@@ -1,13 +1,12 @@
-"""AWD-LSTM: Merity, Keskar & Socher 2018, "Regularizing and Optimizing LSTM Language Models" (arXiv:1708.02182).
+"""AWD-LSTM language models (Merity, Keskar & Socher 2018, arXiv:1708.02182); published settings, not run by us.
 
-The settings are those of the commands in its repository (github.com/salesforce/awd-lstm-lm), which differ from the
-paper's where a recipe says so; the figures are those that its README gives without fine-tuning. Nobody has run these
-recipes here: they are published settings, not measured results.
+The settings are those of the commands in its repository (github.com/salesforce/awd-lstm-lm); the docstrings name the
+differences from the paper. The perplexities are those of its README without fine-tuning.
 
-A run differs from the published ones in that each epoch begins at another place of the text, in that the output has no
-bias and a layer one instead of two, in how the weights start (`nn/recurrent_layer.py`), and in validation, which reads
-blocks that know nothing of what stands before them: `seqlab perplexity --context all` carries the state through a text,
-as the published figures do.
+Differences from the published runs: each epoch starts at another position of the text; the output layer has no bias,
+and each LSTM layer one instead of two; the weights are initialized differently (`nn/recurrent_layer.py`); validation
+resets the state at each block. `seqlab perplexity --context all` carries the state through a text, as the published
+evaluation does.
 """
 
 from collections.abc import Mapping
@@ -25,10 +24,10 @@ BLOCK_LENGTH = 70
 
 
 def ptb_lstm(run_dir: str | Path) -> Config:
-    """AWD-LSTM on the Penn Treebank: published 61.2 (valid) and 58.8 (test) per word; not run by us.
+    """Penn Treebank, AWD-LSTM: published perplexity per word 61.2 (valid) and 58.8 (test); not run by us.
 
-    24 million parameters, 500 epochs. The paper has 40 streams and hidden dropout 0.3 where the repository, which this
-    follows, has 20 and 0.25. Reads `$SEQLAB_DATA/ptb/train.txt` and `valid.txt`.
+    24 million parameters, 500 epochs. 20 streams and hidden dropout 0.25 as in the repository; the paper has 40 and
+    0.3. Reads `$SEQLAB_DATA/ptb/train.txt` and `valid.txt`.
     """
     return _awd_lstm(
         path_specs("ptb"), streams=20, input_dropout=0.4, hidden_dropout=0.25, epochs=500, steps_per_epoch=686
@@ -36,11 +35,10 @@ def ptb_lstm(run_dir: str | Path) -> Config:
 
 
 def wikitext2_lstm(run_dir: str | Path) -> Config:
-    """AWD-LSTM on WikiText-2: published 68.7 (valid) and 65.6 (test) per word; not run by us.
+    """WikiText-2, AWD-LSTM: published perplexity per word 68.7 (valid) and 65.6 (test); not run by us.
 
-    34 million parameters, 750 epochs. The paper has hidden dropout 0.3 where the repository, which this follows, has
-    0.2. Reads `$SEQLAB_DATA/wikitext2/train.txt` and `valid.txt`, or where there is no such folder the dataset
-    `Salesforce/wikitext`.
+    34 million parameters, 750 epochs. Hidden dropout 0.2 as in the repository; the paper has 0.3. Reads
+    `$SEQLAB_DATA/wikitext2/train.txt` and `valid.txt`, or the dataset `Salesforce/wikitext` if there is no such folder.
     """
     return _awd_lstm(
         path_specs("wikitext2"), streams=80, input_dropout=0.65, hidden_dropout=0.2, epochs=750, steps_per_epoch=386
@@ -56,7 +54,7 @@ def _awd_lstm(
     epochs: int,
     steps_per_epoch: int,
 ) -> Config:
-    """Describe a run; a step has 67.75 tokens of each stream on average, as lengths are cut down to whole numbers."""
+    """Build the config; a step has 67.75 tokens per stream on average, since block lengths are rounded down."""
     return Config(
         data=LanguageModellingConfig(
             train=[specs["train"]["text"]],
@@ -67,7 +65,7 @@ def _awd_lstm(
             block_length=BLOCK_LENGTH,
             vary_block_length=True,
             batch_tokens=streams * BLOCK_LENGTH,
-            micro_batch_tokens=2 * streams * BLOCK_LENGTH,  # one micro-step, also where a length is above the mean
+            micro_batch_tokens=2 * streams * BLOCK_LENGTH,  # one micro-step, even for blocks above the mean length
         ),
         model=LstmLmConfig(
             embedding_size=400,

@@ -1,9 +1,8 @@
-"""Runs that learn what another run says: its translations are their targets, its weights are where they begin.
+"""Sequence-level knowledge distillation: train a student on a teacher's translations, starting from its weights.
 
-A translator's answers differ less among each other than those of many people, which helps most where all symbols are
-predicted at once (Zhou et al. 2020). They are not bound to the sources of a corpus, either: what a language model makes
-up can be translated, too (Zhou & Keung 2020, who take other text of one language). Models of one size have the same
-encoder, and layers of the same names in their decoders.
+A teacher's translations vary less than those of human translators, which helps non-autoregressive models most (Zhou et
+al. 2020). The sources need not be those of the corpus: a language model can generate more (cf. Zhou & Keung 2020, who
+use monolingual text). A student of the teacher's size has the same encoder, and decoder layers with the same names.
 """
 
 from collections.abc import Callable
@@ -18,39 +17,41 @@ Recipe = Callable[[str | Path], Config]
 
 
 @dataclass(frozen=True)
-class MadeUp:
-    """Sources that a language model makes up."""
+class GeneratedSources:
+    """Sources that a language model generates."""
 
     lm_recipe: Recipe
-    """Of the language model."""
+    """Recipe of the language model."""
     src: str
-    """The ending of their file, `made_up.SRC` in the teacher's run folder."""
+    """Ending of their file, `made_up.SRC` in the teacher's run folder."""
     lines: int
-    """How many are drawn."""
+    """Number of sources."""
 
 
-def taught_by(
+def distilled_config(
     recipe: Recipe,
     run_dir: str | Path,
     tgt: str,
     batch_tokens: int | None = None,
     search: str = "",
-    made_up: MadeUp | None = None,
+    generated: GeneratedSources | None = None,
     **sections: Any,
 ) -> Config:
-    """Give a recipe's config with other `sections`, on what `runs/RECIPE` said; validation keeps its references.
+    """Build the config of a student: that of the teacher with other sections and the teacher's translations as targets.
+
+    Validation uses the teacher's references.
 
     Args:
-        recipe: the teacher's.
+        recipe: recipe of the teacher, whose run folder is `runs/RECIPE`.
         run_dir: the student's run folder.
-        tgt: the ending of the file of translations, `runs/RECIPE/distilled.TGT`.
-        batch_tokens: target tokens of a step, where they are not the teacher's.
-        search: options of the search that makes them, where its own are not the best to learn from.
-        made_up: further sources, whose translations are `runs/RECIPE/made_up.TGT`.
-        sections: of the config: model, objective, optim, training.
+        tgt: ending of the file of translations, `runs/RECIPE/distilled.TGT`.
+        batch_tokens: target tokens per step; None is as for the teacher.
+        search: search options of `seqlab distill`.
+        generated: additional sources, whose translations are in `runs/RECIPE/made_up.TGT`.
+        sections: sections of the config to replace: model, objective, optim, training.
 
     Raises:
-        FileNotFoundError: there are no translations, or no sources; the message says how they are made.
+        FileNotFoundError: translations or generated sources are missing; the message has the commands that make them.
     """
     config, teacher = recipe(run_dir), Path("runs") / recipe.__name__
     assert isinstance(config.data, TranslationConfig)
@@ -59,23 +60,23 @@ def taught_by(
     def distill(src: str, out: str, more: str = "") -> str:
         return f"seqlab distill {teacher} --src {src}{more} --out {out} {search}".rstrip()
 
-    said = [str(teacher / f"distilled.{tgt}")]
-    sources, commands = [src], [f"seqlab train {recipe.__name__}", distill(src, said[0], f" --ref {ref}")]
-    if made_up is not None:
-        sources.append(str(teacher / f"made_up.{made_up.src}"))
-        said.append(str(teacher / f"made_up.{tgt}"))
-        lm = made_up.lm_recipe.__name__
+    translations = [str(teacher / f"distilled.{tgt}")]
+    sources, commands = [src], [f"seqlab train {recipe.__name__}", distill(src, translations[0], f" --ref {ref}")]
+    if generated is not None:
+        sources.append(str(teacher / f"made_up.{generated.src}"))
+        translations.append(str(teacher / f"made_up.{tgt}"))
+        lm = generated.lm_recipe.__name__
         commands += [
             f"seqlab train {lm}",
-            f"seqlab generate {Path('runs') / lm} --num_samples {made_up.lines} --output {sources[1]}",
-            distill(sources[1], said[1]),
+            f"seqlab generate {Path('runs') / lm} --num_samples {generated.lines} --output {sources[1]}",
+            distill(sources[1], translations[1]),
         ]
-    for path in (*said, *sources[1:]):
+    for path in (*translations, *sources[1:]):
         if not Path(path).exists():
             raise FileNotFoundError(
-                f"There is no {path} in this folder, which students learn from. Make it in this order, but for what is "
-                f"there: {', '.join(f'`{command}`' for command in commands)}."
+                f"The training data {path} are missing. Run these commands in this folder, except those whose outputs "
+                f"exist: {', '.join(f'`{command}`' for command in commands)}."
             )
     batch_tokens = batch_tokens or config.data.batch_tokens
-    data = replace(config.data, train_src=sources, train_tgt=said, batch_tokens=batch_tokens)
+    data = replace(config.data, train_src=sources, train_tgt=translations, batch_tokens=batch_tokens)
     return replace(config, data=data, init_from=str(teacher), init_parts="matching", **sections)

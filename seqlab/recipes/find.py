@@ -1,7 +1,4 @@
-"""The config of a run, from Python: of a recipe by its name, or chosen for a corpus that dotted keys name.
-
-`seqlab train` finds its configs here, too.
-"""
+"""Build the config of a run: of a recipe by name, or chosen for the user's files; for Python and for `seqlab train`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,25 +15,25 @@ from seqlab.runs.overrides import Override, override
 from seqlab.runs.validate import unknown_key
 
 PAIRS_OR_TEXT = {"data.train_src", "data.train_tgt", "data.train"}
-"""What names a corpus of the usual kinds."""
+"""Keys that name the training data of pairs of lines or of text."""
 Value = str | int | float | bool | Path | None
-"""Of a field of a config."""
+"""Value of a config field that is not a list."""
 Fields = Mapping[str, Value | Sequence[Value]]
 """Values by dotted key: `{"model.d_model": 256, "data.train_src": ["a.en", "b.en"]}`."""
 
 
 def recipe(name: str, run_dir: str | Path | None = None, fields: Fields | None = None) -> Config:
-    """Build the config of a recipe; `seqlab recipes` lists them.
+    """Build the config of a recipe; `seqlab recipes` lists all recipes.
 
     Args:
         name: the recipe's name, as on the command line: `number_words`.
-        run_dir: the folder of the run that it is for, into whose `data/` some recipes write generated data;
-            `runs/NAME` unless given. Train into the same folder.
-        fields: fields to set, by dotted key: `{"training.max_steps": 100}`. A tag, such as `model.family`, sets its
-            section to the defaults of what it names, before the other fields are set.
+        run_dir: the run folder to train into; some recipes write generated data into its `data/`. `runs/NAME` by
+            default.
+        fields: fields to override, by dotted key: `{"training.max_steps": 100}`. A tag, such as `model.family`, resets
+            its section to the defaults of the named family before the other fields are set.
 
     Raises:
-        ValueError: there is no such recipe (names the nearest), no such field, or an impossible value.
+        ValueError: unknown recipe (the message names the nearest), unknown field, or invalid value.
         FileNotFoundError: the recipe's corpus is not on this machine.
     """
     if name not in recipes.RECIPES:
@@ -46,19 +43,19 @@ def recipe(name: str, run_dir: str | Path | None = None, fields: Fields | None =
 
 
 def config_for(fields: Fields) -> Config:
-    """Choose a config for your files: every field that is left open, by what the training data hold.
+    """Choose a config for your files: fields that are not given are chosen from the training data.
 
-    The same fields give the same config as after `seqlab train`: `config_for({"data.train_src": "corpus.de",
-    "data.train_tgt": "corpus.en"})` is that of `--data.train_src corpus.de --data.train_tgt corpus.en`. What is chosen
-    is logged with the reason, at level INFO.
+    `seqlab train` makes the same choices: `config_for({"data.train_src": "corpus.de", "data.train_tgt": "corpus.en"})`
+    returns the config of `seqlab train --data.train_src corpus.de --data.train_tgt corpus.en`. Each choice is logged
+    with its reason at level INFO.
 
     Args:
-        fields: values by dotted key. Pairs of lines are named by `data.train_src` and `data.train_tgt`, lines and
-            labels likewise beside `"data.kind": "labelling"`, a text by `data.train`. A value is a text, a number, True
-            or False, None, a path, or a list of these.
+        fields: values by dotted key. `data.train_src` and `data.train_tgt` name pairs of lines, or with `"data.kind":
+            "labelling"` lines and their labels; `data.train` names a text. A value is a string, number, boolean, None
+            or path, or a list of these.
 
     Raises:
-        ValueError: no corpus is named or it cannot be read, there is no such field, or a value is impossible.
+        ValueError: no training data are named or they cannot be read; unknown field, or invalid value.
         FileNotFoundError: a file is missing.
     """
     overrides = as_overrides(fields)
@@ -78,20 +75,20 @@ def config_for(fields: Fields) -> Config:
 
 
 def choose_config(overrides: Sequence[Override]) -> Config:
-    """Choose a config for the corpus that some of the fields name; errors as `config_for`."""
+    """Choose a config for the training data that the overrides name; raises the errors of `config_for`."""
     chosen: Config = import_target(_task(overrides).zero_config_name)(overrides)
     return chosen
 
 
 def training_keys(overrides: Sequence[Override]) -> tuple[str, ...]:
-    """Return the fields that have to name what is trained on without a recipe."""
+    """Return the keys that must name the training data if no recipe is given."""
     task = _task(overrides)
     fields = fields_of(task).items()
     return tuple(f"data.{name}" for name, field in fields if field.is_required() and name != task.tag_field)
 
 
 def _task(overrides: Sequence[Override]) -> type[DataConfig]:
-    """Return the data section of what is trained without a recipe: by `data.kind`, a field of its own, or a path."""
+    """Choose the task by `data.kind`, by a field that only one task has, or by a path; the default task otherwise."""
     given, tasks = dict(overrides), Parts("task")
     kind = given.get("data.kind", ())
     for name in [kind] if isinstance(kind, str) else kind:
@@ -108,7 +105,7 @@ def _task(overrides: Sequence[Override]) -> type[DataConfig]:
 
 
 def as_overrides(fields: Fields) -> list[Override]:
-    """Write values as the command line takes them."""
+    """Convert values to the texts of command-line options."""
     return [
         (key, as_text(value) if isinstance(value, Value) else [as_text(each) for each in value])
         for key, value in fields.items()
@@ -116,11 +113,11 @@ def as_overrides(fields: Fields) -> list[Override]:
 
 
 def as_text(value: object) -> str:
-    """Write one value as the command line takes it."""
+    """Convert one value to the text of a command-line option."""
     return str(value) if isinstance(value, str | Path) else json.dumps(value)
 
 
 def nearest_recipes(name: str) -> str:
-    """Name up to three recipes that are spelled like `name`, and how to list all."""
+    """Return a hint with up to three recipes of similar spelling, and the command that lists all."""
     nearest = ", ".join(f"`{each}`" for each in nearest_names(name.lower(), recipes.RECIPES, count=3))
     return f"the nearest: {nearest} (`seqlab recipes` lists all)" if nearest else "`seqlab recipes` lists all"

@@ -1,4 +1,4 @@
-"""Spelling to sound: a bidirectional LSTM that attends, or a Transformer, also all sounds at once.
+"""Grapheme-to-phoneme conversion: LSTM with attention, Transformer, and non-autoregressive Transformers.
 
 Six languages from Wiktionary (Ashby et al. 2021), and English from the CMU Pronouncing Dictionary.
 """
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from seqlab.corpora import cmudict, locate
 from seqlab.corpora.g2p2021 import LANGUAGES
-from seqlab.recipes.run_data import written
-from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, all_at_once, word_recipes
+from seqlab.recipes.run_data import generated_data
+from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, non_autoregressive_models, word_recipes
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, WordsConfig
 
@@ -21,7 +21,7 @@ MODELS = [
         2e-3,
         4000,
         512,
-        "a bidirectional LSTM that attends",
+        "a bidirectional LSTM with attention",
     ),
     WordModel(
         "_transformer",
@@ -31,7 +31,7 @@ MODELS = [
         1024,
         "a Transformer",
     ),
-    *all_at_once(0.3, 4000, 1024),
+    *non_autoregressive_models(0.3, 4000, 1024),
 ]
 CMUDICT_MODELS = [
     WordModel(
@@ -40,7 +40,7 @@ CMUDICT_MODELS = [
         1e-3,
         8000,
         2048,
-        "a bidirectional LSTM that attends",
+        "a bidirectional LSTM with attention",
     ),
     WordModel(
         "_transformer",
@@ -50,13 +50,13 @@ CMUDICT_MODELS = [
         2048,
         "a Transformer",
     ),
-    *all_at_once(0.1, 12_000, 2048),
+    *non_autoregressive_models(0.1, 12_000, 2048),
 ]
-"""For ten times as many words."""
+"""Larger models and more steps, for ten times as many words."""
 
 
 def _words(files: Mapping[str, Path], pronunciations: int = 1) -> TranslationConfig:
-    """Letters, taken apart where Unicode knows their parts, and sounds: columns of a table for each split."""
+    """Read letters (decomposed by Unicode NFD) and phonemes from the columns of a table for each split."""
     return TranslationConfig(
         train_src=[f"{files['train']}#0"],
         train_tgt=[f"{files['train']}#1"],
@@ -73,9 +73,10 @@ def _words(files: Mapping[str, Path], pronunciations: int = 1) -> TranslationCon
 
 
 def _wiktionary(language: str, run_dir: str | Path) -> TranslationConfig:
-    """Of English there are four times as many words as of the others, which take larger steps.
+    """Return the data config of a language.
 
-    Korean reads whole syllables, too: what goes wrong is mostly the length of vowels, which its letters do not show.
+    English has four times as many words as the other languages, and larger steps. Korean inputs have the composed
+    syllables as well as their letters, since most errors are in vowel length, which letters do not show.
     """
     splits = locate("g2p2021")
     words = _words({split: files[language] for split, files in splits.items()})
@@ -89,17 +90,17 @@ def _wiktionary(language: str, run_dir: str | Path) -> TranslationConfig:
 
 
 def _cmudict(name: str, run_dir: str | Path) -> TranslationConfig:
-    """Write the words to `run_dir/data`."""
-    folder = written(run_dir, cmudict.write, name)
+    """Write CMUdict to `run_dir/data`, and return its data config."""
+    folder = generated_data(run_dir, cmudict.write, name)
     return _words({split: folder / f"{split}.tsv" for split in ("train", "valid", "test")}, cmudict.MAX_PRONUNCIATIONS)
 
 
 G2P_RECIPES = [
     *word_recipes(
         "g2p",
-        [(code, f"{name}, from spelling to sound") for code, name in LANGUAGES.items()],
+        [(code, f"{name} spelling to pronunciation") for code, name in LANGUAGES.items()],
         MODELS,
         _wiktionary,
     ),
-    *word_recipes("g2p", [("cmudict", "English of CMUdict, from spelling to sound")], CMUDICT_MODELS, _cmudict),
+    *word_recipes("g2p", [("cmudict", "English spelling to pronunciation (CMUdict)")], CMUDICT_MODELS, _cmudict),
 ]

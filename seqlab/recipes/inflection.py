@@ -1,12 +1,11 @@
-"""A lemma and features to the inflected form in six languages (Cotterell et al. 2017): an LSTM or a Transformer,
-also all characters at once."""
+"""Morphological inflection in six languages (Cotterell et al. 2017): lemma and features to the inflected form."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from seqlab.corpora import locate
 from seqlab.corpora.inflection2017 import LANGUAGES
-from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, all_at_once, word_recipes
+from seqlab.recipes.words import LSTM, TRANSFORMER, WordModel, non_autoregressive_models, word_recipes
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig
 
@@ -17,7 +16,7 @@ MODELS = [
         2e-3,
         8000,
         1024,
-        "a bidirectional LSTM that attends",
+        "a bidirectional LSTM with attention",
     ),
     WordModel(
         "_transformer",
@@ -27,12 +26,12 @@ MODELS = [
         2048,
         "a Transformer",
     ),
-    *all_at_once(0.2, 4000, 2048),
+    *non_autoregressive_models(0.2, 4000, 2048),
 ]
 
 
 def _words(language: str, run_dir: str | Path) -> TranslationConfig:
-    """Characters of both sides, and a tag for each feature."""
+    """Read the characters of lemma and form, and one tag per feature."""
     splits = locate("inflection2017")
     train, valid = (str(splits[split][language]) for split in ("train", "valid"))
     return TranslationConfig(
@@ -48,7 +47,7 @@ def _words(language: str, run_dir: str | Path) -> TranslationConfig:
 
 INFLECTION_RECIPES = word_recipes(
     "inflection",
-    [(language, f"{language.capitalize()}, from lemma and features to the form") for language in LANGUAGES],
+    [(language, f"{language.capitalize()} lemma and features to the inflected form") for language in LANGUAGES],
     MODELS,
     _words,
 )

@@ -1,16 +1,16 @@
-"""The corpora that non-autoregressive translation is compared on, IWSLT14 and WMT14. Nobody has run these recipes here.
+"""IWSLT14 and WMT14, the benchmarks of non-autoregressive translation; published settings, not run by us.
 
-Their text is in `$SEQLAB_DATA/iwslt14` and `$SEQLAB_DATA/wmt14` (`train.en` and so on); of WMT14 otherwise in the
-dataset `wmt/wmt14`, which `datasets` downloads. Each student needs its teacher: where it is missing, it is said how to
-make it.
+The data are in `$SEQLAB_DATA/iwslt14` and `$SEQLAB_DATA/wmt14` (`train.en` and so on). Without the latter, `datasets`
+downloads `wmt/wmt14`. The students need the translations of their teachers; if these are missing, the error message has
+the commands that make them.
 
-What others report is BLEU of words that a tokenizer has cut, on the test sets. Of IWSLT14 from German to English 33.3
-to 34.5 for such a Transformer (Xia et al. 2019, and fairseq's). Of WMT14 from English to German 27.3 for the basic
-Transformer (Vaswani et al. 2017, table 2); for students of a larger one 27.20 by CTC with glancing (Gu & Kong 2021, in
-the repository `shawnkx/Fully-NAT`) and 27.03 by mask-predict with 10 passes and 5 lengths, about 24 on raw data
-(Ghazvininejad et al. 2019, and an issue of their repository). `seqlab evaluate` gives BLEU of text as written, which is
-lower for WMT14. The files of IWSLT14 are lower-cased words with Moses' escapes (`&apos;`), which sacreBLEU would cut
-apart once more: score the words with `sacrebleu --tokenize none`.
+Published results are tokenized BLEU on the test sets. IWSLT14 German-English: 33.3 to 34.5 for such a Transformer (Xia
+et al. 2019, and fairseq). WMT14 English-German: 27.3 for the base Transformer (Vaswani et al. 2017, table 2); for
+students of a larger teacher, 27.20 by CTC with glancing (Gu & Kong 2021, repository `shawnkx/Fully-NAT`), and 27.03 by
+mask-predict with 10 passes and 5 lengths, about 24 without distillation (Ghazvininejad et al. 2019, and an issue of
+their repository). `seqlab evaluate` computes BLEU of detokenized text, which is lower for WMT14. The files of IWSLT14
+are lower-cased tokens with Moses escapes (`&apos;`), which sacreBLEU would tokenize again: score them with `sacrebleu
+--tokenize none`.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from seqlab.corpora import path_specs
 from seqlab.models import TransformerCmlmConfig, TransformerConfig, TransformerCtcConfig
 from seqlab.objectives import CmlmConfig, CrossEntropyConfig, CtcConfig
 from seqlab.optim import AdamWConfig, InverseSqrtScheduleConfig, OptimConfig
-from seqlab.recipes.distilled import taught_by
+from seqlab.recipes.distilled import distilled_config
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import SentencePieceBpeConfig
@@ -49,7 +49,7 @@ def _pairs(corpus: str, src: str, tgt: str, vocab_size: int, batch_tokens: int) 
 def _sections(
     lr: float, warmup_steps: int, weight_decay: float, max_steps: int, beta2: float = 0.98, eps: float = 1e-8
 ) -> dict[str, Any]:
-    """Give how weights are optimised, and for how long."""
+    """Return the sections `optim` and `training`."""
     return {
         "optim": OptimConfig(
             optimizer=AdamWConfig(lr=lr, betas=(0.9, beta2), eps=eps, weight_decay=weight_decay),
@@ -61,7 +61,7 @@ def _sections(
 
 
 def iwslt14_de_en(run_dir: str | Path) -> Config:
-    """German to English, a Transformer with the settings of fairseq's `transformer_iwslt_de_en`; not run by us."""
+    """IWSLT14 German-English, a Transformer with fairseq's settings (`transformer_iwslt_de_en`); not run by us."""
     return Config(
         data=_pairs("iwslt14", "de", "en", vocab_size=10_000, batch_tokens=4096),
         model=TransformerConfig(**IWSLT, **DEPTH, dropout=0.3),
@@ -71,8 +71,8 @@ def iwslt14_de_en(run_dir: str | Path) -> Config:
 
 
 def iwslt14_de_en_nat(run_dir: str | Path) -> Config:
-    """German to English, all at once: CTC with glancing, taught by `iwslt14_de_en`; not run by us."""
-    return taught_by(
+    """IWSLT14 German-English, non-autoregressive: CTC with glancing, distilled from `iwslt14_de_en`; not run by us."""
+    return distilled_config(
         iwslt14_de_en,
         run_dir,
         "en",
@@ -83,8 +83,8 @@ def iwslt14_de_en_nat(run_dir: str | Path) -> Config:
 
 
 def iwslt14_de_en_cmlm(run_dir: str | Path) -> Config:
-    """German to English by mask-predict, taught by `iwslt14_de_en`; not run by us."""
-    return taught_by(
+    """IWSLT14 German-English, non-autoregressive: mask-predict, distilled from `iwslt14_de_en`; not run by us."""
+    return distilled_config(
         iwslt14_de_en,
         run_dir,
         "en",
@@ -95,7 +95,7 @@ def iwslt14_de_en_cmlm(run_dir: str | Path) -> Config:
 
 
 def wmt14_en_de(run_dir: str | Path) -> Config:
-    """English to German, the basic Transformer (Vaswani et al. 2017): 27.3 in the paper; not run by us."""
+    """WMT14 English-German, the base Transformer (Vaswani et al. 2017): BLEU 27.3 in the paper; not run by us."""
     return Config(
         data=_pairs("wmt14", "en", "de", vocab_size=32_000, batch_tokens=25_000),
         model=TransformerConfig(**WMT, **DEPTH, dropout=0.1),
@@ -105,8 +105,11 @@ def wmt14_en_de(run_dir: str | Path) -> Config:
 
 
 def wmt14_en_de_nat(run_dir: str | Path) -> Config:
-    """English to German, all at once: CTC with glancing (Gu & Kong 2021), taught by `wmt14_en_de`; not run by us."""
-    return taught_by(
+    """WMT14 English-German, non-autoregressive: CTC with glancing, distilled from `wmt14_en_de`; not run by us.
+
+    Settings of Gu & Kong (2021).
+    """
+    return distilled_config(
         wmt14_en_de,
         run_dir,
         "de",
@@ -118,8 +121,11 @@ def wmt14_en_de_nat(run_dir: str | Path) -> Config:
 
 
 def wmt14_en_de_cmlm(run_dir: str | Path) -> Config:
-    """English to German by mask-predict (Ghazvininejad et al. 2019), taught by `wmt14_en_de`; not run by us."""
-    return taught_by(
+    """WMT14 English-German, non-autoregressive: mask-predict, distilled from `wmt14_en_de`; not run by us.
+
+    Settings of Ghazvininejad et al. (2019).
+    """
+    return distilled_config(
         wmt14_en_de,
         run_dir,
         "de",

@@ -1,4 +1,4 @@
-"""Labels: parts of speech of words (Nivre et al. 2020), sentiment (Socher et al. 2013) and types of questions."""
+"""Tagging and classification: parts of speech (Nivre et al. 2020), sentiment (Socher et al. 2013), question types."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from seqlab.models import (
 from seqlab.models.config import ModelConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
-from seqlab.recipes.run_data import written
+from seqlab.recipes.run_data import generated_data
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
@@ -62,7 +62,7 @@ def _optim(lr: float) -> OptimConfig:
 
 
 def pos_tagging(run_dir: str | Path) -> Config:
-    """Parts of speech of English words: a bidirectional LSTM over words and how they are spelt."""
+    """English part-of-speech tagging: a bidirectional LSTM over words and their spelling."""
     return Config(
         data=_tagged(locate("ud_ewt")["train"]["sentences"]),
         model=TAGGER,
@@ -73,29 +73,32 @@ def pos_tagging(run_dir: str | Path) -> Config:
 
 
 def pos_tagging_transformer(run_dir: str | Path) -> Config:
-    """Parts of speech of English words: a Transformer over words and how they are spelt."""
+    """English part-of-speech tagging: a Transformer over words and their spelling."""
     return replace(pos_tagging(run_dir), model=TRANSFORMER, training=_training(3000))
 
 
 def pos_tagging_frequency(run_dir: str | Path) -> Config:
-    """Parts of speech of English words: of each the one that it has most often, the baseline."""
+    """English part-of-speech tagging: the most frequent tag of each word, a baseline."""
     return Config(
         data=_tagged(locate("ud_ewt")["train"]["sentences"]), model=FrequencyLabellerConfig(), training=_training(1)
     )
 
 
 def pos_tagging_tenth(run_dir: str | Path) -> Config:
-    """The Transformer with the labels of each tenth sentence, which may start from `ewt_mlm` with matching weights."""
+    """English part-of-speech tagging with a tenth of the labels: a Transformer, to fine-tune from `ewt_mlm`.
+
+    Start from it with `--init_from runs/ewt_mlm --init_parts matching`.
+    """
 
     def write(folder: Path) -> None:
         write_share(locate("ud_ewt")["train"]["sentences"], folder / "train.conllu", every=10)
 
-    data = _tagged(written(run_dir, write) / "train.conllu")
+    data = _tagged(generated_data(run_dir, write) / "train.conllu")
     return replace(pos_tagging_transformer(run_dir), data=data, training=_training(1500))
 
 
 def ewt_mlm(run_dir: str | Path) -> Config:
-    """A masked model of the sentences of the treebank, without their labels."""
+    """English sentences of the treebank, without labels: a masked language model."""
     splits = locate("ud_ewt")
     return Config(
         data=LanguageModellingConfig(
@@ -117,14 +120,17 @@ def ewt_mlm(run_dir: str | Path) -> Config:
 
 
 def _lines(run_dir: str | Path, corpus: str) -> LabellingConfig:
-    """Write what begins with its label as tables, and say how they are read; a set without others is split by folds."""
+    """Write lines that begin with their labels as tables, and return their data config.
+
+    A corpus without splits is divided into folds.
+    """
     splits = locate(corpus)
 
     def write(folder: Path) -> None:
         for split, columns in splits.items():
             write_label_table(columns["labelled"], folder / f"{split}.tsv")
 
-    folder = written(run_dir, write)
+    folder = generated_data(run_dir, write)
 
     def specs(split: str, column: int) -> list[str]:
         return [f"{folder / split}.tsv#{column}"] if split in splits else []
@@ -152,7 +158,7 @@ def _line_labeller(run_dir: str | Path, corpus: str, model: ModelConfig) -> Conf
 
 
 def sst2(run_dir: str | Path) -> Config:
-    """Praise or blame in sentences of film reviews: a bidirectional LSTM, whose words often vanish in training."""
+    """Sentiment of sentences from film reviews (SST-2): a bidirectional LSTM with high embedding dropout."""
     model = LstmLabellerConfig(
         hidden_size=128,
         embedding_size=256,
@@ -166,19 +172,19 @@ def sst2(run_dir: str | Path) -> Config:
 
 
 def sst2_transformer(run_dir: str | Path) -> Config:
-    """Praise or blame in sentences of film reviews: a Transformer."""
+    """Sentiment of sentences from film reviews (SST-2): a Transformer."""
     model = replace(TRANSFORMER, spelling_size=0, dropout=0.4, output_dropout=0.5, pooling="mean")
     return _line_labeller(run_dir, "sst2", model)
 
 
 def sst2_cnn(run_dir: str | Path) -> Config:
-    """Praise or blame in sentences of film reviews: convolutions over words (Kim 2014)."""
+    """Sentiment of sentences from film reviews (SST-2): convolutions over words (Kim 2014)."""
     model = replace(CONVOLUTIONS, spelling_size=0, embedding_dropout=0.4, dropout=0.4, output_dropout=0.5)
     return _line_labeller(run_dir, "sst2", model)
 
 
 def trec_cnn(run_dir: str | Path) -> Config:
-    """What questions ask for: convolutions over words and how they are spelt (Kim 2014)."""
+    """Question types (TREC): convolutions over words and their spelling (Kim 2014)."""
     return _line_labeller(run_dir, "trec", replace(CONVOLUTIONS, output_dropout=0.5))
 
 
@@ -189,29 +195,32 @@ def _questions(run_dir: str | Path, model: LstmLabellerConfig, lr: float) -> Con
 
 
 def trec(run_dir: str | Path) -> Config:
-    """What questions ask for: a bidirectional LSTM that also knows pairs and triples of words.
+    """Question types (TREC): a bidirectional LSTM with word bigrams and trigrams.
 
-    `--data.valid_fold` says which tenth is validated on.
+    `--data.valid_fold` chooses the fold for validation, one of ten.
     """
     return _questions(run_dir, QUESTIONS, 2e-3)
 
 
 def trec_subwords(run_dir: str | Path) -> Config:
-    """What questions ask for: an LSTM over subwords, whose mistakes are others, for ensembles with `trec`."""
+    """Question types (TREC): an LSTM over subwords, for ensembles with `trec`, since its errors differ."""
     config = _questions(run_dir, replace(QUESTIONS, spelling_size=0), 4e-3)
     assert isinstance(config.data, TokensConfig)
     return replace(config, data=replace(config.data, tokenizer=BpeConfig(vocab_size=2000), batch_tokens=800))
 
 
 def trec_tagger(run_dir: str | Path) -> Config:
-    """What questions ask for: an LSTM of the sizes of `pos_tagging`, to start from that with matching weights."""
+    """Question types (TREC): an LSTM with the sizes of `pos_tagging`, to fine-tune from it.
+
+    Start from it with `--init_from runs/pos_tagging --init_parts matching`.
+    """
     return _questions(
         run_dir, replace(TAGGER, ngram_order=3, embedding_dropout=0.3, dropout=0.5, output_dropout=0.5), 4e-3
     )
 
 
 def trec_transformer(run_dir: str | Path) -> Config:
-    """What questions ask for: a Transformer that also knows pairs and triples of words."""
+    """Question types (TREC): a Transformer with word bigrams and trigrams."""
     return _line_labeller(run_dir, "trec", replace(TRANSFORMER, ngram_order=3))
 
 

@@ -1,4 +1,4 @@
-"""Image descriptions in two languages, 29,000 pairs (Elliott et al. 2016): translated, and filled in."""
+"""Multi30k: 29,000 image descriptions, English and German (Elliott et al. 2016); translation and a masked model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ from seqlab.corpora.multi30k.names import write as write_names
 from seqlab.models import LstmConfig, TransformerConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
-from seqlab.recipes.run_data import written
+from seqlab.recipes.run_data import generated_data
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
@@ -26,12 +26,12 @@ def _pairs() -> TranslationConfig:
         test_tgt=[str(splits["test"]["de"])],
         tokenizer=SentencePieceBpeConfig(vocab_size=8000),
         batch_tokens=2048,
-        micro_batch_tokens=2400,  # one micro-step a step
+        micro_batch_tokens=2400,  # one micro-step per step
     )
 
 
 def multi30k_en_de(run_dir: str | Path) -> Config:
-    """English to German, a small Transformer: the best size for this corpus (Wu et al. 2021)."""
+    """Multi30k English-German: a small Transformer, the best size for this corpus (Wu et al. 2021)."""
     return Config(
         data=_pairs(),
         model=TransformerConfig(d_model=128, d_ff=256, num_heads=4, dropout=0.3),
@@ -46,7 +46,7 @@ def multi30k_en_de(run_dir: str | Path) -> Config:
 
 
 def multi30k_en_de_rnn(run_dir: str | Path) -> Config:
-    """English to German, a bidirectional LSTM and a decoder that attends to it (Luong et al. 2015)."""
+    """Multi30k English-German: a bidirectional LSTM encoder and an LSTM decoder with attention (Luong et al. 2015)."""
     return Config(
         data=_pairs(),
         model=LstmConfig(hidden_size=512, embedding_size=256, dropout=0.3),
@@ -61,13 +61,13 @@ def multi30k_en_de_rnn(run_dir: str | Path) -> Config:
 
 
 def multi30k_en_de_names(run_dir: str | Path) -> Config:
-    """English to German with made-up names and numbers in some pairs: an LSTM that may copy them."""
+    """Multi30k English-German with made-up names and numbers in some pairs: an LSTM that copies them."""
     splits = locate("multi30k")
 
     def write(folder: Path) -> None:
         write_names(folder, list(splits["train"].values()), list(splits["valid"].values()))
 
-    folder = written(run_dir, write)
+    folder = generated_data(run_dir, write)
     config = multi30k_en_de_rnn(run_dir)
     return replace(
         config,
@@ -78,9 +78,10 @@ def multi30k_en_de_names(run_dir: str | Path) -> Config:
 
 
 def multi30k_mlm(run_dir: str | Path) -> Config:
-    """A masked model of both languages, from which `multi30k_en_de` can start with `--init_parts matching`.
+    """Multi30k English and German: a masked language model, to fine-tune `multi30k_en_de` from.
 
-    Of both, so that its tokenizer, which the translator takes over, knows both.
+    Start from it with `--init_from runs/multi30k_mlm --init_parts matching`. It is trained on both languages, since the
+    translator takes over its tokenizer.
     """
     splits = locate("multi30k")
     return Config(

@@ -1,7 +1,7 @@
-"""Language models of English image descriptions (Multi30k, Elliott et al. 2016), one of each family.
+"""Language models of English image descriptions (Multi30k, Elliott et al. 2016), one per family.
 
-`--data.tokenizer.kind words --data.tokenizer.min_count 2` makes them models of words instead of subwords: a model whose
-training holds no unknown word cannot learn where to expect one.
+`--data.tokenizer.kind words --data.tokenizer.min_count 2` trains them on words instead of subwords. `min_count` makes
+rare words unknown, so that the model learns to predict unknown words.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ def _text() -> LanguageModellingConfig:
         tokenizer=SentencePieceBpeConfig(vocab_size=4000),
         block_length=128,
         batch_tokens=2048,
-        micro_batch_tokens=2400,  # one micro-step a step
+        micro_batch_tokens=2400,  # one micro-step per step
     )
 
 
@@ -53,21 +53,21 @@ def _recurrent(family: type[LstmLmConfig] | type[GruLmConfig], lr: float) -> Con
 
 
 def multi30k_lm_en(run_dir: str | Path) -> Config:
-    """A decoder-only Transformer."""
+    """Multi30k English descriptions: a decoder-only Transformer."""
     model = TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.2)
     return _trained(model, MuonConfig(lr=5e-3, weight_decay=0.1))
 
 
 def multi30k_lm_en_lstm(run_dir: str | Path) -> Config:
-    """A long short-term memory with the dropouts of AWD-LSTM."""
+    """Multi30k English descriptions: an LSTM with the dropouts of AWD-LSTM."""
     return _recurrent(LstmLmConfig, lr=2e-2)
 
 
 def multi30k_lm_en_gru(run_dir: str | Path) -> Config:
-    """Gated recurrent units with the dropouts of AWD-LSTM."""
+    """Multi30k English descriptions: a GRU with the dropouts of AWD-LSTM."""
     return _recurrent(GruLmConfig, lr=1e-2)
 
 
 def multi30k_lm_en_ngram(run_dir: str | Path) -> Config:
-    """Modified Kneser-Ney over subwords."""
+    """Multi30k English descriptions: a 5-gram model of subwords with modified Kneser-Ney smoothing."""
     return Config(data=_text(), model=NgramConfig(order=5))

@@ -1,7 +1,7 @@
-"""Multi30k by models that predict all symbols at once, taught by `multi30k_en_de`, and by one that is quick in turn.
+"""Fast translation of Multi30k: non-autoregressive students of `multi30k_en_de`, and a deep encoder, shallow decoder.
 
-They learn what the teacher says of the training set, and of ten times as many sources that a language model makes up;
-of one corpus alone with `--data.train_src` and `--data.train_tgt`.
+The students are trained on the teacher's translations of the training set, and of ten times as many sources that a
+language model generates; `--data.train_src` and `--data.train_tgt` choose one of the two.
 """
 
 from dataclasses import replace
@@ -17,28 +17,27 @@ from seqlab.models import (
 )
 from seqlab.objectives import CmlmConfig, CtcConfig, ObjectiveConfig, ParallelCrossEntropyConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
-from seqlab.recipes.distilled import MadeUp, taught_by
+from seqlab.recipes.distilled import GeneratedSources, distilled_config
 from seqlab.recipes.multi30k import multi30k_en_de
 from seqlab.recipes.multi30k_lm import multi30k_lm_en
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.search.config import SearchConfig
 
 SIZES: dict[str, Any] = {"d_model": 128, "d_ff": 256, "num_heads": 4}
-"""Those of the teacher."""
-TEACHERS_SEARCH = "--length_alpha 2.5"
-"""Students say less than they are taught: from translations that are as short as the teacher's best they learn to leave
-out 7% of the words."""
-MADE_UP = MadeUp(multi30k_lm_en, "en", lines=300_000)
-"""What the teacher is asked beside the 29,000 sources of the training set."""
+"""Sizes of the teacher."""
+TEACHER_SEARCH = "--length_alpha 2.5"
+"""Makes the teacher's translations longer: from its usual ones, students learn to omit 7% of the words."""
+GENERATED_SOURCES = GeneratedSources(multi30k_lm_en, "en", lines=300_000)
+"""Sources for the teacher, in addition to the 29,000 of the training set."""
 
 
-def _taught(run_dir: str | Path, model: ModelConfig, objective: ObjectiveConfig, max_steps: int) -> Config:
-    return taught_by(
+def _distilled(run_dir: str | Path, model: ModelConfig, objective: ObjectiveConfig, max_steps: int) -> Config:
+    return distilled_config(
         multi30k_en_de,
         run_dir,
         "de",
-        search=TEACHERS_SEARCH,
-        made_up=MADE_UP,
+        search=TEACHER_SEARCH,
+        generated=GENERATED_SOURCES,
         model=model,
         objective=objective,
         optim=OptimConfig(
@@ -49,36 +48,41 @@ def _taught(run_dir: str | Path, model: ModelConfig, objective: ObjectiveConfig,
 
 
 def multi30k_en_de_nat(run_dir: str | Path) -> Config:
-    """English to German, all symbols at once: CTC with glancing (Qian et al. 2021), taught by `multi30k_en_de`."""
+    """Multi30k English-German, non-autoregressive: CTC with glancing, distilled from `multi30k_en_de`.
+
+    Glancing as in Qian et al. (2021).
+    """
     model = TransformerCtcConfig(**SIZES, dropout=0.1, upsampling=2)
-    return _taught(run_dir, model, CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=8000), 11_000)
+    return _distilled(run_dir, model, CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=8000), 11_000)
 
 
 def multi30k_en_de_cmlm(run_dir: str | Path) -> Config:
-    """English to German by mask-predict (Ghazvininejad et al. 2019), taught by `multi30k_en_de`.
+    """Multi30k English-German, non-autoregressive: mask-predict, distilled from `multi30k_en_de`.
 
-    Half of the targets are learned beside words of its own, for `--revise true` (Ghazvininejad et al. 2020), with which
-    it is validated, too. It is wider inside than its teacher: as narrow as that it underfits.
+    Mask-predict as in Ghazvininejad et al. (2019). Half of the training targets contain words that the model predicts
+    itself, for `--revise true` (Ghazvininejad et al. 2020), which validation uses as well. `d_ff` is larger than the
+    teacher's, with which the model underfits.
     """
     model = TransformerCmlmConfig(**SIZES | {"d_ff": 1024}, dropout=0.05, decoder_input="uniform_copy")
-    config = _taught(run_dir, model, CmlmConfig(own_words=0.5), 20_000)
+    config = _distilled(run_dir, model, CmlmConfig(own_words=0.5), 20_000)
     search = SearchConfig(beam_size=1, revise=True)
     return replace(config, training=replace(config.training, valid_every=1000, valid_search=search))
 
 
 def multi30k_en_de_nat_vanilla(run_dir: str | Path) -> Config:
-    """English to German with neither glancing nor CTC (cf. Gu et al. 2018), taught by `multi30k_en_de`.
+    """Multi30k English-German, non-autoregressive: no glancing or CTC, distilled from `multi30k_en_de`.
 
-    First a length, then its symbols; with `--model.length end_mark` the first end that is said ends a target.
+    As in Gu et al. (2018), the model predicts the length, then the tokens. With `--model.length end_mark` the first end
+    mark ends the target.
     """
-    return _taught(run_dir, TransformerNatConfig(**SIZES, dropout=0.2), ParallelCrossEntropyConfig(), 3000)
+    return _distilled(run_dir, TransformerNatConfig(**SIZES, dropout=0.2), ParallelCrossEntropyConfig(), 3000)
 
 
 def multi30k_en_de_deep_shallow(run_dir: str | Path) -> Config:
-    """English to German, one symbol after the other, but quickly: a deep encoder and one layer of a decoder.
+    """Multi30k English-German, autoregressive but fast: 12 encoder layers and one decoder layer.
 
-    Kasai et al. 2021; narrower inside, so that it has as many parameters as `multi30k_en_de`. It learns from people;
-    with `--data.train_tgt runs/multi30k_en_de/distilled.de` from what that says, as the models do that say all at once.
+    Kasai et al. (2021). `d_ff` is smaller, so that it has as many parameters as `multi30k_en_de`. It is trained on the
+    human translations; `--data.train_tgt runs/multi30k_en_de/distilled.de` trains it on the teacher's.
     """
     model = TransformerConfig(
         d_model=128, d_ff=128, num_heads=4, dropout=0.3, num_encoder_layers=12, num_decoder_layers=1

@@ -1,4 +1,4 @@
-"""The embedded default: English number, date and time phrases to German, generated, in about a minute."""
+"""Translation of generated number, date and time phrases, English-German, trained in about a minute."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ from seqlab.corpora import number_words as corpus
 from seqlab.models import TransformerConfig
 from seqlab.objectives import CrossEntropyConfig
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
-from seqlab.recipes.run_data import written
+from seqlab.recipes.run_data import generated_data
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import SentencePieceBpeConfig
 
 
 def number_words(run_dir: str | Path) -> Config:
-    """English number, date and time phrases to German, generated into `run_dir/data`: a small Transformer."""
-    folder = written(run_dir, corpus.write, "number_words")
+    """English-German number, date and time phrases, generated into `run_dir/data`: a small Transformer."""
+    folder = generated_data(run_dir, corpus.write, "number_words")
     return Config(
         data=TranslationConfig(
             train_src=[str(folder / "train.en")],

@@ -1,4 +1,4 @@
-"""Numbers and classes: handwritten digits and diabetes of scikit-learn."""
+"""Classification and regression: handwritten digits and diabetes of scikit-learn."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,26 +8,27 @@ import numpy as np
 from seqlab.models import CnnConfig, LinearConfig, MlpConfig
 from seqlab.objectives import SoftmaxConfig, SquaredErrorConfig
 from seqlab.optim import AdamWConfig, CosineScheduleConfig, OptimConfig
-from seqlab.recipes.run_data import written
+from seqlab.recipes.run_data import generated_data
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.prediction.config import PredictionConfig
 
 
 def _write_digits(folder: Path) -> None:
-    """Write the 1,797 handwritten digits (Alpaydin & Kaynak 1998), 8 by 8 pixels from 0 to 16."""
+    """Write the 1,797 handwritten digits (Alpaydin & Kaynak 1998): 8x8 pixels with values from 0 to 16."""
     digits = _datasets().load_digits()
     folder.mkdir(parents=True)
     np.savez(folder / "digits.npz", x=digits.images.astype(np.float32), y=digits.target)
 
 
 def _write_diabetes(folder: Path) -> None:
-    """Write the 442 patients of Efron et al. (2004): ten measurements and how the disease went on."""
+    """Write the table of 442 patients of Efron et al. (2004): ten measurements and the disease progression."""
     table = _datasets().load_diabetes(as_frame=True, scaled=False).frame
     folder.mkdir(parents=True)
     table.to_csv(folder / "diabetes.csv", index=False)
 
 
 def _datasets():  # type: ignore[no-untyped-def]
+    """Import `sklearn.datasets`; raises ValueError naming the extra if it is not installed."""
     try:
         from sklearn import datasets
     except ImportError:
@@ -36,10 +37,9 @@ def _datasets():  # type: ignore[no-untyped-def]
 
 
 def _digits(run_dir: str | Path) -> PredictionConfig:
-    """Say how the digits are read: the first of ten folds is validated on."""
-    return PredictionConfig(
-        train=[str(written(run_dir, _write_digits) / "digits.npz")], predicts="class", valid_fold=1, batch_rows=64
-    )
+    """Return the data config of the digits; the first of ten folds is for validation."""
+    path = generated_data(run_dir, _write_digits) / "digits.npz"
+    return PredictionConfig(train=[str(path)], predicts="class", valid_fold=1, batch_rows=64)
 
 
 def _optim(lr: float, weight_decay: float) -> OptimConfig:
@@ -78,7 +78,7 @@ def digits_mlp(run_dir: str | Path) -> Config:
 
 
 def digits_cnn(run_dir: str | Path) -> Config:
-    """Handwritten digits: a convolutional network, whose images are shifted, turned and noisy in training."""
+    """Handwritten digits: a convolutional network, trained on shifted, rotated and noisy images."""
     config = digits_linear(run_dir)
     return replace(
         config,
@@ -90,9 +90,9 @@ def digits_cnn(run_dir: str | Path) -> Config:
 
 
 def diabetes(run_dir: str | Path) -> Config:
-    """How diabetes goes on in a year, from ten measurements: linear regression with weight decay."""
+    """Progression of diabetes in one year, from ten measurements: linear regression with weight decay."""
     data = PredictionConfig(
-        train=[str(written(run_dir, _write_diabetes) / "diabetes.csv")],
+        train=[str(generated_data(run_dir, _write_diabetes) / "diabetes.csv")],
         target=["target"],
         categorical=["sex"],
         valid_fold=1,

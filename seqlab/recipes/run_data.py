@@ -1,4 +1,4 @@
-"""Data that a recipe generates into the run folder."""
+"""Generate the data of a recipe in the run folder."""
 
 import logging
 import shutil
@@ -13,96 +13,99 @@ from seqlab.corpora.description import sha256_of_text
 from seqlab.runs.folder import RunFolder
 
 logger = logging.getLogger(__name__)
-_generated: dict[Path, Path] = {}
-"""run folder -> what was generated for it in another folder"""
+_staged: dict[Path, Path] = {}
+"""Run folder -> folder in which its data were generated in advance."""
 
 
 @contextmanager
-def generated_first(run_dir: Path) -> Iterator[Path]:
-    """Give a folder to generate into before the run folder changes; `written` moves its data from there."""
-    place = run_dir.resolve()  # once: a link may lead elsewhere when training ends
+def staged_data(run_dir: Path) -> Iterator[Path]:
+    """Yield a temporary folder to generate data in before the run folder changes; `generated_data` moves them."""
+    key = run_dir.resolve()  # resolved once, since a link may change until training ends
     with TemporaryDirectory() as folder:
-        _generated[place] = Path(folder) / "data"
+        _staged[key] = Path(folder) / "data"
         try:
             yield Path(folder)
         finally:
-            del _generated[place]
+            del _staged[key]
 
 
-def written(run_dir: str | Path, write: Callable[[Path], object], corpus: str | None = None) -> Path:
-    """Return `run_dir/data`, into which `write` writes unless something is there already.
+def generated_data(run_dir: str | Path, write: Callable[[Path], object], corpus: str | None = None) -> Path:
+    """Return `run_dir/data`; generate the files in it if there are none.
 
-    An existing run keeps its files, even those of an earlier version of `write`: training compares them with run.json.
-    The files of a run that is being overwritten are moved to where the run is, and new ones are written.
+    An existing run keeps its files, even if an earlier version of `write` wrote them: training compares them with
+    run.json. The files of a run that is being overwritten are moved beside this run, and new ones are generated.
 
     Args:
         run_dir: the run folder.
-        write: writes all files into a folder that it makes.
-        corpus: the corpus whose description new files must match.
+        write: function that creates a folder and writes all files into it.
+        corpus: name of the corpus whose checksums new files must match.
 
     Raises:
-        ValueError: the folder holds other files than those of the corpus, or some that `write` does not write; or the
-            files of an existing run are missing, and `write` writes others.
+        ValueError: the folder contains files that differ from the corpus, or that `write` does not write; or the files
+            of an existing run are missing, and `write` writes others.
     """
     run = RunFolder(run_dir)
-    set_aside = run.replaced / run.data.name
+    old_data = run.replaced / run.data.name
     is_missing = not (run.data.exists() and any(run.data.iterdir()))
-    # what is left of a set-up without a run.json may have data of somebody else
-    is_old = (run.replaced / run.description_file.name).is_file() and not set_aside.exists()
+    # Without a run.json, the replaced folder is left from an interrupted setup, and the data may be the user's own.
+    is_old = (run.replaced / run.description_file.name).is_file() and not old_data.exists()
     if is_missing or is_old:
-        building = run.path / "data.tmp"  # whole or absent, whatever ends the process meanwhile
-        shutil.rmtree(building, ignore_errors=True)
-        first = _generated.get(run.path.resolve())
-        if first is not None and first.exists():
-            shutil.move(first, building)
+        temporary = run.path / "data.tmp"  # renamed when complete
+        shutil.rmtree(temporary, ignore_errors=True)
+        staged = _staged.get(run.path.resolve())
+        if staged is not None and staged.exists():
+            shutil.move(staged, temporary)
         else:
-            write(building)
+            write(temporary)
         if run.replaced.is_dir():
-            _set_aside(run.data, building, set_aside)
+            _move_old_data(run.data, temporary, old_data)
         elif run.exists():
-            _refuse_other_version(run, building)
-        rename(building, run.data)
+            _refuse_other_version(run, temporary)
+        rename(temporary, run.data)
     if corpus is not None:
-        _compare(run, corpus)
+        _check_corpus_version(run, corpus)
     return run.data
 
 
-def _set_aside(old: Path, new: Path, set_aside: Path) -> None:
-    """Move old data away; an empty folder stands for none. Raises ValueError where a file was never generated.
+def _move_old_data(current: Path, new: Path, old_data: Path) -> None:
+    """Move the data of an overwritten run to `old_data`; create an empty folder there if it has none.
 
-    The names of the new files are noted beside, for `settle` to tell them from files of somebody else.
-    """
-    write_json(set_aside.with_suffix(".json"), sorted(path.name for path in new.iterdir()))
-    if not old.exists():
-        set_aside.mkdir()
-        return
-    foreign = sorted({path.name for path in old.iterdir()} - {path.name for path in new.iterdir()})
-    if foreign:
-        raise ValueError(
-            f"{old} holds {', '.join(foreign[:3])}, which the recipe does not write and `--overwrite` would delete: "
-            "move it away, or choose another `--run_dir`."
-        )
-    rename(old, set_aside)
-
-
-def _refuse_other_version(run: RunFolder, building: Path) -> None:
-    """Raise ValueError where a run's data are missing, and none of those that are generated now is one of them."""
-    known = set(run.read_description_entry("data_sha256"))
-    if any(path.is_dir() for path in building.iterdir()):
-        return  # recordings, whose lists are compared with what is on them when the run goes on
-    if not known & {sha256_of_text(path) for path in building.iterdir()}:
-        shutil.rmtree(building)
-        raise ValueError(
-            f"{run.data} is missing, and this version of seqlab generates other data than those that the run was begun "
-            "with: restore the folder from a copy, or start anew with `--overwrite`."
-        )
-
-
-def _compare(run: RunFolder, corpus: str) -> None:
-    """Compare with the description of the corpus: a run may go on with other data, a new one may not begin with them.
+    A JSON file beside it lists the names of the new files, to distinguish them from the user's files later.
 
     Raises:
-        ValueError: of a new run.
+        ValueError: the data folder contains a file that the recipe does not write.
+    """
+    write_json(old_data.with_suffix(".json"), sorted(path.name for path in new.iterdir()))
+    if not current.exists():
+        old_data.mkdir()
+        return
+    foreign = sorted({path.name for path in current.iterdir()} - {path.name for path in new.iterdir()})
+    if foreign:
+        raise ValueError(
+            f"{current} contains {', '.join(foreign[:3])}, which the recipe does not write and `--overwrite` would "
+            "delete: move it elsewhere, or choose another `--run_dir`."
+        )
+    rename(current, old_data)
+
+
+def _refuse_other_version(run: RunFolder, new: Path) -> None:
+    """Raise ValueError if the data of an existing run are missing, and no newly generated file equals one of them."""
+    recorded = set(run.read_description_entry("data_sha256"))
+    if any(path.is_dir() for path in new.iterdir()):
+        return  # recordings: training compares the content of their lists
+    if not recorded & {sha256_of_text(path) for path in new.iterdir()}:
+        shutil.rmtree(new)
+        raise ValueError(
+            f"{run.data} is missing, and this version of seqlab generates other data than the run was trained on: "
+            "restore the folder from a copy, or train again with `--overwrite`."
+        )
+
+
+def _check_corpus_version(run: RunFolder, corpus: str) -> None:
+    """Compare the data with the checksums of the corpus; an existing run may keep other data.
+
+    Raises:
+        ValueError: the data of a new run differ.
     """
     try:
         locate(corpus, run.data)
@@ -113,4 +116,4 @@ def _compare(run: RunFolder, corpus: str) -> None:
                 f"The files in {run.data} are not those of version {version} of {corpus}, which this recipe generates: "
                 f"delete the folder {run.data}, or choose another `--run_dir`."
             ) from None
-        logger.info("%s keeps its data, which are not those of version %d of %s.", run.path, version, corpus)
+        logger.info("%s keeps its data, which differ from version %d of %s.", run.path, version, corpus)

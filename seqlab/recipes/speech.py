@@ -1,4 +1,4 @@
-"""Speech: spoken digits, prompts and dialogue, and two corpora that are generated: tones, and synthetic speech."""
+"""Speech recognition and classification: spoken digits, prompts, dialogue, synthetic speech, and generated tones."""
 
 import re
 from dataclasses import replace
@@ -14,13 +14,13 @@ from seqlab.corpora.ud_ewt import read_sentence_texts
 from seqlab.models import GruRecogniserConfig, GruRecordingLabellerConfig, LstmRecogniserConfig
 from seqlab.objectives import CtcConfig, SoftmaxConfig
 from seqlab.optim import AdamConfig, AdamWConfig, CosineScheduleConfig, OptimConfig
-from seqlab.recipes.run_data import written
+from seqlab.recipes.run_data import generated_data
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.transcription.config import TranscriptionConfig
 
 PLAIN_SENTENCE = re.compile(r"(?!.*[A-Z]{2})[A-Za-z ,.'?!;:-]{1,90}")
-"""What synthetic voices speak as it is written."""
+"""Sentences without digits, abbreviations and brackets, which synthetic voices read as written."""
 
 
 def _optim(lr: float, warmup_steps: int) -> OptimConfig:
@@ -34,7 +34,7 @@ def _training(max_steps: int, valid_every: int) -> TrainingConfig:
 
 
 def _transcripts(folder: Path) -> TranscriptionConfig:
-    """Say how the manifests that a generator writes are read."""
+    """Return the data config of generated manifests."""
     return TranscriptionConfig(
         train=[str(folder / "train.jsonl")],
         valid=str(folder / "valid.jsonl"),
@@ -45,10 +45,10 @@ def _transcripts(folder: Path) -> TranscriptionConfig:
 
 
 def number_tones(run_dir: str | Path) -> Config:
-    """Phrases of numbers as tones that stand for letters, generated into `run_dir/data`: a small GRU with CTC."""
+    """Number phrases with one tone per letter, generated into `run_dir/data`: a small GRU with CTC."""
     return Config(
         data=replace(
-            _transcripts(written(run_dir, write_tones)),
+            _transcripts(generated_data(run_dir, write_tones)),
             batch_seconds=20,
             micro_batch_seconds=20,
             augment_nonspeech=0.04,
@@ -61,10 +61,10 @@ def number_tones(run_dir: str | Path) -> Config:
 
 
 def number_speech(run_dir: str | Path) -> Config:
-    """Phrases of numbers spoken by espeak-ng, in voices that training has not heard: an LSTM with CTC."""
+    """Number phrases spoken by espeak-ng, evaluated on unseen voices: an LSTM with CTC."""
     return Config(
         data=replace(
-            _transcripts(written(run_dir, write_speech)),
+            _transcripts(generated_data(run_dir, write_speech)),
             batch_seconds=30,
             micro_batch_seconds=30,
             augment_speed=0.1,
@@ -82,21 +82,21 @@ def number_speech(run_dir: str | Path) -> Config:
 
 
 def fsdd_digits(run_dir: str | Path) -> Config:
-    """Which digit is spoken: a GRU over recordings of six speakers."""
-    folder = written(run_dir, fsdd.write_digits)
+    """Spoken digits of six speakers (FSDD), one label per recording: a GRU."""
+    folder = generated_data(run_dir, fsdd.write_digits)
     train, valid, test = (str(folder / f"{name}.jsonl") for name in ("train", "valid", "test"))
     return _digits(RecordingLabelsConfig(train=[train], valid=valid, test=[test]))
 
 
 def fsdd_speakers(run_dir: str | Path) -> Config:
-    """Which digit is spoken, by somebody whom training has not heard: one of six folds, all with `--folds 6`."""
-    everything = str(written(run_dir, fsdd.write_leave_one_out) / "all.jsonl")
+    """Spoken digits of an unseen speaker (FSDD), one of six folds (all with `--folds 6`): a GRU."""
+    everything = str(generated_data(run_dir, fsdd.write_leave_one_out) / "all.jsonl")
     data = RecordingLabelsConfig(train=[everything], folds="given", fold_column="speaker", num_folds=6, test_fold=1)
     return _digits(data)
 
 
 def _digits(data: RecordingLabelsConfig) -> Config:
-    """Complete the config of a labeller of digits."""
+    """Build the config of a labeller of spoken digits."""
     return Config(
         data=replace(
             data,
@@ -121,10 +121,10 @@ def _digits(data: RecordingLabelsConfig) -> Config:
 
 
 def fsdd_strings(run_dir: str | Path) -> Config:
-    """Strings of three to nine spoken digits, spliced of single recordings: an LSTM with CTC."""
+    """Strings of three to nine spoken digits, concatenated from FSDD recordings: an LSTM with CTC."""
     return Config(
         data=replace(
-            _transcripts(written(run_dir, fsdd.write_strings)),
+            _transcripts(generated_data(run_dir, fsdd.write_strings)),
             batch_seconds=60,
             micro_batch_seconds=60,
             augment_speed=0.1,
@@ -142,7 +142,7 @@ def fsdd_strings(run_dir: str | Path) -> Config:
 
 
 def _telephone_speech(data: TranscriptionConfig) -> TranscriptionConfig:
-    """Complete what `prompts_en` and the model that it begins from must have alike."""
+    """Set the fields that `prompts_en` and `synthetic_en`, from which it is fine-tuned, have in common."""
     return replace(
         data,
         sample_rate=8000,
@@ -159,8 +159,8 @@ def _telephone_model(dropout: float) -> LstmRecogniserConfig:
 
 
 def synthetic_en(run_dir: str | Path) -> Config:
-    """English sentences in synthetic voices, for a model from which others begin: an LSTM with CTC."""
-    folder = written(run_dir, _write_sentences)
+    """English sentences in synthetic voices, to fine-tune other recognisers from: an LSTM with CTC."""
+    folder = generated_data(run_dir, _write_sentences)
     return Config(
         data=_telephone_speech(
             TranscriptionConfig(
@@ -180,7 +180,7 @@ def synthetic_en(run_dir: str | Path) -> Config:
 
 
 def _write_sentences(folder: Path) -> None:
-    """Write short sentences of ud_ewt without digits, brackets and abbreviations, each in two voices, half flite's."""
+    """Synthesize the short plain sentences of ud_ewt, each in two voices, half of them by flite."""
     sentences = dict.fromkeys(read_sentence_texts(locate("ud_ewt")["train"]["sentences"]))
     plain = [each for each in sentences if PLAIN_SENTENCE.fullmatch(each) and 3 <= len(each.split()) <= 16]
     by_espeak = voices("en")
@@ -189,8 +189,11 @@ def _write_sentences(folder: Path) -> None:
 
 
 def prompts_en(run_dir: str | Path) -> Config:
-    """Telephone prompts of one speaker, one of five folds by text; begin with `--init_from` a run of `synthetic_en`."""
-    folder = written(run_dir, _write_prompts)
+    """English telephone prompts of one speaker, one of five folds, to fine-tune from `synthetic_en`: an LSTM with CTC.
+
+    Start from it with `--init_from runs/synthetic_en`. No text is in two folds.
+    """
+    folder = generated_data(run_dir, _write_prompts)
     return Config(
         data=_telephone_speech(
             TranscriptionConfig(
@@ -214,15 +217,15 @@ def prompts_en(run_dir: str | Path) -> Config:
 
 
 def _write_prompts(folder: Path) -> None:
-    """Write the prompts, and the same texts spoken by synthetic voices."""
+    """Write the prompts, and their texts spoken by synthetic voices."""
     manifest = asterisk_prompts.write(folder, "en")
     texts = list(dict.fromkeys(str(row["text"]) for row in read_manifest(manifest)))
     synthetic_manifest(texts, folder / "synthetic", "en", sample_rate=8000)
 
 
 def fillets_nl(run_dir: str | Path) -> Config:
-    """Dutch dialogue of a game, 81 minutes: an LSTM with CTC, trained for 60 minutes."""
-    folder = written(run_dir, write_fillets)
+    """Dutch dialogue of the game Fish Fillets, 81 minutes: an LSTM with CTC, trained for 60 minutes."""
+    folder = generated_data(run_dir, write_fillets)
     return Config(
         data=TranscriptionConfig(
             train=[str(folder / "train.jsonl")],

@@ -1,4 +1,4 @@
-"""Language models over the characters of tinyshakespeare, one of each family."""
+"""Character language models of tinyshakespeare, one per family."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ from seqlab.corpora import locate
 from seqlab.corpora import tinyshakespeare as corpus
 from seqlab.models import GruLmConfig, LstmLmConfig, NgramConfig, TransformerLmConfig
 from seqlab.optim import CosineScheduleConfig, MuonConfig, OptimConfig
-from seqlab.recipes.run_data import written
+from seqlab.recipes.run_data import generated_data
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import CharactersConfig
@@ -16,8 +16,10 @@ BLOCK_LENGTH = 256
 
 
 def _text(run_dir: str | Path) -> LanguageModellingConfig:
-    """Write the two parts of the text to `run_dir/data` and describe how they are read."""
-    folder = written(run_dir, lambda folder: corpus.write_split(locate("tinyshakespeare")["all"]["text"], folder))
+    """Write the training and validation text to `run_dir/data`, and return the data config."""
+    folder = generated_data(
+        run_dir, lambda folder: corpus.write_split(locate("tinyshakespeare")["all"]["text"], folder)
+    )
     return LanguageModellingConfig(
         train=[str(folder / "train.txt")],
         valid=[str(folder / "valid.txt")],
@@ -30,9 +32,10 @@ def _text(run_dir: str | Path) -> LanguageModellingConfig:
 
 
 def tinyshakespeare(run_dir: str | Path) -> Config:
-    """A decoder-only Transformer, with what is fastest on a CPU: layer norm and relu, and Muon, which needs few steps.
+    """tinyshakespeare characters: a decoder-only Transformer, trained for 55 minutes.
 
-    A run of a few minutes wants less: `--training.max_minutes 3 --model.num_layers 4 --model.dropout 0.1`.
+    Layer norm and relu are the fastest on a CPU, and Muon needs few steps. For a run of a few minutes, use
+    `--training.max_minutes 3 --model.num_layers 4 --model.dropout 0.1`.
     """
     return Config(
         data=replace(_text(run_dir), batch_tokens=2048),
@@ -56,9 +59,10 @@ def tinyshakespeare(run_dir: str | Path) -> Config:
 def _recurrent(
     run_dir: str | Path, family: type[LstmLmConfig] | type[GruLmConfig], optimizer: MuonConfig, weight_dropout: float
 ) -> Config:
-    """Read the text as 32 streams, with a state that goes on from step to step.
+    """Build the config of a recurrent model: 32 streams of text, with the state carried from step to step.
 
-    A run of a few minutes wants less dropout: 0 of the input, 0.1 between layers and of the output, 0 of the weights.
+    For a run of a few minutes, use less dropout: 0 for the input and the weights, 0.1 between layers and for the
+    output.
     """
     return Config(
         data=replace(_text(run_dir), order="contiguous", block_length=128),
@@ -80,15 +84,21 @@ def _recurrent(
 
 
 def tinyshakespeare_lstm(run_dir: str | Path) -> Config:
-    """A long short-term memory; with a weight dropout of 0.3 its gradients exploded in bf16 within 150 steps."""
+    """tinyshakespeare characters: an LSTM, trained for 55 minutes.
+
+    With a weight dropout of 0.3 the gradients exploded in bf16 within 150 steps.
+    """
     return _recurrent(run_dir, LstmLmConfig, MuonConfig(lr=2e-2, weight_decay=0.3), weight_dropout=0.2)
 
 
 def tinyshakespeare_gru(run_dir: str | Path) -> Config:
-    """Gated recurrent units; with less weight decay their gradients explode after some hundred steps."""
+    """tinyshakespeare characters: a GRU, trained for 55 minutes.
+
+    With less weight decay the gradients explode after some hundred steps.
+    """
     return _recurrent(run_dir, GruLmConfig, MuonConfig(lr=1e-2, weight_decay=0.3), weight_dropout=0.0)
 
 
 def tinyshakespeare_ngram(run_dir: str | Path) -> Config:
-    """Modified Kneser-Ney over characters, of the order that is best on the validation text."""
+    """tinyshakespeare characters: a 7-gram model with modified Kneser-Ney smoothing, the best order in validation."""
     return Config(data=_text(run_dir), model=NgramConfig(order=7))

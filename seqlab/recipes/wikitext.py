@@ -1,7 +1,7 @@
-"""Transformers over the words of WikiText (Merity et al. 2017). Nobody has run these recipes here.
+"""Transformer language models of WikiText words (Merity et al. 2017); not run by us.
 
-Their text is in `$SEQLAB_DATA/wikitext103/train.txt` and `valid.txt` (`wikitext2` alike), or where there is no such
-folder in the dataset `Salesforce/wikitext`, which `datasets` downloads.
+The data are `$SEQLAB_DATA/wikitext103/train.txt` and `valid.txt` (likewise `wikitext2`). Without such a folder,
+`datasets` downloads `Salesforce/wikitext`.
 """
 
 from pathlib import Path
@@ -28,12 +28,13 @@ def _text(corpus: str, block_length: int, batch_tokens: int, micro_batch_tokens:
 
 
 def wikitext103_transformer(run_dir: str | Path) -> Config:
-    """The basic Transformer of fairseq: its README gives 30.46 per word (test, 400 words of context); not run by us.
+    """WikiText-103, fairseq's base Transformer: published perplexity per word 30.46 (test); not run by us.
 
-    156 million parameters, of which 137 are the embeddings of 268,000 words. The settings are those of the README's
-    command for `--arch transformer_lm` (Ott et al. 2019), and the tokens of a step those of the two GPUs that it
-    assumes. It differs in how the weights start and in the blocks, which begin at another place in each epoch. Adaptive
-    inputs, with which Baevski & Auli (2019) come to 18.7, are not built.
+    The README of fairseq gives the perplexity, with 400 words of context. 156 million parameters, of which 137
+    million are the embeddings of 268,000 words. The settings are those of the README's command for `--arch
+    transformer_lm` (Ott et al. 2019), with the tokens per step of its two GPUs. Differences: the weights are
+    initialized differently, and blocks start at other positions in each epoch. Adaptive inputs, with which Baevski &
+    Auli (2019) reach 18.7, are not implemented.
     """
     return Config(
         data=_text("wikitext103", 512, batch_tokens=65_536, micro_batch_tokens=2048),
@@ -57,10 +58,10 @@ def wikitext103_transformer(run_dir: str | Path) -> Config:
 
 
 def wikitext2_transformer(run_dir: str | Path) -> Config:
-    """A small Transformer; there is no published setting that this follows, and it was not run by us.
+    """WikiText-2, a small Transformer with settings of our own; not run by us.
 
-    13 million parameters, of which 9 are embeddings, and much dropout: with two million words Transformers overfit.
-    What to compare with is `wikitext2_lstm`.
+    13 million parameters, of which 9 million are embeddings. Dropout is high, since Transformers overfit two million
+    words. Compare with `wikitext2_lstm`.
     """
     return Config(
         data=_text("wikitext2", 256, batch_tokens=8192, micro_batch_tokens=2048),

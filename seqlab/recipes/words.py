@@ -1,4 +1,4 @@
-"""What the recipes for single words have in common: small models, many short steps, how many words are right."""
+"""Shared parts of the recipes for character-level tasks (pronunciation, inflection): small models, exact match."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -30,42 +30,43 @@ CMLM = TransformerCmlmConfig(
     tied_embeddings="decoder",
     decoder_input="uniform_copy",
 )
-"""What writes words from words, in nearly the same order: symbol after symbol, or all at once."""
+"""Models whose source and target have nearly the same order: LSTM and Transformer are autoregressive, CTC and CMLM
+are not."""
 CROSS_ENTROPY = CrossEntropyConfig(label_smoothing=0.1)
 
 
 @dataclass(frozen=True)
 class WordModel:
-    """A model that a task is learnt with."""
+    """A model with its training settings, from which a recipe is made for each language."""
 
     ending: str
-    """Of the recipe's name."""
+    """Ending of the recipe's name."""
     config: ModelConfig
     lr: float
     max_steps: int
     batch_tokens: int
-    """Target tokens of a step, where the corpus does not ask for more."""
-    what: str
-    """What it is, for the recipe's description."""
+    """Target tokens per step; the corpus may set more."""
+    summary: str
+    """Name of the model in the recipe's docstring."""
     objective: ObjectiveConfig = CROSS_ENTROPY
 
 
-def all_at_once(dropout: float, max_steps: int, batch_tokens: int) -> list[WordModel]:
-    """Give the models that predict all symbols of a word at once; gaps need twice as many steps to be learned."""
+def non_autoregressive_models(dropout: float, max_steps: int, batch_tokens: int) -> list[WordModel]:
+    """Return the CTC model and the conditional masked model, which is trained for twice as many steps."""
     model = partial(WordModel, lr=2e-3, batch_tokens=batch_tokens)
     return [
         model(
             "_ctc",
             replace(CTC, dropout=dropout),
             max_steps=max_steps,
-            what="a Transformer that says all at once, by CTC with glancing",
+            summary="a non-autoregressive Transformer with CTC and glancing",
             objective=CtcConfig(glancing=0.5, least_glancing=0.3, decay_steps=max_steps),
         ),
         model(
             "_cmlm",
             replace(CMLM, dropout=dropout),
             max_steps=2 * max_steps,
-            what="a Transformer that fills gaps, for mask-predict",
+            summary="a conditional masked Transformer, for mask-predict",
             objective=CmlmConfig(),
         ),
     ]
@@ -77,28 +78,30 @@ def word_recipes(
     models: Iterable[WordModel],
     data: Callable[[str, str | Path], TranslationConfig],
 ) -> list[Callable[[str | Path], Config]]:
-    """Make a recipe for each model and language, called `TASK_LANGUAGE` and the model's ending.
+    """Make a recipe for each model and language, named `TASK_LANGUAGE` plus the model's ending.
 
     Args:
-        task: the beginning of the names.
-        languages: the language's code, and what the recipe does with it.
-        models: what learns.
-        data: the corpus of a language, by its code; it may write into the run folder.
+        task: prefix of the names.
+        languages: code of each language, and the summary of its task.
+        models: models with their training settings.
+        data: function from a language's code and the run folder to the data config.
     """
     languages = list(languages)
     return [
-        _recipe(f"{task}_{code}{model.ending}", f"{what}: {model.what}.", model, partial(data, code))
+        _recipe(f"{task}_{code}{model.ending}", f"{summary}: {model.summary}.", model, partial(data, code))
         for model in models
-        for code, what in languages
+        for code, summary in languages
     ]
 
 
 def _recipe(
     name: str,
-    text: str,
+    docstring: str,
     model: WordModel,
     data: Callable[[str | Path], TranslationConfig],
 ) -> Callable[[str | Path], Config]:
+    """Make the recipe of one model and language."""
+
     def recipe(run_dir: str | Path) -> Config:
         corpus = data(run_dir)
         batch_tokens = max(model.batch_tokens, corpus.batch_tokens)
@@ -116,5 +119,5 @@ def _recipe(
             ),
         )
 
-    recipe.__name__, recipe.__doc__ = name, text
+    recipe.__name__, recipe.__doc__ = name, docstring
     return recipe

@@ -11,7 +11,7 @@ from reference.tiny_runs import tiny_config, write_numbers
 
 from seqlab.cli.train_config import checked_config
 from seqlab.recipes import RECIPES
-from seqlab.recipes.run_data import generated_first, written
+from seqlab.recipes.run_data import generated_data, staged_data
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import override
@@ -23,7 +23,7 @@ def recipe_of(numbers: range, max_length: int = 100) -> Callable[[Path], Config]
     """A recipe whose generator writes these numbers; with a `max_length` of 1 its config is refused."""
 
     def recipe(run_dir: Path) -> Config:
-        folder = written(run_dir, lambda folder: write_numbers(folder, numbers))
+        folder = generated_data(run_dir, lambda folder: write_numbers(folder, numbers))
         config = tiny_config(folder, max_steps=2)
         return replace(config, data=replace(config.data, max_length=max_length))
 
@@ -55,12 +55,13 @@ def test_what_was_generated_to_check_a_config_is_moved_into_the_run(tmp_path: Pa
 
     def recipe(run_dir: Path) -> Config:
         return tiny_config(
-            written(run_dir, lambda folder: (calls.append(folder), write_numbers(folder, range(50)))), max_steps=2
+            generated_data(run_dir, lambda folder: (calls.append(folder), write_numbers(folder, range(50)))),
+            max_steps=2,
         )
 
     if overwrite:
         train(OLD, tmp_path / "run")
-    with generated_first(tmp_path / "run") as first:
+    with staged_data(tmp_path / "run") as first:
         recipe(first)
         expected = data_of(first)
         train(recipe, tmp_path / "run", overwrite=overwrite)
@@ -177,7 +178,7 @@ def test_data_that_are_missing_are_generated_again_but_not_by_another_version(tm
 def test_an_overwriting_does_not_delete_what_the_recipe_never_wrote(tmp_path: Path) -> None:
     run_dir = train(OLD, tmp_path / "run")
     (run_dir / "data" / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match=r"data holds mine\.txt, which the recipe does not write"):
+    with pytest.raises(ValueError, match=r"data contains mine\.txt, which the recipe does not write"):
         train(NEW, run_dir, overwrite=True)
     assert (run_dir / "data" / "mine.txt").read_text() == "mine"
     train(OLD, run_dir)

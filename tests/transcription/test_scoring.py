@@ -130,9 +130,9 @@ def test_the_command_reads_lists_and_names_what_it_cannot_read(trained: Path, li
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--tgt", "TEXTS"], "name the list of recordings of the texts with `--src`"),
-        (["--tgt", "TEXTS", "--src", "TEXTS", "--engine", "ctranslate2"], "there is no `--engine`"),
-        (["--tgt", "TEXTS", "--src", "TEXTS", "--processes", "2"], "there is no `--processes`"),
+        (["--tgt", "TEXTS"], "name the list of recordings with `--src`"),
+        (["--tgt", "TEXTS", "--src", "TEXTS", "--engine", "ctranslate2"], "`--engine` is for other runs"),
+        (["--tgt", "TEXTS", "--src", "TEXTS", "--processes", "2"], "`--processes` is for other runs"),
     ],
 )
 def test_options_that_a_recogniser_cannot_have(trained: Path, tmp_path: Path, options: list[str], message: str) -> None:

@@ -158,7 +158,7 @@ def test_choices_are_those_of_the_origin(corpus: str, trained: Path) -> None:
     given = [("data.kind", "transcription"), ("data.train", corpus), ("init_from", str(trained))]
     origin, chosen = read_config(RunFolder(trained)), from_recordings(given)
     assert chosen.model == origin.model
-    for name in (*origin.data.of_codecs, "tokenizer"):
+    for name in (*origin.data.codec_fields, "tokenizer"):
         assert getattr(chosen.data, name) == getattr(origin.data, name)
     assert from_recordings(given[:2]).data.num_bands != origin.data.num_bands
     for family in ("gru_recogniser", ["gru_recogniser"]):
@@ -289,7 +289,7 @@ def test_empty_texts_and_repeated_letters_are_learnt(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"folds": "given"}, "set `fold_column`"),
-        ({"fold_column": "speaker"}, "is for `folds: grouped` and `folds: given`"),
+        ({"fold_column": "speaker"}, "requires `folds: grouped` or `folds: given`"),
         ({"test_fold": 6}, "must be at most `num_folds`"),
         ({"hop_ms": 30.0}, "must be at most `window_ms`"),
         ({"augment_noise_db": (40.0, 10.0)}, r"`augment_noise_db` must be \(lowest, highest\)"),
@@ -304,5 +304,5 @@ def test_impossible_configs(options: dict[str, Any], message: str) -> None:
 
 def test_a_recogniser_cannot_be_shown_parts_of_its_text() -> None:
     config = tiny("train.jsonl")
-    with pytest.raises(ValueError, match=r"`objective.glancing` shows a decoder .* leave it 0"):
+    with pytest.raises(ValueError, match=r"`objective.glancing` needs a decoder, .* leave it 0"):
         replace(config, objective=CtcConfig(glancing=0.3))
