@@ -173,5 +173,5 @@ def test_one_label_is_none(listed: str, tmp_path: Path) -> None:
     for row in rows:
         row |= {"audio": str(Path(listed).parent / row["audio"]), "text": "same"}
     (tmp_path / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    with pytest.raises(ValueError, match="is 'same' in all training recordings"):
+    with pytest.raises(ValueError, match="All training recordings have the label 'same'"):
         train(tiny(str(tmp_path / "one.jsonl")), tmp_path / "run")
