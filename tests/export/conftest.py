@@ -1,4 +1,4 @@
-"""Tiny run folders with random weights, spread so that a search has something to decide."""
+"""Tiny run folders with random weights of large variance, so that hypotheses have distinct scores."""
 
 from collections.abc import Callable
 from pathlib import Path

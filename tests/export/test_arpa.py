@@ -1,4 +1,4 @@
-"""Runs as ARPA files and back: the same figures, for every kind of token."""
+"""Export to ARPA and import: the same scores for every kind of tokenizer."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "sentencepiece", "characters", "words"])
-def test_a_run_through_a_file(runs: TinyRuns, tokenizer: str, tmp_path: Path) -> None:
+def test_round_trip(runs: TinyRuns, tokenizer: str, tmp_path: Path) -> None:
     """With the tokenizer of the run it is the same model."""
     run_dir = runs("ngram_lm", tokenizer)
     file = export_arpa(run_dir, tmp_path / "model.arpa.gz")
@@ -28,7 +28,7 @@ def test_a_run_through_a_file(runs: TinyRuns, tokenizer: str, tmp_path: Path) ->
         assert one.unknown == other.unknown
 
 
-def test_words_of_the_file_are_the_vocabulary(runs: TinyRuns, tmp_path: Path) -> None:
+def test_vocabulary_of_the_file(runs: TinyRuns, tmp_path: Path) -> None:
     run_dir = runs("ngram_lm", "words")
     again = import_arpa(export_arpa(run_dir, tmp_path / "model.arpa"), tmp_path / "again")
     found, expected = (load_language_model(path).perplexity(LINES[5:15]).likelihood for path in (again, run_dir))

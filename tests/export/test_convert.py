@@ -1,4 +1,4 @@
-"""Every Transformer that a config can describe says the same in CTranslate2; nothing that differs is left behind."""
+"""Exports to CTranslate2: every Transformer config computes the same; failed exports leave no files."""
 
 import json
 import logging
@@ -41,7 +41,7 @@ ARCHITECTURES = [
 
 
 @pytest.mark.parametrize("fields", ARCHITECTURES, ids=lambda fields: "-".join(fields.values()))
-def test_ctranslate2_alone_scores_what_the_run_scores(make_run: Callable[..., Path], fields: dict[str, str]) -> None:
+def test_scores_of_ctranslate2_equal_the_run(make_run: Callable[..., Path], fields: dict[str, str]) -> None:
     run_dir = make_run(**fields)
     folder = export_run(run_dir)
     member = load_run(run_dir)
@@ -58,7 +58,7 @@ def test_ctranslate2_alone_scores_what_the_run_scores(make_run: Callable[..., Pa
         assert answer.log_probs == pytest.approx(row[: len(ids) + 1], abs=1e-4)
 
 
-def test_the_folder_holds_tokenizers_and_says_where_it_is_from(make_run: Callable[..., Path]) -> None:
+def test_content_of_the_folder(make_run: Callable[..., Path]) -> None:
     run_dir = make_run(steps=(1, 7))
     folder = export_run(run_dir, checkpoint="1", quantization="int8")
     assert folder == run_dir / "export" / "ctranslate2-int8"
@@ -102,7 +102,7 @@ def damage_search(patch: pytest.MonkeyPatch) -> None:
     ("damage", "message"),
     [(damage_weights, r"up to 0\.\d\d nats a token.*98% of the"), (damage_search, r"0\.0% \(greedy\)")],
 )
-def test_an_export_that_says_something_else_is_refused(
+def test_an_export_with_other_outputs_is_refused(
     make_run: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     damage: Callable[[pytest.MonkeyPatch], None],
@@ -123,7 +123,7 @@ def test_an_export_that_says_something_else_is_refused(
     assert (folder / "model.bin").read_bytes() == before
 
 
-def test_the_same_short_translations_count_as_the_same(make_run: Callable[..., Path]) -> None:
+def test_identical_short_translations(make_run: Callable[..., Path]) -> None:
     member = load_run(make_run())
     engine = TorchEngine([member], torch.device("cpu"), torch.float32)
     parity = compare_engines(
@@ -141,7 +141,7 @@ def test_int8_is_reported(make_run: Callable[..., Path], caplog: pytest.LogCaptu
     assert "chrF between the two" in rounded
 
 
-def test_what_is_in_the_way_is_left_alone(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_existing_files_are_kept(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = make_run()
     foreign = tmp_path / "mine"
     foreign.mkdir()
@@ -161,7 +161,7 @@ def test_what_is_in_the_way_is_left_alone(make_run: Callable[..., Path], tmp_pat
     assert (killed.exists(), written.exists()) == (False, True)
 
 
-def test_lines_to_check_with_are_needed(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_lines_for_the_comparison_are_required(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = make_run()
     shutil.rmtree(run_dir / "cache")
     with pytest.raises(ValueError, match="`--check`"):
@@ -179,7 +179,7 @@ def test_lines_to_check_with_are_needed(make_run: Callable[..., Path], tmp_path:
     assert json.loads((folder / "seqlab.json").read_text())["check"]["lines"] == 5
 
 
-def test_a_setting_that_is_not_known_here_is_refused() -> None:
+def test_unsupported_fields_are_refused() -> None:
     known = specification.EXPORTED_FIELDS
     refuse_unsupported_fields(TransformerConfig(**SIZES))  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
@@ -190,7 +190,7 @@ def test_a_setting_that_is_not_known_here_is_refused() -> None:
     assert {field.name for field in fields(TransformerConfig)} - known == only_as_default
 
 
-def test_no_two_ids_have_one_name(tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
+def test_names_of_ids_are_distinct(tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
     for tokenizer in tokenizers:
         names = distinct_tokens(tokenizer)
         assert len(set(names)) == tokenizer.vocab_size

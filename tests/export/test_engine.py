@@ -1,4 +1,4 @@
-"""CTranslate2 as an engine: limits, prefixes and constraints mean what they mean to seqlab's own search."""
+"""CTranslate2 as an engine: limits, prefixes and constraints work as in seqlab's search."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_greedy_search_is_the_same(runs: tuple[Run, Run], search: dict[str, floa
     assert_same(*(run.engine.decode(rows, config) for run in runs))
 
 
-def test_greedy_search_behind_a_prefix_is_the_same(runs: tuple[Run, Run]) -> None:
+def test_greedy_search_after_a_prefix_is_the_same(runs: tuple[Run, Run]) -> None:
     config = SearchConfig(beam_size=1, max_length=20)
     prefixes = [(), *runs[0].tgt_tokenizer.encode(["red horse", "the", "dog dog dog"])]
     rows = rows_of(runs[0], LINES[:4])
@@ -81,26 +81,26 @@ def test_beams_are_ranked_by_exact_scores(runs: tuple[Run, Run], search: dict[st
             assert hypothesis.score == pytest.approx(sum(expected) / len(expected) ** config.length_alpha, abs=1e-3)
 
 
-def test_beam_search_that_stops_early_is_the_same(make_run: Callable[..., Path]) -> None:
+def test_beam_search_with_early_stopping_is_the_same(make_run: Callable[..., Path]) -> None:
     run_dir = make_run(seed=5)  # of 320 ids, so that pad and bos, over which CTranslate2 renormalises, weigh little
     config = SearchConfig(beam_size=4, max_length=12, early_stopping=True)
     runs = seqlab.load(run_dir, engine="ctranslate2"), seqlab.load(run_dir, precision="fp32")
     assert_same(*(run.engine.decode(rows_of(run, LINES), config) for run in runs))
 
 
-def test_special_ids_are_never_written(runs: tuple[Run, Run]) -> None:
+def test_special_ids_are_never_output(runs: tuple[Run, Run]) -> None:
     rows = rows_of(runs[0], LINES[:10])
     for best in runs[0].engine.decode(rows, SearchConfig(beam_size=4, num_hypotheses=4, max_length=20)):
         assert not {0, 1, 2} & {index for hypothesis in best for index in hypothesis.ids}
 
 
-def test_rough_scores_choose_the_same_hypotheses(runs: tuple[Run, Run]) -> None:
+def test_approximate_scores_choose_the_same_hypotheses(runs: tuple[Run, Run]) -> None:
     rows, config = rows_of(runs[0], LINES[:10]), SearchConfig(beam_size=3, max_length=20)
     rough, exact = (runs[0].engine.decode(rows, config, need_scores=needed) for needed in (False, True))
     assert [best[0].ids for best in rough] == [best[0].ids for best in exact]
 
 
-def test_the_batch_changes_no_greedy_answer(runs: tuple[Run, Run]) -> None:
+def test_the_batch_does_not_change_greedy_outputs(runs: tuple[Run, Run]) -> None:
     rows, config = rows_of(runs[0], LINES), SearchConfig(beam_size=1, max_length=20)
     together = runs[0].engine.decode(rows, config)
     done: list[int] = []
@@ -120,7 +120,7 @@ def test_pairs_are_scored_the_same(runs: tuple[Run, Run]) -> None:
             run.score(["dog", "dog"], ["dog", " ".join(WORDS * 3)], locations=["a", "b"])
 
 
-def test_lines_that_are_long_blank_or_odd(runs: tuple[Run, Run]) -> None:
+def test_long_empty_and_unusual_lines(runs: tuple[Run, Run]) -> None:
     lines = ["", "   ", " ".join(WORDS * 4) + ". the dog", "the\u2028dog", "a cat."]
     options = {"beam_size": 1, "max_length": 12}
     found, expected = (run.translate_detailed(lines, **options) for run in runs)
@@ -132,7 +132,7 @@ def test_lines_that_are_long_blank_or_odd(runs: tuple[Run, Run]) -> None:
     assert found[0].hypotheses == expected[0].hypotheses
 
 
-def test_what_ctranslate2_cannot_do_is_refused(runs: tuple[Run, Run]) -> None:
+def test_unsupported_searches_are_refused(runs: tuple[Run, Run]) -> None:
     with pytest.raises(ValueError, match="`length_penalty: gnmt` is not supported by CTranslate2"):
         runs[0].translate(["the dog"], length_penalty="gnmt")
     with pytest.raises(ValueError, match="`early_stopping: false` is not supported by CTranslate2"):

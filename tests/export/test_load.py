@@ -1,4 +1,4 @@
-"""`seqlab.load(run, engine="ctranslate2")`: exported once, anew when the run has changed, without torch afterwards."""
+"""`seqlab.load(run, engine="ctranslate2")`: exported once, again when the run changes, without torch afterwards."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ def exports(caplog: pytest.LogCaptureFixture) -> list[str]:
     return messages
 
 
-def test_a_run_is_exported_once_and_anew_when_its_weights_change(
+def test_a_run_is_exported_again_when_its_weights_change(
     make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     run_dir = make_run(steps=(1, 2))
@@ -61,9 +61,7 @@ def test_a_run_is_exported_once_and_anew_when_its_weights_change(
     assert len(exports(caplog)) == 1
 
 
-def test_a_model_of_another_family_is_refused_before_anything_is_made(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_other_families_are_refused_before_writing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = TransformerCtcConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1)
     run_dir = write_run(tmp_path / "run", model=model)
     before = sorted(tmp_path.rglob("*"))
@@ -87,7 +85,7 @@ def test_an_export_has_the_output_limits_of_its_run(make_run: Callable[..., Path
     assert older_export.translator.output_limits == OutputLimits(30, 2.0, 10)
 
 
-def test_an_exported_folder_is_all_that_is_needed(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_exported_folder_is_self_contained(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = make_run(tied_embeddings="none")
     expected = seqlab.load(run_dir, engine="ctranslate2").translate(LINES[:5], **OPTIONS)
     shutil.move(run_dir / "export" / "ctranslate2-float32", tmp_path / "model")
@@ -124,7 +122,7 @@ def export_and_translate(run_dir: Path, first: Any) -> tuple[list[str], bool]:
     return found, bool(exported)
 
 
-def test_of_processes_that_come_at_the_same_time_one_exports(make_run: Callable[..., Path]) -> None:
+def test_concurrent_processes_export_once(make_run: Callable[..., Path]) -> None:
     run_dir = make_run()
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, context.Pool(2) as pool:
@@ -135,7 +133,7 @@ def test_of_processes_that_come_at_the_same_time_one_exports(make_run: Callable[
     assert [path.name for path in (run_dir / "export").iterdir()] == ["ctranslate2-float32"]
 
 
-def test_an_export_that_another_process_writes_too_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_exports_replace_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether the other one is quicker to write it, or to put it aside."""
     final, rename = tmp_path / "final", Path.rename
 
@@ -158,7 +156,7 @@ def test_an_export_that_another_process_writes_too_is_replaced(tmp_path: Path, m
     assert {path.name for path in tmp_path.iterdir()} == {"final", "by another"}
 
 
-def test_a_whole_translation_loads_no_torch(make_run: Callable[..., Path]) -> None:
+def test_translating_does_not_import_torch(make_run: Callable[..., Path]) -> None:
     run_dir = make_run()
     (expected,) = seqlab.load(run_dir, engine="ctranslate2").translate(LINES[:1], **OPTIONS)
     code = (
@@ -176,7 +174,7 @@ def test_a_whole_translation_loads_no_torch(make_run: Callable[..., Path]) -> No
     assert done.stdout == f"{expected}\n"
 
 
-def test_options_that_an_engine_has_not_are_refused(make_run: Callable[..., Path]) -> None:
+def test_options_of_other_engines_are_refused(make_run: Callable[..., Path]) -> None:
     run_dir = make_run(steps=(1, 2))
     for options, message in [
         ({"engine": "tensorflow"}, "`engine` must be one of torch, ctranslate2"),
@@ -203,7 +201,7 @@ def test_without_ctranslate2_the_extra_is_named(make_run: Callable[..., Path], m
         seqlab.load(run_dir, engine="ctranslate2")
 
 
-def test_a_damaged_export_is_made_anew_and_damaged_tokenizers_are_named(make_run: Callable[..., Path]) -> None:
+def test_damaged_exports_are_replaced_and_damaged_tokenizers_named(make_run: Callable[..., Path]) -> None:
     run_dir = make_run()
     expected = seqlab.load(run_dir, engine="ctranslate2").translate(LINES[:3], **OPTIONS)
     folder = run_dir / "export" / "ctranslate2-float32"

@@ -1,4 +1,4 @@
-"""Small tables, arrays and images with a rule to be learnt, and configs whose steps take milliseconds."""
+"""Small tables, arrays and images with a rule to learn, and configs whose steps take milliseconds."""
 
 import csv
 from collections.abc import Iterator, Sequence

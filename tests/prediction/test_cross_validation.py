@@ -1,4 +1,4 @@
-"""`--folds N`: each row is predicted once by a run that did not see it; what was ended goes on."""
+"""Cross-validation (`--folds N`): each row is predicted once by a run not trained on it; interrupted runs resume."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_folds(table: str, tmp_path: Path) -> None:
     assert named in run("info", tmp_path / "runs")[2]
 
 
-def test_what_was_ended_goes_on(table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_folds_resume(table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, trained = tiny(table, "price", max_steps=12), []
 
     def ended(*arguments: object, **options: object) -> Path:
@@ -61,7 +61,7 @@ def test_what_was_ended_goes_on(table: str, tmp_path: Path, monkeypatch: pytest.
         assert_equal_runs(tmp_path / "parts" / fold, tmp_path / "whole" / fold)
 
 
-def test_what_has_no_folds_is_refused(table: str, tmp_path: Path) -> None:
+def test_data_without_folds_are_refused(table: str, tmp_path: Path) -> None:
     config = tiny(table, "price", max_steps=2)
     train(config, tmp_path / "run")
     with pytest.raises(ValueError, match="is a run, not the folder of one run for each fold"):

@@ -1,4 +1,4 @@
-"""What becomes of columns, which rows are held out, and how bad input is named."""
+"""Examples of the prediction task: encoding, splits, caches and invalid input."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ def prepared(data: PredictionConfig, cache: Path) -> Any:
     return prepare_examples(data, fit_codecs(data, read_examples(data, data.train)), cache)
 
 
-def test_numbers_are_standardised_by_the_training_part_alone(table: str, tmp_path: Path) -> None:
+def test_numbers_are_standardized_by_training_rows(table: str, tmp_path: Path) -> None:
     data = config(table, "price", inputs=["size", "age", "city"])
     raw = read_examples(data, data.train)
     codec, target = fit_codecs(data, raw)
@@ -80,7 +80,7 @@ def test_windows_of_a_series(tmp_path: Path) -> None:
     assert rows_of(data, apart.valid)[1] == list(range(106, 120))
 
 
-def test_no_window_goes_over_from_one_training_file_into_the_next(tmp_path: Path) -> None:
+def test_no_window_spans_two_files(tmp_path: Path) -> None:
     paths = [write_csv(tmp_path / f"{n}.csv", ["x"], [[1000 * n + i] for i in range(10)]) for n in range(3)]
     data = replace(config(paths[0], "x", window=4, valid_fraction=0.1), train=paths)
     examples = prepared(data, tmp_path / "cache")
@@ -92,7 +92,7 @@ def test_no_window_goes_over_from_one_training_file_into_the_next(tmp_path: Path
     assert len(examples.train) + len(examples.valid) == 3 * 6
 
 
-def test_a_column_of_many_names(tmp_path: Path) -> None:
+def test_many_categories(tmp_path: Path) -> None:
     """Groups, classes and cells beyond 1,000 names are read as all others are."""
     rows = [[i % 3, f"patient {i // 2}", f"class {i % 1200}", ("red", "blue")[i % 2]] for i in range(3600)]
     path = write_csv(tmp_path / "t.csv", ["x", "patient", "class", "colour"], rows)
@@ -110,7 +110,7 @@ def test_a_column_of_many_names(tmp_path: Path) -> None:
     assert encoded[-1].sum() == 1
 
 
-def test_numbers_too_many_to_be_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_numbers_for_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seqlab.data.tables.MAX_DISTINCT_NUMBERS", 100)
     path = write_csv(tmp_path / "t.csv", ["x", "y"], [[i, i % 7] for i in range(300)])
     data = config(path, "y", folds="grouped", fold_column="x", num_folds=3, valid_fold=1)
@@ -130,13 +130,13 @@ def test_given_folds_are_ordered_as_numbers(tmp_path: Path) -> None:
         validation_mask(data, read_examples(data, data.train))
 
 
-def test_a_column_with_the_same_names_as_the_target_is_not_the_target(tmp_path: Path) -> None:
+def test_equal_categories_are_not_a_copy_of_the_target(tmp_path: Path) -> None:
     rows = [[("yes", "no")[i // 2 % 2], ("yes", "no")[i % 2]] for i in range(40)]
     data = config(write_csv(tmp_path / "t.csv", ["smoker", "churn"], rows), "churn", predicts="class")
     assert read_examples(data, data.train).inputs == ["smoker"]
 
 
-def test_arrays_are_standardised_exactly(tmp_path: Path) -> None:
+def test_arrays_are_standardized_exactly(tmp_path: Path) -> None:
     """Large numbers keep their differences, and what is constant says nothing."""
     values = np.stack([1e8 + np.arange(40), np.full(40, 0.1)], axis=1)
     codec = ArrayCodec.fit(values, np.arange(40), "x", "images")
@@ -154,7 +154,7 @@ def test_sequences_of_another_length_are_refused() -> None:
         codec.encode(np.zeros((3, 6, 2)), "x")
 
 
-def test_images_of_16_bits_have_the_range_of_8(tmp_path: Path) -> None:
+def test_16_bit_images_are_scaled_like_8_bit_images(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     grey = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
     image.fromarray(grey).save(tmp_path / "16.png")
@@ -164,7 +164,7 @@ def test_images_of_16_bits_have_the_range_of_8(tmp_path: Path) -> None:
     assert wide.max() > 250
 
 
-def test_folds_hold_each_row_out_once(table: str) -> None:
+def test_each_row_is_in_one_fold(table: str) -> None:
     masks = []
     for fold in range(1, 6):
         data = config(table, "class", predicts="class", num_folds=5, valid_fold=fold)
@@ -254,7 +254,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_named(name: str, tmp_path: Path) -> None:
+def test_invalid_input_is_named(name: str, tmp_path: Path) -> None:
     header, rows, options, message = BAD[name]
     path = write_csv(tmp_path / "t.csv", header, rows)
     data = PredictionConfig(train=[path], **({"target": ["y"]} | options))
@@ -284,7 +284,7 @@ def test_constant_inputs_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixt
         ({"folds": "stratified"}, "needs `predicts: class`, but it is `numbers`"),
     ],
 )
-def test_fields_that_do_not_fit(options: dict[str, Any], message: str) -> None:
+def test_contradictory_fields(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PredictionConfig(train=["t.csv"], **options)
 
@@ -296,7 +296,7 @@ def test_validation_data_without_a_column(tmp_path: Path) -> None:
         prepared(config(train, "y", valid=valid), tmp_path / "cache")
 
 
-def test_arrays_that_are_no_numbers(tmp_path: Path) -> None:
+def test_arrays_without_numbers(tmp_path: Path) -> None:
     values = np.ones((20, 3))
     values[4, 1] = np.nan
     np.savez(tmp_path / "a.npz", x=values, y=np.arange(20))
@@ -307,7 +307,7 @@ def test_arrays_that_are_no_numbers(tmp_path: Path) -> None:
         prepared(PredictionConfig(train=[str(tmp_path / "b.npz")]), tmp_path / "cache")
 
 
-def test_the_kind_of_data_is_known_by_the_path(table: str, tmp_path: Path) -> None:
+def test_paths_determine_the_kind_of_data(table: str, tmp_path: Path) -> None:
     """Arrays, folders and whole tables are examples; a column of a table is text."""
     np.savez(tmp_path / "t.npz", x=np.arange(200.0).reshape(50, 4), y=np.arange(50) % 2)
     config = seqlab.config_for({"data.train": tmp_path / "t.npz"})
@@ -319,7 +319,7 @@ def test_the_kind_of_data_is_known_by_the_path(table: str, tmp_path: Path) -> No
         seqlab.config_for({"data.train": [table, tmp_path / "t.npz"], "data.target": "y"})
 
 
-def test_a_class_that_training_never_saw(tmp_path: Path) -> None:
+def test_an_unseen_class(tmp_path: Path) -> None:
     train = write_csv(tmp_path / "t.csv", ["x", "y"], [[i, "ab"[i % 2]] for i in range(20)])
     valid = write_csv(tmp_path / "v.csv", ["x", "y"], [[1, "a"], [2, "c"]])
     data = config(train, "y", predicts="class", valid=valid)

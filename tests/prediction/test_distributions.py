@@ -1,4 +1,4 @@
-"""Targets that are probabilities of classes, and examples that are mixed."""
+"""Targets that are class probabilities, and mixup."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ RNG = np.random.default_rng(3)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_one_hot_targets_have_the_loss_of_numbers(smoothing: float) -> None:
+def test_one_hot_targets_have_the_loss_of_class_ids(smoothing: float) -> None:
     scores, numbers = torch.randn(6, 4), np.array([0, 1, 2, 3, 1, 1])
     objective = SoftmaxConfig(label_smoothing=smoothing).build()
     found = []
@@ -32,7 +32,7 @@ def test_one_hot_targets_have_the_loss_of_numbers(smoothing: float) -> None:
     assert found[0].count == found[1].count == 6
 
 
-def test_probabilities_have_the_cross_entropy_of_their_definition() -> None:
+def test_cross_entropy_of_probabilities() -> None:
     scores, targets = torch.randn(5, 3), RNG.dirichlet([1, 1, 1], 5).astype(np.float32)
     batch = batch_of_arrays(np.zeros((5, 1, 1), np.float32), targets, np.arange(5))
     loss = SoftmaxConfig().build()(lambda _: scores, batch, StepContext(0))
@@ -60,7 +60,7 @@ def test_a_column_for_each_class(model: ModelConfig, one_hot: str, tmp_path: Pat
     assert all(sum(each.values.values()) == pytest.approx(1) for each in found)
 
 
-def test_zero_config_knows_a_column_for_each_class(one_hot: str, tmp_path: Path) -> None:
+def test_zero_config_recognizes_class_columns(one_hot: str, tmp_path: Path) -> None:
     from seqlab.cli.main import main
 
     options = ["--data.target", "east", "north", "south", "--training.max_steps", "10", "--device", "cpu"]
@@ -68,7 +68,7 @@ def test_zero_config_knows_a_column_for_each_class(one_hot: str, tmp_path: Path)
     assert "predicts: class" in (tmp_path / "run" / "config.yaml").read_text()
 
 
-def test_what_is_no_distribution_is_located(tmp_path: Path) -> None:
+def test_invalid_distributions_are_located(tmp_path: Path) -> None:
     rows = [["1", "0.5", "0.5"], ["2", "0.9", "0.3"], ["3", "1", "0"]]
     config = tiny(write_csv(tmp_path / "t.csv", ["x", "a", "b"], rows), "a", "class", inputs=["x"], valid_fraction=0.4)
     config = replace(config, data=replace(config.data, target=["a", "b"]))
@@ -76,12 +76,12 @@ def test_what_is_no_distribution_is_located(tmp_path: Path) -> None:
         seqlab.train(config, tmp_path / "run")
 
 
-def test_the_likeliest_class_is_said() -> None:
+def test_the_most_probable_class_is_predicted() -> None:
     target = DistributionTarget(["a", "b"])
     assert target.lines(np.array([[0.2, 0.8], [0.6, 0.4]])) == ["b", "a"]
 
 
-def test_examples_are_mixed_with_one_share_for_inputs_and_targets() -> None:
+def test_mixup_has_one_weight_for_inputs_and_targets() -> None:
     numbers = np.arange(200)
     inputs, targets = np.eye(200, dtype=np.float32)[:, None], np.eye(200, dtype=np.float32)[numbers]
     found, mixed_targets = mixup(inputs, targets, 1.0, np.random.default_rng(1))
@@ -94,7 +94,7 @@ def test_examples_are_mixed_with_one_share_for_inputs_and_targets() -> None:
 
 
 @pytest.mark.parametrize(("target", "predicts"), [("price", "numbers"), ("class", "class"), ("labels", "labels")])
-def test_a_run_learns_from_mixed_examples(target: str, predicts: str, table: str, tmp_path: Path) -> None:
+def test_training_with_mixup(target: str, predicts: str, table: str, tmp_path: Path) -> None:
     options = {"max_steps": 150, "valid_every": 150, "batch_rows": 48}
     config = tiny(table, target, predicts, augment_mixup=0.3, **options)
     run = seqlab.train(config, tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Every optimizer and schedule: a stopped run ends like one that was not, however steps are divided."""
+"""Optimizers and schedules: resumed equals uninterrupted, and the division into micro-steps does not matter."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -62,13 +62,13 @@ def config_of(name: str, table: str, **options: Any) -> Config:
     return replace(tiny(table, "price", model=model, **options), optim=OPTIMS[name])
 
 
-def test_all_are_tried() -> None:
+def test_all_optimizers_and_schedules_are_covered() -> None:
     assert {config.optimizer.family for config in OPTIMS.values()} == set(Parts("optimizer"))
     assert {config.schedule.family for config in OPTIMS.values()} == set(Parts("schedule"))
 
 
 @pytest.mark.parametrize("name", OPTIMS)
-def test_stopped_and_continued(name: str, table: str, tmp_path: Path) -> None:
+def test_resumed_equals_uninterrupted(name: str, table: str, tmp_path: Path) -> None:
     config = config_of(name, table)
     whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
     for step in (2, 9, 17):
@@ -87,7 +87,7 @@ def train_all(configs: dict[str, Config], folder: Path) -> dict[str, list[float]
     return {name: losses_of(train(config, folder / name)) for name, config in configs.items()}
 
 
-def test_how_steps_are_divided(table: str, tmp_path: Path) -> None:
+def test_division_into_micro_steps(table: str, tmp_path: Path) -> None:
     """8 rows at a time and 4 by 4, alone and among two ranks."""
     configs = {name: config_of(name, table, dropout=0.0, batch_rows=8, max_steps=15) for name in OPTIMS}
 
@@ -100,7 +100,7 @@ def test_how_steps_are_divided(table: str, tmp_path: Path) -> None:
             assert found[name] == pytest.approx(alone[name], rel=1e-3), name
 
 
-def test_schedule_free_runs_are_used_with_the_average(table: str, tmp_path: Path) -> None:
+def test_schedule_free_inference_uses_averaged_weights(table: str, tmp_path: Path) -> None:
     run = train(config_of("schedule_free", table), tmp_path / "run")
     used = load_run(run, "last").model.state_dict()
     checkpoint = run / "checkpoints" / "step_00000024"
@@ -109,7 +109,7 @@ def test_schedule_free_runs_are_used_with_the_average(table: str, tmp_path: Path
     assert any(not torch.equal(used[name], moving[name]) for name in moving)
 
 
-def test_a_plateau_lowers_the_rate(table: str, tmp_path: Path) -> None:
+def test_plateau_lowers_the_learning_rate(table: str, tmp_path: Path) -> None:
     config = replace(
         config_of("adamw", table),
         optim=OptimConfig(

@@ -1,4 +1,4 @@
-"""`seqlab train` and `seqlab predict` as a user starts them: N rows in, N lines out, the same in any batch."""
+"""`seqlab train` and `seqlab predict`: N rows in, N lines out, independent of the batch."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def houses(table: str, tmp_path: Path) -> Path:
     return train(tiny(table, "price", model=model, max_steps=200, valid_every=100, save_every=100), tmp_path / "houses")
 
 
-def test_rows_in_and_lines_out(houses: Path) -> None:
+def test_one_line_per_row(houses: Path) -> None:
     status, out, err = run("predict", houses, stdin="\n".join(LINES) + "\n")
     assert status == 0, err
     first, empty, third, unknown = out.splitlines()
@@ -73,7 +73,7 @@ def test_rows_in_and_lines_out(houses: Path) -> None:
     assert found["values"] == {"price": pytest.approx(float(first))}
 
 
-def test_no_batch_changes_an_answer(houses: Path, table: str) -> None:
+def test_the_batch_does_not_change_predictions(houses: Path, table: str) -> None:
     whole = run("predict", houses, "--input", table)[1].splitlines()
     assert len(whole) == 240
     assert run("predict", houses, "--input", table, "--batch_rows", "7")[1].splitlines() == whole
@@ -83,7 +83,7 @@ def test_no_batch_changes_an_answer(houses: Path, table: str) -> None:
     assert run("predict", houses, stdin="\n".join([header, rows[17]]))[1].splitlines() == [whole[17]]
 
 
-def test_from_python(houses: Path) -> None:
+def test_python_api(houses: Path) -> None:
     predictor = seqlab.load(houses)
     record = {"size": 100, "age": 10, "city": "Berlin"}
     [text] = predictor.predict([record])
@@ -99,7 +99,7 @@ def test_from_python(houses: Path) -> None:
         predictor.predict(np.zeros((2, 3)))
 
 
-def test_intervals_hold_nine_of_ten(tmp_path: Path) -> None:
+def test_intervals_cover_90_percent(tmp_path: Path) -> None:
     """Of new examples, whose noise is not normal, and of two targets."""
     rng = np.random.default_rng(6)
 
@@ -131,7 +131,7 @@ def test_intervals_hold_nine_of_ten(tmp_path: Path) -> None:
         ("", "standard input: is empty"),
     ],
 )
-def test_bad_rows_are_named(houses: Path, text: str, message: str) -> None:
+def test_invalid_rows_are_named(houses: Path, text: str, message: str) -> None:
     status, out, err = run("predict", houses, stdin=text)
     assert (status, out) == (2, "")
     assert message in err
@@ -157,7 +157,7 @@ def test_classes_and_labels(target: str, predicts: str, table: str, tmp_path: Pa
             assert line.split() == [name for name, value in each["values"].items() if value > thresholds[name]]
 
 
-def test_members_of_an_ensemble_have_units_of_their_own(tmp_path: Path) -> None:
+def test_ensemble_members_may_differ_in_units(tmp_path: Path) -> None:
     """Each run decodes by the mean and deviation of its own training data."""
     runs = []
     for number, shift in enumerate((0, 1000)):
@@ -209,7 +209,7 @@ def test_thresholds_of_labels_are_chosen_on_validation_data(tmp_path: Path) -> N
     assert [each.text for each in found] == [line.strip() for line in lines]
 
 
-def test_few_examples_choose_no_threshold(tmp_path: Path) -> None:
+def test_too_few_examples_for_thresholds(tmp_path: Path) -> None:
     rows = [[k % 7, int(k % 7 > 2), int(k % 7 > 4)] for k in range(150)]
     path = write_csv(tmp_path / "t.csv", ["x", "a", "b"], rows)
     config = tiny(path, "a", "labels", LinearConfig(), inputs=["x"], max_steps=20, valid_every=20)
@@ -217,7 +217,7 @@ def test_few_examples_choose_no_threshold(tmp_path: Path) -> None:
     assert thresholds_of(train(config, tmp_path / "run")) == {"a": 0.5, "b": 0.5}
 
 
-def test_classes_whose_names_are_several_words(tmp_path: Path) -> None:
+def test_class_names_of_several_words(tmp_path: Path) -> None:
     """Validation counts whole names, as predictions are whole."""
     names = ["New York", "New Jersey", "Ohio"]
     rng = np.random.default_rng(8)
@@ -243,14 +243,14 @@ def test_a_recurrent_network_remembers_the_first_frame(model: type[RecurrentPred
     assert np.mean([one == str(int(right)) for one, right in zip(said, new[:, 0, 0] > 0, strict=True)]) > 0.95
 
 
-def test_a_recurrent_network_reads_no_image(tmp_path: Path) -> None:
+def test_a_recurrent_network_refuses_images(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", x=np.random.default_rng(4).normal(0, 1, (60, 6, 6)), y=np.arange(60) % 2)
     config = tiny(str(tmp_path / "t.npz"), "y", "class", LstmPredictorConfig(), inputs=["x"])
     with pytest.raises(ValueError, match=r"`model\.family: lstm_predictor` reads sequences, but the inputs are images"):
         train(config, tmp_path / "run")
 
 
-def test_new_images_have_no_class(tmp_path: Path) -> None:
+def test_images_without_classes(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(3)
     (tmp_path / "new").mkdir()
@@ -287,7 +287,7 @@ def test_images(tmp_path: Path) -> None:
     assert "broken.png: cannot be read as an image" in run("predict", run_dir, "--input", tmp_path / "shapes")[2]
 
 
-def test_a_series(tmp_path: Path) -> None:
+def test_a_time_series(tmp_path: Path) -> None:
     """Line i is predicted from the window that ends there; the first lines have no whole window."""
     series = [[float(np.sin(0.3 * step))] for step in range(300)]
     path = write_csv(tmp_path / "sine.csv", ["x"], series)
@@ -303,7 +303,7 @@ def test_a_series(tmp_path: Path) -> None:
     assert short == ["", ""]
 
 
-def test_members_of_an_ensemble_predict_the_same_row(tmp_path: Path) -> None:
+def test_ensemble_members_predict_the_same_row(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "sine.csv", ["x"], [[float(np.sin(0.3 * step))] for step in range(100)])
     runs = [
         train(tiny(path, "x", inputs=["x"], window=6, ahead=ahead, max_steps=4), tmp_path / str(ahead))
@@ -329,7 +329,7 @@ def test_a_class_without_an_image_is_named(tmp_path: Path) -> None:
     ("target", "chosen"),
     [("price", "squared_error"), ("class", "softmax"), ("age", "squared_error")],
 )
-def test_all_is_chosen_for_a_table(target: str, chosen: str, table: str, tmp_path: Path) -> None:
+def test_zero_config_for_a_table(target: str, chosen: str, table: str, tmp_path: Path) -> None:
     options = ("--data.train", table, "--data.target", target, "--training.max_steps", "10")
     status, _, err = run("train", *options, "--run_dir", tmp_path / "run", "--threads", "1")
     assert status == 0, err
@@ -338,7 +338,7 @@ def test_all_is_chosen_for_a_table(target: str, chosen: str, table: str, tmp_pat
     assert "family: mlp" in config
 
 
-def test_all_is_chosen_for_images(tmp_path: Path) -> None:
+def test_zero_config_for_images(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     np.savez(tmp_path / "images.npz", x=rng.normal(size=(80, 8, 8)), y=rng.integers(0, 3, 80))
     options: tuple[Any, ...] = ("--data.kind", "prediction", "--data.train", tmp_path / "images.npz")

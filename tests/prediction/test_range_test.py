@@ -1,4 +1,4 @@
-"""`seqlab lr-find`: the rates rise evenly, the loss of each is a step's, and what is too high ends the test."""
+"""`seqlab lr-find`: learning rates rise geometrically, and a diverging loss ends the test."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ from .conftest import tiny
 from .test_predicting import run
 
 
-def test_rates_rise_until_the_loss_does(table: str, tmp_path: Path) -> None:
+def test_rates_rise_until_the_loss_rises(table: str, tmp_path: Path) -> None:
     write_config(tiny(table, "price"), tmp_path / "config.yaml")
     figure = tmp_path / "lr.svg"
     options = ("--threads", "1", "--seed", "3", "--lowest", "1e-5", "--highest", "10", "--steps", "60", "--out", figure)
@@ -30,14 +30,14 @@ def test_rates_rise_until_the_loss_does(table: str, tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir() if "run" in each.name] == []
 
 
-def test_a_loss_that_is_no_number_ends_the_test(table: str) -> None:
+def test_a_nan_loss_ends_the_test(table: str) -> None:
     optim = OptimConfig(optimizer=SgdConfig(momentum=0.9), max_grad_norm=None)
     found = range_test(replace(tiny(table, "price"), optim=optim), 1e-3, 1e9, 100)
     assert 0 < len(found.rates) < 100
     assert found.rates[-1] < 1e9
 
 
-def test_the_choice_of_known_losses() -> None:
+def test_choice_for_known_losses() -> None:
     losses = [4.0] * 5 + [4 - 0.05 * step**2 for step in range(8)] + [2.0 * 2**step for step in range(30)]
     rates = [1e-6 * 1.5**step for step in range(len(losses))]
     found = of_losses(rates, losses)
@@ -50,7 +50,7 @@ def test_the_choice_of_known_losses() -> None:
     ("options", "message"),
     [(("--lowest", "2"), "must be above 0 and below `highest`"), (("--steps", "3"), "`steps` must be at least 10")],
 )
-def test_no_range(options: tuple[str, str], message: str, table: str, tmp_path: Path) -> None:
+def test_invalid_ranges(options: tuple[str, str], message: str, table: str, tmp_path: Path) -> None:
     write_config(tiny(table, "price"), tmp_path / "config.yaml")
     status, _, err = run("lr-find", tmp_path / "config.yaml", *options)
     assert status == 2

@@ -1,4 +1,4 @@
-"""Averaged weights come with batch norm's statistics of their own: the means over the data that they see."""
+"""Batch-norm statistics are recomputed for averaged weights."""
 
 from dataclasses import replace
 from itertools import islice
@@ -35,7 +35,7 @@ def config_of(table: str, optim: OptimConfig) -> Config:
 
 
 @pytest.mark.parametrize("name", AVERAGES)
-def test_statistics_are_those_of_the_averaged_weights(name: str, table: str, tmp_path: Path) -> None:
+def test_statistics_of_averaged_weights(name: str, table: str, tmp_path: Path) -> None:
     run = load_run(train(config_of(table, AVERAGES[name]), tmp_path / "run"), "last")
     data = run.config.data
     assert isinstance(data, PredictionConfig)
@@ -51,7 +51,7 @@ def test_statistics_are_those_of_the_averaged_weights(name: str, table: str, tmp
 
 
 @pytest.mark.parametrize("name", AVERAGES)
-def test_stopped_and_continued(name: str, table: str, tmp_path: Path) -> None:
+def test_resumed_equals_uninterrupted(name: str, table: str, tmp_path: Path) -> None:
     config = config_of(table, AVERAGES[name])
     whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
     for step in (5, 14):
@@ -60,7 +60,7 @@ def test_stopped_and_continued(name: str, table: str, tmp_path: Path) -> None:
     assert_equal_runs(parts, whole)
 
 
-def test_further_passes_of_a_step_leave_the_statistics_alone(table: str, tmp_path: Path) -> None:
+def test_additional_passes_do_not_change_statistics(table: str, tmp_path: Path) -> None:
     """Sharpness-aware minimisation computes at other weights, which are not those that are used."""
     optim = replace(SGD, optimizer=SamConfig(lr=1e-12, rho=5.0))
     model = MlpConfig(hidden_sizes=(8,), norm="batch")

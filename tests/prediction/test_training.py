@@ -1,4 +1,4 @@
-"""Steps are a pure function of the config: a stopped run ends like one that was not, however a step is divided."""
+"""Training of predictors: resumed equals uninterrupted; ranks and micro-steps do not matter."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +49,7 @@ def config_of(kind: str, table: str, images: str, **options: Any) -> Config:
 
 
 @pytest.mark.parametrize("kind", ["table", "images", "series"])
-def test_stopped_and_continued(kind: str, table: str, images: str, tmp_path: Path) -> None:
+def test_resumed_equals_uninterrupted(kind: str, table: str, images: str, tmp_path: Path) -> None:
     config = config_of(kind, table, images)
     whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
     for step in (2, 7, 8, 13):
@@ -59,7 +59,7 @@ def test_stopped_and_continued(kind: str, table: str, images: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("predicts", "target"), [("numbers", "price"), ("class", "class"), ("labels", "labels")])
-def test_how_a_step_is_divided_changes_nothing(predicts: str, target: str, table: str, tmp_path: Path) -> None:
+def test_division_of_a_step_does_not_matter(predicts: str, target: str, table: str, tmp_path: Path) -> None:
     """Into micro-steps, and among ranks; without dropout."""
     model = MlpConfig(hidden_sizes=(16,), norm="layer")
     config = tiny(table, target, predicts, model, augment_noise=0.2)
@@ -75,7 +75,7 @@ def test_how_a_step_is_divided_changes_nothing(predicts: str, target: str, table
 
 
 @pytest.mark.parametrize("average", [{}, {"ema_decay": 0.5}])
-def test_batch_norm_takes_the_statistics_of_all_ranks(average: dict[str, float], table: str, tmp_path: Path) -> None:
+def test_batch_norm_uses_statistics_of_all_ranks(average: dict[str, float], table: str, tmp_path: Path) -> None:
     model = MlpConfig(hidden_sizes=(16, 16), norm="batch", residual=True)
     config = tiny(table, "price", model=model, micro_batch_rows=32)
     config = replace(config, optim=replace(config.optim, optimizer=SGD, **average))
@@ -87,8 +87,8 @@ def test_batch_norm_takes_the_statistics_of_all_ranks(average: dict[str, float],
         torch.testing.assert_close(two[name], one[name], rtol=1e-2, atol=1e-3)
 
 
-def test_an_idle_rank_does_not_count_in_batch_norm() -> None:
-    found = in_ranks(3, normalised_by_ranks)
+def test_an_idle_rank_does_not_change_batch_norm() -> None:
+    found = in_ranks(3, normalized_by_ranks)
     expected = nn.BatchNorm1d(2)
     outputs = expected(torch.arange(8.0).view(4, 2))
     for rank, (own, mean, variance) in enumerate(found):
@@ -98,7 +98,7 @@ def test_an_idle_rank_does_not_count_in_batch_norm() -> None:
         np.testing.assert_allclose(variance, expected.running_var, atol=1e-5)
 
 
-def normalised_by_ranks() -> tuple[Any, Any, Any]:
+def normalized_by_ranks() -> tuple[Any, Any, Any]:
     """Normalise two rows in each of the first two ranks, and a copy that does not count in the third."""
     rank, norm = dist.get_rank(), BatchNorm(2)
     norm.sum_over_ranks = SumOverRanks.apply
@@ -109,12 +109,12 @@ def normalised_by_ranks() -> tuple[Any, Any, Any]:
 
 
 def test_batch_norm_of_large_numbers_in_ranks() -> None:
-    [found, *_] = in_ranks(2, normalised_large_numbers)
+    [found, *_] = in_ranks(2, normalized_large_numbers)
     rows = 1000 + torch.arange(8.0).view(4, 2)
     np.testing.assert_allclose(found, nn.BatchNorm1d(2)(rows).detach()[:2], atol=1e-3)
 
 
-def normalised_large_numbers() -> Any:
+def normalized_large_numbers() -> Any:
     norm = BatchNorm(2)
     norm.sum_over_ranks = SumOverRanks.apply
     rows = 1000 + torch.arange(8.0).view(4, 2)
@@ -130,7 +130,7 @@ def test_batch_norm_of_images_in_ranks(images: str, tmp_path: Path) -> None:
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-def test_batch_norm_with_several_micro_steps_is_warned_of(
+def test_batch_norm_with_several_micro_steps_warns(
     table: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for rows, is_warned in ((32, False), (8, True)):
@@ -147,7 +147,7 @@ def test_changed_data_are_refused(table: str, tmp_path: Path) -> None:
         train(tiny(table, "price"), tmp_path / "run")
 
 
-def test_data_may_move(table: str, tmp_path: Path) -> None:
+def test_data_may_be_moved(table: str, tmp_path: Path) -> None:
     train(tiny(table, "price", max_steps=5), tmp_path / "run")
     moved = Path(table).rename(tmp_path / "moved.csv")
     assert train(tiny(str(moved), "price", max_steps=7), tmp_path / "run") == tmp_path / "run"

@@ -1,4 +1,4 @@
-"""Recipes that learn from a teacher, on small look-alikes of their corpora: teacher, translations, students."""
+"""Recipes of distilled students, on small imitations of their corpora: teacher, translations, students."""
 
 import random
 from dataclasses import replace
@@ -47,7 +47,7 @@ SMALL = {
 
 
 @pytest.fixture
-def look_alikes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def small_corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a folder with a few hundred pairs in place of each corpus, whose checksums are taken back, and go there."""
     draw = random.Random(0)
     words = ["red", "dogs", "run", "in", "the", "street", "two", "men", "see", "balls", "on", "grass"]
@@ -74,7 +74,7 @@ def train(recipe: str) -> int:
 
 
 @pytest.mark.parametrize("teacher", TEACHERS)
-def test_students_begin_with_the_teacher_and_learn_what_it_says(teacher: str, look_alikes: Path) -> None:
+def test_students_start_from_the_teacher_and_its_translations(teacher: str, small_corpora: Path) -> None:
     corpus, src, tgt = TEACHERS[teacher]
     assert train(teacher) == 0
     splits = corpora.locate(corpus)
@@ -89,7 +89,7 @@ def test_students_begin_with_the_teacher_and_learn_what_it_says(teacher: str, lo
         Path(sources[1]).write_text("redde zzz\n" * 20, encoding="utf-8")
         Path(translations[1]).write_text("xxx yyy\n" * 20, encoding="utf-8")
     for ending, family in STUDENTS[teacher].items():
-        config = RECIPES[teacher + ending](look_alikes / "unused")
+        config = RECIPES[teacher + ending](small_corpora / "unused")
         assert isinstance(config.model, family)
         assert (config.data.train_src, config.data.train_tgt) == (sources, translations)
         assert config.data.valid_tgt == [str(splits["valid"][tgt])]
@@ -104,24 +104,22 @@ def test_students_begin_with_the_teacher_and_learn_what_it_says(teacher: str, lo
 
 
 @pytest.mark.parametrize("teacher", TEACHERS)
-def test_the_configs_hold_together(teacher: str, look_alikes: Path) -> None:
+def test_configs_are_consistent(teacher: str, small_corpora: Path) -> None:
     run = Path("runs") / teacher
     run.mkdir(parents=True)
     _, src, tgt = TEACHERS[teacher]
     for name in (f"distilled.{tgt}", f"made_up.{src}", f"made_up.{tgt}"):
         (run / name).write_text("")
     for ending in ("", *STUDENTS[teacher]):
-        config = RECIPES[teacher + ending](look_alikes / "unused")
-        write_config(config, look_alikes / "config.yaml")
-        assert config_from_yaml(look_alikes / "config.yaml") == config
+        config = RECIPES[teacher + ending](small_corpora / "unused")
+        write_config(config, small_corpora / "config.yaml")
+        assert config_from_yaml(small_corpora / "config.yaml") == config
         assert config.optim.schedule.warmup_steps < config.training.max_steps / 4
         assert config.training.valid_every % config.training.save_every == 0
         assert config.optim.average_last * config.training.save_every < config.training.max_steps / 2
 
 
-def test_what_is_missing_is_named_with_the_commands_that_make_it(
-    look_alikes: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_data_are_named_with_the_commands(small_corpora: Path, capfd: pytest.CaptureFixture[str]) -> None:
     files = ("distilled.de", "made_up.de", "made_up.en")
     run = Path("runs/multi30k_en_de")
     for number, missing in enumerate(files):
@@ -147,7 +145,7 @@ def test_what_is_missing_is_named_with_the_commands_that_make_it(
         assert len(list(run.iterdir())) == number + 1
 
 
-def test_wmt14_comes_from_the_hub_where_there_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wmt14_is_downloaded_if_there_are_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
     config = RECIPES["wmt14_en_de"](tmp_path / "run")
     assert config.data.train_src == ["hub:wmt/wmt14:de-en:train#translation.en"]
@@ -156,12 +154,12 @@ def test_wmt14_comes_from_the_hub_where_there_are_no_files(tmp_path: Path, monke
         RECIPES["iwslt14_de_en"](tmp_path / "run")
 
 
-def test_the_deep_encoder_has_as_many_parameters_as_the_teacher(look_alikes: Path) -> None:
+def test_the_deep_encoder_has_as_many_parameters_as_the_teacher(small_corpora: Path) -> None:
     from seqlab.text import CharactersConfig, train_tokenizer
 
     tokenizer = train_tokenizer(CharactersConfig(), ["ab"])
     sizes = []
     for name in ("multi30k_en_de", "multi30k_en_de_deep_shallow"):
-        model = RECIPES[name](look_alikes / "run").model.build(tokenizer, tokenizer)
+        model = RECIPES[name](small_corpora / "run").model.build(tokenizer, tokenizer)
         sizes.append(sum(each.numel() for each in model.parameters()))
     assert sizes[1] == pytest.approx(sizes[0], rel=0.03)

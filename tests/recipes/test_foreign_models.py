@@ -1,4 +1,4 @@
-"""Zero config for models that are not built in: fields of the usual names are chosen, others are left alone."""
+"""Zero config for models of plugins: fields with the usual names are chosen."""
 
 from pathlib import Path
 from typing import ClassVar, Literal

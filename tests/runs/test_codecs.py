@@ -1,4 +1,4 @@
-"""Sides of a run that are no text: their folder names the codec that reads it."""
+"""Codecs other than tokenizers: saved, loaded, verified."""
 
 import json
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     return folder
 
 
-def test_each_side_is_read_by_its_own(folder: RunFolder) -> None:
+def test_round_trip(folder: RunFolder) -> None:
     src, tgt = load_codecs(folder)
     assert src == Scaled(2.5)
     assert tgt.decode(tgt.encode(["ab"])) == ["ab"]
@@ -51,13 +51,13 @@ def test_each_side_is_read_by_its_own(folder: RunFolder) -> None:
     assert [entry.name for entry in codec_parts(folder)] == ["scaled", "characters"]
 
 
-def test_another_codec_is_refused(folder: RunFolder) -> None:
+def test_a_replaced_codec_is_refused(folder: RunFolder) -> None:
     save_codec(Scaled(3.5), folder, "src")
     with pytest.raises(ValueError, match=r"src_codec is not the src codec that .* was trained with"):
         load_codecs(folder)
 
 
-def test_one_that_is_not_registered_is_named(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unregistered_codec_is_named(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(registry._parts["codec"], "scaled")
     with pytest.raises(ValueError, match="src_codec holds the codec 'scaled', which is not registered"):
         load_codecs(folder)
@@ -66,7 +66,7 @@ def test_one_that_is_not_registered_is_named(folder: RunFolder, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("text", "message"), [("{", "codec.json is damaged"), ('{"format_version": 9, "codec": "x"}', "format version 9")]
 )
-def test_damage_is_named(folder: RunFolder, text: str, message: str) -> None:
+def test_a_damaged_codec_is_reported(folder: RunFolder, text: str, message: str) -> None:
     (folder.codec("src") / "codec.json").write_text(text, "utf-8")
     with pytest.raises(ValueError, match=message):
         codec_parts(folder)

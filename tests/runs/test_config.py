@@ -1,4 +1,4 @@
-"""Settings that are possible each on its own, but not together."""
+"""Combinations of config fields that are invalid together."""
 
 from typing import Any
 
@@ -29,12 +29,12 @@ DATA = {"train_src": "a.en", "train_tgt": "a.de"}
         ),
     ],
 )
-def test_impossible_combinations_are_refused(sections: dict[str, Any], message: str) -> None:
+def test_invalid_combinations_are_refused(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_dict({**sections, "data": {**DATA, **sections.get("data", {})}})
 
 
-def test_learned_positions_that_reach_are_accepted() -> None:
+def test_enough_learned_positions_are_accepted() -> None:
     model = {"family": "transformer", "positions": "learned", "max_length": 65}
     config = from_dict({"data": {**DATA, "max_length": 64}, "model": model})
     assert (config.model.max_length, config.data.max_length) == (65, 64)

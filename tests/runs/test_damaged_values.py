@@ -1,4 +1,4 @@
-"""Values of a wrong type in the files of a run, whose checksums are right: the error names the file."""
+"""Values of wrong types in run files with correct checksums: the error names the file."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The list of fields, against pydantic's own JSON schema of the same types."""
+"""Fields of the config classes, compared with pydantic's JSON schema."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def test_every_field_of_every_family_is_listed_once() -> None:
     assert set(listed) == schema_fields(schema, schema["$defs"], "", "")
 
 
-def test_values_take_the_place_of_defaults() -> None:
+def test_values_override_defaults() -> None:
     config = override(CORPUS, [("optim.optimizer.family", "sgd"), ("optim.optimizer.lr", "0.25"), ("seed", "7")])
     fields = {(field.key, field.family): field for field in list_fields(Config, to_dict(config)) if field.chosen}
     assert fields["optim.optimizer.family", ""].default == "sgd"
@@ -47,7 +47,7 @@ def test_values_take_the_place_of_defaults() -> None:
     assert ("optim.optimizer.lr", "adam") not in fields
 
 
-def test_without_values_the_defaults_are_those_of_the_types() -> None:
+def test_defaults_of_the_classes() -> None:
     fields = {(field.key, field.family): field for field in list_fields(Config)}
     assert fields["data.train_src", "translation"].default == REQUIRED
     defaults = to_dict(override(CORPUS, []))
@@ -63,14 +63,14 @@ def test_without_values_the_defaults_are_those_of_the_types() -> None:
 
 
 @pytest.mark.parametrize("field", list(list_fields(Config)), ids=lambda field: f"{field.key}-{field.family}")
-def test_every_field_says_what_it_is(field: FieldDescription) -> None:
+def test_every_field_has_a_docstring(field: FieldDescription) -> None:
     assert field.text or field.key.endswith((".family", ".kind"))
     assert "\n" not in field.text
     assert "Annotated" not in field.type
     assert "<" not in field.type
 
 
-def test_types_are_written_as_in_yaml() -> None:
+def test_type_names() -> None:
     types = {field.key: field.type for field in list_fields(Config) if field.chosen}
     assert types["seed"] == "int"
     assert types["optim.max_grad_norm"] == "float | null"

@@ -1,4 +1,4 @@
-"""Run format 2: no flipped bit passes unnoticed; format 1 is read and becomes format 2; kills between its writes."""
+"""Run formats: every flipped bit of format 2 is detected; format 1 is converted; interrupted writes are completed."""
 
 import json
 import logging
@@ -37,18 +37,18 @@ def run_dir(trained: Trained, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained[1], tmp_path / "run"))
 
 
-def flipped(content: bytes) -> Iterator[bytes]:
+def bit_flips(content: bytes) -> Iterator[bytes]:
     """Yield the content with each of its bits flipped in turn."""
     for place in range(len(content)):
         for bit in range(8):
             yield content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
 
 
-def assert_damage_is_found(path: Path, read: Callable[[], object]) -> None:
+def assert_damage_detected(path: Path, read: Callable[[], object]) -> None:
     """Flip every bit of a file: reading must raise ValueError, or give what it gave before."""
     content, expected = path.read_bytes(), read()
     unnoticed = 0
-    for damaged in flipped(content):
+    for damaged in bit_flips(content):
         path.write_bytes(damaged)
         try:
             assert read() == expected
@@ -59,31 +59,31 @@ def assert_damage_is_found(path: Path, read: Callable[[], object]) -> None:
     assert unnoticed < len(content)
 
 
-def test_a_flipped_bit_of_a_state_is_found(run_dir: Path) -> None:
+def test_bit_flip_in_state_json(run_dir: Path) -> None:
     checkpoint = run_dir / "checkpoints" / checkpoint_name(8)
-    assert_damage_is_found(checkpoint / "state.json", lambda: read_state(checkpoint))
+    assert_damage_detected(checkpoint / "state.json", lambda: read_state(checkpoint))
 
 
-def test_a_flipped_bit_of_a_description_is_found(run_dir: Path) -> None:
+def test_bit_flip_in_run_json(run_dir: Path) -> None:
     description = RunFolder(run_dir).read_description()
     small = {key: description[key] for key in ("seed", "tokenizer_sha256", "machine", "output_bound", "parameters")}
     (run_dir / "config.yaml").write_text("seed: 1\n")
     RunFolder(run_dir).write_description(small)
-    assert_damage_is_found(run_dir / "run.json", RunFolder(run_dir).read_description)
+    assert_damage_detected(run_dir / "run.json", RunFolder(run_dir).read_description)
 
 
-def test_a_flipped_bit_of_a_config_is_found(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bit_flip_in_config_yaml(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(run_dir)
     expected = folder.read_config_text()
     monkeypatch.setattr(folder_module, "SECONDS_BETWEEN_ATTEMPTS", 0)
-    for damaged in islice(flipped(expected.encode()), 0, None, 7):  # a bit of each byte, each time another one
+    for damaged in islice(bit_flips(expected.encode()), 0, None, 7):  # a bit of each byte, each time another one
         folder.config_file.write_bytes(damaged)
         with pytest.raises(ValueError, match="was edited or is damaged"):
             folder.read_config_text()
 
 
 @pytest.mark.parametrize("stem", ["model", "averaged", "state"])
-def test_a_checksum_that_is_missing_is_damage(run_dir: Path, stem: str) -> None:
+def test_a_missing_checksum_is_damage(run_dir: Path, stem: str) -> None:
     path = run_dir / "checkpoints" / checkpoint_name(8) / "state.json"
     state = json.loads(path.read_bytes())
     assert stem in state["crc32"]
@@ -98,7 +98,7 @@ def test_a_checksum_that_is_missing_is_damage(run_dir: Path, stem: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["config_yaml", "sha256"])
-def test_a_damaged_format_2_does_not_pass_for_format_1(run_dir: Path, key: str) -> None:
+def test_damaged_format_2_is_not_read_as_format_1(run_dir: Path, key: str) -> None:
     description = json.loads((run_dir / "run.json").read_bytes()) | {"format_version": 1}
     write_json(run_dir / "run.json", {name: value for name, value in description.items() if name != key})
     with pytest.raises(ValueError, match=r"run\.json is damaged"):
@@ -113,7 +113,7 @@ def test_format_1_is_read_with_one_warning(run_dir: Path, caplog: pytest.LogCapt
     assert "has run format 1" in caplog.text
 
 
-def test_a_description_of_format_1_beside_later_checkpoints_is_damage(run_dir: Path, tmp_path: Path) -> None:
+def test_format_1_with_newer_checkpoints_is_damage(run_dir: Path, tmp_path: Path) -> None:
     """As where run.json comes from a copy of another run, or from before the run was converted."""
     other = Path(shutil.copytree(run_dir, tmp_path / "other"))
     as_format_1(other)
@@ -122,7 +122,7 @@ def test_a_description_of_format_1_beside_later_checkpoints_is_damage(run_dir: P
         load_run(run_dir)
 
 
-def test_a_continued_run_of_format_1_becomes_format_2(
+def test_resuming_converts_format_1(
     trained: Trained, run_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its older checkpoints are known by the SHA-256 of their state.json, and the result is that of format 2."""
@@ -138,7 +138,7 @@ def test_a_continued_run_of_format_1_becomes_format_2(
     assert_equal_runs(run_dir, undisturbed)
     assert load_run(run_dir, "8").step == 8
     checkpoint = run_dir / "checkpoints" / checkpoint_name(8)
-    assert_damage_is_found(checkpoint / "state.json", lambda: read_state(checkpoint)["progress"])
+    assert_damage_detected(checkpoint / "state.json", lambda: read_state(checkpoint)["progress"])
 
 
 class Killed(BaseException):
@@ -163,7 +163,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, operation: int) -> None:
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["format 2", "format 1"])
 @pytest.mark.parametrize("operation", range(4))
-def test_a_change_that_is_interrupted_is_completed_or_was_none(
+def test_an_interrupted_change_is_completed_or_undone(
     trained: Trained, run_dir: Path, tmp_path: Path, operation: int, is_old: bool
 ) -> None:
     if is_old:
@@ -187,7 +187,7 @@ def test_a_change_that_is_interrupted_is_completed_or_was_none(
     assert_equal_runs(run_dir, undisturbed)
 
 
-def test_who_may_only_read_completes_nothing_but_reads_the_new_config(
+def test_read_only_folders_still_yield_the_new_config(
     trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, new = RunFolder(run_dir), config_text(replace(trained[0], seed=9))
@@ -202,7 +202,7 @@ def test_who_may_only_read_completes_nothing_but_reads_the_new_config(
     assert folder.new_config_file.exists()
 
 
-def test_an_edited_config_says_how_to_go_on(trained: Trained, run_dir: Path) -> None:
+def test_an_edited_config_is_explained(trained: Trained, run_dir: Path) -> None:
     path, longer = run_dir / "config.yaml", with_training(trained[0], max_steps=12)
     path.write_text(path.read_text().replace("max_steps: 8", "max_steps: 12"))
     for use in (lambda: train(longer, run_dir), lambda: load_run(run_dir)):
@@ -215,13 +215,13 @@ def test_an_edited_config_says_how_to_go_on(trained: Trained, run_dir: Path) -> 
     assert checkpoint_steps(run_dir / "checkpoints")[-1] == 12
 
 
-def test_line_ends_of_another_system_are_no_edit(trained: Trained, run_dir: Path) -> None:
+def test_windows_line_ends_are_not_an_edit(trained: Trained, run_dir: Path) -> None:
     path = run_dir / "config.yaml"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert read_config(RunFolder(run_dir)) == trained[0]
 
 
-def test_a_reader_beside_a_change_is_not_told_of_an_edit(trained: Trained, run_dir: Path) -> None:
+def test_a_concurrent_change_is_not_an_edit(trained: Trained, run_dir: Path) -> None:
     """One process replaces the config again and again, while this one reads it."""
     folder, texts = RunFolder(run_dir), [config_text(replace(trained[0], seed=seed)) for seed in (1, 2)]
     values, stop = folder.read_description(), threading.Event()

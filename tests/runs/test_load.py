@@ -1,4 +1,4 @@
-"""A run folder to a model: which checkpoint is taken, and what is said where something is missing or does not fit."""
+"""Load runs: choice of the checkpoint; errors for missing files, damaged files and files that do not fit."""
 
 import json
 import shutil
@@ -47,7 +47,7 @@ def run_dir(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("checkpoint", "step", "value"), [("best", 10, 10), ("last", 15, 115), ("5", 5, 5), ("15", 15, 115)]
 )
-def test_which_checkpoint(run_dir: Path, checkpoint: str, step: int, value: float) -> None:
+def test_choice_of_checkpoint(run_dir: Path, checkpoint: str, step: int, value: float) -> None:
     run = load_run(str(run_dir), checkpoint)
     assert run.step == step
     assert not run.model.training
@@ -56,19 +56,19 @@ def test_which_checkpoint(run_dir: Path, checkpoint: str, step: int, value: floa
         assert torch.equal(parameter, torch.full_like(parameter, value))
 
 
-def test_the_best_that_is_still_there(run_dir: Path) -> None:
+def test_best_falls_back_to_existing_checkpoints(run_dir: Path) -> None:
     shutil.rmtree(run_dir / "checkpoints" / checkpoint_name(10))
     assert load_run(run_dir).step == 5
     shutil.rmtree(run_dir / "checkpoints" / checkpoint_name(5))
     assert load_run(run_dir).step == 15
 
 
-def test_a_run_that_was_moved(run_dir: Path, tmp_path: Path) -> None:
+def test_a_moved_run(run_dir: Path, tmp_path: Path) -> None:
     moved = run_dir.rename(tmp_path / "elsewhere")
     assert load_run(moved).step == 10
 
 
-def test_a_config_is_read_back_as_it_was_written(run_dir: Path) -> None:
+def test_config_round_trip(run_dir: Path) -> None:
     config = read_config(RunFolder(run_dir))
     RunFolder(run_dir).replace_config(config_text(replace(config, seed=7)), {})
     assert read_config(RunFolder(run_dir)) == replace(config, seed=7)
@@ -84,7 +84,7 @@ def test_separate_tokenizers(run_dir: Path) -> None:
     assert (src.vocab_size, tgt.vocab_size) == (joint[0].vocab_size, 7)
 
 
-def nothing(_: Path) -> None:
+def undamaged(_: Path) -> None:
     pass
 
 
@@ -147,8 +147,8 @@ def smaller_model(run_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "checkpoint", "message"),
     [
-        (nothing, "7", r"`checkpoint` must be `best`, `last` or one of 5, 10, 15, but is `7`"),
-        (nothing, "first", r"`checkpoint` must be .* but is `first`"),
+        (undamaged, "7", r"`checkpoint` must be `best`, `last` or one of 5, 10, 15, but is `7`"),
+        (undamaged, "first", r"`checkpoint` must be .* but is `first`"),
         (no_description, "best", r"run is not a run folder: it has no run\.json"),
         (other_version, "best", r"run format version 3, but this seqlab reads versions 1 and 2: use"),
         (damaged_description, "best", r"run\.json is damaged"),
@@ -163,7 +163,7 @@ def smaller_model(run_dir: Path) -> None:
         (smaller_model, "best", r"does not fit the model of config\.yaml: only the model has"),
     ],
 )
-def test_what_is_missing_or_does_not_fit_is_named(
+def test_missing_and_unfitting_files_are_named(
     run_dir: Path, damage: Callable[[Path], None], checkpoint: str, message: str
 ) -> None:
     damage(run_dir)
@@ -176,7 +176,7 @@ def test_no_folder(tmp_path: Path) -> None:
         load_run(tmp_path / "nowhere")
 
 
-def test_a_run_exists_once_it_is_described(run_dir: Path, tmp_path: Path) -> None:
+def test_a_run_exists_if_it_has_run_json(run_dir: Path, tmp_path: Path) -> None:
     assert RunFolder(run_dir).exists()
     text = (run_dir / "config.yaml").read_text("utf-8")
     assert RunFolder(run_dir).read_description() == {"format_version": 2, "config_yaml": text}

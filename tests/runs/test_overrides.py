@@ -1,4 +1,4 @@
-"""Single fields set by key, and configs through YAML and back."""
+"""Override config fields by key; configs through YAML."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -261,7 +261,7 @@ def section_of(config: Config, key: str) -> object:
     return section
 
 
-def test_these_are_all_families() -> None:
+def test_all_families_are_covered() -> None:
     tags = {field.key: set(field.type.split(" | ")) for field in list_fields(Config) if field.key in FAMILIES}
     tags["data.tokenizer.kind"].remove("same")  # a tokenizer, too, but of a target alone
     assert tags == {key: set(families) for key, families in FAMILIES.items()}
@@ -299,7 +299,7 @@ def test_every_family_survives_yaml(key: str, tag: str, tmp_path: Path) -> None:
     assert config_from_yaml(tmp_path / "config.yaml") == config
 
 
-def test_a_model_brings_the_objective_that_it_alone_learns_by() -> None:
+def test_a_model_sets_its_only_objective() -> None:
     chosen = [("model.family", "transformer_ctc"), ("objective.glancing", "0.5")]
     config = override(CORPUS, chosen)
     assert config.objective == CtcConfig(glancing=0.5)
@@ -329,7 +329,7 @@ def test_the_order_does_not_matter() -> None:
             override(CORPUS, order)
 
 
-def test_another_family_keeps_what_the_vocabularies_decide() -> None:
+def test_another_family_keeps_shared_fields() -> None:
     apart = override(CORPUS, [("data.joint_vocabulary", "false"), ("model.tied_embeddings", "decoder")])
     for family in ("gru", "transformer_ctc"):
         changed = override(apart, [("model.family", family), ("model.dropout", "0.1")])
@@ -337,7 +337,7 @@ def test_another_family_keeps_what_the_vocabularies_decide() -> None:
     assert override(apart, [("model.family", "gru"), ("model.tied_embeddings", "none")]).model.tied_embeddings == "none"  # type: ignore[union-attr]
 
 
-def test_the_last_of_equal_keys_counts() -> None:
+def test_the_last_of_equal_keys_wins() -> None:
     assert override(CORPUS, [("seed", "2"), ("seed", "3")]).seed == 3
 
 
@@ -347,7 +347,7 @@ def test_setting_one_field_of_a_missing_section_keeps_its_other_defaults() -> No
     assert override(CORPUS, [("training.valid_search.max_length", "9")]).training.valid_search.beam_size == 1
 
 
-def test_a_validation_that_the_model_cannot_do_is_refused_before_training() -> None:
+def test_unsupported_validation_search_is_refused() -> None:
     revised = ("training.valid_search.revise", "true")
     for family, message in (
         ("transformer_nat", "`training.valid_search`: `revise` is for mask-predict"),
@@ -358,7 +358,7 @@ def test_a_validation_that_the_model_cannot_do_is_refused_before_training() -> N
     assert override(CORPUS, [("model.family", "transformer_cmlm"), revised]).training.valid_search.revise
 
 
-def test_the_base_is_left_alone() -> None:
+def test_the_base_is_not_modified() -> None:
     base = to_dict(override(CORPUS, []))
     before = repr(base)
     override(base, [("optim.optimizer.family", "sgd"), ("data.max_length", "3")])
@@ -389,11 +389,11 @@ def test_the_base_is_left_alone() -> None:
         ("init_from", "2016", "2016"),
     ],
 )
-def test_a_text_is_read_by_the_type_of_its_field(key: str, text: str | list[str], value: object) -> None:
+def test_texts_are_parsed_by_field_type(key: str, text: str | list[str], value: object) -> None:
     assert getattr(section_of(override(CORPUS, [(key, text)]), key), key.split(".")[-1]) == value
 
 
-def test_lists_of_several() -> None:
+def test_lists() -> None:
     several = [("data.train_src", ["a", "b"]), ("data.train_tgt", "[c, d]"), ("data.train_weights", ["1", "0.5"])]
     data = override({}, several).data
     assert (data.train_src, data.train_tgt, data.train_weights) == (["a", "b"], ["c", "d"], [1.0, 0.5])
@@ -454,7 +454,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("key", "text"), list(ERRORS))
-def test_what_cannot_be_is_said_in_one_line(key: str, text: str | tuple[str, ...]) -> None:
+def test_invalid_overrides(key: str, text: str | tuple[str, ...]) -> None:
     with pytest.raises(ConfigError) as error:
         override(CORPUS, [(key, text)], source="base.yaml")
     expected = ERRORS[key, text]
@@ -462,12 +462,12 @@ def test_what_cannot_be_is_said_in_one_line(key: str, text: str | tuple[str, ...
     assert expected is None or str(error.value) == expected
 
 
-def test_two_averages_are_refused_without_a_section_to_blame() -> None:
+def test_two_averages_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^`optim.average_last` \(3\) and `optim.ema_decay` \(0.9\)"):
         override(CORPUS, [("optim.average_last", "3"), ("optim.ema_decay", "0.9")])
 
 
-def test_a_fault_of_the_base_names_its_source() -> None:
+def test_errors_in_the_base_name_its_source() -> None:
     base = {**CORPUS, "model": {"d_model": "x"}}
     with pytest.raises(ConfigError, match=r"^base.yaml: `model.d_model` must be a valid integer, but is 'x' instead."):
         override(base, [("seed", "2")], source="base.yaml")
@@ -476,7 +476,7 @@ def test_a_fault_of_the_base_names_its_source() -> None:
         override({**CORPUS, "modle": {}}, [("seed", "2")], source="base.yaml")
 
 
-def test_what_is_missing_is_named_until_it_is_given() -> None:
+def test_missing_fields_are_named() -> None:
     with pytest.raises(ConfigError, match=r"^`data` is missing: it has no default.$"):
         override(None, [])
     with pytest.raises(ConfigError, match=r"^`data.train_tgt` is missing"):

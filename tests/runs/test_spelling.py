@@ -1,4 +1,4 @@
-"""A spelling model through a folder."""
+"""Save and load spelling models."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ ITEMS = ["Straße", "Strand", "größer", "日本"]
 STRINGS = ["", "a", "Strang", "é", "x" * 40]
 
 
-def test_a_folder_keeps_it(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path) -> None:
     spelling = SpellingModel.learn(ITEMS)
     run = RunFolder(tmp_path)
     run.config_file.write_text("")
@@ -29,7 +29,7 @@ def test_a_folder_keeps_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda content: b"", lambda content: b"x" * 99])
-def test_a_damaged_file_is_named(tmp_path: Path, damage) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path, damage) -> None:
     run = RunFolder(tmp_path)
     save_spelling(SpellingModel.learn(ITEMS), run.spelling)
     run.config_file.write_text("")
@@ -42,7 +42,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage) -> None:
             load_spelling(run)
 
 
-def test_a_missing_file_is_named_where_the_run_had_one(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.config_file.write_text("")
     run.write_description({"spelling_sha256": "0"})

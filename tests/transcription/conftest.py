@@ -1,4 +1,4 @@
-"""A small corpus of tones, each of which stands for a letter, and configs whose steps take milliseconds."""
+"""A small corpus with one tone per letter, and configs whose steps take milliseconds."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Language models beside a recogniser: of its own characters, or of words; what does not fit is refused."""
+"""Shallow fusion of recognisers with character and word language models."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.mark.parametrize("name", ["characters", "words"])
-def test_a_language_model_decides_where_sounds_do_not(trained: Path, models: dict[str, Path], name: str) -> None:
+def test_a_language_model_decides_ambiguous_sounds(trained: Path, models: dict[str, Path], name: str) -> None:
     """With a high weight nearly all words are words of the text; with none at all they are what was heard."""
     rng = np.random.default_rng(21)
     said = ["ab c", "bb c", "ca b", "cc b", "aa ab"]
@@ -51,7 +51,7 @@ def test_a_language_model_decides_where_sounds_do_not(trained: Path, models: dic
     assert little.transcribe(recordings, beam_size=16) == beam
 
 
-def test_alone_and_batched_beside_a_language_model(trained: Path, models: dict[str, Path]) -> None:
+def test_the_batch_does_not_change_fused_transcripts(trained: Path, models: dict[str, Path]) -> None:
     rng = np.random.default_rng(22)
     recordings = [(spoken(text, rng), RATE) for text in TEXTS * 2]
     run = seqlab.load(trained, device="cpu", precision="fp32", lm=models["words"], lm_weight=1.0)
@@ -68,7 +68,7 @@ def test_other_vocabularies_are_refused(trained: Path, models: dict[str, Path]) 
         seqlab.load([trained, trained], device="cpu")
 
 
-def test_a_best_path_has_no_room_for_a_language_model(trained: Path, models: dict[str, Path]) -> None:
+def test_best_path_decoding_refuses_a_language_model(trained: Path, models: dict[str, Path]) -> None:
     fused = seqlab.load(trained, device="cpu", lm=models["characters"])
     with pytest.raises(ValueError, match="`beam_size: 1` decodes the best path without `lm`"):
         fused.transcribe([(np.ones(RATE, np.float32) * 0.1, RATE)], beam_size=1)

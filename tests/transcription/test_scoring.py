@@ -1,4 +1,4 @@
-"""Scores of texts given their recordings: sums over all paths of CTC."""
+"""Log-probabilities of texts given recordings, over all CTC paths."""
 
 import json
 import math
@@ -32,7 +32,7 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Listed:
     return Listed(manifest, [str(manifest.parent / row["audio"]) for row in rows], [row["text"] for row in rows])
 
 
-def test_frames_of_a_recording_have_the_probabilities_that_score_sums_up(trained: Path, listed: Listed) -> None:
+def test_scores_are_sums_over_paths_of_frame_log_probs(trained: Path, listed: Listed) -> None:
     """Against torch's CTC loss, and for a snippet of four frames by adding up all paths."""
     run = seqlab.load(trained, device="cpu", precision="fp32")
     plain = [text.lower().rstrip(".") for text in listed.texts]
@@ -65,7 +65,7 @@ def test_frames_of_a_recording_have_the_probabilities_that_score_sums_up(trained
         assert run.score([snippet], [text])[0].log_prob == pytest.approx(totals[tuple(ids)], abs=1e-3)
 
 
-def test_a_score_depends_on_its_own_recording_and_text_alone(trained: Path, listed: Listed) -> None:
+def test_the_batch_does_not_change_scores(trained: Path, listed: Listed) -> None:
     run = seqlab.load(trained, device="cpu", precision="fp32")
     together = run.score(listed.paths, listed.texts)
     backwards = run.score(listed.paths[::-1], listed.texts[::-1], batch_seconds=2)[::-1]
@@ -74,14 +74,14 @@ def test_a_score_depends_on_its_own_recording_and_text_alone(trained: Path, list
     assert [each.log_prob for each in together] == pytest.approx([each.log_prob for each in backwards], abs=1e-3)
 
 
-def test_the_right_text_is_likelier_than_that_of_another_recording(trained: Path, listed: Listed) -> None:
+def test_the_right_text_has_a_higher_score(trained: Path, listed: Listed) -> None:
     run = seqlab.load(trained, device="cpu")
     right = run.score(listed.paths, listed.texts)
     wrong = run.score(listed.paths, listed.texts[1:] + listed.texts[:1])
     assert all(one.log_prob > other.log_prob for one, other in zip(right, wrong, strict=True))
 
 
-def test_texts_that_cannot_be_said_and_recordings_that_cannot_be_read(trained: Path, listed: Listed) -> None:
+def test_impossible_texts_and_unreadable_recordings(trained: Path, listed: Listed) -> None:
     run = seqlab.load(trained, device="cpu")
     too_short = (np.zeros(10, np.float32), RATE)
     empty, letter, unknown, long, fault = run.score(
@@ -98,7 +98,7 @@ def test_texts_that_cannot_be_said_and_recordings_that_cannot_be_read(trained: P
         run.score([too_short], ["a", "b"])
 
 
-def test_the_command_reads_lists_and_names_what_it_cannot_read(trained: Path, listed: Listed, tmp_path: Path) -> None:
+def test_command(trained: Path, listed: Listed, tmp_path: Path) -> None:
     """Paths in a column are relative to their file, those of a plain list to the current folder."""
     table = ["--src", f"{listed.manifest}#audio", "--tgt", f"{listed.manifest}#text"]
     status, done = run_here("score", str(trained), *table, "--precision", "fp32", "--buffer_lines", "3")
@@ -135,7 +135,7 @@ def test_the_command_reads_lists_and_names_what_it_cannot_read(trained: Path, li
         (["--tgt", "TEXTS", "--src", "TEXTS", "--processes", "2"], "`--processes` is for other runs"),
     ],
 )
-def test_options_that_a_recogniser_cannot_have(trained: Path, tmp_path: Path, options: list[str], message: str) -> None:
+def test_options_of_other_runs_are_refused(trained: Path, tmp_path: Path, options: list[str], message: str) -> None:
     (tmp_path / "texts").write_text("a\n")
     given = [str(tmp_path / "texts") if each == "TEXTS" else each for each in options]
     status, done = run_here("score", str(trained), *given)

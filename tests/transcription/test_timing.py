@@ -1,4 +1,4 @@
-"""Times of tokens: those of the likeliest path, found by trying all, and none in silence."""
+"""Times of tokens and words, compared with brute force over all CTC paths."""
 
 from itertools import groupby, product
 
@@ -29,7 +29,7 @@ BLANK = 0
 TIMING = FrameTiming(hop=0.04, middle=0.0125, frame_step=4, blank_id=BLANK)
 
 
-def is_whole(path: tuple[int, ...], silent: int) -> bool:
+def is_word(path: tuple[int, ...], silent: int) -> bool:
     """Tell whether a path has no silence within its one word."""
     places = [place for place, index in enumerate(path) if index != BLANK]
     return not places[0] <= silent <= places[-1]
@@ -41,7 +41,7 @@ def best_path(log_probs: torch.Tensor, row: list[int], silent: int) -> list[int]
     paths = [
         path
         for path in product(range(size), repeat=frames)
-        if [index for index, _ in groupby(path) if index != BLANK] == row and is_whole(path, silent)
+        if [index for index, _ in groupby(path) if index != BLANK] == row and is_word(path, silent)
     ]
     if not paths:
         return None
@@ -49,7 +49,7 @@ def best_path(log_probs: torch.Tensor, row: list[int], silent: int) -> list[int]
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_tokens_are_where_the_likeliest_path_has_them(seed: int) -> None:
+def test_times_are_those_of_the_best_path(seed: int) -> None:
     rng = np.random.default_rng(seed)
     log_probs = torch.from_numpy(rng.normal(size=(6, 3)) * 2).log_softmax(1)
     row = [int(index) for index in rng.integers(1, 3, size=rng.integers(1, 4))]
@@ -75,7 +75,7 @@ def test_tokens_are_where_the_likeliest_path_has_them(seed: int) -> None:
         assert timed.confidence == pytest.approx(np.exp(mean))
 
 
-def test_nothing_has_no_times_and_silence_alone_is_no_error() -> None:
+def test_empty_transcripts_and_silence() -> None:
     log_probs = torch.zeros(2, 3, 4).log_softmax(2)
     frames = FrameLogProbs(log_probs, torch.tensor([3, 3]))
     found = time_tokens(frames, [[], [2]], [[], ["a"]], [np.zeros(12, bool)] * 2, [0.1, 0.1], TIMING)
@@ -92,7 +92,7 @@ def test_nothing_has_no_times_and_silence_alone_is_no_error() -> None:
         ([], []),
     ],
 )
-def test_words_are_what_is_between_spaces(tokens: list[str], expected: list[str]) -> None:
+def test_words_are_separated_by_spaces(tokens: list[str], expected: list[str]) -> None:
     timed = [TimedText(text, 0.1 * place, 0.1 * place + 0.05, 0.5) for place, text in enumerate(tokens)]
     found = join_words(timed, "".join(tokens))
     assert [word.text for word in found] == expected
@@ -112,7 +112,7 @@ def test_words_are_what_is_between_spaces(tokens: list[str], expected: list[str]
     ],
     ids=lambda each: each.kind,
 )
-def test_tokens_of_every_kind_make_the_words_of_their_text(config: TokenizerConfig) -> None:
+def test_words_for_every_tokenizer(config: TokenizerConfig) -> None:
     lines = [
         "the cat sat on the mat",
         "a cat and a bat",
@@ -129,7 +129,7 @@ def test_tokens_of_every_kind_make_the_words_of_their_text(config: TokenizerConf
         assert starts == sorted(starts)
 
 
-def test_frames_of_the_model_are_compared_with_the_sound_at_their_middle() -> None:
+def test_silence_at_the_middle_of_output_frames() -> None:
     """Sound in the middle of the second frame alone, which is frame 4 of the features."""
     sound = np.zeros(12, bool)
     sound[3:5] = True
@@ -138,7 +138,7 @@ def test_frames_of_the_model_are_compared_with_the_sound_at_their_middle() -> No
     assert _silent_frames(sound, 6, twice).tolist() == [0, 1, 4, 5]
 
 
-def test_a_word_is_not_divided_by_a_pause() -> None:
+def test_a_pause_does_not_split_a_word() -> None:
     """The model has recognised `b` before the pause, in the sound of another word; `b c` are one word after it."""
     probs = torch.full((1, 8, 4), 0.01)
     for frame, index in enumerate([1, 0, 2, 0, 0, 0, 3, 0]):

@@ -1,4 +1,4 @@
-"""Steps are a pure function of the config; validation transcribes as `transcribe` does; bad examples are named."""
+"""Training of recognisers: resumed equals uninterrupted, validation, fine-tuning, and unusable examples."""
 
 import json
 import re
@@ -43,7 +43,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_stopped_and_continued_with_augmentation_and_another_number_of_workers(
+def test_resumed_equals_uninterrupted_with_augmentation_and_other_workers(
     family: str, corpus: str, tmp_path: Path
 ) -> None:
     config = tiny(corpus, MODELS[family], **CHANGES)
@@ -58,7 +58,7 @@ def with_workers(config: Config, workers: int) -> Config:
     return replace(config, data=replace(config.data, workers=workers))
 
 
-def test_how_a_step_is_divided_changes_nothing(corpus: str, tmp_path: Path) -> None:
+def test_division_of_a_step_does_not_matter(corpus: str, tmp_path: Path) -> None:
     """Into micro-steps, and among ranks; with augmentation, without dropout."""
     model = GruRecogniserConfig(hidden_size=16, num_layers=1, channels=(4, 4), dropout=0.0)
     config = tiny(corpus, model, batch_seconds=1000, max_steps=6, save_every=6, valid_every=6, log_every=1, **CHANGES)
@@ -73,7 +73,7 @@ def test_how_a_step_is_divided_changes_nothing(corpus: str, tmp_path: Path) -> N
     assert losses[2.0] == pytest.approx(losses[1000.0], rel=1e-4)
 
 
-def test_validation_transcribes_as_transcribe_does(trained: Path) -> None:
+def test_validation_equals_transcribe(trained: Path) -> None:
     """Augmentation is off outside training."""
     best = max(comparable_metrics(trained, ["valid"]), key=lambda line: -line["wer"])
     records = [json.loads(line) for line in (trained.parent / "valid.jsonl").read_text("utf-8").splitlines()]
@@ -85,7 +85,7 @@ def test_validation_transcribes_as_transcribe_does(trained: Path) -> None:
     assert best["wer"] <= 10
 
 
-def test_an_encoder_is_taken_over(corpus: str, trained: Path, tmp_path: Path) -> None:
+def test_an_encoder_is_copied(corpus: str, trained: Path, tmp_path: Path) -> None:
     model = GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1)
     config = replace(
         tiny(corpus, model, max_steps=1, save_every=1, valid_every=1),
@@ -100,7 +100,7 @@ def test_an_encoder_is_taken_over(corpus: str, trained: Path, tmp_path: Path) ->
             torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
 
 
-def test_encoders_pass_between_recognisers_and_labellers(corpus: str, trained: Path, tmp_path: Path) -> None:
+def test_encoders_are_copied_between_recognisers_and_labellers(corpus: str, trained: Path, tmp_path: Path) -> None:
     """A run chosen by the recordings takes over kind and sizes of the encoder; what else there is, is left."""
     options = [("init_parts", "matching"), ("training.max_steps", "1"), ("optim.optimizer.lr", "1e-12")]
     options += [("training.device", "cpu"), ("training.threads", "1"), ("data.train", corpus)]
@@ -133,7 +133,7 @@ def test_encoders_pass_between_recognisers_and_labellers(corpus: str, trained: P
         )
 
 
-def test_little_that_matches_is_named(
+def test_few_matching_weights_are_reported(
     corpus: str, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = GruRecogniserConfig(hidden_size=96, num_layers=2, channels=(4, 8), upsampling=1)
@@ -142,9 +142,7 @@ def test_little_that_matches_is_named(
 
 
 @pytest.mark.parametrize("parts", ["all", "matching"])
-def test_what_the_codecs_were_made_by_is_that_of_the_origin(
-    corpus: str, trained: Path, tmp_path: Path, parts: str
-) -> None:
+def test_codec_fields_must_match_init_from(corpus: str, trained: Path, tmp_path: Path, parts: str) -> None:
     """Its codecs are taken over: another rate would be trained on with wrong features."""
     model = GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1)
     config = replace(tiny(corpus, model, max_steps=1), init_from=str(trained), init_parts=parts)
@@ -154,7 +152,7 @@ def test_what_the_codecs_were_made_by_is_that_of_the_origin(
             train(other, tmp_path / "run")
 
 
-def test_choices_are_those_of_the_origin(corpus: str, trained: Path) -> None:
+def test_zero_config_follows_init_from(corpus: str, trained: Path) -> None:
     given = [("data.kind", "transcription"), ("data.train", corpus), ("init_from", str(trained))]
     origin, chosen = read_config(RunFolder(trained)), from_recordings(given)
     assert chosen.model == origin.model
@@ -165,7 +163,7 @@ def test_choices_are_those_of_the_origin(corpus: str, trained: Path) -> None:
         assert from_recordings([*given, ("model.family", family)]).model == origin.model
 
 
-def test_what_the_vocabulary_lacks_is_named_and_never_transcribed(
+def test_unknown_characters_are_reported_and_never_output(
     corpus: str, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1)
@@ -230,9 +228,7 @@ FAULTS = {
 }
 
 
-def test_recordings_that_cannot_be_used_are_named_and_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unusable_recordings_are_reported_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     run = train(tiny(faulty_list(tmp_path), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
     noted = json.loads((run / "run.json").read_text("utf-8"))["data"]["faults"]
@@ -243,7 +239,7 @@ def test_recordings_that_cannot_be_used_are_named_and_left_out(
         assert re.search(message, fault), fault
 
 
-def test_recordings_that_cannot_be_used_are_refused_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_unusable_recordings_are_refused_on_request(tmp_path: Path) -> None:
     config = tiny(faulty_list(tmp_path), on_fault="refuse")
     with pytest.raises(ValueError, match="7 recordings cannot be used") as raised:
         train(config, tmp_path / "run")
@@ -251,7 +247,7 @@ def test_recordings_that_cannot_be_used_are_refused_where_that_is_asked_for(tmp_
     assert not (tmp_path / "run").exists()
 
 
-def test_texts_that_need_more_frames_than_there_are_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_texts_with_too_few_frames_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [(f"{i}.wav", tone(0.5), "ab" if i % 5 else "aabbaabbaabbaabb") for i in range(20)]
     train(tiny(write_list(tmp_path, rows), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
     assert "training recordings have texts that need more output frames" in caplog.text
@@ -261,7 +257,7 @@ def test_texts_that_need_more_frames_than_there_are_are_named(tmp_path: Path, ca
         train(tiny(write_list(tmp_path, all_rows)), tmp_path / "other")
 
 
-def test_a_model_that_outputs_blanks_alone_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_that_outputs_only_blanks_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One does where training is never given any speech."""
     rows = [(f"{i}.wav", tone(1.0), "a") for i in range(20)]
     steps = {"max_steps": 40, "save_every": 40, "valid_every": 40}
@@ -271,7 +267,7 @@ def test_a_model_that_outputs_blanks_alone_is_reported(tmp_path: Path, caplog: p
     assert "outputs only blanks" in caplog.text
 
 
-def test_empty_texts_and_repeated_letters_are_learnt(tmp_path: Path) -> None:
+def test_empty_texts_and_repeated_letters_are_learned(tmp_path: Path) -> None:
     """A hum means nothing, and a letter may follow itself."""
     hum = np.random.default_rng(0).normal(size=RATE).astype(np.float32) * 0.01
     pair = np.concatenate([tone(0.2), np.zeros(RATE // 20, np.float32), tone(0.2)])
@@ -297,12 +293,12 @@ def test_empty_texts_and_repeated_letters_are_learnt(tmp_path: Path) -> None:
         ({"min_seconds": 0.01}, "must be at least one window"),
     ],
 )
-def test_impossible_configs(options: dict[str, Any], message: str) -> None:
+def test_invalid_configs(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tiny("train.jsonl", **options)
 
 
-def test_a_recogniser_cannot_be_shown_parts_of_its_text() -> None:
+def test_glancing_is_refused_for_recognisers() -> None:
     config = tiny("train.jsonl")
     with pytest.raises(ValueError, match=r"`objective.glancing` needs a decoder, .* leave it 0"):
         replace(config, objective=CtcConfig(glancing=0.3))

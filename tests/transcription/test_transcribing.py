@@ -1,4 +1,4 @@
-"""Transcripts depend on the recording alone; times lie where sounds are; no line is lost."""
+"""Transcription: independent of the batch, times match the sounds, one line per recording."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def paths(recordings: list[tuple[str, np.ndarray]], tmp_path_factory: pytest.Tem
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("beam_size", [1, 8])
-def test_alone_batched_and_reordered(trained: Path, paths: list[str], precision: str, beam_size: int) -> None:
+def test_the_batch_does_not_change_transcripts(trained: Path, paths: list[str], precision: str, beam_size: int) -> None:
     """Texts and times are equal, whatever else is transcribed with a recording."""
     run = seqlab.load(trained, device="cpu", precision=precision)
     together = run.transcribe_detailed(paths, times=True, beam_size=beam_size)
@@ -94,13 +94,13 @@ def test_alternatives_are_ordered_by_their_probability(trained: Path, paths: lis
         assert [each.score for each in found.alternatives] == pytest.approx(log_probs)
 
 
-def test_limits_of_length_are_refused(trained: Path, paths: list[str]) -> None:
+def test_length_limits_are_refused(trained: Path, paths: list[str]) -> None:
     run = seqlab.load(trained, device="cpu", precision="fp32")
     with pytest.raises(ValueError, match="`max_length` does not apply to transcription"):
         run.transcribe(paths[:1], max_length=5)
 
 
-def test_what_is_shorter_than_a_window_is_named(trained: Path) -> None:
+def test_too_short_recordings_are_reported(trained: Path) -> None:
     run = seqlab.load(trained, device="cpu", precision="fp32")
     short = np.full(RATE // 100, 0.1, np.float32)
     [found] = run.transcribe_detailed([(short, RATE)], times=True)
@@ -110,7 +110,7 @@ def test_what_is_shorter_than_a_window_is_named(trained: Path) -> None:
     assert swapped.fault == "recording 1: must be (samples, rate), in this order."
 
 
-def test_ogg_flac_and_other_rates_give_the_same(
+def test_file_formats_and_sampling_rates(
     trained: Path, recordings: list[tuple[str, np.ndarray]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = seqlab.load(trained, device="cpu", precision="fp32")
@@ -137,7 +137,7 @@ def test_ogg_flac_and_other_rates_give_the_same(
 
 
 @pytest.mark.parametrize("kind", ["silence", "noise", "zeros"])
-def test_what_is_no_speech_has_no_text(trained: Path, kind: str) -> None:
+def test_nonspeech_has_an_empty_transcript(trained: Path, kind: str) -> None:
     """Nothing of music, as the letters are tones themselves: tests/system/test_speech.py."""
     rng = np.random.default_rng(5)
     zeros = np.zeros(RATE, np.float32)
@@ -145,7 +145,7 @@ def test_what_is_no_speech_has_no_text(trained: Path, kind: str) -> None:
     assert seqlab.load(trained, device="cpu").transcribe([(each, RATE) for each in sounds]) == [""] * len(sounds)
 
 
-def test_silence_has_no_text_whatever_a_model_would_hear(
+def test_silence_has_an_empty_transcript_for_any_model(
     trained: Path, recordings: list[tuple[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model is given speech in any case: all the same, what holds no sound has no text."""
@@ -218,7 +218,7 @@ def test_lists_of_parts_are_transcribed_part_by_part(trained: Path, tmp_path: Pa
         assert [(each["part_start"], each["part_end"]) for each in answers] == spans
 
 
-def test_the_command_loses_no_line(trained: Path, paths: list[str], tmp_path: Path) -> None:
+def test_command_writes_one_line_per_recording(trained: Path, paths: list[str], tmp_path: Path) -> None:
     """What cannot be read is an empty line, and a status of its own."""
     (tmp_path / "broken.wav").write_bytes(Path(paths[0]).read_bytes()[:60])
     listed = [paths[0], "", str(tmp_path / "broken.wav"), "nowhere.wav", paths[1]]
@@ -261,7 +261,7 @@ def test_a_list_with_a_column(trained: Path, tmp_path: Path) -> None:
     assert len((tmp_path / "out.txt").read_text("utf-8").splitlines()) == 20
 
 
-def test_misuse(trained: Path, paths: list[str]) -> None:
+def test_invalid_options(trained: Path, paths: list[str]) -> None:
     for arguments, message in (
         ([trained, paths[0], "--input", "x"], "but not both"),
         ([trained, paths[0], "--num_hypotheses", "2"], "needs --json"),
@@ -272,7 +272,7 @@ def test_misuse(trained: Path, paths: list[str]) -> None:
         assert message in done.stderr.decode()
 
 
-def test_a_list_in_the_place_of_a_recording(trained: Path, paths: list[str], tmp_path: Path) -> None:
+def test_a_list_given_as_recording(trained: Path, paths: list[str], tmp_path: Path) -> None:
     expected = seqlab.load(trained, device="cpu").transcribe(paths[:3])
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in paths[:3]), encoding="utf-8")
     rows = ({"audio": path, "text": ""} for path in paths[:3])
@@ -282,7 +282,7 @@ def test_a_list_in_the_place_of_a_recording(trained: Path, paths: list[str], tmp
         assert (status, done.stdout.decode().splitlines()) == (0, expected)
 
 
-def test_a_recording_is_not_written_over(trained: Path, paths: list[str], tmp_path: Path) -> None:
+def test_recordings_are_not_overwritten(trained: Path, paths: list[str], tmp_path: Path) -> None:
     content = Path(paths[0]).read_bytes()
     (tmp_path / "a.wav").write_bytes(content)
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'a.wav'}\n", encoding="utf-8")
@@ -293,7 +293,7 @@ def test_a_recording_is_not_written_over(trained: Path, paths: list[str], tmp_pa
     assert (tmp_path / "a.wav").read_bytes() == content
 
 
-def test_what_cannot_be_transcribed_ends_the_command_where_that_is_asked_for(trained: Path, paths: list[str]) -> None:
+def test_faults_end_the_command_on_request(trained: Path, paths: list[str]) -> None:
     status, done = run_here("transcribe", trained, paths[0], "nowhere.wav", "--on_fault", "refuse")
     assert (status, done.stdout) == (2, b"")
     assert "nowhere.wav: there is no such file" in done.stderr.decode()
