@@ -303,7 +303,7 @@ def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.Log
         (("model.d_modle", "64"), "There is no `model.d_modle`; the nearest is `model.d_model`."),
         (("model.d_model", "big"), "`model.d_model` must be"),
         (("optim.schedule.family", "linaer"), "the nearest is `linear`"),
-        (("data.valid_src", "x"), "`valid_tgt` is needed too"),
+        (("data.valid_src", "x"), "`valid_tgt` must be set too"),
     ],
 )
 def test_mistakes_are_found_before_the_text_is_read(given: Override, message: str) -> None:

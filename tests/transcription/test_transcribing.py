@@ -263,7 +263,7 @@ def test_a_list_with_a_column(trained: Path, tmp_path: Path) -> None:
 
 def test_invalid_options(trained: Path, paths: list[str]) -> None:
     for arguments, message in (
-        ([trained, paths[0], "--input", "x"], "but not both"),
+        ([trained, paths[0], "--input", "x"], "name either recordings or"),
         ([trained, paths[0], "--num_hypotheses", "2"], "needs --json"),
         ([trained, paths[0], "--lm_weight", "0.3"], "`lm_weight` needs a language model"),
     ):
