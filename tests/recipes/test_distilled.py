@@ -125,7 +125,7 @@ def test_missing_data_are_named_with_the_commands(small_corpora: Path, capfd: py
     for number, missing in enumerate(files):
         assert train("multi30k_en_de_nat") == 2
         said = capfd.readouterr().err
-        assert f"There is no {run / missing} in this folder" in said
+        assert f"The training data {run / missing} are missing" in said
         places = [
             said.index(f"`{command}")
             for command in (
