@@ -77,19 +77,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _log_end(run_dir: Path) -> None:
     """Log whether the run is trained or out of time, and what to do next."""
+    from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, read_state
     from seqlab.runs.folder import RunFolder
     from seqlab.runs.load import read_config
-    from seqlab.runs.summary import summarize
 
-    config, summary = read_config(RunFolder(run_dir)), summarize(run_dir)
-    limit, planned = config.training.max_minutes, summary.max_steps or 0
-    is_cut = limit is not None and summary.step < planned and summary.minutes >= limit
-    logger.info(
-        "%s: %s (next: %s)",
-        f"out of time after {summary.step:,} of {planned:,} steps" if is_cut else "trained",
-        run_dir,
-        config.data.next_command.format(run_dir),
-    )
+    folder = RunFolder(run_dir)
+    config, steps, found = read_config(folder), checkpoint_steps(folder.checkpoints), "trained"
+    limit, planned = config.training.max_minutes, config.training.num_steps
+    if steps and limit is not None and steps[-1] < planned and not config.model.is_count_based:
+        minutes = read_state(folder.checkpoints / checkpoint_name(steps[-1]))["progress"]["minutes"]
+        found = f"out of time after {steps[-1]:,} of {planned:,} steps" if minutes >= limit else found
+    logger.info("%s: %s (next: %s)", found, run_dir, config.data.next_command.format(run_dir))
 
 
 def _print_help(arguments: argparse.Namespace, overrides: "Sequence[Override]") -> int:

@@ -45,6 +45,7 @@ SYNONYMS = {
     "heads": ("num_heads",),
     "n_heads": ("num_heads",),
     "embed_dim": ("d_model",),
+    "width": ("d_model", "hidden_size"),
     "hidden_dim": ("hidden_size", "d_model"),
     "vocab": ("vocab_size",),
     "clip": ("max_grad_norm",),

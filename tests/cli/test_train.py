@@ -258,7 +258,7 @@ def test_what_a_kind_of_tokenizer_does_not_have_is_said(seqlab, calls: list[dict
 def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]) -> None:
     text = seqlab("train", "number_words", "--help", "all", "--optim.optimizer.family", "sgd").out.decode()
     config = make_config("number_words", [], Path("runs/number_words"))
-    assert f"  --training.max_steps int = {config.training.max_steps}\n" in text
+    assert f"  --training.max_steps int | null = {config.training.max_steps}\n" in text
     assert '  --data.train_src list of str = ["runs/number_words/data/train.en"]\n' in text
     families = "sgd | adam | adamw | radam | muon | adagrad | rmsprop | sam | schedule_free"
     assert f'  --optim.optimizer.family {families} = "sgd"\n' in text

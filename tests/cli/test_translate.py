@@ -347,7 +347,7 @@ def test_out_of_memory_errors_suggest_options(seqlab, run_dir: Path, monkeypatch
     )
 
 
-def test_text_in_place_of_a_second_run_is_explained(seqlab: Any, run_dir: Path) -> None:
+def test_text_in_place_of_a_second_run_is_explained(seqlab, run_dir: Path) -> None:
     result = seqlab("translate", run_dir, "two hundred")
     assert (result.status, result.out) == (2, b"")
     assert "'two hundred' is not a run folder" in result.err
