@@ -20,20 +20,25 @@ SHOWN = {
     "tokenizer": ("Tokenizers", "`data.tokenizer.kind`"),
     "codec": ("Codecs", "chosen by the data"),
     "engine": ("Engines", "`--engine` of `translate`"),
+    "logger": ("Loggers", "`training.logger`"),
     "exporter": ("Export formats", "`--format` of `export`"),
 }
-"""Kind -> its heading, and where its names are used. Commands have pages of their own."""
+"""Kind -> its heading, and where its names are used; other kinds follow. Commands have pages of their own."""
 
 
 def pages() -> dict[str, str]:
     """Write the page: a table for each kind."""
-    if missing := BUILT_IN.keys() - SHOWN.keys() - {"command"}:
-        raise ValueError(f"The page of registered parts lacks the kinds {', '.join(missing)}: add them to `SHOWN`.")
     parts = [INTRODUCTION]
-    for kind, (heading, use) in SHOWN.items():
+    kinds = [*SHOWN, *(kind for kind in BUILT_IN if kind not in {*SHOWN, "command"})]
+    for kind in kinds:
+        heading, use = SHOWN.get(kind, (f"{kind.capitalize()}s", ""))
         table_of_kind = BUILT_IN[kind].items()
         rows = [(f"`{name}`", prose(summary), reference(target)) for name, (target, summary) in table_of_kind]
-        parts += [f"## {heading}", f"Kind `{kind}`; {use}.", table(["name", "what it is", "in Python"], rows)]
+        parts += [
+            f"## {heading}",
+            f"Kind `{kind}`{'; ' if use else ''}{use}.",
+            table(["name", "what it is", "in Python"], rows),
+        ]
     return {"reference/parts.md": "\n\n".join(parts)}
 
 
