@@ -5,21 +5,21 @@ from reference.fault import Fault
 PREDICTION_FAULTS = (
     Fault(
         "prediction.batch_norm_of_one_rank",
-        "each rank normalises by statistics of its own",
+        "each rank normalizes by its own statistics",
         "part.sum_over_ranks = SumOverRanks.apply",
         "pass",
         ("prediction/test_training.py",),
     ),
     Fault(
         "prediction.sam_stays_uphill",
-        "the weights are not moved back before the step of sharpness-aware minimisation",
+        "the weights are not restored before the step of sharpness-aware minimization",
         "for p, value in zip(moved, before, strict=True):\n                    p.copy_(value)",
         "for p, value in zip(moved, before, strict=True):\n                    p.copy_(p)",
         ("optim/test_optimizers.py",),
     ),
     Fault(
         "prediction.second_pass_adds_up",
-        "a further gradient of an update is added to the one before",
+        "a second gradient of an update is added to the first",
         "            self.optimizer.zero_grad(set_to_none=False)\n            self.accumulator.carry",
         "            self.accumulator.carry",
         ("training/test_step.py",),
@@ -33,7 +33,7 @@ PREDICTION_FAULTS = (
     ),
     Fault(
         "prediction.shared_covariance_unweighted",
-        "classes count alike in a shared covariance, however many examples they have",
+        "a shared covariance ignores the number of examples per class",
         "(means.T @ (shares[:, None] * means))",
         "(means.T @ means / classes)",
         ("models/test_gaussian_classifier.py",),
@@ -54,14 +54,14 @@ PREDICTION_FAULTS = (
     ),
     Fault(
         "prediction.log_loss_of_the_likeliest",
-        "log loss takes the highest probability, not that of the right class",
+        "log loss uses the highest probability instead of that of the target class",
         "return [_nll(probs.get(right, 0.0))]",
         "return [_nll(max(probs.values()))]",
         ("evaluation/test_probabilities.py",),
     ),
     Fault(
         "prediction.one_hot_counted_by_column",
-        "an example with a probability for each class counts as many units",
+        "an example with a probability for each class counts as several units",
         "present = present.all(1) if losses.dim() < present.dim() else present",
         "present = present if losses.dim() == present.dim() else present.sum(1)",
         ("prediction/test_distributions.py",),

@@ -5,7 +5,7 @@ from reference.fault import Fault
 SPEECH_FAULTS = (
     Fault(
         "speech.convolutions_see_padding",
-        "a recording's last frames depend on how far its batch is padded",
+        "a recording's last frames depend on the padding of its batch",
         "        x = zero_padding(x, lengths)\n",
         "",
         ("nn/test_frame_convolution.py", "models/test_recogniser.py"),
@@ -19,28 +19,28 @@ SPEECH_FAULTS = (
     ),
     Fault(
         "speech.local_attention_sees_all",
-        "attention within a window is attention over everything",
+        "local attention attends to all positions",
         "return (positions[:, None] - positions).abs() <= window",
         "return (positions[:, None] - positions).abs() <= size",
         ("models/test_recogniser.py",),
     ),
     Fault(
         "speech.validation_is_augmented",
-        "recordings are changed at random in validation, too",
+        "validation recordings are augmented",
         "frames = [self.codec.frames(self.recordings.waveform(index)) for index in part[rows].tolist()]",
         "frames = [self._augmented_frames(index, 0) for index in part[rows].tolist()]",
         ("data/test_recordings.py",),
     ),
     Fault(
         "speech.same_augmentation_in_all_epochs",
-        "a recording is changed alike in each epoch",
+        "a recording has the same augmentation in each epoch",
         "seeded_generator(self.seed, epoch, index, AUGMENTATION_STREAM)",
         "seeded_generator(self.seed, 0, index, AUGMENTATION_STREAM)",
         ("data/test_recordings.py",),
     ),
     Fault(
         "speech.normalised_by_padding",
-        "deviations of a recording are those of a sample, not of all frames",
+        "standard deviations of a recording are divided by n - 1 instead of n",
         "deviations = frames.std(0, correction=0)",
         "deviations = frames.std(0, correction=1)",
         ("audio/test_features.py", "audio/test_real_recordings.py", "data/test_recordings.py"),
@@ -61,7 +61,7 @@ SPEECH_FAULTS = (
     ),
     Fault(
         "speech.letters_in_silence",
-        "a token's time may lie where nothing is heard",
+        "a token's time may be in silence",
         "costs[index, silent[:, None], within] = SILENCE_COST",
         "pass",
         ("transcription/test_timing.py", "transcription/test_transcribing.py"),
@@ -75,7 +75,7 @@ SPEECH_FAULTS = (
     ),
     Fault(
         "speech.empty_line_lost",
-        "a recording that cannot be read has no line in the answer",
+        "an unreadable recording has no line in the output",
         "        for index, (recording, each) in enumerate(zip(recordings, waveforms, strict=True))\n"
         "        ]\n\n    def _with_fault_if_too_short",
         "        for index, (recording, each) in enumerate(zip(recordings, waveforms, strict=True))\n"
@@ -85,7 +85,7 @@ SPEECH_FAULTS = (
     ),
     Fault(
         "speech.silence_has_a_text",
-        "what holds no sound is transcribed as the model likes",
+        "a silent recording gets a transcript",
         "if np.any(each)}",
         "}",
         ("transcription/test_transcribing.py",),
