@@ -34,7 +34,7 @@ def test_training_on_recordings_as_text_is_refused(name: str, folder: Path) -> N
         paths = [str(folder / each) if "." in each and not each.startswith("--") else each for each in options]
         status, done = run_here("train", *paths, "--run_dir", folder / "run")
         assert status == 2
-        assert "text is read here: `seqlab transcribe RUN" in done.stderr.decode()
+        assert "this input must be text: `seqlab transcribe RUN" in done.stderr.decode()
         assert not (folder / "run").exists()
 
 
@@ -46,7 +46,7 @@ def test_a_list_of_recordings_without_a_kind_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.wav", "list.txt"])
 def test_commands_on_text_refuse_recordings(name: str, folder: Path) -> None:
-    with (folder / name).open("rb") as stream, pytest.raises(ValueError, match="text is read here"):
+    with (folder / name).open("rb") as stream, pytest.raises(ValueError, match="this input must be text"):
         list(decode_lines(stream, "standard input"))
 
 
@@ -54,9 +54,9 @@ def test_commands_on_text_refuse_recordings(name: str, folder: Path) -> None:
 def test_a_header_may_contain_a_newline_byte(size: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.dat"
     path.write_bytes(b"RIFF" + size + b"WAVEfmt " + bytes(100))
-    with path.open("rb") as stream, pytest.raises(ValueError, match="text is read here"):
+    with path.open("rb") as stream, pytest.raises(ValueError, match="this input must be text"):
         list(decode_lines(stream, "standard input"))
-    with pytest.raises(ValueError, match="text is read here"):
+    with pytest.raises(ValueError, match="this input must be text"):
         list(read_blocks(path, 100, LineLimit()))
 
 

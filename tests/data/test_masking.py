@@ -241,8 +241,8 @@ def test_masking_does_not_change_its_input() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"packing": True}, "`packing: true` is for text that is read from left to right"),
-        ({"documents": "continuous", "order": "contiguous"}, "`order: contiguous` is for text that is read from left"),
+        ({"packing": True}, "`packing: true` is for autoregressive models"),
+        ({"documents": "continuous", "order": "contiguous"}, "`order: contiguous` is for autoregressive models"),
         ({"mask_share": 1.0}, "mask_share"),
         ({"mask_share": -0.1}, "mask_share"),
     ],
