@@ -79,7 +79,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if self.max_steps is not None and self.max_epochs is not None:
-            raise ValueError("`max_steps` and `max_epochs` both say how long to train: leave one of them out.")
+            raise ValueError("`max_steps` and `max_epochs` both set the length of the training: leave one of them out.")
         if self.max_steps is None and self.max_epochs is None:
             object.__setattr__(self, "max_steps", DEFAULT_MAX_STEPS)
 
