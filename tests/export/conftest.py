@@ -24,7 +24,7 @@ SIZES = {"d_model": 32, "d_ff": 64, "num_heads": 4, "num_encoder_layers": 2, "nu
 
 @pytest.fixture(scope="session")
 def tokenizers() -> tuple[Tokenizer, Tokenizer]:
-    """Give a subword tokenizer and one of words, some of which are spelt like special ids."""
+    """Return a subword tokenizer, and a word tokenizer with words spelled like special tokens."""
     subwords = train_tokenizer(SentencePieceBpeConfig(vocab_size=320), LINES)
     return subwords, train_tokenizer(WordsConfig(), [*LINES, "</s> </s>#9 <unk> <s>"])
 

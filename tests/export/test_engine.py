@@ -18,7 +18,7 @@ SEPARATE = {"tied_embeddings": "decoder", "positions": "learned"}
 
 @pytest.fixture(scope="module", params=[{}, SEPARATE], ids=["joint", "separate"])
 def runs(make_run: Callable[..., Path], request: pytest.FixtureRequest) -> tuple[Run, Run]:
-    """Give the same model with CTranslate2 and with torch."""
+    """Load the same model with CTranslate2 and with torch."""
     run_dir = make_run(**request.param)
     return seqlab.load(run_dir, engine="ctranslate2", threads=2), seqlab.load(run_dir, precision="fp32")
 

@@ -56,7 +56,7 @@ def test_a_run_is_exported_again_when_its_weights_change(
     assert {path.name for path in (run_dir / "export").iterdir()} == {"ctranslate2-float32", "ctranslate2-int8"}
     folder = RunFolder(run_dir)
     delete_checkpoint(folder.checkpoints / "step_00000001")
-    write_weights(folder, 1, 99, read_config(folder).model, *load_tokenizers(folder))  # the same step, trained anew
+    write_weights(folder, 1, 99, read_config(folder).model, *load_tokenizers(folder))  # other weights of the same step
     assert translate(checkpoint="1") != first
     assert len(exports(caplog)) == 1
 
@@ -134,7 +134,7 @@ def test_concurrent_processes_export_once(make_run: Callable[..., Path]) -> None
 
 
 def test_concurrent_exports_replace_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether the other one is quicker to write it, or to put it aside."""
+    """Another process writes the folder, or renames it, first."""
     final, rename = tmp_path / "final", Path.rename
 
     def written(name: str) -> None:

@@ -92,7 +92,7 @@ def test_folds_of_pairs(tmp_path: Path) -> None:
 
 
 def test_folds_of_labelled_lines(tmp_path: Path) -> None:
-    """What is kept has the accuracy that was measured."""
+    """The saved predictions have the reported accuracy."""
     lines = [(f"{'good' if n % 2 else 'bad'} {n}", str(n % 2)) for n in range(60)]
     (tmp_path / "t.tsv").write_text("".join(f"{label}\t{line}\n" for line, label in lines), "utf-8")
     options = ("--data.train_src", f"{tmp_path / 't.tsv'}#1", "--data.train_tgt", f"{tmp_path / 't.tsv'}#0")

@@ -58,7 +58,7 @@ def test_a_cache_is_opened_again(table: str, tmp_path: Path) -> None:
 
 
 def test_windows_of_a_series(tmp_path: Path) -> None:
-    """Targets stand behind their window, those of the end are held out, and no window leaves its file."""
+    """Targets are after their windows, the end is for validation, and no window spans two files."""
     series = write_csv(tmp_path / "s.csv", ["x"], [[i] for i in range(50)])
     more = write_csv(tmp_path / "v.csv", ["x"], [[i] for i in range(100, 120)])
     data = config(series, "x", window=4, ahead=3, valid_fraction=0.2)

@@ -100,7 +100,7 @@ def test_python_api(houses: Path) -> None:
 
 
 def test_intervals_cover_90_percent(tmp_path: Path) -> None:
-    """Of new examples, whose noise is not normal, and of two targets."""
+    """New examples with noise that is not normal, and two targets."""
     rng = np.random.default_rng(6)
 
     def rows(count: int) -> list[list[float]]:
@@ -180,7 +180,7 @@ def thresholds_of(run_dir: Path) -> dict[str, float]:
 
 
 def test_thresholds_of_labels_are_chosen_on_validation_data(tmp_path: Path) -> None:
-    """Of a rare label that is never likelier than not, F1 is highest far below 0.5."""
+    """The best threshold of a label with probabilities below 0.5 is far below 0.5."""
 
     def rows(count: int, seed: int) -> list[list[Any]]:
         rng = np.random.default_rng(seed)
@@ -196,7 +196,7 @@ def test_thresholds_of_labels_are_chosen_on_validation_data(tmp_path: Path) -> N
     assert thresholds_of(run_dir)["rare"] < 0.35
     new = rows(4000, 2)
     found = seqlab.load(run_dir).predict_detailed([{"x": row[0]} for row in new])
-    said = np.array([[name in each.text.split() for name in ("rare", "common")] for each in found])
+    predicted = np.array([[name in each.text.split() for name in ("rare", "common")] for each in found])
     right = np.array([row[1:] for row in new], bool)
     chances = np.array([each.values["rare"] for each in found])
 
@@ -204,8 +204,8 @@ def test_thresholds_of_labels_are_chosen_on_validation_data(tmp_path: Path) -> N
         return 2 * (given & right[:, 0]).sum() / (given.sum() + right[:, 0].sum())
 
     best = max(f1(chances > threshold) for threshold in np.linspace(0.01, 0.5, 50))
-    assert f1(said[:, 0]) > 0.9 * best > f1(chances > 0.5)
-    lines = ["rare " * one + "common" * two for one, two in said.tolist()]
+    assert f1(predicted[:, 0]) > 0.9 * best > f1(chances > 0.5)
+    lines = ["rare " * one + "common" * two for one, two in predicted.tolist()]
     assert [each.text for each in found] == [line.strip() for line in lines]
 
 
@@ -225,8 +225,8 @@ def test_class_names_of_several_words(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", ["x", "state"], rows)
     config = tiny(path, "state", "class", LinearConfig(), inputs=["x"], valid=path, max_steps=48, valid_every=48)
     run_dir = train(config, tmp_path / "run")
-    said = run("predict", run_dir, "--input", path)[1].splitlines()
-    right = np.mean([one == row[1] for one, row in zip(said, rows, strict=True)])
+    predicted = run("predict", run_dir, "--input", path)[1].splitlines()
+    right = np.mean([one == row[1] for one, row in zip(predicted, rows, strict=True)])
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert lines[-1]["accuracy"] == pytest.approx(100 * right)
 
@@ -239,8 +239,8 @@ def test_a_recurrent_network_remembers_the_first_frame(model: type[RecurrentPred
     config = tiny(str(tmp_path / "t.npz"), "y", "class", model(hidden_size=16), inputs=["x"], layout="frames")
     run_dir = train(replace(config, training=replace(config.training, max_steps=300)), tmp_path / "run")
     new = rng.normal(0, 1, (300, 6, 2))
-    said = seqlab.load(run_dir).predict(new)
-    assert np.mean([one == str(int(right)) for one, right in zip(said, new[:, 0, 0] > 0, strict=True)]) > 0.95
+    predicted = seqlab.load(run_dir).predict(new)
+    assert np.mean([one == str(int(right)) for one, right in zip(predicted, new[:, 0, 0] > 0, strict=True)]) > 0.95
 
 
 def test_a_recurrent_network_refuses_images(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ SMALL = {
 
 @pytest.fixture
 def small_corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder with a few hundred pairs in place of each corpus, whose checksums are taken back, and go there."""
+    """Replace each corpus by a few hundred pairs without checksums, and change into their folder."""
     draw = random.Random(0)
     words = ["red", "dogs", "run", "in", "the", "street", "two", "men", "see", "balls", "on", "grass"]
     for name in {corpus for corpus, _, _ in TEACHERS.values()}:
@@ -78,11 +78,11 @@ def test_students_start_from_the_teacher_and_its_translations(teacher: str, smal
     corpus, src, tgt = TEACHERS[teacher]
     assert train(teacher) == 0
     splits = corpora.locate(corpus)
-    run, said = Path("runs") / teacher, Path("runs") / teacher / f"distilled.{tgt}"
-    options = ["--src", str(splits["train"][src]), "--ref", str(splits["train"][tgt]), "--out", str(said)]
+    run, output = Path("runs") / teacher, Path("runs") / teacher / f"distilled.{tgt}"
+    options = ["--src", str(splits["train"][src]), "--ref", str(splits["train"][tgt]), "--out", str(output)]
     assert main(["distill", str(run), *options, "--max_length", "12"]) == 0
-    assert len(said.read_text(encoding="utf-8").splitlines()) == 300
-    sources, translations = [str(splits["train"][src])], [str(said)]
+    assert len(output.read_text(encoding="utf-8").splitlines()) == 300
+    sources, translations = [str(splits["train"][src])], [str(output)]
     if teacher in MADE_UP:
         sources.append(str(run / f"made_up.{src}"))
         translations.append(str(run / f"made_up.{tgt}"))
@@ -93,8 +93,8 @@ def test_students_start_from_the_teacher_and_its_translations(teacher: str, smal
         assert isinstance(config.model, family)
         assert (config.data.train_src, config.data.train_tgt) == (sources, translations)
         assert config.data.valid_tgt == [str(splits["valid"][tgt])]
-        # What an untrained teacher says may be empty: words stand in that a tokenizer of them would know.
-        said.write_text("".join(f"zzz{i % 7} yyy\n" for i in range(300)), encoding="utf-8")
+        # The output of an untrained teacher may be empty: replace it by other words.
+        output.write_text("".join(f"zzz{i % 7} yyy\n" for i in range(300)), encoding="utf-8")
         assert train(teacher + ending) == 0
         tokenizers = [load_run(path).tgt_tokenizer for path in (run, Path("runs") / (teacher + ending))]
         assert tokenizers[0].encode(["yyy zzz1"]) == tokenizers[1].encode(["yyy zzz1"])
@@ -124,10 +124,10 @@ def test_missing_data_are_named_with_the_commands(small_corpora: Path, capfd: py
     run = Path("runs/multi30k_en_de")
     for number, missing in enumerate(files):
         assert train("multi30k_en_de_nat") == 2
-        said = capfd.readouterr().err
-        assert f"The training data {run / missing} are missing" in said
+        output = capfd.readouterr().err
+        assert f"The training data {run / missing} are missing" in output
         places = [
-            said.index(f"`{command}")
+            output.index(f"`{command}")
             for command in (
                 "seqlab train multi30k_en_de`",
                 "seqlab distill runs/multi30k_en_de --src",
@@ -138,7 +138,7 @@ def test_missing_data_are_named_with_the_commands(small_corpora: Path, capfd: py
             )
         ]
         assert places == sorted(places)
-        assert "distilled.de --length_alpha 2.5`" in said
+        assert "distilled.de --length_alpha 2.5`" in output
         assert not Path("runs/multi30k_en_de_nat").exists()
         run.mkdir(parents=True, exist_ok=True)
         (run / missing).write_text("a\n")

@@ -72,7 +72,7 @@ def articles(seed: int, count: int) -> list[str]:
 
 @pytest.fixture
 def small_corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder with a few hundred lines in place of each corpus, whose checksums are taken back."""
+    """Replace each corpus by a few hundred lines without checksums."""
     folder = tmp_path / "data"
     for name in ("multi30k", "ptb", "tinyshakespeare", "wikitext2", "wikitext103"):
         known = corpora.CORPORA[name]

@@ -127,7 +127,7 @@ def test_overwriting_killed_while_generating_is_undone(
 
 @pytest.mark.parametrize("kill_at", range(8))
 def test_an_interrupted_restoration_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int) -> None:
-    """At whichever rename of `settle`, with data that a recipe has generated anew."""
+    """At any rename of `settle`, with newly generated data."""
     run_dir = train(OLD, tmp_path / "run")
     before, names = data_of(run_dir), {path.name for path in run_dir.iterdir()}
     set_aside(RunFolder(run_dir))

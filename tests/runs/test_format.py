@@ -39,9 +39,9 @@ def run_dir(trained: Trained, tmp_path: Path) -> Path:
 
 def bit_flips(content: bytes) -> Iterator[bytes]:
     """Yield the content with each of its bits flipped in turn."""
-    for place in range(len(content)):
+    for index in range(len(content)):
         for bit in range(8):
-            yield content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+            yield content[:index] + bytes([content[index] ^ 1 << bit]) + content[index + 1 :]
 
 
 def assert_damage_detected(path: Path, read: Callable[[], object]) -> None:
@@ -91,7 +91,7 @@ def test_a_missing_checksum_is_damage(run_dir: Path, stem: str) -> None:
     write_json(path, state)
     with pytest.raises(ValueError, match="missing or damaged"):
         load_run(run_dir, "8")
-    del state["sha256"]  # as if it were of format 1
+    del state["sha256"]  # as in format 1
     write_json(path, state)
     with pytest.raises(ValueError, match="its checksum is missing"):
         load_run(run_dir, "8")
@@ -114,7 +114,7 @@ def test_format_1_is_read_with_one_warning(run_dir: Path, caplog: pytest.LogCapt
 
 
 def test_format_1_with_newer_checkpoints_is_damage(run_dir: Path, tmp_path: Path) -> None:
-    """As where run.json comes from a copy of another run, or from before the run was converted."""
+    """A run.json copied from another run, or from before the conversion."""
     other = Path(shutil.copytree(run_dir, tmp_path / "other"))
     as_format_1(other)
     shutil.copy(other / "run.json", run_dir / "run.json")

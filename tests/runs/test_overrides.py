@@ -102,9 +102,9 @@ LABELLED: dict[str, Any] = {
     "model": {"family": "transformer_labeller"},
 }
 PARALLEL = {"transformer_ctc": "ctc", "transformer_nat": "parallel_cross_entropy", "transformer_cmlm": "cmlm"}
-"""Models that predict all symbols at once, and the objective that each brings along."""
+"""Non-autoregressive models, and the objective that each one sets."""
 PREDICTS = {"softmax": "class", "sigmoid": "labels"}
-"""What targets have to be for a loss; numbers for the others."""
+"""Kind of target of each objective; numbers for the others."""
 PREDICTION: dict[str, Any] = {
     "data": {"kind": "prediction", "train": ["a.csv"], "target": ["y"]},
     "model": {"family": "mlp"},

@@ -22,7 +22,7 @@ def test_round_trip(tmp_path: Path) -> None:
     loaded = load_spelling(run)
     assert loaded is not None
     assert [loaded.log_prob(string) for string in STRINGS] == [spelling.log_prob(string) for string in STRINGS]
-    save_spelling(SpellingModel.learn(["others"]), run.spelling)  # a run that is begun anew
+    save_spelling(SpellingModel.learn(["others"]), run.spelling)  # as a run that is overwritten
     replaced = load_spelling(run)
     assert replaced is not None
     assert replaced.log_prob("others") > loaded.log_prob("others")

@@ -39,8 +39,8 @@ def spoken_with_times(text: str, rng: np.random.Generator) -> tuple[np.ndarray, 
         size += sum(map(len, waves))
 
     add(np.zeros(int(rng.uniform(0.05, 0.2) * RATE)))
-    for place, word in enumerate(text.split(" ")):
-        if place:
+    for index, word in enumerate(text.split(" ")):
+        if index:
             add(np.zeros(int(GAP * RATE)))
         start = size
         for letter in word:

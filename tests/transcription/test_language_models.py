@@ -16,7 +16,7 @@ TEXTS = ["ab c", "ab ca", "b ca ab", "c c ab", "ca b"]
 
 @pytest.fixture(scope="module")
 def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Count n-grams of characters and of words in a text that knows few words."""
+    """Train n-gram models of characters and of words on a text with a small vocabulary."""
     folder = tmp_path_factory.mktemp("lm")
     lines = [normalize_transcript(text, "plain") for text in TEXTS * 40]
     (folder / "text.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -37,8 +37,8 @@ def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_a_language_model_decides_ambiguous_sounds(trained: Path, models: dict[str, Path], name: str) -> None:
     """With a high weight nearly all words are words of the text; with none at all they are what was heard."""
     rng = np.random.default_rng(21)
-    said = ["ab c", "bb c", "ca b", "cc b", "aa ab"]
-    recordings = [(spoken(text, rng), RATE) for text in said]
+    texts = ["ab c", "bb c", "ca b", "cc b", "aa ab"]
+    recordings = [(spoken(text, rng), RATE) for text in texts]
     alone = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings)
     together = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=8.0)
     found = together.transcribe(recordings)

@@ -30,7 +30,7 @@ TIMING = FrameTiming(hop=0.04, middle=0.0125, frame_step=4, blank_id=BLANK)
 
 
 def is_word(path: tuple[int, ...], silent: int) -> bool:
-    """Tell whether a path has no silence within its one word."""
+    """Check that a path has no silence within its only word."""
     places = [place for place, index in enumerate(path) if index != BLANK]
     return not places[0] <= silent <= places[-1]
 

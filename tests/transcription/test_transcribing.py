@@ -55,7 +55,7 @@ def test_the_batch_does_not_change_transcripts(trained: Path, paths: list[str], 
 
 def test_most_texts_are_right(trained: Path, recordings: list[tuple[str, np.ndarray]]) -> None:
     found = seqlab.load(trained, device="cpu").transcribe([(samples, RATE) for _, samples in recordings])
-    assert sum(text == said for (text, _), said in zip(recordings, found, strict=True)) >= 20
+    assert sum(text == transcript for (text, _), transcript in zip(recordings, found, strict=True)) >= 20
 
 
 def test_times(
@@ -189,7 +189,7 @@ def test_arrays_bytes_and_paths(trained: Path, paths: list[str], recordings: lis
 
 @pytest.mark.parametrize("suffix", ["jsonl", "tsv", "kaldi"])
 def test_lists_of_parts_are_transcribed_part_by_part(trained: Path, tmp_path: Path, suffix: str) -> None:
-    """As training reads them; a text of paths names whole recordings."""
+    """Lists of segments are read as in training; a list of paths names whole recordings."""
     rng = np.random.default_rng(3)
     texts = [draw_text(rng) for _ in range(4)]
     samples = [spoken(text, rng) for text in texts]
@@ -219,7 +219,7 @@ def test_lists_of_parts_are_transcribed_part_by_part(trained: Path, tmp_path: Pa
 
 
 def test_command_writes_one_line_per_recording(trained: Path, paths: list[str], tmp_path: Path) -> None:
-    """What cannot be read is an empty line, and a status of its own."""
+    """An unreadable recording gives an empty line and exit status 3."""
     (tmp_path / "broken.wav").write_bytes(Path(paths[0]).read_bytes()[:60])
     listed = [paths[0], "", str(tmp_path / "broken.wav"), "nowhere.wav", paths[1]]
     stdin = b"\xef\xbb\xbf" + "".join(f"{path}\n" for path in listed).encode()
