@@ -63,34 +63,46 @@ def print_fields(target: str | None, overrides: "Sequence[Override]", run_dir: P
     if topic is not None and not is_section(topic):
         hint = nearest_hint(topic, _sections())
         raise UsageError(f"there is no section `{topic}`{hint}: `--help` takes `all` or a section, such as `model`")
-    fields = _fields(target, overrides, run_dir)
+    fields, unused = _fields(target, overrides, run_dir)
     if topic is None:
-        print("\n".join(_overview([field for field in fields if field.chosen])))
+        shown = [field for field in fields if field.chosen and not any(_is_in(field.key, key) for key in unused)]
+        print("\n".join(_overview(shown)))
     else:
-        print("\n".join(_details(field for field in fields if topic == ALL or field.key.startswith(f"{topic}."))))
+        print("\n".join(_details(field for field in fields if topic == ALL or _is_in(field.key, topic))))
 
 
-def _fields(target: str | None, overrides: "Sequence[Override]", run_dir: Path | None) -> "list[FieldDescription]":
-    """List the fields with their values; prints a note where they are defaults, as the data are missing."""
+def _is_in(key: str, section: str) -> bool:
+    return key == section or key.startswith(f"{section}.")
+
+
+def _fields(
+    target: str | None, overrides: "Sequence[Override]", run_dir: Path | None
+) -> "tuple[list[FieldDescription], set[str]]":
+    """Return the fields with their values, and the keys of those that have no effect with these.
+
+    Prints a note if the values are defaults, because the data are missing.
+    """
     from seqlab.cli.train_config import names_corpus
-    from seqlab.runs.config import Config, to_dict
+    from seqlab.runs.config import Config, to_dict, unused_fields
     from seqlab.runs.fields import list_fields
     from seqlab.runs.validate import ConfigError
 
     if target is None and not (overrides and names_corpus(overrides)):
-        return list(list_fields(Config))
+        return list(list_fields(Config)), set()
     recipe, found_dir = find_target(target, overrides, run_dir)
     values: dict[str, object] = {}
+    unused: set[str] = set()
     with TemporaryDirectory() as folder:  # a recipe may write data into the run folder
         try:
-            values = to_dict(make_config(recipe, overrides, found_dir if recipe is None else Path(folder)))
+            config = make_config(recipe, overrides, found_dir if recipe is None else Path(folder))
+            values, unused = to_dict(config), unused_fields(config)
         except (OSError, ValueError) as error:
             # Without a recipe the values come from text, which may be unreadable in more ways than to be missing.
             if isinstance(error, ConfigError) or not (recipe is None or isinstance(error, FileNotFoundError)):
                 raise
             print(f"\nThe values below are the fields' own defaults, not those of {recipe or 'the corpus'}. {error}")
     text = json.dumps(values).replace(json.dumps(folder)[1:-1], json.dumps(str(found_dir))[1:-1])
-    return list(list_fields(Config, json.loads(text)))
+    return list(list_fields(Config, json.loads(text))), unused
 
 
 def _overview(fields: "Sequence[FieldDescription]") -> list[str]:

@@ -51,6 +51,11 @@ class CrossEntropyConfig(ObjectiveConfig):
         """Build the objective."""
         return CrossEntropy(self)
 
+    def unused_fields(self, model: Any) -> tuple[str, ...]:
+        """Return the penalties that do not fit the model."""
+        penalties = () if model.is_recurrent else ("activation_penalty", "slowness_penalty")
+        return penalties if model.attends_to_source else (*penalties, "guided_attention", "guided_width")
+
     def check(self, config: Any) -> None:
         """Raise ValueError if a penalty does not fit the model."""
         family = config.model.family

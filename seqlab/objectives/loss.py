@@ -83,6 +83,10 @@ class ObjectiveConfig(Part):
         """Build the objective."""
         raise NotImplementedError
 
+    def unused_fields(self, model: Any) -> tuple[str, ...]:
+        """Return the fields that have no effect on a model, given its config; none unless overridden."""
+        return ()
+
     def check(self, config: Any) -> None:
         """Raise ValueError if the objective does not fit the other config sections.
 

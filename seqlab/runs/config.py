@@ -233,6 +233,26 @@ VECTOR_FIELDS = frozenset({"data.vectors", "data.vectors_src", "data.vectors_tgt
 """Fields with paths of word vectors, which have no columns."""
 
 
+def unused_fields(config: Config) -> set[str]:
+    """Return dotted keys of fields and sections that have no effect in a run, by its model and its data."""
+    unused = {f"objective.{name}" for name in config.objective.unused_fields(config.model)}
+    if config.model.is_count_based:
+        unused |= {"optim", "objective"}
+    if config.data.task.decodes:
+        unsupported = SearchConfig.unsupported_fields(config.model.check_search)
+        unused |= {f"training.valid_search.{name}" for name in unsupported}
+    else:
+        unused.add("training.valid_search")
+    if not config.model.copies:
+        unused.add("data.copy_unknown")
+    if not config.data.vector_files():
+        unused.add("optim.frozen_vectors")
+    folders = config.data.tokenizer_folders
+    if len(folders) < 2:
+        unused |= {"data.tokenizer_tgt"} if folders else {"data.tokenizer", "data.tokenizer_tgt"}
+    return unused
+
+
 def path_fields(config: Config) -> set[str]:
     """Return the keys of fields with path specs; a resumed run compares the files' content, and the column."""
     return {f"data.{name}" for name in config.data.path_fields}

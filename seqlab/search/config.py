@@ -1,9 +1,9 @@
 """How to search: one typed config for all searches, each of which refuses what it cannot do."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -142,6 +142,17 @@ class SearchConfig:
                     "not: leave it out."
                 )
 
+    @classmethod
+    def unsupported_fields(cls, check: "Callable[[SearchConfig], None]") -> set[str]:
+        """Return the fields that a model does not support, by its check of whole configs, which raises ValueError."""
+        unsupported = set()
+        for name, values in _PROBES.items():
+            try:
+                check(cls(**values))
+            except ValueError:
+                unsupported.add(name)
+        return unsupported
+
     def with_limits(self, limits: OutputLimits) -> "SearchConfig":
         """Return the same search with the limits of a model.
 
@@ -170,6 +181,19 @@ class SearchConfig:
             )
         if self.coverage_penalty > 0 and self.beam_size == 1:
             raise ValueError("`coverage_penalty` decides between the hypotheses of a beam: `beam_size: 1` has one.")
+
+
+_PROBES: dict[str, dict[str, Any]] = {
+    "num_hypotheses": {"num_hypotheses": 2},
+    "coverage_penalty": {"coverage_penalty": 0.1},
+    "min_length_ratio": {"min_length_ratio": 0.1},
+    "early_stopping": {"early_stopping": True},
+    "no_repeat_ngram_size": {"no_repeat_ngram_size": 2},
+    "iterations": {"iterations": 2},
+    "pseudo_likelihood": {"pseudo_likelihood": False, "iterations": 2},
+    "revise": {"revise": True, "iterations": 2},
+}
+"""Field that some models do not support -> the fields of a config that uses it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))

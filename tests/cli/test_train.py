@@ -14,7 +14,7 @@ from seqlab.cli.config_options import split_overrides
 from seqlab.cli.train_config import default_run_dir_of, make_config
 from seqlab.models import LstmConfig
 from seqlab.recipes import RECIPES, number_words
-from seqlab.runs.config import Config, config_text, to_dict, write_config
+from seqlab.runs.config import Config, config_text, to_dict, unused_fields, write_config
 from seqlab.runs.fields import list_fields
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
@@ -236,8 +236,9 @@ def test_help_of_a_recipe_is_short_and_names_every_field_of_its_parts(
         config = make_config(recipe, [], tmp_path / "run")
     except FileNotFoundError:  # the corpus is not on this machine: the help shows the defaults
         return
+    unused = unused_fields(config)
     for field in list_fields(Config, to_dict(config)):
-        if field.chosen:
+        if field.chosen and not any(f"{field.key}.".startswith(f"{key}.") for key in unused):
             name = field.key.rpartition(".")[2]
             assert f"--{field.key}" in options or f" {name} " in others.replace("\n", " "), field.key
 
@@ -422,3 +423,31 @@ def test_a_recipe_writes_into_no_folder_of_somebody_else(seqlab: Any, tmp_path: 
     assert result.status == 2
     assert (tmp_path / "data" / "train.en").read_text(encoding="utf-8") == "mine\n"
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["train.en"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "hidden", "shown"),
+    [
+        ("number_words", ["iterations", "revise", "activation_penalty", "copy_unknown"], ["coverage_penalty"]),
+        ("tinyshakespeare_lstm", ["beam_size", "length_alpha", "guided_attention"], ["activation_penalty"]),
+        ("tinyshakespeare_ngram", ["label_smoothing", "max_grad_norm"], ["order"]),
+        ("digits_cnn", ["vocab_size", "beam_size"], ["augment_noise"]),
+    ],
+)
+def test_fields_without_effect_are_not_offered(
+    seqlab,
+    calls: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: str,
+    hidden: list[str],
+    shown: list[str],
+) -> None:
+    text = seqlab("train", recipe, "--help").out.decode().partition("most used fields:")[2]
+    if "own defaults" in text:
+        pytest.skip("the corpus is not on this machine")
+    for name in hidden:
+        assert f"{name} " not in text
+    for name in shown:
+        assert f"{name} " in text
+    everything = seqlab("train", recipe, "--help", "all").out.decode()
+    assert all(f".{name} " in everything for name in [*hidden, *shown])

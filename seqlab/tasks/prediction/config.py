@@ -110,6 +110,11 @@ class PredictionConfig(DataConfig):
     """Maximum number of examples per micro-step."""
 
     @property
+    def tokenizer_folders(self) -> list[str]:
+        """No folder holds a tokenizer."""
+        return []
+
+    @property
     def augments(self) -> bool:
         """Whether training augments the examples."""
         return any((self.augment_shift, self.augment_rotation, self.augment_noise, self.augment_mixup))
