@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import cleandoc, get_annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from seqlab.base.world import require_single_process
@@ -40,12 +41,16 @@ class DeclaredCommand:
         required = [name for name, each in self.fields.items() if each.is_required() and AsOption not in marks[name]]
         return [*required, *(name for name in self.fields if AsArgument in marks[name])]
 
-    def make_parser(self) -> Parser:
-        """Add an argument for each field of the options, those of each base class under a heading."""
+    def make_parser(self, arguments: Sequence[str] = ()) -> Parser:
+        """Add an argument for each field of the options, those of each base class under a heading.
+
+        Where `arguments` ask for help about a run, the help leaves out what its model does not support.
+        """
         from seqlab.runs.fields import field_docstring
 
         options = self.command.options
         parser = Parser(f"seqlab {self.name}", cleandoc(options.__doc__ or ""))
+        unsupported = self._unsupported(arguments) if {"-h", "--help"} & {*arguments} else set()
         groups: dict[type, argparse._ActionsContainer] = {options: parser}
         for name, field in self.fields.items():
             owner = next(base for base in reversed(options.__mro__) if name in get_annotations(base))
@@ -55,8 +60,22 @@ class DeclaredCommand:
                 raise ValueError(f"The command `{self.name}` has the option `{name}`, which all have: rename it.")
             is_positional = name in self.positionals
             group = parser if is_positional else groups[owner]
-            add_argument(group, name, field, field_docstring(options, name), is_positional=is_positional)
+            text = argparse.SUPPRESS if name in unsupported else field_docstring(options, name)
+            add_argument(group, name, field, text, is_positional=is_positional)
         return parser
+
+    def _unsupported(self, arguments: Sequence[str]) -> set[str]:
+        """Return the search options that no model of the runs among the arguments supports."""
+        paths = [Path(argument) for argument in arguments if not argument.startswith("-")]
+        paths = [path for path in paths if (path / "config.yaml").is_file()]
+        if not paths or not {"beam_size", "coverage_penalty"} <= self.fields.keys():
+            return set()
+        from seqlab.runs.folder import RunFolder
+        from seqlab.runs.load import read_config
+        from seqlab.search.config import SearchConfig
+
+        models = [read_config(RunFolder(path)).model for path in paths]
+        return set.intersection(*(SearchConfig.unsupported_fields(model.check_search) for model in models))
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Check the options and run the command; raises UsageError naming an option whose value cannot be."""
@@ -82,6 +101,9 @@ def add_argument(
     group: "argparse._ActionsContainer", name: str, field: "FieldInfo", text: str, *, is_positional: bool = False
 ) -> None:
     """Add what a field is given by: its type, its annotations and its default choose how."""
+    if text == argparse.SUPPRESS:
+        group.add_argument(f"--{name}", action="append", help=text)  # only the help is printed
+        return
     plain, is_list, marks = unwrapped(field.annotation, field.metadata)
     metavar = metavar_of(plain, marks)
     default, is_required = field.get_default(call_default_factory=True), field.is_required()

@@ -102,7 +102,9 @@ def _run(argv: Sequence[str]) -> int:
     if name not in Parts("command"):
         return _without_command(argv)
     command = find_command(name)
-    parsed = command.make_parser().parse(arguments)
+    takes_arguments = isinstance(command, DeclaredCommand)
+    parser: Parser = command.make_parser(arguments) if takes_arguments else command.make_parser()
+    parsed = parser.parse(arguments)
     others = [each for each in arguments if each != parsed.log_file or arguments.count(each) > 1]
     set_up_logging(quiet=parsed.quiet, log_file=parsed.log_file, others=others)
     limit_spinning()

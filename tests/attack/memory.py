@@ -12,7 +12,7 @@ from attack.workspace import Workspace
 LINES_PER_TRY = 1000
 """Lines for each try that is asked for: `--count 1000` streams a million of them through each command."""
 MOST_GROWTH = 64 << 20
-"""Bytes that ten times as many lines may take more: buffers that fill up, but no line that is kept."""
+"""Bytes that three times as many lines may take more: gaps in the heap, but no line that is kept."""
 MOST_SECONDS = 7200.0
 WORDS = ("eins", "zwei", "drei", "hundert", "und", "zwanzig", "the", "old")
 COMMANDS = {
@@ -26,13 +26,13 @@ COMMANDS = {
 
 
 def memory(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
-    """Stream `count` thousand lines through each family, and a tenth as many: the peaks are about the same."""
+    """Stream `count` thousand lines through each family, and a third as many: the peaks are about the same."""
     for name, command in sorted({(name, argv[0]) for name, uses in workspace.uses.items() for argv in uses}):
         if command not in COMMANDS or "_recording" in name or (command == "score" and "_lm" not in name):
             continue  # what reads recordings, or two files
         with tempfile.TemporaryDirectory() as folder:
             peaks = []
-            for size in (count * LINES_PER_TRY // 10, count * LINES_PER_TRY):
+            for size in (count * LINES_PER_TRY // 3, count * LINES_PER_TRY):
                 path = Path(folder) / "lines.txt"
                 write_lines(path, size, rng)
                 outcome = answered(workspace, name, command, path)

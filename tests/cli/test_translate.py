@@ -351,3 +351,12 @@ def test_text_in_place_of_a_second_run_is_explained(seqlab, run_dir: Path) -> No
     assert (result.status, result.out) == (2, b"")
     assert "'two hundred' is not a run folder" in result.err
     assert "`echo 'TEXT' | seqlab translate RUN`, or from --input FILE" in result.err
+
+
+def test_help_about_a_run_leaves_out_what_its_model_does_not_support(seqlab, run_dir: Path) -> None:
+    everything, own = (seqlab("translate", *run, "--help").out.decode() for run in ([], [run_dir]))
+    for option in ("--iterations", "--revise", "--pseudo_likelihood"):
+        assert option in everything
+        assert option not in own
+    for option in ("--beam_size", "--coverage_penalty", "--output"):
+        assert option in own
