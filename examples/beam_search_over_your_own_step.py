@@ -1,9 +1,9 @@
-"""Beam search over a step function of your own: no run folder, no training, no neural network.
+"""Beam search over your own step function, without a run folder, training or a neural network.
 
     python beam_search_over_your_own_step.py
 
-The search needs two methods. `start` gives the first ids to read and a state; `step` reads an id for each hypothesis
-and scores the next one. Here a bigram table scores: the most probable next letter often leads to a worse word.
+The search needs two methods. `start` returns the first input ids and the initial state. `step` reads one id per
+hypothesis and scores all next ids. Here the scores come from a bigram table, in which greedy search finds a worse word.
 """
 
 from itertools import product
@@ -19,26 +19,26 @@ START, END = 1, 0
 
 
 class Bigrams:
-    """Scores of the next letter given the last one, and of how often a letter was used: each use halves it."""
+    """Bigram model of letters with a repetition penalty: each earlier use halves a letter's probability."""
 
     vocab_size, eos_id = len(LETTERS), END
 
     def __init__(self) -> None:
         table = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.1, 0.0, 0.5, 0.4], [0.1, 0.2, 0.4, 0.3], [0.6, 0.2, 0.2, 0.0]])
-        self.log_probs = table.log()  # (W, W): row = the id that was read
+        self.log_probs = table.log()  # (V, V): row = the last id
 
     def start(self, num_words: int, need_attention: bool = False) -> tuple[Tensor, TensorState]:
-        uses = torch.zeros(num_words, self.vocab_size)  # (B, W)
+        uses = torch.zeros(num_words, self.vocab_size)  # (B, V)
         return torch.full((num_words,), START), TensorState((uses,))
 
     def step(self, last_ids: Tensor, state: TensorState) -> Step:
-        (uses,) = state.tensors  # (N, W)
+        (uses,) = state.tensors  # (N, V)
         uses = uses + torch.nn.functional.one_hot(last_ids, self.vocab_size)
         scores = self.log_probs[last_ids] - 0.7 * uses * (torch.arange(self.vocab_size) != END)
         return Step(scores, TensorState((uses,)), None)
 
     def score(self, ids: list[int]) -> float:
-        """Sum the scores of a whole word, without a search."""
+        """Return the total score of a given word."""
         (last,), state = self.start(1)
         total = 0.0
         for each in [*ids, END]:

@@ -30,14 +30,14 @@ class NeuralNgramConfig(LanguageModelConfig):
     d_model: Size = 128
     """Size of the embeddings and of the hidden layer."""
     context: Size = 5
-    """Tokens from which the next one is predicted."""
+    """Number of previous tokens that the prediction depends on."""
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "NeuralNgramLm":
         return NeuralNgramLm(self, tgt)
 
 
 class NeuralNgramLm(UncachedLm):
-    """Predict the next token from the embeddings of the last `context` ones."""
+    """Predict the next token from the embeddings of the last `context` tokens."""
 
     def __init__(self, config: NeuralNgramConfig, tgt: TokenSide) -> None:
         super().__init__(tgt)

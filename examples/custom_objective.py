@@ -1,4 +1,4 @@
-"""Train with an objective of your own: the focal loss (Lin et al. 2017), to which tokens that are easy count less.
+"""Train with an objective of your own: the focal loss (Lin et al. 2017), which gives easy tokens less weight.
 
     python custom_objective.py [RUN_DIR]
 
@@ -22,12 +22,12 @@ from seqlab.objectives import SETTINGS, Loss, ObjectiveConfig, StepContext
 @seqlab.register("objective")
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class FocalConfig(ObjectiveConfig):
-    """Focal loss: cross entropy to which easy tokens count less."""
+    """Focal loss: cross entropy in which easy tokens have less weight."""
 
     family: Literal["focal"] = "focal"
     """The name of this objective."""
     gamma: Annotated[float, Field(ge=0)] = 1.0
-    """How much less they count; 0 is cross entropy."""
+    """Exponent of the weight (1 - p)^gamma of each token; 0 is cross entropy."""
 
     def build(self) -> "Focal":
         return Focal(self.gamma)
@@ -40,7 +40,7 @@ class Focal:
         self.gamma = gamma
 
     def __call__(self, model: nn.Module, batch: Seq2SeqBatch, context: StepContext) -> Loss:
-        log_probs = model(batch).target_log_probs(batch.tgt_out)  # (R,): of all tokens of the batch
+        log_probs = model(batch).target_log_probs(batch.tgt_out)  # (R,): all target tokens of the batch
         total = -((1 - log_probs.exp()) ** self.gamma * log_probs).sum()
         return Loss(total, total.new_tensor(len(log_probs)), {"nll": -log_probs.detach().sum()})
 

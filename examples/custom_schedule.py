@@ -1,4 +1,4 @@
-"""Train with a learning-rate schedule of your own: warmup, a constant rate, and a decay at the end (Hu et al. 2024).
+"""Train with a learning-rate schedule of your own: warmup, constant rate, linear decay at the end (Hu et al. 2024).
 
     python custom_schedule.py [RUN_DIR]
 
@@ -20,15 +20,15 @@ from seqlab.optim import SETTINGS, WarmupConfig
 @seqlab.register("schedule")
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class WsdConfig(WarmupConfig):
-    """Warmup, stable rate, decay: the peak until the last steps, then a straight line to 0."""
+    """Warmup-stable-decay: the peak rate until the last steps, then a linear decay to 0."""
 
     family: Literal["wsd"] = "wsd"
     """The name of this schedule."""
     decay_share: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """The share of all steps over which the rate falls."""
+    """Fraction of all steps over which the rate decays."""
 
     def share(self, step: int, max_steps: int) -> float:
-        """Return the rate of a step after the warmup as a share of the peak."""
+        """Return the rate at a step after the warmup as a fraction of the peak rate."""
         return min(1.0, max(0.0, (max_steps - step) / (self.decay_share * max_steps)))
 
 

@@ -1,8 +1,8 @@
-"""Predict a number from the columns of a table, with what a linear model and a perceptron make of it.
+"""Predict a number from the columns of a table: a linear model against a multilayer perceptron.
 
     python fit_a_table.py [RUN_DIR]
 
-The table is made here: the price of houses, which depends on the product of two columns, so that no straight line fits.
+The script generates a table of house prices. The price depends on the product of two columns: no linear model fits it.
 """
 
 import csv
@@ -14,7 +14,7 @@ import seqlab
 
 
 def write_houses(path: Path, count: int) -> None:
-    """Write rows whose price is 0.02 times size times the quality of the city, with some noise."""
+    """Write houses whose price is 0.02 times size times city quality, minus 2 per year of age, plus noise."""
     rng = random.Random(1)
     quality = {"Aachen": 120, "Berlin": 200, "Köln": 160}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ if __name__ == "__main__":
         )
         report = seqlab.train_folds(config, folder / family, 3)
         rmse = report.means()["rmse"]
-        print(f"{family}: error {rmse.mean:.1f} ± {rmse.standard_error:.1f}, of which 10 is noise")
+        print(f"{family}: RMSE {rmse.mean:.1f} ± {rmse.standard_error:.1f} (the noise alone has 10)")
     predictor = seqlab.load(folder / "mlp" / "fold_01")
     for city in ("Aachen", "Berlin"):
         [price] = predictor.predict([{"size": 100, "age": 10, "city": city}])

@@ -2,8 +2,8 @@
 
     python scheduled_sampling.py [STEPS]
 
-While decoding, a translator reads its own predictions; in training it reads the reference. Scheduled sampling replaces
-more and more tokens of the reference by predictions. Both runs have the same seed, data and model.
+With teacher forcing the decoder reads the reference in training, but its own predictions when it translates. Scheduled
+sampling replaces more and more input tokens by predictions. Both runs have the same seed, data and model.
 """
 
 import sys
@@ -36,7 +36,7 @@ def main() -> None:
         for line in RunFolder(run_dir).read_metrics():
             if line["kind"] == "train":
                 predicted = line.get("predicted_inputs", 0.0)
-                print(f"{name}: step {line['step']}, nll {line['nll']:.2f}, predictions read {predicted:.0%}")
+                print(f"{name}: step {line['step']}, nll {line['nll']:.2f}, predicted inputs {predicted:.0%}")
         sources, references = (list(read_lines(f"{run_dir}/data/test_short.{side}")) for side in ("en", "de"))
         hypotheses = seqlab.load(run_dir).translate(sources, beam_size=1)
         print(f"{name}: {seqlab.evaluate(hypotheses, [references], ['chrf'])['chrf'].as_line()}")

@@ -1,9 +1,9 @@
-"""Train a recogniser on recordings with transcripts, and measure it on others.
+"""Train a speech recognizer on recordings with transcripts, and measure its word error rate on a test set.
 
     python train_asr.py [RUN_DIR] [TRAIN.jsonl TEST.jsonl]
 
-A list has a line for each recording: {"audio": "a.wav", "text": "its transcript"}. Without lists, phrases of numbers
-are generated, in which each letter is a tone.
+A JSONL file has one line per recording: {"audio": "a.wav", "text": "its transcript"}. Without files, the script
+generates recordings of number phrases in which each letter is a tone.
 """
 
 import json
@@ -38,7 +38,7 @@ if __name__ == "__main__":
     paths = [test.parent / record["audio"] for record in records]
     found = seqlab.load(run_dir).transcribe_detailed(paths, times=True)
     for record, transcript in list(zip(records, found, strict=True))[:3]:
-        print(f"said: {record['text']}\nheard: {transcript.text}")
+        print(f"reference:  {record['text']}\nhypothesis: {transcript.text}")
         for word in transcript.words:
             print(f"  {word.start:5.2f} to {word.end:5.2f} s  {word.text} ({word.confidence:.2f})")
     references = [normalize_transcript(record["text"], "plain") for record in records]

@@ -1,8 +1,9 @@
-"""Train a convolutional network on small images, and see what convolution is good for: things that may be anywhere.
+"""Train a convolutional network to classify small images, and compare it with a multilayer perceptron.
 
     python train_cnn.py [RUN_DIR]
 
-The images are made here: a cross or a ring somewhere in noise. A perceptron has to learn each place by itself.
+The script generates noisy images with a cross or a ring at a random position. Convolution shares its weights over all
+positions; a perceptron has to learn each position separately.
 """
 
 import sys
@@ -20,7 +21,7 @@ SHAPES = {
 
 
 def write_images(path: Path, count: int, seed: int, size: int = 10) -> None:
-    """Write images of one channel, and the name of the shape in each."""
+    """Write images with one channel, each with the name of its shape."""
     rng = np.random.default_rng(seed)
     images, names = rng.normal(0, 0.3, (count, size, size)), []
     for image in images:
@@ -43,9 +44,9 @@ if __name__ == "__main__":
         run_dir = seqlab.train(seqlab.config_for({**common, **limits, **model}), folder / name)
         predictor = seqlab.load(run_dir)
         with np.load(folder / "new.npz") as arrays:
-            said = predictor.predict(arrays["x"])
-            right = np.mean([one == other for one, other in zip(said, arrays["y"].tolist(), strict=True)])
+            predictions = predictor.predict(arrays["x"])
+            accuracy = np.mean([one == other for one, other in zip(predictions, arrays["y"].tolist(), strict=True)])
         parameters = sum(p.numel() for p in predictor.runs[0].model.parameters())
-        print(f"{name}: {100 * right:.1f}% of new images are right, {parameters:,} parameters")
+        print(f"{name}: test accuracy {100 * accuracy:.1f}%, {parameters:,} parameters")
     geometry = output_geometry(list(predictor.runs[0].model.blocks), 10)
-    print(f"of 10 positions {geometry.size} are left, each of which sees {geometry.receptive_field}")
+    print(f"output size {geometry.size} for input size 10, receptive field {geometry.receptive_field}")

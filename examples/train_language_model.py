@@ -1,8 +1,8 @@
-"""Train a language model of a text, measure its perplexity on another one, and let it continue a line.
+"""Train a language model on a text, measure its perplexity on another text, and continue a prompt.
 
     python train_language_model.py [TRAIN_TEXT TEST_TEXT]
 
-What is not set here is chosen from the training text. Without files it learns number words, for a few seconds only.
+All other settings are chosen from the training text. Without files, it trains on number words for a few seconds.
 """
 
 import sys

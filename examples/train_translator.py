@@ -1,9 +1,9 @@
-"""Train a translator from two files and measure its BLEU: line i of one file is the translation of line i of the other.
+"""Train a translator on two files and measure its BLEU: line i of one file is the translation of line i of the other.
 
     python train_translator.py [TRAIN_SRC TRAIN_TGT TEST_SRC TEST_TGT]
 
-Tokenizer, model, batches and schedule are chosen from the training files, and the reasons are logged. Without files it
-learns English number words in German, with a smaller model and for a few seconds only.
+Tokenizer, model, batch size and schedule are chosen from the training files, and the reasons are logged. Without files,
+the script trains a smaller model on English and German number words for a few seconds.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Each example runs as a user would start it, from another folder, and learns or finds what it says."""
+"""Run each example as a user would, from another folder, and check its results."""
 
 import ast
 import importlib
@@ -19,7 +19,7 @@ IDS = [path.stem for path in EXAMPLES]
 
 
 def run(folder: Path, name: str, *arguments: str) -> str:
-    """Run an example in another folder and give what it prints."""
+    """Run an example in another folder and return its standard output."""
     done = subprocess.run(
         [sys.executable, str(FOLDER / f"{name}.py"), *arguments], cwd=folder, capture_output=True, encoding="utf-8"
     )
@@ -29,12 +29,12 @@ def run(folder: Path, name: str, *arguments: str) -> str:
 
 
 def number(pattern: str, text: str) -> float:
-    """Read the only number of a pattern."""
+    """Return the number that the only match of a pattern contains."""
     [found] = re.findall(pattern, text)
     return float(found)
 
 
-def test_an_objective(tmp_path: Path) -> None:
+def test_custom_objective(tmp_path: Path) -> None:
     output = run(tmp_path, "custom_objective")
     assert number(r"gamma=2.0\): (\S+) nats", output) < 4.5  # log 600 = 6.4 by chance
     folder = tmp_path / "runs" / "custom_objective"
@@ -48,7 +48,7 @@ def test_an_objective(tmp_path: Path) -> None:
     assert done.stdout == output.splitlines(keepends=True)[-1]
 
 
-def test_a_schedule(tmp_path: Path) -> None:
+def test_custom_schedule(tmp_path: Path) -> None:
     output = run(tmp_path, "custom_schedule")
     printed = {int(step): float(rate) for step, rate in re.findall(r"step +(\d+)  rate (\S+)", output)}
     assert sorted(printed) == list(range(0, 100, 10))
@@ -62,7 +62,7 @@ def test_a_schedule(tmp_path: Path) -> None:
     assert "Run(TorchEngine([LoadedRun('runs/custom_schedule', transformer, step 100)], " in output
 
 
-def test_a_model(tmp_path: Path) -> None:
+def test_custom_model(tmp_path: Path) -> None:
     output = run(tmp_path, "custom_model")
     assert number(r"perplexity (\S+) per token", output) < 10  # 257 words, so about 257 by chance
     generated = output.splitlines()[1:]
@@ -73,14 +73,14 @@ def test_a_model(tmp_path: Path) -> None:
     assert sum(known) > 0.8 * len(known) > 0
 
 
-def test_two_files_to_bleu(tmp_path: Path) -> None:
+def test_translator(tmp_path: Path) -> None:
     output = run(tmp_path, "train_translator")
     assert number(r"BLEU\|\S+ = (\S+)", output) > 15
     assert number(r"chrF2\|\S+ = (\S+)", output) > 45
     assert len(re.findall(r"^[^|\n]+ \| [^|\n]+ \| [^|\n]+$", output, re.MULTILINE)) == 5
 
 
-def test_a_text_to_a_perplexity(tmp_path: Path) -> None:
+def test_language_model(tmp_path: Path) -> None:
     output = run(tmp_path, "train_language_model")
     tokens, words, size = (
         int(each.replace(",", "")) for each in re.findall(r"([\d,]+) (?:tokens|words|bytes)", output)
@@ -94,7 +94,7 @@ def test_a_text_to_a_perplexity(tmp_path: Path) -> None:
 
 def test_scheduled_sampling(tmp_path: Path) -> None:
     output = run(tmp_path, "scheduled_sampling")
-    found = re.findall(r"(\w+): step \d+, nll (\S+), predictions read (\d+)%", output)
+    found = re.findall(r"(\w+): step \d+, nll (\S+), predicted inputs (\d+)%", output)
     shares = {name: [int(share) for each, _, share in found if each == name] for name, _, _ in found}
     nlls = {name: [float(nll) for each, nll, _ in found if each == name] for name, _, _ in found}
     assert shares["teacher_forcing"] == [0] * 5
@@ -105,7 +105,7 @@ def test_scheduled_sampling(tmp_path: Path) -> None:
     assert output.count("chrF2|") == 2
 
 
-def test_the_search_finds_what_is_best_of_all(tmp_path: Path) -> None:
+def test_beam_search_finds_the_best_word(tmp_path: Path) -> None:
     output = run(tmp_path, "beam_search_over_your_own_step")
     found = re.findall(r"^(beam|greedy|of all) +(\w*) +(-\S+)$", output, re.MULTILINE)
     assert [kind for kind, _, _ in found] == ["beam"] * 4 + ["greedy", "of all"]
@@ -115,31 +115,31 @@ def test_the_search_finds_what_is_best_of_all(tmp_path: Path) -> None:
     assert scores[4] < scores[0]  # greedy search does not find it
 
 
-def test_a_table_to_a_number(tmp_path: Path) -> None:
+def test_table(tmp_path: Path) -> None:
     output = run(tmp_path, "fit_a_table")
-    errors = {name: float(error) for name, error in re.findall(r"^(\w+): error (\S+) ±", output, re.MULTILINE)}
+    errors = {name: float(error) for name, error in re.findall(r"^(\w+): RMSE (\S+) ±", output, re.MULTILINE)}
     assert 10 < errors["mlp"] < 0.5 * errors["linear_model"]
     prices = {city: float(price) for city, price in re.findall(r"in (\w+): (\S+)", output)}
     assert prices["Aachen"] == pytest.approx(0.02 * 100 * 120 - 20, abs=60)
     assert prices["Berlin"] == pytest.approx(0.02 * 100 * 200 - 20, abs=60)
 
 
-def test_images_to_a_class(tmp_path: Path) -> None:
+def test_cnn(tmp_path: Path) -> None:
     output = run(tmp_path, "train_cnn")
-    right = {name: float(share) for name, share in re.findall(r"^(\w+): (\S+)% of new", output, re.MULTILINE)}
-    assert right["cnn"] > 90 > right["mlp"] + 5
-    assert "of 10 positions 10 are left, each of which sees 5" in output
+    accuracy = {name: float(value) for name, value in re.findall(r"^(\w+): test accuracy (\S+)%", output, re.MULTILINE)}
+    assert accuracy["cnn"] > 90 > accuracy["mlp"] + 5
+    assert "output size 10 for input size 10, receptive field 5" in output
 
 
-def test_layers_in_a_loop_of_ones_own(tmp_path: Path) -> None:
+def test_layers_in_your_own_loop(tmp_path: Path) -> None:
     output = run(tmp_path, "layers_in_your_own_loop")
     losses = [float(loss) for loss in re.findall(r"loss (\S+)", output)]
     assert losses[-1] < 0.3 * losses[0]
-    assert number(r"(\d+) of 200 sequences are right", output) > 120
+    assert number(r"(\d+) of 200 sequences are correct", output) > 120
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=IDS)
-def test_an_example_is_short_and_says_how_it_is_started(path: Path) -> None:
+def test_example_is_short_and_shows_its_command(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 60
     docstring = ast.get_docstring(ast.parse(text))
@@ -148,7 +148,7 @@ def test_an_example_is_short_and_says_how_it_is_started(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=IDS)
-def test_what_it_imports_is_public(path: Path) -> None:
+def test_example_imports_public_names(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = [
         (node.module, alias.name)
