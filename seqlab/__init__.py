@@ -1,12 +1,12 @@
-"""Sequence modelling on PyTorch: raw text to a trained model, decoded with and measured.
+"""Sequence modeling with PyTorch, from raw text or audio to a trained and evaluated model.
 
-`seqlab.config_for(fields)` chooses a config for your files, `seqlab.recipe(name)` gives one of the recipes'.
-`seqlab.train(config)` trains, `seqlab.train_folds` cross-validates, `seqlab.range_test` looks for a learning rate,
-`seqlab.load(run_dir)` gives a trained run, `seqlab.evaluate` scores its output, and `seqlab.register(kind)` adds parts
-of your own. The packages `seqlab.nn`, `search`, `models`, `objectives`, `optim` and `data` have the layers, searches,
-configs and batches.
+`seqlab.config_for(fields)` chooses a config for your files, and `seqlab.recipe(name)` returns that of a recipe.
+`seqlab.train(config)` trains, `seqlab.train_folds` cross-validates, and `seqlab.range_test` finds a learning rate.
+`seqlab.load(run_dir)` loads a trained run, `seqlab.evaluate` computes metrics of its output, and
+`seqlab.register(kind)` adds your own parts. The packages `seqlab.nn`, `search`, `models`, `objectives`, `optim` and
+`data` contain layers, searches, configs and batches.
 
-Names are imported when they are asked for: neither this file nor `register` imports torch.
+Names are imported at their first use: neither this file nor `register` imports torch.
 """
 
 import lazy_loader

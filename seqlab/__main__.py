@@ -1,4 +1,4 @@
-"""The process of the command line: `seqlab`, `python -m seqlab` and `torchrun -m seqlab`."""
+"""Entry point of the command line: `seqlab`, `python -m seqlab` and `torchrun -m seqlab`."""
 
 import os
 import signal
@@ -7,13 +7,14 @@ from contextlib import suppress
 from types import FrameType
 
 INTERRUPTED = 128 + signal.SIGINT
+"""Exit status after Ctrl-C."""
 _interrupted = False
 """Whether Ctrl-C was pressed."""
 
 
 def run() -> int:
-    """Run the command that the arguments name and return its exit status."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a shell
+    """Run the command of the arguments, and return its exit status."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored in background jobs of a shell
         signal.signal(signal.SIGINT, _interrupt)
     try:
         from seqlab.cli.errors import USER_MISTAKE
@@ -24,7 +25,7 @@ def run() -> int:
         if not _has_working_directory():
             say("seqlab: error: the working directory was deleted: change to another")
             return USER_MISTAKE
-        sys.unraisablehook = _unraisable
+        sys.unraisablehook = _handle_unraisable
         status = main()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         close_streams()
@@ -32,7 +33,7 @@ def run() -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if not _interrupted:
             raise
-        # Before there was a command, or after it; or a library has swallowed the exception, and failed for it.
+        # Ctrl-C before or after the command, or a library caught the exception and failed because of it.
         with suppress(OSError):
             os.write(2, b"seqlab: interrupted\n")
         return INTERRUPTED
@@ -40,13 +41,14 @@ def run() -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle SIGINT: remember it, and raise KeyboardInterrupt."""
     global _interrupted
     _interrupted = True
     raise KeyboardInterrupt
 
 
 def _has_working_directory() -> bool:
-    """Tell whether relative paths mean anything, which torch and MKL take for granted when they are loaded."""
+    """Return whether the working directory exists, which torch and MKL require when they are loaded."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -54,12 +56,12 @@ def _has_working_directory() -> bool:
     return True
 
 
-def _unraisable(what: "sys.UnraisableHookArgs") -> None:
-    """Raise a Ctrl-C again that came while an object was being deleted: there an exception leads nowhere."""
-    if isinstance(what.exc_value, KeyboardInterrupt):
+def _handle_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Raise a Ctrl-C again that arrived in a destructor, where Python discards exceptions."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     else:
-        sys.__unraisablehook__(what)
+        sys.__unraisablehook__(unraisable)
 
 
 if __name__ == "__main__":
@@ -67,7 +69,7 @@ if __name__ == "__main__":
 
     status = run()
     if is_under_torchrun():
-        # A thread that outlives its process group (see `seqlab.base.ranks`) aborts the process now and then while the
-        # interpreter ends, and torchrun would start a finished job anew.
+        # A thread that outlives its process group (see `seqlab.base.ranks`) sometimes aborts the process during
+        # interpreter shutdown, and torchrun would restart a finished job.
         os._exit(status)
     sys.exit(status)

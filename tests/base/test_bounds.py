@@ -1,4 +1,4 @@
-"""Every number of a config and of an option has a lower and an upper bound."""
+"""Every number in a config or option has a lower and an upper bound."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin
@@ -14,7 +14,7 @@ LOWER, UPPER = ("ge", "gt"), ("le", "lt")
 
 
 def sections_of(section: type) -> Iterator[type]:
-    """Yield a section and those in it, in all their families."""
+    """Yield a config section and its nested sections, for all families."""
     yield section
     for field in fields_of(section).values():
         for inner in families(field.annotation).values():
@@ -22,7 +22,7 @@ def sections_of(section: type) -> Iterator[type]:
 
 
 def all_sections() -> list[type]:
-    """List the sections of a config and the options of each command."""
+    """Return the sections of a config, and the options of each command."""
     found = set(sections_of(Config))
     for kind in PART_KINDS:
         found |= {each for part in Parts(kind).values() if hasattr(part, "__pydantic_fields__") for each in [part]}
@@ -32,7 +32,7 @@ def all_sections() -> list[type]:
 
 
 def numbers_in(annotation: Any, marks: Sequence[Any]) -> Iterator[list[Any]]:
-    """Yield the annotations of each number that a type holds, in lists, tuples and unions too."""
+    """Yield the annotations of each number in a type, also within lists, tuples and unions."""
     if hasattr(annotation, "__metadata__"):
         yield from numbers_in(annotation.__origin__, [*marks, *annotation.__metadata__])
     elif annotation in (int, float):

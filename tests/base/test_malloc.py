@@ -1,4 +1,4 @@
-"""Preparing the heap, seen from outside: in a process of its own, since it lasts as long as the process."""
+"""Heap settings, tested in a subprocess, as they last as long as the process."""
 
 import platform
 import subprocess
@@ -44,20 +44,20 @@ print(huge)
 
 
 def faults(*, prepared: bool) -> int:
-    """Count the page faults of 20 tensors of 64 MiB, one after the other."""
+    """Count the page faults of 20 successive tensors of 64 MiB."""
     command = [sys.executable, "-c", REUSE.format(prepared=prepared)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there is nothing to prepare")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only for glibc")
 def test_freed_memory_is_not_faulted_in_again() -> None:
     assert faults(prepared=False) > 20 * faults(prepared=True)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the resident memory is read from /proc")
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there is nothing to release")
-def test_gaps_between_tensors_are_given_back_and_the_tensors_stay() -> None:
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only for glibc")
+def test_gaps_between_tensors_are_released_and_the_tensors_stay() -> None:
     printed = subprocess.run([sys.executable, "-c", GAPS], check=True, capture_output=True, text=True).stdout.split()
     assert int(printed[0]) > 80 * 1024  # kB of 100 MiB
     assert printed[1] == "True"
-    assert int(printed[2]) > 256 * 1024  # kB: the rest of the heap, for which huge pages are asked again
+    assert int(printed[2]) > 256 * 1024  # kB: the rest of the heap, with huge pages

@@ -1,4 +1,4 @@
-"""What is chosen by the load of the machine, and that what the user has chosen stays."""
+"""OpenMP settings by the load of the machine, unless the user has set them."""
 
 import multiprocessing
 import os
@@ -23,7 +23,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int) -> None:
-    """Let the machine have so many running tasks, this one counted."""
+    """Simulate a number of running tasks, including this one."""
     (tmp_path / "stat").write_text(f"cpu 1 2 3\nprocs_running {running}\nprocs_blocked 0\n")
     monkeypatch.setattr(openmp, "PROC_STAT", tmp_path / "stat")
 
@@ -48,7 +48,7 @@ def test_busy_processes_are_counted() -> None:
 
 
 @pytest.mark.parametrize(("running", "expected"), [(1, None), (2, openmp.SPIN_COUNT), (9, openmp.SPIN_COUNT)])
-def test_threads_sleep_where_others_share_the_cores(
+def test_threads_sleep_if_others_share_the_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, running: int, expected: str | None
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
@@ -60,7 +60,7 @@ def test_threads_sleep_where_others_share_the_cores(
     assert os.environ.get("GOMP_SPINCOUNT") == expected
 
 
-def test_cores_that_this_process_may_not_use_are_left_to_others(
+def test_threads_on_cores_that_this_process_may_not_use_do_not_compete(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
@@ -71,7 +71,7 @@ def test_cores_that_this_process_may_not_use_are_left_to_others(
 
 
 @pytest.mark.parametrize("variable", openmp.SPIN_VARIABLES)
-def test_what_the_user_has_chosen_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+def test_settings_of_the_user_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
     load(monkeypatch, tmp_path, 99)
     monkeypatch.setenv(variable, "5")
     before = dict(os.environ)
@@ -86,7 +86,7 @@ def test_the_fair_share_of_two_cores(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     monkeypatch.setattr(openmp, "usable_cores", lambda: 2)
-    load(monkeypatch, tmp_path, running + cores - 2)  # the other cores are busy, and not for this process
+    load(monkeypatch, tmp_path, running + cores - 2)  # the other cores are busy, and this process may not use them
     assert openmp.fair_thread_count() == threads
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert openmp.fair_thread_count() is None

@@ -1,4 +1,4 @@
-"""JSON, YAML and files that anything may have written: a value, or a ValueError of one line."""
+"""Untrusted JSON, YAML and files: a value, or a ValueError of one line."""
 
 import json
 import os
@@ -21,7 +21,7 @@ values = st.recursive(
 
 
 @given(values)
-def test_json_reads_as_json_does(value: Any) -> None:
+def test_json_is_parsed_like_by_the_json_module(value: Any) -> None:
     text = json.dumps(value)
     if "\\ud" not in text:
         assert parse_json(text) == parse_json(text.encode()) == json.loads(text)
@@ -42,17 +42,17 @@ def test_json_reads_as_json_does(value: Any) -> None:
     ],
     ids=lambda each: str(each)[:20],
 )
-def test_what_is_no_json_is_one_line(text: str | bytes, message: str) -> None:
+def test_invalid_json_is_an_error_of_one_line(text: str | bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message) as raised:
         parse_json(text)
     assert len(str(raised.value)) < 200
 
 
-def test_pairs_of_surrogates_are_a_character() -> None:
+def test_surrogate_pairs_are_characters() -> None:
     assert parse_json('"\\ud83d\\ude00"') == "\U0001f600"
 
 
-def test_the_first_field_of_another_type_is_named() -> None:
+def test_the_first_field_of_a_wrong_type_is_named() -> None:
     @dataclass
     class Inner:
         count: int
@@ -101,7 +101,7 @@ def test_yaml_without_dates(text: str, value: Any) -> None:
 BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
 )
-"""Some hundred bytes that stand for nine to the power of nine values."""
+"""Some hundred bytes that expand to nine to the power of nine values."""
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,6 @@ BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     ],
     ids=lambda each: each[:20],
 )
-def test_what_is_no_yaml_names_file_and_line(text: str, message: str) -> None:
+def test_errors_of_invalid_yaml_name_file_and_line(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_yaml(text, "f")

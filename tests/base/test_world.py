@@ -1,4 +1,4 @@
-"""What ranks tell each other, and that a process alone needs no special case."""
+"""Collective operations over several ranks, and in a single process."""
 
 import multiprocessing
 import os
@@ -80,25 +80,25 @@ def test_shares_hold_every_item_once_and_differ_by_one_at_most(items: list[int],
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def meeting(rank: int, port: int, restarts: int = 0) -> AbstractContextManager[World]:
-    """Join as a rank that torchrun started on a machine of its own, which has counted so many failures."""
+def joining(rank: int, port: int, restarts: int = 0) -> AbstractContextManager[World]:
+    """Join as a rank that torchrun started on a separate machine, with a restart count."""
     own = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": port, "LOCAL_RANK": 0}
     own |= {"LOCAL_WORLD_SIZE": 1, "TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": restarts}
     os.environ |= {name: str(value) for name, value in own.items()}
     return join_world()
 
 
-def ranks_met(rank: int, port: int, restarts: int) -> list[int]:
-    with meeting(rank, port, restarts) as world:
+def gathered_ranks(rank: int, port: int, restarts: int) -> list[int]:
+    with joining(rank, port, restarts) as world:
         return world.gather(world.rank)
 
 
 def test_ranks_reconnect_for_any_restart_counts() -> None:
-    """torchrun's store stays while ranks come and go."""
+    """torchrun's store remains when ranks restart."""
     store = TCPStore("localhost", 0, is_master=True)
     context = multiprocessing.get_context("spawn")
     for restarts in ([0, 0], [0, 1], [2, 1]):
-        lost = context.Process(target=ranks_met, args=(1, store.port, restarts[1]))  # before it meets anyone
+        lost = context.Process(target=gathered_ranks, args=(1, store.port, restarts[1]))  # before it connects
         lost.start()
         while not store.check(["seqlab/rank_1"]):
             time.sleep(0.01)
@@ -106,24 +106,24 @@ def test_ranks_reconnect_for_any_restart_counts() -> None:
         lost.join()
         with context.Pool(2) as pool:
             calls = [(rank, store.port, count) for rank, count in enumerate(restarts)]
-            assert pool.starmap(ranks_met, calls, chunksize=1) == [[0, 1]] * 2
+            assert pool.starmap(gathered_ranks, calls, chunksize=1) == [[0, 1]] * 2
 
 
 def threads_after_training(rank: int, port: int) -> list[str]:
-    """Name the threads of a rank that has computed gradients and left the others."""
+    """Return the names of the threads of a rank that has computed gradients and left the process group."""
 
     def compute_gradients(world: World) -> None:
         parallelised(torch.nn.Linear(2, 2), DeviceContext(torch.device("cpu"), torch.float32, world))(
             torch.ones(1, 2)
         ).sum().backward()
 
-    with meeting(rank, port) as world:
+    with joining(rank, port) as world:
         compute_gradients(world)
     return sorted(task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm"))
 
 
 def test_no_thread_of_a_process_group_outlives_it() -> None:
-    """One that lets go of a tensor while the interpreter ends would abort the process."""
+    """A thread that frees a tensor during interpreter shutdown would abort the process."""
     store = TCPStore("localhost", 0, is_master=True)
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         calls = [(rank, store.port) for rank in range(2)]
@@ -131,10 +131,10 @@ def test_no_thread_of_a_process_group_outlives_it() -> None:
             assert not [name for name in names if "gloo" in name], names
 
 
-def failing_alike(rank: int, port: int, failing: list[int]) -> bool | None:
-    """Tell whether the error of a rank needs no telling; None where it makes none."""
+def report_of_failure(rank: int, port: int, failing: list[int]) -> bool | None:
+    """Return `is_reported` of the error of a rank, None without an error."""
     try:
-        with meeting(rank, port) as world:
+        with joining(rank, port) as world:
             if rank in failing:
                 raise ValueError(f"what {failing} see")
             world.gather(rank)
@@ -148,31 +148,31 @@ def test_an_error_of_all_ranks_is_reported_by_rank_0_and_that_of_one_rank_by_its
     for failing, expected in [([0, 1], [False, True]), ([1], [False, False]), ([0], [False, True]), ([], [None, None])]:
         with multiprocessing.get_context("spawn").Pool(2) as pool:
             calls = [(rank, store.port, failing) for rank in range(2)]
-            assert pool.starmap(failing_alike, calls, chunksize=1) == expected
+            assert pool.starmap(report_of_failure, calls, chunksize=1) == expected
 
 
 def lost_while_connecting(rank: int, port: int) -> bool:
-    """Tell whether the error of a rank needs no telling, where rank 0 fails before the other is connected."""
+    """Return `is_reported` of the error of a rank, if rank 0 fails before the other is connected."""
 
     def connect(*arguments: object, **options: object) -> None:
         raise ValueError("what rank 0 sees") if rank == 0 else RuntimeError("Gloo connectFullMesh failed")
 
     torch.distributed.init_process_group = connect
     try:
-        with meeting(rank, port):
+        with joining(rank, port):
             raise AssertionError("It is connected.")
     except (ValueError, LostRank) as error:
         return getattr(error, "is_reported", False)
 
 
-def test_a_main_rank_that_fails_before_the_others_are_connected_tells_it_alone() -> None:
+def test_a_failure_of_rank_0_before_the_connection_is_reported_by_rank_0_alone() -> None:
     store = TCPStore("localhost", 0, is_master=True)
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         calls = [(rank, store.port) for rank in range(2)]
         assert pool.starmap(lost_while_connecting, calls, chunksize=1) == [False, True]
 
 
-def test_a_start_has_a_name_of_its_own() -> None:
+def test_each_start_has_its_own_store_prefix() -> None:
     store, names = HashStore(), []
     for world_size in (3, 2, 4):
         with ThreadPoolExecutor(world_size) as threads:
@@ -181,7 +181,7 @@ def test_a_start_has_a_name_of_its_own() -> None:
             )
         assert len(found) == 1
         names += found
-        for rank in range(1, 4):  # what ranks leave that ended before they met
+        for rank in range(1, 4):  # requests of ranks that ended before they connected
             store.set(f"seqlab/rank_{rank}", f"left by {rank} of {world_size}")
     assert len(set(names)) == 3
 
@@ -203,13 +203,13 @@ def failing_stream() -> list[int]:
         return list(world.broadcast_items(items()))
 
 
-def test_a_failure_of_the_main_rank_ends_the_others() -> None:
+def test_a_failure_of_rank_0_ends_the_others() -> None:
     main, other = in_ranks(2, failing_on_main)
     assert main.kind is KeyError
     assert other.kind is LostRank
 
 
-def test_a_failure_of_the_main_rank_is_what_it_raises_though_the_others_have_ended() -> None:
+def test_rank_0_raises_its_own_error_although_the_others_have_ended() -> None:
     class Deserted(World):
         def broadcast(self, value: object) -> object:
             raise RuntimeError("Connection closed by peer")
@@ -250,7 +250,7 @@ def test_cores_are_divided_among_the_processes_of_a_machine(monkeypatch: pytest.
     assert SINGLE_PROCESS.thread_count() is None
 
 
-def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torchrun_there_is_a_single_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")  # other launchers set it too
     with join_world() as world:
         assert world is SINGLE_PROCESS
