@@ -13,7 +13,7 @@ from seqlab.nn.kernels import TRAINING_KERNELS, reference_kernels
 from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.training.held_folder import hold_folder
+from seqlab.training.locked_folder import lock_run_folder
 from seqlab.training.loop import train_step, training_steps
 from seqlab.training.train import set_up_run
 
@@ -29,7 +29,7 @@ def run(job: Json) -> Json:
     with (
         tempfile.TemporaryDirectory() as folder,
         join_world() as world,
-        hold_folder(RunFolder(Path(folder) / "run"), world) as held,
+        lock_run_folder(RunFolder(Path(folder) / "run"), world) as held,
     ):
         training_run = set_up_run(config, held, False, (), world)
         training_run.model.train()

@@ -60,12 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
     from seqlab.recipes.run_data import staged_data
     from seqlab.runs import RunFolder
     from seqlab.training import train
-    from seqlab.training.run_setup import without_trace
+    from seqlab.training.run_setup import remove_if_rejected
 
     overwrite = arguments.overwrite
     with (
         join_world() as world,
-        world.enter_on_main(without_trace(RunFolder(run_dir))),
+        world.enter_on_main(remove_if_rejected(RunFolder(run_dir))),
         staged_data(run_dir) as first_dir,
     ):
         checked = world.call_on_main(lambda: checked_config(recipe, overrides, run_dir, first_dir, overwrite))

@@ -44,10 +44,10 @@ def checked_config(
 ) -> "Config":
     """Build the config before anything in the run folder changes: a new run's recipe writes into `first_dir`."""
     from seqlab.runs import RunFolder
-    from seqlab.training.run_setup import bring_back, check_folder
+    from seqlab.training.run_setup import check_run_folder, recover_overwritten_run
 
-    bring_back(RunFolder(run_dir))
-    check_folder(RunFolder(run_dir), overwrite)
+    recover_overwritten_run(RunFolder(run_dir))
+    check_run_folder(RunFolder(run_dir), overwrite)
     is_new = overwrite or not RunFolder(run_dir).exists()
     folder = first_dir if is_recipe(recipe) and is_new else run_dir
     config = make_config(recipe, overrides, folder, overwrite)

@@ -3,7 +3,7 @@
 from seqlab.training.failure import FailedStep
 from seqlab.training.folds import FoldsReport, train_folds
 from seqlab.training.range_test import RangeTest, range_test
-from seqlab.training.signals import Interrupted
+from seqlab.training.stopping import Interrupted
 from seqlab.training.train import train
 
 __all__ = ["FailedStep", "FoldsReport", "Interrupted", "RangeTest", "range_test", "train", "train_folds"]

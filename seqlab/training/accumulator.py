@@ -12,7 +12,7 @@ from seqlab.data.batch import Batch
 from seqlab.objectives import Objective, StepContext
 from seqlab.objectives.loss import check_loss
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import divided, mark_idle, parallelised, without_exchange
+from seqlab.training.parallel import divided, mark_idle, parallelize, sync_gradients_if_last
 
 Carry = dict[str, Tensor]
 """A state that is carried from batch to batch: tensors whose first dimension are the rows."""
@@ -37,7 +37,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
         torch.set_rng_state(before)
 
 
-def joined_carry(parts: Sequence[Carry | None]) -> Carry | None:
+def concat_carries(parts: Sequence[Carry | None]) -> Carry | None:
     """Put the rows of several parts one behind the other."""
     present = [part for part in parts if part is not None]
     return {name: torch.cat([part[name] for part in present]) for name in present[0]} if present else None
@@ -82,15 +82,15 @@ class Accumulator:
         self,
         model: nn.Module,
         objective: Objective,
-        machine: DeviceContext,
+        device_context: DeviceContext,
         seed: int,
         frozen: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.machine, self.seed = machine, seed
-        self.world_size = machine.world.world_size
-        if machine.compiles:
+        self.device_context, self.seed = device_context, seed
+        self.world_size = device_context.world.world_size
+        if device_context.compiles:
             model.compile()
-        self.module = parallelised(LossModule(model, objective), machine)
+        self.module = parallelize(LossModule(model, objective), device_context)
         self._trained = trained_rows(model, frozen or {})
         self.carry: Carry | None = None
         """What the last step left behind for the one that goes on there: tensors whose rows are those of this rank."""
@@ -111,16 +111,16 @@ class Accumulator:
         carries: list[Carry | None] = []
         done_rows = 0
         for index, micro_step in enumerate(micro_steps):
-            batch = micro_step.to(self.machine.device, non_blocking=True)
+            batch = micro_step.to(self.device_context.device, non_blocking=True)
             if self.world_size > 1:
                 mark_idle(self.module, batch.num_targets == 0)
-            with without_exchange(self.module, is_last=index == len(micro_steps) - 1):
+            with sync_gradients_if_last(self.module, is_last=index == len(micro_steps) - 1):
                 carry = None
                 if batch.continues and self.carry is not None:
                     rows = slice(done_rows, done_rows + len(batch.indices))
                     carry = {name: value[rows] for name, value in self.carry.items()}
                 seed = self._seed(context.step, index)
-                with seeded(seed, self.machine.device) as generator, self.machine.autocast():
+                with seeded(seed, self.device_context.device) as generator, self.device_context.autocast():
                     found, carry = self.module(batch, replace(context, generator=generator, carry=carry))
                 if batch.num_targets:  # the rows of an idle one are another rank's
                     carries.append(carry)
@@ -131,26 +131,26 @@ class Accumulator:
         for parameter, trained in self._trained:
             assert parameter.grad is not None
             parameter.grad.mul_(trained)
-        self.carry = joined_carry(carries)
-        values = self.machine.world.sum(torch.stack([value.double() for value in sums.values()]))
+        self.carry = concat_carries(carries)
+        values = self.device_context.world.sum(torch.stack([value.double() for value in sums.values()]))
         return dict(zip(sums, values.unbind(), strict=True))
 
-    def whole_carry(self) -> Carry:
+    def gather_carry(self) -> Carry:
         """Give what the last step left behind, of all ranks, one rank's rows behind the other's; empty for nothing."""
         own = None if self.carry is None else {name: value.cpu() for name, value in self.carry.items()}
-        return joined_carry(self.machine.world.gather(own)) or {}
+        return concat_carries(self.device_context.world.gather(own)) or {}
 
     def restore_carry(self, whole: Carry) -> None:
         """Take this rank's rows of what a step has left behind."""
-        world = self.machine.world
+        world = self.device_context.world
         self.carry = None
         if whole:
             count = len(next(iter(whole.values())))
             rows = slice(count * world.rank // world.world_size, count * (world.rank + 1) // world.world_size)
-            self.carry = {name: value[rows].to(self.machine.device) for name, value in whole.items()}
+            self.carry = {name: value[rows].to(self.device_context.device) for name, value in whole.items()}
 
     def _seed(self, step: int, micro_step: int) -> int:
         """Mix (seed, step, micro-step, rank): no state of a generator is saved, and no rank disturbs another."""
-        rank = self.machine.world.rank
+        rank = self.device_context.world.rank
         sequence = np.random.SeedSequence((self.seed, step, micro_step), spawn_key=(rank,) if rank else ())
         return int(sequence.generate_state(1, np.uint64)[0]) % 2**63

@@ -20,38 +20,38 @@ from seqlab.runs.config import TrainingConfig
 logger = logging.getLogger(__name__)
 
 CORES, FAIR_THREADS = "cores", "fair_threads"
-"""Keys of run.json: the cores of the machine that the run was begun on; how many of them it took beside other programs,
-null where it took all or the config says how many."""
+"""Keys of run.json. `cores`: cores of the machine on which the run started. `fair_threads`: threads that the run used
+beside other programs, null if it used all cores or the config sets `threads`."""
 
 ARITHMETIC = 2
-"""The number of seqlab's own arithmetic, raised with each change by which a training computes other last bits.
+"""Version of the arithmetic of seqlab's kernels. A change that alters the last bits of a training raises it.
 
-2: plain PyTorch trains where backward passes were written by hand.
+2: plain PyTorch replaces hand-written backward passes.
 """
 
 
 @dataclass(frozen=True)
 class DeviceContext:
-    """The device and its precision, chosen once, and the processes that train together."""
+    """Device, precision and ranks of a run."""
 
     device: torch.device
     dtype: torch.dtype
     world: World = SINGLE_PROCESS
     is_sharded: bool = False
-    """Whether the ranks divide the weights among them (FSDP) instead of each holding all."""
+    """Whether weights are sharded over the ranks (FSDP) instead of replicated."""
     compiles: bool = False
     """Whether the model is compiled (`torch.compile`)."""
     fair_threads: int | None = None
-    """The fair share of the cores that was taken beside other programs; None where all were, or the config says it."""
+    """Threads chosen beside other programs; None if all cores are used or the config sets `threads`."""
 
     def autocast(self) -> torch.autocast:
-        """Give the context that a forward pass runs in: bf16 products, or none."""
+        """Return the autocast context of a forward pass: bf16, or disabled."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Everything besides the config that bit-for-bit equality depends on."""
+    """Versions and hardware that, besides the config, determine results bit for bit."""
 
     torch_version: str
     processor: str
@@ -62,10 +62,10 @@ class Fingerprint:
     arithmetic: int = ARITHMETIC
     compiled: bool = False
     reference_kernels: str = ""
-    """Those that plain PyTorch replaces (`seqlab.nn.reference_kernels`), separated by commas."""
+    """Kernels that plain PyTorch replaces (`seqlab.nn.reference_kernels`), separated by commas."""
 
     def differences(self, other: dict[str, Any]) -> list[str]:
-        """Name what another machine's fingerprint has differently; older ones lack the last fields."""
+        """List the fields that differ from another fingerprint, which may lack the newer fields."""
         own, other = (
             asdict(self),
             {"world_size": 1, "arithmetic": 1, "compiled": False, "reference_kernels": "", **other},
@@ -76,10 +76,10 @@ class Fingerprint:
 def set_up(
     config: TrainingConfig, world: World = SINGLE_PROCESS, before: Mapping[str, Any] | None = None
 ) -> DeviceContext:
-    """Choose device and precision, set the threads and prepare the heap.
+    """Choose device and precision, set the number of threads and prepare the heap.
 
-    `before`: run.json of the run that is continued, None for a new one. A run keeps the fair share of the cores that it
-    was begun with, as another number of threads rounds sums differently.
+    `before` is run.json of a resumed run, None for a new run. A resumed run keeps its number of threads, because
+    another number rounds sums differently.
     """
     threads, fair = world.thread_count() if config.threads is None else config.threads, None
     if threads is None:
@@ -90,7 +90,7 @@ def set_up(
     if device.type == "cpu":
         prepare_heap()
     elif device.index is not None:
-        torch.cuda.set_device(device)  # what NCCL works on, and whose stream an event is recorded on
+        torch.cuda.set_device(device)  # NCCL and CUDA events use the current device
     is_sharded = config.parallel == "fsdp" and not world.is_single_process
     return DeviceContext(
         device, choose_dtype(config.precision, device), world, is_sharded, _compiles(config, device), fair
@@ -101,7 +101,7 @@ def _compiles(config: TrainingConfig, device: torch.device) -> bool:
     if not config.compile:
         return False
     if device.type == "cpu":
-        raise ValueError("`training.compile` needs a GPU: on the CPU seqlab has kernels of its own. Set it to false.")
+        raise ValueError("`training.compile` needs a GPU: on the CPU seqlab uses its own kernels. Set it to false.")
     if config.parallel == "fsdp":
         raise ValueError("`training.compile` and `training.parallel: fsdp` do not work together: set one of them back.")
     if find_spec("triton") is None:
@@ -111,13 +111,13 @@ def _compiles(config: TrainingConfig, device: torch.device) -> bool:
 
 
 def _shared_threads(before: Mapping[str, Any] | None) -> int | None:
-    """Return how many threads a run takes beside other programs, None for all.
+    """Return the number of threads to use beside other programs, None for all cores.
 
-    One that is continued takes as many as it began with, or all where it is from a machine of more or fewer cores.
+    A resumed run uses as many as when it started, or all if the number of cores has changed.
     """
     if before is not None:
         threads = before.get(FAIR_THREADS) if before.get(CORES) == usable_cores() else None
-        reason = "the run did when it was begun"
+        reason = "the run did when it started"
     else:
         threads, reason = fair_thread_count(), "other programs compete for them"
     if threads is not None:
@@ -126,22 +126,23 @@ def _shared_threads(before: Mapping[str, Any] | None) -> int | None:
     return threads
 
 
-def fingerprint(machine: DeviceContext) -> Fingerprint:
-    """Describe this machine as far as results depend on it."""
+def fingerprint(device_context: DeviceContext) -> Fingerprint:
+    """Return the fingerprint of this process: versions and hardware that results depend on."""
+    device = device_context.device
     return Fingerprint(
         torch_version=str(torch.__version__),
-        processor=torch.cuda.get_device_name(machine.device) if machine.device.type == "cuda" else _processor(),
+        processor=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         threads=torch.get_num_threads(),
-        device=machine.device.type,
-        dtype=str(machine.dtype).removeprefix("torch."),
-        world_size=machine.world.world_size,
-        compiled=machine.compiles,
+        device=device.type,
+        dtype=str(device_context.dtype).removeprefix("torch."),
+        world_size=device_context.world.world_size,
+        compiled=device_context.compiles,
         reference_kernels=",".join(filter(is_reference, TRAINING_KERNELS)),
     )
 
 
 def _processor() -> str:
-    """Name the processor and the instructions that torch's kernels are chosen by."""
+    """Return the name of the processor and the instruction set that torch's kernels use."""
     name = platform.processor() or platform.machine()
     if os.path.exists("/proc/cpuinfo"):
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:

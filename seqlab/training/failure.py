@@ -54,15 +54,15 @@ def failed_update(run: TrainingRun, started: StartedStep) -> Iterator[None]:
         yield
     except NonFiniteUpdate as error:
         step = started.number + 1  # counted from 1, as in metrics.jsonl
-        micro_steps = list(chain(*run.machine.world.gather(started.data.micro_steps)))  # those of rank 0 first
+        micro_steps = list(chain(*run.device_context.world.gather(started.data.micro_steps)))  # those of rank 0 first
         run.accumulator.carry = started.carry
         tensors = {
             WEIGHTS: run.gathered(run.weights() | run.buffers()),
             BATCHES: _tensors_of(micro_steps),
-            CARRY: run.accumulator.whole_carry(),
+            CARRY: run.accumulator.gather_carry(),
         }
         state = {"reason": str(error), "data_kind": run.config.data.kind}
-        written = run.machine.world.call_on_main(lambda: _write(run, step, tensors, state))
+        written = run.device_context.world.call_on_main(lambda: _write(run, step, tensors, state))
         rows = [index for batch in micro_steps if batch.num_targets for index in batch.indices.tolist()]
         shown = "; ".join(run.task.locate(run.data, index) for index in rows[:3])
         raise FailedStep(
@@ -73,8 +73,8 @@ def failed_update(run: TrainingRun, started: StartedStep) -> Iterator[None]:
 
 
 def _write(run: TrainingRun, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Path:
-    with run.held.writing():
-        written = write_checkpoint(run.held.root.failures, step, tensors, state)
+    with run.locked_folder.writing():
+        written = write_checkpoint(run.locked_folder.root.failures, step, tensors, state)
     return run.folder.failures / written.name
 
 

@@ -20,7 +20,7 @@ PREDICTIONS = "predictions.jsonl"
 
 
 @dataclass(frozen=True)
-class MeanFigure:
+class MetricMean:
     """A figure of all folds."""
 
     mean: float
@@ -36,12 +36,12 @@ class FoldsReport:
     folds: list[dict[str, float]]
     """For each fold the figures of its best checkpoint."""
 
-    def means(self) -> dict[str, MeanFigure]:
+    def means(self) -> dict[str, MetricMean]:
         """Return the mean of each figure over the folds."""
         found = {}
         for name in self.folds[0]:
             values = [fold[name] for fold in self.folds]
-            found[name] = MeanFigure(mean(values), stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0)
+            found[name] = MetricMean(mean(values), stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0)
         return found
 
     def lines(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The training loop: steps of data in, updates, validations and checkpoints out."""
+"""Training loop: updates, validation, logging and checkpoints."""
 
 import logging
 import math
@@ -14,15 +14,13 @@ from seqlab.data.batch import Batch, pin_batch
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.objectives import StepContext
-from seqlab.training.counting import count
-from seqlab.training.ending import find_ending, log_ending, log_nothing_left
 from seqlab.training.failure import StartedStep, failed_update
 from seqlab.training.intervals import due_events
 from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.running_statistics import has_batch_norm
-from seqlab.training.signals import Interrupted, StopRequest
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import Update, can_skip_updates, start_update
+from seqlab.training.stopping import Interrupted, StopRequest, find_stop_reason, log_already_finished, log_early_stop
 from seqlab.training.training_metrics import TrainingMetrics
 
 logger = logging.getLogger(__name__)
@@ -41,12 +39,12 @@ def fit(run: TrainingRun) -> None:
         LostRank: another rank has ended.
     """
     if run.config.model.is_count_based:
-        count(run)
+        fit_count_based(run)
         return
     if _is_finished(run):
-        log_nothing_left(run.progress, run.config.training)
+        log_already_finished(run.progress, run.config.training)
         return
-    config, progress, world = run.config, run.progress, run.machine.world
+    config, progress, world = run.config, run.progress, run.device_context.world
     run.model.train()
     minutes_before, started = progress.minutes, time.monotonic()
 
@@ -73,9 +71,9 @@ def fit(run: TrainingRun) -> None:
             stop = request.signal_number()  # read once: a signal that comes later waits for the next step
             is_first = progress.step == 1
             started_steps.finish(keep=0 if due or validated or is_first or stop is not None else 1)
-            run.figures.seconds += time.monotonic() - step_started
+            run.metrics.seconds += time.monotonic() - step_started
             if is_first:
-                bar.show_first_step(run.figures)
+                bar.show_first_step(run.metrics)
             if "log" in due:
                 _log(run, bar, data.epoch)
             bar.advance(progress)
@@ -88,7 +86,7 @@ def fit(run: TrainingRun) -> None:
                 stop = stop or request.signal_number()
                 run.save(averaged)
                 if _is_finished(run):
-                    log_ending(progress, config.training)
+                    log_early_stop(progress, config.training)
                     return
             elif stop is not None:
                 run.save(run.inference_weights())
@@ -99,10 +97,33 @@ def fit(run: TrainingRun) -> None:
             step_started = time.monotonic()
 
 
+def fit_count_based(run: TrainingRun) -> None:
+    """Fit a count-based model to the training corpus in one step; then validate it and save a checkpoint.
+
+    Every rank fits it: counting takes seconds, and all ranks need the model for validation. A finished run returns at
+    once.
+    """
+    if run.progress.step:
+        return
+    started = time.monotonic()
+    for line in run.task.count(run):
+        logger.info("%s", line)
+    run.progress.step = 1
+    found = run.task.validate(run, run.weights())
+    run.progress.minutes = run.device_context.world.max((time.monotonic() - started) / 60)
+    assert run.config.training.valid_metric is not None, "a resolved config has one"
+    run.progress.add_validation(found.score(run.config.training.valid_metric), found.nll, keep=1)
+    metrics = found.metrics()
+    run.metrics_logger.write("valid", step=1, minutes=run.progress.minutes, is_best=True, **metrics)
+    shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+    logger.info("validation: %s after %.1f s", shown, 60 * run.progress.minutes)
+    run.save()
+
+
 def training_steps(run: TrainingRun) -> Iterator[TrainingStep[Batch]]:
     """Yield the steps that follow the last one that was done; for a GPU, in memory that it copies from by itself."""
-    steps = run.task.steps(run.data, run.config, run.codecs, run.machine.world, run.progress.position)
-    return map(_pinned, steps) if run.machine.device.type == "cuda" else steps
+    steps = run.task.steps(run.data, run.config, run.codecs, run.device_context.world, run.progress.position)
+    return map(_pinned, steps) if run.device_context.device.type == "cuda" else steps
 
 
 def _pinned(step: TrainingStep[Batch]) -> TrainingStep[Batch]:
@@ -117,9 +138,9 @@ def train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:
     return done
 
 
-def _reads_late(run: TrainingRun) -> bool:
+def _defers_metrics(run: TrainingRun) -> bool:
     """Whether the figures of an update are read only after the next one was launched."""
-    return run.machine.device.type == "cuda" and can_skip_updates(run.optimizer)
+    return run.device_context.device.type == "cuda" and can_skip_updates(run.optimizer)
 
 
 class StartedSteps:
@@ -133,8 +154,8 @@ class StartedSteps:
         self._run = run
         self._started: list[StartedStep] = []
         self._has_failed: Tensor | None = None
-        if _reads_late(run):
-            self._has_failed = torch.zeros((), device=run.machine.device)
+        if _defers_metrics(run):
+            self._has_failed = torch.zeros((), device=run.device_context.device)
 
     def start(self, data: TrainingStep[Batch]) -> None:
         """Start the update that follows `run.progress.step`."""
@@ -164,7 +185,7 @@ class StartedSteps:
             with failed_update(self._run, step):
                 assert step.update is not None, "it was started"
                 done.append(step.update.finish())
-            self._run.figures.add(step.data, done[-1])
+            self._run.metrics.add(step.data, done[-1])
         return done
 
 
@@ -192,15 +213,15 @@ def _log(run: TrainingRun, bar: ProgressBar, epoch: float) -> None:
         "epoch": epoch,
         "minutes": progress.minutes,
         "lr": run.optimizer.param_groups[0]["lr"],
-        **run.figures.per_unit(),
+        **run.metrics.per_unit(),
     }
-    run.journal.write("train", **values)
+    run.metrics_logger.write("train", **values)
     bar.show_training(progress, values)
-    run.figures = TrainingMetrics()
+    run.metrics = TrainingMetrics()
 
 
 def _is_finished(run: TrainingRun) -> bool:
-    return find_ending(run.progress, run.config.training) is not None
+    return find_stop_reason(run.progress, run.config.training) is not None
 
 
 def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
@@ -211,8 +232,8 @@ def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     weights = run.inference_weights()
     found = run.task.validate(run, weights)
     is_best = progress.add_validation(found.score(training.valid_metric), found.nll, training.keep_best)
-    figures = found.figures()
+    metrics = found.metrics()
     run.begin_average_if_stalled()
-    run.journal.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **figures)
-    bar.show_validation(figures, is_best)
+    run.metrics_logger.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **metrics)
+    bar.show_validation(metrics, is_best)
     return weights

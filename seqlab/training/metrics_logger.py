@@ -1,4 +1,4 @@
-"""metrics.jsonl: one JSON object per line; what lies behind the last checkpoint is cut off when a run continues."""
+"""Writer of metrics.jsonl, one JSON object per line; a resumed run truncates it to its checkpoint."""
 
 import json
 import os
@@ -13,21 +13,21 @@ from seqlab.training.loggers import GuardedLogger
 
 
 class MetricsLogger:
-    """Append lines to metrics.jsonl, each written at once, and pass them on to other loggers."""
+    """Append lines to metrics.jsonl, flush each one, and pass them on to other loggers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        if path.is_fifo():  # which would be waited for
+        if path.is_fifo():  # opening one would block
             require_regular(path)
         self._file = open_for_writing(path, "ab")
         self._loggers: list[GuardedLogger] = []
 
-    def pass_on(self, loggers: Sequence[GuardedLogger]) -> None:
-        """Pass all further lines on to these loggers, too, and close them with this one."""
+    def set_loggers(self, loggers: Sequence[GuardedLogger]) -> None:
+        """Pass further lines on to these loggers; `close` closes them, too."""
         self._loggers = list(loggers)
 
     def write(self, kind: str, **values: Any) -> None:
-        """Add a line; `kind` is `train`, `valid` or `event`."""
+        """Write a line; `kind` is `train`, `valid` or `event`."""
         line = {"kind": kind, **values}
         self._file.write((json.dumps(line) + "\n").encode())
         self._file.flush()
@@ -35,20 +35,20 @@ class MetricsLogger:
             logger.log(line)
 
     def size(self) -> int:
-        """Give the bytes written so far, safely on the disk: what a checkpoint remembers."""
+        """Sync the file to disk and return its size in bytes, which a checkpoint stores."""
         sync(self._file, self.path)
         return self._file.seek(0, os.SEEK_END)
 
-    def cut_back(self, size: int) -> None:
-        """Drop the figures after the first `size` bytes, as their steps are done again, and a line that is torn.
+    def truncate(self, size: int) -> None:
+        """Remove metrics after the first `size` bytes, whose steps are repeated, and an incomplete last line.
 
-        Events stay, they happened.
+        Events are kept.
         """
         content = self.path.read_bytes()
-        kept = content[:size].rfind(b"\n") + 1  # less than `size` where the end of the file was lost
-        behind = content[kept:].splitlines(keepends=True)
-        if behind:
-            events = [line for line in behind if line.startswith(b'{"kind": "event"') and line.endswith(b"}\n")]
+        kept = content[:size].rfind(b"\n") + 1  # less than `size` if the end of the file was lost
+        removed = content[kept:].splitlines(keepends=True)
+        if removed:
+            events = [line for line in removed if line.startswith(b'{"kind": "event"') and line.endswith(b"}\n")]
             self._file.truncate(kept)
             self._file.write(b"".join(events))
             self._file.flush()

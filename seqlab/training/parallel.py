@@ -20,16 +20,16 @@ SHARDED_PARTS = (SelfAttention, FeedForward)
 pass to the end of the backward pass: they are few, or, as the embedding, used in more than one place."""
 
 
-def parallelised(module: nn.Module, machine: DeviceContext) -> nn.Module:
+def parallelize(module: nn.Module, device_context: DeviceContext) -> nn.Module:
     """Move a module to the device and let its gradients be the mean over all ranks; alone it stays as it is.
 
     All uses of its weights must be in its own forward pass.
     """
-    synchronise_batch_norms(module, machine)
-    if machine.is_sharded and any(parameter.requires_grad for parameter in module.parameters()):
-        return _sharded(module, machine)
-    module.to(machine.device)
-    if machine.world.is_single_process or not any(parameter.requires_grad for parameter in module.parameters()):
+    synchronize_batch_norms(module, device_context)
+    if device_context.is_sharded and any(parameter.requires_grad for parameter in module.parameters()):
+        return _sharded(module, device_context)
+    module.to(device_context.device)
+    if device_context.world.is_single_process or not any(parameter.requires_grad for parameter in module.parameters()):
         return module
     with warnings.catch_warnings():
         # The option's new name is not in older versions. Buffers are sent before a checkpoint (`TrainingRun.buffers`).
@@ -37,9 +37,9 @@ def parallelised(module: nn.Module, machine: DeviceContext) -> nn.Module:
         return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
-def synchronise_batch_norms(module: nn.Module, machine: DeviceContext) -> None:
+def synchronize_batch_norms(module: nn.Module, device_context: DeviceContext) -> None:
     """Let batch norms take their statistics over the micro-steps of all ranks (as `nn.SyncBatchNorm` on a GPU)."""
-    for part in module.modules() if not machine.world.is_single_process else ():
+    for part in module.modules() if not device_context.world.is_single_process else ():
         if isinstance(part, BatchNorm):
             part.sum_over_ranks = SumOverRanks.apply
 
@@ -67,24 +67,24 @@ class SumOverRanks(torch.autograd.Function):
         return summed
 
 
-def _sharded(module: nn.Module, machine: DeviceContext) -> nn.Module:
+def _sharded(module: nn.Module, device_context: DeviceContext) -> nn.Module:
     """Divide the parameters in place: the module keeps its names and its type, and its parameters become DTensors."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     # About in-place changes of a part's output: the residual branches make none.
     warnings.filterwarnings("ignore", category=UserWarning, message="FSDP2-wrapped module")
-    mesh = init_device_mesh(machine.device.type, (machine.world.world_size,))
+    mesh = init_device_mesh(device_context.device.type, (device_context.world.world_size,))
     for part in [each for each in module.modules() if isinstance(each, SHARDED_PARTS)]:
         fully_shard(part, mesh=mesh)
     fully_shard(module, mesh=mesh)
     for each in module.modules():
-        if isinstance(each, FSDPModule) and machine.device.type == "cpu":
+        if isinstance(each, FSDPModule) and device_context.device.type == "cpu":
             each.set_force_sum_reduction_for_comms(True)  # gloo has no mean
     return module
 
 
-def without_exchange(module: nn.Module, is_last: bool) -> AbstractContextManager[None]:
+def sync_gradients_if_last(module: nn.Module, is_last: bool) -> AbstractContextManager[None]:
     """Give the context of a micro-step: with whole weights, gradients are exchanged after the last one of a step.
 
     Divided ones are exchanged each time, as keeping whole gradients until then would cost the memory that they save.

@@ -18,7 +18,7 @@ from seqlab.training.train import train
 
 SMOOTHING = 0.9
 """Decay of the average of the losses that the choice is made by: those of single steps are noisy."""
-WORSE = 4.0
+MAX_LOSS_RATIO = 4.0
 """How many times as high as the lowest the smoothed loss may become before the rest is left out."""
 
 
@@ -83,16 +83,16 @@ def range_test(config: Config, lowest: float = 1e-6, highest: float = 1.0, steps
         lines = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "train"]
     if not lines:
         raise ValueError("The loss is not a number at the first step, at the lowest rate: look at data and objective.")
-    return of_losses([line["lr"] for line in lines], [line["loss"] for line in lines])
+    return smooth_losses([line["lr"] for line in lines], [line["loss"] for line in lines])
 
 
-def of_losses(rates: Sequence[float], losses: Sequence[float]) -> RangeTest:
+def smooth_losses(rates: Sequence[float], losses: Sequence[float]) -> RangeTest:
     """Smooth losses, without the bias of the average's beginning, and leave out what is much worse than the lowest."""
     average, smoothed = 0.0, []
     for step, loss in enumerate(losses, start=1):
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
         smoothed.append(average / (1 - SMOOTHING**step))
-        if smoothed[-1] > WORSE * min(smoothed) > 0:
+        if smoothed[-1] > MAX_LOSS_RATIO * min(smoothed) > 0:
             break
     count = len(smoothed)
     return RangeTest(list(rates[:count]), list(losses[:count]), smoothed)

@@ -1,4 +1,4 @@
-"""Whether an existing run folder may be continued with a config, and on this machine."""
+"""Resuming a run: checks of its config, data, machine and plugins, and restoring the last checkpoint."""
 
 import logging
 from dataclasses import replace
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 Changes = dict[str, tuple[Any, Any]]
-"""Dotted keys and their (old, new) values; None for a key that one of the two lacks."""
+"""Changed config values: dotted key -> (old, new); None if the key is missing in that config."""
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested sections into dotted keys."""
+    """Flatten nested sections into dotted keys."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
@@ -33,8 +33,8 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def with_limits_of(folder: RunFolder, config: Config) -> Config:
-    """Take over what once was the default of a run's length limits where the config leaves them open."""
+def keep_length_limits(folder: RunFolder, config: Config) -> Config:
+    """Keep the length limits of an existing run that has the defaults of old versions, unless the config sets them."""
     old, new = read_config(folder).training.valid_search, config.training.valid_search
     defaults: dict[str, Any] = {"max_length_ratio": DEFAULT_RATIO, "max_length_offset": DEFAULT_OFFSET}
     open_fields = {
@@ -44,14 +44,14 @@ def with_limits_of(folder: RunFolder, config: Config) -> Config:
 
 
 def differing_fields(old: Config, new: Config) -> Changes:
-    """Map each dotted key whose value differs to its values."""
+    """Return the values that differ between two configs."""
     before, after = flatten(to_dict(old)), flatten(to_dict(new))
     keys = [*before, *(key for key in after if key not in before)]
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
 def check_resumable(folder: RunFolder, config: Config) -> Changes:
-    """Give the fields in which a run is continued differently; raises ValueError naming those that must not change."""
+    """Return the changed fields of a resumed run; raise ValueError if one of them must not change."""
     folder.read_description()
     changes = differing_fields(read_config(folder), config)
     paths = path_fields(config)
@@ -59,14 +59,14 @@ def check_resumable(folder: RunFolder, config: Config) -> Changes:
     if refused:
         listed = "; ".join(f"`{key}` {old!r} -> {new!r}" for key, (old, new) in refused.items())
         raise ValueError(
-            f"{folder.path} holds a run with another config: {listed}. Take back the change, choose another "
-            "`--run_dir`, or start anew with `--overwrite`."
+            f"{folder.path} holds a run with another config: {listed}. Undo the change, choose another "
+            "`--run_dir`, or start again with `--overwrite`."
         )
     return changes
 
 
 def _may_change(data: DataConfig, key: str, old: Any, new: Any, is_path: bool) -> bool:
-    """Tell whether a field is free to differ: of a path, the folder and the name, but not the column."""
+    """Return whether a field may change: in a path the folder and the file name, but not the column."""
     if key in VECTOR_FIELDS:
         return (old is None) == (new is None)
     return key in RESUMABLE_FIELDS or (is_path and _columns(data, old) == _columns(data, new))
@@ -77,52 +77,52 @@ def _columns(data: DataConfig, specs: str | list[str] | None) -> list[str | None
 
 
 def resume(run: TrainingRun, changes: Changes) -> None:
-    """Restore the last checkpoint; warn where the machine is another."""
+    """Restore the last checkpoint; warn if the machine, a version or a plugin differs."""
     steps = checkpoint_steps(run.checkpoints)
     if steps:
         run.restore(steps[-1])
-        run.machine.world.call_on_main(run.prune)  # what the last part was ended before it could delete
+        run.device_context.world.call_on_main(run.prune)  # the last process may have ended before it pruned
     else:
-        run.journal.cut_back(0)
+        run.metrics_logger.truncate(0)
     logger.info("Continuing %s after step %d.", run.folder.path, run.progress.step)
-    differences = fingerprint(run.machine).differences(run.held.root.read_description_entry("machine"))
+    differences = fingerprint(run.device_context).differences(run.locked_folder.root.read_description_entry("machine"))
     if differences:
         logger.warning(
-            "The run was begun on another machine, with another setting or version (%s): "
-            "it goes on, but no longer bit for bit.",
+            "The run started on another machine, with another setting or version (%s): "
+            "it continues, but not bit for bit.",
             "; ".join(differences),
         )
     for difference in changed_plugins(run):
-        logger.warning("%s: the run goes on, but no longer bit for bit.", difference)
+        logger.warning("%s: the run continues, but not bit for bit.", difference)
     if steps or changes:
-        run.journal.write("event", step=run.progress.step, event="resumed", changes=changes, machine=differences)
+        run.metrics_logger.write("event", step=run.progress.step, event="resumed", changes=changes, machine=differences)
 
 
 def changed_plugins(run: TrainingRun) -> list[str]:
-    """Describe how the plugins that own parts of a run differ from those that it was begun with."""
-    before = plugin_notes_by_part(run.held.root.read_description().get(PLUGINS))
+    """Describe how the plugins that own parts of a run differ from those at its start."""
+    before = plugin_notes_by_part(run.locked_folder.root.read_description().get(PLUGINS))
     found = []
-    for note in describe_plugins([*parts_of(run.config), *codec_parts(run.held.root)]):
+    for note in describe_plugins([*parts_of(run.config), *codec_parts(run.locked_folder.root)]):
         old = before.get((note["kind"], note["name"]), {})
         changed = [key for key in ("module", "distribution", "sha256") if old.get(key) != note[key]]
         if changed:
             of = f"the {note['kind']} `{note['name']}` of the plugin {note['module']}"
             listed = ", ".join(f"{key} {old.get(key)!r} -> {note[key]!r}" for key in changed)
-            found.append(f"What the run was begun with differs from {of} ({listed})")
+            found.append(f"The run started with another version of {of} ({listed})")
     return found
 
 
 def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
-    """Raise ValueError where a run was begun with other data: `content_hashes` are the SHA-256 by path."""
+    """Raise ValueError if the data differ from those of an existing run; `content_hashes` are SHA-256 by path."""
     known, found = folder.read_description_entry("data_sha256"), list(content_hashes.items())
     if len(found) != len(known):
         raise ValueError(
-            f"{folder.path} was begun with {len(known)} data files, but the config names {len(found)}: name the "
-            "same ones, choose another `--run_dir`, or start anew with `--overwrite`."
+            f"{folder.path} started with {len(known)} data files, but the config has {len(found)}: use the "
+            "same files, choose another `--run_dir`, or start again with `--overwrite`."
         )
     for (path, digest), before in zip(found, known, strict=True):
         if digest != before:
             raise ValueError(
-                f"{path} is not what the run in {folder.path} was begun with: restore the file if it has changed, "
-                "choose another `--run_dir` for another corpus, or start anew with `--overwrite`."
+                f"{path} differs from the data that the run in {folder.path} started with: restore the file, "
+                "choose another `--run_dir` for another corpus, or start again with `--overwrite`."
             )

@@ -67,14 +67,14 @@ def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SET_UP_NAMES) -
         )
 
 
-def check_folder(folder: RunFolder, overwrite: bool) -> None:
+def check_run_folder(folder: RunFolder, overwrite: bool) -> None:
     """Raise ValueError, having touched nothing, where a folder can neither be continued nor become a run."""
     if not folder.exists():
         refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES if overwrite else SET_UP_NAMES)
 
 
 @contextmanager
-def without_trace(folder: RunFolder) -> Iterator[None]:
+def remove_if_rejected(folder: RunFolder) -> Iterator[None]:
     """Leave nothing of a new run that is refused: neither what a recipe has generated nor parts of a set-up.
 
     Where it ends in another way all stays, for the same command to go on from there.
@@ -94,8 +94,8 @@ def without_trace(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def set_aside(folder: RunFolder) -> None:
-    """Move a run that is to be overwritten, or what is left of one, to where `settle` finds it.
+def set_aside_old_run(folder: RunFolder) -> None:
+    """Move a run that is to be overwritten, or what is left of one, to where `finish_overwrite` finds it.
 
     Its data stay where they are until a recipe generates others.
     """
@@ -107,10 +107,10 @@ def set_aside(folder: RunFolder) -> None:
     moving.rename(folder.replaced)
 
 
-def settle(folder: RunFolder) -> None:
+def finish_overwrite(folder: RunFolder) -> None:
     """End an overwriting: drop the run that was set aside where the new one has begun, else bring it back.
 
-    Wherever this or `set_aside` is interrupted, calling it again comes to the same end.
+    Wherever this or `set_aside_old_run` is interrupted, calling it again comes to the same end.
     """
     replaced, moving = folder.replaced, folder.moving
     if replaced.is_dir():
@@ -143,21 +143,21 @@ def _remove_generated(folder: RunFolder, old_data: Path) -> None:
     _remove(folder, [folder.data.name])
 
 
-def bring_back(folder: RunFolder) -> None:
+def recover_overwritten_run(folder: RunFolder) -> None:
     """Bring back a run whose overwriting was killed before the new one had begun, unless a process works on it."""
     if not folder.exists() and (folder.replaced.is_dir() or folder.moving.is_dir()):
         with suppress(BlockingIOError), folder_lock(folder.path, wait=False):
-            settle(folder)
+            finish_overwrite(folder)
 
 
 @contextmanager
-def settled(folder: RunFolder) -> Iterator[None]:
+def finishing_overwrite(folder: RunFolder) -> Iterator[None]:
     """Settle a folder before this context, and again after it, however it ends."""
     try:
-        settle(folder)
+        finish_overwrite(folder)
         yield
     finally:
-        settle(folder)
+        finish_overwrite(folder)
 
 
 def restart_count(world: World) -> int:
@@ -183,20 +183,20 @@ def refuse_unnamed_job() -> None:
         )
 
 
-def begin_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+def create_run_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
     """Make the folder of a new run, with its tokenizers; leftovers of a set-up that was interrupted are replaced."""
     refuse_foreign_folder(folder)
     folder.path.mkdir(parents=True, exist_ok=True)
     _remove(folder, ["metrics.jsonl", "logs", *CODEC_FOLDERS])
-    _make_codecs(config, folder, on_progress)
+    _write_codecs(config, folder, on_progress)
 
 
-def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) -> None:
+def write_run_json(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) -> None:
     """Write run.json: its presence says that the run was begun, with config, tokenizers and data in place.
 
     `start` is what it notes of where the weights started.
     """
-    folder = run.held.root
+    folder = run.locked_folder.root
     vectors = hash_inputs(vector_columns(run.config), folder.cache)
     description: dict[str, Any] = {
         RUN_ID: secrets.token_hex(16),
@@ -204,12 +204,12 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
         "command": list(command),
         "seed": run.config.seed,
         "data_sha256": list((run.data.content_hashes | vectors).values()),
-        "data": {name: run.held.named(value) for name, value in run.data.report.to_json().items()},
+        "data": {name: run.locked_folder.with_user_path(value) for name, value in run.data.report.to_json().items()},
         **run.task.describe(run.data),
         **_hash_codecs(folder),
-        "machine": asdict(fingerprint(run.machine)),
+        "machine": asdict(fingerprint(run.device_context)),
         CORES: usable_cores(),
-        FAIR_THREADS: run.machine.fair_threads,
+        FAIR_THREADS: run.device_context.fair_threads,
         TORCHRUN_ID: os.environ.get(TORCHRUN_VARIABLE),
         PLUGINS: describe_plugins([*parts_of(run.config), *codec_parts(folder)]),
         "parameters": sum(p.numel() for p in run.model.parameters()),
@@ -218,9 +218,9 @@ def describe(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) ->
     folder.write_description(description)
 
 
-def continue_description(run: TrainingRun) -> None:
+def update_run_json(run: TrainingRun) -> None:
     """Write config.yaml and run.json of a run that is continued, in the current format, where one has changed."""
-    folder, text = run.held.root, config_text(run.config)
+    folder, text = run.locked_folder.root, config_text(run.config)
     before = folder.read_description()
     description = dict(before)
     if description["format_version"] != RUN_FORMAT_VERSION:
@@ -239,11 +239,11 @@ def _hash_codecs(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _make_codecs(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+def _write_codecs(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
     """Learn the codecs from the raw data, or take over those of the run that this one starts from."""
     task = config.data.task
     if config.init_from is None:
-        _warn_of_small(task.write_codecs(config, folder, on_progress), config)
+        _warn_of_small_vocabularies(task.write_codecs(config, folder, on_progress), config)
     else:
         old = read_config(RunFolder(Path(config.init_from))).data
         is_whole = config.init_parts == "all"
@@ -254,7 +254,7 @@ def _make_codecs(config: Config, folder: RunFolder, on_progress: OnProgress) -> 
     task.complete_codecs(config, folder, on_progress)
 
 
-def _warn_of_small(sizes: dict[str, int], config: Config) -> None:
+def _warn_of_small_vocabularies(sizes: dict[str, int], config: Config) -> None:
     """Say which vocabularies, of so many ids, are smaller than was wished for."""
     for name, vocab_size in sizes.items():
         wanted = config.data.requested_sizes().get(name)

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from seqlab.data.batch import Batch
 from seqlab.runs.load import copy_weights, named_buffers
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import mark_idle, synchronise_batch_norms
+from seqlab.training.parallel import mark_idle, synchronize_batch_norms
 
 MEASURED_BATCHES = 200
 """Micro-steps that the statistics are measured over, the first of the data, the same each time."""
@@ -34,7 +34,7 @@ def running_statistics(model: nn.Module) -> list[Tensor]:
 
 @torch.no_grad()
 def measured_buffers(
-    model: Any, weights: dict[str, Tensor], batches: Iterable[Batch], machine: DeviceContext
+    model: Any, weights: dict[str, Tensor], batches: Iterable[Batch], device_context: DeviceContext
 ) -> dict[str, Tensor]:
     """Name a model's buffers with the statistics of some weights: the mean over the batches, without dropout.
 
@@ -42,11 +42,11 @@ def measured_buffers(
         model: one of its own, whose weights are overwritten.
         weights: all weights and buffers.
         batches: of which the first `MEASURED_BATCHES` are read.
-        machine: what the model computes on.
+        device_context: what the model computes on.
     """
     copy_weights(model, weights, Path("averaged weights"))
-    model.to(machine.device).eval()
-    synchronise_batch_norms(model, machine)
+    model.to(device_context.device).eval()
+    synchronize_batch_norms(model, device_context)
     for part in model.modules():
         if isinstance(part, _BatchNorm):
             part.train()
@@ -54,8 +54,8 @@ def measured_buffers(
             part.momentum = None  # the plain mean over all batches
     for batch in islice(batches, MEASURED_BATCHES):
         mark_idle(model, batch.num_targets == 0)
-        with machine.autocast():
-            model(batch.to(machine.device))
+        with device_context.autocast():
+            model(batch.to(device_context.device))
     return named_buffers(model)
 
 

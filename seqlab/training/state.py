@@ -32,7 +32,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import copy_weights, named_buffers, named_weights
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.held_folder import HeldFolder
+from seqlab.training.locked_folder import LockedRunFolder
 from seqlab.training.metrics_logger import MetricsLogger
 from seqlab.training.parallel import divided, whole
 from seqlab.training.running_statistics import has_batch_norm, measured_buffers, micro_steps
@@ -94,8 +94,8 @@ class TrainingRun(CodecsMixin):
     """Everything that training works on."""
 
     config: Config
-    held: HeldFolder
-    machine: DeviceContext
+    locked_folder: LockedRunFolder
+    device_context: DeviceContext
     codecs: tuple[Any, Any]
     task: Task
     data: Any
@@ -105,20 +105,20 @@ class TrainingRun(CodecsMixin):
     objective: Objective
     accumulator: Accumulator
     optimizer: torch.optim.Optimizer
-    journal: MetricsLogger
+    metrics_logger: MetricsLogger
     moving_average: MovingAverage | RunningMean | None = None
     progress: Progress = field(default_factory=Progress)
-    figures: TrainingMetrics = field(default_factory=TrainingMetrics)
+    metrics: TrainingMetrics = field(default_factory=TrainingMetrics)
 
     @property
     def folder(self) -> RunFolder:
         """The run folder by its path, for messages."""
-        return self.held.folder
+        return self.locked_folder.folder
 
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints, wherever the run folder was moved."""
-        return self.held.root.checkpoints
+        return self.locked_folder.root.checkpoints
 
     def weights(self) -> dict[str, Tensor]:
         """Name everything that is trained once; of divided parameters, this rank's part."""
@@ -138,14 +138,14 @@ class TrainingRun(CodecsMixin):
             return {name: weights[name] for name in named_buffers(self.model)}
         with torch.random.fork_rng(devices=[]):
             model = self.config.model.resolve(self.config.data).build(*self.codecs)
-        steps = self.task.steps(self.data, self.config, self.codecs, self.machine.world, None)
-        found = measured_buffers(model, weights, micro_steps(steps), self.machine)
+        steps = self.task.steps(self.data, self.config, self.codecs, self.device_context.world, None)
+        found = measured_buffers(model, weights, micro_steps(steps), self.device_context)
         return self._of_main(found)
 
     def _of_main(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take over tensors of the main rank, in place."""
-        if own and not self.machine.world.is_single_process:
-            sent = self.machine.world.broadcast({name: value.cpu() for name, value in own.items()})
+        if own and not self.device_context.world.is_single_process:
+            sent = self.device_context.world.broadcast({name: value.cpu() for name, value in own.items()})
             for name, value in own.items():
                 value.copy_(sent[name])
         return own
@@ -180,18 +180,18 @@ class TrainingRun(CodecsMixin):
         if trigger and progress.average_from is None and is_stalled(progress.valid_nlls, trigger):
             progress.average_from = progress.step
             self.moving_average = RunningMean(self.weights(), progress.step)
-            self.journal.write("event", step=progress.step, event="averaging begins")
+            self.metrics_logger.write("event", step=progress.step, event="averaging begins")
 
     def _assembled(self, value: Tensor) -> Tensor:
         """Give a tensor whole; one that was divided on the CPU, as the device may not have room for all of them."""
-        return whole(value).cpu() if self.machine.is_sharded else value
+        return whole(value).cpu() if self.device_context.is_sharded else value
 
     def gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give tensors whole to the main rank, which writes them; the others get nothing, but must ask too."""
-        if not self.machine.is_sharded:
+        if not self.device_context.is_sharded:
             return tensors
         found = ((name, whole(value)) for name, value in tensors.items())
-        return {name: value.cpu() for name, value in found if self.machine.world.is_main}
+        return {name: value.cpu() for name, value in found if self.device_context.world.is_main}
 
     def save(self, averaged: dict[str, Tensor] | None = None) -> None:
         """Write a checkpoint of this moment, then delete those that nothing needs any more.
@@ -209,16 +209,16 @@ class TrainingRun(CodecsMixin):
             averaged = self.gathered(self.inference_weights())
         if averaged is not None and (offered is not None or self.config.optim.average_last):
             tensors[AVERAGED] = averaged
-        self.machine.world.call_on_main(lambda: self._write(tensors))
+        self.device_context.world.call_on_main(lambda: self._write(tensors))
 
     def _write(self, tensors: dict[str, dict[str, Tensor]]) -> None:
         state = {
             "progress": self.progress.to_json(),
             "best": self.progress.best,
-            "figures": self.figures.to_json(),
-            "journal_size": self.journal.size(),
+            "figures": self.metrics.to_json(),
+            "journal_size": self.metrics_logger.size(),
         }
-        with self.held.writing():
+        with self.locked_folder.writing():
             write_checkpoint(self.checkpoints, self.progress.step, tensors, state)
             self.prune()
 
@@ -228,7 +228,7 @@ class TrainingRun(CodecsMixin):
         state = read_state(checkpoint)
         try:
             self.progress, journal_size = validate_type(state["progress"], Progress), state["journal_size"]
-            self.figures = validate_type(state["figures"], TrainingMetrics)
+            self.metrics = validate_type(state["figures"], TrainingMetrics)
         except (KeyError, ValueError) as error:
             raise ValueError(f"{checkpoint / STATE} is not a state of training ({error!r}).") from error
         copy_weights(self.model, divided(read_tensors(checkpoint, WEIGHTS), self.weights()), checkpoint)
@@ -240,7 +240,7 @@ class TrainingRun(CodecsMixin):
             found = read_tensors(checkpoint, AVERAGED)
             for name, value in divided({name: found[name] for name in average}, average).items():
                 average[name].copy_(value)
-        self.journal.cut_back(journal_size)
+        self.metrics_logger.truncate(journal_size)
 
     def _state_tensors(self) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}
@@ -248,7 +248,7 @@ class TrainingRun(CodecsMixin):
             tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
         if isinstance(self.objective, nn.Module):
             tensors |= {f"objective.{name}": value for name, value in self.objective.state_dict().items()}
-        return tensors | {f"carry.{name}": value for name, value in self.accumulator.whole_carry().items()}
+        return tensors | {f"carry.{name}": value for name, value in self.accumulator.gather_carry().items()}
 
     def _restore_tensors(self, tensors: dict[str, Tensor]) -> None:
         optimizer_state: dict[int, dict[str, Tensor]] = {}
@@ -268,7 +268,7 @@ class TrainingRun(CodecsMixin):
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:
         """Read the weights of a checkpoint, without buffers: those of the moment go with an average of weights."""
-        device = torch.device("cpu") if self.machine.is_sharded else self.machine.device
+        device = torch.device("cpu") if self.device_context.is_sharded else self.device_context.device
         found = read_tensors(self.checkpoints / checkpoint_name(step), WEIGHTS, device)
         return {name: found[name] for name in self.weights()}
 

@@ -1,4 +1,4 @@
-"""What training asks of a kind of data: how it is prepared, read in steps and validated on."""
+"""Base class of tasks: data preparation, training steps and validation for one kind of data."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,43 +10,44 @@ from seqlab.base.world import World
 from seqlab.data.batch import Batch
 from seqlab.data.step import Position, TrainingStep
 from seqlab.data.survey import OnProgress
-from seqlab.models.interfaces import Scorer
+from seqlab.evaluation.metrics import METRICS, line_statistics
+from seqlab.models.interfaces import EmbeddingModel, Scorer, missing_methods
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
+from seqlab.search.search import select_search
 from seqlab.training.validation import RunInTraining, Validation
 
 Codecs = tuple[Any, Any]
-"""Those of the source and of the target, one object where the data has one side or a joint vocabulary. Of text they
-are each a `Tokenizer`."""
+"""Source and target codec: the same object if the data has one side or a joint vocabulary. The codec of text is a
+`Tokenizer`."""
 
 
 class Task:
-    """The base of each task; its data section names it (`DataConfig.task_name`)."""
+    """Base class of tasks. A data config names its task (`DataConfig.task_name`)."""
 
     batch_type: ClassVar[type]
-    """The class of the batches."""
+    """Class of the batches."""
     unit: ClassVar[str] = "rows"
-    """What the rows of a batch are, in messages."""
+    """Name of the rows of a batch, for messages."""
     needs: ClassVar[tuple[type, ...]] = (Scorer,)
-    """The protocols of models whose methods validation calls."""
+    """Model protocols whose methods validation calls."""
     decodes: ClassVar[bool] = False
-    """Whether validation decodes by `training.valid_search`."""
+    """Whether validation decodes with `training.valid_search`."""
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
-        """Learn the codecs from the training corpora and write them: the sizes of vocabularies by folder.
+        """Learn the codecs from the training corpora and write them; return the vocabulary size by folder.
 
-        A tokenizer's folder is one of `DataConfig.tokenizer_folders`; others are written by
-        `seqlab.runs.codecs.save_codec`.
+        Tokenizers go into `DataConfig.tokenizer_folders`; `seqlab.runs.codecs.save_codec` writes other codecs.
         """
         raise NotImplementedError
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-        """Add what goes with the codecs and is not there, whether they were learnt or taken over from a run."""
+        """Write missing files that belong to the codecs, whether these were learned or copied from another run."""
 
     def prepare(self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None) -> Any:
-        """Encode the corpora into `cache`; without `on_progress` open what another process has encoded.
+        """Encode the corpora into `cache`; without `on_progress`, open the cache that another process wrote.
 
-        Returns the prepared data, with its `report` (`lines()`, `to_json()`), the `content_hashes` of its files, and
+        Returns the prepared data: an object with `report` (`lines()`, `to_json()`), `content_hashes` of its files,
         `train` and `valid`.
         """
         raise NotImplementedError
@@ -54,30 +55,60 @@ class Task:
     def steps(
         self, data: Any, config: Config, codecs: Codecs, world: World, after: Position | None
     ) -> Iterator[TrainingStep[Batch]]:
-        """Yield this rank's part of the steps that follow a position, from the beginning where it is None."""
+        """Yield this rank's part of each step after the position `after`; None starts at the first step."""
         raise NotImplementedError
 
     def count(self, run: RunInTraining) -> Iterator[str]:
-        """Fit a model that is counted to the training corpus; yield lines for the log."""
-        raise ValueError(f"`model.family: {run.config.model.family}` cannot be counted on such data.")
+        """Fit a count-based model to the training corpus; yield lines for the log."""
+        raise ValueError(
+            f"`model.family: {run.config.model.family}` is count-based, which this kind of data does not support."
+        )
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
-        """Validate some weights; training's own model and generators are left alone."""
+        """Validate the given weights. The model that is trained and the random generators stay unchanged."""
         raise NotImplementedError
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield the prediction for each validation example, for JSON; nothing unless the task defines it."""
+        """Yield the prediction for each validation example, for JSON; the default yields nothing."""
         yield from ()
 
     def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float] | None:
-        """Measure the answers for a held-out fold; None where folds are measured by their validation."""
+        """Compute the scores of the predictions for a held-out fold; None if validation scores are used instead."""
         return None
 
     def locate(self, data: Any, index: int) -> str:
-        """Name the file and the line that a row of a batch, by its index, came from."""
+        """Return the location (file and line) of a row of a batch, given the row's index."""
         location: str = data.train.locate(index)
         return location
 
     def describe(self, data: Any) -> dict[str, Any]:
-        """Return what run.json notes of the data besides the report."""
+        """Return entries about the data for run.json, besides the report."""
         return {}
+
+
+def check_model(model: Any, config: Config, task: Task) -> None:
+    """Check before training that a model has each method that its objective and its validation call.
+
+    Raises:
+        ValueError: a method is missing, the search does not fit the model, or the metric cannot be computed.
+    """
+    callers = {
+        f"`objective.family: {config.objective.family}`": config.objective.needs,
+        "its validation": task.needs,
+        "starting from word vectors": (EmbeddingModel,) if config.data.vector_files() else (),
+    }
+    for caller, protocols in callers.items():
+        for protocol in protocols:
+            if missing := missing_methods(model, protocol):
+                raise ValueError(
+                    f"`model.family: {config.model.family}` cannot be trained: {caller} needs the methods of "
+                    f"the protocol `{protocol.__name__}` (`{protocol.__module__}`), but {type(model).__name__} lacks "
+                    f"{', '.join(missing)}."
+                )
+    if task.decodes:
+        select_search(model, config.training.valid_search)
+        if (metric := config.training.valid_metric) in METRICS:
+            try:  # a package may not be installed
+                line_statistics(str(metric), ["a"], [["a"]])
+            except ValueError as error:
+                raise ValueError(f"`training.valid_metric: {metric}`: {error}") from None

@@ -1,4 +1,4 @@
-"""From a config to a trained run folder: set up or resume, then fit."""
+"""Train a config into a run folder: set up or resume the run, then fit."""
 
 import logging
 import os
@@ -26,38 +26,37 @@ from seqlab.runs.folder import RUN_ID, RunFolder, default_run_dir
 from seqlab.runs.load import read_config
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext, set_up
-from seqlab.training.full_disk import full_disk_explained
-from seqlab.training.held_folder import HeldFolder, hold_folder
+from seqlab.training.locked_folder import LockedRunFolder, explain_full_disk, lock_run_folder
 from seqlab.training.loggers import check_loggers, open_loggers
 from seqlab.training.loop import fit
 from seqlab.training.metrics_logger import MetricsLogger
 from seqlab.training.progress_bar import corpus_bar
-from seqlab.training.requirements import check_model
-from seqlab.training.resume import Changes, check_content, check_resumable, differing_fields, resume, with_limits_of
+from seqlab.training.resume import Changes, check_content, check_resumable, differing_fields, keep_length_limits, resume
 from seqlab.training.run_setup import (
-    begin_folder,
-    check_folder,
-    continue_description,
-    describe,
+    check_run_folder,
+    create_run_folder,
+    finishing_overwrite,
     refuse_unnamed_job,
+    remove_if_rejected,
     restart_count,
-    set_aside,
-    settled,
+    set_aside_old_run,
+    update_run_json,
     was_restarted,
-    without_trace,
+    write_run_json,
 )
 from seqlab.training.state import TrainingRun
-from seqlab.training.warm_start import check_origin, start_from
-from seqlab.training.word_vectors import check_vectors, start_from_vectors, vector_columns
+from seqlab.training.task import check_model
+from seqlab.training.warm_start import check_init_from, copy_init_weights
+from seqlab.training.word_vectors import check_vectors, copy_word_vectors, vector_columns
 
 logger = logging.getLogger(__name__)
 
 OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""In messages of errors that have no type of their own: of the CPU's allocator, of page-locked memory, of cuBLAS."""
+"""Texts of out-of-memory errors without their own type: of the CPU's allocator, of page-locked memory and of cuBLAS."""
 
 
 Recipe = Callable[[Path], Config]
-"""Makes the config of a run folder, and may write data into it."""
+"""Function that returns the config for a run folder, and may write data into the folder."""
 
 
 def train(
@@ -67,103 +66,107 @@ def train(
     overwrite: bool = False,
     command: Sequence[str] = (),
 ) -> Path:
-    """Train what a config describes into a run folder; on an existing run folder of the same config, continue.
+    """Train a config into a run folder; resume if the folder has a run of the same config.
 
     Args:
-        config: the config, or a recipe that makes it: a function of the run folder, into which it may write data.
-        run_dir: the run folder; by default `runs/SRC-TGT` by the names of the corpus, or `runs/RECIPE`.
-        overwrite: begin anew where there is a run already, with data that the recipe writes anew. The old run is
-            deleted when the new one has begun, and stays as it is where the new one is refused.
-        command: noted in run.json.
+        config: the config, or a recipe: a function that returns the config for a run folder, and may write data there.
+        run_dir: the run folder (default: `runs/SRC-TGT` after the file names of the corpus, or `runs/RECIPE`).
+        overwrite: replace an existing run; a recipe generates its data again. The old run is deleted after the new
+            one is set up. If the new one is rejected, the old run stays unchanged.
+        command: the command line, for run.json.
 
     Returns the run folder.
 
     Raises:
-        ValueError: bad data or config, or a run folder whose config differs in a field that must not change.
-        OSError: a file is missing, the disk is full.
-        Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
-        FailedStep: a gradient was not finite.
-        LostRank: another of the processes that torchrun started has ended.
-        LostFolder: the run folder was moved or deleted meanwhile; where it still exists, with a checkpoint.
+        ValueError: invalid data or config, or the config of the existing run differs in a field that must not change.
+        OSError: a file is missing, or the disk is full.
+        Interrupted: SIGTERM or Ctrl-C, after a checkpoint is written.
+        FailedStep: a loss or gradient is not finite.
+        LostRank: another process that torchrun started has ended.
+        LostFolder: the run folder was moved or deleted during training; a moved folder has a checkpoint.
     """
     if not (isinstance(config, Config) or callable(config)):
         raise ValueError(
-            f"`config` must be a `Config` or a recipe, but is {config!r} instead: `config_from_yaml` reads a file, and "
-            "`seqlab.recipes` has the recipes."
+            f"`config` must be a `Config` or a recipe, but is {config!r} instead: `config_from_yaml` reads a config "
+            "file, and `seqlab.recipes` contains the recipes."
         )
     folder = RunFolder(run_dir or _default_run_dir(config))
     with (
         join_world() as world,
-        full_disk_explained(folder),
-        world.enter_on_main(without_trace(folder)),
-        hold_folder(folder, world) as held,
-        held.explained(),
+        explain_full_disk(folder),
+        world.enter_on_main(remove_if_rejected(folder)),
+        lock_run_folder(folder, world) as locked_folder,
+        locked_folder.restore_paths_in_messages(),
     ):
-        with world.enter_on_main(settled(held.root)):
-            run = set_up_run(config, held, overwrite, command, world)
-        with closing(run.journal):
+        with world.enter_on_main(finishing_overwrite(locked_folder.root)):
+            run = set_up_run(config, locked_folder, overwrite, command, world)
+        with closing(run.metrics_logger):
             _fit(run)
-            world.call_on_main(held.refuse_lost)
+            world.call_on_main(locked_folder.refuse_lost)
     return folder.path
 
 
 def _default_run_dir(config_or_recipe: Config | Recipe) -> Path:
-    """Name the run folder by the corpus or the recipe; raises ValueError for a recipe without a name."""
+    """Return the default run folder of a corpus or recipe; raise ValueError if the recipe has no name."""
     if isinstance(config_or_recipe, Config):
         return default_run_dir(*config_or_recipe.data.names())
     name = getattr(config_or_recipe, "__name__", "")
     if not name.isidentifier():
-        raise ValueError("`run_dir` must be given where `config` is a function without a name.")
+        raise ValueError("`run_dir` must be given if `config` is a function without a name.")
     return Path("runs") / name
 
 
 def set_up_run(
-    config_or_recipe: Config | Recipe, held: HeldFolder, overwrite: bool, command: Sequence[str], world: World
+    config_or_recipe: Config | Recipe,
+    locked_folder: LockedRunFolder,
+    overwrite: bool,
+    command: Sequence[str],
+    world: World,
 ) -> TrainingRun:
-    """Make a new run, or continue one; what is there is overwritten only when the new run has begun.
+    """Set up a new run, or restore an existing one from its last checkpoint.
 
-    The main rank writes what the others read.
+    The main rank writes the files, and the other ranks read them.
     """
-    folder = held.root
+    folder = locked_folder.root
     if overwrite:
         refuse_unnamed_job()
     restarts = restart_count(world)
     config = world.call_on_main(
-        lambda: _prepared_config(config_or_recipe, held, overwrite and not was_restarted(folder, restarts))
+        lambda: _prepared_config(config_or_recipe, locked_folder, overwrite and not was_restarted(folder, restarts))
     )
-    machine = set_up(config.training, world, folder.read_description() if folder.exists() else None)
+    device_context = set_up(config.training, world, folder.read_description() if folder.exists() else None)
     with corpus_bar(world.is_main) as on_progress:
         changes = world.call_on_main(lambda: _open_folder(config, folder, on_progress))
         codecs = load_codecs(folder)
         with world.main_first():
-            told = on_progress if world.is_main else None
-            data = config.data.task.prepare(config, codecs, folder.cache, told)
+            rank_progress = on_progress if world.is_main else None
+            data = config.data.task.prepare(config, codecs, folder.cache, rank_progress)
     if config.training.max_epochs is not None:
         config = _with_steps_of_epochs(config, codecs, data, world)
         if changes is not None:
             changes = world.call_on_main(lambda: differing_fields(read_config(folder), config))
     for line in data.report.lines():
-        logger.info("%s", held.named(line))
-    run, start = _assemble(config, held, machine, codecs, data)
+        logger.info("%s", locked_folder.with_user_path(line))
+    run, start = _assemble(config, locked_folder, device_context, codecs, data)
     if changes is not None:
         resume(run, changes)
-        world.call_on_main(lambda: continue_description(run))
+        world.call_on_main(lambda: update_run_json(run))
     else:
         world.call_on_main(lambda: write_config(config, folder.config_file))
-        world.call_on_main(lambda: describe(run, command, start))
-    held.bind(world.call_on_main(lambda: folder.read_description_entry(RUN_ID)))
+        world.call_on_main(lambda: write_run_json(run, command, start))
+    locked_folder.bind_run_id(world.call_on_main(lambda: folder.read_description_entry(RUN_ID)))
     world.call_on_main(lambda: _start_loggers(run))
     return run
 
 
 def _with_steps_of_epochs(config: Config, codecs: tuple[Any, Any], data: Any, world: World) -> Config:
-    """Replace `max_epochs` by the `max_steps` of so many passes, judged by the share of a pass that the first step is.
+    """Replace `max_epochs` by `max_steps`, estimated from the share of an epoch that the first step covers.
 
-    That is exact where a pass is one chunk, and within a few percent where it is several.
+    The estimate is exact if an epoch is one chunk, and a few percent off if it is several.
     """
     training = config.training
     assert training.max_epochs is not None
-    steps: int | None = None  # a model that is counted reads its corpus once
+    steps: int | None = None  # a count-based model reads its corpus once
     if not config.model.is_count_based:
         first = next(config.data.task.steps(data, config, codecs, world, None))
         steps = max(1, round(training.max_epochs / first.epoch))
@@ -172,50 +175,50 @@ def _with_steps_of_epochs(config: Config, codecs: tuple[Any, Any], data: Any, wo
 
 
 def _start_loggers(run: TrainingRun) -> None:
-    names, root = run.config.training.logger, run.held.root
-    run.journal.pass_on(open_loggers(names, root.logs, root.read_metrics() if names else ()))
+    names, root = run.config.training.logger, run.locked_folder.root
+    run.metrics_logger.set_loggers(open_loggers(names, root.logs, root.read_metrics() if names else ()))
 
 
-def _prepared_config(config_or_recipe: Config | Recipe, held: HeldFolder, overwrite: bool) -> Config:
-    """Set the run that is overwritten aside, then let a recipe write its data and return the config."""
-    folder = held.root
-    check_folder(folder, overwrite)
+def _prepared_config(config_or_recipe: Config | Recipe, locked_folder: LockedRunFolder, overwrite: bool) -> Config:
+    """Move an overwritten run aside, let a recipe write its data, and return the config."""
+    folder = locked_folder.root
+    check_run_folder(folder, overwrite)
     if overwrite:
-        set_aside(folder)
-    # a recipe's config names the data by the path that the user knows
-    config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(held.folder.path)
+        set_aside_old_run(folder)
+    # the config of a recipe contains the user's path of the data
+    config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(locked_folder.folder.path)
     check_loggers(config.training.logger)
-    return with_limits_of(folder, config) if folder.exists() else config
+    return keep_length_limits(folder, config) if folder.exists() else config
 
 
 def _open_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> Changes | None:
-    """Make the folder of a new run, or give the fields in which the run that is there is continued differently."""
+    """Create the folder of a new run and return None, or return the changed fields of an existing run."""
     changes = None
     if folder.exists():
         changes = check_resumable(folder, config)
         specs: list[str | Column] = [*config.data.input_specs(), *vector_columns(config)]
         check_content(folder, hash_inputs(specs, folder.cache))
     elif config.init_from is not None:
-        check_origin(config, RunFolder(Path(config.init_from)), folder)
+        check_init_from(config, RunFolder(Path(config.init_from)), folder)
     check_vectors(config)
     if changes is None:
-        begin_folder(config, folder, on_progress)
+        create_run_folder(config, folder, on_progress)
     remove_leftovers(folder.checkpoints)
     return changes
 
 
 def _fit(run: TrainingRun) -> None:
     if run.config.model.is_count_based:
-        with _memory_explained(lambda: "while counting", run.config.model.memory_advice):
+        with _explain_out_of_memory(lambda: "while counting", run.config.model.memory_advice):
             fit(run)
         return
-    with _memory_explained(lambda: f"in step {run.progress.step + 1}", run.config.data.memory_advice):
+    with _explain_out_of_memory(lambda: f"in step {run.progress.step + 1}", run.config.data.memory_advice):
         fit(run)
 
 
 @contextmanager
-def _memory_explained(when: Callable[[], str], advice: str) -> Iterator[None]:
-    """Raise a MemoryError that says what to change where memory runs out, that of a device too."""
+def _explain_out_of_memory(when: Callable[[], str], advice: str) -> Iterator[None]:
+    """Re-raise out-of-memory errors, of the host or a device, as a MemoryError with advice."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -226,53 +229,64 @@ def _memory_explained(when: Callable[[], str], advice: str) -> Iterator[None]:
 
 def _assemble(
     config: Config,
-    held: HeldFolder,
-    machine: DeviceContext,
+    locked_folder: LockedRunFolder,
+    device_context: DeviceContext,
     codecs: tuple[Any, Any],
     data: Any,
 ) -> tuple[TrainingRun, dict[str, Any]]:
-    """Build everything that training works on; return it with what run.json notes of where its weights start."""
-    folder = held.root
+    """Build model, optimizer and other state of a run; also return the entries about initial weights for run.json."""
+    folder = locked_folder.root
     torch.manual_seed(config.seed)
     model = config.model.resolve(config.data).build(*codecs)
     check_model(model, config, config.data.task)
-    frozen, start = _start_weights(model, config, codecs, data, is_new=not checkpoint_steps(folder.checkpoints))
+    frozen, start = _initialize_weights(model, config, codecs, data, is_new=not checkpoint_steps(folder.checkpoints))
     objective = config.objective.build()
-    with _memory_explained(lambda: "as the model was moved to the device", "choose a smaller model"):
-        accumulator = Accumulator(model, objective, machine, config.seed, frozen)
-        for parameter in accumulator.parameters:  # as after any update, so that a resumed run does not differ in it
+    with _explain_out_of_memory(lambda: "when the model was moved to the device", "choose a smaller model"):
+        accumulator = Accumulator(model, objective, device_context, config.seed, frozen)
+        for parameter in accumulator.parameters:  # as after an update, so that a resumed run is equal
             parameter.grad = torch.zeros_like(parameter)
     optimizer = config.optim.optimizer.build(
         Parameters(accumulator.parameters, accumulator.partly_frozen, hidden_matrices(model))
     )
-    journal = MetricsLogger(folder.metrics_file if machine.world.is_main else Path(os.devnull))
+    metrics_logger = MetricsLogger(folder.metrics_file if device_context.world.is_main else Path(os.devnull))
     task = config.data.task
-    run = TrainingRun(config, held, machine, codecs, task, data, model, objective, accumulator, optimizer, journal)
+    run = TrainingRun(
+        config,
+        locked_folder,
+        device_context,
+        codecs,
+        task,
+        data,
+        model,
+        objective,
+        accumulator,
+        optimizer,
+        metrics_logger,
+    )
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)
     size = f"{sum(p.numel() for p in model.parameters()):,} parameters"
-    ranks = (
-        "" if machine.world.is_single_process else f", {machine.world.world_size} ranks ({config.training.parallel})"
-    )
-    logger.info("%s, %s, %s%s", size, machine.device, machine.dtype, ranks)
+    world = device_context.world
+    ranks = "" if world.is_single_process else f", {world.world_size} ranks ({config.training.parallel})"
+    logger.info("%s, %s, %s%s", size, device_context.device, device_context.dtype, ranks)
     return run, start
 
 
-def _start_weights(
+def _initialize_weights(
     model: Any, config: Config, codecs: tuple[Any, Any], data: Any, *, is_new: bool
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Let weights start from counts, another run or word vectors; return the rows that are frozen, and what is noted.
+    """Initialize weights from counts, another run or word vectors; return frozen rows and entries for run.json.
 
-    The weights of a run that is not new are in its checkpoint, but which rows are frozen only the vectors tell.
+    A resumed run takes its weights from a checkpoint, but still reads the word vectors to find the frozen rows.
     """
     takes_all = config.init_from is not None and config.init_parts == "all"
     if is_new and isinstance(model, CorpusReader) and not takes_all:
         for line in model.read_corpus(data.train.src.values, data.train.src.offsets):
             logger.info("%s", line)
     if config.init_from is not None:
-        return {}, {"init_from": start_from(model, config)} if is_new else {}
+        return {}, {"init_from": copy_init_weights(model, config)} if is_new else {}
     if config.data.vector_files() and (is_new or config.optim.frozen_vectors):
-        start = start_from_vectors(model, config, codecs, data)
+        start = copy_word_vectors(model, config, codecs, data)
         return start.frozen, {"vectors": start.notes}
     return {}, {}
 

@@ -1,6 +1,7 @@
-"""What every task validates by: the likelihood of the validation set; each rank does its part."""
+"""Validation: the likelihood of the validation set, over all ranks, and warnings about unseen items in it."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from seqlab.data.batch import Batch
+from seqlab.data.encoded import EncodedCorpus
+from seqlab.data.ragged import RaggedArray
 from seqlab.evaluation import Score, nll_per_tgt_token
 from seqlab.nn.precision import prepare_inference
 from seqlab.runs.config import Config
@@ -17,73 +20,104 @@ from seqlab.runs.load import copy_weights
 from seqlab.text import Tokenizer
 from seqlab.training.device_context import DeviceContext
 
+logger = logging.getLogger(__name__)
+
+MAX_ITEMS_SHOWN = 10
+"""Unseen items in the log; the others are counted."""
+MAX_LOCATIONS_SHOWN = 3
+"""Lines in the log for each unseen item."""
+
 
 class RunInTraining(Protocol):
-    """What a task may look at of a run that is trained."""
+    """The part of `TrainingRun` that tasks use during training."""
 
     config: Config
-    machine: DeviceContext
+    device_context: DeviceContext
     codecs: tuple[Any, Any]
-    """Of the source and of the target, one object where the data has one side or a joint vocabulary."""
+    """Source and target codec: the same object if the data has one side or a joint vocabulary."""
     data: Any
-    """What the task has prepared."""
+    """The result of `Task.prepare`."""
     model: Any
 
     @property
     def src_tokenizer(self) -> Tokenizer:
-        """The source's codec; of runs whose sides are text."""
+        """The source codec, if the source is text."""
         ...
 
     @property
     def tgt_tokenizer(self) -> Tokenizer:
-        """The target's codec; of runs whose sides are text."""
+        """The target codec, if the target is text."""
         ...
 
     @property
     def folder(self) -> RunFolder:
-        """The run folder by its path, for messages."""
+        """The run folder under the user's path, for messages."""
         ...
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What one validation found; `scores` are of what was decoded, by metric."""
+    """Results of one validation; `scores` by metric, for the decoded hypotheses."""
 
     scores: dict[str, Score]
     nll: float  # nats per predicted token
-    nll_name: str = "nll_per_tgt_token"  # which tokens these are
-    more: dict[str, float] = field(default_factory=dict)  # figures that no checkpoint is judged by
+    nll_name: str = "nll_per_tgt_token"  # name of `nll` in metrics.jsonl
+    more: dict[str, float] = field(default_factory=dict)  # other metrics, which do not rank checkpoints
 
     def score(self, metric: str) -> float:
-        """Give the figure that checkpoints are ranked by; higher is better, so that an error rate is negative."""
+        """Return the score that ranks checkpoints: higher is better, so an error rate is negated."""
         if metric == "nll":
             return -self.nll
         found = self.scores[metric]
         return found.value if found.higher_is_better else -found.value
 
-    def figures(self) -> dict[str, float]:
-        """Give all figures by name, as they are reported."""
+    def metrics(self) -> dict[str, float]:
+        """Return all metrics by name, as in metrics.jsonl."""
         return {self.nll_name: self.nll} | {name: score.value for name, score in self.scores.items()} | self.more
 
 
 def inference_model(run: RunInTraining, weights: dict[str, Tensor]) -> Any:
-    """Build a model of its own with some weights: training's may be divided among the ranks."""
+    """Build a separate model with the given weights: that of training may be sharded over the ranks."""
     with torch.random.fork_rng(devices=[]):
         model = run.config.model.resolve(run.config.data).build(*run.codecs).eval()
     copy_weights(model, weights, run.folder.path)
-    prepare_inference(model, run.machine.device, run.machine.dtype)
+    prepare_inference(model, run.device_context.device, run.device_context.dtype)
     return model
 
 
 @torch.inference_mode()
-def nll_of(run: RunInTraining, model: Any, batches: Iterator[Batch]) -> float:
-    """Score what the batches predict: nats per predicted token, summed in one order however many ranks there are."""
-    world = run.machine.world
+def mean_nll(run: RunInTraining, model: Any, batches: Iterator[Batch]) -> float:
+    """Compute the mean NLL in nats per predicted token, over the batches of all ranks.
+
+    The order of the sum does not depend on the number of ranks.
+    """
+    world = run.device_context.world
     found = []
     for batch in islice(batches, world.rank, None, world.world_size):
-        score = float(model.score(batch.to(run.machine.device)).sum(dtype=torch.float64))
+        score = float(model.score(batch.to(run.device_context.device)).sum(dtype=torch.float64))
         found.append((score, batch.num_targets))
     nll, tokens = 0.0, 0
     for score, count in world.unshard(found):
         nll, tokens = nll - score, tokens + count
     return nll_per_tgt_token(nll, tokens)
+
+
+def warn_of_unseen(valid: EncodedCorpus, text: RaggedArray, find: Callable[[str], list[str]], message: str) -> None:
+    """Warn of items in the validation set that training never saw, such as labels, with their files and lines.
+
+    Args:
+        valid: the validation set, for locations.
+        text: its lines.
+        find: returns the unseen items of a line.
+        message: the warning, with %r for the item.
+    """
+    found: dict[str, list[str]] = {}
+    for index, line in enumerate(text.texts()):
+        for item in dict.fromkeys(find(line)):
+            found.setdefault(item, []).append(valid.locate(index))
+    for item, locations in islice(found.items(), MAX_ITEMS_SHOWN):
+        more = f" and {len(locations) - MAX_LOCATIONS_SHOWN} more" if len(locations) > MAX_LOCATIONS_SHOWN else ""
+        logger.warning(f"{message}: %s%s.", item, "; ".join(locations[:MAX_LOCATIONS_SHOWN]), more)
+    if len(found) > MAX_ITEMS_SHOWN:
+        more_items = len(found) - MAX_ITEMS_SHOWN
+        logger.warning("%d further items were also not seen: check the columns of the validation set.", more_items)

@@ -30,12 +30,12 @@ FREE_MODEL_FIELDS = {
 }
 """Fields of the model that may differ from those of the run that training starts from; `max_length` if no position is
 learned."""
-LITTLE = 0.05
+MIN_COPIED_SHARE = 0.05
 """Warn where less than this share of the parameters is copied."""
 TOKENIZER_SECTIONS = ("data.tokenizer.", "data.tokenizer_tgt.")
 
 
-def check_origin(config: Config, origin: RunFolder, folder: RunFolder) -> None:
+def check_init_from(config: Config, origin: RunFolder, folder: RunFolder) -> None:
     """Raise ValueError where the run that training starts from is another model, or one whose weights mean another."""
     if origin.path.resolve() == folder.path.resolve():
         raise ValueError(f"`init_from` and `run_dir` are both {folder.path}: choose another `run_dir`.")
@@ -97,7 +97,7 @@ def _listed(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> s
     )
 
 
-def start_from(model: nn.Module, config: Config) -> dict[str, Any]:
+def copy_init_weights(model: nn.Module, config: Config) -> dict[str, Any]:
     """Copy the weights of the run that `init_from` names into a model; return what run.json notes of it.
 
     Raises:
@@ -136,7 +136,7 @@ def _copy_matching(model: nn.Module, config: ModelConfig, origin: LoadedRun) -> 
     for title, names in ((f"From {origin.folder.path}", list(found)), ("Random", others)):
         sizes.append(sum(own[name].numel() for name in names))
         logger.info("%s: %s parameters (%s).", title, f"{sizes[-1]:,}", ", ".join(_parts(names)) or "none")
-    if sizes[0] < LITTLE * sum(sizes):
+    if sizes[0] < MIN_COPIED_SHARE * sum(sizes):
         text = "Only %.1f%% of the parameters start from %s: is this a model of its kind and its sizes (%s)?"
         logger.warning(text, 100 * sizes[0] / sum(sizes), origin.folder.path, origin.folder.config_file)
     return set(found)

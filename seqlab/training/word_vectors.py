@@ -53,7 +53,7 @@ def vector_columns(config: Config) -> list[FileColumn]:
     return [FileColumn(Path(file).expanduser()) for file in config.data.vector_files().values()]
 
 
-def start_from_vectors(
+def copy_word_vectors(
     model: nn.Module, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any
 ) -> VectorStart:
     """Write the word vectors that a config names over the random embeddings of a model, and log their coverage.

@@ -109,4 +109,4 @@ def test_a_continued_run_keeps_its_threads(
     monkeypatch.setattr(machine, "fair_thread_count", lambda: None)
     train(with_training(config, max_steps=4), run_dir)
     assert "bit for bit" not in caplog.text
-    assert "Training uses 1 of the 2 cores, as the run did when it was begun" in caplog.text
+    assert "Training uses 1 of the 2 cores, as the run did when it started" in caplog.text

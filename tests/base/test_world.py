@@ -18,7 +18,7 @@ from torch.distributed import HashStore, TCPStore
 from seqlab.base.ranks import agree_on_store_prefix
 from seqlab.base.world import SINGLE_PROCESS, LostRank, OnRows, World, join_world
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import parallelised
+from seqlab.training.parallel import parallelize
 
 
 def call_everything() -> dict[str, object]:
@@ -113,7 +113,7 @@ def threads_after_training(rank: int, port: int) -> list[str]:
     """Return the names of the threads of a rank that has computed gradients and left the process group."""
 
     def compute_gradients(world: World) -> None:
-        parallelised(torch.nn.Linear(2, 2), DeviceContext(torch.device("cpu"), torch.float32, world))(
+        parallelize(torch.nn.Linear(2, 2), DeviceContext(torch.device("cpu"), torch.float32, world))(
             torch.ones(1, 2)
         ).sum().backward()
 

@@ -144,7 +144,7 @@ def test_errors_of_the_system_name_the_file() -> None:
 
 def test_a_signal_is_no_error() -> None:
     assert explain(KeyboardInterrupt()) == ("interrupted", 130)
-    from seqlab.training.signals import Interrupted
+    from seqlab.training.stopping import Interrupted
 
     message, status = explain(Interrupted(signal.SIGTERM, 7)) or ("", 0)
     assert status == 143

@@ -15,7 +15,7 @@ from seqlab.base.world import join_world
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import config_from_yaml, override
 from seqlab.training import train
-from seqlab.training.held_folder import hold_folder
+from seqlab.training.locked_folder import lock_run_folder
 from seqlab.training.loop import StartedSteps, training_steps
 from seqlab.training.train import set_up_run
 
@@ -51,10 +51,10 @@ def test_steps_do_not_synchronize(
     family = "sgd" if precision == "fp32" else "adam"
     values = {"training.device": "cuda", "training.precision": precision, "optim.optimizer.family": family}
     config = override(config_from_yaml(config_file), list(values.items()))
-    with join_world() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
+    with join_world() as world, lock_run_folder(RunFolder(tmp_path / "run"), world) as held:
         run = set_up_run(config, held, False, (), world)
         run.model.train()
-        with closing(run.journal):
+        with closing(run.metrics_logger):
             started_steps, steps = StartedSteps(run), list(islice(training_steps(run), 9))
 
             def take(first: int, last: int) -> None:
@@ -106,6 +106,6 @@ def test_the_out_of_memory_error_names_options_to_lower(
     values = {"training.device": "cuda", "model.d_model": "256", "model.d_ff": "1024"}
     config = override(config, list(values.items()))
     with pytest.raises(
-        MemoryError, match=r"Memory ran out (in step 1: .*micro_batch_tokens|as the model was moved to the device)"
+        MemoryError, match=r"Memory ran out (in step 1: .*micro_batch_tokens|when the model was moved to the device)"
     ):
         train(config, tmp_path / "run")

@@ -14,7 +14,7 @@ from seqlab.nn import reference_kernels
 from seqlab.objectives import StepContext
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import config_from_yaml
-from seqlab.training.held_folder import hold_folder
+from seqlab.training.locked_folder import lock_run_folder
 from seqlab.training.loop import training_steps
 from seqlab.training.train import set_up_run
 
@@ -26,9 +26,9 @@ def test_losses_and_gradients_equal_those_of_reference_kernels(
     """On data and with an objective of the family, in evaluation mode, because dropout masks differ."""
     monkeypatch.chdir(stored_families)
     config = config_from_yaml(Path("runs") / family / "config.yaml")
-    with join_world() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
+    with join_world() as world, lock_run_folder(RunFolder(tmp_path / "run"), world) as held:
         run = set_up_run(config, held, False, (), world)
-        run.journal.close()
+        run.metrics_logger.close()
         batch = next(iter(training_steps(run))).micro_steps[0]
         run.model.eval()
         parameters = [p for p in run.model.parameters() if p.requires_grad]

@@ -52,18 +52,22 @@ def test_what_is_missing_is_named(config_file: Path, tmp_path: Path) -> None:
         (["--model.family", "stepless"], "as a `Stepper` it lacks start, step."),
         (
             ["--model.family", "vectorless", "--data.vectors_src", vectors],
-            "starting from word vectors needs what `EmbeddingModel` of",
+            "starting from word vectors needs the methods of the protocol `EmbeddingModel`",
         ),
-        (["--model.family", "scoreless"], "its validation needs what `Scorer` of `seqlab.models.interfaces` has, but"),
+        (
+            ["--model.family", "scoreless"],
+            "its validation needs the methods of the protocol `Scorer` (`seqlab.models.interfaces`), but",
+        ),
         (
             ["--model.family", "frames", "--objective.family", "ctc"],
-            "`objective.family: ctc` needs what `FrameModel` of `seqlab.models.interfaces` has, but WithoutFrames "
-            "lacks blank_id, forward(glance), frames, score_sequences.",
+            "`objective.family: ctc` needs the methods of the protocol `FrameModel` (`seqlab.models.interfaces`), but "
+            "WithoutFrames lacks blank_id, forward(glance), frames, score_sequences.",
         ),
         (
             ["--objective.family", "scheduled_sampling"],
-            "`model.family: convolutional` cannot be trained: `objective.family: scheduled_sampling` needs what "
-            "`MixingDecoder` of `seqlab.models.interfaces` has, but ConvolutionalTranslator lacks forward(mixing).",
+            "`model.family: convolutional` cannot be trained: `objective.family: scheduled_sampling` needs the "
+            "methods of the protocol `MixingDecoder` (`seqlab.models.interfaces`), but "
+            "ConvolutionalTranslator lacks forward(mixing).",
         ),
     ]
     run, plugins = tmp_path / "run", [*TABLE, "--plugin", tmp_path / "lacking.py"]

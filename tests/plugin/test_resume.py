@@ -74,7 +74,7 @@ def test_an_edited_plugin_is_warned_of(trained: Path, config_file: Path, tmp_pat
     warnings = [line for line in done.err.splitlines() if line.startswith("warning")]
     assert len(warnings) == 1
     assert "the objective `focal` of the plugin seqlab_outside.focal (sha256 " in warnings[0]
-    assert warnings[0].endswith("the run goes on, but no longer bit for bit.")
+    assert warnings[0].endswith("the run continues, but not bit for bit.")
 
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "seqlab"]

@@ -9,7 +9,7 @@ import pytest
 from seqlab.optim import OptimConfig, SgdConfig
 from seqlab.runs.config import write_config
 from seqlab.training import range_test
-from seqlab.training.range_test import of_losses
+from seqlab.training.range_test import smooth_losses
 
 from .conftest import tiny
 from .test_predicting import run
@@ -40,7 +40,7 @@ def test_a_nan_loss_ends_the_test(table: str) -> None:
 def test_choice_for_known_losses() -> None:
     losses = [4.0] * 5 + [4 - 0.05 * step**2 for step in range(8)] + [2.0 * 2**step for step in range(30)]
     rates = [1e-6 * 1.5**step for step in range(len(losses))]
-    found = of_losses(rates, losses)
+    found = smooth_losses(rates, losses)
     assert rates[10] < found.lowest < rates[16]
     assert len(found.rates) < len(rates)
     assert found.smoothed[0] == pytest.approx(4.0)

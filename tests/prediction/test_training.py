@@ -143,7 +143,7 @@ def test_batch_norm_with_several_micro_steps_warns(
 def test_changed_data_are_refused(table: str, tmp_path: Path) -> None:
     train(tiny(table, "price", max_steps=5), tmp_path / "run")
     Path(table).write_text(Path(table).read_text("utf-8").replace("Berlin", "Bonn"), "utf-8")
-    with pytest.raises(ValueError, match=r"houses\.csv is not what the run in .* was begun with"):
+    with pytest.raises(ValueError, match=r"houses\.csv differs from the data that the run in .* started with"):
         train(tiny(table, "price"), tmp_path / "run")
 
 

@@ -16,7 +16,7 @@ from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import override
 from seqlab.training import train
-from seqlab.training.run_setup import set_aside, settle
+from seqlab.training.run_setup import finish_overwrite, set_aside_old_run
 
 
 def recipe_of(numbers: range, max_length: int = 100) -> Callable[[Path], Config]:
@@ -114,11 +114,11 @@ def test_overwriting_killed_while_generating_is_undone(
             raise KeyboardInterrupt
         old.replace(new)
 
-    set_aside(folder)
+    set_aside_old_run(folder)
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         patch.setattr("seqlab.recipes.run_data.rename", rename)
         NEW(run_dir)
-    settle(folder)
+    finish_overwrite(folder)
     assert data_of(run_dir) == before
     train(OLD, run_dir)
     train(NEW, run_dir, overwrite=True)
@@ -127,10 +127,10 @@ def test_overwriting_killed_while_generating_is_undone(
 
 @pytest.mark.parametrize("kill_at", range(8))
 def test_an_interrupted_restoration_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int) -> None:
-    """At any rename of `settle`, with newly generated data."""
+    """At any rename of `finish_overwrite`, with newly generated data."""
     run_dir = train(OLD, tmp_path / "run")
     before, names = data_of(run_dir), {path.name for path in run_dir.iterdir()}
-    set_aside(RunFolder(run_dir))
+    set_aside_old_run(RunFolder(run_dir))
     NEW(run_dir)
     renames, rename = iter(range(100)), Path.rename
 
@@ -142,8 +142,8 @@ def test_an_interrupted_restoration_is_completed(tmp_path: Path, monkeypatch: py
     (run_dir / "data" / "mine.txt").write_text("mine")  # while the overwriting was interrupted
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         patch.setattr(Path, "rename", killed)
-        settle(RunFolder(run_dir))
-    settle(RunFolder(run_dir))
+        finish_overwrite(RunFolder(run_dir))
+    finish_overwrite(RunFolder(run_dir))
     assert data_of(run_dir) == before | {"mine.txt": b"mine"}
     assert {path.name for path in run_dir.iterdir()} == names
 

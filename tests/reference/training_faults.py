@@ -48,8 +48,8 @@ TRAINING = (
     Fault(
         "resume.metrics_not_cut_back",
         "lines of repeated steps stay in metrics.jsonl",
-        "self.journal.cut_back(journal_size)",
-        "self.journal.size()",
+        "self.metrics_logger.truncate(journal_size)",
+        "self.metrics_logger.size()",
         ("training/test_resume_rules.py", "training/test_exact_resume.py"),
     ),
     Fault(

@@ -216,10 +216,10 @@ def test_a_disk_that_fills_up_at_any_write_is_explained_and_loses_nothing(corpus
         assert re.search(r"The disk of .*run is full \([\d.]+ MB free; No space left on device\): ", message)
         steps = checkpoint_steps(run_dir / "checkpoints")
         if steps:
-            assert f"the last whole checkpoint is {run_dir}/checkpoints/step_{steps[-1]:08d}. Make room" in message
+            assert f"the last complete checkpoint is {run_dir}/checkpoints/step_{steps[-1]:08d}. Free space" in message
             assert message.endswith("it continues there.")
         else:
-            assert "no checkpoint was written yet. Make room" in message
+            assert "there is no checkpoint yet. Free space" in message
         assert not list(run_dir.glob("checkpoints/*.tmp"))
         seen.add(message)
     train(config, run_dir)
@@ -243,7 +243,7 @@ def test_a_full_disk_while_saving_names_the_last_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr("seqlab.runs.checkpoint.write_bytes", write_until_full)
-        with pytest.raises(OSError, match=r"quota.*the last whole checkpoint is .*step_00000004\. Make room"):
+        with pytest.raises(OSError, match=r"quota.*the last complete checkpoint is .*step_00000004\. Free space"):
             train(config, tmp_path / "run")
     assert checkpoint_steps(tmp_path / "run" / "checkpoints") == [4]
     train(config, tmp_path / "run")
@@ -281,7 +281,7 @@ def test_counting_that_runs_out_of_memory_says_what_to_lower(tmp_path: Path, mon
     def fail(*arguments: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(seqlab.training.loop, "count", fail)
+    monkeypatch.setattr(seqlab.training.loop, "fit_count_based", fail)
     config = tiny_text_config(write_text(tmp_path, ["one", "two"]), model=NgramConfig(order=7), optim=OptimConfig())
     with pytest.raises(MemoryError, match=r"ran out while counting: lower `model.order` \(now 7\)"):
         train(config, tmp_path / "run")
@@ -349,7 +349,7 @@ def test_a_failed_step_that_is_read_late_is_the_same(
     optim = OptimConfig(optimizer=AdamConfig(lr=1e9), schedule=ConstantScheduleConfig(), max_grad_norm=None)
     found = []
     for is_late in (False, True):
-        monkeypatch.setattr(seqlab.training.loop, "_reads_late", lambda run, is_late=is_late: is_late)
+        monkeypatch.setattr(seqlab.training.loop, "_defers_metrics", lambda run, is_late=is_late: is_late)
         run_dir = tmp_path / f"late_{is_late}"
         with pytest.raises(FailedStep) as raised:
             train(tiny_config(corpus, optim=optim), run_dir)
@@ -366,7 +366,7 @@ def test_a_run_whose_updates_are_read_late_is_the_same(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for is_late in (False, True):
-        monkeypatch.setattr(seqlab.training.loop, "_reads_late", lambda run, is_late=is_late: is_late)
+        monkeypatch.setattr(seqlab.training.loop, "_defers_metrics", lambda run, is_late=is_late: is_late)
         train(tiny_config(corpus), tmp_path / f"late_{is_late}")
     assert_equal_runs(tmp_path / "late_True", tmp_path / "late_False")
 

@@ -205,7 +205,7 @@ def test_another_way_to_read_the_text_is_another_run(texts: list[str], tmp_path:
     train(replace(with_training(config, max_steps=3), data=replace(config.data, train=moved)), run_dir)
     assert checkpoint_steps(run_dir / "checkpoints")[-1] == 3
     Path(moved[0]).write_text("another text\n" * 9)
-    with pytest.raises(ValueError, match=r"text0\.txt is not what the run in .* was begun with"):
+    with pytest.raises(ValueError, match=r"text0\.txt differs from the data that the run in .* started with"):
         train(replace(config, data=replace(config.data, train=moved)), run_dir)
 
 

@@ -19,51 +19,51 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def test_lines_are_there_at_once_and_go_on_in_a_second_part(path: Path) -> None:
     for step in (1, 2):
-        journal = MetricsLogger(path)
-        journal.write("train", step=step, loss=0.1 + 0.2)
+        metrics_logger = MetricsLogger(path)
+        metrics_logger.write("train", step=step, loss=0.1 + 0.2)
         assert [line["step"] for line in read(path)] == list(range(1, step + 1))
-        assert journal.size() == path.stat().st_size
-        journal.close()
+        assert metrics_logger.size() == path.stat().st_size
+        metrics_logger.close()
     first, *_ = read(path)
     assert first == {"kind": "train", "step": 1, "loss": 0.1 + 0.2}
 
 
 def test_cutting_back_drops_figures_but_not_events(path: Path) -> None:
-    journal = MetricsLogger(path)
-    journal.write("event", event="first")
-    journal.write("train", step=1)
-    size = journal.size()
-    journal.write("train", step=2)
-    journal.write("event", event="resumed", changes={"a": [1, 2]})
-    journal.write("valid", step=2)
-    journal.cut_back(size)
-    journal.write("train", step=2)
+    metrics_logger = MetricsLogger(path)
+    metrics_logger.write("event", event="first")
+    metrics_logger.write("train", step=1)
+    size = metrics_logger.size()
+    metrics_logger.write("train", step=2)
+    metrics_logger.write("event", event="resumed", changes={"a": [1, 2]})
+    metrics_logger.write("valid", step=2)
+    metrics_logger.truncate(size)
+    metrics_logger.write("train", step=2)
     found = [line.get("event", line.get("step")) for line in read(path)]
     assert found == ["first", 1, "resumed", 2]
-    journal.cut_back(journal.size())
+    metrics_logger.truncate(metrics_logger.size())
     assert len(read(path)) == 4
-    journal.cut_back(0)
+    metrics_logger.truncate(0)
     assert [line["event"] for line in read(path)] == ["first", "resumed"]
 
 
 @pytest.mark.parametrize("rest", [b'{"kind": "train", "st', b'{"kind": "event", "event": "res', b"\0\0\0\n", b"\xff\n"])
 def test_what_a_kill_left_behind_is_dropped(path: Path, rest: bytes) -> None:
-    journal = MetricsLogger(path)
-    journal.write("train", step=1)
-    size = journal.size()
-    journal.close()
+    metrics_logger = MetricsLogger(path)
+    metrics_logger.write("train", step=1)
+    size = metrics_logger.size()
+    metrics_logger.close()
     path.write_bytes(path.read_bytes() + rest)
-    journal = MetricsLogger(path)
-    journal.cut_back(size)
-    journal.write("train", step=2)
+    metrics_logger = MetricsLogger(path)
+    metrics_logger.truncate(size)
+    metrics_logger.write("train", step=2)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
 
 
 def test_a_journal_that_is_shorter_than_the_checkpoint_says_goes_on_where_it_ends(path: Path) -> None:
-    journal = MetricsLogger(path)
-    journal.write("train", step=1)
-    journal.cut_back(10_000)
-    journal.write("train", step=2)
+    metrics_logger = MetricsLogger(path)
+    metrics_logger.write("train", step=1)
+    metrics_logger.truncate(10_000)
+    metrics_logger.write("train", step=2)
     assert [line["step"] for line in read(path)] == [1, 2]
 
 
@@ -74,13 +74,13 @@ def test_a_last_line_that_is_being_written_is_not_read(path: Path) -> None:
 
 def test_a_line_that_is_torn_before_the_checkpoint_s_size_is_cut_off(path: Path) -> None:
     """As where a disk lost the end of the file: no line may be written onto what is left of another."""
-    journal = MetricsLogger(path)
+    metrics_logger = MetricsLogger(path)
     for step in (1, 2):
-        journal.write("train", step=step)
-    size = journal.size()
-    journal.close()
+        metrics_logger.write("train", step=step)
+    size = metrics_logger.size()
+    metrics_logger.close()
     path.write_bytes(path.read_bytes()[:-7])
-    journal = MetricsLogger(path)
-    journal.cut_back(size)
-    journal.write("train", step=3)
+    metrics_logger = MetricsLogger(path)
+    metrics_logger.truncate(size)
+    metrics_logger.write("train", step=3)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 3]

@@ -14,7 +14,7 @@ from seqlab.base.world import join_world
 from seqlab.objectives import StepContext
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import config_from_yaml, override
-from seqlab.training.held_folder import hold_folder
+from seqlab.training.locked_folder import lock_run_folder
 from seqlab.training.loop import training_steps
 from seqlab.training.train import set_up_run
 
@@ -34,9 +34,9 @@ def test_a_pass_asks_for_no_value(
     config = config_from_yaml(Path("runs") / family / "config.yaml")
     if objective is not None:
         config = override(config, [("objective.family", objective)])
-    with join_world() as world, hold_folder(RunFolder(tmp_path / "run"), world) as held:
+    with join_world() as world, lock_run_folder(RunFolder(tmp_path / "run"), world) as held:
         run = set_up_run(config, held, False, (), world)
-        run.journal.close()
+        run.metrics_logger.close()
         batch = next(iter(training_steps(run))).micro_steps[0].to("meta")
         model = run.model.to("meta").train()
         total = run.objective(model, batch, StepContext(0, torch.Generator())).total

@@ -18,8 +18,8 @@ from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig, train_tokenizer
 from seqlab.training import train
-from seqlab.training.held_folder import locked
-from seqlab.training.run_setup import set_aside, settle, without_trace
+from seqlab.training.locked_folder import exclusive_lock
+from seqlab.training.run_setup import finish_overwrite, remove_if_rejected, set_aside_old_run
 
 from .conftest import Trained, contents, longer
 
@@ -78,7 +78,7 @@ def test_what_was_prepared_stays_unless_the_command_is_refused(error: Exception,
     folder = RunFolder(tmp_path / "run")
 
     def fail() -> None:
-        with without_trace(folder):
+        with remove_if_rejected(folder):
             (folder.path / "cache.tmp").mkdir(parents=True)
             raise error
 
@@ -93,8 +93,8 @@ def test_a_refusal_leaves_the_run_of_another_process_alone(tmp_path: Path) -> No
     with ExitStack() as other:
 
         def refuse() -> None:
-            with without_trace(folder):
-                other.enter_context(locked(folder))  # the other process was quicker
+            with remove_if_rejected(folder):
+                other.enter_context(exclusive_lock(folder))  # the other process was quicker
                 raise ValueError("refused")
 
         with pytest.raises(ValueError, match="refused"):
@@ -149,17 +149,17 @@ def test_an_overwriting_that_was_killed_is_undone(run_dir: Path, monkeypatch: py
 
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         patch.setattr(Path, "rename", killed)
-        set_aside(RunFolder(run_dir))
-        settle(RunFolder(run_dir))
+        set_aside_old_run(RunFolder(run_dir))
+        finish_overwrite(RunFolder(run_dir))
     if not RunFolder(run_dir).exists():  # what a command says of it then is true
         with pytest.raises(ValueError, match=r"is not a run folder.* `seqlab train --run_dir .*` restores"):
             RunFolder(run_dir).read_description()
-    settle(RunFolder(run_dir))
+    finish_overwrite(RunFolder(run_dir))
     assert contents(run_dir) == before
 
 
 def test_two_processes_do_not_train_in_one_folder(trained: Trained, run_dir: Path) -> None:
-    with locked(RunFolder(run_dir)), pytest.raises(ValueError, match="another process is training there"):
+    with exclusive_lock(RunFolder(run_dir)), pytest.raises(ValueError, match="another process is training there"):
         train(longer(trained[0]), run_dir)
     train(longer(trained[0]), run_dir)
 

@@ -105,7 +105,7 @@ def test_other_text_under_the_same_path_is_refused(corpus: Path, tmp_path: Path)
     run_dir = train(config, tmp_path / "run")
     before, text = checkpoints_of(run_dir), (own / "train.de").read_text("utf-8")
     (own / "train.de").write_text(text.replace("eins", "zwei", 1), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"train\.de is not what the run in .* was begun with: restore the file"):
+    with pytest.raises(ValueError, match=r"train\.de differs from the data .* started with: restore the file"):
         train(with_training(config, max_steps=4), run_dir)
     assert checkpoints_of(run_dir) == before
     (own / "train.de").write_text(text, encoding="utf-8")
@@ -126,7 +126,7 @@ def test_another_column_or_number_of_files_is_refused(corpus: Path, tmp_path: Pa
     for name in ("a", "b"):
         shutil.copy(table, tmp_path / f"{name}.tsv")
     apart = replace(columns, train_src=[f"{tmp_path}/a.tsv#0"], train_tgt=[f"{tmp_path}/b.tsv#1"])
-    with pytest.raises(ValueError, match="begun with 1 data files, but the config names 2"):
+    with pytest.raises(ValueError, match="started with 1 data files, but the config has 2"):
         train(replace(config, data=apart), run_dir)
 
 
@@ -143,7 +143,7 @@ def test_further_references_are_part_of_a_run(corpus: Path, tmp_path: Path) -> N
         train(replace(longer, data=more), run_dir)
     text = (own / "second.de").read_text("utf-8")
     (own / "second.de").write_text(text.replace("eins", "zwei", 1), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"second\.de is not what the run in .* was begun with"):
+    with pytest.raises(ValueError, match=r"second\.de differs from the data that the run in .* started with"):
         train(longer, run_dir)
     (own / "second.de").rename(own / "moved.de")
     (own / "moved.de").write_text(text, encoding="utf-8")
@@ -215,7 +215,7 @@ def test_a_run_with_the_reference_kernels_warns(
 ) -> None:
     with caplog.at_level(logging.WARNING), reference_kernels("dropout"):
         train(longer(trained[0]), run_dir)
-    assert "(reference_kernels  -> dropout): it goes on, but no longer bit for bit" in caplog.text
+    assert "(reference_kernels  -> dropout): it continues, but not bit for bit" in caplog.text
 
 
 def test_a_run_of_another_arithmetic_warns(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -225,7 +225,7 @@ def test_a_run_of_another_arithmetic_warns(trained: Trained, run_dir: Path, capl
     edit_description(run_dir, machine=machine)
     with caplog.at_level(logging.WARNING):
         train(longer(trained[0]), run_dir)
-    assert f"(arithmetic 1 -> {ARITHMETIC}): it goes on, but no longer bit for bit" in caplog.text
+    assert f"(arithmetic 1 -> {ARITHMETIC}): it continues, but not bit for bit" in caplog.text
 
 
 def test_the_same_machine_does_not_warn(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:

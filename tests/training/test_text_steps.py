@@ -26,7 +26,7 @@ from seqlab.optim.muon import hidden_matrices
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.training.accumulator import Accumulator, Carry, LossModule
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import divided, parallelised, whole
+from seqlab.training.parallel import divided, parallelize, whole
 from seqlab.training.step import Update, update
 
 VOCAB, SIZE, STEPS = 31, 12, 20
@@ -167,7 +167,7 @@ def carried(steps: Sequence[TrainingStep], accumulator: Accumulator) -> list[Car
     found = []
     for step in steps:
         accumulator.backward(step.micro_steps, StepContext(0))
-        found.append(accumulator.whole_carry())
+        found.append(accumulator.gather_carry())
     return found
 
 
@@ -218,7 +218,7 @@ def moved_by_muon(is_sharded: bool) -> list[np.ndarray]:
     with join_world() as world:
         model = transformer()
         machine = replace(MACHINE, world=world, is_sharded=is_sharded)
-        module = parallelised(LossModule(model, CrossEntropy(CrossEntropyConfig())), machine)
+        module = parallelize(LossModule(model, CrossEntropy(CrossEntropyConfig())), machine)
         parameters = list(module.parameters())
         optimizer = MuonConfig(lr=0.1).build(Parameters(parameters, hidden_matrices=hidden_matrices(model)))
         for step in range(3):

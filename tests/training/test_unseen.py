@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from seqlab.training.unseen import SHOWN, SHOWN_ITEMS, warn_of_unseen
+from seqlab.training.validation import MAX_ITEMS_SHOWN, MAX_LOCATIONS_SHOWN, warn_of_unseen
 
 
 def warnings_of(lines: list[str], caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -16,11 +16,11 @@ def warnings_of(lines: list[str], caplog: pytest.LogCaptureFixture) -> list[str]
 
 
 def test_an_item_is_named_once_with_its_first_lines(caplog: pytest.LogCaptureFixture) -> None:
-    messages = warnings_of(["a a", "b", *["a"] * SHOWN], caplog)
+    messages = warnings_of(["a a", "b", *["a"] * MAX_LOCATIONS_SHOWN], caplog)
     assert messages == ["There is 'a': line 1; line 3; line 4 and 1 more.", "There is 'b': line 2."]
 
 
 def test_of_many_items_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    messages = warnings_of([f"item{index}" for index in range(SHOWN_ITEMS + 5)], caplog)
-    assert len(messages) == SHOWN_ITEMS + 1
-    assert messages[-1].startswith("Nor 5 others")
+    messages = warnings_of([f"item{index}" for index in range(MAX_ITEMS_SHOWN + 5)], caplog)
+    assert len(messages) == MAX_ITEMS_SHOWN + 1
+    assert messages[-1].startswith("5 further items")

@@ -269,7 +269,7 @@ def test_a_run_goes_on_with_the_vectors_that_it_was_begun_with(
     with pytest.raises(ValueError, match=r"`data\.vectors` .* -> None"):
         train(replace(config, data=replace(config.data, vectors=None)), tmp_path / "run")
     write_vectors(Path(src_vectors[0]), list(src_vectors[1])[1:])
-    with pytest.raises(ValueError, match=re.escape(f"{src_vectors[0]} is not what the run in")):
+    with pytest.raises(ValueError, match=re.escape(f"{src_vectors[0]} differs from the data that the run in")):
         train(config, tmp_path / "run")
 
 

@@ -30,8 +30,7 @@ from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.labelling.labeller import label_and_score, load_labeller
 from seqlab.text import label_names
 from seqlab.training.task import Codecs, Task
-from seqlab.training.unseen import warn_of_unseen
-from seqlab.training.validation import RunInTraining, Validation, inference_model
+from seqlab.training.validation import RunInTraining, Validation, inference_model, warn_of_unseen
 
 logger = logging.getLogger(__name__)
 
@@ -127,9 +126,9 @@ class LabellingTask(Task):
 
         def label_batches(own: list[int], on_rows: OnRows | None) -> list[tuple[list[str], float]]:
             with torch.inference_mode():
-                return [label_and_score(model, batches[i].to(run.machine.device), names) for i in own]
+                return [label_and_score(model, batches[i].to(run.device_context.device), names) for i in own]
 
-        found = run.machine.world.map_rows([batch.src.numel() for batch in batches], label_batches)
+        found = run.device_context.world.map_rows([batch.src.numel() for batch in batches], label_batches)
         hypotheses = [""] * len(valid)
         for batch, (lines, _) in zip(batches, found, strict=True):
             for index, line in zip(batch.indices.tolist(), lines, strict=True):

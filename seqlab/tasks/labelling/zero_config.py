@@ -14,16 +14,16 @@ from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.labelling.config import LabellingConfig
-from seqlab.training.choices import (
+from seqlab.training.config_builder import (
     LR_BY_WIDTH,
-    Choices,
+    ConfigBuilder,
     choose_intervals,
-    held_out,
+    clamp,
+    copy_settings,
     power_of_two,
-    rounded,
-    size_of_given_vectors,
-    take_over,
-    within,
+    round_2_digits,
+    valid_share,
+    word_vector_dim,
 )
 
 logger = logging.getLogger(__name__)
@@ -65,25 +65,25 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     """
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
     base = _base(given)
-    copied = take_over(base, overrides, COPIED_SETTINGS)
+    copied = copy_settings(base, overrides, COPIED_SETTINGS)
     # A language model has no `labels_of`, and the matching weights of a tagger may start a classifier.
     keeps_labels = "labels_of" in base["data"] and given.get("init_parts") != "matching"
     copied = [key for key in copied if key != "data.labels_of" or keeps_labels]
     tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family"}
-    choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
-    data = _data_of(choices)
+    builder = ConfigBuilder(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
+    data = _data_of(builder)
     profile = _read_profile(data)
     logger.info("%s lines; chosen settings (give an option to override one):", f"{profile.lines:,}")
     relation = "equals" if profile.labels_of == "words" else "differs from"
-    choices.set("data.labels_of", profile.labels_of, f"in most lines the number of labels {relation} that of words")
-    if choices.get("data.valid_src") is None and choices.get("data.valid_fold") is None:
-        share = held_out(profile.lines)
-        choices.set("data.valid_fraction", share, f"no validation set is given, and there are {profile.lines:,} lines")
-    if choices.config().model.is_count_based:
-        return choices.config()
-    _choose_model(choices, profile)
-    _choose_steps(choices, profile)
-    return choices.config()
+    builder.set("data.labels_of", profile.labels_of, f"in most lines the number of labels {relation} that of words")
+    if builder.get("data.valid_src") is None and builder.get("data.valid_fold") is None:
+        share = valid_share(profile.lines)
+        builder.set("data.valid_fraction", share, f"no validation set is given, and there are {profile.lines:,} lines")
+    if builder.config().model.is_count_based:
+        return builder.config()
+    _choose_model(builder, profile)
+    _choose_steps(builder, profile)
+    return builder.config()
 
 
 def _base(given: dict[str, str]) -> dict[str, Any]:
@@ -117,46 +117,48 @@ def _read_profile(config: LabellingConfig) -> _CorpusProfile:
     return _CorpusProfile(lines, words, "words" if is_tagging else "lines")
 
 
-def _data_of(choices: Choices) -> LabellingConfig:
-    data = choices.config().data
+def _data_of(builder: ConfigBuilder) -> LabellingConfig:
+    data = builder.config().data
     assert isinstance(data, LabellingConfig)
     return data
 
 
-def _choose_model(choices: Choices, profile: _CorpusProfile) -> None:
+def _choose_model(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
     """Choose the sizes of the model."""
     words = f"the corpus has {profile.words:,} words"
-    config = choices.config().model
-    by_vectors = size_of_given_vectors(choices)
-    if _data_of(choices).tokenizer.units == "words":
+    config = builder.config().model
+    by_vectors = word_vector_dim(builder)
+    if _data_of(builder).tokenizer.units == "words":
         size = power_of_two(64 * max(profile.scale, 1e-3) ** 0.25, 32, 128, round)
-        choices.set("model.spelling_size", size, "the spelling of an unknown word hints at its label")
-        choices.set("model.unknown_share", 0.1, "share of words masked in training, for unknown words")
+        builder.set("model.spelling_size", size, "the spelling of an unknown word hints at its label")
+        builder.set("model.unknown_share", 0.1, "share of words masked in training, for unknown words")
     if config.embedding_field == "d_model":
-        d_model = choices.set(
-            "model.d_model", *(by_vectors or (within(64 * round(2 * profile.scale**0.25), 64, 512), words))
+        d_model = builder.set(
+            "model.d_model", *(by_vectors or (clamp(64 * round(2 * profile.scale**0.25), 64, 512), words))
         )
-        choices.set("model.d_ff", 4 * d_model, f"d_model is {d_model}")
-        choices.set("model.num_heads", 4 if d_model % 8 == 0 else 1, f"d_model is {d_model}")
+        builder.set("model.d_ff", 4 * d_model, f"d_model is {d_model}")
+        builder.set("model.num_heads", 4 if d_model % 8 == 0 else 1, f"d_model is {d_model}")
         return
-    choices.set("model.hidden_size", within(64 * round(4 * profile.scale**0.25), 64, 1024), words)
-    choices.set("model.embedding_size", *(by_vectors or (128, "enough for a small vocabulary")))
+    builder.set("model.hidden_size", clamp(64 * round(4 * profile.scale**0.25), 64, 1024), words)
+    builder.set("model.embedding_size", *(by_vectors or (128, "enough for a small vocabulary")))
 
 
-def _choose_steps(choices: Choices, profile: _CorpusProfile) -> None:
+def _choose_steps(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
     """Choose the batch size, the number of steps, the learning rate, and the intervals."""
-    batch = choices.set(
+    batch = builder.set(
         "data.batch_tokens", power_of_two(1024 * profile.scale ** (1 / 3), 256, 8192, round), f"{profile.words:,} words"
     )
-    fine_tuning = choices.get("init_from") is not None
-    epochs = choices.epochs(within(round(REFERENCE_EPOCHS * profile.scale ** (-1 / 3)), 3, 60))
+    fine_tuning = builder.get("init_from") is not None
+    epochs = builder.epochs(clamp(round(REFERENCE_EPOCHS * profile.scale ** (-1 / 3)), 3, 60))
     reason = f"{epochs} epochs of {profile.words:,} words, {batch} per step"
-    steps = choices.set_steps(max(10, rounded(epochs * profile.words / batch)), reason)
-    family = choices.get("optim.optimizer.family")
+    steps = builder.set_steps(max(10, round_2_digits(epochs * profile.words / batch)), reason)
+    family = builder.get("optim.optimizer.family")
     if family not in ("sgd", "muon"):
-        field = choices.config().model.embedding_field
-        width = choices.width("model.d_model" if field == "d_model" else "model.hidden_size")
+        field = builder.config().model.embedding_field
+        width = builder.width("model.d_model" if field == "d_model" else "model.hidden_size")
         lr = min(MAX_LR, LR_BY_WIDTH / width) / (2 if fine_tuning else 1)
-        choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), f"for {family} and a model width of {width}")
-    choices.set("optim.schedule.warmup_steps", min(1000, rounded(0.05 * steps) or 1), f"{steps:,} steps in total")
-    choose_intervals(choices, steps)
+        builder.set("optim.optimizer.lr", float(f"{lr:.2g}"), f"for {family} and a model width of {width}")
+    builder.set(
+        "optim.schedule.warmup_steps", min(1000, round_2_digits(0.05 * steps) or 1), f"{steps:,} steps in total"
+    )
+    choose_intervals(builder, steps)

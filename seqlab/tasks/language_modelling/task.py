@@ -22,7 +22,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import Tokenizer, load_tokenizer
 from seqlab.training.task import Codecs, Task
-from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
+from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll
 
 
 def _data_config(config: Config) -> LanguageModellingConfig:
@@ -99,7 +99,7 @@ class LanguageModellingTask(Task):
         """
         data = _data_config(run.config)
         batches = ordered_text_batches(run.data.valid, data, data.micro_batch_tokens, run.tgt_tokenizer)
-        nll = nll_of(run, inference_model(run, weights), batches)
+        nll = mean_nll(run, inference_model(run, weights), batches)
         return Validation({}, nll, "nll_per_masked_token") if data.mask_share else Validation({}, nll)
 
 

@@ -33,19 +33,19 @@ from seqlab.runs.overrides import Override, override
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.language_modelling.text_profile import TextProfile, profile_text
 from seqlab.text import train_tokenizer
-from seqlab.training.choices import (
+from seqlab.training.config_builder import (
     LR_BY_WIDTH,
     MAX_LR,
     MAX_SUBWORDS,
     SPECIAL_IDS,
     SUBWORDS_PER_ROOT,
-    Choices,
+    ConfigBuilder,
     choose_intervals,
+    clamp,
+    copy_settings,
     power_of_two,
-    rounded,
-    size_of_given_vectors,
-    take_over,
-    within,
+    round_2_digits,
+    word_vector_dim,
 )
 
 logger = logging.getLogger(__name__)
@@ -106,31 +106,31 @@ def from_text(overrides: Sequence[Override]) -> Config:
     """
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
     base = _base(given)
-    copied = take_over(base, overrides, COPIED_SETTINGS)
+    copied = copy_settings(base, overrides, COPIED_SETTINGS)
     if "documents" in base["data"] or "data.packing" in given:  # other fields determine it
         copied.append("data.documents")
     # These tags would reset the sections of the base, which have the same tags, to their defaults.
     tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family"}
-    choices = Choices(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
-    data = _data_of(choices)
+    builder = ConfigBuilder(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
+    data = _data_of(builder)
     profile = profile_text(data, split_records=True)
     logger.info("%s lines; chosen settings (give an option to override one):", f"{profile.lines:,}")
-    _choose_text(choices, profile)
-    if choices.get("data.documents") == "lines" and any(parse_column(spec).kind != "text" for spec in data.train):
+    _choose_text(builder, profile)
+    if builder.get("data.documents") == "lines" and any(parse_column(spec).kind != "text" for spec in data.train):
         profile = profile_text(data, split_records=False)  # a record of several lines is one text
-    tokens = _measure(choices, profile)
-    _choose_data(choices, tokens)
-    model = choices.config().model
+    tokens = _measure(builder, profile)
+    _choose_data(builder, tokens)
+    model = builder.config().model
     if model.is_count_based:
-        order = 8 if _data_of(choices).tokenizer.units == "characters" else 5
-        choices.set("model.order", order, f"for tokens of kind {choices.get('data.tokenizer.kind')}")
-        return choices.config()
+        order = 8 if _data_of(builder).tokenizer.units == "characters" else 5
+        builder.set("model.order", order, f"for tokens of kind {builder.get('data.tokenizer.kind')}")
+        return builder.config()
     if model.is_recurrent:
-        _choose_recurrent(choices, tokens)
+        _choose_recurrent(builder, tokens)
     else:
-        _choose_transformer(choices, tokens)
-    _choose_steps(choices, tokens)
-    return choices.config()
+        _choose_transformer(builder, tokens)
+    _choose_steps(builder, tokens)
+    return builder.config()
 
 
 def _base(given: dict[str, str]) -> dict[str, Any]:
@@ -163,17 +163,17 @@ def _base(given: dict[str, str]) -> dict[str, Any]:
     return base
 
 
-def _data_of(choices: Choices) -> LanguageModellingConfig:
-    data = choices.config().data
+def _data_of(builder: ConfigBuilder) -> LanguageModellingConfig:
+    data = builder.config().data
     assert isinstance(data, LanguageModellingConfig)
     return data
 
 
-def _choose_text(choices: Choices, profile: TextProfile) -> None:
+def _choose_text(builder: ConfigBuilder, profile: TextProfile) -> None:
     """Choose whether the text is continuous, and the tokenizer."""
     is_continuous = profile.empty_share >= MIN_EMPTY_SHARE
     meaning = "as between paragraphs" if is_continuous else "so each line is a separate text"
-    choices.set(
+    builder.set(
         "data.documents",
         "continuous" if is_continuous else "lines",
         f"{profile.empty_share:.1%} of the lines are empty, {meaning}",
@@ -186,35 +186,35 @@ def _choose_text(choices: Choices, profile: TextProfile) -> None:
         kind, reason = "characters", f"{unseen}, and {profile.chars:,} characters are too few for subwords"
     else:
         kind, reason = "sentencepiece_bpe", f"{unseen}, and there are {profile.chars:,} characters"
-    if choices.config().data.vector_files():
+    if builder.config().data.vector_files():
         kind, reason = "words", "word vectors are given"
-    choices.set_kind("data.tokenizer.kind", kind, reason)
-    settings = _data_of(choices).tokenizer
+    builder.set_kind("data.tokenizer.kind", kind, reason)
+    settings = _data_of(builder).tokenizer
     if settings.units == "subwords":
         share = settings.character_share
         alphabet = count_covering_characters([profile.sample], share) if share else 0
         pieces = min(round(SUBWORDS_PER_ROOT * math.sqrt(profile.chars)), MAX_SUBWORDS)
         reason = f"{pieces:,} subwords besides characters and bytes, for a text of {profile.chars:,} characters"
-        choices.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
+        builder.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
 
 
-def _measure(choices: Choices, profile: TextProfile) -> TextTokens:
+def _measure(builder: ConfigBuilder, profile: TextProfile) -> TextTokens:
     """Estimate the tokens of the text from the sample."""
-    if choices.get("init_from") is None:
-        tokenizer = train_tokenizer(_data_of(choices).tokenizer, profile.sample.lines)
+    if builder.get("init_from") is None:
+        tokenizer = train_tokenizer(_data_of(builder).tokenizer, profile.sample.lines)
     else:
-        tokenizer = load_tokenizers(RunFolder(Path(choices.get("init_from"))))[1]
+        tokenizer = load_tokenizers(RunFolder(Path(builder.get("init_from"))))[1]
     lengths = np.array([len(ids) + 1 for ids in tokenizer.encode(profile.sample.lines)])
     return TextTokens(float(lengths.mean()) * (profile.lines - profile.empty) + profile.empty, lengths)
 
 
-def _choose_data(choices: Choices, tokens: TextTokens) -> None:
+def _choose_data(builder: ConfigBuilder, tokens: TextTokens) -> None:
     """Choose the validation share, the block length, the order and the batch sizes."""
-    if not choices.get("data.valid"):
+    if not builder.get("data.valid"):
         share = float(f"{min(0.05, MAX_VALID_TOKENS / tokens.count):.2g}")
-        choices.set("data.valid_fraction", share, f"no validation text is given, and {tokens}")
-    is_recurrent = choices.config().model.is_recurrent
-    if choices.get("data.documents") == "lines":
+        builder.set("data.valid_fraction", share, f"no validation text is given, and {tokens}")
+    is_recurrent = builder.config().model.is_recurrent
+    if builder.get("data.documents") == "lines":
         usual = int(np.quantile(tokens.line_lengths, 0.999, method="lower"))
         length, reason = (
             power_of_two(usual, 64, 512, math.ceil),
@@ -223,66 +223,68 @@ def _choose_data(choices: Choices, tokens: TextTokens) -> None:
     else:
         length, reason = (128 if is_recurrent else 256), "the usual length for continuous text"
         if is_recurrent:
-            choices.set("data.order", "contiguous", "a recurrent model carries its state from block to block")
-    longest = choices.config().model.context_limit if choices.is_given("model.max_length") else None
+            builder.set("data.order", "contiguous", "a recurrent model carries its state from block to block")
+    longest = builder.config().model.context_limit if builder.is_given("model.max_length") else None
     if longest is not None and longest < length:
         length, reason = longest, "the context length of the model"
-    choices.set("data.block_length", length, reason)
+    builder.set("data.block_length", length, reason)
     batch = power_of_two(4096 * tokens.scale ** (1 / 3), 1024, 65_536, round)
-    choices.set("data.batch_tokens", batch, str(tokens))
-    choices.set("data.micro_batch_tokens", MICRO_BATCH_TOKENS, "fits into the memory of common machines")
+    builder.set("data.batch_tokens", batch, str(tokens))
+    builder.set("data.micro_batch_tokens", MICRO_BATCH_TOKENS, "fits into the memory of common machines")
 
 
-def _choose_transformer(choices: Choices, tokens: TextTokens) -> None:
+def _choose_transformer(builder: ConfigBuilder, tokens: TextTokens) -> None:
     """Choose the sizes of a Transformer; the others follow from its width."""
-    by_text = within(64 * round(4 * tokens.scale**0.25), 128, 768), str(tokens)
-    d_model = choices.set("model.d_model", *(size_of_given_vectors(choices) or by_text))
+    by_text = clamp(64 * round(4 * tokens.scale**0.25), 128, 768), str(tokens)
+    d_model = builder.set("model.d_model", *(word_vector_dim(builder) or by_text))
     width = f"d_model is {d_model}"
-    choices.set("model.d_ff", 4 * d_model, width)
+    builder.set("model.d_ff", 4 * d_model, width)
     # Rotary positions need an even head dimension.
     heads = [count for count in range(1, max(4, d_model // 64) + 1) if d_model % (2 * count) == 0]
-    choices.set("model.num_heads", max(heads, default=1), width)
-    is_masked = choices.get("data.mask_share") > 0
-    layers = within(4 + (d_model - 256) // 64, 4, 12)
-    choices.set("model.num_encoder_layers" if is_masked else "model.num_layers", layers, width)
-    choices.set("model.dropout", _dropout(choices, tokens), str(tokens))
+    builder.set("model.num_heads", max(heads, default=1), width)
+    is_masked = builder.get("data.mask_share") > 0
+    layers = clamp(4 + (d_model - 256) // 64, 4, 12)
+    builder.set("model.num_encoder_layers" if is_masked else "model.num_layers", layers, width)
+    builder.set("model.dropout", _dropout(builder, tokens), str(tokens))
     if is_masked:
-        length = choices.get("data.block_length")
-        choices.set("model.max_length", max(length, 512), f"training uses blocks of {length} tokens")
+        length = builder.get("data.block_length")
+        builder.set("model.max_length", max(length, 512), f"training uses blocks of {length} tokens")
 
 
-def _choose_recurrent(choices: Choices, tokens: TextTokens) -> None:
+def _choose_recurrent(builder: ConfigBuilder, tokens: TextTokens) -> None:
     """Choose the sizes and dropout rates of a recurrent model."""
-    choices.set("model.hidden_size", within(64 * round(8 * tokens.scale**0.25), 128, 1536), str(tokens))
-    by_vectors = size_of_given_vectors(choices)
+    builder.set("model.hidden_size", clamp(64 * round(8 * tokens.scale**0.25), 128, 1536), str(tokens))
+    by_vectors = word_vector_dim(builder)
     if by_vectors is not None:
-        choices.set("model.embedding_size", *by_vectors)
+        builder.set("model.embedding_size", *by_vectors)
     for position in ("input", "hidden", "output"):
-        choices.set(f"model.{position}_dropout", _dropout(choices, tokens), str(tokens))
+        builder.set(f"model.{position}_dropout", _dropout(builder, tokens), str(tokens))
 
 
-def _dropout(choices: Choices, tokens: TextTokens) -> float:
+def _dropout(builder: ConfigBuilder, tokens: TextTokens) -> float:
     """Return the dropout rate: lower for longer texts and for character models."""
-    max_dropout = 0.2 if _data_of(choices).tokenizer.units == "characters" else 0.4
+    max_dropout = 0.2 if _data_of(builder).tokenizer.units == "characters" else 0.4
     return round(20 * max(0.1, max_dropout - 0.1 * math.log10(max(1.0, tokens.scale)))) / 20
 
 
-def _choose_steps(choices: Choices, tokens: TextTokens) -> None:
+def _choose_steps(builder: ConfigBuilder, tokens: TextTokens) -> None:
     """Choose the number of steps, the learning rate, and the intervals."""
-    batch, fine_tuning = choices.get("data.batch_tokens"), choices.get("init_from") is not None
-    epochs = choices.epochs(REFERENCE_EPOCHS * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1))
+    batch, fine_tuning = builder.get("data.batch_tokens"), builder.get("init_from") is not None
+    epochs = builder.epochs(REFERENCE_EPOCHS * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1))
     quarter = " (a quarter of the usual, for fine-tuning)" if fine_tuning else ""
-    steps = choices.set_steps(
-        max(1, rounded(epochs * tokens.count / min(batch, tokens.count))),  # a step contains the text at most once
+    steps = builder.set_steps(
+        max(
+            1, round_2_digits(epochs * tokens.count / min(batch, tokens.count))
+        ),  # a step contains the text at most once
         f"{epochs:.0f} epochs{quarter} of {tokens.count:,.0f} tokens, {batch} per step",
     )
-    family = choices.get("optim.optimizer.family")
+    family = builder.get("optim.optimizer.family")
     if family != "sgd":
-        size = "hidden_size" if choices.config().model.is_recurrent else "d_model"
+        size = "hidden_size" if builder.config().model.is_recurrent else "d_model"
         by_width, max_lr = MUON_LR if family == "muon" else ADAM_LR
-        width = choices.width(f"model.{size}")
+        width = builder.width(f"model.{size}")
         lr = min(max_lr, by_width[size] / width) / (4 if fine_tuning else 1)
         reason = f"for {family} and {size} {width}{quarter}"
-        choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
-    choices.set("optim.schedule.warmup_steps", min(2000, rounded(0.03 * steps)), f"{steps:,} steps in total")
-    choose_intervals(choices, steps)
+        builder.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
+    builder.set("optim.schedule.warmup_steps", min(2000, round_2_digits(0.03 * steps)), f"{steps:,} steps in total")
+    choose_intervals(builder, steps)

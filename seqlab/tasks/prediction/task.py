@@ -122,13 +122,13 @@ class PredictionTask(Task):
         def score(own: list[int], on_rows: OnRows | None) -> list[tuple[Any, float, float]]:
             found = []
             for number in own:
-                batch = valid.batch(index_batches[number]).to(run.machine.device)
+                batch = valid.batch(index_batches[number]).to(run.device_context.device)
                 loss = objective(model, batch, StepContext(0))
                 scores = model(batch).float().cpu().numpy()
                 found.append((scores, float(loss.total), float(loss.count)))
             return found
 
-        found = run.machine.world.map_rows([len(each) for each in index_batches], score)
+        found = run.device_context.world.map_rows([len(each) for each in index_batches], score)
         scores = np.concatenate([each[0] for each in found])
         nll = sum(each[1] for each in found) / max(1.0, sum(each[2] for each in found))
         target = run.codecs[1]

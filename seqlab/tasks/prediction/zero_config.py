@@ -10,7 +10,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.prediction.config import PredictionConfig, Predicts
 from seqlab.tasks.prediction.examples import RawExamples, fit_codecs, read_examples
-from seqlab.training.choices import Choices, choose_intervals, power_of_two, rounded, within
+from seqlab.training.config_builder import ConfigBuilder, choose_intervals, clamp, power_of_two, round_2_digits
 
 logger = logging.getLogger(__name__)
 MAX_INTEGER_CLASSES = 20
@@ -42,10 +42,10 @@ def from_examples(overrides: Sequence[Override]) -> Config:
         base["model.family"] = "cnn"
         logger.info("  model.family cnn: the inputs are %s", "images" if raw.arrays.ndim == 4 else "sequences")
     chosen = [(key, value) for key, value in base.items() if key not in given]
-    choices = Choices(override(None, [*chosen, *overrides]), list(given))
-    if not choices.config().model.is_count_based:
-        _choose_sizes(choices, raw)
-    return choices.config()
+    builder = ConfigBuilder(override(None, [*chosen, *overrides]), list(given))
+    if not builder.config().model.is_count_based:
+        _choose_sizes(builder, raw)
+    return builder.config()
 
 
 def _data_config(config: Config) -> PredictionConfig:
@@ -71,20 +71,22 @@ def _choose_target_kind(raw: RawExamples) -> tuple[Predicts, str]:
     return "numbers", f"{column.name} has many values"
 
 
-def _choose_sizes(choices: Choices, raw: RawExamples) -> None:
+def _choose_sizes(builder: ConfigBuilder, raw: RawExamples) -> None:
     """Choose the sizes of the model and the batches, the number of steps and the learning rate."""
-    data = _data_config(choices.config())
+    data = _data_config(builder.config())
     codecs = fit_codecs(data, raw)
     count, inputs = len(raw), prod(codecs[0].shape)
     classes = f", {codecs[1].size} classes" if data.predicts == "class" else ""
     logger.info("%s examples of %d numbers%s; chosen for them:", f"{count:,}", inputs, classes)
     size = power_of_two(8 * max(inputs, 4) ** 0.5 * max(1.0, count / 1000) ** 0.25, 32, 512, round)
-    choices.set("model.hidden_sizes", [size, size], f"{inputs} inputs, {count:,} examples")
-    choices.set("model.dropout", 0.2 if count < 20_000 else 0.1, f"{count:,} examples")
-    batch = choices.set("data.batch_rows", power_of_two(max(count, 64) / 32, 16, 256, round), f"{count:,} examples")
-    epochs = choices.epochs(within(round(EPOCHS_OF_1000 * (count / 1000) ** -0.5), 5, 200))
-    steps = choices.set_steps(max(10, rounded(epochs * count / batch)), f"{epochs:g} epochs, {batch} examples per step")
-    choices.set("training.precision", "fp32", "bf16 does not speed up small models, and has fewer digits")
-    choices.set("optim.optimizer.lr", 2e-3, f"optimizer {choices.get('optim.optimizer.family')}")
-    choices.set("optim.schedule.warmup_steps", min(200, rounded(0.05 * steps) or 1), f"{steps:,} steps")
-    choose_intervals(choices, steps)
+    builder.set("model.hidden_sizes", [size, size], f"{inputs} inputs, {count:,} examples")
+    builder.set("model.dropout", 0.2 if count < 20_000 else 0.1, f"{count:,} examples")
+    batch = builder.set("data.batch_rows", power_of_two(max(count, 64) / 32, 16, 256, round), f"{count:,} examples")
+    epochs = builder.epochs(clamp(round(EPOCHS_OF_1000 * (count / 1000) ** -0.5), 5, 200))
+    steps = builder.set_steps(
+        max(10, round_2_digits(epochs * count / batch)), f"{epochs:g} epochs, {batch} examples per step"
+    )
+    builder.set("training.precision", "fp32", "bf16 does not speed up small models, and has fewer digits")
+    builder.set("optim.optimizer.lr", 2e-3, f"optimizer {builder.get('optim.optimizer.family')}")
+    builder.set("optim.schedule.warmup_steps", min(200, round_2_digits(0.05 * steps) or 1), f"{steps:,} steps")
+    choose_intervals(builder, steps)

@@ -28,7 +28,7 @@ from seqlab.runs.load import read_config
 from seqlab.runs.overrides import Override
 from seqlab.tasks.recording_labels.config import RecordingLabelsConfig
 from seqlab.tasks.recording_labels.labeller import load_recording_labeller
-from seqlab.training.recording_choices import choose_by_recordings
+from seqlab.training.recording_zero_config import choose_config_by_recordings
 from seqlab.training.task import Codecs, Task
 from seqlab.training.validation import RunInTraining, Validation, inference_model
 
@@ -43,8 +43,8 @@ BASE = {"data.kind": "recording_labels", "model.family": "gru_recording_labeller
 
 
 def from_labelled_recordings(overrides: Sequence[Override]) -> Config:
-    """Choose the fields that `overrides` leaves open from the recordings; see `choose_by_recordings`."""
-    return choose_by_recordings(overrides, BASE, {})
+    """Choose the fields that `overrides` leaves open from the recordings; see `choose_config_by_recordings`."""
+    return choose_config_by_recordings(overrides, BASE, {})
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,13 @@ class RecordingLabelsTask(Task):
             found = []
             for number in own:
                 rows, batch = batches[number]
-                batch = batch.to(run.machine.device)
+                batch = batch.to(run.device_context.device)
                 loss = objective(model, batch, StepContext(0))
                 best = model(batch).float().argmax(1).tolist()
                 found.append((list(zip(rows.tolist(), best, strict=True)), float(loss.total), float(loss.count)))
             return found
 
-        scored = run.machine.world.map_rows([len(rows) for rows, _ in batches], score)
+        scored = run.device_context.world.map_rows([len(rows) for rows, _ in batches], score)
         best = np.array([label for _, label in sorted(each for own, _, _ in scored for each in own)])
         nll = sum(each[1] for each in scored) / max(1.0, sum(each[2] for each in scored))
         label_ids = {label: number for number, label in enumerate(target.values)}

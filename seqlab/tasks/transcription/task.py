@@ -30,9 +30,9 @@ from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.examples import PreparedTranscripts, read_transcripts
 from seqlab.tasks.transcription.transcriber import Transcriber, load_transcriber
 from seqlab.text import Tokenizer, train_tokenizer
-from seqlab.training.recording_choices import choose_by_recordings
+from seqlab.training.recording_zero_config import choose_config_by_recordings
 from seqlab.training.task import Codecs, Task
-from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
+from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll
 
 logger = logging.getLogger(__name__)
 MAX_UNKNOWN_LISTED = 10
@@ -44,8 +44,8 @@ BASE = {"data.kind": "transcription", "model.family": "lstm_recogniser", "object
 
 
 def from_recordings(overrides: Sequence[Override]) -> Config:
-    """Choose the fields that `overrides` leaves open from the recordings; see `choose_by_recordings`."""
-    return choose_by_recordings(overrides, BASE, {"nonspeech": 0.03})
+    """Choose the fields that `overrides` leaves open from the recordings; see `choose_config_by_recordings`."""
+    return choose_config_by_recordings(overrides, BASE, {"nonspeech": 0.03})
 
 
 def _data_config(config: Config) -> TranscriptionConfig:
@@ -97,17 +97,17 @@ class TranscriptionTask(Task):
         """Compute the loss, and the error rates of the decoded transcripts."""
         model, data = inference_model(run, weights), run.data
         batches = recording_steps(data, run.config, run.codecs).batches(data.valid)
-        nll = nll_of(run, model, (batch for _, batch in batches))
-        transcriber = Transcriber(model, run.codecs, run.config.training.valid_search, run.machine.device)
+        nll = mean_nll(run, model, (batch for _, batch in batches))
+        transcriber = Transcriber(model, run.codecs, run.config.training.valid_search, run.device_context.device)
         waveforms = [data.recordings.waveform(i) for i in data.valid.tolist()]
 
         def transcribe(own: list[int], on_rows: OnRows | None) -> list[str]:
             return [each.text for each in transcriber.transcribe_waveforms([waveforms[i] for i in own])]
 
-        hypotheses = run.machine.world.map_rows([len(each) for each in waveforms], transcribe)
+        hypotheses = run.device_context.world.map_rows([len(each) for each in waveforms], transcribe)
         references = [run.tgt_tokenizer.normalize(data.texts[i]) for i in data.valid]
         empty = sum(not text for text in hypotheses) / len(hypotheses)
-        if empty == 1 and any(references) and run.machine.world.is_main:
+        if empty == 1 and any(references) and run.device_context.world.is_main:
             logger.warning("validation: the model outputs only blanks, so that all transcripts are empty")
         names = dict.fromkeys(["wer", "cer", str(run.config.training.valid_metric)])
         metrics = [name for name in names if name != "nll"]

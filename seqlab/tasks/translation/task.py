@@ -27,8 +27,7 @@ from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.tasks.translation.load import load_translator
 from seqlab.text import find_unknown
 from seqlab.training.task import Codecs, Task
-from seqlab.training.unseen import warn_of_unseen
-from seqlab.training.validation import RunInTraining, Validation, inference_model, nll_of
+from seqlab.training.validation import RunInTraining, Validation, inference_model, mean_nll, warn_of_unseen
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ class TranslationTask(Task):
         """Score and decode the validation set with the given weights; the model in training is not changed."""
         model, valid = inference_model(run, weights), run.data.valid
         batches = ordered_batches(valid, _data_config(run.config).micro_batch_tokens, run.tgt_tokenizer)
-        nll = nll_of(run, model, batches)
+        nll = mean_nll(run, model, batches)
         src_rows = [valid.src[index] for index in range(len(valid))]
         search = _limited_search(run.config, run.data)
 
@@ -112,14 +111,14 @@ class TranslationTask(Task):
             unknown = find_unknown(run.src_tokenizer, valid.src_text.texts())
 
         def decode(own: list[int], on_rows: OnRows | None) -> list[tuple[str, bool]]:
-            rows, device = [src_rows[i] for i in own], run.machine.device
+            rows, device = [src_rows[i] for i in own], run.device_context.device
             own_unknown = None if unknown is None else [unknown[i] for i in own]
             return decode_text(model, rows, search, run.tgt_tokenizer, unknown=own_unknown, device=device)
 
-        decoded = run.machine.world.map_rows([len(row) for row in src_rows], decode)
+        decoded = run.device_context.world.map_rows([len(row) for row in src_rows], decode)
         hypotheses = [text for text, _ in decoded]
         cut = sum(not finished for _, finished in decoded)
-        if cut and run.machine.world.is_main:
+        if cut and run.device_context.world.is_main:
             # Not a warning: early in training, outputs often have no end.
             logger.info("validation: %s of %s outputs reached the length limit", f"{cut:,}", f"{len(decoded):,}")
         assert valid.tgt_text is not None, "validation pairs are cached with their text"

@@ -44,20 +44,20 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import Override, override
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, train_tokenizer
-from seqlab.training.choices import (
+from seqlab.training.config_builder import (
     LR_BY_WIDTH,
     MAX_LR,
     MAX_SUBWORDS,
     SPECIAL_IDS,
     SUBWORDS_PER_ROOT,
-    Choices,
+    ConfigBuilder,
     choose_intervals,
-    held_out,
+    clamp,
+    copy_settings,
     power_of_two,
-    rounded,
-    size_of_given_vectors,
-    take_over,
-    within,
+    round_2_digits,
+    valid_share,
+    word_vector_dim,
 )
 
 logger = logging.getLogger(__name__)
@@ -160,27 +160,27 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
     }
     if any(key.startswith("data.tokenizer_tgt.") for key, _ in overrides):
         base["data"]["joint_vocabulary"] = False
-    copied = take_over(base, overrides, COPIED_SETTINGS)
+    copied = copy_settings(base, overrides, COPIED_SETTINGS)
     given = [*(key for key, _ in overrides), *copied]
-    choices = Choices(override(base, [*overrides, *_untied(overrides, given)]), given)
-    profile = profile_corpora(_data_of(choices))
+    builder = ConfigBuilder(override(base, [*overrides, *_untied(overrides, given)]), given)
+    profile = profile_corpora(_data_of(builder))
     logger.info("%s pairs; chosen settings (give an option to override one):", f"{profile.pairs:,}")
-    if choices.get("data.valid_src") is None:
-        choices.set(
+    if builder.get("data.valid_src") is None:
+        builder.set(
             "data.valid_fraction",
-            held_out(profile.pairs),
+            valid_share(profile.pairs),
             f"no validation set is given, and there are {profile.pairs:,} pairs",
         )
-    tokenizers = _choose_text(choices, profile)
-    tokens = _measure(choices, profile, tokenizers)
-    _choose_data(choices, tokens)
-    _choose_model(choices, tokens)
-    _choose_steps(choices, profile, tokens)
-    return choices.config()
+    tokenizers = _choose_text(builder, profile)
+    tokens = _measure(builder, profile, tokenizers)
+    _choose_data(builder, tokens)
+    _choose_model(builder, tokens)
+    _choose_steps(builder, profile, tokens)
+    return builder.config()
 
 
-def _data_of(choices: Choices) -> TranslationConfig:
-    data = choices.config().data
+def _data_of(builder: ConfigBuilder) -> TranslationConfig:
+    data = builder.config().data
     assert isinstance(data, TranslationConfig)
     return data
 
@@ -194,20 +194,20 @@ def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Overrid
     return [("model.tied_embeddings", "none")] if can_tie and not is_given else []
 
 
-def _choose_text(choices: Choices, profile: CorpusProfile) -> tuple[Tokenizer, Tokenizer]:
+def _choose_text(builder: ConfigBuilder, profile: CorpusProfile) -> tuple[Tokenizer, Tokenizer]:
     """Choose the tokenizers; return tokenizers of that kind trained on the sample."""
-    joint = choices.set("data.joint_vocabulary", *_shares_vocabulary(choices, profile))
+    joint = builder.set("data.joint_vocabulary", *_shares_vocabulary(builder, profile))
     sides = [profile.src, profile.tgt]
-    settings = _data_of(choices).tokenizer
+    settings = _data_of(builder).tokenizer
     if settings.units == "subwords":
         share = settings.character_share
         alphabets = [sides] if joint else [[side] for side in sides]
         alphabet = max(count_covering_characters(group, share) for group in alphabets) if share else 0
         pieces, reason = _num_subwords(profile, joint)
-        choices.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
-    if choices.get("init_from") is not None:
-        return load_tokenizers(RunFolder(Path(choices.get("init_from"))))
-    data = _data_of(choices)
+        builder.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
+    if builder.get("init_from") is not None:
+        return load_tokenizers(RunFolder(Path(builder.get("init_from"))))
+    data = _data_of(builder)
     if joint:
         tokenizer = train_tokenizer(data.tokenizer, (line for side in sides for line in side.lines))
         return tokenizer, tokenizer
@@ -215,12 +215,12 @@ def _choose_text(choices: Choices, profile: CorpusProfile) -> tuple[Tokenizer, T
     return train_tokenizer(src, profile.src.lines), train_tokenizer(tgt, profile.tgt.lines)
 
 
-def _shares_vocabulary(choices: Choices, profile: CorpusProfile) -> tuple[bool, str]:
+def _shares_vocabulary(builder: ConfigBuilder, profile: CorpusProfile) -> tuple[bool, str]:
     """Decide whether both sides share a vocabulary; return the decision and its reason."""
-    data = _data_of(choices)
+    data = _data_of(builder)
     if data.tokenizers[1] is not data.tokenizer:
         return False, "the target has its own tokenizer"
-    if choices.config().model.copies:
+    if builder.config().model.copies:
         return True, "a model with copying needs a joint vocabulary"
     in_common = f"the sides have {profile.overlap:.0%} of their characters in common"
     if profile.src.is_spelled_out != profile.tgt.is_spelled_out:
@@ -242,7 +242,7 @@ def _num_subwords(profile: CorpusProfile, joint: bool) -> tuple[int, str]:
     return words * (1 + joint), f"one side has {words:,} distinct words; besides characters and bytes"
 
 
-def _measure(choices: Choices, profile: CorpusProfile, tokenizers: tuple[Tokenizer, Tokenizer]) -> CorpusTokens:
+def _measure(builder: ConfigBuilder, profile: CorpusProfile, tokenizers: tuple[Tokenizer, Tokenizer]) -> CorpusTokens:
     """Choose `max_length`, and estimate the target tokens of the pairs within it."""
     src, tgt = (
         np.array([len(ids) + 1 for ids in tokenizer.encode(side.lines)])
@@ -251,91 +251,91 @@ def _measure(choices: Choices, profile: CorpusProfile, tokenizers: tuple[Tokeniz
     longer = np.maximum(src, tgt)
     usual = int(np.quantile(longer, 0.999, method="lower"))  # `lower`: not above the maximum, even for few pairs
     reason = f"99.9% of the pairs have at most {usual:,} tokens per side"
-    limit = choices.set("data.max_length", power_of_two(usual, 256, 1024, math.ceil), reason)
+    limit = builder.set("data.max_length", power_of_two(usual, 256, 1024, math.ceil), reason)
     kept = tgt[longer - 1 <= limit]  # the limit does not count the end of sentence
     if not kept.size:  # the given limit leaves no pair; training reports it
         kept = tgt
     return CorpusTokens(profile.pairs * float(kept.sum()) / len(tgt))
 
 
-def _choose_data(choices: Choices, tokens: CorpusTokens) -> None:
+def _choose_data(builder: ConfigBuilder, tokens: CorpusTokens) -> None:
     """Choose the batch sizes."""
     size = f"{tokens.tgt:,.0f} target tokens"
     batch = power_of_two(2048 * tokens.scale ** (1 / 3), 512, 16_384, round)
-    choices.set("data.batch_tokens", batch, f"the corpus has {size}")
-    choices.set("data.micro_batch_tokens", MICRO_BATCH_TOKENS, "fits into the memory of common machines")
+    builder.set("data.batch_tokens", batch, f"the corpus has {size}")
+    builder.set("data.micro_batch_tokens", MICRO_BATCH_TOKENS, "fits into the memory of common machines")
 
 
-def _choose_model(choices: Choices, tokens: CorpusTokens) -> None:
+def _choose_model(builder: ConfigBuilder, tokens: CorpusTokens) -> None:
     """Choose the sizes of the model, its dropout, and the tied embeddings."""
     size = f"the corpus has {tokens.tgt:,.0f} target tokens"
     width = 64 * round(2 * tokens.scale**0.25)
-    if choices.config().model.is_recurrent:
-        _choose_recurrent(choices, within(RECURRENT_WIDTH_FACTOR * width, 256, 1024), size)
+    if builder.config().model.is_recurrent:
+        _choose_recurrent(builder, clamp(RECURRENT_WIDTH_FACTOR * width, 256, 1024), size)
     else:
-        _choose_transformer(choices, within(width, 128, 512), size)
+        _choose_transformer(builder, clamp(width, 128, 512), size)
     # From 0.3 for 10 times Multi30k down to 0.1 for 300 times.
     dropout = 0.3 - 0.2 * math.log(max(tokens.scale, 10) / 10) / math.log(30)
-    choices.set("model.dropout", max(0.1, round(20 * dropout) / 20), size)
-    joint = choices.get("data.joint_vocabulary")
+    builder.set("model.dropout", max(0.1, round(20 * dropout) / 20), size)
+    joint = builder.get("data.joint_vocabulary")
     vocabulary = "one vocabulary" if joint else "two vocabularies"
     tied, reason = ("all" if joint else "decoder"), f"there {'is' if joint else 'are'} {vocabulary}"
-    if len(choices.config().data.vector_files()) > 1:
+    if len(builder.config().data.vector_files()) > 1:
         tied, reason = "decoder", "each side has its own word vectors"
-    choices.set("model.tied_embeddings", tied, reason)
-    limit = choices.get("data.max_length")
-    choices.set("model.max_length", max(512, limit), f"training lines have up to {limit} tokens")
+    builder.set("model.tied_embeddings", tied, reason)
+    limit = builder.get("data.max_length")
+    builder.set("model.max_length", max(512, limit), f"training lines have up to {limit} tokens")
 
 
-def _choose_recurrent(choices: Choices, by_corpus: int, size: str) -> None:
+def _choose_recurrent(builder: ConfigBuilder, by_corpus: int, size: str) -> None:
     """Choose the sizes of a recurrent translator."""
-    hidden_size = choices.set("model.hidden_size", by_corpus, size)
+    hidden_size = builder.set("model.hidden_size", by_corpus, size)
     half = hidden_size // 2, f"hidden_size is {hidden_size}"
-    choices.set("model.embedding_size", *(size_of_given_vectors(choices) or half))
+    builder.set("model.embedding_size", *(word_vector_dim(builder) or half))
     layers = 1 if hidden_size < 1024 else 2
-    choices.set("model.num_encoder_layers", layers, half[1])
-    choices.set("model.num_decoder_layers", layers, half[1])
+    builder.set("model.num_encoder_layers", layers, half[1])
+    builder.set("model.num_decoder_layers", layers, half[1])
 
 
-def _choose_transformer(choices: Choices, by_corpus: int, size: str) -> None:
+def _choose_transformer(builder: ConfigBuilder, by_corpus: int, size: str) -> None:
     """Choose the sizes of a Transformer; the others follow from its width."""
-    d_model = choices.set("model.d_model", *(size_of_given_vectors(choices) or (by_corpus, size)))
+    d_model = builder.set("model.d_model", *(word_vector_dim(builder) or (by_corpus, size)))
     width = f"d_model is {d_model}"
-    choices.set("model.d_ff", within(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
+    builder.set("model.d_ff", clamp(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
     heads = max(heads for heads in range(1, max(4, d_model // 64) + 1) if d_model % heads == 0)
-    choices.set("model.num_heads", heads, width)
-    layers = within(4 + (d_model - 256) // 128, 4, 6)
-    choices.set("model.num_encoder_layers", layers, width)
-    choices.set("model.num_decoder_layers", layers, width)
+    builder.set("model.num_heads", heads, width)
+    layers = clamp(4 + (d_model - 256) // 128, 4, 6)
+    builder.set("model.num_encoder_layers", layers, width)
+    builder.set("model.num_decoder_layers", layers, width)
 
 
-def _choose_steps(choices: Choices, profile: CorpusProfile, tokens: CorpusTokens) -> None:
+def _choose_steps(builder: ConfigBuilder, profile: CorpusProfile, tokens: CorpusTokens) -> None:
     """Choose the number of steps, the learning rate, the intervals, and the validation metric."""
-    batch, model = choices.get("data.batch_tokens"), choices.config().model
+    batch, model = builder.get("data.batch_tokens"), builder.config().model
     is_recurrent = model.is_recurrent
     width_name, width, rate = model.embedding_field, max(1, model.embedding_dim), LR_BY_WIDTH
     if is_recurrent:
-        width_name, width, rate = "hidden_size", choices.get("model.hidden_size"), RECURRENT_LR_BY_WIDTH
-    fine_tuning = choices.get("init_from") is not None
+        width_name, width, rate = "hidden_size", builder.get("model.hidden_size"), RECURRENT_LR_BY_WIDTH
+    fine_tuning = builder.get("init_from") is not None
     reference_epochs = RECURRENT_REFERENCE_EPOCHS if is_recurrent else REFERENCE_EPOCHS
-    epochs = choices.epochs(reference_epochs * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1))
+    epochs = builder.epochs(reference_epochs * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1))
     quarter = " (a quarter of the usual, for fine-tuning)" if fine_tuning else ""
-    steps = choices.set_steps(
-        max(1, rounded(epochs * tokens.tgt / min(batch, tokens.tgt))),  # a step contains the corpus at most once
+    steps = builder.set_steps(
+        max(1, round_2_digits(epochs * tokens.tgt / min(batch, tokens.tgt))),  # a step has the corpus at most once
         f"{epochs:.0f} epochs{quarter} of {tokens.tgt:,.0f} target tokens, {batch} per step",
     )
-    if choices.get("optim.optimizer.family") != "sgd":
+    if builder.get("optim.optimizer.family") != "sgd":
         lr = min(MAX_LR, rate / width) * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
         reason = f"{width_name} is {width} and a step has {batch} target tokens{quarter}"
-        choices.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
+        builder.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
     total = f"{steps:,} steps in total"
-    choices.set("optim.schedule.warmup_steps", min(4000, rounded(0.06 * steps)), total)
-    choose_intervals(choices, steps)
-    if not choices.get("optim.ema_decay"):
-        save_every = choices.get("training.save_every")
-        choices.set("optim.average_last", 10, f"the last {min(steps, 10 * save_every):,} of {total}")
+    builder.set("optim.schedule.warmup_steps", min(4000, round_2_digits(0.06 * steps)), total)
+    choose_intervals(builder, steps)
+    if not builder.get("optim.ema_decay"):
+        save_every = builder.get("training.save_every")
+        builder.set("optim.average_last", 10, f"the last {min(steps, 10 * save_every):,} of {total}")
     metric, reason = _metric(profile)
-    choices.set("training.valid_metric", metric, reason)
+    builder.set("training.valid_metric", metric, reason)
 
 
 def _metric(profile: CorpusProfile) -> tuple[str, str]:

@@ -75,7 +75,7 @@ class Similarity(Task):
         """Rank all right texts of the validation set for each left one."""
         model, valid = inference_model(run, weights), run.data.valid
         with torch.inference_mode():
-            left, right = model(_batch(valid, range(len(valid))).to(run.machine.device))
+            left, right = model(_batch(valid, range(len(valid))).to(run.device_context.device))
             cosines = left @ right.T
         objective = run.config.objective
         assert isinstance(objective, ContrastiveConfig)

@@ -19,7 +19,7 @@ from seqlab.runs.config import Config, to_dict
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import Override, override
-from seqlab.training.choices import Choices, choose_intervals, rounded, take_over, within
+from seqlab.training.config_builder import ConfigBuilder, choose_intervals, clamp, copy_settings, round_2_digits
 
 logger = logging.getLogger(__name__)
 RATES = (8000, 16000)
@@ -32,7 +32,7 @@ CHANGES = {"speed": 0.1, "volume": 6.0, "noise": 0.2, "time_masks": 2, "time_fra
 """Augmentation, by the fields of the data section."""
 
 
-def choose_by_recordings(
+def choose_config_by_recordings(
     overrides: Sequence[Override], base: Mapping[str, str], changes: Mapping[str, float]
 ) -> Config:
     """Choose every field that `overrides` leaves open by the recordings that they name; log what and why.
@@ -50,19 +50,19 @@ def choose_by_recordings(
     open_config = override(None, [*((key, base[key]) for key in base if key not in given), *overrides])
     values: dict[str, Any] = to_dict(open_config)
     of_origin = [name for name in (*open_config.data.codec_fields, "tokenizer") if name in values["data"]]
-    settled = take_over(values, overrides, ["model", *(f"data.{name}" for name in of_origin)])
+    settled = copy_settings(values, overrides, ["model", *(f"data.{name}" for name in of_origin)])
     if settled and "model" not in settled:
         settled += _take_over_encoder(values, dict(overrides))
     # Naming what a section is already would reset its fields.
     tags = {"data.kind": values["data"]["kind"], "model.family": values["model"]["family"]}
     others = [(key, text) for key, text in overrides if text not in (tags.get(key), [tags.get(key)])]
-    choices = Choices(override(values, others), sorted({*given, *settled}))
-    data = choices.config().data
+    builder = ConfigBuilder(override(values, others), sorted({*given, *settled}))
+    data = builder.config().data
     assert isinstance(data, RecordingsConfig), "tasks on recordings have such a section"
     with tempfile.TemporaryDirectory() as folder:
         recordings, _ = read_recordings(data, Path(folder), no_progress)
-        _choose(choices, recordings, changes)
-    return choices.config()
+        _choose(builder, recordings, changes)
+    return builder.config()
 
 
 def _take_over_encoder(values: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
@@ -88,7 +88,7 @@ def _text(given: str | list[str]) -> str:
     return given if isinstance(given, str) else given[0]
 
 
-def _choose(choices: Choices, recordings: Recordings, changes: Mapping[str, float]) -> None:
+def _choose(builder: ConfigBuilder, recordings: Recordings, changes: Mapping[str, float]) -> None:
     hours = float(np.sum([recordings.seconds(i) for i in range(len(recordings))])) / 3600
     rates = Counter(each.source_rate for each in recordings.examples if not each.fault)
     if not rates:
@@ -96,23 +96,23 @@ def _choose(choices: Choices, recordings: Recordings, changes: Mapping[str, floa
         raise ValueError(f"None of the {len(recordings)} recordings can be used: {first}.")
     logger.info("%s recordings, %.2f hours; chosen by these:", f"{len(recordings):,}", hours)
     usual = rates.most_common(1)[0][0]
-    rate = choices.set(
+    rate = builder.set(
         "data.sample_rate",
         RATES[usual >= RATES[1]],
         f"more recordings have {usual:,} samples a second than any other rate",
     )
-    choices.set("data.num_bands", 80 if rate >= RATES[1] else 64, f"{rate:,} samples a second")
+    builder.set("data.num_bands", 80 if rate >= RATES[1] else 64, f"{rate:,} samples a second")
     for name, value in {**CHANGES, **changes}.items():
-        choices.set(f"data.augment_{name}", value, "training changes each recording at random")
-    seconds = choices.set("data.batch_seconds", float(within(round(40 * hours**0.5), 10, 240)), f"{hours:.2f} hours")
-    choices.set("data.micro_batch_seconds", min(60.0, seconds), f"{seconds:g} seconds in a step")
-    epochs = choices.epochs(within(round(EPOCHS * hours**-0.4), 3, 200))
-    steps = choices.set_steps(
-        max(200, rounded(3600 * hours * epochs / seconds)),
+        builder.set(f"data.augment_{name}", value, "training changes each recording at random")
+    seconds = builder.set("data.batch_seconds", float(clamp(round(40 * hours**0.5), 10, 240)), f"{hours:.2f} hours")
+    builder.set("data.micro_batch_seconds", min(60.0, seconds), f"{seconds:g} seconds in a step")
+    epochs = builder.epochs(clamp(round(EPOCHS * hours**-0.4), 3, 200))
+    steps = builder.set_steps(
+        max(200, round_2_digits(3600 * hours * epochs / seconds)),
         f"{epochs:.0f} epochs, by {seconds:g} seconds in a step; on two cores of a CPU about "
         f"{max(1, round(60 * hours * epochs / TIMES_REAL_TIME))} minutes",
     )
-    choices.set("optim.optimizer.lr", 1.5e-3, f"of {choices.get('optim.optimizer.family')}")
-    choices.set_kind("optim.schedule.family", "cosine", "the last steps should be small ones")
-    choices.set("optim.schedule.warmup_steps", min(500, rounded(0.1 * steps) or 1), f"{steps:,} steps in all")
-    choose_intervals(choices, steps)
+    builder.set("optim.optimizer.lr", 1.5e-3, f"of {builder.get('optim.optimizer.family')}")
+    builder.set_kind("optim.schedule.family", "cosine", "the last steps should be small ones")
+    builder.set("optim.schedule.warmup_steps", min(500, round_2_digits(0.1 * steps) or 1), f"{steps:,} steps in all")
+    choose_intervals(builder, steps)

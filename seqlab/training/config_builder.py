@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-VALID_PAIRS = 50
+MIN_VALID_PAIRS = 50
 """Pairs that are held out where a twentieth of the corpus is less, up to a tenth of it."""
-USUAL_WIDTH = 256
-LEAST_INTERVAL = 10
+FALLBACK_WIDTH = 256
+MIN_SAVE_EVERY = 10
 """Steps between two checkpoints at least: a validation comes with every fourth."""
 
 LR_BY_WIDTH = 0.5
@@ -36,7 +36,7 @@ MAX_SUBWORDS = 16_000
 """More make every step slower, and Transformers gain little from them."""
 
 
-class Choices:
+class ConfigBuilder:
     """A config in the making."""
 
     def __init__(self, config: Config, given: Sequence[str]) -> None:
@@ -89,8 +89,8 @@ class Choices:
         return self._section(key)[key.rpartition(".")[2]]
 
     def width(self, key: str) -> int:
-        """Return the width of the model, a field; `USUAL_WIDTH` where a model from a plugin does not have it."""
-        width: int = self._section(key).get(key.rpartition(".")[2], USUAL_WIDTH)
+        """Return the width of the model, a field; `FALLBACK_WIDTH` where a model from a plugin does not have it."""
+        width: int = self._section(key).get(key.rpartition(".")[2], FALLBACK_WIDTH)
         return width
 
     def is_given(self, key: str) -> bool:
@@ -108,7 +108,7 @@ class Choices:
         return section
 
 
-def from_defaults(overrides: Sequence[Override]) -> Config:
+def config_from_defaults(overrides: Sequence[Override]) -> Config:
     """Take the first model for the kind of data that `overrides` name, and the default of every field left open.
 
     Raises:
@@ -123,7 +123,7 @@ def from_defaults(overrides: Sequence[Override]) -> Config:
     return override(None, [*chosen, *overrides])
 
 
-def take_over(base: dict[str, Any], overrides: Iterable[Override], keys: Sequence[str]) -> list[str]:
+def copy_settings(base: dict[str, Any], overrides: Iterable[Override], keys: Sequence[str]) -> list[str]:
     """Put what the run that is started from has under some keys, fields or sections, into nested values.
 
     Returns the keys that are settled by it: none where `overrides` names no such run, and not `model` where only those
@@ -150,12 +150,12 @@ def take_over(base: dict[str, Any], overrides: Iterable[Override], keys: Sequenc
     return settled
 
 
-def size_of_given_vectors(choices: Choices) -> tuple[int, str] | None:
+def word_vector_dim(builder: ConfigBuilder) -> tuple[int, str] | None:
     """Return the size that given word vectors ask for, and the reason; None where there are none.
 
     Raises FileNotFoundError or ValueError where a file cannot be read, or holds vectors that the model cannot take.
     """
-    config = choices.config()
+    config = builder.config()
     files = list(config.data.vector_files().values())
     sizes = [read_vector_dim(Path(file).expanduser()) for file in files]
     if not sizes:
@@ -174,29 +174,31 @@ def size_of_given_vectors(choices: Choices) -> tuple[int, str] | None:
     return sizes[0], f"that of the vectors of {files[0]}"
 
 
-def choose_intervals(choices: Choices, steps: int) -> None:
+def choose_intervals(builder: ConfigBuilder, steps: int) -> None:
     """Choose how often a run of so many steps logs, saves and validates."""
     progress = f"{steps:,} steps in all"
-    save_every = choices.set("training.save_every", max(min(steps, LEAST_INTERVAL), rounded(steps / 64)), progress)
-    choices.set("training.valid_every", 4 * save_every, f"every fourth checkpoint, {progress}")
-    choices.set("training.log_every", within(steps // 100, 1, 50), progress)
+    save_every = builder.set(
+        "training.save_every", max(min(steps, MIN_SAVE_EVERY), round_2_digits(steps / 64)), progress
+    )
+    builder.set("training.valid_every", 4 * save_every, f"every fourth checkpoint, {progress}")
+    builder.set("training.log_every", clamp(steps // 100, 1, 50), progress)
 
 
-def held_out(count: int) -> float:
+def valid_share(count: int) -> float:
     """Return the share that is held out for validation of so many pairs."""
-    return max(0.05, min(0.1, round(VALID_PAIRS / count, 3)))
+    return max(0.05, min(0.1, round(MIN_VALID_PAIRS / count, 3)))
 
 
-def within(value: int, low: int, high: int) -> int:
+def clamp(value: int, low: int, high: int) -> int:
     """Return the number of a range that is nearest."""
     return max(low, min(value, high))
 
 
 def power_of_two(value: float, low: int, high: int, rounding: Callable[[float], int]) -> int:
     """Return a power of two near a number, of a range with such ends."""
-    return within(2 ** rounding(math.log2(value)), low, high)
+    return clamp(2 ** rounding(math.log2(value)), low, high)
 
 
-def rounded(value: float) -> int:
+def round_2_digits(value: float) -> int:
     """Round to two significant digits."""
     return int(float(f"{value:.2g}"))
