@@ -69,7 +69,7 @@ def used(pairs: Path, trained: Path) -> dict[str, Done]:
         "translate": ["translate", trained, "--input", left],
         "label": ["label", trained, "--input", left],
         "info": ["info", trained],
-        "fields": ["train", *ZERO_CONFIG[1:], "--data.train_left", left, "--data.train_right", left, "--help"],
+        "fields": ["train", *ZERO_CONFIG[1:], "--data.train_left", left, "--data.train_right", left, "--help", "all"],
     }
     found = run_all([*each, *TABLE] for each in commands.values())
     return dict(zip(commands, found, strict=True))

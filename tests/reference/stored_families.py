@@ -61,7 +61,10 @@ def assert_same(found: Any, wanted: Any, where: str, tolerance: float = 1e-4, *,
     """Compare numbers within a tolerance and all else exactly; a newer version may have more fields."""
     if isinstance(wanted, Mapping):
         for name, value in wanted.items():
-            assert_same(found[name], value, f"{where}.{name}", tolerance, compares_texts=compares_texts)
+            is_sentence = name == "reading"  # for people: it may be reworded
+            assert_same(
+                found[name], value, f"{where}.{name}", tolerance, compares_texts=not is_sentence and compares_texts
+            )
     elif isinstance(wanted, list):
         assert len(found) == len(wanted), where
         for place, (one, other) in enumerate(zip(found, wanted, strict=True)):
