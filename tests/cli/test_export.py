@@ -68,7 +68,7 @@ def test_what_is_refused(seqlab: Command, run_dir: Path, other_run_dir: Path) ->
         (["export", run_dir], "--format"),
         (["export", run_dir, "--format", "ctranslate2", "--quantization", "int4"], "but is `int4` instead"),
         (["translate", run_dir, other_run_dir, "--engine", "ctranslate2"], "ensembles need the engine `torch`"),
-        (["translate", run_dir, "--quantization", "int8"], "torch takes `precision`"),
+        (["translate", run_dir, "--quantization", "int8"], "with torch, use `precision`"),
         (["translate", run_dir, "--engine", "onnx"], "`engine` must be one of torch, ctranslate2"),
     ]:
         result = seqlab(*arguments)

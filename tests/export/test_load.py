@@ -179,7 +179,7 @@ def test_options_of_other_engines_are_refused(make_run: Callable[..., Path]) -> 
     for options, message in [
         ({"engine": "tensorflow"}, "`engine` must be one of torch, ctranslate2"),
         ({"engine": "ctranslate2", "precision": "bf16"}, "CTranslate2 has `quantization`"),
-        ({"quantization": "int8"}, "torch takes `precision`"),
+        ({"quantization": "int8"}, "with torch, use `precision`"),
         ({"engine": "ctranslate2", "checkpoint": ["1", "2"]}, "`checkpoint` names 2"),
         ({"engine": "ctranslate2", "threads": 0}, "`threads` must be at least 1"),
         ({"engine": "ctranslate2", "device": "cuda:7"}, "cannot load"),
