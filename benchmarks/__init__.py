@@ -1,7 +1,6 @@
-"""Speed and quality, side by side with what a user would pick instead and with the machine's limit.
+"""Benchmarks of speed and quality against other libraries and the peak rate of the machine.
 
-`python -m benchmarks training` (`decoding`, `quality`, `tradeoff`, `growth`, ...) from the root of the repository; the
-README here says how. Nothing is installed: systems that are missing are listed as missing. No test depends on a time
-measured here.
-The process that is started imports no torch; every measurement is a process of its own (`benchmarks.workers`).
+Run `python -m benchmarks training` (`decoding`, `quality`, `tradeoff`, `growth`, ...) from the root of the repository;
+see README.md in this folder. Nothing is installed: missing systems are listed as missing. No test depends on a time
+measured here. The main process does not import torch; each measurement runs in its own process (`benchmarks.workers`).
 """

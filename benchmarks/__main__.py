@@ -1,4 +1,4 @@
-"""Parse arguments, run one benchmark, print its table."""
+"""Command line of the benchmarks: run one benchmark and print its table."""
 
 import argparse
 import logging
@@ -42,13 +42,13 @@ TASKS = {
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Name the benchmarks and their options."""
+    """Build the parser of all benchmarks."""
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     for name, module in TASKS.items():
         command = commands.add_parser(name, description=module.__doc__, help=(module.__doc__ or "").partition(":")[2])
-        command.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
-        command.add_argument("--quick", action="store_true", help="a small model on generated text: a smoke run")
+        command.add_argument("--json", type=Path, metavar="FILE", help="write all measurements as JSON")
+        command.add_argument("--quick", action="store_true", help="smoke test: a small model on generated text")
         command.add_argument("--threads", type=int, default=usable_cores(), help="default: all cores")
         command.add_argument("--device", default="cpu", help="cpu or cuda; default: %(default)s")
         command.add_argument("--work_dir", type=Path, default=Path("runs/benchmarks"), help="default: runs/benchmarks")
@@ -57,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def chosen_scale(arguments: argparse.Namespace) -> Scale:
-    """Take the full scale or the quick one, with what the options change."""
+    """Return the full or the quick scale, overridden by the options."""
     scale = QUICK if arguments.quick else FULL
     for name in ("steps", "repetitions"):
         if getattr(arguments, name, None) is not None:
@@ -73,9 +73,9 @@ def chosen_scale(arguments: argparse.Namespace) -> Scale:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one benchmark; the status is 1 where systems turned out not to do the same work."""
+    """Run one benchmark; return 1 if a check failed, else 0."""
     arguments = make_parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends the worker that is running too
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # terminates the running worker too
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if arguments.json is not None:
         refuse_missing_folder("--json", arguments.json.parent)

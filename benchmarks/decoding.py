@@ -1,4 +1,4 @@
-"""`python -m benchmarks decoding`: output tokens a second on a test set, the same trained weights in every system."""
+"""`python -m benchmarks decoding`: output tokens per second on a test set, with the same weights in every system."""
 
 import argparse
 import logging
@@ -22,13 +22,13 @@ BEAM_SIZES, QUICK_BEAM_SIZES = (1, 5), (5,)
 DTYPES = ("fp32", "bf16", "int8")
 QUICK_LINES = 50
 LINES_PER_THREAD = 100
-"""With fewer seqlab has no process for each thread."""
-SAME_BLEU = {"fp32": 0.1, "bf16": 0.3, "int8": 0.3}
-"""How far the BLEU of a system may lie from that of seqlab in fp32 over 1,000 lines: the same weights, or the same ones
-rounded. Over fewer lines a single other translation weighs more: it may be farther by the root of how many fewer."""
+"""Minimum of lines translated one at a time: with fewer, seqlab does not start one process per thread."""
+MAX_BLEU_DIFFERENCE = {"fp32": 0.1, "bf16": 0.3, "int8": 0.3}
+"""Largest difference of a system's BLEU from that of seqlab in fp32 over 1,000 lines, by dtype of the weights. Over
+n < 1,000 lines the limit is multiplied by sqrt(1000 / n), because each different translation has more weight."""
 
-OWN_SEARCH = ("JoeyNMT",)
-"""Systems whose beam search has another length penalty and another end: it finds other translations."""
+SYSTEMS_WITH_OTHER_SEARCH = ("JoeyNMT",)
+"""Systems whose beam search has another length penalty and stopping criterion, so that its translations differ."""
 
 
 @dataclass(frozen=True)
@@ -39,26 +39,26 @@ class System:
     worker: str
     dtype: str
     batches: tuple[int, ...]
-    """Batch sizes to try, in the engine's own unit."""
+    """Batch sizes to try, in `unit`."""
     unit: str
     side_by_side: bool = False
-    """Whether each thread decodes a batch of its own, rather than all threads one batch."""
+    """Whether each thread decodes its own batch; otherwise all threads decode one batch."""
     environment: tuple[tuple[str, str], ...] = ()
     engine: str = "torch"
 
     @property
     def setting(self) -> str:
-        """Say how the threads are used, where there is a choice."""
+        """Describe how the threads are used, for the table."""
         environment = "".join(f", {name}={value}" for name, value in self.environment)
         return ("one batch per thread" if self.side_by_side else "all threads on one batch") + environment
 
 
 TOKENS, SENTENCES = (2560, 10_240, 40_960), (16, 64, 256)
-"""Sizes of batches that are tried."""
+"""Batch sizes to try."""
 
 
 def systems(machine: Json, family: Family, joeynmt: str | None = None) -> list[System]:
-    """List what is measured of a model on this machine; `joeynmt` is the Python of its environment."""
+    """List the systems to measure on this machine; `joeynmt` is the Python of an environment with JoeyNMT."""
     on_cpu = machine["device"] == "cpu"
     ways = (False, True) if on_cpu else (False,)
     both = list(product(("fp32", "bf16"), ways))
@@ -86,12 +86,12 @@ def systems(machine: Json, family: Family, joeynmt: str | None = None) -> list[S
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table to be."""
+    """One row of the table."""
 
     system: System
     beam_size: int
     batch: int
-    """1, or the best of those that were tried."""
+    """1, or the fastest batch size."""
 
     @property
     def search(self) -> str:
@@ -100,16 +100,16 @@ class Case:
 
 @dataclass(frozen=True)
 class TestSet:
-    """What is translated, and what it costs."""
+    """Lines to translate, their token counts and references."""
 
     lines: list[str]
     src_tokens: list[int]
     references: list[str]
     single_lines: int
-    """How many of the lines are translated one at a time."""
+    """Number of lines that are translated one at a time."""
 
     def part(self, case: Case) -> "TestSet":
-        """Return what is translated in a case."""
+        """Return the lines that are translated in a case."""
         count = self.single_lines if case.batch == 1 else len(self.lines)
         return replace(
             self, lines=self.lines[:count], src_tokens=self.src_tokens[:count], references=self.references[:count]
@@ -117,9 +117,9 @@ class TestSet:
 
 
 def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None = None) -> Report:
-    """Train or take a run, give its weights to every system, find each one's best batch, measure in turns.
+    """Measure decoding: export the weights of a run to every system, find each one's best batch size, measure in turns.
 
-    `known_machine`: what `measure_machine` found; None: it is measured before and after.
+    `known_machine` is the result of `measure_machine`; None measures the machine before and after.
     """
     if arguments.run is not None:
         refuse_missing_folder("--run", arguments.run)
@@ -165,7 +165,7 @@ def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None 
 
 
 def prepare(arguments: argparse.Namespace, scale: Scale) -> Json:
-    """Make what all systems decode with; see `prepare_decoding`."""
+    """Prepare the run and its exports for all systems; see `prepare_decoding`."""
     folder = arguments.work_dir / f"decoding-{scale.corpus}-{scale.model.name}"
     logger.info("preparing %s", folder)
     job = {
@@ -180,7 +180,7 @@ def prepare(arguments: argparse.Namespace, scale: Scale) -> Json:
 
 
 def decode(system: System, beam_size: int, batches: list[int], lines: list[str], base: DecodingJob) -> DecodingResult:
-    """Run one process."""
+    """Decode lines in a worker process."""
     side_by_side = base.threads if system.side_by_side else 1
     job = replace(
         base,
@@ -199,7 +199,7 @@ def decode(system: System, beam_size: int, batches: list[int], lines: list[str],
 def choose_cases(
     measured: list[System], beam_sizes: Sequence[int], base: DecodingJob, missing: dict[str, str], report: Report
 ) -> list[Case]:
-    """List what is to be measured, and in the report what is not there, with the reason."""
+    """List the cases to measure; add unavailable systems to the report with the reason."""
     cases = []
     for system in measured:
         reason = missing.get(system.engine if system.worker == "decode_seqlab" else system.name)
@@ -211,7 +211,7 @@ def choose_cases(
 
 
 def best_batch(system: System, beam_size: int, base: DecodingJob) -> int:
-    """Try a system's batch sizes, where there is a choice."""
+    """Return the fastest batch size of a system."""
     if len(system.batches) == 1:
         return system.batches[0]
     logger.info("trying the batch sizes of %s %s, beam %d", system.name, system.dtype, beam_size)
@@ -220,7 +220,7 @@ def best_batch(system: System, beam_size: int, base: DecodingJob) -> int:
 
 
 def measure(cases: list[Case], base: DecodingJob, test: TestSet, repetitions: int) -> dict[Case, list[DecodingResult]]:
-    """Run all cases in turn, several times over."""
+    """Measure all cases in turns, `repetitions` times."""
     results: dict[Case, list[DecodingResult]] = {case: [] for case in cases}
     for repetition in range(repetitions):
         for case in cases:
@@ -232,7 +232,7 @@ def measure(cases: list[Case], base: DecodingJob, test: TestSet, repetitions: in
 
 
 def summarize(case: Case, results: list[DecodingResult], test: TestSet, sizes: Sizes, machine: Json) -> Row:
-    """Turn the repetitions of one case into a row."""
+    """Summarize the repetitions of one case in a row."""
     from sacrebleu.metrics import BLEU
 
     outputs = results[0].tgt_tokens
@@ -265,12 +265,12 @@ def summarize(case: Case, results: list[DecodingResult], test: TestSet, sizes: S
 
 
 def check_bleu(report: Report) -> None:
-    """Compare each system's BLEU with seqlab's, in fp32 where that is measured: the same search and the same lines."""
+    """Check each system's BLEU against that of seqlab with the same search and lines, in fp32 if measured."""
     measured = [row for row in report.rows if row.tokens_per_second is not None]
     reference = next((row.dtype for row in sorted(measured, key=lambda row: row.dtype != "fp32")), "fp32")
     for row in measured:
         kind = (row.more["search"], row.more["batch"] == "1")
-        if row.system in OWN_SEARCH and kind[0] != "greedy":
+        if row.system in SYSTEMS_WITH_OTHER_SEARCH and kind[0] != "greedy":
             continue
         for other in measured:
             same_lines = kind == (other.more["search"], other.more["batch"] == "1")
@@ -278,12 +278,12 @@ def check_bleu(report: Report) -> None:
                 apart = abs(row.more["bleu"] - other.more["bleu"])
                 what = f"{row.system} {row.dtype} ({row.setting}), {kind[0]}, batch {row.more['batch']}"
                 text = f"{what}: BLEU {row.more['bleu']:.2f}, {apart:.2f} from seqlab's in {reference}"
-                allowed = SAME_BLEU[row.dtype] * max(1.0, 1000 / row.more["sentences"]) ** 0.5
+                allowed = MAX_BLEU_DIFFERENCE[row.dtype] * max(1.0, 1000 / row.more["sentences"]) ** 0.5
                 (report.checks if apart <= allowed else report.failed_checks).append(text)
 
 
 def add_ratios(rows: list[Row]) -> None:
-    """Divide seqlab's best rate, whatever the dtype, by each row's: same search, batch 1 or best batch."""
+    """Divide seqlab's best rate of all dtypes by each row's rate, for the same search and kind of batch."""
     for row in rows:
         if row.tokens_per_second is None:
             continue
@@ -300,15 +300,15 @@ def add_ratios(rows: list[Row]) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Name what can be chosen."""
+    """Add the options of this benchmark."""
     parser.add_argument("--model", choices=MODELS, default=MODELS[0], help="default: transformer")
-    parser.add_argument("--run", type=Path, metavar="RUN", help="a run folder; default: one is trained and kept")
-    parser.add_argument("--run_steps", type=int, metavar="N", help="updates of the run that is trained (default: 3000)")
-    parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="only these")
+    parser.add_argument("--run", type=Path, metavar="RUN", help="a run folder; default: train one and keep it")
+    parser.add_argument("--run_steps", type=int, metavar="N", help="training steps of that run (default: 3000)")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="measure only these")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="measure only these")
     parser.add_argument("--beam_sizes", nargs="+", type=int, default=BEAM_SIZES, metavar="K", help="default: 1 5")
-    parser.add_argument("--joeynmt", metavar="PYTHON", help="the Python of an environment that has JoeyNMT; LSTMs only")
+    parser.add_argument("--joeynmt", metavar="PYTHON", help="Python of an environment with JoeyNMT; LSTMs only")
     parser.add_argument(
-        "--lines", type=int, default=200, help="lines translated one at a time (default: 200), 100 a thread at least"
+        "--lines", type=int, default=200, help="lines translated one at a time (default: 200), at least 100 per thread"
     )
-    parser.add_argument("--repetitions", type=int, help="how often each system is run")
+    parser.add_argument("--repetitions", type=int, help="number of measurements of each system")

@@ -1,4 +1,4 @@
-"""Floating-point operations that the work needs, counted from the model's shape and the real tokens.
+"""Floating-point operations of a model, counted from its shape and the number of tokens without padding.
 
 Matrix products only, a multiplication and an addition being two operations; padding is not work, nor is anything that
 a system computes twice. The backward pass of a product is two products of the same size.
@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from benchmarks.scale import RecurrentSizes, Sizes
 
 TRAINING_PASSES = 3
-"""Forward, and the two products of the backward pass."""
+"""One product in the forward pass and two in the backward pass."""
 
 
 GATES = 4
-"""Of an LSTM: products with the input and with the hidden state, each."""
+"""Gates of an LSTM, each with a product with the input and one with the hidden state."""
 
 
 def encoder_flops(sizes: Sizes, src: int) -> int:
-    """Count one forward pass of the encoder over `src` tokens, and the decoder's keys and values of its memory."""
+    """Count one forward pass of the encoder over `src` tokens, and the cross-attention keys and values."""
     if isinstance(sizes, RecurrentSizes):
         size = sizes.hidden_size  # each of both directions has half of it as its hidden state
         return 2 * src * (GATES * size * (size + size // 2) + size * size)
@@ -28,9 +28,9 @@ def encoder_flops(sizes: Sizes, src: int) -> int:
 
 
 def decoder_flops(sizes: Sizes, src: int, tgt: int) -> int:
-    """Count one forward pass of the decoder over `tgt` tokens, the projection onto the vocabulary included.
+    """Count one forward pass of the decoder over `tgt` tokens, including the projection to the vocabulary.
 
-    A target position attends to itself and those before it: what is masked is not counted.
+    A target position attends to itself and earlier positions; masked positions are not counted.
     """
     if isinstance(sizes, RecurrentSizes):
         size = sizes.hidden_size
@@ -45,15 +45,15 @@ def decoder_flops(sizes: Sizes, src: int, tgt: int) -> int:
 
 
 def training_flops(sizes: Sizes, lengths: Iterable[tuple[int, int]]) -> int:
-    """Count one forward and backward pass over pairs of (source, target) lengths, special ids counted."""
+    """Count one forward and backward pass over pairs of (source, target) lengths, which include special ids."""
     forward = sum(encoder_flops(sizes, src) + decoder_flops(sizes, src, tgt) for src, tgt in lengths)
     return TRAINING_PASSES * forward
 
 
 def decoding_flops(sizes: Sizes, lengths: Iterable[tuple[int, int]], beam_size: int) -> int:
-    """Count decoding: (source, output) lengths, special ids counted; a beam computes each position `beam_size` times.
+    """Count decoding of (source, output) lengths, which include special ids, with `beam_size` hypotheses.
 
-    The first position is computed once, as all hypotheses are the same there.
+    The first position is computed once, because all hypotheses are equal there.
     """
     total = 0
     for src, tgt in lengths:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks gpu`: training and decoding on one GPU beside `transformers` and cuDNN, on generated text."""
+"""`python -m benchmarks gpu`: training and decoding on one GPU, compared with `transformers` and cuDNN."""
 
 import argparse
 import logging
@@ -22,7 +22,7 @@ MODELS = {
     "base": ModelSizes(8000, d_model=512, d_ff=2048, num_heads=8, num_encoder_layers=6, num_decoder_layers=6),
     "large": ModelSizes(8000, d_model=768, d_ff=3072, num_heads=12, num_encoder_layers=6, num_decoder_layers=6),
 }
-"""Of 9, 48 and 105 million parameters."""
+"""Models with 9, 48 and 105 million parameters."""
 DECODED = "base"
 FULL = Scale(
     corpus=GENERATED,
@@ -34,12 +34,12 @@ FULL = Scale(
     repetitions=2,
 )
 RUN_STEPS = 600
-"""Updates of the run that decodes: enough for outputs of sensible lengths."""
+"""Training steps of the run for decoding: enough for outputs of realistic lengths."""
 SINGLE_LINES = 40
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Measure each part, all with the same weights and batches in every system."""
+    """Measure each part, with the same weights and batches in every system."""
     machine = measure_machine(arguments)
     report = Report("gpu", machine)
     full = scale if arguments.quick else replace(FULL, repetitions=scale.repetitions)
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
 
 @dataclass(frozen=True)
 class Part:
-    """One model that is trained, or decodes."""
+    """Training or decoding of one model."""
 
     name: str
     measure: Callable[[Namespace, Scale, Json], Report]
@@ -88,7 +88,7 @@ def _add(report: Report, part: Report, model: str) -> None:
 
 
 def train_compiled(arguments: argparse.Namespace, scale: Scale, machine: Json) -> Report:
-    """Train nanoGPT's language model with and without `torch.compile`; the first steps, which compile, do not count."""
+    """Time training of nanoGPT's model with and without `torch.compile`, without the first steps, which compile."""
     shape = (QUICK_SHAPES if arguments.quick else SHAPES["nanogpt"])[0]
     steps = scale.warmup_steps + scale.steps
     folder = str((arguments.work_dir / "language_models").resolve())
@@ -131,6 +131,8 @@ def train_compiled(arguments: argparse.Namespace, scale: Scale, machine: Json) -
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Name what can be chosen; `--device cpu` with `--quick` tries the program itself."""
+    """Add the options of this benchmark; `--device cpu --quick` tests the program without a GPU."""
     parser.set_defaults(device="cuda")
-    parser.add_argument("--repetitions", type=int, default=FULL.repetitions, help="how often each system is run")
+    parser.add_argument(
+        "--repetitions", type=int, default=FULL.repetitions, help="number of measurements of each system"
+    )

@@ -1,4 +1,4 @@
-"""`python -m benchmarks growth`: time and memory of seqlab against each size of its work, beside the expected order."""
+"""`python -m benchmarks growth`: time and memory of seqlab as one size grows, compared with the expected order."""
 
 import argparse
 import logging
@@ -18,12 +18,12 @@ from benchmarks.scale import Scale, transformer_sizes
 
 logger = logging.getLogger(__name__)
 FITTED_POINTS = 3
-"""The largest sizes, whose slope is the measured order: at small ones constant costs show."""
+"""Number of largest sizes for the fit of the order; at smaller sizes constant costs dominate."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A size that grows while all others stay."""
+    """A size that grows while all others are constant."""
 
     name: str
     work: GrowthWork
@@ -77,9 +77,9 @@ class Measurement:
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Measure each axis point by point, each in a process of its own; fit, and plot where a folder is named."""
+    """Measure each point of each axis in its own process, fit the orders, and plot them if `--plots` is given."""
     if arguments.plots is not None and find_spec("matplotlib") is None:
-        raise SystemExit("`--plots` needs matplotlib: pip install matplotlib, or leave it out.")
+        raise SystemExit("`--plots` needs matplotlib. Install it (pip install matplotlib), or omit the option.")
     machine = measure_machine(arguments)
     folder = arguments.work_dir / "growth"
     base = GrowthJob(
@@ -108,13 +108,13 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
 
 
 def chosen_axes(names: Sequence[str] | None, quick: bool) -> list[Axis]:
-    """Take the axes that are asked for; in a quick run the smallest three sizes of each."""
+    """Return the requested axes; in a quick run with their three smallest sizes."""
     chosen = [axis for axis in AXES if names is None or axis.name.replace(" ", "_") in names]
     return [replace(axis, values=axis.values[:FITTED_POINTS]) for axis in chosen] if quick else chosen
 
 
 def job_of(axis: Axis, value: int, base: GrowthJob) -> GrowthJob:
-    """Set the size that grows; a wider model keeps its proportions and the size of its heads."""
+    """Set the size of an axis in a job; a wider model keeps its proportions and `head_dim`."""
     job = replace(base, work=axis.work)
     if axis.field == "d_model":
         factor = value / base.sizes.d_model
@@ -131,7 +131,7 @@ def job_of(axis: Axis, value: int, base: GrowthJob) -> GrowthJob:
 
 
 def measure(axis: Axis, base: GrowthJob) -> list[Measurement]:
-    """Measure all points of an axis."""
+    """Measure all sizes of an axis."""
     if axis.work == "corpus":
         run_worker("growth_corpora", {"folder": base.folder, "sizes": axis.values}, base.threads)
     points = []
@@ -144,7 +144,7 @@ def measure(axis: Axis, base: GrowthJob) -> list[Measurement]:
 
 
 def counted(job: GrowthJob) -> float:
-    """Count the operations that a job's matrix products need; the pairs of a corpus."""
+    """Count the operations of a job's matrix products, or the pairs of its corpus."""
     lengths = [(job.length, job.length)] * job.sentences
     if job.work == "corpus":
         return job.pairs
@@ -162,7 +162,7 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 
 def describe(axis: Axis, points: Sequence[Measurement]) -> str:
-    """Say how time and memory grow over the largest sizes, beside what is expected."""
+    """Describe how time and memory grow over the largest sizes, and the expected order."""
     last = points[-FITTED_POINTS:]
     sizes = [point.n for point in last]
     time_k = exponent(sizes, [point.seconds for point in last])
@@ -180,7 +180,7 @@ def _row(axis: Axis, point: Measurement, dtype: str) -> Row:
 
 
 def plot(axis: Axis, points: Sequence[Measurement], folder: Path) -> None:
-    """Draw time and memory on logarithmic axes, the expected growth through the largest size: NAME.png."""
+    """Plot time and memory on logarithmic axes to NAME.png, with the expected growth through the largest size."""
     from matplotlib.figure import Figure
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -204,8 +204,8 @@ def plot(axis: Axis, points: Sequence[Measurement], folder: Path) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Name what can be chosen."""
+    """Add the options of this benchmark."""
     names = [axis.name.replace(" ", "_") for axis in AXES]
-    parser.add_argument("--axes", nargs="+", choices=names, help="only these")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write a PNG for each; needs matplotlib")
+    parser.add_argument("--axes", nargs="+", choices=names, help="measure only these")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write one PNG per axis; needs matplotlib")
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")

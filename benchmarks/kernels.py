@@ -1,4 +1,4 @@
-"""`python -m benchmarks kernels`: what each kernel for the CPU gains on recipes, beside plain PyTorch in its place."""
+"""`python -m benchmarks kernels`: speedup of each CPU kernel on recipes over plain PyTorch."""
 
 import argparse
 import logging
@@ -23,11 +23,11 @@ QUICK_RECIPES = ("number_words",)
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Measure all recipes, each in a process of its own."""
+    """Measure all recipes, each in its own process."""
     recipes = arguments.recipes or (QUICK_RECIPES if arguments.quick else DEFAULT_RECIPES)
     for name in recipes:
         if name not in RECIPES:
-            raise SystemExit(f"`--recipes`: there is no recipe {name!r}.")
+            raise SystemExit(f"`--recipes`: the recipe {name!r} does not exist.")
     report = Report("kernels", measure_machine(arguments))
     steps, rounds = (1, 1) if arguments.quick else (arguments.steps, arguments.repetitions)
     for recipe in recipes:
@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Name what can be chosen."""
+    """Add the options of this benchmark."""
     parser.add_argument("--recipes", nargs="+", metavar="NAME", help=f"default: {' '.join(DEFAULT_RECIPES)}")
     parser.add_argument("--dtypes", nargs="+", choices=("bf16", "fp32"), default=["bf16", "fp32"])
-    parser.add_argument("--steps", type=int, default=4, help="updates of one measurement; default: 4")
+    parser.add_argument("--steps", type=int, default=4, help="training steps per measurement; default: 4")
     parser.add_argument("--repetitions", type=int, default=5, help="measurements of each kernel; default: 5")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks language_models`: characters a second, trained on and generated, beside GPT-2 and torch.nn."""
+"""`python -m benchmarks language_models`: characters per second in training and generation."""
 
 import argparse
 import logging
@@ -23,23 +23,23 @@ ROWS, QUICK_ROWS = (1, 64), (1, 16)
 
 @dataclass(frozen=True)
 class Model:
-    """One model and what was prepared for it."""
+    """One model and its prepared workload."""
 
     shape: LmShape
     prepared: Json
 
     @property
     def length(self) -> int:
-        """Return how many characters are generated: 256, but of a Transformer no more than it has positions."""
+        """Return the number of characters to generate: 256, or the number of positions of a Transformer."""
         return self.shape.block_length if self.shape.family == "transformer" else 256
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Prepare each model, check that all systems compute the same, measure in turns."""
+    """Prepare each model, check that all systems compute the same, and measure them in turns."""
     names = [each.name for each in lm_training.SYSTEMS] + [each.name for each in lm_generation.SYSTEMS]
     refuse_unknown_systems(arguments.systems, (name.partition(",")[0] for name in names))
     if arguments.profile and arguments.device != "cpu":
-        raise SystemExit("`--profile` watches the CPU alone: leave `--device` out.")
+        raise SystemExit("`--profile` works on the CPU only: omit `--device`.")
     machine = measure_machine(arguments)
     report = Report("language_models", machine)
     shapes = QUICK_SHAPES if arguments.quick else SHAPES[arguments.shape]
@@ -113,7 +113,7 @@ def _generate(model: Model, arguments: argparse.Namespace, scale: Scale, report:
 
 
 def add_shares(rows: Sequence[Row], machine: Json) -> None:
-    """Divide what a row's tokens need by the best rate of products that any kernel reached in its dtype."""
+    """Divide the FLOP/s of each row by the peak rate of matrix products in its dtype."""
     for row in rows:
         if row.tokens_per_second is not None:
             gflops = row.tokens_per_second * row.more["mflop_per_token"] / 1e3
@@ -121,7 +121,7 @@ def add_shares(rows: Sequence[Row], machine: Json) -> None:
 
 
 def add_ratios(rows: Sequence[Row]) -> None:
-    """Divide seqlab's rate in the same setting and dtype by each row's."""
+    """Divide seqlab's rate in the same setting and dtype by each row's rate."""
     own = {(row.setting, row.dtype): row.tokens_per_second for row in rows if row.system == "seqlab"}
     for row in rows:
         rate = own.get((row.setting, row.dtype))
@@ -130,18 +130,25 @@ def add_ratios(rows: Sequence[Row]) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Name what can be chosen."""
+    """Add the options of this benchmark."""
     families = get_args(Family)
-    parser.add_argument("--models", nargs="+", choices=families, default=families, help="only these")
-    parser.add_argument("--works", nargs="+", choices=WORKS, default=WORKS, help="only this")
+    parser.add_argument("--models", nargs="+", choices=families, default=families, help="measure only these")
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=WORKS, help="measure only these")
     parser.add_argument(
-        "--shape", choices=SHAPES, default="small", help="the Transformer's: nanoGPT's own, or a smaller one (default)"
+        "--shape",
+        choices=SHAPES,
+        default="small",
+        help="shape of the Transformer: that of nanoGPT, or a smaller one (default)",
     )
     parser.add_argument("--dtypes", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
-    parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--profile", action="store_true", help="say where the time of training goes; CPU only")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="measure only these")
+    parser.add_argument("--profile", action="store_true", help="profile the training time by operation; CPU only")
     parser.add_argument(
-        "--run_steps", type=int, default=200, metavar="N", help="updates of the runs that generate (default: 200)"
+        "--run_steps",
+        type=int,
+        default=200,
+        metavar="N",
+        help="training steps of the runs for generation (default: 200)",
     )
-    parser.add_argument("--steps", type=int, help="updates that are timed")
-    parser.add_argument("--repetitions", type=int, help="how often each system is run")
+    parser.add_argument("--steps", type=int, help="number of timed updates")
+    parser.add_argument("--repetitions", type=int, help="number of measurements of each system")

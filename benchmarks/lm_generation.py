@@ -1,4 +1,4 @@
-"""Generating text: characters a second behind a newline, the same trained weights in every system."""
+"""Text generation: characters per second after a newline, with the same trained weights in every system."""
 
 import logging
 import math
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 
 from benchmarks.lm_records import LmGenerationJob, LmGenerationResult
 from benchmarks.lm_shapes import Family, LmShape, forward_flops
-from benchmarks.lm_training import KEPT
+from benchmarks.lm_training import KEEP_PAGES_VARIANT
 from benchmarks.processes import KEEP_PAGES, run_worker
 from benchmarks.records import Dtype, Unavailable
 from benchmarks.report import Report, Row
@@ -16,15 +16,15 @@ from benchmarks.report import Report, Row
 logger = logging.getLogger(__name__)
 GREEDY_ROWS, GREEDY_LENGTH = 2, 64
 MIN_SCORED_ROWS = 16
-"""Rows of which the mean and its error say something."""
+"""Smallest number of rows for a comparison of mean nlls."""
 STANDARD_ERRORS = 4.0
 ROUNDING = 0.02
-"""Nats per character that bf16 may cost."""
+"""Largest loss through bf16, in nats per character."""
 
 
 @dataclass(frozen=True)
 class System:
-    """How a system is started, and one of its ways to generate."""
+    """A system, its worker, and one of its ways to generate."""
 
     name: str
     worker: str
@@ -39,7 +39,9 @@ SYSTEMS = (
     System("plain_gpt", "generate_plain_gpt", ("transformer",), "read_all", note="no cache, as nanoGPT"),
     System("plain_gpt, cache", "generate_plain_gpt", ("transformer",), "read_last"),
     System("transformers", "generate_gpt2", ("transformer",)),
-    System(f"transformers, {KEPT}", "generate_gpt2", ("transformer",), environment=tuple(KEEP_PAGES.items())),
+    System(
+        f"transformers, {KEEP_PAGES_VARIANT}", "generate_gpt2", ("transformer",), environment=tuple(KEEP_PAGES.items())
+    ),
     System("torch.nn.LSTM", "generate_plain_rnn", ("lstm",), "layers"),
     System("torch.nn.LSTM, as cells", "generate_plain_rnn", ("lstm",), "cells"),
     System("torch.nn.GRU", "generate_plain_rnn", ("gru",), "layers"),
@@ -49,7 +51,7 @@ SYSTEMS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table to be."""
+    """One row of the table."""
 
     system: System
     family: Family
@@ -61,21 +63,23 @@ class Case:
         return f"generating {self.family}, {self.rows} row{'s' if self.rows > 1 else ''}"
 
     def run(self, base: LmGenerationJob) -> LmGenerationResult:
-        """Run one process; raises RuntimeError where a text has not the length that was asked for."""
+        """Generate in a worker process; raises RuntimeError if a text has another length than requested."""
         job = replace(base, way=self.system.way, dtype=self.dtype, rows=self.rows)
         found = LmGenerationResult(
             **run_worker(self.system.worker, asdict(job), job.threads, dict(self.system.environment))
         )
         lengths = [len(text) for text in found.texts]
         if lengths != [job.length] * job.rows:
-            raise RuntimeError(f"{self.system.name} was asked for {job.rows} x {job.length} characters: {lengths}")
+            raise RuntimeError(
+                f"{self.system.name} must generate {job.rows} texts of {job.length} characters, not {lengths}."
+            )
         return found
 
 
 def check_same_text(
     family: Family, base: LmGenerationJob, report: Report, wanted: Sequence[str] | None
 ) -> list[System]:
-    """Compare the most probable text in fp32; return the systems that are there."""
+    """Compare greedy texts in fp32; return the available systems."""
     chosen = [s for s in SYSTEMS if family in s.families and (wanted is None or s.name.partition(",")[0] in wanted)]
     greedy = replace(base, greedy=True, length=min(GREEDY_LENGTH, base.length))
     reference: list[str] | None = None
@@ -99,12 +103,12 @@ def check_same_text(
 def cases_of(
     family: Family, systems: Sequence[System], dtypes: Sequence[Dtype], row_counts: Sequence[int]
 ) -> list[Case]:
-    """List what is timed."""
+    """List the cases to measure."""
     return [Case(system, family, dtype, rows) for dtype in dtypes for rows in row_counts for system in systems]
 
 
 def measure(cases: Sequence[Case], base: LmGenerationJob, repetitions: int) -> dict[Case, list[LmGenerationResult]]:
-    """Run all cases in turn, several times over, each time with another seed."""
+    """Measure all cases in turns, `repetitions` times with different seeds."""
     results: dict[Case, list[LmGenerationResult]] = {case: [] for case in cases}
     for repetition in range(repetitions):
         for case in cases:
@@ -116,7 +120,7 @@ def measure(cases: Sequence[Case], base: LmGenerationJob, repetitions: int) -> d
 
 
 def summarize(case: Case, results: Sequence[LmGenerationResult], shape: LmShape, vocab_size: int, length: int) -> Row:
-    """Turn the repetitions of one case into a row."""
+    """Summarize the repetitions of one case in a row."""
     tokens = case.rows * length
     rates = [tokens / result.seconds for result in results]
     return Row(
@@ -134,10 +138,10 @@ def summarize(case: Case, results: Sequence[LmGenerationResult], shape: LmShape,
 
 
 def check_samples(results: dict[Case, list[LmGenerationResult]], workload: str, threads: int, report: Report) -> None:
-    """Compare how probable the samples are to the model that they are drawn from, by seqlab in fp32.
+    """Compare the mean nll of each system's samples under the model, computed by seqlab in fp32.
 
-    Samples of one distribution have the same expected nll; what the rows of a case differ by says how far two means of
-    them may lie apart.
+    Samples of one distribution have the same expected nll. The variance between rows gives the standard error of the
+    difference of two means.
     """
     cases = [case for case in results if case.rows >= MIN_SCORED_ROWS]
     if not cases:

@@ -1,4 +1,4 @@
-"""What goes to a process that measures a language model and what comes back, as JSON."""
+"""Jobs and results of the workers that measure language models, as JSON."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from benchmarks.records import Dtype
 
 @dataclass(frozen=True)
 class LmTrainingJob:
-    """Some updates from given weights over given blocks of text."""
+    """Updates from given weights over given blocks of text."""
 
     workload: str
     """The folder that `prepare_lm` made."""
@@ -26,20 +26,20 @@ class LmTrainingJob:
 
 @dataclass(frozen=True)
 class LmTrainingResult:
-    """One number for each step."""
+    """Measurements by step."""
 
     seconds: list[float]
     losses: list[float]
     """In nats per token."""
     peak_memory_mb: float
-    """Largest resident set of the process; on a GPU, the largest amount that torch had allocated there."""
+    """Peak resident set of the process; on a GPU, the peak memory allocated by torch."""
     shares: dict[str, float]
     """Where the time of the profiled steps went; empty without any."""
 
 
 @dataclass(frozen=True)
 class LmGenerationJob:
-    """Rows of text to be drawn, or with `greedy` the most probable ones."""
+    """Rows of text to sample, or with `greedy` to decode greedily."""
 
     workload: str
     dtype: Dtype
@@ -56,7 +56,7 @@ class LmGenerationJob:
 
 @dataclass(frozen=True)
 class LmGenerationResult:
-    """What one process did."""
+    """Measurements of one worker process."""
 
     seconds: float
     texts: list[str]

@@ -1,4 +1,4 @@
-"""The language models that are measured: their shapes, and the operations that they need."""
+"""Shapes of the benchmarked language models, and their floating-point operations."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from benchmarks.flops import TRAINING_PASSES
 
 Family = Literal["transformer", "lstm", "gru"]
 GATES: dict[Family, int] = {"lstm": 4, "gru": 3}
-"""Products with the input and with the hidden state in each layer, one for each gate and the candidate."""
+"""Gates and candidate of each layer, each with a product with the input and one with the hidden state."""
 
 
 @dataclass(frozen=True)
 class LmShape:
-    """A language model with tied embeddings, and the blocks of text that one update reads."""
+    """Shape of a language model with tied embeddings, and of the blocks of text of one update."""
 
     family: Family
     width: int
@@ -27,7 +27,7 @@ class LmShape:
 
     @property
     def batch_tokens(self) -> int:
-        """Return how many tokens an update predicts, in one micro-step."""
+        """Return the number of predicted tokens per update, which is one micro-step."""
         return self.rows * self.block_length
 
 
@@ -36,7 +36,7 @@ SHAPES: dict[str, tuple[LmShape, ...]] = {
     "small": (LmShape("transformer", 256, 4, 4, block_length=256, rows=16), LSTM, GRU),
     "nanogpt": (LmShape("transformer", 384, 6, 6, block_length=256, rows=64), LSTM, GRU),
 }
-"""`nanogpt` has the Transformer of nanoGPT's `train_shakespeare_char`, `small` what a CPU trains in its place."""
+"""`nanogpt` has the Transformer of nanoGPT's `train_shakespeare_char`, `small` a smaller one for CPUs."""
 QUICK_SHAPES = (
     LmShape("transformer", 32, 2, 2, block_length=64, rows=4),
     *(LmShape(family, 32, 2, 0, block_length=16, rows=4) for family in GATES),
@@ -44,9 +44,9 @@ QUICK_SHAPES = (
 
 
 def forward_flops(shape: LmShape, vocab_size: int, length: int) -> int:
-    """Count the operations of one row of `length` tokens, from the first one on: matrix products only.
+    """Count the operations of one row of `length` tokens without a prompt: matrix products only.
 
-    A position attends to itself and those before it: what is masked is not counted (see `benchmarks.flops`).
+    A position attends to itself and earlier positions; masked positions are not counted (see `benchmarks.flops`).
     """
     size = shape.width
     head = vocab_size * size
@@ -58,5 +58,5 @@ def forward_flops(shape: LmShape, vocab_size: int, length: int) -> int:
 
 
 def training_flops(shape: LmShape, vocab_size: int, lengths: Iterable[int]) -> int:
-    """Count the operations of one update over rows of these lengths, forwards and backwards."""
+    """Count the operations of one update over rows of these lengths, forward and backward."""
     return TRAINING_PASSES * sum(forward_flops(shape, vocab_size, length) for length in lengths)

@@ -1,4 +1,4 @@
-"""Training language models: tokens a second, every system on the same blocks of text from the same weights."""
+"""Training of language models: tokens per second, from the same weights on the same blocks of text."""
 
 import logging
 import statistics
@@ -15,16 +15,16 @@ from benchmarks.report import Report, Row
 logger = logging.getLogger(__name__)
 CHECKED_STEPS = 10
 LOSS_TOLERANCE = 1e-5
-"""Largest relative difference of any of the first losses in fp32; on the CPU that this was written on it was 2e-7."""
+"""Largest relative difference of the first losses in fp32; on an AMD EPYC it was 2e-7."""
 DROPOUTS = (0.2, 0.0)
-KEPT = "malloc keeps pages"
+KEEP_PAGES_VARIANT = "malloc keeps pages"
 USUAL = "as people run it"
 PROFILED_STEPS = 6
 
 
 @dataclass(frozen=True)
 class System:
-    """How a system is started, and which models it has."""
+    """A system, its worker and its models."""
 
     name: str
     worker: str
@@ -35,13 +35,13 @@ class System:
 
     @property
     def is_variant(self) -> bool:
-        """Tell whether it is a system that stands in the list already, started otherwise."""
+        """Return whether this is another system of the list with other settings."""
         return self.usual or bool(self.environment)
 
 
 def _with_variants(name: str, worker: str, family: Family) -> tuple[System, ...]:
     plain = System(name, worker, (family,))
-    kept = replace(plain, name=f"{name}, {KEPT}", environment=tuple(KEEP_PAGES.items()))
+    kept = replace(plain, name=f"{name}, {KEEP_PAGES_VARIANT}", environment=tuple(KEEP_PAGES.items()))
     usual = replace(plain, name=f"{name}, {USUAL}", usual=True)
     return (plain, kept, usual) if family == "transformer" else (plain, kept)
 
@@ -57,7 +57,7 @@ SYSTEMS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table to be."""
+    """One row of the table."""
 
     system: System
     family: Family
@@ -65,11 +65,11 @@ class Case:
     dropout: float
 
     def job(self, base: LmTrainingJob) -> LmTrainingJob:
-        """Say what its process does."""
+        """Return the job of its worker process."""
         return replace(base, dtype=self.dtype, dropout=self.dropout, usual=self.system.usual)
 
     def run(self, base: LmTrainingJob) -> LmTrainingResult:
-        """Run one process."""
+        """Run the job in a worker process."""
         job = self.job(base)
         return LmTrainingResult(
             **run_worker(self.system.worker, asdict(job), job.threads, dict(self.system.environment))
@@ -77,7 +77,7 @@ class Case:
 
 
 def check_same_work(family: Family, base: LmTrainingJob, report: Report, wanted: Sequence[str] | None) -> list[System]:
-    """Compare the losses of the first updates, in fp32 without dropout; return the systems that are there."""
+    """Compare the losses of the first updates in fp32 without dropout; return the available systems."""
     chosen = [s for s in SYSTEMS if family in s.families and (wanted is None or s.name.partition(",")[0] in wanted)]
     reference: LmTrainingResult | None = None
     missing: set[str] = set()
@@ -100,7 +100,7 @@ def check_same_work(family: Family, base: LmTrainingJob, report: Report, wanted:
 
 
 def cases_of(family: Family, systems: Sequence[System], dtypes: Sequence[Dtype]) -> list[Case]:
-    """List what is timed; variants with dropout alone, which is how these models are trained."""
+    """List the cases to measure; variants only with dropout, as these models are trained."""
     return [
         Case(system, family, dtype, dropout)
         for dtype in dtypes
@@ -111,7 +111,7 @@ def cases_of(family: Family, systems: Sequence[System], dtypes: Sequence[Dtype])
 
 
 def measure(cases: Sequence[Case], base: LmTrainingJob, repetitions: int) -> dict[Case, list[LmTrainingResult]]:
-    """Run all cases in turn, several times over, so that what the machine does meanwhile hits all alike."""
+    """Measure all cases in turns, `repetitions` times, so that load on the machine affects all alike."""
     results: dict[Case, list[LmTrainingResult]] = {case: [] for case in cases}
     for repetition in range(repetitions):
         for case in cases:
@@ -126,7 +126,7 @@ def measure(cases: Sequence[Case], base: LmTrainingJob, repetitions: int) -> dic
 
 
 def summarize(case: Case, results: Sequence[LmTrainingResult], prepared: Json, warmup_steps: int) -> Row:
-    """Turn the repetitions of one case into a row; the first steps of each are not counted."""
+    """Summarize the repetitions of one case in a row, without the warmup steps of each."""
     last = len(results[0].seconds)
     tokens, flops = (sum(prepared[name][warmup_steps:last]) for name in ("tokens", "flops"))
     rates = [tokens / sum(result.seconds[warmup_steps:]) for result in results]
@@ -144,7 +144,7 @@ def summarize(case: Case, results: Sequence[LmTrainingResult], prepared: Json, w
 
 
 def profile(cases: Sequence[Case], base: LmTrainingJob, report: Report) -> None:
-    """Note where the time of each system goes that is no variant, with dropout, in a process of its own."""
+    """Profile the training time of each system except for variants, with dropout, in a separate process."""
     for case in cases:
         if case.system.is_variant or case.dropout != DROPOUTS[0]:
             continue

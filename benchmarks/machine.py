@@ -1,4 +1,4 @@
-"""What the figures were measured on, and its limit."""
+"""Description of the machine and its peak rate of matrix products."""
 
 import argparse
 import logging
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def measure_machine(arguments: argparse.Namespace) -> Json:
-    """Describe the machine with `peak_gflops` by dtype: the best rate of matrix products that any kernel reached."""
+    """Describe the machine, with `peak_gflops`: the best rate of matrix products of any kernel, by dtype."""
     refuse_missing_device(arguments.device)
     found = _measure(arguments)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
@@ -20,7 +20,7 @@ def measure_machine(arguments: argparse.Namespace) -> Json:
 
 
 def measure_peak_again(machine: Json, arguments: argparse.Namespace) -> None:
-    """Put the higher peak into a machine's `peak_gflops` when all is measured: a shared machine's speed varies."""
+    """Measure `peak_gflops` again and keep the higher value, since the speed of a shared machine varies."""
     again = _best(_measure(arguments))
     machine["peak_gflops"] = {dtype: max(rate, again[dtype]) for dtype, rate in machine["peak_gflops"].items()}
 

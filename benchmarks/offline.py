@@ -1,9 +1,10 @@
-"""`python -m benchmarks.offline FOLDER`: gather what the GPU's tests and benchmark need on a machine without a network.
+"""`python -m benchmarks.offline FOLDER`: download wheels to run the GPU tests and benchmark offline.
 
-FOLDER gets wheels of what seqlab needs besides torch, which that machine must have: of the versions that are installed
-here, for its version of Python, for Linux on x86-64. seqlab, transformers, pytest, hypothesis must be installed here;
-there seqlab is run from a checkout. No corpus is needed: what `pytest tests/gpu` reads is in the repository, and what
-`python -m benchmarks gpu` reads is generated where it runs. There:
+For a machine without a network. FOLDER receives the wheels of all requirements of seqlab except for torch, which that
+machine must have. They are for Linux on x86-64 and the Python version of that machine, and have the versions installed
+on this machine, where seqlab, transformers, pytest and hypothesis must be installed. The other machine needs a checkout
+of seqlab, but no corpus: the data of `pytest tests/gpu` is in the repository, and `python -m benchmarks gpu` generates
+its own. On that machine, run:
 
     python3 -m pip install --no-index --no-deps --target /tmp/site FOLDER/*.whl
     PYTHONPATH=/tmp/site python3 -m pytest tests/gpu
@@ -20,13 +21,13 @@ from packaging.requirements import Requirement
 
 NEEDED = ("seqlab", "transformers", "pytest", "hypothesis")
 NOT_NEEDED = ("torch",)
-"""With all that it needs itself."""
+"""Packages that are left out together with their requirements."""
 PLATFORMS = [f"manylinux_2_{number}_x86_64" for number in (17, 24, 26, 27, 28, 31, 34)] + ["manylinux2014_x86_64"]
 LIMIT_MIB = 60
 
 
 def needed(name: str, python_version: str, found: dict[str, str] | None = None) -> dict[str, str]:
-    """Map what a package needs there, at any depth, itself counted, to the versions that are installed here."""
+    """Map a package and all its requirements, direct and indirect, to the versions installed here."""
     found = {} if found is None else found
     key = name.lower().replace("_", "-")
     if key in found or key in NOT_NEEDED:
@@ -41,18 +42,20 @@ def needed(name: str, python_version: str, found: dict[str, str] | None = None) 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Download the wheels; the status is 1 where they come to more than such a machine takes."""
+    """Download the wheels; return 1 if they are larger than `LIMIT_MIB`, else 0."""
     parser = argparse.ArgumentParser("python -m benchmarks.offline", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--python_version", default="3.12", help="of the other machine; default: 3.12")
-    parser.add_argument("--there", nargs="*", default=[], metavar="NAME", help="packages that it has already")
+    parser.add_argument("--python_version", default="3.12", help="Python version of the other machine; default: 3.12")
+    parser.add_argument(
+        "--there", nargs="*", default=[], metavar="NAME", help="packages that the other machine already has"
+    )
     arguments = parser.parse_args(argv)
     versions: dict[str, str] = {}
     for name in NEEDED:
         try:
             needed(name, arguments.python_version, versions)
         except PackageNotFoundError as error:
-            parser.error(f"{error.name} must be installed here")
+            parser.error(f"{error.name} must be installed on this machine")
     wanted = [f"{name}=={number}" for name, number in versions.items() if name not in {"seqlab", *arguments.there}]
     if arguments.folder.exists() and any(arguments.folder.iterdir()):
         parser.error(f"{arguments.folder} is not empty")
@@ -63,7 +66,10 @@ def main(argv: list[str] | None = None) -> int:
     size = sum(path.stat().st_size for path in arguments.folder.glob("*.whl")) / 2**20
     print(f"{len(wanted)} wheels of {size:.1f} MiB in {arguments.folder}")
     if size > LIMIT_MIB:
-        print(f"More than {LIMIT_MIB} MiB: name packages that the other machine has by --there.", file=sys.stderr)
+        print(
+            f"The wheels exceed {LIMIT_MIB} MiB: list packages that the other machine already has with --there.",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

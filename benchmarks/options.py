@@ -1,32 +1,34 @@
-"""Options that are refused before minutes of measuring."""
+"""Checks of options before a long measurement starts."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
 def refuse_unknown_systems(wanted: Sequence[str] | None, known: Iterable[str]) -> None:
-    """End the program, listing what there is, where `--systems` names something else."""
+    """Raise SystemExit with the known names if `--systems` contains an unknown name."""
     names = sorted(set(known))
     for name in wanted or ():
         if name not in names:
-            raise SystemExit(f"`--systems` must be some of {names}, but names {name!r}.")
+            raise SystemExit(f"`--systems` must be among {names}, but {name!r} is not.")
 
 
 def unnamed_toolkit(option: str) -> str:
-    """Say why a toolkit is not measured that lives in an environment of its own."""
-    return f"not measured: {option} names the Python of its environment"
+    """Return the note for a toolkit whose Python environment was not given."""
+    return f"not measured: give the Python of its environment as {option}"
 
 
 def refuse_missing_device(device: str) -> None:
-    """End the program where a GPU is asked for and there is none."""
+    """Raise SystemExit if a GPU is requested and none is available."""
     if device.startswith("cuda"):
         import torch
 
         if not torch.cuda.is_available():
-            raise SystemExit("`--device cuda`: there is no CUDA device; `--quick --device cpu` tries the program.")
+            raise SystemExit(
+                "`--device cuda`: there is no CUDA device. To test the program without one, use `--quick --device cpu`."
+            )
 
 
 def refuse_missing_folder(option: str, folder: Path) -> None:
-    """End the program where an option needs a folder that is not there."""
+    """Raise SystemExit if the folder of an option does not exist."""
     if not folder.is_dir():
-        raise SystemExit(f"`{option}`: there is no folder {folder}.")
+        raise SystemExit(f"`{option}`: the folder {folder} does not exist.")

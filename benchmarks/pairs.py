@@ -1,6 +1,6 @@
-"""`python -m benchmarks pairs BEFORE AFTER`: two checkouts of seqlab, measured in interleaved pairs.
+"""`python -m benchmarks pairs BEFORE AFTER`: compare the speed of two checkouts of seqlab in interleaved pairs.
 
-Each measurement is a process of its own with `PYTHONPATH` set to one of the checkouts. The order alternates: before,
+Each measurement runs in its own process with `PYTHONPATH` set to one of the checkouts. The order alternates: before,
 after, after, before. A small Transformer is trained on generated number phrases, and lines of them are translated.
 """
 
@@ -30,9 +30,9 @@ from seqlab.data.readers import read_lines
 
 logger = logging.getLogger(__name__)
 MIN_PAIRS = 10
-"""Fewer say little: the speed of a shared machine varies by several percent from one process to the next."""
+"""Minimum for a reliable interval: the speed of a shared machine varies by several percent between processes."""
 HELP_CALLS = 3
-"""Of each command in each turn; the median counts."""
+"""Calls of each command per turn; the median is used."""
 RESAMPLES = 10_000
 BEAM_SIZE = 5
 VALID_LINES = 16
@@ -41,18 +41,18 @@ LOG_EVERY = 5
 
 @dataclass(frozen=True)
 class Workload:
-    """The size of what is measured."""
+    """Sizes of the measured work."""
 
     pairs: int
-    """Of the training corpus."""
+    """Pairs of the training corpus."""
     steps: int
-    """Updates of a measured training."""
+    """Training steps of a measurement."""
     warmup_steps: int
-    """The first of these, which do not count."""
+    """Number of first steps that are not timed."""
     run_steps: int
-    """Updates of the run that translates; it is trained once."""
+    """Training steps of the run for translation, which is trained once."""
     lines: int
-    """Of the file that is translated."""
+    """Lines of the translated file."""
 
 
 FULL = Workload(pairs=22_000, steps=100, warmup_steps=20, run_steps=400, lines=1000)
@@ -61,15 +61,15 @@ QUICK = Workload(pairs=2_000, steps=20, warmup_steps=10, run_steps=20, lines=32)
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two checkouts, and where its processes work."""
+    """One of the two checkouts, and the working folder of its processes."""
 
     checkout: Path
     folder: Path
-    """The corpus, the config and the run that translates."""
+    """Folder of the corpus, the config and the run for translation."""
     threads: int
 
     def call(self, *command: str) -> str:
-        """Run Python with this checkout's package and return standard output; raises RuntimeError where it fails."""
+        """Run Python with this checkout's package; return standard output, or raise RuntimeError if it fails."""
         done = subprocess.run(
             [sys.executable, *command],
             cwd=self.folder,
@@ -84,7 +84,7 @@ class Side:
         return done.stdout
 
     def seconds(self, *command: str) -> float:
-        """Time a call, from the start of its process to its end."""
+        """Return the seconds of a call, from the start of its process to its end."""
         started = time.perf_counter()
         self.call(*command)
         return time.perf_counter() - started
@@ -92,24 +92,24 @@ class Side:
 
 @dataclass(frozen=True)
 class Turn:
-    """The figures of one checkout in one turn."""
+    """Measurements of one checkout in one turn."""
 
     values: dict[str, float]
-    """By measure: rates, and seconds."""
+    """Rates or seconds by name of the measure."""
     losses: list[float]
     translations: list[str]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure, and whether more of it is better."""
+    """A measure: a rate (higher is better) or a time."""
 
     name: str
     unit: str
     is_rate: bool
 
     def ratio(self, before: float, after: float) -> float:
-        """Divide so that a ratio above 1 means that the checkout `after` is faster."""
+        """Return the ratio of two values, above 1 if `after` is faster."""
         return after / before if self.is_rate else before / after
 
 
@@ -123,10 +123,10 @@ MEASURES = (
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Measure both checkouts in turns; compare their losses and translations too."""
+    """Measure both checkouts in turns, and compare their losses and translations."""
     for option, checkout in (("BEFORE", arguments.before), ("AFTER", arguments.after)):
         if not (checkout / "seqlab").is_dir():
-            raise SystemExit(f"`{option}`: there is no checkout of seqlab in {checkout}.")
+            raise SystemExit(f"`{option}`: {checkout} is not a checkout of seqlab.")
     repetitions = arguments.repetitions or (1 if arguments.quick else MIN_PAIRS)
     workload = QUICK if arguments.quick else FULL
     folder = arguments.work_dir.resolve() / f"pairs{'-quick' if arguments.quick else ''}"
@@ -145,12 +145,12 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     }
     report.notes.append(f"{repetitions} pairs; a ratio above 1: the second checkout is faster; 95% bootstrap interval")
     if repetitions < MIN_PAIRS:
-        report.notes.append(f"fewer than {MIN_PAIRS} pairs: the intervals say little")
+        report.notes.append(f"fewer than {MIN_PAIRS} pairs: the intervals are not reliable")
     return report
 
 
 def write_corpus(folder: Path, workload: Workload) -> None:
-    """Write the number phrases to train on, to validate on and to translate, the same for both checkouts."""
+    """Write number phrases for training, validation and translation, the same for both checkouts."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as generated:
         number_words.write(Path(generated))
@@ -164,7 +164,7 @@ def write_corpus(folder: Path, workload: Workload) -> None:
 
 
 def config_of(steps: int, log_every: int) -> Json:
-    """Give the config of a training as any version of seqlab reads it, so few fields as possible."""
+    """Return a training config with few fields, which any version of seqlab can read."""
     return {
         "data": {
             **{"train_src": ["train.en"], "train_tgt": ["train.de"]},
@@ -186,7 +186,7 @@ def config_of(steps: int, log_every: int) -> Json:
 
 
 def train(side: Side, steps: int, log_every: int, run_dir: Path) -> list[Json]:
-    """Train a run, or do nothing where it is there; return the lines of its log."""
+    """Train a run unless it is finished; return the training lines of its metrics log."""
     config = side.folder / f"train_{steps}.yaml"  # JSON is YAML
     config.write_text(json.dumps(config_of(steps, log_every)), encoding="utf-8")
     options = ("--run_dir", str(run_dir), "--threads", str(side.threads), "--device", "cpu")
@@ -198,11 +198,11 @@ def train(side: Side, steps: int, log_every: int, run_dir: Path) -> list[Json]:
 def _refuse_other_package(side: Side) -> None:
     found = side.call("-c", "import seqlab; print(seqlab.__file__)").strip()
     if not Path(found).is_relative_to(side.checkout):
-        raise SystemExit(f"Python takes {found} instead of the seqlab in {side.checkout}.")
+        raise SystemExit(f"Python imports {found} instead of the seqlab in {side.checkout}.")
 
 
 def measure_pairs(sides: Sequence[Side], repetitions: int, measure: Callable[[Side], Turn]) -> list[tuple[Turn, Turn]]:
-    """Measure (before, after) `repetitions` times; every second pair is measured in the opposite order."""
+    """Measure (before, after) `repetitions` times, every second pair in the opposite order."""
     before, after = sides
     pairs = []
     for repetition in range(repetitions):
@@ -218,7 +218,7 @@ def measure_pairs(sides: Sequence[Side], repetitions: int, measure: Callable[[Si
 
 
 def measure_turn(side: Side, workload: Workload) -> Turn:
-    """Take all figures of one checkout once."""
+    """Measure one checkout once."""
     with tempfile.TemporaryDirectory() as temporary:
         lines = train(side, workload.steps, LOG_EVERY, Path(temporary) / "run")
     timed = [line["tgt_tokens_per_second"] for line in lines if line["step"] > workload.warmup_steps]
@@ -240,21 +240,21 @@ def _ratios(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> list[float]
 
 
 def median_interval(values: Sequence[float], seed: int = 1) -> tuple[float, float]:
-    """Give the middle 95% of the medians of bootstrap resamples (Efron and Tibshirani 1993, chapter 13)."""
+    """Return the 95% bootstrap percentile interval of the median (Efron and Tibshirani 1993, chapter 13)."""
     drawn = np.random.default_rng(seed).choice(np.asarray(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
     return float(low), float(high)
 
 
 def ratio_of(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> dict[str, float]:
-    """Give the median of the pairs' ratios and its interval."""
+    """Return the median of the pairs' ratios and its interval."""
     ratios = _ratios(measure, pairs)
     low, high = median_interval(ratios)
     return {"median": median(ratios), "low": low, "high": high}
 
 
 def row_of(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> Row:
-    """Summarise one measure over all pairs; the ratio with more digits than a table has otherwise."""
+    """Summarize one measure over all pairs in a row; its ratio has three decimals."""
     ratio = ratio_of(measure, pairs)
     before, after = (median(turn.values[measure.name] for turn in turns) for turns in zip(*pairs, strict=True))
     more: Json = {
@@ -268,7 +268,7 @@ def row_of(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> Row:
 
 
 def _check_results(report: Report, pairs: Sequence[tuple[Turn, Turn]]) -> None:
-    """Note whether both checkouts computed the same."""
+    """Check that both checkouts have the same losses and translations."""
     for name, are_equal in (
         ("training losses", all(before.losses == after.losses for before, after in pairs)),
         ("translations", all(before.translations == after.translations for before, after in pairs)),
@@ -277,7 +277,7 @@ def _check_results(report: Report, pairs: Sequence[tuple[Turn, Turn]]) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Name what can be chosen."""
-    parser.add_argument("before", type=Path, metavar="BEFORE", help="the root of a checkout of seqlab")
-    parser.add_argument("after", type=Path, metavar="AFTER", help="the root of another one")
-    parser.add_argument("--repetitions", type=int, help=f"pairs; default: {MIN_PAIRS}")
+    """Add the options of this benchmark."""
+    parser.add_argument("before", type=Path, metavar="BEFORE", help="root of a checkout of seqlab")
+    parser.add_argument("after", type=Path, metavar="AFTER", help="root of another checkout")
+    parser.add_argument("--repetitions", type=int, help=f"number of pairs; default: {MIN_PAIRS}")

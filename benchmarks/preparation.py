@@ -1,4 +1,4 @@
-"""`python -m benchmarks preparation`: lines per second of seqlab's preparation, beside a tokenizer alone."""
+"""`python -m benchmarks preparation`: lines per second of corpus preparation, compared with a tokenizer alone."""
 
 import argparse
 import logging
@@ -13,13 +13,13 @@ from benchmarks.scale import Scale
 
 logger = logging.getLogger(__name__)
 LIBRARIES = {"bpe": "tokenizers", "sentencepiece_bpe": "sentencepiece"}
-"""What a kind of tokenizer is made with."""
+"""Library of each kind of tokenizer."""
 PAIRS, QUICK_PAIRS = 5_000_000, 2_000
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to turn the same lines into ids."""
+    """One way to convert the same lines to ids."""
 
     system: str
     kind: str
@@ -32,7 +32,7 @@ class Setting:
 
 
 def settings_of(threads: int) -> list[Setting]:
-    """List seqlab with one and all processes, from plain and gzip files, and the library with all threads."""
+    """List seqlab with one and with all processes, on plain and gzip files, and the library with all threads."""
     settings = []
     for kind, library in LIBRARIES.items():
         settings.append(Setting("seqlab", kind, "", threads))
@@ -43,7 +43,7 @@ def settings_of(threads: int) -> list[Setting]:
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Measure all settings in turns; seqlab surveys, encodes, writes and syncs, a library only encodes."""
+    """Measure all settings in turns; seqlab surveys, encodes, writes and syncs, the library only encodes."""
     report = Report("preparation", measure_machine(arguments))
     pairs = arguments.pairs or (QUICK_PAIRS if arguments.quick else PAIRS)
     folder = arguments.work_dir.resolve() / f"preparation-{scale.corpus}-{pairs}"
@@ -91,6 +91,6 @@ def _row(setting: Setting, found: dict[Setting, list[Json]], pairs: int) -> Row:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Name what can be chosen."""
-    parser.add_argument("--pairs", type=int, help=f"default: {PAIRS:,}")
+    """Add the options of this benchmark."""
+    parser.add_argument("--pairs", type=int, help=f"pairs of the corpus; default: {PAIRS:,}")
     parser.add_argument("--repetitions", type=int, help="default: 3")

@@ -1,4 +1,4 @@
-"""One measurement, one process: its peak memory is its own, and its allocator's settings come from outside."""
+"""Worker processes: each measurement has its own process, with its own peak memory and allocator settings."""
 
 import json
 import logging
@@ -15,15 +15,15 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[1]
 
 KEEP_PAGES = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
-"""Makes glibc keep freed memory, which saves systems that allocate as they go the page faults."""
+"""Environment in which glibc keeps freed memory, which avoids page faults."""
 
 
 def run_worker(name: str, job: Json, threads: int, environment: Mapping[str, str] | None = None) -> Json:
-    """Run `benchmarks.workers.NAME` on a job in a process of its own and return its result.
+    """Run `benchmarks.workers.NAME` on a job in a separate process and return its result.
 
     Raises:
-        Unavailable: the worker says that its system is not there.
-        RuntimeError: the process failed; its last lines of standard error are in the message.
+        Unavailable: the system of the worker is missing.
+        RuntimeError: the process failed; the message has its last lines of standard error.
     """
     with tempfile.TemporaryDirectory() as folder:
         result_file = Path(folder) / "result.json"

@@ -1,4 +1,4 @@
-"""`python -m benchmarks quality`: minutes of training to a validation BLEU, same model and schedule or own recipe."""
+"""`python -m benchmarks quality`: minutes of training until a validation BLEU is reached."""
 
 import argparse
 import logging
@@ -15,23 +15,23 @@ from benchmarks.scale import Scale
 
 logger = logging.getLogger(__name__)
 THRESHOLDS = (20.0, 30.0, 35.0)
-OWN_RECIPE = "multi30k_en_de"
+DEFAULT_RECIPE = "multi30k_en_de"
 
 
 @dataclass(frozen=True)
 class System:
-    """Who trains, and by whose settings."""
+    """A system and its training settings."""
 
     name: str
     worker: str
     size: int
-    """Which of the scale's micro-step sizes: what users get from seqlab, and the fastest of each other system."""
+    """Index of the scale's micro-step size: the default of seqlab, the fastest one of other systems."""
     recipe: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
 
 
 def systems(recipe: str) -> list[System]:
-    """List what is measured."""
+    """List the systems to measure."""
     return [
         System("seqlab", "quality_seqlab", 1),
         System("transformers", "quality_marian", 0),
@@ -41,8 +41,8 @@ def systems(recipe: str) -> list[System]:
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Train each system until the minutes are over or the last threshold is reached, one after the other."""
-    recipe = arguments.recipe or ("number_words" if arguments.quick else OWN_RECIPE)
+    """Train each system, one after the other, until the time limit or the last threshold is reached."""
+    recipe = arguments.recipe or ("number_words" if arguments.quick else DEFAULT_RECIPE)
     refuse_unknown_systems(arguments.systems, (system.name for system in systems(recipe)))
     machine = measure_machine(arguments)
     thresholds = tuple(arguments.thresholds)
@@ -82,17 +82,17 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
 
 
 def minutes_to(curve: Sequence[Point], bleu: float) -> float | None:
-    """Return when a curve first reached a score, or None: the first validation that did, nothing interpolated."""
+    """Return the minutes until the first validation with at least this BLEU, or None; nothing is interpolated."""
     return next((point.minutes for point in curve if point.bleu >= bleu), None)
 
 
 def column(threshold: float) -> str:
-    """Name the column of a threshold."""
+    """Return the column name of a threshold."""
     return f"minutes_to_{threshold:g}"
 
 
 def summarize(system: System, found: list[Json], dtype: str, thresholds: Sequence[float]) -> Row:
-    """Turn the curves of one system, one for each seed, into a row; what a seed never reached is not reached."""
+    """Summarize the curves of one system, one per seed, in a row; a threshold counts only if all seeds reached it."""
     curves = [[Point(**point) for point in each["curve"]] for each in found]
     more: Json = {}
     for threshold in thresholds:
@@ -116,7 +116,7 @@ def summarize(system: System, found: list[Json], dtype: str, thresholds: Sequenc
 
 
 def add_ratios(rows: list[Row], thresholds: Sequence[float]) -> None:
-    """Divide each row's minutes to the highest score that both reached by those of seqlab with the same schedule."""
+    """Divide each row's minutes to the highest threshold that both reached by seqlab's with the same schedule."""
     own = next((row for row in rows if row.system == "seqlab"), None)
     for row in rows:
         for threshold in sorted(thresholds) if own is not None else ():
@@ -126,12 +126,16 @@ def add_ratios(rows: list[Row], thresholds: Sequence[float]) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Name what can be chosen."""
-    parser.add_argument("--minutes", type=float, default=40.0, help="of training for each system (default: 40)")
+    """Add the options of this benchmark."""
+    parser.add_argument("--minutes", type=float, default=40.0, help="training time of each system (default: 40)")
     parser.add_argument("--thresholds", nargs="+", type=float, default=list(THRESHOLDS), metavar="BLEU")
     parser.add_argument("--valid_every", type=int, default=100, help="updates between validations (default: 100)")
-    parser.add_argument("--lr_warmup_steps", type=int, default=800, help="of the common schedule (default: 800)")
+    parser.add_argument(
+        "--lr_warmup_steps", type=int, default=800, help="warmup steps of the common schedule (default: 800)"
+    )
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="bf16")
-    parser.add_argument("--recipe", metavar="RECIPE", help=f"seqlab's own: a name or a config (default: {OWN_RECIPE})")
-    parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--repetitions", type=int, default=1, help="seeds (default: 1)")
+    parser.add_argument(
+        "--recipe", metavar="RECIPE", help=f"a recipe or config of seqlab for the third row (default: {DEFAULT_RECIPE})"
+    )
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="measure only these")
+    parser.add_argument("--repetitions", type=int, default=1, help="number of seeds (default: 1)")

@@ -1,4 +1,4 @@
-"""What goes to a measuring process and what comes back, as JSON."""
+"""Jobs and results of the worker processes, as JSON."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,15 +7,15 @@ from benchmarks.scale import ModelSizes
 
 Json = dict[str, Any]
 Dtype = Literal["fp32", "bf16"]
-"""Of matrix products; weights are fp32."""
+"""Dtype of matrix products; weights are fp32."""
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Some updates from given weights over given batches."""
+    """Updates from given weights over given batches."""
 
     workload: str
-    """The folder that `prepare_training` made."""
+    """Folder written by `prepare_training`."""
     micro_batch_tokens: int
     dtype: str
     """`fp32` or `bf16`: the dtype of matrix products; weights are fp32."""
@@ -27,7 +27,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """One number for each step."""
+    """Measurements by step."""
 
     seconds: list[float]
     losses: list[float]
@@ -36,69 +36,69 @@ class TrainingResult:
     """Share of the source tensors that is padding."""
     tgt_padding: list[float]
     peak_memory_mb: float
-    """Largest resident set of the process; on a GPU, the largest amount that torch had allocated there."""
+    """Peak resident set of the process; on a GPU, the peak memory allocated by torch."""
 
 
 class Unavailable(Exception):
-    """A system cannot be measured: it is not installed, or cannot do what is asked; the message says which."""
+    """Raised if a system cannot be measured, because it is not installed or does not support the job."""
 
 
 @dataclass(frozen=True)
 class DecodingJob:
-    """Some lines to translate, once with each batch size."""
+    """Lines to translate, once with each batch size."""
 
     folder: str
-    """What `prepare_decoding` made."""
+    """Folder written by `prepare_decoding`."""
     run: str
     engine: str
-    """Of seqlab: `torch` or `ctranslate2`; of JoeyNMT the Python of its environment."""
+    """`torch` or `ctranslate2` for seqlab; for JoeyNMT the Python of its environment."""
     dtype: str
     """`fp32`, `bf16` or `int8`."""
     beam_size: int
     batches: list[int]
-    """In the system's own unit."""
+    """Batch sizes in the unit of the system."""
     lines: list[str]
     warmup_lines: int
-    """Lines that are translated before the clock starts."""
+    """Number of lines translated before the timing."""
     workers: int
-    """Batches that are decoded side by side, where a system can."""
+    """Number of batches decoded in parallel, if the system supports it."""
     threads: int
-    """Of each worker."""
+    """Threads per parallel batch."""
     device: str
     started: float
-    """When the process was started, seconds since 1970."""
+    """Start time of the process in seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class DecodingResult:
-    """What one process did."""
+    """Measurements of one worker process."""
 
     load_seconds: float
-    """From the start of the process to the first line that could be translated."""
+    """From the start of the process until the system can translate."""
     seconds: list[float]
-    """For each batch size."""
+    """Seconds by batch size."""
     hypotheses: list[str]
-    """Of the last batch size."""
+    """Translations with the last batch size."""
     tgt_tokens: list[int]
-    """For each line of the last batch size, the end of sentence counted."""
+    """Tokens of each translation with the last batch size, including the end of sentence."""
     peak_memory_mb: float
 
 
 HELPERS = ("rescore", "lm")
-"""Fields of a system's search that name other runs."""
+"""Fields of `--system` whose value is another run folder."""
 LM_FIELDS = ("lm_weight", "length_reward")
-"""Fields of how a language model decides, numbers."""
+"""Numeric fields of shallow fusion with a language model."""
 
 
 @dataclass(frozen=True)
 class TradeoffJob:
-    """Some lines to translate with one search, once with each batch size, or one by one."""
+    """Lines to translate with one search configuration, once with each batch size or one by one."""
 
     run: str
     search: Json
-    """Fields by name: of a `SearchConfig`, whose values may be text, those of `HELPERS` and of `LM_FIELDS`."""
+    """Fields by name: those of `SearchConfig` (values may be text), of `HELPERS` and of `LM_FIELDS`."""
     batches: list[int]
-    """Padded source tokens times beam size; none for one by one."""
+    """Batch sizes in padded source tokens times beam size; empty for one by one."""
     lines: list[str]
     precision: str
     """`fp32`, `bf16` or `auto`."""
@@ -107,23 +107,23 @@ class TradeoffJob:
 
 @dataclass(frozen=True)
 class QualityJob:
-    """A training run that is validated now and then."""
+    """A training run with periodic validation."""
 
     folder: str
-    """Where the corpus lies and the run is kept."""
+    """Folder of the corpus and the run."""
     name: str
-    """Of the run."""
+    """Name of the run."""
     scale: Json
     recipe: str | None
-    """A recipe or config of seqlab's own instead of the benchmark's model and schedule."""
+    """A recipe or config of seqlab, or None for the model and schedule of the benchmark."""
     dtype: Dtype
     minutes: float
-    """Of training, evaluation not counted."""
+    """Time limit of training, without evaluation."""
     valid_every: int
-    """Updates between two validations."""
+    """Steps between two validations."""
     lr_warmup_steps: int
     enough_bleu: float
-    """Training ends early once this is reached."""
+    """Training stops early when this BLEU is reached."""
     seed: int
     threads: int
     device: str
@@ -134,10 +134,10 @@ class Point:
     """One validation."""
 
     minutes: float
-    """Of training until then, evaluation not counted."""
+    """Training time until then, without evaluation."""
     step: int
     bleu: float
-    """Greedy, detokenised, on the validation set."""
+    """BLEU of greedy decoding on the detokenized validation set."""
 
 
 GrowthWork = Literal["training", "decoding", "corpus"]
@@ -145,18 +145,18 @@ GrowthWork = Literal["training", "decoding", "corpus"]
 
 @dataclass(frozen=True)
 class GrowthJob:
-    """One piece of work at one size."""
+    """One type of work at one size."""
 
     work: GrowthWork
     sizes: ModelSizes
     sentences: int
     length: int
-    """Tokens of each sentence on both sides, special id counted."""
+    """Tokens of each sentence on both sides, including the special id."""
     beam_size: int
     pairs: int
-    """Of the corpus that is prepared."""
+    """Pairs of the prepared corpus."""
     folder: str
-    """Where `growth_corpora` wrote."""
+    """Folder written by `growth_corpora`."""
     dtype: Dtype
     warmups: int
     repetitions: int

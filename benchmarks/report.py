@@ -1,4 +1,4 @@
-"""Rows of figures to Markdown and JSON."""
+"""Reports of measurements as Markdown and JSON."""
 
 import json
 from collections.abc import Sequence
@@ -10,44 +10,44 @@ from benchmarks.records import Json
 
 @dataclass
 class Row:
-    """One system at one setting; what was not measured is None."""
+    """Measurements of one system in one setting; None where nothing was measured."""
 
     system: str
     task: str
     dtype: str
     setting: str
     tokens_per_second: float | None = None
-    """Median over the repetitions; target tokens, padding not counted, ends of sentence counted."""
+    """Target tokens without padding, with ends of sentence; median of the repetitions."""
     min: float | None = None
     max: float | None = None
     ratio: float | None = None
-    """How many times as fast seqlab is, at its own best setting of the same dtype and task."""
+    """Rate of seqlab in its best setting of the same dtype and task, divided by this rate."""
     share_of_peak: float | None = None
-    """Of the best rate of matrix products that was measured on this machine in this dtype."""
+    """Share of the peak rate of matrix products on this machine in this dtype."""
     peak_memory_mb: float | None = None
     src_padding: float | None = None
     tgt_padding: float | None = None
     note: str = ""
     more: Json = field(default_factory=dict)
-    """Figures of one task only."""
+    """Values of columns that only some benchmarks have."""
 
 
 @dataclass
 class Report:
-    """All that one call of `python -m benchmarks` found."""
+    """Results of one call of `python -m benchmarks`."""
 
     task: str
     machine: Json = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
     checks: list[str] = field(default_factory=list)
-    """What was verified to be the same for all systems, and how closely."""
+    """Passed checks that all systems do the same work."""
     failed_checks: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What the rows together say."""
+    """Remarks on all rows."""
     more: Json = field(default_factory=dict)
 
     def to_json(self) -> Json:
-        """Give plain types; each row's own figures stand beside the common ones."""
+        """Convert to plain types; `more` of each row is merged into the row."""
         rows = []
         for row in self.rows:
             values = asdict(row)
@@ -55,7 +55,7 @@ class Report:
         return {**asdict(self), "rows": rows}
 
     def to_markdown(self) -> str:
-        """Write the machine, the table and the checks."""
+        """Format the machine, the table and the checks."""
         lines = [f"## {self.task}", "", *(f"- {name}: {_cell(value)}" for name, value in self.machine.items()), ""]
         lines += _table(self.rows)
         lines += ["", *(f"- {note}" for note in self.notes)]
@@ -65,7 +65,7 @@ class Report:
 
 
 def write_report(report: Report, json_file: Path | None) -> None:
-    """Print the Markdown, and write the JSON where a file is named."""
+    """Print the report as Markdown, and write it as JSON if a file is given."""
     print(report.to_markdown(), flush=True)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ TITLES = {
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
-    """Lay out the columns that any row has a value for."""
+    """Format a table of the columns for which any row has a value."""
     plain = [{**{k: v for k, v in asdict(row).items() if k not in ("more", "task")}, **row.more} for row in rows]
     names = list(dict.fromkeys(name for row in plain for name, value in row.items() if value not in (None, "")))
     if "note" in names:

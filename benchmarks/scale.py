@@ -1,4 +1,4 @@
-"""The benchmark's model and data: one that means something, and one for a smoke run."""
+"""Model and data of the benchmarks: the full scale, and a quick one for smoke tests."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -9,7 +9,7 @@ Family = Literal["transformer", "lstm"]
 
 @dataclass(frozen=True)
 class ModelSizes:
-    """The shape of a Transformer encoder-decoder with one joint vocabulary whose weight is tied three ways."""
+    """Shape of a Transformer encoder-decoder; both embeddings and the output share one weight."""
 
     vocab_size: int
     d_model: int
@@ -25,20 +25,21 @@ class ModelSizes:
 
     @property
     def name(self) -> str:
-        """Return what tells it from others of the same scale, in the names of folders."""
+        """Return the part of folder names that distinguishes models of the same scale."""
         return self.norm
 
 
 @dataclass(frozen=True)
 class RecurrentSizes:
-    """The shape of an LSTM encoder, one layer in both directions, and an LSTM decoder of one layer that attends to it.
+    """Shape of a translator with a bidirectional LSTM encoder and an LSTM decoder with attention, one layer each.
 
-    Attention is general, the decoder starts from zeros, and one joint vocabulary's weight is tied three ways.
+    Attention is general (Luong et al. 2015), the decoder's initial state is zero, and both embeddings and the output
+    share one weight.
     """
 
     vocab_size: int
     hidden_size: int
-    """Of embeddings, of the decoder and its attentional vectors, and of both directions of the encoder together."""
+    """Size of embeddings, decoder and attentional vectors; each direction of the encoder has half of it."""
     input_feeding: bool
 
     @property
@@ -54,25 +55,25 @@ Sizes = ModelSizes | RecurrentSizes
 
 
 def transformer_sizes(sizes: Sizes) -> ModelSizes:
-    """Return the sizes of what can only be a Transformer."""
+    """Return the sizes of a model that must be a Transformer."""
     assert isinstance(sizes, ModelSizes), "recurrent models are given to systems that have them"
     return sizes
 
 
 def recurrent_sizes(sizes: Sizes) -> RecurrentSizes:
-    """Return the sizes of what can only be recurrent."""
+    """Return the sizes of a model that must be recurrent."""
     assert isinstance(sizes, RecurrentSizes), "Transformers are given to systems that have them"
     return sizes
 
 
 def sizes_from_json(values: dict[str, Any]) -> Sizes:
-    """Read what `dataclasses.asdict` gave."""
+    """Restore an object from the output of `dataclasses.asdict`."""
     return RecurrentSizes(**values) if "input_feeding" in values else ModelSizes(**values)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What is trained on what."""
+    """Corpus, model and amount of measured work."""
 
     corpus: str
     """A corpus of `seqlab.corpora`, or `GENERATED`."""
@@ -80,28 +81,28 @@ class Scale:
     batch_tokens: int
     """Target tokens of one update."""
     micro_batch_tokens: tuple[int, ...]
-    """Padded tokens of one forward and backward pass: each system is measured at each, and counts at its best."""
+    """Padded tokens of a micro-step: each system is measured at each size, and its best rate is used."""
     steps: int
-    """Updates that are timed."""
+    """Number of timed updates."""
     warmup_steps: int
-    """Updates before them: kernels are built, memory is first touched."""
+    """Updates before the timed ones, in which kernels are built and memory is first touched."""
     repetitions: int
 
 
 def scale_from_json(values: dict[str, Any]) -> Scale:
-    """Read what `dataclasses.asdict` gave."""
+    """Restore an object from the output of `dataclasses.asdict`."""
     lists = {"micro_batch_tokens": tuple(values["micro_batch_tokens"]), "model": sizes_from_json(values["model"])}
     return Scale(**{**values, **lists})
 
 
 GENERATED = "generated"
-"""Made-up words, which need no corpus from outside; see `benchmarks.workers.generated_corpus`."""
+"""Generated corpus of artificial words; see `benchmarks.workers.generated_corpus`."""
 
 FULL = Scale(
     corpus="multi30k",
     model=ModelSizes(8000, d_model=256, d_ff=1024, num_heads=4, num_encoder_layers=4, num_decoder_layers=4),
     batch_tokens=4096,
-    # A planner that balances steps makes 4 or 5 passes of the first an update, and one of the last.
+    # The batch planner makes 4 or 5 micro-steps per update with the first size, and one with the last.
     micro_batch_tokens=(1024, 2048, 4800),
     steps=24,
     warmup_steps=8,
@@ -118,11 +119,11 @@ QUICK = Scale(
 )
 
 MODELS = ("transformer", "lstm", "lstm_unfed")
-"""What `--model` chooses from; the last is an LSTM without input feeding."""
+"""Choices of `--model`; `lstm_unfed` has no input feeding."""
 
 
 def with_model(scale: Scale, name: str) -> Scale:
-    """Take one of `MODELS` with the same vocabulary; states of an LSTM are twice as wide as the Transformer's."""
+    """Return the scale with one of `MODELS`; an LSTM has twice the Transformer's width and the same vocabulary."""
     if name == "transformer":
         return scale
     sizes = RecurrentSizes(

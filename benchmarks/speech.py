@@ -1,9 +1,9 @@
-"""`python -m benchmarks speech RUN LIST`: a recogniser, part by part, beside other decoders and another recogniser.
+"""`python -m benchmarks speech RUN LIST`: speed of a speech recognizer, part by part.
 
-How many seconds of speech are computed in a second, on the recordings of a list, all in one process: reading alone,
-features alone, features and encoder, and the whole, with the best path, with beam search over prefixes, alone and with
-a language model. Beside them, where they are installed: the same encoder with flashlight-text's beam search, and
-pocketsphinx with its own English models.
+Seconds of speech processed per second on the recordings of a list, in one process: reading, features, features with
+encoder, and complete recognition with greedy decoding and with prefix beam search, alone and with a language model. For
+comparison, if installed: the same encoder with the beam search of flashlight-text, and pocketsphinx with its own
+English models.
 """
 
 import argparse
@@ -32,15 +32,15 @@ from seqlab.text.transcripts import normalize_transcript
 logger = logging.getLogger(__name__)
 QUICK_RECORDINGS = 8
 FLASHLIGHT_THRESHOLD = 100.0
-"""How much worse in nats a hypothesis may be that is kept; it searches without a lexicon or a language model."""
+"""Beam threshold of flashlight-text in nats; its search uses no lexicon and no language model."""
 POCKETSPHINX_RATE = 16_000
-"""Samples a second that its English models were trained on."""
+"""Sample rate of pocketsphinx's English models."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what only this benchmark takes."""
-    parser.add_argument("model", type=Path, metavar="RUN", help="a recogniser")
-    parser.add_argument("list", metavar="LIST", help="a list of recordings with their texts, such as valid.jsonl")
+    """Add the options of this benchmark."""
+    parser.add_argument("model", type=Path, metavar="RUN", help="run folder of a speech recognizer")
+    parser.add_argument("list", metavar="LIST", help="a list of recordings with transcripts, such as valid.jsonl")
     parser.add_argument("--audio", default="audio", metavar="COLUMN", help="default: %(default)s")
     parser.add_argument("--text", default="text", metavar="COLUMN", help="default: %(default)s")
     parser.add_argument("--lm", type=Path, metavar="RUN", help="an n-gram model for shallow fusion")
@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Time each part several times; the medians count."""
+    """Time each part several times and report the medians."""
     refuse_missing_folder("RUN", arguments.model)
     torch.set_num_threads(arguments.threads)
     listed = list(open_manifest(arguments.list, arguments.audio, arguments.text).entries())
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
 
 
 class _Measured:
-    """Recordings, their texts, and what is timed of them."""
+    """Recordings, their transcripts, and measurements on them."""
 
     def __init__(self, transcriber: Transcriber, paths: list[str], texts: list[str], repetitions: int) -> None:
         self.transcriber, self.paths, self.repetitions = transcriber, paths, repetitions
@@ -88,7 +88,7 @@ class _Measured:
         self.seconds = sum(map(len, self.waveforms)) / transcriber.codec.sample_rate
 
     def timed(self, compute: Callable[[], Any]) -> tuple[float, Any]:
-        """Give the median of the seconds that a call takes, and what it returns; the first call does not count."""
+        """Return the median seconds of a call without the first one, and its result."""
         found, taken = compute(), []
         for _ in range(self.repetitions):
             started = time.perf_counter()
@@ -97,12 +97,12 @@ class _Measured:
         return median(taken), found
 
     def row(self, system: str, setting: str, seconds: float, **more: Any) -> Row:
-        """Say how many seconds of speech are computed in one."""
+        """Return a row with the seconds of speech processed per second."""
         logger.info("%s, %s: %.2f s", system, setting, seconds)
         return Row(system, "speech", "fp32", setting, more={"times_real_time": self.seconds / seconds, **more})
 
     def parts(self) -> list[Row]:
-        """Time what is before the decoder."""
+        """Time reading, features and encoder."""
         codec, model = self.transcriber.codec, self.transcriber.model
         rate = codec.sample_rate
         reading, _ = self.timed(lambda: [read_recording(path, rate) for path in self.paths])
@@ -116,7 +116,7 @@ class _Measured:
         ]
 
     def log_probs(self) -> list[NDArray[np.float32]]:
-        """Compute what decoders read: features and encoder."""
+        """Compute the log-probabilities for the decoders."""
         rate = self.transcriber.codec.sample_rate
         return self.transcriber.frame_log_probs([(each, rate) for each in self.waveforms])
 
@@ -126,7 +126,7 @@ class _Measured:
         return transcriber.transcribe([(each, rate) for each in self.waveforms], beam_size=beam_size)
 
     def recognised(self, system: str, setting: str, compute: Callable[[], list[str]], **more: Any) -> Row:
-        """Time a recogniser, and measure its texts in lower case without punctuation."""
+        """Time a recognizer, and measure its error rates on lowercase texts without punctuation."""
         seconds, texts = self.timed(compute)
         found = [normalize_transcript(text, "plain") for text in texts]
         scores = evaluate(found, [self.references], ["wer", "cer"])
@@ -134,7 +134,7 @@ class _Measured:
 
 
 def _flashlight(own: _Measured, beam_size: int) -> Row:
-    """Search the log-probabilities that the encoder computes."""
+    """Measure the beam search of flashlight-text on seqlab's log-probabilities."""
     from flashlight.lib.text.decoder import CriterionType, LexiconFreeDecoder, LexiconFreeDecoderOptions, ZeroLM
 
     tokenizer, model = own.transcriber.tokenizer, own.transcriber.model
@@ -159,13 +159,13 @@ def _flashlight(own: _Measured, beam_size: int) -> Row:
 
 
 def _collapsed(path: Sequence[int], blank_id: int) -> list[int]:
-    """Drop what is repeated, then the blanks and what the decoder puts at both ends."""
+    """Remove repetitions, blanks and the delimiters at both ends of a path."""
     kept = [index for place, index in enumerate(path) if place == 0 or index != path[place - 1]]
     return [index for index in kept if index not in (blank_id, -1)]
 
 
 def _pocketsphinx(own: _Measured) -> Row:
-    """Recognise with the models that come with it, which know 130,000 English words; one thread."""
+    """Measure pocketsphinx with its own models of 130,000 English words, on one thread."""
     from pocketsphinx import Decoder
 
     decoder = Decoder(samprate=POCKETSPHINX_RATE, loglevel="FATAL")

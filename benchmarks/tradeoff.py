@@ -1,4 +1,4 @@
-"""`python -m benchmarks tradeoff`: what runs and their searches give for their time: quality against speed.
+"""`python -m benchmarks tradeoff`: quality against speed of runs and search configurations.
 
 Each system is a run folder with fields of a search, and perhaps a run that rescores what it finds (`rescore=RUN`) or a
 language model that it searches with (`lm=RUN lm_weight=0.5`): `--system "CTC, greedy" runs/nat beam_size=1`. One by
@@ -23,50 +23,50 @@ from benchmarks.scale import Scale
 
 logger = logging.getLogger(__name__)
 BATCHES = (640, 2560, 10_240)
-"""Padded source tokens times beam size: those that are tried for the most sentences a second."""
+"""Batch sizes to try, in padded source tokens times beam size."""
 QUICK_LINES = 20
 METRICS = ("bleu", "chrf", "wer", "cer", "exact_match")
-"""What may be set against speed."""
+"""Choices of `--metric`."""
 COLORS = [f"C{i}" for i in range(10)] + ["black", "gold", "navy", "lime", "magenta", "peru"]
-"""Of a plot, one for each system."""
+"""Colors of the systems in a plot."""
 FAULTS = ("repeated", "length_error")
-"""Metrics that every system is measured by."""
+"""Metrics that are computed for every system."""
 
 
 @dataclass(frozen=True)
 class System:
-    """One way to translate."""
+    """A run with a search configuration."""
 
     name: str
     run: Path
     search: Mapping[str, Any]
-    """Fields by name, as text: of a `SearchConfig`, those of `HELPERS` and of `LM_FIELDS`."""
+    """Fields by name, with text values: those of `SearchConfig`, of `HELPERS` and of `LM_FIELDS`."""
 
 
 @dataclass
 class Measured:
-    """What was found of a system."""
+    """Measurements of a system."""
 
     hypotheses: list[str]
     parameters: int
-    """Of the run, and of those that help it; n-grams count as one each."""
+    """Parameters of the run and its helper runs; each n-gram counts as one."""
     dtype: str
     best_batch: int
     one_by_one: list[float]
-    """Sentences a second, for each repetition."""
+    """Sentences per second, by repetition."""
     in_batches: list[float]
     stages: Json
-    """Milliseconds a line, one by one, by the stage of a translation; none where they were not asked for."""
+    """Milliseconds per line by stage, one by one; empty without `--stages`."""
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Find each system's best batch on all lines, then measure both ways in turns."""
+    """Find each system's best batch size on all lines, then measure one by one and in batches, in turns."""
     systems = [read_system(words) for words in arguments.system]
     if len({system.name for system in systems}) < len(systems):
-        raise SystemExit("`--system`: two systems have one name.")
+        raise SystemExit("`--system`: each system needs a different name.")
     src, references = map(_lines, arguments.pairs)
     if len(src) != len(references):
-        raise SystemExit(f"`--pairs`: the files have {len(src)} and {len(references)} lines.")
+        raise SystemExit(f"`--pairs`: both files must have as many lines, but have {len(src)} and {len(references)}.")
     if arguments.lines < 1:
         raise SystemExit(f"`--lines` must be at least 1, but is {arguments.lines}.")
     if arguments.quick:
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
 
 
 def read_system(words: Sequence[str]) -> System:
-    """Read `NAME RUN [field=value ...]`; ends the program where that is not what it is."""
+    """Parse `NAME RUN [field=value ...]`; raises SystemExit if it is invalid."""
     from seqlab.runs.validate import build
     from seqlab.search.config import SearchConfig
 
@@ -172,7 +172,7 @@ def _row(system: System, found: Measured, references: list[str], metric: str, fi
 
 
 def save_plot(path: Path, rows: Sequence[Row], metric: str) -> None:
-    """Draw the metric over speed, two points for each system, one by one and in batches; needs matplotlib."""
+    """Plot the metric against speed, one by one and in batches; needs matplotlib."""
     from seqlab.reports.figures import save_figure
 
     def draw(axes: Any) -> None:
@@ -191,16 +191,23 @@ def save_plot(path: Path, rows: Sequence[Row], metric: str) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Name what can be chosen."""
+    """Add the options of this benchmark."""
     parser.add_argument(
-        "--system", nargs="+", action="append", required=True, metavar="NAME RUN FIELD=VALUE", help="one for each"
+        "--system",
+        nargs="+",
+        action="append",
+        required=True,
+        metavar="NAME RUN FIELD=VALUE",
+        help="a system; repeatable",
     )
-    parser.add_argument("--pairs", nargs=2, type=Path, required=True, metavar=("SRC", "REF"), help="what is translated")
+    parser.add_argument(
+        "--pairs", nargs=2, type=Path, required=True, metavar=("SRC", "REF"), help="sources and references"
+    )
     parser.add_argument("--lines", type=int, default=200, help="lines translated one by one (default: 200)")
-    parser.add_argument("--metric", choices=METRICS, default="bleu", help="what is drawn (default: bleu)")
+    parser.add_argument("--metric", choices=METRICS, default="bleu", help="metric of the plot (default: bleu)")
     parser.add_argument("--precision", default="auto", help="fp32, bf16 or auto (default)")
-    parser.add_argument("--repetitions", type=int, help="how often each is measured")
+    parser.add_argument("--repetitions", type=int, help="number of measurements of each system")
     parser.add_argument(
-        "--stages", action="store_true", help="also tell the milliseconds of each stage of a translation, one by one"
+        "--stages", action="store_true", help="also measure the milliseconds per line of each stage, one by one"
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG or SVG")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot the results as PNG or SVG")

@@ -1,4 +1,4 @@
-"""`python -m benchmarks training`: target tokens a second, every system on the same batches from the same weights."""
+"""`python -m benchmarks training`: target tokens per second, from the same weights on the same batches."""
 
 import argparse
 import logging
@@ -16,31 +16,31 @@ from benchmarks.scale import MODELS, Family, Scale
 logger = logging.getLogger(__name__)
 CHECKED_STEPS = 10
 LOSS_TOLERANCE = 1e-3
-"""Largest relative difference of any of the first losses: fp32 noise, which Adam's first steps amplify."""
+"""Largest relative difference of the first losses in fp32; the first steps of Adam amplify rounding errors."""
 
 
 @dataclass(frozen=True)
 class System:
-    """How a system is started."""
+    """A system, its worker and its environment."""
 
     name: str
     worker: str
     environment: tuple[tuple[str, str], ...] = ()
 
 
-KEPT = "malloc keeps pages"
+KEEP_PAGES_VARIANT = "malloc keeps pages"
 SYSTEMS: dict[Family, tuple[System, ...]] = {
     "transformer": (
         System("seqlab", "train_seqlab"),
         System("transformers", "train_marian"),
-        System(f"transformers, {KEPT}", "train_marian", tuple(KEEP_PAGES.items())),
+        System(f"transformers, {KEEP_PAGES_VARIANT}", "train_marian", tuple(KEEP_PAGES.items())),
         System("torch.nn.Transformer", "train_torch"),
-        System(f"torch.nn.Transformer, {KEPT}", "train_torch", tuple(KEEP_PAGES.items())),
+        System(f"torch.nn.Transformer, {KEEP_PAGES_VARIANT}", "train_torch", tuple(KEEP_PAGES.items())),
     ),
     "lstm": (
         System("seqlab", "train_seqlab"),
         System("torch.nn.LSTM", "train_plain_translator"),
-        System(f"torch.nn.LSTM, {KEPT}", "train_plain_translator", tuple(KEEP_PAGES.items())),
+        System(f"torch.nn.LSTM, {KEEP_PAGES_VARIANT}", "train_plain_translator", tuple(KEEP_PAGES.items())),
     ),
 }
 
@@ -51,7 +51,7 @@ TOOLKITS_OF: dict[Family, tuple[str, ...]] = {"transformer": ("joeynmt", "sockey
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table to be."""
+    """One row of the table."""
 
     system: System
     dtype: str
@@ -59,9 +59,9 @@ class Case:
 
 
 def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None = None) -> Report:
-    """Prepare the workload, check that all systems do the same work, measure in turns.
+    """Prepare the workload, check that all systems do the same work, and measure them in turns.
 
-    `known_machine`: what `measure_machine` found; None: it is measured before and after.
+    `known_machine` is the result of `measure_machine`; None measures the machine before and after.
     """
     family = scale.model.family
     refuse_unknown_systems(arguments.systems, (system.name.partition(",")[0] for system in SYSTEMS[family]))
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None 
 
 
 def chosen_toolkits(arguments: argparse.Namespace, family: Family) -> dict[str, str | None]:
-    """Return the Python of each toolkit that has such a model; end the program where one is named that has not."""
+    """Return the Python of each toolkit for a family; raises SystemExit for a toolkit without this family."""
     for name in TOOLKITS:
         if getattr(arguments, name) is not None and name not in TOOLKITS_OF[family]:
             raise SystemExit(f"`--{name}`: {TOOLKITS[name]} has no {family}.")
@@ -109,7 +109,7 @@ def chosen_toolkits(arguments: argparse.Namespace, family: Family) -> dict[str, 
 
 
 def check_same_work(systems: Sequence[System], base: TrainingJob, prepared: Json, report: Report) -> list[System]:
-    """Compare padding and losses of the first updates without dropout; return the systems that are there.
+    """Compare padding and losses of the first updates without dropout; return the available systems.
 
     The padding shares are those of the batches that were planned, so that all read the same tokens.
     """
@@ -143,7 +143,7 @@ def check_same_work(systems: Sequence[System], base: TrainingJob, prepared: Json
 
 
 def _is_wanted(system: System, arguments: argparse.Namespace) -> bool:
-    if system.environment and arguments.device != "cpu":  # settings of the host's memory
+    if system.environment and arguments.device != "cpu":  # environments set the allocator of the host
         return False
     return arguments.systems is None or system.name.partition(",")[0] in arguments.systems
 
@@ -153,7 +153,7 @@ def _verify(report: Report, holds: bool, text: str) -> None:
 
 
 def measure(cases: list[Case], timed: TrainingJob, repetitions: int) -> dict[Case, list[TrainingResult]]:
-    """Run all cases in turn, several times over, so that what the machine does meanwhile hits all alike."""
+    """Measure all cases in turns, `repetitions` times, so that load on the machine affects all alike."""
     results: dict[Case, list[TrainingResult]] = {case: [] for case in cases}
     for repetition in range(repetitions):
         for case in cases:
@@ -169,7 +169,7 @@ def measure(cases: list[Case], timed: TrainingJob, repetitions: int) -> dict[Cas
 
 
 def summarize(case: Case, results: list[TrainingResult], prepared: Json, warmup_steps: int, machine: Json) -> Row:
-    """Turn the repetitions of one case into a row; the first steps of each are not counted."""
+    """Summarize the repetitions of one case in a row, without the warmup steps of each."""
     plan = prepared["plans"][str(case.micro_batch_tokens)]
     last = len(results[0].seconds)
     tokens, flops = sum(plan["tgt_tokens"][warmup_steps:last]), sum(plan["flops"][warmup_steps:last])
@@ -199,7 +199,7 @@ def summarize(case: Case, results: list[TrainingResult], prepared: Json, warmup_
 def measure_toolkits(
     pythons: Mapping[str, str | None], timed: TrainingJob, scale: Scale, prepared: Json, machine: Json
 ) -> list[Row]:
-    """Measure toolkits of other environments on the same ids, in batches of their own: one micro-step an update."""
+    """Measure toolkits in other environments on the same ids, in their own batches: one micro-step per update."""
     size = scale.batch_tokens
     plan = prepared["plans"][str(max(scale.micro_batch_tokens))]
     flops = sum(plan["flops"]) / sum(plan["tgt_tokens"])
@@ -238,13 +238,17 @@ def add_ratios(rows: list[Row]) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Name what can be chosen."""
+    """Add the options of this benchmark."""
     parser.add_argument("--model", choices=MODELS, default=MODELS[0], help="default: transformer")
-    parser.add_argument("--norm", choices=("post", "pre"), help="layer norms; Marian knows `post` only (default)")
+    parser.add_argument(
+        "--norm", choices=("post", "pre"), help="position of layer norms; default: post, the only one of Marian"
+    )
     parser.add_argument("--dtypes", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
-    parser.add_argument("--systems", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--micro_batch_tokens", nargs="+", type=int, metavar="N", help="sizes that each system tries")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="measure only these")
+    parser.add_argument(
+        "--micro_batch_tokens", nargs="+", type=int, metavar="N", help="micro-step sizes to try with each system"
+    )
     for name, title in TOOLKITS.items():
-        parser.add_argument(f"--{name}", metavar="PYTHON", help=f"the Python of an environment that has {title}")
-    parser.add_argument("--steps", type=int, help="updates that are timed")
-    parser.add_argument("--repetitions", type=int, help="how often each system is run")
+        parser.add_argument(f"--{name}", metavar="PYTHON", help=f"Python of an environment with {title}")
+    parser.add_argument("--steps", type=int, help="number of timed updates")
+    parser.add_argument("--repetitions", type=int, help="number of measurements of each system")

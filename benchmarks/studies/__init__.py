@@ -1,1 +1,1 @@
-"""Studies of what models and optimizers do: the tables and curves of docs/results, each by one command."""
+"""Studies of models and optimizers: one command for each table with its curves in docs/results."""

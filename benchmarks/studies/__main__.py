@@ -17,12 +17,14 @@ STUDIES = {
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Name the studies and their options."""
+    """Build the parser."""
     parser = argparse.ArgumentParser("python -m benchmarks.studies", description=__doc__)
-    parser.add_argument("study", choices=STUDIES, help="what is studied")
-    parser.add_argument("--work_dir", type=Path, default=Path("runs/studies"), help="runs; default: %(default)s")
-    parser.add_argument("--curves", type=Path, metavar="FILE", help="where to write what docs/results/draw.py draws")
-    parser.add_argument("--quick", action="store_true", help="few steps: a smoke run")
+    parser.add_argument("study", choices=STUDIES, help="name of the study")
+    parser.add_argument(
+        "--work_dir", type=Path, default=Path("runs/studies"), help="folder of the runs; default: %(default)s"
+    )
+    parser.add_argument("--curves", type=Path, metavar="FILE", help="write curves for docs/results/draw.py")
+    parser.add_argument("--quick", action="store_true", help="smoke test with few steps")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Batch sizes compared: time, updates to a goal and error, at a fixed rate and at one that grows with the root."""
+"""Study of batch sizes: time, updates to a target loss and error, at a fixed rate and with square-root scaling."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,22 +11,22 @@ from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config
 
 DIGITS_SIZES = (8, 32, 128, 512, 2048, 4096)
-"""Images of a step; there are 1,617 to train on, so that the last two are the same: all of them."""
+"""Images per step; the training set has 1,617 images, so that the last two sizes are both the full set."""
 WORDS_SIZES = (128, 512, 2048, 8192, 32_768)
-"""Target tokens of a step."""
+"""Target tokens per step."""
 DIGITS_EPOCHS, WORDS_EPOCHS = 30, 2
 USUAL = {"digits": 64, "number_words": 1024}
-"""The batch size at which both rates are the same."""
+"""Batch size at which the fixed and the scaled rate are equal."""
 RATE = {"digits": 1e-3, "number_words": 2e-3}
 GOAL = {"digits": 0.25, "number_words": 1.0}
 """Training loss in nats."""
 WINDOW = {"digits": 1617, "number_words": 16_384}
-"""Images or tokens that the loss is averaged over."""
+"""Images or tokens over which the loss is averaged."""
 MAX_RATE = 2e-2
 
 
 def run(folder: Path, quick: bool) -> Study:
-    """Train for the same number of epochs with each size."""
+    """Train for the same number of epochs with each batch size."""
     tables, panels = [], {}
     for task, sizes in (("digits", DIGITS_SIZES), ("number_words", WORDS_SIZES)):
         rows, lines_of = [], {}
@@ -46,7 +46,7 @@ HEADER = ["batch", "rate", "scaled", "seconds an epoch", "updates an epoch", "up
 
 
 def _trained(folder: Path, task: str, size: int, scaled: bool, quick: bool) -> tuple[list[Line], float, float]:
-    """Give metrics.jsonl, the epochs done and the rate."""
+    """Train; return the lines of metrics.jsonl, the number of epochs and the rate."""
     factor = (size / USUAL[task]) ** 0.5 if scaled else 1.0
     rate = min(MAX_RATE, RATE[task] * factor)
     own = folder / f"{task}-{size}-{'scaled' if scaled else 'fixed'}"
@@ -71,13 +71,13 @@ def _config(task: str, own: Path, size: int) -> Config:
 
 
 def _steps(task: str, size: int) -> int:
-    """Give the steps of all epochs."""
+    """Return the number of steps of all epochs."""
     total = DIGITS_EPOCHS * 1617 if task == "digits" else WORDS_EPOCHS * WORDS_TOKENS
     return max(20, round(total / min(size, 1617 if task == "digits" else WORDS_TOKENS)))
 
 
 WORDS_TOKENS = 150_000
-"""Target tokens of an epoch of number_words, about."""
+"""Approximate target tokens of an epoch of number_words."""
 
 
 def _row(task: str, size: int, scaled: bool, rate: float, lines: list[Line], epochs: float) -> list[str]:

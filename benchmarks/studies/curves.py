@@ -1,4 +1,4 @@
-"""Curves as sums of hard sigmoids and of ReLUs: error against parameters, one wide layer against narrow ones."""
+"""Study of function approximation by hard sigmoids and ReLUs: error against parameters, by depth."""
 
 from dataclasses import replace
 from math import sqrt
@@ -16,21 +16,21 @@ from seqlab.tasks.prediction.config import PredictionConfig
 POINTS = 1024
 STEPS = 3000
 PARAMETERS = (13, 25, 49, 97, 193, 385)
-"""Of one hidden layer with 4, 8, 16 ... units: 3 for each and one more."""
+"""Parameters of one hidden layer of 4, 8, 16 ... units: 3 per unit and one bias."""
 DEPTHS = (1, 2, 3, 5)
 SEEDS = (1, 2, 3)
 ROUNDING = 1e-6
-"""An error below is 0 but for rounding, and is not drawn."""
+"""Errors below this are 0 up to rounding and are not plotted."""
 ACTIVATIONS = ("hard_sigmoid", "relu")
 
 
 def smooth(x: np.ndarray) -> np.ndarray:
-    """A wave that dies away."""
+    """Return a decaying wave."""
     return np.sin(2 * np.pi * x) * np.exp(-x)
 
 
 def sawtooth(x: np.ndarray) -> np.ndarray:
-    """Four teeth: three folds after each other, which three small layers can make (Telgarsky 2016)."""
+    """Return a sawtooth with four teeth: three composed folds, one per small layer (Telgarsky 2016)."""
     for _ in range(3):
         x = 1 - np.abs(1 - 2 * (x % 1))
     return x
@@ -40,7 +40,7 @@ TARGETS = {"wave": (smooth, (0.0, 3.0)), "sawtooth": (sawtooth, (0.0, 1.0))}
 
 
 def width_of(parameters: int, depth: int) -> int:
-    """Give the width at which `depth` hidden layers between one input and one output have about so many parameters."""
+    """Return the width at which a network with `depth` hidden layers has about this number of parameters."""
     if depth == 1:
         return (parameters - 1) // 3
     a, b = depth - 1, depth + 2  # a w^2 + b w + 1
@@ -48,7 +48,7 @@ def width_of(parameters: int, depth: int) -> int:
 
 
 def constructed(target: str, activation: str, width: int) -> float:
-    """Give the error of one hidden layer whose kinks are equally far apart; the output layer is the best one.
+    """Return the error of one hidden layer with equidistant kinks and a least-squares output layer.
 
     Each hard sigmoid rises from one kink to the next, each ReLU begins at one.
     """
@@ -64,7 +64,7 @@ def constructed(target: str, activation: str, width: int) -> float:
 
 
 def run(folder: Path, quick: bool) -> Study:
-    """Fit each curve with each activation, depth and size; the error is the best of three seeds."""
+    """Fit each curve with each activation, depth and size; report the lowest error of three seeds."""
     counts, seeds = (PARAMETERS[:1], SEEDS[:1]) if quick else (PARAMETERS, SEEDS)
     panels: dict[str, dict[str, dict[str, list[float]]]] = {}
     for target in TARGETS:
@@ -107,7 +107,7 @@ def _written(folder: Path, target: str) -> str:
 
 
 def _error(path: str, folder: Path, target: str, activation: str, sizes: list[int], seed: int, quick: bool) -> float:
-    """Train on all points, and measure on them: what the network can be made to compute."""
+    """Return the training error on all points, which measures what the network can represent and learn."""
     config = Config(
         seed=seed,
         data=PredictionConfig(train=[path], valid=path, target=["y"], batch_rows=256),

@@ -1,4 +1,4 @@
-"""Optimizers compared: steps and seconds to a fixed loss, at the rate that is best on the digits."""
+"""Study of optimizers: steps and seconds to a fixed loss, at the rate that is best on the digits."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -40,21 +40,21 @@ OPTIMIZERS: dict[str, tuple[Callable[..., OptimizerConfig], tuple[float, ...]]] 
     "SAM": (SamConfig, ADAPTIVE),
     "schedule-free": (ScheduleFreeConfig, (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)),
 }
-"""Name -> optimizer, and the rates that are tried on the digits."""
+"""Optimizers by name, each with the rates to try on the digits."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is learnt."""
+    """A training problem."""
 
     recipe: Callable[[Path], Config]
     fields: Mapping[str, str]
-    """Of the recipe's config, what is changed."""
+    """Changed fields of the recipe's config."""
     steps: int
     goal: float
-    """Nats of a class or token."""
+    """Target loss in nats per class or token."""
 
 
 PROBLEMS = {
@@ -65,7 +65,7 @@ PROBLEMS = {
 
 
 def run(folder: Path, quick: bool) -> Study:
-    """Choose each rate on the first problem, and use it on all."""
+    """Tune each rate on the first problem and use it for all problems."""
     digits, *others = PROBLEMS
     names = list(OPTIMIZERS)[:2] if quick else list(OPTIMIZERS)
     found: dict[str, dict[str, list[Line]]] = {problem: {} for problem in PROBLEMS}

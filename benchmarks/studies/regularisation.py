@@ -1,4 +1,4 @@
-"""Regularisation: what each method does to the error where examples are few."""
+"""Study of regularization: effect of each method on the error with few examples."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 SEEDS = range(1, 7)
 DIGITS = {
     "data.valid_fold": "null",
-    "data.valid_fraction": "0.9",  # a tenth is trained on: 180 images
+    "data.valid_fraction": "0.9",  # trains on a tenth: 180 images
     "model.dropout": "0",
     "model.input_dropout": "0",
     "objective.label_smoothing": "0",
@@ -22,7 +22,7 @@ DIGITS = {
 }
 TABLE = {
     "data.valid_fold": "null",
-    "data.valid_fraction": "0.8",  # 88 patients
+    "data.valid_fraction": "0.8",  # trains on 88 patients
     "model.family": "mlp",
     "model.hidden_sizes": "[64, 64]",
     "model.dropout": "0",
@@ -59,12 +59,12 @@ METHODS: dict[str, dict[str, Method]] = {
         "early stopping": {"training.valid_every": "10", "training.save_every": "10", "training.patience": "5"},
     },
 }
-"""Task -> method -> fields that differ from none. Strengths are round numbers that were not tuned."""
+"""Config fields by method and task. Strengths are round numbers that were not tuned."""
 TASKS = (("digits", "digits_mlp", DIGITS, "accuracy"), ("diabetes", "diabetes", TABLE, "rmse"))
 
 
 def run(folder: Path, quick: bool) -> Study:
-    """Train six times with each method, each time on other examples."""
+    """Train with each method on six different training sets."""
     tables = []
     for task, recipe, base, metric in TASKS:
         rows: list[Sequence[Any]] = []

@@ -1,4 +1,4 @@
-"""What studies share: short runs on the CPU, tables in Markdown, curves as JSON."""
+"""Common functions of studies: short runs on the CPU, tables in Markdown, curves as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -16,26 +16,26 @@ Line = dict[str, Any]
 
 @dataclass
 class Study:
-    """What a study found."""
+    """Results of a study."""
 
     tables: list[str] = field(default_factory=list)
-    """In Markdown."""
+    """Tables in Markdown."""
     curves: dict[str, Any] = field(default_factory=dict)
-    """As docs/results/draw.py reads them."""
+    """Curves in the format of docs/results/draw.py."""
 
     def write_curves(self, path: Path) -> None:
-        """Write the curves."""
+        """Write the curves as JSON."""
         path.write_text(json.dumps(self.curves) + "\n", encoding="utf-8")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Render a table."""
+    """Format a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def run_lines(config: Config, folder: Path, **training: Any) -> list[Line]:
-    """Train on one thread of the CPU, unless that is done, validating at the end alone; return metrics.jsonl."""
+    """Train on one CPU thread unless the run is finished, with validation at the end only; return metrics.jsonl."""
     steps = training.pop("max_steps", config.training.max_steps)
     settings = {"log_every": 1, "save_every": steps, "valid_every": steps, "device": "cpu", "threads": 1} | training
     config = replace(config, training=replace(config.training, max_steps=steps, precision="fp32", **settings))
@@ -43,7 +43,7 @@ def run_lines(config: Config, folder: Path, **training: Any) -> list[Line]:
 
 
 def smooth_losses(lines: Sequence[Line], window: int = 20) -> tuple[list[int], list[float]]:
-    """Give steps, and the training loss at each as the mean of the last `window` lines."""
+    """Return the steps and the training loss at each, averaged over the last `window` lines."""
     found = [line for line in lines if line["kind"] == "train"]
     values = [line["loss"] for line in found]
     means = [sum(values[max(0, i - window + 1) : i + 1]) / min(window, i + 1) for i in range(len(values))]
@@ -51,7 +51,7 @@ def smooth_losses(lines: Sequence[Line], window: int = 20) -> tuple[list[int], l
 
 
 def first_below(lines: Sequence[Line], goal: float, window: int = 20) -> tuple[int, float] | None:
-    """Give the step from which the smooth training loss is below a goal, and its seconds; None where it never is."""
+    """Return the step and seconds at which the smoothed training loss is first below a target, or None."""
     steps, losses = smooth_losses(lines, window)
     minutes = [line["minutes"] for line in lines if line["kind"] == "train"]
     for step, loss, at in zip(steps, losses, minutes, strict=True):

@@ -1,4 +1,4 @@
-"""Paths of optimizers over classic surfaces: a ravine, a saddle and a plateau, two weights each."""
+"""Study of optimizer paths on two-dimensional surfaces: a ravine, a saddle and a plateau."""
 
 from collections.abc import Callable
 from math import isfinite
@@ -18,21 +18,21 @@ GROUPS = {
     "by the gradient": ("SGD", "momentum", "Nesterov"),
     "adaptive": ("Adagrad", "RMSProp", "Adam", "SAM", "schedule-free"),
 }
-"""Not Muon, which moves matrices, nor AdamW and RAdam, which differ little from Adam here."""
+"""Without Muon, which needs matrices, and AdamW and RAdam, which differ little from Adam here."""
 
 
 def ravine(w: Tensor) -> Tensor:
-    """50 times as steep across as along."""
+    """Return a ravine that is 50 times as steep across as along."""
     return 0.5 * (w[..., 0].square() + 50 * w[..., 1].square())
 
 
 def saddle(w: Tensor) -> Tensor:
-    """Flat at the origin, where the gradient is 0; minima at (0, -1) and (0, 1) of value 0."""
+    """Return a surface with a saddle at the origin and minima of 0 at (0, -1) and (0, 1)."""
     return w[..., 0].square() + 0.5 * (w[..., 1].square() - 1).square()
 
 
 def plateau(w: Tensor) -> Tensor:
-    """Nearly flat away from a hole at the origin."""
+    """Return a surface that is nearly flat except for a hole at the origin."""
     return 1 - torch.exp(-0.5 * w.square().sum(-1))
 
 
@@ -41,13 +41,13 @@ SURFACES: dict[str, tuple[Callable[[Tensor], Tensor], tuple[float, float]]] = {
     "saddle": (saddle, (-1.5, 0.01)),
     "plateau": (plateau, (-2.4, 1.6)),
 }
-"""Name -> function of weights (..., 2), and the start."""
+"""Functions of weights (..., 2) by name, each with its starting point."""
 
 
 def path_of(
     config: OptimizerConfig, surface: Callable[[Tensor], Tensor], start: tuple[float, float]
 ) -> list[list[float]]:
-    """Give the weights before each step and after the last."""
+    """Return the weights before each step and after the last step."""
     w = nn.Parameter(torch.tensor(start))
     optimizer: Any = config.build(Parameters([w]))
     found = [w.tolist()]
@@ -69,7 +69,7 @@ def path_of(
 
 
 def run(folder: Path, quick: bool) -> Study:
-    """Choose each rate on the ravine, by the mean height of the path, and use it on all surfaces."""
+    """Tune each rate on the ravine by the mean height of the path, and use it for all surfaces."""
     panels: dict[str, dict[str, Any]] = {f"{surface}, {group}": {} for group in GROUPS for surface in SURFACES}
     rows = []
     for group, names in GROUPS.items():
@@ -90,7 +90,7 @@ def run(folder: Path, quick: bool) -> Study:
 
 
 def _contours() -> dict[str, Any]:
-    """Give the heights over a grid for each surface."""
+    """Return the heights of each surface on a grid."""
     x, y = torch.linspace(-4.5, 2.5, 43), torch.linspace(-2.2, 2.2, 31)
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
     return {

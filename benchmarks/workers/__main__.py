@@ -1,4 +1,4 @@
-"""Read a job from standard input, run it, write the result into the file that is named."""
+"""Command line of the workers: read a job from standard input, run it, and write the result to a file."""
 
 import importlib
 import json
@@ -45,7 +45,7 @@ WORKERS = (
 
 
 def main(name: str, result_file: Path) -> None:
-    """Run one worker; that its system is missing is a result too."""
+    """Run one worker; a missing system is written as a result, too."""
     if name not in WORKERS:
         raise ValueError(f"A worker must be one of {', '.join(WORKERS)}, but is {name!r} instead.")
     job: Json = json.load(sys.stdin)

@@ -1,4 +1,4 @@
-"""CTranslate2; a batch is sentences of similar length."""
+"""Worker for decoding with CTranslate2, in batches of sentences of similar length."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ def _load(job: DecodingJob) -> Translate:
         for indices in sorted_batches(rows, batch):
             answers = translator.translate_batch(
                 [[names[token] for token in rows[index]] for index in indices],
-                asynchronous=True,  # the workers take batches as they become free
+                asynchronous=True,  # batches go to the next free worker
                 beam_size=job.beam_size,
                 length_penalty=1.0,
                 max_input_length=0,

@@ -1,6 +1,6 @@
-"""JoeyNMT as `python -m joeynmt translate CONFIG` runs it, in its own environment; a batch is sentences.
+"""Worker for decoding with `python -m joeynmt translate CONFIG` in its own environment, in batches of sentences.
 
-It is given the same ids as words, longest line first. The time is that of its own log, without loading and tokenizing.
+JoeyNMT reads the same ids as words, longest line first. The time is from its own log, without loading and tokenizing.
 """
 
 import json
@@ -26,7 +26,7 @@ UNKNOWN = "<unk>"
 
 
 def run(job: Json) -> Json:
-    """Run a `DecodingJob` with JoeyNMT of the environment whose Python is the job's engine."""
+    """Run a `DecodingJob` with JoeyNMT; the job's `engine` is the Python of its environment."""
     settings = DecodingJob(**job)
     tokenizer = load_tokenizer(Path(settings.folder) / "tokenizer")
     rows = tokenizer.encode(settings.lines)
@@ -43,10 +43,10 @@ def run(job: Json) -> Json:
 
 
 class _Found(NamedTuple):
-    """What one call of its command did."""
+    """Measurements and output of one call of the command."""
 
     outputs: list[list[int]]
-    """Ids without the end of sentence."""
+    """Output ids without the end of sentence."""
     seconds: float
     load_seconds: float
 
@@ -73,9 +73,9 @@ def _ids_of(line: str, tokenizer: Tokenizer) -> list[int]:
 
 
 def write_model(weights: Weights, sizes: RecurrentSizes, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write what JoeyNMT loads: model.ckpt, vocabulary.txt (a word for each id), and model.json, its description."""
+    """Write a model for JoeyNMT: model.ckpt, vocabulary.txt (one word per id) and model.json (its configuration)."""
     folder.mkdir(exist_ok=True)
-    special = [tokenizer.unk_id, tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id]  # these stand first there
+    special = [tokenizer.unk_id, tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id]  # JoeyNMT puts these first
     others = [index for index in range(tokenizer.vocab_size) if index not in special]
     (folder / "vocabulary.txt").write_text("".join(f"{word_of(index)}\n" for index in others), encoding="utf-8")
     state = {name: value.clone() for name, value in joeynmt_weights(weights, [*special, *others]).items()}
@@ -84,7 +84,7 @@ def write_model(weights: Weights, sizes: RecurrentSizes, tokenizer: Tokenizer, f
 
 
 def config_of(folder: Path, job: DecodingJob, batch: int, limit: int) -> Json:
-    """Describe decoding with what `write_model` wrote; JoeyNMT knows GNMT's length penalty alone."""
+    """Return JoeyNMT's config for decoding with the output of `write_model`; it only has GNMT's length penalty."""
     side = {"level": "word", "voc_file": str(folder / "vocabulary.txt")}
     return {
         "name": "benchmark",

@@ -1,8 +1,9 @@
-"""`PlainTranslator` with a batched search of its own, also in `ForkedWorkers`; a batch is sentences of similar length.
+"""Worker for decoding with `PlainTranslator` and a batched beam search in plain PyTorch, in batches by length.
 
-The search is that of seqlab: of the 2K best continuations of a sentence, those among the best K that end are finished
-and the best K others go on, until K have finished and no other is better so far; the best mean log-probability wins.
-Sentences that are done leave the batch, and what is attended to is there once for all K.
+The search is that of seqlab. Of the 2K best continuations of a sentence, those among the best K that end are finished,
+and the best K others are continued, until K have finished and no other has a better score. The result has the best mean
+log-probability. Finished sentences leave the batch, and attention memory is stored once for all K hypotheses. With
+several workers it runs in `ForkedWorkers`.
 """
 
 import json
@@ -56,21 +57,21 @@ def _load(job: DecodingJob) -> Translate:
 
 
 class Search:
-    """Greedy and beam search. Shapes: A sentences that are not done, K hypotheses each (one at first), V ids."""
+    """Greedy and beam search. Shapes: A unfinished sentences, K hypotheses each (one at the first step), V ids."""
 
     def __init__(self, model: PlainTranslator, bos_id: int, eos_id: int, banned_ids: list[int]) -> None:
         self.model, self.bos_id, self.eos_id, self.banned_ids = model, bos_id, eos_id, banned_ids
 
     @torch.inference_mode()
     def __call__(self, rows: Sequence[Tensor], beam_size: int) -> list[list[int]]:
-        """Translate rows that end in eos; return ids without bos, eos included."""
+        """Translate rows that end in eos; return ids without bos and with eos."""
         src = pad_sequence(list(rows), batch_first=True)
         lengths = torch.tensor([len(row) for row in rows], device=src.device)
         search = self.greedy if beam_size == 1 else self.beam
         return search(src, lengths, beam_size, length_limit(src.size(1)))
 
     def greedy(self, src: Tensor, lengths: Tensor, _: int, most_steps: int) -> list[list[int]]:
-        """Take the most probable id of each step."""
+        """Decode greedily."""
         model, sentences = self.model, torch.arange(len(src), device=src.device)
         memory = model.encode(src, lengths)
         state, last = model.start(memory), torch.full_like(sentences, self.bos_id)
@@ -88,7 +89,7 @@ class Search:
         return [[*row[: row.index(self.eos_id)], self.eos_id] if self.eos_id in row else row for row in found.tolist()]
 
     def beam(self, src: Tensor, lengths: Tensor, beam_size: int, most_steps: int) -> list[list[int]]:
-        """Keep the best `beam_size` hypotheses of each sentence."""
+        """Decode with a beam of `beam_size` hypotheses per sentence."""
         model, sentences = self.model, list(range(len(src)))
         memory = model.encode(src, lengths)
         state, ids = model.start(memory), torch.full((len(src), 1, 1), self.bos_id, device=src.device)
@@ -109,7 +110,7 @@ class Search:
             first_rows = summed.size(1) * torch.arange(len(sentences), device=src.device)
             rows = parents + first_rows[:, None]
             ids = torch.cat((ids.flatten(0, 1)[rows], tokens[..., None]), dim=-1)
-            means = (totals[:, 0] / length).tolist()  # of the best that goes on
+            means = (totals[:, 0] / length).tolist()  # mean score of the best unfinished hypothesis
             goes_on = [
                 row
                 for row, sentence in enumerate(sentences)
@@ -122,7 +123,7 @@ class Search:
                 rows, ids, totals = rows[goes_on], ids[goes_on], totals[goes_on]
             state = state.select(rows.flatten())
         for row, sentence in enumerate(sentences):
-            if not finished[sentence]:  # none has ended within the limit
+            if not finished[sentence]:  # no hypothesis ended within the length limit
                 finished[sentence].append((0.0, ids[row, 0, 1:].tolist()))
         return [max(each)[1] for each in finished]
 

@@ -1,6 +1,6 @@
-"""seqlab as `seqlab.load(run).translate(lines)`, or with a process for each thread, as `seqlab translate` does.
+"""Worker for decoding with `seqlab.load(run).translate(lines)`, or with one process per thread as `seqlab translate`.
 
-A batch is source tokens times `beam_size`.
+Batch sizes are in source tokens times `beam_size`.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`transformers`' Marian through `generate`, also in `ForkedWorkers`; a batch is sentences of similar length."""
+"""Worker for decoding with Marian of `transformers` by `generate`, in batches by length, with one or more processes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +49,7 @@ def _load(job: DecodingJob) -> Translate:
 
 @torch.inference_mode()
 def generate(model: Any, rows: list[list[int]], beam_size: int, device: str) -> list[list[int]]:
-    """Translate rows that end in eos; return ids from the first real one to the end of sentence."""
+    """Translate rows that end in eos; return ids without the start token, up to the end of sentence."""
     pad_id = model.config.pad_token_id
     src = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=pad_id).to(device)
     generated: Tensor = model.generate(

@@ -1,4 +1,4 @@
-"""Text in, text out, with any system: what is loaded, warmed up and timed is the same for all."""
+"""Timing of text-to-text decoding with any system: loading, warmup and timed part are the same for all."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,20 +10,20 @@ from benchmarks.workers.memory import TreeMemory, peak_memory_mb
 from seqlab.search.config import SearchConfig
 
 LENGTH_LIMIT: dict[str, Any] = {"max_length_ratio": 2.0, "max_length_offset": 10}
-"""The same for all systems."""
+"""Limit of the output length, the same for all systems."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """The translation of one line."""
+    """Translation of one line."""
 
     text: str
     tokens: int
-    """The end of sentence counted."""
+    """Output tokens, including the end of sentence."""
 
 
 Translate = Callable[[Sequence[str], int], list[Output]]
-"""(lines, batch size) -> outputs in the order of the lines."""
+"""Function (lines, batch size) -> outputs in the order of the lines."""
 
 
 def measure(load: Callable[[DecodingJob], Translate], job: Json) -> Json:
@@ -50,12 +50,12 @@ def measure(load: Callable[[DecodingJob], Translate], job: Json) -> Json:
 
 
 def sorted_batches(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Yield indices, longest row first, `size` at a time."""
+    """Yield batches of `size` indices, longest row first."""
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
     for start in range(0, len(order), size):
         yield order[start : start + size]
 
 
 def length_limit(src_tokens: int) -> int:
-    """Return how many tokens a translation may have; both include the end of sentence."""
+    """Return the maximum number of tokens of a translation; both lengths include the end of sentence."""
     return SearchConfig(**LENGTH_LIMIT).max_length_for(src_tokens)

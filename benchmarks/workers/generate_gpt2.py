@@ -1,4 +1,4 @@
-"""`transformers`' GPT-2 through `generate`, which keeps keys and values."""
+"""Worker for generation with GPT-2 of `transformers` by `generate`, with its KV cache."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from benchmarks.workers.lm_loop import DTYPES, LmWorkload
 
 
 def run(job: Json) -> Json:
-    """Run an `LmGenerationJob`; there is one way."""
+    """Run an `LmGenerationJob`; `way` is not used."""
     return measure(_load, job)
 
 

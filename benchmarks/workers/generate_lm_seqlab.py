@@ -1,4 +1,4 @@
-"""seqlab as `seqlab.load(run).generate(...)`: text in, text out, every row with random numbers of its own."""
+"""Worker for generation with `seqlab.load(run).generate(...)`; each row has its own random generator."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from seqlab.tasks.language_modelling.language_model import LanguageModel
 
 
 def run(job: Json) -> Json:
-    """Run an `LmGenerationJob`; there is one way."""
+    """Run an `LmGenerationJob`; `way` is not used."""
     return measure(_load, job)
 
 

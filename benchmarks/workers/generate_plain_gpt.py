@@ -1,4 +1,4 @@
-"""`PlainGpt`, as nanoGPT generates and with a cache."""
+"""Worker for generation with `PlainGpt`, as nanoGPT does and with a KV cache."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ def run(job: Json) -> Json:
 
 
 def read_all(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor:
-    """Read the whole text anew for each id, as nanoGPT does; past the block, its last part."""
+    """Generate without a cache, as nanoGPT does: read the last `block_length` ids again for each new id."""
     for _ in range(length):
         logits = model(ids[:, -model.shape.block_length :], last_only=True)
         ids = torch.cat([ids, choose(logits[:, -1], greedy)], dim=1)
@@ -28,11 +28,11 @@ def read_all(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor:
 
 
 def read_last(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor:
-    """Read the last id of each row alone and remember keys and values; text and prompt have to fit into the block."""
-    pasts = model.start(len(ids))
+    """Generate with a KV cache: read only the last id; prompt and text must fit into the block."""
+    caches = model.start(len(ids))
     found, last = [ids], ids
     for _ in range(length):
-        last = choose(model(last, pasts, last_only=True)[:, -1], greedy)
+        last = choose(model(last, caches, last_only=True)[:, -1], greedy)
         found.append(last)
     return torch.cat(found, dim=1)
 

@@ -1,4 +1,4 @@
-"""`torch.nn.LSTM` or `torch.nn.GRU`, one step after the other, and a cell for each layer."""
+"""Worker for generation with `torch.nn.LSTM` or `torch.nn.GRU`, step by step, as layers or as cells."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Write a parallel corpus of made-up words in 8,000 subwords, for a machine that has no corpus of others.
+"""Generated parallel corpus of artificial words in 8,000 subwords, for machines without a corpus.
 
-A word's translation is another word; sentences are as long as those of news, words as frequent as Zipf's law says.
+The translation of a word is another word. Sentence lengths are those of news, word frequencies follow Zipf's law.
 """
 
 from itertools import product
@@ -20,7 +20,7 @@ SYLLABLES = {
 
 
 def write_corpus(folder: Path) -> None:
-    """Write SPLIT.en and SPLIT.de of each split; the same on every machine. A folder that is whole stays."""
+    """Write SPLIT.en and SPLIT.de of each split, the same on every machine, unless the folder is complete."""
     if (folder / f"{[*PAIRS][-1]}.de").exists():  # the last file that is written
         return
     rng = np.random.default_rng(1)
@@ -37,7 +37,7 @@ def write_corpus(folder: Path) -> None:
 
 
 def _words(syllables: list[str], rng: np.random.Generator) -> list[str]:
-    """Put words of two to four syllables together, each once."""
+    """Generate distinct words of two to four syllables."""
     found: dict[str, None] = {}
     while len(found) < WORDS:
         found["".join(rng.choice(syllables, size=rng.integers(2, 5)))] = None

@@ -1,4 +1,4 @@
-"""Text out of a language model with any system: what is loaded, warmed up and timed is the same for all."""
+"""Timing of text generation with any system: loading, warmup and timed part are the same for all."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,11 +14,11 @@ from benchmarks.workers.memory import peak_memory_mb
 WARMUP_LENGTH = 16
 
 Generate = Callable[[int, int], list[str]]
-"""(rows, length) -> the text of each row, so many characters behind the newline that it begins with."""
+"""Function (rows, length) -> a text of `length` characters per row, generated after a newline."""
 
 
 def measure(load: Callable[[LmGenerationJob], Generate], job: Json) -> Json:
-    """Load a system, generate a little, then time it once: the text of all rows, as Python strings."""
+    """Load a system, warm it up, then time the generation of all rows as Python strings."""
     settings = LmGenerationJob(**job)
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
@@ -31,12 +31,12 @@ def measure(load: Callable[[LmGenerationJob], Generate], job: Json) -> Json:
 
 
 def choose(logits: Tensor, greedy: bool) -> Tensor:
-    """Draw the next id of each row, or take the most probable one: logits (B, V) -> (B, 1)."""
+    """Sample the next id of each row, or take the most probable one: logits (B, V) -> (B, 1)."""
     if greedy:
         return logits.argmax(dim=-1, keepdim=True)
     return torch.multinomial(torch.softmax(logits.float(), dim=-1), num_samples=1)
 
 
 def texts_of(ids: Tensor, characters: Sequence[str]) -> list[str]:
-    """ids (B, T) -> the text of each row, without the id that it begins with."""
+    """Convert ids (B, T) to the text of each row, without its first id."""
     return ["".join([characters[index] for index in row]) for row in ids[:, 1:].tolist()]

@@ -1,4 +1,4 @@
-"""`transformers`' GPT-2 with the benchmark's shape and weights."""
+"""GPT-2 of `transformers` with the shape and weights of the benchmark."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from benchmarks.workers.lm_weights import Weights, gpt2_weights
 
 
 class ScaledEmbedding(nn.Embedding):
-    """An embedding scaled by the root of its width, as seqlab's."""
+    """Embedding scaled by the square root of its size, as in seqlab."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """ids (B, T) -> (B, T, D)"""
+        """Map ids (B, T) to embeddings (B, T, D)."""
         return super().forward(input) * self.embedding_dim**0.5
 
 
 def build_gpt2(
     shape: LmShape, vocab_size: int, weights: Weights, dropout: float = 0.0, weight_dropout: float = 0.0, **config: Any
 ) -> Any:
-    """Build a `GPT2LMHeadModel` with torch's fused attention; its end of text is no id, so that no text ends early.
+    """Build a `GPT2LMHeadModel` with torch's fused attention and without an end id, so that no text ends early.
 
     Raises:
         Unavailable: transformers is not installed.

@@ -1,4 +1,4 @@
-"""Time and memory of one piece of seqlab's work at one size."""
+"""Worker that measures time and memory of one type of work of seqlab at one size."""
 
 import time
 from collections.abc import Callable
@@ -31,7 +31,7 @@ Work = Callable[[], object]
 
 
 def run(job: Json) -> Json:
-    """Run a `GrowthJob`: the median time of its repetitions, and the memory beyond what was needed before."""
+    """Run a `GrowthJob`: return the median time of its repetitions, and the additional memory."""
     settings = GrowthJob(**{**job, "sizes": ModelSizes(**job["sizes"])})
     torch.set_num_threads(settings.threads)
     torch.manual_seed(1)
@@ -49,7 +49,7 @@ def run(job: Json) -> Json:
 
 
 def _training(job: GrowthJob) -> Work:
-    """One forward and backward pass."""
+    """Prepare one forward and backward pass."""
     model, batch = _model(job).train(), _batch(job, with_target=True)
     objective = CrossEntropy(CrossEntropyConfig(label_smoothing=LABEL_SMOOTHING))
 
@@ -57,14 +57,14 @@ def _training(job: GrowthJob) -> Work:
         with torch.autocast(torch.device(job.device).type, torch.bfloat16, enabled=job.dtype == "bf16"):
             loss = objective(model, batch, StepContext(0))
         loss.total.backward()
-        loss.total.item()  # waits for the device
+        loss.total.item()  # synchronizes with the device
         model.zero_grad(set_to_none=False)
 
     return work
 
 
 def _decoding(job: GrowthJob) -> Work:
-    """One batch, translated into as many tokens as its source has."""
+    """Prepare decoding of one batch into as many tokens as its source has."""
     model, batch = _model(job).eval(), _batch(job, with_target=False)
     prepare_inference(model, torch.device(job.device), DTYPES[job.dtype])
     config = SearchConfig(beam_size=job.beam_size, min_length_ratio=1.0, max_length_ratio=1.0, max_length_offset=0)
@@ -77,13 +77,13 @@ def _decoding(job: GrowthJob) -> Work:
 
 
 def _corpus(job: GrowthJob) -> Work:
-    """Encode generated pairs into the cache that training reads; each call writes one of its own."""
+    """Prepare the encoding of generated pairs into a training cache; each call writes a new one."""
     folder = Path(job.folder) / f"pairs-{job.pairs}"
     tokenizer = load_tokenizer(Path(job.folder) / "tokenizer")
     src, tgt = (str(folder / f"train.{side}") for side in ("en", "de"))
     config = TranslationConfig(train_src=[src], train_tgt=[tgt], valid_fraction=0.01)
     caches = (folder / f"cache-{number}" for number in count())
-    return lambda: prepare(config, (tokenizer, tokenizer), next(caches), num_workers=1)  # whatever the size
+    return lambda: prepare(config, (tokenizer, tokenizer), next(caches), num_workers=1)  # for all sizes
 
 
 def _model(job: GrowthJob) -> Transformer:

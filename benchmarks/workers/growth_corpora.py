@@ -1,4 +1,4 @@
-"""Write the corpora whose preparation is measured, and a tokenizer for them: numbers in words, English and German."""
+"""Worker that writes corpora of number words of several sizes, and a tokenizer for them."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.text import SentencePieceBpeConfig, train_tokenizer
 
 STRIDE = 7
-"""Between two numbers, so that lines are of many lengths also in a small corpus."""
+"""Difference of successive numbers, so that a small corpus has lines of many lengths, too."""
 TOKENIZER_LINES = 2000
 
 
 def run(job: Json) -> Json:
-    """Job: folder, sizes (pairs). A corpus that is there already stays."""
+    """Write a corpus for each of `sizes` (in pairs) into `folder`, unless it exists. Job: folder, sizes."""
     folder = Path(job["folder"])
     for size in job["sizes"]:
         target = folder / f"pairs-{size}"

@@ -1,4 +1,4 @@
-"""Time the same training steps of a recipe with each kernel for the CPU, and with plain PyTorch in its place."""
+"""Worker that times training steps of a recipe with each CPU kernel and with plain PyTorch instead."""
 
 import tempfile
 import time
@@ -19,7 +19,7 @@ from seqlab.training.train import set_up_run
 
 
 def run(job: Json) -> Json:
-    """Measure in turns; every second round in the opposite order."""
+    """Measure all kernels in turns, every second round in the opposite order."""
 
     def config(run_dir: Path) -> Config:
         found = RECIPES[job["recipe"]](run_dir)

@@ -1,4 +1,4 @@
-"""Training a language model as people write it: autocast, loss, backward, clip, AdamW."""
+"""Plain PyTorch training loop for language models: autocast, loss, backward, clipping, AdamW."""
 
 import json
 import time
@@ -22,30 +22,30 @@ from benchmarks.workers.memory import peak_memory_mb
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 Read = Callable[[Tensor, Any], tuple[Tensor, Any]]
-"""Maps ids (B, T) and what the block before left behind, None at first, to logits (B, T, V) and what is left behind."""
+"""Function (ids (B, T), state of the previous block or None) -> logits (B, T, V) and the next state."""
 
 
 class Block(NamedTuple):
-    """What one update reads and predicts."""
+    """Inputs and targets of one update."""
 
     tgt_in: Tensor
-    """(B, T) int64"""
+    """Input ids (B, T), int64."""
     tgt_out: Tensor
-    """(B, T) int64, -100 where nothing is predicted"""
+    """Target ids (B, T), int64; -100 at ignored positions."""
     continues: bool
-    """Whether the rows go on where those of the block before ended."""
+    """Whether the rows continue those of the previous block."""
 
 
 @dataclass(frozen=True)
 class LmWorkload:
-    """What `prepare_lm` wrote."""
+    """Workload written by `prepare_lm`."""
 
     shape: LmShape
     vocab_size: int
     start_id: int
-    """What a text begins with: a newline."""
+    """Id of the newline with which a text begins."""
     characters: list[str]
-    """Of each id."""
+    """Character of each id."""
     learning_rates: list[float]
     weights: Mapping[str, Tensor]
     blocks: list[Block]
@@ -71,10 +71,10 @@ class LmWorkload:
 
 
 class LmLoop:
-    """A model, AdamW, and one update after the other."""
+    """Training loop of a language model with AdamW."""
 
     def __init__(self, model: nn.Module, read: Read, dtype: str, device: str) -> None:
-        """Move the model to the device; matrices decay, vectors do not."""
+        """Move the model to the device; only matrices have weight decay."""
         model.to(device).train()
         self.read, self.device, self.in_bf16 = read, torch.device(device), dtype == "bf16"
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -86,7 +86,7 @@ class LmLoop:
         self.state: Any = None
 
     def update(self, block: Block, rate: float) -> float:
-        """Do one update; return the loss in nats per token."""
+        """Run one update; return the loss in nats per token."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         tgt_in, tgt_out = block.tgt_in.to(self.device), block.tgt_out.to(self.device)
@@ -102,20 +102,20 @@ class LmLoop:
 
 
 def _detached(state: Any) -> Any:
-    """Cut the state of `nn.LSTM`, a pair, or of `nn.GRU` from the graph that made it."""
+    """Detach the state of `nn.LSTM` (a pair) or `nn.GRU` from its graph."""
     if isinstance(state, tuple):
         return tuple(part.detach() for part in state)
     return None if state is None else state.detach()
 
 
 def train(model: nn.Module, read: Read, workload: LmWorkload, job: LmTrainingJob) -> Json:
-    """Time one update after the other."""
+    """Run and time the updates."""
     loop = LmLoop(model, read, job.dtype, job.device)
     return timed_updates(lambda step: loop.update(workload.blocks[step], workload.learning_rates[step]), job)
 
 
 def timed_updates(update: Callable[[int], float], job: LmTrainingJob) -> Json:
-    """Do the updates of a job, of which each returns its loss, and watch the last ones where a profile is wanted."""
+    """Run the updates of a job, each of which returns its loss, and profile the last ones if requested."""
     seconds, losses = [], []
     with Profile() as profile:
         for step in range(job.steps):

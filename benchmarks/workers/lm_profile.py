@@ -1,4 +1,4 @@
-"""Where the time of an update goes: what torch's profiler saw on the CPU, in a few shares."""
+"""Profile of an update on the CPU: shares of time by type of operation."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ SCOPES = {
     **dict.fromkeys(("aten::lstm", "aten::gru", "RnnLayer", "rnn_layer", "Loop"), "recurrent layers"),
     "Optimizer.step": "optimizer",
 }
-"""Parts of names, and what everything belongs to that happens within an event of such a name."""
+"""Substrings of event names, and the part to which all time within such events belongs."""
 OPERATORS = {
     **dict.fromkeys(("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise", "aten::mkldnn_linear"), "products"),
     **dict.fromkeys(("aten::bmm", "aten::baddbmm", "aten::baddbmm_"), "attention"),
 }
-"""What other operators belong to: in these models batched products are attention's alone."""
+"""Part of each other operator: only attention uses batched products in these models."""
 
 
 class Profile:
-    """Watch what happens between `begin` and the end of a context."""
+    """Context manager that profiles from `begin` to its end."""
 
     def __init__(self) -> None:
         self._profiler: profile | None = None
@@ -37,17 +37,17 @@ class Profile:
             self._shares = shares(self._profiler.events() or ())
 
     def begin(self) -> None:
-        """Start to watch."""
+        """Start profiling."""
         self._profiler = profile(activities=[ProfilerActivity.CPU])
         self._profiler.start()
 
     def shares(self) -> dict[str, float]:
-        """Give the shares of `PARTS` that took any time; nothing where nothing was watched."""
+        """Return the share of each of `PARTS` with nonzero time; empty if nothing was profiled."""
         return self._shares
 
 
 def shares(events: Iterable[Any]) -> dict[str, float]:
-    """Divide the time of events, that of their children apart, among `PARTS`."""
+    """Sum the self time of events by part."""
     found: dict[str, float] = defaultdict(float)
     for event in events:
         found[part_of(event)] += event.self_cpu_time_total
@@ -56,9 +56,9 @@ def shares(events: Iterable[Any]) -> dict[str, float]:
 
 
 def part_of(event: Any) -> str:
-    """Tell which of `PARTS` an event belongs to: by the innermost scope around it, else by its own name.
+    """Return the part of an event: by its innermost enclosing scope, else by its own name.
 
-    The backward pass of a layer that torch computes step by step has no scope: it is in products and the rest.
+    The backward pass of a recurrent layer that is not fused has no scope: its time is in products and the rest.
     """
     around = event
     while around is not None:

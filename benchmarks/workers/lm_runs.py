@@ -1,4 +1,4 @@
-"""seqlab's side of the benchmark of language models: the text, the config, and runs that start from given weights."""
+"""Text, config and runs of seqlab for the benchmark of language models."""
 
 import shutil
 from dataclasses import replace
@@ -19,21 +19,21 @@ from seqlab.text import CharactersConfig
 from seqlab.training import train
 
 TEXTS = ("tinyshakespeare", "number_words")
-"""The first needs SEQLAB_DATA, the second is generated."""
+"""Available texts: tinyshakespeare needs SEQLAB_DATA, number_words is generated."""
 OPTIMIZER = AdamWConfig(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
 MAX_GRAD_NORM = 1.0
 LR_WARMUP_STEPS = 10
-"""So few that the updates whose losses are compared move the weights."""
+"""Few steps, so that the compared updates change the weights."""
 GENERATED_LINES = 20_000
 FEW_LINES = 16
-"""Validation lines of a run that is only timed: training validates once, when it ends."""
+"""Validation lines of a timed run, which is validated once at its end."""
 
 
 def write_text(name: str, folder: Path) -> None:
-    """Write `train.txt` and a short `valid.txt` of one of `TEXTS` into a folder, unless it is there.
+    """Write `train.txt` and a short `valid.txt` of one of `TEXTS` into a folder, unless they exist.
 
     Raises:
-        FileNotFoundError: the text is not where SEQLAB_DATA says.
+        FileNotFoundError: the text is not in the folder of SEQLAB_DATA.
     """
     if folder.exists():
         return
@@ -52,7 +52,7 @@ def write_text(name: str, folder: Path) -> None:
 
 
 def text_config(shape: LmShape, text: Path) -> LanguageModellingConfig:
-    """Describe how the text of `write_text` is read: characters, in blocks of random or of the text's own order."""
+    """Return the data config for the text of `write_text`: characters, in random or consecutive blocks."""
     return LanguageModellingConfig(
         train=[str(text / "train.txt")],
         valid=[str(text / "valid.txt")],
@@ -61,13 +61,13 @@ def text_config(shape: LmShape, text: Path) -> LanguageModellingConfig:
         tokenizer=CharactersConfig(normalization="none"),
         block_length=shape.block_length,
         batch_tokens=shape.batch_tokens,
-        # A step may have a row more than the others; it is one micro-step all the same.
+        # A step may have one more row than the others and is still one micro-step.
         micro_batch_tokens=2 * shape.batch_tokens,
     )
 
 
 def lm_config(shape: LmShape, text: Path, dropout: float, **training: Any) -> Config:
-    """Describe training one of the models on a text with the settings that all systems share."""
+    """Return the training config of a model on a text, with the settings that all systems share."""
     return Config(
         data=text_config(shape, text),
         model=_model_config(shape, dropout),
@@ -82,7 +82,7 @@ def lm_config(shape: LmShape, text: Path, dropout: float, **training: Any) -> Co
 
 
 def _model_config(shape: LmShape, dropout: float) -> TransformerLmConfig | LstmLmConfig | GruLmConfig:
-    """Give what the others can be too: GPT-2's norms, positions and non-linearity, dropout of a plain LSTM."""
+    """Return a model config that other systems can match: norms, positions and activation of GPT-2, plain dropout."""
     if shape.family == "transformer":
         return TransformerLmConfig(
             d_model=shape.width,
@@ -106,7 +106,7 @@ def _model_config(shape: LmShape, dropout: float) -> TransformerLmConfig | LstmL
 
 
 def train_from_weights(start: Path, config: Config, folder: Path) -> None:
-    """Train a new run from the weights of another, whose encoded text it takes over; its dropout may be another."""
+    """Train a new run from the weights and the encoded text of another one, with a dropout of its own."""
     folder.mkdir(parents=True)
     shutil.copytree(start / "cache", folder / "cache")
     train(replace(config, init_from=str(start), init_parts="matching"), folder)

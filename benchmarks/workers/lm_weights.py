@@ -1,4 +1,4 @@
-"""A language model's weights from seqlab under the names of other implementations: the same function."""
+"""Conversion of language model weights from seqlab to the names of other implementations."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ PLAIN_GPT = {
     "feed_forward.contract": "mlp.2",
     "norm": "norm",
 }
-"""seqlab's modules, those of a layer without its number, and their names in `PlainGpt`."""
+"""Names of seqlab's modules (within a layer: without its number) and their names in `PlainGpt`."""
 GPT2 = {
     "embedding": "transformer.wte",
     "embedding.positions": "transformer.wpe",
@@ -32,11 +32,11 @@ GPT2 = {
     "feed_forward.contract": "mlp.c_proj",
     "norm": "transformer.ln_f",
 }
-"""The same in `transformers.GPT2LMHeadModel`."""
+"""Names of seqlab's modules and their names in `transformers.GPT2LMHeadModel`."""
 
 
 def _renamed(weights: Weights, names: Mapping[str, str], layers: str) -> dict[str, Tensor]:
-    """Rename every weight; raises KeyError for one that the other implementation has no name for."""
+    """Rename every weight; raises KeyError if the other implementation has no counterpart."""
     found = {}
     for name, value in weights.items():
         module, _, kind = name.rpartition(".")
@@ -49,12 +49,12 @@ def _renamed(weights: Weights, names: Mapping[str, str], layers: str) -> dict[st
 
 
 def plain_gpt_weights(weights: Weights) -> dict[str, Tensor]:
-    """Map to the names of `PlainGpt`."""
+    """Convert to the names of `PlainGpt`."""
     return _renamed(weights, PLAIN_GPT, "layers")
 
 
 def gpt2_weights(weights: Weights) -> dict[str, Tensor]:
-    """Map to the names of `transformers.GPT2LMHeadModel`, which keeps its layers' matrices as (inputs, outputs)."""
+    """Convert to the names of `transformers.GPT2LMHeadModel`, which stores matrices as (inputs, outputs)."""
     found = _renamed(weights, GPT2, "transformer.h")
     return {
         name: value.t().contiguous() if name.startswith("transformer.h") and value.dim() == 2 else value
@@ -63,7 +63,7 @@ def gpt2_weights(weights: Weights) -> dict[str, Tensor]:
 
 
 def rnn_weights(weights: Weights, family: Family) -> dict[str, Tensor]:
-    """Map to the names of `PlainRnn`, whose layers have a second bias for each gate: 0 where seqlab has none."""
+    """Convert to the names of `PlainRnn`; its second bias of each gate is 0 where seqlab has none."""
     found = {"embedding.weight": weights["weight"]}
     for layer, source in enumerate(_layers(weights)):
         bias = weights[f"{source}from_input.bias"]
@@ -80,7 +80,7 @@ def rnn_weights(weights: Weights, family: Family) -> dict[str, Tensor]:
 
 
 def cell_weights(weights: Weights, family: Family) -> dict[str, Tensor]:
-    """Map to the names of `PlainCells`."""
+    """Convert to the names of `PlainCells`."""
     found = {}
     for name, value in rnn_weights(weights, family).items():
         kind, _, layer = name.removeprefix("layers.").rpartition("_l")
@@ -89,6 +89,6 @@ def cell_weights(weights: Weights, family: Family) -> dict[str, Tensor]:
 
 
 def _layers(weights: Weights) -> list[str]:
-    """List what the names of each recurrent layer's weights begin with."""
+    """Return the name prefix of each recurrent layer's weights."""
     ending = "from_input.weight"
     return sorted(name.removesuffix(ending) for name in weights if name.endswith(ending))

@@ -1,4 +1,4 @@
-"""How much memory this process has needed so far, and how much it and those below it need at one time."""
+"""Peak memory of this process, and of this process with its children."""
 
 import os
 import resource
@@ -12,13 +12,13 @@ SAMPLE_SECONDS = 0.05
 
 
 def peak_memory_mb(device: str = "cpu") -> float:
-    """Return the largest resident set in MB (10^6 bytes), or on a GPU the most that torch has allocated."""
+    """Return the peak resident set in MB (10^6 bytes), or on a GPU the peak memory allocated by torch."""
     if device.startswith("cuda"):
         import torch
 
         return torch.cuda.max_memory_allocated(device) / 1e6
     if STATUS.exists():
-        # `ru_maxrss` begins with the size of the process that this one was forked from.
+        # `ru_maxrss` starts at the size of the parent process at the fork.
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
@@ -26,16 +26,16 @@ def peak_memory_mb(device: str = "cpu") -> float:
 
 
 class TreeMemory:
-    """The largest sum of the memory of this process and all below it within a context, sampled; Linux only.
+    """Context manager that samples the peak memory of this process and all its descendants; Linux only.
 
-    It is the memory that belongs to no file. What processes share after a fork counts for each.
+    Memory that belongs to files is not counted. Memory shared after a fork counts for each process.
     """
 
     def __init__(self) -> None:
         self.tree_mb: float | None = None
         self.main_mb: float | None = None
         self.others_mb = 0.0
-        """The largest sum of all but this process."""
+        """Peak sum over all descendants, without this process."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
@@ -58,7 +58,7 @@ class TreeMemory:
 
 
 def anonymous_mb(pid: int) -> float:
-    """Return the resident memory of a process that belongs to no file, in MB; 0 where it has ended."""
+    """Return the anonymous resident memory of a process in MB; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -70,6 +70,6 @@ def _descendants(pid: int) -> list[int]:
     try:
         files = [task / "children" for task in Path(f"/proc/{pid}/task").iterdir()]
         children = [int(child) for file in files for child in file.read_text().split()]
-    except OSError:  # it has ended meanwhile
+    except OSError:  # the process has ended
         return []
     return children + [each for child in children for each in _descendants(child)]

@@ -1,4 +1,4 @@
-"""The machine's limit: the best rate of matrix products that any kernel of torch reaches here."""
+"""Worker that measures the peak rate of matrix products over the kernels of torch."""
 
 import platform
 import time
@@ -12,13 +12,13 @@ from torch import Tensor
 from benchmarks.records import Json
 
 SHAPES = ((2048, 1024, 1024), (4096, 256, 1024), (4096, 1024, 256), (1024, 256, 8000), (2048, 2048, 2048))
-"""(rows, inputs, outputs): large square ones, and those of the benchmark's own layers."""
+"""Matrix shapes (rows, inputs, outputs): large ones, and those of the benchmark's layers."""
 GPU_SHAPES = ((8192, 8192, 8192), (16384, 4096, 4096))
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def run(job: Json) -> Json:
-    """Measure GFLOP/s for each dtype: {"peaks": {dtype: {kernel: rate}}, "machine": {...}}."""
+    """Measure GFLOP/s by dtype: {"peaks": {dtype: {kernel: rate}}, "machine": {...}}."""
     torch.set_num_threads(job["threads"])
     device = torch.device(job["device"])
     peaks: dict[str, dict[str, float]] = {}
@@ -33,7 +33,7 @@ def run(job: Json) -> Json:
 def _kernels(dtype: torch.dtype, device: torch.device) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     kernels: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"F.linear": F.linear}
     if dtype == torch.float32 and device.type == "cpu" and torch.backends.mkldnn.is_available():
-        # F.linear goes through MKL in fp32, which is slower on some processors.
+        # In fp32 F.linear uses MKL, which is slower on some processors.
         pointwise = torch.ops.mkldnn._linear_pointwise
         kernels["oneDNN linear"] = lambda x, w: pointwise(x, w, None, "none", [], "")
     return kernels
@@ -46,7 +46,7 @@ def _rate(
     device: torch.device,
     seconds: float,
 ) -> float:
-    """Return the best rate of several runs of one product, in operations per second."""
+    """Return the best rate of several runs of one product, in FLOP/s."""
     rows, inputs, outputs = shape
     x = torch.randn(rows, inputs, device=device).to(dtype)
     w = torch.randn(outputs, inputs, device=device).to(dtype)

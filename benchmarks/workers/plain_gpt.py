@@ -1,7 +1,7 @@
-"""The architecture of nanoGPT in plain PyTorch: what people write who write a GPT themselves.
+"""GPT in plain PyTorch with the architecture of nanoGPT.
 
-Pre-norm blocks, queries, keys and values in one product, torch's fused causal attention, GELU, learned positions, and
-an output that shares the weight of the input. Only the scale of the embeddings is not nanoGPT's: it is seqlab's.
+It has pre-norm blocks, one product for queries, keys and values, torch's fused causal attention, GELU, learned
+positions and tied embeddings. Only the scale of the embeddings differs from nanoGPT: it is that of seqlab.
 """
 
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from benchmarks.lm_shapes import LmShape
 
 
-class Past:
-    """Keys and values of what a layer has read, (B, H, T, E), in place."""
+class LayerCache:
+    """KV cache of one layer, (B, H, T, E), written in place; E is `head_dim`."""
 
     def __init__(self, rows: int, shape: LmShape, like: Tensor) -> None:
         size = (rows, shape.num_heads, shape.block_length, shape.width // shape.num_heads)
@@ -20,7 +20,7 @@ class Past:
         self.length = 0
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add entries (B, H, T, E); return all so far."""
+        """Append keys and values (B, H, T, E); return all so far."""
         start, self.length = self.length, self.length + key.size(2)
         self.keys[:, :, start : self.length] = key
         self.values[:, :, start : self.length] = value
@@ -28,7 +28,7 @@ class Past:
 
 
 class Attention(nn.Module):
-    """Multi-head attention to a position itself and those before it."""
+    """Causal multi-head self-attention."""
 
     def __init__(self, shape: LmShape, dropout: float, weight_dropout: float) -> None:
         super().__init__()
@@ -37,22 +37,22 @@ class Attention(nn.Module):
         self.project_out = nn.Linear(shape.width, shape.width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, past: Past | None) -> Tensor:
-        """x (B, T, D) -> (B, T, D); behind what was read before, T is 1."""
+    def forward(self, x: Tensor, cache: LayerCache | None) -> Tensor:
+        """Map x (B, T, D) to (B, T, D); T is 1 if the cache is not empty."""
         batch, length, width = x.shape
         query, key, value = (
             part.view(batch, length, self.num_heads, -1).transpose(1, 2)  # (B, H, T, E)
             for part in self.project_in(x).split(width, dim=2)
         )
-        if past is not None:
-            key, value = past.append(key, value)
+        if cache is not None:
+            key, value = cache.append(key, value)
         dropout = self.weight_dropout if self.training else 0.0
         heads = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=length > 1)
         return self.dropout(self.project_out(heads.transpose(1, 2).reshape(batch, length, width)))
 
 
 class Layer(nn.Module):
-    """Attention and a feed-forward network, each in a residual branch that begins with a norm."""
+    """Pre-norm Transformer layer: attention and a feed-forward network."""
 
     def __init__(self, shape: LmShape, dropout: float, weight_dropout: float) -> None:
         super().__init__()
@@ -66,17 +66,17 @@ class Layer(nn.Module):
             nn.Dropout(dropout),
         )
 
-    def forward(self, x: Tensor, past: Past | None) -> Tensor:
-        """x (B, T, D) -> (B, T, D)"""
-        x = x + self.attention(self.attention_norm(x), past)
+    def forward(self, x: Tensor, cache: LayerCache | None) -> Tensor:
+        """Map x (B, T, D) to (B, T, D)."""
+        x = x + self.attention(self.attention_norm(x), cache)
         return x + self.mlp(self.mlp_norm(x))
 
 
 class PlainGpt(nn.Module):
-    """A decoder-only Transformer."""
+    """Decoder-only Transformer."""
 
     def __init__(self, shape: LmShape, vocab_size: int, dropout: float = 0.0, weight_dropout: float = 0.0) -> None:
-        """`weight_dropout` is that of attention weights, which nanoGPT has and seqlab leaves out."""
+        """Build the model; `weight_dropout` is dropout of attention weights, which nanoGPT has and seqlab has not."""
         super().__init__()
         self.shape, self.scale = shape, shape.width**0.5
         self.tokens = nn.Embedding(vocab_size, shape.width)
@@ -85,15 +85,15 @@ class PlainGpt(nn.Module):
         self.layers = nn.ModuleList(Layer(shape, dropout, weight_dropout) for _ in range(shape.num_layers))
         self.norm = nn.LayerNorm(shape.width)
 
-    def start(self, rows: int) -> list[Past]:
-        """Make room for what all layers remember of so many rows."""
-        return [Past(rows, self.shape, self.tokens.weight) for _ in self.layers]
+    def start(self, rows: int) -> list[LayerCache]:
+        """Allocate an empty KV cache for each layer."""
+        return [LayerCache(rows, self.shape, self.tokens.weight) for _ in self.layers]
 
-    def forward(self, ids: Tensor, pasts: list[Past] | None = None, *, last_only: bool = False) -> Tensor:
-        """ids (B, T), which follow what `pasts` remember -> logits (B, T, V), or (B, 1, V) of the last position."""
-        start = pasts[0].length if pasts else 0
+    def forward(self, ids: Tensor, caches: list[LayerCache] | None = None, *, last_only: bool = False) -> Tensor:
+        """Map ids (B, T), which continue the cached ones, to logits (B, T, V), or (B, 1, V) with `last_only`."""
+        start = caches[0].length if caches else 0
         places = torch.arange(start, start + ids.size(1), device=ids.device)
         x = self.dropout(self.tokens(ids) * self.scale + self.positions(places))
         for i, layer in enumerate(self.layers):
-            x = layer(x, pasts[i] if pasts else None)
+            x = layer(x, caches[i] if caches else None)
         return F.linear(self.norm(x[:, -1:] if last_only else x), self.tokens.weight)

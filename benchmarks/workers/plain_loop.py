@@ -1,4 +1,4 @@
-"""Training as people write it: autocast, loss, backward, clip, Adam."""
+"""Plain PyTorch training loop for translators: autocast, loss, backward, clipping, Adam."""
 
 import json
 import time
@@ -16,15 +16,15 @@ from benchmarks.scale import Sizes, sizes_from_json
 from benchmarks.workers.memory import peak_memory_mb
 
 BETAS, EPS, MAX_GRAD_NORM = (0.9, 0.98), 1e-8, 1.0
-"""Adam and clipping, as `seqlab_runs` sets them for seqlab."""
+"""Settings of Adam and clipping, the same as in `seqlab_runs`."""
 
 Batch = dict[str, Tensor]
-"""src (B, S) and tgt_in (B, T) padded ids, src_lengths (B,), tgt_out (B, T) with -100 at padding."""
+"""Tensors by name: padded ids src (B, S) and tgt_in (B, T), src_lengths (B,), tgt_out (B, T) with -100 at padding."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What `prepare_training` wrote."""
+    """Workload written by `prepare_training`."""
 
     sizes: Sizes
     pad_id: int
@@ -56,7 +56,7 @@ class Workload:
 
 
 class PlainLoop:
-    """A model, Adam, and one update after the other."""
+    """Training loop of a translator with Adam."""
 
     def __init__(
         self, model: nn.Module, logits_of: Callable[[Batch], Tensor], label_smoothing: float, dtype: str, device: str
@@ -69,7 +69,7 @@ class PlainLoop:
         self.optimizer = torch.optim.Adam(self.parameters, lr=0.0, betas=BETAS, eps=EPS, fused=True)
 
     def update(self, micro_steps: list[Batch], rate: float) -> float:
-        """Do one update; return the loss in nats per target token."""
+        """Run one update; return the loss in nats per target token."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         count = sum(int((batch["tgt_out"] >= 0).sum()) for batch in micro_steps)
@@ -93,7 +93,7 @@ class PlainLoop:
 
 
 def train(model: nn.Module, logits_of: Callable[[Batch], Tensor], workload: Workload, job: TrainingJob) -> Json:
-    """Time one update after the other."""
+    """Run and time the updates."""
     loop = PlainLoop(model, logits_of, workload.label_smoothing, job.dtype, job.device)
     seconds, losses, padding = [], [], []
     for micro_steps, rate in zip(workload.steps, workload.learning_rates, strict=False):
@@ -106,7 +106,7 @@ def train(model: nn.Module, logits_of: Callable[[Batch], Tensor], workload: Work
 
 
 def padding_shares(micro_steps: list[Batch]) -> tuple[float, float]:
-    """Return which share of the source and of the target tensors is padding."""
+    """Return the share of padding in the source and in the target tensors."""
     src = sum(int(batch["src_lengths"].sum()) for batch in micro_steps)
     tgt = sum(int((batch["tgt_out"] >= 0).sum()) for batch in micro_steps)
     src_places = sum(batch["src"].numel() for batch in micro_steps)

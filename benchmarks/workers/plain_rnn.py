@@ -1,4 +1,4 @@
-"""A recurrent language model around `torch.nn.LSTM` or `torch.nn.GRU`, as tutorials build it."""
+"""Recurrent language models with `torch.nn.LSTM` or `torch.nn.GRU`, as in tutorials."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ CELLS: dict[str, type[nn.LSTMCell | nn.GRUCell]] = {"lstm": nn.LSTMCell, "gru": 
 
 
 class PlainRnn(nn.Module):
-    """An embedding, recurrent layers, and an output that shares the weight of the input."""
+    """Language model with an embedding, recurrent layers and a tied output projection."""
 
     def __init__(self, shape: LmShape, vocab_size: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -24,12 +24,12 @@ class PlainRnn(nn.Module):
         self._hold_second_biases(shape)
 
     def forward(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """ids (B, T) -> logits (B, T, V) and the state after them."""
+        """Map ids (B, T) to logits (B, T, V) and the next state."""
         hidden, state = self.layers(self.dropout(self.embedding(ids)), state)
         return F.linear(self.dropout(hidden), self.embedding.weight), state
 
     def _hold_second_biases(self, shape: LmShape) -> None:
-        """Keep at 0 the second bias of each gate, which seqlab does not have: only that of a GRU's candidate learns."""
+        """Keep the second bias of each gate at 0, as seqlab has none, except for that of a GRU's candidate."""
         learns = torch.zeros(GATES[shape.family] * shape.width)
         if shape.family == "gru":
             learns[2 * shape.width :] = 1
@@ -39,7 +39,7 @@ class PlainRnn(nn.Module):
 
 
 class PlainCells(nn.Module):
-    """The same model as a cell for each layer, to be called step by step."""
+    """`PlainRnn` with one cell per layer, for single steps."""
 
     def __init__(self, shape: LmShape, vocab_size: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class PlainCells(nn.Module):
         self.cells = nn.ModuleList(CELLS[shape.family](shape.width, shape.width) for _ in range(shape.num_layers))
 
     def forward(self, ids: Tensor, state: list[Any] | None) -> tuple[Tensor, list[Any]]:
-        """ids (B, 1) -> logits (B, 1, V) and the state of each layer."""
+        """Map ids (B, 1) to logits (B, 1, V) and the next state of each layer."""
         x, after = self.embedding(ids[:, 0]), []
         for cell, before in zip(self.cells, state or [None] * len(self.cells), strict=True):
             found = cell(x, before)

@@ -1,9 +1,9 @@
-"""An LSTM translator with attention in plain PyTorch, by someone who wants it fast.
+"""LSTM translator with attention in plain PyTorch, optimized for speed.
 
-Each direction of the encoder is an `nn.LSTM` over padded rows, which torch fuses on the CPU, where it does not fuse
-packed sequences; the second one reads each row turned round. The decoder is an `nn.LSTM`, too, where its input is not
-fed, else an `nn.LSTMCell`. Slower, or no faster, were packed sequences, `nn.LSTM` for single steps, gates written out
-with one product or with the embeddings' part of it taken beforehand, and torch's fused attention.
+Each direction of the encoder is an `nn.LSTM` over padded rows, which torch fuses on the CPU, unlike packed sequences;
+the backward direction reads reversed rows. The decoder is an `nn.LSTM` without input feeding and an `nn.LSTMCell` with
+it. These alternatives were slower or not faster: packed sequences, `nn.LSTM` for single steps, explicit gates with one
+product or with precomputed products of the embeddings, and torch's fused attention.
 
 Shapes: B sentences, S source positions, T target positions, H hidden size, N = B * K rows while decoding.
 """
@@ -19,38 +19,38 @@ from benchmarks.workers.plain_loop import Batch
 
 
 class Memory(NamedTuple):
-    """What the decoder attends to."""
+    """Encoder output for the decoder's attention."""
 
     keys: Tensor
-    """(B, H, S)"""
+    """Attention keys (B, H, S)."""
     values: Tensor
-    """(B, S, H)"""
+    """Attention values (B, S, H)."""
     bias: Tensor
-    """(B, 1, S), -inf at padding."""
+    """Attention bias (B, 1, S), -inf at padding."""
 
     def select(self, sentences: Tensor) -> "Memory":
-        """Keep some sentences (B',)."""
+        """Select sentences (B',)."""
         return Memory(*(part[sentences] for part in self))
 
 
 class State(NamedTuple):
-    """What each row remembers, (N, H) each."""
+    """Decoder state, tensors of (N, H)."""
 
     hidden: Tensor
     cell: Tensor
     vector: Tensor
-    """What was last predicted from."""
+    """Last attentional vector, for input feeding."""
 
     def select(self, rows: Tensor) -> "State":
-        """Keep, reorder or repeat rows (N',)."""
+        """Select rows (N',), in any order, with repetition."""
         return State(*(part[rows] for part in self))
 
 
 class PlainTranslator(nn.Module):
-    """One layer on each side, general attention (Luong et al. 2015), one weight for both embeddings and the output."""
+    """Translator with one LSTM layer per side, general attention (Luong et al. 2015) and three-way tied embeddings."""
 
     def __init__(self, sizes: RecurrentSizes, dropout: float, stepwise: bool) -> None:
-        """`stepwise`: whether the decoder reads one position at a time, as it must in decoding and if it is fed."""
+        """Build the model; `stepwise`: run the decoder step by step, as needed for decoding and input feeding."""
         super().__init__()
         size = sizes.hidden_size
         self.input_feeding = sizes.input_feeding
@@ -66,7 +66,7 @@ class PlainTranslator(nn.Module):
         self.combine = nn.Linear(2 * size, size)
         self.dropout = nn.Dropout(dropout)
         for name, parameter in self.named_parameters():
-            if "bias_hh" in name:  # seqlab has one bias for each gate: the second stays 0
+            if "bias_hh" in name:  # seqlab has one bias per gate: the second one stays 0
                 parameter.requires_grad_(False)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -82,7 +82,7 @@ class PlainTranslator(nn.Module):
         return self.logits(torch.stack(vectors, dim=1))
 
     def encode(self, src: Tensor, lengths: Tensor) -> Memory:
-        """src (B, S), lengths (B,) -> what is attended to."""
+        """Encode src (B, S) with lengths (B,)."""
         positions = torch.arange(src.size(1), device=src.device)
         is_padding = positions >= lengths[:, None]
         turned = torch.where(is_padding, positions, lengths[:, None] - 1 - positions)[..., None]
@@ -96,12 +96,12 @@ class PlainTranslator(nn.Module):
         return Memory(keys, values, bias[:, None])
 
     def start(self, memory: Memory) -> State:
-        """Begin from zeros."""
+        """Return a state of zeros."""
         zeros = memory.values.new_zeros(len(memory.values), memory.values.size(-1))
         return State(zeros, zeros, zeros)
 
     def step(self, x: Tensor, state: State, memory: Memory) -> State:
-        """Read embeddings x (N, H), of equally many rows for each sentence."""
+        """Run one step on embeddings x (N, H), with the same number of rows per sentence."""
         assert isinstance(self.decoder, nn.LSTMCell), "it was built to read one position at a time"
         inputs = torch.cat((x, state.vector), dim=1) if self.input_feeding else x
         hidden, cell = self.decoder(inputs, (state.hidden, state.cell))
@@ -109,11 +109,11 @@ class PlainTranslator(nn.Module):
         return State(hidden, cell, vector.flatten(0, 1))
 
     def attend(self, hidden: Tensor, memory: Memory) -> Tensor:
-        """hidden (B, T, H) -> what is predicted from (B, T, H)."""
+        """Map hidden states (B, T, H) to attentional vectors (B, T, H)."""
         weights = torch.softmax(torch.bmm(hidden, memory.keys) + memory.bias, dim=-1)
         found = torch.bmm(weights.to(memory.values.dtype), memory.values)
         return torch.tanh(self.combine(torch.cat((hidden, found), dim=-1)))
 
     def logits(self, vectors: Tensor) -> Tensor:
-        """vectors (..., H) -> (..., V)."""
+        """Map attentional vectors (..., H) to logits (..., V)."""
         return F.linear(self.dropout(vectors), self.embedding.weight)

@@ -1,4 +1,4 @@
-"""Turn the lines of a corpus into ids: by seqlab into training's cache, by a library alone into nothing."""
+"""Worker for corpus preparation: seqlab encodes lines into a training cache, a library only encodes them."""
 
 import shutil
 import time
@@ -16,11 +16,11 @@ from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import load_tokenizer
 
 BATCH = 10_000
-"""Lines that a library is given at a time."""
+"""Lines per call of a library."""
 
 
 def run(job: Json) -> Json:
-    """Job: system, kind (of tokenizer), folder, suffix (of the files), processes. Gives seconds, tokens and memory."""
+    """Measure seconds, tokens and memory. Job: system, kind (of tokenizer), folder, suffix (of files), processes."""
     measure = _seqlab(job) if job["system"] == "seqlab" else _library(job)
     with TreeMemory() as memory:
         started = time.perf_counter()
@@ -37,7 +37,7 @@ def _seqlab(job: Json) -> Callable[[], int]:
         train_tgt=[str(folder / f"train.tgt{job['suffix']}")],
         valid_src=str(folder / "valid.src"),
         valid_tgt=[str(folder / "valid.tgt")],
-        max_length=10_000,  # nothing is dropped: the libraries encode all lines too
+        max_length=10_000,  # drops nothing, as the libraries encode all lines, too
         max_length_ratio=1e9,
     )
     cache = folder / "cache"
@@ -51,12 +51,12 @@ def _seqlab(job: Json) -> Callable[[], int]:
 
 
 def _library(job: Json) -> Callable[[], int]:
-    """Encode with all threads of the library, which was told their number by its environment or is here."""
+    """Encode with all threads of the library; their number comes from the environment or is set here."""
     folder = Path(job["folder"])
     content = (folder / job["kind"] / "tokenizer.model").read_bytes()
     if job["kind"] == "bpe":
         model = tokenizers.Tokenizer.from_str(content.decode())
-        # The space in front is what seqlab's tokenizer puts there.
+        # seqlab's tokenizer adds the leading space, too.
         return lambda: sum(
             len(encoding.ids)
             for lines in _batches(folder)

@@ -1,4 +1,4 @@
-"""Write the corpus whose preparation is measured, and tokenizers for it: recombined halves of real pairs."""
+"""Worker that writes the corpus for `preparation`, recombined halves of real pairs, and its tokenizers."""
 
 import gzip
 import random
@@ -16,7 +16,7 @@ BLOCK = 10_000
 
 
 def run(job: Json) -> Json:
-    """Job: folder, scale, pairs. What is there already stays."""
+    """Write the corpus and the tokenizers unless they exist. Job: folder, scale, pairs."""
     folder, scale = Path(job["folder"]), scale_from_json(job["scale"])
     if (folder / "complete").exists():
         return {}
@@ -36,7 +36,7 @@ def run(job: Json) -> Json:
 
 
 def write_recombined(folder: Path, pairs: Sequence[tuple[str, str]], size: int, seed: int = 1) -> None:
-    """Write `size` pairs to train.src and train.tgt, plain and .gz: the first half of one and the second of another."""
+    """Write `size` pairs, each of two half pairs, to train.src and train.tgt, as plain files and as .gz."""
     halves = [[_halves(line) for line in side] for side in zip(*pairs, strict=True)]
     draw = random.Random(seed)
     paths = [folder / f"train.{side}" for side in ("src", "tgt")]

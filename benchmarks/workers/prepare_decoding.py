@@ -1,7 +1,7 @@
-"""Make what all systems decode with: one trained run, and its weights in the form that each of them loads.
+"""Worker that prepares decoding: one trained run, and its weights in the format of each system.
 
-FOLDER/tokenizer and, of a Transformer, FOLDER/transformers (`save_pretrained`) and FOLDER/ctranslate2-DTYPE (`seqlab
-export`), of an LSTM FOLDER/torch and FOLDER/joeynmt.
+It writes FOLDER/tokenizer; for a Transformer FOLDER/transformers (`save_pretrained`) and FOLDER/ctranslate2-DTYPE
+(`seqlab export`); for an LSTM FOLDER/torch and FOLDER/joeynmt.
 """
 
 import json
@@ -39,13 +39,14 @@ LR_WARMUP_STEPS = 800
 EXPORTS = {"fp32": "float32", "int8": "int8"}
 
 Export = Callable[[LoadedRun, Sizes, Path], None]
-"""Gives a run of this shape to another system, in a folder; raises Unavailable where that is missing."""
+"""Function that exports a run of this shape to a folder for another system, or raises Unavailable."""
 
 
 def run(job: Json) -> Json:
-    """Job: folder, scale, run (or None: one is trained for `steps` updates), joeynmt (its Python or None), threads.
+    """Prepare the run and its exports.
 
-    Returns the run, the test set's lines, the model's sizes and by system why it cannot be measured.
+    Job: folder, scale, run (None: one is trained for `steps` updates), joeynmt (its Python or None), threads. Returns
+    the run, the lines of the test set, the sizes of the model, and the reason for each missing system.
     """
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,7 @@ def run(job: Json) -> Json:
     if job["run"] is None:
         limits = {"max_steps": job["steps"], "save_every": job["steps"], "valid_every": job["steps"]}
         config = benchmark_config(scale, folder, lr_warmup_steps=LR_WARMUP_STEPS, threads=job["threads"], **limits)
-        train(config, run_folder)  # finished already where it is there
+        train(config, run_folder)  # returns at once if it is finished
     trained = load_run(run_folder)
     sizes = _sizes(trained, scale.model.family)
     trained.tgt_tokenizer.save(folder / "tokenizer")
@@ -143,7 +144,7 @@ def _to_transformers(trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
 
 
 def _to_ctranslate2(trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
-    """Export with seqlab, which checks on validation lines that the export computes the same."""
+    """Export with seqlab, which checks the export on validation lines."""
     if find_spec("ctranslate2") is None:
         raise Unavailable("not installed (pip install ctranslate2)")
     for name, quantization in EXPORTS.items():

@@ -1,9 +1,8 @@
-"""Make what all systems train on and generate with: one text, one set of weights, the same blocks of ids.
+"""Worker that prepares language modeling: one text, one set of weights, the same blocks of ids for all systems.
 
 WORKLOAD/start is a run folder of seqlab after one update, WORKLOAD/weights.safetensors its weights under seqlab's
-names, WORKLOAD/blocks.safetensors what the first updates read and predict, WORKLOAD/workload.json the rest. Where
-something is generated, WORKLOAD/run is a run folder that was trained a little longer, and
-WORKLOAD/trained.safetensors its weights.
+names, WORKLOAD/blocks.safetensors inputs and targets of the first updates, and WORKLOAD/workload.json the rest. For
+generation, WORKLOAD/run is a run folder that was trained longer, and WORKLOAD/trained.safetensors its weights.
 """
 
 import json
@@ -31,12 +30,14 @@ from seqlab.training import train
 
 RUN_DROPOUT = 0.2
 UNPRINTABLE = "\ufffd"
-"""What stands for the special ids in a generated text."""
+"""Character for special ids in a generated text."""
 
 
 def run(job: Json) -> Json:
-    """Job: workload (folder), text (one of `TEXTS`, or None for the first that is there), shape, steps, run_steps (0
-    where nothing is generated), threads. Returns the text's name, the number of parameters and what each step holds.
+    """Prepare a workload; return the name of the text, the number of parameters and a description of each step.
+
+    Job: workload (folder), text (one of `TEXTS`, or None for the first available one), shape, steps, run_steps (0
+    without generation), threads.
     """
     base, shape = Path(job["workload"]), LmShape(**job["shape"])
     name = _write_first(TEXTS if job["text"] is None else [job["text"]], base)
@@ -75,7 +76,7 @@ def run(job: Json) -> Json:
 
 
 def characters(tokenizer: Tokenizer) -> list[str]:
-    """Give the character of each id; the end of a line is a newline."""
+    """Return the character of each id; the end of a line is a newline."""
     found = [tokenizer.decode([[index]])[0] for index in range(tokenizer.vocab_size)]
     for index in (tokenizer.pad_id, tokenizer.bos_id, tokenizer.unk_id):
         found[index] = UNPRINTABLE
@@ -84,7 +85,7 @@ def characters(tokenizer: Tokenizer) -> list[str]:
 
 
 def _write_first(names: Sequence[str], base: Path) -> str:
-    """Write the first of several texts that can be had."""
+    """Write the first available one of several texts."""
     for name in names[:-1]:
         try:
             write_text(name, base / name)
@@ -96,7 +97,7 @@ def _write_first(names: Sequence[str], base: Path) -> str:
 
 
 def _train_longer(steps: int, shape: LmShape, text: Path, folder: Path, threads: int) -> None:
-    """Train the run that generates; one that is there goes on to as many updates, or is finished already."""
+    """Train or resume the run for generation."""
     limits = {"max_steps": steps, "save_every": steps, "valid_every": steps}
     train(lm_config(shape, text, RUN_DROPOUT, threads=threads, device="cpu", **limits), folder / "run")
     _save_weights(load_run(folder / "run"), folder / "trained.safetensors")
@@ -107,7 +108,7 @@ def _save_weights(trained: LoadedRun, path: Path) -> None:
 
 
 def _first_steps(config: LanguageModellingConfig, seed: int, start: LoadedRun, count: int) -> list[TrainingStep]:
-    """Give the first updates in the order in which `seqlab train` comes to them."""
+    """Return the first updates in the order of `seqlab train`."""
     data = prepare(config, (start.tgt_tokenizer,), start.folder.cache)
     return list(islice(TextSampler(data.train, config, seed, start.tgt_tokenizer).steps(), count))
 
@@ -120,7 +121,7 @@ def _tensors(steps: Sequence[TrainingStep]) -> dict[str, Tensor]:
 
 
 def _only(step: TrainingStep) -> TextBatch:
-    """Return the one micro-step of a step."""
+    """Return the only micro-step of a step."""
     (batch,) = step.micro_steps
     assert isinstance(batch, TextBatch)
     return batch

@@ -1,4 +1,4 @@
-"""Make what all systems train on: one tokenizer, one set of weights, the same batches of ids.
+"""Worker that prepares training: one tokenizer, one set of weights, the same batches of ids for all systems.
 
 WORKLOAD/start is a run folder of seqlab after one update, WORKLOAD/weights.safetensors its weights under seqlab's
 names, WORKLOAD/batches-N.safetensors the batches of the first updates for micro-steps of N padded tokens, and
@@ -33,7 +33,7 @@ from seqlab.runs.load import LoadedRun
 
 
 def run(job: Json) -> Json:
-    """Job: workload (folder), scale, steps, threads. Returns what each step holds, for each size of micro-steps."""
+    """Prepare a workload; describe each step by micro-step size. Job: workload (folder), scale, steps, threads."""
     folder = Path(job["workload"])
     scale = scale_from_json(job["scale"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def run(job: Json) -> Json:
 
 
 def _plan(config: Config, start: LoadedRun, folder: Path, sizes: Sizes, micro_batch_tokens: int, steps: int) -> Json:
-    """Write the batches of the first updates; describe each update in numbers."""
+    """Write the batches of the first updates; return the numbers of tokens and the padding of each."""
     data_config = replace(pairs_section(config), micro_batch_tokens=micro_batch_tokens)
     tokenizers = start.src_tokenizer, start.tgt_tokenizer
     data = prepare(data_config, tokenizers, start.folder.cache)

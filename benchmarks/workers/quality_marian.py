@@ -1,4 +1,4 @@
-"""The learning curve of `transformers`' Marian in a plain loop over the batches that seqlab draws."""
+"""Worker for the learning curve of Marian of `transformers` in a plain loop over seqlab's batches."""
 
 import time
 from dataclasses import asdict, replace
@@ -30,7 +30,7 @@ from seqlab.runs.load import load_run
 from seqlab.text import Tokenizer
 
 SENTENCES = 64
-"""Decoded together in validation, which is not timed."""
+"""Batch size of validation, which is not timed."""
 
 
 def run(job: Json) -> Json:
@@ -74,7 +74,7 @@ def run(job: Json) -> Json:
 
 
 def batches_of(step: TrainingStep[Seq2SeqBatch]) -> list[Batch]:
-    """Give the tensors of a step's micro-steps by name."""
+    """Return the tensors of each micro-step of a step by name."""
     found: list[Batch] = []
     for batch in step.micro_steps:
         assert batch.tgt_in is not None
@@ -85,7 +85,7 @@ def batches_of(step: TrainingStep[Seq2SeqBatch]) -> list[Batch]:
 
 
 def validation_bleu(model: Any, data: PreparedData, tokenizer: Tokenizer, device: str) -> float:
-    """Decode the validation set greedily with the model as it stands."""
+    """Return the BLEU of greedy decoding of the validation set with the current weights."""
     from sacrebleu.metrics import BLEU
 
     assert data.valid.tgt_text is not None

@@ -1,4 +1,4 @@
-"""seqlab's learning curve: `seqlab train`, its own validation, its own journal."""
+"""Worker for the learning curve of `seqlab train`, with its own validation and metrics log."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ from seqlab.training import Interrupted, train
 
 POLL_SECONDS = 1.0
 FOREVER = 1_000_000
-"""Steps of a run that the clock ends; the schedule of the comparison does not depend on it."""
+"""`max_steps` of a run that ends by time; the schedule does not depend on it."""
 
 
 def run(job: Json) -> Json:
@@ -38,7 +38,7 @@ def run(job: Json) -> Json:
     try:
         train(config, folder)
     except Interrupted:
-        pass  # by the watcher
+        pass  # raised by the watcher thread
     finally:
         ended.set()
         watcher.join()
@@ -79,7 +79,7 @@ def _config(settings: QualityJob, folder: Path) -> Config:
 
 
 def _stop_when_done(settings: QualityJob, folder: RunFolder, ended: threading.Event) -> None:
-    """Ask this process to stop, as Ctrl-C would, once the minutes are over or the score is reached."""
+    """Interrupt this process, as Ctrl-C does, when the time limit or the BLEU is reached."""
     while not ended.wait(POLL_SECONDS):
         points = list(curve(folder.read_metrics()))
         if points and (points[-1].minutes >= settings.minutes or points[-1].bleu >= settings.enough_bleu):
@@ -88,10 +88,10 @@ def _stop_when_done(settings: QualityJob, folder: RunFolder, ended: threading.Ev
 
 
 def curve(lines: Iterable[Json]) -> list[Point]:
-    """Read the validations of a journal with a line for each step, and take the time of evaluations off its clock.
+    """Read the validations of a metrics log with one line per step, without the time of evaluations.
 
-    The journal's clock runs on during a validation and the checkpoint after it, so that the next step seems long: it
-    is given the median time of the others.
+    The log's clock includes the validation and the checkpoint in the time of the next step, which is therefore replaced
+    by the median of the others.
     """
     steps: list[tuple[int, float]] = [(0, 0.0)]
     found: list[tuple[int, float]] = []

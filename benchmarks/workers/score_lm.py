@@ -1,4 +1,4 @@
-"""How probable generated texts are to the model that they are from, by seqlab in fp32."""
+"""Worker that computes the nll of generated texts under their model, with seqlab in fp32."""
 
 from pathlib import Path
 from typing import cast
@@ -14,9 +14,9 @@ from seqlab.runs import load_run
 
 
 def run(job: Json) -> Json:
-    """Job: workload, texts (lists of rows that begin behind a newline), threads.
+    """Score texts. Job: workload, texts (lists of rows, each generated after a newline), threads.
 
-    Returns the nll in nats per character of each row of each list. Special ids do not count: seqlab never draws them.
+    Returns the nll in nats per character of each row of each list, without special ids, which seqlab never samples.
     """
     torch.set_num_threads(job["threads"])
     workload, trained = LmWorkload.read(Path(job["workload"]), "trained"), load_run(Path(job["workload"]) / "run")

@@ -1,4 +1,4 @@
-"""seqlab's side of the benchmark: its config, the files of the corpus, and a run folder to start from."""
+"""Config, corpus files and runs of seqlab for the benchmarks of translation."""
 
 import shutil
 from dataclasses import replace
@@ -23,11 +23,11 @@ from seqlab.training import train
 LABEL_SMOOTHING = 0.1
 OPTIMIZER = AdamConfig(lr=1e-3, betas=BETAS, eps=EPS)
 FEW_LINES = 16
-"""Validation lines of a run that is only timed: training validates once, when it ends."""
+"""Validation lines of a timed run, which is validated once at its end."""
 
 
 def corpus_files(corpus: str, folder: Path) -> dict[str, dict[str, Path]]:
-    """Find a corpus, or write one that is generated into `folder`; split -> language -> file."""
+    """Locate a corpus, or generate it in `folder`; return its files by split and language."""
     if corpus == GENERATED:
         write_corpus(folder)
         return {split: {side: folder / f"{split}.{side}" for side in ("en", "de")} for split in PAIRS}
@@ -39,7 +39,7 @@ def corpus_files(corpus: str, folder: Path) -> dict[str, dict[str, Path]]:
 
 
 def transformer_config(sizes: ModelSizes, dropout: float) -> TransformerConfig:
-    """Give seqlab's config of the benchmark's model."""
+    """Return seqlab's config of the Transformer."""
     return TransformerConfig(
         d_model=sizes.d_model,
         d_ff=sizes.d_ff,
@@ -52,9 +52,9 @@ def transformer_config(sizes: ModelSizes, dropout: float) -> TransformerConfig:
 
 
 def model_config(sizes: Sizes, dropout: float) -> TransformerConfig | LstmConfig:
-    """Give seqlab's config of the model that is measured.
+    """Return seqlab's config of the model.
 
-    An LSTM's decoder starts from zeros, as the bridge of JoeyNMT has hidden state and cell share what seqlab's has not.
+    The initial state of an LSTM decoder is zero, because the bridges of JoeyNMT and seqlab differ.
     """
     if isinstance(sizes, ModelSizes):
         return transformer_config(sizes, dropout)
@@ -69,10 +69,10 @@ def model_config(sizes: Sizes, dropout: float) -> TransformerConfig | LstmConfig
 def benchmark_config(
     scale: Scale, folder: Path, dropout: float = 0.1, lr_warmup_steps: int = 100, **training: Any
 ) -> Config:
-    """Describe training the benchmark's model on its corpus with the settings that all systems share.
+    """Return the training config of the model on its corpus, with the settings that all systems share.
 
-    The warmup of the learning rate is short unless quality is wanted: the first updates should move the weights, so
-    that comparing their losses compares gradients too.
+    The learning-rate warmup is short except for `quality`, so that the first updates change the weights and comparing
+    their losses also compares gradients.
     """
     files = corpus_files(scale.corpus, folder / "corpus")
     return Config(
@@ -97,7 +97,7 @@ def benchmark_config(
 
 
 def with_few_validation_lines(config: Config, folder: Path) -> Config:
-    """Validate on the first lines of the validation set, so that the end of a timed run is short."""
+    """Shorten the validation set to its first lines, so that the final validation is short."""
     few, data = {}, pairs_section(config)
     for side, path in (("src", data.valid_src), ("tgt", data.valid_tgt[0])):
         assert path is not None
@@ -120,13 +120,13 @@ def translator_section(config: Config) -> TransformerConfig:
 
 
 def start_run(config: Config, folder: Path) -> None:
-    """Train one update, so that other runs can start from its tokenizer, its weights and its encoded corpus."""
+    """Train one update; other runs start from its tokenizer, weights and encoded corpus."""
     limits = replace(config.training, max_steps=1, precision="fp32")
     train(replace(config, training=limits), folder)
 
 
 def train_from(start: Path, config: Config, folder: Path) -> None:
-    """Train a new run from the weights of another, whose encoded corpus it takes over."""
+    """Train a new run from the weights and the encoded corpus of another one."""
     folder.mkdir(parents=True)
     shutil.copytree(start / "cache", folder / "cache")
     train(replace(config, init_from=str(start)), folder)

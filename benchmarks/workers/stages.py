@@ -1,4 +1,4 @@
-"""A run with a search of its own, one line after the other: how long each stage of a translation takes."""
+"""Worker that measures the time of each stage of a translation, line by line."""
 
 import time
 from collections import defaultdict
@@ -17,13 +17,13 @@ from seqlab.models.transformer_nat import TransformerNat
 from seqlab.tasks.translation.run import Run
 
 SEARCH = "search"
-"""What is left of a translation."""
+"""Stage of all remaining time."""
 Part = tuple[Any, str, str]
-"""An object, one of its methods, and the stage that this belongs to."""
+"""An object, the name of one of its methods, and the stage of that method."""
 
 
 def run(job: Json) -> Json:
-    """Run a `TradeoffJob`, which has no batches: milliseconds a line of each stage."""
+    """Run a `TradeoffJob` without batches; return the milliseconds per line of each stage."""
     settings = TradeoffJob(**job)
     trained, search = open_run(settings)
     one_by_one(trained, settings.lines[:WARMUP_LINES], search)
@@ -36,7 +36,7 @@ def run(job: Json) -> Json:
 
 
 class Stages:
-    """Seconds of methods, those of watched methods that they call left out."""
+    """Seconds by stage, without nested calls of other watched methods."""
 
     def __init__(self, *, is_on_gpu: bool) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -44,7 +44,7 @@ class Stages:
         self._inside: list[float] = []
 
     def watch(self, owner: Any, method: str, stage: str) -> None:
-        """Count what one object spends in a method for a stage."""
+        """Add the time that an object spends in a method to a stage."""
         call = getattr(owner, method)
 
         def timed(*args: Any, **options: Any) -> Any:
@@ -57,7 +57,7 @@ class Stages:
                 self._inside[-1] += whole
             return result
 
-        object.__setattr__(owner, method, timed)  # some are frozen
+        object.__setattr__(owner, method, timed)  # some classes are frozen dataclasses
 
 
 def _when_done() -> float:
@@ -66,7 +66,7 @@ def _when_done() -> float:
 
 
 def parts(trained: Run) -> Iterator[Part]:
-    """Give the parts of a run whose time is told; what a model does beside them is a part of the search."""
+    """List the measured methods of a run; all other time of a model belongs to the search."""
     for tokenizer, method in ((trained.src_tokenizer, "encode"), (trained.tgt_tokenizer, "decode")):
         yield tokenizer, method, "tokenizer"
     engine: Engine = trained.engine

@@ -1,4 +1,4 @@
-"""Toolkits that live in environments of their own: the same ids as words, their own batches, their own log."""
+"""Toolkits in their own environments: they read ids as words, and rates come from their logs."""
 
 import json
 import re
@@ -20,16 +20,16 @@ VALIDATION_LINES = 16
 
 @dataclass(frozen=True)
 class ToolkitResult:
-    """What a toolkit's own log says."""
+    """Measurements from the log of a toolkit."""
 
     tokens_per_second: float
-    """Target tokens, ends of sentence counted, padding not."""
+    """Target tokens per second, with ends of sentence, without padding."""
     peak_memory_mb: float
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus as lines of `w17 w4 ...`: a word for each id, so that every toolkit reads the same tokens."""
+    """Corpus with lines such as `w17 w4`, one word per id, so that every toolkit reads the same tokens."""
 
     folder: Path
     tgt_tokens_per_pair: float
@@ -39,7 +39,7 @@ class Corpus:
 
 
 def write_corpus(workload: Path, folder: Path) -> Corpus:
-    """Write the encoded training corpus of a workload, and its first lines again for the validation that they ask."""
+    """Write the encoded training corpus of a workload, and its first lines as the required validation set."""
     pairs = EncodedCorpus.open(workload / "start" / "cache" / "train")
     for side, rows in (("src", pairs.src), ("tgt", pairs.tgt)):
         for split, count in (("train", len(rows)), ("valid", VALIDATION_LINES)):
@@ -52,22 +52,22 @@ def _lines(rows: RaggedArray) -> list[str]:
 
 
 def line_of(row: Sequence[int]) -> str:
-    """Write ids as words."""
+    """Convert ids to a line of words."""
     return " ".join(map(word_of, row)) + "\n"
 
 
 def word_of(index: int) -> str:
-    """Write an id as a word."""
+    """Convert an id to a word."""
     return f"w{index}"
 
 
 def sizes_of(workload: Path) -> Sizes:
-    """Read the shape of the model."""
+    """Read the sizes of the model."""
     return sizes_from_json(json.loads((workload / "workload.json").read_text(encoding="utf-8"))["sizes"])
 
 
 def check(python: str, module: str, dtype: str = "fp32") -> None:
-    """Raise Unavailable where an environment lacks a toolkit, or where it is asked for what it cannot do here."""
+    """Raise Unavailable if an environment lacks a toolkit, or if the job is not fp32 on the CPU."""
     if subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode:
         raise Unavailable(f"not installed: {python} cannot import {module}")
     if dtype != "fp32":
@@ -75,9 +75,9 @@ def check(python: str, module: str, dtype: str = "fp32") -> None:
 
 
 def run_command(command: list[str], folder: Path, text: str = "") -> str:
-    """Run one of a toolkit's commands on a text; return what it wrote as errors, which is its log, and then its output.
+    """Run a command of a toolkit on a text; return its standard error (the log), followed by its standard output.
 
-    Raises RuntimeError with the last lines.
+    Raises RuntimeError with the last lines of both if the command fails.
     """
     done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True)
     written = done.stderr + done.stdout
@@ -87,7 +87,7 @@ def run_command(command: list[str], folder: Path, text: str = "") -> str:
 
 
 def summarize(log: str, pattern: str, factor: float = 1.0) -> Json:
-    """Average the rates that a pattern finds in a log, the first left out; they are over equally many updates."""
+    """Return the mean of the rates that match a pattern in a log, without the first; all cover as many updates."""
     rates = [float(rate) * factor for rate in re.findall(pattern, log)][1:]
     if not rates:
         raise RuntimeError(f"The log has fewer than two lines with {pattern}:\n{log[-2000:]}")
@@ -95,5 +95,5 @@ def summarize(log: str, pattern: str, factor: float = 1.0) -> Json:
 
 
 def peak_memory_mb() -> float:
-    """Return the largest resident set of the commands that have ended."""
+    """Return the peak resident set of the finished commands."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""A run with a search of its own, in one process: seconds for the same lines, one by one or with each batch size."""
+"""Worker that times the translation of lines by a run, one by one or with each batch size, in one process."""
 
 import time
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def run(job: Json) -> Json:
 
 
 def open_run(settings: TradeoffJob) -> tuple[Run, Json]:
-    """Load the run with what helps it, and give the fields of its search."""
+    """Load the run with its helper runs; return it with the fields of its search."""
     options = {name: settings.search[name] for name in (*HELPERS, *LM_FIELDS) if name in settings.search}
     search = {name: value for name, value in settings.search.items() if name not in options}
     processes = None if settings.batches else 1
@@ -46,19 +46,19 @@ def open_run(settings: TradeoffJob) -> tuple[Run, Json]:
 
 
 def _size(model: nn.Module) -> int:
-    """Count parameters; of a model of counts, which has none, its n-grams."""
+    """Count the parameters, or the n-grams of an n-gram model."""
     if isinstance(model, NgramModel):
         return sum(len(level.keys) for level in model.trie)
     return sum(each.numel() for each in model.parameters())
 
 
 def one_by_one(trained: Run, lines: list[str], search: Json) -> list[str]:
-    """Translate lines as they come."""
+    """Translate each line by itself."""
     return [text for line in lines for text in trained.translate([line], **search)]
 
 
 def ways(trained: Run, settings: TradeoffJob, search: Json) -> list[Callable[[], list[str]]]:
-    """Give what is timed: all lines with each batch size, or one by one where there is none."""
+    """Return the functions to time: all lines with each batch size, or one by one if there is none."""
     if not settings.batches:
         return [lambda: one_by_one(trained, settings.lines, search)]
 

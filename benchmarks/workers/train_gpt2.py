@@ -1,4 +1,4 @@
-"""`transformers`' GPT-2 in a plain loop."""
+"""Worker for training GPT-2 of `transformers` in a plain loop."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from benchmarks.workers.gpt2 import build_gpt2
 from benchmarks.workers.lm_loop import LmWorkload, train
 
 USUAL_ACTIVATION = "gelu_new"
-"""The approximation of GELU that GPT-2 was trained with, which its config has unless told otherwise."""
+"""The approximation of GELU in GPT-2, the default of its config."""
 
 
 def run(job: Json) -> Json:
-    """Run an `LmTrainingJob`; usual are the dropout of attention weights, too, and GPT-2's own non-linearity."""
+    """Run an `LmTrainingJob`; `usual` adds dropout of attention weights and GPT-2's approximation of GELU."""
     settings = LmTrainingJob(**job)
     torch.set_num_threads(settings.threads)
     workload = LmWorkload.read(Path(settings.workload), count=settings.steps)

@@ -1,4 +1,4 @@
-"""JoeyNMT as `python -m joeynmt train CONFIG` runs it, in its own environment."""
+"""Worker for training with `python -m joeynmt train CONFIG` in its own environment."""
 
 import json
 import tempfile
@@ -12,7 +12,7 @@ LOGGED_STEPS = 8
 
 
 def run(job: Json) -> Json:
-    """Run a `TrainingJob` with JoeyNMT of the environment `python`; returns a `ToolkitResult`."""
+    """Run a `TrainingJob` with JoeyNMT of the environment `python`; return a `ToolkitResult`."""
     python = job.pop("python")
     settings = TrainingJob(**job)
     check(python, "joeynmt", settings.dtype)
@@ -26,7 +26,7 @@ def run(job: Json) -> Json:
 
 
 def config_of(corpus: Corpus, sizes: Sizes, job: TrainingJob) -> Json:
-    """Describe the benchmark's model and training to JoeyNMT."""
+    """Return JoeyNMT's config of the model and its training."""
     side = {"level": "word", "max_length": 512}
     updates = LOGGED_STEPS * (1 + -(-job.steps // LOGGED_STEPS))
     return {
@@ -67,7 +67,7 @@ def config_of(corpus: Corpus, sizes: Sizes, job: TrainingJob) -> Json:
 
 
 def model_of(sizes: Sizes, dropout: float) -> Json:
-    """Describe the benchmark's model to JoeyNMT."""
+    """Return JoeyNMT's config of the model."""
     encoder, decoder = _recurrent_sides(sizes, dropout) if isinstance(sizes, RecurrentSizes) else _sides(sizes, dropout)
     shared = {"initializer": "xavier_uniform", "tied_embeddings": False, "tied_softmax": True}
     return {**shared, "encoder": encoder, "decoder": decoder}

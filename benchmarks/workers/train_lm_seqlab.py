@@ -1,4 +1,4 @@
-"""seqlab as `seqlab train` runs it: sampler, background thread, update, journal; the figures are the journal's."""
+"""Worker for training as `seqlab train` does, with sampler, background thread and metrics log, which has the rates."""
 
 import json
 import tempfile
@@ -23,7 +23,7 @@ from seqlab.training.step import update
 
 
 def run(job: Json) -> Json:
-    """Run an `LmTrainingJob`; what is profiled are the updates alone."""
+    """Run an `LmTrainingJob`; a profile covers the updates only."""
     settings = LmTrainingJob(**job)
     workload = Path(settings.workload)
     shared = json.loads((workload / "workload.json").read_text(encoding="utf-8"))
@@ -55,7 +55,7 @@ def run(job: Json) -> Json:
 
 
 def _profiled(config: Config, workload: Path, settings: LmTrainingJob) -> Json:
-    """Do the same updates without what stands around them."""
+    """Profile the same updates without the training loop around them."""
     machine, origin = set_up(config.training), load_run(workload / "start")
     model = config.model.resolve(config.data).build(origin.src_tokenizer, origin.tgt_tokenizer).train()
     model.load_state_dict(origin.model.state_dict())

@@ -1,4 +1,4 @@
-"""`transformers`' Marian in a plain loop."""
+"""Worker for training Marian of `transformers` in a plain loop."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +16,10 @@ POSITIONS = 512
 
 
 def build_marian(sizes: ModelSizes, ids: dict[str, int], weights: Weights, dropout: float) -> Any:
-    """Build a `MarianMTModel` of the benchmark's shape with seqlab's weights and position vectors.
+    """Build a `MarianMTModel` with seqlab's sizes, weights and position vectors.
 
     Raises:
-        Unavailable: transformers is not installed, or the model is one that Marian cannot be.
+        Unavailable: transformers is not installed, or Marian does not support the model.
     """
     if sizes.norm != "post":
         raise Unavailable("Marian's layer norms come after the sums: run with `--norm post`")
@@ -56,14 +56,14 @@ def build_marian(sizes: ModelSizes, ids: dict[str, int], weights: Weights, dropo
 
 
 def use_own_positions(model: Any) -> None:
-    """Give Marian seqlab's position vectors: both are sinusoids, but their wavelengths differ a little."""
+    """Replace Marian's position vectors by seqlab's; both are sinusoids with slightly different wavelengths."""
     for side in (model.model.encoder, model.model.decoder):
         positions = side.embed_positions.weight
         positions.data.copy_(sinusoids(*positions.shape))
 
 
 def logits_with(model: Any) -> Callable[[Batch], Tensor]:
-    """Return what maps a batch to the logits (B, T, V) of a `MarianMTModel`."""
+    """Return a function that maps a batch to the logits (B, T, V) of a `MarianMTModel`."""
 
     def logits_of(batch: Batch) -> Tensor:
         attended = torch.arange(batch["src"].size(1), device=batch["src"].device) < batch["src_lengths"][:, None]

@@ -1,4 +1,4 @@
-"""`PlainGpt` in a plain loop."""
+"""Worker for training `PlainGpt` in a plain loop."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from benchmarks.workers.plain_gpt import PlainGpt
 
 
 def run(job: Json) -> Json:
-    """Run an `LmTrainingJob`; usual is nanoGPT's dropout of attention weights, too."""
+    """Run an `LmTrainingJob`; `usual` adds dropout of attention weights, as in nanoGPT."""
     settings = LmTrainingJob(**job)
     torch.set_num_threads(settings.threads)
     workload = LmWorkload.read(Path(settings.workload), count=settings.steps)

@@ -1,4 +1,4 @@
-"""`torch.nn.LSTM` or `torch.nn.GRU` in a plain loop that carries the state from block to block."""
+"""Worker for training `torch.nn.LSTM` or `torch.nn.GRU` in a plain loop with truncated BPTT."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`PlainTranslator` in a plain loop."""
+"""Worker for training `PlainTranslator` in a plain loop."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""seqlab as `seqlab train` runs it: sampler, background thread, update, journal; the figures are the journal's."""
+"""Worker for training as `seqlab train` does, with sampler, background thread and metrics log, which has the rates."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""Sockeye 3 as its own commands train, in its own environment."""
+"""Worker for training with the commands of Sockeye 3 in its own environment."""
 
 import tempfile
 from pathlib import Path
@@ -8,14 +8,13 @@ from benchmarks.scale import ModelSizes, transformer_sizes
 from benchmarks.workers.toolkits import Corpus, check, run_command, sizes_of, summarize, write_corpus
 
 UPDATES = 151
-"""Sockeye logs its speed every 50 updates, and a first interval is not counted."""
+"""Number of updates: Sockeye logs its speed every 50 updates, and the first interval is not counted."""
 
 
 def run(job: Json) -> Json:
-    """Run a `TrainingJob` with Sockeye of the environment `python`; returns a `ToolkitResult`.
+    """Run a `TrainingJob` with Sockeye of the environment `python`; return a `ToolkitResult`.
 
-    Its log counts sentences exactly but tokens with their padding: the rate is that of the sentences, times the target
-    tokens that a sentence has.
+    Its log counts tokens with padding, so the rate is sentences per second times mean target tokens per sentence.
     """
     python = job.pop("python")
     settings = TrainingJob(**job)
@@ -32,7 +31,7 @@ def run(job: Json) -> Json:
 
 
 def options(corpus: Corpus, sizes: ModelSizes, job: TrainingJob) -> list[str]:
-    """Describe the benchmark's model and training to Sockeye."""
+    """Return Sockeye's options for the model and its training."""
     values = {
         "prepared-data": "prepared",
         "validation-source": corpus.path("valid", "src"),

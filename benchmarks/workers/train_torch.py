@@ -1,4 +1,4 @@
-"""Plain `torch.nn.Transformer` with an embedding and a tied projection."""
+"""Worker for training `torch.nn.Transformer` with tied embeddings in a plain loop."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ POSITIONS = 512
 
 
 class PlainTransformer(nn.Module):
-    """What a tutorial builds around `torch.nn.Transformer`."""
+    """Translator around `torch.nn.Transformer`, as in tutorials."""
 
     def __init__(self, sizes: ModelSizes, dropout: float) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class PlainTransformer(nn.Module):
 
 
 def _leave_out_what_others_lack(transformer: nn.Transformer, sizes: ModelSizes) -> None:
-    """Turn off dropout of attention weights and inside the feed-forward, and final norms that repeat the last ones."""
+    """Disable dropout of attention weights and in feed-forward layers, and redundant final norms."""
     for module in transformer.modules():
         if isinstance(module, nn.MultiheadAttention):
             module.dropout = 0.0

@@ -1,6 +1,6 @@
-"""Translate a file with the seqlab of any checkout: run as a script, with `PYTHONPATH` set to that checkout.
+"""Script that translates a file with the seqlab of the checkout in `PYTHONPATH`.
 
-`python -P translate_checkout.py RUN LINES BEAM_SIZE` prints JSON. It takes nothing from this checkout.
+`python -P translate_checkout.py RUN LINES BEAM_SIZE` prints JSON. It imports nothing from this checkout.
 """
 
 import json
@@ -15,7 +15,7 @@ WARMUP_LINES = 16
 
 
 def main(run: str, file: str, beam_size: int) -> None:
-    """Print the seconds of one call for all lines, after a short one, and the translations."""
+    """Print the translations, and the seconds of one call for all lines after a warmup."""
     lines = Path(file).read_text(encoding="utf-8").splitlines()
     trained: Any = seqlab.load(run, device="cpu")
     trained.translate(lines[:WARMUP_LINES], beam_size=beam_size)

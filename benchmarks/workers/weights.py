@@ -1,4 +1,4 @@
-"""seqlab's weights under the names of other implementations: the same function, so that their losses are the same."""
+"""Conversion of translator weights from seqlab to the names of other implementations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ Weights = dict[str, Tensor]
 
 
 def _renamed(weights: Mapping[str, Tensor], names: Mapping[str, str], source: str, target: str) -> Weights:
-    """Take weight and bias of each module `source + key` as `target + value`."""
+    """Rename weight and bias of each module from `source + key` to `target + value`."""
     return {
         f"{target}{new}.{part}": weights[f"{source}{old}.{part}"]
         for old, new in names.items()
@@ -20,13 +20,13 @@ def _renamed(weights: Mapping[str, Tensor], names: Mapping[str, str], source: st
 
 
 def _split(weights: Mapping[str, Tensor], source: str, targets: list[str]) -> Weights:
-    """Cut a product for several outputs into one for each."""
+    """Split a combined projection into one per output."""
     parts = {part: weights[f"{source}.{part}"].chunk(len(targets)) for part in ("weight", "bias")}
     return {f"{target}.{part}": chunks[i] for part, chunks in parts.items() for i, target in enumerate(targets)}
 
 
 def embedding(weights: Mapping[str, Tensor]) -> Tensor:
-    """Return the one weight of both embeddings and the projection (V, D)."""
+    """Return the shared weight of both embeddings and the projection (V, D)."""
     tied = {name: value for name, value in weights.items() if name.endswith(("embedding.weight", "projection.weight"))}
     first = next(iter(tied.values()))
     assert all(torch.equal(first, value) for value in tied.values()), "the benchmark's model ties its embeddings"
@@ -34,7 +34,7 @@ def embedding(weights: Mapping[str, Tensor]) -> Tensor:
 
 
 def marian_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
-    """Map to the names of `transformers.MarianMTModel`, which knows `norm: post` only."""
+    """Convert to the names of `transformers.MarianMTModel`, which only has `norm: post`."""
     if sizes.norm != "post":
         raise ValueError(f"Marian's layer norms come after the sums, but `norm` is {sizes.norm!r}.")
     mapped = {"model.shared.weight": embedding(weights)}
@@ -63,7 +63,7 @@ def marian_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
 
 
 def torch_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
-    """Map to the names of a `torch.nn.Transformer` called `transformer` beside an `embedding`."""
+    """Convert to the names of a module with a `torch.nn.Transformer` `transformer` and an `embedding`."""
     mapped = {"embedding.weight": embedding(weights)}
     for side, layers in (("encoder", sizes.num_encoder_layers), ("decoder", sizes.num_decoder_layers)):
         for i in range(layers):
@@ -93,7 +93,7 @@ def torch_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
 
 
 def plain_translator_weights(weights: Mapping[str, Tensor], stepwise: bool) -> Weights:
-    """Map to the names of a `PlainTranslator`."""
+    """Convert to the names of a `PlainTranslator`."""
     return {
         "embedding.weight": embedding(weights),
         **_lstm(weights, "encoder.layers.layers.0.0", "forwards"),
@@ -105,7 +105,7 @@ def plain_translator_weights(weights: Mapping[str, Tensor], stepwise: bool) -> W
 
 
 def joeynmt_weights(weights: Mapping[str, Tensor], ids: Sequence[int]) -> Weights:
-    """Map to the names of JoeyNMT's recurrent model, whose vocabulary holds these of seqlab's ids in this order."""
+    """Convert to the names of JoeyNMT's recurrent model; `ids` are seqlab's ids in the order of its vocabulary."""
     words = embedding(weights)[list(ids)]
     return {
         **{f"{name}.weight": words for name in ("src_embed.lut", "trg_embed.lut", "decoder.output_layer")},
@@ -118,7 +118,7 @@ def joeynmt_weights(weights: Mapping[str, Tensor], ids: Sequence[int]) -> Weight
 
 
 def _lstm(weights: Mapping[str, Tensor], source: str, target: str, suffix: str = "_l0") -> Weights:
-    """Name a layer as `torch.nn` does, whose second bias of each gate is 0, as seqlab has none."""
+    """Rename an LSTM layer as in `torch.nn`; the second bias of each gate, which seqlab does not have, is 0."""
     bias = weights[f"{source}.from_input.bias"]
     named = {
         "weight_ih": weights[f"{source}.from_input.weight"],
@@ -130,7 +130,7 @@ def _lstm(weights: Mapping[str, Tensor], source: str, target: str, suffix: str =
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
-    """Tabulate the position vectors (length, dim) of seqlab: sines, then cosines, as in tensor2tensor."""
+    """Return seqlab's position vectors (length, dim): sines, then cosines, as in tensor2tensor."""
     frequencies = torch.exp(torch.arange(dim // 2) * (-torch.log(torch.tensor(10000.0)) / max(1, dim // 2 - 1)))
     angles = torch.arange(length)[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)

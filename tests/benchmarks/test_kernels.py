@@ -18,5 +18,5 @@ def test_each_kernel_has_a_row(tmp_path: Path) -> None:
 
 
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="there is no recipe 'nonsense'"):
+    with pytest.raises(SystemExit, match="the recipe 'nonsense' does not exist"):
         main(["kernels", "--recipes", "nonsense", "--work_dir", str(tmp_path)])

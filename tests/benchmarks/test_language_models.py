@@ -171,8 +171,8 @@ def test_ratios_and_shares_are_of_the_same_setting_and_dtype() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--systems", "gpt"], "`--systems` must be some of .*, but names 'gpt'"),
-        (["--profile", "--device", "cuda"], "`--profile` watches the CPU alone"),
+        (["--systems", "gpt"], "`--systems` must be among .*, but 'gpt' is not"),
+        (["--profile", "--device", "cuda"], "`--profile` works on the CPU only"),
     ],
 )
 def test_wrong_options_are_named_at_once(options: list[str], message: str) -> None:

@@ -10,10 +10,10 @@ from benchmarks.__main__ import main
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["training", "--systems", "seqlab", "joey"], "`--systems` must be some of .*, but names 'joey'"),
-        (["quality", "--systems", "seqlab, other"], "`--systems` must be some of .*'seqlab, number_words'.*"),
-        (["decoding", "--run", "none"], "`--run`: there is no folder none"),
-        (["growth", "--json", "none/growth.json"], "`--json`: there is no folder none"),
+        (["training", "--systems", "seqlab", "joey"], "`--systems` must be among .*, but 'joey' is not"),
+        (["quality", "--systems", "seqlab, other"], "`--systems` must be among .*'seqlab, number_words'.*"),
+        (["decoding", "--run", "none"], "`--run`: the folder none does not exist"),
+        (["growth", "--json", "none/growth.json"], "`--json`: the folder none does not exist"),
     ],
 )
 def test_wrong_options_are_named_at_once(

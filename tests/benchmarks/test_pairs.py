@@ -50,7 +50,7 @@ def test_the_interval_is_about_that_of_order_statistics() -> None:
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"`AFTER`: there is no checkout of seqlab in none"):
+    with pytest.raises(SystemExit, match=r"`AFTER`: none is not a checkout of seqlab"):
         main(["pairs", str(ROOT), "none", "--work_dir", str(tmp_path)])
 
 

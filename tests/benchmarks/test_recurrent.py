@@ -111,7 +111,7 @@ def test_joeynmt_is_told_the_same_model() -> None:
     [
         (["training", "--model", "lstm", "--norm", "pre"], "`--norm`: `--model lstm` has no layer norms"),
         (["training", "--model", "lstm", "--sockeye", "python"], "`--sockeye`: Sockeye has no lstm"),
-        (["training", "--model", "lstm", "--systems", "transformers"], "must be some of .*'torch.nn.LSTM'"),
+        (["training", "--model", "lstm", "--systems", "transformers"], "must be among .*'torch.nn.LSTM'"),
         (["decoding", "--joeynmt", "python"], "`--joeynmt` is for `--model lstm`"),
     ],
 )

@@ -99,11 +99,11 @@ def test_a_stage_is_not_charged_with_what_it_calls() -> None:
 def test_what_is_no_system_is_refused(tmp_path: Path) -> None:
     for words, message in (
         (["name"], "takes a name, a run folder"),
-        (["name", "nowhere"], "there is no folder nowhere"),
+        (["name", "nowhere"], "the folder nowhere does not exist"),
         (["name", str(tmp_path), "beam_size"], "'beam_size' must be a field"),
         (["name", str(tmp_path), "beam_size=2", "beam_size=3"], "'beam_size=3' must be a field"),
         (["name", str(tmp_path), "beam=2"], "beam_size"),
-        (["name", str(tmp_path), "rescore=nowhere"], "there is no folder nowhere"),
+        (["name", str(tmp_path), "rescore=nowhere"], "the folder nowhere does not exist"),
         (["name", str(tmp_path), "lm_weight=1"], "need a language model, lm=RUN"),
         (["name", str(tmp_path), f"lm={tmp_path}", "lm_weight=much"], "could not convert string to float: 'much'"),
     ):
