@@ -1,4 +1,4 @@
-"""Training: one update, the loop around it, and a run folder that can be continued bit for bit."""
+"""Training: updates, the training loop, and checkpoints from which a run resumes bit for bit."""
 
 from seqlab.training.failure import FailedStep
 from seqlab.training.folds import FoldsReport, train_folds

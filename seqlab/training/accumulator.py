@@ -1,4 +1,4 @@
-"""Forward and backward passes of a step's micro-steps: gradients add up, in fp32, until the step is whole."""
+"""Gradient accumulation: forward and backward passes of the micro-steps of a step, in fp32."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,21 +12,21 @@ from seqlab.data.batch import Batch
 from seqlab.objectives import Objective, StepContext
 from seqlab.objectives.loss import check_loss
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import divided, mark_idle, parallelize, sync_gradients_if_last
+from seqlab.training.parallel import mark_idle, parallelize, shard_like, sync_gradients_if_last
 
 Carry = dict[str, Tensor]
-"""A state that is carried from batch to batch: tensors whose first dimension are the rows."""
+"""Hidden state carried across truncated-BPTT steps: tensors (B, ...)."""
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
-    """Seed torch's default generator of a device within this context, and give a generator for draws of one's own.
+    """Seed torch's default generator of a device within this context; yield a generator for explicit draws.
 
-    On the CPU that is the default one, whose earlier state comes back. Layers draw from it, so that activation
-    checkpointing, which restores its state, draws the same masks again.
+    On the CPU both are the default generator, whose earlier state is restored. Layers use it because activation
+    checkpointing restores its state, and so draws the same masks again.
     """
     if device.type == "cuda":
-        with torch.cuda.device(device):  # torch seeds the current device only
+        with torch.cuda.device(device):  # torch seeds only the current device
             torch.cuda.manual_seed(seed)
         yield torch.Generator(device).manual_seed(seed)
         return
@@ -38,33 +38,33 @@ def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
 
 
 def concat_carries(parts: Sequence[Carry | None]) -> Carry | None:
-    """Put the rows of several parts one behind the other."""
+    """Concatenate the rows of several hidden states; None if there are none."""
     present = [part for part in parts if part is not None]
     return {name: torch.cat([part[name] for part in present]) for name in present[0]} if present else None
 
 
 def trained_rows(model: nn.Module, frozen: Mapping[str, Tensor]) -> list[tuple[nn.Parameter, Tensor]]:
-    """Give parameters with 1 for each row that is trained and 0 for those that `frozen` lists, (V, 1) or divided."""
+    """Return partly frozen parameters, each with a mask (V, D) of its rows: 1 trained, 0 frozen; sharded like it."""
     found = []
     for name, parameter in model.named_parameters():
         if name in frozen:
             trained = torch.ones(parameter.size(0), 1, device=parameter.device)
             trained[frozen[name].to(parameter.device)] = 0
-            found.append((parameter, divided({name: trained.expand_as(parameter)}, {name: parameter})[name]))
+            found.append((parameter, shard_like({name: trained.expand_as(parameter)}, {name: parameter})[name]))
     return found
 
 
 class LossModule(nn.Module):
-    """A model and its objective in one forward pass: also where the loss itself uses a weight, as the projection's."""
+    """Model and objective in one forward pass, since the loss may use weights of the model, such as the projection."""
 
     def __init__(self, model: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.model, self.objective = model, objective
 
     def forward(self, batch: Batch, context: StepContext) -> tuple[dict[str, Tensor], Carry | None]:
-        """Name the sums of a micro-step: `total`, which is differentiable, `count` and the objective's logs.
+        """Return the sums of a micro-step and the hidden state for the batch that continues this one.
 
-        Also gives what the model remembers for the batch that goes on behind this one.
+        The sums are `total`, which is differentiable, `count`, and the logs of the objective.
         """
         loss = self.objective(self.model, batch, context)
         check_loss(loss)
@@ -72,10 +72,10 @@ class LossModule(nn.Module):
 
 
 class Accumulator:
-    """Add the gradients of micro-steps to those of a model and of an objective that has parameters.
+    """Accumulate gradients of micro-steps in the parameters of a model and its objective.
 
-    Both are moved to the device. On several ranks the gradients are the mean over the ranks. Of the model's parameters
-    that `frozen` names, the gradients of some rows stay 0.
+    Both are moved to the device. With several ranks the gradients are the mean over the ranks. `frozen` lists rows of
+    parameters whose gradients stay 0.
     """
 
     def __init__(
@@ -93,16 +93,16 @@ class Accumulator:
         self.module = parallelize(LossModule(model, objective), device_context)
         self._trained = trained_rows(model, frozen or {})
         self.carry: Carry | None = None
-        """What the last step left behind for the one that goes on there: tensors whose rows are those of this rank."""
+        """Hidden state after the last step, for a step that continues it: the rows of this rank."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What is optimised: the model's parameters and the objective's own."""
+        """Trainable parameters of the model and of the objective."""
         return [p for p in self.module.parameters() if p.requires_grad]
 
     @property
     def partly_frozen(self) -> list[nn.Parameter]:
-        """Parameters that have rows which must not move."""
+        """Parameters with frozen rows."""
         return [parameter for parameter, _ in self._trained]
 
     def backward(self, micro_steps: Sequence[Batch], context: StepContext) -> dict[str, Tensor]:
@@ -122,7 +122,7 @@ class Accumulator:
                 seed = self._seed(context.step, index)
                 with seeded(seed, self.device_context.device) as generator, self.device_context.autocast():
                     found, carry = self.module(batch, replace(context, generator=generator, carry=carry))
-                if batch.num_targets:  # the rows of an idle one are another rank's
+                if batch.num_targets:  # an idle micro-step repeats rows of another rank
                     carries.append(carry)
                     done_rows += len(batch.indices)
                 found["total"].backward()
@@ -136,21 +136,21 @@ class Accumulator:
         return dict(zip(sums, values.unbind(), strict=True))
 
     def gather_carry(self) -> Carry:
-        """Give what the last step left behind, of all ranks, one rank's rows behind the other's; empty for nothing."""
+        """Return the hidden states after the last step of all ranks, concatenated; empty if there are none."""
         own = None if self.carry is None else {name: value.cpu() for name, value in self.carry.items()}
         return concat_carries(self.device_context.world.gather(own)) or {}
 
-    def restore_carry(self, whole: Carry) -> None:
-        """Take this rank's rows of what a step has left behind."""
+    def restore_carry(self, gathered: Carry) -> None:
+        """Set this rank's rows of the hidden states that `gather_carry` returned."""
         world = self.device_context.world
         self.carry = None
-        if whole:
-            count = len(next(iter(whole.values())))
+        if gathered:
+            count = len(next(iter(gathered.values())))
             rows = slice(count * world.rank // world.world_size, count * (world.rank + 1) // world.world_size)
-            self.carry = {name: value[rows].to(self.device_context.device) for name, value in whole.items()}
+            self.carry = {name: value[rows].to(self.device_context.device) for name, value in gathered.items()}
 
     def _seed(self, step: int, micro_step: int) -> int:
-        """Mix (seed, step, micro-step, rank): no state of a generator is saved, and no rank disturbs another."""
+        """Derive a seed from (seed, step, micro-step, rank), so that checkpoints need no generator state."""
         rank = self.device_context.world.rank
         sequence = np.random.SeedSequence((self.seed, step, micro_step), spawn_key=(rank,) if rank else ())
         return int(sequence.generate_state(1, np.uint64)[0]) % 2**63

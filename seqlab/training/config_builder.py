@@ -1,4 +1,4 @@
-"""Fields set one after the other, each with its reason, except those that were given."""
+"""Zero config: builder that sets the fields a user leaves open, and logs each value with its reason."""
 
 import logging
 import math
@@ -20,34 +20,36 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MIN_VALID_PAIRS = 50
-"""Pairs that are held out where a twentieth of the corpus is less, up to a tenth of it."""
+"""Pairs to hold out at least for validation, up to a tenth of the corpus."""
 FALLBACK_WIDTH = 256
+"""Assumed width of a model from a plugin that does not have the field of the width."""
 MIN_SAVE_EVERY = 10
-"""Steps between two checkpoints at least: a validation comes with every fourth."""
+"""Minimum steps between two checkpoints; every fourth checkpoint has a validation."""
 
 LR_BY_WIDTH = 0.5
-"""Peak learning rate times `d_model`, for steps of 2,048 tokens and more; Adam's steps add up over the width."""
+"""Peak learning rate times `d_model`, for steps of 2,048 tokens or more: the effect of Adam's updates grows with the
+width."""
 MAX_LR = 4e-3
-"""The highest rate of Adam, whatever the width: word vectors may be narrow."""
+"""Maximum learning rate of Adam for every width: word vectors may be narrow."""
 SPECIAL_IDS = 4 + 256 + 1  # special tokens, bytes, the space
 SUBWORDS_PER_ROOT = 4
-"""Subwords per root of the characters that they are learnt from."""
+"""Subwords per square root of the number of training characters."""
 MAX_SUBWORDS = 16_000
-"""More make every step slower, and Transformers gain little from them."""
+"""Maximum vocabulary: a larger one makes each step slower, with little gain for Transformers."""
 
 
 class ConfigBuilder:
-    """A config in the making."""
+    """A config under construction: `set` changes a field unless the user gave it."""
 
     def __init__(self, config: Config, given: Sequence[str]) -> None:
-        """Start from a config in which the keys `given`, fields or whole sections, are settled."""
+        """Start from a config. The keys `given`, fields or sections, keep their values."""
         self._values: dict[str, Any] = to_dict(config)
         self._given = tuple(given)
 
     def set(self, key: str, value: T, reason: str) -> T:
-        """Choose a field, say why, and return it; where it is given, return what was given instead.
+        """Set a field, log the reason, and return the value; return the given value if there is one.
 
-        A part from outside may lack the field: then the value is returned, and nothing is set.
+        If a part from a plugin lacks the field, the value is returned and nothing is set.
         """
         if self.is_given(key):
             given: T = self.get(key)
@@ -59,9 +61,9 @@ class ConfigBuilder:
         return value
 
     def set_kind(self, key: str, value: str, reason: str) -> str:
-        """Choose the tag of a section, which then has that kind's defaults, and return it.
+        """Set the tag of a section, reset the section to the defaults of that tag, and return the tag.
 
-        Where any field of the section is given, the kind is settled too. Raises ConfigError as `config`.
+        If any field of the section is given, the tag stays. Raises ConfigError as `config` does.
         """
         name = key.rpartition(".")[0]
         section = self._section(key)
@@ -75,30 +77,30 @@ class ConfigBuilder:
         return value
 
     def epochs(self, default: float) -> float:
-        """Return the given `training.max_epochs`, or else the default."""
+        """Return `training.max_epochs` if it is given, otherwise the default."""
         return self.get("training.max_epochs") if self.is_given("training.max_epochs") else default
 
     def set_steps(self, steps: int, reason: str) -> int:
-        """Choose `training.max_steps` and return it; where `max_epochs` is given, return `steps` as an estimate."""
+        """Set `training.max_steps` and return it; if `max_epochs` is given, only return `steps` as an estimate."""
         if self.is_given("training.max_epochs"):
             return steps
         return self.set("training.max_steps", steps, reason)
 
     def get(self, key: str) -> Any:
-        """Return a field as it stands."""
+        """Return the current value of a field."""
         return self._section(key)[key.rpartition(".")[2]]
 
     def width(self, key: str) -> int:
-        """Return the width of the model, a field; `FALLBACK_WIDTH` where a model from a plugin does not have it."""
+        """Return the width of the model, the field `key`; `FALLBACK_WIDTH` if the model lacks the field."""
         width: int = self._section(key).get(key.rpartition(".")[2], FALLBACK_WIDTH)
         return width
 
     def is_given(self, key: str) -> bool:
-        """Tell whether a field is settled, itself or as part of a section."""
+        """Return whether a field, or a section that contains it, is given."""
         return any(key == given or key.startswith(f"{given}.") for given in self._given)
 
     def config(self) -> Config:
-        """Build the config; raises ConfigError where what was given cannot be."""
+        """Build the config; raise ConfigError if given values are invalid."""
         return build(Config, self._values)
 
     def _section(self, key: str) -> dict[str, Any]:
@@ -109,25 +111,25 @@ class ConfigBuilder:
 
 
 def config_from_defaults(overrides: Sequence[Override]) -> Config:
-    """Take the first model for the kind of data that `overrides` name, and the default of every field left open.
+    """Build a config from defaults: the first model for the given kind of data, and the default of each open field.
 
     Raises:
-        ConfigError: an unknown key or an impossible value.
+        ConfigError: an unknown key or an invalid value.
     """
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
     kind = migrate_tag("data.kind", given["data.kind"])
     families = [name for name, each in Parts("model").items() if each.task == kind]
     chosen = [("model.family", name) for name in families[:1] if "model.family" not in given]
     for key, name in chosen:
-        logger.info("%s %s, and all that is not given by its default.", key, name)
+        logger.info("%s %s; all other fields have their given or default values.", key, name)
     return override(None, [*chosen, *overrides])
 
 
 def copy_settings(base: dict[str, Any], overrides: Iterable[Override], keys: Sequence[str]) -> list[str]:
-    """Put what the run that is started from has under some keys, fields or sections, into nested values.
+    """Copy settings (keys of fields or sections) from the run of `init_from` into the nested values `base`.
 
-    Returns the keys that are settled by it: none where `overrides` names no such run, and not `model` where only those
-    of its weights are taken that match. Raises ValueError where what it names is no run.
+    Returns the copied keys: none without `init_from`, and all but `model` with `init_parts: matching`. Raises
+    ValueError if `init_from` is no run, or its whole model does not fit the kind of data.
     """
     given = {key: text if isinstance(text, str) else text[0] for key, text in overrides if text}
     if "init_from" not in given:
@@ -138,22 +140,22 @@ def copy_settings(base: dict[str, Any], overrides: Iterable[Override], keys: Seq
     kinds = base.get("data", {}).get("kind"), values["data"]["kind"]
     if given.get("init_parts") != "matching" and None not in kinds and kinds[0] != kinds[1]:
         raise ValueError(
-            f"{folder.path} is a run of `data.kind: {kinds[1]}`, not {kinds[0]}: its whole model cannot be taken over. "
-            "Set `init_parts: matching` to take over the weights that match."
+            f"{folder.path} is a run of `data.kind: {kinds[1]}`, not {kinds[0]}: its whole model cannot be copied. "
+            "Set `init_parts: matching` to copy the weights that match."
         )
-    settled = [key for key in keys if key != "model" or given.get("init_parts") != "matching"]
-    for key in settled:
+    copied = [key for key in keys if key != "model" or given.get("init_parts") != "matching"]
+    for key in copied:
         section, _, name = key.rpartition(".")
         target, source = (base.setdefault(section, {}), values[section]) if section else (base, values)
-        if name in source:  # a text has no sides that could share a vocabulary
+        if name in source:  # a text has no two sides with a joint vocabulary
             target[name] = source[name]
-    return settled
+    return copied
 
 
 def word_vector_dim(builder: ConfigBuilder) -> tuple[int, str] | None:
-    """Return the size that given word vectors ask for, and the reason; None where there are none.
+    """Return the dimension of the given word vectors, and the reason for the log; None without word vectors.
 
-    Raises FileNotFoundError or ValueError where a file cannot be read, or holds vectors that the model cannot take.
+    Raises FileNotFoundError or ValueError if a file cannot be read, or the model cannot use its vectors.
     """
     config = builder.config()
     files = list(config.data.vector_files().values())
@@ -162,21 +164,21 @@ def word_vector_dim(builder: ConfigBuilder) -> tuple[int, str] | None:
         return None
     if len({*sizes}) > 1:
         raise ValueError(
-            f"{files[0]} holds vectors of {sizes[0]} values and {files[1]} of {sizes[1]}, but both sides have one "
-            "width: choose files of one size, or leave one out."
+            f"{files[0]} contains vectors of {sizes[0]} values and {files[1]} of {sizes[1]}, but both sides have the "
+            "same width: choose files of one size, or leave one out."
         )
     positions = config.model.compatibility_settings()["positions"] or "learned"
     if sizes[0] % 2 and positions != "learned":
         raise ValueError(
-            f"{files[0]} holds vectors of {sizes[0]} values, but `model.positions: {positions}` needs an even number: "
-            "choose other vectors, or set it to `learned`."
+            f"{files[0]} contains vectors of {sizes[0]} values, but `model.positions: {positions}` needs an even "
+            "number: choose other vectors, or set it to `learned`."
         )
-    return sizes[0], f"that of the vectors of {files[0]}"
+    return sizes[0], f"the size of the vectors in {files[0]}"
 
 
 def choose_intervals(builder: ConfigBuilder, steps: int) -> None:
-    """Choose how often a run of so many steps logs, saves and validates."""
-    progress = f"{steps:,} steps in all"
+    """Choose the intervals of logging, checkpoints and validation for a run of `steps` steps."""
+    progress = f"{steps:,} steps in total"
     save_every = builder.set(
         "training.save_every", max(min(steps, MIN_SAVE_EVERY), round_2_digits(steps / 64)), progress
     )
@@ -185,17 +187,17 @@ def choose_intervals(builder: ConfigBuilder, steps: int) -> None:
 
 
 def valid_share(count: int) -> float:
-    """Return the share that is held out for validation of so many pairs."""
+    """Return the share of `count` pairs to hold out for validation."""
     return max(0.05, min(0.1, round(MIN_VALID_PAIRS / count, 3)))
 
 
 def clamp(value: int, low: int, high: int) -> int:
-    """Return the number of a range that is nearest."""
+    """Return the nearest value between `low` and `high`."""
     return max(low, min(value, high))
 
 
 def power_of_two(value: float, low: int, high: int, rounding: Callable[[float], int]) -> int:
-    """Return a power of two near a number, of a range with such ends."""
+    """Return a power of two near `value`, between the powers of two `low` and `high`."""
     return clamp(2 ** rounding(math.log2(value)), low, high)
 
 

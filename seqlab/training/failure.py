@@ -1,4 +1,4 @@
-"""Write what is needed to replay a step with a non-finite loss or gradient, before training ends."""
+"""Dump of a step with a non-finite loss or gradient: its batches, and the weights before it, for a replay."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,16 +23,16 @@ BATCHES, CARRY = "batches", "carry"
 
 
 class FailedStep(ArithmeticError):
-    """Training cannot go on: a step had a gradient that is not finite."""
+    """A step had a non-finite loss or gradient, so training stopped."""
 
 
 class Failure(NamedTuple):
-    """The inputs of a failed step, to replay it; dropout follows from seed, step and rank."""
+    """The inputs of a failed step, to replay it; dropout depends on seed, step and rank."""
 
     weights: dict[str, Tensor]
     micro_steps: list[Batch]
     carry: Carry
-    """What the step before it left behind, for `Accumulator.restore_carry`; empty for nothing."""
+    """The hidden state before the step, for `Accumulator.restore_carry`; empty if there is none."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class StartedStep:
     """A step whose update was started."""
 
     number: int
-    """Updates before it."""
+    """Number of updates before this one."""
     data: TrainingStep[Batch]
     carry: Carry | None
     """The recurrent state before the step."""
@@ -49,15 +49,17 @@ class StartedStep:
 
 @contextmanager
 def failed_update(run: TrainingRun, started: StartedStep) -> Iterator[None]:
-    """Turn a NonFiniteUpdate into a FailedStep, after writing the step's batches and what it started from."""
+    """Convert a NonFiniteUpdate into a FailedStep, after writing the batches and the weights before the step."""
     try:
         yield
     except NonFiniteUpdate as error:
         step = started.number + 1  # counted from 1, as in metrics.jsonl
-        micro_steps = list(chain(*run.device_context.world.gather(started.data.micro_steps)))  # those of rank 0 first
+        micro_steps = list(
+            chain(*run.device_context.world.gather(started.data.micro_steps))
+        )  # in the order of the ranks
         run.accumulator.carry = started.carry
         tensors = {
-            WEIGHTS: run.gathered(run.weights() | run.buffers()),
+            WEIGHTS: run.gather_on_main(run.weights() | run.buffers()),
             BATCHES: _tensors_of(micro_steps),
             CARRY: run.accumulator.gather_carry(),
         }
@@ -66,8 +68,8 @@ def failed_update(run: TrainingRun, started: StartedStep) -> Iterator[None]:
         rows = [index for batch in micro_steps if batch.num_targets for index in batch.indices.tolist()]
         shown = "; ".join(run.task.locate(run.data, index) for index in rows[:3])
         raise FailedStep(
-            f"Step {step} came out non-finite ({error}). Its {len(rows)} {run.task.unit} (the first: {shown}), and the "
-            f"weights from before it are in {written}. A lower `optim.optimizer.lr`, a longer "
+            f"Step {step} came out non-finite ({error}). Its {len(rows)} {run.task.unit} (the first: {shown}) and the "
+            f"weights before it are in {written}. A lower `optim.optimizer.lr`, a longer "
             "`optim.schedule.warmup_steps` or `training.precision: fp32` may help."
         ) from error
 
@@ -89,7 +91,7 @@ def _tensors_of(micro_steps: list[Batch]) -> dict[str, Tensor]:
 
 
 def read_failure(folder: str | Path) -> Failure:
-    """Read what was written of a failed step."""
+    """Read the dump of a failed step."""
     folder = Path(folder)
     tensors = read_tensors(folder, BATCHES)
     micro_steps: dict[int, dict[str, Tensor]] = {}

@@ -1,4 +1,4 @@
-"""Cross-validation: a run for each fold, and the mean of what their best checkpoints reach on the rows held out."""
+"""Cross-validation: one run for each fold, and the mean scores of the best checkpoints on the held-out rows."""
 
 import json
 import logging
@@ -21,23 +21,23 @@ PREDICTIONS = "predictions.jsonl"
 
 @dataclass(frozen=True)
 class MetricMean:
-    """A figure of all folds."""
+    """Mean of a metric over all folds."""
 
     mean: float
     standard_error: float
-    """Standard deviation of the folds over the root of their number; the folds share training rows, so that it is a
-    little too small."""
+    """Standard deviation over the folds divided by the square root of their number. It is slightly too small, as the
+    folds share training rows."""
 
 
 @dataclass(frozen=True)
 class FoldsReport:
-    """What the runs of a cross-validation reached in validation."""
+    """Scores of a cross-validation."""
 
     folds: list[dict[str, float]]
-    """For each fold the figures of its best checkpoint."""
+    """For each fold the metrics of its best checkpoint."""
 
     def means(self) -> dict[str, MetricMean]:
-        """Return the mean of each figure over the folds."""
+        """Return the mean of each metric over the folds."""
         found = {}
         for name in self.folds[0]:
             values = [fold[name] for fold in self.folds]
@@ -57,18 +57,18 @@ class FoldsReport:
 def train_folds(
     config: Config, folder: str | Path, num_folds: int, *, overwrite: bool = False, command: Sequence[str] = ()
 ) -> FoldsReport:
-    """Train a run for each fold into `folder/fold_01` and so on; the same call continues where it was ended.
+    """Train one run for each fold into `folder/fold_01` and so on; the same call continues after an interruption.
 
-    Writes `folds.json`, and where the task gives them `predictions.jsonl`: the prediction for each row by the run that
-    was not trained on it. The figures are of the best checkpoint of each fold. Where the same rows have chosen that,
-    they are a little too good, and more so where a config is chosen by them too; recordings are held out of both.
+    Writes `folds.json`, and if the task defines predictions `predictions.jsonl`: the prediction for each row by the run
+    that was not trained on it. The scores are those of the best checkpoint of each fold. They are optimistic if the
+    same rows select this checkpoint, and even more if they also select the config; held-out recordings select neither.
 
     Args:
-        config: of a run; its section `data` decides how rows are dealt to folds.
-        folder: where the runs are.
+        config: the config of each run; its section `data` assigns rows to folds.
+        folder: the folder of the runs.
         num_folds: at least 2.
-        overwrite: begin anew.
-        command: noted in each run.json.
+        overwrite: replace existing runs.
+        command: the command line, for each run.json.
 
     Raises:
         ValueError: the task has no folds, there are too few rows, or `folder` is a run; and as `train`.
@@ -86,7 +86,7 @@ def train_folds(
         scores = fold.data.task.fold_scores(own)
         if scores is None:
             best = summarize(run_dir).best
-            assert best is not None, "a run that has ended was validated"
+            assert best is not None, "a finished run was validated"
             scores = best.scores
         found.append(scores)
         answers += [{"fold": number, **each} for each in own]

@@ -1,22 +1,22 @@
-"""When to log, save and validate: by steps, and by time where `max_minutes` ends training before `max_steps`.
+"""Intervals of logging, checkpoints and validation: in steps, or in time if `max_minutes` limits training.
 
-The intervals of a config are in steps, as shares of `max_steps`. Where the time ends training after a fraction of these
-steps, each event also happens after the same share of the time, so that such a run is logged, saved and validated, too.
+The intervals of a config are in steps, as shares of `max_steps`. If `max_minutes` ends training after a fraction of
+these steps, each event also happens after the same share of the time, so that such a run is logged and validated.
 """
 
 from seqlab.runs.config import TrainingConfig
 from seqlab.training.state import Progress
 
 MIN_TIME_SHARE = 0.05
-"""Share of `max_minutes` before which the pace of training is not judged."""
+"""Share of `max_minutes` after which the number of steps is estimated from the pace of training."""
 MAX_TIMED_EVENTS = {"log": 100, "save": 20, "valid": 10}
-"""Event -> how often it happens by time at most, as its own time is taken from training."""
+"""Event -> maximum number of times that it is triggered by time, since it takes time from training."""
 VALIDATION_SPACING = 4
-"""Between two validations that are due by time: at least this many times as long as the last one took."""
+"""Minimum time between two validations triggered by time, in multiples of the duration of the last validation."""
 
 
 def due_events(progress: Progress, training: TrainingConfig) -> set[str]:
-    """Return which of `log`, `save` and `valid` are due after the current step, and note when they happened."""
+    """Return which of `log`, `save` and `valid` are due after the current step, and record their time in `progress`."""
     intervals = {"log": training.log_every, "save": training.save_every, "valid": training.valid_every}
     due = {event for event, interval in intervals.items() if progress.step % interval == 0}
     timed = {event for event, interval in intervals.items() if _is_due_by_time(progress, training, event, interval)}

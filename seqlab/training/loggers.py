@@ -1,8 +1,8 @@
-"""Loggers beside metrics.jsonl: CSV files, TensorBoard, and those that plugins register as a `logger`.
+"""Loggers of training metrics: CSV files, TensorBoard, and loggers of plugins.
 
 A logger receives the lines of metrics.jsonl as dictionaries: `kind` is `train`, `valid` or `event`, and `step` is the
-number of updates. When a run starts or continues, it receives all earlier lines first, so that it may write its files
-anew: what was logged after the last checkpoint is not among them.
+number of updates. When a run starts or resumes, a logger first receives all earlier lines up to the last checkpoint, so
+that it can write its files again.
 """
 
 import csv
@@ -23,10 +23,10 @@ Line = Mapping[str, Any]
 
 
 class Logger(Protocol):
-    """Receives what training measures; registered as a `logger`, by a class or function of `(folder, history)`.
+    """Protocol of loggers. The part registered as a `logger` is a class or function of `(folder, history)`.
 
-    `folder` is a path of its own below the run folder, which does not exist or holds what it wrote before. `history`
-    is an iterable of the earlier lines.
+    `folder` is the path of the logger's folder in the run folder, which may exist from an earlier start. `history` is
+    an iterable of the earlier lines.
     """
 
     def log(self, line: Line) -> None:
@@ -34,12 +34,12 @@ class Logger(Protocol):
         ...
 
     def close(self) -> None:
-        """Write what is not yet written; nothing is logged afterwards."""
+        """Flush and close; `log` is not called afterwards."""
         ...
 
 
 class GuardedLogger:
-    """A logger whose first failure is a warning and ends it, but not training."""
+    """Wrapper that switches a logger off, with a warning, at its first exception; training continues."""
 
     def __init__(self, name: str, inner: Logger) -> None:
         self._name = name
@@ -73,7 +73,7 @@ def check_loggers(names: Iterable[str]) -> None:
 
 
 def open_loggers(names: Iterable[str], folder: Path, history: Iterable[Line]) -> list[GuardedLogger]:
-    """Start loggers, each in its own folder below `folder`, with the earlier lines of metrics.jsonl.
+    """Create loggers, each with its own folder in `folder` and the earlier lines of metrics.jsonl.
 
     Raises:
         ValueError: a logger does not exist, or the package that it needs is not installed.
@@ -83,7 +83,7 @@ def open_loggers(names: Iterable[str], folder: Path, history: Iterable[Line]) ->
 
 
 class CsvLogger:
-    """Tables `train.csv` and `valid.csv`, with one column for each metric."""
+    """Logger that writes `train.csv` and `valid.csv`, with one column for each metric."""
 
     def __init__(self, folder: Path, history: Iterable[Line]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -94,7 +94,7 @@ class CsvLogger:
             self.log(line)
 
     def log(self, line: Line) -> None:
-        """Add a row to the table of its kind; events have none."""
+        """Add a row to the table of the line's kind; ignore events."""
         kind = line["kind"]
         if kind == "event":
             return
@@ -126,7 +126,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 class TensorboardLogger:
-    """Scalars for TensorBoard, `train/loss` for example; events are texts."""
+    """Logger that writes scalars for TensorBoard, such as `train/loss`; events become texts."""
 
     def __init__(self, folder: Path, history: Iterable[Line]) -> None:
         try:
@@ -158,5 +158,5 @@ class TensorboardLogger:
                 self._writer.add_scalar(f"{kind}/{name}", value, step, walltime=seconds)
 
     def close(self) -> None:
-        """Write all that is buffered."""
+        """Flush and close the writer."""
         self._writer.close()

@@ -25,17 +25,17 @@ from seqlab.training.training_metrics import TrainingMetrics
 
 logger = logging.getLogger(__name__)
 SPLIT_BATCH_NORM = (
-    "Batch norm takes its statistics from each of the %d micro-steps of a step by itself: the result depends on their "
-    "size."
+    "Batch norm computes its statistics separately over each of the %d micro-steps of a step: the result depends on "
+    "their size."
 )
 
 
 def fit(run: TrainingRun) -> None:
-    """Train until a limit of the config is reached, continuing where `run.progress` stands.
+    """Train from `run.progress` until a limit of the config is reached.
 
     Raises:
         Interrupted: SIGTERM or Ctrl-C; a checkpoint of the last step was written.
-        FailedStep: the gradient was not finite; what replays the step was written.
+        FailedStep: a loss or gradient was not finite; a dump of the step was written.
         LostRank: another rank has ended.
     """
     if run.config.model.is_count_based:
@@ -49,7 +49,7 @@ def fit(run: TrainingRun) -> None:
     minutes_before, started = progress.minutes, time.monotonic()
 
     def read_clock() -> None:
-        """Agree with all ranks on the time: whether training ends depends on it."""
+        """Set the training time to the maximum over the ranks, which must all stop at the same step."""
         progress.minutes = world.max(minutes_before + (time.monotonic() - started) / 60)
 
     with (
@@ -68,7 +68,7 @@ def fit(run: TrainingRun) -> None:
             read_clock()
             due = due_events(progress, config.training)
             validated = "valid" in due or _is_finished(run)
-            stop = request.signal_number()  # read once: a signal that comes later waits for the next step
+            stop = request.signal_number()  # read once: a later signal takes effect after the next step
             is_first = progress.step == 1
             started_steps.finish(keep=0 if due or validated or is_first or stop is not None else 1)
             run.metrics.seconds += time.monotonic() - step_started
@@ -121,7 +121,7 @@ def fit_count_based(run: TrainingRun) -> None:
 
 
 def training_steps(run: TrainingRun) -> Iterator[TrainingStep[Batch]]:
-    """Yield the steps that follow the last one that was done; for a GPU, in memory that it copies from by itself."""
+    """Yield the steps after the last one; for a GPU in page-locked memory."""
     steps = run.task.steps(run.data, run.config, run.codecs, run.device_context.world, run.progress.position)
     return map(_pinned, steps) if run.device_context.device.type == "cuda" else steps
 
@@ -131,7 +131,7 @@ def _pinned(step: TrainingStep[Batch]) -> TrainingStep[Batch]:
 
 
 def train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:
-    """Do one update and wait for it."""
+    """Run one update and wait for it."""
     started_steps = StartedSteps(run)
     started_steps.start(data)
     [done] = started_steps.finish()
@@ -139,15 +139,15 @@ def train_step(run: TrainingRun, data: TrainingStep[Batch]) -> Update:
 
 
 def _defers_metrics(run: TrainingRun) -> bool:
-    """Whether the figures of an update are read only after the next one was launched."""
+    """Return whether the metrics of an update are read only after the next update was launched."""
     return run.device_context.device.type == "cuda" and can_skip_updates(run.optimizer)
 
 
 class StartedSteps:
-    """A queue of steps whose updates were started and not read.
+    """Queue of steps whose updates were started and whose metrics were not read.
 
-    On a GPU it holds one, so that the host launches the next update while the device computes; on a CPU an update is
-    done when `start` returns.
+    On a GPU it contains one step, so that the host launches the next update while the device computes. On a CPU an
+    update is finished when `start` returns.
     """
 
     def __init__(self, run: TrainingRun) -> None:
@@ -178,19 +178,19 @@ class StartedSteps:
             run.moving_average.update(run.weights(), step.number)
 
     def finish(self, keep: int = 0) -> list[Update]:
-        """Read all updates but the last `keep`, which only a GPU still computes; return what they did."""
+        """Wait for all updates but the last `keep` (0 on a CPU); return them."""
         done = []
         while len(self._started) > (keep if self._has_failed is not None else 0):
             step = self._started.pop(0)
             with failed_update(self._run, step):
-                assert step.update is not None, "it was started"
+                assert step.update is not None, "`start` sets it"
                 done.append(step.update.finish())
             self._run.metrics.add(step.data, done[-1])
         return done
 
 
 def _learning_rate(run: TrainingRun) -> float:
-    """Give the rate of the step to come; where the minutes end the run before `max_steps`, the schedule is shorter."""
+    """Return the learning rate of the next step; shorten the schedule if `max_minutes` ends the run early."""
     training, optim = run.config.training, run.config.optim
     schedule, last = optim.schedule, run.progress.expected_steps(training)
     if last < training.num_steps:
@@ -199,14 +199,14 @@ def _learning_rate(run: TrainingRun) -> float:
     rate *= schedule.validation_factor(run.progress.valid_nlls)
     if not (isinstance(rate, int | float) and 0 <= rate < math.inf):
         raise ValueError(
-            f"`optim.schedule.family: {schedule.family}` must give a rate of at least 0, but gives {rate!r} at step "
-            f"{run.progress.step}."
+            f"`optim.schedule.family: {schedule.family}` must return a rate of at least 0, but returned {rate!r} at "
+            f"step {run.progress.step}."
         )
     return rate
 
 
 def _log(run: TrainingRun, bar: ProgressBar, epoch: float) -> None:
-    """Write the figures since the last line to the journal and begin new ones."""
+    """Write the metrics since the last log line, and reset them."""
     progress = run.progress
     values = {
         "step": progress.step,
@@ -225,15 +225,15 @@ def _is_finished(run: TrainingRun) -> bool:
 
 
 def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
-    """Validate with the weights that inference takes, and give them."""
+    """Validate with the weights for inference, and return these weights."""
     training, progress = run.config.training, run.progress
     release_heap()
-    assert training.valid_metric is not None, "a config fills it in"
+    assert training.valid_metric is not None, "a resolved config has one"
     weights = run.inference_weights()
     found = run.task.validate(run, weights)
     is_best = progress.add_validation(found.score(training.valid_metric), found.nll, training.keep_best)
     metrics = found.metrics()
-    run.begin_average_if_stalled()
+    run.start_average_if_stalled()
     run.metrics_logger.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **metrics)
     bar.show_validation(metrics, is_best)
     return weights

@@ -1,4 +1,4 @@
-"""One model on several ranks: each holds all of it (DistributedDataParallel), or a part of every weight (FSDP2)."""
+"""Data parallel training: replicated weights (DistributedDataParallel) or sharded weights (FSDP2)."""
 
 import warnings
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from seqlab.nn.transformer import FeedForward
 from seqlab.training.device_context import DeviceContext
 
 SHARDED_PARTS = (SelfAttention, FeedForward)
-"""What is gathered when it is computed and let go again: most of the weights. All others stay gathered from the forward
-pass to the end of the backward pass: they are few, or, as the embedding, used in more than one place."""
+"""Modules whose weights are gathered for their own computation only: most of the weights. All other weights stay
+gathered until the end of the backward pass: they are small, or used in several modules, as the embedding is."""
 
 
 def parallelize(module: nn.Module, device_context: DeviceContext) -> nn.Module:
-    """Move a module to the device and let its gradients be the mean over all ranks; alone it stays as it is.
+    """Move a module to the device, and wrap or shard it so that gradients are the mean over all ranks.
 
-    All uses of its weights must be in its own forward pass.
+    All uses of its weights must be in its own forward pass. A single process only moves it.
     """
     synchronize_batch_norms(module, device_context)
     if device_context.is_sharded and any(parameter.requires_grad for parameter in module.parameters()):
@@ -38,21 +38,21 @@ def parallelize(module: nn.Module, device_context: DeviceContext) -> nn.Module:
 
 
 def synchronize_batch_norms(module: nn.Module, device_context: DeviceContext) -> None:
-    """Let batch norms take their statistics over the micro-steps of all ranks (as `nn.SyncBatchNorm` on a GPU)."""
+    """Make batch norms compute statistics over the micro-steps of all ranks (as `nn.SyncBatchNorm` does on a GPU)."""
     for part in module.modules() if not device_context.world.is_single_process else ():
         if isinstance(part, BatchNorm):
             part.sum_over_ranks = SumOverRanks.apply
 
 
 def mark_idle(module: nn.Module, is_idle: bool) -> None:
-    """Tell batch norms whether the next micro-step of this rank predicts nothing, so that it does not count."""
+    """Exclude this rank's next micro-step from the statistics of batch norms if it has no targets."""
     for part in module.modules():
         if isinstance(part, BatchNorm):
             part.is_idle = is_idle
 
 
 class SumOverRanks(torch.autograd.Function):
-    """Sum a tensor over all ranks, and its gradients, too: each rank's loss depends on the inputs of all."""
+    """All-reduce (sum) of a tensor, and of its gradient, as each rank's loss depends on the inputs of all ranks."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -68,11 +68,11 @@ class SumOverRanks(torch.autograd.Function):
 
 
 def _sharded(module: nn.Module, device_context: DeviceContext) -> nn.Module:
-    """Divide the parameters in place: the module keeps its names and its type, and its parameters become DTensors."""
+    """Shard the parameters in place (FSDP2): they become DTensors, and the module keeps its names and its type."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
-    # About in-place changes of a part's output: the residual branches make none.
+    # The warning is about in-place changes of a submodule's output, which residual branches do not make.
     warnings.filterwarnings("ignore", category=UserWarning, message="FSDP2-wrapped module")
     mesh = init_device_mesh(device_context.device.type, (device_context.world.world_size,))
     for part in [each for each in module.modules() if isinstance(each, SHARDED_PARTS)]:
@@ -85,23 +85,23 @@ def _sharded(module: nn.Module, device_context: DeviceContext) -> nn.Module:
 
 
 def sync_gradients_if_last(module: nn.Module, is_last: bool) -> AbstractContextManager[None]:
-    """Give the context of a micro-step: with whole weights, gradients are exchanged after the last one of a step.
+    """Return the context of a micro-step: DistributedDataParallel reduces gradients only after the last one of a step.
 
-    Divided ones are exchanged each time, as keeping whole gradients until then would cost the memory that they save.
+    Sharded gradients are reduced after each micro-step: full gradients would cost the memory that sharding saves.
     """
     if isinstance(module, DistributedDataParallel) and not is_last:
         return module.no_sync()
     return nullcontext()
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """Gather a divided tensor; all ranks must ask. One that is whole is given back."""
-    gather = getattr(tensor, "full_tensor", None)  # as a DTensor has, whose module one process need not load
+def gather_shards(tensor: Tensor) -> Tensor:
+    """Gather a sharded tensor on all ranks, which must all call this; return other tensors unchanged."""
+    gather = getattr(tensor, "full_tensor", None)  # a DTensor method; its module is not imported for one process
     return tensor if gather is None else gather()
 
 
-def divided(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Keep this rank's part of tensors that all ranks have whole, where that of the same name and shape is divided."""
+def shard_like(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Shard full tensors like the tensors of the same name and shape in `like`; keep those with no sharded one."""
     parts = dict(values)
     if not any(hasattr(each, "full_tensor") for each in like.values()):
         return parts

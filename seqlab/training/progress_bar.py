@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, log lines elsewhere; both on standard error."""
+"""Progress bars on a terminal, log lines otherwise; both on standard error."""
 
 import logging
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from seqlab.runs.config import TrainingConfig
 from seqlab.training.state import Progress as RunProgress
 from seqlab.training.training_metrics import UNITS_PER_SECOND, TrainingMetrics
 
-if TYPE_CHECKING:  # rich draws from Python's random numbers when it is imported, which importing seqlab must not
+if TYPE_CHECKING:  # importing rich draws random numbers, which importing seqlab must not
     from rich.progress import TaskID
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def corpus_bar(is_visible: bool) -> Iterator[OnProgress]:
-    """Show on a terminal how far the corpora are read and encoded; gives the function that is told."""
+    """Show progress bars for reading and encoding corpora; yield the callback that advances them."""
     if not is_visible:
         yield lambda units, done, total: None
         return
@@ -36,7 +36,7 @@ def corpus_bar(is_visible: bool) -> Iterator[OnProgress]:
 
 
 class ProgressBar:
-    """Show how far training is, when it ends, and the latest metrics, in lines of at most 80 columns."""
+    """Progress bar of training, with the remaining time and the latest metrics, in at most 80 columns."""
 
     def __init__(self, config: TrainingConfig, progress: RunProgress, is_visible: bool) -> None:
         from rich.console import Console
@@ -57,7 +57,7 @@ class ProgressBar:
         self.advance(progress)
 
     def advance(self, progress: RunProgress) -> None:
-        """Move to the current step and estimate the end again."""
+        """Advance to the current step and update the remaining time."""
         if self._on_terminal:
             self._bar.update(self._task, completed=progress.step, description=self._description(progress))
 
@@ -66,11 +66,11 @@ class ProgressBar:
         return "  ".join(filter(None, parts))
 
     def show_first_step(self, metrics: TrainingMetrics) -> None:
-        """Log the loss and the time of the first step, so that a slow or failing start is seen early."""
+        """Log the loss and the duration of the first step, so that a slow or failing start is noticed early."""
         logger.info("first step: loss %.3f, %.2f s", metrics.per_unit()["loss"], metrics.seconds)
 
     def show_training(self, progress: RunProgress, values: dict[str, float]) -> None:
-        """Show metrics of the last steps."""
+        """Show the training metrics since the last log line."""
         tokens = values.get("tgt_tokens_per_second")
         speed = f"{values[UNITS_PER_SECOND]:,.0f} units/s" if tokens is None else f"{tokens:,.0f} tokens/s"
         self._metrics = f"loss {values['loss']:.3f}  {speed}"

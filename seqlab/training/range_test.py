@@ -1,4 +1,4 @@
-"""The range test for a learning rate: it rises from step to step, and the loss shows where it is too high.
+"""Learning rate range test: increase the rate at each step, and record the loss.
 
 Smith 2017 (arXiv:1506.01186), section 3.3.
 """
@@ -17,23 +17,23 @@ from seqlab.training.failure import FailedStep
 from seqlab.training.train import train
 
 SMOOTHING = 0.9
-"""Decay of the average of the losses that the choice is made by: those of single steps are noisy."""
+"""Decay of the exponential moving average of the losses, as losses of single steps are noisy."""
 MAX_LOSS_RATIO = 4.0
-"""How many times as high as the lowest the smoothed loss may become before the rest is left out."""
+"""Stop the curve when the smoothed loss exceeds its minimum by this factor."""
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """The loss of each step of a range test."""
+    """Result of a range test: the learning rate and the loss of each step."""
 
     rates: list[float]
     losses: list[float]
-    """Of each step, before its update; it ends where the loss has become much worse, or was no number."""
+    """Loss before each update; ends when the loss becomes much worse or not finite."""
     smoothed: list[float]
 
     @property
     def lowest(self) -> float:
-        """The rate at which the smoothed loss is lowest, too high to train with: a tenth of it is worth a try."""
+        """The rate with the lowest smoothed loss. It is too high for training: try a tenth of it."""
         return self.rates[self.smoothed.index(min(self.smoothed))]
 
     def lines(self) -> list[str]:
@@ -53,10 +53,16 @@ class RangeTest:
 
 
 def range_test(config: Config, lowest: float = 1e-6, highest: float = 1.0, steps: int = 200) -> RangeTest:
-    """Train in a folder that is deleted, while the rate rises from `lowest` to `highest` by the same factor each step.
+    """Run a learning rate range test: train in a temporary folder, and raise the rate exponentially.
+
+    Args:
+        config: the config; its schedule and intervals are replaced.
+        lowest: rate of the first step.
+        highest: rate of the last step.
+        steps: number of steps.
 
     Raises:
-        ValueError: the rates or the number of steps make no range; and as `train`.
+        ValueError: the rates or the number of steps are invalid; and as `train`.
     """
     if not 0 < lowest < highest:
         raise ValueError(f"`lowest` ({lowest}) must be above 0 and below `highest` ({highest}).")
@@ -78,16 +84,16 @@ def range_test(config: Config, lowest: float = 1e-6, highest: float = 1.0, steps
     )
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
-        with suppress(FailedStep):  # where the rate is so high that there is no number any more
+        with suppress(FailedStep):  # the loss is not finite at a high rate
             train(replace(config, optim=optim, training=training), run_dir)
         lines = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "train"]
     if not lines:
-        raise ValueError("The loss is not a number at the first step, at the lowest rate: look at data and objective.")
+        raise ValueError("The loss is not finite at the first step, at the lowest rate: check data and objective.")
     return smooth_losses([line["lr"] for line in lines], [line["loss"] for line in lines])
 
 
 def smooth_losses(rates: Sequence[float], losses: Sequence[float]) -> RangeTest:
-    """Smooth losses, without the bias of the average's beginning, and leave out what is much worse than the lowest."""
+    """Smooth losses by a bias-corrected moving average; drop all steps after the loss becomes much worse."""
     average, smoothed = 0.0, []
     for step, loss in enumerate(losses, start=1):
         average = SMOOTHING * average + (1 - SMOOTHING) * loss

@@ -1,4 +1,4 @@
-"""Zero config of tasks on recordings: every field that is left open, chosen by the recordings."""
+"""Zero config for tasks on recordings: choose every setting from the training recordings."""
 
 import logging
 import tempfile
@@ -23,50 +23,50 @@ from seqlab.training.config_builder import ConfigBuilder, choose_intervals, clam
 
 logger = logging.getLogger(__name__)
 RATES = (8000, 16000)
-"""Samples per second that are chosen: that of telephones, and what speech needs at most."""
+"""Sample rates to choose from, in Hz: that of telephones, and one that suffices for speech."""
 EPOCHS = 80
-"""Over an hour of recordings; fewer, the more there are. CTC begins to output more than blanks after about eight."""
+"""Epochs on one hour of recordings; more recordings get fewer. CTC outputs only blanks in about the first eight."""
 TIMES_REAL_TIME = 60
-"""The speed of training as a multiple of real time, on two cores of a CPU, with a model of two million parameters."""
-CHANGES = {"speed": 0.1, "volume": 6.0, "noise": 0.2, "time_masks": 2, "time_frames": 20, "frequency_masks": 1}
-"""Augmentation, by the fields of the data section."""
+"""Training speed as a multiple of real time, with two CPU cores and two million parameters."""
+AUGMENTATION = {"speed": 0.1, "volume": 6.0, "noise": 0.2, "time_masks": 2, "time_frames": 20, "frequency_masks": 1}
+"""Settings of augmentation: fields of the data section, without the prefix `augment_`."""
 
 
 def choose_config_by_recordings(
-    overrides: Sequence[Override], base: Mapping[str, str], changes: Mapping[str, float]
+    overrides: Sequence[Override], base: Mapping[str, str], augmentation: Mapping[str, float]
 ) -> Config:
-    """Choose every field that `overrides` leaves open by the recordings that they name; log what and why.
+    """Choose every field that `overrides` leaves open from the recordings; log each choice with its reason.
 
     Args:
-        overrides: the fields that are given.
-        base: task, model and objective unless they are given.
-        changes: augmentation besides that of all tasks.
+        overrides: the given fields.
+        base: default task, model and objective.
+        augmentation: augmentation settings of the task, besides the common ones.
 
     Raises:
-        ConfigError: an unknown key or an impossible value.
-        FileNotFoundError, ValueError: a list cannot be read, or none of its recordings.
+        ConfigError: an unknown key or an invalid value.
+        FileNotFoundError, ValueError: a list, or all of its recordings, cannot be read.
     """
     given = {key for key, _ in overrides}
     open_config = override(None, [*((key, base[key]) for key in base if key not in given), *overrides])
     values: dict[str, Any] = to_dict(open_config)
     of_origin = [name for name in (*open_config.data.codec_fields, "tokenizer") if name in values["data"]]
-    settled = copy_settings(values, overrides, ["model", *(f"data.{name}" for name in of_origin)])
-    if settled and "model" not in settled:
-        settled += _take_over_encoder(values, dict(overrides))
-    # Naming what a section is already would reset its fields.
+    copied = copy_settings(values, overrides, ["model", *(f"data.{name}" for name in of_origin)])
+    if copied and "model" not in copied:
+        copied += _copy_encoder_settings(values, dict(overrides))
+    # Setting the tag of a section to the value that it has would reset the fields of the section.
     tags = {"data.kind": values["data"]["kind"], "model.family": values["model"]["family"]}
     others = [(key, text) for key, text in overrides if text not in (tags.get(key), [tags.get(key)])]
-    builder = ConfigBuilder(override(values, others), sorted({*given, *settled}))
+    builder = ConfigBuilder(override(values, others), sorted({*given, *copied}))
     data = builder.config().data
     assert isinstance(data, RecordingsConfig), "tasks on recordings have such a section"
     with tempfile.TemporaryDirectory() as folder:
         recordings, _ = read_recordings(data, Path(folder), no_progress)
-        _choose(builder, recordings, changes)
+        _choose(builder, recordings, augmentation)
     return builder.config()
 
 
-def _take_over_encoder(values: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Take over the kind and the sizes of the encoder of the run whose weights are taken; return what is settled."""
+def _copy_encoder_settings(values: dict[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Copy the kind and the sizes of the encoder from the run of `init_from`; return the keys that are set."""
     old = read_config(RunFolder(Path(_text(given["init_from"])))).model
     families = {name: each for name, each in Parts("model").items() if each.task == values["data"]["kind"]}
     alike = [
@@ -88,31 +88,33 @@ def _text(given: str | list[str]) -> str:
     return given if isinstance(given, str) else given[0]
 
 
-def _choose(builder: ConfigBuilder, recordings: Recordings, changes: Mapping[str, float]) -> None:
+def _choose(builder: ConfigBuilder, recordings: Recordings, augmentation: Mapping[str, float]) -> None:
     hours = float(np.sum([recordings.seconds(i) for i in range(len(recordings))])) / 3600
     rates = Counter(each.source_rate for each in recordings.examples if not each.fault)
     if not rates:
         first = recordings.examples[0].fault if recordings.examples else "there are none"
         raise ValueError(f"None of the {len(recordings)} recordings can be used: {first}.")
-    logger.info("%s recordings, %.2f hours; chosen by these:", f"{len(recordings):,}", hours)
+    logger.info(
+        "%s recordings, %.2f hours; chosen settings (give an option to override one):", f"{len(recordings):,}", hours
+    )
     usual = rates.most_common(1)[0][0]
     rate = builder.set(
         "data.sample_rate",
         RATES[usual >= RATES[1]],
-        f"more recordings have {usual:,} samples a second than any other rate",
+        f"the most frequent sample rate is {usual:,} Hz",
     )
-    builder.set("data.num_bands", 80 if rate >= RATES[1] else 64, f"{rate:,} samples a second")
-    for name, value in {**CHANGES, **changes}.items():
-        builder.set(f"data.augment_{name}", value, "training changes each recording at random")
+    builder.set("data.num_bands", 80 if rate >= RATES[1] else 64, f"{rate:,} samples per second")
+    for name, value in {**AUGMENTATION, **augmentation}.items():
+        builder.set(f"data.augment_{name}", value, "augmentation: random changes of the recordings")
     seconds = builder.set("data.batch_seconds", float(clamp(round(40 * hours**0.5), 10, 240)), f"{hours:.2f} hours")
-    builder.set("data.micro_batch_seconds", min(60.0, seconds), f"{seconds:g} seconds in a step")
+    builder.set("data.micro_batch_seconds", min(60.0, seconds), f"{seconds:g} seconds per step")
     epochs = builder.epochs(clamp(round(EPOCHS * hours**-0.4), 3, 200))
     steps = builder.set_steps(
         max(200, round_2_digits(3600 * hours * epochs / seconds)),
-        f"{epochs:.0f} epochs, by {seconds:g} seconds in a step; on two cores of a CPU about "
+        f"{epochs:.0f} epochs, {seconds:g} seconds per step; with two CPU cores about "
         f"{max(1, round(60 * hours * epochs / TIMES_REAL_TIME))} minutes",
     )
-    builder.set("optim.optimizer.lr", 1.5e-3, f"of {builder.get('optim.optimizer.family')}")
-    builder.set_kind("optim.schedule.family", "cosine", "the last steps should be small ones")
-    builder.set("optim.schedule.warmup_steps", min(500, round_2_digits(0.1 * steps) or 1), f"{steps:,} steps in all")
+    builder.set("optim.optimizer.lr", 1.5e-3, f"optimizer {builder.get('optim.optimizer.family')}")
+    builder.set_kind("optim.schedule.family", "cosine", "the last updates should be small")
+    builder.set("optim.schedule.warmup_steps", min(500, round_2_digits(0.1 * steps) or 1), f"{steps:,} steps in total")
     choose_intervals(builder, steps)

@@ -1,4 +1,4 @@
-"""What a run folder needs before its first step, and which folders may become one."""
+"""Set-up of a run folder before the first step: checks, codecs, run.json, and overwriting an older run."""
 
 import logging
 import os
@@ -35,21 +35,22 @@ SET_UP_NAMES = {
     *("run.json.tmp", "metrics.jsonl", "logs", "cache", "cache.tmp", "data", "data.tmp"),
     *("replaced", "replaced.tmp", *CODEC_FOLDERS),
 }
-"""What a run that was ended before its first step leaves in its folder; `data` is what a recipe generates."""
+"""Files that an interrupted set-up may leave in its folder; a recipe generates `data`."""
 TRAINED_NAMES = {"run.json", "checkpoints", "failures", "export"}
 RUN_NAMES = [
     "run.json",
     *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", "replaced", "replaced.tmp"}),
 ]
-"""What belongs to a run rather than to its recipe; what is left without run.json is no run."""
+"""Files of a run, without the data of its recipe. run.json is moved first: a folder without it is no run."""
 TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
-"""Where run.json notes which torchrun began the run, null without one, and where torchrun says so."""
+"""Key of run.json for the id of the torchrun job that started the run (null without torchrun), and the environment
+variable with this id."""
 UNNAMED = "none"
-"""What torchrun calls every job without a name."""
+"""Id that torchrun gives to each job without a name."""
 
 
 def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SET_UP_NAMES) -> None:
-    """Raise ValueError, having touched nothing, where a folder holds more than a run leaves in it."""
+    """Raise ValueError, without changing anything, if a folder contains files that do not belong to a run."""
     if not folder.path.exists():
         return
     if not folder.path.is_dir():
@@ -58,46 +59,46 @@ def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SET_UP_NAMES) -
     if foreign:
         if folder.exists():
             raise ValueError(
-                f"`run_dir` {folder.path} holds {', '.join(foreign[:3])}, which belongs to no run: move it away, or "
-                "choose another."
+                f"`run_dir` {folder.path} contains {', '.join(foreign[:3])}, which does not belong to a run: move it "
+                "away, or choose another folder."
             )
-        hint = ", or begin anew with `--overwrite`" if set(foreign) <= TRAINED_NAMES else ""
+        hint = ", or start again with `--overwrite`" if set(foreign) <= TRAINED_NAMES else ""
         raise ValueError(
-            f"`run_dir` {folder.path} is not a run folder, but holds {', '.join(foreign[:3])}: choose another{hint}."
+            f"`run_dir` {folder.path} is not a run folder, but contains {', '.join(foreign[:3])}: choose another{hint}."
         )
 
 
 def check_run_folder(folder: RunFolder, overwrite: bool) -> None:
-    """Raise ValueError, having touched nothing, where a folder can neither be continued nor become a run."""
+    """Raise ValueError, without changing anything, if a folder is no run and cannot become one."""
     if not folder.exists():
         refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES if overwrite else SET_UP_NAMES)
 
 
 @contextmanager
 def remove_if_rejected(folder: RunFolder) -> Iterator[None]:
-    """Leave nothing of a new run that is refused: neither what a recipe has generated nor parts of a set-up.
+    """Context manager that removes the files of a new run if invalid input is reported.
 
-    Where it ends in another way all stays, for the same command to go on from there.
+    After any other error or a kill the files stay, so that the same command can continue.
     """
     missing = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
     try:
         yield
     except INPUT_ERRORS:
         if missing and folder.path.is_dir() and not folder.exists():
-            with suppress(BlockingIOError), folder_lock(folder.path, wait=False):  # it may be another's by now
-                _remove(folder, sorted(SET_UP_NAMES))  # and nothing that somebody else has put there
+            with suppress(BlockingIOError), folder_lock(folder.path, wait=False):  # another process may use it
+                _remove(folder, sorted(SET_UP_NAMES))  # only files of a set-up
                 with suppress(OSError):
                     folder.path.rmdir()
         for parent in missing[1:]:
-            with suppress(OSError):  # something else is in there
+            with suppress(OSError):  # it is not empty
                 parent.rmdir()
         raise
 
 
 def set_aside_old_run(folder: RunFolder) -> None:
-    """Move a run that is to be overwritten, or what is left of one, to where `finish_overwrite` finds it.
+    """Begin an overwrite: move the files of the old run into a subfolder, for `finish_overwrite`.
 
-    Its data stay where they are until a recipe generates others.
+    The data stay in place until a recipe generates new data.
     """
     refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -108,9 +109,9 @@ def set_aside_old_run(folder: RunFolder) -> None:
 
 
 def finish_overwrite(folder: RunFolder) -> None:
-    """End an overwriting: drop the run that was set aside where the new one has begun, else bring it back.
+    """Finish an overwrite: delete the old run if the new one is set up, otherwise restore the old run.
 
-    Wherever this or `set_aside_old_run` is interrupted, calling it again comes to the same end.
+    If this function or `set_aside_old_run` is interrupted, another call completes the work.
     """
     replaced, moving = folder.replaced, folder.moving
     if replaced.is_dir():
@@ -123,7 +124,7 @@ def finish_overwrite(folder: RunFolder) -> None:
         _remove(folder, ["data.tmp"])
     if moving.is_dir():
         old_data = moving / folder.data.name
-        if old_data.is_dir():  # a recipe has generated others; an empty folder stands for none
+        if old_data.is_dir():  # a recipe generated new data; an empty folder means there was none
             _remove_generated(folder, old_data)
             old_data.rename(folder.data)
             with suppress(OSError):
@@ -134,7 +135,7 @@ def finish_overwrite(folder: RunFolder) -> None:
 
 
 def _remove_generated(folder: RunFolder, old_data: Path) -> None:
-    """Remove the data that a recipe generated; files that it did not generate go to the old data."""
+    """Remove the files that a recipe generated; move all others into the folder of the old data."""
     if folder.data.is_dir():
         generated = validate_type(read_json(old_data.with_suffix(".json")), list[str])
         for path in folder.data.iterdir():
@@ -144,7 +145,7 @@ def _remove_generated(folder: RunFolder, old_data: Path) -> None:
 
 
 def recover_overwritten_run(folder: RunFolder) -> None:
-    """Bring back a run whose overwriting was killed before the new one had begun, unless a process works on it."""
+    """Restore a run if its overwrite was killed before the new run was set up, unless a process uses the folder."""
     if not folder.exists() and (folder.replaced.is_dir() or folder.moving.is_dir()):
         with suppress(BlockingIOError), folder_lock(folder.path, wait=False):
             finish_overwrite(folder)
@@ -152,7 +153,7 @@ def recover_overwritten_run(folder: RunFolder) -> None:
 
 @contextmanager
 def finishing_overwrite(folder: RunFolder) -> Iterator[None]:
-    """Settle a folder before this context, and again after it, however it ends."""
+    """Finish an overwrite before this context, and again after it, also after an exception."""
     try:
         finish_overwrite(folder)
         yield
@@ -161,12 +162,12 @@ def finishing_overwrite(folder: RunFolder) -> Iterator[None]:
 
 
 def restart_count(world: World) -> int:
-    """Tell how often torchrun has started these ranks anew after a failure: each machine counts its own failures."""
+    """Return how often torchrun restarted these ranks after a failure: the maximum over the machines."""
     return int(world.max(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))))
 
 
 def was_restarted(folder: RunFolder, restarts: int) -> bool:
-    """Tell whether torchrun started this process anew after a failure, for the run that is there: it goes on."""
+    """Return whether this process is a restart by torchrun of the job that started the run, which is then resumed."""
     job = os.environ.get(TORCHRUN_VARIABLE, UNNAMED)
     if restarts == 0 or job == UNNAMED or not folder.exists():
         return False
@@ -174,17 +175,17 @@ def was_restarted(folder: RunFolder, restarts: int) -> bool:
 
 
 def refuse_unnamed_job() -> None:
-    """Raise ValueError where torchrun may start a job anew that has no name: `was_restarted` would not know its run."""
+    """Raise ValueError if torchrun may restart a job without a name, which `was_restarted` cannot recognize."""
     may_restart = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
     if may_restart and os.environ.get(TORCHRUN_VARIABLE, UNNAMED) == UNNAMED:
         raise ValueError(
-            "`--overwrite` and torchrun's `--max_restarts` need a name for the job, without which each restart would "
-            "begin anew: give torchrun `--rdzv_id NAME`, another for each job."
+            "`--overwrite` and torchrun's `--max_restarts` need a name of the job, otherwise each restart would "
+            "overwrite the run: give torchrun `--rdzv_id NAME`, with a different name for each job."
         )
 
 
 def create_run_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-    """Make the folder of a new run, with its tokenizers; leftovers of a set-up that was interrupted are replaced."""
+    """Create the folder of a new run with its codecs; replace files of an interrupted set-up."""
     refuse_foreign_folder(folder)
     folder.path.mkdir(parents=True, exist_ok=True)
     _remove(folder, ["metrics.jsonl", "logs", *CODEC_FOLDERS])
@@ -192,9 +193,9 @@ def create_run_folder(config: Config, folder: RunFolder, on_progress: OnProgress
 
 
 def write_run_json(run: TrainingRun, command: Sequence[str], start: dict[str, Any]) -> None:
-    """Write run.json: its presence says that the run was begun, with config, tokenizers and data in place.
+    """Write run.json of a new run, as the last file of the set-up: config, codecs and data are complete.
 
-    `start` is what it notes of where the weights started.
+    `start` contains the entries about the initial weights.
     """
     folder = run.locked_folder.root
     vectors = hash_inputs(vector_columns(run.config), folder.cache)
@@ -219,7 +220,7 @@ def write_run_json(run: TrainingRun, command: Sequence[str], start: dict[str, An
 
 
 def update_run_json(run: TrainingRun) -> None:
-    """Write config.yaml and run.json of a run that is continued, in the current format, where one has changed."""
+    """Write config.yaml and run.json of a resumed run, in the current format, if they have changed."""
     folder, text = run.locked_folder.root, config_text(run.config)
     before = folder.read_description()
     description = dict(before)
@@ -228,7 +229,7 @@ def update_run_json(run: TrainingRun) -> None:
         description |= older | _hash_codecs(folder)
     if description != before or folder.read_config_text() != text:
         folder.replace_config(text, description)
-    folder.new_config_file.unlink(missing_ok=True)  # of a change that was interrupted before it was one
+    folder.new_config_file.unlink(missing_ok=True)  # left by an interrupted change
 
 
 def _hash_codecs(folder: RunFolder) -> dict[str, Any]:
@@ -240,22 +241,22 @@ def _hash_codecs(folder: RunFolder) -> dict[str, Any]:
 
 
 def _write_codecs(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-    """Learn the codecs from the raw data, or take over those of the run that this one starts from."""
+    """Learn the codecs from the raw data, or copy those of the run of `init_from`."""
     task = config.data.task
     if config.init_from is None:
         _warn_of_small_vocabularies(task.write_codecs(config, folder, on_progress), config)
     else:
         old = read_config(RunFolder(Path(config.init_from))).data
-        is_whole = config.init_parts == "all"
-        left = [] if is_whole else set(old.tokenizer_folders) - set(config.data.taken_tokenizers(old))
+        takes_all = config.init_parts == "all"
+        excluded = [] if takes_all else set(old.tokenizer_folders) - set(config.data.taken_tokenizers(old))
         for name in CODEC_FOLDERS:
-            if name not in left and (Path(config.init_from) / name).is_dir():
+            if name not in excluded and (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)
     task.complete_codecs(config, folder, on_progress)
 
 
 def _warn_of_small_vocabularies(sizes: dict[str, int], config: Config) -> None:
-    """Say which vocabularies, of so many ids, are smaller than was wished for."""
+    """Warn of vocabularies that are smaller than the config requests; `sizes` by folder."""
     for name, vocab_size in sizes.items():
         wanted = config.data.requested_sizes().get(name)
         if wanted is not None and vocab_size < wanted:

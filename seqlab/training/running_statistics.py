@@ -1,7 +1,7 @@
-"""The running statistics of batch norms, measured anew for weights that are an average.
+"""Running statistics of batch norms, recomputed for averaged weights.
 
-Those that training keeps belong to the weights of the moment: with an average of several the variances would be wrong
-(Izmailov et al. 2018, arXiv:1803.05407, section 3.2).
+The statistics of training belong to the current weights, and their variances are wrong for averaged weights (Izmailov
+et al. 2018, arXiv:1803.05407, section 3.2).
 """
 
 from collections.abc import Iterable
@@ -19,11 +19,11 @@ from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import mark_idle, synchronize_batch_norms
 
 MEASURED_BATCHES = 200
-"""Micro-steps that the statistics are measured over, the first of the data, the same each time."""
+"""Number of micro-steps for the statistics: always the first of the training data."""
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Tell whether a model has running statistics."""
+    """Return whether a model has batch norms."""
     return any(isinstance(part, _BatchNorm) for part in model.modules())
 
 
@@ -36,13 +36,13 @@ def running_statistics(model: nn.Module) -> list[Tensor]:
 def measured_buffers(
     model: Any, weights: dict[str, Tensor], batches: Iterable[Batch], device_context: DeviceContext
 ) -> dict[str, Tensor]:
-    """Name a model's buffers with the statistics of some weights: the mean over the batches, without dropout.
+    """Return a model's buffers, with batch norm statistics recomputed for the given weights, without dropout.
 
     Args:
-        model: one of its own, whose weights are overwritten.
+        model: a separate model, whose weights are overwritten.
         weights: all weights and buffers.
-        batches: of which the first `MEASURED_BATCHES` are read.
-        device_context: what the model computes on.
+        batches: training batches; the first `MEASURED_BATCHES` are used.
+        device_context: the device and precision.
     """
     copy_weights(model, weights, Path("averaged weights"))
     model.to(device_context.device).eval()
@@ -51,7 +51,7 @@ def measured_buffers(
         if isinstance(part, _BatchNorm):
             part.train()
             part.reset_running_stats()
-            part.momentum = None  # the plain mean over all batches
+            part.momentum = None  # the mean over all batches
     for batch in islice(batches, MEASURED_BATCHES):
         mark_idle(model, batch.num_targets == 0)
         with device_context.autocast():
@@ -60,5 +60,5 @@ def measured_buffers(
 
 
 def micro_steps(steps: Iterable[Any]) -> Iterable[Batch]:
-    """Give the micro-steps of steps one after the other."""
+    """Iterate over the micro-steps of several steps."""
     return chain.from_iterable(step.micro_steps for step in steps)

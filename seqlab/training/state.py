@@ -1,4 +1,4 @@
-"""All that a run is at one moment, and its way into a checkpoint and back."""
+"""State of a run: model, optimizer, progress and metrics; written to checkpoints and restored from them."""
 
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -34,7 +34,7 @@ from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.locked_folder import LockedRunFolder
 from seqlab.training.metrics_logger import MetricsLogger
-from seqlab.training.parallel import divided, whole
+from seqlab.training.parallel import gather_shards, shard_like
 from seqlab.training.running_statistics import has_batch_norm, measured_buffers, micro_steps
 from seqlab.training.task import Task
 from seqlab.training.training_metrics import TrainingMetrics
@@ -42,32 +42,32 @@ from seqlab.training.training_metrics import TrainingMetrics
 
 @dataclass
 class Progress:
-    """The numbers of a run that change with time."""
+    """Counters and validation history of a run; stored in checkpoints as `progress`."""
 
     step: int = 0
-    """Updates done."""
+    """Number of updates."""
     position: Position | None = None
-    """The last step of data that was consumed."""
+    """Position in the data after the last step."""
     best: list[tuple[float, float, int]] = field(default_factory=list)
-    """(score, nll, step) of the best validations, best first: the higher score, of equal ones the lower nll."""
+    """(score, nll, step) of the best validations, best first: by score, then by lower nll."""
     validations_since_best: int = 0
     valid_nlls: list[float] = field(default_factory=list)
-    """Of all validations."""
+    """NLL of all validations."""
     average_from: int | None = None
-    """The step from which on the weights are averaged, where a stall has begun it."""
+    """First step of the average of weights, if a stalled validation loss started one."""
     minutes: float = 0.0
-    """Time spent in training, over all parts of an interrupted run."""
+    """Training time, summed over all parts of an interrupted run."""
     minutes_of_last: dict[str, float] = field(default_factory=dict)
-    """When metrics were logged last, a checkpoint saved, and a validation done (see `seqlab.training.intervals`)."""
+    """Event (`log`, `save`, `valid`) -> time of the last one (see `seqlab.training.intervals`)."""
     validation_minutes: float = 0.0
-    """Time that the last validation took."""
+    """Duration of the last validation."""
     timed_saves: list[int] = field(default_factory=list)
-    """Steps of the regular checkpoints that are due by time, between those that are due by steps."""
+    """Steps of regular checkpoints triggered by time instead of by the number of steps."""
 
     def add_validation(self, score: float, nll: float, keep: int) -> bool:
-        """Remember a validation at the current step; tell whether it is a new best. Of equals, the earlier stays.
+        """Record a validation at the current step; return whether it is the best one. Ties keep the earlier one.
 
-        Early scores are often equal (a BLEU of 0), so that the loss decides between them.
+        Equal scores are ranked by loss, since early scores are often equal (a BLEU of 0).
         """
         self.valid_nlls.append(nll)
         ranked = sorted([*self.best, (score, nll, self.step)], key=lambda entry: (-entry[0], entry[1], entry[2]))
@@ -77,21 +77,22 @@ class Progress:
         return is_best
 
     def expected_steps(self, training: TrainingConfig) -> int:
-        """Tell how many updates there will be in all: fewer than `max_steps` where `max_minutes` ends them sooner.
+        """Return the expected total number of updates: less than `max_steps` if `max_minutes` ends training earlier.
 
-        That is judged by the pace so far, which is exact once the time is up.
+        The estimate uses the pace so far, and is exact when the time is up.
         """
         if training.max_minutes is None or not self.minutes:
             return training.num_steps
         return min(training.num_steps, round(self.step * max(1.0, training.max_minutes / self.minutes)))
 
     def to_json(self) -> dict[str, Any]:
+        """Return the fields, for a checkpoint."""
         return asdict(self)
 
 
 @dataclass
 class TrainingRun(CodecsMixin):
-    """Everything that training works on."""
+    """A run in training: config, data, model, optimizer and progress."""
 
     config: Config
     locked_folder: LockedRunFolder
@@ -99,7 +100,7 @@ class TrainingRun(CodecsMixin):
     codecs: tuple[Any, Any]
     task: Task
     data: Any
-    """What the task has prepared."""
+    """The result of `Task.prepare`."""
     model: Any
     """An `nn.Module`."""
     objective: Objective
@@ -112,38 +113,38 @@ class TrainingRun(CodecsMixin):
 
     @property
     def folder(self) -> RunFolder:
-        """The run folder by its path, for messages."""
+        """The run folder under the user's path, for messages."""
         return self.locked_folder.folder
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the checkpoints, wherever the run folder was moved."""
+        """The folder of checkpoints, also after the run folder was moved."""
         return self.locked_folder.root.checkpoints
 
     def weights(self) -> dict[str, Tensor]:
-        """Name everything that is trained once; of divided parameters, this rank's part."""
+        """Return the parameters by name, each once; this rank's shard of sharded ones."""
         return named_weights(self.model)
 
     def inference_weights(self) -> dict[str, Tensor]:
-        """Return what is validated and decoded with, whole: the weights, or their average if one is kept; buffers."""
+        """Return full weights, or their average if there is one, and buffers, for validation and decoding."""
         weights, buffers = self._averaged_weights(), self.buffers()
-        return weights | (self._measured(weights | buffers) if self._is_averaged() else buffers)
+        return weights | (self._buffers_of_averaged(weights | buffers) if self._is_averaged() else buffers)
 
     def _is_averaged(self) -> bool:
-        return self._offered_weights() is not None or self.config.optim.average_last > 0
+        return self._evaluation_weights() is not None or self.config.optim.average_last > 0
 
-    def _measured(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the buffers that belong to averaged weights: running statistics are measured anew."""
+    def _buffers_of_averaged(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the buffers for averaged weights: running statistics of batch norms are recomputed."""
         if not has_batch_norm(self.model):
             return {name: weights[name] for name in named_buffers(self.model)}
         with torch.random.fork_rng(devices=[]):
             model = self.config.model.resolve(self.config.data).build(*self.codecs)
         steps = self.task.steps(self.data, self.config, self.codecs, self.device_context.world, None)
         found = measured_buffers(model, weights, micro_steps(steps), self.device_context)
-        return self._of_main(found)
+        return self._copy_from_main(found)
 
-    def _of_main(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take over tensors of the main rank, in place."""
+    def _copy_from_main(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Copy the main rank's tensors into those of this rank, in place."""
         if own and not self.device_context.world.is_single_process:
             sent = self.device_context.world.broadcast({name: value.cpu() for name, value in own.items()})
             for name, value in own.items():
@@ -151,22 +152,22 @@ class TrainingRun(CodecsMixin):
         return own
 
     def buffers(self) -> dict[str, Tensor]:
-        """Name the model's persistent buffers, after all ranks have taken over those of the main rank.
+        """Return the model's persistent buffers by name, after copying those of the main rank to all ranks.
 
-        Each rank updates its own, running statistics for example, but there is one checkpoint to continue from.
+        Ranks update their own buffers, such as running statistics, but a checkpoint stores only one set.
         """
-        return self._of_main(named_buffers(self.model))
+        return self._copy_from_main(named_buffers(self.model))
 
     def _averaged_weights(self) -> dict[str, Tensor]:
-        kept = self._offered_weights() or self.weights()
-        weights = {name: self._assembled(value) for name, value in kept.items()}
-        if self._offered_weights() is None and self.config.optim.average_last:
+        kept = self._evaluation_weights() or self.weights()
+        weights = {name: self._gather_to_cpu(value) for name, value in kept.items()}
+        if self._evaluation_weights() is None and self.config.optim.average_last:
             earlier = (self._read_weights(step) for step in self._averaged_steps())
             return mean_of_weights(chain(earlier, [weights]))
         return weights
 
-    def _offered_weights(self) -> dict[str, Tensor] | None:
-        """Name the weights that are evaluated with where these are no sum of checkpoints, nor those that move."""
+    def _evaluation_weights(self) -> dict[str, Tensor] | None:
+        """Return the weights for evaluation of a moving average or of the optimizer; None if there are none."""
         if self.moving_average is not None:
             return self.moving_average.weights
         if isinstance(self.optimizer, HasEvaluationWeights):
@@ -174,40 +175,40 @@ class TrainingRun(CodecsMixin):
             return {name: self.optimizer.evaluation_weight(parameter).detach() for name, parameter in found}
         return None
 
-    def begin_average_if_stalled(self) -> None:
-        """Average the weights from here on where the config asks for it once the validation loss stalls."""
+    def start_average_if_stalled(self) -> None:
+        """Start averaging the weights if the validation loss stalls and the config has `optim.average_trigger`."""
         trigger, progress = self.config.optim.average_trigger, self.progress
         if trigger and progress.average_from is None and is_stalled(progress.valid_nlls, trigger):
             progress.average_from = progress.step
             self.moving_average = RunningMean(self.weights(), progress.step)
             self.metrics_logger.write("event", step=progress.step, event="averaging begins")
 
-    def _assembled(self, value: Tensor) -> Tensor:
-        """Give a tensor whole; one that was divided on the CPU, as the device may not have room for all of them."""
-        return whole(value).cpu() if self.device_context.is_sharded else value
+    def _gather_to_cpu(self, value: Tensor) -> Tensor:
+        """Return a full tensor; gather_on_main shards are moved to the CPU to save device memory."""
+        return gather_shards(value).cpu() if self.device_context.is_sharded else value
 
-    def gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Give tensors whole to the main rank, which writes them; the others get nothing, but must ask too."""
+    def gather_on_main(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Gather sharded tensors on the main rank, which writes them; all ranks must call this. Others get none."""
         if not self.device_context.is_sharded:
             return tensors
-        found = ((name, whole(value)) for name, value in tensors.items())
+        found = ((name, gather_shards(value)) for name, value in tensors.items())
         return {name: value.cpu() for name, value in found if self.device_context.world.is_main}
 
     def save(self, averaged: dict[str, Tensor] | None = None) -> None:
-        """Write a checkpoint of this moment, then delete those that nothing needs any more.
+        """Write a checkpoint of the current step, then delete checkpoints that are not needed any more.
 
-        The main rank does, and the others wait.
+        The main rank writes, and the other ranks wait.
         """
         release_heap()
         buffers = self.buffers()
         tensors = {
-            WEIGHTS: self.gathered(self.weights() | buffers),
-            STATE_TENSORS: self.gathered(self._state_tensors()),
+            WEIGHTS: self.gather_on_main(self.weights() | buffers),
+            STATE_TENSORS: self.gather_on_main(self._state_tensors()),
         }
-        offered = self._offered_weights()
-        if offered is not None and averaged is None:
-            averaged = self.gathered(self.inference_weights())
-        if averaged is not None and (offered is not None or self.config.optim.average_last):
+        evaluated = self._evaluation_weights()
+        if evaluated is not None and averaged is None:
+            averaged = self.gather_on_main(self.inference_weights())
+        if averaged is not None and (evaluated is not None or self.config.optim.average_last):
             tensors[AVERAGED] = averaged
         self.device_context.world.call_on_main(lambda: self._write(tensors))
 
@@ -223,22 +224,22 @@ class TrainingRun(CodecsMixin):
             self.prune()
 
     def restore(self, step: int) -> None:
-        """Take over the state of a checkpoint; raises ValueError where it is damaged."""
+        """Restore the state of a checkpoint; raise ValueError if it is damaged."""
         checkpoint = self.checkpoints / checkpoint_name(step)
         state = read_state(checkpoint)
         try:
             self.progress, journal_size = validate_type(state["progress"], Progress), state["journal_size"]
             self.metrics = validate_type(state["figures"], TrainingMetrics)
         except (KeyError, ValueError) as error:
-            raise ValueError(f"{checkpoint / STATE} is not a state of training ({error!r}).") from error
-        copy_weights(self.model, divided(read_tensors(checkpoint, WEIGHTS), self.weights()), checkpoint)
+            raise ValueError(f"{checkpoint / STATE} is damaged: it is not a training state ({error!r}).") from error
+        copy_weights(self.model, shard_like(read_tensors(checkpoint, WEIGHTS), self.weights()), checkpoint)
         self._restore_tensors(read_tensors(checkpoint, STATE_TENSORS))
         if self.progress.average_from is not None:
             self.moving_average = RunningMean(self.weights(), self.progress.average_from)
         if self.moving_average is not None:
             average = self.moving_average.weights
             found = read_tensors(checkpoint, AVERAGED)
-            for name, value in divided({name: found[name] for name in average}, average).items():
+            for name, value in shard_like({name: found[name] for name in average}, average).items():
                 average[name].copy_(value)
         self.metrics_logger.truncate(journal_size)
 
@@ -257,23 +258,23 @@ class TrainingRun(CodecsMixin):
             if kind == "optimizer":
                 index, _, key = rest.partition(".")
                 optimizer_state.setdefault(int(index), {})[key] = value
-        self.accumulator.restore_carry(_below(tensors, "carry."))
+        self.accumulator.restore_carry(_with_prefix(tensors, "carry."))
         groups = self.optimizer.state_dict()["param_groups"]
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        parts = {i: divided(state, dict.fromkeys(state, parameters[i])) for i, state in optimizer_state.items()}
+        parts = {i: shard_like(state, dict.fromkeys(state, parameters[i])) for i, state in optimizer_state.items()}
         self.optimizer.load_state_dict({"state": parts, "param_groups": groups})
         if isinstance(self.objective, nn.Module):
-            own = _below(tensors, "objective.")
-            self.objective.load_state_dict(divided(own, self.objective.state_dict()))
+            own = _with_prefix(tensors, "objective.")
+            self.objective.load_state_dict(shard_like(own, self.objective.state_dict()))
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:
-        """Read the weights of a checkpoint, without buffers: those of the moment go with an average of weights."""
+        """Read the weights of a checkpoint, without buffers: an average of weights uses the current buffers."""
         device = torch.device("cpu") if self.device_context.is_sharded else self.device_context.device
         found = read_tensors(self.checkpoints / checkpoint_name(step), WEIGHTS, device)
         return {name: found[name] for name in self.weights()}
 
     def _averaged_steps(self, including_current: bool = False) -> list[int]:
-        """List the regular checkpoints that go into an average with the current weights, or with the next ones."""
+        """Return the steps of regular checkpoints to average with the current weights, or with the next ones."""
         count = self.config.optim.average_last - (0 if including_current else 1)
         steps = checkpoint_steps(self.checkpoints)
         save_every, timed = self.config.training.save_every, self.progress.timed_saves
@@ -282,7 +283,7 @@ class TrainingRun(CodecsMixin):
         return earlier[-count:] if count > 0 else []
 
     def prune(self) -> None:
-        """Delete the checkpoints that nothing needs any more."""
+        """Delete checkpoints that are not needed for resuming, averaging or as the best ones."""
         kept = {self.progress.step, *(step for *_, step in self.progress.best)}
         kept.update(self._averaged_steps(including_current=True))
         for step in checkpoint_steps(self.checkpoints):
@@ -290,5 +291,5 @@ class TrainingRun(CodecsMixin):
                 delete_checkpoint(self.checkpoints / checkpoint_name(step))
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""One update: micro-steps, gradients, clipping, the optimizer's step. The order never varies."""
+"""One update: gradients of the micro-steps, normalization, clipping and the optimizer step, in a fixed order."""
 
 import math
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from seqlab.data.batch import Batch
 from seqlab.objectives import StepContext
 from seqlab.optim import MultiGradientOptimizer
 from seqlab.training.accumulator import Accumulator
-from seqlab.training.parallel import whole
+from seqlab.training.parallel import gather_shards
 from seqlab.training.running_statistics import running_statistics
 
 
 class NonFiniteUpdate(ArithmeticError):
-    """The loss or the gradient's norm is infinite or not a number; the weights are those from before the step."""
+    """The loss or the gradient norm is infinite or NaN; the weights are unchanged."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """What one update did: sums over its units, and the gradient's norm per unit before clipping."""
+    """Metrics of one update: sums over the units of the loss, and the norm of the gradient per unit before clipping."""
 
     total: float
     count: float
@@ -30,10 +30,10 @@ class Update:
 
 
 class StartedUpdate:
-    """An update that a device may still be computing. On a GPU, `finish` waits for this update alone."""
+    """An update that the device may still compute. On a GPU, `finish` waits for this update only."""
 
     def __init__(self, sums: dict[str, Tensor], norm: Tensor) -> None:
-        """`sums`: total, count and logs of all ranks; `norm`: of the gradient. One number each."""
+        """Start to copy `sums` (total, count and logs of all ranks) and the gradient norm, all (), to the host."""
         self._names = list(sums)
         values = torch.stack([*(value.double() for value in sums.values()), norm.double()])
         self._values = values.to("cpu", non_blocking=True)
@@ -42,7 +42,7 @@ class StartedUpdate:
             self._copied.record()
 
     def finish(self) -> Update:
-        """Read the figures. Raises NonFiniteUpdate, and ValueError for a loss of no unit."""
+        """Wait for the update and return its metrics; raise NonFiniteUpdate, or ValueError for a loss over 0 units."""
         if self._copied is not None:
             self._copied.synchronize()
         *values, norm = self._values.tolist()
@@ -50,7 +50,7 @@ class StartedUpdate:
         total, count = logs.pop("total"), logs.pop("count")
         if count == 0 and total != 0:
             raise ValueError(
-                "The objective gave a loss, but counted no unit of it: `Loss.count` is how many were summed."
+                "The objective returned a nonzero loss with `Loss.count` 0: it must be the number of summed units."
             )
         count = max(count, 1.0)
         if not (math.isfinite(norm) and math.isfinite(total)):
@@ -59,7 +59,7 @@ class StartedUpdate:
 
 
 def can_skip_updates(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether an optimizer leaves weights and state as they are where a tensor on its device says so."""
+    """Return whether an optimizer can skip an update if a tensor on its device (`found_inf`) is 1."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))
 
 
@@ -74,17 +74,22 @@ def start_update(
     has_failed: Tensor | None = None,
     l1_penalty: float = 0.0,
 ) -> StartedUpdate:
-    """Do one optimizer step over several micro-steps: backward, normalise, norm, finite check, clip, step, zero.
+    """Run one optimizer step over several micro-steps: backward, normalize, check, clip, step, zero the gradients.
 
-    Gradients are divided once, by the count of all micro-steps of all ranks, so that how a step is cut into
-    micro-steps, dealt to ranks and padded changes nothing; no unit at all counts as one.
+    Gradients are divided once, by the number of units in all micro-steps of all ranks (at least 1). So the split of a
+    step into micro-steps and ranks, and its padding, do not change the result.
 
-    Without `has_failed` it raises as `StartedUpdate.finish` does, on all ranks, before any weight moves. With it, ()
-    in fp32 on the device, nothing is waited for: the tensor becomes 1 where a figure is not finite, and from then on
-    no update moves a weight (see `can_skip_updates`).
+    Without `has_failed`, errors are raised as in `StartedUpdate.finish`, on all ranks, before weights change. With
+    `has_failed`, () fp32 on the device, the host does not wait: the tensor becomes 1 if the loss or the gradient norm
+    is not finite, and all later updates are skipped (see `can_skip_updates`).
     """
     gradients = _Gradients(
-        accumulator, optimizer, micro_steps, context, _Changes(l1_penalty, max_grad_norm, max_grad_value), has_failed
+        accumulator,
+        optimizer,
+        micro_steps,
+        context,
+        _GradientLimits(l1_penalty, max_grad_norm, max_grad_value),
+        has_failed,
     )
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -97,7 +102,7 @@ def start_update(
     except ArithmeticError:
         optimizer.zero_grad()
         raise
-    # Kept, not freed: the next backward pass adds into the same memory.
+    # Not freed: the next backward pass adds into the same memory.
     optimizer.zero_grad(set_to_none=False)
     if gradients.started is None:
         raise ValueError(f"`update` of {type(optimizer).__name__} must call its `closure` at least once.")
@@ -105,8 +110,8 @@ def start_update(
 
 
 @dataclass(frozen=True)
-class _Changes:
-    """What is added to a gradient, and what it is cut down to."""
+class _GradientLimits:
+    """L1 penalty and clipping limits of gradients."""
 
     l1_penalty: float
     max_grad_norm: float | None
@@ -115,19 +120,19 @@ class _Changes:
 
 @dataclass
 class _Gradients:
-    """The closure of `MultiGradientOptimizer`: each call is a pass over the batches of a step."""
+    """Closure for `MultiGradientOptimizer`: each call runs forward and backward passes over the step's batches."""
 
     accumulator: Accumulator
     optimizer: torch.optim.Optimizer
     micro_steps: Sequence[Batch]
     context: StepContext
-    changes: _Changes
+    limits: _GradientLimits
     has_failed: Tensor | None
     started: StartedUpdate | None = None
-    """The sums of the first pass, with the gradient's norm of the last."""
+    """Sums of the first pass, and gradient norm of the last pass."""
 
     def __post_init__(self) -> None:
-        self._carried = self.accumulator.carry
+        self._initial_carry = self.accumulator.carry
         self._sums: dict[str, Tensor] = {}
 
     @torch.enable_grad()
@@ -138,12 +143,14 @@ class _Gradients:
         )
         if self._sums:
             self.optimizer.zero_grad(set_to_none=False)
-            self.accumulator.carry = self._carried
-        sums = self.accumulator.backward(self.micro_steps, self.context)  # seeded by the step: each pass drops the same
-        for each, before in statistics:  # those of the first pass, at the weights of the step
+            self.accumulator.carry = self._initial_carry
+        sums = self.accumulator.backward(
+            self.micro_steps, self.context
+        )  # seeded by the step: equal dropout masks in each pass
+        for each, before in statistics:  # keep the statistics of the first pass, at the weights before the step
             each.copy_(before)
         self._sums = self._sums or sums
-        norm = self._normalise(sums["count"])
+        norm = self._normalize(sums["count"])
         self.started = StartedUpdate(self._sums, norm)
         if self.has_failed is None:
             self.started.finish()
@@ -153,26 +160,26 @@ class _Gradients:
             self.optimizer.found_inf = self.has_failed  # type: ignore[attr-defined]
         return self._clip(norm)
 
-    def _normalise(self, count: Tensor) -> Tensor:
-        """Divide gradients by the units and add the penalty; return the norm ()."""
+    def _normalize(self, count: Tensor) -> Tensor:
+        """Divide gradients by the number of units and add the L1 penalty; return the norm ()."""
         gradients = self._gradients()
         divisor = count.clamp_min(1.0) / self.accumulator.world_size  # gradients are means over the ranks
-        torch._foreach_div_(gradients, divisor.float())  # of another dtype it takes a launch for each parameter
-        if self.changes.l1_penalty:
+        torch._foreach_div_(gradients, divisor.float())  # another dtype needs one kernel launch per parameter
+        if self.limits.l1_penalty:
             for p in self.accumulator.parameters:
                 if p.dim() > 1 and p.grad is not None:
-                    p.grad.add_(p.detach().sign(), alpha=self.changes.l1_penalty)
-        return whole(nn.utils.get_total_norm(gradients))
+                    p.grad.add_(p.detach().sign(), alpha=self.limits.l1_penalty)
+        return gather_shards(nn.utils.get_total_norm(gradients))
 
     def _clip(self, norm: Tensor) -> Tensor:
-        """Clip gradients of a norm (); return what it is then."""
-        parameters, changes = self.accumulator.parameters, self.changes
-        if changes.max_grad_norm is not None:
-            nn.utils.clip_grads_with_norm_(parameters, changes.max_grad_norm, norm)
-        if changes.max_grad_value is not None:
-            nn.utils.clip_grad_value_(parameters, changes.max_grad_value)
-            norm = whole(nn.utils.get_total_norm(self._gradients()))
-        return norm if changes.max_grad_norm is None else norm.clamp_max(changes.max_grad_norm)
+        """Clip gradients of the given norm (); return the norm after clipping ()."""
+        parameters, limits = self.accumulator.parameters, self.limits
+        if limits.max_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(parameters, limits.max_grad_norm, norm)
+        if limits.max_grad_value is not None:
+            nn.utils.clip_grad_value_(parameters, limits.max_grad_value)
+            norm = gather_shards(nn.utils.get_total_norm(self._gradients()))
+        return norm if limits.max_grad_norm is None else norm.clamp_max(limits.max_grad_norm)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self.accumulator.parameters if p.grad is not None]
@@ -187,5 +194,5 @@ def update(
     max_grad_norm: float | None,
     max_grad_value: float | None = None,
 ) -> Update:
-    """Do one optimizer step and wait for it: see `start_update`."""
+    """Run one optimizer step and wait for it; see `start_update`."""
     return start_update(accumulator, optimizer, micro_steps, context, lr, max_grad_norm, max_grad_value).finish()

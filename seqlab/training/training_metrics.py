@@ -1,4 +1,4 @@
-"""Sums over the steps since the last log line: part of a run's state, so that a continued run logs the same line."""
+"""Training metrics since the last log line; checkpoints store them, so that a resumed run logs the same line."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,12 +8,12 @@ from seqlab.data.step import TrainingStep
 from seqlab.training.step import Update
 
 UNITS_PER_SECOND = "units_per_second"
-"""Units of the loss: the speed where the data has no tokens."""
+"""Units of the loss per second: the metric of speed for data without tokens."""
 
 
 @dataclass
 class TrainingMetrics:
-    """What the next training line of the journal is made of."""
+    """Sums over steps for the next training line of metrics.jsonl."""
 
     total: float = 0.0
     count: float = 0.0
@@ -25,10 +25,10 @@ class TrainingMetrics:
     grad_norm: float = 0.0
     steps: int = 0
     seconds: float = 0.0
-    """Time of the steps, waiting for their data included, without validations and checkpoints."""
+    """Duration of the steps, including the wait for data, without validations and checkpoints."""
 
     def add(self, data: TrainingStep[Batch], done: Update) -> None:
-        """Count a step."""
+        """Add a step."""
         self.total += done.total
         self.count += done.count
         for name, value in done.logs.items():
@@ -41,7 +41,7 @@ class TrainingMetrics:
         self.steps += 1
 
     def per_unit(self) -> dict[str, float]:
-        """Turn the sums into figures per unit of the loss, per step, per second and per padded token."""
+        """Return the metrics per unit of the loss, per step, per second and per padded token."""
         seconds = max(self.seconds, 1e-9)
         speed = {"tgt_tokens_per_second": self.tgt_tokens / seconds}
         if not self.padded_tgt_tokens:
@@ -58,5 +58,5 @@ class TrainingMetrics:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Give what a checkpoint keeps."""
+        """Return the sums, for a checkpoint."""
         return asdict(self)

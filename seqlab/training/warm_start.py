@@ -1,10 +1,10 @@
-"""Starting from another run: from its whole model, or from the weights that match.
+"""Warm start (`init_from`): initialize a model with all weights of another run, or with those that match.
 
-A weight matches where both models have it under the same name and in the same shape. So a translator's encoder takes
-over that of a masked model (both call it `encoder`), a deeper model the lower layers of a flatter one, and an untied
-output the embeddings of a tied one. A language model is a decoder that has no source: its `embedding`, `layers` and
-`norm` count as those of a translator's `decoder`. The vocabulary is the other run's, as embeddings mean nothing
-without it; labels are learnt anew, and so is what predicts them; n-grams are those of the corpus, with new vectors.
+A weight matches if both models have it under the same name and in the same shape. So a translator copies the encoder of
+a masked model (both are named `encoder`), a deeper model copies the lower layers of a flatter one, and an untied output
+copies the embeddings of a tied one. A language model matches a translator's `decoder`: its `embedding`, `layers` and
+`norm` have the same roles. The vocabulary is copied from the other run, because embeddings depend on it. Labels, their
+output layer, and n-grams with their vectors are new.
 """
 
 import logging
@@ -28,15 +28,14 @@ FREE_MODEL_FIELDS = {
     *("model.embedding_dropout", "model.input_dropout", "model.hidden_dropout", "model.output_dropout"),
     *("model.weight_dropout", "model.ngram_dropout", "model.unknown_share", "model.max_length"),
 }
-"""Fields of the model that may differ from those of the run that training starts from; `max_length` if no position is
-learned."""
+"""Model fields that may differ from those of the `init_from` run; `max_length` only without learned positions."""
 MIN_COPIED_SHARE = 0.05
-"""Warn where less than this share of the parameters is copied."""
+"""Warn if less than this share of the parameters is copied."""
 TOKENIZER_SECTIONS = ("data.tokenizer.", "data.tokenizer_tgt.")
 
 
 def check_init_from(config: Config, origin: RunFolder, folder: RunFolder) -> None:
-    """Raise ValueError where the run that training starts from is another model, or one whose weights mean another."""
+    """Raise ValueError if the `init_from` run has another model or codecs, or weights with another meaning."""
     if origin.path.resolve() == folder.path.resolve():
         raise ValueError(f"`init_from` and `run_dir` are both {folder.path}: choose another `run_dir`.")
     if not origin.path.is_dir():
@@ -55,40 +54,40 @@ def check_init_from(config: Config, origin: RunFolder, folder: RunFolder) -> Non
     listed = _listed(changes, sections, origin)
     if listed:
         raise ValueError(
-            f"With `init_from` the model and the codecs are those of its run: {listed}. Give the same values, "
-            f"begin from its own config, {origin.config_file}, or take over what matches with `init_parts: matching`."
+            f"With `init_from` the model and the codecs are those of its run: {listed}. Set the same values, "
+            f"start from its config, {origin.config_file}, or copy what matches with `init_parts: matching`."
         )
 
 
 def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFolder) -> None:
-    if config.data.kind != old.data.kind:  # a text has no target with a tokenizer of its own
+    if config.data.kind != old.data.kind:  # a text has no target tokenizer
         changes = {key: pair for key, pair in changes.items() if not key.startswith("data.tokenizer_tgt.")}
     needed = config.data.taken_tokenizers(old.data)
     tokenizers = TOKENIZER_SECTIONS if any(name.endswith("tokenizer") for name in needed) else ()
     listed = _listed(changes, (*tokenizers, *_codec_fields(config, old)), origin)
     if listed:
-        raise ValueError(f"With `init_from` the codecs are those of its run: {listed}. Give the same values.")
+        raise ValueError(f"With `init_from` the codecs are those of its run: {listed}. Set the same values.")
     before, after = old.model.compatibility_settings(), config.model.compatibility_settings()
     pairs = {f"model.{key}": (before[key], after[key]) for key in before if key in after}
     listed = _listed(pairs, ("model.",), origin)
     if listed:
-        raise ValueError(f"The weights of `init_from` would mean something else here: {listed}. Give the same values.")
+        raise ValueError(f"The weights of `init_from` would have another meaning here: {listed}. Set the same values.")
     if not all((origin.path / name).is_dir() for name in needed):
         hint = (
             "both runs must have one vocabulary, or both must have one for each side (`data.joint_vocabulary`)"
             if tokenizers
-            else "it is no run of recordings"
+            else "it is no run on recordings"
         )
-        raise ValueError(f"`init_from` {origin.path} has no {' and '.join(needed)} to be taken over: {hint}.")
+        raise ValueError(f"`init_from` {origin.path} has no {' and '.join(needed)} to copy: {hint}.")
 
 
 def _codec_fields(config: Config, old: Config) -> list[str]:
-    """Name the fields by which the codecs of both runs were made."""
+    """Return the fields that determine the codecs of both runs."""
     return [f"data.{name}" for name in config.data.codec_fields if name in old.data.codec_fields]
 
 
 def _listed(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> str:
-    """List what differs; of a section of another kind or family only what the origin has, as the rest goes with it."""
+    """Describe the changes; skip fields that the origin lacks in sections of another kind or family."""
     of_other_kind = tuple(prefix for prefix in prefixes if changes.keys() & {f"{prefix}kind", f"{prefix}family"})
     return "; ".join(
         f"`{key}` is {new!r}, but {old!r} in {origin.path}"
@@ -98,10 +97,10 @@ def _listed(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> s
 
 
 def copy_init_weights(model: nn.Module, config: Config) -> dict[str, Any]:
-    """Copy the weights of the run that `init_from` names into a model; return what run.json notes of it.
+    """Copy the weights of the `init_from` run into a model; return the entries for run.json.
 
     Raises:
-        ValueError: with `init_parts: matching` no weight matches.
+        ValueError: no weight matches with `init_parts: matching`.
     """
     assert config.init_from is not None
     origin, names = load_run(config.init_from), [name for name, _ in model.named_parameters()]
@@ -121,13 +120,13 @@ def copy_init_weights(model: nn.Module, config: Config) -> dict[str, Any]:
 
 @torch.no_grad()
 def _copy_matching(model: nn.Module, config: ModelConfig, origin: LoadedRun) -> set[str]:
-    """Copy the weights that match, say which ones, and return their names."""
+    """Copy the weights that match, log their names, and return them."""
     found = matching_weights(model, config, origin.model, origin.config.model)
     own = dict(model.named_parameters()) | named_buffers(model)
     if not found:
         raise ValueError(
-            f"`init_parts: matching` takes nothing from {origin.folder.path}: none of its weights has the name and the "
-            "shape of one of this model. Choose the same sizes, or leave `init_from` out."
+            f"`init_parts: matching` copies nothing from {origin.folder.path}: none of its weights has the name and "
+            "the shape of a weight of this model. Choose the same sizes, or leave `init_from` out."
         )
     for name, value in found.items():
         own[name].copy_(value)
@@ -143,8 +142,8 @@ def _copy_matching(model: nn.Module, config: ModelConfig, origin: LoadedRun) -> 
 
 
 def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, old: ModelConfig) -> dict[str, Tensor]:
-    """Find the origin's weights for a model's parameters, those under several names by the first that matches."""
-    theirs = origin.state_dict()  # with tied weights under all of their names
+    """Return the origin's weights that match a model's parameters and buffers; the first match of tied names."""
+    theirs = origin.state_dict()  # contains tied weights under each name
     if old.kind != config.kind:  # gates of another kind
         theirs = {name: weight for name, weight in theirs.items() if ".from_" not in name}
     theirs = {name: weight for name, weight in theirs.items() if not name.startswith(config.warm_start_excludes)}
@@ -167,5 +166,5 @@ def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, o
 
 
 def _parts(names: Iterable[str]) -> list[str]:
-    """Name what parameters belong to: a layer by its number, all else by the module."""
+    """Return the modules of parameters, for messages: a layer by its number, otherwise the module."""
     return list(dict.fromkeys(re.sub(r"(\.\d+)\..*|\.\w+$", r"\1", name) for name in names))

@@ -1,10 +1,9 @@
-"""Embeddings that start from pretrained word vectors.
+"""Initialize embeddings with pretrained word vectors.
 
-The vectors are scaled by one factor, so that the root of their mean square is that of the random start: what a model
-multiplies its embeddings by, adds to them and, where they are tied, projects onto them is made for that size. A token
-without a vector keeps its random start.
+The vectors are scaled by one factor to the root mean square of the random initialization, since the scaling, positions
+and tied projection of a model expect this size. A token without a vector keeps its random initialization.
 
-Frozen vectors never move: their gradients are set to 0, also those that they get as the weights of a tied output.
+Frozen vectors do not change: their gradients are set to 0, including those of a tied output layer.
 """
 
 import logging
@@ -23,43 +22,43 @@ from seqlab.text import Tokenizer, WordVectors, read_vector_dim, read_word_vecto
 
 logger = logging.getLogger(__name__)
 
-_COUNTED_TOKENS = 1 << 24  # at a time
+_TOKENS_PER_BLOCK = 1 << 24  # counted at a time
 
 
 @dataclass(frozen=True)
 class VectorStart:
-    """What was started from word vectors."""
+    """Result of the initialization with word vectors."""
 
     frozen: dict[str, Tensor] = field(default_factory=dict)
-    """By parameter, the rows that are not trained."""
+    """Parameter -> indices of the rows that are not trained."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """By side, what run.json notes."""
+    """Side -> entry of run.json."""
 
 
 def check_vectors(config: Config) -> None:
-    """Raise ValueError where a file of word vectors has another size than the embeddings; errors as below besides."""
+    """Raise ValueError if a file of word vectors has another size than the embeddings, or cannot be read."""
     size, field_name = config.model.embedding_dim, config.model.embedding_field
     for file in config.data.vector_files().values():
         dim = read_vector_dim(Path(file).expanduser())
         if dim != size:
             raise ValueError(
-                f"{file} holds vectors of {dim} values, but the embeddings have {size}: choose other vectors, or set "
-                f"`model.{field_name}` to theirs."
+                f"{file} contains vectors of {dim} values, but the embeddings have {size}: choose other vectors, or "
+                f"set `model.{field_name}` to {dim}."
             )
 
 
 def vector_columns(config: Config) -> list[FileColumn]:
-    """Name the files of word vectors as what they are whatever their names end in: no tables."""
+    """Return the files of word vectors as columns of plain files, not of tables, for any file ending."""
     return [FileColumn(Path(file).expanduser()) for file in config.data.vector_files().values()]
 
 
 def copy_word_vectors(
     model: nn.Module, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any
 ) -> VectorStart:
-    """Write the word vectors that a config names over the random embeddings of a model, and log their coverage.
+    """Copy the word vectors of a config into the embeddings of a model; log their coverage.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: a file does not exist.
         ValueError: a file is damaged or has no vector for any token.
     """
     start = VectorStart()
@@ -92,31 +91,31 @@ def copy_word_vectors(
 
 
 def _read(file: str, names: list[str], counts: NDArray[np.int64], *, subwords: bool) -> WordVectors:
-    """Read the vectors of a vocabulary, whose tokens are counted."""
+    """Read the vectors of a vocabulary; `counts` are the token frequencies."""
     wanted: dict[str, int] = {}
     for name, count in zip(names, counts.tolist(), strict=True):
         wanted[name] = wanted.get(name, 0) + count
     found = read_word_vectors(Path(file).expanduser(), wanted, subwords=subwords)
     if not found.vectors.any():
-        raise ValueError(f"{file} has no vector other than zeros for any of the {len(wanted):,} tokens.")
+        raise ValueError(f"{file} has no nonzero vector for any of the {len(wanted):,} tokens.")
     return found
 
 
 @torch.no_grad()
 def _write(weight: Tensor, names: list[str], found: WordVectors) -> Tensor:
-    """Write scaled vectors over rows of the embeddings; return which rows."""
+    """Write the scaled vectors into the embeddings; return the indices of their rows."""
     vectors = torch.from_numpy(found.vectors.astype(np.float64))
     scaled = vectors * (weight.double().square().mean() / vectors.square().mean()).sqrt()
-    place = {token: index for index, token in enumerate(found.tokens)}
-    rows = [row for row, name in enumerate(names) if name in place]
-    weight[rows] = scaled[[place[names[row]] for row in rows]].to(weight.dtype)
+    index_of = {token: index for index, token in enumerate(found.tokens)}
+    rows = [row for row, name in enumerate(names) if name in index_of]
+    weight[rows] = scaled[[index_of[names[row]] for row in rows]].to(weight.dtype)
     return torch.tensor(rows)
 
 
 def _token_counts(data: Any, side: str, vocab_size: int) -> NDArray[np.int64]:
-    """Count each id in the training text of a side, as it is cached."""
+    """Count each token id in the cached training text of a side (V,)."""
     rows = getattr(data.train, side)
     counts = np.zeros(vocab_size, np.int64)
-    for start in range(0, len(rows.values), _COUNTED_TOKENS):
-        counts += np.bincount(rows.values[start : start + _COUNTED_TOKENS], minlength=vocab_size)
+    for start in range(0, len(rows.values), _TOKENS_PER_BLOCK):
+        counts += np.bincount(rows.values[start : start + _TOKENS_PER_BLOCK], minlength=vocab_size)
     return counts

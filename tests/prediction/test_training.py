@@ -137,7 +137,7 @@ def test_batch_norm_with_several_micro_steps_warns(
         caplog.clear()
         model = MlpConfig(hidden_sizes=(8,), norm="batch")
         train(tiny(table, "price", model=model, micro_batch_rows=rows, max_steps=3), tmp_path / str(rows))
-        assert ("Batch norm takes its statistics from each of the 4 micro-steps" in caplog.text) == is_warned
+        assert ("separately over each of the 4 micro-steps" in caplog.text) == is_warned
 
 
 def test_changed_data_are_refused(table: str, tmp_path: Path) -> None:

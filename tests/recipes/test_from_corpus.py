@@ -181,7 +181,7 @@ def test_word_vectors_decide_the_width(tmp_path: Path) -> None:
     assert both.model.tied_embeddings == "decoder"
     other = tmp_path / "other.txt"
     other.write_text("haus 1 2\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"vectors\.txt holds vectors of 100 values and .*other\.txt of 2"):
+    with pytest.raises(ValueError, match=r"vectors\.txt contains vectors of 100 values and .*other\.txt of 2"):
         choose(tmp_path, sentences(200), data__vectors_src=str(vectors), data__vectors_tgt=str(other))
 
 

@@ -212,7 +212,7 @@ def test_word_vectors_determine_the_size_of_the_embeddings(tmp_path: Path, famil
 def test_word_vectors_of_odd_size_are_refused_for_a_transformer(tmp_path: Path) -> None:
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("the 1 2 3\n")
-    with pytest.raises(ValueError, match=r"vectors\.txt holds vectors of 3 values, .* even number"):
+    with pytest.raises(ValueError, match=r"vectors\.txt contains vectors of 3 values, .* even number"):
         choose(tmp_path, paragraphs(20), data__vectors=str(vectors))
     for given in ({"model__family": "lstm_lm"}, {"model__positions": "learned"}):
         config = choose(tmp_path, paragraphs(20), data__vectors=str(vectors), **given)

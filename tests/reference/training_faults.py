@@ -27,7 +27,7 @@ TRAINING = (
     Fault(
         "resume.carry_not_restored",
         "a resumed recurrent language model starts with an empty hidden state",
-        'self.accumulator.restore_carry(_below(tensors, "carry."))',
+        'self.accumulator.restore_carry(_with_prefix(tensors, "carry."))',
         "self.accumulator.restore_carry({})",
         ("training/test_language_modelling.py", "training/test_exact_resume.py"),
     ),

@@ -78,7 +78,7 @@ def test_progress_of_training(run_dir: Path, name: str, value: Any) -> None:
     [state] = run_dir.glob("checkpoints/*/state.json")
     edit(state, lambda values: {**values, "progress": {**values["progress"], name: value}})
     renew_checksums(run_dir)
-    with pytest.raises(ValueError, match=rf"state.json is not a state of training .*`{name}"):
+    with pytest.raises(ValueError, match=rf"state.json is damaged: it is not a training state .*`{name}"):
         train(read_config(RunFolder(run_dir)), run_dir)
 
 

@@ -316,7 +316,7 @@ def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: 
     assert messages[0] == messages[1]
     found = re.match(
         r"Step (\d+) came out non-finite \(gradient norm (\w+), loss .*\)\. Its \d+ pairs "
-        r"\(the first: .*train\.en and .*train\.de, line \d+; .*\), and the weights from before it are in (\S+)\. "
+        r"\(the first: .*train\.en and .*train\.de, line \d+; .*\) and the weights before it are in (\S+)\. "
         r"A lower `optim\.optimizer\.lr`",
         messages[0],
     )

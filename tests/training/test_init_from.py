@@ -303,7 +303,7 @@ def test_what_is_begun_from_matching_weights_needs_its_origin_only_until_its_fir
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": {"num_heads": 4}}, r"would mean something else here: `model\.num_heads` is 4, but 2 in .*run"),
+        ({"model": {"num_heads": 4}}, r"would have another meaning here: `model\.num_heads` is 4, but 2 in .*run"),
         ({"model": {"activation": "gelu"}}, r"`model\.activation` is 'gelu', but 'relu'"),
         ({"model": {"positions": "rotary"}}, r"`model\.positions` is 'rotary', but 'sinusoidal'"),
         ({"model": {"norm": "post"}}, r"`model\.norm` is 'post', but 'pre'"),
@@ -313,9 +313,9 @@ def test_what_is_begun_from_matching_weights_needs_its_origin_only_until_its_fir
         ),
         (
             {"data": {"joint_vocabulary": False}, "model": {"tied_embeddings": "none"}},
-            r"has no src_tokenizer and tgt_tokenizer to be taken over",
+            r"has no src_tokenizer and tgt_tokenizer to copy",
         ),
-        ({"model": {"d_model": 24, "d_ff": 40}}, r"takes nothing from .*run: none of its weights"),
+        ({"model": {"d_model": 24, "d_ff": 40}}, r"copies nothing from .*run: none of its weights"),
     ],
 )
 def test_weights_that_would_not_mean_the_same_are_refused(
@@ -360,7 +360,7 @@ def test_what_is_counted_starts_from_nothing(masked: Path) -> None:
 def test_a_run_of_one_vocabulary_does_not_begin_from_one_of_two(corpus: Path, tmp_path: Path) -> None:
     config = tiny_config(corpus, data={"joint_vocabulary": False}, model={"tied_embeddings": "none"}, max_steps=2)
     origin = train(config, tmp_path / "origin")
-    with pytest.raises(ValueError, match="has no tokenizer to be taken over"):
+    with pytest.raises(ValueError, match="has no tokenizer to copy"):
         train(text_config(corpus, init_from=str(origin), init_parts="matching"), tmp_path / "tuned")
 
 

@@ -243,9 +243,7 @@ def test_a_non_finite_step_is_reported_and_can_be_replayed(kind: str, texts: lis
     with pytest.raises(FailedStep) as raised:
         train(config, tmp_path / "run")
     message = str(raised.value)
-    found = re.match(
-        r"Step (\d+) came out non-finite .*\. Its (\d+) rows \(the first: (.*)\), and the weights", message
-    )
+    found = re.match(r"Step (\d+) came out non-finite .*\. Its (\d+) rows \(the first: (.*)\) and the weights", message)
     assert found is not None, message
     for place in found[3].split("; "):
         path, line = re.fullmatch(r"(\S+), line (\d+)", place).groups()  # type: ignore[union-attr]

@@ -107,7 +107,7 @@ def test_checkpoints_without_a_description_are_not_taken_for_those_of_a_new_run(
 ) -> None:
     (run_dir / "run.json").unlink()
     assert checkpoint_steps(run_dir / "checkpoints")
-    with pytest.raises(ValueError, match=r"is not a run folder, but holds checkpoints: .* `--overwrite`"):
+    with pytest.raises(ValueError, match=r"is not a run folder, but contains checkpoints: .* `--overwrite`"):
         train(trained[0], run_dir)
     train(trained[0], run_dir, overwrite=True)
     assert_equal_runs(run_dir, trained[1])
@@ -173,7 +173,7 @@ def test_a_folder_that_is_no_run_is_refused_and_left_alone(
         (tmp_path / "mine" / part).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "mine" / part).write_text("mine")
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=f"is not a run folder, but holds {name}: choose another"):
+    with pytest.raises(ValueError, match=f"is not a run folder, but contains {name}: choose another"):
         train(trained[0], tmp_path / "mine", overwrite=overwrite)
     assert contents(tmp_path) == before
 

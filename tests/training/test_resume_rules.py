@@ -254,7 +254,7 @@ def test_a_damaged_checkpoint_is_named_and_without_it_the_one_before_goes_on(
 def test_a_state_of_something_else_is_named(trained: Trained, run_dir: Path) -> None:
     path = run_dir / "checkpoints" / checkpoint_name(12) / "state.json"
     write_json(path, with_checksum({"progress": {"step": 3}}))
-    with pytest.raises(ValueError, match=r"state\.json is not a state of training"):
+    with pytest.raises(ValueError, match=r"state\.json is damaged: it is not a training state"):
         train(longer(trained[0]), run_dir)
 
 

@@ -26,7 +26,7 @@ from seqlab.optim.muon import hidden_matrices
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.training.accumulator import Accumulator, Carry, LossModule
 from seqlab.training.device_context import DeviceContext
-from seqlab.training.parallel import divided, parallelize, whole
+from seqlab.training.parallel import gather_shards, parallelize, shard_like
 from seqlab.training.step import Update, update
 
 VOCAB, SIZE, STEPS = 31, 12, 20
@@ -224,11 +224,11 @@ def moved_by_muon(is_sharded: bool) -> list[np.ndarray]:
         for step in range(3):
             drawn = torch.Generator().manual_seed(step)
             grads = {str(i): torch.randn(p.shape, generator=drawn) for i, p in enumerate(parameters)}
-            parts = divided(grads, {str(i): p for i, p in enumerate(parameters)})
+            parts = shard_like(grads, {str(i): p for i, p in enumerate(parameters)})
             for i, parameter in enumerate(parameters):
                 parameter.grad = parts[str(i)]
             optimizer.step()
-        return [whole(parameter).detach().numpy() for parameter in parameters]
+        return [gather_shards(parameter).detach().numpy() for parameter in parameters]
 
 
 def test_muon_moves_divided_weights_as_whole_ones() -> None:

@@ -122,12 +122,12 @@ def test_encoders_are_copied_between_recognisers_and_labellers(corpus: str, trai
     for state in states[1:]:
         for name in names:
             torch.testing.assert_close(state[name].float(), states[0][name].float(), rtol=0, atol=1e-6)
-    with pytest.raises(ValueError, match=r"its whole model cannot be taken over\. Set `init_parts: matching`"):
+    with pytest.raises(ValueError, match=r"its whole model cannot be copied\. Set `init_parts: matching`"):
         from_labelled_recordings([*labels, ("data.train", corpus)])
     (tmp_path / "lines.txt").write_text("".join(f"{line}\n" for line in range(30)), encoding="utf-8")
     of_text = ("--data.train", tmp_path / "lines.txt", "--data.tokenizer.kind", "characters")
     assert run_here("train", *of_text, "--model.family", "ngram_lm", "--run_dir", tmp_path / "text")[0] == 0
-    with pytest.raises(ValueError, match="has no src_codec to be taken over: it is no run of recordings"):
+    with pytest.raises(ValueError, match="has no src_codec to copy: it is no run on recordings"):
         train(
             replace(tiny(corpus, max_steps=1), init_from=str(tmp_path / "text"), init_parts="matching"), tmp_path / "no"
         )
