@@ -105,6 +105,6 @@ def test_notes_that_are_none_are_compared_with_nothing(foreign: Any, config_file
     run = foreign(change)
     [done] = run_all([["train", config_file, "--run_dir", run, *TABLE]])
     assert done.status == 0, done.err
-    assert done.err.count("no longer bit for bit") == 4
+    assert done.err.count("not bit for bit") == 4
     assert RED not in done.err
     assert "\\x1b[31m0" in done.err

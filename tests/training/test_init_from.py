@@ -374,7 +374,7 @@ def test_another_family_is_told_of_the_way_to_take_over_what_matches(
 
 
 def test_matching_what_is_not_named(corpus: Path) -> None:
-    with pytest.raises(ValueError, match=r"`init_parts: matching` .* name it with `init_from`"):
+    with pytest.raises(ValueError, match=r"`init_parts: matching` .* name the run with `init_from`"):
         replace(tiny_config(corpus), init_parts="matching")
 
 

@@ -133,7 +133,7 @@ def test_another_number_of_ranks_goes_on(
     assert event["machine"] == [f"world_size {first} -> {then}"]
     if then == 1:
         assert "world_size 2 -> 1" in caplog.text
-        assert "no longer bit for bit" in caplog.text
+        assert "not bit for bit" in caplog.text
 
 
 @pytest.mark.parametrize(("number", "parallel"), [(signal.SIGTERM, "ddp"), (signal.SIGINT, "fsdp")])
