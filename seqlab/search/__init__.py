@@ -1,7 +1,6 @@
-"""Step scores -> hypotheses: greedy and beam search over any `Stepper`, with constraints and length penalties.
+"""Decoding: greedy, beam and exact search, sampling, mask-predict and CTC, with constraints and length penalties.
 
-A name is imported when it is asked for: the command line reads `seqlab.search.config` to print its help, which needs no
-torch.
+Names are imported on first use: the command line reads `seqlab.search.config` for its help without importing torch.
 """
 
 import lazy_loader

@@ -1,21 +1,24 @@
-"""Batched beam search over any left-to-right model.
+"""Batched beam search over any autoregressive model.
 
 At each step the 2K best continuations of a sentence's K rows are found. Those of the best K that end with eos go to
-the sentence's pool of finished hypotheses; the best K that do not end are the rows of the next step. So a finished
-hypothesis takes no row away, and every active sentence has exactly K contiguous rows after the first step (which reads
-one row per sentence). Rows that stand for no hypothesis, where there are fewer than K, have log-probability -inf.
+the sentence's pool of finished hypotheses. The best K that do not end are the rows of the next step. So a finished
+hypothesis takes no row away, and every active sentence has exactly K contiguous rows after the first step, which reads
+one row per sentence. Where there are fewer than K hypotheses, the other rows have log-probability -inf.
 
-**Stopping.** A sentence leaves when `beam_size` of its hypotheses have finished and none that goes on has a better
-score already than the best of them. (Most toolkits do not ask for the second: where a model is sure of each symbol, as
-models of words' letters are, a beam's other rows end at once in hypotheses of no worth, which then cut the right one
-off.) Without `early_stopping` it stays until nothing better can be found: with scores of at most 0 per step, no
-hypothesis that continues a row of log-probability p can score more than p / max(penalty(l)), where l runs over the
-lengths that are still allowed (a fusion's reward for symbols raises that bound); a coverage penalty, which is at most
-0, only lowers it. With either setting a sentence leaves as soon as this bound of its best row is not above the score of
-its `num_hypotheses`-th best finished hypothesis; then no later step can change the result (an equal score found later
-would lose the tie). Cf. Huang et al. 2017 (arXiv:1809.00069), whose rule this is for bounded lengths. At the latest it
-leaves at its maximum length. If fewer than `num_hypotheses` are finished then, the best unfinished ones are returned
-behind them.
+**Stopping.** With `early_stopping` a sentence stops when `beam_size` of its hypotheses have finished and no unfinished
+one has a better score than the best of them. (Most toolkits omit the second condition. Where a model predicts each
+token with high confidence, as in spelling, the other rows of the beam end early in hypotheses of very low probability;
+these would then stop the search before the correct one has ended.)
+
+Without `early_stopping` a sentence is searched until no better hypothesis is possible. With step scores of at most 0,
+no continuation of a row of log-probability p can score more than p / max(penalty(l)), where l runs over the lengths
+that are still allowed. (The length reward of a fusion raises this bound; a coverage penalty, which is at most 0, only
+lowers it.) With either setting a sentence stops as soon as this bound of its best row is not above the score of its
+`num_hypotheses`-th best finished hypothesis: then no later step can change the result, as an equal score found later
+would lose the tie. This is the rule of Huang et al. 2017 (arXiv:1809.00069) for bounded lengths.
+
+At the latest a sentence stops at its maximum length. If fewer than `num_hypotheses` have finished then, the best
+unfinished ones are returned after them.
 """
 
 from collections.abc import Sequence
@@ -41,33 +44,33 @@ from seqlab.search.top import Candidates, best_candidates
 
 @dataclass
 class _Beam:
-    """The rows that are still extended: R for each of A active sentences, N = A * R."""
+    """Unfinished hypotheses: R rows for each of A active sentences, N = A * R."""
 
     active: Tensor
-    """(A,) int64: the sentences of the batch that are still searched, ascending."""
+    """(A,) int64: sentences of the batch that are still searched, ascending."""
     log_probs: Tensor
     """(A, R), best first."""
     last_ids: Tensor
     """(N,)"""
     ids: Tensor
-    """(N, t) all ids so far, kept only for the no-repeat constraint; (N, 0) otherwise."""
+    """(N, t) all ids so far, kept only for `no_repeat_ngram_size`; (N, 0) otherwise."""
     coverage: AttentionCoverage | None = None
-    """What was attended to, kept only for the coverage penalty."""
+    """Attention so far, kept only for the coverage penalty."""
 
     def sentences(self) -> Tensor:
-        """Give the sentence of each row: (N,)."""
+        """Return the sentence of each row: (N,)."""
         return self.active.repeat_interleave(self.log_probs.shape[1])
 
 
 class BeamSearch:
-    """Search token by token with any `Stepper`; see `beam_search`."""
+    """Greedy or beam search with any `Stepper`; see `beam_search`."""
 
     def fits(self, model: Any) -> bool:
-        """Tell whether the model predicts token by token."""
+        """Return whether the model is autoregressive."""
         return isinstance(model, Stepper)
 
     def __call__(self, model: Any, config: SearchConfig, request: SearchRequest) -> list[list[Hypothesis]]:
-        """Search a batch, perhaps with the scores of a language model added."""
+        """Decode a batch, with the scores of a language model added if the request has one."""
         return beam_search(
             model if request.lm is None else Fusion(model, request.lm),
             request.batch,
@@ -91,21 +94,21 @@ def beam_search(
     """Search the best hypotheses of each sentence: at most `config.num_hypotheses`, at least one, best first.
 
     Finished hypotheses come before unfinished ones. There are fewer than `num_hypotheses` where the constraints or the
-    beam leave no more. A sentence whose every continuation is forbidden (-inf) returns what it had, unfinished. Ties go
-    to the hypothesis that ended earlier, then to the lower rank, then to the lower id; nothing depends on the other
-    sentences of the batch. The search is greedy where `config.beam_size` is 1.
+    beam leave no more. If all continuations of a sentence are forbidden (-inf), its hypotheses so far are returned,
+    unfinished. Ties go to the hypothesis that ended earlier, then to the lower rank, then to the lower id. The result
+    does not depend on the other sentences of the batch. With a `config.beam_size` of 1 the search is greedy.
 
     Args:
-        stepper: the model. Its scores should be at most 0 for the optimal stopping rule, which knows a fusion's reward.
-        batch: what `stepper.start` reads; the length limits use its `src_lengths` (B,) if it has them.
+        stepper: the model. The stopping rule assumes step scores of at most 0, plus the length reward of a `Fusion`.
+        batch: input of `stepper.start`; the length limits use its `src_lengths` (B,) if it has them.
         config: beam, length penalty and limits.
-        prefixes: for each sentence the ids that its hypotheses must begin with, without eos; may be empty. Their
-            scores count, and they win over all other constraints.
-        banned_ids: ids that no hypothesis may hold, for example padding.
+        prefixes: forced prefix of each sentence, ids without eos; may be empty. Prefixes count in the scores and
+            override all other constraints.
+        banned_ids: ids that no hypothesis may contain, for example padding.
         need_attention: also return the attention of each hypothesis.
 
     Raises:
-        ValueError: if a prefix or a banned id is impossible, or if the model's scores are NaN.
+        ValueError: a prefix or a banned id is invalid, or the model's scores are NaN.
     """
     if config.beam_size == 1:
         found = greedy_search(
@@ -128,7 +131,7 @@ def beam_search(
         candidates = best_candidates(scores, beam.log_probs, 2 * config.beam_size)
         best = Candidates(*(field[:, : config.beam_size] for field in candidates))
         ended = (best.ids == rules.eos_id) & (best.log_probs > NEG_INF)
-        # Both at once, as on a GPU the host waits for each answer.
+        # Both at once, as the host waits for each value from a GPU.
         has_nan, has_ended = torch.stack((candidates.log_probs.isnan().any(), ended.any())).tolist()
         if has_nan:
             raise ValueError(nan_message(f"at position {position}"))
@@ -154,7 +157,7 @@ def beam_search(
 
 
 def _first_beam(last_ids: Tensor) -> _Beam:
-    """Make the one row per sentence that the first step reads. last_ids: (B,)."""
+    """Make the rows of the first step, one per sentence. last_ids: (B,)."""
     count, device = len(last_ids), last_ids.device
     return _Beam(
         active=torch.arange(count, device=device),
@@ -165,22 +168,22 @@ def _first_beam(last_ids: Tensor) -> _Beam:
 
 
 def _unfinished(candidates: Candidates, eos_id: int, beam_size: int) -> Candidates:
-    """Give the best `beam_size` candidates that do not end with eos; -inf where there are fewer."""
+    """Return the best `beam_size` candidates that do not end with eos; -inf where there are fewer."""
     log_probs = candidates.log_probs.masked_fill(candidates.ids == eos_id, NEG_INF)
     log_probs, order = log_probs.sort(dim=1, descending=True, stable=True)
     return candidates.take(order[:, :beam_size])._replace(log_probs=log_probs[:, :beam_size])
 
 
 def _is_done(pool: Pool, live: Candidates, beam: _Beam, rules: Rules, length: int) -> Tensor:
-    """Apply the stopping rule (see the top of this file) after a step to hypotheses of `length` ids: (A,) bool."""
+    """Return which sentences stop after a step, by the rule above, with hypotheses of `length` ids: (A,) bool."""
     bound = rules.best_score(live.log_probs[:, 0], beam.active, length)
-    # Without a live row the bound is -inf, which is not above the -inf of a pool that is not full.
+    # Without an unfinished row the bound is -inf, which is not above the -inf of a pool that is not full.
     can_improve = bound > pool.worst_scores()[beam.active]
-    return ~can_improve | (length >= rules.longest[beam.active])
+    return ~can_improve | (length >= rules.max_lengths[beam.active])
 
 
 def _is_enough(pool: Pool, live: Candidates, beam: _Beam, rules: Rules, length: int, beam_size: int) -> Tensor:
-    """Apply the early stopping rule after a step to hypotheses of `length` ids: (A,) bool."""
+    """Return which sentences stop early after a step, with hypotheses of `length` ids: (A,) bool."""
     is_worse = live.log_probs[:, 0] / rules.penalties[length] <= pool.best_scores()[beam.active]
     return (pool.num_finished[beam.active] >= beam_size) & is_worse
 
@@ -188,12 +191,11 @@ def _is_enough(pool: Pool, live: Candidates, beam: _Beam, rules: Rules, length: 
 def _collect_unfinished(
     pool: Pool, live: Candidates, beam: _Beam, rules: Rules, leaving: Tensor, history: History
 ) -> None:
-    """Fill the pools of sentences (L,) of the A: from the live candidates, else from the rows of this step."""
+    """Fill the pools of the `leaving` sentences (L,) of the A with live candidates, or else with this step's rows."""
     length = history.num_steps + 1
     endings = _endings(live, beam, rules, length, finished=False)
-    best_first = endings.scores.sort(
-        dim=1, descending=True, stable=True
-    ).indices  # with a coverage penalty they are not
+    # With a coverage penalty they are not in order yet.
+    best_first = endings.scores.sort(dim=1, descending=True, stable=True).indices
     pool.fill(beam.active[leaving], endings.pick(best_first).of(leaving))
     if length > 1:
         shape = beam.log_probs.shape
@@ -211,7 +213,7 @@ def _collect_unfinished(
 
 
 def _advance(beam: _Beam, live: Candidates, history: History, *, keep_ids: bool) -> _Beam:
-    """Make the live candidates of the sentences that go on the rows of the next step."""
+    """Make the live candidates of the remaining sentences the rows of the next step."""
     parents, ids = live.parents.flatten(), live.ids.flatten()
     history.append(parents, ids, live.id_log_probs.flatten())
     all_ids = torch.cat([beam.ids[parents], ids[:, None]], dim=1) if keep_ids else beam.ids.new_zeros(len(ids), 0)
@@ -222,16 +224,18 @@ def _advance(beam: _Beam, live: Candidates, history: History, *, keep_ids: bool)
 def _covered(
     coverage: AttentionCoverage | None, attention: Tensor | None, beta: float, batch: Any, rules: Rules
 ) -> AttentionCoverage:
-    """Add what a step has attended to (N, S); raises ValueError where there is nothing to attend to."""
+    """Add the attention (N, S) of a step to the coverage; raise ValueError if the model has no attention."""
     if attention is None:
-        raise ValueError("`coverage_penalty` is for models that all attend to a source: leave it out.")
+        raise ValueError(
+            "`coverage_penalty` is for models that attend to a source, in an ensemble for all of them: leave it out."
+        )
     if coverage is None:
         return AttentionCoverage.begin(attention, batch.src, batch.src_lengths, beta, rules.banned_ids)
     return coverage.add(attention)
 
 
 def _endings(candidates: Candidates, beam: _Beam | None, rules: Rules, length: int, *, finished: bool) -> Endings:
-    """Describe candidates of `length` ids, which continue rows of the beam, as hypotheses that end here."""
+    """Make ended hypotheses of candidates of `length` ids that extend rows of the beam."""
     scores = candidates.log_probs / rules.penalties[length]
     if beam is not None and beam.coverage is not None:
         scores = scores + beam.coverage.penalties(beam.sentences())[candidates.parents]

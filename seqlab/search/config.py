@@ -1,4 +1,7 @@
-"""How to search: one typed config for all searches, each of which refuses what it cannot do."""
+"""Configs of search and sampling, and their fields as keyword arguments.
+
+`SearchConfig` serves all searches; each search rejects the fields that it does not support.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,16 +16,16 @@ from seqlab.registry import Parts
 
 Offset = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
 DEFAULT_RATIO, DEFAULT_OFFSET = 2.0, 10
-"""The limit of an output where neither the caller nor the model has one: ids per id of the source, and ids added."""
+"""Length limit where neither the caller nor the run has one: target ids per source id, and ids added to them."""
 NUM_SEEDS = 2**64
-"""Seeds and the numbers of rows are below this: together they are the key of a generator."""
+"""Number of possible seeds, and of row numbers: a seed and a row number form the key of a random generator."""
 
 
 @dataclass(frozen=True)
 class OutputLimits:
-    """How long the outputs of a trained model may become, by its training data: what a `SearchConfig` leaves open.
+    """Output length limits of a trained model, from its training data: defaults for a `SearchConfig`.
 
-    For a source of S ids the limit is floor(ratio * S) + offset, and at most `max_length`; both sides count eos.
+    For a source of S ids the limit is min(floor(ratio * S) + offset, max_length). Both lengths include eos.
     """
 
     max_length: int
@@ -43,68 +46,70 @@ class OutputLimits:
 class SearchConfig:
     """Search: beam, length penalty and limits.
 
-    A length counts ids and includes the final eos, on the source side and on the target side. A forced prefix counts
-    as part of the hypothesis, in its length and in its log-probability.
+    Lengths of sources and hypotheses are in ids and include eos. A forced prefix counts in the length and the
+    log-probability of its hypothesis.
     """
 
     beam_size: BeamSize = 5
-    """Hypotheses per sentence that are extended at each step; 1 is greedy search. Of models that predict lengths: how
-    many lengths are tried, and beside a language model how many beginnings of each are kept."""
+    """Hypotheses per sentence that are extended at each step; 1 is greedy search. For models that predict target
+    lengths: the number of lengths to try and, with a language model, of prefixes to keep for each length."""
     num_hypotheses: BeamSize = 1
     """Hypotheses per sentence to return, best first; at most `beam_size`."""
     length_penalty: Literal["plain", "gnmt"] = "plain"
-    """What a log-probability is divided by: len^alpha (plain) or ((5 + len) / 6)^alpha (gnmt, arXiv:1609.08144)."""
+    """Divisor of the log-probability: len^alpha (`plain`) or ((5 + len) / 6)^alpha (`gnmt`, arXiv:1609.08144)."""
     length_alpha: Annotated[float, Field(ge=-10, le=10)] = 1.0
-    """The exponent alpha: 0 compares log-probabilities, 1 in the plain formula their mean; higher means longer."""
+    """Exponent alpha of the length penalty: 0 is no penalty, 1 with `plain` is the mean log-probability per id. Higher
+    values favor longer hypotheses."""
     coverage_penalty: NonNegative = 0.0
-    """Of beam search with models that attend to a source: weight of what a hypothesis leaves out of it, the beta of
-    GNMT's coverage penalty, which is added to its score; 0.2 is usual where attention is soft. Where it is sharp, or a
-    good answer leaves symbols unattended, as most of single words do, it does harm: choose it on validation data."""
+    """Weight (beta) of GNMT's coverage penalty, which lowers the score of a hypothesis that leaves source tokens
+    unattended. For beam search with models that attend to a source. 0.2 is usual where attention is soft. It does harm
+    where attention is sharp or correct outputs leave tokens unattended, as for single words: choose it on validation
+    data."""
     max_length_ratio: NonNegative | None = None
-    """Longest hypothesis, in ids per id of the source; left out, the run's own limit, 20% above the longest targets of
-    its training data, or 2 if the run has none or `max_length_offset` is given. A higher limit makes the search
+    """Maximum length of a hypothesis, in ids per source id. Default: the run's own limit, 20% above the longest targets
+    of its training data; 2 if the run has none or `max_length_offset` is given. A higher limit makes the search
     slower."""
     max_length_offset: Offset | None = None
-    """Ids added to `max_length_ratio` times the source length; left out, the run's own, or 10 if the run has none or
+    """Ids added to `max_length_ratio` times the source length. Default: the run's own; 10 if the run has none or
     `max_length_ratio` is given."""
     max_length: Count = 512
-    """Longest hypothesis in ids, whatever the source; the only limit if there is no source."""
+    """Maximum length of a hypothesis in ids, for any source; the only limit if there is no source."""
     min_length_ratio: NonNegative = 0.0
-    """Shortest hypothesis, in ids per id of the source; the maximum length wins where the two collide."""
+    """Minimum length of a hypothesis, in ids per source id; the maximum length takes precedence."""
     early_stopping: bool | None = None
-    """Let a sentence leave a beam when `beam_size` hypotheses have finished and none that goes on is better so far, as
-    it does where this is left out; without it the search goes on until nothing better can be found. A beam over frames
-    reads all of them. Let a hypothesis leave mask-predict when a pass changes nothing: not where this is left out, as a
-    later pass, which hides others, might have changed it."""
+    """Beam search (default: true): stop a sentence when `beam_size` hypotheses have finished and no unfinished one has
+    a better score; false searches until no better hypothesis is possible. Mask-predict (default: false): stop a
+    hypothesis when a pass changes none of its tokens, although a later pass, which masks others, might. No effect on
+    the beam search of CTC, which reads all frames."""
     no_repeat_ngram_size: CountOrZero = 0
-    """No hypothesis holds the same n ids in a row twice, where n is this size; 0 allows all."""
+    """Length n of the n-grams that no hypothesis may contain twice; 0 allows all."""
     iterations: Count | None = None
-    """Of models that predict all symbols at once, given any of them: passes of mask-predict. Left out, a
-    `transformer_cmlm` takes 10 and others 1."""
+    """Passes of mask-predict, for non-autoregressive models that predict masked tokens given the others. Default: 10
+    for `transformer_cmlm`, 1 for others."""
     pseudo_likelihood: bool = True
-    """Of mask-predict with more than one pass and several lengths: choose between these by how likely each symbol is
-    given half of the others (two more passes), rather than by how likely it was when it was predicted last."""
+    """Mask-predict with several passes and lengths: choose between the lengths by the log-probability of each token
+    given every second other token (two more passes), rather than by that of its last prediction."""
     revise: Annotated[bool, "true | false"] = False
-    """Of mask-predict: say all symbols anew in each pass, rather than the hidden ones alone. For models that learned to
-    read their own words (`objective.own_words`)."""
+    """Mask-predict: re-predict all tokens in each pass, not only the masked ones. For models that were trained on their
+    own predictions (`objective.own_words`)."""
 
     algorithm: str | None = None
-    """Which search: `beam` (greedy with a `beam_size` of 1), `ctc`, `mask_predict` or a registered one; left out, the
+    """Search algorithm: `beam` (greedy with `beam_size: 1`), `ctc`, `mask_predict` or a registered one. Default: the
     first that fits the model."""
 
     def check_non_autoregressive(self, ends_at_eos: bool, iterations: int) -> None:
-        """Raise ValueError where a field asks for what a model cannot do that predicts all positions at once.
+        """Raise ValueError for fields that do not apply to a non-autoregressive model.
 
-        `ends_at_eos`: whether it predicts more of them than are needed, and the first eos ends a target. `iterations`:
-        the passes that it takes unless it is told.
+        Args:
+            ends_at_eos: whether the model predicts more positions than it needs and the first eos ends the target.
+            iterations: the model's default number of passes.
         """
         for name in ("no_repeat_ngram_size", "coverage_penalty"):
             if getattr(self, name):
                 raise ValueError(
-                    f"`{name}` is for models that go left to right, but this one predicts all symbols at once: leave "
-                    "it out."
+                    f"`{name}` is for autoregressive models, but this one is non-autoregressive: leave it out."
                 )
-        for name, is_asked in (
+        for name, is_set in (
             ("min_length_ratio", self.min_length_ratio > 0),
             ("num_hypotheses", self.num_hypotheses > 1),
             ("iterations", (self.iterations or 1) > 1),
@@ -112,34 +117,36 @@ class SearchConfig:
             ("pseudo_likelihood", not self.pseudo_likelihood),
             ("revise", self.revise),
         ):
-            if ends_at_eos and is_asked:
+            if ends_at_eos and is_set:
                 raise ValueError(
-                    f"`{name}` is for models that predict lengths, but this one has one answer, which it cuts at the "
-                    "first eos: leave it out."
+                    f"`{name}` is for models that predict target lengths, but this one gives one hypothesis, which "
+                    "ends at the first eos: leave it out."
                 )
         if self.revise and (self.iterations or iterations) == 1:
-            raise ValueError("`revise` is for mask-predict, but there is one pass: raise `iterations` or leave it out.")
+            raise ValueError(
+                "`revise` is for mask-predict with several passes, but there is one: raise `iterations` or leave it "
+                "out."
+            )
 
     def check_frame_model(self) -> None:
-        """Raise ValueError where a field asks for what a model of frames cannot do."""
+        """Raise ValueError for fields that do not apply to a model that scores frames, such as a CTC model."""
         self.check_autoregressive()
         if self.coverage_penalty:
             raise ValueError(
-                "`coverage_penalty` is for models that attend to a source symbol by symbol, but this one predicts "
-                "frames all at once: leave it out."
+                "`coverage_penalty` is for models that attend to a source for each token, but this one predicts all "
+                "frames at once: leave it out."
             )
 
     def check_autoregressive(self) -> None:
-        """Raise ValueError where a field asks for what only a model can do that predicts all positions at once."""
-        for name, is_asked in (
+        """Raise ValueError for fields that apply only to non-autoregressive models."""
+        for name, is_set in (
             ("iterations", self.iterations is not None),
             ("pseudo_likelihood", not self.pseudo_likelihood),
             ("revise", self.revise),
         ):
-            if is_asked:
+            if is_set:
                 raise ValueError(
-                    f"`{name}` is for models that predict all symbols of a target given any of them, but this one does "
-                    "not: leave it out."
+                    f"`{name}` is for mask-predict with non-autoregressive models, which this one is not: leave it out."
                 )
 
     @classmethod
@@ -154,9 +161,9 @@ class SearchConfig:
         return unsupported
 
     def with_limits(self, limits: OutputLimits) -> "SearchConfig":
-        """Return the same search with the limits of a model.
+        """Return this config with the length limits of a model.
 
-        Its ratio and offset belong together: where the caller has given one, the other has its default.
+        The model's ratio and offset belong together: where this config sets one of the two, neither is taken over.
         """
         found = replace(self, max_length=min(self.max_length, limits.max_length))
         if self.max_length_ratio is None and self.max_length_offset is None:
@@ -164,7 +171,7 @@ class SearchConfig:
         return found
 
     def max_length_for(self, src_length: int) -> int:
-        """Return the longest allowed hypothesis for a source of so many ids."""
+        """Return the maximum hypothesis length for a source of `src_length` ids."""
         ratio = DEFAULT_RATIO if self.max_length_ratio is None else self.max_length_ratio
         offset = DEFAULT_OFFSET if self.max_length_offset is None else self.max_length_offset
         return max(1, min(self.max_length, math.floor(ratio * src_length) + offset))
@@ -180,7 +187,10 @@ class SearchConfig:
                 f"but is {self.num_hypotheses} instead."
             )
         if self.coverage_penalty > 0 and self.beam_size == 1:
-            raise ValueError("`coverage_penalty` decides between the hypotheses of a beam: `beam_size: 1` has one.")
+            raise ValueError(
+                "`coverage_penalty` chooses between the hypotheses of a beam, but `beam_size: 1` has only one: raise "
+                "`beam_size` or leave it out."
+            )
 
 
 _PROBES: dict[str, dict[str, Any]] = {
@@ -198,33 +208,33 @@ _PROBES: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class SamplingConfig:
-    """Choose the distribution that ids are drawn from, the limits and the seed.
+    """Sampling: distribution, limits and seed.
 
-    `repetition_penalty` acts first, then the others in the order in which they stand here, each on what the one before
-    it left, renormalised. The defaults draw from the model's own distribution.
+    `repetition_penalty` is applied first, then the other filters in the order of the fields. Each filter sees the
+    renormalized result of the one before it. The defaults sample from the model's own distribution.
     """
 
     temperature: Annotated[float, Field(ge=1e-4, le=MAX_NUMBER)] = 1.0
-    """What log-probabilities are divided by: below 1 prefers the probable ids, above 1 evens out. `top_k: 1` takes the
-    most probable id at each step."""
+    """Divisor of the log-probabilities: below 1 favors probable ids, above 1 flattens the distribution. For the most
+    probable id at each step use `top_k: 1`."""
     top_k: CountOrZero = 0
-    """Draw from this many most probable ids; 0 is off, 1 is greedy search."""
+    """Sample from this many most probable ids; 0 is off, 1 is greedy search."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Draw from the nucleus: the fewest most probable ids that together have this probability; 1 is off."""
+    """Nucleus sampling: sample from the fewest most probable ids whose probabilities sum to this; 1 is off."""
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Draw from the ids with at least this share of the best one's probability; 0 is off."""
+    """Sample from the ids with at least this fraction of the highest probability; 0 is off."""
     typical_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Draw from the fewest ids that together have this probability, those first whose information content is closest
-    to the expected one; 1 is off."""
+    """Locally typical sampling: sample from the fewest ids whose probabilities sum to this, those with an information
+    content closest to the entropy first; 1 is off."""
     repetition_penalty: Annotated[float, Field(ge=1e-4, le=MAX_NUMBER)] = 1.0
-    """The power that the probability of an id is raised to once it was drawn or read in the prompt, before
-    renormalising; 1 is off, 1.2 is usual."""
+    """Exponent of the probability of each id that is already in the prompt or the sample, before renormalizing; 1 is
+    off, 1.2 is usual."""
     max_length: Count = 256
-    """Longest sample in ids, eos counted, the prompt not."""
+    """Maximum length of a sample in ids, with eos and without the prompt."""
     min_length: CountOrZero = 0
-    """Shortest sample in ids, eos counted: neither eos nor a stop condition ends it before."""
+    """Minimum length of a sample in ids, with eos: neither eos nor a stop condition ends it earlier."""
     seed: Annotated[int, Field(ge=0, lt=NUM_SEEDS)] = 1
-    """Seed of all draws; with it and a row's number they are the same in any batch."""
+    """Random seed. The same seed and row number draw the same ids in any batch."""
 
     def __post_init__(self) -> None:
         if self.min_length > self.max_length:
@@ -238,7 +248,7 @@ class _SharedOptions(TypedDict, total=False):
 
 
 class SearchOptions(_SharedOptions, total=False):
-    """The fields of `SearchConfig`, which explains them."""
+    """The fields of `SearchConfig` as keyword arguments, for type checkers and editors."""
 
     beam_size: int
     num_hypotheses: int
@@ -257,7 +267,7 @@ class SearchOptions(_SharedOptions, total=False):
 
 
 class SamplingOptions(_SharedOptions, total=False):
-    """The fields of `SamplingConfig`, which explains them."""
+    """The fields of `SamplingConfig` as keyword arguments."""
 
     temperature: float
     top_k: int
@@ -270,4 +280,4 @@ class SamplingOptions(_SharedOptions, total=False):
 
 
 class GenerationOptions(SearchOptions, SamplingOptions, total=False):
-    """Those of both: `beam_size` searches, without it continuations are sampled."""
+    """The fields of both configs as keyword arguments: with `beam_size` text is searched, without it sampled."""

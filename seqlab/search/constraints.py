@@ -1,4 +1,4 @@
-"""What a hypothesis may not say: small pure functions over the scores (N, W) of the next id."""
+"""Constraints on hypotheses: pure functions over the scores (N, W) of the next id."""
 
 from collections.abc import Sequence
 
@@ -8,44 +8,45 @@ from torch import Tensor
 from seqlab.models.interfaces import NEG_INF
 
 NOT_FORCED = -1
+"""Marks a row or a position without a forced id."""
 
 
 def ban_ids(scores: Tensor, ids: Tensor) -> Tensor:
-    """Forbid some ids in all rows, in place: a copy of all scores would cost more than the best are found in.
+    """Forbid some ids in all rows. ids: (any,) int64.
 
-    ids: (any,) int64.
+    In place: copying all scores would take longer than finding the best.
     """
     return scores.index_fill_(1, ids, NEG_INF)
 
 
 def ban_early_end(scores: Tensor, too_short: Tensor, eos_id: int) -> Tensor:
-    """Forbid eos in the rows that would be too short. too_short: (N,) bool."""
+    """Forbid eos in the rows that would end too short. too_short: (N,) bool."""
     banned = scores.clone()
     banned[:, eos_id] = scores[:, eos_id].masked_fill(too_short, NEG_INF)
     return banned
 
 
 def ban_repeated_ngrams(scores: Tensor, ids: Tensor, size: int) -> Tensor:
-    """Forbid each id that would complete an n-gram of this size which the row already holds. ids: (N, T) so far."""
+    """Forbid each id that would complete an n-gram of this size that the row already contains. ids: (N, T) so far."""
     if ids.shape[1] < size:
         return scores
     ngrams = ids.unfold(1, size, 1)  # (N, T - size + 1, size)
     recent = ids[:, ids.shape[1] - size + 1 :]  # (N, size - 1)
-    rows, places = (ngrams[:, :, :-1] == recent[:, None]).all(dim=2).nonzero(as_tuple=True)
-    return scores.index_put((rows, ngrams[rows, places, -1]), scores.new_tensor(NEG_INF))
+    rows, positions = (ngrams[:, :, :-1] == recent[:, None]).all(dim=2).nonzero(as_tuple=True)
+    return scores.index_put((rows, ngrams[rows, positions, -1]), scores.new_tensor(NEG_INF))
 
 
 def has_repeated_ngram(ids: Sequence[int], size: int) -> bool:
-    """Tell whether a row of ids holds an n-gram of this size twice, which a search with that ban never says."""
+    """Return whether a row of ids contains an n-gram of this size twice."""
     ngrams = [tuple(ids[start : start + size]) for start in range(len(ids) - size + 1)]
     return len(set(ngrams)) < len(ngrams)
 
 
 def force_ids(scores: Tensor, free_scores: Tensor, forced: Tensor) -> Tensor:
-    """Leave only the forced id in the rows that have one, with its score from before all other constraints.
+    """Allow only the forced id in the rows that have one, with its score from before all other constraints.
 
-    forced: (N,) int64, `NOT_FORCED` where a row is free. free_scores: (N, W), before the other constraints: what the
-    user forces may repeat an n-gram.
+    forced: (N,) int64, `NOT_FORCED` where a row is free. free_scores: (N, W), the scores before the other constraints,
+    which do not apply to forced ids.
     """
     column = forced.clamp(min=0)[:, None]  # (N, 1)
     only = torch.full_like(scores, NEG_INF).scatter(1, column, free_scores.gather(1, column))
@@ -54,24 +55,29 @@ def force_ids(scores: Tensor, free_scores: Tensor, forced: Tensor) -> Tensor:
 
 def prefix_table(
     prefixes: Sequence[Sequence[int]] | None,
-    longest: Sequence[int],
+    max_lengths: Sequence[int],
     vocab_size: int,
     eos_id: int,
     sources: Sequence[Sequence[int]] | None = None,
 ) -> Tensor:
     """Check the forced prefixes, one per sentence, and pad them with `NOT_FORCED`: (B, longest prefix) int64.
 
-    `sources`: ids of which a prefix may hold those of its own sentence from `vocab_size` on, which are copied.
+    Args:
+        prefixes: ids of each prefix; None for no prefixes.
+        max_lengths: (B,) maximum lengths of the hypotheses.
+        vocab_size: size of the vocabulary.
+        eos_id: id of eos.
+        sources: ids of each source. Ids from `vocab_size` on are copied words: a prefix may hold those of its source.
 
     Raises:
-        ValueError: if there is not one per sentence, or one holds eos or an unknown id, or leaves no room for eos
-            within the longest allowed lengths (B).
+        ValueError: there is not one prefix per sentence, or a prefix holds eos or an unknown id, or leaves no room for
+            eos within the maximum length.
     """
     if prefixes is None:
-        prefixes = [()] * len(longest)
-    if len(prefixes) != len(longest):
-        raise ValueError(f"`prefixes` must have one entry per sentence ({len(longest)}), but has {len(prefixes)}.")
-    for i, (prefix, limit) in enumerate(zip(prefixes, longest, strict=True)):
+        prefixes = [()] * len(max_lengths)
+    if len(prefixes) != len(max_lengths):
+        raise ValueError(f"`prefixes` must have one entry per sentence ({len(max_lengths)}), but has {len(prefixes)}.")
+    for i, (prefix, limit) in enumerate(zip(prefixes, max_lengths, strict=True)):
         if eos_id in prefix:
             raise ValueError(f"`prefixes[{i}]` must not contain `eos_id` ({eos_id}), but is {list(prefix)} instead.")
         copied = () if sources is None else sources[i]

@@ -1,6 +1,6 @@
-"""What a translation leaves out of its source: the coverage penalty (Wu et al. 2016, arXiv:1609.08144, section 7).
+"""Coverage penalty for source tokens that are left untranslated (Wu et al. 2016, arXiv:1609.08144, section 7).
 
-    beta * sum over the source positions s of log(min(attention that s was given in all steps, 1))
+    beta * sum over the source positions s of log(min(attention to s summed over all steps, 1))
 
 Shapes: N rows, B sentences, S source positions.
 """
@@ -12,35 +12,38 @@ from torch import Tensor
 
 from seqlab.models.interfaces import padding_mask
 
-LEAST = 1e-9
-"""Attention below this counts as this much."""
+MIN_ATTENTION = 1e-9
+"""Lower bound of the summed attention, which keeps the logarithm finite."""
 
 
 class AttentionCoverage(NamedTuple):
-    """How much attention each source position was given so far."""
+    """Attention to each source position, summed over the steps so far."""
 
     attention: Tensor
     """(N, S)"""
     counts: Tensor
-    """(B, S) bool, False at padding and at what no hypothesis may hold, such as tags."""
+    """(B, S) bool: which positions count; not padding and banned ids, such as tags."""
     beta: float
 
     @classmethod
     def begin(
         cls, attention: Tensor, src: Tensor, src_lengths: Tensor, beta: float, banned_ids: Tensor
     ) -> "AttentionCoverage":
-        """Begin with what the first step attends to, one row for each sentence (B, S) of ids src (B, S)."""
+        """Start from the attention (B, S) of the first step, which has one row for each source of `src` (B, S)."""
         return cls(attention, ~(padding_mask(src_lengths, src.size(1)) | torch.isin(src, banned_ids)), beta)
 
     def add(self, attention: Tensor) -> "AttentionCoverage":
-        """Add what a step has attended to (N, S)."""
+        """Add the attention (N, S) of a step."""
         return self._replace(attention=self.attention + attention)
 
     def select(self, rows: Tensor) -> "AttentionCoverage":
-        """Keep, reorder and repeat rows (N',) int64."""
+        """Select rows by index (N',) int64, in any order and with repetitions."""
         return self._replace(attention=self.attention.index_select(0, rows))
 
     def penalties(self, sentences: Tensor) -> Tensor:
-        """Give the penalty of each row, of the sentences (N,): (N,), at most 0; padding changes no last bit."""
-        logs = self.attention.clamp(LEAST, 1.0).log().masked_fill(~self.counts[sentences], 0.0)
+        """Compute the penalty of each row: (N,), at most 0; `sentences` (N,) is the sentence of each row.
+
+        A cumulative sum adds in order, so that padding does not change the rounding.
+        """
+        logs = self.attention.clamp(MIN_ATTENTION, 1.0).log().masked_fill(~self.counts[sentences], 0.0)
         return self.beta * logs.cumsum(1)[:, -1]

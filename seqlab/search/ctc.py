@@ -1,9 +1,8 @@
-"""Paths through frames: the likeliest of all, and the likeliest that says a target (Graves et al. 2006).
+"""CTC: best-path decoding and Viterbi alignment of a target (Graves et al. 2006).
 
-A path has one id for each frame. It says the symbols that are left when runs of one id are taken as one and blanks are
-dropped.
+A path has one id for each frame. Its output is what remains when runs of the same id are merged and blanks are dropped.
 
-Shapes: B sentences, F frames, V ids, T symbols.
+Shapes: B sentences, F frames, V ids, T target ids.
 """
 
 import math
@@ -25,22 +24,21 @@ from seqlab.search.rules import refuse_nan
 def best_path_search(
     model: FrameModel, batch: Any, config: SearchConfig, *, banned_ids: Sequence[int] = (), need_scores: bool = True
 ) -> list[Hypothesis]:
-    """Give what the likeliest path of each sentence says, as far as the longest lengths go.
+    """Decode the most probable path of each sentence, cut at the maximum length.
 
-    Other symbols may be likelier, by the sum of their paths: a beam finds these. Of `config` the longest lengths and
-    the length penalty of the scores are read; paths without any of `banned_ids` and eos are searched, but blanks are
-    never banned.
+    Another output may be more probable in total, over all of its paths: prefix beam search finds such outputs. Paths
+    that contain eos or any of `banned_ids` are excluded; the blank is never banned.
 
     Args:
         model: scores all frames at once.
-        batch: what it reads.
-        config: the longest lengths and the length penalty.
-        banned_ids: ids that no hypothesis may hold.
-        need_scores: whether there are log-probabilities, those of all paths that say the symbols, as those of every
-            other search; else they are NaN, which spares the sums over the vocabulary.
+        batch: input of the model.
+        config: maximum lengths and length penalty.
+        banned_ids: ids that no hypothesis may contain.
+        need_scores: whether to compute log-probabilities, summed over all paths of the output as in other searches. If
+            not, they are NaN, which saves the sums over the vocabulary.
 
     Raises:
-        ValueError: `config` asks for what such a model cannot do, or the model gives NaN.
+        ValueError: a field of `config` does not apply to such a model, or the model gives NaN.
     """
     config.check_frame_model()
     output = model(batch)
@@ -48,41 +46,44 @@ def best_path_search(
     refuse_nan(logits.masked_fill(output.padding, 0.0), "in a frame")
     paths = [path[:length] for path, length in zip(ids.tolist(), output.lengths.tolist(), strict=True)]
     rows = [[index for index, _ in groupby(path) if index != model.blank_id] for path in paths]
-    limits = most_symbols(batch, len(rows), config)
-    finished = [len(row) <= limit for row, limit in zip(rows, limits, strict=True)]
-    said = [row[: limit + 1] for row, limit in zip(rows, limits, strict=True)]  # where the end would stand
+    limits = max_ids_without_eos(batch, len(rows), config)
+    is_finished = [len(row) <= limit for row, limit in zip(rows, limits, strict=True)]
+    outputs = [row[: limit + 1] for row, limit in zip(rows, limits, strict=True)]  # the last id takes eos's position
     if not need_scores:
-        return [Hypothesis(row, math.nan, math.nan, whole, []) for row, whole in zip(said, finished, strict=True)]
-    shares = model.score_sequences(output.frames(), said)
+        return [
+            Hypothesis(row, math.nan, math.nan, finished, [])
+            for row, finished in zip(outputs, is_finished, strict=True)
+        ]
+    token_log_probs = model.score_sequences(output.frames(), outputs)
     return [
-        scored(row, each if whole else each[:-1], config)
-        for row, whole, each in zip(said, finished, shares, strict=True)
+        scored_hypothesis(row, each if finished else each[:-1], config)
+        for row, finished, each in zip(outputs, is_finished, token_log_probs, strict=True)
     ]
 
 
-def scored(symbols: list[int], shares: list[float], config: SearchConfig) -> Hypothesis:
-    """Give what frames say as a hypothesis; `shares` of its log-probability, without the last where it was cut."""
-    log_prob = math.fsum(shares)
-    score = log_prob / length_penalty(len(shares), config)
-    return Hypothesis(symbols, score, log_prob, len(shares) > len(symbols), shares)
+def scored_hypothesis(ids: list[int], token_log_probs: list[float], config: SearchConfig) -> Hypothesis:
+    """Make a hypothesis of ids and their log-probabilities; it is finished if these include that of eos."""
+    log_prob = math.fsum(token_log_probs)
+    score = log_prob / length_penalty(len(token_log_probs), config)
+    return Hypothesis(ids, score, log_prob, len(token_log_probs) > len(ids), token_log_probs)
 
 
-def most_symbols(batch: Any, count: int, config: SearchConfig) -> list[int]:
-    """Give the longest lengths of `count` sentences without their ends."""
+def max_ids_without_eos(batch: Any, count: int, config: SearchConfig) -> list[int]:
+    """Return the maximum lengths of the hypotheses of `count` sentences, without eos."""
     src_lengths = getattr(batch, "src_lengths", None)
-    longest = length_limits(None if src_lengths is None else src_lengths.tolist(), count, config)[1]
-    return [length - 1 for length in longest]
+    max_lengths = length_limits(None if src_lengths is None else src_lengths.tolist(), count, config)[1]
+    return [length - 1 for length in max_lengths]
 
 
 def viterbi_alignments(
     frames: FrameLogProbs, targets: Tensor, tgt_lengths: Tensor, blank_id: int, costs: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Find the likeliest path that says each target: targets (B, T) -> its log-probability (B,) and its ids (B, F).
+    """Find the most probable path of each target (B, T): its log-probability (B,) and its ids (B, F).
 
-    By Viterbi's algorithm over the target with blanks between its symbols (section 4.1 there, with a maximum in the
-    place of the sum). `costs` (B, F, 2T + 1): what each of these, blanks and symbols in turn, costs in each frame.
-    Where there are too few frames it is -inf, and the path has no meaning; behind their last frame all paths hold
-    blanks.
+    Uses the Viterbi algorithm over the target with blanks between its ids (section 4.1 of the paper, with a maximum
+    instead of the sum). `costs` (B, F, 2T + 1) are subtracted from the log-probabilities of these blanks and ids, in
+    turn, in each frame. If there are too few frames, the log-probability is -inf and the path is meaningless. After the
+    last frame all paths hold blanks.
     """
     log_probs, rows = frames.log_probs, torch.arange(len(targets), device=targets.device)
     labels = targets.new_full((len(targets), 2 * targets.size(1) + 1), blank_id)
@@ -98,13 +99,13 @@ def viterbi_alignments(
         scores = scores + emitted[:, frame]
         all_scores.append(scores)
         moves.append(move)
-    ends = torch.stack((2 * tgt_lengths, (2 * tgt_lengths - 1).clamp_min(0)), 1)  # in a blank, in the last symbol
+    ends = torch.stack((2 * tgt_lengths, (2 * tgt_lengths - 1).clamp_min(0)), 1)  # in a blank, in the last id
     log_prob, end = torch.stack(all_scores, 1)[rows, frames.lengths - 1].gather(1, ends).max(1)
-    place = ends[rows, end]
+    index = ends[rows, end]  # (B,) into `labels`
     paths = targets.new_full(log_probs.shape[:2], blank_id)
     for frame in reversed(range(log_probs.size(1))):
-        is_there = frame < frames.lengths
-        paths[:, frame] = torch.where(is_there, labels[rows, place], blank_id)
+        is_frame = frame < frames.lengths
+        paths[:, frame] = torch.where(is_frame, labels[rows, index], blank_id)
         if frame > 0:
-            place = torch.where(is_there, place - moves[frame - 1][rows, place], place)
+            index = torch.where(is_frame, index - moves[frame - 1][rows, index], index)
     return log_prob, paths

@@ -1,8 +1,8 @@
-"""Decoding by a CUDA graph: the kernels of a step are recorded once for each search, then started by a single call.
+"""CUDA graphs for decoding: the kernels of a step are captured once per search, then launched by a single call.
 
-A step of a Transformer is hundreds of small kernels, which take the host longer to start than the device to run. The
-first step of a search reads one row per sentence, the second is the first one of a fixed size, the third is recorded.
-Sentences that leave the search keep their rows in the graph; nobody reads what these give.
+A step of a Transformer is hundreds of small kernels, which take the host longer to launch than the device to run. The
+first step of a search reads one row per sentence, the second is the first one of a fixed size, the third is captured.
+Sentences that leave the search keep their rows in the graph, whose outputs are ignored.
 
 Shapes: N rows of the search, K rows of each sentence, G rows of the graph: K for each sentence of the second step.
 """
@@ -23,20 +23,20 @@ from seqlab.models.interfaces import State, StaticStepper, Step, Stepper
 
 T = TypeVar("T")
 MIN_FREE_MEMORY_SHARE = 1 / 16
-"""With a smaller share of the device's memory free, PyTorch gives back what it keeps before a graph is recorded."""
+"""Share of the device's memory: if less is free, PyTorch's cached memory is released before a graph is captured."""
 
 
 def static_state(stepper: Stepper, state: State, steps: int) -> State | None:
-    """Give a state a fixed size, with room for `steps` more steps; None where the model or the state has none."""
+    """Convert a state to a fixed size, with room for `steps` more steps; None if it is not supported."""
     return stepper.static_state(state, steps) if isinstance(stepper, StaticStepper) else None
 
 
 def cuda_graph_step(
     stepper: Stepper, state: State, device: torch.device, rows: int, steps: int
 ) -> tuple[Callable[[Tensor, Any], Step], State]:
-    """Return a model's `step` and the state that it begins with; on a GPU a graph takes most of the steps.
+    """Return a model's step function and its first state; on a GPU most steps replay a CUDA graph.
 
-    `rows`: K, from the second step on. `steps`: how many there may be.
+    `rows`: K, rows per sentence from the second step on. `steps`: maximum number of steps.
     """
     if not has_graphs(device):
         return stepper.step, state
@@ -44,24 +44,24 @@ def cuda_graph_step(
 
 
 def has_graphs(device: torch.device) -> bool:
-    """Tell whether kernels of a device can be recorded."""
+    """Return whether a device supports CUDA graphs."""
     return device.type == "cuda"
 
 
 @dataclass(frozen=True)
 class GrowingState:
-    """The model's own state, before the second step, and after it where the state can have no fixed size."""
+    """The model's own state: before the second step, and later if the state cannot have a fixed size."""
 
     stepper: Stepper
     state: State
     rows: int
-    """K, from the second step on."""
+    """K, rows per sentence from the second step on."""
     steps: int
-    """How many there may be, those that were taken counted."""
+    """Maximum number of steps, including those that were taken."""
     taken: int = 0
 
     def step(self, last_ids: Tensor) -> Step:
-        """Read `last_ids` (N,) and score the next."""
+        """Read `last_ids` (N,) and score the next ids."""
         if self.taken == 1:
             static = static_state(self.stepper, self.state, self.steps - 1)
             if static is not None:
@@ -70,29 +70,29 @@ class GrowingState:
         return step._replace(state=replace(self, state=step.state, taken=self.taken + 1))
 
     def select(self, rows: Tensor) -> "GrowingState":
-        """Keep, reorder and repeat rows (N',) int64."""
+        """Select rows by index (N',) int64, in any order and with repetitions."""
         return replace(self, state=self.state.select(rows))
 
     def fork(self) -> "GrowingState":
-        """Copy, so that changes to one leave the other alone."""
+        """Return an independent copy."""
         return replace(self, state=self.state.fork())
 
 
 class GraphedState:
-    """A state of a fixed size, and the graph of its step."""
+    """A state of a fixed size, with the CUDA graph of its step."""
 
     def __init__(self, stepper: Stepper, state: State, rows: int, last_ids: Tensor) -> None:
         self.stepper, self.state, self.rows = stepper, state, rows
         self.last_ids = last_ids.clone()
-        """(G,) int64, what the graph reads."""
+        """(G,) int64, input of the graph."""
         self.graph_rows = torch.arange(len(last_ids), device=last_ids.device)
-        """(N,) int64: which row of the graph each row of the search is."""
-        self.repeat = RecordedFunction(last_ids.device)
+        """(N,) int64: row of the graph for each row of the search."""
+        self.recorded = RecordedFunction(last_ids.device)
 
     def step(self, last_ids: Tensor) -> Step:
-        """Read `last_ids` (N,) and score the next."""
+        """Read `last_ids` (N,) and score the next ids."""
         self.last_ids.index_copy_(0, self.graph_rows, last_ids)
-        step = self.repeat(self._step)
+        step = self.recorded(self._step)
         # Copies, as the next step writes to the same memory.
         attention = None if step.attention is None else step.attention.index_select(0, self.graph_rows)
         return Step(step.scores.index_select(0, self.graph_rows), self, attention)
@@ -101,7 +101,7 @@ class GraphedState:
         return self.stepper.step(self.last_ids, self.state)
 
     def select(self, rows: Tensor) -> "GraphedState":
-        """Keep rows (N',) int64 and reorder them within their sentence: K of each sentence that stays."""
+        """Select rows (N',) int64, reordered within their sentence: K of each remaining sentence."""
         sources = self.graph_rows[rows]
         if self.rows > 1:
             rank = torch.arange(len(rows), device=rows.device) % self.rows
@@ -113,18 +113,18 @@ class GraphedState:
         return self
 
     def fork(self) -> "GraphedState":
-        """Copy, so that changes to one leave the other alone."""
-        twin = copy.copy(self)
-        twin.state, twin.last_ids = self.state.fork(), self.last_ids.clone()
-        twin.repeat = RecordedFunction(self.last_ids.device)
-        return twin
+        """Return an independent copy, whose graph is captured anew."""
+        forked = copy.copy(self)
+        forked.state, forked.last_ids = self.state.fork(), self.last_ids.clone()
+        forked.recorded = RecordedFunction(self.last_ids.device)
+        return forked
 
 
 class RecordedFunction:
-    """A function that is run by its first call, recorded by the second, and repeated from then on.
+    """A function that is run by the first call, captured as a CUDA graph by the second, and replayed from then on.
 
-    What it returns stands in the same memory each time. The function comes with each call: if it were kept, a state
-    that owns this would own itself, and its memory would wait for the garbage collector.
+    Its results are in the same memory each time. The function is passed with each call: if it were stored, a state that
+    owns this object would be part of a reference cycle, and its memory would wait for the garbage collector.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -133,10 +133,10 @@ class RecordedFunction:
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, function: Callable[[], Step]) -> Step:
-        """Compute it."""
-        if self.memory is None:  # libraries allocate what they need on a stream before its kernels are recorded
-            self.memory = GraphMemory.idle(self.device)
-            with self.memory.stream_in_turn():
+        """Run the function, or replay its graph."""
+        if self.memory is None:  # libraries allocate their workspaces on the stream before its kernels are captured
+            self.memory = GraphMemory.take(self.device)
+            with self.memory.use_stream():
                 return function()
         if self.graph is None:
             self.graph, self.found = self.memory.record(function)
@@ -146,10 +146,10 @@ class RecordedFunction:
 
 
 class GraphMemory:
-    """A stream that graphs are recorded on, and memory for what is computed between their kernels.
+    """A stream to capture graphs on, and a memory pool for their intermediate results.
 
-    One graph after the other uses it, never two at once. To destroy a graph may free what libraries allocated for its
-    stream, so that graphs in use do not share one.
+    Graphs use it one after the other, never two at once. Destroying a graph may free workspaces that libraries
+    allocated for its stream, so that graphs in use must not share a stream.
     """
 
     _idle: ClassVar[defaultdict[torch.device, list["GraphMemory"]]] = defaultdict(list)
@@ -157,29 +157,32 @@ class GraphMemory:
     def __init__(self, device: torch.device) -> None:
         self.device, self.stream = device, torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
-        # PyTorch frees a pool with the last graph that was recorded into it: this one is never destroyed.
+        # PyTorch frees a pool with the last graph that was captured into it: this one is never destroyed.
         with torch.inference_mode(False):
             self.anchor, _ = self.record(lambda: torch.zeros(1, device=device))
 
     @classmethod
-    def idle(cls, device: torch.device) -> "GraphMemory":
-        """Take memory that no graph uses, or make some."""
+    def take(cls, device: torch.device) -> "GraphMemory":
+        """Take memory that no graph uses, or create it."""
         try:
             return cls._idle[device].pop()
         except IndexError:
             return cls(device)
 
     def give_back(self) -> None:
-        """Let another graph use it."""
+        """Release this memory for another graph."""
         self._idle[self.device].append(self)
 
     def record(self, function: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
-        """Record what a function starts on the device; `torch.cuda.graph` would free all unused memory each time."""
+        """Capture the kernels that a function launches.
+
+        `torch.cuda.graph` is not used, as it releases all cached memory each time.
+        """
         free, total = torch.cuda.mem_get_info(self.device)
-        if free < MIN_FREE_MEMORY_SHARE * total:  # while recording, PyTorch frees nothing of what it keeps
+        if free < MIN_FREE_MEMORY_SHARE * total:  # during capture PyTorch cannot release cached memory
             torch.cuda.empty_cache()
         graph = torch.cuda.CUDAGraph()
-        with self.stream_in_turn(), _without_garbage_collection():
+        with self.use_stream(), _without_garbage_collection():
             graph.capture_begin(self.pool, capture_error_mode="thread_local")
             try:
                 found = function()
@@ -188,8 +191,8 @@ class GraphMemory:
         return graph, found
 
     @contextmanager
-    def stream_in_turn(self) -> Iterator[None]:
-        """Work on the stream: after what was started before, and before what comes after."""
+    def use_stream(self) -> Iterator[None]:
+        """Run on this stream, in order with the work on the current stream before and after."""
         current = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
@@ -199,7 +202,7 @@ class GraphMemory:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Let no graph be destroyed meanwhile, which would break the one that is recorded."""
+    """Disable garbage collection, as destroying a graph would break the capture of another one."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Several models that decide together: an ensemble is itself a `Stepper`."""
+"""Ensemble of autoregressive models as a single `Stepper`."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from seqlab.search.cuda_graph import static_state
 
 
 def mean_log_probs(members: Sequence[Tensor]) -> Tensor:
-    """Average probabilities that are given and returned as logarithms, in tensors of one shape; of one, itself."""
+    """Average probabilities in log space, over tensors of the same shape; a single tensor is returned as it is."""
     if len(members) == 1:
         return members[0]
     return torch.logsumexp(torch.stack(list(members)), dim=0) - math.log(len(members))
 
 
 class EnsembleState:
-    """The states of all members; each has the same rows."""
+    """States of all members, with the same rows."""
 
     def __init__(self, parts: Sequence[State]) -> None:
         self.parts = list(parts)
@@ -34,9 +34,9 @@ class EnsembleState:
 
 
 class Ensemble:
-    """Average the probabilities of several models, step by step: log of the mean of exp(scores).
+    """Average of the probabilities of several models at each step: log of the mean of exp(scores).
 
-    The members may be of different families; they must share the vocabulary, and their scores must be
+    The members may be of different families, but must share the vocabulary, and their scores must be
     log-probabilities. All read the same batch and the same first ids.
     """
 
@@ -55,7 +55,7 @@ class Ensemble:
         """Start every member on the same batch.
 
         Raises:
-            ValueError: if the members want to read different first ids.
+            ValueError: the members start from different ids.
         """
         started = [member.start(batch, need_attention) for member in self.members]
         last_ids = started[0][0]
@@ -72,7 +72,7 @@ class Ensemble:
         return Step(scores, EnsembleState([step.state for step in steps]), mean)
 
     def static_state(self, state: EnsembleState, steps: int) -> EnsembleState | None:
-        """Give the states of all members a fixed size, if each of them can have one."""
+        """Convert the states of all members to a fixed size; None if a member does not support it."""
         parts = [static_state(*each, steps) for each in zip(self.members, state.parts, strict=True)]
         fixed = [part for part in parts if part is not None]
         return EnsembleState(fixed) if len(fixed) == len(parts) else None

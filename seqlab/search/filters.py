@@ -1,12 +1,11 @@
-"""What is drawn from: small pure functions over the scores (N, W) of the next id.
+"""Filters of the sampling distribution (top-k, top-p, ...): pure functions over the scores (N, W) of the next id.
 
-Each gives the scores back with -inf for the ids that it drops, and never drops all. The scores of a row are
-log-probabilities up to a constant: what needs probabilities normalises first, so that each function sees those of the
-ids that the one before it left. Of equal scores the lower ids stay. Every row needs a score above -inf, and none may be
-NaN.
+Each returns the scores with -inf for the ids that it drops, and never drops all. The scores of a row are
+log-probabilities up to a constant: a filter that needs probabilities normalizes first, over the ids that the filter
+before it kept. Among equal scores the lower ids are kept. Every row needs a score above -inf, and none may be NaN.
 
-No row's result depends on the other rows. So probabilities are summed as whole numbers, whose sum is exact in any
-order: that of other floating-point numbers depends on how a device divides the batch among its threads.
+No row's result depends on the other rows. Therefore probabilities are summed as integers, whose sum is exact in any
+order: that of floating-point numbers depends on how a device divides the batch among its threads.
 """
 
 import math
@@ -19,16 +18,16 @@ from seqlab.search.config import SamplingConfig
 from seqlab.search.top import top_ids
 
 UNITS = 2.0**52
-"""A probability of 1 in whole numbers: fp64 holds all up to twice this exactly."""
+"""Integer that represents a probability of 1: fp64 represents all integers up to twice this exactly."""
 FIRST_COUNTS = (64, 1024)
-"""How many ids are sorted at first, and if they do not hold enough: to sort a large vocabulary takes far longer, and
-few rows need it, none after `keep_top_k`."""
+"""Numbers of ids to sort before the whole vocabulary is sorted, which takes far longer and which few rows need (none
+after `keep_top_k`)."""
 
 
 def apply_filters(scores: Tensor, ids: Tensor, config: SamplingConfig) -> Tensor:
-    """Apply all that the config asks for, in the order of `transformers`: see the functions below.
+    """Apply the configured filters in the order of `transformers`, each described at its function below.
 
-    The order: repetition penalty, temperature, top-k, top-p, min-p, typical. ids: (N, T) that a row has already.
+    The order: repetition penalty, temperature, top-k, top-p, min-p, typical. ids: (N, T), the ids so far of each row.
     """
     if config.repetition_penalty != 1:
         scores = penalize_repeats(scores, ids, config.repetition_penalty)
@@ -46,23 +45,23 @@ def apply_filters(scores: Tensor, ids: Tensor, config: SamplingConfig) -> Tensor
 
 
 def penalize_repeats(scores: Tensor, ids: Tensor, penalty: float) -> Tensor:
-    """Raise the probabilities of the ids that a row already holds to the power `penalty`. ids: (N, T).
+    """Raise the probabilities of the ids that a row already contains to the power `penalty`. ids: (N, T).
 
     CTRL (Keskar et al. 2019, arXiv:1909.05858) divides positive logits and multiplies negative ones, so that its effect
-    depends on the constant that a model's logits happen to have. Log-probabilities have none and are never positive:
-    they are multiplied. An id that is certain stays so.
+    depends on the arbitrary constant in a model's logits. Here log-probabilities, which are never positive, are
+    multiplied. An id of probability 1 keeps it.
     """
     log_probs = torch.log_softmax(scores, dim=1)
     return log_probs.scatter(1, ids, log_probs.gather(1, ids) * penalty)
 
 
 def apply_temperature(scores: Tensor, temperature: float) -> Tensor:
-    """Divide the scores; the best becomes 0 first, so that it stays finite at any temperature."""
+    """Divide the scores by the temperature; the best is shifted to 0 first and so stays finite at any temperature."""
     return (scores - scores.amax(dim=1, keepdim=True)) / temperature
 
 
 def keep_top_k(scores: Tensor, top_k: int) -> Tensor:
-    """Keep the `top_k` best ids, exactly that many also where scores are equal (Fan et al. 2018, arXiv:1805.04833)."""
+    """Keep exactly the `top_k` best ids, even if scores are equal (Fan et al. 2018, arXiv:1805.04833)."""
     values, ids = top_ids(scores, min(top_k, scores.shape[1]))
     return torch.full_like(scores, NEG_INF).scatter(1, ids, values)
 
@@ -79,31 +78,31 @@ def keep_min_p(scores: Tensor, min_p: float) -> Tensor:
 
 
 def keep_typical(scores: Tensor, typical_p: float) -> Tensor:
-    """Keep the ids of the most typical information content whose probabilities sum to `typical_p`.
+    """Keep the fewest ids of the most typical information content whose probabilities sum to `typical_p`.
 
-    Those come first whose -log p is closest to its expectation, the entropy: the best id may be dropped. Locally
-    typical sampling (Meister et al. 2023, arXiv:2202.00666).
+    Ids are ordered by the distance of -log p from its expectation, the entropy, so that the best id may be dropped.
+    Locally typical sampling (Meister et al. 2023, arXiv:2202.00666).
     """
     information = -torch.log_softmax(scores.double(), dim=1)
     probs = integer_probs(scores)
-    # int64, as the sum may be log(W) times `UNITS`. Where a probability is 0 the information may be infinite.
-    parts = (probs * information).masked_fill(probs == 0, 0.0).long()
-    entropy = parts.sum(dim=1, keepdim=True) / UNITS
+    # int64, as the sum may be log(W) times `UNITS`. Where a probability is 0, the information may be infinite.
+    terms = (probs * information).masked_fill(probs == 0, 0.0).long()
+    entropy = terms.sum(dim=1, keepdim=True) / UNITS
     return _keep_mass(scores, -(information - entropy).abs(), typical_p)
 
 
 def integer_probs(scores: Tensor) -> Tensor:
-    """Give the probabilities of all ids in units of 1 / `UNITS`, rounded down: (N, W) float64, 0 for -inf."""
-    # Converted first: from fp32 to fp64 in one call softmax takes ten times as long.
+    """Compute the probabilities of all ids in units of 1 / `UNITS`, rounded down: (N, W) float64, 0 for -inf."""
+    # Converted first: a softmax from fp32 to fp64 in one call takes ten times as long.
     return torch.softmax(scores.double(), dim=1).mul_(UNITS).floor_()
 
 
 def _keep_mass(scores: Tensor, keys: Tensor, mass: float) -> Tensor:
-    """Keep the fewest ids, those of the highest keys (N, W) first, that hold this share of the probability."""
+    """Keep the fewest ids, in descending order of the keys (N, W), whose probabilities sum to `mass`."""
     probs = integer_probs(scores)
     wanted = probs.sum(dim=1, keepdim=True) * mass
     kept = torch.full_like(scores, NEG_INF)
-    rows = torch.arange(len(scores), device=scores.device)  # those whose ids are not found yet
+    rows = torch.arange(len(scores), device=scores.device)  # rows whose ids are not found yet
     width = scores.shape[1]
     for count in (*(count for count in FIRST_COUNTS if 8 * count <= width), width):
         _, ids = top_ids(keys[rows], count)

@@ -1,7 +1,7 @@
-"""Where each hypothesis came from: back-pointers, followed once at the end of a search.
+"""Back-pointers of a beam search, which are followed once at its end to read the hypotheses.
 
-Rows are reordered at every step, so a tensor of all ids so far would be copied at every step; a pointer to the row
-that was continued is enough.
+Rows are reordered at every step, so that a tensor of all ids so far would have to be copied at every step. A pointer
+to the row that was extended is enough.
 """
 
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 class Endings(NamedTuple):
-    """The last step of n hypotheses for each of A sentences. All fields (A, n); log_probs -inf: a free place."""
+    """Last step of n ended hypotheses for each of A sentences. All fields (A, n); log_probs -inf marks a free slot."""
 
     scores: Tensor
     log_probs: Tensor
     lengths: Tensor
-    """How many ids, eos included; 0 only if the search could not take a single step."""
+    """Number of ids, eos included; 0 only if the search could not take a single step."""
     parents: Tensor
-    """The row that was read in the last step."""
+    """Row that was read in the last step."""
     last_ids: Tensor
     last_log_probs: Tensor
     finished: Tensor
@@ -34,10 +34,10 @@ class Endings(NamedTuple):
 
 
 class Traced(NamedTuple):
-    """E hypotheses, written out."""
+    """E hypotheses, read back from the history."""
 
     ids: Tensor
-    """(E, T), eos included, zeros behind it."""
+    """(E, T), eos included, padded with zeros."""
     id_log_probs: Tensor
     """(E, T)"""
     attention: Tensor | None
@@ -45,7 +45,7 @@ class Traced(NamedTuple):
 
 
 class History:
-    """The steps of one search. Step t reads the rows that `append` was given for step t - 1, in their order."""
+    """Record of the steps of a search. Step t reads the rows that were appended after step t - 1, in their order."""
 
     def __init__(self) -> None:
         self.parents: list[Tensor] = []
@@ -55,21 +55,21 @@ class History:
 
     @property
     def num_steps(self) -> int:
-        """How many steps were appended."""
+        """Number of steps that were appended."""
         return len(self.ids)
 
     def append(self, parents: Tensor, ids: Tensor, id_log_probs: Tensor) -> None:
-        """Write down the rows (N',) that go on after a step, as continuations of the rows that the step read."""
+        """Record the rows (N',) that are extended further after a step; `parents` are the rows that the step read."""
         self.parents.append(parents)
         self.ids.append(ids)
         self.id_log_probs.append(id_log_probs)
 
     def trace(self, endings: Endings) -> Traced:
-        """Follow hypotheses back to their first id, on the CPU. endings: fields of shape (E,)."""
+        """Follow the back-pointers of hypotheses to their first id, on the CPU. endings: fields of shape (E,)."""
         endings = Endings(*(field.cpu() for field in endings))
         lengths, all_parents = endings.lengths, _on_cpu(self.parents)
         all_ids, all_log_probs = _on_cpu(self.ids), _on_cpu(self.id_log_probs)
-        all_attention = [step.cpu() for step in self.attention]  # too much to be copied once more on the device
+        all_attention = [step.cpu() for step in self.attention]  # too large to concatenate on the device
         count, num_steps = len(lengths), int(lengths.max()) if len(lengths) else 0
         ids = endings.last_ids.new_zeros(count, num_steps)
         id_log_probs = endings.last_log_probs.new_zeros(count, num_steps)
@@ -81,10 +81,10 @@ class History:
             id_log_probs[last, t] = endings.last_log_probs[last]
             inner = (lengths > t + 1).nonzero()[:, 0]
             if len(inner):
-                came_from = row[inner]
-                ids[inner, t] = all_ids[t][came_from]
-                id_log_probs[inner, t] = all_log_probs[t][came_from]
-                row[inner] = all_parents[t][came_from]
+                child = row[inner]
+                ids[inner, t] = all_ids[t][child]
+                id_log_probs[inner, t] = all_log_probs[t][child]
+                row[inner] = all_parents[t][child]
             row[last] = endings.parents[last]
             if attention is not None:
                 present = (lengths > t).nonzero()[:, 0]
@@ -93,5 +93,5 @@ class History:
 
 
 def _on_cpu(steps: list[Tensor]) -> list[Tensor]:
-    """Copy the rows of all steps at once: for each copy from a GPU the host waits."""
+    """Copy the rows of all steps to the CPU at once, as the host waits for each copy from a GPU."""
     return [*torch.cat(steps).cpu().split([len(step) for step in steps])] if steps else []

@@ -1,4 +1,4 @@
-"""What a search returns."""
+"""Hypotheses: the results of a search."""
 
 import math
 from collections.abc import Sequence
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One output sequence of one sentence."""
+    """One output sequence of a sentence, with its scores."""
 
     ids: list[int]
-    """The ids without eos; a forced prefix is included."""
+    """Token ids without eos, with the forced prefix."""
     score: float
-    """`log_prob` after the length penalty, and in a beam with the coverage penalty: higher is better."""
+    """`log_prob` divided by the length penalty, in beam search plus the coverage penalty: higher is better."""
     log_prob: float
-    """The sum of the step scores of its tokens, in nats."""
+    """Sum of the step scores, in nats."""
     finished: bool
-    """Whether eos was found; if not, the maximum length or the constraints ended the hypothesis."""
+    """Whether the hypothesis ends with eos; if not, the maximum length or the constraints ended it."""
     token_log_probs: list[float]
-    """The step score of each id, and of eos if the hypothesis is finished, in nats; none if they were not kept."""
+    """Step score of each id, and of eos if finished, in nats; empty if they were not kept."""
     attention: "Tensor | None" = None
-    """(T, S) on the CPU, a row for each id, and for the end where it is said as a symbol; only if it was asked for."""
+    """(T, S) on the CPU: attention weights of each id, and of eos if predicted as a token; only on request."""
 
     @property
     def num_tokens(self) -> int:
-        """Its length: ids, and eos if it is finished."""
+        """Length of the hypothesis: ids, and eos if finished."""
         return len(self.ids) + self.finished
 
 
 def combined_score(log_prob: float, num_tokens: int, parts: Sequence[Hypothesis], config: SearchConfig) -> float:
-    """Give the score of what was made of hypotheses, as by joining them: their coverage penalties are its own."""
+    """Compute the score of a hypothesis made of others, for example by joining them; coverage penalties are summed."""
     score = log_prob / length_penalty(num_tokens, config)
     if config.coverage_penalty == 0:
         return score

@@ -1,4 +1,4 @@
-"""Length penalties and length limits. A length counts ids and includes eos (see `SearchConfig`)."""
+"""Length penalties and length limits; lengths are in ids and include eos (see `SearchConfig`)."""
 
 import math
 from collections.abc import Sequence
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
 
 
 def length_penalty(length: int, config: SearchConfig) -> float:
-    """Compute what the log-probability of a hypothesis of this length is divided by; 1 for length 0."""
+    """Compute the divisor of the log-probability of a hypothesis of this length; 1 for length 0."""
     if length == 0:
         return 1.0
     base = (5 + length) / 6 if config.length_penalty == "gnmt" else float(length)
     return math.pow(base, config.length_alpha)
 
 
-def penalty_table(longest: int, config: SearchConfig, device: "torch.device") -> "torch.Tensor":
-    """Tabulate the penalties of the lengths 0 to `longest`: (longest + 1,) float32.
+def penalty_table(max_length: int, config: SearchConfig, device: "torch.device") -> "torch.Tensor":
+    """Tabulate the length penalties of the lengths 0 to `max_length`: (max_length + 1,) float32.
 
-    From Python's floats: a vectorised power may round an element differently when the table has another size, and
+    Computed with Python floats: a vectorized power may round an element differently in a table of another size, and
     the size depends on the batch.
     """
-    import torch  # the lengths below are also asked for where no torch is loaded
+    import torch  # here, as the other functions are also called without torch
 
-    return torch.tensor([length_penalty(n, config) for n in range(longest + 1)], dtype=torch.float32, device=device)
+    return torch.tensor([length_penalty(n, config) for n in range(max_length + 1)], dtype=torch.float32, device=device)
 
 
 def length_limits(src_lengths: Sequence[int] | None, count: int, config: SearchConfig) -> tuple[list[int], list[int]]:
-    """Give the shortest and the longest allowed length for each of `count` sentences.
+    """Return the minimum and the maximum hypothesis lengths of `count` sentences.
 
     Raises:
-        ValueError: if a minimum length is relative to a source that there is not.
+        ValueError: `min_length_ratio` is set, but there are no source lengths.
     """
     if src_lengths is None:
         if config.min_length_ratio > 0:
@@ -41,9 +41,9 @@ def length_limits(src_lengths: Sequence[int] | None, count: int, config: SearchC
                 f"`min_length_ratio` is {config.min_length_ratio}, but the batch has no `src_lengths` to apply it to."
             )
         return [1] * count, [config.max_length] * count
-    longest = [config.max_length_for(n) for n in src_lengths]
-    shortest = [
-        min(limit, max(1, math.floor(config.min_length_ratio * n)))
-        for n, limit in zip(src_lengths, longest, strict=True)
+    max_lengths = [config.max_length_for(n) for n in src_lengths]
+    min_lengths = [
+        min(max_length, max(1, math.floor(config.min_length_ratio * n)))
+        for n, max_length in zip(src_lengths, max_lengths, strict=True)
     ]
-    return shortest, longest
+    return min_lengths, max_lengths

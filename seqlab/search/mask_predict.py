@@ -1,7 +1,8 @@
-"""Mask-predict: all positions at once, then again those that the model is least sure of (Ghazvininejad et al. 2019,
-arXiv:1904.09324), or all of them anew while those are hidden (Ghazvininejad et al. 2020, arXiv:2001.08785).
+"""Mask-predict: non-autoregressive decoding that re-predicts the least confident tokens.
 
-Several lengths of a target are tried beside each other: they are the hypotheses of a sentence.
+All positions are predicted at once. In each further pass the tokens of the lowest probability are masked and predicted
+again (Ghazvininejad et al. 2019, arXiv:1904.09324), or all tokens are (Ghazvininejad et al. 2020, arXiv:2001.08785).
+The hypotheses of a sentence are of several target lengths, which are decoded in parallel.
 
 Shapes: B sentences, K lengths, N rows (hypotheses), P positions.
 """
@@ -23,20 +24,21 @@ from seqlab.search.position_beam import predict_with_lm
 from seqlab.search.rules import refuse_nan
 from seqlab.search.search import SearchRequest
 
-UNLIMITED = 1 << 30
-"""Positions: more than any target has."""
-Choice = Callable[[FrameOutput, Tensor], tuple[Tensor, Tensor]]
+UNLIMITED_LENGTH = 1 << 30
+"""Number of positions that no target exceeds."""
+ChooseIds = Callable[[FrameOutput, Tensor], tuple[Tensor, Tensor]]
+"""(output of the model, fixed ids (A, P) with IGNORE for the others) -> ids and log-probabilities, (A, P) each."""
 
 
 class MaskPredict:
     """Search with any `PositionModel`; see `mask_predict`."""
 
     def fits(self, model: Any) -> bool:
-        """Tell whether the model predicts all positions at once."""
+        """Return whether the model is non-autoregressive."""
         return isinstance(model, PositionModel)
 
     def __call__(self, model: Any, config: SearchConfig, request: SearchRequest) -> list[list[Hypothesis]]:
-        """Search a batch."""
+        """Decode a batch."""
         return mask_predict(
             model,
             request.batch,
@@ -58,98 +60,109 @@ def mask_predict(
     lm: WeightedLm | None = None,
     need_attention: bool = False,
 ) -> list[list[Hypothesis]]:
-    """Fill the positions of the `beam_size` likeliest lengths of each sentence, and give the best answers, best first.
+    """Decode targets of the `beam_size` most probable lengths of each sentence; return the best hypotheses, best first.
 
-    After each pass but the last a smaller part of the positions, those with the lowest probabilities, is hidden and
-    predicted anew; with `revise` the others, too, which are shown. With `early_stopping` a row in which a pass changes
-    nothing is done. Log-probabilities are those that symbols had when they were predicted last (with `revise` most of
-    them while they were shown), those of a prefix where nothing is shown, and that of the length;
-    where eos ends a target, of eos. What is as long as the limit allows, but would be longer, has no end. With
-    `pseudo_likelihood`, where there is more than one pass and one length, they are those of the symbols at even places
-    given the others, and the other way round (cf. Salazar et al. 2020, arXiv:1910.14659, who hide one at a time): what
-    was predicted early, given little, is not held against an answer.
-    Where lengths are predicted an answer has one symbol at least, whatever the limits are.
+    After each pass but the last a smaller part of the positions, those of the lowest probabilities, is masked and
+    predicted again. With `revise` all positions are predicted again, of which the others are shown to the model. With
+    `early_stopping` a row is done when a pass changes none of its tokens.
 
-    With a language model each pass says what it and the model find likely together, by a beam over the positions that
-    is as wide as that over lengths; log-probabilities are then sums with its shares.
+    The log-probability of a hypothesis is the sum of those of its tokens, when they were predicted last, and of its
+    length, or of eos if eos ends targets. (With `revise` most tokens are shown to the model when they are predicted
+    last. Tokens of a prefix have their log-probability given nothing.) With `pseudo_likelihood` and several passes and
+    lengths, each token has its log-probability given the tokens at every second other position (cf. Salazar et al.
+    2020, arXiv:1910.14659, who mask one token at a time): then hypotheses are not penalized for tokens that were
+    predicted in an early pass, given few others.
+
+    A hypothesis of the maximum length is not finished if the most probable length is longer. If lengths are predicted,
+    a hypothesis has at least one token, regardless of the limits.
+
+    With a language model each pass maximizes the sum of both models' scores, by a beam search over the positions of
+    width `beam_size`; log-probabilities then include the language model's scores.
 
     Args:
-        model: predicts lengths, and positions given others.
-        batch: what it reads.
-        config: `beam_size`, `iterations` (None is the model's own), `early_stopping`, `pseudo_likelihood`, `revise`,
-            the limits and the penalty of lengths.
-        prefixes: ids that the hypotheses of each sentence must begin with.
-        banned_ids: ids that no hypothesis may hold.
-        lm: a `FixedContextModel` that decides too, where eos does not end targets.
-        need_attention: also return what each symbol attended to when it was predicted last.
+        model: predicts target lengths, and tokens given others.
+        batch: input of the model.
+        config: `beam_size`, `iterations` (None is the model's default), `early_stopping`, `pseudo_likelihood`,
+            `revise`, length limits and length penalty.
+        prefixes: forced prefix of each sentence, as ids.
+        banned_ids: ids that no hypothesis may contain.
+        lm: a `FixedContextModel` for shallow fusion, for models whose targets do not end at eos.
+        need_attention: also return the attention of each token when it was predicted last.
 
     Raises:
-        ValueError: `config` asks for what such a model cannot do; a prefix cannot be; the model gives NaN.
+        ValueError: a field of `config` does not apply to such a model; a prefix is invalid; the model gives NaN.
     """
     config.check_non_autoregressive(model.ends_at_eos, model.iterations)
-    shortest, longest = length_limits(batch.src_lengths.tolist(), len(batch.src_lengths), config)
-    forced = prefix_table(prefixes, longest, model.vocab_size, model.eos_id).to(batch.src_lengths.device)
+    min_lengths, max_lengths = length_limits(batch.src_lengths.tolist(), len(batch.src_lengths), config)
+    forced = prefix_table(prefixes, max_lengths, model.vocab_size, model.eos_id).to(batch.src_lengths.device)
     source = model.encode(batch)
-    found, is_cut = _lengths(model, source, batch.src_lengths, forced, config.beam_size, shortest, longest)
-    refuse_nan(found.log_probs, "for the lengths")
-    sentences, ranks = (found.log_probs > NEG_INF).nonzero(as_tuple=True)
+    predicted, is_cut = _predict_lengths(
+        model, source, batch.src_lengths, forced, config.beam_size, min_lengths, max_lengths
+    )
+    refuse_nan(predicted.log_probs, "for the lengths")
+    sentences, ranks = (predicted.log_probs > NEG_INF).nonzero(as_tuple=True)
     if len(sentences) > len(batch.src_lengths):
         source = source.select(sentences)
-    rows = Rows(found.lengths[sentences, ranks], forced[sentences], need_attention)
-    limits = [longest[sentence] for sentence in sentences.tolist()]
-    never = sorted({*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id})
+    targets = PartialTargets(predicted.lengths[sentences, ranks], forced[sentences], need_attention)
+    limits = [max_lengths[sentence] for sentence in sentences.tolist()]
+    excluded = sorted({*banned_ids} - {model.eos_id} if model.ends_at_eos else {*banned_ids, model.eos_id})
     iterations = config.iterations or model.iterations
 
-    def choose(output: FrameOutput, shown: Tensor) -> tuple[Tensor, Tensor]:
-        return output.likeliest(never) if lm is None else predict_with_lm(output, shown, lm, config.beam_size, never)
+    def choose(output: FrameOutput, fixed: Tensor) -> tuple[Tensor, Tensor]:
+        if lm is None:
+            return output.likeliest(excluded)
+        return predict_with_lm(output, fixed, lm, config.beam_size, excluded)
 
-    fill(model, source, rows, iterations, choose, bool(config.early_stopping), config.revise)
+    fill(model, source, targets, iterations, choose, bool(config.early_stopping), config.revise)
     if config.pseudo_likelihood and min(iterations, config.beam_size) > 1:
-        score_by_halves(model, source, rows)
-    of_lengths = found.log_probs[sentences, ranks]
+        score_by_halves(model, source, targets)
+    length_log_probs = predicted.log_probs[sentences, ranks]
     if lm is not None:
-        of_symbols, of_ends = lm_token_scores(lm, rows.ids, rows.lengths)
-        rows.log_probs, of_lengths = rows.log_probs + of_symbols, of_lengths + of_ends
-    answers: list[list[Hypothesis]] = [[] for _ in longest]
+        lm_scores, eos_scores = lm_token_scores(lm, targets.ids, targets.lengths)
+        targets.log_probs, length_log_probs = targets.log_probs + lm_scores, length_log_probs + eos_scores
+    found: list[list[Hypothesis]] = [[] for _ in max_lengths]
     end_id = model.eos_id if model.ends_at_eos else None
-    written = rows.hypotheses(of_lengths, is_cut[sentences, ranks], limits, end_id, config)
-    for sentence, hypothesis in zip(sentences.tolist(), written, strict=True):
-        answers[sentence].append(hypothesis)
-    return [sorted(each, key=lambda h: -h.score)[: config.num_hypotheses] for each in answers]
+    hypotheses = targets.hypotheses(length_log_probs, is_cut[sentences, ranks], limits, end_id, config)
+    for sentence, hypothesis in zip(sentences.tolist(), hypotheses, strict=True):
+        found[sentence].append(hypothesis)
+    return [sorted(each, key=lambda h: -h.score)[: config.num_hypotheses] for each in found]
 
 
-def _lengths(
+def _predict_lengths(
     model: PositionModel,
     source: Any,
     src_lengths: Tensor,
     forced: Tensor,
     count: int,
-    shortest: Sequence[int],
-    longest: Sequence[int],
+    min_lengths: Sequence[int],
+    max_lengths: Sequence[int],
 ) -> tuple[TargetLengths, Tensor]:
-    """Ask for numbers of positions: within the limits, which count eos, where eos has none of its own.
+    """Predict the numbers of positions of each sentence's hypotheses.
 
-    Where it ends targets there are as many as in training, whatever the limits, and one more than the prefix at least.
-    Also tell which of them (B, K) are the longest allowed because a longer one, likelier than all, is not.
+    If targets end at eos, there are as many positions as in training, regardless of the limits, and at least one more
+    than in the prefix. If not, eos has no position, and the numbers are within the limits, which include eos.
+
+    Returns:
+        The lengths, and which of them (B, K) are cut: they are the maximum, but the most probable length is longer.
     """
-    of_prefix = (forced != NOT_FORCED).sum(1)
-    unlimited = torch.full_like(src_lengths, UNLIMITED)
+    prefix_lengths = (forced != NOT_FORCED).sum(1)
+    unlimited = torch.full_like(src_lengths, UNLIMITED_LENGTH)
     if model.ends_at_eos:
-        found = model.target_lengths(source, count, of_prefix + 1, unlimited)
-        return found, torch.zeros_like(found.lengths, dtype=torch.bool)
-    most = (src_lengths.new_tensor(longest) - 1).clamp_min(1)
-    least = torch.maximum(src_lengths.new_tensor(shortest) - 1, of_prefix).clamp_min(1)
-    least = torch.minimum(least, most)
-    found = model.target_lengths(source, count, least, most)
-    likeliest = model.target_lengths(source, 1, least, unlimited).lengths
-    return found, (found.lengths == most[:, None]) & (likeliest > most[:, None])
+        predicted = model.target_lengths(source, count, prefix_lengths + 1, unlimited)
+        return predicted, torch.zeros_like(predicted.lengths, dtype=torch.bool)
+    longest = (src_lengths.new_tensor(max_lengths) - 1).clamp_min(1)
+    shortest = torch.maximum(src_lengths.new_tensor(min_lengths) - 1, prefix_lengths).clamp_min(1)
+    shortest = torch.minimum(shortest, longest)
+    predicted = model.target_lengths(source, count, shortest, longest)
+    likeliest = model.target_lengths(source, 1, shortest, unlimited).lengths
+    return predicted, (predicted.lengths == longest[:, None]) & (likeliest > longest[:, None])
 
 
-class Rows:
-    """What is filled in so far."""
+class PartialTargets:
+    """Targets of N rows whose positions are filled in pass by pass."""
 
     def __init__(self, lengths: Tensor, prefixes: Tensor, need_attention: bool) -> None:
-        """lengths (N,): positions of each row; prefixes (N, any): what its first ones hold, `NOT_FORCED` for none."""
+        """lengths (N,): positions of each row; prefixes (N, any): ids of the first ones, padded with `NOT_FORCED`."""
         self.lengths, self.need_attention = lengths, need_attention
         shape = (len(lengths), int(lengths.max()))
         forced = F.pad(prefixes, (0, max(0, shape[1] - prefixes.size(1))), value=NOT_FORCED)[:, : shape[1]]
@@ -157,27 +170,27 @@ class Rows:
         self.ids = lengths.new_full(shape, IGNORE)
         """(N, P), IGNORE where nothing was predicted yet."""
         self.log_probs = torch.zeros(shape, device=lengths.device)
-        """(N, P): of these, when they were predicted."""
+        """(N, P): log-probability of each id when it was predicted."""
         self.attention: Tensor | None = None
-        """(N, P, S): what they attended to then; None where that is not needed."""
+        """(N, P, S): attention of each id when it was predicted; None if it is not needed."""
         self.is_free = ~padding_mask(lengths, shape[1]) & (self.forced == IGNORE)
 
-    def least_sure(self, count: Tensor) -> Tensor:
+    def least_confident(self, count: Tensor) -> Tensor:
         """Mark the `count` (N,) free positions of each row with the lowest log-probabilities: (N, P) bool."""
         values = self.log_probs.masked_fill(~self.is_free, torch.inf)
         ranks = values.argsort(dim=1, stable=True).argsort(dim=1)
         return ranks < count[:, None]
 
-    def say(self, rows: Tensor, is_new: Tensor, ids: Tensor, log_probs: Tensor) -> Tensor:
-        """Put ids (A, P') into some rows (A,) where `is_new` (A, P); tell in which rows that changes any: (A,)."""
+    def set_ids(self, rows: Tensor, is_new: Tensor, ids: Tensor, log_probs: Tensor) -> Tensor:
+        """Set the ids (A, P') of some rows (A,) where `is_new` (A, P); return which rows changed: (A,) bool."""
         before = self.ids[rows]
         padding = (0, before.size(1) - ids.size(1))
         self.ids[rows] = F.pad(ids, padding).where(is_new, before)
         self.log_probs[rows] = F.pad(log_probs, padding).where(is_new, self.log_probs[rows])
         return (self.ids[rows] != before).any(1)
 
-    def attend(self, rows: Tensor, is_new: Tensor, attention: Tensor | None) -> None:
-        """Keep what positions of some rows (A,) attended to (A, P', S), if that is needed, where `is_new` (A, P)."""
+    def set_attention(self, rows: Tensor, is_new: Tensor, attention: Tensor | None) -> None:
+        """Set the attention (A, P', S) of some rows (A,) where `is_new` (A, P), if it is needed."""
         if attention is None:
             return
         if self.attention is None:
@@ -194,76 +207,82 @@ class Rows:
         end_id: int | None,
         config: SearchConfig,
     ) -> list[Hypothesis]:
-        """Write out all rows; `length_log_probs` (N,) stand for the end, unless `end_id` is an id that ends them.
+        """Convert the rows to hypotheses.
 
-        Those that are cut (N,) have no end, nor have those with no `end_id` within their `limits` (N), where they are
-        cut then.
+        Args:
+            length_log_probs: (N,), used as the log-probability of eos if `end_id` is None.
+            is_cut: (N,), rows that are not finished.
+            limits: (N), maximum lengths; a row without `end_id` within its limit is cut there and not finished.
+            end_id: the id that ends a row; None if the number of positions does.
+            config: length penalty.
         """
         found = []
         lengths = zip(self.lengths.tolist(), limits, is_cut.tolist(), length_log_probs.tolist(), strict=True)
         filled = zip(self.ids.tolist(), self.log_probs.tolist(), lengths, strict=True)
         attention = [None] * len(limits) if self.attention is None else list(self.attention.cpu())
-        for of_row, (ids, log_probs, (length, limit, cut, of_length)) in zip(attention, filled, strict=True):
+        for row_attention, (ids, log_probs, (length, limit, cut, length_log_prob)) in zip(
+            attention, filled, strict=True
+        ):
             size, finished = length, not cut
-            shares = [*log_probs[:length], of_length][: size + finished]
+            token_log_probs = [*log_probs[:length], length_log_prob][: size + finished]
             if end_id is not None:
-                said = ids[: min(length, limit)]
-                finished = end_id in said
-                size = said.index(end_id) if finished else len(said)
-                shares = log_probs[: size + finished]
-            log_prob = sum(shares)
+                allowed = ids[: min(length, limit)]
+                finished = end_id in allowed
+                size = allowed.index(end_id) if finished else len(allowed)
+                token_log_probs = log_probs[: size + finished]
+            log_prob = sum(token_log_probs)
             score = log_prob / length_penalty(size + finished, config)
-            looked = None if of_row is None else of_row[: size + (finished and end_id is not None)]
-            found.append(Hypothesis(ids[:size], score, log_prob, finished, shares, looked))
+            own = None if row_attention is None else row_attention[: size + (finished and end_id is not None)]
+            found.append(Hypothesis(ids[:size], score, log_prob, finished, token_log_probs, own))
         return found
 
 
 def fill(
     model: PositionModel,
     source: Any,
-    rows: Rows,
+    targets: PartialTargets,
     iterations: int,
-    choose: Choice,
+    choose: ChooseIds,
     early_stopping: bool,
     revise: bool,
 ) -> None:
-    """Predict all free positions, then again and again a linearly smaller part of them, which is hidden.
+    """Predict all free positions, and in each further pass a linearly smaller part of them, which is masked.
 
-    Of what the model says `choose` takes an id for each, beside what is kept (A, P), and its log-probability: what is
-    shown is kept, with `revise` only what is forced. Rows of which nothing is left to be hidden leave, with
-    `early_stopping` also those in which nothing has changed.
+    `choose` selects the ids from the model's output, given the fixed ids: those that are shown, or with `revise` only
+    the forced ones. A row is done when no position is left to mask, with `early_stopping` also when a pass changes
+    nothing.
     """
-    alive, free = torch.arange(len(rows.lengths), device=rows.lengths.device), rows.is_free.sum(1)
-    is_forced = rows.forced != IGNORE
+    active, num_free = torch.arange(len(targets.lengths), device=targets.lengths.device), targets.is_free.sum(1)
+    is_forced = targets.forced != IGNORE
     if is_forced.any():
-        output = model.predict(source, rows.lengths, None, rows.need_attention)
-        rows.say(alive, is_forced, *output.likeliest((), rows.forced))
-        rows.attend(alive, is_forced, output.attention)
-    goes_on = free > 0
+        output = model.predict(source, targets.lengths, None, targets.need_attention)
+        targets.set_ids(active, is_forced, *output.likeliest((), targets.forced))
+        targets.set_attention(active, is_forced, output.attention)
+    is_active = num_free > 0
     for iteration in range(iterations):
-        goes_on &= free[alive] * (iterations - iteration) // iterations > 0
-        if not goes_on.all():
-            left = goes_on.nonzero()[:, 0]
-            alive, source = alive[left], source.select(left)
-        if not len(alive):
+        is_active &= num_free[active] * (iterations - iteration) // iterations > 0
+        if not is_active.all():
+            remaining = is_active.nonzero()[:, 0]
+            active, source = active[remaining], source.select(remaining)
+        if not len(active):
             return
-        is_hidden = rows.least_sure(free * (iterations - iteration) // iterations)[alive]
-        size = int(rows.lengths[alive].max())
-        shown = rows.ids[alive].masked_fill(is_hidden, IGNORE)[:, :size]
-        is_any = iteration > 0 or bool(is_forced.any())
-        output = model.predict(source, rows.lengths[alive], shown if is_any else None, rows.need_attention)
-        kept, is_new = (rows.forced[alive, :size], rows.is_free[alive]) if revise else (shown, is_hidden)
-        ids, log_probs = choose(output, kept)
+        is_masked = targets.least_confident(num_free * (iterations - iteration) // iterations)[active]
+        size = int(targets.lengths[active].max())
+        shown = targets.ids[active].masked_fill(is_masked, IGNORE)[:, :size]
+        is_any_shown = iteration > 0 or bool(is_forced.any())
+        output = model.predict(source, targets.lengths[active], shown if is_any_shown else None, targets.need_attention)
+        fixed, is_new = (targets.forced[active, :size], targets.is_free[active]) if revise else (shown, is_masked)
+        ids, log_probs = choose(output, fixed)
         refuse_nan(log_probs.masked_fill(~is_new[:, :size], 0.0), f"in pass {iteration + 1}")
-        is_changed = rows.say(alive, is_new, ids, log_probs)
-        rows.attend(alive, is_new, output.attention)
-        goes_on = is_changed if early_stopping else torch.ones_like(is_changed)
+        is_changed = targets.set_ids(active, is_new, ids, log_probs)
+        targets.set_attention(active, is_new, output.attention)
+        is_active = is_changed if early_stopping else torch.ones_like(is_changed)
 
 
-def score_by_halves(model: PositionModel, source: Any, rows: Rows) -> None:
-    """Give all symbols the log-probabilities that they have when every other place is hidden, theirs included."""
-    is_even = torch.arange(rows.ids.size(1), device=rows.ids.device) % 2 == 0
-    for is_hidden in (is_even, ~is_even):
-        output = model.predict(source, rows.lengths, rows.ids.masked_fill(is_hidden, IGNORE))
-        _, log_probs = output.likeliest((), rows.ids)
-        rows.log_probs = log_probs.where(is_hidden, rows.log_probs)
+def score_by_halves(model: PositionModel, source: Any, targets: PartialTargets) -> None:
+    """Set the log-probabilities of the tokens at even positions given those at odd positions, and vice versa."""
+    is_even = torch.arange(targets.ids.size(1), device=targets.ids.device) % 2 == 0
+    for is_masked in (is_even, ~is_even):
+        output = model.predict(source, targets.lengths, targets.ids.masked_fill(is_masked, IGNORE))
+        _, log_probs = output.likeliest((), targets.ids)
+        targets.log_probs = log_probs.where(is_masked, targets.log_probs)

@@ -1,4 +1,4 @@
-"""The hypotheses that have ended: the best few of each sentence."""
+"""Pool of the best ended hypotheses of each sentence."""
 
 import torch
 from torch import Tensor
@@ -25,36 +25,36 @@ class Pool:
             finished=full(False, torch.bool),
         )
         self.num_finished = torch.zeros(num_sentences, dtype=torch.int64, device=device)
-        """(B,): how many hypotheses have finished, those that were too bad to keep counted."""
+        """(B,) int64: number of finished hypotheses so far, with those that were not kept."""
 
     def worst_scores(self) -> Tensor:
-        """Give the score to beat for each sentence: (B,), -inf while there is a free place."""
+        """Return the score that a new hypothesis must exceed, for each sentence: (B,), -inf while there is room."""
         return self.endings.scores[:, -1]
 
     def best_scores(self) -> Tensor:
-        """Give the best score of each sentence: (B,), -inf where there is none."""
+        """Return the best score of each sentence: (B,), -inf where there is none."""
         return self.endings.scores[:, 0]
 
     def is_empty(self) -> Tensor:
-        """Tell which sentences have no hypothesis at all: (B,)."""
+        """Return which sentences have no hypothesis: (B,) bool."""
         return self.endings.log_probs[:, 0] == NEG_INF
 
     def add_finished(self, sentences: Tensor, new: Endings) -> None:
-        """Merge finished hypotheses, fields (A, n), into those of some sentences (A,); at equal scores the old win."""
+        """Merge finished hypotheses, fields (A, n), into those of some sentences (A,); ties go to the older ones."""
         self.num_finished[sentences] += (new.log_probs > NEG_INF).sum(dim=1)
         joined = self._join(sentences, new)
         self._store(sentences, joined, joined.scores.sort(dim=1, descending=True, stable=True).indices)
 
     def fill(self, sentences: Tensor, new: Endings) -> None:
-        """Put hypotheses, fields (A, n), best first, into the free places of some sentences (A,)."""
+        """Put hypotheses, fields (A, n), best first, into the free slots of some sentences (A,)."""
         joined = self._join(sentences, new)
         is_free = (joined.log_probs == NEG_INF).to(torch.int8)
         self._store(sentences, joined, is_free.sort(dim=1, stable=True).indices)
 
     def hypotheses(self, history: History) -> list[list[Hypothesis]]:
-        """Write out all hypotheses and move them to Python."""
-        sentences, places = (self.endings.log_probs > NEG_INF).nonzero(as_tuple=True)
-        endings = Endings(*(field[sentences, places] for field in self.endings))  # fields (E,)
+        """Trace all hypotheses back and convert them to Python objects."""
+        sentences, slots = (self.endings.log_probs > NEG_INF).nonzero(as_tuple=True)
+        endings = Endings(*(field[sentences, slots] for field in self.endings))  # fields (E,)
         traced = history.trace(endings)
         ids, id_log_probs = traced.ids.tolist(), traced.id_log_probs.tolist()
         attention = traced.attention

@@ -1,16 +1,16 @@
-"""Beam search over what paths through frames say, frame by frame (Graves et al. 2006; Hannun et al. 2014).
+"""CTC prefix beam search, frame by frame (Graves et al. 2006; Hannun et al. 2014).
 
-A prefix is what all paths so far say that say the same: their probabilities are summed up, apart for those that end in
-a blank and those that end in the prefix's last symbol, as only behind a blank may that symbol follow itself. In each
-frame the best K of all prefixes are kept: those there are, and each with one symbol more. One that is there already,
-because its beginning is still kept too, takes in what that adds to it.
+A prefix stands for all paths so far whose output it is. Their probabilities are summed, separately for the paths that
+end in a blank and those that end in the prefix's last id, as only after a blank may that id follow itself. In each
+frame the best K prefixes are kept, among the previous ones and each of them extended by one id. If an extended prefix
+equals one in the beam, their probabilities are added.
 
-A step of a left-to-right model over frames (`seqlab.models.ctc`) sums over all of them for each symbol of the
-vocabulary. It is what ensembles, forced prefixes and most language models need; this search only looks at likely
-symbols of one frame at a time. A language model whose prefixes may be of different lengths, as an n-gram model, can
-decide with it (Hannun et al. 2014).
+Token-by-token search with the same model (`seqlab.models.ctc`) sums over all frames for each id of the vocabulary.
+Ensembles, forced prefixes and most language models need it. This search considers only probable ids of one frame at a
+time. It can use a language model whose prefixes may have different lengths, such as an n-gram model (Hannun et al.
+2014).
 
-Shapes: B sentences, F frames, K prefixes, C symbols that may follow.
+Shapes: B sentences, F frames, K prefixes, C candidate ids.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from torch import Tensor
 from seqlab.models.interfaces import NEG_INF, FrameLogProbs, FrameModel
 from seqlab.search.beam import BeamSearch
 from seqlab.search.config import SearchConfig
-from seqlab.search.ctc import best_path_search, most_symbols, scored
+from seqlab.search.ctc import best_path_search, max_ids_without_eos, scored_hypothesis
 from seqlab.search.fusion import PrefixLmScores, WeightedLm, lm_token_scores
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.length import length_penalty
@@ -31,63 +31,64 @@ from seqlab.search.rules import refuse_nan
 from seqlab.search.search import SearchRequest
 from seqlab.search.top import top_ids
 
-FACTOR = 6364136223846793005
-"""Of the hashes that tell prefixes apart: hash * FACTOR + id, modulo 2^64 (Knuth's multiplier for MMIX)."""
-NOTHING, NO_HASH = -1, -2
-"""In place of a symbol where none is added; and of the hash of a prefix that there is not."""
+HASH_FACTOR = 6364136223846793005
+"""Factor of the hashes of prefixes: hash * HASH_FACTOR + id, modulo 2^64 (Knuth's multiplier for MMIX)."""
+NO_ID, NO_HASH = -1, -2
+"""Mark a prefix that was not extended by an id, and the hash of a prefix that does not exist."""
 
 
-class Prefixes(NamedTuple):
-    """The best prefixes of each sentence, all of these (B, K); log-probabilities in float64."""
+class PrefixBeam(NamedTuple):
+    """The best prefixes of each sentence, all tensors (B, K); log-probabilities in float64."""
 
-    blank: Tensor
-    """Of the paths that end in a blank."""
-    symbol: Tensor
-    """Of those that end in the last symbol."""
+    ends_in_blank: Tensor
+    """Log-probability of the paths that end in a blank."""
+    ends_in_id: Tensor
+    """Log-probability of the paths that end in the last id."""
     last_ids: Tensor
     hashes: Tensor
-    """Which prefix it is: equal ones are equal, others differ as surely as 64 bits do."""
-    beginnings: Tensor
-    """The hash of the prefix without its last symbol."""
-    sizes: Tensor
-    """How many symbols it has."""
+    """Hash of the prefix; equal hashes mean equal prefixes, except for 64-bit collisions."""
+    parent_hashes: Tensor
+    """Hash of the prefix without its last id."""
+    lengths: Tensor
+    """Number of ids."""
 
     @property
-    def whole(self) -> Tensor:
-        """Of all paths."""
-        return torch.logaddexp(self.blank, self.symbol)
+    def log_probs(self) -> Tensor:
+        """Log-probability of all paths: (B, K)."""
+        return torch.logaddexp(self.ends_in_blank, self.ends_in_id)
 
-    def settled(self, is_cut: Tensor) -> "Prefixes":
-        """Put all paths of some prefixes (B, K) into `blank`."""
+    def ended(self, is_cut: Tensor) -> "PrefixBeam":
+        """Count all paths of the prefixes `is_cut` (B, K) in `ends_in_blank`."""
         return self._replace(
-            blank=torch.where(is_cut, self.whole, self.blank), symbol=self.symbol.masked_fill(is_cut, NEG_INF)
+            ends_in_blank=torch.where(is_cut, self.log_probs, self.ends_in_blank),
+            ends_in_id=self.ends_in_id.masked_fill(is_cut, NEG_INF),
         )
 
 
-class Grown(NamedTuple):
-    """Where the prefixes of a frame come from, each (B, K)."""
+class BackPointers(NamedTuple):
+    """Origin of the prefixes of a frame, all tensors (B, K)."""
 
-    places: Tensor
-    """Which of the K prefixes that there were, or of the KC with a symbol more behind them."""
+    indices: Tensor
+    """Index among the K previous prefixes followed by the KC extended ones."""
     parents: Tensor
-    """Which of the frame before."""
+    """Index of the prefix of the previous frame."""
     ids: Tensor
-    """The symbol that it has more, or `NOTHING`."""
+    """Id that was appended, or `NO_ID`."""
 
 
 class CtcSearch:
-    """Search with any `FrameModel`: the likeliest path, a beam over prefixes, or else token by token."""
+    """Search with any `FrameModel`: best path, prefix beam search, or else token by token."""
 
     def fits(self, model: Any) -> bool:
-        """Tell whether the model scores all frames at once."""
+        """Return whether the model scores all frames at once."""
         return isinstance(model, FrameModel)
 
     def __call__(self, model: Any, config: SearchConfig, request: SearchRequest) -> list[list[Hypothesis]]:
-        """Search a batch; constraints that paths through frames cannot keep are for the beam over tokens."""
+        """Decode a batch; constraints that CTC paths do not support need the token-by-token beam search."""
         if request.need_attention:
             raise ValueError(
-                "What a model of frames (`transformer_ctc`) attends to belongs to its frames, of which several say one "
-                "symbol or none: there is no alignment of it."
+                "There is no alignment from a CTC model (`transformer_ctc`): its attention belongs to frames, of which "
+                "several, or none, make one token."
             )
         lm, banned, needed = request.lm, request.banned_ids, request.need_scores
         is_constrained = request.prefixes or config.no_repeat_ngram_size or config.min_length_ratio
@@ -109,55 +110,54 @@ def prefix_beam_search(
     need_scores: bool = True,
     lm: WeightedLm | None = None,
 ) -> list[list[Hypothesis]]:
-    """Give the best hypotheses of each sentence by the paths in the beam, at most `num_hypotheses`, best first.
+    """Search the best outputs of each sentence: at most `num_hypotheses`, best first.
 
-    Of `config` the beam, the number of hypotheses, the longest lengths and the length penalty of the scores are read.
-    All symbols count: no more than 2K of them can be among the best in a frame. With a language model only these 2K
-    are looked up. A prefix as long as the longest length has no end: whatever follows it counts for it, as in a search
-    that goes from symbol to symbol.
+    Only the 2K most probable ids of each frame are considered. Without a language model the result is that of all ids,
+    as no others can be among the best. A prefix of the maximum length is not finished: all of its continuations count
+    for it, as in token-by-token search.
 
     Args:
         model: scores all frames at once.
-        batch: what it reads.
-        config: how to search.
-        banned_ids: ids that no hypothesis may hold.
-        need_scores: whether log-probabilities are those of all paths that say the symbols, as those of every other
-            search; else a single hypothesis has that of the paths in the beam, which takes less time. These choose what
-            is returned in either case; those of all paths put that in order, so that more hypotheses may have another
-            first one.
-        lm: a language model that decides too, a `FixedContextModel`; log-probabilities are then sums with its shares.
+        batch: input of the model.
+        config: beam size, number of hypotheses, maximum lengths and length penalty.
+        banned_ids: ids that no hypothesis may contain.
+        need_scores: whether to compute log-probabilities over all paths of an output, as in other searches. If not, a
+            single hypothesis has the log-probability of its paths in the beam, which takes less time. The paths in the
+            beam always choose the hypotheses to return; log-probabilities over all paths sort them, so that with
+            several hypotheses the first may be another one.
+        lm: a `FixedContextModel` for shallow fusion, whose scores are added to the log-probabilities.
 
     Raises:
-        ValueError: `config` asks for what such a model cannot do, or the model gives NaN.
+        ValueError: a field of `config` does not apply to such a model, or the model gives NaN.
     """
     config.check_frame_model()
     frames = model.frames(batch)
     beam_size = config.beam_size
     log_probs, ids = _candidates(frames, model, banned_ids, 2 * beam_size)
-    behind = frames.padding
-    of_blanks = frames.log_probs[:, :, model.blank_id].double().masked_fill(behind, 0.0)
-    log_probs = log_probs.double().masked_fill(behind[..., None], NEG_INF)
+    padding = frames.padding
+    blank_log_probs = frames.log_probs[:, :, model.blank_id].double().masked_fill(padding, 0.0)
+    log_probs = log_probs.double().masked_fill(padding[..., None], NEG_INF)
     refuse_nan(log_probs, "in a frame")
-    limits = most_symbols(batch, len(ids), config)
-    most = torch.tensor(limits, device=ids.device)[:, None]
-    prefixes, history = _empty(len(ids), beam_size, model.blank_id, ids.device), []
-    fused = None if lm is None else PrefixLmScores(lm, len(ids), beam_size, ids.device)
+    limits = max_ids_without_eos(batch, len(ids), config)
+    max_ids = torch.tensor(limits, device=ids.device)[:, None]
+    beam, history = _empty_prefixes(len(ids), beam_size, model.blank_id, ids.device), []
+    lm_scores = None if lm is None else PrefixLmScores(lm, len(ids), beam_size, ids.device)
     for frame in range(log_probs.size(1)):
-        again = frames.log_probs[:, frame].gather(1, prefixes.last_ids).double()
-        again = again.masked_fill(behind[:, frame, None], NEG_INF)
-        is_cut = prefixes.sizes > most
-        following = log_probs[:, None, frame].masked_fill(is_cut[..., None], NEG_INF)
-        of_blank = of_blanks[:, frame, None].masked_fill(is_cut, 0.0)
-        prefixes = prefixes.settled(is_cut)
-        fluency = None if fused is None else fused.choices(ids[:, frame])
-        prefixes, grown = _advance(prefixes, of_blank, again, following, ids[:, frame], fluency)
-        if fused is not None:
-            fused.keep(grown.places)
-        history.append(grown)
-    totals = prefixes.whole
-    if fused is not None:
-        totals = totals + torch.where(prefixes.sizes > most, fused.added, fused.whole())
-    return _best(_said(history), totals.float().tolist(), limits, frames, model, config, need_scores, lm)
+        repeat_log_probs = frames.log_probs[:, frame].gather(1, beam.last_ids).double()
+        repeat_log_probs = repeat_log_probs.masked_fill(padding[:, frame, None], NEG_INF)
+        is_cut = beam.lengths > max_ids
+        id_log_probs = log_probs[:, None, frame].masked_fill(is_cut[..., None], NEG_INF)
+        in_blank = blank_log_probs[:, frame, None].masked_fill(is_cut, 0.0)
+        beam = beam.ended(is_cut)
+        frame_scores = None if lm_scores is None else lm_scores.extend(ids[:, frame])
+        beam, pointers = _advance(beam, in_blank, repeat_log_probs, id_log_probs, ids[:, frame], frame_scores)
+        if lm_scores is not None:
+            lm_scores.keep(pointers.indices)
+        history.append(pointers)
+    totals = beam.log_probs
+    if lm_scores is not None:
+        totals = totals + torch.where(beam.lengths > max_ids, lm_scores.scores, lm_scores.final_scores())
+    return _best(_trace(history), totals.float().tolist(), limits, frames, model, config, need_scores, lm)
 
 
 def _best(
@@ -170,45 +170,46 @@ def _best(
     need_scores: bool,
     lm: WeightedLm | None,
 ) -> list[list[Hypothesis]]:
-    """Sort what each sentence's prefixes say, rows (B, K), by the paths in the beam, and score what is returned.
+    """Choose the best prefixes of each sentence, rows (B, K), by their paths in the beam, and score them exactly.
 
-    What has more symbols than `limits` (B,) has no end.
+    A prefix of more ids than its limit in `limits` (B,) is not finished.
     """
     found: list[list[Hypothesis]] = []
-    for of_row, own, limit in zip(rows, log_probs, limits, strict=True):
-        said = [_rough(ids, each, limit, config) for ids, each in zip(of_row, own, strict=True) if each > NEG_INF]
-        found.append(sorted(said, key=lambda each: -each.score)[: config.num_hypotheses])
+    for prefixes, prefix_log_probs, limit in zip(rows, log_probs, limits, strict=True):
+        pairs = zip(prefixes, prefix_log_probs, strict=True)
+        hypotheses = [_approximate(ids, log_prob, limit, config) for ids, log_prob in pairs if log_prob > NEG_INF]
+        found.append(sorted(hypotheses, key=lambda each: -each.score)[: config.num_hypotheses])
     if not need_scores and config.num_hypotheses == 1:
         return found
     for rank in range(max(map(len, found), default=0)):  # one of each sentence at a time: frames are never copied
-        said_here = [best[rank].ids if rank < len(best) else [] for best in found]
-        shares = model.score_sequences(frames, said_here)
+        outputs = [best[rank].ids if rank < len(best) else [] for best in found]
+        token_log_probs = model.score_sequences(frames, outputs)
         if lm is not None:
-            shares = _with_lm(shares, said_here, lm, frames.lengths.device)
-        for best, own in zip(found, shares, strict=True):
+            token_log_probs = _with_lm(token_log_probs, outputs, lm, frames.lengths.device)
+        for best, own in zip(found, token_log_probs, strict=True):
             if rank < len(best):
-                best[rank] = scored(best[rank].ids, own if best[rank].finished else own[:-1], config)
+                best[rank] = scored_hypothesis(best[rank].ids, own if best[rank].finished else own[:-1], config)
     return [sorted(best, key=lambda each: -each.score) for best in found]
 
 
 def _with_lm(
-    shares: Sequence[Sequence[float]], rows: Sequence[Sequence[int]], lm: WeightedLm, device: torch.device
+    token_log_probs: Sequence[Sequence[float]], rows: Sequence[Sequence[int]], lm: WeightedLm, device: torch.device
 ) -> list[list[float]]:
-    """Add what a language model adds for each symbol, and for the end."""
+    """Add the language model's scores of each token and of eos."""
     lengths = torch.tensor([len(row) for row in rows], device=device)
     ids = torch.full((len(rows), int(lengths.max())), lm.eos_id, device=device)
     for padded, row in zip(ids, rows, strict=True):
         padded[: len(row)] = torch.tensor(row, dtype=torch.int64)
-    of_symbols, of_ends = lm_token_scores(lm, ids, lengths)
-    theirs = zip(of_symbols.tolist(), of_ends.tolist(), map(len, rows), strict=True)
+    lm_scores, eos_scores = lm_token_scores(lm, ids, lengths)
+    from_lm = zip(lm_scores.tolist(), eos_scores.tolist(), map(len, rows), strict=True)
     return [
-        list(map(add, own, [*symbols[:length], end]))
-        for own, (symbols, end, length) in zip(shares, theirs, strict=True)
+        list(map(add, own, [*scores[:length], eos_score]))
+        for own, (scores, eos_score, length) in zip(token_log_probs, from_lm, strict=True)
     ]
 
 
-def _rough(ids: list[int], log_prob: float, limit: int, config: SearchConfig) -> Hypothesis:
-    """Score by the paths in the beam."""
+def _approximate(ids: list[int], log_prob: float, limit: int, config: SearchConfig) -> Hypothesis:
+    """Make a hypothesis of a prefix, scored by its paths in the beam."""
     finished = len(ids) <= limit
     return Hypothesis(ids, log_prob / length_penalty(len(ids) + finished, config), log_prob, finished, [])
 
@@ -216,85 +217,98 @@ def _rough(ids: list[int], log_prob: float, limit: int, config: SearchConfig) ->
 def _candidates(
     frames: FrameLogProbs, model: FrameModel, banned_ids: Sequence[int], count: int
 ) -> tuple[Tensor, Tensor]:
-    """Give the likeliest symbols of each frame: log-probabilities and ids (B, F, C)."""
-    never = torch.tensor(sorted({*banned_ids, model.eos_id, model.blank_id}), device=frames.lengths.device)
-    # Those that are never said are dropped of a few more: no copy of all frames without them is made.
+    """Return the most probable ids of each frame: log-probabilities and ids (B, F, C)."""
+    excluded = torch.tensor(sorted({*banned_ids, model.eos_id, model.blank_id}), device=frames.lengths.device)
+    # Take a few more ids and drop the excluded ones: this saves a copy of all frames without them.
     size = frames.log_probs.size(2)
-    values, ids = top_ids(frames.log_probs.flatten(0, 1), min(count + len(never), size))
-    values = values.masked_fill(torch.isin(ids, never), NEG_INF)
+    values, ids = top_ids(frames.log_probs.flatten(0, 1), min(count + len(excluded), size))
+    values = values.masked_fill(torch.isin(ids, excluded), NEG_INF)
     values, order = values.sort(dim=1, descending=True, stable=True)
     shape = *frames.log_probs.shape[:2], -1
     return values[:, :count].view(shape), ids.gather(1, order)[:, :count].view(shape)
 
 
-def _empty(sentences: int, beam_size: int, blank_id: int, device: torch.device) -> Prefixes:
-    """Begin with the prefix that says nothing."""
+def _empty_prefixes(sentences: int, beam_size: int, blank_id: int, device: torch.device) -> PrefixBeam:
+    """Make a beam of one empty prefix for each sentence."""
     shape = sentences, beam_size
-    blank = torch.full(shape, NEG_INF, dtype=torch.float64, device=device)
+    ends_in_blank = torch.full(shape, NEG_INF, dtype=torch.float64, device=device)
     hashes = torch.full(shape, NO_HASH, device=device)
-    beginnings = torch.full(shape, NOTHING, device=device)
-    symbol = blank.clone()
-    blank[:, 0], hashes[:, 0] = 0.0, 0
-    last_ids, sizes = torch.full(shape, blank_id, device=device), torch.zeros_like(hashes)
-    return Prefixes(blank, symbol, last_ids, hashes, beginnings, sizes)
+    parent_hashes = torch.full(shape, NO_ID, device=device)
+    ends_in_id = ends_in_blank.clone()
+    ends_in_blank[:, 0], hashes[:, 0] = 0.0, 0
+    last_ids, lengths = torch.full(shape, blank_id, device=device), torch.zeros_like(hashes)
+    return PrefixBeam(ends_in_blank, ends_in_id, last_ids, hashes, parent_hashes, lengths)
 
 
 def _advance(
-    prefixes: Prefixes, of_blank: Tensor, again: Tensor, log_probs: Tensor, ids: Tensor, fluency: Tensor | None
-) -> tuple[Prefixes, Grown]:
-    """Go on by a frame: of_blank (B, K), again (B, K) of last symbols; ids (B, C) may follow with log_probs (B, K, C).
+    beam: PrefixBeam,
+    blank_log_probs: Tensor,
+    repeat_log_probs: Tensor,
+    log_probs: Tensor,
+    ids: Tensor,
+    lm_scores: Tensor | None,
+) -> tuple[PrefixBeam, BackPointers]:
+    """Extend the prefixes by a frame.
 
-    `fluency` (B, K + KC), of the prefixes as they are and of the longer ones, counts too when the best are chosen.
+    Args:
+        beam: the prefixes before the frame.
+        blank_log_probs: (B, K) of a blank.
+        repeat_log_probs: (B, K) of each prefix's last id.
+        log_probs: (B, K, C) of the candidate ids after each prefix.
+        ids: (B, C), the candidate ids.
+        lm_scores: (B, K + KC), of the prefixes as they are and of the extended ones; they count in the choice of the
+            best.
     """
-    whole, size = prefixes.whole, prefixes.hashes.size(1)
-    last, symbols = prefixes.last_ids[..., None], ids[:, None]
-    # A prefix with its beginning in the beam (B, K, K): what its last symbol adds to that.
-    is_beginning = prefixes.beginnings[..., None] == prefixes.hashes[:, None]
-    is_twice = last == prefixes.last_ids[:, None]
-    added = torch.where(is_twice, prefixes.blank[:, None], whole[:, None])
-    added = added.masked_fill(~is_beginning, NEG_INF).amax(2)
-    in_blank, in_symbol = whole + of_blank, torch.logaddexp(prefixes.symbol, added) + again
-    # Longer ones (B, K, C), but for those that are there.
-    is_same = last == symbols
-    longer = torch.where(is_same, prefixes.blank[..., None], whole[..., None]) + log_probs
-    is_there = (is_beginning[..., None] & is_same[:, :, None]).any(1)
-    longer = longer.masked_fill(is_there, NEG_INF)
-    values = torch.cat((torch.logaddexp(in_blank, in_symbol), longer.flatten(1)), 1)
-    # In fp32, so that what is equal but for the last bits, which depend on the place in a batch, is equal; such values
-    # stay in order, so that frames behind the last one change nothing.
-    ranks = values if fluency is None else values + fluency
-    index = ranks.float().sort(dim=1, descending=True, stable=True).indices[:, :size]
-    values = values.gather(1, index)
-    is_longer = index >= size
-    place = (index - size).clamp_min(0)
-    parents = torch.where(is_longer, place // ids.size(1), index)
-    new_ids = ids.gather(1, place % ids.size(1))
-    hashes = prefixes.hashes.gather(1, parents)
+    all_paths, size = beam.log_probs, beam.hashes.size(1)
+    last_ids, candidates = beam.last_ids[..., None], ids[:, None]
+    # (B, K, K): prefixes whose parent is in the beam too, from which their last id is added to them.
+    is_parent = beam.parent_hashes[..., None] == beam.hashes[:, None]
+    repeats_parent = last_ids == beam.last_ids[:, None]
+    from_parent = torch.where(repeats_parent, beam.ends_in_blank[:, None], all_paths[:, None])
+    from_parent = from_parent.masked_fill(~is_parent, NEG_INF).amax(2)
+    in_blank = all_paths + blank_log_probs
+    in_id = torch.logaddexp(beam.ends_in_id, from_parent) + repeat_log_probs
+    # Extended prefixes (B, K, C), except those that are in the beam already.
+    is_repeat = last_ids == candidates
+    extended = torch.where(is_repeat, beam.ends_in_blank[..., None], all_paths[..., None]) + log_probs
+    is_in_beam = (is_parent[..., None] & is_repeat[:, :, None]).any(1)
+    extended = extended.masked_fill(is_in_beam, NEG_INF)
+    values = torch.cat((torch.logaddexp(in_blank, in_id), extended.flatten(1)), 1)
+    # In fp32, so that values that differ only in their last bits, which depend on the position in a batch, are equal.
+    # Equal values stay in order, so that padding frames change nothing.
+    ranks = values if lm_scores is None else values + lm_scores
+    indices = ranks.float().sort(dim=1, descending=True, stable=True).indices[:, :size]
+    values = values.gather(1, indices)
+    is_extended = indices >= size
+    extended_indices = (indices - size).clamp_min(0)
+    parents = torch.where(is_extended, extended_indices // ids.size(1), indices)
+    new_ids = ids.gather(1, extended_indices % ids.size(1))
+    hashes = beam.hashes.gather(1, parents)
     is_none = values == NEG_INF
-    chosen = Prefixes(
-        in_blank.gather(1, parents).masked_fill(is_longer, NEG_INF),
-        torch.where(is_longer, values, in_symbol.gather(1, parents)),
-        torch.where(is_longer, new_ids, prefixes.last_ids.gather(1, parents)),
-        torch.where(is_longer, hashes * FACTOR + new_ids + 1, hashes).masked_fill(is_none, NO_HASH),
-        torch.where(is_longer, hashes, prefixes.beginnings.gather(1, parents)).masked_fill(is_none, NOTHING),
-        prefixes.sizes.gather(1, parents) + is_longer,
+    chosen = PrefixBeam(
+        in_blank.gather(1, parents).masked_fill(is_extended, NEG_INF),
+        torch.where(is_extended, values, in_id.gather(1, parents)),
+        torch.where(is_extended, new_ids, beam.last_ids.gather(1, parents)),
+        torch.where(is_extended, hashes * HASH_FACTOR + new_ids + 1, hashes).masked_fill(is_none, NO_HASH),
+        torch.where(is_extended, hashes, beam.parent_hashes.gather(1, parents)).masked_fill(is_none, NO_ID),
+        beam.lengths.gather(1, parents) + is_extended,
     )
-    return chosen, Grown(index, parents, new_ids.masked_fill(~is_longer, NOTHING))
+    return chosen, BackPointers(indices, parents, new_ids.masked_fill(~is_extended, NO_ID))
 
 
-def _said(history: Sequence[Grown]) -> list[list[list[int]]]:
-    """Read the prefixes of the last frame from their ends to their beginnings: for each sentence K."""
-    parents = torch.stack([grown.parents for grown in history]).tolist()
-    ids = torch.stack([grown.ids for grown in history]).tolist()
+def _trace(history: Sequence[BackPointers]) -> list[list[list[int]]]:
+    """Follow the back-pointers of the K prefixes of the last frame: ids, for each sentence and prefix."""
+    parents = torch.stack([pointers.parents for pointers in history]).tolist()
+    ids = torch.stack([pointers.ids for pointers in history]).tolist()
     found = []
     for row in range(len(parents[0])):
-        of_row = []
+        prefixes = []
         for kept in range(len(parents[0][row])):
-            said, place = [], kept
+            reversed_ids, index = [], kept
             for frame in reversed(range(len(history))):
-                if ids[frame][row][place] != NOTHING:
-                    said.append(ids[frame][row][place])
-                place = parents[frame][row][place]
-            of_row.append(said[::-1])
-        found.append(of_row)
+                if ids[frame][row][index] != NO_ID:
+                    reversed_ids.append(ids[frame][row][index])
+                index = parents[frame][row][index]
+            prefixes.append(reversed_ids[::-1])
+        found.append(prefixes)
     return found

@@ -1,4 +1,4 @@
-"""The limits and constraints of one search, as tensors over the sentences of its batch."""
+"""Limits and constraints of a search, as tensors over the sentences of a batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,32 +22,31 @@ from seqlab.search.length import length_limits, penalty_table
 
 @dataclass(frozen=True)
 class Rules:
-    """What the hypotheses of each sentence may be; a forced prefix wins over every other constraint."""
+    """Limits and constraints of the hypotheses of each sentence; a forced prefix overrides every other constraint."""
 
     eos_id: int
-    shortest: Tensor
-    """(B,) int64: the shortest allowed length, eos included."""
-    longest: Tensor
-    """(B,) int64: the longest allowed length, eos included."""
+    min_lengths: Tensor
+    """(B,) int64: minimum length, eos included."""
+    max_lengths: Tensor
+    """(B,) int64: maximum length, eos included."""
     max_length: int
-    """The largest of `longest`."""
+    """Largest of `max_lengths`: the maximum number of steps."""
     max_min_length: int
-    """The largest of `shortest`."""
+    """Largest of `min_lengths`."""
     penalties: Tensor
-    """(max_length + 1,) float32: the length penalty of each length."""
+    """(max_length + 1,) float32: length penalty of each length."""
     prefixes: Tensor
     """(B, longest prefix) int64, padded with `NOT_FORCED`."""
     banned_ids: Tensor
     """(any,) int64."""
     max_step_gain: float
-    """The most that a step can add to a score: 0 for log-probabilities, which a reward may lift."""
+    """Upper bound of the score of a step: 0 for log-probabilities, more with a length reward."""
     no_repeat_ngram_size: int
 
     def apply(self, scores: Tensor, sentences: Tensor, ids: Tensor, position: int) -> Tensor:
-        """Set the scores (N, W) of what is not allowed at this position (from 0) to -inf.
+        """Set the scores (N, W) of ids that are not allowed at this position (from 0) to -inf; writes into `scores`.
 
-        sentences: (N,) int64, the sentence of each row. ids: (N, position), read only for repeated n-grams. Writes into
-        `scores`.
+        sentences: (N,) int64, the sentence of each row. ids: (N, position), read only for repeated n-grams.
         """
         is_forced = position < self.prefixes.shape[1]
         free = scores.clone() if is_forced else scores
@@ -55,7 +54,7 @@ class Rules:
         if len(self.banned_ids):
             allowed = ban_ids(allowed, self.banned_ids)
         if position + 1 < self.max_min_length:
-            allowed = ban_early_end(allowed, position + 1 < self.shortest[sentences], self.eos_id)
+            allowed = ban_early_end(allowed, position + 1 < self.min_lengths[sentences], self.eos_id)
         if self.no_repeat_ngram_size:
             allowed = ban_repeated_ngrams(allowed, ids, self.no_repeat_ngram_size)
         if is_forced:
@@ -63,26 +62,28 @@ class Rules:
         return allowed
 
     def best_penalty(self, sentences: Tensor, length: int) -> Tensor:
-        """Give the most favourable penalty for each sentence (A,) of all lengths that can still be reached.
+        """Return the most favorable length penalty for each sentence (A,), over the allowed lengths from `length` on.
 
-        Reachable are the allowed lengths from `length` on. Log-probabilities are not positive, so the largest divisor
-        is the best; both formulas are monotonic in the length, so it is at one of the ends, whatever the sign of alpha.
+        Log-probabilities are not positive, so that the largest divisor is the best. Both formulas are monotonic in the
+        length for any alpha, so that it belongs to the smallest or the largest of these lengths.
         """
         return torch.maximum(*self._penalties_at_ends(sentences, length))
 
     def best_score(self, log_probs: Tensor, sentences: Tensor, length: int) -> Tensor:
-        """Bound what hypotheses of `length` ids and these log-probabilities (A,), one a sentence, can still score.
+        """Bound the scores of all extensions of hypotheses of `length` ids, given their log-probabilities (A,).
 
-        Where a reward may make them positive, of these the smallest divisor is the best.
+        There is one hypothesis for each sentence (A,). For sums above 0, which a length reward allows, the smallest
+        divisor is the best.
         """
-        most = log_probs + self.max_step_gain * (self.longest[sentences] - length)
+        best = log_probs + self.max_step_gain * (self.max_lengths[sentences] - length)
         smallest = torch.minimum(*self._penalties_at_ends(sentences, length + 1))
-        return most / torch.where(most > 0, smallest, self.best_penalty(sentences, length + 1))
+        return best / torch.where(best > 0, smallest, self.best_penalty(sentences, length + 1))
 
     def _penalties_at_ends(self, sentences: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        longest = self.longest[sentences]
-        nearest = torch.minimum(self.shortest[sentences].clamp(min=length), longest)
-        return self.penalties[nearest], self.penalties[longest]
+        """Return the penalties of the smallest allowed length from `length` on, and of the maximum length."""
+        longest = self.max_lengths[sentences]
+        shortest = torch.minimum(self.min_lengths[sentences].clamp(min=length), longest)
+        return self.penalties[shortest], self.penalties[longest]
 
 
 def make_rules(
@@ -93,12 +94,12 @@ def make_rules(
     prefixes: Sequence[Sequence[int]] | None,
     banned_ids: Sequence[int],
 ) -> Rules:
-    """Check what the caller asks for, and write it down for the sentences of this batch.
+    """Check the limits and constraints, and make tensors of them for the sentences of a batch.
 
-    Source lengths are read from `batch.src_lengths` (B,); where a batch has none, `config.max_length` is the limit.
+    Source lengths are read from `batch.src_lengths` (B,); if the batch has none, `config.max_length` is the limit.
 
     Raises:
-        ValueError: for a prefix or a banned id that cannot be, or where `config` asks for what no such search does.
+        ValueError: a prefix or a banned id is invalid, or a field of `config` does not apply to autoregressive models.
     """
     config.check_autoregressive()
     if stepper.eos_id in banned_ids:
@@ -107,19 +108,19 @@ def make_rules(
         raise ValueError(f"`banned_ids` must be from 0 to {stepper.vocab_size - 1}, but one is {unknown}.")
     src_lengths: Tensor | None = getattr(batch, "src_lengths", None)
     source = None if src_lengths is None else src_lengths.tolist()
-    shortest, longest = length_limits(source, len(last_ids), config)
+    min_lengths, max_lengths = length_limits(source, len(last_ids), config)
     device = last_ids.device
     src: Tensor | None = getattr(batch, "src", None)
     sources = None if prefixes is None or src is None else src.tolist()
-    max_length = max(longest, default=0)
+    max_length = max(max_lengths, default=0)
     return Rules(
         eos_id=stepper.eos_id,
-        shortest=torch.tensor(shortest, dtype=torch.int64, device=device),
-        longest=torch.tensor(longest, dtype=torch.int64, device=device),
+        min_lengths=torch.tensor(min_lengths, dtype=torch.int64, device=device),
+        max_lengths=torch.tensor(max_lengths, dtype=torch.int64, device=device),
         max_length=max_length,
-        max_min_length=max(shortest, default=0),
+        max_min_length=max(min_lengths, default=0),
         penalties=penalty_table(max_length, config, device),
-        prefixes=prefix_table(prefixes, longest, stepper.vocab_size, stepper.eos_id, sources).to(device),
+        prefixes=prefix_table(prefixes, max_lengths, stepper.vocab_size, stepper.eos_id, sources).to(device),
         banned_ids=torch.tensor(list(banned_ids), dtype=torch.int64, device=device),
         no_repeat_ngram_size=config.no_repeat_ngram_size,
         max_step_gain=max(0.0, stepper.lm.length_reward) if isinstance(stepper, Fusion) else 0.0,
@@ -127,19 +128,16 @@ def make_rules(
 
 
 def refuse_nan(log_probs: Tensor, where: str) -> None:
-    """Stop if the best scores of a step are not numbers: comparing them would give an arbitrary hypothesis.
+    """Raise ValueError if any of the scores is NaN: comparing them would give an arbitrary hypothesis.
 
-    `where`: names the step.
-
-    Raises:
-        ValueError: if one is NaN.
+    `where`: the step, for the message.
     """
     if log_probs.isnan().any():
         raise ValueError(nan_message(where))
 
 
 def nan_message(where: str) -> str:
-    """Say that scores are not numbers; `where`: names the step."""
+    """Return the message for scores that are NaN; `where`: the step."""
     return (
         f"The model gave scores that are not numbers (NaN) {where}. Its weights are damaged, or its precision is too "
         "low for them."

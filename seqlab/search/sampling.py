@@ -1,9 +1,9 @@
-"""Sampling from any left-to-right model: one random continuation for each row of a batch.
+"""Sampling from any autoregressive model: one random continuation for each row of a batch.
 
-**The same seed gives the same ids in any batch.** Every row draws from a stream of its own, which its number selects:
-Philox (Salmon et al. 2011), whose key is the pair (seed, number of the row). One number in [0, 1) is drawn at each
-step and looked up in the cumulated probabilities in the order of the ids (inverse CDF), whose sums are exact in any
-batch. What the other rows draw, and when they end, is never seen.
+**The same seed gives the same ids in any batch.** Every row has its own random stream: Philox (Salmon et al. 2011) with
+the pair (seed, row number) as key. One number in [0, 1) is drawn at each step and looked up in the cumulative
+probabilities in the order of the ids (inverse CDF), whose sums are exact in any batch. The other rows have no
+influence.
 """
 
 import math
@@ -24,55 +24,55 @@ from seqlab.search.filters import apply_filters, integer_probs
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.rules import refuse_nan
 
-BLOCK = 64
-"""Random numbers that each row draws at a time: one call for each number would cost more than the numbers do."""
+NUMBERS_PER_DRAW = 64
+"""Random numbers that are generated for a row at a time: a call for each number would take longer than the numbers."""
 
 
 class _Uniforms:
-    """Uniform numbers for B rows; the t-th number of a row depends on the seed, the row's number and t alone."""
+    """Uniform random numbers for B rows; the t-th number of a row depends only on the seed, the row's number and t."""
 
     def __init__(self, seed: int, row_numbers: Sequence[int]) -> None:
         self.streams = [np.random.Philox(key=np.array([seed, number], dtype=np.uint64)) for number in row_numbers]
-        self.block: NDArray[np.uint64] = np.zeros((len(row_numbers), BLOCK), dtype=np.uint64)
+        self.block: NDArray[np.uint64] = np.zeros((len(row_numbers), NUMBERS_PER_DRAW), dtype=np.uint64)
         self.drawn = 0
 
     def draw(self, rows: list[int]) -> NDArray[np.float64]:
-        """Draw the next number in [0, 1) of some rows: (N,). Rows that are left out once are left out from then on."""
-        column = self.drawn % BLOCK
+        """Draw the next number in [0, 1) of some rows: (N,). A row that was left out once must not come back."""
+        column = self.drawn % NUMBERS_PER_DRAW
         if column == 0:
             for row in rows:
-                self.block[row] = self.streams[row].random_raw(BLOCK)
+                self.block[row] = self.streams[row].random_raw(NUMBERS_PER_DRAW)
         self.drawn += 1
         return (self.block[rows, column] >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 @dataclass(frozen=True)
 class _Rules:
-    """What the samples of one call may hold, and what ends them."""
+    """Constraints on samples, and the conditions that end them."""
 
     end_id: int | None
-    """eos, where it ends a sample."""
+    """eos, if it ends a sample."""
     min_length: int
     banned_ids: Tensor
     """(any,) int64."""
     stop: Callable[[list[int]], bool] | None
 
     def apply(self, scores: Tensor, position: int) -> Tensor:
-        """Set the scores (N, W) of what is not allowed at this position (from 0) to -inf, in place."""
+        """Set the scores (N, W) of ids that are not allowed at this position (from 0) to -inf, in place."""
         ban_ids(scores, self.banned_ids)
         if self.end_id is not None and position + 1 < self.min_length:
             scores[:, self.end_id] = NEG_INF
         return scores
 
     def ends(self, ids: list[int]) -> bool:
-        """Tell whether a sample that has just got the last of these ids ends with it."""
+        """Return whether a sample ends with the last of these ids, which was just drawn."""
         if ids[-1] == self.end_id:
             return True
         return self.stop is not None and len(ids) >= self.min_length and self.stop(ids)
 
 
 class _Samples:
-    """The samples of B rows as they grow."""
+    """Growing samples of B rows."""
 
     def __init__(self, count: int) -> None:
         self.ids: list[list[int]] = [[] for _ in range(count)]
@@ -80,19 +80,19 @@ class _Samples:
         self.attention: list[Tensor] = []  # (B, S) of each step
 
     def append(self, rows: list[int], ids: list[int], log_probs: list[float]) -> None:
-        """Add an id to the samples of some rows."""
+        """Append an id to the samples of some rows."""
         for row, drawn, log_prob in zip(rows, ids, log_probs, strict=True):
             self.ids[row].append(drawn)
             self.log_probs[row].append(log_prob)
 
     def append_attention(self, rows: list[int], attention: Tensor) -> None:
-        """Add the attention (N, S) of a step."""
+        """Append the attention (N, S) of a step."""
         padded = attention.new_zeros(len(self.ids), attention.shape[1])
         padded[rows] = attention
         self.attention.append(padded)
 
     def hypotheses(self, end_id: int | None) -> list[Hypothesis]:
-        """Write out all samples; those that end with `end_id` are finished, and leave it out."""
+        """Convert the samples to hypotheses; those that end with `end_id` are finished, and their ids omit it."""
         attention = torch.stack(self.attention, dim=1).cpu() if self.attention else None  # (B, T, S)
         found = []
         for i, (ids, log_probs) in enumerate(zip(self.ids, self.log_probs, strict=True)):
@@ -118,81 +118,81 @@ def sample(
     config: SamplingConfig,
     *,
     row_numbers: Sequence[int] | None = None,
-    said: Tensor | None = None,
+    prior_ids: Tensor | None = None,
     banned_ids: Sequence[int] = (),
     ends_at_eos: bool = True,
     stop: Callable[[list[int]], bool] | None = None,
     on_step: Callable[[list[int], list[int]], None] | None = None,
     need_attention: bool = False,
 ) -> list[Hypothesis]:
-    """Draw one sample for each row of the batch, in its order; for several of one prompt, repeat its row.
+    """Draw one sample for each row of the batch, in order; for several samples of a prompt, repeat its row.
 
-    The log-probabilities of a sample are the model's own, before the temperature and the filters; `score` is their sum.
-    A sample whose every continuation is forbidden (-inf) stays as it is, unfinished.
+    The log-probabilities of a sample are the model's own, before temperature and filters; `score` is their sum. If all
+    continuations of a sample are forbidden (-inf), it ends unfinished.
 
     Args:
         stepper: the model.
-        batch: what `stepper.start` reads.
-        config: what to draw from, the limits and the seed.
-        row_numbers: the number of each row, for example in the file that it is from; 0 to B - 1 by default. Rows of the
-            same number draw the same random numbers.
-        said: ids (B, T) that count as repeated when they are drawn, as those of a prompt.
-        banned_ids: ids that no sample may hold, for example padding.
-        ends_at_eos: whether eos ends a sample. If not, it is an id like the others and is kept: in a model of running
-            text, where it stands for the end of a line.
-        stop: reads the ids of a row so far and says whether they end here; all are kept, and the sample is not
-            `finished`.
-        on_step: called after each step with the rows of the batch that have drawn an id and with these ids, eos
-            included: for text to be shown as it comes.
+        batch: input of `stepper.start`.
+        config: distribution, limits and seed.
+        row_numbers: number of each row, for example its line in a file; 0 to B - 1 by default. Rows of the same number
+            draw the same random numbers.
+        prior_ids: (B, T) ids that the repetition penalty also applies to, such as those of a prompt.
+        banned_ids: ids that no sample may contain, for example padding.
+        ends_at_eos: whether eos ends a sample. If not, eos is kept like any other id: in a model of running text it
+            marks the end of a line.
+        stop: function that receives the ids of a row so far and returns whether the sample ends here. All ids are
+            kept, and the sample is not `finished`.
+        on_step: called after each step with the rows of the batch that have drawn an id, and with these ids, eos
+            included: for streaming.
         need_attention: also return the attention of each sample.
 
     Raises:
-        ValueError: if a banned id or a row's number is impossible, or if the model's scores are NaN.
+        ValueError: a banned id or a row number is invalid, or the model's scores are NaN.
     """
     last_ids, state = stepper.start(batch, need_attention)
     rules = _make_rules(stepper, config, banned_ids, ends_at_eos, stop, last_ids.device)
-    active = list(range(len(last_ids)))  # the row of the batch that each of the N rows of a step continues
+    active = list(range(len(last_ids)))  # the row of the batch that each of the N rows of a step extends
     take_step, state = cuda_graph_step(stepper, state, last_ids.device, 1, config.max_length)
     uniforms = _Uniforms(config.seed, _checked_numbers(row_numbers, len(active)))
     samples = _Samples(len(active))
-    said = last_ids.new_zeros(len(active), 0) if said is None else said  # (N, position)
+    seen_ids = last_ids.new_zeros(len(active), 0) if prior_ids is None else prior_ids  # (N, T)
     for position in range(config.max_length):
         step = take_step(last_ids, state)
         scores = rules.apply(step.scores.float(), position)
         best = scores.amax(dim=1)
-        places = [place for place, value in enumerate(best.tolist()) if value > NEG_INF]
-        if len(places) < len(active):
+        indices = [index for index, value in enumerate(best.tolist()) if value > NEG_INF]
+        if len(indices) < len(active):
             refuse_nan(best, f"at position {position}")
-            scores[best == NEG_INF] = 0.0  # these rows end as they are: what they draw is not read, but must be defined
-        last_ids = draw_ids(apply_filters(scores, said, config), torch.from_numpy(uniforms.draw(active)))
+            scores[best == NEG_INF] = 0.0  # these rows end here: the ids that they draw are unused, but must be defined
+        last_ids = draw_ids(apply_filters(scores, seen_ids, config), torch.from_numpy(uniforms.draw(active)))
         ids, log_probs = last_ids.tolist(), scores.gather(1, last_ids[:, None])[:, 0].tolist()
         if step.attention is not None:
             samples.append_attention(active, step.attention)
-        rows, ids, log_probs = ([values[place] for place in places] for values in (active, ids, log_probs))
+        rows, ids, log_probs = ([values[index] for index in indices] for values in (active, ids, log_probs))
         samples.append(rows, ids, log_probs)
         if on_step is not None:
             on_step(rows, ids)
-        places = [place for place in places if not rules.ends(samples.ids[active[place]])]
-        if not places:
+        indices = [index for index in indices if not rules.ends(samples.ids[active[index]])]
+        if not indices:
             break
-        said, state = torch.cat([said, last_ids[:, None]], dim=1), step.state
-        if len(places) < len(active):
-            kept = torch.tensor(places, device=last_ids.device)
-            active = [active[place] for place in places]
-            last_ids, said, state = last_ids[kept], said[kept], state.select(kept)
+        seen_ids, state = torch.cat([seen_ids, last_ids[:, None]], dim=1), step.state
+        if len(indices) < len(active):
+            kept = torch.tensor(indices, device=last_ids.device)
+            active = [active[index] for index in indices]
+            last_ids, seen_ids, state = last_ids[kept], seen_ids[kept], state.select(kept)
     return samples.hypotheses(rules.end_id)
 
 
 def draw_ids(scores: Tensor, uniforms: Tensor) -> Tensor:
-    """Look numbers in [0, 1) up in the cumulated probabilities of scores (N, W), lower ids first: (N,) int64.
+    """Draw ids by inverse CDF: look up `uniforms` in the cumulative probabilities, lower ids first: (N,) int64.
 
-    uniforms: (N,) float64. An id with the score -inf is never drawn. Scores are log-probabilities up to a constant for
-    each row, which must have one above -inf.
+    scores: (N, W), log-probabilities up to a constant for each row; at least one per row is above -inf, and an id of
+    -inf is never drawn. uniforms: (N,) float64 in [0, 1).
     """
-    cumulated = integer_probs(scores).cumsum(dim=1)
-    # A number below 1 has at most 53 bits, so that its product with the sum stays below the sum when it is rounded.
-    wanted = uniforms.to(scores.device)[:, None] * cumulated[:, -1:]
-    return torch.searchsorted(cumulated, wanted, right=True)[:, 0]
+    cumulative = integer_probs(scores).cumsum(dim=1)
+    # A number below 1 has at most 53 bits, so that its product with the sum is rounded to less than the sum.
+    thresholds = uniforms.to(scores.device)[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, thresholds, right=True)[:, 0]
 
 
 def _make_rules(
@@ -205,8 +205,8 @@ def _make_rules(
 ) -> _Rules:
     if ends_at_eos and stepper.eos_id in banned_ids:
         raise ValueError(
-            f"`banned_ids` must not contain `eos_id` ({stepper.eos_id}), which ends the samples. Where eos is an id "
-            "like the others, set `ends_at_eos` to False."
+            f"`banned_ids` must not contain `eos_id` ({stepper.eos_id}), which ends the samples. If eos does not end "
+            "them, set `ends_at_eos` to False."
         )
     for unknown in (n for n in banned_ids if not 0 <= n < stepper.vocab_size):
         raise ValueError(f"`banned_ids` must be from 0 to {stepper.vocab_size - 1}, but one is {unknown}.")
@@ -215,7 +215,7 @@ def _make_rules(
 
 
 def _checked_numbers(row_numbers: Sequence[int] | None, count: int) -> Sequence[int]:
-    """Give the number of each of `count` rows."""
+    """Return the number of each of `count` rows, checked; 0 to `count` - 1 by default."""
     if row_numbers is None:
         return range(count)
     if len(row_numbers) != count:

@@ -1,4 +1,4 @@
-"""What all searches have in common: what they are given, and how the one that fits a model is chosen."""
+"""Protocol of search algorithms, and the choice of one that fits a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,43 +13,43 @@ from seqlab.search.hypothesis import Hypothesis
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """A batch to search, and what is asked of its hypotheses."""
+    """A batch to decode, with the constraints on its hypotheses and the outputs that are needed."""
 
     batch: Any
-    """What the model reads."""
+    """Input of the model."""
     prefixes: Sequence[Sequence[int]] | None = None
-    """For each sentence the ids that its hypotheses must begin with."""
+    """Forced prefix of each sentence's hypotheses, as ids."""
     banned_ids: Sequence[int] = ()
-    """Ids that no hypothesis may hold."""
+    """Ids that no hypothesis may contain."""
     need_attention: bool = False
-    """Whether hypotheses come with what they attended to."""
+    """Whether to return the attention weights of each hypothesis."""
     need_scores: bool = True
-    """Whether scores and log-probabilities will be looked at: if not, they may be rough or NaN."""
+    """Whether scores and log-probabilities must be exact; if not, they may be approximate or NaN."""
     lm: WeightedLm | None = None
-    """A language model that decides too."""
+    """Language model whose scores are added (shallow fusion)."""
 
 
 class Search(Protocol):
-    """An algorithm that finds the best hypotheses; registered as a `search`, by a class without arguments."""
+    """A search algorithm; registered as a `search`, by a class whose constructor takes no arguments."""
 
     def fits(self, model: Any) -> bool:
-        """Tell whether the model has the methods that the search calls."""
+        """Return whether the model has the methods that the search calls."""
         ...
 
     def __call__(self, model: Any, config: SearchConfig, request: SearchRequest) -> list[list[Hypothesis]]:
         """Return the hypotheses of each sentence of the batch, best first, at least one.
 
         Raises:
-            ValueError: the config or the request asks for what the model or the search cannot do.
+            ValueError: the model or the search does not support an option of the config or the request.
         """
         ...
 
 
 def select_search(model: Any, config: SearchConfig) -> Search:
-    """Return the search that the config names, or the first that fits the model.
+    """Return the search that the config names, or else the first registered one that fits the model.
 
     Raises:
-        ValueError: there is no such search, or it does not fit.
+        ValueError: no such search is registered, or none fits the model.
     """
     names = list(Parts("search")) if config.algorithm is None else [config.algorithm]
     for name in names:
@@ -57,7 +57,7 @@ def select_search(model: Any, config: SearchConfig) -> Search:
         if search.fits(model):
             return search
     named = f"`algorithm: {config.algorithm}`" if config.algorithm else f"Each of the searches {', '.join(names)}"
-    lacking = {each.__name__: missing_methods(model, each) for each in (Stepper, PositionModel, FrameModel)}
-    nearest = min(lacking, key=lambda each: len(lacking[each]))
-    advice = f": as a `{nearest}` it lacks {', '.join(lacking[nearest])}" if lacking[nearest] else ""
-    raise ValueError(f"{named} calls methods that {type(model).__name__} does not have{advice}.")
+    missing = {each.__name__: missing_methods(model, each) for each in (Stepper, PositionModel, FrameModel)}
+    nearest = min(missing, key=lambda each: len(missing[each]))
+    details = f": as a `{nearest}` it lacks {', '.join(missing[nearest])}" if missing[nearest] else ""
+    raise ValueError(f"{named} calls methods that {type(model).__name__} does not have{details}.")

@@ -1,7 +1,7 @@
-"""The best candidates, with ties broken by the lower index.
+"""Deterministic top-k: ties are broken by the lower index.
 
 `torch.topk` may return any of several equal elements, and on a GPU its choice can change with the shape of the batch.
-Half-precision scores are full of equal elements, so here the order is part of the definition.
+Half-precision scores have many equal elements, so the order is part of the definition here.
 """
 
 from typing import NamedTuple
@@ -16,15 +16,15 @@ COLUMNS_PER_GROUP = 8
 
 
 class Candidates(NamedTuple):
-    """Continuations of the rows of A sentences, n for each, best first. All fields (A, n)."""
+    """The n best continuations of each of A sentences, best first. All fields (A, n)."""
 
     log_probs: Tensor
-    """The sum over all ids of the hypothesis, -inf where there is no such candidate."""
+    """Sum of the step scores of the hypothesis; -inf where there is no candidate."""
     parents: Tensor
-    """The row that is continued, an index into all rows (N)."""
+    """Index of the row that is extended, among all N rows."""
     ids: Tensor
     id_log_probs: Tensor
-    """The step score of the last id alone."""
+    """Step score of the last id alone."""
 
     def take(self, order: Tensor) -> "Candidates":
         """Reorder or select the candidates of each sentence. order: (A, n')."""
@@ -32,18 +32,18 @@ class Candidates(NamedTuple):
 
 
 def top_ids(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Find the `count` highest scores of each row and their ids: (N, count) twice, best first, lower ids before equals.
+    """Find the `count` highest scores of each row and their ids: (N, count) each, best first, then lowest id first.
 
-    Of several -inf any may be returned. `count` is at most W.
+    Among scores of -inf any may be returned. `count` is at most W.
     """
     if count < scores.shape[1]:
-        values, ids = _top_in_any_order(scores, count + 1)
-        # Equal scores on both sides of the cut: among those left out there may be lower ids.
-        cut = values[:, count - 1]
-        rows = ((cut == values[:, count]) & (cut > NEG_INF)).nonzero()[:, 0]
+        values, ids = _fast_topk(scores, count + 1)
+        # Where the first score that is left out equals the last one kept, lower ids may have been left out.
+        threshold = values[:, count - 1]
+        rows = ((threshold == values[:, count]) & (threshold > NEG_INF)).nonzero()[:, 0]
         values, ids = values[:, :count], ids[:, :count]
         if len(rows):
-            ids = ids.index_copy(0, rows, _lowest_ids_at_the_cut(scores[rows], values[rows], ids[rows]))
+            ids = ids.index_copy(0, rows, _lowest_tied_ids(scores[rows], values[rows], ids[rows]))
         ids = ids.sort(dim=1).values
     else:
         ids = torch.arange(count, device=scores.device).expand(len(scores), -1)
@@ -51,10 +51,10 @@ def top_ids(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return values, ids.gather(1, order)
 
 
-def _top_in_any_order(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Do what topk does, in less than half the time for many columns: the maxima of groups tell where to look.
+def _fast_topk(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Compute `torch.topk` in less than half the time for many columns, by searching only the best groups of columns.
 
-    Every `num_groups`-th column belongs to the same group. The `count` highest values lie in the `count` groups with
+    Every `num_groups`-th column belongs to the same group. The `count` highest values are in the `count` groups with
     the highest maxima, or in the few columns that are left over.
     """
     width = scores.shape[1]
@@ -68,26 +68,26 @@ def _top_in_any_order(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     columns = torch.cat(
         [(groups[:, :, None] + offsets).flatten(1), left_over.expand(len(scores), -1)], dim=1
     )  # (N, count * COLUMNS_PER_GROUP + left over)
-    values, places = scores.gather(1, columns).topk(count, dim=1)
-    return values, columns.gather(1, places)
+    values, indices = scores.gather(1, columns).topk(count, dim=1)
+    return values, columns.gather(1, indices)
 
 
-def _lowest_ids_at_the_cut(scores: Tensor, values: Tensor, ids: Tensor) -> Tensor:
+def _lowest_tied_ids(scores: Tensor, values: Tensor, ids: Tensor) -> Tensor:
     """Replace the ids whose value equals the last one by the lowest ids with that value. values, ids: (N, count)."""
-    is_cut = values == values[:, -1:]
-    rows, equals = (scores == values[:, -1:]).nonzero(as_tuple=True)  # in the order of rows, then ids
+    is_tied = values == values[:, -1:]
+    rows, tied_ids = (scores == values[:, -1:]).nonzero(as_tuple=True)  # in the order of rows, then ids
     first = torch.searchsorted(rows, torch.arange(len(scores), device=scores.device))
     rank = torch.arange(len(rows), device=scores.device) - first[rows]
-    wanted = rank < is_cut.sum(dim=1)[rows]
-    # The places with the value of the cut come last in each row, so row by row there are as many as are wanted.
-    return ids.masked_scatter(is_cut, equals[wanted])
+    is_kept = rank < is_tied.sum(dim=1)[rows]
+    # In each row as many ids are kept as are tied, so that row by row they fill the tied elements.
+    return ids.masked_scatter(is_tied, tied_ids[is_kept])
 
 
 def best_candidates(scores: Tensor, log_probs: Tensor, count: int) -> Candidates:
-    """Find the `count` best continuations of each sentence, ties broken by the lower row, then by the lower id.
+    """Find the `count` best continuations of each sentence; ties go to the lower row, then to the lower id.
 
-    scores: (A * R, W), the step scores of R contiguous rows per sentence. log_probs: (A, R), the sums so far.
-    Where a sentence has fewer continuations, candidates of log-probability -inf fill up.
+    scores: (A * R, W), step scores of R contiguous rows per sentence. log_probs: (A, R), sums so far. Where a sentence
+    has fewer continuations, the rest are candidates of log-probability -inf.
     """
     num_sentences, num_rows = log_probs.shape
     values, ids = top_ids(scores, min(count, scores.shape[1]))

@@ -122,7 +122,7 @@ def test_the_optimal_rule_never_changes_the_result(
 
     def only_at_the_maximum(pool: Any, live: Any, beam: Any, rules: Any, length: int) -> torch.Tensor:
         dead = live.log_probs[:, 0] == float("-inf")
-        return dead | (length >= rules.longest[beam.active])
+        return dead | (length >= rules.max_lengths[beam.active])
 
     monkeypatch.setattr(beam_module, "_is_done", only_at_the_maximum)
     assert beam_search(model, batch, config) == stopped
@@ -312,7 +312,7 @@ def test_a_narrow_beam_is_never_better_than_exact(size: int) -> None:
 @pytest.mark.parametrize("beam_size", [1, 3])
 @pytest.mark.parametrize("field", [{"iterations": 2}, {"pseudo_likelihood": False}, {"revise": True}])
 def test_what_needs_all_positions_at_once_is_refused(beam_size: int, field: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"`{next(iter(field))}` is for models that predict all symbols"):
+    with pytest.raises(ValueError, match=f"`{next(iter(field))}` is for mask-predict"):
         beam_search(ScriptedStepper(), batch_of([0]), SearchConfig(beam_size=beam_size, **field))
 
 

@@ -23,7 +23,7 @@ from seqlab.search.length import length_limits, length_penalty
         ({"length_alpha": 11}, r"length_alpha\n.* less than or equal to 10"),
         ({"max_length_ratio": -0.5}, r"max_length_ratio\n.* greater than or equal to 0"),
         ({"min_length_ratio": float("inf")}, r"min_length_ratio\n.* less than or equal to"),
-        ({"beam_size": 1, "coverage_penalty": 0.2}, "`coverage_penalty` decides between the hypotheses of a beam"),
+        ({"beam_size": 1, "coverage_penalty": 0.2}, "`coverage_penalty` chooses between the hypotheses of a beam"),
         ({"length_penalty": "other"}, "length_penalty"),
         ({"beamsize": 3}, "beamsize"),
     ],

@@ -136,5 +136,5 @@ class Blind(Wandering):
 
 def test_a_model_without_a_source_is_refused() -> None:
     batch = collate([[5]], None, [0], pad_id=0, bos_id=1, eos_id=2)
-    with pytest.raises(ValueError, match="`coverage_penalty` is for models that all attend to a source"):
+    with pytest.raises(ValueError, match="`coverage_penalty` is for models that attend to a source, in an ensemble"):
         beam_search(Blind(), batch, SearchConfig(beam_size=2, coverage_penalty=0.1))

@@ -206,7 +206,7 @@ def test_a_graph_ends_with_its_state(graphs: type[RepeatedOnCpu], is_forked: boo
         for _ in range(4):
             current = step(last_ids, current).state
             current = current.fork() if is_forked else current
-        graph = weakref.ref(current.repeat)  # type: ignore[attr-defined]
+        graph = weakref.ref(current.recorded)  # type: ignore[attr-defined]
         assert graph() is not None
         del current, state
         assert graph() is None

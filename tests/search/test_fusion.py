@@ -173,5 +173,5 @@ def test_what_cannot_be_fused_is_refused(lm: ScriptedStepper, weight: float, mes
 def test_a_start_of_another_size_is_refused() -> None:
     lm = WeightedLm(ScriptedStepper(4), weight=0.5, start_lm=lambda rows, device: batch_of([LM_KEY]))
     fusion = Fusion(ScriptedStepper(4), lm)
-    with pytest.raises(ValueError, match=r"`start_lm` must give a batch of 3 rows .* but gave 1"):
+    with pytest.raises(ValueError, match=r"`start_lm` must make a batch of 3 rows .* but made 1"):
         fusion.start(batch_of([0, 1, 2]))

@@ -180,9 +180,9 @@ def test_what_would_be_longer_than_the_limit_is_not_finished() -> None:
     ],
 )
 def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool, name: str) -> None:
-    with pytest.raises(ValueError, match=f"`{name}` is for models that"):
+    with pytest.raises(ValueError, match=f"`{name}` is for "):
         mask_predict(ScriptedPositions([[3]], ends_at_eos), Batch([3]), SearchConfig(**fields))
-    with pytest.raises(ValueError, match="`revise` is for mask-predict, but there is one pass"):
+    with pytest.raises(ValueError, match="`revise` is for mask-predict with several passes"):
         mask_predict(ScriptedPositions([[3]]), Batch([3]), SearchConfig(revise=True, iterations=1))
     with pytest.raises(ValueError, match=r"iterations\n.* greater than or equal to 1"):
         SearchConfig(iterations=0)

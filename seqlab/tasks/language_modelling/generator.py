@@ -191,7 +191,7 @@ class Generator:
                     batch,
                     search,
                     row_numbers=[job.seed for job in group],
-                    said=batch.tgt_in[:, 1:],
+                    prior_ids=batch.tgt_in[:, 1:],
                     banned_ids=self.banned_ids,
                     ends_at_eos=not self.is_continuous,
                     stop=detokenizer.stop_condition(self._begins_line(group[0])),
