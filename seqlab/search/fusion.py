@@ -63,7 +63,7 @@ class WeightedLm:
             raise ValueError(f"`length_reward` must be finite, but is {length_reward} instead.")
         self.lm, self.weight, self.length_reward = lm, weight, length_reward
         self.context_model = lm if isinstance(lm, FixedContextModel) else None
-        """`lm` if it is a Markov model (`FixedContextModel`), whose rows need not all be extended at once; else None."""
+        """`lm` if it is a `FixedContextModel`, whose rows need not all be extended at once; else None."""
         self._start_lm = start_lm
         self.eos_id = lm.eos_id
 
