@@ -1,9 +1,9 @@
-"""Measure: hypotheses and references in, numbers out, each with the definition it was computed by.
+"""Metrics of hypotheses against references, each score with the signature of its definition.
 
-Start at `evaluate` (one system) and `compare` (a system against a baseline); `error_table` and `worst_lines` show where
-a system errs. Texts are lists of lines; references are
-one list for each reference file, so that several references per line are several lists. An empty line in a list behind
-the first is no reference: lines may have more references or fewer.
+Start with `evaluate` (scores of one system) and `compare` (a system against a baseline); `error_table` and
+`worst_lines` show where a system errs. Texts are lists of lines. References are one list for each reference file, so
+that several references per line are several lists. In the lists after the first an empty line means that there is no
+such reference: the number of references may differ from line to line.
 """
 
 from .bootstrap import Comparison, Interval, bootstrap_interval, compare

@@ -1,11 +1,11 @@
-"""Bootstrap resampling of lines: the interval of a score, and a paired test of a system against a baseline.
+"""Bootstrap resampling of lines: confidence intervals, and a paired test of a system against a baseline.
 
-An interval is the middle 95% of the scores of resampled test sets, as Bisani and Ney 2004 give it for word error rates
-("Bootstrap Estimates for Confidence Intervals in ASR Performance Evaluation", ICASSP). Comparisons follow Koehn 2004,
-"Statistical Significance Tests for Machine Translation Evaluation", W04-3250. The resamples are those of sacrebleu's
-`--paired-bs` under the same seed. The p-value is not: sacrebleu takes absolute differences before it centres them,
-which tests one side only where all resamples agree, and calls a system significantly different from itself
-(p = 1/1001). Here the test is two-sided: Efron and Tibshirani 1993, section 16.4.
+An interval is the middle 95% of the scores of resampled test sets (Bisani and Ney 2004, "Bootstrap Estimates for
+Confidence Intervals in ASR Performance Evaluation", ICASSP). Comparisons follow Koehn 2004, "Statistical Significance
+Tests for Machine Translation Evaluation", W04-3250. The resamples are those of sacrebleu's `--paired-bs` with the same
+seed, but not the p-value: sacrebleu takes absolute differences before it centers them, which tests one side only where
+all resamples agree, and calls a system significantly different from itself (p = 1/1001). Here the test is two-sided
+(Efron and Tibshirani 1993, section 16.4).
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,13 +18,14 @@ from .metrics import check_metric_names, line_statistics
 from .score import LineStatistics, Score, check_line_counts
 
 SEED = 12345
-"""sacrebleu's default"""
+"""Default seed of the resampling, as in sacrebleu."""
 NUM_SAMPLES = 1_000
+"""Default number of resamples."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A score, and the middle 95% of its values over resamples of the lines."""
+    """A score with its 95% confidence interval over resamples of the lines."""
 
     score: Score
     low: float
@@ -46,10 +47,10 @@ class Interval:
 
 
 def bootstrap_interval(statistics: LineStatistics, *, num_samples: int = NUM_SAMPLES, seed: int = SEED) -> Interval:
-    """Return the 95% percentile interval of one system's score: `bootstrap_interval(METRICS["wer"](lines, [truth]))`.
+    """Compute the 95% confidence interval of a system's score: `bootstrap_interval(METRICS["wer"](lines, [truth]))`.
 
-    Lines are drawn as if they were independent. Lines of one speaker or document are not: for new ones, the interval
-    is too narrow.
+    Lines are resampled as if they were independent. Lines of the same speaker or document are not, so that the interval
+    is too narrow for other speakers or documents.
 
     Raises:
         ValueError: `num_samples` is below 1, or there are no lines.
@@ -63,20 +64,20 @@ def bootstrap_interval(statistics: LineStatistics, *, num_samples: int = NUM_SAM
 
 @dataclass(frozen=True)
 class Comparison:
-    """A system's score beside a baseline's, and how sure the difference is."""
+    """A system's score and a baseline's, with the significance of their difference."""
 
     system: Score
     baseline: Score
     p_value: float
-    """how often resampling alone would give a difference at least this large, in either direction"""
+    """Probability of a difference at least this large, in either direction, by chance."""
     interval: tuple[float, float]
-    """the middle 95% of the differences over the resamples"""
+    """Middle 95% of the differences over the resamples."""
     num_samples: int
     seed: int
 
     @property
     def difference(self) -> float:
-        """The system's value minus the baseline's."""
+        """Value of the system minus that of the baseline."""
         return self.system.value - self.baseline.value
 
     def as_lines(self) -> list[str]:
@@ -112,15 +113,15 @@ def compare(
     num_samples: int = NUM_SAMPLES,
     seed: int = SEED,
 ) -> dict[str, Comparison]:
-    """Score a system and a baseline and test their difference, by metric.
+    """Score a system and a baseline by each metric, and test the significance of their difference.
 
     Args:
         hypotheses: the system's lines.
         baseline: the baseline's lines.
-        references: one list of lines for each reference file; an empty line behind the first is no reference.
+        references: one list of lines for each reference file; empty lines after the first list are no references.
         metrics: names from `METRICS`.
-        num_samples: how many times the test set is resampled; a p-value is at least 1 / (num_samples + 1).
-        seed: of the resampling.
+        num_samples: number of resamples of the test set; a p-value is at least 1 / (num_samples + 1).
+        seed: seed of the resampling.
 
     Raises:
         ValueError: unequal line counts (the message names both), no lines, or an unknown metric.
@@ -147,10 +148,10 @@ def compare(
 def compare_statistics(
     system: LineStatistics, baseline: LineStatistics, *, num_samples: int = NUM_SAMPLES, seed: int = SEED
 ) -> Comparison:
-    """Test the difference of two systems as `compare` does, from what one metric counted in each of the same lines.
+    """Test the difference of two systems as `compare` does, from a metric's statistics of the same lines.
 
     Raises:
-        ValueError: the systems have not equally many lines, or `num_samples` is below 1.
+        ValueError: the systems have different numbers of lines, or `num_samples` is below 1.
     """
     _check_num_samples(num_samples)
     if len(system.rows) != len(baseline.rows):
@@ -161,8 +162,8 @@ def compare_statistics(
     system_values, baseline_values = resampled_scores([system, baseline], num_samples, seed)
     sampled = system_values - baseline_values
     difference = system.score().value - baseline.score().value
-    # Resamples scatter around the observed difference as the observed one does around the true: centred, they show
-    # what chance alone does. Rounding must not decide a tie, hence the margin.
+    # Resamples scatter around the observed difference as that does around the true one: centered, they are the
+    # distribution under chance. The margin keeps rounding errors from deciding ties.
     as_extreme = np.abs(sampled - difference) >= abs(difference) - 1e-9
     low, high = np.percentile(sampled, [2.5, 97.5])
     return Comparison(
@@ -176,7 +177,7 @@ def compare_statistics(
 
 
 def resampled_scores(systems: Sequence[LineStatistics], num_samples: int, seed: int) -> np.ndarray:
-    """Return the values (systems, num_samples) over resamples of the lines, the same lines for every system."""
+    """Score resamples of the lines, the same lines for every system: (systems, num_samples)."""
     generator = np.random.default_rng(seed)
     num_lines = len(systems[0].rows)
     values = np.empty((len(systems), num_samples))

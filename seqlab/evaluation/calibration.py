@@ -1,5 +1,6 @@
-"""Whether a system is right as often as it is sure: what it says with a probability of 0.8 should be right in 80 of 100
-cases (Guo et al. 2017, arXiv:1706.04599).
+"""Calibration: expected calibration error and reliability bins (Guo et al. 2017, arXiv:1706.04599).
+
+Predictions of a well-calibrated system with a probability of 0.8 are right in 80 of 100 cases.
 """
 
 import math
@@ -12,76 +13,80 @@ import numpy as np
 from .edits import matching_tokens
 
 T = TypeVar("T")
-BINS = 10
-ROUNDING = 1e-3
-"""Nats that a log-probability may be above 0."""
+NUM_BINS = 10
+MAX_LOG_PROB = 1e-3
+"""Highest accepted log-probability in nats, as rounding errors may raise it above 0."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers of about the same probability."""
+    """Predictions in a range of probabilities."""
 
     count: int
     confidence: float | None
-    """Their mean probability; None where there are none."""
+    """Mean probability; None if there are no predictions."""
     accuracy: float | None
-    """The share of them that is right."""
+    """Share of correct predictions, 0 to 1; None if there are none."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Probabilities of answers beside how many of them are right."""
+    """Comparison of the probabilities of predictions with their accuracy."""
 
     count: int
     confidence: float
-    """The mean probability."""
+    """Mean probability."""
     accuracy: float
-    """The share that is right."""
+    """Share of correct predictions, 0 to 1."""
     expected_error: float
-    """How far the two lie apart in each bin, as the mean over all answers: the expected calibration error."""
+    """Expected calibration error: |confidence - accuracy| of each bin, averaged over all predictions."""
     bins: list[Bin]
-    """Of equally wide ranges of probability, from 0 to 1."""
+    """Bins of equal width, from probability 0 to 1."""
 
 
-def calibration_of(probs: Sequence[float], is_right: Sequence[bool], bins: int = BINS) -> Calibration:
-    """Compare probabilities with what came true.
+def calibration_of(probs: Sequence[float], is_right: Sequence[bool], bins: int = NUM_BINS) -> Calibration:
+    """Compute the calibration of predictions.
 
     Args:
-        probs: of each answer, between 0 and 1.
-        is_right: whether the answer is right, as many.
-        bins: equally wide ranges of probability.
+        probs: probability of each prediction, between 0 and 1.
+        is_right: whether each prediction is correct.
+        bins: number of bins of equal width.
 
     Raises:
-        ValueError: there is no answer, not one verdict for each, fewer than one bin, or a probability is none.
+        ValueError: there are no predictions, the lengths of `probs` and `is_right` differ, `bins` is below 1, or a
+            probability is not between 0 and 1.
     """
-    sure, right = np.array(probs, float), np.array(is_right, float)
-    if len(sure) != len(right) or not len(sure):
-        raise ValueError(f"Each of 1 or more answers needs a verdict, but there are {len(sure)} and {len(right)}.")
+    confidences, right = np.array(probs, float), np.array(is_right, float)
+    if len(confidences) != len(right) or not len(confidences):
+        raise ValueError(
+            "`probs` and `is_right` must have the same length, at least 1, but have "
+            f"{len(confidences)} and {len(right)}."
+        )
     if bins < 1:
         raise ValueError(f"`bins` must be at least 1, but is {bins} instead.")
-    if not ((sure >= 0) & (sure <= 1)).all():
+    if not ((confidences >= 0) & (confidences <= 1)).all():
         raise ValueError("`probs` must be probabilities, between 0 and 1.")
-    places = np.minimum((sure * bins).astype(int), bins - 1)
-    counts = np.bincount(places, minlength=bins)
-    sums_sure, sums_right = (np.bincount(places, values, minlength=bins) for values in (sure, right))
+    bin_of = np.minimum((confidences * bins).astype(int), bins - 1)
+    counts = np.bincount(bin_of, minlength=bins)
+    sums_of_probs, sums_right = (np.bincount(bin_of, values, minlength=bins) for values in (confidences, right))
     found = [
-        Bin(int(count), float(sum_sure / count), float(sum_right / count)) if count else Bin(0, None, None)
-        for count, sum_sure, sum_right in zip(counts, sums_sure, sums_right, strict=True)
+        Bin(int(count), float(sum_of_probs / count), float(sum_right / count)) if count else Bin(0, None, None)
+        for count, sum_of_probs, sum_right in zip(counts, sums_of_probs, sums_right, strict=True)
     ]
-    error = float(np.abs(sums_sure - sums_right).sum() / len(sure))
-    return Calibration(len(sure), float(sure.mean()), float(right.mean()), error, found)
+    error = float(np.abs(sums_of_probs - sums_right).sum() / len(confidences))
+    return Calibration(len(confidences), float(confidences.mean()), float(right.mean()), error, found)
 
 
 def calibration_of_tokens(
     hypotheses: Sequence[Sequence[T]], references: Sequence[Sequence[T]], log_probs: Sequence[Sequence[float]]
 ) -> Calibration:
-    """Compare the probabilities of tokens, given as nats, with which are right.
+    """Compute the calibration of tokens from their log-probabilities in nats.
 
-    A token is right where the alignment with the fewest edits puts it on the same token of the reference (Wang et al.
-    2020, arXiv:2005.00963, take that of TER).
+    A token is correct if the alignment with the fewest edits aligns it with the same token of the reference. (Wang et
+    al. 2020, arXiv:2005.00963, use the alignment of TER.)
 
     Raises:
-        ValueError: there is no token, not one log-probability for each, or what `calibration_of` raises.
+        ValueError: there are no tokens, or not one log-probability for each token; errors of `calibration_of`.
     """
     is_right: list[bool] = []
     for reference, hypothesis, row in zip(references, hypotheses, log_probs, strict=True):
@@ -96,17 +101,17 @@ def calibration_of_tokens(
 def calibration_of_lines(
     hypotheses: Sequence[Sequence[T]], references: Sequence[Sequence[T]], log_probs: Sequence[float]
 ) -> Calibration:
-    """Compare the probabilities of whole answers, given as nats, with which are the reference.
+    """Compute the calibration of whole hypotheses from their log-probabilities in nats; correct are exact matches.
 
     Raises:
-        ValueError: what `calibration_of` raises.
+        ValueError: errors of `calibration_of`.
     """
     is_right = [list(pair[0]) == list(pair[1]) for pair in zip(hypotheses, references, strict=True)]
     return calibration_of([_prob(each) for each in log_probs], is_right)
 
 
 def _prob(log_prob: float) -> float:
-    """Give the probability; a sum in fp32 may be above 0 by its rounding."""
-    if not log_prob <= ROUNDING:  # NaN is none either
+    """Convert a log-probability, which as a sum in fp32 may be slightly above 0, to a probability."""
+    if not log_prob <= MAX_LOG_PROB:  # also True for NaN
         raise ValueError(f"A log-probability must be at most 0, but is {log_prob} instead.")
     return math.exp(min(0.0, log_prob))

@@ -1,9 +1,8 @@
-"""How many translations the words of a parallel text have: what distillation makes fewer of.
+"""Lexical complexity of a parallel text, which distillation lowers (Zhou et al. 2020, arXiv:1911.02727, section 3.2).
 
 Words are aligned by IBM model 1 (Brown et al. 1993), whose t(y | x) is the probability that a source word x is
-translated by y. The lexical complexity is the entropy of these translations in nats, as the mean over all source words
-(Zhou et al. 2020, arXiv:1911.02727, section 3.2). Its exponential is how many translations a word has, each as likely
-as the others: its alternatives.
+translated by y. The lexical complexity is the mean entropy of these distributions over all source words, in nats. Its
+exponential is the effective number of translations of a word, its alternatives.
 """
 
 import math
@@ -15,15 +14,15 @@ from numpy.typing import NDArray
 from .score import Score
 
 EM_ITERATIONS = 5
-"""Of expectation and maximisation: more of them change little."""
+"""Iterations of expectation maximization; more change little."""
 MAX_LINES = 20_000
-"""Lines that are looked at: of more, some at equal distances."""
+"""Lines that are used: of a longer text, about this many at equal distances."""
 
 
 def lexical_complexity(src_lines: Sequence[str], tgt_lines: Sequence[str]) -> float:
-    """Give the mean entropy of the translations of a source word, in nats; 0 for a text without words on both sides.
+    """Compute the mean entropy of a source word's translations in nats; 0 if no line has words on both sides.
 
-    Words are what stands between whitespace.
+    Words are separated by whitespace.
 
     Raises:
         ValueError: the sides have different numbers of lines.
@@ -49,9 +48,9 @@ def lexical_complexity(src_lines: Sequence[str], tgt_lines: Sequence[str]) -> fl
 
 
 def alternatives(hypotheses: Sequence[str], references: Sequence[str], src_lines: Sequence[str]) -> Score:
-    """Count how many translations a source word has in a system's lines; beside it the references' count.
+    """Compute the effective number of translations of a source word in a system's lines, and in the references.
 
-    It describes a text and is no quality: who always says the same has one.
+    It describes a text and does not measure its quality: a system with a constant output has 1.
 
     Raises:
         ValueError: the sides have different numbers of lines.
@@ -65,22 +64,22 @@ def alternatives(hypotheses: Sequence[str], references: Sequence[str], src_lines
 def describe_targets(
     sources: Sequence[str], translations: Sequence[str], references: Sequence[str] | None = None
 ) -> dict[str, float | int]:
-    """Count and compare the lines of a corpus.
+    """Compute statistics of the targets of a distilled corpus, and of the references that they replace.
 
     Returns:
-        `lines`, `different_sources`, `empty` (translations of lines that are not), `words_per_source_word` and
-        `lexical_complexity` (in nats, see `lexical_complexity`); with references the same of these as `references_...`,
-        and `same_as_reference`, a share of the lines.
+        `lines`, `different_sources`, `empty` (empty translations of sources that are not empty),
+        `words_per_source_word` and `lexical_complexity` (in nats); with references also the last two of these, as
+        `references_...`, and `same_as_reference`, a share of the lines.
     """
     src_words = max(1, sum(len(line.split()) for line in sources))
     found: dict[str, float | int] = {"lines": len(sources), "different_sources": len(set(sources))}
-    found["empty"] = sum(bool(line.strip()) and not said for line, said in zip(sources, translations, strict=True))
+    found["empty"] = sum(bool(src.strip()) and not tgt for src, tgt in zip(sources, translations, strict=True))
     for name, targets in (("", translations), ("references_", references)):
         if targets is not None:
             found[f"{name}words_per_source_word"] = sum(len(line.split()) for line in targets) / src_words
             found[f"{name}lexical_complexity"] = lexical_complexity(sources, targets)
     if references is not None:
-        same = sum(mine == theirs for mine, theirs in zip(translations, references, strict=True))
+        same = sum(tgt == reference for tgt, reference in zip(translations, references, strict=True))
         found["same_as_reference"] = same / max(1, len(sources))
     return found
 
@@ -88,15 +87,17 @@ def describe_targets(
 def _links(
     src_lines: Sequence[str], tgt_lines: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Link each target word with each source word of its line and with the empty word.
+    """Link each target word to each source word of its line and to the empty word.
 
-    Gives for each link the source word, 0 for the empty one, the target word, and which word of the text this is.
+    Returns:
+        For each link the id of the source word (0 for the empty word), the id of the target word, and the index of the
+        target word in the text.
     """
     src_ids: dict[str, int] = {}
     tgt_ids: dict[str, int] = {}
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for src_words, tgt_words in zip(map(str.split, src_lines), map(str.split, tgt_lines), strict=True):
-        if src_words and tgt_words:  # a word that is only in other lines has no translation to count
+        if src_words and tgt_words:  # lines with an empty side have no translations
             src = [src_ids.setdefault(word, len(src_ids) + 1) for word in src_words]
             tgt = [tgt_ids.setdefault(word, len(tgt_ids)) for word in tgt_words]
             parts.append((np.array([0, *src]), np.array(tgt)))

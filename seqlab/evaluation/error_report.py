@@ -1,4 +1,4 @@
-"""Where a system errs: its scores by group (the lines of each speaker), and the lines with the most errors, aligned."""
+"""Error analysis: scores by group, such as the lines of each speaker, and the lines with the most errors, aligned."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -12,16 +12,16 @@ from .metrics import check_metric_names, line_statistics
 from .score import LineStatistics, Score, check_line_counts, without_empty_references
 
 COUNTS = {"length": "N", "substitutions": "S", "deletions": "D", "insertions": "I"}
-"""Columns of a table of error rates: the counts of a score, and how they are abbreviated."""
+"""Count columns of a table of error rates: name of the count, and column title."""
 NO_GROUP = "(none)"
-"""How a table names the group of lines whose group is empty."""
-LINE_WIDTH = 100
-"""Columns of a terminal that an alignment takes before it goes on below."""
+"""Name of the empty group in a table."""
+MAX_WIDTH = 100
+"""Terminal columns of an alignment before it is wrapped."""
 
 
 @dataclass(frozen=True)
 class GroupScore:
-    """The score of some lines."""
+    """Score of a group of lines."""
 
     group: str
     num_lines: int
@@ -34,14 +34,14 @@ class GroupScore:
 
 @dataclass(frozen=True)
 class ErrorTable:
-    """The score of each group of lines, and of all."""
+    """Score of each group of lines, and of all lines."""
 
     groups: tuple[GroupScore, ...]
-    """Ordered by name."""
+    """Sorted by name."""
     total: GroupScore
 
     def lines(self) -> list[str]:
-        """Render as a table: group, lines, the score, and of error rates N, S, D and I; the last row is the total."""
+        """Render as a table: group, number of lines, score, and for error rates N, S, D and I; last the total."""
         score = self.total.score
         counts = {key: title for key, title in COUNTS.items() if key in score.extra}
         rows = [["group", "lines", score.name, *counts.values()]]
@@ -63,12 +63,12 @@ class ErrorTable:
 def error_table(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], groups: Sequence[str], metric: str = "wer"
 ) -> ErrorTable:
-    """Score each group of lines on its own: `error_table(transcripts, [truth], speakers).lines()`.
+    """Score each group of lines separately: `error_table(transcripts, [truth], speakers).lines()`.
 
     Args:
         hypotheses: the system's lines.
-        references: one list of lines for each reference file; an empty line behind the first is no reference.
-        groups: of each line the name of its group.
+        references: one list of lines for each reference file; empty lines after the first list are no references.
+        groups: name of the group of each line.
         metric: a name from `METRICS`.
 
     Raises:
@@ -80,7 +80,7 @@ def error_table(
 
 
 def error_table_of(counted: LineStatistics, groups: Sequence[str]) -> ErrorTable:
-    """Score each group of lines from what a metric counted in each line; errors as of `error_table`."""
+    """Score each group of lines from a metric's statistics of the lines; errors as for `error_table`."""
     if len(groups) != len(counted.rows):
         raise ValueError(f"Each line needs a group, but there are {len(counted.rows)} lines and {len(groups)} groups.")
     lines_of_groups: dict[str, list[int]] = {}
@@ -95,31 +95,31 @@ def error_table_of(counted: LineStatistics, groups: Sequence[str]) -> ErrorTable
 
 @dataclass(frozen=True)
 class AlignedLine:
-    """A hypothesis beside its nearest reference."""
+    """A hypothesis aligned with its nearest reference."""
 
     index: int
-    """Of the line, from 0."""
+    """Index of the line, from 0."""
     rate: ErrorRate
     edits: Edits
     pairs: tuple[tuple[str | None, str | None], ...]
-    """Tokens of the reference and the hypothesis that face each other; None where there is none."""
+    """Aligned tokens of the reference and the hypothesis; None for an insertion or a deletion."""
 
     def text(self, side: int) -> str:
         """Return the reference (0) or the hypothesis (1)."""
         return self.rate.separator.join(token for pair in self.pairs if (token := pair[side]) is not None)
 
     def lines(self, location: str | None = None) -> list[str]:
-        """Render as a heading, and reference, hypothesis and marks one under the other.
+        """Render as a heading, then the reference, the hypothesis and the marks below each other.
 
         Args:
-            location: of the line, for the heading; its number unless given.
+            location: location of the line, for the heading; its number by default.
         """
         counts = ", ".join(f"{title} {self.edits._asdict()[key]}" for key, title in COUNTS.items())
         heading = f"{location or f'line {self.index + 1}'}: {counts}"
-        return [heading, *_rendered(self.pairs, self.rate.separator)]
+        return [heading, *_render_alignment(self.pairs, self.rate.separator)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Render for JSON: lines count from 1, and null is what a token faces that was deleted or inserted."""
+        """Render for JSON: lines count from 1; null is the partner of a deleted or inserted token."""
         return {
             "line": self.index + 1,
             **self.edits._asdict(),
@@ -137,14 +137,14 @@ def worst_lines(
     *,
     counted: LineStatistics | None = None,
 ) -> list[AlignedLine]:
-    """Return the lines with the most errors, the worst first; of equally many the earlier, and none without errors.
+    """Return the lines with the most errors, worst first, ties in order; lines without errors are left out.
 
     Args:
-        hypotheses: as of `error_table`.
-        references: as of `error_table`.
-        count: how many lines at most.
+        hypotheses: as for `error_table`.
+        references: as for `error_table`.
+        count: maximum number of lines.
         metric: `wer` or `cer`.
-        counted: what the metric counted in each line, where that is known already.
+        counted: the metric's statistics of the lines, if they are known already.
 
     Raises:
         ValueError: unequal line counts (the message names both), no lines, another metric, or `count` below 1.
@@ -167,8 +167,8 @@ def worst_lines(
     return found
 
 
-def _rendered(pairs: Sequence[tuple[str | None, str | None]], separator: str) -> Iterator[str]:
-    """Yield REF, HYP and marks of as many pairs as fit into a line, then of the next ones."""
+def _render_alignment(pairs: Sequence[tuple[str | None, str | None]], separator: str) -> Iterator[str]:
+    """Yield a REF line, a HYP line and a line of marks, wrapped at `MAX_WIDTH`."""
     gap = "***" if separator else "*"
     rows: list[list[str]] = [[], [], []]
     used = 0
@@ -176,16 +176,16 @@ def _rendered(pairs: Sequence[tuple[str | None, str | None]], separator: str) ->
         mark = "I" if reference is None else "D" if hypothesis is None else "S" if reference != hypothesis else ""
         cells = (gap if reference is None else reference, gap if hypothesis is None else hypothesis, mark)
         width = max(map(_width, cells))
-        if used and used + width > LINE_WIDTH:
-            yield from _joined(rows, separator)
+        if used and used + width > MAX_WIDTH:
+            yield from _join_cells(rows, separator)
             rows, used = [[], [], []], 0
         for row, cell in zip(rows, cells, strict=True):
             row.append(_padded(cell, width))
         used += width + len(separator)
-    yield from _joined(rows, separator)
+    yield from _join_cells(rows, separator)
 
 
-def _joined(rows: Sequence[Sequence[str]], separator: str) -> Iterator[str]:
+def _join_cells(rows: Sequence[Sequence[str]], separator: str) -> Iterator[str]:
     for name, row in zip(("REF: ", "HYP: ", "     "), rows, strict=True):
         yield (name + separator.join(row)).rstrip()
 
@@ -195,7 +195,7 @@ def _padded(text: str, width: int) -> str:
 
 
 def _width(text: str) -> int:
-    """Return the columns of a terminal that a text takes: two for East Asian wide characters, none for marks."""
+    """Return the width of a text in terminal columns: two for East Asian wide characters, none for combining marks."""
     if text.isascii():
         return len(text)
     return sum(

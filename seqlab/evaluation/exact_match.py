@@ -1,4 +1,4 @@
-"""Exact match: the share of lines that are right to the last character."""
+"""Metrics of whole lines: exact match, and lines that contain the reference."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ from .score import LineStatistics, References, Score, num_references
 
 
 def exact_match(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Exact match in percent of lines: a hypothesis counts if it equals one of its references as a whole.
+    """Compute exact match: the percentage of hypotheses that equal one of their references.
 
-    Strings are compared as they are, with no normalisation of case, space, punctuation or Unicode form.
+    Strings are compared as they are, without normalization of case, space, punctuation or Unicode form.
     """
     rows = np.array(
         [[hypothesis in of_line, 1] for hypothesis, *of_line in zip(hypotheses, *references, strict=True)], dtype=int
@@ -25,20 +25,21 @@ def exact_match(hypotheses: Sequence[str], references: References) -> LineStatis
 
 
 def contains(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Percent of lines whose hypothesis holds the words of one of its references, one behind the other.
+    """Compute the percentage of hypotheses that contain the words of one of their references consecutively.
 
-    Words are compared as they are but for punctuation at their ends. Lines whose references have no word do not count.
+    It is for names, numbers and terms that must appear word for word. Words are compared without the punctuation at
+    their ends, otherwise as they are. Lines whose references have no words do not count.
 
     Raises:
-        ValueError: there is no other line.
+        ValueError: no line has a reference with words.
     """
     counts = []
     for hypothesis, *of_line in zip(hypotheses, *references, strict=True):
         words, wanted = _words(hypothesis), [found for each in of_line if (found := _words(each or ""))]
-        counts.append([any(_holds(words, each) for each in wanted), bool(wanted)])
+        counts.append([any(_is_contained(each, words) for each in wanted), bool(wanted)])
     rows = np.array(counts, dtype=int)
     if not rows[:, 1].any():
-        raise ValueError("`contains` looks for the words of the references, but no line of them has a word.")
+        raise ValueError("`contains` compares the words of the references, but no line of them has a word.")
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:line|norm:punctuation"
 
     def score_of_sum(summed: np.ndarray) -> Score:
@@ -49,14 +50,14 @@ def contains(hypotheses: Sequence[str], references: References) -> LineStatistic
 
 
 def _words(line: str) -> list[str]:
-    """Cut at spaces and take away what stands around a word; punctuation alone is no word."""
-    stripped = (word.strip(_AROUND) for word in line.split())
+    """Split at whitespace and strip punctuation from both ends of each word; punctuation alone is not a word."""
+    stripped = (word.strip(_PUNCTUATION) for word in line.split())
     return [word for word in stripped if word]
 
 
-_AROUND = ".,;:!?…\"'()[]{}«»„“”‚‘’"
+_PUNCTUATION = ".,;:!?…\"'()[]{}«»„“”‚‘’"
 
 
-def _holds(words: Sequence[str], wanted: Sequence[str]) -> bool:
+def _is_contained(wanted: Sequence[str], words: Sequence[str]) -> bool:
     starts = range(len(words) - len(wanted) + 1)
     return any(list(words[start : start + len(wanted)]) == wanted for start in starts)

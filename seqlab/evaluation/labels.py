@@ -1,6 +1,6 @@
-"""Labels: how many are right, and which are taken for which.
+"""Metrics of labels: accuracy, macro F1 and a confusion matrix.
 
-A line holds one label or several, with whitespace between: those of its words.
+A line holds one label, or one for each of its words, separated by whitespace.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from .score import LineStatistics, References, Score, SparseRows, check_line_cou
 
 
 def accuracy(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Accuracy in percent of labels: each counts if it is that of one of its references.
+    """Compute the accuracy in percent of labels; a label is correct if it equals that of one of its references.
 
     Raises:
-        ValueError: a line has not as many labels as its references; names the line.
+        ValueError: a line and its references have different numbers of labels; the message names the line.
     """
     pairs = _label_pairs(hypotheses, references)
     rows = np.array([[sum(label in of_label for label, of_label in line), len(line)] for line in pairs], dtype=int)
@@ -31,30 +31,30 @@ def accuracy(hypotheses: Sequence[str], references: References) -> LineStatistic
 
 
 def macro_f1(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Macro F1 in percent: the mean over all labels, each as heavy as another, of the F1 of finding it.
+    """Compute macro F1 in percent: the unweighted mean of the F1 scores of all labels.
 
     The labels are those that occur in references or hypotheses, as in scikit-learn's `f1_score(average="macro")`.
 
     Raises:
-        ValueError: there are several references, or errors as of `accuracy`.
+        ValueError: there are several references; errors of `accuracy`.
     """
     if len(references) > 1:
         raise ValueError(f"`macro_f1` compares with one reference, but there are {len(references)}: name one.")
     pairs = [[(label, of_label[0]) for label, of_label in line] for line in _label_pairs(hypotheses, references)]
-    places = {label: i for i, label in enumerate(_labels(pairs))}
+    index_of = {label: i for i, label in enumerate(_labels(pairs))}
     lines = np.repeat(np.arange(len(pairs)), [len(line) for line in pairs])
-    given, there = (np.array([places[pair[side]] for line in pairs for pair in line], np.int64) for side in (0, 1))
-    is_right, size = given == there, len(places)
+    predicted, true = (np.array([index_of[pair[side]] for line in pairs for pair in line], np.int64) for side in (0, 1))
+    is_right, size = predicted == true, len(index_of)
     rows = SparseRows(
         np.concatenate((lines[is_right], lines, lines)),
-        np.concatenate((there[is_right], size + given, 2 * size + there)),
+        np.concatenate((true[is_right], size + predicted, 2 * size + true)),
         (len(pairs), 3 * size),
     )
 
     def score_of_sum(summed: np.ndarray) -> Score:
-        right, given, there = summed.reshape(3, -1)
-        occur = given + there > 0
-        value = 100 * float(np.mean(2 * right[occur] / (given + there)[occur])) if occur.any() else 0.0
+        right, predicted, true = summed.reshape(3, -1)
+        occur = predicted + true > 0
+        value = 100 * float(np.mean(2 * right[occur] / (predicted + true)[occur])) if occur.any() else 0.0
         return Score("macro_f1", value, "nrefs:1|case:mixed|unit:label|norm:none", True, {"labels": int(occur.sum())})
 
     return LineStatistics(rows, score_of_sum)
@@ -62,23 +62,23 @@ def macro_f1(hypotheses: Sequence[str], references: References) -> LineStatistic
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each label was given where another, or the same, is right."""
+    """Confusion matrix: how often each label was predicted for each true label."""
 
     labels: list[str]
-    """The most frequent one of the references first."""
+    """Sorted by their frequency in the references, highest first."""
     counts: np.ndarray
-    """(labels, labels): rows are references, columns hypotheses"""
+    """(labels, labels): rows are references, columns hypotheses."""
 
     def lines(self, num_confused: int = 10) -> list[str]:
-        """Render as a table of all labels, and of the most frequent confusions."""
+        """Render as a table of all labels, followed by the most frequent confusions."""
         width = max([5, *(len(label) for label in self.labels)])
-        right, given, there = np.diag(self.counts), self.counts.sum(0), self.counts.sum(1)
+        right, predicted, true = np.diag(self.counts), self.counts.sum(0), self.counts.sum(1)
         rows = [f"{'label':<{width}}  precision  recall      F1   count"]
         for i, label in enumerate(self.labels):
             precision, recall, f1 = (
-                100 * right[i] / max(1, of) for of in (given[i], there[i], (given[i] + there[i]) / 2)
+                100 * right[i] / max(1, total) for total in (predicted[i], true[i], (predicted[i] + true[i]) / 2)
             )
-            rows.append(f"{label:<{width}}  {precision:>9.2f}  {recall:>6.2f}  {f1:>6.2f}  {there[i]:>6}")
+            rows.append(f"{label:<{width}}  {precision:>9.2f}  {recall:>6.2f}  {f1:>6.2f}  {true[i]:>6}")
         confused = [(int(self.counts[i, j]), i, j) for i, j in zip(*np.nonzero(self.counts), strict=True) if i != j]
         for count, i, j in sorted(confused, key=lambda each: (-each[0], *each[1:]))[:num_confused]:
             rows.append(f"{self.labels[i]} taken for {self.labels[j]}: {count}")
@@ -90,41 +90,41 @@ class Confusion:
 
 
 def confusion(hypotheses: Sequence[str], references: Sequence[str]) -> Confusion:
-    """Count which labels were given for which.
+    """Compute the confusion matrix of predicted and true labels.
 
     Raises:
-        ValueError: unequal line counts, no lines, or errors as of `accuracy`.
+        ValueError: unequal line counts, or no lines; errors of `accuracy`.
     """
     check_line_counts(hypotheses, [references])
     pairs = [[(label, of_label[0]) for label, of_label in line] for line in _label_pairs(hypotheses, [references])]
     labels = _labels(pairs)
-    places = {label: i for i, label in enumerate(labels)}
+    index_of = {label: i for i, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels)), dtype=int)
     for line in pairs:
         for hypothesis, reference in line:
-            counts[places[reference], places[hypothesis]] += 1
+            counts[index_of[reference], index_of[hypothesis]] += 1
     order = np.argsort(-counts.sum(1), kind="stable")
     return Confusion([labels[i] for i in order], counts[np.ix_(order, order)])
 
 
 class UnequalLabels(ValueError):
-    """A line does not have as many labels as one of its references."""
+    """A line and one of its references have different numbers of labels."""
 
     def __init__(self, line: int, count: int, reference: int, needed: int) -> None:
-        """Counted from 0: the line, and the list of references; `needed` are the labels of that."""
+        """Line and list of references are indices from 0; `needed` is the number of labels of the reference."""
         self.line, self.count, self.reference, self.needed = line, count, reference, needed
         super().__init__(self.at(f"Line {line + 1} of the hypotheses", f"line {line + 1} of the references"))
 
-    def at(self, place: str, of_reference: str) -> str:
-        """Say it with the places of the line and of the reference."""
+    def at(self, location: str, reference_location: str) -> str:
+        """Return the message with the locations of the line and of the reference."""
         return (
-            f"{place} has {self.count} labels, but {of_reference} has {self.needed}: each needs one to be compared "
-            "with."
+            f"{location} has {self.count} labels, but {reference_location} has {self.needed}: both must have equally "
+            "many."
         )
 
 
 def check_labels(hypotheses: Sequence[str], references: References) -> None:
-    """Raise UnequalLabels where a line has not as many labels as one of its references."""
+    """Raise UnequalLabels if a line and one of its references have different numbers of labels."""
     for index, (hypothesis, *of_line) in enumerate(zip(hypotheses, *references, strict=True)):
         count = len(hypothesis.split())
         for number, reference in enumerate(of_line):
@@ -137,7 +137,7 @@ def _labels(pairs: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
 
 
 def _label_pairs(hypotheses: Sequence[str], references: References) -> list[list[tuple[str, tuple[str, ...]]]]:
-    """Put each label beside those of its references; errors as of `accuracy`."""
+    """Pair each label with those of its references; errors of `accuracy`."""
     check_labels(hypotheses, references)
     pairs = []
     for hypothesis, *of_line in zip(hypotheses, *references, strict=True):

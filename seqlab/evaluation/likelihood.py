@@ -1,7 +1,7 @@
-"""What a model's log-probabilities say about a text, from sums over the corpus and never from a training loss.
+"""Perplexity and bits per byte of a text, from sums of log-probabilities over the corpus.
 
-A token is one id that the model had to predict: each piece of the tokenizer and each end of line, no padding. Two
-tokenizers cut one text into different numbers of tokens, so figures per token compare models with one tokenizer only.
+A token is an id that the model predicts: each token of the tokenizer and each end of line, without padding. Tokenizers
+split a text into different numbers of tokens, so that figures per token compare only models with the same tokenizer.
 Words and bytes are those of the text itself: figures per word and per byte compare any two models.
 """
 
@@ -13,7 +13,7 @@ def nll_per_tgt_token(nll: float, num_tgt_tokens: int) -> float:
     """Return nats per target token, from the sum of the negative log-probabilities (unsmoothed) and the token count.
 
     Raises:
-        ValueError: there is no token.
+        ValueError: `num_tgt_tokens` is below 1.
     """
     if num_tgt_tokens < 1:
         raise ValueError(f"`num_tgt_tokens` must be at least 1, but is {num_tgt_tokens} instead.")
@@ -21,62 +21,66 @@ def nll_per_tgt_token(nll: float, num_tgt_tokens: int) -> float:
 
 
 def perplexity_per_tgt_token(nll: float, num_tgt_tokens: int) -> float:
-    """Return exp of the nats per target token: infinite where that is more than a float holds."""
+    """Return the perplexity per target token, exp of the nats per token; infinite if it exceeds a float."""
     return _exp(nll_per_tgt_token(nll, num_tgt_tokens))
 
 
 @dataclass(frozen=True)
 class TextLikelihood:
-    """How likely a model finds a text: sums over it, and what follows from them.
+    """Likelihood of a text under a model: sums over the text, and the figures computed from them.
 
-    `nll` is None where no honest figure can be given; so is then all that follows from it.
+    `nll` is None if the text has unknown tokens whose spelling cannot be scored; so are then the figures
+    computed from it.
     """
 
     nll: float | None
-    """In nats, over all tokens; for each unknown one, what its spelling costs is added."""
+    """Negative log-likelihood of all tokens in nats, with the spelling of each unknown token."""
     tokens: int
-    """Predicted ids, ends of line counted."""
+    """Number of predicted ids, ends of line included."""
     words: int
-    """Runs of characters between whitespace, and ends of line, as a model of words predicts both."""
+    """Number of words separated by whitespace, plus ends of line, as a word-level model predicts both."""
     bytes: int
-    """Of the original text in UTF-8, ends of line counted where it has them."""
+    """Number of bytes of the original text in UTF-8, with the ends of line that it has."""
     unknown: int
-    """Tokens that the vocabulary does not have."""
+    """Number of tokens that are not in the vocabulary."""
     known_nll: float
-    """In nats, over the tokens that the vocabulary has."""
+    """Negative log-likelihood of the tokens in the vocabulary, in nats."""
     dropped_bytes: int
-    """Bytes of the original that reading and normalisation leave out (a byte order mark, carriage returns, what a line
-    is shorter by when it is normalised): the model does not see them, and they cost nothing."""
+    """Number of bytes of the original text that reading and normalization drop (a byte order mark, carriage returns,
+    characters removed by normalization): the model does not predict them."""
 
     def __post_init__(self) -> None:
         if min(self.tokens, self.words, self.bytes) < 1:
-            raise ValueError("A text without a token has no likelihood: it is empty.")
+            raise ValueError("An empty text has no likelihood: it has no token.")
 
     @property
     def nats_per_token(self) -> float | None:
+        """Negative log-likelihood per token, in nats."""
         return None if self.nll is None else self.nll / self.tokens
 
     @property
     def perplexity(self) -> float | None:
-        """Per token of the model's own tokenizer."""
+        """Perplexity per token of the model's own tokenizer."""
         return None if self.nll is None else _exp(self.nll / self.tokens)
 
     @property
     def known_perplexity(self) -> float | None:
-        """Per token that the vocabulary has; None where it has none of them."""
+        """Perplexity per token in the vocabulary; None if there is no such token."""
         known = self.tokens - self.unknown
         return _exp(self.known_nll / known) if known else None
 
     @property
     def perplexity_per_word(self) -> float | None:
+        """Perplexity per word, with ends of line as words."""
         return None if self.nll is None else _exp(self.nll / self.words)
 
     @property
     def bits_per_byte(self) -> float | None:
+        """Bits per byte of the original text."""
         return None if self.nll is None else self.nll / math.log(2) / self.bytes
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """Render for JSON, which has no infinity: a figure that is none, or too large for a float, is null."""
+        """Render for JSON, which has no infinity: an undefined figure, or one too large for a float, is null."""
         figures = {
             "nats_per_token": self.nats_per_token,
             "perplexity": self.perplexity,
@@ -105,7 +109,7 @@ class TextLikelihood:
         return [f"{name:<20} {'n/a' if value is None else f'{value:.4f}':>12}   {text}" for name, value, text in rows]
 
     def _known_row(self) -> list[tuple[str, float | None, str]]:
-        """Give the figure without unknown tokens, where there are any."""
+        """Return the row of the perplexity without unknown tokens, if there are any."""
         known = self.tokens - self.unknown
         text = f"{known:,} tokens, without the {self.unknown:,} unknown"
         return [("perplexity, known", self.known_perplexity, text)] if self.unknown else []

@@ -1,4 +1,4 @@
-"""The scores of one system by the names of metrics."""
+"""Registered metrics, and the scores of a system by their names."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,11 +14,11 @@ METRICS = Parts("metric")
 def evaluate(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], metrics: Iterable[str] = ("bleu",)
 ) -> dict[str, Score]:
-    """Score a system's lines, by metric, in the order asked for.
+    """Score a system's lines by each metric, in the given order.
 
     Args:
         hypotheses: the system's lines.
-        references: one list of lines for each reference file; an empty line behind the first is no reference.
+        references: one list of lines for each reference file; empty lines after the first list are no references.
         metrics: names from `METRICS`.
 
     Raises:
@@ -29,10 +29,10 @@ def evaluate(
 
 
 def check_metric_names(metrics: Iterable[str]) -> list[str]:
-    """Return the names as a list, all of them known.
+    """Return the names as a list.
 
     Raises:
-        ValueError: one is not in `METRICS`.
+        ValueError: a name is not in `METRICS`.
     """
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     for name in names:
@@ -45,7 +45,7 @@ def check_metric_names(metrics: Iterable[str]) -> list[str]:
 
 
 def line_statistics(name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
-    """Return the statistics of each line under the metric of this name."""
+    """Compute the statistics of each line by a metric."""
     found = METRICS[name](hypotheses, without_empty_references(references))
     if not isinstance(found, LineStatistics):
         kind = type(found).__name__

@@ -1,4 +1,7 @@
-"""Numbers: how far predictions are from what is right. A line holds one number or several, with spaces between."""
+"""Metrics of numbers (MAE, RMSE, R2) and of sets of labels (micro and macro F1).
+
+A line holds any number of values, separated by whitespace.
+"""
 
 from collections.abc import Sequence
 
@@ -8,17 +11,17 @@ from .score import LineStatistics, References, Score
 
 
 def mae(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Mean absolute error, in the units of the numbers.
+    """Compute the mean absolute error, in the units of the numbers.
 
     Raises:
-        ValueError: a line holds no numbers, or not as many as its reference; there are several references.
+        ValueError: a line holds no numbers, or another count of them than its reference; there are several references.
     """
     errors, _ = _errors(hypotheses, references, "mae")
     return _mean("mae", np.abs(errors))
 
 
 def rmse(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Root of the mean squared error, in the units of the numbers; errors as of `mae`."""
+    """Compute the root of the mean squared error, in the units of the numbers; errors of `mae`."""
     errors, _ = _errors(hypotheses, references, "rmse")
     rows = np.stack([np.square(errors).sum(1), np.full(len(errors), errors.shape[1])], axis=1)
 
@@ -32,9 +35,9 @@ def rmse(hypotheses: Sequence[str], references: References) -> LineStatistics:
 
 
 def r2(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Share of the variance of each number that is explained, in percent: the mean over the numbers of a line.
+    """Compute R2, the explained share of the variance, in percent: the mean over the numbers of a line.
 
-    0 is what their mean would reach, as in scikit-learn's `r2_score`. Errors as of `mae`.
+    Predicting the mean gives 0, as in scikit-learn's `r2_score`. Errors of `mae`.
     """
     errors, right = _errors(hypotheses, references, "r2")
     right = right - (right.mean(0) if len(right) else 0)  # so that squares of large numbers do not swallow the variance
@@ -62,7 +65,7 @@ def _mean(name: str, values: np.ndarray) -> LineStatistics:
 
 
 def _errors(hypotheses: Sequence[str], references: References, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Give errors and right numbers, (lines, K) each."""
+    """Return the errors and the true numbers, (lines, K) each."""
     if len(references) > 1:
         raise ValueError(f"`{metric}` compares with one reference, but there are {len(references)}: name one.")
     right = _numbers([str(line) for line in references[0]], "references")
@@ -89,39 +92,39 @@ def _numbers(lines: Sequence[str], name: str) -> np.ndarray:
 
 
 def label_macro_f1(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Macro F1 in percent of sets of labels: the mean F1 of all labels that occur; lines and errors as of `micro_f1`.
+    """Compute macro F1 in percent of sets of labels: the mean F1 of all labels that occur.
 
-    (`macro_f1` is that of lines with one label for each word or line.)
+    Lines and errors are those of `micro_f1`. `macro_f1` is for lines with one label for each word or line.
     """
-    given, there = _label_sets(hypotheses, references, "label_macro_f1")
-    labels = sorted(set().union(*given, *there))
-    rows = np.zeros((len(given), 2, len(labels)), int)
-    for row, (line, right) in zip(rows, zip(given, there, strict=True), strict=True):
+    predicted, true = _label_sets(hypotheses, references, "label_macro_f1")
+    labels = sorted(set().union(*predicted, *true))
+    rows = np.zeros((len(predicted), 2, len(labels)), int)
+    for row, (line, right) in zip(rows, zip(predicted, true, strict=True), strict=True):
         row[0] = [label in line and label in right for label in labels]
         row[1] = [(label in line) + (label in right) for label in labels]
 
     def score_of_sum(summed: np.ndarray) -> Score:
         right, either = summed.reshape(2, -1)
         f1 = 200 * right[either > 0] / either[either > 0]
-        value, kinds = float(f1.mean()) if len(f1) else 100.0, {"labels": len(f1)}
-        return Score("label_macro_f1", value, "nrefs:1|case:mixed|unit:label", True, kinds)
+        value, extra = float(f1.mean()) if len(f1) else 100.0, {"labels": len(f1)}
+        return Score("label_macro_f1", value, "nrefs:1|case:mixed|unit:label", True, extra)
 
-    return LineStatistics(rows.reshape(len(given), 2 * len(labels)), score_of_sum)
+    return LineStatistics(rows.reshape(len(predicted), 2 * len(labels)), score_of_sum)
 
 
 def micro_f1(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Micro F1 in percent of sets of labels: a line holds any number of labels, in any order (sigmoid outputs).
+    """Compute micro F1 in percent of sets of labels: a line holds any number of labels, in any order (multi-label).
 
     Raises:
         ValueError: there are several references.
     """
-    given, there = _label_sets(hypotheses, references, "micro_f1")
-    rows = [[len(line & right), len(line), len(right)] for line, right in zip(given, there, strict=True)]
+    predicted, true = _label_sets(hypotheses, references, "micro_f1")
+    rows = [[len(line & right), len(line), len(right)] for line, right in zip(predicted, true, strict=True)]
 
     def score_of_sum(summed: np.ndarray) -> Score:
-        right, given, there = summed.tolist()
-        value = 200 * right / (given + there) if given + there else 100.0
-        return Score("micro_f1", value, "nrefs:1|case:mixed|unit:label", True, {"right": right, "labels": there})
+        right, predicted, true = summed.tolist()
+        value = 200 * right / (predicted + true) if predicted + true else 100.0
+        return Score("micro_f1", value, "nrefs:1|case:mixed|unit:label", True, {"right": right, "labels": true})
 
     return LineStatistics(np.array(rows, dtype=int).reshape(-1, 3), score_of_sum)
 
@@ -129,7 +132,7 @@ def micro_f1(hypotheses: Sequence[str], references: References) -> LineStatistic
 def _label_sets(
     hypotheses: Sequence[str], references: References, metric: str
 ) -> tuple[list[set[str]], list[set[str]]]:
-    """Give the labels of each line, and the right ones."""
+    """Return the predicted and the true labels of each line."""
     if len(references) > 1:
         raise ValueError(f"`{metric}` compares with one reference, but there are {len(references)}: name one.")
     return [set(line.split()) for line in hypotheses], [set(str(line).split()) for line in references[0]]

@@ -1,4 +1,4 @@
-"""Log loss: the mean negative log-probability of the right class.
+"""Log loss of classes and of labels, from predicted probabilities.
 
 A line is a JSON object with a probability for each class or label, or with such an object under `values`, as `seqlab
 predict --json` writes it.
@@ -14,16 +14,16 @@ from seqlab.base.parsing import parse_json
 from .score import LineStatistics, References, Score
 
 MIN_PROBABILITY = float(np.finfo(np.float64).eps)
-"""A probability below counts as this, so that one that is 0 does not make the mean infinite (as in scikit-learn)."""
+"""Lower bound of a probability, which keeps the mean finite (as in scikit-learn)."""
 MAX_SUM_ERROR = 1e-3
-"""How far the sum of the probabilities of all classes may be from 1."""
+"""Accepted deviation of the sum of the probabilities of all classes from 1."""
 
 
 def log_loss(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Log loss of one class of several, in nats: the mean of -log p(class). A class that a line lacks has p = 0.
+    """Compute the log loss of a class, in nats: the mean of -log p(true class). A missing class has p = 0.
 
     Raises:
-        ValueError: a line is no object of probabilities, or these do not sum to 1; there are several references.
+        ValueError: a line is not an object of probabilities, or these do not sum to 1; there are several references.
     """
 
     def losses(probs: Mapping[str, float], right: str, where: str) -> list[float]:
@@ -37,12 +37,12 @@ def log_loss(hypotheses: Sequence[str], references: References) -> LineStatistic
 
 
 def label_log_loss(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Log loss of any number of labels, in nats: the mean binary cross entropy over all lines and labels.
+    """Compute the log loss of any number of labels, in nats: the mean binary cross entropy over lines and labels.
 
-    A reference lists the labels of its line, with spaces between.
+    A reference lists the labels of its line, separated by whitespace.
 
     Raises:
-        ValueError: a line is no object of probabilities, or has other labels than the first; there are several
+        ValueError: a line is not an object of probabilities, or has other labels than the first line; there are several
             references.
     """
     labels: set[str] = set()
@@ -52,9 +52,9 @@ def label_log_loss(hypotheses: Sequence[str], references: References) -> LineSta
         if labels != probs.keys():
             others = ", ".join(sorted(labels ^ probs.keys()))
             raise ValueError(f"{where} must have the labels of the first line, but they differ in {others}.")
-        there = set(right.split())
-        unknown = [_nll(0.0)] * len(there - labels)
-        return [_nll(p if label in there else 1 - p) for label, p in probs.items()] + unknown
+        true = set(right.split())
+        unknown = [_nll(0.0)] * len(true - labels)
+        return [_nll(p if label in true else 1 - p) for label, p in probs.items()] + unknown
 
     return _mean("label_log_loss", "label", hypotheses, references, losses)
 
@@ -70,7 +70,7 @@ def _mean(
     references: References,
     losses: Callable[[Mapping[str, float], str, str], list[float]],
 ) -> LineStatistics:
-    """Average the losses of all lines; `losses` gets probabilities, what is right, and the name of the line."""
+    """Average the losses of all lines; `losses` is a function of probabilities, reference and location of the line."""
     if len(references) > 1:
         raise ValueError(f"`{name}` compares with one reference, but there are {len(references)}: name one.")
     rows = []
@@ -88,7 +88,7 @@ def _mean(
 
 
 def _probabilities(line: str, where: str) -> dict[str, float] | None:
-    """Read a line; None where nothing could be predicted (`"values": null`), as before a window of a series is full."""
+    """Parse a line; None if there is no prediction (`"values": null`), as before a window of a series is full."""
     try:
         found = parse_json(line)
     except ValueError:

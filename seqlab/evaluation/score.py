@@ -1,4 +1,4 @@
-"""A score with its signature, and the line statistics that it comes from."""
+"""Scores with their signatures, the line statistics they are computed from, and references."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 
 References = Sequence[Sequence[str | None]]
-"""One list of lines for each reference file; None where a line has no such reference."""
+"""One list of lines for each reference file; None for a missing reference."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number and what is needed to compute it again."""
+    """Value of a metric with the signature that makes it reproducible."""
 
     name: str
     value: float
     signature: str
-    """the definition: number of references, case, tokenisation, version, as sacrebleu prints them"""
+    """Definition of the metric: number of references, case, tokenization, version, as sacrebleu prints them."""
     higher_is_better: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """the counts behind the value, e.g. BLEU's precisions and lengths; only what JSON can hold"""
+    """Further figures, such as BLEU's precisions and lengths; values that JSON can represent."""
     decimals: int = 2
-    """in print"""
+    """Number of printed decimals."""
 
     def as_line(self) -> str:
         """Render as `BLEU|nrefs:1|case:mixed|... = 38.02 (brevity_penalty = 1.0, ...)`."""
@@ -42,12 +42,12 @@ class Score:
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Rows of counts that are nearly all 0, as those of each of many labels."""
+    """Sparse matrix of counts (lines, statistics), such as those of many labels."""
 
     lines: np.ndarray
-    """(counted,) int64: the row that each thing is counted in"""
+    """(counts,) int64: row of each count of 1."""
     statistics: np.ndarray
-    """(counted,) int64: and the column"""
+    """(counts,) int64: column of each count of 1."""
     shape: tuple[int, int]
     """(lines, statistics)"""
 
@@ -55,44 +55,44 @@ class SparseRows:
         return self.shape[0]
 
     def sum_of(self, lines: np.ndarray) -> np.ndarray:
-        """Sum rows (n,), each as often as it is named: (statistics,)."""
+        """Sum the rows of these indices (n,), with repetitions: (statistics,)."""
         times = np.bincount(lines, minlength=self.shape[0])
         return np.bincount(self.statistics, times[self.lines], self.shape[1]).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class LineStatistics:
-    """What a corpus metric sums over the lines before it becomes a score.
+    """Statistics of each line that a corpus metric sums before it computes a score.
 
-    A corpus score is not a mean of line scores (BLEU's brevity penalty, TER's total length), so whoever resamples
-    lines resamples these rows and scores their sum.
+    A corpus score is not a mean of line scores (BLEU's brevity penalty, TER's total length): to resample lines,
+    resample these rows and score their sum.
     """
 
     rows: np.ndarray | SparseRows
     """(lines, statistics)"""
     score_of_sum: Callable[[np.ndarray], Score]
-    """the sum of some rows (statistics,) -> the score of those lines"""
+    """Function of the sum of some rows (statistics,) that returns the score of their lines."""
 
     def score(self) -> Score:
         """Return the score of all lines."""
         return self.score_of(np.arange(len(self.rows)))
 
     def score_of(self, lines: np.ndarray) -> Score:
-        """Return the score of some lines (n,), each as often as it is named."""
+        """Return the score of the lines of these indices (n,), with repetitions."""
         rows = self.rows
         return self.score_of_sum(rows.sum_of(lines) if isinstance(rows, SparseRows) else rows[lines].sum(axis=0))
 
 
 Metric = Callable[[Sequence[str], References], LineStatistics]
-"""(hypotheses, references) -> statistics; counts are equal and not 0 when a metric is called"""
+"""(hypotheses, references) -> statistics; called with equal numbers of lines, at least 1."""
 
 
 def check_line_counts(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-    """Refuse what cannot be scored.
+    """Check that hypotheses and references have equally many lines, at least one.
 
     Raises:
         ValueError: `references` is not one list of lines for each reference file, the counts differ (the message
-            names both), or there is no line.
+            names both), or there are no lines.
     """
     if isinstance(references, str) or not references or any(isinstance(lines, str) for lines in references):
         raise ValueError("`references` must be one list of lines for each reference file: [lines], not lines.")
@@ -108,13 +108,13 @@ def check_line_counts(hypotheses: Sequence[str], references: Sequence[Sequence[s
 
 
 def without_empty_references(references: Sequence[Sequence[str]]) -> References:
-    """Take the empty lines of all files but the first for missing, so that not all lines need equally many."""
+    """Replace the empty lines of all lists but the first by None: lines may have different numbers of references."""
     first, *further = references
     return [first, *([line if line.strip() else None for line in lines] for lines in further)]
 
 
 def num_references(references: References) -> str:
-    """Return how many references the lines have as sacrebleu's signatures say it: `var` where some have more."""
+    """Return the number of references of the lines for a signature; `var` if it differs, as in sacrebleu."""
     counts = {len(of_line) - of_line.count(None) for of_line in zip(*references, strict=True)}
     return str(counts.pop()) if len(counts) == 1 else "var"
 

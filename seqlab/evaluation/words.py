@@ -1,7 +1,6 @@
-"""What is said twice in a row, what is left out, and how wrong lengths are: the faults of translators that predict all
-words at once.
+"""Repeated words, missing words and length errors, which are typical of non-autoregressive translation.
 
-Words are what stands between whitespace, compared as they are.
+Words are separated by whitespace and compared as they are.
 """
 
 from collections import Counter
@@ -14,9 +13,9 @@ from .score import LineStatistics, References, Score, num_references
 
 
 def repeated(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Percent of words that are the same as the word before them, lower is better; beside it the references' percent.
+    """Compute the percentage of words that equal the word before them, lower is better; also that of the references.
 
-    Of several references the first counts.
+    Among several references the first counts.
     """
     lines = zip(hypotheses, references[0], strict=True)
     rows = np.array([[*_repetitions(hypothesis), *_repetitions(first or "")] for hypothesis, first in lines])
@@ -31,32 +30,33 @@ def repeated(hypotheses: Sequence[str], references: References) -> LineStatistic
 
 
 def missing(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Percent of the references' words that the hypotheses lack, each as often as it stands there; lower is better.
+    """Compute the percentage of the references' words that are missing in the hypotheses, lower is better.
 
-    The order counts for nothing. Of several references the one that least is missing of counts.
+    Words are counted with their frequency, and their order is ignored. Among several references the one with the
+    lowest percentage counts.
     """
 
-    def lacking(hypothesis: Counter[str], reference: str) -> tuple[int, int]:
+    def count_missing(hypothesis: Counter[str], reference: str) -> tuple[int, int]:
         words = Counter(reference.split())
         return (words - hypothesis).total(), words.total()
 
     rows = []
     for line, *of_line in zip(hypotheses, *references, strict=True):
-        found = [lacking(Counter(line.split()), each) for each in of_line if each is not None]
+        found = [count_missing(Counter(line.split()), each) for each in of_line if each is not None]
         rows.append(min(found, key=lambda counts: (_percent(*counts), counts)))
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:token|norm:none"
 
     def score_of_sum(summed: np.ndarray) -> Score:
-        lacked, length = summed.tolist()
-        return Score("missing", _percent(lacked, length), signature, False, {"missing": lacked, "length": length})
+        count, length = summed.tolist()
+        return Score("missing", _percent(count, length), signature, False, {"missing": count, "length": length})
 
     return LineStatistics(np.array(rows), score_of_sum)
 
 
 def length_error(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Percent of the references' words by which hypotheses are too long or too short, line by line; lower is better.
+    """Compute the summed length differences of all lines in percent of the references' words, lower is better.
 
-    Of several references the one of the nearest length counts.
+    Among several references the one of the nearest length counts.
     """
     rows = []
     for line, *of_line in zip(hypotheses, *references, strict=True):
@@ -75,11 +75,11 @@ def length_error(hypotheses: Sequence[str], references: References) -> LineStati
 
 
 def _repetitions(line: str) -> tuple[int, int]:
-    """Count the words that repeat the one before them, and all."""
+    """Return the number of words that equal the word before them, and the number of all words."""
     words = line.split()
     return sum(word == before for before, word in pairwise(words)), len(words)
 
 
 def _percent(count: int, length: int) -> float:
-    """Give the share of a length, which counts as one word where it is 0."""
+    """Return a count in percent of a length; a length of 0 counts as 1."""
     return 100 * count / max(1, length)
