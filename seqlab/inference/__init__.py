@@ -1,6 +1,6 @@
-"""Trained models at work: rows of ids in, hypotheses and scores out, in the order of the rows; engines and ensembles.
+"""Inference with trained runs: engines and ensembles that decode and score rows of ids, in the order of the rows.
 
-`seqlab.inference.load` gives a run the class of its task. A name is imported when it is asked for.
+`seqlab.inference.load` loads a run as the class of its task. Names are imported on first use.
 """
 
 import lazy_loader

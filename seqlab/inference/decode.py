@@ -1,4 +1,4 @@
-"""Id rows in, hypotheses out, in the order of the rows: what translation and validation share."""
+"""Batched decoding of rows of ids, for translation and validation."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,16 +18,16 @@ from seqlab.search.search import SearchRequest, select_search
 from seqlab.text import Tokenizer, banned_ids
 
 DECODING_BATCH_TOKENS = 10_240
-"""Padded source tokens times `beam_size` that are searched together unless the caller says otherwise.
+"""Default batch size of decoding, in padded source tokens times `beam_size`.
 
-On a CPU fewer are slower (a quarter at a quarter as many), and more are no faster: the scores of a step no longer fit
-into memory that is reused.
+On a CPU smaller batches are slower (a quarter of them by a quarter), and larger ones no faster, as the scores of a step
+exceed the memory that the allocator reuses.
 """
 
 
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
-    """Put a module into evaluation mode and back; other models have no modes."""
+    """Put a module into evaluation mode, and restore its mode on exit; a model that is no module stays as it is."""
     was_training = isinstance(model, nn.Module) and model.training
     if was_training:
         model.eval()
@@ -53,26 +53,26 @@ def decode_rows(
     need_scores: bool = True,
     lm: WeightedLm | None = None,
 ) -> list[list[Hypothesis]]:
-    """Search the best hypotheses of each row, best first, in the order of the rows.
+    """Decode rows of source ids: the best hypotheses of each row, best first, in the order of the rows.
 
-    The rows are sorted by length and batched; neither changes an answer. An empty row gives the empty hypothesis
-    without asking the model. A module is put into evaluation mode meanwhile.
+    The rows are sorted by length and batched, which does not change the results. An empty row gives the empty
+    hypothesis without the model. A module is in evaluation mode meanwhile.
 
     Args:
         model: a `Stepper` or a `PositionModel` on `device`.
         src_rows: source ids without special ids.
-        config: how to search.
-        tokenizer: names the special ids; hypotheses never hold `pad_id`, `bos_id` and tags.
-        prefixes: ids that the hypotheses of each row must begin with.
-        batch_tokens: padded source tokens (eos counted) times `beam_size` that are searched together.
-        device: where the model is.
+        config: search config.
+        tokenizer: has the special ids; hypotheses never contain `pad_id`, `bos_id` and tags.
+        prefixes: forced prefix of each row's hypotheses, as ids.
+        batch_tokens: batch size in padded source tokens (eos included) times `beam_size`.
+        device: device of the model.
         progress: called after each batch with its number of rows.
-        need_attention: whether hypotheses come with what they attended to.
-        need_scores: whether scores and log-probabilities will be looked at: if not, they may be rough or NaN.
-        lm: a language model that decides too: what is added to all scores.
+        need_attention: whether to return the attention weights of each hypothesis.
+        need_scores: whether scores and log-probabilities must be exact; if not, they may be approximate or NaN.
+        lm: language model whose scores are added (shallow fusion).
 
     Raises:
-        ValueError: `config` asks for what the model cannot do, or attention is needed of one that has none.
+        ValueError: the model does not support a field of `config`, or has no attention although it is needed.
     """
     found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
     banned = banned_ids(tokenizer)
@@ -95,13 +95,13 @@ def decode_rows(
 def _batches(
     src_rows: Sequence[Sequence[int]], prefixes: Sequence[Sequence[int]] | None, src_tokens: int
 ) -> Iterator[list[int]]:
-    """Divide the rows that are not empty, those with a prefix apart: they may have to be searched otherwise."""
+    """Batch the rows that are not empty; rows with a prefix separately, as they may need another search algorithm."""
     filled = [i for i, row in enumerate(src_rows) if len(row)]
     is_free = [prefixes is None or not len(prefixes[i]) for i in filled]
     for group in (True, False):
         rows = [i for i, free in zip(filled, is_free, strict=True) if free is group]
-        for places in length_batches([len(src_rows[i]) + 1 for i in rows], src_tokens):
-            yield [rows[place] for place in places]
+        for indices in length_batches([len(src_rows[i]) + 1 for i in rows], src_tokens):
+            yield [rows[index] for index in indices]
 
 
 def decode_text(
@@ -116,8 +116,8 @@ def decode_text(
 ) -> list[tuple[str, bool]]:
     """Return the text of the best hypothesis of each row, and whether the hypothesis is finished.
 
-    `tokenizer` is the target side's; `unknown`: for each row the words that the ids from the size of the vocabulary on
-    stand for. The other arguments are those of `decode_rows`.
+    `tokenizer` is that of the target side. `unknown` holds for each row the words of the ids from the size of the
+    vocabulary on. The other arguments are those of `decode_rows`.
     """
     found = decode_rows(model, src_rows, config, tokenizer, batch_tokens=batch_tokens, device=device, need_scores=False)
     texts = tokenizer.decode([best[0].ids for best in found], unknown)

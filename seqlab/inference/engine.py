@@ -11,18 +11,18 @@ from seqlab.search.hypothesis import Hypothesis
 
 @dataclass(frozen=True)
 class PairScore:
-    """How probable a target is, given its source."""
+    """Log-probability of a target given its source."""
 
     log_prob: float
-    """The sum over `token_log_probs`, in nats."""
+    """Sum of `token_log_probs`, in nats."""
     num_tokens: int
-    """Target tokens, the end of sentence counted."""
+    """Number of target tokens, eos included."""
     token_log_probs: list[float]
-    """In nats, the end of sentence last; several models average their probabilities token by token."""
+    """Log-probability of each token in nats, eos last; an ensemble averages the probabilities of each token."""
 
 
 class Engine(Protocol):
-    """Id rows in, hypotheses or scores out, in the order of the rows; rows hold no special ids."""
+    """Decodes and scores rows of ids without special ids; results are in the order of the rows."""
 
     def decode(
         self,
@@ -39,13 +39,16 @@ class Engine(Protocol):
 
         Args:
             src_rows: source ids.
-            config: how to search.
-            prefixes: ids that the hypotheses of each row must begin with.
-            need_scores: whether scores and log-probabilities will be looked at: if not, they may be rough or NaN.
-            batch_tokens: padded source tokens (eos counted) times `beam_size` that are searched together; None takes
-                what is fast.
+            config: search config.
+            prefixes: forced prefix of each row's hypotheses, as ids.
+            need_scores: whether scores and log-probabilities must be exact; if not, they may be approximate or NaN.
+            batch_tokens: batch size in padded source tokens (eos included) times `beam_size`; None for the engine's
+                default.
             progress: called after each batch with its number of rows.
-            need_attention: whether hypotheses come with what they attended to; raises ValueError where there is none.
+            need_attention: whether to return the attention weights of each hypothesis.
+
+        Raises:
+            ValueError: an option is not supported, such as attention.
         """
         ...
 
@@ -57,12 +60,12 @@ class Engine(Protocol):
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
     ) -> list[PairScore]:
-        """Score each target given its source.
+        """Compute the log-probability of each target given its source.
 
         Args:
             src_rows: source ids.
-            tgt_rows: target ids, as many.
-            batch_tokens: padded tokens of the longer side that are scored together; None takes what is fast.
+            tgt_rows: target ids, one row for each source.
+            batch_tokens: batch size in padded tokens of the longer side; None for the engine's default.
             progress: called after each batch with its number of pairs.
         """
         ...

@@ -1,4 +1,4 @@
-"""Files named on the command line, opened for reading and writing."""
+"""Input and output files of commands: texts, gzip, columns of tables (`FILE#COLUMN`), standard input and output."""
 
 import logging
 import sys
@@ -23,26 +23,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 BUFFER_LINES = 4096
+"""Default number of lines that a command reads before it processes them."""
 MAX_BUFFER_CHARS = 1 << 24
-"""Characters of a block after which no further line joins it."""
+"""Maximum number of characters that are read before they are processed, except in a longer single line."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """Lines that are read once, as they arrive."""
+    """Lines of an input file, which are read once, as they arrive."""
 
     name: str
-    """Of the file, for messages."""
+    """Name of the file, for messages."""
     lines: Iterator[str]
     stream: BinaryIO | None = None
-    """What holds the lines and nothing else; None where they are a column of a table."""
+    """Stream of the lines; None if they are a column of a table."""
     column: "Column | None" = None
-    """What the lines are where they are those of a table."""
+    """Column of a table that holds the lines; None if they are a text."""
 
     def buffer_size(self, asked: int | None, default: int = BUFFER_LINES) -> int:
-        """Return how many lines are read before they are answered: unless asked, one where they are typed in.
+        """Return the number of lines to read before processing them: `asked`, else 1 on a terminal, else `default`.
 
-        Raises ValueError where fewer than one are asked for.
+        Raises:
+            ValueError: `asked` is below 1.
         """
         if asked is not None and asked < 1:
             raise ValueError(f"`buffer_lines` must be at least 1, but is {asked} instead.")
@@ -51,14 +53,14 @@ class Input:
         return default if asked is None else asked
 
     def locations(self, start: int, count: int) -> list[str]:
-        """Say where lines stand, given the index of the first."""
+        """Return the locations of `count` lines from index `start` on."""
         numbers = range(start + 1, start + count + 1) if self.column is None else self.column.line_numbers(start, count)
         return line_locations(self.name, numbers)
 
     def blocks(self, asked: int | None, default: int = BUFFER_LINES) -> Iterator[list[str]]:
-        """Yield the lines in lists; the last may be shorter, and so may those of long lines, as memory has bounds.
+        """Yield the lines in lists of `buffer_size`; long lines make shorter lists, and the last may be shorter, too.
 
-        Sizes and errors are as in `buffer_size`.
+        Arguments and errors are those of `buffer_size`.
         """
         lines = prompt_for(self.lines) if self.is_typed else self.lines
         return release_between(
@@ -88,14 +90,15 @@ def prompt_for(lines: Iterator[str]) -> Iterator[str]:
 
 @contextmanager
 def open_input(spec: str | None, *, whole_tables: bool = False, limit: LineLimit | None = None) -> Iterator[Input]:
-    """Open a text, unpacked when it ends in .gz, a column of a table (`FILE#COLUMN`), or standard input.
+    """Open a text (decompressed if it ends in .gz), a column of a table (`FILE#COLUMN`), or standard input.
 
     Args:
-        spec: what is named; None and `-` are standard input.
-        whole_tables: take the lines of a table, too, as those of a text.
-        limit: of the lines.
+        spec: path or `FILE#COLUMN`; None and `-` are standard input.
+        whole_tables: whether to read the lines of a table as a text.
+        limit: limit of the length of a line.
 
-    Raises ValueError for a table without a column, unless it is taken whole.
+    Raises:
+        ValueError: a table is named without a column, and `whole_tables` is False.
     """
     from seqlab.data.columns import parse_column
 
@@ -110,7 +113,7 @@ def open_input(spec: str | None, *, whole_tables: bool = False, limit: LineLimit
 
 @contextmanager
 def input_stream(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a file, unpacked when it ends in .gz, or standard input; give the stream and its name for messages."""
+    """Open a file (decompressed if it ends in .gz) or standard input: the stream and its name for messages."""
     if path is None or path == "-":
         yield standard_input(), "standard input"
     else:
@@ -120,10 +123,10 @@ def input_stream(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
 
 @contextmanager
 def output_stream(path: str | None) -> Iterator[BinaryIO]:
-    """Open standard output, or a file that appears when everything is written: until then it has a temporary name.
+    """Open standard output, or a file that is written atomically: until it is complete, it has a temporary name.
 
-    It is packed when its name ends in .gz. What was written before a failure stays under the temporary name, and is
-    named; errors are those of `atomic_write`.
+    It is compressed if its name ends in .gz. After a failure the written part stays under the temporary name, which the
+    message gives; errors are those of `atomic_write`.
     """
     if path is None or path == "-":
         yield sys.stdout.buffer
@@ -146,7 +149,7 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
 
 
 def refuse_same_file(option: str, output: str | None, others: Mapping[str, str | None]) -> None:
-    """Raise ValueError where a file that is to be written is another one that is named, `FILE` or `FILE#COLUMN`.
+    """Raise ValueError if an output file is the same as another named file, `FILE` or `FILE#COLUMN`.
 
     Devices, such as /dev/null, may be named more than once.
     """
@@ -159,18 +162,18 @@ def refuse_same_file(option: str, output: str | None, others: Mapping[str, str |
 
 
 def _path_of(spec: str) -> Path:
-    """Give the file of `FILE` or `FILE#COLUMN`; a name that really contains the `#` is taken as it is."""
+    """Return the path of `FILE` or `FILE#COLUMN`; an existing file whose name contains `#` is taken as it is."""
     path = Path(spec)
     return path if path.exists() or "#" not in path.name else Path(spec.rpartition("#")[0])
 
 
 def is_packed(path: Path) -> bool:
-    """Tell whether a text of this name is packed by gzip."""
+    """Return whether the name of a file means gzip compression."""
     return path.suffix == ".gz"
 
 
 def all_lines(spec: str, limit: LineLimit | None = None) -> list[str]:
-    """Read what a path spec names, `FILE` or `FILE#COLUMN`, or standard input where it is `-`."""
+    """Read all lines of `FILE`, `FILE#COLUMN`, or standard input (`-`)."""
     from seqlab.data.columns import parse_column
 
     return list(
@@ -179,7 +182,7 @@ def all_lines(spec: str, limit: LineLimit | None = None) -> list[str]:
 
 
 def all_locations(spec: str, count: int) -> list[str]:
-    """Say where the lines stand that `all_lines` gave, given how many they are."""
+    """Return the locations of the `count` lines that `all_lines` has read."""
     from seqlab.data.columns import parse_column
 
     if spec == "-":
@@ -189,10 +192,10 @@ def all_locations(spec: str, count: int) -> list[str]:
 
 
 def read_parallel(specs: Iterable[str | None], limit: LineLimit) -> dict[str | None, list[str]]:
-    """Read files that belong together, as `all_lines` does; None is left out.
+    """Read parallel files as `all_lines` does; None is skipped.
 
     Raises:
-        ValueError: one is longer than the first; names both counts.
+        ValueError: the files have different numbers of lines; the message names both counts.
     """
     files: dict[str | None, list[str]] = {
         spec: all_lines(spec, limit) for spec in dict.fromkeys(specs) if spec is not None
@@ -204,7 +207,7 @@ def read_parallel(specs: Iterable[str | None], limit: LineLimit) -> dict[str | N
 
 
 def standard_input() -> BinaryIO:
-    """Return standard input as bytes; raises ValueError where the shell has closed it."""
+    """Return standard input as a binary stream; raise ValueError if it is closed."""
     if sys.stdin is None:
         raise ValueError("standard input is closed, so there is nothing to read: name a file instead.")
     return sys.stdin.buffer

@@ -1,8 +1,8 @@
-"""Copies of this process that divide rows among themselves: how the CPU decodes fastest.
+"""Forked worker processes that share the rows of a call, the fastest way to decode on a CPU.
 
-Two processes of one thread each decode 1.15 times as many tokens a second as one process of two threads (by pairs; 1.0
-to 1.4, the more the less other work takes of the memory's bandwidth): nothing waits for the slower thread of each small
-operation. Threads of Python would wait for its lock instead (1.02 times).
+Two processes of one thread each decode 1.15 times as many tokens per second as one process of two threads (paired
+measurements: 1.0 to 1.4, more when other work uses less of the memory bandwidth), as no operation waits for the slower
+of two threads. Python threads instead wait for the global interpreter lock (1.02 times).
 """
 
 import ctypes
@@ -24,45 +24,49 @@ from seqlab.remote_errors import RemoteError
 T = TypeVar("T")
 
 MIN_ROWS_PER_WORKER = 100
-"""Rows for which a copy pays: where there are not enough for two, this process computes with all its threads."""
+"""Rows for which a worker pays; if there are too few for two workers, this process computes with all its threads."""
 MAX_WORKERS = 8
-"""Copies that are made where nobody says how many: each needs the memory of its batches, half a gigabyte or so."""
-CAN_FORK = sys.platform == "linux"  # elsewhere a system's own libraries break in a copy
+"""Highest default number of workers: each needs about half a gigabyte of memory for its batches."""
+CAN_FORK = sys.platform == "linux"  # on other systems their own libraries break in a forked process
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def default_num_workers(device: torch.device) -> int:
-    """Give the number of copies for a device: one for each of this process's threads on the CPU."""
+    """Return the default number of workers for a device: on the CPU one for each thread of this process."""
     return min(MAX_WORKERS, torch.get_num_threads()) if device.type == "cpu" and CAN_FORK else 1
 
 
 class ForkedWorkers:
-    """As many copies of this process as were asked for, made anew for each call and gone when it returns.
+    """A number of worker processes that are forked for each call and end when it returns.
 
-    A copy has the models in memory without copying them. It computes with one thread: OpenMP's other threads are not
-    copied, and waiting for them would have no end.
+    A worker shares the memory of the models with this process. It computes with one thread: OpenMP's other threads do
+    not exist in a forked process, and waiting for them would never end.
     """
 
     def __init__(self, count: int) -> None:
-        """Make none yet.
+        """Set the number of workers; none is started yet.
 
         Raises:
-            ValueError: the count is below 1, or above it on another system than Linux.
+            ValueError: `count` is below 1, or above 1 on a system other than Linux.
         """
         if count < 1:
             raise ValueError(f"`processes` must be at least 1, but is {count} instead.")
         if count > 1 and not CAN_FORK:
-            raise ValueError(f"`processes` is {count}, but only on Linux can a process be copied: take 1.")
+            raise ValueError(f"`processes` is {count}, but worker processes need Linux: set it to 1.")
         self.count = count
 
     def map_rows(self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: OnRows | None = None) -> list[T]:
-        """Let each copy compute what belongs to some of the rows, given their indices; give all of it in order.
+        """Compute values of rows in parallel; `compute` receives the indices of a worker's rows.
 
-        The copies get rows that are about equally long; where there are few, fewer copies or none are made. `on_rows`
-        hears here what each of them tells it. An exception of `compute` is raised here; what is sent must be picklable.
+        Workers receive rows of about equal lengths. For few rows there are fewer workers, or none. `on_rows` is called
+        in this process for the rows that each worker reports. An exception of `compute` is raised here. Values must be
+        picklable.
+
+        Returns:
+            The values in the order of the rows.
 
         Raises:
-            RuntimeError: a copy was killed.
+            RuntimeError: a worker was killed.
         """
         count = min(self.count, len(lengths) // MIN_ROWS_PER_WORKER)
         if count < 2:
@@ -74,27 +78,27 @@ class ForkedWorkers:
 
 
 class _Fork:
-    """A copy of this process that computes some rows, and what it sends: how many are done, then the values."""
+    """A worker process that computes some rows, and its messages: numbers of finished rows, then the values."""
 
     def __init__(self, compute: ComputeRows[T], rows: list[int]) -> None:
         self.rows = rows
         self.received, sender = multiprocessing.Pipe(duplex=False)
         arguments = (compute, rows, sender, os.getpid())
         self._process = multiprocessing.get_context("fork").Process(target=_serve, args=arguments, daemon=True)
-        with _without_ctrl_c():  # it goes to all: the copy is deaf to it, and this process ends it
+        with _without_ctrl_c():  # the terminal signals all processes: workers ignore it, and this process ends them
             self._process.start()
         sender.close()
 
     def receive(self) -> Any:
-        """Take the next message: a number of rows, or a list of values; raises what the copy raised."""
+        """Receive the next message, a number of rows or a list of values; re-raise an exception of the worker."""
         try:
             message = self.received.recv()
-        except (EOFError, OSError):  # it ended before a message, or within one
+        except (EOFError, OSError):  # the worker ended before or within a message
             self._process.join()
             killed = self._process.exitcode == -signal.SIGKILL
             raise RuntimeError(
                 f"A process that computes some of the lines ended with status {self._process.exitcode}"
-                f"{': memory may have run out, of which fewer `processes` need less' if killed else ''}."
+                f"{': it may have run out of memory, of which fewer `processes` need less' if killed else ''}."
             ) from None
         if isinstance(message, RemoteError):
             message.reraise()
@@ -110,15 +114,15 @@ class _Fork:
 
 
 def _without_ctrl_c() -> ExitStack:
-    """Hold SIGINT back in this thread, and in the copies that are made meanwhile for ever."""
+    """Block SIGINT in this thread meanwhile, and permanently in processes that are forked meanwhile."""
     held = ExitStack()
     held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]))
     return held
 
 
 def _serve(compute: ComputeRows[T], rows: list[int], sender: Connection, parent: int) -> None:
-    """Be the copy."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it ends with its parent, however that ends
+    """Compute the rows of a worker and send its messages."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the kernel ends the worker with its parent
     if os.getppid() != parent:
         return
     torch.set_num_threads(1)
@@ -126,12 +130,12 @@ def _serve(compute: ComputeRows[T], rows: list[int], sender: Connection, parent:
         message: Any = compute(rows, sender.send)
     except Exception as error:
         message = RemoteError.from_error(error)
-    # By value: the pipe's own way hands tensors over as files of this process, which ends now.
+    # By value: `Connection.send` would share tensors through files of this process, which ends now.
     sender.send_bytes(pickle.dumps(message))
 
 
 def _in_order(forks: Iterable[_Fork], on_rows: OnRows | None) -> list[Any]:
-    """Receive what all send, and put the values in the order of the rows."""
+    """Receive the messages of all workers, and return the values in the order of the rows."""
     values: dict[int, Any] = {}
     waiting: dict[Any, _Fork] = {fork.received: fork for fork in forks}
     while waiting:

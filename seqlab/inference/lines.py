@@ -1,4 +1,4 @@
-"""Lines in and out, so that N lines in are N lines out whatever they hold."""
+"""Input lines and output lines of commands: checks, control characters and JSON, so that N lines in are N lines out."""
 
 import json
 import logging
@@ -14,19 +14,17 @@ from seqlab.data.readers import DiscardedLine
 logger = logging.getLogger(__name__)
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-"""Unicode's category Cc: among them all that some program takes for a line end, except U+2028 and U+2029."""
-
-
+"""Unicode category Cc, which includes all characters that some programs take for line ends, but U+2028 and U+2029."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def replace_control_characters(text: str) -> tuple[str, int]:
-    """Turn each control character of a hypothesis into a space, and count them."""
+    """Replace each control character of a hypothesis by a space; return the text and the number of replacements."""
     return _CONTROL.subn(" ", text)
 
 
 def locations_or_numbers(locations: Sequence[str] | None, count: int) -> Sequence[str]:
-    """Return where each of so many lines stands: from line 1 on where nobody says; raises ValueError for others."""
+    """Return the locations of `count` lines, `line 1` and so on by default; raise ValueError for another number."""
     if locations is None:
         return [f"line {number}" for number in range(1, count + 1)]
     if len(locations) != count:
@@ -35,7 +33,7 @@ def locations_or_numbers(locations: Sequence[str] | None, count: int) -> Sequenc
 
 
 def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:
-    """Write each string as one line of UTF-8 and flush; the strings hold no newline."""
+    """Write each string as a line of UTF-8, and flush; the strings must not contain newlines."""
     for line in lines:
         assert "\n" not in line, "a line cannot hold a newline"
         stream.write(line.encode("utf-8") + b"\n")
@@ -43,12 +41,12 @@ def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:
 
 
 def is_discarded(line: Any) -> bool:
-    """Tell whether a line stands for one that was too long: JSON shows it as `truncated`."""
+    """Return whether a line replaces one that was too long; JSON output marks it as `truncated`."""
     return isinstance(line, DiscardedLine)
 
 
 def exit_status(limit: LineLimit) -> int:
-    """Return the exit status of a command that reads lines under a limit, after a warning of what was discarded."""
+    """Return the exit status of a command that reads lines under a limit; warn if lines were discarded."""
     if not limit.discarded:
         return 0
     name, number = limit.discarded.locations[0]
@@ -62,7 +60,7 @@ def exit_status(limit: LineLimit) -> int:
 
 
 def refuse_non_strings(texts: Sequence[str], name: str) -> None:
-    """Raise ValueError for anything but a list of strings, such as one bare string, or what can be read only once."""
+    """Raise ValueError unless the texts are a list of strings; a single string and an iterator are refused, too."""
     if isinstance(texts, str | bytes):
         raise ValueError(f"`{name}` must be a list of texts, but is one string: put it into a list.")
     if isinstance(texts, Iterator):
@@ -73,7 +71,7 @@ def refuse_non_strings(texts: Sequence[str], name: str) -> None:
 
 
 def refuse_newlines(lines: Sequence[str], name: str) -> None:
-    """Raise ValueError where a line holds a newline: it would be two lines in the output; or for what is no lines."""
+    """Raise ValueError if a line contains a newline, which would be two lines of output, or is not a string."""
     refuse_non_strings(lines, name)
     for i, line in enumerate(lines):
         if "\n" in line:
@@ -81,7 +79,7 @@ def refuse_newlines(lines: Sequence[str], name: str) -> None:
 
 
 def json_line(values: dict[str, Any]) -> str:
-    """Write an object; a number that JSON does not have, such as the logarithm of 0, is null."""
+    """Format an object as a line of JSON; infinite numbers and NaN, such as the logarithm of 0, become null."""
     found = _without_infinities(values)
     text = json.dumps(found, ensure_ascii=False, allow_nan=False)
     is_unicode = text.isascii() or not _SURROGATE.search(text)

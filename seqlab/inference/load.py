@@ -1,4 +1,4 @@
-"""A trained run, loaded as what its task makes of it."""
+"""Loading of trained runs as the inference class of their task."""
 
 from collections.abc import Sequence
 from inspect import signature
@@ -28,32 +28,32 @@ def load(
 ) -> Any:
     """Load a trained run; several runs or checkpoints become an ensemble.
 
-    What is returned depends on the task of the run: a translator (`Run`), a `TextLabeller`, a `LanguageModel`, a
-    `Predictor`, a `Transcriber`, a `RecordingsLabeller`, or what the task of a plugin gives. The options from `engine`
-    to `rescore` are for translators (see `seqlab.tasks.translation.load.load_translator`), those of a language model
-    also for recognisers (`seqlab.tasks.transcription.transcriber.load_transcriber`).
+    The class of the result depends on the task of the run: a translator (`Run`), a `TextLabeller`, a `LanguageModel`, a
+    `Predictor`, a `Transcriber`, a `RecordingsLabeller`, or that of a plugin's task. The options from `engine` to
+    `rescore` are for translators (see `seqlab.tasks.translation.load.load_translator`), those of a language model also
+    for speech recognizers (`seqlab.tasks.transcription.transcriber.load_transcriber`).
 
     Args:
-        run: a run folder, or several that can decide together.
+        run: a run folder, or several for an ensemble.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
-        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA where there is one.
-        precision: dtype of matrix products: `bf16`, `fp32` or `auto`: bf16 where the device computes in it, but fp32
-            for language models, whose figures are compared.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if available.
+        precision: dtype of matrix products: `bf16`, `fp32` or `auto`: bf16 if the device computes in it, but fp32 for
+            language models, whose figures are compared.
         engine: `torch` (the default) or another registered one.
-        quantization: of engines that quantize, the type of the weights.
-        threads: CPU threads; None takes all cores.
-        processes: forked processes that many lines are divided among; None takes one for each thread.
-        lm: the run of a language model that decides with the translator.
-        lm_weight: of its log-probabilities.
-        length_reward: what is added for each token beside the language model.
+        quantization: type of the weights, for engines that quantize.
+        threads: number of CPU threads; None for all cores.
+        processes: number of forked processes that share the lines of a call; None for one per thread.
+        lm: run of a language model for shallow fusion.
+        lm_weight: weight of its log-probabilities.
+        length_reward: score that is added for each token, beside the language model.
         rescore: runs whose scores choose between the hypotheses of a search.
         plugins: modules or `.py` files that register parts which the run uses. They are executed: name only what you
             trust.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it is no run, is damaged or has another format version; the runs do not fit each other; an option
-            that its task does not have.
+        ValueError: the folder is not a run, is damaged or has another format version; the runs do not fit each other;
+            or the task does not have an option.
     """
     if isinstance(plugins, str | Path):
         raise ValueError(f"`plugins` must be a list, but is {str(plugins)!r} instead: put it into one.")
@@ -62,7 +62,7 @@ def load(
     first = run if isinstance(run, str | Path) else next(iter(run), "")
     try:
         data = read_data_config(first)
-    except (OSError, ValueError):  # no run, or exported: the default task says what is wrong
+    except (OSError, ValueError):  # not a run, or an export: the default task raises the error
         data = default_part("task")
     loader = import_target(data.loader_name)
     options = {

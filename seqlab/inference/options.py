@@ -1,4 +1,4 @@
-"""Options that commands share which load trained runs."""
+"""Options that are shared by commands which load trained runs."""
 
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _as_utf8(argument: Any) -> Any:
-    """Read an argument of the command line as UTF-8, whatever the locale; raise ValueError where it is not."""
+    """Decode a command-line argument as UTF-8 in any locale; raise ValueError for invalid UTF-8."""
     try:
         return os.fsencode(argument).decode("utf-8")
     except UnicodeDecodeError:
@@ -25,7 +25,7 @@ def _as_utf8(argument: Any) -> Any:
 
 
 def _not_empty(path: str) -> str:
-    """Raise ValueError for an empty name, which would mean the working directory."""
+    """Raise ValueError for an empty path, which would mean the working directory."""
     if not path:
         raise ValueError("names no file: it is empty")
     return path
@@ -44,13 +44,13 @@ class DeviceOptions:
     """Checkpoint and device."""
 
     checkpoint: Annotated[tuple[str, ...], "NAME"] = ("best",)
-    """best (default), last or a step; several too"""
+    """best (default), last or a step number; several are an ensemble"""
     device: Name = "auto"
-    """cpu, cuda, cuda:1 or auto"""
+    """cpu, cuda, cuda:1 or auto (default): CUDA if available"""
     precision: Name = "auto"
-    """bf16, fp32 or auto"""
+    """of matrix products: bf16, fp32 or auto (default)"""
     threads: Threads | None = None
-    """CPU threads (default: all cores)"""
+    """number of CPU threads (default: all cores)"""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -58,10 +58,10 @@ class RefuseLongLines:
     """Limit of a line."""
 
     max_line_bytes: Count = MAX_LINE_BYTES
-    """bytes of a line; a longer one is refused, as memory grows with it"""
+    """maximum bytes of a line; a longer line is an error"""
 
     def line_limit(self) -> "LineLimit":
-        """Return the limit of the lines that are read; a longer one is refused."""
+        """Return the limit of input lines; a longer line raises an error."""
         from seqlab.base.raw_lines import LineLimit
 
         return LineLimit(self.max_line_bytes)
@@ -72,9 +72,9 @@ class DiscardLongLines:
     """Limit of a line."""
 
     max_line_bytes: Count = MAX_LINE_BYTES
-    """bytes of a line; a longer one is answered by an empty line, and the exit status is 3"""
+    """maximum bytes of a line; a longer line gives an empty line, and exit status 3"""
     strict: bool = False
-    """stop at a longer line"""
+    """stop at a line that is too long"""
 
     def line_limit(self) -> "LineLimit":
         """Return the limit of the lines that are read; what it discards, `exit_status` reports."""
@@ -85,7 +85,7 @@ class DiscardLongLines:
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RunOptions(DeviceOptions):
-    """Runs."""
+    """Run folders, checkpoint and device."""
 
     runs: list[RunPath]
     """run folder; several are an ensemble"""
@@ -98,37 +98,37 @@ class EngineOptions(RunOptions):
     engine: Name = "torch"
     """torch (default), or ctranslate2: the run is exported once"""
     quantization: Name | None = None
-    """of ctranslate2: float32 (default), int8, ..."""
+    """weight type of ctranslate2: float32 (default), int8, ..."""
     processes: Count | None = None
-    """of torch on the CPU: processes that share the lines (default: one per thread, 8 at most)"""
+    """worker processes of torch on the CPU (default: one per thread, 8 at most)"""
     batch_tokens: Count | None = None
-    """padded tokens computed together: speed and memory, with torch never the answer"""
+    """batch size in padded tokens; changes speed and memory, with torch never the output"""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LabelOptions(RunOptions, DiscardLongLines):
-    """Lines in, labels out, in order and one line for each line.
+    """Label lines, their words, or recordings: one line of output for each line of input, in order.
 
-    A run that labels words gives each line the labels of its words, which spaces divide; one that labels lines gives a
-    label each. With --conllu, CoNLL-U in is CoNLL-U out, with the labels of the words in one of its columns. A run that
-    labels recordings reads the path of a recording on each line. Reads standard input and writes standard output unless
-    files are named. Blocks of lines are read, sorted by length, labelled and written before the next is read.
+    A run that labels words prints the labels of the words of each line, which are separated by spaces; a run that
+    labels lines prints one label. With --conllu, input and output are CoNLL-U, with the labels in one of its columns. A
+    run that labels recordings reads the path of a recording from each line. The command reads standard input and writes
+    standard output unless files are named. It reads, labels and writes the lines in blocks.
     """
 
     input: File | None = None
     """text or list of recordings, or FILE#COLUMN (default: standard input)"""
     output: File | None = None
-    """where to write (default: standard output)"""
+    """output file (default: standard output)"""
     conllu: Annotated[str, "COLUMN"] | None = None
     """read and write CoNLL-U, with the labels in this column: upos, xpos, ..."""
     json: bool = False
-    """one JSON object per line: labels, and their log-probabilities or, of recordings, probabilities"""
+    """one JSON object per line: labels with log-probabilities; for recordings, probabilities"""
     num_labels: Count = 1
-    """likeliest labels of each, with --json"""
+    """number of most probable labels, with --json"""
     batch_tokens: Count | None = None
-    """of text, padded tokens computed together: speed, memory"""
+    """batch size of text in padded tokens; changes speed and memory"""
     buffer_lines: Count | None = None
-    """lines in a block (default: 4096, of recordings 64; 1 on a terminal)"""
+    """lines in a block (default: 4096; 64 for recordings, 1 on a terminal)"""
 
 
 def refuse_text_for_runs(runs: Sequence[str], source: str) -> None:
@@ -141,12 +141,12 @@ def refuse_text_for_runs(runs: Sequence[str], source: str) -> None:
 
 
 def given_options(options: object, *names: str) -> dict[str, Any]:
-    """Return the options of these names that are not None."""
+    """Return those of the named options that are not None, as keyword arguments."""
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def set_threads(threads: int | None) -> None:
-    """Compute with so many threads; None leaves them as they are."""
+    """Set the number of torch's CPU threads; None leaves it unchanged."""
     if threads is not None:
         import torch
 

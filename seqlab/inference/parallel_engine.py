@@ -1,4 +1,4 @@
-"""An engine whose rows are divided: among ranks that are all given the same, or among copies of this process."""
+"""Engine that distributes rows among the ranks of a job or among forked workers."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 
 class RowDistributor(Protocol):
-    """Divides rows: a `World` or `ForkedWorkers`."""
+    """Distributes rows among processes: a `World` or `ForkedWorkers`."""
 
     def map_rows(self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: OnRows | None = None) -> list[T]:
-        """Have some of the rows computed here and some there, given their indices; give all of it in order."""
+        """Compute values of rows, whose indices `compute` receives, in several processes; return them in order."""
         ...
 
 
 class ParallelEngine:
-    """An `Engine` that divides the rows."""
+    """An `Engine` that distributes its rows among processes."""
 
     def __init__(self, engine: Engine, distributor: RowDistributor) -> None:
         self.engine, self.distributor = engine, distributor
@@ -34,7 +34,7 @@ class ParallelEngine:
         progress: OnRows | None = None,
         **options: Any,
     ) -> list[list[Hypothesis]]:
-        """Search as the engine does."""
+        """Decode as the engine does."""
 
         def search(own: list[int], report: OnRows | None) -> list[list[Hypothesis]]:
             forced = None if prefixes is None else [prefixes[i] for i in own]

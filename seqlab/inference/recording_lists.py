@@ -1,4 +1,4 @@
-"""Lists of recordings on the command line, and what is wrong with some of them."""
+"""Lists of recordings as command input: manifests, and texts of paths."""
 
 import logging
 import sys
@@ -16,11 +16,11 @@ from seqlab.inference.files import input_stream
 
 logger = logging.getLogger(__name__)
 BUFFER_RECORDINGS = 64
-"""Recordings on a list that are read before they are answered."""
+"""Default number of recordings that a command reads before it processes them."""
 
 
 def log_recording_faults(faults: Iterable[str], what: str = "The answer is empty.") -> int:
-    """Log each fault, empty texts left out, and what follows from it; return how many there are."""
+    """Warn of each fault that is not empty, followed by its consequence `what`; return the number of faults."""
     named = [fault for fault in faults if fault]
     for fault in named:
         logger.warning("%s %s", fault if fault.endswith(".") else f"{fault}.", what)
@@ -28,19 +28,19 @@ def log_recording_faults(faults: Iterable[str], what: str = "The answer is empty
 
 
 def is_recording_list(path: str) -> bool:
-    """Tell whether a path, given where a recording could be, is a list of recordings."""
+    """Return whether a path is a list of recordings rather than a recording."""
     return _as_manifest(path) is not None or Path(path).suffix == ".txt"
 
 
 def buffer_size(asked: int | None, spec: str | None) -> int:
-    """Return how many recordings are read before they are answered: unless asked, one where paths are typed in."""
+    """Return the number of recordings to read before processing them: `asked`, else 1 on a terminal, else 64."""
     if asked is None and spec in (None, "-") and sys.stdin.isatty():
         return 1
     return BUFFER_RECORDINGS if asked is None else asked
 
 
 def refuse_recording(output: str | None, recordings: Iterable[str] = ()) -> None:
-    """Raise ValueError where a file that is to be written is one of the recordings, or any recording."""
+    """Raise ValueError if an output file is one of the recordings, or any recording."""
     if output is None or output == "-" or not Path(output).is_file():
         return
     if looks_like_audio(output) or any(Path(output).resolve() == Path(each).resolve() for each in recordings):
@@ -53,16 +53,17 @@ def open_recording_list(
 ) -> Iterator[Iterator[str | ManifestEntry]]:
     """Open a list of recordings.
 
-    That is a list as training reads it (`seqlab.data.manifests`), with `FILE#COLUMN` where its column is not `audio`,
-    whose examples may be parts of recordings; or a text or standard input with a path on each line.
+    A list is a manifest as training reads it (`seqlab.data.manifests`), with `FILE#COLUMN` if its column is not
+    `audio`, whose entries may be parts of recordings; or a text or standard input with a path on each line.
 
     Args:
         spec: the list; None or `-` for standard input.
         in_folders: whether a folder with subfolders of recordings counts as a list.
-        limit: of the lines of a text; unless given, one that is too long for a path counts as no recording.
+        limit: limit of the length of a line of a text; by default an overlong line counts as a missing recording.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such list; it is a recording itself; a line is not UTF-8.
+        FileNotFoundError: there is no such list.
+        ValueError: the list is a recording itself, or a line is not UTF-8.
     """
     if spec is not None and (manifest := _as_manifest(spec, in_folders)) is not None:
         yield manifest.entries()
@@ -78,14 +79,14 @@ def open_recording_list(
 
 
 def _on_line(raw: bytes, name: str, number: int) -> str | ManifestEntry:
-    """Read the path on a line of a text; one that is too long for a path counts as none."""
+    """Parse a line of a text as a path; an empty or discarded line is an entry without a recording."""
     path = "" if raw is DISCARDED else decode_line(raw, name, number)
     path = path.removeprefix(BYTE_ORDER_MARK) if number == 1 else path
     return path if path.strip() else ManifestEntry("", None, f"{name}, line {number}")
 
 
 def _as_manifest(spec: str, in_folders: bool = False) -> Manifest | None:
-    """Return the list that training would read by this name; None for a text of paths."""
+    """Return the manifest of this name; None for a text of paths."""
     path, column = spec, ""
     if "#" in spec and not Path(spec).exists():
         path, _, column = spec.rpartition("#")
@@ -95,7 +96,7 @@ def _as_manifest(spec: str, in_folders: bool = False) -> Manifest | None:
 
 
 def describe_recording(listed: str | ManifestEntry) -> dict[str, Any]:
-    """Describe a recording on a list for an answer in JSON: its path, and which part of it it is."""
+    """Return the fields of a recording for JSON output: its path and, for a part, its start and end."""
     if isinstance(listed, str):
         return {"audio": listed}
     is_part = listed.start > 0 or listed.end is not None

@@ -1,4 +1,4 @@
-"""Recordings that are named by users: paths, bytes or arrays to waveforms."""
+"""Reading of recordings, given as paths, bytes or arrays, as waveforms."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from seqlab.data.manifests import ManifestEntry
 
 logger = logging.getLogger(__name__)
 BATCH_SECONDS = 120.0
-"""Seconds of speech, padding counted, that are computed together."""
+"""Default batch size in seconds of audio, padding included."""
 TOO_SHORT = "is shorter than one window of features"
-"""What is wrong with a recording that has no frame."""
-MOST_BEYOND_FULL_SCALE = 4.0
-"""What floats may reach by filters and mixing, which is clipped; more are samples of another scale."""
+"""Message for a recording that has no frame."""
+MAX_FLOAT_SAMPLE = 4.0
+"""Highest accepted float sample: filters and mixing may exceed 1, which is clipped; more means another scale."""
 Waveform = NDArray[np.int16]
 
 
 def read_waveforms(recordings: Sequence[Any], rate: int) -> list[Waveform | str]:
-    """Read recordings: waveforms (n,) of a rate, or what is wrong with one.
+    """Read recordings as waveforms (n,) of a sampling rate; a recording that cannot be read gives an error message.
 
     Args:
-        recordings: of each the path of a file; its content as bytes; an entry of a manifest (`ManifestEntry`); or a
-            waveform with its rate, `(samples, rate)`: (n,) or (n, channels), int16 or floats in [-1, 1].
+        recordings: each a path; the content of a file as bytes; an entry of a manifest (`ManifestEntry`); or a waveform
+            with its rate, `(samples, rate)`: samples (n,) or (n, channels), int16 or floats in [-1, 1].
         rate: samples per second.
 
     Raises:
-        ValueError: `recordings` is no list.
+        ValueError: `recordings` is not a list.
     """
     if isinstance(recordings, str | bytes | Path):
         raise ValueError(f"`recordings` must be a list, but is {str(recordings)[:60]!r}: put it into one.")
     source_rates: dict[str, int] = {}
     with ThreadPoolExecutor(usable_cores()) as threads:
         read = list(
-            threads.map(lambda place: _read(place, recordings[place], rate, source_rates), range(len(recordings)))
+            threads.map(lambda index: _read(index, recordings[index], rate, source_rates), range(len(recordings)))
         )
     _warn_of_lower_rates(source_rates, rate)
     return read
@@ -55,20 +55,20 @@ def _warn_of_lower_rates(source_rates: dict[str, int], rate: int) -> None:
         return
     first = min(lower, key=lambda name: lower[name])
     others = f" {len(lower) - 1:,} other recordings have too few, too." if len(lower) > 1 else ""
-    text = "%s has %s samples a second, but the model was trained on %s: nothing is in its upper bands.%s"
+    text = "%s has %s samples a second, but the model was trained on %s: its upper frequency bands are empty.%s"
     logger.warning(text, first, f"{lower[first]:,}", f"{rate:,}", others)
 
 
-def recording_name(recording: Any, place: int) -> str:
-    """Name a recording for messages: its path, or the number that it has among those that were given."""
+def recording_name(recording: Any, index: int) -> str:
+    """Return the name of a recording for messages: its path, or its number in the list."""
     if isinstance(recording, ManifestEntry):
         return recording.audio
-    return str(recording) if isinstance(recording, str | Path) else f"recording {place + 1}"
+    return str(recording) if isinstance(recording, str | Path) else f"recording {index + 1}"
 
 
-def _read(place: int, recording: Any, rate: int, source_rates: dict[str, int]) -> Waveform | str:
-    """Read one recording, and note its own rate by its name."""
-    name = recording_name(recording, place)
+def _read(index: int, recording: Any, rate: int, source_rates: dict[str, int]) -> Waveform | str:
+    """Read one recording, and store its own rate in `source_rates` under its name."""
+    name = recording_name(recording, index)
     try:
         if isinstance(recording, tuple) and len(recording) == 2:
             if np.ndim(recording[1]):
@@ -91,7 +91,7 @@ def _read(place: int, recording: Any, rate: int, source_rates: dict[str, int]) -
 
 
 def _of_array(samples: Any, source_rate: int, *, rate: int, name: str) -> Waveform | str:
-    """Convert samples (n,) or (n, channels) of a rate; raises RecordingError for a rate that no recording has."""
+    """Convert samples (n,) or (n, channels) to a waveform; raise RecordingError for an invalid rate."""
     values = np.asarray(samples)
     check_rate(int(source_rate), name)
     if values.dtype != np.int16 and values.dtype.kind != "f":
@@ -102,7 +102,7 @@ def _of_array(samples: Any, source_rate: int, *, rate: int, name: str) -> Wavefo
         return f"{name}: must be (n,) or (n, channels), but is {values.shape}: transpose it."
     if not np.isfinite(values).all():
         return f"{name}: holds NaN or infinite samples."
-    if values.dtype.kind == "f" and (highest := float(np.abs(values).max())) > MOST_BEYOND_FULL_SCALE:
+    if values.dtype.kind == "f" and (highest := float(np.abs(values).max())) > MAX_FLOAT_SAMPLE:
         return f"{name}: floats must be in [-1, 1], but reach {highest:g}: divide samples of 16 bits by 32768."
     if source_rate == rate and values.dtype == np.int16 and values.ndim == 1:
         return values

@@ -1,7 +1,7 @@
-"""One engine searches, another decides: hypotheses in the order of what other models score them with.
+"""Rescoring: one engine searches hypotheses, another one scores and sorts them.
 
-Of a model that predicts all symbols at once this is noisy parallel decoding (Gu et al. 2018, arXiv:1711.02281): a model
-that goes left to right scores all of its hypotheses in one pass.
+With a non-autoregressive search this is noisy parallel decoding (Gu et al. 2018, arXiv:1711.02281): an autoregressive
+model scores all hypotheses in one pass.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from seqlab.search.hypothesis import Hypothesis, combined_score
 
 
 class RescoringEngine:
-    """An `Engine` whose scores are those of a second one, and its hypotheses those of the first."""
+    """An `Engine` with the hypotheses of one engine and the scores of another."""
 
     def __init__(self, engine: Engine, scorer: Engine) -> None:
-        """Both must have the same vocabularies."""
+        """Combine two engines, which must have the same vocabularies."""
         self.engine, self.scorer = engine, scorer
 
     def decode(
@@ -30,22 +30,24 @@ class RescoringEngine:
         batch_tokens: int | None = None,
         **options: Any,
     ) -> list[list[Hypothesis]]:
-        """Search `beam_size` hypotheses as the first engine does; the best `num_hypotheses` are the scorer's choice.
+        """Search `beam_size` hypotheses with the first engine; return the best `num_hypotheses` by the scorer.
 
         Raises:
-            ValueError: there is but one hypothesis to choose.
+            ValueError: `beam_size` is 1.
         """
         if config.beam_size == 1:
-            raise ValueError("`rescore` chooses between the hypotheses of a beam: `beam_size: 1` has one.")
-        every = replace(config, num_hypotheses=config.beam_size)
-        found = self.engine.decode(src_rows, every, batch_tokens=batch_tokens, **options)
-        places = [(row, rank) for row, best in enumerate(found) if len(src_rows[row]) for rank in range(len(best))]
+            raise ValueError(
+                "`rescore` chooses between the hypotheses of a beam, but `beam_size: 1` has only one: raise it."
+            )
+        all_hypotheses = replace(config, num_hypotheses=config.beam_size)
+        found = self.engine.decode(src_rows, all_hypotheses, batch_tokens=batch_tokens, **options)
+        indices = [(row, rank) for row, best in enumerate(found) if len(src_rows[row]) for rank in range(len(best))]
         scores = self.scorer.score(
-            [src_rows[row] for row, _ in places],
-            [found[row][rank].ids for row, rank in places],
+            [src_rows[row] for row, _ in indices],
+            [found[row][rank].ids for row, rank in indices],
             batch_tokens=batch_tokens,
         )
-        for (row, rank), score in zip(places, scores, strict=True):
+        for (row, rank), score in zip(indices, scores, strict=True):
             found[row][rank] = _rescored(found[row][rank], score, config)
         return [sorted(best, key=_rank)[: config.num_hypotheses] for best in found]
 
@@ -57,21 +59,21 @@ class RescoringEngine:
         batch_tokens: int | None = None,
         progress: OnRows | None = None,
     ) -> list[PairScore]:
-        """Score as the scorer does."""
+        """Score with the scorer."""
         return self.scorer.score(src_rows, tgt_rows, batch_tokens=batch_tokens, progress=progress)
 
 
 def _rank(hypothesis: Hypothesis) -> tuple[bool, bool, float]:
-    """Put what is finished first, and what the scorer would never say behind what it would."""
+    """Sort key: finished hypotheses first, then those that are possible for the scorer, then by score."""
     return not hypothesis.finished, IMPOSSIBLE_LOG_PROB in hypothesis.token_log_probs, -hypothesis.score
 
 
 def _rescored(hypothesis: Hypothesis, found: PairScore, config: SearchConfig) -> Hypothesis:
-    """Put another log-probability in the place of a hypothesis's own; the end of sentence counts where it was found.
+    """Replace a hypothesis's log-probabilities by those of the scorer; eos counts if the hypothesis is finished.
 
-    The coverage penalty stays, as it is of the source that the hypothesis has attended to.
+    The coverage penalty is kept, as it depends only on the attention of the first engine.
     """
-    shares = found.token_log_probs[: hypothesis.num_tokens]
-    log_prob = sum(shares)
+    token_log_probs = found.token_log_probs[: hypothesis.num_tokens]
+    log_prob = sum(token_log_probs)
     score = combined_score(log_prob, hypothesis.num_tokens, [hypothesis], config)
-    return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=shares)
+    return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=token_log_probs)

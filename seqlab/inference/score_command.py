@@ -1,4 +1,4 @@
-"""What the tasks that score given lines share: `seqlab score` and its options."""
+"""Options, input and output of `seqlab score`, which several tasks serve."""
 
 import math
 import os
@@ -18,18 +18,18 @@ from seqlab.inference.lines import is_discarded, json_line, write_lines
 from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, EngineOptions, File
 
 
-class LogProb(Protocol):
-    """How probable a line is; a dataclass, whose fields `--json` shows."""
+class LineLogProb(Protocol):
+    """Log-probability of a line; a dataclass whose fields `--json` prints."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def log_prob(self) -> float | None:
-        """In nats; None where there is none."""
+        """Log-probability in nats; None if it is undefined."""
         ...
 
 
-ScoreLines = Callable[[Sequence[Any] | None, Sequence[str], Sequence[str], OnRows | None], Sequence[LogProb]]
+ScoreLines = Callable[[Sequence[Any] | None, Sequence[str], Sequence[str], OnRows | None], Sequence[LineLogProb]]
 """(sources or prompts, targets, locations, on_progress) -> scores."""
 
 
@@ -37,11 +37,11 @@ ScoreLines = Callable[[Sequence[Any] | None, Sequence[str], Sequence[str], OnRow
 class ScoreOptions(EngineOptions, DiscardLongLines):
     """Log-probability of given lines under a model, in nats: higher is more probable.
 
-    Of a translator, each target (--tgt) given its source (--src). Of a recogniser, each text (--tgt) given its
-    recording (--src, a list of paths). Of a language model, each line (--tgt) by itself, or as what goes on after its
-    prompt (--src). One number per line, in order, the end of line counted: to rescore or to filter.
+    Translators score each target (--tgt) given its source (--src), speech recognizers each text (--tgt) given its
+    recording (--src, a list of paths), language models each line (--tgt) by itself or as the continuation of its prompt
+    (--src). The output is one number per line, in order, with the end of line: for rescoring or filtering.
 
-    With several files of targets, --likeliest tells for each line in which of them it is likelier: 1 for the first.
+    With several files of targets, --likeliest prints the number of the file whose line is the most probable, from 1.
     """
 
     src: File | None = None
@@ -49,28 +49,28 @@ class ScoreOptions(EngineOptions, DiscardLongLines):
     tgt: Annotated[list[File], AsOption]
     """targets, or lines: FILE or FILE#COLUMN"""
     likeliest: bool = False
-    """of several files, the number of the likeliest line's"""
+    """print the number of the file with the most probable line, of several files"""
     output: File | None = None
     """where to write (default: standard output)"""
     json: bool = False
-    """one JSON object per line: also tokens and their scores"""
+    """one JSON object per line, with tokens and their scores"""
     buffer_lines: Count | None = None
-    """lines that are read, sorted and answered together (default: 4096, of recordings 64)"""
+    """lines that are read and processed together (default: 4096; 64 for recordings)"""
 
 
 class ScoreInput(NamedTuple):
-    """Some lines of all files."""
+    """A block of lines of all files."""
 
     src: Sequence[Any] | None
-    """Sources or prompts, or recordings on a list."""
+    """Sources, prompts or recordings."""
     targets: Sequence[Sequence[str]]
-    """Of each file of targets."""
-    places: Sequence[Sequence[str]]
-    """Where the lines of each file of targets, and of their sources, stand."""
+    """Lines of each file of targets."""
+    locations: Sequence[Sequence[str]]
+    """Locations of the lines of each file of targets and their sources."""
 
 
 def read_score_inputs(options: ScoreOptions, limit: LineLimit) -> Iterator[ScoreInput]:
-    """Read text, some lines at a time; raises ValueError where files are not equally long."""
+    """Read the source and target files in blocks; raise ValueError if their numbers of lines differ."""
     from seqlab.data.columns import parse_column
     from seqlab.data.corpus import Corpus
 
@@ -80,31 +80,32 @@ def read_score_inputs(options: ScoreOptions, limit: LineLimit) -> Iterator[Score
     rows_of_all, size = Corpus((*sources, *targets)).rows(), options.buffer_lines or BUFFER_LINES
     for rows in in_batches(rows_of_all, size, weight=lambda row: sum(map(len, row)), max_weight=MAX_BUFFER_CHARS):
         columns = list(zip(*rows, strict=True))
-        places = [Corpus((*sources, tgt)).locations(start, len(rows)) for tgt in targets]
-        yield ScoreInput(columns[0] if sources else None, columns[len(sources) :], places)
+        locations = [Corpus((*sources, tgt)).locations(start, len(rows)) for tgt in targets]
+        yield ScoreInput(columns[0] if sources else None, columns[len(sources) :], locations)
         start += len(rows)
 
 
 def write_scores(options: ScoreOptions, world: World, scorer: ScoreLines, blocks: Iterator[ScoreInput]) -> None:
-    """LogProb block by block; under torchrun every rank its part of each block."""
+    """Score and write block by block; under torchrun every rank scores a part of each block."""
     with (
         output_stream(options.output if world.is_main else os.devnull) as output,
         world.enter_on_main(line_progress(None, output)) as advance,
     ):
         for block in world.broadcast_items(blocks):
-            targets = zip(block.targets, block.places, strict=True)
+            targets = zip(block.targets, block.locations, strict=True)
             found = [scorer(block.src, *target, advance) for target in targets]
-            read = zip(*([] if block.src is None else [block.src]), *block.targets, strict=True)
-            write_lines(output, (_shown(options, *each) for each in zip(zip(*found, strict=True), read, strict=True)))
+            inputs = zip(*([] if block.src is None else [block.src]), *block.targets, strict=True)
+            pairs = zip(zip(*found, strict=True), inputs, strict=True)
+            write_lines(output, (_output_line(options, *pair) for pair in pairs))
 
 
-def _shown(options: ScoreOptions, scores: Sequence[LogProb], read: Sequence[Any]) -> str:
-    """Write what belongs to one line: its score, or which of several targets is the likeliest."""
-    is_cut = any(map(is_discarded, read))
-    log_probs = [None if is_cut else score.log_prob for score in scores]
+def _output_line(options: ScoreOptions, scores: Sequence[LineLogProb], inputs: Sequence[Any]) -> str:
+    """Format the output of a line: its score, or the number of the most probable of several targets."""
+    is_truncated = any(map(is_discarded, inputs))
+    log_probs = [None if is_truncated else score.log_prob for score in scores]
     if not options.likeliest:
-        cut = {"log_prob": None, "truncated": True} if is_cut else {}
-        return json_line(asdict(scores[0]) | cut) if options.json else _or_na(log_probs[0], ".6f")
+        fields = {"log_prob": None, "truncated": True} if is_truncated else {}
+        return json_line(asdict(scores[0]) | fields) if options.json else _or_na(log_probs[0], ".6f")
     known = [log_prob for log_prob in log_probs if log_prob is not None]
     is_decided = len(known) == len(log_probs) and max(known) > -math.inf
     likeliest = log_probs.index(max(known)) + 1 if is_decided else None

@@ -1,4 +1,4 @@
-"""Forced scoring: how probable a model finds the targets it is given."""
+"""Teacher-forced scoring: the log-probabilities of given targets under a model or an ensemble."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from seqlab.search.ensemble import mean_log_probs
 from seqlab.text import Tokenizer
 
 SCORING_BATCH_TOKENS = 4096
-"""Padded tokens of the longer side that are scored together unless the caller says otherwise."""
+"""Default batch size of scoring, in padded tokens of the longer side."""
 
 
 @torch.inference_mode()
@@ -30,15 +30,15 @@ def score_rows(
     device: torch.device | str = "cpu",
     progress: OnRows | None = None,
 ) -> list[PairScore]:
-    """Score each target given its source, in the order of the rows; batches change no score.
+    """Score each target given its source, in the order of the rows; batching does not change the scores.
 
     Args:
-        models: one `Scorer` or an ensemble, on `device`.
+        models: a `Scorer`, or several as an ensemble, on `device`.
         src_rows: source ids without special ids.
-        tgt_rows: target ids without special ids, as many.
-        tokenizer: names the special ids.
-        batch_tokens: padded tokens of the longer side that are scored together: memory and speed.
-        device: where the models are.
+        tgt_rows: target ids without special ids, one row for each source.
+        tokenizer: has the special ids.
+        batch_tokens: batch size in padded tokens of the longer side.
+        device: device of the models.
         progress: called after each batch with its number of pairs.
     """
     assert len(src_rows) == len(tgt_rows), "every source needs a target"
@@ -54,7 +54,7 @@ def score_rows(
 
 
 def _token_log_probs(models: Sequence[Any], batch: Seq2SeqBatch) -> list[list[float]]:
-    """Average the models' probabilities of each target token, and take the padding away."""
+    """Average the models' probabilities of each target token; return their logarithms without padding."""
     assert batch.tgt_out is not None
     members: list[Tensor] = []
     for model in models:

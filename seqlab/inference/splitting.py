@@ -1,4 +1,4 @@
-"""Lines that are too long for a model, cut into pieces that are not."""
+"""Splitting of lines that are too long for a model into segments, at sentence ends or spaces."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,55 +13,55 @@ Encode = Callable[[Sequence[str]], list[list[int]]]
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a line."""
+    """A segment of a line."""
 
     ids: list[int]
-    joint: str
-    """What stands between this piece's translation and the next one's: a space, or nothing."""
+    separator: str
+    """String between this segment's translation and the next one's: a space, or nothing."""
     unknown: Sequence[str] = ()
-    """The words of its line that the ids from the size of the vocabulary on stand for."""
+    """Words of the line that have the ids from the size of the vocabulary on."""
 
 
 def split_line(
     line: str, ids: list[int], limit: int, encode: Encode, unknown: Sequence[str] = (), has_words: bool = False
 ) -> list[Segment]:
-    """Cut a line of more than `limit` ids into pieces of at most `limit`; a shorter line is one piece.
+    """Split a line of more than `limit` ids into segments of at most `limit`; a shorter line is one segment.
 
-    A blank line is one piece without ids, whatever the tokenizer makes of spaces.
-    Each cut is behind the last sentence mark within the limit, else behind the last space, else behind the last
-    character. Only where a single character has more ids than the limit are ids lost. Translations are joined by a
-    space where the line had one, and all of them if they are of words (`has_words`).
+    A blank line is one segment without ids, for any tokenizer. Each split is after the last sentence end within the
+    limit, else after the last space, else after the last character. Ids are lost only if a single character has more
+    ids than the limit. Translations are joined by a space where the line had one; with `has_words` (tokens are words)
+    always.
     """
     if not line.strip():
         return [Segment([], "")]
     if len(ids) <= limit:
         return [Segment(ids, "", unknown)]
-    pieces = []
+    segments = []
     rest = line.strip()
     while rest:
-        end, piece_ids = _first_piece(rest, limit, encode)
+        end, segment_ids = _first_segment(rest, limit, encode)
         has_space = has_words or (end < len(rest) and (rest[end - 1].isspace() or rest[end].isspace()))
-        if piece_ids:
-            pieces.append(Segment(piece_ids, " " if has_space else "", unknown))
+        if segment_ids:
+            segments.append(Segment(segment_ids, " " if has_space else "", unknown))
         rest = rest[end:]
-    return pieces
+    return segments
 
 
 def split_words(words: Sequence[str], limit: int) -> list[range]:
-    """Cut a line of words into pieces of at most `limit`, behind the last word that ends a sentence if there is one."""
-    pieces, start = [], 0
+    """Split words into ranges of at most `limit`, after the last word that ends a sentence if there is one."""
+    segments, start = [], 0
     while start < len(words):
         end = min(start + limit, len(words))
         if end < len(words):
             ends = (i + 1 for i in reversed(range(start, end)) if _ENDS_SENTENCE.search(words[i] + " "))
             end = next(ends, end)
-        pieces.append(range(start, end))
+        segments.append(range(start, end))
         start = end
-    return pieces
+    return segments
 
 
-def _first_piece(text: str, limit: int, encode: Encode) -> tuple[int, list[int]]:
-    """Find where the first piece of a text ends, and its ids."""
+def _first_segment(text: str, limit: int, encode: Encode) -> tuple[int, list[int]]:
+    """Return the end of the first segment of a text, and its ids."""
     window, ids = _window(text, limit, encode)
     if len(ids) <= limit:
         return len(window), ids
@@ -73,9 +73,9 @@ def _first_piece(text: str, limit: int, encode: Encode) -> tuple[int, list[int]]
 
 
 def _window(text: str, limit: int, encode: Encode) -> tuple[str, list[int]]:
-    """Take so much from the beginning of a text that it exceeds the limit, or all of it.
+    """Return a beginning of a text that exceeds the limit, or all of the text, and its ids.
 
-    The time to cut a line must not grow with the square of its length.
+    It keeps the time to split a line from growing with the square of its length.
     """
     size = max(4 * limit, 16)
     while True:
@@ -90,7 +90,7 @@ def _ends(pattern: re.Pattern[str], text: str) -> list[int]:
 
 
 def _last_that_fits(text: str, ends: Sequence[int], limit: int, encode: Encode) -> tuple[int, list[int]] | None:
-    """Search by bisection the last end whose prefix has 1 to `limit` ids; None if there is none."""
+    """Find by bisection the last of the `ends` before which the text has 1 to `limit` ids; None if there is none."""
     found = None
     low, high = 0, len(ends)
     while low < high:
@@ -105,13 +105,13 @@ def _last_that_fits(text: str, ends: Sequence[int], limit: int, encode: Encode) 
     return found
 
 
-def join_segments(texts: Sequence[str], pieces: Sequence[Segment]) -> str:
-    """Put the translations of the pieces of a line together again."""
-    return "".join(_with_joints(texts, pieces))
+def join_segments(texts: Sequence[str], segments: Sequence[Segment]) -> str:
+    """Join the translations of the segments of a line."""
+    return "".join(_with_separators(texts, segments))
 
 
-def _with_joints(texts: Sequence[str], pieces: Sequence[Segment]) -> Iterator[str]:
-    for i, (text, piece) in enumerate(zip(texts, pieces, strict=True)):
+def _with_separators(texts: Sequence[str], segments: Sequence[Segment]) -> Iterator[str]:
+    for i, (text, segment) in enumerate(zip(texts, segments, strict=True)):
         yield text
-        if i + 1 < len(pieces) and text:
-            yield piece.joint
+        if i + 1 < len(segments) and text:
+            yield segment.separator

@@ -1,4 +1,4 @@
-"""The engine that seqlab trains with: one model, or several that decide together, on torch."""
+"""PyTorch engine over the model of a trained run, or over an ensemble."""
 
 import logging
 import math
@@ -26,17 +26,17 @@ from seqlab.text import Tokenizer
 logger = logging.getLogger(__name__)
 
 LENGTH_MARGIN = 1.25
-"""How much longer than the longest line of the training text a line may be before it is cut into pieces."""
+"""Length of a line relative to the longest line of the training text, above which it is split into segments."""
 
 
 class TorchEngine:
-    """An `Engine` over the models of trained runs; batches change no answer."""
+    """An `Engine` over the models of trained runs, an ensemble if there are several; batching changes no result."""
 
     def __init__(self, members: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
-        """Move the models to the device and their products to the dtype, in place.
+        """Move the models to the device, and their matrix products to the dtype, in place.
 
         Raises:
-            ValueError: there is no member, or two of them have different vocabularies.
+            ValueError: there is no member, or members have different vocabularies.
         """
         refuse_different_vocabularies(members)
         self.members = list(members)
@@ -60,22 +60,22 @@ class TorchEngine:
 
     @property
     def stepper(self) -> Stepper:
-        """The models as one that predicts from left to right; raises ValueError where they are one that does not."""
+        """The models as an autoregressive one; raises ValueError if the model is non-autoregressive."""
         return self.members[0].stepper if isinstance(self.model, PositionModel) else self.model
 
     def fuse(self, lm: LoadedRun, weight: float, length_reward: float, dtype: torch.dtype) -> None:
-        """Search with a language model's weighted log-probabilities added (see `WeightedLm`); scores are such sums.
+        """Add a language model for shallow fusion (see `WeightedLm`); scores then include its log-probabilities.
 
         Raises:
-            ValueError: it has another vocabulary than the translations; the weight is not above 0; the model predicts
-                all positions at once, and ends them at eos or the language model reads them one after the other.
+            ValueError: its vocabulary differs; the weight is not above 0; or the model is non-autoregressive, and its
+                targets end at eos or the language model is not a `FixedContextModel`.
         """
         data = lm.config.data
         assert isinstance(data, TextConfig), "load the language model by its `product`"
         if has_copied_unknowns(self.members):
             raise ValueError(
-                f"{self.members[0].folder.path} copies words that the vocabulary lacks (`data.copy_unknown`), of which "
-                "a language model knows nothing: leave it out."
+                f"{self.members[0].folder.path} copies words that are not in the vocabulary (`data.copy_unknown`), "
+                "which a language model cannot score: leave `lm` out."
             )
         if _vocabulary(lm.tgt_tokenizer) != _vocabulary(self.tokenizer):
             raise ValueError(
@@ -87,8 +87,8 @@ class TorchEngine:
         self._impossible = dict(zip(lm.impossible_ids, self.tokenizer.tokens(lm.impossible_ids), strict=True))
         if self._impossible:
             logger.warning(
-                "%s gives no probability to %d of the %d tokens of the vocabulary: beside it they can never be "
-                "produced: %s",
+                "%s gives probability 0 to %d of the %d tokens of the vocabulary, so that they can never be produced: "
+                "%s",
                 lm.folder.path,
                 len(self._impossible),
                 self.tokenizer.vocab_size,
@@ -107,13 +107,13 @@ class TorchEngine:
         family, path = self.members[0].config.model.family, self.members[0].folder.path
         if model.ends_at_eos:
             raise ValueError(
-                f"{path} cuts what it says at the first eos, of which a language model knows no more than of what is "
-                "cut: `lm` is for those that predict lengths (`model.length: classifier`)."
+                f"{path} ends its output at the first eos, which a language model cannot score here: `lm` needs a "
+                "model that predicts target lengths (`model.length: classifier`)."
             )
         if not isinstance(lm.stepper, FixedContextModel):
             raise ValueError(
                 f"{lm.folder.path} (`model.family: {lm.config.model.family}`) would have to read each text from its "
-                f"beginning after each pass of {path} (`model.family: {family}`): take an n-gram model (`ngram_lm`)."
+                f"start after each pass of {path} (`model.family: {family}`): use an n-gram model (`ngram_lm`)."
             )
 
     def decode(
@@ -127,11 +127,11 @@ class TorchEngine:
         progress: OnRows | None = None,
         need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
-        """Search as `decode_rows` does; raises ValueError for a prefix that the language model makes impossible."""
+        """Decode as `decode_rows` does; raise ValueError for a prefix that is impossible for the language model."""
         for token in (self._impossible.get(each) for prefix in prefixes or () for each in prefix):
             if token is not None:
                 raise ValueError(
-                    f"A prefix holds {token!r}, to which the language model gives no probability: leave it out, or "
+                    f"A prefix contains {token!r}, to which the language model gives probability 0: leave it out, or "
                     "translate without `lm`."
                 )
         return decode_rows(
@@ -169,7 +169,7 @@ class TorchEngine:
 
 
 def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
-    """Raise ValueError unless all members give each id the same meaning, on both sides."""
+    """Raise ValueError unless there are members and all have the same vocabularies, on both sides."""
     if not members:
         raise ValueError("`run` must name at least 1 run, but names 0 instead.")
     first = members[0]
@@ -178,9 +178,9 @@ def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
             name = f" {side}" if first.config.data.num_sides > 1 else ""
             if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
                 raise ValueError(
-                    f"{first.folder.path} and {member.folder.path} have different{name} vocabularies: runs that "
-                    "decide together must share their tokenizers (train the second with `--init_from`, or with the "
-                    "first's: `data.tokenizer.kind: saved`)."
+                    f"{first.folder.path} and {member.folder.path} have different{name} vocabularies: the runs of an "
+                    "ensemble must share their tokenizers (train the second with `--init_from`, or with the first's: "
+                    "`data.tokenizer.kind: saved`)."
                 )
 
 
@@ -189,17 +189,17 @@ def _vocabulary(tokenizer: Tokenizer) -> list[str]:
 
 
 def has_copied_unknowns(members: Sequence[LoadedRun]) -> bool:
-    """Tell whether all models were trained on ids for unknown words; raises ValueError where only some were."""
+    """Return whether the models were trained with ids for unknown words; raise ValueError if only some were."""
     found = {member.config.data.copy_unknown for member in members}
     if len(found) > 1:
-        raise ValueError("Models that decide together must all be trained with `data.copy_unknown`, or none of them.")
+        raise ValueError("The models of an ensemble must all be trained with `data.copy_unknown`, or none of them.")
     return found.pop()
 
 
 def max_source_tokens(member: LoadedRun) -> int:
-    """Tell how many tokens a line may have, eos not counted: by the model, and by what it has learnt to read.
+    """Return the maximum number of tokens of a line, without eos: by the model's limit and its training data.
 
-    A Transformer makes up a short sentence, or repeats itself, for lines well beyond those that it was trained on.
+    For lines much longer than its training data a Transformer outputs an unrelated short sentence, or repeats itself.
     """
     by_model = member.max_length - member.config.data.src_special_ids
     if member.longest_src_tokens is None:

@@ -168,11 +168,11 @@ def test_beside_a_language_model_without_an_unknown_word(seqlab, run_dir: Path, 
     assert seqlab("import", tmp_path / "lm.arpa", "--run_dir", lm, "--tokenizer", run_dir).status == 0
     options = ("--lm", lm, "--lm_weight", "0.0001", "--beam_size", "2")
     result = seqlab("translate", run_dir, *options, stdin=b"one\n")
-    assert f"gives no probability to {len(tokens) - len(words) - 3} of the {len(tokens)} tokens" in result.err
+    assert f"gives probability 0 to {len(tokens) - len(words) - 3} of the {len(tokens)} tokens" in result.err
     (tmp_path / "prefixes").write_text("zwei\n")
     refused = seqlab("translate", run_dir, *options, "--prefix", tmp_path / "prefixes", stdin=b"one\n")
     assert refused.status == 2
-    assert "to which the language model gives no probability: leave it out" in refused.err
+    assert "to which the language model gives probability 0: leave it out" in refused.err
 
 
 def test_a_model_of_running_text_is_warned_of(seqlab, runs: TinyRuns, tmp_path: Path) -> None:

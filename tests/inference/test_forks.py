@@ -59,7 +59,7 @@ def test_a_copy_that_is_killed_is_an_error() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         return own
 
-    with pytest.raises(RuntimeError, match=r"ended with status -9: memory may have run out.*`processes`"):
+    with pytest.raises(RuntimeError, match=r"ended with status -9: it may have run out of memory.*`processes`"):
         ForkedWorkers(2).map_rows(LENGTHS, compute)
 
 
@@ -70,7 +70,7 @@ def test_a_copy_that_is_killed_while_it_tells_its_values_is_an_error() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         return own
 
-    with pytest.raises(RuntimeError, match=r"ended with status -9: memory may have run out.*`processes`"):
+    with pytest.raises(RuntimeError, match=r"ended with status -9: it may have run out of memory.*`processes`"):
         ForkedWorkers(2).map_rows(LENGTHS, compute)
 
 

@@ -81,7 +81,7 @@ def test_what_copies_unknown_words_decides_with_nothing_that_does_not(tmp_path: 
         with pytest.raises(ValueError, match=r"must all be trained with `data\.copy_unknown`, or none of them"):
             seqlab.load(pair)
     lm_dir = count(tmp_path, runs[1] / "tokenizer", ["abc def", "klm"])
-    with pytest.raises(ValueError, match="copies words that the vocabulary lacks"):
+    with pytest.raises(ValueError, match="copies words that are not in the vocabulary"):
         seqlab.load(runs[1], lm=lm_dir)
     seqlab.load(runs[0], lm=lm_dir)
 
@@ -125,7 +125,7 @@ def test_positions_are_filled_with_an_n_gram_model(tmp_path: Path, config: Model
 @pytest.mark.parametrize(
     ("length", "family", "message"),
     [
-        ("end_mark", "ngram_lm", "run cuts what it says at the first eos"),
+        ("end_mark", "ngram_lm", "run ends its output at the first eos"),
         ("classifier", "gru_lm", r"`model.family: gru_lm`\) would have to read .* take an n-gram model"),
     ],
 )

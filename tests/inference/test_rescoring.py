@@ -85,7 +85,7 @@ def test_the_command_line(run_folder: Path, judge: Path, monkeypatch: Any, capfd
 
 
 def test_mistakes(run_folder: Path, judge: Path, make_run: MakeRun) -> None:
-    with pytest.raises(ValueError, match="`rescore` chooses between the hypotheses of a beam: `beam_size: 1` has one"):
+    with pytest.raises(ValueError, match="`rescore` chooses between the hypotheses of a beam, but `beam_size: 1`"):
         seqlab.load(run_folder, rescore=judge).translate(LINES, beam_size=1)
     with pytest.raises(ValueError, match="`rescore` needs the engine `torch`"):
         seqlab.load(run_folder, rescore=judge, engine="ctranslate2")
