@@ -126,7 +126,7 @@ def test_positions_are_filled_with_an_n_gram_model(tmp_path: Path, config: Model
     ("length", "family", "message"),
     [
         ("end_mark", "ngram_lm", "run ends its output at the first eos"),
-        ("classifier", "gru_lm", r"`model.family: gru_lm`\) would have to read .* take an n-gram model"),
+        ("classifier", "gru_lm", r"`model.family: gru_lm`\) would have to read .* use an n-gram model"),
     ],
 )
 def test_what_cannot_decide_with_positions_is_refused(tmp_path: Path, length: Any, family: str, message: str) -> None:
