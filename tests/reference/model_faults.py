@@ -128,15 +128,15 @@ SEARCH = (
     Fault(
         "search.length_limit_off_by_one",
         "a beam continues after a sentence's maximum length",
-        "can_improve | (length >= rules.longest[beam.active])",
-        "can_improve | (length > rules.longest[beam.active])",
+        "can_improve | (length >= rules.max_lengths[beam.active])",
+        "can_improve | (length > rules.max_lengths[beam.active])",
         ("search/test_beam.py",),
     ),
     Fault(
         "search.back_pointer",
         "hypotheses are traced back through the wrong row",
-        "row[inner] = all_parents[t][came_from]",
-        "row[inner] = came_from",
+        "row[inner] = all_parents[t][child]",
+        "row[inner] = child",
         ("search/test_beam.py",),
     ),
     Fault(
