@@ -1,4 +1,4 @@
-"""The paired bootstrap against sacrebleu's resamples, a closed form, and what chance must give."""
+"""The paired bootstrap against sacrebleu's resamples, a closed form and simulated equal systems."""
 
 import json
 import math
@@ -22,9 +22,9 @@ OTHERS = (
     "repeated",
     "length_error",
 )
-"""Of labels, which are equally many, of numbers, and of faults that these systems do not differ in."""
+"""Metrics of labels (equally many per line) and of numbers, and of errors that these systems do not have."""
 NEEDING_MORE = ("bleu_ja_mecab", "bleu_flores200")
-"""Whose tokenizers are not installed with seqlab."""
+"""Metrics whose tokenizers are not installed with seqlab."""
 TEXT_METRICS = [name for name in METRICS if name not in (*OTHERS, *NEEDING_MORE)]
 
 
@@ -66,7 +66,7 @@ def exact_match_pair(outcomes):
 
 
 @pytest.mark.parametrize(("won", "lost"), [(30, 20), (45, 20), (20, 26)])
-def test_p_value_and_interval_follow_the_normal_law_for_a_mean(won, lost):
+def test_p_value_and_interval_of_a_mean_match_the_normal_distribution(won, lost):
     """Exact match is a mean over lines, so for many lines the bootstrap is the paired z test, here by formula."""
     count = 500
     outcomes = [(1, 0)] * won + [(0, 1)] * lost + [(1, 1)] * (count - won - lost)
@@ -80,7 +80,7 @@ def test_p_value_and_interval_follow_the_normal_law_for_a_mean(won, lost):
     assert result.interval == pytest.approx((100 * (mean - 1.96 * error), 100 * (mean + 1.96 * error)), abs=0.25)
 
 
-def test_equal_systems_differ_in_about_one_of_twenty_tests():
+def test_equal_systems_differ_significantly_in_1_of_20_tests():
     draw, significant, trials = random.Random(3), 0, 300
     for trial in range(trials):
         outcomes = [(draw.random() < 0.6, draw.random() < 0.6) for _ in range(120)]
@@ -96,7 +96,7 @@ def test_a_system_does_not_differ_from_itself(name):
 
 
 @pytest.mark.parametrize("name", TEXT_METRICS)
-def test_a_clear_difference_is_found_and_its_sign_turns_with_the_roles(name):
+def test_a_clear_difference_is_found_and_its_sign_depends_on_the_order(name):
     result = compare(BETTER, WORSE, [REFERENCE], [name], num_samples=200)[name]
     turned = compare(WORSE, BETTER, [REFERENCE], [name], num_samples=200)[name]
     assert result.p_value == turned.p_value == pytest.approx(1 / 201)
@@ -106,7 +106,7 @@ def test_a_clear_difference_is_found_and_its_sign_turns_with_the_roles(name):
     assert result.interval[0] < result.difference < result.interval[1]
 
 
-def test_seed_decides_and_is_in_the_result():
+def test_the_seed_is_used_and_in_the_result():
     first, again, other = (compare(BETTER, WORSE, [REFERENCE], num_samples=50, seed=s)["bleu"] for s in (0, 0, 1))
     assert first == again
     assert first.interval != other.interval
@@ -117,7 +117,7 @@ def test_seed_decides_and_is_in_the_result():
     assert len(first.as_lines()) == 3
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_invalid_comparisons_are_refused():
     with pytest.raises(ValueError, match="2 hypotheses and 1 baseline lines"):
         compare(["a", "b"], ["a"], [["a", "b"]])
     with pytest.raises(ValueError, match="2 hypotheses and 1 references"):

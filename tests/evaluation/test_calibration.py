@@ -1,4 +1,4 @@
-"""Calibration against systems that are as right as they say, and against hand-counted examples."""
+"""Calibration of perfectly calibrated systems, and hand-counted examples."""
 
 import math
 import random
@@ -10,7 +10,7 @@ from seqlab.evaluation.calibration import calibration_of
 from seqlab.evaluation.edits import count_edits, matching_tokens
 
 
-def test_who_is_right_as_often_as_he_says_has_no_error() -> None:
+def test_a_calibrated_system_has_no_error() -> None:
     draw = random.Random(0)
     probs = [draw.random() for _ in range(200_000)]
     honest = calibration_of(probs, [draw.random() < prob for prob in probs])
@@ -33,7 +33,7 @@ def test_bins_counted_by_hand() -> None:
     assert [(each.count, each.confidence) for each in calibration_of([0.2], [True], bins=3).bins[1:]] == [(0, None)] * 2
 
 
-def test_what_cannot_be_compared_is_refused() -> None:
+def test_invalid_comparisons_are_refused() -> None:
     with pytest.raises(ValueError, match="there are 0 and 0"):
         calibration_of([], [])
     with pytest.raises(ValueError, match="there are 1 and 2"):
@@ -46,7 +46,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         calibration_of([0.5], [True], bins=0)
 
 
-def test_answers_that_are_no_probabilities_are_refused() -> None:
+def test_invalid_probabilities_are_refused() -> None:
     with pytest.raises(ValueError, match="must be at most 0, but is 800"):
         calibration_of_lines([[1]], [[1]], [800.0])
     with pytest.raises(ValueError, match="must be at most 0, but is nan"):
@@ -57,7 +57,7 @@ def test_answers_that_are_no_probabilities_are_refused() -> None:
         calibration_of_tokens([[], []], [[1], [3]], [[], []])
 
 
-def test_a_token_is_right_where_the_shortest_edit_leaves_it() -> None:
+def test_tokens_are_correct_if_the_minimal_alignment_matches_them() -> None:
     assert matching_tokens("abcd", "axc") == [True, False, True]
     assert matching_tokens("abc", "zabc") == [False, True, True, True]
     assert matching_tokens([], [1]) == [False]
@@ -68,7 +68,7 @@ def test_a_token_is_right_where_the_shortest_edit_leaves_it() -> None:
         assert sum(matching_tokens(a, b)) == len(a) - edits.substitutions - edits.deletions
 
 
-def test_tokens_and_lines_of_answers() -> None:
+def test_calibration_of_tokens_and_lines() -> None:
     hypotheses, references = [[1, 2, 3], [4]], [[1, 3], [4]]
     halves = [[math.log(0.5)] * 3, [0.0]]
     tokens = calibration_of_tokens(hypotheses, references, halves)

@@ -10,7 +10,7 @@ from seqlab.evaluation.complexity import EM_ITERATIONS, MAX_LINES, alternatives,
 
 
 def brute_force(src_lines: list[str], tgt_lines: list[str]) -> float:
-    """IBM model 1 with dictionaries, as it is written down."""
+    """IBM model 1 with dictionaries."""
     lines = [(["", *src.split()], tgt.split()) for src, tgt in zip(src_lines, tgt_lines, strict=True)]
     lines = [(src, tgt) for src, tgt in lines if src[1:] and tgt]
     table = {(x, y): 1.0 for src, tgt in lines for x in src for y in tgt}
@@ -30,7 +30,7 @@ def brute_force(src_lines: list[str], tgt_lines: list[str]) -> float:
 
 
 def text(count: int, translations: int) -> tuple[list[str], list[str]]:
-    """Lines of which each word has so many translations, equally often."""
+    """Make lines whose words have `translations` translations each, equally frequent."""
     draw = random.Random(0)
     src, tgt = [], []
     for _ in range(count):
@@ -41,7 +41,7 @@ def text(count: int, translations: int) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize("translations", [1, 3])
-def test_it_is_that_of_model_1_in_loops(translations: int) -> None:
+def test_complexity_matches_a_plain_model_1(translations: int) -> None:
     src, tgt = text(60, translations)
     src, tgt = ["only here", *src, "", "here, too", ""], ["", *tgt, "", "", "only there"]
     assert lexical_complexity(src, tgt) == pytest.approx(brute_force(src, tgt))
@@ -54,7 +54,7 @@ def test_more_translations_are_more_complex() -> None:
     assert four - two == pytest.approx(math.log(2), abs=0.3)
 
 
-def test_what_there_is_nothing_to_say_of() -> None:
+def test_empty_texts_have_no_complexity() -> None:
     assert lexical_complexity([], []) == 0.0
     assert lexical_complexity(["", "a"], ["b", ""]) == 0.0
     assert lexical_complexity(["a"], ["b"]) == 0.0
@@ -62,7 +62,7 @@ def test_what_there_is_nothing_to_say_of() -> None:
         lexical_complexity(["a"], ["b", "c"])
 
 
-def test_of_a_large_text_some_lines_are_looked_at() -> None:
+def test_a_large_text_is_subsampled() -> None:
     src = ["a"] * 2 * MAX_LINES
     tgt = [f"x{line % 4}" for line in range(2 * MAX_LINES)]  # every second one has two of these four
     assert lexical_complexity(src, tgt) == lexical_complexity(src[::2], tgt[::2]) > 0

@@ -1,4 +1,4 @@
-"""What must stand in a line, against a regular expression."""
+"""`contains` against a regular expression."""
 
 import re
 
@@ -24,13 +24,13 @@ def test_words_are_found_whole(hypothesis: str, wanted: str, holds: bool) -> Non
     assert bool(re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", hypothesis)) == holds
 
 
-def test_any_reference_will_do_and_lines_are_counted() -> None:
+def test_any_reference_counts() -> None:
     score = evaluate(["a b", "c d", "e"], [["x", "c", "f"], ["b", "", ""]], ["contains"])["contains"]
     assert score.extra == {"holding": 2, "lines": 3}
     assert score.value == pytest.approx(200 / 3)
 
 
-def test_lines_without_anything_to_look_for_do_not_count() -> None:
+def test_lines_without_reference_words_do_not_count() -> None:
     hypotheses, wanted = ["Anna geht", "Annabel geht", "x", "y"], ["Anna", "Anna", "", " . "]
     score = evaluate(hypotheses, [wanted], ["contains"])["contains"]
     assert (score.value, score.extra) == (50, {"holding": 1, "lines": 2})

@@ -18,7 +18,7 @@ pairs_of_lines = st.lists(st.tuples(words.map(" ".join), words.map(" ".join)), m
 
 
 def distance(a: str, b: str) -> int:
-    """Give the edit distance by its recursive definition."""
+    """Compute the edit distance by its recursive definition."""
 
     @cache
     def of(i: int, j: int) -> int:
@@ -29,7 +29,7 @@ def distance(a: str, b: str) -> int:
     return of(len(a), len(b))
 
 
-def test_edits_are_as_few_as_can_be_and_account_for_the_lengths() -> None:
+def test_edits_are_minimal_and_match_the_lengths() -> None:
     draw = random.Random(0)
     for _ in range(300):
         a, b = ("".join(draw.choices("abc", k=draw.randint(0, 8))) for _ in range(2))
@@ -39,7 +39,7 @@ def test_edits_are_as_few_as_can_be_and_account_for_the_lengths() -> None:
         assert edits.length == len(a)
 
 
-def test_rates_are_of_the_whole_text() -> None:
+def test_rates_are_those_of_the_text() -> None:
     scores = evaluate(["a b c d", "x", ""], [["a c d e", "x", "y z"]], ["wer", "cer"])
     wer = scores["wer"]
     assert wer.value == pytest.approx(100 * 4 / 7)
@@ -54,7 +54,7 @@ def test_the_nearest_of_several_references_counts() -> None:
     assert dict(found.extra) == {"substitutions": 1, "deletions": 0, "insertions": 0, "length": 3}
 
 
-def test_an_empty_reference_counts_what_was_inserted() -> None:
+def test_an_empty_reference_counts_insertions() -> None:
     assert evaluate(["a b"], [[""]], ["wer"])["wer"].value == 200
 
 
@@ -78,8 +78,8 @@ def test_counts_and_rates_are_those_of_jiwer(pairs: list[tuple[str, str]]) -> No
         assert (substitutions, deletions, insertions) == (theirs.substitutions, theirs.deletions, theirs.insertions)
 
 
-def test_memory_grows_with_the_length_alone() -> None:
-    """Two lines of 60,000 characters, of which a table of all beginnings would take 14 GB."""
+def test_memory_is_linear_in_the_length() -> None:
+    """Two lines of 60,000 characters, whose full alignment table would take 14 GB."""
     code = (
         "import random\n"
         "from seqlab.evaluation import evaluate\n"
@@ -94,12 +94,12 @@ def test_memory_grows_with_the_length_alone() -> None:
     assert int(done.stdout) < 200_000  # kB
 
 
-def test_spaces_at_the_ends_are_no_characters_as_in_jiwer() -> None:
+def test_spaces_at_the_ends_do_not_count_as_in_jiwer() -> None:
     hypotheses, references = ["a b \t", " c  d"], [" a b", "c d"]
     assert evaluate(hypotheses, [references], ["cer"])["cer"].value == 100 * jiwer.cer(references, hypotheses) > 0
 
 
-def test_a_line_without_words_counts_as_its_insertions_and_nothing_where_both_are_empty() -> None:
+def test_an_empty_line_counts_insertions_only() -> None:
     for lines, references, value in (
         ([""], [""], 0.0),
         (["a b", ""], ["", ""], 200.0),
@@ -109,7 +109,7 @@ def test_a_line_without_words_counts_as_its_insertions_and_nothing_where_both_ar
 
 
 @given(words, words)
-def test_an_alignment_keeps_both_sides_and_has_the_counted_edits(reference: list[str], hypothesis: list[str]) -> None:
+def test_an_alignment_contains_both_sides_and_the_counted_edits(reference: list[str], hypothesis: list[str]) -> None:
     pairs = align(reference, hypothesis)
     assert [a for a, _ in pairs if a is not None] == reference
     assert [b for _, b in pairs if b is not None] == hypothesis
@@ -120,6 +120,6 @@ def test_an_alignment_keeps_both_sides_and_has_the_counted_edits(reference: list
     assert edits.substitutions == sum(a is not None and b is not None and a != b for a, b in pairs)
 
 
-def test_the_signature_says_how_texts_were_normalised() -> None:
+def test_the_signature_names_the_normalization() -> None:
     assert wer(["a"], [["a"]], norm="plain").score().signature == "nrefs:1|case:mixed|unit:token|norm:plain"
     assert cer(["a"], [["a"]], norm="lower").score().signature == "nrefs:1|case:mixed|unit:character|norm:lower"

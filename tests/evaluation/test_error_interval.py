@@ -26,7 +26,7 @@ def test_the_interval_of_a_word_error_rate_is_that_of_jiwer_on_resampled_lines()
     assert found.low < found.score.value < found.high
 
 
-def test_the_interval_of_a_mean_is_that_of_the_normal_law() -> None:
+def test_the_interval_of_a_mean_matches_the_normal_distribution() -> None:
     references, count = ["x"] * 500, 500
     hypotheses = ["x"] * 400 + ["y"] * 100
     found = bootstrap_interval(METRICS["exact_match"](hypotheses, [references]), num_samples=4_000)
@@ -48,7 +48,7 @@ def test_seed_and_samples_are_in_the_result() -> None:
     assert bootstrap_interval(counted) == found
 
 
-def test_what_cannot_be_resampled_is_refused() -> None:
+def test_invalid_resampling_is_refused() -> None:
     one, two = METRICS["wer"](["a"], [["a"]]), METRICS["wer"](["a", "b"], [["a", "b"]])
     with pytest.raises(ValueError, match="`num_samples` must be at least 1, but is 0"):
         bootstrap_interval(one, num_samples=0)

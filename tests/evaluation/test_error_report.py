@@ -77,7 +77,7 @@ def test_other_metrics_have_tables_without_counts() -> None:
     assert table.groups[-1].score.value == pytest.approx(expected.score)
 
 
-def test_the_worst_lines_come_first_and_right_ones_not_at_all() -> None:
+def test_worst_lines_are_sorted_and_correct_lines_left_out() -> None:
     hypotheses, references, _ = a_test_set(40, 2)
     errors = [count_edits(a.split(), b.split()).total for a, b in zip(references, hypotheses, strict=True)]
     found = worst_lines(hypotheses, [references], 40)
@@ -122,17 +122,17 @@ words = st.lists(st.sampled_from([*WORDS, "a", "\u4f60\u597d", "e\u0301x"]), max
 
 
 def columns(text: str) -> int:
-    """Count the columns of a terminal that these words take."""
+    """Count the terminal columns of a text."""
     return sum(2 if "\u4e00" <= character <= "\u9fff" else character != "\u0301" for character in text)
 
 
 def starts(row: str) -> list[int]:
-    """Give the columns at which the words of a row begin."""
+    """Return the columns at which the words of a row start."""
     return [columns(row[:i]) for i in range(5, len(row)) if row[i] != " " and row[i - 1] == " "]
 
 
 @given(words, words)
-def test_what_is_printed_is_the_alignment(reference: Sequence[str], hypothesis: Sequence[str]) -> None:
+def test_the_printed_alignment_is_complete(reference: Sequence[str], hypothesis: Sequence[str]) -> None:
     edits = count_edits(reference, hypothesis)
     line = AlignedLine(0, WER, edits, tuple(align(reference, hypothesis)))
     _, *rows = line.lines()
@@ -148,7 +148,7 @@ def test_what_is_printed_is_the_alignment(reference: Sequence[str], hypothesis: 
         assert set(starts(mark)) <= set(starts(ref))
 
 
-def test_what_cannot_be_reported_is_refused() -> None:
+def test_invalid_reports_are_refused() -> None:
     with pytest.raises(ValueError, match="there are 2 lines and 1 groups"):
         error_table(["a", "b"], [["a", "b"]], ["x"])
     with pytest.raises(ValueError, match="2 hypotheses and 1 references"):

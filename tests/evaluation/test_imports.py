@@ -1,4 +1,4 @@
-"""Naming the metrics must stay cheap: it is what a command's help does."""
+"""Listing the metrics, as the help of a command does, must import little."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Accuracy, macro F1 and confusions against counts made one by one."""
+"""Accuracy, macro F1 and confusion matrix against plain counts."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def random_labels(seed: int) -> tuple[list[str], list[str]]:
     return sides[0], sides[1]
 
 
-def test_they_are_what_their_definitions_say() -> None:
+def test_metrics_match_their_definitions() -> None:
     hypotheses, references = random_labels(1)
     pairs = [
         pair for h, r in zip(hypotheses, references, strict=True) for pair in zip(h.split(), r.split(), strict=True)
@@ -46,7 +46,7 @@ def test_the_score_of_some_lines_is_that_of_a_file_of_them(metric: str) -> None:
         assert whole.score_of(np.array(lines)) == some.score()
 
 
-def test_a_label_that_is_only_given_lowers_macro_f1() -> None:
+def test_a_label_that_is_only_predicted_lowers_macro_f1() -> None:
     assert evaluate(["A", "B"], [["A", "A"]], ["macro_f1"])["macro_f1"].value == pytest.approx(100 * (2 / 3 + 0) / 2)
 
 

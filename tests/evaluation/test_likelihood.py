@@ -51,13 +51,13 @@ def test_figures_of_a_text_follow_from_its_sums() -> None:
     }
 
 
-def test_a_finer_segmentation_changes_no_figure_per_word_or_byte() -> None:
+def test_tokenization_does_not_change_figures_per_word_or_byte() -> None:
     coarse, fine = figures(tokens=6), figures(tokens=24)
     assert coarse.perplexity != fine.perplexity
     assert (coarse.perplexity_per_word, coarse.bits_per_byte) == (fine.perplexity_per_word, fine.bits_per_byte)
 
 
-def test_a_figure_without_the_unknown_tokens_stands_beside_the_others_where_there_are_any() -> None:
+def test_perplexity_of_known_tokens_is_shown_if_there_are_unknown_ones() -> None:
     found = figures(nll=None, unknown=2)
     assert found.known_perplexity == pytest.approx(math.exp(20 / 10))
     assert any(line.split()[:3] == ["perplexity,", "known", "7.3891"] for line in found.lines())
@@ -66,21 +66,21 @@ def test_a_figure_without_the_unknown_tokens_stands_beside_the_others_where_ther
     assert figures(unknown=12).known_perplexity is None
 
 
-def test_no_figure_is_given_where_none_is_honest() -> None:
+def test_undefined_figures_are_none() -> None:
     found = figures(nll=None, unknown=2)
     names = ("nats_per_token", "perplexity", "perplexity_per_word", "bits_per_byte")
     assert [found.as_dict()[name] for name in names] == [None] * 4
     assert all("n/a" in line for line in found.lines() if "known" not in line)
 
 
-def test_what_no_float_holds_is_infinite_and_null_in_json() -> None:
+def test_overflow_is_infinite_and_null_in_json() -> None:
     found = figures(nll=5000.0)
     assert found.perplexity_per_word == math.inf
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["perplexity_per_word"] is None
     assert "inf" in found.lines()[2]
 
 
-def test_lines_for_people_name_the_count_behind_each_figure() -> None:
+def test_printed_lines_contain_the_counts() -> None:
     rendered = figures(tokens=12_345).lines()
     counts = ("12,345 tokens", "per token", "5 words", "24 bytes of the original")
     for line, count in zip(rendered, counts, strict=True):

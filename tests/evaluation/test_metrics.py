@@ -21,9 +21,9 @@ OTHERS = (
     "repeated",
     "length_error",
 )
-"""Of labels, which are equally many, of numbers, and of faults that good lines may have and bad ones not."""
+"""Metrics of labels (equally many per line) and of numbers, and of errors that good lines may have and bad ones not."""
 NEEDING_MORE = ("bleu_ja_mecab", "bleu_flores200")
-"""Whose tokenizers are not installed with seqlab."""
+"""Metrics whose tokenizers are not installed with seqlab."""
 TEXT_METRICS = [name for name in METRICS if name not in (*OTHERS, *NEEDING_MORE)]
 
 
@@ -40,7 +40,7 @@ def noisy(originals, seed):
 REFERENCES = [lines(0), [line or "Ein" for line in noisy(lines(0), 1)]]
 HYPOTHESES = noisy(lines(0), 2)
 ERROR_RATES = ("ter", "wer", "cer", "missing")
-"""Of these less is better."""
+"""Metrics for which lower is better."""
 
 
 @pytest.mark.parametrize("num_references", [1, 2])
@@ -75,7 +75,7 @@ def test_bleu_of_text_without_spaces(name: str, tokenize: str) -> None:
     assert found.value > evaluate(hypotheses, references, ["bleu"])["bleu"].value == 0
 
 
-def test_a_tokenizer_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_tokenizer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "MeCab", None)
     with pytest.raises(ValueError, match=r"BLEU's tokenizer `ja-mecab` is not installed: .*sacrebleu\[ja\]"):
         evaluate(["a"], [["a"]], ["bleu_ja_mecab"])
@@ -93,7 +93,7 @@ def test_bleu_counts_are_those_of_the_verbose_score():
 
 
 @pytest.mark.parametrize("name", TEXT_METRICS)
-def test_perfect_lines_get_the_best_score_and_any_order_the_same(name):
+def test_perfect_lines_have_the_best_score_in_any_order(name):
     full = [line for line in REFERENCES[0] if len(line.split()) >= 4]
     assert evaluate(full, [full], [name])[name].value == pytest.approx(0 if name in ERROR_RATES else 100)
     order = random.Random(5).sample(range(len(HYPOTHESES)), len(HYPOTHESES))
@@ -101,7 +101,7 @@ def test_perfect_lines_get_the_best_score_and_any_order_the_same(name):
     assert shuffled.value == pytest.approx(evaluate(HYPOTHESES, REFERENCES, [name])[name].value, rel=1e-12)
 
 
-def test_exact_match_compares_whole_lines_without_normalisation():
+def test_exact_match_compares_whole_lines_without_normalization():
     hypotheses = ["drei", "Drei", "drei ", "", "vier", "u\u0308ber"]
     first = ["drei", "drei", "drei", "", "fünf", "\u00fcber"]
     second = ["x", "x", "x", "x", "vier", "x"]
@@ -111,7 +111,7 @@ def test_exact_match_compares_whole_lines_without_normalisation():
     assert both.signature == "nrefs:2|case:mixed|unit:line|norm:none"
 
 
-def test_results_come_in_the_order_asked_for_and_render():
+def test_results_are_in_the_given_order_and_render():
     scores = evaluate(HYPOTHESES, REFERENCES, ["ter", "exact_match", "bleu", "chrf"])
     assert list(scores) == ["ter", "exact_match", "bleu", "chrf"]
     for score in scores.values():
@@ -147,6 +147,6 @@ def test_empty_hypotheses_score_nothing():
         ),
     ],
 )
-def test_what_cannot_be_scored_is_refused(hypotheses, references, metrics, message):
+def test_invalid_input_is_refused(hypotheses, references, metrics, message):
     with pytest.raises(ValueError, match=message):
         evaluate(hypotheses, references, metrics)

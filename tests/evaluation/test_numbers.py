@@ -54,6 +54,6 @@ def test_a_better_system_is_found() -> None:
         (["1 1", "1 2"], "The hypotheses hold 2 numbers on each line, but the references 1"),
     ],
 )
-def test_what_is_no_number_is_refused(hypotheses: list[str], message: str) -> None:
+def test_invalid_numbers_are_refused(hypotheses: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate(hypotheses, [["1", "2"]], ["mae"])

@@ -42,7 +42,7 @@ def test_log_loss_of_labels_is_the_mean_of_all_columns() -> None:
 
 
 def test_lines_without_a_prediction_do_not_count() -> None:
-    """As those before the first window of a series is full."""
+    """Such as those before the first full window of a series."""
     found = ['{"prediction": "", "values": null}', '{"prediction": "b", "values": {"a": 0.5, "b": 0.5}}']
     score = evaluate(found, [["a", "b"]], ["log_loss"])["log_loss"]
     assert score.value == pytest.approx(np.log(2))
@@ -55,7 +55,7 @@ def test_a_class_may_be_named_values() -> None:
     )
 
 
-def test_a_surer_system_is_found() -> None:
+def test_a_more_confident_system_is_found() -> None:
     right = [NAMES[number] for number in RIGHT]
     better = 0.5 * PROBS + 0.5 * np.eye(3)[RIGHT]
     assert compare(lines(PROBS), lines(better), [right], ["log_loss"])["log_loss"].p_value < 0.01
@@ -71,7 +71,7 @@ def test_a_surer_system_is_found() -> None:
         ('{"b": 0.5, "c": 0.7}', "log_loss", r"sum to 1\.2, not to 1; for labels use `label_log_loss`"),
     ],
 )
-def test_what_is_no_probability_is_refused(line: str, metric: str, message: str) -> None:
+def test_invalid_probabilities_are_refused(line: str, metric: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate([line], [["b"]], [metric])
 

@@ -1,4 +1,4 @@
-"""Further references that only some lines have: each line is measured against those that it has."""
+"""References that only some lines have: each line is scored with its own references."""
 
 import random
 
@@ -13,9 +13,9 @@ SACREBLEU = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
 WORDS = ["Ein", "Mann", "mit", "Hut", "steht", "vor", "dem", "roten", "Haus", "."]
 OF_NUMBERS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_loss")
 OTHERS = ("accuracy", "macro_f1", "micro_f1", *OF_NUMBERS)
-"""Of labels, which are equally many, and of numbers."""
+"""Metrics of labels (equally many per line) and of numbers."""
 NEEDING_MORE = ("bleu_ja_mecab", "bleu_flores200")
-"""Whose tokenizers are not installed with seqlab."""
+"""Metrics whose tokenizers are not installed with seqlab."""
 TEXT_METRICS = [name for name in METRICS if name not in (*OTHERS, *NEEDING_MORE)]
 
 
@@ -25,7 +25,7 @@ def random_lines(seed: int, count: int = 50) -> list[str]:
 
 
 def with_gaps(lines: list[str], seed: int) -> list[str]:
-    """Leave out half of the lines; one has spaces in its place."""
+    """Replace half of the lines by empty ones, one of them by spaces."""
     draw = random.Random(seed)
     return ["  ", *(line if draw.random() < 0.5 else "" for line in lines[1:])]
 
@@ -36,7 +36,7 @@ OF_LINES = [[first, *(line for line in further if line.strip())] for first, *fur
 
 
 @pytest.mark.parametrize("name", SACREBLEU)
-def test_sacrebleu_is_told_which_references_are_missing(name: str) -> None:
+def test_sacrebleu_receives_missing_references(name: str) -> None:
     theirs = SACREBLEU[name]()
     first, *further = REFERENCES
     expected = theirs.corpus_score(HYPOTHESES, [first, *([line.strip() or None for line in each] for each in further)])
@@ -47,7 +47,7 @@ def test_sacrebleu_is_told_which_references_are_missing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEXT_METRICS)
-def test_each_line_counts_as_it_does_alone_with_the_references_that_it_has(name: str) -> None:
+def test_each_line_counts_as_alone_with_its_references(name: str) -> None:
     rows = line_statistics(name, HYPOTHESES, REFERENCES).rows
     for row, hypothesis, own in zip(rows, HYPOTHESES, OF_LINES, strict=True):
         [alone] = METRICS[name]([hypothesis], [[reference] for reference in own]).rows
@@ -63,7 +63,7 @@ def test_a_file_of_empty_lines_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEXT_METRICS)
-def test_a_comparison_takes_the_same_references(name: str) -> None:
+def test_a_comparison_uses_the_same_references(name: str) -> None:
     found = compare(HYPOTHESES, REFERENCES[0], REFERENCES, [name], num_samples=2)[name]
     assert found.system == evaluate(HYPOTHESES, REFERENCES, [name])[name]
     assert found.baseline == evaluate(REFERENCES[0], REFERENCES, [name])[name]

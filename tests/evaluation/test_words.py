@@ -1,4 +1,4 @@
-"""Repeated and missing words and wrong lengths, on lines that were counted by hand and against loops."""
+"""Repeated words, missing words and length errors, on hand-counted lines and against loops."""
 
 import random
 from itertools import groupby
@@ -27,7 +27,7 @@ def values(hypothesis: str, *references: str) -> list[float]:
         ("a b c d a", "a b c d", [0, 0, 25]),
     ],
 )
-def test_lines_that_were_counted_by_hand(hypothesis: str, reference: str, expected: list[float]) -> None:
+def test_hand_counted_lines(hypothesis: str, reference: str, expected: list[float]) -> None:
     assert values(hypothesis, reference) == pytest.approx(expected)
 
 
@@ -36,7 +36,7 @@ def test_the_nearest_of_several_references_counts() -> None:
     assert values("a b c", "x y z", "") == pytest.approx([0, 100, 0])  # an empty further one is none
 
 
-def test_sums_over_lines_are_those_of_loops() -> None:
+def test_sums_over_lines_match_loops() -> None:
     draw = random.Random(0)
     lines = [[" ".join(draw.choices("abcd", k=draw.randint(0, 9))) for _ in range(80)] for _ in range(2)]
     found = evaluate(lines[0], lines[1:], NAMES)

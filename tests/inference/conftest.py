@@ -1,4 +1,4 @@
-"""A tiny run folder with random weights, and real text where `SEQLAB_DATA` has it."""
+"""A tiny run folder with random weights, and real text if `SEQLAB_DATA` has it."""
 
 import gzip
 import os

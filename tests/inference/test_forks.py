@@ -1,4 +1,4 @@
-"""Rows divided among copies of this process: the same answers in the same order, and what happens when one fails."""
+"""Rows distributed among forked workers: equal results in order, and failing workers."""
 
 import multiprocessing
 import os
@@ -23,7 +23,7 @@ LENGTHS = [(7 * i) % 31 for i in range(3 * MIN_ROWS_PER_WORKER + 5)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_values_come_in_the_order_of_the_rows_from_processes_of_equal_work(count: int) -> None:
+def test_values_are_in_the_order_of_the_rows_and_work_is_balanced(count: int) -> None:
     told: list[int] = []
 
     def compute(own: list[int], on_rows: OnRows | None) -> list[tuple[int, int]]:
@@ -42,7 +42,7 @@ def test_values_come_in_the_order_of_the_rows_from_processes_of_equal_work(count
     assert max(work) - min(work) <= max(LENGTHS)
 
 
-def test_what_a_copy_raises_is_raised_here() -> None:
+def test_an_exception_of_a_worker_is_raised_here() -> None:
     def compute(own: list[int], on_rows: OnRows | None) -> list[int]:
         if 0 in own:
             raise ValueError("row 0 is wrong")
@@ -54,7 +54,7 @@ def test_what_a_copy_raises_is_raised_here() -> None:
     assert multiprocessing.active_children() == []
 
 
-def test_a_copy_that_is_killed_is_an_error() -> None:
+def test_a_killed_worker_is_an_error() -> None:
     def compute(own: list[int], on_rows: OnRows | None) -> list[int]:
         os.kill(os.getpid(), signal.SIGKILL)
         return own
@@ -63,7 +63,7 @@ def test_a_copy_that_is_killed_is_an_error() -> None:
         ForkedWorkers(2).map_rows(LENGTHS, compute)
 
 
-def test_a_copy_that_is_killed_while_it_tells_its_values_is_an_error() -> None:
+def test_a_worker_killed_while_sending_is_an_error() -> None:
     def compute(own: list[int], on_rows: Any) -> list[int]:
         pipe = on_rows.__self__
         os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the first of a thousand bytes")
@@ -85,14 +85,14 @@ def test_a_run_gives_the_same_translations_and_scores(run_folder: Path) -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_wrong_counts_are_named(run_folder: Path) -> None:
+def test_invalid_counts_are_reported(run_folder: Path) -> None:
     with pytest.raises(ValueError, match="`processes` must be at least 1, but is 0 instead"):
         seqlab.load(run_folder, processes=0)
     with pytest.raises(ValueError, match=r"`processes` \(2\) needs the engine `torch`"):
         seqlab.load(run_folder, engine="ctranslate2", processes=2)
 
 
-def test_a_gpu_is_not_divided() -> None:
+def test_a_gpu_has_one_worker() -> None:
     assert default_num_workers(torch.device("cuda")) == 1
 
 
@@ -107,7 +107,7 @@ for processes in (1, 2):
 """
 
 
-def test_more_threads_than_copies_do_not_wait_for_each_other(run_folder: Path) -> None:
+def test_more_threads_than_workers_do_not_deadlock(run_folder: Path) -> None:
     command = [sys.executable, "-c", THREADED, str(run_folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "4"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
@@ -142,7 +142,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_copies_end_with_their_parent(signal_number: int) -> None:
+def test_workers_end_with_their_parent(signal_number: int) -> None:
     parent = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     copies = [int(parent.stdout.readline()) for _ in range(2)]

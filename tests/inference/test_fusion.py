@@ -1,4 +1,4 @@
-"""A translator and a language model over its vocabulary: from the runs to the sums that decide."""
+"""Shallow fusion of a trained translator and a trained language model."""
 
 import io
 import sys
@@ -42,7 +42,7 @@ MakeRun = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def lm_dir(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Path:
-    """Count an n-gram model with the translator's tokenizer, as a user does."""
+    """Train an n-gram model with the translator's tokenizer, as a user does."""
     return count(tmp_path_factory.mktemp("lm"), run_folder / "tokenizer", LINES * 5)
 
 
@@ -70,7 +70,7 @@ def sum_of(run: Run, lm: LanguageModel, src_ids: list[int], ids: list[int], fini
     return sum(pair.token_log_probs[:length]) + weight * float(theirs.sum())
 
 
-def test_what_copies_unknown_words_decides_with_nothing_that_does_not(tmp_path: Path) -> None:
+def test_copying_models_are_not_combined_with_others(tmp_path: Path) -> None:
     copying = TransformerConfig(**SMALL, copying=True)
     runs = [write_run(tmp_path / name, model=copying) for name in ("vocabulary", "unknown")]
     folder = RunFolder(runs[1])
@@ -86,7 +86,7 @@ def test_what_copies_unknown_words_decides_with_nothing_that_does_not(tmp_path: 
     seqlab.load(runs[0], lm=lm_dir)
 
 
-def test_frames_are_searched_with_an_n_gram_model(tmp_path: Path) -> None:
+def test_ctc_models_use_an_n_gram_model(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run", model=TransformerCtcConfig(**SMALL))
     lm_dir = count(tmp_path, run_dir / "tokenizer", ["abc def", "fed cba klm", "äöü"])
     fused = seqlab.load(run_dir, precision="fp32", lm=lm_dir, lm_weight=2.0, length_reward=1.5)
@@ -105,7 +105,7 @@ def test_frames_are_searched_with_an_n_gram_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", [TransformerCmlmConfig(**SMALL), TransformerNatConfig(**SMALL)])
-def test_positions_are_filled_with_an_n_gram_model(tmp_path: Path, config: ModelConfig) -> None:
+def test_non_autoregressive_models_use_an_n_gram_model(tmp_path: Path, config: ModelConfig) -> None:
     run_dir = write_run(tmp_path / "run", model=config)
     lm_dir = count(tmp_path, run_dir / "tokenizer", ["abc def", "fed cba klm", "äöü"])
     fused = seqlab.load(run_dir, precision="fp32", lm=lm_dir, lm_weight=2.0, length_reward=1.5)
@@ -129,7 +129,7 @@ def test_positions_are_filled_with_an_n_gram_model(tmp_path: Path, config: Model
         ("classifier", "gru_lm", r"`model.family: gru_lm`\) would have to read .* use an n-gram model"),
     ],
 )
-def test_what_cannot_decide_with_positions_is_refused(tmp_path: Path, length: Any, family: str, message: str) -> None:
+def test_unsupported_fusions_are_refused(tmp_path: Path, length: Any, family: str, message: str) -> None:
     run_dir = write_run(tmp_path / "run", model=TransformerNatConfig(**SMALL, length=length))
     tokenizer = load_tokenizer(run_dir / "tokenizer")
     model = random_model(FAMILIES[family], tokenizer, seed=4)
@@ -141,7 +141,7 @@ def test_what_cannot_decide_with_positions_is_refused(tmp_path: Path, length: An
 
 
 @pytest.mark.parametrize("weight", [None, 3.0])
-def test_hypotheses_are_scored_by_both(run_folder: Path, lm_dir: Path, weight: float | None) -> None:
+def test_hypotheses_have_the_scores_of_both_models(run_folder: Path, lm_dir: Path, weight: float | None) -> None:
     run = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=weight)
     lm, rows = load_language_model(lm_dir), run.src_tokenizer.encode(LINES)
     for src_ids, best in zip(rows, run.engine.decode(rows, SearchConfig(**SEARCH)), strict=True):
@@ -152,10 +152,10 @@ def test_hypotheses_are_scored_by_both(run_folder: Path, lm_dir: Path, weight: f
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_family_reads_from_its_own_start(
+def test_each_family_reads_its_own_start_id(
     tmp_path: Path, run_folder: Path, tokenizer: Tokenizer, family: str, documents: str
 ) -> None:
-    """A weight that leaves the translator no say gives what the language model says by itself."""
+    """With a very high weight the output is that of the language model alone."""
     model = random_model(FAMILIES[family], tokenizer, seed=4)
     if family == "ngram_lm":
         model.fit(tokenizer.encode(LINES), documents)
@@ -175,7 +175,7 @@ def test_batches_and_processes_change_nothing(run_folder: Path, lm_dir: Path) ->
 
 
 @pytest.mark.parametrize("lm_weight", [0.3, 5.0])
-def test_batches_change_nothing_where_the_lm_reads_on_beyond_its_context(
+def test_batches_change_nothing_beyond_the_context_of_the_lm(
     tmp_path: Path, run_folder: Path, tokenizer: Tokenizer, lm_weight: float
 ) -> None:
     settings = replace(FAMILIES["transformer_lm"], max_length=8)
@@ -191,7 +191,7 @@ def test_batches_change_nothing_where_the_lm_reads_on_beyond_its_context(
         assert run.translate_detailed(lines[start : start + 3], **options) == expected[start : start + 3]
 
 
-def test_a_translator_s_own_scores_are_as_without(run_folder: Path, lm_dir: Path) -> None:
+def test_scores_of_pairs_do_not_include_the_lm(run_folder: Path, lm_dir: Path) -> None:
     fused, alone = (seqlab.load(run_folder, precision="fp32", lm=lm) for lm in (lm_dir, None))
     assert fused.score(LINES, LINES[::-1]) == alone.score(LINES, LINES[::-1])
 

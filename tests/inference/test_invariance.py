@@ -1,4 +1,4 @@
-"""No batch changes an answer: bit for bit, on real lines, in both dtypes."""
+"""Results do not depend on the batch: bit for bit, on real lines, in both dtypes."""
 
 from collections.abc import Callable
 
@@ -122,7 +122,7 @@ PARALLEL = {
     "cmlm, soft copies": TransformerCmlmConfig(d_model=128, d_ff=96, num_heads=4, decoder_input="soft_copy"),
 }
 SHORT = ["A", "dog", "Two men", "A red bus", "Men run ."]
-"""Of so few symbols that products of them are small, too."""
+"""Sentences of few tokens, so that the matrix products are small, too."""
 
 
 @every_dtype

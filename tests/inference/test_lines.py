@@ -1,4 +1,4 @@
-"""Lines in and out."""
+"""Input and output lines."""
 
 import io
 

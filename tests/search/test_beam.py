@@ -1,4 +1,4 @@
-"""Beam search against trying all sequences, and for what must not matter."""
+"""Beam search against exhaustive search, and independence of the batch."""
 
 from dataclasses import replace
 from typing import Any
@@ -103,7 +103,7 @@ def test_a_wide_beam_is_exact_under_all_constraints(
 
 @pytest.mark.parametrize("beam_size", [2, 3, 5])
 @pytest.mark.parametrize("alpha", [-1.0, 0.0, 1.0, 2.0])
-def test_the_optimal_rule_never_changes_the_result(
+def test_optimal_stopping_never_changes_the_result(
     beam_size: int, alpha: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = SearchConfig(
@@ -133,7 +133,7 @@ def test_the_optimal_rule_never_changes_the_result(
 def until_beam_size_have_finished(
     model: ScriptedStepper, key: int, config: SearchConfig, longest: int
 ) -> tuple[int, ...]:
-    """Search one sentence in plain Python: until `beam_size` have finished and none that goes on is better."""
+    """Search a sentence in plain Python until `beam_size` hypotheses have finished and no unfinished one is better."""
     rows: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
     finished: list[tuple[float, tuple[int, ...]]] = []
     for length in range(1, longest + 1):
@@ -148,7 +148,7 @@ def until_beam_size_have_finished(
 
 
 @pytest.mark.parametrize("beam_size", [2, 3, 5])
-def test_early_stopping_takes_the_best_of_the_first_to_finish(beam_size: int) -> None:
+def test_early_stopping_returns_the_best_of_the_first_finished(beam_size: int) -> None:
     config = SearchConfig(beam_size=beam_size, early_stopping=True, max_length_ratio=2, max_length_offset=8)
     keys = list(range(60))
     model = ScriptedStepper(6, spread=2.5)
@@ -160,8 +160,8 @@ def test_early_stopping_takes_the_best_of_the_first_to_finish(beam_size: int) ->
     assert sum(model.rows_per_step) > 1.5 * rows
 
 
-def test_what_ends_at_once_does_not_cut_off_what_the_model_is_sure_of() -> None:
-    """A model of letters: each is all but certain, so that a beam's other rows are endings of no worth."""
+def test_improbable_short_hypotheses_do_not_stop_the_search() -> None:
+    """A spelling model: each letter is almost certain, so that the other rows of a beam end with a low probability."""
 
     class Spelling(ScriptedStepper):
         def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
@@ -177,8 +177,8 @@ def test_what_ends_at_once_does_not_cut_off_what_the_model_is_sure_of() -> None:
 
 @pytest.mark.parametrize("levels", [None, 2])
 @pytest.mark.parametrize("beam_size", [1, 2, 5])
-def test_no_batch_changes_an_answer(levels: int | None, beam_size: int) -> None:
-    """Bitwise: alone, together, in any order, also where most scores are equal."""
+def test_results_do_not_depend_on_the_batch(levels: int | None, beam_size: int) -> None:
+    """Bitwise: alone, together, in any order, also if most scores are equal."""
     config = SearchConfig(
         beam_size=beam_size, num_hypotheses=beam_size, length_alpha=0.7, max_length_offset=3, no_repeat_ngram_size=3
     )
@@ -197,7 +197,7 @@ def test_no_batch_changes_an_answer(levels: int | None, beam_size: int) -> None:
         assert search(order) == {key: together[key] for key in order}
 
 
-def test_equal_scores_go_to_the_lower_rank_then_the_lower_id() -> None:
+def test_ties_go_to_the_lower_rank_then_the_lower_id() -> None:
     model = ScriptedStepper(5, eos_id=4)
     model.table = lambda key, history: (-1.0,) * 5
     config = SearchConfig(beam_size=3, num_hypotheses=3, length_alpha=0, max_length=4)
@@ -211,7 +211,7 @@ def test_equal_scores_go_to_the_lower_rank_then_the_lower_id() -> None:
     assert [h.ids for h in found] == [[], [1], [1, 1]]
 
 
-def test_the_stepper_sees_full_beams_and_finished_sentences_leave() -> None:
+def test_beams_are_full_and_finished_sentences_are_removed() -> None:
     config = SearchConfig(beam_size=3, max_length_ratio=1, max_length_offset=0, length_alpha=0)
     model = ScriptedStepper(5, spread=0.1)
     model.eos_id = 4
@@ -223,7 +223,7 @@ def test_the_stepper_sees_full_beams_and_finished_sentences_leave() -> None:
     assert [len(hypotheses[0].ids) for hypotheses in found] == [2, 4, 3]
 
 
-def test_unfinished_hypotheses_come_only_where_finished_ones_are_missing() -> None:
+def test_unfinished_hypotheses_are_returned_only_after_too_few_finished_ones() -> None:
     model = ScriptedStepper(3)
     never = float("-inf")
     model.table = lambda key, history: (-3.0 if len(history) == 1 else never, -0.1, -0.2)
@@ -244,7 +244,7 @@ def test_a_hypothesis_may_be_empty() -> None:
 
 @pytest.mark.parametrize("beam_size", [1, 3])
 @pytest.mark.parametrize("steps", [0, 1, 2])
-def test_when_everything_is_forbidden_what_there_was_comes_back(beam_size: int, steps: int) -> None:
+def test_hypotheses_are_returned_unfinished_if_all_ids_are_forbidden(beam_size: int, steps: int) -> None:
     model = ScriptedStepper(4)
     never = float("-inf")
     model.table = lambda key, history: (never, -1.0, -2.0, never) if len(history) < steps else (never,) * 4
@@ -259,7 +259,7 @@ def test_when_everything_is_forbidden_what_there_was_comes_back(beam_size: int, 
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_attention_follows_its_hypothesis(beam_size: int) -> None:
+def test_attention_belongs_to_its_hypothesis(beam_size: int) -> None:
     model = ScriptedStepper(5, spread=0.7)
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length_offset=2)
     keys = [0, 1, 2, 3]
@@ -276,7 +276,7 @@ def test_attention_follows_its_hypothesis(beam_size: int) -> None:
 
 
 def test_scores_may_be_wider_than_the_vocabulary() -> None:
-    """Ids from `vocab_size` on mean source positions (copying)."""
+    """Ids from `vocab_size` on are source positions (copying)."""
     model = ScriptedStepper(5)
     model.vocab_size = 3
     scores = torch.tensor([[-3.0, -9.0, -2.0, -1.0, -0.5]])
@@ -311,13 +311,13 @@ def test_a_narrow_beam_is_never_better_than_exact(size: int) -> None:
 
 @pytest.mark.parametrize("beam_size", [1, 3])
 @pytest.mark.parametrize("field", [{"iterations": 2}, {"pseudo_likelihood": False}, {"revise": True}])
-def test_what_needs_all_positions_at_once_is_refused(beam_size: int, field: dict[str, Any]) -> None:
+def test_options_of_non_autoregressive_search_are_refused(beam_size: int, field: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(field))}` is for mask-predict"):
         beam_search(ScriptedStepper(), batch_of([0]), SearchConfig(beam_size=beam_size, **field))
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_scores_that_are_not_numbers_are_refused(beam_size: int) -> None:
+def test_nan_scores_are_refused(beam_size: int) -> None:
     model = ScriptedStepper(4)
     table = model.table
     model.table = lambda key, history: (float("nan"),) * 4 if len(history) == 1 else table(key, history)

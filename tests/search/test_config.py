@@ -1,4 +1,4 @@
-"""What a SearchConfig refuses, and the lengths and penalties that it means."""
+"""Validation of a SearchConfig, its length limits and its penalties."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ from seqlab.search.length import length_limits, length_penalty
         ({"beamsize": 3}, "beamsize"),
     ],
 )
-def test_impossible_values_are_refused(fields: dict[str, Any], message: str) -> None:
+def test_invalid_values_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SearchConfig(**fields)
 
@@ -40,7 +40,7 @@ def test_penalties_are_the_published_formulas() -> None:
     assert length_penalty(30, SearchConfig(length_alpha=0)) == 1
 
 
-def test_limits_follow_the_source_and_the_cap() -> None:
+def test_limits_depend_on_the_source_and_the_maximum() -> None:
     config = SearchConfig(max_length_ratio=1.5, max_length_offset=2, max_length=20, min_length_ratio=0.7)
     assert length_limits([1, 5, 10, 50], 4, config) == ([1, 3, 7, 20], [3, 9, 17, 20])
     assert length_limits(None, 2, SearchConfig(max_length=7)) == ([1, 1], [7, 7])
@@ -48,13 +48,13 @@ def test_limits_follow_the_source_and_the_cap() -> None:
     assert length_limits([1, 4, 9], 3, shrinking) == ([1, 1, 1], [1, 1, 6])
 
 
-def test_a_limit_shortens_and_never_lengthens() -> None:
+def test_a_limit_only_lowers_the_maximum_length() -> None:
     config = SearchConfig(beam_size=3, max_length=100)
     assert config.with_limits(OutputLimits(40)).max_length == 40
     assert config.with_limits(OutputLimits(400)).max_length == 100
 
 
-def test_a_model_fills_in_the_limits_that_are_left_open() -> None:
+def test_a_model_gives_the_default_limits() -> None:
     limits = OutputLimits(40, ratio=3.5, offset=1)
     assert length_limits([2, 4, 100], 3, SearchConfig().with_limits(limits))[1] == [8, 15, 40]
     assert length_limits([2, 4], 2, SearchConfig(max_length_ratio=1).with_limits(limits))[1] == [12, 14]
@@ -62,6 +62,6 @@ def test_a_model_fills_in_the_limits_that_are_left_open() -> None:
     assert length_limits([2, 4], 2, SearchConfig())[1] == [14, 18]  # without a model: 2 and 10
 
 
-def test_models_that_decide_together_have_the_widest_limits() -> None:
+def test_limits_of_an_ensemble_are_combined() -> None:
     members = [OutputLimits(40, ratio=3.5, offset=1), OutputLimits(30, ratio=2, offset=10)]
     assert OutputLimits.combined(members) == OutputLimits(30, ratio=3.5, offset=10)

@@ -1,4 +1,4 @@
-"""Each constraint alone, against loops; and what is refused."""
+"""Each constraint against plain loops, and invalid arguments."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def test_repeated_ngrams(ids: list[list[int]], size: int) -> None:
             assert allowed[row, i] == (NEG_INF if completes else scores[row, i])
 
 
-def test_the_others_leave_their_input_as_it_was_but_for_banned_ids() -> None:
+def test_only_ban_ids_changes_its_input() -> None:
     scores = torch.arange(-6.0, 0.0).view(2, 3)
     before = scores.clone()
     assert ban_ids(scores.clone(), torch.tensor([0, 2])).tolist() == [[NEG_INF, -5, NEG_INF], [NEG_INF, -2, NEG_INF]]
@@ -63,7 +63,7 @@ def test_no_hypothesis_repeats_an_ngram(beam_size: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_a_prefix_wins_over_other_constraints(beam_size: int) -> None:
+def test_a_prefix_overrides_other_constraints(beam_size: int) -> None:
     model = ScriptedStepper(5)
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=9, no_repeat_ngram_size=1)
     prefixes = [[2, 2, 3, 3], [], [4]]
@@ -89,11 +89,11 @@ def test_a_prefix_wins_over_other_constraints(beam_size: int) -> None:
         ({"banned_ids": [9]}, r"`banned_ids` must be from 0 to 3, but one is 9"),
     ],
 )
-def test_what_cannot_be_is_refused(search: Any, arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_refused(search: Any, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         search(ScriptedStepper(), batch_of([0]), SearchConfig(max_length=6), **arguments)
 
 
-def test_a_minimum_relative_to_no_source_is_refused() -> None:
+def test_a_minimum_length_ratio_without_a_source_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`min_length_ratio` is 0\.5, but the batch has no `src_lengths`"):
         beam_search(ScriptedStepper(), batch_of([0]), SearchConfig(min_length_ratio=0.5))

@@ -1,4 +1,4 @@
-"""The coverage penalty against its formula, from the attention that the hypotheses come with."""
+"""The coverage penalty against its formula, from the attention of the hypotheses."""
 
 import math
 from typing import Any
@@ -41,7 +41,7 @@ def score_by_definition(hypothesis: Hypothesis, src_length: int) -> float:
 
 @pytest.mark.parametrize("max_length", [2, 512])
 @pytest.mark.parametrize("name", MODELS)
-def test_scores_are_those_of_the_formula(name: str, max_length: int) -> None:
+def test_scores_match_the_formula(name: str, max_length: int) -> None:
     model, batch = build(MODELS[name]), batch_of(ALL, with_target=False)
     config = SearchConfig(beam_size=4, num_hypotheses=4, coverage_penalty=BETA, max_length=max_length)
     for i, found in enumerate(beam_search(model, batch, config, need_attention=True)):
@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_formula(name: str, max_length: int) -> None:
 
 
 class Wandering:
-    """Predicts 1 with 0.6 or 2 with 0.4, then the end; only behind a 2 it looks at the second source position."""
+    """Predicts 1 with 0.6 or 2 with 0.4, then eos; attends to the second source position only after a 2."""
 
     vocab_size, eos_id = 3, 0
 
@@ -81,14 +81,14 @@ class Wandering:
 
 @pytest.mark.parametrize("least", [0.01, 1e-6, 0.0])
 @pytest.mark.parametrize(("beta", "best"), [(0.0, 1), (0.2, 2)])
-def test_what_leaves_less_out_wins(beta: float, best: int, least: float) -> None:
+def test_higher_coverage_wins(beta: float, best: int, least: float) -> None:
     batch = collate([[5]], None, [0], pad_id=0, bos_id=1, eos_id=2)
     config = SearchConfig(beam_size=2, num_hypotheses=2, coverage_penalty=beta)
     (found,) = beam_search(Wandering(least), batch, config)
     assert [hypothesis.ids for hypothesis in found] == [[best], [3 - best]]
 
 
-def test_a_sentence_alone_is_found_the_same() -> None:
+def test_a_sentence_alone_has_the_same_result() -> None:
     model, config = build(MODELS["lstm"]), SearchConfig(beam_size=4, coverage_penalty=BETA)
     together = beam_search(model, batch_of(ALL, with_target=False), config)
     for i in ALL:
@@ -97,7 +97,7 @@ def test_a_sentence_alone_is_found_the_same() -> None:
 
 
 @pytest.mark.parametrize("length", [3, 7, 9, 15, 17, 33])
-def test_padding_changes_no_bit(length: int) -> None:
+def test_padding_does_not_change_the_penalty(length: int) -> None:
     torch.manual_seed(length)
     attention, rows = torch.rand(40, length).softmax(-1), torch.arange(40)
     src, lengths, banned = torch.full((40, length), 5), torch.full((40,), length), torch.tensor([3])
@@ -108,13 +108,13 @@ def test_padding_changes_no_bit(length: int) -> None:
         assert torch.equal(AttentionCoverage.begin(padded, symbols, lengths, BETA, banned).penalties(rows), alone)
 
 
-def test_what_no_hypothesis_may_hold_need_not_be_covered() -> None:
+def test_banned_ids_do_not_need_coverage() -> None:
     attention, src = torch.tensor([[0.5, 0.25, 0.25]]), torch.tensor([[7, 5, 6]])
     begun = AttentionCoverage.begin(attention, src, torch.tensor([3]), 1.0, torch.tensor([7, 0]))
     torch.testing.assert_close(begun.penalties(torch.tensor([0])), torch.tensor([2 * math.log(0.25)]))
 
 
-def test_a_search_need_not_cover_tags() -> None:
+def test_tags_do_not_need_coverage() -> None:
     torch.manual_seed(0)
     model = Transformer(TRANSFORMERS["pre"], VOCAB, VOCAB, BOS, EOS, UNK, range(36, 40)).eval()
     batch = collate([[5, 6, 7, 36, 39]], None, [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
@@ -128,7 +128,7 @@ def test_a_search_need_not_cover_tags() -> None:
 
 
 class Blind(Wandering):
-    """The same without a source to look at."""
+    """The same model without attention."""
 
     def step(self, last_ids: Tensor, state: Wandering) -> Step:
         return super().step(last_ids, state)._replace(attention=None)

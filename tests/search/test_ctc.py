@@ -1,4 +1,4 @@
-"""Paths through frames against all there are."""
+"""Best paths and alignments of CTC against all paths."""
 
 import math
 from typing import Any
@@ -25,17 +25,17 @@ from seqlab.search.prefix_beam import prefix_beam_search
 MODEL = GivenFrames()
 
 
-def test_the_likeliest_path_may_say_something_less_likely() -> None:
-    """Graves et al. 2006, figure 2, of two frames: blank has 0.6 in each, but only one path of four says nothing."""
+def test_the_best_path_may_have_a_less_probable_output() -> None:
+    """Graves et al. 2006, figure 2, of two frames: the blank has 0.6 in each, but only one path of four is empty."""
     log_probs = torch.tensor([[0.6, 0.0, 0.4, 0.0], [0.6, 0.0, 0.4, 0.0]]).log()[None]
     frames = FrameLogProbs(log_probs, torch.tensor([2]))
     (path,) = best_path_search(MODEL, frames, SearchConfig())
-    assert (path.ids, path.log_prob) == ([], pytest.approx(2 * math.log(0.6)))  # there is one path that says nothing
+    assert (path.ids, path.log_prob) == ([], pytest.approx(2 * math.log(0.6)))  # only one path has an empty output
     ((best,),) = beam_search(MODEL, frames, SearchConfig(length_alpha=0.0))
     assert (best.ids, best.log_prob) == ([2], pytest.approx(math.log(1 - 0.36)))
 
 
-def test_best_paths_are_the_likeliest_of_all() -> None:
+def test_best_paths_have_the_highest_probability() -> None:
     frames = frames_of([5, 1, 3, 4])
     config = SearchConfig(length_alpha=0.5)
     scored = best_path_search(MODEL, frames, config)
@@ -51,7 +51,7 @@ def test_best_paths_are_the_likeliest_of_all() -> None:
         assert sum(found.token_log_probs) == pytest.approx(found.log_prob)
 
 
-def test_no_path_has_what_is_banned() -> None:
+def test_paths_exclude_banned_ids() -> None:
     frames = frames_of([5, 1, 3, 4])
     frames.log_probs[:, :, EOS] = 0.0  # would win everywhere
     for found in best_path_search(MODEL, frames, SearchConfig(), banned_ids=[BLANK, 3]):
@@ -59,7 +59,7 @@ def test_no_path_has_what_is_banned() -> None:
 
 
 @pytest.mark.parametrize("need_scores", [True, False])
-def test_best_paths_are_cut_at_the_longest_length(need_scores: bool) -> None:
+def test_best_paths_are_cut_at_the_maximum_length(need_scores: bool) -> None:
     log_probs = torch.tensor([[0.1, 0.0, 0.7, 0.2], [0.1, 0.0, 0.2, 0.7], [0.1, 0.0, 0.7, 0.2]]).log()[None]
     frames = FrameLogProbs(log_probs, torch.tensor([3]))
     (whole,) = best_path_search(MODEL, frames, SearchConfig(max_length=4), need_scores=need_scores)
@@ -73,7 +73,7 @@ def test_best_paths_are_cut_at_the_longest_length(need_scores: bool) -> None:
 
 
 @pytest.mark.parametrize("target", [(), (2,), (3, 2), (2, 2), (2, 3, 3)])
-def test_alignments_are_the_likeliest_paths_that_say_a_target(target: tuple[int, ...]) -> None:
+def test_alignments_are_the_most_probable_paths_of_a_target(target: tuple[int, ...]) -> None:
     frames = frames_of([5, 4, 1, 3])
     targets = torch.tensor([[*target, 3]] * 4)  # one more than is read
     lengths = torch.full((4,), len(target))
@@ -91,7 +91,7 @@ def test_alignments_are_the_likeliest_paths_that_say_a_target(target: tuple[int,
 
 
 @pytest.mark.parametrize("search", [best_path_search, prefix_beam_search])
-def test_what_is_no_number_is_refused(search: Any) -> None:
+def test_invalid_numbers_are_refused(search: Any) -> None:
     frames = frames_of([3, 4])
     frames.log_probs[1, 2] = math.nan
     with pytest.raises(ValueError, match=r"not numbers \(NaN\)"):
@@ -100,6 +100,6 @@ def test_what_is_no_number_is_refused(search: Any) -> None:
 
 @pytest.mark.parametrize("search", [best_path_search, prefix_beam_search])
 @pytest.mark.parametrize("field", [{"iterations": 2}, {"revise": True}, {"coverage_penalty": 0.2}])
-def test_what_frames_have_not_is_refused(search: Any, field: dict[str, Any]) -> None:
+def test_unsupported_options_are_refused(search: Any, field: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(field))}` is for "):
         search(MODEL, frames_of([3, 4]), SearchConfig(**field))

@@ -1,4 +1,4 @@
-"""A beam over frames of characters with a language model of words, against all texts that can be said."""
+"""Prefix beam search over characters with a word language model, against all possible texts."""
 
 import math
 import random
@@ -78,7 +78,7 @@ def fused(lm: SpelledWordsLm, length_reward: float = REWARD) -> WeightedLm:
 
 
 def share_of(words: NgramModel, ids: Sequence[int], length_reward: float = REWARD) -> float:
-    """Walk through the steps of the language model of words."""
+    """Add up the steps of the word language model."""
     text = CHARACTERS.decode([ids])[0]
     last_ids, state = words.start(collate_prompts([[BOS_ID]]))
     total = 0.0
@@ -91,7 +91,7 @@ def share_of(words: NgramModel, ids: Sequence[int], length_reward: float = REWAR
 
 
 def drawn_frames(lengths: Sequence[int], ids: Sequence[int], spread: float = 1.5) -> FrameLogProbs:
-    """Draw frames of some characters and blanks, the same of each length in every batch; NaN behind the last one."""
+    """Draw frames of some characters and blanks, the same for each length in every batch; NaN after the last one."""
     log_probs = torch.full((len(lengths), max(lengths), CHARACTERS.vocab_size), math.nan)
     for row, length in enumerate(lengths):
         generator = torch.Generator().manual_seed(length)
@@ -102,7 +102,7 @@ def drawn_frames(lengths: Sequence[int], ids: Sequence[int], spread: float = 1.5
 
 
 def spoken(*choices: dict[str, float] | str) -> FrameLogProbs:
-    """Make frames of one sentence, with blanks between them: characters, or several that sound alike."""
+    """Make frames of one sentence, with blanks between them: a character, or probabilities of several."""
     rows = []
     for choice in choices:
         probs = torch.full((CHARACTERS.vocab_size,), 1e-4)
@@ -117,7 +117,7 @@ def spoken(*choices: dict[str, float] | str) -> FrameLogProbs:
 
 
 def noisy_frames(texts: Sequence[str], noise: float) -> FrameLogProbs:
-    """Draw frames that say some texts, with a blank after each character, beside noise."""
+    """Draw frames of some texts, with a blank after each character, plus noise."""
     generator = torch.Generator().manual_seed(0)
     rows = []
     for ids in CHARACTERS.encode(texts):
@@ -131,7 +131,7 @@ def noisy_frames(texts: Sequence[str], noise: float) -> FrameLogProbs:
 
 
 def distribution(frames: FrameLogProbs, row: int, ids: Sequence[int]) -> dict[tuple[int, ...], float]:
-    """Sum the probabilities of all paths of a sentence by what they say."""
+    """Sum the probabilities of all paths of a sentence by their output."""
     log_probs: Tensor = frames.log_probs[row, : int(frames.lengths[row])].double()
     found: dict[tuple[int, ...], float] = defaultdict(float)
     for path in all_alignments(len(log_probs), [BLANK, *ids]):
@@ -141,7 +141,7 @@ def distribution(frames: FrameLogProbs, row: int, ids: Sequence[int]) -> dict[tu
 
 @with_and_without_look_ahead
 @pytest.mark.parametrize("letters", ["ot ", "ois", "e m"])
-def test_a_wide_beam_finds_the_best_of_all_texts(words: NgramModel, look_ahead: bool, letters: str) -> None:
+def test_a_wide_beam_is_exact(words: NgramModel, look_ahead: bool, letters: str) -> None:
     ids = CHARACTERS.encode([letters])[0]
     frames, lm = drawn_frames([4, 1, 3], ids), fused(spelled(words, look_ahead))
     config = SearchConfig(beam_size=130, num_hypotheses=130, length_alpha=0.0)
@@ -160,9 +160,7 @@ def test_a_wide_beam_finds_the_best_of_all_texts(words: NgramModel, look_ahead: 
 
 @pytest.mark.parametrize("beam_size", [4, 16])
 @with_and_without_look_ahead
-def test_words_before_decide_between_words_that_sound_alike(
-    words: NgramModel, look_ahead: bool, beam_size: int
-) -> None:
+def test_context_chooses_between_homophones(words: NgramModel, look_ahead: bool, beam_size: int) -> None:
     """Frames prefer the wrong letter each time."""
     too, two = {"o": 0.6, "w": 0.4}, {"o": 0.4, "w": 0.6}
     config, lm = SearchConfig(beam_size=beam_size, length_alpha=0.0), fused(spelled(words, look_ahead), 0.0)
@@ -176,7 +174,7 @@ def test_words_before_decide_between_words_that_sound_alike(
             assert CHARACTERS.decode([best.ids]) == [expected]
 
 
-def test_an_unknown_word_that_is_clearly_said_is_found(words: NgramModel) -> None:
+def test_an_unknown_word_with_probable_characters_is_found(words: NgramModel) -> None:
     frames = spoken(*"i have two vans")
     config = SearchConfig(beam_size=8, length_alpha=0.0)
     ((best,),) = prefix_beam_search(MODEL, frames, config, banned_ids=NEVER_SAID, lm=fused(spelled(words), 0.0))
@@ -184,7 +182,7 @@ def test_an_unknown_word_that_is_clearly_said_is_found(words: NgramModel) -> Non
 
 
 def random_texts(count: int) -> list[str]:
-    """Draw texts of 300 words, each of which has few that follow it."""
+    """Draw texts of 300 words, each with few successors."""
     drawn = random.Random(0)
     words = ["".join(drawn.choices("aehimostv", k=drawn.randint(2, 6))) for _ in range(300)]
     following = {word: drawn.choices(words, k=4) for word in words}
@@ -198,7 +196,7 @@ def random_texts(count: int) -> list[str]:
 
 
 def test_look_ahead_finds_better_texts_with_a_small_beam() -> None:
-    """Neither beam is exact; scores are the same sums."""
+    """Neither beam is exact, but the scores are the same sums."""
     texts = random_texts(430)
     tokenizer = train_tokenizer(WordsConfig(), texts)
     words = NgramModel(NgramConfig(order=3), tokenizer.vocab_size, PAD_ID, BOS_ID, EOS_ID)
@@ -215,7 +213,7 @@ def test_look_ahead_finds_better_texts_with_a_small_beam() -> None:
 
 
 @with_and_without_look_ahead
-def test_a_wide_beam_finds_what_that_over_symbols_finds(words: NgramModel, look_ahead: bool) -> None:
+def test_a_wide_beam_agrees_with_token_by_token_search(words: NgramModel, look_ahead: bool) -> None:
     lengths = list(range(1, 8))
     frames = drawn_frames(lengths, CHARACTERS.encode(["to ws"])[0], spread=3.0)
     config = SearchConfig(beam_size=48, length_alpha=0.0, early_stopping=False)
@@ -228,7 +226,7 @@ def test_a_wide_beam_finds_what_that_over_symbols_finds(words: NgramModel, look_
 
 @with_and_without_look_ahead
 @pytest.mark.parametrize("max_length", [256, 4])
-def test_other_sentences_their_order_and_padding_change_nothing(
+def test_results_do_not_depend_on_other_sentences_and_padding(
     words: NgramModel, look_ahead: bool, max_length: int
 ) -> None:
     lengths = [4, 17, 1, 9, 17]
@@ -242,8 +240,8 @@ def test_other_sentences_their_order_and_padding_change_nothing(
         assert alone == [together[row]]
 
 
-def test_the_number_of_hypotheses_changes_none_of_the_beam(words: NgramModel) -> None:
-    """What is returned of a beam is a part of it; scores of all paths put more of it in order."""
+def test_the_number_of_hypotheses_does_not_change_the_beam(words: NgramModel) -> None:
+    """The returned hypotheses are a part of the beam, sorted by the scores of all paths."""
     frames = drawn_frames([12, 7, 20], CHARACTERS.encode(["to wshave"])[0])
     lm = fused(spelled(words))
     many = prefix_beam_search(MODEL, frames, SearchConfig(beam_size=6, num_hypotheses=6), banned_ids=NEVER_SAID, lm=lm)

@@ -1,4 +1,4 @@
-"""Searches whose steps a graph repeats find what searches without one find; the CPU plays the graph."""
+"""Searches with CUDA graphs match searches without them; the CPU emulates the graphs."""
 
 import gc
 import weakref
@@ -31,7 +31,7 @@ VARIANTS = TRANSFORMERS | {"copying": COPYING["transformer, copying"]}
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> type[RepeatedOnCpu]:
-    """Let the CPU play the graphs; returns what counts them."""
+    """Emulate the graphs on the CPU; return the class that counts them."""
     counting = type("Counting", (RepeatedOnCpu,), {})
     monkeypatch.setattr(cuda_graph, "has_graphs", lambda device: True)
     monkeypatch.setattr(cuda_graph, "RecordedFunction", counting)
@@ -39,7 +39,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> type[RepeatedOnCpu]:
 
 
 def assert_same(found: Sequence[Sequence[Hypothesis]], wanted: Sequence[Sequence[Hypothesis]]) -> None:
-    """Compare ids exactly, and numbers as far as a softmax over more entries rounds them."""
+    """Compare ids exactly, and numbers up to the rounding of a softmax over more entries."""
     for sentence, expected in zip(found, wanted, strict=True):
         assert [each.ids for each in sentence] == [each.ids for each in expected]
         for one, other in zip(sentence, expected, strict=True):
@@ -58,7 +58,7 @@ def language_model(max_length: int = 64, **options: Any) -> TransformerLm:
 
 
 def searched(model: Stepper, beam_size: int, **options: Any) -> list[list[Hypothesis]]:
-    """Search with limits that let sentences leave at different steps."""
+    """Search with limits that end sentences at different steps."""
     config = SearchConfig(
         beam_size=beam_size, num_hypotheses=beam_size, max_length=11, max_length_ratio=1, max_length_offset=2, **options
     )
@@ -84,7 +84,7 @@ def test_a_translator(
     kernels_of: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With the kernels of a GPU the operations that it would record are those that are looked at."""
+    """With the kernels of a GPU, so that the checked operations are those that it would capture."""
     if kernels_of == "GPU":
         monkeypatch.setattr(kernels, "runs_on_cpu", lambda name, x: False)
     model = build(VARIANTS[name])
@@ -102,14 +102,14 @@ def test_a_translator(
 @pytest.mark.parametrize("name", TRANSFORMERS)
 @torch.inference_mode()
 def test_the_kernels_of_a_gpu(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not those of the CPU, with which the other tests compute; `meta` has shapes and dtypes, and answers nothing."""
+    """Not those of the CPU, which the other tests use; `meta` tensors have shapes and dtypes, but no values."""
     leave_out_autocast(monkeypatch)
     meta = torch.device("meta")
     model = build(TRANSFORMERS[name])
     prepare_inference(model, meta, dtype)
     last_ids, state = model.start(batch_of(ALL, with_target=False).to(meta), need_attention=True)
     taken = model.step(last_ids, state)
-    rows = torch.arange(len(ALL)).repeat_interleave(3)  # what stays is asked for, so that it stands on the CPU
+    rows = torch.arange(len(ALL)).repeat_interleave(3)  # the host reads these rows, so that they are on the CPU
     state = taken.state.select(rows)
     static = cuda_graph.static_state(model, state, 5)
     assert static is not None
@@ -122,7 +122,7 @@ def test_the_kernels_of_a_gpu(name: str, dtype: torch.dtype, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_models_that_decide_together(graphs: type[RepeatedOnCpu], beam_size: int) -> None:
+def test_ensembles_and_fusions(graphs: type[RepeatedOnCpu], beam_size: int) -> None:
     members = build(TRANSFORMERS["pre"]), build(TRANSFORMERS["rotary"])
     start = {"start_lm": lambda rows, device: collate_prompts([[BOS]] * rows).to(device)}
     fused = Fusion(Ensemble(members), WeightedLm(language_model(), weight=0.3, length_reward=0.1, **start))
@@ -134,7 +134,7 @@ def test_models_that_decide_together(graphs: type[RepeatedOnCpu], beam_size: int
 
 
 def test_a_member_without_a_fixed_size(graphs: type[RepeatedOnCpu]) -> None:
-    """The other member's state was asked for a fixed size before, which must not change it."""
+    """The other member's state was converted to a fixed size before, which must not change it."""
     model = Ensemble([build(TRANSFORMERS["pre"]), build(RECURRENT["lstm"])])
     with reference_kernels("cuda_graph"):
         wanted = searched(model, 3)
@@ -142,8 +142,8 @@ def test_a_member_without_a_fixed_size(graphs: type[RepeatedOnCpu]) -> None:
     assert graphs.recorded == 0
 
 
-def test_too_few_learned_positions_are_still_an_error(graphs: type[RepeatedOnCpu]) -> None:
-    """A graph would read behind the end of their table."""
+def test_too_few_learned_positions_are_an_error(graphs: type[RepeatedOnCpu]) -> None:
+    """A graph would read beyond the end of the table."""
     model = build(TransformerConfig(d_model=32, d_ff=48, num_heads=2, positions="learned", max_length=10))
     with pytest.raises(ValueError, match=r"learned positions for 10 tokens, but a sequence has 11"):
         searched(model, 3, early_stopping=False)
@@ -165,7 +165,7 @@ def test_a_language_model(graphs: type[RepeatedOnCpu], positions: Any, prompt: i
 
 
 def test_positions_beyond_the_tables(graphs: type[RepeatedOnCpu]) -> None:
-    """A table of positions grows before its place in memory is recorded."""
+    """A table of positions grows before its address is captured."""
     for positions in ("rotary", "sinusoidal"):
         model, config = language_model(max_length=400, positions=positions), SamplingConfig(max_length=290, seed=3)
         found = sample(model, collate_prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
@@ -196,8 +196,8 @@ def test_a_text_longer_than_the_context_has_no_graph(graphs: type[RepeatedOnCpu]
 
 @pytest.mark.parametrize("is_forked", [False, True])
 @torch.inference_mode()
-def test_a_graph_ends_with_its_state(graphs: type[RepeatedOnCpu], is_forked: bool) -> None:
-    """Not with the next garbage collection: until then its memory would be lost for the next search."""
+def test_a_graph_is_freed_with_its_state(graphs: type[RepeatedOnCpu], is_forked: bool) -> None:
+    """Not by the next garbage collection, before which the next search could not use its memory."""
     model = build(TRANSFORMERS["pre"])
     last_ids, state = model.start(batch_of(ALL, with_target=False))
     step, current = cuda_graph.cuda_graph_step(model, state, last_ids.device, 1, 9)
@@ -215,8 +215,8 @@ def test_a_graph_ends_with_its_state(graphs: type[RepeatedOnCpu], is_forked: boo
 
 
 @torch.inference_mode()
-def test_a_copy_goes_on_alone(graphs: type[RepeatedOnCpu]) -> None:
-    """Before the fixed size, with it, and with a graph."""
+def test_a_fork_is_independent(graphs: type[RepeatedOnCpu]) -> None:
+    """Before the state has a fixed size, after it, and with a graph."""
     model = build(TRANSFORMERS["rotary"])
     last_ids, state = model.start(batch_of(ALL, with_target=False))
     step, current = cuda_graph.cuda_graph_step(model, state, last_ids.device, 1, 9)
@@ -231,7 +231,7 @@ def test_a_copy_goes_on_alone(graphs: type[RepeatedOnCpu]) -> None:
 
 @pytest.mark.parametrize("family", ["transformer", "transformer_lm"])
 def test_stored_runs(graphs: type[RepeatedOnCpu], family: str, expected_of_families: dict[str, Any]) -> None:
-    """All that commands do with them."""
+    """All results of the commands."""
     for what, use in expected_of_families[family]["uses"].items():
         assert_same_answers(answers(use["argv"]), use["lines"], what)
     assert graphs.recorded

@@ -1,4 +1,4 @@
-"""An ensemble is the model whose probabilities are the mean of its members'."""
+"""Ensembles against a model whose probabilities are the mean of the members'."""
 
 import math
 from typing import Any
@@ -33,7 +33,7 @@ def test_an_ensemble_is_searched_exactly(banned_share: float) -> None:
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_twice_the_same_model_is_that_model(beam_size: int) -> None:
+def test_an_ensemble_of_equal_models_is_that_model(beam_size: int) -> None:
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=8)
     batch = batch_of([0, 1, 2])
     alone = beam_search(ScriptedStepper(6), batch, config, need_attention=True)
@@ -47,7 +47,7 @@ def test_twice_the_same_model_is_that_model(beam_size: int) -> None:
             torch.testing.assert_close(a.attention, b.attention)
 
 
-def test_no_batch_changes_an_ensembles_answer() -> None:
+def test_results_do_not_depend_on_the_batch() -> None:
     """Bitwise, with a vocabulary that does not fill the vector registers."""
     ensemble = Ensemble([ScriptedStepper(37, seed=seed) for seed in range(3)])
     config = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
@@ -73,12 +73,12 @@ def test_a_forked_ensemble_is_independent() -> None:
         ([ScriptedStepper(4, 0), ScriptedStepper(4, 1)], r"must have the same `eos_id`, but theirs are \[0, 1\]"),
     ],
 )
-def test_members_must_agree(members: Any, message: str) -> None:
+def test_members_with_different_vocabularies_are_refused(members: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Ensemble(members)
 
 
-def test_members_must_start_alike() -> None:
+def test_members_with_different_start_ids_are_refused() -> None:
     ensemble = Ensemble([ScriptedStepper(4, bos_id=1), ScriptedStepper(4, bos_id=2)])
     with pytest.raises(ValueError, match="must start from the same ids"):
         greedy_search(ensemble, batch_of([0]), SearchConfig())

@@ -1,4 +1,4 @@
-"""Exact search against trying all sequences, and what it spares."""
+"""Exact search against trying all sequences, and its number of steps."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ from seqlab.search.exact import exact_search
     formula=st.sampled_from(["plain", "gnmt"]),
     banned_share=st.sampled_from([0.0, 0.3]),
 )
-def test_the_best_of_all_sequences_is_found(
+def test_exact_search_finds_the_best_of_all_sequences(
     seed: int, vocab_size: int, eos_id: int, sentences: int, src_length: int, min_ratio: float, no_repeat: int,
     alpha: float, formula: Any, banned_share: float,
 ) -> None:  # fmt: skip
@@ -60,7 +60,7 @@ def test_the_best_of_all_sequences_is_found(
             )
 
 
-def test_a_good_first_score_spares_steps_and_nothing_below_it_is_found() -> None:
+def test_a_minimum_score_saves_steps_and_excludes_lower_scores() -> None:
     model, config = ScriptedStepper(), SearchConfig(max_length=6)
     (free,) = exact_search(model, batch_of([3]), config)
     assert free.best is not None
@@ -72,14 +72,14 @@ def test_a_good_first_score_spares_steps_and_nothing_below_it_is_found() -> None
     assert beaten.is_complete
 
 
-def test_a_search_that_was_ended_says_so() -> None:
+def test_a_search_that_hits_the_step_limit_is_incomplete() -> None:
     (found,) = exact_search(ScriptedStepper(spread=0.01), batch_of([0]), SearchConfig(max_length=6), max_steps=3)
     assert not found.is_complete
     assert found.num_steps == 3
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_as_many_steps_as_it_takes_are_enough(seed: int) -> None:
+def test_the_needed_number_of_steps_is_enough(seed: int) -> None:
     model, config, batch = ScriptedStepper(seed=seed), SearchConfig(max_length=6), batch_of([seed])
     (free,) = exact_search(model, batch, config)
     assert exact_search(model, batch, config, max_steps=free.num_steps) == [free]
@@ -88,8 +88,8 @@ def test_as_many_steps_as_it_takes_are_enough(seed: int) -> None:
 
 
 @pytest.mark.parametrize("config", [TRANSFORMERS["pre"], RECURRENT["lstm"]])
-def test_models_branch_without_seeing_each_other(config: Any) -> None:
-    """The score is that of the ids in one pass, and no beam finds anything better."""
+def test_branches_do_not_change_each_other(config: Any) -> None:
+    """The score is that of one forced pass, and no beam finds a better one."""
     model = build(config)
     with torch.no_grad():
         model.projection.weight[model.eos_id] *= 8  # so that hypotheses end
@@ -105,6 +105,6 @@ def test_models_branch_without_seeing_each_other(config: Any) -> None:
             assert not beam[0].finished or exact.best.score >= beam[0].score - 1e-4
 
 
-def test_long_hypotheses_need_no_deep_stack() -> None:
+def test_long_hypotheses_do_not_recurse() -> None:
     (found,) = exact_search(ScriptedStepper(spread=0.0), batch_of([0]), SearchConfig(max_length=3000), max_steps=2000)
     assert found.num_steps == 2000

@@ -39,7 +39,7 @@ NO_IDS = torch.zeros(8, 0, dtype=torch.int64)
 
 
 def random_scores(rows: int, width: int, seed: int, spread: float = 2.0) -> Tensor:
-    """Log-probabilities in fp64: without ties, and with sums that no rounding moves over a bound."""
+    """Log-probabilities in fp64: without ties, and with sums that rounding does not move over a threshold."""
     generator = torch.Generator().manual_seed(seed)
     return torch.log_softmax(torch.randn(rows, width, generator=generator, dtype=torch.float64) * spread, dim=1)
 
@@ -51,7 +51,7 @@ def probabilities(scores: Sequence[float]) -> list[float]:
 
 
 def by_mass(scores: Sequence[float], order: Sequence[int], mass: float) -> set[int]:
-    """Take ids in this order until they hold the mass."""
+    """Take ids in this order until their probabilities sum to `mass`."""
     probs, taken = probabilities(scores), list[int]()
     for i in order:
         if math.fsum(probs[j] for j in taken) >= mass:
@@ -87,7 +87,7 @@ CASES = [(name, value) for name, (_, values) in FILTERS.items() for value in val
 @pytest.mark.parametrize(("name", "value"), CASES)
 @pytest.mark.parametrize("width", [1, 2, 7, 64, 700])
 @pytest.mark.parametrize("spread", [0.5, 4.0])
-def test_a_filter_keeps_what_its_definition_says(name: str, value: float, width: int, spread: float) -> None:
+def test_filters_match_their_definitions(name: str, value: float, width: int, spread: float) -> None:
     scores = random_scores(3, width, seed=width, spread=spread)
     scores[1, ::2] = NEG_INF if width > 1 else 0.0
     before = scores.clone()
@@ -105,7 +105,7 @@ def test_a_filter_keeps_what_its_definition_says(name: str, value: float, width:
     levels=st.lists(st.integers(0, 3), min_size=1, max_size=12),
     case=st.sampled_from(CASES),
 )
-def test_of_equal_scores_the_lower_ids_stay(levels: list[int], case: tuple[str, float]) -> None:
+def test_ties_keep_the_lower_ids(levels: list[int], case: tuple[str, float]) -> None:
     name, value = case
     scores = torch.tensor([levels], dtype=torch.float64) * 1.7
     kept = (FILTERS[name][0](scores, value)[0] > NEG_INF).nonzero()[:, 0].tolist()
@@ -119,13 +119,13 @@ def test_of_equal_scores_the_lower_ids_stay(levels: list[int], case: tuple[str, 
 
 
 @pytest.mark.parametrize("keep", [keep_top_p, keep_typical])
-def test_a_mass_that_is_reached_exactly_is_enough(keep: Callable[[Tensor, float], Tensor]) -> None:
+def test_reaching_the_probability_mass_exactly_is_enough(keep: Callable[[Tensor, float], Tensor]) -> None:
     assert keep(torch.zeros(1, 8), 0.5).tolist() == [[0.0] * 4 + [NEG_INF] * 4]
 
 
 @pytest.mark.parametrize(("name", "value"), CASES)
 @pytest.mark.parametrize("width", WIDTHS)
-def test_a_filter_is_that_of_transformers(name: str, value: Any, width: int) -> None:
+def test_filters_match_transformers(name: str, value: Any, width: int) -> None:
     theirs = {"top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper, "min_p": MinPLogitsWarper}
     warper = theirs.get(name, TypicalLogitsWarper)(value)
     for spread in (0.3, 1.0, 3.0):
@@ -134,7 +134,7 @@ def test_a_filter_is_that_of_transformers(name: str, value: Any, width: int) -> 
 
 
 @pytest.mark.parametrize("penalty", [0.8, 1.3])
-def test_repeats_are_penalised_as_in_transformers_on_log_probabilities(penalty: float) -> None:
+def test_repetition_penalty_matches_transformers_on_log_probabilities(penalty: float) -> None:
     scores = random_scores(5, 30, seed=1)
     ids = torch.randint(0, 30, (5, 12), generator=torch.Generator().manual_seed(2))
     found = penalize_repeats(scores + 2, ids, penalty)  # a constant in the scores makes no difference
@@ -142,12 +142,12 @@ def test_repeats_are_penalised_as_in_transformers_on_log_probabilities(penalty: 
     assert torch.equal(penalize_repeats(scores, NO_IDS[:5], penalty), torch.log_softmax(scores, dim=1))
 
 
-def test_a_penalised_probability_is_a_power() -> None:
+def test_a_penalized_probability_is_a_power() -> None:
     found = penalize_repeats(torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[1, 1]]), 2.0)
     torch.testing.assert_close(found.exp(), torch.tensor([[0.5, 0.0625, 0.25]]))
 
 
-def test_temperature_is_that_of_transformers_and_bears_extremes() -> None:
+def test_temperature_matches_transformers_also_at_extremes() -> None:
     scores = random_scores(4, 50, seed=3)
     ours, theirs = apply_temperature(scores, 0.7), TemperatureLogitsWarper(0.7)(NO_IDS, scores)
     torch.testing.assert_close(ours.softmax(dim=1), theirs.softmax(dim=1))
@@ -166,8 +166,8 @@ def test_temperature_is_that_of_transformers_and_bears_extremes() -> None:
         {},
     ],
 )
-def test_all_together_they_are_those_of_transformers_generate(fields: dict[str, Any]) -> None:
-    """The order too: what `generate` makes of a model's logits."""
+def test_all_filters_together_match_transformers_generate(fields: dict[str, Any]) -> None:
+    """The order, too: as `generate` processes a model's logits."""
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=90, n_positions=16, n_embd=16, n_layer=1, n_head=2, initializer_range=0.8,
@@ -186,8 +186,8 @@ def test_all_together_they_are_those_of_transformers_generate(fields: dict[str, 
         assert torch.equal(ours > NEG_INF, theirs > NEG_INF)
 
 
-def test_repeats_come_first() -> None:
-    """Before the best are found: a repeated id may leave them."""
+def test_the_repetition_penalty_is_applied_first() -> None:
+    """Before the best ids are selected: a repeated id may drop out."""
     scores = torch.tensor([[0.4, 0.35, 0.25]]).log()
     config = SamplingConfig(repetition_penalty=3, top_k=1)
     assert apply_filters(scores, torch.tensor([[0]]), config).isfinite().tolist() == [[False, True, False]]
@@ -207,7 +207,7 @@ def test_no_row_depends_on_the_others(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_whole_probabilities_sum_exactly_in_any_order(width: int) -> None:
+def test_integer_probabilities_sum_exactly_in_any_order(width: int) -> None:
     scores = random_scores(4, width, seed=6).float()
     probs = integer_probs(scores)
     assert torch.equal(probs, probs.floor())
@@ -237,6 +237,6 @@ def test_whole_probabilities_sum_exactly_in_any_order(width: int) -> None:
         ({"topk": 3}, "topk"),
     ],
 )
-def test_impossible_values_are_refused(fields: dict[str, Any], message: str) -> None:
+def test_invalid_values_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SamplingConfig(**fields)

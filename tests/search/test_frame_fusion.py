@@ -1,4 +1,4 @@
-"""A beam over frames with an n-gram model, against all that can be said."""
+"""Prefix beam search with an n-gram model, against all possible outputs."""
 
 import math
 import random
@@ -39,7 +39,7 @@ def fused(lm: NgramModel, length_reward: float = REWARD) -> WeightedLm:
 
 
 def shares(lm: NgramModel, symbols: Sequence[int], length_reward: float = REWARD) -> list[float]:
-    """Walk through the steps of the language model."""
+    """Return the score of each step of the language model."""
     last_ids, state = lm.start(collate_prompts([[BLANK]]))
     found = []
     for symbol in (*symbols, EOS):
@@ -51,8 +51,8 @@ def shares(lm: NgramModel, symbols: Sequence[int], length_reward: float = REWARD
 
 @pytest.mark.parametrize("max_length", [256, 3])
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
-def test_a_beam_that_holds_all_prefixes_finds_the_best_sums(lm: NgramModel, alpha: float, max_length: int) -> None:
-    """What is as long as the longest length has no end, and all that longer ones have."""
+def test_a_beam_with_all_prefixes_finds_the_best_sums(lm: NgramModel, alpha: float, max_length: int) -> None:
+    """A hypothesis of the maximum length is not finished and has the probability of all of its continuations."""
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=alpha, max_length=max_length)
     frames = frames_of(LENGTHS)
     found = prefix_beam_search(MODEL, frames, config, lm=fused(lm))
@@ -76,7 +76,7 @@ def test_a_beam_that_holds_all_prefixes_finds_the_best_sums(lm: NgramModel, alph
         assert first.score == pytest.approx(best[0].score, rel=1e-4)
 
 
-def test_a_wide_beam_finds_what_that_over_symbols_finds(lm: NgramModel) -> None:
+def test_a_wide_beam_agrees_with_token_by_token_search(lm: NgramModel) -> None:
     lengths = list(range(1, 30))
     frames, config = frames_of(lengths, spread=3.0), SearchConfig(beam_size=32, length_alpha=0.0, early_stopping=False)
     mine = prefix_beam_search(MODEL, frames, config, lm=fused(lm))
@@ -87,7 +87,7 @@ def test_a_wide_beam_finds_what_that_over_symbols_finds(lm: NgramModel) -> None:
     assert sum(a.ids != b.ids for (a,), (b,) in zip(mine, alone, strict=True)) >= 5
 
 
-def test_a_reward_makes_answers_longer(lm: NgramModel) -> None:
+def test_a_length_reward_makes_hypotheses_longer(lm: NgramModel) -> None:
     frames, config = frames_of(list(range(1, 30))), SearchConfig(beam_size=8, length_alpha=0.0)
     sizes = [
         sum(len(best.ids) for (best,) in prefix_beam_search(MODEL, frames, config, lm=fused(lm, reward)))
@@ -97,7 +97,7 @@ def test_a_reward_makes_answers_longer(lm: NgramModel) -> None:
 
 
 @pytest.mark.parametrize("max_length", [256, 4])
-def test_other_sentences_and_padding_change_nothing(lm: NgramModel, max_length: int) -> None:
+def test_results_do_not_depend_on_other_sentences_and_padding(lm: NgramModel, max_length: int) -> None:
     lengths = [4, 17, 1, 9, 17]
     config = SearchConfig(beam_size=4, num_hypotheses=3, max_length=max_length)
     together = prefix_beam_search(MODEL, frames_of(lengths), config, lm=fused(lm))
@@ -105,7 +105,7 @@ def test_other_sentences_and_padding_change_nothing(lm: NgramModel, max_length: 
         assert prefix_beam_search(MODEL, frames_of([length]), config, lm=fused(lm)) == [together[row]]
 
 
-def test_lookups_are_what_steps_and_scores_say(lm: NgramModel) -> None:
+def test_lookups_match_steps_and_scores(lm: NgramModel) -> None:
     contexts = lm.contexts_after(collate_prompts([[BLANK], [BLANK]]))
     for symbols in ([2, 3], [3, 3], [2, 2]):
         last_ids, state = lm.start(collate_prompts([[BLANK, *symbols]]))

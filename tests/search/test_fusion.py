@@ -1,4 +1,4 @@
-"""Shallow fusion is the model whose scores are the weighted sum of its members'."""
+"""Shallow fusion against a model whose scores are the weighted sums of both models'."""
 
 import math
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from seqlab.search.fusion import Fusion, WeightedLm
 from seqlab.search.greedy import greedy_search
 from seqlab.search.sampling import sample
 
-LM_KEY = 7  # the language model knows no source: all its rows are the same sentence
+LM_KEY = 7  # the language model has no source: all its rows are the same sentence
 
 
 class Recording(ScriptedStepper):
-    """Remember the ids that the model was asked to read."""
+    """Record the ids that the model reads."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -61,14 +61,14 @@ def test_a_fusion_is_searched_exactly(weight: float, banned_share: float, length
     fusion = fuse(translator, lm, weight, length_reward)
     for key, found in zip(keys, beam_search(fusion, batch_of(keys), config), strict=True):
         expected = best(all_sequences(fused_table(translator, lm, weight, key, length_reward), 0, config, 1, 5), 2)
-        # A sentence of which everything is forbidden has one hypothesis, which is empty.
+        # A sentence with only forbidden ids has one hypothesis, which is empty.
         assert [tuple(h.ids) for h in found] == ([e.ids for e in expected] or [()])
         scores = [e.score for e in expected] or [0.0]
         assert [h.score for h in found] == pytest.approx(scores, rel=1e-5, abs=1e-6)
 
 
 class Hesitant(ScriptedStepper):
-    """End at once with 0.6, or else after three symbols of which all but the first are sure."""
+    """End at once with 0.6, or else after three tokens of which the last two are certain."""
 
     def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
         if not history:
@@ -77,7 +77,7 @@ class Hesitant(ScriptedStepper):
 
 
 @pytest.mark.parametrize(("length_reward", "length"), [(0.0, 0), (0.1, 0), (0.3, 3)])
-def test_a_search_waits_for_what_rewards_may_still_bring(length_reward: float, length: int) -> None:
+def test_the_stopping_rule_includes_the_length_reward(length_reward: float, length: int) -> None:
     """Three rewards of 0.3 are worth more than log(0.6 / 0.4), but one is not."""
     lm = ScriptedStepper(4, seed=1)
     fusion = fuse(Hesitant(4), lm, 1e-6, length_reward)
@@ -96,7 +96,7 @@ def test_the_language_model_can_change_the_result() -> None:
     assert [found[0].ids for found in much] != [found[0].ids for found in alone]
 
 
-def test_the_language_model_begins_with_its_own_start() -> None:
+def test_the_language_model_reads_its_own_start_id() -> None:
     translator, lm = Recording(5, bos_id=1, seed=0), Recording(5, bos_id=3, seed=1)
     fusion = fuse(translator, lm, 0.5)
     greedy_search(fusion, batch_of([0, 1, 2]), SearchConfig(max_length=4))
@@ -114,7 +114,7 @@ def test_rows_can_be_selected_before_the_first_step() -> None:
         assert torch.equal(fusion.step(last_ids, state).scores[0], row)
 
 
-def test_no_batch_changes_a_fusions_answer() -> None:
+def test_results_do_not_depend_on_the_batch() -> None:
     """Bitwise, with a vocabulary that does not fill the vector registers."""
     fusion = fuse(ScriptedStepper(37, seed=0), ScriptedStepper(37, seed=1), 0.37)
     search = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
@@ -165,12 +165,12 @@ def test_the_attention_is_the_translators() -> None:
         (ScriptedStepper(4), float("nan"), "`lm_weight` must be finite and above 0, but is nan"),
     ],
 )
-def test_what_cannot_be_fused_is_refused(lm: ScriptedStepper, weight: float, message: str) -> None:
+def test_invalid_fusions_are_refused(lm: ScriptedStepper, weight: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fuse(ScriptedStepper(4), lm, weight)
 
 
-def test_a_start_of_another_size_is_refused() -> None:
+def test_a_start_batch_of_another_size_is_refused() -> None:
     lm = WeightedLm(ScriptedStepper(4), weight=0.5, start_lm=lambda rows, device: batch_of([LM_KEY]))
     fusion = Fusion(ScriptedStepper(4), lm)
     with pytest.raises(ValueError, match=r"`start_lm` must make a batch of 3 rows .* but made 1"):

@@ -25,7 +25,7 @@ from seqlab.search.greedy import greedy_search
     banned_share=st.sampled_from([0.0, 0.4]),
     data=st.data(),
 )
-def test_greedy_follows_the_best_allowed_id(
+def test_greedy_search_takes_the_best_allowed_id(
     seed: int, eos_id: int, src_lengths: list[int], min_ratio: float, no_repeat: int, alpha: float,
     levels: int | None, banned_share: float, data: Any,
 ) -> None:  # fmt: skip
@@ -57,7 +57,7 @@ def test_greedy_follows_the_best_allowed_id(
     assert beam_search(model, batch, config, prefixes=prefixes, banned_ids=others[:1]) == [[h] for h in found]
 
 
-def test_finished_sentences_leave() -> None:
+def test_finished_sentences_are_removed() -> None:
     model = ScriptedStepper(3, eos_id=0)
     model.table = lambda key, history: (-0.1, -1.0, -2.0) if len(history) == key else (-1.0, -0.1, -2.0)
     found = greedy_search(model, batch_of([2, 0, 1]), SearchConfig())

@@ -1,4 +1,4 @@
-"""Mask-predict: hand-made cases, against all fillings, and what a search may be told."""
+"""Mask-predict against its definition, hand-made cases and all possible targets; its options."""
 
 from itertools import product
 from typing import Any
@@ -22,7 +22,7 @@ def by_definition(
     early_stopping: bool = False,
     revise: bool = False,
 ) -> tuple[list[int], list[float], list[int]]:
-    """Write the paper's algorithm down for one row with lists, with how much was shown when each was predicted."""
+    """Run the paper's algorithm for one row with lists; also return how many tokens were shown at each prediction."""
     nothing = model.logits(sentence, length, [IGNORE] * length).log_softmax(-1)
     ids = [*prefix, *[IGNORE] * (length - len(prefix))]
     log_probs = [float(nothing[at, given]) for at, given in enumerate(prefix)] + [0.0] * (length - len(prefix))
@@ -45,10 +45,10 @@ def by_definition(
 @pytest.mark.parametrize(("iterations", "revise"), [(1, False), *product([2, 4, 10], [False, True])])
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("prefix", [(), (4, 3), (2, 2, 5)])
-def test_each_length_is_filled_as_the_paper_says(
+def test_each_length_is_filled_as_in_the_paper(
     iterations: int, prefix: tuple[int, ...], early_stopping: bool, revise: bool
 ) -> None:
-    """The third prefix fills the shortest length. With `revise` it is the paper of models that see their own words."""
+    """The third prefix fills the shortest length. With `revise` the paper is the one on models that see their own output."""
     model = ScriptedPositions([[5, 7, 3], [8, 2, 9]])
     config = SearchConfig(
         beam_size=3,
@@ -78,7 +78,7 @@ def test_each_length_is_filled_as_the_paper_says(
             assert hypothesis.finished
 
 
-def test_between_lengths_each_half_decides_given_the_other() -> None:
+def test_lengths_are_chosen_by_the_pseudo_likelihood_of_halves() -> None:
     model = ScriptedPositions([[5, 7, 3], [8, 2, 9]])
     fields: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "iterations": 3, "length_alpha": 0.6}
     found = mask_predict(model, Batch([9, 9]), SearchConfig(**fields), prefixes=[(4, 3), ()], banned_ids=[0])
@@ -97,13 +97,13 @@ def test_between_lengths_each_half_decides_given_the_other() -> None:
             assert each.log_prob == pytest.approx(sum(each.token_log_probs), abs=1e-5)
         assert [each.score for each in hypotheses] == sorted((each.score for each in hypotheses), reverse=True)
     assert [best[0].ids for best in found] != [best[0].ids for best in before]
-    for few in ({"iterations": 1}, {"beam_size": 1, "num_hypotheses": 1}):  # what there is no choice for
+    for few in ({"iterations": 1}, {"beam_size": 1, "num_hypotheses": 1}):  # cases without a choice
         some, calls = SearchConfig(**(fields | few)), len(model.calls)
         mask_predict(model, Batch([9, 9]), some)
         assert len(model.calls) == calls + (some.iterations or 0)
 
 
-def test_one_pass_finds_the_likeliest_of_all_fillings() -> None:
+def test_one_pass_finds_the_most_probable_target() -> None:
     model = ScriptedPositions([[4]])
     ((best,),) = mask_predict(model, Batch([5]), SearchConfig(beam_size=1))
     scores = model.logits(0, 4, [IGNORE] * 4).log_softmax(-1)
@@ -113,8 +113,8 @@ def test_one_pass_finds_the_likeliest_of_all_fillings() -> None:
     assert best.log_prob == pytest.approx(float(scores[range(4), list(likeliest)].sum()))
 
 
-def test_rows_in_which_nothing_changes_leave() -> None:
-    """The first sentence's logits do not look at what is shown, so that its second pass says what its first one did."""
+def test_early_stopping_removes_unchanged_rows() -> None:
+    """The first sentence's logits do not depend on the shown tokens, so that its second pass repeats the first."""
     model = ScriptedPositions([[6], [6]])
     model.tables[0] = model.tables[0, :, :, :1]
     mask_predict(model, Batch([9, 9]), SearchConfig(beam_size=1, iterations=10, early_stopping=True))
@@ -123,7 +123,7 @@ def test_rows_in_which_nothing_changes_leave() -> None:
     assert set(rows[2:]) == {1}
 
 
-def test_the_first_eos_ends_a_target_where_the_model_says_so() -> None:
+def test_the_first_eos_ends_a_target_of_models_that_end_at_eos() -> None:
     model = ScriptedPositions([[5], [4], [3]], ends_at_eos=True)
     model.tables *= 0.0
     for at, best in enumerate([3, 4, EOS, 3, EOS]):
@@ -142,7 +142,7 @@ def test_the_first_eos_ends_a_target_where_the_model_says_so() -> None:
     assert first.log_prob == pytest.approx(3 * float(torch.tensor([5.0, *[0.0] * 5]).log_softmax(0)[0]))
 
 
-def test_a_prefix_leaves_a_place_for_eos() -> None:
+def test_a_prefix_leaves_a_position_for_eos() -> None:
     model = ScriptedPositions([[3, 4]], ends_at_eos=True)
     ((best,),) = mask_predict(model, Batch([9]), SearchConfig(beam_size=2), prefixes=[(2, 3, 4)])
     assert len(best.token_log_probs) == 4
@@ -156,7 +156,7 @@ def test_lengths_outside_the_limits_are_not_tried() -> None:
     assert all(each.finished for each in found)
 
 
-def test_what_would_be_longer_than_the_limit_is_not_finished() -> None:
+def test_hypotheses_cut_at_the_limit_are_not_finished() -> None:
     model = ScriptedPositions([[11, 7, 5], [7, 11, 5]])
     config = SearchConfig(beam_size=3, num_hypotheses=3, max_length=8)
     for row, found in enumerate(mask_predict(model, Batch([6, 6]), config)):
@@ -179,7 +179,7 @@ def test_what_would_be_longer_than_the_limit_is_not_finished() -> None:
         ({"revise": True}, True, "revise"),
     ],
 )
-def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool, name: str) -> None:
+def test_unsupported_options_are_refused(fields: dict[str, float], ends_at_eos: bool, name: str) -> None:
     with pytest.raises(ValueError, match=f"`{name}` is for "):
         mask_predict(ScriptedPositions([[3]], ends_at_eos), Batch([3]), SearchConfig(**fields))
     with pytest.raises(ValueError, match="`revise` is for mask-predict with several passes"):
@@ -188,7 +188,7 @@ def test_what_needs_steps_is_refused(fields: dict[str, float], ends_at_eos: bool
         SearchConfig(iterations=0)
 
 
-def test_what_cannot_be_forced_is_refused_and_so_is_what_is_no_number() -> None:
+def test_invalid_prefixes_and_nan_are_refused() -> None:
     for prefix, message in (
         ((99,), "from 0 to 5"),
         ((EOS,), "must not contain `eos_id`"),
@@ -206,7 +206,7 @@ def test_what_cannot_be_forced_is_refused_and_so_is_what_is_no_number() -> None:
         mask_predict(damaged, Batch([3]), SearchConfig(beam_size=2))
 
 
-def test_rows_of_which_nothing_is_left_to_hide_leave() -> None:
+def test_rows_without_masked_positions_are_removed() -> None:
     model = ScriptedPositions([[1], [8]])
     mask_predict(model, Batch([9, 9]), SearchConfig(beam_size=1, iterations=4))
     assert [len(call) for call in model.calls] == [2, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""Positions and an n-gram model that decide together, against all fillings."""
+"""Non-autoregressive search with an n-gram model, against all possible targets."""
 
 import random
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from seqlab.search.position_beam import choose_candidates_with_lm
 
 START, WEIGHT, REWARD = 0, 0.7, 0.4
 SAID = [2, 3, 4, 5]
-"""What is neither a start nor an end."""
+"""Ids except special ids."""
 WIDE = 300
 
 
@@ -43,7 +43,7 @@ def lm(ngrams: NgramModel) -> WeightedLm:
 
 
 def shares(lm: NgramModel, symbols: Sequence[int]) -> list[float]:
-    """Walk through the steps of the language model."""
+    """Return the score of each step of the language model."""
     last_ids, state = lm.start(collate_prompts([[START]]))
     found = []
     for symbol in (*symbols, EOS):
@@ -54,7 +54,7 @@ def shares(lm: NgramModel, symbols: Sequence[int]) -> list[float]:
 
 
 def likeliest(log_probs: Tensor, ngrams: NgramModel, shown: Sequence[int]) -> list[int]:
-    """Try all fillings of what is not shown: log_probs (P, V)."""
+    """Try all ids for the positions that are not shown: log_probs (P, V)."""
     free = [[id_] if id_ != IGNORE else SAID for id_ in shown]
 
     def total(ids: Sequence[int]) -> float:
@@ -64,7 +64,7 @@ def likeliest(log_probs: Tensor, ngrams: NgramModel, shown: Sequence[int]) -> li
     return list(max(product(*free), key=total))
 
 
-def test_what_is_added_is_what_steps_say(ngrams: NgramModel, lm: WeightedLm) -> None:
+def test_language_model_scores_match_its_steps(ngrams: NgramModel, lm: WeightedLm) -> None:
     ids = torch.tensor([[2, 3, 3, 2], [4, 2, IGNORE, IGNORE], [IGNORE] * 4])
     of_symbols, of_ends = lm_token_scores(lm, ids, torch.tensor([4, 2, 0]))
     for row, symbols in enumerate(([2, 3, 3, 2], [4, 2], [])):
@@ -73,7 +73,7 @@ def test_what_is_added_is_what_steps_say(ngrams: NgramModel, lm: WeightedLm) -> 
         assert found == pytest.approx([*expected[:-1], *[0.0] * (4 - len(symbols)), expected[-1]], abs=1e-5)
 
 
-def test_a_beam_that_holds_all_beginnings_finds_the_largest_sum(ngrams: NgramModel, lm: WeightedLm) -> None:
+def test_a_beam_with_all_prefixes_finds_the_largest_sum(ngrams: NgramModel, lm: WeightedLm) -> None:
     lengths = torch.tensor([4, 1, 3, 4, 2, 4])
     log_probs = torch.randn(6, 4, SIZE, generator=torch.Generator().manual_seed(2)).log_softmax(2)
     log_probs[2, 1, 3:] = -torch.inf
@@ -89,7 +89,7 @@ def test_a_beam_that_holds_all_beginnings_finds_the_largest_sum(ngrams: NgramMod
 
 @pytest.mark.parametrize("prefix", [(), (4, 3)])
 @pytest.mark.parametrize(("iterations", "revise"), [(1, False), (3, False), (3, True)])
-def test_each_pass_says_what_both_find_likeliest(
+def test_each_pass_maximizes_the_sum_of_both_models(
     ngrams: NgramModel, lm: WeightedLm, iterations: int, prefix: tuple[int, ...], revise: bool
 ) -> None:
     model = ScriptedPositions([[3, 4]])
@@ -127,7 +127,7 @@ def test_each_pass_says_what_both_find_likeliest(
         assert hypothesis.token_log_probs == pytest.approx(sums, abs=1e-5)
 
 
-def test_other_sentences_and_padding_change_nothing(lm: WeightedLm) -> None:
+def test_results_do_not_depend_on_other_sentences_and_padding(lm: WeightedLm) -> None:
     lengths = [[5, 7, 3], [8, 2, 9], [1, 2, 3]]
     fields: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "iterations": 4}
     model = ScriptedPositions(lengths)

@@ -1,4 +1,4 @@
-"""The beam over frames against all paths there are, and against the beam over symbols."""
+"""CTC prefix beam search against all paths, and against token-by-token beam search."""
 
 import math
 from collections import defaultdict
@@ -19,7 +19,7 @@ LENGTHS = [5, 1, 3, 4]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_beam_that_holds_all_prefixes_sums_all_paths(seed: int) -> None:
+def test_a_beam_with_all_prefixes_sums_all_paths(seed: int) -> None:
     frames = frames_of(LENGTHS, seed=seed)
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0)
     single = replace(config, num_hypotheses=1)
@@ -28,7 +28,7 @@ def test_a_beam_that_holds_all_prefixes_sums_all_paths(seed: int) -> None:
     for row, (hypotheses, (best,)) in enumerate(zip(found, rough, strict=True)):
         truth = {ids: prob for ids, prob in distribution(frames, row).items() if prob > 0}
         assert {tuple(each.ids) for each in hypotheses} == truth.keys()
-        assert len(hypotheses) == len(truth)  # none twice
+        assert len(hypotheses) == len(truth)  # no duplicates
         for each in (*hypotheses, best):
             assert each.log_prob == pytest.approx(math.log(truth[tuple(each.ids)]), rel=1e-5, abs=1e-6)
             assert each.score == each.log_prob
@@ -38,8 +38,8 @@ def test_a_beam_that_holds_all_prefixes_sums_all_paths(seed: int) -> None:
         assert truth[tuple(best.ids)] == pytest.approx(probs[0])
 
 
-def test_the_best_of_a_small_beam_is_as_likely_as_that_over_symbols() -> None:
-    """Neither beam is exact; on as many frames they find the same in nearly all cases."""
+def test_a_small_beam_is_as_good_as_token_by_token_search() -> None:
+    """Neither beam is exact; on this many frames they agree in nearly all cases."""
     lengths = list(range(1, 30))
     frames = frames_of(lengths, spread=3.0)
     config = SearchConfig(beam_size=8, length_alpha=0.0)
@@ -53,7 +53,7 @@ def test_the_best_of_a_small_beam_is_as_likely_as_that_over_symbols() -> None:
 
 
 @pytest.mark.parametrize("max_length", [256, 4])
-def test_other_sentences_and_padding_change_nothing(max_length: int) -> None:
+def test_results_do_not_depend_on_other_sentences_and_padding(max_length: int) -> None:
     lengths = [4, 17, 1, 9, 17]
     config = SearchConfig(beam_size=4, num_hypotheses=3, max_length=max_length)
     together = prefix_beam_search(MODEL, frames_of(lengths), config)
@@ -61,7 +61,7 @@ def test_other_sentences_and_padding_change_nothing(max_length: int) -> None:
         assert prefix_beam_search(MODEL, frames_of([length]), config) == [together[row]]
 
 
-def test_what_is_equally_likely_stays_in_order_behind_the_last_frame() -> None:
+def test_ties_stay_in_order_after_the_last_frame() -> None:
     probs = torch.tensor([[0.5, 0.0, 0.25, 0.25]] * 3)
     config = SearchConfig(beam_size=5, num_hypotheses=5, length_alpha=0.0)
     alone = prefix_beam_search(MODEL, FrameLogProbs(probs.log()[None], torch.tensor([3])), config)
@@ -70,7 +70,7 @@ def test_what_is_equally_likely_stays_in_order_behind_the_last_frame() -> None:
         assert prefix_beam_search(MODEL, FrameLogProbs(padded, torch.tensor([3])), config) == alone
 
 
-def test_a_symbol_follows_itself_only_behind_a_blank() -> None:
+def test_an_id_is_repeated_only_after_a_blank() -> None:
     probs = torch.tensor([[0.1, 0.0, 0.9, 0.0], [0.8, 0.0, 0.2, 0.0], [0.1, 0.0, 0.9, 0.0]])
     frames = FrameLogProbs(probs.log()[None], torch.tensor([3]))
     config = SearchConfig(beam_size=2, num_hypotheses=2, length_alpha=0.0)
@@ -80,7 +80,7 @@ def test_a_symbol_follows_itself_only_behind_a_blank() -> None:
     assert second.log_prob == pytest.approx(math.log(distribution(frames, 0)[(2,)]))
 
 
-def test_the_best_come_first_by_all_of_their_paths() -> None:
+def test_hypotheses_are_sorted_by_all_of_their_paths() -> None:
     frames = frames_of(list(range(1, 20)), spread=0.5)
     config = SearchConfig(beam_size=4, num_hypotheses=4, length_alpha=0.0)
     found = prefix_beam_search(MODEL, frames, config)
@@ -91,7 +91,7 @@ def test_the_best_come_first_by_all_of_their_paths() -> None:
         assert [each.score for each in best] == sorted((each.score for each in best), reverse=True)
 
 
-def test_what_is_banned_and_eos_are_never_said() -> None:
+def test_banned_ids_and_eos_are_never_output() -> None:
     frames = frames_of(LENGTHS)
     frames.log_probs[:, :, EOS] = 0.0
     config = SearchConfig(beam_size=3, num_hypotheses=3)
@@ -101,8 +101,8 @@ def test_what_is_banned_and_eos_are_never_said() -> None:
 
 
 @pytest.mark.parametrize("max_length", [1, 2, 3])
-def test_no_hypothesis_is_longer_than_it_may_be(max_length: int) -> None:
-    """What longer ones have is that of their beginning, which has no end."""
+def test_no_hypothesis_exceeds_the_maximum_length(max_length: int) -> None:
+    """The probability of longer outputs belongs to their prefix, which is not finished."""
     frames = frames_of(LENGTHS)
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0, max_length=max_length)
     rough = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False)
@@ -118,7 +118,7 @@ def test_no_hypothesis_is_longer_than_it_may_be(max_length: int) -> None:
         assert rough[row][0].log_prob == pytest.approx(found[0].log_prob, rel=1e-5, abs=1e-6)
 
 
-def test_the_length_penalty_chooses_between_what_is_left() -> None:
+def test_the_length_penalty_chooses_between_the_final_prefixes() -> None:
     frames = frames_of(LENGTHS)
     for alpha in (-2.0, 0.0, 2.0):
         config = SearchConfig(beam_size=6, num_hypotheses=6, length_alpha=alpha)

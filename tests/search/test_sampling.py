@@ -1,4 +1,4 @@
-"""Sampling against a step-by-step reference, against exact probabilities, and for what must not matter."""
+"""Sampling against a step-by-step reference and exact probabilities; independence of the batch."""
 
 import math
 from bisect import bisect_right
@@ -28,7 +28,7 @@ NEG_INF = float("-inf")
 
 
 class Repeating(ScriptedStepper):
-    """A model of which one sentence may stand in a batch several times, and these rows end when they want."""
+    """A model that accepts a sentence several times in a batch; its rows may end at any step."""
 
     def _check_rows(self, keys: Tensor) -> None:
         self.rows_per_step.append(len(keys))
@@ -37,7 +37,7 @@ class Repeating(ScriptedStepper):
 def follow(
     model: ScriptedStepper, key: int, number: int, config: SamplingConfig, banned_ids: list[int], ends_at_eos: bool
 ) -> tuple[list[int], list[float]]:
-    """Sample one row alone, with plain Python's numbers: its ids, eos included, and their log-probabilities."""
+    """Sample one row with Python floats: its ids, eos included, and their log-probabilities."""
     generator = np.random.Generator(np.random.Philox(key=np.array([config.seed, number], dtype=np.uint64)))
     ids: list[int] = []
     log_probs: list[float] = []
@@ -74,7 +74,7 @@ def follow(
     banned_share=st.sampled_from([0.0, 0.4]),
     ends_at_eos=st.booleans(),
 )
-def test_sampling_follows_the_definition(
+def test_samples_match_the_definition(
     seed: int, eos_id: int, numbers: list[int], config: SamplingConfig, banned_share: float, ends_at_eos: bool
 ) -> None:
     config = replace(config, seed=seed)
@@ -90,8 +90,8 @@ def test_sampling_follows_the_definition(
         assert h.score == h.log_prob == pytest.approx(math.fsum(log_probs), rel=1e-6)
 
 
-def test_a_long_sample_follows_it_too() -> None:
-    """Beyond the numbers that are drawn at a time, in rows that end at different steps."""
+def test_long_samples_match_the_definition() -> None:
+    """More steps than random numbers per draw, in rows that end at different steps."""
     model = ScriptedStepper(60, eos_id=0, spread=0.2)
     config = SamplingConfig(max_length=150, temperature=1.2)
     found = sample(model, batch_of(list(range(20))), config)
@@ -109,7 +109,7 @@ def test_a_long_sample_follows_it_too() -> None:
         SamplingConfig(max_length=3, temperature=2.0, min_length=2),
     ],
 )
-def test_samples_come_as_often_as_their_probability_says(config: SamplingConfig) -> None:
+def test_sample_frequencies_match_their_probabilities(config: SamplingConfig) -> None:
     """Pearson's statistic over all sequences lies within 5 deviations of its expectation."""
     count, model = 20_000, Repeating(4, spread=1.0)
 
@@ -137,7 +137,7 @@ def everything(seed: int = 1) -> SamplingConfig:
 
 
 @pytest.mark.parametrize("config", [SamplingConfig(max_length=9), everything(), everything(seed=2)])
-def test_no_batch_changes_a_sample(config: SamplingConfig) -> None:
+def test_samples_do_not_depend_on_the_batch(config: SamplingConfig) -> None:
     """Bitwise, with a vocabulary that does not fill the vector registers, and in a model that computes."""
     model = make_model().eval()
     lengths = [(3 + i % 4, 1) for i in range(11)]
@@ -153,7 +153,7 @@ def test_no_batch_changes_a_sample(config: SamplingConfig) -> None:
         assert sample(model, rows_of(chosen), config, row_numbers=chosen) == [together[i] for i in chosen]
 
 
-def test_other_seeds_and_other_numbers_give_other_samples() -> None:
+def test_other_seeds_and_row_numbers_give_other_samples() -> None:
     model = Repeating(50, spread=0.5)
     config = SamplingConfig(max_length=20, min_length=20)
     batch = batch_of([0] * 10)
@@ -162,7 +162,7 @@ def test_other_seeds_and_other_numbers_give_other_samples() -> None:
     assert sample(model, batch, config, row_numbers=range(5, 15))[:5] == first[5:]
 
 
-def test_one_best_id_is_greedy_search() -> None:
+def test_top_k_of_1_is_greedy_search() -> None:
     model = ScriptedStepper(6, levels=3)  # with ties
     batch = batch_of(list(range(10)))
     found = sample(model, batch, SamplingConfig(top_k=1, max_length=12))
@@ -172,7 +172,7 @@ def test_one_best_id_is_greedy_search() -> None:
     assert [h.score for h in found] == pytest.approx([h.score for h in expected])
 
 
-def test_rows_that_end_leave() -> None:
+def test_finished_rows_are_removed() -> None:
     model = ScriptedStepper(3, eos_id=0)
     model.table = lambda key, history: (0.0, NEG_INF, NEG_INF) if len(history) == key else (NEG_INF, 0.0, NEG_INF)
     found = sample(model, batch_of([2, 0, 1]), SamplingConfig())
@@ -181,7 +181,7 @@ def test_rows_that_end_leave() -> None:
     assert model.rows_per_step == [3, 2, 1]
 
 
-def test_running_text_goes_on_through_eos() -> None:
+def test_running_text_continues_after_eos() -> None:
     model = ScriptedStepper(3, eos_id=0, spread=0.5)
     config = SamplingConfig(max_length=30, min_length=3)
     for key, h in enumerate(sample(model, batch_of([0, 1, 2, 3]), config, ends_at_eos=False)):
@@ -210,7 +210,7 @@ def test_stop_ends_a_row_after_the_shortest_length(ends_at_eos: bool) -> None:
     assert {h.finished for h in stopped} == {ends_at_eos, False}
 
 
-def test_on_step_tells_all_ids_as_they_come() -> None:
+def test_on_step_receives_all_ids() -> None:
     steps: list[tuple[list[int], list[int]]] = []
     keys = list(range(10))
     model = ScriptedStepper(5, spread=0.5, banned_share=0.5)
@@ -224,7 +224,7 @@ def test_on_step_tells_all_ids_as_they_come() -> None:
     assert all(len(told[row]) > i for i, (rows, _) in enumerate(steps) for row in rows)
 
 
-def test_what_there_was_stays_where_everything_is_forbidden() -> None:
+def test_samples_end_unfinished_if_all_ids_are_forbidden() -> None:
     model = ScriptedStepper(4)
     model.table = lambda key, history: (NEG_INF, -1.0, -2.0, NEG_INF) if len(history) < key else (NEG_INF,) * 4
     config = SamplingConfig(top_k=1, top_p=0.9, typical_p=0.9, repetition_penalty=0.9)
@@ -235,7 +235,7 @@ def test_what_there_was_stays_where_everything_is_forbidden() -> None:
         assert h.attention.shape == (steps, 3)
 
 
-def test_attention_follows_its_row() -> None:
+def test_attention_belongs_to_its_row() -> None:
     model = ScriptedStepper(5)
     for key, h in enumerate(sample(model, batch_of([0, 1, 2]), SamplingConfig(max_length=6), need_attention=True)):
         expected = torch.tensor([model.attention_row(key, tuple(h.ids[:i])) for i in range(h.num_tokens)])
@@ -248,7 +248,7 @@ def test_an_empty_batch_gives_an_empty_list() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 3, 68, 5000])
-def test_drawn_ids_are_those_of_the_inverse_distribution(width: int) -> None:
+def test_drawn_ids_match_the_inverse_distribution(width: int) -> None:
     generator = torch.Generator().manual_seed(width)
     scores = torch.randn(200, width, generator=generator) * 3
     scores[:, 1::3] = NEG_INF
@@ -259,13 +259,13 @@ def test_drawn_ids_are_those_of_the_inverse_distribution(width: int) -> None:
     assert draw_ids(scores, uniforms).tolist() == expected.tolist()
 
 
-def test_the_ends_of_the_interval_are_ids_that_may_be_drawn() -> None:
+def test_the_ends_of_the_interval_draw_valid_ids() -> None:
     scores = torch.tensor([NEG_INF, -50.3, NEG_INF, -52.0, NEG_INF]).expand(2, 5)
     assert draw_ids(scores, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)).tolist() == [1, 3]
 
 
-def test_every_search_takes_a_batch_without_a_source() -> None:
-    """Its longest hypothesis is then `max_length`."""
+def test_every_search_accepts_a_batch_without_a_source() -> None:
+    """The maximum length is then `max_length`."""
     model = ScriptedStepper(4)
     model.table = lambda key, history: (-9.0, -1.0, -2.0, -1.5)
     prompts: Any = SimpleNamespace(keys=torch.tensor([0, 1, 2]))
@@ -285,12 +285,12 @@ def test_every_search_takes_a_batch_without_a_source() -> None:
         ({"row_numbers": [1, -1]}, r"`row_numbers` must be from 0 to 18446744073709551615, but one is -1"),
     ],
 )
-def test_what_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sample(ScriptedStepper(), batch_of([0, 1]), SamplingConfig(max_length=6), **arguments)
 
 
-def test_scores_that_are_not_numbers_are_refused() -> None:
+def test_nan_scores_are_refused() -> None:
     model = ScriptedStepper(4)
     table = model.table
     model.table = lambda key, history: (float("nan"),) * 4 if len(history) == 1 else table(key, history)

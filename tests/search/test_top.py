@@ -1,4 +1,4 @@
-"""The best candidates and their order, against sorting in Python."""
+"""Best candidates and their order, against sorting in Python."""
 
 import pytest
 import torch
