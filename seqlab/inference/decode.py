@@ -56,7 +56,7 @@ def decode_rows(
     """Decode rows of source ids: the best hypotheses of each row, best first, in the order of the rows.
 
     The rows are sorted by length and batched, which does not change the results. An empty row gives the empty
-    hypothesis without the model. A module is in evaluation mode meanwhile.
+    hypothesis without the model. A module is put into evaluation mode.
 
     Args:
         model: a `Stepper` or a `PositionModel` on `device`.

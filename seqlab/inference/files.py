@@ -40,31 +40,31 @@ class Input:
     column: "Column | None" = None
     """Column of a table that holds the lines; None if they are a text."""
 
-    def buffer_size(self, asked: int | None, default: int = BUFFER_LINES) -> int:
-        """Return the number of lines to read before processing them: `asked`, else 1 on a terminal, else `default`.
+    def buffer_size(self, requested: int | None, default: int = BUFFER_LINES) -> int:
+        """Return the number of lines to read before processing them: `requested`, else 1 on a terminal, else `default`.
 
         Raises:
-            ValueError: `asked` is below 1.
+            ValueError: `requested` is below 1.
         """
-        if asked is not None and asked < 1:
-            raise ValueError(f"`buffer_lines` must be at least 1, but is {asked} instead.")
-        if asked is None and self.is_typed:
+        if requested is not None and requested < 1:
+            raise ValueError(f"`buffer_lines` must be at least 1, but is {requested} instead.")
+        if requested is None and self.is_typed:
             return 1
-        return default if asked is None else asked
+        return default if requested is None else requested
 
     def locations(self, start: int, count: int) -> list[str]:
         """Return the locations of `count` lines from index `start` on."""
         numbers = range(start + 1, start + count + 1) if self.column is None else self.column.line_numbers(start, count)
         return line_locations(self.name, numbers)
 
-    def blocks(self, asked: int | None, default: int = BUFFER_LINES) -> Iterator[list[str]]:
+    def blocks(self, requested: int | None, default: int = BUFFER_LINES) -> Iterator[list[str]]:
         """Yield the lines in lists of `buffer_size`; long lines make shorter lists, and the last may be shorter, too.
 
         Arguments and errors are those of `buffer_size`.
         """
         lines = prompt_for(self.lines) if self.is_typed else self.lines
         return release_between(
-            in_batches(lines, self.buffer_size(asked, default), weight=len, max_weight=MAX_BUFFER_CHARS)
+            in_batches(lines, self.buffer_size(requested, default), weight=len, max_weight=MAX_BUFFER_CHARS)
         )
 
     @property

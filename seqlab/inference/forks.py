@@ -72,12 +72,12 @@ class ForkedWorkers:
         if count < 2:
             return compute(list(range(len(lengths))), on_rows)
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-        with ExitStack() as forks:
+        with ExitStack() as workers:
             shares = (order[k::count] for k in range(count))
-            return _in_order([forks.enter_context(_Fork(compute, own)) for own in shares], on_rows)
+            return _in_order([workers.enter_context(_Worker(compute, own)) for own in shares], on_rows)
 
 
-class _Fork:
+class _Worker:
     """A worker process that computes some rows, and its messages: numbers of finished rows, then the values."""
 
     def __init__(self, compute: ComputeRows[T], rows: list[int]) -> None:
@@ -104,7 +104,7 @@ class _Fork:
             message.reraise()
         return message
 
-    def __enter__(self) -> "_Fork":
+    def __enter__(self) -> "_Worker":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,7 +114,7 @@ class _Fork:
 
 
 def _without_ctrl_c() -> ExitStack:
-    """Block SIGINT in this thread meanwhile, and permanently in processes that are forked meanwhile."""
+    """Block SIGINT in this thread until exit, and permanently in processes that are forked before it."""
     held = ExitStack()
     held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]))
     return held
@@ -134,16 +134,16 @@ def _serve(compute: ComputeRows[T], rows: list[int], sender: Connection, parent:
     sender.send_bytes(pickle.dumps(message))
 
 
-def _in_order(forks: Iterable[_Fork], on_rows: OnRows | None) -> list[Any]:
+def _in_order(workers: Iterable[_Worker], on_rows: OnRows | None) -> list[Any]:
     """Receive the messages of all workers, and return the values in the order of the rows."""
     values: dict[int, Any] = {}
-    waiting: dict[Any, _Fork] = {fork.received: fork for fork in forks}
+    waiting: dict[Any, _Worker] = {worker.received: worker for worker in workers}
     while waiting:
         for ready in wait(list(waiting)):
-            fork = waiting[ready]
-            message = fork.receive()
+            worker = waiting[ready]
+            message = worker.receive()
             if isinstance(message, list):
-                values.update(zip(fork.rows, message, strict=True))
+                values.update(zip(worker.rows, message, strict=True))
                 del waiting[ready]
             elif on_rows is not None:
                 on_rows(message)

@@ -32,11 +32,11 @@ def is_recording_list(path: str) -> bool:
     return _as_manifest(path) is not None or Path(path).suffix == ".txt"
 
 
-def buffer_size(asked: int | None, spec: str | None) -> int:
-    """Return the number of recordings to read before processing them: `asked`, else 1 on a terminal, else 64."""
-    if asked is None and spec in (None, "-") and sys.stdin.isatty():
+def buffer_size(requested: int | None, spec: str | None) -> int:
+    """Return the number of recordings to read before processing them: `requested`, else 1 on a terminal, else 64."""
+    if requested is None and spec in (None, "-") and sys.stdin.isatty():
         return 1
-    return BUFFER_RECORDINGS if asked is None else asked
+    return BUFFER_RECORDINGS if requested is None else requested
 
 
 def refuse_recording(output: str | None, recordings: Iterable[str] = ()) -> None:

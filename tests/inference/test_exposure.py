@@ -53,7 +53,7 @@ def test_a_model_that_fails_after_its_own_error() -> None:
     assert total(found.own).right == 0
     assert len(found.own) == 2 * 3 + 10  # it never ends: as long as a search would go on
     assert found.after_error.count == len(found.own) - 1
-    assert found.shared_own.count == found.shared_true.count == 4  # what it says behind the end is not compared
+    assert found.shared_own.count == found.shared_true.count == 4  # predictions after eos are not compared
     assert found.bias == 0.75
 
 
@@ -70,7 +70,7 @@ def test_predicting_unk_is_never_correct() -> None:
     unk = TOKENIZER.unk_id
     model = Reciter(RECITED | {1: {unk: 1.0}, unk: {5: 1.0}})
     found = measure_exposure(model, [[5, 6]], [[unk, 5, 6]], TOKENIZER, GREEDY)
-    for qualities in (found.true, found.own):  # what it says next is, behind an error
+    for qualities in (found.true, found.own):  # the next prediction follows an error
         assert [quality.right for quality in qualities] == [0, 1, 1, 1]
         assert [quality.probability for quality in qualities] == pytest.approx([0.0, 1.0, 0.9, 1.0])
     assert found.after_error.count == 3

@@ -231,7 +231,7 @@ def test_unfinished_hypotheses_are_returned_only_after_too_few_finished_ones() -
     (found,) = beam_search(model, batch_of([0]), config)
     assert [h.finished for h in found] == [True, True, False, False]
     assert [h.ids for h in found] == [[1], [2], [1, 1, 1], [1, 1, 2]]
-    assert found[2].score > found[0].score  # and yet it comes behind
+    assert found[2].score > found[0].score  # yet it comes after them
 
 
 def test_a_hypothesis_may_be_empty() -> None:

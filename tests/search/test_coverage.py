@@ -122,7 +122,7 @@ def test_tags_do_not_need_coverage() -> None:
     (found,) = beam_search(model, batch, config, banned_ids=list(range(36, 40)), need_attention=True)
     for hypothesis in found:
         assert hypothesis.attention is not None
-        given = hypothesis.attention.sum(0)[[0, 1, 2, 5]].clamp_max(1)  # eos behind the tags
+        given = hypothesis.attention.sum(0)[[0, 1, 2, 5]].clamp_max(1)  # eos after the tags
         expected = hypothesis.log_prob / hypothesis.num_tokens + BETA * float(given.log().sum())
         assert hypothesis.score == pytest.approx(expected, abs=1e-4)
 
