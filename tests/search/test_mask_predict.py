@@ -48,7 +48,7 @@ def by_definition(
 def test_each_length_is_filled_as_in_the_paper(
     iterations: int, prefix: tuple[int, ...], early_stopping: bool, revise: bool
 ) -> None:
-    """The third prefix fills the shortest length. With `revise` the paper is the one on models that see their own output."""
+    """The third prefix fills the shortest length. With `revise` the paper is the second one."""
     model = ScriptedPositions([[5, 7, 3], [8, 2, 9]])
     config = SearchConfig(
         beam_size=3,
