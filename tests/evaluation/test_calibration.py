@@ -34,9 +34,9 @@ def test_bins_counted_by_hand() -> None:
 
 
 def test_invalid_comparisons_are_refused() -> None:
-    with pytest.raises(ValueError, match="there are 0 and 0"):
+    with pytest.raises(ValueError, match="have 0 and 0"):
         calibration_of([], [])
-    with pytest.raises(ValueError, match="there are 1 and 2"):
+    with pytest.raises(ValueError, match="have 1 and 2"):
         calibration_of([0.5], [True, True])
     with pytest.raises(ValueError, match="between 0 and 1"):
         calibration_of([1.5], [True])

@@ -90,5 +90,5 @@ def test_printed_lines_contain_the_counts() -> None:
 
 @pytest.mark.parametrize("name", ["tokens", "words", "bytes"])
 def test_an_empty_text_has_no_likelihood(name: str) -> None:
-    with pytest.raises(ValueError, match="it is empty"):
+    with pytest.raises(ValueError, match="An empty text has no likelihood"):
         figures(**{name: 0})
