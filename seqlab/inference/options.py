@@ -134,7 +134,7 @@ class LabelOptions(RunOptions, DiscardLongLines):
 def refuse_text_for_runs(runs: Sequence[str], source: str) -> None:
     """Raise UsageError if one of several runs does not exist: it is probably text, which is read from `source`."""
     for path in runs[1:]:
-        if not Path(path).exists():
+        if not Path(path).is_dir():
             raise UsageError(
                 f"{path!r} is not a run folder: further runs form an ensemble, and text is read from {source}"
             )

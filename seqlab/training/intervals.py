@@ -9,9 +9,9 @@ from seqlab.training.state import Progress
 
 MIN_TIME_SHARE = 0.05
 """Share of `max_minutes` after which the number of steps is estimated from the pace of training."""
-MAX_TIMED_EVENTS = {"log": 100, "save": 20, "valid": 10}
+MAX_TIMED_EVENTS = {"log": 50, "save": 20, "valid": 10}
 """Event -> maximum number of times that it is triggered by time, since it takes time from training."""
-VALIDATION_SPACING = 4
+VALIDATION_SPACING = 9
 """Minimum time between two validations triggered by time, in multiples of the duration of the last validation."""
 
 
@@ -27,8 +27,13 @@ def due_events(progress: Progress, training: TrainingConfig) -> set[str]:
     return due | timed
 
 
+def is_pace_known(progress: Progress, training: TrainingConfig) -> bool:
+    """Return whether enough of `max_minutes` has passed to estimate the number of steps; False without a limit."""
+    return training.max_minutes is not None and progress.minutes >= MIN_TIME_SHARE * training.max_minutes
+
+
 def _is_due_by_time(progress: Progress, training: TrainingConfig, event: str, interval: int) -> bool:
-    if training.max_minutes is None or progress.minutes < MIN_TIME_SHARE * training.max_minutes:
+    if training.max_minutes is None or not is_pace_known(progress, training):
         return False
     if progress.expected_steps(training) >= training.num_steps:
         return False

@@ -15,12 +15,19 @@ from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.objectives import StepContext
 from seqlab.training.failure import StartedStep, failed_update
-from seqlab.training.intervals import due_events
+from seqlab.training.intervals import due_events, is_pace_known
 from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.running_statistics import has_batch_norm
 from seqlab.training.state import TrainingRun
 from seqlab.training.step import Update, can_skip_updates, start_update
-from seqlab.training.stopping import Interrupted, StopRequest, find_stop_reason, log_already_finished, log_early_stop
+from seqlab.training.stopping import (
+    Interrupted,
+    StopRequest,
+    find_stop_reason,
+    log_already_finished,
+    log_early_stop,
+    warn_of_few_steps,
+)
 from seqlab.training.training_metrics import TrainingMetrics
 
 logger = logging.getLogger(__name__)
@@ -59,6 +66,7 @@ def fit(run: TrainingRun) -> None:
     ):
         step_started, started_steps = time.monotonic(), StartedSteps(run)
         warns = has_batch_norm(run.model) and progress.step == 0
+        judges_pace = config.training.max_minutes is not None and not is_pace_known(progress, config.training)
         for data in prefetched:
             if warns and len(data.micro_steps) > 1:
                 logger.warning("%s", SPLIT_BATCH_NORM % len(data.micro_steps))
@@ -77,6 +85,9 @@ def fit(run: TrainingRun) -> None:
             if "log" in due:
                 _log(run, bar, data.epoch)
             bar.advance(progress)
+            if judges_pace and is_pace_known(progress, config.training):
+                warn_of_few_steps(progress, config.training)
+                judges_pace = False
             if validated:
                 validation_started = progress.minutes
                 averaged = _validate(run, bar)

@@ -45,6 +45,19 @@ def log_early_stop(progress: Progress, training: TrainingConfig) -> None:
             )
 
 
+def warn_of_few_steps(progress: Progress, training: TrainingConfig) -> None:
+    """Warn, early in training, if `max_minutes` leaves time for few of the planned steps at the pace so far."""
+    expected = progress.expected_steps(training)
+    if expected < MIN_STEP_SHARE * training.num_steps:
+        logger.warning(
+            "at this pace about %s of %s steps fit into `training.max_minutes` (%g): the model will probably be poor, so "
+            "allow more minutes, or choose a smaller model or fewer steps",
+            f"{expected:,}",
+            f"{training.num_steps:,}",
+            training.max_minutes,
+        )
+
+
 def log_already_finished(progress: Progress, training: TrainingConfig) -> None:
     """Log that a run is already finished, and the limit to raise for further training."""
     steps = f"{progress.step:,} of {training.num_steps:,} steps"

@@ -50,14 +50,14 @@ def test_what_is_planned_for_all_steps_happens_in_the_minutes() -> None:
     gaps = [later - earlier for earlier, later in itertools.pairwise(events["valid"])]
     assert max(gaps) <= 1.2 * min(gaps)
     assert 8 <= len(events["save"]) <= 12
-    assert 50 <= len(events["log"]) <= MAX_TIMED_EVENTS["log"]
+    assert 30 <= len(events["log"]) <= MAX_TIMED_EVENTS["log"]
 
 
 def test_validations_leave_time_for_training() -> None:
     training = TrainingConfig(max_steps=60_000, valid_every=600, max_minutes=10.0)
-    events = simulate(training, seconds_per_step=1.0, validation_seconds=30.0)
-    assert 2 <= len(events["valid"]) <= 600 / (VALIDATION_SPACING * 30)
-    assert events["log"][-1] > 350  # most of the 600 seconds were steps
+    events = simulate(training, seconds_per_step=1.0, validation_seconds=10.0)
+    assert 2 <= len(events["valid"]) <= 600 / (VALIDATION_SPACING * 10)
+    assert events["log"][-1] > 500  # most of the 600 seconds were steps
 
 
 def test_a_run_of_minutes_is_logged_validated_and_saved(
@@ -78,6 +78,8 @@ def test_a_run_of_minutes_is_logged_validated_and_saved(
     assert len(comparable_metrics(run_dir, ["train"])) >= 10
     texts = [record.getMessage() for record in caplog.records]
     assert any(text.startswith("first step: loss ") for text in texts)
+    [early] = [number for number, text in enumerate(texts) if text.startswith("at this pace about ")]
+    assert early < len(texts) / 2
     assert any("so this model is probably poor" in text for text in texts)
     assert any("`training.max_minutes` (1) was reached after" in text for text in texts)
     assert len(list(RunFolder(run_dir).checkpoints.iterdir())) >= 2  # an average of the last regular ones
