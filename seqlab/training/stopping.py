@@ -50,7 +50,7 @@ def warn_of_few_steps(progress: Progress, training: TrainingConfig) -> None:
     expected = progress.expected_steps(training)
     if expected < MIN_STEP_SHARE * training.num_steps:
         logger.warning(
-            "at this pace about %s of %s steps fit into `training.max_minutes` (%g): the model will probably be poor, so "
+            "at this pace about %s of %s steps fit into `training.max_minutes` (%g), and the model will be poor: "
             "allow more minutes, or choose a smaller model or fewer steps",
             f"{expected:,}",
             f"{training.num_steps:,}",
