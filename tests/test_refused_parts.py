@@ -205,5 +205,5 @@ def test_commands() -> None:
     command = DeclaredCommand("mine", Command(Nothing, run))
     with pytest.raises(ValueError, match="`mine` must return an exit status or None, but returned 'three'"):
         command.run(command.make_parser().parse([]))
-    with pytest.raises(ValueError, match="has the option `plugin`, which all have: rename it"):
+    with pytest.raises(ValueError, match="has the option `plugin`, which all commands have: rename it"):
         DeclaredCommand("mine", Command(Taken, run)).make_parser()

@@ -1,1 +1,1 @@
-"""The command line: argument parsing only, the work is done in the rooms."""
+"""Command line: parses arguments and calls the other packages."""

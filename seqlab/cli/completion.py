@@ -1,4 +1,4 @@
-"""The command `seqlab completion`: shell scripts that complete commands, options, recipes and fields."""
+"""The command `seqlab completion`: shell completion of commands, options, recipes and config fields."""
 
 import shlex
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ def run(options: CompletionOptions) -> None:
 
 
 def completions() -> dict[str, list[str]]:
-    """Return what may follow each command, besides file names; the commands themselves are under ""."""
+    """Return the completions after each command, without file names; the key "" has the commands."""
     from seqlab.cli.main import find_command
     from seqlab.registry import list_entries
 
@@ -53,7 +53,7 @@ def completions() -> dict[str, list[str]]:
 
 
 def bash_script(words: dict[str, list[str]], *, is_zsh: bool = False) -> str:
-    """Write the script for bash, or for zsh through its emulation of bash's completion."""
+    """Return the script for bash, or for zsh with its emulation of bash completion."""
     cases = "\n".join(
         f"        {command}) words={_quoted(options)} ;;" for command, options in words.items() if command
     )
@@ -74,7 +74,7 @@ complete -o default -F _seqlab seqlab
 
 
 def fish_script(words: dict[str, list[str]]) -> str:
-    """Write the script for fish."""
+    """Return the script for fish."""
     lines = [f"complete -c seqlab -n __fish_use_subcommand -a {_quoted(words[''])}"]
     for command, options in words.items():
         if command and options:

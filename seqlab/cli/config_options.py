@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from seqlab.runs.overrides import Override
 
 TARGET_HELP = (
-    "a recipe, a config file, or a run folder to continue; left out where --data.train_src and --data.train_tgt name "
-    "a corpus of pairs (with --data.kind labelling: of lines and labels), or --data.train a text"
+    "a recipe, a config file, or a run folder to continue; left out if --data.train_src and --data.train_tgt name "
+    "a corpus of pairs (with --data.kind labelling: of lines and labels), or if --data.train names a text"
 )
 TARGET_METAVAR = "RECIPE | CONFIG.yaml | RUN"
 SHORT_KEYS = {
@@ -22,13 +22,13 @@ SHORT_KEYS = {
     "device": "training.device",
     "threads": "training.threads",
 }
-"""Options without a section, and the fields that they set."""
+"""Short options -> config fields that they set."""
 _DOTTED = re.compile(r"--(\w+(?:\.\w+)+)(?:=(.*))?", re.DOTALL)
 _OPTION = re.compile(r"-{1,2}[A-Za-z]")
 
 
 class ConfigParser(Parser):
-    """A parser that also takes the fields of a config, which it returns as `overrides`."""
+    """Parser that accepts config fields as options; the namespace has them as `overrides`."""
 
     def __init__(self, prog: str, description: str | None, **options: Any) -> None:
         super().__init__(prog, description, **options)
@@ -40,7 +40,7 @@ class ConfigParser(Parser):
         self.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Put `--section.field` options aside before their values can be taken for a recipe."""
+        """Extract `--section.field` options first, so that their values are not parsed as a recipe."""
         rest, overrides = split_overrides(args)
         namespace, unknown = super().parse_known_args(rest, namespace)
         namespace.overrides = overrides
@@ -58,18 +58,18 @@ class ConfigParser(Parser):
         return f"--{key.removeprefix('--')}" if key else None
 
     def takes_list(self, name: str) -> bool:
-        """Tell whether an option takes several values, or sets a field that is a list."""
+        """Return whether an option accepts several values, or sets a config field that is a list."""
         return is_list(name.removeprefix("--")) or super().takes_list(name)
 
 
 def overrides_of(arguments: argparse.Namespace) -> "list[Override]":
-    """Return the fields of the config that are given, those of the short options first."""
+    """Return the config fields in the arguments, those of short options first."""
     short = [(key, [value]) for name, key in SHORT_KEYS.items() if (value := getattr(arguments, name)) is not None]
     return [*short, *arguments.overrides]
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Take the options with a dot in their name out of a command line, each with all values up to the next option."""
+    """Split a command line into other arguments and options with a dot, each with its values up to the next option."""
     rest: list[str] = []
     overrides: list[tuple[str, list[str]]] = []
     current = rest
@@ -77,7 +77,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str
         if match := _DOTTED.fullmatch(argument):
             current = []
             overrides.append((match[1], current))
-            if match[2] is not None:  # --key=value takes nothing more
+            if match[2] is not None:  # --key=value has one value
                 current.append(match[2])
                 current = rest
             continue
@@ -88,7 +88,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str
 
 
 def is_list(key: str) -> bool:
-    """Tell whether a field of the config is a list."""
+    """Return whether a config field is a list."""
     from seqlab.runs.config import Config
     from seqlab.runs.fields import list_fields
 

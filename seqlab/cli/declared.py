@@ -17,34 +17,34 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 METAVARS = {int: "N", float: "X", bool: "true | false"}
-"""What stands for values of a type in the help."""
+"""Type of an option -> placeholder of its value in the help."""
 
 
 @dataclass(frozen=True)
 class DeclaredCommand:
-    """A declared command with the interface of a command's module: `make_parser` and `run`."""
+    """Adapter that gives a declared command the interface of a command module: `make_parser` and `run`."""
 
     name: str
     command: Command
 
     @property
     def fields(self) -> "dict[str, FieldInfo]":
-        """The fields of the options that can be given."""
+        """The fields of the options dataclass that are options."""
         from seqlab.runs.fields import fields_of
 
         return {name: field for name, field in fields_of(self.command.options).items() if field.init is not False}
 
     @property
     def positionals(self) -> list[str]:
-        """The fields that are given without their names."""
+        """Names of the fields that are positional arguments."""
         marks = {name: unwrapped(each.annotation, each.metadata)[2] for name, each in self.fields.items()}
         required = [name for name, each in self.fields.items() if each.is_required() and AsOption not in marks[name]]
         return [*required, *(name for name in self.fields if AsArgument in marks[name])]
 
     def make_parser(self, arguments: Sequence[str] = ()) -> Parser:
-        """Add an argument for each field of the options, those of each base class under a heading.
+        """Build the parser with an argument for each field; the fields of each base class have a heading.
 
-        Where `arguments` ask for help about a run, the help leaves out what its model does not support.
+        If `arguments` contain `--help` and a run, the help omits options that its model does not support.
         """
         from seqlab.runs.fields import field_docstring
 
@@ -57,7 +57,9 @@ class DeclaredCommand:
             if owner not in groups:
                 groups[owner] = parser.add_argument_group(cleandoc(owner.__doc__ or "").partition("\n")[0].rstrip("."))
             if f"--{name}" in parser.takes:
-                raise ValueError(f"The command `{self.name}` has the option `{name}`, which all have: rename it.")
+                raise ValueError(
+                    f"The command `{self.name}` has the option `{name}`, which all commands have: rename it."
+                )
             is_positional = name in self.positionals
             group = parser if is_positional else groups[owner]
             text = argparse.SUPPRESS if name in unsupported else field_docstring(options, name)
@@ -78,7 +80,7 @@ class DeclaredCommand:
         return set.intersection(*(SearchConfig.unsupported_fields(model.check_search) for model in models))
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Check the options and run the command; raises UsageError naming an option whose value cannot be."""
+        """Validate the options and run the command; raise UsageError if an option has an invalid value."""
         from seqlab.runs.validate import ConfigError, build
 
         if self.command.single_process:
@@ -100,9 +102,9 @@ class DeclaredCommand:
 def add_argument(
     group: "argparse._ActionsContainer", name: str, field: "FieldInfo", text: str, *, is_positional: bool = False
 ) -> None:
-    """Add what a field is given by: its type, its annotations and its default choose how."""
+    """Add the argument of a field, by its type, annotations and default."""
     if text == argparse.SUPPRESS:
-        group.add_argument(f"--{name}", action="append", help=text)  # only the help is printed
+        group.add_argument(f"--{name}", action="append", help=text)  # hidden: only the help is printed
         return
     plain, is_list, marks = unwrapped(field.annotation, field.metadata)
     metavar = metavar_of(plain, marks)
@@ -122,13 +124,13 @@ def add_argument(
 
 
 def metavar_of(plain: Any, marks: Sequence[Any]) -> str | None:
-    """Name a value as its annotations do, or by the literals that it can be."""
+    """Return the placeholder of a value: a text annotation, or the literals of its type."""
     literals = " | ".join(map(str, get_args(plain)))
     return next((mark for mark in reversed(marks) if isinstance(mark, str)), literals or None)
 
 
 def escaped(text: str) -> str:
-    """Write a help text so that argparse shows it as it is."""
+    """Escape percent signs, which argparse would interpolate."""
     return text.replace("%", "%%")
 
 

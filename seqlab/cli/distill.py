@@ -25,29 +25,29 @@ EXISTS = "{} exists: name another file, or replace it with `--overwrite`."
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class DistillOptions(SearchConfig, EngineOptions, RefuseLongLines):
-    """Translate a corpus with a teacher, for another model to learn from (sequence-level knowledge distillation).
+    """Translate a corpus with a teacher, to train a student on it (sequence-level knowledge distillation).
 
-    A model that predicts all words at once learns more from one translator's answers than from those of many people,
-    which differ (Kim & Rush 2016; Zhou et al. 2020). OUT has a line for each line of the source. The same command goes
-    on with what was killed: what is done lies in OUT.work until OUT is written, and no line is lost, shifted or
+    A non-autoregressive model learns more from the consistent translations of one teacher than from those of many
+    people (Kim & Rush 2016; Zhou et al. 2020). OUT has one line for each source line. After an interruption the same
+    command continues: OUT.work contains the finished lines until OUT is written, and no line is lost, shifted or
     translated twice.
 
-    The report compares the new targets with the source and, if they are named, with the references: how many lines are
-    the same, how long they are, and how many translations a source word has (its lexical complexity, in nats).
+    The report compares the new targets with the source and, if given, with the references: the number of equal lines,
+    the lengths, and the lexical complexity (how varied the translations of a source word are, in nats).
     """
 
     src: Annotated[File, AsOption]
-    """what to translate: FILE or FILE#COLUMN"""
+    """source lines: FILE or FILE#COLUMN"""
     out: Annotated[File, AsOption, "OUT"]
-    """where the translations are written, packed when it ends in .gz"""
+    """file for the translations; .gz is compressed"""
     ref: File | None = None
-    """the references, to compare with: FILE or FILE#COLUMN"""
+    """references to compare with: FILE or FILE#COLUMN"""
     overwrite: bool = False
-    """replace OUT, and work on it that was begun otherwise"""
+    """replace OUT, and an OUT.work that was started with other options"""
     json: bool = False
     """print the report as JSON"""
     buffer_lines: Count = BUFFER_LINES
-    """lines that are translated before they are kept"""
+    """lines to translate before they are added to OUT.work"""
     num_hypotheses: int = Field(default=1, init=False)
 
 
@@ -64,7 +64,7 @@ def run(options: DistillOptions) -> None:
     read = read_parallel([options.src, options.ref], options.line_limit())
     lines, references = read[options.src], read.get(options.ref)
     work = WorkFile(work_file_of(out), identity_of(options, lines))
-    # A kill may have come after the translations were written, and before the work file was removed.
+    # The process may have been killed after OUT was written and before the work file was removed.
     if out.exists() and not options.overwrite and not work.holds(list(read_lines(out, LineLimit(None)))):
         raise ValueError(EXISTS.format(out))
     trained = load_named_runs(options)
@@ -90,7 +90,7 @@ def run(options: DistillOptions) -> None:
             "%d control characters in the translations were replaced by spaces", distilled.control_characters
         )
     warn_of_unfinished(distilled.cut, len(translations))
-    if references is not None:  # in the normal form that a translation has
+    if references is not None:  # normalized like the translations
         references = [trained.tgt_tokenizer.normalize(line) for line in references]
     found = describe_targets(lines, translations, references)
     found |= {"cut_at_max_length": distilled.cut, "sources_in_pieces": distilled.truncated}
@@ -98,13 +98,13 @@ def run(options: DistillOptions) -> None:
 
 
 def checked_output(options: DistillOptions) -> Path:
-    """Give what is written, where that can be and the options about it make sense."""
+    """Return the output path; raise UsageError or ValueError if it is invalid or conflicts with other options."""
     out = Path(options.out)
     for name in ("src", "out"):
         if getattr(options, name) == "-":
-            raise UsageError(f"--{name} must be a file, as a start that was killed goes on with it")
+            raise UsageError(f"--{name} must be a file, so that an interrupted command can continue")
     if out.is_dir() or not out.parent.is_dir():
-        raise ValueError(f"--out must be a file in a folder that is there, but is {out}.")
+        raise ValueError(f"--out must be a file in an existing folder, but is {out}.")
     refuse_same_file("--out", options.out, {"--src": options.src, "--ref": options.ref})
     if out.exists() and not options.overwrite and not work_file_of(out).exists():
         raise ValueError(EXISTS.format(out))
@@ -112,12 +112,12 @@ def checked_output(options: DistillOptions) -> Path:
 
 
 def work_file_of(out: Path) -> Path:
-    """Name the file that holds what is done until all is."""
+    """Return the path of the work file, which contains the finished lines until all are done."""
     return out.with_name(f"{out.name}.work")
 
 
 def identity_of(options: DistillOptions, lines: Sequence[str]) -> dict[str, Any]:
-    """Tell a work from others: whatever its translations depend on."""
+    """Return everything that the translations depend on, to identify a work file."""
     from seqlab.tasks.translation.distill import sha256_of
 
     return {
@@ -131,7 +131,7 @@ def identity_of(options: DistillOptions, lines: Sequence[str]) -> dict[str, Any]
 
 
 def weights_of(options: DistillOptions) -> list[list[Any]]:
-    """Tell the weights that translate from others: of each run and checkpoint the step and a checksum."""
+    """Return the step and a checksum of the weights for each run and checkpoint."""
     from seqlab.export.folder import ExportFolder
     from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_checksum
     from seqlab.runs.folder import RunFolder
@@ -150,7 +150,7 @@ def weights_of(options: DistillOptions) -> list[list[Any]]:
 
 
 def precision_of(options: DistillOptions) -> str | None:
-    """Tell what torch computes in, which `auto` leaves to the device."""
+    """Return the dtype of torch, which depends on the device for `auto`; None for other engines."""
     from seqlab.nn.precision import choose_device, choose_dtype
 
     if options.engine != "torch":
@@ -159,7 +159,7 @@ def precision_of(options: DistillOptions) -> str | None:
 
 
 def lines_of(found: dict[str, float | int]) -> list[str]:
-    """Write the report as lines."""
+    """Format the report as lines."""
     lines = [f"{found['lines']:,} lines, {found['different_sources']:,} different ones"]
     lines.append(
         f"empty where the source is not: {found['empty']:,}; cut at the maximum length: "

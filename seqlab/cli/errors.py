@@ -1,4 +1,4 @@
-"""Exceptions to one line and an exit status; programming errors are left to Python's traceback."""
+"""Error messages and exit statuses: user errors become one line, other exceptions keep their traceback."""
 
 import errno
 import re
@@ -12,10 +12,10 @@ from seqlab.commands import INCOMPLETE
 from seqlab.remote_errors import is_user_error
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Characters that a terminal would obey, which the names that a file holds may have; not tabs and ends of lines."""
+"""Control characters that a terminal would execute, except tabs and line ends; texts from files may contain them."""
 FAILURE, USER_MISTAKE, BROKEN_PIPE = 1, 2, 128 + signal.SIGPIPE
 USUAL_BEAM = 20
-"""Above this beam size, the advice for memory that ran out names the beam first."""
+"""Above this beam size, the advice after running out of memory names `--beam_size` first."""
 LESS_MEMORY = ("batch_tokens", "batch_rows", "batch_seconds", "buffer_lines", "max_line_bytes", "beam_size")
 TORCH_OUT_OF_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "numel: integer multiplication")
 STATUSES = {
@@ -27,18 +27,18 @@ STATUSES = {
     BROKEN_PIPE: "whoever read the output closed the pipe, as `head` does (SIGPIPE)",
     128 + signal.SIGTERM: "SIGTERM",
 }
-"""What each exit status of the command line means."""
+"""Exit status -> meaning."""
 
 
 def printable(text: str) -> str:
-    """Escape control characters: a message goes to a terminal, whatever the file holds that it is about."""
+    """Escape control characters, so that a message with text from a file is safe on a terminal."""
     return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:
-    """Return what to print and the exit status, or None where the traceback is what is needed."""
+    """Return the message and the exit status of an exception; None if it needs a traceback."""
     signal_number = getattr(error, "signal_number", None)
-    if isinstance(signal_number, int):  # training.Interrupted, which is not imported here: it would load torch
+    if isinstance(signal_number, int):  # `training.Interrupted`, whose import would load torch
         return str(error), 128 + signal_number
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", 128 + signal.SIGINT
@@ -59,13 +59,13 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Know torch's errors by name and text, as importing it would make every command slow to start."""
+    """Return whether memory ran out. Torch's errors are recognized by name and text, without the slow import."""
     is_torch = type(error).__name__ == "OutOfMemoryError" or any(text in str(error) for text in TORCH_OUT_OF_MEMORY)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_torch)
 
 
 def memory_advice(options: Mapping[str, Any]) -> str:
-    """Say which of the options of a command to lower where memory ran out, the likeliest first."""
+    """Return a message with the options of a command to lower after running out of memory, the likeliest first."""
     is_wide = False
     with suppress(TypeError, ValueError):
         is_wide = float(options.get("beam_size") or 0) > USUAL_BEAM

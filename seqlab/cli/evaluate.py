@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SAMPLED = 1000
-"""Lines of the references whose script is looked at."""
+"""Reference lines to check for a script without spaces."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -33,29 +33,29 @@ class EvaluateOptions(RefuseLongLines):
     ref: Annotated[list[File], AsOption]
     """references: FILE or FILE#COLUMN; in every file after the first, an empty line means no reference"""
     src: File | None = None
-    """sources: also counts how many translations a word of them has (alternatives), beside the first reference"""
+    """sources: adds the number of translations of a source word (alternatives), compared with the first reference"""
     baseline: Annotated[File, "HYP2"] | None = None
-    """another system's lines: adds a paired bootstrap test"""
+    """hypotheses of another system: adds a paired bootstrap test"""
     metrics: Annotated[list[Name] | None, Parts("metric")] = None
     """metrics to compute (default: bleu, with --confusion accuracy, with --worst or --normalize wer)"""
     normalize: Literal["none", "lower", "plain"] = "none"  # TranscriptForm, whose import would slow down --help
-    """what wer and cer compare: none (default) makes Unicode's form C and single spaces, lower also lower case, plain
+    """normalization for wer and cer: none (default) applies Unicode NFC and single spaces, lower also lower case, plain
     also removes punctuation and symbols"""
     interval: bool = False
     """adds the 95% interval of each score, by bootstrap resampling of the lines"""
     by: File | None = None
     """one value per line, such as the speaker: adds a table of the scores of each value's lines"""
     worst: Count | None = None
-    """of wer or cer, adds the alignment of so many lines with the most errors"""
+    """for wer or cer: adds the alignments of the N lines with the most errors"""
     confusion: bool = False
-    """of labels also precision, recall and F1 of each, and which are confused"""
+    """for labels: adds precision, recall and F1 of each label, and the most confused pairs"""
     json: bool = False
     """print one JSON object, values unrounded"""
 
 
 @plain_dataclass(frozen=True)
 class _Texts:
-    """The lines of all files."""
+    """Lines of all input files."""
 
     hypotheses: list[str]
     references: list[list[str]]
@@ -64,7 +64,7 @@ class _Texts:
     groups: list[str] | None
 
     def normalized(self, form: "TranscriptForm") -> "_Texts":
-        """Normalise hypotheses, references and baseline as transcripts."""
+        """Normalize hypotheses, references and baseline as transcripts."""
         from seqlab.text.transcripts import normalize_transcript
 
         hypotheses, *references = (
@@ -75,7 +75,7 @@ class _Texts:
 
 
 def run(options: EvaluateOptions) -> None:
-    """Score the files and print one line per metric; with a baseline three."""
+    """Score the files; print one line per metric, or three with a baseline."""
     from seqlab.evaluation.edits import ERROR_RATES
     from seqlab.evaluation.labels import UnequalLabels
     from seqlab.evaluation.metrics import check_metric_names
@@ -103,7 +103,7 @@ def _default_metric(options: EvaluateOptions) -> str:
 
 
 def _read(options: EvaluateOptions) -> _Texts:
-    """Read all files; raises UsageError or ValueError where they cannot be read or are not equally long."""
+    """Read all files; raise UsageError or ValueError if they cannot be read or differ in length."""
     specs = [options.hypotheses, *options.ref, options.baseline, options.src, options.by]
     if specs.count("-") > 1:
         raise UsageError("standard input (`-`) can be read only once: name files for the rest")
@@ -118,7 +118,7 @@ def _read(options: EvaluateOptions) -> _Texts:
 
 
 def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
-    """Warn of lines that a metric does not measure as they are meant."""
+    """Warn of lines that do not have the form that a metric expects."""
     from seqlab.evaluation.edits import ERROR_RATES
 
     if "bleu" in metrics and _look_tokenized(texts.hypotheses):
@@ -132,7 +132,7 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
     count = sum(map(_differ_in_form_alone, texts.hypotheses, zip(*texts.references, strict=True)))
     if count and as_they_are:
         logger.warning(
-            "%d of %d lines differ from the reference in nothing but Unicode normal form or spaces: they count as "
+            "%d of %d lines differ from the reference only in Unicode normalization or spaces: they count as "
             "different in %s",
             count,
             len(texts.hypotheses),
@@ -195,7 +195,7 @@ def _report_metric(options: EvaluateOptions, name: str, texts: _Texts) -> tuple[
 def _count(
     options: EvaluateOptions, name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]
 ) -> "LineStatistics":
-    """Count what the metric sums over lines; of error rates the texts are normalised, and the signature says how."""
+    """Return the statistics of a metric for each line; error rates normalize the texts, as their signature says."""
     from seqlab.evaluation.edits import ERROR_RATES
     from seqlab.evaluation.metrics import line_statistics
     from seqlab.evaluation.score import without_empty_references
@@ -241,7 +241,7 @@ def _worst(
 
 
 def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], specs: Sequence[str]) -> None:
-    """Raise ValueError, naming the places, where a line has not as many labels as its references."""
+    """Raise ValueError, with both locations, if a line and its reference differ in the number of labels."""
     from seqlab.evaluation.labels import UnequalLabels, check_labels
     from seqlab.evaluation.score import without_empty_references
 
@@ -253,7 +253,7 @@ def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], spe
 
 
 def _differ_in_form_alone(hypothesis: str, references: Sequence[str]) -> bool:
-    """Tell whether a line is none of the references as it stands, but one in NFC with single spaces."""
+    """Return whether a line equals a reference only after NFC normalization and with single spaces."""
     if hypothesis in references:
         return False
     return _plain_form(hypothesis) in map(_plain_form, references)
@@ -264,7 +264,7 @@ def _plain_form(line: str) -> str:
 
 
 def _look_tokenized(lines: Sequence[str]) -> bool:
-    """Tell whether a full stop stands alone at the end of many lines (sacreBLEU's sign, too)."""
+    """Return whether many lines end with a separate full stop (the criterion of sacreBLEU)."""
     return sum(line.rstrip().endswith(" .") for line in lines) > max(len(lines) / 10, 1)
 
 

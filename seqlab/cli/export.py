@@ -1,6 +1,6 @@
-"""seqlab export: write a run for another engine, and check that it computes the same there.
+"""seqlab export: export a run to another engine, and check that it computes the same there.
 
-The path is the only output. `seqlab export --format NAME --help` lists the options of a format.
+The output is the path. `seqlab export --format NAME --help` lists the options of a format.
 """
 
 import argparse
@@ -18,7 +18,7 @@ FORMAT = "--format"
 
 
 class ExportParser(Parser):
-    """A parser that has the options of the format that is named, and imports no other format."""
+    """Parser with the options of the chosen export format; imports no other format."""
 
     def __init__(self) -> None:
         """Add the options that all formats share."""
@@ -26,13 +26,13 @@ class ExportParser(Parser):
         super().__init__("seqlab export", f"{__doc__}\nformats:\n{listed}")
         self.add_argument("run_dir", metavar="RUN", help="run folder")
         self.add_argument(FORMAT, required=True, metavar="NAME", help="one of the formats above")
-        self.add_argument("--out", metavar="PATH", help="what to write (default: in RUN/export)")
+        self.add_argument("--out", metavar="PATH", help="path of the export (default: in RUN/export)")
         self.add_argument("--checkpoint", default="best", metavar="NAME", help="best (default), last or a step")
-        self.add_argument("--overwrite", action="store_true", help="replace an export that is there")
+        self.add_argument("--overwrite", action="store_true", help="replace an existing export")
         self.shared = {action.dest for action in self._actions}
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse all arguments; raises UsageError, and ValueError where the format cannot be imported or used."""
+        """Parse all arguments; raise UsageError, or ValueError if the format cannot be imported or used."""
         name = _format_of(arguments)
         if name is not None and name not in Parts("exporter"):
             raise UsageError(f"`{FORMAT}` must be one of {', '.join(Parts('exporter'))}, but is `{name}` instead")
@@ -53,18 +53,18 @@ class ExportParser(Parser):
 
 
 def _format_of(arguments: Sequence[str]) -> str | None:
-    """Read the format, before the parser has its options; None where it is missing."""
+    """Return the format, before the parser has its options; None if it is missing."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument(FORMAT)
     try:
         name: str | None = early.parse_known_args(arguments)[0].format
     except argparse.ArgumentError:
-        return None  # the parser of the command says what is wrong
+        return None  # the parser of the command reports the error
     return name
 
 
 def options_of(config: type) -> list[str]:
-    """Name the fields of a format, its tag left out."""
+    """Return the option fields of a format, without its tag."""
     from seqlab.runs.fields import fields_of
 
     tag_field: str = config.tag_field  # type: ignore[attr-defined]
@@ -72,12 +72,12 @@ def options_of(config: type) -> list[str]:
 
 
 def make_parser() -> Parser:
-    """Name the run, the format and what to write."""
+    """Make the parser."""
     return ExportParser()
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, and print the path."""
+    """Export the run and print the path."""
     from seqlab.runs.validate import build
 
     chosen = find_part("exporter", arguments.format)

@@ -1,4 +1,4 @@
-"""seqlab import: make a run of an n-gram model in an ARPA file."""
+"""The command `seqlab import`: create a run from an n-gram model in an ARPA file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,25 +11,24 @@ from seqlab.inference.options import SETTINGS, File, RunPath
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ImportOptions:
-    """seqlab import: make a run of an n-gram model in an ARPA file, as KenLM and SRILM write them.
+    """seqlab import: create a run from an n-gram model in an ARPA file, as KenLM and SRILM write them.
 
-    The run scores, generates and joins a translator (--lm) like one that was trained here. It reads lines of words
-    between spaces, or with --tokenizer the subwords of another run, of which the file is a model then. Its path is the
-    only output.
+    The run supports scoring, generation and fusion with a translator (--lm) like a trained one. Its tokens are words
+    between spaces, or with --tokenizer the subwords of another run. The output is the path of the run.
     """
 
     file: File
     """ARPA file, plain or .gz"""
     run_dir: Annotated[str, "DIR"] | None = None
-    """run folder to make (default: runs/FILE, without its endings)"""
+    """run folder to create (default: runs/FILE, without its endings)"""
     tokenizer: RunPath | None = None
-    """run whose tokens the file names (default: words)"""
+    """run whose tokens the ARPA file contains (default: words)"""
     overwrite: bool = False
-    """replace a run that is there"""
+    """replace an existing run"""
 
 
 def run(options: ImportOptions) -> None:
-    """Import, and print the folder."""
+    """Import the model and print the run folder."""
     from seqlab.export import import_arpa
 
     name = Path(options.file).name.removesuffix(".gz").removesuffix(".arpa")

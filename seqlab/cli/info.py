@@ -10,7 +10,7 @@ from seqlab.inference.options import SETTINGS, RunPath
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class InfoOptions:
-    """What a run folder holds: config, data, model, time, checkpoints and the best validation."""
+    """Summarize a run: config, data, model, time, checkpoints and the best validation."""
 
     run_dir: RunPath
     """run folder"""

@@ -9,7 +9,7 @@ from seqlab.inference.options import LabelOptions, refuse_text_for_runs
 
 
 def run(options: LabelOptions) -> int | None:
-    """Label as the task of the run does."""
+    """Run the `label` command of the run's task."""
     from seqlab.runs.task_of_run import run_task_command  # reads a config
 
     for path in options.runs:

@@ -1,4 +1,4 @@
-"""Where messages go: to standard error, so that standard output carries results only, and to a file if one is named."""
+"""Logging to standard error and, with `--log_file`, to a file; standard output contains only results."""
 
 import logging
 import re
@@ -13,22 +13,22 @@ from seqlab.cli.streams import say
 
 _BEGINS_A_LOG = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
 _files: list[logging.Handler] = []
-"""What writes to the log file, where there is one."""
+"""Handler of the log file, if there is one."""
 
 
 def set_up_logging(*, quiet: bool = False, log_file: str | None = None, others: Sequence[str] = ()) -> None:
-    """Send seqlab's log to standard error, coloured on a terminal and plain lines elsewhere, and to a file.
+    """Send log messages to standard error, in color on a terminal, and to a file.
 
     Args:
-        quiet: leave out all but warnings and errors, progress bars too.
-        log_file: where to add all messages with their times, whatever `quiet` is.
-        others: the other arguments of the command, some of which name files.
+        quiet: show only warnings and errors, and no progress bars.
+        log_file: file to which all messages are appended with their times, independent of `quiet`.
+        others: the other arguments of the command, some of which are files.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is another file of the command, or is there and is no log.
+        ValueError: the file is another argument of the command, or exists and is no log.
     """
-    logging.raiseExceptions = False  # a message that cannot be written is no reason to print another
+    logging.raiseExceptions = False  # do not report messages that cannot be written
     shown = logging.WARNING if quiet else logging.INFO
     handlers = [_on_standard_error()]
     handlers[0].setFormatter(_Plain())
@@ -45,32 +45,32 @@ def set_up_logging(*, quiet: bool = False, log_file: str | None = None, others: 
 
 
 def note_error(text: str) -> None:
-    """Add an error to the log file, where there is one: standard error has it already."""
+    """Write an error to the log file, if there is one, but not to standard error."""
     for handler in _files:
         handler.handle(logging.LogRecord("seqlab", logging.ERROR, "", 0, text, None, None))
 
 
 def _refuse_other_file(path: Path, others: Sequence[str]) -> None:
-    """Raise ValueError where messages would be added to a file that is something else, or to one without an end."""
+    """Raise ValueError if the log file is another argument, exists without being a log, or is not a regular file."""
     if any(path.resolve() == Path(other.partition("#")[0]).resolve() for other in others if "\0" not in other):
-        raise ValueError(f"--log_file {path} is another file of this command: name one of its own.")
+        raise ValueError(f"--log_file {path} is another file of this command: name a separate file.")
     if path.exists():
         require_regular(path)
         first = path.open("rb").readline(80)
         if first and not _BEGINS_A_LOG.match(first):
-            raise ValueError(f"--log_file {path} is there and is no log of seqlab: name another file.")
+            raise ValueError(f"--log_file {path} is an existing file, but no log of seqlab: name another file.")
 
 
 class _LogFile(logging.FileHandler):
-    """A log file that says once where it cannot be written."""
+    """Log file that reports only its first write error."""
 
     _has_failed = False
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Print one line."""
+        """Print a warning at the first error."""
         if not self._has_failed:
             self._has_failed = True
-            say(f"warning: {self.baseFilename} cannot be written: it lacks messages")
+            say(f"warning: {self.baseFilename} cannot be written: messages are missing in it")
 
 
 def _on_standard_error() -> logging.Handler:
@@ -83,7 +83,7 @@ def _on_standard_error() -> logging.Handler:
 
 
 class _Plain(logging.Formatter):
-    """The message alone; what is more than information begins with its level."""
+    """Formatter for the message, with the level before warnings and errors."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = printable(super().format(record))
@@ -91,7 +91,7 @@ class _Plain(logging.Formatter):
 
 
 class _Dated(logging.Formatter):
-    """The message with its time and its level."""
+    """Formatter for the message with its time and level."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))

@@ -1,6 +1,7 @@
-"""seqlab lr-find: the loss while the learning rate rises, for a recipe, a config file or a corpus.
+"""seqlab lr-find: learning rate range test for a recipe, a config file or a corpus.
 
-Nothing is kept of the training. Any field of the config is an option, as of `seqlab train`.
+The learning rate rises while the loss is recorded, and the run is deleted. Config fields are options, as in
+`seqlab train`.
 """
 
 import argparse
@@ -18,16 +19,14 @@ def make_parser() -> Parser:
     parser = ConfigParser("seqlab lr-find", __doc__)
     parser.add_argument("--lowest", type=float, default=1e-6, metavar="RATE", help="first rate (default: 1e-6)")
     parser.add_argument("--highest", type=float, default=1.0, metavar="RATE", help="last rate (default: 1)")
-    parser.add_argument(
-        "--steps", type=int, default=200, metavar="N", help="steps from one to the other (default: 200)"
-    )
-    parser.add_argument("--out", metavar="FIGURE", help="draw the losses: a .png or .svg file")
+    parser.add_argument("--steps", type=int, default=200, metavar="N", help="number of steps (default: 200)")
+    parser.add_argument("--out", metavar="FIGURE", help="figure of the losses: a .png or .svg file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the test and print what it found."""
+    """Run the test and print the result."""
     from seqlab.training.range_test import range_test
 
     with TemporaryDirectory() as folder:  # a recipe may write data there

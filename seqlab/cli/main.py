@@ -1,7 +1,7 @@
-"""The entry point: `seqlab COMMAND ...`.
+"""Entry point of the command line: `seqlab COMMAND ...`.
 
-A command is a module with make_parser() and run(arguments), or declared as data (`seqlab.commands`); none imports torch
-before it runs, so that help is quick.
+A command is a module with make_parser() and run(arguments), or a `seqlab.commands.Command`. No command imports torch
+before it runs, so that `--help` is fast.
 """
 
 import argparse
@@ -48,21 +48,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             status = _run(sys.argv[1:] if argv is None else argv)
-        except SystemExit:  # after a help, say
+        except SystemExit:  # for example after --help
             sys.stdout.flush()
             raise
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever reads our output has seen enough
+    except BrokenPipeError:  # the reader of the output closed the pipe
         drop_output()
         return BROKEN_PIPE
-    except SystemExit as done:  # how argparse ends after --help; a plugin may give a text, as Python's own `sys.exit`
+    except SystemExit as done:  # argparse exits after --help; a plugin may call `sys.exit` with a text
         if done.code is None or isinstance(done.code, int):
             return (done.code or 0) & 0xFF
         report_error(str(done.code))
         return FAILURE
     except (Exception, KeyboardInterrupt) as error:
-        drop_output_that_failed(error)
+        drop_failed_output(error)
         explained = explain(error)
         if explained is None:
             note_error(traceback.format_exc())
@@ -74,21 +74,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report_error(message: str) -> None:
-    """Print one line to standard error, and add it to the log file."""
+    """Print one line to standard error and write it to the log file."""
     rank = rank_from_environment()
     line = f"seqlab: {f'rank {rank}: ' if rank else ''}{printable(' '.join(message.split()))}"
     say(line)
     note_error(line)
 
 
-def drop_output_that_failed(error: BaseException) -> None:
-    """Keep Python from writing to standard output again where that has failed."""
+def drop_failed_output(error: BaseException) -> None:
+    """Keep Python from writing to standard output again after a write error."""
     if isinstance(error, OSError) and error.filename == STANDARD_OUTPUT:
         drop_output()
 
 
 def _is_reported_by_rank_0(error: BaseException) -> bool:
-    """Tell whether another rank's error need not be printed: all read the same command line."""
+    """Return whether rank 0 reports the same error, such as a usage error: all ranks have the same command line."""
     return isinstance(error, UsageError) or getattr(error, "is_reported", False)
 
 
@@ -124,18 +124,18 @@ def find_command(name: str) -> Any:
 
 
 def _named_plugins(argv: Sequence[str]) -> list[str]:
-    """List what `--plugin` names, which must be loaded before the parser is made: it may offer their parts."""
+    """Return the plugins of `--plugin`, which must be loaded before the parser is made, as it lists their parts."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument(PLUGIN, action="append", default=[])
     try:
         named: list[str] = parser.parse_known_args(argv)[0].plugin
     except argparse.ArgumentError:
-        return []  # the command's own parser says what is wrong
+        return []  # the parser of the command reports the error
     return named
 
 
 def _command_first(argv: Sequence[str]) -> Sequence[str]:
-    """Move the options of all commands that are given before the command behind it."""
+    """Move common options, such as `--plugin`, from before the command to after it."""
     moved: list[str] = []
     rest = list(argv)
     while rest and (name := rest[0].partition("=")[0]) in (PLUGIN, QUIET, LOG_FILE):

@@ -1,4 +1,4 @@
-"""An argument parser whose errors name the nearest option."""
+"""Argument parser whose errors name the nearest option."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from seqlab.base.nearest import nearest_name
 from seqlab.commands import UsageError
 
 PLUGIN = "--plugin"
-"""The option that is read before a parser is made, and may be repeated."""
+"""Option that is read before a parser is made, and may be repeated."""
 QUIET, LOG_FILE = "--quiet", "--log_file"
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations, whose errors are exceptions and name the nearest option."""
+    """ArgumentParser without abbreviations, whose errors are exceptions that name the nearest option."""
 
     def __init__(self, prog: str, description: str | None, **options: Any) -> None:
         raw = argparse.RawDescriptionHelpFormatter
@@ -22,13 +22,13 @@ class Parser(argparse.ArgumentParser):
             PLUGIN,
             action="append",
             metavar="MODULE | FILE.py",
-            help="load parts from outside of seqlab, which runs their code; may be given several times",
+            help="load parts of a plugin, which runs its code; may be given several times",
         )
-        self.add_argument(QUIET, action="store_true", help="no messages but warnings and errors, no progress bars")
-        self.add_argument(LOG_FILE, metavar="FILE", help="add all messages to this file too, with their times")
+        self.add_argument(QUIET, action="store_true", help="show only warnings and errors, and no progress bars")
+        self.add_argument(LOG_FILE, metavar="FILE", help="also append all messages to this file, with their times")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse all arguments, which stay available as `given`; raises UsageError."""
+        """Parse all arguments; the namespace also has them as `given`. Raise UsageError for invalid ones."""
         self._refuse_repetition(arguments)
         namespace, unknown = self.parse_known_args(arguments)
         if not unknown:
@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"there is no option `{name}`{hint} {self.advice}")
 
     def _refuse_repetition(self, arguments: Sequence[str]) -> None:
-        """Raise where an option is given twice: argparse would silently drop the first."""
+        """Raise UsageError if an option is given twice: argparse would silently drop the first."""
         options = [argument.partition("=")[0] for argument in arguments if argument.startswith("--")]
         for index, name in enumerate(options):
             if name in options[:index] and name != PLUGIN:
@@ -52,22 +52,22 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def takes(self) -> list[str]:
-        """The options by now."""
+        """The options of the parser."""
         return [option for action in self._actions for option in action.option_strings]
 
     def takes_list(self, name: str) -> bool:
-        """Tell whether an option takes several values."""
+        """Return whether an option accepts several values."""
         return any(name in action.option_strings and action.nargs == "+" for action in self._actions)
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage: one line says what is wrong."""
+        """Raise UsageError instead of printing the usage and exiting."""
         raise UsageError(f"{message} {self.advice}")
 
     @property
     def advice(self) -> str:
-        """Say where to read on."""
+        """Reference to the help, for error messages."""
         return f"(see `{self.prog} --help`)"
 
     def nearest(self, name: str) -> str | None:
-        """Return the long option that is spelled most alike; None where none is near."""
+        """Return the long option with the most similar spelling; None if none is similar."""
         return nearest_name(name, [option for option in self.takes if option.startswith("--")])

@@ -45,19 +45,19 @@ def run(options: PlotOptions) -> None:
         save_curves(options.out, paths, options.x)
         return
     if len(paths) > 1:
-        raise UsageError(f"one file is drawn at a time, but {len(paths)} are given: {' '.join(paths)}")
+        raise UsageError(f"one figure shows one file, but {len(paths)} files are given: {' '.join(paths)}")
     draw_line(options, kind, paths[0])
 
 
 def split_kind(what: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Divide the arguments into the kind of figure, None if it is left out, and the paths."""
+    """Split the arguments into the kind of figure, None if it is omitted, and the paths."""
     if len(what) > 1 and what[0] in KINDS:
         return what[0], list(what[1:])
     return None, list(what)
 
 
 def draw_line(options: PlotOptions, kind: str | None, path: str) -> None:
-    """Draw the attention of a translation or a transcript, which one line of a file holds."""
+    """Draw the attention of a translation, or a transcript, from one line of a file."""
     text = read_line(path, options.line)
     try:
         record = parse_json(text)
@@ -67,7 +67,7 @@ def draw_line(options: PlotOptions, kind: str | None, path: str) -> None:
     if isinstance(record, dict) and record.get("fault"):
         raise ValueError(f"{path}, line {options.line}: has no transcript: {record['fault']}")
     if kind == "recording" and not is_transcript:
-        raise ValueError(f"{path}, line {options.line}: is not a line of `seqlab transcribe --json`.")
+        raise ValueError(f"{path}, line {options.line}: is no output of `seqlab transcribe --json`.")
     if is_transcript and kind != "attention":
         from seqlab.reports.recording import save_recording
 
@@ -82,7 +82,7 @@ def draw_line(options: PlotOptions, kind: str | None, path: str) -> None:
 
 
 def read_line(path: str, line: int) -> str:
-    """Read a line of a file; raises ValueError where it has fewer."""
+    """Read a line of a file by its number; raise ValueError if the file is shorter."""
     from seqlab.base.raw_lines import LineLimit
     from seqlab.data.readers import read_lines
 
@@ -93,7 +93,7 @@ def read_line(path: str, line: int) -> str:
 
 
 def read_piece(text: str, path: str, line: int, number: int) -> dict[str, Any]:
-    """Read the attention of a piece of a line; raises ValueError, naming the file and the line, where it has none."""
+    """Read the attention of a segment of a line; raise ValueError, with file and line, if there is none."""
     try:
         pieces = parse_json(text)["pieces"]
         found: dict[str, Any] = pieces[number - 1] if number <= len(pieces) else {}
@@ -102,10 +102,10 @@ def read_piece(text: str, path: str, line: int, number: int) -> dict[str, Any]:
             found["weights"] = [[float(weight) for weight in row] for row in found["weights"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"{path}, line {line}: is neither of `seqlab translate --alignment` nor of `seqlab transcribe --json`."
+            f"{path}, line {line}: is no output of `seqlab translate --alignment` or `seqlab transcribe --json`."
         ) from None
     if not complete:
-        raise ValueError(f"{path}, line {line}: has {len(pieces)} translated pieces, so there is no piece {number}.")
+        raise ValueError(f"{path}, line {line}: has {len(pieces)} translated segments, but no segment {number}.")
     return found
 
 

@@ -1,7 +1,7 @@
-"""seqlab recipes: list the recipes that `seqlab train` knows, or those whose row contains a word.
+"""seqlab recipes: list the recipes of `seqlab train`, or those whose row contains a word.
 
-Minutes are those of training on one or two CPU cores. docs/results has the command of each figure and its machine. An
-empty cell means that there is no figure of this recipe.
+Minutes are the training time on one or two CPU cores. docs/results has the command and the machine of each result. An
+empty cell means that there is no result.
 """
 
 import argparse
@@ -17,17 +17,17 @@ TABLE = Path(seqlab.__file__).parent / "recipes" / "recipes.tsv"
 
 
 def make_parser() -> Parser:
-    """Name the word to look for."""
+    """Make the parser."""
     parser = Parser("seqlab recipes", __doc__)
     parser.add_argument(
         "word", nargs="?", metavar="WORD", help="part of a name, task, model or corpus: g2p, label, lstm"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the rows that contain the word, in whatever case."""
+    """Print the rows that contain the word, ignoring case."""
     header, *rows = read_table()
     word = (arguments.word or "").strip().lower()
     found = [row for row in rows if word in "\t".join(row[: header.index("minutes")]).lower()]
@@ -50,5 +50,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_table() -> list[list[str]]:
-    """Read the header and a row for each recipe, the name first."""
+    """Read the header and one row for each recipe; the first cell is the name."""
     return [line.split("\t") for line in TABLE.read_text(encoding="utf-8").splitlines()]

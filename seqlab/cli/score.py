@@ -7,12 +7,12 @@ from seqlab.inference.score_command import ScoreOptions
 
 
 def run(options: ScoreOptions) -> int | None:
-    """Score as the task of the run does."""
+    """Run the `score` command of the run's task."""
     from seqlab.runs.task_of_run import run_task_command  # reads a config
 
     with join_world() as world:
         if options.likeliest != (len(options.tgt) > 1):
-            raise UsageError("`--likeliest` and several files after `--tgt` are given together, or neither is")
+            raise UsageError("`--likeliest` needs several files after `--tgt`, and several files need `--likeliest`")
         for name, specs in (("--src", [options.src]), ("--tgt", options.tgt)):
             for spec in specs:
                 refuse_same_file("--output", options.output, {name: spec})

@@ -1,4 +1,4 @@
-"""The standard streams of the command line: UTF-8 whatever the locale, and errors that say which stream failed."""
+"""Standard streams of the command line: UTF-8 in every locale, and errors that name the stream."""
 
 import os
 import sys
@@ -11,16 +11,16 @@ STANDARD_OUTPUT = "standard output"
 
 
 def prepare_streams() -> None:
-    """Open what the shell has closed, and write standard output in UTF-8.
+    """Reopen closed standard streams, and set standard output to UTF-8.
 
-    A closed descriptor would be given to the next file that is opened, and messages be written into that. A file name
-    may hold bytes that are not UTF-8: they are written as they are.
+    Otherwise the next opened file would get the closed descriptor, and messages would be written into that file. Bytes
+    of file names that are not UTF-8 are written unchanged.
     """
     for descriptor in (STDIN, STDOUT, STDERR):
         if not _is_open(descriptor):
-            # In the wrong direction on purpose: results must not be lost without a word; messages may be.
+            # Standard output is opened for reading, so that writing results fails instead of losing them silently.
             flags = os.O_RDONLY if descriptor == STDOUT else os.O_WRONLY
-            opened = os.open(os.devnull, flags)  # the lowest number that is free: this one, unless another is closed
+            opened = os.open(os.devnull, flags)  # the lowest free number: this one, unless another is closed
             if opened != descriptor:
                 os.dup2(opened, descriptor)
                 os.close(opened)
@@ -45,13 +45,13 @@ def say(message: str) -> None:
 
 
 def drop_output() -> None:
-    """Redirect standard output to /dev/null, as Python would fail once more when it ends."""
-    with suppress(OSError, ValueError, AttributeError):  # of a stream that is none of the process's own
+    """Redirect standard output to /dev/null, since Python would fail again when it flushes at exit."""
+    with suppress(OSError, ValueError, AttributeError):  # the stream may have been replaced
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def close_streams() -> None:
-    """Flush both streams, so that nothing is left that could fail when Python ends."""
+    """Flush both streams; redirect a failing one to /dev/null, so that Python's exit does not fail."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

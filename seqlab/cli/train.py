@@ -1,7 +1,7 @@
-"""Train a model: a recipe, a config file or a corpus in, a run folder out.
+"""Train a model from a recipe, a config file or a corpus into a run folder.
 
-Any field of the config is an option, `--section.field value`: `seqlab train RECIPE --help` shows the common ones. The
-same command on an existing run folder continues it, and so does `seqlab train RUN`.
+Config fields are options, `--section.field value`: `seqlab train RECIPE --help` shows the most used ones. The same
+command continues an existing run, and so does `seqlab train RUN`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 COMMON_HELP = "common"
-"""Value of `--help` where none is given."""
+"""Value of `--help` without an argument."""
 
 
 def make_parser() -> Parser:
@@ -31,7 +31,7 @@ def make_parser() -> Parser:
         "--run_dir", type=Path, metavar="DIR", help="run folder (default: runs/RECIPE, runs/SRC-TGT or runs/TEXT)"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="start anew where there is a run already, and generate its data anew"
+        "--overwrite", action="store_true", help="replace an existing run, and generate the data of a recipe again"
     )
     parser.add_argument(
         "--folds", type=int, metavar="N", help="cross-validation: one run for each of N folds, in DIR/fold_01 and so on"
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _log_end(run_dir: Path) -> None:
-    """Log whether the run is trained or out of time, and what to do next."""
+    """Log whether the run is trained or out of time, and a next command."""
     from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, read_state
     from seqlab.runs.folder import RunFolder
     from seqlab.runs.load import read_config
@@ -91,7 +91,7 @@ def _log_end(run_dir: Path) -> None:
 
 
 def _print_help(arguments: argparse.Namespace, overrides: "Sequence[Override]") -> int:
-    """Print the help of the command, and of the fields that the arguments ask for."""
+    """Print the help of the command and of the requested config fields."""
     from seqlab.cli.train_help import is_section, print_fields
 
     topic, target = arguments.help, arguments.target
@@ -108,7 +108,7 @@ def _print_help(arguments: argparse.Namespace, overrides: "Sequence[Override]") 
 def _train_folds(
     arguments: argparse.Namespace, recipe: str | None, overrides: "Sequence[Override]", folder: Path, command: list[str]
 ) -> int:
-    """Train one run for each fold, and print the means."""
+    """Train one run for each fold and print the mean scores."""
     from seqlab.training import train_folds
 
     config = make_config(recipe, overrides, folder)

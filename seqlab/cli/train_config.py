@@ -1,4 +1,4 @@
-"""The config that `seqlab train` and `seqlab lr-find` work on: a recipe's, a file's, a run's or one for a corpus."""
+"""Config of `seqlab train` and `seqlab lr-find`, from a recipe, a config file, a run or a corpus."""
 
 import logging
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 def find_target(
     target: str | None, overrides: "Sequence[Override]", run_dir: Path | None, *, overwrite: bool = False
 ) -> tuple[str | None, Path]:
-    """Return the recipe or config file to train, None for a corpus or a run that is continued, and the run folder.
+    """Return the recipe or config file, None for a corpus or a resumed run, and the run folder.
 
     Raises:
-        UsageError: a run folder is to be continued in another one, or nothing to train is named.
+        UsageError: `--run_dir` is not the folder of the resumed run, or the target and the corpus are missing.
     """
     if target is None or is_config_file(target) or is_recipe(target):
         return target, run_dir or default_run_dir_of(target, overrides)
@@ -32,7 +32,7 @@ def find_target(
         return target, run_dir or default_run_dir_of(target, overrides)
     if run_dir is not None and run_dir.resolve() != run.path.resolve():
         raise UsageError(
-            f"{target} is a run, which is continued where it is: leave `--run_dir` out, or train with its config, "
+            f"{target} is a run, which continues in its own folder: leave `--run_dir` out, or train with its config, "
             f"`seqlab train {run.config_file} --run_dir {run_dir}`"
         )
     is_continued = not overwrite and (run.exists() or not run.config_file.is_file())
@@ -42,7 +42,7 @@ def find_target(
 def checked_config(
     recipe: str | None, overrides: Sequence["Override"], run_dir: Path, first_dir: Path, overwrite: bool
 ) -> "Config":
-    """Build the config before anything in the run folder changes: a new run's recipe writes into `first_dir`."""
+    """Build the config before the run folder changes: the recipe of a new run writes its data into `first_dir`."""
     from seqlab.runs import RunFolder
     from seqlab.training.run_setup import check_run_folder, recover_overwritten_run
 
@@ -59,7 +59,7 @@ def checked_config(
 def make_config(
     recipe: str | None, overrides: Sequence["Override"], run_dir: Path, overwrite: bool = False
 ) -> "Config":
-    """Build the config of a recipe, of a config file, or for a corpus, with single fields set."""
+    """Build the config of a recipe, a config file, a resumed run or a corpus, with overrides."""
     from seqlab.runs import RunFolder
     from seqlab.runs.overrides import config_from_yaml, override
 
@@ -90,9 +90,9 @@ def make_config(
 
 
 def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Config", folder: Path) -> None:
-    """Log which values a recipe or a file has in vain, as a family or a kind that is given begins from its defaults.
+    """Log values of a recipe or file that a given `family` or `kind` resets to the defaults of that part.
 
-    `folder` has the recipe's data already.
+    `folder` already contains the data of the recipe.
     """
     from seqlab.recipes.find import as_text
     from seqlab.runs.config import to_dict
@@ -103,7 +103,7 @@ def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Con
         return
     try:
         base = make_config(recipe, [], folder, overwrite=True)
-    except ValueError:  # a file may be nothing without what is given beside it
+    except ValueError:  # a file may be invalid without the overrides
         return
     old, new, given = flatten(to_dict(base)), flatten(to_dict(config)), dict(overrides)
     for tag in tags:
@@ -111,17 +111,17 @@ def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Con
         reset = [key for key in old if key.startswith(f"{section}.") and key in new and key not in given]
         values = [f"--{key} {as_text(old[key])}" for key in reset if old[key] != new[key]]
         if values:
-            logger.info("%s is set to its own defaults; what it had before: %s", tag, " ".join(values))
+            logger.info("%s has its own defaults; reset values of the recipe or file: %s", tag, " ".join(values))
         lost = [key for key in old if key.startswith(f"{section}.") and key not in new and old[key] is True]
         if lost:
-            logger.info("%s %s has no %s, which was on", tag, new[tag], ", ".join(lost))
+            logger.info("%s %s has no %s, which was true", tag, new[tag], ", ".join(lost))
 
 
 def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: "Config | None" = None) -> "Config":
-    """Take the config of the run that is continued, so that only given fields can differ from it.
+    """Return the config of a resumed run with overrides.
 
-    A recipe finds its files anew, as the run folder and the corpora may have moved: the paths are those of its config,
-    `paths_of`. Training compares them by content.
+    Paths of data come from `paths_of`, the current config of the recipe, since the run folder and the corpora may have
+    moved. Training compares the files by content.
     """
     from seqlab.runs import RunFolder, override
     from seqlab.runs.config import VECTOR_FIELDS, path_fields, to_dict
@@ -136,12 +136,12 @@ def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: 
     assert isinstance(data, dict)
     paths = path_fields(config) | VECTOR_FIELDS
     data |= {key.removeprefix("data."): found[key] for key in paths if key in found and key in known}
-    # What is given again is left out: a tag would reset its section.
+    # Skip unchanged values: a tag would reset its section.
     return override(values, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
 
 
 def default_run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> Path:
-    """Return runs/RECIPE, or the same by the name of a config file or a text; of pairs, by their endings, SRC-TGT."""
+    """Return runs/RECIPE, runs/NAME for a config file or text, or runs/SRC-TGT by the file endings of a corpus."""
     if recipe is not None:
         return Path("runs") / (Path(recipe).stem if is_config_file(recipe) else recipe)
     from seqlab.recipes.find import PAIRS_OR_TEXT, training_keys
@@ -161,7 +161,7 @@ def default_run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> P
                 raise unknown_key(Config, {}, key) from None
             if len(values) > 1 and not isinstance(values, str) and not is_list(key):
                 raise UsageError(
-                    f"`--{key}` takes one value, but is given {' '.join(values)}: a recipe or config file goes first, "
+                    f"`--{key}` takes one value, but has {' '.join(values)}: put a recipe or config file first, "
                     f"`seqlab train {values[-1]} --{key} {values[0]}`"
                 ) from None
         if missing.args[0] not in PAIRS_OR_TEXT:
@@ -175,16 +175,19 @@ def default_run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> P
 
 
 def names_corpus(overrides: Sequence["Override"]) -> bool:
+    """Return whether the overrides set the training files of a corpus."""
     from seqlab.recipes.find import training_keys
 
     return set(training_keys(overrides)) <= dict(overrides).keys()
 
 
 def is_recipe(name: str | None) -> bool:
+    """Return whether this is the name of a recipe."""
     from seqlab.recipes import RECIPES
 
     return name in RECIPES
 
 
 def is_config_file(recipe: str) -> bool:
+    """Return whether a target has the ending of a config file."""
     return recipe.endswith((".yaml", ".yml"))

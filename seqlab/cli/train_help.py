@@ -1,4 +1,4 @@
-"""Help for the fields of a config: the most used ones first, the others by section, in few lines."""
+"""Help for config fields: a short overview with the most used ones first, or all details."""
 
 import json
 import re
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from seqlab.runs.overrides import Override
 
 WIDTH = 112
-"""Characters of a line."""
+"""Maximum characters of a line."""
 KEY_WIDTH = 44
-"""Characters of a field and its value, after which its text begins."""
+"""Characters of the column with a field and its value."""
 NO_BREAK = "\u00a0"
 ALL = "all"
-"""The topic of every field."""
+"""Help topic for all fields."""
 MOST_USED = (
     *("train_src", "train_tgt", "valid_src", "valid_tgt", "train", "valid", "inputs", "targets"),
     *("batch_tokens", "batch_rows", "batch_seconds", "vocab_size", "documents"),
@@ -32,11 +32,11 @@ MOST_USED = (
     *("warmup_steps", "max_steps", "max_epochs", "max_minutes", "valid_every", "valid_metric", "patience"),
     *("precision", "valid_search.beam_size"),
 )
-"""Ends of the keys of the fields that most users set."""
+"""Last parts of the keys of the most used fields."""
 
 
 def is_section(topic: str) -> bool:
-    """Tell whether a topic of help is a section of the config, or all of them."""
+    """Return whether a help topic is a section of the config, or `all`."""
     return topic == ALL or topic in _sections()
 
 
@@ -49,16 +49,16 @@ def _sections() -> list[str]:
 
 
 def print_fields(target: str | None, overrides: "Sequence[Override]", run_dir: Path | None, topic: str | None) -> None:
-    """Print fields of the config with the values that this command line would train with.
+    """Print config fields with the values that this command line would train with.
 
     Args:
         target: the recipe, config file or run; None for a corpus, or for the defaults.
-        overrides: fields that are given.
-        run_dir: the run folder, if given.
-        topic: a section, or "all", for types and full texts; None for all fields of the chosen parts in few lines.
+        overrides: the given fields.
+        run_dir: the given run folder.
+        topic: a section, or "all", for types and full texts; None for a short overview of the chosen parts.
 
     Raises:
-        UsageError: there is no such section.
+        UsageError: the section does not exist.
     """
     if topic is not None and not is_section(topic):
         hint = nearest_hint(topic, _sections())
@@ -78,9 +78,9 @@ def _is_in(key: str, section: str) -> bool:
 def _fields(
     target: str | None, overrides: "Sequence[Override]", run_dir: Path | None
 ) -> "tuple[list[FieldDescription], set[str]]":
-    """Return the fields with their values, and the keys of those that have no effect with these.
+    """Return the fields with their values, and the keys of fields without effect.
 
-    Prints a note if the values are defaults, because the data are missing.
+    Prints a note if the values are defaults because the data are missing.
     """
     from seqlab.cli.train_config import names_corpus
     from seqlab.runs.config import Config, to_dict, unused_fields
@@ -97,7 +97,7 @@ def _fields(
             config = make_config(recipe, overrides, found_dir if recipe is None else Path(folder))
             values, unused = to_dict(config), unused_fields(config)
         except (OSError, ValueError) as error:
-            # Without a recipe the values come from text, which may be unreadable in more ways than to be missing.
+            # Without a recipe the values depend on the corpus, which may be missing or invalid.
             if isinstance(error, ConfigError) or not (recipe is None or isinstance(error, FileNotFoundError)):
                 raise
             print(f"\nThe values below are the fields' own defaults, not those of {recipe or 'the corpus'}. {error}")
@@ -106,7 +106,7 @@ def _fields(
 
 
 def _overview(fields: "Sequence[FieldDescription]") -> list[str]:
-    """Return a line for each of the most used fields, and for each section the values of its other fields."""
+    """Return one line for each of the most used fields, and the values of all other fields by section."""
     most_used = [field for field in fields if any(f".{field.key}".endswith(f".{end}") for end in MOST_USED)]
     lines = ["", "most used fields:"]
     for field in most_used:
@@ -124,7 +124,7 @@ def _overview(fields: "Sequence[FieldDescription]") -> list[str]:
 
 
 def _details(fields: "Iterable[FieldDescription]") -> list[str]:
-    """Return type, value and text of each field: those of the chosen parts by section, then those of other parts."""
+    """Return type, value and text of each field: first the chosen parts by section, then other parts."""
     found = list(fields)
     lines: list[str] = []
     chosen = [field for field in found if field.chosen]
@@ -150,7 +150,7 @@ def _entry(field: "FieldDescription", note: str) -> list[str]:
 
 
 def _value(field: "FieldDescription") -> str:
-    """Write a value as the command line takes it; a long list is cut."""
+    """Format a value as on the command line; shorten a long list."""
     values = field.default if isinstance(field.default, list) else [field.default]
     texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
     return shorten(" ".join(texts), 60, placeholder=" ...") if texts else "[]"

@@ -107,7 +107,7 @@ def test_lines_that_differ_in_normal_form_or_spaces_alone_are_counted(seqlab, tm
     (tmp_path / "hyp").write_text("caf\u00e9\na b\nc\nd\n", encoding="utf-8")
     (tmp_path / "ref").write_text("cafe\u0301\na  b \nc\ne\n", encoding="utf-8")
     result = seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "exact_match")
-    assert "2 of 4 lines differ from the reference in nothing but Unicode normal form or spaces" in result.err
+    assert "2 of 4 lines differ from the reference only in Unicode normalization or spaces" in result.err
     assert b"= 25.00" in result.out
     same = seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", tmp_path / "hyp", "--metrics", "exact_match")
     assert "normal form" not in same.err

@@ -83,7 +83,7 @@ def test_what_a_family_resets_is_said(seqlab, calls: list[dict[str, Any]], tmp_p
     expected = " ".join(
         f"--model.{name} {value}" for name, value in changed.items() if name not in ("family", "dropout")
     )
-    assert f"model.family is set to its own defaults; what it had before: {expected}" in result.err
+    assert f"model.family has its own defaults; reset values of the recipe or file: {expected}" in result.err
     assert "what it had before" not in seqlab("train", "number_words", "--model.dropout", "0.5").err
 
 
@@ -184,7 +184,7 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("number_words --model.d_modle 3", "There is no `model.d_modle`; the nearest is `model.d_model`."),
         (
             "--model.d_model 64 number_words",
-            "`--model.d_model` takes one value, but is given 64 number_words: a recipe or config file goes first, "
+            "`--model.d_model` takes one value, but has 64 number_words: put a recipe or config file first, "
             "`seqlab train number_words --model.d_model 64`",
         ),
         ("--data.train_src a.en b.en", "'data.train_tgt' is missing"),
@@ -250,9 +250,10 @@ def test_what_a_kind_of_tokenizer_does_not_have_is_said(seqlab, calls: list[dict
     write_config(config, tmp_path / "tags.yaml")
     for kind, is_lost in (("sentencepiece_bpe", True), ("words", False)):
         result = seqlab("train", tmp_path / "tags.yaml", "--data.tokenizer.kind", kind)
-        assert (f"data.tokenizer.kind {kind} has no data.tokenizer.tags, which was on" in result.err) == is_lost
+        assert (f"data.tokenizer.kind {kind} has no data.tokenizer.tags, which was true" in result.err) == is_lost
     assert (
-        "data.tokenizer.kind is set to its own defaults; what it had before: --data.tokenizer.tags true" in result.err
+        "data.tokenizer.kind has its own defaults; reset values of the recipe or file: --data.tokenizer.tags true"
+        in result.err
     )
 
 
@@ -318,7 +319,7 @@ def test_a_run_folder_is_continued(seqlab: Any, calls: list[dict[str, Any]], run
     assert (calls[1]["run_dir"], calls[1]["overwrite"], calls[1]["config"].seed) == (run_dir, True, 7)
     result = seqlab("train", run_dir, "--run_dir", tmp_path / "other")
     assert result.status == 2
-    assert f"{run_dir} is a run, which is continued where it is: leave `--run_dir` out" in result.err
+    assert f"{run_dir} is a run, which continues in its own folder: leave `--run_dir` out" in result.err
     (run_dir / "run.json").unlink()  # a run that was killed before its first step starts anew with its config
     shutil.rmtree(run_dir / "checkpoints")
     assert seqlab("train", run_dir).status == 0
