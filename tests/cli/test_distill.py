@@ -257,7 +257,7 @@ def test_mistakes_are_reported(seqlab, run_dir: Path, corpus: Path) -> None:
         (("--src", "-"), "--src must be a file"),
         (("--src", corpus / "src", "--out", "-"), "--out must be a file"),
         (("--src", corpus / "src", "--out", corpus), "--out must be a file in an existing folder, but is"),
-        (("--src", corpus / "src", "--out", corpus / "none" / "x"), "--out must be a file in a folder that is there"),
+        (("--src", corpus / "src", "--out", corpus / "none" / "x"), "--out must be a file in an existing folder"),
         (("--src", corpus / "src", "--ref", corpus / "short"), "has 10 lines but"),
         (("--src", corpus / "src", "--buffer_lines", "0"), "`--buffer_lines` must be at least 1, but is 0 instead"),
         (("--src", corpus / "none"), "none: there is no such file"),
