@@ -59,7 +59,7 @@ def test_a_model_that_is_counted_reads_its_corpus_once(tmp_path: Path) -> None:
 def test_steps_and_epochs_exclude_each_other(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`max_steps` and `max_epochs` both set the length of the training"):
         TrainingConfig(max_steps=10_000, max_epochs=3)
-    with pytest.raises(ValueError, match="`training`: `max_steps` and `max_epochs` both say"):
+    with pytest.raises(ValueError, match="`training`: `max_steps` and `max_epochs` both set"):
         recipe("number_words", tmp_path, {"training.max_steps": 5, "training.max_epochs": 3})
     assert TrainingConfig().max_steps == 10_000
 
