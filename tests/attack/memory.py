@@ -27,7 +27,9 @@ COMMANDS = {
 
 def memory(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
     """Stream `count` thousand lines through each family, and a third as many: the peaks are about the same."""
-    for name, command in sorted({(name, argv[0]) for name, uses in workspace.uses.items() for argv in uses}):
+    commands = sorted({(name, argv[0]) for name, uses in workspace.uses.items() for argv in uses})
+    rng.shuffle(commands)
+    for name, command in commands:
         if command not in COMMANDS or "_recording" in name or (command == "score" and "_lm" not in name):
             continue  # what reads recordings, or two files
         with tempfile.TemporaryDirectory() as folder:
