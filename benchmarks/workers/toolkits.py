@@ -1,4 +1,4 @@
-"""Toolkits in their own environments: they read ids as words, and rates come from their logs."""
+"""Other toolkits, each in its own environment: input files of ids written as words, and speeds parsed from logs."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def sizes_of(workload: Path) -> Sizes:
 
 
 def check(python: str, module: str, dtype: str = "fp32") -> None:
-    """Raise Unavailable if an environment lacks a toolkit, or if the job is not fp32 on the CPU."""
+    """Raise Unavailable if an environment lacks a toolkit, or if the job is not in fp32."""
     if subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode:
         raise Unavailable(f"not installed: {python} cannot import {module}")
     if dtype != "fp32":

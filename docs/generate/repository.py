@@ -1,4 +1,4 @@
-"""Pages of the repository's files that pages link to, and links to them.
+"""Site pages for repository files that other pages link to, and the rewritten links.
 
 On GitHub a page of docs/ links to `../../examples/custom_model.py`. The site shows that file on a page of its own.
 """

@@ -57,7 +57,7 @@ class DataConfig(Part):
     product: ClassVar[str]
     """Name of a trained run, with its article: `a translator`."""
     purpose: ClassVar[str]
-    """What a run does, and with which commands; completes `RUN ...`."""
+    """Purpose of a run and the commands that use it, as the end of the sentence `RUN ...`: `translates, ...`."""
     next_command: ClassVar[str]
     """Example of a command that uses a run; `{}` is replaced by the run."""
     serves: ClassVar[dict[str, str]] = {}
@@ -184,7 +184,7 @@ class TokensConfig(DataConfig):
         from seqlab.base.raw_lines import LineLimit
 
         if self.is_continuous and self.max_line_bytes is not None:
-            # The parts of long lines determine the validation set: they are the same for every limit.
+            # Long lines are read in parts of a fixed size, so that the limit does not change the validation set.
             return LineLimit(MAX_LINE_BYTES, splits_lines=True)
         return LineLimit(self.max_line_bytes, option="`data.max_line_bytes`")
 

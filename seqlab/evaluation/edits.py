@@ -88,7 +88,7 @@ class ErrorRate:
     """String that joins tokens to a line."""
 
     def nearest(self, hypothesis: str, references: Sequence[str | None]) -> tuple[Edits, str]:
-        """Return the reference of a line with the fewest edits, after these edits."""
+        """Return the edits to the nearest reference of a line, and that reference."""
         counted = [
             (count_edits(self.split(line), self.split(hypothesis)), line) for line in references if line is not None
         ]

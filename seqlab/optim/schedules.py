@@ -91,7 +91,8 @@ class LinearScheduleConfig(WarmupConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class InverseSqrtScheduleConfig(WarmupConfig):
-    """Inverse square root decay: sqrt(warmup_steps / step) times the peak after the warmup (Vaswani et al. 2017)."""
+    """Inverse square root decay after the warmup (Vaswani et al. 2017): sqrt((warmup_steps + 1) / (step + 1)) times the
+    peak, with steps counted from 0."""
 
     family: Literal["inverse_sqrt"] = "inverse_sqrt"
     """Name of the schedule."""

@@ -157,7 +157,7 @@ class SentencePiece(Segmenter):
 
 
 def _sample_lines(lines: Iterable[str], max_lines: int) -> Iterator[str]:
-    """Sample at max_lines `max_lines` lines uniformly by reservoir sampling (Vitter, 1985).
+    """Sample at most `max_lines` lines uniformly by reservoir sampling (Vitter, 1985).
 
     sentencepiece's own sample would be different in each process.
     """

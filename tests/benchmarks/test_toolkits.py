@@ -1,4 +1,4 @@
-"""Toolkits in environments of their own: what they are given, and what is read from their logs."""
+"""Other toolkits, each in its own environment: their input files, and the parsing of their logs."""
 
 import sys
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What systems give for their time: each with its own search, on the lines that it is told."""
+"""The quality and time of translation systems, each with its own search, on the given lines."""
 
 import json
 from pathlib import Path
