@@ -117,8 +117,14 @@ def test_lines_longer_than_the_context_are_scored_with_a_warning(seqlab, runs: T
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tgt", "one", "two"], "`--likeliest` and several files after `--tgt` are given together"),
-        (["--tgt", "one", "--likeliest"], "`--likeliest` and several files after `--tgt` are given together"),
+        (
+            ["--tgt", "one", "two"],
+            "`--likeliest` needs several files after `--tgt`, and several files need `--likeliest`",
+        ),
+        (
+            ["--tgt", "one", "--likeliest"],
+            "`--likeliest` needs several files after `--tgt`, and several files need `--likeliest`",
+        ),
         (["--tgt", "one", "short", "--likeliest"], "one has 5 lines but"),
         (["--src", "short", "--tgt", "one"], "short has 2 lines but"),
         (["--tgt", "nowhere"], "nowhere: there is no such file."),
