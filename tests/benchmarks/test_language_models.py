@@ -133,7 +133,7 @@ def test_a_text_of_another_length_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(lm_generation, "run_worker", lambda *_: short)
     case = lm_generation.Case(lm_generation.SYSTEMS[0], "transformer", "fp32", rows=2)
     base = lm_generation.LmGenerationJob("nowhere", "fp32", "", 1, 3, False, 1, 1, "cpu")
-    with pytest.raises(RuntimeError, match=r"2 x 3 characters: \[3, 2\]"):
+    with pytest.raises(RuntimeError, match=r"2 texts of 3 characters, not \[3, 2\]"):
         case.run(base)
 
 

@@ -137,7 +137,7 @@ def test_unsupported_searches_are_refused(runs: tuple[Run, Run]) -> None:
         runs[0].translate(["the dog"], length_penalty="gnmt")
     with pytest.raises(ValueError, match="`early_stopping: false` is not supported by CTranslate2"):
         runs[0].translate(["the dog"], early_stopping=False)
-    with pytest.raises(ValueError, match="`iterations` is for models that predict all symbols"):
+    with pytest.raises(ValueError, match="`iterations` is for mask-predict"):
         runs[0].translate(["the dog"], iterations=3)
 
 

@@ -351,7 +351,7 @@ def test_unsupported_validation_search_is_refused() -> None:
     revised = ("training.valid_search.revise", "true")
     for family, message in (
         ("transformer_nat", "`training.valid_search`: `revise` is for mask-predict"),
-        ("transformer_ctc", "`training.valid_search`: `revise` is for models that predict all symbols"),
+        ("transformer_ctc", "`training.valid_search`: `revise` is for mask-predict"),
     ):
         with pytest.raises(ConfigError, match=message):
             override(CORPUS, [("model.family", family), revised])

@@ -104,7 +104,7 @@ def test_autoregressive_options_are_refused_by_name(tmp_path: Path) -> None:
     ):
         status, failed = run_here(*command)
         assert status != 0
-        assert b"predicts all symbols at once" in failed.stderr
+        assert b"need a model that predicts one token after another" in failed.stderr
         assert failed.stdout == b""
     of_validation = ("--training.valid_search.no_repeat_ngram_size", "2", "--model.family", "transformer_nat")
     of_others = ("--training.valid_search.iterations", "2")
