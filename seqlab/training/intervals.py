@@ -27,6 +27,12 @@ def due_events(progress: Progress, training: TrainingConfig) -> set[str]:
     return due | timed
 
 
+def note_validation_time(progress: Progress, training: TrainingConfig, started: float) -> None:
+    """Record in `progress` the minutes that a validation took, which `due_events` uses if there is a time limit."""
+    if training.max_minutes is not None:
+        progress.validation_minutes = progress.minutes - started
+
+
 def is_pace_known(progress: Progress, training: TrainingConfig) -> bool:
     """Return whether enough of `max_minutes` has passed to estimate the number of steps; False without a limit."""
     return training.max_minutes is not None and progress.minutes >= MIN_TIME_SHARE * training.max_minutes

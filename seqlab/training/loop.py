@@ -15,7 +15,7 @@ from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.objectives import StepContext
 from seqlab.training.failure import StartedStep, failed_update
-from seqlab.training.intervals import due_events, is_pace_known
+from seqlab.training.intervals import due_events, is_pace_known, note_validation_time
 from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.running_statistics import has_batch_norm
 from seqlab.training.state import TrainingRun
@@ -65,12 +65,8 @@ def fit(run: TrainingRun) -> None:
         ProgressBar(config.training, progress, is_visible=world.is_main) as bar,
     ):
         step_started, started_steps = time.monotonic(), StartedSteps(run)
-        warns = has_batch_norm(run.model) and progress.step == 0
-        judges_pace = config.training.max_minutes is not None and not is_pace_known(progress, config.training)
+        warnings = EarlyWarnings(run)
         for data in prefetched:
-            if warns and len(data.micro_steps) > 1:
-                logger.warning("%s", SPLIT_BATCH_NORM % len(data.micro_steps))
-                warns = False
             started_steps.start(data)
             progress.step, progress.position = progress.step + 1, data.position
             read_clock()
@@ -85,15 +81,12 @@ def fit(run: TrainingRun) -> None:
             if "log" in due:
                 _log(run, bar, data.epoch)
             bar.advance(progress)
-            if judges_pace and is_pace_known(progress, config.training):
-                warn_of_few_steps(progress, config.training)
-                judges_pace = False
+            warnings.check(data)
             if validated:
                 validation_started = progress.minutes
                 averaged = _validate(run, bar)
                 read_clock()
-                if config.training.max_minutes is not None:
-                    progress.validation_minutes = progress.minutes - validation_started
+                note_validation_time(progress, config.training, validation_started)
                 stop = stop or request.signal_number()
                 run.save(averaged)
                 if _is_finished(run):
@@ -106,6 +99,25 @@ def fit(run: TrainingRun) -> None:
             if stop is not None:
                 raise Interrupted(stop, progress.step)
             step_started = time.monotonic()
+
+
+class EarlyWarnings:
+    """Warnings about batch norm and the pace of training, each given at most once."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        training, progress = run.config.training, run.progress
+        self._progress, self._training = progress, training
+        self._checks_batch_norm = has_batch_norm(run.model) and progress.step == 0
+        self._checks_pace = training.max_minutes is not None and not is_pace_known(progress, training)
+
+    def check(self, data: TrainingStep[Batch]) -> None:
+        """Warn if batch norm is split among the micro-steps of a step, or if few steps fit into the time."""
+        if self._checks_batch_norm and len(data.micro_steps) > 1:
+            logger.warning("%s", SPLIT_BATCH_NORM % len(data.micro_steps))
+            self._checks_batch_norm = False
+        if self._checks_pace and is_pace_known(self._progress, self._training):
+            warn_of_few_steps(self._progress, self._training)
+            self._checks_pace = False
 
 
 def fit_count_based(run: TrainingRun) -> None:

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reference.random_runs import write_run
 
 from seqlab.cli.main import main
 from seqlab.models import LstmConfig
+from seqlab.runs.config import Config, config_text, write_config
+from seqlab.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,24 @@ def other_run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recurrent_run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give one of a recurrent model that copies, with the same vocabulary."""
     return write_run(tmp_path_factory.mktemp("runs") / "recurrent", model=LstmConfig(hidden_size=16, copying=True))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    """Work in an empty folder, and note what would be trained."""
+    found: list[dict[str, Any]] = []
+
+    def train(config: Config | Callable[[Path], Config], run_dir: Path, **options: Any) -> Path:
+        config = config if isinstance(config, Config) else config(run_dir)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        folder = RunFolder(run_dir)
+        if folder.exists():
+            folder.replace_config(config_text(config), folder.read_description())
+        else:
+            write_config(config, folder.config_file)
+        found.append({"config": config, "run_dir": run_dir, **options})
+        return run_dir
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("seqlab.training.train", train)
+    return found

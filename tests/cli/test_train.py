@@ -1,7 +1,6 @@
 """seqlab train: from a command line to a config; training itself is tested elsewhere."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,39 +8,16 @@ from typing import Any
 import pytest
 from reference.tiny_runs import tiny_config, write_numbers
 
-import seqlab.training
 from seqlab.cli.config_options import split_overrides
 from seqlab.cli.train_config import default_run_dir_of, make_config
 from seqlab.models import LstmConfig
 from seqlab.recipes import RECIPES, number_words
-from seqlab.runs.config import Config, config_text, to_dict, unused_fields, write_config
-from seqlab.runs.fields import list_fields
+from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import override
 from seqlab.tasks.translation import zero_config
 from seqlab.training import train as seqlab_train
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
-    """Work in an empty folder, and note what would be trained."""
-    found: list[dict[str, Any]] = []
-
-    def train(config: Config | Callable[[Path], Config], run_dir: Path, **options: Any) -> Path:
-        config = config if isinstance(config, Config) else config(run_dir)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        folder = RunFolder(run_dir)
-        if folder.exists():
-            folder.replace_config(config_text(config), folder.read_description())
-        else:
-            write_config(config, folder.config_file)
-        found.append({"config": config, "run_dir": run_dir, **options})
-        return run_dir
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(seqlab.training, "train", train)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -210,39 +186,6 @@ def test_mistakes(
     assert result.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_help_all_prints_every_field(
-    seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: str
-) -> None:
-    monkeypatch.delenv("SEQLAB_DATA", raising=False)
-    result = seqlab("train", recipe, "--help", "all", "--optim.optimizer.family", "sgd")
-    assert (result.status, result.err, calls) == (0, "", [])
-    lines = result.out.decode().splitlines()
-    options = [line.split()[0] for line in lines if line.startswith("  --")]
-    assert sorted(options) == sorted({f"--{field.key}" for field in list_fields(Config)})
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_help_of_a_recipe_is_short_and_names_every_field_of_its_parts(
-    seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: str
-) -> None:
-    monkeypatch.delenv("SEQLAB_DATA", raising=False)
-    lines = seqlab("train", recipe, "--help").out.decode().splitlines()
-    assert len(lines) <= 120
-    options, others = {line.split()[0] for line in lines if line.startswith("  --")}, "\n".join(lines)
-    assert {"--run_dir", "--model.family", "--optim.optimizer.lr", "--training.max_steps"} <= options
-    try:
-        config = make_config(recipe, [], tmp_path / "run")
-    except FileNotFoundError:  # the corpus is not on this machine: the help shows the defaults
-        return
-    unused = unused_fields(config)
-    for field in list_fields(Config, to_dict(config)):
-        if field.chosen and not any(f"{field.key}.".startswith(f"{key}.") for key in unused):
-            name = field.key.rpartition(".")[2]
-            assert f"--{field.key}" in options or f" {name} " in others.replace("\n", " "), field.key
-
-
 def test_what_a_kind_of_tokenizer_does_not_have_is_said(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
     config = make_config(
         "number_words", [("data.tokenizer.kind", ["characters"]), ("data.tokenizer.tags", ["true"])], tmp_path
@@ -255,57 +198,6 @@ def test_what_a_kind_of_tokenizer_does_not_have_is_said(seqlab, calls: list[dict
         "data.tokenizer.kind has its own defaults; reset values of the recipe or file: --data.tokenizer.tags true"
         in result.err
     )
-
-
-def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]) -> None:
-    text = seqlab("train", "number_words", "--help", "all", "--optim.optimizer.family", "sgd").out.decode()
-    config = make_config("number_words", [], Path("runs/number_words"))
-    assert f"  --training.max_steps int | null = {config.training.max_steps}\n" in text
-    assert '  --data.train_src list of str = ["runs/number_words/data/train.en"]\n' in text
-    families = "sgd | adam | adamw | radam | muon | adagrad | rmsprop | sam | schedule_free"
-    assert f'  --optim.optimizer.family {families} = "sgd"\n' in text
-    assert "optim.optimizer:\n" in text
-    assert "(adam, adamw, radam, muon" in text.partition("fields of parts that are not chosen:")[2]
-    short = seqlab("train", "number_words", "--help").out.decode()
-    assert f"  --training.max_steps {config.training.max_steps} " in short
-    assert "  --data.train_src runs/number_words/data/train.en " in short
-    assert seqlab("train", "--help", "number_words").out.decode() == short
-
-
-def test_help_of_a_section(seqlab, calls: list[dict[str, Any]]) -> None:
-    text = seqlab("train", "number_words", "--help", "data.tokenizer").out.decode()
-    keys = [line.split()[0] for line in text.splitlines() if line.startswith("  --")]
-    assert "--data.tokenizer.vocab_size" in keys
-    assert all(key.startswith("--data.tokenizer.") for key in keys)
-    assert "--model.d_model int = " in seqlab("train", "--help", "model").out.decode()
-    result = seqlab("train", "number_words", "--help", "modle")
-    assert result.status == 2
-    assert "there is no section `modle`; the nearest is `model`" in result.err
-
-
-def test_help_shows_what_is_chosen_for_a_corpus(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
-    for name in ("a.en", "a.de"):
-        (tmp_path / name).write_text("".join(f"{name} has a line {i} of words\n" for i in range(30)), encoding="utf-8")
-    command = (
-        "train",
-        "--data.train_src",
-        "a.en",
-        "--data.train_tgt",
-        "a.de",
-        "--model.d_model",
-        "96",
-        "--help",
-        "all",
-    )
-    text = seqlab(*command).out.decode()
-    assert '  --data.train_src list of str = ["a.en"]\n' in text
-    assert "  --model.d_model int = 96\n" in text
-    assert "  --model.d_ff int = 192\n" in text
-    (tmp_path / "a.de").write_bytes(b"\xff\n")
-    result = seqlab(*command)
-    assert result.status == 0
-    assert "the fields' own defaults, not those of the corpus. a.de, line 1: not UTF-8" in result.out.decode()
-    assert "  --model.d_ff int" in result.out.decode()
 
 
 def test_a_run_folder_is_continued(seqlab: Any, calls: list[dict[str, Any]], run_dir: Path, tmp_path: Path) -> None:
@@ -424,31 +316,3 @@ def test_a_recipe_writes_into_no_folder_of_somebody_else(seqlab: Any, tmp_path: 
     assert result.status == 2
     assert (tmp_path / "data" / "train.en").read_text(encoding="utf-8") == "mine\n"
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["train.en"]
-
-
-@pytest.mark.parametrize(
-    ("recipe", "hidden", "shown"),
-    [
-        ("number_words", ["iterations", "revise", "activation_penalty", "copy_unknown"], ["coverage_penalty"]),
-        ("tinyshakespeare_lstm", ["beam_size", "length_alpha", "guided_attention"], ["activation_penalty"]),
-        ("tinyshakespeare_ngram", ["label_smoothing", "max_grad_norm"], ["order"]),
-        ("digits_cnn", ["vocab_size", "beam_size"], ["augment_noise"]),
-    ],
-)
-def test_fields_without_effect_are_not_offered(
-    seqlab,
-    calls: list[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
-    recipe: str,
-    hidden: list[str],
-    shown: list[str],
-) -> None:
-    text = seqlab("train", recipe, "--help").out.decode().partition("most used fields:")[2]
-    if "own defaults" in text:
-        pytest.skip("the corpus is not on this machine")
-    for name in hidden:
-        assert f"{name} " not in text
-    for name in shown:
-        assert f"{name} " in text
-    everything = seqlab("train", recipe, "--help", "all").out.decode()
-    assert all(f".{name} " in everything for name in [*hidden, *shown])
