@@ -29,7 +29,10 @@ def are_bars_shown() -> bool:
 
 
 def make_progress_bar() -> "Progress":
-    """Create a bar for tasks whose description is their unit; it is hidden unless standard error is a terminal."""
+    """Create a progress bar that is hidden unless standard error is a terminal.
+
+    The description of a task is the name of its unit, such as `lines`.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -22,7 +22,7 @@ from seqlab.base.world import LostRank, World
 T = TypeVar("T")
 
 POLL_SECONDS = 0.01
-"""Pause between two looks at the store."""
+"""Seconds between two polls of the rendezvous store."""
 RANK_0_ERROR_SECONDS = 3
 """How long other ranks wait for rank 0 to fail with the same error, which all ranks raise at about the same time."""
 COLLECTIVE_TIMEOUT = timedelta(hours=12)
@@ -30,10 +30,13 @@ COLLECTIVE_TIMEOUT = timedelta(hours=12)
 
 
 class DistributedWorld(World):
-    """The rank of one of several processes. All must make the same calls in the same order, or they wait forever."""
+    """Collective operations across the ranks of a process group.
+
+    All ranks must make the same calls in the same order, or they wait forever.
+    """
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum elementwise over all ranks, on the device of `values`: without a synchronization with the GPU."""
+        """Sum elementwise over all ranks, on the device of `values`, without waiting for the GPU."""
         sums = values.clone()
         dist.all_reduce(sums)
         return sums
@@ -92,12 +95,12 @@ def _process_group() -> Iterator[None]:
 
 
 def agree_on_store_prefix(store: dist.Store, rank: int, world_size: int) -> str:
-    """Agree with the other ranks of this start on a key prefix that no earlier start has used.
+    """Agree with the other ranks of this launch on a key prefix that no earlier launch has used.
 
     torchrun keeps its store when it restarts the ranks. With the same keys, a restart would read the addresses of the
-    start before. No variable of torchrun identifies a start: each machine has its own restart count, and a machine
-    whose peer has failed restarts without counting. Therefore, each rank writes a random request, and rank 0 answers
-    all requests until every rank has confirmed the prefix: the store may still contain requests of earlier starts.
+    previous launch. No variable of torchrun identifies a launch: restart counts are per machine, and do not increase
+    when only a peer has failed. Therefore, each rank writes a random request, and rank 0 answers all requests until
+    every rank has confirmed the prefix: the store may still contain requests of earlier launches.
     """
     if rank != 0:
         request = uuid4().hex
@@ -121,7 +124,7 @@ def _mark_reported_errors(store: dist.Store, rank: int) -> Iterator[None]:
         yield
     except (Exception, KeyboardInterrupt) as error:
         own = f"failed/{sha256(repr(error).encode()).hexdigest()}"
-        with suppress(RuntimeError):  # the store may have ended with its rank
+        with suppress(RuntimeError):  # rank 0, which serves the store, may have exited
             if rank == 0:
                 for key in ("failed", own):
                     store.set(key, "")

@@ -138,7 +138,7 @@ def _details(fields: "Iterable[FieldDescription]") -> list[str]:
         if field.key not in known:
             others.setdefault(field.key, []).append(field)
     if others:
-        lines += ["", "fields of parts that are not chosen:"]
+        lines += ["", "fields of other families:"]
     for same in others.values():
         lines += _entry(same[0], f" ({', '.join(dict.fromkeys(field.family for field in same))})")
     return lines

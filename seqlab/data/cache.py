@@ -56,7 +56,7 @@ def write_description(folder: Path, key: str, report: dict[str, Any]) -> None:
 
 
 def read_report(folder: Path, key: str) -> Any:
-    """Read the data report of a cache; raises ValueError if it is missing, or if the key is another one."""
+    """Read the data report of a cache; raises ValueError if it is missing, or if the key differs."""
     try:
         description = read_checksummed_json(folder / DESCRIPTION_FILE)
         found, report = description["key"], description["report"]

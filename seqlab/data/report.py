@@ -45,7 +45,7 @@ class DroppedRow:
 
 @dataclass(frozen=True)
 class TokenCounts:
-    """Number of tokens of a column in the kept rows, in all and unknown; text without a second side includes eos."""
+    """Numbers of tokens and of unknown tokens in the kept rows of a column; monolingual text includes eos."""
 
     tokens: int = 0
     unknown: int = 0

@@ -51,7 +51,9 @@ class SplitOffFile:
 
 
 def read_references(config: TokensConfig) -> list[list[str]]:
-    """Read the further references of the validation set: one line per pair for each, empty for no reference.
+    """Read the additional references of the validation set.
+
+    Returns one list for each reference file, with one line for each validation pair; an empty line is no reference.
 
     Raises:
         FileNotFoundError, ValueError: a file cannot be read, or differs in length from the sources; names both counts.

@@ -39,7 +39,7 @@ def contains(hypotheses: Sequence[str], references: References) -> LineStatistic
         counts.append([any(_is_contained(each, words) for each in wanted), bool(wanted)])
     rows = np.array(counts, dtype=int)
     if not rows[:, 1].any():
-        raise ValueError("`contains` compares the words of the references, but no line of them has a word.")
+        raise ValueError("`contains` compares the words of the references, but all reference lines are without words.")
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:line|norm:punctuation"
 
     def score_of_sum(summed: np.ndarray) -> Score:

@@ -26,7 +26,7 @@ BLOCK_LENGTH = 70
 def ptb_lstm(run_dir: str | Path) -> Config:
     """Penn Treebank, AWD-LSTM: published perplexity per word 61.2 (valid) and 58.8 (test); not run by us.
 
-    24 million parameters, 500 epochs. 20 streams and hidden dropout 0.25 as in the repository; the paper has 40 and
+    24 million parameters, 500 epochs. Batch size 20 and hidden dropout 0.25 as in the repository; the paper has 40 and
     0.3. Reads `$SEQLAB_DATA/ptb/train.txt` and `valid.txt`.
     """
     return _awd_lstm(

@@ -41,7 +41,7 @@ class TokenizerConfig(Part):
 
     @property
     def may_be_words(self) -> bool:
-        """Whether each id may be a word, so that only spaces separate the words."""
+        """Whether the tokenizer may be word-level, so that decoding joins ids with spaces."""
         return self.units in ("words", "")
 
     @property
@@ -69,7 +69,7 @@ class TokenizerConfig(Part):
         return None
 
     def check_not_target_only(self) -> None:
-        """Raise ValueError if the config is valid for a target only."""
+        """Raise ValueError for a config that only `data.tokenizer_tgt` accepts."""
 
     def for_target(self, src: TokenizerConfig) -> TokenizerConfig:
         """Return the config of the target's tokenizer, given that of the source."""

@@ -30,7 +30,7 @@ _MAX_TRAINING_LINE_BYTES = 2**24  # the trainer skips longer lines; its default 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class SentencePieceConfig(LearntConfig):
-    """Base class of the configs of both kinds."""
+    """Base class of the configs of BPE and of the unigram model."""
 
     may_sample: ClassVar[bool] = True
 
@@ -38,7 +38,7 @@ class SentencePieceConfig(LearntConfig):
     """Number of ids, including 4 special ids and 256 bytes. It is smaller if the text supports fewer."""
 
     character_coverage: Annotated[float, Field(ge=0.98, le=1.0)] = 0.9995
-    """Share of the text's characters with ids of their own; the rest, the rarest characters, are encoded as bytes."""
+    """Share of the text's characters that are in the vocabulary; the rest, the rarest ones, are encoded as bytes."""
 
     max_train_lines: Annotated[int, Field(gt=100, le=MAX_COUNT)] = 1_000_000
     """Maximum number of training lines, which are held in memory: a random sample of a longer text."""
@@ -73,11 +73,11 @@ class SentencePieceUnigramConfig(SentencePieceConfig):
     """Tag of this tokenizer."""
 
     max_train_lines: Annotated[int, Field(gt=100, le=MAX_COUNT)] = 500_000
-    """Maximum number of training lines, which are held in memory with 2 kB each: a random sample of a longer text."""
+    """Maximum number of training lines, about 2 kB of memory each; a longer text is sampled at random."""
 
 
 class SentencePiece(Segmenter):
-    """A sentencepiece model that reproduces its text: no normalization, and `▁` differs from a space."""
+    """Lossless sentencepiece model: no normalization, and `▁` differs from a space."""
 
     can_sample: ClassVar[bool] = True
 

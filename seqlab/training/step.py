@@ -30,7 +30,7 @@ class Update:
 
 
 class StartedUpdate:
-    """An update that the device may still compute. On a GPU, `finish` waits for this update only."""
+    """An update that may still be running on the device. On a GPU, `finish` waits for this update only."""
 
     def __init__(self, sums: dict[str, Tensor], norm: Tensor) -> None:
         """Start to copy `sums` (total, count and logs of all ranks) and the gradient norm, all (), to the host."""

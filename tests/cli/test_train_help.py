@@ -52,7 +52,7 @@ def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]
     families = "sgd | adam | adamw | radam | muon | adagrad | rmsprop | sam | schedule_free"
     assert f'  --optim.optimizer.family {families} = "sgd"\n' in text
     assert "optim.optimizer:\n" in text
-    assert "(adam, adamw, radam, muon" in text.partition("fields of parts that are not chosen:")[2]
+    assert "(adam, adamw, radam, muon" in text.partition("fields of other families:")[2]
     short = seqlab("train", "number_words", "--help").out.decode()
     assert f"  --training.max_steps {config.training.max_steps} " in short
     assert "  --data.train_src runs/number_words/data/train.en " in short

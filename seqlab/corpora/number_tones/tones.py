@@ -33,9 +33,9 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LOW_TONES_HZ = 350.0 * 1.21 ** np.arange(5)
 HIGH_TONES_HZ = 1150.0 * 1.2 ** np.arange(6)
 """A letter is one low tone together with one high tone; 26 of the 30 pairs are used. Adjacent tones differ by at least
-three semitones, voices by at most one in each direction."""
+three semitones; a voice shifts all tones by at most one semitone up or down."""
 LETTER_SECONDS = (0.05, 0.065)
-"""Range of the mean letter duration of a recording; each letter deviates by up to `LETTER_DEVIATION` (40 to 78 ms)."""
+"""Range of the mean letter duration of a recording, in seconds; with `LETTER_DEVIATION` letters take 40 to 78 ms."""
 LETTER_DEVIATION = 0.2
 GAP_SECONDS = (0.006, 0.02)
 """Range of the pause after each letter."""
@@ -99,8 +99,8 @@ def write(folder: str | Path, seed: int = 5, num_phrases: Mapping[str, int] = NU
     in two splits. The same seed writes the same bytes on one machine.
 
     Args:
-        folder: of the manifests and recordings.
-        seed: of all random choices.
+        folder: where the manifests and recordings are written.
+        seed: seed of all random choices.
         num_phrases: split -> number of phrases.
 
     Raises:

@@ -49,5 +49,5 @@ class TranscriptionConfig(RecordingsConfig):
         return ["src_codec", "tgt_tokenizer"]
 
     def taken_tokenizers(self, old: DataConfig) -> list[str]:
-        """Return the folders to copy from a run: the source codec, and the tokenizer of another transcription run."""
+        """Return the folders to copy from a run: the source codec, and a transcription's tokenizer."""
         return self.tokenizer_folders if old.kind == self.kind else ["src_codec"]
