@@ -11,5 +11,5 @@ Names are imported at their first use: neither this file nor `register` imports 
 
 import lazy_loader
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.3.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 MAX_PATH_CHARS = 4096
 """Maximum characters of a path."""
 BYTE_ORDER_MARK = "\ufeff"
+ZIP_MAGIC = b"PK\x03\x04"
+"""First bytes of a zip archive."""
 
 
 class DiscardedLine(str):
@@ -97,11 +99,16 @@ def refuse_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 
 def check_first_lines(lines: Sequence[bytes], name: str) -> None:
-    """Raise ValueError if the first lines of a text are a recording, or if the first is the path of one.
+    """Raise ValueError if the first lines of a text are a recording or a zip archive, or name a recording.
 
     Warns of a text with carriage returns instead of newlines.
     """
     first = lines[0]
+    if first.startswith(ZIP_MAGIC):
+        raise ValueError(
+            f"{name} is a zip archive (such as .npz, .xlsx or .docx), but this input must be text: export or unpack it "
+            "first. Arrays (.npz) are read by their path: `seqlab predict RUN --input FILE.npz`."
+        )
     if looks_like_audio(b"".join(lines[:HEAD_BYTES])):
         raise ValueError(
             f"{name} is a recording, but this input must be text: `seqlab transcribe RUN {name}` transcribes "

@@ -56,7 +56,7 @@ class RunSummary:
     def lines(self) -> list[str]:
         """Return the lines of the text output."""
         kept = ", ".join(f"{count:,} {split}" for split, count in self.kept.items())
-        machine = ", ".join(f"{name} {value}" for name, value in self.machine.items())
+        machine = ", ".join(f"{name} {value}" for name, value in self.machine.items() if value not in ("", False))
         steps = f"{self.step:,} of {self.max_steps:,} steps, " if self.max_steps else ""
         facts = {
             "run": self.path,

@@ -265,10 +265,12 @@ def _assemble(
     )
     if config.optim.ema_decay:
         run.moving_average = MovingAverage(run.weights(), config.optim.ema_decay)
-    size = f"{sum(p.numel() for p in model.parameters()):,} parameters"
-    world = device_context.world
-    ranks = "" if world.is_single_process else f", {world.world_size} ranks ({config.training.parallel})"
-    logger.info("%s, %s, %s%s", size, device_context.device, device_context.dtype, ranks)
+    if num_parameters := sum(p.numel() for p in model.parameters()):  # a count-based model has none
+        world = device_context.world
+        ranks = "" if world.is_single_process else f", {world.world_size} ranks ({config.training.parallel})"
+        logger.info(
+            "%s parameters, %s, %s%s", f"{num_parameters:,}", device_context.device, device_context.dtype, ranks
+        )
     return run, start
 
 

@@ -2,6 +2,7 @@ import gzip
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +55,14 @@ def test_invalid_utf8_is_an_error_with_file_and_line(tmp_path: Path, suffix: str
     path.write_bytes(gzip.compress(raw) if suffix else raw)
     with pytest.raises(ValueError, match=r"latin1\.txt.*, line 3: not UTF-8 \(byte 0xfc at position 2"):
         list(read_lines(path))
+
+
+def test_a_zip_archive_is_refused_with_its_kind() -> None:
+    archive = io.BytesIO()
+    np.savez(archive, x=np.zeros(3))
+    archive.seek(0)
+    with pytest.raises(ValueError, match=r"standard input is a zip archive .* must be text"):
+        list(iter_lines(archive, "standard input"))
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
