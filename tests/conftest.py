@@ -1,5 +1,7 @@
-"""For all tests: one thread for each process, set before torch is loaded, as pytest runs several side by side (`-n
-auto`), no deadline for what hypothesis draws, as a slow machine is no mistake, and Ctrl-C as it is in a terminal.
+"""Settings and fixtures of all tests.
+
+Each process uses one thread, since pytest runs several processes (`-n auto`); this is set before torch is imported.
+Hypothesis has no deadline, so that tests do not fail on a slow machine. Ctrl-C works as in a terminal.
 """
 
 import os
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what is to run in the background
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores SIGINT in background jobs
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("seqlab", deadline=None)
@@ -26,8 +28,8 @@ def stored_families(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def expected_of_families(stored_families: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Work in the folder of the stored runs; return what they answered, by family."""
+def expected_by_family(stored_families: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Change to the folder of the stored runs, and return their expected outputs by family."""
     from reference.stored_families import read_expected
 
     monkeypatch.chdir(stored_families)

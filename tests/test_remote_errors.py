@@ -1,4 +1,4 @@
-"""Errors that are sent from one process to another."""
+"""Errors of worker processes, re-raised in the parent process."""
 
 import pickle
 
@@ -14,15 +14,16 @@ class Unpicklable(Exception):
         raise TypeError("no")
 
 
-def sent(error: Exception) -> BaseException:
-    """Send an error through pickle and re-raise it."""
+def round_trip(error: Exception) -> BaseException:
+    """Pickle and unpickle an error, re-raise it, and return the exception."""
     received = pickle.loads(pickle.dumps(RemoteError.from_error(error)))
     with pytest.raises(Exception) as raised:  # noqa: PT011
         received.reraise()
     return raised.value
 
 
-def caught(function: object) -> Exception:
+def raised_by(function: object) -> Exception:
+    """Call a function and return the exception that it raises."""
     assert callable(function)
     with pytest.raises(Exception) as raised:  # noqa: PT011
         function()
@@ -31,34 +32,34 @@ def caught(function: object) -> Exception:
     return error
 
 
-def test_an_error_for_the_user_stays_one() -> None:
-    error = sent(caught(lambda: ForkedWorkers(0)))
+def test_user_errors_keep_their_type_and_exit_status() -> None:
+    error = round_trip(raised_by(lambda: ForkedWorkers(0)))
     assert explain(error) == ("error: `processes` must be at least 1, but is 0 instead.", 2)
 
 
-def test_a_bug_stays_one_with_its_traceback() -> None:
+def test_unexpected_errors_keep_type_and_traceback() -> None:
     def faulty() -> None:
         int("x")
 
-    error = sent(caught(faulty))
+    error = round_trip(raised_by(faulty))
     assert isinstance(error, ValueError)
     assert explain(error) is None
     assert "in faulty" in str(error.__cause__)
 
 
-def test_a_memory_error_of_a_worker_is_explained() -> None:
-    def greedy() -> None:
+def test_memory_errors_of_workers_are_explained() -> None:
+    def exhaust_memory() -> None:
         raise MemoryError
 
-    explained = explain(sent(caught(greedy)))
+    explained = explain(round_trip(raised_by(exhaust_memory)))
     assert explained is not None
     assert explained[0] == "error: memory ran out"
 
 
-def test_an_unpicklable_error_becomes_text() -> None:
+def test_unpicklable_errors_are_re_raised_as_runtime_errors() -> None:
     def fail() -> None:
         raise Unpicklable("three apples")
 
-    error = sent(caught(fail))
+    error = round_trip(raised_by(fail))
     assert isinstance(error, RuntimeError)
     assert str(error) == "Unpicklable: three apples"

@@ -160,22 +160,22 @@ def flip_bit(path: Path, rng: random.Random) -> str:
 
 
 def renew_checksums(run: Path) -> None:
-    """Write all checksums anew where the files can be parsed, so that what is wrong is the values alone."""
+    """Write all checksums anew where the files can be read_json, so that what is wrong is the values alone."""
     for state in run.glob("checkpoints/*/state.json"):
-        values = parsed(state)
+        values = read_json(state)
         if isinstance(values, dict) and isinstance(values.get("crc32"), dict):
             for stem in values["crc32"]:
                 tensors = state.with_name(f"{stem}.safetensors")
                 if tensors.is_file():
                     values["crc32"][stem] = zlib.crc32(tensors.read_bytes())
-        write_sealed(state, values)
+        write_with_checksum(state, values)
     for description in run.glob("*tokenizer*/tokenizer.json"):
-        values = parsed(description)
+        values = read_json(description)
         model = description.with_name("tokenizer.model")
         if isinstance(values, dict) and model.is_file():
             values["sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
             description.write_text(json.dumps(values), "utf-8", "surrogatepass")
-    described = parsed(run / "run.json")
+    described = read_json(run / "run.json")
     if isinstance(described, dict):
         config = (run / "config.yaml").read_bytes().decode("utf-8", "replace")
         described["config_yaml"] = config
@@ -185,7 +185,7 @@ def renew_checksums(run: Path) -> None:
         spelling = run / "spelling" / "model.safetensors"
         if spelling.is_file():
             described["spelling_sha256"] = hashlib.sha256(spelling.read_bytes()).hexdigest()
-    write_sealed(run / "run.json", described)
+    write_with_checksum(run / "run.json", described)
 
 
 def codec_digest(run: Path, side: str) -> str | None:
@@ -199,7 +199,7 @@ def codec_digest(run: Path, side: str) -> str | None:
         return None
 
 
-def parsed(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     """Read JSON; None where it is none."""
     try:
         return json.loads(path.read_bytes())
@@ -207,7 +207,7 @@ def parsed(path: Path) -> Any:
         return None
 
 
-def write_sealed(path: Path, values: Any) -> None:
+def write_with_checksum(path: Path, values: Any) -> None:
     """Write an object with a checksum of its own; leave anything else as it is."""
     if isinstance(values, dict):
         values.pop(CHECKSUM_KEY, None)

@@ -39,9 +39,9 @@ def on_gpu(argv: list[str], precision: str) -> list[str]:
 
 @every_precision
 @pytest.mark.parametrize("family", USES)
-def test_results_equal_the_cpu(expected_of_families: dict[str, Any], family: str, precision: str) -> None:
+def test_results_equal_the_cpu(expected_by_family: dict[str, Any], family: str, precision: str) -> None:
     """In fp32, texts and labels are equal. In bf16 a search may take another path, so given texts are scored."""
-    for what, use in expected_of_families[family]["uses"].items():
+    for what, use in expected_by_family[family]["uses"].items():
         found = answers(on_gpu(use["argv"], precision))
         assert len(found) == len(use["lines"])
         if precision == "fp32" or what in ("score", "perplexity"):
@@ -49,16 +49,16 @@ def test_results_equal_the_cpu(expected_of_families: dict[str, Any], family: str
 
 
 @pytest.mark.parametrize("family", USES)
-def test_reference_kernels_give_the_same_results(expected_of_families: dict[str, Any], family: str) -> None:
-    for what, use in expected_of_families[family]["uses"].items():
+def test_reference_kernels_give_the_same_results(expected_by_family: dict[str, Any], family: str) -> None:
+    for what, use in expected_by_family[family]["uses"].items():
         found = answers(on_gpu(use["argv"], "fp32"))
         with reference_kernels():
             assert_same(found, answers(on_gpu(use["argv"], "fp32")), what, TOLERANCE["fp32"])
 
 
 @pytest.mark.parametrize("family", TRAINED)
-def test_a_run_of_the_cpu_is_resumed(expected_of_families: dict[str, Any], family: str) -> None:
-    continued = expected_of_families[family]["continued"]
+def test_a_run_of_the_cpu_is_resumed(expected_by_family: dict[str, Any], family: str) -> None:
+    continued = expected_by_family[family]["continued"]
     shutil.copytree(f"runs/{family}", f"continued/{family}", dirs_exist_ok=True)
     seqlab(*continued["argv"], "--training.device", "cuda")
     step, loss = last_nll(f"continued/{family}")
@@ -68,7 +68,7 @@ def test_a_run_of_the_cpu_is_resumed(expected_of_families: dict[str, Any], famil
 
 @every_precision
 @pytest.mark.parametrize("family", TRAINED)
-def test_training_and_resuming(expected_of_families: dict[str, Any], family: str, precision: str) -> None:
+def test_training_and_resuming(expected_by_family: dict[str, Any], family: str, precision: str) -> None:
     """The result equals that of the reference kernels, and that of a run resumed halfway."""
 
     def train(name: str, steps: int, context: AbstractContextManager[None] | None = None) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attack.damage import parsed, renew_checksums, write_sealed
+from attack.damage import read_json, renew_checksums, write_with_checksum
 from reference.stored_families import unpack
 
 from seqlab.runs.folder import RunFolder
@@ -88,7 +88,7 @@ def test_progress_of_training(run_dir: Path, name: str, value: Any) -> None:
 def test_tokenizer_json(run_dir: Path, name: str, value: Any) -> None:
     edit(run_dir / "tokenizer" / "tokenizer.json", with_value(name, value))
     edit(run_dir / "run.json", lambda values: {**values, "tokenizer_sha256": {}})
-    write_sealed(run_dir / "run.json", parsed(run_dir / "run.json"))
+    write_with_checksum(run_dir / "run.json", read_json(run_dir / "run.json"))
     with pytest.raises(ValueError, match=r"tokenizer.json is damaged"):
         load_run(run_dir)
 

@@ -230,8 +230,8 @@ def test_a_fork_is_independent(graphs: type[RepeatedOnCpu]) -> None:
 
 
 @pytest.mark.parametrize("family", ["transformer", "transformer_lm"])
-def test_stored_runs(graphs: type[RepeatedOnCpu], family: str, expected_of_families: dict[str, Any]) -> None:
+def test_stored_runs(graphs: type[RepeatedOnCpu], family: str, expected_by_family: dict[str, Any]) -> None:
     """All results of the commands."""
-    for what, use in expected_of_families[family]["uses"].items():
+    for what, use in expected_by_family[family]["uses"].items():
         assert_same_answers(answers(use["argv"]), use["lines"], what)
     assert graphs.recorded

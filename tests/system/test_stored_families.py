@@ -33,16 +33,16 @@ def expected_of_speech(stored_speech: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return read_expected()
 
 
-def test_every_family_is_stored(expected_of_families: dict[str, Any]) -> None:
+def test_every_family_is_stored(expected_by_family: dict[str, Any]) -> None:
     """Families that were added later have no stored run."""
-    assert set(expected_of_families) == set(FAMILIES)
+    assert set(expected_by_family) == set(FAMILIES)
 
 
 @pytest.mark.parametrize("family", USES)
-def test_a_stored_run_gives_the_same_outputs(expected_of_families: dict[str, Any], family: str) -> None:
+def test_a_stored_run_gives_the_same_outputs(expected_by_family: dict[str, Any], family: str) -> None:
     """Texts and labels are equal, scores and perplexities within 1e-4."""
-    assert expected_of_families[family]["uses"]
-    check_uses(expected_of_families[family])
+    assert expected_by_family[family]["uses"]
+    check_uses(expected_by_family[family])
 
 
 def check_uses(expected: dict[str, Any]) -> None:
@@ -51,9 +51,9 @@ def check_uses(expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in COUNTED])
-def test_a_stored_run_is_resumed(expected_of_families: dict[str, Any], family: str) -> None:
+def test_a_stored_run_is_resumed(expected_by_family: dict[str, Any], family: str) -> None:
     """The following steps end with the stored loss."""
-    check_resumed(expected_of_families[family]["continued"], family)
+    check_resumed(expected_by_family[family]["continued"], family)
 
 
 def check_resumed(continued: dict[str, Any], family: str) -> None:
@@ -80,7 +80,7 @@ def test_stored_runs_of_speech(expected_of_speech: dict[str, Any], family: str) 
     assert loss == pytest.approx(loss_before, rel=0.1)
 
 
-def test_a_labeller_starts_from_a_stored_masked_model(expected_of_families: dict[str, Any]) -> None:
+def test_a_labeller_starts_from_a_stored_masked_model(expected_by_family: dict[str, Any]) -> None:
     """The labeller copies the matching weights, and labels each word."""
     corpus = ("--data.train_src", "corpora/lines.txt", "--data.train_tgt", "corpora/tags.txt")
     labels = ("--data.labels_of", "words", "--training.max_steps", "2")

@@ -1,4 +1,4 @@
-"""Invalid parts are refused when they are registered or first used, with the missing member in the message."""
+"""Invalid components are refused when they are registered or first used; the message names the missing member."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -36,87 +36,109 @@ def _restore_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoBuild(ObjectiveConfig):
+class ObjectiveWithoutBuild(ObjectiveConfig):
     family: Literal["mine"] = "mine"
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoModel(ModelConfig):
+class ModelWithoutBuild(ModelConfig):
     family: Literal["mine"] = "mine"
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoShare(WarmupConfig):
+class ScheduleWithoutShare(WarmupConfig):
     family: Literal["mine"] = "mine"
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoRate(OptimizerConfig):
+class OptimizerWithoutLr(OptimizerConfig):
     family: Literal["mine"] = "mine"
 
     def build(self, parameters: Any) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoRestore(LearntConfig):
+class TokenizerWithoutRestore(LearntConfig):
     kind: Literal["mine"] = "mine"
 
     def learn(self, lines: Any) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoExport(ExportFormat):
+class ExporterWithoutExport(ExportFormat):
     format: Literal["mine"] = "mine"
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoTag(ObjectiveConfig):
+class ObjectiveWithoutTag(ObjectiveConfig):
     def build(self) -> Any: ...
 
 
-class NoDataclass(ObjectiveConfig):
+class NotADataclass(ObjectiveConfig):
     family: ClassVar[str] = "mine"  # type: ignore[misc]
 
 
 @plain_dataclass
-class Other:
+class NotDerived:
     family: str = "mine"
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "part", "message"),
     [
-        ("objective", None, NoBuild, "'mine' cannot be registered: NoBuild lacks `build` (see `ObjectiveConfig`)"),
-        ("model", None, NoModel, "NoModel lacks `build`"),
-        ("schedule", None, NoShare, "NoShare lacks `share`"),
-        ("optimizer", None, NoRate, "NoRate lacks `lr`"),
-        ("tokenizer", None, NoRestore, "NoRestore lacks `restore`"),
-        ("exporter", None, NoExport, "NoExport lacks `export`"),
-        ("objective", None, NoTag, "NoTag must have the field `family: Literal['NoTag'] = 'NoTag'`"),
-        ("objective", "other", NoBuild, "NoBuild must have the field `family: Literal['other'] = 'other'`"),
         (
             "objective",
             None,
-            NoDataclass,
-            "NoDataclass is not a pydantic dataclass: decorate it with `@",
+            ObjectiveWithoutBuild,
+            "'mine' cannot be registered: ObjectiveWithoutBuild lacks `build` (see `ObjectiveConfig`)",
         ),
-        ("objective", "mine", Other, "Other is not derived from `seqlab.objectives.ObjectiveConfig`"),
-        ("objective", None, NoShare, "NoShare is not derived from `seqlab.objectives.ObjectiveConfig`"),
+        ("model", None, ModelWithoutBuild, "ModelWithoutBuild lacks `build`"),
+        ("schedule", None, ScheduleWithoutShare, "ScheduleWithoutShare lacks `share`"),
+        ("optimizer", None, OptimizerWithoutLr, "OptimizerWithoutLr lacks `lr`"),
+        ("tokenizer", None, TokenizerWithoutRestore, "TokenizerWithoutRestore lacks `restore`"),
+        ("exporter", None, ExporterWithoutExport, "ExporterWithoutExport lacks `export`"),
+        (
+            "objective",
+            None,
+            ObjectiveWithoutTag,
+            "ObjectiveWithoutTag must have the field `family: Literal['ObjectiveWithoutTag'] = 'ObjectiveWithoutTag'`",
+        ),
+        (
+            "objective",
+            "other",
+            ObjectiveWithoutBuild,
+            "ObjectiveWithoutBuild must have the field `family: Literal['other'] = 'other'`",
+        ),
+        (
+            "objective",
+            None,
+            NotADataclass,
+            "NotADataclass is not a pydantic dataclass: decorate it with `@",
+        ),
+        ("objective", "mine", NotDerived, "NotDerived is not derived from `seqlab.objectives.ObjectiveConfig`"),
+        (
+            "objective",
+            None,
+            ScheduleWithoutShare,
+            "ScheduleWithoutShare is not derived from `seqlab.objectives.ObjectiveConfig`",
+        ),
         ("model", "three", 3, "3 is not derived from `seqlab.models.ModelConfig`"),
         ("metric", "three", 3, "3 is neither a function nor a class"),
         ("command", "count", len, "len is not a `seqlab.commands.Command`"),
         ("metric", "my metric", len, "must have a name without spaces or slashes"),
     ],
 )
-def test_invalid_parts_are_refused(kind: str, name: str | None, part: Any, message: str) -> None:
+def test_invalid_components_are_refused(kind: str, name: str | None, part: Any, message: str) -> None:
     with pytest.raises(ValueError) as found:  # noqa: PT011
         seqlab.register(kind, name)(part)
     assert message in str(found.value)
 
 
-def test_a_part_of_a_table_is_checked_at_its_first_use() -> None:
-    registry.add_entries(Entry("objective", "mine", f"{__name__}:NoBuild", "", "a plugin"))
-    with pytest.raises(registry.UnusablePart, match=r"'mine' of a plugin cannot be used: NoBuild lacks `build`"):
+def test_components_of_plugin_tables_are_checked_at_first_use() -> None:
+    registry.add_entries(Entry("objective", "mine", f"{__name__}:ObjectiveWithoutBuild", "", "a plugin"))
+    with pytest.raises(
+        registry.UnusablePart, match=r"'mine' of a plugin cannot be used: ObjectiveWithoutBuild lacks `build`"
+    ):
         registry.find_part("objective", "mine")
     with pytest.raises(ValueError, match=r"but the metric 'm' has 'a:b' instead"):
         registry.add_table({"metric": {"m": "a:b"}}, "a plugin")
@@ -131,7 +153,7 @@ def test_a_part_of_a_table_is_checked_at_its_first_use() -> None:
         ("import sys; sys.exit(0)", "SystemExit: 0"),
     ],
 )
-def test_a_failing_plugin_raises_one_line_and_registers_nothing(text: str, message: str, tmp_path: Path) -> None:
+def test_failing_plugins_raise_a_one_line_error_and_register_nothing(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / f"failing_{abs(hash(text))}.py"
     file.write_text(f"import seqlab\nseqlab.register('metric', 'half')(len)\n{text}\n")
     with pytest.raises(PluginError, match="cannot be imported") as found:
@@ -140,7 +162,7 @@ def test_a_failing_plugin_raises_one_line_and_registers_nothing(text: str, messa
     assert "half" not in Parts("metric")
 
 
-def test_a_plugin_that_is_edited_in_one_process_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_warning_if_a_plugin_file_changes_after_it_was_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "edited_plugin.py"
     file.write_text("VALUE = 1\n")
     with caplog.at_level(logging.WARNING, logger="seqlab"):
@@ -152,25 +174,25 @@ def test_a_plugin_that_is_edited_in_one_process_warns(tmp_path: Path, caplog: py
     assert "edited_plugin.py was changed after it was loaded" in caplog.text
 
 
-def test_plugins_are_a_list(tmp_path: Path) -> None:
+def test_plugins_must_be_a_list(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`plugins` must be a list, but is 'mine\.py' instead"):
         seqlab.load(tmp_path, plugins="mine.py")
 
 
-ONE = torch.ones(())
+SCALAR = torch.ones(())
 
 
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
         (None, "must return a `seqlab.objectives.Loss`, but returned a NoneType"),
-        (ONE, "but returned a Tensor"),
+        (SCALAR, "but returned a Tensor"),
         (
-            Loss(ONE, 3),  # type: ignore[arg-type]
+            Loss(SCALAR, 3),  # type: ignore[arg-type]
             "`count` of an objective's `Loss` must be a tensor without dimensions, but is a int",
         ),
-        (Loss(torch.ones(2), ONE), "`total` of an objective's `Loss` must be a tensor without dimensions, but"),
-        (Loss(ONE, ONE, {"step": ONE}), "cannot be named `step`"),
+        (Loss(torch.ones(2), SCALAR), "`total` of an objective's `Loss` must be a tensor without dimensions, but"),
+        (Loss(SCALAR, SCALAR, {"step": SCALAR}), "cannot be named `step`"),
     ],
 )
 def test_invalid_losses_are_refused(loss: Any, message: str) -> None:
@@ -179,7 +201,7 @@ def test_invalid_losses_are_refused(loss: Any, message: str) -> None:
     assert message in str(found.value)
 
 
-def test_a_metric_returns_statistics() -> None:
+def test_metrics_must_return_line_statistics() -> None:
     seqlab.register("metric", "five")(lambda hypotheses, references: 5)
     with pytest.raises(
         ValueError, match=r"`five` must return `seqlab\.evaluation\.LineStatistics`, but returned a int"
@@ -188,22 +210,22 @@ def test_a_metric_returns_statistics() -> None:
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class Nothing:
+class NoOptions:
     """Do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class Taken:
+class TakenOption:
     """Do nothing."""
 
     plugin: str = ""
-    """Something else."""
+    """An option whose name is that of an option of all commands."""
 
 
-def test_commands() -> None:
+def test_invalid_commands_are_refused() -> None:
     run: Callable[[Any], Any] = lambda options: "three"  # noqa: E731
-    command = DeclaredCommand("mine", Command(Nothing, run))
+    command = DeclaredCommand("mine", Command(NoOptions, run))
     with pytest.raises(ValueError, match="`mine` must return an exit status or None, but returned 'three'"):
         command.run(command.make_parser().parse([]))
     with pytest.raises(ValueError, match="has the option `plugin`, which all commands have: rename it"):
-        DeclaredCommand("mine", Command(Taken, run)).make_parser()
+        DeclaredCommand("mine", Command(TakenOption, run)).make_parser()
