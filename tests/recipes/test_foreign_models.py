@@ -52,6 +52,8 @@ def test_a_translator(tmp_path: Path) -> None:
     assert config.model == BareConfig()
     assert isinstance(other.model, TransformerConfig)
     assert (config.data, config.training) == (other.data, other.training)
+    of_256 = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt, "model.d_model": 256})
+    assert config.optim == of_256.optim  # for want of a width, that of a common model
 
 
 def test_a_language_model(tmp_path: Path) -> None:

@@ -313,9 +313,10 @@ def _choose_steps(builder: ConfigBuilder, profile: CorpusProfile, tokens: Corpus
     """Choose the number of steps, the learning rate, the intervals, and the validation metric."""
     batch, model = builder.get("data.batch_tokens"), builder.config().model
     is_recurrent = model.is_recurrent
-    width_name, width, rate = model.embedding_field, max(1, model.embedding_dim), LR_BY_WIDTH
+    width_name, lr_by_width = model.embedding_field, LR_BY_WIDTH
+    width = model.embedding_dim or builder.width(f"model.{width_name}")
     if is_recurrent:
-        width_name, width, rate = "hidden_size", builder.get("model.hidden_size"), RECURRENT_LR_BY_WIDTH
+        width_name, width, lr_by_width = "hidden_size", builder.get("model.hidden_size"), RECURRENT_LR_BY_WIDTH
     fine_tuning = builder.get("init_from") is not None
     reference_epochs = RECURRENT_REFERENCE_EPOCHS if is_recurrent else REFERENCE_EPOCHS
     epochs = builder.epochs(reference_epochs * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1))
@@ -325,8 +326,9 @@ def _choose_steps(builder: ConfigBuilder, profile: CorpusProfile, tokens: Corpus
         f"{epochs:.0f} epochs{quarter} of {tokens.tgt:,.0f} target tokens, {batch} per step",
     )
     if builder.get("optim.optimizer.family") != "sgd":
-        lr = min(MAX_LR, rate / width) * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
-        reason = f"{width_name} is {width} and a step has {batch} target tokens{quarter}"
+        lr = min(MAX_LR, lr_by_width / width) * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
+        known = width_name if width_name in fields_of(type(model)) else "the assumed width"
+        reason = f"{known} is {width} and a step has {batch} target tokens{quarter}"
         builder.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
     total = f"{steps:,} steps in total"
     builder.set("optim.schedule.warmup_steps", min(4000, round_2_digits(0.06 * steps)), total)
