@@ -13,19 +13,19 @@ D_MODEL, HEADS = 24, 3
 
 
 def torch_attention(module: SelfAttention | CrossAttention) -> nn.MultiheadAttention:
-    """Build torch's module with the same weights."""
-    twin = nn.MultiheadAttention(D_MODEL, HEADS, batch_first=True)
+    """Build `torch.nn.MultiheadAttention` with the same weights."""
+    reference = nn.MultiheadAttention(D_MODEL, HEADS, batch_first=True)
     if isinstance(module, SelfAttention):
         weights, biases = [module.project_in.weight], [module.project_in.bias]
     else:
         weights = [module.project_query.weight, module.project_memory.weight]
         biases = [module.project_query.bias, module.project_memory.bias]
     with torch.no_grad():
-        twin.in_proj_weight.copy_(torch.cat(weights))
-        twin.in_proj_bias.copy_(torch.cat(biases))
-        twin.out_proj.weight.copy_(module.project_out.weight)
-        twin.out_proj.bias.copy_(module.project_out.bias)
-    return twin
+        reference.in_proj_weight.copy_(torch.cat(weights))
+        reference.in_proj_bias.copy_(torch.cat(biases))
+        reference.out_proj.weight.copy_(module.project_out.weight)
+        reference.out_proj.bias.copy_(module.project_out.bias)
+    return reference
 
 
 def test_self_attention_equals_torch() -> None:
@@ -66,24 +66,25 @@ def test_rotary_cross_attention_depends_only_on_distances() -> None:
     torch.manual_seed(0)
     module = CrossAttention(D_MODEL, HEADS, rotary=True)
     x, memory = torch.randn(2, 9, D_MODEL), torch.randn(2, 20, D_MODEL)
-    everywhere = torch.zeros(1, 1, 1, 20)
-    _, weights = module(x, module.prepare(memory, everywhere), need_weights=True)
+    bias = torch.zeros(1, 1, 1, 20)
+    _, weights = module(x, module.prepare(memory, bias), need_weights=True)
     module.rotary = None
-    _, unaware = module(x, module.prepare(memory, everywhere), need_weights=True)
-    assert (weights - unaware).abs().max() > 0.01
+    _, unrotated = module(x, module.prepare(memory, bias), need_weights=True)
+    assert (weights - unrotated).abs().max() > 0.01
     module.rotary = RotaryPositions(D_MODEL // HEADS)
-    further_on = [torch.cat((torch.zeros_like(part[:, :5]), part), dim=1) for part in (x, memory)]
-    is_ahead = torch.zeros(1, 1, 1, 25).index_fill(3, torch.arange(5), float("-inf"))
-    _, moved = module(further_on[0], module.prepare(further_on[1], is_ahead), need_weights=True)
-    torch.testing.assert_close(moved[:, 5:, 5:25], weights[..., :20], rtol=1e-4, atol=1e-5)
+    shifted = [torch.cat((torch.zeros_like(each[:, :5]), each), dim=1) for each in (x, memory)]
+    shifted_bias = torch.zeros(1, 1, 1, 25).index_fill(3, torch.arange(5), float("-inf"))
+    _, shifted_weights = module(shifted[0], module.prepare(shifted[1], shifted_bias), need_weights=True)
+    torch.testing.assert_close(shifted_weights[:, 5:, 5:25], weights[..., :20], rtol=1e-4, atol=1e-5)
 
 
-def contents(cache: KeyValueCache) -> Tensor:
+def keys_and_values(cache: KeyValueCache) -> Tensor:
+    """Return the cached keys and values (2, B, H, L, head_dim)."""
     assert cache.entries is not None
     return cache.entries[:, :, :, : cache.length]
 
 
-def test_repeated_select_equals_indexing() -> None:
+def test_repeated_select_equals_row_indexing() -> None:
     torch.manual_seed(0)
     cache, expected = KeyValueCache(), torch.randn(3, 2, 0, 4)
     for step in range(40):
@@ -91,20 +92,20 @@ def test_repeated_select_equals_indexing() -> None:
         cache.append(key, -key)
         expected = torch.cat([expected, key], dim=2)
         rows = torch.randint(0, expected.size(0), (int(torch.randint(1, 9, ())),))
-        kept = cache.fork()
+        fork = cache.fork()
         before = expected
         cache.select(rows)
         expected = expected[rows]
-        for fork, content in ((kept, before), (cache, expected)):
-            assert torch.equal(contents(fork), torch.stack((content, -content))), step
+        for each, content in ((fork, before), (cache, expected)):
+            assert torch.equal(keys_and_values(each), torch.stack((content, -content))), step
 
 
-def test_cache_capacity_is_bounded() -> None:
-    cache, copies, at = KeyValueCache(), 0, None
+def test_cache_capacity_doubles_and_stays_bounded() -> None:
+    cache, num_copies, previous = KeyValueCache(), 0, None
     for length in [100] + [1] * 900:
         cache.append(*torch.zeros(2, 3, 2, length, 4))
         assert cache.entries is not None
         assert cache.entries.size(3) <= 2 * cache.length + 16
-        copies, at = copies + (cache.entries is not at), cache.entries
-    assert copies <= 1 + 4, "the capacity doubles instead of growing at each step"
-    assert contents(cache).shape == (2, 3, 2, 1000, 4)
+        num_copies, previous = num_copies + (cache.entries is not previous), cache.entries
+    assert num_copies <= 1 + 4, "the capacity doubles instead of growing at each step"
+    assert keys_and_values(cache).shape == (2, 3, 2, 1000, 4)

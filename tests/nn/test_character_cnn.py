@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from seqlab.nn.embedding import CharacterCnn
 
 
-def test_equals_torch_convolution_per_word() -> None:
+def test_character_cnn_equals_torch_convolution_per_word() -> None:
     torch.manual_seed(0)
     layer = CharacterCnn(20, 16, size=6, width=3, dropout=0.0)
     words = [[1, 2], [1, 5, 2], [1, 7, 8, 9, 10, 2], [4]]
@@ -16,9 +16,9 @@ def test_equals_torch_convolution_per_word() -> None:
     found = layer(spelling)
     kernel = layer.filters.weight.view(16, 6, 3)
     for vector, word in zip(found, words, strict=True):
-        symbols = layer.weight[torch.tensor(word)].t()[None]
-        symbols = F.pad(symbols, (0, max(0, 3 - len(word))))
-        expected = torch.tanh(F.conv1d(symbols, kernel, layer.filters.bias).amax(2))[0]
+        characters = layer.weight[torch.tensor(word)].t()[None]
+        characters = F.pad(characters, (0, max(0, 3 - len(word))))
+        expected = torch.tanh(F.conv1d(characters, kernel, layer.filters.bias).amax(2))[0]
         torch.testing.assert_close(vector, expected, rtol=1e-5, atol=1e-6)
     for i, word in enumerate(words):
         torch.testing.assert_close(layer(spelling[i : i + 1, : len(word)])[0], found[i], rtol=1e-5, atol=1e-6)

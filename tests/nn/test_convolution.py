@@ -26,7 +26,9 @@ BLOCKS = st.lists(
 
 @settings(max_examples=60)
 @given(BLOCKS, st.integers(1, 40), st.sampled_from([1, 2]))
-def test_size_and_receptive_field(options: list[dict[str, object]], size: int, dimensions: int) -> None:
+def test_output_size_and_receptive_field_equal_those_of_the_layers(
+    options: list[dict[str, object]], size: int, dimensions: int
+) -> None:
     blocks = [ConvolutionBlock(dimensions, 1, 1, **each) for each in options]  # type: ignore[arg-type]
     geometry = output_geometry(blocks, size)
     x = torch.zeros(1, 1, *(size,) * dimensions)
@@ -34,7 +36,7 @@ def test_size_and_receptive_field(options: list[dict[str, object]], size: int, d
         with pytest.raises(RuntimeError):
             torch.nn.Sequential(*blocks)(x)
         return
-    for block in blocks:  # linear layers, so that the gradient marks every input position
+    for block in blocks:  # make layers linear: the gradient is nonzero wherever the output depends on x
         torch.nn.init.ones_(block.convolution.weight)
         torch.nn.init.zeros_(block.convolution.bias)
         block.activation = torch.nn.Identity()
@@ -44,13 +46,13 @@ def test_size_and_receptive_field(options: list[dict[str, object]], size: int, d
     output = torch.nn.Sequential(*blocks)(x)
     assert output.shape == (1, 1, *(geometry.size,) * dimensions)
     middle = geometry.size // 2
-    place = (0, 0, middle) if dimensions == 1 else (0, 0, middle, middle)
-    (gradient,) = torch.autograd.grad(output[place], x)
-    seen = gradient[0, 0] if dimensions == 1 else gradient[0, 0].sum(1)
-    touched = seen.nonzero()[:, 0]
-    extent = int(touched.max() - touched.min()) + 1
+    index = (0, 0, middle) if dimensions == 1 else (0, 0, middle, middle)
+    (input_grad,) = torch.autograd.grad(output[index], x)
+    grad = input_grad[0, 0] if dimensions == 1 else input_grad[0, 0].sum(1)
+    positions = grad.nonzero()[:, 0]
+    extent = int(positions.max() - positions.min()) + 1
     assert extent <= geometry.receptive_field
-    if all(each["dilation"] == 1 for each in options) and touched.min() > 0 and touched.max() < size - 1:
+    if all(each["dilation"] == 1 for each in options) and positions.min() > 0 and positions.max() < size - 1:
         assert extent == geometry.receptive_field
 
 
@@ -76,12 +78,12 @@ def test_feature_norms_equal_their_definitions(kind: str, shape: tuple[int, ...]
         flat, dims, mean = flat.unflatten(1, (2, 8)), (2, 3), True
     else:
         dims, mean = (1,), kind == "layer"
-    centred = flat - flat.mean(dims, keepdim=True) if mean else flat
-    expected = centred / centred.square().mean(dims, keepdim=True).add(1e-5).sqrt()
+    centered = flat - flat.mean(dims, keepdim=True) if mean else flat
+    expected = centered / centered.square().mean(dims, keepdim=True).add(1e-5).sqrt()
     torch.testing.assert_close(found, expected.reshape(shape), atol=1e-4, rtol=1e-4)
 
 
-def test_batch_norm_in_evaluation_is_independent_of_the_batch() -> None:
+def test_batch_norm_in_evaluation_mode_is_independent_of_the_batch() -> None:
     norm = BatchNorm(4)
     for _ in range(50):
         norm(5 + 2 * torch.randn(64, 4, 3, 3))

@@ -16,13 +16,13 @@ from seqlab.training.accumulator import seeded
 def test_rate_and_expectation(p: float) -> None:
     torch.manual_seed(0)
     y = Dropout(p)(torch.ones(1000, 1001))
-    dropped = round(p * 256) / 256  # the nearest multiple of 1/256
-    assert (y == 0).float().mean().item() == pytest.approx(dropped, abs=2e-3)
+    rate = round(p * 256) / 256  # the nearest multiple of 1/256
+    assert (y == 0).float().mean().item() == pytest.approx(rate, abs=2e-3)
     assert y.mean().item() == pytest.approx(1, abs=8e-3)
     assert len(y.unique()) == 2
 
 
-def test_neighbours_are_independent() -> None:
+def test_neighboring_elements_are_dropped_independently() -> None:
     torch.manual_seed(0)
     kept = (Dropout(0.5)(torch.ones(1_000_001)) > 0).float()
     for distance in (1, 2, 4, 7, 8, 64):
@@ -37,7 +37,7 @@ def test_gradient_has_the_same_mask() -> None:
     assert torch.equal(x.grad, y.detach())
 
 
-def test_identity_in_evaluation_and_for_p_zero() -> None:
+def test_identity_in_evaluation_mode_and_for_p_zero() -> None:
     x = torch.randn(3, 4)
     assert Dropout(0.5).eval()(x) is x
     assert Dropout(0.0)(x) is x
@@ -46,7 +46,7 @@ def test_identity_in_evaluation_and_for_p_zero() -> None:
 
 
 @pytest.mark.parametrize("p", [1e-9, 0.001, 1 / 512])
-def test_a_probability_that_rounds_to_zero_is_refused(p: float) -> None:
+def test_probabilities_that_round_to_zero_are_refused(p: float) -> None:
     message = r"drops nothing on the CPU, .*: the nearest values that work are 0 and 0\.00390625"
     for build in (lambda: Dropout(p), lambda: TransformerConfig(dropout=p), lambda: LstmConfig(weight_dropout=p)):
         with pytest.raises(ValueError, match=message):
@@ -54,25 +54,25 @@ def test_a_probability_that_rounds_to_zero_is_refused(p: float) -> None:
     assert (Dropout(0.00196)(torch.ones(100, 1000)) == 0).any()
 
 
-def drawing() -> AbstractContextManager[torch.Generator]:
+def fixed_seed() -> AbstractContextManager[torch.Generator]:
     return seeded(7, torch.device("cpu"))
 
 
-def test_generators_nest() -> None:
+def test_seeded_contexts_nest() -> None:
     def draw() -> torch.Tensor:
         return random_bytes(torch.Size([100]))
 
-    with drawing():
+    with fixed_seed():
         first, second = draw(), draw()
-    with drawing():
+    with fixed_seed():
         assert torch.equal(draw(), first)
-        with drawing():
+        with fixed_seed():
             assert torch.equal(draw(), first)
         assert torch.equal(draw(), second)
 
 
 def test_masks_are_drawn_on_every_device() -> None:
-    """The meta device replaces a GPU; random bytes are used only on the CPU."""
-    on_cpu, elsewhere = (dropout(torch.ones(3, 50, device=device), 0.5) for device in ("cpu", "meta"))
+    """Random bytes are used only on the CPU. Here, the meta device replaces a GPU."""
+    on_cpu, on_meta = (dropout(torch.ones(3, 50, device=device), 0.5) for device in ("cpu", "meta"))
     assert set(on_cpu.unique().tolist()) == {0.0, 2.0}
-    assert (elsewhere.device.type, elsewhere.shape) == ("meta", on_cpu.shape)
+    assert (on_meta.device.type, on_meta.shape) == ("meta", on_cpu.shape)

@@ -9,7 +9,7 @@ from seqlab.nn.transformer import Activation, FeedForward
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "swiglu"])
 @pytest.mark.parametrize("training", [True, False])
-def test_formula(activation: Activation, training: bool) -> None:
+def test_outputs_equal_the_formula(activation: Activation, training: bool) -> None:
     torch.manual_seed(0)
     module = FeedForward(6, 10, activation).train(training)
     x = torch.randn(2, 3, 6)
@@ -29,7 +29,7 @@ def test_formula(activation: Activation, training: bool) -> None:
 def test_gradients_with_relu_equal_the_formula(rows: int, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     module = FeedForward(6, 10)
-    for bias in (module.expand.bias, module.contract.bias):  # otherwise the hidden values of padding rows are 0
+    for bias in (module.expand.bias, module.contract.bias):  # with zero biases, hidden padding rows would be 0
         torch.nn.init.normal_(bias)
     x = torch.randn(rows, 6, requires_grad=True)
     parameters = (module.expand.weight, module.expand.bias, module.contract.weight, module.contract.bias)
@@ -40,10 +40,12 @@ def test_gradients_with_relu_equal_the_formula(rows: int, dtype: torch.dtype) ->
         found = module(x)
     assert found.dtype == dtype
     tolerance = 1e-5 if dtype == torch.float32 else 5e-2
-    for mine, theirs in zip(
+    for grad, expected_grad in zip(
         torch.autograd.grad((found * weight).sum(), (x, *parameters)),
         torch.autograd.grad((expected * weight).sum(), (x, *parameters)),
         strict=True,
     ):
-        assert mine.dtype == torch.float32
-        torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance * theirs.abs().max().item())
+        assert grad.dtype == torch.float32
+        torch.testing.assert_close(
+            grad, expected_grad, rtol=tolerance, atol=tolerance * expected_grad.abs().max().item()
+        )

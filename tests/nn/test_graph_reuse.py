@@ -1,4 +1,4 @@
-"""A retained graph gives the same gradients again, after any other gradients were computed in between."""
+"""Repeated backward passes through a retained graph: gradients stay the same, whatever was computed in between."""
 
 import pytest
 import torch
@@ -18,13 +18,13 @@ from seqlab.training.accumulator import seeded
 
 RECURRENT: dict[str, RecurrentConfig] = {
     "lstm": LstmConfig(hidden_size=16, copying=True, rotary_cross_attention=True),
-    "lstm, not fed": LstmConfig(hidden_size=16, input_feeding=False, attention="dot"),
+    "lstm, without input feeding": LstmConfig(hidden_size=16, input_feeding=False, attention="dot"),
     "gru": GruConfig(hidden_size=16, attention="additive"),
     "rnn": RnnConfig(hidden_size=16),
 }
 
 
-def loss_of(model: nn.Module, *, is_scheduled: bool = False) -> Tensor:
+def compute_loss(model: nn.Module, *, is_scheduled: bool = False) -> Tensor:
     objective = (
         ScheduledSampling(ScheduledSamplingConfig(least_reference=0.3, decay_steps=1))
         if is_scheduled
@@ -34,7 +34,7 @@ def loss_of(model: nn.Module, *, is_scheduled: bool = False) -> Tensor:
     return objective(model, make_batch([(5, 6), (3, 4)]), context).total
 
 
-def check_reuse(loss: Tensor, parameters: list[nn.Parameter]) -> None:
+def assert_gradients_repeat(loss: Tensor, parameters: list[nn.Parameter]) -> None:
     """Compute all gradients, then each separately, then all again."""
     first = torch.autograd.grad(loss, parameters, retain_graph=True)
     for parameter, expected in zip(parameters, first, strict=True):
@@ -55,7 +55,7 @@ SCHEDULED = [name for name, config in RECURRENT.items() if not config.copying]
         *((name, True) for name in (*SCHEDULED, "transformer")),
     ],
 )
-def test_a_translator(name: str, is_scheduled: bool) -> None:
+def test_gradients_of_a_translator_repeat(name: str, is_scheduled: bool) -> None:
     torch.manual_seed(1)
     model: nn.Module
     if name == "transformer":
@@ -63,29 +63,29 @@ def test_a_translator(name: str, is_scheduled: bool) -> None:
         model = Transformer(config, VOCAB_SIZE, VOCAB_SIZE, bos_id=1, eos_id=2)
     else:
         model = RecurrentTranslator(RECURRENT[name], VOCAB_SIZE, VOCAB_SIZE, bos_id=1, eos_id=2)
-    loss = loss_of(model.train(), is_scheduled=is_scheduled)
-    used = [p for p, g in zip(model.parameters(), _all(loss, model), strict=True) if g is not None]
-    check_reuse(loss, used)
+    loss = compute_loss(model.train(), is_scheduled=is_scheduled)
+    used = [p for p, g in zip(model.parameters(), all_gradients(loss, model), strict=True) if g is not None]
+    assert_gradients_repeat(loss, used)
 
 
-def _all(loss: Tensor, model: nn.Module) -> tuple[Tensor | None, ...]:
+def all_gradients(loss: Tensor, model: nn.Module) -> tuple[Tensor | None, ...]:
     return torch.autograd.grad(loss, list(model.parameters()), retain_graph=True, allow_unused=True)
 
 
-def test_factors_of_another_backward_pass_are_dropped() -> None:
-    """A pass over all steps without the matrix's gradient, then one over the first step only."""
+def test_saved_factors_of_an_earlier_backward_pass_are_dropped() -> None:
+    """The first pass covers all steps without the weight's gradient, the second only the first step."""
     weight, x = nn.Parameter(torch.eye(2)), torch.ones(1, 2, requires_grad=True)
     multiply = RepeatedLinear(weight, None, torch.float32)
-    one = multiply(x)
-    two = multiply(one)
-    torch.autograd.grad(two.sum(), x, retain_graph=True)
-    (found,) = torch.autograd.grad(one.sum(), weight)
+    first_step = multiply(x)
+    second_step = multiply(first_step)
+    torch.autograd.grad(second_step.sum(), x, retain_graph=True)
+    (found,) = torch.autograd.grad(first_step.sum(), weight)
     assert found.equal(torch.ones(2, 2))
 
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
-def test_a_checkpointed_dropout_draws_the_same_mask_again(use_reentrant: bool) -> None:
-    """In a micro-step of training, where dropout has its own seed."""
+def test_checkpointed_dropout_draws_the_same_mask_again(use_reentrant: bool) -> None:
+    """As in a micro-step of training, dropout has its own seed."""
     drop = Dropout(0.5)
     x = torch.ones(8, 64, requires_grad=True)
     with seeded(3, torch.device("cpu")):

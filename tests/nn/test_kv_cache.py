@@ -1,4 +1,4 @@
-"""Decoder cache against a list of the entries of each row's prefix."""
+"""Decoder KV cache against a list of the cached entries of each row's prefix."""
 
 import torch
 from hypothesis import given
@@ -12,14 +12,14 @@ Histories = list[list[int]]
 
 
 class CacheModel:
-    """A decoder cache whose entries have unique numbers, and the list of entries of each row's prefix."""
+    """A decoder cache whose entries are unique numbers, and a list of the entries of each row's prefix."""
 
     def __init__(self, sentences: int) -> None:
         self.cache = DecoderCache(LAYERS, sentences)
         self.histories: Histories = [[] for _ in range(sentences)]
         self.next_entry = 1
 
-    def fill(self, length: int) -> None:
+    def fill_prompt(self, length: int) -> None:
         """Fill empty caches with `length` tokens, like a prompt."""
         entries = self._entries(self.cache.num_sentences * length).view(self.cache.num_sentences, 1, length, 1)
         for number, cache in enumerate(self.cache.layers):
@@ -27,12 +27,12 @@ class CacheModel:
         self.cache.length = length
         self.histories = [history.int().tolist() for history in entries.view(-1, length)]
 
-    def read(self) -> None:
+    def append_and_check(self) -> None:
         """Append one token to each row, and compare the visible entries with the row's prefix."""
         sentences, rows = self.cache.num_sentences, self.cache.num_rows
-        at = self.cache.begin_step(torch.device("cpu"))
-        assert (at.position, at.num_sentences, at.num_rows) == (len(self.histories[0]), sentences, rows)
-        bias, entries = at.bias, self._entries(rows).view(sentences, 1, -1, 1)
+        step = self.cache.begin_step(torch.device("cpu"))
+        assert (step.position, step.num_sentences, step.num_rows) == (len(self.histories[0]), sentences, rows)
+        bias, entries = step.bias, self._entries(rows).view(sentences, 1, -1, 1)
         for number, cache in enumerate(self.cache.layers):
             keys, values = cache.append(entries + number / 2, -entries)
         for history, entry in zip(self.histories, entries.flatten().int().tolist(), strict=True):
@@ -42,11 +42,11 @@ class CacheModel:
         assert bias.shape == shape
         assert {*bias.flatten().tolist()} <= {0.0, float("-inf")}
         keys = (keys - (LAYERS - 1) / 2).expand(-1, -1, -1, rows // sentences).transpose(2, 3)
-        seen = [
+        visible = [
             row[allowed == 0].int().tolist()
             for row, allowed in zip(self._by_row(keys), self._by_row(bias), strict=True)
         ]
-        assert seen == self.histories
+        assert visible == self.histories
         assert torch.equal(values, -keys[:, :, 0, :, None])
         assert self.cache.length == len(self.histories[0])
 
@@ -54,18 +54,18 @@ class CacheModel:
         before, sentences = list(range(self.cache.num_sentences)), self.cache.num_sentences
         beam = self.cache.num_rows // sentences
         kept = self.cache.select(torch.tensor(rows))
-        now = before if kept is None else kept.tolist()
-        assert len(now) == self.cache.num_sentences
+        kept_sentences = before if kept is None else kept.tolist()
+        assert len(kept_sentences) == self.cache.num_sentences
         assert self.cache.num_rows == len(rows)
-        own_sentence = [now[row // (len(rows) // len(now))] for row in range(len(rows))]
-        assert own_sentence == [row // beam for row in rows], "each row still belongs to its sentence"
+        sentence_of_row = [kept_sentences[row // (len(rows) // len(kept_sentences))] for row in range(len(rows))]
+        assert sentence_of_row == [row // beam for row in rows], "each row still belongs to its sentence"
         self.histories = [list(self.histories[row]) for row in rows]
 
     def fork(self) -> "CacheModel":
-        twin = CacheModel(0)
-        twin.cache, twin.next_entry = self.cache.fork(), self.next_entry
-        twin.histories = [list(history) for history in self.histories]
-        return twin
+        copy = CacheModel(0)
+        copy.cache, copy.next_entry = self.cache.fork(), self.next_entry
+        copy.histories = [list(history) for history in self.histories]
+        return copy
 
     def _entries(self, count: int) -> Tensor:
         first, self.next_entry = self.next_entry, self.next_entry + count
@@ -78,31 +78,31 @@ class CacheModel:
 
 
 @given(sentences=st.integers(1, 4), prompt=st.integers(0, 20), data=st.data())
-def test_each_row_sees_its_prefix(sentences: int, prompt: int, data: st.DataObject) -> None:
-    """For any selection of rows between steps, and for more steps than the caches grow by at once."""
-    reader = CacheModel(sentences)
+def test_each_row_attends_to_its_prefix(sentences: int, prompt: int, data: st.DataObject) -> None:
+    """Rows are selected at random between steps. There are more steps than one growth of the cache covers."""
+    model = CacheModel(sentences)
     if prompt:
-        reader.fill(prompt)
+        model.fill_prompt(prompt)
     for _ in range(data.draw(st.integers(1, 6))):
         for _ in range(data.draw(st.integers(0, 8))):
-            reader.read()
-        rows = st.sampled_from(range(len(reader.histories)))
-        reader.select(data.draw(st.lists(rows, min_size=1, max_size=8)))
-        reader.read()
+            model.append_and_check()
+        rows = st.sampled_from(range(len(model.histories)))
+        model.select(data.draw(st.lists(rows, min_size=1, max_size=8)))
+        model.append_and_check()
 
 
 @given(sentences=st.integers(1, 3), data=st.data())
-def test_forks_do_not_see_each_other(sentences: int, data: st.DataObject) -> None:
-    reader = CacheModel(sentences)
-    reader.read()
-    reader.select([row for row in range(sentences) for _ in range(2)])
-    twin = reader.fork()
-    for each in data.draw(st.lists(st.sampled_from([reader, twin]), max_size=6)):
-        each.read()
+def test_forks_are_independent(sentences: int, data: st.DataObject) -> None:
+    model = CacheModel(sentences)
+    model.append_and_check()
+    model.select([row for row in range(sentences) for _ in range(2)])
+    fork = model.fork()
+    for each in data.draw(st.lists(st.sampled_from([model, fork]), max_size=6)):
+        each.append_and_check()
         each.select(data.draw(st.permutations(range(len(each.histories)))))
-        each.read()
-    reader.read()
-    twin.read()
+        each.append_and_check()
+    model.append_and_check()
+    fork.append_and_check()
 
 
 def test_one_row_per_sentence_needs_no_mask_and_no_copy() -> None:
@@ -115,8 +115,8 @@ def test_one_row_per_sentence_needs_no_mask_and_no_copy() -> None:
     assert cache.layers[0].entries is entries, "hypotheses of a sentence share its cache"
     bias = cache.begin_step(torch.device("cpu")).bias
     assert bias is not None
-    never = float("-inf")
-    assert bias[:, 0].tolist() == [[[0, 0, never], [0, never, 0]]] * 3
+    masked = float("-inf")
+    assert bias[:, 0].tolist() == [[[0, 0, masked], [0, masked, 0]]] * 3
     kept = cache.select(torch.tensor([2, 3, 4, 5]))
     assert kept is not None
     assert kept.tolist() == [1, 2]

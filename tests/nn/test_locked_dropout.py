@@ -1,4 +1,4 @@
-"""Variational dropout and embedding dropout: one mask per sequence, and per token of the vocabulary."""
+"""Locked (variational) dropout with one mask per sequence, and embedding dropout of vocabulary entries."""
 
 import pytest
 import torch
@@ -9,15 +9,15 @@ from seqlab.training.accumulator import seeded
 
 
 @pytest.mark.parametrize("time_dim", [0, 1])
-def test_one_mask_for_a_sequence_and_another_for_the_next(time_dim: int) -> None:
+def test_mask_is_constant_over_time_and_differs_between_sequences(time_dim: int) -> None:
     torch.manual_seed(0)
     y = LockedDropout(0.25, time_dim)(torch.ones(50, 60, 70)).movedim(time_dim, 0)
     assert torch.equal(y, y[:1].expand_as(y))
     assert y.unique().tolist() == pytest.approx([0, 4 / 3])
     mask = (y[0] > 0).float()  # (sequences, features)
     assert mask.mean().item() == pytest.approx(0.75, abs=0.03)
-    of_neighbours = torch.corrcoef(torch.stack((mask[1:].flatten(), mask[:-1].flatten())))
-    assert of_neighbours[0, 1].abs() < 0.06
+    correlation = torch.corrcoef(torch.stack((mask[1:].flatten(), mask[:-1].flatten())))
+    assert correlation[0, 1].abs() < 0.06
 
 
 def test_gradient_has_the_same_mask() -> None:
@@ -28,21 +28,21 @@ def test_gradient_has_the_same_mask() -> None:
     assert torch.equal(x.grad, y.detach())
 
 
-def test_a_dropped_token_equals_a_dropped_row() -> None:
+def test_embedding_dropout_equals_dropping_rows_of_the_matrix() -> None:
     torch.manual_seed(0)
     weight, ids = torch.randn(200, 3), torch.randint(0, 200, (30, 40))
     module = EmbeddingDropout(0.5, 200)
     with seeded(1, torch.device("cpu")):
         y = module(F.embedding(ids, weight), ids)
     with seeded(1, torch.device("cpu")):
-        rows = module(weight, torch.arange(200))  # the mask of all rows
+        rows = module(weight, torch.arange(200))  # masks the rows of the matrix itself
     torch.testing.assert_close(y, F.embedding(ids, rows))
     is_dropped = (rows == 0).all(1)
     torch.testing.assert_close(rows[~is_dropped], weight[~is_dropped] * 2)
     assert is_dropped.float().mean().item() == pytest.approx(0.5, abs=0.1)
 
 
-def test_identity_in_evaluation_and_for_p_zero() -> None:
+def test_identity_in_evaluation_mode_and_for_p_zero() -> None:
     x, ids = torch.randn(3, 4, 5), torch.zeros(3, 4, dtype=torch.int64)
     assert LockedDropout(0.5).eval()(x) is x
     assert LockedDropout(0.0)(x) is x

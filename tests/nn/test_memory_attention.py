@@ -1,4 +1,4 @@
-"""Attention of recurrent decoders against its equations in numpy; steps against one pass; batch invariance."""
+"""Encoder-decoder attention of recurrent decoders: equations in numpy, steps, gradients, batch invariance."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ VARIANTS: list[tuple[AttentionKind, bool]] = [
 every_variant = pytest.mark.parametrize(("kind", "rotary"), VARIANTS)
 
 
-def attention(kind: AttentionKind, rotary: bool = False) -> MemoryAttention:
+def make_attention(kind: AttentionKind, rotary: bool = False) -> MemoryAttention:
     torch.manual_seed(1)
     module = MemoryAttention(kind, SIZE, rotary).eval()
     with torch.no_grad():
@@ -28,8 +28,8 @@ def attention(kind: AttentionKind, rotary: bool = False) -> MemoryAttention:
     return module
 
 
-def inputs() -> tuple[Tensor, Tensor, Tensor]:
-    """Queries (B, T, D), memories (B, S, D) and their lengths."""
+def make_inputs() -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries (B, T, D), memory (B, S, D) and its lengths (B,)."""
     torch.manual_seed(2)
     return (
         torch.randn(len(LENGTHS), QUERIES, SIZE),
@@ -39,7 +39,7 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def rotate(x: np.ndarray) -> np.ndarray:
-    """Rotate rows (T, D) by their positions: halves are the parts of complex numbers (Su et al. 2021)."""
+    """Rotate vectors (T, D) by their positions. Their halves are real and imaginary parts (RoPE, Su et al. 2021)."""
     half = x.shape[1] // 2
     angles = np.arange(len(x))[:, None] * 10000.0 ** (-np.arange(half) / half)
     product = (x[:, :half] + 1j * x[:, half:]) * np.exp(1j * angles)
@@ -68,45 +68,47 @@ def expected_scores(module: MemoryAttention, query: np.ndarray, memory: np.ndarr
 @pytest.mark.parametrize("has_gradient", [True, False])
 @every_variant
 def test_equals_the_equations(kind: AttentionKind, rotary: bool, has_gradient: bool) -> None:
-    module, (query, memory, lengths) = attention(kind, rotary), inputs()
+    module, (query, memory, lengths) = make_attention(kind, rotary), make_inputs()
     with torch.set_grad_enabled(has_gradient):
-        means, weights = (each.detach() for each in module(query, module.prepare(memory, lengths)))
+        contexts, weights = (each.detach() for each in module(query, module.prepare(memory, lengths)))
     for row, length in enumerate(LENGTHS):
         values = memory[row, :length].double().numpy()
         scores = np.exp(expected_scores(module, query[row].double().numpy(), values, rotary))
-        shares = scores / scores.sum(1, keepdims=True)
-        np.testing.assert_allclose(weights[row, :, :length], shares, atol=1e-5)
-        np.testing.assert_allclose(means[row], shares @ values, atol=1e-5)
+        probs = scores / scores.sum(1, keepdims=True)
+        np.testing.assert_allclose(weights[row, :, :length], probs, atol=1e-5)
+        np.testing.assert_allclose(contexts[row], probs @ values, atol=1e-5)
         assert bool((weights[row, :, length:] == 0).all())
 
 
 @every_variant
-def test_steps_equal_one_pass(kind: AttentionKind, rotary: bool) -> None:
-    module, (query, memory, lengths) = attention(kind, rotary), inputs()
+def test_single_steps_equal_one_pass(kind: AttentionKind, rotary: bool) -> None:
+    module, (query, memory, lengths) = make_attention(kind, rotary), make_inputs()
     prepared = module.prepare(memory, lengths)
-    means, weights = module(query, prepared)
-    looped = module.repeated_step(prepared)
+    contexts, weights = module(query, prepared)
+    repeated_step = module.repeated_step(prepared)
     for position in range(QUERIES):
         single = query[:, position : position + 1]
-        for found, seen in (module.step(single, prepared, position), looped(single, position)):
-            torch.testing.assert_close(found, means[:, position : position + 1])
-            torch.testing.assert_close(seen, weights[:, position : position + 1])
+        for found, step_weights in (module.step(single, prepared, position), repeated_step(single, position)):
+            torch.testing.assert_close(found, contexts[:, position : position + 1])
+            torch.testing.assert_close(step_weights, weights[:, position : position + 1])
 
 
 @every_variant
 def test_repeated_steps_have_the_gradients_of_one_pass(kind: AttentionKind, rotary: bool) -> None:
-    module, (query, memory, lengths) = attention(kind, rotary).train(), inputs()
+    module, (query, memory, lengths) = make_attention(kind, rotary).train(), make_inputs()
     query.requires_grad_()
     memory.requires_grad_()
-    direction, wanted = torch.randn(query.shape), [query, memory, *module.parameters()]
-    looped = module.repeated_step(prepared := module.prepare(memory, lengths))
-    by_steps = torch.cat([looped(each[:, None], position)[0] for position, each in enumerate(query.unbind(1))], dim=1)
-    found = torch.autograd.grad((by_steps * direction).sum(), wanted, retain_graph=True, allow_unused=True)
-    expected = torch.autograd.grad((module(query, prepared)[0] * direction).sum(), wanted, allow_unused=True)
-    for own, other in zip(found, expected, strict=True):
-        assert own is not None
-        assert other is not None
-        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
+    output_grad, tensors = torch.randn(query.shape), [query, memory, *module.parameters()]
+    repeated_step = module.repeated_step(prepared := module.prepare(memory, lengths))
+    by_steps = torch.cat(
+        [repeated_step(each[:, None], position)[0] for position, each in enumerate(query.unbind(1))], dim=1
+    )
+    found = torch.autograd.grad((by_steps * output_grad).sum(), tensors, retain_graph=True, allow_unused=True)
+    expected = torch.autograd.grad((module(query, prepared)[0] * output_grad).sum(), tensors, allow_unused=True)
+    for grad, expected_grad in zip(found, expected, strict=True):
+        assert grad is not None
+        assert expected_grad is not None
+        torch.testing.assert_close(grad, expected_grad, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -114,20 +116,20 @@ def test_repeated_steps_have_the_gradients_of_one_pass(kind: AttentionKind, rota
 @torch.inference_mode()
 def test_batch_invariance(kind: AttentionKind, rotary: bool, dtype: torch.dtype) -> None:
     """Other sentences and padding do not change any bit."""
-    module, (query, memory, lengths) = attention(kind, rotary), inputs()
+    module, (query, memory, lengths) = make_attention(kind, rotary), make_inputs()
     prepare_inference(module, torch.device("cpu"), dtype)
     prepared = module.prepare(memory, lengths)
     for row, length in enumerate(LENGTHS):
         alone = module.prepare(memory[row : row + 1, :length], lengths[row : row + 1])
         for position in range(QUERIES):
             single = query[:, position : position + 1]
-            whole, _ = module.step(single, prepared, position)
-            assert torch.equal(module.step(single[row : row + 1], alone, position)[0][0], whole[row])
+            batched, _ = module.step(single, prepared, position)
+            assert torch.equal(module.step(single[row : row + 1], alone, position)[0][0], batched[row])
 
 
 @torch.inference_mode()
-def test_select() -> None:
-    module, (query, memory, lengths) = attention("general"), inputs()
+def test_select_reorders_sentences() -> None:
+    module, (query, memory, lengths) = make_attention("general"), make_inputs()
     prepared = module.prepare(memory, lengths)
     rows = torch.tensor([2, 0, 2])
     chosen = prepared.select(rows)

@@ -12,7 +12,7 @@ from seqlab.nn.layers import NormKind, make_norm
 EPS = {"layer_norm": 1e-5, "rms_norm": 1e-6}
 
 
-def expected(kind: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+def numpy_norm(kind: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     if kind == "layer_norm":
         x = x - x.mean(-1, keepdims=True)
         return x / np.sqrt((x**2).mean(-1, keepdims=True) + EPS[kind]) * weight + bias
@@ -30,8 +30,8 @@ def test_values_equal_the_equation(kind: NormKind, scale: float) -> None:
     x = scale * (torch.randn(3, 5, 12) + 0.5)
     weight = norm.weight.detach().double().numpy()
     bias = norm.bias.detach().double().numpy() if kind == "layer_norm" else np.zeros(12)
-    wanted = torch.from_numpy(expected(kind, x.double().numpy(), weight, bias)).float()
-    torch.testing.assert_close(norm(x), wanted, rtol=1e-5, atol=1e-5)
+    expected = torch.from_numpy(numpy_norm(kind, x.double().numpy(), weight, bias)).float()
+    torch.testing.assert_close(norm(x), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_rms_norm_gradients_equal_the_equation() -> None:
@@ -50,9 +50,9 @@ def test_rms_norm_gradients_equal_the_equation() -> None:
 
 def test_rms_norm_gradients_equal_torch_for_any_strides() -> None:
     torch.manual_seed(0)
-    own, torchs = make_norm("rms_norm", 12), nn.RMSNorm(12, eps=EPS["rms_norm"])
+    seqlab_norm, torch_norm = make_norm("rms_norm", 12), nn.RMSNorm(12, eps=EPS["rms_norm"])
     base = torch.randn(3, 8, 12)
-    cuts: list[Callable[[Tensor], Tensor]] = [
+    views: list[Callable[[Tensor], Tensor]] = [
         lambda x: x,
         lambda x: x[:, :5],
         lambda x: x.transpose(0, 1),
@@ -60,18 +60,18 @@ def test_rms_norm_gradients_equal_torch_for_any_strides() -> None:
         lambda x: x[0, 0],
         lambda x: x.bfloat16(),
     ]
-    for number, cut in enumerate(cuts):
+    for number, view in enumerate(views):
         results = []
-        for norm in (own, torchs):
+        for norm in (seqlab_norm, torch_norm):
             leaf = base.clone().requires_grad_()
             norm.zero_grad()
-            y = norm(cut(leaf)).transpose(0, -1)
+            y = norm(view(leaf)).transpose(0, -1)
             (y * torch.arange(12.0).view(-1, *[1] * (y.dim() - 1))).sum().backward()
             results.append((y.detach(), leaf.grad, norm.weight.grad))
         torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5, msg=str(number))
 
 
-def test_a_row_does_not_depend_on_the_others() -> None:
+def test_results_of_a_row_do_not_depend_on_other_rows() -> None:
     torch.manual_seed(0)
     for width in (4, 20, 120, 256):
         norm, x = make_norm("rms_norm", width), torch.randn(130, 3, width)
@@ -86,12 +86,12 @@ def test_a_row_does_not_depend_on_the_others() -> None:
 def test_parameters_and_invariances() -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 16)
-    layer, root = make_norm("layer_norm", 16), make_norm("rms_norm", 16)
-    assert isinstance(layer, nn.LayerNorm)
-    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
-    assert [name for name, _ in root.named_parameters()] == ["weight"]
-    for norm in (layer, root):
+    layer_norm, rms_norm = make_norm("layer_norm", 16), make_norm("rms_norm", 16)
+    assert isinstance(layer_norm, nn.LayerNorm)
+    assert [name for name, _ in layer_norm.named_parameters()] == ["weight", "bias"]
+    assert [name for name, _ in rms_norm.named_parameters()] == ["weight"]
+    for norm in (layer_norm, rms_norm):
         torch.testing.assert_close(norm(7 * x), norm(x), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(layer(x + 3), layer(x), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(root(x + 3), root(x), atol=0.1), "RMSNorm does not center"
-    torch.testing.assert_close(root(x).square().mean(-1), torch.ones(4), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer_norm(x + 3), layer_norm(x), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(rms_norm(x + 3), rms_norm(x), atol=0.1), "RMSNorm does not center"
+    torch.testing.assert_close(rms_norm(x).square().mean(-1), torch.ones(4), rtol=1e-4, atol=1e-4)

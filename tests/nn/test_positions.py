@@ -1,4 +1,4 @@
-"""Position encodings against their formulas, and growing tables."""
+"""Position encodings: formulas, offsets, rotation, and tables that grow with the length."""
 
 import math
 
@@ -19,12 +19,12 @@ def test_sinusoids_follow_the_formula() -> None:
 
 
 @pytest.mark.parametrize("module", [SinusoidalPositions(6), LearnedPositions(6, 1000)])
-def test_a_start_is_an_offset(module: torch.nn.Module) -> None:
+def test_start_position_shifts_the_encodings(module: torch.nn.Module) -> None:
     x = torch.randn(2, 20, 6)
     assert torch.equal(module(x)[:, 7:], module(x[:, 7:], 7))
 
 
-def test_rotation_keeps_norms_and_depends_only_on_distance() -> None:
+def test_rotary_products_depend_only_on_distance_and_norms_are_kept() -> None:
     torch.manual_seed(0)
     rotary = RotaryPositions(16)
     query, key = torch.randn(2, 1, 1, 1, 16).unbind(0)
@@ -34,12 +34,12 @@ def test_rotation_keeps_norms_and_depends_only_on_distance() -> None:
     torch.testing.assert_close(near, far, rtol=1e-3, atol=1e-3)
 
 
-def test_rotation_is_complex_multiplication() -> None:
+def test_rotary_positions_equal_complex_multiplication() -> None:
     torch.manual_seed(0)
     x, wavelengths = torch.randn(2, 13, 16), 10000.0 ** (torch.arange(0, 16, 2) / 16)
     angles = torch.arange(13)[:, None] / wavelengths
-    turned = torch.complex(*x.chunk(2, dim=-1)) * torch.polar(torch.ones_like(angles), angles)
-    expected = torch.cat([turned.real, turned.imag], dim=-1)
+    rotated = torch.complex(*x.chunk(2, dim=-1)) * torch.polar(torch.ones_like(angles), angles)
+    expected = torch.cat([rotated.real, rotated.imag], dim=-1)
     rotary = RotaryPositions(16)
     torch.testing.assert_close(rotary(x), expected)
     for position in (4, 12):
@@ -55,7 +55,7 @@ def test_tables_do_not_depend_on_the_order_of_lengths(kind: type) -> None:
     assert torch.equal(grown(x), at_once(x))
 
 
-def test_learned_positions_are_limited() -> None:
+def test_sequences_longer_than_the_learned_positions_are_refused() -> None:
     with pytest.raises(ValueError, match=r"learned positions for 4 tokens, but a sequence has 5"):
         LearnedPositions(6, 4)(torch.zeros(1, 5, 6))
 

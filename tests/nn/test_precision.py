@@ -1,4 +1,4 @@
-"""Choice of device and dtype, and weights that are cast for inference."""
+"""Choice of device and dtype, and casting of weights for inference."""
 
 import copy
 
@@ -11,7 +11,7 @@ from seqlab.nn.precision import choose_device, choose_dtype, multiplies_bf16_fas
 from seqlab.nn.projection import VocabularyProjection
 
 
-def test_choices() -> None:
+def test_device_and_dtype_are_chosen() -> None:
     cpu = torch.device("cpu")
     assert choose_device("cpu") == cpu
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
@@ -20,7 +20,7 @@ def test_choices() -> None:
     assert (choose_dtype("auto", cpu) == torch.bfloat16) == supports_bf16(cpu)
 
 
-def test_bf16_is_chosen_if_its_products_are_faster() -> None:
+def test_bf16_is_chosen_on_cpus_that_multiply_it_faster() -> None:
     zen = {"cpu_name": "AMD EPYC", "avx512_bf16": True}
     cooper_lake = {"cpu_name": "Intel Xeon", "avx512_bf16": True}
     sapphire_rapids = cooper_lake | {"avx512_fp16": True, "amx_bf16": True}
@@ -29,7 +29,7 @@ def test_bf16_is_chosen_if_its_products_are_faster() -> None:
     assert not any(multiplies_bf16_faster(cpu) for cpu in (without_tiles, {"cpu_name": "Apple M1"}))
 
 
-def test_invalid_choices() -> None:
+def test_invalid_devices_and_dtypes_are_refused() -> None:
     for name in ("gpu", "mps", "meta", "xpu", ""):
         with pytest.raises(ValueError, match=f"is `{name}` instead"):
             choose_device(name)

@@ -24,10 +24,10 @@ def test_cross_entropy_and_gradients_equal_torch(rows: int, smoothing: float) ->
     torch.testing.assert_close(nll, F.cross_entropy(logits, targets, reduction="sum"), rtol=1e-5, atol=1e-3)
     assert not nll.requires_grad
     inputs = (hidden, projection.weight)
-    for mine, torchs in zip(
+    for grad, torch_grad in zip(
         torch.autograd.grad(3 * total, inputs), torch.autograd.grad(3 * expected, inputs), strict=True
     ):
-        torch.testing.assert_close(mine, torchs, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(grad, torch_grad, rtol=1e-4, atol=1e-4)
 
 
 def test_bf16_is_close_to_fp32() -> None:
@@ -72,12 +72,14 @@ def test_selected_log_probabilities_and_gradients_equal_torch(frames: int) -> No
     torch.testing.assert_close(selected[used], expected[used])
     assert (selected[~used] == -torch.inf).all()
     torch.testing.assert_close(means, log_probs.mean(2))
-    directions = torch.randn_like(expected), torch.randn_like(means)
-    mine = (selected.where(used, 0.0) * directions[0]).sum() + (means * directions[1]).sum()
-    torchs = (expected.where(used, 0.0) * directions[0]).sum() + (log_probs.mean(2) * directions[1]).sum()
+    output_grads = torch.randn_like(expected), torch.randn_like(means)
+    found_sum = (selected.where(used, 0.0) * output_grads[0]).sum() + (means * output_grads[1]).sum()
+    expected_sum = (expected.where(used, 0.0) * output_grads[0]).sum() + (log_probs.mean(2) * output_grads[1]).sum()
     inputs = (hidden, projection.weight)
-    for found, wanted in zip(torch.autograd.grad(mine, inputs), torch.autograd.grad(torchs, inputs), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    for grad, torch_grad in zip(
+        torch.autograd.grad(found_sum, inputs), torch.autograd.grad(expected_sum, inputs), strict=True
+    ):
+        torch.testing.assert_close(grad, torch_grad, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("frames", [1, BLOCK_ROWS // 2 + 5])
@@ -111,7 +113,7 @@ def test_bf16_is_precise_for_confident_selected_ids() -> None:
     assert ((near - exact).norm(dim=1) / exact.norm(dim=1)).max() < 0.1
 
 
-def test_the_loss_of_no_rows_is_zero() -> None:
+def test_loss_without_rows_is_zero() -> None:
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
     hidden = torch.zeros(0, 12, requires_grad=True)
     total, nll = projection.cross_entropy(hidden, torch.zeros(0, dtype=torch.int64), 0.1)
@@ -122,19 +124,19 @@ def test_the_loss_of_no_rows_is_zero() -> None:
 
 
 def test_rows_without_a_target_are_ignored() -> None:
-    """Removed on a CPU, masked on a GPU: the same loss and gradients."""
+    """On a CPU, these rows are removed. On a GPU, they are masked. Loss and gradients are the same."""
     torch.manual_seed(0)
     hidden, weight = torch.randn(9, 6, requires_grad=True), nn.Parameter(torch.randn(11, 6))
     targets = torch.tensor([3, IGNORE, 0, 10, IGNORE, IGNORE, 5, 5, IGNORE])
-    left_out = VocabularyProjection(weight).cross_entropy(hidden, targets, 0.1)
+    removed = VocabularyProjection(weight).cross_entropy(hidden, targets, 0.1)
     masked = BlockwiseCrossEntropy.apply(hidden, weight, targets, 0.1, torch.float32, True, True)
-    by_torch = nn.functional.cross_entropy(hidden @ weight.t(), targets, reduction="sum", label_smoothing=0.1)
-    expected = torch.autograd.grad(by_torch, (hidden, weight))
-    for total, nll in (left_out, masked):
-        torch.testing.assert_close(total, by_torch)
-        torch.testing.assert_close(nll, left_out[1])
-        for found, wanted in zip(torch.autograd.grad(total, (hidden, weight)), expected, strict=True):
-            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    torch_total = nn.functional.cross_entropy(hidden @ weight.t(), targets, reduction="sum", label_smoothing=0.1)
+    expected_grads = torch.autograd.grad(torch_total, (hidden, weight))
+    for total, nll in (removed, masked):
+        torch.testing.assert_close(total, torch_total)
+        torch.testing.assert_close(nll, removed[1])
+        for grad, expected_grad in zip(torch.autograd.grad(total, (hidden, weight)), expected_grads, strict=True):
+            torch.testing.assert_close(grad, expected_grad, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["cross_entropy", "selected_log_probs"])
@@ -150,7 +152,7 @@ def test_no_gradient_is_computed_if_disabled(method: str, monkeypatch: pytest.Mo
     assert calls == [1]
 
 
-def test_losses_under_torch_func() -> None:
+def test_reference_losses_under_torch_func() -> None:
     torch.manual_seed(0)
     projection, hidden, targets = (
         VocabularyProjection(nn.Parameter(torch.randn(50, 12))),
@@ -166,5 +168,5 @@ def test_losses_under_torch_func() -> None:
     for loss in losses:
         with reference_kernels():
             found = torch.func.grad(loss)(hidden)
-        read = hidden.clone().requires_grad_()
-        torch.testing.assert_close(found, torch.autograd.grad(loss(read), read)[0], rtol=1e-4, atol=1e-5)
+        leaf = hidden.clone().requires_grad_()
+        torch.testing.assert_close(found, torch.autograd.grad(loss(leaf), leaf)[0], rtol=1e-4, atol=1e-5)

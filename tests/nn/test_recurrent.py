@@ -27,37 +27,39 @@ def build(kind: RecurrentKind, *args: int, **options: Any) -> Recurrent:
     return stack
 
 
-def torch_twin(stack: Recurrent, kind: RecurrentKind) -> nn.RNNBase:
-    """Build torch.nn's stack with the same weights, batch first."""
+def make_torch_stack(stack: Recurrent, kind: RecurrentKind) -> nn.RNNBase:
+    """Build the stack of torch.nn (batch first) with the same weights."""
     bidirectional = stack.num_directions == 2
     size = stack.sizes[0]
-    twin = KINDS[kind](stack.input_size, size, len(stack.sizes), bidirectional=bidirectional, batch_first=True)
-    for name, parameter in twin.named_parameters():  # e.g. weight_ih_l0_reverse
-        what, of, depth, *reverse = name.split("_")
-        layer = stack.layers[int(depth[1:])][len(reverse)]
-        if what == "weight":
-            parameter.data = (layer.from_input if of == "ih" else layer.from_hidden).weight.data.clone()
-        elif of == "ih":
+    torch_stack = KINDS[kind](stack.input_size, size, len(stack.sizes), bidirectional=bidirectional, batch_first=True)
+    for name, parameter in torch_stack.named_parameters():  # e.g. weight_ih_l0_reverse
+        tensor_type, source, depth, *is_reverse = name.split("_")
+        layer = stack.layers[int(depth[1:])][len(is_reverse)]
+        if tensor_type == "weight":
+            parameter.data = (layer.from_input if source == "ih" else layer.from_hidden).weight.data.clone()
+        elif source == "ih":
             parameter.data = layer.from_input.bias.data.clone()
         else:
             nn.init.zeros_(parameter)
             if kind == "gru":
                 parameter.data[2 * size :] = layer.candidate_bias.data
-    return twin
+    return torch_stack
 
 
-def gradients_of_twin(twin: nn.RNNBase, stack: Recurrent, of: Tensor) -> dict[str, Tensor]:
-    """Return the gradients of torch.nn's parameters under seqlab's names."""
-    by_name = dict(zip(dict(twin.named_parameters()), torch.autograd.grad(of, list(twin.parameters())), strict=True))
+def gradients_by_seqlab_name(torch_stack: nn.RNNBase, stack: Recurrent, of: Tensor) -> dict[str, Tensor]:
+    """Return the gradients of `of` for the parameters of torch.nn, under their names in seqlab."""
+    by_name = dict(
+        zip(dict(torch_stack.named_parameters()), torch.autograd.grad(of, list(torch_stack.parameters())), strict=True)
+    )
     named = {}
     for depth, size in enumerate(stack.sizes):
         for direction in range(stack.num_directions):
-            end = f"_l{depth}" + "_reverse" * direction
+            suffix = f"_l{depth}" + "_reverse" * direction
             layer = f"layers.{depth}.{direction}"
-            named[f"{layer}.from_input.weight"] = by_name["weight_ih" + end]
-            named[f"{layer}.from_input.bias"] = by_name["bias_ih" + end]
-            named[f"{layer}.from_hidden.weight"] = by_name["weight_hh" + end]
-            named[f"{layer}.candidate_bias"] = by_name["bias_hh" + end][-size:]
+            named[f"{layer}.from_input.weight"] = by_name["weight_ih" + suffix]
+            named[f"{layer}.from_input.bias"] = by_name["bias_ih" + suffix]
+            named[f"{layer}.from_hidden.weight"] = by_name["weight_hh" + suffix]
+            named[f"{layer}.candidate_bias"] = by_name["bias_hh" + suffix][-size:]
     return {name: grad for name, grad in named.items() if name in dict(stack.named_parameters())}
 
 
@@ -66,35 +68,35 @@ def gradients_of_twin(twin: nn.RNNBase, stack: Recurrent, of: Tensor) -> dict[st
 def test_packed_sequences_equal_torch(kind: RecurrentKind, bidirectional: bool) -> None:
     """Outputs, final states and all gradients for a padded batch and a given initial state."""
     stack = build(kind, 12, 20, 2, bidirectional=bidirectional)
-    twin = torch_twin(stack, kind)
+    torch_stack = make_torch_stack(stack, kind)
     x, lengths = torch.randn(5, 9, 12, requires_grad=True), torch.tensor([9, 3, 1, 7, 9])
-    start = stack.initial_state(5)._map(lambda part: torch.randn_like(part).requires_grad_())
-    hidden = torch.stack(start.hidden)
+    initial = stack.initial_state(5)._map(lambda part: torch.randn_like(part).requires_grad_())
+    hidden = torch.stack(initial.hidden)
     packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-    outputs, last = twin(packed, (hidden, torch.stack(start.cell)) if kind == "lstm" else hidden)
+    outputs, last = torch_stack(packed, (hidden, torch.stack(initial.cell)) if kind == "lstm" else hidden)
     expected, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True)
-    expected_last = last if kind == "lstm" else (last,)
-    found = stack(x, start, lengths)
-    found_last = [torch.stack(part) for part in (found.state.hidden, found.state.cell) if part]
+    expected_states = last if kind == "lstm" else (last,)
+    found = stack(x, initial, lengths)
+    found_states = [torch.stack(part) for part in (found.state.hidden, found.state.cell) if part]
     torch.testing.assert_close(found.output, expected)
-    weights = [torch.randn_like(part) for part in (expected, *expected_last)]
-    sums = []
-    for parts in ((found.output, *found_last), (expected, *expected_last)):
-        sums.append(torch.stack([(w * part).sum() for w, part in zip(weights, parts, strict=True)]).sum())
-    for mine, theirs in zip(found_last, expected_last, strict=True):
-        torch.testing.assert_close(mine, theirs)
-    others = [x, *start.hidden, *start.cell]
-    for mine, theirs in zip(
-        *(torch.autograd.grad(of, others, retain_graph=True) for of in sums),
+    weights = [torch.randn_like(part) for part in (expected, *expected_states)]
+    totals = []
+    for parts in ((found.output, *found_states), (expected, *expected_states)):
+        totals.append(torch.stack([(w * part).sum() for w, part in zip(weights, parts, strict=True)]).sum())
+    for state, expected_state in zip(found_states, expected_states, strict=True):
+        torch.testing.assert_close(state, expected_state)
+    inputs = [x, *initial.hidden, *initial.cell]
+    for grad, expected_grad in zip(
+        *(torch.autograd.grad(total, inputs, retain_graph=True) for total in totals),
         strict=True,
     ):
-        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(grad, expected_grad, rtol=1e-5, atol=1e-5)
     named = dict(stack.named_parameters())
-    mine_by_name = dict(zip(named, torch.autograd.grad(sums[0], list(named.values())), strict=True))
-    theirs_by_name = gradients_of_twin(twin, stack, sums[1])
-    assert theirs_by_name.keys() == mine_by_name.keys()
-    for name, mine in mine_by_name.items():
-        torch.testing.assert_close(mine, theirs_by_name[name], rtol=1e-5, atol=1e-5, msg=name)
+    grads = dict(zip(named, torch.autograd.grad(totals[0], list(named.values())), strict=True))
+    expected_grads = gradients_by_seqlab_name(torch_stack, stack, totals[1])
+    assert expected_grads.keys() == grads.keys()
+    for name, grad in grads.items():
+        torch.testing.assert_close(grad, expected_grads[name], rtol=1e-5, atol=1e-5, msg=name)
 
 
 @every_kind
@@ -137,16 +139,16 @@ def test_steps_equal_the_forward_pass(kind: RecurrentKind, residual: bool) -> No
 
 @every_kind
 @every_dtype
-def test_steps_with_packed_weights_give_the_same_bits(kind: RecurrentKind, dtype: torch.dtype) -> None:
+def test_steps_with_packed_weights_equal_unpacked_steps(kind: RecurrentKind, dtype: torch.dtype) -> None:
     stack = build(kind, 24, 32, 2, last_size=16).eval()
     packed = copy.deepcopy(stack)
     prepare_inference(packed, torch.device("cpu"), dtype)
     tolerance = {"rtol": 0.0, "atol": 1e-5 if dtype == torch.float32 else 0.02}
     state = packed_state = stack.initial_state(3)
     with torch.inference_mode():
-        for position in torch.randn(5, 3, 24):
-            output, state = stack.step(position, state)
-            packed_output, packed_state = packed.step(position, packed_state)
+        for x in torch.randn(5, 3, 24):
+            output, state = stack.step(x, state)
+            packed_output, packed_state = packed.step(x, packed_state)
             torch.testing.assert_close(packed_output, output, **tolerance)
     torch.testing.assert_close(packed_state.tensors(), state.tensors(), **tolerance)
 
@@ -154,7 +156,7 @@ def test_steps_with_packed_weights_give_the_same_bits(kind: RecurrentKind, dtype
 @every_kind
 @every_dtype
 @pytest.mark.parametrize("size", [32, 37])
-def test_a_step_does_not_depend_on_the_other_rows(kind: RecurrentKind, dtype: torch.dtype, size: int) -> None:
+def test_steps_do_not_depend_on_other_rows(kind: RecurrentKind, dtype: torch.dtype, size: int) -> None:
     stack = build(kind, 24, size, 2, residual=True).eval()
     prepare_inference(stack, torch.device("cpu"), dtype)
     x = torch.randn(3, 300, 24) * 3
@@ -171,7 +173,7 @@ def test_a_step_does_not_depend_on_the_other_rows(kind: RecurrentKind, dtype: to
 
 
 @every_kind
-def test_a_state_is_carried_selected_and_forked(kind: RecurrentKind) -> None:
+def test_states_are_carried_selected_and_forked(kind: RecurrentKind) -> None:
     stack = build(kind, 6, 8, 2, last_size=5).eval()
     x = torch.randn(4, 10, 6)
     whole = stack(x)
@@ -196,18 +198,18 @@ def test_truncated_backpropagation_stops_at_the_detached_state(kind: RecurrentKi
 
 
 @every_kind
-def test_residual_connections_need_equal_sizes(kind: RecurrentKind) -> None:
+def test_residual_connections_join_only_layers_of_equal_size(kind: RecurrentKind) -> None:
     sizes = {"input_size": 8, "hidden_size": 8, "num_layers": 3, "last_size": 5}
     stack = build(kind, **sizes, residual=True)
     x = torch.randn(4, 7, 8)
-    alone = []
+    single_layers = []
     for layers, layer_input, size in zip(stack.layers, (8, 8, 8), (8, 8, 5), strict=True):
         single = Recurrent(kind, layer_input, size)
         single.layers[0].load_state_dict(layers.state_dict())
-        alone.append(single)
-    first = alone[0](x).output  # no residual around the first layer
-    second = first + alone[1](first).output
-    torch.testing.assert_close(stack(x).output, alone[2](second).output)
+        single_layers.append(single)
+    first = single_layers[0](x).output  # no residual around the first layer
+    second = first + single_layers[1](first).output
+    torch.testing.assert_close(stack(x).output, single_layers[2](second).output)
     assert stack.output_size == 5
 
 
@@ -216,12 +218,12 @@ def test_dropout_mask_is_constant_over_time() -> None:
     stack = build("lstm", 12, 16, 2, **options)
     x = torch.randn(6, 9, 12)
 
-    def dropped() -> Any:
+    def run_with_seed() -> Any:
         with seeded(1, torch.device("cpu")):
             return stack(x)
 
-    found, again = dropped(), dropped()
-    assert torch.equal(found.output, again.output)
+    found, repeated = run_with_seed(), run_with_seed()
+    assert torch.equal(found.output, repeated.output)
     ratio = found.output / found.undropped
     assert torch.equal(ratio.round(), ratio[:, :1].round().expand_as(ratio))  # 0 or 2 for the whole sequence
     assert (ratio.round() == 0).any()
@@ -229,20 +231,20 @@ def test_dropout_mask_is_constant_over_time() -> None:
     stack.eval()
     evaluated = stack(x)
     assert evaluated.output is evaluated.undropped
-    plain = build("lstm", 12, 16, 2)
-    torch.testing.assert_close(evaluated.output, plain(x).output)
+    without_dropout = build("lstm", 12, 16, 2)
+    torch.testing.assert_close(evaluated.output, without_dropout(x).output)
 
 
 @pytest.mark.parametrize("option", ["input_dropout", "hidden_dropout"])
-def test_input_dropout_drops_features_of_the_whole_sequence(option: str) -> None:
-    """With one mask per sequence, dropped input features have no gradient at any position."""
+def test_input_dropout_drops_features_at_all_positions(option: str) -> None:
+    """One mask per sequence sets the same input features to zero at all positions."""
     stack = build("gru", 12, 16, 2, **{option: 0.5})
     x = torch.randn(6, 9, 12, requires_grad=True)
-    seen: list[Tensor] = []
+    layer_inputs: list[Tensor] = []
     layers = stack.layers[0 if option == "input_dropout" else 1]
-    layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    layers[0].register_forward_pre_hook(lambda _, inputs: layer_inputs.append(inputs[0]))
     stack(x)
-    (layer_input,) = seen  # (T, rows, features)
+    (layer_input,) = layer_inputs  # (T, rows, features)
     is_dropped = layer_input[:, :6] == 0
     assert torch.equal(is_dropped, is_dropped[:1].expand_as(is_dropped))
     assert 0.2 < is_dropped.float().mean() < 0.8
@@ -250,7 +252,7 @@ def test_input_dropout_drops_features_of_the_whole_sequence(option: str) -> None
 
 @every_kind
 def test_training_in_bf16_is_close_to_fp32(kind: RecurrentKind) -> None:
-    """Task: predict the first of eight tokens, one of four."""
+    """The task is to predict the first of eight tokens, with a vocabulary of four."""
     torch.manual_seed(1)
     xs = torch.nn.functional.one_hot(torch.randint(0, 4, (40, 32, 8)), 4).float()
     curves = {}
@@ -284,13 +286,13 @@ def test_training_in_bf16_is_close_to_fp32(kind: RecurrentKind) -> None:
         ({"weight_dropout": 1.0}, r"`p` must be in \[0, 1\), but is 1.0 instead"),
     ],
 )
-def test_invalid_arguments(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Recurrent(**({"kind": "gru", "input_size": 3, "hidden_size": 4} | arguments))
 
 
-def test_shapes_that_do_not_match() -> None:
-    stack, both = Recurrent("lstm", 3, 4), Recurrent("lstm", 3, 4, bidirectional=True)
+def test_mismatched_shapes_are_refused() -> None:
+    stack, bidirectional_stack = Recurrent("lstm", 3, 4), Recurrent("lstm", 3, 4, bidirectional=True)
     x = torch.randn(2, 5, 3)
     with pytest.raises(ValueError, match=r"must be \(B, T, 3\), but is \(2, 5, 4\) instead"):
         stack(torch.randn(2, 5, 4))
@@ -301,4 +303,4 @@ def test_shapes_that_do_not_match() -> None:
     with pytest.raises(ValueError, match=r"hidden\.0 \(2, 4\), cell\.0 \(2, 4\), but has hidden\.0 \(3, 4\)"):
         stack(x, stack.initial_state(3))
     with pytest.raises(ValueError, match="has no `step`"):
-        both.step(x[:, 0], both.initial_state(2))
+        bidirectional_stack.step(x[:, 0], bidirectional_stack.initial_state(2))

@@ -1,4 +1,4 @@
-"""Recurrent layers against numpy cells; parameters, weight dropout, other kernels."""
+"""Recurrent layers: numpy cells, initial parameters, weight dropout, cuDNN path, bf16 kernels."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -46,7 +46,7 @@ def numpy_step(layer: RecurrentLayer, x: Array, h: Array, c: Array) -> tuple[Arr
     return o * np.tanh(c), c
 
 
-def make(kind: RecurrentKind, input_size: int = 5, hidden_size: int = 7, p: float = 0.0) -> RecurrentLayer:
+def make_layer(kind: RecurrentKind, input_size: int = 5, hidden_size: int = 7, p: float = 0.0) -> RecurrentLayer:
     """Build a layer with nonzero biases."""
     torch.manual_seed(0)
     layer = RecurrentLayer(kind, input_size, hidden_size, p)
@@ -56,7 +56,10 @@ def make(kind: RecurrentKind, input_size: int = 5, hidden_size: int = 7, p: floa
     return layer
 
 
-def inputs(layer: RecurrentLayer, steps: int, rows: int = 16, input_size: int = 5) -> tuple[Tensor, Tensor, Tensor]:
+def random_inputs(
+    layer: RecurrentLayer, steps: int, rows: int = 16, input_size: int = 5
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return x (T, N, input_size), the hidden state (N, D) and the cell (N, D)."""
     return torch.randn(steps, rows, input_size), *(torch.randn(rows, layer.hidden_size) for _ in range(2))
 
 
@@ -64,8 +67,8 @@ def inputs(layer: RecurrentLayer, steps: int, rows: int = 16, input_size: int = 
 @pytest.mark.parametrize("with_gradient", [True, False])
 @pytest.mark.parametrize("is_reference", [True, False])
 def test_sequences_and_steps_equal_the_equations(kind: RecurrentKind, with_gradient: bool, is_reference: bool) -> None:
-    layer = make(kind)
-    x, h, c = inputs(layer, 6)
+    layer = make_layer(kind)
+    x, h, c = random_inputs(layer, 6)
     with torch.set_grad_enabled(with_gradient), reference_kernels() if is_reference else nullcontext():
         outputs, last_cell = layer(x, h, c)
         stepped, stepped_cell = h, c
@@ -83,7 +86,7 @@ def test_sequences_and_steps_equal_the_equations(kind: RecurrentKind, with_gradi
             np.testing.assert_allclose(last_cell[row].detach(), expected_c, atol=1e-5)
 
 
-def test_lstm_and_gru_have_four_and_three_times_the_parameters_of_an_rnn() -> None:
+def test_parameter_counts_of_lstm_and_gru_are_multiples_of_an_rnn() -> None:
     counts = {kind: sum(p.numel() for p in RecurrentLayer(kind, 30, 20).parameters()) for kind in KINDS}
     assert counts["rnn"] == 20 * (30 + 20 + 1)
     assert counts["lstm"] == 4 * counts["rnn"]
@@ -96,7 +99,7 @@ def test_initial_parameters(kind: RecurrentKind) -> None:
     layer = RecurrentLayer(kind, 30, 20)
     for gate in layer.from_hidden.weight.detach().split(20):
         torch.testing.assert_close(gate @ gate.t(), torch.eye(20), atol=1e-5, rtol=0)
-    bound = (6 / 50) ** 0.5  # Glorot bound of one gate; that of all gates together would be smaller
+    bound = (6 / 50) ** 0.5  # Glorot bound for one gate, larger than the bound for all gates as one matrix
     largest = layer.from_input.weight.detach().abs().max().item()
     assert 0.95 * bound < largest <= bound
     biases = layer.from_input.bias.detach().view(-1, 20)
@@ -108,29 +111,29 @@ def test_initial_parameters(kind: RecurrentKind) -> None:
 
 @every_kind
 def test_weight_dropout_applies_only_to_the_recurrent_matrix(kind: RecurrentKind) -> None:
-    layer, plain = make(kind, p=0.4), make(kind)
-    x, h, c = inputs(layer, 4)
+    layer, masked_layer = make_layer(kind, p=0.4), make_layer(kind)
+    x, h, c = random_inputs(layer, 4)
     with seeded(3, torch.device("cpu")):
         found, _ = layer(x, h, c)
-        other, _ = layer(x, h, c)
+        second, _ = layer(x, h, c)
     with seeded(3, torch.device("cpu")):
         keep = scaled_keep_mask(random_bytes(layer.from_hidden.weight.shape), 0.4, torch.float32)
-    plain.from_hidden.weight.data *= keep
-    torch.testing.assert_close(found, plain(x, h, c)[0])
-    assert not torch.equal(found, other)  # a mask for each forward pass
+    masked_layer.from_hidden.weight.data *= keep
+    torch.testing.assert_close(found, masked_layer(x, h, c)[0])
+    assert not torch.equal(found, second)  # a mask for each forward pass
     assert 0.2 < (keep == 0).float().mean() < 0.6
     found.sum().backward()
     assert layer.from_hidden.weight.grad is not None
     assert torch.equal(layer.from_hidden.weight.grad == 0, keep == 0)
     with torch.no_grad():
-        torch.testing.assert_close(layer.eval()(x, h, c)[0], make(kind)(x, h, c)[0])
+        torch.testing.assert_close(layer.eval()(x, h, c)[0], make_layer(kind)(x, h, c)[0])
 
 
 @every_kind
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_gpu_path_gives_the_same_results(kind: RecurrentKind, dtype: torch.dtype) -> None:
-    layer = make(kind)
-    x, h, c = inputs(layer, 6)
+def test_cudnn_path_gives_the_same_results(kind: RecurrentKind, dtype: torch.dtype) -> None:
+    layer = make_layer(kind)
+    x, h, c = random_inputs(layer, 6)
     tolerance = 1e-5 if dtype == torch.float32 else 3e-2
     bias = layer.candidate_bias
     weights = RecurrentWeights(
@@ -145,12 +148,18 @@ def test_the_gpu_path_gives_the_same_results(kind: RecurrentKind, dtype: torch.d
     torch.testing.assert_close(cell, last_cell, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize(("is_fused", "wide"), [(True, 8), (True, 7), (False, 8)], ids=["oneDNN", "wide", "not fused"])
-def test_the_three_lstm_implementations_in_bf16(is_fused: bool, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("is_fused", "min_stepwise_size"),
+    [(True, 8), (True, 7), (False, 8)],
+    ids=["oneDNN", "stepwise", "not fused"],
+)
+def test_lstm_implementations_in_bf16_equal_fp32(
+    is_fused: bool, min_stepwise_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cpu_recurrent, "_HAS_FUSED_BF16", is_fused and cpu_recurrent._HAS_FUSED_BF16)
-    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", wide)
-    layer = make("lstm")
-    x, h, c = inputs(layer, 6)
+    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", min_stepwise_size)
+    layer = make_layer("lstm")
+    x, h, c = random_inputs(layer, 6)
     outputs, cell = layer(x, h, c)
     with torch.autocast("cpu", torch.bfloat16):
         found, found_cell = layer(x, h, c)
@@ -159,7 +168,7 @@ def test_the_three_lstm_implementations_in_bf16(is_fused: bool, wide: int, monke
     torch.testing.assert_close(found_cell, cell, atol=3e-2, rtol=3e-2)
 
 
-def open_gates(layer: RecurrentLayer) -> RecurrentLayer:
+def saturate_gates(layer: RecurrentLayer) -> RecurrentLayer:
     """Set all gates to 1 and the candidate to 1 for any input."""
     for parameter in layer.parameters():
         torch.nn.init.zeros_(parameter)
@@ -168,12 +177,14 @@ def open_gates(layer: RecurrentLayer) -> RecurrentLayer:
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("wide", [7, 8])
-def test_the_cell_is_more_precise_than_bf16(precision: torch.dtype, wide: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """256 + 1 rounds to 256 in bf16, the dtype of the products."""
-    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", wide)
-    layer = open_gates(RecurrentLayer("lstm", 5, 7))
-    x, h, _ = inputs(layer, 400)
+@pytest.mark.parametrize("min_stepwise_size", [7, 8])
+def test_lstm_cell_is_more_precise_than_bf16(
+    precision: torch.dtype, min_stepwise_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting to 400 fails in bf16, where 256 + 1 rounds to 256."""
+    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", min_stepwise_size)
+    layer = saturate_gates(RecurrentLayer("lstm", 5, 7))
+    x, h, _ = random_inputs(layer, 400)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
         _, cell = layer(x, h, torch.zeros(16, 7))
     torch.testing.assert_close(cell, torch.full((16, 7), 400.0))
@@ -181,13 +192,13 @@ def test_the_cell_is_more_precise_than_bf16(precision: torch.dtype, wide: int, m
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("with_gradient", [True, False])
-@pytest.mark.parametrize("wide", [7, 8])
-def test_padding_does_not_change_the_cell(
-    dtype: torch.dtype, with_gradient: bool, wide: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("min_stepwise_size", [7, 8])
+def test_lstm_cell_does_not_depend_on_padding(
+    dtype: torch.dtype, with_gradient: bool, min_stepwise_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", wide)
-    layer = make("lstm")
-    x, h, c = inputs(layer, 6)
+    monkeypatch.setattr(cpu_recurrent, "MIN_STEPWISE_LSTM_SIZE", min_stepwise_size)
+    layer = make_layer("lstm")
+    x, h, c = random_inputs(layer, 6)
     is_padding = torch.zeros(6, 16, dtype=torch.bool)
     is_padding[4:] = True
     run: Callable[..., tuple[Tensor, Tensor]] = layer

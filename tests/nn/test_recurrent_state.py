@@ -1,4 +1,4 @@
-"""Recurrent state: selection of rows, copies, and checkpoints."""
+"""Recurrent state: selection of rows, forks, detached tensors, and checkpoints."""
 
 from pathlib import Path
 
@@ -10,36 +10,38 @@ from seqlab.nn.recurrent import Recurrent
 from seqlab.nn.recurrent_state import RecurrentState
 
 
-def make() -> RecurrentState:
+def make_state() -> RecurrentState:
     torch.manual_seed(0)
     hidden = (torch.randn(3, 4), torch.randn(3, 2))
     return RecurrentState(hidden, (torch.randn(3, 4), torch.randn(3, 2)))
 
 
-def test_select() -> None:
-    state = make()
+def test_select_reorders_and_repeats_rows() -> None:
+    state = make_state()
     selected = state.select(torch.tensor([2, 2, 0, 1]))
     for name, tensor in selected.tensors().items():
         assert torch.equal(tensor, torch.stack([state.tensors()[name][row] for row in (2, 2, 0, 1)]))
 
 
-def test_a_fork_is_independent() -> None:
-    state = make()
+def test_forks_are_independent() -> None:
+    state = make_state()
     fork = state.fork()
     fork.hidden[0].zero_()
     fork.cell[1].zero_()
-    for name, tensor in make().tensors().items():
+    for name, tensor in make_state().tensors().items():
         assert torch.equal(state.tensors()[name], tensor)
 
 
 def test_detached_tensors_have_no_graph() -> None:
-    grown = make()._map(lambda part: part.requires_grad_() * 2)
-    assert all(tensor.requires_grad for tensor in grown.tensors().values())
-    assert not any(tensor.requires_grad for tensor in grown.detach().tensors().values())
+    state = make_state()._map(lambda part: part.requires_grad_() * 2)
+    assert all(tensor.requires_grad for tensor in state.tensors().values())
+    assert not any(tensor.requires_grad for tensor in state.detach().tensors().values())
 
 
-@pytest.mark.parametrize("state", [make(), RecurrentState(make().hidden), Recurrent("lstm", 3, 4, 12).initial_state(2)])
-def test_a_checkpoint_restores_the_state(state: RecurrentState, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "state", [make_state(), RecurrentState(make_state().hidden), Recurrent("lstm", 3, 4, 12).initial_state(2)]
+)
+def test_checkpoints_restore_the_state(state: RecurrentState, tmp_path: Path) -> None:
     save_file(state.tensors(), tmp_path / "state.safetensors")
     loaded = RecurrentState.from_tensors(load_file(tmp_path / "state.safetensors"))
     assert (len(loaded.hidden), len(loaded.cell)) == (len(state.hidden), len(state.cell))

@@ -1,4 +1,4 @@
-"""CPU attention against torch's, and batch invariance."""
+"""CPU attention against torch's: values, gradients of the bias, dropout, batch invariance."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from seqlab.nn.kernels import attention, pad_bias, prepare_keys
 
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("has_gradient", [False, True])
-def test_equals_scaled_dot_product_attention(is_causal: bool, has_gradient: bool) -> None:
+def test_attention_equals_torch(is_causal: bool, has_gradient: bool) -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
     allowed = torch.rand(2, 1, 1, 6) < 0.7
@@ -33,7 +33,7 @@ def test_equals_scaled_dot_product_attention(is_causal: bool, has_gradient: bool
     ("heads", "head_dim", "length"),
     [(4, 8, 1), (4, 8, 3), (4, 8, 16), (2, 20, 40), (1, 64, 1000), (3, 22, 33), (1, 15, 64)],
 )
-def test_a_step_does_not_depend_on_the_other_sentences(heads: int, head_dim: int, length: int) -> None:
+def test_steps_do_not_depend_on_other_sentences(heads: int, head_dim: int, length: int) -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(64, heads, size, head_dim) for size in (1, length + 9, length + 9))
     key, value = key[:, :, :length], value[:, :, :length]  # as a cache returns them
@@ -48,7 +48,7 @@ def test_a_step_does_not_depend_on_the_other_sentences(heads: int, head_dim: int
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, is_step: bool) -> Tensor:
-    """Compute attention as a layer does, or as a decoding step does over a prepared memory."""
+    """Compute attention as in a layer, or as in a decoding step with prepared keys and values."""
     if not is_step:
         return attention(query, key, value, bias)[0]
     key, value = (prepare_keys(x, x.size(3)) for x in (key, value))
@@ -59,24 +59,24 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, is_step: boo
 @pytest.mark.parametrize("head_dim", [4, 8, 15, 16, 20, 22, 32, 64])
 @pytest.mark.parametrize("queries", [1, 2, 5, None])
 def test_batch_invariance(head_dim: int, queries: int | None) -> None:
-    """`queries`: number of queries of a step; None: as many as keys, as in an encoder."""
+    """`queries` is the number of queries of a step, or None for as many as keys (as in an encoder)."""
     for length in (3, 16, 37):
         torch.manual_seed(length)
         sentence = torch.randn(3, 4, length, head_dim)
-        asked = torch.randn(4, length if queries is None else queries, head_dim)
+        sentence_query = torch.randn(4, length if queries is None else queries, head_dim)
         reference = None
         for extra, batch, row in ((0, 1, 0), (0, 3, 1), (20, 2, 1), (71, 1, 0), (100, 5, 4)):
             tensors = torch.randn(3, batch, 4, length + extra, head_dim)
             tensors[:, row, :, :length] = sentence
             query, key, value = tensors.unbind(0)
             if queries is None:
-                query[row, :, :length] = asked
+                query[row, :, :length] = sentence_query
             else:
                 query = torch.randn(batch, 4, queries, head_dim)
-                query[row] = asked
+                query[row] = sentence_query
             permission = masks.can_attend_to_keys(masks.padding_mask(torch.full((batch,), length), length + extra))
             found = attend(query, key, value, masks.additive(permission), queries is not None)
-            found = found[row, : asked.size(1)]
+            found = found[row, : sentence_query.size(1)]
             reference = found if reference is None else reference
             assert torch.equal(found, reference), (length, extra, batch)
 
@@ -96,7 +96,7 @@ def test_batched_product_is_batch_invariant(is_step: bool) -> None:
                 assert torch.equal(batched_product(a[:, :queries], b, is_step), whole[:, :queries])
 
 
-def test_a_trained_bias_gets_a_gradient() -> None:
+def test_bias_with_a_gradient_equals_torch() -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
     bias = torch.randn(1, 4, 6, 6, requires_grad=True)
@@ -110,13 +110,13 @@ def test_a_trained_bias_gets_a_gradient() -> None:
 def test_dropout_works_with_gradients_disabled() -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
-    whole, dropped = (attention(query, key, value, dropout_p=p)[0] for p in (0.0, 0.5))
-    assert (whole != dropped).float().mean() > 0.9
+    plain, dropped = (attention(query, key, value, dropout_p=p)[0] for p in (0.0, 0.5))
+    assert (plain != dropped).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 1, 6, 1), (1, 4, 1, 6), (6, 6), (6,)])
 @pytest.mark.parametrize("has_gradient", [False, True])
-def test_a_bias_broadcasts_to_the_scores(shape: tuple[int, ...], has_gradient: bool) -> None:
+def test_bias_is_broadcast_to_the_scores(shape: tuple[int, ...], has_gradient: bool) -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 6, 8).unbind(0)
     bias = torch.randn(shape)

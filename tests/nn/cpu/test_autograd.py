@@ -1,4 +1,4 @@
-"""Hand-written backward passes refuse second derivatives, which the reference kernels support."""
+"""Second derivatives: refused by hand-written backward passes, supported by the reference kernels."""
 
 from collections.abc import Callable
 
@@ -16,40 +16,40 @@ from seqlab.nn.recurrent import Recurrent
 SIZE = 16
 
 
-def project(x: Tensor) -> Tensor:
+def projection_loss(x: Tensor) -> Tensor:
     projection = VocabularyProjection(torch.nn.Parameter(torch.randn(5, SIZE)))
     return projection.cross_entropy(x.flatten(0, 1), torch.zeros(len(x) * x.size(1), dtype=torch.int64))[0]
 
 
-def read(x: Tensor) -> Tensor:
+def gru_outputs(x: Tensor) -> Tensor:
     output: Tensor = Recurrent("gru", SIZE, 8)(x).output
     return output
 
 
-def repeat(x: Tensor) -> Tensor:
+def apply_repeated_linear(x: Tensor) -> Tensor:
     multiply = repeated_linear(torch.nn.Parameter(torch.randn(SIZE, SIZE)))
     return multiply(torch.tanh(multiply(x.flatten(0, 1))))
 
 
 LAYERS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: Linear(SIZE, 3)(x),
-    "projection": project,
+    "projection": projection_loss,
     "attention": lambda x: SelfAttention(SIZE, 2)(x),
-    "repeated": repeat,
-    "gru": read,
+    "repeated linear": apply_repeated_linear,
+    "gru": gru_outputs,
 }
 
 
-@pytest.mark.parametrize("ending", [torch.sum, lambda y: y.square().sum()], ids=["sum", "square"])
+@pytest.mark.parametrize("reduction", [torch.sum, lambda y: y.square().sum()], ids=["sum", "square"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_second_derivative_is_refused(name: str, ending: Callable[[Tensor], Tensor]) -> None:
+def test_second_derivatives_are_refused(name: str, reduction: Callable[[Tensor], Tensor]) -> None:
     if name == "linear" and not cpu_linear._TRAINS_WITH_ONEDNN:
         return  # torch's own kernel is used
     torch.manual_seed(0)
     x = torch.randn(2, 4, SIZE, requires_grad=True)
-    ending(LAYERS[name](x)).backward()
+    reduction(LAYERS[name](x)).backward()
     assert x.grad is not None, "first derivatives are supported"
     with pytest.raises(RuntimeError, match="second derivative"):
-        torch.autograd.grad(ending(LAYERS[name](x)), x, create_graph=True)
+        torch.autograd.grad(reduction(LAYERS[name](x)), x, create_graph=True)
     with reference_kernels():
-        torch.autograd.grad(ending(LAYERS[name](x)), x, create_graph=True)
+        torch.autograd.grad(reduction(LAYERS[name](x)), x, create_graph=True)

@@ -11,8 +11,8 @@ from seqlab.nn.embedding import RotaryPositions
 from seqlab.nn.kernels import attention
 
 
-def expected(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) -> Tensor:
-    """Compute attention by torch: (B, T, 3 * D) in fp64 -> (B, T, D)."""
+def torch_attention(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) -> Tensor:
+    """Compute attention with torch: (B, T, 3 * D) in fp64 -> (B, T, D)."""
     batch, length, _ = projected.shape
     query, key, value = projected.view(batch, length, 3, num_heads, -1).permute(2, 0, 3, 1, 4)
     if rotary is not None:
@@ -21,26 +21,26 @@ def expected(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) 
 
 
 def causal_attention(projected: Tensor, num_heads: int, rotary: RotaryPositions | None) -> Tensor:
-    """Compute attention as a layer does: (B, T, 3 * D) in bf16 -> (B, T, D)."""
+    """Compute attention as in a layer: (B, T, 3 * D) in bf16 -> (B, T, D)."""
     query, key, value = split_heads(projected, 3, num_heads)
     if rotary is not None:
         query, key = rotary(query), rotary(key)
     return attention(query, key, value, is_causal=True)[0]
 
 
-def relative_error(found: Tensor, wanted: Tensor) -> float:
-    return float((found.double() - wanted).norm() / wanted.norm())
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    return float((found.double() - expected).norm() / expected.norm())
 
 
-@pytest.mark.parametrize("rotates", [False, True])
+@pytest.mark.parametrize("has_rotary", [False, True])
 @pytest.mark.parametrize(("batch", "length", "num_heads", "head_dim"), [(3, 64, 2, 8), (1, 300, 3, 16), (2, 257, 1, 4)])
 @pytest.mark.parametrize("cached_scores", [1, 1 << 20])
-def test_values_and_gradients(
+def test_values_and_gradients_equal_torch(
     batch: int,
     length: int,
     num_heads: int,
     head_dim: int,
-    rotates: bool,
+    has_rotary: bool,
     cached_scores: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -49,14 +49,14 @@ def test_values_and_gradients(
     shape = batch, length, 3 * num_heads * head_dim
     projected = torch.randn(shape, generator=generator).bfloat16().requires_grad_()
     grad = torch.randn(*shape[:2], num_heads * head_dim, generator=generator).bfloat16()
-    rotary = RotaryPositions(head_dim) if rotates else None
+    rotary = RotaryPositions(head_dim) if has_rotary else None
     found = causal_attention(projected, num_heads, rotary)
     found.backward(grad)
     exact = projected.detach().double().requires_grad_()
-    wanted = expected(exact, num_heads, rotary)
-    wanted.backward(grad.double())
+    expected = torch_attention(exact, num_heads, rotary)
+    expected.backward(grad.double())
     assert found.dtype == torch.bfloat16
-    assert relative_error(found.detach(), wanted.detach()) < 0.01  # bf16 keeps 8 bits: 0.004 for each rounding
+    assert relative_error(found.detach(), expected.detach()) < 0.01  # bf16 keeps 8 bits: 0.004 for each rounding
     assert projected.grad is not None
     assert exact.grad is not None
     assert relative_error(projected.grad, exact.grad) < 0.015
@@ -72,11 +72,11 @@ def test_no_position_attends_to_a_later_one() -> None:
     assert not torch.equal(before[:, 150:], after[:, 150:])
 
 
-@pytest.mark.parametrize("rotates", [False, True])
-def test_training_agrees_with_evaluation(rotates: bool) -> None:
-    """Only training uses blocks; both results agree within the precision of bf16."""
+@pytest.mark.parametrize("rotary", [False, True])
+def test_training_agrees_with_evaluation(rotary: bool) -> None:
+    """Only training computes in blocks. Both results agree within the precision of bf16."""
     torch.manual_seed(3)
-    layer = SelfAttention(32, 4, rotary=rotates)
+    layer = SelfAttention(32, 4, rotary=rotary)
     x = torch.randn(2, 130, 32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         trained = layer(x, is_causal=True)

@@ -19,18 +19,18 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_values_equal_torch(name: str) -> None:
     torch.manual_seed(0)
-    own, plain = FUNCTIONS[name]
+    function, torch_function = FUNCTIONS[name]
     x = torch.cat((3 * torch.randn(1000), torch.tensor([-1e4, -100.0, 0.0, 100.0, 1e4])))
-    torch.testing.assert_close(own(x), plain(x))
+    torch.testing.assert_close(function(x), torch_function(x))
 
 
 @pytest.mark.parametrize("size", [1, 7, 37, 96, 250])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_elements_do_not_depend_on_their_position(name: str, size: int) -> None:
     torch.manual_seed(0)
-    own, _ = FUNCTIONS[name]
+    function, _ = FUNCTIONS[name]
     x = 3 * torch.randn(701, size)
-    whole = own(x)
+    whole = function(x)
     for first, last in ((0, 333), (3, 4), (300, 701)):
-        assert torch.equal(own(x[first:last]), whole[first:last])
-        assert torch.equal(own(x[first:last].clone()), whole[first:last])
+        assert torch.equal(function(x[first:last]), whole[first:last])
+        assert torch.equal(function(x[first:last].clone()), whole[first:last])

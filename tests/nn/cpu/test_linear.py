@@ -14,22 +14,22 @@ from seqlab.nn.layers import Linear
 
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (2, 3), (16,), (4, 33)])
-@pytest.mark.parametrize("bias", [True, False])
-def test_values_and_gradients_equal_torch(shape: tuple[int, ...], bias: bool) -> None:
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_values_and_gradients_equal_torch(shape: tuple[int, ...], has_bias: bool) -> None:
     torch.manual_seed(0)
     x = torch.randn(*shape, 12, requires_grad=True)
-    weight, offset = torch.randn(7, 12, requires_grad=True), torch.randn(7, requires_grad=True)
-    inputs = [x, weight, offset] if bias else [x, weight]
-    grad = torch.randn(*shape, 7)
+    weight, bias = torch.randn(7, 12, requires_grad=True), torch.randn(7, requires_grad=True)
+    inputs = [x, weight, bias] if has_bias else [x, weight]
+    output_grad = torch.randn(*shape, 7)
     found, expected = linear(*inputs), F.linear(*inputs)
     torch.testing.assert_close(found, expected)
-    for mine, torchs in zip(
-        torch.autograd.grad(found, inputs, grad), torch.autograd.grad(expected, inputs, grad), strict=True
+    for grad, torch_grad in zip(
+        torch.autograd.grad(found, inputs, output_grad), torch.autograd.grad(expected, inputs, output_grad), strict=True
     ):
-        torch.testing.assert_close(mine, torchs, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(grad, torch_grad, rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_of_fp32_weights_stay_fp32_under_bf16() -> None:
+def test_gradients_of_fp32_weights_stay_fp32_under_bf16_autocast() -> None:
     torch.manual_seed(0)
     layer, x = Linear(32, 16), torch.randn(5, 32)
     with torch.autocast("cpu", torch.bfloat16):
@@ -42,46 +42,46 @@ def test_gradients_of_fp32_weights_stay_fp32_under_bf16() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("inner", "outer"), [(128, 384), (128, 8000), (256, 100)])
-def test_a_row_does_not_depend_on_the_other_rows(dtype: torch.dtype, inner: int, outer: int) -> None:
+@pytest.mark.parametrize(("in_features", "out_features"), [(128, 384), (128, 8000), (256, 100)])
+def test_results_of_a_row_do_not_depend_on_other_rows(dtype: torch.dtype, in_features: int, out_features: int) -> None:
     torch.manual_seed(0)
-    weight, bias = torch.randn(outer, inner).to(dtype), torch.randn(outer).to(dtype)
-    x = torch.randn(300, inner)
+    weight, bias = torch.randn(out_features, in_features).to(dtype), torch.randn(out_features).to(dtype)
+    x = torch.randn(300, in_features)
     with torch.no_grad():
         whole = linear(x, weight, bias)
         for rows in (1, 2, 7, 16, 17, 100, 251):
             assert torch.equal(linear(x[30 : 30 + rows], weight, bias), whole[30 : 30 + rows])
 
 
-def test_padded_sizes_are_few_and_close() -> None:
-    sizes = [padded_rows(rows) for rows in range(1, 5000)]
-    assert all(size >= rows for rows, size in enumerate(sizes, start=1))
-    assert all(size <= max(16, 1.125 * rows + 15) for rows, size in enumerate(sizes, start=1))
-    assert len(set(sizes)) < 60
+def test_padded_row_counts_are_few_and_close() -> None:
+    padded = [padded_rows(rows) for rows in range(1, 5000)]
+    assert all(padded_count >= rows for rows, padded_count in enumerate(padded, start=1))
+    assert all(padded_count <= max(16, 1.125 * rows + 15) for rows, padded_count in enumerate(padded, start=1))
+    assert len(set(padded)) < 60
     assert padded_rows(1) == linear_module.MIN_ROWS
     assert {padded_rows(rows, least=16) for rows in range(1, 17)} == {16}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("inner", "outer"), [(128, 384), (120, 97), (512, 2048)])
-def test_packed_weights_give_the_same_bits(dtype: torch.dtype, bias: bool, inner: int, outer: int) -> None:
+@pytest.mark.parametrize(("in_features", "out_features"), [(128, 384), (120, 97), (512, 2048)])
+def test_packed_weights_give_the_same_bits(dtype: torch.dtype, bias: bool, in_features: int, out_features: int) -> None:
     torch.manual_seed(0)
-    layer, x = Linear(inner, outer, bias=bias).to(dtype), torch.randn(300, inner)
+    layer, x = Linear(in_features, out_features, bias=bias).to(dtype), torch.randn(300, in_features)
     with torch.no_grad():
-        whole = layer(x)
+        unpacked = layer(x)
         pack(layer.weight)
         for rows in (1, 2, 3, 7, 16, 100, 300):
-            assert torch.equal(layer(x[:rows]), whole[:rows])
-        assert torch.equal(layer(x[:100].view(20, 5, inner)), whole[:100].view(20, 5, outer))
-        assert torch.equal(copy.deepcopy(layer)(x), whole), "a copy has no packed weight"
-        assert torch.equal(pickle.loads(pickle.dumps(layer))(x), whole)
+            assert torch.equal(layer(x[:rows]), unpacked[:rows])
+        assert torch.equal(layer(x[:100].view(20, 5, in_features)), unpacked[:100].view(20, 5, out_features))
+        assert torch.equal(copy.deepcopy(layer)(x), unpacked), "a copy has no packed weight"
+        assert torch.equal(pickle.loads(pickle.dumps(layer))(x), unpacked)
     layer(x).sum().backward()
     assert layer.weight.grad is not None, "training does not use the packed weight"
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_no_rows(packed: bool) -> None:
+def test_inputs_without_rows(packed: bool) -> None:
     layer = Linear(8, 6)
     if packed:
         pack(layer.weight)
@@ -92,7 +92,7 @@ def test_no_rows(packed: bool) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bias", [True, False])
-def test_without_the_private_operator_the_product_is_the_same(
+def test_product_is_the_same_without_onednn_operators(
     dtype: torch.dtype, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
@@ -105,7 +105,7 @@ def test_without_the_private_operator_the_product_is_the_same(
     torch.testing.assert_close(linear_module.product(x, weight, b), fast, rtol=tolerance, atol=tolerance)
 
 
-def test_a_changed_weight_is_not_read_from_its_packed_copy() -> None:
+def test_packed_copies_of_changed_weights_are_not_used() -> None:
     torch.manual_seed(0)
     layer, x = Linear(24, 40), torch.randn(3, 24)
     with torch.no_grad():
@@ -117,7 +117,7 @@ def test_a_changed_weight_is_not_read_from_its_packed_copy() -> None:
         torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
 
 
-def test_an_output_may_be_changed_in_place() -> None:
+def test_outputs_may_be_changed_in_place() -> None:
     torch.manual_seed(0)
     layer, x = Linear(16, 8), torch.randn(3, 5, 16)
     y = layer(x)
@@ -130,7 +130,7 @@ def test_an_output_may_be_changed_in_place() -> None:
 
 
 @torch.no_grad()
-def test_another_weight_at_the_same_address_is_detected() -> None:
+def test_packed_copies_are_not_used_for_another_weight_at_the_same_address() -> None:
     """The allocator reuses freed memory, so an address does not identify a weight."""
     for seed in range(20):
         torch.manual_seed(seed)
@@ -141,7 +141,7 @@ def test_another_weight_at_the_same_address_is_detected() -> None:
             torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias), rtol=1e-4, atol=1e-4)
 
 
-def test_a_weight_without_a_version_counter_is_not_packed() -> None:
+def test_weights_without_a_version_counter_are_not_packed() -> None:
     with torch.inference_mode():
         weight, x = torch.nn.Parameter(torch.randn(32, 32)), torch.randn(4, 32)
         pack(weight)
@@ -149,7 +149,7 @@ def test_a_weight_without_a_version_counter_is_not_packed() -> None:
         torch.testing.assert_close(linear(x, weight), F.linear(x, weight), rtol=1e-4, atol=1e-4)
 
 
-def test_changes_by_a_fused_optimizer_are_seen() -> None:
+def test_packed_copies_are_not_used_after_a_fused_optimizer_step() -> None:
     torch.manual_seed(0)
     layer, x = Linear(32, 32), torch.randn(4, 32)
     pack(layer.weight)
@@ -161,7 +161,7 @@ def test_changes_by_a_fused_optimizer_are_seen() -> None:
 
 
 @pytest.mark.parametrize("rows", [16, 13])
-def test_overlapping_windows(rows: int) -> None:
+def test_overlapping_input_windows(rows: int) -> None:
     torch.manual_seed(0)
     windows, layer = torch.randn(8 * rows + 8).unfold(0, 16, 8), Linear(16, 4)
     torch.testing.assert_close(layer(windows), F.linear(windows, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)

@@ -14,7 +14,7 @@ def run(*inputs: Tensor) -> Tensor:
     return gru(x, RecurrentWeights(w_in, w_hidden, bias, candidate_bias), hidden)
 
 
-def inputs_of(steps: int, batch: int, size: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+def make_inputs(steps: int, batch: int, size: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     """Return x, w_in, w_hidden, bias, candidate bias and the hidden state, all with gradients."""
     torch.manual_seed(0)
     shapes = [(steps, batch, 4), (3 * size, 4), (3 * size, size), (3 * size,), (size,), (batch, size)]
@@ -22,22 +22,22 @@ def inputs_of(steps: int, batch: int, size: int, dtype: torch.dtype = torch.floa
 
 
 def cast(inputs: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
-    """Convert all tensors except the state to `dtype`."""
+    """Convert all tensors except the hidden state to `dtype`."""
     return [*(x.to(dtype) for x in inputs[:-1]), inputs[-1]]
 
 
 @pytest.mark.parametrize("chunk_elements", [1, 12, 10**6])
 def test_gradients_equal_finite_differences(chunk_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", chunk_elements)  # chunks of 1 step, of 2 steps with 1 left, of all 5
-    assert torch.autograd.gradcheck(run, inputs_of(steps=5, batch=2, size=3, dtype=torch.float64))
+    assert torch.autograd.gradcheck(run, make_inputs(steps=5, batch=2, size=3, dtype=torch.float64))
 
 
-def test_an_input_without_a_gradient() -> None:
-    inputs = inputs_of(5, 16, 6)
+def test_gradients_are_the_same_for_inputs_without_a_gradient() -> None:
+    inputs = make_inputs(5, 16, 6)
     with_gradient = torch.autograd.grad(run(*inputs).sum(), inputs[1:])
     inputs[0] = inputs[0].detach()
-    without = torch.autograd.grad(run(*inputs).sum(), inputs[1:])
-    assert all(torch.equal(a, b) for a, b in zip(with_gradient, without, strict=True))
+    without_input_gradient = torch.autograd.grad(run(*inputs).sum(), inputs[1:])
+    assert all(torch.equal(a, b) for a, b in zip(with_gradient, without_input_gradient, strict=True))
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
@@ -45,37 +45,35 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
 
 
 def test_bf16_is_close_to_fp32() -> None:
-    inputs = inputs_of(50, 32, 48)
+    inputs = make_inputs(50, 32, 48)
     for weight in inputs[1:4]:
         weight.data *= 0.1  # a recurrence that does not amplify rounding errors
-    wide, narrow = run(*inputs), run(*cast(inputs, torch.bfloat16)).float()
-    assert relative_error(narrow, wide) < 1e-2
-    weight = torch.randn_like(wide)
+    fp32, bf16 = run(*inputs), run(*cast(inputs, torch.bfloat16)).float()
+    assert relative_error(bf16, fp32) < 1e-2
+    weight = torch.randn_like(fp32)
     for found, expected in zip(
-        torch.autograd.grad((narrow * weight).sum(), inputs),
-        torch.autograd.grad((wide * weight).sum(), inputs),
+        torch.autograd.grad((bf16 * weight).sum(), inputs),
+        torch.autograd.grad((fp32 * weight).sum(), inputs),
         strict=True,
     ):
         assert relative_error(found, expected) < 2e-2
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_without_the_private_operators_the_results_are_the_same(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inputs = inputs_of(6, 16, 8)
+def test_results_are_the_same_without_onednn_operators(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = make_inputs(6, 16, 8)
 
     def outputs_and_gradients() -> list[Tensor]:
         outputs = run(*cast(inputs, dtype)).float()
         return [outputs, *torch.autograd.grad(outputs.sum(), inputs)]
 
-    fast = outputs_and_gradients()
+    with_onednn = outputs_and_gradients()
     monkeypatch.setattr(linear, "_ONEDNN_PACK", None)
-    for found, expected in zip(outputs_and_gradients(), fast, strict=True):
+    for found, expected in zip(outputs_and_gradients(), with_onednn, strict=True):
         tolerance = 1e-5 if dtype == torch.float32 else 3e-2
         torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * expected.abs().max().item())
 
 
-def test_fast_tanh() -> None:
+def test_fast_tanh_equals_torch() -> None:
     x = torch.cat((torch.linspace(-30, 30, 10_001), torch.tensor([-1e4, -100.0, 100.0, 1e4])))
     torch.testing.assert_close(module._fast_tanh_(x.clone()), torch.tanh(x.double()).float(), atol=2e-7, rtol=0)
