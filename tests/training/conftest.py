@@ -1,4 +1,4 @@
-"""A tiny corpus, and one run over it that others are compared with or begin from."""
+"""Shared fixtures: a tiny corpus, and a finished run on it."""
 
 import shutil
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ Trained = tuple[Config, Path]
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Training sets the threads of the process."""
+    """Restore the number of threads, which training changes for the process."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -28,7 +28,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with train.en and train.de that no test changes."""
+    """Return a folder with train.en and train.de; tests must not change it."""
     folder = tmp_path_factory.mktemp("corpus")
     write_numbers(folder, range(1, 130))
     return folder
@@ -36,29 +36,28 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
-    """Give a finished run that no test changes, and its config."""
+    """Return the config and the folder of a finished run; tests must not change it."""
     config = tiny_config(corpus, max_steps=12, save_every=2, valid_every=4)
     return config, train(config, tmp_path_factory.mktemp("trained") / "run")
 
 
 @pytest.fixture
 def run_dir(trained: Trained, tmp_path: Path) -> Path:
-    """Give a copy of the finished run of 12 steps: a run folder that was moved."""
+    """Return a copy of the finished run of 12 steps."""
     return Path(shutil.copytree(trained[1], tmp_path / "run"))
 
 
-def longer(config: Config) -> Config:
+def with_16_steps(config: Config) -> Config:
+    """Extend the training of the finished run from 12 to 16 steps."""
     return with_training(config, max_steps=16)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Read all files of a folder; return their content by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def names_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
 def edit_description(run_dir: Path, **changes: Any) -> None:
+    """Replace entries of run.json."""
     folder = RunFolder(run_dir)
     folder.write_description(folder.read_description() | changes)

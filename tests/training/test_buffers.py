@@ -1,4 +1,4 @@
-"""Persistent buffers, as running statistics are, belong to checkpoints and are never averaged."""
+"""Persistent buffers, such as running statistics: saved in checkpoints and never averaged."""
 
 from pathlib import Path
 from typing import Any
@@ -15,64 +15,64 @@ from seqlab.runs.checkpoint import AVERAGED, WEIGHTS, checkpoint_name, read_tens
 from seqlab.runs.load import load_run
 from seqlab.training import train
 
-from .conftest import longer, train_until
+from .conftest import train_until, with_16_steps
 
 
 @pytest.fixture(autouse=True)
-def running(monkeypatch: pytest.MonkeyPatch) -> None:
+def _transformers_with_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     add_buffers(monkeypatch.setattr)
 
 
 @pytest.mark.parametrize("average", [{"average_last": 3}, {"ema_decay": 0.9}, {}], ids=str)
-def test_a_run_that_is_continued_has_the_buffers_of_one_that_was_not_stopped(
-    corpus: Path, tmp_path: Path, average: dict[str, Any]
-) -> None:
+def test_resuming_restores_buffers_exactly(corpus: Path, tmp_path: Path, average: dict[str, Any]) -> None:
     optim = OptimConfig(optimizer=AdamConfig(lr=3e-3), **average)
     config = tiny_config(corpus, max_steps=12, save_every=2, valid_every=4, optim=optim)
-    train_until(config, tmp_path / "stopped", 7)
-    train(config, tmp_path / "stopped")
-    whole = train(config, tmp_path / "whole")
-    assert_equal_runs(tmp_path / "stopped", whole)
-    last = whole / "checkpoints" / checkpoint_name(12)
-    found = read_tensors(last, WEIGHTS)
-    assert found["batches"] > 12
-    assert found["mean"] > 0
-    assert "scratch" not in found
+    train_until(config, tmp_path / "resumed", 7)
+    train(config, tmp_path / "resumed")
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    assert_equal_runs(tmp_path / "resumed", uninterrupted)
+    last = uninterrupted / "checkpoints" / checkpoint_name(12)
+    weights = read_tensors(last, WEIGHTS)
+    assert weights["batches"] > 12
+    assert weights["mean"] > 0
+    assert "scratch" not in weights
     if average:
-        of_average = read_tensors(last, AVERAGED)
-        assert found.keys() == of_average.keys()
-        assert torch.equal(of_average["batches"], found["batches"])
-        assert torch.equal(of_average["mean"], found["mean"])
-        assert any(not torch.equal(of_average[name], value) for name, value in found.items())
-    loaded = load_run(whole, "12").model
-    assert torch.equal(loaded.get_buffer("mean"), found["mean"])
-    train(longer(config), tmp_path / "stopped")
+        averaged = read_tensors(last, AVERAGED)
+        assert weights.keys() == averaged.keys()
+        assert torch.equal(averaged["batches"], weights["batches"])
+        assert torch.equal(averaged["mean"], weights["mean"])
+        assert any(not torch.equal(averaged[name], value) for name, value in weights.items())
+    loaded = load_run(uninterrupted, "12").model
+    assert torch.equal(loaded.get_buffer("mean"), weights["mean"])
+    train(with_16_steps(config), tmp_path / "resumed")
 
 
 def test_a_checkpoint_without_a_buffer_is_refused(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_dir = train(tiny_config(corpus, max_steps=2), tmp_path / "run")
-    begin = Transformer.__init__
+    init = Transformer.__init__
 
-    def with_another(self: Transformer, *arguments: Any, **options: Any) -> None:
-        begin(self, *arguments, **options)
+    def init_with_extra_buffer(self: Transformer, *arguments: Any, **options: Any) -> None:
+        init(self, *arguments, **options)
         self.register_buffer("variance", torch.ones(()))
 
-    monkeypatch.setattr(Transformer, "__init__", with_another)
+    monkeypatch.setattr(Transformer, "__init__", init_with_extra_buffer)
     with pytest.raises(ValueError, match="only the model has `variance`"):
         load_run(run_dir)
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_ranks_go_on_from_the_buffers_of_the_main_one(corpus: Path, tmp_path: Path, parallel: str) -> None:
-    """Each sees other batches, but there is one checkpoint: a run that is continued is one that was not stopped."""
+def test_ranks_resume_from_the_buffers_of_rank_0(corpus: Path, tmp_path: Path, parallel: str) -> None:
+    """Ranks see different batches, but share one checkpoint: a resumed run equals an uninterrupted one."""
     config = tiny_config(corpus, max_steps=12, save_every=2, valid_every=4, parallel=parallel)
-    part = with_training(config, max_steps=6)
-    for name, configs in (("whole", [config]), ("stopped", [part, config])):
+    half = with_training(config, max_steps=6)
+    for name, configs in (("uninterrupted", [config]), ("resumed", [half, config])):
         path = str(tmp_path / name)
         assert in_ranks(2, train_with_buffers, configs, tmp_path / name) == [path, path]
     last = checkpoint_name(12)
-    whole, stopped = (read_tensors(tmp_path / name / "checkpoints" / last, WEIGHTS) for name in ("whole", "stopped"))
-    assert whole["batches"] > 0
-    assert all(torch.equal(whole[name], value) for name, value in stopped.items())
+    uninterrupted, resumed = (
+        read_tensors(tmp_path / name / "checkpoints" / last, WEIGHTS) for name in ("uninterrupted", "resumed")
+    )
+    assert uninterrupted["batches"] > 0
+    assert all(torch.equal(uninterrupted[name], value) for name, value in resumed.items())

@@ -1,4 +1,4 @@
-"""How training ends other than at its last step: patience, time, a full disk, memory, a gradient that is not finite."""
+"""Training that ends early: patience, time limit, full disk, out of memory, non-finite gradients."""
 
 import errno
 import json
@@ -40,7 +40,7 @@ from seqlab.training.state import Progress
 from seqlab.training.step import NonFiniteUpdate, update
 from seqlab.training.validation import Validation
 
-FAST = OptimConfig(optimizer=AdamConfig(lr=3e-3))
+ADAM = OptimConfig(optimizer=AdamConfig(lr=3e-3))
 
 
 def validation_of(bleu: float) -> Validation:
@@ -49,20 +49,22 @@ def validation_of(bleu: float) -> Validation:
 
 @pytest.fixture
 def scripted_scores(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], None]:
-    """Let the validations find given scores, one after the other."""
+    """Return a function that sets the BLEU scores of the next validations, in order."""
 
     def script(scores: list[float]) -> None:
-        left = list(scores)
-        monkeypatch.setattr(TranslationTask, "validate", lambda self, run, weights: validation_of(left.pop(0)))
+        remaining = list(scores)
+        monkeypatch.setattr(TranslationTask, "validate", lambda self, run, weights: validation_of(remaining.pop(0)))
 
     return script
 
 
-def test_patience(corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[float]], None]) -> None:
+def test_early_stopping_after_patience_validations_without_improvement(
+    corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[float]], None]
+) -> None:
     config = tiny_config(corpus, max_steps=20, valid_every=2, patience=3, valid_metric="bleu", keep_best=2)
     scripted_scores([1.0, 5.0, 5.0, 4.0, 6.0, 2.0, 6.0, 5.5])
     run_dir = train(config, tmp_path / "run")
-    # Step 10 is the best; an equal score is no improvement.
+    # Step 10 is the best: an equal score is not an improvement.
     assert [line["step"] for line in comparable_metrics(run_dir, ["valid"])] == [2, 4, 6, 8, 10, 12, 14, 16]
     assert [line["is_best"] for line in comparable_metrics(run_dir, ["valid"])] == [
         True,
@@ -74,7 +76,7 @@ def test_patience(corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[
     assert load_run(run_dir).step == 10
     assert load_run(run_dir, "last").step == 16
     assert {10, 14, 16} <= set(checkpoint_steps(run_dir / "checkpoints"))  # the two best and the last
-    train(config, run_dir)  # it is finished
+    train(config, run_dir)  # nothing to do: the run has stopped early
     assert len(comparable_metrics(run_dir, ["valid"])) == 8
     scripted_scores([7.0] * 3)
     train(with_training(config, patience=9), run_dir)
@@ -83,11 +85,11 @@ def test_patience(corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
-def test_the_best_validations_are_ranked(keep: int) -> None:
+def test_best_validations_are_ranked_by_score_then_loss_then_step(keep: int) -> None:
     progress, seen = Progress(), []
     for step, score in enumerate([3.0, 1.0, 3.0, 4.0, 2.0, 4.0], start=1):
         progress.step = step
-        nll = {6: 0.5}.get(step, 1.0)  # the last equals the fourth in score, and is better in loss
+        nll = {6: 0.5}.get(step, 1.0)  # the last has the score of the fourth, and a lower loss
         is_best = progress.add_validation(score, nll, keep)
         seen.append((score, nll, step))
         ranked = sorted(seen, key=lambda entry: (-entry[0], entry[1], entry[2]))
@@ -98,7 +100,7 @@ def test_the_best_validations_are_ranked(keep: int) -> None:
     assert progress.validations_since_best == 0
 
 
-def test_only_what_is_needed_is_kept(
+def test_checkpoints_that_are_not_needed_are_deleted(
     corpus: Path, tmp_path: Path, scripted_scores: Callable[[list[float]], None]
 ) -> None:
     scripted_scores([9.0, 1.0, 2.0, 3.0])
@@ -108,10 +110,10 @@ def test_only_what_is_needed_is_kept(
     assert checkpoint_steps(run_dir / "checkpoints") == [4, 12, 14, 16]
 
 
-def test_the_minutes_of_all_parts_count(
+def test_max_minutes_counts_the_time_before_a_resume(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = iter(range(0, 10**6, 30))  # half a minute between any two looks
+    clock = iter(range(0, 10**6, 30))  # each call of the clock advances it by half a minute
 
     class Time:
         @staticmethod
@@ -119,7 +121,7 @@ def test_the_minutes_of_all_parts_count(
             return float(next(clock))
 
     monkeypatch.setattr(seqlab.training.loop, "time", Time)
-    config = tiny_config(corpus, optim=FAST, max_steps=100, valid_every=50, max_minutes=3.0)
+    config = tiny_config(corpus, optim=ADAM, max_steps=100, valid_every=50, max_minutes=3.0)
     with caplog.at_level("INFO"):
         run_dir = train(config, tmp_path / "run")
     [valid] = comparable_metrics(run_dir, ["valid"])
@@ -127,17 +129,17 @@ def test_the_minutes_of_all_parts_count(
     assert 2 <= steps <= 6
     assert f"`training.max_minutes` (3) was reached after {steps} of 100 steps" in caplog.text
     assert checkpoint_steps(run_dir / "checkpoints")[-1] == steps
-    train(config, run_dir)  # the time is up: nothing is added
+    train(config, run_dir)  # nothing to do: the time is used up
     assert len(comparable_metrics(run_dir, ["valid"])) == 1
     train(with_training(config, max_minutes=6.0), run_dir)
     assert steps < comparable_metrics(run_dir, ["valid"])[-1]["step"] < 3 * steps
 
 
 @pytest.mark.parametrize(("max_steps", "warmup_steps"), [(30, 4), (10_000, 4), (100_000, 600)])
-def test_a_decaying_schedule_ends_with_the_minutes(
+def test_a_decaying_schedule_reaches_zero_at_the_time_limit(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_steps: int, warmup_steps: int
 ) -> None:
-    """What limits the run decides where the rate reaches 0: here about 40 steps by the clock, or 30 by number."""
+    """The learning rate reaches 0 at the first limit: about 40 steps by `max_minutes`, or 30 by `max_steps`."""
     clock = iter(range(0, 10**6, 30))
 
     class Time:
@@ -148,15 +150,15 @@ def test_a_decaying_schedule_ends_with_the_minutes(
     monkeypatch.setattr(seqlab.training.loop, "time", Time)
     optim = OptimConfig(optimizer=AdamConfig(lr=1e-3), schedule=LinearScheduleConfig(warmup_steps=warmup_steps))
     config = tiny_config(corpus, optim=optim, max_steps=max_steps, valid_every=100_000, log_every=1, max_minutes=60.0)
-    rates = [line["lr"] for line in comparable_metrics(train(config, tmp_path / "run"), ["train"])]
-    assert len(rates) == 30 if max_steps == 30 else 30 < len(rates) < 60
-    schedule = LinearScheduleConfig(warmup_steps=4)  # a tenth of what there is time for, or less
-    expected = [schedule.rate(1e-3, step, len(rates)) for step in range(len(rates))]
-    assert rates == pytest.approx(expected, abs=2e-4)
-    assert rates[-1] < 5e-5
+    lrs = [line["lr"] for line in comparable_metrics(train(config, tmp_path / "run"), ["train"])]
+    assert len(lrs) == 30 if max_steps == 30 else 30 < len(lrs) < 60
+    schedule = LinearScheduleConfig(warmup_steps=4)  # at most a tenth of the steps that fit into the time
+    expected = [schedule.rate(1e-3, step, len(lrs)) for step in range(len(lrs))]
+    assert lrs == pytest.approx(expected, abs=2e-4)
+    assert lrs[-1] < 5e-5
 
 
-def test_time_that_ran_out_in_validation_ends_the_run_also_when_it_is_started_again(
+def test_time_limit_reached_in_validation_ends_the_run_and_its_restarts(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
@@ -172,21 +174,21 @@ def test_time_that_ran_out_in_validation_ends_the_run_also_when_it_is_started_ag
 
     monkeypatch.setattr(seqlab.training.loop, "time", Time)
     monkeypatch.setattr(TranslationTask, "validate", slow_validation)
-    config = tiny_config(corpus, optim=FAST, max_steps=20, valid_every=4, max_minutes=5.0)
+    config = tiny_config(corpus, optim=ADAM, max_steps=20, valid_every=4, max_minutes=5.0)
     run_dir = train(config, tmp_path / "run")
     train(config, run_dir)
     assert [line["step"] for line in comparable_metrics(run_dir, ["valid"])] == [4]
 
 
 class FullDisk:
-    """Fail at the nth call that writes into the run folder, and at every later one."""
+    """Let all writes fail after the first `point` ones; None: none fails."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, point: int | None, code: int = errno.ENOSPC) -> None:
         self.calls, self.point, self.code = 0, point, code
-        monkeypatch.setattr(os, "fsync", self.limited(os.fsync))
-        monkeypatch.setattr(named_files._RawFile, "write", self.limited(named_files._RawFile.write))
+        monkeypatch.setattr(os, "fsync", self.fail_after_point(os.fsync))
+        monkeypatch.setattr(named_files._RawFile, "write", self.fail_after_point(named_files._RawFile.write))
 
-    def limited(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def fail_after_point(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             self.calls += 1
             if self.point is not None and self.calls > self.point:
@@ -196,15 +198,15 @@ class FullDisk:
         return call
 
 
-def test_a_disk_that_fills_up_at_any_write_is_explained_and_loses_nothing(corpus: Path, tmp_path: Path) -> None:
-    config = tiny_config(corpus, optim=FAST, max_steps=4, save_every=2, valid_every=2)
+def test_a_disk_full_at_any_write_is_reported_and_loses_no_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    config = tiny_config(corpus, optim=ADAM, max_steps=4, save_every=2, valid_every=2)
     with pytest.MonkeyPatch.context() as monkeypatch:
         disk = FullDisk(monkeypatch, None)
-        whole = train(config, tmp_path / "whole")
-        total = disk.calls
-    assert total > 20
-    run_dir, seen = tmp_path / "run", set[str]()
-    for point in range(1, total, 2):
+        uninterrupted = train(config, tmp_path / "uninterrupted")
+        num_writes = disk.calls
+    assert num_writes > 20
+    run_dir, messages = tmp_path / "run", set[str]()
+    for point in range(1, num_writes, 2):
         with pytest.MonkeyPatch.context() as monkeypatch:
             FullDisk(monkeypatch, point % 12 if run_dir.exists() else point)
             try:
@@ -221,17 +223,17 @@ def test_a_disk_that_fills_up_at_any_write_is_explained_and_loses_nothing(corpus
         else:
             assert "there is no checkpoint yet. Free space" in message
         assert not list(run_dir.glob("checkpoints/*.tmp"))
-        seen.add(message)
+        messages.add(message)
     train(config, run_dir)
-    assert_equal_runs(run_dir, whole)
-    assert seen
+    assert_equal_runs(run_dir, uninterrupted)
+    assert messages
 
 
 def test_a_full_disk_while_saving_names_the_last_checkpoint(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = tiny_config(corpus, optim=FAST, max_steps=8, save_every=2, valid_every=8)
-    whole = train(config, tmp_path / "whole")
+    config = tiny_config(corpus, optim=ADAM, max_steps=8, save_every=2, valid_every=8)
+    uninterrupted = train(config, tmp_path / "uninterrupted")
     write, calls = seqlab.runs.checkpoint.write_bytes, []
 
     def write_until_full(path: Path, content: bytes) -> None:
@@ -247,10 +249,10 @@ def test_a_full_disk_while_saving_names_the_last_checkpoint(
             train(config, tmp_path / "run")
     assert checkpoint_steps(tmp_path / "run" / "checkpoints") == [4]
     train(config, tmp_path / "run")
-    assert_equal_runs(tmp_path / "run", whole)
+    assert_equal_runs(tmp_path / "run", uninterrupted)
 
 
-def test_other_errors_of_the_system_are_left_as_they_are(corpus: Path, tmp_path: Path) -> None:
+def test_other_os_errors_are_not_changed(corpus: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         FullDisk(monkeypatch, 5, errno.EIO)
         with pytest.raises(OSError, match="Input/output error") as raised:
@@ -266,7 +268,7 @@ def test_other_errors_of_the_system_are_left_as_they_are(corpus: Path, tmp_path:
         RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried ..."),
     ],
 )
-def test_memory_that_runs_out_says_what_to_lower(
+def test_out_of_memory_names_the_option_to_lower(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*arguments: Any) -> None:
@@ -277,7 +279,9 @@ def test_memory_that_runs_out_says_what_to_lower(
         train(tiny_config(corpus), tmp_path / "run")
 
 
-def test_counting_that_runs_out_of_memory_says_what_to_lower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_while_counting_names_the_option_to_lower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*arguments: Any) -> None:
         raise MemoryError
 
@@ -287,9 +291,7 @@ def test_counting_that_runs_out_of_memory_says_what_to_lower(tmp_path: Path, mon
         train(config, tmp_path / "run")
 
 
-def test_other_runtime_errors_are_left_as_they_are(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_runtime_errors_are_not_changed(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any) -> None:
         raise RuntimeError("a bug")
 
@@ -298,18 +300,21 @@ def test_other_runtime_errors_are_left_as_they_are(
         train(tiny_config(corpus), tmp_path / "run")
 
 
-def failed_config(corpus: Path, **changes: Any) -> Config:
+def diverging_config(corpus: Path, **changes: Any) -> Config:
+    """Describe a run with a learning rate so high that a gradient becomes infinite."""
     schedule = ConstantScheduleConfig()
     return tiny_config(
         corpus, optim=OptimConfig(optimizer=SgdConfig(lr=1e9), schedule=schedule, max_grad_norm=None), **changes
     )
 
 
-def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: Path, tmp_path: Path) -> None:
-    config = failed_config(corpus, save_every=1)
+def test_a_non_finite_gradient_is_reported_with_step_and_pairs_and_can_be_replayed(
+    corpus: Path, tmp_path: Path
+) -> None:
+    config = diverging_config(corpus, save_every=1)
     run_dir = tmp_path / "run"
     messages = []
-    for _ in range(2):  # the same command fails in the same way
+    for _ in range(2):  # running the command again fails in the same way
         with pytest.raises(FailedStep) as raised:
             train(config, run_dir)
         messages.append(str(raised.value))
@@ -336,51 +341,49 @@ def test_a_gradient_that_is_not_finite_names_step_and_pairs_and_replays(corpus: 
         config.seed,
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(NonFiniteUpdate) as again:
+    with pytest.raises(NonFiniteUpdate) as replayed:
         update(accumulator, optimizer, micro_steps, StepContext(step - 1), 0.1, None)
-    assert f"({again.value})" in messages[0]
-    assert f"gradient norm {norm}" in str(again.value)
+    assert f"({replayed.value})" in messages[0]
+    assert f"gradient norm {norm}" in str(replayed.value)
 
 
-def test_a_failed_step_that_is_read_late_is_the_same(
+def test_deferred_metrics_report_the_same_failed_step(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU, where the next step was started: the same step, the same weights from before it."""
+    """On a GPU the next step starts before the results of a step are read: step, weights and batches are the same."""
     optim = OptimConfig(optimizer=AdamConfig(lr=1e9), schedule=ConstantScheduleConfig(), max_grad_norm=None)
     found = []
-    for is_late in (False, True):
-        monkeypatch.setattr(seqlab.training.loop, "_defers_metrics", lambda run, is_late=is_late: is_late)
-        run_dir = tmp_path / f"late_{is_late}"
+    for is_deferred in (False, True):
+        monkeypatch.setattr(seqlab.training.loop, "_defers_metrics", lambda run, is_deferred=is_deferred: is_deferred)
+        run_dir = tmp_path / f"deferred_{is_deferred}"
         with pytest.raises(FailedStep) as raised:
             train(tiny_config(corpus, optim=optim), run_dir)
         [step] = checkpoint_steps(run_dir / "failures")
         weights, micro_steps, _ = read_failure(run_dir / "failures" / checkpoint_name(step))
         found.append((step, str(raised.value).replace(str(run_dir), ""), weights, micro_steps))
-    (step, message, weights, micro_steps), (late_step, late_message, late_weights, late_micro_steps) = found
-    assert (late_step, late_message) == (step, message)
-    assert all(torch.equal(late_weights[name], value) for name, value in weights.items())
-    assert [batch.indices.tolist() for batch in late_micro_steps] == [batch.indices.tolist() for batch in micro_steps]
+    (step, message, weights, micro_steps), (*deferred, deferred_weights, deferred_micro_steps) = found
+    assert deferred == [step, message]
+    assert all(torch.equal(deferred_weights[name], value) for name, value in weights.items())
+    assert [batch.indices.tolist() for batch in deferred_micro_steps] == [
+        batch.indices.tolist() for batch in micro_steps
+    ]
 
 
-def test_a_run_whose_updates_are_read_late_is_the_same(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for is_late in (False, True):
-        monkeypatch.setattr(seqlab.training.loop, "_defers_metrics", lambda run, is_late=is_late: is_late)
-        train(tiny_config(corpus), tmp_path / f"late_{is_late}")
-    assert_equal_runs(tmp_path / "late_True", tmp_path / "late_False")
+def test_deferred_metrics_do_not_change_a_run(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_deferred in (False, True):
+        monkeypatch.setattr(seqlab.training.loop, "_defers_metrics", lambda run, is_deferred=is_deferred: is_deferred)
+        train(tiny_config(corpus), tmp_path / f"deferred_{is_deferred}")
+    assert_equal_runs(tmp_path / "deferred_True", tmp_path / "deferred_False")
 
 
-def test_weights_that_are_not_finite_stop_the_first_step(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_non_finite_weights_fail_the_first_step(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = seqlab.training.loop.start_update
 
-    def spoil(accumulator: Accumulator, *arguments: Any) -> Any:
+    def start_with_infinite_weight(accumulator: Accumulator, *arguments: Any) -> Any:
         accumulator.parameters[0].data[0] = float("inf")
         return original(accumulator, *arguments)
 
-    monkeypatch.setattr(seqlab.training.loop, "start_update", spoil)
+    monkeypatch.setattr(seqlab.training.loop, "start_update", start_with_infinite_weight)
     with pytest.raises(FailedStep, match="Step 1 came out non-finite"):
         train(tiny_config(corpus), tmp_path / "run")
     assert checkpoint_steps(tmp_path / "run" / "checkpoints") == []

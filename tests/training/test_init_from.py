@@ -39,7 +39,7 @@ from seqlab.text import CharactersConfig, SentencePieceBpeConfig, WordsConfig
 from seqlab.training import train
 from seqlab.training.warm_start import FREE_MODEL_FIELDS
 
-from .conftest import Trained, contents, edit_description, train_until
+from .conftest import Trained, edit_description, read_files, train_until
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_fine_tuning_begins_with_the_weights_and_the_vocabulary_of_another_run(
         valid_every=1,
     )
     run_dir = train(config, tmp_path / "tuned")
-    assert contents(run_dir / "tokenizer") == contents(origin / "tokenizer")
+    assert read_files(run_dir / "tokenizer") == read_files(origin / "tokenizer")
     expected, found = load_run(origin), load_run(run_dir)
     for (name, value), other in zip(expected.model.named_parameters(), found.model.parameters(), strict=True):
         assert other.detach().numpy() == pytest.approx(value.detach().numpy(), abs=1e-6), name
@@ -191,7 +191,7 @@ def test_a_translator_begins_with_the_encoder_of_a_masked_model(
     config = matching(masked, corpus, model={"tied_embeddings": tied})
     with caplog.at_level(logging.INFO, "seqlab"):
         found = begun(config, tmp_path / "tuned")
-    assert contents(tmp_path / "tuned" / "tokenizer") == contents(masked / "tokenizer")
+    assert read_files(tmp_path / "tuned" / "tokenizer") == read_files(masked / "tokenizer")
     encoder = {name for name in found if name.startswith("encoder.")}
     equal = equal_names(found, weights_of(masked))
     assert equal == encoder | {"projection.weight"}

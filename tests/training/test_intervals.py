@@ -1,4 +1,4 @@
-"""When training logs, saves and validates: by steps, and by time where the minutes end it after few of them."""
+"""Intervals of logging, saving and validation: by steps, or by time if `max_minutes` allows few steps."""
 
 import itertools
 import logging
@@ -18,7 +18,7 @@ from seqlab.training.state import Progress
 def simulate(
     training: TrainingConfig, seconds_per_step: float, validation_seconds: float = 0.0
 ) -> dict[str, list[int]]:
-    """Return the steps of each event, of a run whose steps and validations take a given time."""
+    """Return the steps of each kind of event for given durations of steps and validations."""
     progress, events = Progress(), {"log": [], "save": [], "valid": []}
     while progress.step < training.num_steps and progress.minutes < (training.max_minutes or 1e9):
         progress.step += 1
@@ -32,7 +32,7 @@ def simulate(
 
 
 @pytest.mark.parametrize("max_minutes", [None, 1000.0])
-def test_without_a_limit_that_matters_only_steps_count(max_minutes: float | None) -> None:
+def test_intervals_count_steps_unless_time_is_short(max_minutes: float | None) -> None:
     training = TrainingConfig(max_steps=1000, log_every=50, save_every=100, valid_every=300, max_minutes=max_minutes)
     events = simulate(training, seconds_per_step=1.0)
     assert events == {
@@ -42,8 +42,8 @@ def test_without_a_limit_that_matters_only_steps_count(max_minutes: float | None
     }
 
 
-def test_what_is_planned_for_all_steps_happens_in_the_minutes() -> None:
-    """10 of 1,000 minutes: about as many validations as were planned, each after an equal share of the time."""
+def test_planned_events_are_spread_over_the_available_time() -> None:
+    """All steps would take 1,000 minutes: 10 minutes have about as many validations as planned, evenly spaced."""
     training = TrainingConfig(max_steps=60_000, log_every=50, save_every=5000, valid_every=10_000, max_minutes=10.0)
     events = simulate(training, seconds_per_step=1.0)
     assert 4 <= len(events["valid"]) <= 6
@@ -57,10 +57,10 @@ def test_validations_leave_time_for_training() -> None:
     training = TrainingConfig(max_steps=60_000, valid_every=600, max_minutes=10.0)
     events = simulate(training, seconds_per_step=1.0, validation_seconds=10.0)
     assert 2 <= len(events["valid"]) <= 600 / (VALIDATION_SPACING * 10)
-    assert events["log"][-1] > 500  # most of the 600 seconds were steps
+    assert events["log"][-1] > 500  # training steps take most of the 600 seconds
 
 
-def test_a_run_of_minutes_is_logged_validated_and_saved(
+def test_a_run_with_a_time_limit_is_logged_validated_and_saved(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = itertools.count(step=0.5)
@@ -76,13 +76,13 @@ def test_a_run_of_minutes_is_logged_validated_and_saved(
         run_dir = train(config, tmp_path / "run")
     assert len(comparable_metrics(run_dir, ["valid"])) >= 3
     assert len(comparable_metrics(run_dir, ["train"])) >= 10
-    texts = [record.getMessage() for record in caplog.records]
-    assert any(text.startswith("first step: loss ") for text in texts)
-    [early] = [number for number, text in enumerate(texts) if text.startswith("at this pace about ")]
-    assert early < len(texts) / 2
-    assert any("so this model is probably poor" in text for text in texts)
-    assert any("`training.max_minutes` (1) was reached after" in text for text in texts)
-    assert len(list(RunFolder(run_dir).checkpoints.iterdir())) >= 2  # an average of the last regular ones
+    messages = [record.getMessage() for record in caplog.records]
+    assert any(message.startswith("first step: loss ") for message in messages)
+    [early_warning] = [index for index, message in enumerate(messages) if message.startswith("at this pace about ")]
+    assert early_warning < len(messages) / 2
+    assert any("so this model is probably poor" in message for message in messages)
+    assert any("`training.max_minutes` (1) was reached after" in message for message in messages)
+    assert len(list(RunFolder(run_dir).checkpoints.iterdir())) >= 2  # the regular checkpoints for the weight average
     caplog.clear()
     with caplog.at_level(logging.INFO):
         train(config, run_dir)

@@ -21,7 +21,7 @@ from seqlab.training import train
 from seqlab.training.locked_folder import exclusive_lock
 from seqlab.training.run_setup import finish_overwrite, remove_if_rejected, set_aside_old_run
 
-from .conftest import Trained, contents, longer
+from .conftest import Trained, read_files, with_16_steps
 
 
 def test_overwrite_begins_anew(trained: Trained, run_dir: Path, tmp_path: Path) -> None:
@@ -129,17 +129,17 @@ def test_a_set_up_that_was_killed_is_done_again(trained: Trained, tmp_path: Path
 def test_a_run_is_overwritten_only_when_the_new_one_can_begin(
     trained: Trained, run_dir: Path, changes: dict[str, Any]
 ) -> None:
-    before = contents(run_dir)
+    before = read_files(run_dir)
     impossible = replace(trained[0], data=replace(trained[0].data, **changes))
     with pytest.raises(ValueError, match=r"No pair is left|`vocab_size` must be at least"):
         train(impossible, run_dir, overwrite=True)
-    assert contents(run_dir) == before
+    assert read_files(run_dir) == before
 
 
 @pytest.mark.parametrize("point", range(12))
 def test_an_overwriting_that_was_killed_is_undone(run_dir: Path, monkeypatch: pytest.MonkeyPatch, point: int) -> None:
     """At whichever rename, on the way there or back."""
-    before, renames = contents(run_dir), iter(range(100))
+    before, renames = read_files(run_dir), iter(range(100))
     rename = Path.rename
 
     def killed(*arguments: Any) -> Any:
@@ -155,13 +155,13 @@ def test_an_overwriting_that_was_killed_is_undone(run_dir: Path, monkeypatch: py
         with pytest.raises(ValueError, match=r"is not a run folder.* `seqlab train --run_dir .*` restores"):
             RunFolder(run_dir).read_description()
     finish_overwrite(RunFolder(run_dir))
-    assert contents(run_dir) == before
+    assert read_files(run_dir) == before
 
 
 def test_two_processes_do_not_train_in_one_folder(trained: Trained, run_dir: Path) -> None:
     with exclusive_lock(RunFolder(run_dir)), pytest.raises(ValueError, match="another process is training there"):
-        train(longer(trained[0]), run_dir)
-    train(longer(trained[0]), run_dir)
+        train(with_16_steps(trained[0]), run_dir)
+    train(with_16_steps(trained[0]), run_dir)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -172,10 +172,10 @@ def test_a_folder_that_is_no_run_is_refused_and_left_alone(
     for part in (name, "cache/mine", "config.yaml"):
         (tmp_path / "mine" / part).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "mine" / part).write_text("mine")
-    before = contents(tmp_path)
+    before = read_files(tmp_path)
     with pytest.raises(ValueError, match=f"is not a run folder, but contains {name}: choose another"):
         train(trained[0], tmp_path / "mine", overwrite=overwrite)
-    assert contents(tmp_path) == before
+    assert read_files(tmp_path) == before
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

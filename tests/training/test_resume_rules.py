@@ -29,7 +29,7 @@ from seqlab.text import train_tokenizer
 from seqlab.training import train
 from seqlab.training.device_context import ARITHMETIC
 
-from .conftest import Trained, contents, edit_description, longer
+from .conftest import Trained, edit_description, read_files, with_16_steps
 
 
 def test_resumable_fields_may_change_and_are_journalled(trained: Trained, run_dir: Path) -> None:
@@ -55,8 +55,8 @@ def test_a_change_is_journalled_also_when_the_run_is_killed_before_its_next_chec
     with monkeypatch.context() as patch:
         patch.setattr(sys.modules["seqlab.training.train"], "fit", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            train(longer(trained[0]), run_dir)
-    train(longer(trained[0]), run_dir)
+            train(with_16_steps(trained[0]), run_dir)
+    train(with_16_steps(trained[0]), run_dir)
     changes = [event["changes"] for event in comparable_metrics(run_dir, ["event"])]
     assert changes == [{"training.max_steps": [12, 16]}, {}]
 
@@ -79,10 +79,10 @@ def test_a_change_is_journalled_also_when_the_run_is_killed_before_its_next_chec
 def test_any_other_change_is_refused_by_name(
     trained: Trained, run_dir: Path, change: Callable[[Config], Config], message: str
 ) -> None:
-    before = contents(run_dir)
+    before = read_files(run_dir)
     with pytest.raises(ValueError, match=rf"holds a run with another config: .*{message}.*`--overwrite`"):
         train(change(trained[0]), run_dir)
-    assert contents(run_dir) == before
+    assert read_files(run_dir) == before
 
 
 def test_the_same_text_under_another_path_resumes(
@@ -94,8 +94,8 @@ def test_the_same_text_under_another_path_resumes(
     for side in ("en", "de"):
         shutil.copy(corpus / f"train.{side}", moved / f"other_name.{side}")
     data = replace(data, train_src=[str(moved / "other_name.en")], train_tgt=[str(moved / "other_name.de")])
-    train(replace(longer(trained[0]), data=data), run_dir)
-    whole = train(longer(trained[0]), tmp_path / "whole")
+    train(replace(with_16_steps(trained[0]), data=data), run_dir)
+    whole = train(with_16_steps(trained[0]), tmp_path / "whole")
     assert_equal_runs(run_dir, whole)
 
 
@@ -171,7 +171,7 @@ def test_a_run_that_names_its_validation_target_as_older_versions_did(
 
 def test_another_format_version(trained: Trained, run_dir: Path) -> None:
     write_json(run_dir / "run.json", with_checksum(RunFolder(run_dir).read_description() | {"format_version": 99}))
-    for use in (lambda: train(longer(trained[0]), run_dir), lambda: load_run(run_dir)):
+    for use in (lambda: train(with_16_steps(trained[0]), run_dir), lambda: load_run(run_dir)):
         with pytest.raises(ValueError, match="has run format version 99, but this seqlab reads versions 1 and 2"):
             use()
 
@@ -182,20 +182,20 @@ def test_a_description_that_lacks_something(trained: Trained, run_dir: Path, key
     del description[key]
     RunFolder(run_dir).write_description(description)
     with pytest.raises(ValueError, match=rf"run\.json is damaged \(it has no `{key}`\)"):
-        train(longer(trained[0]), run_dir)
+        train(with_16_steps(trained[0]), run_dir)
 
 
 def test_a_damaged_description(trained: Trained, run_dir: Path) -> None:
     (run_dir / "run.json").write_text('{"format_ver')
     with pytest.raises(ValueError, match=r"run\.json is damaged"):
-        train(longer(trained[0]), run_dir)
+        train(with_16_steps(trained[0]), run_dir)
 
 
 def test_another_machine_warns(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     machine = json.loads((run_dir / "run.json").read_text())["machine"]
     edit_description(run_dir, machine=machine | {"torch_version": "1.0", "threads": 64})
     with caplog.at_level(logging.WARNING):
-        train(longer(trained[0]), run_dir)
+        train(with_16_steps(trained[0]), run_dir)
     [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "torch_version 1.0 -> " in warning
     assert "threads 64 -> 1" in warning
@@ -206,15 +206,15 @@ def test_another_machine_warns(trained: Trained, run_dir: Path, caplog: pytest.L
 
 def test_compiling_is_refused_on_a_cpu(trained: Trained, run_dir: Path) -> None:
     with pytest.raises(ValueError, match=r"`training\.compile` needs a GPU: .* Set it to false\."):
-        train(with_training(longer(trained[0]), compile=True), run_dir)
-    train(longer(trained[0]), run_dir)
+        train(with_training(with_16_steps(trained[0]), compile=True), run_dir)
+    train(with_16_steps(trained[0]), run_dir)
 
 
 def test_a_run_with_the_reference_kernels_warns(
     trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING), reference_kernels("dropout"):
-        train(longer(trained[0]), run_dir)
+        train(with_16_steps(trained[0]), run_dir)
     assert "(reference_kernels  -> dropout): it continues, but not bit for bit" in caplog.text
 
 
@@ -224,13 +224,13 @@ def test_a_run_of_another_arithmetic_warns(trained: Trained, run_dir: Path, capl
     assert machine.pop("arithmetic") > 1
     edit_description(run_dir, machine=machine)
     with caplog.at_level(logging.WARNING):
-        train(longer(trained[0]), run_dir)
+        train(with_16_steps(trained[0]), run_dir)
     assert f"(arithmetic 1 -> {ARITHMETIC}): it continues, but not bit for bit" in caplog.text
 
 
 def test_the_same_machine_does_not_warn(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        train(longer(trained[0]), run_dir)
+        train(with_16_steps(trained[0]), run_dir)
     assert [record for record in caplog.records if "bit for bit" in record.getMessage()] == []
 
 
@@ -245,17 +245,17 @@ def test_a_damaged_checkpoint_is_named_and_without_it_the_one_before_goes_on(
     last = run_dir / "checkpoints" / checkpoint_name(12)
     cut_short(last / name)
     with pytest.raises(ValueError, match=rf"{name} is missing or damaged .*Delete the folder .*step_00000012 "):
-        train(longer(trained[0]), run_dir)
+        train(with_16_steps(trained[0]), run_dir)
     shutil.rmtree(last)
-    train(longer(trained[0]), run_dir)
-    assert_equal_runs(run_dir, train(longer(trained[0]), tmp_path / "whole"))
+    train(with_16_steps(trained[0]), run_dir)
+    assert_equal_runs(run_dir, train(with_16_steps(trained[0]), tmp_path / "whole"))
 
 
 def test_a_state_of_something_else_is_named(trained: Trained, run_dir: Path) -> None:
     path = run_dir / "checkpoints" / checkpoint_name(12) / "state.json"
     write_json(path, with_checksum({"progress": {"step": 3}}))
     with pytest.raises(ValueError, match=r"state\.json is damaged: it is not a training state"):
-        train(longer(trained[0]), run_dir)
+        train(with_16_steps(trained[0]), run_dir)
 
 
 @pytest.mark.parametrize("vocab_size", [280, 300])
@@ -265,7 +265,7 @@ def test_a_tokenizer_that_does_not_fit_the_model(
     """Another one is named even where it has as many ids."""
     lines = (corpus / "train.en").read_text("utf-8").splitlines()
     train_tokenizer(replace(trained[0].data.tokenizer, vocab_size=vocab_size), lines).save(run_dir / "tokenizer")
-    for use in (lambda: train(longer(trained[0]), run_dir), lambda: load_run(run_dir)):
+    for use in (lambda: train(with_16_steps(trained[0]), run_dir), lambda: load_run(run_dir)):
         with pytest.raises(ValueError, match=r"tokenizer is not the src tokenizer that .* was trained with"):
             use()
 
