@@ -1,14 +1,14 @@
-"""A few tries of each attack (`python -m tests.attack`), and many in the slow part."""
+"""Attacks on the commands (`python -m tests.attack`): a few trials of each class, and many as slow tests."""
 
 import random
 from itertools import islice
 
 import pytest
-from attack.__main__ import CLASSES
+from attack.__main__ import ATTACK_CLASSES
 from attack.workspace import Workspace
 
-OF_MINUTES = ("streams", "interrupts", "kills", "memory")
-"""Attacks whose tries take seconds each, as they start Python anew or read many lines."""
+SLOW_CLASSES = ("streams", "interrupts", "kills", "memory")
+"""Classes whose trials take seconds each, since they start new Python processes or read many lines."""
 
 
 @pytest.fixture(scope="module")
@@ -17,29 +17,29 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return Workspace.make(tmp_path_factory.mktemp("attack"))
 
 
-def attack(workspace: Workspace, name: str, count: int, seed: int, most: int | None = None) -> None:
-    """Run a class of attacks, `most` of its tries if given, and report those that did not hold."""
-    found = islice(CLASSES[name](workspace, random.Random(f"{name} {seed}"), count), most)
-    faults = [f"{what}\n    {fault}" for what, fault in found if fault is not None]
+def attack(workspace: Workspace, name: str, count: int, seed: int, max_trials: int | None = None) -> None:
+    """Run at most `max_trials` trials of an attack class (default: all), and fail with a list of the faults."""
+    trials = islice(ATTACK_CLASSES[name](workspace, random.Random(f"{name} {seed}"), count), max_trials)
+    faults = [f"{description}\n    {fault}" for description, fault in trials if fault is not None]
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if name not in OF_MINUTES])
-def test_a_few_tries(workspace: Workspace, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in ATTACK_CLASSES if name not in SLOW_CLASSES])
+def test_a_few_trials(workspace: Workspace, name: str) -> None:
     attack(workspace, name, 4, seed=1)
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_lines(workspace: Workspace) -> None:
-    """Three commands drawn by lot: 900,000 lines and 300,000, at which the heap has its gaps already."""
+def test_memory_does_not_grow_with_the_number_of_lines(workspace: Workspace) -> None:
+    """Three random commands, 300,000 and 900,000 lines: fragmentation of the heap has ended by 300,000 lines."""
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
-    attack(workspace, "memory", 900, seed, most=3)
+    attack(workspace, "memory", 900, seed, max_trials=3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in CLASSES if name != "memory"])
-def test_many_tries(workspace: Workspace, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in ATTACK_CLASSES if name != "memory"])
+def test_many_trials(workspace: Workspace, name: str) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     attack(workspace, name, 60, seed)

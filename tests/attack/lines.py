@@ -1,10 +1,10 @@
-"""Strange lines for the commands that answer line by line, and strange bytes for all that read text."""
+"""Attacks by unusual lines on commands that work line by line, and by unusual bytes in any input file."""
 
 import random
 from collections.abc import Iterator, Sequence
 
 from attack.files import Finding
-from attack.options import BASES, shown
+from attack.options import WORKING_ARGUMENTS, format_command
 from attack.trial import Outcome, run
 from attack.workspace import Workspace
 
@@ -38,9 +38,10 @@ PIECES = (
     *(b"\xed\x9f\xbf", b"1e999", b"NaN", b"-0", b"\xcc\x81" * 50, b"x/y;z|w", b"http://a.b/c?d=e&f", b"<b>&amp;</b>"),
     *(b"\xe2\x96\x81", b"\xe2\x80\x8b"),
 )
-BROKEN = (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\xc0\x80")
-"""Bytes that are not UTF-8."""
-LONG = b"drei " * 300_000
+INVALID_UTF8 = (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\xc0\x80")
+"""Bytes that are not valid UTF-8."""
+LONG_LINE = b"drei " * 300_000
+"""A line that is longer than commands accept."""
 COMMANDS: dict[str, Sequence[str]] = {
     "translate": ("runs/transformer", "--input", "FILE"),
     "label": ("runs/gru_labeller", "--input", "FILE"),
@@ -49,65 +50,65 @@ COMMANDS: dict[str, Sequence[str]] = {
 }
 
 
-def lines(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
-    """Give strange lines: as many come out, and the exit status says whether all have an answer."""
+def try_lines(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
+    """Pass unusual lines to a command: it writes as many lines, and its exit status is 3 if one has no output."""
     for _ in range(count):
         command = rng.choice(list(COMMANDS))
-        given = [line_of(rng) for _ in range(rng.randrange(1, 8))]
+        lines = [random_line(rng) for _ in range(rng.randrange(1, 8))]
         is_long, is_broken = rng.random() < 0.15, rng.random() < 0.15
         if is_long:
-            given.insert(rng.randrange(len(given) + 1), LONG)
+            lines.insert(rng.randrange(len(lines) + 1), LONG_LINE)
         if is_broken:
-            given.insert(rng.randrange(len(given) + 1), b"a" + rng.choice(BROKEN))
+            lines.insert(rng.randrange(len(lines) + 1), b"a" + rng.choice(INVALID_UTF8))
         path = workspace.folder / "lines.txt"
-        path.write_bytes(b"\n".join(given) + b"\n" * rng.randrange(2))
+        path.write_bytes(b"\n".join(lines) + b"\n" * rng.randrange(2))
         argv = [command, *(path.name if each == "FILE" else each for each in COMMANDS[command])]
         argv += rng.choice(((), ("--json",), ("--buffer_lines", "1")))
         outcome = run(argv, folder=workspace.folder)
         num_lines = path.read_bytes().removesuffix(b"\n").count(b"\n") + 1
-        what = [each[:30] for each in given]
+        starts = [each[:30] for each in lines]
         yield (
-            f"{shown(argv)}: {what}",
-            fault_of_lines(outcome, num_lines, is_long, is_broken, bool(path.stat().st_size)),
+            f"{format_command(argv)}: {starts}",
+            check_lines(outcome, num_lines, is_long, is_broken, bool(path.stat().st_size)),
         )
 
 
-def fault_of_lines(outcome: Outcome, num_lines: int, is_long: bool, is_broken: bool, has_lines: bool) -> str | None:
-    """Return what is wrong with the answers to so many lines."""
+def check_lines(outcome: Outcome, num_lines: int, is_long: bool, is_broken: bool, has_lines: bool) -> str | None:
+    """Return the fault of a command on `num_lines` lines; None if there is none."""
     if outcome.fault is not None:
         return outcome.fault
     if is_broken:
         return None if outcome.status == 2 else f"status {outcome.status} for bytes that are not UTF-8"
     if outcome.status != (3 if is_long else 0) and has_lines:
         return f"status {outcome.status}: {outcome.message}"
-    found = outcome.stdout.count(b"\n")
-    return None if found == num_lines or not has_lines else f"{found} lines for {num_lines}"
+    num_outputs = outcome.stdout.count(b"\n")
+    return None if num_outputs == num_lines or not has_lines else f"{num_outputs} lines for {num_lines}"
 
 
-def line_of(rng: random.Random) -> bytes:
-    """Draw a line."""
+def random_line(rng: random.Random) -> bytes:
+    """Join up to five random pieces."""
     return rng.choice((b"", b" ")).join(rng.choice(PIECES) for _ in range(rng.randrange(6)))
 
 
-def corpora(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
-    """Damage one of the files that a command reads text, tables or recordings from."""
+def try_corpora(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
+    """Damage an input file of a command: text, a table or a list of recordings."""
     pairs = [
         (command, index)
-        for command, argv in BASES.items()
+        for command, argv in WORKING_ARGUMENTS.items()
         for index, each in enumerate(argv)
         if (workspace.folder / each.partition("#")[0]).is_file()
     ]
     for _ in range(count):
         command, index = rng.choice(pairs)
-        argv = list(BASES[command])
+        argv = list(WORKING_ARGUMENTS[command])
         name, _, column = argv[index].partition("#")
         content = (workspace.folder / name).read_bytes()
-        place = rng.randrange(len(content) + 1)
-        piece = rng.choice((*PIECES, *BROKEN, LONG, b"\n", b"\n\n", b"\t\t", b'""', content))
+        position = rng.randrange(len(content) + 1)
+        piece = rng.choice((*PIECES, *INVALID_UTF8, LONG_LINE, b"\n", b"\n\n", b"\t\t", b'""', content))
         damaged = workspace.folder / "corpora" / f"damaged{(workspace.folder / name).suffix}"
-        damaged.write_bytes(content[:place] + piece + content[place + rng.randrange(9) :])
+        damaged.write_bytes(content[:position] + piece + content[position + rng.randrange(9) :])
         argv[index] = f"corpora/{damaged.name}" + (f"#{column}" if column else "")
         yield (
-            f"{shown([command, *argv])}: {piece[:30]!r} at {place}",
+            f"{format_command([command, *argv])}: {piece[:30]!r} at {position}",
             run([command, *argv], folder=workspace.folder).fault,
         )

@@ -1,4 +1,4 @@
-"""A folder of small trained runs, and commands that use each."""
+"""Workspace of the attacks: a folder of small trained runs, and commands that use each run."""
 
 import json
 import random
@@ -10,9 +10,9 @@ from typing import Any
 from attack.trial import run
 from reference.stored_families import ARCHIVE, SPEECH_ARCHIVE, unpack
 
-PREDICTOR = "mlp"
-ROWS = 60
-ARPA = """\\data\\
+TABLE_MODEL = "mlp"
+NUM_ROWS = 60
+ARPA_TEXT = """\\data\\
 ngram 1=4
 ngram 2=2
 
@@ -32,43 +32,43 @@ ngram 2=2
 
 @dataclass
 class Workspace:
-    """The stored runs of all families (`tests/checkpoints`) and a model of tables, with their corpora."""
+    """The stored runs of all families (`tests/checkpoints`) and a model of a table, with their corpora."""
 
     folder: Path
     uses: dict[str, list[list[str]]] = field(default_factory=dict)
-    """By run: commands that read it."""
-    continued: dict[str, list[str]] = field(default_factory=dict)
-    """By run: the options that train it further."""
+    """Name of a run -> commands that read it."""
+    resumed: dict[str, list[str]] = field(default_factory=dict)
+    """Name of a run -> command that resumes its training."""
 
     @classmethod
     def make(cls, folder: Path) -> "Workspace":
-        """Unpack the stored runs, and train a model of tables."""
-        made = cls(folder)
+        """Unpack the stored runs, and train a model of a table."""
+        workspace = cls(folder)
         for archive in (SPEECH_ARCHIVE, ARCHIVE):
             unpack(folder, archive)
             expected: dict[str, Any] = json.loads((folder / "expected.json").read_text("utf-8"))
             for name, entry in expected.items():
-                made.uses[name] = [use["argv"] for use in entry["uses"].values()]
+                workspace.uses[name] = [use["argv"] for use in entry["uses"].values()]
                 if "continued" in entry:
                     options = entry["continued"]["argv"]
-                    made.continued[name] = ["train", "--run_dir", f"runs/{name}", *options[3:]]
-        made._add_predictor()
-        return made
+                    workspace.resumed[name] = ["train", "--run_dir", f"runs/{name}", *options[3:]]
+        workspace._add_table_model()
+        return workspace
 
-    def _add_predictor(self) -> None:
-        (self.folder / "corpora" / "lm.arpa").write_text(ARPA, encoding="utf-8")
+    def _add_table_model(self) -> None:
+        (self.folder / "corpora" / "lm.arpa").write_text(ARPA_TEXT, encoding="utf-8")
         rng = random.Random(1)
-        rows = [f"{rng.random():.3f},{rng.random():.3f},{rng.choice('ab')}" for _ in range(ROWS)]
+        rows = [f"{rng.random():.3f},{rng.random():.3f},{rng.choice('ab')}" for _ in range(NUM_ROWS)]
         (self.folder / "corpora" / "table.csv").write_text("\n".join(["x,y,kind", *rows, ""]), encoding="utf-8")
         data = ("--data.kind", "prediction", "--data.train", "corpora/table.csv", "--data.target", "kind")
-        sizes = ("--model.family", PREDICTOR, "--training.max_steps", "20", "--threads", "1")
-        done = run(["train", *data, *sizes, "--run_dir", f"runs/{PREDICTOR}"], folder=self.folder)
+        sizes = ("--model.family", TABLE_MODEL, "--training.max_steps", "20", "--threads", "1")
+        done = run(["train", *data, *sizes, "--run_dir", f"runs/{TABLE_MODEL}"], folder=self.folder)
         assert done.status == 0, done.stderr
-        self.uses[PREDICTOR] = [["predict", f"runs/{PREDICTOR}", "--input", "corpora/table.csv", "--json"]]
-        self.continued[PREDICTOR] = ["train", "--run_dir", f"runs/{PREDICTOR}", "--training.max_steps", "30"]
+        self.uses[TABLE_MODEL] = [["predict", f"runs/{TABLE_MODEL}", "--input", "corpora/table.csv", "--json"]]
+        self.resumed[TABLE_MODEL] = ["train", "--run_dir", f"runs/{TABLE_MODEL}", "--training.max_steps", "30"]
 
-    def copy_of(self, name: str, target: Path) -> Path:
-        """Copy one run, so that it can be damaged, into a folder beside the corpora, and return that folder."""
+    def copy_run(self, name: str, target: Path) -> Path:
+        """Copy one run into a new working folder with a link to the corpora, so that it can be damaged."""
         shutil.rmtree(target, ignore_errors=True)
         (target / "runs").mkdir(parents=True)
         (target / "corpora").symlink_to(self.folder / "corpora")
@@ -76,6 +76,6 @@ class Workspace:
         return target
 
     def commands(self, name: str) -> list[list[str]]:
-        """Return the commands that read a run: its uses, `info`, and to train it further."""
-        found = [*self.uses[name], ["info", f"runs/{name}"]]
-        return [*found, self.continued[name]] if name in self.continued else found
+        """Return the commands that read a run: its uses, `info`, and the one that resumes its training."""
+        commands = [*self.uses[name], ["info", f"runs/{name}"]]
+        return [*commands, self.resumed[name]] if name in self.resumed else commands
