@@ -162,7 +162,7 @@ class LabellingModel(nn.Module):
         """Choose the n-grams with embeddings: the most frequent ones that occur more than once in the corpus."""
         for ngrams in self.reader.ngrams:
             assert isinstance(ngrams, NgramEmbedding)
-            num_known = ngrams.learn(values, offsets)
+            num_known = ngrams.select_frequent(values, offsets)
             yield f"n-grams of {ngrams.length} tokens: {num_known:,} of at most {len(ngrams.known):,}"
 
     def encode(self, batch: LabelledBatch) -> Tensor:

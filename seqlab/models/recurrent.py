@@ -178,7 +178,7 @@ class _Embedding(nn.Module):
 
     def token_mask(self) -> Tensor | None:
         """Draw a dropout mask over the vocabulary, scaled: (V, 1); None without dropout."""
-        return self.token_dropout.draw(self.weight.device)
+        return self.token_dropout.draw_mask(self.weight.device)
 
     def look_up(self, ids: Tensor, token_mask: Tensor | None) -> Tensor:
         """ids (B, T) -> (B, T, E), with dropout of tokens."""

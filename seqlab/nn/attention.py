@@ -14,7 +14,7 @@ from seqlab.nn.layers import Linear
 
 
 def split_heads(x: Tensor, parts: int, num_heads: int) -> tuple[Tensor, ...]:
-    """Split x (B, T, parts * D) into heads: `parts` views (B, H, T, E)."""
+    """Split x (B, T, parts * D) into `parts` projections by head: views (B, H, T, E)."""
     return x.view(*x.shape[:2], parts, num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
 
 
@@ -58,7 +58,7 @@ class SelfAttention(nn.Module):
 class LayerMemory(NamedTuple):
     """Projected encoder keys and values of one decoder layer.
 
-    S' is S on a GPU and where gradients are enabled; otherwise it is S padded by `kernels.prepare_keys`.
+    S' is S on a GPU, and where gradients are enabled. Otherwise it is S as padded by `kernels.prepare_keys`.
     """
 
     key: Tensor

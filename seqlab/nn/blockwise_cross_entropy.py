@@ -16,7 +16,7 @@ from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.cpu.linear import product, with_padded_rows
 
 IGNORE = -100
-"""Target of rows without a loss, as in `torch.nn.functional.cross_entropy`."""
+"""Target of rows that have no loss, as in `torch.nn.functional.cross_entropy`."""
 
 
 class BlockwiseCrossEntropy(torch.autograd.Function):
@@ -26,12 +26,12 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
 
         logsumexp(l) - (1 - s) l_y - s mean(l)
 
-    Its gradient with respect to l is p - (1 - s) onehot(y) - s / V. Only p needs a pass over rows x vocabulary. The
-    other two terms are dot products with W_y and with the mean of W's rows, in both passes.
+    Its gradient with respect to l is p - (1 - s) onehot(y) - s / V. Only p needs all logits of a row. The other two
+    terms need only W_y and the mean of W's rows, in the loss and in the gradients.
 
-    If p_y is close to 1, bf16 rounds it to 1 or 0.996. So p_y is removed from p, and r = 1 - p_y is computed as the sum
-    of the other probabilities, which keeps its relative precision. The nll is -log(1 - r), and the gradient at y is
-    s - r.
+    If p_y is close to 1, bf16 rounds it to 1 or 0.996. So p_y is set to 0 in p, and r = 1 - p_y is computed as the sum
+    of the other probabilities, which keeps its relative precision. The nll is -log(1 - r). The gradient with respect to
+    l_y is s - r, apart from the term -s / V.
     """
 
     @staticmethod
@@ -47,7 +47,8 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """hidden (R, D), weight (V, D), targets (R,) -> the sums of the smoothed loss and of the nll, in nats.
 
-        `may_ignore`: whether targets may be IGNORE. `is_grad_enabled`: the caller's setting; it is always False here.
+        `may_ignore`: whether targets may be IGNORE. `is_grad_enabled`: whether gradients are enabled in the caller;
+        inside an autograd function they never are.
         """
         w, h = weight.to(dtype), hidden.float()
         is_real: Tensor | None = None
@@ -58,14 +59,14 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
         mean_w, target_w = weight.float().mean(0), weight[targets].float()
         needs_grad = is_grad_enabled and any(ctx.needs_input_grad[:2])
         grad_h, grad_w = torch.empty_like(h), None
-        others = h.new_empty(len(h))  # (R,), probability of all ids except the target
+        other_probs = h.new_empty(len(h))  # (R,): r, the probability of all ids except the target
         nll = h.new_zeros(())
         size = block_rows(h)
         for start in range(0, len(h), size):
             rows = slice(start, start + size)
             block = padded(h[rows], dtype)
             probs = torch.softmax(product(block, w), dim=-1)
-            block_nll, others[rows] = _take_out_targets(probs[: len(h[rows])], targets[rows])
+            block_nll, other_probs[rows] = _remove_targets(probs[: len(h[rows])], targets[rows])
             nll += block_nll.sum() if is_real is None else (block_nll * is_real[rows]).sum()
             if needs_grad:
                 grad_h[rows] = product(probs, w.t())[: len(h[rows])]
@@ -73,11 +74,11 @@ class BlockwiseCrossEntropy(torch.autograd.Function):
                 grad_w = block_grad_w if grad_w is None else grad_w.add_(block_grad_w)
         total = nll + smoothing * ((target_w - mean_w) * h).sum()
         if needs_grad:
-            if grad_w is None:  # no rows: a rank may have fewer micro-steps than the others
+            if grad_w is None:  # no rows: a rank may have fewer micro-steps than other ranks
                 grad_w = torch.zeros_like(weight, dtype=torch.float32)
-            to_target = (smoothing - others)[:, None]
-            grad_h += to_target * target_w - smoothing * mean_w
-            grad_w.index_add_(0, targets, to_target * h)
+            grad_target_logits = (smoothing - other_probs)[:, None]
+            grad_h += grad_target_logits * target_w - smoothing * mean_w
+            grad_w.index_add_(0, targets, grad_target_logits * h)
             grad_w -= h.sum(0) * (smoothing / len(w))
             if is_real is not None:
                 grad_h *= is_real[:, None]
@@ -104,7 +105,7 @@ def padded(hidden: Tensor, dtype: torch.dtype) -> Tensor:
     return with_padded_rows(hidden, dtype) if hidden.is_cpu else hidden.to(dtype)
 
 
-def _take_out_targets(probs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _remove_targets(probs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Set the targets' probabilities (R, V) to 0; return the nll and the remaining probability, (R,) each, in fp32.
 
     The nll of a target whose probability underflows fp32 is 87.3 nats.
@@ -112,6 +113,6 @@ def _take_out_targets(probs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     rows = torch.arange(len(targets), device=targets.device)
     target_probs = probs[rows, targets].float()
     probs[rows, targets] = 0  # `scatter_` takes 100 times as long
-    others = probs.sum(-1).float()  # summed in fp32 inside; a sum into fp32 copies first
+    other_probs = probs.sum(-1).float()  # accumulates in fp32; `dtype=torch.float32` would copy first
     unlikely = -target_probs.clamp_min_(torch.finfo(torch.float32).tiny).log()
-    return torch.where(others < 0.5, -torch.log1p(-others.clamp_max(0.5)), unlikely), others
+    return torch.where(other_probs < 0.5, -torch.log1p(-other_probs.clamp_max(0.5)), unlikely), other_probs

@@ -13,7 +13,7 @@ from seqlab.nn.feature_norm import FeatureNorm, make_feature_norm
 from seqlab.nn.layers import Dropout, Nonlinearity, initialize_for, make_nonlinearity
 
 Padding = Literal["same", "valid"]
-"""`same`: zero-padded, so that a stride of 1 keeps the size. `valid`: not padded."""
+"""`same`: zeros are added, so that a stride of 1 keeps the size. `valid`: no padding."""
 Pooling = Literal["none", "max", "mean"]
 
 
@@ -36,7 +36,7 @@ class OutputGeometry:
 
 
 def same_padding(kernel: int, dilation: int = 1) -> int:
-    """Return the zeros to add at each end to keep the size with a stride of 1.
+    """Return the number of zeros to add at each end, so that a stride of 1 keeps the size.
 
     Raises:
         ValueError: the kernel is even.

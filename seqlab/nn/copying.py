@@ -2,8 +2,8 @@
 
     p(w) = (g + (1 - g) u) p_vocabulary(w) + (1 - g) sum of a_s over the source positions s with token w
 
-a is the decoder's attention. The gate g is computed from the decoder's output. u is the attention on positions that
-cannot be copied, such as tags and the end of the sentence; their share goes to the vocabulary, so that p sums to 1.
+a is the decoder's attention, and the gate g is computed from the decoder's output. u is the sum of the attention on
+positions that cannot be copied, such as tags and eos. It is given to the vocabulary, so that p sums to 1.
 
 Shapes: B sentences, T target positions, S source positions, N rows, R tokens, D size, W ids.
 """
@@ -19,20 +19,20 @@ from seqlab.nn import kernels
 NOT_COPYABLE = -1
 """Id of a source position that cannot be copied."""
 NO_UNK_ID = -1
-"""`unk_id` of a model without a pointer-generator, which needs none."""
+"""`unk_id` for models without a pointer-generator, which do not use it."""
 MIN_ATTENTION = 1e-30
-"""Lower bound of attention before its logarithm is taken, so that the gradient is finite."""
+"""Lower bound of attention before the logarithm, so that the gradient is finite."""
 
 
 class PointerOutput(NamedTuple):
     """Gate and copy distribution of a teacher-forced pass."""
 
     gate: Tensor
-    """(B, T), the logit of g."""
+    """(B, T): the logit of g."""
     attention: Tensor
-    """(B, T, S), sums to 1."""
+    """(B, T, S): attention weights, which sum to 1 over S."""
     src_ids: Tensor
-    """(B, S) int64, the id at each source position; `NOT_COPYABLE` where it cannot be copied."""
+    """(B, S) int64: the id at each source position; `NOT_COPYABLE` where it cannot be copied."""
     vocab_size: int
     """Targets at or above this id can only be copied."""
 
@@ -42,22 +42,22 @@ class PointerOutput(NamedTuple):
         return PointerOutput(self.gate[predicted], self.attention[predicted], self.src_ids[sentences], self.vocab_size)
 
     def vocabulary_targets(self, targets: Tensor) -> Tensor:
-        """Replace targets (R,) that can only be copied by an arbitrary vocabulary id (0)."""
+        """Replace targets (R,) outside the vocabulary, which can only be copied, by an arbitrary id of it (0)."""
         return targets.masked_fill(targets >= self.vocab_size, 0)
 
     def mix(self, log_probs: Tensor, targets: Tensor) -> Tensor:
         """Return log p of targets (R,) from their vocabulary `log_probs` (R,); call it after `select`."""
         log_probs = log_probs.masked_fill(targets >= self.vocab_size, float("-inf"))
-        copied = F.logsigmoid(-self.gate) + self._share(targets[:, None]).clamp_min(MIN_ATTENTION).log()
+        copied = F.logsigmoid(-self.gate) + self._attention_sum(targets[:, None]).clamp_min(MIN_ATTENTION).log()
         return kernels.log_add(self.log_vocabulary_scale() + log_probs, copied)
 
     def log_vocabulary_scale(self) -> Tensor:
         """Return log(g + (1 - g) u), the scale of the vocabulary's probabilities (R,); call it after `select`."""
-        return _log_vocabulary_scale(self.gate, self._share(NOT_COPYABLE))
+        return _log_vocabulary_scale(self.gate, self._attention_sum(NOT_COPYABLE))
 
-    def _share(self, ids: Tensor | int) -> Tensor:
-        """Sum the attention (R,) on positions with the ids (R, 1), or with one id."""
-        return (self.attention * (self.src_ids == ids)).cumsum(-1)[:, -1]  # same bits with any padding
+    def _attention_sum(self, ids: Tensor | int) -> Tensor:
+        """Sum the attention on the positions that hold the id of each row (R, 1), or a single id: (R,)."""
+        return (self.attention * (self.src_ids == ids)).cumsum(-1)[:, -1]  # unlike `sum`, the same bits for any padding
 
 
 def _log_vocabulary_scale(gate: Tensor, uncopyable: Tensor) -> Tensor:
@@ -69,8 +69,8 @@ class CopySource(NamedTuple):
     """Source tokens that can be copied while decoding."""
 
     src_ids: Tensor
-    """(B, S) int64, the id at each position, or `NOT_COPYABLE`."""
-    width: int
+    """(B, S) int64: the id at each source position; `NOT_COPYABLE` where it cannot be copied."""
+    num_ids: int
     """W: number of ids, including those of source words outside the vocabulary."""
 
     def select(self, sentences: Tensor) -> "CopySource":
@@ -79,11 +79,11 @@ class CopySource(NamedTuple):
 
 
 class PointerGenerator(nn.Module):
-    """Mix the vocabulary distribution with a copy distribution over the source; both sides share one vocabulary.
+    """Mix the vocabulary distribution with a copy distribution over the source; source and target share a vocabulary.
 
-    Ids at or above `vocab_size` are source words outside the vocabulary: they can be copied, and the model reads them
-    as `unk_id`. Never copied are `unk_id` itself, tags, and the end of the source, which often gets the attention that
-    no token needs.
+    Ids at or above `vocab_size` are source words outside the vocabulary: they can be copied, and their embedding is
+    that of `unk_id`. `unk_id` itself, tags and eos are never copied: eos often receives attention that does not align
+    with any token.
     """
 
     def __init__(self, size: int, vocab_size: int, eos_id: int, unk_id: int, tag_ids: range = range(0)) -> None:
@@ -97,11 +97,11 @@ class PointerGenerator(nn.Module):
         return ids.masked_fill(ids >= self.vocab_size, self.unk_id)
 
     def source(self, src: Tensor) -> CopySource:
-        """Find the tokens of src (B, S) that can be copied."""
+        """Return the tokens of src (B, S) that can be copied."""
         return CopySource(self._copyable(src), max(self.vocab_size, int(src.max()) + 1))
 
     def forward(self, hidden: Tensor, attention: Tensor, src: Tensor) -> PointerOutput:
-        """hidden (B, T, D), attention (B, T, S), src (B, S) -> gate and copy distribution."""
+        """hidden (B, T, D), attention (B, T, S), src (B, S) -> the gate and the copy distribution."""
         return PointerOutput(self._gate(hidden), attention, self._copyable(src), self.vocab_size)
 
     @torch.no_grad()
@@ -110,10 +110,10 @@ class PointerGenerator(nn.Module):
         gate, src_ids = self._gate(hidden), source.src_ids
         src_ids = src_ids.repeat_interleave(len(scores) // len(src_ids), dim=0)
         attention, cannot_copy = attention[:, : src_ids.size(1)], src_ids == NOT_COPYABLE
-        uncopyable = (attention * cannot_copy).cumsum(-1)[:, -1]  # unlike `sum`, the same bits with any padding
+        uncopyable = (attention * cannot_copy).cumsum(-1)[:, -1]  # unlike `sum`, the same bits for any padding
         generated = _log_vocabulary_scale(gate, uncopyable)
-        scores = F.pad(scores, (0, source.width - self.vocab_size), value=float("-inf")) + generated[:, None]
-        # Only ids in the source are mixed: logarithms of all W ids would take most of the search time.
+        scores = F.pad(scores, (0, source.num_ids - self.vocab_size), value=float("-inf")) + generated[:, None]
+        # Only the ids in the source are changed: logarithms of all W ids would take most of the search time.
         columns = src_ids.clamp_min(0)
         shares = torch.zeros_like(scores).scatter_add_(1, columns, attention.masked_fill(cannot_copy, 0.0))
         copied = F.logsigmoid(-gate)[:, None] + shares.gather(1, columns).log()

@@ -27,7 +27,7 @@ def sinusoids(positions: Tensor, dim: int) -> Tensor:
 
 
 TABLE_BLOCK = 256
-"""Positions that are computed at once."""
+"""Positions whose encodings are computed at once."""
 
 
 def sinusoid_table(length: int, dim: int) -> Tensor:
@@ -54,7 +54,7 @@ class SinusoidalPositions(nn.Module):
             self.table = sinusoid_table(2 * length, self.table.size(1)).to(self.table)
 
     def forward(self, x: Tensor, start: int = 0, positions: Tensor | None = None) -> Tensor:
-        """Add encodings to x (B, T, D), at positions start ... start + T - 1 or at `positions` (B, T), all below T."""
+        """Add encodings to x (B, T, D): of positions start ... start + T - 1, or of `positions` (B, T), all below T."""
         end = start + x.size(1)
         self.reserve(end)
         return x + (self.table[start:end] if positions is None else self.table[positions])
@@ -68,7 +68,7 @@ class LearnedPositions(nn.Module):
         self.weight = nn.Parameter(torch.empty(max_length, d_model).normal_(std=d_model**-0.5))
 
     def forward(self, x: Tensor, start: int = 0, positions: Tensor | None = None) -> Tensor:
-        """Add vectors to x (B, T, D), at positions start ... start + T - 1 or at `positions` (B, T), all below T.
+        """Add vectors to x (B, T, D): of positions start ... start + T - 1, or of `positions` (B, T), all below T.
 
         Raises:
             ValueError: a position is not below `max_length`.
@@ -83,7 +83,7 @@ class LearnedPositions(nn.Module):
 
 
 def check_heads(d_model: int, num_heads: int, positions: PositionKind) -> None:
-    """Raise ValueError where `d_model` does not fit `num_heads` or the kind of positions."""
+    """Raise ValueError if `d_model` does not fit `num_heads` or the kind of positions."""
     if num_heads < 1:
         raise ValueError(f"`num_heads` must be at least 1, but is {num_heads} instead.")
     if d_model % num_heads:
@@ -120,7 +120,7 @@ class RotaryPositions(nn.Module):
         self.table: Tensor
 
     def _table(self, length: int) -> Tensor:
-        """Compute the table of at least `length` positions in blocks; see `angles`."""
+        """Compute cosines and sines of at least `length` positions, in blocks; see `angles`."""
         rows = torch.arange(-(-length // TABLE_BLOCK) * TABLE_BLOCK, device=self.frequencies.device)
         angles = [block[:, None] * self.frequencies for block in rows.split(TABLE_BLOCK)]
         cos, sin = (torch.cat([function(block) for block in angles]) for function in (torch.cos, torch.sin))
@@ -140,15 +140,15 @@ class RotaryPositions(nn.Module):
             with torch.inference_mode(False):  # training may use this table later
                 self.table = self._table(2 * length)
 
-    def forward(self, x: Tensor, at: int | Tensor | None = None) -> Tensor:
-        """Rotate x (..., T, head_dim), at positions 0 ... T - 1 or all `at` one position; returns fp32.
+    def forward(self, x: Tensor, position: int | Tensor | None = None) -> Tensor:
+        """Rotate x (..., T, head_dim) by the positions 0 ... T - 1, or all by one position; returns fp32.
 
-        `at` may be a tensor (1,) int64 if its position was reserved before.
+        `position` may be a tensor (1,) int64 if the table has been extended to it before (see `reserve`).
         """
-        if isinstance(at, Tensor):
-            cos, sin = self.table.index_select(1, at)
+        if isinstance(position, Tensor):
+            cos, sin = self.table.index_select(1, position)
         else:
-            cos, sin = self.angles(0, x.size(-2)) if at is None else self.angles(at, at + 1)
+            cos, sin = self.angles(0, x.size(-2)) if position is None else self.angles(position, position + 1)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         return x * cos + x.roll(x.size(-1) // 2, -1) * sin
 
@@ -174,7 +174,7 @@ class Embedding(nn.Module):
     def embed_at(self, ids: Tensor, position: int | Tensor) -> Tensor:
         """Embed ids (N,), all at one position: (N, D).
 
-        `position` may be a tensor (1,) int64 if it was reserved before.
+        `position` may be a tensor (1,) int64 if the tables have been extended to it before (see `reserve_positions`).
         """
         if isinstance(position, Tensor):
             return self(ids[:, None], positions=position[:, None])[:, 0]
@@ -188,7 +188,7 @@ class Embedding(nn.Module):
 def reserve_positions(module: nn.Module, length: int) -> list[Tensor] | None:
     """Extend all position tables of a module to `length` positions and return the tables.
 
-    None if the module has learned positions for fewer.
+    Returns None if the module has learned vectors for fewer positions.
     """
     tables = []
     for part in module.modules():
@@ -201,7 +201,7 @@ def reserve_positions(module: nn.Module, length: int) -> list[Tensor] | None:
 
 
 SPELLING_PAD = 0
-"""Symbol that pads spellings."""
+"""Padding symbol of spellings."""
 
 
 class CharacterCnn(nn.Module):
@@ -213,7 +213,7 @@ class CharacterCnn(nn.Module):
     def __init__(self, num_symbols: int, num_filters: int, *, size: int = 32, width: int = 3, dropout: float) -> None:
         """Build the layer.
 
-        `num_symbols`: bytes, begin and end symbols, and padding (symbol 0). `size`: embedding size of a symbol.
+        `num_symbols`: number of symbols: bytes, begin, end, and padding (symbol 0). `size`: embedding size of a symbol.
         `width`: symbols that a filter covers.
         """
         super().__init__()

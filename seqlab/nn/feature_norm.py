@@ -28,15 +28,15 @@ def make_feature_norm(kind: FeatureNorm, channels: int) -> nn.Module:
 class BatchNorm(nn.BatchNorm1d):
     """Batch normalization of features (B, C, ...).
 
-    Training normalizes each channel by its mean and variance over the micro-step. Evaluation uses running averages of
-    both, which are buffers of the model. So does a training micro-step with a single example and position, which has no
-    variance.
+    In training, each channel is normalized by its mean and variance over the micro-step. In evaluation, running
+    averages of both are used, which are buffers of the model. They are also used in a training micro-step of a single
+    example and position, which has no variance.
     """
 
     sum_over_ranks: Callable[[Tensor], Tensor] | None = None
-    """Differentiable sum over all ranks, for statistics over the micro-steps of all ranks; None: each rank's own."""
+    """Differentiable sum over all ranks, for statistics over the micro-steps of all ranks; None: each its own."""
     is_idle = False
-    """Whether this rank's micro-step is excluded from the statistics and only takes part in the exchange."""
+    """Whether this rank's micro-step is left out of the statistics, although the rank takes part in the sums."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, ...) -> the same shape."""
@@ -56,20 +56,20 @@ class BatchNorm(nn.BatchNorm1d):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
-        values, share = x.float(), 0.0 if self.is_idle else 1.0
-        count = values.new_full((1,), share * values.numel() / values.size(1))
-        *sums, count = total(torch.cat((share * values.sum((0, 2)), count))).split((values.size(1), 1))
+        values, factor = x.float(), 0.0 if self.is_idle else 1.0
+        count = values.new_full((1,), factor * values.numel() / values.size(1))
+        *sums, count = total(torch.cat((factor * values.sum((0, 2)), count))).split((values.size(1), 1))
         mean = sums[0] / count
-        var = total(share * (values - mean[:, None]).square().sum((0, 2))) / count
-        is_enough = count > 1  # a single position has no variance
+        var = total(factor * (values - mean[:, None]).square().sum((0, 2))) / count
+        has_variance = count > 1  # a single position has none
         with torch.no_grad():
-            self.num_batches_tracked += is_enough.long().squeeze()
-            rate = 1 / self.num_batches_tracked.clamp_min(1).float() if self.momentum is None else self.momentum
-            rate = torch.as_tensor(rate).to(var) * is_enough
-            self.running_mean.lerp_(mean, rate)
-            self.running_var.lerp_(var * count / (count - 1).clamp_min(1), rate)
-        mean = torch.where(is_enough, mean, self.running_mean)
-        scale = self.weight * (torch.where(is_enough, var, self.running_var) + self.eps).rsqrt()
+            self.num_batches_tracked += has_variance.long().squeeze()
+            momentum = 1 / self.num_batches_tracked.clamp_min(1).float() if self.momentum is None else self.momentum
+            momentum = torch.as_tensor(momentum).to(var) * has_variance
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(var * count / (count - 1).clamp_min(1), momentum)
+        mean = torch.where(has_variance, mean, self.running_mean)
+        scale = self.weight * (torch.where(has_variance, var, self.running_var) + self.eps).rsqrt()
         return ((values - mean[:, None]) * scale[:, None] + self.bias[:, None]).to(x.dtype)
 
 

@@ -12,11 +12,11 @@ from seqlab.nn.layers import Dropout, Linear, initialize_for, make_nonlinearity
 from seqlab.nn.masks import padding_mask
 
 KERNEL_SIZE = 3
-"""Frames and mel bands."""
+"""Kernel size in frames and in mel bands."""
 
 
 def subsampled_lengths(lengths: Tensor, stride: int) -> Tensor:
-    """Return the frames (B,) of each recording after a layer with this stride: ceil(length / stride)."""
+    """Return the number of frames (B,) of each recording after a layer with this stride: ceil(length / stride)."""
     return (lengths + stride - 1) // stride
 
 

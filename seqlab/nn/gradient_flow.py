@@ -1,7 +1,7 @@
 """Vanishing and exploding gradients: norms of gradients over time lags in a recurrent stack.
 
-Bengio et al. 1994; Pascanu et al. 2013, arXiv:1211.5063. The state at T - k consists of the hidden states of all layers
-and, for LSTMs, their cells. Dropout is off.
+Bengio et al. 1994; Pascanu et al. 2013, arXiv:1211.5063. The state at a position consists of the hidden states of all
+layers and, for LSTMs, their cells. Dropout is not applied.
 
 Shapes: B batch, T time, I input size, H size of the last layer, S size of the state of all layers.
 """
@@ -24,19 +24,19 @@ def gradient_norms(
     max_norm: float | None = None,
     max_value: float | None = None,
 ) -> list[float]:
-    """Compute the norm of a loss's gradient with respect to the state at T - k, for each lag k from 0 to `max_lag`.
+    """Compute the norm of a loss's gradient with respect to the state k positions before the end, for each lag k.
 
     Args:
         recurrent: the recurrent stack.
         x: (B, T, I).
-        grad_hidden: (B, H), the gradient with respect to the last layer's hidden state at T, the end of x.
-        max_lag: the largest lag, in positions.
+        grad_hidden: (B, H), the gradient with respect to the last layer's hidden state at the end of x.
+        max_lag: the largest lag k, in positions.
         max_norm: clip each row's gradient to this norm at every position.
         max_value: clip each element of the gradient to this absolute value at every position (Graves 2013,
             arXiv:1308.0850).
 
     Returns:
-        The norms, averaged over the batch.
+        The norms for the lags 0 to `max_lag`, averaged over the batch.
 
     Raises:
         ValueError: x is too short for `max_lag`, or both `max_norm` and `max_value` are given.
@@ -54,7 +54,7 @@ def gradient_norms(
 
 
 def jacobian_norms(recurrent: Recurrent, x: Tensor, max_lag: int) -> list[float]:
-    """Compute the spectral norm of d h_T / d state_(T - k) for one sequence x (T, I) and each lag k to `max_lag`.
+    """Compute the spectral norm of d h_T / d state_(T - k) for one sequence x (T, I) and each lag k up to `max_lag`.
 
     h is the last layer's hidden state. The norm bounds how much the gradient of any loss can grow; at k = 0 it is 1.
 
@@ -72,7 +72,7 @@ def _backpropagate(
 ) -> Iterator[Tensor]:
     """Yield the gradients (N, S) with respect to the state at T, T - 1, ..., T - max_lag.
 
-    There is one row for each of `grad_hidden` (N, H). If x (B, T, I) has one sequence, all rows belong to it.
+    There is one row for each row of `grad_hidden` (N, H). If x (B, T, I) is a single sequence, all rows belong to it.
     """
     steps = x.size(1)
     if not 0 <= max_lag < steps:
@@ -92,7 +92,7 @@ def _backpropagate(
 
 
 def _backpropagate_step(recurrent: Recurrent, x: Tensor, before: RecurrentState, grad: Tensor) -> list[Tensor]:
-    """Backpropagate the gradient (N, S) of the state after position x (N, I) to the parts of the state before it."""
+    """Backpropagate the gradient (N, S) of the state after the input x (N, I) to the tensors of the state before it."""
     before = RecurrentState.from_tensors(
         {name: part.detach().requires_grad_() for name, part in before.tensors().items()}
     )

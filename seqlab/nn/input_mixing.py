@@ -14,26 +14,26 @@ from torch import Tensor
 from seqlab.nn.projection import VocabularyProjection
 
 Mixture = Literal["argmax", "sampled", "soft"]
-"""The input made of a prediction: the likeliest token, a sampled one, or the mean embedding of all tokens."""
+"""Input derived from a prediction: the most probable token, a sampled token, or the mean embedding of all tokens."""
 
 
 @dataclass(frozen=True)
 class InputMixing:
-    """Positions of a batch whose inputs are predictions, and how predictions become inputs."""
+    """Positions of a batch at which predictions replace reference inputs, and the type of these inputs."""
 
     is_reference: Tensor
-    """(B, T) bool; always True at the first position, which has no prediction."""
+    """(B, T) bool: True where the input is the reference, as always at the first position, which has no prediction."""
     mixture: Mixture
     temperature: float
     """Divisor of the logits, for `sampled` and `soft`."""
     generator: torch.Generator | None
-    """Random generator of `sampled`; None: torch's default."""
+    """Random generator for `sampled`; None: torch's default."""
 
     @classmethod
     def draw(
         cls, tgt_in: Tensor, share: float, mixture: Mixture, temperature: float, generator: torch.Generator | None
     ) -> "InputMixing":
-        """Choose each input (B, T) independently to be the reference with the probability `share`."""
+        """Choose the reference independently for each input (B, T), with the probability `share`."""
         drawn = torch.rand(tgt_in.shape, generator=generator, device=tgt_in.device)
         is_reference = drawn < share
         is_reference[:, 0] = True
@@ -41,14 +41,14 @@ class InputMixing:
 
     @cached_property
     def has_predictions(self) -> list[bool]:
-        """Whether each of the T positions may have a prediction in some row; always True on a GPU, to avoid a sync."""
+        """Whether some row needs a prediction, for each of the T positions; on a GPU True for all, to avoid waiting."""
         if not self.is_reference.is_cpu:
             return [True] * self.is_reference.size(1)
-        found: list[bool] = (~self.is_reference).any(0).tolist()
-        return found
+        has_predictions: list[bool] = (~self.is_reference).any(0).tolist()
+        return has_predictions
 
     def predictions(self, logits: Tensor) -> Tensor:
-        """Turn logits (N, V) into the input of `embed_predictions`: ids (N,) or, for `soft`, probabilities (N, V)."""
+        """Convert logits (N, V) to inputs of `embed_predictions`: ids (N,) or, for `soft`, probabilities (N, V)."""
         logits = logits.detach().float()
         if self.mixture == "soft":
             return torch.softmax(logits / self.temperature, dim=-1)
@@ -76,7 +76,7 @@ def embed_predictions(rows: Tensor, weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PredictedInputs:
-    """Inputs of a recurrent decoder that mix references with its predictions, step by step."""
+    """Inputs of a recurrent decoder that mix reference tokens with its own predictions, step by step."""
 
     mixing: InputMixing
     projection: VocabularyProjection
@@ -85,7 +85,7 @@ class PredictedInputs:
     feature_mask: Tensor
     """(B, E), the scaled dropout mask of features, the same at all positions."""
     token_mask: Tensor | None
-    """(V, 1), the scaled dropout mask of whole tokens; None if all are kept."""
+    """(V, 1), the scaled dropout mask of tokens; None if no token is dropped."""
 
     def mix(self, reference: Tensor, vector: Tensor, position: int) -> Tensor:
         """Return the input (B, E) at a position: the reference, or the prediction from the previous output vector."""

@@ -1,7 +1,7 @@
 """Operations of the layers, dispatched to fast kernels for the CPU (`nn.cpu`) and the GPU or to plain PyTorch.
 
-`reference_kernels()` selects plain PyTorch on every device. This reference is what the fast kernels are tested against.
-It supports second derivatives, `torch.compile` and `torch.func`.
+`reference_kernels()` selects plain PyTorch on every device. The fast kernels are tested against it. Unlike them, it
+supports second derivatives, `torch.compile` and `torch.func`.
 
 Shapes: B batch, T queries, S keys, H heads, E = head_dim, D = H * E, K hypotheses of a sentence, R rows, V vocabulary.
 """
@@ -28,22 +28,22 @@ ENVIRONMENT_VARIABLE = "SEQLAB_REFERENCE_KERNELS"
 """Environment variable that selects reference kernels for the process: `1` for all, or names separated by commas."""
 TRAINING_KERNELS = ("linear", "repeated_linear", "attention", "recurrent", "cross_entropy", "dropout")
 KERNELS = (*TRAINING_KERNELS, "cuda_graph")
-"""Names for `reference_kernels`: kernels, and CUDA graphs of decoding steps (`nn.static_cache`)."""
+"""Names that `reference_kernels` accepts: kernels, and CUDA graphs of decoding steps (`nn.static_cache`)."""
 
 
-def _checked(names: tuple[str, ...]) -> frozenset[str]:
+def _check_names(names: tuple[str, ...]) -> frozenset[str]:
     for name in names:
         if name not in KERNELS:
-            raise ValueError(f"There is no kernel `{name}`: there are {', '.join(KERNELS)}.")
+            raise ValueError(f"There is no kernel `{name}`: choose one of {', '.join(KERNELS)}.")
     return frozenset(names or KERNELS)
 
 
-def _from_environment() -> frozenset[str]:
+def _read_environment() -> frozenset[str]:
     value = os.environ.get(ENVIRONMENT_VARIABLE, "0").strip()
     if value == "0" or not value:
         return frozenset()
     try:
-        return _checked(() if value == "1" else tuple(name.strip() for name in value.split(",")))
+        return _check_names(() if value == "1" else tuple(name.strip() for name in value.split(",")))
     except ValueError as error:
         raise ValueError(
             f"The environment variable {ENVIRONMENT_VARIABLE} must be 0, 1 or names separated by commas, but is "
@@ -51,7 +51,7 @@ def _from_environment() -> frozenset[str]:
         ) from None
 
 
-_reference = Counter(_from_environment())
+_num_reference = Counter(_read_environment())
 """Number of active `reference_kernels()` contexts for each kernel, plus one if the environment selects it."""
 
 
@@ -65,26 +65,26 @@ def reference_kernels(*names: str) -> Iterator[None]:
     Raises:
         ValueError: a name is not in `KERNELS`.
     """
-    checked = _checked(names)
-    _reference.update(checked)
+    checked = _check_names(names)
+    _num_reference.update(checked)
     try:
         yield
     finally:
-        _reference.subtract(checked)
+        _num_reference.subtract(checked)
 
 
 def is_reference(name: str) -> bool:
-    """Whether `name` is computed by plain PyTorch."""
-    return _reference[name] > 0
+    """Whether the kernel `name` is computed by plain PyTorch."""
+    return _num_reference[name] > 0
 
 
 def runs_on_cpu(name: str, x: Tensor) -> bool:
-    """Whether `name` is computed on x by its kernel for the CPU."""
+    """Whether x is on a CPU and the kernel `name` uses its fast CPU implementation."""
     return x.is_cpu and not is_reference(name)
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:
-    """Return the dtype of a product with `weight`: autocast's for fp32 weights, otherwise the weight's own."""
+    """Return the dtype of a product with `weight`: autocast's for an fp32 weight, otherwise the weight's dtype."""
     device = weight.device.type
     if weight.dtype == torch.float32 and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
@@ -102,7 +102,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def repeated_linear(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-    """Return a function x (R, K) -> `linear(x, weight, bias)` for many sequential calls, as in a recurrent loop."""
+    """Return a function x (R, K) -> `linear(x, weight, bias)` for the many calls of a loop, as in a recurrent layer."""
     if runs_on_cpu("repeated_linear", weight) and torch.is_grad_enabled():
         cpu_linear.unpack(weight)
         return RepeatedLinear(weight, bias, compute_dtype(weight))
@@ -110,9 +110,9 @@ def repeated_linear(weight: Tensor, bias: Tensor | None = None) -> Callable[[Ten
 
 
 def padded_batch_size(x: Tensor) -> int:
-    """Return the batch size that `recurrent_layer.recurrent` needs for the rows of x.
+    """Return the batch size that `recurrent_layer.recurrent` needs for the rows of x (B, ...).
 
-    It is padded on a CPU, so that no row's result depends on the other rows.
+    On a CPU it is rounded up, so that a row's result does not depend on the other rows.
     """
     return cpu_linear.padded_rows(len(x)) if runs_on_cpu("recurrent", x) else len(x)
 
@@ -140,7 +140,7 @@ def attention(
         merged, weights = cpu_attention.attention(query, key, value, bias, is_causal, dropout_p, need_weights)
         return merged, weights
     if need_weights or is_reference("attention"):
-        return _attention(query, key, value, bias, is_causal, dropout_p)
+        return _reference_attention(query, key, value, bias, is_causal, dropout_p)
     bias = None if bias is None else bias.to(value.dtype)
     heads = F.scaled_dot_product_attention(
         query.to(value.dtype), key.to(value.dtype), value, bias, dropout_p, is_causal
@@ -148,7 +148,7 @@ def attention(
     return heads.transpose(1, 2).flatten(2), None
 
 
-def _attention(
+def _reference_attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, is_causal: bool, dropout_p: float
 ) -> tuple[Tensor, Tensor]:
     """Compute attention in plain PyTorch, in fp32."""
@@ -176,8 +176,8 @@ def step_attention(
 def prepare_keys(x: Tensor, head_dim: int) -> Tensor:
     """Prepare keys or values (..., S, E) for many queries: (..., S', E).
 
-    On a CPU, with gradients disabled, they are converted to fp32 and padded, so that no result depends on the padding
-    of the batch. Mask the added positions with `pad_bias`. In all other cases the input is returned.
+    On a CPU, with gradients disabled, they are converted to fp32 and padded, so that results do not depend on the
+    padding of the batch. Mask the added positions with `pad_bias`. Otherwise the input is returned unchanged.
     """
     if not runs_on_cpu("attention", x) or torch.is_grad_enabled():
         return x
@@ -185,7 +185,7 @@ def prepare_keys(x: Tensor, head_dim: int) -> Tensor:
 
 
 def pad_bias(bias: Tensor, size: int) -> Tensor:
-    """Extend a bias (..., S) to `size` keys with -inf, for the positions that `prepare_keys` has added."""
+    """Extend a bias (..., S) to `size` keys with -inf, to mask the positions that `prepare_keys` has added."""
     missing = size - bias.size(-1)
     return F.pad(bias, (0, missing), value=float("-inf")) if missing else bias
 
@@ -199,7 +199,7 @@ def batched_product(a: Tensor, b: Tensor, is_step: bool = False) -> Tensor:
     """Multiply a (B, T, K) by b (B, K, S): (B, T, S).
 
     On a CPU, with gradients disabled, a row's result does not depend on the other rows. `is_step`: whether T is the
-    same for all batches, like the number of hypotheses in a decoding step.
+    same in all batches, as the number of hypotheses in a decoding step is.
     """
     if not runs_on_cpu("attention", a) or torch.is_grad_enabled():
         return torch.bmm(a, b)
@@ -219,10 +219,10 @@ def cross_entropy(
         may_ignore = not hidden.is_cpu
         if torch.is_grad_enabled():
             cpu_linear.unpack(weight)
-        if hidden.is_cpu:  # on a GPU the number of remaining rows would need a synchronization
+        if hidden.is_cpu:  # on a GPU, counting the remaining rows would wait for the device
             is_real = targets != IGNORE
             hidden, targets = hidden[is_real], targets[is_real]
-        with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit there
+        with torch.autocast(hidden.device.type, enabled=False):  # `BlockwiseCrossEntropy` sets every dtype
             options = label_smoothing, dtype, may_ignore, torch.is_grad_enabled()
             total, nll = BlockwiseCrossEntropy.apply(hidden, weight, targets, *options)
         return total, nll
@@ -232,14 +232,14 @@ def cross_entropy(
 
 
 def selected_log_probs(hidden: Tensor, weight: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the log-probabilities of some ids (B, k) of each sentence in all of its frames.
+    """Compute the log-probabilities of a few ids (B, k) of each sentence, in all of its frames.
 
-    hidden (B, F, D), weight (V, D) -> log-probabilities (B, F, k), -inf where an id is `UNUSED_ID`, and means over the
-    vocabulary (B, F), in fp32.
+    hidden (B, F, D), weight (V, D) -> the log-probabilities (B, F, k), -inf where an id is `UNUSED_ID`, and the mean
+    log-probability over the vocabulary (B, F), both in fp32.
     """
     if not is_reference("cross_entropy"):
         dtype = compute_dtype(weight)
-        with torch.autocast(hidden.device.type, enabled=False):  # every dtype is explicit there
+        with torch.autocast(hidden.device.type, enabled=False):  # `SelectedLogProbs` sets every dtype
             selected, means = SelectedLogProbs.apply(hidden, weight, ids, dtype, torch.is_grad_enabled())
         return selected, means
     log_probs = torch.log_softmax(linear(hidden, weight).float(), dim=-1)
@@ -251,7 +251,7 @@ def selected_log_probs(hidden: Tensor, weight: Tensor, ids: Tensor) -> tuple[Ten
 def dropout(x: Tensor, p: float) -> Tensor:
     """Apply dropout: zero elements of x with probability p and scale the others by 1 / (1 - p).
 
-    On a CPU p is rounded to a multiple of 1/256.
+    On a CPU, p is rounded to a multiple of 1/256.
     """
     return elementwise.dropout(x, p) if runs_on_cpu("dropout", x) else F.dropout(x, p)
 

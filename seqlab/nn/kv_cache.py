@@ -38,8 +38,8 @@ class DecodingStep:
 class KeyValueCache:
     """KV cache of one layer: keys and values of all previous tokens, written in place (under inference_mode).
 
-    The hypotheses of a sentence share a row. Each step appends one entry per hypothesis, and a mask selects the entries
-    of a hypothesis's prefix. So nothing is copied when a search reorders hypotheses.
+    The hypotheses of a sentence share one row of the cache. Each step appends one entry per hypothesis, and a mask
+    selects the entries of a hypothesis's prefix. So nothing is copied when a search reorders hypotheses.
     """
 
     def __init__(self) -> None:
@@ -69,32 +69,32 @@ class KeyValueCache:
 
     def fork(self) -> "KeyValueCache":
         """Return an independent copy."""
-        copy = KeyValueCache()
+        forked = KeyValueCache()
         if self.entries is not None:
-            copy.entries, copy.length = self.entries.clone(), self.length
-        return copy
+            forked.entries, forked.length = self.entries.clone(), self.length
+        return forked
 
     def _with_capacity(self, like: Tensor, length: int, capacity: int) -> Tensor:
         """Copy the first `length` entries to new memory for `capacity` entries; the other sizes are those of `like`."""
         batch, heads, _, head_dim = like.shape
-        copy = like.new_empty(2, batch, heads, capacity, head_dim, dtype=kernels.cache_dtype(like))
+        entries = like.new_empty(2, batch, heads, capacity, head_dim, dtype=kernels.cache_dtype(like))
         if self.entries is not None:
-            copy[:, :, :, :length] = self.entries[:, :, :, :length]
-        return copy
+            entries[:, :, :, :length] = self.entries[:, :, :, :length]
+        return entries
 
 
 def kept_sentences(rows: Tensor, rows_before: int, sentences: int) -> Tensor | None:
-    """Return the sentences (B',) that the selected rows (N',) int64 belong to; None if they are the same as before.
+    """Return the sentences (B',) that the selected rows (N',) int64 belong to; None if these are all B in order.
 
-    Before, `rows_before` rows belong to B sentences in order, equally many to each. If the selected rows are
-    distributed unevenly over sentences, each row gets its own copy of its sentence.
+    Before the selection, there were `rows_before` rows, equally many for each of B sentences in order. If the selected
+    rows are distributed unevenly over sentences, the sentence of each row is returned.
     """
     sentence_of_row = torch.div(rows, rows_before // sentences, rounding_mode="floor")
     kept, counts = torch.unique_consecutive(sentence_of_row, return_counts=True)
     if not bool((counts == counts[:1]).all()):
         kept = sentence_of_row
-    stays = kept.numel() == sentences and torch.equal(kept, torch.arange(sentences, device=kept.device))
-    return None if stays else kept
+    is_unchanged = kept.numel() == sentences and torch.equal(kept, torch.arange(sentences, device=kept.device))
+    return None if is_unchanged else kept
 
 
 class DecoderCache:
@@ -103,9 +103,9 @@ class DecoderCache:
     def __init__(self, num_layers: int, sentences: int, *, may_share: bool = True) -> None:
         """Create empty caches.
 
-        `may_share`: whether copies of a row share its cache if all sentences have equally many. It must be False where
-        the rows are already hypotheses, which a search repeats and drops unevenly: whether their numbers happen to be
-        equal depends on the other sentences, and attention rounds differently with shared and separate caches.
+        `may_share`: whether copies of a row share its cache if all sentences have equally many. It must be False if the
+        rows are hypotheses that a search repeats and drops unevenly. Otherwise the other sentences would determine
+        whether caches are shared, and attention rounds differently with shared and separate caches.
         """
         self.may_share = may_share
         self.layers = [KeyValueCache() for _ in range(num_layers)]
@@ -116,7 +116,7 @@ class DecoderCache:
         self.length = 0
         """Tokens of the prefix."""
         self.can_attend: Tensor | None = None
-        """(N, L) bool: the entries of its sentence's cache that belong to a hypothesis's prefix; None: all of them."""
+        """(N, L) bool: True for the cache entries that belong to the row's prefix; None: all entries do."""
 
     def begin_step(self, device: torch.device) -> DecodingStep:
         """Advance by one position; the step must then append one entry per hypothesis to each layer's cache."""
@@ -133,13 +133,15 @@ class DecoderCache:
     def select(self, rows: Tensor) -> Tensor | None:
         """Keep, reorder or repeat rows (N',); caches are copied only if the sentences change.
 
-        Returns the sentences (B',) that are kept, None if they are the same as before.
+        Returns the selected sentences (B',); None if they are unchanged.
         """
         if self.may_share:
             kept = kept_sentences(rows, self.num_rows, self.num_sentences)
         else:
-            stays = rows.numel() == self.num_rows and torch.equal(rows, torch.arange(self.num_rows, device=rows.device))
-            kept = None if stays else rows
+            is_unchanged = rows.numel() == self.num_rows and torch.equal(
+                rows, torch.arange(self.num_rows, device=rows.device)
+            )
+            kept = None if is_unchanged else rows
         if self.can_attend is not None:
             self.can_attend = self.can_attend[rows]
         self.num_rows = rows.numel()
@@ -152,6 +154,6 @@ class DecoderCache:
 
     def fork(self) -> "DecoderCache":
         """Return an independent copy."""
-        twin = copy.copy(self)
-        twin.layers = [cache.fork() for cache in self.layers]
-        return twin
+        forked = copy.copy(self)
+        forked.layers = [cache.fork() for cache in self.layers]
+        return forked

@@ -12,7 +12,7 @@ class Linear(nn.Linear):
     """`torch.nn.Linear` through `kernels.linear`."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, parts: int = 1) -> None:
-        """`parts`: number of equal projections stacked in the weight, which models initialize separately."""
+        """`parts`: number of projections of equal size stacked in the weight; models initialize each separately."""
         super().__init__(in_features, out_features, bias)
         self.parts = parts
 
@@ -25,8 +25,8 @@ def check_dropout(p: float) -> float:
     """Return p; raise ValueError if it is above 0 but rounds to 0 on the CPU."""
     if p > 0 and round(p * 256) == 0:
         raise ValueError(
-            f"{p} drops nothing on the CPU, where dropout is rounded to a multiple of 1/256: the nearest values that "
-            f"work are 0 and {1 / 256}."
+            f"A dropout probability of {p} drops nothing on the CPU, where it is rounded to a multiple of 1/256: the "
+            f"nearest values that work are 0 and {1 / 256}."
         )
     return p
 
@@ -67,7 +67,7 @@ class LockedDropout(Dropout):
 
 
 class EmbeddingDropout(nn.Module):
-    """Embedding dropout: whole tokens are dropped at all of their occurrences in the batch.
+    """Embedding dropout: a dropped token is dropped at all of its occurrences in the batch.
 
     Gal & Ghahramani 2016; AWD-LSTM's `dropoute` (Merity et al. 2018, arXiv:1708.02182). The mask is applied to the
     embedded tokens, which avoids a copy of the embedding matrix.
@@ -78,19 +78,19 @@ class EmbeddingDropout(nn.Module):
 
     def __init__(self, p: float, vocab_size: int) -> None:
         super().__init__()
-        self.rows = Dropout(p)
+        self.dropout = Dropout(p)
         self.vocab_size = vocab_size
 
-    def draw(self, device: torch.device) -> Tensor | None:
-        """Draw the scaled mask of tokens (V, 1); None in evaluation mode and for p = 0."""
-        if not self.training or self.rows.p == 0:
+    def draw_mask(self, device: torch.device) -> Tensor | None:
+        """Draw the scaled dropout mask of all tokens (V, 1); None in evaluation mode and for p = 0."""
+        if not self.training or self.dropout.p == 0:
             return None
-        return self.rows(torch.ones(self.vocab_size, 1, device=device))
+        return self.dropout(torch.ones(self.vocab_size, 1, device=device))
 
     def forward(self, embedded: Tensor, ids: Tensor) -> Tensor:
         """embedded (..., D) of ids (...) below `vocab_size` -> (..., D); the identity in evaluation and for p = 0."""
-        rows = self.draw(embedded.device)
-        return embedded if rows is None else embedded * rows[ids]
+        mask = self.draw_mask(embedded.device)
+        return embedded if mask is None else embedded * mask[ids]
 
 
 NormKind = Literal["layer_norm", "rms_norm"]

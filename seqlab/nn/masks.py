@@ -32,7 +32,7 @@ def within_window(size: int, window: int, device: torch.device | None = None) ->
 def causal_within_documents(positions: Tensor, size: int) -> Tensor:
     """Make a causal mask for packed rows: each token may attend to itself and to earlier tokens of its document.
 
-    positions (B, T): position of each token in its document, 0 for its first token. Returns (B, 1, size, size) bool for
+    positions (B, T): position of each token in its document, from 0. Returns (B, 1, size, size) bool, for
     rows that are padded to `size`.
     """
     document = (positions == 0).cumsum(1)

@@ -6,7 +6,7 @@
 Scores and weighted means are in fp32. On the CPU, with gradients disabled, a query's result does not depend on padding
 or other sentences, bit for bit, if the number of positions is a multiple of 16.
 
-Shapes: B sentences, T queries (positions of a target, or hypotheses while decoding), S positions of the memory, D size.
+Shapes: B sentences, T queries (target positions), K hypotheses while decoding, S positions of the memory, D size.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class MemoryAttention(nn.Module):
         assert not (rotary and kind == "additive"), "rotary positions need dot products"
         self.kind, self.size = kind, size
         self.rotary = RotaryPositions(size) if rotary else None
-        has_bias = kind == "additive" or rotary  # with `rotary`, for scores that depend on positions alone
+        has_bias = kind == "additive" or rotary  # with `rotary`, a bias adds scores that depend only on positions
         self.project_memory = nn.Identity() if kind == "dot" else Linear(size, size, bias=has_bias)
         self.project_query = Linear(size, size, bias=False) if kind == "additive" else nn.Identity()
         if kind == "additive":
@@ -57,7 +57,7 @@ class MemoryAttention(nn.Module):
                 nn.init.xavier_uniform_(part.weight)
 
     def prepare(self, memory: Tensor, lengths: Tensor) -> Memory:
-        """Project the memory (B, S, D) with lengths (B,) for many queries; see `kernels.prepare_keys`."""
+        """Project the memory (B, S, D) with lengths (B,) once for all queries; see `kernels.prepare_keys`."""
         memory = kernels.prepare_keys(memory, self.size)
         bias = masks.additive(~masks.padding_mask(lengths, memory.size(1)))[:, None]
         keys = self.project_memory(memory).float()
@@ -98,6 +98,6 @@ class MemoryAttention(nn.Module):
         """Compute the additive scores (B, T, S) of projected queries (B, T, D) and keys (B, S, D)."""
         if torch.is_grad_enabled():
             return F.linear(torch.tanh(query[:, :, None] + keys[:, None]), self.direction)
-        # One query at a time needs (B, S, D) instead of (B, T, S, D), and is faster.
-        scores = [(one[:, None] + keys).tanh_().mul_(self.direction).sum(-1) for one in query.unbind(1)]
+        # One query at a time needs memory for (B, S, D) instead of (B, T, S, D), and is faster.
+        scores = [(single[:, None] + keys).tanh_().mul_(self.direction).sum(-1) for single in query.unbind(1)]
         return torch.stack(scores, dim=1)

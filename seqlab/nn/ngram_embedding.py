@@ -1,9 +1,9 @@
 """Embeddings of token n-grams, added to those of single tokens (after Joulin et al. 2017, arXiv:1607.01759).
 
-The class of a short text often depends on a phrase that occurs only a few times in training. A linear model over
-n-grams learns it directly, while a recurrent network or attention has to compose it from words.
+The class of a short text often depends on a phrase that occurs only a few times in training. An n-gram embedding learns
+the phrase directly, while a recurrent network or attention has to compose it from words.
 
-Shapes: N n-grams, G tokens of each, B lines, S tokens of a line, E embedding size.
+Shapes: N n-grams, G tokens per n-gram, B lines, S tokens of a line, E embedding size.
 """
 
 import math
@@ -20,33 +20,34 @@ from seqlab.nn.layers import EmbeddingDropout
 
 Ids = TypeVar("Ids", Tensor, NDArray[np.int64])
 UNUSED_TOKEN = -1
-"""Token ids of unused rows."""
+"""Token id in the unused rows of the table of n-grams."""
 TOKENS_PER_BLOCK = 1 << 24
 """Tokens whose n-grams are counted at once."""
 
 
 class NgramEmbedding(nn.Module):
-    """Embed the n-gram that ends at each token; unknown n-grams get zeros, and all are unknown before `learn`.
+    """Embed the n-gram that ends at each token.
 
-    Each line is preceded by start symbols, so that its first tokens are in n-grams, too.
+    Unknown n-grams get zeros. All n-grams are unknown before `select_frequent`. Each line is preceded by start tokens,
+    so that n-grams also end at its first tokens.
     """
 
     known: Tensor
-    """(N, G) int64: token ids of the known n-grams."""
+    """(N, G) int64: token ids of the n-grams that have embeddings."""
 
     def __init__(self, num_ngrams: int, length: int, vocab_size: int, size: int, *, std: float, dropout: float) -> None:
         """Build the table.
 
         Args:
-            num_ngrams: maximum number of known n-grams.
+            num_ngrams: maximum number of n-grams with embeddings.
             length: tokens of each n-gram.
             vocab_size: number of token ids.
-            size: values of a vector.
-            std: standard deviation of the initial vectors.
+            size: size of an embedding.
+            std: standard deviation of the initial embeddings.
             dropout: probability of dropping all occurrences of an n-gram.
 
         Raises:
-            ValueError: the n-grams cannot be numbered in 63 bits.
+            ValueError: n-grams of this length cannot be encoded in 63 bits.
         """
         super().__init__()
         self.length, self.start_id = length, vocab_size
@@ -62,16 +63,16 @@ class NgramEmbedding(nn.Module):
         self.dropout = EmbeddingDropout(dropout, num_ngrams)
 
     @torch.no_grad()
-    def learn(self, tokens: NDArray[np.integer], offsets: NDArray[np.int64], *, min_count: int = 2) -> int:
-        """Select the most frequent n-grams of a text and return their number.
+    def select_frequent(self, tokens: NDArray[np.integer], offsets: NDArray[np.int64], *, min_count: int = 2) -> int:
+        """Select the most frequent n-grams of a text for the table and return their number.
 
-        `tokens` are those of all lines, line i from `offsets[i]` to `offsets[i + 1]`. Of equally frequent n-grams those
-        with lower ids are preferred. N-grams below `min_count` are left out: one that occurs once would always be known
-        in training, but seldom in other text.
+        `tokens` holds the ids of all lines; line i is `tokens[offsets[i] : offsets[i + 1]]`. Of equally frequent
+        n-grams those with lower ids are preferred. N-grams with a count below `min_count` are left out: an n-gram that
+        occurs once in training seldom occurs in other text.
         """
-        found, counts = self._count(tokens, offsets)
-        found, counts = found[counts >= min_count], counts[counts >= min_count]
-        kept = np.sort(found[np.argsort(-counts, kind="stable")[: len(self.known)]])
+        codes, counts = self._count(tokens, offsets)
+        codes, counts = codes[counts >= min_count], counts[counts >= min_count]
+        kept = np.sort(codes[np.argsort(-counts, kind="stable")[: len(self.known)]])
         rows = np.full(self.known.shape, UNUSED_TOKEN, np.int64)
         for i in range(self.length):
             rows[len(rows) - len(kept) :, i] = kept // self._base ** (self.length - 1 - i) % self._base
@@ -80,47 +81,48 @@ class NgramEmbedding(nn.Module):
 
     def forward(self, src: Tensor) -> Tensor:
         """src (B, S) -> (B, S, E) in fp32."""
-        known = self._encode(self.known.unbind(1))  # (N,), ascending, below zero where unused
-        wanted = self._encode(
+        known_codes = self._encode(self.known.unbind(1))  # (N,), ascending, below zero where unused
+        src_codes = self._encode(
             [
-                F.pad(src.long(), (back, 0), value=self.start_id)[:, : src.size(1)]
-                for back in range(self.length - 1, -1, -1)
+                F.pad(src.long(), (shift, 0), value=self.start_id)[:, : src.size(1)]
+                for shift in range(self.length - 1, -1, -1)
             ]
         )  # (B, S)
-        rows = torch.searchsorted(known, wanted).clamp(max=len(known) - 1)
-        is_known = known[rows] == wanted
+        rows = torch.searchsorted(known_codes, src_codes).clamp(max=len(known_codes) - 1)
+        is_known = known_codes[rows] == src_codes
         vectors = F.embedding(rows, self.weight).float() * is_known[..., None]
         return self.dropout(vectors, rows)
 
     def _encode(self, columns: Sequence[Ids]) -> Ids:
-        """Encode n-grams as numbers in the order of their ids; `columns` holds the ids at each place of the n-gram."""
-        numbers = columns[0]
+        """Encode n-grams as integers in the order of their ids; `columns[i]` holds the i-th id of each n-gram."""
+        codes = columns[0]
         for ids in columns[1:]:
-            numbers = numbers * self._base + ids
-        return numbers
+            codes = codes * self._base + ids
+        return codes
 
     def _count(
         self, tokens: NDArray[np.integer], offsets: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Count all n-grams in blocks of whole lines: their numbers, ascending, and counts."""
-        found, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        """Count all n-grams, in blocks of lines: return their codes in ascending order, and their counts."""
+        codes, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
         start = 0
         while start < len(offsets) - 1:
             end = max(start + 1, int(np.searchsorted(offsets, offsets[start] + TOKENS_PER_BLOCK, side="right")) - 1)
             lines = offsets[start : end + 1]
-            numbers = self._ngrams_at_ends(np.asarray(tokens[lines[0] : lines[-1]], np.int64), lines - lines[0])
-            block_ngrams, block_counts = np.unique(numbers, return_counts=True)
-            found, indices = np.unique(np.concatenate((found, block_ngrams)), return_inverse=True)
-            counts = np.bincount(indices, np.concatenate((counts, block_counts)), len(found)).astype(np.int64)
+            ids = np.asarray(tokens[lines[0] : lines[-1]], np.int64)
+            block_codes, block_counts = np.unique(self._encode_lines(ids, lines - lines[0]), return_counts=True)
+            codes, indices = np.unique(np.concatenate((codes, block_codes)), return_inverse=True)
+            counts = np.bincount(indices, np.concatenate((counts, block_counts)), len(codes)).astype(np.int64)
             start = end
-        return found, counts
+        return codes, counts
 
-    def _ngrams_at_ends(self, ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of the n-gram that ends at each token."""
-        positions = np.arange(len(ids)) - np.repeat(offsets[:-1], np.diff(offsets))  # in their lines
+    def _encode_lines(self, ids: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the code of the n-gram that ends at each token of the lines."""
+        positions = np.arange(len(ids)) - np.repeat(offsets[:-1], np.diff(offsets))  # of each token in its line
 
-        def before(back: int) -> NDArray[np.int64]:
-            shifted = np.concatenate((np.full(min(back, len(ids)), self.start_id), ids[: max(0, len(ids) - back)]))
-            return np.where(positions >= back, shifted, self.start_id)
+        def ids_before(shift: int) -> NDArray[np.int64]:
+            """Return the id `shift` tokens before each token."""
+            shifted = np.concatenate((np.full(min(shift, len(ids)), self.start_id), ids[: max(0, len(ids) - shift)]))
+            return np.where(positions >= shift, shifted, self.start_id)
 
-        return self._encode([before(back) for back in range(self.length - 1, -1, -1)])
+        return self._encode([ids_before(shift) for shift in range(self.length - 1, -1, -1)])

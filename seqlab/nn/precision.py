@@ -1,4 +1,4 @@
-"""Device and precision: choose the device, the dtype of matrix products, and prepare models for inference."""
+"""Device and precision: choose the device and the dtype of matrix products, and prepare models for inference."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +17,8 @@ DEVICE_TYPES = ("cpu", "cuda")
 def choose_device(name: str) -> torch.device:
     """Return the device for `cpu`, `cuda`, `cuda:1` or `auto` (CUDA if available), and make its products repeatable.
 
-    Call it before a model is built. On a CPU it sets MKL's mode, which MKL reads at its first product
-    (`make_repeatable`). On a GPU it turns TF32 off.
+    Call it before a model is built. On a CPU it sets MKL's reproducibility mode, which MKL reads at its first product
+    (see `make_repeatable`). On a GPU it disables TF32 in cuDNN.
 
     Raises:
         ValueError: the name is unknown, or this machine has no such device.
@@ -34,7 +34,7 @@ def choose_device(name: str) -> torch.device:
         raise ValueError(f"`device` is `{name}`, but this machine has {torch.cuda.device_count()} CUDA devices.")
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # cuDNN's recurrent layers use it by default
-        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans for each new shape, for tens of ms on the host
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans each new shape for tens of ms on the host
     return device
 
 

@@ -1,4 +1,4 @@
-"""Vocabulary projection with losses in blocks of rows, which never hold the logits of all tokens.
+"""Vocabulary projection whose losses are computed in blocks of rows, without storing the logits of all tokens.
 
 Those logits (tokens x vocabulary) would be the largest tensor of a training step.
 
@@ -16,9 +16,9 @@ from seqlab.nn.blockwise_cross_entropy import IGNORE
 from seqlab.nn.selected_log_probs import UNUSED_ID, fill_unused
 
 BLOCK_ROWS = 1024
-"""Rows whose logits are held at once."""
+"""Rows whose logits are stored at once."""
 CACHED_ROWS = 160
-"""Rows whose logits fit into a CPU's cache."""
+"""Rows whose logits fit into the cache of a CPU."""
 
 
 class VocabularyProjection(nn.Module):
@@ -54,9 +54,9 @@ class VocabularyProjection(nn.Module):
         return kernels.cross_entropy(hidden, self.weight, targets, label_smoothing)
 
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute log-probabilities of targets: hidden (R, D), targets (R,) -> these and means over all ids (R,), fp32.
+        """Compute the log-probabilities of targets (R,), and the means over all ids (R,), from hidden (R, D), in fp32.
 
-        Both are differentiable row by row, for losses other than a sum.
+        Both are differentiable row by row, for losses that weight rows differently.
         """
         return _in_blocks(self._target_log_probs, hidden, targets)
 
@@ -65,7 +65,7 @@ class VocabularyProjection(nn.Module):
         return log_probs.gather(1, targets[:, None])[:, 0], log_probs.mean(1)
 
     def selected_log_probs(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute log-probabilities of some ids of each sentence in all frames, in fp32.
+        """Compute log-probabilities of a few ids of each sentence in all frames, in fp32.
 
         hidden (B, F, D), ids (B, k) -> log-probabilities (B, F, k), and means over all ids (B, F). The ids of a
         sentence are distinct; shorter lists are filled with `UNUSED_ID`, whose log-probability is -inf.
@@ -74,7 +74,7 @@ class VocabularyProjection(nn.Module):
 
     @torch.no_grad()
     def selected_logits(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute logits of some ids in all frames, without a gradient.
+        """Compute logits of a few ids of each sentence in all frames, without a gradient.
 
         hidden (B, F, D), ids (B, k) as in `selected_log_probs` -> logits (B, F, k), and the largest logit over all ids
         (B, F).
@@ -97,7 +97,7 @@ class VocabularyProjection(nn.Module):
         their predictions. Returns the loss, the detached nll of both passes and the detached divergence. Rows with
         target -100 are ignored.
         """
-        if hidden.is_cpu:  # on a GPU the number of remaining rows would need a synchronization
+        if hidden.is_cpu:  # on a GPU, counting the remaining rows would wait for the device
             is_real = targets != IGNORE
             hidden, targets = hidden[:, is_real], targets[is_real]
         costs, divergence = _in_blocks(self._r_drop_terms, hidden.transpose(0, 1), targets)
@@ -106,7 +106,7 @@ class VocabularyProjection(nn.Module):
         return total, nll.detach(), divergence.sum().detach()
 
     def _r_drop_terms(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (R, 2, D) -> nll and mean cost over all ids, summed over passes (R, 2); summed divergences (R,)."""
+        """hidden (R, 2, D) -> nll and mean nll over all ids, summed over passes (R, 2); summed KL divergences (R,)."""
         log_probs = torch.log_softmax(self(hidden), dim=-1)  # (R, 2, V)
         nll = -log_probs.gather(2, targets.clamp_min(0)[:, None, None].expand(-1, 2, 1)).sum((1, 2))
         log_p, log_q = log_probs.unbind(1)
@@ -116,15 +116,15 @@ class VocabularyProjection(nn.Module):
 
 
 def _in_blocks(
-    function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], hidden: Tensor, more: Tensor
+    function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], hidden: Tensor, ids: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Apply a function to blocks of rows; in training, the backward pass recomputes their logits."""
     if kernels.is_reference("cross_entropy"):  # `torch.func` does not support checkpoints
-        return function(hidden, more)
-    blocks = zip(hidden.split(BLOCK_ROWS), more.split(BLOCK_ROWS), strict=True)
+        return function(hidden, ids)
+    blocks = zip(hidden.split(BLOCK_ROWS), ids.split(BLOCK_ROWS), strict=True)
     if torch.is_grad_enabled():
-        found = [checkpoint(function, rows, own, use_reentrant=False) for rows, own in blocks]
+        results = [checkpoint(function, *block, use_reentrant=False) for block in blocks]
     else:
-        found = [function(rows, own) for rows, own in blocks]
-    first, second = zip(*found, strict=True)
+        results = [function(*block) for block in blocks]
+    first, second = zip(*results, strict=True)
     return torch.cat(first), torch.cat(second)

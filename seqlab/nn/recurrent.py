@@ -23,7 +23,7 @@ class RecurrentOutput(NamedTuple):
     output: Tensor
     """(B, T, D): output of the last layer, 0 at padding."""
     undropped: Tensor
-    """(B, T, D): the same before output dropout, for temporal activation regularization."""
+    """(B, T, D): the output before output dropout, for temporal activation regularization."""
     state: RecurrentState
     """State after each row's last token, in fp32 or fp64."""
 
@@ -90,8 +90,8 @@ class Recurrent(nn.Module):
     def forward(self, x: Tensor, state: RecurrentState | None = None, lengths: Tensor | None = None) -> RecurrentOutput:
         """Process x (B, T, I) from a state (default: zeros).
 
-        With `lengths` (B,), each at least 1, the rest of each row is padding, which does not change any result. On the
-        CPU, with gradients disabled, the other rows do not change a row's result either, bit for bit.
+        With `lengths` (B,), each at least 1, positions from a row's length on are padding and change no result. On the
+        CPU, with gradients disabled, a row's result does not depend on the other rows either, bit for bit.
 
         Raises:
             ValueError: shapes do not match.
@@ -108,9 +108,9 @@ class Recurrent(nn.Module):
             for direction, layer in enumerate(layers):
                 ordered = ends.reverse(layer_input) if direction == 1 else layer_input
                 hidden, cell = _layer_state(before, len(after))
-                read, cell = layer(ordered, hidden, cell, ends.is_padding)
-                after.append((ends.last(read).to(hidden.dtype), cell))
-                outputs.append(ends.reverse(read) if direction == 1 else read)
+                output, cell = layer(ordered, hidden, cell, ends.is_padding)
+                after.append((ends.last(output).to(hidden.dtype), cell))
+                outputs.append(ends.reverse(output) if direction == 1 else output)
             x = self._add_residual(depth, x, outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1))
         undropped = x.transpose(0, 1)[:batch]
         if lengths is not None:
@@ -118,7 +118,7 @@ class Recurrent(nn.Module):
         return RecurrentOutput(self.output_dropout(undropped), undropped, _with_rows(_combine(after), batch))
 
     def step(self, x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """Process one position of each row, without dropout: x (N, I) -> output (N, D), in fp32 or fp64, and the state.
+        """Process one position of each row, without dropout: x (N, I) -> output (N, D), in fp32 or fp64, next state.
 
         Raises:
             ValueError: the stack is bidirectional.
@@ -145,9 +145,9 @@ class Recurrent(nn.Module):
 
         def step(x: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
             after = []
-            for depth, read in enumerate(steps):
+            for depth, layer_step in enumerate(steps):
                 layer_input = x * masks[depth - 1] if depth > 0 and self.training else x
-                after.append(read(layer_input, *_layer_state(state, depth)))
+                after.append(layer_step(layer_input, *_layer_state(state, depth)))
                 x = self._add_residual(depth, x, after[-1][0])
             return x, _combine(after)
 
@@ -155,10 +155,12 @@ class Recurrent(nn.Module):
 
     def _refuse_bidirectional(self) -> None:
         if self.num_directions == 2:
-            raise ValueError("A bidirectional stack has no `step`, because it also reads sequences from their end.")
+            raise ValueError(
+                "A bidirectional stack has no `step`, because its backward layers need complete sequences."
+            )
 
     def _directions(self) -> Iterator[list[RecurrentLayer]]:
-        """Yield the layers of both directions, from the first depth to the last."""
+        """Yield the layers of each depth, one per direction, from the first depth to the last."""
         for layers in self.layers:
             yield cast(list[RecurrentLayer], list(cast(nn.ModuleList, layers)))
 
@@ -171,18 +173,18 @@ class Recurrent(nn.Module):
         if x.dim() != 3 or x.size(2) != self.input_size:
             raise ValueError(f"The input must be (B, T, {self.input_size}), but is {tuple(x.shape)} instead.")
         if lengths is not None and lengths.shape != x.shape[:1]:
-            raise ValueError(f"`lengths` must be ({len(x)},) as the input, but is {tuple(lengths.shape)} instead.")
+            raise ValueError(f"`lengths` must be ({len(x)},) to fit the input, but is {tuple(lengths.shape)} instead.")
         if state is not None:
             expected = {name: each.shape for name, each in self.initial_state(len(x)).tensors().items()}
-            found = {name: each.shape for name, each in state.tensors().items()}
-            if expected != found:
-                wanted, given = _format_shapes(expected), _format_shapes(found)
-                raise ValueError(f"The state must have the shapes {wanted}, but has {given} instead.")
+            actual = {name: each.shape for name, each in state.tensors().items()}
+            if expected != actual:
+                shapes, actual_shapes = _format_shapes(expected), _format_shapes(actual)
+                raise ValueError(f"The state must have the shapes {shapes}, but has {actual_shapes} instead.")
         return x.size(0), x.size(1)
 
 
 class _SequenceEnds:
-    """Ends of the sequences in a batch (T, rows, ...): at `lengths`, default T. Rows without a length are padding."""
+    """Ends of the sequences in a batch (T, rows, ...), at `lengths`; without lengths, and for padding rows, at T."""
 
     def __init__(self, lengths: Tensor | None, steps: int, rows: int) -> None:
         self.is_padding: Tensor | None = None
@@ -201,7 +203,7 @@ class _SequenceEnds:
         return x[-1] if self.is_padding is None else x.flatten(0, 1).index_select(0, self.final)
 
     def reverse(self, x: Tensor) -> Tensor:
-        """Reverse each sequence within its length, leaving padding in its place: (T, rows, H)."""
+        """Reverse each sequence within its length, with padding left at its end: (T, rows, H)."""
         if self.is_padding is None:
             return x.flip(0)
         return x.flatten(0, 1).index_select(0, self.mirrored).view_as(x)

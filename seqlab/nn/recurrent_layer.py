@@ -1,8 +1,8 @@
 """Unidirectional recurrent layers: tanh RNN, LSTM and GRU.
 
-`forward` processes a whole sequence; `step` processes one position from a state. Weights have the layout of `torch.nn`
-(gates r, z, n and i, f, g, o), but each gate has one bias instead of the two of `torch.nn` and cuDNN, which only occur
-as their sum. Only the GRU's candidate needs a second bias, because its reset gate scales the recurrent part.
+`forward` processes a sequence, and `step` a single position. Weights have the layout of `torch.nn` (gates r, z, n of a
+GRU and i, f, g, o of an LSTM). Each gate has one bias; the two of `torch.nn` and cuDNN occur only as their sum. Only
+the GRU's candidate needs a second bias, because its reset gate scales the recurrent part.
 
 Initialization: the recurrent matrix of each gate is orthogonal (Saxe et al. 2014, arXiv:1312.6120), so that the hidden
 state keeps its norm where the activation is linear. The input matrix of each gate is uniform (Glorot & Bengio 2010).
@@ -31,7 +31,7 @@ Cell = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], LayerSta
 """W x + b and U h (N, G), hidden state and cell (N, H), candidate bias (H,) -> the next state."""
 
 SATURATION = 100.0
-"""Pre-activation at which a sigmoid gate is 1 in fp32; at minus this it is 0."""
+"""Pre-activation at which a sigmoid gate is 1 in fp32; at its negative, the gate is 0."""
 
 
 def tanh_cell(
@@ -85,24 +85,24 @@ def recurrent(
     """Run a recurrent layer over x (T, B, I) from hidden, cell (B, H): all hidden states (T, B, H), last cell (B, H).
 
     x and the weights have the dtype of the products and of the result; states are in fp32 or fp64. `is_padding` (T, B)
-    marks the padding after each row's last position; the last cell is the one at that position. On a CPU, B must be a
-    size returned by `padded_rows`.
+    is True after each row's last position; the last cell is that of this position. On a CPU, B must be a size returned
+    by `padded_rows`.
     """
     if kernels.is_reference("recurrent"):
-        return _step_by_step(kind, x, weights, hidden, cell, is_padding)
+        return _run_stepwise(kind, x, weights, hidden, cell, is_padding)
     if x.is_cpu and kind == "gru":
         return gru(x, weights, hidden), None
     if x.is_cpu and not (kind == "lstm" and has_fused_lstm(x.dtype, hidden.size(1))):
-        return _step_by_step(kind, x, weights, hidden, cell, is_padding)
+        return _run_stepwise(kind, x, weights, hidden, cell, is_padding)
     if is_padding is not None and kind == "lstm":
         x, weights = _keep_cell_at_padding(x, weights, is_padding)
     if x.is_cpu:
         assert cell is not None, "an LSTM needs a cell"
         return lstm(x, weights, hidden, cell)
-    return _by_cudnn(kind, x, weights, hidden, cell)
+    return _run_cudnn(kind, x, weights, hidden, cell)
 
 
-def _step_by_step(
+def _run_stepwise(
     kind: RecurrentKind,
     x: Tensor,
     weights: RecurrentWeights,
@@ -137,17 +137,17 @@ def _keep_cell_at_padding(x: Tensor, weights: RecurrentWeights, is_padding: Tens
     return x, weights._replace(w_in=torch.cat((weights.w_in, column.flatten(0, 1)), dim=-1))
 
 
-def _by_cudnn(
+def _run_cudnn(
     kind: RecurrentKind, x: Tensor, weights: RecurrentWeights, hidden: Tensor, cell: Tensor | None
 ) -> LayerState:
-    """Run one layer by torch's fused function for GPUs."""
+    """Run one layer with torch's fused function for GPUs."""
     hidden_bias = torch.zeros_like(weights.bias)
     if weights.candidate_bias is not None:
         hidden_bias = F.pad(weights.candidate_bias, (weights.bias.numel() - weights.candidate_bias.numel(), 0))
     parameters = (weights.w_in, weights.w_hidden, weights.bias, hidden_bias)
     has_biases, num_layers, dropout, is_bidirectional, is_batch_first = True, 1, 0.0, False, False
-    trains = torch.is_grad_enabled()
-    options: tuple[Any, ...] = (has_biases, num_layers, dropout, trains, is_bidirectional, is_batch_first)
+    is_training = torch.is_grad_enabled()
+    options: tuple[Any, ...] = (has_biases, num_layers, dropout, is_training, is_bidirectional, is_batch_first)
     start = hidden[None].to(x.dtype)
     if cell is None:
         function = torch.gru if kind == "gru" else torch.rnn_tanh

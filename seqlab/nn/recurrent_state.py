@@ -54,12 +54,12 @@ class RecurrentState:
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "RecurrentState":
         """Restore a state from `tensors`; raises ValueError if a name is missing or unknown."""
 
-        def numbered(name: str) -> tuple[Tensor, ...]:
+        def collect(name: str) -> tuple[Tensor, ...]:
             count = sum(key.startswith(f"{name}.") for key in tensors)
             return tuple(tensors[f"{name}.{i}"] for i in range(count))
 
         try:
-            state = cls(numbered("hidden"), numbered("cell"))
+            state = cls(collect("hidden"), collect("cell"))
         except KeyError as error:
             raise ValueError(f"A recurrent state needs `{error.args[0]}`, but has only {sorted(tensors)}.") from error
         if not state.hidden or len(state.tensors()) != len(tensors):
@@ -76,16 +76,17 @@ BridgeKind = Literal["linear", "copy", "zero"]
 
 
 class Bridge(nn.Module):
-    """Map the encoder's final states to the decoder's initial states; layers are matched from the last one down."""
+    """Map the encoder's final states to the decoder's initial states, last layer to last layer and so on downwards."""
 
     def __init__(
         self, kind: BridgeKind, recurrent: RecurrentKind, size: int, num_encoder_layers: int, num_decoder_layers: int
     ) -> None:
-        """Build the projections; `recurrent`: kind of the layers; `size`: values of a state."""
+        """Build the projections; `recurrent`: kind of the layers; `size`: size H of a state."""
         super().__init__()
         self.kind = kind
-        more = num_encoder_layers - num_decoder_layers
-        self.sources = [max(0, more + i) for i in range(num_decoder_layers)]
+        offset = num_encoder_layers - num_decoder_layers
+        self.sources = [max(0, offset + i) for i in range(num_decoder_layers)]
+        """Index of the encoder layer for each decoder layer."""
         self.projections = nn.ModuleDict()
         if kind == "linear":
             for part in ("hidden", "cell") if recurrent == "lstm" else ("hidden",):
@@ -93,7 +94,7 @@ class Bridge(nn.Module):
                 self.projections[part] = nn.ModuleList(layers)
 
     def forward(self, state: RecurrentState) -> RecurrentState:
-        """Return the state of each decoder layer, (B, H); projected hidden states pass through tanh."""
+        """Return the state (B, H) of each decoder layer; projected hidden states pass through tanh."""
         chosen = RecurrentState(*(tuple(part[i] for i in self.sources if part) for part in (state.hidden, state.cell)))
         if self.kind == "copy":
             return chosen

@@ -12,7 +12,7 @@ from seqlab.nn import kernels, masks
 from seqlab.nn.kv_cache import DecoderCache, DecodingStep, KeyValueCache
 
 MAX_CACHE_BYTES = 2 << 30
-"""Maximum size: each step attends to all entries, used or not, so a large cache would be slow."""
+"""Maximum size in bytes: each step attends to all entries, used or not, so a large cache would be slow."""
 CAPACITY_MULTIPLE = 16
 """The capacity is a multiple of this, because fused attention pads the bias otherwise."""
 
@@ -21,7 +21,7 @@ class StaticKeyValueCache(KeyValueCache):
     """KV cache of one layer (2, B, H, C, E) at a fixed address; unused entries are zero."""
 
     def __init__(self, cache: KeyValueCache, capacity: int, slots: Tensor) -> None:
-        """Copy a cache. `slots` (K,) int64: the entries that a step writes, advanced by `StaticDecoderCache`."""
+        """Copy a cache. `slots` (K,) int64: the entries that a step writes; `StaticDecoderCache` advances them."""
         super().__init__()
         assert cache.entries is not None, "the cache needs at least one token"
         parts, batch, heads, _, head_dim = cache.entries.shape
@@ -38,7 +38,7 @@ class StaticKeyValueCache(KeyValueCache):
 
 
 class StaticDecoderCache(DecoderCache):
-    """`DecoderCache` of a fixed capacity, whose rows can be reordered only within their sentence."""
+    """`DecoderCache` of a fixed capacity; rows can be reordered only within their sentence."""
 
     def __init__(self, cache: DecoderCache, capacity: int, device: torch.device, tables: list[Tensor]) -> None:
         """Copy a cache that is not empty. `tables`: position tables, kept alive for graphs that use their addresses."""
@@ -46,10 +46,11 @@ class StaticDecoderCache(DecoderCache):
         self.num_rows, self.length, self.tables = cache.num_rows, cache.length, tables
         used, beam = cache.layers[0].length, cache.num_rows // cache.num_sentences
         self.slots = torch.arange(used - beam, used, device=device)
-        """(K,): entries written by the last step."""
+        """(K,): the entries that the last step has written."""
         self.position = torch.tensor([cache.length - 1], device=device)
-        """(1,): position of the last step."""
-        self.new = torch.eye(beam, dtype=torch.bool, device=device).repeat(cache.num_sentences, 1)
+        """(1,): the position of the last step."""
+        self.own_slot = torch.eye(beam, dtype=torch.bool, device=device).repeat(cache.num_sentences, 1)
+        """(N, K): True for the slot that each row writes in a step."""
         self.can_attend: Tensor = torch.zeros(cache.num_rows, capacity, dtype=torch.bool, device=device)
         self.can_attend[:, :used] = True if cache.can_attend is None else cache.can_attend
         self.layers = [StaticKeyValueCache(cache, capacity, self.slots) for cache in cache.layers]
@@ -57,9 +58,9 @@ class StaticDecoderCache(DecoderCache):
     def begin_step(self, device: torch.device) -> DecodingStep:
         """Advance by one position, with tensor operations only."""
         self.position += 1
-        self.slots += self.new.size(1)
-        self.can_attend.index_copy_(1, self.slots, self.new)
-        bias = masks.additive(self.can_attend.view(self.num_sentences, 1, self.new.size(1), -1))
+        self.slots += self.own_slot.size(1)
+        self.can_attend.index_copy_(1, self.slots, self.own_slot)
+        bias = masks.additive(self.can_attend.view(self.num_sentences, 1, self.own_slot.size(1), -1))
         return DecodingStep(self.position, self.num_sentences, self.num_rows, bias)
 
     def select(self, rows: Tensor) -> None:

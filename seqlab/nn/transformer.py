@@ -15,7 +15,7 @@ Activation = Literal["relu", "gelu", "swiglu"]
 
 
 class FeedForward(nn.Module):
-    """Feed-forward network of two linear layers; `swiglu` gates one half of the units by the other (Shazeer 2020)."""
+    """Feed-forward network of two linear layers; `swiglu` multiplies half of the units by gates (Shazeer 2020)."""
 
     def __init__(self, d_model: int, d_ff: int, activation: Activation = "relu", dropout: float = 0.0) -> None:
         super().__init__()

@@ -61,7 +61,7 @@ def build(config: LabellerConfig, labels_of: str) -> RecurrentLabeller | Transfo
     words = np.random.default_rng(1).integers(4, size, size=1200)
     for ngrams in model.reader.ngrams:
         assert isinstance(ngrams, NgramEmbedding)
-        ngrams.learn(words, np.arange(0, 1201, 10))
+        ngrams.select_frequent(words, np.arange(0, 1201, 10))
     return model
 
 

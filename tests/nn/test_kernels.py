@@ -136,7 +136,7 @@ def test_reference_kernels_are_selected_by_name() -> None:
             assert all(map(kernels.is_reference, KERNELS))
         assert not kernels.is_reference("attention")
     assert not any(map(kernels.is_reference, KERNELS))
-    with pytest.raises(ValueError, match="There is no kernel `atention`: there are linear, repeated_linear"):
+    with pytest.raises(ValueError, match="There is no kernel `atention`: choose one of linear, repeated_linear"):
         reference_kernels("atention").__enter__()
 
 
@@ -154,7 +154,7 @@ def test_contexts_exit_in_any_order() -> None:
 def test_invalid_environment_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(kernels.ENVIRONMENT_VARIABLE, "true")
     with pytest.raises(ValueError, match=r"SEQLAB_REFERENCE_KERNELS must be 0, 1 or names .* is 'true'\. .*`true`"):
-        kernels._from_environment()
+        kernels._read_environment()
 
 
 ENVIRONMENT = [("1 ", "True True"), ("0", "False False"), ("dropout, attention", "True False")]

@@ -27,7 +27,7 @@ def fitted(lines: list[list[int]], length: int, num_ngrams: int, **options: floa
     torch.manual_seed(0)
     layer = NgramEmbedding(num_ngrams, length, VOCAB_SIZE, SIZE, std=1.0, dropout=options.pop("dropout", 0.0))
     words = np.array([word for line in lines for word in line], np.uint16)
-    return layer, layer.learn(words, np.cumsum([0, *map(len, lines)]))
+    return layer, layer.select_frequent(words, np.cumsum([0, *map(len, lines)]))
 
 
 @pytest.mark.parametrize("tokens_per_block", [1 << 24, 25])
@@ -72,7 +72,7 @@ def test_empty_lines_have_no_ngrams(lines: list[list[int]]) -> None:
 def test_large_ids_are_distinguished(vocab_size: int, length: int) -> None:
     layer = NgramEmbedding(50, length, vocab_size, SIZE, std=1.0, dropout=0.0)
     line = [vocab_size - 1, vocab_size - 2, vocab_size - 1, vocab_size - 3, 1, vocab_size - 257]
-    assert layer.learn(np.array(line * 2), np.array([0, len(line), 2 * len(line)])) == len(line)
+    assert layer.select_frequent(np.array(line * 2), np.array([0, len(line), 2 * len(line)])) == len(line)
     changed = [vocab_size - 2, *line[1:]]
     found, of_changed = layer(torch.tensor([line, changed]))
     assert found.any(1).all()

@@ -298,7 +298,7 @@ def test_mismatched_shapes_are_refused() -> None:
         stack(torch.randn(2, 5, 4))
     with pytest.raises(ValueError, match=r"must be \(B, T, 3\), but is \(2, 3\) instead"):
         stack(x[:, 0])
-    with pytest.raises(ValueError, match=r"`lengths` must be \(2,\) as the input, but is \(3,\) instead"):
+    with pytest.raises(ValueError, match=r"`lengths` must be \(2,\) to fit the input, but is \(3,\) instead"):
         stack(x, lengths=torch.tensor([5, 5, 5]))
     with pytest.raises(ValueError, match=r"hidden\.0 \(2, 4\), cell\.0 \(2, 4\), but has hidden\.0 \(3, 4\)"):
         stack(x, stack.initial_state(3))

@@ -142,7 +142,7 @@ def test_cudnn_path_gives_the_same_results(kind: RecurrentKind, dtype: torch.dty
         layer.from_input.bias.to(dtype),
         None if bias is None else bias.to(dtype),
     )
-    found, cell = recurrent_layer._by_cudnn(kind, x.to(dtype), weights, h, c if kind == "lstm" else None)
+    found, cell = recurrent_layer._run_cudnn(kind, x.to(dtype), weights, h, c if kind == "lstm" else None)
     expected, last_cell = layer(x, h, c)
     torch.testing.assert_close(found.float(), expected, atol=tolerance, rtol=tolerance)
     torch.testing.assert_close(cell, last_cell, atol=tolerance, rtol=tolerance)

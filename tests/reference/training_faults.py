@@ -121,7 +121,7 @@ OBJECTIVES = (
     Fault(
         "objectives.label_smoothing_gradient",
         "label smoothing is in the loss, but not in the gradient of the target",
-        "to_target = (smoothing - others)[:, None]",
+        "grad_target_logits = (smoothing - other_probs)[:, None]",
         "to_target = (0.0 - others)[:, None]",
         ("nn/test_projection.py", "objectives/test_objectives.py"),
     ),

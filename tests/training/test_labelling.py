@@ -193,7 +193,7 @@ def learned_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
     tokenizers = load_run(run).src_tokenizer, load_run(run).tgt_tokenizer
     rows = open_prepared(config.data, tokenizers, run / "cache").train.src  # type: ignore[arg-type]
     layers = [NgramEmbedding(40, length, tokenizers[0].vocab_size, 8, std=1.0, dropout=0.0) for length in (2, 3)]
-    assert all(layer.learn(rows.values, rows.offsets) > 0 for layer in layers)
+    assert all(layer.select_frequent(rows.values, rows.offsets) > 0 for layer in layers)
     return [layer.known for layer in layers]
 
 

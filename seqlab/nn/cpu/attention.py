@@ -1,8 +1,8 @@
 """Attention for the CPU: two products and a softmax in fp32, or causal blocks in bf16 for long contexts.
 
-For sentences this is faster than torch's fused kernel, which takes five times as long at 16 to 32 positions, and than
-small bf16 products, which build a kernel for each new shape. With gradients disabled, a row's result does not depend on
-the other rows or on padding, bit for bit.
+At the lengths of sentences, fp32 is faster than torch's fused kernel, which takes five times as long at 16 to 32
+positions, and faster than bf16, which builds a kernel for each new shape. With gradients disabled, a row's result does
+not depend on the other rows or on padding, bit for bit.
 
 Shapes: B batch, T queries, S keys, H heads, E = head_dim, D = H * E.
 """
@@ -18,14 +18,14 @@ from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.cpu.elementwise import dropout
 
 MIN_SOFTMAX_WIDTH = 16
-"""Keys from which torch vectorizes the softmax: 48,000 scores of 12 keys each take 350 us unpadded, 45 us padded."""
+"""Number of keys from which torch vectorizes the softmax. 48,000 rows of 12 keys take 350 us, padded to this 45 us."""
 HEAD_DIM_MULTIPLE = 4
 """`head_dim` is padded to a multiple of this; otherwise a row's alignment in memory, which depends on its index in the
 batch, changes the rounding of MKL's products."""
 MIN_BLOCKWISE_LENGTH = 64
 """Number of positions from which causal blocks in bf16 are faster than fp32."""
 BLOCK_LENGTH = 128
-"""Queries per block: larger blocks waste work on masked keys, smaller ones need more calls."""
+"""Queries per block: larger blocks compute more masked scores, smaller ones need more calls."""
 MAX_CACHED_SCORES = 1 << 20
 """Scores computed at once: as many as fit into the processor's cache in fp32 and bf16."""
 
@@ -62,7 +62,7 @@ def attention(
 
 
 class _Attention(torch.autograd.Function):
-    """Attention in fp32 whose backward pass reads memory less often: small Transformers train 1.04 times as fast.
+    """Attention in fp32 with a backward pass that reads memory less often: small Transformers train 1.04 times as fast.
 
     query (B, H, T, E), key and value (B, H, S, E), bias -> (B, T, D) in the dtype of the values.
     """
@@ -120,8 +120,9 @@ def _causal_bias(first: int, queries: int, keys: int) -> Tensor:
 def _blockwise_causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Compute causal attention in bf16, with the softmax in fp32: (B, H, T, E) each -> (B, H, T, E).
 
-    Keys after a query's block get no scores, and scores stay in the processor's cache between products. For 4,096
-    positions in rows of 256 (4 heads of 64) this takes half the time of torch's fused kernel.
+    For each block of queries, scores are computed only up to the block's last key, and they stay in the processor's
+    cache between products. For 16 rows of 256 positions (4 heads of 64) this takes half the time of torch's fused
+    kernel.
     """
     length, scale = query.size(2), query.size(3) ** -0.5
     q, k, v = (
@@ -132,23 +133,24 @@ def _blockwise_causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Te
     spans = list(pairwise(borders))
     masks = [_causal_bias(start, end - start, end) for start, end in spans]
     size = max(1, MAX_CACHED_SCORES // (length * -(-length // blocks)))
-    found = []
+    heads = []
     for q_rows, k_rows, v_rows in zip(q.split(size), k.split(size), v.split(size), strict=True):
-        rows = []
+        blocks_of_rows = []
         for (start, end), mask in zip(spans, masks, strict=True):
             scores = torch.bmm(q_rows[:, start:end], k_rows[:, :end].transpose(1, 2))
             weights = torch.softmax(torch.add(mask, scores, alpha=scale), dim=-1).to(torch.bfloat16)
-            rows.append(torch.bmm(weights, v_rows[:, :end]))
-        found.append(torch.cat(rows, dim=1))
-    return torch.cat(found).view(query.shape)
+            blocks_of_rows.append(torch.bmm(weights, v_rows[:, :end]))
+        heads.append(torch.cat(blocks_of_rows, dim=1))
+    return torch.cat(heads).view(query.shape)
 
 
 def pad_positions(x: Tensor, head_dim: int) -> Tensor:
     """Append zero positions to x (..., S, E), so that attention does not depend on the padding of the batch.
 
-    The rounding depends on the number of keys in two ways: the order of summation in a softmax over fewer than 16 keys,
-    and the kernel of small products (torch's own below 400 multiplications, MKL's by the remainder of the size). With a
-    multiple of 16 keys, and at least 512 multiplications for a single query, it does not.
+    The number of keys affects the rounding in two ways. It determines the order of summation in a softmax over fewer
+    than 16 keys. It also selects the kernel of a small product: below 400 multiplications that of torch, and above one
+    of MKL's kernels, by the remainder of the size. Neither occurs with a multiple of 16 keys and at least 512
+    multiplications for a single query.
     """
     multiple = max(16, 1 << (511 // head_dim).bit_length())
     missing = -x.size(-2) % multiple
@@ -158,7 +160,7 @@ def pad_positions(x: Tensor, head_dim: int) -> Tensor:
 def _batch_invariant_attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, is_causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """Compute attention over padded positions, independent of the batch: merged heads and weights."""
+    """Compute attention that does not depend on the batch, by padding positions: merged heads and weights."""
     queries, keys, head_dim = query.size(2), key.size(2), query.size(3)
     q, k, v = (pad_positions(contiguous_fp32(part), head_dim) for part in (query, key, value))
     if is_causal:
@@ -192,8 +194,8 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> t
 def step_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """Attend from K hypotheses (B, H, K, E), all at one position, to a cache (B, H, L, E); without a gradient.
 
-    L is padded by `pad_positions` or given by the position. Returns the merged heads (B, K, D) and the weights
-    (B, H, K, L), in fp32.
+    L must not depend on the batch: it is padded by `pad_positions`, or follows from the position. Returns the merged
+    heads (B, K, D) and the weights (B, H, K, L), in fp32.
     """
     with torch.autocast("cpu", enabled=False):
         query, key, value = (part.float() for part in (query, key, value))

@@ -14,7 +14,7 @@ def refuse_second_derivative(backward: Callable[P, T]) -> Callable[P, T]:
     """Decorate the backward pass of an `autograd.Function` to raise RuntimeError under `create_graph=True`.
 
     Tensors saved by the forward pass have no graph, so a second derivative would be silently wrong. torch's
-    `once_differentiable` raises only if the incoming gradient has a graph, which that of a sum does not have.
+    `once_differentiable` raises only if the incoming gradient has a graph, but that of a sum has none.
     """
 
     @functools.wraps(backward)

@@ -3,8 +3,8 @@
 The first three are for inference in fp32. torch's own kernels round the last elements of a tensor, which do not fill a
 vector register, differently from the others.
 
-Dropout draws one random byte per element (0.3 ns). torch draws one Bernoulli number per element in a single thread (4.3
-ns). The probability is therefore a multiple of 1/256, and the scale is that of the rounded probability.
+Dropout draws one random byte per element (0.3 ns). torch draws one Bernoulli number per element in a single thread
+(4.3 ns). With bytes, the probability is rounded to a multiple of 1/256; the scale is that of the rounded probability.
 """
 
 import torch

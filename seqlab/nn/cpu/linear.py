@@ -1,8 +1,8 @@
 """Linear products for the CPU through oneDNN, with packed weights for inference and batch-invariant results.
 
-The rows of the input are padded to one of a fixed set of sizes. With at least `MIN_ROWS` rows, a row's result does not
-depend on the other rows; oneDNN and MKL compute products of fewer rows differently. In training, padding also keeps
-oneDNN from building a kernel for each new shape (0.5 ms each).
+The number of rows is padded to one of a fixed set of sizes. With at least `MIN_ROWS` rows, a row's result does not
+depend on the other rows; oneDNN and MKL compute products of fewer rows differently. In training, padding also saves
+time: oneDNN builds a kernel for each new shape, which takes 0.5 ms.
 
 Shapes: R rows, K inputs, N outputs.
 """
@@ -27,19 +27,19 @@ _ONEDNN_HAS_BF16 = _ONEDNN_LINEAR is not None and _CPU.get("avx512_bf16", False)
 _PACKED_DTYPES = (torch.float32, torch.bfloat16) if _ONEDNN_HAS_BF16 else (torch.float32,)
 
 ONEDNN_MIN_ROWS = 2
-"""Minimum number of rows with packed weights: oneDNN computes a single row differently."""
+"""Minimum number of rows for oneDNN, which computes a single row differently."""
 MIN_ROWS = ONEDNN_MIN_ROWS if _ONEDNN_HAS_BF16 else 16
-"""Minimum number of rows: MKL computes fewer than 16 rows differently."""
+"""Minimum number of rows of any product: 16 where MKL is used, which computes fewer rows differently."""
 
 
-def padded_rows(rows: int, least: int = MIN_ROWS) -> int:
-    """Round the number of rows up to one of a fixed set of sizes, at least `least`.
+def padded_rows(rows: int, min_rows: int = MIN_ROWS) -> int:
+    """Round the number of rows up to one of a fixed set of sizes, at least `min_rows`.
 
-    Below 16 rows the size is a power of two; below 128 it is a multiple of 16; above it is a multiple of 1/8 of the
-    largest power of two below it.
+    Sizes up to 16 are powers of two, and sizes up to 128 multiples of 16. Larger sizes are multiples of 1/8 of the
+    largest power of two that is at most `rows`.
     """
     if rows < 16:
-        return max(least, 1 << (rows - 1).bit_length())
+        return max(min_rows, 1 << (rows - 1).bit_length())
     step = max(16, 1 << (rows.bit_length() - 4))
     return -(-rows // step) * step
 
@@ -48,8 +48,8 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Compute x W^T + b without a gradient: x (R, K) and weight (N, K) of one dtype, contiguous or transposed.
 
     Uses oneDNN's operator if it is available and faster, otherwise `F.linear`. The operator is private to torch, and
-    some versions lack it. In fp32 it takes half the time of `F.linear`, which calls MKL. In bf16 it adds the bias while
-    writing the result, where `F.linear` fills the result with the bias first; without a bias it is slower.
+    some versions lack it. In fp32 it takes half the time of `F.linear`, which calls MKL. In bf16 it is faster only with
+    a bias: it adds the bias while writing the result, whereas `F.linear` first fills the result with the bias.
     """
     is_faster = x.dtype == torch.float32 or (bias is not None and x.dtype == torch.bfloat16 and _ONEDNN_HAS_BF16)
     if is_faster and x.is_cpu and _TRAINS_WITH_ONEDNN and _ONEDNN_LINEAR is not None:
@@ -58,14 +58,14 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return x @ weight.t() if bias is None else F.linear(x, weight, bias)
 
 
-def with_padded_rows(x: Tensor, dtype: torch.dtype, least: int = MIN_ROWS) -> Tensor:
+def with_padded_rows(x: Tensor, dtype: torch.dtype, min_rows: int = MIN_ROWS) -> Tensor:
     """Reshape x (..., K) to (R, K) in `dtype` and append zero rows up to `padded_rows`; copies only if needed."""
     if x.dim() != 2:
         x = x.reshape(-1, x.shape[-1])
     rows = x.shape[0]
     if x.stride(0) < x.shape[1] and x.stride(1) < rows:  # overlapping elements, as in windows of a signal
         x = x.contiguous()
-    size = padded_rows(rows, least)
+    size = padded_rows(rows, min_rows)
     if size == rows:
         return x if x.dtype == dtype else x.to(dtype)
     padded = x.new_empty(size, x.shape[1], dtype=dtype)
@@ -101,9 +101,9 @@ def _inference_linear(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: tor
 
 
 def _first_rows(y: Tensor, shape: torch.Size) -> Tensor:
-    """Reshape the first rows of y (R, N) to (*shape, N); not a view for autograd, so it may be changed in place."""
-    found: Tensor = torch.ops.aten._unsafe_view(y[: shape.numel()], (*shape, y.size(1)))
-    return found
+    """Reshape the first rows of y (R, N) to (*shape, N); autograd sees no view, so it may be changed in place."""
+    rows: Tensor = torch.ops.aten._unsafe_view(y[: shape.numel()], (*shape, y.size(1)))
+    return rows
 
 
 class _OneDnnLinear(torch.autograd.Function):
@@ -134,7 +134,7 @@ class _OneDnnLinear(torch.autograd.Function):
 def packed_for(weight: Tensor, rows: int) -> Tensor | None:
     """Pack a weight (N, K) into oneDNN's layout for products with about `rows` rows; None if oneDNN is not used.
 
-    Otherwise oneDNN packs it in each call, which takes as long as the product with 32 rows.
+    oneDNN would otherwise pack it in each call, which takes as long as a product with 32 rows.
     """
     if not _TRAINS_WITH_ONEDNN or _ONEDNN_PACK is None or weight.dtype not in _PACKED_DTYPES:
         return None
@@ -161,10 +161,10 @@ class _Packed(NamedTuple):
 def pack(weight: Tensor) -> None:
     """Attach a packed copy to a weight (N, K) for inference; results do not change in any bit.
 
-    The copy is ignored after the weight has changed, as seen by its address and autograd's version counter. Fused
-    optimizers do not increase this counter, so `linear` calls `unpack` when gradients are enabled. Neither do writes
-    through `weight.data` or NumPy: call `pack` again after them. Tensors created under `inference_mode` have no version
-    counter and are not packed.
+    The copy is ignored after the weight has changed, which its address and autograd's version counter show. Fused
+    optimizers do not increase this counter, so `linear` calls `unpack` when gradients are enabled. Writes through
+    `weight.data` or NumPy do not increase it either: call `pack` again after them. Tensors created under
+    `inference_mode` have no version counter and are not packed.
     """
     if _ONEDNN_PACK is None or weight.dtype not in _PACKED_DTYPES or weight.is_inference():
         return
@@ -194,8 +194,8 @@ def make_repeatable() -> None:
     """Set MKL's strict reproducibility mode on Intel processors, unless the environment variable is set.
 
     Without it, the rounding of products of small matrices, as in attention, depends on the batch and the number of
-    threads there. It costs 5% of the time of such a product, and of training the Multi30k translator in fp32. MKL has
-    no such mode for other processors. The setting has no effect if the process has already computed a product.
+    threads. The mode costs 5% of the time of such a product, and of training the Multi30k translator in fp32. MKL has
+    no such mode for other processors. Setting it has no effect if the process has already computed a product.
     """
     cpu = torch.cpu.get_capabilities()
     if "Intel" in cpu.get("cpu_name", "") and cpu.get("avx2", False):

@@ -2,7 +2,7 @@
 
 torch has no fused GRU kernel for CPUs. This GRU trains a language model 1.2 times as fast as `torch.gru` in bf16, and
 1.7 times in fp32. Each step is one product with the recurrent weights, packed once for all steps, and a few elementwise
-calls. Products with the input and gradients of the weights are computed once for the whole sequence. With reset gate r,
+calls. Products with the input, and gradients of the weights, are computed for all steps at once. With reset gate r,
 update gate z and candidate n (see `recurrent_layer.gru_cell`):
 
     r, z = sigmoid(W x + b + U h)        n = tanh(W_n x + b_n + r * (U_n h + c_n))        h' = n + z * (h - n)
@@ -23,7 +23,7 @@ from seqlab.nn.cpu.autograd import refuse_second_derivative
 from seqlab.nn.cpu.linear import packed_for, product
 
 CHUNK_ELEMENTS = 32768
-"""Elements (steps * B * H) whose factors a GRU's backward pass computes at once."""
+"""Elements (steps * B * H) whose derivatives a GRU's backward pass computes at once."""
 
 
 class RecurrentWeights(NamedTuple):
@@ -39,7 +39,7 @@ class RecurrentWeights(NamedTuple):
     """(H,), a GRU's c_n."""
 
 
-def _adder(weight: Tensor, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
+def _make_multiply_add(weight: Tensor, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
     """Return a function (x, added) -> x W^T + added, for x (rows, K), added (rows, N); weight (N, K) is packed once."""
     packed = packed_for(weight, rows)
     if packed is None:
@@ -59,24 +59,24 @@ def _weight_gradient(grad: Tensor, inputs: Tensor) -> Tensor:
     return product(grad.flatten(0, 1).t(), inputs.flatten(0, 1).t())
 
 
-def _states_from(start: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
+def _allocate_states(start: Tensor, steps: int, dtype: torch.dtype) -> Tensor:
     """Allocate states (T + 1, B, H) and set the first one to `start`."""
     states = start.new_empty(steps + 1, *start.shape, dtype=dtype)
     states[0] = start
     return states
 
 
-def _chunks_from_the_end(steps: int, elements: int) -> Iterator[slice]:
-    """Split the steps, of `elements` hidden units each, into chunks, from the last one to the first.
+def _reversed_chunks(steps: int, elements: int) -> Iterator[slice]:
+    """Split the steps, of `elements` hidden units each, into chunks, and return these from the last to the first.
 
-    A backward pass prepares each chunk at once, which needs fewer calls and keeps their results in the cache.
+    The backward pass computes the derivatives of a chunk at once: few calls, and results that stay in the cache.
     """
     chunk = max(1, CHUNK_ELEMENTS // elements)
     return (slice(start, min(steps, start + chunk)) for start in reversed(range(0, steps, chunk)))
 
 
 def _fast_tanh_(x: Tensor) -> Tensor:
-    """Compute tanh(x) = 2 sigmoid(2 x) - 1 in place, to within 1e-7, in a third of the time of torch's in fp32."""
+    """Compute tanh(x) = 2 sigmoid(2 x) - 1 in place, to within 1e-7; in fp32 in a third of torch's time."""
     return x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
@@ -84,26 +84,26 @@ class _Saved(NamedTuple):
     """Results of the forward pass that the backward pass needs."""
 
     hidden: Tensor
-    """(T + 1, B, H), in fp32 or fp64, because rounding errors add up over time; the first is the initial state."""
+    """(T + 1, B, H): the initial state and all states, in fp32 or fp64, because rounding errors add up over time."""
     outputs: Tensor
-    """(T + 1, B, H): the same in the dtype of the products."""
+    """(T + 1, B, H): the same states in the dtype of the products."""
     sums: Tensor
     """(T, B, 3H): W x + b + U h for r and z, U_n h + c_n for n."""
     candidates: Tensor
     """(T, B, H): W_n x + b_n, in fp32 or fp64."""
 
 
-def _gru_forward(x: Tensor, weights: RecurrentWeights, start: Tensor, trains: bool) -> _Saved:
-    """Run a GRU over x (T, B, I) from `start` (B, H); without `trains`, results do not depend on the batch."""
+def _gru_forward(x: Tensor, weights: RecurrentWeights, start: Tensor, is_training: bool) -> _Saved:
+    """Run a GRU over x (T, B, I) from `start` (B, H); if not `is_training`, results do not depend on the batch."""
     steps, batch, size = x.size(0), *start.shape
     sums = _project(x, weights.w_in, weights.bias)
     candidates = sums[..., 2 * size :].to(start.dtype, copy=True)
     assert weights.candidate_bias is not None, "a GRU needs a candidate bias"
     sums[..., 2 * size :] = weights.candidate_bias
-    hidden = _states_from(start, steps, start.dtype)
-    outputs = hidden if x.dtype == start.dtype else _states_from(start, steps, x.dtype)
-    add_hidden = _adder(weights.w_hidden, batch)
-    sigmoid, tanh_ = (torch.sigmoid, _fast_tanh_) if trains else (elementwise.sigmoid, torch.tanh_)
+    hidden = _allocate_states(start, steps, start.dtype)
+    outputs = hidden if x.dtype == start.dtype else _allocate_states(start, steps, x.dtype)
+    add_hidden = _make_multiply_add(weights.w_hidden, batch)
+    sigmoid, tanh_ = (torch.sigmoid, _fast_tanh_) if is_training else (elementwise.sigmoid, torch.tanh_)
     gates = hidden.new_empty(batch, 3 * size)
     reset_and_update, candidate = gates[:, : 2 * size], hidden.new_empty(batch, size)
     reset, update, from_hidden = gates.chunk(3, dim=1)
@@ -117,19 +117,19 @@ def _gru_forward(x: Tensor, weights: RecurrentWeights, start: Tensor, trains: bo
     return _Saved(hidden, outputs, sums, candidates)
 
 
-class _Factors(NamedTuple):
-    """Partial derivatives of h' at some steps."""
+class _Derivatives(NamedTuple):
+    """Partial derivatives of h' at each of some steps, with respect to the sums, candidates and h."""
 
     to_sums: Tensor
     """(steps, B, 3, H)"""
     to_candidates: Tensor
     """(steps, B, H)"""
     to_hidden: Tensor
-    """(steps, B, H): z, the direct path from h to h'."""
+    """(steps, B, H): z, by the direct path from h to h'."""
 
 
-def _factors(sums: Tensor, candidates: Tensor, before: Tensor) -> _Factors:
-    """Compute derivatives of h' from sums (steps, B, 3H), candidates and previous hidden states (steps, B, H)."""
+def _derivatives(sums: Tensor, candidates: Tensor, before: Tensor) -> _Derivatives:
+    """Compute the derivatives from sums (steps, B, 3H), candidates and previous hidden states (steps, B, H)."""
     size = before.size(-1)
     gates = sums.to(before.dtype, copy=True)
     gates[..., : 2 * size].sigmoid_()
@@ -142,23 +142,23 @@ def _factors(sums: Tensor, candidates: Tensor, before: Tensor) -> _Factors:
     to_reset.mul_(from_hidden).mul_(to_candidates)
     to_update.mul_(before - n)
     torch.mul(to_candidates, reset, out=to_from_hidden)
-    return _Factors(to_sums.unflatten(-1, (3, size)), to_candidates, update)
+    return _Derivatives(to_sums.unflatten(-1, (3, size)), to_candidates, update)
 
 
 def _gru_backward(grad_out: Tensor, w_hidden: Tensor, saved: _Saved) -> tuple[Tensor, Tensor, Tensor]:
-    """Backpropagate through time: gradients of sums (T, B, 3H), candidates (T, B, H) and, in fp32, start (B, H)."""
+    """Backpropagate through time: gradients of sums (T, B, 3H), candidates (T, B, H) and start (B, H)."""
     steps, batch, size = grad_out.shape
     grad_sums, grad_candidates = torch.empty_like(saved.sums), torch.empty_like(grad_out)
-    add_backward = _adder(w_hidden.t().contiguous(), batch)
+    add_backward = _make_multiply_add(w_hidden.t().contiguous(), batch)
     grad_hidden = grad_out[-1].to(saved.hidden.dtype, copy=True)
-    from_sums, for_each_gate = torch.empty_like(grad_hidden), grad_hidden[:, None]
+    from_sums, grad_hidden_by_gate = torch.empty_like(grad_hidden), grad_hidden[:, None]
     grad_out_before = (torch.zeros_like(grad_out[0]), *grad_out.unbind(0))
     sums_by_step, candidates_by_step = grad_sums.view(steps, batch, 3, size).unbind(0), grad_candidates.unbind(0)
-    for times in _chunks_from_the_end(steps, batch * size):
-        factors = _factors(saved.sums[times], saved.candidates[times], saved.hidden[:-1][times])
-        each_step = zip(range(steps)[times], *(part.unbind(0) for part in factors), strict=True)
+    for times in _reversed_chunks(steps, batch * size):
+        derivatives = _derivatives(saved.sums[times], saved.candidates[times], saved.hidden[:-1][times])
+        each_step = zip(range(steps)[times], *(part.unbind(0) for part in derivatives), strict=True)
         for t, to_sums, to_candidates, to_hidden in reversed(list(each_step)):
-            sums_by_step[t].copy_(to_sums.mul_(for_each_gate))
+            sums_by_step[t].copy_(to_sums.mul_(grad_hidden_by_gate))
             candidates_by_step[t].copy_(to_candidates.mul_(grad_hidden))
             from_sums.copy_(add_backward(grad_sums[t], grad_out_before[t]))
             torch.addcmul(from_sums, grad_hidden, to_hidden, out=grad_hidden)
@@ -173,7 +173,7 @@ class _Gru(torch.autograd.Function):
         ctx: Any, x: Tensor, w_in: Tensor, w_hidden: Tensor, bias: Tensor, candidate_bias: Tensor, start: Tensor
     ) -> Tensor:
         weights = RecurrentWeights(w_in, w_hidden, bias, candidate_bias)
-        saved = _gru_forward(x, weights, start, trains=True)
+        saved = _gru_forward(x, weights, start, is_training=True)
         ctx.save_for_backward(x, w_in, w_hidden, *saved)
         return saved.outputs[1:].clone()  # a copy, because the caller may change it in place
 
@@ -198,7 +198,7 @@ def gru(x: Tensor, weights: RecurrentWeights, start: Tensor) -> Tensor:
     With gradients disabled, a row's result does not depend on the other rows.
     """
     if not torch.is_grad_enabled():
-        return _gru_forward(x, weights, start, trains=False).outputs[1:]
+        return _gru_forward(x, weights, start, is_training=False).outputs[1:]
     outputs: Tensor = _Gru.apply(x, *weights, start)
     return outputs
 
@@ -206,14 +206,15 @@ def gru(x: Tensor, weights: RecurrentWeights, start: Tensor) -> Tensor:
 _HAS_FUSED_BF16 = torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 MIN_STEPWISE_LSTM_SIZE = 1024
-"""Hidden size from which an LSTM trains faster in bf16 by single steps with `RepeatedLinear` than by the fused kernel,
-whose gradients do not fit into the cache: 1.3 times as fast at 1152. At 640 the kernel is 1.1 times as fast."""
+"""Hidden size from which an LSTM trains faster in bf16 by single steps with `RepeatedLinear` than by the fused kernel.
+The kernel's gradients then do not fit into the cache. At 1152 single steps are 1.3 times as fast as the kernel; at 640
+the kernel is 1.1 times as fast as single steps."""
 
 
 def has_fused_lstm(dtype: torch.dtype, hidden_size: int) -> bool:
-    """Whether to use `lstm`: it is available and the fastest way.
+    """Whether `lstm` is available and faster than single steps.
 
-    In bf16 it needs the fused kernel, because `torch.lstm` would round the cell at each step.
+    In bf16 it needs oneDNN's kernel, because `torch.lstm` would round the cell at each step.
     """
     if dtype == torch.bfloat16:
         return _HAS_FUSED_BF16 and not (torch.is_grad_enabled() and hidden_size >= MIN_STEPWISE_LSTM_SIZE)
@@ -223,7 +224,7 @@ def has_fused_lstm(dtype: torch.dtype, hidden_size: int) -> bool:
 def lstm(x: Tensor, weights: RecurrentWeights, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """Run an LSTM: x (T, B, I), hidden and cell (B, H) in fp32 or fp64 -> (T, B, H) in the dtype of x, last cell.
 
-    In bf16 the kernel of `torch.lstm` is called directly, which keeps the cell in fp32.
+    In bf16 the oneDNN kernel within `torch.lstm` is called directly, so that the cell stays in fp32.
     """
     no_bias = torch.zeros_like(weights.bias)
     if x.dtype == torch.bfloat16:
@@ -245,6 +246,6 @@ def lstm(x: Tensor, weights: RecurrentWeights, hidden: Tensor, cell: Tensor) -> 
     else:
         state = hidden[None].to(x.dtype), cell[None].to(x.dtype)
         parameters = (weights.w_in, weights.w_hidden, weights.bias, no_bias)
-        trains = torch.is_grad_enabled()
-        outputs, _, last_cell = torch.lstm(x, state, parameters, True, 1, 0.0, trains, False, False)
+        is_training = torch.is_grad_enabled()
+        outputs, _, last_cell = torch.lstm(x, state, parameters, True, 1, 0.0, is_training, False, False)
     return outputs, last_cell[0].to(cell.dtype)

@@ -59,7 +59,7 @@ def test_padded_row_counts_are_few_and_close() -> None:
     assert all(padded_count <= max(16, 1.125 * rows + 15) for rows, padded_count in enumerate(padded, start=1))
     assert len(set(padded)) < 60
     assert padded_rows(1) == linear_module.MIN_ROWS
-    assert {padded_rows(rows, least=16) for rows in range(1, 17)} == {16}
+    assert {padded_rows(rows, min_rows=16) for rows in range(1, 17)} == {16}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

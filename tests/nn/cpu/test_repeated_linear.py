@@ -67,5 +67,5 @@ def test_weights_changed_before_the_backward_pass_are_refused() -> None:
     y = RepeatedLinear(weight, None, torch.float32)(x)
     with torch.no_grad():
         weight.mul_(2)
-    with pytest.raises(RuntimeError, match="changed in place between its forward and its backward pass"):
+    with pytest.raises(RuntimeError, match="changed in place between the forward and the backward pass"):
         y.sum().backward()
