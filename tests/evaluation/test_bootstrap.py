@@ -1,4 +1,4 @@
-"""The paired bootstrap against sacrebleu's resamples, a closed form and simulated equal systems."""
+"""Paired bootstrap against sacrebleu, the normal distribution, and simulated equal systems."""
 
 import json
 import math
@@ -13,24 +13,24 @@ from seqlab.evaluation import METRICS, compare
 from seqlab.evaluation.bootstrap import resampled_scores
 
 WORDS = ["eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn"]
-OF_NUMBERS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_loss")
-OTHERS = (
+NUMBER_METRICS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_loss")
+EXCLUDED = (
     "accuracy",
     "macro_f1",
     "micro_f1",
-    *OF_NUMBERS,
+    *NUMBER_METRICS,
     "repeated",
     "length_error",
 )
-"""Metrics of labels (equally many per line) and of numbers, and of errors that these systems do not have."""
-NEEDING_MORE = ("bleu_ja_mecab", "bleu_flores200")
+"""Metrics of labels (as many per line as in the reference), of numbers, and of errors absent from these systems."""
+NOT_INSTALLED = ("bleu_ja_mecab", "bleu_flores200")
 """Metrics whose tokenizers are not installed with seqlab."""
-TEXT_METRICS = [name for name in METRICS if name not in (*OTHERS, *NEEDING_MORE)]
+TEXT_METRICS = [name for name in METRICS if name not in (*EXCLUDED, *NOT_INSTALLED)]
 
 
-def noisy(lines, share, seed):
+def add_noise(lines, rate, seed):
     draw = random.Random(seed)
-    return [" ".join(draw.choice(WORDS) if draw.random() < share else w for w in line.split()) for line in lines]
+    return [" ".join(draw.choice(WORDS) if draw.random() < rate else w for w in line.split()) for line in lines]
 
 
 def random_lines(count, seed):
@@ -39,24 +39,24 @@ def random_lines(count, seed):
 
 
 REFERENCE = random_lines(80, 0)
-BETTER, WORSE = noisy(REFERENCE, 0.1, 1), noisy(REFERENCE, 0.4, 2)
+BETTER, WORSE = add_noise(REFERENCE, 0.1, 1), add_noise(REFERENCE, 0.4, 2)
 
 
 @pytest.mark.parametrize(("name", "metric"), [("bleu", BLEU), ("chrf", CHRF), ("ter", TER)])
-def test_resamples_are_those_of_sacrebleu(name, metric, monkeypatch):
+def test_mean_and_interval_match_sacrebleu(name, metric, monkeypatch):
     monkeypatch.setenv("SACREBLEU_SEED", "77")
     named = [("baseline", WORSE), ("system", BETTER)]
-    _, theirs = PairedTest(named, {name: metric()}, [REFERENCE], test_type="bs", n_samples=300)()
-    (baseline, system) = next(results for key, results in theirs.items() if key != "System")
-    ours = resampled_scores([METRICS[name](lines, [REFERENCE]) for lines in (WORSE, BETTER)], 300, 77)
-    for values, result in zip(ours, (baseline, system), strict=True):
+    _, expected = PairedTest(named, {name: metric()}, [REFERENCE], test_type="bs", n_samples=300)()
+    (baseline, system) = next(results for key, results in expected.items() if key != "System")
+    found = resampled_scores([METRICS[name](lines, [REFERENCE]) for lines in (WORSE, BETTER)], 300, 77)
+    for values, result in zip(found, (baseline, system), strict=True):
         assert values.mean() == pytest.approx(result.mean, rel=1e-5)
         ordered = np.sort(values)
         assert (ordered[300 - 300 // 40 - 1] - ordered[300 // 40]) / 2 == pytest.approx(result.ci, rel=1e-3)
 
 
-def exact_match_pair(outcomes):
-    """Lines whose (system, baseline) correctness are the outcomes."""
+def make_exact_match_pair(outcomes):
+    """Make (system, baseline, references) from one pair per line: whether system and baseline are correct."""
     references = [str(index) for index in range(len(outcomes))]
     return (
         [ref if system else "wrong" for ref, (system, _) in zip(references, outcomes, strict=True)],
@@ -67,13 +67,13 @@ def exact_match_pair(outcomes):
 
 @pytest.mark.parametrize(("won", "lost"), [(30, 20), (45, 20), (20, 26)])
 def test_p_value_and_interval_of_a_mean_match_the_normal_distribution(won, lost):
-    """Exact match is a mean over lines, so for many lines the bootstrap is the paired z test, here by formula."""
+    """Exact match is a mean over lines: with many lines, the bootstrap approximates the paired z test."""
     count = 500
     outcomes = [(1, 0)] * won + [(0, 1)] * lost + [(1, 1)] * (count - won - lost)
-    result = compare(*exact_match_pair(outcomes), ["exact_match"], num_samples=4_000, seed=1)["exact_match"]
+    result = compare(*make_exact_match_pair(outcomes), ["exact_match"], num_samples=4_000, seed=1)["exact_match"]
     mean = (won - lost) / count
     error = math.sqrt(((won + lost) / count - mean**2) / count)
-    # resampled differences come in whole lines: half a line of continuity correction
+    # differences are integer numbers of lines: continuity correction of half a line
     p_value = math.erfc((abs(mean) - 0.5 / count) / error / math.sqrt(2))
     assert result.difference == pytest.approx(100 * mean)
     assert result.p_value == pytest.approx(p_value, abs=0.02)
@@ -84,29 +84,29 @@ def test_equal_systems_differ_significantly_in_1_of_20_tests():
     draw, significant, trials = random.Random(3), 0, 300
     for trial in range(trials):
         outcomes = [(draw.random() < 0.6, draw.random() < 0.6) for _ in range(120)]
-        result = compare(*exact_match_pair(outcomes), ["exact_match"], num_samples=200, seed=trial)["exact_match"]
+        result = compare(*make_exact_match_pair(outcomes), ["exact_match"], num_samples=200, seed=trial)["exact_match"]
         significant += result.p_value < 0.05
     assert 0.01 < significant / trials < 0.10
 
 
 @pytest.mark.parametrize("name", TEXT_METRICS)
-def test_a_system_does_not_differ_from_itself(name):
+def test_equal_outputs_have_p_value_1(name):
     result = compare(BETTER, list(BETTER), [REFERENCE], [name], num_samples=50)[name]
     assert (result.difference, result.p_value, result.interval) == (0, 1, (0, 0))
 
 
 @pytest.mark.parametrize("name", TEXT_METRICS)
-def test_a_clear_difference_is_found_and_its_sign_depends_on_the_order(name):
+def test_a_large_difference_is_significant_and_changes_sign_with_the_order(name):
     result = compare(BETTER, WORSE, [REFERENCE], [name], num_samples=200)[name]
-    turned = compare(WORSE, BETTER, [REFERENCE], [name], num_samples=200)[name]
-    assert result.p_value == turned.p_value == pytest.approx(1 / 201)
+    exchanged = compare(WORSE, BETTER, [REFERENCE], [name], num_samples=200)[name]
+    assert result.p_value == exchanged.p_value == pytest.approx(1 / 201)
     assert (result.difference > 0) == (name not in ("ter", "wer", "cer", "missing"))
-    assert turned.difference == -result.difference
-    assert turned.interval == pytest.approx((-result.interval[1], -result.interval[0]))
+    assert exchanged.difference == -result.difference
+    assert exchanged.interval == pytest.approx((-result.interval[1], -result.interval[0]))
     assert result.interval[0] < result.difference < result.interval[1]
 
 
-def test_the_seed_is_used_and_in_the_result():
+def test_results_depend_on_the_seed_and_contain_it():
     first, again, other = (compare(BETTER, WORSE, [REFERENCE], num_samples=50, seed=s)["bleu"] for s in (0, 0, 1))
     assert first == again
     assert first.interval != other.interval

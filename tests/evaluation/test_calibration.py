@@ -1,4 +1,4 @@
-"""Calibration of perfectly calibrated systems, and hand-counted examples."""
+"""Calibration error of simulated systems and of hand-counted examples."""
 
 import math
 import random
@@ -10,19 +10,19 @@ from seqlab.evaluation.calibration import calibration_of
 from seqlab.evaluation.edits import count_edits, matching_tokens
 
 
-def test_a_calibrated_system_has_no_error() -> None:
+def test_expected_calibration_error_of_simulated_systems() -> None:
     draw = random.Random(0)
     probs = [draw.random() for _ in range(200_000)]
-    honest = calibration_of(probs, [draw.random() < prob for prob in probs])
-    assert honest.expected_error < 0.01
-    assert honest.accuracy == pytest.approx(0.5, abs=0.01)
-    boastful = calibration_of(probs, [draw.random() < prob / 2 for prob in probs])
-    assert boastful.expected_error == pytest.approx(0.25, abs=0.01)
-    shy = calibration_of([prob / 2 for prob in probs], [draw.random() < prob for prob in probs])
-    assert shy.expected_error == pytest.approx(0.25, abs=0.01)
+    calibrated = calibration_of(probs, [draw.random() < prob for prob in probs])
+    assert calibrated.expected_error < 0.01
+    assert calibrated.accuracy == pytest.approx(0.5, abs=0.01)
+    overconfident = calibration_of(probs, [draw.random() < prob / 2 for prob in probs])
+    assert overconfident.expected_error == pytest.approx(0.25, abs=0.01)
+    underconfident = calibration_of([prob / 2 for prob in probs], [draw.random() < prob for prob in probs])
+    assert underconfident.expected_error == pytest.approx(0.25, abs=0.01)
 
 
-def test_bins_counted_by_hand() -> None:
+def test_bins_match_hand_counts() -> None:
     found = calibration_of([0.0, 0.1, 0.4, 0.6, 0.9, 1.0], [False, True, False, True, True, True], bins=2)
     low, high = found.bins
     assert (low.count, high.count, found.count) == (3, 3, 6)
@@ -33,7 +33,7 @@ def test_bins_counted_by_hand() -> None:
     assert [(each.count, each.confidence) for each in calibration_of([0.2], [True], bins=3).bins[1:]] == [(0, None)] * 2
 
 
-def test_invalid_comparisons_are_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="have 0 and 0"):
         calibration_of([], [])
     with pytest.raises(ValueError, match="have 1 and 2"):
@@ -70,9 +70,9 @@ def test_tokens_are_correct_if_the_minimal_alignment_matches_them() -> None:
 
 def test_calibration_of_tokens_and_lines() -> None:
     hypotheses, references = [[1, 2, 3], [4]], [[1, 3], [4]]
-    halves = [[math.log(0.5)] * 3, [0.0]]
-    tokens = calibration_of_tokens(hypotheses, references, halves)
+    log_probs = [[math.log(0.5)] * 3, [0.0]]
+    tokens = calibration_of_tokens(hypotheses, references, log_probs)
     assert (tokens.count, tokens.accuracy, tokens.confidence) == (4, 0.75, pytest.approx(2.5 / 4))
-    lines = calibration_of_lines(hypotheses, references, [math.log(0.125), 1e-7])  # rounded above 0
+    lines = calibration_of_lines(hypotheses, references, [math.log(0.125), 1e-7])  # rounding may lead to values above 0
     assert (lines.count, lines.accuracy) == (2, 0.5)
     assert lines.expected_error == pytest.approx(0.125 / 2)

@@ -1,4 +1,4 @@
-"""`contains` against a regular expression."""
+"""Metric `contains`: words of the reference in the hypothesis, against a regular expression."""
 
 import re
 
@@ -18,21 +18,21 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("hypothesis", "wanted", "holds"), CASES)
-def test_words_are_found_whole(hypothesis: str, wanted: str, holds: bool) -> None:
-    assert evaluate([hypothesis], [[wanted]], ["contains"])["contains"].value == 100 * holds
-    assert bool(re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", hypothesis)) == holds
+@pytest.mark.parametrize(("hypothesis", "reference", "is_contained"), CASES)
+def test_only_complete_words_are_found(hypothesis: str, reference: str, is_contained: bool) -> None:
+    assert evaluate([hypothesis], [[reference]], ["contains"])["contains"].value == 100 * is_contained
+    assert bool(re.search(rf"(?<!\w){re.escape(reference)}(?!\w)", hypothesis)) == is_contained
 
 
-def test_any_reference_counts() -> None:
+def test_one_of_several_references_is_enough() -> None:
     score = evaluate(["a b", "c d", "e"], [["x", "c", "f"], ["b", "", ""]], ["contains"])["contains"]
     assert score.extra == {"holding": 2, "lines": 3}
     assert score.value == pytest.approx(200 / 3)
 
 
 def test_lines_without_reference_words_do_not_count() -> None:
-    hypotheses, wanted = ["Anna geht", "Annabel geht", "x", "y"], ["Anna", "Anna", "", " . "]
-    score = evaluate(hypotheses, [wanted], ["contains"])["contains"]
+    hypotheses, references = ["Anna geht", "Annabel geht", "x", "y"], ["Anna", "Anna", "", " . "]
+    score = evaluate(hypotheses, [references], ["contains"])["contains"]
     assert (score.value, score.extra) == (50, {"holding": 1, "lines": 2})
     with pytest.raises(ValueError, match="all reference lines are without words"):
         evaluate(["x"], [[""]], ["contains"])

@@ -1,4 +1,4 @@
-"""Error rates against all alignments, tried one by one, against jiwer's, and against hand-counted examples."""
+"""Error rates and alignments against the recursive edit distance, jiwer and hand-counted examples."""
 
 import random
 import subprocess
@@ -17,16 +17,20 @@ words = st.lists(st.sampled_from(["a", "b", "ab", "A", "b.", "\u00e9", "e\u0301"
 pairs_of_lines = st.lists(st.tuples(words.map(" ".join), words.map(" ".join)), min_size=1, max_size=5)
 
 
-def distance(a: str, b: str) -> int:
+def edit_distance(a: str, b: str) -> int:
     """Compute the edit distance by its recursive definition."""
 
     @cache
-    def of(i: int, j: int) -> int:
+    def prefix_distance(i: int, j: int) -> int:
         if not i or not j:
             return i + j
-        return min(of(i - 1, j) + 1, of(i, j - 1) + 1, of(i - 1, j - 1) + (a[i - 1] != b[j - 1]))
+        return min(
+            prefix_distance(i - 1, j) + 1,
+            prefix_distance(i, j - 1) + 1,
+            prefix_distance(i - 1, j - 1) + (a[i - 1] != b[j - 1]),
+        )
 
-    return of(len(a), len(b))
+    return prefix_distance(len(a), len(b))
 
 
 def test_edits_are_minimal_and_match_the_lengths() -> None:
@@ -34,12 +38,12 @@ def test_edits_are_minimal_and_match_the_lengths() -> None:
     for _ in range(300):
         a, b = ("".join(draw.choices("abc", k=draw.randint(0, 8))) for _ in range(2))
         edits = count_edits(a, b)
-        assert edits.substitutions + edits.deletions + edits.insertions == distance(a, b)
+        assert edits.substitutions + edits.deletions + edits.insertions == edit_distance(a, b)
         assert len(a) - edits.deletions + edits.insertions == len(b)
         assert edits.length == len(a)
 
 
-def test_rates_are_those_of_the_text() -> None:
+def test_rates_are_summed_over_the_lines() -> None:
     scores = evaluate(["a b c d", "x", ""], [["a c d e", "x", "y z"]], ["wer", "cer"])
     wer = scores["wer"]
     assert wer.value == pytest.approx(100 * 4 / 7)
@@ -49,7 +53,7 @@ def test_rates_are_those_of_the_text() -> None:
     assert wer.signature == "nrefs:1|case:mixed|unit:token|norm:none"
 
 
-def test_the_nearest_of_several_references_counts() -> None:
+def test_the_reference_with_the_fewest_edits_is_used() -> None:
     found = evaluate(["a b", "c"], [["a b c d", "d"], ["x b", "c"]], ["wer"])["wer"]
     assert dict(found.extra) == {"substitutions": 1, "deletions": 0, "insertions": 0, "length": 3}
 
@@ -63,23 +67,27 @@ def test_an_empty_reference_counts_insertions() -> None:
 @example([("", "a b"), ("", "")])
 @example([("", "")])
 @example([("the cat sat on the mat", "cat sat at the the mat now")])
-def test_counts_and_rates_are_those_of_jiwer(pairs: list[tuple[str, str]]) -> None:
+def test_counts_and_rates_match_jiwer(pairs: list[tuple[str, str]]) -> None:
     references, hypotheses = map(list, zip(*pairs, strict=True))
     found = evaluate(hypotheses, [references], ["wer", "cer"])
     by_words = jiwer.process_words(references, hypotheses)
     by_characters = jiwer.process_characters(references, hypotheses)
-    for ours, theirs, rate in (
+    for score, expected, rate in (
         (found["wer"], by_words, by_words.wer),
         (found["cer"], by_characters, by_characters.cer),
     ):
-        substitutions, deletions, insertions, length = ours.extra.values()
-        assert ours.value == pytest.approx(100 * rate)
-        assert length == theirs.hits + theirs.substitutions + theirs.deletions
-        assert (substitutions, deletions, insertions) == (theirs.substitutions, theirs.deletions, theirs.insertions)
+        substitutions, deletions, insertions, length = score.extra.values()
+        assert score.value == pytest.approx(100 * rate)
+        assert length == expected.hits + expected.substitutions + expected.deletions
+        assert (substitutions, deletions, insertions) == (
+            expected.substitutions,
+            expected.deletions,
+            expected.insertions,
+        )
 
 
 def test_memory_is_linear_in_the_length() -> None:
-    """Two lines of 60,000 characters, whose full alignment table would take 14 GB."""
+    """Align two lines of 60,000 characters; a full alignment table would take 14 GB."""
     code = (
         "import random\n"
         "from seqlab.evaluation import evaluate\n"
@@ -94,12 +102,12 @@ def test_memory_is_linear_in_the_length() -> None:
     assert int(done.stdout) < 200_000  # kB
 
 
-def test_spaces_at_the_ends_do_not_count_as_in_jiwer() -> None:
+def test_leading_and_trailing_spaces_are_ignored_as_in_jiwer() -> None:
     hypotheses, references = ["a b \t", " c  d"], [" a b", "c d"]
     assert evaluate(hypotheses, [references], ["cer"])["cer"].value == 100 * jiwer.cer(references, hypotheses) > 0
 
 
-def test_an_empty_line_counts_insertions_only() -> None:
+def test_empty_reference_lines_count_insertions_as_in_jiwer() -> None:
     for lines, references, value in (
         ([""], [""], 0.0),
         (["a b", ""], ["", ""], 200.0),
@@ -109,7 +117,7 @@ def test_an_empty_line_counts_insertions_only() -> None:
 
 
 @given(words, words)
-def test_an_alignment_contains_both_sides_and_the_counted_edits(reference: list[str], hypothesis: list[str]) -> None:
+def test_alignments_contain_both_lines_and_the_counted_edits(reference: list[str], hypothesis: list[str]) -> None:
     pairs = align(reference, hypothesis)
     assert [a for a, _ in pairs if a is not None] == reference
     assert [b for _, b in pairs if b is not None] == hypothesis

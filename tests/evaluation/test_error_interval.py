@@ -1,4 +1,4 @@
-"""The interval of one system against jiwer on the same resamples, and against the normal law for a mean."""
+"""Bootstrap interval of one system's score, against jiwer on the same resamples and the normal distribution."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from seqlab.evaluation import METRICS, bootstrap_interval
 from seqlab.evaluation.bootstrap import SEED, compare_statistics
 
 
-def test_the_interval_of_a_word_error_rate_is_that_of_jiwer_on_resampled_lines() -> None:
+def test_the_interval_of_the_word_error_rate_matches_jiwer_on_resampled_lines() -> None:
     draw = random.Random(0)
     references = [" ".join(draw.choices("abcd", k=draw.randint(0, 6))) for _ in range(30)]
     hypotheses = [" ".join(draw.choices("abcd", k=draw.randint(0, 6))) for _ in range(30)]
@@ -35,8 +35,8 @@ def test_the_interval_of_a_mean_matches_the_normal_distribution() -> None:
 
 
 def test_seed_and_samples_are_in_the_result() -> None:
-    counted = METRICS["wer"](["a b", "c", "d e f"], [["a", "c", "d e"]])
-    found = bootstrap_interval(counted)
+    statistics = METRICS["wer"](["a b", "c", "d e f"], [["a", "c", "d e"]])
+    found = bootstrap_interval(statistics)
     assert json.loads(json.dumps(found.as_dict())) == {
         "interval": [found.low, found.high],
         "num_samples": 1000,
@@ -45,7 +45,7 @@ def test_seed_and_samples_are_in_the_result() -> None:
     assert found.as_line() == (
         f"wer 95% interval = {found.low:.2f} to {found.high:.2f} (bootstrap over lines, 1000 samples, seed {SEED})"
     )
-    assert bootstrap_interval(counted) == found
+    assert bootstrap_interval(statistics) == found
 
 
 def test_invalid_resampling_is_refused() -> None:

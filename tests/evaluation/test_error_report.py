@@ -1,4 +1,4 @@
-"""Scores by group against jiwer on each group's lines, and alignments against hand-made ones."""
+"""Error reports: scores by group against jiwer, worst lines, and printed alignments."""
 
 import json
 import random
@@ -17,7 +17,7 @@ WORDS = ["one", "two", "three", "four", "five", "six"]
 SPEAKERS = ["ben", "anna", "", "zoe"]
 
 
-def a_test_set(count: int, seed: int) -> tuple[list[str], list[str], list[str]]:
+def make_test_set(count: int, seed: int) -> tuple[list[str], list[str], list[str]]:
     """Draw hypotheses, references and speakers."""
     draw = random.Random(seed)
     references = [" ".join(draw.choices(WORDS, k=draw.randint(0, 9))) for _ in range(count)]
@@ -29,8 +29,8 @@ def a_test_set(count: int, seed: int) -> tuple[list[str], list[str], list[str]]:
 
 
 @pytest.mark.parametrize("metric", ["wer", "cer"])
-def test_each_group_has_the_rate_of_its_own_lines(metric: str) -> None:
-    hypotheses, references, speakers = a_test_set(60, 0)
+def test_each_group_has_the_error_rate_of_its_lines(metric: str) -> None:
+    hypotheses, references, speakers = make_test_set(60, 0)
     hypotheses = [" ".join(line.split()) for line in hypotheses]
     table = error_table(hypotheses, [references], speakers, metric)
     assert [each.group for each in table.groups] == ["", "anna", "ben", "zoe"]
@@ -46,14 +46,14 @@ def test_each_group_has_the_rate_of_its_own_lines(metric: str) -> None:
         assert sum(each.score.extra[count] for each in table.groups) == table.total.score.extra[count]
 
 
-def test_a_table_in_print_and_for_json() -> None:
+def test_tables_are_printed_and_written_as_json() -> None:
     hypotheses, references = ["a b", "x y", "c"], ["a c d", "x y", "c"]
     table = error_table(hypotheses, [references], ["\u5f20", "ben", ""])
     assert table.lines() == [
         "group   lines    wer  N  S  D  I",
         "(none)      1   0.00  1  0  0  0",
         "ben         1   0.00  2  0  0  0",
-        "\u5f20          1  66.67  3  1  1  0",  # its character is two columns wide
+        "\u5f20          1  66.67  3  1  1  0",  # this character is two columns wide
         "total       3  33.33  6  1  1  0",
     ]
     found = json.loads(json.dumps(table.as_dict()))
@@ -69,7 +69,7 @@ def test_a_table_in_print_and_for_json() -> None:
 
 
 def test_other_metrics_have_tables_without_counts() -> None:
-    hypotheses, references, speakers = a_test_set(60, 1)
+    hypotheses, references, speakers = make_test_set(60, 1)
     table = error_table(hypotheses, [references], speakers, "bleu")
     assert table.lines()[0].split() == ["group", "lines", "BLEU"]
     lines = [i for i, speaker in enumerate(speakers) if speaker == "zoe"]
@@ -77,8 +77,8 @@ def test_other_metrics_have_tables_without_counts() -> None:
     assert table.groups[-1].score.value == pytest.approx(expected.score)
 
 
-def test_worst_lines_are_sorted_and_correct_lines_left_out() -> None:
-    hypotheses, references, _ = a_test_set(40, 2)
+def test_worst_lines_are_sorted_and_exclude_correct_lines() -> None:
+    hypotheses, references, _ = make_test_set(40, 2)
     errors = [count_edits(a.split(), b.split()).total for a, b in zip(references, hypotheses, strict=True)]
     found = worst_lines(hypotheses, [references], 40)
     expected = sorted((i for i, count in enumerate(errors) if count), key=lambda i: (-errors[i], i))
@@ -90,14 +90,14 @@ def test_worst_lines_are_sorted_and_correct_lines_left_out() -> None:
     assert worst_lines(references, [references], 5) == []
 
 
-def test_a_line_is_aligned_with_its_nearest_reference() -> None:
+def test_lines_are_aligned_with_the_reference_with_the_fewest_edits() -> None:
     [line] = worst_lines(["a b c"], [["x y z"], ["a b d"]], 1)
     assert (line.text(0), line.text(1), line.edits.total) == ("a b d", "a b c", 1)
     [line] = worst_lines(["a b c", "e"], [["a b z z", "e"], ["", "f"]], 1)
     assert (line.text(0), line.edits.total) == ("a b z z", 2)
 
 
-def test_an_alignment_in_print_and_for_json() -> None:
+def test_alignments_are_printed_and_written_as_json() -> None:
     [line] = worst_lines(["the bat sat on mat here now"], [["the cat sat on the green mat here"]], 1)
     assert line.lines("hyp.txt, line 7") == [
         "hyp.txt, line 7: N 8, S 1, D 2, I 1",
@@ -138,11 +138,11 @@ def test_the_printed_alignment_is_complete(reference: Sequence[str], hypothesis:
     _, *rows = line.lines()
     assert len(rows) % 3 == 0
     assert all(columns(row) <= 105 for row in rows)
-    refs, hyps, marks = (rows[side::3] for side in range(3))
+    refs, hyps, marks = (rows[i::3] for i in range(3))
     assert [word for row in refs for word in row[5:].split() if word != "***"] == list(reference)
     assert [word for row in hyps for word in row[5:].split() if word != "***"] == list(hypothesis)
-    counted = "".join(marks)
-    assert tuple(map(counted.count, "SDI")) == edits[:3]
+    all_marks = "".join(marks)
+    assert tuple(map(all_marks.count, "SDI")) == edits[:3]
     for ref, hyp, mark in zip(refs, hyps, marks, strict=True):
         assert starts(ref) == starts(hyp)
         assert set(starts(mark)) <= set(starts(ref))

@@ -9,10 +9,10 @@ from seqlab.evaluation import METRICS, compare, confusion, evaluate
 def random_labels(seed: int) -> tuple[list[str], list[str]]:
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, 6, size=40)
-    sides = [
+    hypotheses, references = (
         [" ".join(rng.choice(list("ABCD"), size=n, p=p)) for n in lengths] for p in ([0.4, 0.3, 0.2, 0.1], [0.25] * 4)
-    ]
-    return sides[0], sides[1]
+    )
+    return hypotheses, references
 
 
 def test_metrics_match_their_definitions() -> None:
@@ -38,19 +38,19 @@ def test_metrics_match_their_definitions() -> None:
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
-def test_the_score_of_some_lines_is_that_of_a_file_of_them(metric: str) -> None:
+def test_scores_of_selected_lines_match_a_file_of_these_lines(metric: str) -> None:
     hypotheses, references = random_labels(2)
-    whole = METRICS[metric](hypotheses, [references])
+    statistics = METRICS[metric](hypotheses, [references])
     for lines in ([0, 0, 3, 7, 7, 7, 39], list(range(40)), [5]):
-        some = METRICS[metric]([hypotheses[i] for i in lines], [[references[i] for i in lines]])
-        assert whole.score_of(np.array(lines)) == some.score()
+        selected = METRICS[metric]([hypotheses[i] for i in lines], [[references[i] for i in lines]])
+        assert statistics.score_of(np.array(lines)) == selected.score()
 
 
 def test_a_label_that_is_only_predicted_lowers_macro_f1() -> None:
     assert evaluate(["A", "B"], [["A", "A"]], ["macro_f1"])["macro_f1"].value == pytest.approx(100 * (2 / 3 + 0) / 2)
 
 
-def test_several_references_and_a_baseline() -> None:
+def test_references_and_comparison_of_label_metrics() -> None:
     assert evaluate(["A B"], [["A A"], ["B B"]], ["accuracy"])["accuracy"].value == 100
     with pytest.raises(ValueError, match="compares with one reference"):
         evaluate(["A"], [["A"], ["B"]], ["macro_f1"])
@@ -58,10 +58,10 @@ def test_several_references_and_a_baseline() -> None:
     assert compare(references, hypotheses, [references], ["accuracy"])["accuracy"].difference > 0
 
 
-def test_a_line_with_other_labels_is_named() -> None:
+def test_lines_with_a_different_number_of_labels_are_reported() -> None:
     with pytest.raises(ValueError, match="Line 2 of the hypotheses has 1 labels, but line 2 of the references has 2"):
         evaluate(["A", "A"], [["A", "A B"]], ["accuracy"])
 
 
-def test_a_table_of_no_label_has_no_rows() -> None:
+def test_a_confusion_table_without_labels_has_no_rows() -> None:
     assert len(confusion(["", ""], ["", ""]).lines()) == 1

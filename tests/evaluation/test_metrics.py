@@ -1,4 +1,4 @@
-"""The metrics against sacrebleu's own public functions and against hand-counted examples."""
+"""Text metrics against sacrebleu and hand-counted examples."""
 
 import json
 import math
@@ -12,52 +12,52 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from seqlab.evaluation import METRICS, evaluate
 
 WORDS = ["Ein", "Mann", "mit", "einem", "Hut", "steht", "vor", "dem", "roten", "Haus", ",", "und", "läuft", "."]
-OF_NUMBERS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_loss")
-OTHERS = (
+NUMBER_METRICS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_loss")
+EXCLUDED = (
     "accuracy",
     "macro_f1",
     "micro_f1",
-    *OF_NUMBERS,
+    *NUMBER_METRICS,
     "repeated",
     "length_error",
 )
-"""Metrics of labels (equally many per line) and of numbers, and of errors that good lines may have and bad ones not."""
-NEEDING_MORE = ("bleu_ja_mecab", "bleu_flores200")
+"""Metrics of labels (as many per line as in the reference), of numbers, and of errors that correct lines may have."""
+NOT_INSTALLED = ("bleu_ja_mecab", "bleu_flores200")
 """Metrics whose tokenizers are not installed with seqlab."""
-TEXT_METRICS = [name for name in METRICS if name not in (*OTHERS, *NEEDING_MORE)]
+TEXT_METRICS = [name for name in METRICS if name not in (*EXCLUDED, *NOT_INSTALLED)]
 
 
-def lines(seed, count=60):
+def random_lines(seed, count=60):
     draw = random.Random(seed)
     return [" ".join(draw.choices(WORDS, k=draw.randint(0, 14))) for _ in range(count)]
 
 
-def noisy(originals, seed):
+def add_noise(originals, seed):
     draw = random.Random(seed)
     return [" ".join(w if draw.random() < 0.8 else draw.choice(WORDS) for w in line.split()) for line in originals]
 
 
-REFERENCES = [lines(0), [line or "Ein" for line in noisy(lines(0), 1)]]
-HYPOTHESES = noisy(lines(0), 2)
+REFERENCES = [random_lines(0), [line or "Ein" for line in add_noise(random_lines(0), 1)]]
+HYPOTHESES = add_noise(random_lines(0), 2)
 ERROR_RATES = ("ter", "wer", "cer", "missing")
 """Metrics for which lower is better."""
 
 
 @pytest.mark.parametrize("num_references", [1, 2])
 @pytest.mark.parametrize(("name", "metric"), [("bleu", BLEU), ("chrf", CHRF), ("ter", TER)])
-def test_agrees_with_sacrebleu(name, metric, num_references):
+def test_scores_and_signatures_match_sacrebleu(name, metric, num_references):
     references = REFERENCES[:num_references]
-    theirs = metric()
-    expected = theirs.corpus_score(HYPOTHESES, references)
+    sacrebleu_metric = metric()
+    expected = sacrebleu_metric.corpus_score(HYPOTHESES, references)
     score = evaluate(HYPOTHESES, references, [name])[name]
     assert score.value == pytest.approx(expected.score, rel=1e-12)
     assert score.name == expected.name
-    assert score.signature == str(theirs.get_signature())
+    assert score.signature == str(sacrebleu_metric.get_signature())
     assert f"nrefs:{num_references}|" in score.signature
     assert score.higher_is_better == (name != "ter")
 
 
-def test_bleu_is_13a_and_cased():
+def test_bleu_is_cased_with_13a_tokenization():
     signature = evaluate(HYPOTHESES, REFERENCES[:1])["bleu"].signature
     assert signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
     upper = [line.upper() for line in REFERENCES[0]]
@@ -75,13 +75,13 @@ def test_bleu_of_text_without_spaces(name: str, tokenize: str) -> None:
     assert found.value > evaluate(hypotheses, references, ["bleu"])["bleu"].value == 0
 
 
-def test_a_missing_tokenizer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tokenizers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "MeCab", None)
     with pytest.raises(ValueError, match=r"BLEU's tokenizer `ja-mecab` is not installed: .*sacrebleu\[ja\]"):
         evaluate(["a"], [["a"]], ["bleu_ja_mecab"])
 
 
-def test_bleu_counts_are_those_of_the_verbose_score():
+def test_bleu_precisions_and_lengths_match_sacrebleu():
     expected = BLEU().corpus_score(HYPOTHESES, REFERENCES)
     extra = evaluate(HYPOTHESES, REFERENCES)["bleu"].extra
     assert extra["precisions"] == pytest.approx(expected.precisions)
@@ -93,7 +93,7 @@ def test_bleu_counts_are_those_of_the_verbose_score():
 
 
 @pytest.mark.parametrize("name", TEXT_METRICS)
-def test_perfect_lines_have_the_best_score_in_any_order(name):
+def test_correct_lines_have_the_best_score_and_order_does_not_matter(name):
     full = [line for line in REFERENCES[0] if len(line.split()) >= 4]
     assert evaluate(full, [full], [name])[name].value == pytest.approx(0 if name in ERROR_RATES else 100)
     order = random.Random(5).sample(range(len(HYPOTHESES)), len(HYPOTHESES))
@@ -101,7 +101,7 @@ def test_perfect_lines_have_the_best_score_in_any_order(name):
     assert shuffled.value == pytest.approx(evaluate(HYPOTHESES, REFERENCES, [name])[name].value, rel=1e-12)
 
 
-def test_exact_match_compares_whole_lines_without_normalization():
+def test_exact_match_compares_lines_without_normalization():
     hypotheses = ["drei", "Drei", "drei ", "", "vier", "u\u0308ber"]
     first = ["drei", "drei", "drei", "", "fünf", "\u00fcber"]
     second = ["x", "x", "x", "x", "vier", "x"]
@@ -111,7 +111,7 @@ def test_exact_match_compares_whole_lines_without_normalization():
     assert both.signature == "nrefs:2|case:mixed|unit:line|norm:none"
 
 
-def test_results_are_in_the_given_order_and_render():
+def test_results_are_in_the_given_order_and_can_be_printed():
     scores = evaluate(HYPOTHESES, REFERENCES, ["ter", "exact_match", "bleu", "chrf"])
     assert list(scores) == ["ter", "exact_match", "bleu", "chrf"]
     for score in scores.values():
@@ -123,7 +123,7 @@ def test_results_are_in_the_given_order_and_render():
     assert "brevity_penalty = " in scores["bleu"].as_line()
 
 
-def test_empty_hypotheses_score_nothing():
+def test_empty_hypotheses_have_the_worst_score():
     references = [["Ein Mann geht nach Hause .", "Ein Hund ."]]
     scores = evaluate(["", ""], references, TEXT_METRICS)
     assert {name: scores[name].value for name in TEXT_METRICS} == {

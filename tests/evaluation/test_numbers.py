@@ -1,4 +1,4 @@
-"""Errors of numbers and of sets of labels, against scikit-learn."""
+"""Metrics of numbers and of sets of labels, against scikit-learn."""
 
 import numpy as np
 import pytest
@@ -7,42 +7,42 @@ from seqlab.evaluation import compare, evaluate
 
 sklearn = pytest.importorskip("sklearn.metrics")
 RNG = np.random.default_rng(5)
-RIGHT = RNG.normal(3, 2, (40, 2))
-FOUND = RIGHT + RNG.normal(0, 1, (40, 2))
+TARGETS = RNG.normal(3, 2, (40, 2))
+PREDICTIONS = TARGETS + RNG.normal(0, 1, (40, 2))
 
 
-def lines(values: np.ndarray) -> list[str]:
+def to_lines(values: np.ndarray) -> list[str]:
     return [" ".join(f"{each!r}" for each in row) for row in values.tolist()]
 
 
-def test_errors_are_those_of_scikit_learn() -> None:
-    scores = evaluate(lines(FOUND), [lines(RIGHT)], ["mae", "rmse", "r2"])
-    assert scores["mae"].value == pytest.approx(sklearn.mean_absolute_error(RIGHT, FOUND))
-    assert scores["rmse"].value == pytest.approx(np.sqrt(sklearn.mean_squared_error(RIGHT, FOUND)))
-    assert scores["r2"].value == pytest.approx(100 * sklearn.r2_score(RIGHT, FOUND))
+def test_regression_metrics_match_scikit_learn() -> None:
+    scores = evaluate(to_lines(PREDICTIONS), [to_lines(TARGETS)], ["mae", "rmse", "r2"])
+    assert scores["mae"].value == pytest.approx(sklearn.mean_absolute_error(TARGETS, PREDICTIONS))
+    assert scores["rmse"].value == pytest.approx(np.sqrt(sklearn.mean_squared_error(TARGETS, PREDICTIONS)))
+    assert scores["r2"].value == pytest.approx(100 * sklearn.r2_score(TARGETS, PREDICTIONS))
     assert not scores["mae"].higher_is_better
     assert scores["r2"].higher_is_better
 
 
-def test_variance_of_large_numbers_is_that_of_scikit_learn() -> None:
-    large = 1e9 + RIGHT[:, :1]
+def test_r2_of_large_numbers_matches_scikit_learn() -> None:
+    large = 1e9 + TARGETS[:, :1]
     found = large + RNG.normal(0, 0.1, large.shape)
-    score = evaluate(lines(found), [lines(large)], ["r2"])["r2"]
+    score = evaluate(to_lines(found), [to_lines(large)], ["r2"])["r2"]
     assert score.value == pytest.approx(100 * sklearn.r2_score(large, found), abs=1e-3)
 
 
-def test_labels_are_those_of_scikit_learn() -> None:
-    given, there = RNG.random((30, 4)) < 0.4, RNG.random((30, 4)) < 0.4
+def test_f1_of_labels_matches_scikit_learn() -> None:
+    predicted, true = RNG.random((30, 4)) < 0.4, RNG.random((30, 4)) < 0.4
     names = np.array(["a", "b", "c", "d"])
-    written = [[" ".join(names[row]) for row in rows] for rows in (given, there)]
-    scores = evaluate(written[0], [written[1]], ["micro_f1", "label_macro_f1"])
-    assert scores["micro_f1"].value == pytest.approx(100 * sklearn.f1_score(there, given, average="micro"))
-    assert scores["label_macro_f1"].value == pytest.approx(100 * sklearn.f1_score(there, given, average="macro"))
+    label_lines = [[" ".join(names[row]) for row in rows] for rows in (predicted, true)]
+    scores = evaluate(label_lines[0], [label_lines[1]], ["micro_f1", "label_macro_f1"])
+    assert scores["micro_f1"].value == pytest.approx(100 * sklearn.f1_score(true, predicted, average="micro"))
+    assert scores["label_macro_f1"].value == pytest.approx(100 * sklearn.f1_score(true, predicted, average="macro"))
 
 
-def test_a_better_system_is_found() -> None:
-    worse = RIGHT + RNG.normal(0, 3, RIGHT.shape)
-    found = compare(lines(worse), lines(FOUND), [lines(RIGHT)], ["rmse"])["rmse"]
+def test_a_better_system_is_significantly_better() -> None:
+    worse = TARGETS + RNG.normal(0, 3, TARGETS.shape)
+    found = compare(to_lines(worse), to_lines(PREDICTIONS), [to_lines(TARGETS)], ["rmse"])["rmse"]
     assert found.p_value < 0.01
 
 

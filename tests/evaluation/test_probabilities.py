@@ -1,4 +1,4 @@
-"""Log loss, against scikit-learn."""
+"""Log loss of classes and of labels, against scikit-learn."""
 
 import json
 
@@ -11,38 +11,40 @@ sklearn = pytest.importorskip("sklearn.metrics")
 NAMES = ["a cat", "b", "c"]
 RNG = np.random.default_rng(5)
 PROBS = RNG.dirichlet([1, 1, 1], 40)
-RIGHT = RNG.integers(0, 3, 40)
+TARGETS = RNG.integers(0, 3, 40)
 
 
-def lines(probs: np.ndarray) -> list[str]:
+def to_lines(probs: np.ndarray) -> list[str]:
     return [json.dumps(dict(zip(NAMES, row, strict=True))) for row in probs.tolist()]
 
 
-def test_log_loss_is_that_of_scikit_learn() -> None:
-    right = [NAMES[number] for number in RIGHT]
-    score = evaluate(lines(PROBS), [right], ["log_loss"])["log_loss"]
+def test_log_loss_matches_scikit_learn() -> None:
+    right = [NAMES[number] for number in TARGETS]
+    score = evaluate(to_lines(PROBS), [right], ["log_loss"])["log_loss"]
     assert score.value == pytest.approx(sklearn.log_loss(right, PROBS, labels=NAMES))
     assert not score.higher_is_better
 
 
-def test_a_probability_of_zero_is_not_infinite() -> None:
+def test_log_loss_of_a_zero_probability_is_finite() -> None:
     certain = np.eye(3)[[0, 1, 1]]
     right = ["a cat", "b", "c"]
-    score = evaluate(lines(certain), [right], ["log_loss"])["log_loss"]
+    score = evaluate(to_lines(certain), [right], ["log_loss"])["log_loss"]
     assert score.value == pytest.approx(sklearn.log_loss(right, certain, labels=NAMES))
     assert evaluate(['{"b": 1.0}'], [["new"]], ["log_loss"])["log_loss"].value == pytest.approx(36.04, abs=0.01)
 
 
-def test_log_loss_of_labels_is_the_mean_of_all_columns() -> None:
-    probs, there = RNG.random((40, 3)), RNG.random((40, 3)) < 0.3
-    written = [json.dumps({"prediction": "", "values": dict(zip("xyz", row, strict=True))}) for row in probs.tolist()]
-    right = [" ".join(np.array(list("xyz"))[row]) for row in there]
-    expected = np.mean([sklearn.log_loss(there[:, k], probs[:, k]) for k in range(3)])
-    assert evaluate(written, [right], ["label_log_loss"])["label_log_loss"].value == pytest.approx(expected)
+def test_log_loss_of_labels_is_the_mean_over_labels() -> None:
+    probs, true = RNG.random((40, 3)), RNG.random((40, 3)) < 0.3
+    hypotheses = [
+        json.dumps({"prediction": "", "values": dict(zip("xyz", row, strict=True))}) for row in probs.tolist()
+    ]
+    right = [" ".join(np.array(list("xyz"))[row]) for row in true]
+    expected = np.mean([sklearn.log_loss(true[:, k], probs[:, k]) for k in range(3)])
+    assert evaluate(hypotheses, [right], ["label_log_loss"])["label_log_loss"].value == pytest.approx(expected)
 
 
 def test_lines_without_a_prediction_do_not_count() -> None:
-    """Such as those before the first full window of a series."""
+    """For example, lines before the first full window of a time series."""
     found = ['{"prediction": "", "values": null}', '{"prediction": "b", "values": {"a": 0.5, "b": 0.5}}']
     score = evaluate(found, [["a", "b"]], ["log_loss"])["log_loss"]
     assert score.value == pytest.approx(np.log(2))
@@ -55,10 +57,10 @@ def test_a_class_may_be_named_values() -> None:
     )
 
 
-def test_a_more_confident_system_is_found() -> None:
-    right = [NAMES[number] for number in RIGHT]
-    better = 0.5 * PROBS + 0.5 * np.eye(3)[RIGHT]
-    assert compare(lines(PROBS), lines(better), [right], ["log_loss"])["log_loss"].p_value < 0.01
+def test_a_more_confident_system_is_significantly_better() -> None:
+    right = [NAMES[number] for number in TARGETS]
+    better = 0.5 * PROBS + 0.5 * np.eye(3)[TARGETS]
+    assert compare(to_lines(PROBS), to_lines(better), [right], ["log_loss"])["log_loss"].p_value < 0.01
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,6 @@ def test_invalid_probabilities_are_refused(line: str, metric: str, message: str)
         evaluate([line], [["b"]], [metric])
 
 
-def test_labels_are_the_same_on_all_lines() -> None:
+def test_lines_with_different_labels_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Line 2 of the hypotheses must have the labels .* differ in y"):
         evaluate(['{"x": 0.5, "y": 0.1}', '{"x": 0.5}'], [["x", "x"]], ["label_log_loss"])

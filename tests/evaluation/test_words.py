@@ -1,4 +1,4 @@
-"""Repeated words, missing words and length errors, on hand-counted lines and against loops."""
+"""Metrics of repeated words, missing words and length errors, against hand counts and loops."""
 
 import random
 from itertools import groupby
@@ -21,40 +21,40 @@ def values(hypothesis: str, *references: str) -> list[float]:
         ("a b c d", "a b c d", [0, 0, 0]),
         ("a a b b b", "a b c d", [60, 50, 25]),
         ("b a", "a a b b", [0, 50, 50]),
-        ("d c b a", "a b c d", [0, 0, 0]),  # the order counts for nothing
+        ("d c b a", "a b c d", [0, 0, 0]),  # the order does not matter
         ("", "a b", [0, 100, 100]),
-        ("a A", "", [0, 0, 200]),  # an empty reference is as one word
+        ("a A", "", [0, 0, 200]),  # an empty reference counts as one word
         ("a b c d a", "a b c d", [0, 0, 25]),
     ],
 )
-def test_hand_counted_lines(hypothesis: str, reference: str, expected: list[float]) -> None:
+def test_values_match_hand_counts(hypothesis: str, reference: str, expected: list[float]) -> None:
     assert values(hypothesis, reference) == pytest.approx(expected)
 
 
-def test_the_nearest_of_several_references_counts() -> None:
+def test_the_nearest_of_several_references_is_used() -> None:
     assert values("a b c", "x y z u", "a") == pytest.approx([0, 0, 100 / 4])
-    assert values("a b c", "x y z", "") == pytest.approx([0, 100, 0])  # an empty further one is none
+    assert values("a b c", "x y z", "") == pytest.approx([0, 100, 0])  # an empty further reference is missing
 
 
 def test_sums_over_lines_match_loops() -> None:
     draw = random.Random(0)
     lines = [[" ".join(draw.choices("abcd", k=draw.randint(0, 9))) for _ in range(80)] for _ in range(2)]
     found = evaluate(lines[0], lines[1:], NAMES)
-    said, wanted = ([line.split() for line in side] for side in lines)
-    length = sum(map(len, wanted))
-    repeated = [sum(len(words) - len(list(groupby(words))) for words in side) for side in (said, wanted)]
-    assert found["repeated"].value == pytest.approx(100 * repeated[0] / sum(map(len, said)))
+    hypotheses, references = ([line.split() for line in side] for side in lines)
+    length = sum(map(len, references))
+    repeated = [sum(len(words) - len(list(groupby(words))) for words in side) for side in (hypotheses, references)]
+    assert found["repeated"].value == pytest.approx(100 * repeated[0] / sum(map(len, hypotheses)))
     assert found["repeated"].extra["of_references"] == pytest.approx(100 * repeated[1] / length)
-    lacked = 0
-    for words, reference in zip(said, wanted, strict=True):
-        left = list(words)
+    num_missing = 0
+    for words, reference in zip(hypotheses, references, strict=True):
+        unmatched = list(words)
         for word in reference:
-            if word in left:
-                left.remove(word)
+            if word in unmatched:
+                unmatched.remove(word)
             else:
-                lacked += 1
-    assert found["missing"].value == pytest.approx(100 * lacked / length)
-    errors = [len(words) - len(reference) for words, reference in zip(said, wanted, strict=True)]
+                num_missing += 1
+    assert found["missing"].value == pytest.approx(100 * num_missing / length)
+    errors = [len(words) - len(reference) for words, reference in zip(hypotheses, references, strict=True)]
     assert found["length_error"].value == pytest.approx(100 * sum(map(abs, errors)) / length)
     assert found["length_error"].extra["too_many"] == sum(max(0, error) for error in errors)
     assert not any(score.higher_is_better for score in found.values())
