@@ -1,11 +1,11 @@
-"""Check that two versions of seqlab behave alike: train, continue, decode and measure with both, and compare.
+"""Compare two versions of seqlab: train, resume, decode and evaluate with both, and report differences.
 
 python tests/compare_versions.py BEFORE_CHECKOUT [AFTER_CHECKOUT] [--only PATTERN] [--jobs N] [--work FOLDER]
 
-Both are used through the command line alone, on small corpora that are generated here, on one thread of the CPU.
-Tensors are compared bit for bit, standard output byte for byte, figures apart from times, configs apart from names that
-are known to have changed. The newer version also continues runs that the older one began, and decodes with its weights.
-Prints a line for each case, the first difference of what differs, and counts; ends with status 1 on any difference.
+Both are used only through the command line, on small generated corpora, on one CPU thread. Tensors are compared bit
+for bit, standard output byte for byte, metrics without times, and configs after translating known renames. The newer
+version also resumes runs of the older one, and decodes with its weights. The program prints a line for each case, the
+first difference of each comparison, and counts. Its exit status is 1 if there is any difference.
 """
 
 import argparse
@@ -32,12 +32,14 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, help="checkout of the older version")
-    parser.add_argument("after", type=Path, nargs="?", default=Path(__file__).parents[1], help="default: this one")
+    parser.add_argument("after", type=Path, nargs="?", default=Path(__file__).parents[1], help="default: this checkout")
     parser.add_argument("--python_before", default=sys.executable, help="interpreter of the older version")
     parser.add_argument("--python_after", default=sys.executable, help="interpreter of the newer version")
-    parser.add_argument("--only", default="", metavar="PATTERN", help="regular expression that a case's name contains")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="parts of the cases that run side by side")
-    parser.add_argument("--work", type=Path, help="new folder to keep everything in (default: a temporary one)")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="regular expression to select cases by name")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of parallel jobs")
+    parser.add_argument(
+        "--work", type=Path, help="new folder for all files, which is kept; default: a temporary folder"
+    )
     return parser.parse_args()
 
 
@@ -59,25 +61,25 @@ def run_part(
 
 
 def run_driver(python: str, checkout: Path, folder: Path) -> None:
-    """Run the plan of a working folder; raise RuntimeError where no command could run at all."""
+    """Run the plan of a working folder; raise RuntimeError if no command could run."""
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [python, "-P", str(DRIVER), str(checkout), "plan.json", "out"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        print(f"the driver of {checkout.name} ended with status {done.returncode}: {last}", file=sys.stderr)
+        last_line = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        print(f"the driver of {checkout.name} ended with status {done.returncode}: {last_line}", file=sys.stderr)
     if not (folder / "out" / "statuses.json").is_file():
         raise RuntimeError(f"no command of {checkout} was run: {done.stderr}")
 
 
 def print_case(case: Case, findings: Sequence[Finding]) -> None:
-    """Print what was compared, and what differs."""
-    mine = [finding for finding in findings if finding.case == case.name]
-    outcomes = {finding.outcome for finding in mine}
+    """Print the comparisons of a case and their differences."""
+    of_case = [finding for finding in findings if finding.case == case.name]
+    outcomes = {finding.outcome for finding in of_case}
     outcome = next((each for each in (FAILED, DIFFERENT) if each in outcomes), EQUAL)
-    equal = [finding.compared for finding in mine if finding.outcome == EQUAL]
+    equal = [finding.compared for finding in of_case if finding.outcome == EQUAL]
     print(f"{case.name:<32}{outcome:<12}{', '.join(equal)}")
-    for finding in mine:
+    for finding in of_case:
         if finding.outcome != EQUAL:
             print(f"    {finding.compared} {finding.outcome}: {finding.difference}")
 
@@ -87,12 +89,12 @@ def compare_all(arguments: argparse.Namespace, work: Path) -> int:
     started = time.monotonic()
     cases = [case for case in all_cases() if re.search(arguments.only, case.name)]
     if not cases:
-        print(f"no case has a name with `{arguments.only}`", file=sys.stderr)
+        print(f"no case has a name that matches `{arguments.only}`", file=sys.stderr)
         return 2
     parts = [part for start in range(arguments.jobs) if (part := cases[start :: arguments.jobs])]
     with ThreadPoolExecutor(len(parts)) as pool:
         done = list(pool.map(lambda each: run_part(arguments, work, *each), enumerate(parts)))
-    findings = [finding for _, some in done for finding in some]
+    findings = [finding for _, of_part in done for finding in of_part]
     for case in cases:
         print_case(case, findings)
     counts = Counter(finding.outcome for finding in findings)

@@ -26,7 +26,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 
 from comparison.corpora import write_corpora
-from comparison.families import LABELLERS, LANGUAGE_MODELS, PARALLEL
+from comparison.families import LABELLERS, LANGUAGE_MODELS, NON_AUTOREGRESSIVE
 from comparison.settings import ENCODER, LINES, NUMBERS, OPTIM, TEXT, TRANSFORMER, WORDS, Settings, run_of
 from transcription.conftest import write_corpus
 
@@ -61,7 +61,7 @@ OBJECTIVES = {"transformer_ctc": "ctc", "transformer_nat": "parallel_cross_entro
 
 def text_configs() -> dict[str, Settings]:
     """Return the config of each family's run."""
-    models = {"transformer": TRANSFORMER, **PARALLEL}
+    models = {"transformer": TRANSFORMER, **NON_AUTOREGRESSIVE}
     found = {name: run_of(NUMBERS, model | SMALL_TRANSFORMER, training=TRAINING) for name, model in models.items()}
     for name, objective in OBJECTIVES.items():
         found[name]["objective"] = {"family": objective}

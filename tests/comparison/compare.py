@@ -1,4 +1,4 @@
-"""Compare what two versions left in their working folders: run folders, and what commands printed."""
+"""Comparison of the working folders of two versions: run folders, and the output of commands."""
 
 import json
 import struct
@@ -11,24 +11,25 @@ import numpy as np
 import yaml
 from comparison.driver import RENAMED_KINDS
 from comparison.plan import HALF, OLD, step_name
-from comparison.settings import Case, placed
+from comparison.settings import Case, resolve_names
 
 RENAMED_KEYS: dict[str, str] = {}
-"""Dotted keys of config.yaml in the older version, and what they are called later."""
+"""Dotted keys of config.yaml in the older version, mapped to their names in the newer one."""
 RENAMED_VALUES: dict[str, Mapping[str, str]] = {"data.kind": RENAMED_KINDS}
-"""By the older key: values that are called something else later."""
+"""By key of the older version: values of the older version, mapped to those of the newer one."""
 NEW_KEYS: dict[str, object] = {"training.valid_search.algorithm": None}
-"""Keys that the newer version has added, with the values that mean the older behaviour."""
+"""Keys that only the newer version has, with the values that give the behavior of the older one."""
 TENSOR_FILES = ("model", "averaged", "state")
-IS_TIME = ("minutes", "seconds", "per_second", "time")
-SHOWN = 60
-"""Characters that are shown before and after the first difference."""
+TIME_FIELDS = ("minutes", "seconds", "per_second", "time")
+"""Substrings of the names of fields in metrics.jsonl that hold times or speeds."""
+CONTEXT_CHARACTERS = 60
+"""Number of characters shown before and after the first difference."""
 EQUAL, DIFFERENT, FAILED = "equal", "different", "failed"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether one thing of a case is equal, and the first difference."""
+    """Result of one comparison of a case: equal, different or failed, with the first difference."""
 
     case: str
     compared: str
@@ -37,13 +38,13 @@ class Finding:
 
 
 class Comparison:
-    """The working folders of both versions, and where each case's steps have left their status."""
+    """Comparison of the working folders of both versions, given the exit status of each step."""
 
     def __init__(self, before: Path, after: Path, statuses: Mapping[str, Mapping[str, int]]) -> None:
         self.before, self.after, self.statuses = before, after, statuses
 
     def findings(self, case: Case) -> Iterator[Finding]:
-        """Compare everything of a case; what failed in either version is not compared."""
+        """Compare all runs, outputs and files of a case; steps that failed in either version are not compared."""
         for run in case.runs:
             if (yield from self._succeeded(case, f"train_{run}")):
                 yield from self._runs(case, run, run, "")
@@ -64,26 +65,29 @@ class Comparison:
         self, case: Case, step: str, sides: tuple[str, ...] = ("before", "after"), signals: bool = False
     ) -> Iterator[Finding]:
         """Yield a finding for each version in which a step failed; return whether none did."""
-        fine = True
+        has_succeeded = True
         for side in sides:
             status = self.statuses[side].get(step_name(case, step))
-            stopped = signals and side == "before" and status == 143
-            if status == 0 or stopped:
+            is_stopped = signals and side == "before" and status == 143
+            if status == 0 or is_stopped:
                 continue
-            fine = False
+            has_succeeded = False
             errors = (self.before if side == "before" else self.after) / "out" / f"{step_name(case, step)}.stderr"
-            last = errors.read_text("utf-8").strip().splitlines()[-1:] if errors.is_file() else ["it never began"]
+            last = errors.read_text("utf-8").strip().splitlines()[-1:] if errors.is_file() else ["it has not started"]
             yield Finding(case.name, step, FAILED, f"{side}, status {status}: {' '.join(last)}")
-        return fine
+        return has_succeeded
 
     def _runs(self, case: Case, before: str, after: str, prefix: str) -> Iterator[Finding]:
         """Compare two run folders."""
-        old, new = self.before / placed(f"@{before}", case.name), self.after / placed(f"@{after}", case.name)
+        old, new = (
+            self.before / resolve_names(f"@{before}", case.name),
+            self.after / resolve_names(f"@{after}", case.name),
+        )
         run = prefix or ("" if before == "run" else f"{before} ")
         for name, difference in (
             ("checkpoints", _first_difference(_checkpoint_names(old), _checkpoint_names(new))),
             *((f"{each} tensors", _tensor_difference(old, new, each)) for each in TENSOR_FILES),
-            ("figures", _first_difference(figures_of(old), figures_of(new))),
+            ("metrics", _first_difference(metrics_of(old), metrics_of(new))),
             ("config", _config_difference(config_of(old), config_of(new))),
             ("tokenizers", _first_difference(_tokenizer_files(old), _tokenizer_files(new))),
         ):
@@ -93,8 +97,8 @@ class Comparison:
         """Compare what two commands printed to standard output, byte for byte."""
         old = (self.before / "out" / f"{step_name(case, before)}.stdout").read_bytes()
         new = (self.after / "out" / f"{step_name(case, after)}.stdout").read_bytes()
-        empty = "" if old else "it printed nothing"
-        return _finding(case, after, empty or _first_difference(old.splitlines(), new.splitlines()))
+        problem = "" if old else "it printed nothing"
+        return _finding(case, after, problem or _first_difference(old.splitlines(), new.splitlines()))
 
     def _files(self, case: Case) -> Iterator[Finding]:
         """Compare the files that commands wrote."""
@@ -108,7 +112,7 @@ def _finding(case: Case, compared: str, difference: str) -> Finding:
 
 
 def _first_difference(old: Any, new: Any) -> str:
-    """Describe where two nested values differ first; an empty text where they are equal."""
+    """Describe the first difference of two nested values; return an empty string if they are equal."""
     if old == new and type(old) is type(new):
         return ""
     if isinstance(old, dict) and isinstance(new, dict):
@@ -118,19 +122,19 @@ def _first_difference(old: Any, new: Any) -> str:
             if inner := _first_difference(old[key], new[key]):
                 return f"{key}: {inner}"
     if isinstance(old, list) and isinstance(new, list):
-        for place, (first, second) in enumerate(zip(old, new, strict=False), start=1):
+        for index, (first, second) in enumerate(zip(old, new, strict=False), start=1):
             if inner := _first_difference(first, second):
-                return f"{place}: {inner}"
+                return f"{index}: {inner}"
         return f"{len(old)} before, {len(new)} after"
     first, second = (each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in (old, new))
     pairs = enumerate(zip(first, second, strict=False))
-    place = next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
-    return f"{_around(first, place)} before, {_around(second, place)} after"
+    position = next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
+    return f"{_excerpt(first, position)} before, {_excerpt(second, position)} after"
 
 
-def _around(text: str, place: int) -> str:
-    """Cut a text to what is around a position."""
-    start, end = max(0, place - SHOWN), place + SHOWN
+def _excerpt(text: str, position: int) -> str:
+    """Return the characters of a text around a position."""
+    start, end = max(0, position - CONTEXT_CHARACTERS), position + CONTEXT_CHARACTERS
     return f"{'...' if start else ''}{text[start:end]}{'...' if end < len(text) else ''}"
 
 
@@ -166,41 +170,43 @@ def _tensor_difference(old: Path, new: Path, stem: str) -> str:
         if [dtype, shape] != others:
             return f"{name}: {dtype} {shape} before, {' '.join(map(str, others))} after"
         if dtype != "F32":
-            return f"{name}: other bytes"
+            return f"{name}: different bytes"
         gap = np.abs(np.frombuffer(first, np.float32) - np.frombuffer(second, np.float32)).max()
         return f"{name}: up to {gap:.3g} apart"
     return ""
 
 
-def figures_of(run: Path) -> list[dict[str, Any]]:
-    """Read the figures of metrics.jsonl without times, speeds and events."""
+def metrics_of(run: Path) -> list[dict[str, Any]]:
+    """Read the training and validation lines of metrics.jsonl, without times and speeds."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text("utf-8").splitlines())
-    kept = (line for line in lines if line["kind"] in ("train", "valid"))
-    return [{name: value for name, value in line.items() if not any(t in name for t in IS_TIME)} for line in kept]
+    selected = (line for line in lines if line["kind"] in ("train", "valid"))
+    return [
+        {name: value for name, value in line.items() if not any(t in name for t in TIME_FIELDS)} for line in selected
+    ]
 
 
 def config_of(run: Path) -> dict[str, Any]:
     """Read config.yaml with dotted keys."""
-    return dict(_flat(yaml.safe_load((run / "config.yaml").read_text("utf-8")), ""))
+    return dict(_flatten(yaml.safe_load((run / "config.yaml").read_text("utf-8")), ""))
 
 
-def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
+            yield from _flatten(inner, f"{prefix}.{key}" if prefix else key)
     else:
         yield prefix, value
 
 
 def _config_difference(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Compare two configs; the older names are translated where the newer version has taken the later ones."""
-    later: dict[str, Any] = {key: value for key, value in NEW_KEYS.items() if key in new}
+    """Compare two configs after translating names of the older version that the newer version has renamed."""
+    translated: dict[str, Any] = {key: value for key, value in NEW_KEYS.items() if key in new}
     for key, value in old.items():
         name = RENAMED_KEYS.get(key, key)
         name = name if name in new else key
         renamed = RENAMED_VALUES.get(key, {}).get(value) if isinstance(value, str) else None
-        later[name] = renamed if renamed is not None and new.get(name) == renamed else value
-    return _first_difference(later, new)
+        translated[name] = renamed if renamed is not None and new.get(name) == renamed else value
+    return _first_difference(translated, new)
 
 
 def _tokenizer_files(run: Path) -> dict[str, bytes]:

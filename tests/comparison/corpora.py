@@ -1,4 +1,4 @@
-"""Small corpora for comparisons of two versions: generated, the same on every call, and without the package itself."""
+"""Small generated corpora for comparisons of two versions; deterministic, and independent of seqlab."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ VECTOR_SIZE = 16
 
 
 def english(number: int) -> str:
-    """Spell a number below 1000, digit by digit."""
+    """Spell a number below 1000 in simplified English: hundreds, tens, ones."""
     hundreds, rest = divmod(number, 100)
     tens, ones = divmod(rest, 10)
     words = [f"{EN_ONES[hundreds]} hundred"] if hundreds else []
@@ -24,16 +24,16 @@ def english(number: int) -> str:
 
 
 def german(number: int) -> str:
-    """Spell the same with the ones before the tens."""
+    """Spell a number below 1000 in German: ones before tens."""
     hundreds, rest = divmod(number, 100)
     tens, ones = divmod(rest, 10)
     words = [f"{DE_ONES[hundreds]} hundert"] if hundreds else []
-    joint = [DE_ONES[ones], "und", DE_TENS[tens]] if ones and tens else [DE_ONES[ones] or DE_TENS[tens]]
-    return " ".join([*words, *filter(None, joint)])
+    tail = [DE_ONES[ones], "und", DE_TENS[tens]] if ones and tens else [DE_ONES[ones] or DE_TENS[tens]]
+    return " ".join([*words, *filter(None, tail)])
 
 
 def sentence(number: int) -> tuple[list[str], list[str], str]:
-    """Make the words, the tag of each word, and the label of the whole, which the first noun decides."""
+    """Make a sentence: its words, the tag of each word, and its label, which depends on the first noun."""
     nouns = list(NOUNS)
     first, second = nouns[number % 6], nouns[(number // 6 + number) % 6]
     words, tags = ["the", first, VERBS[number % 4], "a", second], ["DET", "NOUN", "VERB", "DET", "NOUN"]
@@ -46,20 +46,20 @@ def sentence(number: int) -> tuple[list[str], list[str], str]:
     return words, tags, NOUNS[first]
 
 
-def scattered(count: int, most: int) -> list[int]:
-    """Return `count` different numbers from 1 to `most`, which is a prime less one, in an order that looks random."""
-    return [number * 389 % (most + 1) for number in range(1, count + 1)]
+def pseudo_random_numbers(count: int, maximum: int) -> list[int]:
+    """Return `count` distinct numbers from 1 to `maximum` in mixed order; `maximum + 1` must be prime."""
+    return [number * 389 % (maximum + 1) for number in range(1, count + 1)]
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write UTF-8 with a newline after each line."""
+    """Write lines as UTF-8, each with a newline."""
     path.write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
 def write_corpora(folder: Path) -> None:
-    """Write all corpora, each side and split into a file of its own."""
+    """Write all corpora, one file per side and split."""
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = scattered(300, 996)
+    numbers = pseudo_random_numbers(300, 996)
     for split, chosen in (("", numbers[:260]), ("test_", numbers[260:280])):
         write_lines(folder / f"{split}numbers.en", map(english, chosen))
         write_lines(folder / f"{split}numbers.de", map(german, chosen))
@@ -78,7 +78,7 @@ def write_corpora(folder: Path) -> None:
 
 
 def _write_forms(folder: Path) -> None:
-    """Write stems with tags, and the inflected forms that they ask for."""
+    """Write stems with morphological tags, and their inflected forms."""
     onsets = ("", "re", "un", "over", "out", "mis", "fore")
     rows = [(onset + stem, tags, end) for onset in onsets for stem in STEMS for tags, end in ENDINGS.items()]
     for split, chosen in (("", rows[:-20]), ("test_", rows[-20:])):
@@ -87,8 +87,8 @@ def _write_forms(folder: Path) -> None:
 
 
 def _write_sentences(folder: Path) -> None:
-    """Write lines with a label each, and words with a tag each."""
-    found = [sentence(number) for number in scattered(220, 996)]
+    """Write sentences with one label per line and one tag per word."""
+    found = [sentence(number) for number in pseudo_random_numbers(220, 996)]
     columns: dict[str, Callable[[tuple[list[str], list[str], str]], str]] = {
         "lines.txt": lambda each: " ".join(each[0]),
         "labels.txt": lambda each: each[2],
@@ -101,7 +101,7 @@ def _write_sentences(folder: Path) -> None:
 
 
 def _running_text(numbers: Sequence[int]) -> list[str]:
-    """Make lines of a text in which every number follows the one before it."""
+    """Make lines of a text in which each number is followed by its successor."""
     return [f"after {english(number)} comes {english(number + 1)} ." for number in numbers]
 
 

@@ -1,8 +1,8 @@
-"""Cases of decoding, scoring and measuring, with models that have learnt something."""
+"""Cases of decoding, scoring and evaluation, with trained models."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from comparison.families import LABEL, LABELLERS, LANGUAGE_MODELS, PARALLEL, SAMPLE
+from comparison.families import LABEL, LABELLERS, LANGUAGE_MODELS, NON_AUTOREGRESSIVE, SAMPLE
 from comparison.settings import (
     NUMBERS,
     PAIRS,
@@ -17,28 +17,40 @@ from comparison.settings import (
     run_of,
 )
 
-LONGER = {"max_steps": 150, "save_every": 50, "valid_every": 75, "valid_metric": "nll"}
-WIDER = TRANSFORMER | {"d_model": 32, "d_ff": 64}
-COPY_OF_VOCABULARY = {"kind": "saved", "folder": "@run/tokenizer"}
+LONG_TRAINING = {"max_steps": 150, "save_every": 50, "valid_every": 75, "valid_metric": "nll"}
+WIDE_TRANSFORMER = TRANSFORMER | {"d_model": 32, "d_ff": 64}
+TOKENIZER_OF_RUN = {"kind": "saved", "folder": "@run/tokenizer"}
 
 
 def decoding() -> Iterator[Case]:
     """Yield all cases of this module."""
-    yield Case("decoding_transformer", _with_others(WIDER), _left_to_right())
-    yield Case("decoding_lstm", _with_others(RECURRENT | {"family": "lstm", "hidden_size": 32}), _left_to_right())
-    ctc = run_of(NUMBERS, WIDER | {"family": "transformer_ctc"}, objective={"family": "ctc"}, training=LONGER)
-    yield Case("decoding_ctc", {"run": ctc, "lm": _language_model()}, _frames())
-    cmlm = run_of(NUMBERS, WIDER | PARALLEL["transformer_cmlm"], objective={"family": "cmlm", "own_words": 0.5})
-    counted = run_of(TEXT | {"tokenizer": COPY_OF_VOCABULARY}, {"family": "ngram_lm", "order": 3}, optim=None)
-    yield Case("decoding_cmlm", {"run": cmlm, "lm": counted}, _mask_predict())
-    yield Case("decoding_ngram", {"run": run_of(TEXT, {"family": "ngram_lm"}, optim=None)}, _counted())
+    yield Case("decoding_transformer", _runs_with_same_vocabulary(WIDE_TRANSFORMER), _autoregressive())
+    yield Case(
+        "decoding_lstm",
+        _runs_with_same_vocabulary(RECURRENT | {"family": "lstm", "hidden_size": 32}),
+        _autoregressive(),
+    )
+    ctc = run_of(
+        NUMBERS, WIDE_TRANSFORMER | {"family": "transformer_ctc"}, objective={"family": "ctc"}, training=LONG_TRAINING
+    )
+    yield Case("decoding_ctc", {"run": ctc, "lm": _language_model()}, _ctc())
+    cmlm = run_of(
+        NUMBERS,
+        WIDE_TRANSFORMER | NON_AUTOREGRESSIVE["transformer_cmlm"],
+        objective={"family": "cmlm", "own_words": 0.5},
+    )
+    ngram = run_of(TEXT | {"tokenizer": TOKENIZER_OF_RUN}, {"family": "ngram_lm", "order": 3}, optim=None)
+    yield Case("decoding_cmlm", {"run": cmlm, "lm": ngram}, _mask_predict())
+    yield Case("decoding_ngram", {"run": run_of(TEXT, {"family": "ngram_lm"}, optim=None)}, _ngram())
     for name in ("transformer_lm", "gru_lm"):
-        yield Case(f"decoding_{name}", {"run": run_of(TEXT, LANGUAGE_MODELS[name], training=LONGER)}, _generation())
-    yield Case("decoding_running", {"run": run_of(RUNNING, TRANSFORMER_LM, training=LONGER)}, _running())
+        yield Case(
+            f"decoding_{name}", {"run": run_of(TEXT, LANGUAGE_MODELS[name], training=LONG_TRAINING)}, _generation()
+        )
+    yield Case("decoding_running", {"run": run_of(RUNNING, TRANSFORMER_LM, training=LONG_TRAINING)}, _continuous_text())
     labellers = {"run": run_of(WORDS, LABELLERS["gru_labeller"]), "other": run_of(WORDS, LABELLERS["lstm_labeller"])}
-    several = ("label", "@run", "@other", "--input", "corpora/test_lines.txt", "--json")
-    yield Case("decoding_labels", labellers, {**LABEL, "ensemble": several, "plain": several[:-1]})
-    lines = {
+    ensemble = ("label", "@run", "@other", "--input", "corpora/test_lines.txt", "--json")
+    yield Case("decoding_labels", labellers, {**LABEL, "ensemble": ensemble, "plain": ensemble[:-1]})
+    evaluations = {
         "bleu": ("evaluate", "corpora/numbers.en", "--ref", "corpora/numbers.de", "--metrics", "bleu", "chrf", "wer"),
         "baseline": (
             *("evaluate", "corpora/test_numbers.en", "--ref", "corpora/test_numbers.de", "--metrics", "bleu", "cer"),
@@ -46,28 +58,28 @@ def decoding() -> Iterator[Case]:
         ),
         "confusion": ("evaluate", "corpora/labels.txt", "--ref", "corpora/labels.txt", "--confusion", "--json"),
     }
-    yield Case("evaluate", {}, lines)
+    yield Case("evaluate", {}, evaluations)
 
 
-def _with_others(model: dict[str, object]) -> dict[str, dict[str, object]]:
-    """Make a run, another of the same vocabulary, and a language model of it."""
-    run = run_of(NUMBERS, model, training=LONGER)
-    shared = NUMBERS | {"tokenizer": COPY_OF_VOCABULARY}
-    other = run_of(shared, RECURRENT | {"family": "gru"}, training=LONGER, seed=3)
+def _runs_with_same_vocabulary(model: dict[str, object]) -> dict[str, dict[str, object]]:
+    """Return configs of a run, another run with its vocabulary, and a language model with its vocabulary."""
+    run = run_of(NUMBERS, model, training=LONG_TRAINING)
+    shared = NUMBERS | {"tokenizer": TOKENIZER_OF_RUN}
+    other = run_of(shared, RECURRENT | {"family": "gru"}, training=LONG_TRAINING, seed=3)
     return {"run": run, "other": other, "lm": _language_model()}
 
 
 def _language_model() -> dict[str, object]:
-    return run_of(TEXT | {"tokenizer": COPY_OF_VOCABULARY}, LANGUAGE_MODELS["lstm_lm"], training=LONGER)
+    return run_of(TEXT | {"tokenizer": TOKENIZER_OF_RUN}, LANGUAGE_MODELS["lstm_lm"], training=LONG_TRAINING)
 
 
 def _translate(**searches: str) -> dict[str, Sequence[str]]:
-    """Make a command of each search, whose options are one text."""
+    """Return a translate command for each search, given its options as one string."""
     return {name: ("translate", "@run", *TRANSLATE, *options.split()) for name, options in searches.items()}
 
 
-def _left_to_right() -> Mapping[str, Sequence[str]]:
-    """Make the commands for translators that predict token by token."""
+def _autoregressive() -> Mapping[str, Sequence[str]]:
+    """Return the commands for autoregressive translators."""
     searches = _translate(
         greedy="--beam_size 1",
         best_of_five="--beam_size 5 --num_hypotheses 5",
@@ -107,8 +119,8 @@ def _left_to_right() -> Mapping[str, Sequence[str]]:
     }
 
 
-def _frames() -> Mapping[str, Sequence[str]]:
-    """Make the commands for a model of frames, which prefix beam search decodes."""
+def _ctc() -> Mapping[str, Sequence[str]]:
+    """Return the commands for a CTC translator, which is decoded by prefix beam search."""
     searches = _translate(
         greedy="--beam_size 1",
         prefix_beam="--beam_size 6 --num_hypotheses 3",
@@ -124,7 +136,7 @@ def _frames() -> Mapping[str, Sequence[str]]:
 
 
 def _mask_predict() -> Mapping[str, Sequence[str]]:
-    """Make the commands for a model that fills gaps."""
+    """Return the commands for a mask-predict translator."""
     searches = _translate(
         one="--iterations 1",
         four="--iterations 4 --beam_size 3 --num_hypotheses 2",
@@ -140,7 +152,7 @@ def _mask_predict() -> Mapping[str, Sequence[str]]:
 
 
 def _generation() -> Mapping[str, Sequence[str]]:
-    """Make the commands for a language model of lines."""
+    """Return the commands for a language model of lines."""
     sampled = {
         "temperature": "--temperature 0.7",
         "top_k": "--top_k 3 --seed 5",
@@ -150,20 +162,20 @@ def _generation() -> Mapping[str, Sequence[str]]:
         "stop": "--stop und",
     }
     beam = ("generate", "@run", "--prompts", "corpora/prompts.txt", "--json", "--beam_size", "4", "--max_length", "12")
-    measure = ("perplexity", "@run", "corpora/test_numbers.de", "--json")
+    perplexity = ("perplexity", "@run", "corpora/test_numbers.de", "--json")
     return {
         **{name: (*SAMPLE, *options.split()) for name, options in sampled.items()},
         "beam": (*beam, "--num_hypotheses", "2"),
         "beam_no_repeat": (*beam, "--no_repeat_ngram_size", "1"),
-        "perplexity": measure,
-        "per_line": (*measure, "--per_line"),
+        "perplexity": perplexity,
+        "per_line": (*perplexity, "--per_line"),
         "score": ("score", "@run", "--tgt", "corpora/test_numbers.de", "--json"),
         "continuation": ("score", "@run", "--src", "corpora/test_numbers.de", "--tgt", "corpora/test_numbers.de"),
     }
 
 
-def _counted() -> Mapping[str, Sequence[str]]:
-    """Make the commands for an n-gram model, which is also written for other programs and read back."""
+def _ngram() -> Mapping[str, Sequence[str]]:
+    """Return the commands for an n-gram model, including export to ARPA and import."""
     return {
         **_generation(),
         "export": ("export", "@run", "--format", "arpa", "--out", "@@/model.arpa"),
@@ -172,12 +184,12 @@ def _counted() -> Mapping[str, Sequence[str]]:
     }
 
 
-def _running() -> Mapping[str, Sequence[str]]:
-    """Make the commands for a language model of running text."""
-    measure = ("perplexity", "@run", "corpora/test_running.txt", "--json")
+def _continuous_text() -> Mapping[str, Sequence[str]]:
+    """Return the commands for a language model of continuous text."""
+    perplexity = ("perplexity", "@run", "corpora/test_running.txt", "--json")
     return {
-        "blocks": measure,
-        "window": (*measure, "--context", "16", "--stride", "4"),
-        "plain": measure[:-1],
+        "blocks": perplexity,
+        "window": (*perplexity, "--context", "16", "--stride", "4"),
+        "plain": perplexity[:-1],
         "sample": ("generate", "@run", "--prompt", "after one", "two", "--num_samples", "2", "--max_length", "40"),
     }

@@ -1,8 +1,8 @@
-"""Run a list of seqlab commands in one process, and keep what each printed.
+"""Run a list of seqlab commands in one process, and store the output of each.
 
 python -P driver.py CHECKOUT PLAN.json OUT: the plan is a list of commands, `{"name": ..., "argv": [...]}`, in order;
-OUT gets NAME.stdout and NAME.stderr of each, and statuses.json. A step with `copy` copies a folder before it runs. One
-with `stop_at` sends SIGTERM to the process as soon as that path exists. `PYTHONPATH` names the checkout to run.
+OUT receives NAME.stdout and NAME.stderr of each command, and statuses.json. A step with `copy` first copies a folder.
+A step with `stop_at` sends SIGTERM to the process as soon as that path exists. `PYTHONPATH` is the checkout to run.
 """
 
 import json
@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 RENAMED_KINDS = {"parallel": "translation", "labelled": "labelling", "text": "language_modelling"}
-"""Values of `data.kind` in the older version, and what they are called later."""
+"""Values of `data.kind` in the older version, mapped to those of the newer one."""
 CRASHED = 70
+"""Exit status of a command that raised an exception."""
 
 
 @contextmanager
-def captured(stem: Path) -> Iterator[None]:
-    """Send the file descriptors of standard output and standard error to files."""
+def redirect_output(stem: Path) -> Iterator[None]:
+    """Redirect the file descriptors of standard output and standard error to STEM.stdout and STEM.stderr."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(number) for number in (1, 2)]
@@ -47,7 +48,7 @@ def run_command(argv: Sequence[str], stem: Path) -> int:
     """Run one command and return its exit status."""
     from seqlab.cli.main import main
 
-    with captured(stem):
+    with redirect_output(stem):
         try:
             return main(list(argv))
         except BaseException:
@@ -55,24 +56,26 @@ def run_command(argv: Sequence[str], stem: Path) -> int:
             return CRASHED
 
 
-def with_new_kinds(argv: Sequence[str]) -> list[str]:
-    """Rewrite `data.kind` in the options and in a config file, for a version that refuses the old names."""
-    found = [RENAMED_KINDS.get(word, word) if before == "--data.kind" else word for before, word in pairs_of(argv)]
+def rename_kinds(argv: Sequence[str]) -> list[str]:
+    """Rename `data.kind` in options and config files, for a version that refuses the old names."""
+    renamed = [
+        RENAMED_KINDS.get(word, word) if previous == "--data.kind" else word for previous, word in with_previous(argv)
+    ]
     for path in (Path(word) for word in argv if word.endswith(".yaml")):
         text = path.read_text("utf-8")
         for old, new in RENAMED_KINDS.items():
             text = re.sub(rf"^  kind: {old}$", f"  kind: {new}", text, flags=re.MULTILINE)
         path.write_text(text, "utf-8")
-    return found
+    return renamed
 
 
-def pairs_of(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each word with the one before it."""
+def with_previous(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield (previous word, word) for each word."""
     yield from zip(["", *argv], argv, strict=False)
 
 
 def stop_when(path: Path, is_done: threading.Event) -> None:
-    """Send SIGTERM to this process as soon as a path exists, unless the command ends before."""
+    """Send SIGTERM to this process as soon as a path exists, unless the command ends first."""
     while not is_done.is_set():
         if path.exists():
             os.kill(os.getpid(), signal.SIGTERM)
@@ -81,7 +84,7 @@ def stop_when(path: Path, is_done: threading.Event) -> None:
 
 
 def run_step(step: dict[str, Any], out: Path) -> int:
-    """Do one step of a plan."""
+    """Run one step of a plan and return its exit status."""
     if "copy" in step:
         source, target = map(Path, step["copy"])
         if not source.is_dir():
@@ -89,26 +92,26 @@ def run_step(step: dict[str, Any], out: Path) -> int:
         shutil.copytree(source, target)
     argv, stem, is_done = step["argv"], out / step["name"], threading.Event()
     if "stop_at" in step:
-        watching = threading.Thread(target=stop_when, args=(Path(step["stop_at"]), is_done))
-        watching.start()
+        watcher = threading.Thread(target=stop_when, args=(Path(step["stop_at"]), is_done))
+        watcher.start()
         status = run_command(argv, stem)
         is_done.set()
-        watching.join()
+        watcher.join()
         return status
     status = run_command(argv, stem)
     if status == 2 and "data.kind" in stem.with_name(f"{stem.name}.stderr").read_text("utf-8"):
-        status = run_command(with_new_kinds(argv), stem)
+        status = run_command(rename_kinds(argv), stem)
     return status
 
 
 def main() -> None:
-    """Run the plan with the checkout that `PYTHONPATH` names; refuse another one."""
+    """Run the plan; exit if Python does not import the checkout given on the command line."""
     checkout, plan, out = (Path(argument) for argument in sys.argv[1:4])
     import seqlab
 
     found = Path(str(seqlab.__file__)).resolve()
     if not found.is_relative_to(checkout.resolve()):
-        sys.exit(f"the package that is imported is {found}, not that of {checkout}")
+        sys.exit(f"Python imports {found} instead of the seqlab in {checkout}")
     out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # in case a run ends before it is stopped
     statuses: dict[str, int] = {}

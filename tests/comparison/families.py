@@ -1,4 +1,4 @@
-"""A case for every model family, each with a resumed run, and for what decides how a family is built."""
+"""Cases of every model family, each with a resumed run, and of options of the families."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ from comparison.settings import (
     run_of,
 )
 
-PARALLEL_DECODER = TRANSFORMER | {"num_decoder_layers": 1}
+NON_AUTOREGRESSIVE_TRANSFORMER = TRANSFORMER | {"num_decoder_layers": 1}
 GREEDY = ("translate", "@run", *TRANSLATE, "--beam_size", "1")
 BEAM = ("translate", "@run", *TRANSLATE, "--beam_size", "5", "--num_hypotheses", "3")
 SCORE = ("score", "@run", *PAIRS, "--json")
@@ -39,13 +39,13 @@ TEXT_COMMANDS = {
 
 
 def families() -> Iterator[Case]:
-    """Yield a case for each family, whose run is also continued by the other version."""
+    """Yield a case for each family; the newer version also resumes the run of the older one."""
     yield Case("transformer", {"run": run_of(NUMBERS, TRANSFORMER)}, TRANSLATOR_COMMANDS, is_resumed=True)
     for kind in ("rnn", "lstm", "gru"):
         model = RECURRENT | {"family": kind}
         yield Case(kind, {"run": run_of(NUMBERS, model)}, TRANSLATOR_COMMANDS, is_resumed=True)
-    for name, model in PARALLEL.items():
-        yield Case(name, {"run": _parallel_run(model)}, TRANSLATOR_COMMANDS, is_resumed=True)
+    for name, model in NON_AUTOREGRESSIVE.items():
+        yield Case(name, {"run": _non_autoregressive_run(model)}, TRANSLATOR_COMMANDS, is_resumed=True)
     for name, model in LANGUAGE_MODELS.items():
         yield Case(name, {"run": run_of(TEXT, model)}, TEXT_COMMANDS, is_resumed=True)
     masked = run_of(TEXT | {"mask_share": 0.15}, ENCODER | {"family": "transformer_mlm"})
@@ -53,21 +53,25 @@ def families() -> Iterator[Case]:
     for name, model in LABELLERS.items():
         yield Case(f"{name}_lines", {"run": run_of(LINES, model)}, LABEL, is_resumed=True)
         yield Case(f"{name}_words", {"run": run_of(WORDS, model)}, LABEL, is_resumed=name.startswith("gru"))
-    counted = {"optim": None, "training": {"max_steps": 1}}
-    yield Case("ngram_lm", {"run": run_of(TEXT, {"family": "ngram_lm", "order": 3}, **counted)}, TEXT_COMMANDS)
-    yield Case("frequency_labeller", {"run": run_of(WORDS, {"family": "frequency_labeller"}, **counted)}, LABEL)
+    without_gradients = {"optim": None, "training": {"max_steps": 1}}
+    yield Case(
+        "ngram_lm", {"run": run_of(TEXT, {"family": "ngram_lm", "order": 3}, **without_gradients)}, TEXT_COMMANDS
+    )
+    yield Case(
+        "frequency_labeller", {"run": run_of(WORDS, {"family": "frequency_labeller"}, **without_gradients)}, LABEL
+    )
 
 
 def variants() -> Iterator[Case]:
-    """Yield runs of families that are built in another way than by default."""
-    for name, model in TRANSFORMERS.items():
+    """Yield runs of families with non-default options."""
+    for name, model in TRANSFORMER_VARIANTS.items():
         data = NUMBERS | ({"max_length": 40} if name == "learned_positions" else {})
         data |= {"joint_vocabulary": False} if model.get("tied_embeddings") else {}
         yield Case(f"transformer_{name}", {"run": run_of(data, TRANSFORMER | model)}, {"greedy": GREEDY})
-    for name, model in RECURRENT_ONES.items():
+    for name, model in RECURRENT_VARIANTS.items():
         yield Case(f"recurrent_{name}", {"run": run_of(NUMBERS, RECURRENT | model)}, {"beam": BEAM})
-    for name, model in PARALLEL_VARIANTS.items():
-        yield Case(name, {"run": _parallel_run(model)}, {"greedy": GREEDY, "score": SCORE})
+    for name, model in NON_AUTOREGRESSIVE_VARIANTS.items():
+        yield Case(name, {"run": _non_autoregressive_run(model)}, {"greedy": GREEDY, "score": SCORE})
     for name, model in LM_VARIANTS.items():
         yield Case(f"lm_{name}", {"run": run_of(RUNNING, model)}, {"sample": SAMPLE})
     for name, model in LABELLER_VARIANTS.items():
@@ -81,14 +85,15 @@ def variants() -> Iterator[Case]:
     yield Case("stopped_gru_lm", {"run": run_of(RUNNING, LANGUAGE_MODELS["gru_lm"])}, is_resumed=True, is_stopped=True)
 
 
-def _parallel_run(model: Settings) -> Settings:
-    """Make a run of a model that predicts all positions at once; the objective is the one of its family."""
+def _non_autoregressive_run(model: Settings) -> Settings:
+    """Return the config of a non-autoregressive translator with the objective of its family."""
     objectives = {"transformer_ctc": "ctc", "transformer_cmlm": "cmlm", "transformer_nat": "parallel_cross_entropy"}
     return run_of(NUMBERS, model, objective={"family": objectives[model["family"]]})
 
 
-PARALLEL: dict[str, Settings] = {
-    name: PARALLEL_DECODER | {"family": name} for name in ("transformer_ctc", "transformer_nat", "transformer_cmlm")
+NON_AUTOREGRESSIVE: dict[str, Settings] = {
+    name: NON_AUTOREGRESSIVE_TRANSFORMER | {"family": name}
+    for name in ("transformer_ctc", "transformer_nat", "transformer_cmlm")
 }
 LANGUAGE_MODELS: dict[str, Settings] = {
     "transformer_lm": TRANSFORMER_LM,
@@ -98,7 +103,7 @@ LABELLERS: dict[str, Settings] = {
     **{f"{kind}_labeller": RECURRENT_LABELLER | {"family": f"{kind}_labeller"} for kind in ("rnn", "lstm", "gru")},
     "transformer_labeller": ENCODER | {"family": "transformer_labeller"},
 }
-TRANSFORMERS: dict[str, Settings] = {
+TRANSFORMER_VARIANTS: dict[str, Settings] = {
     "post_norm": {"norm": "post", "num_encoder_layers": 2, "num_decoder_layers": 2},
     "learned_positions": {"positions": "learned", "activation": "gelu"},
     "rotary": {"positions": "rotary", "rotary_cross_attention": True, "activation": "swiglu"},
@@ -106,18 +111,18 @@ TRANSFORMERS: dict[str, Settings] = {
     "untied": {"tied_embeddings": "none"},
     "tied_decoder": {"tied_embeddings": "decoder"},
 }
-RECURRENT_ONES: dict[str, Settings] = {
+RECURRENT_VARIANTS: dict[str, Settings] = {
     "additive": {"family": "gru", "attention": "additive", "bridge": "copy"},
     "dot": {"family": "lstm", "attention": "dot", "bridge": "zero", "input_feeding": False},
     "deep": {"family": "lstm", "num_encoder_layers": 2, "num_decoder_layers": 2, "residual": True},
     "forward": {"family": "rnn", "bidirectional": False, "rotary_cross_attention": True, "embedding_size": 12},
     "dropouts": {"family": "gru", "embedding_dropout": 0.1, "weight_dropout": 0.1},
 }
-PARALLEL_VARIANTS: dict[str, Settings] = {
-    "nat_ratio": PARALLEL["transformer_nat"] | {"length": "ratio", "decoder_input": "soft_copy"},
-    "nat_end_mark": PARALLEL["transformer_nat"] | {"length": "end_mark", "decoder_input": "mask"},
-    "cmlm_ratio": PARALLEL["transformer_cmlm"] | {"length": "ratio", "decoder_input": "uniform_copy"},
-    "ctc_soft_copy": PARALLEL["transformer_ctc"] | {"upsampling": 2, "decoder_input": "soft_copy"},
+NON_AUTOREGRESSIVE_VARIANTS: dict[str, Settings] = {
+    "nat_ratio": NON_AUTOREGRESSIVE["transformer_nat"] | {"length": "ratio", "decoder_input": "soft_copy"},
+    "nat_end_mark": NON_AUTOREGRESSIVE["transformer_nat"] | {"length": "end_mark", "decoder_input": "mask"},
+    "cmlm_ratio": NON_AUTOREGRESSIVE["transformer_cmlm"] | {"length": "ratio", "decoder_input": "uniform_copy"},
+    "ctc_soft_copy": NON_AUTOREGRESSIVE["transformer_ctc"] | {"upsampling": 2, "decoder_input": "soft_copy"},
 }
 LM_VARIANTS: dict[str, Settings] = {
     "learned": TRANSFORMER_LM | {"positions": "learned", "norm_kind": "layer_norm", "activation": "relu"},

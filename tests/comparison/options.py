@@ -1,4 +1,4 @@
-"""Cases of training: objectives, optimizers, averages, tokenizers, starts from other runs, and zero config."""
+"""Cases of training: objectives, optimizers, weight averages, tokenizers, warm starts, validation, and zero config."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from comparison.families import (
     GREEDY,
     LABEL,
     LANGUAGE_MODELS,
-    PARALLEL,
+    NON_AUTOREGRESSIVE,
     SAMPLE,
     SCORE,
     TEXT_COMMANDS,
@@ -59,11 +59,15 @@ def objectives() -> Iterator[Case]:
         ("nat_glancing", "transformer_nat", {"family": "parallel_cross_entropy", "length_weight": 0.5, **glancing}),
         ("cmlm_own_words", "transformer_cmlm", {"family": "cmlm", "own_words": 0.5, "length_weight": 0.5}),
     ):
-        yield Case(f"objective_{name}", {"run": run_of(NUMBERS, PARALLEL[model], objective=objective)}, {"beam": BEAM})
+        yield Case(
+            f"objective_{name}",
+            {"run": run_of(NUMBERS, NON_AUTOREGRESSIVE[model], objective=objective)},
+            {"beam": BEAM},
+        )
 
 
-def optimisation() -> Iterator[Case]:
-    """Yield each optimizer, schedule, average and way to clip."""
+def optimization() -> Iterator[Case]:
+    """Yield each optimizer, schedule, weight average and gradient clipping."""
     for name, changes in (
         ("sgd", {"optimizer": {"family": "sgd", "lr": 0.1, "nesterov": True, "weight_decay": 0.01}}),
         ("adam_decay", {"optimizer": {"family": "adam", "lr": 0.01, "weight_decay": 0.01, "betas": [0.8, 0.9]}}),
@@ -83,7 +87,7 @@ def optimisation() -> Iterator[Case]:
 
 
 def tokenizers() -> Iterator[Case]:
-    """Yield each kind of tokenizer, copying, and tags."""
+    """Yield each kind of tokenizer, models that copy, and tags."""
     for name, data in (
         ("sentencepiece_bpe", SUBWORDS),
         ("sentencepiece_unigram", {"tokenizer": {"kind": "sentencepiece_unigram", "vocab_size": 300}}),
@@ -106,59 +110,59 @@ def tokenizers() -> Iterator[Case]:
             yield Case(f"tags_{tags}_{name}", {"run": run_of(data, model | {"tags": tags, "copying": True})}, inflect)
 
 
-def starts() -> Iterator[Case]:
-    """Yield runs that start from other runs or from word vectors, and what pairs are seen."""
+def warm_starts() -> Iterator[Case]:
+    """Yield runs that start from other runs or from word vectors, weighted corpora, and folds."""
     base = run_of(NUMBERS, TRANSFORMER, training={"max_steps": 30})
-    again = run_of(NUMBERS, TRANSFORMER, init_from="@base", seed=2)
+    same_shape = run_of(NUMBERS, TRANSFORMER, init_from="@base", seed=2)
     deeper = run_of(NUMBERS, TRANSFORMER | {"num_decoder_layers": 2}, init_from="@base", init_parts="matching")
-    yield Case("init_from", {"base": base, "run": again, "deeper": deeper}, {"greedy": GREEDY})
-    hidden = TEXT | {"train": ["corpora/lines.txt"], "mask_share": 0.15}
-    masked = run_of(hidden, ENCODER | {"family": "transformer_mlm"})
+    yield Case("init_from", {"base": base, "run": same_shape, "deeper": deeper}, {"greedy": GREEDY})
+    masked_text = TEXT | {"train": ["corpora/lines.txt"], "mask_share": 0.15}
+    masked = run_of(masked_text, ENCODER | {"family": "transformer_mlm"})
     labeller = ENCODER | {"family": "transformer_labeller"}
     matching = run_of(LINES, labeller, init_from="@base", init_parts="matching")
     yield Case("init_from_masked", {"base": masked, "run": matching}, LABEL)
     lm = run_of(TEXT, LSTM_LM)
     yield Case("init_from_lm", {"base": lm, "run": run_of(NUMBERS, LSTM, init_from="@base", init_parts="matching")})
     vectors = {"vectors_src": "corpora/vectors_en.txt", "vectors_tgt": "corpora/vectors_de.txt"}
-    apart = NUMBERS | {"joint_vocabulary": False, **vectors}
+    separate = NUMBERS | {"joint_vocabulary": False, **vectors}
     untied = TRANSFORMER | {"tied_embeddings": "none"}
-    yield Case("vectors", {"run": run_of(apart, untied)})
-    yield Case("vectors_frozen", {"run": run_of(apart, untied, optim=OPTIM | {"frozen_vectors": True})})
+    yield Case("vectors", {"run": run_of(separate, untied)})
+    yield Case("vectors_frozen", {"run": run_of(separate, untied, optim=OPTIM | {"frozen_vectors": True})})
     yield Case("vectors_lm", {"run": run_of(TEXT | {"vectors": "corpora/vectors_de.txt"}, LSTM_LM)})
     yield Case("vectors_labeller", {"run": run_of(LINES | {"vectors_src": "corpora/vectors_lines.txt"}, labeller)})
-    both = {name: NUMBERS[name] * 2 for name in ("train_src", "train_tgt")}
-    yield Case("weighted_corpora", {"run": run_of(NUMBERS | both | {"train_weights": [0.5, 1.5]}, TRANSFORMER)})
+    twice = {name: NUMBERS[name] * 2 for name in ("train_src", "train_tgt")}
+    yield Case("weighted_corpora", {"run": run_of(NUMBERS | twice | {"train_weights": [0.5, 1.5]}, TRANSFORMER)})
     yield Case("folds", {"run": run_of(WORDS | {"valid_fold": 2}, labeller)}, LABEL)
 
 
 def validations() -> Iterator[Case]:
-    """Yield the ways to judge a checkpoint, with a validation set of its own."""
+    """Yield validation metrics, on separate validation sets."""
     beam = {"beam_size": 2, "length_penalty": "gnmt", "length_alpha": 0.6}
-    given = {
+    valid = {
         "valid_src": "corpora/test_numbers.en",
         "valid_tgt": ["corpora/test_numbers.de", "corpora/test_numbers.en"],
     }
     for metric in ("chrf", "wer", "exact_match"):
         training = {"valid_metric": metric, "valid_search": beam, "valid_every": 10, "patience": 2}
-        yield Case(f"valid_{metric}", {"run": run_of(NUMBERS | given, TRANSFORMER, training=training)})
+        yield Case(f"valid_{metric}", {"run": run_of(NUMBERS | valid, TRANSFORMER, training=training)})
     test = {"test_src": ["corpora/test_lines.txt"], "test_tgt": ["corpora/test_tags.txt"]}
     labeller = ENCODER | {"family": "transformer_labeller"}
     yield Case("valid_macro_f1", {"run": run_of(WORDS | test, labeller, training={"valid_metric": "macro_f1"})})
 
 
 def texts() -> Iterator[Case]:
-    """Yield the ways to read running text and lines."""
+    """Yield the orders and block settings of language-model data."""
     contiguous = RUNNING | {"order": "contiguous", "block_length": 12}
-    running = {"perplexity": ("perplexity", "@run", "corpora/test_running.txt", "--json", "--context", "all")}
-    yield Case("contiguous_lstm", {"run": run_of(contiguous, LSTM_LM)}, running, is_resumed=True)
-    yield Case("contiguous_varied", {"run": run_of(contiguous | {"vary_block_length": True}, LSTM_LM)}, running)
+    commands = {"perplexity": ("perplexity", "@run", "corpora/test_running.txt", "--json", "--context", "all")}
+    yield Case("contiguous_lstm", {"run": run_of(contiguous, LSTM_LM)}, commands, is_resumed=True)
+    yield Case("contiguous_varied", {"run": run_of(contiguous | {"vary_block_length": True}, LSTM_LM)}, commands)
     yield Case("running_transformer", {"run": run_of(RUNNING, TRANSFORMER_LM)}, {"sample": SAMPLE})
     yield Case("packing", {"run": run_of(TEXT | {"packing": True}, TRANSFORMER_LM)}, TEXT_COMMANDS)
     yield Case("subwords_lm", {"run": run_of(TEXT | {"tokenizer": SUBWORDS["tokenizer"]}, TRANSFORMER_LM)})
 
 
 def zero_config() -> Iterator[Case]:
-    """Yield runs that name a corpus and nothing else but the limits that keep them short."""
+    """Yield runs without a config file: a corpus, and options that keep the run short."""
     limits = ("--training.max_steps", "12", "--training.device", "cpu", "--training.precision", "fp32")
     pairs = ("--data.train_src", "corpora/numbers.en", "--data.train_tgt", "corpora/numbers.de")
     small = ("--model.d_model", "16", "--model.d_ff", "32")

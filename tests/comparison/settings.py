@@ -1,12 +1,13 @@
-"""What the compared runs have in common: small data sections, small models, and the shape of a case."""
+"""Shared settings of the compared runs: small data sections, small models, and the class of a case."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 Settings = dict[str, Any]
-"""The sections of a config file; or the words of a command line, where a run is trained without a file."""
+"""Sections of a config file, or fields of one section."""
 Run = Settings | tuple[str, ...]
+"""A config, or the arguments of `seqlab train` for a run without a config file."""
 
 NUMBERS: Settings = {
     "kind": "parallel",
@@ -70,17 +71,17 @@ PAIRS = ("--src", "corpora/test_numbers.en", "--tgt", "corpora/test_numbers.de")
 class Case:
     """Runs that are trained in order, and commands that use them.
 
-    In all words and values `@name` stands for the folder of this case's run `name`, and `@@` for a folder of this case
-    that commands write files into.
+    In all arguments and values, `@name` is replaced by the folder of this case's run `name`, and `@@` by the folder of
+    this case for files that commands write.
     """
 
     name: str
     runs: Mapping[str, Run]
     commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
     is_resumed: bool = False
-    """Whether the older version also trains half of `runs["run"]`, which the newer one goes on with."""
+    """Whether the older version also trains half of `runs["run"]`, which the newer version resumes."""
     is_stopped: bool = False
-    """Whether it is stopped by a signal, rather than by `training.max_steps`."""
+    """Whether that half ends by a signal instead of `training.max_steps`."""
 
 
 def run_of(
@@ -91,17 +92,17 @@ def run_of(
     training: Settings | None = None,
     **others: Any,
 ) -> Settings:
-    """Make the config of a run; `optim=None` leaves that section out."""
+    """Return the config of a run; `optim=None` omits that section."""
     sections = {"data": data, "model": model, "training": TRAINING | (training or {}), **others}
     return sections if optim is None else sections | {"optim": optim}
 
 
-def placed(value: Any, case: str) -> Any:
-    """Replace `@name` and `@@` in all texts of a nested value."""
+def resolve_names(value: Any, case: str) -> Any:
+    """Replace `@name` and `@@` in all strings of a nested value."""
     if isinstance(value, str):
         if value.startswith("@@"):
             return f"files/{case}{value[2:]}"
         return f"runs/{case}/{value[1:]}" if value.startswith("@") else value
     if isinstance(value, Mapping):
-        return {name: placed(each, case) for name, each in value.items()}
-    return [placed(each, case) for each in value] if isinstance(value, list | tuple) else value
+        return {name: resolve_names(each, case) for name, each in value.items()}
+    return [resolve_names(each, case) for each in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""What the comparison of two versions takes for equal, and what it reports."""
+"""Comparison of two versions: ignored differences, reported differences, and failed commands."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ STATUSES = {"case.train_run": 0, "case.greedy": 0}
 
 
 def write_version(work: Path, kind: str = "parallel") -> Path:
-    """Write what a version would leave behind."""
+    """Write the working folder of a version."""
     run = work / "runs" / "case" / "run"
     checkpoint = run / "checkpoints" / "step_00000060"
     for folder in (checkpoint, run / "tokenizer", work / "out", work / "files" / "case"):
@@ -30,61 +30,59 @@ def write_version(work: Path, kind: str = "parallel") -> Path:
 
 
 def compare(before: Path, after: Path, after_statuses: dict[str, int] = STATUSES) -> dict[str, Finding]:
-    """Return the findings by what was compared."""
+    """Return the findings of folders folders by the name of the comparison."""
     found = Comparison(before, after, {"before": STATUSES, "after": after_statuses}).findings(CASE)
     return {finding.compared: finding for finding in found}
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> tuple[Path, Path]:
-    """Write two versions that are alike but for the name of the kind, times and events."""
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Write two versions that differ only in the name of the data kind, in times and in events."""
     return write_version(tmp_path / "before"), write_version(tmp_path / "after", "translation")
 
 
-def test_times_events_and_known_new_names_do_not_count(both: tuple[Path, Path]) -> None:
-    """All else is equal."""
-    found = compare(*both)
+def test_times_events_and_renamed_values_are_ignored(folders: tuple[Path, Path]) -> None:
+    found = compare(*folders)
     assert {finding.outcome for finding in found.values()} == {EQUAL}
-    assert {"model tensors", "figures", "config", "tokenizers", "greedy"} <= found.keys()
+    assert {"model tensors", "metrics", "config", "tokenizers", "greedy"} <= found.keys()
 
 
 @pytest.mark.parametrize(
     ("path", "old", "new", "compared", "reported"),
     [
-        ("runs/case/run/metrics.jsonl", "2.5", "2.50001", "figures", "1: loss: 2.5 before, 2.50001 after"),
+        ("runs/case/run/metrics.jsonl", "2.5", "2.50001", "metrics", "1: loss: 2.5 before, 2.50001 after"),
         ("runs/case/run/config.yaml", "max_length: 9", "max_length: 8", "config", "data.max_length: 9 before, 8 after"),
         ("runs/case/run/config.yaml", "translation", "text", "config", "data.kind: parallel before, text after"),
         ("runs/case/run/tokenizer/tokenizer.model", "b", "c", "tokenizers", "tokenizer/tokenizer.model: "),
         ("out/case.greedy.stdout", "zwei", "drei", "greedy", "2: zwei before, drei after"),
     ],
 )
-def test_a_difference_is_reported(
-    both: tuple[Path, Path], path: str, old: str, new: str, compared: str, reported: str
+def test_the_first_difference_of_a_file_is_reported(
+    folders: tuple[Path, Path], path: str, old: str, new: str, compared: str, reported: str
 ) -> None:
-    """Of one file, where it begins; the rest stays equal."""
-    file = both[1] / path
+    file = folders[1] / path
     file.write_text(file.read_text().replace(old, new))
-    found = compare(*both)
+    found = compare(*folders)
     assert found[compared].difference.startswith(reported)
     assert [name for name, finding in found.items() if finding.outcome == DIFFERENT] == [compared]
 
 
-def test_tensors_are_compared_bit_for_bit(both: tuple[Path, Path]) -> None:
-    """The smallest change of one value is reported, and by how much."""
-    file = both[1] / "runs/case/run/checkpoints/step_00000060/model.safetensors"
+def test_tensors_are_compared_bit_for_bit(folders: tuple[Path, Path]) -> None:
+    """The smallest possible change of one value is reported with its size."""
+    file = folders[1] / "runs/case/run/checkpoints/step_00000060/model.safetensors"
     values = np.frombuffer(tensors_of(file)["weight"][2], np.float32).reshape(2, 3).copy()
     values[1, 2] = np.nextafter(values[1, 2], np.float32(9))
     save_file({"weight": values}, file)
-    assert compare(*both)["model tensors"].difference == "weight: up to 4.77e-07 apart"
+    assert compare(*folders)["model tensors"].difference == "weight: up to 4.77e-07 apart"
 
 
-def test_a_command_that_fails_is_no_equal_one(both: tuple[Path, Path]) -> None:
-    """Its status and the last line of its error are shown."""
-    (both[1] / "out" / "case.greedy.stderr").write_text("reading\nseqlab: error: no such option\n")
-    found = compare(*both, STATUSES | {"case.greedy": 2})["greedy"]
+def test_failed_commands_are_reported(folders: tuple[Path, Path]) -> None:
+    """With their exit status and the last line of standard error."""
+    (folders[1] / "out" / "case.greedy.stderr").write_text("reading\nseqlab: error: no such option\n")
+    found = compare(*folders, STATUSES | {"case.greedy": 2})["greedy"]
     assert (found.outcome, found.difference) == (FAILED, "after, status 2: seqlab: error: no such option")
 
 
-def test_commands_that_were_never_run_have_failed(both: tuple[Path, Path]) -> None:
-    """As where the process was killed."""
-    assert compare(*both, {})["train_run"].outcome == FAILED
+def test_missing_commands_are_reported_as_failed(folders: tuple[Path, Path]) -> None:
+    """For example, if the process was killed."""
+    assert compare(*folders, {})["train_run"].outcome == FAILED
