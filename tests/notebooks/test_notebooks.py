@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom on small settings, its claims hold, and its stored outputs are complete."""
+"""Notebooks: complete runs with small settings, their claims, and their stored outputs."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-SMALL: dict[str, dict[str, Any]] = {
+SMALL_SETTINGS: dict[str, dict[str, Any]] = {
     "why_gates": {"lags": (10, 20), "training_steps": 150},
     "what_a_perplexity_means": {
         "max_lines": 1500,
@@ -31,7 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "num_layers": 1,
     },
 }
-SMALL |= {
+SMALL_SETTINGS |= {
     "why_cross_entropy": {"seeds": (1, 2)},
     "small_and_large_batches": {"seeds": (1,), "epochs": 10, "draws": 30},
     "what_convolution_assumes": {"training_steps": 100, "train_sizes": (50, 200), "seeds": (1,), "gaps": (2, 16)},
@@ -39,7 +39,7 @@ SMALL |= {
     "from_a_spectrogram_to_words": {"training_steps": 450, "noise_levels": (20, 5, 0)},
 }
 MAX_BYTES = 400_000
-"""Of a notebook with its figures: a repository keeps every version of them."""
+"""Maximum size of a notebook with its figures; the repository stores every version."""
 
 
 def code_cells(name: str) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def code_cells(name: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in an empty folder, draw without a screen, and leave no setting behind."""
+    """Work in an empty folder with matplotlib's Agg backend; restore all settings at the end."""
     monkeypatch.chdir(tmp_path)
     threads, backend = torch.get_num_threads(), matplotlib.get_backend()
     matplotlib.use("Agg")
@@ -60,57 +60,57 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     torch.set_num_threads(threads)
 
 
-def run(name: str) -> dict[str, Any]:
-    """Execute the cells in one namespace, the small settings in place of those of the cell `parameters`."""
+def run_notebook(name: str) -> dict[str, Any]:
+    """Execute the cells in one namespace, and replace the values of the cell `parameters` by small settings."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for cell in code_cells(name):
         exec(compile("".join(cell["source"]), f"{name}.ipynb, cell {cell['id']}", "exec"), namespace)
         if cell["id"] == "parameters":
-            assert SMALL[name].keys() <= namespace.keys()
-            namespace.update(SMALL[name])
+            assert SMALL_SETTINGS[name].keys() <= namespace.keys()
+            namespace.update(SMALL_SETTINGS[name])
     return namespace
 
 
-def test_all_notebooks_are_run() -> None:
-    assert {path.stem for path in FOLDER.glob("*.ipynb")} == SMALL.keys()
-    for name in SMALL:
+def test_all_notebooks_have_small_settings_parameters_and_claims() -> None:
+    assert {path.stem for path in FOLDER.glob("*.ipynb")} == SMALL_SETTINGS.keys()
+    for name in SMALL_SETTINGS:
         ids = [cell["id"] for cell in code_cells(name)]
         assert ids[0] == "parameters"
         assert ids[-1] == "claims"
 
 
 def test_why_gates(working_folder: Path) -> None:
-    found = run("why_gates")
+    found = run_notebook("why_gates")
     assert found["flows"]["LSTM, bias 1"][50] > found["flows"]["RNN, uniform"][50]
     assert not list(working_folder.iterdir())
 
 
-@pytest.mark.parametrize("is_generated", [True, False], ids=["a generated text", "the text of $SEQLAB_DATA"])
+@pytest.mark.parametrize("is_generated", [True, False], ids=["generated text", "text of $SEQLAB_DATA"])
 def test_what_a_perplexity_means(is_generated: bool, working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if is_generated:
         monkeypatch.delenv("SEQLAB_DATA", raising=False)
-    found = run("what_a_perplexity_means")
+    found = run_notebook("what_a_perplexity_means")
     assert found["cheap"]["10"] < found["cheap"]["all"]
     assert not found["folder"].exists()
     assert not list(working_folder.iterdir())
 
 
 def test_attention_as_alignment(working_folder: Path) -> None:
-    found = run("attention_as_alignment")
+    found = run_notebook("attention_as_alignment")
     assert len(found["alignments"]["guided too much"]) < len(found["alignments"]["guided"])
     assert not found["folder"].exists()
     assert not list(working_folder.iterdir())
 
 
 def test_exposure_bias_and_scheduled_sampling(working_folder: Path) -> None:
-    found = run("exposure_bias_and_scheduled_sampling")
+    found = run_notebook("exposure_bias_and_scheduled_sampling")
     assert found["figures"]["own"]["scheduled sampling"] > found["figures"]["own"]["teacher forcing"]
     assert not found["folder"].exists()
     assert not list(working_folder.iterdir())
 
 
 def test_what_parallel_decoding_loses(working_folder: Path) -> None:
-    found = run("what_parallel_decoding_loses")
+    found = run_notebook("what_parallel_decoding_loses")
     assert found["results"]["all at once, distilled"]["repeats"] < found["results"]["all at once"]["repeats"]
     assert not found["folder"].exists()
     assert not list(working_folder.iterdir())
@@ -118,7 +118,7 @@ def test_what_parallel_decoding_loses(working_folder: Path) -> None:
 
 def test_from_a_spectrogram_to_words(working_folder: Path) -> None:
     pytest.importorskip("soundfile")
-    found = run("from_a_spectrogram_to_words")
+    found = run_notebook("from_a_spectrogram_to_words")
     assert found["by_both"][0] < 10
     assert not found["folder"].exists()
     assert not list(working_folder.iterdir())
@@ -133,14 +133,14 @@ def test_from_a_spectrogram_to_words(working_folder: Path) -> None:
         "generative_against_discriminative",
     ],
 )
-def test_claims_about_images(name: str, working_folder: Path) -> None:
+def test_notebooks_about_images(name: str, working_folder: Path) -> None:
     pytest.importorskip("sklearn")
-    run(name)
+    run_notebook(name)
     assert not list(working_folder.iterdir())
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_the_stored_outputs_are_those_of_one_whole_run(name: str) -> None:
+@pytest.mark.parametrize("name", SMALL_SETTINGS)
+def test_stored_outputs_are_from_one_complete_run(name: str) -> None:
     cells = code_cells(name)
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell["outputs"]]
