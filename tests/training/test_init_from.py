@@ -1,4 +1,4 @@
-"""Fine-tuning: a run that starts from the weights and the vocabulary of another, or from the weights that match."""
+"""Warm start: training from the weights and tokenizers of another run, or from its matching weights."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def other_corpus(tmp_path: Path) -> Path:
     return tmp_path / "other"
 
 
-def test_fine_tuning_begins_with_the_weights_and_the_vocabulary_of_another_run(
+def test_fine_tuning_starts_from_the_weights_and_the_tokenizer_of_another_run(
     trained: Trained, other_corpus: Path, tmp_path: Path
 ) -> None:
     origin = trained[1]
@@ -64,24 +64,24 @@ def test_fine_tuning_begins_with_the_weights_and_the_vocabulary_of_another_run(
     run_dir = train(config, tmp_path / "tuned")
     assert read_files(run_dir / "tokenizer") == read_files(origin / "tokenizer")
     expected, found = load_run(origin), load_run(run_dir)
-    for (name, value), other in zip(expected.model.named_parameters(), found.model.parameters(), strict=True):
-        assert other.detach().numpy() == pytest.approx(value.detach().numpy(), abs=1e-6), name
-    # The weights are in the checkpoint now: the run goes on where the origin is gone.
-    gone = replace(config, init_from=config.init_from)
+    for (name, value), tuned in zip(expected.model.named_parameters(), found.model.parameters(), strict=True):
+        assert tuned.detach().numpy() == pytest.approx(value.detach().numpy(), abs=1e-6), name
+    # The checkpoint holds the weights: the run resumes without its origin.
+    resumed = replace(config, init_from=config.init_from)
     edit_description(run_dir)
-    train(with_training(gone, max_steps=2), run_dir)
+    train(with_training(resumed, max_steps=2), run_dir)
 
 
-def test_a_fine_tuned_run_needs_its_origin_only_until_its_first_checkpoint(
+def test_fine_tuning_resumes_without_its_origin_after_a_checkpoint(
     trained: Trained, other_corpus: Path, tmp_path: Path
 ) -> None:
     origin = Path(shutil.copytree(trained[1], tmp_path / "origin"))
     config = tiny_config(other_corpus, init_from=str(origin), max_steps=8)
-    whole = train(config, tmp_path / "whole")
-    train_until(config, tmp_path / "parts", 3)
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    train_until(config, tmp_path / "resumed", 3)
     shutil.rmtree(origin)
-    train(config, tmp_path / "parts")
-    assert_equal_runs(tmp_path / "parts", whole)
+    train(config, tmp_path / "resumed")
+    assert_equal_runs(tmp_path / "resumed", uninterrupted)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_fine_tuned_run_needs_its_origin_only_until_its_first_checkpoint(
         ({"data": {"tokenizer": CharactersConfig(), "subword_sampling": 0.0}}, r"`data\.tokenizer\.kind`"),
     ],
 )
-def test_fine_tuning_another_model_is_refused_by_name(
+def test_fine_tuning_with_another_architecture_or_tokenizer_is_refused(
     trained: Trained, other_corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     config = tiny_config(other_corpus, init_from=str(trained[1]), **changes)
@@ -103,7 +103,9 @@ def test_fine_tuning_another_model_is_refused_by_name(
     assert not (tmp_path / "tuned").exists()
 
 
-def test_fine_tuning_from_nothing_or_from_itself(trained: Trained, run_dir: Path, tmp_path: Path) -> None:
+def test_fine_tuning_from_a_missing_run_or_from_itself_is_refused(
+    trained: Trained, run_dir: Path, tmp_path: Path
+) -> None:
     with pytest.raises(FileNotFoundError, match=r"no run folder .*nowhere \(`init_from`\)"):
         train(replace(trained[0], init_from=str(tmp_path / "nowhere")), tmp_path / "tuned")
     (tmp_path / "empty").mkdir()
@@ -114,15 +116,16 @@ def test_fine_tuning_from_nothing_or_from_itself(trained: Trained, run_dir: Path
     assert_equal_runs(run_dir, trained[1])
 
 
-STILL = OptimConfig(optimizer=AdamConfig(lr=1e-12))
-"""Weights that stay where they start."""
+TINY_LR = OptimConfig(optimizer=AdamConfig(lr=1e-12))
+"""Steps that are too small to change the weights."""
 SIZES: dict[str, Any] = {"d_model": 16, "d_ff": 32, "num_heads": 2}
 MASKED = TransformerMlmConfig(**SIZES, num_encoder_layers=1, dropout=0.0)
-AS_DECODER: dict[str, Any] = {"norm_kind": "layer_norm", "positions": "sinusoidal", "activation": "relu"}
+DECODER_LAYERS: dict[str, Any] = {"norm_kind": "layer_norm", "positions": "sinusoidal", "activation": "relu"}
+"""Settings of a language model with the layers of the tiny translator's decoder."""
 
 
 def text_config(corpus: Path, model: ModelConfig = MASKED, **changes: Any) -> Config:
-    """Describe a run over both sides of the corpus as text, with the tokenizer of `tiny_config`."""
+    """Describe a language model of both files of the corpus, with the tokenizer of `tiny_config`."""
     base = tiny_text_config(
         [str(corpus / "train.en"), str(corpus / "train.de")],
         data={"tokenizer": SentencePieceBpeConfig(vocab_size=300)},
@@ -133,14 +136,14 @@ def text_config(corpus: Path, model: ModelConfig = MASKED, **changes: Any) -> Co
     return replace(base, data=replace(base.data, mask_share=share), model=model, **changes)
 
 
-def matching(origin: Path, corpus: Path, **changes: Any) -> Config:
-    """Describe a translator that begins with what it has in common with a run."""
+def matching_config(origin: Path, corpus: Path, **changes: Any) -> Config:
+    """Describe a translator that starts from the matching weights of a run."""
     return replace(tiny_config(corpus, init_from=str(origin), **changes), init_parts="matching")
 
 
 @pytest.fixture(scope="module")
 def masked(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a finished run of a masked model."""
+    """Return a finished run of a masked language model."""
     return train(text_config(corpus), tmp_path_factory.mktemp("masked") / "run")
 
 
@@ -148,20 +151,22 @@ def weights_of(run_dir: Path) -> dict[str, torch.Tensor]:
     return load_run(run_dir, "last").model.state_dict()
 
 
-def begun(config: Config, run_dir: Path) -> dict[str, torch.Tensor]:
-    """Train a step that moves nothing, and give the weights."""
-    return weights_of(train(replace(with_training(config, max_steps=1), optim=STILL), run_dir))
+def initial_weights(config: Config, run_dir: Path) -> dict[str, torch.Tensor]:
+    """Train for a step that does not change the weights; return them."""
+    return weights_of(train(replace(with_training(config, max_steps=1), optim=TINY_LR), run_dir))
 
 
 def equal_names(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor], prefix: str = "") -> set[str]:
-    """List the weights of `found` that are those of `wanted`, of which the names are put behind a prefix."""
-    other = {f"{prefix}{name}": value for name, value in wanted.items()}
+    """List the weights of `found` that equal those of `wanted`, whose names get a prefix."""
+    expected = {f"{prefix}{name}": value for name, value in wanted.items()}
     return {
-        name for name, value in found.items() if name in other and torch.allclose(value, other[name], rtol=0, atol=1e-9)
+        name
+        for name, value in found.items()
+        if name in expected and torch.allclose(value, expected[name], rtol=0, atol=1e-9)
     }
 
 
-def test_a_masked_run_says_what_it_measures_and_is_no_language_model(masked: Path) -> None:
+def test_a_masked_model_reports_nll_per_masked_token_and_is_not_a_language_model(masked: Path) -> None:
     lines = comparable_metrics(masked, ["valid"])
     assert lines
     for line in lines:
@@ -174,75 +179,79 @@ def test_a_masked_run_says_what_it_measures_and_is_no_language_model(masked: Pat
     assert load_run(masked, product="a masked model").config.data.mask_share == 0.15
 
 
-def test_a_masked_run_that_was_ended_goes_on_bit_for_bit(corpus: Path, tmp_path: Path, masked: Path) -> None:
-    train_until(text_config(corpus), tmp_path / "parts", 3)
-    train(text_config(corpus), tmp_path / "parts")
-    assert_equal_runs(tmp_path / "parts", masked)
+def test_a_masked_model_resumes_exactly(corpus: Path, tmp_path: Path, masked: Path) -> None:
+    train_until(text_config(corpus), tmp_path / "resumed", 3)
+    train(text_config(corpus), tmp_path / "resumed")
+    assert_equal_runs(tmp_path / "resumed", masked)
 
 
 @pytest.mark.parametrize(
     ("tied", "output"),
     [("all", "encoder.embedding.weight"), ("decoder", "decoder.embedding.weight"), ("none", "projection.weight")],
 )
-def test_a_translator_begins_with_the_encoder_of_a_masked_model(
+def test_a_translator_starts_from_the_encoder_of_a_masked_model(
     corpus: Path, masked: Path, tmp_path: Path, tied: str, output: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`output` is the first name of what the output is projected with."""
-    config = matching(masked, corpus, model={"tied_embeddings": tied})
+    """`output` is the first name of the output projection's weight."""
+    config = matching_config(masked, corpus, model={"tied_embeddings": tied})
     with caplog.at_level(logging.INFO, "seqlab"):
-        found = begun(config, tmp_path / "tuned")
+        found = initial_weights(config, tmp_path / "tuned")
     assert read_files(tmp_path / "tuned" / "tokenizer") == read_files(masked / "tokenizer")
     encoder = {name for name in found if name.startswith("encoder.")}
     equal = equal_names(found, weights_of(masked))
     assert equal == encoder | {"projection.weight"}
-    noted = json.loads((tmp_path / "tuned" / "run.json").read_text("utf-8"))["init_from"]
-    assert (noted["run"], noted["step"]) == (str(masked), load_run(masked).step)
-    named = [name for name, _ in load_run(tmp_path / "tuned").model.named_parameters()]
-    assert sorted(noted["copied"] + noted["random"]) == sorted(named)
-    assert set(noted["copied"]) == encoder | {output}
+    description = json.loads((tmp_path / "tuned" / "run.json").read_text("utf-8"))["init_from"]
+    assert (description["run"], description["step"]) == (str(masked), load_run(masked).step)
+    parameter_names = [name for name, _ in load_run(tmp_path / "tuned").model.named_parameters()]
+    assert sorted(description["copied"] + description["random"]) == sorted(parameter_names)
+    assert set(description["copied"]) == encoder | {output}
     assert f"From {masked}: " in caplog.text
     assert "encoder.layers.0" in caplog.text
     assert "Random: " in caplog.text
     assert "decoder.layers.0" in caplog.text
 
 
-def test_a_translator_begins_with_a_language_model_as_its_decoder(corpus: Path, tmp_path: Path) -> None:
-    model = TransformerLmConfig(**SIZES, num_layers=1, max_length=32, tied_embeddings=False, **AS_DECODER)
+def test_a_translator_starts_from_a_language_model_as_its_decoder(corpus: Path, tmp_path: Path) -> None:
+    model = TransformerLmConfig(**SIZES, num_layers=1, max_length=32, tied_embeddings=False, **DECODER_LAYERS)
     origin = train(text_config(corpus, model), tmp_path / "origin")
-    own = {"tied_embeddings": "none", "num_decoder_layers": 2}
-    config = matching(origin, corpus, model=own)
-    found = begun(config, tmp_path / "tuned")
-    theirs = weights_of(origin)
-    equal = equal_names(found, theirs, "decoder.") | equal_names(found, theirs)
-    assert equal == {f"decoder.{name}" for name in theirs if name != "projection.weight"} | {"projection.weight"}
+    model_fields = {"tied_embeddings": "none", "num_decoder_layers": 2}
+    config = matching_config(origin, corpus, model=model_fields)
+    found = initial_weights(config, tmp_path / "tuned")
+    origin_weights = weights_of(origin)
+    equal = equal_names(found, origin_weights, "decoder.") | equal_names(found, origin_weights)
+    assert equal == {f"decoder.{name}" for name in origin_weights if name != "projection.weight"} | {
+        "projection.weight"
+    }
     assert not any(name.startswith(("encoder.", "decoder.layers.1.")) or "cross_attention" in name for name in equal)
 
 
-def test_a_language_model_begins_with_the_decoder_of_a_translator(corpus: Path, tmp_path: Path) -> None:
-    own = {"tied_embeddings": "none", "num_decoder_layers": 2}
-    origin = train(tiny_config(corpus, model=own, max_steps=2), tmp_path / "origin")
-    model = TransformerLmConfig(**SIZES, num_layers=2, tied_embeddings=False, **AS_DECODER)
+def test_a_language_model_starts_from_the_decoder_of_a_translator(corpus: Path, tmp_path: Path) -> None:
+    model_fields = {"tied_embeddings": "none", "num_decoder_layers": 2}
+    origin = train(tiny_config(corpus, model=model_fields, max_steps=2), tmp_path / "origin")
+    model = TransformerLmConfig(**SIZES, num_layers=2, tied_embeddings=False, **DECODER_LAYERS)
     config = text_config(corpus, model, init_from=str(origin), init_parts="matching")
-    theirs, found = weights_of(origin), begun(config, tmp_path / "tuned")
+    origin_weights, found = weights_of(origin), initial_weights(config, tmp_path / "tuned")
     for name, value in found.items():
-        assert value.equal(theirs[name if name == "projection.weight" else f"decoder.{name}"]), name
+        assert value.equal(origin_weights[name if name == "projection.weight" else f"decoder.{name}"]), name
 
 
-def test_recurrent_language_models_and_translators_begin_with_each_other(corpus: Path, tmp_path: Path) -> None:
+def test_recurrent_language_models_and_translators_start_from_each_other(corpus: Path, tmp_path: Path) -> None:
     lm = LstmLmConfig(hidden_size=16, num_layers=1)
-    own = LstmConfig(hidden_size=16, input_feeding=False, attention="additive")
+    attentive_lstm = LstmConfig(hidden_size=16, input_feeding=False, attention="additive")
     language_model = train(text_config(corpus, lm), tmp_path / "lm")
-    translator = replace(tiny_config(corpus, init_from=str(language_model)), model=own, init_parts="matching")
-    found, theirs = begun(translator, tmp_path / "translator"), weights_of(language_model)
-    for name, value in theirs.items():
+    translator = replace(
+        tiny_config(corpus, init_from=str(language_model)), model=attentive_lstm, init_parts="matching"
+    )
+    found, origin_weights = initial_weights(translator, tmp_path / "translator"), weights_of(language_model)
+    for name, value in origin_weights.items():
         in_translator = {"weight": "decoder.embedding.weight", "projection.weight": "projection.weight"}
         assert found[in_translator.get(name, f"decoder.{name}")].equal(value), name
     config = text_config(corpus, lm, init_from=str(tmp_path / "translator"), init_parts="matching")
-    for name, value in begun(config, tmp_path / "again").items():
-        assert value.equal(theirs[name]), name
+    for name, value in initial_weights(config, tmp_path / "again").items():
+        assert value.equal(origin_weights[name]), name
 
 
-def test_another_attention_means_something_else(corpus: Path, tmp_path: Path) -> None:
+def test_weights_of_another_attention_are_refused(corpus: Path, tmp_path: Path) -> None:
     origin = train(replace(tiny_config(corpus, max_steps=2), model=LstmConfig(hidden_size=16)), tmp_path / "origin")
     config = replace(tiny_config(corpus, init_from=str(origin)), init_parts="matching")
     with pytest.raises(ValueError, match=r"`model\.attention` is 'additive', but 'general'"):
@@ -251,53 +260,55 @@ def test_another_attention_means_something_else(corpus: Path, tmp_path: Path) ->
         train(replace(config, model=LstmConfig(hidden_size=16, rotary_cross_attention=True)), tmp_path / "tuned")
 
 
-def test_gates_of_one_kind_are_none_of_another(corpus: Path, tmp_path: Path) -> None:
-    """Four gates of 8 values have the shapes of one of 32."""
+def test_recurrent_weights_of_another_cell_are_not_copied(corpus: Path, tmp_path: Path) -> None:
+    """Four LSTM gates of 8 values have the shape of one RNN state of 32."""
     origin = train(text_config(corpus, LstmLmConfig(hidden_size=8, embedding_size=16)), tmp_path / "origin")
     config = text_config(
         corpus, RnnLmConfig(hidden_size=32, embedding_size=16), init_from=str(origin), init_parts="matching"
     )
-    found, theirs = begun(config, tmp_path / "tuned"), weights_of(origin)
-    same_shape = {name: value for name, value in found.items() if value.shape == theirs[name].shape}
+    found, origin_weights = initial_weights(config, tmp_path / "tuned"), weights_of(origin)
+    same_shape = {name: value for name, value in found.items() if value.shape == origin_weights[name].shape}
     assert any(name.startswith("layers.") for name in same_shape)
-    assert equal_names(same_shape, theirs) == {name for name in found if not name.startswith("layers.")}
+    assert equal_names(same_shape, origin_weights) == {name for name in found if not name.startswith("layers.")}
 
 
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
-def test_learned_positions_are_as_many_as_those_they_begin_with(corpus: Path, tmp_path: Path, positions: Any) -> None:
+def test_only_learned_positions_fix_the_maximum_length_of_a_warm_start(
+    corpus: Path, tmp_path: Path, positions: Any
+) -> None:
     model = TransformerLmConfig(**SIZES, num_layers=1, positions=positions)
     origin = train(text_config(corpus, model), tmp_path / "origin")
     config = text_config(corpus, model, init_from=str(origin))
-    begun(config, tmp_path / "same")
+    initial_weights(config, tmp_path / "same")
     length = 2 * config.data.block_length
     longer = replace(config, data=replace(config.data, block_length=length))
     if positions == "rotary":
-        begun(longer, tmp_path / "longer")
+        initial_weights(longer, tmp_path / "longer")
         assert load_run(tmp_path / "longer").context_limit == length
         return
     with pytest.raises(ValueError, match=r"`model\.max_length` is \d+, but \d+ in .*origin"):
         train(longer, tmp_path / "longer")
 
 
-def test_a_deeper_model_begins_with_the_layers_of_another(corpus: Path, masked: Path, tmp_path: Path) -> None:
+def test_a_deeper_model_starts_from_the_layers_of_another(corpus: Path, masked: Path, tmp_path: Path) -> None:
     model = replace(MASKED, num_encoder_layers=2, tied_embeddings=False)
     config = text_config(corpus, model, init_from=str(masked), init_parts="matching")
-    found, theirs = begun(config, tmp_path / "deeper"), weights_of(masked)
-    # What a tied output was is also what an untied one starts from.
-    assert equal_names(found, theirs) == theirs.keys()
-    assert found.keys() - theirs.keys() == {name for name in found if name.startswith("encoder.layers.1.")}
+    found, origin_weights = initial_weights(config, tmp_path / "deeper"), weights_of(masked)
+    # An untied output projection starts from the tied one.
+    assert equal_names(found, origin_weights) == origin_weights.keys()
+    assert found.keys() - origin_weights.keys() == {name for name in found if name.startswith("encoder.layers.1.")}
 
 
-def test_what_is_begun_from_matching_weights_needs_its_origin_only_until_its_first_checkpoint(
+def test_a_start_from_matching_weights_resumes_without_its_origin_after_a_checkpoint(
     corpus: Path, masked: Path, tmp_path: Path
 ) -> None:
     origin = Path(shutil.copytree(masked, tmp_path / "origin"))
-    config = matching(origin, corpus, max_steps=8)
-    whole = train(config, tmp_path / "whole")
-    train_until(config, tmp_path / "parts", 3)
+    config = matching_config(origin, corpus, max_steps=8)
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    train_until(config, tmp_path / "resumed", 3)
     shutil.rmtree(origin)
-    train(config, tmp_path / "parts")
-    assert_equal_runs(tmp_path / "parts", whole)
+    train(config, tmp_path / "resumed")
+    assert_equal_runs(tmp_path / "resumed", uninterrupted)
 
 
 @pytest.mark.parametrize(
@@ -318,21 +329,21 @@ def test_what_is_begun_from_matching_weights_needs_its_origin_only_until_its_fir
         ({"model": {"d_model": 24, "d_ff": 40}}, r"copies nothing from .*run: none of its weights"),
     ],
 )
-def test_weights_that_would_not_mean_the_same_are_refused(
+def test_incompatible_origins_of_matching_weights_are_refused(
     corpus: Path, masked: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    config = matching(masked, corpus, **changes)
+    config = matching_config(masked, corpus, **changes)
     with pytest.raises(ValueError, match=message):
         train(config, tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
 
 
-def test_a_language_model_learns_to_spell_where_its_translator_did_not(corpus: Path, tmp_path: Path) -> None:
+def test_a_language_model_from_a_translator_trains_its_spelling_model(corpus: Path, tmp_path: Path) -> None:
     words = WordsConfig(min_count=3)
     origin = train(
         tiny_config(corpus, data={"tokenizer": words, "subword_sampling": 0.0}, max_steps=2), tmp_path / "origin"
     )
-    model = TransformerLmConfig(**SIZES, num_layers=1, max_length=32, **AS_DECODER)
+    model = TransformerLmConfig(**SIZES, num_layers=1, max_length=32, **DECODER_LAYERS)
     config = text_config(corpus, model, init_from=str(origin), init_parts="matching")
     run_dir = train(replace(config, data=replace(config.data, tokenizer=words)), tmp_path / "tuned")
     assert not (origin / "spelling").exists()
@@ -343,13 +354,13 @@ def test_a_language_model_learns_to_spell_where_its_translator_did_not(corpus: P
     assert (again / "spelling" / SPELLING_FILE).read_bytes() == (run_dir / "spelling" / SPELLING_FILE).read_bytes()
 
 
-def test_models_that_compute_with_other_layers_are_refused(corpus: Path, masked: Path, tmp_path: Path) -> None:
+def test_a_recurrent_start_from_a_transformer_is_refused(corpus: Path, masked: Path, tmp_path: Path) -> None:
     config = text_config(corpus, LstmLmConfig(hidden_size=16), init_from=str(masked), init_parts="matching")
     with pytest.raises(ValueError, match=r"`model\.num_heads` is None, but 2 in"):
         train(config, tmp_path / "tuned")
 
 
-def test_what_is_counted_starts_from_nothing(masked: Path) -> None:
+def test_ngram_models_refuse_init_from(masked: Path) -> None:
     with pytest.raises(
         ValueError,
         match=r"`model\.family: ngram_lm` is estimated by counting, without initial weights: leave out `init_from`",
@@ -357,28 +368,26 @@ def test_what_is_counted_starts_from_nothing(masked: Path) -> None:
         Config(data=LanguageModellingConfig(train=["text"]), model=NgramConfig(order=2), init_from=str(masked))
 
 
-def test_a_run_of_one_vocabulary_does_not_begin_from_one_of_two(corpus: Path, tmp_path: Path) -> None:
+def test_a_language_model_does_not_start_from_a_run_with_two_tokenizers(corpus: Path, tmp_path: Path) -> None:
     config = tiny_config(corpus, data={"joint_vocabulary": False}, model={"tied_embeddings": "none"}, max_steps=2)
     origin = train(config, tmp_path / "origin")
     with pytest.raises(ValueError, match="has no tokenizer to copy"):
         train(text_config(corpus, init_from=str(origin), init_parts="matching"), tmp_path / "tuned")
 
 
-def test_another_family_is_told_of_the_way_to_take_over_what_matches(
-    corpus: Path, masked: Path, tmp_path: Path
-) -> None:
+def test_the_error_for_another_family_suggests_matching_weights(corpus: Path, masked: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"`model\.family` is 'transformer', but 'transformer_mlm'.*`init_parts: matching`"
     ):
         train(tiny_config(corpus, init_from=str(masked)), tmp_path / "tuned")
 
 
-def test_matching_what_is_not_named(corpus: Path) -> None:
+def test_matching_weights_need_init_from(corpus: Path) -> None:
     with pytest.raises(ValueError, match=r"`init_parts: matching` .* name the run with `init_from`"):
         replace(tiny_config(corpus), init_parts="matching")
 
 
-def test_every_dropout_of_every_family_may_be_another() -> None:
+def test_every_dropout_of_every_family_may_differ_from_the_origin() -> None:
     dropouts = {
         f"model.{item.name}"
         for config in Parts("model").values()

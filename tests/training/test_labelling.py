@@ -1,4 +1,4 @@
-"""Training labellers: exact resume, starting from a masked model, and warnings about unseen labels."""
+"""Training labellers: exact resume, warm start from a masked model, and warnings about unseen labels."""
 
 import logging
 from dataclasses import replace
@@ -69,10 +69,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, family: str) 
         else None
     )
     config = labelled_config(corpus, model)
-    whole = train(config, tmp_path / "whole")
-    train_until(config, tmp_path / "parts", 3)
-    assert_equal_runs(train(config, tmp_path / "parts"), whole)
-    last = [entry for entry in comparable_metrics(whole) if entry["kind"] == "valid"][-1]
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    train_until(config, tmp_path / "resumed", 3)
+    assert_equal_runs(train(config, tmp_path / "resumed"), uninterrupted)
+    last = [entry for entry in comparable_metrics(uninterrupted) if entry["kind"] == "valid"][-1]
     assert {"nll_per_label", "accuracy", "macro_f1"} <= last.keys()
 
 
@@ -84,7 +84,7 @@ def test_validation_metrics_match_the_predictions_of_the_labeller(tmp_path: Path
             first = (line.split()[0] for line in (folder / "tgt").read_text().splitlines())
             (folder / "tgt").write_text("".join(f"{label}\n" for label in first))
     with (valid / "src").open("a") as src, (valid / "tgt").open("a") as tgt:
-        src.write("one\n"), tgt.write("NEW\n")  # counts as wrong, and has no probability
+        src.write("one\n"), tgt.write("NEW\n")  # an unseen label is an error and has no nll
     config = labelled_config(corpus)
     sides = {"valid_src": str(valid / "src"), "valid_tgt": str(valid / "tgt")}
     data = replace(config.data, labels_of=labels_of, **sides)
@@ -95,12 +95,12 @@ def test_validation_metrics_match_the_predictions_of_the_labeller(tmp_path: Path
     assert isinstance(labeller, TextLabeller)
     src, tgt = ((valid / side).read_text().splitlines() for side in ("src", "tgt"))
     found = [unit for line in labeller.label_detailed(src, num_labels=2) for unit in line.choices]
-    there = [label for line in tgt for label in line.split()]
+    expected = [label for line in tgt for label in line.split()]
     log_probs = [{each.label: each.log_prob for each in unit} for unit in found]
     (entry,) = (entry for entry in comparable_metrics(run) if entry["kind"] == "valid")
-    right = [unit[0].label == label for unit, label in zip(found, there, strict=True)]
-    assert entry["accuracy"] == pytest.approx(100 * np.mean(right))
-    nll = [-unit[label] for unit, label in zip(log_probs, there, strict=True) if label != "NEW"]
+    correct = [unit[0].label == label for unit, label in zip(found, expected, strict=True)]
+    assert entry["accuracy"] == pytest.approx(100 * np.mean(correct))
+    nll = [-unit[label] for unit, label in zip(log_probs, expected, strict=True) if label != "NEW"]
     assert entry["nll_per_label"] == pytest.approx(np.mean(nll), rel=1e-4)
 
 
@@ -119,9 +119,9 @@ def test_unseen_validation_labels_are_reported_with_file_and_line(
     assert f"{valid / 'tgt'}, line 5" in message
 
 
-@pytest.mark.parametrize(("column", "warned"), [("upos", True), ("feats", False)])
+@pytest.mark.parametrize(("column", "has_warning"), [("upos", True), ("feats", False)])
 def test_missing_labels_are_reported(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, warned: bool
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, has_warning: bool
 ) -> None:
     """In `feats`, `_` means that a word has no features."""
     corpus = write_corpus(tmp_path)
@@ -142,23 +142,23 @@ def test_missing_labels_are_reported(
     before = next(i for i, line in enumerate(words) if "two" in line)
     line = 1 + sum(len(sentence) + 2 for sentence in rows[:before])
     message = f"{trees}#{column}, line {line}: words have the label `_`"
-    assert any(message in record.getMessage() for record in caplog.records) == warned
-    assert warned or "`_`" not in caplog.text
+    assert any(message in record.getMessage() for record in caplog.records) == has_warning
+    assert has_warning or "`_`" not in caplog.text
 
 
-@pytest.mark.parametrize(("labels", "warned"), [(["ODD"], True), (["ODD", "EVEN"], False)])
+@pytest.mark.parametrize(("labels", "has_warning"), [(["ODD"], True), (["ODD", "EVEN"], False)])
 def test_a_single_label_is_reported(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, labels: list[str], warned: bool
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, labels: list[str], has_warning: bool
 ) -> None:
     corpus = write_corpus(tmp_path / "corpus")
     text = (corpus / "tgt").read_text()
     (corpus / "tgt").write_text(text if "EVEN" in labels else text.replace("EVEN", "ODD"))
     with caplog.at_level(logging.WARNING, logger="seqlab"):
         train(labelled_config(corpus), tmp_path / "run")
-    assert any("only one label, 'ODD'" in record.getMessage() for record in caplog.records) == warned
+    assert any("only one label, 'ODD'" in record.getMessage() for record in caplog.records) == has_warning
 
 
-def test_training_starts_from_a_masked_model_and_its_vocabulary(tmp_path: Path) -> None:
+def test_training_starts_from_a_masked_model_and_its_tokenizer(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus")
     text = LanguageModellingConfig(
         train=[str(corpus / "src")], tokenizer=WordsConfig(), mask_share=0.3, block_length=16
@@ -188,8 +188,8 @@ def saved_ngrams(run: Path) -> list[torch.Tensor]:
     return [ngrams.get_buffer("known") for ngrams in model.reader.ngrams]
 
 
-def learned_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
-    """Learn n-grams from the cached training set."""
+def most_frequent_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
+    """Select n-grams from the cached training set."""
     tokenizers = load_run(run).src_tokenizer, load_run(run).tgt_tokenizer
     rows = open_prepared(config.data, tokenizers, run / "cache").train.src  # type: ignore[arg-type]
     layers = [NgramEmbedding(40, length, tokenizers[0].vocab_size, 8, std=1.0, dropout=0.0) for length in (2, 3)]
@@ -198,7 +198,7 @@ def learned_ngrams(config: Config, run: Path) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("family", ["gru", "transformer"])
-def test_ngrams_come_from_the_training_set_or_the_copied_model(tmp_path: Path, family: str) -> None:
+def test_ngrams_come_from_the_training_set_or_the_origin(tmp_path: Path, family: str) -> None:
     fields: dict[str, Any] = {"ngram_order": 3, "num_ngrams": 40}
     model: Any = (
         GruLabellerConfig(hidden_size=16, embedding_size=8, **fields)
@@ -208,30 +208,30 @@ def test_ngrams_come_from_the_training_set_or_the_copied_model(tmp_path: Path, f
     config = labelled_config(write_corpus(tmp_path / "corpus"), model)
     averaged = replace(config, optim=replace(config.optim, average_last=0, ema_decay=0.9))
     run = train(averaged, tmp_path / "run")
-    expected = learned_ngrams(config, run)
+    expected = most_frequent_ngrams(config, run)
     assert all(map(torch.equal, saved_ngrams(run), expected))
     other = write_corpus(tmp_path / "other", seed=5)
     tuned = train(labelled_config(other, model, init_from=str(run)), tmp_path / "tuned")
     assert all(map(torch.equal, saved_ngrams(tuned), expected))
     config = labelled_config(other, model, init_from=str(run), init_parts="matching")
     matching = train(config, tmp_path / "matching")
-    own = learned_ngrams(config, matching)
-    assert not any(map(torch.equal, own, expected))
-    assert all(map(torch.equal, saved_ngrams(matching), own))
+    expected_matching = most_frequent_ngrams(config, matching)
+    assert not any(map(torch.equal, expected_matching, expected))
+    assert all(map(torch.equal, saved_ngrams(matching), expected_matching))
     copied = load_run(matching).folder.read_description()["init_from"]
     assert not [name for name in copied["copied"] if "ngrams" in name]
     assert [name for name in copied["random"] if "ngrams" in name] == [f"reader.ngrams.{i}.weight" for i in range(2)]
 
 
 def test_the_label_head_is_reinitialized(tmp_path: Path) -> None:
-    """Labels are numbered by frequency: the same row of the head means another label in another corpus."""
+    """Labels are numbered by frequency: in another corpus the same row of the head is for another label."""
     corpus = write_corpus(tmp_path / "corpus")
     origin = train(labelled_config(corpus), tmp_path / "origin")
     config = labelled_config(corpus, init_from=str(origin), init_parts="matching")
     config = replace(config, optim=replace(config.optim, optimizer=replace(config.optim.optimizer, lr=1e-9)))
-    run, began = load_run(train(config, tmp_path / "run")), dict(load_run(origin).model.named_parameters())
+    run, origin_weights = load_run(train(config, tmp_path / "run")), dict(load_run(origin).model.named_parameters())
     for name, value in run.model.named_parameters():
-        assert torch.allclose(value, began[name], atol=1e-6) == (not name.startswith("head.")), name
+        assert torch.allclose(value, origin_weights[name], atol=1e-6) == (not name.startswith("head.")), name
 
 
 def test_a_copied_tokenizer_that_splits_words_is_refused(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_copied_tokenizer_that_splits_words_is_refused(tmp_path: Path) -> None
         train(replace(config, data=data), tmp_path / "run")
 
 
-def test_counted_pairs_have_no_weights(tmp_path: Path) -> None:
+def test_count_based_labellers_refuse_corpus_weights(tmp_path: Path) -> None:
     config = labelled_config(write_corpus(tmp_path / "corpus"), FrequencyLabellerConfig())
     with pytest.raises(ValueError, match=r"counts each example once: remove `data\.train_weights`"):
         replace(config, data=replace(config.data, train_weights=[2.0]))

@@ -1,4 +1,4 @@
-"""Training language models: learning, invariances, resuming, and refused configs."""
+"""Training language models: decreasing loss, exact resume, data parallelism, failed steps, and refused configs."""
 
 import io
 import json
@@ -44,16 +44,16 @@ from seqlab.training.failure import read_failure
 from seqlab.training.step import NonFiniteUpdate, update
 
 from .conftest import train_until
-from .test_ranks import assert_like
+from .test_ranks import assert_close_runs
 
-KINDS: dict[str, dict[str, Any]] = {
+LAYOUTS: dict[str, dict[str, Any]] = {
     "lines": {"documents": "lines"},
     "packed": {"documents": "lines", "packing": True},
     "continuous": {"documents": "continuous"},
     "streams": {"documents": "continuous", "order": "contiguous"},
 }
-every_kind = pytest.mark.parametrize("kind", KINDS)
-of_a_transformer = pytest.mark.parametrize("kind", ["lines", "packed", "continuous"])
+every_layout = pytest.mark.parametrize("layout", LAYOUTS)
+transformer_layouts = pytest.mark.parametrize("layout", ["lines", "packed", "continuous"])
 SCHEDULE = ConstantScheduleConfig(warmup_steps=4)
 BOS, EOS = 1, 2
 
@@ -65,18 +65,18 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return write_text(tmp_path_factory.mktemp("texts"), lines[:90], ["", *lines[90:], ""])
 
 
-def config_of(kind: str, texts: list[str], dropout: float = 0.1, **settings: Any) -> Config:
-    """Return a config for text of some kind; streams are for a recurrent model."""
+def config_of(layout: str, texts: list[str], dropout: float = 0.1, **settings: Any) -> Config:
+    """Return a config for one layout of the text; streams need a recurrent model."""
     model: Any = replace(TINY_LM, dropout=dropout)
-    if kind == "streams":
+    if layout == "streams":
         names = ("input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
         model = LstmLmConfig(hidden_size=16, num_layers=2, **dict.fromkeys(names, dropout))
-    data = {**KINDS[kind], **settings.pop("data", {})}
+    data = {**LAYOUTS[layout], **settings.pop("data", {})}
     return tiny_text_config(texts, data=data, model=model, **settings)
 
 
 def nll_by_rows(model: TransformerLm, rows: list[tuple[int, list[int]]]) -> float:
-    """Return the nats per token of rows, scored one at a time after their first input id."""
+    """Return the nats per token of rows, scored one at a time; each comes with its first input id."""
     total, count = 0.0, 0
     with torch.inference_mode():
         for start, row in rows:
@@ -91,8 +91,8 @@ def nll_by_rows(model: TransformerLm, rows: list[tuple[int, list[int]]]) -> floa
 MUON = OptimConfig(optimizer=MuonConfig(lr=0.05), schedule=SCHEDULE)
 
 
-def test_a_run_over_streams_learns(texts: list[str], tmp_path: Path) -> None:
-    """A carried state helps: consecutive blocks of 8 ids score better than separate blocks."""
+def test_training_on_streams_lowers_the_loss_and_uses_the_carried_state(texts: list[str], tmp_path: Path) -> None:
+    """Blocks of 8 ids have a lower loss with the state of the preceding block than without."""
     lines = [cardinal_phrase(number).en for number in range(200, 230)]
     valid = write_text(tmp_path, lines, name="valid")
     data = {"valid": valid, "block_length": 8}
@@ -102,18 +102,20 @@ def test_a_run_over_streams_learns(texts: list[str], tmp_path: Path) -> None:
     losses = [line["nll"] for line in comparable_metrics(run_dir, ["train"])]
     assert losses[-1] < 0.6 * losses[0]
     run = load_language_model(run_dir)
-    found_again = [run.perplexity(lines, context=context).likelihood for context in (8, "all")]
-    apart, carried = (each.nll / each.tokens for each in found_again if each.nll is not None)
-    assert apart == pytest.approx(min(found), rel=1e-5)  # the run gives its best checkpoint
-    assert carried < 0.95 * apart
+    likelihoods = [run.perplexity(lines, context=context).likelihood for context in (8, "all")]
+    separate, carried = (each.nll / each.tokens for each in likelihoods if each.nll is not None)
+    assert separate == pytest.approx(min(found), rel=1e-5)  # the best checkpoint is loaded
+    assert carried < 0.95 * separate
 
 
-@of_a_transformer
-def test_a_run_learns_and_its_validation_is_by_definition(kind: str, texts: list[str], tmp_path: Path) -> None:
+@transformer_layouts
+def test_training_lowers_the_loss_and_validation_equals_the_definition(
+    layout: str, texts: list[str], tmp_path: Path
+) -> None:
     lines = [cardinal_phrase(number).en for number in range(200, 230)] + [""]
     valid = write_text(tmp_path, lines, name="valid")
     optim = OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=SCHEDULE)
-    config = config_of(kind, texts, 0.0, data={"valid": valid}, optim=optim, max_steps=60, valid_every=20)
+    config = config_of(layout, texts, 0.0, data={"valid": valid}, optim=optim, max_steps=60, valid_every=20)
     run_dir = train(config, tmp_path / "run")
     found = [line["nll_per_tgt_token"] for line in comparable_metrics(run_dir, ["valid"])]
     assert len(found) == 3
@@ -125,16 +127,16 @@ def test_a_run_learns_and_its_validation_is_by_definition(kind: str, texts: list
     )
 
     run = load_run(run_dir)
-    assert run.step == 60, "the best is the last"
+    assert run.step == 60, "the last checkpoint is the best"
     assert isinstance(run.model, TransformerLm)
     rows = [[*row, EOS] for row in run.tgt_tokenizer.encode(lines)]
-    if kind == "continuous":
+    if layout == "continuous":
         stream = [EOS, *(id_ for row in rows for id_ in row)]
         starts = range(0, len(stream) - 1, 16)
         pieces = [(stream[start], stream[start + 1 : start + 17]) for start in starts]
-    else:  # the empty line is left out, and long ones are cut
-        whole = [[BOS, *row] for row in rows if len(row) > 1]
-        pieces = [(row[i], row[i + 1 : i + 17]) for row in whole for i in range(0, len(row) - 1, 16)]
+    else:  # empty lines are skipped, long ones are split
+        lines_with_bos = [[BOS, *row] for row in rows if len(row) > 1]
+        pieces = [(row[i], row[i + 1 : i + 17]) for row in lines_with_bos for i in range(0, len(row) - 1, 16)]
     assert nll_by_rows(run.model, pieces) == pytest.approx(found[-1], rel=1e-5)
     assert found[-1] < math.log(run.tgt_tokenizer.vocab_size)
 
@@ -154,47 +156,49 @@ def test_the_run_folder_describes_the_training_data(texts: list[str], tmp_path: 
 
 @pytest.mark.parametrize("prefetch_steps", [0, 2])
 @pytest.mark.parametrize(
-    ("kind", "optim"),
-    [*((kind, None) for kind in KINDS), ("continuous", MUON), ("streams", MUON)],
-    ids=[*KINDS, "continuous-muon", "streams-muon"],
+    ("layout", "optim"),
+    [*((layout, None) for layout in LAYOUTS), ("continuous", MUON), ("streams", MUON)],
+    ids=[*LAYOUTS, "continuous-muon", "streams-muon"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    kind: str, optim: OptimConfig | None, prefetch_steps: int, texts: list[str], tmp_path: Path
+    layout: str, optim: OptimConfig | None, prefetch_steps: int, texts: list[str], tmp_path: Path
 ) -> None:
-    config = config_of(kind, texts, data={"prefetch_steps": prefetch_steps}, optim=optim, max_steps=36)
-    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    config = config_of(layout, texts, data={"prefetch_steps": prefetch_steps}, optim=optim, max_steps=36)
+    uninterrupted, resumed = train(config, tmp_path / "uninterrupted"), tmp_path / "resumed"
     # Before the first checkpoint, between log lines and checkpoints, at a validation, and after the first epoch.
     for step in (2, 7, 16, 31):
-        train_until(config, parts, step)
-        assert checkpoint_steps(parts / "checkpoints")[-1] == step
-    train(config, parts)
-    assert_equal_runs(parts, whole)
-    assert comparable_metrics(whole, ["train"])[-1]["epoch"] > 1
+        train_until(config, resumed, step)
+        assert checkpoint_steps(resumed / "checkpoints")[-1] == step
+    train(config, resumed)
+    assert_equal_runs(resumed, uninterrupted)
+    assert comparable_metrics(uninterrupted, ["train"])[-1]["epoch"] > 1
 
 
 def test_averaging_starts_when_the_loss_stalls(texts: list[str], tmp_path: Path) -> None:
     """Non-monotonically triggered averaging (Merity et al. 2018), also in a resumed run."""
     optim = OptimConfig(optimizer=SgdConfig(lr=3.0), schedule=ConstantScheduleConfig(), average_trigger=1)
     config = config_of("streams", texts, optim=optim, max_steps=24, valid_every=1, save_every=1, keep_best=24)
-    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
-    [begun] = [line["step"] for line in comparable_metrics(whole, ["event"]) if line["event"] == "averaging begins"]
-    nlls = [line["nll_per_tgt_token"] for line in comparable_metrics(whole, ["valid"])]
+    uninterrupted, resumed = train(config, tmp_path / "uninterrupted"), tmp_path / "resumed"
+    [start] = [
+        line["step"] for line in comparable_metrics(uninterrupted, ["event"]) if line["event"] == "averaging begins"
+    ]
+    nlls = [line["nll_per_tgt_token"] for line in comparable_metrics(uninterrupted, ["valid"])]
     stalls = (n for n in range(2, len(nlls)) if nlls[n] > min(nlls[: n - 1]))
-    assert begun == next(stalls) + 1 < 20
-    checkpoints = RunFolder(whole).checkpoints
-    for step in range(begun + 1, 25):
-        raw = [read_tensors(checkpoints / checkpoint_name(n), WEIGHTS) for n in range(begun + 1, step + 1)]
+    assert start == next(stalls) + 1 < 20
+    checkpoints = RunFolder(uninterrupted).checkpoints
+    for step in range(start + 1, 25):
+        raw = [read_tensors(checkpoints / checkpoint_name(n), WEIGHTS) for n in range(start + 1, step + 1)]
         averaged = read_tensors(checkpoints / checkpoint_name(step), AVERAGED)
         for name, value in averaged.items():
             mean = torch.stack([weights[name].double() for weights in raw]).mean(0)
             torch.testing.assert_close(value.double(), mean, rtol=1e-5, atol=1e-6)
-    for step in (begun - 1, begun, begun + 2):
-        train_until(config, parts, step)
-    train(config, parts)
-    assert_equal_runs(parts, whole)
+    for step in (start - 1, start, start + 2):
+        train_until(config, resumed, step)
+    train(config, resumed)
+    assert_equal_runs(resumed, uninterrupted)
 
 
-def test_another_way_to_read_the_text_is_another_run(texts: list[str], tmp_path: Path) -> None:
+def test_changed_data_fields_or_text_are_refused_and_moved_files_accepted(texts: list[str], tmp_path: Path) -> None:
     config = tiny_text_config(texts, max_steps=2)
     run_dir = train(config, tmp_path / "run")
     for name, value in (("documents", "continuous"), ("block_length", 8), ("packing", True), ("valid_fraction", 0.2)):
@@ -213,7 +217,7 @@ SGD = OptimConfig(optimizer=SgdConfig(lr=0.3), schedule=SCHEDULE, max_grad_norm=
 
 
 @pytest.mark.parametrize(
-    ("kind", "optim", "parallel", "world_size"),
+    ("layout", "optim", "parallel", "world_size"),
     [
         ("lines", SGD, "ddp", 2),
         ("packed", SGD, "ddp", 2),
@@ -224,51 +228,51 @@ SGD = OptimConfig(optimizer=SgdConfig(lr=0.3), schedule=SCHEDULE, max_grad_norm=
         ("lines", SGD, "ddp", 3),
     ],
 )
-def test_several_ranks_train_like_one(
-    kind: str, optim: OptimConfig, parallel: str, world_size: int, texts: list[str], tmp_path: Path
+def test_several_ranks_equal_a_single_process(
+    layout: str, optim: OptimConfig, parallel: str, world_size: int, texts: list[str], tmp_path: Path
 ) -> None:
-    """With three ranks, steps are too small to divide."""
+    """With three ranks, some steps are too small to give each rank a row."""
     limits: dict[str, Any] = {"max_steps": 20, "log_every": 1, "save_every": 5, "valid_every": 10}
     sizes = {"batch_tokens": 32, "micro_batch_tokens": 16} if world_size == 3 else {}
-    config = config_of(kind, texts, 0.0, data=sizes, optim=optim, parallel=parallel, **limits)
-    assert_like(train_in_ranks(world_size, config, tmp_path / "run"), train(config, tmp_path / "alone"))
+    config = config_of(layout, texts, 0.0, data=sizes, optim=optim, parallel=parallel, **limits)
+    assert_close_runs(train_in_ranks(world_size, config, tmp_path / "run"), train(config, tmp_path / "single_process"))
 
 
-FAILING = OptimConfig(optimizer=SgdConfig(lr=1e38), schedule=ConstantScheduleConfig(), max_grad_norm=None)
+DIVERGING = OptimConfig(optimizer=SgdConfig(lr=1e38), schedule=ConstantScheduleConfig(), max_grad_norm=None)
 
 
-@every_kind
-def test_a_non_finite_step_is_reported_and_can_be_replayed(kind: str, texts: list[str], tmp_path: Path) -> None:
-    config = config_of(kind, texts, optim=FAILING)
+@every_layout
+def test_a_non_finite_step_is_reported_and_can_be_replayed(layout: str, texts: list[str], tmp_path: Path) -> None:
+    config = config_of(layout, texts, optim=DIVERGING)
     with pytest.raises(FailedStep) as raised:
         train(config, tmp_path / "run")
     message = str(raised.value)
     found = re.match(r"Step (\d+) came out non-finite .*\. Its (\d+) rows \(the first: (.*)\) and the weights", message)
     assert found is not None, message
-    for place in found[3].split("; "):
-        path, line = re.fullmatch(r"(\S+), line (\d+)", place).groups()  # type: ignore[union-attr]
+    for location in found[3].split("; "):
+        path, line = re.fullmatch(r"(\S+), line (\d+)", location).groups()  # type: ignore[union-attr]
         assert path in texts
         assert 1 <= int(line) <= 90
     [folder] = (tmp_path / "run" / "failures").iterdir()
     weights, micro_steps, carry = read_failure(folder)
-    assert bool(carry) == (kind == "streams")
+    assert bool(carry) == (layout == "streams")
     assert all(isinstance(batch, TextBatch) for batch in micro_steps)
     assert sum(len(batch.indices) for batch in micro_steps) == int(found[2])
-    assert [batch.positions is not None for batch in micro_steps] == [kind == "packed"] * len(micro_steps)
+    assert [batch.positions is not None for batch in micro_steps] == [layout == "packed"] * len(micro_steps)
     model = config.model.build(*load_tokenizers(RunFolder(tmp_path / "run"))).train()
     for name, parameter in model.named_parameters():
         parameter.data.copy_(weights[name])
-    machine = DeviceContext(torch.device("cpu"), torch.float32)
-    accumulator = Accumulator(model, config.objective.build(), machine, config.seed)
+    device_context = DeviceContext(torch.device("cpu"), torch.float32)
+    accumulator = Accumulator(model, config.objective.build(), device_context, config.seed)
     accumulator.restore_carry(carry)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(NonFiniteUpdate) as again:
+    with pytest.raises(NonFiniteUpdate) as replayed:
         update(accumulator, optimizer, micro_steps, StepContext(int(found[1]) - 1), 0.1, None)
-    assert f"({again.value})" in message
+    assert f"({replayed.value})" in message
 
 
-def test_a_failed_step_of_two_ranks_is_saved_completely(texts: list[str], tmp_path: Path) -> None:
-    config = config_of("packed", texts, optim=FAILING)
+def test_a_failed_step_is_saved_with_the_rows_of_both_ranks(texts: list[str], tmp_path: Path) -> None:
+    config = config_of("packed", texts, optim=DIVERGING)
     found = in_ranks(2, train, config, tmp_path / "run")
     assert found == [found[0]] * 2
     assert found[0].kind is FailedStep
@@ -279,7 +283,7 @@ def test_a_failed_step_of_two_ranks_is_saved_completely(texts: list[str], tmp_pa
     assert len(set(rows)) == len(rows)
 
 
-def test_parts_that_do_not_match_are_refused_by_name(texts: list[str], tmp_path: Path) -> None:
+def test_incompatible_fields_are_refused_by_name(texts: list[str], tmp_path: Path) -> None:
     config = tiny_text_config(texts)
     pairs = TranslationConfig(train_src=["a"], train_tgt=["b"])
     for changes, message in (
@@ -317,7 +321,7 @@ def test_parts_that_do_not_match_are_refused_by_name(texts: list[str], tmp_path:
     assert Config(data=pairs).training.valid_metric == "bleu"
 
 
-def test_a_language_model_does_not_translate(
+def test_translating_with_a_language_model_is_refused(
     texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = train(tiny_text_config(texts, max_steps=1), tmp_path / "run")
@@ -328,13 +332,13 @@ def test_a_language_model_does_not_translate(
     assert f"{run_dir} is a language model: use `seqlab generate`" in captured.err
 
 
-def test_spelling_is_learned_from_rare_items() -> None:
+def test_spelling_models_train_on_rare_items() -> None:
     lines = ["one two two three", "two three four", "  ", "four ", "three"]
     words = train_tokenizer(WordsConfig(min_count=3), lines)
-    assert rare_items(lines, words) == ["four", "one"]  # twice but unknown, and once
+    assert rare_items(lines, words) == ["four", "one"]  # `four` occurs twice but is unknown, `one` occurs once
     every_word = train_tokenizer(WordsConfig(), lines)
     assert rare_items(lines, every_word) == ["one"]
-    assert rare_items(["one two", "two one"], every_word) == ["one", "two"]  # nothing is rare
+    assert rare_items(["one two", "two one"], every_word) == ["one", "two"]  # all words if none is rare
     characters = train_tokenizer(CharactersConfig(), ["abba"])
     assert rare_items(["aab", "xx"], characters) == ["b", "x"]
 

@@ -1,4 +1,4 @@
-"""Loggers beside metrics.jsonl: they have the same lines, also after a kill, and cannot end training."""
+"""Additional loggers: the same lines as metrics.jsonl, also after a kill; their failures do not stop training."""
 
 import csv
 import sys
@@ -34,7 +34,7 @@ def assert_csv_equals_metrics(run_dir: Path) -> None:
 
 
 class Killed(BaseException):
-    pass
+    """Stands for SIGKILL."""
 
 
 def test_csv_has_the_lines_of_metrics_also_after_a_kill(
@@ -43,14 +43,14 @@ def test_csv_has_the_lines_of_metrics_also_after_a_kill(
     config = tiny_config(corpus, log_every=1, logger="csv")
     run_dir = tmp_path / "run"
 
-    def killed(run: Any, *rest: Any) -> None:
+    def kill_after_step_11(run: Any) -> None:
         if run.progress.step == 11:  # three log lines after the checkpoint of step 8
             raise Killed
 
     with monkeypatch.context() as patch:
         module = sys.modules["seqlab.training.loop"]
         log = module._log
-        patch.setattr(module, "_log", lambda run, *rest: (log(run, *rest), killed(run)))
+        patch.setattr(module, "_log", lambda run, *rest: (log(run, *rest), kill_after_step_11(run)))
         with pytest.raises(Killed):
             train(config, run_dir)
     assert len(rows_of(run_dir, "train")) == 11
@@ -59,14 +59,14 @@ def test_csv_has_the_lines_of_metrics_also_after_a_kill(
     assert_equal_runs(run_dir, train(with_training(config, logger=[]), tmp_path / "without"))
 
 
-def test_a_logger_that_is_added_later_has_what_was_before(corpus: Path, tmp_path: Path) -> None:
+def test_a_logger_added_on_resume_gets_all_earlier_lines(corpus: Path, tmp_path: Path) -> None:
     config = tiny_config(corpus, max_steps=12)
     run_dir = train(config, tmp_path / "run")
     train(with_training(config, max_steps=20, logger=["csv"]), run_dir)
     assert_csv_equals_metrics(run_dir)
 
 
-def test_a_column_that_comes_later(tmp_path: Path) -> None:
+def test_csv_adds_new_columns_to_earlier_rows(tmp_path: Path) -> None:
     logger = CsvLogger(tmp_path / "csv", [{"kind": "train", "step": 1, "loss": 2.0}])
     logger.log({"kind": "train", "step": 2, "loss": 1.5, "extra, quoted": 'a "b"'})
     logger.log({"kind": "event", "step": 2, "event": "resumed"})
@@ -80,7 +80,7 @@ def test_a_column_that_comes_later(tmp_path: Path) -> None:
         ]
 
 
-def test_tensorboard(corpus: Path, tmp_path: Path) -> None:
+def test_tensorboard_has_the_values_of_metrics(corpus: Path, tmp_path: Path) -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     config = tiny_config(corpus, max_steps=12, logger="tensorboard")
     run_dir = train(config, tmp_path / "run")
@@ -95,8 +95,8 @@ def test_tensorboard(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Register a logger that fails at its fifth line; return what it receives."""
+def received_by_failing_logger(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Register a logger that fails once it has four entries; return the list of its entries."""
     received: list[Any] = []
 
     class Fails:
@@ -115,20 +115,21 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return received
 
 
-def test_a_logger_that_fails_does_not_end_training(
-    corpus: Path, tmp_path: Path, registered: list[Any], caplog: pytest.LogCaptureFixture
+def test_a_failing_logger_is_switched_off_with_a_warning(
+    corpus: Path, tmp_path: Path, received_by_failing_logger: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     config = tiny_config(corpus, logger=["fails", "csv"])
     run_dir = train(config, tmp_path / "run")
-    assert registered == [("fails", 0), *lines_of(run_dir, "train")[:2], lines_of(run_dir, "valid")[0], *registered[4:]]
-    assert len(registered) == 5
+    received = received_by_failing_logger
+    assert received == [("fails", 0), *lines_of(run_dir, "train")[:2], lines_of(run_dir, "valid")[0], *received[4:]]
+    assert len(received) == 5
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warnings == ["The logger `fails` failed and is switched off: RuntimeError: no connection"]
     assert_csv_equals_metrics(run_dir)
     assert len(comparable_metrics(run_dir)) > 5
 
 
-def test_an_unknown_logger_is_refused_before_anything_is_written(corpus: Path, tmp_path: Path) -> None:
+def test_unknown_loggers_are_refused_before_anything_is_written(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match="There is no logger 'tensorbord': choose one of csv, tensorboard; the nearest"
     ):
@@ -136,7 +137,9 @@ def test_an_unknown_logger_is_refused_before_anything_is_written(corpus: Path, t
     assert not (tmp_path / "run").exists()
 
 
-def test_a_missing_package_is_named(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_package_names_the_extra(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     with pytest.raises(ValueError, match=r"needs an extra: pip install 'seqlab\[tensorboard\]'"):

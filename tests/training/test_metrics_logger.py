@@ -1,3 +1,5 @@
+"""Metrics logger: appending to metrics.jsonl, truncation on resume, and damaged last lines."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return list(RunFolder(path.parent).read_metrics())
 
 
-def test_lines_are_there_at_once_and_go_on_in_a_second_part(path: Path) -> None:
+def test_lines_are_written_at_once_and_appended_after_reopening(path: Path) -> None:
     for step in (1, 2):
         metrics_logger = MetricsLogger(path)
         metrics_logger.write("train", step=step, loss=0.1 + 0.2)
@@ -28,7 +30,7 @@ def test_lines_are_there_at_once_and_go_on_in_a_second_part(path: Path) -> None:
     assert first == {"kind": "train", "step": 1, "loss": 0.1 + 0.2}
 
 
-def test_cutting_back_drops_figures_but_not_events(path: Path) -> None:
+def test_truncation_drops_metrics_but_keeps_events(path: Path) -> None:
     metrics_logger = MetricsLogger(path)
     metrics_logger.write("event", event="first")
     metrics_logger.write("train", step=1)
@@ -46,20 +48,22 @@ def test_cutting_back_drops_figures_but_not_events(path: Path) -> None:
     assert [line["event"] for line in read(path)] == ["first", "resumed"]
 
 
-@pytest.mark.parametrize("rest", [b'{"kind": "train", "st', b'{"kind": "event", "event": "res', b"\0\0\0\n", b"\xff\n"])
-def test_what_a_kill_left_behind_is_dropped(path: Path, rest: bytes) -> None:
+@pytest.mark.parametrize(
+    "partial_line", [b'{"kind": "train", "st', b'{"kind": "event", "event": "res', b"\0\0\0\n", b"\xff\n"]
+)
+def test_partial_lines_after_a_kill_are_dropped(path: Path, partial_line: bytes) -> None:
     metrics_logger = MetricsLogger(path)
     metrics_logger.write("train", step=1)
     size = metrics_logger.size()
     metrics_logger.close()
-    path.write_bytes(path.read_bytes() + rest)
+    path.write_bytes(path.read_bytes() + partial_line)
     metrics_logger = MetricsLogger(path)
     metrics_logger.truncate(size)
     metrics_logger.write("train", step=2)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
 
 
-def test_a_journal_that_is_shorter_than_the_checkpoint_says_goes_on_where_it_ends(path: Path) -> None:
+def test_truncation_beyond_the_end_of_the_file_has_no_effect(path: Path) -> None:
     metrics_logger = MetricsLogger(path)
     metrics_logger.write("train", step=1)
     metrics_logger.truncate(10_000)
@@ -67,13 +71,13 @@ def test_a_journal_that_is_shorter_than_the_checkpoint_says_goes_on_where_it_end
     assert [line["step"] for line in read(path)] == [1, 2]
 
 
-def test_a_last_line_that_is_being_written_is_not_read(path: Path) -> None:
+def test_an_incomplete_last_line_is_not_read(path: Path) -> None:
     path.write_text('{"kind": "train", "step": 1}\n{"kind": "tr')
     assert [line["step"] for line in read(path)] == [1]
 
 
-def test_a_line_that_is_torn_before_the_checkpoint_s_size_is_cut_off(path: Path) -> None:
-    """As where a disk lost the end of the file: no line may be written onto what is left of another."""
+def test_truncation_drops_a_line_that_is_incomplete_within_the_given_size(path: Path) -> None:
+    """As if the disk had lost the end of the file: the next line must not be appended to a partial one."""
     metrics_logger = MetricsLogger(path)
     for step in (1, 2):
         metrics_logger.write("train", step=step)

@@ -1,4 +1,4 @@
-"""Outputs may be as long as the targets of the training data."""
+"""Limits of the output length: measured on the training targets, given, or from older runs."""
 
 import json
 import logging
@@ -21,18 +21,18 @@ LETTERS = "abcdef"
 NUM_WORDS = 30
 
 
-def words_of(letter: str) -> str:
-    """Return thirty words for a letter: `a0 b1 c2 ...` for a."""
+def target_of(letter: str) -> str:
+    """Return the 30 words that a letter is translated into: `a0 b1 c2 ...` for a."""
     first = LETTERS.index(letter)
     return " ".join(f"{LETTERS[(first + i) % len(LETTERS)]}{i}" for i in range(NUM_WORDS))
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """Write a corpus with targets 15 times as long as the sources, and the config of a model that learns it."""
+    """Write a corpus with targets 15 times as long as the sources; return the config of a model that fits it."""
     folder = tmp_path_factory.mktemp("letters")
     (folder / "train.en").write_text("".join(f"{letter}\n" for letter in LETTERS * 60))
-    (folder / "train.de").write_text("".join(f"{words_of(letter)}\n" for letter in LETTERS * 60))
+    (folder / "train.de").write_text("".join(f"{target_of(letter)}\n" for letter in LETTERS * 60))
     data = {
         "valid_src": str(folder / "train.en"),
         "valid_tgt": str(folder / "train.de"),
@@ -53,32 +53,32 @@ def run_dir(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_long_targets_are_output_completely(run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
-    [figures] = comparable_metrics(run_dir, ["valid"])
-    assert figures["exact_match"] == 100
+    [validation] = comparable_metrics(run_dir, ["valid"])
+    assert validation["exact_match"] == 100
     assert json.loads((run_dir / "run.json").read_text())["output_bound"] == {"ratio": 18.6, "offset": 0}
     run = seqlab.load(run_dir, precision="fp32")
-    assert run.translate(list(LETTERS)) == [words_of(letter) for letter in LETTERS]
+    assert run.translate(list(LETTERS)) == [target_of(letter) for letter in LETTERS]
     assert not caplog.records
     cut = run.translate(["a", "b"], max_length_ratio=2, max_length_offset=10)
-    assert cut == [" ".join(words_of(letter).split()[:14]) for letter in "ab"]
+    assert cut == [" ".join(target_of(letter).split()[:14]) for letter in "ab"]
     assert "2 of 2 translations reached the length limit" in caplog.text
 
 
-def test_given_limits_are_kept_with_a_warning_of_longer_targets(
+def test_given_limits_are_kept_with_a_warning_about_longer_targets(
     config: Config, run_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     search = SearchConfig(beam_size=1, max_length_ratio=2.0, max_length_offset=10)
     caplog.set_level(logging.INFO)
     tuned = replace(with_training(config, valid_search=search, max_steps=1), init_from=str(run_dir))
-    [figures] = comparable_metrics(train(tuned, tmp_path / "run"), ["valid"])
-    assert figures["exact_match"] == 0
+    [validation] = comparable_metrics(train(tuned, tmp_path / "run"), ["valid"])
+    assert validation["exact_match"] == 0
     for name in ("training", "validation"):
         assert f"360 of 360 {name} pairs have targets that are longer than the output limit" in caplog.text
     assert "validation: 360 of 360 outputs reached the length limit" in caplog.text
 
 
-def test_an_older_run_keeps_its_limits(config: Config, tmp_path: Path) -> None:
-    """Its config.yaml has the old default, and the config that resumes it omits the limits."""
+def test_runs_of_older_versions_keep_their_limits(config: Config, tmp_path: Path) -> None:
+    """The config.yaml holds the old default, and the resuming config does not set the limits."""
     older = SearchConfig(beam_size=1, max_length_ratio=2.0, max_length_offset=10)
     run_dir = train(with_training(config, valid_search=older, max_steps=2), tmp_path / "run")
     train(with_training(config, max_steps=4), run_dir)
@@ -87,7 +87,7 @@ def test_an_older_run_keeps_its_limits(config: Config, tmp_path: Path) -> None:
         train(with_training(config, valid_search=replace(older, max_length_ratio=3.0)), run_dir)
 
 
-def test_a_run_without_statistics_has_the_old_limits(run_dir: Path, tmp_path: Path) -> None:
+def test_runs_without_measured_limits_use_the_old_defaults(run_dir: Path, tmp_path: Path) -> None:
     for path in run_dir.iterdir():
         if path.name != "run.json":
             (tmp_path / path.name).symlink_to(path)

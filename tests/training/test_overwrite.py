@@ -1,4 +1,4 @@
-"""Which folders may become a run: new ones, those of a set-up that was killed, and runs that are overwritten."""
+"""Creating and overwriting run folders: interruptions are undone, refused commands and foreign files change nothing."""
 
 import errno
 import logging
@@ -24,7 +24,9 @@ from seqlab.training.run_setup import finish_overwrite, remove_if_rejected, set_
 from .conftest import Trained, read_files, with_16_steps
 
 
-def test_overwrite_begins_anew(trained: Trained, run_dir: Path, tmp_path: Path) -> None:
+def test_overwriting_starts_from_scratch_and_keeps_the_data_folder(
+    trained: Trained, run_dir: Path, tmp_path: Path
+) -> None:
     (run_dir / "data").mkdir()
     (run_dir / "data" / "kept").write_text("a recipe's")
     (run_dir / "failures").mkdir()
@@ -33,20 +35,18 @@ def test_overwrite_begins_anew(trained: Trained, run_dir: Path, tmp_path: Path) 
     assert_equal_runs(run_dir, train(config, tmp_path / "fresh"))
     assert (run_dir / "data" / "kept").exists()
     assert not (run_dir / "failures").exists()
-    train(config, tmp_path / "none_yet", overwrite=True)
+    train(config, tmp_path / "new", overwrite=True)  # also without an existing run
 
 
-def test_an_overwrite_with_a_corpus_that_cannot_be_read_removes_nothing(
-    trained: Trained, run_dir: Path, tmp_path: Path
-) -> None:
+def test_overwriting_with_an_unreadable_corpus_keeps_the_run(trained: Trained, run_dir: Path, tmp_path: Path) -> None:
     missing = replace(trained[0], data=replace(trained[0].data, train_src=[str(tmp_path / "missing.en")]))
     with pytest.raises(FileNotFoundError, match=r"missing\.en"):
         train(missing, run_dir, overwrite=True)
     assert_equal_runs(run_dir, trained[1])
 
 
-def test_a_new_run_that_is_refused_leaves_nothing(trained: Trained, tmp_path: Path) -> None:
-    """Also where its tokenizer was made already; what was there before stays."""
+def test_refused_new_runs_leave_no_files(trained: Trained, tmp_path: Path) -> None:
+    """The tokenizer was trained already and is removed; existing files stay."""
     refused = replace(trained[0], data=replace(trained[0].data, max_length=1))
     with pytest.raises(ValueError, match="No pair is left for `train`"):
         train(refused, tmp_path / "new")
@@ -57,24 +57,26 @@ def test_a_new_run_that_is_refused_leaves_nothing(trained: Trained, tmp_path: Pa
     assert (tmp_path / "old" / "data").is_dir()
 
 
-def test_a_job_that_may_restart_needs_a_name_to_overwrite(
+def test_overwriting_in_a_restartable_torchrun_job_needs_a_job_id(
     trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else each restart would throw away what the job itself has trained."""
+    """Otherwise each restart would delete the training of the job itself."""
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     with pytest.raises(ValueError, match="`--rdzv_id NAME`"):
         train(trained[0], run_dir, overwrite=True)
-    train(trained[0], run_dir)  # a restart continues it anyway
+    train(trained[0], run_dir)  # without `overwrite` a restart resumes the run
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "tonight")
     train(trained[0], run_dir, overwrite=True)
 
 
 @pytest.mark.parametrize(
-    ("error", "stays"),
+    ("error", "is_kept"),
     [(ValueError("refused"), False), (FileNotFoundError(errno.ENOENT, "x"), False), (OSError(errno.ENOSPC, "x"), True)],
 )
-def test_what_was_prepared_stays_unless_the_command_is_refused(error: Exception, stays: bool, tmp_path: Path) -> None:
+def test_prepared_files_are_removed_only_if_the_command_is_refused(
+    error: Exception, is_kept: bool, tmp_path: Path
+) -> None:
     folder = RunFolder(tmp_path / "run")
 
     def fail() -> None:
@@ -84,17 +86,17 @@ def test_what_was_prepared_stays_unless_the_command_is_refused(error: Exception,
 
     with pytest.raises(type(error)):
         fail()
-    assert (folder.path / "cache.tmp").is_dir() == stays
-    assert folder.path.exists() == stays
+    assert (folder.path / "cache.tmp").is_dir() == is_kept
+    assert folder.path.exists() == is_kept
 
 
-def test_a_refusal_leaves_the_run_of_another_process_alone(tmp_path: Path) -> None:
+def test_a_refused_command_keeps_the_run_of_another_process(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    with ExitStack() as other:
+    with ExitStack() as other_process:
 
         def refuse() -> None:
             with remove_if_rejected(folder):
-                other.enter_context(exclusive_lock(folder))  # the other process was quicker
+                other_process.enter_context(exclusive_lock(folder))  # the other process got the lock first
                 raise ValueError("refused")
 
         with pytest.raises(ValueError, match="refused"):
@@ -102,9 +104,7 @@ def test_a_refusal_leaves_the_run_of_another_process_alone(tmp_path: Path) -> No
         assert folder.path.is_dir()
 
 
-def test_checkpoints_without_a_description_are_not_taken_for_those_of_a_new_run(
-    trained: Trained, run_dir: Path
-) -> None:
+def test_a_folder_with_checkpoints_but_no_run_json_is_refused(trained: Trained, run_dir: Path) -> None:
     (run_dir / "run.json").unlink()
     assert checkpoint_steps(run_dir / "checkpoints")
     with pytest.raises(ValueError, match=r"is not a run folder, but contains checkpoints: .* `--overwrite`"):
@@ -113,8 +113,8 @@ def test_checkpoints_without_a_description_are_not_taken_for_those_of_a_new_run(
     assert_equal_runs(run_dir, trained[1])
 
 
-def test_a_set_up_that_was_killed_is_done_again(trained: Trained, tmp_path: Path) -> None:
-    """Also where its tokenizer was that of another config."""
+def test_an_interrupted_setup_is_repeated(trained: Trained, tmp_path: Path) -> None:
+    """Also if its tokenizer was trained for another config."""
     run_dir = tmp_path / "run"
     for name in ("src_tokenizer", "tokenizer"):
         train_tokenizer(CharactersConfig(), ["abc"]).save(run_dir / name)
@@ -126,7 +126,7 @@ def test_a_set_up_that_was_killed_is_done_again(trained: Trained, tmp_path: Path
 
 
 @pytest.mark.parametrize("changes", [{"max_length": 1}, {"tokenizer": SentencePieceBpeConfig(vocab_size=262)}])
-def test_a_run_is_overwritten_only_when_the_new_one_can_begin(
+def test_a_run_is_overwritten_only_if_the_new_one_can_start(
     trained: Trained, run_dir: Path, changes: dict[str, Any]
 ) -> None:
     before = read_files(run_dir)
@@ -137,28 +137,28 @@ def test_a_run_is_overwritten_only_when_the_new_one_can_begin(
 
 
 @pytest.mark.parametrize("point", range(12))
-def test_an_overwriting_that_was_killed_is_undone(run_dir: Path, monkeypatch: pytest.MonkeyPatch, point: int) -> None:
-    """At whichever rename, on the way there or back."""
+def test_interrupted_overwriting_is_undone(run_dir: Path, monkeypatch: pytest.MonkeyPatch, point: int) -> None:
+    """Interrupted at any rename, while the old run is set aside or restored."""
     before, renames = read_files(run_dir), iter(range(100))
     rename = Path.rename
 
-    def killed(*arguments: Any) -> Any:
+    def rename_until_killed(*arguments: Any) -> Any:
         if next(renames) >= point:
             raise KeyboardInterrupt
         return rename(*arguments)
 
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(Path, "rename", killed)
+        patch.setattr(Path, "rename", rename_until_killed)
         set_aside_old_run(RunFolder(run_dir))
         finish_overwrite(RunFolder(run_dir))
-    if not RunFolder(run_dir).exists():  # what a command says of it then is true
+    if not RunFolder(run_dir).exists():  # the error names the command that restores the run
         with pytest.raises(ValueError, match=r"is not a run folder.* `seqlab train --run_dir .*` restores"):
             RunFolder(run_dir).read_description()
     finish_overwrite(RunFolder(run_dir))
     assert read_files(run_dir) == before
 
 
-def test_two_processes_do_not_train_in_one_folder(trained: Trained, run_dir: Path) -> None:
+def test_two_processes_cannot_train_in_one_folder(trained: Trained, run_dir: Path) -> None:
     with exclusive_lock(RunFolder(run_dir)), pytest.raises(ValueError, match="another process is training there"):
         train(with_16_steps(trained[0]), run_dir)
     train(with_16_steps(trained[0]), run_dir)
@@ -166,12 +166,12 @@ def test_two_processes_do_not_train_in_one_folder(trained: Trained, run_dir: Pat
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("name", ["notes.txt", "model.py", "src"])
-def test_a_folder_that_is_no_run_is_refused_and_left_alone(
+def test_a_folder_that_is_not_a_run_is_refused_and_not_changed(
     trained: Trained, tmp_path: Path, name: str, overwrite: bool
 ) -> None:
-    for part in (name, "cache/mine", "config.yaml"):
-        (tmp_path / "mine" / part).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "mine" / part).write_text("mine")
+    for file in (name, "cache/mine", "config.yaml"):
+        (tmp_path / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / file).write_text("mine")
     before = read_files(tmp_path)
     with pytest.raises(ValueError, match=f"is not a run folder, but contains {name}: choose another"):
         train(trained[0], tmp_path / "mine", overwrite=overwrite)
@@ -179,7 +179,7 @@ def test_a_folder_that_is_no_run_is_refused_and_left_alone(
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_is_no_run_folder(trained: Trained, tmp_path: Path, overwrite: bool) -> None:
+def test_a_file_as_run_folder_is_refused(trained: Trained, tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ValueError, match="file is a file: choose another name"):
         train(trained[0], tmp_path / "file", overwrite=overwrite)
@@ -187,7 +187,7 @@ def test_a_file_is_no_run_folder(trained: Trained, tmp_path: Path, overwrite: bo
 
 
 @pytest.mark.parametrize("joint", [True, False])
-def test_a_vocabulary_that_the_text_cannot_fill_is_reported_once_for_each(
+def test_a_vocabulary_too_large_for_the_text_is_reported_once_per_tokenizer(
     corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, joint: bool
 ) -> None:
     data = {"tokenizer": SentencePieceBpeConfig(vocab_size=9000), "joint_vocabulary": joint}

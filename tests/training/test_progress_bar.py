@@ -1,4 +1,4 @@
-"""The progress bar of training: what matters fits a terminal of 80 columns."""
+"""Progress bar of training: steps, remaining time, loss and speed fit into 80 columns."""
 
 import io
 import re
@@ -12,12 +12,14 @@ from seqlab.training.state import Progress
 
 
 class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
     def isatty(self) -> bool:
         return True
 
 
 @pytest.mark.parametrize(("step", "max_steps"), [(3, 10), (1234, 15_000), (999_999, 1_000_000)])
-def test_it_fits_80_columns(monkeypatch: pytest.MonkeyPatch, step: int, max_steps: int) -> None:
+def test_the_progress_bar_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch, step: int, max_steps: int) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
@@ -31,5 +33,5 @@ def test_it_fits_80_columns(monkeypatch: pytest.MonkeyPatch, step: int, max_step
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     [*_, last] = [line for line in re.split(r"[\r\n]", plain) if line.strip()]
     assert all(len(line) <= 80 for line in re.split(r"[\r\n]", plain))
-    for part in (f"{step}/{max_steps}", "ends in ", "loss 12.345", "123,456 tokens/s"):
-        assert part in last
+    for field in (f"{step}/{max_steps}", "ends in ", "loss 12.345", "123,456 tokens/s"):
+        assert field in last

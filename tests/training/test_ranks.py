@@ -1,4 +1,4 @@
-"""Several ranks train like one, stop together, and continue each other's runs."""
+"""Data parallelism: several ranks equal a single process, stop together, and resume each other's runs."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ PARALLEL = ["ddp", "fsdp"]
 
 
 def exact_config(corpus: Path, optim: OptimConfig, **training: Any) -> Config:
-    """Describe a run whose steps are the same computation whatever the number of ranks: without dropout."""
+    """Describe a run without dropout, whose steps do not depend on the number of ranks."""
     limits = {"max_steps": 12, "log_every": 1, "save_every": 3, "valid_every": 6} | training
     return tiny_config(corpus, model={"dropout": 0.0}, optim=optim, **limits)
 
@@ -40,12 +40,12 @@ def weights_at(run_dir: Path, step: int, stem: str = WEIGHTS) -> torch.Tensor:
     return torch.cat([value.flatten() for _, value in sorted(tensors.items())]).double()
 
 
-def assert_like(run_dir: Path, expected: Path) -> None:
-    """Compare the losses of all steps, the validations and the weights of two runs, up to rounding."""
+def assert_close_runs(run_dir: Path, expected: Path) -> None:
+    """Compare the losses of all steps, the validations and the last weights of two runs, up to rounding."""
     found, wanted = comparable_metrics(run_dir), comparable_metrics(expected)
     assert [(line.pop("kind"), line["step"]) for line in found] == [(line.pop("kind"), line["step"]) for line in wanted]
     for line, other in zip(found, wanted, strict=True):
-        for lines in (line, other):  # ranks cut a micro-step, and pad its parts less
+        for lines in (line, other):  # ranks split a micro-step, so its rows need less padding
             for side in ("src_padding", "tgt_padding"):
                 lines.pop(side, None)
         assert line == pytest.approx(other, rel=1e-5, abs=1e-9), line["step"]
@@ -57,28 +57,28 @@ def assert_like(run_dir: Path, expected: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def alone(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Give a run of one process for each optimizer."""
-    folder = tmp_path_factory.mktemp("alone")
+def single_process_runs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a run of a single process for each optimizer."""
+    folder = tmp_path_factory.mktemp("single_process")
     return {name: train(exact_config(corpus, optim), folder / name) for name, optim in (("sgd", SGD), ("adam", ADAM))}
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
 @pytest.mark.parametrize(("name", "optim"), [("sgd", SGD), ("adam", ADAM)])
-def test_two_ranks_train_like_one(
-    corpus: Path, tmp_path: Path, alone: dict[str, Path], parallel: str, name: str, optim: OptimConfig
+def test_two_ranks_equal_a_single_process(
+    corpus: Path, tmp_path: Path, single_process_runs: dict[str, Path], parallel: str, name: str, optim: OptimConfig
 ) -> None:
     config = exact_config(corpus, optim, parallel=parallel)
-    assert_like(train_in_ranks(2, config, tmp_path / "run"), alone[name])
+    assert_close_runs(train_in_ranks(2, config, tmp_path / "run"), single_process_runs[name])
 
 
-def test_three_ranks_and_steps_too_small_to_share(corpus: Path, tmp_path: Path) -> None:
+def test_three_ranks_equal_a_single_process_with_steps_too_small_to_split(corpus: Path, tmp_path: Path) -> None:
     config = exact_config(corpus, SGD, max_steps=6, parallel="fsdp")
     config = replace(config, data=replace(config.data, batch_tokens=16, micro_batch_tokens=16))
-    assert_like(train_in_ranks(3, config, tmp_path / "run"), train(config, tmp_path / "alone"))
+    assert_close_runs(train_in_ranks(3, config, tmp_path / "run"), train(config, tmp_path / "single_process"))
 
 
-AT_ONCE: dict[str, Any] = {
+SMALL: dict[str, Any] = {
     "d_model": 16,
     "d_ff": 32,
     "num_heads": 2,
@@ -93,27 +93,27 @@ AT_ONCE: dict[str, Any] = {
     ("model", "objective"),
     [
         (
-            TransformerNatConfig(**AT_ONCE, length="ratio", decoder_input="soft_copy"),
+            TransformerNatConfig(**SMALL, length="ratio", decoder_input="soft_copy"),
             ParallelCrossEntropyConfig(label_smoothing=0.1),
         ),
-        (TransformerCtcConfig(**AT_ONCE, upsampling=2), CtcConfig()),
+        (TransformerCtcConfig(**SMALL, upsampling=2), CtcConfig()),
     ],
     ids=["nat", "ctc"],
 )
-def test_models_that_predict_all_at_once(
+def test_two_ranks_train_non_autoregressive_models_like_a_single_process(
     corpus: Path, tmp_path: Path, parallel: str, model: ModelConfig, objective: ObjectiveConfig
 ) -> None:
     config = replace(exact_config(corpus, ADAM, max_steps=6), model=model, objective=objective)
-    expected = train(config, tmp_path / "alone")
-    assert_like(train_in_ranks(2, with_training(config, parallel=parallel), tmp_path / "run"), expected)
+    expected = train(config, tmp_path / "single_process")
+    assert_close_runs(train_in_ranks(2, with_training(config, parallel=parallel), tmp_path / "run"), expected)
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
 @pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
-def test_another_number_of_ranks_goes_on(
+def test_a_run_resumes_with_another_number_of_ranks(
     corpus: Path,
     tmp_path: Path,
-    alone: dict[str, Path],
+    single_process_runs: dict[str, Path],
     parallel: str,
     first: int,
     then: int,
@@ -122,13 +122,13 @@ def test_another_number_of_ranks_goes_on(
     config = exact_config(corpus, ADAM, parallel=parallel)
     run_dir = tmp_path / "run"
     for world_size, max_steps in ((first, 6), (then, 12)):
-        part = with_training(config, max_steps=max_steps)
+        half = with_training(config, max_steps=max_steps)
         if world_size == 1:
             with caplog.at_level(logging.WARNING):
-                train(part, run_dir)
+                train(half, run_dir)
         else:
-            train_in_ranks(world_size, part, run_dir)
-    assert_like(run_dir, alone["adam"])
+            train_in_ranks(world_size, half, run_dir)
+    assert_close_runs(run_dir, single_process_runs["adam"])
     [event] = comparable_metrics(run_dir, ["event"])
     assert event["machine"] == [f"world_size {first} -> {then}"]
     if then == 1:
@@ -140,7 +140,7 @@ def test_another_number_of_ranks_goes_on(
 def test_a_signal_to_one_rank_stops_all_after_the_same_step(
     corpus: Path, tmp_path: Path, number: signal.Signals, parallel: str
 ) -> None:
-    """With dropout and subword sampling; what is continued ends bit for bit like what was not stopped."""
+    """With dropout and subword sampling, the resumed run equals an uninterrupted one bit for bit."""
     config = tiny_config(corpus, max_steps=12, parallel=parallel)
     run_dir = tmp_path / "run"
     stopped = in_ranks(2, train_with_signal, config, run_dir, 6, 1, number)
@@ -149,21 +149,21 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(
     assert f"{number.name}: stopped after step 6 " in stopped[0].message
     assert checkpoint_steps(run_dir / "checkpoints") == [4, 6]
     train_in_ranks(2, config, run_dir)
-    assert_equal_runs(run_dir, train_in_ranks(2, config, tmp_path / "whole"))
+    assert_equal_runs(run_dir, train_in_ranks(2, config, tmp_path / "uninterrupted"))
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_that_dies_ends_the_others_with_a_message(corpus: Path, tmp_path: Path, rank: int) -> None:
+def test_a_killed_rank_stops_the_others_with_an_error(corpus: Path, tmp_path: Path, rank: int) -> None:
     config = tiny_config(corpus, max_steps=8)
     found = in_ranks(2, train_until_killed, config, tmp_path / "run", 6, rank)
     assert found[rank] is None
     assert found[1 - rank].kind is LostRank
     assert "Another rank ended" in found[1 - rank].message
     train_in_ranks(2, config, tmp_path / "run")
-    assert_equal_runs(tmp_path / "run", train_in_ranks(2, config, tmp_path / "whole"))
+    assert_equal_runs(tmp_path / "run", train_in_ranks(2, config, tmp_path / "uninterrupted"))
 
 
-def test_a_failed_set_up_ends_all(corpus: Path, tmp_path: Path) -> None:
+def test_a_failed_setup_stops_all_ranks(corpus: Path, tmp_path: Path) -> None:
     config = tiny_config(corpus)
     config = replace(config, data=replace(config.data, train_src=[str(tmp_path / "missing.en")]))
     main, other = in_ranks(2, train, config, tmp_path / "run")
@@ -174,7 +174,7 @@ def test_a_failed_set_up_ends_all(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parallel", PARALLEL)
-def test_a_step_that_fails_is_written_with_the_pairs_of_all_ranks(corpus: Path, tmp_path: Path, parallel: str) -> None:
+def test_a_failed_step_is_saved_with_the_pairs_of_all_ranks(corpus: Path, tmp_path: Path, parallel: str) -> None:
     optim = OptimConfig(optimizer=SgdConfig(lr=1e9, momentum=0), schedule=SCHEDULE, max_grad_norm=None)
     found = in_ranks(2, train, tiny_config(corpus, optim=optim, parallel=parallel), tmp_path / "run")
     assert found == [found[0]] * 2
@@ -188,20 +188,21 @@ def test_a_step_that_fails_is_written_with_the_pairs_of_all_ranks(corpus: Path, 
 
 
 def overwrite_in_job(config: Config, run_dir: Path, restarts: list[int]) -> None:
+    """Overwrite a run as a rank of a torchrun job, with the restart count of each rank's machine."""
     os.environ |= {"TORCHELASTIC_RUN_ID": "job", "TORCHELASTIC_RESTART_COUNT": str(restarts[dist.get_rank()])}
     train(config, run_dir, overwrite=True)
 
 
-def test_a_job_that_failed_on_another_machine_does_not_overwrite_its_own_run(corpus: Path, tmp_path: Path) -> None:
-    """torchrun counts the failures of each machine, and the main rank's may not have failed."""
+def test_a_job_restarted_on_another_machine_does_not_overwrite_its_own_run(corpus: Path, tmp_path: Path) -> None:
+    """torchrun counts restarts per machine, and the machine of rank 0 may not have restarted."""
     config, run_dir = tiny_config(corpus, max_steps=4), tmp_path / "run"
-    begun = []
+    creation_times = []
     for restarts in ([0, 0], [0, 1], [0, 0]):
         assert in_ranks(2, overwrite_in_job, config, run_dir, restarts) == [None, None]
-        begun.append(RunFolder(run_dir).description_file.stat().st_mtime_ns)
-    assert begun[0] == begun[1] < begun[2]
+        creation_times.append(RunFolder(run_dir).description_file.stat().st_mtime_ns)
+    assert creation_times[0] == creation_times[1] < creation_times[2]
 
 
-def test_the_run_notes_its_ranks(corpus: Path, tmp_path: Path) -> None:
+def test_run_json_records_the_world_size(corpus: Path, tmp_path: Path) -> None:
     run_dir = train_in_ranks(2, tiny_config(corpus, max_steps=2), tmp_path / "run")
     assert RunFolder(run_dir).read_description_entry("machine")["world_size"] == 2

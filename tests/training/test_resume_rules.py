@@ -1,4 +1,4 @@
-"""Which runs may be continued, and how others are refused."""
+"""Rules of resuming: changes that are allowed, refused with an error, or reported by a warning."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ from seqlab.training.device_context import ARITHMETIC
 from .conftest import Trained, edit_description, read_files, with_16_steps
 
 
-def test_resumable_fields_may_change_and_are_journalled(trained: Trained, run_dir: Path) -> None:
+def test_changes_of_resumable_fields_are_recorded_as_events(trained: Trained, run_dir: Path) -> None:
     changed = with_training(trained[0], max_steps=14, log_every=1, save_every=7, patience=5, max_minutes=99.0)
     train(changed, run_dir)
     [event] = comparable_metrics(run_dir, ["event"])
@@ -49,7 +49,7 @@ def test_resumable_fields_may_change_and_are_journalled(trained: Trained, run_di
     assert [line["step"] for line in comparable_metrics(run_dir, ["train"])][-3:] == [12, 13, 14]
 
 
-def test_a_change_is_journalled_also_when_the_run_is_killed_before_its_next_checkpoint(
+def test_changes_are_recorded_even_if_the_run_is_killed_before_a_checkpoint(
     trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -76,7 +76,7 @@ def test_a_change_is_journalled_also_when_the_run_is_killed_before_its_next_chec
         (lambda c: replace(c, init_from="elsewhere"), r"`init_from` None -> 'elsewhere'"),
     ],
 )
-def test_any_other_change_is_refused_by_name(
+def test_changes_of_other_fields_are_refused_by_name(
     trained: Trained, run_dir: Path, change: Callable[[Config], Config], message: str
 ) -> None:
     before = read_files(run_dir)
@@ -85,9 +85,7 @@ def test_any_other_change_is_refused_by_name(
     assert read_files(run_dir) == before
 
 
-def test_the_same_text_under_another_path_resumes(
-    trained: Trained, run_dir: Path, corpus: Path, tmp_path: Path
-) -> None:
+def test_a_run_resumes_with_moved_corpus_files(trained: Trained, run_dir: Path, corpus: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     moved.mkdir()
     data = trained[0].data
@@ -95,24 +93,24 @@ def test_the_same_text_under_another_path_resumes(
         shutil.copy(corpus / f"train.{side}", moved / f"other_name.{side}")
     data = replace(data, train_src=[str(moved / "other_name.en")], train_tgt=[str(moved / "other_name.de")])
     train(replace(with_16_steps(trained[0]), data=data), run_dir)
-    whole = train(with_16_steps(trained[0]), tmp_path / "whole")
-    assert_equal_runs(run_dir, whole)
+    uninterrupted = train(with_16_steps(trained[0]), tmp_path / "uninterrupted")
+    assert_equal_runs(run_dir, uninterrupted)
 
 
-def test_other_text_under_the_same_path_is_refused(corpus: Path, tmp_path: Path) -> None:
-    own = Path(shutil.copytree(corpus, tmp_path / "corpus"))
-    config = tiny_config(own, max_steps=2)
+def test_changed_corpus_files_are_refused(corpus: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(corpus, tmp_path / "corpus"))
+    config = tiny_config(copied, max_steps=2)
     run_dir = train(config, tmp_path / "run")
-    before, text = checkpoints_of(run_dir), (own / "train.de").read_text("utf-8")
-    (own / "train.de").write_text(text.replace("eins", "zwei", 1), encoding="utf-8")
+    before, text = checkpoints_of(run_dir), (copied / "train.de").read_text("utf-8")
+    (copied / "train.de").write_text(text.replace("eins", "zwei", 1), encoding="utf-8")
     with pytest.raises(ValueError, match=r"train\.de differs from the data .* started with: restore the file"):
         train(with_training(config, max_steps=4), run_dir)
     assert checkpoints_of(run_dir) == before
-    (own / "train.de").write_text(text, encoding="utf-8")
+    (copied / "train.de").write_text(text, encoding="utf-8")
     train(with_training(config, max_steps=4), run_dir)
 
 
-def test_another_column_or_number_of_files_is_refused(corpus: Path, tmp_path: Path) -> None:
+def test_changed_columns_or_numbers_of_files_are_refused(corpus: Path, tmp_path: Path) -> None:
     sides = [(corpus / f"train.{side}").read_text("utf-8").splitlines() for side in ("en", "de")]
     table = tmp_path / "train.tsv"
     table.write_text("".join(f"{en}\t{de}\n" for en, de in zip(*sides, strict=True)), encoding="utf-8")
@@ -125,34 +123,34 @@ def test_another_column_or_number_of_files_is_refused(corpus: Path, tmp_path: Pa
         train(replace(config, data=swapped), run_dir)
     for name in ("a", "b"):
         shutil.copy(table, tmp_path / f"{name}.tsv")
-    apart = replace(columns, train_src=[f"{tmp_path}/a.tsv#0"], train_tgt=[f"{tmp_path}/b.tsv#1"])
+    separate_files = replace(columns, train_src=[f"{tmp_path}/a.tsv#0"], train_tgt=[f"{tmp_path}/b.tsv#1"])
     with pytest.raises(ValueError, match="started with 1 data files, but the config has 2"):
-        train(replace(config, data=apart), run_dir)
+        train(replace(config, data=separate_files), run_dir)
 
 
-def test_further_references_are_part_of_a_run(corpus: Path, tmp_path: Path) -> None:
-    own = Path(shutil.copytree(corpus, tmp_path / "corpus"))
+def test_changed_additional_references_are_refused(corpus: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(corpus, tmp_path / "corpus"))
     for name in ("second.de", "third.de"):
-        shutil.copy(own / "train.de", own / name)
-    valid = {"valid_src": str(own / "train.en"), "valid_tgt": [str(own / "train.de"), str(own / "second.de")]}
-    config = tiny_config(own, max_steps=2, data=valid)
+        shutil.copy(copied / "train.de", copied / name)
+    valid = {"valid_src": str(copied / "train.en"), "valid_tgt": [str(copied / "train.de"), str(copied / "second.de")]}
+    config = tiny_config(copied, max_steps=2, data=valid)
     run_dir = train(config, tmp_path / "run")
     longer = with_training(config, max_steps=4)
-    more = replace(longer.data, valid_tgt=[*valid["valid_tgt"], str(own / "third.de")])
+    more = replace(longer.data, valid_tgt=[*valid["valid_tgt"], str(copied / "third.de")])
     with pytest.raises(ValueError, match=r"`data\.valid_tgt` .*second\.de'\] -> .*third\.de'\]"):
         train(replace(longer, data=more), run_dir)
-    text = (own / "second.de").read_text("utf-8")
-    (own / "second.de").write_text(text.replace("eins", "zwei", 1), encoding="utf-8")
+    text = (copied / "second.de").read_text("utf-8")
+    (copied / "second.de").write_text(text.replace("eins", "zwei", 1), encoding="utf-8")
     with pytest.raises(ValueError, match=r"second\.de differs from the data that the run in .* started with"):
         train(longer, run_dir)
-    (own / "second.de").rename(own / "moved.de")
-    (own / "moved.de").write_text(text, encoding="utf-8")
-    moved = replace(longer.data, valid_tgt=[*valid["valid_tgt"][:1], str(own / "moved.de")])
+    (copied / "second.de").rename(copied / "moved.de")
+    (copied / "moved.de").write_text(text, encoding="utf-8")
+    moved = replace(longer.data, valid_tgt=[*valid["valid_tgt"][:1], str(copied / "moved.de")])
     train(replace(longer, data=moved), run_dir)
 
 
 @pytest.mark.parametrize("is_given", [True, False])
-def test_a_run_that_names_its_validation_target_as_older_versions_did(
+def test_a_config_with_valid_tgt_as_in_older_versions_resumes(
     is_given: bool, corpus: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     valid = {"valid_src": str(corpus / "train.en"), "valid_tgt": str(corpus / "train.de")} if is_given else {}
@@ -169,7 +167,7 @@ def test_a_run_that_names_its_validation_target_as_older_versions_did(
     assert "Encoding" not in caplog.text
 
 
-def test_another_format_version(trained: Trained, run_dir: Path) -> None:
+def test_unknown_format_versions_are_refused(trained: Trained, run_dir: Path) -> None:
     write_json(run_dir / "run.json", with_checksum(RunFolder(run_dir).read_description() | {"format_version": 99}))
     for use in (lambda: train(with_16_steps(trained[0]), run_dir), lambda: load_run(run_dir)):
         with pytest.raises(ValueError, match="has run format version 99, but this seqlab reads versions 1 and 2"):
@@ -177,7 +175,7 @@ def test_another_format_version(trained: Trained, run_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["data_sha256", "machine"])
-def test_a_description_that_lacks_something(trained: Trained, run_dir: Path, key: str) -> None:
+def test_missing_entries_of_run_json_are_named(trained: Trained, run_dir: Path, key: str) -> None:
     description = RunFolder(run_dir).read_description()
     del description[key]
     RunFolder(run_dir).write_description(description)
@@ -185,13 +183,13 @@ def test_a_description_that_lacks_something(trained: Trained, run_dir: Path, key
         train(with_16_steps(trained[0]), run_dir)
 
 
-def test_a_damaged_description(trained: Trained, run_dir: Path) -> None:
+def test_a_damaged_run_json_is_refused(trained: Trained, run_dir: Path) -> None:
     (run_dir / "run.json").write_text('{"format_ver')
     with pytest.raises(ValueError, match=r"run\.json is damaged"):
         train(with_16_steps(trained[0]), run_dir)
 
 
-def test_another_machine_warns(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_resuming_on_another_machine_warns(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     machine = json.loads((run_dir / "run.json").read_text())["machine"]
     edit_description(run_dir, machine=machine | {"torch_version": "1.0", "threads": 64})
     with caplog.at_level(logging.WARNING):
@@ -204,13 +202,13 @@ def test_another_machine_warns(trained: Trained, run_dir: Path, caplog: pytest.L
     assert len(event["machine"]) == 2
 
 
-def test_compiling_is_refused_on_a_cpu(trained: Trained, run_dir: Path) -> None:
+def test_compilation_on_a_cpu_is_refused(trained: Trained, run_dir: Path) -> None:
     with pytest.raises(ValueError, match=r"`training\.compile` needs a GPU: .* Set it to false\."):
         train(with_training(with_16_steps(trained[0]), compile=True), run_dir)
     train(with_16_steps(trained[0]), run_dir)
 
 
-def test_a_run_with_the_reference_kernels_warns(
+def test_resuming_with_reference_kernels_warns(
     trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING), reference_kernels("dropout"):
@@ -218,8 +216,10 @@ def test_a_run_with_the_reference_kernels_warns(
     assert "(reference_kernels  -> dropout): it continues, but not bit for bit" in caplog.text
 
 
-def test_a_run_of_another_arithmetic_warns(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What an older version began has no number: it is the first."""
+def test_resuming_with_another_version_of_the_arithmetic_warns(
+    trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Runs of older versions have no `arithmetic` entry, which means version 1."""
     machine = json.loads((run_dir / "run.json").read_text())["machine"]
     assert machine.pop("arithmetic") > 1
     edit_description(run_dir, machine=machine)
@@ -228,30 +228,32 @@ def test_a_run_of_another_arithmetic_warns(trained: Trained, run_dir: Path, capl
     assert f"(arithmetic 1 -> {ARITHMETIC}): it continues, but not bit for bit" in caplog.text
 
 
-def test_the_same_machine_does_not_warn(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_resuming_on_the_same_machine_does_not_warn(
+    trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         train(with_16_steps(trained[0]), run_dir)
     assert [record for record in caplog.records if "bit for bit" in record.getMessage()] == []
 
 
-def cut_short(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "state.safetensors", "state.json"])
-def test_a_damaged_checkpoint_is_named_and_without_it_the_one_before_goes_on(
+def test_a_damaged_checkpoint_is_named_and_training_resumes_from_the_one_before(
     trained: Trained, run_dir: Path, tmp_path: Path, name: str
 ) -> None:
     last = run_dir / "checkpoints" / checkpoint_name(12)
-    cut_short(last / name)
+    truncate(last / name)
     with pytest.raises(ValueError, match=rf"{name} is missing or damaged .*Delete the folder .*step_00000012 "):
         train(with_16_steps(trained[0]), run_dir)
     shutil.rmtree(last)
     train(with_16_steps(trained[0]), run_dir)
-    assert_equal_runs(run_dir, train(with_16_steps(trained[0]), tmp_path / "whole"))
+    assert_equal_runs(run_dir, train(with_16_steps(trained[0]), tmp_path / "uninterrupted"))
 
 
-def test_a_state_of_something_else_is_named(trained: Trained, run_dir: Path) -> None:
+def test_an_invalid_training_state_is_named(trained: Trained, run_dir: Path) -> None:
     path = run_dir / "checkpoints" / checkpoint_name(12) / "state.json"
     write_json(path, with_checksum({"progress": {"step": 3}}))
     with pytest.raises(ValueError, match=r"state\.json is damaged: it is not a training state"):
@@ -259,10 +261,8 @@ def test_a_state_of_something_else_is_named(trained: Trained, run_dir: Path) -> 
 
 
 @pytest.mark.parametrize("vocab_size", [280, 300])
-def test_a_tokenizer_that_does_not_fit_the_model(
-    trained: Trained, run_dir: Path, corpus: Path, vocab_size: int
-) -> None:
-    """Another one is named even where it has as many ids."""
+def test_a_replaced_tokenizer_is_refused(trained: Trained, run_dir: Path, corpus: Path, vocab_size: int) -> None:
+    """Even one with the same vocabulary size."""
     lines = (corpus / "train.en").read_text("utf-8").splitlines()
     train_tokenizer(replace(trained[0].data.tokenizer, vocab_size=vocab_size), lines).save(run_dir / "tokenizer")
     for use in (lambda: train(with_16_steps(trained[0]), run_dir), lambda: load_run(run_dir)):
@@ -270,7 +270,7 @@ def test_a_tokenizer_that_does_not_fit_the_model(
             use()
 
 
-def test_leftovers_of_killed_writes_go_when_the_run_goes_on(trained: Trained, run_dir: Path) -> None:
+def test_resuming_removes_incomplete_checkpoints(trained: Trained, run_dir: Path) -> None:
     checkpoints = run_dir / "checkpoints"
     for name in ("step_00000014.tmp", "step_00000006.deleted"):
         shutil.copytree(checkpoints / checkpoint_name(12), checkpoints / name)

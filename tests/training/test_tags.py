@@ -48,8 +48,8 @@ def test_unknown_tags_are_reported_with_file_and_line(tmp_path: Path, caplog: py
 def test_sources_without_tags_are_counted_and_the_first_is_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bare = ["go\t\twent", "see\t\tsaw"]
-    message = warnings_of(tmp_path, [*TRAIN[:3], *bare, *TRAIN[3:]], [TRAIN[0], bare[0]], caplog)
+    untagged = ["go\t\twent", "see\t\tsaw"]
+    message = warnings_of(tmp_path, [*TRAIN[:3], *untagged, *TRAIN[3:]], [TRAIN[0], untagged[0]], caplog)
     training, validation = message.splitlines()
     assert training.startswith("2 of 22 training pairs have no tags")
     assert training.endswith("#2, line 4.")
@@ -63,7 +63,7 @@ def test_a_source_without_any_tags_is_reported(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_targets_with_tags_are_refused(tmp_path: Path) -> None:
-    """Outputs have no tags, so a model cannot learn to predict them."""
+    """Outputs have no tags."""
     with pytest.raises(ValueError, match=r"train\.tsv#0\+1, line 2: its target has tags after a tab"):
         train_on(tmp_path, ["a\t\tb", *TRAIN], TRAIN[:2], tgt="0+1")
     with pytest.raises(ValueError, match=r"valid\.tsv#1\+2, line 2: its target has tags after a tab"):

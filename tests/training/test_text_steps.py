@@ -1,4 +1,4 @@
-"""Updates over text: how a step is cut changes nothing, and a carried state goes where its rows go."""
+"""Update steps on monolingual text: invariance to splitting, and the state carried from step to step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,8 +29,8 @@ from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import gather_shards, parallelize, shard_like
 from seqlab.training.step import Update, update
 
-VOCAB, SIZE, STEPS = 31, 12, 20
-MACHINE = DeviceContext(torch.device("cpu"), torch.float32)
+VOCAB_SIZE, HIDDEN_SIZE, NUM_STEPS = 31, 12, 20
+DEVICE_CONTEXT = DeviceContext(torch.device("cpu"), torch.float32)
 Split = Callable[[TextBatch], Sequence[TextBatch]]
 Arrays = dict[str, np.ndarray]
 
@@ -39,11 +39,12 @@ class Tokenizer:
     pad_id, bos_id, eos_id = 0, 1, 2
 
 
-def text_of(total: int) -> EncodedCorpus:
+def random_text(total: int) -> EncodedCorpus:
+    """Return rows of random ids, at least `total` ids in all."""
     rng = np.random.default_rng(5)
     lengths = rng.integers(1, 12, total)
     lengths = lengths[: int(np.searchsorted(np.cumsum(lengths), total)) + 1]
-    values = rng.integers(3, VOCAB, int(lengths.sum())).astype(np.uint16)
+    values = rng.integers(3, VOCAB_SIZE, int(lengths.sum())).astype(np.uint16)
     return EncodedCorpus(
         [RaggedArray.from_flat(values, lengths)],
         [],
@@ -53,29 +54,29 @@ def text_of(total: int) -> EncodedCorpus:
 
 
 def steps_of(after: Position | None = None, rank: int = 0, world_size: int = 1, **settings: Any) -> list[TrainingStep]:
-    """Give 20 steps of 5 rows of 8 ids, one row in each micro-step unless asked otherwise."""
+    """Return 20 steps of 5 rows of 8 ids; by default, each micro-step has one row."""
     data = {"train": ["text"], "block_length": 8, "batch_tokens": 40, "micro_batch_tokens": 8, **settings}
     sampler = TextSampler(
-        text_of(400), LanguageModellingConfig(**data), 1, Tokenizer(), rank=rank, world_size=world_size
+        random_text(400), LanguageModellingConfig(**data), 1, Tokenizer(), rank=rank, world_size=world_size
     )  # type: ignore[arg-type]
-    return list(islice(sampler.steps(after), STEPS))
+    return list(islice(sampler.steps(after), NUM_STEPS))
 
 
 STREAMS: dict[str, Any] = {"documents": "continuous", "order": "contiguous"}
 
 
-class Remembering(nn.Module):
-    """A recurrent model as small as can be, which begins where the carry says."""
+class TinyRnn(nn.Module):
+    """A minimal RNN that starts from the carried state, and counts the positions it has read (`read`)."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.embedding = nn.Embedding(VOCAB, SIZE)
-        self.recurrent = nn.Linear(SIZE, SIZE)
+        self.embedding = nn.Embedding(VOCAB_SIZE, HIDDEN_SIZE)
+        self.recurrent = nn.Linear(HIDDEN_SIZE, HIDDEN_SIZE)
         self.projection = VocabularyProjection(self.embedding.weight)
 
     def forward(self, batch: TextBatch, carry: Carry | None = None) -> DecoderOutput:
-        state = torch.zeros(len(batch), SIZE) if carry is None else carry["state"]
+        state = torch.zeros(len(batch), HIDDEN_SIZE) if carry is None else carry["state"]
         hidden = []
         for x in self.embedding(batch.tgt_in).unbind(1):
             state = torch.tanh(x + self.recurrent(state))
@@ -88,15 +89,15 @@ class Remembering(nn.Module):
 def transformer() -> TransformerLm:
     torch.manual_seed(0)
     config = TransformerLmConfig(d_model=16, d_ff=32, num_heads=2, num_layers=1, dropout=0.0, max_length=8)
-    return TransformerLm(config, VOCAB, Tokenizer.eos_id)
+    return TransformerLm(config, VOCAB_SIZE, Tokenizer.eos_id)
 
 
-def accumulator_of(model: nn.Module, machine: DeviceContext = MACHINE) -> Accumulator:
-    return Accumulator(model.train(), CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), machine, 1)
+def accumulator_of(model: nn.Module, device_context: DeviceContext = DEVICE_CONTEXT) -> Accumulator:
+    return Accumulator(model.train(), CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), device_context, 1)
 
 
 def rows_of(batch: TextBatch, rows: Sequence[int]) -> TextBatch:
-    """Take some rows, as wide as the whole batch: more padding than they need."""
+    """Select rows without removing columns: they have more padding than needed."""
     index = torch.tensor(rows)
     tgt_out = batch.tgt_out[index]
     return replace(
@@ -109,7 +110,7 @@ def rows_of(batch: TextBatch, rows: Sequence[int]) -> TextBatch:
     )
 
 
-def widened(batch: TextBatch) -> TextBatch:
+def with_more_padding(batch: TextBatch) -> TextBatch:
     """Add columns of padding."""
     tgt_in, tgt_out = nn.functional.pad(batch.tgt_in, (0, 3)), nn.functional.pad(batch.tgt_out, (0, 3), value=IGNORE)
     positions = None if batch.positions is None else nn.functional.pad(batch.positions, (0, 3))
@@ -119,20 +120,20 @@ def widened(batch: TextBatch) -> TextBatch:
 SPLITS: dict[str, Split] = {
     "one row each": lambda batch: [rows_of(batch, [row]) for row in range(len(batch))],
     "two parts": lambda batch: [rows_of(batch, range(2)), rows_of(batch, range(2, len(batch)))],
-    "backwards": lambda batch: [rows_of(batch, [row]) for row in reversed(range(len(batch)))],
-    "wider": lambda batch: [widened(batch)],
+    "reversed": lambda batch: [rows_of(batch, [row]) for row in reversed(range(len(batch)))],
+    "more padding": lambda batch: [with_more_padding(batch)],
 }
 
 
 def run(model: nn.Module, micro_steps: Sequence[Sequence[TextBatch]]) -> tuple[list[Update], Tensor]:
-    """Train over steps; return the updates, and all weights in one row."""
+    """Train for the given steps; return the updates, and all weights in one vector."""
     accumulator = accumulator_of(model)
     optimizer = SgdConfig(lr=0.05).build(Parameters(accumulator.parameters))
     done = [update(accumulator, optimizer, each, StepContext(n), 0.05, 0.5) for n, each in enumerate(micro_steps)]
     return done, nn.utils.parameters_to_vector(model.parameters()).detach()
 
 
-def assert_alike(found: tuple[list[Update], Tensor], expected: tuple[list[Update], Tensor]) -> None:
+def assert_close(found: tuple[list[Update], Tensor], expected: tuple[list[Update], Tensor]) -> None:
     for one, other in zip(found[0], expected[0], strict=True):
         assert one.count == other.count
         assert (one.total, one.grad_norm) == pytest.approx((other.total, other.grad_norm), rel=1e-5)
@@ -144,26 +145,26 @@ def assert_alike(found: tuple[list[Update], Tensor], expected: tuple[list[Update
 @pytest.mark.parametrize(
     "settings", [{"documents": "continuous"}, {"packing": True, "batch_tokens": 64}], ids=["blocks", "packed"]
 )
-def test_how_a_step_is_cut_and_padded_changes_nothing(split: str, settings: dict[str, Any]) -> None:
+def test_splitting_and_padding_do_not_change_a_step(split: str, settings: dict[str, Any]) -> None:
     steps = [step.micro_steps[0] for step in steps_of(micro_batch_tokens=10**6, **settings)]
     assert min(len(batch) for batch in steps) >= 4  # type: ignore[arg-type]
     expected = run(transformer(), [[batch] for batch in steps])  # type: ignore[list-item]
-    assert_alike(run(transformer(), [SPLITS[split](batch) for batch in steps]), expected)  # type: ignore[arg-type]
+    assert_close(run(transformer(), [SPLITS[split](batch) for batch in steps]), expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("micro_batch_tokens", [8, 16, 24])
-def test_micro_steps_of_streams_change_nothing(micro_batch_tokens: int) -> None:
-    """Each row goes on with its own state wherever it is computed: over two epochs, each of which begins afresh."""
-    whole, parts = (steps_of(micro_batch_tokens=size, **STREAMS) for size in (10**6, micro_batch_tokens))
-    assert {step.position.epoch for step in whole} == {0, 1}
-    assert {len(step.micro_steps) for step in whole} == {1}
-    assert {len(step.micro_steps) for step in parts} == {-(-5 * 8 // micro_batch_tokens)}
-    expected = run(Remembering(), [step.micro_steps for step in whole])  # type: ignore[misc]
-    assert_alike(run(Remembering(), [step.micro_steps for step in parts]), expected)  # type: ignore[misc]
+def test_micro_steps_do_not_change_steps_of_streams(micro_batch_tokens: int) -> None:
+    """Each row continues its own state in any micro-step. There are two epochs; each starts without a state."""
+    unsplit, split = (steps_of(micro_batch_tokens=size, **STREAMS) for size in (10**6, micro_batch_tokens))
+    assert {step.position.epoch for step in unsplit} == {0, 1}
+    assert {len(step.micro_steps) for step in unsplit} == {1}
+    assert {len(step.micro_steps) for step in split} == {-(-5 * 8 // micro_batch_tokens)}
+    expected = run(TinyRnn(), [step.micro_steps for step in unsplit])  # type: ignore[misc]
+    assert_close(run(TinyRnn(), [step.micro_steps for step in split]), expected)  # type: ignore[misc]
 
 
-def carried(steps: Sequence[TrainingStep], accumulator: Accumulator) -> list[Carry]:
-    """Give what each step leaves behind, with weights that stay as they are."""
+def carries_after(steps: Sequence[TrainingStep], accumulator: Accumulator) -> list[Carry]:
+    """Return the carried state after each step; the weights do not change."""
     found = []
     for step in steps:
         accumulator.backward(step.micro_steps, StepContext(0))
@@ -173,8 +174,8 @@ def carried(steps: Sequence[TrainingStep], accumulator: Accumulator) -> list[Car
 
 @torch.no_grad()
 def states_of_streams(steps: Sequence[TrainingStep]) -> list[Tensor]:
-    """Read each epoch's streams from their beginning to the end of each step at once."""
-    model, ids, states = Remembering(), torch.zeros(5, 0, dtype=torch.int64), []
+    """Compute the state after each step from the entire stream since the start of the epoch."""
+    model, ids, states = TinyRnn(), torch.zeros(5, 0, dtype=torch.int64), []
     for step in steps:
         new = torch.cat([batch.tgt_in for batch in step.micro_steps])  # type: ignore[attr-defined]
         ids = torch.cat([ids, new], dim=1) if step.position.step else new
@@ -183,9 +184,9 @@ def states_of_streams(steps: Sequence[TrainingStep]) -> list[Tensor]:
     return states
 
 
-def test_the_state_is_that_of_reading_the_stream_at_once() -> None:
+def test_carried_states_equal_those_of_the_unsplit_stream() -> None:
     steps = steps_of(**STREAMS)
-    found = carried(steps, accumulator_of(Remembering()))
+    found = carries_after(steps, accumulator_of(TinyRnn()))
     for carry, state in zip(found, states_of_streams(steps), strict=True):
         torch.testing.assert_close(carry["state"], state, rtol=0, atol=1e-6)
     assert found[0]["read"].tolist() == [8.0] * 5
@@ -193,63 +194,66 @@ def test_the_state_is_that_of_reading_the_stream_at_once() -> None:
 
 
 @pytest.mark.parametrize("stop", [1, 4, 11])
-def test_a_restored_state_goes_on_bit_for_bit(stop: int) -> None:
+def test_resuming_from_a_restored_state_is_exact(stop: int) -> None:
     steps = steps_of(**STREAMS)
-    expected = carried(steps, accumulator_of(Remembering()))
-    accumulator = accumulator_of(Remembering())
+    expected = carries_after(steps, accumulator_of(TinyRnn()))
+    accumulator = accumulator_of(TinyRnn())
     accumulator.restore_carry(expected[stop - 1])
-    found = carried(steps_of(steps[stop - 1].position, **STREAMS)[: STEPS - stop], accumulator)
+    found = carries_after(steps_of(steps[stop - 1].position, **STREAMS)[: NUM_STEPS - stop], accumulator)
     for one, other in zip(found, expected[stop:], strict=True):
         assert one.keys() == other.keys() == {"state", "read"}
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def states_in_rank(after: Position | None, count: int, before: Arrays) -> list[Arrays]:
-    """Go on with a carry as one of several ranks; in numpy, as torch sends tensors by a file that ends with a rank."""
+    """Continue from a carried state in one of several ranks.
+
+    States are numpy arrays: torch would send tensors through a file that is deleted when the rank exits.
+    """
     with join_world() as world:
-        accumulator = accumulator_of(Remembering(), replace(MACHINE, world=world))
+        accumulator = accumulator_of(TinyRnn(), replace(DEVICE_CONTEXT, world=world))
         accumulator.restore_carry({name: torch.from_numpy(value) for name, value in before.items()})
         steps = steps_of(after, world.rank, world.world_size, **STREAMS)[:count]
-        return [{name: value.numpy() for name, value in carry.items()} for carry in carried(steps, accumulator)]
+        return [{name: value.numpy() for name, value in carry.items()} for carry in carries_after(steps, accumulator)]
 
 
-def moved_by_muon(is_sharded: bool) -> list[np.ndarray]:
-    """Give the weights of a model after three steps by gradients that are the same whoever asks."""
+def weights_after_muon(is_sharded: bool) -> list[np.ndarray]:
+    """Return the weights after three steps of Muon with the same random gradients in every rank."""
     with join_world() as world:
         model = transformer()
-        machine = replace(MACHINE, world=world, is_sharded=is_sharded)
-        module = parallelize(LossModule(model, CrossEntropy(CrossEntropyConfig())), machine)
+        device_context = replace(DEVICE_CONTEXT, world=world, is_sharded=is_sharded)
+        module = parallelize(LossModule(model, CrossEntropy(CrossEntropyConfig())), device_context)
         parameters = list(module.parameters())
         optimizer = MuonConfig(lr=0.1).build(Parameters(parameters, hidden_matrices=hidden_matrices(model)))
         for step in range(3):
-            drawn = torch.Generator().manual_seed(step)
-            grads = {str(i): torch.randn(p.shape, generator=drawn) for i, p in enumerate(parameters)}
-            parts = shard_like(grads, {str(i): p for i, p in enumerate(parameters)})
+            generator = torch.Generator().manual_seed(step)
+            grads = {str(i): torch.randn(p.shape, generator=generator) for i, p in enumerate(parameters)}
+            shards = shard_like(grads, {str(i): p for i, p in enumerate(parameters)})
             for i, parameter in enumerate(parameters):
-                parameter.grad = parts[str(i)]
+                parameter.grad = shards[str(i)]
             optimizer.step()
         return [gather_shards(parameter).detach().numpy() for parameter in parameters]
 
 
-def test_muon_moves_divided_weights_as_whole_ones() -> None:
-    """Up to the bf16 that it makes updates orthogonal in: parts that were so by themselves would be far off."""
+def test_muon_updates_sharded_weights_like_unsharded_ones() -> None:
+    """Up to the bf16 of the orthogonalization: orthogonalizing each shard separately would differ far more."""
     start = [parameter.detach().numpy() for parameter in transformer().parameters()]
-    expected, found = moved_by_muon(False), in_ranks(2, moved_by_muon, True)
+    expected, found = weights_after_muon(False), in_ranks(2, weights_after_muon, True)
     for first, one, two, wanted in zip(start, *found, expected, strict=True):
         np.testing.assert_array_equal(one, two)
         assert np.linalg.norm(one - wanted) < 0.1 * np.linalg.norm(wanted - first)
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 3), (3, 1), (1, 6)])
-def test_any_number_of_ranks_goes_on(first: int, then: int) -> None:
-    """Of 5 streams, with a row at a time: some ranks have one less than others, or none."""
+def test_carried_states_continue_with_another_number_of_ranks(first: int, then: int) -> None:
+    """There are 5 streams and one row per micro-step, so some ranks have fewer rows than others, or none."""
     steps = steps_of(**STREAMS)
-    expected = carried(steps, accumulator_of(Remembering()))
+    expected = carries_after(steps, accumulator_of(TinyRnn()))
     found: list[Arrays] = []
-    for world_size, stop in ((first, 6), (then, 14)):  # the last ones in the second epoch
+    for world_size, stop in ((first, 6), (then, 14)):  # the last steps are in the second epoch
         arguments = (steps[len(found) - 1].position if found else None, stop - len(found), found[-1] if found else {})
         ranks = [states_in_rank(*arguments)] if world_size == 1 else in_ranks(world_size, states_in_rank, *arguments)
-        for other in ranks[1:]:  # every rank has it whole
+        for other in ranks[1:]:  # every rank has all states
             for one, another in zip(other, ranks[0], strict=True):
                 np.testing.assert_array_equal(one["state"], another["state"])
         found += ranks[0]
@@ -258,8 +262,8 @@ def test_any_number_of_ranks_goes_on(first: int, then: int) -> None:
         assert carry["read"].tolist() == wanted["read"].tolist()
 
 
-def test_what_carries_nothing_saves_nothing() -> None:
+def test_models_without_a_state_have_an_empty_carry() -> None:
     accumulator = accumulator_of(transformer())
-    assert carried(steps_of(documents="continuous")[:2], accumulator) == [{}, {}]
+    assert carries_after(steps_of(documents="continuous")[:2], accumulator) == [{}, {}]
     accumulator.restore_carry({})
     assert accumulator.carry is None

@@ -1,4 +1,4 @@
-"""Streams cut into blocks of varied length: the learning rate follows the length, and resuming is exact."""
+"""Streams in blocks of varied length: the learning rate is proportional to the length, and resuming is exact."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,19 +30,19 @@ def config(tmp_path: Path) -> Config:
     return tiny_text_config(texts, data=data, model=model, optim=OPTIM, max_steps=40)
 
 
-def test_the_rate_of_a_step_is_that_of_the_schedule_times_its_length(
+def test_the_learning_rate_is_proportional_to_the_block_length(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[tuple[int, float]] = []
-    update = seqlab.training.loop.start_update
+    start_update = seqlab.training.loop.start_update
 
-    def noted(
+    def start_and_record(
         accumulator: Any, optimizer: torch.optim.Optimizer, micro_steps: Any, context: Any, lr: float, *rest: Any
     ) -> Any:
         found.append((micro_steps[0].tgt_in.size(1), lr))
-        return update(accumulator, optimizer, micro_steps, context, lr, *rest)
+        return start_update(accumulator, optimizer, micro_steps, context, lr, *rest)
 
-    monkeypatch.setattr(seqlab.training.loop, "start_update", noted)
+    monkeypatch.setattr(seqlab.training.loop, "start_update", start_and_record)
     train(config, tmp_path / "run")
     assert len({length for length, _ in found}) > 5
     scheduled = [OPTIM.schedule.rate(0.5, step, 40) for step in range(40)]
@@ -51,18 +51,18 @@ def test_the_rate_of_a_step_is_that_of_the_schedule_times_its_length(
     )
     found.clear()
     train(replace(config, data=replace(config.data, vary_block_length=False)), tmp_path / "even")
-    assert {length for length, _ in found} > {14}, "where the streams end, a block is cut short"
+    assert {length for length, _ in found} > {14}, "the last block of a stream may be shorter"
     assert [lr for _, lr in found] == pytest.approx(
         [rate * length / 14 for rate, (length, _) in zip(scheduled, found, strict=True)]
     )
 
 
 @pytest.mark.parametrize("prefetch_steps", [0, 3])
-def test_stopped_and_continued(config: Config, tmp_path: Path, prefetch_steps: int) -> None:
-    """Also across the border of an epoch, and with the average of weights that a stall has begun."""
+def test_resuming_is_exact(config: Config, tmp_path: Path, prefetch_steps: int) -> None:
+    """Also in a later epoch, and after a stalled loss has started weight averaging."""
     config = replace(config, data=replace(config.data, prefetch_steps=prefetch_steps))
-    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    uninterrupted, resumed = train(config, tmp_path / "uninterrupted"), tmp_path / "resumed"
     for step in (3, 17, 38):
-        train_until(config, parts, step)
-    train(config, parts)
-    assert_equal_runs(parts, whole)
+        train_until(config, resumed, step)
+    train(config, resumed)
+    assert_equal_runs(resumed, uninterrupted)

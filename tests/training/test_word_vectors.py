@@ -1,4 +1,4 @@
-"""Embeddings that start from word vectors: which rows, at which scale, frozen or tuned, and what a run remembers."""
+"""Embeddings initialized from word vectors: rows and scale, frozen or trained, resuming, and refused files."""
 
 import json
 import logging
@@ -39,20 +39,20 @@ from seqlab.training.device_context import DeviceContext
 from .conftest import train_until
 
 DIM = 16
-STILL = OptimConfig(optimizer=AdamConfig(lr=1e-12))
-"""Weights that stay where they start."""
+TINY_LR = OptimConfig(optimizer=AdamConfig(lr=1e-12))
+"""Steps that are too small to change the weights."""
 WORDS: dict[str, Any] = {"tokenizer": WordsConfig(), "subword_sampling": 0.0}
 UNTIED: dict[str, Any] = {"data": WORDS | {"joint_vocabulary": False}, "model": {"tied_embeddings": "none"}}
 Vectors = dict[str, list[float]]
 
 
 def words_of(*paths: str) -> list[str]:
-    """List the different words of files, in the order in which they come."""
+    """List the distinct words of files in order of appearance."""
     return list(dict.fromkeys(word for path in paths for word in Path(path).read_text("utf-8").split()))
 
 
 def write_vectors(path: Path, words: Sequence[str], dim: int = DIM, scale: float = 0.3) -> Vectors:
-    """Write random vectors as GloVe does, and give them; their mean is not 0, as that of real ones."""
+    """Write random vectors in the format of GloVe, and return them; like real ones, they do not have mean 0."""
     values = (np.random.default_rng(len(words)).normal(0.2, 1, (len(words), dim)) * scale).astype(np.float32)
     path.write_text("".join(f"{w} {' '.join(map(repr, v))}\n" for w, v in zip(words, values.tolist(), strict=True)))
     return dict(zip(words, values.tolist(), strict=True))
@@ -60,61 +60,61 @@ def write_vectors(path: Path, words: Sequence[str], dim: int = DIM, scale: float
 
 @pytest.fixture
 def src_vectors(corpus: Path, tmp_path: Path) -> tuple[str, Vectors]:
-    """Give a file with vectors for every other English word."""
+    """Return a file with vectors for every other English word, and the vectors."""
     return str(tmp_path / "en.txt"), write_vectors(tmp_path / "en.txt", words_of(str(corpus / "train.en"))[::2])
 
 
 @pytest.fixture
 def tgt_vectors(corpus: Path, tmp_path: Path) -> tuple[str, Vectors]:
-    """Give a file with vectors for every third German word, and for many that are not there."""
+    """Return a file with vectors for every third German word and 500 words that do not occur, and the vectors."""
     words = [*words_of(str(corpus / "train.de"))[::3], *(f"w{number}" for number in range(500))]
     return str(tmp_path / "de.vec"), write_vectors(tmp_path / "de.vec", words, scale=3.0)
 
 
 def text_config(corpus: Path, model: ModelConfig, vectors: str | None, **changes: Any) -> Config:
-    """Describe a run over the words of the English side."""
+    """Describe a language model of the English words."""
     base = tiny_text_config([str(corpus / "train.en")], data={"tokenizer": WordsConfig()}, max_steps=8, valid_every=4)
     share = 0.15 if isinstance(model, TransformerMlmConfig) else 0.0
     return replace(base, data=replace(base.data, vectors=vectors, mask_share=share), model=model, **changes)
 
 
 def rows_of(weight: torch.Tensor, tokenizer: Tokenizer) -> dict[str, torch.Tensor]:
-    """Name the rows of embeddings by their tokens."""
+    """Return the rows of an embedding by token."""
     return dict(zip(tokenizer.tokens(range(tokenizer.vocab_size)), weight.detach(), strict=True))
 
 
-def begun(config: Config, run_dir: Path) -> LoadedRun:
-    """Train a step that moves nothing, and load it."""
-    return load_run(train(replace(with_training(config, max_steps=1), optim=STILL), run_dir), "last")
+def initial_run(config: Config, run_dir: Path) -> LoadedRun:
+    """Train for a step that does not change the weights, and load the run."""
+    return load_run(train(replace(with_training(config, max_steps=1), optim=TINY_LR), run_dir), "last")
 
 
-def assert_started(found: dict[str, torch.Tensor], random: dict[str, torch.Tensor], vectors: Vectors) -> float:
-    """Check which rows are vectors, that one factor scales them all to the random rows; give the root mean square."""
-    have = [token for token in found if token in vectors]
-    assert 3 < len(have) < len(found)
+def assert_initialized(found: dict[str, torch.Tensor], random: dict[str, torch.Tensor], vectors: Vectors) -> float:
+    """Check that tokens with a vector have it, scaled to the RMS of the random rows; return the RMS of these rows."""
+    covered = [token for token in found if token in vectors]
+    assert 3 < len(covered) < len(found)
     for token, row in found.items():
         if token not in vectors:
             torch.testing.assert_close(row, random[token], rtol=0, atol=1e-9)
-    rows, wanted = torch.stack([found[token] for token in have]), torch.tensor([vectors[token] for token in have])
-    size = torch.stack(list(random.values())).square().mean().sqrt()
-    torch.testing.assert_close(rows, wanted * (size / wanted.square().mean().sqrt()), rtol=1e-5, atol=1e-8)
+    rows, wanted = torch.stack([found[token] for token in covered]), torch.tensor([vectors[token] for token in covered])
+    random_rms = torch.stack(list(random.values())).square().mean().sqrt()
+    torch.testing.assert_close(rows, wanted * (random_rms / wanted.square().mean().sqrt()), rtol=1e-5, atol=1e-8)
     return float(rows.square().mean().sqrt())
 
 
-def test_both_sides_of_a_translator(
+def test_source_and_target_vectors_initialize_a_translator(
     corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors], tgt_vectors: tuple[str, Vectors]
 ) -> None:
     plain = tiny_config(corpus, **UNTIED)
     config = replace(plain, data=replace(plain.data, vectors_src=src_vectors[0], vectors_tgt=tgt_vectors[0]))
-    found, random = begun(config, tmp_path / "run").model, begun(plain, tmp_path / "plain")
+    found, random = initial_run(config, tmp_path / "run").model, initial_run(plain, tmp_path / "plain")
     for side, tokenizer, vectors in (
         ("encoder", random.src_tokenizer, src_vectors[1]),
         ("decoder", random.tgt_tokenizer, tgt_vectors[1]),
     ):
-        own, start = (rows_of(getattr(m, side).embedding.weight, tokenizer) for m in (found, random.model))
-        size = assert_started(own, start, vectors)
-        # The layers see numbers around 1, of tokens with and without a vector, beside positions that are.
-        assert size * DIM**0.5 == pytest.approx(1, rel=0.1)
+        rows, random_rows = (rows_of(getattr(m, side).embedding.weight, tokenizer) for m in (found, random.model))
+        rms = assert_initialized(rows, random_rows, vectors)
+        # Scaled embeddings have RMS 1, with and without a vector, as the positions added to them do.
+        assert rms * DIM**0.5 == pytest.approx(1, rel=0.1)
     changed = {"encoder.embedding.weight", "decoder.embedding.weight"}
     others = dict(random.model.named_parameters())
     for name, weight in found.named_parameters():
@@ -134,29 +134,31 @@ MODELS: dict[str, tuple[ModelConfig, str, float]] = {
     ),
     "lstm_lm": (LstmLmConfig(hidden_size=24, embedding_size=DIM, num_layers=1), "weight", 0.1 / 3**0.5),
 }
-"""Models of text, their embeddings' name and the root mean square of their random start."""
+"""Language models, the name of their embedding and the RMS of its random initial values."""
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_models_of_text(corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors], family: str) -> None:
-    model, name, size = MODELS[family]
-    found = begun(text_config(corpus, model, src_vectors[0]), tmp_path / "run")
-    random = begun(text_config(corpus, model, None), tmp_path / "plain").model
-    own, start = (rows_of(dict(m.named_parameters())[name], found.tgt_tokenizer) for m in (found.model, random))
-    assert assert_started(own, start, src_vectors[1]) == pytest.approx(size, rel=0.1)
+def test_vectors_initialize_language_models(
+    corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors], family: str
+) -> None:
+    model, name, rms = MODELS[family]
+    found = initial_run(text_config(corpus, model, src_vectors[0]), tmp_path / "run")
+    random = initial_run(text_config(corpus, model, None), tmp_path / "plain").model
+    rows, random_rows = (rows_of(dict(m.named_parameters())[name], found.tgt_tokenizer) for m in (found.model, random))
+    assert assert_initialized(rows, random_rows, src_vectors[1]) == pytest.approx(rms, rel=0.1)
 
 
-def test_of_subwords_those_that_begin_a_word_have_vectors(corpus: Path, tmp_path: Path) -> None:
+def test_word_initial_subwords_are_initialized(corpus: Path, tmp_path: Path) -> None:
     vectors = write_vectors(tmp_path / "both.txt", words_of(str(corpus / "train.en"), str(corpus / "train.de")))
     plain = tiny_config(corpus, data={"tokenizer": SentencePieceBpeConfig(vocab_size=330)})
     config = replace(plain, data=replace(plain.data, vectors_tgt=str(tmp_path / "both.txt")))
-    found, random = begun(config, tmp_path / "run"), begun(plain, tmp_path / "plain")
-    own, start = (rows_of(run.model.encoder.embedding.weight, run.tgt_tokenizer) for run in (found, random))
-    assert any(token.startswith("▁") for token in own)
-    assert_started(own, start, {f"▁{word}": values for word, values in vectors.items()})
+    found, random = initial_run(config, tmp_path / "run"), initial_run(plain, tmp_path / "plain")
+    rows, random_rows = (rows_of(run.model.encoder.embedding.weight, run.tgt_tokenizer) for run in (found, random))
+    assert any(token.startswith("▁") for token in rows)
+    assert_initialized(rows, random_rows, {f"▁{word}": values for word, values in vectors.items()})
 
 
-def test_coverage_is_logged_and_noted(
+def test_coverage_is_logged_and_recorded_in_run_json(
     corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors], caplog: pytest.LogCaptureFixture
 ) -> None:
     lines = (corpus / "train.en").read_text("utf-8").splitlines()
@@ -167,8 +169,8 @@ def test_coverage_is_logged_and_noted(
         run_dir = train(with_training(config, max_steps=1), tmp_path / "run")
     counts = Counter(word for line in lines for word in line.split())
     covered = [word for word in counts if word in src_vectors[1]]
-    noted = json.loads((run_dir / "run.json").read_text("utf-8"))["vectors"]["tgt"]
-    assert noted == {
+    description = json.loads((run_dir / "run.json").read_text("utf-8"))["vectors"]["tgt"]
+    assert description == {
         "file": src_vectors[0],
         "found": len(covered),
         "found_in_lower_case": 0,
@@ -178,14 +180,14 @@ def test_coverage_is_logged_and_noted(
     assert f"{src_vectors[0]}: vectors for {len(covered)} of {len(counts)} tokens" in caplog.text
 
 
-def test_a_file_that_is_named_like_a_table_is_none(
+def test_vector_files_may_have_the_extension_of_a_table(
     corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors]
 ) -> None:
-    named = Path(src_vectors[0]).rename(tmp_path / "vectors.tsv")
-    config = text_config(corpus, MODELS["transformer_lm"][0], str(named))
+    tsv_file = Path(src_vectors[0]).rename(tmp_path / "vectors.tsv")
+    config = text_config(corpus, MODELS["transformer_lm"][0], str(tsv_file))
     train_until(config, tmp_path / "run", 3)
-    moved = named.rename(tmp_path / "moved.csv")
-    run_dir = train(replace(config, data=replace(config.data, vectors=str(moved))), tmp_path / "run")
+    moved_file = tsv_file.rename(tmp_path / "moved.csv")
+    run_dir = train(replace(config, data=replace(config.data, vectors=str(moved_file))), tmp_path / "run")
     assert load_run(run_dir, "last").step == config.training.max_steps
 
 
@@ -199,28 +201,28 @@ OPTIMIZERS: dict[str, OptimizerConfig] = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_frozen_vectors_never_move_and_all_else_does(
+def test_only_frozen_vectors_do_not_change(
     corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     model, weight, _ = MODELS["transformer_lm"]
     averages: dict[str, Any] = {"ema_decay": 0.9} if name == "adam" else {"average_last": 3}
     optim = OptimConfig(optimizer=OPTIMIZERS[name], schedule=ConstantScheduleConfig(), frozen_vectors=True, **averages)
     config = text_config(corpus, model, src_vectors[0], optim=optim)
-    start = begun(config, tmp_path / "start")
+    initial = initial_run(config, tmp_path / "start")
     with caplog.at_level(logging.INFO, "seqlab"):
         found = load_run(train(config, tmp_path / "run"), "last")
-    before, after = (rows_of(dict(r.model.named_parameters())[weight], r.tgt_tokenizer) for r in (start, found))
-    still = {token for token in before if torch.allclose(before[token], after[token], rtol=0, atol=1e-10)}
+    before, after = (rows_of(dict(r.model.named_parameters())[weight], r.tgt_tokenizer) for r in (initial, found))
+    unchanged = {token for token in before if torch.allclose(before[token], after[token], rtol=0, atol=1e-10)}
     frozen = {token for token in before if token in src_vectors[1]}
-    # All ids but pad and bos are predicted against, so that their rows move as those of the tied output.
-    assert still == frozen
+    # The output projection is tied, so the rows of all ids but pad and bos have gradients.
+    assert unchanged == frozen
     assert f"Frozen: {len(frozen)} rows of embedding.weight, and in projection.weight, which share them" in caplog.text
     for other, parameter in found.model.named_parameters():
-        assert other == weight or not parameter.equal(dict(start.model.named_parameters())[other])
+        assert other == weight or not parameter.equal(dict(initial.model.named_parameters())[other])
 
 
-def test_the_gradients_of_frozen_rows_alone_are_0_and_so_not_part_of_its_norm() -> None:
-    name, rows, machine = (
+def test_only_frozen_rows_have_zero_gradients() -> None:
+    name, rows, device_context = (
         "encoder.embedding.weight",
         torch.tensor([5, 9, 17]),
         DeviceContext(torch.device("cpu"), torch.float32),
@@ -228,7 +230,9 @@ def test_the_gradients_of_frozen_rows_alone_are_0_and_so_not_part_of_its_norm() 
     gradients = []
     for frozen in (None, {name: rows}):
         model = make_model()
-        accumulator = Accumulator(model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), machine, 1, frozen)
+        accumulator = Accumulator(
+            model, CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), device_context, 1, frozen
+        )
         accumulator.backward([make_batch([(9, 8), (7, 6)]), make_batch([(5, 4)], 1)], StepContext(0))
         gradients.append({name: p.grad for name, p in model.named_parameters()})
     expected, found = gradients
@@ -238,32 +242,30 @@ def test_the_gradients_of_frozen_rows_alone_are_0_and_so_not_part_of_its_norm() 
         assert gradient.equal(expected[other]), other
 
 
-def test_tuned_vectors_move(corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors]) -> None:
+def test_vectors_that_are_not_frozen_are_trained(
+    corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors]
+) -> None:
     config = text_config(corpus, MODELS["transformer_lm"][0], src_vectors[0])
-    start, found = begun(config, tmp_path / "start"), load_run(train(config, tmp_path / "run"), "last")
-    before, after = (rows_of(run.model.embedding.weight, run.tgt_tokenizer) for run in (start, found))
+    initial, found = initial_run(config, tmp_path / "start"), load_run(train(config, tmp_path / "run"), "last")
+    before, after = (rows_of(run.model.embedding.weight, run.tgt_tokenizer) for run in (initial, found))
     assert not any(torch.allclose(before[token], after[token], rtol=0, atol=1e-10) for token in before)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_a_run_that_was_ended_goes_on_bit_for_bit(
-    corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors], frozen: bool
-) -> None:
+def test_resuming_is_exact(corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors], frozen: bool) -> None:
     optim = OptimConfig(optimizer=AdamWConfig(lr=3e-3, weight_decay=0.1), frozen_vectors=frozen)
     config = text_config(corpus, MODELS["transformer_lm"][0], src_vectors[0], optim=optim)
-    whole = train(config, tmp_path / "whole")
-    train_until(config, tmp_path / "parts", 3)
-    # The same vectors under another name.
-    moved = Path(src_vectors[0]).rename(tmp_path / "moved.vec")
-    train(replace(config, data=replace(config.data, vectors=str(moved))), tmp_path / "parts")
-    assert_equal_runs(tmp_path / "parts", whole)
-    moved.unlink()
-    assert load_run(tmp_path / "parts").step == 8  # which needs no vectors
+    uninterrupted = train(config, tmp_path / "uninterrupted")
+    train_until(config, tmp_path / "resumed", 3)
+    # The same vectors in a renamed file.
+    moved_file = Path(src_vectors[0]).rename(tmp_path / "moved.vec")
+    train(replace(config, data=replace(config.data, vectors=str(moved_file))), tmp_path / "resumed")
+    assert_equal_runs(tmp_path / "resumed", uninterrupted)
+    moved_file.unlink()
+    assert load_run(tmp_path / "resumed").step == 8  # loading needs no vectors
 
 
-def test_a_run_goes_on_with_the_vectors_that_it_was_begun_with(
-    corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors]
-) -> None:
+def test_resuming_with_other_vectors_is_refused(corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors]) -> None:
     config = text_config(corpus, MODELS["transformer_lm"][0], src_vectors[0])
     train_until(config, tmp_path / "run", 3)
     with pytest.raises(ValueError, match=r"`data\.vectors` .* -> None"):
@@ -274,19 +276,21 @@ def test_a_run_goes_on_with_the_vectors_that_it_was_begun_with(
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_ranks_keep_the_same_rows(
+def test_ranks_equal_a_single_process_with_frozen_vectors(
     corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors], parallel: str
 ) -> None:
     model = replace(MODELS["transformer_lm"][0], dropout=0.0)
     optim = OptimConfig(optimizer=AdamConfig(lr=3e-3, eps=1e-3, weight_decay=0.1), frozen_vectors=True)
     config = text_config(corpus, model, src_vectors[0], optim=optim)
-    alone = load_run(train(config, tmp_path / "alone"), "last")
+    single_process = load_run(train(config, tmp_path / "single_process"), "last")
     config = with_training(config, parallel=parallel)
     found = load_run(train_in_ranks(2, config, tmp_path / "ranks"), "last")
-    for (name, one), other in zip(found.model.named_parameters(), alone.model.parameters(), strict=True):
+    for (name, one), other in zip(found.model.named_parameters(), single_process.model.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6, msg=name)
-    mine, theirs = (rows_of(run.model.embedding.weight, run.tgt_tokenizer) for run in (found, alone))
-    assert all(mine[token].equal(theirs[token]) for token in src_vectors[1] if token in mine)
+    rank_rows, single_process_rows = (
+        rows_of(run.model.embedding.weight, run.tgt_tokenizer) for run in (found, single_process)
+    )
+    assert all(rank_rows[token].equal(single_process_rows[token]) for token in src_vectors[1] if token in rank_rows)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +301,7 @@ def test_ranks_keep_the_same_rows(
         (["one", "two"], DIM, 0.0, r"en\.vec has no nonzero vector for any of the \d+ tokens"),
     ],
 )
-def test_vectors_that_do_not_fit_are_refused(
+def test_unusable_vectors_are_refused(
     corpus: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -310,13 +314,13 @@ def test_vectors_that_do_not_fit_are_refused(
     config = text_config(corpus, MODELS["transformer_lm"][0], str(tmp_path / "en.vec"))
     with caplog.at_level(logging.INFO), pytest.raises(ValueError, match=message):
         train(config, tmp_path / "run")
-    assert ("Encoding" in caplog.text) == (dim == DIM), "the size is known before anything is prepared"
+    assert ("Encoding" in caplog.text) == (dim == DIM), "the size is checked before the corpus is encoded"
     with pytest.raises(FileNotFoundError, match="nowhere"):
         train(text_config(corpus, MODELS["transformer_lm"][0], str(tmp_path / "nowhere")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_configs_that_say_two_things(corpus: Path) -> None:
+def test_conflicting_initializations_are_refused(corpus: Path) -> None:
     model = MODELS["transformer_lm"][0]
     with pytest.raises(ValueError, match=r"`init_from` and word vectors \(v\.txt\) both initialize"):
         text_config(corpus, model, "v.txt", init_from="run")

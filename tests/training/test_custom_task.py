@@ -1,4 +1,4 @@
-"""A task without any text: vectors to a number, with a codec that makes rows of floats and batches without tokens."""
+"""Custom task without text: linear regression from vectors to a number, with its own codec and batches of floats."""
 
 import json
 from collections.abc import Iterator
@@ -36,27 +36,27 @@ WEIGHTS = np.array([1.5, -2.0, 0.5])
 
 
 @plain_dataclass(frozen=True)
-class Standardised:
-    """Vectors with mean 0 and standard deviation 1."""
+class StandardizedVectors:
+    """Codec that scales vectors to mean 0 and standard deviation 1."""
 
-    codec: ClassVar[str] = "standardised"
+    codec: ClassVar[str] = "standardized"
     mean: list[float]
-    deviation: list[float]
+    std: list[float]
 
     def encode(self, vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return (vectors - self.mean) / self.deviation
+        return (vectors - self.mean) / self.std
 
     def save(self, folder: Path) -> None:
-        (folder / "moments.json").write_text(json.dumps([self.mean, self.deviation]))
+        (folder / "moments.json").write_text(json.dumps([self.mean, self.std]))
 
 
-def load_standardised(folder: Path) -> Standardised:
-    return Standardised(*json.loads((folder / "moments.json").read_text()))
+def load_standardized(folder: Path) -> StandardizedVectors:
+    return StandardizedVectors(*json.loads((folder / "moments.json").read_text()))
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RegressionConfig(DataConfig):
-    """Lines of numbers, of which the last one is predicted."""
+    """Lines of numbers; the last number is the target."""
 
     kind: Literal["regression"] = "regression"
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "nll"}
@@ -96,7 +96,7 @@ class Report:
 
 
 class Regression(Task):
-    """Batches of vectors."""
+    """Prediction of numbers from vectors, trained on `ValueBatch`."""
 
     batch_type = ValueBatch
     unit = "lines"
@@ -105,7 +105,7 @@ class Regression(Task):
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: Any) -> dict[str, int]:
         table = np.loadtxt(config.data.train[0])  # type: ignore[attr-defined]
         for side, columns in (("src", table[:, :-1]), ("tgt", table[:, -1:])):
-            save_codec(Standardised(columns.mean(0).tolist(), columns.std(0).tolist()), folder, side)
+            save_codec(StandardizedVectors(columns.mean(0).tolist(), columns.std(0).tolist()), folder, side)
         return {}
 
     def prepare(self, config: Config, codecs: Any, cache: Path, on_progress: Any) -> Prepared:
@@ -122,9 +122,9 @@ class Regression(Task):
             order = seeded_generator(config.seed, first.epoch).permutation(len(lengths))
             steps = np.array_split(order, 5)
             for number in range(first.step, len(steps)):
-                shares = split_among_ranks(np.array_split(steps[number], 3), lengths, world.world_size)
-                own = collate_rank(shares, world.rank, lambda rows: batch_of(data.train, rows))
-                yield TrainingStep(Position(first.epoch, 0, number), first.epoch + (number + 1) / len(steps), own)
+                micro_steps = split_among_ranks(np.array_split(steps[number], 3), lengths, world.world_size)
+                batches = collate_rank(micro_steps, world.rank, lambda rows: batch_of(data.train, rows))
+                yield TrainingStep(Position(first.epoch, 0, number), first.epoch + (number + 1) / len(steps), batches)
             first = Position(first.epoch + 1, 0, 0)
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
@@ -140,7 +140,7 @@ def batch_of(table: Table, rows: np.ndarray[Any, Any]) -> ValueBatch:
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class LinearConfig(ModelConfig):
-    """A weighted sum."""
+    """A linear model."""
 
     family: Literal["linear"] = "linear"
     task: ClassVar[str] = "regression"
@@ -170,10 +170,10 @@ class SquaredErrorConfig(ObjectiveConfig):
 
 def squared_error(model: Any, batch: ValueBatch, context: Any) -> Loss:
     assert batch.targets is not None
-    found = (model(batch) - batch.targets).square()
-    counted = ~found.isnan()
-    total = torch.where(counted, found, 0.0).sum()
-    return Loss(total, counted.sum().float())
+    errors = (model(batch) - batch.targets).square()
+    is_known = ~errors.isnan()
+    total = torch.where(is_known, errors, 0.0).sum()
+    return Loss(total, is_known.sum().float())
 
 
 def load_regression(run: Any, checkpoint: Any, device: str, precision: str) -> Any:
@@ -183,7 +183,7 @@ def load_regression(run: Any, checkpoint: Any, device: str, precision: str) -> A
         src, tgt = loaded.codecs
         with torch.inference_mode():
             found = loaded.model(collate_values(src.encode(vectors), None, range(len(vectors))))
-        return np.asarray(found.numpy() * tgt.deviation + tgt.mean)
+        return np.asarray(found.numpy() * tgt.std + tgt.mean)
 
     return predict
 
@@ -191,13 +191,13 @@ def load_regression(run: Any, checkpoint: Any, device: str, precision: str) -> A
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = {
-        "codec": {"standardised": load_standardised},
+        "codec": {"standardized": load_standardized},
         "task": {"regression": RegressionConfig},
         "model": {"linear": LinearConfig},
         "objective": {"squared_error": SquaredErrorConfig},
     }
-    for kind, named in parts.items():
-        for name, part in named.items():
+    for kind, entries in parts.items():
+        for name, part in entries.items():
             monkeypatch.setitem(registry._parts[kind], name, registry.Entry(kind, name, part, "", "a test"))
 
 
@@ -216,7 +216,7 @@ def config(tmp_path: Path) -> Config:
     )
 
 
-def test_learns_and_predicts_in_the_units_of_its_table(config: Config, tmp_path: Path) -> None:
+def test_training_fits_the_data_and_predictions_are_in_its_units(config: Config, tmp_path: Path) -> None:
     seqlab.train(config, tmp_path / "run")
     lines = comparable_metrics(tmp_path / "run", ["train"])
     assert lines[-1]["loss"] < 1e-3 < lines[0]["loss"]
@@ -226,11 +226,11 @@ def test_learns_and_predicts_in_the_units_of_its_table(config: Config, tmp_path:
     assert predict(vectors)[:, 0] == pytest.approx(vectors @ WEIGHTS + 7, abs=0.5)
 
 
-def test_continued_is_equal_bit_for_bit(config: Config, tmp_path: Path) -> None:
-    seqlab.train(config, tmp_path / "whole")
+def test_resuming_is_exact(config: Config, tmp_path: Path) -> None:
+    seqlab.train(config, tmp_path / "uninterrupted")
     seqlab.train(replace(config, training=replace(config.training, max_steps=20)), tmp_path / "run")
     seqlab.train(config, tmp_path / "run")
-    assert_equal_runs(tmp_path / "whole", tmp_path / "run")
+    assert_equal_runs(tmp_path / "uninterrupted", tmp_path / "run")
 
 
 def test_a_changed_codec_is_refused(config: Config, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Targets of lengths that a model never says."""
+"""CTC training pairs whose targets need more frames than the model has."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -13,8 +13,8 @@ from seqlab.text import CharactersConfig
 from seqlab.training import train
 
 
-def test_frames_that_have_room_for_no_target_are_refused(tmp_path: Path) -> None:
-    """Three letters and eos for nine letters, of which eight are as the one before: 17 frames are needed."""
+def test_an_upsampling_too_low_for_all_targets_is_refused(tmp_path: Path) -> None:
+    """Sources have 3 letters and eos. Targets repeat a letter 9 times, which takes 17 frames with the blanks."""
     lines = ["".join(letters) for letters in permutations("abcdef", 3)]
     (tmp_path / "train.en").write_text("".join(f"{line}\n" for line in lines))
     (tmp_path / "train.de").write_text("ddddddddd\n" * len(lines))

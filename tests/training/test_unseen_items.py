@@ -1,4 +1,4 @@
-"""What a validation set has that training never saw: named, but not without end."""
+"""Warnings about validation items that the training data lack: locations and limits of their number."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +15,12 @@ def warnings_of(lines: list[str], caplog: pytest.LogCaptureFixture) -> list[str]
     return [record.getMessage() for record in caplog.records]
 
 
-def test_an_item_is_named_once_with_its_first_lines(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_item_is_named_once_with_its_first_locations(caplog: pytest.LogCaptureFixture) -> None:
     messages = warnings_of(["a a", "b", *["a"] * MAX_LOCATIONS_SHOWN], caplog)
     assert messages == ["There is 'a': line 1; line 3; line 4 and 1 more.", "There is 'b': line 2."]
 
 
-def test_of_many_items_the_rest_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+def test_items_beyond_the_limit_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     messages = warnings_of([f"item{index}" for index in range(MAX_ITEMS_SHOWN + 5)], caplog)
     assert len(messages) == MAX_ITEMS_SHOWN + 1
     assert messages[-1].startswith("5 further items")

@@ -1,6 +1,6 @@
-"""No forward or backward pass asks the device for a value: on a GPU the host would wait for it.
+"""Forward and backward passes without device synchronization, for every model family.
 
-`meta` tensors have shapes and no values, so that asking for one is an error; kernels are those of a GPU, not the CPU's.
+Tensors are on the `meta` device, where reading a value is an error. The kernels are those for GPUs.
 """
 
 from pathlib import Path
@@ -18,15 +18,15 @@ from seqlab.training.locked_folder import lock_run_folder
 from seqlab.training.loop import training_steps
 from seqlab.training.train import set_up_run
 
-WAITING = ("transformer_ctc",)
-"""PyTorch's kernel for CTC copies the lengths to the host; copying from the source waits, too."""
+SYNCHRONIZING_FAMILIES = ("transformer_ctc",)
+"""Exempt: PyTorch's CTC kernel copies the lengths to the host."""
 OBJECTIVES = {"r_drop": ("transformer", "lstm"), "scheduled_sampling": ("transformer", "lstm")}
-CASES = [(name, None) for name in FAMILIES if name not in (*COUNTED, *WAITING)]
+CASES = [(name, None) for name in FAMILIES if name not in (*COUNTED, *SYNCHRONIZING_FAMILIES)]
 CASES += [(name, objective) for objective, names in OBJECTIVES.items() for name in names]
 
 
 @pytest.mark.parametrize(("family", "objective"), CASES, ids=str)
-def test_a_pass_asks_for_no_value(
+def test_forward_and_backward_passes_read_no_values(
     family: str, objective: str | None, stored_families: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_out_autocast(monkeypatch)
