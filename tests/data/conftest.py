@@ -101,12 +101,11 @@ Prepare = Callable[..., PreparedData]
 def prepare_pairs(
     write_config: WriteCorpus, tokenizer: CharTokenizer, tmp_path_factory: pytest.TempPathFactory
 ) -> Prepare:
-    """Return a function that also encodes the corpora, with a validation set of one other pair unless `valid` is
-    given."""
+    """Return a function that writes and prepares corpora; without `valid`, one extra pair is the validation set."""
 
-    def prepared(*corpora: list[tuple[str, str]], **settings: Any) -> PreparedData:
+    def prepare_corpora(*corpora: list[tuple[str, str]], **settings: Any) -> PreparedData:
         settings.setdefault("valid", [("a valid source", "a valid target")])
         config = write_config(*corpora, **settings)
         return prepare(config, (tokenizer, tokenizer), tmp_path_factory.mktemp("run") / "cache")
 
-    return prepared
+    return prepare_corpora

@@ -1,4 +1,4 @@
-"""Recordings and lists of recordings are refused as text input."""
+"""Refusal of recordings and lists of recordings as text input."""
 
 import json
 from collections.abc import Iterator
@@ -22,17 +22,19 @@ def folder(tmp_path: Path) -> Path:
     for suffix, kind in FORMATS.items():
         soundfile.write(tmp_path / f"a.{suffix}", np.zeros(16000), 16000, format=kind)
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'a.wav'}\n", encoding="utf-8")
-    (tmp_path / "near.txt").write_text("a.flac\n", encoding="utf-8-sig")
+    (tmp_path / "relative.txt").write_text("a.flac\n", encoding="utf-8-sig")
     (tmp_path / "list.jsonl").write_text(json.dumps({"audio": "a.wav", "text": "one"}) + "\n", encoding="utf-8")
     return tmp_path
 
 
-@pytest.mark.parametrize("name", [*(f"a.{suffix}" for suffix in FORMATS), "list.txt", "near.txt", "list.jsonl#audio"])
+@pytest.mark.parametrize(
+    "name", [*(f"a.{suffix}" for suffix in FORMATS), "list.txt", "relative.txt", "list.jsonl#audio"]
+)
 def test_training_on_recordings_as_text_is_refused(name: str, folder: Path) -> None:
     (folder / "b.txt").write_text("x\n" * 40, encoding="utf-8")
     for options in (["--data.train", name], ["--data.train_src", name, "--data.train_tgt", "b.txt"]):
-        paths = [str(folder / each) if "." in each and not each.startswith("--") else each for each in options]
-        status, done = run_here("train", *paths, "--run_dir", folder / "run")
+        arguments = [str(folder / each) if "." in each and not each.startswith("--") else each for each in options]
+        status, done = run_here("train", *arguments, "--run_dir", folder / "run")
         assert status == 2
         assert "this input must be text: `seqlab transcribe RUN" in done.stderr.decode()
         assert not (folder / "run").exists()
@@ -51,7 +53,7 @@ def test_commands_on_text_refuse_recordings(name: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [b"\x0aX\x01\x00", b"\x24\x0a\x00\x00", b"\x24\x08\x0a\x0a"])
-def test_a_header_may_contain_a_newline_byte(size: bytes, tmp_path: Path) -> None:
+def test_recordings_with_a_newline_byte_in_their_header_are_refused(size: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.dat"
     path.write_bytes(b"RIFF" + size + b"WAVEfmt " + bytes(100))
     with path.open("rb") as stream, pytest.raises(ValueError, match="this input must be text"):
@@ -60,7 +62,7 @@ def test_a_header_may_contain_a_newline_byte(size: bytes, tmp_path: Path) -> Non
         list(read_blocks(path, 100, LineLimit()))
 
 
-def test_a_text_may_start_like_a_recording() -> None:
+def test_text_that_starts_like_a_recording_is_accepted() -> None:
     for lines in ([b"RIFF\n", b"a\n"], [b"RIFF\n"], [b"ID3\n", b"b"]):
         assert list(decode_lines(lines, "x")) == [line.decode().removesuffix("\n") for line in lines]
 
@@ -71,12 +73,12 @@ def test_a_line_is_yielded_before_the_next_is_read(first: bytes) -> None:
 
     def lines() -> Iterator[bytes]:
         yield first
-        raise AssertionError("read on")
+        raise AssertionError("the next line was read")
 
     assert next(decode_lines(lines(), "x")) == first.decode().rstrip("\n")
 
 
-def test_texts_about_recordings_are_accepted(folder: Path) -> None:
+def test_text_that_mentions_recordings_is_accepted(folder: Path) -> None:
     texts = ["missing.wav", "see a.wav", "a.wav is loud"]
     (folder / "t.txt").write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
     assert list(parse_column(str(folder / "t.txt")).values()) == texts

@@ -1,3 +1,5 @@
+"""Batches: padding, shifted targets, idle batches and moves to a device."""
+
 import dataclasses
 
 import numpy as np
@@ -84,13 +86,13 @@ def test_an_idle_batch_has_the_same_shape_and_no_targets() -> None:
     texts = collate_text([[5, 6, 7], [8]], [0, 3], pad_id=PAD, start_id=BOS)
     pairs = collate([[5, 6]], [[7]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
     for batch in (texts, pairs):
-        nothing = batch.idle()
-        assert type(nothing) is type(batch)
-        assert nothing.num_tgt_tokens == 0
-        assert nothing.tgt_out is not None
+        idle = batch.idle()
+        assert type(idle) is type(batch)
+        assert idle.num_tgt_tokens == 0
+        assert idle.tgt_out is not None
         assert batch.tgt_out is not None
-        assert nothing.tgt_out.equal(torch.full_like(batch.tgt_out, IGNORE))
-        assert nothing.tgt_in is batch.tgt_in
+        assert idle.tgt_out.equal(torch.full_like(batch.tgt_out, IGNORE))
+        assert idle.tgt_in is batch.tgt_in
 
 
 def test_prompts_are_inputs_without_targets() -> None:
@@ -104,9 +106,9 @@ def test_prompts_are_inputs_without_targets() -> None:
         assert batch.tgt_in.equal(torch.tensor([[1, 5, 6], [1, 7, 8]]))
         assert batch.tgt_out.equal(torch.full((2, 3), IGNORE))
         assert batch.num_tgt_tokens == 0
-    for impossible, lengths in (([[1], [1, 2]], r"\[1, 2\]"), ([[], []], r"\[0\]"), ([], r"\[\]")):
+    for invalid, lengths in (([[1], [1, 2]], r"\[1, 2\]"), ([[], []], r"\[0\]"), ([], r"\[\]")):
         with pytest.raises(ValueError, match=rf"one length of at least 1, but have {lengths}"):
-            collate_prompts(impossible)
+            collate_prompts(invalid)
 
 
 def test_a_text_batch_moves_to_a_device() -> None:
@@ -123,35 +125,35 @@ def test_a_text_batch_moves_to_a_device() -> None:
         collate_text([], [], pad_id=PAD, start_id=BOS)
 
 
-def frames_of(lengths: list[int], size: int = 3) -> list[np.ndarray]:
-    draw = np.random.default_rng(sum(lengths))
-    return [draw.normal(size=(length, size)) for length in lengths]
+def draw_frames(lengths: list[int], size: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(sum(lengths))
+    return [rng.normal(size=(length, size)) for length in lengths]
 
 
 @given(lengths=st.lists(st.integers(0, 5), min_size=1, max_size=6), data=st.data())
 def test_frames_and_tokens_are_padded(lengths: list[int], data: st.DataObject) -> None:
-    frames, targets = frames_of(lengths), data.draw(st.lists(rows, min_size=len(lengths), max_size=len(lengths)))
+    frames, targets = draw_frames(lengths), data.draw(st.lists(rows, min_size=len(lengths), max_size=len(lengths)))
     batch = collate_frames(frames, targets, range(7, 7 + len(lengths)), pad_id=PAD, bos_id=BOS, eos_id=EOS)
-    expected = np.zeros((len(lengths), max(lengths), 3), np.float32)
+    expected_frames = np.zeros((len(lengths), max(lengths), 3), np.float32)
     for i, each in enumerate(frames):
-        expected[i, : len(each)] = each
-    assert batch.frames.equal(torch.from_numpy(expected))
+        expected_frames[i, : len(each)] = each
+    assert batch.frames.equal(torch.from_numpy(expected_frames))
     assert batch.frame_lengths.tolist() == lengths
     assert batch.indices.tolist() == list(range(7, 7 + len(lengths)))
     tokens = collate([[5]] * len(lengths), targets, range(len(lengths)), pad_id=PAD, bos_id=BOS, eos_id=EOS)
-    for found, wanted in ((batch.tgt_in, tokens.tgt_in), (batch.tgt_out, tokens.tgt_out)):
-        assert found is not None
-        assert wanted is not None
-        assert found.equal(wanted)
+    for actual, expected in ((batch.tgt_in, tokens.tgt_in), (batch.tgt_out, tokens.tgt_out)):
+        assert actual is not None
+        assert expected is not None
+        assert actual.equal(expected)
     assert len(batch) == len(lengths)
     assert batch.num_targets == batch.num_tgt_tokens == tokens.num_tgt_tokens
-    nothing = batch.idle()
-    assert nothing.num_targets == 0
-    assert nothing.tgt_out is not None
-    assert (nothing.tgt_out == IGNORE).all()
+    idle = batch.idle()
+    assert idle.num_targets == 0
+    assert idle.tgt_out is not None
+    assert (idle.tgt_out == IGNORE).all()
 
 
-def test_vectors_are_single_frames() -> None:
+def test_vectors_become_single_frames() -> None:
     vectors = np.arange(6.0).reshape(3, 2)
     batch = collate_frames(list(vectors), None, range(3), pad_id=PAD, bos_id=BOS, eos_id=EOS)
     assert batch.frames[:, 0].tolist() == vectors.tolist()
@@ -160,25 +162,25 @@ def test_vectors_are_single_frames() -> None:
 
 
 @given(lengths=st.lists(st.integers(0, 5), min_size=1, max_size=6), seed=st.integers(0, 99))
-def test_labels_and_numbers_for_all_kinds_of_inputs(lengths: list[int], seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    labels = draw.integers(-1, 4, len(lengths))
+def test_labels_and_numbers_are_collated_with_ids_or_frames(lengths: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(-1, 4, len(lengths))
     labels[labels < 0] = IGNORE
-    numbers = draw.normal(size=(len(lengths), 2))
-    numbers[draw.random(numbers.shape) < 0.3] = np.nan
+    numbers = rng.normal(size=(len(lengths), 2))
+    numbers[rng.random(numbers.shape) < 0.3] = np.nan
     ids = [list(range(5, 5 + length)) for length in lengths]
-    of_ids = collate_values(ids, labels, range(len(ids)), pad_id=PAD)
-    of_frames = collate_values(frames_of(lengths), numbers, range(len(ids)))
-    assert of_ids.src.tolist() == [row + [PAD] * (max(lengths) - len(row)) for row in ids]
-    frames = collate_frames(frames_of(lengths), None, range(len(ids)), pad_id=PAD, bos_id=BOS, eos_id=EOS).frames
-    assert of_frames.src.equal(frames)
-    assert of_ids.src_lengths.tolist() == of_frames.src_lengths.tolist() == lengths
-    assert of_ids.targets is not None
-    assert of_ids.targets.tolist() == labels.tolist()
-    assert of_frames.targets is not None
-    assert np.array_equal(of_frames.targets.numpy(), numbers.astype(np.float32), equal_nan=True)
-    assert (of_ids.num_targets, of_frames.num_targets) == ((labels != IGNORE).sum(), (~np.isnan(numbers)).sum())
-    for batch in (of_ids.idle(), of_frames.idle()):
+    id_batch = collate_values(ids, labels, range(len(ids)), pad_id=PAD)
+    frame_batch = collate_values(draw_frames(lengths), numbers, range(len(ids)))
+    assert id_batch.src.tolist() == [row + [PAD] * (max(lengths) - len(row)) for row in ids]
+    frames = collate_frames(draw_frames(lengths), None, range(len(ids)), pad_id=PAD, bos_id=BOS, eos_id=EOS).frames
+    assert frame_batch.src.equal(frames)
+    assert id_batch.src_lengths.tolist() == frame_batch.src_lengths.tolist() == lengths
+    assert id_batch.targets is not None
+    assert id_batch.targets.tolist() == labels.tolist()
+    assert frame_batch.targets is not None
+    assert np.array_equal(frame_batch.targets.numpy(), numbers.astype(np.float32), equal_nan=True)
+    assert (id_batch.num_targets, frame_batch.num_targets) == ((labels != IGNORE).sum(), (~np.isnan(numbers)).sum())
+    for batch in (id_batch.idle(), frame_batch.idle()):
         assert batch.num_targets == 0
         assert batch.targets is not None
         assert bool((batch.targets == IGNORE).all() or batch.targets.isnan().all())
@@ -186,8 +188,8 @@ def test_labels_and_numbers_for_all_kinds_of_inputs(lengths: list[int], seed: in
 
 def test_frames_and_values_move_to_a_device() -> None:
     for batch in (
-        collate_frames(frames_of([2]), [[5]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS),
-        collate_values(frames_of([2]), [[0.5]], [0]),
+        collate_frames(draw_frames([2]), [[5]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS),
+        collate_values(draw_frames([2]), [[0.5]], [0]),
         collate_values([[5, 6]], None, [0], pad_id=PAD),
     ):
         assert batch.to("cpu") is batch
@@ -210,4 +212,4 @@ def test_invalid_frames_and_values_are_refused() -> None:
     with pytest.raises(ValueError, match="needs as many labels"):
         collate_values([[5], [6]], [1], [0, 1], pad_id=PAD)
     with pytest.raises(ValueError, match="as many targets"):
-        collate_frames(frames_of([1]), [[5], [6]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
+        collate_frames(draw_frames([1]), [[5], [6]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)

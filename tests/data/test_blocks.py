@@ -1,4 +1,4 @@
-"""Blocks of lines are compared with reading line by line."""
+"""Blocks of lines, compared with reading line by line."""
 
 import gzip
 import tempfile
@@ -16,12 +16,12 @@ from seqlab.data.readers import read_lines
 pieces = st.lists(st.sampled_from(["a", "é", "\ufeff", "\r", "\n", "\r\n", "\u2028", "\x85", "\0", "𝄞"]), max_size=30)
 
 
-@given(pieces=pieces, size=st.integers(1, 5), zipped=st.booleans())
-def test_blocks_contain_all_lines_in_order(pieces: list[str], size: int, zipped: bool) -> None:
+@given(pieces=pieces, size=st.integers(1, 5), is_gzipped=st.booleans())
+def test_blocks_contain_all_lines_in_order(pieces: list[str], size: int, is_gzipped: bool) -> None:
     raw = "".join(pieces).encode()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / ("x.gz" if zipped else "x")
-        path.write_bytes(gzip.compress(raw) if zipped else raw)
+        path = Path(folder) / ("x.gz" if is_gzipped else "x")
+        path.write_bytes(gzip.compress(raw) if is_gzipped else raw)
         blocks = list(read_blocks(path, size, LineLimit()))
         assert [line for block in blocks for line in block.decode()] == list(read_lines(path))
         assert all(len(block) == size for block in blocks[:-1])
@@ -49,7 +49,7 @@ def test_a_truncated_gzip_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("src", "tgt"), [(3, 5), (5, 3), (0, 4), (4, 2), (7, 0)])
-def test_sides_of_unequal_length_are_refused_with_both_counts(
+def test_errors_for_sides_of_unequal_length_name_both_counts(
     tmp_path: Path, src: int, tgt: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seqlab.data.corpus.BLOCK_ROWS", 2)
@@ -65,12 +65,12 @@ def test_the_size_of_a_corpus_is_estimated_from_the_first_blocks(tmp_path: Path)
     for name in ("a", "b"):
         (tmp_path / name).write_text("line\n" * 100_000)
     (tmp_path / "c.tsv").write_text("line\n" * 100_000)
-    read = 0
+    rows_read = 0
     for block in Corpus.from_specs(str(tmp_path / "a"), str(tmp_path / "b")).blocks():
-        read += len(block)
-        estimate = block.corpus_size(read)
+        rows_read += len(block)
+        estimate = block.corpus_size(rows_read)
         assert estimate is not None
         assert abs(estimate - 100_000) < 5_000
-    assert estimate == read
+    assert estimate == rows_read
     table = Corpus.from_specs(str(tmp_path / "c.tsv#0"), str(tmp_path / "a"))
     assert next(table.blocks()).corpus_size(10_000) is None

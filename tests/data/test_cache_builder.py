@@ -1,4 +1,4 @@
-"""A cache has the same bytes for any number of processes and after any interruption."""
+"""Cache builder: the same bytes for any number of processes and after any interruption."""
 
 import json
 import os
@@ -23,15 +23,15 @@ from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, WordsConfig, load_tokenizer, train_tokenizer
 
 ROOT = Path(seqlab.__file__).parents[1]
-STAMPS = ("checked.json",)  # contains times, which differ
-LINES = 240
-BLOCK, SAVE = 30, 60
+FILES_WITH_TIMES = ("checked.json",)
+NUM_LINES = 240
+BLOCK_ROWS, ROWS_BETWEEN_SAVES = 30, 60
 
 PREPARE = f"""
 import json, sys
 from pathlib import Path
 from seqlab.data import cache_builder, corpus
-corpus.BLOCK_ROWS, cache_builder.ROWS_BETWEEN_SAVES = {BLOCK}, {SAVE}
+corpus.BLOCK_ROWS, cache_builder.ROWS_BETWEEN_SAVES = {BLOCK_ROWS}, {ROWS_BETWEEN_SAVES}
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.data.prepare import prepare
 from seqlab.text import load_tokenizer
@@ -42,20 +42,20 @@ prepare(TranslationConfig(**json.loads(config)), (tokenizer, tokenizer), Path(ca
 
 
 class Killed(BaseException):
-    """Simulates the end of a process."""
+    """Simulates a killed process."""
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqlab.data.corpus.BLOCK_ROWS", BLOCK)
-    monkeypatch.setattr("seqlab.data.cache_builder.ROWS_BETWEEN_SAVES", SAVE)
+    monkeypatch.setattr("seqlab.data.corpus.BLOCK_ROWS", BLOCK_ROWS)
+    monkeypatch.setattr("seqlab.data.cache_builder.ROWS_BETWEEN_SAVES", ROWS_BETWEEN_SAVES)
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> TranslationConfig:
-    """Return a config of two corpora with rows to drop for every reason; a validation set is split off."""
+    """Return a config of two corpora with rows to drop for every reason; the validation set is held out."""
     rng = random.Random(1)
-    for corpus, count in (("first", LINES), ("second", LINES // 3)):
+    for corpus, count in (("first", NUM_LINES), ("second", NUM_LINES // 3)):
         pairs = [[" ".join(rng.choices("abcdefghij", k=rng.randrange(1, 12))) for _ in "st"] for _ in range(count)]
         for index in range(0, count, 50):
             pairs[index] = rng.choice([["", "x"], ["a b", "x " * 300], ["a", " ".join("abcdefghij" * 2)], ["a b", "c"]])
@@ -75,11 +75,11 @@ def tokenizer(tmp_path: Path) -> Tokenizer:
     return load_tokenizer(tmp_path / "tokenizer")
 
 
-def content(cache: Path) -> dict[str, bytes]:
-    """Read all files of a cache, and check that nothing else is left beside it."""
+def read_cache(cache: Path) -> dict[str, bytes]:
+    """Read all files of a cache except those with times; check that no workspace is left."""
     assert not cache.with_name("cache.tmp").exists()
     files = {str(path.relative_to(cache)): path.read_bytes() for path in cache.rglob("*") if path.is_file()}
-    return {name: raw for name, raw in files.items() if name not in STAMPS}
+    return {name: raw for name, raw in files.items() if name not in FILES_WITH_TIMES}
 
 
 def test_the_cache_does_not_depend_on_the_number_of_processes(
@@ -89,15 +89,15 @@ def test_the_cache_does_not_depend_on_the_number_of_processes(
     for cache, count in zip(caches, (1, 2, 5), strict=True):
         data = prepare(config, (tokenizer, tokenizer), cache, num_workers=count)
     assert {"empty", "length_ratio", "too_long"} <= {pair.reason for pair in data.report.examples}
-    first, *others = map(content, caches)
+    first, *others = map(read_cache, caches)
     assert all(other == first for other in others)
     assert not any("state" in name or "statuses" in name for name in first)
 
 
-def killed_prepare(
-    config: TranslationConfig, tokenizer: Tokenizer, cache: Path, kill: Callable[[], None], **settings: Any
+def prepare_until_killed(
+    config: TranslationConfig, tokenizer: Tokenizer, cache: Path, kill: Callable[[], None]
 ) -> None:
-    """Prepare until `kill`, which is called after each block, raises an exception."""
+    """Prepare until `kill`, which is called after each block, raises `Killed`."""
     with pytest.raises(Killed):
         prepare(config, (tokenizer, tokenizer), cache, lambda units, done, total: kill())
 
@@ -105,10 +105,10 @@ def killed_prepare(
 def test_a_build_interrupted_after_any_block_resumes(
     config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(config, (tokenizer, tokenizer), tmp_path / "whole" / "cache")
-    expected = content(tmp_path / "whole" / "cache")
-    encoded = count_encoded(monkeypatch)
-    blocks = -(-LINES // BLOCK) + -(-(LINES // 3) // BLOCK)
+    prepare(config, (tokenizer, tokenizer), tmp_path / "uninterrupted" / "cache")
+    expected = read_cache(tmp_path / "uninterrupted" / "cache")
+    encoded = record_block_sizes(monkeypatch)
+    blocks = -(-NUM_LINES // BLOCK_ROWS) + -(-(NUM_LINES // 3) // BLOCK_ROWS)
     for number in range(1, 2 * blocks + 1):
         cache = tmp_path / str(number) / "cache"
         calls = 0
@@ -119,18 +119,18 @@ def test_a_build_interrupted_after_any_block_resumes(
             if calls == last:
                 raise Killed
 
-        killed_prepare(config, tokenizer, cache, kill)
+        prepare_until_killed(config, tokenizer, cache, kill)
         assert not cache.exists()
         state = cache.with_name("cache.tmp").glob("*/state.json")
         saved = sum(json.loads(path.read_text())["rows"] for path in state)
         encoded.clear()
         prepare(config, (tokenizer, tokenizer), cache)
-        assert content(cache) == expected
-        assert sum(encoded) == LINES + LINES // 3 - saved
-        assert saved >= BLOCK * (number - blocks) - SAVE - BLOCK
+        assert read_cache(cache) == expected
+        assert sum(encoded) == NUM_LINES + NUM_LINES // 3 - saved
+        assert saved >= BLOCK_ROWS * (number - blocks) - ROWS_BETWEEN_SAVES - BLOCK_ROWS
 
 
-def count_encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def record_block_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list of the sizes of all blocks encoded in this process."""
     from seqlab.data.row_encoder import RowEncoder
 
@@ -145,25 +145,25 @@ def count_encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-def half_done(config: TranslationConfig, tokenizer: Tokenizer, cache: Path) -> Path:
-    """Interrupt a build halfway; return its folder."""
+def interrupt_build(config: TranslationConfig, tokenizer: Tokenizer, cache: Path) -> Path:
+    """Interrupt a build after its first saved state; return the folder of the encoded rows."""
 
     def kill() -> None:
         if list(cache.with_name("cache.tmp").glob("encoded-*/state.json")):
             raise Killed
 
-    killed_prepare(config, tokenizer, cache, kill)
-    [building] = cache.with_name("cache.tmp").glob("encoded-*")
-    return building
+    prepare_until_killed(config, tokenizer, cache, kill)
+    [folder] = cache.with_name("cache.tmp").glob("encoded-*")
+    return folder
 
 
 def test_a_damaged_state_of_an_interrupted_build_is_not_used(
     config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    prepare(config, (tokenizer, tokenizer), tmp_path / "whole" / "cache")
-    expected = content(tmp_path / "whole" / "cache")
+    prepare(config, (tokenizer, tokenizer), tmp_path / "uninterrupted" / "cache")
+    expected = read_cache(tmp_path / "uninterrupted" / "cache")
     cache = tmp_path / "cache"
-    workspace = half_done(config, tokenizer, cache).parent
+    workspace = interrupt_build(config, tokenizer, cache).parent
     names = [path.relative_to(workspace) for path in workspace.rglob("*") if path.is_file()]
     assert len(names) > 20
     for name in names:
@@ -172,9 +172,9 @@ def test_a_damaged_state_of_an_interrupted_build_is_not_used(
             if damaged is not None:
                 (workspace / name).write_bytes(damaged)
             prepare(config, (tokenizer, tokenizer), cache)
-            assert content(cache) == expected, name
+            assert read_cache(cache) == expected, name
             shutil.rmtree(cache)
-            half_done(config, tokenizer, cache)
+            interrupt_build(config, tokenizer, cache)
 
 
 def test_other_text_or_options_start_a_new_build(
@@ -183,35 +183,35 @@ def test_other_text_or_options_start_a_new_build(
     for name, change in (("max_length", 14), ("valid_max_pairs", 3), ("subword_sampling", 0.0)):
         changed = replace(config, **{name: change})
         prepare(changed, (tokenizer, tokenizer), tmp_path / name / "cache")
-        half_done(config, tokenizer, tmp_path / "killed" / name / "cache")
+        interrupt_build(config, tokenizer, tmp_path / "killed" / name / "cache")
         prepare(changed, (tokenizer, tokenizer), tmp_path / "killed" / name / "cache")
-        assert content(tmp_path / "killed" / name / "cache") == content(tmp_path / name / "cache")
-    half_done(config, tokenizer, tmp_path / "killed" / "text" / "cache")
+        assert read_cache(tmp_path / "killed" / name / "cache") == read_cache(tmp_path / name / "cache")
+    interrupt_build(config, tokenizer, tmp_path / "killed" / "text" / "cache")
     path = Path(config.train_src[0])
     path.write_text(path.read_text().replace("a", "b"))
     prepare(config, (tokenizer, tokenizer), tmp_path / "killed" / "text" / "cache")
     prepare(config, (tokenizer, tokenizer), tmp_path / "text" / "cache")
-    assert content(tmp_path / "killed" / "text" / "cache") == content(tmp_path / "text" / "cache")
+    assert read_cache(tmp_path / "killed" / "text" / "cache") == read_cache(tmp_path / "text" / "cache")
 
 
 def test_an_interrupted_setup_trains_its_tokenizer_once(
     config: TranslationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = replace(config, tokenizer=WordsConfig(), subword_sampling=0.0)
-    learnt = learn_tokenizer(small, "both", tmp_path / "cache")
+    first = learn_tokenizer(small, "both", tmp_path / "cache")
     with monkeypatch.context() as patch:
         patch.setattr("seqlab.data.tokenizer_training.train_tokenizer", None)
         patch.setattr("seqlab.data.workspace.survey_corpus", None)
-        again = learn_tokenizer(small, "both", tmp_path / "cache")
-        assert again.tokens(range(again.vocab_size)) == learnt.tokens(range(learnt.vocab_size))
-        # The corpora are not surveyed again.
-        prepare(small, (again, again), tmp_path / "cache")
+        second = learn_tokenizer(small, "both", tmp_path / "cache")
+        assert second.tokens(range(second.vocab_size)) == first.tokens(range(first.vocab_size))
+        # The corpora are not surveyed a second time.
+        prepare(small, (second, second), tmp_path / "cache")
     assert not (tmp_path / "cache.tmp").exists()
     other = replace(small, tokenizer=WordsConfig(vocab_size=8))
     assert learn_tokenizer(other, "both", tmp_path / "cache").vocab_size == 8
 
 
-def test_a_process_killed_at_random_times_resumes(
+def test_a_build_killed_at_random_times_resumes(
     config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
@@ -219,30 +219,30 @@ def test_a_process_killed_at_random_times_resumes(
     rng = random.Random(seed)
     settings = TypeAdapter(TranslationConfig).dump_json(config).decode()
 
-    def run(cache: Path, workers: int) -> "subprocess.Popen[bytes]":
+    def start_process(cache: Path, workers: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [sys.executable, "-c", PREPARE, settings, str(tmp_path / "tokenizer"), str(cache), str(workers)],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
 
-    assert run(tmp_path / "whole" / "cache", 1).wait() == 0
-    expected = content(tmp_path / "whole" / "cache")
+    assert start_process(tmp_path / "uninterrupted" / "cache", 1).wait() == 0
+    expected = read_cache(tmp_path / "uninterrupted" / "cache")
     cache = tmp_path / "killed" / "cache"
     for workers in (1, 2, 2):
-        process = run(cache, workers)
-        wanted = rng.randrange(5)
+        process = start_process(cache, workers)
+        num_states = rng.randrange(5)
         states: set[bytes] = set()
-        while process.poll() is None and len(states) <= wanted:
+        while process.poll() is None and len(states) <= num_states:
             for path in cache.with_name("cache.tmp").glob("*/state.json"):
-                states |= read_if_there(path)
+                states |= read_if_exists(path)
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert run(cache, 2).wait() == 0
-    assert content(cache) == expected
+    assert start_process(cache, 2).wait() == 0
+    assert read_cache(cache) == expected
 
 
-def read_if_there(path: Path) -> set[bytes]:
+def read_if_exists(path: Path) -> set[bytes]:
     try:
         return {path.read_bytes()}
     except OSError:

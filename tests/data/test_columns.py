@@ -1,3 +1,5 @@
+"""Columns of text files, tables and JSON records: specs, values and errors."""
+
 import gzip
 import json
 import sys
@@ -23,7 +25,7 @@ def test_text_files_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_tsv_columns_by_number_and_by_name(tmp_path: Path, suffix: str) -> None:
+def test_tsv_columns_are_selected_by_number_or_name(tmp_path: Path, suffix: str) -> None:
     def write(name: str, rows: list[tuple[str, str]]) -> str:
         raw = "".join("\t".join(row) + "\r\n" for row in rows).encode()
         (tmp_path / (name + suffix)).write_bytes(gzip.compress(raw) if suffix else raw)
@@ -42,7 +44,7 @@ def test_tsv_columns_by_number_and_by_name(tmp_path: Path, suffix: str) -> None:
         read(f"{bare}#2")
 
 
-def test_a_wrong_number_of_tabs_names_the_line(tmp_path: Path) -> None:
+def test_errors_for_a_wrong_number_of_tabs_name_the_line(tmp_path: Path) -> None:
     (tmp_path / "bare.tsv").write_text("\nka\tko\n\nti\ttu\tto\n")
     with pytest.raises(ValueError, match=r"bare\.tsv, line 4: has 3 columns, .* has 2: is there one tab too many"):
         read(f"{tmp_path}/bare.tsv#0")
@@ -85,7 +87,7 @@ def test_a_non_ascii_digit_is_a_column_name(tmp_path: Path) -> None:
     assert read(f"{tmp_path}/a.tsv#²") == ["ko"]
 
 
-def test_the_location_of_a_sentence_is_its_first_line(tmp_path: Path) -> None:
+def test_the_location_of_a_conllu_sentence_is_its_first_line(tmp_path: Path) -> None:
     sentence = "1\tgo\t_\tVERB\n2\ton\t_\tADP\n\n"
     (tmp_path / "a.conllu").write_text("# one\n" + sentence + "# two\n# 2\n" + sentence + sentence)
     column = parse_column(f"{tmp_path}/a.conllu#form")
@@ -196,12 +198,12 @@ def test_all_table_formats_read_the_same_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "parquet", "arrow"])
-def test_unreadable_tables_are_named(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_name_unreadable_tables(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("datasets")
     path = tmp_path / f"bad.{kind}"
     with pytest.raises(FileNotFoundError, match="no such file"):
         read(f"{path}#text")
-    path.write_text("this is no table")
+    path.write_text("this is not a table")
     with pytest.raises(ValueError, match=rf"bad.{kind}: cannot be read as .{kind}"):
         read(f"{path}#text")
     monkeypatch.setitem(sys.modules, "datasets", None)
@@ -225,9 +227,9 @@ def test_csv_cells_may_be_long(tmp_path: Path) -> None:
 
 
 def test_specs_with_and_without_a_column(tmp_path: Path) -> None:
-    strange = tmp_path / "a#b.txt"
-    strange.write_text("x\n")
-    assert read(str(strange)) == ["x"]
+    path_with_hash = tmp_path / "a#b.txt"
+    path_with_hash.write_text("x\n")
+    assert read(str(path_with_hash)) == ["x"]
     table = tmp_path / "a#b.tsv"
     table.write_text("x\ty\n")
     assert read(f"{table}#1") == ["y"]
@@ -241,7 +243,7 @@ def test_specs_with_and_without_a_column(tmp_path: Path) -> None:
             parse_column(spec)
 
 
-def test_numbers_and_truth_values_are_formatted_as_json(tmp_path: Path) -> None:
+def test_numbers_and_booleans_are_formatted_as_json(tmp_path: Path) -> None:
     rows = [{"stars": 5}, {"stars": 4.5}, {"stars": True}, {"stars": "good"}, {"stars": None}]
     (tmp_path / "reviews.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = list(parse_column(f"{tmp_path}/reviews.jsonl#stars").values())

@@ -27,7 +27,7 @@ def test_multiword_tokens_and_empty_nodes_are_not_words(tmp_path: Path) -> None:
     assert list(parse_column(f"{tmp_path}/a.conllu#UPOS").values()) == ["VERB PRON NUM", "", "NOUN"]
 
 
-def test_only_the_given_column_of_words_changes() -> None:
+def test_with_column_changes_only_that_column_of_words() -> None:
     lines = TEXT.splitlines()
     written = []
     for sentence in read_sentences(lines, "a"):
@@ -45,7 +45,7 @@ def test_missing_columns_are_filled_in() -> None:
     assert sentence.with_column(column_number("xpos", "a"), ["NN"]) == ["1\tword\t_\t_\tNN"]
 
 
-def test_output_can_be_read_even_if_columns_were_missing() -> None:
+def test_written_sentences_can_be_read_if_columns_were_missing() -> None:
     lines = ["# can't", "1-2\tcan't", "1\tca", "2\tn't", "2.1\t[go]", ""]
     (sentence,) = read_sentences(lines, "a")
     (written,) = read_sentences(sentence.with_column(column_number("upos", "a"), ["AUX", "PART"]), "b")
@@ -67,13 +67,13 @@ def test_output_can_be_read_even_if_columns_were_missing() -> None:
         ("1\tone\n2 \ttwo\n", r"a\.conllu, line 2: is not a line of CoNLL-U: .*starts with '2 '"),
     ],
 )
-def test_invalid_lines_are_named(tmp_path: Path, text: str, message: str) -> None:
+def test_errors_name_invalid_lines(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.conllu").write_text(text)
     with pytest.raises(ValueError, match=message):
         list(parse_column(f"{tmp_path}/a.conllu#form").values())
 
 
-def test_a_missing_or_unknown_column_is_named(tmp_path: Path) -> None:
+def test_errors_name_missing_and_unknown_columns(tmp_path: Path) -> None:
     (tmp_path / "a.conllu").write_text("1\tone\n2\ttwo\n")
     with pytest.raises(ValueError, match=r"line 1: has 2 columns, so `upos` is missing"):
         list(parse_column(f"{tmp_path}/a.conllu#upos").values())

@@ -1,3 +1,5 @@
+"""Chunks of an epoch: weights, sizes and seeds."""
+
 import itertools
 
 import numpy as np
@@ -8,14 +10,14 @@ from seqlab.data.encoded import Span
 from seqlab.data.epoch import derive_seed, epoch_chunks, seeded_generator
 
 
-def spans_of(sizes: list[int]) -> list[Span]:
+def make_spans(sizes: list[int]) -> list[Span]:
     edges = np.cumsum([0, *sizes]).tolist()
     return [Span(("a", "b"), start, stop) for start, stop in itertools.pairwise(edges)]
 
 
-def counts(sizes: list[int], weights: list[float], chunk_pairs: int, seed: int = 0) -> np.ndarray:
+def count_draws(sizes: list[int], weights: list[float], chunk_pairs: int, seed: int = 0) -> np.ndarray:
     rng = seeded_generator(seed, 0)
-    chunks = epoch_chunks(spans_of(sizes), weights, chunk_pairs, rng)
+    chunks = epoch_chunks(make_spans(sizes), weights, chunk_pairs, rng)
     drawn = [chunk.draw(seeded_generator(seed, 0, number)) for number, chunk in enumerate(chunks)]
     return np.bincount(np.concatenate([*drawn, np.zeros(0, np.int64)]), minlength=sum(sizes))
 
@@ -29,15 +31,15 @@ def counts(sizes: list[int], weights: list[float], chunk_pairs: int, seed: int =
 )
 def test_each_pair_occurs_as_often_as_its_weight(corpora: list[tuple[int, float]], chunk_pairs: int, seed: int) -> None:
     sizes, weights = [size for size, _ in corpora], [weight for _, weight in corpora]
-    seen = np.split(counts(sizes, weights, chunk_pairs, seed), np.cumsum(sizes)[:-1])
-    for times, (size, weight) in zip(seen, corpora, strict=True):
-        assert set(times.tolist()) <= {int(weight), int(np.ceil(weight))}
+    seen = np.split(count_draws(sizes, weights, chunk_pairs, seed), np.cumsum(sizes)[:-1])
+    for pair_counts, (size, weight) in zip(seen, corpora, strict=True):
+        assert set(pair_counts.tolist()) <= {int(weight), int(np.ceil(weight))}
         blocks = -(-size // max(1, chunk_pairs // 32))
-        assert abs(times.sum() - size * weight) <= blocks
+        assert abs(pair_counts.sum() - size * weight) <= blocks
 
 
-def test_fractional_weights_hold_on_average_and_select_other_pairs_in_each_epoch() -> None:
-    seen = np.array([counts([500], [0.3], 64, seed) for seed in range(200)])
+def test_fractional_weights_hold_on_average_and_select_different_pairs_in_each_epoch() -> None:
+    seen = np.array([count_draws([500], [0.3], 64, seed) for seed in range(200)])
     assert abs(seen.mean() - 0.3) < 0.005
     # Every pair occurs: 200 draws of probability 0.3 have a standard deviation of 6.5.
     assert np.abs(seen.sum(0) - 60).max() < 5 * 6.5
@@ -45,7 +47,7 @@ def test_fractional_weights_hold_on_average_and_select_other_pairs_in_each_epoch
 
 @given(size=st.integers(1, 3000), chunk_pairs=st.integers(1, 500))
 def test_chunks_have_about_the_requested_size(size: int, chunk_pairs: int) -> None:
-    chunks = epoch_chunks(spans_of([size]), [1.0], chunk_pairs, seeded_generator(0, 0))
+    chunks = epoch_chunks(make_spans([size]), [1.0], chunk_pairs, seeded_generator(0, 0))
     assert len(chunks) == max(1, round(size / chunk_pairs))
     block = max(1, chunk_pairs // 32)
     for chunk in chunks:
@@ -53,9 +55,9 @@ def test_chunks_have_about_the_requested_size(size: int, chunk_pairs: int) -> No
         assert (np.diff(chunk.starts) > 0).all()  # read in file order
 
 
-def test_ranges_change_chunks_between_epochs() -> None:
+def test_chunks_are_reproducible_and_differ_between_epochs() -> None:
     def first_chunk(epoch: int) -> list[int]:
-        return epoch_chunks(spans_of([1000]), [1.0], 100, seeded_generator(0, epoch))[0].starts.tolist()
+        return epoch_chunks(make_spans([1000]), [1.0], 100, seeded_generator(0, epoch))[0].starts.tolist()
 
     assert first_chunk(0) == first_chunk(0)
     assert first_chunk(0) != first_chunk(1)

@@ -1,5 +1,4 @@
-"""Folds are of equal size and partition the rows; stratified folds have equal shares of classes; groups stay
-together."""
+"""Cross-validation folds: equal sizes, stratification by class, and groups."""
 
 import numpy as np
 import pytest
@@ -33,7 +32,7 @@ def test_stratified_folds_have_equal_shares_of_each_class(classes: list[int], nu
 
 
 @given(st.lists(st.integers(0, 30), min_size=60, max_size=150), st.integers(2, 4))
-def test_groups_stay_together(groups: list[int], num_folds: int) -> None:
+def test_groups_are_not_split_among_folds(groups: list[int], num_folds: int) -> None:
     values = np.array(groups)
     if len(np.unique(values)) < num_folds:
         return
@@ -48,8 +47,8 @@ def test_the_requested_share_is_held_out(fraction: float) -> None:
     classes = np.repeat([0, 1, 2], [40, 300, 660])
     chosen = hold_out(1000, fraction, 1, classes=classes)
     assert chosen.sum() == round(1000 * fraction)
-    for kind, size in enumerate((40, 300, 660)):
-        assert abs(chosen[classes == kind].sum() - fraction * size) <= 1
+    for label, size in enumerate((40, 300, 660)):
+        assert abs(chosen[classes == label].sum() - fraction * size) <= 1
     assert hold_out(1000, fraction, 1).sum() == round(1000 * fraction)
     assert not np.array_equal(hold_out(1000, fraction, 1), hold_out(1000, fraction, 2))
     groups = np.arange(1000) % 250

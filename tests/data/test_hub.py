@@ -105,7 +105,7 @@ def test_nested_columns_and_missing_values(publish: Publish) -> None:
             list(parse_column(f"hub:{folder}:train#{column}").values())
 
 
-def test_datasets_that_cannot_be_loaded_are_named(
+def test_errors_name_datasets_that_cannot_be_loaded(
     publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = publish(train=["a"])
@@ -146,38 +146,40 @@ def test_a_dataset_of_the_hub_is_loaded_once(publish: Publish, monkeypatch: pyte
     assert len([call for call in calls if call[0] == "owner/loaded-once"]) == 1
 
 
-def test_the_hash_depends_on_the_text_alone(publish: Publish, tmp_path: Path) -> None:
+def test_the_hash_depends_only_on_the_text(publish: Publish, tmp_path: Path) -> None:
     folder = publish("a", train={"text": ["x", "y"], "other": ["1", "2"]}, test=["x", "y"])
     same = publish("b", train=["x", "y"])
 
-    def hash_of(spec: str) -> str:
+    def compute_hash(spec: str) -> str:
         return hash_inputs([spec], tmp_path / "run")[spec]
 
-    known = hash_of(f"hub:{folder}:train#text")
-    assert known == hash_of(f"hub:{same}:train#text") == hash_of(f"hub:{folder}:test#text")
+    expected = compute_hash(f"hub:{folder}:train#text")
+    assert expected == compute_hash(f"hub:{same}:train#text") == compute_hash(f"hub:{folder}:test#text")
     others = [publish("c", train=["xy"]), publish("d", train=["x", "y", ""]), publish("e", train=["x\ny"])]
-    hashes = [hash_of(f"hub:{other}:train#text") for other in others]
-    hashes += [hash_of(f"hub:{folder}:train#other"), hash_of(f"hub:{folder}:train[:1]#text")]
-    assert len({known, *hashes}) == 6
+    hashes = [compute_hash(f"hub:{other}:train#text") for other in others]
+    hashes += [compute_hash(f"hub:{folder}:train#other"), compute_hash(f"hub:{folder}:train[:1]#text")]
+    assert len({expected, *hashes}) == 6
     specs = [f"hub:{folder}:train#text", f"hub:{folder}:train#other"]
     assert list(hash_inputs(specs, tmp_path / "run")) == specs
 
 
-def prepared(config: LanguageModellingConfig, folder: Path) -> PreparedData:
+def prepare_text(config: LanguageModellingConfig, folder: Path) -> PreparedData:
     lines = [line for line in LINES if line]
     return prepare(config, [train_tokenizer(WordsConfig(normalization="none"), lines)], folder)
 
 
-def test_a_dataset_has_the_text_of_its_file(publish: Publish, tmp_path: Path) -> None:
+def test_a_dataset_gives_the_same_ids_as_a_text_file(publish: Publish, tmp_path: Path) -> None:
     [file] = write_text(tmp_path, LINES)
     spec = f"hub:{publish(train=WIKITEXT, validation=WIKITEXT)}"
-    found = prepared(
+    found = prepare_text(
         LanguageModellingConfig(
             train=[f"{spec}:train#text"], valid=[f"{spec}:validation#text"], documents="continuous"
         ),
         tmp_path / "hub",
     )
-    expected = prepared(LanguageModellingConfig(train=[file], valid=[file], documents="continuous"), tmp_path / "file")
+    expected = prepare_text(
+        LanguageModellingConfig(train=[file], valid=[file], documents="continuous"), tmp_path / "file"
+    )
     assert found.train.tgt.values.tolist() == expected.train.tgt.values.tolist()
     assert found.valid.tgt.values.tolist() == expected.valid.tgt.values.tolist()
     assert found.train.locate_token(1) == f"{spec}:train#text, line 2"
@@ -188,21 +190,21 @@ def test_only_a_changed_dataset_is_read_again(
 ) -> None:
     spec = f"hub:{publish(train=WIKITEXT)}:train#text"
     config = LanguageModellingConfig(train=[spec], valid=[spec], documents="continuous")
-    first = prepared(config, tmp_path / "run")
+    first = prepare_text(config, tmp_path / "run")
 
-    def unread(self: HubColumn) -> Any:
-        raise AssertionError("read again")
+    def refuse_reading(self: HubColumn) -> Any:
+        raise AssertionError("the dataset was read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(HubColumn, "cells", unread)
-        assert prepared(config, tmp_path / "run").content_hashes == first.content_hashes
+        patch.setattr(HubColumn, "cells", refuse_reading)
+        assert prepare_text(config, tmp_path / "run").content_hashes == first.content_hashes
     publish(train=[*WIKITEXT, "new"])
-    again = prepared(config, tmp_path / "run")
-    assert again.content_hashes != first.content_hashes
-    assert len(again.train) == len(first.train) + 1
+    changed = prepare_text(config, tmp_path / "run")
+    assert changed.content_hashes != first.content_hashes
+    assert len(changed.train) == len(first.train) + 1
 
 
-def test_pairs_from_a_dataset(publish: Publish, tmp_path: Path, tokenizer: Any) -> None:
+def test_translation_pairs_are_read_from_a_dataset(publish: Publish, tmp_path: Path, tokenizer: Any) -> None:
     pairs = [{"de": f"zeile {number}\n", "en": f"line\n{number}"} for number in range(40)]
     spec = f"hub:{publish(train={'translation': pairs})}:train#translation"
     config = TranslationConfig(train_src=[f"{spec}.de"], train_tgt=[f"{spec}.en"], max_length_ratio=1e9)

@@ -30,7 +30,7 @@ def as_bytes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def spelt(word: str) -> list[int]:
+def spell(word: str) -> list[int]:
     """Spell one word without numpy."""
     data = word.encode()
     if len(data) > MAX_SPELLING_BYTES:
@@ -41,8 +41,8 @@ def spelt(word: str) -> list[int]:
 def test_spellings_are_utf8_bytes() -> None:
     lines = ["the größe", "日本語", "", "x" * 40 + "y" * 40 + " a"]
     spelling = spell_words([as_bytes(line) for line in lines])
-    expected = [spelt(word) for line in lines for word in line.split()]
-    assert [[symbol for symbol in row if symbol] for row in spelling.tolist()] == expected
+    expected = [spell(word) for line in lines for word in line.split()]
+    assert [[code for code in row if code] for row in spelling.tolist()] == expected
     assert all(not any(row[len(word) :]) for row, word in zip(spelling.tolist(), expected, strict=True))
     assert spell_words([as_bytes("")]).shape == (0, 2)
 
@@ -60,12 +60,12 @@ def test_labelled_batches_are_padded_and_count_labels() -> None:
         collate_labelled([[5, 6]], None, [as_bytes("thedog")], [0], pad_id=0)
 
 
-def write(path: Path, lines: list[str]) -> str:
+def write_lines(path: Path, lines: list[str]) -> str:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return str(path)
 
 
-def prepared(config: LabellingConfig, folder: Path) -> tuple[PreparedData, tuple[Tokenizer, Tokenizer]]:
+def prepare_labelled(config: LabellingConfig, folder: Path) -> tuple[PreparedData, tuple[Tokenizer, Tokenizer]]:
     src, tgt = config.tokenizers
     tokenizers = (
         train_tokenizer(src, training_lines(config, "src")),
@@ -74,8 +74,12 @@ def prepared(config: LabellingConfig, folder: Path) -> tuple[PreparedData, tuple
     return prepare(config, tokenizers, folder / "cache"), tokenizers
 
 
-def corpus(tmp_path: Path, lines: list[str], labels: list[str], **fields: object) -> LabellingConfig:
-    values = {"train_src": [write(tmp_path / "src", lines)], "train_tgt": [write(tmp_path / "tgt", labels)], **fields}
+def make_config(tmp_path: Path, lines: list[str], labels: list[str], **fields: object) -> LabellingConfig:
+    values = {
+        "train_src": [write_lines(tmp_path / "src", lines)],
+        "train_tgt": [write_lines(tmp_path / "tgt", labels)],
+        **fields,
+    }
     return LabellingConfig(**values)  # type: ignore[arg-type]
 
 
@@ -83,9 +87,9 @@ def test_every_word_of_an_epoch_has_its_label_and_spelling(tmp_path: Path) -> No
     rng = np.random.default_rng(0)
     lines = [" ".join(rng.choice(WORDS, size=rng.integers(1, 9))) for _ in range(80)]
     labels = [" ".join(f"L{len(word)}" for word in line.split()) for line in lines]
-    config = corpus(tmp_path, lines, labels, labels_of="words", batch_tokens=40, micro_batch_tokens=30)
-    data, tokenizers = prepared(config, tmp_path)
-    names, seen = label_names(tokenizers[1]), []
+    config = make_config(tmp_path, lines, labels, labels_of="words", batch_tokens=40, micro_batch_tokens=30)
+    data, tokenizers = prepare_labelled(config, tmp_path)
+    names, rows_seen = label_names(tokenizers[1]), []
     for step in LabelledSampler(data.train, config, 1, *tokenizers).steps():
         if step.position.epoch > 0:
             break
@@ -95,43 +99,48 @@ def test_every_word_of_an_epoch_has_its_label_and_spelling(tmp_path: Path) -> No
             is_word = torch.arange(batch.src.size(1)) < batch.src_lengths[:, None]
             words = tokenizers[0].decode([[i] for i in batch.src[is_word].tolist()])
             assert [f"L{len(word)}" for word in words] == [names[i] for i in batch.tgt_out[is_word].tolist()]
-            assert [[s for s in row if s] for row in batch.spelling.tolist()] == [spelt(word) for word in words]
+            assert [[code for code in row if code] for row in batch.spelling.tolist()] == [
+                spell(word) for word in words
+            ]
             assert (batch.tgt_out[~is_word] == IGNORE).all()
-            seen += batch.indices.tolist()
-    assert sorted(seen) == list(range(len(data.train)))
+            rows_seen += batch.indices.tolist()
+    assert sorted(rows_seen) == list(range(len(data.train)))
     valid = [i for batch in ordered_labelled_batches(data.valid, 30, tokenizers) for i in batch.indices.tolist()]
     assert sorted(valid) == list(range(len(data.valid)))
 
 
 @pytest.mark.parametrize(
-    ("lines", "labels", "of", "message"),
+    ("lines", "labels", "labels_of", "message"),
     [
         (["a b", "c d e"], ["X Y", "X Y"], "words", r"src and \S+tgt, line 2: has 3 words but 2 labels"),
         (["a b", "c d e"], ["X", "X Y"], "lines", r"src and \S+tgt, line 2: has 2 labels \(X Y\), but with `data"),
         (["a b", "c"], ["X"], "lines", r"src has 2 lines but \S+tgt has 1"),
     ],
 )
-def test_wrong_numbers_of_labels_are_named(
-    tmp_path: Path, lines: list[str], labels: list[str], of: str, message: str
+def test_errors_name_lines_with_a_wrong_number_of_labels(
+    tmp_path: Path, lines: list[str], labels: list[str], labels_of: str, message: str
 ) -> None:
-    config = corpus(
-        tmp_path, lines, labels, labels_of=of, valid_src=str(tmp_path / "src"), valid_tgt=str(tmp_path / "tgt")
+    config = make_config(
+        tmp_path, lines, labels, labels_of=labels_of, valid_src=str(tmp_path / "src"), valid_tgt=str(tmp_path / "tgt")
     )
     with pytest.raises(ValueError, match=message):
-        prepared(config, tmp_path)
+        prepare_labelled(config, tmp_path)
 
 
 def test_an_unknown_label_is_an_error_in_training_and_ignored_in_validation(tmp_path: Path) -> None:
-    valid = {"valid_src": write(tmp_path / "vs", ["a b", "c d"]), "valid_tgt": write(tmp_path / "vt", ["X Y", "Z Y"])}
-    config = corpus(tmp_path, ["a b", "b a"], ["X Y", "Y X"], labels_of="words", **valid)
-    data, tokenizers = prepared(config, tmp_path)
+    valid = {
+        "valid_src": write_lines(tmp_path / "vs", ["a b", "c d"]),
+        "valid_tgt": write_lines(tmp_path / "vt", ["X Y", "Z Y"]),
+    }
+    config = make_config(tmp_path, ["a b", "b a"], ["X Y", "Y X"], labels_of="words", **valid)
+    data, tokenizers = prepare_labelled(config, tmp_path)
     (batch,) = ordered_labelled_batches(data.valid, 100, tokenizers)
     assert batch.tgt_out is not None
     by_line = dict(zip(batch.indices.tolist(), batch.tgt_out.tolist(), strict=True))
     assert by_line[1][0] == IGNORE
     assert by_line[0][1] == by_line[1][1]
     assert batch.num_tgt_tokens == 3
-    other = corpus(tmp_path, ["a b", "b a"], ["X Y", "Y NEW"], labels_of="words", **valid)
+    other = make_config(tmp_path, ["a b", "b a"], ["X Y", "Y NEW"], labels_of="words", **valid)
     with pytest.raises(ValueError, match=r"line 2: has the label 'NEW', which is not in the vocabulary of labels"):
         prepare(other, tokenizers, tmp_path / "other")
 
@@ -141,12 +150,12 @@ def test_errors_name_the_lines_in_both_files(tmp_path: Path) -> None:
     (tmp_path / "labels.tsv").write_text("number\tlabels\n1\tX Y\n2\tY\n3\tX\n")
     (tmp_path / "both.conllu").write_text("# text\n1\ta\t_\tX\n\n# text\n1\ta\t_\tY\n2\tb\t_\tNEW\n")
     valid = {"valid_src": str(tmp_path / "words"), "valid_tgt": str(tmp_path / "labels.tsv#labels")}
-    config = corpus(tmp_path, ["a b"], ["X Y"], labels_of="words", **valid)
+    config = make_config(tmp_path, ["a b"], ["X Y"], labels_of="words", **valid)
     with pytest.raises(ValueError, match=r"words, line 3, and .*labels\.tsv#labels, line 4: has 2 words but 1 labels"):
-        prepared(config, tmp_path / "unequal")
+        prepare_labelled(config, tmp_path / "unequal")
     both = str(tmp_path / "both.conllu")
     config = replace(config, valid_src=f"{both}#form", valid_tgt=f"{both}#upos")
-    data, _ = prepared(config, tmp_path / "unknown")
+    data, _ = prepare_labelled(config, tmp_path / "unknown")
     assert data.valid.locate(1) == f"{both}#form and {both}#upos, line 4"
 
 
@@ -154,8 +163,8 @@ def test_each_source_is_in_one_validation_fold(tmp_path: Path) -> None:
     lines = [f"line {i % 97}" for i in range(120)]  # with repeated sources
     texts, found = {}, []
     for fold in range(1, 6):
-        config = corpus(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=fold, valid_max_pairs=10)
-        data, _ = prepared(config, tmp_path / str(fold))
+        config = make_config(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=fold, valid_max_pairs=10)
+        data, _ = prepare_labelled(config, tmp_path / str(fold))
         texts[fold] = [lines[number - 1] for number in data.valid.lines[:, 0].tolist()]
         train = {lines[number - 1] for number in data.train.lines[:, 0].tolist()}
         assert not train & set(texts[fold])
@@ -163,7 +172,7 @@ def test_each_source_is_in_one_validation_fold(tmp_path: Path) -> None:
         found += texts[fold]
     assert sorted(found) == sorted(set(lines))
     with pytest.raises(ValueError, match=re.escape("`valid_fold` (6) must be one of the folds")):
-        corpus(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=6)
+        make_config(tmp_path, lines, ["X"] * 120, valid_fraction=0.2, valid_fold=6)
 
 
 def test_tokenizers_that_split_words_are_refused(tmp_path: Path) -> None:
@@ -173,4 +182,4 @@ def test_tokenizers_that_split_words_are_refused(tmp_path: Path) -> None:
         ({"tokenizer": {"kind": "words", "tags": True}}, "leave it out"),
     ):
         with pytest.raises(ValueError, match=message):
-            corpus(tmp_path, ["a"], ["X"], labels_of="words", **fields)
+            make_config(tmp_path, ["a"], ["X"], labels_of="words", **fields)

@@ -1,4 +1,4 @@
-"""The lowest line above the lengths of a corpus is compared with all candidates."""
+"""Linear bound of target lengths by source lengths, compared with all candidate lines."""
 
 from itertools import combinations
 
@@ -10,22 +10,22 @@ from seqlab.search.config import OutputLimits, SearchConfig
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_no_line_above_the_lengths_has_a_lower_mean(seed: int) -> None:
+def test_no_line_above_all_lengths_has_a_lower_mean(seed: int) -> None:
     rng = np.random.default_rng(seed)
     sources = rng.integers(1, 30, size=rng.integers(1, 50))
     targets = np.maximum(
         1, (rng.normal(rng.uniform(-0.5, 3), 0.5) * sources + rng.integers(1, 40, len(sources)))
     ).astype(np.int64)
-    slope, height = lowest_upper_line(sources, targets)
+    slope, intercept = lowest_upper_line(sources, targets)
     assert slope >= 0
-    assert height >= -1e-9
-    assert (slope * sources + height >= targets - 1e-9).all()
+    assert intercept >= -1e-9
+    assert (slope * sources + intercept >= targets - 1e-9).all()
     # the lowest line passes through two of the points and the origin, or is horizontal
     points = [(0, 0), *zip(sources.tolist(), targets.tolist(), strict=True)]
     slopes = [0.0, *((t - u) / (s - r) for (s, t), (r, u) in combinations(points, 2) if s != r)]
-    heights = {each: max(0.0, float((targets - each * sources).max())) for each in slopes if each >= 0}
-    lowest = min(each * sources.mean() + height for each, height in heights.items())
-    assert slope * sources.mean() + height == pytest.approx(lowest)
+    intercepts = {a: max(0.0, float((targets - a * sources).max())) for a in slopes if a >= 0}
+    lowest = min(a * sources.mean() + b for a, b in intercepts.items())
+    assert slope * sources.mean() + intercept == pytest.approx(lowest)
 
 
 @pytest.mark.parametrize("seed", range(40))

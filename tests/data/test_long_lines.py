@@ -1,4 +1,4 @@
-"""Lines above the limit are an error with file and line, discarded and counted, or read in parts."""
+"""Lines longer than the limit: refused with file and line, discarded and counted, or read in parts."""
 
 import gzip
 import io
@@ -23,23 +23,23 @@ texts = st.lists(st.text(st.sampled_from("ab é\r"), max_size=12), max_size=6).m
 
 @given(texts, st.integers(1, 8), st.booleans())
 @example("aaa\r\nb", 3, True)
-def test_long_lines_are_discarded_and_counted(text: str, most: int, ends: bool) -> None:
-    content = (text + "\n" * ends).encode()
-    noted = DiscardedLines()
-    found = list(LineLimit(most, noted).read(io.BytesIO(content), "f"))
+def test_long_lines_are_discarded_and_counted(text: str, max_bytes: int, ends_with_newline: bool) -> None:
+    content = (text + "\n" * ends_with_newline).encode()
+    discarded = DiscardedLines()
+    found = list(LineLimit(max_bytes, discarded).read(io.BytesIO(content), "f"))
     lines = content.removesuffix(b"\n").split(b"\n") if content else []
-    is_long = [len(line.removesuffix(b"\r")) > most for line in lines]
+    is_long = [len(line.removesuffix(b"\r")) > max_bytes for line in lines]
     assert [raw is DISCARDED for raw in found] == is_long
-    assert noted.locations == [("f", number) for number, is_one in enumerate(is_long, start=1) if is_one]
+    assert discarded.locations == [("f", number) for number, too_long in enumerate(is_long, start=1) if too_long]
     kept = [raw.removesuffix(b"\n") for raw in found if raw is not DISCARDED]
-    assert kept == [line for line, is_one in zip(lines, is_long, strict=True) if not is_one]
+    assert kept == [line for line, too_long in zip(lines, is_long, strict=True) if not too_long]
 
 
 @given(texts, st.integers(4, 9), st.booleans())
-def test_parts_of_lines_add_up_to_the_text(text: str, most: int, ends: bool) -> None:
-    content = (text + "\n" * ends).encode()
-    found = list(LineLimit(most, splits_lines=True).read(io.BytesIO(content), "f"))
-    assert all(len(raw) <= most for raw in found)
+def test_parts_of_lines_concatenate_to_the_text(text: str, max_bytes: int, ends_with_newline: bool) -> None:
+    content = (text + "\n" * ends_with_newline).encode()
+    found = list(LineLimit(max_bytes, splits_lines=True).read(io.BytesIO(content), "f"))
+    assert all(len(raw) <= max_bytes for raw in found)
     assert b"".join(found) in (content, content + b"\n")
     assert not found or not isinstance(found[-1], PartialLine)
     for raw in found:
@@ -75,7 +75,7 @@ def test_a_discarded_line_becomes_an_empty_line() -> None:
     ],
     ids=lambda config: config.kind,
 )
-def test_parts_of_lines_get_the_ids_of_the_whole_lines(config, tmp_path: Path) -> None:
+def test_lines_read_in_parts_have_the_ids_of_complete_lines(config, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     words = ["der", "Mann", "läuft", "schnell", "am", "Ufer"]
     lines = [" ".join(rng.choice(words, size)) for size in (5, 400, 0, 90, 1)]
@@ -90,7 +90,7 @@ def test_parts_of_lines_get_the_ids_of_the_whole_lines(config, tmp_path: Path) -
     assert np.array_equal(*found)
 
 
-def test_a_compressed_line_of_gigabytes_takes_little_memory(tmp_path: Path) -> None:
+def test_a_very_long_compressed_line_takes_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "huge.txt.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(b"short\n")

@@ -1,4 +1,4 @@
-"""Manifests of all formats give the same entries; errors name the file and line."""
+"""Manifests of recordings: the same entries from all formats; errors name the file and line."""
 
 import json
 from pathlib import Path
@@ -33,12 +33,12 @@ def write_jsonl(folder: Path) -> Path:
     return path
 
 
-def write_table(folder: Path, divider: str) -> Path:
-    path = folder / ("list.csv" if divider == "," else "list.tsv")
+def write_table(folder: Path, separator: str) -> Path:
+    path = folder / ("list.csv" if separator == "," else "list.tsv")
     cells = [["audio", "text", "speaker"], *([row["audio"], row["text"], row["speaker"]] for row in rows())]
-    if divider == ",":
+    if separator == ",":
         cells = [[f'"{cell}"' for cell in line] for line in cells]
-    path.write_text("".join(divider.join(line) + "\n" for line in cells), encoding="utf-8")
+    path.write_text("".join(separator.join(line) + "\n" for line in cells), encoding="utf-8")
     return path
 
 
@@ -65,14 +65,14 @@ def write_kaldi(folder: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "parquet", "kaldi"])
 def test_all_formats_give_the_same_entries(kind: str, folder: Path) -> None:
-    makers = {
+    writers = {
         "jsonl": write_jsonl,
         "csv": lambda path: write_table(path, ","),
         "tsv": lambda path: write_table(path, "\t"),
         "parquet": write_parquet,
         "kaldi": write_kaldi,
     }
-    path = makers[kind](folder)
+    path = writers[kind](folder)
     found = list(open_manifest(str(path)).entries())
     assert [each.text for each in found] == TEXTS
     assert [each.columns["speaker"] for each in found] == ["s0", "s1", "s2"]
@@ -101,10 +101,10 @@ def test_a_blank_line_or_cell_is_an_entry_without_a_recording(name: str, content
     assert list(parse_column(f"{folder / name}#text").values()) == [each.text or "" for each in found]
 
 
-def test_kaldi_texts_without_a_recording_are_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_kaldi_texts_without_a_recording_are_reported_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_kaldi(folder)
     with (path / "text").open("a", encoding="utf-8") as file:
-        file.write("u9 nobody\n")
+        file.write("u9 unspoken\n")
     for _ in range(2):
         assert len(list(open_manifest(str(path)).entries())) == len(TEXTS)
     assert caplog.text.count("texts without a recording are left out: u9 (1 of 4)") == 1
@@ -115,8 +115,8 @@ def test_kaldi_files_may_be_separated_by_tabs(folder: Path) -> None:
     expected = [(each.audio, each.text) for each in open_manifest(str(path)).entries()]
     for name in ("wav.scp", "text", "utt2spk"):
         lines = (path / name).read_text(encoding="utf-8").splitlines()
-        divided = (line.replace(" ", "\t", 1) for line in lines)
-        (path / name).write_text("".join(f"{line}\n" for line in divided), encoding="utf-8")
+        separated = (line.replace(" ", "\t", 1) for line in lines)
+        (path / name).write_text("".join(f"{line}\n" for line in separated), encoding="utf-8")
     assert [(each.audio, each.text) for each in open_manifest(str(path)).entries()] == expected
 
 
@@ -135,7 +135,7 @@ def test_the_hash_of_a_folder_covers_its_labels(folder: Path) -> None:
     assert len({stamp for _, stamp in seen}) == 3
 
 
-def test_kaldi_segments(folder: Path) -> None:
+def test_kaldi_segments_are_entries_with_times(folder: Path) -> None:
     path = write_kaldi(folder)
     (path / "segments").write_text("a u2 0.05 0.15\nb u2 0.15 0.3\n", encoding="utf-8")
     (path / "text").write_text("a one\nb two\n", encoding="utf-8")
@@ -143,7 +143,7 @@ def test_kaldi_segments(folder: Path) -> None:
     assert [(each.text, each.start, each.end) for each in found] == [("one", 0.05, 0.15), ("two", 0.15, 0.3)]
 
 
-def test_a_folder_with_a_subfolder_for_each_label(folder: Path) -> None:
+def test_names_of_subfolders_are_labels(folder: Path) -> None:
     for label in ("yes", "no"):
         (folder / "words" / label).mkdir(parents=True)
         (folder / "words" / label / "a.WAV").write_bytes((folder / "0.wav").read_bytes())
@@ -153,12 +153,12 @@ def test_a_folder_with_a_subfolder_for_each_label(folder: Path) -> None:
     (folder / "words" / "no").symlink_to(folder / "elsewhere")
     found = list(open_manifest(str(folder / "words"), in_folders=True).entries())
     assert [each.text for each in found] == ["no", "yes"]
-    for place in (folder / "words" / "top.wav", folder / "words" / "no" / "deep" / "c.wav"):
-        place.parent.mkdir(exist_ok=True)
-        place.write_bytes(b"")
-        with pytest.raises(ValueError, match=rf"{place}: is not in a subfolder of"):
+    for misplaced in (folder / "words" / "top.wav", folder / "words" / "no" / "deep" / "c.wav"):
+        misplaced.parent.mkdir(exist_ok=True)
+        misplaced.write_bytes(b"")
+        with pytest.raises(ValueError, match=rf"{misplaced}: is not in a subfolder of"):
             list(open_manifest(str(folder / "words"), in_folders=True).entries())
-        place.unlink()
+        misplaced.unlink()
 
 
 def test_an_audio_column_of_a_dataset_is_not_decoded(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Preparation and sampling on real text; requires `SEQLAB_DATA`."""
+"""Preparation and sampling of Multi30k; requires `SEQLAB_DATA`."""
 
 import gzip
 import os
@@ -23,7 +23,7 @@ def lines(name: str) -> list[str]:
     return gzip.decompress((FOLDER / name).read_bytes()).decode().split("\n")[:-1]
 
 
-def config_of(folder: Path) -> TranslationConfig:
+def make_config(folder: Path) -> TranslationConfig:
     paths = {
         f"{split}_{side}": str(folder / f"{name}.{language}.gz")
         for split, name in [("train", "train"), ("valid", "val"), ("test", "test2016")]
@@ -34,47 +34,52 @@ def config_of(folder: Path) -> TranslationConfig:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[TranslationConfig, Tokenizer, PreparedData]:
-    config = config_of(FOLDER)
+    config = make_config(FOLDER)
     tokenizer = train_tokenizer(config.tokenizer, training_lines(config))
     return config, tokenizer, prepare(config, (tokenizer, tokenizer), tmp_path_factory.mktemp("run") / "cache")
 
 
-def test_the_report_agrees_with_sets_of_lines(prepared: tuple[TranslationConfig, Tokenizer, PreparedData]) -> None:
+def test_the_report_agrees_with_counts_from_sets_of_lines(
+    prepared: tuple[TranslationConfig, Tokenizer, PreparedData],
+) -> None:
     _, _, data = prepared
     pairs = {
         name: list(zip(lines(f"{name}.en.gz"), lines(f"{name}.de.gz"), strict=True))
         for name in ["train", "val", "test2016"]
     }
     train, valid = data.report.corpora
-    whole = [(src.strip(), tgt.strip()) for src, tgt in pairs["train"]]
-    assert (train.rows, valid.rows) == (len(whole), len(pairs["val"])) == (29000, 1014)
-    assert train.duplicates == len(whole) - len(set(whole))
-    assert train.copies == sum(src == tgt for src, tgt in whole)
-    # Two of its captions have `@@` as the translation.
+    train_pairs = [(src.strip(), tgt.strip()) for src, tgt in pairs["train"]]
+    assert (train.rows, valid.rows) == (len(train_pairs), len(pairs["val"])) == (29000, 1014)
+    assert train.duplicates == len(train_pairs) - len(set(train_pairs))
+    assert train.copies == sum(src == tgt for src, tgt in train_pairs)
+    # Two captions have `@@` as their translation.
     assert train.dropped["length_ratio"] == 2
     for overlap, name in zip(data.report.overlaps, ["val", "test2016"], strict=True):
         for side, found in enumerate(overlap.in_train):
-            known = {pair[side] for pair in whole}
+            known = {pair[side] for pair in train_pairs}
             assert abs(found - sum(pair[side].strip() in known for pair in pairs[name])) == 0
 
 
-def test_an_epoch_is_the_corpus_with_little_padding(
+def test_an_epoch_has_every_pair_once_with_little_padding(
     prepared: tuple[TranslationConfig, Tokenizer, PreparedData],
 ) -> None:
     config, tokenizer, data = prepared
     sampler = Seq2SeqSampler(data.train, config, 0, tokenizer, tokenizer)
-    src_tokens = tgt_tokens = src_places = tgt_places = 0
+    src_tokens = tgt_tokens = padded_src_tokens = padded_tgt_tokens = 0
     seen = []
     with Prefetch(sampler.steps(), config.prefetch_steps) as steps:
         for step in takewhile(lambda step: step.position.epoch == 0, steps):
             src_tokens, tgt_tokens = src_tokens + step.num_src_tokens, tgt_tokens + step.num_tgt_tokens
-            src_places, tgt_places = src_places + step.padded_src_tokens, tgt_places + step.padded_tgt_tokens
+            padded_src_tokens, padded_tgt_tokens = (
+                padded_src_tokens + step.padded_src_tokens,
+                padded_tgt_tokens + step.padded_tgt_tokens,
+            )
             seen += [index for batch in step.micro_steps for index in batch.indices.tolist()]
     assert sorted(seen) == list(range(len(data.train)))
     assert src_tokens == len(data.train.src.values) + len(seen)
     assert tgt_tokens == len(data.train.tgt.values) + len(seen)
-    print(f"padding share: src {1 - src_tokens / src_places:.1%}, tgt {1 - tgt_tokens / tgt_places:.1%}")
-    assert 1 - (src_tokens + tgt_tokens) / (src_places + tgt_places) < 0.1
+    print(f"padding share: src {1 - src_tokens / padded_src_tokens:.1%}, tgt {1 - tgt_tokens / padded_tgt_tokens:.1%}")
+    assert 1 - (src_tokens + tgt_tokens) / (padded_src_tokens + padded_tgt_tokens) < 0.1
 
 
 @pytest.mark.parametrize(("kind", "strength"), [("sentencepiece_bpe", 0.1), ("sentencepiece_unigram", 0.8)])
@@ -87,18 +92,18 @@ def test_sampled_subwords_are_the_same_after_resuming(kind: str, strength: float
     tokenizer = train_tokenizer(config.tokenizer, training_lines(config))
     data = prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
 
-    def fresh() -> Seq2SeqSampler:
+    def make_sampler() -> Seq2SeqSampler:
         return Seq2SeqSampler(data.train, config, 3, tokenizer, tokenizer)
 
     def ids(steps: Iterable[TrainingStep]) -> list[list[list[int]]]:
         return [[batch.src.flatten().tolist() for batch in step.micro_steps] for step in steps]
 
-    whole = list(islice(fresh().steps(), 80))
-    assert whole[-1].position.epoch > 0
-    with Prefetch(fresh().steps(whole[24].position), 4) as ahead:
-        assert ids(islice(ahead, 55)) == ids(whole[25:])
+    expected = list(islice(make_sampler().steps(), 80))
+    assert expected[-1].position.epoch > 0
+    with Prefetch(make_sampler().steps(expected[24].position), 4) as prefetched:
+        assert ids(islice(prefetched, 55)) == ids(expected[25:])
     texts = {index: tokenizer.normalize(line) for index, line in enumerate(data.train.src_text.texts())}  # type: ignore[union-attr]
-    for step in whole:
+    for step in expected:
         for batch in step.micro_steps:
             decoded = tokenizer.decode(batch.src.tolist())
             assert decoded == [texts[index] for index in batch.indices.tolist()]

@@ -1,3 +1,5 @@
+"""Plan of a chunk: micro-steps within the token budget, and steps of nearly equal size."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from seqlab.data.plan import cut_micro_steps, deal_micro_steps, length_order, pl
 lengths = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=80)
 
 
-def sides(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+def length_arrays(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([pair[0] for pair in pairs], np.int64), np.array([pair[1] for pair in pairs], np.int64)
 
 
@@ -16,7 +18,7 @@ def sides(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 def test_every_pair_is_in_one_micro_step_within_the_budget(
     pairs: list[tuple[int, int]], seed: int, budget: int, factor: int
 ) -> None:
-    src, tgt = sides(pairs)
+    src, tgt = length_arrays(pairs)
     rng = np.random.default_rng(seed)
     steps = plan_chunk(src, tgt, rng, batch_tokens=budget * factor, micro_batch_tokens=budget)
     micro_steps = [micro_step for step in steps for micro_step in step]
@@ -39,8 +41,8 @@ def test_steps_are_of_nearly_equal_size(seed: int) -> None:
 
 
 @given(pairs=lengths, seed=st.integers(0, 99))
-def test_the_plan_depends_on_lengths_and_seed_alone(pairs: list[tuple[int, int]], seed: int) -> None:
-    src, tgt = sides(pairs)
+def test_the_plan_depends_only_on_lengths_and_seed(pairs: list[tuple[int, int]], seed: int) -> None:
+    src, tgt = length_arrays(pairs)
 
     def plan() -> list[list[list[int]]]:
         rng = np.random.default_rng(seed)
@@ -51,8 +53,8 @@ def test_the_plan_depends_on_lengths_and_seed_alone(pairs: list[tuple[int, int]]
 
 
 @given(pairs=lengths, seed=st.integers(0, 99))
-def test_the_order_of_differences_alternates(pairs: list[tuple[int, int]], seed: int) -> None:
-    src, tgt = sides(pairs)
+def test_pairs_of_one_length_are_ordered_by_length_difference(pairs: list[tuple[int, int]], seed: int) -> None:
+    src, tgt = length_arrays(pairs)
     order = length_order(src, tgt, np.random.default_rng(seed), nudged_share=0)
     longer = np.maximum(src, tgt)[order]
     assert (np.diff(longer) >= 0).all()
@@ -61,7 +63,7 @@ def test_the_order_of_differences_alternates(pairs: list[tuple[int, int]], seed:
         assert (difference >= 0).all() or (difference <= 0).all()
 
 
-def test_equal_pairs_share_steps_with_other_pairs_in_other_epochs() -> None:
+def test_pairs_of_one_length_are_grouped_differently_in_each_epoch() -> None:
     src = tgt = np.full(64, 8)
     groups = []
     for seed in range(2):
@@ -73,20 +75,20 @@ def test_equal_pairs_share_steps_with_other_pairs_in_other_epochs() -> None:
 def test_the_order_of_steps_does_not_depend_on_length() -> None:
     rng = np.random.default_rng(0)
     src = tgt = np.repeat(np.arange(2, 34), 40)
-    first = []
+    first_steps = []
     for seed in range(200):
         steps = plan_chunk(src, tgt, np.random.default_rng(seed), batch_tokens=512, micro_batch_tokens=128)
-        first.append(np.concatenate([tgt[micro_step] for micro_step in steps[0]]))
-    drawn = np.concatenate(first)
-    # Each pair is equally likely to be in the first step, so the mean length there is the overall mean.
-    error = tgt.std() / np.sqrt(len(first) * 4)  # a step has about four micro-steps of one length each
-    assert abs(drawn.mean() - tgt.mean()) < 4 * error, rng
+        first_steps.append(np.concatenate([tgt[micro_step] for micro_step in steps[0]]))
+    lengths_drawn = np.concatenate(first_steps)
+    # Each pair is equally likely to be in the first_steps step, so the mean length there is the overall mean.
+    standard_error = tgt.std() / np.sqrt(len(first_steps) * 4)  # a step has about four micro-steps of one length each
+    assert abs(lengths_drawn.mean() - tgt.mean()) < 4 * standard_error, rng
 
 
 def test_the_first_budget_limits_the_first_micro_step() -> None:
     widths = np.full(10, 3)
-    parts = cut_micro_steps(np.arange(10), widths, budget=12, first_budget=6)
-    assert [part.tolist() for part in parts] == [[0, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
+    micro_steps = cut_micro_steps(np.arange(10), widths, budget=12, first_budget=6)
+    assert [micro_step.tolist() for micro_step in micro_steps] == [[0, 1], [2, 3, 4, 5], [6, 7, 8, 9]]
     assert cut_micro_steps(np.arange(0), widths, budget=12) == []
 
 

@@ -1,3 +1,5 @@
+"""Prefetching in a thread: order, errors, closing, and the number of torch threads."""
+
 import threading
 import time
 from collections.abc import Iterator
@@ -9,33 +11,33 @@ import torch
 from seqlab.data.prefetch import Prefetch, use_one_torch_thread
 
 
-def running() -> list[threading.Thread]:
+def prefetch_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "seqlab-prefetch"]
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3, 100])
-def test_items_come_in_order_and_end(depth: int) -> None:
+def test_items_are_yielded_in_order(depth: int) -> None:
     with Prefetch(iter(range(20)), depth) as items:
         assert list(items) == list(range(20))
         assert list(items) == []
-    assert not running()
+    assert not prefetch_threads()
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
-def test_an_error_arrives_after_the_items_before_it(depth: int) -> None:
-    def failing() -> Iterator[int]:
+def test_an_error_is_raised_after_the_items_before_it(depth: int) -> None:
+    def yield_two_and_fail() -> Iterator[int]:
         yield 1
         yield 2
         raise ValueError("line 3 is bad")
 
-    with Prefetch(failing(), depth) as items:
+    with Prefetch(yield_two_and_fail(), depth) as items:
         assert next(items) == 1
         assert next(items) == 2
         with pytest.raises(ValueError, match="line 3 is bad"):
             next(items)
         with pytest.raises(StopIteration):
             next(items)
-    assert not running()
+    assert not prefetch_threads()
 
 
 @pytest.mark.parametrize("depth", [1, 3])
@@ -48,9 +50,9 @@ def test_closing_ends_a_thread_that_waits_for_space(depth: int) -> None:
 
     items = Prefetch(endless(), depth)
     assert next(items) == 0
-    assert running()
+    assert prefetch_threads()
     items.close()
-    assert not running()
+    assert not prefetch_threads()
     items.close()  # closing twice is allowed
     with pytest.raises(StopIteration):
         next(items)
@@ -59,12 +61,12 @@ def test_closing_ends_a_thread_that_waits_for_space(depth: int) -> None:
 def test_at_most_depth_items_and_one_more_are_prepared() -> None:
     produced = []
 
-    def counted() -> Iterator[int]:
+    def numbers() -> Iterator[int]:
         for number in range(100):
             produced.append(number)
             yield number
 
-    with Prefetch(counted(), 3) as items:
+    with Prefetch(numbers(), 3) as items:
         for consumed in range(1, 6):
             next(items)
             time.sleep(0.02)
@@ -79,7 +81,7 @@ def test_an_error_in_the_consumer_ends_the_thread() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         fail()
-    assert not running()
+    assert not prefetch_threads()
 
 
 def test_a_negative_depth_is_refused() -> None:
@@ -89,23 +91,23 @@ def test_a_negative_depth_is_refused() -> None:
 
 @pytest.fixture
 def three_threads() -> Iterator[None]:
-    """Give torch three threads on any machine."""
+    """Set torch to three threads, and restore its number afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     yield
     torch.set_num_threads(before)
 
 
-def _in_new_thread() -> int:
-    found: list[int] = []
-    thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+def _torch_threads_in_new_thread() -> int:
+    counts: list[int] = []
+    thread = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
     thread.start()
     thread.join()
-    return found[0]
+    return counts[0]
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_only_threads_that_prepare_data_are_limited_to_one_core() -> None:
+def test_only_data_threads_are_limited_to_one_torch_thread() -> None:
     with ThreadPoolExecutor(4, initializer=use_one_torch_thread) as threads:
         barrier = threading.Barrier(4, timeout=30)
 
@@ -115,11 +117,11 @@ def test_only_threads_that_prepare_data_are_limited_to_one_core() -> None:
 
         assert list(threads.map(count, range(4))) == [1] * 4
         assert torch.get_num_threads() == 3
-        assert _in_new_thread() == 3
+        assert _torch_threads_in_new_thread() == 3
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_prefetching_computes_on_one_core() -> None:
+def test_prefetching_uses_one_torch_thread() -> None:
     items = (torch.get_num_threads() for _ in range(3))
     with Prefetch(items, depth=2) as prefetched:
         assert list(prefetched) == [1, 1, 1]
