@@ -36,7 +36,7 @@ TENSORS: dict[str, dict[str, Tensor]] = {
 NUMBERS = {"progress": {"step": 5, "score": 0.1 + 0.2}}
 
 
-def assert_only_complete(checkpoint: Path, tensors: dict[str, dict[str, Tensor]] = TENSORS) -> None:
+def assert_complete(checkpoint: Path, tensors: dict[str, dict[str, Tensor]] = TENSORS) -> None:
     for stem, content in tensors.items():
         found = read_tensors(checkpoint, stem)
         assert found.keys() == content.keys()
@@ -49,12 +49,12 @@ def assert_only_complete(checkpoint: Path, tensors: dict[str, dict[str, Tensor]]
 def test_round_trip(tmp_path: Path) -> None:
     written = write_checkpoint(tmp_path / "checkpoints", 5, TENSORS, NUMBERS)
     assert written == tmp_path / "checkpoints" / "step_00000005"
-    assert_only_complete(written)
+    assert_complete(written)
     assert checkpoint_steps(tmp_path / "checkpoints") == [5]
 
 
 def test_tensor_order_is_the_same_in_all_processes(tmp_path: Path) -> None:
-    """Ranks that divide the tensors among them take one after the other."""
+    """Ranks share the tensors in this order."""
     names = [f"tensor.{number}" for number in range(40)]
     checkpoint = write_checkpoint(tmp_path, 1, {"model": {name: torch.zeros(1) for name in names}}, {})
     assert list(read_tensors(checkpoint, "model")) == sorted(names)
@@ -82,7 +82,7 @@ def test_leftovers_of_the_same_step_are_replaced(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
     shutil.copytree(checkpoint, tmp_path / "step_00000005.tmp")
     shutil.copytree(checkpoint, tmp_path / "step_00000005.deleted")
-    assert_only_complete(write_checkpoint(tmp_path, 5, TENSORS, NUMBERS))
+    assert_complete(write_checkpoint(tmp_path, 5, TENSORS, NUMBERS))
     shutil.copytree(checkpoint, tmp_path / "step_00000005.deleted")
     delete_checkpoint(checkpoint)
     assert list(tmp_path.iterdir()) == []
@@ -95,52 +95,52 @@ def test_inference_uses_averaged_weights(tmp_path: Path) -> None:
 
 
 class FullDisk:
-    """Let the calls of some functions fail, one after the other, as on a full disk."""
+    """Let one call of a file operation fail, as on a full disk."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.calls, self.failing = 0, -1
+        self.calls, self.failing_call = 0, -1
         for module, name in ((os, "fsync"), (os, "mkdir"), (os, "rename"), (os, "replace")):
-            monkeypatch.setattr(module, name, self.counted(getattr(module, name)))
-        monkeypatch.setattr(named_files._RawFile, "write", self.counted(named_files._RawFile.write))
+            monkeypatch.setattr(module, name, self.fail_once(getattr(module, name)))
+        monkeypatch.setattr(named_files._RawFile, "write", self.fail_once(named_files._RawFile.write))
 
-    def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def fail_once(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             self.calls += 1
-            if self.calls - 1 == self.failing:
+            if self.calls - 1 == self.failing_call:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return function(*arguments, **options)
 
         return call
 
 
-@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("replaces_existing", [False, True])
 def test_a_full_disk_keeps_existing_checkpoints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaces_existing: bool
 ) -> None:
-    old, step = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS), 5 if replaced else 6
+    old, step = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS), 5 if replaces_existing else 6
     disk = FullDisk(monkeypatch)
     write_checkpoint(tmp_path / "count", step, TENSORS, NUMBERS)
     shutil.rmtree(tmp_path / "count")
-    points, whole = disk.calls, 0
-    assert points >= 9
-    for point in range(points):
-        disk.calls, disk.failing = 0, point
-        with suppress(OSError):  # the removal of a folder does not fail
+    num_calls, num_complete = disk.calls, 0
+    assert num_calls >= 9
+    for call in range(num_calls):
+        disk.calls, disk.failing_call = 0, call
+        with suppress(OSError):  # errors while a folder is removed are ignored
             write_checkpoint(tmp_path, step, TENSORS, NUMBERS)
-        disk.failing = -1
+        disk.failing_call = -1
         assert not list(tmp_path.glob("*.tmp"))
-        for name in checkpoint_steps(tmp_path):
-            assert_only_complete(tmp_path / checkpoint_name(name))
-            whole += 1
-        if not replaced:
-            assert_only_complete(old)
+        for complete_step in checkpoint_steps(tmp_path):
+            assert_complete(tmp_path / checkpoint_name(complete_step))
+            num_complete += 1
+        if not replaces_existing:
+            assert_complete(old)
         write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
         remove_leftovers(tmp_path)
-    assert whole > 0
+    assert num_complete > 0
 
 
 def test_a_partial_write_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file system takes some bytes and then no more."""
+    """The disk is full after some bytes of a file."""
     write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
 
     def open_full(path: Path, label: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Codecs other than tokenizers: saved, loaded, verified."""
+"""Codecs other than tokenizers: round trip, checksums, and damaged files."""
 
 import json
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from seqlab.text import CharactersConfig, tokenizer_sha256, train_tokenizer
 
 
 @dataclass(frozen=True)
-class Scaled:
-    """Numbers divided by what they are measured in."""
+class ScaledNumbers:
+    """Codec that divides numbers by a unit."""
 
     codec: ClassVar[str] = "scaled"
     unit: float
@@ -25,17 +25,17 @@ class Scaled:
         (folder / "unit.json").write_text(json.dumps(self.unit), "utf-8")
 
 
-def load_scaled(folder: Path) -> Scaled:
-    return Scaled(json.loads((folder / "unit.json").read_text("utf-8")))
+def load_scaled(folder: Path) -> ScaledNumbers:
+    return ScaledNumbers(json.loads((folder / "unit.json").read_text("utf-8")))
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
-    """Return a run folder that reads numbers and writes text."""
+    """Return a run folder with a codec for source numbers and a tokenizer for target text."""
     entry = Entry("codec", "scaled", load_scaled, "numbers", "a test")
     monkeypatch.setitem(registry._parts["codec"], "scaled", entry)
     folder = RunFolder(tmp_path)
-    save_codec(Scaled(2.5), folder, "src")
+    save_codec(ScaledNumbers(2.5), folder, "src")
     train_tokenizer(CharactersConfig(), ["ab"]).save(folder.tokenizer("tgt"))
     (tmp_path / "config.yaml").write_text("", "utf-8")
     sides = {side: codec_sha256(folder.codec(side)) for side in ("src", "tgt")}
@@ -45,19 +45,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 
 def test_round_trip(folder: RunFolder) -> None:
     src, tgt = load_codecs(folder)
-    assert src == Scaled(2.5)
+    assert src == ScaledNumbers(2.5)
     assert tgt.decode(tgt.encode(["ab"])) == ["ab"]
     assert codec_sha256(folder.codec("tgt")) == tokenizer_sha256(folder.path / "tgt_tokenizer")
     assert [entry.name for entry in codec_parts(folder)] == ["scaled", "characters"]
 
 
 def test_a_replaced_codec_is_refused(folder: RunFolder) -> None:
-    save_codec(Scaled(3.5), folder, "src")
+    save_codec(ScaledNumbers(3.5), folder, "src")
     with pytest.raises(ValueError, match=r"src_codec is not the src codec that .* was trained with"):
         load_codecs(folder)
 
 
-def test_an_unregistered_codec_is_named(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_an_unregistered_codec_names_it(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(registry._parts["codec"], "scaled")
     with pytest.raises(ValueError, match="src_codec holds the codec 'scaled', which is not registered"):
         load_codecs(folder)

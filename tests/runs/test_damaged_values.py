@@ -1,4 +1,4 @@
-"""Values of wrong types in run files with correct checksums: the error names the file."""
+"""Values of wrong type in run files with valid checksums: the error names the file."""
 
 import json
 import shutil
@@ -19,15 +19,15 @@ Change = Callable[[Any], Any]
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stored_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpack(tmp_path_factory.mktemp("stored"))
 
 
 @pytest.fixture
-def run_dir(stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Copy a translator."""
-    monkeypatch.chdir(stored)
-    shutil.copytree(stored / "runs" / "gru", tmp_path / "gru")
+def run_dir(stored_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of a stored run of a translator."""
+    monkeypatch.chdir(stored_runs)
+    shutil.copytree(stored_runs / "runs" / "gru", tmp_path / "gru")
     return tmp_path / "gru"
 
 
@@ -54,7 +54,7 @@ def with_value(name: str, value: Any) -> Change:
         ("machine", 3),
     ],
 )
-def test_run_json(run_dir: Path, name: str, value: Any) -> None:
+def test_invalid_values_in_run_json(run_dir: Path, name: str, value: Any) -> None:
     edit(run_dir / "run.json", with_value(name, value))
     renew_checksums(run_dir)
     with pytest.raises(ValueError, match=rf"run.json is damaged .*`{name}"):
@@ -65,7 +65,7 @@ def test_run_json(run_dir: Path, name: str, value: Any) -> None:
     ("name", "value"),
     [("progress", []), ("best", "x"), ("figures", 3), ("journal_size", -1), ("crc32", [])],
 )
-def test_state_json(run_dir: Path, name: str, value: Any) -> None:
+def test_invalid_values_in_state_json(run_dir: Path, name: str, value: Any) -> None:
     [state] = run_dir.glob("checkpoints/*/state.json")
     edit(state, with_value(name, value))
     renew_checksums(run_dir)
@@ -74,7 +74,7 @@ def test_state_json(run_dir: Path, name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("step", "x"), ("position", 5), ("minutes", None), ("best", [[1]])])
-def test_progress_of_training(run_dir: Path, name: str, value: Any) -> None:
+def test_invalid_training_progress(run_dir: Path, name: str, value: Any) -> None:
     [state] = run_dir.glob("checkpoints/*/state.json")
     edit(state, lambda values: {**values, "progress": {**values["progress"], name: value}})
     renew_checksums(run_dir)
@@ -85,7 +85,7 @@ def test_progress_of_training(run_dir: Path, name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("format_version", "x"), ("config", []), ("config", {"kind": 5}), ("sha256", 3)]
 )
-def test_tokenizer_json(run_dir: Path, name: str, value: Any) -> None:
+def test_invalid_values_in_tokenizer_json(run_dir: Path, name: str, value: Any) -> None:
     edit(run_dir / "tokenizer" / "tokenizer.json", with_value(name, value))
     edit(run_dir / "run.json", lambda values: {**values, "tokenizer_sha256": {}})
     write_with_checksum(run_dir / "run.json", read_json(run_dir / "run.json"))
@@ -96,7 +96,7 @@ def test_tokenizer_json(run_dir: Path, name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"[1]", b"[" * 100_000, b'["a", "a"]', b"\xff"], ids=lambda each: str(each[:9])
 )
-def test_tokenizer_model(run_dir: Path, content: bytes) -> None:
+def test_invalid_tokenizer_models(run_dir: Path, content: bytes) -> None:
     (run_dir / "tokenizer" / "tokenizer.model").write_bytes(content)
     renew_checksums(run_dir)
     with pytest.raises(ValueError, match=r"tokenizer.model is damaged"):
@@ -104,7 +104,7 @@ def test_tokenizer_model(run_dir: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["F4", "F6_E2M3", "XX", ["F32"]], ids=str)
-def test_dtypes_that_torch_lacks(run_dir: Path, dtype: Any) -> None:
+def test_unknown_tensor_dtypes(run_dir: Path, dtype: Any) -> None:
     [path] = run_dir.glob("checkpoints/*/averaged.safetensors")
     content = path.read_bytes()
     size = struct.unpack("<Q", content[:8])[0]

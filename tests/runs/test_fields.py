@@ -1,4 +1,4 @@
-"""Fields of the config classes, compared with pydantic's JSON schema."""
+"""Descriptions of config fields: keys against pydantic's JSON schema, defaults, types and docstrings."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ CORPUS = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}}
 
 
 def schema_fields(schema: dict[str, Any], definitions: dict[str, Any], prefix: str, tag: str) -> set[tuple[str, str]]:
-    """Collect (key, family) from a JSON schema; the key of a tag comes without its family."""
+    """Collect (key, family) pairs from a JSON schema; the family of a tag field is empty."""
     if "$ref" in schema:
         return schema_fields(definitions[schema["$ref"].rpartition("/")[2]], definitions, prefix, tag)
     if "oneOf" in schema:
@@ -22,11 +22,11 @@ def schema_fields(schema: dict[str, Any], definitions: dict[str, Any], prefix: s
     if "properties" not in schema:
         return {(prefix[:-1], tag)}
     constants = [(name, field["const"]) for name, field in schema["properties"].items() if "const" in field]
-    own = constants[0][1] if constants else ""
+    family = constants[0][1] if constants else ""
     found: set[tuple[str, str]] = set()
     for name, field in schema["properties"].items():
         inner = field["allOf"][0] if "allOf" in field else field
-        found |= schema_fields(inner, definitions, f"{prefix}{name}.", "" if (name, own) in constants else own)
+        found |= schema_fields(inner, definitions, f"{prefix}{name}.", "" if (name, family) in constants else family)
     return found
 
 
@@ -37,7 +37,7 @@ def test_every_field_of_every_family_is_listed_once() -> None:
     assert set(listed) == schema_fields(schema, schema["$defs"], "", "")
 
 
-def test_values_override_defaults() -> None:
+def test_values_of_a_config_replace_defaults() -> None:
     config = override(CORPUS, [("optim.optimizer.family", "sgd"), ("optim.optimizer.lr", "0.25"), ("seed", "7")])
     fields = {(field.key, field.family): field for field in list_fields(Config, to_dict(config)) if field.chosen}
     assert fields["optim.optimizer.family", ""].default == "sgd"
@@ -47,7 +47,7 @@ def test_values_override_defaults() -> None:
     assert ("optim.optimizer.lr", "adam") not in fields
 
 
-def test_defaults_of_the_classes() -> None:
+def test_defaults_equal_those_of_the_classes() -> None:
     fields = {(field.key, field.family): field for field in list_fields(Config)}
     assert fields["data.train_src", "translation"].default == REQUIRED
     defaults = to_dict(override(CORPUS, []))
@@ -55,7 +55,7 @@ def test_defaults_of_the_classes() -> None:
         if not field.chosen or key in ("data.train_src", "data.train_tgt", "data.train_weights"):
             continue
         if key in TranslationConfig.defaults and field.default is None:
-            continue  # filled in by the kind of the data
+            continue  # the task sets this default
         value: Any = defaults
         for part in key.split("."):
             value = value[part]
@@ -70,7 +70,7 @@ def test_every_field_has_a_docstring(field: FieldDescription) -> None:
     assert "<" not in field.type
 
 
-def test_type_names() -> None:
+def test_readable_type_names() -> None:
     types = {field.key: field.type for field in list_fields(Config) if field.chosen}
     assert types["seed"] == "int"
     assert types["optim.max_grad_norm"] == "float | null"

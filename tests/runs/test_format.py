@@ -1,4 +1,4 @@
-"""Run formats: every flipped bit of format 2 is detected; format 1 is converted; interrupted writes are completed."""
+"""Run formats: bit flips in format 2 are detected, format 1 is converted, interrupted changes are completed."""
 
 import json
 import logging
@@ -45,26 +45,26 @@ def bit_flips(content: bytes) -> Iterator[bytes]:
 
 
 def assert_damage_detected(path: Path, read: Callable[[], object]) -> None:
-    """Flip every bit of a file: reading must raise ValueError, or give what it gave before."""
+    """Flip every bit of a file: reading must raise ValueError or return the same as before."""
     content, expected = path.read_bytes(), read()
-    unnoticed = 0
+    undetected = 0
     for damaged in bit_flips(content):
         path.write_bytes(damaged)
         try:
             assert read() == expected
-            unnoticed += 1  # white space
+            undetected += 1  # a change of white space
         except ValueError:
             pass
     path.write_bytes(content)
-    assert unnoticed < len(content)
+    assert undetected < len(content)
 
 
-def test_bit_flip_in_state_json(run_dir: Path) -> None:
+def test_bit_flips_in_state_json_are_detected(run_dir: Path) -> None:
     checkpoint = run_dir / "checkpoints" / checkpoint_name(8)
     assert_damage_detected(checkpoint / "state.json", lambda: read_state(checkpoint))
 
 
-def test_bit_flip_in_run_json(run_dir: Path) -> None:
+def test_bit_flips_in_run_json_are_detected(run_dir: Path) -> None:
     description = RunFolder(run_dir).read_description()
     small = {key: description[key] for key in ("seed", "tokenizer_sha256", "machine", "output_bound", "parameters")}
     (run_dir / "config.yaml").write_text("seed: 1\n")
@@ -72,18 +72,18 @@ def test_bit_flip_in_run_json(run_dir: Path) -> None:
     assert_damage_detected(run_dir / "run.json", RunFolder(run_dir).read_description)
 
 
-def test_bit_flip_in_config_yaml(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bit_flips_in_config_yaml_are_detected(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(run_dir)
     expected = folder.read_config_text()
     monkeypatch.setattr(folder_module, "SECONDS_BETWEEN_ATTEMPTS", 0)
-    for damaged in islice(bit_flips(expected.encode()), 0, None, 7):  # a bit of each byte, each time another one
+    for damaged in islice(bit_flips(expected.encode()), 0, None, 7):  # one bit of each byte, at changing positions
         folder.config_file.write_bytes(damaged)
         with pytest.raises(ValueError, match="was edited or is damaged"):
             folder.read_config_text()
 
 
 @pytest.mark.parametrize("stem", ["model", "averaged", "state"])
-def test_a_missing_checksum_is_damage(run_dir: Path, stem: str) -> None:
+def test_missing_checksums_are_reported_as_damage(run_dir: Path, stem: str) -> None:
     path = run_dir / "checkpoints" / checkpoint_name(8) / "state.json"
     state = json.loads(path.read_bytes())
     assert stem in state["crc32"]
@@ -113,8 +113,8 @@ def test_format_1_is_read_with_one_warning(run_dir: Path, caplog: pytest.LogCapt
     assert "has run format 1" in caplog.text
 
 
-def test_format_1_with_newer_checkpoints_is_damage(run_dir: Path, tmp_path: Path) -> None:
-    """A run.json copied from another run, or from before the conversion."""
+def test_format_1_with_newer_checkpoints_is_reported_as_damage(run_dir: Path, tmp_path: Path) -> None:
+    """Such a run.json comes from another run, or from before the conversion."""
     other = Path(shutil.copytree(run_dir, tmp_path / "other"))
     as_format_1(other)
     shutil.copy(other / "run.json", run_dir / "run.json")
@@ -122,10 +122,10 @@ def test_format_1_with_newer_checkpoints_is_damage(run_dir: Path, tmp_path: Path
         load_run(run_dir)
 
 
-def test_resuming_converts_format_1(
+def test_resuming_converts_format_1_to_2(
     trained: Trained, run_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its older checkpoints are known by the SHA-256 of their state.json, and the result is that of format 2."""
+    """run.json then holds the SHA-256 of the state.json of each older checkpoint."""
     as_format_1(run_dir)
     longer = with_training(trained[0], max_steps=12)
     train(longer, run_dir)
@@ -133,9 +133,9 @@ def test_resuming_converts_format_1(
     description = RunFolder(run_dir).read_description()
     assert description["format_version"] == 2
     assert f"checkpoints/{checkpoint_name(8)}" in description["older_states"]
-    undisturbed = Path(shutil.copytree(trained[1], tmp_path / "undisturbed"))
-    train(longer, undisturbed)
-    assert_equal_runs(run_dir, undisturbed)
+    uninterrupted = Path(shutil.copytree(trained[1], tmp_path / "uninterrupted"))
+    train(longer, uninterrupted)
+    assert_equal_runs(run_dir, uninterrupted)
     assert load_run(run_dir, "8").step == 8
     checkpoint = run_dir / "checkpoints" / checkpoint_name(8)
     assert_damage_detected(checkpoint / "state.json", lambda: read_state(checkpoint)["progress"])
@@ -145,11 +145,11 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
-def kill_at(monkeypatch: pytest.MonkeyPatch, operation: int) -> None:
-    """End the process before its n-th write or rename of config.yaml and run.json."""
+def kill_before(monkeypatch: pytest.MonkeyPatch, operation: int) -> None:
+    """Simulate a kill before the n-th write or rename of config.yaml and run.json."""
     numbers = count()
 
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+    def killed_at_operation(function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*arguments: Any) -> Any:
             if next(numbers) == operation:
                 raise Killed
@@ -158,7 +158,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, operation: int) -> None:
         return wrapper
 
     for name in ("write_bytes", "write_json", "rename"):
-        monkeypatch.setattr(folder_module, name, counted(getattr(folder_module, name)))
+        monkeypatch.setattr(folder_module, name, killed_at_operation(getattr(folder_module, name)))
 
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["format 2", "format 1"])
@@ -170,7 +170,7 @@ def test_an_interrupted_change_is_completed_or_undone(
         as_format_1(run_dir)
     longer = with_training(trained[0], max_steps=12)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        kill_at(monkeypatch, operation)
+        kill_before(monkeypatch, operation)
         if operation < 3:
             with pytest.raises(Killed):
                 train(longer, run_dir)
@@ -182,12 +182,12 @@ def test_an_interrupted_change_is_completed_or_undone(
     assert (run_dir / "config.yaml").read_text("utf-8") == (before if operation < 2 else after)
     train(longer, run_dir)
     assert not (run_dir / "config.yaml.new").exists()
-    undisturbed = Path(shutil.copytree(trained[1], tmp_path / "undisturbed"))
-    train(longer, undisturbed)
-    assert_equal_runs(run_dir, undisturbed)
+    uninterrupted = Path(shutil.copytree(trained[1], tmp_path / "uninterrupted"))
+    train(longer, uninterrupted)
+    assert_equal_runs(run_dir, uninterrupted)
 
 
-def test_read_only_folders_still_yield_the_new_config(
+def test_an_unfinished_config_change_is_read_from_a_read_only_folder(
     trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, new = RunFolder(run_dir), config_text(replace(trained[0], seed=9))
@@ -202,7 +202,7 @@ def test_read_only_folders_still_yield_the_new_config(
     assert folder.new_config_file.exists()
 
 
-def test_an_edited_config_is_explained(trained: Trained, run_dir: Path) -> None:
+def test_the_error_for_an_edited_config_names_the_line(trained: Trained, run_dir: Path) -> None:
     path, longer = run_dir / "config.yaml", with_training(trained[0], max_steps=12)
     path.write_text(path.read_text().replace("max_steps: 8", "max_steps: 12"))
     for use in (lambda: train(longer, run_dir), lambda: load_run(run_dir)):
@@ -215,14 +215,14 @@ def test_an_edited_config_is_explained(trained: Trained, run_dir: Path) -> None:
     assert checkpoint_steps(run_dir / "checkpoints")[-1] == 12
 
 
-def test_windows_line_ends_are_not_an_edit(trained: Trained, run_dir: Path) -> None:
+def test_windows_line_endings_are_accepted(trained: Trained, run_dir: Path) -> None:
     path = run_dir / "config.yaml"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert read_config(RunFolder(run_dir)) == trained[0]
 
 
-def test_a_concurrent_change_is_not_an_edit(trained: Trained, run_dir: Path) -> None:
-    """One process replaces the config again and again, while this one reads it."""
+def test_concurrent_config_changes_are_not_reported_as_edits(trained: Trained, run_dir: Path) -> None:
+    """One thread replaces the config repeatedly while another reads it."""
     folder, texts = RunFolder(run_dir), [config_text(replace(trained[0], seed=seed)) for seed in (1, 2)]
     values, stop = folder.read_description(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""Load runs: choice of the checkpoint; errors for missing files, damaged files and files that do not fit."""
+"""Loading runs: choice of the checkpoint, and errors for missing, damaged and mismatched files."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ from seqlab.text import CharactersConfig, train_tokenizer
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    """Write a run of three checkpoints, the second of which was best and the third of which has an average."""
+    """Write a run with three checkpoints; the second is the best, and the third has averaged weights."""
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     config = Config(
@@ -63,19 +63,19 @@ def test_best_falls_back_to_existing_checkpoints(run_dir: Path) -> None:
     assert load_run(run_dir).step == 15
 
 
-def test_a_moved_run(run_dir: Path, tmp_path: Path) -> None:
+def test_moved_runs_load(run_dir: Path, tmp_path: Path) -> None:
     moved = run_dir.rename(tmp_path / "elsewhere")
     assert load_run(moved).step == 10
 
 
-def test_config_round_trip(run_dir: Path) -> None:
+def test_replaced_configs_are_read(run_dir: Path) -> None:
     config = read_config(RunFolder(run_dir))
     RunFolder(run_dir).replace_config(config_text(replace(config, seed=7)), {})
     assert read_config(RunFolder(run_dir)) == replace(config, seed=7)
     assert not (run_dir / "config.yaml.tmp").exists()
 
 
-def test_separate_tokenizers(run_dir: Path) -> None:
+def test_joint_and_separate_tokenizers_are_loaded(run_dir: Path) -> None:
     joint = load_tokenizers(RunFolder(run_dir))
     assert joint[0] is joint[1]
     (run_dir / "tokenizer").rename(run_dir / "src_tokenizer")
@@ -84,86 +84,90 @@ def test_separate_tokenizers(run_dir: Path) -> None:
     assert (src.vocab_size, tgt.vocab_size) == (joint[0].vocab_size, 7)
 
 
-def undamaged(_: Path) -> None:
+def leave_undamaged(_: Path) -> None:
     pass
 
 
-def no_description(run_dir: Path) -> None:
+def remove_description(run_dir: Path) -> None:
     (run_dir / "run.json").unlink()
 
 
-def other_version(run_dir: Path) -> None:
+def change_version(run_dir: Path) -> None:
     write_json(run_dir / "run.json", with_checksum({"format_version": 3}))
 
 
-def damaged_description(run_dir: Path) -> None:
+def damage_description(run_dir: Path) -> None:
     (run_dir / "run.json").write_bytes(b"\xff")
 
 
-def unversioned(run_dir: Path) -> None:
+def replace_description_by_list(run_dir: Path) -> None:
     (run_dir / "run.json").write_text("[]")
 
 
-def no_config(run_dir: Path) -> None:
-    as_format_1(run_dir)  # later ones have its text
+def remove_config(run_dir: Path) -> None:
+    as_format_1(run_dir)  # run.json of format 2 also holds the config
     (run_dir / "config.yaml").unlink()
 
 
 def change_config(run_dir: Path, old: str, new: str) -> None:
-    """Change the config as if the run had been written so."""
+    """Change the config, and run.json accordingly."""
     path = run_dir / "config.yaml"
     path.write_text(path.read_text().replace(old, new))
     RunFolder(run_dir).write_description({})
 
 
-def unknown_field(run_dir: Path) -> None:
+def add_unknown_field(run_dir: Path) -> None:
     change_config(run_dir, "d_ff:", "d_fff:")
 
 
-def no_checkpoint(run_dir: Path) -> None:
+def remove_checkpoints(run_dir: Path) -> None:
     shutil.rmtree(run_dir / "checkpoints")
 
 
-def no_weights(run_dir: Path) -> None:
+def remove_weights(run_dir: Path) -> None:
     (run_dir / "checkpoints" / checkpoint_name(10) / "model.safetensors").unlink()
 
 
-def no_tokenizer(run_dir: Path) -> None:
+def remove_tokenizer(run_dir: Path) -> None:
     shutil.rmtree(run_dir / "tokenizer")
 
 
-def other_tokenizer(run_dir: Path) -> None:
+def replace_tokenizer(run_dir: Path) -> None:
     train_tokenizer(CharactersConfig(), ["abcdefghi"]).save(run_dir / "tokenizer")
 
 
-def other_model(run_dir: Path) -> None:
+def add_layer_to_config(run_dir: Path) -> None:
     change_config(run_dir, "num_decoder_layers: 1", "num_decoder_layers: 2")
 
 
-def smaller_model(run_dir: Path) -> None:
+def untie_embeddings_in_config(run_dir: Path) -> None:
     change_config(run_dir, "tied_embeddings: all", "tied_embeddings: none")
 
 
 @pytest.mark.parametrize(
     ("damage", "checkpoint", "message"),
     [
-        (undamaged, "7", r"`checkpoint` must be `best`, `last` or one of 5, 10, 15, but is `7`"),
-        (undamaged, "first", r"`checkpoint` must be .* but is `first`"),
-        (no_description, "best", r"run is not a run folder: it has no run\.json"),
-        (other_version, "best", r"run format version 3, but this seqlab reads versions 1 and 2: use"),
-        (damaged_description, "best", r"run\.json is damaged"),
-        (unversioned, "best", r"run\.json is damaged"),
-        (no_config, "best", r"config\.yaml is missing"),
-        (unknown_field, "best", r"config\.yaml: There is no `model\.d_fff`; the nearest is `model\.d_ff`"),
-        (no_checkpoint, "best", r"has no checkpoint yet"),
-        (no_weights, "best", r"step_00000010/model\.safetensors is missing"),
-        (no_tokenizer, "best", r"tokenizer.*is missing"),
-        (other_tokenizer, "best", r"does not fit the model: .* is \(10, 8\) in the checkpoint but \(13, 8\)"),
-        (other_model, "best", r"does not fit the model of config\.yaml: only the model has `decoder\.layers\.1\."),
-        (smaller_model, "best", r"does not fit the model of config\.yaml: only the model has"),
+        (leave_undamaged, "7", r"`checkpoint` must be `best`, `last` or one of 5, 10, 15, but is `7`"),
+        (leave_undamaged, "first", r"`checkpoint` must be .* but is `first`"),
+        (remove_description, "best", r"run is not a run folder: it has no run\.json"),
+        (change_version, "best", r"run format version 3, but this seqlab reads versions 1 and 2: use"),
+        (damage_description, "best", r"run\.json is damaged"),
+        (replace_description_by_list, "best", r"run\.json is damaged"),
+        (remove_config, "best", r"config\.yaml is missing"),
+        (add_unknown_field, "best", r"config\.yaml: There is no `model\.d_fff`; the nearest is `model\.d_ff`"),
+        (remove_checkpoints, "best", r"has no checkpoint yet"),
+        (remove_weights, "best", r"step_00000010/model\.safetensors is missing"),
+        (remove_tokenizer, "best", r"tokenizer.*is missing"),
+        (replace_tokenizer, "best", r"does not fit the model: .* is \(10, 8\) in the checkpoint but \(13, 8\)"),
+        (
+            add_layer_to_config,
+            "best",
+            r"does not fit the model of config\.yaml: only the model has `decoder\.layers\.1\.",
+        ),
+        (untie_embeddings_in_config, "best", r"does not fit the model of config\.yaml: only the model has"),
     ],
 )
-def test_missing_and_unfitting_files_are_named(
+def test_missing_damaged_and_mismatched_files_are_named(
     run_dir: Path, damage: Callable[[Path], None], checkpoint: str, message: str
 ) -> None:
     damage(run_dir)
@@ -171,7 +175,7 @@ def test_missing_and_unfitting_files_are_named(
         load_run(run_dir, checkpoint)
 
 
-def test_no_folder(tmp_path: Path) -> None:
+def test_missing_run_folders_are_reported(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="There is no run folder"):
         load_run(tmp_path / "nowhere")
 
@@ -187,7 +191,7 @@ def test_a_run_exists_if_it_has_run_json(run_dir: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64], ids=str)
 def test_weights_of_another_type_are_refused(run_dir: Path, dtype: torch.dtype) -> None:
-    """A copy would make numbers of them without a word."""
+    """`copy_` would convert them silently."""
     tokenizer = load_tokenizers(RunFolder(run_dir))[0]
     config = read_config(RunFolder(run_dir))
     weights = {name: p.detach() for name, p in config.model.build(tokenizer, tokenizer).named_parameters()}
@@ -195,8 +199,10 @@ def test_weights_of_another_type_are_refused(run_dir: Path, dtype: torch.dtype) 
     write_checkpoint(
         run_dir / "checkpoints", 20, {"model": weights | {name: torch.ones_like(weights[name], dtype=dtype)}}, {}
     )
-    plain = str(dtype).removeprefix("torch.")
-    with pytest.raises(ValueError, match=f"step_00000020 does not fit the model: `{name}` holds {plain} .* float32"):
+    dtype_name = str(dtype).removeprefix("torch.")
+    with pytest.raises(
+        ValueError, match=f"step_00000020 does not fit the model: `{name}` holds {dtype_name} .* float32"
+    ):
         load_run(run_dir, "last")
     write_checkpoint(run_dir / "checkpoints", 20, {"model": {k: v.double() for k, v in weights.items()}}, {})
     assert load_run(run_dir, "last").step == 20

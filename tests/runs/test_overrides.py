@@ -1,4 +1,4 @@
-"""Override config fields by key; configs through YAML."""
+"""Overriding config fields by key, and round trips through YAML."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -89,29 +89,33 @@ from seqlab.text import (
 )
 
 CORPUS: dict[str, Any] = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}}
-TEXT: dict[str, Any] = {
+LANGUAGE_MODELLING: dict[str, Any] = {
     "data": {"kind": "language_modelling", "train": ["a.txt"]},
     "model": {"family": "transformer_lm"},
 }
-APART: dict[str, Any] = {
+SEPARATE_VOCABULARIES: dict[str, Any] = {
     "data": {**CORPUS["data"], "joint_vocabulary": False},
     "model": {"family": "transformer", "tied_embeddings": "none"},
 }
-LABELLED: dict[str, Any] = {
+LABELLING: dict[str, Any] = {
     "data": {**CORPUS["data"], "kind": "labelling", "labels_of": "words", "tokenizer": {"kind": "words"}},
     "model": {"family": "transformer_labeller"},
 }
-PARALLEL = {"transformer_ctc": "ctc", "transformer_nat": "parallel_cross_entropy", "transformer_cmlm": "cmlm"}
-"""Non-autoregressive models, and the objective that each one sets."""
-PREDICTS = {"softmax": "class", "sigmoid": "labels"}
-"""Kind of target of each objective; numbers for the others."""
+NON_AUTOREGRESSIVE_OBJECTIVES = {
+    "transformer_ctc": "ctc",
+    "transformer_nat": "parallel_cross_entropy",
+    "transformer_cmlm": "cmlm",
+}
+"""Objective of each non-autoregressive model."""
+TARGET_TYPES = {"softmax": "class", "sigmoid": "labels"}
+"""Type of the target by objective; others predict numbers."""
 PREDICTION: dict[str, Any] = {
     "data": {"kind": "prediction", "train": ["a.csv"], "target": ["y"]},
     "model": {"family": "mlp"},
     "objective": {"family": "squared_error"},
 }
 CLASSIFIERS = ("gaussian_classifier",)
-"""Models of classes alone."""
+"""Models that support only class targets."""
 PREDICTORS = (
     *CLASSIFIERS,
     "linear_model",
@@ -122,8 +126,8 @@ PREDICTORS = (
     "lstm_predictor",
     "gru_predictor",
 )
-OF_PREDICTION = (*PREDICTORS, "squared_error", "absolute_error", "huber", *PREDICTS)
-RECORDINGS: dict[str, Any] = {
+PREDICTION_TAGS = (*PREDICTORS, "squared_error", "absolute_error", "huber", *TARGET_TYPES)
+RECORDING_BASES: dict[str, Any] = {
     "recogniser": {
         "data": {"kind": "transcription", "train": ["a.jsonl"]},
         "model": {"family": "lstm_recogniser"},
@@ -135,8 +139,11 @@ RECORDINGS: dict[str, Any] = {
         "objective": {"family": "softmax"},
     },
 }
-"""By the end of a family's name."""
-MASKED: dict[str, Any] = {"data": {**TEXT["data"], "mask_share": 0.15}, "model": {"family": "transformer_mlm"}}
+"""Base config by the suffix of the family's name."""
+MASKED_LANGUAGE_MODELLING: dict[str, Any] = {
+    "data": {**LANGUAGE_MODELLING["data"], "mask_share": 0.15},
+    "model": {"family": "transformer_mlm"},
+}
 
 FAMILIES: dict[str, dict[str, object]] = {
     "model.family": {
@@ -230,40 +237,40 @@ EVERY_FAMILY = [(key, tag) for key, tags in FAMILIES.items() for tag in tags]
 
 
 def base_for(key: str, tag: str) -> dict[str, Any]:
-    """Return what a family can be tried with: language models learn from text, masked ones from hidden tokens."""
+    """Return a base config in which a family is valid."""
     if tag == "transformer_mlm":
-        return MASKED
-    if tag in PREDICTS:
-        data = {**PREDICTION["data"], "predicts": PREDICTS[tag]}
+        return MASKED_LANGUAGE_MODELLING
+    if tag in TARGET_TYPES:
+        data = {**PREDICTION["data"], "predicts": TARGET_TYPES[tag]}
         return {**PREDICTION, "data": data, "objective": {"family": tag}}
     if tag in CLASSIFIERS:
         return {**PREDICTION, "data": {**PREDICTION["data"], "predicts": "class"}, "objective": {"family": "softmax"}}
-    if tag in OF_PREDICTION:
+    if tag in PREDICTION_TAGS:
         return PREDICTION
-    for family, objective in PARALLEL.items():
+    for family, objective in NON_AUTOREGRESSIVE_OBJECTIVES.items():
         if tag in (family, objective):
             return {**CORPUS, "model": {"family": family}, "objective": {"family": objective}}
-    for ending, base in RECORDINGS.items():
-        if tag.endswith(ending):
+    for suffix, base in RECORDING_BASES.items():
+        if tag.endswith(suffix):
             return base
     if tag.endswith("_labeller"):
-        return LABELLED
+        return LABELLING
     if key == "data.tokenizer_tgt.kind":
-        return APART
-    return TEXT if key == "model.family" and tag.endswith("_lm") else CORPUS
+        return SEPARATE_VOCABULARIES
+    return LANGUAGE_MODELLING if key == "model.family" and tag.endswith("_lm") else CORPUS
 
 
 def section_of(config: Config, key: str) -> object:
-    """Return the section that a key is in."""
+    """Return the config section that contains a key."""
     section: object = config
     for part in key.split(".")[:-1]:
-        section = getattr(section, part, None)  # a text has no target
+        section = getattr(section, part, None)  # language models have no `tokenizer_tgt`
     return section
 
 
 def test_all_families_are_covered() -> None:
     tags = {field.key: set(field.type.split(" | ")) for field in list_fields(Config) if field.key in FAMILIES}
-    tags["data.tokenizer.kind"].remove("same")  # a tokenizer, too, but of a target alone
+    tags["data.tokenizer.kind"].remove("same")  # only valid for a target tokenizer
     assert tags == {key: set(families) for key, families in FAMILIES.items()}
     tags_of_sections = {field.key for field in list_fields(Config) if field.key.endswith((".family", ".kind"))}
     assert tags_of_sections == {*FAMILIES, "data.kind"}
@@ -272,7 +279,7 @@ def test_all_families_are_covered() -> None:
 @pytest.mark.parametrize(("key", "tag"), EVERY_FAMILY)
 def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: str) -> None:
     settings = [("optim.optimizer.lr", "0.7"), ("optim.schedule.warmup_steps", "7")]
-    if tag not in OF_PREDICTION and not tag.endswith(tuple(RECORDINGS)):
+    if tag not in PREDICTION_TAGS and not tag.endswith(tuple(RECORDING_BASES)):
         settings += [
             ("model.d_model", "64"),
             ("data.tokenizer.vocab_size", "777"),
@@ -280,44 +287,44 @@ def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: s
         ]
     base = override(base_for(key, tag), settings)
     changed = override(base, [(key, tag)])
-    assert section_of(changed, key) == resolved(FAMILIES[key][tag])
-    if changed.model.is_count_based:  # not optimised
+    assert section_of(changed, key) == with_task_defaults(FAMILIES[key][tag])
+    if changed.model.is_count_based:  # not optimized
         base = replace(base, optim=OptimConfig(), objective=changed.objective)
     for other in FAMILIES.keys() - {key}:
         assert section_of(changed, other) == section_of(base, other)
 
 
-def resolved(section: object) -> object:
-    """Fill in what the kind of the data decides, here pairs."""
+def with_task_defaults(section: object) -> object:
+    """Set the default that the translation task decides."""
     return CrossEntropyConfig(label_smoothing=0.1) if section == CrossEntropyConfig() else section
 
 
 @pytest.mark.parametrize(("key", "tag"), EVERY_FAMILY)
-def test_every_family_survives_yaml(key: str, tag: str, tmp_path: Path) -> None:
+def test_yaml_round_trip_of_every_family(key: str, tag: str, tmp_path: Path) -> None:
     config = override(base_for(key, tag), [(key, tag), ("seed", "3")])
     write_config(config, tmp_path / "config.yaml")
     assert config_from_yaml(tmp_path / "config.yaml") == config
 
 
 def test_a_model_sets_its_only_objective() -> None:
-    chosen = [("model.family", "transformer_ctc"), ("objective.glancing", "0.5")]
-    config = override(CORPUS, chosen)
+    overrides = [("model.family", "transformer_ctc"), ("objective.glancing", "0.5")]
+    config = override(CORPUS, overrides)
     assert config.objective == CtcConfig(glancing=0.5)
     assert override(config, [("model.family", "lstm")]).objective == CrossEntropyConfig(label_smoothing=0.1)
     assert override(config, [("model.family", "transformer_ctc")]).objective == config.objective
-    sampled = override(CORPUS, [("objective.family", "r_drop")])
-    assert override(sampled, [("model.family", "lstm")]).objective == sampled.objective
+    r_drop = override(CORPUS, [("objective.family", "r_drop")])
+    assert override(r_drop, [("model.family", "lstm")]).objective == r_drop.objective
     with pytest.raises(ConfigError, match=r"transformer_ctc` is trained by `objective\.family: ctc`, not by `r_drop`"):
-        override(CORPUS, [*chosen[:1], ("objective.family", "r_drop")])
+        override(CORPUS, [*overrides[:1], ("objective.family", "r_drop")])
     with pytest.raises(ConfigError, match=r"lstm` is trained by `objective\.family: cross_entropy`, not by `ctc`"):
         override(CORPUS, [("model.family", "lstm"), ("objective.family", "ctc")])
-    of_length = [("model.family", "transformer_nat"), ("objective.length_weight", "0.5")]
-    assert override(CORPUS, of_length).objective == ParallelCrossEntropyConfig(length_weight=0.5)
+    with_length_weight = [("model.family", "transformer_nat"), ("objective.length_weight", "0.5")]
+    assert override(CORPUS, with_length_weight).objective == ParallelCrossEntropyConfig(length_weight=0.5)
     with pytest.raises(ConfigError, match=r"`objective\.length_weight` has no effect, because `model\.length"):
-        override(CORPUS, [*of_length, ("model.length", "end_mark")])
+        override(CORPUS, [*with_length_weight, ("model.length", "end_mark")])
 
 
-def test_the_order_does_not_matter() -> None:
+def test_overrides_do_not_depend_on_their_order() -> None:
     settings = [("optim.optimizer.momentum", "0.5"), ("optim.optimizer.family", "sgd"), ("seed", "2")]
     assert override(CORPUS, settings) == override(CORPUS, settings[::-1])
     assert override(CORPUS, settings).optim.optimizer == SgdConfig(momentum=0.5)
@@ -329,12 +336,13 @@ def test_the_order_does_not_matter() -> None:
             override(CORPUS, order)
 
 
-def test_another_family_keeps_shared_fields() -> None:
-    apart = override(CORPUS, [("data.joint_vocabulary", "false"), ("model.tied_embeddings", "decoder")])
+def test_a_new_model_family_keeps_tied_embeddings() -> None:
+    separate = override(CORPUS, [("data.joint_vocabulary", "false"), ("model.tied_embeddings", "decoder")])
     for family in ("gru", "transformer_ctc"):
-        changed = override(apart, [("model.family", family), ("model.dropout", "0.1")])
+        changed = override(separate, [("model.family", family), ("model.dropout", "0.1")])
         assert changed.model.tied_embeddings == "decoder"  # type: ignore[union-attr]
-    assert override(apart, [("model.family", "gru"), ("model.tied_embeddings", "none")]).model.tied_embeddings == "none"  # type: ignore[union-attr]
+    untied = override(separate, [("model.family", "gru"), ("model.tied_embeddings", "none")])
+    assert untied.model.tied_embeddings == "none"  # type: ignore[union-attr]
 
 
 def test_the_last_of_equal_keys_wins() -> None:
@@ -389,13 +397,13 @@ def test_the_base_is_not_modified() -> None:
         ("init_from", "2016", "2016"),
     ],
 )
-def test_texts_are_parsed_by_field_type(key: str, text: str | list[str], value: object) -> None:
+def test_strings_are_parsed_by_field_type(key: str, text: str | list[str], value: object) -> None:
     assert getattr(section_of(override(CORPUS, [(key, text)]), key), key.split(".")[-1]) == value
 
 
-def test_lists() -> None:
-    several = [("data.train_src", ["a", "b"]), ("data.train_tgt", "[c, d]"), ("data.train_weights", ["1", "0.5"])]
-    data = override({}, several).data
+def test_lists_of_values_are_parsed() -> None:
+    overrides = [("data.train_src", ["a", "b"]), ("data.train_tgt", "[c, d]"), ("data.train_weights", ["1", "0.5"])]
+    data = override({}, overrides).data
     assert (data.train_src, data.train_tgt, data.train_weights) == (["a", "b"], ["c", "d"], [1.0, 0.5])
     references = override(CORPUS, [("data.valid_src", "v"), ("data.valid_tgt", ["a.de", "b.tsv#1"])])
     assert references.data.valid_tgt == ["a.de", "b.tsv#1"]
@@ -454,7 +462,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("key", "text"), list(ERRORS))
-def test_invalid_overrides(key: str, text: str | tuple[str, ...]) -> None:
+def test_errors_of_invalid_overrides(key: str, text: str | tuple[str, ...]) -> None:
     with pytest.raises(ConfigError) as error:
         override(CORPUS, [(key, text)], source="base.yaml")
     expected = ERRORS[key, text]
@@ -462,7 +470,7 @@ def test_invalid_overrides(key: str, text: str | tuple[str, ...]) -> None:
     assert expected is None or str(error.value) == expected
 
 
-def test_two_averages_are_refused() -> None:
+def test_two_weight_averages_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^`optim.average_last` \(3\) and `optim.ema_decay` \(0.9\)"):
         override(CORPUS, [("optim.average_last", "3"), ("optim.ema_decay", "0.9")])
 

@@ -1,4 +1,4 @@
-"""Save and load spelling models."""
+"""Saving and loading spelling models."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_round_trip(tmp_path: Path) -> None:
     loaded = load_spelling(run)
     assert loaded is not None
     assert [loaded.log_prob(string) for string in STRINGS] == [spelling.log_prob(string) for string in STRINGS]
-    save_spelling(SpellingModel.learn(["others"]), run.spelling)  # as a run that is overwritten
+    save_spelling(SpellingModel.learn(["others"]), run.spelling)  # as when a run is overwritten
     replaced = load_spelling(run)
     assert replaced is not None
     assert replaced.log_prob("others") > loaded.log_prob("others")
@@ -33,10 +33,10 @@ def test_a_damaged_file_is_reported(tmp_path: Path, damage) -> None:
     run = RunFolder(tmp_path)
     save_spelling(SpellingModel.learn(ITEMS), run.spelling)
     run.config_file.write_text("")
-    known = {"spelling_sha256": spelling_sha256(run.spelling)}
+    with_checksum = {"spelling_sha256": spelling_sha256(run.spelling)}
     [path] = run.spelling.iterdir()
     path.write_bytes(damage(path.read_bytes()))
-    for description in ({}, known):  # of format 1 and later
+    for description in ({}, with_checksum):  # formats 1 and 2
         run.write_description(description)
         with pytest.raises(ValueError, match=r"model.safetensors is damaged.*; restore it from a copy"):
             load_spelling(run)

@@ -1,4 +1,4 @@
-"""Invalid config files: the message names file, line or key."""
+"""Invalid config files: the error names the file, line or key."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ CORPUS = "data: {train_src: a.en, train_tgt: a.de}\n"
         (b"data: null\n", "{path}: `data` must be a section with fields, but is None instead."),
     ],
 )
-def test_files_that_are_not_configs(content: bytes, message: str | None, tmp_path: Path) -> None:
+def test_invalid_config_files_are_refused(content: bytes, message: str | None, tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=str(path)) as error:
@@ -43,14 +43,14 @@ def test_files_that_are_not_configs(content: bytes, message: str | None, tmp_pat
     assert message is None or "nearest" in message or str(error.value) == message.format(path=path)
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         read_yaml(tmp_path / "config.yaml")
     with pytest.raises(ValueError, match="is a folder"):
         read_yaml(tmp_path)
 
 
-def test_default_families(tmp_path: Path) -> None:
+def test_families_have_defaults(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(CORPUS + "optim: {optimizer: {lr: 1.0}}\n", encoding="utf-8")
     config = config_from_yaml(path)
@@ -60,7 +60,7 @@ def test_default_families(tmp_path: Path) -> None:
     assert config_from_yaml(path).training.valid_metric == "nll"
 
 
-def test_a_run_folder_names_its_config_file(tmp_path: Path) -> None:
+def test_errors_in_a_run_name_its_config_file(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     with pytest.raises(ValueError, match="is missing; restore it"):
         read_config(folder)
@@ -70,7 +70,7 @@ def test_a_run_folder_names_its_config_file(tmp_path: Path) -> None:
     assert str(error.value).startswith(str(folder.config_file))
 
 
-def test_errors_are_counted() -> None:
+def test_further_errors_are_counted() -> None:
     values = {"data": {"train_src": "a", "train_tgt": "b"}, "seed": -1, "training": {"max_steps": 0, "keep_best": "x"}}
     with pytest.raises(ConfigError, match=r"2 more of the config's values are wrong"):
         build(Config, values)
