@@ -56,20 +56,20 @@ def test_sizes_grow_with_the_corpus_and_regularization_shrinks(tmp_path: Path, e
     for name, values in growing.items():
         assert values == sorted(values), name
         assert values[0] < values[-1], name
-    tokens = [
+    epoch_shares = [
         factor / config.training.max_steps / config.data.batch_tokens
         for factor, config in zip((1, 5, 30, 200, 1000, 5000, 50_000), configs, strict=True)
     ]
-    assert tokens == sorted(tokens)  # an epoch's share of the run: ever fewer epochs
+    assert epoch_shares == sorted(epoch_shares)  # the larger the corpus, the fewer epochs
     dropouts = [config.model.dropout for config in configs]
     assert dropouts == sorted(dropouts, reverse=True)
     assert (dropouts[0], dropouts[-1]) == (0.3, 0.1)
-    rates = [config.optim.optimizer.lr for config in configs]
-    assert max(rates) == pytest.approx(4e-3, rel=0.05)
-    assert rates[-1] == pytest.approx(1e-3, rel=0.05)
+    lrs = [config.optim.optimizer.lr for config in configs]
+    assert max(lrs) == pytest.approx(4e-3, rel=0.05)
+    assert lrs[-1] == pytest.approx(1e-3, rel=0.05)
 
 
-def test_thirty_thousand_sentences_get_about_the_tuned_recipe(tmp_path: Path, enlarge: Any) -> None:
+def test_settings_for_thirty_thousand_sentences_are_close_to_the_tuned_recipe(tmp_path: Path, enlarge: Any) -> None:
     enlarge(29)
     config = choose(tmp_path, sentences(1000))
     model = config.model
@@ -82,7 +82,7 @@ def test_thirty_thousand_sentences_get_about_the_tuned_recipe(tmp_path: Path, en
     assert config.optim.average_last == 10
 
 
-def test_millions_of_sentences_get_about_the_base_model(tmp_path: Path, enlarge: Any) -> None:
+def test_settings_for_millions_of_sentences_are_close_to_transformer_base(tmp_path: Path, enlarge: Any) -> None:
     enlarge(5000)
     config = choose(tmp_path, sentences(1000))
     model = config.model
@@ -99,30 +99,30 @@ def test_choices_do_not_depend_on_irrelevant_changes(tmp_path: Path) -> None:
     config = choose(tmp_path / "a", pairs)
     paths = {name: getattr(config.data, name) for name in ("train_src", "train_tgt")}
     again = choose(tmp_path / "b", pairs)
-    assert replace(again, data=replace(again.data, **paths)) == config  # where the files lie
-    odd = choose(tmp_path / "c", [*pairs, ("", "x y z"), ("x", " ")])
-    assert replace(odd, data=replace(odd.data, **paths)) == config  # pairs that are dropped anyway
+    assert replace(again, data=replace(again.data, **paths)) == config  # other paths
+    with_dropped_pairs = choose(tmp_path / "c", [*pairs, ("", "x y z"), ("x", " ")])  # an empty side
+    assert replace(with_dropped_pairs, data=replace(with_dropped_pairs.data, **paths)) == config
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(20, 0.1), (400, 0.1), (800, 0.062), (2000, 0.05)])
-def test_a_small_corpus_holds_out_a_larger_share(tmp_path: Path, count: int, held_out: float) -> None:
+def test_valid_fraction_is_larger_for_small_corpora(tmp_path: Path, count: int, held_out: float) -> None:
     assert choose(tmp_path, [(f"a {i}", f"b {i}") for i in range(count)]).data.valid_fraction == held_out
     valid = {f"data__valid_{side}": str(tmp_path / side) for side in ("src", "tgt")}
-    assert choose(tmp_path, sentences(20), **valid).data.valid_fraction == 0.05  # the default, without a use
+    assert choose(tmp_path, sentences(20), **valid).data.valid_fraction == 0.05  # the default, which is not used
 
 
-def test_several_corpora_count_as_one(tmp_path: Path) -> None:
+def test_several_corpora_have_the_settings_of_their_concatenation(tmp_path: Path) -> None:
     pairs = sentences(80)
-    whole = choose(tmp_path / "whole", pairs)
-    parts = [write_pairs(tmp_path / name, part) for name, part in (("a", pairs[:30]), ("b", pairs[30:]))]
-    specs = [[dict(part)[key] for part in parts] for key in ("data.train_src", "data.train_tgt")]
+    single = choose(tmp_path / "single", pairs)
+    corpora = [write_pairs(tmp_path / name, corpus) for name, corpus in (("a", pairs[:30]), ("b", pairs[30:]))]
+    specs = [[dict(overrides)[key] for overrides in corpora] for key in ("data.train_src", "data.train_tgt")]
     both = from_corpus([("data.train_src", specs[0]), ("data.train_tgt", [spec[0] for spec in specs[1]])])
-    assert (both.model, both.optim, both.training) == (whole.model, whole.optim, whole.training)
-    assert both.data.tokenizer == whole.data.tokenizer
+    assert (both.model, both.optim, both.training) == (single.model, single.optim, single.training)
+    assert both.data.tokenizer == single.data.tokenizer
 
 
 @pytest.mark.parametrize(
-    ("given", "followers"),
+    ("given", "expected"),
     [
         (
             {"model__d_model": "256"},
@@ -149,11 +149,11 @@ def test_several_corpora_count_as_one(tmp_path: Path) -> None:
         ({"training__valid_metric": "nll", "seed": "7"}, {"training.valid_metric": "nll", "seed": 7}),
     ],
 )
-def test_given_fields_are_kept_and_others_follow(
-    tmp_path: Path, given: dict[str, str], followers: dict[str, Any]
+def test_given_fields_are_kept_and_others_adapted(
+    tmp_path: Path, given: dict[str, str], expected: dict[str, Any]
 ) -> None:
     config = choose(tmp_path, sentences(100), **given)
-    for key, wanted in followers.items():
+    for key, wanted in expected.items():
         value: Any = to_dict(config)
         for name in key.split("."):
             value = value[name]
@@ -161,15 +161,15 @@ def test_given_fields_are_kept_and_others_follow(
 
 
 @pytest.mark.parametrize("kind", ["sentencepiece_unigram", "bpe"])
-def test_another_tokenizer_gets_a_vocabulary_of_the_same_order(tmp_path: Path, kind: str) -> None:
-    usual = choose(tmp_path, sentences(100)).data.tokenizer.vocab_size
+def test_all_subword_tokenizers_get_a_similar_vocabulary_size(tmp_path: Path, kind: str) -> None:
+    default = choose(tmp_path, sentences(100)).data.tokenizer.vocab_size
     other = choose(tmp_path, sentences(100), data__tokenizer__kind=kind).data.tokenizer
     assert other.kind == kind
-    assert usual is not None
-    assert other.vocab_size == pytest.approx(usual, rel=0.1)
+    assert default is not None
+    assert other.vocab_size == pytest.approx(default, rel=0.1)
 
 
-def test_word_vectors_decide_the_width(tmp_path: Path) -> None:
+def test_word_vectors_determine_d_model(tmp_path: Path) -> None:
     vectors = tmp_path / "vectors.txt"
     vectors.write_text(f"haus {' '.join(['0.5', '-1'] * 50)}\n", encoding="utf-8")
     config = choose(tmp_path, sentences(200), data__vectors_tgt=str(vectors))
@@ -195,11 +195,12 @@ def test_scripts_without_common_letters_get_two_vocabularies(tmp_path: Path) -> 
 
 
 def words(count: int) -> list[str]:
-    draw = random.Random(1)
-    return ["".join(draw.choices(SYLLABLES, k=draw.randint(2, 4))) for _ in range(count)]
+    """Return random words of two to four syllables."""
+    rng = random.Random(1)
+    return ["".join(rng.choices(SYLLABLES, k=rng.randint(2, 4))) for _ in range(count)]
 
 
-def test_pronunciations_get_few_subwords(tmp_path: Path) -> None:
+def test_pronunciation_corpora_get_few_subwords(tmp_path: Path) -> None:
     config = choose(tmp_path, [(word, " ".join(word)) for word in words(400)])
     assert config.training.valid_metric == "exact_match"
     assert not config.data.joint_vocabulary
@@ -208,7 +209,7 @@ def test_pronunciations_get_few_subwords(tmp_path: Path) -> None:
     assert len(src.encode(["bada"])[0]) >= 2
 
 
-def test_inflected_words_get_few_subwords(tmp_path: Path) -> None:
+def test_inflection_corpora_get_few_subwords(tmp_path: Path) -> None:
     config = choose(tmp_path, [(word, word + "en") for word in words(400)])
     assert config.training.valid_metric == "exact_match"
     assert config.data.joint_vocabulary
@@ -217,31 +218,31 @@ def test_inflected_words_get_few_subwords(tmp_path: Path) -> None:
 
 
 def test_few_distinct_words_get_few_subwords(tmp_path: Path) -> None:
-    draw = random.Random(3)
-    known = words(30)
-    lines = [" ".join(draw.choices(known, k=9)) for _ in range(500)]
+    rng = random.Random(3)
+    vocabulary = words(30)
+    lines = [" ".join(rng.choices(vocabulary, k=9)) for _ in range(500)]
     config = choose(tmp_path, [(line, line[::-1]) for line in lines])
     assert config.data.tokenizer.vocab_size is not None
     assert config.data.tokenizer.vocab_size <= 4 + 256 + 1 + 20 + 60
 
 
 def test_text_without_spaces_is_validated_by_chrf(tmp_path: Path) -> None:
-    draw = random.Random(4)
+    rng = random.Random(4)
     han = [chr(0x4E00 + index) for index in range(800)]
-    pairs = [(src, "".join(draw.choices(han, k=30))) for src, _ in sentences(200)]
+    pairs = [(src, "".join(rng.choices(han, k=30))) for src, _ in sentences(200)]
     config = choose(tmp_path, pairs)
     assert config.training.valid_metric == "chrf"
     assert not config.data.joint_vocabulary
-    train_tokenizer(config.data.tokenizer, training_lines(config.data, "tgt"))  # there is room for the characters
+    train_tokenizer(config.data.tokenizer, training_lines(config.data, "tgt"))  # `vocab_size` is large enough
 
 
 @pytest.mark.parametrize("first", [0x4E00, 0x3042, 0x0E01])  # Chinese, Japanese, Thai
 def test_short_sentences_without_spaces_are_not_words(tmp_path: Path, first: int) -> None:
-    draw = random.Random(5)
+    rng = random.Random(5)
     letters = [chr(first + index) for index in range(40)]
 
     def lines(length: int) -> list[str]:
-        return ["".join(draw.choices(letters, k=length)) for _ in range(200)]
+        return ["".join(rng.choices(letters, k=length)) for _ in range(200)]
 
     config = choose(tmp_path / "sentences", list(zip(lines(12), lines(14), strict=True)))
     assert config.training.valid_metric == "chrf"
@@ -249,16 +250,16 @@ def test_short_sentences_without_spaces_are_not_words(tmp_path: Path, first: int
     assert pronunciations.training.valid_metric == "exact_match"
 
 
-def test_one_very_long_line_changes_little(tmp_path: Path) -> None:
+def test_one_very_long_line_hardly_changes_the_settings(tmp_path: Path) -> None:
     pairs = sentences(300)
     plain = choose(tmp_path / "plain", pairs)
-    endless = [*pairs, tuple(" ".join(pair[side] for pair in pairs) for side in (0, 1))]
-    config = choose(tmp_path / "endless", endless)  # type: ignore[arg-type]
+    with_long_line = [*pairs, tuple(" ".join(pair[side] for pair in pairs) for side in (0, 1))]
+    config = choose(tmp_path / "with_long_line", with_long_line)  # type: ignore[arg-type]
     assert config.data.max_length == plain.data.max_length == 256
     assert config.training.max_steps == pytest.approx(plain.training.max_steps, rel=0.15)
-    spelt = [(word, " ".join(word)) for word in words(300)]
-    book = ("word " * 20_000, "w o r d")
-    assert choose(tmp_path / "spelt", [*spelt, book]).training.valid_metric == "exact_match"
+    spelled = [(word, " ".join(word)) for word in words(300)]
+    long_pair = ("word " * 20_000, "w o r d")
+    assert choose(tmp_path / "spelled", [*spelled, long_pair]).training.valid_metric == "exact_match"
 
 
 def test_long_lines_are_kept_up_to_a_limit(tmp_path: Path) -> None:
@@ -266,12 +267,12 @@ def test_long_lines_are_kept_up_to_a_limit(tmp_path: Path) -> None:
     config = choose(tmp_path / "long", long)
     assert config.data.max_length in (512, 1024)
     assert config.model.max_length == config.data.max_length
-    endless = [(pair[0] * 20, pair[1]) for pair in long]
-    assert choose(tmp_path / "endless", endless).data.max_length == 1024
+    very_long = [(pair[0] * 20, pair[1]) for pair in long]
+    assert choose(tmp_path / "very_long", very_long).data.max_length == 1024
 
 
 @pytest.mark.parametrize("count", [2, 3, 20])
-def test_a_handful_of_pairs_can_be_prepared(tmp_path: Path, count: int) -> None:
+def test_tiny_corpora_can_be_prepared(tmp_path: Path, count: int) -> None:
     config = choose(tmp_path, sentences(count))
     tokenizer = train_tokenizer(config.data.tokenizer, training_lines(config.data))
     data = prepare(config.data, (tokenizer, tokenizer), tmp_path / "cache")
@@ -306,10 +307,10 @@ def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.Log
         (("data.valid_src", "x"), "`valid_tgt` must be set too"),
     ],
 )
-def test_mistakes_are_found_before_the_text_is_read(given: Override, message: str) -> None:
-    nowhere: list[Override] = [("data.train_src", "no/such/file.a"), ("data.train_tgt", "no/such/file.b")]
+def test_invalid_fields_are_refused_before_the_corpus_is_read(given: Override, message: str) -> None:
+    missing_corpus: list[Override] = [("data.train_src", "no/such/file.a"), ("data.train_tgt", "no/such/file.b")]
     with pytest.raises(ConfigError, match=message.replace("`", ".").replace(".", r".")):
-        from_corpus([*nowhere, given])
+        from_corpus([*missing_corpus, given])
 
 
 def test_unusable_corpora_are_refused(tmp_path: Path) -> None:
@@ -327,7 +328,7 @@ def test_unusable_corpora_are_refused(tmp_path: Path) -> None:
         from_corpus(overrides)
 
 
-def test_a_run_to_start_from_keeps_its_model_and_vocabulary(tmp_path: Path) -> None:
+def test_fine_tuning_keeps_the_model_and_the_tokenizer_of_the_origin(tmp_path: Path) -> None:
     pairs = sentences(40)
     origin = choose(tmp_path / "first", pairs, model__d_model="32", data__tokenizer__vocab_size="320")
     folder = RunFolder(tmp_path / "run")
@@ -355,13 +356,13 @@ def test_a_sample_represents_a_larger_corpus(tmp_path: Path) -> None:
     assert profile_corpora(data) == found
 
 
-def test_characters_and_their_overlap() -> None:
+def test_character_counts_overlap_and_coverage() -> None:
     sides = LineSample(["aaab", "a b"]), LineSample(["bbcc"])
     assert sides[0].characters == {"a": 4, "b": 2}
     assert CorpusProfile(2, 0, 0, *sides).overlap == pytest.approx(1 / 3)
     assert [count_covering_characters(sides, coverage) for coverage in (0.3, 0.6, 0.8, 0.81, 1.0)] == [1, 2, 2, 3, 3]
 
 
-def test_choices_survive_a_config_file(tmp_path: Path) -> None:
+def test_choices_survive_json(tmp_path: Path) -> None:
     config = choose(tmp_path, sentences(50))
     assert json.loads(json.dumps(to_dict(config))) == to_dict(config)

@@ -1,4 +1,4 @@
-"""Zero config for labelling: choices follow the corpus, and given fields are kept."""
+"""Zero config for labelling: choices by corpus, and given fields."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from seqlab.training import train
 
 
 def overrides_of(folder: Path, count: int, label: str, **given: str) -> list[tuple[str, list[str]]]:
-    """Write lines with a label for each word or for the line; return overrides as the command line does, with lists."""
+    """Write lines with a label per word or per line; return overrides with lists, like the command line."""
     (folder / "src").write_text("".join(f"a word {i}\n" for i in range(count)))
     (folder / "tgt").write_text(f"{label}\n" * count)
     files = {"data__train_src": str(folder / "src"), "data__train_tgt": str(folder / "tgt")}
@@ -22,7 +22,7 @@ def overrides_of(folder: Path, count: int, label: str, **given: str) -> list[tup
 
 
 @pytest.mark.parametrize("label", ["X X X", "X"])
-def test_labels_of_and_the_validation_share_are_chosen_by_the_corpus(label: str, tmp_path: Path) -> None:
+def test_labels_of_and_valid_fraction_are_chosen_by_the_corpus(label: str, tmp_path: Path) -> None:
     data = from_labels(overrides_of(tmp_path, 80, label)).data
     assert data.kind == "labelling"
     assert data.labels_of == ("words" if " " in label else "lines")
@@ -35,9 +35,9 @@ def test_labels_of_and_the_validation_share_are_chosen_by_the_corpus(label: str,
 @pytest.mark.parametrize(
     ("label", "others", "labels_of"),
     [
-        ("X X X", "X X\n\n", "words"),  # one label too few, and a line without: preparation names the first
+        ("X X X", "X X\n\n", "words"),  # a label too few, and a line without labels: errors of the preparation
         ("X", "X X X\n", "lines"),
-        ("X X", "X X X\n", "lines"),  # labels with a space in them
+        ("X X", "X X X\n", "lines"),  # labels that contain a space
     ],
 )
 def test_the_majority_of_lines_decides_labels_of(label: str, others: str, labels_of: str, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_the_majority_of_lines_decides_labels_of(label: str, others: str, labels
     assert data.labels_of == labels_of
 
 
-def test_lines_of_one_word_do_not_count_for_labels_of(tmp_path: Path) -> None:
+def test_lines_of_one_word_do_not_decide_labels_of(tmp_path: Path) -> None:
     overrides = overrides_of(tmp_path, 80, "X")
     (tmp_path / "src").write_text("Anna\n" * 70 + "Anna Maria\n" * 10)
     data = from_labels(overrides).data
@@ -58,7 +58,7 @@ def test_lines_of_one_word_do_not_count_for_labels_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n \n"])
-def test_a_corpus_without_a_word_is_refused(text: str, tmp_path: Path) -> None:
+def test_a_corpus_without_words_is_refused(text: str, tmp_path: Path) -> None:
     overrides = overrides_of(tmp_path, 0, "X")
     (tmp_path / "src").write_text(text)
     (tmp_path / "tgt").write_text(text)
@@ -66,7 +66,7 @@ def test_a_corpus_without_a_word_is_refused(text: str, tmp_path: Path) -> None:
         from_labels(overrides)
 
 
-def test_every_family_may_be_named(tmp_path: Path) -> None:
+def test_the_family_can_be_given(tmp_path: Path) -> None:
     for family in ("lstm_labeller", "transformer_labeller", "frequency_labeller"):
         assert from_labels(overrides_of(tmp_path, 80, "X X X", model__family=family)).model.family == family
     with pytest.raises(ValueError, match="labels words only"):
@@ -89,8 +89,8 @@ def test_labels_of_is_chosen_when_starting_from_a_masked_model(tmp_path: Path) -
 @pytest.mark.parametrize(("parts", "labels_of"), [("matching", "lines"), ("all", "words")])
 def test_a_classifier_can_start_from_a_tagger(parts: str, labels_of: str, tmp_path: Path) -> None:
     settings = {"model__hidden_size": "8", "model__spelling_size": "8", "training__threads": "1"}
-    once = {f"training__{key}": "1" for key in ("max_steps", "save_every", "valid_every")}
-    tagger = from_labels(overrides_of(tmp_path, 80, "X X X", **settings, **once, training__device="cpu"))
+    one_step = {f"training__{key}": "1" for key in ("max_steps", "save_every", "valid_every")}
+    tagger = from_labels(overrides_of(tmp_path, 80, "X X X", **settings, **one_step, training__device="cpu"))
     origin = train(tagger, tmp_path / "tagger")
     given = [*overrides_of(tmp_path, 80, "X"), ("init_from", [str(origin)]), ("init_parts", [parts])]
     found = from_labels(given).data
@@ -99,11 +99,13 @@ def test_a_classifier_can_start_from_a_tagger(parts: str, labels_of: str, tmp_pa
 
 
 @pytest.mark.parametrize("family", ["transformer", "gru"])
-def test_a_given_translator_family_gets_embeddings_for_two_vocabularies(family: str, tmp_path: Path) -> None:
+def test_given_translator_families_get_separate_embeddings_for_separate_vocabularies(
+    family: str, tmp_path: Path
+) -> None:
     (tmp_path / "src").write_text("abc def\n" * 60)
     (tmp_path / "tgt").write_text("αβγ δεζ\n" * 60)
     files = [("data.train_src", [str(tmp_path / "src")]), ("data.train_tgt", [str(tmp_path / "tgt")])]
     found = from_corpus([*files, ("model.family", [family])])
     assert (found.data.joint_vocabulary, found.model.tied_embeddings) == (False, "decoder")  # type: ignore[union-attr]
-    copies = from_corpus([*files, ("model.family", [family]), ("model.copying", ["true"])])
-    assert (copies.data.joint_vocabulary, copies.model.tied_embeddings) == (True, "all")  # type: ignore[union-attr]
+    copying = from_corpus([*files, ("model.family", [family]), ("model.copying", ["true"])])
+    assert (copying.data.joint_vocabulary, copying.model.tied_embeddings) == (True, "all")  # type: ignore[union-attr]

@@ -28,17 +28,18 @@ FAMILIES = ("transformer_lm", "rnn_lm", "lstm_lm", "gru_lm", "ngram_lm", "transf
 
 
 def sentences(count: int, seed: int = 0, words: int = 5000) -> list[str]:
-    """Write lines of 6 to 14 words, a few of them frequent and most of them rare."""
-    draw = random.Random(seed)
+    """Return lines of 6 to 14 words; a few words are frequent, most are rare."""
+    rng = random.Random(seed)
 
     def word(rank: int) -> str:
         letters = random.Random(rank)
         return "".join(letters.choice(SYLLABLES) for _ in range(letters.randint(1, 4)))
 
-    return [" ".join(word(int(words ** draw.random())) for _ in range(draw.randint(6, 14))) for _ in range(count)]
+    return [" ".join(word(int(words ** rng.random())) for _ in range(rng.randint(6, 14))) for _ in range(count)]
 
 
 def paragraphs(count: int) -> list[str]:
+    """Return lines with an empty line after each five."""
     lines = sentences(count)
     return [line for start in range(0, count, 5) for line in (*lines[start : start + 5], "")]
 
@@ -79,11 +80,11 @@ def test_sizes_grow_with_the_text_and_regularization_shrinks(tmp_path: Path, enl
     for name, values in growing.items():
         assert values == sorted(values), name
         assert values[0] < values[-1], name
-    tokens = [
+    epoch_shares = [
         factor / config.training.max_steps / config.data.batch_tokens
         for factor, config in zip(factors, configs, strict=True)
     ]
-    assert tokens == sorted(tokens)  # an epoch's share of the run: ever fewer epochs
+    assert epoch_shares == sorted(epoch_shares)  # the larger the text, the fewer epochs
     dropouts = [config.model.dropout for config in configs]
     assert dropouts == sorted(dropouts, reverse=True)
     assert (dropouts[0], dropouts[-1]) == (0.4, 0.1)
@@ -93,7 +94,7 @@ def test_sizes_grow_with_the_text_and_regularization_shrinks(tmp_path: Path, enl
     assert fractions[-1] < 0.001
 
 
-def test_a_million_characters_get_about_the_tuned_recipe(tmp_path: Path, enlarge: Any) -> None:
+def test_settings_for_a_million_characters_are_close_to_the_tuned_recipe(tmp_path: Path, enlarge: Any) -> None:
     enlarge(18)
     config = choose(tmp_path, paragraphs(1000))
     assert 0.9e6 < 18 * sum(len(line) + 1 for line in paragraphs(1000)) < 1.3e6
@@ -115,9 +116,9 @@ def test_empty_lines_determine_documents(tmp_path: Path, empty: int, documents: 
     assert choose(tmp_path, [*sentences(396), *[" "] * empty]).data.documents == documents
 
 
-def test_the_size_and_the_words_determine_the_tokenizer(tmp_path: Path, enlarge: Any) -> None:
-    draw = random.Random(0)
-    closed = [" ".join(draw.choices(["one", "two", "three", "<unk>"], k=9)) for _ in range(100)]
+def test_text_size_and_vocabulary_determine_the_tokenizer(tmp_path: Path, enlarge: Any) -> None:
+    rng = random.Random(0)
+    closed = [" ".join(rng.choices(["one", "two", "three", "<unk>"], k=9)) for _ in range(100)]
     assert choose(tmp_path / "closed", closed).data.tokenizer.kind == "words"
     many = [" ".join(f"w{number}" for number in range(first, first + 100)) for first in range(0, 50_100, 100)]
     assert choose(tmp_path / "many", [*many, *many]).data.tokenizer.kind == "characters"
@@ -134,12 +135,12 @@ def test_the_size_and_the_words_determine_the_tokenizer(tmp_path: Path, enlarge:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("lines", [sentences(300), paragraphs(300)], ids=["lines", "continuous"])
 def test_every_family_trains_with_its_choices(tmp_path: Path, family: str, lines: list[str]) -> None:
-    smaller = {} if family == "ngram_lm" else {"training__max_steps": "2", "training__threads": "1"}
+    small_fields = {} if family == "ngram_lm" else {"training__max_steps": "2", "training__threads": "1"}
     if family.startswith("transformer"):
-        smaller["model__d_model"] = "16"
+        small_fields["model__d_model"] = "16"
     elif family != "ngram_lm":
-        smaller["model__hidden_size"] = "16"
-    config = choose(tmp_path, lines, model__family=family, training__device="cpu", **smaller)
+        small_fields["model__hidden_size"] = "16"
+    config = choose(tmp_path, lines, model__family=family, training__device="cpu", **small_fields)
     assert config.model.family == family
     is_recurrent = family in ("rnn_lm", "lstm_lm", "gru_lm")
     assert isinstance(config.data, LanguageModellingConfig)
@@ -150,7 +151,7 @@ def test_every_family_trains_with_its_choices(tmp_path: Path, family: str, lines
 
 
 @pytest.mark.parametrize(
-    ("given", "followers"),
+    ("given", "expected"),
     [
         ({"model__d_model": "256"}, {"model.d_ff": 1024, "model.num_heads": 4, "optim.optimizer.lr": 0.005}),
         ({"model__d_model": "90"}, {"model.num_heads": 3, "model.d_ff": 360}),
@@ -186,11 +187,11 @@ def test_every_family_trains_with_its_choices(tmp_path: Path, family: str, lines
         ({"seed": "7"}, {"seed": 7}),
     ],
 )
-def test_given_fields_are_kept_and_others_follow(
-    tmp_path: Path, given: dict[str, str], followers: dict[str, Any]
+def test_given_fields_are_kept_and_others_adapted(
+    tmp_path: Path, given: dict[str, str], expected: dict[str, Any]
 ) -> None:
     config = choose(tmp_path, paragraphs(100), **given)
-    for key, wanted in followers.items():
+    for key, wanted in expected.items():
         value: Any = to_dict(config)
         for name in key.split("."):
             value = value[name]
@@ -205,7 +206,7 @@ def test_word_vectors_determine_the_size_of_the_embeddings(tmp_path: Path, famil
     given = {"model__family": family, "data__vectors": str(vectors), "training__max_steps": "2"}
     config = choose(tmp_path, lines, **given)
     assert getattr(config.model, field) == 44
-    train(config, tmp_path / "run")  # every other size fits to it
+    train(config, tmp_path / "run")  # all other sizes are consistent with it
     assert getattr(choose(tmp_path, lines, **given, **{f"model__{field}": "64"}).model, field) == 64
 
 
@@ -224,19 +225,19 @@ def test_choices_do_not_depend_on_irrelevant_changes(tmp_path: Path, monkeypatch
     lines = paragraphs(100)
     config = choose(tmp_path / "a", lines)
 
-    def alike(other: Config) -> bool:
+    def is_unchanged(other: Config) -> bool:
         return replace(other, data=replace(other.data, train=config.data.train)) == config
 
-    assert alike(choose(tmp_path / "b", lines))  # where the file lies
+    assert is_unchanged(choose(tmp_path / "b", lines))  # another path
     parts = write_text(tmp_path / "c", lines[:40], lines[40:])
-    assert alike(from_text([("data.train", parts)]))
+    assert is_unchanged(from_text([("data.train", parts)]))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "d").mkdir()
     datasets.Dataset.from_dict({"text": [f"{line}\n" for line in lines]}).to_parquet(tmp_path / "d" / "train.parquet")
-    assert alike(from_text([("data.train", [f"hub:{tmp_path / 'd'}:train#text"])]))
+    assert is_unchanged(from_text([("data.train", [f"hub:{tmp_path / 'd'}:train#text"])]))
 
 
-def test_a_record_of_several_lines_is_one_text(tmp_path: Path) -> None:
+def test_records_of_several_lines_are_documents(tmp_path: Path) -> None:
     records = ["\n".join(sentences(12)) for _ in range(40)]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps({"text": record}) + "\n" for record in records))
     config = from_text([("data.train", [f"{tmp_path / 'train.jsonl'}#text"])])
@@ -245,7 +246,7 @@ def test_a_record_of_several_lines_is_one_text(tmp_path: Path) -> None:
     assert max(len(ids) for ids in tokenizer.encode(records)) <= config.data.block_length <= 512
 
 
-def test_a_run_to_start_from_keeps_its_model_and_documents(tmp_path: Path) -> None:
+def test_fine_tuning_keeps_the_model_the_tokenizer_and_the_documents_of_the_origin(tmp_path: Path) -> None:
     small = {"model__d_model": "32", "training__max_steps": "1", "training__threads": "1", "training__device": "cpu"}
     small_gru = {"model__family": "gru_lm", "model__hidden_size": "16", **small}
     del small_gru["model__d_model"]
@@ -260,9 +261,9 @@ def test_a_run_to_start_from_keeps_its_model_and_documents(tmp_path: Path) -> No
     assert tuned.optim.optimizer.lr == pytest.approx(origin.optim.optimizer.lr / 4, rel=0.05)
     recurrent = train(choose(tmp_path / "gru", paragraphs(60), **small_gru), tmp_path / "gru_run")
     assert choose(tmp_path / "tuned_gru", sentences(60), init_from=str(recurrent)).model.hidden_size == 16
-    grown = choose(tmp_path / "grown", sentences(60), init_from=str(run_dir), init_parts="matching")
-    assert grown.data.tokenizer == origin.data.tokenizer
-    assert grown.model.d_model == choose(tmp_path / "new", sentences(60)).model.d_model
+    from_matching_weights = choose(tmp_path / "matching", sentences(60), init_from=str(run_dir), init_parts="matching")
+    assert from_matching_weights.data.tokenizer == origin.data.tokenizer
+    assert from_matching_weights.model.d_model == choose(tmp_path / "new", sentences(60)).model.d_model
 
 
 def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -286,14 +287,16 @@ def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.Log
         ({"data__train_src": "x"}, "There is no `data.train_src`"),
     ],
 )
-def test_mistakes_are_found_before_the_text_is_read(tmp_path: Path, given: dict[str, str], message: str) -> None:
+def test_invalid_fields_are_refused_before_the_text_is_read(
+    tmp_path: Path, given: dict[str, str], message: str
+) -> None:
     overrides: list[Override] = [(key.replace("__", "."), text) for key, text in given.items()]
     with pytest.raises(ConfigError) as raised:
         from_text([("data.train", str(tmp_path / "missing.txt")), *overrides])
     assert message in str(raised.value)
 
 
-def test_unreadable_texts_are_refused(tmp_path: Path) -> None:
+def test_missing_and_empty_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
         from_text([("data.train", str(tmp_path / "missing.txt"))])
     with pytest.raises(ValueError, match=r"text0\.txt: no line has a word"):

@@ -1,4 +1,4 @@
-"""Language-model recipes, on small imitations of their corpora: training, sizes and published settings."""
+"""Recipes of language models, on small artificial corpora: training, sizes and published settings."""
 
 import random
 from dataclasses import replace
@@ -61,37 +61,37 @@ WORDS = [
 
 
 def articles(seed: int, count: int) -> list[str]:
-    """Write lines as WikiText has them: headings, paragraphs, and empty lines between them."""
-    draw = random.Random(seed)
+    """Return lines in the format of WikiText: headings and paragraphs, separated by empty lines."""
+    rng = random.Random(seed)
     lines = []
     while len(lines) < count:
-        lines += ["", f" = {' '.join(draw.choices(WORDS, k=3))} = ", ""]
-        lines += [f" {' '.join(draw.choices(WORDS, k=draw.randint(5, 40)))} " for _ in range(3)]
+        lines += ["", f" = {' '.join(rng.choices(WORDS, k=3))} = ", ""]
+        lines += [f" {' '.join(rng.choices(WORDS, k=rng.randint(5, 40)))} " for _ in range(3)]
     return lines
 
 
 @pytest.fixture
 def small_corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Replace each corpus by a few hundred lines without checksums."""
+    """Replace each corpus by 60 to 400 random lines without checksums."""
     folder = tmp_path / "data"
     for name in ("multi30k", "ptb", "tinyshakespeare", "wikitext2", "wikitext103"):
-        known = corpora.CORPORA[name]
+        corpus = corpora.CORPORA[name]
         splits = {}
-        for number, (split, described) in enumerate(known.splits.items()):
-            files = {column: corpora.TextFile(file.names) for column, file in described.files.items()}
-            splits[split] = replace(described, files=files)
+        for number, (split, split_files) in enumerate(corpus.splits.items()):
+            files = {column: corpora.TextFile(file.names) for column, file in split_files.files.items()}
+            splits[split] = replace(split_files, files=files)
             for file in files.values():
                 path = folder / name / file.names[0]
                 path.parent.mkdir(parents=True, exist_ok=True)
                 lines = articles(number, 60 if split in ("valid", "test") else 400)
                 path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        monkeypatch.setitem(corpora.CORPORA, name, replace(known, splits=splits))
+        monkeypatch.setitem(corpora.CORPORA, name, replace(corpus, splits=splits))
     monkeypatch.setenv("SEQLAB_DATA", str(folder))
     return folder
 
 
-def small(config: Config) -> Config:
-    """Make a run short, its model small, and leave the rest."""
+def shrink(config: Config) -> Config:
+    """Reduce the steps, the model and the vocabulary of a config."""
     overrides = {"training.device": "cpu", "training.threads": "1", **SMALL[type(config.model)]}
     if not isinstance(config.model, NgramConfig):
         overrides |= {"training.max_steps": "2", "training.log_every": "1", "training.valid_every": "2"}
@@ -102,13 +102,13 @@ def small(config: Config) -> Config:
 
 
 @every_recipe
-def test_a_recipe_trains(name: str, small_corpora: Path, tmp_path: Path) -> None:
+def test_every_recipe_trains(name: str, small_corpora: Path, tmp_path: Path) -> None:
     config = RECIPES[name](tmp_path / "run")
     assert type(config.model) is FAMILIES[name]
     assert config == from_dict(to_dict(config))
-    run_dir = train(small(config), tmp_path / "run")
-    figures = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "valid"]
-    assert figures
+    run_dir = train(shrink(config), tmp_path / "run")
+    validations = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "valid"]
+    assert validations
     run = load_run(run_dir, product="a language model")
     text = ["the man sees a dog ."]
     assert run.tgt_tokenizer.decode(run.tgt_tokenizer.encode(text)) == text
@@ -130,7 +130,7 @@ def test_intervals_are_consistent(name: str, small_corpora: Path, tmp_path: Path
 
 
 def test_published_settings_of_awd_lstm(small_corpora: Path, tmp_path: Path) -> None:
-    """Also the parameters: of the repository's 33,556,078 and 24,221,600 less the output's bias and a second one."""
+    """The published numbers of parameters include an output bias and a second bias of each LSTM layer."""
     for name, streams, words, published, dropouts in (
         ("wikitext2_lstm", 80, 33_278, 33_556_078, (0.1, 0.65, 0.2, 0.4, 0.5)),
         ("ptb_lstm", 20, 10_000, 24_221_600, (0.1, 0.4, 0.25, 0.4, 0.5)),
@@ -140,7 +140,7 @@ def test_published_settings_of_awd_lstm(small_corpora: Path, tmp_path: Path) -> 
         assert isinstance(model, LstmLmConfig)
         assert isinstance(data, LanguageModellingConfig)
         names = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout")
-        assert tuple(getattr(model, each) for each in names) == dropouts
+        assert tuple(getattr(model, name) for name in names) == dropouts
         assert (data.batch_tokens // data.block_length, data.block_length, data.vary_block_length) == (
             streams,
             70,
@@ -155,7 +155,9 @@ def test_published_settings_of_awd_lstm(small_corpora: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("name", "words", "millions"), [("wikitext103", 267_735, 156), ("wikitext2", 33_278, 13)])
-def test_sizes_of_the_transformers(name: str, words: int, millions: int, small_corpora: Path, tmp_path: Path) -> None:
+def test_numbers_of_parameters_of_the_transformers(
+    name: str, words: int, millions: int, small_corpora: Path, tmp_path: Path
+) -> None:
     recipe = RECIPES[f"{name}_transformer"]
     config = recipe(tmp_path)
     model = config.model.resolve(config.data)
@@ -168,33 +170,33 @@ def test_sizes_of_the_transformers(name: str, words: int, millions: int, small_c
     assert "not run by us" in recipe.__doc__
 
 
-def test_wikitext_is_downloaded_if_there_are_no_files(
+def test_wikitext_is_downloaded_if_files_are_missing(
     small_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from_files = train(small(wikitext2_lstm(tmp_path)), tmp_path / "files")
+    from_files = train(shrink(wikitext2_lstm(tmp_path)), tmp_path / "files")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    load, asked = datasets.load_dataset, []
+    load_dataset, requests = datasets.load_dataset, []
 
-    def from_hub(name: str, config: str, **options: Any) -> Any:
-        asked.append((name, config, options["split"]))
+    def load_from_hub(name: str, config: str, **options: Any) -> Any:
+        requests.append((name, config, options["split"]))
         file = {"train": "train.txt", "validation": "valid.txt"}[options["split"]]
         lines = (small_corpora / "wikitext2" / file).read_text(encoding="utf-8").splitlines()
         folder = tmp_path / options["split"]
         folder.mkdir(exist_ok=True)
         records = [f"{line}\n" if line else "" for line in lines]
         datasets.Dataset.from_dict({"text": records}).to_parquet(folder / f"{options['split']}.parquet")
-        return load(str(folder), **options)
+        return load_dataset(str(folder), **options)
 
-    monkeypatch.setattr(datasets, "load_dataset", from_hub)
+    monkeypatch.setattr(datasets, "load_dataset", load_from_hub)
     monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
     config = wikitext2_lstm(tmp_path)
     assert config.data.input_specs() == [
         f"hub:Salesforce/wikitext:wikitext-2-v1:{split}#text" for split in ("train", "validation")
     ]
-    from_names = train(small(config), tmp_path / "names")
-    assert set(asked) == {("Salesforce/wikitext", "wikitext-2-v1", split) for split in ("train", "validation")}
+    downloaded = train(shrink(config), tmp_path / "downloaded")
+    assert set(requests) == {("Salesforce/wikitext", "wikitext-2-v1", split) for split in ("train", "validation")}
     losses = [
         [line["nll"] for line in RunFolder(run).read_metrics() if line["kind"] == "train"]
-        for run in (from_files, from_names)
+        for run in (from_files, downloaded)
     ]
     assert losses[0] == losses[1]

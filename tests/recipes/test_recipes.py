@@ -22,8 +22,8 @@ def files_under(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
-def check(config: Config, tmp_path: Path) -> None:
-    """Check that a config survives a file, and that its numbers fit each other."""
+def check_config(config: Config, tmp_path: Path) -> None:
+    """Check that a config survives a YAML file, and that its intervals are consistent."""
     write_config(config, tmp_path / "config.yaml")
     assert config_from_yaml(tmp_path / "config.yaml") == config == from_dict(to_dict(config))
     assert config.optim.schedule.warmup_steps < config.training.max_steps / 4
@@ -43,12 +43,12 @@ def test_number_words_writes_only_into_the_run_folder(tmp_path: Path, monkeypatc
     assert written
     assert all((run_dir / "data") in path.parents for path in written)
     contents = {path: path.read_bytes() for path in written}
-    assert number_words(run_dir) == config  # as the same command does when it resumes
+    assert number_words(run_dir) == config  # as when the command is run again to resume
     assert {path: path.read_bytes() for path in files_under(tmp_path)} == contents
-    check(config, tmp_path)
+    check_config(config, tmp_path)
 
 
-def test_multi30k_needs_its_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_multi30k_without_its_corpus_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match="SEQLAB_DATA is not set"):
         multi30k_en_de(tmp_path / "run")
@@ -58,14 +58,14 @@ def test_multi30k_needs_its_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert files_under(tmp_path) == set()
 
 
-def test_multi30k_with_its_corpus(tmp_path: Path) -> None:
+def test_multi30k_config_is_consistent(tmp_path: Path) -> None:
     try:
         config = multi30k_en_de(tmp_path / "run")
     except FileNotFoundError as error:
         pytest.skip(str(error))
     assert files_under(tmp_path) == set()
-    check(config, tmp_path)
-    assert config.data.test_src  # so that leakage is reported
+    check_config(config, tmp_path)
+    assert config.data.test_src  # for the leakage report
     assert not set(config.data.test_src) & {*config.data.train_src, config.data.valid_src}
 
 
@@ -111,10 +111,10 @@ def test_g2p_cmudict_writes_its_data_and_accepts_any_pronunciation(
     assert files_under(tmp_path) == {run_dir / "data" / f"{split}.tsv" for split in ("train", "valid", "test")}
     assert config.data.valid_tgt == [f"{run_dir / 'data' / 'valid.tsv'}#{column}" for column in range(1, 5)]
     words, *pronunciations = (parse_column(spec).values() for spec in (config.data.valid_src, *config.data.valid_tgt))
-    counts = [sum(map(bool, of_word)) for of_word in zip(*pronunciations, strict=True)]
+    counts = [sum(map(bool, alternatives)) for alternatives in zip(*pronunciations, strict=True)]
     assert {1, 2, 3, 4} == set(counts)
     assert len(set(words)) == len(counts)
-    (run_dir / "data" / "test.tsv").write_text("other\tAH DH ER\n")  # is refused, and not replaced
+    (run_dir / "data" / "test.tsv").write_text("other\tAH DH ER\n")  # other data are refused, not replaced
     with pytest.raises(ValueError, match="are not those of version 1 of cmudict"):
         RECIPES["g2p_cmudict_transformer"](run_dir)
 
@@ -134,7 +134,7 @@ def test_trec_tagger_copies_all_encoder_weights_of_pos_tagging(tmp_path: Path) -
     for config in configs:
         assert isinstance(config.model, LstmLabellerConfig)
         models.append(RecurrentLabeller(config.model.resolve(config.data), vocab_size=20, unk_id=3, num_labels=4))
-    taken = matching_weights(models[0], models[0].config, models[1], models[1].config)
-    left = {name for name, parameter in models[0].named_parameters() if parameter.requires_grad} - set(taken)
-    assert left == {"reader.ngrams.0.weight", "reader.ngrams.1.weight", "head.projection.weight"}
-    assert configs[0].data.tokenizer == configs[1].data.tokenizer  # whose vocabulary it keeps
+    copied = matching_weights(models[0], models[0].config, models[1], models[1].config)
+    not_copied = {name for name, parameter in models[0].named_parameters() if parameter.requires_grad} - set(copied)
+    assert not_copied == {"reader.ngrams.0.weight", "reader.ngrams.1.weight", "head.projection.weight"}
+    assert configs[0].data.tokenizer == configs[1].data.tokenizer  # the tagger keeps that vocabulary

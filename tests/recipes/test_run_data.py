@@ -1,4 +1,4 @@
-"""Generated data: kept by existing runs, generated again with `--overwrite`, never lost."""
+"""Generated data of recipes: kept by existing runs, generated again by `--overwrite`, restored after interruptions."""
 
 import shutil
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from seqlab.training.run_setup import finish_overwrite, set_aside_old_run
 
 
 def recipe_of(numbers: range, max_length: int = 100) -> Callable[[Path], Config]:
-    """A recipe whose generator writes these numbers; with a `max_length` of 1 its config is refused."""
+    """Return a recipe that generates a corpus of these numbers; a `max_length` of 1 makes training refuse it."""
 
     def recipe(run_dir: Path) -> Config:
         folder = generated_data(run_dir, lambda folder: write_numbers(folder, numbers))
@@ -33,24 +33,24 @@ def recipe_of(numbers: range, max_length: int = 100) -> Callable[[Path], Config]
 OLD, NEW = recipe_of(range(1, 40)), recipe_of(range(100, 160))
 
 
-def data_of(run_dir: Path) -> dict[str, bytes]:
+def read_data(run_dir: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (run_dir / "data").iterdir()}
 
 
-def test_a_run_keeps_its_data_until_it_is_overwritten(tmp_path: Path) -> None:
+def test_a_run_keeps_its_data_unless_it_is_overwritten(tmp_path: Path) -> None:
     old, new = train(OLD, tmp_path / "run"), train(NEW, tmp_path / "new")
-    before = data_of(old)
-    train(NEW, old)  # the recipe of a later version continues the run
-    assert data_of(old) == before != data_of(new)
+    before = read_data(old)
+    train(NEW, old)  # a changed recipe resumes the run with its old data
+    assert read_data(old) == before != read_data(new)
     train(NEW, old, overwrite=True)
-    assert data_of(old) == data_of(new)
+    assert read_data(old) == read_data(new)
     hashes = [RunFolder(folder).read_description_entry("data_sha256") for folder in (old, new)]
     assert hashes[0] == hashes[1]
     assert {path.name for path in old.iterdir()} == {path.name for path in new.iterdir()}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_staged_data_are_moved_into_the_run(tmp_path: Path, overwrite: bool) -> None:
+def test_staged_data_are_moved_into_the_run_folder(tmp_path: Path, overwrite: bool) -> None:
     calls: list[Path] = []
 
     def recipe(run_dir: Path) -> Config:
@@ -63,15 +63,15 @@ def test_staged_data_are_moved_into_the_run(tmp_path: Path, overwrite: bool) -> 
         train(OLD, tmp_path / "run")
     with staged_data(tmp_path / "run") as first:
         recipe(first)
-        expected = data_of(first)
+        expected = read_data(first)
         train(recipe, tmp_path / "run", overwrite=overwrite)
     assert len(calls) == 1
     assert not first.exists()
-    assert data_of(tmp_path / "run") == expected
+    assert read_data(tmp_path / "run") == expected
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_data_are_generated_once_for_the_log_of_reset_fields(
+def test_the_check_for_reset_fields_generates_data_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
 ) -> None:
     calls: list[Path] = []
@@ -92,12 +92,12 @@ def test_data_are_generated_once_for_the_log_of_reset_fields(
     assert len(calls) == 1
 
 
-def test_data_are_restored_with_the_old_run(tmp_path: Path) -> None:
+def test_refused_overwriting_restores_the_data(tmp_path: Path) -> None:
     run_dir = train(OLD, tmp_path / "run")
-    before = data_of(run_dir)
+    before = read_data(run_dir)
     with pytest.raises(ValueError, match="No pair is left"):
         train(recipe_of(range(100, 160), max_length=1), run_dir, overwrite=True)
-    assert data_of(run_dir) == before
+    assert read_data(run_dir) == before
     train(OLD, run_dir)
 
 
@@ -105,9 +105,9 @@ def test_data_are_restored_with_the_old_run(tmp_path: Path) -> None:
 def test_overwriting_killed_while_generating_is_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
 ) -> None:
-    """At either rename, or when all is written."""
+    """Killed at either rename, or after all data are written."""
     run_dir = train(OLD, tmp_path / "run")
-    before, folder, renames = data_of(run_dir), RunFolder(run_dir), iter(range(100))
+    before, folder, renames = read_data(run_dir), RunFolder(run_dir), iter(range(100))
 
     def rename(old: Path, new: Path) -> None:
         if next(renames) == kill_at:
@@ -119,37 +119,37 @@ def test_overwriting_killed_while_generating_is_undone(
         patch.setattr("seqlab.recipes.run_data.rename", rename)
         NEW(run_dir)
     finish_overwrite(folder)
-    assert data_of(run_dir) == before
+    assert read_data(run_dir) == before
     train(OLD, run_dir)
     train(NEW, run_dir, overwrite=True)
-    assert data_of(run_dir) == data_of(train(NEW, tmp_path / "new"))
+    assert read_data(run_dir) == read_data(train(NEW, tmp_path / "new"))
 
 
 @pytest.mark.parametrize("kill_at", range(8))
-def test_an_interrupted_restoration_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int) -> None:
-    """At any rename of `finish_overwrite`, with newly generated data."""
+def test_interrupted_restoring_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int) -> None:
+    """Killed at any rename of `finish_overwrite`, after new data were generated."""
     run_dir = train(OLD, tmp_path / "run")
-    before, names = data_of(run_dir), {path.name for path in run_dir.iterdir()}
+    before, names = read_data(run_dir), {path.name for path in run_dir.iterdir()}
     set_aside_old_run(RunFolder(run_dir))
     NEW(run_dir)
     renames, rename = iter(range(100)), Path.rename
 
-    def killed(old: Path, new: Path) -> Path:
+    def rename_until_killed(old: Path, new: Path) -> Path:
         if next(renames) == kill_at:
             raise KeyboardInterrupt
         return rename(old, new)
 
-    (run_dir / "data" / "mine.txt").write_text("mine")  # while the overwriting was interrupted
+    (run_dir / "data" / "mine.txt").write_text("mine")  # a file that the user added after the interruption
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(Path, "rename", killed)
+        patch.setattr(Path, "rename", rename_until_killed)
         finish_overwrite(RunFolder(run_dir))
     finish_overwrite(RunFolder(run_dir))
-    assert data_of(run_dir) == before | {"mine.txt": b"mine"}
+    assert read_data(run_dir) == before | {"mine.txt": b"mine"}
     assert {path.name for path in run_dir.iterdir()} == names
 
 
-def test_refused_overwriting_leaves_no_data(tmp_path: Path) -> None:
-    """Neither those of the recipe nor what was written on the way; checkpoints without run.json stay, too."""
+def test_refused_overwriting_leaves_no_new_files(tmp_path: Path) -> None:
+    """Generated data and temporary files are removed; checkpoints are kept, even without run.json."""
     write_numbers(tmp_path / "corpus", range(1, 40))
     run_dir = train(tiny_config(tmp_path / "corpus", max_steps=2), tmp_path / "run")
     (run_dir / "data.tmp").mkdir()
@@ -162,15 +162,15 @@ def test_refused_overwriting_leaves_no_data(tmp_path: Path) -> None:
             (run_dir / description).unlink()
 
 
-def test_missing_data_are_generated_again_only_by_the_same_version(tmp_path: Path) -> None:
+def test_missing_data_are_generated_again_only_if_they_are_equal(tmp_path: Path) -> None:
     run_dir = train(OLD, tmp_path / "run")
-    before = data_of(run_dir)
+    before = read_data(run_dir)
     shutil.rmtree(run_dir / "data")
     with pytest.raises(ValueError, match=r"data is missing, and this version of seqlab generates other data"):
         train(NEW, run_dir)
     assert not (run_dir / "data").exists()
     train(OLD, run_dir)
-    assert data_of(run_dir) == before
+    assert read_data(run_dir) == before
 
 
 def test_overwriting_keeps_foreign_files(tmp_path: Path) -> None:

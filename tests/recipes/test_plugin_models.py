@@ -1,4 +1,4 @@
-"""Zero config for models of plugins: fields with the usual names are chosen."""
+"""Zero config for models of plugins: values are chosen for fields with the usual names."""
 
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -15,7 +15,7 @@ from seqlab.registry import Entry
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class BareConfig(ModelConfig):
-    """A translator without any field."""
+    """A translator without fields."""
 
     family: Literal["bare"] = "bare"
     task: ClassVar[str] = "translation"
@@ -23,7 +23,7 @@ class BareConfig(ModelConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class BareLmConfig(LanguageModelConfig):
-    """A language model with two fields of the usual names, and one of its own."""
+    """A language model with two fields of the usual names, and one other field."""
 
     family: Literal["bare_lm"] = "bare_lm"
     d_model: int = 7
@@ -33,39 +33,39 @@ class BareLmConfig(LanguageModelConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class BareLabellerConfig(ModelConfig):
-    """A labeller without any field."""
+    """A labeller without fields."""
 
     family: Literal["bare_labeller"] = "bare_labeller"
     task: ClassVar[str] = "labelling"
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def _register_models(monkeypatch: pytest.MonkeyPatch) -> None:
     for config in (BareConfig, BareLmConfig, BareLabellerConfig):
         monkeypatch.setitem(registry._parts["model"], config.family, Entry("model", config.family, config, "", "test"))
 
 
-def test_a_translator(tmp_path: Path) -> None:
+def test_settings_of_a_plugin_translator_equal_those_of_the_default_family(tmp_path: Path) -> None:
     src, tgt = write_numbers(tmp_path, range(200))
     config = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt, "model.family": "bare"})
-    other = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt})
+    default = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt})
     assert config.model == BareConfig()
-    assert isinstance(other.model, TransformerConfig)
-    assert (config.data, config.training) == (other.data, other.training)
+    assert isinstance(default.model, TransformerConfig)
+    assert (config.data, config.training) == (default.data, default.training)
     of_256 = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt, "model.d_model": 256})
     assert config.optim == of_256.optim  # for want of a width, that of a common model
 
 
-def test_a_language_model(tmp_path: Path) -> None:
+def test_usual_fields_of_a_plugin_language_model_are_chosen(tmp_path: Path) -> None:
     files = write_text(tmp_path, ["one two", "three four"] * 50)
     config = seqlab.config_for({"data.train": files, "model.family": "bare_lm", "model.colour": "red"})
-    other = seqlab.config_for({"data.train": files})
-    assert isinstance(other.model, TransformerLmConfig)
-    assert config.model == BareLmConfig(d_model=other.model.d_model, dropout=other.model.dropout, colour="red")
-    assert config.optim == other.optim
+    default = seqlab.config_for({"data.train": files})
+    assert isinstance(default.model, TransformerLmConfig)
+    assert config.model == BareLmConfig(d_model=default.model.d_model, dropout=default.model.dropout, colour="red")
+    assert config.optim == default.optim
 
 
-def test_a_labeller(tmp_path: Path) -> None:
+def test_a_plugin_labeller_keeps_its_defaults(tmp_path: Path) -> None:
     src, tgt = write_numbers(tmp_path, range(200))
     fields = {"data.train_src": src, "data.train_tgt": tgt, "data.labels_of": "lines"}
     assert seqlab.config_for({**fields, "model.family": "bare_labeller"}).model == BareLabellerConfig()
