@@ -1,4 +1,4 @@
-"""CTC loss and gradient against sums over all alignments; glancing."""
+"""CTC loss and gradients against brute-force sums over all alignments; glancing."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ CONTEXT = StepContext(step=0, generator=torch.Generator().manual_seed(0))
 
 
 class LogitsModel(GivenFrames):
-    """A model with fixed logits that records the tokens it was given; it is its own `FrameOutput`."""
+    """A model with fixed logits that records glanced tokens; it is its own `FrameOutput`."""
 
     def __init__(self, logits: Tensor, lengths: list[int]) -> None:
         self.logits, self.lengths = logits, torch.tensor(lengths)
@@ -84,15 +84,15 @@ def test_loss_and_gradient_equal_the_sum_over_all_alignments() -> None:
     torch.testing.assert_close(found.total, expected, check_dtype=False)
     assert float(found.logs["nll"]) == pytest.approx(float(expected.detach()))
     assert (float(found.count), float(found.logs["too_long"])) == (4 + 2 + 3, 3)
-    gradient, brute = (
-        torch.autograd.grad(each, model.logits, retain_graph=True)[0] for each in (found.total, expected)
+    gradient, expected_gradient = (
+        torch.autograd.grad(total, model.logits, retain_graph=True)[0] for total in (found.total, expected)
     )
-    torch.testing.assert_close(gradient, brute)
+    torch.testing.assert_close(gradient, expected_gradient)
     assert not gradient[3].any()
     assert not gradient[1, 2:].any()
 
 
-def test_the_reference_kernel_gives_the_same_loss_and_second_derivatives() -> None:
+def test_the_reference_kernel_equals_the_loss_and_has_second_derivatives() -> None:
     model = model_of()
 
     def hessian_vector(direction: Tensor) -> Tensor:
@@ -104,26 +104,26 @@ def test_the_reference_kernel_gives_the_same_loss_and_second_derivatives() -> No
     expected = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT).total
     with reference_kernels():
         found = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT).total
-        product = hessian_vector(direction)
+        hessian_product = hessian_vector(direction)
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(each, model.logits, retain_graph=True)[0] for each in (found, expected)]
     torch.testing.assert_close(*gradients)
-    brute = sum((brute_force(model, row, ROWS[row]) for row in range(3)), torch.zeros(()))
-    gradient = torch.autograd.grad(brute, model.logits, create_graph=True)[0]
-    torch.testing.assert_close(product, torch.autograd.grad((gradient * direction).sum(), model.logits)[0])
+    brute_force_total = sum((brute_force(model, row, ROWS[row]) for row in range(3)), torch.zeros(()))
+    gradient = torch.autograd.grad(brute_force_total, model.logits, create_graph=True)[0]
+    torch.testing.assert_close(hessian_product, torch.autograd.grad((gradient * direction).sum(), model.logits)[0])
     with pytest.raises(RuntimeError, match="second derivative"):
         hessian_vector(direction)
 
 
 @pytest.mark.parametrize("glancing", [0.0, 0.5])
-def test_an_empty_target_needs_blanks_in_all_frames(glancing: float) -> None:
+def test_the_loss_of_an_empty_target_is_that_of_blanks_in_all_frames(glancing: float) -> None:
     model = model_of([3, 2])
     found = Ctc(CtcConfig(glancing=glancing))(model, batch_of([[], []]), CONTEXT)
     expected = sum((brute_force(model, row, []) for row in range(2)), torch.zeros(()))
     torch.testing.assert_close(found.total, expected, check_dtype=False)
 
 
-def test_smoothing_is_the_mean_cost_over_the_vocabulary() -> None:
+def test_label_smoothing_adds_the_mean_nll_over_the_vocabulary() -> None:
     model = model_of()
     plain = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT)
     smooth = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(ROWS), CONTEXT)
@@ -135,13 +135,13 @@ def test_smoothing_is_the_mean_cost_over_the_vocabulary() -> None:
 def test_losses_are_sums_over_sentences() -> None:
     model = model_of()
     together = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(ROWS), CONTEXT)
-    apart = count = 0.0
+    separate_total = separate_count = 0.0
     for row, ids in enumerate(ROWS):
-        alone = LogitsModel(model.logits[row : row + 1, : LENGTHS[row]], LENGTHS[row : row + 1])
-        found = Ctc(CtcConfig(label_smoothing=0.1))(alone, batch_of([ids]), CONTEXT)
-        apart, count = apart + found.total.item(), count + found.count.item()
-    assert together.total.item() == pytest.approx(apart)
-    assert together.count.item() == count
+        single = LogitsModel(model.logits[row : row + 1, : LENGTHS[row]], LENGTHS[row : row + 1])
+        found = Ctc(CtcConfig(label_smoothing=0.1))(single, batch_of([ids]), CONTEXT)
+        separate_total, separate_count = separate_total + found.total.item(), separate_count + found.count.item()
+    assert together.total.item() == pytest.approx(separate_total)
+    assert together.count.item() == separate_count
 
 
 def test_an_empty_batch_has_no_loss() -> None:
@@ -151,10 +151,15 @@ def test_an_empty_batch_has_no_loss() -> None:
     assert not torch.autograd.grad(found.total, model.logits)[0].any()
 
 
-def test_glancing_shows_parts_of_an_alignment_in_proportion_to_errors() -> None:
+def test_glancing_reveals_frames_of_the_alignment_in_proportion_to_errors() -> None:
     rows = [[2, 3, 2, 3], [2, 3], [3], [2]]
-    right = [[2, 3, 2, 3, 0, 0, 0, 0], [0, 0, 0, 0, 2, 3, 0, 0], [2, 2, 2, 2, 2, 2, 2, 2], [2, 2, 0, 0, 0, 0, 0, 0]]
-    logits = torch.zeros(4, 8, SIZE).scatter(2, torch.tensor(right)[..., None], 9.0)
+    alignments = [
+        [2, 3, 2, 3, 0, 0, 0, 0],
+        [0, 0, 0, 0, 2, 3, 0, 0],
+        [2, 2, 2, 2, 2, 2, 2, 2],
+        [2, 2, 0, 0, 0, 0, 0, 0],
+    ]
+    logits = torch.zeros(4, 8, SIZE).scatter(2, torch.tensor(alignments)[..., None], 9.0)
     logits[3, 2:] = torch.nan
     model = LogitsModel(logits, [8, 8, 8, 2])
     objective = Ctc(CtcConfig(glancing=0.5))
@@ -168,7 +173,7 @@ def test_glancing_shows_parts_of_an_alignment_in_proportion_to_errors() -> None:
     assert counts == [[0, 0, 4, 0]] * 50  # all eight frames of the third target are wrong
 
 
-def test_glancing_shows_as_many_frames_as_are_wrong_uniformly() -> None:
+def test_glancing_reveals_uniformly_drawn_frames_as_many_as_are_wrong() -> None:
     model = LogitsModel(torch.zeros(1, 6, SIZE).scatter(2, torch.tensor([[[0]] * 6]), 5.0), [6])
     chosen = torch.zeros(6)
     for seed in range(400):
@@ -176,7 +181,7 @@ def test_glancing_shows_as_many_frames_as_are_wrong_uniformly() -> None:
             model, batch_of([[2, 3]]), StepContext(step=9, generator=torch.Generator().manual_seed(seed))
         )
         shown = model.shown[-1]
-        assert int((shown != IGNORE).sum()) == 2  # the most likely alignment has two tokens and blanks
+        assert int((shown != IGNORE).sum()) == 2  # the most probable alignment has two tokens, and blanks elsewhere
         chosen += shown[0] != IGNORE
     assert float(chosen.min()) > 400 * 2 / 6 * 0.75
 

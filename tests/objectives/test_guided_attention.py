@@ -1,4 +1,4 @@
-"""Guided attention against its definition, position by position."""
+"""Guided attention: cost against its definition, tags, and the added loss."""
 
 import math
 
@@ -16,7 +16,7 @@ WIDTH = 0.3
 
 
 def relative_positions(lengths: torch.Tensor, size: int) -> torch.Tensor:
-    """Compute relative positions of sources without tags."""
+    """Compute relative source positions (0 to 1) without tags."""
     return SourceTags("symbols", range(0), 2).relative_positions(torch.zeros(len(lengths), size), lengths)
 
 
@@ -36,24 +36,26 @@ def test_cost_equals_the_definition() -> None:
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_diagonal_costs_nothing_and_the_antidiagonal_much() -> None:
+def test_cost_is_zero_on_the_diagonal_and_high_on_the_antidiagonal() -> None:
     tgt_out, diagonal = torch.full((1, 6), 7), relative_positions(torch.tensor([6]), 6)
     assert float(off_diagonal_cost(torch.eye(6)[None], diagonal, tgt_out, WIDTH)) == pytest.approx(0.0, abs=1e-6)
     assert float(off_diagonal_cost(torch.eye(6).flip(0)[None], diagonal, tgt_out, WIDTH)) > 3
 
 
 def test_attention_to_tags_does_not_lower_the_cost() -> None:
-    """Also for 0.9 of the attention, and for nearly all of it."""
+    """The tags get 0.9 or nearly all of the attention."""
     torch.manual_seed(0)
     tgt_out, tags = torch.full((2, 4), 7), range(10, 12)
     src = torch.tensor([[5, 6, 7, 10, 11, 2], [5, 10, 6, 7, 2, 0]])
-    places = SourceTags("symbols", tags, 2).relative_positions(src, torch.tensor([6, 5]))
+    positions = SourceTags("symbols", tags, 2).relative_positions(src, torch.tensor([6, 5]))
     attention, is_tag = torch.rand(2, 4, 6).softmax(2), (src >= 10)[:, None].expand(2, 4, 6)
-    expected = off_diagonal_cost(attention, places, tgt_out, WIDTH)
+    expected = off_diagonal_cost(attention, positions, tgt_out, WIDTH)
     assert float(expected) > 0
     for share in (0.1, 1e-6):
-        moved = torch.where(is_tag, (1 - share) / 2, share * attention)
-        torch.testing.assert_close(off_diagonal_cost(moved, places, tgt_out, WIDTH), expected, rtol=1e-4, atol=0.0)
+        with_tags = torch.where(is_tag, (1 - share) / 2, share * attention)
+        torch.testing.assert_close(
+            off_diagonal_cost(with_tags, positions, tgt_out, WIDTH), expected, rtol=1e-4, atol=0.0
+        )
 
 
 @pytest.mark.parametrize("name", ["pre", "lstm", "gru, not fed, rotary"])

@@ -1,4 +1,4 @@
-"""Objectives against torch.nn.functional on the logits of all tokens at once: sums, counts and gradients in fp32."""
+"""Cross entropy and R-Drop against torch.nn.functional: sums, counts and gradients in fp32."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from seqlab.models import Transformer
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, RDrop, RDropConfig, StepContext
 
 CONTEXT = StepContext(step=0)
-NUM_TARGETS = 7 + 2 + 4 + 0 + 4  # including ends of sentence
+NUM_TARGETS = 7 + 2 + 4 + 0 + 4  # including eos
 
 
 @pytest.fixture
@@ -38,38 +38,40 @@ def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6 * scale, msg=name)
 
 
-def smoothed(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+def torch_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
     return F.cross_entropy(
         logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORE, reduction="sum", label_smoothing=label_smoothing
     )
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1, 0.5])
-def test_cross_entropy(model: Transformer, batch: Seq2SeqBatch, label_smoothing: float) -> None:
+def test_cross_entropy_equals_torch(model: Transformer, batch: Seq2SeqBatch, label_smoothing: float) -> None:
     assert batch.tgt_out is not None
     loss = CrossEntropy(CrossEntropyConfig(label_smoothing=label_smoothing))(model, batch, CONTEXT)
     found = gradients(model, loss.total)
     logits = model(batch).logits()
-    expected = smoothed(logits, batch.tgt_out, label_smoothing)
+    expected = torch_cross_entropy(logits, batch.tgt_out, label_smoothing)
     torch.testing.assert_close(loss.total, expected, rtol=1e-5, atol=0)
-    torch.testing.assert_close(loss.logs["nll"], smoothed(logits, batch.tgt_out, 0.0).detach(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        loss.logs["nll"], torch_cross_entropy(logits, batch.tgt_out, 0.0).detach(), rtol=1e-5, atol=0
+    )
     assert (float(loss.count), loss.logs.keys()) == (NUM_TARGETS, {"nll"})
     assert not loss.logs["nll"].requires_grad
     assert_close(found, gradients(model, expected))
 
 
-def test_cross_entropy_over_more_rows_than_a_block() -> None:
+def test_cross_entropy_over_several_blocks_equals_torch() -> None:
     model, batch = make_model(), make_batch([(5, 40)] * 60)
     assert batch.tgt_out is not None
     loss = CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))(model, batch, CONTEXT)
     found = gradients(model, loss.total)
-    expected = smoothed(model(batch).logits(), batch.tgt_out, 0.1)
+    expected = torch_cross_entropy(model(batch).logits(), batch.tgt_out, 0.1)
     torch.testing.assert_close(loss.total, expected, rtol=1e-5, atol=0)
     assert_close(found, gradients(model, expected))
 
 
 @pytest.mark.parametrize(("label_smoothing", "consistency"), [(0.0, 1.0), (0.1, 5.0)])
-def test_r_drop(batch: Seq2SeqBatch, label_smoothing: float, consistency: float) -> None:
+def test_r_drop_equals_its_definition(batch: Seq2SeqBatch, label_smoothing: float, consistency: float) -> None:
     """Liang et al. 2021, equations 2 to 4: both cross entropies plus alpha times the mean of both divergences."""
     assert batch.tgt_out is not None
     model = make_model(dropout=0.3)
@@ -86,49 +88,53 @@ def test_r_drop(batch: Seq2SeqBatch, label_smoothing: float, consistency: float)
     predicted = batch.tgt_out != IGNORE
     p, q = first[predicted].log_softmax(-1), second[predicted].log_softmax(-1)
     divergence = F.kl_div(q, p, reduction="sum", log_target=True) + F.kl_div(p, q, reduction="sum", log_target=True)
-    both = [smoothed(logits, batch.tgt_out, label_smoothing) for logits in (first, second)]
-    expected = both[0] + both[1] + consistency / 2 * divergence
+    losses = [torch_cross_entropy(logits, batch.tgt_out, label_smoothing) for logits in (first, second)]
+    expected = losses[0] + losses[1] + consistency / 2 * divergence
     assert float(divergence.detach()) > 0.1
     torch.testing.assert_close(loss.total, expected, rtol=1e-5, atol=0)
     torch.testing.assert_close(loss.logs["divergence"], divergence.detach(), rtol=1e-4, atol=0)
-    plain = smoothed(first, batch.tgt_out, 0.0) + smoothed(second, batch.tgt_out, 0.0)
-    torch.testing.assert_close(loss.logs["nll"], plain.detach(), rtol=1e-5, atol=0)
+    nll = torch_cross_entropy(first, batch.tgt_out, 0.0) + torch_cross_entropy(second, batch.tgt_out, 0.0)
+    torch.testing.assert_close(loss.logs["nll"], nll.detach(), rtol=1e-5, atol=0)
     assert float(loss.count) == 2 * NUM_TARGETS
     assert_close(found, gradients(model, expected))
 
 
 def test_r_drop_without_dropout_is_twice_the_cross_entropy(model: Transformer, batch: Seq2SeqBatch) -> None:
-    once = CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))(model, batch, CONTEXT)
-    twice = RDrop(RDropConfig())(model, batch, CONTEXT)
-    torch.testing.assert_close(twice.total, 2 * once.total, rtol=1e-5, atol=0)
-    assert float(twice.logs["divergence"]) == pytest.approx(0, abs=1e-6)
-    torch.testing.assert_close(twice.total / twice.count, once.total / once.count, rtol=1e-5, atol=0)
+    cross_entropy = CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))(model, batch, CONTEXT)
+    r_drop = RDrop(RDropConfig())(model, batch, CONTEXT)
+    torch.testing.assert_close(r_drop.total, 2 * cross_entropy.total, rtol=1e-5, atol=0)
+    assert float(r_drop.logs["divergence"]) == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(
+        r_drop.total / r_drop.count, cross_entropy.total / cross_entropy.count, rtol=1e-5, atol=0
+    )
 
 
 @pytest.mark.parametrize("objective", [CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), RDrop(RDropConfig())])
-def test_losses_are_sums(model: Transformer, objective: CrossEntropy | RDrop) -> None:
+def test_losses_are_sums_over_sentences(model: Transformer, objective: CrossEntropy | RDrop) -> None:
     """Loss, count and logs of a batch are the sums over its sentences."""
     lengths = [(3, 7), (5, 2), (6, 6)]
-    whole = make_batch(lengths)
-    loss = objective(model, whole, CONTEXT)
-    assert whole.tgt_in is not None
-    assert whole.tgt_out is not None
-    parts = [
+    batch = make_batch(lengths)
+    loss = objective(model, batch, CONTEXT)
+    assert batch.tgt_in is not None
+    assert batch.tgt_out is not None
+    singles = [
         objective(
             model,
             Seq2SeqBatch(
-                src=whole.src[i : i + 1, : src + 1],
-                src_lengths=whole.src_lengths[i : i + 1],
-                tgt_in=whole.tgt_in[i : i + 1, : tgt + 1],
-                tgt_out=whole.tgt_out[i : i + 1, : tgt + 1],
-                indices=whole.indices[i : i + 1],
+                src=batch.src[i : i + 1, : src + 1],
+                src_lengths=batch.src_lengths[i : i + 1],
+                tgt_in=batch.tgt_in[i : i + 1, : tgt + 1],
+                tgt_out=batch.tgt_out[i : i + 1, : tgt + 1],
+                indices=batch.indices[i : i + 1],
                 num_tgt_tokens=tgt + 1,
             ),
             CONTEXT,
         )
         for i, (src, tgt) in enumerate(lengths)
     ]
-    assert float(loss.total.detach()) == pytest.approx(sum(float(part.total.detach()) for part in parts), rel=1e-5)
-    assert float(loss.count) == sum(float(part.count) for part in parts)
+    assert float(loss.total.detach()) == pytest.approx(
+        sum(float(single.total.detach()) for single in singles), rel=1e-5
+    )
+    assert float(loss.count) == sum(float(single.count) for single in singles)
     for name, value in loss.logs.items():
-        assert float(value) == pytest.approx(sum(float(part.logs[name]) for part in parts), rel=1e-5, abs=1e-4)
+        assert float(value) == pytest.approx(sum(float(single.logs[name]) for single in singles), rel=1e-5, abs=1e-4)

@@ -1,4 +1,4 @@
-"""Objectives of non-autoregressive models: positions given as input, and terms of the loss."""
+"""Objectives of non-autoregressive models: tokens given as input, and terms of the loss."""
 
 from itertools import product
 
@@ -17,7 +17,7 @@ CMLM = TransformerCmlmConfig(d_model=32, d_ff=48, num_heads=4, dropout=0.0)
 
 
 class RecordingModel(TransformerNat):
-    """Records the tokens it was given, also in the first of two passes."""
+    """A model that records its input tokens, and those of the first of two passes."""
 
     seen: torch.Tensor | None = None
     first: torch.Tensor | None = None
@@ -31,12 +31,12 @@ class RecordingModel(TransformerNat):
             self.seen = shown
             return super().forward(batch, shown)
 
-        def watched(output: object) -> torch.Tensor:
+        def record_and_glance(output: object) -> torch.Tensor:
             assert glance is not None
             self.seen = glance(output)  # type: ignore[arg-type]
             return self.seen
 
-        return super().forward(batch, shown, glance=watched)
+        return super().forward(batch, shown, glance=record_and_glance)
 
 
 def build(config: TransformerNatConfig | TransformerCmlmConfig) -> RecordingModel:
@@ -68,9 +68,9 @@ def reference_loss(
         (NAT, ParallelCrossEntropy(ParallelCrossEntropyConfig(glancing=0.7, label_smoothing=0.2, length_weight=0.5))),
         (CMLM, Cmlm(CmlmConfig(label_smoothing=0.2, length_weight=0.5))),
     ],
-    ids=["all at once", "glancing", "cmlm"],
+    ids=["cross entropy", "glancing", "cmlm"],
 )
-def test_losses_cover_hidden_positions_and_lengths(
+def test_losses_cover_masked_positions_and_lengths(
     config: TransformerNatConfig, objective: ParallelCrossEntropy | Cmlm
 ) -> None:
     model, batch = build(config), batch_of(ALL)
@@ -78,42 +78,44 @@ def test_losses_cover_hidden_positions_and_lengths(
     expected, count = reference_loss(model, batch, 0.2, 0.5)
     torch.testing.assert_close(found.total, expected)
     assert float(found.count) == count == sum(map(len, TGT)) - float(found.logs["shown"])
-    nothing: Loss = objective(model, batch.idle(), context())
-    assert (float(nothing.total.detach()), float(nothing.count)) == (0.0, 0.0)
-    nothing.total.backward()
+    empty: Loss = objective(model, batch.idle(), context())
+    assert (float(empty.total.detach()), float(empty.count)) == (0.0, 0.0)
+    empty.total.backward()
     assert not any(parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)
 
 
-def test_the_number_and_the_positions_of_masked_tokens_are_uniform() -> None:
+def test_numbers_and_positions_of_masked_tokens_are_uniform() -> None:
     model, batch, objective = build(CMLM), batch_of(ALL), Cmlm(CmlmConfig())
     draws = 4000
     numbers = [torch.zeros(len(tgt) + 1) for tgt in TGT]
-    hidden = [torch.zeros(len(tgt)) for tgt in TGT]
+    masked = [torch.zeros(len(tgt)) for tgt in TGT]
 
-    class Seen(Exception):
+    class Recorded(Exception):
         """Stops the objective after it has drawn positions."""
 
     def forward(batch: object, shown: torch.Tensor) -> None:
         for row, tgt in enumerate(TGT):
-            own = shown[row, : len(tgt)]
-            assert own[own != IGNORE].tolist() == [t for t, s in zip(tgt, own.tolist(), strict=True) if s != IGNORE]
-            numbers[row][int((own == IGNORE).sum())] += 1
-            hidden[row] += own == IGNORE
-        raise Seen
+            row_input = shown[row, : len(tgt)]
+            assert row_input[row_input != IGNORE].tolist() == [
+                t for t, s in zip(tgt, row_input.tolist(), strict=True) if s != IGNORE
+            ]
+            numbers[row][int((row_input == IGNORE).sum())] += 1
+            masked[row] += row_input == IGNORE
+        raise Recorded
 
     model.forward = forward  # type: ignore[assignment, method-assign]
     for seed in range(draws):
-        with pytest.raises(Seen):
+        with pytest.raises(Recorded):
             objective(model, batch, context(seed))
-    for tgt, number, places in zip(TGT, numbers, hidden, strict=True):
+    for tgt, number, counts in zip(TGT, numbers, masked, strict=True):
         assert number[0] == 0
         expected = draws / len(tgt)
         assert ((number[1:] - expected).abs() < 5 * expected**0.5 + 1).all()
-        often = draws * (len(tgt) + 1) / 2 / len(tgt)
-        assert ((places - often).abs() < 5 * (draws / 4) ** 0.5).all()
+        expected_count = draws * (len(tgt) + 1) / 2 / len(tgt)
+        assert ((counts - expected_count).abs() < 5 * (draws / 4) ** 0.5).all()
 
 
-def test_all_tokens_are_predicted_with_own_words() -> None:
+def test_own_predictions_as_input_put_all_tokens_into_the_loss() -> None:
     model, batch = build(CMLM), batch_of(ALL)
     targets, differs = model.position_targets(batch), False
     for seed in range(20):
@@ -135,22 +137,22 @@ def test_all_tokens_are_predicted_with_own_words() -> None:
     assert differs
 
 
-def test_the_share_of_targets_with_own_words() -> None:
-    """Positions given as input are not in the loss of all other targets, so the count identifies the targets."""
+def test_the_share_of_rows_with_own_predictions_as_input() -> None:
+    """The loss of other rows excludes the tokens given as input, so the count identifies rows with own predictions."""
     row, draws = 2, 400
     model, batch = build(CMLM), batch_of([row])
     counts = [float(Cmlm(CmlmConfig(own_words=0.25))(model, batch, context(seed)).count) for seed in range(draws)]
     size = len(TGT[row])
-    # All tokens are predicted with own words, or if all are masked, with probability 1 / `size`.
+    # All tokens are in the loss with own predictions, or if all are masked (probability 1 / `size`).
     expected = draws * (0.25 + 0.75 / size)
     assert abs(counts.count(size) - expected) < 4 * (expected * (1 - expected / draws)) ** 0.5
 
 
-def test_each_row_has_own_words_or_target_tokens() -> None:
-    """With own words all tokens are in the loss, otherwise only masked ones."""
+def test_each_row_has_own_predictions_or_target_tokens_as_input() -> None:
+    """With own predictions as input all tokens are in the loss, otherwise only masked ones."""
     model, batch = build(CMLM), batch_of(ALL)
     targets, is_mixed = model.position_targets(batch), False
-    is_there = targets != IGNORE
+    is_target = targets != IGNORE
     for seed in range(40):
         found = Cmlm(CmlmConfig(own_words=0.5, label_smoothing=0.0, length_weight=0.0))(model, batch, context(seed))
         shown = model.seen
@@ -158,18 +160,18 @@ def test_each_row_has_own_words_or_target_tokens() -> None:
         with torch.no_grad():
             log_probs = model(batch, shown=shown).positions.frames().log_probs
         nll = -log_probs.gather(2, targets.clamp_min(0)[..., None])[..., 0]
-        fitting = []
+        possible = []
         for is_own in product((False, True), repeat=len(ALL)):
-            counts = is_there & (torch.tensor(is_own)[:, None] | (shown == IGNORE))
-            if int(counts.sum()) == int(found.count) and torch.isclose(found.total.detach(), nll[counts].sum()):
-                fitting.append(torch.tensor(is_own))
-        assert any((shown == targets)[~is_own][(shown != IGNORE)[~is_own]].all() for is_own in fitting)
+            in_loss = is_target & (torch.tensor(is_own)[:, None] | (shown == IGNORE))
+            if int(in_loss.sum()) == int(found.count) and torch.isclose(found.total.detach(), nll[in_loss].sum()):
+                possible.append(torch.tensor(is_own))
+        assert any((shown == targets)[~is_own][(shown != IGNORE)[~is_own]].all() for is_own in possible)
         assert float(found.logs["shown"]) == (shown != IGNORE).sum()
-        is_mixed |= bool(fitting) and all(0 < int(is_own.sum()) < len(ALL) for is_own in fitting)
+        is_mixed |= bool(possible) and all(0 < int(is_own.sum()) < len(ALL) for is_own in possible)
     assert is_mixed
 
 
-def test_glancing_shows_its_share_of_wrong_positions() -> None:
+def test_glancing_reveals_its_share_of_wrong_positions() -> None:
     model, batch = build(NAT), batch_of(ALL)
     targets = model.position_targets(batch)
     wrong = (model(batch).positions.likeliest()[0] != targets) & (targets != IGNORE)

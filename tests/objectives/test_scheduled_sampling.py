@@ -1,4 +1,4 @@
-"""Scheduled sampling against its definition: inputs are the model's own predictions."""
+"""Scheduled sampling against its definition: decoder inputs are replaced by the model's predictions."""
 
 import math
 from dataclasses import replace
@@ -12,9 +12,9 @@ from seqlab.nn.input_mixing import InputMixing, embed_predictions
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, ScheduledSampling, ScheduledSamplingConfig, StepContext
 from seqlab.objectives.scheduled_sampling import reference_share
 
-ALWAYS = {"decay": "linear", "decay_steps": 1, "label_smoothing": 0.0}
-"""From step 1, all inputs are predictions."""
-LATER = StepContext(step=1)
+ALL_PREDICTED = {"decay": "linear", "decay_steps": 1, "label_smoothing": 0.0}
+"""From step 1 on, all decoder inputs but bos are predictions."""
+STEP_1 = StepContext(step=1)
 VARIANTS = {name: (TRANSFORMERS | RECURRENT)[name] for name in ("pre", "lstm", "lstm, not fed", "gru")}
 
 
@@ -23,10 +23,12 @@ def nll_of(model: Translator, batch: Seq2SeqBatch) -> float:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_step_0_is_cross_entropy(name: str) -> None:
+def test_step_0_equals_cross_entropy(name: str) -> None:
     model, batch = build(VARIANTS[name]), batch_of(ALL)
     context = StepContext(step=0, generator=torch.Generator().manual_seed(0))
-    found = ScheduledSampling(ScheduledSamplingConfig(**{**ALWAYS, "label_smoothing": 0.1}))(model, batch, context)
+    found = ScheduledSampling(ScheduledSamplingConfig(**{**ALL_PREDICTED, "label_smoothing": 0.1}))(
+        model, batch, context
+    )
     expected = CrossEntropy(CrossEntropyConfig(label_smoothing=0.1))(model, batch, context)
     torch.testing.assert_close(found.total, expected.total, rtol=1e-5, atol=1e-4)
     assert float(found.logs["predicted_inputs"]) == 0
@@ -34,7 +36,7 @@ def test_step_0_is_cross_entropy(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["lstm", "lstm, not fed", "gru"])
-def test_a_recurrent_decoder_reads_its_last_prediction(name: str) -> None:
+def test_recurrent_decoders_read_their_last_prediction(name: str) -> None:
     model, batch = build(VARIANTS[name]), batch_of(ALL)
     last_ids, state = model.start(batch)
     expected = 0.0
@@ -42,20 +44,20 @@ def test_a_recurrent_decoder_reads_its_last_prediction(name: str) -> None:
         for t in range(batch.tgt_out.size(1)):
             step = model.step(last_ids, state)
             last_ids, state = step.scores.argmax(1), step.state
-            real = batch.tgt_out[:, t] != IGNORE
-            expected -= float(step.scores.gather(1, batch.tgt_out[:, t : t + 1].clamp_min(0))[real].sum())
-    found = ScheduledSampling(ScheduledSamplingConfig(**ALWAYS))(model, batch, LATER)
+            is_target = batch.tgt_out[:, t] != IGNORE
+            expected -= float(step.scores.gather(1, batch.tgt_out[:, t : t + 1].clamp_min(0))[is_target].sum())
+    found = ScheduledSampling(ScheduledSamplingConfig(**ALL_PREDICTED))(model, batch, STEP_1)
     assert float(found.logs["nll"]) == pytest.approx(expected, rel=1e-4)
     predicted = (batch.tgt_out != IGNORE)[:, 1:].sum()
     assert float(found.logs["predicted_inputs"]) == float(predicted)
 
 
-def test_a_transformer_reads_predictions_of_a_first_pass() -> None:
+def test_transformers_read_predictions_of_a_first_pass() -> None:
     model, batch = build(VARIANTS["pre"]), batch_of(ALL)
     with torch.no_grad():
-        said = model(batch).logits().argmax(-1)
-    tgt_in = torch.cat((batch.tgt_in[:, :1], said[:, :-1]), dim=1)
-    found = ScheduledSampling(ScheduledSamplingConfig(**ALWAYS))(model, batch, LATER)
+        predictions = model(batch).logits().argmax(-1)
+    tgt_in = torch.cat((batch.tgt_in[:, :1], predictions[:, :-1]), dim=1)
+    found = ScheduledSampling(ScheduledSamplingConfig(**ALL_PREDICTED))(model, batch, STEP_1)
     with torch.no_grad():
         assert float(found.logs["nll"]) == pytest.approx(nll_of(model, replace(batch, tgt_in=tgt_in)), rel=1e-4)
 
@@ -65,9 +67,11 @@ def test_empty_targets_have_no_predicted_inputs(name: str) -> None:
     model, batch = build(VARIANTS[name]), batch_of(ALL)
     assert batch.tgt_in is not None
     assert batch.tgt_out is not None
-    ends = replace(batch, tgt_in=batch.tgt_in[:, :1], tgt_out=torch.full_like(batch.tgt_out[:, :1], model.eos_id))
-    found = ScheduledSampling(ScheduledSamplingConfig(**ALWAYS))(model, ends, LATER)
-    assert float(found.logs["nll"]) == pytest.approx(nll_of(model, ends), rel=1e-5)
+    empty_targets = replace(
+        batch, tgt_in=batch.tgt_in[:, :1], tgt_out=torch.full_like(batch.tgt_out[:, :1], model.eos_id)
+    )
+    found = ScheduledSampling(ScheduledSamplingConfig(**ALL_PREDICTED))(model, empty_targets, STEP_1)
+    assert float(found.logs["nll"]) == pytest.approx(nll_of(model, empty_targets), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -75,7 +79,7 @@ def test_empty_targets_have_no_predicted_inputs(name: str) -> None:
 def test_every_mixture_trains_all_weights(name: str, mixture: str) -> None:
     model, batch = build(VARIANTS[name]).train(), batch_of(ALL)
     context = StepContext(step=1, generator=torch.Generator().manual_seed(0))
-    config = ScheduledSamplingConfig(**{**ALWAYS, "least_reference": 0.5, "mixture": mixture})  # type: ignore[arg-type]
+    config = ScheduledSamplingConfig(**{**ALL_PREDICTED, "least_reference": 0.5, "mixture": mixture})  # type: ignore[arg-type]
     loss = ScheduledSampling(config)(model, batch, context)
     assert 0 < float(loss.logs["predicted_inputs"]) < float(loss.count)
     for gradient in torch.autograd.grad(loss.total, list(model.parameters())):
@@ -84,31 +88,31 @@ def test_every_mixture_trains_all_weights(name: str, mixture: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["pre", "lstm, not fed"])
-def test_without_predictions_there_is_one_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_predicted_inputs_there_is_one_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*inputs: object) -> None:
         raise AssertionError("nothing is to be predicted")
 
     monkeypatch.setattr(InputMixing, "predictions", refuse)
-    model, config = build(VARIANTS[name]).train(), ScheduledSamplingConfig(**ALWAYS)
+    model, config = build(VARIANTS[name]).train(), ScheduledSamplingConfig(**ALL_PREDICTED)
     context = StepContext(step=0, generator=torch.Generator().manual_seed(0))
     ScheduledSampling(config)(model, batch_of(ALL), context)
     with pytest.raises(AssertionError, match="nothing is to be predicted"):
-        ScheduledSampling(config)(model, batch_of(ALL), LATER)
+        ScheduledSampling(config)(model, batch_of(ALL), STEP_1)
 
 
 def test_probabilities_over_the_vocabulary_are_not_saved() -> None:
     """The backward pass of the soft mixture recomputes them in blocks."""
     model, batch = build(VARIANTS["pre"]).train(), batch_of(ALL)
-    config = ScheduledSamplingConfig(**{**ALWAYS, "mixture": "soft"})  # type: ignore[arg-type]
+    config = ScheduledSamplingConfig(**{**ALL_PREDICTED, "mixture": "soft"})  # type: ignore[arg-type]
     sizes: list[int] = []
 
-    def note(kept: torch.Tensor) -> torch.Tensor:
-        if kept.dim() == 2 and kept.size(1) == VOCAB:
-            sizes.append(len(kept))
-        return kept
+    def record_size(saved: torch.Tensor) -> torch.Tensor:
+        if saved.dim() == 2 and saved.size(1) == VOCAB:
+            sizes.append(len(saved))
+        return saved
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda kept: kept):
-        ScheduledSampling(config)(model, batch, LATER)
+    with torch.autograd.graph.saved_tensors_hooks(record_size, lambda saved: saved):
+        ScheduledSampling(config)(model, batch, STEP_1)
     assert batch.tgt_in is not None
     assert batch.tgt_in[:, 1:].numel() not in sizes
 
@@ -149,7 +153,7 @@ def test_the_first_input_is_always_the_reference() -> None:
         ("inverse_sigmoid", 10**9, 0.1),
     ],
 )
-def test_shares_equal_the_formulas(decay: str, step: int, share: float) -> None:
+def test_reference_shares_equal_the_formulas(decay: str, step: int, share: float) -> None:
     config = ScheduledSamplingConfig(decay=decay, decay_steps=100, least_reference=0.1)  # type: ignore[arg-type]
     assert reference_share(config, step) == pytest.approx(share)
 

@@ -1,4 +1,4 @@
-"""Weight averaging against numpy."""
+"""Weight averages against numpy: mean of checkpoints, exponential moving average, running mean, and their trigger."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from torch import Tensor
 from seqlab.optim.averaging import MovingAverage, RunningMean, is_stalled, mean_of_weights
 
 
-def weights(seed: int) -> dict[str, Tensor]:
+def random_weights(seed: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {"a": torch.randn(3, 4, generator=generator), "b": torch.randn(5, generator=generator)}
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_mean(count: int) -> None:
-    members = [weights(seed) for seed in range(count)]
+def test_mean_of_weights_equals_numpy(count: int) -> None:
+    members = [random_weights(seed) for seed in range(count)]
     before = [{name: value.clone() for name, value in member.items()} for member in members]
     mean = mean_of_weights(iter(members))
     for name in ("a", "b"):
@@ -26,36 +26,38 @@ def test_mean(count: int) -> None:
 
 
 def test_mean_of_equal_weights_is_exact() -> None:
-    same = weights(0)
-    assert all(torch.equal(value, same[name]) for name, value in mean_of_weights([same] * 3).items())
+    equal = random_weights(0)
+    assert all(torch.equal(value, equal[name]) for name, value in mean_of_weights([equal] * 3).items())
 
 
-def test_mean_without_weights() -> None:
+def test_mean_of_no_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one set of weights"):
         mean_of_weights([])
 
 
 @pytest.mark.parametrize("decay", [0.05, 0.5, 0.9])
-def test_moving_average(decay: float) -> None:
-    start = weights(0)
+def test_moving_average_equals_numpy(decay: float) -> None:
+    start = random_weights(0)
     average = MovingAverage(start, decay)
     expected = {name: value.double().numpy() for name, value in start.items()}
     for step in range(30):
-        current = weights(step + 1)
+        current = random_weights(step + 1)
         average.update(current, step)
-        kept = min(decay, (1 + step) / (10 + step))
-        expected = {name: kept * expected[name] + (1 - kept) * current[name].double().numpy() for name in expected}
+        effective_decay = min(decay, (1 + step) / (10 + step))
+        expected = {
+            name: effective_decay * expected[name] + (1 - effective_decay) * current[name].double().numpy()
+            for name in expected
+        }
         for name, value in average.weights.items():
             np.testing.assert_allclose(value.numpy(), expected[name], rtol=1e-4, atol=1e-6)
-    assert all(
-        torch.equal(start[name], value) for name, value in weights(0).items()
-    )  # the original weights are unchanged
+    # The initial weights are not modified.
+    assert all(torch.equal(start[name], value) for name, value in random_weights(0).items())
 
 
-def test_running_mean_is_the_mean_from_its_first_step() -> None:
-    average = RunningMean(weights(0), first_step=7)
-    assert all(torch.equal(average.weights[name], value) for name, value in weights(0).items())
-    members = [weights(seed) for seed in range(1, 6)]
+def test_running_mean_starts_at_its_first_step() -> None:
+    average = RunningMean(random_weights(0), first_step=7)
+    assert all(torch.equal(average.weights[name], value) for name, value in random_weights(0).items())
+    members = [random_weights(seed) for seed in range(1, 6)]
     for step, member in enumerate(members, start=7):
         average.update(member, step)
     for name, value in average.weights.items():
@@ -67,12 +69,14 @@ def test_running_mean_is_the_mean_from_its_first_step() -> None:
     ("losses", "patience", "stalled"),
     [
         ([3.0], 2, False),
-        ([3.0, 3.5, 3.5], 2, False),  # no loss is more than two validations back
+        ([3.0, 3.5, 3.5], 2, False),  # too few validations
         ([3.0, 3.5, 3.5, 3.1], 2, True),
         ([3.0, 2.0, 2.5, 2.9], 2, False),  # 2.0 is lower, but too recent
         ([3.0, 2.0, 2.5, 2.9, 2.1], 2, True),
         ([3.0, 2.9, 2.8, 2.7, 2.6], 1, False),
     ],
 )
-def test_is_stalled(losses: list[float], patience: int, stalled: bool) -> None:
+def test_is_stalled_compares_with_losses_more_than_patience_validations_ago(
+    losses: list[float], patience: int, stalled: bool
+) -> None:
     assert is_stalled(losses, patience) == stalled

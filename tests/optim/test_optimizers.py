@@ -1,4 +1,4 @@
-"""Optimizers against their papers' updates in numpy, in fp64, over several steps."""
+"""Optimizers against the updates of their papers, computed with numpy in fp64 over several steps."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -27,7 +27,7 @@ from seqlab.optim import (
 )
 
 Array = NDArray[np.float64]
-STEPS = 8
+NUM_STEPS = 8
 
 
 def sgd(config: Any, w: Array, gradients: list[Array], decay: float) -> Array:
@@ -56,15 +56,15 @@ def adamw(config: Any, w: Array, gradients: list[Array], decay: float) -> Array:
 
 
 def radam(config: Any, w: Array, gradients: list[Array], decay: float) -> Array:
-    """Algorithm 2 of Liu et al. 2020; rectification starts above a length of 5, as in torch."""
+    """Algorithm 2 of Liu et al. 2020; updates are rectified above a length of 5, as in torch."""
     (b1, b2), m, v = config.betas, np.zeros_like(w), np.zeros_like(w)
-    longest = 2 / (1 - b2) - 1
+    max_length = 2 / (1 - b2) - 1
     for t, g in enumerate(gradients, start=1):
         w = w - config.lr * decay * w
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
-        unbiased, length = m / (1 - b1**t), longest - 2 * t * b2**t / (1 - b2**t)
+        unbiased, length = m / (1 - b1**t), max_length - 2 * t * b2**t / (1 - b2**t)
         if length > 5:
-            rectified = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+            rectified = (length - 4) * (length - 2) * max_length / ((max_length - 4) * (max_length - 2) * length)
             step = np.sqrt(rectified) * np.sqrt(1 - b2**t) / (np.sqrt(v) + config.eps)
         else:
             step = 1.0
@@ -102,7 +102,7 @@ def schedule_free(config: Any, w: Array, gradients: list[Array], decay: float) -
     return w
 
 
-@pytest.mark.parametrize("num_steps", [1, STEPS])
+@pytest.mark.parametrize("num_steps", [1, NUM_STEPS])
 @pytest.mark.parametrize(
     ("config", "reference"),
     [
@@ -122,7 +122,7 @@ def schedule_free(config: Any, w: Array, gradients: list[Array], decay: float) -
         (RAdamConfig(lr=0.1, betas=(0.5, 0.6)), radam),
     ],
 )
-def test_steps_equal_the_paper(config: OptimizerConfig, reference: Callable[..., Array], num_steps: int) -> None:
+def test_updates_equal_the_paper(config: OptimizerConfig, reference: Callable[..., Array], num_steps: int) -> None:
     rng = np.random.default_rng(0)
     matrix, vector = rng.normal(size=(3, 4)), rng.normal(size=5)
     parameters = [nn.Parameter(torch.tensor(value)) for value in (matrix, vector)]
@@ -139,8 +139,8 @@ def test_steps_equal_the_paper(config: OptimizerConfig, reference: Callable[...,
     np.testing.assert_allclose(parameters[1].detach().numpy(), expected, rtol=1e-6)
 
 
-def test_the_rectified_step_is_among_those_tested() -> None:
-    lengths = [2 / 0.02 - 1 - 2 * t * 0.98**t / (1 - 0.98**t) for t in range(1, STEPS + 1)]
+def test_radam_tests_include_rectified_and_plain_updates() -> None:
+    lengths = [2 / 0.02 - 1 - 2 * t * 0.98**t / (1 - 0.98**t) for t in range(1, NUM_STEPS + 1)]
     assert min(lengths) <= 5 < max(lengths)
 
 
@@ -155,8 +155,8 @@ def orthogonal(matrix: Array) -> Array:
     return left @ right
 
 
-def test_muon_updates_matrices_orthogonally_and_the_rest_by_adamw() -> None:
-    """Muon's iteration is approximate: its singular values are between 0.5 and 1.5 (Jordan et al. 2024)."""
+def test_muon_orthogonalizes_updates_of_matrices_and_uses_adamw_for_the_rest() -> None:
+    """Orthogonalization is approximate: singular values are between 0.5 and 1.5 (Jordan et al. 2024)."""
     rng = np.random.default_rng(0)
     config = MuonConfig(lr=0.1, weight_decay=0.2)
     matrix, embedding = (nn.Parameter(torch.tensor(rng.normal(size=(6, 4)), dtype=torch.float32)) for _ in range(2))
@@ -170,12 +170,12 @@ def test_muon_updates_matrices_orthogonally_and_the_rest_by_adamw() -> None:
             parameter.grad = torch.tensor(gradient, dtype=torch.float32)
         optimizer.step()
         velocity = config.momentum * velocity + (1 - config.momentum) * step[0]
-        ahead = (1 - config.momentum) * step[0] + config.momentum * velocity
+        nesterov = (1 - config.momentum) * step[0] + config.momentum * velocity
         moved = matrix.detach().double().numpy() - w * (1 - config.lr * config.weight_decay)
-        scale = config.lr * 0.2 * np.sqrt(6)  # the RMS of AdamW's steps
+        scale = config.lr * 0.2 * np.sqrt(6)  # matches the RMS of AdamW's updates
         values = np.linalg.svd(moved / scale, compute_uv=False)
         assert 0.4 < values.min() <= values.max() < 1.6
-        cosine = -(moved * orthogonal(ahead)).sum() / np.linalg.norm(moved) / np.linalg.norm(orthogonal(ahead))
+        cosine = -(moved * orthogonal(nesterov)).sum() / np.linalg.norm(moved) / np.linalg.norm(orthogonal(nesterov))
         assert cosine > 0.95
         w = matrix.detach().double().numpy()
     expected = adamw(config, start, [step[1] for step in gradients], config.weight_decay)
@@ -185,7 +185,7 @@ def test_muon_updates_matrices_orthogonally_and_the_rest_by_adamw() -> None:
 
 
 def test_muon_in_fp32_is_close_to_torch_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The choice depends on the CPU; torch's bf16 version has 8 bits of precision."""
+    """seqlab uses fp32 on CPUs without bf16. bf16 has 8 bits of precision."""
     rng = np.random.default_rng(2)
     start, gradients = rng.normal(size=(24, 9)), rng.normal(size=(3, 24, 9))
     moved = []
@@ -200,41 +200,41 @@ def test_muon_in_fp32_is_close_to_torch_in_bf16(monkeypatch: pytest.MonkeyPatch)
     assert np.linalg.norm(moved[0] - moved[1]) < 0.03 * np.linalg.norm(moved[0])
 
 
-def test_muon_continues_from_its_saved_state() -> None:
+def test_muon_resumes_exactly_from_its_saved_state() -> None:
     def make() -> tuple[list[nn.Parameter], torch.optim.Optimizer]:
         torch.manual_seed(1)
         parameters = [nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(4))]
         return parameters, MuonConfig(lr=0.1).build(Parameters(parameters, hidden_matrices=parameters[:1]))
 
-    def move(parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, seed: int) -> None:
+    def step(parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, seed: int) -> None:
         torch.manual_seed(seed)
         for parameter in parameters:
             parameter.grad = torch.randn_like(parameter)
         optimizer.step()
 
     parameters, optimizer = make()
-    move(parameters, optimizer, 2)
-    others, other = make()
-    for one, two in zip(others, parameters, strict=True):
+    step(parameters, optimizer, 2)
+    resumed_parameters, resumed = make()
+    for one, two in zip(resumed_parameters, parameters, strict=True):
         one.data.copy_(two.data)
-    other.load_state_dict(deepcopy(optimizer.state_dict()))  # without a copy, torch shares the tensors
-    for group in (*optimizer.param_groups, *other.param_groups):
+    resumed.load_state_dict(deepcopy(optimizer.state_dict()))  # without a copy, torch shares the tensors
+    for group in (*optimizer.param_groups, *resumed.param_groups):
         group["lr"] = 0.05
     for seed in (3, 4):
-        move(parameters, optimizer, seed)
-        move(others, other, seed)
-    assert all(torch.equal(one, two) for one, two in zip(others, parameters, strict=True))
+        step(parameters, optimizer, seed)
+        step(resumed_parameters, resumed, seed)
+    assert all(torch.equal(one, two) for one, two in zip(resumed_parameters, parameters, strict=True))
 
 
 def test_sam_uses_the_gradient_at_perturbed_weights() -> None:
-    """On a quadratic: AdamW with the gradient at w + rho g / |g|, with one norm over both tensors."""
+    """On a quadratic loss: AdamW with the gradient at w + rho g / |g|, where |g| is the norm over both tensors."""
     config = SamConfig(lr=0.1, rho=0.3, weight_decay=0.1)
     rng = np.random.default_rng(1)
     scales = [rng.uniform(0.5, 3, (3, 4)), rng.uniform(0.5, 3, 5)]
     weights = [rng.normal(size=(3, 4)), rng.normal(size=5)]
     parameters = [nn.Parameter(torch.tensor(value)) for value in weights]
     optimizer: Any = config.build(Parameters(parameters))
-    taken: list[list[Array]] = [[], []]
+    used_gradients: list[list[Array]] = [[], []]
     points: list[list[Array]] = []
 
     def gradient() -> torch.Tensor:
@@ -245,12 +245,12 @@ def test_sam_uses_the_gradient_at_perturbed_weights() -> None:
 
     for _ in range(3):
         optimizer.update(gradient)
-        before, uphill = points[-2:]
+        before, perturbed = points[-2:]
         gradients = [scale * w for scale, w in zip(scales, before, strict=True)]
         norm = np.sqrt(sum((g**2).sum() for g in gradients))
-        for number, (w, g, up) in enumerate(zip(before, gradients, uphill, strict=True)):
-            np.testing.assert_allclose(up, w + 0.3 * g / norm, rtol=1e-6)
-            taken[number].append(scales[number] * up)
+        for number, (w, g, w_perturbed) in enumerate(zip(before, gradients, perturbed, strict=True)):
+            np.testing.assert_allclose(w_perturbed, w + 0.3 * g / norm, rtol=1e-6)
+            used_gradients[number].append(scales[number] * w_perturbed)
     assert len(points) == 6
-    for p, w, gradients, decay in zip(parameters, weights, taken, (0.1, 0.0), strict=True):
+    for p, w, gradients, decay in zip(parameters, weights, used_gradients, (0.1, 0.0), strict=True):
         np.testing.assert_allclose(p.detach().numpy(), adamw(config, w, gradients, decay), rtol=1e-5)

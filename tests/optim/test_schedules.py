@@ -1,4 +1,4 @@
-"""Learning-rate schedules against tables, formulas and torch."""
+"""Learning-rate schedules against tabulated values, formulas and torch."""
 
 import math
 
@@ -25,8 +25,8 @@ FAMILIES = [CONSTANT, LINEAR, INVERSE_SQRT, COSINE]
 
 @pytest.mark.parametrize("schedule", FAMILIES)
 def test_warmup_is_linear(schedule: ScheduleConfig) -> None:
-    rates = [schedule.rate(10.0, step, 14) for step in range(5)]
-    assert rates == pytest.approx([2, 4, 6, 8, 10], rel=1e-12)
+    lrs = [schedule.rate(10.0, step, 14) for step in range(5)]
+    assert lrs == pytest.approx([2, 4, 6, 8, 10], rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_warmup_is_linear(schedule: ScheduleConfig) -> None:
         ),
     ],
 )
-def test_rates_after_the_warmup(schedule: ScheduleConfig, expected: list[float]) -> None:
-    rates = [schedule.rate(10.0, step, 14) for step in range(4, 16)]
-    assert rates == pytest.approx(expected, rel=1e-12, abs=1e-12)
+def test_learning_rates_after_the_warmup(schedule: ScheduleConfig, expected: list[float]) -> None:
+    lrs = [schedule.rate(10.0, step, 14) for step in range(4, 16)]
+    assert lrs == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -57,53 +57,55 @@ def test_rates_after_the_warmup(schedule: ScheduleConfig, expected: list[float])
         (CosineScheduleConfig(), [1, (1 + math.cos(math.pi / 4)) / 2, 0.5, (1 + math.cos(3 * math.pi / 4)) / 2]),
     ],
 )
-def test_without_a_warmup_the_first_step_has_the_peak(schedule: ScheduleConfig, expected: list[float]) -> None:
+def test_without_warmup_the_first_step_has_the_peak_learning_rate(
+    schedule: ScheduleConfig, expected: list[float]
+) -> None:
     assert [schedule.rate(1.0, step, 4) for step in range(4)] == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("schedule", FAMILIES)
 @pytest.mark.parametrize("max_steps", [1, 3, 4])
-def test_a_run_shorter_than_the_warmup(schedule: ScheduleConfig, max_steps: int) -> None:
-    rates = [schedule.rate(5.0, step, max_steps) for step in range(max_steps)]
-    assert rates == pytest.approx([1.0, 2.0, 3.0, 4.0][:max_steps])
+def test_warmup_of_runs_shorter_than_the_warmup(schedule: ScheduleConfig, max_steps: int) -> None:
+    lrs = [schedule.rate(5.0, step, max_steps) for step in range(max_steps)]
+    assert lrs == pytest.approx([1.0, 2.0, 3.0, 4.0][:max_steps])
 
 
 def test_only_decaying_schedules_depend_on_max_steps() -> None:
     for schedule in (CONSTANT, INVERSE_SQRT):
         assert schedule.rate(1.0, 9, 10) == schedule.rate(1.0, 9, 1000)
-    for decaying in (LINEAR, COSINE):
-        assert decaying.rate(1.0, 9, 10) < decaying.rate(1.0, 9, 1000)
+    for schedule in (LINEAR, COSINE):
+        assert schedule.rate(1.0, 9, 10) < schedule.rate(1.0, 9, 1000)
 
 
 @pytest.mark.parametrize("max_steps", [10, 57])
 @pytest.mark.parametrize("rising", [0.3, 0.5])
 def test_one_cycle_equals_torch(max_steps: int, rising: float) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    theirs = torch.optim.lr_scheduler.OneCycleLR(
+    torch_schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 10.0, total_steps=max_steps, pct_start=rising, div_factor=25, final_div_factor=1e12
     )
     schedule = OneCycleScheduleConfig(rising=rising)
     for step in range(max_steps):
-        assert schedule.rate(10.0, step, max_steps) == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
+        assert schedule.rate(10.0, step, max_steps) == pytest.approx(torch_schedule.get_last_lr()[0], abs=1e-9)
         optimizer.step()
         if step + 1 < max_steps:
-            theirs.step()
+            torch_schedule.step()
     assert schedule.rate(10.0, max_steps + 5, max_steps) == 0
 
 
 @given(st.lists(st.floats(0, 10), max_size=30), st.integers(0, 3))
 def test_plateau_equals_torch(nlls: list[float], patience: int) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+    torch_schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer, factor=0.5, patience=patience, threshold=0.0, eps=0.0
     )
     schedule = PlateauScheduleConfig(patience=patience)
     for count in range(len(nlls)):
-        theirs.step(nlls[count])
+        torch_schedule.step(nlls[count])
         assert schedule.validation_factor(nlls[: count + 1]) == pytest.approx(optimizer.param_groups[0]["lr"])
 
 
-def test_exponential_is_linear_in_the_logarithm() -> None:
+def test_exponential_schedule_is_linear_in_the_logarithm() -> None:
     schedule = ExponentialScheduleConfig(initial_ratio=1e-4, final_ratio=0.1)
-    rates = [schedule.rate(5.0, step, 7) for step in range(9)]
-    assert rates == pytest.approx([5 * 10 ** (-4 + 3 * step / 6) for step in range(7)] + [0.5] * 2)
+    lrs = [schedule.rate(5.0, step, 7) for step in range(9)]
+    assert lrs == pytest.approx([5 * 10 ** (-4 + 3 * step / 6) for step in range(7)] + [0.5] * 2)
