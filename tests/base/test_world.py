@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from reference.ranks import in_ranks
+from reference.ranks import run_in_ranks
 from torch.distributed import HashStore, TCPStore
 
 from seqlab.base.ranks import agree_on_store_prefix
@@ -48,7 +48,7 @@ def call_everything() -> dict[str, object]:
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_collective_operations_over_ranks(world_size: int) -> None:
-    for rank, found in enumerate(in_ranks(world_size, call_everything)):
+    for rank, found in enumerate(run_in_ranks(world_size, call_everything)):
         assert found == {
             "rank": (rank, world_size, rank == 0),
             "sum": [sum(range(world_size)) + world_size * 0.5, 2.0 * world_size],
@@ -204,7 +204,7 @@ def failing_stream() -> list[int]:
 
 
 def test_a_failure_of_rank_0_ends_the_others() -> None:
-    main, other = in_ranks(2, failing_on_main)
+    main, other = run_in_ranks(2, failing_on_main)
     assert main.kind is KeyError
     assert other.kind is LostRank
 
@@ -222,7 +222,7 @@ def test_rank_0_raises_its_own_error_although_the_others_have_ended() -> None:
 
 
 def test_a_stream_that_fails_ends_the_others() -> None:
-    main, other = in_ranks(2, failing_stream)
+    main, other = run_in_ranks(2, failing_stream)
     assert main.kind is KeyError
     assert other.kind is LostRank
 

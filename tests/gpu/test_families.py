@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 from reference.stored_families import (
-    COUNTED,
+    COUNT_BASED_FAMILIES,
+    DECODABLE_FAMILIES,
     FAMILIES,
-    USES,
-    answers,
     assert_same,
     last_nll,
-    seqlab,
+    run_and_read_outputs,
+    run_command,
 )
 
 from seqlab.nn import reference_kernels
@@ -27,7 +27,7 @@ pytestmark = [
 ]
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1}
 """Tolerance of scores, perplexities and probabilities against the CPU in fp32. TF32 is off, torch's default."""
-TRAINED = [name for name in FAMILIES if name not in COUNTED]
+TRAINED = [name for name in FAMILIES if name not in COUNT_BASED_FAMILIES]
 every_precision = pytest.mark.parametrize("precision", TOLERANCE)
 
 
@@ -38,29 +38,29 @@ def on_gpu(argv: list[str], precision: str) -> list[str]:
 
 
 @every_precision
-@pytest.mark.parametrize("family", USES)
+@pytest.mark.parametrize("family", DECODABLE_FAMILIES)
 def test_results_equal_the_cpu(expected_by_family: dict[str, Any], family: str, precision: str) -> None:
     """In fp32, texts and labels are equal. In bf16 a search may take another path, so given texts are scored."""
     for what, use in expected_by_family[family]["uses"].items():
-        found = answers(on_gpu(use["argv"], precision))
+        found = run_and_read_outputs(on_gpu(use["argv"], precision))
         assert len(found) == len(use["lines"])
         if precision == "fp32" or what in ("score", "perplexity"):
             assert_same(found, use["lines"], what, TOLERANCE[precision], compares_texts=precision == "fp32")
 
 
-@pytest.mark.parametrize("family", USES)
+@pytest.mark.parametrize("family", DECODABLE_FAMILIES)
 def test_reference_kernels_give_the_same_results(expected_by_family: dict[str, Any], family: str) -> None:
     for what, use in expected_by_family[family]["uses"].items():
-        found = answers(on_gpu(use["argv"], "fp32"))
+        found = run_and_read_outputs(on_gpu(use["argv"], "fp32"))
         with reference_kernels():
-            assert_same(found, answers(on_gpu(use["argv"], "fp32")), what, TOLERANCE["fp32"])
+            assert_same(found, run_and_read_outputs(on_gpu(use["argv"], "fp32")), what, TOLERANCE["fp32"])
 
 
 @pytest.mark.parametrize("family", TRAINED)
 def test_a_run_of_the_cpu_is_resumed(expected_by_family: dict[str, Any], family: str) -> None:
     continued = expected_by_family[family]["continued"]
     shutil.copytree(f"runs/{family}", f"continued/{family}", dirs_exist_ok=True)
-    seqlab(*continued["argv"], "--training.device", "cuda")
+    run_command(*continued["argv"], "--training.device", "cuda")
     step, loss = last_nll(f"continued/{family}")
     assert step == continued["step"]
     assert loss == pytest.approx(continued["nll"], abs=2e-2)  # dropout masks differ on a GPU
@@ -75,7 +75,7 @@ def test_training_and_resuming(expected_by_family: dict[str, Any], family: str, 
         limits = ("--training.max_steps", str(steps), "--training.valid_every", "6", "--training.save_every", "6")
         options = ("--run_dir", f"new/{family}_{precision}_{name}", "--training.device", "cuda")
         with context or nullcontext():
-            seqlab("train", f"runs/{family}/config.yaml", *options, "--training.precision", precision, *limits)
+            run_command("train", f"runs/{family}/config.yaml", *options, "--training.precision", precision, *limits)
         return last_nll(f"new/{family}_{precision}_{name}")[1]
 
     whole = train("whole", 12)

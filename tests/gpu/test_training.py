@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from reference.device_waits import count_waits
-from reference.stored_families import COUNTED, FAMILIES
+from reference.stored_families import COUNT_BASED_FAMILIES, FAMILIES
 
 from seqlab.base.world import join_world
 from seqlab.runs.folder import RunFolder
@@ -29,7 +29,7 @@ WAITING = ("transformer_ctc",)
 """Exempt: PyTorch's CTC kernel copies the lengths to the host."""
 
 
-@pytest.fixture(params=[name for name in FAMILIES if name not in (*COUNTED, *WAITING)])
+@pytest.fixture(params=[name for name in FAMILIES if name not in (*COUNT_BASED_FAMILIES, *WAITING)])
 def config_file(request: pytest.FixtureRequest, stored_families: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Change to the working directory of a family's config."""
     monkeypatch.chdir(stored_families)

@@ -86,10 +86,10 @@ def test_other_architectures(real_lines: RealLines, real_tokenizer: Tokenizer, d
 FAMILIES = {
     "transformer that copies": TransformerConfig(d_model=64, d_ff=96, num_heads=4, copying=True),
     "lstm that copies": LstmConfig(hidden_size=48, num_encoder_layers=2, copying=True),
-    "gru, additive, not fed": GruConfig(hidden_size=48, attention="additive", input_feeding=False),
+    "gru, additive, without input feeding": GruConfig(hidden_size=48, attention="additive", input_feeding=False),
     "rnn, dot": RnnConfig(hidden_size=48, attention="dot"),
-    "lstm, general, not fed": LstmConfig(hidden_size=48, attention="general", input_feeding=False),
-    "gru, dot, rotary, not fed": GruConfig(
+    "lstm, general, without input feeding": LstmConfig(hidden_size=48, attention="general", input_feeding=False),
+    "gru, dot, rotary, without input feeding": GruConfig(
         hidden_size=48, attention="dot", rotary_cross_attention=True, input_feeding=False
     ),
 }

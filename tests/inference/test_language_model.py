@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from reference.tiny_language_models import (
     BLOCK_LENGTH,
-    CARRYING,
     FAMILIES,
     LINES,
     MAX_LENGTH,
+    UNLIMITED_CONTEXT_FAMILIES,
     TinyRuns,
-    one_by_one,
     random_model,
-    uniform_run,
+    score_one_by_one,
     write_language_model,
+    write_uniform_run,
 )
 
 import seqlab
@@ -61,14 +61,15 @@ def test_blocks_and_windows_match_single_contexts(
     size = context or BLOCK_LENGTH
     assert (found.window.context, found.window.stride) == (size, stride or size)
     expected = [
-        one_by_one(run.members[0].model, ids, run.start_id, size, stride or size) for ids in documents_of(run, TEXT)
+        score_one_by_one(run.members[0].model, ids, run.start_id, size, stride or size)
+        for ids in documents_of(run, TEXT)
     ]
     log_probs = [each for line in found.lines for each in line.token_log_probs]
     assert log_probs == pytest.approx(list(chain(*expected)), rel=1e-6, abs=2e-6)
     assert found.likelihood.nats_per_token == pytest.approx(-np.mean(list(chain(*expected))), abs=1e-6)
 
 
-@pytest.mark.parametrize("family", CARRYING)
+@pytest.mark.parametrize("family", UNLIMITED_CONTEXT_FAMILIES)
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
 @pytest.mark.parametrize("carried_tokens", [1000, 10, 1], ids=["in one go", "in parts", "one by one"])
 def test_context_all_matches_the_text_as_one_row(
@@ -77,7 +78,7 @@ def test_context_all_matches_the_text_as_one_row(
     monkeypatch.setattr(text_scorer, "TOKENS_PER_PART", carried_tokens)
     run = load_language_model(runs(family, documents=documents))
     found = run.perplexity(TEXT, context="all")
-    expected = [one_by_one(run.members[0].model, ids, run.start_id, None) for ids in documents_of(run, TEXT)]
+    expected = [score_one_by_one(run.members[0].model, ids, run.start_id, None) for ids in documents_of(run, TEXT)]
     log_probs = [each for line in found.lines for each in line.token_log_probs]
     assert log_probs == pytest.approx(list(chain(*expected)), rel=1e-6, abs=2e-6)
 
@@ -125,8 +126,8 @@ def test_an_ensemble_of_any_families_averages_probabilities(runs: TinyRuns, docu
 def test_words_and_characters_can_be_compared_by_bytes(tmp_path: Path) -> None:
     """Uniform models, so that every result follows from counting."""
     learnt, text = ["schön grün", "grün ü"], ["schön  grün", "rot ü"]  # a run of spaces, and an unknown word
-    by_word = load_language_model(uniform_run(tmp_path / "w", learnt, WordsConfig(), spells=True))
-    by_character = load_language_model(uniform_run(tmp_path / "c", learnt, CharactersConfig(), spells=True))
+    by_word = load_language_model(write_uniform_run(tmp_path / "w", learnt, WordsConfig(), spells=True))
+    by_character = load_language_model(write_uniform_run(tmp_path / "c", learnt, CharactersConfig(), spells=True))
     num_bytes = len("schön  grün\nrot ü\n".encode())
     words, characters = by_word.perplexity(text).likelihood, by_character.perplexity(text).likelihood
     assert (words.bytes, characters.bytes, words.words, characters.words) == (num_bytes, num_bytes, 6, 6)
@@ -152,7 +153,7 @@ def test_words_and_characters_can_be_compared_by_bytes(tmp_path: Path) -> None:
     ids=["plain", "crlf", "bom, no last newline", "decomposed", "longer", "empty line", "no line ends"],
 )
 def test_bytes_are_counted_in_the_original(tmp_path: Path, raw: bytes, dropped: int) -> None:
-    run = load_language_model(uniform_run(tmp_path / "run", ["grün ü"], CharactersConfig(), spells=True))
+    run = load_language_model(write_uniform_run(tmp_path / "run", ["grün ü"], CharactersConfig(), spells=True))
     [text] = Text.blocks(io.BytesIO(raw), "a text")
     found = run.perplexity(text).likelihood
     assert (found.bytes, found.dropped_bytes) == (len(raw), dropped)
@@ -246,7 +247,7 @@ def test_a_string_is_a_text(runs: TinyRuns) -> None:
 
 def test_a_loaded_run_can_be_copied_and_pickled(tmp_path: Path) -> None:
     text = ["grün ü", "rot"]
-    run = load_language_model(uniform_run(tmp_path / "run", text[:1], WordsConfig(), spells=True))
+    run = load_language_model(write_uniform_run(tmp_path / "run", text[:1], WordsConfig(), spells=True))
     expected = run.perplexity(text)
     for copied in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run)):
         assert copied.perplexity(text).likelihood == expected.likelihood

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reference.tiny_language_models import FAMILIES, LINES, MAX_LENGTH, TinyRuns, one_by_one, uniform_run
+from reference.tiny_language_models import FAMILIES, LINES, MAX_LENGTH, TinyRuns, score_one_by_one, write_uniform_run
 
 from seqlab.tasks.language_modelling.language_model import load_language_model
 from seqlab.text import WordsConfig
@@ -30,7 +30,9 @@ def test_a_line_is_scored_by_itself(runs: TinyRuns, caplog: pytest.LogCaptureFix
     for line, score in zip(TEXT, scores, strict=True):
         [ids] = run.tokenizer.encode([line])
         window = None if limit is None or len(ids) < limit else limit
-        expected = one_by_one(run.members[0].model, [*ids, run.tokenizer.eos_id], run.start_id, window, MAX_LENGTH // 2)
+        expected = score_one_by_one(
+            run.members[0].model, [*ids, run.tokenizer.eos_id], run.start_id, window, MAX_LENGTH // 2
+        )
         assert score.token_log_probs == pytest.approx(expected, rel=1e-6, abs=2e-6)
         assert score.log_prob == pytest.approx(sum(expected))
     assert ("1 of 13 lines are longer than the model's context" in caplog.text) == (limit is not None)
@@ -56,7 +58,7 @@ def test_continuations_are_scored_after_their_prompts(runs: TinyRuns, family: st
     for prompt, line, score in zip(prompts, lines, scores, strict=True):
         [whole], [before] = run.tokenizer.encode([prompt + line]), run.tokenizer.encode([prompt])
         shared = max(n for n in range(len(before) + 1) if whole[:n] == before[:n])
-        expected = one_by_one(run.members[0].model, [*whole, run.tokenizer.eos_id], run.start_id, None)[shared:]
+        expected = score_one_by_one(run.members[0].model, [*whole, run.tokenizer.eos_id], run.start_id, None)[shared:]
         assert score.token_log_probs == pytest.approx(expected, rel=1e-6, abs=2e-6)
         spelt = [run.spellings[0].log_prob(item) for item in score.unknown]
         assert score.log_prob == pytest.approx(sum(expected) + sum(spelt))
@@ -82,7 +84,7 @@ def test_an_unknown_word_costs_the_unknown_token_and_its_spelling(runs: TinyRuns
 
 def test_without_spelling_model_lines_with_unknown_words_have_no_score(tmp_path: Path) -> None:
     lines = ["a b c", "b a"]
-    run = load_language_model(uniform_run(tmp_path / "run", lines, WordsConfig(), spells=False))
+    run = load_language_model(write_uniform_run(tmp_path / "run", lines, WordsConfig(), spells=False))
     found = run.perplexity(["a b", "a d"])
     assert [line.log_prob for line in found.lines] == [pytest.approx(-3 * math.log(5)), None]
     figures = found.likelihood.as_dict()

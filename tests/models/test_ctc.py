@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from reference.ctc_alignments import BLANK, EOS, SIZE, GivenFrames, distribution, frames_of
+from reference.ctc_alignments import BLANK, EOS, VOCAB_SIZE, GivenFrames, draw_frames, sequence_probs
 from reference.scripted import ScriptedStepper, batch_of
 from torch import Tensor
 
@@ -36,10 +36,10 @@ def read(frames: FrameLogProbs, prefix: Sequence[int]) -> list[Step]:
 
 @pytest.mark.parametrize("prefix", [(), (2,), (3, 3), (2, 3), (2, 3, 3), (3, 2, 3, 2)])
 def test_prefix_scores_are_sums_over_all_paths(prefix: tuple[int, ...]) -> None:
-    frames = frames_of(LENGTHS)
+    frames = draw_frames(LENGTHS)
     steps = read(frames, prefix)
     for row in range(len(frames)):
-        truth = distribution(frames, row)
+        truth = sequence_probs(frames, row)
 
         def prefix_prob(ids: tuple[int, ...], truth: dict[tuple[int, ...], float] = truth) -> float:
             return sum(prob for sequence, prob in truth.items() if sequence[: len(ids)] == ids)
@@ -58,11 +58,11 @@ def test_prefix_scores_are_sums_over_all_paths(prefix: tuple[int, ...]) -> None:
 
 def test_beam_and_exact_search_find_the_most_probable_sequence() -> None:
     for seed in range(5):
-        frames = frames_of(LENGTHS, seed=seed)
+        frames = draw_frames(LENGTHS, seed=seed)
         found = beam_search(MODEL, frames, SearchConfig(beam_size=40, num_hypotheses=40, **PLAIN))
         exact = exact_search(MODEL, frames, SearchConfig(**PLAIN))
         for row, (hypotheses, best) in enumerate(zip(found, exact, strict=True)):
-            truth = sorted(distribution(frames, row).items(), key=lambda item: -item[1])
+            truth = sorted(sequence_probs(frames, row).items(), key=lambda item: -item[1])
             likeliest = truth[: len(hypotheses)]
             assert [tuple(each.ids) for each in hypotheses if each.finished] == [ids for ids, _ in likeliest]
             log_probs = [math.log(prob) for _, prob in likeliest]
@@ -75,28 +75,28 @@ def test_beam_and_exact_search_find_the_most_probable_sequence() -> None:
 def test_results_are_independent_of_the_batch(beam_size: int) -> None:
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, **PLAIN)
     lengths = [9, 2, 30, 14, 1, 21]
-    together = beam_search(MODEL, frames_of(lengths), config)
+    together = beam_search(MODEL, draw_frames(lengths), config)
     for length, expected in zip(lengths, together, strict=True):
-        assert beam_search(MODEL, frames_of([length]), config) == [expected]
-        assert beam_search(MODEL, frames_of([17, length]), config)[1] == expected
+        assert beam_search(MODEL, draw_frames([length]), config) == [expected]
+        assert beam_search(MODEL, draw_frames([17, length]), config)[1] == expected
 
 
 def test_no_token_is_predicted_without_frames_left() -> None:
-    frames = frames_of([2])
+    frames = draw_frames([2])
     (found,) = beam_search(MODEL, frames, SearchConfig(beam_size=30, num_hypotheses=30, **PLAIN))
-    assert len(found) == len([ids for ids, prob in distribution(frames, 0).items() if prob > 0])
+    assert len(found) == len([ids for ids, prob in sequence_probs(frames, 0).items() if prob > 0])
     assert max(len(each.ids) for each in found) == 2
     assert [2, 2] not in [each.ids for each in found]
 
 
 def test_shallow_fusion_with_a_language_model() -> None:
-    lm = ScriptedStepper(SIZE, EOS, bos_id=2, spread=2.0)
+    lm = ScriptedStepper(VOCAB_SIZE, EOS, bos_id=2, spread=2.0)
     fused = Fusion(MODEL, WeightedLm(lm, weight=0.7, start_lm=lambda rows, _: batch_of([0] * rows)))
-    frames = frames_of(LENGTHS)
+    frames = draw_frames(LENGTHS)
     found = beam_search(fused, frames, SearchConfig(beam_size=40, **PLAIN), banned_ids=[BLANK])
     for row, (best,) in enumerate(found):
         expected = {}
-        for ids, prob in distribution(frames, row).items():
+        for ids, prob in sequence_probs(frames, row).items():
             if prob:
                 likelihood = [lm.table(0, ids[:i])[index] for i, index in enumerate((*ids, EOS))]
                 expected[ids] = math.log(prob) + 0.7 * sum(likelihood)
@@ -111,7 +111,7 @@ def test_ensemble_members_are_averaged_token_by_token() -> None:
         def start(self, batch: FrameLogProbs, need_attention: bool = False) -> tuple[torch.Tensor, CtcState]:
             return super().start(FrameLogProbs(batch.log_probs.flip(1), batch.lengths))
 
-    frames, members = frames_of([4, 4]), (MODEL, Backwards())
+    frames, members = draw_frames([4, 4]), (MODEL, Backwards())
     last_ids, state = Ensemble(members).start(frames)
     both = Ensemble(members).step(last_ids, state).scores.exp()
     alone = [member.step(*member.start(frames)).scores.exp() for member in members]
@@ -119,7 +119,7 @@ def test_ensemble_members_are_averaged_token_by_token() -> None:
 
 
 def test_scores_of_given_sequences_equal_step_scores() -> None:
-    frames = frames_of(LENGTHS)
+    frames = draw_frames(LENGTHS)
     rows = [[2, 3, 3], [3], [], [3, 2]]
     tgt_out = torch.full((4, 4), IGNORE)
     for row, ids in enumerate(rows):
@@ -129,7 +129,7 @@ def test_scores_of_given_sequences_equal_step_scores() -> None:
         steps = read(frames, ids)
         expected = [float(step.scores[row, index]) for step, index in zip(steps, [*ids, EOS], strict=True)]
         assert scores[row].tolist() == pytest.approx([*expected, *[0.0] * (3 - len(ids))], rel=1e-5)
-        whole = distribution(frames, row)[tuple(ids)]
+        whole = sequence_probs(frames, row)[tuple(ids)]
         assert float(scores[row].sum()) == pytest.approx(math.log(whole), rel=1e-5)
 
 
@@ -157,9 +157,9 @@ def test_scores_do_not_depend_on_memory_alignment(vocab_size: int) -> None:
 
 def test_impossible_tokens_have_a_finite_score() -> None:
     """Two frames cannot yield three tokens, nor one token twice."""
-    frames = frames_of([2, 2, 2])
+    frames = draw_frames([2, 2, 2])
     tgt_out = torch.tensor([[2, 3, 2, EOS], [2, 2, EOS, IGNORE], [2, 3, EOS, IGNORE]])
     scores = MODEL.prefixes.score(frames, tgt_out)
     assert scores[0, 2:].tolist() == [IMPOSSIBLE_LOG_PROB, IMPOSSIBLE_LOG_PROB]
     assert scores[1, 1:].tolist() == [IMPOSSIBLE_LOG_PROB, IMPOSSIBLE_LOG_PROB, 0.0]
-    assert float(scores[2].sum()) == pytest.approx(math.log(distribution(frames, 2)[2, 3]))
+    assert float(scores[2].sum()) == pytest.approx(math.log(sequence_probs(frames, 2)[2, 3]))

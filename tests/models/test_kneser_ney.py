@@ -70,7 +70,7 @@ def test_trie_equals_reference_equations(
     reference = KneserNey(rows, order, vocab_size, SPECIAL_IDS, boundaries, min_counts)
     levels = levels_of(rows, order, vocab_size, boundaries, min_counts)
     spelled = ngrams_of(levels, vocab_size)
-    kept = {ngram for ngram in reference.seen if len(ngram) > 1 and reference.is_kept(ngram)}
+    kept = {ngram for ngram in reference.counts if len(ngram) > 1 and reference.is_kept(ngram)}
     assert {ngram for ngrams in spelled[1:] for ngram in ngrams} == kept
     assert spelled[0] == [(i,) for i in range(vocab_size)]
     for length, (level, ngrams) in enumerate(zip(levels, spelled, strict=True), start=1):

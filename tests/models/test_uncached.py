@@ -47,7 +47,7 @@ class WrappedLm(UncachedLm):
         return output
 
 
-@pytest.mark.parametrize("name", ["pre", "rotary", "lstm", "lstm, not fed"])
+@pytest.mark.parametrize("name", ["pre", "rotary", "lstm", "lstm, without input feeding"])
 @torch.inference_mode()
 def test_uncached_translator_equals_cached_one(name: str) -> None:
     model = build((TRANSFORMERS | RECURRENT)[name])

@@ -58,7 +58,7 @@ def test_attention_to_tags_does_not_lower_the_cost() -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["pre", "lstm", "gru, not fed, rotary"])
+@pytest.mark.parametrize("name", ["pre", "lstm", "gru, without input feeding, rotary"])
 def test_the_weighted_cost_is_added_to_the_loss(name: str) -> None:
     model, batch = build((TRANSFORMERS | RECURRENT)[name]), batch_of(ALL)
     plain = CrossEntropy(CrossEntropyConfig())(model, batch, StepContext(0))

@@ -15,7 +15,7 @@ from seqlab.objectives.scheduled_sampling import reference_share
 ALL_PREDICTED = {"decay": "linear", "decay_steps": 1, "label_smoothing": 0.0}
 """From step 1 on, all decoder inputs but bos are predictions."""
 STEP_1 = StepContext(step=1)
-VARIANTS = {name: (TRANSFORMERS | RECURRENT)[name] for name in ("pre", "lstm", "lstm, not fed", "gru")}
+VARIANTS = {name: (TRANSFORMERS | RECURRENT)[name] for name in ("pre", "lstm", "lstm, without input feeding", "gru")}
 
 
 def nll_of(model: Translator, batch: Seq2SeqBatch) -> float:
@@ -35,7 +35,7 @@ def test_step_0_equals_cross_entropy(name: str) -> None:
     assert float(found.count) == float(expected.count)
 
 
-@pytest.mark.parametrize("name", ["lstm", "lstm, not fed", "gru"])
+@pytest.mark.parametrize("name", ["lstm", "lstm, without input feeding", "gru"])
 def test_recurrent_decoders_read_their_last_prediction(name: str) -> None:
     model, batch = build(VARIANTS[name]), batch_of(ALL)
     last_ids, state = model.start(batch)
@@ -87,7 +87,7 @@ def test_every_mixture_trains_all_weights(name: str, mixture: str) -> None:
         assert bool(gradient.any())
 
 
-@pytest.mark.parametrize("name", ["pre", "lstm, not fed"])
+@pytest.mark.parametrize("name", ["pre", "lstm, without input feeding"])
 def test_without_predicted_inputs_there_is_one_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*inputs: object) -> None:
         raise AssertionError("nothing is to be predicted")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference.ranks import in_ranks
+from reference.ranks import run_in_ranks
 from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs, comparable_metrics
 
@@ -95,7 +95,7 @@ def test_division_into_micro_steps(table: str, tmp_path: Path) -> None:
         return {name: replace(each, data=replace(each.data, micro_batch_rows=rows)) for name, each in configs.items()}
 
     alone, divided = train_all(by(8), tmp_path / "1"), by(4)
-    for found in (train_all(divided, tmp_path / "2"), in_ranks(2, train_all, divided, tmp_path / "ranks")[0]):
+    for found in (train_all(divided, tmp_path / "2"), run_in_ranks(2, train_all, divided, tmp_path / "ranks")[0]):
         for name in OPTIMS:
             assert found[name] == pytest.approx(alone[name], rel=1e-3), name
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from reference.ranks import in_ranks, train_in_ranks
+from reference.ranks import run_in_ranks, train_in_ranks
 from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs, comparable_metrics
 from torch import nn
@@ -88,7 +88,7 @@ def test_batch_norm_uses_statistics_of_all_ranks(average: dict[str, float], tabl
 
 
 def test_an_idle_rank_does_not_change_batch_norm() -> None:
-    found = in_ranks(3, normalized_by_ranks)
+    found = run_in_ranks(3, normalized_by_ranks)
     expected = nn.BatchNorm1d(2)
     outputs = expected(torch.arange(8.0).view(4, 2))
     for rank, (own, mean, variance) in enumerate(found):
@@ -109,7 +109,7 @@ def normalized_by_ranks() -> tuple[Any, Any, Any]:
 
 
 def test_batch_norm_of_large_numbers_in_ranks() -> None:
-    [found, *_] = in_ranks(2, normalized_large_numbers)
+    [found, *_] = run_in_ranks(2, normalized_large_numbers)
     rows = 1000 + torch.arange(8.0).view(4, 2)
     np.testing.assert_allclose(found, nn.BatchNorm1d(2)(rows).detach()[:2], atol=1e-3)
 

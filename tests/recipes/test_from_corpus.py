@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reference.tiny_corpora import SYLLABLES, choose, sentences, write_pairs
+from reference.tiny_corpora import SYLLABLES, draw_sentence_pairs, write_pairs, zero_config
 
 from seqlab.data.line_sample import LineSample, count_covering_characters
 from seqlab.data.prepare import prepare
@@ -39,11 +39,11 @@ def enlarge(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_sizes_grow_with_the_corpus_and_regularization_shrinks(tmp_path: Path, enlarge: Any) -> None:
-    pairs = sentences(1000)
+    pairs = draw_sentence_pairs(1000)
     configs = []
     for factor in (1, 5, 30, 200, 1000, 5000, 50_000):
         enlarge(factor)
-        configs.append(choose(tmp_path, pairs))
+        configs.append(zero_config(tmp_path, pairs))
     growing = {
         "vocab_size": [config.data.tokenizer.vocab_size for config in configs],
         "batch_tokens": [config.data.batch_tokens for config in configs],
@@ -71,7 +71,7 @@ def test_sizes_grow_with_the_corpus_and_regularization_shrinks(tmp_path: Path, e
 
 def test_settings_for_thirty_thousand_sentences_are_close_to_the_tuned_recipe(tmp_path: Path, enlarge: Any) -> None:
     enlarge(29)
-    config = choose(tmp_path, sentences(1000))
+    config = zero_config(tmp_path, draw_sentence_pairs(1000))
     model = config.model
     assert (model.d_model, model.d_ff, model.num_heads, model.num_encoder_layers) == (128, 256, 4, 4)
     assert (model.dropout, model.tied_embeddings, config.data.joint_vocabulary) == (0.3, "all", True)
@@ -84,7 +84,7 @@ def test_settings_for_thirty_thousand_sentences_are_close_to_the_tuned_recipe(tm
 
 def test_settings_for_millions_of_sentences_are_close_to_transformer_base(tmp_path: Path, enlarge: Any) -> None:
     enlarge(5000)
-    config = choose(tmp_path, sentences(1000))
+    config = zero_config(tmp_path, draw_sentence_pairs(1000))
     model = config.model
     assert 448 <= model.d_model <= 512
     assert (model.d_ff, model.num_heads) == (4 * model.d_model, model.d_model // 64)
@@ -95,25 +95,27 @@ def test_settings_for_millions_of_sentences_are_close_to_transformer_base(tmp_pa
 
 
 def test_choices_do_not_depend_on_irrelevant_changes(tmp_path: Path) -> None:
-    pairs = sentences(60)
-    config = choose(tmp_path / "a", pairs)
+    pairs = draw_sentence_pairs(60)
+    config = zero_config(tmp_path / "a", pairs)
     paths = {name: getattr(config.data, name) for name in ("train_src", "train_tgt")}
-    again = choose(tmp_path / "b", pairs)
+    again = zero_config(tmp_path / "b", pairs)
     assert replace(again, data=replace(again.data, **paths)) == config  # other paths
-    with_dropped_pairs = choose(tmp_path / "c", [*pairs, ("", "x y z"), ("x", " ")])  # an empty side
+    with_dropped_pairs = zero_config(tmp_path / "c", [*pairs, ("", "x y z"), ("x", " ")])  # an empty side
     assert replace(with_dropped_pairs, data=replace(with_dropped_pairs.data, **paths)) == config
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(20, 0.1), (400, 0.1), (800, 0.062), (2000, 0.05)])
 def test_valid_fraction_is_larger_for_small_corpora(tmp_path: Path, count: int, held_out: float) -> None:
-    assert choose(tmp_path, [(f"a {i}", f"b {i}") for i in range(count)]).data.valid_fraction == held_out
+    assert zero_config(tmp_path, [(f"a {i}", f"b {i}") for i in range(count)]).data.valid_fraction == held_out
     valid = {f"data__valid_{side}": str(tmp_path / side) for side in ("src", "tgt")}
-    assert choose(tmp_path, sentences(20), **valid).data.valid_fraction == 0.05  # the default, which is not used
+    assert (
+        zero_config(tmp_path, draw_sentence_pairs(20), **valid).data.valid_fraction == 0.05
+    )  # the default, which is not used
 
 
 def test_several_corpora_have_the_settings_of_their_concatenation(tmp_path: Path) -> None:
-    pairs = sentences(80)
-    single = choose(tmp_path / "single", pairs)
+    pairs = draw_sentence_pairs(80)
+    single = zero_config(tmp_path / "single", pairs)
     corpora = [write_pairs(tmp_path / name, corpus) for name, corpus in (("a", pairs[:30]), ("b", pairs[30:]))]
     specs = [[dict(overrides)[key] for overrides in corpora] for key in ("data.train_src", "data.train_tgt")]
     both = from_corpus([("data.train_src", specs[0]), ("data.train_tgt", [spec[0] for spec in specs[1]])])
@@ -152,7 +154,7 @@ def test_several_corpora_have_the_settings_of_their_concatenation(tmp_path: Path
 def test_given_fields_are_kept_and_others_adapted(
     tmp_path: Path, given: dict[str, str], expected: dict[str, Any]
 ) -> None:
-    config = choose(tmp_path, sentences(100), **given)
+    config = zero_config(tmp_path, draw_sentence_pairs(100), **given)
     for key, wanted in expected.items():
         value: Any = to_dict(config)
         for name in key.split("."):
@@ -162,8 +164,8 @@ def test_given_fields_are_kept_and_others_adapted(
 
 @pytest.mark.parametrize("kind", ["sentencepiece_unigram", "bpe"])
 def test_all_subword_tokenizers_get_a_similar_vocabulary_size(tmp_path: Path, kind: str) -> None:
-    default = choose(tmp_path, sentences(100)).data.tokenizer.vocab_size
-    other = choose(tmp_path, sentences(100), data__tokenizer__kind=kind).data.tokenizer
+    default = zero_config(tmp_path, draw_sentence_pairs(100)).data.tokenizer.vocab_size
+    other = zero_config(tmp_path, draw_sentence_pairs(100), data__tokenizer__kind=kind).data.tokenizer
     assert other.kind == kind
     assert default is not None
     assert other.vocab_size == pytest.approx(default, rel=0.1)
@@ -172,25 +174,27 @@ def test_all_subword_tokenizers_get_a_similar_vocabulary_size(tmp_path: Path, ki
 def test_word_vectors_determine_d_model(tmp_path: Path) -> None:
     vectors = tmp_path / "vectors.txt"
     vectors.write_text(f"haus {' '.join(['0.5', '-1'] * 50)}\n", encoding="utf-8")
-    config = choose(tmp_path, sentences(200), data__vectors_tgt=str(vectors))
+    config = zero_config(tmp_path, draw_sentence_pairs(200), data__vectors_tgt=str(vectors))
     assert isinstance(config.model, TransformerConfig)
     assert (config.model.d_model, config.model.num_heads) == (100, 4)
     assert config.optim.optimizer.lr <= 4e-3
-    both = choose(tmp_path, sentences(200), data__vectors_src=str(vectors), data__vectors_tgt=str(vectors))
+    both = zero_config(
+        tmp_path, draw_sentence_pairs(200), data__vectors_src=str(vectors), data__vectors_tgt=str(vectors)
+    )
     assert isinstance(both.model, TransformerConfig)
     assert both.model.tied_embeddings == "decoder"
     other = tmp_path / "other.txt"
     other.write_text("haus 1 2\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"vectors\.txt contains vectors of 100 values and .*other\.txt of 2"):
-        choose(tmp_path, sentences(200), data__vectors_src=str(vectors), data__vectors_tgt=str(other))
+        zero_config(tmp_path, draw_sentence_pairs(200), data__vectors_src=str(vectors), data__vectors_tgt=str(other))
 
 
 def test_scripts_without_common_letters_get_two_vocabularies(tmp_path: Path) -> None:
     pairs = [
         (src, tgt.translate({ord(char): ord(char) + 0x3D0 for char in "abcdefghijklmnopqrstuvwxyz"}))
-        for src, tgt in sentences(100)
+        for src, tgt in draw_sentence_pairs(100)
     ]
-    config = choose(tmp_path, pairs)
+    config = zero_config(tmp_path, pairs)
     assert (config.data.joint_vocabulary, config.model.tied_embeddings) == (False, "decoder")
 
 
@@ -201,7 +205,7 @@ def words(count: int) -> list[str]:
 
 
 def test_pronunciation_corpora_get_few_subwords(tmp_path: Path) -> None:
-    config = choose(tmp_path, [(word, " ".join(word)) for word in words(400)])
+    config = zero_config(tmp_path, [(word, " ".join(word)) for word in words(400)])
     assert config.training.valid_metric == "exact_match"
     assert not config.data.joint_vocabulary
     src, tgt = (train_tokenizer(config.data.tokenizer, training_lines(config.data, side)) for side in ("src", "tgt"))  # type: ignore[arg-type]
@@ -210,7 +214,7 @@ def test_pronunciation_corpora_get_few_subwords(tmp_path: Path) -> None:
 
 
 def test_inflection_corpora_get_few_subwords(tmp_path: Path) -> None:
-    config = choose(tmp_path, [(word, word + "en") for word in words(400)])
+    config = zero_config(tmp_path, [(word, word + "en") for word in words(400)])
     assert config.training.valid_metric == "exact_match"
     assert config.data.joint_vocabulary
     assert config.data.tokenizer.vocab_size is not None
@@ -221,7 +225,7 @@ def test_few_distinct_words_get_few_subwords(tmp_path: Path) -> None:
     rng = random.Random(3)
     vocabulary = words(30)
     lines = [" ".join(rng.choices(vocabulary, k=9)) for _ in range(500)]
-    config = choose(tmp_path, [(line, line[::-1]) for line in lines])
+    config = zero_config(tmp_path, [(line, line[::-1]) for line in lines])
     assert config.data.tokenizer.vocab_size is not None
     assert config.data.tokenizer.vocab_size <= 4 + 256 + 1 + 20 + 60
 
@@ -229,8 +233,8 @@ def test_few_distinct_words_get_few_subwords(tmp_path: Path) -> None:
 def test_text_without_spaces_is_validated_by_chrf(tmp_path: Path) -> None:
     rng = random.Random(4)
     han = [chr(0x4E00 + index) for index in range(800)]
-    pairs = [(src, "".join(rng.choices(han, k=30))) for src, _ in sentences(200)]
-    config = choose(tmp_path, pairs)
+    pairs = [(src, "".join(rng.choices(han, k=30))) for src, _ in draw_sentence_pairs(200)]
+    config = zero_config(tmp_path, pairs)
     assert config.training.valid_metric == "chrf"
     assert not config.data.joint_vocabulary
     train_tokenizer(config.data.tokenizer, training_lines(config.data, "tgt"))  # `vocab_size` is large enough
@@ -244,36 +248,36 @@ def test_short_sentences_without_spaces_are_not_words(tmp_path: Path, first: int
     def lines(length: int) -> list[str]:
         return ["".join(rng.choices(letters, k=length)) for _ in range(200)]
 
-    config = choose(tmp_path / "sentences", list(zip(lines(12), lines(14), strict=True)))
+    config = zero_config(tmp_path / "sentences", list(zip(lines(12), lines(14), strict=True)))
     assert config.training.valid_metric == "chrf"
-    pronunciations = choose(tmp_path / "words", [(word, " ".join("bada")) for word in lines(4)])
+    pronunciations = zero_config(tmp_path / "words", [(word, " ".join("bada")) for word in lines(4)])
     assert pronunciations.training.valid_metric == "exact_match"
 
 
 def test_one_very_long_line_hardly_changes_the_settings(tmp_path: Path) -> None:
-    pairs = sentences(300)
-    plain = choose(tmp_path / "plain", pairs)
+    pairs = draw_sentence_pairs(300)
+    plain = zero_config(tmp_path / "plain", pairs)
     with_long_line = [*pairs, tuple(" ".join(pair[side] for pair in pairs) for side in (0, 1))]
-    config = choose(tmp_path / "with_long_line", with_long_line)  # type: ignore[arg-type]
+    config = zero_config(tmp_path / "with_long_line", with_long_line)  # type: ignore[arg-type]
     assert config.data.max_length == plain.data.max_length == 256
     assert config.training.max_steps == pytest.approx(plain.training.max_steps, rel=0.15)
     spelled = [(word, " ".join(word)) for word in words(300)]
     long_pair = ("word " * 20_000, "w o r d")
-    assert choose(tmp_path / "spelled", [*spelled, long_pair]).training.valid_metric == "exact_match"
+    assert zero_config(tmp_path / "spelled", [*spelled, long_pair]).training.valid_metric == "exact_match"
 
 
 def test_long_lines_are_kept_up_to_a_limit(tmp_path: Path) -> None:
-    long = [(" ".join(src for src, _ in sentences(20, seed)), "a b c d e f") for seed in range(20)]
-    config = choose(tmp_path / "long", long)
+    long = [(" ".join(src for src, _ in draw_sentence_pairs(20, seed)), "a b c d e f") for seed in range(20)]
+    config = zero_config(tmp_path / "long", long)
     assert config.data.max_length in (512, 1024)
     assert config.model.max_length == config.data.max_length
     very_long = [(pair[0] * 20, pair[1]) for pair in long]
-    assert choose(tmp_path / "very_long", very_long).data.max_length == 1024
+    assert zero_config(tmp_path / "very_long", very_long).data.max_length == 1024
 
 
 @pytest.mark.parametrize("count", [2, 3, 20])
 def test_tiny_corpora_can_be_prepared(tmp_path: Path, count: int) -> None:
-    config = choose(tmp_path, sentences(count))
+    config = zero_config(tmp_path, draw_sentence_pairs(count))
     tokenizer = train_tokenizer(config.data.tokenizer, training_lines(config.data))
     data = prepare(config.data, (tokenizer, tokenizer), tmp_path / "cache")
     assert len(data.train) == count - len(data.valid)
@@ -284,7 +288,7 @@ def test_tiny_corpora_can_be_prepared(tmp_path: Path, count: int) -> None:
 
 def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="seqlab"):
-        choose(tmp_path, sentences(50), model__d_model="64")
+        zero_config(tmp_path, draw_sentence_pairs(50), model__d_model="64")
     text = caplog.text
     for key in (
         "data.tokenizer.vocab_size",
@@ -319,31 +323,33 @@ def test_unusable_corpora_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file"):
         from_corpus([("data.train_src", "no/such/file"), ("data.train_tgt", "no/such/file")])
     with pytest.raises(ValueError, match="no pair has text on both sides"):
-        choose(tmp_path, [])
+        zero_config(tmp_path, [])
     with pytest.raises(ValueError, match="no pair has text on both sides"):
-        choose(tmp_path, [("a", ""), (" ", "b")])
-    overrides = write_pairs(tmp_path, sentences(3))
+        zero_config(tmp_path, [("a", ""), (" ", "b")])
+    overrides = write_pairs(tmp_path, draw_sentence_pairs(3))
     (tmp_path / "src").write_text("one line\n")
     with pytest.raises(ValueError, match=r"has 1 lines but .* has 3"):
         from_corpus(overrides)
 
 
 def test_fine_tuning_keeps_the_model_and_the_tokenizer_of_the_origin(tmp_path: Path) -> None:
-    pairs = sentences(40)
-    origin = choose(tmp_path / "first", pairs, model__d_model="32", data__tokenizer__vocab_size="320")
+    pairs = draw_sentence_pairs(40)
+    origin = zero_config(tmp_path / "first", pairs, model__d_model="32", data__tokenizer__vocab_size="320")
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
     write_config(origin, folder.config_file)
     folder.write_description({})
     train_tokenizer(origin.data.tokenizer, training_lines(origin.data)).save(folder.path / "tokenizer")
-    tuned = choose(tmp_path / "second", sentences(30, seed=5), init_from=str(folder.path), model__dropout="0.2")
+    tuned = zero_config(
+        tmp_path / "second", draw_sentence_pairs(30, seed=5), init_from=str(folder.path), model__dropout="0.2"
+    )
     assert tuned.init_from == str(folder.path)
     assert tuned.model == replace(origin.model, dropout=0.2)
     assert tuned.data.tokenizer == origin.data.tokenizer
     assert tuned.optim.optimizer.lr == pytest.approx(origin.optim.optimizer.lr / 4, rel=0.05)
     assert tuned.training.max_steps < origin.training.max_steps
     with pytest.raises(ValueError, match="is not a run folder"):
-        choose(tmp_path / "second", pairs, init_from=str(tmp_path))
+        zero_config(tmp_path / "second", pairs, init_from=str(tmp_path))
 
 
 def test_a_sample_represents_a_larger_corpus(tmp_path: Path) -> None:
@@ -364,5 +370,5 @@ def test_character_counts_overlap_and_coverage() -> None:
 
 
 def test_choices_survive_json(tmp_path: Path) -> None:
-    config = choose(tmp_path, sentences(50))
+    config = zero_config(tmp_path, draw_sentence_pairs(50))
     assert json.loads(json.dumps(to_dict(config))) == to_dict(config)

@@ -1,7 +1,7 @@
-"""Faults to plant in the package, with the tests that should detect them: see `tests/planted_faults.py`.
+"""Description of a fault to plant in the package and of the tests that should detect it (`tests/planted_faults.py`).
 
-The code is searched in all files, so moved code needs no change here, but changed code does. Tests are named by the end
-of their path.
+The code to replace is searched in all files of the package. When that code changes, the fault must change with it; when
+it only moves to another file, nothing needs to change here.
 """
 
 from dataclasses import dataclass

@@ -33,7 +33,7 @@ MASKS = (
     ),
     Fault(
         "masks.cross_attention_padding_step",
-        "while decoding, the decoder attends to padding of the source",
+        "in decoding steps, the decoder attends to padding of the source",
         "self.cross_attention.step(y, memory, at, need_weights)",
         "self.cross_attention.step(y, memory._replace(bias=0 * memory.bias.clamp_min(0)), at, need_weights)",
         ("models/test_transformer.py", "models/test_translators.py"),
@@ -46,7 +46,7 @@ MASKS = (
         ("models/test_transformer_lm.py",),
     ),
     Fault(
-        "masks.cache_of_other_hypotheses",
+        "masks.cache_mask_not_reordered",
         "a hypothesis attends to the cache entries of another row",
         "self.can_attend = self.can_attend[rows]",
         "self.can_attend = self.can_attend[: len(rows)]",
@@ -60,7 +60,7 @@ MASKS = (
         ("models/test_recurrent.py", "nn/test_recurrent.py"),
     ),
     Fault(
-        "masks.hidden_tokens",
+        "masks.all_replaced_by_mask",
         "all chosen tokens of a masked language model are replaced by the mask",
         "masked = chosen & (action < MASKED_SHARE)",
         "masked = chosen & (action < 1)",
@@ -99,7 +99,7 @@ SEARCH = (
     ),
     Fault(
         "search.prefix_ignored",
-        "a forced prefix is not forced",
+        "a forced prefix is ignored",
         "force_ids(allowed, free, self.prefixes[sentences, position])",
         "force_ids(allowed, free, self.prefixes[sentences, position].new_full((len(sentences),), -1))",
         ("search/test_constraints.py", "search/test_beam.py"),
@@ -113,7 +113,7 @@ SEARCH = (
     ),
     Fault(
         "search.beam_rows_swapped",
-        "states of a beam are reordered wrongly",
+        "states of a beam are reordered by the wrong rows",
         "else step.state.select(history.parents[-1])",
         "else step.state.select(history.parents[-1].flip(0))",
         ("search/test_beam.py",),
@@ -134,7 +134,7 @@ SEARCH = (
     ),
     Fault(
         "search.back_pointer",
-        "hypotheses are traced back through the wrong row",
+        "back pointers lead to the wrong row",
         "row[inner] = all_parents[t][child]",
         "row[inner] = child",
         ("search/test_beam.py",),
@@ -148,14 +148,14 @@ SEARCH = (
     ),
     Fault(
         "search.top_p_without_last",
-        "nucleus sampling drops the id that reaches the probability mass",
+        "nucleus sampling drops the last id, which completes the probability mass",
         "up_to - held >= wanted[rows]",
         "up_to >= wanted[rows]",
         ("search/test_filters.py",),
     ),
     Fault(
         "search.same_samples",
-        "all rows draw the same random numbers",
+        "all samples draw the same random numbers",
         "key=np.array([seed, number], dtype=np.uint64)",
         "key=np.array([seed, 0], dtype=np.uint64)",
         ("search/test_sampling.py",),
@@ -168,7 +168,7 @@ SEARCH = (
         ("search/test_ctc.py",),
     ),
     Fault(
-        "search.most_confident_hidden",
+        "search.most_confident_repredicted",
         "mask-predict predicts the most confident positions again",
         "return ranks < count[:, None]",
         "return self.is_free & (ranks >= self.is_free.sum(1, keepdim=True) - count[:, None])",
@@ -193,7 +193,7 @@ INFERENCE = (
     ),
     Fault(
         "inference.long_line_truncated",
-        "the end of a line that is too long is lost",
+        "the first character after a split of a long line is lost",
         "        rest = rest[end:]\n",
         "        rest = rest[end + 1 :]\n",
         ("inference/test_splitting.py",),

@@ -1,4 +1,4 @@
-"""Run folders with random weights that translate single letters to random text."""
+"""Run folders of translators with random weights, for text of single letters."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ LETTERS = ["abcdefghij ", "klmnopqrst.", "uvwxyzäöüß"]
 
 
 def write_run(path: Path, seed: int = 1, model: ModelConfig | None = None) -> Path:
-    """Write a run folder like training, with random weights at two steps; step 10 is the best."""
+    """Write a run folder as training does, with random weights at steps 10 and 20. Step 10 is the best."""
     folder = RunFolder(path)
     path.mkdir()
     model = model or TransformerConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1)

@@ -1,4 +1,4 @@
-"""A scripted autoregressive model: random scores by (sentence, prefix), with checks of how search calls it."""
+"""A scripted autoregressive model: fixed random scores per (sentence, prefix), and checks of the calls of a search."""
 
 import random
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ NEG_INF = float("-inf")
 @dataclass(frozen=True)
 class ScriptedBatch:
     keys: Tensor
-    """(B,) int64: key of each sentence; equal keys have equal scores in every batch."""
+    """(B,) int64: key of each sentence. Equal keys have equal scores in every batch."""
     src_lengths: Tensor | None = None
 
 
@@ -24,7 +24,7 @@ def batch_of(keys: list[int], src_lengths: list[int] | None = None) -> ScriptedB
 
 
 class ScriptedState:
-    """Prefixes of all rows; rows of a sentence must be contiguous, and equally many for each sentence."""
+    """Prefixes of all rows. Each sentence must have the same number of contiguous rows."""
 
     def __init__(self, keys: Tensor, ids: Tensor) -> None:
         self.keys, self.ids = keys, ids
@@ -37,8 +37,8 @@ class ScriptedState:
     def select(self, rows: Tensor) -> "ScriptedState":
         assert rows.dtype == torch.int64
         assert rows.ndim == 1
-        identity = len(rows) == len(self.keys) and torch.equal(rows, torch.arange(len(rows)))
-        assert not identity, "select called without a change"
+        is_identity = len(rows) == len(self.keys) and torch.equal(rows, torch.arange(len(rows)))
+        assert not is_identity, "select called without a change"
         self.consume()
         return ScriptedState(self.keys[rows], self.ids[rows])
 
@@ -47,7 +47,7 @@ class ScriptedState:
 
 
 class ScriptedStepper:
-    """A `Stepper` with random log-probabilities by (key, prefix), optionally rounded (ties) or partly -inf."""
+    """A `Stepper` with random log-probabilities per (key, prefix), optionally with ties (`levels`) or partly -inf."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class ScriptedStepper:
     def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
         draw = random.Random(f"{self.seed}/{key}/{history}")
         logits = torch.tensor([draw.gauss(0, self.spread) for _ in range(self.vocab_size)])
-        if self.levels is not None:  # few distinct values, for many ties and exact sums
+        if self.levels is not None:  # few distinct values: many ties, exact sums
             return tuple(-draw.randint(1, self.levels) / 4 for _ in range(self.vocab_size))
         banned = torch.tensor([draw.random() < self.banned_share for _ in range(self.vocab_size)])
         return tuple(torch.log_softmax(logits, 0).masked_fill(banned, NEG_INF).tolist())
@@ -88,8 +88,10 @@ class ScriptedStepper:
         self._check_rows(state.keys)
         ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
         histories = [(int(key), tuple(row[1:])) for key, row in zip(state.keys, ids.tolist(), strict=True)]
-        scores = torch.tensor([self.table(*h) for h in histories]).view(-1, self.vocab_size)
-        attention = torch.tensor([self.attention_row(*h) for h in histories]) if self.need_attention else None
+        scores = torch.tensor([self.table(*history) for history in histories]).view(-1, self.vocab_size)
+        attention = (
+            torch.tensor([self.attention_row(*history) for history in histories]) if self.need_attention else None
+        )
         return Step(scores, ScriptedState(state.keys, ids), attention)
 
     def _check_rows(self, keys: Tensor) -> None:

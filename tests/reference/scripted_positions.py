@@ -1,4 +1,4 @@
-"""A scripted non-autoregressive model with logits from a table."""
+"""A scripted non-autoregressive model: fixed random logits per (sentence, position, observed tokens)."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seqlab.models.interfaces import IGNORE, FrameOutput, TargetLengths
 
-EOS, SIZE = 1, 6
+EOS, VOCAB_SIZE = 1, 6
 
 
 class Logits:
@@ -19,7 +19,7 @@ class Logits:
 
 
 class Sentences:
-    """Encoder output: the number of each row's sentence."""
+    """Encoder output: the index of each row's sentence."""
 
     def __init__(self, numbers: Tensor) -> None:
         self.numbers = numbers
@@ -29,23 +29,25 @@ class Sentences:
 
 
 class ScriptedPositions:
-    """A `PositionModel` whose logits depend on the sentence, the position and the tokens that are shown.
+    """A `PositionModel` whose logits depend on the sentence, the position and the observed tokens.
 
-    All positions attend to one source position, whose index is the number of shown tokens.
+    All positions attend to one source position. Its index is the number of observed tokens.
     """
 
-    vocab_size, eos_id, iterations = SIZE, EOS, 1
+    vocab_size, eos_id, iterations = VOCAB_SIZE, EOS, 1
 
     def __init__(self, lengths: list[list[int]], ends_at_eos: bool = False, seed: int = 0) -> None:
         self.lengths, self.ends_at_eos = lengths, ends_at_eos
-        self.tables = torch.randn(len(lengths), 12, 12, SIZE + 1, SIZE, generator=torch.Generator().manual_seed(seed))
+        self.tables = torch.randn(
+            len(lengths), 12, 12, VOCAB_SIZE + 1, VOCAB_SIZE, generator=torch.Generator().manual_seed(seed)
+        )
         self.calls: list[list[list[int]]] = []
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        raise AssertionError("a search does not train")
+        raise AssertionError("a search must not call the training pass")
 
     def position_targets(self, batch: Any) -> Tensor:
-        raise AssertionError("a search knows no targets")
+        raise AssertionError("a search must not ask for targets")
 
     def encode(self, batch: Any) -> "Sentences":
         return Sentences(torch.arange(len(self.lengths)))
@@ -57,9 +59,9 @@ class ScriptedPositions:
         return TargetLengths(lengths, scores.masked_fill(is_outside, -torch.inf))
 
     def logits(self, sentence: int, length: int, shown: list[int]) -> Tensor:
-        """Return logits (P, V), which depend on the shown id, or its absence, at every position."""
-        ids = [SIZE if i == IGNORE else i for i in shown[:length]]
-        return torch.stack([self.tables[sentence, at, range(length), ids].sum(0) for at in range(length)])
+        """Return logits (P, V). They depend on the observed id, or its absence, at every position."""
+        ids = [VOCAB_SIZE if i == IGNORE else i for i in shown[:length]]
+        return torch.stack([self.tables[sentence, position, range(length), ids].sum(0) for position in range(length)])
 
     def predict(
         self, source: "Sentences", lengths: Tensor, shown: Tensor | None = None, need_attention: bool = False
@@ -67,17 +69,17 @@ class ScriptedPositions:
         size = int(lengths.max())
         rows = [[IGNORE] * size] * len(lengths) if shown is None else shown.tolist()
         self.calls.append(rows)
-        hidden = torch.full((len(lengths), size, SIZE), torch.nan)
+        hidden = torch.full((len(lengths), size, VOCAB_SIZE), torch.nan)
         for i, (sentence, length) in enumerate(zip(source.numbers.tolist(), lengths.tolist(), strict=True)):
             hidden[i, :length] = self.logits(sentence, length, rows[i])
             hidden[i, length:] = 0.0
         counts = torch.tensor([sum(i != IGNORE for i in row) for row in rows])
-        looked = F.one_hot(counts, 12).float()[:, None].expand(-1, size, -1) if need_attention else None
-        return FrameOutput(hidden, Logits(), lengths, attention=looked)  # type: ignore[arg-type]
+        attention = F.one_hot(counts, 12).float()[:, None].expand(-1, size, -1) if need_attention else None
+        return FrameOutput(hidden, Logits(), lengths, attention=attention)  # type: ignore[arg-type]
 
 
 class Batch:
-    """Batch with source lengths only."""
+    """A batch that has only source lengths."""
 
     def __init__(self, src_lengths: list[int]) -> None:
         self.src_lengths = torch.tensor(src_lengths)

@@ -4,7 +4,7 @@ from reference.fault import Fault
 
 SPEECH_FAULTS = (
     Fault(
-        "speech.convolutions_see_padding",
+        "speech.convolutions_read_padding",
         "a recording's last frames depend on the padding of its batch",
         "        x = zero_padding(x, lengths)\n",
         "",
@@ -18,7 +18,7 @@ SPEECH_FAULTS = (
         ("nn/test_frame_convolution.py", "models/test_recogniser.py"),
     ),
     Fault(
-        "speech.local_attention_sees_all",
+        "speech.local_attention_unlimited",
         "local attention attends to all positions",
         "return (positions[:, None] - positions).abs() <= window",
         "return (positions[:, None] - positions).abs() <= size",
@@ -39,29 +39,29 @@ SPEECH_FAULTS = (
         ("data/test_recordings.py",),
     ),
     Fault(
-        "speech.normalised_by_padding",
+        "speech.normalized_by_wrong_divisor",
         "standard deviations of a recording are divided by n - 1 instead of n",
         "deviations = frames.std(0, correction=0)",
         "deviations = frames.std(0, correction=1)",
         ("audio/test_features.py", "audio/test_real_recordings.py", "data/test_recordings.py"),
     ),
     Fault(
-        "speech.extra_texts_of_the_test",
-        "synthetic speech of held-out texts is trained on",
+        "speech.synthetic_speech_of_held_out_texts",
+        "synthetic speech of held-out texts is used for training",
         "extra = np.array([i for i in extra if texts[i] not in held_out], np.int64)",
         "extra = np.array([i for i in extra], np.int64)",
         ("data/test_recordings.py",),
     ),
     Fault(
         "speech.test_fold_is_trained_on",
-        "the held-out fold is part of training",
+        "the held-out fold is used for training",
         "test, rest = listed[is_test], listed[~is_test]",
         "test, rest = listed[is_test], listed",
         ("data/test_recordings.py",),
     ),
     Fault(
-        "speech.letters_in_silence",
-        "a token's time may be in silence",
+        "speech.tokens_in_silence",
+        "a token may be placed in silence",
         "costs[index, silent[:, None], within] = SILENCE_COST",
         "pass",
         ("transcription/test_timing.py", "transcription/test_transcribing.py"),
@@ -84,7 +84,7 @@ SPEECH_FAULTS = (
         ("transcription/test_transcribing.py",),
     ),
     Fault(
-        "speech.silence_has_a_text",
+        "speech.silence_transcribed",
         "a silent recording gets a transcript",
         "if np.any(each)}",
         "}",

@@ -1,6 +1,6 @@
 """Stored runs of all model families with their results, for tests of newer versions and other devices.
 
-`tests/store_runs.py` wrote them, those of text at commit 6e5eb0d.
+Written by `tests/store_runs.py`, the text families at commit 6e5eb0d.
 """
 
 import json
@@ -25,9 +25,10 @@ SPEECH_FAMILIES = (
     *("gru_recogniser", "lstm_recogniser", "transformer_recogniser"),
     *(f"{name}_recording_labeller" for name in ("gru", "lstm", "transformer", "cnn")),
 )
-COUNTED = ("ngram_lm", "frequency_labeller")
-USES = [name for name in FAMILIES if name != "transformer_mlm"]
-"""A masked model only initializes other runs."""
+COUNT_BASED_FAMILIES = ("ngram_lm", "frequency_labeller")
+"""Families that are estimated from counts, without gradients."""
+DECODABLE_FAMILIES = [name for name in FAMILIES if name != "transformer_mlm"]
+"""Families with an inference command. A masked language model only initializes other runs."""
 
 
 def unpack(folder: Path, path: Path = ARCHIVE) -> Path:
@@ -38,41 +39,39 @@ def unpack(folder: Path, path: Path = ARCHIVE) -> Path:
 
 
 def read_expected() -> dict[str, Any]:
-    """Read the results of the stored runs by family; the working directory must be the folder with the runs."""
+    """Read the expected results of the stored runs by family, from the working directory."""
     found: dict[str, Any] = json.loads(Path("expected.json").read_text("utf-8"))
     return found
 
 
-def seqlab(*arguments: str) -> None:
-    """Run a command in this process; fail the test if the command fails."""
+def run_command(*arguments: str) -> None:
+    """Run a command of seqlab in this process, and check that it succeeds."""
     try:
         assert main(arguments) == 0
     finally:
-        logging.getLogger().handlers.clear()  # they hold this test's standard error
+        logging.getLogger().handlers.clear()  # they refer to this test's standard error
 
 
-def answers(argv: list[str]) -> list[Any]:
-    """Run a command and parse its JSON lines."""
-    seqlab(*argv, "--output", "answers.jsonl")
-    return [json.loads(line) for line in Path("answers.jsonl").read_text("utf-8").splitlines()]
+def run_and_read_outputs(argv: list[str]) -> list[Any]:
+    """Run a command and parse the JSON lines that it writes."""
+    run_command(*argv, "--output", "outputs.jsonl")
+    return [json.loads(line) for line in Path("outputs.jsonl").read_text("utf-8").splitlines()]
 
 
-def assert_same(found: Any, wanted: Any, where: str, tolerance: float = 1e-4, *, compares_texts: bool = True) -> None:
-    """Compare numbers within a tolerance and all else exactly; a newer version may have more fields."""
-    if isinstance(wanted, Mapping):
-        for name, value in wanted.items():
-            is_sentence = name == "reading"  # for people: it may be reworded
-            assert_same(
-                found[name], value, f"{where}.{name}", tolerance, compares_texts=not is_sentence and compares_texts
-            )
-    elif isinstance(wanted, list):
-        assert len(found) == len(wanted), where
-        for place, (one, other) in enumerate(zip(found, wanted, strict=True)):
-            assert_same(one, other, f"{where}[{place}]", tolerance, compares_texts=compares_texts)
-    elif isinstance(wanted, float):
-        assert found == pytest.approx(wanted, abs=tolerance, rel=tolerance / 10), where
+def assert_same(found: Any, expected: Any, path: str, tolerance: float = 1e-4, *, compares_texts: bool = True) -> None:
+    """Compare numbers within a tolerance and other values exactly. `found` may have additional fields."""
+    if isinstance(expected, Mapping):
+        for name, value in expected.items():
+            is_prose = name == "reading"  # describes the context window in prose, so its text may change
+            assert_same(found[name], value, f"{path}.{name}", tolerance, compares_texts=not is_prose and compares_texts)
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), path
+        for index, (found_item, expected_item) in enumerate(zip(found, expected, strict=True)):
+            assert_same(found_item, expected_item, f"{path}[{index}]", tolerance, compares_texts=compares_texts)
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, abs=tolerance, rel=tolerance / 10), path
     elif compares_texts:
-        assert found == wanted, where
+        assert found == expected, path
 
 
 def last_nll(run_dir: str) -> tuple[int, float]:

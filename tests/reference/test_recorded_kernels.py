@@ -1,4 +1,4 @@
-"""Recording refuses operations that synchronize the host with a GPU."""
+"""Emulated CUDA graphs: operations that synchronize the host with a GPU are refused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 from reference.recorded_kernels import Recorder
 from torch import Tensor
 
-WAITING: dict[str, Callable[[Tensor], Any]] = {
+SYNCHRONIZING_OPERATIONS: dict[str, Callable[[Tensor], Any]] = {
     "item": lambda x: x[0].item(),
     "float": lambda x: float(x[0]),
     "bool": lambda x: bool(x.any()),
@@ -17,19 +17,19 @@ WAITING: dict[str, Callable[[Tensor], Any]] = {
     "nonzero": lambda x: x.nonzero(),
     "where": lambda x: torch.where(x > 0),
     "mask": lambda x: x[x > 0],
-    "assigned by a mask": lambda x: x.__setitem__(x > 0, torch.ones(2)),
+    "assignment by a mask": lambda x: x.__setitem__(x > 0, torch.ones(2)),
     "repeated": lambda x: x.repeat_interleave(x.long()),
     "equal": lambda x: torch.equal(x, x + 1),
     "unique": lambda x: x.unique_consecutive(),
 }
 
 
-@pytest.mark.parametrize("name", WAITING)
+@pytest.mark.parametrize("name", SYNCHRONIZING_OPERATIONS)
 @torch.inference_mode()
-def test_synchronizations_are_refused(name: str) -> None:
+def test_synchronizing_operations_are_refused(name: str) -> None:
     x = torch.tensor([1.0, 0.0, 2.0])
     with Recorder(), pytest.raises(AssertionError, match="would wait"):
-        WAITING[name](x)
+        SYNCHRONIZING_OPERATIONS[name](x)
 
 
 @torch.inference_mode()

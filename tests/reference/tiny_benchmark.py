@@ -1,4 +1,4 @@
-"""A model that trains in a second, and benchmark workers called in this process."""
+"""Tiny sizes for benchmarks, and benchmark workers called in this process."""
 
 import importlib
 import json
@@ -19,7 +19,7 @@ TINY = Scale(
 
 
 def call_worker(name: str, job: Json, threads: int, environment: Mapping[str, str] | None = None) -> Json:
-    """Run a worker like `run_worker`, with JSON in and out, but without starting a process."""
+    """Run a worker as `run_worker` does, with JSON input and output, but without a separate process."""
     worker = importlib.import_module(f"benchmarks.workers.{name}")
     found: Json = json.loads(json.dumps(worker.run(json.loads(json.dumps(job)))))
     return found

@@ -1,4 +1,4 @@
-"""Sentence pairs in two artificial languages, and the zero-config choices for them."""
+"""Sentence pairs in two artificial languages, and the zero config for them."""
 
 import random
 from pathlib import Path
@@ -11,8 +11,8 @@ SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
 Pairs = list[tuple[str, str]]
 
 
-def sentences(count: int, seed: int = 0) -> Pairs:
-    """Generate sentences of 6 to 14 words with skewed frequencies, in two languages with the same letters."""
+def draw_sentence_pairs(count: int, seed: int = 0) -> Pairs:
+    """Draw sentences of 6 to 14 words with skewed frequencies, in two languages with the same letters."""
     draw = random.Random(seed)
 
     def word(rank: int, language: int) -> str:
@@ -24,12 +24,15 @@ def sentences(count: int, seed: int = 0) -> Pairs:
 
 
 def write_pairs(folder: Path, pairs: Pairs) -> list[Override]:
+    """Write sentence pairs to two files, and return the overrides that select them."""
     folder.mkdir(parents=True, exist_ok=True)
     for side, name in ((0, "src"), (1, "tgt")):
         (folder / name).write_text("".join(pair[side] + "\n" for pair in pairs), encoding="utf-8")
     return [("data.train_src", str(folder / "src")), ("data.train_tgt", [str(folder / "tgt")])]
 
 
-def choose(folder: Path, pairs: Pairs, **given: str) -> Config:
-    """Return the zero config for some pairs; `model__d_model="64"` sets a field."""
-    return from_corpus([*write_pairs(folder, pairs), *((key.replace("__", "."), text) for key, text in given.items())])
+def zero_config(folder: Path, pairs: Pairs, **overrides: str) -> Config:
+    """Return the zero config for sentence pairs. `model__d_model="64"` sets a field."""
+    return from_corpus(
+        [*write_pairs(folder, pairs), *((name.replace("__", "."), text) for name, text in overrides.items())]
+    )

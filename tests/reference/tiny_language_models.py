@@ -1,4 +1,4 @@
-"""Run folders of small language models of each family with random weights, for text with non-ASCII characters."""
+"""Run folders of small language models of each family, with random weights and text with non-ASCII characters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ FAMILIES: dict[str, ModelConfig] = {
     "gru_lm": GruLmConfig(hidden_size=16, tied_embeddings=False),
     "ngram_lm": NgramConfig(order=4),
 }
-CARRYING = [name for name in FAMILIES if name != "transformer_lm"]
+UNLIMITED_CONTEXT_FAMILIES = [name for name in FAMILIES if name != "transformer_lm"]
 """Families with an unlimited context."""
 TOKENIZERS: dict[str, TokenizerConfig] = {
     "characters": CharactersConfig(),
@@ -65,14 +65,14 @@ TOKENIZERS: dict[str, TokenizerConfig] = {
 
 @dataclass(frozen=True)
 class TinyRuns:
-    """Run folders that are written at first use and shared by all tests."""
+    """Run folders, written at first use and shared by all tests."""
 
     folder: Path
 
     def __call__(
         self, family: str = "transformer_lm", tokenizer: str = "bpe", documents: str = "lines", seed: int = 1
     ) -> Path:
-        """Return the folder of a run; runs with one tokenizer share its vocabulary."""
+        """Return a run folder. Runs with the same tokenizer share its vocabulary."""
         path = self.folder / f"{family}-{tokenizer}-{documents}-{seed}"
         if not path.exists():
             trained = train_tokenizer(TOKENIZERS[tokenizer], LINES)
@@ -103,7 +103,7 @@ def write_language_model(
     spelling: SpellingModel | None = None,
     **data: Any,
 ) -> Path:
-    """Write a run folder like training; `data` are fields of `LanguageModellingConfig`."""
+    """Write a run folder as training does. `data` are fields of `LanguageModellingConfig`."""
     path.mkdir(parents=True)
     settings = {"train": ["text.txt"], "block_length": BLOCK_LENGTH} | data
     write_config(Config(data=LanguageModellingConfig(**settings), model=config), path / "config.yaml")
@@ -115,7 +115,9 @@ def write_language_model(
     return path
 
 
-def uniform_run(path: Path, lines: Sequence[str], tokenizer: TokenizerConfig, *, spells: bool, **data: Any) -> Path:
+def write_uniform_run(
+    path: Path, lines: Sequence[str], tokenizer: TokenizerConfig, *, spells: bool, **data: Any
+) -> Path:
     """Write the run of a model with a uniform distribution over all ids except pad and bos."""
     trained, config = train_tokenizer(tokenizer, lines), NgramConfig(order=1)
     spelling = SpellingModel.learn(rare_items(lines, trained)) if spells else None
@@ -123,12 +125,14 @@ def uniform_run(path: Path, lines: Sequence[str], tokenizer: TokenizerConfig, *,
 
 
 @torch.inference_mode()
-def one_by_one(model: Any, ids: Sequence[int], start_id: int, context: int | None, stride: int = 1) -> list[float]:
-    """Score each id of a document separately, given its context in the first window that contains it."""
+def score_one_by_one(
+    model: Any, ids: Sequence[int], start_id: int, context: int | None, stride: int = 1
+) -> list[float]:
+    """Compute each id's log-probability in a separate pass, given its context in the first window that contains it."""
     found = []
     for i, id_ in enumerate(ids):
         first = 0 if context is None else max(0, -(-(i + 1 - context) // stride)) * stride
-        read = [*(ids[first - 1 : first] or [start_id]), *ids[first:i]]
-        last_ids, state = model.start(collate_prompts([read]))
+        prompt = [*(ids[first - 1 : first] or [start_id]), *ids[first:i]]
+        last_ids, state = model.start(collate_prompts([prompt]))
         found.append(float(model.step(last_ids, state).scores[0, id_]))
     return found

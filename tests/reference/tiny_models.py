@@ -1,4 +1,4 @@
-"""Small translators, and batches of random ids."""
+"""Small translators in training mode, and batches of random ids."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ VOCAB_SIZE = 23
 
 
 def make_model(dropout: float = 0.0, seed: int = 1) -> Transformer:
-    """Build a model in training mode; the same seed gives the same weights."""
+    """Build a Transformer in training mode. The same seed gives the same weights."""
     torch.manual_seed(seed)
     config = TransformerConfig(
         d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1, dropout=dropout
@@ -26,7 +26,7 @@ def make_lstm() -> RecurrentTranslator:
 
 
 def make_batch(lengths: list[tuple[int, int]], seed: int = 0) -> Seq2SeqBatch:
-    """Collate random pairs of (source, target) lengths."""
+    """Collate random ids for pairs of (source, target) lengths."""
     generator = torch.Generator().manual_seed(seed)
 
     def row(length: int) -> Tensor:

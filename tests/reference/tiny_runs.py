@@ -1,4 +1,4 @@
-"""Runs that train in a second, and bitwise comparison of runs."""
+"""Configs that train in a second, and bitwise comparison of run folders."""
 
 import json
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import CharactersConfig, SentencePieceBpeConfig
 
-TIMES = ("minutes", "tgt_tokens_per_second", "units_per_second")
+TIME_FIELDS = ("minutes", "tgt_tokens_per_second", "units_per_second")
 
 
 def write_numbers(folder: Path, numbers: Sequence[int], name: str = "train") -> tuple[str, str]:
-    """Write a line per number in English and in German."""
+    """Write one line per number in English and in German, and return the two paths."""
     folder.mkdir(parents=True, exist_ok=True)
     phrases = [cardinal_phrase(number) for number in numbers]
     for side, lines in (("en", [each.en for each in phrases]), ("de", [each.de for each in phrases])):
@@ -30,7 +30,7 @@ def write_numbers(folder: Path, numbers: Sequence[int], name: str = "train") -> 
 
 
 def write_text(folder: Path, *corpora: Sequence[str], name: str = "text") -> list[str]:
-    """Write each corpus, a list of lines, to a separate file; return the paths."""
+    """Write each corpus (a list of lines) to a separate file, and return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}{number}.txt" for number in range(len(corpora))]
     for path, lines in zip(paths, corpora, strict=True):
@@ -48,7 +48,7 @@ def tiny_config(
     init_from: str | None = None,
     **training: Any,
 ) -> Config:
-    """Return the config of a translator for `corpus`, with dropout and subword sampling; steps take milliseconds."""
+    """Return the config of a tiny translator for `corpus`, with dropout and subword sampling."""
     settings: dict[str, Any] = {
         "tokenizer": SentencePieceBpeConfig(vocab_size=300),
         "subword_sampling": 0.1,
@@ -92,7 +92,7 @@ def tiny_text_config(
     seed: int = 1,
     **training: Any,
 ) -> Config:
-    """Return the config of a character language model for text files, with dropout; steps take milliseconds."""
+    """Return the config of a tiny character language model for text files, with dropout."""
     settings: dict[str, Any] = {
         **{"tokenizer": CharactersConfig(), "block_length": 16, "batch_tokens": 96, "micro_batch_tokens": 32},
         **{"chunk_lines": 32, "valid_fraction": 0.1, "prefetch_steps": 2},
@@ -118,15 +118,13 @@ def with_training(config: Config, **changes: Any) -> Config:
 
 
 def comparable_metrics(run_dir: Path, kinds: Sequence[str] = ("train", "valid")) -> list[dict[str, Any]]:
-    """Read metrics.jsonl without times, speeds and events."""
+    """Read the lines of these kinds from metrics.jsonl, without times and speeds."""
     lines = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] in kinds]
-    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+    return [{name: value for name, value in line.items() if name not in TIME_FIELDS} for line in lines]
 
 
-def checkpoints_of(run_dir: Path) -> dict[str, Any]:
-    """Read all checkpoints: bytes of tensors, and states without times."""
-    import json
-
+def read_checkpoints(run_dir: Path) -> dict[str, Any]:
+    """Read all checkpoints of a run: the bytes of tensor files, and training states without times."""
     found: dict[str, Any] = {}
     for path in sorted((run_dir / "checkpoints").rglob("*")):
         if path.suffix == ".safetensors":
@@ -136,22 +134,22 @@ def checkpoints_of(run_dir: Path) -> dict[str, Any]:
             state["progress"].pop("minutes")
             state["figures"].pop("seconds")
             state.pop("journal_size")  # depends on the number of digits of times
-            state.pop("sha256", None)  # format 1 has none
+            state.pop("sha256", None)  # missing in format 1
             found[f"{path.parent.name}/{path.name}"] = state
     return found
 
 
 def assert_equal_runs(run_dir: Path, expected: Path) -> None:
-    """Compare weights, averages, optimizer, generators, best checkpoints and metrics, bit for bit."""
-    found, wanted = checkpoints_of(run_dir), checkpoints_of(expected)
-    assert found.keys() == wanted.keys()
-    differing = [name for name in wanted if found[name] != wanted[name]]
-    assert differing == []
+    """Compare weights, averages, optimizer and generator states, best checkpoints and metrics, bit for bit."""
+    checkpoints, expected_checkpoints = read_checkpoints(run_dir), read_checkpoints(expected)
+    assert checkpoints.keys() == expected_checkpoints.keys()
+    different = [name for name in expected_checkpoints if checkpoints[name] != expected_checkpoints[name]]
+    assert different == []
     assert comparable_metrics(run_dir) == comparable_metrics(expected)
 
 
-def as_format_1(run_dir: Path) -> None:
-    """Rewrite a run in format 1."""
+def convert_to_format_1(run_dir: Path) -> None:
+    """Rewrite a run folder in format 1."""
     description = RunFolder(run_dir).read_description()
     for key in ("config_yaml", "run_id", "spelling_sha256"):
         description.pop(key, None)

@@ -36,25 +36,25 @@ TRANSFORMERS = {
 COPYING = {
     "transformer, copying": TransformerConfig(d_model=32, d_ff=48, num_heads=4, copying=True),
     "lstm, copying": LstmConfig(hidden_size=16, copying=True),
-    "gru, not fed, copying": GruConfig(hidden_size=16, input_feeding=False, copying=True),
+    "gru, without input feeding, copying": GruConfig(hidden_size=16, input_feeding=False, copying=True),
 }
 RECURRENT = {
     "rnn": RnnConfig(hidden_size=24, attention="dot", bridge="copy", tied_embeddings="decoder"),
     "lstm": LstmConfig(hidden_size=32, num_encoder_layers=2, num_decoder_layers=2, residual=True),
-    "lstm, not fed": LstmConfig(
+    "lstm, without input feeding": LstmConfig(
         hidden_size=24, num_decoder_layers=3, input_feeding=False, attention="additive", embedding_size=16
     ),
     "gru": GruConfig(hidden_size=16, num_encoder_layers=3, attention="additive", tied_embeddings="none"),
     "gru, one direction": GruConfig(hidden_size=16, bidirectional=False, bridge="zero", input_feeding=False),
     "lstm, rotary": LstmConfig(hidden_size=16, rotary_cross_attention=True),
-    "gru, not fed, rotary": GruConfig(
+    "gru, without input feeding, rotary": GruConfig(
         hidden_size=16, attention="dot", rotary_cross_attention=True, input_feeding=False
     ),
 }
 
 
 def build(config: TransformerConfig | RnnConfig | LstmConfig | GruConfig) -> Translator:
-    """Build a model in evaluation mode with random biases and norms, so that errors in them have an effect."""
+    """Build a model in evaluation mode, with random biases and norms so that errors in them change the output."""
     torch.manual_seed(0)
     family = Transformer if isinstance(config, TransformerConfig) else RecurrentTranslator
     model = family(config, VOCAB, VOCAB, BOS, EOS, UNK).eval()
@@ -66,6 +66,6 @@ def build(config: TransformerConfig | RnnConfig | LstmConfig | GruConfig) -> Tra
 
 
 def batch_of(rows: list[int], with_target: bool = True) -> Seq2SeqBatch:
-    """Collate some of the pairs."""
+    """Collate the pairs with these indices."""
     tgt = [TGT[i] for i in rows] if with_target else None
     return collate([SRC[i] for i in rows], tgt, rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)

@@ -5,14 +5,14 @@ from reference.fault import Fault
 TRAINING = (
     Fault(
         "resume.sampler_off_by_one",
-        "a resumed translator reads its last step of data again",
+        "a resumed translator repeats the data of its last step",
         "first, config = next_position(after), self._config",
         "first, config = after or next_position(after), self._config",
         ("training/test_exact_resume.py", "data/test_sampler.py"),
     ),
     Fault(
         "resume.text_sampler_off_by_one",
-        "a resumed language model reads its last step of data again",
+        "a resumed language model repeats the data of its last step",
         "first = next_position(after)\n",
         "first = after or next_position(after)\n",
         ("data/test_text_sampler.py", "training/test_language_modelling.py"),
@@ -40,14 +40,14 @@ TRAINING = (
     ),
     Fault(
         "resume.random_state_of_process",
-        "random numbers depend on what the process has drawn before",
+        "random numbers depend on earlier draws in the process",
         "yield torch.default_generator.manual_seed(seed)\n    finally:\n        torch.set_rng_state(before)",
         "yield torch.default_generator\n    finally:\n        pass",
         ("training/test_exact_resume.py",),
     ),
     Fault(
         "resume.metrics_not_cut_back",
-        "lines of repeated steps stay in metrics.jsonl",
+        "after resuming, lines of repeated steps stay in metrics.jsonl",
         "self.metrics_logger.truncate(journal_size)",
         "self.metrics_logger.size()",
         ("training/test_resume_rules.py", "training/test_exact_resume.py"),
@@ -82,21 +82,21 @@ TRAINING = (
     ),
     Fault(
         "checkpoints.average_not_used",
-        "inference takes the last weights instead of their average",
+        "inference uses the last weights instead of their average",
         "return AVERAGED if AVERAGED in checksums else WEIGHTS",
         "return WEIGHTS",
         ("runs/test_checkpoint.py", "runs/test_load.py", "training/test_exact_resume.py"),
     ),
     Fault(
         "checkpoints.decay_swapped",
-        "the moving average forgets as much as it should keep",
+        "the moving average swaps the weights of old and new values",
         "[weights[name] for name in self.weights], 1 - decay)",
         "[weights[name] for name in self.weights], decay)",
         ("optim/test_averaging.py",),
     ),
     Fault(
         "checkpoints.worst_kept",
-        "the checkpoint with the lowest validation score is the best one",
+        "the checkpoint with the lowest validation score counts as the best",
         "key=lambda entry: (-entry[0], entry[1], entry[2])",
         "key=lambda entry: (entry[0], entry[1], entry[2])",
         ("training/test_step.py", "training/test_endings.py", "training/test_exact_resume.py"),
@@ -134,7 +134,7 @@ OBJECTIVES = (
     ),
     Fault(
         "objectives.ctc_blank",
-        "the CTC loss takes another id for the blank",
+        "the CTC loss uses a wrong blank id",
         "targets = CtcTargets.of(batch.tgt_out, model.blank_id)",
         "targets = CtcTargets.of(batch.tgt_out, model.blank_id + 1)",
         ("objectives/test_ctc.py",),
@@ -151,7 +151,7 @@ METRICS = (
     ),
     Fault(
         "metrics.references_misaligned",
-        "further references belong to the line before",
+        "additional references are those of the next line",
         "for line in lines] for lines in further)]",
         "for line in [*lines[1:], *lines[:1]]] for lines in further)]",
         ("evaluation/test_references.py", "evaluation/test_metrics.py"),
@@ -164,8 +164,8 @@ METRICS = (
         ("evaluation/test_likelihood.py",),
     ),
     Fault(
-        "metrics.nll_of_padding",
-        "validation divides by one token too many",
+        "metrics.nll_divisor_off_by_one",
+        "the validation loss is divided by one token too many",
         "return nll / num_tgt_tokens",
         "return nll / (num_tgt_tokens + 1)",
         ("evaluation/test_likelihood.py", "training/test_step.py"),
@@ -183,21 +183,21 @@ METRICS = (
 DATA = (
     Fault(
         "data.line_shifted_by_filter",
-        "after a dropped pair, texts and line numbers are those of the pair before",
+        "after a dropped pair, texts and line numbers belong to other pairs",
         "chosen = candidates[picked]",
         "chosen = picked",
         ("data/test_prepare.py",),
     ),
     Fault(
         "data.targets_shifted",
-        "targets belong to the source before them",
+        "targets belong to the wrong sources",
         "EncodedRows([rows.take(picked) for rows in ids], texts,",
         "EncodedRows([rows.take(np.roll(picked, rows is ids[-1])) for rows in ids], texts,",
         ("data/test_prepare.py",),
     ),
     Fault(
         "data.validation_in_training",
-        "sources that were split off for validation are trained on",
+        "sources that are held out for validation are trained on",
         "np.where(held_out, RowStatus.VALID_SOURCE, RowStatus.TRAIN)",
         "np.where(held_out, RowStatus.TRAIN, RowStatus.TRAIN)",
         ("data/test_prepare.py",),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reference.tiny_runs import as_format_1, assert_equal_runs, tiny_config, with_training, write_numbers
+from reference.tiny_runs import assert_equal_runs, convert_to_format_1, tiny_config, with_training, write_numbers
 
 from seqlab.base.atomic_io import write_json
 from seqlab.runs import folder as folder_module
@@ -106,7 +106,7 @@ def test_damaged_format_2_is_not_read_as_format_1(run_dir: Path, key: str) -> No
 
 
 def test_format_1_is_read_with_one_warning(run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
-    as_format_1(run_dir)
+    convert_to_format_1(run_dir)
     for _ in range(2):
         assert load_run(run_dir).step in checkpoint_steps(run_dir / "checkpoints")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -116,7 +116,7 @@ def test_format_1_is_read_with_one_warning(run_dir: Path, caplog: pytest.LogCapt
 def test_format_1_with_newer_checkpoints_is_reported_as_damage(run_dir: Path, tmp_path: Path) -> None:
     """Such a run.json comes from another run, or from before the conversion."""
     other = Path(shutil.copytree(run_dir, tmp_path / "other"))
-    as_format_1(other)
+    convert_to_format_1(other)
     shutil.copy(other / "run.json", run_dir / "run.json")
     with pytest.raises(ValueError, match=r"run\.json is damaged or belongs to another run: it has run format 1"):
         load_run(run_dir)
@@ -126,7 +126,7 @@ def test_resuming_converts_format_1_to_2(
     trained: Trained, run_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """run.json then holds the SHA-256 of the state.json of each older checkpoint."""
-    as_format_1(run_dir)
+    convert_to_format_1(run_dir)
     longer = with_training(trained[0], max_steps=12)
     train(longer, run_dir)
     assert f"{run_dir} has run format 1" in caplog.text
@@ -167,7 +167,7 @@ def test_an_interrupted_change_is_completed_or_undone(
     trained: Trained, run_dir: Path, tmp_path: Path, operation: int, is_old: bool
 ) -> None:
     if is_old:
-        as_format_1(run_dir)
+        convert_to_format_1(run_dir)
     longer = with_training(trained[0], max_steps=12)
     with pytest.MonkeyPatch.context() as monkeypatch:
         kill_before(monkeypatch, operation)

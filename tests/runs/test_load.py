@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference.tiny_runs import as_format_1
+from reference.tiny_runs import convert_to_format_1
 
 from seqlab.base.atomic_io import with_checksum, write_json
 from seqlab.models import TransformerConfig
@@ -105,7 +105,7 @@ def replace_description_by_list(run_dir: Path) -> None:
 
 
 def remove_config(run_dir: Path) -> None:
-    as_format_1(run_dir)  # run.json of format 2 also holds the config
+    convert_to_format_1(run_dir)  # run.json of format 2 also holds the config
     (run_dir / "config.yaml").unlink()
 
 

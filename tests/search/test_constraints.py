@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from reference.exhaustive import repeats
+from reference.exhaustive import has_repeats
 from reference.scripted import ScriptedStepper, batch_of
 
 from seqlab.models.interfaces import NEG_INF
@@ -36,7 +36,7 @@ def test_repeated_ngrams(ids: list[list[int]], size: int) -> None:
     assert torch.equal(scores, before)
     for row, said in enumerate(ids):
         earlier = {tuple(said[i : i + size]) for i in range(len(said) - size + 1)}
-        assert has_repeated_ngram(said, size) == repeats(said, size)
+        assert has_repeated_ngram(said, size) == has_repeats(said, size)
         for i in range(3):
             completes = (*said, i)[-size:] in earlier
             assert allowed[row, i] == (NEG_INF if completes else scores[row, i])
@@ -59,7 +59,7 @@ def test_no_hypothesis_repeats_an_ngram(beam_size: int, size: int) -> None:
     model = ScriptedStepper(5, spread=0.3)
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=9, no_repeat_ngram_size=size)
     for found in beam_search(model, batch_of(list(range(8))), config):
-        assert not any(repeats(h.ids, size) for h in found)
+        assert not any(has_repeats(h.ids, size) for h in found)
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])

@@ -12,8 +12,8 @@ from reference.ctc_alignments import (
     alignment_log_prob,
     all_alignments,
     collapse,
-    distribution,
-    frames_of,
+    draw_frames,
+    sequence_probs,
 )
 
 from seqlab.models.interfaces import FrameLogProbs
@@ -36,7 +36,7 @@ def test_the_best_path_may_have_a_less_probable_output() -> None:
 
 
 def test_best_paths_have_the_highest_probability() -> None:
-    frames = frames_of([5, 1, 3, 4])
+    frames = draw_frames([5, 1, 3, 4])
     config = SearchConfig(length_alpha=0.5)
     scored = best_path_search(MODEL, frames, config)
     rough = best_path_search(MODEL, frames, config, need_scores=False)
@@ -45,14 +45,14 @@ def test_best_paths_have_the_highest_probability() -> None:
         best = max(all_alignments(len(log_probs), (BLANK, 2, 3)), key=lambda path: alignment_log_prob(path, log_probs))
         assert tuple(found.ids) == tuple(unscored.ids) == collapse(best)
         assert math.isnan(unscored.log_prob)
-        assert found.log_prob == pytest.approx(math.log(distribution(frames, row)[tuple(found.ids)]), rel=1e-5)
+        assert found.log_prob == pytest.approx(math.log(sequence_probs(frames, row)[tuple(found.ids)]), rel=1e-5)
         assert found.score == pytest.approx(found.log_prob / math.sqrt(len(found.ids) + 1))
         assert len(found.token_log_probs) == found.num_tokens
         assert sum(found.token_log_probs) == pytest.approx(found.log_prob)
 
 
 def test_paths_exclude_banned_ids() -> None:
-    frames = frames_of([5, 1, 3, 4])
+    frames = draw_frames([5, 1, 3, 4])
     frames.log_probs[:, :, EOS] = 0.0  # would win everywhere
     for found in best_path_search(MODEL, frames, SearchConfig(), banned_ids=[BLANK, 3]):
         assert set(found.ids) <= {2}
@@ -74,7 +74,7 @@ def test_best_paths_are_cut_at_the_maximum_length(need_scores: bool) -> None:
 
 @pytest.mark.parametrize("target", [(), (2,), (3, 2), (2, 2), (2, 3, 3)])
 def test_alignments_are_the_most_probable_paths_of_a_target(target: tuple[int, ...]) -> None:
-    frames = frames_of([5, 4, 1, 3])
+    frames = draw_frames([5, 4, 1, 3])
     targets = torch.tensor([[*target, 3]] * 4)  # one more than is read
     lengths = torch.full((4,), len(target))
     log_probs, paths = viterbi_alignments(frames, targets, lengths, BLANK)
@@ -92,7 +92,7 @@ def test_alignments_are_the_most_probable_paths_of_a_target(target: tuple[int, .
 
 @pytest.mark.parametrize("search", [best_path_search, prefix_beam_search])
 def test_invalid_numbers_are_refused(search: Any) -> None:
-    frames = frames_of([3, 4])
+    frames = draw_frames([3, 4])
     frames.log_probs[1, 2] = math.nan
     with pytest.raises(ValueError, match=r"not numbers \(NaN\)"):
         search(MODEL, frames, SearchConfig())
@@ -102,4 +102,4 @@ def test_invalid_numbers_are_refused(search: Any) -> None:
 @pytest.mark.parametrize("field", [{"iterations": 2}, {"revise": True}, {"coverage_penalty": 0.2}])
 def test_unsupported_options_are_refused(search: Any, field: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(field))}` is for "):
-        search(MODEL, frames_of([3, 4]), SearchConfig(**field))
+        search(MODEL, draw_frames([3, 4]), SearchConfig(**field))

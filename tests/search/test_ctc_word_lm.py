@@ -130,7 +130,7 @@ def noisy_frames(texts: Sequence[str], noise: float) -> FrameLogProbs:
     return FrameLogProbs(log_probs, torch.tensor([len(row) for row in rows]))
 
 
-def distribution(frames: FrameLogProbs, row: int, ids: Sequence[int]) -> dict[tuple[int, ...], float]:
+def sequence_probs(frames: FrameLogProbs, row: int, ids: Sequence[int]) -> dict[tuple[int, ...], float]:
     """Sum the probabilities of all paths of a sentence by their output."""
     log_probs: Tensor = frames.log_probs[row, : int(frames.lengths[row])].double()
     found: dict[tuple[int, ...], float] = defaultdict(float)
@@ -149,7 +149,7 @@ def test_a_wide_beam_is_exact(words: NgramModel, look_ahead: bool, letters: str)
     single = replace(config, num_hypotheses=1)
     rough = prefix_beam_search(MODEL, frames, single, banned_ids=NEVER_SAID, need_scores=False, lm=lm)
     for row, (best, (first,)) in enumerate(zip(found, rough, strict=True)):
-        probs = distribution(frames, row, ids)
+        probs = sequence_probs(frames, row, ids)
         truth = {each: math.log(prob) + share_of(words, each) for each, prob in probs.items() if prob > 0}
         assert {tuple(each.ids) for each in best if each.log_prob > -math.inf} == truth.keys()
         for each in (*best, first):

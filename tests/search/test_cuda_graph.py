@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from reference.meta_device import leave_out_autocast
-from reference.recorded_kernels import RepeatedOnCpu
-from reference.stored_families import answers
+from reference.meta_device import disable_autocast
+from reference.recorded_kernels import CpuRecordedFunction
 from reference.stored_families import assert_same as assert_same_answers
+from reference.stored_families import run_and_read_outputs
 from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSFORMERS, VOCAB, batch_of, build
 
 from seqlab.data.batch import collate_prompts
@@ -30,9 +30,9 @@ VARIANTS = TRANSFORMERS | {"copying": COPYING["transformer, copying"]}
 
 
 @pytest.fixture
-def graphs(monkeypatch: pytest.MonkeyPatch) -> type[RepeatedOnCpu]:
+def graphs(monkeypatch: pytest.MonkeyPatch) -> type[CpuRecordedFunction]:
     """Emulate the graphs on the CPU; return the class that counts them."""
-    counting = type("Counting", (RepeatedOnCpu,), {})
+    counting = type("Counting", (CpuRecordedFunction,), {})
     monkeypatch.setattr(cuda_graph, "has_graphs", lambda device: True)
     monkeypatch.setattr(cuda_graph, "RecordedFunction", counting)
     return counting
@@ -77,7 +77,7 @@ OPTIONS: list[tuple[int, dict[str, Any]]] = [
 @pytest.mark.parametrize(("beam_size", "options"), OPTIONS, ids=str)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_translator(
-    graphs: type[RepeatedOnCpu],
+    graphs: type[CpuRecordedFunction],
     name: str,
     beam_size: int,
     options: dict[str, Any],
@@ -103,7 +103,7 @@ def test_a_translator(
 @torch.inference_mode()
 def test_the_kernels_of_a_gpu(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not those of the CPU, which the other tests use; `meta` tensors have shapes and dtypes, but no values."""
-    leave_out_autocast(monkeypatch)
+    disable_autocast(monkeypatch)
     meta = torch.device("meta")
     model = build(TRANSFORMERS[name])
     prepare_inference(model, meta, dtype)
@@ -122,7 +122,7 @@ def test_the_kernels_of_a_gpu(name: str, dtype: torch.dtype, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_ensembles_and_fusions(graphs: type[RepeatedOnCpu], beam_size: int) -> None:
+def test_ensembles_and_fusions(graphs: type[CpuRecordedFunction], beam_size: int) -> None:
     members = build(TRANSFORMERS["pre"]), build(TRANSFORMERS["rotary"])
     start = {"start_lm": lambda rows, device: collate_prompts([[BOS]] * rows).to(device)}
     fused = Fusion(Ensemble(members), WeightedLm(language_model(), weight=0.3, length_reward=0.1, **start))
@@ -133,7 +133,7 @@ def test_ensembles_and_fusions(graphs: type[RepeatedOnCpu], beam_size: int) -> N
     assert graphs.recorded == 2
 
 
-def test_a_member_without_a_fixed_size(graphs: type[RepeatedOnCpu]) -> None:
+def test_a_member_without_a_fixed_size(graphs: type[CpuRecordedFunction]) -> None:
     """The other member's state was converted to a fixed size before, which must not change it."""
     model = Ensemble([build(TRANSFORMERS["pre"]), build(RECURRENT["lstm"])])
     with reference_kernels("cuda_graph"):
@@ -142,7 +142,7 @@ def test_a_member_without_a_fixed_size(graphs: type[RepeatedOnCpu]) -> None:
     assert graphs.recorded == 0
 
 
-def test_too_few_learned_positions_are_an_error(graphs: type[RepeatedOnCpu]) -> None:
+def test_too_few_learned_positions_are_an_error(graphs: type[CpuRecordedFunction]) -> None:
     """A graph would read beyond the end of the table."""
     model = build(TransformerConfig(d_model=32, d_ff=48, num_heads=2, positions="learned", max_length=10))
     with pytest.raises(ValueError, match=r"learned positions for 10 tokens, but a sequence has 11"):
@@ -152,7 +152,7 @@ def test_too_few_learned_positions_are_an_error(graphs: type[RepeatedOnCpu]) -> 
 
 @pytest.mark.parametrize("positions", ["rotary", "sinusoidal", "learned"])
 @pytest.mark.parametrize("prompt", [1, 4])
-def test_a_language_model(graphs: type[RepeatedOnCpu], positions: Any, prompt: int) -> None:
+def test_a_language_model(graphs: type[CpuRecordedFunction], positions: Any, prompt: int) -> None:
     model = language_model(positions=positions)
     batch = collate_prompts([[5 + row, *range(10, 9 + prompt)] for row in range(6)])
     config = SamplingConfig(max_length=40, seed=3)
@@ -164,7 +164,7 @@ def test_a_language_model(graphs: type[RepeatedOnCpu], positions: Any, prompt: i
     assert_same([found], [wanted])
 
 
-def test_positions_beyond_the_tables(graphs: type[RepeatedOnCpu]) -> None:
+def test_positions_beyond_the_tables(graphs: type[CpuRecordedFunction]) -> None:
     """A table of positions grows before its address is captured."""
     for positions in ("rotary", "sinusoidal"):
         model, config = language_model(max_length=400, positions=positions), SamplingConfig(max_length=290, seed=3)
@@ -176,7 +176,7 @@ def test_positions_beyond_the_tables(graphs: type[RepeatedOnCpu]) -> None:
     assert graphs.recorded == 2
 
 
-def test_caches_that_would_be_too_large(graphs: type[RepeatedOnCpu], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caches_that_would_be_too_large(graphs: type[CpuRecordedFunction], monkeypatch: pytest.MonkeyPatch) -> None:
     """2 tensors of 2 layers hold 32 numbers of 4 bytes for each entry of each of 2 rows; 48 entries are a multiple."""
     config = SamplingConfig(max_length=40, seed=3)
     for limit, recorded in ((2 * 2 * 32 * 4 * 2 * 48 - 1, 0), (2 * 2 * 32 * 4 * 2 * 48, 1)):
@@ -185,7 +185,7 @@ def test_caches_that_would_be_too_large(graphs: type[RepeatedOnCpu], monkeypatch
         assert graphs.recorded == recorded
 
 
-def test_a_text_longer_than_the_context_has_no_graph(graphs: type[RepeatedOnCpu]) -> None:
+def test_a_text_longer_than_the_context_has_no_graph(graphs: type[CpuRecordedFunction]) -> None:
     """Past it, half of the context is read anew."""
     model, config = language_model(max_length=16), SamplingConfig(max_length=30, seed=3)
     with reference_kernels("cuda_graph"):
@@ -196,7 +196,7 @@ def test_a_text_longer_than_the_context_has_no_graph(graphs: type[RepeatedOnCpu]
 
 @pytest.mark.parametrize("is_forked", [False, True])
 @torch.inference_mode()
-def test_a_graph_is_freed_with_its_state(graphs: type[RepeatedOnCpu], is_forked: bool) -> None:
+def test_a_graph_is_freed_with_its_state(graphs: type[CpuRecordedFunction], is_forked: bool) -> None:
     """Not by the next garbage collection, before which the next search could not use its memory."""
     model = build(TRANSFORMERS["pre"])
     last_ids, state = model.start(batch_of(ALL, with_target=False))
@@ -215,7 +215,7 @@ def test_a_graph_is_freed_with_its_state(graphs: type[RepeatedOnCpu], is_forked:
 
 
 @torch.inference_mode()
-def test_a_fork_is_independent(graphs: type[RepeatedOnCpu]) -> None:
+def test_a_fork_is_independent(graphs: type[CpuRecordedFunction]) -> None:
     """Before the state has a fixed size, after it, and with a graph."""
     model = build(TRANSFORMERS["rotary"])
     last_ids, state = model.start(batch_of(ALL, with_target=False))
@@ -230,8 +230,8 @@ def test_a_fork_is_independent(graphs: type[RepeatedOnCpu]) -> None:
 
 
 @pytest.mark.parametrize("family", ["transformer", "transformer_lm"])
-def test_stored_runs(graphs: type[RepeatedOnCpu], family: str, expected_by_family: dict[str, Any]) -> None:
+def test_stored_runs(graphs: type[CpuRecordedFunction], family: str, expected_by_family: dict[str, Any]) -> None:
     """All results of the commands."""
     for what, use in expected_by_family[family]["uses"].items():
-        assert_same_answers(answers(use["argv"]), use["lines"], what)
+        assert_same_answers(run_and_read_outputs(use["argv"]), use["lines"], what)
     assert graphs.recorded

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference.ctc_alignments import BLANK, EOS, SIZE, GivenFrames, distribution, frames_of
+from reference.ctc_alignments import BLANK, EOS, VOCAB_SIZE, GivenFrames, draw_frames, sequence_probs
 
 from seqlab.data.batch import TextBatch, collate_prompts
 from seqlab.models import NgramConfig
@@ -26,7 +26,7 @@ WEIGHT, REWARD = 0.7, 0.9
 @pytest.fixture(scope="module")
 def lm() -> NgramModel:
     drawn = random.Random(1)
-    model = NgramModel(NgramConfig(order=3), SIZE, pad_id=BLANK, bos_id=BLANK, eos_id=EOS)
+    model = NgramModel(NgramConfig(order=3), VOCAB_SIZE, pad_id=BLANK, bos_id=BLANK, eos_id=EOS)
     model.fit([drawn.choices([2, 3], [3, 1], k=drawn.randint(0, 5)) for _ in range(60)])
     return model
 
@@ -54,12 +54,12 @@ def shares(lm: NgramModel, symbols: Sequence[int], length_reward: float = REWARD
 def test_a_beam_with_all_prefixes_finds_the_best_sums(lm: NgramModel, alpha: float, max_length: int) -> None:
     """A hypothesis of the maximum length is not finished and has the probability of all of its continuations."""
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=alpha, max_length=max_length)
-    frames = frames_of(LENGTHS)
+    frames = draw_frames(LENGTHS)
     found = prefix_beam_search(MODEL, frames, config, lm=fused(lm))
     rough = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False, lm=fused(lm))
     for row, (best, (first,)) in enumerate(zip(found, rough, strict=True)):
         probs: dict[tuple[int, ...], float] = defaultdict(float)
-        for ids, prob in distribution(frames, row).items():
+        for ids, prob in sequence_probs(frames, row).items():
             probs[ids[:max_length]] += prob
         assert {tuple(each.ids) for each in best} == {ids for ids, prob in probs.items() if prob > 0}
         for each in (*best, first):
@@ -78,7 +78,10 @@ def test_a_beam_with_all_prefixes_finds_the_best_sums(lm: NgramModel, alpha: flo
 
 def test_a_wide_beam_agrees_with_token_by_token_search(lm: NgramModel) -> None:
     lengths = list(range(1, 30))
-    frames, config = frames_of(lengths, spread=3.0), SearchConfig(beam_size=32, length_alpha=0.0, early_stopping=False)
+    frames, config = (
+        draw_frames(lengths, spread=3.0),
+        SearchConfig(beam_size=32, length_alpha=0.0, early_stopping=False),
+    )
     mine = prefix_beam_search(MODEL, frames, config, lm=fused(lm))
     over_symbols = beam_search(Fusion(MODEL, fused(lm)), frames, config, banned_ids=[BLANK])
     for (one,), (other,) in zip(mine, over_symbols, strict=True):
@@ -88,7 +91,7 @@ def test_a_wide_beam_agrees_with_token_by_token_search(lm: NgramModel) -> None:
 
 
 def test_a_length_reward_makes_hypotheses_longer(lm: NgramModel) -> None:
-    frames, config = frames_of(list(range(1, 30))), SearchConfig(beam_size=8, length_alpha=0.0)
+    frames, config = draw_frames(list(range(1, 30))), SearchConfig(beam_size=8, length_alpha=0.0)
     sizes = [
         sum(len(best.ids) for (best,) in prefix_beam_search(MODEL, frames, config, lm=fused(lm, reward)))
         for reward in (-1.0, 0.0, 1.0, 2.0)
@@ -100,9 +103,9 @@ def test_a_length_reward_makes_hypotheses_longer(lm: NgramModel) -> None:
 def test_results_do_not_depend_on_other_sentences_and_padding(lm: NgramModel, max_length: int) -> None:
     lengths = [4, 17, 1, 9, 17]
     config = SearchConfig(beam_size=4, num_hypotheses=3, max_length=max_length)
-    together = prefix_beam_search(MODEL, frames_of(lengths), config, lm=fused(lm))
+    together = prefix_beam_search(MODEL, draw_frames(lengths), config, lm=fused(lm))
     for row, length in enumerate(lengths):
-        assert prefix_beam_search(MODEL, frames_of([length]), config, lm=fused(lm)) == [together[row]]
+        assert prefix_beam_search(MODEL, draw_frames([length]), config, lm=fused(lm)) == [together[row]]
 
 
 def test_lookups_match_steps_and_scores(lm: NgramModel) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference.scripted_positions import EOS, SIZE, Batch, ScriptedPositions
+from reference.scripted_positions import EOS, VOCAB_SIZE, Batch, ScriptedPositions
 
 from seqlab.models.interfaces import IGNORE, TargetLengths
 from seqlab.search.config import SearchConfig
@@ -35,7 +35,7 @@ def by_definition(
         shown = [IGNORE if at in hidden else ids[at] for at in range(length)]
         scores, before = model.logits(sentence, length, shown).log_softmax(-1), list(ids)
         for at in free if revise else hidden:
-            best = max((i for i in range(SIZE) if i not in never), key=lambda i: float(scores[at, i]))
+            best = max((i for i in range(VOCAB_SIZE) if i not in never), key=lambda i: float(scores[at, i]))
             ids[at], log_probs[at], looked[at] = best, float(scores[at, best]), length - len(hidden)
         if early_stopping and ids == before:
             break
@@ -107,7 +107,7 @@ def test_one_pass_finds_the_most_probable_target() -> None:
     model = ScriptedPositions([[4]])
     ((best,),) = mask_predict(model, Batch([5]), SearchConfig(beam_size=1))
     scores = model.logits(0, 4, [IGNORE] * 4).log_softmax(-1)
-    allowed = [i for i in range(SIZE) if i != EOS]
+    allowed = [i for i in range(VOCAB_SIZE) if i != EOS]
     likeliest = max(product(allowed, repeat=4), key=lambda ids: float(scores[range(4), list(ids)].sum()))
     assert best.ids == list(likeliest)
     assert best.log_prob == pytest.approx(float(scores[range(4), list(likeliest)].sum()))
@@ -127,9 +127,9 @@ def test_the_first_eos_ends_a_target_of_models_that_end_at_eos() -> None:
     model = ScriptedPositions([[5], [4], [3]], ends_at_eos=True)
     model.tables *= 0.0
     for at, best in enumerate([3, 4, EOS, 3, EOS]):
-        model.tables[0, at, 0, SIZE, best] = 5.0
-    model.tables[1, :, 0, SIZE, 2] = 5.0
-    model.tables[2, 0, 0, SIZE, EOS] = 5.0
+        model.tables[0, at, 0, VOCAB_SIZE, best] = 5.0
+    model.tables[1, :, 0, VOCAB_SIZE, 2] = 5.0
+    model.tables[2, 0, 0, VOCAB_SIZE, EOS] = 5.0
     (first,), (second,), (third,) = mask_predict(
         model, Batch([3, 3, 3]), SearchConfig(beam_size=1), need_attention=True
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference.scripted_positions import EOS, SIZE, Batch, ScriptedPositions
+from reference.scripted_positions import EOS, VOCAB_SIZE, Batch, ScriptedPositions
 from torch import Tensor
 
 from seqlab.data.batch import TextBatch, collate_prompts
@@ -32,7 +32,7 @@ def start_lm(rows: int, device: torch.device) -> TextBatch:
 @pytest.fixture(scope="module")
 def ngrams() -> NgramModel:
     drawn = random.Random(1)
-    model = NgramModel(NgramConfig(order=3), SIZE, pad_id=START, bos_id=START, eos_id=EOS)
+    model = NgramModel(NgramConfig(order=3), VOCAB_SIZE, pad_id=START, bos_id=START, eos_id=EOS)
     model.fit([drawn.choices(SAID, [4, 3, 2, 1], k=drawn.randint(0, 6)) for _ in range(60)])
     return model
 
@@ -75,9 +75,9 @@ def test_language_model_scores_match_its_steps(ngrams: NgramModel, lm: WeightedL
 
 def test_a_beam_with_all_prefixes_finds_the_largest_sum(ngrams: NgramModel, lm: WeightedLm) -> None:
     lengths = torch.tensor([4, 1, 3, 4, 2, 4])
-    log_probs = torch.randn(6, 4, SIZE, generator=torch.Generator().manual_seed(2)).log_softmax(2)
+    log_probs = torch.randn(6, 4, VOCAB_SIZE, generator=torch.Generator().manual_seed(2)).log_softmax(2)
     log_probs[2, 1, 3:] = -torch.inf
-    ids = torch.arange(SIZE).expand(log_probs.shape)
+    ids = torch.arange(VOCAB_SIZE).expand(log_probs.shape)
     choices = log_probs.index_fill(2, torch.tensor([START, EOS]), -torch.inf)
     places = choose_candidates_with_lm(choices, ids, lengths, lm, WIDE)
     for row, length in enumerate(lengths.tolist()):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference.ctc_alignments import BLANK, EOS, GivenFrames, distribution, frames_of
+from reference.ctc_alignments import BLANK, EOS, GivenFrames, draw_frames, sequence_probs
 
 from seqlab.models.interfaces import FrameLogProbs
 from seqlab.search.beam import beam_search
@@ -20,13 +20,13 @@ LENGTHS = [5, 1, 3, 4]
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_beam_with_all_prefixes_sums_all_paths(seed: int) -> None:
-    frames = frames_of(LENGTHS, seed=seed)
+    frames = draw_frames(LENGTHS, seed=seed)
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0)
     single = replace(config, num_hypotheses=1)
     found = prefix_beam_search(MODEL, frames, config)
     rough = prefix_beam_search(MODEL, frames, single, need_scores=False)
     for row, (hypotheses, (best,)) in enumerate(zip(found, rough, strict=True)):
-        truth = {ids: prob for ids, prob in distribution(frames, row).items() if prob > 0}
+        truth = {ids: prob for ids, prob in sequence_probs(frames, row).items() if prob > 0}
         assert {tuple(each.ids) for each in hypotheses} == truth.keys()
         assert len(hypotheses) == len(truth)  # no duplicates
         for each in (*hypotheses, best):
@@ -41,7 +41,7 @@ def test_a_beam_with_all_prefixes_sums_all_paths(seed: int) -> None:
 def test_a_small_beam_is_as_good_as_token_by_token_search() -> None:
     """Neither beam is exact; on this many frames they agree in nearly all cases."""
     lengths = list(range(1, 30))
-    frames = frames_of(lengths, spread=3.0)
+    frames = draw_frames(lengths, spread=3.0)
     config = SearchConfig(beam_size=8, length_alpha=0.0)
     mine = [best.log_prob for (best,) in prefix_beam_search(MODEL, frames, config)]
     over_symbols = [best.log_prob for (best,) in beam_search(MODEL, frames, config)]
@@ -56,9 +56,9 @@ def test_a_small_beam_is_as_good_as_token_by_token_search() -> None:
 def test_results_do_not_depend_on_other_sentences_and_padding(max_length: int) -> None:
     lengths = [4, 17, 1, 9, 17]
     config = SearchConfig(beam_size=4, num_hypotheses=3, max_length=max_length)
-    together = prefix_beam_search(MODEL, frames_of(lengths), config)
+    together = prefix_beam_search(MODEL, draw_frames(lengths), config)
     for row, length in enumerate(lengths):
-        assert prefix_beam_search(MODEL, frames_of([length]), config) == [together[row]]
+        assert prefix_beam_search(MODEL, draw_frames([length]), config) == [together[row]]
 
 
 def test_ties_stay_in_order_after_the_last_frame() -> None:
@@ -77,11 +77,11 @@ def test_an_id_is_repeated_only_after_a_blank() -> None:
     ((first, second),) = prefix_beam_search(MODEL, frames, config)
     assert (first.ids, first.log_prob) == ([2, 2], pytest.approx(math.log(0.9 * 0.8 * 0.9)))
     assert second.ids == [2]
-    assert second.log_prob == pytest.approx(math.log(distribution(frames, 0)[(2,)]))
+    assert second.log_prob == pytest.approx(math.log(sequence_probs(frames, 0)[(2,)]))
 
 
 def test_hypotheses_are_sorted_by_all_of_their_paths() -> None:
-    frames = frames_of(list(range(1, 20)), spread=0.5)
+    frames = draw_frames(list(range(1, 20)), spread=0.5)
     config = SearchConfig(beam_size=4, num_hypotheses=4, length_alpha=0.0)
     found = prefix_beam_search(MODEL, frames, config)
     assert prefix_beam_search(MODEL, frames, config, need_scores=False) == found, "what is found does not depend on it"
@@ -92,7 +92,7 @@ def test_hypotheses_are_sorted_by_all_of_their_paths() -> None:
 
 
 def test_banned_ids_and_eos_are_never_output() -> None:
-    frames = frames_of(LENGTHS)
+    frames = draw_frames(LENGTHS)
     frames.log_probs[:, :, EOS] = 0.0
     config = SearchConfig(beam_size=3, num_hypotheses=3)
     for best in prefix_beam_search(MODEL, frames, config, banned_ids=[BLANK, 3]):
@@ -103,12 +103,12 @@ def test_banned_ids_and_eos_are_never_output() -> None:
 @pytest.mark.parametrize("max_length", [1, 2, 3])
 def test_no_hypothesis_exceeds_the_maximum_length(max_length: int) -> None:
     """The probability of longer outputs belongs to their prefix, which is not finished."""
-    frames = frames_of(LENGTHS)
+    frames = draw_frames(LENGTHS)
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0, max_length=max_length)
     rough = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False)
     for row, found in enumerate(prefix_beam_search(MODEL, frames, config)):
         truth: dict[tuple[int, ...], float] = defaultdict(float)
-        for ids, prob in distribution(frames, row).items():
+        for ids, prob in sequence_probs(frames, row).items():
             truth[ids[:max_length]] += prob
         assert {tuple(each.ids) for each in found} == {ids for ids, prob in truth.items() if prob}
         for each in (*found, *rough[row]):
@@ -119,7 +119,7 @@ def test_no_hypothesis_exceeds_the_maximum_length(max_length: int) -> None:
 
 
 def test_the_length_penalty_chooses_between_the_final_prefixes() -> None:
-    frames = frames_of(LENGTHS)
+    frames = draw_frames(LENGTHS)
     for alpha in (-2.0, 0.0, 2.0):
         config = SearchConfig(beam_size=6, num_hypotheses=6, length_alpha=alpha)
         rough = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False)

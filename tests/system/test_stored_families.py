@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 from reference.stored_families import (
-    COUNTED,
+    COUNT_BASED_FAMILIES,
+    DECODABLE_FAMILIES,
     FAMILIES,
     SPEECH_ARCHIVE,
     SPEECH_FAMILIES,
-    USES,
-    answers,
     assert_same,
     last_nll,
     read_expected,
-    seqlab,
+    run_and_read_outputs,
+    run_command,
     unpack,
 )
 
@@ -38,7 +38,7 @@ def test_every_family_is_stored(expected_by_family: dict[str, Any]) -> None:
     assert set(expected_by_family) == set(FAMILIES)
 
 
-@pytest.mark.parametrize("family", USES)
+@pytest.mark.parametrize("family", DECODABLE_FAMILIES)
 def test_a_stored_run_gives_the_same_outputs(expected_by_family: dict[str, Any], family: str) -> None:
     """Texts and labels are equal, scores and perplexities within 1e-4."""
     assert expected_by_family[family]["uses"]
@@ -47,10 +47,10 @@ def test_a_stored_run_gives_the_same_outputs(expected_by_family: dict[str, Any],
 
 def check_uses(expected: dict[str, Any]) -> None:
     for what, use in expected["uses"].items():
-        assert_same(answers(use["argv"]), use["lines"], what)
+        assert_same(run_and_read_outputs(use["argv"]), use["lines"], what)
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in COUNTED])
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in COUNT_BASED_FAMILIES])
 def test_a_stored_run_is_resumed(expected_by_family: dict[str, Any], family: str) -> None:
     """The following steps end with the stored loss."""
     check_resumed(expected_by_family[family]["continued"], family)
@@ -58,7 +58,7 @@ def test_a_stored_run_is_resumed(expected_by_family: dict[str, Any], family: str
 
 def check_resumed(continued: dict[str, Any], family: str) -> None:
     shutil.copytree(f"runs/{family}", f"continued/{family}")
-    seqlab(*continued["argv"])
+    run_command(*continued["argv"])
     step, loss = last_nll(f"continued/{family}")
     assert step == continued["step"]
     assert loss == pytest.approx(continued["nll"], abs=5e-3)  # rounding differs between machines, and grows
@@ -74,7 +74,7 @@ def test_stored_runs_of_speech(expected_of_speech: dict[str, Any], family: str) 
     shutil.copytree(f"runs/{family}", f"continued/{family}")
     before, loss_before = last_nll(f"continued/{family}")
     steps = ("--training.max_steps", str(before + 2), "--training.valid_every", "2")
-    seqlab("train", "--run_dir", f"continued/{family}", *steps)
+    run_command("train", "--run_dir", f"continued/{family}", *steps)
     step, loss = last_nll(f"continued/{family}")
     assert (before, step) == (80, 82)
     assert loss == pytest.approx(loss_before, rel=0.1)
@@ -87,7 +87,7 @@ def test_a_labeller_starts_from_a_stored_masked_model(expected_by_family: dict[s
     start = ("--init_from", "runs/transformer_mlm", "--init_parts", "matching")
     sizes = ("--model.d_model", "8", "--model.d_ff", "16")
     model = ("--model.family", "transformer_labeller", "--model.num_heads", "1")
-    seqlab("train", *corpus, *labels, *start, *model, *sizes, "--run_dir", "runs/started", "--threads", "1")
-    seqlab("label", "runs/started", "--input", "corpora/test_lines.txt", "--output", "labels.txt")
+    run_command("train", *corpus, *labels, *start, *model, *sizes, "--run_dir", "runs/started", "--threads", "1")
+    run_command("label", "runs/started", "--input", "corpora/test_lines.txt", "--output", "labels.txt")
     words = [len(line.split()) for line in Path("corpora/test_lines.txt").read_text("utf-8").splitlines()]
     assert [len(line.split()) for line in Path("labels.txt").read_text("utf-8").splitlines()] == words

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from reference.buffers import add_buffers, train_with_buffers
-from reference.ranks import in_ranks
+from reference.ranks import run_in_ranks
 from reference.tiny_runs import assert_equal_runs, tiny_config, with_training
 
 from seqlab.models import Transformer
@@ -69,7 +69,7 @@ def test_ranks_resume_from_the_buffers_of_rank_0(corpus: Path, tmp_path: Path, p
     half = with_training(config, max_steps=6)
     for name, configs in (("uninterrupted", [config]), ("resumed", [half, config])):
         path = str(tmp_path / name)
-        assert in_ranks(2, train_with_buffers, configs, tmp_path / name) == [path, path]
+        assert run_in_ranks(2, train_with_buffers, configs, tmp_path / name) == [path, path]
     last = checkpoint_name(12)
     uninterrupted, resumed = (
         read_tensors(tmp_path / name / "checkpoints" / last, WEIGHTS) for name in ("uninterrupted", "resumed")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference.ranks import in_ranks, train_in_ranks
+from reference.ranks import run_in_ranks, train_in_ranks
 from reference.tiny_runs import (
     TINY_LM,
     assert_equal_runs,
@@ -273,7 +273,7 @@ def test_a_non_finite_step_is_reported_and_can_be_replayed(layout: str, texts: l
 
 def test_a_failed_step_is_saved_with_the_rows_of_both_ranks(texts: list[str], tmp_path: Path) -> None:
     config = config_of("packed", texts, optim=DIVERGING)
-    found = in_ranks(2, train, config, tmp_path / "run")
+    found = run_in_ranks(2, train, config, tmp_path / "run")
     assert found == [found[0]] * 2
     assert found[0].kind is FailedStep
     [folder] = (tmp_path / "run" / "failures").iterdir()

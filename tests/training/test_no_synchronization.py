@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference.meta_device import leave_out_autocast
-from reference.stored_families import COUNTED, FAMILIES
+from reference.meta_device import disable_autocast
+from reference.stored_families import COUNT_BASED_FAMILIES, FAMILIES
 
 from seqlab.base.world import join_world
 from seqlab.objectives import StepContext
@@ -21,7 +21,7 @@ from seqlab.training.train import set_up_run
 SYNCHRONIZING_FAMILIES = ("transformer_ctc",)
 """Exempt: PyTorch's CTC kernel copies the lengths to the host."""
 OBJECTIVES = {"r_drop": ("transformer", "lstm"), "scheduled_sampling": ("transformer", "lstm")}
-CASES = [(name, None) for name in FAMILIES if name not in (*COUNTED, *SYNCHRONIZING_FAMILIES)]
+CASES = [(name, None) for name in FAMILIES if name not in (*COUNT_BASED_FAMILIES, *SYNCHRONIZING_FAMILIES)]
 CASES += [(name, objective) for objective, names in OBJECTIVES.items() for name in names]
 
 
@@ -29,7 +29,7 @@ CASES += [(name, objective) for objective, names in OBJECTIVES.items() for name 
 def test_forward_and_backward_passes_read_no_values(
     family: str, objective: str | None, stored_families: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leave_out_autocast(monkeypatch)
+    disable_autocast(monkeypatch)
     monkeypatch.chdir(stored_families)
     config = config_from_yaml(Path("runs") / family / "config.yaml")
     if objective is not None:

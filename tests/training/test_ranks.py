@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from reference.ranks import in_ranks, train_in_ranks, train_until_killed, train_with_signal
+from reference.ranks import run_in_ranks, train_in_ranks, train_until_killed, train_with_signal
 from reference.tiny_runs import assert_equal_runs, comparable_metrics, tiny_config, with_training
 
 from seqlab.base.world import LostRank
@@ -143,7 +143,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(
     """With dropout and subword sampling, the resumed run equals an uninterrupted one bit for bit."""
     config = tiny_config(corpus, max_steps=12, parallel=parallel)
     run_dir = tmp_path / "run"
-    stopped = in_ranks(2, train_with_signal, config, run_dir, 6, 1, number)
+    stopped = run_in_ranks(2, train_with_signal, config, run_dir, 6, 1, number)
     assert stopped == [stopped[0]] * 2
     assert stopped[0].kind is Interrupted
     assert f"{number.name}: stopped after step 6 " in stopped[0].message
@@ -155,7 +155,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_stops_the_others_with_an_error(corpus: Path, tmp_path: Path, rank: int) -> None:
     config = tiny_config(corpus, max_steps=8)
-    found = in_ranks(2, train_until_killed, config, tmp_path / "run", 6, rank)
+    found = run_in_ranks(2, train_until_killed, config, tmp_path / "run", 6, rank)
     assert found[rank] is None
     assert found[1 - rank].kind is LostRank
     assert "Another rank ended" in found[1 - rank].message
@@ -166,7 +166,7 @@ def test_a_killed_rank_stops_the_others_with_an_error(corpus: Path, tmp_path: Pa
 def test_a_failed_setup_stops_all_ranks(corpus: Path, tmp_path: Path) -> None:
     config = tiny_config(corpus)
     config = replace(config, data=replace(config.data, train_src=[str(tmp_path / "missing.en")]))
-    main, other = in_ranks(2, train, config, tmp_path / "run")
+    main, other = run_in_ranks(2, train, config, tmp_path / "run")
     assert main.kind is FileNotFoundError
     assert other.kind is LostRank
     assert "Rank 0 failed" in other.message
@@ -176,7 +176,7 @@ def test_a_failed_setup_stops_all_ranks(corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("parallel", PARALLEL)
 def test_a_failed_step_is_saved_with_the_pairs_of_all_ranks(corpus: Path, tmp_path: Path, parallel: str) -> None:
     optim = OptimConfig(optimizer=SgdConfig(lr=1e9, momentum=0), schedule=SCHEDULE, max_grad_norm=None)
-    found = in_ranks(2, train, tiny_config(corpus, optim=optim, parallel=parallel), tmp_path / "run")
+    found = run_in_ranks(2, train, tiny_config(corpus, optim=optim, parallel=parallel), tmp_path / "run")
     assert found == [found[0]] * 2
     assert found[0].kind is FailedStep
     [folder] = (tmp_path / "run" / "failures").iterdir()
@@ -198,7 +198,7 @@ def test_a_job_restarted_on_another_machine_does_not_overwrite_its_own_run(corpu
     config, run_dir = tiny_config(corpus, max_steps=4), tmp_path / "run"
     creation_times = []
     for restarts in ([0, 0], [0, 1], [0, 0]):
-        assert in_ranks(2, overwrite_in_job, config, run_dir, restarts) == [None, None]
+        assert run_in_ranks(2, overwrite_in_job, config, run_dir, restarts) == [None, None]
         creation_times.append(RunFolder(run_dir).description_file.stat().st_mtime_ns)
     assert creation_times[0] == creation_times[1] < creation_times[2]
 

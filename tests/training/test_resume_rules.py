@@ -12,8 +12,8 @@ import pytest
 import yaml
 from reference.tiny_runs import (
     assert_equal_runs,
-    checkpoints_of,
     comparable_metrics,
+    read_checkpoints,
     tiny_config,
     with_training,
 )
@@ -101,11 +101,11 @@ def test_changed_corpus_files_are_refused(corpus: Path, tmp_path: Path) -> None:
     copied = Path(shutil.copytree(corpus, tmp_path / "corpus"))
     config = tiny_config(copied, max_steps=2)
     run_dir = train(config, tmp_path / "run")
-    before, text = checkpoints_of(run_dir), (copied / "train.de").read_text("utf-8")
+    before, text = read_checkpoints(run_dir), (copied / "train.de").read_text("utf-8")
     (copied / "train.de").write_text(text.replace("eins", "zwei", 1), encoding="utf-8")
     with pytest.raises(ValueError, match=r"train\.de differs from the data .* started with: restore the file"):
         train(with_training(config, max_steps=4), run_dir)
-    assert checkpoints_of(run_dir) == before
+    assert read_checkpoints(run_dir) == before
     (copied / "train.de").write_text(text, encoding="utf-8")
     train(with_training(config, max_steps=4), run_dir)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference.ranks import in_ranks
+from reference.ranks import run_in_ranks
 from torch import Tensor, nn
 
 from seqlab.base.world import join_world
@@ -238,7 +238,7 @@ def weights_after_muon(is_sharded: bool) -> list[np.ndarray]:
 def test_muon_updates_sharded_weights_like_unsharded_ones() -> None:
     """Up to the bf16 of the orthogonalization: orthogonalizing each shard separately would differ far more."""
     start = [parameter.detach().numpy() for parameter in transformer().parameters()]
-    expected, found = weights_after_muon(False), in_ranks(2, weights_after_muon, True)
+    expected, found = weights_after_muon(False), run_in_ranks(2, weights_after_muon, True)
     for first, one, two, wanted in zip(start, *found, expected, strict=True):
         np.testing.assert_array_equal(one, two)
         assert np.linalg.norm(one - wanted) < 0.1 * np.linalg.norm(wanted - first)
@@ -252,7 +252,9 @@ def test_carried_states_continue_with_another_number_of_ranks(first: int, then: 
     found: list[Arrays] = []
     for world_size, stop in ((first, 6), (then, 14)):  # the last steps are in the second epoch
         arguments = (steps[len(found) - 1].position if found else None, stop - len(found), found[-1] if found else {})
-        ranks = [states_in_rank(*arguments)] if world_size == 1 else in_ranks(world_size, states_in_rank, *arguments)
+        ranks = (
+            [states_in_rank(*arguments)] if world_size == 1 else run_in_ranks(world_size, states_in_rank, *arguments)
+        )
         for other in ranks[1:]:  # every rank has all states
             for one, another in zip(other, ranks[0], strict=True):
                 np.testing.assert_array_equal(one["state"], another["state"])
