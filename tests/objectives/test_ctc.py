@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference.ctc_alignments import BLANK, EOS, SIZE, GivenFrames, all_alignments, collapse
+from reference.ctc_alignments import BLANK, EOS, VOCAB_SIZE, GivenFrames, all_alignments, collapse
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
@@ -65,7 +65,7 @@ def batch_of(rows: list[list[int]]) -> Seq2SeqBatch:
 
 def model_of(lengths: list[int] = LENGTHS, scale: float = 1.5) -> LogitsModel:
     generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(len(lengths), max(lengths), SIZE, generator=generator, dtype=torch.float64) * scale
+    logits = torch.randn(len(lengths), max(lengths), VOCAB_SIZE, generator=generator, dtype=torch.float64) * scale
     return LogitsModel(logits.requires_grad_(), lengths)
 
 
@@ -73,7 +73,7 @@ def brute_force(model: LogitsModel, row: int, target: list[int]) -> Tensor:
     """Sum over all alignments, differentiably."""
     length = int(model.lengths[row])
     log_probs = model.frames().log_probs[row, :length]
-    paths = [path for path in all_alignments(length, range(SIZE)) if collapse(path) == tuple(target)]
+    paths = [path for path in all_alignments(length, range(VOCAB_SIZE)) if collapse(path) == tuple(target)]
     return -torch.stack([log_probs[range(length), list(path)].sum() for path in paths]).logsumexp(0)
 
 
@@ -159,7 +159,7 @@ def test_glancing_reveals_frames_of_the_alignment_in_proportion_to_errors() -> N
         [2, 2, 2, 2, 2, 2, 2, 2],
         [2, 2, 0, 0, 0, 0, 0, 0],
     ]
-    logits = torch.zeros(4, 8, SIZE).scatter(2, torch.tensor(alignments)[..., None], 9.0)
+    logits = torch.zeros(4, 8, VOCAB_SIZE).scatter(2, torch.tensor(alignments)[..., None], 9.0)
     logits[3, 2:] = torch.nan
     model = LogitsModel(logits, [8, 8, 8, 2])
     objective = Ctc(CtcConfig(glancing=0.5))
@@ -174,7 +174,7 @@ def test_glancing_reveals_frames_of_the_alignment_in_proportion_to_errors() -> N
 
 
 def test_glancing_reveals_uniformly_drawn_frames_as_many_as_are_wrong() -> None:
-    model = LogitsModel(torch.zeros(1, 6, SIZE).scatter(2, torch.tensor([[[0]] * 6]), 5.0), [6])
+    model = LogitsModel(torch.zeros(1, 6, VOCAB_SIZE).scatter(2, torch.tensor([[[0]] * 6]), 5.0), [6])
     chosen = torch.zeros(6)
     for seed in range(400):
         Ctc(CtcConfig(glancing=1.0, least_glancing=1.0))(
