@@ -137,8 +137,8 @@ class Accumulator:
 
     def gather_carry(self) -> Carry:
         """Return the hidden states after the last step of all ranks, concatenated; empty if there are none."""
-        own = None if self.carry is None else {name: value.cpu() for name, value in self.carry.items()}
-        return concat_carries(self.device_context.world.gather(own)) or {}
+        carry = None if self.carry is None else {name: value.cpu() for name, value in self.carry.items()}
+        return concat_carries(self.device_context.world.gather(carry)) or {}
 
     def restore_carry(self, gathered: Carry) -> None:
         """Set this rank's rows of the hidden states that `gather_carry` returned."""

@@ -129,7 +129,7 @@ def copy_settings(base: dict[str, Any], overrides: Iterable[Override], keys: Seq
     """Copy settings (keys of fields or sections) from the run of `init_from` into the nested values `base`.
 
     Returns the copied keys: none without `init_from`, and all but `model` with `init_parts: matching`. Raises
-    ValueError if `init_from` is no run, or its whole model does not fit the kind of data.
+    ValueError if `init_from` is not a run, or its whole model does not fit the kind of data.
     """
     given = {key: text if isinstance(text, str) else text[0] for key, text in overrides if text}
     if "init_from" not in given:

@@ -66,11 +66,11 @@ class Fingerprint:
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """List the fields that differ from another fingerprint, which may lack the newer fields."""
-        own, other = (
+        current, before = (
             asdict(self),
             {"world_size": 1, "arithmetic": 1, "compiled": False, "reference_kernels": "", **other},
         )
-        return [f"{name} {other.get(name)} -> {value}" for name, value in own.items() if other.get(name) != value]
+        return [f"{name} {before.get(name)} -> {value}" for name, value in current.items() if before.get(name) != value]
 
 
 def set_up(
@@ -103,7 +103,7 @@ def _compiles(config: TrainingConfig, device: torch.device) -> bool:
     if device.type == "cpu":
         raise ValueError("`training.compile` needs a GPU: on the CPU seqlab uses its own kernels. Set it to false.")
     if config.parallel == "fsdp":
-        raise ValueError("`training.compile` and `training.parallel: fsdp` do not work together: set one of them back.")
+        raise ValueError("`training.compile` and `training.parallel: fsdp` do not work together: disable one of them.")
     if find_spec("triton") is None:
         logger.warning("The model is not compiled: torch.compile needs triton, which is not installed.")
         return False

@@ -82,14 +82,14 @@ def train_folds(
     for number in range(1, num_folds + 1):
         fold = replace(config, data=config.data.of_fold(number, num_folds))
         run_dir = train(fold, folder / f"fold_{number:02}", overwrite=overwrite, command=command)
-        own = list(fold.data.task.answers(run_dir))
-        scores = fold.data.task.fold_scores(own)
+        of_fold = list(fold.data.task.answers(run_dir))
+        scores = fold.data.task.fold_scores(of_fold)
         if scores is None:
             best = summarize(run_dir).best
             assert best is not None, "a finished run was validated"
             scores = best.scores
         found.append(scores)
-        answers += [{"fold": number, **each} for each in own]
+        answers += [{"fold": number, **each} for each in of_fold]
         logger.info("fold %d of %d: %s", number, num_folds, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
     report = FoldsReport(found)
     if answers:

@@ -218,14 +218,14 @@ def _learning_rate(run: TrainingRun) -> float:
     schedule, last = optim.schedule, run.progress.expected_steps(training)
     if last < training.num_steps:
         schedule = schedule.shortened(last)
-    rate = schedule.rate(optim.optimizer.lr, run.progress.step, last)
-    rate *= schedule.validation_factor(run.progress.valid_nlls)
-    if not (isinstance(rate, int | float) and 0 <= rate < math.inf):
+    lr = schedule.rate(optim.optimizer.lr, run.progress.step, last)
+    lr *= schedule.validation_factor(run.progress.valid_nlls)
+    if not (isinstance(lr, int | float) and 0 <= lr < math.inf):
         raise ValueError(
-            f"`optim.schedule.family: {schedule.family}` must return a rate of at least 0, but returned {rate!r} at "
-            f"step {run.progress.step}."
+            f"`optim.schedule.family: {schedule.family}` must return a learning rate of at least 0, but returned "
+            f"{lr!r} at step {run.progress.step}."
         )
-    return rate
+    return lr
 
 
 def _log(run: TrainingRun, bar: ProgressBar, epoch: float) -> None:

@@ -79,8 +79,8 @@ def _copy_encoder_settings(values: dict[str, Any], given: Mapping[str, Any]) -> 
     family = _text(given["model.family"]) if "model.family" in given else next(iter(alike), "")
     if family not in alike:
         return []
-    own = {field.name for field in fields(families[family])} - {"family"}
-    values["model"] = {"family": family, **{key: value for key, value in vars(old).items() if key in own}}
+    known = {field.name for field in fields(families[family])} - {"family"}
+    values["model"] = {"family": family, **{key: value for key, value in vars(old).items() if key in known}}
     return [f"model.{key}" for key in values["model"]]
 
 

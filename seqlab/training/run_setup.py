@@ -41,7 +41,7 @@ RUN_NAMES = [
     "run.json",
     *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", "replaced", "replaced.tmp"}),
 ]
-"""Files of a run, without the data of its recipe. run.json is moved first: a folder without it is no run."""
+"""Files of a run, without the data of its recipe. run.json is moved first: a folder without it is not a run."""
 TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
 """Key of run.json for the id of the torchrun job that started the run (null without torchrun), and the environment
 variable with this id."""
@@ -69,7 +69,7 @@ def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SET_UP_NAMES) -
 
 
 def check_run_folder(folder: RunFolder, overwrite: bool) -> None:
-    """Raise ValueError, without changing anything, if a folder is no run and cannot become one."""
+    """Raise ValueError, without changing anything, if a folder is not a run and cannot become one."""
     if not folder.exists():
         refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES if overwrite else SET_UP_NAMES)
 
@@ -241,7 +241,7 @@ def _hash_codecs(folder: RunFolder) -> dict[str, Any]:
 
 
 def _write_codecs(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
-    """Learn the codecs from the raw data, or copy those of the run of `init_from`."""
+    """Train or fit the codecs on the raw data, or copy those of the `init_from` run."""
     task = config.data.task
     if config.init_from is None:
         _warn_of_small_vocabularies(task.write_codecs(config, folder, on_progress), config)

@@ -143,13 +143,13 @@ class TrainingRun(CodecsMixin):
         found = measured_buffers(model, weights, micro_steps(steps), self.device_context)
         return self._copy_from_main(found)
 
-    def _copy_from_main(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _copy_from_main(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Copy the main rank's tensors into those of this rank, in place."""
-        if own and not self.device_context.world.is_single_process:
-            sent = self.device_context.world.broadcast({name: value.cpu() for name, value in own.items()})
-            for name, value in own.items():
+        if tensors and not self.device_context.world.is_single_process:
+            sent = self.device_context.world.broadcast({name: value.cpu() for name, value in tensors.items()})
+            for name, value in tensors.items():
                 value.copy_(sent[name])
-        return own
+        return tensors
 
     def buffers(self) -> dict[str, Tensor]:
         """Return the model's persistent buffers by name, after copying those of the main rank to all ranks.
@@ -184,7 +184,7 @@ class TrainingRun(CodecsMixin):
             self.metrics_logger.write("event", step=progress.step, event="averaging begins")
 
     def _gather_to_cpu(self, value: Tensor) -> Tensor:
-        """Return a full tensor; gather_on_main shards are moved to the CPU to save device memory."""
+        """Return a full tensor; shards are moved to the CPU first, to save device memory."""
         return gather_shards(value).cpu() if self.device_context.is_sharded else value
 
     def gather_on_main(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -264,8 +264,8 @@ class TrainingRun(CodecsMixin):
         parts = {i: shard_like(state, dict.fromkeys(state, parameters[i])) for i, state in optimizer_state.items()}
         self.optimizer.load_state_dict({"state": parts, "param_groups": groups})
         if isinstance(self.objective, nn.Module):
-            own = _with_prefix(tensors, "objective.")
-            self.objective.load_state_dict(shard_like(own, self.objective.state_dict()))
+            saved = _with_prefix(tensors, "objective.")
+            self.objective.load_state_dict(shard_like(saved, self.objective.state_dict()))
 
     def _read_weights(self, step: int) -> dict[str, Tensor]:
         """Read the weights of a checkpoint, without buffers: an average of weights uses the current buffers."""
@@ -274,7 +274,7 @@ class TrainingRun(CodecsMixin):
         return {name: found[name] for name in self.weights()}
 
     def _averaged_steps(self, including_current: bool = False) -> list[int]:
-        """Return the steps of regular checkpoints to average with the current weights, or with the next ones."""
+        """Return the steps of regular checkpoints to average with the current or the next weights."""
         count = self.config.optim.average_last - (0 if including_current else 1)
         steps = checkpoint_steps(self.checkpoints)
         save_every, timed = self.config.training.save_every, self.progress.timed_saves

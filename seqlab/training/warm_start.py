@@ -1,8 +1,8 @@
 """Warm start (`init_from`): initialize a model with all weights of another run, or with those that match.
 
 A weight matches if both models have it under the same name and in the same shape. So a translator copies the encoder of
-a masked model (both are named `encoder`), a deeper model copies the lower layers of a flatter one, and an untied output
-copies the embeddings of a tied one. A language model matches a translator's `decoder`: its `embedding`, `layers` and
+a masked model (both are named `encoder`), a deeper model copies the lower layers of a shallower one, and an untied
+output copies the embeddings of a tied one. A language model matches a translator's `decoder`: its `embedding`, `layers` and
 `norm` have the same roles. The vocabulary is copied from the other run, because embeddings depend on it. Labels, their
 output layer, and n-grams with their vectors are new.
 """
@@ -76,7 +76,7 @@ def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFo
         hint = (
             "both runs must have one vocabulary, or both must have one for each side (`data.joint_vocabulary`)"
             if tokenizers
-            else "it is no run on recordings"
+            else "it was not trained on recordings"
         )
         raise ValueError(f"`init_from` {origin.path} has no {' and '.join(needed)} to copy: {hint}.")
 
@@ -122,42 +122,43 @@ def copy_init_weights(model: nn.Module, config: Config) -> dict[str, Any]:
 def _copy_matching(model: nn.Module, config: ModelConfig, origin: LoadedRun) -> set[str]:
     """Copy the weights that match, log their names, and return them."""
     found = matching_weights(model, config, origin.model, origin.config.model)
-    own = dict(model.named_parameters()) | named_buffers(model)
+    tensors = dict(model.named_parameters()) | named_buffers(model)
     if not found:
         raise ValueError(
             f"`init_parts: matching` copies nothing from {origin.folder.path}: none of its weights has the name and "
             "the shape of a weight of this model. Choose the same sizes, or leave `init_from` out."
         )
     for name, value in found.items():
-        own[name].copy_(value)
-    others = [name for name, parameter in own.items() if name not in found and parameter.requires_grad]
+        tensors[name].copy_(value)
+    others = [name for name, parameter in tensors.items() if name not in found and parameter.requires_grad]
     sizes = []
     for title, names in ((f"From {origin.folder.path}", list(found)), ("Random", others)):
-        sizes.append(sum(own[name].numel() for name in names))
-        logger.info("%s: %s parameters (%s).", title, f"{sizes[-1]:,}", ", ".join(_parts(names)) or "none")
+        sizes.append(sum(tensors[name].numel() for name in names))
+        logger.info("%s: %s parameters (%s).", title, f"{sizes[-1]:,}", ", ".join(_modules(names)) or "none")
     if sizes[0] < MIN_COPIED_SHARE * sum(sizes):
-        text = "Only %.1f%% of the parameters start from %s: is this a model of its kind and its sizes (%s)?"
+        text = "Only %.1f%% of the parameters start from %s: do the family and the sizes of the model match (%s)?"
         logger.warning(text, 100 * sizes[0] / sum(sizes), origin.folder.path, origin.folder.config_file)
     return set(found)
 
 
 def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, old: ModelConfig) -> dict[str, Tensor]:
     """Return the origin's weights that match a model's parameters and buffers; the first match of tied names."""
-    theirs = origin.state_dict()  # contains tied weights under each name
+    origin_weights = origin.state_dict()  # contains tied weights under each name
     if old.kind != config.kind:  # gates of another kind
-        theirs = {name: weight for name, weight in theirs.items() if ".from_" not in name}
-    theirs = {name: weight for name, weight in theirs.items() if not name.startswith(config.warm_start_excludes)}
-    in_decoder = {old.decoder_name(name): weight for name, weight in theirs.items()}
+        origin_weights = {name: weight for name, weight in origin_weights.items() if ".from_" not in name}
+    excluded = config.warm_start_excludes
+    origin_weights = {name: weight for name, weight in origin_weights.items() if not name.startswith(excluded)}
+    in_decoder = {old.decoder_name(name): weight for name, weight in origin_weights.items()}
 
     def find(name: str, like: Tensor) -> Tensor | None:
         alias = config.decoder_name(name)
-        candidates = (theirs.get(name), None if alias is None else in_decoder.get(alias))
+        candidates = (origin_weights.get(name), None if alias is None else in_decoder.get(alias))
         return next((each for each in candidates if each is not None and each.shape == like.shape), None)
 
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
     found: dict[str, Tensor] = {}
-    for name, own in named_buffers(model).items():
-        if (value := find(name, own)) is not None:
+    for name, buffer in named_buffers(model).items():
+        if (value := find(name, buffer)) is not None:
             found[name] = value
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if (value := find(name, parameter)) is not None:
@@ -165,6 +166,6 @@ def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, o
     return found
 
 
-def _parts(names: Iterable[str]) -> list[str]:
+def _modules(names: Iterable[str]) -> list[str]:
     """Return the modules of parameters, for messages: a layer by its number, otherwise the module."""
     return list(dict.fromkeys(re.sub(r"(\.\d+)\..*|\.\w+$", r"\1", name) for name in names))

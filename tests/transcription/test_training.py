@@ -127,7 +127,7 @@ def test_encoders_are_copied_between_recognisers_and_labellers(corpus: str, trai
     (tmp_path / "lines.txt").write_text("".join(f"{line}\n" for line in range(30)), encoding="utf-8")
     of_text = ("--data.train", tmp_path / "lines.txt", "--data.tokenizer.kind", "characters")
     assert run_here("train", *of_text, "--model.family", "ngram_lm", "--run_dir", tmp_path / "text")[0] == 0
-    with pytest.raises(ValueError, match="has no src_codec to copy: it is no run on recordings"):
+    with pytest.raises(ValueError, match="has no src_codec to copy: it was not trained on recordings"):
         train(
             replace(tiny(corpus, max_steps=1), init_from=str(tmp_path / "text"), init_parts="matching"), tmp_path / "no"
         )
