@@ -1,4 +1,4 @@
-"""Tiny run folders with random weights of large variance, so that hypotheses have distinct scores."""
+"""Shared fixtures: tiny runs with random weights of high variance, so that hypotheses have distinct scores."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,20 +18,20 @@ from seqlab.text import SentencePieceBpeConfig, Tokenizer, WordsConfig, train_to
 
 WORDS = ["the", "a", "dog", "cat", "man", "woman", "rides", "sees", "eats", "on", "under", "red", "blue", "horse"]
 LINES = [" ".join(WORDS[(i * k) % len(WORDS)] for k in range(1, 4 + i % 7)) + "." for i in range(1, 60)]
-VALID_PAIRS = 12
+NUM_VALID_PAIRS = 12
 SIZES = {"d_model": 32, "d_ff": 64, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 3, "max_length": 30}
 
 
 @pytest.fixture(scope="session")
 def tokenizers() -> tuple[Tokenizer, Tokenizer]:
-    """Return a subword tokenizer, and a word tokenizer with words spelled like special tokens."""
+    """Return a subword tokenizer, and a word tokenizer whose vocabulary includes the spellings of special tokens."""
     subwords = train_tokenizer(SentencePieceBpeConfig(vocab_size=320), LINES)
     return subwords, train_tokenizer(WordsConfig(), [*LINES, "</s> </s>#9 <unk> <s>"])
 
 
 @pytest.fixture(scope="session")
 def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizers: tuple[Tokenizer, Tokenizer]) -> Callable[..., Path]:
-    """Write a run folder: `make_run(**model_fields)`; both sides have one tokenizer if their embeddings are tied."""
+    """Return a function that writes a run folder; both sides share a tokenizer if all embeddings are tied."""
 
     def make(seed: int = 1, steps: tuple[int, ...] = (1,), **model_fields: object) -> Path:
         folder = RunFolder(tmp_path_factory.mktemp("run"))
@@ -53,14 +53,14 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizers: tuple[Tokeniz
 
 
 def write_cache(folder: RunFolder, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer) -> None:
-    """Write a validation set as training keeps it."""
+    """Write a validation set in the format of the training cache."""
     folder.cache.mkdir()
     sizes = src_tokenizer.vocab_size, tgt_tokenizer.vocab_size
     writer = CorpusWriter(folder.cache / "valid", sizes, with_text=False)
     writer.start_corpus(["a", "b"])
-    src = RaggedArray.from_lists(src_tokenizer.encode(LINES[:VALID_PAIRS]))
-    tgt = RaggedArray.from_lists(tgt_tokenizer.encode(LINES[VALID_PAIRS : 2 * VALID_PAIRS]))
-    writer.extend(EncodedRows([src, tgt], [], np.arange(1, VALID_PAIRS + 1).repeat(2).reshape(-1, 2)))
+    src = RaggedArray.from_lists(src_tokenizer.encode(LINES[:NUM_VALID_PAIRS]))
+    tgt = RaggedArray.from_lists(tgt_tokenizer.encode(LINES[NUM_VALID_PAIRS : 2 * NUM_VALID_PAIRS]))
+    writer.extend(EncodedRows([src, tgt], [], np.arange(1, NUM_VALID_PAIRS + 1).repeat(2).reshape(-1, 2)))
     writer.close()
 
 
@@ -72,7 +72,7 @@ def write_weights(
     src_tokenizer: Tokenizer,
     tgt_tokenizer: Tokenizer,
 ) -> None:
-    """Write a checkpoint with random weights, none of which is 0 or 1 everywhere."""
+    """Write a checkpoint with random weights, biases and gains."""
     torch.manual_seed(seed + step)
     model = config.build(src_tokenizer, tgt_tokenizer)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Export to ARPA and import: the same scores for every kind of tokenizer."""
+"""ARPA export and import: round trips of scores with every tokenizer."""
 
 from pathlib import Path
 
@@ -17,23 +17,22 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "sentencepiece", "characters", "words"])
-def test_round_trip(runs: TinyRuns, tokenizer: str, tmp_path: Path) -> None:
-    """With the tokenizer of the run it is the same model."""
+def test_round_trip_with_the_tokenizer_of_the_run_keeps_scores(runs: TinyRuns, tokenizer: str, tmp_path: Path) -> None:
     run_dir = runs("ngram_lm", tokenizer)
-    file = export_arpa(run_dir, tmp_path / "model.arpa.gz")
-    again = import_arpa(file, tmp_path / "again", tokenizer_of=run_dir)
-    found, expected = (load_language_model(path).score(TEXT) for path in (again, run_dir))
+    arpa_file = export_arpa(run_dir, tmp_path / "model.arpa.gz")
+    imported = import_arpa(arpa_file, tmp_path / "imported", tokenizer_of=run_dir)
+    found, expected = (load_language_model(path).score(TEXT) for path in (imported, run_dir))
     for one, other in zip(found, expected, strict=True):
         assert one.token_log_probs == pytest.approx(other.token_log_probs, abs=1e-6)
         assert one.unknown == other.unknown
 
 
-def test_vocabulary_of_the_file(runs: TinyRuns, tmp_path: Path) -> None:
+def test_import_without_a_tokenizer_uses_the_vocabulary_of_the_file(runs: TinyRuns, tmp_path: Path) -> None:
     run_dir = runs("ngram_lm", "words")
-    again = import_arpa(export_arpa(run_dir, tmp_path / "model.arpa"), tmp_path / "again")
-    found, expected = (load_language_model(path).perplexity(LINES[5:15]).likelihood for path in (again, run_dir))
+    imported = import_arpa(export_arpa(run_dir, tmp_path / "model.arpa"), tmp_path / "imported")
+    found, expected = (load_language_model(path).perplexity(LINES[5:15]).likelihood for path in (imported, run_dir))
     assert found.as_dict() == pytest.approx(expected.as_dict(), rel=1e-6)
-    [[continuation]] = load_language_model(again).generate(["der"])
+    [[continuation]] = load_language_model(imported).generate(["der"])
     assert continuation.text
-    unknown = load_language_model(again).score(["blorp"])[0]
+    unknown = load_language_model(imported).score(["blorp"])[0]
     assert (unknown.unknown, unknown.log_prob) == (["blorp"], None)

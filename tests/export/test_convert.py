@@ -1,4 +1,4 @@
-"""Exports to CTranslate2: every Transformer config computes the same; failed exports leave no files."""
+"""Export to CTranslate2: parity for all Transformer configs, the exported folder, and refused exports."""
 
 import json
 import logging
@@ -46,26 +46,26 @@ def test_scores_of_ctranslate2_equal_the_run(make_run: Callable[..., Path], fiel
     folder = export_run(run_dir)
     member = load_run(run_dir)
     src_rows, tgt_rows = member.src_tokenizer.encode(LINES[:8]), member.tgt_tokenizer.encode(LINES[3:11])
-    names = [distinct_tokens(tokenizer) for tokenizer in (member.src_tokenizer, member.tgt_tokenizer)]
+    token_names = [distinct_tokens(tokenizer) for tokenizer in (member.src_tokenizer, member.tgt_tokenizer)]
     translator = ctranslate2.Translator(str(folder))
     found = translator.score_batch(
-        [[names[0][i] for i in row] for row in src_rows], [[names[1][i] for i in row] for row in tgt_rows]
+        [[token_names[0][i] for i in row] for row in src_rows], [[token_names[1][i] for i in row] for row in tgt_rows]
     )
     batch = collate(src_rows, tgt_rows, range(len(src_rows)), pad_id=0, bos_id=1, eos_id=2)
     with torch.inference_mode():
         expected = member.model.score(batch).tolist()
-    for answer, row, ids in zip(found, expected, tgt_rows, strict=True):
-        assert answer.log_probs == pytest.approx(row[: len(ids) + 1], abs=1e-4)
+    for scored, row, ids in zip(found, expected, tgt_rows, strict=True):
+        assert scored.log_probs == pytest.approx(row[: len(ids) + 1], abs=1e-4)
 
 
-def test_content_of_the_folder(make_run: Callable[..., Path]) -> None:
+def test_contents_of_the_exported_folder(make_run: Callable[..., Path]) -> None:
     run_dir = make_run(steps=(1, 7))
     folder = export_run(run_dir, checkpoint="1", quantization="int8")
     assert folder == run_dir / "export" / "ctranslate2-int8"
     assert {path.name for path in folder.iterdir()} == {
         *("model.bin", "config.json", "shared_vocabulary.json", "tokenizer", "seqlab.json")
     }
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # nothing temporary is left
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # no temporary files
     description = json.loads((folder / "seqlab.json").read_text())
     assert description["origin"]["step"] == 1
     assert description["origin"]["quantization"] == "int8"
@@ -76,24 +76,24 @@ def test_content_of_the_folder(make_run: Callable[..., Path]) -> None:
 
 
 def damage_weights(patch: pytest.MonkeyPatch) -> None:
-    """Let a bias be wrong: scores differ, and with them the search."""
+    """Change a bias in the export: scores and search results differ."""
     original = specification.make_specification
 
     def damaged(model: torch.nn.Module, *tokenizers: Tokenizer) -> object:
-        made = original(model, *tokenizers)  # type: ignore[arg-type]
-        made.decoder.layer[1].ffn.linear_0.bias = made.decoder.layer[1].ffn.linear_0.bias + 0.5
-        return made
+        model_spec = original(model, *tokenizers)  # type: ignore[arg-type]
+        model_spec.decoder.layer[1].ffn.linear_0.bias = model_spec.decoder.layer[1].ffn.linear_0.bias + 0.5
+        return model_spec
 
     patch.setattr(specification, "make_specification", damaged)
 
 
 def damage_search(patch: pytest.MonkeyPatch) -> None:
-    """Let translations end too soon, while given pairs have the right scores."""
+    """Drop the last token of hypotheses: scores of given pairs are still equal."""
     original = CTranslate2Engine.decode
 
     def damaged(*arguments: Any, **options: Any) -> list[list[Hypothesis]]:
         found = original(*arguments, **options)
-        return [[replace(each, ids=each.ids[:-1]) for each in best] for best in found]
+        return [[replace(hypothesis, ids=hypothesis.ids[:-1]) for hypothesis in best] for best in found]
 
     patch.setattr(CTranslate2Engine, "decode", damaged)
 
@@ -102,7 +102,7 @@ def damage_search(patch: pytest.MonkeyPatch) -> None:
     ("damage", "message"),
     [(damage_weights, r"up to 0\.\d\d nats a token.*98% of the"), (damage_search, r"0\.0% \(greedy\)")],
 )
-def test_an_export_with_other_outputs_is_refused(
+def test_exports_with_different_outputs_are_refused(
     make_run: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     damage: Callable[[pytest.MonkeyPatch], None],
@@ -123,7 +123,7 @@ def test_an_export_with_other_outputs_is_refused(
     assert (folder / "model.bin").read_bytes() == before
 
 
-def test_identical_short_translations(make_run: Callable[..., Path]) -> None:
+def test_chrf_of_identical_short_translations_is_100(make_run: Callable[..., Path]) -> None:
     member = load_run(make_run())
     engine = TorchEngine([member], torch.device("cpu"), torch.float32)
     parity = compare_engines(
@@ -132,7 +132,7 @@ def test_identical_short_translations(make_run: Callable[..., Path]) -> None:
     assert (parity.is_exact, parity.identical_beam, parity.chrf_beam) == (True, 1.0, pytest.approx(100.0))
 
 
-def test_int8_is_reported(make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
+def test_differences_of_int8_are_reported(make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "seqlab"):
         export_run(make_run(), quantization="int8")
     exact, rounded = [record.getMessage() for record in caplog.records]
@@ -141,7 +141,9 @@ def test_int8_is_reported(make_run: Callable[..., Path], caplog: pytest.LogCaptu
     assert "chrF between the two" in rounded
 
 
-def test_existing_files_are_kept(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_foreign_files_are_kept_and_old_temporary_folders_removed(
+    make_run: Callable[..., Path], tmp_path: Path
+) -> None:
     run_dir = make_run()
     foreign = tmp_path / "mine"
     foreign.mkdir()
@@ -153,15 +155,15 @@ def test_existing_files_are_kept(make_run: Callable[..., Path], tmp_path: Path) 
     folder = export_run(run_dir, tmp_path / "out")
     with pytest.raises(ValueError, match="add `--overwrite`"):
         export_run(run_dir, folder)
-    killed, written = tmp_path / "out.1.tmp", tmp_path / "out.2.tmp"
-    killed.mkdir()
-    written.mkdir()
-    os.utime(killed, (0, 0))
+    old_temporary, recent_temporary = tmp_path / "out.1.tmp", tmp_path / "out.2.tmp"
+    old_temporary.mkdir()
+    recent_temporary.mkdir()
+    os.utime(old_temporary, (0, 0))
     assert export_run(run_dir, folder, overwrite=True) == folder
-    assert (killed.exists(), written.exists()) == (False, True)
+    assert (old_temporary.exists(), recent_temporary.exists()) == (False, True)
 
 
-def test_lines_for_the_comparison_are_required(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_parity_check_needs_lines(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = make_run()
     shutil.rmtree(run_dir / "cache")
     with pytest.raises(ValueError, match="`--check`"):
@@ -180,21 +182,21 @@ def test_lines_for_the_comparison_are_required(make_run: Callable[..., Path], tm
 
 
 def test_unsupported_fields_are_refused() -> None:
-    known = specification.EXPORTED_FIELDS
+    exported_fields = specification.EXPORTED_FIELDS
     refuse_unsupported_fields(TransformerConfig(**SIZES))  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(specification, "EXPORTED_FIELDS", known - {"norm"})
+        patch.setattr(specification, "EXPORTED_FIELDS", exported_fields - {"norm"})
         with pytest.raises(ValueError, match=r"`model\.norm: post` cannot be exported"):
             refuse_unsupported_fields(TransformerConfig(**SIZES, norm="post"))  # type: ignore[arg-type]
     only_as_default = {"copying", "tags", "rotary_cross_attention"}
-    assert {field.name for field in fields(TransformerConfig)} - known == only_as_default
+    assert {field.name for field in fields(TransformerConfig)} - exported_fields == only_as_default
 
 
-def test_names_of_ids_are_distinct(tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
+def test_token_names_are_distinct(tokenizers: tuple[Tokenizer, Tokenizer]) -> None:
     for tokenizer in tokenizers:
-        names = distinct_tokens(tokenizer)
-        assert len(set(names)) == tokenizer.vocab_size
-        assert names[:4] == ["<pad>", "<s>", "</s>", "<unk>"]
+        token_names = distinct_tokens(tokenizer)
+        assert len(set(token_names)) == tokenizer.vocab_size
+        assert token_names[:4] == ["<pad>", "<s>", "</s>", "<unk>"]
     words = tokenizers[1]
     (ids,) = words.encode(["</s> dog"])
     assert distinct_tokens(words)[ids[0]].startswith("</s>#")

@@ -1,4 +1,4 @@
-"""`seqlab.load(run, engine="ctranslate2")`: exported once, again when the run changes, without torch afterwards."""
+"""`seqlab.load(run, engine="ctranslate2")`: automatic export, changed weights, concurrency, and no import of torch."""
 
 import json
 import logging
@@ -28,8 +28,8 @@ from .conftest import LINES, write_weights
 OPTIONS = {"beam_size": 1, "max_length": 10}
 
 
-def exports(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Take the messages about exporting since the last call."""
+def take_export_messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the messages about exporting since the last call, and clear the log."""
     messages = [record.getMessage() for record in caplog.records if record.getMessage().startswith("exporting")]
     caplog.clear()
     return messages
@@ -45,20 +45,22 @@ def test_a_run_is_exported_again_when_its_weights_change(
         return seqlab.load(run_dir, engine="ctranslate2", **options).translate(LINES[:5], **OPTIONS)  # type: ignore[arg-type]
 
     second = translate()
-    assert [message.endswith("for the first time") for message in exports(caplog)] == [True]
+    assert [message.endswith("for the first time") for message in take_export_messages(caplog)] == [True]
     assert translate() == second
-    assert exports(caplog) == []
+    assert take_export_messages(caplog) == []
     first = translate(checkpoint="1")
     assert first != second
-    assert [message.endswith("since the existing export is of step 2") for message in exports(caplog)] == [True]
+    assert [message.endswith("since the existing export is of step 2") for message in take_export_messages(caplog)] == [
+        True
+    ]
     translate(quantization="int8")
-    assert len(exports(caplog)) == 1
+    assert len(take_export_messages(caplog)) == 1
     assert {path.name for path in (run_dir / "export").iterdir()} == {"ctranslate2-float32", "ctranslate2-int8"}
     folder = RunFolder(run_dir)
     delete_checkpoint(folder.checkpoints / "step_00000001")
-    write_weights(folder, 1, 99, read_config(folder).model, *load_tokenizers(folder))  # other weights of the same step
+    write_weights(folder, 1, 99, read_config(folder).model, *load_tokenizers(folder))  # other weights at the same step
     assert translate(checkpoint="1") != first
-    assert len(exports(caplog)) == 1
+    assert len(take_export_messages(caplog)) == 1
 
 
 def test_other_families_are_refused_before_writing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -67,20 +69,22 @@ def test_other_families_are_refused_before_writing(tmp_path: Path, caplog: pytes
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ValueError, match=r"`model\.family: transformer_ctc`, but CTranslate2 has Transformers only"):
         seqlab.load(run_dir, engine="ctranslate2")
-    assert exports(caplog) == []
+    assert take_export_messages(caplog) == []
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_export_has_the_output_limits_of_its_run(make_run: Callable[..., Path]) -> None:
+def test_exports_keep_the_output_limits_of_the_run(make_run: Callable[..., Path]) -> None:
     run_dir = make_run()
     folder = RunFolder(run_dir)
     folder.write_description(folder.read_description() | {"output_bound": {"ratio": 0.5, "offset": 1}})
-    exported, own = seqlab.load(run_dir, engine="ctranslate2"), seqlab.load(run_dir)
-    assert exported.translator.output_limits == own.translator.output_limits == OutputLimits(30, 0.5, 1)
+    exported, original = seqlab.load(run_dir, engine="ctranslate2"), seqlab.load(run_dir)
+    assert exported.translator.output_limits == original.translator.output_limits == OutputLimits(30, 0.5, 1)
     description_file = run_dir / "export" / "ctranslate2-float32" / "seqlab.json"
-    older = json.loads(description_file.read_text())
-    new = {"max_length_ratio", "max_length_offset", "crc32", "sha256"}
-    description_file.write_text(json.dumps({name: older[name] for name in older if name not in new}))
+    description = json.loads(description_file.read_text())
+    new_entries = {"max_length_ratio", "max_length_offset", "crc32", "sha256"}
+    description_file.write_text(
+        json.dumps({name: description[name] for name in description if name not in new_entries})
+    )
     older_export = seqlab.load(description_file.parent, engine="ctranslate2")
     assert older_export.translator.output_limits == OutputLimits(30, 2.0, 10)
 
@@ -106,18 +110,18 @@ def test_an_exported_folder_is_self_contained(make_run: Callable[..., Path], tmp
         seqlab.load(tmp_path / "model", engine="ctranslate2")
 
 
-def export_and_translate(run_dir: Path, first: Any) -> tuple[list[str], bool]:
-    """Translate as soon as all are ready; tell whether this process has exported."""
+def export_and_translate(run_dir: Path, barrier: Any) -> tuple[list[str], bool]:
+    """Wait for the other process and translate; return the translations and whether this process exported the run."""
     from seqlab.export import convert
 
     original, exported = convert.export_run, []
 
-    def noted(*arguments: Any, **options: Any) -> Path:
+    def export_and_record(*arguments: Any, **options: Any) -> Path:
         exported.append(run_dir)
         return original(*arguments, **options)
 
-    convert.export_run = noted
-    first.wait()
+    convert.export_run = export_and_record
+    barrier.wait()
     found = seqlab.load(run_dir, engine="ctranslate2", threads=1).translate(LINES[:3], **OPTIONS)  # type: ignore[arg-type]
     return found, bool(exported)
 
@@ -134,22 +138,22 @@ def test_concurrent_processes_export_once(make_run: Callable[..., Path]) -> None
 
 
 def test_concurrent_exports_replace_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process writes the folder, or renames it, first."""
+    """Another process creates or renames the folder before this one does."""
     final, rename = tmp_path / "final", Path.rename
 
-    def written(name: str) -> None:
+    def write_folder(name: str) -> None:
         final.mkdir()
         (final / name).touch()
 
-    def put_aside(path: Path, target: Path) -> Path:
+    def rename_after_another_process(path: Path, target: Path) -> Path:
         rename(path, tmp_path / "by another")
         return rename(path, target)
 
     with atomic_folder(final) as folder:
         (folder / "mine").touch()
-        written("another's")
+        write_folder("another's")
     assert [path.name for path in final.iterdir()] == ["mine"]
-    monkeypatch.setattr(Path, "rename", put_aside)
+    monkeypatch.setattr(Path, "rename", rename_after_another_process)
     with atomic_folder(final) as folder:
         (folder / "second").touch()
     assert [path.name for path in final.iterdir()] == ["second"]
@@ -194,7 +198,9 @@ def test_options_of_other_engines_are_refused(make_run: Callable[..., Path]) -> 
         seqlab.load(run_dir / "nowhere", engine="ctranslate2")
 
 
-def test_without_ctranslate2_the_extra_is_named(make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_without_ctranslate2_names_the_extra(
+    make_run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     run_dir = make_run()
     with pytest.raises(ValueError, match=r"pip install 'seqlab\[ctranslate2\]'"):
@@ -208,11 +214,11 @@ def test_damaged_exports_are_replaced_and_damaged_tokenizers_named(make_run: Cal
     (folder / "seqlab.json").write_text("{")
     assert seqlab.load(run_dir, engine="ctranslate2").translate(LINES[:3], **OPTIONS) == expected
     assert json.loads((folder / "seqlab.json").read_text())["max_length"] == 30
-    whole = (folder / "model.bin").read_bytes()
-    (folder / "model.bin").write_bytes(whole[:1000])
+    content = (folder / "model.bin").read_bytes()
+    (folder / "model.bin").write_bytes(content[:1000])
     with pytest.raises(ValueError, match=r"model\.bin is missing or damaged: export the run again"):
         seqlab.load(run_dir, engine="ctranslate2")
-    (folder / "model.bin").write_bytes(whole)
+    (folder / "model.bin").write_bytes(content)
     (folder / "tokenizer" / "tokenizer.model").write_bytes(b"")
     with pytest.raises(ValueError, match=r"tokenizer\.model is missing or damaged"):
         seqlab.load(run_dir, engine="ctranslate2")

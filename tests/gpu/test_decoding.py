@@ -1,4 +1,4 @@
-"""Decoding on a GPU with CUDA graphs: the same results as without, and few synchronizations."""
+"""Decoding on a GPU with CUDA graphs: results equal those without graphs, and synchronizations are few."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,12 +25,12 @@ pytestmark = [
 ]
 CUDA = torch.device("cuda", 0)
 VARIANTS = TRANSFORMERS | {"copying": COPYING["transformer, copying"]}
-WAITS_PER_STEP = 4
-"""Maximum synchronizations per step: for ties, for finished sentences, and two more if sentences leave the batch."""
+MAX_SYNCHRONIZATIONS_PER_STEP = 4
+"""One for ties, one for finished sentences, and two if sentences leave the batch."""
 
 
 class GraphCounter:
-    """Counts graphs."""
+    """Number of recorded CUDA graphs."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -38,15 +38,15 @@ class GraphCounter:
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> GraphCounter:
-    """Count the graphs of searches."""
-    recorded, record = GraphCounter(), cuda_graph.GraphMemory.record
+    """Count the CUDA graphs that searches record."""
+    counter, record = GraphCounter(), cuda_graph.GraphMemory.record
 
-    def counted(memory: cuda_graph.GraphMemory, function: Any) -> Any:
-        recorded.count += hasattr(memory, "anchor")  # the first graph of each memory is not from a search
+    def record_and_count(memory: cuda_graph.GraphMemory, function: Any) -> Any:
+        counter.count += hasattr(memory, "anchor")  # the first graph of each memory is not a search
         return record(memory, function)
 
-    monkeypatch.setattr(cuda_graph.GraphMemory, "record", counted)
-    return recorded
+    monkeypatch.setattr(cuda_graph.GraphMemory, "record", record_and_count)
+    return counter
 
 
 def on_gpu(model: Any, dtype: torch.dtype = torch.float32) -> Any:
@@ -54,11 +54,11 @@ def on_gpu(model: Any, dtype: torch.dtype = torch.float32) -> Any:
     return model
 
 
-def searched(model: Any, beam_size: int, repeated: int = 1) -> list[list[Hypothesis]]:
+def run_beam_search(model: Any, beam_size: int, repetitions: int = 1) -> list[list[Hypothesis]]:
     config = SearchConfig(
         beam_size=beam_size, num_hypotheses=beam_size, max_length=11, max_length_ratio=1, max_length_offset=2
     )
-    batch = batch_of(repeated * ALL, with_target=False).to(CUDA)
+    batch = batch_of(repetitions * ALL, with_target=False).to(CUDA)
     return beam_search(model, batch, config, banned_ids=[BOS], need_attention=True)
 
 
@@ -72,13 +72,13 @@ def assert_same(found: Sequence[Hypothesis], wanted: Sequence[Hypothesis]) -> No
 
 @pytest.mark.parametrize("beam_size", [1, 4])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_translator(graphs: GraphCounter, name: str, beam_size: int) -> None:
-    """Several successive searches, whose graphs share memory."""
+def test_graphs_do_not_change_beam_search_of_translators(graphs: GraphCounter, name: str, beam_size: int) -> None:
+    """Several searches in succession; their graphs share memory."""
     model = on_gpu(build(VARIANTS[name]))
     with reference_kernels("cuda_graph"):
-        wanted = [searched(model, beam_size, repeated) for repeated in (1, 8, 2)]
+        wanted = [run_beam_search(model, beam_size, repetitions) for repetitions in (1, 8, 2)]
     assert graphs.count == 0
-    found = [searched(model, beam_size, repeated) for repeated in (1, 8, 2)]
+    found = [run_beam_search(model, beam_size, repetitions) for repetitions in (1, 8, 2)]
     assert graphs.count == 3
     for sentences, expected in zip(found, wanted, strict=True):
         for one, other in zip(sentences, expected, strict=True):
@@ -87,8 +87,8 @@ def test_a_translator(graphs: GraphCounter, name: str, beam_size: int) -> None:
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
 @torch.inference_mode()
-def test_steps_in_bf16(graphs: GraphCounter, name: str) -> None:
-    """With given ids, because rounding may change the path of a search."""
+def test_graphs_do_not_change_bf16_scores(graphs: GraphCounter, name: str) -> None:
+    """The ids are given, because rounding may change the result of a search."""
     model, batch = on_gpu(build(TRANSFORMERS[name]), torch.bfloat16), batch_of(ALL, with_target=False).to(CUDA)
 
     def scores() -> list[torch.Tensor]:
@@ -96,9 +96,9 @@ def test_steps_in_bf16(graphs: GraphCounter, name: str) -> None:
         step, current = cuda_graph.cuda_graph_step(model, state, CUDA, 1, 9)
         found = []
         for number in range(9):
-            taken = step(torch.full_like(last_ids, 5 + number), current)
-            current = taken.state
-            found.append(taken.scores)
+            output = step(torch.full_like(last_ids, 5 + number), current)
+            current = output.state
+            found.append(output.scores)
         return found
 
     with reference_kernels("cuda_graph"):
@@ -107,20 +107,20 @@ def test_steps_in_bf16(graphs: GraphCounter, name: str) -> None:
     assert graphs.count == 1
 
 
-def test_searches_leak_no_memory(graphs: GraphCounter) -> None:
+def test_repeated_searches_do_not_leak_memory(graphs: GraphCounter) -> None:
     model = on_gpu(build(TRANSFORMERS["pre"]))
     sizes = (1, 8, 2, 5)
-    for repeated in sizes:
-        searched(model, 4, repeated)
-    idle, reserved = len(cuda_graph.GraphMemory._idle[CUDA]), torch.cuda.memory_reserved()
+    for repetitions in sizes:
+        run_beam_search(model, 4, repetitions)
+    num_idle, reserved = len(cuda_graph.GraphMemory._idle[CUDA]), torch.cuda.memory_reserved()
     for number in range(100):
-        searched(model, 4, sizes[number % len(sizes)])
-    assert len(cuda_graph.GraphMemory._idle[CUDA]) == idle
+        run_beam_search(model, 4, sizes[number % len(sizes)])
+    assert len(cuda_graph.GraphMemory._idle[CUDA]) == num_idle
     assert torch.cuda.memory_reserved() <= reserved + 2**25
 
 
-def test_two_searches_at_once(graphs: GraphCounter) -> None:
-    """Their graphs have separate memory: alternating steps give the same results as each search alone."""
+def test_graphs_of_concurrent_searches_have_separate_memory(graphs: GraphCounter) -> None:
+    """Alternating the steps of two searches gives the same scores as each search by itself."""
     models = [on_gpu(build(TRANSFORMERS[name])) for name in ("pre", "rotary")]
     batch = batch_of(ALL, with_target=False).to(CUDA)
 
@@ -132,10 +132,10 @@ def test_two_searches_at_once(graphs: GraphCounter) -> None:
         ]
         scores: list[list[torch.Tensor]] = [[] for _ in models]
         for _ in range(count):
-            taken = [(step, step(last_ids, state)) for step, state, last_ids in running]
-            for own, (_, step) in zip(scores, taken, strict=True):
-                own.append(step.scores)
-            running = [(function, step.state, step.scores.argmax(1)) for function, step in taken]
+            outputs = [(step, step(last_ids, state)) for step, state, last_ids in running]
+            for model_scores, (_, step) in zip(scores, outputs, strict=True):
+                model_scores.append(step.scores)
+            running = [(function, step.state, step.scores.argmax(1)) for function, step in outputs]
         return scores
 
     with torch.inference_mode():
@@ -146,24 +146,24 @@ def test_two_searches_at_once(graphs: GraphCounter) -> None:
     assert graphs.count == 4
 
 
-def test_an_ensemble_and_a_language_model(graphs: GraphCounter) -> None:
+def test_graphs_do_not_change_ensembles_and_language_model_sampling(graphs: GraphCounter) -> None:
     ensemble = Ensemble([on_gpu(build(TRANSFORMERS[name])) for name in ("pre", "rotary")])
     torch.manual_seed(1)
     config = TransformerLmConfig(d_model=32, d_ff=48, num_heads=4, num_layers=2, max_length=64)
     model = on_gpu(TransformerLm(config, VOCAB, EOS).eval())
     batch, sampling = collate_prompts([[5 + row] for row in range(6)]).to(CUDA), SamplingConfig(max_length=40, seed=3)
     with reference_kernels("cuda_graph"):
-        wanted, drawn = searched(ensemble, 3), sample(model, batch, sampling)
-    for one, other in zip(searched(ensemble, 3), wanted, strict=True):
+        wanted, drawn = run_beam_search(ensemble, 3), sample(model, batch, sampling)
+    for one, other in zip(run_beam_search(ensemble, 3), wanted, strict=True):
         assert_same(one, other)
     assert_same(sample(model, batch, sampling), drawn)
     assert graphs.count == 2
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_synchronizations_per_step(beam_size: int) -> None:
+def test_searches_have_few_synchronizations_per_step(beam_size: int) -> None:
     model = on_gpu(build(TRANSFORMERS["pre"]))
-    searched(model, beam_size)  # libraries synchronize when they first allocate
-    start_and_end = 40  # limits are copied to the device, hypotheses back
-    waits = count_waits(lambda: searched(model, beam_size))
-    assert waits.total() <= WAITS_PER_STEP * 11 + start_and_end
+    run_beam_search(model, beam_size)  # libraries synchronize when they first allocate
+    max_at_start_and_end = 40  # limits are copied to the device, hypotheses back
+    waits = count_waits(lambda: run_beam_search(model, beam_size))
+    assert waits.total() <= MAX_SYNCHRONIZATIONS_PER_STEP * 11 + max_at_start_and_end

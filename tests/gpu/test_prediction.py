@@ -48,7 +48,7 @@ MODELS: dict[str, ModelConfig] = {
 
 @pytest.fixture
 def images(tmp_path: Path) -> str:
-    """Write images of bright and dark squares on noise."""
+    """Write images of noise; those of class 1 have a bright square."""
     rng = np.random.default_rng(2)
     pixels, classes = rng.normal(0, 1, (200, 8, 8)), rng.integers(0, 2, 200)
     pixels[:, 2:5, 2:5] += 3 * classes[:, None, None]
@@ -57,9 +57,8 @@ def images(tmp_path: Path) -> str:
 
 
 def config_of(images: str, model: ModelConfig, precision: Any, optimizer: str = "adam") -> Config:
-    layout = (
-        "frames" if isinstance(model, RecurrentPredictorConfig) else "images"
-    )  # recurrent models read rows in order
+    # Recurrent models read the rows of an image in order.
+    layout = "frames" if isinstance(model, RecurrentPredictorConfig) else "images"
     return Config(
         data=PredictionConfig(train=[images], predicts="class", layout=layout, augment_noise=0.1),
         model=model,
@@ -75,7 +74,7 @@ def config_of(images: str, model: ModelConfig, precision: Any, optimizer: str = 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", MODELS)
-def test_training_and_results_against_the_cpu(name: str, precision: str, images: str, tmp_path: Path) -> None:
+def test_models_train_and_predictions_equal_the_cpu(name: str, precision: str, images: str, tmp_path: Path) -> None:
     run = seqlab.train(config_of(images, MODELS[name], precision), tmp_path / "run")
     with np.load(images) as arrays:
         inputs, classes = arrays["x"], arrays["y"]
@@ -83,18 +82,18 @@ def test_training_and_results_against_the_cpu(name: str, precision: str, images:
     for one, other in zip(found, expected, strict=True):
         assert one.values is not None
         assert one.values == pytest.approx(other.values, abs=1e-3)
-    assert np.mean([each.text == str(right) for each, right in zip(found, classes, strict=True)]) > 0.9
+    assert np.mean([prediction.text == str(label) for prediction, label in zip(found, classes, strict=True)]) > 0.9
 
 
 @pytest.mark.parametrize("optimizer", list(Parts("optimizer")))
-def test_an_optimizer_lowers_the_loss(optimizer: str, images: str, tmp_path: Path) -> None:
+def test_every_optimizer_lowers_the_loss(optimizer: str, images: str, tmp_path: Path) -> None:
     run = seqlab.train(config_of(images, MODELS["mlp, layer"], "fp32", optimizer), tmp_path / "run")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     losses = [line["loss"] for line in lines if line["kind"] == "train"]
     assert losses[-1] < losses[0]
 
 
-def test_a_fitted_model_equals_the_cpu(images: str, tmp_path: Path) -> None:
+def test_predictions_of_a_gaussian_classifier_equal_the_cpu(images: str, tmp_path: Path) -> None:
     model = GaussianClassifierConfig(covariance="own", shrinkage=0.3)
     config = replace(config_of(images, MODELS["linear"], "fp32"), model=model, optim=OptimConfig())
     run = seqlab.train(config, tmp_path / "run")

@@ -32,8 +32,9 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
 ]
 DEVICE = "cuda"
-RATE = 8000
-PITCHES = {"a": 440.0, "b": 900.0}
+SAMPLE_RATE = 8000
+FREQUENCIES = {"a": 440.0, "b": 900.0}
+"""Frequency of the tone of each letter, in Hz."""
 TRANSFORMER: dict[str, Any] = {"d_model": 32, "d_ff": 64, "num_heads": 2, "num_encoder_layers": 1, "channels": (8, 8)}
 RECURRENT: dict[str, Any] = {"hidden_size": 32, "num_layers": 1, "channels": (8, 8)}
 RECOGNISERS: dict[str, ModelConfig] = {
@@ -50,16 +51,16 @@ LABELLERS: dict[str, ModelConfig] = {
 
 
 @pytest.fixture
-def listed(tmp_path: Path) -> Path:
-    """Write 64 recordings of one to three tones; the label is the first tone."""
+def manifest(tmp_path: Path) -> Path:
+    """Write 64 recordings of one to three tones and their manifest; the label is the first tone."""
     rng = np.random.default_rng(1)
     rows = []
     for number in range(64):
-        text = "".join(rng.choice(list(PITCHES), size=rng.integers(1, 4)))
-        time = np.arange(RATE // 6) / RATE
-        tones = [0.3 * np.sin(2 * np.pi * PITCHES[letter] * time) * np.hanning(len(time)) for letter in text]
-        samples = np.concatenate([part for tone in tones for part in (tone, np.zeros(RATE // 30))])
-        soundfile.write(tmp_path / f"{number}.wav", samples + rng.normal(size=len(samples)) * 0.003, RATE)
+        text = "".join(rng.choice(list(FREQUENCIES), size=rng.integers(1, 4)))
+        time = np.arange(SAMPLE_RATE // 6) / SAMPLE_RATE
+        tones = [0.3 * np.sin(2 * np.pi * FREQUENCIES[letter] * time) * np.hanning(len(time)) for letter in text]
+        samples = np.concatenate([part for tone in tones for part in (tone, np.zeros(SAMPLE_RATE // 30))])
+        soundfile.write(tmp_path / f"{number}.wav", samples + rng.normal(size=len(samples)) * 0.003, SAMPLE_RATE)
         rows.append({"audio": f"{number}.wav", "text": text, "label": text[0]})
     (tmp_path / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return tmp_path / "all.jsonl"
@@ -77,35 +78,42 @@ def config_of(data: Any, model: ModelConfig, objective: Any, precision: Any) -> 
     )
 
 
-def losses(run: Path) -> list[float]:
+def training_losses(run: Path) -> list[float]:
     lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
     return [line["loss"] for line in map(json.loads, lines) if line["kind"] == "train"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", RECOGNISERS)
-def test_recognisers(name: str, precision: str, listed: Path, tmp_path: Path) -> None:
+def test_recognisers_train_and_transcripts_equal_the_cpu(
+    name: str, precision: str, manifest: Path, tmp_path: Path
+) -> None:
     data = TranscriptionConfig(
-        train=[str(listed)], sample_rate=RATE, num_bands=24, batch_seconds=8, augment_speed=0.1, augment_time_masks=1
+        train=[str(manifest)],
+        sample_rate=SAMPLE_RATE,
+        num_bands=24,
+        batch_seconds=8,
+        augment_speed=0.1,
+        augment_time_masks=1,
     )
     run = train(config_of(data, RECOGNISERS[name], CtcConfig(), precision), tmp_path / "run")
-    assert losses(run)[-1] < losses(run)[0] / 2
-    paths = [listed.parent / f"{number}.wav" for number in range(32)]
+    assert training_losses(run)[-1] < training_losses(run)[0] / 2
+    paths = [manifest.parent / f"{number}.wav" for number in range(32)]
     on_gpu = seqlab.load(run, device=DEVICE, precision="fp32").transcribe_detailed(paths, times=True, beam_size=4)
     on_cpu = seqlab.load(run, device="cpu", precision="fp32").transcribe_detailed(paths, times=True, beam_size=4)
     same = [one for one, other in zip(on_gpu, on_cpu, strict=True) if one.text == other.text]
-    assert len(same) >= 31  # rounding may decide between equally likely texts
+    assert len(same) >= 31  # rounding may decide between equally probable texts
     assert all(0 <= word.start < word.end <= one.duration for one in on_gpu for word in one.words)
 
 
 @pytest.mark.parametrize("name", LABELLERS)
-def test_labellers(name: str, listed: Path, tmp_path: Path) -> None:
+def test_recording_labellers_train_and_probabilities_equal_the_cpu(name: str, manifest: Path, tmp_path: Path) -> None:
     data = RecordingLabelsConfig(
-        train=[str(listed)], text_column="label", sample_rate=RATE, num_bands=24, batch_seconds=8
+        train=[str(manifest)], text_column="label", sample_rate=SAMPLE_RATE, num_bands=24, batch_seconds=8
     )
     run = train(config_of(data, LABELLERS[name], SoftmaxConfig(), "auto"), tmp_path / "run")
-    assert losses(run)[-1] < losses(run)[0]
-    paths = [listed.parent / f"{number}.wav" for number in range(32)]
+    assert training_losses(run)[-1] < training_losses(run)[0]
+    paths = [manifest.parent / f"{number}.wav" for number in range(32)]
     on_gpu, on_cpu = (
         seqlab.load(run, device=device, precision="fp32").label_detailed(paths) for device in (DEVICE, "cpu")
     )

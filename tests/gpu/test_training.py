@@ -1,4 +1,4 @@
-"""Training on a GPU: no synchronization per step, compilation, and the out-of-memory error."""
+"""Training on a GPU: steps without synchronization, compilation, and the out-of-memory error."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -25,19 +25,19 @@ pytestmark = [
 ]
 
 
-WAITING = ("transformer_ctc",)
+SYNCHRONIZING_FAMILIES = ("transformer_ctc",)
 """Exempt: PyTorch's CTC kernel copies the lengths to the host."""
 
 
-@pytest.fixture(params=[name for name in FAMILIES if name not in (*COUNT_BASED_FAMILIES, *WAITING)])
+@pytest.fixture(params=[name for name in FAMILIES if name not in (*COUNT_BASED_FAMILIES, *SYNCHRONIZING_FAMILIES)])
 def config_file(request: pytest.FixtureRequest, stored_families: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Change to the working directory of a family's config."""
+    """Return the config file of a family, relative to the working directory, which is changed."""
     monkeypatch.chdir(stored_families)
     return Path("runs") / request.param / "config.yaml"
 
 
 @pytest.fixture
-def refuse_waiting() -> Iterator[Callable[[], None]]:
+def forbid_synchronization() -> Iterator[Callable[[], None]]:
     """Yield a function that makes torch raise an error at each later synchronization."""
     yield lambda: torch.cuda.set_sync_debug_mode("error")
     torch.cuda.set_sync_debug_mode("default")
@@ -45,7 +45,7 @@ def refuse_waiting() -> Iterator[Callable[[], None]]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_steps_do_not_synchronize(
-    config_file: Path, precision: str, tmp_path: Path, refuse_waiting: Callable[[], None]
+    config_file: Path, precision: str, tmp_path: Path, forbid_synchronization: Callable[[], None]
 ) -> None:
     """Results of a step are read one step later. torch raises at synchronizations, and its profiler counts them."""
     family = "sgd" if precision == "fp32" else "adam"
@@ -57,24 +57,24 @@ def test_steps_do_not_synchronize(
         with closing(run.metrics_logger):
             started_steps, steps = StartedSteps(run), list(islice(training_steps(run), 9))
 
-            def take(first: int, last: int) -> None:
+            def run_steps(first: int, last: int) -> None:
                 for step in steps[first:last]:
                     started_steps.start(step)
                     run.progress.step += 1
                     started_steps.finish(keep=1)
 
-            take(0, 3)  # the first steps allocate and compile
-            refuse_waiting()
-            take(3, 6)
+            run_steps(0, 3)  # the first steps allocate and compile
+            forbid_synchronization()
+            run_steps(3, 6)
             torch.cuda.set_sync_debug_mode("default")
-            waits = count_waits(lambda: take(6, 9))
-            assert waits.pop("cudaEventSynchronize", 0) <= 3  # for the results of the previous step
-            assert not waits
+            synchronizations = count_waits(lambda: run_steps(6, 9))
+            assert synchronizations.pop("cudaEventSynchronize", 0) <= 3  # for the results of the previous step
+            assert not synchronizations
             assert len(started_steps.finish()) == 1
 
 
 @pytest.mark.parametrize("family", ["transformer_lm", "transformer"])
-def test_a_compiled_model_has_the_same_losses(
+def test_compilation_does_not_change_losses(
     family: str, stored_families: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(stored_families)

@@ -1,4 +1,4 @@
-"""Attention heatmap: cells and labels."""
+"""Attention heatmaps: cells, labels, files and missing fonts."""
 
 import logging
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_rows_are_target_tokens_and_columns_source_tokens() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == TGT
 
 
-def test_a_figure_is_written(tmp_path: Path) -> None:
+def test_figures_are_written_as_png_or_svg(tmp_path: Path) -> None:
     save_attention(tmp_path / "a.png", SRC, TGT, WEIGHTS)
     assert imread(tmp_path / "a.png").std() > 0
     save_attention(tmp_path / "a.svg", SRC, TGT, WEIGHTS)
@@ -35,9 +35,9 @@ def test_a_figure_is_written(tmp_path: Path) -> None:
 def test_characters_without_a_font_are_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
-    private = "\ue0f1"
+    private_character = "\ue0f1"
     with caplog.at_level(logging.WARNING, logger="seqlab"):
-        save_attention(tmp_path / "a.png", [f"{private}a", private, "b"], TGT, WEIGHTS)
+        save_attention(tmp_path / "a.png", [f"{private_character}a", private_character, "b"], TGT, WEIGHTS)
     (message,) = [record.getMessage() for record in caplog.records]
-    assert f"no installed font has the characters {private}, " in message
-    assert not [each for each in recwarn if "Glyph" in str(each.message)]
+    assert f"no installed font has the characters {private_character}, " in message
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]

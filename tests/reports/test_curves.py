@@ -1,4 +1,4 @@
-"""Curves of runs: they are those of metrics.jsonl, and several runs share each panel."""
+"""Training curves: values of metrics.jsonl, panels shared by several runs, and errors."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from seqlab.training import train
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a run of a second."""
+    """Train a tiny run for 12 steps."""
     folder = tmp_path_factory.mktemp("curves")
     write_numbers(folder, range(60))
     return train(tiny_config(folder, max_steps=12, log_every=2, valid_every=4), folder / "run")
@@ -20,7 +20,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copies(run_dir: Path, tmp_path: Path) -> list[Path]:
-    """Copy what the curves need of a run, twice."""
+    """Return two copies of the files that curves are drawn from."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         for file in ("run.json", "config.yaml", "metrics.jsonl"):
@@ -28,7 +28,7 @@ def copies(run_dir: Path, tmp_path: Path) -> list[Path]:
     return [tmp_path / "one", tmp_path / "two"]
 
 
-def test_curves_are_those_of_the_metrics(copies: list[Path]) -> None:
+def test_curves_equal_the_metrics(copies: list[Path]) -> None:
     run = copies[0]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     train = [line for line in lines if line["kind"] == "train"]
@@ -43,7 +43,7 @@ def test_curves_are_those_of_the_metrics(copies: list[Path]) -> None:
     assert read_curves(run, "minutes")["learning rate"].x == [line["minutes"] for line in train]
 
 
-def test_several_runs_share_the_panels(copies: list[Path], tmp_path: Path) -> None:
+def test_several_runs_share_panels_and_files_are_deterministic(copies: list[Path], tmp_path: Path) -> None:
     figure = pytest.importorskip("matplotlib.figure").Figure()
     curves = {name: {"a": curve, "b": curve} for name, curve in read_curves(copies[0]).items()}
     panels = list(figure.subplots(len(curves), squeeze=False)[:, 0])
@@ -57,7 +57,7 @@ def test_several_runs_share_the_panels(copies: list[Path], tmp_path: Path) -> No
     assert (tmp_path / "c.svg").read_bytes() == first
 
 
-def test_what_is_no_run_is_named(copies: list[Path], tmp_path: Path) -> None:
+def test_missing_runs_and_empty_metrics_are_refused(copies: list[Path], tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="There is no run folder"):
         save_curves(tmp_path / "c.png", [tmp_path / "none"])
     (copies[0] / "metrics.jsonl").write_bytes(b"")

@@ -17,22 +17,22 @@ from seqlab.nn.recurrent import Recurrent
 from seqlab.reports.figures import DPI
 from seqlab.reports.gradient_flow import draw_gradient_flow, save_gradient_flow
 
-RATES = {"vanishes": 0.5, "explodes": 1.5}
-NORMS = {name: [rate**lag for lag in range(40)] for name, rate in RATES.items()}
+DECAY_RATES = {"vanishes": 0.5, "explodes": 1.5}
+NORMS = {name: [rate**lag for lag in range(40)] for name, rate in DECAY_RATES.items()}
 
 
 def test_exponential_decay_is_a_straight_line() -> None:
-    """Both lines start at one point, with slopes proportional to the logarithms of the rates."""
+    """Both lines start at the same point; their slopes are proportional to the logarithms of the rates."""
     axes = Figure().subplots()
     draw_gradient_flow(axes, NORMS)
-    pages = {str(line.get_label()): axes.transData.transform(line.get_xydata()) for line in axes.lines}
-    assert list(pages) == [text.get_text() for text in axes.get_legend().get_texts()] == list(RATES)
-    for name, rate in RATES.items():
-        steps = np.diff(pages[name], axis=0)
+    points = {str(line.get_label()): axes.transData.transform(line.get_xydata()) for line in axes.lines}
+    assert list(points) == [text.get_text() for text in axes.get_legend().get_texts()] == list(DECAY_RATES)
+    for name, rate in DECAY_RATES.items():
+        steps = np.diff(points[name], axis=0)
         np.testing.assert_allclose(steps, np.broadcast_to(steps[0], steps.shape), rtol=1e-6)
-        np.testing.assert_allclose(pages[name][0], pages["vanishes"][0])
-        up, up_of_other = steps[0][1], np.diff(pages["vanishes"], axis=0)[0][1]
-        assert up / up_of_other == pytest.approx(math.log(rate) / math.log(0.5))
+        np.testing.assert_allclose(points[name][0], points["vanishes"][0])
+        rise, rise_of_first = steps[0][1], np.diff(points["vanishes"], axis=0)[0][1]
+        assert rise / rise_of_first == pytest.approx(math.log(rate) / math.log(0.5))
 
 
 def test_measured_norms_are_drawn_at_their_lags() -> None:
@@ -46,7 +46,7 @@ def test_measured_norms_are_drawn_at_their_lags() -> None:
         np.testing.assert_array_equal(line.get_xydata(), list(enumerate(expected)))
 
 
-def test_norms_without_a_logarithm_leave_gaps() -> None:
+def test_zero_and_non_finite_norms_leave_gaps() -> None:
     axes = Figure().subplots()
     draw_gradient_flow(axes, {"lstm": [1.0, 0.0, 0.1, math.inf, math.nan, 10.0]})
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1.0, math.nan, 0.1, math.nan, math.nan, 10.0])
@@ -54,7 +54,7 @@ def test_norms_without_a_logarithm_leave_gaps() -> None:
     assert 0.01 < lowest < 0.1 < 10 < highest < 100
 
 
-def test_the_files_hold_the_figure(tmp_path: Path) -> None:
+def test_files_contain_the_figure(tmp_path: Path) -> None:
     png, svg = tmp_path / "flow.png", tmp_path / "flow.svg"
     save_gradient_flow(png, NORMS)
     save_gradient_flow(str(svg), NORMS)
@@ -73,7 +73,7 @@ def test_the_files_hold_the_figure(tmp_path: Path) -> None:
         ({"rnn": [1.0, -0.5]}, "`norms` must not be negative, but `rnn` has -0.5."),
     ],
 )
-def test_invalid_norms(norms: dict[str, list[float]], message: str, tmp_path: Path) -> None:
+def test_invalid_norms_are_refused(norms: dict[str, list[float]], message: str, tmp_path: Path) -> None:
     axes = Figure().subplots()
     with pytest.raises(ValueError, match=f"^{message}$"):
         draw_gradient_flow(axes, norms)
@@ -83,16 +83,16 @@ def test_invalid_norms(norms: dict[str, list[float]], message: str, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_another_extension_is_refused() -> None:
+def test_other_file_extensions_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must end in .png or .svg, but is flow.jpeg instead"):
         save_gradient_flow("flow.jpeg", NORMS)
 
 
-def test_matplotlib_is_imported_lazily_and_its_absence_names_the_extra(tmp_path: Path) -> None:
+def test_matplotlib_is_imported_lazily_and_the_error_names_the_extra(tmp_path: Path) -> None:
     code = (
         "import sys; from seqlab.reports.gradient_flow import save_gradient_flow\n"
         "assert 'matplotlib' not in sys.modules and 'torch' not in sys.modules\n"
-        "sys.modules['matplotlib'] = None  # what an import finds where it is not installed\n"
+        "sys.modules['matplotlib'] = None  # as if it were not installed\n"
         "try: save_gradient_flow('flow.png', {'rnn': [1.0]})\n"
         "except ValueError as error: print(error)"
     )

@@ -1,4 +1,4 @@
-"""Plot of a transcript: tokens and words at their times."""
+"""Plots of transcripts: tokens and words at their times."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_positions_of_tokens_and_words() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_the_command(suffix: str, tmp_path: Path) -> None:
+def test_the_plot_command_writes_a_figure(suffix: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(1).normal(size=8000) * 0.1, 8000)
     record = {"audio": str(tmp_path / "a.wav"), "text": "a", "tokens": TOKENS, "words": WORDS}
     (tmp_path / "t.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
@@ -36,20 +36,20 @@ def test_the_command(suffix: str, tmp_path: Path) -> None:
     assert (tmp_path / f"a.{suffix}").stat().st_size > 1000
 
 
-def test_a_part_of_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_range_of_a_recording_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(1).normal(size=16000) * 0.1, 8000)
     drawn = []
-    monkeypatch.setattr("seqlab.reports.recording.draw_recording", lambda axes, *drawn_of: drawn.append(drawn_of))
+    monkeypatch.setattr("seqlab.reports.recording.draw_recording", lambda axes, *arguments: drawn.append(arguments))
     save_recording(tmp_path / "a.svg", str(tmp_path / "a.wav"), TOKENS, WORDS, (0.5, 1.25))
     [(frames, seconds, *_)] = drawn
     assert seconds == pytest.approx(0.75)
     assert len(frames) == 73
 
 
-def test_bad_files(tmp_path: Path) -> None:
+def test_unusable_transcripts_are_refused(tmp_path: Path) -> None:
     record = {"audio": str(tmp_path / "b.wav"), "tokens": [], "words": []}
-    unread = {"audio": "c.wav", "text": "", "fault": "c.wav: there is no such file"}
-    lines = [json.dumps(record), "nothing", json.dumps(unread)]
+    failed = {"audio": "c.wav", "text": "", "fault": "c.wav: there is no such file"}
+    lines = [json.dumps(record), "nothing", json.dumps(failed)]
     (tmp_path / "t.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     for line, message in (
         ("1", "b.wav: there is no such file"),
