@@ -1,10 +1,10 @@
 """Count lines of code, their mean length and the complexity of functions: `python tests/code_size.py [FOLDER]`.
 
-A line of code has a token that is no comment and no docstring; each line of a longer string counts unless it is blank.
-A docstring is any statement that is only a string, so the description below an attribute is one too. The length of a
-line is its number of characters without the white space around it; a comment after the code is part of it. Complexity
-is McCabe's (1976), with one more path for each boolean operand after the first. A function inside another one is
-counted on its own; a lambda belongs to the function around it.
+A line of code contains a token that is neither a comment nor a docstring. Each line of a multi-line string counts
+unless it is blank. A docstring is any statement that is only a string, including the description below an attribute.
+The length of a line is its number of characters without leading and trailing white space, but with a comment after the
+code. Complexity is cyclomatic complexity (McCabe 1976), with one more path for each boolean operand after the first.
+Nested functions are counted separately; a lambda counts as part of the function that contains it.
 
 `--by_room` adds a row for each folder of the package.
 """
@@ -22,7 +22,7 @@ LONG_FUNCTION = 40
 """Lines from `def` to the last statement, docstring included, without decorators."""
 LONG_FILE = 400
 """All lines of a file."""
-LAYOUT = {
+NON_CODE_TOKENS = {
     tokenize.COMMENT,
     tokenize.NL,
     tokenize.NEWLINE,
@@ -37,7 +37,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass
 class Size:
-    """The figures of one file or of several together."""
+    """Measurements of one file, or the sums over several files."""
 
     files: int = 0
     all_lines: int = 0
@@ -74,15 +74,15 @@ def measure_file(path: Path) -> Size:
 
 
 def code_line_numbers(text: str, tree: ast.Module) -> set[int]:
-    """Return the numbers of the lines, from 1, that hold code."""
+    """Return the numbers of the lines, from 1, that contain code."""
     docstring_lines = set(_docstring_lines(tree))
     lines = text.splitlines()
-    found: set[int] = set()
+    numbers: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         is_docstring = token.type == tokenize.STRING and token.start[0] in docstring_lines
-        if token.type not in LAYOUT and not is_docstring:
-            found.update(range(token.start[0], token.end[0] + 1))
-    return {number for number in found if number <= len(lines) and lines[number - 1].strip()}
+        if token.type not in NON_CODE_TOKENS and not is_docstring:
+            numbers.update(range(token.start[0], token.end[0] + 1))
+    return {number for number in numbers if number <= len(lines) and lines[number - 1].strip()}
 
 
 def _docstring_lines(tree: ast.Module) -> Iterator[int]:
@@ -92,7 +92,7 @@ def _docstring_lines(tree: ast.Module) -> Iterator[int]:
 
 
 def complexity(function: Function) -> int:
-    """Count the independent paths through a function without those of functions and classes inside it."""
+    """Count the independent paths through a function, without nested functions and classes."""
     return 1 + sum(_branches(node) for node in _own_nodes(function))
 
 
@@ -107,11 +107,11 @@ def _branches(node: ast.AST) -> int:
 
 
 def _own_nodes(function: Function) -> Iterator[ast.AST]:
-    waiting: list[ast.AST] = list(function.body)
-    while waiting:
-        node = waiting.pop()
+    stack: list[ast.AST] = list(function.body)
+    while stack:
+        node = stack.pop()
         yield node
-        waiting += [child for child in ast.iter_child_nodes(node) if not isinstance(child, Function | ast.ClassDef)]
+        stack += [child for child in ast.iter_child_nodes(node) if not isinstance(child, Function | ast.ClassDef)]
 
 
 def _length(function: Function) -> int:
@@ -123,7 +123,7 @@ def _location(path: Path, function: Function) -> str:
 
 
 def add_up(sizes: Iterable[Size]) -> Size:
-    """Combine the figures of several files."""
+    """Add up the measurements of several files."""
     total = Size()
     for size in sizes:
         if size.complexities and max(size.complexities) > max(total.complexities, default=0):
@@ -139,7 +139,7 @@ def add_up(sizes: Iterable[Size]) -> Size:
 
 
 def print_table(rows: Sequence[tuple[str, Size]]) -> None:
-    """Print one Markdown row for each name."""
+    """Print a Markdown table with a row for each name."""
     print("| folder | files | all lines | lines of code | mean length | functions | mean complexity | highest |")
     print("|---|---|---|---|---|---|---|---|")
     for name, size in rows:
@@ -150,7 +150,7 @@ def print_table(rows: Sequence[tuple[str, Size]]) -> None:
 
 
 def main() -> None:
-    """Measure a package and print its table and what is too long."""
+    """Measure a package, and print its table and its functions and files that are too long."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     package = Path(__file__).resolve().parents[1] / "seqlab"
     parser.add_argument("package", nargs="?", type=Path, default=package, metavar="PACKAGE_FOLDER")

@@ -1,8 +1,8 @@
 """Plant faults in a copy of the package, one at a time, and check that tests fail: `python tests/planted_faults.py`.
 
-The faults and their tests are in `tests/reference/model_faults.py`, `training_faults.py`,
-`prediction_faults.py` and `speech_faults.py`. A fault counts as caught
-if one of its tests fails with it and passes without it. The exit status is 1 unless all are caught.
+The faults and their tests are in `tests/reference/model_faults.py`, `training_faults.py`, `prediction_faults.py` and
+`speech_faults.py`. A fault counts as caught if one of its tests fails with the fault and passes without it. The exit
+status is 0 if all faults are caught, and 1 otherwise.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from reference.training_faults import TRAINING_FAULTS
 FAULTS = (*MODEL_FAULTS, *TRAINING_FAULTS, *PREDICTION_FAULTS, *SPEECH_FAULTS)
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "seqlab"
-COPIED = (PACKAGE, "tests", "benchmarks", "docs", "README.md", "pyproject.toml")
-"""Of the checkout: what tests read."""
-MOST_SECONDS = 300.0
-"""For the tests of one fault: with some faults a search may never end."""
-CAUGHT, NOT_CAUGHT, FAILS_WITHOUT = "caught", "NOT CAUGHT", "FAILS WITHOUT THE FAULT TOO"
+COPIED_PATHS = (PACKAGE, "tests", "benchmarks", "docs", "README.md", "pyproject.toml")
+"""Files and folders of the checkout that tests read."""
+MAX_SECONDS_PER_FAULT = 300.0
+"""Time limit for the tests of one fault: with some faults, a search never ends."""
+CAUGHT, NOT_CAUGHT, FAILS_WITHOUT_FAULT = "caught", "NOT CAUGHT", "FAILS WITHOUT THE FAULT TOO"
 TEST_FAILED, ALL_PASSED = 1, 0
-"""Exit statuses of pytest; others are no verdict."""
+"""Exit statuses of pytest; with any other status, the tests did not run."""
 
 
 @dataclass
@@ -55,16 +55,16 @@ class Finding:
 
 @contextmanager
 def copied_checkout() -> Iterator[Path]:
-    """Copy what tests read of the checkout into a temporary folder."""
+    """Copy the package and the files that tests read into a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="planted_faults_") as folder:
-        for name in COPIED:
+        for name in COPIED_PATHS:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
             copy(ROOT / name, Path(folder) / name)
         yield Path(folder)
 
 
 def plant(fault: Fault, checkout: Path) -> str | None:
-    """Write the wrong text into the package; return the reason if the right one is not there exactly once."""
+    """Replace the correct code by the faulty code; return a message if the correct code does not occur exactly once."""
     texts = {path: path.read_text(encoding="utf-8") for path in sorted((checkout / PACKAGE).rglob("*.py"))}
     count = sum(text.count(fault.old) for text in texts.values())
     if count != 1:
@@ -75,7 +75,7 @@ def plant(fault: Fault, checkout: Path) -> str | None:
 
 
 def find_tests(checkout: Path, endings: Sequence[str]) -> list[str]:
-    """Find test files by the ends of their paths, or by their names alone where a folder was renamed."""
+    """Find test files by the ends of their paths, or only by their names if a folder was renamed."""
     paths = [path.relative_to(checkout).as_posix() for path in sorted((checkout / "tests").rglob("test_*.py"))]
     found = []
     for ending in endings:
@@ -85,7 +85,7 @@ def find_tests(checkout: Path, endings: Sequence[str]) -> list[str]:
 
 
 def run_tests(checkout: Path, tests: Sequence[str], *options: str) -> tuple[int | None, str]:
-    """Run pytest in a copy of the checkout; return its exit status, None after `MOST_SECONDS`, and its output."""
+    """Run pytest in a copy of the checkout; return its exit status (None at the time limit) and its output."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", "-rfE", *options, *tests]
     environment = {**os.environ, "PYTHONPATH": str(checkout), "COLUMNS": "1000"}
     with subprocess.Popen(
@@ -99,17 +99,17 @@ def run_tests(checkout: Path, tests: Sequence[str], *options: str) -> tuple[int 
         start_new_session=True,
     ) as process:
         try:
-            output, _ = process.communicate(timeout=MOST_SECONDS)
+            output, _ = process.communicate(timeout=MAX_SECONDS_PER_FAULT)
         except subprocess.TimeoutExpired:
             return None, ""
         finally:
-            with suppress(ProcessLookupError):  # the tests' own processes, too
+            with suppress(ProcessLookupError):  # including processes that tests have started
                 os.killpg(process.pid, signal.SIGKILL)
         return process.returncode, output
 
 
 def failed_tests(output: str) -> list[str]:
-    """Read the names of the tests that failed from pytest's summary."""
+    """Parse the names of failed tests from pytest's summary."""
     return re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, re.MULTILINE)
 
 
@@ -117,14 +117,14 @@ def try_fault(fault: Fault) -> Finding:
     """Plant one fault and run its tests until one fails."""
     started = time.monotonic()
     with copied_checkout() as checkout:
-        refusal = plant(fault, checkout)
+        problem = plant(fault, checkout)
         tests = find_tests(checkout, fault.tests)
-        if refusal is not None or not tests:
-            return Finding(fault, refusal or "tests not found")
+        if problem is not None or not tests:
+            return Finding(fault, problem or "tests not found")
         status, output = run_tests(checkout, tests, "-x", "-m", "not slow and not gpu")
     seconds = time.monotonic() - started
     if status is None:
-        return Finding(fault, CAUGHT, f"(no end within {MOST_SECONDS:.0f} s)", seconds)
+        return Finding(fault, CAUGHT, f"(no end within {MAX_SECONDS_PER_FAULT:.0f} s)", seconds)
     failed = failed_tests(output)
     if status == TEST_FAILED and failed:
         return Finding(fault, CAUGHT, failed[0], seconds)
@@ -134,7 +134,7 @@ def try_fault(fault: Fault) -> Finding:
 
 
 def check_without_faults(findings: Sequence[Finding]) -> None:
-    """Run the tests that failed without any fault, and mark the findings whose test fails there too."""
+    """Run the failed tests without any fault, and mark the findings whose test fails here, too."""
     tests = list(dict.fromkeys(each.failed_test for each in findings if "::" in each.failed_test))
     if not tests:
         return
@@ -142,15 +142,15 @@ def check_without_faults(findings: Sequence[Finding]) -> None:
         status, output = run_tests(checkout, tests)
     failed = set(failed_tests(output))
     if status not in (ALL_PASSED, TEST_FAILED):
-        raise SystemExit(f"The tests that failed cannot be run without the faults:\n{output}")
+        raise SystemExit(f"The failed tests could not be run without the faults:\n{output}")
     for finding in findings:
         if finding.failed_test in failed:
-            finding.result = FAILS_WITHOUT
+            finding.result = FAILS_WITHOUT_FAULT
             print(finding.as_row())
 
 
 def refuse_other_package() -> None:
-    """End the program where tests in the copy would import another checkout's package."""
+    """Raise SystemExit if tests in the copy would import the package from elsewhere."""
     with copied_checkout() as checkout:
         script = f"import {PACKAGE}; print({PACKAGE}.__file__)"
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
@@ -161,10 +161,10 @@ def refuse_other_package() -> None:
 
 
 def main() -> int:
-    """Try all faults, or those that are named, and print a table."""
+    """Plant all faults, or the selected ones, and print a table of the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="faults or groups of them, such as `masks`")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="faults that are tried at a time; default: 1")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="faults or groups of faults, such as `masks`")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="faults to try in parallel (default: 1)")
     arguments = parser.parse_args()
     wanted = set(arguments.only or ())
     chosen = [each for each in FAULTS if not wanted or wanted & {each.name, each.name.partition(".")[0]}]

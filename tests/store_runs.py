@@ -1,12 +1,12 @@
-"""Make a small archive of run folders: one of each model family, and the answers that this version gives with them.
+"""Store an archive of small run folders, one of each model family, with their outputs.
 
 PYTHONPATH=CHECKOUT python -P tests/store_runs.py tests/checkpoints/families_v2.tar.xz
 PYTHONPATH=CHECKOUT python -P tests/store_runs.py --speech tests/checkpoints/speech_v1.tar.xz
 
-Run it by hand with the version whose runs are to be stored; later versions must load, use and continue them, which
-`tests/system/test_stored_families.py` checks. The archive holds generated corpora, a run folder for each family with
-its last checkpoint, and `expected.json`: for each run the commands that use it with their output in fp32, and the
-command that continues a copy of it with the loss of the validation at its end.
+Run it by hand with the version whose runs shall be stored. Later versions must load, use and resume them, which
+`tests/system/test_stored_families.py` checks. The archive contains generated corpora, a run folder of each family with
+its last checkpoint, and `expected.json`. For each run, `expected.json` holds the commands that use it with their
+outputs in fp32, and the command that resumes a copy of it with the loss of its last validation.
 """
 
 import argparse
@@ -32,16 +32,16 @@ from transcription.conftest import write_corpus
 
 SMALL_TRANSFORMER: Settings = {"d_model": 8, "d_ff": 16, "num_heads": 1, "dropout": 0.0}
 SMALL_RECURRENT: Settings = {"hidden_size": 8}
-ATTENTIVE: Settings = {"hidden_size": 16, "dropout": 0.0}
-FAST: Settings = {"optimizer": {"family": "adam", "lr": 0.03}}
-"""Of recurrent translators, which learn to attend with no fewer features, and at no lower rate in so few steps."""
-STEPS, MORE_STEPS, SAVE_EVERY = 240, 260, 80
+RECURRENT_TRANSLATOR: Settings = {"hidden_size": 16, "dropout": 0.0}
+HIGH_LR: Settings = {"optimizer": {"family": "adam", "lr": 0.03}}
+"""For recurrent translators: with a smaller size or learning rate, attention does not converge in so few steps."""
+STEPS, STEPS_AFTER_RESUMING, SAVE_EVERY = 240, 260, 80
 TRAINING: Settings = {"max_steps": STEPS, "save_every": SAVE_EVERY, "valid_every": 20, "valid_metric": "nll"}
-SOURCES, TARGETS, SENTENCES = (f"corpora/test_{name}" for name in ("numbers.en", "numbers.de", "lines.txt"))
-USED_LINES = 8
+SOURCES, TARGETS, LABELLER_LINES = (f"corpora/test_{name}" for name in ("numbers.en", "numbers.de", "lines.txt"))
+NUM_TEST_LINES = 8
 """Lines of each test file that are kept."""
 SPEECH = "corpora/test.jsonl"
-RECORDINGS: Settings = {
+RECORDING_DATA: Settings = {
     "train": ["corpora/train.jsonl"],
     "valid": SPEECH,
     "sample_rate": 8000,
@@ -53,9 +53,9 @@ RECORDINGS: Settings = {
 }
 NUM_RECORDINGS = {"train": 12, "test": 5}
 CORPORA = ("numbers.en", "numbers.de", "lines.txt", "labels.txt", "tags.txt")
-COMMON = ("--device", "cpu", "--precision", "fp32", "--threads", "1", "--json")
-HIDDEN_LINES: Settings = {"train": ["corpora/lines.txt"], "mask_share": 0.15}
-COUNTED = ("ngram_lm", "frequency_labeller")
+COMMON_OPTIONS = ("--device", "cpu", "--precision", "fp32", "--threads", "1", "--json")
+MASKED_LINES: Settings = {"train": ["corpora/lines.txt"], "mask_share": 0.15}
+COUNT_BASED_FAMILIES = ("ngram_lm", "frequency_labeller")
 OBJECTIVES = {"transformer_ctc": "ctc", "transformer_nat": "parallel_cross_entropy", "transformer_cmlm": "cmlm"}
 
 
@@ -66,23 +66,23 @@ def text_configs() -> dict[str, Settings]:
     for name, objective in OBJECTIVES.items():
         found[name]["objective"] = {"family": objective}
     for name in ("rnn", "lstm", "gru"):
-        found[name] = run_of(NUMBERS, ATTENTIVE | {"family": name}, optim=OPTIM | FAST, training=TRAINING)
+        found[name] = run_of(NUMBERS, RECURRENT_TRANSLATOR | {"family": name}, optim=OPTIM | HIGH_LR, training=TRAINING)
     for name, model in LANGUAGE_MODELS.items():
         size = SMALL_TRANSFORMER if name == "transformer_lm" else SMALL_RECURRENT
         found[name] = run_of(TEXT, model | size, training=TRAINING)
     masked = ENCODER | SMALL_TRANSFORMER | {"family": "transformer_mlm"}
-    found["transformer_mlm"] = run_of(TEXT | HIDDEN_LINES, masked, training=TRAINING)
+    found["transformer_mlm"] = run_of(TEXT | MASKED_LINES, masked, training=TRAINING)
     for name, model in LABELLERS.items():
         size = SMALL_TRANSFORMER if name == "transformer_labeller" else SMALL_RECURRENT
         data = LINES if name in ("lstm_labeller", "transformer_labeller") else WORDS
         found[name] = run_of(data, model | size, training=TRAINING)
-    for name, data in zip(COUNTED, (TEXT, WORDS), strict=True):
+    for name, data in zip(COUNT_BASED_FAMILIES, (TEXT, WORDS), strict=True):
         found[name] = run_of(data, {"family": name}, optim=None, training=TRAINING)
     return found
 
 
 def speech_configs() -> dict[str, Settings]:
-    """Return the config of the run of each family that reads recordings."""
+    """Return the config of each speech family's run."""
     channels: Settings = {"channels": [4, 4]}
     models = {
         "gru": {"hidden_size": 16, "num_layers": 1} | channels,
@@ -94,20 +94,20 @@ def speech_configs() -> dict[str, Settings]:
     found = {}
     for (encoder, size), (suffix, kind) in product(models.items(), kinds.items()):
         if (name := f"{encoder}_{suffix}") != "cnn_recogniser":
-            data = RECORDINGS | {"kind": kind} | ({} if kind == "transcription" else {"text_column": "speaker"})
+            data = RECORDING_DATA | {"kind": kind} | ({} if kind == "transcription" else {"text_column": "speaker"})
             training = TRAINING | {"valid_every": 40, "max_steps": 80}
             objective = {"family": "ctc" if kind == "transcription" else "softmax"}
             model = size | {"family": name}
-            found[name] = run_of(data, model, optim=OPTIM | FAST, training=training, objective=objective)
+            found[name] = run_of(data, model, optim=OPTIM | HIGH_LR, training=training, objective=objective)
     return found
 
 
-def uses(run: str, config: Settings) -> dict[str, list[str]]:
-    """Return the commands that use a run, by what they do."""
+def commands_of(run: str, config: Settings) -> dict[str, list[str]]:
+    """Return the commands that use a run, by a short name."""
     if config["model"]["family"] == "transformer_mlm":
         return {}
     if config["data"]["kind"] == "labelled":
-        return {"label": ["label", run, "--input", SENTENCES, "--num_labels", "2"]}
+        return {"label": ["label", run, "--input", LABELLER_LINES, "--num_labels", "2"]}
     if config["data"]["kind"] == "transcription":
         return {
             "transcribe": ["transcribe", run, "--input", f"{SPEECH}#audio", "--beam_size", "4"],
@@ -128,8 +128,8 @@ def uses(run: str, config: Settings) -> dict[str, list[str]]:
     }
 
 
-def seqlab(*arguments: str) -> None:
-    """Run a command in this process; raise RuntimeError where it fails."""
+def run_command(*arguments: str) -> None:
+    """Run a seqlab command in this process; raise RuntimeError if it fails."""
     from seqlab.cli.main import main
 
     status = main(arguments)
@@ -137,36 +137,36 @@ def seqlab(*arguments: str) -> None:
         raise RuntimeError(f"seqlab {' '.join(arguments)} ended with status {status}")
 
 
-def answers(argv: Sequence[str]) -> list[Any]:
-    """Run a command and read the JSON that it writes, line by line."""
+def read_outputs(argv: Sequence[str]) -> list[Any]:
+    """Run a command and parse the JSON lines that it writes."""
     output = Path("output.jsonl")
-    seqlab(*argv, "--output", str(output))
+    run_command(*argv, "--output", str(output))
     lines = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
     output.unlink()
     return lines
 
 
-def strip(run: Path) -> None:
-    """Delete what a run can do without: its cache, and all checkpoints but the last."""
+def remove_unneeded_files(run: Path) -> None:
+    """Delete the cache of a run and all checkpoints except the last."""
     shutil.rmtree(run / "cache", ignore_errors=True)
     for checkpoint in sorted((run / "checkpoints").iterdir())[:-1]:
         shutil.rmtree(checkpoint)
 
 
-def store(name: str, config: Settings) -> dict[str, Any]:
-    """Train the run of a family, use it as it will be stored, and continue a copy of it."""
+def store_run(name: str, config: Settings) -> dict[str, Any]:
+    """Train the run of a family, record its outputs, and resume a copy of it."""
     Path(f"{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
     run = f"runs/{name}"
-    seqlab("train", f"{name}.yaml", "--run_dir", run)
-    strip(Path(run))
+    run_command("train", f"{name}.yaml", "--run_dir", run)
+    remove_unneeded_files(Path(run))
     expected: dict[str, Any] = {"uses": {}}
-    for what, words in uses(run, config).items():
-        argv = [*words, *COMMON]
-        expected["uses"][what] = {"argv": argv, "lines": answers(argv)}
-    if name not in COUNTED:
-        argv = ["train", "--run_dir", f"continued/{name}", "--training.max_steps", str(MORE_STEPS)]
+    for use, words in commands_of(run, config).items():
+        argv = [*words, *COMMON_OPTIONS]
+        expected["uses"][use] = {"argv": argv, "lines": read_outputs(argv)}
+    if name not in COUNT_BASED_FAMILIES:
+        argv = ["train", "--run_dir", f"continued/{name}", "--training.max_steps", str(STEPS_AFTER_RESUMING)]
         shutil.copytree(run, f"continued/{name}")
-        seqlab(*argv)
+        run_command(*argv)
         expected["continued"] = {"argv": argv, **last_validation(Path(f"continued/{name}"))}
     return expected
 
@@ -179,45 +179,45 @@ def last_validation(run: Path) -> dict[str, float]:
     return {"step": last["step"], "nll": nll}
 
 
-def write_used_corpora() -> None:
-    """Write the corpora of the stored runs, and a few lines of each test file."""
+def write_text_corpora() -> None:
+    """Write the text corpora, with the first lines of each test file."""
     with TemporaryDirectory() as folder:
         write_corpora(Path(folder))
         Path("corpora").mkdir()
         for name in CORPORA:
             shutil.copy(Path(folder) / name, f"corpora/{name}")
-            lines = (Path(folder) / f"test_{name}").read_bytes().splitlines(keepends=True)[:USED_LINES]
+            lines = (Path(folder) / f"test_{name}").read_bytes().splitlines(keepends=True)[:NUM_TEST_LINES]
             Path(f"corpora/test_{name}").write_bytes(b"".join(lines))
 
 
 def write_recordings() -> None:
-    """Write recordings of tones that stand for letters."""
+    """Write recordings of tones, each of which represents a letter."""
     for seed, (name, count) in enumerate(NUM_RECORDINGS.items()):
         write_corpus(Path("corpora"), name, count, seed)
 
 
 def main() -> None:
-    """Store all runs in an archive whose entries have no owner and no time."""
+    """Store all runs in a reproducible archive: its entries have no owner and no time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path, help="the .tar.xz to write")
-    parser.add_argument("--speech", action="store_true", help="the families that read recordings instead")
+    parser.add_argument("--speech", action="store_true", help="store the speech families instead")
     arguments = parser.parse_args()
     archive = arguments.archive.resolve()
     with TemporaryDirectory() as folder:
         os.chdir(folder)
-        (write_recordings if arguments.speech else write_used_corpora)()
+        (write_recordings if arguments.speech else write_text_corpora)()
         configs = speech_configs() if arguments.speech else text_configs()
-        expected = {name: store(name, config) for name, config in configs.items()}
+        expected = {name: store_run(name, config) for name, config in configs.items()}
         Path("expected.json").write_text(json.dumps(expected, ensure_ascii=False, indent=1) + "\n", "utf-8")
         with tarfile.open(archive, "w:xz", preset=9) as stored:
             for name in ("corpora", "runs", "expected.json"):
-                stored.add(name, filter=without_owner)
+                stored.add(name, filter=remove_owner)
         os.chdir(archive.parent)
     print(f"{archive.name}: {len(expected)} runs, {archive.stat().st_size:,} bytes")
 
 
-def without_owner(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Remove names and times that belong to the machine."""
+def remove_owner(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Remove the owner and time of an archive entry, and normalize its permissions."""
     entry.uid = entry.gid = entry.mtime = 0
     entry.uname = entry.gname = ""
     entry.mode = 0o755 if entry.isdir() else 0o644

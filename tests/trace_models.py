@@ -1,7 +1,7 @@
-"""`python tests/trace_models.py`: what one reads to follow a model from its config to its logits.
+"""Count the code that a reader follows from a model's config to its logits: `python tests/trace_models.py`.
 
-Building each model and one training forward pass are traced under `reference_kernels()`: the functions of seqlab that
-are entered, the files that they are in, and their lines without docstrings, comments and blank lines.
+For each model, construction and one training forward pass are traced under `reference_kernels()`. Prints the files and
+functions of seqlab that are called, and their lines without docstrings, comments and blank lines.
 """
 
 import ast
@@ -23,8 +23,8 @@ PACKAGE = Path(seqlab.__file__).parent
 VOCAB_SIZE = 20
 
 
-class Side:
-    """What a config needs to know of a side."""
+class StubVocabulary:
+    """The sizes and ids of a tokenizer that model configs read."""
 
     vocab_size, num_labels = VOCAB_SIZE, VOCAB_SIZE - 4
     pad_id, bos_id, eos_id, unk_id, mask_id, blank_id = range(6)
@@ -34,39 +34,39 @@ class Side:
 
 @dataclass(frozen=True)
 class Trace:
-    """The functions that were entered, by file: names and lines of code."""
+    """The called functions and their lines of code, by file."""
 
     files: dict[str, dict[str, int]]
 
     @property
     def lines(self) -> int:
-        """All lines of code."""
+        """Total lines of code."""
         return sum(sum(functions.values()) for functions in self.files.values())
 
 
-def translate(config: TransformerConfig | LstmConfig) -> None:
+def run_translator(config: TransformerConfig | LstmConfig) -> None:
     """Build a translator and run one training forward pass, to the logits and the attention."""
     rows = torch.randint(6, VOCAB_SIZE, (2, 5))
     batch = Seq2SeqBatch(rows, torch.tensor([5, 4]), rows, rows, torch.arange(2), 10)
-    config.build(Side(), Side()).train()(batch, need_attention=True).logits()
+    config.build(StubVocabulary(), StubVocabulary()).train()(batch, need_attention=True).logits()
 
 
-def model_language() -> None:
+def run_language_model() -> None:
     """Build a language model and run one training forward pass, to the logits."""
     rows = torch.randint(6, VOCAB_SIZE, (2, 8))
     batch = TextBatch(rows, rows, torch.arange(2), 16)
-    TransformerLmConfig(max_length=8).build(Side(), Side()).train()(batch).logits()
+    TransformerLmConfig(max_length=8).build(StubVocabulary(), StubVocabulary()).train()(batch).logits()
 
 
 MODELS: dict[str, Callable[[], None]] = {
-    "Transformer": lambda: translate(TransformerConfig()),
-    "LSTM translator": lambda: translate(LstmConfig()),
-    "Transformer language model": model_language,
+    "Transformer": lambda: run_translator(TransformerConfig()),
+    "LSTM translator": lambda: run_translator(LstmConfig()),
+    "Transformer language model": run_language_model,
 }
 
 
 def trace(run: Callable[[], None]) -> Trace:
-    """Record the functions of the package that are entered while `run` runs under the reference kernels."""
+    """Record the functions of the package that `run` calls under the reference kernels."""
     entered: set[types.CodeType] = set()
 
     def record(frame: types.FrameType, event: str, argument: object) -> None:
@@ -89,7 +89,7 @@ def trace(run: Callable[[], None]) -> Trace:
 
 
 def _function_at(path: Path, line: int) -> ast.FunctionDef | None:
-    """Find the function that begins at a line; None for what is inside of one: lambdas and comprehensions."""
+    """Find the function that starts at a line; return None for lambdas and comprehensions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef) and line in (node.lineno, *(each.lineno for each in node.decorator_list)):
             return node
@@ -97,7 +97,7 @@ def _function_at(path: Path, line: int) -> ast.FunctionDef | None:
 
 
 def _lines_of_code(path: Path, function: ast.FunctionDef) -> int:
-    """Count the lines of a function that are no docstring, comment or blank line."""
+    """Count the lines of a function without docstring, comments and blank lines."""
     lines = set(range(function.lineno, (function.end_lineno or function.lineno) + 1))
     first = function.body[0]
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
@@ -107,11 +107,11 @@ def _lines_of_code(path: Path, function: ast.FunctionDef) -> int:
 
 
 def main() -> None:
-    """Print the traces; with `--functions` each function, too."""
+    """Print the traces by file; with `--functions`, also by function."""
     for name, run in MODELS.items():
-        found = trace(run)
-        print(f"{name}: {len(found.files)} files, {found.lines} lines")
-        for file, functions in sorted(found.files.items()):
+        traced = trace(run)
+        print(f"{name}: {len(traced.files)} files, {traced.lines} lines")
+        for file, functions in sorted(traced.files.items()):
             print(f"  {sum(functions.values()):4} {file}")
             if "--functions" in sys.argv:
                 for function, count in functions.items():
