@@ -25,38 +25,38 @@ def generated_pages() -> dict[str, str]:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Generate the pages, and name those of whole folders in the navigation."""
+    """Generate the pages, and expand `FOLDER/*` in the navigation."""
     config.extra["generated"] = generated_pages()
-    config.nav = with_folders(config.nav or [], config.extra["generated"])
+    config.nav = expand_folders(config.nav or [], config.extra["generated"])
     return config
 
 
-def with_folders(nav: list[Any], pages: Iterable[str]) -> list[Any]:
+def expand_folders(nav: list[Any], pages: Iterable[str]) -> list[Any]:
     """Replace each `FOLDER/*` of a navigation by the pages of the folder."""
     found: list[Any] = []
     for item in nav:
         if isinstance(item, str) and item.endswith("/*"):
             found += [page for page in pages if page.rpartition("/")[0] == item[:-2]]
         elif isinstance(item, dict):
-            found.append({key: with_folders(v, pages) if isinstance(v, list) else v for key, v in item.items()})
+            found.append({key: expand_folders(v, pages) if isinstance(v, list) else v for key, v in item.items()})
         else:
             found.append(item)
     return found
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages, the notebooks, and the files of the repository that pages link to."""
-    made: dict[str, str | bytes] = {**config.extra["generated"], **notebooks.files(ROOT)}
-    texts = {uri: text for uri, text in made.items() if uri.endswith(".md") and isinstance(text, str)}
+    """Add the generated pages, the notebooks, and linked files of the repository."""
+    generated: dict[str, str | bytes] = {**config.extra["generated"], **notebooks.files(ROOT)}
+    texts = {uri: text for uri, text in generated.items() if uri.endswith(".md") and isinstance(text, str)}
     texts |= {file.src_uri: file.content_string for file in files.documentation_pages()}
-    made |= repository.linked_pages(ROOT, texts)
-    for uri, content in made.items():
+    generated |= repository.linked_pages(ROOT, texts)
+    for uri, content in generated.items():
         files.append(File.generated(config, uri, content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Rank a page in the search, and point links to files of the repository at their pages in the site."""
+    """Set the search rank of a page, and rewrite links to files of the repository."""
     uri = page.file.src_uri
     page.meta.setdefault("search", search_options(uri))
     in_repository = uri.removeprefix(f"{repository.FOLDER}/")
@@ -65,7 +65,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def search_options(uri: str) -> dict[str, Any]:
-    """Rank commands and config fields above the Python API, and leave source files out of the search."""
+    """Rank commands and config fields above the Python API, and exclude source files from the search."""
     if uri.startswith(f"{repository.FOLDER}/"):
         return {"exclude": True}
     is_generated = uri.startswith("reference/")
@@ -73,12 +73,12 @@ def search_options(uri: str) -> dict[str, Any]:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Render the formulas of a page, and mark the options in its code spans, which are not broken after `--`."""
+    """Render formulas as MathML, and mark options in code spans so that CSS prevents a line break after `--`."""
     content = CODE_SPAN.sub(lambda span: OPTION.sub(r'<span class="option">\g<0></span>', span[0]), content)
     return FORMULA.sub(math_ml, content)
 
 
 def math_ml(formula: re.Match[str]) -> str:
-    """Convert a formula from LaTeX to MathML, which browsers render themselves."""
+    """Convert a formula from LaTeX to MathML, which browsers render without a script."""
     display = "inline" if formula[1] == "span" else "block"
     return f'<{formula[1]} class="formula">{convert(html.unescape(formula[2]).strip(), display=display)}</{formula[1]}>'

@@ -16,7 +16,7 @@ from seqlab.registry import Parts
 
 FOLDER = "reference/api"
 EXPORTED: dict[str, str] = {
-    "seqlab": "train, load, evaluate, choose a config, register a part",
+    "seqlab": "train, load, evaluate, choose a config, register a component",
     "seqlab.data": "batches, columns and the data section of a config",
     "seqlab.models": "architectures, their configs, and the protocols of models",
     "seqlab.nn": "layers and masks",
@@ -30,7 +30,7 @@ EXPORTED: dict[str, str] = {
     "seqlab.inference": "engines and batched decoding",
     "seqlab.export": "export to other engines",
 }
-"""Package -> what it is for. All names that it exports are documented."""
+"""Package -> summary. All exported names are documented."""
 GROUPS: dict[str, Callable[[Any], bool]] = {
     "Functions": inspect.isfunction,
     "Protocols": lambda value: getattr(value, "_is_protocol", False),
@@ -38,9 +38,9 @@ GROUPS: dict[str, Callable[[Any], bool]] = {
     "Classes": inspect.isclass,
     "Constants and types": lambda _: True,
 }
-"""Heading -> whether a value belongs below it; the first that accepts it counts."""
+"""Heading -> predicate of its values. A value is listed under the first heading whose predicate holds."""
 PLUGIN_SOURCES = ("examples/*.py", "tests/plugin/**/*.py", "docs/**/*.md")
-"""Files whose imports show what the authors of plugins need."""
+"""Files whose imports determine the names on the page for plugin authors."""
 IMPORT = re.compile(r"^from (seqlab\.[\w.]+) import ([\w, ]+)$", re.MULTILINE)
 
 
@@ -49,23 +49,25 @@ def pages(root: Path) -> dict[str, str]:
     found = {f"{FOLDER}/README.md": index()}
     for package in EXPORTED:
         text = inspect.getdoc(importlib.import_module(package)) or ""
-        found[f"{FOLDER}/{package}.md"] = "\n\n".join([f"# {package}", paragraphs(text), *in_groups(package)])
+        found[f"{FOLDER}/{package}.md"] = "\n\n".join([f"# {package}", paragraphs(text), *grouped_entries(package)])
     found[f"{FOLDER}/runs.md"] = runs()
     found[f"{FOLDER}/plugins.md"] = plugins(root)
     return found
 
 
 def index() -> str:
-    """List the pages."""
+    """Write the index of the pages."""
     rows = [(f"[`{package}`]({package}.md)", text) for package, text in EXPORTED.items()]
-    rows.append(("[loaded runs](runs.md)", "what `seqlab.load` returns: `translate`, `label`, `predict`, ..."))
+    rows.append(
+        ("[loaded runs](runs.md)", "the classes that `seqlab.load` returns: `translate`, `label`, `predict`, ...")
+    )
     rows.append(
         (
             "[plugins and examples](plugins.md)",
-            "what they import from other modules: tasks, commands, export formats, ...",
+            "names from other modules: tasks, commands, export formats, ...",
         )
     )
-    text = "Public names, from their docstrings. What these pages do not list may change without notice."
+    text = "Public names, from their docstrings. Names that are not on these pages may change without notice."
     return "\n\n".join(["# Python", text, table(["page", "content"], rows)])
 
 
@@ -81,12 +83,12 @@ def runs() -> str:
 
 
 def plugins(root: Path) -> str:
-    """Write the page of the names that examples, pages and the plugin of the tests import, without those exported."""
+    """Write the page of the non-exported names that examples, pages and the plugin of the tests import."""
     found: dict[str, set[str]] = {}
     for path in (path for pattern in PLUGIN_SOURCES for path in root.glob(pattern)):
         for module, names in IMPORT.findall(path.read_text(encoding="utf-8")):
             found.setdefault(module, set()).update(name.strip() for name in names.split(","))
-    link = "[your own parts](../../how_to/your_own_parts.md)"
+    link = "[custom components](../../how_to/your_own_parts.md)"
     parts = ["# Plugins and examples", f"Names of other modules that plugins and examples import; see {link}."]
     for module in sorted(found.keys() - EXPORTED.keys()):
         names = [name for name in sorted(found[module]) if is_for_plugins(f"{module}.{name}")]
@@ -96,15 +98,15 @@ def plugins(root: Path) -> str:
 
 
 def is_for_plugins(path: str) -> bool:
-    """Tell whether a name is a class or function with a docstring that no package exports."""
+    """Return whether a name is a class or function with a docstring that no package exports."""
     value = resolve_name(path)
     is_described = (inspect.isclass(value) or inspect.isfunction(value)) and value.__doc__
     exports = (getattr(resolve_name(package), name) for package in EXPORTED for name in exported(package))
     return bool(is_described) and all(value is not other for other in exports)
 
 
-def in_groups(package: str) -> Iterator[str]:
-    """Yield the entries of a package's names, each group after its heading."""
+def grouped_entries(package: str) -> Iterator[str]:
+    """Yield the headings and entries of a package's names, by group."""
     module = importlib.import_module(package)
     groups: dict[str, list[str]] = {heading: [] for heading in GROUPS}
     for name in exported(package):
@@ -117,7 +119,7 @@ def in_groups(package: str) -> Iterator[str]:
 
 
 def directive(path: str) -> str:
-    """Let mkdocstrings document a name under its public path."""
+    """Return the mkdocstrings directive that documents a name under its public path."""
     return f"::: {path}"
 
 
@@ -129,6 +131,6 @@ def exported(package: str) -> tuple[str, ...]:
 
 
 def is_documented(path: str) -> bool:
-    """Tell whether a name has an entry on one of the pages."""
+    """Return whether a name has an entry on one of the pages."""
     module, _, name = path.rpartition(".")
     return module in EXPORTED and name in exported(module)

@@ -12,14 +12,14 @@ FOLDER = "reference/commands"
 
 
 def pages() -> dict[str, str]:
-    """Write a page for each command, and their index."""
+    """Write one page per command, and their index."""
     names = [name for commands in COMMANDS.values() for name in commands]
     return {f"{FOLDER}/README.md": index()} | {f"{FOLDER}/{name}.md": page(name) for name in names}
 
 
 def index() -> str:
     """List the commands under the headings of `seqlab --help`, and the options that all commands have."""
-    parts = ["# Commands", "`seqlab COMMAND --help` prints the same as these pages."]
+    parts = ["# Commands", "`seqlab COMMAND --help` prints the same text."]
     for heading, commands in COMMANDS.items():
         rows = [(f"[`{name}`]({name}.md)", f"{prose(summary)}") for name, (_, summary) in commands.items()]
         parts += [f"## {heading.capitalize()}", table(["command", "purpose"], rows)]
@@ -44,7 +44,7 @@ def page(name: str) -> str:
 
 
 def usage(parser: argparse.ArgumentParser) -> str:
-    """Shorten the usage line: options that must be given, then arguments."""
+    """Return a short usage line: required options, then arguments."""
     formatter = parser._get_formatter()
     shown = [parser.prog]
     for action in parser._actions:
@@ -58,7 +58,7 @@ def usage(parser: argparse.ArgumentParser) -> str:
 
 
 def entry(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
-    """Describe an argument or option as its help does."""
+    """Describe an argument or option with its help text."""
     formatter = parser._get_formatter()
     text = formatter._expand_help(action) if action.help else ""
     return definition(formatter._format_action_invocation(action), text)

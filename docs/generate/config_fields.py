@@ -11,9 +11,9 @@ from seqlab.runs.fields import REQUIRED, FieldDescription, list_fields
 
 INTRODUCTION = """# Config fields
 
-Each field of `config.yaml`, as `--KEY VALUE` an option of `seqlab train`. A section with families
-(`data.kind`, `model.family`, ...) has the fields of the chosen family; a field lists the families that have it.
-The default is that of the family; recipes, and training without a recipe, choose other values.
+All fields of `config.yaml`. Each is also an option `--KEY VALUE` of `seqlab train`. A section with families
+(`data.kind`, `model.family`, ...) has the fields of the chosen family; each field lists the families that have it.
+Defaults are those of the family; recipes and automatic settings may choose other values.
 `seqlab train RECIPE --help` prints the fields of a recipe with its values.
 
 <input class="filter" type="search" data-filter=".field" placeholder="Filter fields: dropout, valid, lstm_lm ..."
@@ -25,7 +25,7 @@ CONFIG = "config"
 
 @dataclass
 class Variant:
-    """One form of a field: families with the same type, default and text share it."""
+    """A field with one type, default and description, shared by several families."""
 
     type: str
     default: object
@@ -39,7 +39,7 @@ def pages() -> dict[str, str]:
 
 
 def page(fields: Iterable[FieldDescription]) -> str:
-    """Write all fields, a heading for each section and for each key."""
+    """Write all fields, with a heading per section and per key."""
     parts = [INTRODUCTION]
     by_key: dict[str, list[FieldDescription]] = {}
     for each in fields:
@@ -62,7 +62,7 @@ def section_of(key: str) -> str:
 
 
 def entry(key: str, found: list[FieldDescription]) -> str:
-    """Describe a field; each variant has a line of its type, default and families, and its text."""
+    """Describe a field: the type, default, families and description of each variant."""
     variants: dict[tuple[str, str, str], Variant] = {}
     for each in found:
         variant = Variant(each.type, each.default, each.text)
@@ -78,5 +78,5 @@ def entry(key: str, found: list[FieldDescription]) -> str:
 
 
 def shown_default(default: object) -> str:
-    """Write a default as YAML and the command line take it."""
+    """Format a default as in YAML and on the command line."""
     return default if default == REQUIRED and isinstance(default, str) else json.dumps(default, ensure_ascii=False)

@@ -17,12 +17,12 @@ def outside_code(text: str, change: Callable[[str], str]) -> str:
 
 
 def prose(text: str) -> str:
-    """Escape what plain text with code spans may hold that Markdown would read as markup."""
+    """Escape characters that Markdown would interpret, in plain text with code spans."""
     return outside_code(text, lambda part: re.sub(r"([*<$])", r"\\\1", part))
 
 
 def paragraphs(text: str) -> str:
-    """Convert a docstring: paragraphs stay paragraphs, and one with indented lines becomes a block of text."""
+    """Convert a docstring to Markdown; a paragraph with indented lines becomes a fenced block."""
     found = []
     for paragraph in text.strip("\n").split("\n\n"):
         is_verbatim = re.search(r"^ +\S", paragraph, re.MULTILINE) is not None
@@ -39,11 +39,11 @@ def fenced(text: str, language: str, css_class: str = "") -> str:
 
 
 def definition(term: str, text: str) -> str:
-    """Write an entry of a definition list, the term as code."""
+    """Write an entry of a definition list, with the term as code."""
     return f"`{term}`\n:   {prose(' '.join(text.split())) or '&nbsp;'}\n"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table; cells are Markdown of one line."""
+    """Write a table; each cell is one line of Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)

@@ -1,7 +1,7 @@
-"""Pages of the notebooks, with the outputs that are stored in them.
+"""Site pages of the notebooks, with their stored outputs.
 
-Notebooks are stored with the outputs of one complete run, which tests/notebooks checks: code, text and PNG figures.
-So a page needs neither Jupyter nor an execution, which would take 20 minutes.
+Notebooks are stored with the text and PNG figures of one complete run, which tests/notebooks checks.
+So the pages need neither Jupyter nor an execution, which would take 20 minutes.
 """
 
 import base64
@@ -26,7 +26,7 @@ def files(root: Path) -> dict[str, str | bytes]:
 
 
 def page(name: str, cells: list[dict[str, Any]]) -> tuple[str, dict[str, bytes]]:
-    """Convert the cells of a notebook to Markdown and figures; figures by the name under which the page shows them."""
+    """Convert the cells of a notebook to Markdown and its figures by file name."""
     parts: list[str] = []
     figures: dict[str, bytes] = {}
     for cell in cells:

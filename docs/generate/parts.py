@@ -1,13 +1,13 @@
-"""Reference page of the registered parts by kind, from the table of built-in parts."""
+"""Reference page of the registered components by kind, from the table of built-in components."""
 
 from generate.api import is_documented
 from generate.markup import prose, table
 from seqlab.built_in import BUILT_IN
 
-INTRODUCTION = """# Registered parts
+INTRODUCTION = """# Registered components
 
-Configs and commands name parts by these names. The first of a kind is its default.
-[Your own parts](../how_to/your_own_parts.md) shows how to register more.
+Configs and commands select components by these names. The first of a kind is its default.
+[Custom components](../how_to/your_own_parts.md) shows how to register more.
 """
 SHOWN = {
     "task": ("Tasks", "`data.kind`"),
@@ -15,7 +15,7 @@ SHOWN = {
     "objective": ("Objectives", "`objective.family`"),
     "optimizer": ("Optimizers", "`optim.optimizer.family`"),
     "schedule": ("Schedules", "`optim.schedule.family`"),
-    "search": ("Searches", "`--algorithm` of `translate`; without it, the first that fits the model"),
+    "search": ("Searches", "`--algorithm` of `translate`; by default, the first that supports the model"),
     "metric": ("Metrics", "`--metrics` of `evaluate`, `training.valid_metric`"),
     "tokenizer": ("Tokenizers", "`data.tokenizer.kind`"),
     "codec": ("Codecs", "chosen by the data"),
@@ -23,11 +23,11 @@ SHOWN = {
     "logger": ("Loggers", "`training.logger`"),
     "exporter": ("Export formats", "`--format` of `export`"),
 }
-"""Kind -> its heading, and where its names are used; other kinds follow. Commands have pages of their own."""
+"""Kind -> heading, and the field or option that takes its names; other kinds follow. Commands have their own pages."""
 
 
 def pages() -> dict[str, str]:
-    """Write the page: a table for each kind."""
+    """Write the page, with one table per kind."""
     parts = [INTRODUCTION]
     kinds = [*SHOWN, *(kind for kind in BUILT_IN if kind not in {*SHOWN, "command"})]
     for kind in kinds:
@@ -37,13 +37,13 @@ def pages() -> dict[str, str]:
         parts += [
             f"## {heading}",
             f"Kind `{kind}`{'; ' if use else ''}{use}.",
-            table(["name", "what it is", "in Python"], rows),
+            table(["name", "description", "in Python"], rows),
         ]
     return {"reference/parts.md": "\n\n".join(parts)}
 
 
 def reference(target: str) -> str:
-    """Name a part in Python: as a link to its documentation where it has one."""
+    """Return the Python path of a component, as a link if it is documented."""
     module, _, name = target.partition(":")
     package = ".".join(module.split(".")[:2])
     path = f"{package}.{name}"

@@ -7,9 +7,9 @@ from seqlab.cli.recipes import read_table
 
 INTRODUCTION = """# Recipes
 
-A recipe is a complete config: `seqlab train RECIPE`. Minutes are those of training on one or two CPU cores. The
-[results](../results/README.md) have the command of each figure and its machine. An empty cell means that there is no
-figure. `seqlab recipes WORD` prints the rows that contain a word.
+A recipe is a complete config: `seqlab train RECIPE`. The minutes are training time on one or two CPU cores. The
+[results](../results/README.md) have the command and the machine of each figure. An empty cell means that nothing was
+measured. `seqlab recipes WORD` prints the rows that contain a word.
 
 <input class="filter" type="search" data-filter="tbody tr" placeholder="Filter recipes: g2p, lstm, Multi30k ..."
 aria-label="Filter recipes">
@@ -17,7 +17,7 @@ aria-label="Filter recipes">
 
 
 def pages() -> dict[str, str]:
-    """Write the page: a table for each task, in the order of the file."""
+    """Write the page, with one table per task in the order of the file."""
     header, *rows = read_table()
     task = header.index("task")
     parts = [INTRODUCTION]
@@ -30,5 +30,5 @@ def pages() -> dict[str, str]:
 
 
 def without(row: list[str], index: int) -> list[str]:
-    """Leave one cell out."""
+    """Return a row without one cell."""
     return row[:index] + row[index + 1 :]

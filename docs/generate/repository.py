@@ -1,6 +1,6 @@
-"""Site pages for repository files that other pages link to, and the rewritten links.
+"""Generate site pages for repository files that the documentation links to, and rewrite the links.
 
-On GitHub a page of docs/ links to `../../examples/custom_model.py`. The site shows that file on a page of its own.
+On GitHub a page of docs/ links to `../../examples/custom_model.py`. The site has a separate page for that file.
 """
 
 import ast
@@ -17,27 +17,27 @@ LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 FOLDER = "repository"
 LANGUAGES = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".sh": "bash"}
 EXAMPLES = "reference/examples.md"
-"""The page of the folder `examples`."""
+"""Page of the folder `examples`."""
 
 
 def linked_pages(root: Path, texts: dict[str, str]) -> dict[str, str]:
-    """Write pages for all files outside docs/ that the texts link to, and that those link to in turn.
+    """Render all files outside docs/ that are reachable by links from the texts.
 
-    `texts` has the Markdown of each page by its path in the site.
+    `texts` maps the path of each page in the site to its Markdown.
     """
     found: dict[str, str] = {}
-    waiting = [target for uri, text in texts.items() for target in outside_targets(f"docs/{uri}", text)]
-    waiting.append("CHANGELOG.md")
-    while waiting:
-        path = waiting.pop()
+    pending = [target for uri, text in texts.items() for target in outside_targets(f"docs/{uri}", text)]
+    pending.append("CHANGELOG.md")
+    while pending:
+        path = pending.pop()
         uri = site_uri(path)
         if uri in found or uri in texts or path == "examples":
             continue
         if not (root / path).exists():
             raise ValueError(f"A page links to {path}, which does not exist.")
-        found[uri] = page(root / path, path)
+        found[uri] = render_page(root / path, path)
         if path.endswith(".md"):
-            waiting += outside_targets(path, found[uri])
+            pending += outside_targets(path, found[uri])
     return found
 
 
@@ -76,7 +76,7 @@ def site_uri(path: str) -> str:
 
 
 def with_site_links(source: str, uri: str, text: str) -> str:
-    """Rewrite the links of a text: `source` is its path in the repository, `uri` that of its page in the site."""
+    """Rewrite the links of a text with the path `source` in the repository and `uri` in the site."""
 
     def rewritten(match: re.Match[str]) -> str:
         path = repository_path(source, match[2])
@@ -89,23 +89,23 @@ def with_site_links(source: str, uri: str, text: str) -> str:
     return outside_code(text, lambda part: LINK.sub(rewritten, part))
 
 
-def page(file: Path, path: str) -> str:
-    """Show a file, or all Python files of a folder."""
+def render_page(file: Path, path: str) -> str:
+    """Return the Markdown page of a file, or of all Python files of a folder."""
     if path.endswith(".md"):
         return file.read_text(encoding="utf-8")
     if file.is_dir():
-        inner = [shown(each, "##", each.name) for each in sorted(file.glob("*.py"))]
+        inner = [render_code(each, "##", each.name) for each in sorted(file.glob("*.py"))]
         return "\n\n".join([f"# {path}", *inner])
-    return shown(file, "#", path)
+    return render_code(file, "#", path)
 
 
-def shown(file: Path, heading: str, title: str) -> str:
-    """Show a file as code under a heading."""
+def render_code(file: Path, heading: str, title: str) -> str:
+    """Return a heading and the content of a file as a code block."""
     return f"{heading} {title}\n\n{fenced(file.read_text(encoding='utf-8'), LANGUAGES.get(file.suffix, 'text'))}"
 
 
 def examples(root: Path) -> dict[str, str]:
-    """Write the page that lists the examples, and a page for each."""
+    """Write the page that lists the examples, and one page per example."""
     paths = sorted((root / "examples").glob("*.py"))
     rows = []
     for path in paths:
@@ -114,4 +114,4 @@ def examples(root: Path) -> dict[str, str]:
         rows.append((f"[{path.name}]({target})", prose(docstring.partition("\n")[0])))
     text = "Short scripts to copy. The tests run each of them."
     listing = "\n\n".join(["# Examples", text, table(["file", "content"], rows)])
-    return {EXAMPLES: listing} | {site_uri(f"examples/{p.name}"): page(p, f"examples/{p.name}") for p in paths}
+    return {EXAMPLES: listing} | {site_uri(f"examples/{p.name}"): render_page(p, f"examples/{p.name}") for p in paths}

@@ -1,9 +1,9 @@
-"""Draw the figures of these pages from the numbers in `curves/`: `python docs/results/draw.py` (needs matplotlib).
+"""Draw the figures of docs/results from the numbers in `curves/`: `python docs/results/draw.py` (needs matplotlib).
 
-Each `curves/NAME.json` becomes `figures/NAME.svg`. It holds `title`, the axes' names `x` and `y`, and `panels`: name of
-the panel -> name of the line -> `{"x": [...], "y": [...]}`. A `log` lists the axes that are logarithmic, and a line
-with `"marker": true` is drawn as points, which its `names` label. `contours` gives panels lines of equal height: the
-axes `x` and `y` of a grid, and its heights `z`.
+Each `curves/NAME.json` becomes `figures/NAME.svg`. The JSON object has `title`, the axis labels `x` and `y`, and
+`panels`: panel -> line -> `{"x": [...], "y": [...]}`. `log` lists the logarithmic axes. A line with `"marker": true` is
+drawn as points; `names` has their labels. `contours` adds contour lines to a panel: a grid with the axes `x` and `y`
+and the heights `z`.
 """
 
 import json
@@ -23,18 +23,18 @@ from matplotlib.ticker import LogLocator, NullFormatter  # noqa: E402
 
 HERE = Path(__file__).parent
 MAX_COLUMNS = 3
-NUM_COLOURS = 10
+NUM_COLORS = 10
 
 
 def draw(curves: dict[str, Any], path: Path) -> None:
-    """Draw the panels of a file of curves beside each other, with one legend where a panel has the lines of all."""
+    """Draw the panels of a file of curves, with a single legend if one panel contains all lines."""
     panels: dict[str, dict[str, Any]] = curves["panels"]
     columns = min(len(panels), MAX_COLUMNS)
     rows = math.ceil(len(panels) / columns)
     size = (6.4, 3.6) if len(panels) == 1 else (9.3 if columns == 3 else 8.4, (2.5 if rows > 1 else 3.4) * rows)
     figure, grid = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     labels = list(dict.fromkeys(label for lines in panels.values() for label in lines))
-    colours = {label: f"C{i % NUM_COLOURS}" for i, label in enumerate(labels)}  # the same in all panels
+    colors = {label: f"C{i % NUM_COLORS}" for i, label in enumerate(labels)}  # the same in all panels
     shared_legend = next((name for name, lines in panels.items() if len(lines) == len(labels)), None)
     for axes, (name, lines) in zip(grid.flat, panels.items(), strict=False):
         if name in curves.get("contours", {}):
@@ -43,9 +43,9 @@ def draw(curves: dict[str, Any], path: Path) -> None:
             axes.set(xlim=(heights["x"][0], heights["x"][-1]), ylim=(heights["y"][0], heights["y"][-1]))
         for label, line in lines.items():
             style: dict[str, Any] = {"marker": "o", "linestyle": ""} if line.get("marker") else {"linewidth": 1.4}
-            if labels.index(label) >= NUM_COLOURS and not line.get("marker"):
+            if labels.index(label) >= NUM_COLORS and not line.get("marker"):
                 style["linestyle"] = "--"
-            axes.plot(line["x"], line["y"], label=label, color=colours[label], **style)
+            axes.plot(line["x"], line["y"], label=label, color=colors[label], **style)
             for text, *point in zip(line.get("names", []), line["x"], line["y"], strict=False):
                 axes.annotate(text, point, xytext=(3, 3), textcoords="offset points", fontsize=6)
         axes.set(title=name, xlabel=curves["x"], ylabel=curves["y"])
@@ -67,7 +67,7 @@ def draw(curves: dict[str, Any], path: Path) -> None:
 
 
 def main(names: Sequence[str]) -> None:
-    """Draw the files of curves that are named, or all."""
+    """Draw the named files of curves; without names, all files."""
     for file in sorted((HERE / "curves").glob("*.json")):
         if not names or file.stem in names:
             draw(json.loads(file.read_text(encoding="utf-8")), HERE / "figures" / f"{file.stem}.svg")

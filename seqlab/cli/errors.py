@@ -20,11 +20,11 @@ LESS_MEMORY = ("batch_tokens", "batch_rows", "batch_seconds", "buffer_lines", "m
 TORCH_OUT_OF_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "numel: integer multiplication")
 STATUSES = {
     0: "done, perhaps with warnings",
-    FAILURE: "a failure: memory or the disk ran out, a file cannot be written, a process was lost",
+    FAILURE: "a failure: out of memory or disk space, a file cannot be written, a process was lost",
     USER_MISTAKE: "a mistake: an unknown option, a missing or damaged file, bytes that are not UTF-8",
-    INCOMPLETE: "done, but some inputs have no answer: warnings name them, an empty line stands for each",
+    INCOMPLETE: "done, but some inputs have no result: warnings name them, their output lines are empty",
     128 + signal.SIGINT: "Ctrl-C (SIGINT)",
-    BROKEN_PIPE: "whoever read the output closed the pipe, as `head` does (SIGPIPE)",
+    BROKEN_PIPE: "the reader of the output closed the pipe, as `head` does (SIGPIPE)",
     128 + signal.SIGTERM: "SIGTERM",
 }
 """Exit status -> meaning."""
