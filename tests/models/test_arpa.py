@@ -71,7 +71,7 @@ ngram 3=15
 """Output of `lmplz -o 3 --discount_fallback` for LINES."""
 KENLM_WORDS = ["the", "cat", "sat", "saw", "dog", "a"]
 
-SRILM = """written by hand in the manner of SRILM, which may say anything here
+SRILM = """A file in the style of SRILM: any text may precede the header.
 
 \\data\\
 ngram  1=       6
@@ -101,33 +101,37 @@ ngram 4=0
 """
 
 
-def read(path: Path, words: list[str]) -> NgramModel:
+def read_model(path: Path, words: list[str]) -> NgramModel:
     return read_arpa(path, [*SPECIAL, *words], pad_id=PAD, bos_id=BOS, eos_id=EOS)
 
 
-def written(tmp_path: Path, text: str) -> Path:
+def write_file(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "model.arpa"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def fitted(lines: list[str], words: list[str], order: int) -> NgramModel:
+def fit_model(lines: list[str], words: list[str], order: int) -> NgramModel:
     ids = {word: i for i, word in enumerate([*SPECIAL, *words])}
     model = NgramModel(NgramConfig(order=order), len(ids), PAD, BOS, EOS)
     model.fit([[ids[word] for word in line.split()] for line in lines])
     return model
 
 
-def assert_same(left: NgramModel, right: NgramModel, atol: float) -> None:
-    assert (left.vocab_size, left.eos_id, len(left.trie)) == (right.vocab_size, right.eos_id, len(right.trie))
-    for one, other in zip(left.trie, right.trie, strict=True):
-        assert torch.equal(one.keys, other.keys)
-        torch.testing.assert_close(one.log_probs, other.log_probs, rtol=0, atol=atol)
-        torch.testing.assert_close(one.backoffs, other.backoffs, rtol=0, atol=atol)
+def assert_same(found: NgramModel, expected: NgramModel, atol: float) -> None:
+    assert (found.vocab_size, found.eos_id, len(found.trie)) == (
+        expected.vocab_size,
+        expected.eos_id,
+        len(expected.trie),
+    )
+    for level, expected_level in zip(found.trie, expected.trie, strict=True):
+        assert torch.equal(level.keys, expected_level.keys)
+        torch.testing.assert_close(level.log_probs, expected_level.log_probs, rtol=0, atol=atol)
+        torch.testing.assert_close(level.backoffs, expected_level.backoffs, rtol=0, atol=atol)
 
 
 def log10_prob(model: NgramModel, words: list[str], text: str) -> float:
-    """Score the last word of a text."""
+    """Return the log10-probability of the last word of a text."""
     ids = torch.tensor([[[*SPECIAL, *words].index(word) for word in text.split()]])
     score = model.score(TextBatch(ids[:, :-1], ids[:, 1:], torch.zeros(1), ids.size(1) - 1))[0, -1]
     return score.item() / math.log(10)
@@ -141,7 +145,7 @@ def test_written_models_read_back_unchanged(tmp_path: Path, name: str, order: in
     model = NgramModel(NgramConfig(order=order), 4 + len(words), PAD, BOS, EOS)
     model.fit([[UNK + draw.randrange(1 + len(words)) for _ in range(9)] for _ in range(30)])
     write_arpa(model, [*SPECIAL, *words], tmp_path / name)
-    assert_same(read(tmp_path / name, words), model, 1e-6)
+    assert_same(read_model(tmp_path / name, words), model, 1e-6)
     assert read_words(tmp_path / name) == words
     content = (tmp_path / name).read_bytes()
     assert (content[:2] == b"\x1f\x8b") == name.endswith(".gz")
@@ -152,7 +156,7 @@ def test_reserved_names_are_escaped(tmp_path: Path) -> None:
     model = NgramModel(NgramConfig(order=2), 4 + len(words), PAD, BOS, EOS)
     model.fit([[3, *range(4, 4 + len(words))], [8, 6, 5]])
     write_arpa(model, [*SPECIAL, *words], tmp_path / "model.arpa")
-    assert_same(read(tmp_path / "model.arpa", words), model, 1e-6)
+    assert_same(read_model(tmp_path / "model.arpa", words), model, 1e-6)
     assert read_words(tmp_path / "model.arpa") == words
 
 
@@ -160,35 +164,35 @@ def test_model_of_continuous_text_reads_back(tmp_path: Path) -> None:
     model = NgramModel(NgramConfig(order=3), 7, PAD, BOS, EOS)
     model.fit([[4, 5], [5, 6, 4]], "continuous")
     write_arpa(model, [*SPECIAL, "x", "y", "z"], tmp_path / "model.arpa")
-    assert_same(read(tmp_path / "model.arpa", ["x", "y", "z"]), model, 1e-6)
+    assert_same(read_model(tmp_path / "model.arpa", ["x", "y", "z"]), model, 1e-6)
 
 
-def test_kenlm_file_equals_our_estimate(tmp_path: Path) -> None:
-    path = written(tmp_path, KENLM)
+def test_estimate_equals_kenlm_file(tmp_path: Path) -> None:
+    path = write_file(tmp_path, KENLM)
     assert read_words(path) == KENLM_WORDS
-    assert_same(read(path, KENLM_WORDS), fitted(LINES, KENLM_WORDS, 3), 2e-6)  # KenLM computes in fp32
+    assert_same(read_model(path, KENLM_WORDS), fit_model(LINES, KENLM_WORDS, 3), 2e-6)  # KenLM computes in fp32
 
 
 def test_written_file_equals_kenlm_file(tmp_path: Path) -> None:
-    """Up to the order of the n-grams, and the probability of bos: -99 by the format, 0 in KenLM's files."""
+    """The order of n-grams may differ. Bos has -99, as in the format's definition, instead of KenLM's 0."""
 
-    def numbers(text: str) -> dict[str, list[float]]:
-        rows = (line.split("\t") for line in text.splitlines() if "\t" in line)
+    def numbers(content: str) -> dict[str, list[float]]:
+        rows = (line.split("\t") for line in content.splitlines() if "\t" in line)
         return {ngram: [float(log_prob), *map(float, backoff or ["0"])] for log_prob, ngram, *backoff in rows}
 
-    def heads(text: str) -> list[str]:
-        return [line for line in text.splitlines() if "\t" not in line]
+    def headers(content: str) -> list[str]:
+        return [line for line in content.splitlines() if "\t" not in line]
 
-    write_arpa(fitted(LINES, KENLM_WORDS, 3), [*SPECIAL, *KENLM_WORDS], tmp_path / "model.arpa")
-    own, theirs = (tmp_path / "model.arpa").read_text(), KENLM.replace("0\t<s>", "-99\t<s>")
-    assert heads(own) == heads(theirs)
-    found, expected = numbers(own), numbers(theirs)
+    write_arpa(fit_model(LINES, KENLM_WORDS, 3), [*SPECIAL, *KENLM_WORDS], tmp_path / "model.arpa")
+    text, expected_text = (tmp_path / "model.arpa").read_text(), KENLM.replace("0\t<s>", "-99\t<s>")
+    assert headers(text) == headers(expected_text)
+    found, expected = numbers(text), numbers(expected_text)
     assert found.keys() == expected.keys()
     assert all(found[ngram] == pytest.approx(expected[ngram], abs=1e-6) for ngram in expected)
 
 
-def test_srilm_style_file_is_read(tmp_path: Path) -> None:
-    model, words = read(written(tmp_path, SRILM), ["a", "b", "c"]), ["a", "b", "c"]
+def test_srilm_file_is_read(tmp_path: Path) -> None:
+    model, words = read_model(write_file(tmp_path, SRILM), ["a", "b", "c"]), ["a", "b", "c"]
     assert len(model.trie) == 3
     for text, expected in {
         "<s> a": -0.2,
@@ -206,30 +210,30 @@ def test_srilm_style_file_is_read(tmp_path: Path) -> None:
         assert log10_prob(model, words, text) == pytest.approx(expected), text
 
 
-def test_vocabulary_may_differ_from_the_words_of_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Known words score as in the file, others share the probability of `<unk>`; warnings report both."""
+def test_words_missing_from_file_or_vocabulary_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Words of the file keep their scores. Other words of the vocabulary share the probability of `<unk>`."""
     words = ["dog", "the", "cat", "saw", "zebra", "yak"]  # neither `sat` nor `a`
-    path = written(tmp_path, KENLM)
+    path = write_file(tmp_path, KENLM)
     with caplog.at_level(logging.WARNING):
-        model = read(path, words)
+        model = read_model(path, words)
     unknown, missing = (record.getMessage() for record in caplog.records)
     assert unknown.endswith("2 of its 9 words are not in the vocabulary, so n-grams with them are left out: sat, a")
     assert missing.endswith(
         "lacks 2 of the 9 words of the vocabulary, which share the probability of its `<unk>`: zebra, yak"
     )
-    whole = read(path, KENLM_WORDS)
+    full = read_model(path, KENLM_WORDS)
     for text in ("<s> the cat saw", "<s> the dog", "the the", "saw the dog </s>"):
-        assert log10_prob(model, words, text) == log10_prob(whole, KENLM_WORDS, text)
-    third = log10_prob(whole, KENLM_WORDS, "<s> the <unk>") - math.log10(3)
+        assert log10_prob(model, words, text) == log10_prob(full, KENLM_WORDS, text)
+    unk_share = log10_prob(full, KENLM_WORDS, "<s> the <unk>") - math.log10(3)
     for word in ("zebra", "yak", "<unk>"):
-        assert log10_prob(model, words, f"<s> the {word}") == pytest.approx(third, abs=1e-6)
-    assert log10_prob(model, words, "yak dog") == log10_prob(whole, KENLM_WORDS, "<unk> dog")
+        assert log10_prob(model, words, f"<s> the {word}") == pytest.approx(unk_share, abs=1e-6)
+    assert log10_prob(model, words, "yak dog") == log10_prob(full, KENLM_WORDS, "<unk> dog")
 
 
-def test_missing_words_leave_distributions_normalized(tmp_path: Path) -> None:
+def test_distributions_stay_normalized_with_missing_words(tmp_path: Path) -> None:
     """The probabilities in each context sum to one for any number of missing words."""
     words = [*KENLM_WORDS, *(f"new{i}" for i in range(50))]
-    model = read(written(tmp_path, KENLM), words)
+    model = read_model(write_file(tmp_path, KENLM), words)
     names = ["</s>", "<unk>", *words]
     for context in ("<s>", "<s> the", "the cat", "dog", "new7", "<unk>"):
         assert sum(10 ** log10_prob(model, words, f"{context} {name}") for name in names) == pytest.approx(1, abs=1e-5)
@@ -237,7 +241,7 @@ def test_missing_words_leave_distributions_normalized(tmp_path: Path) -> None:
 
 def test_missing_words_are_impossible_without_unk(tmp_path: Path) -> None:
     text = KENLM.replace("-1.20412\t<unk>\t0\n", "").replace("ngram 1=9", "ngram 1=8")
-    model = read(written(tmp_path, text), [*KENLM_WORDS, "zebra"])
+    model = read_model(write_file(tmp_path, text), [*KENLM_WORDS, "zebra"])
     assert log10_prob(model, [*KENLM_WORDS, "zebra"], "<s> the zebra") == -math.inf
     assert log10_prob(model, [*KENLM_WORDS, "zebra"], "<s> the <unk>") == -math.inf
 
@@ -276,17 +280,17 @@ def test_missing_words_are_impossible_without_unk(tmp_path: Path) -> None:
 )
 def test_damaged_files_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert KENLM.count(old) >= 1
-    path = written(tmp_path, KENLM.replace(old, new, 1))
-    with pytest.raises(ValueError, match=message) as caught:
-        read(path, KENLM_WORDS)
-    assert str(caught.value).startswith(f"{path}, line ")
+    path = write_file(tmp_path, KENLM.replace(old, new, 1))
+    with pytest.raises(ValueError, match=message) as raised:
+        read_model(path, KENLM_WORDS)
+    assert str(raised.value).startswith(f"{path}, line ")
 
 
 def test_damaged_compressed_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.arpa.gz"
     path.write_bytes(gzip.compress(KENLM.encode())[:200])
     with pytest.raises(ValueError, match="cannot be unpacked, the file is damaged"):
-        read(path, KENLM_WORDS)
+        read_model(path, KENLM_WORDS)
 
 
 def test_other_encodings_are_refused(tmp_path: Path) -> None:

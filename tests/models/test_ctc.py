@@ -1,4 +1,4 @@
-"""CTC as an autoregressive model, against sums over all paths, and in searches."""
+"""CTC as an autoregressive model: prefix scores against sums over all paths, and searches."""
 
 import math
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ PLAIN = {"length_alpha": 0.0, "early_stopping": False}
 """Search without length normalization."""
 
 
-def read(frames: FrameLogProbs, prefix: Sequence[int]) -> list[Step]:
-    """Step all sentences through a prefix."""
+def step_through(frames: FrameLogProbs, prefix: Sequence[int]) -> list[Step]:
+    """Feed a prefix to the model, and return the step after each of its tokens, for all sentences."""
     last_ids, state = MODEL.start(frames)
     steps = []
     for index in (*prefix, BLANK):
@@ -37,12 +37,12 @@ def read(frames: FrameLogProbs, prefix: Sequence[int]) -> list[Step]:
 @pytest.mark.parametrize("prefix", [(), (2,), (3, 3), (2, 3), (2, 3, 3), (3, 2, 3, 2)])
 def test_prefix_scores_are_sums_over_all_paths(prefix: tuple[int, ...]) -> None:
     frames = draw_frames(LENGTHS)
-    steps = read(frames, prefix)
+    steps = step_through(frames, prefix)
     for row in range(len(frames)):
-        truth = sequence_probs(frames, row)
+        probs = sequence_probs(frames, row)
 
-        def prefix_prob(ids: tuple[int, ...], truth: dict[tuple[int, ...], float] = truth) -> float:
-            return sum(prob for sequence, prob in truth.items() if sequence[: len(ids)] == ids)
+        def prefix_prob(ids: tuple[int, ...], probs: dict[tuple[int, ...], float] = probs) -> float:
+            return sum(prob for sequence, prob in probs.items() if sequence[: len(ids)] == ids)
 
         log_prob = 0.0
         for position, index in enumerate(prefix):
@@ -51,7 +51,7 @@ def test_prefix_scores_are_sums_over_all_paths(prefix: tuple[int, ...]) -> None:
         if not prefix_prob(prefix):
             continue
         scores = steps[-1].scores[row].exp()
-        expected = [0.0, truth.get(prefix, 0.0), prefix_prob((*prefix, 2)), prefix_prob((*prefix, 3))]
+        expected = [0.0, probs.get(prefix, 0.0), prefix_prob((*prefix, 2)), prefix_prob((*prefix, 3))]
         assert scores.tolist() == pytest.approx([each / prefix_prob(prefix) for each in expected], rel=1e-5)
         assert float(scores.sum()) == pytest.approx(1.0, rel=1e-5)
 
@@ -62,13 +62,13 @@ def test_beam_and_exact_search_find_the_most_probable_sequence() -> None:
         found = beam_search(MODEL, frames, SearchConfig(beam_size=40, num_hypotheses=40, **PLAIN))
         exact = exact_search(MODEL, frames, SearchConfig(**PLAIN))
         for row, (hypotheses, best) in enumerate(zip(found, exact, strict=True)):
-            truth = sorted(sequence_probs(frames, row).items(), key=lambda item: -item[1])
-            likeliest = truth[: len(hypotheses)]
-            assert [tuple(each.ids) for each in hypotheses if each.finished] == [ids for ids, _ in likeliest]
-            log_probs = [math.log(prob) for _, prob in likeliest]
+            ranked = sorted(sequence_probs(frames, row).items(), key=lambda item: -item[1])
+            most_probable = ranked[: len(hypotheses)]
+            assert [tuple(each.ids) for each in hypotheses if each.finished] == [ids for ids, _ in most_probable]
+            log_probs = [math.log(prob) for _, prob in most_probable]
             assert [each.log_prob for each in hypotheses] == pytest.approx(log_probs, abs=1e-4)
             assert best.best is not None
-            assert tuple(best.best.ids) == truth[0][0]
+            assert tuple(best.best.ids) == ranked[0][0]
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
@@ -81,7 +81,7 @@ def test_results_are_independent_of_the_batch(beam_size: int) -> None:
         assert beam_search(MODEL, draw_frames([17, length]), config)[1] == expected
 
 
-def test_no_token_is_predicted_without_frames_left() -> None:
+def test_hypotheses_are_not_longer_than_the_frames_allow() -> None:
     frames = draw_frames([2])
     (found,) = beam_search(MODEL, frames, SearchConfig(beam_size=30, num_hypotheses=30, **PLAIN))
     assert len(found) == len([ids for ids, prob in sequence_probs(frames, 0).items() if prob > 0])
@@ -105,17 +105,17 @@ def test_shallow_fusion_with_a_language_model() -> None:
 
 
 def test_ensemble_members_are_averaged_token_by_token() -> None:
-    class Backwards(GivenFrames):
-        """The same frames in the other order."""
+    class ReversedFrames(GivenFrames):
+        """A model that reads the frames in reverse order."""
 
         def start(self, batch: FrameLogProbs, need_attention: bool = False) -> tuple[torch.Tensor, CtcState]:
             return super().start(FrameLogProbs(batch.log_probs.flip(1), batch.lengths))
 
-    frames, members = draw_frames([4, 4]), (MODEL, Backwards())
+    frames, members = draw_frames([4, 4]), (MODEL, ReversedFrames())
     last_ids, state = Ensemble(members).start(frames)
-    both = Ensemble(members).step(last_ids, state).scores.exp()
-    alone = [member.step(*member.start(frames)).scores.exp() for member in members]
-    torch.testing.assert_close(both, (alone[0] + alone[1]) / 2)
+    ensemble_probs = Ensemble(members).step(last_ids, state).scores.exp()
+    member_probs = [member.step(*member.start(frames)).scores.exp() for member in members]
+    torch.testing.assert_close(ensemble_probs, (member_probs[0] + member_probs[1]) / 2)
 
 
 def test_scores_of_given_sequences_equal_step_scores() -> None:
@@ -126,11 +126,11 @@ def test_scores_of_given_sequences_equal_step_scores() -> None:
         tgt_out[row, : len(ids) + 1] = torch.tensor([*ids, EOS])
     scores = MODEL.prefixes.score(frames, tgt_out)
     for row, ids in enumerate(rows):
-        steps = read(frames, ids)
+        steps = step_through(frames, ids)
         expected = [float(step.scores[row, index]) for step, index in zip(steps, [*ids, EOS], strict=True)]
         assert scores[row].tolist() == pytest.approx([*expected, *[0.0] * (3 - len(ids))], rel=1e-5)
-        whole = sequence_probs(frames, row)[tuple(ids)]
-        assert float(scores[row].sum()) == pytest.approx(math.log(whole), rel=1e-5)
+        prob = sequence_probs(frames, row)[tuple(ids)]
+        assert float(scores[row].sum()) == pytest.approx(math.log(prob), rel=1e-5)
 
 
 @pytest.mark.parametrize("vocab_size", [7, 37, 101])
@@ -151,12 +151,12 @@ def test_scores_do_not_depend_on_memory_alignment(vocab_size: int) -> None:
         together = steps(log_probs, lengths)
         for row, length in enumerate(lengths):
             alone = steps(log_probs[row : row + 1, :length].clone(), [length])
-            for mine, theirs in zip(alone, together, strict=True):
-                assert torch.equal(mine[0], theirs[row])
+            for scores, expected in zip(alone, together, strict=True):
+                assert torch.equal(scores[0], expected[row])
 
 
 def test_impossible_tokens_have_a_finite_score() -> None:
-    """Two frames cannot yield three tokens, nor one token twice."""
+    """Two frames cannot contain three tokens, nor the same token twice."""
     frames = draw_frames([2, 2, 2])
     tgt_out = torch.tensor([[2, 3, 2, EOS], [2, 2, EOS, IGNORE], [2, 3, EOS, IGNORE]])
     scores = MODEL.prefixes.score(frames, tgt_out)

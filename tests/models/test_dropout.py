@@ -1,4 +1,4 @@
-"""Dropout in recurrent translators and labellers: dropped values have no gradient, or are zero."""
+"""Dropout in recurrent translators and labellers: dropped values are zero or have no gradient."""
 
 import numpy as np
 import pytest
@@ -16,18 +16,18 @@ LONG_SOURCE, LONG_TARGET = 1, 2
 
 def assert_some_dropped(rows: Tensor) -> None:
     """Check that some features are zero in all rows (N, E), and the others in none."""
-    zero = rows == 0
-    assert torch.equal(zero.all(0), zero.any(0)), "one mask must hold for all"
-    assert 0.1 < float(zero[0].float().mean()) < 0.9
+    is_zero = rows == 0
+    assert torch.equal(is_zero.all(0), is_zero.any(0)), "all rows must have the same mask"
+    assert 0.1 < float(is_zero[0].float().mean()) < 0.9
 
 
-def translator(is_fed: bool, **fields: float) -> RecurrentTranslator:
+def translator(input_feeding: bool, **fields: float) -> RecurrentTranslator:
     config = LstmConfig(
         hidden_size=48,
         embedding_size=40,
         num_encoder_layers=2,
         num_decoder_layers=2,
-        input_feeding=is_fed,
+        input_feeding=input_feeding,
         tied_embeddings="none",
         **{"dropout": 0.0, "embedding_dropout": 0.0, "weight_dropout": 0.0, **fields},  # type: ignore[arg-type]
     )
@@ -36,8 +36,8 @@ def translator(is_fed: bool, **fields: float) -> RecurrentTranslator:
     return model
 
 
-def read_on(side: str) -> tuple[Seq2SeqBatch, Tensor]:
-    """Return the pair with a long sentence on this side, and the ids read there."""
+def make_long_batch(side: str) -> tuple[Seq2SeqBatch, Tensor]:
+    """Return the pair with a long sentence on this side, and the ids of its tokens."""
     batch = batch_of([LONG_SOURCE if side == "encoder" else LONG_TARGET])
     ids = batch.src if side == "encoder" else batch.tgt_in
     assert ids is not None
@@ -51,53 +51,61 @@ def gradient(model: RecurrentTranslator, batch: Seq2SeqBatch, name: str) -> Tens
 
 
 every_side = pytest.mark.parametrize("side", ["encoder", "decoder"])
-fed_or_not = pytest.mark.parametrize("is_fed", [True, False])
+with_and_without_input_feeding = pytest.mark.parametrize("input_feeding", [True, False])
 
 
 @every_side
-@fed_or_not
-def test_dropout_mask_is_shared_by_all_tokens_of_a_sentence(is_fed: bool, side: str) -> None:
-    batch, ids = read_on(side)
-    assert_some_dropped(gradient(translator(is_fed, dropout=0.5), batch, f"{side}.embedding.weight")[ids])
+@with_and_without_input_feeding
+def test_dropout_mask_is_shared_by_all_tokens_of_a_sentence(input_feeding: bool, side: str) -> None:
+    batch, ids = make_long_batch(side)
+    assert_some_dropped(gradient(translator(input_feeding, dropout=0.5), batch, f"{side}.embedding.weight")[ids])
 
 
 @every_side
-@fed_or_not
-def test_dropout_mask_between_layers_is_shared_by_all_steps(is_fed: bool, side: str) -> None:
-    batch, _ = read_on(side)
-    assert_some_dropped(gradient(translator(is_fed, dropout=0.5), batch, f"{side}.layers.layers.1.0.from_input.weight"))
+@with_and_without_input_feeding
+def test_dropout_mask_between_layers_is_shared_by_all_steps(input_feeding: bool, side: str) -> None:
+    batch, _ = make_long_batch(side)
+    assert_some_dropped(
+        gradient(translator(input_feeding, dropout=0.5), batch, f"{side}.layers.layers.1.0.from_input.weight")
+    )
 
 
-@fed_or_not
-def test_dropout_of_memory_and_decoder_output(is_fed: bool) -> None:
-    model, (batch, _) = translator(is_fed, dropout=0.5), read_on("encoder")
+@with_and_without_input_feeding
+def test_dropout_of_memory_and_decoder_output(input_feeding: bool) -> None:
+    model, (batch, _) = translator(input_feeding, dropout=0.5), make_long_batch("encoder")
     memory, _, _ = model.encoder(batch.src, batch.src_lengths)
     assert_some_dropped(memory[0])
-    batch, _ = read_on("decoder")
+    batch, _ = make_long_batch("decoder")
     assert_some_dropped(model(batch).hidden[0])
 
 
 @every_side
-@fed_or_not
-def test_embedding_dropout_drops_all_occurrences_of_a_token(is_fed: bool, side: str) -> None:
-    batch, ids = read_on(side)
-    assert_some_dropped(gradient(translator(is_fed, embedding_dropout=0.5), batch, f"{side}.embedding.weight")[ids].t())
+@with_and_without_input_feeding
+def test_embedding_dropout_drops_all_occurrences_of_a_token(input_feeding: bool, side: str) -> None:
+    batch, ids = make_long_batch(side)
+    assert_some_dropped(
+        gradient(translator(input_feeding, embedding_dropout=0.5), batch, f"{side}.embedding.weight")[ids].t()
+    )
 
 
 @every_side
-@fed_or_not
-def test_weight_dropout_drops_elements_of_recurrent_weights(is_fed: bool, side: str) -> None:
-    batch, _ = read_on(side)
-    found = gradient(translator(is_fed, weight_dropout=0.5), batch, f"{side}.layers.layers.1.0.from_hidden.weight")
+@with_and_without_input_feeding
+def test_weight_dropout_drops_elements_of_recurrent_weights(input_feeding: bool, side: str) -> None:
+    batch, _ = make_long_batch(side)
+    found = gradient(
+        translator(input_feeding, weight_dropout=0.5), batch, f"{side}.layers.layers.1.0.from_hidden.weight"
+    )
     assert 0.4 < float((found == 0).float().mean()) < 0.6
 
 
 @pytest.mark.parametrize("family", [LstmConfig, GruConfig])
 def test_no_dropout_in_evaluation_mode(family: type[LstmConfig | GruConfig]) -> None:
-    dropping = family(hidden_size=16, dropout=0.5, embedding_dropout=0.5, weight_dropout=0.5)
+    with_dropout = family(hidden_size=16, dropout=0.5, embedding_dropout=0.5, weight_dropout=0.5)
     batch = batch_of([0, 1, 2])
     with torch.no_grad():
-        found, expected = (build(config)(batch).hidden for config in (dropping, family(hidden_size=16, dropout=0.0)))
+        found, expected = (
+            build(config)(batch).hidden for config in (with_dropout, family(hidden_size=16, dropout=0.0))
+        )
     assert torch.equal(found, expected)
 
 
@@ -110,7 +118,7 @@ def labeller(**fields: float) -> RecurrentLabeller:
     ).train()
 
 
-def test_every_dropout_of_a_labeller() -> None:
+def test_each_dropout_of_a_labeller_has_one_mask_per_sentence() -> None:
     ids = np.arange(4, 24)
     batch = collate_labelled([ids], None, None, [0], pad_id=0)
 
@@ -127,7 +135,7 @@ def test_every_dropout_of_a_labeller() -> None:
     grads, _ = found(embedding_dropout=0.5)
     assert_some_dropped(grads["encoder.embedding.weight"][4:24].t())
     grads, _ = found(weight_dropout=0.5)
-    zero = grads["encoder.layers.layers.0.1.from_hidden.weight"] == 0
-    assert 0.4 < float(zero.float().mean()) < 0.6
+    is_zero = grads["encoder.layers.layers.0.1.from_hidden.weight"] == 0
+    assert 0.4 < float(is_zero.float().mean()) < 0.6
     _, hidden = found(output_dropout=0.5)
     assert_some_dropped(hidden[0])

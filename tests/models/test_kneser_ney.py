@@ -17,8 +17,8 @@ SPECIAL_IDS = (PAD, BOS, EOS)
 every_boundaries = pytest.mark.parametrize("boundaries", ["lines", "continuous"])
 
 
-def corpus(seed: int, vocab_size: int, documents: int) -> list[list[int]]:
-    """Draw documents of 0 to 7 ids: low ids are frequent, each depends on the one before, the highest never occurs."""
+def draw_documents(seed: int, vocab_size: int, documents: int) -> list[list[int]]:
+    """Draw documents of 0 to 7 ids. Low ids are frequent, ids depend on the previous one, the highest never occurs."""
     draw = random.Random(seed)
     spread = vocab_size - 5
     rows = []
@@ -50,7 +50,7 @@ def levels_of(
 
 
 def ngrams_of(levels: Sequence[TrieLevel], vocab_size: int) -> list[list[Ngram]]:
-    """Return the ids of the n-grams of each level."""
+    """Decode the keys of each level to n-grams of ids."""
     found: list[list[Ngram]] = [[()]]
     for level in levels:
         assert (np.diff(level.keys) > 0).all()
@@ -66,18 +66,18 @@ def ngrams_of(levels: Sequence[TrieLevel], vocab_size: int) -> list[list[Ngram]]
 def test_trie_equals_reference_equations(
     seed: int, vocab_size: int, documents: int, order: int, min_counts: tuple[int, ...], boundaries: TextBoundaries
 ) -> None:
-    rows = corpus(seed, vocab_size, documents)
+    rows = draw_documents(seed, vocab_size, documents)
     reference = KneserNey(rows, order, vocab_size, SPECIAL_IDS, boundaries, min_counts)
     levels = levels_of(rows, order, vocab_size, boundaries, min_counts)
-    spelled = ngrams_of(levels, vocab_size)
+    ngrams_by_level = ngrams_of(levels, vocab_size)
     kept = {ngram for ngram in reference.counts if len(ngram) > 1 and reference.is_kept(ngram)}
-    assert {ngram for ngrams in spelled[1:] for ngram in ngrams} == kept
-    assert spelled[0] == [(i,) for i in range(vocab_size)]
-    for length, (level, ngrams) in enumerate(zip(levels, spelled, strict=True), start=1):
-        never = [length == 1 and ngram[0] in (PAD, BOS) for ngram in ngrams]
+    assert {ngram for ngrams in ngrams_by_level[1:] for ngram in ngrams} == kept
+    assert ngrams_by_level[0] == [(i,) for i in range(vocab_size)]
+    for length, (level, ngrams) in enumerate(zip(levels, ngrams_by_level, strict=True), start=1):
+        is_impossible = [length == 1 and ngram[0] in (PAD, BOS) for ngram in ngrams]
         expected = [
-            -math.inf if no else math.log(reference.prob(ngram[-1], ngram[:-1]))
-            for no, ngram in zip(never, ngrams, strict=True)
+            -math.inf if impossible else math.log(reference.prob(ngram[-1], ngram[:-1]))
+            for impossible, ngram in zip(is_impossible, ngrams, strict=True)
         ]
         np.testing.assert_allclose(level.log_probs, expected, rtol=0, atol=1e-12)
         if level is levels[-1]:
@@ -89,9 +89,9 @@ def test_trie_equals_reference_equations(
             np.testing.assert_allclose(level.backoffs, np.log(gammas), rtol=0, atol=1e-12)
 
 
-def test_discounts_are_estimated_and_fall_back(caplog: pytest.LogCaptureFixture) -> None:
-    """The corpora above have estimated and fallback discounts."""
-    rows = corpus(2, 60, 300)
+def test_missing_discounts_fall_back_to_defaults(caplog: pytest.LogCaptureFixture) -> None:
+    """One corpus has orders with estimated discounts and orders with fallback discounts."""
+    rows = draw_documents(2, 60, 300)
     reference = KneserNey(rows, 3, 60, SPECIAL_IDS, "lines")
     fell_back = [length for length, found in reference.discounts.items() if found == [*FALLBACK_DISCOUNTS[1:]]]
     assert 0 < len(fell_back) < 3
@@ -136,39 +136,39 @@ def test_estimates_equal_those_of_kenlm() -> None:
         rows.append(row)
     levels = levels_of(rows, 4, 204)
     assert [len(level.keys) for level in levels] == [204, 2435, 2931, 2459]  # KenLM has no pad
-    places = [{ngram: i for i, ngram in enumerate(ngrams)} for ngrams in ngrams_of(levels, 204)]
+    indices = [{ngram: i for i, ngram in enumerate(ngrams)} for ngrams in ngrams_of(levels, 204)]
     special = {"<s>": BOS, "</s>": EOS}
     for line in KENLM.strip().splitlines():
         log_prob, *words = line.split()
         backoff = float(words.pop()) if words[-1].lstrip("-")[0].isdigit() else None
         ngram = tuple(special[word] if word in special else int(word[1:]) for word in words)
-        level, place = levels[len(ngram) - 1], places[len(ngram) - 1][ngram]
-        assert level.log_probs[place] / math.log(10) == pytest.approx(float(log_prob), abs=2e-6)  # KenLM's are fp32
+        level, index = levels[len(ngram) - 1], indices[len(ngram) - 1][ngram]
+        assert level.log_probs[index] / math.log(10) == pytest.approx(float(log_prob), abs=2e-6)  # KenLM's are fp32
         if backoff is not None:
-            assert level.backoffs[place] / math.log(10) == pytest.approx(backoff, abs=2e-6)
+            assert level.backoffs[index] / math.log(10) == pytest.approx(backoff, abs=2e-6)
 
 
 def assert_equal(first: Sequence[TrieLevel], second: Sequence[TrieLevel]) -> None:
-    for left, right in zip(first, second, strict=True):
-        for one, other in zip(left, right, strict=True):
-            np.testing.assert_array_equal(one, other)
+    for level, other_level in zip(first, second, strict=True):
+        for array, other_array in zip(level, other_level, strict=True):
+            np.testing.assert_array_equal(array, other_array)
 
 
 @every_boundaries
-def test_documents_of_any_integer_type(boundaries: TextBoundaries) -> None:
-    rows = corpus(1, 12, 50)
+def test_documents_may_have_any_integer_type(boundaries: TextBoundaries) -> None:
+    rows = draw_documents(1, 12, 50)
     expected = levels_of(rows, 3, 12, boundaries)
     assert_equal(expected, levels_of(RaggedArray.from_lists(rows), 3, 12, boundaries))
     assert_equal(expected, levels_of([np.array(row, np.uint16) for row in rows], 3, 12, boundaries))
 
 
 def test_order_of_the_lines_does_not_matter() -> None:
-    rows = corpus(1, 12, 50)
+    rows = draw_documents(1, 12, 50)
     assert_equal(levels_of(rows, 4, 12), levels_of(rows[::-1], 4, 12))
 
 
-def test_empty_lines_predict_eos() -> None:
-    """A line without ids has only its eos, and no longer n-gram."""
+def test_empty_lines_count_only_eos() -> None:
+    """An empty line holds only eos, so its longest n-gram is the bigram of bos and eos."""
     (unigrams, bigrams) = levels_of([[], []], 5, 6)
     assert bigrams.keys.tolist() == [BOS * 6 + EOS]
     assert np.exp(unigrams.log_probs).sum() == pytest.approx(1, abs=1e-12)

@@ -1,4 +1,4 @@
-"""Labellers: independence of the batch, and pooling, spelling, n-grams and gradients."""
+"""Labellers: independence of the batch, pooling, spelling, n-grams and gradients."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ CONFIGS = {
     "convolutional": CnnLabellerConfig(
         embedding_size=16, num_filters=8, widths=(2, 3, 5), spelling_size=8, ngram_order=2, ngram_dropout=0.0
     ),
-    "convolutional, words alone": CnnLabellerConfig(embedding_size=16, num_filters=8),
+    "convolutional, words only": CnnLabellerConfig(embedding_size=16, num_filters=8),
     "transformer without spelling": TransformerLabellerConfig(d_model=32, d_ff=64),
 }
 DATA = {"train_src": ["x"], "train_tgt": ["y"]}
@@ -68,9 +68,9 @@ def build(config: LabellerConfig, labels_of: str) -> RecurrentLabeller | Transfo
 def make_batch(lengths: list[int], seed: int = 0, rows: list[int] | None = None) -> LabelledBatch:
     rng = np.random.default_rng(seed)
     ids = [rng.integers(0, len(VOCABULARY), size=length) for length in lengths]
-    kept = range(len(ids)) if rows is None else rows
-    texts = [np.frombuffer(" ".join(VOCABULARY[i] for i in ids[k]).encode(), np.uint8) for k in kept]
-    return collate_labelled([ids[k] + 4 for k in kept], None, texts, kept, pad_id=0)
+    rows_kept = range(len(ids)) if rows is None else rows
+    texts = [np.frombuffer(" ".join(VOCABULARY[i] for i in ids[k]).encode(), np.uint8) for k in rows_kept]
+    return collate_labelled([ids[k] + 4 for k in rows_kept], None, texts, rows_kept, pad_id=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -109,8 +109,8 @@ def test_default_pooling_is_max_for_lines_and_none_for_words() -> None:
 def test_words_are_replaced_by_unk_in_training_only() -> None:
     model = build(replace(CONFIGS["lstm"], unknown_share=0.5), "words")
     src = torch.full((50, 40), 6)
-    share = (model.train().reader.words(src) == UNK).float().mean()
-    assert 0.45 < share < 0.55
+    fraction = (model.train().reader.words(src) == UNK).float().mean()
+    assert 0.45 < fraction < 0.55
     assert torch.equal(model.eval().reader.words(src), src)
 
 
@@ -144,7 +144,7 @@ def test_ngram_embeddings_are_added_to_those_of_their_last_words(name: str) -> N
 
 
 @pytest.mark.parametrize("name", WITH_NGRAMS)
-def test_ngram_embeddings_have_dropout_and_the_words_initialization(name: str) -> None:
+def test_ngram_embeddings_have_dropout_and_the_standard_deviation_of_words(name: str) -> None:
     model = build(replace(CONFIGS[name], ngram_order=2, ngram_dropout=0.9), "words").train()
     src = torch.cartesian_prod(torch.arange(4, 9), torch.arange(4, 9))
     vectors = model.reader.ngram_vectors(src)
@@ -173,7 +173,7 @@ def test_every_weight_has_a_gradient(name: str, labels_of: str, objective: Cross
     batch = replace(batch, tgt_out=torch.randint(LABELS, shape), num_tgt_tokens=int(np.prod(shape)))
     objective(model, batch, StepContext(0)).total.backward()
     for parameter_name, parameter in model.named_parameters():
-        if not parameter.requires_grad:  # the table of known n-grams
+        if not parameter.requires_grad:  # the table of n-grams
             continue
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.abs().sum() > 0, parameter_name
@@ -181,6 +181,8 @@ def test_every_weight_has_a_gradient(name: str, labels_of: str, objective: Cross
 
 def test_encoder_is_initialized_from_a_masked_language_model() -> None:
     model = build(CONFIGS["transformer"], "words")
-    origin = TransformerMlm(TransformerMlmConfig(d_model=32, d_ff=64, num_encoder_layers=2), 4 + len(VOCABULARY), 0)
-    found = matching_weights(model, model.config, origin, origin.config)
+    language_model = TransformerMlm(
+        TransformerMlmConfig(d_model=32, d_ff=64, num_encoder_layers=2), 4 + len(VOCABULARY), 0
+    )
+    found = matching_weights(model, model.config, language_model, language_model.config)
     assert set(found) == {name for name, _ in model.named_parameters() if name.startswith("encoder.")}

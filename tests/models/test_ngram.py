@@ -1,4 +1,4 @@
-"""N-gram models against reference equations in plain dicts; one pass, single steps and searches against each other."""
+"""N-gram models: reference equations in dictionaries, stepwise scores, searches, weights and configs."""
 
 import math
 import random
@@ -21,29 +21,29 @@ from seqlab.search.config import SearchConfig
 from seqlab.search.greedy import greedy_search
 
 PAD, BOS, EOS, UNK, VOCAB = 0, 1, 2, 3, 9
-BORDERS: list[TextBoundaries] = ["lines", "continuous"]
-every_boundaries = pytest.mark.parametrize("boundaries", BORDERS)
+BOUNDARIES: list[TextBoundaries] = ["lines", "continuous"]
+every_boundaries = pytest.mark.parametrize("boundaries", BOUNDARIES)
 every_order = pytest.mark.parametrize("order", [1, 2, 3, 5])
 
 
-def corpus(seed: int = 0, documents: int = 60) -> list[list[int]]:
+def draw_documents(seed: int = 0, documents: int = 60) -> list[list[int]]:
     """Draw documents in which the highest id never occurs."""
     draw = random.Random(seed)
     return [[draw.choice([UNK, 4, 4, 5, 6, 7]) for _ in range(draw.randrange(8))] for _ in range(documents)]
 
 
-def fitted(order: int, boundaries: TextBoundaries = "lines", min_counts: tuple[int, ...] = ()) -> NgramModel:
+def fit_model(order: int, boundaries: TextBoundaries = "lines", min_counts: tuple[int, ...] = ()) -> NgramModel:
     model = NgramModel(NgramConfig(order=order, min_counts=min_counts), VOCAB, PAD, BOS, EOS)
-    model.fit(corpus(), boundaries)
+    model.fit(draw_documents(), boundaries)
     return model
 
 
-def reference_of(order: int, boundaries: TextBoundaries = "lines", min_counts: tuple[int, ...] = ()) -> KneserNey:
-    return KneserNey(corpus(), order, VOCAB, (PAD, BOS, EOS), boundaries, min_counts)
+def make_reference(order: int, boundaries: TextBoundaries = "lines", min_counts: tuple[int, ...] = ()) -> KneserNey:
+    return KneserNey(draw_documents(), order, VOCAB, (PAD, BOS, EOS), boundaries, min_counts)
 
 
 def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
-    """Make a batch that predicts all ids of each row except the first; padded on the right."""
+    """Make a batch that predicts all ids of each row except the first, padded on the right."""
     width = max(map(len, rows)) - 1
     tgt_in = torch.full((len(rows), width), PAD)
     tgt_out = torch.full((len(rows), width), IGNORE)
@@ -58,8 +58,8 @@ def prompt(*rows: Sequence[int]) -> TextBatch:
     return TextBatch(ids, torch.full_like(ids, IGNORE), torch.arange(len(rows)), 0)
 
 
-def stepped(model: NgramModel, ids: Tensor) -> Tensor:
-    """Score the ids (B, T) step by step, without the first of each row: (B, T - 1)."""
+def score_stepwise(model: NgramModel, ids: Tensor) -> Tensor:
+    """Score the ids (B, T) step by step, except the first of each row: (B, T - 1)."""
     last_ids, state = model.start(prompt(*ids[:, :1].tolist()))
     scores = []
     for column in ids.T[1:]:
@@ -70,8 +70,8 @@ def stepped(model: NgramModel, ids: Tensor) -> Tensor:
     return torch.cat(scores, dim=1)
 
 
-def texts(seed: int, start_id: int, length: int = 9, count: int = 20) -> list[list[int]]:
-    """Draw rows of equal lengths, including ids that no document holds."""
+def draw_texts(seed: int, start_id: int, length: int = 9, count: int = 20) -> list[list[int]]:
+    """Draw rows of equal lengths, including ids that occur in no document."""
     draw = random.Random(seed)
     return [[start_id, *(draw.randrange(2, VOCAB) for _ in range(length))] for _ in range(count)]
 
@@ -81,22 +81,22 @@ def texts(seed: int, start_id: int, length: int = 9, count: int = 20) -> list[li
 @pytest.mark.parametrize("min_counts", [(), (1, 1, 2)])
 def test_scores_equal_steps_and_equations(order: int, boundaries: TextBoundaries, min_counts: tuple[int, ...]) -> None:
     min_counts = min_counts[:order]
-    model, reference = fitted(order, boundaries, min_counts), reference_of(order, boundaries, min_counts)
-    rows = texts(1, BOS if boundaries == "lines" else EOS)
+    model, reference = fit_model(order, boundaries, min_counts), make_reference(order, boundaries, min_counts)
+    rows = draw_texts(1, BOS if boundaries == "lines" else EOS)
     rows += [row[:1] + row[2:] + [EOS] for row in rows[:3]] + [
         [4, 4, 5, 6, 7, 4, 4, 4, 4, 5]
     ]  # one starts in the middle of a text
     scores = model.score(batch_of(rows))
     expected = torch.tensor([reference.log_probs(row) for row in rows], dtype=torch.float64)
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-10)
-    assert torch.equal(stepped(model, torch.tensor(rows)), scores.float())
+    assert torch.equal(score_stepwise(model, torch.tensor(rows)), scores.float())
 
 
 @every_boundaries
 @every_order
 def test_probabilities_sum_to_one_after_every_context(order: int, boundaries: TextBoundaries) -> None:
-    model = fitted(order, boundaries)
-    for context in (*corpus()[:10], *(row[1:] for row in texts(2, EOS, 6, 10))):
+    model = fit_model(order, boundaries)
+    for context in (*draw_documents()[:10], *(row[1:] for row in draw_texts(2, EOS, 6, 10))):
         start = [BOS if boundaries == "lines" else EOS, *context]
         batch = batch_of([[*start, i] for i in range(VOCAB)])
         last = model.score(batch)[:, -1]
@@ -108,8 +108,8 @@ def test_probabilities_sum_to_one_after_every_context(order: int, boundaries: Te
 
 
 def test_scores_are_independent_of_padding_and_other_rows() -> None:
-    model = fitted(4)
-    rows = [[BOS, *row, EOS] for row in corpus(3, 20)]
+    model = fit_model(4)
+    rows = [[BOS, *row, EOS] for row in draw_documents(3, 20)]
     together = model.score(batch_of(rows))
     for row, scores in zip(rows, together, strict=True):
         alone = model.score(batch_of([row]))[0]
@@ -119,39 +119,39 @@ def test_scores_are_independent_of_padding_and_other_rows() -> None:
 
 def test_packed_lines_do_not_share_contexts() -> None:
     """Bos occurs only at the start of n-grams, so no context extends beyond it."""
-    model = fitted(4)
+    model = fit_model(4)
     lines = [[4, 4, 5], [], [6, UNK, 7, 4]]
     packed = batch_of([[i for line in lines for i in (BOS, *line)] + [EOS]])
     packed.tgt_out[packed.tgt_out == BOS] = EOS
-    apart = [model.score(batch_of([[BOS, *line, EOS]]))[0] for line in lines]
-    assert torch.equal(model.score(packed)[0], torch.cat(apart))
+    separate = [model.score(batch_of([[BOS, *line, EOS]]))[0] for line in lines]
+    assert torch.equal(model.score(packed)[0], torch.cat(separate))
 
 
-def test_prompts_equal_steps() -> None:
-    model = fitted(4, "continuous")
-    rows = torch.tensor(texts(4, EOS))
+def test_prompts_give_the_same_scores_as_steps() -> None:
+    model = fit_model(4, "continuous")
+    rows = torch.tensor(draw_texts(4, EOS))
     for length in (1, 2, 3, 6):
         last_ids, state = model.start(prompt(*rows[:, :length].tolist()))
         assert torch.equal(last_ids, rows[:, length - 1])
         scores = model.step(last_ids, state).scores.gather(1, rows[:, length, None])[:, 0]
-        assert torch.equal(scores, stepped(model, rows)[:, length - 1])
+        assert torch.equal(scores, score_stepwise(model, rows)[:, length - 1])
 
 
 def test_states_are_selected_and_forked() -> None:
-    model = fitted(4)
-    prompts = texts(5, BOS, 3, 4)
+    model = fit_model(4)
+    prompts = draw_texts(5, BOS, 3, 4)
     last_ids, state = model.start(prompt(*prompts))
-    twin, scores = state.fork(), model.step(last_ids, state).scores
+    fork, scores = state.fork(), model.step(last_ids, state).scores
     rows = torch.tensor([2, 2, 0])
-    chosen = model.step(last_ids[rows], twin.select(rows))
-    assert torch.equal(chosen.scores, scores[rows])
-    chosen.scores.fill_(0)  # search may change it in place
-    again = model.step(*model.start(prompt(*prompts))).scores
-    assert torch.equal(again, scores)
+    selected = model.step(last_ids[rows], fork.select(rows))
+    assert torch.equal(selected.scores, scores[rows])
+    selected.scores.fill_(0)  # search may change it in place
+    repeated = model.step(*model.start(prompt(*prompts))).scores
+    assert torch.equal(repeated, scores)
 
 
 def test_searches_find_the_exhaustive_optimum() -> None:
-    model, reference = fitted(3), reference_of(3)
+    model, reference = fit_model(3), make_reference(3)
     config = SearchConfig(beam_size=60, num_hypotheses=3, max_length=4, early_stopping=False)
 
     def table(history: tuple[int, ...]) -> list[float]:
@@ -168,33 +168,33 @@ def test_searches_find_the_exhaustive_optimum() -> None:
 
 @every_order
 def test_weights_can_be_saved_and_loaded(order: int) -> None:
-    model = fitted(order)
+    model = fit_model(order)
     weights = model.weights()
     loaded = NgramModel(model.config, VOCAB, PAD, BOS, EOS)
     loaded.load_weights(load(save(weights)))
-    batch = batch_of(texts(6, BOS))
+    batch = batch_of(draw_texts(6, BOS))
     assert torch.equal(loaded.score(batch), model.score(batch))
 
 
-def test_weights_that_do_not_fit_are_refused() -> None:
-    weights = fitted(3).weights()
+def test_weights_of_another_order_or_vocabulary_are_refused() -> None:
+    weights = fit_model(3).weights()
     with pytest.raises(ValueError, match="order 3 and 9 ids, but the config has order 2 and the vocabulary 9"):
         NgramModel(NgramConfig(order=2), VOCAB, PAD, BOS, EOS).load_weights(weights)
     with pytest.raises(ValueError, match="and 9 ids, but the config has order 3 and the vocabulary 10"):
         NgramModel(NgramConfig(order=3), VOCAB + 1, PAD, BOS, EOS).load_weights(weights)
-    for wrong in ({}, {"weight": torch.zeros(1)}, {**weights, "levels.3.keys": torch.zeros(1)}):
+    for tensors in ({}, {"weight": torch.zeros(1)}, {**weights, "levels.3.keys": torch.zeros(1)}):
         with pytest.raises(ValueError, match="Expected the tensors of an n-gram model"):
-            fitted(3).load_weights(wrong)
+            fit_model(3).load_weights(tensors)
 
 
-def test_an_unfitted_model_is_uniform() -> None:
+def test_unfitted_model_is_uniform() -> None:
     model = NgramModel(NgramConfig(), VOCAB, PAD, BOS, EOS)
     probs = model.step(*model.start(prompt([BOS, 5, 6]))).scores.exp()
     torch.testing.assert_close(probs, torch.tensor([[0, 0] + [1 / (VOCAB - 2)] * (VOCAB - 2)]))
 
 
 def test_unseen_bytes_have_a_probability() -> None:
-    """For words as rows of bytes, unseen bytes have a probability, too."""
+    """The documents are words as UTF-8 bytes. Bytes that occur in no word have a probability, too."""
     words = ["strasse", "straße", "haus", "häuser", "maus", "mäuse"]
     model = NgramModel(NgramConfig(order=4), 4 + 256, PAD, BOS, EOS)
     model.fit([np.frombuffer(word.encode(), np.uint8).astype(np.int64) + 4 for word in words])

@@ -13,17 +13,17 @@ CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 every_variant = pytest.mark.parametrize("name", RECURRENT)
 
 
-def cell_of(kind: str, layer: RecurrentLayer) -> nn.RNNCellBase:
-    """Return torch's cell with the weights of a layer, so that gradients reach them."""
+def make_torch_cell(kind: str, layer: RecurrentLayer) -> nn.RNNCellBase:
+    """Build a torch cell that shares the parameters of a layer, so that gradients flow to them."""
     cell = CELLS[kind](layer.from_input.in_features, layer.hidden_size)
-    second = torch.zeros(len(layer.from_input.bias) // layer.hidden_size * layer.hidden_size)
+    hidden_bias = torch.zeros(len(layer.from_input.bias) // layer.hidden_size * layer.hidden_size)
     if layer.candidate_bias is not None:
-        second = torch.cat((second[: 2 * layer.hidden_size], layer.candidate_bias))
+        hidden_bias = torch.cat((hidden_bias[: 2 * layer.hidden_size], layer.candidate_bias))
     weights = {
         "weight_ih": layer.from_input.weight,
         "weight_hh": layer.from_hidden.weight,
         "bias_ih": layer.from_input.bias,
-        "bias_hh": second,
+        "bias_hh": hidden_bias,
     }
     for name, weight in weights.items():
         delattr(cell, name)
@@ -34,56 +34,56 @@ def cell_of(kind: str, layer: RecurrentLayer) -> nn.RNNCellBase:
 State = tuple[Tensor, Tensor | None]
 
 
-def read(cell: nn.RNNCellBase, x: Tensor, state: State) -> State:
+def run_cell(cell: nn.RNNCellBase, x: Tensor, state: State) -> State:
     """Run a cell for one step."""
-    hidden, memory = state
-    if memory is None:
+    hidden, cell_state = state
+    if cell_state is None:
         return cell(x[None], hidden[None])[0], None
-    hidden, memory = cell(x[None], (hidden[None], memory[None]))
-    return hidden[0], memory[0]
+    hidden, cell_state = cell(x[None], (hidden[None], cell_state[None]))
+    return hidden[0], cell_state[0]
 
 
 def zeros(model: RecurrentTranslator, size: int) -> State:
     return torch.zeros(size), torch.zeros(size) if model.config.kind == "lstm" else None
 
 
-def encoded(model: RecurrentTranslator, ids: list[int]) -> tuple[Tensor, list[State]]:
-    """Return the memory (S, H) of one source, and the last state of each layer."""
+def encode(model: RecurrentTranslator, ids: list[int]) -> tuple[Tensor, list[State]]:
+    """Compute the memory (S, H) of one source, and the final state of each layer."""
     stack = model.encoder.layers
-    sequence, ends = list(model.encoder.embedding.weight[torch.tensor(ids)]), []
+    sequence, final_states = list(model.encoder.embedding.weight[torch.tensor(ids)]), []
     for depth, directions in enumerate(stack.layers):
         outputs, finals = [], []
         for direction, layer in enumerate(directions):
-            cell, state, found = cell_of(stack.kind, layer), zeros(model, layer.hidden_size), []
+            cell, state, found = make_torch_cell(stack.kind, layer), zeros(model, layer.hidden_size), []
             for x in reversed(sequence) if direction else sequence:
-                state = read(cell, x, state)
+                state = run_cell(cell, x, state)
                 found.append(state[0])
             outputs.append(found[::-1] if direction else found)
             finals.append(state)
         joined = [torch.cat(parts) for parts in zip(*outputs, strict=True)]
-        adds = stack.residual and depth > 0 and len(joined[0]) == len(sequence[0])
-        sequence = [a + b for a, b in zip(sequence, joined, strict=True)] if adds else joined
-        memory = None if finals[0][1] is None else torch.cat([m for _, m in finals])
-        ends.append((torch.cat([h for h, _ in finals]), memory))
-    return torch.stack(sequence), ends
+        is_residual = stack.residual and depth > 0 and len(joined[0]) == len(sequence[0])
+        sequence = [a + b for a, b in zip(sequence, joined, strict=True)] if is_residual else joined
+        cell_state = None if finals[0][1] is None else torch.cat([c for _, c in finals])
+        final_states.append((torch.cat([h for h, _ in finals]), cell_state))
+    return torch.stack(sequence), final_states
 
 
-def bridged(model: RecurrentTranslator, ends: list[State]) -> list[State]:
-    """Compute the decoder's initial states from the encoder's last states."""
+def bridge_states(model: RecurrentTranslator, final_states: list[State]) -> list[State]:
+    """Compute the decoder's initial states from the encoder's final states."""
     config, bridge = model.config, model.bridge
     states = []
     for depth in range(config.num_decoder_layers):
-        hidden, memory = ends[max(0, depth + config.num_encoder_layers - config.num_decoder_layers)]
+        hidden, cell_state = final_states[max(0, depth + config.num_encoder_layers - config.num_decoder_layers)]
         if config.bridge == "zero":
-            hidden, memory = zeros(model, config.hidden_size)
+            hidden, cell_state = zeros(model, config.hidden_size)
         if config.bridge == "linear":
             hidden = torch.tanh(bridge.projections["hidden"][depth](hidden[None])[0])
-            memory = None if memory is None else bridge.projections["cell"][depth](memory[None])[0]
-        states.append((hidden, memory))
+            cell_state = None if cell_state is None else bridge.projections["cell"][depth](cell_state[None])[0]
+        states.append((hidden, cell_state))
     return states
 
 
-def turned(x: Tensor, position: int) -> Tensor:
+def apply_rotary(x: Tensor, position: int) -> Tensor:
     """Apply rotary position embeddings: rotate pairs of features as complex numbers (Su et al. 2021)."""
     half = len(x) // 2
     angles = position * 10000.0 ** (-torch.arange(half) / half)
@@ -97,54 +97,58 @@ def score_by_definition(query: Tensor, key: Tensor, model: RecurrentTranslator, 
     if attention.kind != "additive":
         if attention.kind == "general":
             key = attention.project_memory(key[None])[0]
-        return query @ (turned(key, distance) if model.config.rotary_cross_attention else key)
-    squashed = torch.tanh(
+        return query @ (apply_rotary(key, distance) if model.config.rotary_cross_attention else key)
+    combined = torch.tanh(
         attention.project_query.weight @ query + attention.project_memory.weight @ key + attention.project_memory.bias
     )
-    return attention.direction @ squashed
+    return attention.direction @ combined
 
 
-def vectors_by_definition(model: RecurrentTranslator, src: list[int], tgt_in: list[int]) -> Tensor:
-    """Compute the attentional vectors (T, E) of one pair."""
-    memory, ends = encoded(model, src)
-    states, decoder = bridged(model, ends), model.decoder
-    cells = [cell_of(decoder.layers.kind, layer) for (layer,) in decoder.layers.layers]
-    vector, vectors = torch.zeros(model.config.embedding_dim), []
+def hidden_by_definition(model: RecurrentTranslator, src: list[int], tgt_in: list[int]) -> Tensor:
+    """Compute the attentional hidden states (T, E) of one pair (Luong et al. 2015)."""
+    memory, final_states = encode(model, src)
+    states, decoder = bridge_states(model, final_states), model.decoder
+    cells = [make_torch_cell(decoder.layers.kind, layer) for (layer,) in decoder.layers.layers]
+    hidden, outputs = torch.zeros(model.config.embedding_dim), []
     for position, token_id in enumerate(tgt_in):
         x = decoder.embedding.weight[token_id]
-        x = torch.cat((x, vector)) if model.config.input_feeding else x
+        x = torch.cat((x, hidden)) if model.config.input_feeding else x
         for depth, cell in enumerate(cells):
-            states[depth] = read(cell, x, states[depth])
-            adds = decoder.layers.residual and depth > 0 and len(x) == len(states[depth][0])
-            x = x + states[depth][0] if adds else states[depth][0]
-        scores = [score_by_definition(x, key, model, place - position) for place, key in enumerate(memory)]
-        found = torch.softmax(torch.stack(scores), dim=0) @ memory
-        vector = torch.tanh(decoder.combine.weight @ torch.cat((x, found)) + decoder.combine.bias)
-        vectors.append(vector)
-    return torch.stack(vectors)
+            states[depth] = run_cell(cell, x, states[depth])
+            is_residual = decoder.layers.residual and depth > 0 and len(x) == len(states[depth][0])
+            x = x + states[depth][0] if is_residual else states[depth][0]
+        scores = [score_by_definition(x, key, model, index - position) for index, key in enumerate(memory)]
+        context = torch.softmax(torch.stack(scores), dim=0) @ memory
+        hidden = torch.tanh(decoder.combine.weight @ torch.cat((x, context)) + decoder.combine.bias)
+        outputs.append(hidden)
+    return torch.stack(outputs)
 
 
 @every_variant
 @pytest.mark.parametrize("training", [True, False])
-def test_vectors_and_gradients_equal_the_equations(name: str, training: bool) -> None:
+def test_hidden_states_and_gradients_equal_the_equations(name: str, training: bool) -> None:
     config = RECURRENT[name]
     model = build(type(config)(**{**vars(config), "dropout": 0.0})).train(training)
     batch = batch_of(ALL)
     found = model(batch).hidden
     expected = [
-        vectors_by_definition(model, batch.src[i, : batch.src_lengths[i]].tolist(), row[: (out != IGNORE).sum()])
+        hidden_by_definition(model, batch.src[i, : batch.src_lengths[i]].tolist(), row[: (out != IGNORE).sum()])
         for i, (row, out) in enumerate(zip(batch.tgt_in.tolist(), batch.tgt_out, strict=True))
     ]
-    real = batch.tgt_out != IGNORE
-    torch.testing.assert_close(found[real], torch.cat(expected), rtol=1e-4, atol=1e-5)
-    direction = torch.randn_like(found[real])
+    is_token = batch.tgt_out != IGNORE
+    torch.testing.assert_close(found[is_token], torch.cat(expected), rtol=1e-4, atol=1e-5)
+    output_grad = torch.randn_like(found[is_token])
     named = {n: p for n, p in model.named_parameters() if not n.startswith("projection")}
-    mine = torch.autograd.grad((found[real] * direction).sum(), list(named.values()), allow_unused=True)
-    theirs = torch.autograd.grad((torch.cat(expected) * direction).sum(), list(named.values()), allow_unused=True)
-    for parameter, a, b in zip(named, mine, theirs, strict=True):
-        assert (a is None) == (b is None), parameter
-        if a is not None:
-            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=lambda text, p=parameter: f"{p}: {text}")
+    grads = torch.autograd.grad((found[is_token] * output_grad).sum(), list(named.values()), allow_unused=True)
+    expected_grads = torch.autograd.grad(
+        (torch.cat(expected) * output_grad).sum(), list(named.values()), allow_unused=True
+    )
+    for parameter, grad, expected_grad in zip(named, grads, expected_grads, strict=True):
+        assert (grad is None) == (expected_grad is None), parameter
+        if grad is not None:
+            torch.testing.assert_close(
+                grad, expected_grad, rtol=1e-3, atol=1e-4, msg=lambda text, p=parameter: f"{p}: {text}"
+            )
 
 
 def test_embeddings_are_tied_as_configured() -> None:
@@ -156,14 +160,14 @@ def test_embeddings_are_tied_as_configured() -> None:
         RecurrentTranslator(GruConfig(hidden_size=8), VOCAB, VOCAB + 1, BOS, EOS)
 
 
-def test_parameter_counts_follow_the_gates() -> None:
-    def recurrent(config: RnnConfig | LstmConfig | GruConfig) -> int:
+def test_parameter_counts_are_multiples_of_an_rnn() -> None:
+    def count_recurrent_parameters(config: RnnConfig | LstmConfig | GruConfig) -> int:
         layers = (build(config).encoder.layers, build(config).decoder.layers)
         return sum(p.numel() for part in layers for n, p in part.named_parameters() if "candidate" not in n)
 
-    plain = recurrent(RnnConfig(hidden_size=16))
-    assert recurrent(LstmConfig(hidden_size=16)) == 4 * plain
-    assert recurrent(GruConfig(hidden_size=16)) == 3 * plain
+    rnn_count = count_recurrent_parameters(RnnConfig(hidden_size=16))
+    assert count_recurrent_parameters(LstmConfig(hidden_size=16)) == 4 * rnn_count
+    assert count_recurrent_parameters(GruConfig(hidden_size=16)) == 3 * rnn_count
 
 
 def test_invalid_configs_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Recurrent language models against torch.nn's layers, and their regularization against its definition."""
+"""Recurrent language models: scores against the layers of torch.nn, activation penalties, dropout."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,12 +21,12 @@ FAMILIES: dict[str, tuple[RecurrentLmConfig, type[nn.RNN | nn.LSTM | nn.GRU]]] =
     "gru": (GruLmConfig(hidden_size=16), nn.GRU),
 }
 
-UNDROPPED: dict[str, Any] = dict.fromkeys(
+NO_DROPOUT: dict[str, Any] = dict.fromkeys(
     ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout", "weight_dropout"), 0.0
 )
 
 
-def model_of(config: RecurrentLmConfig) -> RecurrentLm:
+def build(config: RecurrentLmConfig) -> RecurrentLm:
     torch.manual_seed(0)
     return RecurrentLm(config, VOCAB, EOS)
 
@@ -43,18 +43,18 @@ def batch_of(lengths: list[int]) -> TextBatch:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_scores_equal_torch_layers(family: str) -> None:
-    config, library = FAMILIES[family]
-    model, batch = model_of(config).eval(), batch_of([9, 4, 7])
-    twin = library(16, 16, config.num_layers, batch_first=True)
-    for name, parameter in twin.named_parameters():
-        what, of, depth = name.split("_")
+    config, torch_class = FAMILIES[family]
+    model, batch = build(config).eval(), batch_of([9, 4, 7])
+    torch_layers = torch_class(16, 16, config.num_layers, batch_first=True)
+    for name, parameter in torch_layers.named_parameters():
+        tensor_type, source, depth = name.split("_")
         layer = model.layers.layers[int(depth[1:])][0]  # type: ignore[index]
-        if what == "weight":
-            parameter.data = (layer.from_input if of == "ih" else layer.from_hidden).weight.data
+        if tensor_type == "weight":
+            parameter.data = (layer.from_input if source == "ih" else layer.from_hidden).weight.data
         else:  # one bias instead of two
-            parameter.data = layer.from_input.bias.data * (of == "ih")
+            parameter.data = layer.from_input.bias.data * (source == "ih")
     with torch.no_grad():
-        hidden, _ = twin(F.embedding(batch.tgt_in, model.weight))
+        hidden, _ = torch_layers(F.embedding(batch.tgt_in, model.weight))
         log_probs = F.log_softmax(hidden @ model.weight.t(), dim=-1)
         expected = log_probs.gather(2, batch.tgt_out.clamp_min(0)[..., None])[..., 0]
         torch.testing.assert_close(model.score(batch), expected.where(batch.tgt_out != IGNORE, 0.0))
@@ -63,8 +63,8 @@ def test_scores_equal_torch_layers(family: str) -> None:
 def penalty_by_definition(hidden: Tensor, undropped: Tensor, lengths: list[int], alpha: float, beta: float) -> float:
     """Sum the activation penalties of Merity et al. 2017 position by position.
 
-    They are alpha times the mean square of the hidden state, and beta times that of its change since the position
-    before; the first position of a row has no change.
+    Each position adds alpha times the mean square of its hidden state. Each position except the first of a row adds
+    beta times the mean square of the difference to the previous state, before dropout.
     """
     total = 0.0
     for row, length in enumerate(lengths):
@@ -78,8 +78,8 @@ def penalty_by_definition(hidden: Tensor, undropped: Tensor, lengths: list[int],
 @pytest.mark.parametrize(("alpha", "beta"), [(2000.0, 0.0), (0.0, 1000.0), (2000.0, 1000.0)])
 @pytest.mark.parametrize("output_dropout", [0.0, 0.5])
 def test_penalties_are_sums_over_predicted_tokens(alpha: float, beta: float, output_dropout: float) -> None:
-    config = LstmLmConfig(hidden_size=16, **{**UNDROPPED, "output_dropout": output_dropout})
-    model, lengths = model_of(config).train(), [9, 1, 7]
+    config = LstmLmConfig(hidden_size=16, **{**NO_DROPOUT, "output_dropout": output_dropout})
+    model, lengths = build(config).train(), [9, 1, 7]
     batch = batch_of(lengths)
 
     def loss(alpha: float, beta: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -101,32 +101,32 @@ def test_penalties_are_sums_over_predicted_tokens(alpha: float, beta: float, out
     assert float((total - plain).detach()) == pytest.approx(expected, rel=1e-4)
     assert float(logs["nll"]) == pytest.approx(float(plain.detach()), rel=1e-5)
     (grad,) = torch.autograd.grad(total, [model.weight])
-    (without,) = torch.autograd.grad(plain, [model.weight])
-    assert not torch.allclose(grad, without)
+    (plain_grad,) = torch.autograd.grad(plain, [model.weight])
+    assert not torch.allclose(grad, plain_grad)
 
 
 def test_embedding_dropout_drops_all_occurrences_of_a_token() -> None:
-    """A dropped token has no gradient from the inputs; the gradient of others is scaled by 1 / (1 - p)."""
-    config = GruLmConfig(hidden_size=16, tied_embeddings=False, **{**UNDROPPED, "embedding_dropout": 0.5})
-    model, batch = model_of(config).train(), batch_of([200])
-    seen = batch.tgt_in.unique()
+    """A dropped token has no gradient as an input. Vectors of other tokens are scaled by 1 / (1 - p)."""
+    config = GruLmConfig(hidden_size=16, tied_embeddings=False, **{**NO_DROPOUT, "embedding_dropout": 0.5})
+    model, batch = build(config).train(), batch_of([200])
+    ids = batch.tgt_in.unique()
     with seeded(3, torch.device("cpu")):
         (grad,) = torch.autograd.grad(model(batch).hidden.sum(), [model.weight])
-    dropped = (grad[seen] == 0).all(1)
-    assert 0.25 < float(dropped.float().mean()) < 0.75
-    assert bool((grad[seen][~dropped] != 0).any(1).all())
-    kept_only = model_of(replace(config, embedding_dropout=0.0))
+    is_dropped = (grad[ids] == 0).all(1)
+    assert 0.25 < float(is_dropped.float().mean()) < 0.75
+    assert bool((grad[ids][~is_dropped] != 0).any(1).all())
+    reference = build(replace(config, embedding_dropout=0.0))
     weight = model.weight.detach().clone()
-    weight[seen[dropped]] = 0
-    weight[seen[~dropped]] *= 2
-    kept_only.weight.data = weight
+    weight[ids[is_dropped]] = 0
+    weight[ids[~is_dropped]] *= 2
+    reference.weight.data = weight
     with seeded(3, torch.device("cpu")):
-        torch.testing.assert_close(kept_only(batch).hidden, model(batch).hidden)
+        torch.testing.assert_close(reference(batch).hidden, model(batch).hidden)
 
 
-@pytest.mark.parametrize("dropout", UNDROPPED)
-def test_every_dropout_acts_in_training_only(dropout: str) -> None:
-    model = model_of(LstmLmConfig(hidden_size=16, **{**UNDROPPED, dropout: 0.5}))
+@pytest.mark.parametrize("dropout", NO_DROPOUT)
+def test_each_dropout_acts_only_in_training(dropout: str) -> None:
+    model = build(LstmLmConfig(hidden_size=16, **{**NO_DROPOUT, dropout: 0.5}))
     batch = batch_of([9, 4])
     first, second = (model(batch).hidden.detach() for _ in range(2))
     assert not torch.equal(first, second)

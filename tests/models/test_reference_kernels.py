@@ -1,4 +1,4 @@
-"""Every model family with reference kernels, compiled, and differentiated twice: the same losses and gradients."""
+"""Models with reference kernels: the same losses and gradients, compilation, second derivatives."""
 
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from seqlab.training.train import set_up_run
 def test_losses_and_gradients_equal_those_of_reference_kernels(
     family: str, stored_families: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On data and with an objective of the family, in evaluation mode, because dropout masks differ."""
+    """Each family uses its own data and objective. Models are in evaluation mode, because dropout masks differ."""
     monkeypatch.chdir(stored_families)
     config = config_from_yaml(Path("runs") / family / "config.yaml")
-    with join_world() as world, lock_run_folder(RunFolder(tmp_path / "run"), world) as held:
-        run = set_up_run(config, held, False, (), world)
+    with join_world() as world, lock_run_folder(RunFolder(tmp_path / "run"), world) as locked:
+        run = set_up_run(config, locked, False, (), world)
         run.metrics_logger.close()
         batch = next(iter(training_steps(run))).micro_steps[0]
         run.model.eval()
@@ -40,12 +40,14 @@ def test_losses_and_gradients_equal_those_of_reference_kernels(
 
         found, gradients = loss_and_gradients()
         with reference_kernels():
-            expected, wanted = loss_and_gradients()
+            expected, expected_gradients = loss_and_gradients()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    for own, reference in zip(gradients, wanted, strict=True):
-        assert (own is None) == (reference is None)
-        if own is not None and reference is not None:
-            torch.testing.assert_close(own, reference, rtol=1e-4, atol=1e-4 * float(reference.abs().max()) + 1e-6)
+    for grad, expected_grad in zip(gradients, expected_gradients, strict=True):
+        assert (grad is None) == (expected_grad is None)
+        if grad is not None and expected_grad is not None:
+            torch.testing.assert_close(
+                grad, expected_grad, rtol=1e-4, atol=1e-4 * float(expected_grad.abs().max()) + 1e-6
+            )
 
 
 MODELS = {"transformer": make_model, "lstm": make_lstm}
@@ -53,44 +55,46 @@ MODELS = {"transformer": make_model, "lstm": make_lstm}
 
 @pytest.mark.parametrize("name", MODELS)
 def test_compiled_models_equal_eager_ones(name: str) -> None:
-    """Needs no C++ compiler: the forward and backward graphs are traced and run eagerly."""
+    """The graphs are traced and run eagerly, without a C++ compiler."""
     model: nn.Module = MODELS[name]()
-    model.projection = nn.Identity()  # type: ignore[assignment]  # hidden states are compared
+    model.projection = nn.Identity()  # type: ignore[assignment]  # the test compares hidden states
     batch = make_batch([(5, 6), (3, 4)])
     with reference_kernels():
         expected = model(batch).hidden
         found = torch.compile(model, backend="aot_eager")(batch).hidden
         torch.testing.assert_close(found, expected)
         parameters = list(model.parameters())
-        for own, wanted in zip(*(_gradients(x, parameters) for x in (found, expected)), strict=True):
-            torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-5)
+        for grad, expected_grad in zip(*(gradients_of_squares(x, parameters) for x in (found, expected)), strict=True):
+            torch.testing.assert_close(grad, expected_grad, rtol=1e-4, atol=1e-5)
 
 
-def _gradients(hidden: Tensor, parameters: list[nn.Parameter]) -> Any:
+def gradients_of_squares(hidden: Tensor, parameters: list[nn.Parameter]) -> Any:
     found = torch.autograd.grad(hidden.square().sum(), parameters, allow_unused=True)
     return [torch.zeros_like(p) if each is None else each for each, p in zip(found, parameters, strict=True)]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_second_derivatives_equal_finite_differences(name: str) -> None:
-    """The directional derivative of the gradient's squared norm equals finite differences."""
+    """The directional derivative of the gradient's squared norm is compared with finite differences."""
     model: nn.Module = MODELS[name]()
-    if name == "transformer":  # kinks of the relu need a short step
+    if name == "transformer":  # a short step avoids the kinks of ReLU
         model.double()
-    size = 1e-5 if name == "transformer" else 1e-3
+    step_size = 1e-5 if name == "transformer" else 1e-3
     batch = make_batch([(5, 6), (3, 4)])
     weight = dict(model.named_parameters())["encoder.embedding.weight"]
 
-    def slope() -> Tensor:
+    def squared_grad_norm() -> Tensor:
         loss = model(batch).logits().logsumexp(-1).sum()
         return torch.autograd.grad(loss, weight, create_graph=True)[0].square().sum()
 
     direction = torch.randn_like(weight)
     with reference_kernels():
-        (curvature,) = torch.autograd.grad(slope(), weight)
+        (second_derivative,) = torch.autograd.grad(squared_grad_norm(), weight)
         values = []
-        for step in (size, -size):
+        for step in (step_size, -step_size):
             weight.data += step * direction
-            values.append(slope().item())
+            values.append(squared_grad_norm().item())
             weight.data -= step * direction
-    assert float((curvature * direction).sum()) == pytest.approx((values[0] - values[1]) / (2 * size), rel=2e-2)
+    assert float((second_derivative * direction).sum()) == pytest.approx(
+        (values[0] - values[1]) / (2 * step_size), rel=2e-2
+    )

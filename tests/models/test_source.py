@@ -1,4 +1,4 @@
-"""Summed source tags: inputs of the encoder, and positions of its memory in the source."""
+"""Summed source tags: encoder inputs, source positions of the memory, scores and attention."""
 
 import itertools
 from dataclasses import replace
@@ -16,8 +16,8 @@ from seqlab.tasks.translation.config import TranslationConfig
 
 TAGS = range(36, 40)
 SRC = [[5, 6, 7, 36, 39], [8, 9, 10, 11, 12], [17, 37], [18, 19, 20, 21, 38, 36, 37]]
-COUNTS = [2, 0, 1, 3]
-SUM = SourceTags("sum", TAGS, EOS)
+TAG_COUNTS = [2, 0, 1, 3]
+SUMMED_TAGS = SourceTags("sum", TAGS, EOS)
 SIZES = {"d_model": 32, "d_ff": 48, "num_heads": 4}
 MODELS = {
     "transformer": TransformerConfig(**SIZES, tags="sum", copying=True),  # type: ignore[arg-type]
@@ -42,12 +42,12 @@ def build(name: str) -> Translator:
 
 def test_tags_are_removed_and_summed() -> None:
     batch, table = batch_of(ALL), torch.randn(VOCAB, 3)
-    src, lengths, added = SUM.take_out(batch.src, batch.src_lengths, lambda ids: table[ids])
-    for i, (row, count) in enumerate(zip(SRC, COUNTS, strict=True)):
+    src, lengths, tag_sums = SUMMED_TAGS.take_out(batch.src, batch.src_lengths, lambda ids: table[ids])
+    for i, (row, count) in enumerate(zip(SRC, TAG_COUNTS, strict=True)):
         tokens = row[: len(row) - count]
         assert src[i, : lengths[i]].tolist() == [*tokens, EOS]
         expected = torch.zeros(3) + sum(table[tag] for tag in row[len(tokens) :])
-        torch.testing.assert_close(added[i, 0], expected)
+        torch.testing.assert_close(tag_sums[i, 0], expected)
 
 
 @pytest.mark.parametrize("size", [6, 40, 100])
@@ -55,11 +55,11 @@ def test_tag_sums_are_independent_of_padding(size: int) -> None:
     """At these sizes the summation order of torch's `sum` depends on the padding."""
     torch.manual_seed(1)
     table, tags = torch.randn(VOCAB, size), list(TAGS) * 2
-    for tokens, count, longest in itertools.product(range(1, 12), range(3, len(tags) + 1), range(20, 40)):
+    for tokens, count, other_length in itertools.product(range(1, 12), range(3, len(tags) + 1), range(20, 40)):
         row, sums = [5] * tokens + tags[:count], []
-        for rows in ([row], [row, [6] * longest]):
+        for rows in ([row], [row, [6] * other_length]):
             batch = collate(rows, None, list(range(len(rows))), pad_id=PAD, bos_id=BOS, eos_id=EOS)
-            sums.append(SUM.take_out(batch.src, batch.src_lengths, lambda ids: table[ids])[2][0])
+            sums.append(SUMMED_TAGS.take_out(batch.src, batch.src_lengths, lambda ids: table[ids])[2][0])
         assert torch.equal(*sums)
 
 
@@ -67,7 +67,7 @@ def test_relative_positions_run_from_the_first_token_to_eos() -> None:
     batch = batch_of([0, 2])
     third = 1 / 3
     expected = torch.tensor([[0, third, 2 * third, -1, -1, 1], [0, -1, 1, -1, -1, -1]])
-    torch.testing.assert_close(SUM.relative_positions(batch.src, batch.src_lengths), expected)
+    torch.testing.assert_close(SUMMED_TAGS.relative_positions(batch.src, batch.src_lengths), expected)
 
 
 @pytest.mark.parametrize("use", ["sum", "symbols"])
@@ -79,7 +79,7 @@ def test_models_return_relative_source_positions(name: str, use: TagUse) -> None
     relative = family(replace(MODELS[name], tags=use), VOCAB, VOCAB, BOS, EOS, UNK, TAGS)(
         batch, need_attention=True
     ).relative_src_positions
-    for found, row, count in zip(relative.tolist(), SRC, COUNTS, strict=True):
+    for found, row, count in zip(relative.tolist(), SRC, TAG_COUNTS, strict=True):
         tokens = len(row) - count
         expected = [i / max(1, tokens) for i in range(tokens)] + [-1.0] * count + [1.0]
         assert found == pytest.approx([*expected, *[-1.0] * (len(found) - len(expected))])
@@ -93,7 +93,7 @@ def test_attention_is_over_tokens_and_eos_at_their_source_positions(name: str) -
     last_ids, state = model.start(batch, need_attention=True)
     step = model.step(last_ids, state)
     torch.testing.assert_close(step.attention, output.attention[:, 0], rtol=1e-4, atol=1e-5)
-    tokens = SUM.relative_positions(batch.src, batch.src_lengths) >= 0
+    tokens = SUMMED_TAGS.relative_positions(batch.src, batch.src_lengths) >= 0
     assert bool((output.attention.masked_select(~tokens[:, None]) == 0).all())
     assert bool((output.attention.masked_select(tokens[:, None]) > 0).all())
     torch.testing.assert_close(output.attention.sum(-1), torch.ones(output.attention.shape[:2]))
@@ -109,15 +109,15 @@ def test_steps_equal_one_pass_and_are_independent_of_the_batch(name: str) -> Non
         step = model.step(last_ids, state)
         last_ids, state = batch.tgt_out[:, t].clamp_min(0), step.state
         real = batch.tgt_out[:, t] != IGNORE
-        picked = step.scores.gather(1, last_ids[:, None])[:, 0]
-        torch.testing.assert_close(picked[real], batched[real, t], rtol=0, atol=1e-4)
+        token_scores = step.scores.gather(1, last_ids[:, None])[:, 0]
+        torch.testing.assert_close(token_scores[real], batched[real, t], rtol=0, atol=1e-4)
     for i in ALL:
         assert torch.equal(model.score(batch_of([i]))[0], batched[i, : len(TGT[i]) + 1])
 
 
 @pytest.mark.parametrize("name", MODELS)
 @torch.inference_mode()
-def test_tags_matter_but_their_order_does_not(name: str) -> None:
+def test_scores_depend_on_tags_but_not_on_their_order(name: str) -> None:
     model, scores = build(name), []
     for tags in ([36, 39], [39, 36], [36, 38]):
         batch = collate([[5, 6, 7, *tags]], [TGT[0]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
@@ -126,7 +126,7 @@ def test_tags_matter_but_their_order_does_not(name: str) -> None:
     assert not torch.allclose(scores[0], scores[2], rtol=1e-3)
 
 
-def test_summed_tags_need_tags() -> None:
+def test_summed_tags_need_a_source_with_tags() -> None:
     data = TranslationConfig(train_src=["a"], train_tgt=["b"])
     with pytest.raises(ValueError, match=r"`model\.tags: sum` needs a source with tags"):
         Config(data=data, model=TransformerConfig(tags="sum"))

@@ -1,4 +1,4 @@
-"""The Transformer against torch.nn.Transformer with the same weights."""
+"""Transformer translators against `torch.nn.Transformer` with the same weights; tied embeddings, invalid configs."""
 
 import pytest
 import torch
@@ -11,17 +11,17 @@ from seqlab.models.transformer import Transformer, TransformerConfig
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 
 
-def copy_attention(own: nn.Module, torchs: nn.MultiheadAttention, *projections: str) -> None:
-    torchs.in_proj_weight.copy_(torch.cat([getattr(own, name).weight for name in projections]))
-    torchs.in_proj_bias.copy_(torch.cat([getattr(own, name).bias for name in projections]))
-    torchs.out_proj.load_state_dict(own.project_out.state_dict())
+def copy_attention(attention: nn.Module, torch_attention: nn.MultiheadAttention, *projections: str) -> None:
+    torch_attention.in_proj_weight.copy_(torch.cat([getattr(attention, name).weight for name in projections]))
+    torch_attention.in_proj_bias.copy_(torch.cat([getattr(attention, name).bias for name in projections]))
+    torch_attention.out_proj.load_state_dict(attention.project_out.state_dict())
 
 
 @torch.no_grad()
-def torch_transformer(own: Transformer) -> nn.Transformer:
-    """Build torch's module with the same weights."""
-    config = own.config
-    module = nn.Transformer(
+def torch_transformer(model: Transformer) -> nn.Transformer:
+    """Build `torch.nn.Transformer` with the same weights."""
+    config = model.config
+    torch_model = nn.Transformer(
         config.d_model,
         config.num_heads,
         config.num_encoder_layers,
@@ -32,51 +32,51 @@ def torch_transformer(own: Transformer) -> nn.Transformer:
         norm_first=config.norm == "pre",
         batch_first=True,
     ).eval()
-    for layer, theirs in zip(own.encoder.layers, module.encoder.layers, strict=True):
-        copy_attention(layer.attention, theirs.self_attn, "project_in")
-        copy_shared(layer, theirs, ["attention_residual", "feed_forward_residual"])
-    for layer, theirs in zip(own.decoder.layers, module.decoder.layers, strict=True):
-        copy_attention(layer.attention, theirs.self_attn, "project_in")
-        copy_attention(layer.cross_attention, theirs.multihead_attn, "project_query", "project_memory")
-        copy_shared(layer, theirs, ["attention_residual", "cross_attention_residual", "feed_forward_residual"])
-    for mine, theirs in ((own.encoder, module.encoder), (own.decoder, module.decoder)):
+    for layer, torch_layer in zip(model.encoder.layers, torch_model.encoder.layers, strict=True):
+        copy_attention(layer.attention, torch_layer.self_attn, "project_in")
+        copy_shared(layer, torch_layer, ["attention_residual", "feed_forward_residual"])
+    for layer, torch_layer in zip(model.decoder.layers, torch_model.decoder.layers, strict=True):
+        copy_attention(layer.attention, torch_layer.self_attn, "project_in")
+        copy_attention(layer.cross_attention, torch_layer.multihead_attn, "project_query", "project_memory")
+        copy_shared(layer, torch_layer, ["attention_residual", "cross_attention_residual", "feed_forward_residual"])
+    for module, torch_module in ((model.encoder, torch_model.encoder), (model.decoder, torch_model.decoder)):
         if config.norm == "pre":
-            theirs.norm.load_state_dict(mine.norm.state_dict())
+            torch_module.norm.load_state_dict(module.norm.state_dict())
         else:
-            theirs.norm = None
-    return module
+            torch_module.norm = None
+    return torch_model
 
 
-def copy_shared(layer: nn.Module, theirs: nn.Module, residuals: list[str]) -> None:
-    theirs.linear1.load_state_dict(layer.feed_forward.expand.state_dict())
-    theirs.linear2.load_state_dict(layer.feed_forward.contract.state_dict())
+def copy_shared(layer: nn.Module, torch_layer: nn.Module, residuals: list[str]) -> None:
+    torch_layer.linear1.load_state_dict(layer.feed_forward.expand.state_dict())
+    torch_layer.linear2.load_state_dict(layer.feed_forward.contract.state_dict())
     for i, residual in enumerate(residuals, start=1):
-        getattr(theirs, f"norm{i}").load_state_dict(getattr(layer, residual).norm.state_dict())
+        getattr(torch_layer, f"norm{i}").load_state_dict(getattr(layer, residual).norm.state_dict())
 
 
 @pytest.mark.parametrize("name", ["pre", "post", "learned", "untied"])
 @pytest.mark.parametrize("training", [True, False])
 def test_hidden_states_and_gradients_equal_torch(name: str, training: bool) -> None:
-    own = build(TransformerConfig(**{**vars(TRANSFORMERS[name]), "dropout": 0.0})).train(training)
-    module = torch_transformer(own)
+    model = build(TransformerConfig(**{**vars(TRANSFORMERS[name]), "dropout": 0.0})).train(training)
+    torch_model = torch_transformer(model)
     batch = batch_of(ALL)
     padding = torch.arange(batch.src.size(1)) >= batch.src_lengths[:, None]
-    forbidden = torch.ones(batch.tgt_in.size(1), batch.tgt_in.size(1), dtype=torch.bool).triu(1)
-    expected = module(
-        own.encoder.embedding(batch.src),
-        own.decoder.embedding(batch.tgt_in),
-        tgt_mask=forbidden,
+    causal_mask = torch.ones(batch.tgt_in.size(1), batch.tgt_in.size(1), dtype=torch.bool).triu(1)
+    expected = torch_model(
+        model.encoder.embedding(batch.src),
+        model.decoder.embedding(batch.tgt_in),
+        tgt_mask=causal_mask,
         src_key_padding_mask=padding,
         memory_key_padding_mask=padding,
     )
-    found = own(batch).hidden
-    real = batch.tgt_out != IGNORE
-    torch.testing.assert_close(found[real], expected[real], rtol=1e-4, atol=1e-4)
-    weight = own.encoder.embedding.weight
-    direction = torch.randn_like(found[real])
-    (mine,) = torch.autograd.grad((found[real] * direction).sum(), weight)
-    (theirs,) = torch.autograd.grad((expected[real] * direction).sum(), weight)
-    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+    found = model(batch).hidden
+    is_token = batch.tgt_out != IGNORE
+    torch.testing.assert_close(found[is_token], expected[is_token], rtol=1e-4, atol=1e-4)
+    weight = model.encoder.embedding.weight
+    output_grad = torch.randn_like(found[is_token])
+    (grad,) = torch.autograd.grad((found[is_token] * output_grad).sum(), weight)
+    (expected_grad,) = torch.autograd.grad((expected[is_token] * output_grad).sum(), weight)
+    torch.testing.assert_close(grad, expected_grad, rtol=1e-3, atol=1e-3)
 
 
 def test_embeddings_are_tied_as_configured() -> None:

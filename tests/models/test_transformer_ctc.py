@@ -1,4 +1,4 @@
-"""Non-autoregressive decoder with CTC: inputs, attention to all positions, and independence of the batch."""
+"""Non-autoregressive translator with CTC: decoder inputs, bidirectional attention, independence of the batch."""
 
 import math
 from dataclasses import replace
@@ -43,16 +43,16 @@ def test_frames_are_independent_of_the_batch(name: str, training: bool) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_observed_tokens_replace_inputs_and_reach_every_frame(name: str) -> None:
+def test_observed_tokens_change_every_frame(name: str) -> None:
     model, batch = build(CONFIGS[name]), batch_of([0])
     plain = model(batch)
-    nothing = torch.full(plain.hidden.shape[:2], IGNORE)
-    torch.testing.assert_close(model(batch, lambda _: nothing).hidden, plain.hidden)
-    for place in (0, int(plain.lengths[0]) - 1):
-        shown = nothing.clone()
-        shown[0, place] = 25
-        changed = (model(batch, lambda _, shown=shown: shown).hidden != plain.hidden).any(2)
-        assert changed.all()
+    no_tokens = torch.full(plain.hidden.shape[:2], IGNORE)
+    torch.testing.assert_close(model(batch, lambda _: no_tokens).hidden, plain.hidden)
+    for position in (0, int(plain.lengths[0]) - 1):
+        shown = no_tokens.clone()
+        shown[0, position] = 25
+        is_changed = (model(batch, lambda _, shown=shown: shown).hidden != plain.hidden).any(2)
+        assert is_changed.all()
 
 
 def test_copied_inputs_are_the_resampled_source() -> None:
@@ -66,12 +66,12 @@ def test_copied_inputs_are_the_resampled_source() -> None:
         }
         for row, length in enumerate(lengths):
             size = int(src_lengths[row])
-            for place in range(length):
-                torch.testing.assert_close(found["uniform"][row, place], source[row, place * size // length])
-                middle = (place + 0.5) * size / length - 0.5
-                weights = torch.tensor([math.exp(-abs(index - middle)) for index in range(size)])
+            for position in range(length):
+                torch.testing.assert_close(found["uniform"][row, position], source[row, position * size // length])
+                center = (position + 0.5) * size / length - 0.5
+                weights = torch.tensor([math.exp(-abs(index - center)) for index in range(size)])
                 expected = (weights[:, None] * source[row, :size]).sum(0) / weights.sum()
-                torch.testing.assert_close(found["soft"][row, place], expected)
+                torch.testing.assert_close(found["soft"][row, position], expected)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -1,4 +1,4 @@
-"""Decoder-only Transformer against other implementations with the same weights, and cached steps against one pass."""
+"""Decoder-only Transformer: other implementations with the same weights, cached steps, batches, search."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 def build(name: str = "default", vocab_size: int = VOCAB, **fields: Any) -> TransformerLm:
     torch.manual_seed(0)
     model = TransformerLm(TransformerLmConfig(**SIZES | VARIANTS[name] | fields), vocab_size, EOS).eval()
-    with torch.no_grad():  # biases and norms unlike their initial values, so that a swapped one is detected
+    with torch.no_grad():  # change biases and norms from their initial values, so that the tests detect swapped ones
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
@@ -51,22 +51,22 @@ def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
     return collate_text(rows, range(len(rows)), pad_id=PAD, start_id=BOS)
 
 
-def packed(rows: list[list[int]], groups: list[list[int]]) -> TextBatch:
+def pack_rows(rows: list[list[int]], groups: list[list[int]]) -> TextBatch:
     """Pack each group of rows into one row."""
     lengths = torch.tensor([len(row) for row in rows])
     stops = lengths.cumsum(0).numpy()
-    pieces = TextSegments(stops - lengths.numpy(), stops, stops > 0)
+    segments = TextSegments(stops - lengths.numpy(), stops, stops > 0)
     values = torch.tensor([id_ for row in rows for id_ in row]).numpy()
     return collate_packed(
-        values, [pieces.take(torch.tensor(group).numpy()) for group in groups], pad_id=PAD, start_id=BOS
+        values, [segments.take(torch.tensor(group).numpy()) for group in groups], pad_id=PAD, start_id=BOS
     )
 
 
-def stepped(model: TransformerLm, ids: Tensor, read: int = 1) -> Tensor:
-    """Step through ids (B, T), with a prompt of `read` ids: log-probabilities (B, T - read + 1, V) after each."""
-    last_ids, state = model.start(collate_prompts(ids[:, :read]))  # type: ignore[arg-type]
+def score_stepwise(model: TransformerLm, ids: Tensor, prompt_length: int = 1) -> Tensor:
+    """Step through ids (B, T) after a prompt of `prompt_length` ids: log-probs (B, T - prompt_length + 1, V)."""
+    last_ids, state = model.start(collate_prompts(ids[:, :prompt_length]))  # type: ignore[arg-type]
     found = []
-    for t in range(read, ids.size(1) + 1):
+    for t in range(prompt_length, ids.size(1) + 1):
         step = model.step(last_ids, state)
         found.append(step.scores)
         if t < ids.size(1):
@@ -75,46 +75,46 @@ def stepped(model: TransformerLm, ids: Tensor, read: int = 1) -> Tensor:
 
 
 @torch.no_grad()
-def torch_encoder(own: TransformerLm) -> nn.TransformerEncoder:
-    """Build torch's module with the same weights."""
-    config = own.config
+def torch_encoder(model: TransformerLm) -> nn.TransformerEncoder:
+    """Build `torch.nn.TransformerEncoder` with the same weights."""
+    config = model.config
     layer = nn.TransformerEncoderLayer(
         config.d_model, config.num_heads, config.d_ff, 0.0, config.activation, batch_first=True, norm_first=True
     )
-    module = nn.TransformerEncoder(layer, config.num_layers, nn.LayerNorm(config.d_model), enable_nested_tensor=False)
-    for mine, theirs in zip(own.layers, module.layers, strict=True):
-        theirs.self_attn.in_proj_weight.copy_(mine.attention.project_in.weight)
-        theirs.self_attn.in_proj_bias.copy_(mine.attention.project_in.bias)
-        theirs.self_attn.out_proj.load_state_dict(mine.attention.project_out.state_dict())
-        theirs.linear1.load_state_dict(mine.feed_forward.expand.state_dict())
-        theirs.linear2.load_state_dict(mine.feed_forward.contract.state_dict())
-        theirs.norm1.load_state_dict(mine.attention_residual.norm.state_dict())
-        theirs.norm2.load_state_dict(mine.feed_forward_residual.norm.state_dict())
-    module.norm.load_state_dict(own.norm.state_dict())
-    return module.eval()
+    encoder = nn.TransformerEncoder(layer, config.num_layers, nn.LayerNorm(config.d_model), enable_nested_tensor=False)
+    for layer, torch_layer in zip(model.layers, encoder.layers, strict=True):
+        torch_layer.self_attn.in_proj_weight.copy_(layer.attention.project_in.weight)
+        torch_layer.self_attn.in_proj_bias.copy_(layer.attention.project_in.bias)
+        torch_layer.self_attn.out_proj.load_state_dict(layer.attention.project_out.state_dict())
+        torch_layer.linear1.load_state_dict(layer.feed_forward.expand.state_dict())
+        torch_layer.linear2.load_state_dict(layer.feed_forward.contract.state_dict())
+        torch_layer.norm1.load_state_dict(layer.attention_residual.norm.state_dict())
+        torch_layer.norm2.load_state_dict(layer.feed_forward_residual.norm.state_dict())
+    encoder.norm.load_state_dict(model.norm.state_dict())
+    return encoder.eval()
 
 
 @pytest.mark.parametrize("name", ["learned", "sinusoidal"])
 @pytest.mark.parametrize("training", [True, False])
 def test_hidden_states_and_gradients_equal_torch(name: str, training: bool) -> None:
-    own, batch = build(name).train(training), batch_of(ROWS)
+    model, batch = build(name).train(training), batch_of(ROWS)
     length = batch.tgt_in.size(1)
-    expected = torch_encoder(own)(
-        own.embedding(batch.tgt_in), mask=torch.ones(length, length, dtype=torch.bool).triu(1), is_causal=True
+    expected = torch_encoder(model)(
+        model.embedding(batch.tgt_in), mask=torch.ones(length, length, dtype=torch.bool).triu(1), is_causal=True
     )
-    found, real = own(batch).hidden, batch.tgt_out != IGNORE
-    torch.testing.assert_close(found[real], expected[real], rtol=1e-4, atol=1e-4)
-    direction = torch.randn_like(found[real])
-    (mine,) = torch.autograd.grad((found[real] * direction).sum(), own.embedding.weight)
-    (theirs,) = torch.autograd.grad((expected[real] * direction).sum(), own.embedding.weight)
-    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+    found, is_token = model(batch).hidden, batch.tgt_out != IGNORE
+    torch.testing.assert_close(found[is_token], expected[is_token], rtol=1e-4, atol=1e-4)
+    output_grad = torch.randn_like(found[is_token])
+    (grad,) = torch.autograd.grad((found[is_token] * output_grad).sum(), model.embedding.weight)
+    (expected_grad,) = torch.autograd.grad((expected[is_token] * output_grad).sum(), model.embedding.weight)
+    torch.testing.assert_close(grad, expected_grad, rtol=1e-3, atol=1e-3)
 
 
 @torch.no_grad()
-def llama(own: TransformerLm) -> LlamaForCausalLM:
-    """Build the Llama model of `transformers`: RMS norms, rotary positions, SwiGLU, no biases."""
-    config, size = own.config, own.config.d_model
-    theirs = LlamaForCausalLM(
+def make_llama(model: TransformerLm) -> LlamaForCausalLM:
+    """Build the Llama model of `transformers` with the same weights: RMS norms, rotary positions, SwiGLU, no biases."""
+    config, size = model.config, model.config.d_model
+    llama = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=VOCAB,
             hidden_size=size,
@@ -125,31 +125,33 @@ def llama(own: TransformerLm) -> LlamaForCausalLM:
             attn_implementation="eager",
         )
     ).eval()
-    theirs.model.embed_tokens.weight.copy_(own.embedding.weight * size**0.5)
-    theirs.lm_head.weight.copy_(own.projection.weight)
-    theirs.model.norm.weight.copy_(own.norm.weight)
-    for mine, layer in zip(own.layers, theirs.model.layers, strict=True):
-        for name, part in zip("qkv", mine.attention.project_in.weight.split(size), strict=True):
-            getattr(layer.self_attn, f"{name}_proj").weight.copy_(part)
-        layer.self_attn.o_proj.weight.copy_(mine.attention.project_out.weight)
-        gate, value = mine.feed_forward.expand.weight.split(config.d_ff)
-        layer.mlp.gate_proj.weight.copy_(gate)
-        layer.mlp.up_proj.weight.copy_(value)
-        layer.mlp.down_proj.weight.copy_(mine.feed_forward.contract.weight)
-        layer.input_layernorm.weight.copy_(mine.attention_residual.norm.weight)
-        layer.post_attention_layernorm.weight.copy_(mine.feed_forward_residual.norm.weight)
-    return theirs
+    llama.model.embed_tokens.weight.copy_(model.embedding.weight * size**0.5)
+    llama.lm_head.weight.copy_(model.projection.weight)
+    llama.model.norm.weight.copy_(model.norm.weight)
+    for layer, llama_layer in zip(model.layers, llama.model.layers, strict=True):
+        for name, part in zip("qkv", layer.attention.project_in.weight.split(size), strict=True):
+            getattr(llama_layer.self_attn, f"{name}_proj").weight.copy_(part)
+        llama_layer.self_attn.o_proj.weight.copy_(layer.attention.project_out.weight)
+        gate, value = layer.feed_forward.expand.weight.split(config.d_ff)
+        llama_layer.mlp.gate_proj.weight.copy_(gate)
+        llama_layer.mlp.up_proj.weight.copy_(value)
+        llama_layer.mlp.down_proj.weight.copy_(layer.feed_forward.contract.weight)
+        llama_layer.input_layernorm.weight.copy_(layer.attention_residual.norm.weight)
+        llama_layer.post_attention_layernorm.weight.copy_(layer.feed_forward_residual.norm.weight)
+    return llama
 
 
 @torch.no_grad()
 def test_logits_equal_transformers() -> None:
-    own = build("rotary")
-    for name, parameter in own.named_parameters():
+    model = build("rotary")
+    for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             parameter.zero_()
     batch = batch_of(ROWS)
-    real = batch.tgt_out != IGNORE
-    torch.testing.assert_close(own(batch).logits()[real], llama(own)(batch.tgt_in).logits[real], rtol=1e-4, atol=1e-4)
+    is_token = batch.tgt_out != IGNORE
+    torch.testing.assert_close(
+        model(batch).logits()[is_token], make_llama(model)(batch.tgt_in).logits[is_token], rtol=1e-4, atol=1e-4
+    )
 
 
 @every_variant
@@ -159,16 +161,16 @@ def test_cached_steps_equal_the_teacher_forced_pass(name: str) -> None:
     log_probs = model(batch).logits().log_softmax(-1)
     expected = log_probs.gather(2, batch.tgt_out.clamp(min=0)[..., None])[..., 0]
     torch.testing.assert_close(model.score(batch), expected.masked_fill(batch.tgt_out == IGNORE, 0.0))
-    for read in (1, 2, 5, 18):  # ids of the prompt, read in one pass
-        found = stepped(model, batch.tgt_in, read)
-        torch.testing.assert_close(found, log_probs[:, read - 1 :], rtol=0, atol=1e-4)
+    for prompt_length in (1, 2, 5, 18):  # ids of the prompt, encoded in one pass
+        found = score_stepwise(model, batch.tgt_in, prompt_length)
+        torch.testing.assert_close(found, log_probs[:, prompt_length - 1 :], rtol=0, atol=1e-4)
 
 
 @every_variant
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @torch.inference_mode()
 def test_results_are_bitwise_independent_of_the_batch(name: str, dtype: torch.dtype) -> None:
-    """Also for padded rows, and for steps with and without a prompt."""
+    """The results include padded rows, and steps with and without a prompt."""
     model = build(name)
     prepare_inference(model, torch.device("cpu"), dtype)
     more = [[(7 * i + j) % 35 + 5 for j in range(i % 19 + 1)] for i in range(30)]
@@ -178,17 +180,17 @@ def test_results_are_bitwise_independent_of_the_batch(name: str, dtype: torch.dt
     for i in range(0, len(rows), 3):
         assert torch.equal(model.score(batch_of([rows[i]]))[0], batched[i, : len(rows[i])])
     ids = batch_of([row for row in rows if len(row) > 11]).tgt_in[:, :12]
-    for read in (1, 9):
-        together = stepped(model, ids, read)
+    for prompt_length in (1, 9):
+        together = score_stepwise(model, ids, prompt_length)
         for i in (0, 3, len(ids) - 1):
-            assert torch.equal(stepped(model, ids[i : i + 1], read)[0], together[i])
+            assert torch.equal(score_stepwise(model, ids[i : i + 1], prompt_length)[0], together[i])
 
 
 @every_variant
 @torch.inference_mode()
-def test_packed_lines_equal_lines_in_rows_of_their_own(name: str) -> None:
+def test_packed_lines_equal_lines_in_separate_rows(name: str) -> None:
     groups = [[1, 2], [0, 3], [3, 2, 0, 3]]
-    model, batch = build(name), packed(ROWS, groups)
+    model, batch = build(name), pack_rows(ROWS, groups)
     scores = model.score(batch)
     for row, lines in enumerate(groups):
         assert batch.tgt_out[row][batch.tgt_out[row] != IGNORE].tolist() == [id_ for i in lines for id_ in ROWS[i]]
@@ -200,15 +202,15 @@ def test_packed_lines_equal_lines_in_rows_of_their_own(name: str) -> None:
 @every_variant
 @pytest.mark.parametrize("training", [True, False])
 def test_outputs_are_causal(name: str, training: bool) -> None:
-    """Ids after a position and padding change neither the outputs before it nor the gradients."""
+    """Outputs do not depend on padding or on ids at later positions."""
     model, batch = build(name).train(training), batch_of(ROWS)
     hidden = model(batch).hidden
-    for place in (1, 4, 17):
+    for position in (1, 4, 17):
         ids = batch.tgt_in.clone()
-        ids[:, place:] = torch.arange(ids.size(1) - place) + 6
+        ids[:, position:] = torch.arange(ids.size(1) - position) + 6
         changed = model(replace(batch, tgt_in=ids)).hidden
-        assert torch.equal(changed[:, :place], hidden[:, :place])
-        assert not torch.allclose(changed[1, place:], hidden[1, place:], atol=1e-2)
+        assert torch.equal(changed[:, :position], hidden[:, :position])
+        assert not torch.allclose(changed[1, position:], hidden[1, position:], atol=1e-2)
     wider = nn.functional.pad(batch.tgt_in, (0, 5), value=PAD)
     padded = model(replace(batch, tgt_in=wider)).hidden[:, : batch.tgt_in.size(1)]
     torch.testing.assert_close(padded, hidden, rtol=0, atol=1e-5)
@@ -227,22 +229,22 @@ SELECTIONS = {
 @pytest.mark.parametrize("length", [1, 4, 22, 23, 24])
 @torch.inference_mode()
 def test_selected_rows_continue_unchanged(name: str, selection: str, length: int) -> None:
-    """Rows with the same ids have the same scores in any order, also where the context is encoded again."""
+    """Rows with the same ids have the same scores in any order, even when the context is encoded again."""
     model = build(name)
     prompt = (torch.arange(3 * length).view(3, length) * 7) % 35 + 5
     next_ids = torch.tensor([[5, 6, 7], [8, 9, 10], [11, 12, 13]])  # (steps, rows)
     rows = torch.tensor(SELECTIONS[selection])
-    again = torch.arange(len(rows)).flip(0)
+    reversed_order = torch.arange(len(rows)).flip(0)
     last_ids, state = model.start(collate_prompts(prompt))  # type: ignore[arg-type]
     state = model.step(last_ids, state).state
     plain = state.fork()
     state = model.step(next_ids[0][rows], state.select(rows)).state
-    state = model.step(next_ids[1][rows][again], state.select(again)).state
-    found = model.step(next_ids[2][rows][again], state).scores
+    state = model.step(next_ids[1][rows][reversed_order], state.select(reversed_order)).state
+    found = model.step(next_ids[2][rows][reversed_order], state).scores
     for ids in next_ids:
         step = model.step(ids, plain)
         plain = step.state
-    torch.testing.assert_close(found, step.scores[rows][again], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, step.scores[rows][reversed_order], rtol=1e-4, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -251,14 +253,14 @@ def test_forks_are_independent() -> None:
     last_ids, state = model.start(collate_prompts([[BOS, 5, 6], [BOS, 7, 8]]))
     state = model.step(last_ids, state).state
     fork = state.fork()
-    untouched = model.step(last_ids + 3, state.fork()).scores
-    other = model.step(last_ids + 5, fork).state.select(torch.tensor([1, 0]))
-    model.step(torch.tensor([9, 9]), other)
-    assert torch.equal(model.step(last_ids + 3, state).scores, untouched)
+    expected = model.step(last_ids + 3, state.fork()).scores
+    fork_state = model.step(last_ids + 5, fork).state.select(torch.tensor([1, 0]))
+    model.step(torch.tensor([9, 9]), fork_state)
+    assert torch.equal(model.step(last_ids + 3, state).scores, expected)
 
 
 def first_context_position(length: int, max_length: int) -> int:
-    """Return the first position in the context of the last of `length` ids, read one by one."""
+    """Return the first position in the context of the last of `length` ids that were added one by one."""
     first = 0
     for position in range(length):
         if position - first == max_length:
@@ -272,30 +274,34 @@ def first_context_position(length: int, max_length: int) -> int:
 def test_half_the_context_is_encoded_again_beyond_the_maximum_length(name: str, max_length: int) -> None:
     model = build(name, max_length=max_length)
     ids = (torch.arange(60).view(3, 20) * 11) % 35 + 5
-    found = stepped(model, ids)
+    found = score_stepwise(model, ids)
     for position in range(ids.size(1)):
-        seen = ids[:, first_context_position(position + 1, max_length) : position + 1]
-        torch.testing.assert_close(found[:, position], stepped(model, seen, seen.size(1))[:, 0], rtol=0, atol=1e-5)
-    for length in (max_length, max_length + 1, 20):  # only the end of a prompt that is too long is read
-        kept = ids[:, max(0, length - max_length) : length]
-        assert torch.equal(stepped(model, ids[:, :length], length), stepped(model, kept, kept.size(1)))
+        context = ids[:, first_context_position(position + 1, max_length) : position + 1]
+        torch.testing.assert_close(
+            found[:, position], score_stepwise(model, context, context.size(1))[:, 0], rtol=0, atol=1e-5
+        )
+    for length in (max_length, max_length + 1, 20):  # only the end of a too long prompt is encoded
+        kept_ids = ids[:, max(0, length - max_length) : length]
+        assert torch.equal(
+            score_stepwise(model, ids[:, :length], length), score_stepwise(model, kept_ids, kept_ids.size(1))
+        )
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("max_length", [4, 16])
 def test_beam_search_finds_the_exhaustive_optimum(max_length: int) -> None:
-    """With a beam of all prefixes; with a short `max_length` the context is encoded again during the search."""
-    size, longest, first = 6, 4, [[BOS, 4, 3], [BOS, 5, 5]]
+    """The beam holds all prefixes. With a short `max_length`, the context is encoded again during the search."""
+    size, max_output_length, prompts = 6, 4, [[BOS, 4, 3], [BOS, 5, 5]]
     model = build("rotary", vocab_size=size, max_length=max_length)
-    config = SearchConfig(beam_size=64, num_hypotheses=6, max_length=longest, early_stopping=False)
-    found = beam_search(model, collate_prompts(first), config, banned_ids=[PAD, BOS])
-    for prompt, hypotheses in zip(first, found, strict=True):
+    config = SearchConfig(beam_size=64, num_hypotheses=6, max_length=max_output_length, early_stopping=False)
+    found = beam_search(model, collate_prompts(prompts), config, banned_ids=[PAD, BOS])
+    for prompt, hypotheses in zip(prompts, found, strict=True):
 
         def table(history: tuple[int, ...], prompt: list[int] = prompt) -> list[float]:
             ids = [*prompt, *history]
             ids = ids[first_context_position(len(ids), max_length) :]
             return model(collate_prompts([ids])).logits()[0, -1].log_softmax(0).tolist()  # type: ignore[no-any-return]
 
-        expected = best(all_sequences(table, EOS, config, 0, longest, banned_ids=[PAD, BOS]), 6)
+        expected = best(all_sequences(table, EOS, config, 0, max_output_length, banned_ids=[PAD, BOS]), 6)
         assert [tuple(hypothesis.ids) for hypothesis in hypotheses] == [each.ids for each in expected]
         assert [h.log_prob for h in hypotheses] == pytest.approx([each.log_prob for each in expected], abs=1e-4)

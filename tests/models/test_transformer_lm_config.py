@@ -42,7 +42,7 @@ def test_odd_head_sizes_are_allowed_without_rotary_positions() -> None:
     TransformerLmConfig(d_model=20, num_heads=4, positions="sinusoidal")
 
 
-def test_unsuitable_data_is_refused() -> None:
+def test_data_configs_that_do_not_fit_are_refused() -> None:
     config = TransformerLmConfig(max_length=64)
     config.check_data(LanguageModellingConfig(train=["a"], block_length=64))
     with pytest.raises(ValueError, match=r"`data.block_length` \(65\) must be at most `model.max_length` \(64\)"):
@@ -58,7 +58,7 @@ def test_default_context_length_is_the_block_length() -> None:
     assert TransformerLmConfig(max_length=128).resolve(data).max_length == 128
     with pytest.raises(ValueError, match="`max_length` is null: set it, or call `resolve` of the config"):
         TransformerLm(TransformerLmConfig(), VOCAB, EOS)
-    # Rotary positions may be extrapolated at the user's risk; learned ones would be untrained.
+    # Longer contexts may work with rotary positions. Learned positions would be untrained.
     TransformerLmConfig(max_length=128).check_data(data)
     with pytest.raises(ValueError, match=r"cannot learn positions after `data.block_length` \(96\)"):
         TransformerLmConfig(positions="learned", max_length=128).check_data(data)
@@ -77,27 +77,27 @@ def test_parameter_counts(tied: bool, positions: str, activation: str, norm_kind
     model = build(tied_embeddings=tied, positions=positions, activation=activation, norm_kind=norm_kind, max_length=50)
     d, ff, layers = 32, 48, 3
     norm = 2 * d if norm_kind == "layer_norm" else d
-    widening = 2 if activation == "swiglu" else 1
+    num_expansions = 2 if activation == "swiglu" else 1
     attention = 3 * d * (d + 1) + d * (d + 1)
-    feed_forward = widening * ff * (d + 1) + d * (ff + 1)
+    feed_forward = num_expansions * ff * (d + 1) + d * (ff + 1)
     embeddings = VOCAB * d * (1 if tied else 2) + (50 * d if positions == "learned" else 0)
     expected = embeddings + layers * (attention + feed_forward + 2 * norm) + norm
     assert sum(parameter.numel() for parameter in model.parameters()) == expected
     assert (model.projection.weight is model.embedding.weight) == tied
 
 
-def test_residual_branches_are_initialized_small() -> None:
+def test_last_layers_of_residual_branches_have_a_smaller_initial_scale() -> None:
     model = build(d_model=128, d_ff=256, num_layers=8)
-    usual = math.sqrt(2 / (5 * 128))
+    base_std = math.sqrt(2 / (5 * 128))
     for layer in model.layers:
-        for ends, starts in (
+        for last, first in (
             (layer.attention.project_out, layer.attention.project_in),
             (layer.feed_forward.contract, layer.feed_forward.expand),
         ):
-            assert float(starts.weight.detach().std()) == pytest.approx(usual, rel=0.05)
-            assert float(ends.weight.detach().std()) == pytest.approx(usual / math.sqrt(2 * 8), rel=0.05)
-            assert not starts.bias.any()
-            assert not ends.bias.any()
+            assert float(first.weight.detach().std()) == pytest.approx(base_std, rel=0.05)
+            assert float(last.weight.detach().std()) == pytest.approx(base_std / math.sqrt(2 * 8), rel=0.05)
+            assert not first.bias.any()
+            assert not last.bias.any()
 
 
 @pytest.mark.parametrize("field", ["dropout", "attention_dropout", "activation_dropout"])
@@ -110,7 +110,7 @@ def test_dropout_acts_in_training_only(field: str) -> None:
     assert torch.equal(first, second)
 
 
-def test_learned_positions_end_at_the_maximum_length() -> None:
+def test_only_learned_positions_limit_the_length() -> None:
     model = build(positions="learned", max_length=8).eval()
     long = collate_text([list(range(3, 12))], [0], pad_id=0, start_id=1)
     with pytest.raises(ValueError, match="learned positions for 8 tokens, but a sequence has 9"):

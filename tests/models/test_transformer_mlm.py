@@ -1,4 +1,4 @@
-"""Masked language model against torch.nn.TransformerEncoder with the same weights; bidirectional context."""
+"""Masked language model: `torch.nn.TransformerEncoder` with the same weights, bidirectional context, configs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -55,64 +55,64 @@ class Tokenizer:
 def build(name: str = "pre", **fields: Any) -> TransformerMlm:
     torch.manual_seed(0)
     model = TransformerMlm(TransformerMlmConfig(**SIZES | VARIANTS[name] | fields), VOCAB, PAD).eval()
-    with torch.no_grad():  # biases and norms unlike their initial values, so that a swapped one is detected
+    with torch.no_grad():  # change biases and norms from their initial values, so that the tests detect swapped ones
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     return model
 
 
-def masked(rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None, share: float = 0.4) -> TextBatch:
-    """Mask tokens of rows that start at `starts` in a text; by default each row follows the one before."""
+def mask_rows(rows: Sequence[Sequence[int]], starts: Sequence[int] | None = None, share: float = 0.4) -> TextBatch:
+    """Mask tokens of rows that start at these positions of a text. By default, rows follow each other."""
     masking = Masking.from_config(LanguageModellingConfig(train=["text"], mask_share=share), Tokenizer(), 1)  # type: ignore[arg-type]
     assert masking is not None
-    places = np.cumsum([0, *map(len, rows)])[:-1] if starts is None else starts
-    return masking(collate_text(rows, places, pad_id=PAD, start_id=BOS), 0)
+    row_starts = np.cumsum([0, *map(len, rows)])[:-1] if starts is None else starts
+    return masking(collate_text(rows, row_starts, pad_id=PAD, start_id=BOS), 0)
 
 
 @torch.no_grad()
-def torch_encoder(own: TransformerMlm) -> nn.TransformerEncoder:
-    """Build torch's module with the same weights."""
-    config = own.config
+def torch_encoder(model: TransformerMlm) -> nn.TransformerEncoder:
+    """Build `torch.nn.TransformerEncoder` with the same weights."""
+    config = model.config
     sizes = config.d_model, config.num_heads, config.d_ff, 0.0, config.activation
     layer = nn.TransformerEncoderLayer(*sizes, batch_first=True, norm_first=config.norm == "pre")
     norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else None
-    module = nn.TransformerEncoder(layer, config.num_encoder_layers, norm).eval()
-    for mine, theirs in zip(own.encoder.layers, module.layers, strict=True):
-        theirs.self_attn.in_proj_weight.copy_(mine.attention.project_in.weight)
-        theirs.self_attn.in_proj_bias.copy_(mine.attention.project_in.bias)
-        theirs.self_attn.out_proj.load_state_dict(mine.attention.project_out.state_dict())
-        theirs.linear1.load_state_dict(mine.feed_forward.expand.state_dict())
-        theirs.linear2.load_state_dict(mine.feed_forward.contract.state_dict())
-        theirs.norm1.load_state_dict(mine.attention_residual.norm.state_dict())
-        theirs.norm2.load_state_dict(mine.feed_forward_residual.norm.state_dict())
+    encoder = nn.TransformerEncoder(layer, config.num_encoder_layers, norm).eval()
+    for layer, torch_layer in zip(model.encoder.layers, encoder.layers, strict=True):
+        torch_layer.self_attn.in_proj_weight.copy_(layer.attention.project_in.weight)
+        torch_layer.self_attn.in_proj_bias.copy_(layer.attention.project_in.bias)
+        torch_layer.self_attn.out_proj.load_state_dict(layer.attention.project_out.state_dict())
+        torch_layer.linear1.load_state_dict(layer.feed_forward.expand.state_dict())
+        torch_layer.linear2.load_state_dict(layer.feed_forward.contract.state_dict())
+        torch_layer.norm1.load_state_dict(layer.attention_residual.norm.state_dict())
+        torch_layer.norm2.load_state_dict(layer.feed_forward_residual.norm.state_dict())
     if norm is not None:
-        norm.load_state_dict(own.encoder.norm.state_dict())
-    return module
+        norm.load_state_dict(model.encoder.norm.state_dict())
+    return encoder
 
 
 @pytest.mark.parametrize("name", ["pre", "post", "learned", "untied"])
 @pytest.mark.parametrize("training", [True, False])
 def test_hidden_states_and_gradients_equal_torch(name: str, training: bool) -> None:
-    own = build(name).train(training)
-    batch = masked(ROWS)
-    expected = torch_encoder(own)(own.encoder.embedding(batch.tgt_in), src_key_padding_mask=batch.tgt_in == PAD)
-    found = own(batch).hidden
-    assert found.shape == (*batch.tgt_in.shape, own.config.d_model)
-    real = batch.tgt_in != PAD
-    torch.testing.assert_close(found[real], expected[real], rtol=1e-4, atol=1e-4)
-    direction = torch.randn_like(found[real])
-    mine, theirs = (
-        torch.autograd.grad((hidden[real] * direction).sum(), own.encoder.embedding.weight)
+    model = build(name).train(training)
+    batch = mask_rows(ROWS)
+    expected = torch_encoder(model)(model.encoder.embedding(batch.tgt_in), src_key_padding_mask=batch.tgt_in == PAD)
+    found = model(batch).hidden
+    assert found.shape == (*batch.tgt_in.shape, model.config.d_model)
+    is_token = batch.tgt_in != PAD
+    torch.testing.assert_close(found[is_token], expected[is_token], rtol=1e-4, atol=1e-4)
+    output_grad = torch.randn_like(found[is_token])
+    grad, expected_grad = (
+        torch.autograd.grad((hidden[is_token] * output_grad).sum(), model.encoder.embedding.weight)
         for hidden in (found, expected)
     )
-    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(grad, expected_grad, rtol=1e-3, atol=1e-3)
 
 
 @every_variant
 @torch.inference_mode()
 def test_only_masked_tokens_are_scored(name: str) -> None:
-    model, batch = build(name), masked(ROWS)
+    model, batch = build(name), mask_rows(ROWS)
     scores = model.score(batch)
     log_probs = torch.log_softmax(model(batch).hidden @ model.projection.weight.T, dim=-1)
     predicted = batch.tgt_out != IGNORE
@@ -126,13 +126,13 @@ def test_only_masked_tokens_are_scored(name: str) -> None:
 @torch.inference_mode()
 def test_context_is_bidirectional(name: str) -> None:
     model = build(name)
-    batch = masked([ROWS[1]])
+    batch = mask_rows([ROWS[1]])
     before = model(batch).hidden
-    for place in (0, 8, 17):
+    for position in (0, 8, 17):
         changed = batch.tgt_in.clone()
-        changed[0, place] = 30
-        moved = (model(TextBatch(changed, batch.tgt_out, batch.indices, 1)).hidden - before).abs().amax(-1)[0]
-        assert (moved > 1e-4).all()
+        changed[0, position] = 30
+        change = (model(TextBatch(changed, batch.tgt_out, batch.indices, 1)).hidden - before).abs().amax(-1)[0]
+        assert (change > 1e-4).all()
 
 
 @every_variant
@@ -140,10 +140,10 @@ def test_context_is_bidirectional(name: str) -> None:
 def test_results_are_bitwise_independent_of_the_batch(name: str) -> None:
     model = build(name)
     starts = np.cumsum([0, *map(len, ROWS)])[:-1].tolist()
-    batch = masked(ROWS)
+    batch = mask_rows(ROWS)
     batched, scores = model(batch).hidden, model.score(batch)
     for row, (ids, start) in enumerate(zip(ROWS, starts, strict=True)):
-        alone = masked([ids], [start])
+        alone = mask_rows([ids], [start])
         assert alone.tgt_in[0].equal(batch.tgt_in[row, : len(ids)])
         assert model(alone).hidden[0].equal(batched[row, : len(ids)])
         assert model.score(alone)[0].equal(scores[row, : len(ids)])
@@ -157,15 +157,15 @@ def test_output_weight_is_tied_by_default() -> None:
 
 
 @every_variant
-def test_encoder_weights_fit_a_translator(name: str) -> None:
-    own = build(name)
-    fields = {field.name: getattr(own.config, field.name) for field in dataclasses.fields(TransformerEncoderConfig)}
-    other = Transformer(TransformerConfig(**fields), VOCAB, VOCAB, bos_id=BOS, eos_id=EOS)
-    other.encoder.load_state_dict(own.encoder.state_dict())  # the same names and shapes, none missing, none unexpected
+def test_encoder_weights_initialize_a_translator(name: str) -> None:
+    model = build(name)
+    fields = {field.name: getattr(model.config, field.name) for field in dataclasses.fields(TransformerEncoderConfig)}
+    translator = Transformer(TransformerConfig(**fields), VOCAB, VOCAB, bos_id=BOS, eos_id=EOS)
+    translator.encoder.load_state_dict(model.encoder.state_dict())  # strict: the same names and shapes
 
 
-def test_a_pattern_is_learned_from_both_sides() -> None:
-    """Each id is one more than the id before: the first of a row can be predicted from later ids only."""
+def test_training_uses_the_context_on_both_sides() -> None:
+    """Each id is one more than the previous id. The first id of a row depends only on later ids."""
     print("seed 0")
     generator, count = np.random.default_rng(0), VOCAB - 4
     model = build("rotary", d_model=64, d_ff=128).train()
@@ -174,7 +174,7 @@ def test_a_pattern_is_learned_from_both_sides() -> None:
 
     def batch_at(step: int) -> TextBatch:
         rows = 4 + (generator.integers(count, size=(32, 1)) + np.arange(8)) % count
-        return masked(rows.tolist(), list(range(step * 256, step * 256 + 256, 8)), share=0.15)
+        return mask_rows(rows.tolist(), list(range(step * 256, step * 256 + 256, 8)), share=0.15)
 
     for step in range(200):
         loss = objective(model, batch_at(step), StepContext(step))
@@ -185,9 +185,9 @@ def test_a_pattern_is_learned_from_both_sides() -> None:
     batches = [batch_at(1000 + step) for step in range(10)]
     scores = torch.cat([model.score(batch) for batch in batches])
     predicted = torch.cat([batch.tgt_out for batch in batches]) != IGNORE
-    for place in (0, 3, 7):
-        nll = -scores[:, place][predicted[:, place]].mean().item()
-        print(f"place {place}: nll {nll:.3f}, guessing {np.log(count):.3f}")
+    for position in (0, 3, 7):
+        nll = -scores[:, position][predicted[:, position]].mean().item()
+        print(f"position {position}: nll {nll:.3f}, guessing {np.log(count):.3f}")
         assert nll < 1.0
 
 
@@ -206,20 +206,20 @@ def test_incompatible_sizes_are_refused(fields: dict[str, Any], message: str) ->
         TransformerMlmConfig(**SIZES | fields)
 
 
-OTHERS = [TransformerLmConfig(), RnnLmConfig(), LstmLmConfig(), GruLmConfig(), NgramConfig()]
+OTHER_CONFIGS = [TransformerLmConfig(), RnnLmConfig(), LstmLmConfig(), GruLmConfig(), NgramConfig()]
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=lambda other: other.family)
-def test_masking_is_for_masked_language_models_only(other: Any) -> None:
-    shown, hidden = (LanguageModellingConfig(train=["text"], mask_share=share) for share in (0.0, 0.15))
-    assert Config(data=hidden, model=TransformerMlmConfig()).data.mask_share == 0.15
-    assert Config(data=shown, model=other).model == other
+@pytest.mark.parametrize("other", OTHER_CONFIGS, ids=lambda other: other.family)
+def test_masking_and_masked_language_models_require_each_other(other: Any) -> None:
+    unmasked, with_masks = (LanguageModellingConfig(train=["text"], mask_share=share) for share in (0.0, 0.15))
+    assert Config(data=with_masks, model=TransformerMlmConfig()).data.mask_share == 0.15
+    assert Config(data=unmasked, model=other).model == other
     with pytest.raises(ValueError, match=r"`data\.mask_share` is 0: set it, for example to 0\.15"):
-        Config(data=shown, model=TransformerMlmConfig())
+        Config(data=unmasked, model=TransformerMlmConfig())
     with pytest.raises(
         ValueError, match=rf"`data\.mask_share` \(0\.15\) masks tokens, but `model\.family: {other.family}`"
     ):
-        Config(data=hidden, model=other)
+        Config(data=with_masks, model=other)
 
 
 def test_blocks_longer_than_the_model_are_refused() -> None:

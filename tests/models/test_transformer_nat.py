@@ -1,4 +1,4 @@
-"""Non-autoregressive translators with predicted lengths: lengths, observed tokens and scores."""
+"""Non-autoregressive translators with predicted lengths: length models, observed tokens, scores, search limits."""
 
 from dataclasses import replace
 from typing import Any
@@ -35,7 +35,7 @@ def build(name: str) -> TransformerNat:
     return model
 
 
-def objective_of(name: str) -> ParallelCrossEntropy | Cmlm:
+def make_objective(name: str) -> ParallelCrossEntropy | Cmlm:
     if isinstance(CONFIGS[name], TransformerCmlmConfig):
         return Cmlm(CmlmConfig())
     return ParallelCrossEntropy(ParallelCrossEntropyConfig(glancing=0.5))
@@ -59,14 +59,14 @@ def test_positions_are_independent_of_the_batch(name: str, training: bool) -> No
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_observed_tokens_reach_every_position(name: str) -> None:
+def test_observed_tokens_change_every_position(name: str) -> None:
     model, batch = build(name), batch_of([0])
     plain = model(batch).positions.hidden
-    nothing = torch.full(plain.shape[:2], IGNORE)
-    torch.testing.assert_close(model(batch, shown=nothing).positions.hidden, plain)
-    for place in (0, len(TGT[0]) - 1):
-        shown = nothing.clone()
-        shown[0, place] = 17
+    no_tokens = torch.full(plain.shape[:2], IGNORE)
+    torch.testing.assert_close(model(batch, shown=no_tokens).positions.hidden, plain)
+    for position in (0, len(TGT[0]) - 1):
+        shown = no_tokens.clone()
+        shown[0, position] = 17
         found = model(batch, shown=shown).positions.hidden
         assert (found != plain).any(2).all()
         torch.testing.assert_close(model(batch, glance=lambda _, shown=shown: shown).positions.hidden, found)
@@ -74,16 +74,16 @@ def test_observed_tokens_reach_every_position(name: str) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_position_attends_to_its_own_source(name: str) -> None:
+def test_positions_attend_only_to_their_source(name: str) -> None:
     model, batch = build(name), batch_of(ALL)
     source, lengths = model.encode(batch), model(batch).positions.lengths
-    plain, looked = model.predict(source, lengths), model.predict(source, lengths, need_attention=True)
-    torch.testing.assert_close(looked.hidden, plain.hidden, rtol=1e-4, atol=1e-5)
+    plain, with_attention = model.predict(source, lengths), model.predict(source, lengths, need_attention=True)
+    torch.testing.assert_close(with_attention.hidden, plain.hidden, rtol=1e-4, atol=1e-5)
     assert plain.attention is None
-    assert looked.attention is not None
-    assert looked.attention.shape == (len(ALL), int(lengths.max()), batch.src.size(1))
+    assert with_attention.attention is not None
+    assert with_attention.attention.shape == (len(ALL), int(lengths.max()), batch.src.size(1))
     for row, (length, size) in enumerate(zip(lengths.tolist(), batch.src_lengths.tolist(), strict=True)):
-        weights = looked.attention[row, :length]
+        weights = with_attention.attention[row, :length]
         torch.testing.assert_close(weights[:, :size].sum(1), torch.ones(length))
         assert not weights[:, size:].any()
         alone = model.predict(source.select(torch.tensor([row])), lengths[row : row + 1], need_attention=True)
@@ -93,20 +93,20 @@ def test_every_position_attends_to_its_own_source(name: str) -> None:
 
 @torch.inference_mode()
 def test_copied_inputs_differ_from_observed_tokens_in_masked_models() -> None:
-    """Both sides share embeddings, and the copied source tokens equal the observed target tokens."""
+    """Both sides share embeddings. The copied source tokens equal the observed target tokens."""
     cmlm = TransformerCmlmConfig(**SMALL, decoder_input="uniform_copy")
     batch = collate([[17, 17, 17, 17]], [[17, 17, 17]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
-    for config, is_reported in ((cmlm, True), (CONFIGS["classifier"], False)):
+    for config, is_different in ((cmlm, True), (CONFIGS["classifier"], False)):
         torch.manual_seed(0)
         model = TransformerNat(config, VOCAB, VOCAB, mask_id=BOS, eos_id=EOS).eval()
-        in_gaps, as_shown = model(batch), model(batch, shown=torch.tensor([[17, 17, 17]]))
-        assert torch.equal(in_gaps.positions.hidden, as_shown.positions.hidden) != is_reported
+        copied, observed = model(batch), model(batch, shown=torch.tensor([[17, 17, 17]]))
+        assert torch.equal(copied.positions.hidden, observed.positions.hidden) != is_different
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_all_weights_are_trained(name: str) -> None:
     model, batch = build(name).train(), batch_of([0, 1, 3])
-    loss = objective_of(name)(model, batch, StepContext(step=0, generator=torch.Generator().manual_seed(0)))
+    loss = make_objective(name)(model, batch, StepContext(step=0, generator=torch.Generator().manual_seed(0)))
     assert float(loss.logs["shown"]) > 0
     for parameter_name, parameter in model.named_parameters():
         (gradient,) = torch.autograd.grad(loss.total, parameter, retain_graph=True)
@@ -116,20 +116,20 @@ def test_all_weights_are_trained(name: str) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 @torch.inference_mode()
-def test_scores_are_of_tokens_and_length(name: str) -> None:
+def test_scores_are_those_of_tokens_and_length(name: str) -> None:
     model, batch = build(name), batch_of(ALL)
     scores = model.score(batch)
     output, targets = model(batch), model.position_targets(batch)
     log_probs = model.projection(output.positions.hidden).log_softmax(-1)
     for row in ALL:
         assert torch.equal(model.score(batch_of([row]))[0], scores[row, : len(TGT[row]) + 1])
-        picked = log_probs[row].gather(1, targets[row].clamp_min(0)[:, None])[:, 0]
-        torch.testing.assert_close(scores[row, : len(TGT[row])], picked[: len(TGT[row])])
-        end = scores[row, len(TGT[row])]
+        token_scores = log_probs[row].gather(1, targets[row].clamp_min(0)[:, None])[:, 0]
+        torch.testing.assert_close(scores[row, : len(TGT[row])], token_scores[: len(TGT[row])])
+        end_score = scores[row, len(TGT[row])]
         if name == "end mark":
-            torch.testing.assert_close(end, picked[len(TGT[row])])
+            torch.testing.assert_close(end_score, token_scores[len(TGT[row])])
         else:
-            assert float(end) == -float(output.length_nll[row])
+            assert float(end_score) == -float(output.length_nll[row])
         assert not scores[row, len(TGT[row]) + 1 :].any()
 
 
@@ -144,10 +144,10 @@ def test_length_classifier_is_a_distribution_over_positive_lengths() -> None:
         nll = classifier.nll(end[rows], src_lengths[rows], lengths)
         assert float((-nll).exp().sum()) == pytest.approx(1.0)
         found = classifier.most_probable(end, src_lengths, 9, torch.ones(3).long(), torch.full((3,), 100))
-        is_there = found.log_probs[row] > -torch.inf
+        is_possible = found.log_probs[row] > -torch.inf
         order = nll.argsort()
-        assert found.lengths[row][is_there].tolist() == lengths[order].tolist()
-        torch.testing.assert_close(found.log_probs[row][is_there], -nll[order])
+        assert found.lengths[row][is_possible].tolist() == lengths[order].tolist()
+        torch.testing.assert_close(found.log_probs[row][is_possible], -nll[order])
         assert float(classifier.nll(end[:1], src_lengths[:1], torch.tensor([90]))) == pytest.approx(
             float(classifier.nll(end[:1], src_lengths[:1], torch.tensor([5])))
         )
@@ -181,7 +181,7 @@ def test_length_ratio_is_a_distribution() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.2, 0.5, 3.0, 8.0])
-def test_length_ratio_is_learned_from_a_distant_start(factor: float) -> None:
+def test_length_ratio_converges_from_a_distant_initial_value(factor: float) -> None:
     ratio = LengthRatio()
     src_lengths = torch.tensor([10, 20, 40])
     tgt_lengths = (factor * src_lengths).long() - 1
@@ -194,7 +194,7 @@ def test_length_ratio_is_learned_from_a_distant_start(factor: float) -> None:
     assert found.lengths[:, 0].tolist() == pytest.approx(tgt_lengths.tolist(), rel=0.05)
 
 
-def test_an_empty_target_is_impossible() -> None:
+def test_empty_targets_are_impossible() -> None:
     for name in ("classifier", "cmlm, ratio"):
         model = build(name)
         batch = collate([SRC[0], SRC[1]], [[], TGT[0]], [0, 1], pad_id=0, bos_id=BOS, eos_id=EOS)
@@ -218,26 +218,30 @@ def test_fields_of_other_length_predictors_are_refused(config: type, fields: dic
 
 
 @torch.inference_mode()
-def test_a_length_limit_cuts_targets_that_end_at_eos() -> None:
-    """The decoder has as many positions as in training, 3 per source token, even if the output may not have so many."""
+def test_length_limit_cuts_targets_of_models_with_an_end_mark() -> None:
+    """As in training, the decoder has 3 positions per source token, even if the length limit is lower."""
     model = build("end mark")
     batch = collate([[5, 6, 7, 8, 9, 10, 11] * 2], None, [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
-    ((whole,),) = mask_predict(model, batch, SearchConfig(beam_size=1, max_length_ratio=4), banned_ids=[EOS])
-    assert len(whole.ids) > 40
+    ((unlimited,),) = mask_predict(model, batch, SearchConfig(beam_size=1, max_length_ratio=4), banned_ids=[EOS])
+    assert len(unlimited.ids) > 40
     for limit in (40, 20, 2):
-        ((cut,),) = mask_predict(model, batch, SearchConfig(beam_size=1, max_length=limit), banned_ids=[EOS])
-        assert (cut.ids, cut.token_log_probs, cut.finished) == (whole.ids[:limit], whole.token_log_probs[:limit], False)
+        ((limited,),) = mask_predict(model, batch, SearchConfig(beam_size=1, max_length=limit), banned_ids=[EOS])
+        assert (limited.ids, limited.token_log_probs, limited.finished) == (
+            unlimited.ids[:limit],
+            unlimited.token_log_probs[:limit],
+            False,
+        )
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("prefix", [(), (30,), (30, 31, 32, 33, 34, 35, 36)])
-def test_forced_prefixes_and_length_limits_hold(name: str, prefix: tuple[int, ...]) -> None:
+def test_outputs_follow_forced_prefixes_and_length_limits(name: str, prefix: tuple[int, ...]) -> None:
     model, batch = build(name), batch_of([2, 0], with_target=False)
     for limit in (9, 4 if len(prefix) < 3 else 8):
         config = SearchConfig(beam_size=3, max_length=limit)
         with torch.inference_mode():
             found = mask_predict(model, batch, config, prefixes=[prefix, ()], banned_ids=[0, BOS])
-        for own, (best,) in zip((prefix, ()), found, strict=True):
-            assert tuple(best.ids[: len(own)]) == own
+        for expected_prefix, (best,) in zip((prefix, ()), found, strict=True):
+            assert tuple(best.ids[: len(expected_prefix)]) == expected_prefix
             assert len(best.ids) + best.finished <= limit
             assert not {0, BOS, EOS} & set(best.ids)

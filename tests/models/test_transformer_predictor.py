@@ -1,4 +1,4 @@
-"""Transformer over patches and frames: division into patches, and position encodings."""
+"""Transformer predictors over images and sequences: patches, position encodings, independence of the batch."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def scores(config: TransformerPredictorConfig, inputs: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("positions", "is_same"), [("none", True), ("learned", False)])
-def test_order_does_not_matter_without_positions(positions: Any, is_same: bool) -> None:
+def test_only_positions_make_scores_depend_on_the_order(positions: Any, is_same: bool) -> None:
     inputs = np.random.default_rng(1).normal(size=(4, 9, 3)).astype(np.float32)
     config = TransformerPredictorConfig(positions=positions)
     permuted = np.ascontiguousarray(inputs[:, [3, 1, 4, 0, 5, 8, 2, 6, 7]])

@@ -1,4 +1,4 @@
-"""Decoding without a cache equals decoding with a cache."""
+"""Decoding without a cache against decoding with a cache; gradients of target log-probabilities."""
 
 from typing import Any
 
@@ -19,15 +19,15 @@ from seqlab.models import (
 from seqlab.search import SamplingConfig, SearchConfig, beam_search, sample
 
 
-class Side:
+class FakeTokenizer:
     vocab_size, bos_id, eos_id = VOCAB, BOS, EOS
 
 
-class Wrapped(UncachedTranslator):
-    """A translator without its `start` and `step`."""
+class TranslatorWithoutCache(UncachedTranslator):
+    """Wraps a translator, without its cached `start` and `step`."""
 
     def __init__(self, model: Any) -> None:
-        super().__init__(Side())  # type: ignore[arg-type]
+        super().__init__(FakeTokenizer())  # type: ignore[arg-type]
         self.model = model
 
     def forward(self, batch: Seq2SeqBatch) -> DecoderOutput:
@@ -35,11 +35,11 @@ class Wrapped(UncachedTranslator):
         return output
 
 
-class WrappedLm(UncachedLm):
-    """A language model without its `start` and `step`."""
+class LmWithoutCache(UncachedLm):
+    """Wraps a language model, without its cached `start` and `step`."""
 
     def __init__(self, model: Any) -> None:
-        super().__init__(Side())  # type: ignore[arg-type]
+        super().__init__(FakeTokenizer())  # type: ignore[arg-type]
         self.model = model
 
     def forward(self, batch: TextBatch) -> DecoderOutput:
@@ -51,13 +51,13 @@ class WrappedLm(UncachedLm):
 @torch.inference_mode()
 def test_uncached_translator_equals_cached_one(name: str) -> None:
     model = build((TRANSFORMERS | RECURRENT)[name])
-    wrapped = Wrapped(model).eval()
-    assert isinstance(wrapped, Stepper)
-    assert isinstance(wrapped, Scorer)
-    torch.testing.assert_close(wrapped.score(batch_of(ALL)), model.score(batch_of(ALL)))
+    uncached = TranslatorWithoutCache(model).eval()
+    assert isinstance(uncached, Stepper)
+    assert isinstance(uncached, Scorer)
+    torch.testing.assert_close(uncached.score(batch_of(ALL)), model.score(batch_of(ALL)))
     config = SearchConfig(beam_size=3, num_hypotheses=3, max_length=8)
     batch = batch_of(ALL, with_target=False)
-    for found, expected in zip(beam_search(wrapped, batch, config), beam_search(model, batch, config), strict=True):
+    for found, expected in zip(beam_search(uncached, batch, config), beam_search(model, batch, config), strict=True):
         assert [each.ids for each in found] == [each.ids for each in expected]
         assert [each.score for each in found] == pytest.approx([each.score for each in expected], abs=1e-4)
 
@@ -68,14 +68,14 @@ def test_uncached_translator_equals_cached_one(name: str) -> None:
 @torch.inference_mode()
 def test_uncached_language_model_equals_cached_one(config: Any) -> None:
     torch.manual_seed(0)
-    model = config.build(Side(), Side()).eval()
-    wrapped = WrappedLm(model).eval()
+    model = config.build(FakeTokenizer(), FakeTokenizer()).eval()
+    uncached = LmWithoutCache(model).eval()
     batch = collate_prompts([[BOS, 5, 6], [BOS, 7, 8]])
     search = SearchConfig(beam_size=3, num_hypotheses=3, max_length=6)
-    for found, expected in zip(beam_search(wrapped, batch, search), beam_search(model, batch, search), strict=True):
+    for found, expected in zip(beam_search(uncached, batch, search), beam_search(model, batch, search), strict=True):
         assert [each.ids for each in found] == [each.ids for each in expected]
     options = SamplingConfig(max_length=6, seed=3)
-    samples = [[each.ids for each in sample(each_model, batch, options)] for each_model in (wrapped, model)]
+    samples = [[each.ids for each in sample(lm, batch, options)] for lm in (uncached, model)]
     assert samples[0] == samples[1]
 
 
