@@ -31,7 +31,7 @@ SYNCHRONIZING_FAMILIES = ("transformer_ctc",)
 
 @pytest.fixture(params=[name for name in FAMILIES if name not in (*COUNT_BASED_FAMILIES, *SYNCHRONIZING_FAMILIES)])
 def config_file(request: pytest.FixtureRequest, stored_families: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the config file of a family, relative to the working directory, which is changed."""
+    """Change the working directory; return the config file of a family, relative to it."""
     monkeypatch.chdir(stored_families)
     return Path("runs") / request.param / "config.yaml"
 

@@ -20,7 +20,7 @@ CONTEXT = StepContext(step=0, generator=torch.Generator().manual_seed(0))
 
 
 class LogitsModel(GivenFrames):
-    """A model with fixed logits that records glanced tokens; it is its own `FrameOutput`."""
+    """A model with fixed logits that records the tokens revealed by glancing (`shown`); it is its own `FrameOutput`."""
 
     def __init__(self, logits: Tensor, lengths: list[int]) -> None:
         self.logits, self.lengths = logits, torch.tensor(lengths)

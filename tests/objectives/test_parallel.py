@@ -17,7 +17,7 @@ CMLM = TransformerCmlmConfig(d_model=32, d_ff=48, num_heads=4, dropout=0.0)
 
 
 class RecordingModel(TransformerNat):
-    """A model that records its input tokens, and those of the first of two passes."""
+    """A model that records its input tokens (`seen`), and those of the first of two passes (`first`)."""
 
     seen: torch.Tensor | None = None
     first: torch.Tensor | None = None

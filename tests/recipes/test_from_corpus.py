@@ -25,7 +25,7 @@ from seqlab.text import train_tokenizer
 
 @pytest.fixture
 def enlarge(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Multiply the measured size of every corpus."""
+    """Return a function that multiplies the measured size of every corpus by a factor."""
 
     def by(factor: int) -> None:
         def enlarged(config: Any) -> CorpusProfile:

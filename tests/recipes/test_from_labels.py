@@ -35,7 +35,7 @@ def test_labels_of_and_valid_fraction_are_chosen_by_the_corpus(label: str, tmp_p
 @pytest.mark.parametrize(
     ("label", "others", "labels_of"),
     [
-        ("X X X", "X X\n\n", "words"),  # a label too few, and a line without labels: errors of the preparation
+        ("X X X", "X X\n\n", "words"),  # a missing label and a line without labels, which the preparation refuses
         ("X", "X X X\n", "lines"),
         ("X X", "X X X\n", "lines"),  # labels that contain a space
     ],

@@ -44,15 +44,15 @@ def paragraphs(count: int) -> list[str]:
     return [line for start in range(0, count, 5) for line in (*lines[start : start + 5], "")]
 
 
-def choose(folder: Path, lines: list[str], **given: str) -> Config:
-    """Choose a config for a text; `model__d_model="64"` gives a field."""
+def zero_config(folder: Path, lines: list[str], **given: str) -> Config:
+    """Return the zero config for a text; `model__d_model="64"` sets a field."""
     corpus: list[Override] = [("data.train", write_text(folder, lines))]
     return from_text([*corpus, *((key.replace("__", "."), text) for key, text in given.items())])
 
 
 @pytest.fixture
 def enlarge(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Multiply the measured length of every text."""
+    """Return a function that multiplies the measured length of every text by a factor."""
 
     def by(factor: int) -> None:
         def enlarged(config: Any, **options: Any) -> TextProfile:
@@ -69,7 +69,7 @@ def test_sizes_grow_with_the_text_and_regularization_shrinks(tmp_path: Path, enl
     factors = (1, 10, 100, 1000, 10_000, 100_000)
     for factor in factors:
         enlarge(factor)
-        configs.append(choose(tmp_path, lines, data__tokenizer__kind="sentencepiece_bpe"))
+        configs.append(zero_config(tmp_path, lines, data__tokenizer__kind="sentencepiece_bpe"))
     growing = {
         "vocab_size": [config.data.tokenizer.vocab_size for config in configs],
         "batch_tokens": [config.data.batch_tokens for config in configs],
@@ -96,7 +96,7 @@ def test_sizes_grow_with_the_text_and_regularization_shrinks(tmp_path: Path, enl
 
 def test_settings_for_a_million_characters_are_close_to_the_tuned_recipe(tmp_path: Path, enlarge: Any) -> None:
     enlarge(18)
-    config = choose(tmp_path, paragraphs(1000))
+    config = zero_config(tmp_path, paragraphs(1000))
     assert 0.9e6 < 18 * sum(len(line) + 1 for line in paragraphs(1000)) < 1.3e6
     assert (config.model.d_model, config.model.d_ff, config.model.num_layers, config.model.num_heads) == (
         256,
@@ -113,23 +113,23 @@ def test_settings_for_a_million_characters_are_close_to_the_tuned_recipe(tmp_pat
 
 @pytest.mark.parametrize(("empty", "documents"), [(0, "lines"), (3, "lines"), (4, "continuous"), (200, "continuous")])
 def test_empty_lines_determine_documents(tmp_path: Path, empty: int, documents: str) -> None:
-    assert choose(tmp_path, [*sentences(396), *[" "] * empty]).data.documents == documents
+    assert zero_config(tmp_path, [*sentences(396), *[" "] * empty]).data.documents == documents
 
 
 def test_text_size_and_vocabulary_determine_the_tokenizer(tmp_path: Path, enlarge: Any) -> None:
     rng = random.Random(0)
     closed = [" ".join(rng.choices(["one", "two", "three", "<unk>"], k=9)) for _ in range(100)]
-    assert choose(tmp_path / "closed", closed).data.tokenizer.kind == "words"
+    assert zero_config(tmp_path / "closed", closed).data.tokenizer.kind == "words"
     many = [" ".join(f"w{number}" for number in range(first, first + 100)) for first in range(0, 50_100, 100)]
-    assert choose(tmp_path / "many", [*many, *many]).data.tokenizer.kind == "characters"
-    assert choose(tmp_path / "fewer", [*many[:400], *many[:400]]).data.tokenizer.kind == "words"
-    assert choose(tmp_path / "short", sentences(500)).data.tokenizer.kind == "characters"
+    assert zero_config(tmp_path / "many", [*many, *many]).data.tokenizer.kind == "characters"
+    assert zero_config(tmp_path / "fewer", [*many[:400], *many[:400]]).data.tokenizer.kind == "words"
+    assert zero_config(tmp_path / "short", sentences(500)).data.tokenizer.kind == "characters"
     enlarge(100)
-    config = choose(tmp_path / "long", sentences(500))
+    config = zero_config(tmp_path / "long", sentences(500))
     assert config.data.tokenizer.kind == "sentencepiece_bpe"
     chars = 100 * sum(len(line) + 1 for line in sentences(500))
     assert config.data.tokenizer.vocab_size == pytest.approx(4 * chars**0.5, rel=0.2)
-    assert choose(tmp_path / "long", closed * 4).data.tokenizer.kind == "words"
+    assert zero_config(tmp_path / "long", closed * 4).data.tokenizer.kind == "words"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -140,7 +140,7 @@ def test_every_family_trains_with_its_choices(tmp_path: Path, family: str, lines
         small_fields["model__d_model"] = "16"
     elif family != "ngram_lm":
         small_fields["model__hidden_size"] = "16"
-    config = choose(tmp_path, lines, model__family=family, training__device="cpu", **small_fields)
+    config = zero_config(tmp_path, lines, model__family=family, training__device="cpu", **small_fields)
     assert config.model.family == family
     is_recurrent = family in ("rnn_lm", "lstm_lm", "gru_lm")
     assert isinstance(config.data, LanguageModellingConfig)
@@ -190,7 +190,7 @@ def test_every_family_trains_with_its_choices(tmp_path: Path, family: str, lines
 def test_given_fields_are_kept_and_others_adapted(
     tmp_path: Path, given: dict[str, str], expected: dict[str, Any]
 ) -> None:
-    config = choose(tmp_path, paragraphs(100), **given)
+    config = zero_config(tmp_path, paragraphs(100), **given)
     for key, wanted in expected.items():
         value: Any = to_dict(config)
         for name in key.split("."):
@@ -204,31 +204,31 @@ def test_word_vectors_determine_the_size_of_the_embeddings(tmp_path: Path, famil
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("".join(f"{word} {' '.join(['0.5', '-1'] * 22)}\n" for word in ("the", "old", "sea")))
     given = {"model__family": family, "data__vectors": str(vectors), "training__max_steps": "2"}
-    config = choose(tmp_path, lines, **given)
+    config = zero_config(tmp_path, lines, **given)
     assert getattr(config.model, field) == 44
     train(config, tmp_path / "run")  # all other sizes are consistent with it
-    assert getattr(choose(tmp_path, lines, **given, **{f"model__{field}": "64"}).model, field) == 64
+    assert getattr(zero_config(tmp_path, lines, **given, **{f"model__{field}": "64"}).model, field) == 64
 
 
 def test_word_vectors_of_odd_size_are_refused_for_a_transformer(tmp_path: Path) -> None:
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("the 1 2 3\n")
     with pytest.raises(ValueError, match=r"vectors\.txt contains vectors of 3 values, .* even number"):
-        choose(tmp_path, paragraphs(20), data__vectors=str(vectors))
+        zero_config(tmp_path, paragraphs(20), data__vectors=str(vectors))
     for given in ({"model__family": "lstm_lm"}, {"model__positions": "learned"}):
-        config = choose(tmp_path, paragraphs(20), data__vectors=str(vectors), **given)
+        config = zero_config(tmp_path, paragraphs(20), data__vectors=str(vectors), **given)
         assert config.model.embedding_dim == 3
         assert config.data.tokenizer.kind == "words"
 
 
 def test_choices_do_not_depend_on_irrelevant_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = paragraphs(100)
-    config = choose(tmp_path / "a", lines)
+    config = zero_config(tmp_path / "a", lines)
 
     def is_unchanged(other: Config) -> bool:
         return replace(other, data=replace(other.data, train=config.data.train)) == config
 
-    assert is_unchanged(choose(tmp_path / "b", lines))  # another path
+    assert is_unchanged(zero_config(tmp_path / "b", lines))  # another path
     parts = write_text(tmp_path / "c", lines[:40], lines[40:])
     assert is_unchanged(from_text([("data.train", parts)]))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -250,25 +250,27 @@ def test_fine_tuning_keeps_the_model_the_tokenizer_and_the_documents_of_the_orig
     small = {"model__d_model": "32", "training__max_steps": "1", "training__threads": "1", "training__device": "cpu"}
     small_gru = {"model__family": "gru_lm", "model__hidden_size": "16", **small}
     del small_gru["model__d_model"]
-    origin = choose(tmp_path / "origin", paragraphs(60), **small)
+    origin = zero_config(tmp_path / "origin", paragraphs(60), **small)
     run_dir = train(origin, tmp_path / "run")
-    tuned = choose(tmp_path / "tuned", sentences(60), init_from=str(run_dir))
+    tuned = zero_config(tmp_path / "tuned", sentences(60), init_from=str(run_dir))
     assert (tuned.model, tuned.data.tokenizer, tuned.data.documents) == (
         origin.model,
         origin.data.tokenizer,
         origin.data.documents,
     )
     assert tuned.optim.optimizer.lr == pytest.approx(origin.optim.optimizer.lr / 4, rel=0.05)
-    recurrent = train(choose(tmp_path / "gru", paragraphs(60), **small_gru), tmp_path / "gru_run")
-    assert choose(tmp_path / "tuned_gru", sentences(60), init_from=str(recurrent)).model.hidden_size == 16
-    from_matching_weights = choose(tmp_path / "matching", sentences(60), init_from=str(run_dir), init_parts="matching")
+    recurrent = train(zero_config(tmp_path / "gru", paragraphs(60), **small_gru), tmp_path / "gru_run")
+    assert zero_config(tmp_path / "tuned_gru", sentences(60), init_from=str(recurrent)).model.hidden_size == 16
+    from_matching_weights = zero_config(
+        tmp_path / "matching", sentences(60), init_from=str(run_dir), init_parts="matching"
+    )
     assert from_matching_weights.data.tokenizer == origin.data.tokenizer
-    assert from_matching_weights.model.d_model == choose(tmp_path / "new", sentences(60)).model.d_model
+    assert from_matching_weights.model.d_model == zero_config(tmp_path / "new", sentences(60)).model.d_model
 
 
 def test_every_choice_is_logged_with_a_reason(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="seqlab"):
-        choose(tmp_path, sentences(50), model__d_model="64")
+        zero_config(tmp_path, sentences(50), model__d_model="64")
     for key in ("data.documents lines", "data.tokenizer.kind", "model.dropout", "training.max_steps"):
         assert f"  {key}" in caplog.text
     assert "  model.d_model " not in caplog.text
@@ -300,4 +302,4 @@ def test_missing_and_empty_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
         from_text([("data.train", str(tmp_path / "missing.txt"))])
     with pytest.raises(ValueError, match=r"text0\.txt: no line has a word"):
-        choose(tmp_path, ["", " "])
+        zero_config(tmp_path, ["", " "])

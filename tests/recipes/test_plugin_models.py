@@ -45,15 +45,15 @@ def _register_models(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(registry._parts["model"], config.family, Entry("model", config.family, config, "", "test"))
 
 
-def test_settings_of_a_plugin_translator_equal_those_of_the_default_family(tmp_path: Path) -> None:
+def test_a_plugin_translator_without_fields_has_the_default_data_and_training_settings(tmp_path: Path) -> None:
     src, tgt = write_numbers(tmp_path, range(200))
     config = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt, "model.family": "bare"})
     default = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt})
     assert config.model == BareConfig()
     assert isinstance(default.model, TransformerConfig)
     assert (config.data, config.training) == (default.data, default.training)
-    of_256 = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt, "model.d_model": 256})
-    assert config.optim == of_256.optim  # for want of a width, that of a common model
+    with_d_model_256 = seqlab.config_for({"data.train_src": src, "data.train_tgt": tgt, "model.d_model": 256})
+    assert config.optim == with_d_model_256.optim  # assumed for models without a width
 
 
 def test_usual_fields_of_a_plugin_language_model_are_chosen(tmp_path: Path) -> None:

@@ -95,15 +95,15 @@ def test_inference_uses_averaged_weights(tmp_path: Path) -> None:
 
 
 class FullDisk:
-    """Let one call of a file operation fail, as on a full disk."""
+    """Let the file operation with number `failing_call` fail, as on a full disk."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls, self.failing_call = 0, -1
         for module, name in ((os, "fsync"), (os, "mkdir"), (os, "rename"), (os, "replace")):
-            monkeypatch.setattr(module, name, self.fail_once(getattr(module, name)))
-        monkeypatch.setattr(named_files._RawFile, "write", self.fail_once(named_files._RawFile.write))
+            monkeypatch.setattr(module, name, self.wrap(getattr(module, name)))
+        monkeypatch.setattr(named_files._RawFile, "write", self.wrap(named_files._RawFile.write))
 
-    def fail_once(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             self.calls += 1
             if self.calls - 1 == self.failing_call:

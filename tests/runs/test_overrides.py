@@ -295,7 +295,7 @@ def test_a_tag_resets_its_section_to_the_defaults_of_the_family(key: str, tag: s
 
 
 def with_task_defaults(section: object) -> object:
-    """Set the default that the translation task decides."""
+    """Set the default label smoothing of the translation task."""
     return CrossEntropyConfig(label_smoothing=0.1) if section == CrossEntropyConfig() else section
 
 

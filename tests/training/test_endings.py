@@ -115,12 +115,12 @@ def test_max_minutes_counts_the_time_before_a_resume(
 ) -> None:
     clock = iter(range(0, 10**6, 30))  # each call of the clock advances it by half a minute
 
-    class Time:
+    class FakeTime:
         @staticmethod
         def monotonic() -> float:
             return float(next(clock))
 
-    monkeypatch.setattr(seqlab.training.loop, "time", Time)
+    monkeypatch.setattr(seqlab.training.loop, "time", FakeTime)
     config = tiny_config(corpus, optim=ADAM, max_steps=100, valid_every=50, max_minutes=3.0)
     with caplog.at_level("INFO"):
         run_dir = train(config, tmp_path / "run")
@@ -142,12 +142,12 @@ def test_a_decaying_schedule_reaches_zero_at_the_time_limit(
     """The learning rate reaches 0 at the first limit: about 40 steps by `max_minutes`, or 30 by `max_steps`."""
     clock = iter(range(0, 10**6, 30))
 
-    class Time:
+    class FakeTime:
         @staticmethod
         def monotonic() -> float:
             return float(next(clock))
 
-    monkeypatch.setattr(seqlab.training.loop, "time", Time)
+    monkeypatch.setattr(seqlab.training.loop, "time", FakeTime)
     optim = OptimConfig(optimizer=AdamConfig(lr=1e-3), schedule=LinearScheduleConfig(warmup_steps=warmup_steps))
     config = tiny_config(corpus, optim=optim, max_steps=max_steps, valid_every=100_000, log_every=1, max_minutes=60.0)
     lrs = [line["lr"] for line in comparable_metrics(train(config, tmp_path / "run"), ["train"])]
@@ -163,7 +163,7 @@ def test_time_limit_reached_in_validation_ends_the_run_and_its_restarts(
 ) -> None:
     now = [0.0]
 
-    class Time:
+    class FakeTime:
         @staticmethod
         def monotonic() -> float:
             return now[0]
@@ -172,7 +172,7 @@ def test_time_limit_reached_in_validation_ends_the_run_and_its_restarts(
         now[0] += 600
         return validation_of(1.0)
 
-    monkeypatch.setattr(seqlab.training.loop, "time", Time)
+    monkeypatch.setattr(seqlab.training.loop, "time", FakeTime)
     monkeypatch.setattr(TranslationTask, "validate", slow_validation)
     config = tiny_config(corpus, optim=ADAM, max_steps=20, valid_every=4, max_minutes=5.0)
     run_dir = train(config, tmp_path / "run")
@@ -181,17 +181,17 @@ def test_time_limit_reached_in_validation_ends_the_run_and_its_restarts(
 
 
 class FullDisk:
-    """Let all writes fail after the first `point` ones; None: none fails."""
+    """Let all writes but the first `num_successful` ones fail; None: count them and let none fail."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, point: int | None, code: int = errno.ENOSPC) -> None:
-        self.calls, self.point, self.code = 0, point, code
-        monkeypatch.setattr(os, "fsync", self.fail_after_point(os.fsync))
-        monkeypatch.setattr(named_files._RawFile, "write", self.fail_after_point(named_files._RawFile.write))
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, num_successful: int | None, code: int = errno.ENOSPC) -> None:
+        self.calls, self.num_successful, self.code = 0, num_successful, code
+        monkeypatch.setattr(os, "fsync", self.wrap(os.fsync))
+        monkeypatch.setattr(named_files._RawFile, "write", self.wrap(named_files._RawFile.write))
 
-    def fail_after_point(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             self.calls += 1
-            if self.point is not None and self.calls > self.point:
+            if self.num_successful is not None and self.calls > self.num_successful:
                 raise OSError(self.code, os.strerror(self.code))
             return function(*arguments, **options)
 

@@ -218,9 +218,9 @@ class Snapshots:
             (TranslationTask, "validate"),
         ]
         for owner, name in owners:
-            monkeypatch.setattr(owner, name, self.copy_before(name, getattr(owner, name)))
+            monkeypatch.setattr(owner, name, self.wrap(name, getattr(owner, name)))
 
-    def copy_before(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
             if not self.is_copying and self.run_dir.is_dir():
                 self.is_copying = True

@@ -65,12 +65,12 @@ def test_a_run_with_a_time_limit_is_logged_validated_and_saved(
 ) -> None:
     clock = itertools.count(step=0.5)
 
-    class Time:
+    class FakeTime:
         @staticmethod
         def monotonic() -> float:
             return float(next(clock))
 
-    monkeypatch.setattr(seqlab.training.loop, "time", Time)
+    monkeypatch.setattr(seqlab.training.loop, "time", FakeTime)
     config = tiny_config(corpus, max_steps=10_000, valid_every=2000, save_every=1000, log_every=500, max_minutes=1.0)
     with caplog.at_level(logging.INFO):
         run_dir = train(config, tmp_path / "run")

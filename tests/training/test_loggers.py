@@ -99,7 +99,7 @@ def received_by_failing_logger(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Register a logger that fails once it has four entries; return the list of its entries."""
     received: list[Any] = []
 
-    class Fails:
+    class FailingLogger:
         def __init__(self, folder: Path, history: Iterable[Line]) -> None:
             received.append((folder.name, len(list(history))))
 
@@ -111,7 +111,9 @@ def received_by_failing_logger(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         def close(self) -> None:
             received.append("closed")
 
-    monkeypatch.setitem(registry._parts["logger"], "fails", registry.Entry("logger", "fails", Fails, "", "tests"))
+    monkeypatch.setitem(
+        registry._parts["logger"], "fails", registry.Entry("logger", "fails", FailingLogger, "", "tests")
+    )
     return received
 
 
