@@ -2,9 +2,9 @@
 
 A weight matches if both models have it under the same name and in the same shape. So a translator copies the encoder of
 a masked model (both are named `encoder`), a deeper model copies the lower layers of a shallower one, and an untied
-output copies the embeddings of a tied one. A language model matches a translator's `decoder`: its `embedding`, `layers` and
-`norm` have the same roles. The vocabulary is copied from the other run, because embeddings depend on it. Labels, their
-output layer, and n-grams with their vectors are new.
+output copies the embeddings of a tied one. A language model matches a translator's `decoder`: its `embedding`, `layers`
+and `norm` have the same roles. The vocabulary is copied from the other run, because embeddings depend on it. Labels,
+their output layer, and n-grams with their vectors are new.
 """
 
 import logging
