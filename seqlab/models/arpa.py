@@ -1,9 +1,9 @@
 r"""Read and write n-gram models in the ARPA format of KenLM, SRILM and speech recognizers.
 
-A file has a line `\data\`, the number of n-grams of each order, and a section for each order with one n-gram per line:
-its log-probability, its words, and its backoff unless that is 0. It ends with a line `\end\`. Fields are separated by
-tabs or spaces. Logarithms are to base 10; -99 or less means a probability of 0. The words `<s>`, `</s>` and `<unk>` (or
-`<UNK>`) are bos, eos and the unknown word. A byte order mark at the start of the file is skipped.
+A file has a line `\data\`, the number of n-grams of each order, and a section for each order. A section has one n-gram
+per line: its log-probability, its words, and its backoff unless that is 0. The file ends with a line `\end\`. Fields
+are separated by tabs or spaces. Logarithms are to base 10; -99 or less means a probability of 0. The words `<s>`,
+`</s>` and `<unk>` (or `<UNK>`) are bos, eos and the unknown word. A byte order mark at the start is skipped.
 """
 
 import gzip
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 BOS, EOS, UNK = b"<s>", b"</s>", b"<unk>"
 UPPER_UNK = b"<UNK>"
-"""Spelling of `<unk>` in the files of some programs."""
+"""Name of `<unk>` in the files of some programs."""
 MAX_BACKOFF = 1000.0
 """Largest absolute decimal logarithm of a backoff; those of real files are below 100."""
 MAX_COUNT_DIGITS = 18
@@ -36,7 +36,7 @@ MAX_COUNT_DIGITS = 18
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOG10 = math.log(10)
 LOG10_ZERO = -99.0
-"""Decimal logarithm that stands for a probability of 0."""
+"""Decimal logarithm that represents a probability of 0."""
 _ESCAPED = re.compile(r"\\u00(20|09|0a|0d|0b|0c|3c|5c)")
 _SEPARATOR = re.compile(rf"[ \t\n\r\v\f]|\\(?={_ESCAPED.pattern[2:]})")  # other Unicode spaces are ordinary characters
 _RESERVED = re.compile("^<")  # the first character of the names of special ids
@@ -47,19 +47,19 @@ def write_arpa(model: NgramModel, tokens: Sequence[str], path: str | Path) -> No
     r"""Write an n-gram model as an ARPA file, compressed if its name ends in .gz.
 
     `tokens` holds the name of each of the V ids. Bos and eos are written as `<s>` and `</s>`, and pad is left out. A
-    space within a name is escaped as `\u0020`, which `read_arpa` and `read_words` undo. So is the `<` of a token with a
-    reserved name, for example a token `<unk>` of the text.
+    space within a name is escaped as `\u0020`, which `read_arpa` and `read_words` undo. The `<` of a token with a
+    reserved name, for example a token `<unk>` of the text, is escaped as well.
 
     Raises:
         ValueError: `tokens` does not have V names, or a name is empty or occurs twice.
     """
     path = Path(path)
-    words = [name.decode() for name in _written_names(tokens, model.vocab_size, model.bos_id, model.eos_id)]
+    words = [name.decode() for name in _names_in_file(tokens, model.vocab_size, model.bos_id, model.eos_id)]
     sizes = [len(level.keys) for level in model.trie]
     sizes[0] -= 1  # pad
     with _create(path) as file:
         file.writelines(["\\data\\\n", *(f"ngram {n}={size}\n" for n, size in enumerate(sizes, start=1))])
-        prefixes = [""]  # the n-grams of the order before, each with a space after it
+        prefixes = [""]  # n-grams of the previous order, each followed by a space
         for order, level in enumerate(model.trie, start=1):
             contexts, ids = (level.keys // model.vocab_size).tolist(), (level.keys % model.vocab_size).tolist()
             ngrams = [prefixes[context] + words[i] for context, i in zip(contexts, ids, strict=True)]
@@ -82,16 +82,17 @@ def read_arpa(path: str | Path, tokens: Sequence[str], *, pad_id: int, bos_id: i
     """Read an ARPA file (compressed if its name ends in .gz) as an n-gram model over the ids named by `tokens`.
 
     Words are mapped to ids by name, `<s>` and `</s>` to bos and eos. N-grams with a word outside `tokens` are dropped,
-    and their probability is lost. Tokens that the file lacks share the probability of its `<unk>` equally, together
-    with the id named `<unk>`, so that the sum stays 1. If the file has no `<unk>`, their probability is 0 and they are
-    never generated. Bos and pad always have a probability of 0. Warnings report the words and tokens concerned.
+    and their probability is lost. Tokens that are missing from the file share the probability of its `<unk>` equally,
+    together with the id named `<unk>`, so that the sum remains 1. If the file has no `<unk>`, the probability of these
+    tokens is 0 and they are never generated. Bos and pad always have a probability of 0. Warnings report the words and
+    tokens concerned.
 
     Raises:
         ValueError: the file is damaged (the message names file and line) or has no `</s>`, or `tokens` is invalid (see
             `write_arpa`).
     """
     path = Path(path)
-    names = _written_names(tokens, len(tokens), bos_id, eos_id)
+    names = _names_in_file(tokens, len(tokens), bos_id, eos_id)
     with _open(path) as stream:
         reader = _ArpaReader(stream, path)
         counts = reader.read_counts()
@@ -151,14 +152,14 @@ class _ArpaReader:
                     yield line
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{self.path}: cannot be unpacked, the file is damaged ({error}).") from None
-        raise self.error("expected `\\end\\`, but the file ends here: it is truncated, or no ARPA file")
+        raise self.error("expected `\\end\\`, but the file ends here: it is truncated, or not an ARPA file")
 
     def error(self, message: str, number: int | None = None) -> ValueError:
         """Return an error that names the file and a line: `number`, or by default the last line read."""
         return ValueError(f"{self.path}, line {number or self.number}: {message}.")
 
     def unexpected(self, expected: str) -> ValueError:
-        """Return an error for a last line that is not as expected."""
+        """Return an error for the last line read, which is not as expected."""
         return self.error(f"expected {expected}, but found `{_decode(self.line[:80])}`")
 
     def advance(self) -> bytes:
@@ -186,7 +187,7 @@ class _ArpaReader:
         return counts
 
     def read_entries(self, order: int, count: int) -> Iterator[_Entry]:
-        """Read the section of one order, and the first line of the next."""
+        """Yield the n-grams of the section of one order; also reads the first line of the next section."""
         self.expect(f"\\{order}-grams:")
         found = 0
         for line in self._lines:
@@ -202,7 +203,7 @@ class _ArpaReader:
                 log_prob = backoff = math.nan
             if not (order < len(fields) < order + 3 and log_prob <= 0 and abs(backoff) <= MAX_BACKOFF):
                 raise self.unexpected(
-                    f"a log-probability of at most 0, {order} words, an optional backoff, with tabs or spaces between"
+                    f"a log-probability of at most 0, {order} words, an optional backoff, separated by tabs or spaces"
                 )
             found += 1
             words = [UNK if word == UPPER_UNK else word for word in fields[1 : order + 1]]
@@ -221,7 +222,7 @@ def _read_unigrams(
     found: dict[bytes, _Entry] = {}
     for entry in reader.read_entries(1, count):
         if entry.words[0] in found:
-            raise reader.error(f"the word `{_decode(entry.words[0])}` occurs twice, but each may occur once")
+            raise reader.error(f"the word `{_decode(entry.words[0])}` occurs twice, but must occur once")
         found[entry.words[0]] = entry
     if EOS not in found:
         raise reader.error(f"`{_decode(EOS)}` is missing from the words before this line")
@@ -242,8 +243,8 @@ def _read_unigrams(
     unk_entry = found.get(UNK, _Entry(-math.inf, [], 0.0))
     num_sharing = max(1, len(missing) + (UNK in ids))
     shared_unk = unk_entry._replace(log_prob=unk_entry.log_prob - math.log(num_sharing))
-    for_missing = shared_unk._replace(backoff=0.0)
-    entries = [shared_unk if name == UNK else found.get(name, for_missing) for name in names]
+    missing_entry = shared_unk._replace(backoff=0.0)
+    entries = [shared_unk if name == UNK else found.get(name, missing_entry) for name in names]
     log_probs = np.array([entry.log_prob for entry in entries])
     log_probs[[pad_id, bos_id]] = -math.inf
     backoffs = np.array([entry.backoff for entry in entries])
@@ -276,7 +277,7 @@ def _read_ngrams(
     ranks = np.argsort(keys, kind="stable")
     repeated = np.flatnonzero(np.diff(keys[ranks]) == 0)
     if len(repeated):
-        raise reader.error("this n-gram occurs twice, but each may occur once", numbers[ranks[repeated[0] + 1]])
+        raise reader.error("this n-gram occurs twice, but must occur once", numbers[ranks[repeated[0] + 1]])
     return TrieLevel(keys[ranks], np.array(log_probs)[ranks], np.array(backoffs)[ranks])
 
 
@@ -295,8 +296,8 @@ def _make_keys(ngrams: Ints, levels: Sequence[TrieLevel]) -> tuple[Ints, int | N
     return contexts * vocab_size + ngrams[:, -1], int(absent.argmax()) if absent.any() else None
 
 
-def _written_names(tokens: Sequence[str], vocab_size: int, bos_id: int, eos_id: int) -> list[bytes]:
-    """Return the word that each id is written as; raises ValueError for invalid `tokens`."""
+def _names_in_file(tokens: Sequence[str], vocab_size: int, bos_id: int, eos_id: int) -> list[bytes]:
+    """Return the word of each id in the file; raises ValueError for invalid `tokens`."""
     if len(tokens) != vocab_size:
         raise ValueError(f"`tokens` must name all {vocab_size} ids, but has {len(tokens)} names.")
     names = [_SEPARATOR.sub(_escape, token).encode() for token in tokens]

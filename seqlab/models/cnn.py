@@ -1,7 +1,7 @@
 """Convolutional networks for images and for sequences of vectors.
 
 Shapes: B examples, C channels, F frames of D features each (D are the channels), H and W height and width,
-K outputs (numbers, classes or labels).
+O outputs (numbers, classes or labels).
 """
 
 from typing import Annotated, Literal
@@ -32,7 +32,7 @@ class CnnConfig(PredictorConfig):
     stride: Size = 1
     """Stride in positions."""
     padding: Padding = "same"
-    """Zero padding around the input of a convolution (`same`), or none (`valid`)."""
+    """Padding of a convolution: zeros on all sides of its input (`same`), or none (`valid`)."""
     dilation: Size = 1
     """Distance in positions between the elements of a kernel."""
     pooling: Pooling = "max"
@@ -40,7 +40,7 @@ class CnnConfig(PredictorConfig):
     pool_size: Size = 2
     """Pooling window in positions, in each direction for images."""
     pooled_blocks: CountOrZero | None = None
-    """Number of convolutions with pooling after them, counted from the last; null for all."""
+    """Number of convolutions that are followed by pooling, counted from the last; null for all."""
     residual: bool = False
     """Whether convolutions that keep the shape have a residual connection (He et al. 2016)."""
     activation: Nonlinearity = "relu"
@@ -67,7 +67,7 @@ class CnnConfig(PredictorConfig):
         return self
 
     def check_inputs(self, shape: tuple[int, ...]) -> None:
-        """Raise ValueError if the convolutions reduce an example to nothing."""
+        """Raise ValueError if the convolutions leave no positions of an example."""
         self._sizes(self._blocks(shape), shape)
 
     def build(self, src: InputSide, tgt: TargetSide) -> "Cnn":
@@ -81,37 +81,37 @@ class CnnConfig(PredictorConfig):
 
     def _blocks(self, shape: tuple[int, ...]) -> list[ConvolutionBlock]:
         is_image = len(shape) == 3
-        counts = (shape[0] if is_image else shape[1], *self.channels)
+        channels = (shape[0] if is_image else shape[1], *self.channels)
         first_pooled = 0 if self.pooled_blocks is None else len(self.channels) - self.pooled_blocks
         return [
             ConvolutionBlock(
                 2 if is_image else 1,
-                counts[number],
-                counts[number + 1],
+                channels[i],
+                channels[i + 1],
                 kernel=self.kernel,
                 stride=self.stride,
                 padding=self.padding,
                 dilation=self.dilation,
                 norm=self.norm,
                 activation=self.activation,
-                pooling=self.pooling if number >= first_pooled else "none",
+                pooling=self.pooling if i >= first_pooled else "none",
                 pool_size=self.pool_size,
                 dropout=self.dropout,
                 residual=self.residual,
             )
-            for number in range(len(self.channels))
+            for i in range(len(self.channels))
         ]
 
     def _sizes(self, blocks: list[ConvolutionBlock], shape: tuple[int, ...]) -> list[int]:
         """Compute the output size of the convolutions in each direction; raises ValueError if it is 0."""
         lengths = shape[1:] if len(shape) == 3 else shape[:1]
-        found = [output_geometry(blocks, length).size for length in lengths]
-        if 0 in found:
+        sizes = [output_geometry(blocks, length).size for length in lengths]
+        if 0 in sizes:
             raise ValueError(
                 f"{len(blocks)} convolutions with pooling reduce {' by '.join(map(str, lengths))} positions to 0: "
-                "give fewer `model.channels`, or set `model.pooling: none` or `model.padding: same`."
+                "use fewer convolutions (`model.channels`), or set `model.pooling: none` or `model.padding: same`."
             )
-        return found
+        return sizes
 
 
 class Cnn(nn.Module):
@@ -125,12 +125,12 @@ class Cnn(nn.Module):
         self.project = Linear(features, outputs)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Compute the outputs of a batch: (B, K)."""
+        """Compute the outputs of a batch: (B, O)."""
         x = batch.src if batch.src.dim() == 4 else batch.src.transpose(1, 2)  # (B, C, H, W), or (B, D, F)
         features = self.blocks(x).flatten(2)  # (B, C, positions)
         if self.output == "flatten":
             features = features.flatten(1)
         else:
             features = features.mean(2) if self.output == "mean" else features.amax(2)
-        scores: Tensor = self.project(self.output_dropout(features))
-        return scores
+        outputs: Tensor = self.project(self.output_dropout(features))
+        return outputs

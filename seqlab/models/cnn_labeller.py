@@ -77,7 +77,7 @@ class ConvolutionEncoder(nn.Module):
         x = self.word_dropout(self.embedding(words).float(), words)
         x = x if ngrams is None else x + ngrams
         x = self.dropout(x if spelling is None else torch.cat((x, spelling.float()), dim=2))
-        x = x.masked_fill(padding_mask(lengths, x.size(1))[..., None], 0.0)  # like the zeros beyond the batch's ends
+        x = x.masked_fill(padding_mask(lengths, x.size(1))[..., None], 0.0)  # as in the padding added below
         features = []
         for width, filters in zip(self.widths, self.filters, strict=True):
             padded = F.pad(x, (0, 0, (width - 1) // 2, width // 2))
@@ -100,6 +100,6 @@ class CnnLabeller(LabellingModel):
 
     def encode(self, batch: LabelledBatch) -> Tensor:
         """Encode a batch: (B, S, D)."""
-        words = self.reader.words(batch.src)
+        words = self.reader.drop_words(batch.src)
         ngrams, spelling = self.reader.ngram_vectors(words), self.reader.spelling_vectors(batch)
         return self.encoder(words, batch.src_lengths, ngrams, spelling)

@@ -1,4 +1,4 @@
-"""Base class of model configs. A config builds its model, states its requirements and checks the other sections."""
+"""Base class of model configs: a config builds its model, states its requirements and checks the other sections."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -16,24 +16,25 @@ from seqlab.registry import Parts
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Pydantic settings of the config dataclasses of models."""
 Size = Count
-"""Size of a layer, or number of layers."""
+"""Size of a layer, or number of layers, filters and the like."""
 Probability = Annotated[float, Field(ge=0, lt=1), AfterValidator(check_dropout)]
 """Dropout probability: 0, or large enough that the CPU's rounding does not turn it into 0."""
 SequencePooling = Literal["mean", "max"]
 """Reduction of a sequence of vectors to one: the mean, or the maximum of each feature."""
 
 
-DEFAULT_COMPATIBILITY_SETTINGS: dict[str, Any] = {  # of families that lack these fields
+DEFAULT_COMPATIBILITY_SETTINGS: dict[str, Any] = {
     **{"num_heads": None, "activation": None, "positions": None},
     **{"norm": "pre", "norm_kind": "layer_norm", "residual": False, "tags": "symbols"},
 }
+"""Values of these fields for families that lack them; see `ModelConfig.compatibility_settings`."""
 OPTIONAL_COMPATIBILITY_FIELDS = ("attention", "bridge", "rotary_cross_attention")
 """Fields that are compared only where both families have them; see `ModelConfig.compatibility_settings`."""
 IntArray = NDArray[np.int64]
 
 
 class TokenSide(Protocol):
-    """Vocabulary of the source or target side, for sides of tokens or labels."""
+    """Source or target side of tokens or labels: its vocabulary."""
 
     @property
     def vocab_size(self) -> int: ...
@@ -66,9 +67,9 @@ class UnreachableTargets(NamedTuple):
     mask: NDArray[np.bool_]
     """(pairs,): True for an unreachable target."""
     reason: str
-    """The end of a sentence that starts with `3 of 100 training pairs`."""
+    """Predicate of a sentence that starts with `3 of 100 training pairs`."""
     yield_no_loss: bool = False
-    """Whether such targets are left out of the loss."""
+    """Whether unreachable targets are left out of the loss."""
 
 
 class ModelConfig(Part):
@@ -87,23 +88,23 @@ class ModelConfig(Part):
     is_count_based: ClassVar[bool] = False
     """Whether the model is fitted by counting, without an optimizer and without initial weights."""
     is_recurrent: ClassVar[bool] = False
-    """Whether the model sets `DecoderOutput.undropped`, which AWD-LSTM's activation penalties need."""
+    """Whether the model is recurrent and sets `DecoderOutput.undropped`, which AWD-LSTM's activation penalties need."""
     attends_to_source: ClassVar[bool] = False
     """Whether the forward pass returns attention to the source if `need_attention` is set."""
     data_defaults: ClassVar[dict[str, float]] = {}
-    """Fields of the data section that zero config sets for the family."""
+    """Values of data fields that zero config sets for the family."""
     kind: ClassVar[str] = ""
     """Kind of the recurrent layers; empty for none."""
     embedding_field: ClassVar[str] = "d_model"
     """Name of the field that sets the size of the embeddings."""
     warm_start_excludes: ClassVar[tuple[str, ...]] = ()
-    """Name prefixes of the weights that are never copied from another run when only some of its weights are."""
-    shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # fixed by the corpus, not by the family
+    """Name prefixes of the weights that a partial warm start never copies from the other run."""
+    shared_fields: ClassVar[tuple[str, ...]] = ("tied_embeddings",)  # they depend on the corpus, not on the family
     family: str
 
     @classmethod
     def on_selected(cls, values: dict[str, Any]) -> None:
-        """Drop the optimizer of another family where none is needed, and set an objective that fits the outputs."""
+        """Drop the optimizer if the family needs none, and set an objective that fits the outputs."""
         if cls.is_count_based:
             values.pop("optim", None)
             values.pop("objective", None)
@@ -132,7 +133,7 @@ class ModelConfig(Part):
         return None
 
     @property
-    def learned_length(self) -> int | None:
+    def num_learned_positions(self) -> int | None:
         """Number of learned position embeddings; None for a model without them."""
         return None
 
@@ -150,13 +151,13 @@ class ModelConfig(Part):
         }
         return DEFAULT_COMPATIBILITY_SETTINGS | own
 
-    def decoder_name(self, name: str) -> str | None:
+    def decoder_weight_name(self, name: str) -> str | None:
         """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         return None
 
     @property
-    def copies(self) -> bool:
-        """Whether the model may predict ids beyond the vocabulary, which copy the token at a source position."""
+    def can_copy(self) -> bool:
+        """Whether the model can predict ids outside the vocabulary, by copying source tokens."""
         return False
 
     @property
@@ -175,14 +176,17 @@ class ModelConfig(Part):
         return "count less text"
 
     def resolve(self, data: Any) -> Self:
-        """Return the config with the fields filled in that depend on the data section."""
+        """Return the config with defaults filled in that depend on the data section."""
         return self
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError if the model cannot be trained on the data section's data."""
 
     def check_sides(self, src: Any, tgt: Any) -> None:
-        """Raise ValueError if a side lacks something that the model needs; its tokenizer may come from another run."""
+        """Raise ValueError if the source or target side does not meet the model's requirements.
+
+        Unlike in `check_data`, its tokenizer may come from another run.
+        """
 
     def check_search(self, search: Any) -> None:
         """Raise ValueError if the model cannot be decoded with a `SearchConfig`."""

@@ -3,8 +3,8 @@
 A path has one id per frame. Merging repeated ids and dropping blanks turns a path into tokens. The probability of a
 token sequence is the sum over all paths that yield it. The probability of a prefix is the sum over all paths whose
 tokens start with it (Graves et al. 2006, section 3.2; Watanabe et al. 2017, section II-C). The probability of a token
-is the ratio of two prefix probabilities, with and without the token. A CTC model is thereby a `Stepper`, for beam
-search, exact search, ensembles, and shallow fusion with a language model.
+is the ratio of two prefix probabilities, with and without the token. With these probabilities a CTC model is a
+`Stepper`: it can be used in beam search, exact search, ensembles, and shallow fusion with a language model.
 
 Shapes: B sentences, F frames, V ids, N rows, T tokens.
 """
@@ -20,24 +20,25 @@ from seqlab.data.batch import IGNORE
 from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF, FrameLogProbs, Step
 
 ROW_ALIGNMENT = 16
-"""Floats to which rows are padded, so that each starts at a vector boundary."""
+"""The size of a row is padded to a multiple of this, in floats, so that each row starts at a vector boundary."""
 MIN_LOG_PROB = -1e4
 """Lower bound of log-probabilities in a frame, so that sums over frames stay finite."""
 
 
 @dataclass(frozen=True)
 class CtcState:
-    """Prefixes with the forward variables of CTC: log-probabilities in nats summed over paths."""
+    """Prefixes with CTC's forward variables: log-probabilities, in nats, of sets of paths."""
 
     frames: FrameLogProbs
     probs: Tensor | None
-    """(B, F, V or more): probabilities of the frames, padded with zeros to `ROW_ALIGNMENT`; None if no step follows."""
+    """(B, F, V or more): probabilities by frame, padded with zeros to `ROW_ALIGNMENT`; None if no step follows."""
     sentences: Tensor
     """(N,) int64: the sentence of each row."""
     nonblank: Tensor
     """(N, F + 1) float64: paths over the first 0, 1, ... frames that yield the prefix and end in its last token."""
     blank: Tensor
-    """(N, F + 1) float64: such paths that end in a blank, and the path of no frames."""
+    """(N, F + 1) float64: paths over the first 0, 1, ... frames that yield the prefix and end in a blank; also the path
+    of no frames."""
     prefix: Tensor
     """(N,) float64: paths over all frames whose tokens start with the prefix."""
     last_ids: Tensor | None = None
@@ -70,8 +71,8 @@ class CtcState:
 class CtcPrefixes:
     """CTC prefix scoring: the steps of a `Stepper`, and the scores of given sequences.
 
-    Scores are log-probabilities of the next token, where `eos_id` is the end of the sequence. The frames' own
-    probability of `eos_id` is ignored, since no target contains it. The first step reads `bos_id`, as in other models.
+    Scores are log-probabilities of the next token; that of `eos_id` is the end of the sequence. The probability of
+    `eos_id` in the frames is ignored, since no target contains it. The first step reads `bos_id`, as in other models.
     """
 
     def __init__(self, *, blank_id: int, bos_id: int, eos_id: int) -> None:
@@ -91,9 +92,9 @@ class CtcPrefixes:
         return frames.lengths.new_full((len(blank),), self.bos_id), state
 
     def step(self, last_ids: Tensor, state: CtcState) -> Step:
-        """Extend the prefixes by `last_ids` (N,) and score the next token (N, V); the first step extends nothing."""
-        state = replace(state, last_ids=last_ids) if state.last_ids is None else self._extended(last_ids, state)
-        prefix = state.prefix.masked_fill(state.prefix == NEG_INF, 0.0)  # rows of impossible prefixes
+        """Extend the prefixes by `last_ids` (N,) and score the next token (N, V); the first step extends no prefix."""
+        state = replace(state, last_ids=last_ids) if state.last_ids is None else self._extend(last_ids, state)
+        prefix = state.prefix.masked_fill(state.prefix == NEG_INF, 0.0)  # of impossible prefixes
         scores = _next_token_scores(state, prefix)
         scores[:, self.blank_id] = NEG_INF
         scores[:, self.eos_id] = (state.complete - prefix).float()
@@ -102,14 +103,14 @@ class CtcPrefixes:
     def score(self, frames: FrameLogProbs, tgt_out: Tensor) -> Tensor:
         """Score targets that end in eos, tgt_out (B, T): (B, T) in nats, 0 at ignored positions.
 
-        A token that the frames have no room for scores `IMPOSSIBLE_LOG_PROB`, and so do all tokens after it.
+        A token scores `IMPOSSIBLE_LOG_PROB` if there are too few frames for it, and so do all tokens after it.
         """
         last_ids, state = self._initial_state(frames, None)
         state = replace(state, last_ids=last_ids)
         scores = []
         for ids in tgt_out.unbind(1):
             before, is_end = state.prefix, ids == self.eos_id
-            extended = self._extended(ids.masked_fill(is_end | (ids == IGNORE), self.blank_id), state)
+            extended = self._extend(ids.masked_fill(is_end | (ids == IGNORE), self.blank_id), state)
             after = torch.where(is_end, state.complete, extended.prefix)
             ratio = (after - before).masked_fill(after == NEG_INF, IMPOSSIBLE_LOG_PROB)
             scores.append(ratio.masked_fill(before == NEG_INF, IMPOSSIBLE_LOG_PROB))
@@ -117,26 +118,26 @@ class CtcPrefixes:
         return torch.stack(scores, 1).float().masked_fill(tgt_out == IGNORE, 0.0)
 
     def score_sequences(self, frames: FrameLogProbs, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Score one sequence for each sentence: the log-probabilities in nats of its tokens, and last of its end."""
+        """Score one sequence for each sentence: the log-probabilities in nats of its tokens and, last, of its end."""
         tgt_out = frames.lengths.new_full((len(sequences), 1 + max(map(len, sequences))), IGNORE)
         for row, ids in zip(tgt_out, sequences, strict=True):
             row[: len(ids) + 1] = row.new_tensor([*ids, self.eos_id])
         scores = self.score(frames, tgt_out).tolist()
         return [row[: len(ids) + 1] for row, ids in zip(scores, sequences, strict=True)]
 
-    def _extended(self, ids: Tensor, state: CtcState) -> CtcState:
+    def _extend(self, ids: Tensor, state: CtcState) -> CtcState:
         """Append a token (N,) to each prefix."""
         assert state.last_ids is not None, "the first step has read bos"
         log_probs, rows = state.frames.log_probs, state.sentences[:, None]
         frames = torch.arange(log_probs.size(1), device=ids.device)
         token_log_probs = log_probs[rows, frames, ids[:, None]].clamp_min(MIN_LOG_PROB).double()  # (N, F)
         blank_log_probs = log_probs[rows, frames, self.blank_id].clamp_min(MIN_LOG_PROB).double()
-        before = _before_new_token(state, ids == state.last_ids)
-        nonblank = _ending_in_run(before, token_log_probs)
+        before = _sum_paths_before_token(state, ids == state.last_ids)
+        nonblank = _sum_paths_ending_in_run(before, token_log_probs)
         return replace(
             state,
             nonblank=nonblank,
-            blank=_ending_in_run(nonblank[:, :-1], blank_log_probs),
+            blank=_sum_paths_ending_in_run(nonblank[:, :-1], blank_log_probs),
             prefix=_sum_over_frames(before + token_log_probs, state),
             last_ids=ids,
         )
@@ -146,7 +147,7 @@ def _next_token_scores(state: CtcState, prefix: Tensor) -> Tensor:
     """Compute the log-probabilities (N, V) of the next token, given those of the prefixes, `prefix` (N,)."""
     assert state.last_ids is not None, "the first step has read bos"
     assert state.probs is not None, "`start` sets them"
-    before = _before_new_token(state)
+    before = _sum_paths_before_token(state)
     largest = before.amax(1, keepdim=True)
     largest = largest.masked_fill(largest == NEG_INF, 0.0)
     weights = (before - largest).exp().float()
@@ -155,34 +156,34 @@ def _next_token_scores(state: CtcState, prefix: Tensor) -> Tensor:
     scores = weights.new_empty(len(weights), state.probs.size(2))
     # One product per sentence: the order of summation depends on the size of a product and the alignment of its rows.
     for sentence, rows, out in zip(sentences, weights.split(counts), scores.split(counts), strict=True):
-        own = slice(lengths[sentence])
-        torch.mm(rows[:, own].contiguous(), state.probs[sentence, own], out=out)
+        frames_of_sentence = slice(lengths[sentence])
+        torch.mm(rows[:, frames_of_sentence].contiguous(), state.probs[sentence, frames_of_sentence], out=out)
     scores = scores[:, : state.frames.log_probs.size(2)].log_().add_((largest - prefix[:, None]).float())
     frames = torch.arange(before.size(1), device=before.device)
     last = state.frames.log_probs[state.sentences[:, None], frames, state.last_ids[:, None]].clamp_min(MIN_LOG_PROB)
     all_rows = torch.ones_like(state.last_ids, dtype=torch.bool)
-    repeated = _sum_over_frames(_before_new_token(state, all_rows) + last, state)
+    repeated = _sum_over_frames(_sum_paths_before_token(state, all_rows) + last, state)
     return scores.scatter_(1, state.last_ids[:, None], (repeated - prefix).float()[:, None])
 
 
-def _before_new_token(state: CtcState, is_repeated: Tensor | None = None) -> Tensor:
-    """Sum over the paths after which a new token may start at each frame: (N, F).
+def _sum_paths_before_token(state: CtcState, is_repeated: Tensor | None = None) -> Tensor:
+    """Sum, for each frame, over the paths before it that allow a new token to start there: (N, F).
 
-    Where `is_repeated` (N,), the new token equals the last one, and the paths must end in a blank.
+    Where `is_repeated` (N,) is True, the new token equals the last one, and the paths must end in a blank.
     """
     nonblank = state.nonblank if is_repeated is None else state.nonblank.masked_fill(is_repeated[:, None], NEG_INF)
     return torch.logaddexp(nonblank, state.blank)[:, :-1].masked_fill(state.frames.padding[state.sentences], NEG_INF)
 
 
-def _ending_in_run(before: Tensor, log_probs: Tensor) -> Tensor:
+def _sum_paths_ending_in_run(before: Tensor, log_probs: Tensor) -> Tensor:
     """Sum over the paths that end in a run of one id: (N, F + 1).
 
     Args:
-        before: (N, F), paths before the first frame of the run.
+        before: (N, F), sum over the paths before each frame, as the first frame of the run.
         log_probs: (N, F), of the id in each frame.
 
     The recurrence sum[t] = (sum[t - 1] + before[t - 1]) * prob[t] is computed as one cumulative sum of before[t - 1],
-    divided by the product of all prob up to t - 1. Frames are summed from first to last, so padding changes nothing.
+    divided by the product of all prob up to t - 1. Frames are summed from first to last, so padding has no effect.
     """
     products = log_probs.cumsum(1)
     return F.pad(products + (before - products + log_probs).logcumsumexp(1), (1, 0), value=NEG_INF)

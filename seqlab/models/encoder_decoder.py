@@ -23,7 +23,7 @@ EmbeddingTying = Literal["all", "decoder", "none"]
 
 
 def check_tying(tied: EmbeddingTying, data: Any) -> None:
-    """Raise ValueError if the two sides of the data cannot share their embeddings as configured."""
+    """Raise ValueError if source and target cannot share their embeddings as configured."""
     if tied == "all" and not data.joint_vocabulary:
         raise ValueError(
             "`model.tied_embeddings: all` shares one embedding for both sides, but `data.joint_vocabulary: false` "
@@ -37,7 +37,7 @@ def check_tying(tied: EmbeddingTying, data: Any) -> None:
 
 
 def check_copying(copying: bool, data: Any) -> None:
-    """Raise ValueError for a model that copies if the two sides have separate vocabularies."""
+    """Raise ValueError for a model that copies if source and target have separate vocabularies."""
     if copying and not data.joint_vocabulary:
         raise ValueError(
             "`model.copying` copies source tokens into the target, but `data.joint_vocabulary: false` gives the two "
@@ -77,7 +77,7 @@ TagUse = Literal["symbols", "sum"]
 
 
 class MemoryPositions(NamedTuple):
-    """Mapping from source positions to positions of the memory, which has none for summed tags."""
+    """Mapping from source positions to positions of the memory, which has no positions for summed tags."""
 
     memory: Tensor
     """(B, S) int64: position in the memory of each source position."""
@@ -101,15 +101,18 @@ class SourceTags:
         self.tag_ids, self.eos_id = tag_ids, eos_id
         self.are_summed = use == "sum" and len(tag_ids) > 0
 
-    def are_tags(self, src: Tensor) -> Tensor:
-        """Return which ids (B, S) are tags."""
+    def is_tag(self, src: Tensor) -> Tensor:
+        """Return a mask (B, S) bool of src (B, S): True for tags."""
         return (src >= self.tag_ids.start) & (src < self.tag_ids.stop)
 
-    def take_out(
+    def remove_tags(
         self, src: Tensor, src_lengths: Tensor, look_up: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Remove the tags: ids with eos after the tokens, their lengths, and the tags' summed embeddings (B, 1, D)."""
-        tags = self.are_tags(src)
+        """Remove the tags from src (B, S): return ids, new lengths, and the summed embeddings of the tags (B, 1, D).
+
+        eos then follows the tokens directly.
+        """
+        tags = self.is_tag(src)
         added = (look_up(src) * tags[..., None]).cumsum(1)[:, -1:]  # unlike `sum`, in an order independent of padding
         lengths = src_lengths - tags.sum(1)
         return src.masked_fill(padding_mask(lengths - 1, src.size(1)), self.eos_id), lengths, added
@@ -118,7 +121,7 @@ class SourceTags:
         """Map the positions of a source (B, S) to those of the memory; None if they are the same."""
         if not self.are_summed:
             return None
-        tags, positions = self.are_tags(src), torch.arange(src.size(1), device=src.device)
+        tags, positions = self.is_tag(src), torch.arange(src.size(1), device=src.device)
         is_eos = positions == src_lengths[:, None] - 1
         last = src_lengths[:, None] - 1 - tags.sum(1, keepdim=True)
         is_in_memory = ~(tags | padding_mask(src_lengths, src.size(1)))
@@ -126,7 +129,7 @@ class SourceTags:
 
     def relative_positions(self, src: Tensor, src_lengths: Tensor) -> Tensor:
         """Compute the relative position (B, S) of each token, from 0 (first) to 1 (eos); -1 for tags and padding."""
-        tags, positions = self.are_tags(src), torch.arange(src.size(1), device=src.device)
+        tags, positions = self.is_tag(src), torch.arange(src.size(1), device=src.device)
         last = (src_lengths - tags.sum(1) - 1).clamp_min(1)[:, None]
         relative = positions.clamp_max(last) / last  # eos follows the tags
         return relative.masked_fill(tags | padding_mask(src_lengths, src.size(1)), -1.0)
@@ -154,12 +157,12 @@ def check_tags(use: TagUse, data: Any) -> None:
 
 
 class SourceView(NamedTuple):
-    """The sources during decoding, besides the memory: tokens to copy and positions of the memory."""
+    """Source data that decoding steps need besides the memory: tokens to copy, and positions of the memory."""
 
     copied: CopySource | None
     """Source tokens that can be copied; None for models that do not copy."""
     positions: MemoryPositions | None
-    """Positions of the memory, where they differ from those of the source."""
+    """Positions of the memory; None if they are those of the source."""
     attention_size: int
     """Number of source positions whose attention weights each step returns; 0 for none."""
 
@@ -179,7 +182,7 @@ class EncoderDecoder(nn.Module):
     """Base class of encoder-decoders with attention, recurrent or Transformer."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
-    """Name of the embedding parameter of each side."""
+    """Names of the embedding parameters of the source and target side."""
     bos_id: int
     projection: VocabularyProjection
     copying: PointerGenerator | None
@@ -191,12 +194,12 @@ class EncoderDecoder(nn.Module):
         output: DecoderOutput = self(batch)
         return output.scores(batch.tgt_out)
 
-    def readable(self, ids: Tensor) -> Tensor:
-        """Replace ids beyond the vocabulary, of words that can only be copied, by unk."""
+    def replace_copied(self, ids: Tensor) -> Tensor:
+        """Replace ids outside the vocabulary, of words that can only be copied, by unk."""
         return ids if self.copying is None else self.copying.replace_copied(ids)
 
     def source_view(self, batch: Seq2SeqBatch, need_attention: bool) -> SourceView:
-        """Collect what decoding steps need of the sources."""
+        """Collect the source data that decoding steps need."""
         copied = None if self.copying is None else self.copying.source(batch.src)
         positions = self.source_tags.positions(batch.src, batch.src_lengths)
         return SourceView(copied, positions, batch.src.size(1) if need_attention else 0)
@@ -211,7 +214,7 @@ class EncoderDecoder(nn.Module):
         """Build the output of a teacher-forced pass.
 
         Args:
-            batch: its source.
+            batch: the batch, for its source.
             hidden: (B, T, D), hidden states.
             attention: (B, T, S or more), weights over the memory.
             undropped: (B, T, D), the hidden states before dropout.

@@ -26,7 +26,7 @@ Channels = Annotated[tuple[Size, ...], Field(min_length=1)]
 
 
 class FrameSide(Protocol):
-    """Properties of the recordings' codec that an encoder needs."""
+    """Source side of recordings: the property of their codec that an encoder needs."""
 
     @property
     def num_bands(self) -> int:
@@ -43,14 +43,14 @@ class FrameEncoderConfig(ModelConfig):
     frames of 10 ms into frames of 40 ms."""
 
     def num_frames(self, frames: IntArray) -> IntArray:
-        """Return the number of frames (N,) after subsampling, from the number before."""
+        """Return the number of frames (N,) after subsampling, from the number of frames (N,) of each recording."""
         for _ in self.channels:
             frames = -(-frames // 2)
         return frames
 
     @property
-    def frame_step(self) -> int:
-        """Subsampling factor: input frames per output frame."""
+    def subsampling_factor(self) -> int:
+        """Number of input frames per output frame."""
         return 2 ** len(self.channels)
 
     def build_encoder(self, bands: int) -> "FrameEncoder":
@@ -69,7 +69,7 @@ class FrameEncoder(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class ConvolutionFramesConfig(FrameEncoderConfig):
+class ConvolutionFrameEncoderConfig(FrameEncoderConfig):
     """An encoder of convolutions only."""
 
     channels: Channels = (32, 64, 128)
@@ -80,25 +80,25 @@ class ConvolutionFramesConfig(FrameEncoderConfig):
     """Size of the encoder's outputs."""
     norm: FeatureNorm = "none"
     """Norm after each convolution: `layer`, `rms` or `none`. `layer` and `rms` amplify silence to the level of sound,
-    which costs accuracy if bands are not normalized by the recording's level."""
+    which costs accuracy unless the bands are normalized by the recording's level."""
     dropout: Probability = 0.1
     """Dropout probability after each convolution and of the encoder's outputs."""
 
     @model_validator(mode="after")
-    def _check_norm(self) -> "ConvolutionFramesConfig":
+    def _check_norm(self) -> "ConvolutionFrameEncoderConfig":
         if self.norm in ("batch", "group"):
             raise ValueError(f"`norm: {self.norm}` would depend on padding: set `norm` to `layer`, `rms` or `none`.")
         return self
 
-    def build_encoder(self, bands: int) -> "ConvolutionFrames":
+    def build_encoder(self, bands: int) -> "ConvolutionFrameEncoder":
         """Build the encoder for frames of `bands` bands."""
-        return ConvolutionFrames(self, bands)
+        return ConvolutionFrameEncoder(self, bands)
 
 
-class ConvolutionFrames(FrameEncoder):
+class ConvolutionFrameEncoder(FrameEncoder):
     """Encoder of residual convolutions over time and bands."""
 
-    def __init__(self, config: ConvolutionFramesConfig, bands: int) -> None:
+    def __init__(self, config: ConvolutionFrameEncoderConfig, bands: int) -> None:
         super().__init__()
         self.output_size = config.hidden_size
         self.subsampling = Subsampling(
@@ -113,7 +113,7 @@ class ConvolutionFrames(FrameEncoder):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class RecurrentFramesConfig(FrameEncoderConfig):
+class RecurrentFrameEncoderConfig(FrameEncoderConfig):
     """An encoder of convolutions and bidirectional recurrent layers."""
 
     hidden_size: Annotated[int, Field(ge=2, le=MAX_COUNT, multiple_of=2)] = 320
@@ -127,15 +127,15 @@ class RecurrentFramesConfig(FrameEncoderConfig):
 
     kind: ClassVar[RecurrentKind] = "lstm"
 
-    def build_encoder(self, bands: int) -> "RecurrentFrames":
+    def build_encoder(self, bands: int) -> "RecurrentFrameEncoder":
         """Build the encoder for frames of `bands` bands."""
-        return RecurrentFrames(self, bands)
+        return RecurrentFrameEncoder(self, bands)
 
 
-class RecurrentFrames(FrameEncoder):
+class RecurrentFrameEncoder(FrameEncoder):
     """Encoder of subsampling convolutions and bidirectional recurrent layers."""
 
-    def __init__(self, config: RecurrentFramesConfig, bands: int) -> None:
+    def __init__(self, config: RecurrentFrameEncoderConfig, bands: int) -> None:
         super().__init__()
         self.output_size = config.hidden_size
         self.subsampling = Subsampling(bands, config.channels, config.hidden_size)
@@ -158,14 +158,14 @@ class RecurrentFrames(FrameEncoder):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerFramesConfig(EncoderLayersConfig, FrameEncoderConfig):
+class TransformerFrameEncoderConfig(EncoderLayersConfig, FrameEncoderConfig):
     """An encoder of convolutions and self-attention."""
 
     attention_window: Size | None = None
-    """Local attention: frames after subsampling, on each side, that a frame attends to; null for all."""
+    """Local attention: number of frames after subsampling, before and after each, that it attends to; null for all."""
 
     @model_validator(mode="after")
-    def _check_positions(self) -> "TransformerFramesConfig":
+    def _check_positions(self) -> "TransformerFrameEncoderConfig":
         if self.positions == "learned":
             raise ValueError(
                 "`positions: learned` needs a maximum length, which recordings do not have: set `positions` to "
@@ -173,15 +173,15 @@ class TransformerFramesConfig(EncoderLayersConfig, FrameEncoderConfig):
             )
         return self
 
-    def build_encoder(self, bands: int) -> "TransformerFrames":
+    def build_encoder(self, bands: int) -> "TransformerFrameEncoder":
         """Build the encoder for frames of `bands` bands."""
-        return TransformerFrames(self, bands)
+        return TransformerFrameEncoder(self, bands)
 
 
-class TransformerFrames(FrameEncoder):
+class TransformerFrameEncoder(FrameEncoder):
     """Encoder of subsampling convolutions and self-attention, optionally local (Luong et al. 2015)."""
 
-    def __init__(self, config: TransformerFramesConfig, bands: int) -> None:
+    def __init__(self, config: TransformerFrameEncoderConfig, bands: int) -> None:
         super().__init__()
         self.output_size, self.window = config.d_model, config.attention_window
         self.subsampling = Subsampling(bands, config.channels, config.d_model)

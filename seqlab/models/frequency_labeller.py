@@ -16,7 +16,7 @@ from seqlab.nn.masks import padding_mask
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class FrequencyLabellerConfig(ModelConfig):
-    """A most-frequent-label baseline for words."""
+    """A baseline for words: the most frequent label of each word."""
 
     family: Literal["frequency_labeller"] = "frequency_labeller"
     """Name of the model family."""
@@ -41,12 +41,12 @@ class FrequencyLabellerConfig(ModelConfig):
 class FrequencyLabeller(nn.Module):
     """Relative frequencies of each word's labels; a `Labeller`.
 
-    One pseudo-count is spread over the labels with the label distribution of words that occur once. It decides for
-    unseen words and breaks ties.
+    A pseudo-count of 1 is distributed over the labels as the labels of words that occur once are. It determines the
+    label of unseen words and breaks ties.
     """
 
     embeddings: ClassVar[dict[str, str]] = {}
-    """Name of the embedding parameter of each side: there is none."""
+    """The model has no embeddings."""
     labels_lines: ClassVar[bool] = False
 
     def __init__(self, config: FrequencyLabellerConfig, vocab_size: int, num_labels: int) -> None:

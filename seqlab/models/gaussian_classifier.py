@@ -1,6 +1,6 @@
 """Gaussian discriminant analysis (LDA, QDA) and Gaussian naive Bayes (Fisher 1936).
 
-Shapes: B or N examples of D features, K classes, G covariance matrices: K, or 1 if all classes share one.
+Shapes: B or N examples of D features, C classes, G covariance matrices: C, or 1 if all classes share one.
 """
 
 import math
@@ -19,7 +19,7 @@ from seqlab.models.predictor import InputSide, PredictorConfig, TargetSide
 from seqlab.nn import kernels
 
 MIN_PIVOT = 1e-12
-"""Smallest pivot of a covariance matrix relative to the largest; smaller ones are rounding errors."""
+"""Minimum ratio of a pivot of a covariance matrix to the largest pivot; smaller pivots are rounding errors."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -32,8 +32,8 @@ class GaussianClassifierConfig(PredictorConfig):
     """Covariance matrices: one for all classes (`shared`: linear discriminant analysis), one per class (`own`:
     quadratic discriminant analysis), or a variance per class and feature (`diagonal`: naive Bayes)."""
     shrinkage: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Weight of the mean variance times the identity in each covariance matrix (Ledoit & Wolf 2004); raise it if there
-    are few examples for the number of features."""
+    """Shrinkage of each covariance matrix: weight of the identity times the mean variance (Ledoit & Wolf 2004). Raise
+    it if there are few examples for the number of features."""
 
     is_count_based: ClassVar[bool] = True
     default_objective: ClassVar[str] = "softmax"
@@ -80,35 +80,35 @@ class GaussianClassifier(nn.Module):
         counts = torch.zeros(classes, dtype=torch.float64)
         sums = torch.zeros(classes, size, dtype=torch.float64)
         squares = torch.zeros(self.whiten.shape, dtype=torch.float64)
-        for inputs, numbers in examples:
+        for inputs, class_ids in examples:
             x = inputs.flatten(1).double()
-            counts += torch.bincount(numbers, minlength=classes)
-            sums.index_add_(0, numbers, x)
+            counts += torch.bincount(class_ids, minlength=classes)
+            sums.index_add_(0, class_ids, x)
             if kind == "shared":
                 squares[0] += x.T @ x
-            for k in numbers.unique().tolist() if kind != "shared" else ():
-                own = x[numbers == k]
-                squares[k] += own.square().sum(0) if kind == "diagonal" else own.T @ own
+            for k in class_ids.unique().tolist() if kind != "shared" else ():
+                members = x[class_ids == k]
+                squares[k] += members.square().sum(0) if kind == "diagonal" else members.T @ members
         self._check_counts(counts)
-        means, shares = sums / counts[:, None], counts / counts.sum()
+        means, priors = sums / counts[:, None], counts / counts.sum()
         if kind == "shared":
-            covariances = squares / counts.sum() - (means.T @ (shares[:, None] * means))
+            covariances = squares / counts.sum() - (means.T @ (priors[:, None] * means))
         elif kind == "own":
             covariances = squares / counts[:, None, None] - means[:, :, None] * means[:, None]
         else:
             covariances = squares / counts[:, None] - means.square()
-        whiten, log_dets = self._inverse_root(self._shrunk(covariances))
+        whiten, log_dets = self._inverse_root(self._shrink(covariances))
         self.means.copy_(means)
         self.whiten.copy_(whiten)
-        self.constants.copy_(shares.log() - 0.5 * (log_dets + size * math.log(2 * math.pi)))
+        self.constants.copy_(priors.log() - 0.5 * (log_dets + size * math.log(2 * math.pi)))
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Compute the outputs of a batch: (B, K)."""
+        """Compute the outputs of a batch: (B, C)."""
         x = batch.src.flatten(1)
         with torch.autocast(x.device.type, enabled=False):
             if self.config.covariance == "shared":
-                whitened, middles = kernels.linear(x, self.whiten[0]), kernels.linear(self.means, self.whiten[0])
-                distances = [(whitened - middle).square().sum(1) for middle in middles]  # (B,) each
+                whitened, centers = kernels.linear(x, self.whiten[0]), kernels.linear(self.means, self.whiten[0])
+                distances = [(whitened - center).square().sum(1) for center in centers]  # (B,) each
             elif self.config.covariance == "own":
                 pairs = zip(self.means, self.whiten, strict=True)
                 distances = [kernels.linear(x - mean, whiten).square().sum(1) for mean, whiten in pairs]
@@ -118,22 +118,22 @@ class GaussianClassifier(nn.Module):
         return self.constants - 0.5 * torch.stack(distances, dim=1)
 
     def _check_counts(self, counts: Tensor) -> None:
-        """Raise ValueError if a class has too few examples; `counts` (K,)."""
+        """Raise ValueError if a class has too few examples; `counts` (C,)."""
         needed = 1 if self.config.covariance == "shared" else 2
         if (counts < needed).any():
-            number = int((counts < needed).nonzero()[0])
+            i = int((counts < needed).nonzero()[0])
             raise ValueError(
-                f"Class {number + 1} of {len(counts)}, in the order of their names, has {int(counts[number])} training "
+                f"Class {i + 1} of {len(counts)}, in the order of their names, has {int(counts[i])} training "
                 f"examples, but `model.covariance: {self.config.covariance}` needs at least {needed}."
             )
 
-    def _shrunk(self, covariances: Tensor) -> Tensor:
+    def _shrink(self, covariances: Tensor) -> Tensor:
         """Shrink covariances (G, D, D), or variances (G, D), towards their mean variance."""
-        share = self.config.shrinkage
+        weight = self.config.shrinkage
         if covariances.dim() == 2:
-            return (1 - share) * covariances + share * covariances.mean(1, keepdim=True)
+            return (1 - weight) * covariances + weight * covariances.mean(1, keepdim=True)
         mean = covariances.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
-        return (1 - share) * covariances + share * mean * torch.eye(covariances.size(1), dtype=covariances.dtype)
+        return (1 - weight) * covariances + weight * mean * torch.eye(covariances.size(1), dtype=covariances.dtype)
 
     def _inverse_root(self, covariances: Tensor) -> tuple[Tensor, Tensor]:
         """Compute whitening factors of covariances (G, D, D), or variances (G, D), and log determinants (G,)."""

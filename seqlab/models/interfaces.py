@@ -1,9 +1,9 @@
-"""Protocols of models: the methods that search and objectives call.
+"""Protocols of models: the methods that searches and objectives call.
 
-Models do not inherit from these classes: any module with the methods of `Stepper` is a `Stepper`.
+Models need not inherit from these classes: any module with the methods of `Stepper` is a `Stepper`.
 
 Shapes: B sentences, N hypotheses (rows; several may belong to one sentence), W ids in the vocabulary, S source
-positions, T target positions, F frames, P positions of a non-autoregressive decoder, L labels.
+positions, T target positions, F frames, P positions of a non-autoregressive decoder, L labels, O outputs.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,8 +61,8 @@ __all__ = [
 
 
 Glance = Callable[[FrameOutput], Tensor]
-"""Glancing (Qian et al. 2021): maps the output of a first pass to ids (B, F) that the decoder of a second pass reads,
-IGNORE where it reads none."""
+"""Glancing (Qian et al. 2021): maps the output of a first pass to the ids (B, F), IGNORE for none, that the decoder
+observes in a second pass."""
 
 
 class Step(NamedTuple):
@@ -72,7 +72,7 @@ class Step(NamedTuple):
     """(N, W): log-probabilities in nats (or any additive score) of the next id. Search does not normalize them, but may
     change them in place."""
     state: "State"
-    """The state after the ids read by this step, which consumes the state before it."""
+    """The state after this step. The step consumes the previous state."""
     attention: Tensor | None
     """(N, S): attention weights over the source positions; None unless `start` was called with `need_attention`."""
 
@@ -88,7 +88,7 @@ class State(Protocol):
         ...
 
     def fork(self) -> "State":
-        """Return an independent copy: a step of one does not change the other."""
+        """Return an independent copy: a step of one copy does not change the other."""
         ...
 
 
@@ -107,7 +107,7 @@ class Stepper(Protocol):
             need_attention: whether each step also returns its attention.
 
         Returns:
-            `last_ids` (B,) int64, which the first step reads, and the state before it.
+            `last_ids` (B,) int64, which the first step reads, and the initial state.
         """
         ...
 
@@ -124,9 +124,9 @@ class StaticStepper(Protocol):
     """A `Stepper` with a state of a fixed size, whose steps can be captured in a CUDA graph."""
 
     def static_state(self, state: Any, steps: int) -> State | None:
-        """Copy a state into tensors of a fixed size with room for `steps` more steps; None where that is impossible.
+        """Copy a state into tensors of a fixed size with room for `steps` more steps; None if that is impossible.
 
-        `state`, which has been stepped at least once, is left unchanged. A step from the returned state reads and
+        `state` must have passed at least one step; it is left unchanged. A step from the returned state reads and
         writes only tensors at fixed addresses, `last_ids` included. It changes them in place, does not synchronize with
         the host, and returns the same state. `select` keeps the number of rows and moves rows only within a sentence.
         """
@@ -142,7 +142,7 @@ class FixedContextModel(Protocol):
 
     @property
     def impossible_ids(self) -> list[int]:
-        """List the ids, except pad and bos, whose probability is 0 in every context."""
+        """List the ids, other than pad and bos, that have a probability of 0 in every context."""
         ...
 
     def contexts_after(self, batch: Any) -> Tensor:
@@ -150,10 +150,10 @@ class FixedContextModel(Protocol):
         ...
 
     def read(self, ids: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Score ids (...) after contexts (..., order), with broadcasting, and return the contexts that follow.
+        """Score ids (...) after contexts (..., order), with broadcasting, and return the contexts extended by the ids.
 
         Returns:
-            The log-probabilities (...) in nats, in fp64, and the contexts (..., order) after the ids.
+            The log-probabilities (...) in nats, in fp64, and the new contexts (..., order).
         """
         ...
 
@@ -163,7 +163,7 @@ class CarryingScorer(Protocol):
     """A language model whose hidden state can be carried from one batch to the next (as in truncated BPTT)."""
 
     def score_with_carry(self, batch: Any, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Score rows that continue those of the batch before, whose state is `carry`; None for rows that start a text.
+        """Score rows that continue those of the previous batch. `carry`: its state; None for rows that start a text.
 
         Returns:
             The log-probabilities (B, T) in nats of `tgt_out`, and the state to carry to the next batch.
@@ -194,8 +194,8 @@ class FrameModel(Protocol):
     def __call__(self, batch: Any, glance: Glance | None = None) -> FrameOutput:
         """Run one pass over all frames; with `glance` two.
 
-        With `glance` the first pass has no gradient. `glance` maps its output to ids (B, F) int64, IGNORE for none,
-        which the decoder of the second pass reads.
+        The first pass then has no gradient. `glance` maps its output to ids (B, F) int64, IGNORE for none, which the
+        decoder observes in the second pass.
         """
         ...
 
@@ -207,7 +207,7 @@ class FrameModel(Protocol):
         """Score one sequence of ids for each sentence, summed over all CTC paths.
 
         Returns:
-            For each sequence the log-probabilities in nats of its tokens, and last that of its end.
+            For each sequence the log-probabilities in nats of its tokens and, last, of its end.
         """
         ...
 
@@ -275,10 +275,10 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Predictor(Protocol):
-    """A model of numbers, classes or labels: K outputs for each example."""
+    """A model of numbers, classes or labels: O outputs for each example."""
 
     def __call__(self, batch: Any) -> Tensor:
-        """Return (B, K): standardized numbers in regression, or logits of classes (softmax) or labels (sigmoid)."""
+        """Return (B, O): standardized numbers for regression, or logits of classes (softmax) or labels (sigmoid)."""
         ...
 
 
@@ -296,7 +296,7 @@ class EmbeddingModel(Protocol):
     """A model whose embeddings can be initialized from pretrained word vectors."""
 
     embeddings: dict[str, str]
-    """Name of the embedding parameter of each side, by `src` and `tgt`."""
+    """Names of the embedding parameters of the source (`src`) and target (`tgt`) side."""
 
 
 @runtime_checkable
@@ -335,15 +335,15 @@ def missing_methods(model: Any, protocol: type) -> list[str]:
     missing = []
     names = [*protocol.__annotations__, *vars(protocol)]
     for name in (name for name in names if not name.startswith("_") or name == "__call__"):
-        own_name = "forward" if name == "__call__" else name
-        own, wanted = getattr(model, own_name, None), vars(protocol).get(name)
-        if own is None:
-            missing.append(own_name)
-        elif isfunction(wanted):
-            parameters = signature(own).parameters
+        model_name = "forward" if name == "__call__" else name
+        member, required = getattr(model, model_name, None), vars(protocol).get(name)
+        if member is None:
+            missing.append(model_name)
+        elif isfunction(required):
+            parameters = signature(member).parameters
             if not any(each.kind == Parameter.VAR_KEYWORD for each in parameters.values()):
                 optional = [
-                    each.name for each in signature(wanted).parameters.values() if each.default is not each.empty
+                    each.name for each in signature(required).parameters.values() if each.default is not each.empty
                 ]
-                missing += [f"{own_name}({each})" for each in optional if each not in parameters]
+                missing += [f"{model_name}({each})" for each in optional if each not in parameters]
     return missing

@@ -4,7 +4,7 @@ The equations are those of Heafield et al. 2013 (aclanthology.org/P13-2121), as 
 after it, and the n-gram cw:
 
     a(g)     = the count of the n-gram g, if it has the highest order or starts a document;
-               the number of distinct ids before it, otherwise
+               otherwise the number of distinct ids that precede it
     p(w | c) = (a(cw) - D(a(cw))) / sum_x a(cx) + gamma(c) p(w | c without its first id)
     gamma(c) = sum_x D(a(cx)) / sum_x a(cx)
 
@@ -36,8 +36,8 @@ class TrieLevel(NamedTuple):
     """All n-grams of one order, in backoff form: one level of a trie in flat arrays."""
 
     keys: Ints
-    """(E,) ascending: `context * V + last id`, where `context` is the index of the n-gram without its last id in the
-    level before. Level 1 holds every id, and its keys are the ids."""
+    """(E,) ascending: `context * V + last id`; `context` is the index of the n-gram without its last id in the previous
+    level. Level 1 holds every id, and its keys are the ids."""
     log_probs: Floats
     """(E,): log p(last id | the ids before it) in nats, interpolated with all lower orders; -inf for probability 0."""
     backoffs: Floats
@@ -50,11 +50,11 @@ class _Counts(NamedTuple):
     keys: Ints
     """(E,): as in `TrieLevel`."""
     suffixes: Int32s
-    """(E,): the index of each n-gram without its first id in the level before."""
+    """(E,): the index, in the previous level, of each n-gram without its first id."""
     seen: Ints
     """(E,): the count of each n-gram."""
     adjusted: Ints
-    """(E,): its adjusted count a(g)."""
+    """(E,): the adjusted count a(g) of each n-gram."""
 
 
 def estimate(
@@ -97,8 +97,8 @@ def _smooth(
 ) -> list[TrieLevel]:
     """Turn the counts of each order into the levels of a trie without empty levels."""
     levels: list[TrieLevel] = []
-    lower = np.full(1, 1 / (vocab_size - len(excluded_ids)))  # probabilities of the order before
-    kept_before, new_index = np.full(1, True), np.zeros(1, np.int64)  # of the order before: n-grams kept, their indices
+    lower = np.full(1, 1 / (vocab_size - len(excluded_ids)))  # probabilities of the previous order
+    kept_before, new_index = np.full(1, True), np.zeros(1, np.int64)  # previous order: n-grams kept, their new indices
     for order, counts in enumerate(counted, start=1):
         min_count = min_counts[min(order, len(min_counts)) - 1] if min_counts else 1
         kept = counts.seen >= min_count if levels else np.full(vocab_size, True)
@@ -111,7 +111,7 @@ def _smooth(
             probs[excluded_ids] = 0
         contexts, last_ids = np.divmod(counts.keys[kept], vocab_size)
         with np.errstate(divide="ignore"):
-            log_probs = np.minimum(np.log(probs[kept]), 0)  # rounding may take a sum above 1
+            log_probs = np.minimum(np.log(probs[kept]), 0)  # rounding may raise a sum above 1
         levels.append(TrieLevel(new_index[contexts] * vocab_size + last_ids, log_probs, np.zeros(0)))
         lower, kept_before, new_index = probs, kept, np.cumsum(kept) - 1
     return levels
@@ -154,12 +154,12 @@ def _join(
 def _count(ids: Int32s, history: Int32s, order: int, vocab_size: int) -> Iterator[_Counts]:
     """Count the n-grams of each order from 1 to `order`, except those that end with an id that is not predicted.
 
-    The key of an n-gram combines the index of its first k - 1 ids in the level before with its last id. Sorting the
-    keys of all positions gives a level, and at each position the index from which the keys of the next level are made.
+    The key of an n-gram combines the index of its first k - 1 ids in the previous level with its last id. Sorting the
+    keys of all positions gives a level, and for each position the index that the key of the next level needs.
     """
     seen = np.bincount(ids[history > 0], minlength=vocab_size)
     level = _Counts(np.arange(vocab_size), np.zeros(vocab_size, np.int32), seen, seen)
-    index = ids  # (P,): index in its level of the n-gram that ends at each position
+    index = ids  # (P,): index, in its level, of the n-gram that ends at each position
     for length in range(2, order + 1):
         positions = np.flatnonzero(history >= length - 1)
         keys, entries = np.unique(index[positions - 1] * np.int64(vocab_size) + ids[positions], return_inverse=True)
@@ -199,9 +199,10 @@ def _discounts(counts: Ints, order: int) -> Floats:
 def _interpolate(
     counts: _Counts, kept: NDArray[np.bool_], discounts: Floats, lower: Floats, vocab_size: int
 ) -> tuple[Floats, Floats]:
-    """Compute the probabilities (E,) of one order from `lower`, those of the order before, and gamma of each of these.
+    """Compute the probabilities (E,) of one order, and the gamma of each n-gram of the previous order.
 
-    N-grams that are not kept are discounted entirely. Gamma is 1 for a context that no n-gram extends.
+    `lower` holds the probabilities of the previous order. N-grams that are not kept are discounted entirely. Gamma is 1
+    for a context that no n-gram extends.
     """
     contexts = counts.keys // vocab_size
     removed = np.where(kept, discounts[np.minimum(counts.adjusted, 3)], counts.adjusted)

@@ -1,6 +1,6 @@
 """Base classes of models that label words or lines: input features of words, output layer and pooling.
 
-Shapes: B lines, S words of a line, W words in all, E embedding size, F spelling features, D encoder output size,
+Shapes: B lines, S words of a line, W words of a batch, E embedding size, F spelling features, D encoder output size,
 L labels.
 """
 
@@ -37,13 +37,13 @@ class LabellerConfig(ModelConfig):
     """Probability of replacing a word by the unknown word in training, so that the model learns its embedding."""
     ngram_order: Annotated[int, Field(ge=1, le=5)] = 1
     """Maximum order of n-gram embeddings, which are added to the embedding of each n-gram's last token; 1 for none. A
-    model taken from another run (`init_from`) keeps its n-grams."""
+    model that starts from another run (`init_from`) keeps the n-grams of that run."""
     num_ngrams: Annotated[int, Field(ge=1, le=10_000_000)] = 5000
-    """With `ngram_order` above 1: maximum number of n-gram embeddings per order, for the most frequent n-grams that
-    occur more than once in the training data; `data.train_weights` does not affect the counts."""
+    """With `ngram_order` above 1: maximum number of n-gram embeddings per order. The most frequent n-grams have one, if
+    they occur more than once in the training data; `data.train_weights` does not affect the counts."""
     ngram_dropout: Probability = 0.5
     """With `ngram_order` above 1: probability of dropping all occurrences of an n-gram in a micro-step. In Transformers
-    n-gram embeddings have no other dropout."""
+    it is the only dropout of n-gram embeddings."""
     pooling: SequencePooling | None = None
     """Pooling of the encoder's outputs over the words of a line, for labels of lines: `mean` or `max`; null takes
     `max`."""
@@ -51,7 +51,7 @@ class LabellerConfig(ModelConfig):
     """Dropout probability before the output layer."""
 
     task: ClassVar[str] = "labelling"
-    # Label ids depend on label frequencies, and n-gram rows on the corpus.
+    # Label ids depend on the frequencies of labels, and the rows of n-grams on the corpus.
     warm_start_excludes: ClassVar[tuple[str, ...]] = ("head.", "reader.ngrams.")
 
     def resolve(self, data: Any) -> Self:
@@ -66,17 +66,17 @@ class LabellerConfig(ModelConfig):
         return self
 
     def check_sides(self, src: TokenSide, tgt: TokenSide) -> None:
-        """Raise ValueError if the model reads the spelling of words, but the tokenizer has no words."""
+        """Raise ValueError if the model encodes the spelling of words, but the tokenizer has no words."""
         if self.spelling_size and not src.has_words:
             raise ValueError(
-                "`model.spelling_size` needs a tokenizer of kind `words`, but the one taken from another run is not."
+                "`model.spelling_size` needs a tokenizer of kind `words`, but that of the other run is not."
             )
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError if the model cannot be trained on the data section's data."""
         if self.spelling_size and not data.tokenizer.may_be_words:
             raise ValueError(
-                f"`model.spelling_size` reads the spelling of words, but `data.tokenizer.kind: {data.tokenizer.kind}` "
+                f"`model.spelling_size` encodes spellings of words, but `data.tokenizer.kind: {data.tokenizer.kind}` "
                 "has no words: change one of the two."
             )
 
@@ -87,9 +87,9 @@ class WordReader(nn.Module):
     def __init__(
         self, config: LabellerConfig, vocab_size: int, unk_id: int, *, size: int, std: float, dropout: float
     ) -> None:
-        """`size`, `std`: size and initial standard deviation of embeddings; `dropout`: of the spelling's bytes."""
+        """`size`, `std`: size and initial standard deviation of embeddings; `dropout`: of the bytes of spellings."""
         super().__init__()
-        self.unk_id, self.unknown = unk_id, Dropout(config.unknown_share)
+        self.unk_id, self.word_dropout = unk_id, Dropout(config.unknown_share)
         self.spelling = (
             CharacterCnn(SPELLING_VOCAB_SIZE, config.spelling_size, dropout=dropout) if config.spelling_size else None
         )
@@ -98,22 +98,22 @@ class WordReader(nn.Module):
             for length in range(2, config.ngram_order + 1)
         )
 
-    def words(self, src: Tensor) -> Tensor:
-        """Replace some words of src (B, S) by unk in training."""
-        if not self.training or self.unknown.p == 0:
+    def drop_words(self, src: Tensor) -> Tensor:
+        """Replace random words of src (B, S) by unk in training."""
+        if not self.training or self.word_dropout.p == 0:
             return src
-        is_unknown = self.unknown(torch.ones(src.shape, device=src.device)) == 0
-        return src.masked_fill(is_unknown, self.unk_id)
+        is_dropped = self.word_dropout(torch.ones(src.shape, device=src.device)) == 0
+        return src.masked_fill(is_dropped, self.unk_id)
 
     def ngram_vectors(self, words: Tensor) -> Tensor | None:
-        """Sum the embeddings of the n-grams that end at each of words (B, S): (B, S, E); None without n-grams."""
+        """Sum the embeddings of the n-grams that end at each word (B, S): (B, S, E); None without n-grams."""
         return sum(ngrams(words) for ngrams in self.ngrams) if len(self.ngrams) else None
 
     def spelling_vectors(self, batch: LabelledBatch) -> Tensor | None:
         """Encode the spelling of each word: (B, S, F), 0 at padding; None without spelling."""
         if self.spelling is None:
             return None
-        assert batch.spelling is not None, "a tokenizer of words comes with their spelling"
+        assert batch.spelling is not None, "a tokenizer of words provides their spelling"
         vectors = self.spelling(batch.spelling)  # (W, F)
         is_word = ~padding_mask(batch.src_lengths, batch.src.size(1))
         return vectors.new_zeros(*batch.src.shape, vectors.size(1)).masked_scatter(is_word[..., None], vectors)
@@ -149,7 +149,7 @@ class LabellingModel(nn.Module):
     """Base class of labellers, which define `encode`; a `Labeller` and a `CorpusReader`."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight"}
-    """Name of the embedding parameter of each side."""
+    """Names of the embedding parameters of the source and target side."""
     reader: WordReader
     head: LabelHead
 

@@ -1,6 +1,6 @@
 """Multi-layer perceptron: each hidden layer is a linear map, a norm, an activation function and dropout.
 
-Shapes: B examples, F frames of D features each, K outputs (numbers, classes or labels).
+Shapes: B examples, F frames of D features each, O outputs (numbers, classes or labels).
 """
 
 from itertools import pairwise
@@ -72,6 +72,6 @@ class Mlp(nn.Module):
         self.project = Linear(sizes[-1], outputs)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Compute the outputs of a batch: (B, K)."""
-        scores: Tensor = self.project(self.hidden(self.input_dropout(batch.src.flatten(1))))
-        return scores
+        """Compute the outputs of a batch: (B, O)."""
+        outputs: Tensor = self.project(self.hidden(self.input_dropout(batch.src.flatten(1))))
+        return outputs

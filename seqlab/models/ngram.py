@@ -1,7 +1,7 @@
 """N-gram language model with modified Kneser-Ney smoothing, as a backoff trie in flat tensors.
 
-The trie holds the log-probability of each of its n-grams. Any other n-gram has the probability of the n-gram without
-its first id, times the backoff of its context if the trie holds that context. A log-probability is therefore one entry
+The trie holds the log-probabilities of its n-grams. The probability of any other n-gram is that of the n-gram without
+its first id, times the backoff of its context if the trie holds this context. A log-probability is therefore one entry
 of the trie plus a sum of log backoffs.
 
 Shapes: B rows of ids, T positions, V vocabulary, E n-grams of all orders and the empty n-gram, N rows while decoding.
@@ -27,7 +27,7 @@ from seqlab.models.interfaces import Step
 from seqlab.models.kneser_ney import TextBoundaries, TrieLevel, estimate
 
 ABSENT = -1
-"""Entry of an n-gram that the trie does not hold."""
+"""Index of n-grams that the trie does not hold."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -37,10 +37,11 @@ class NgramConfig(LanguageModelConfig):
     family: Literal["ngram_lm"] = "ngram_lm"
     """Name of the model family."""
     order: Annotated[int, Field(ge=1, le=100)] = 5
-    """Tokens of the longest n-grams: each token is predicted from at most `order - 1` tokens before it."""
+    """Maximum length of n-grams in tokens: each token is predicted from at most `order - 1` tokens before it."""
     min_counts: tuple[Count, ...] = ()
-    """Minimum count of n-grams of 1, 2, ... tokens, the last value also for longer ones; the first must be 1, and the
-    values must not decrease. (1, 1, 2) drops n-grams of three or more tokens that occur once; empty keeps all."""
+    """Minimum count of n-grams of 1, 2, ... tokens; the last value also applies to longer ones. The first must be 1,
+    and the values must not decrease. (1, 1, 2) drops n-grams of three or more tokens that occur once; empty keeps
+    all."""
 
     is_count_based: ClassVar[bool] = True
 
@@ -50,7 +51,7 @@ class NgramConfig(LanguageModelConfig):
         return f"lower `model.order` (now {self.order}), or count less text"
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "NgramModel":
-        """Build the model, with a uniform distribution."""
+        """Build the model with a uniform distribution."""
         return NgramModel(self, tgt.vocab_size, pad_id=tgt.pad_id, bos_id=tgt.bos_id, eos_id=tgt.eos_id)
 
     @model_validator(mode="after")
@@ -71,11 +72,11 @@ class Level(NamedTuple):
 
 
 class NgramState(NamedTuple):
-    """Contexts of an n-gram model while decoding: the trie entries of the last ids."""
+    """Contexts of an n-gram model while decoding, as indices of trie entries."""
 
     contexts: Tensor
-    """(N, order) int64: column k is the entry of the last k ids, or `ABSENT`; column 0 is 0, the empty context. Never
-    changed in place."""
+    """(N, order) int64: column k is the index of the n-gram of the last k ids, or `ABSENT`; column 0 is 0, the index of
+    the empty n-gram. Never changed in place."""
 
     def select(self, rows: Tensor) -> "NgramState":
         """Keep, reorder or repeat rows."""
@@ -92,19 +93,19 @@ class NgramModel(nn.Module):
     The distribution is uniform until `fit`, `load_weights` or `set_levels` is called. The model has buffers and no
     parameters. Ids must be below `vocab_size`; `pad_id` and `bos_id` are never predicted (-inf).
 
-    One table holds the n-grams of all orders, in ascending order, so that one search looks an id up after contexts of
-    all orders. Entry 0 is the empty n-gram.
+    One table holds the n-grams of all orders, sorted by key, so that a single search looks up an id after contexts of
+    all lengths. Entry 0 is the empty n-gram.
     """
 
     keys: Tensor
-    """(E,) int64 ascending: `context * V + last id`, where `context` is the entry of the n-gram without its last id."""
+    """(E,) int64 ascending: `context * V + last id`; `context` is the index of the n-gram without its last id."""
     log_probs: Tensor
     """(E,) fp64, in nats."""
     backoffs: Tensor
-    """(E without the n-grams of the highest order,) fp64, in nats."""
+    """fp64, in nats, for all n-grams except those of the highest order."""
 
     embeddings: ClassVar[dict[str, str]] = {}
-    """Name of the embedding parameter of each side: there is none."""
+    """The model has no embeddings."""
 
     def __init__(self, config: NgramConfig, vocab_size: int, pad_id: int, bos_id: int, eos_id: int) -> None:
         super().__init__()
@@ -140,13 +141,13 @@ class NgramModel(nn.Module):
 
     @property
     def impossible_ids(self) -> list[int]:
-        """Ids, except pad and bos, whose probability is 0 in every context, for example ids that an ARPA file lacks."""
+        """Ids, other than pad and bos, with a probability of 0 in every context: those missing from an ARPA file."""
         possible = self.keys[1:][self.log_probs[1:] > -torch.inf] % self.vocab_size  # entry 0 is the empty n-gram
         is_impossible = torch.ones(self.vocab_size, dtype=torch.bool)
         is_impossible[[self.pad_id, self.bos_id]] = False
         is_impossible[possible.cpu()] = False
-        found: list[int] = is_impossible.nonzero().flatten().tolist()
-        return found
+        impossible_ids: list[int] = is_impossible.nonzero().flatten().tolist()
+        return impossible_ids
 
     def set_levels(self, levels: Sequence[TrieLevel]) -> None:
         """Replace the trie."""
@@ -154,7 +155,7 @@ class NgramModel(nn.Module):
 
     def _set_tables(self, levels: Sequence[Level]) -> None:
         self.starts = list(accumulate((len(level.keys) for level in levels), initial=1))
-        """First entry of each order, from order 0, and last the number of entries."""
+        """Index of the first entry of each order, from order 0; the last element is the number of entries."""
         self.starts.insert(0, 0)
         keys = [level.keys + lower * self.vocab_size for level, lower in zip(levels, self.starts, strict=False)]
         empty_key, zero = keys[0].new_full((1,), torch.iinfo(torch.int64).min), levels[0].log_probs.new_zeros(1)
@@ -172,15 +173,15 @@ class NgramModel(nn.Module):
         return {f"levels.{i}.{field}": tensor for i, level in levels for field, tensor in level._asdict().items()}
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Load tensors that `weights` returned; raises ValueError where they do not fit the config or vocabulary."""
+        """Load tensors that `weights` returned; raises ValueError if they do not fit the config or vocabulary."""
         num_levels = len(weights) // len(Level._fields)
         names = [[f"levels.{i}.{field}" for field in Level._fields] for i in range(num_levels)]
         if not weights or set(weights) != set(chain.from_iterable(names)):
             raise ValueError(f"Expected the tensors of an n-gram model, but found {', '.join(sorted(weights))}.")
-        found = len(weights["levels.0.keys"])
-        if found != self.vocab_size or num_levels > self.config.order:
+        num_ids = len(weights["levels.0.keys"])
+        if num_ids != self.vocab_size or num_levels > self.config.order:
             raise ValueError(
-                f"The weights have order {num_levels} and {found} ids, but the config has order {self.config.order} "
+                f"The weights have order {num_levels} and {num_ids} ids, but the config has order {self.config.order} "
                 f"and the vocabulary {self.vocab_size} ids."
             )
         self._set_tables([Level(*(weights[name] for name in level)) for level in names])
@@ -207,18 +208,17 @@ class NgramModel(nn.Module):
     def score(self, batch: TextBatch) -> Tensor:
         """Return the log-probabilities (B, T) in nats, in fp64, of `batch.tgt_out`, 0 at ignored positions.
 
-        The context of an id is the part of its row before it.
+        The context of an id consists of the ids before it in its row.
         """
         return self.score_with_carry(batch, None)[0]
 
     def score_with_carry(self, batch: TextBatch, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Score rows that continue those of the batch before; also return the contexts after the last ids."""
-        contexts = self._empty_contexts(batch.tgt_in) if carry is None else carry["contexts"]
-        read = self._read_rows(batch.tgt_in, contexts)
-        contexts = read[:, 1:]  # (B, T, order)
+        """Score rows that continue those of the previous batch; also return the contexts after the last ids."""
+        start = self._empty_contexts(batch.tgt_in) if carry is None else carry["contexts"]
+        contexts = self._read_rows(batch.tgt_in, start)  # (B, T + 1, order)
         ignored = batch.tgt_out == IGNORE
         ids = batch.tgt_out.masked_fill(ignored, self.eos_id)
-        return self.read(ids, contexts)[0].masked_fill(ignored, 0.0), {"contexts": read[:, -1]}
+        return self.read(ids, contexts[:, 1:])[0].masked_fill(ignored, 0.0), {"contexts": contexts[:, -1]}
 
     def contexts_after(self, batch: TextBatch) -> Tensor:
         """Return the contexts (B, order) after the prompts `batch.tgt_in` (B, T), which have equal lengths."""
@@ -240,7 +240,7 @@ class NgramModel(nn.Module):
         return contexts
 
     def _read_rows(self, ids: Tensor, contexts: Tensor) -> Tensor:
-        """Read ids (B, T) after contexts (B, order): the contexts (B, T + 1, order) before, between and after them."""
+        """Read ids (B, T) after contexts (B, order): return the contexts (B, T + 1, order) before and after each id."""
         columns = [ids.new_zeros(len(ids), ids.size(1) + 1)]
         for length in range(1, contexts.size(1)):
             ends = self._find(columns[-1][:, :-1], ids)
@@ -254,11 +254,11 @@ class NgramModel(nn.Module):
         return torch.where(self.keys[entries] == wanted, entries, ABSENT)
 
     def _continuations(self, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Find all M n-grams with one of these contexts (N,): the row (M,) and the entry (M,) of each."""
+        """Find all M n-grams that extend a context of contexts (N,): return the row (M,) and the index (M,) of each."""
         first = torch.searchsorted(self.keys, contexts * self.vocab_size)
         counts = torch.searchsorted(self.keys, (contexts + 1) * self.vocab_size) - first
         rows = torch.arange(len(contexts), device=contexts.device).repeat_interleave(counts)
-        # Each entry is the first entry of its context plus its rank within the row.
+        # The index is that of the first n-gram of the row's context plus the rank within the row.
         shift = first - (counts.cumsum(0) - counts)
         return rows, torch.arange(len(rows), device=contexts.device) + shift[rows]
 

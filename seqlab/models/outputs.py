@@ -1,4 +1,4 @@
-"""Outputs of models: hidden states with the projection to the vocabulary, which is applied in blocks.
+"""Outputs of models: hidden states, and the projection to the vocabulary, which is applied in blocks.
 
 Shapes: B sentences, T target positions, F frames or positions, S source positions, V vocabulary, D d_model, R predicted
 tokens of a batch, N rows.
@@ -38,10 +38,10 @@ class Projection(Protocol):
         ...
 
     def target_log_probs(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (R, D), targets (R,) -> the targets' log-probabilities (R,), and the mean over the vocabulary (R,)."""
+        """hidden (R, D), targets (R,) -> log-probabilities of the targets (R,), means over the vocabulary (R,)."""
         ...
 
-    def consistent_cross_entropy(
+    def r_drop_loss(
         self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute R-Drop's loss (Liang et al. 2021): hidden (2, R, D) of two passes, targets (R,).
@@ -52,11 +52,11 @@ class Projection(Protocol):
         ...
 
     def selected_log_probs(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (B, F, D), ids (B, k) -> their log-probabilities (B, F, k), the means over the vocabulary (B, F)."""
+        """hidden (B, F, D), ids (B, k) -> log-probabilities of the ids (B, F, k), means over the vocabulary (B, F)."""
         ...
 
     def selected_logits(self, hidden: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden (B, F, D), ids (B, k) -> their logits (B, F, k), the largest logit (B, F); without a gradient."""
+        """hidden (B, F, D), ids (B, k) -> logits of the ids (B, F, k), largest logits (B, F); without a gradient."""
         ...
 
     def log_probs(self, hidden: Tensor) -> Tensor:
@@ -72,10 +72,10 @@ class DecoderOutput(NamedTuple):
     """Output of one teacher-forced pass."""
 
     hidden: Tensor
-    """(B, T, D): hidden states before the projection."""
+    """(B, T, D): hidden states, the input of the projection."""
     projection: Projection
     carry: dict[str, Tensor] | None = None
-    """Detached state after the last position, rows first, for a batch that continues there (truncated BPTT)."""
+    """Detached state after the last position, rows first, for a batch that continues the rows (truncated BPTT)."""
     undropped: Tensor | None = None
     """(B, T, D): the hidden states before dropout, from models with activation penalties (AWD-LSTM)."""
     attention: Tensor | None = None
@@ -83,7 +83,7 @@ class DecoderOutput(NamedTuple):
     relative_src_positions: Tensor | None = None
     """(B, S): relative position of each source token, from 0 to 1; -1 for tags and padding. Set with `attention`."""
     pointer: PointerOutput | None = None
-    """Copy distribution of models that copy: probabilities are then a mixture of copying and the vocabulary."""
+    """Copy distribution, for models that copy: probabilities are then a mixture of copying and the vocabulary."""
 
     def logits(self) -> Tensor:
         """Return all logits (B, T, V) at once, in fp32: for small batches, and for losses that need them."""
@@ -92,8 +92,8 @@ class DecoderOutput(NamedTuple):
     def cross_entropy(self, tgt_out: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
         """Sum the cross entropy of tgt_out (B, T).
 
-        A mixture with copying is smoothed as if the vocabulary alone predicted each token, which holds for most tokens.
-        That keeps the gate from relying on copying alone.
+        A mixture with copying is smoothed as if each token were predicted from the vocabulary, as most tokens are. This
+        keeps the gate from always choosing to copy.
 
         Returns:
             The label-smoothed loss and the detached nll, both sums in nats.
@@ -111,7 +111,7 @@ class DecoderOutput(NamedTuple):
     def target_log_probs(self, tgt_out: Tensor) -> Tensor:
         """tgt_out (B, T) -> the log-probabilities in nats (R,) of its R predicted tokens, row after row.
 
-        Each has a gradient, for losses that are not plain sums.
+        They are differentiable one by one, for losses that weight tokens differently.
         """
         predicted = tgt_out != IGNORE
         rows, targets = self.hidden[predicted], tgt_out[predicted]  # (R, D), (R,)
@@ -156,7 +156,7 @@ class FrameLogProbs(NamedTuple):
     """Frame-wise log-probabilities of a CTC model."""
 
     log_probs: Tensor
-    """(B, F, V), in nats: of each id in each frame; padding is not read."""
+    """(B, F, V), in nats: of each id in each frame; values in padding are ignored."""
     lengths: Tensor
     """(B,) int64: frames of each sentence, at least 1."""
 
@@ -174,12 +174,12 @@ class FrameOutput(NamedTuple):
     """Output of one pass over all frames or positions."""
 
     hidden: Tensor
-    """(B, F, D): hidden states before the projection."""
+    """(B, F, D): hidden states, the input of the projection."""
     projection: Projection
     lengths: Tensor
     """(B,) int64: frames of each sentence, at least 1."""
     shown: Tensor | None = None
-    """(B, F) int64: target tokens that the decoder observed, IGNORE for none; None where it observed none at all."""
+    """(B, F) int64: target tokens that the decoder observed, IGNORE for none; None if it observed no token at all."""
     attention: Tensor | None = None
     """(B, F, S): attention weights over the source positions, where they were requested."""
 
@@ -193,12 +193,12 @@ class FrameOutput(NamedTuple):
         """(B, F) bool: True where the decoder observed a target token."""
         return torch.zeros_like(self.padding) if self.shown is None else self.shown != IGNORE
 
-    def selected(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """ids (B, k) -> their log-probabilities (B, F, k), and the means over the vocabulary (B, F)."""
+    def selected_log_probs(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """ids (B, k) -> log-probabilities of the ids (B, F, k), and means over the vocabulary (B, F)."""
         return self.projection.selected_log_probs(self.hidden, ids)
 
     def selected_logits(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """ids (B, k) -> their logits (B, F, k), and the largest logit (B, F); without a gradient."""
+        """ids (B, k) -> logits of the ids (B, F, k), and largest logits (B, F); without a gradient."""
         return self.projection.selected_logits(self.hidden, ids)
 
     @torch.no_grad()
@@ -208,20 +208,20 @@ class FrameOutput(NamedTuple):
         return FrameLogProbs(log_probs.view(*self.hidden.shape[:2], -1), self.lengths)
 
     @torch.no_grad()
-    def likeliest_ids(self, banned_ids: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+    def most_probable_ids(self, banned_ids: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
         """Return the most probable id of each frame, without `banned_ids`, and its logit: (B, F) each.
 
-        Faster than `likeliest`: logits need no sum over the vocabulary.
+        Faster than `most_probable`, because logits need no sum over the vocabulary.
         """
         banned = self._index(banned_ids)
-        values, ids = self._by_blocks(lambda rows: self.projection(rows).index_fill_(1, banned, NEG_INF).max(1))
+        values, ids = self._apply_in_blocks(lambda rows: self.projection(rows).index_fill_(1, banned, NEG_INF).max(1))
         return ids, values
 
     @torch.no_grad()
     def candidates(self, count: int, banned_ids: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
-        """Return the `count` most probable ids of each frame: log-probabilities and ids, (B, F, count) each.
+        """Return the `count` most probable ids of each frame: their log-probabilities and the ids, (B, F, count) each.
 
-        `banned_ids` have a log-probability of -inf. A vocabulary of fewer ids gives fewer.
+        `banned_ids` have a log-probability of -inf. If the vocabulary has fewer ids, all are returned.
         """
         banned = self._index(banned_ids)
 
@@ -229,33 +229,34 @@ class FrameOutput(NamedTuple):
             log_probs = self.projection.log_probs(rows).index_fill_(1, banned, NEG_INF)
             return log_probs.topk(min(count, log_probs.size(1)), dim=1)
 
-        return self._by_blocks(best)
+        return self._apply_in_blocks(best)
 
     @torch.no_grad()
-    def likeliest(self, banned_ids: Sequence[int] = (), forced: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def most_probable(self, banned_ids: Sequence[int] = (), forced: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the most probable id of each frame, without `banned_ids`, and its log-probability: (B, F) each.
 
         `forced` (B, F): ids to take instead, IGNORE for none.
         """
         banned = self._index(banned_ids)
-        free = self.hidden.new_full((), IGNORE, dtype=torch.int64).expand(self.hidden.shape[:2])
+        if forced is None:
+            forced = self.hidden.new_full((), IGNORE, dtype=torch.int64).expand(self.hidden.shape[:2])
 
-        def best(rows: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        def best(rows: Tensor, forced_ids: Tensor) -> tuple[Tensor, Tensor]:
             log_probs = self.projection.log_probs(rows)
-            of_given = log_probs.gather(1, given.clamp_min(0)[:, None])[:, 0]
+            forced_log_probs = log_probs.gather(1, forced_ids.clamp_min(0)[:, None])[:, 0]
             values, ids = log_probs.index_fill_(1, banned, NEG_INF).max(1)
-            is_free = given == IGNORE
-            return values.where(is_free, of_given), ids.where(is_free, given)
+            is_free = forced_ids == IGNORE
+            return values.where(is_free, forced_log_probs), ids.where(is_free, forced_ids)
 
-        values, ids = self._by_blocks(best, free if forced is None else forced)
+        values, ids = self._apply_in_blocks(best, forced)
         return ids, values
 
     def _index(self, ids: Sequence[int]) -> Tensor:
         return torch.tensor(sorted(ids), dtype=torch.int64, device=self.hidden.device)
 
-    def _by_blocks(self, choose: Callable[..., Sequence[Tensor]], *more: Tensor) -> tuple[Tensor, Tensor]:
-        """Apply `choose` to blocks of the frames' hidden states, and of `more` (B, F), and join the values and ids."""
-        blocks = [each.flatten(0, 1).split(SCORING_BLOCK_ROWS) for each in (self.hidden, *more)]
+    def _apply_in_blocks(self, choose: Callable[..., Sequence[Tensor]], *args: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply `choose` to blocks of the hidden states and of `args` (B, F), and concatenate its values and ids."""
+        blocks = [each.flatten(0, 1).split(SCORING_BLOCK_ROWS) for each in (self.hidden, *args)]
         parts = [choose(*block) for block in zip(*blocks, strict=True)]
         shape = self.hidden.shape[:2]
         values, ids = (torch.cat(each).unflatten(0, shape) for each in zip(*parts, strict=True))
@@ -266,6 +267,6 @@ class PositionOutput(NamedTuple):
     """Output of a pass over all positions of targets of known lengths."""
 
     positions: FrameOutput
-    """One position for each token."""
+    """Output at the positions of the targets: one frame per position."""
     length_nll: Tensor
     """(B,), differentiable: the nll in nats of the true length; 0 for models whose targets end at eos."""

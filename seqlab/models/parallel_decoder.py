@@ -1,7 +1,7 @@
 """Non-autoregressive Transformer decoder: predicts all target positions in parallel (Gu et al. 2018, arXiv:1711.02281).
 
-Its input has the length of the target: the source embeddings, resampled to that length, or mask embeddings. It may also
-observe some of the target tokens.
+Its input is as long as the target: source embeddings resampled to that length, or mask embeddings. It may also observe
+some of the target tokens.
 
 Shapes: B batch, S source positions, P positions of the decoder, D d_model.
 """
@@ -41,7 +41,7 @@ class ParallelDecoderConfig(TransformerEncoderConfig):
 
     task: ClassVar[str] = "translation"
     adds_mask_embedding: ClassVar[bool] = False
-    """Whether the mask embedding is added to copied source embeddings, to tell them from observed target tokens."""
+    """Whether the mask embedding is added to source embeddings, to distinguish them from observed target tokens."""
 
     def check_data(self, data: Any) -> None:
         """Raise ValueError if the model cannot be trained on the data section's data."""
@@ -49,7 +49,7 @@ class ParallelDecoderConfig(TransformerEncoderConfig):
         if self.positions == "learned" and data.max_length >= self.max_length:
             raise ValueError(
                 f"`model.positions: learned` needs `model.max_length` ({self.max_length}) above `data.max_length` "
-                f"({data.max_length}), because each sequence has one special token more."
+                f"({data.max_length}), because each sequence also has a special token."
             )
 
 
@@ -59,7 +59,7 @@ class EncodedSource(NamedTuple):
     vectors: Tensor
     """(B, S, D): token embeddings, for the decoder's input."""
     lengths: Tensor
-    """(B,), eos included."""
+    """(B,): source lengths, eos included."""
     end: Tensor
     """(B, D): the encoder's hidden state at eos."""
     memories: list[LayerMemory]
@@ -109,7 +109,7 @@ class ParallelDecoder(nn.Module):
             lengths: (B,), positions of each target.
             shown: (B, P), observed target tokens, IGNORE for none.
             need_attention: whether to return attention.
-            size: P, if known without reading `lengths` from the device; at least their maximum.
+            size: P, at least the maximum of `lengths`; None: this maximum, which waits for a GPU.
         """
         size = int(lengths.max()) if size is None else size
         vectors = self._inputs(source, lengths, size)

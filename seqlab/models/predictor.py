@@ -1,7 +1,7 @@
 """Base class of models that predict numbers, classes or labels, and the linear model.
 
 Shapes: B examples, F frames of D features each (a table row is one frame), C channels, H and W height and width,
-K outputs (numbers, classes or labels).
+O outputs (numbers, classes or labels).
 """
 
 from dataclasses import dataclass as plain_dataclass
@@ -17,7 +17,7 @@ from seqlab.nn.layers import Linear
 
 
 class InputSide(Protocol):
-    """Properties of the inputs that a model needs."""
+    """Source side of numeric inputs: the property that a model needs."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -26,11 +26,11 @@ class InputSide(Protocol):
 
 
 class TargetSide(Protocol):
-    """Properties of the targets that a model needs."""
+    """Target side of numbers, classes or labels: the property that a model needs."""
 
     @property
     def size(self) -> int:
-        """K: number of outputs."""
+        """O: number of outputs."""
         ...
 
 
@@ -42,10 +42,10 @@ class PredictorConfig(ModelConfig):
     default_objective: ClassVar[str] = "squared_error"
 
     def check_inputs(self, shape: tuple[int, ...]) -> None:
-        """Raise ValueError if the model cannot read examples of this shape."""
+        """Raise ValueError if the model does not support examples of this shape."""
 
     def check_sides(self, src: Any, tgt: Any) -> None:
-        """Raise ValueError if the model cannot read the inputs."""
+        """Raise ValueError if the model does not support the inputs."""
         self.check_inputs(src.shape)
 
 
@@ -71,9 +71,9 @@ class LinearPredictor(nn.Module):
         nn.init.zeros_(self.project.bias)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Compute the outputs of a batch: (B, K)."""
-        scores: Tensor = self.project(batch.src.flatten(1))
-        return scores
+        """Compute the outputs of a batch: (B, O)."""
+        outputs: Tensor = self.project(batch.src.flatten(1))
+        return outputs
 
 
 @plain_dataclass(frozen=True)

@@ -18,8 +18,8 @@ from seqlab.models.frame_encoders import (
     FrameEncoder,
     FrameEncoderConfig,
     FrameSide,
-    RecurrentFramesConfig,
-    TransformerFramesConfig,
+    RecurrentFrameEncoderConfig,
+    TransformerFrameEncoderConfig,
 )
 from seqlab.models.interfaces import FrameLogProbs, FrameOutput, Glance, Step
 from seqlab.nn.layers import Linear
@@ -37,21 +37,21 @@ class RecogniserConfig(FrameEncoderConfig):
     warm_start_excludes: ClassVar[tuple[str, ...]] = ("upsample.", "projection.")
 
     upsampling: Size = 2
-    """Output frames per encoder frame, by a linear projection (Libovicky & Helcl 2018). CTC needs a frame per token and
-    a blank between equal tokens, but two convolution blocks leave 25 frames per second, for up to 20 letters."""
+    """Output frames per encoder frame, by a linear projection (Libovicky & Helcl 2018). CTC needs one frame per token,
+    and a blank between equal tokens. After two convolution blocks a second has 25 frames, and up to 20 letters."""
 
     @model_validator(mode="after")
     def _check_upsampling(self) -> "RecogniserConfig":
-        if self.frame_step % self.upsampling:
+        if self.subsampling_factor % self.upsampling:
             raise ValueError(
-                f"`upsampling` must divide {self.frame_step}, the subsampling factor of {len(self.channels)} blocks "
-                f"(`channels`), but is {self.upsampling} instead."
+                f"`upsampling` must divide {self.subsampling_factor}, the subsampling factor of {len(self.channels)} "
+                f"blocks (`channels`), but is {self.upsampling} instead."
             )
         return self
 
     @property
     def can_glance(self) -> bool:
-        """Whether the model has a decoder that can observe a part of the target: it has none."""
+        """Whether the model has a decoder that can observe a part of the target: always False."""
         return False
 
     def num_outputs(self, frames: IntArray) -> IntArray:
@@ -70,18 +70,18 @@ class RecogniserConfig(FrameEncoderConfig):
     def unreachable_targets(
         self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
     ) -> UnreachableTargets | None:
-        """Find targets that need more output frames than there are: one per token, and a blank between equal tokens."""
+        """Find targets with too few output frames: they need one per token, and a blank between equal tokens."""
         return UnreachableTargets(
             tgt + repeated() > self.num_outputs(src),
-            f"have texts that need more output frames than the model has ({self.upsampling} for each "
-            f"{self.frame_step} frames), and are left out of the loss: do the texts belong to the recordings? Raise "
-            "`model.upsampling`, or use tokens of several characters",
+            f"have texts that need more output frames than the model has ({self.upsampling} for every "
+            f"{self.subsampling_factor} frames), and are left out of the loss: do the texts belong to the recordings? "
+            "Raise `model.upsampling`, or use tokens of several characters",
             yield_no_loss=True,
         )
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LstmRecogniserConfig(RecurrentFramesConfig, RecogniserConfig):
+class LstmRecogniserConfig(RecurrentFrameEncoderConfig, RecogniserConfig):
     """A speech recognizer with bidirectional LSTM layers."""
 
     family: Literal["lstm_recogniser"] = "lstm_recogniser"
@@ -90,7 +90,7 @@ class LstmRecogniserConfig(RecurrentFramesConfig, RecogniserConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GruRecogniserConfig(RecurrentFramesConfig, RecogniserConfig):
+class GruRecogniserConfig(RecurrentFrameEncoderConfig, RecogniserConfig):
     """A speech recognizer with bidirectional GRU layers."""
 
     family: Literal["gru_recogniser"] = "gru_recogniser"
@@ -99,7 +99,7 @@ class GruRecogniserConfig(RecurrentFramesConfig, RecogniserConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerRecogniserConfig(TransformerFramesConfig, RecogniserConfig):
+class TransformerRecogniserConfig(TransformerFrameEncoderConfig, RecogniserConfig):
     """A speech recognizer with self-attention, over all frames or within a window."""
 
     family: Literal["transformer_recogniser"] = "transformer_recogniser"
@@ -119,7 +119,7 @@ class Recogniser(nn.Module):
             prefixes: CTC prefix scoring, with the special ids.
         """
         super().__init__()
-        self.encoder_step, self.upsampling = config.frame_step, config.upsampling
+        self.subsampling_factor, self.upsampling = config.subsampling_factor, config.upsampling
         self.vocab_size, self.blank_id, self.eos_id = vocab_size, prefixes.blank_id, prefixes.eos_id
         self.encoder, self.prefixes = encoder, prefixes
         size = encoder.output_size
@@ -130,12 +130,12 @@ class Recogniser(nn.Module):
     @property
     def output_step(self) -> int:
         """Feature frames per output frame."""
-        return self.encoder_step // self.upsampling
+        return self.subsampling_factor // self.upsampling
 
     @property
     def first_output(self) -> float:
         """Position of the first output frame, in feature frames counted from 0."""
-        return (self.output_step - self.encoder_step) / 2
+        return (self.output_step - self.subsampling_factor) / 2
 
     def forward(self, batch: FrameBatch, glance: Glance | None = None) -> FrameOutput:
         """Run one pass: hidden states (B, F', D). Raises ValueError for `glance`, which needs a decoder."""
@@ -157,7 +157,7 @@ class Recogniser(nn.Module):
         return self.prefixes.score(self.frames(batch), batch.tgt_out)
 
     def score_sequences(self, frames: FrameLogProbs, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Score one sequence for each recording: the log-probabilities in nats of its tokens, and last of its end."""
+        """Score one sequence for each recording: the log-probabilities in nats of its tokens and, last, of its end."""
         return self.prefixes.score_sequences(frames, sequences)
 
     def start(self, batch: FrameBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:

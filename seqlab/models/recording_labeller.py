@@ -1,6 +1,6 @@
 """Classifiers of whole recordings: an encoder of frames, pooling over time, and a linear output layer.
 
-Shapes: B recordings, F frames of M bands, K labels.
+Shapes: B recordings, F frames of M bands, L labels.
 """
 
 from typing import ClassVar, Literal
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from seqlab.data.batch import ValueBatch
 from seqlab.models.config import SETTINGS, Probability, SequencePooling
 from seqlab.models.frame_encoders import (
-    ConvolutionFramesConfig,
+    ConvolutionFrameEncoderConfig,
     FrameEncoder,
     FrameEncoderConfig,
     FrameSide,
-    RecurrentFramesConfig,
-    TransformerFramesConfig,
+    RecurrentFrameEncoderConfig,
+    TransformerFrameEncoderConfig,
 )
 from seqlab.models.predictor import TargetSide
 from seqlab.nn.layers import Dropout, Linear
@@ -27,7 +27,7 @@ from seqlab.nn.recurrent import RecurrentKind
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RecordingLabellerConfig(FrameEncoderConfig):
-    """Base class of the configs of models that give each recording one label."""
+    """Base class of the configs of models that label recordings."""
 
     pooling: SequencePooling = "mean"
     """Pooling of the encoder's outputs over time: `mean` or `max`."""
@@ -46,7 +46,7 @@ class RecordingLabellerConfig(FrameEncoderConfig):
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class CnnRecordingLabellerConfig(ConvolutionFramesConfig, RecordingLabellerConfig):
+class CnnRecordingLabellerConfig(ConvolutionFrameEncoderConfig, RecordingLabellerConfig):
     """A labeller of recordings with residual convolutions."""
 
     family: Literal["cnn_recording_labeller"] = "cnn_recording_labeller"
@@ -54,7 +54,7 @@ class CnnRecordingLabellerConfig(ConvolutionFramesConfig, RecordingLabellerConfi
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class LstmRecordingLabellerConfig(RecurrentFramesConfig, RecordingLabellerConfig):
+class LstmRecordingLabellerConfig(RecurrentFrameEncoderConfig, RecordingLabellerConfig):
     """A labeller of recordings with bidirectional LSTM layers."""
 
     family: Literal["lstm_recording_labeller"] = "lstm_recording_labeller"
@@ -63,7 +63,7 @@ class LstmRecordingLabellerConfig(RecurrentFramesConfig, RecordingLabellerConfig
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class GruRecordingLabellerConfig(RecurrentFramesConfig, RecordingLabellerConfig):
+class GruRecordingLabellerConfig(RecurrentFrameEncoderConfig, RecordingLabellerConfig):
     """A labeller of recordings with bidirectional GRU layers."""
 
     family: Literal["gru_recording_labeller"] = "gru_recording_labeller"
@@ -72,7 +72,7 @@ class GruRecordingLabellerConfig(RecurrentFramesConfig, RecordingLabellerConfig)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class TransformerRecordingLabellerConfig(TransformerFramesConfig, RecordingLabellerConfig):
+class TransformerRecordingLabellerConfig(TransformerFrameEncoderConfig, RecordingLabellerConfig):
     """A labeller of recordings with self-attention."""
 
     family: Literal["transformer_recording_labeller"] = "transformer_recording_labeller"
@@ -89,12 +89,12 @@ class RecordingLabeller(nn.Module):
         self.project = Linear(encoder.output_size, labels)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Compute the outputs of a batch: (B, K)."""
+        """Compute the logits of a batch: (B, L)."""
         hidden, lengths = self.encoder(batch.src, batch.src_lengths)
         is_padding = padding_mask(lengths, hidden.size(1))[..., None]
         if self.pooling == "mean":
             pooled = hidden.masked_fill(is_padding, 0).sum(1) / lengths[:, None]
         else:
             pooled = hidden.masked_fill(is_padding, -torch.inf).amax(1)
-        scores: Tensor = self.project(self.dropout(pooled))
-        return scores
+        logits: Tensor = self.project(self.dropout(pooled))
+        return logits

@@ -1,7 +1,8 @@
 """Recurrent encoder-decoders with attention: tanh RNNs, LSTMs or GRUs.
 
-The decoder reads a token, attends to the memory with its new state, and predicts from both (Luong et al. 2015,
-D15-1166). With `input_feeding` it also reads the attentional vector of the step before.
+The decoder reads a token, attends to the memory with its new state, and combines both to an attentional vector, from
+which it predicts the next token (Luong et al. 2015, D15-1166). With `input_feeding` it also reads the attentional
+vector of the previous step.
 
 Shapes: B sentences, S source and T target positions, E embedding size, H hidden size, N = B * K rows while decoding.
 """
@@ -65,12 +66,12 @@ class RecurrentConfig(ModelConfig):
     """Whether each layer after the first has a residual connection, where input and output have the same size."""
     attention: AttentionKind = "general"
     """Attention score: `additive` (Bahdanau et al. 2015), `dot` or `general` (Luong et al. 2015). Training with
-    `additive` takes memory for one vector per pair of source and target positions."""
+    `additive` needs memory for a vector per pair of source and target positions."""
     rotary_cross_attention: bool = False
-    """Whether rotary embeddings give the attention relative positions of source and target (Su et al. 2021). For tasks
+    """Whether rotary embeddings encode relative positions of source and target in attention (Su et al. 2021). For tasks
     whose outputs keep the order of the input; not for `additive`."""
     input_feeding: bool = True
-    """Whether each step also reads the attentional vector of the step before (Luong et al. 2015). Training then runs
+    """Whether each step also reads the attentional vector of the previous step (Luong et al. 2015). Training then runs
     the decoder step by step, which is slower."""
     bridge: BridgeKind = "linear"
     """Initial state of the decoder: a projection of the encoder's last states, these states, or zeros."""
@@ -83,8 +84,8 @@ class RecurrentConfig(ModelConfig):
     weight_dropout: Probability = 0.0
     """Dropout probability of the recurrent weights (DropConnect), drawn once per micro-step."""
     tags: TagUse = "symbols"
-    """Handling of source tags, if the tokenizer has them: read as tokens after the others (`symbols`), or the sum of
-    their embeddings is added to that of each token (`sum`)."""
+    """Handling of source tags, if the tokenizer has them: as tokens (`symbols`), or the sum of their embeddings is
+    added to the embedding of each token (`sum`)."""
     copying: bool = False
     """Whether the decoder may copy source tokens (pointer-generator, See et al. 2017); needs a joint vocabulary."""
     max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 512
@@ -107,11 +108,11 @@ class RecurrentConfig(ModelConfig):
         return self.max_length
 
     @property
-    def copies(self) -> bool:
+    def can_copy(self) -> bool:
         """Whether the model may copy tokens from the source."""
         return self.copying
 
-    def decoder_name(self, name: str) -> str | None:
+    def decoder_weight_name(self, name: str) -> str | None:
         """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         return name if name.startswith("decoder.") else None
 
@@ -168,7 +169,7 @@ class GruConfig(RecurrentConfig):
 
 
 class _Embedding(nn.Module):
-    """Token embeddings in fp32, with dropout of whole tokens and of features."""
+    """Token embeddings in fp32, with dropout of tokens and of features."""
 
     def __init__(self, weight: nn.Parameter, config: RecurrentConfig) -> None:
         super().__init__()
@@ -217,10 +218,10 @@ class RecurrentEncoder(nn.Module):
         added, token_mask = None, self.embedding.token_mask()
         if self.tags.are_summed:
             look_up = partial(self.embedding.look_up, token_mask=token_mask)
-            src, src_lengths, added = self.tags.take_out(src, src_lengths, look_up)
+            src, src_lengths, added = self.tags.remove_tags(src, src_lengths, look_up)
         x = self.embedding(src, token_mask)
-        read = self.layers(x if added is None else x + added, lengths=src_lengths)
-        return read.output, src_lengths, read.state.join_directions(self.layers.num_directions)
+        result = self.layers(x if added is None else x + added, lengths=src_lengths)
+        return result.output, src_lengths, result.state.join_directions(self.layers.num_directions)
 
 
 class RecurrentDecoder(nn.Module):
@@ -250,33 +251,33 @@ class RecurrentDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """tgt_in (B, T) -> attentional vectors (B, T, E) and attention weights over the memory (B, T, S).
 
-        `mix` (scheduled sampling) makes an `PredictedInputs` from the embedding weight and the dropout masks, which
-        references and predictions share.
+        `mix` (scheduled sampling) makes a `PredictedInputs` from the embedding weight and the dropout masks, which are
+        the same for references and predictions.
         """
         feature_mask, token_mask = self.embedding.feature_mask(len(tgt_in)), self.embedding.token_mask()
         x = self.embedding.look_up(tgt_in, token_mask) * feature_mask
-        own = None if mix is None else mix(self.embedding.weight, feature_mask[:, 0], token_mask)
-        if self.input_feeding or own is not None:
-            return self._stepwise(x, memory, start, own)
+        predicted = None if mix is None else mix(self.embedding.weight, feature_mask[:, 0], token_mask)
+        if self.input_feeding or predicted is not None:
+            return self._run_stepwise(x, memory, start, predicted)
         hidden = self.layers(x, start).output
         context, weights = self.attention(hidden, memory)
-        return _attentional(hidden, context, self.combine), weights
+        return _attentional_vectors(hidden, context, self.combine), weights
 
-    def _stepwise(
-        self, x: Tensor, memory: Memory, state: RecurrentState, own: PredictedInputs | None
+    def _run_stepwise(
+        self, x: Tensor, memory: Memory, state: RecurrentState, predicted: PredictedInputs | None
     ) -> tuple[Tensor, Tensor]:
         """Run the decoder step by step over embeddings x (B, T, E), for input feeding or scheduled sampling."""
-        read, attend = self.layers.repeated_step(len(x)), self.attention.repeated_step(memory)
+        step, attend = self.layers.repeated_step(len(x)), self.attention.repeated_step(memory)
         combine = kernels.repeated_linear(self.combine.weight, self.combine.bias)
         vector, vectors, weights = torch.zeros_like(x[:, 0]), [], []
         for position, embedded in enumerate(x.unbind(1)):
-            if own is not None and position > 0:
-                embedded = own.mix(embedded, vector, position)
-            hidden, state = read(torch.cat((embedded, vector), dim=1) if self.input_feeding else embedded, state)
-            context, weights_here = attend(hidden[:, None], position)  # (B, 1, H), (B, 1, S)
-            vector = _attentional(hidden, context[:, 0], combine)
+            if predicted is not None and position > 0:
+                embedded = predicted.mix(embedded, vector, position)
+            hidden, state = step(torch.cat((embedded, vector), dim=1) if self.input_feeding else embedded, state)
+            context, step_weights = attend(hidden[:, None], position)  # (B, 1, H), (B, 1, S)
+            vector = _attentional_vectors(hidden, context[:, 0], combine)
             vectors.append(vector)
-            weights.append(weights_here)
+            weights.append(step_weights)
         return torch.stack(vectors, dim=1), torch.cat(weights, dim=1)
 
     def step(self, last_ids: Tensor, state: "RecurrentDecoderState") -> tuple[Tensor, Tensor]:
@@ -286,14 +287,14 @@ class RecurrentDecoder(nn.Module):
         hidden, state.recurrent = self.layers.step(x, state.recurrent)
         query = hidden.unflatten(0, (len(state.memory.keys), -1))  # (B, K, H)
         context, weights = (x.flatten(0, 1) for x in self.attention.step(query, state.memory, state.position))
-        vectors = _attentional(hidden, context, self.combine)
+        vectors = _attentional_vectors(hidden, context, self.combine)
         state.position += 1
         if state.vector is not None:
             state.vector = vectors
         return vectors, weights
 
 
-def _attentional(hidden: Tensor, context: Tensor, combine: Callable[[Tensor], Tensor]) -> Tensor:
+def _attentional_vectors(hidden: Tensor, context: Tensor, combine: Callable[[Tensor], Tensor]) -> Tensor:
     """Combine hidden states and context vectors, (..., H) each, into attentional vectors (..., E)."""
     return torch.tanh(combine(torch.cat((hidden.float(), context), dim=-1)).float())
 
@@ -304,9 +305,9 @@ class RecurrentDecoderState:
 
     recurrent: RecurrentState
     vector: Tensor | None
-    """(N, E), the last attentional vectors; None without input feeding."""
+    """(N, E): attentional vectors of the last step; None without input feeding."""
     memory: Memory
-    """One row for each sentence."""
+    """The memory, with one row for each sentence."""
     view: SourceView
     position: int = 0
     """Position of the next token."""
@@ -323,7 +324,7 @@ class RecurrentDecoderState:
         return self
 
     def fork(self) -> "RecurrentDecoderState":
-        """Return an independent copy, which shares all tensors: steps replace them."""
+        """Return an independent copy; it shares all tensors, because steps replace them instead of changing them."""
         return replace(self)
 
 
@@ -340,7 +341,7 @@ class RecurrentTranslator(EncoderDecoder):
         unk_id: int = NO_UNK_ID,
         tag_ids: range = range(0),
     ) -> None:
-        """Build the layers. `unk_id`: id that stands for unknown words where a model copies; `tag_ids`: source tags."""
+        """Build the layers. `unk_id`: id of unknown words, only for models that copy; `tag_ids`: ids of source tags."""
         super().__init__()
         self.config, self.vocab_size, self.bos_id, self.eos_id = config, tgt_vocab_size, bos_id, eos_id
         weights = make_embeddings(
@@ -363,7 +364,7 @@ class RecurrentTranslator(EncoderDecoder):
 
     def encode(self, batch: Seq2SeqBatch) -> tuple[Memory, RecurrentState]:
         """Run the encoder: the memory for attention, and the initial state of the decoder."""
-        memory, lengths, last = self.encoder(self.readable(batch.src), batch.src_lengths)
+        memory, lengths, last = self.encoder(self.replace_copied(batch.src), batch.src_lengths)
         return self.decoder.attention.prepare(memory, lengths), self.bridge(last)
 
     def forward(
@@ -371,11 +372,11 @@ class RecurrentTranslator(EncoderDecoder):
     ) -> DecoderOutput:
         """Run one teacher-forced pass: hidden states (B, T, E) and attention, which is always returned.
 
-        With `mixing` (scheduled sampling) the decoder reads its own prediction in place of some reference tokens.
+        With `mixing` (scheduled sampling) the decoder reads its own prediction instead of some reference tokens.
         """
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
         mix = None if mixing is None else partial(PredictedInputs, mixing, self.projection)
-        vectors, attention = self.decoder(self.readable(batch.tgt_in), *self.encode(batch), mix)
+        vectors, attention = self.decoder(self.replace_copied(batch.tgt_in), *self.encode(batch), mix)
         return self.make_output(batch, self.output_dropout(vectors), attention, vectors)
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, RecurrentDecoderState]:
@@ -388,5 +389,5 @@ class RecurrentTranslator(EncoderDecoder):
 
     def step(self, last_ids: Tensor, state: RecurrentDecoderState) -> Step:
         """Read one id per row (N,) and score the next id."""
-        vectors, weights = self.decoder.step(self.readable(last_ids), state)
+        vectors, weights = self.decoder.step(self.replace_copied(last_ids), state)
         return self.make_step(vectors, weights, state.view, state)

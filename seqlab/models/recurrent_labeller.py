@@ -121,6 +121,6 @@ class RecurrentLabeller(LabellingModel):
 
     def encode(self, batch: LabelledBatch) -> Tensor:
         """Encode a batch: (B, S, H)."""
-        words = self.reader.words(batch.src)
+        words = self.reader.drop_words(batch.src)
         ngrams, spelling = self.reader.ngram_vectors(words), self.reader.spelling_vectors(batch)
         return self.encoder(words, batch.src_lengths, ngrams, spelling)

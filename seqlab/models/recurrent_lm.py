@@ -53,7 +53,7 @@ class RecurrentLmConfig(LanguageModelConfig):
         """Size of the embeddings."""
         return self.embedding_size or self.hidden_size
 
-    def decoder_name(self, name: str) -> str | None:
+    def decoder_weight_name(self, name: str) -> str | None:
         """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         if name == "weight":
             return "decoder.embedding.weight"
@@ -68,7 +68,7 @@ class RecurrentLmConfig(LanguageModelConfig):
         super().check_data(data)
         if data.packing:
             raise ValueError(
-                "`data.packing` needs a model with attention masks, which keep the lines of a row apart, but a "
+                "`data.packing` needs a model with attention masks, which separate the lines of a row, but a "
                 "recurrent model has none: remove it."
             )
 
@@ -104,7 +104,7 @@ class RecurrentLm(nn.Module):
     """Recurrent language model; a `Stepper`, `Scorer` and `CarryingScorer`."""
 
     embeddings: ClassVar[dict[str, str]] = {"tgt": "weight"}
-    """Name of the embedding parameter of each side."""
+    """Names of the embedding parameters of the source and target side."""
 
     def __init__(self, config: RecurrentLmConfig, vocab_size: int, eos_id: int) -> None:
         super().__init__()
@@ -130,18 +130,18 @@ class RecurrentLm(nn.Module):
         self.projection = VocabularyProjection(weight)
 
     def forward(self, batch: TextBatch, carry: dict[str, Tensor] | None = None) -> DecoderOutput:
-        """Run one teacher-forced pass, from the state `carry` of the batch before if there is one."""
+        """Run one teacher-forced pass; `carry`: the state after the previous batch, if its rows continue."""
         state = None if carry is None else RecurrentState.from_tensors(carry)
-        read = self.layers(self._embed(batch.tgt_in), state)
-        after = read.state.detach().tensors()
-        return DecoderOutput(read.output, self.projection, after, read.undropped)
+        result = self.layers(self._embed(batch.tgt_in), state)
+        after = result.state.detach().tensors()
+        return DecoderOutput(result.output, self.projection, after, result.undropped)
 
     def score(self, batch: TextBatch) -> Tensor:
         """Return the log-probabilities (B, T) in nats of `tgt_out`, 0 at ignored positions."""
         return self.score_with_carry(batch, None)[0]
 
     def score_with_carry(self, batch: TextBatch, carry: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Score rows that continue those of the batch before; also return the state after them."""
+        """Score rows that continue those of the previous batch; also return the state after them."""
         output = self(batch, carry)
         assert output.carry is not None
         return output.scores(batch.tgt_out), output.carry

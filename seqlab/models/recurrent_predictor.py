@@ -1,6 +1,6 @@
-"""Recurrent networks for sequences and windows of time series: the output layer reads the last hidden state.
+"""Recurrent networks for sequences and windows of time series: a linear layer on the last hidden state.
 
-Shapes: B examples, F frames of D features each, H hidden size, K outputs (numbers, classes or labels).
+Shapes: B examples, F frames of D features each, H hidden size, O outputs (numbers, classes or labels).
 """
 
 from typing import ClassVar, Literal
@@ -88,6 +88,6 @@ class RecurrentPredictor(nn.Module):
         self.project = Linear(config.hidden_size, outputs)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Compute the outputs of a batch: (B, K)."""
-        scores: Tensor = self.project(self.layers(batch.src).output[:, -1])
-        return scores
+        """Compute the outputs of a batch: (B, O)."""
+        outputs: Tensor = self.project(self.layers(batch.src).output[:, -1])
+        return outputs

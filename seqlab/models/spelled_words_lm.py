@@ -1,9 +1,9 @@
-"""Word language model in a search over characters, with look-ahead (Ortmanns et al. 1996, ICSLP).
+"""Word language model for a search over characters, with look-ahead (Ortmanns et al. 1996, ICSLP).
 
-The log-probability of a word is known only at its last character, but a beam must compare prefixes before. Each
-character therefore scores the ratio of two unigram probabilities: that of all words that start with the characters so
-far, and that of all words that start with the characters before. The end of a word (a space or eos) adds the difference
-to the word's log-probability in its context. The sum over a text is exactly the sum over its words.
+The log-probability of a word is known only at its last character, but a beam must compare prefixes of words. The
+look-ahead of a prefix is the unigram log-probability of all words that start with it. The score of a character is the
+change of the look-ahead. The end of a word (a space or eos) adds the difference to the word's log-probability in its
+context. The sum over a text is exactly the sum over its words.
 
 Shapes: B texts, N rows while decoding, V characters, E nodes of the trie of spellings.
 """
@@ -24,7 +24,7 @@ from seqlab.models.interfaces import FixedContextModel, Step
 from seqlab.models.outputs import TensorState
 
 UNK_PENALTY = 3.0
-"""Nats per character of an unknown word, about those of a spelling model with a perplexity of 20."""
+"""Nats per character of an unknown word: about log 20, as of a spelling model with a perplexity of 20."""
 
 ROOT = 0
 """Node of the empty prefix."""
@@ -38,7 +38,7 @@ class SpelledWordsLm(nn.Module):
 
     Words are separated by spaces. Leading, trailing and repeated spaces score 0. The score of a text is the sum of the
     log-probabilities of its words and of eos in the word language model. An unknown word scores the log-probability of
-    unk, minus `unk_penalty` for each character. Scores of single characters are parts of such sums, not
+    unk, minus `unk_penalty` for each character. Scores of single characters are terms of these sums, not
     log-probabilities: at the end of a word they may be above 0.
 
     Build it on the CPU; `to` moves it together with the word language model. A context is that of the word language
@@ -49,34 +49,33 @@ class SpelledWordsLm(nn.Module):
         lm: a word language model with a context of fixed size, for example `NgramModel`; it must give unk a
             probability.
         spellings: character ids of each word, by word id, without words that these characters cannot spell. Of words
-            with the same spelling the one with the highest unigram probability is used, and of equal ones the lowest
-            id.
+            with the same spelling the most probable unigram is used; of equally probable ones, the lowest id.
         words: the vocabulary of `lm`.
         characters: the vocabulary of characters.
         space_id: the character between words.
-        start_id: the first id of a text of `lm`: bos, or eos if it was fitted to a continuous text.
-        look_ahead: whether characters score before the end of their word. Otherwise the whole log-probability is added
-            at the word's end, which needs a larger beam. Sums over texts are the same.
+        start_id: the first id of a text of `lm`: bos, or eos if `lm` was fitted to a continuous text.
+        look_ahead: whether single characters have scores. Otherwise the log-probability of a word is added at its end,
+            which needs a larger beam. Sums over texts are the same.
         unk_penalty: nats subtracted for each character of an unknown word, at least 0. The probability of unk is that
-            of all unknown words together; the penalty divides it among their spellings. A low value makes unknown words
-            displace known ones.
+            of all unknown words together; the penalty distributes it over their spellings. If it is too low, unknown
+            words replace known ones.
 
     Raises:
-        ValueError: `lm` gives unk no probability; `spellings` is empty; a spelling is empty or holds an id that is no
-            character of a word; the penalty is negative or not finite.
+        ValueError: `lm` gives unk no probability; `spellings` is empty; a spelling is empty, or holds an id that is not
+            a character of words; the penalty is negative or not finite.
     """
 
     keys: Tensor
     """(E - 2,) int64 ascending: `parent * V + character` of each node except the root and the last."""
     word_ids: Tensor
-    """(E,) int64: the word spelled by the path to each node, or unk. The last node stands for all prefixes that start
-    no word."""
+    """(E,) int64: the word spelled by the path to each node, or unk. The last node represents all prefixes with which
+    no word starts."""
     enter: Tensor
-    """(E,) fp64: score of the character that leads to a node."""
+    """(E,) fp64: score of the character that leads to each node."""
     leave: Tensor
-    """(E,) fp64: score of a character that leads from a node out of the trie."""
+    """(E,) fp64: score of a character that leads from each node out of the trie."""
     finish: Tensor
-    """(E,) fp64: added to the log-probability of a word that ends at a node."""
+    """(E,) fp64: term added to the log-probability of a word that ends at each node."""
     is_special: Tensor
     """(V,) bool: pad, bos and blank."""
 
@@ -127,17 +126,17 @@ class SpelledWordsLm(nn.Module):
                 )
             wrong = [each for each in ids if not 0 <= each < self.vocab_size or each in refused]
             if wrong or not ids:
-                reason = f"holds {wrong[0]}, which is no character of a word" if wrong else "is empty"
+                reason = f"holds {wrong[0]}, which is not a character of words" if wrong else "is empty"
                 raise ValueError(f"The spelling of word {word} {reason}: remove the word from `spellings`.")
 
     def _unigrams(self, words: TokenSide) -> Floats:
-        """Return the unigram log-probabilities of all words: those after pad, a context that no n-gram has."""
+        """Return the unigram log-probabilities of all words: those after pad, which is not in any n-gram."""
         contexts = self.lm.contexts_after(collate_prompts([[words.pad_id]]))
         return self.lm.read(torch.arange(words.vocab_size), contexts)[0].double().numpy()
 
     @property
     def impossible_ids(self) -> list[int]:
-        """Ids whose probability is always 0: none, since any character may belong to an unknown word."""
+        """Ids with a probability of 0 in every context: none, since any character may occur in unknown words."""
         return []
 
     def contexts_after(self, batch: TextBatch) -> Tensor:
@@ -156,8 +155,8 @@ class SpelledWordsLm(nn.Module):
         return contexts
 
     def start(self, batch: TextBatch, need_attention: bool = False) -> tuple[Tensor, TensorState]:
-        """Read the prompts `batch.tgt_in` (B, T) except their last ids, which the first step reads. No attention."""
-        # A prompt of bos alone is read here and again by the first step; reading bos changes nothing.
+        """Read the prompts `batch.tgt_in` (B, T) except their last ids, which the first step reads; no attention."""
+        # A prompt of only bos is read here and again by the first step; reading bos leaves a context unchanged.
         prefixes = batch.tgt_in[:, : max(1, batch.tgt_in.size(1) - 1)]
         contexts = self.contexts_after(replace(batch, tgt_in=prefixes))
         return batch.tgt_in[:, -1], TensorState((contexts,))
@@ -169,10 +168,10 @@ class SpelledWordsLm(nn.Module):
         return Step(self.read(ids, contexts[:, None])[0].float(), TensorState((contexts,)), None)
 
     def read(self, ids: Tensor, contexts: Tensor) -> tuple[Tensor, Tensor]:
-        """Score characters (...) after contexts (..., order + 1): scores (...) in fp64, and the contexts that follow.
+        """Score characters (...) after contexts (..., order + 1): scores (...) in fp64, and the new contexts.
 
-        The end of a word does not depend on the character read. It is looked up once per context, however many ids are
-        broadcast against it.
+        The score of a word that ends does not depend on the character after it. It is looked up once per context, even
+        if many ids are broadcast against the context.
         """
         word_contexts, nodes = contexts[..., :-1], contexts[..., -1]
         is_empty = nodes == ROOT
@@ -190,7 +189,7 @@ class SpelledWordsLm(nn.Module):
         return scores, torch.cat((word_contexts, next_nodes[..., None]), -1)
 
     def _follow(self, ids: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Descend in the trie by one character: its scores, and the child nodes."""
+        """Descend in the trie by one character: return its scores and the child nodes."""
         wanted = nodes * self.vocab_size + ids
         found = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
         has_child = self.keys[found] == wanted
@@ -211,7 +210,7 @@ class Trie(NamedTuple):
 
     @property
     def parents(self) -> Ints:
-        """Parent of each node except the root and the last: (E - 2,)."""
+        """(E - 2,): parent of each node except the root and the last."""
         return self.keys // self.vocab_size
 
 
@@ -225,7 +224,7 @@ class TrieScores(NamedTuple):
 
 def _build_trie(spellings: Mapping[int, Sequence[int]], unigrams: Floats, vocab_size: int, unk_id: int) -> Trie:
     """Build the trie of spellings, one depth at a time for all words."""
-    # Of words with the same spelling the preferred one comes last, because later assignments overwrite.
+    # Of words with the same spelling the preferred one is last, because later assignments overwrite earlier ones.
     order = sorted(spellings, key=lambda word: (unigrams[word], -word))
     lengths = np.array([len(spellings[word]) for word in order])
     flat = np.fromiter((each for word in order for each in spellings[word]), np.int64, int(lengths.sum()))
@@ -246,8 +245,8 @@ def _distribute_scores(trie: Trie, unigrams: Floats, unk_id: int, unk_penalty: f
     """Distribute the unigram log-probabilities of words over their characters.
 
     The sum of the scores up to a node is its look-ahead: the log-probability of all words with that prefix, unknown
-    words included. It never increases from parent to child. `unk_penalty` is subtracted where a word leaves the trie,
-    or at the end of an unknown word within the trie.
+    words included. It never increases from parent to child. `unk_penalty` is subtracted where an unknown word leaves
+    the trie, or at its end if it ends within the trie.
     """
     is_word, depths = trie.word_ids[:-1] != unk_id, trie.depths
     unknown_scores = -unk_penalty * depths

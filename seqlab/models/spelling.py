@@ -1,7 +1,7 @@
-"""Byte-level spelling model, which gives unknown items a probability.
+"""Byte-level spelling model: the probability of the spelling of unknown words or characters ("items").
 
-The probability of `<unk>` is that of all unknown items together. The probability of a text needs in addition the
-probability of each unknown item's spelling. Otherwise a smaller vocabulary would give a lower perplexity.
+The probability of `<unk>` is that of all unknown items together. The probability of a text also needs the probability
+of each unknown item's spelling. Without it, a smaller vocabulary would have a lower perplexity.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ NUM_SPECIAL = 3
 ORDER = 6
 """Order of the byte n-gram model."""
 MAX_CACHED = 1 << 16
-"""Spellings whose log-probability is cached."""
+"""Maximum number of spellings whose log-probabilities are cached."""
 
 
 class SpellingModel:
-    """N-gram model of the UTF-8 bytes of an item; every spelling has a probability above 0."""
+    """N-gram model of the UTF-8 bytes of items; every spelling has a probability above 0."""
 
     def __init__(self) -> None:
         config = NgramConfig(order=ORDER)
@@ -32,15 +32,15 @@ class SpellingModel:
         self._cache: dict[str, float] = {}
 
     @classmethod
-    def learn(cls, items: Iterable[str]) -> SpellingModel:
-        """Fit a model to the rarest items of a text, which resemble unknown items most."""
+    def fit(cls, items: Iterable[str]) -> SpellingModel:
+        """Fit a model to items; use the rarest items of a text, which are most similar to unknown ones."""
         spelling = cls()
         spelling._model.fit([_ids(item) for item in items], "lines")
         return spelling
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor]) -> SpellingModel:
-        """Load tensors that `weights` returned; raises ValueError where they do not fit."""
+        """Load tensors that `weights` returned; raises ValueError if they do not fit."""
         spelling = cls()
         spelling._model.load_weights(weights)
         return spelling

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from seqlab.models.interfaces import NEG_INF, TargetLengths
 from seqlab.nn.layers import Linear
 
-TAIL_DEVIATIONS = 40.0
-"""Standard deviations below a point where the normal distribution's remaining mass is negligible."""
+TAIL_STANDARD_DEVIATIONS = 40.0
+"""Distance below a z-score at which the remaining mass of the normal distribution is negligible."""
 INITIAL_LOG_WIDTH = -1.5
-"""Initial log of the standard deviation of log ratios, a typical value for two languages."""
+"""Initial logarithm of the standard deviation of log ratios: a typical value for a pair of languages."""
 
 
 class LengthClassifier(nn.Module):
@@ -34,7 +34,7 @@ class LengthClassifier(nn.Module):
     def most_probable(
         self, end: Tensor, src_lengths: Tensor, count: int, shortest: Tensor, longest: Tensor
     ) -> TargetLengths:
-        """Return the `count` most probable lengths within the bounds (B,), or the bound nearest to the classes."""
+        """Return the `count` most probable lengths within the bounds (B,); if no class is within, the nearest bound."""
         log_probs, lengths = self._log_probs(end, src_lengths), self._lengths(src_lengths)
         within = lengths.clamp(shortest[:, None], longest[:, None])
         distance = (lengths - within).abs()
@@ -56,7 +56,7 @@ class LengthClassifier(nn.Module):
 class LengthRatio(nn.Module):
     """Discretized log-normal distribution of the ratio of target to source length, with two learned parameters.
 
-    The probability of a length is the mass of the ratios, with eos included on both sides, from half a token below the
+    The probability of a length is the mass of the ratios, with eos counted in both lengths, from half a token below the
     length to half a token above it.
     """
 
@@ -68,16 +68,16 @@ class LengthRatio(nn.Module):
     def nll(self, end: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor:
         """Compute the nll in nats (B,) of target lengths; `end` is unused.
 
-        The mass between two standardized deviations a < b equals that between -b and -a. The pair further below the
-        mean is used, because the logarithm of the cumulative distribution is accurate there.
+        The mass between two z-scores a < b equals that between -b and -a. The pair that is further below the mean is
+        used, because the logarithm of the cumulative distribution is accurate there.
         """
-        a, b = self._deviation(tgt_lengths + 0.5, src_lengths), self._deviation(tgt_lengths + 1.5, src_lengths)
-        a = torch.where(tgt_lengths == 1, b - TAIL_DEVIATIONS, a)
+        a, b = self._z_score(tgt_lengths + 0.5, src_lengths), self._z_score(tgt_lengths + 1.5, src_lengths)
+        a = torch.where(tgt_lengths == 1, b - TAIL_STANDARD_DEVIATIONS, a)
         a, b = torch.where(a + b > 0, -b, a), torch.where(a + b > 0, -a, b)
         below_a, below_b = torch.special.log_ndtr(a), torch.special.log_ndtr(b)
         return -(below_b + torch.log1p(-(below_a - below_b).clamp_max(-1e-6).exp()))
 
-    def _deviation(self, length: Tensor, src_lengths: Tensor) -> Tensor:
+    def _z_score(self, length: Tensor, src_lengths: Tensor) -> Tensor:
         return (length.log() - src_lengths.log() - self.log_ratio) * (-self.log_width).exp()
 
     def most_probable(
@@ -85,8 +85,8 @@ class LengthRatio(nn.Module):
     ) -> TargetLengths:
         """Return the `count` most probable lengths within the bounds (B,), which are around the mode."""
         mode = src_lengths * (self.log_ratio - (2 * self.log_width).exp()).exp()
-        middle = (mode.round().long() - 1).clamp(shortest, longest)
-        lengths = middle[:, None] + torch.arange(-count - 1, count + 2, device=middle.device)
+        center = (mode.round().long() - 1).clamp(shortest, longest)
+        lengths = center[:, None] + torch.arange(-count - 1, count + 2, device=center.device)
         is_outside = (lengths < shortest[:, None]) | (lengths > longest[:, None])
         nll = self.nll(end, src_lengths[:, None], lengths.clamp_min(1))
         best = (-nll).masked_fill(is_outside, NEG_INF).topk(count, dim=1)

@@ -1,4 +1,6 @@
-"""Transformer encoder-decoder (Vaswani et al. 2017): config, decoder and model. Start reading at `Transformer.forward`.
+"""Transformer encoder-decoder (Vaswani et al. 2017): config, decoder and model.
+
+Start reading at `Transformer.forward`.
 
 Shapes: B batch, S source positions, T target positions, D d_model, N = B * K rows while decoding.
 """
@@ -55,13 +57,13 @@ class TransformerConfig(TransformerEncoderConfig):
     num_decoder_layers: Size = 4
     """Number of decoder layers."""
     rotary_cross_attention: bool = False
-    """Whether rotary embeddings give cross-attention the relative positions of source and target (Su et al. 2021). For
+    """Whether rotary embeddings encode relative positions of source and target in cross-attention (Su et al. 2021). For
     tasks whose outputs keep the order of the input."""
     tied_embeddings: EmbeddingTying = "all"
     """Embeddings that share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
     tags: TagUse = "symbols"
-    """Handling of source tags, if the tokenizer has them: read as tokens after the others (`symbols`), or the sum of
-    their embeddings is added to that of each token (`sum`)."""
+    """Handling of source tags, if the tokenizer has them: as tokens (`symbols`), or the sum of their embeddings is
+    added to the embedding of each token (`sum`)."""
     copying: bool = False
     """Whether the decoder may copy source tokens (pointer-generator, See et al. 2017), by the mean cross-attention of
     its last layer; needs a joint vocabulary."""
@@ -74,11 +76,11 @@ class TransformerConfig(TransformerEncoderConfig):
         return Transformer(self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id, tgt.unk_id, src.tag_ids)
 
     @property
-    def copies(self) -> bool:
+    def can_copy(self) -> bool:
         """Whether the model may copy tokens from the source."""
         return self.copying
 
-    def decoder_name(self, name: str) -> str | None:
+    def decoder_weight_name(self, name: str) -> str | None:
         """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         return name if name.startswith("decoder.") else None
 
@@ -94,7 +96,7 @@ class TransformerConfig(TransformerEncoderConfig):
         if self.positions == "learned" and data.max_length >= self.max_length:
             raise ValueError(
                 f"`model.positions: learned` needs `model.max_length` ({self.max_length}) above "
-                f"`data.max_length` ({data.max_length}), because each sequence has one special token more."
+                f"`data.max_length` ({data.max_length}), because each sequence also has a special token."
             )
 
     @model_validator(mode="after")
@@ -126,14 +128,14 @@ class TransformerDecoder(nn.Module):
     def forward(
         self, vectors: Tensor, memories: list[LayerMemory], need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """Embeddings (B, T, D) -> hidden (B, T, D) and, with `need_weights`, the last layer's attention (B, T, S')."""
+        """vectors (B, T, D) -> hidden (B, T, D) and, with `need_weights`, the last layer's attention (B, T, S')."""
         x, attention = self.embedding.add_positions(vectors), None
         for i, (layer, memory) in enumerate(zip(self.layers, memories, strict=True), start=1):
             x, attention = layer(x, memory, need_weights and i == len(memories))
         return self.norm(x), attention
 
     def step(self, last_ids: Tensor, state: "TransformerState") -> tuple[Tensor, Tensor | None]:
-        """last_ids (N,) -> hidden (N, D) and, if the state needs it, the last layer's attention (N, S)."""
+        """last_ids (N,) -> hidden (N, D) and, if `state.view` needs it, the last layer's attention (N, S)."""
         at = state.cache.begin_step(last_ids.device)
         x = self.embedding.embed_at(last_ids, at.position)
         attention = None
@@ -154,7 +156,9 @@ class TransformerState:
         """Keep, reorder or repeat rows. Memory and cache are copied only when a sentence is removed."""
         kept = self.cache.select(rows)
         if kept is not None:
-            for i, memory in enumerate(self.memories):  # layer by layer, to save memory, as in the cache
+            for i, memory in enumerate(
+                self.memories
+            ):  # one layer at a time, so that the next copy can reuse freed memory
                 self.memories[i] = LayerMemory(memory.key[kept], memory.value[kept], memory.bias[kept])
             self.view = self.view.select(kept)
         return self
@@ -164,15 +168,15 @@ class TransformerState:
         cache = make_static_cache(self.cache, steps, self.memories[0].key.device, tables)
         if cache is None:
             return None
-        twin = copy.copy(self)
-        twin.cache = cache
-        return twin
+        static = copy.copy(self)
+        static.cache = cache
+        return static
 
     def fork(self) -> "TransformerState":
         """Return an independent copy; the memory is read-only and shared."""
-        twin = copy.copy(self)
-        twin.memories, twin.cache = list(self.memories), self.cache.fork()
-        return twin
+        forked = copy.copy(self)
+        forked.memories, forked.cache = list(self.memories), self.cache.fork()
+        return forked
 
 
 class Transformer(EncoderDecoder):
@@ -188,7 +192,7 @@ class Transformer(EncoderDecoder):
         unk_id: int = NO_UNK_ID,
         tag_ids: range = range(0),
     ) -> None:
-        """Build the layers. `unk_id`: id that stands for unknown words where a model copies; `tag_ids`: source tags."""
+        """Build the layers. `unk_id`: id of unknown words, only for models that copy; `tag_ids`: ids of source tags."""
         super().__init__()
         self.config, self.vocab_size, self.bos_id, self.eos_id = config, tgt_vocab_size, bos_id, eos_id
         weights = make_embeddings(
@@ -209,7 +213,7 @@ class Transformer(EncoderDecoder):
 
     def encode(self, batch: Seq2SeqBatch) -> list[LayerMemory]:
         """Run the encoder and compute the keys and values of its memory for each decoder layer."""
-        return self.decoder.memories(*self.encoder(self.readable(batch.src), batch.src_lengths))
+        return self.decoder.memories(*self.encoder(self.replace_copied(batch.src), batch.src_lengths))
 
     def forward(
         self, batch: Seq2SeqBatch, need_attention: bool = False, mixing: InputMixing | None = None
@@ -220,13 +224,13 @@ class Transformer(EncoderDecoder):
         """
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
         need_attention |= self.copying is not None
-        memories, vectors = self.encode(batch), self.decoder.embedding.look_up(self.readable(batch.tgt_in))
+        memories, vectors = self.encode(batch), self.decoder.embedding.look_up(self.replace_copied(batch.tgt_in))
         if mixing is not None:
             vectors = self._mix_inputs(vectors, memories, mixing)
         return self.make_output(batch, *self.decoder(vectors, memories, need_attention))
 
     def _mix_inputs(self, vectors: Tensor, memories: list[LayerMemory], mixing: InputMixing) -> Tensor:
-        """Replace some of the embedded references (B, T, D) by the predictions of a first pass; bos always stays."""
+        """Replace some of the embedded references (B, T, D), except bos, by the predictions of a first pass."""
         if vectors.size(1) == 1:
             return vectors
         with torch.no_grad():
@@ -234,7 +238,7 @@ class Transformer(EncoderDecoder):
         embed = partial(self._embed_predictions, mixing)
         if mixing.mixture == "soft":  # otherwise the backward pass would keep the probabilities of all tokens
             embed = partial(checkpoint, embed, use_reentrant=False, preserve_rng_state=False)
-        blocks = hidden.flatten(0, 1).split(BLOCK_ROWS)  # never the logits of all tokens at once
+        blocks = hidden.flatten(0, 1).split(BLOCK_ROWS)  # the logits of all tokens would be too large
         predicted = torch.cat([embed(block) for block in blocks]).view_as(hidden)
         return mixing.mix(vectors, F.pad(predicted, (0, 0, 1, 0)))
 
@@ -250,7 +254,7 @@ class Transformer(EncoderDecoder):
 
     def step(self, last_ids: Tensor, state: TransformerState) -> Step:
         """Read one id per row (N,) and score the next id."""
-        hidden, attention = self.decoder.step(self.readable(last_ids), state)
+        hidden, attention = self.decoder.step(self.replace_copied(last_ids), state)
         return self.make_step(hidden, attention, state.view, state)
 
     def static_state(self, state: TransformerState, steps: int) -> TransformerState | None:

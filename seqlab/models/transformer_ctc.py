@@ -48,7 +48,7 @@ class TransformerCtcConfig(ParallelDecoderConfig):
     def unreachable_targets(
         self, src: IntArray, tgt: IntArray, repeated: Callable[[], IntArray]
     ) -> UnreachableTargets | None:
-        """Find targets that need more frames than there are: one per token, and a blank between equal tokens."""
+        """Find targets with too few frames: they need one per token, and a blank between equal tokens."""
         needed = tgt + repeated()
         sufficient = max(1, int((-(-needed // src)).max()))
         return UnreachableTargets(
@@ -63,7 +63,7 @@ class TransformerCtc(nn.Module):
     """Transformer encoder and non-autoregressive decoder with CTC; a `FrameModel`, `Stepper` and `Scorer`."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
-    """Name of the embedding parameter of each side."""
+    """Names of the embedding parameters of the source and target side."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class TransformerCtc(nn.Module):
         return self.prefixes.score(self.frames(batch), batch.tgt_out)
 
     def score_sequences(self, frames: FrameLogProbs, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Score one sequence for each sentence: the log-probabilities in nats of its tokens, and last of its end."""
+        """Score one sequence for each sentence: the log-probabilities in nats of its tokens and, last, of its end."""
         return self.prefixes.score_sequences(frames, sequences)
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:

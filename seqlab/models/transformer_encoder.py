@@ -69,7 +69,7 @@ class TransformerEncoderConfig(EncoderLayersConfig):
         return self.max_length
 
     @property
-    def learned_length(self) -> int | None:
+    def num_learned_positions(self) -> int | None:
         """Number of learned position embeddings."""
         return self.max_length if self.positions == "learned" else None
 
@@ -89,7 +89,7 @@ class TransformerEncoder(nn.Module):
         `added` (B, S, D) is added to the embeddings, for example vectors of n-grams; only for sources without tags.
         """
         if self.tags.are_summed:
-            src, src_lengths, added = self.tags.take_out(src, src_lengths, self.embedding.look_up)
+            src, src_lengths, added = self.tags.remove_tags(src, src_lengths, self.embedding.look_up)
         x = self.embedding(src) if added is None else self.embedding(src) + added
         bias = masks.additive(masks.can_attend_to_keys(masks.padding_mask(src_lengths, x.size(1))))
         for layer in self.layers:

@@ -70,7 +70,7 @@ class TransformerLabeller(LabellingModel):
 
     def encode(self, batch: LabelledBatch) -> Tensor:
         """Encode a batch: (B, S, D)."""
-        words = self.reader.words(batch.src)
+        words = self.reader.drop_words(batch.src)
         ngrams, spelling = self.reader.ngram_vectors(words), self.reader.spelling_vectors(batch)
         parts = [] if ngrams is None else [ngrams * self.encoder.embedding.scale]
         parts += [] if self.to_model is None else [self.to_model(spelling).float()]

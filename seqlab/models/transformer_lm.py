@@ -51,7 +51,7 @@ class TransformerLmConfig(LanguageModelConfig):
     positions: PositionKind = "rotary"
     """Position encoding."""
     max_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] | None = None
-    """Context length in tokens. Generation beyond it re-encodes the last half of the context. null takes
+    """Context length in tokens. Generation beyond it encodes the last half of the context again. null takes
     `data.block_length`, the longest context seen in training."""
     activation: Activation = "gelu"
     """Activation function of the feed-forward networks."""
@@ -69,11 +69,11 @@ class TransformerLmConfig(LanguageModelConfig):
         return self.max_length
 
     @property
-    def learned_length(self) -> int | None:
+    def num_learned_positions(self) -> int | None:
         """Number of learned position embeddings."""
         return self.max_length if self.positions == "learned" else None
 
-    def decoder_name(self, name: str) -> str | None:
+    def decoder_weight_name(self, name: str) -> str | None:
         """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
         return None if name.startswith("projection.") else f"decoder.{name}"
 
@@ -93,14 +93,14 @@ class TransformerLmConfig(LanguageModelConfig):
     def check_data(self, data: Any) -> None:
         """Raise ValueError if the model cannot be trained on the data section's data."""
         super().check_data(data)
-        assert self.max_length is not None, "checked as it is built"
+        assert self.max_length is not None, "`resolve` sets it"
         if data.block_length > self.max_length:
             raise ValueError(
                 f"`data.block_length` ({data.block_length}) must be at most `model.max_length` ({self.max_length})."
             )
         if self.positions == "learned" and self.max_length != data.block_length:
             raise ValueError(
-                f"`model.positions: learned` cannot learn positions after `data.block_length` "
+                f"`model.positions: learned` has no training data for positions after `data.block_length` "
                 f"({data.block_length}): remove `model.max_length` ({self.max_length}), or set both equal."
             )
         if data.order == "contiguous":
@@ -111,7 +111,7 @@ class TransformerLmConfig(LanguageModelConfig):
 
 
 class TransformerLmState:
-    """KV cache and ids of the context: beyond `max_length` its last half is read again."""
+    """KV cache and ids of the context, whose last half is encoded again when `max_length` is exceeded."""
 
     def __init__(self, cache: DecoderCache, ids: Tensor | None) -> None:
         self.cache = cache
@@ -132,7 +132,7 @@ class TransformerLm(nn.Module):
     """Decoder-only Transformer; a `Stepper`, `Scorer` and `StaticStepper`."""
 
     embeddings: ClassVar[dict[str, str]] = {"tgt": "embedding.weight"}
-    """Name of the embedding parameter of each side."""
+    """Names of the embedding parameters of the source and target side."""
 
     def __init__(self, config: TransformerLmConfig, vocab_size: int, eos_id: int) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class TransformerLm(nn.Module):
             raise ValueError("`max_length` is null: set it, or call `resolve` of the config with the data section.")
         self.config, self.vocab_size, self.eos_id = config, vocab_size, eos_id
         self.max_length = config.max_length
-        # With a larger std, a tied output would initially predict the input token again.
+        # With a larger std, a model with tied embeddings would initially predict the input token again.
         std = 1 / config.d_model if config.tied_embeddings else config.d_model**-0.5
         weight = nn.Parameter(torch.empty(vocab_size, config.d_model).normal_(std=std))
         out_weight = weight

@@ -42,7 +42,7 @@ class TransformerMlmConfig(TransformerEncoderConfig):
         """Raise ValueError if the model cannot be trained on the data section's data."""
         if not data.mask_share:
             raise ValueError(
-                f"`model.family: {self.family}` learns to predict masked tokens, but `data.mask_share` is 0: set it, "
+                f"`model.family: {self.family}` is trained on masked tokens, but `data.mask_share` is 0: set it, "
                 "for example to 0.15."
             )
         if data.block_length > self.max_length:
@@ -55,7 +55,7 @@ class TransformerMlm(nn.Module):
     """Masked language model; a `Scorer` of the masked tokens of a batch."""
 
     embeddings: ClassVar[dict[str, str]] = {"tgt": "encoder.embedding.weight"}
-    """Name of the embedding parameter of each side."""
+    """Names of the embedding parameters of the source and target side."""
 
     def __init__(self, config: TransformerMlmConfig, vocab_size: int, pad_id: int) -> None:
         super().__init__()

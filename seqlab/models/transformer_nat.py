@@ -4,7 +4,7 @@
 masked language model, predicts masked tokens given the others and refines its output in several passes (mask-predict,
 Ghazvininejad et al. 2019, arXiv:1904.09324). Both are the same model with different training objectives.
 
-Shapes: B batch, S source positions, P positions of the target, T its tokens and eos, D d_model, N rows of a search.
+Shapes: B batch, S source positions, P target positions, T target tokens and eos, D d_model, N rows of a search.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class PredictedLengthConfig(ParallelDecoderConfig):
     """With `length: classifier`: largest difference between target and source length, in tokens."""
 
     required_length: ClassVar[dict[str, str]] = {"max_length_difference": "classifier"}
-    """Fields that apply to one value of `length` only, with that value."""
+    """Fields that apply only to one value of `length`, with this value."""
 
     iterations: ClassVar[int]
     """Default number of decoding passes."""
@@ -93,7 +93,7 @@ class TransformerNatConfig(PredictedLengthConfig):
     """Name of the model family."""
     length: Literal["classifier", "ratio", "end_mark"] = "classifier"  # type: ignore[assignment]
     """Length prediction: a classifier of the difference between target and source length (`classifier`), a learned
-    distribution of their ratio (`ratio`), or a surplus of positions, cut at the first eos (`end_mark`)."""
+    distribution of their ratio (`ratio`), or none: more positions than needed, cut at the first eos (`end_mark`)."""
     end_mark_ratio: Size = 2
     """With `length: end_mark`: positions per source token, eos included. Training adds positions for longer targets,
     which the model can never predict."""
@@ -116,7 +116,7 @@ class TransformerNatConfig(PredictedLengthConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TransformerCmlmConfig(PredictedLengthConfig):
-    """A conditional masked language model: predicts masked target tokens, and again the least confident ones."""
+    """A conditional masked language model: predicts masked target tokens and re-predicts the least confident ones."""
 
     family: Literal["transformer_cmlm"] = "transformer_cmlm"
     """Name of the model family."""
@@ -137,7 +137,7 @@ class TransformerNat(nn.Module):
     """Transformer encoder, length predictor and non-autoregressive decoder; a `PositionModel` and a `Scorer`."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
-    """Name of the embedding parameter of each side."""
+    """Names of the embedding parameters of the source and target side."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class TransformerNat(nn.Module):
         return PositionOutput(self._predict(source, lengths, shown, size=size), length_nll)
 
     def position_targets(self, batch: Seq2SeqBatch) -> Tensor:
-        """Return the reference token of each position: (B, P), IGNORE for none; eos only where it ends targets."""
+        """Return the reference token of each position: (B, P), IGNORE for none; eos only with `length: end_mark`."""
         assert batch.tgt_out is not None, "there is no target"
         size = self._max_positions(batch)
         targets = F.pad(batch.tgt_out, (0, max(0, size - batch.tgt_out.size(1))), value=IGNORE)[:, :size]
@@ -205,14 +205,14 @@ class TransformerNat(nn.Module):
         return (tokens - 1).clamp_min(1)
 
     def _max_positions(self, batch: Seq2SeqBatch) -> int:
-        """Return an upper bound of the positions of the batch's targets, from its shape, without a device sync."""
+        """Return an upper bound of `_num_positions` from the shape of the batch, without waiting for the device."""
         assert batch.tgt_out is not None, "there is no target"
         if self.ends_at_eos:
             return max(self._end_mark_positions(batch.src.size(1)), batch.tgt_out.size(1))
         return max(1, batch.tgt_out.size(1) - 1)
 
     def _end_mark_positions(self, src_lengths: IntOrTensor) -> IntOrTensor:
-        assert isinstance(self.config, TransformerNatConfig), "eos is never masked"
+        assert isinstance(self.config, TransformerNatConfig), "no other config has `length: end_mark`"
         return self.config.end_mark_ratio * src_lengths
 
     def encode(self, batch: Seq2SeqBatch) -> EncodedSource:
@@ -247,8 +247,8 @@ class TransformerNat(nn.Module):
     def score(self, batch: Seq2SeqBatch) -> Tensor:
         """Return the log-probabilities (B, T) in nats of `tgt_out`, with no observed tokens, 0 at padding.
 
-        The score of eos is that of the length, or its own where it ends targets. An empty target scores
-        `IMPOSSIBLE_LOG_PROB`, because lengths are at least 1.
+        The score of eos is that of the target length; with `length: end_mark` it is the log-probability of eos. An
+        empty target scores `IMPOSSIBLE_LOG_PROB`, because lengths are at least 1.
         """
         assert batch.tgt_out is not None, "scoring needs a target"
         output, targets = self(batch), self.position_targets(batch)

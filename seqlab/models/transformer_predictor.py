@@ -1,7 +1,7 @@
-"""Vision Transformer (Dosovitskiy et al. 2021), also for sequences and windows of time series.
+"""Transformer over image patches (Vision Transformer, Dosovitskiy et al. 2021), sequences or windows of time series.
 
 Shapes: B examples, F frames of D features each, C channels, H and W height and width, P patches,
-K outputs (numbers, classes or labels).
+O outputs (numbers, classes or labels).
 """
 
 from math import prod
@@ -95,19 +95,19 @@ class TransformerPredictor(nn.Module):
         self.apply(init_linear_weights)
 
     def forward(self, batch: ValueBatch) -> Tensor:
-        """Compute the outputs of a batch: (B, K)."""
+        """Compute the outputs of a batch: (B, O)."""
         x = self.embed(split_into_patches(batch.src, self.patch_size)).float()  # (B, P, d_model)
         x = self.dropout(x if self.positions is None else self.positions(x))
         for layer in self.layers:
             x = layer(x)
-        scores: Tensor = self.project(self.norm(x).mean(1))
-        return scores
+        outputs: Tensor = self.project(self.norm(x).mean(1))
+        return outputs
 
 
 def split_into_patches(inputs: Tensor, size: int) -> Tensor:
-    """Divide images (B, C, H, W) or sequences (B, F, D) into patches: (B, P, features of a patch).
+    """Split images (B, C, H, W) or sequences (B, F, D) into patches: (B, P, features of a patch).
 
-    Patches of an image are ordered by row, then column; the features of a patch by channel, row and column.
+    Patches of an image are ordered by row and column; the features of a patch by channel, row and column.
     """
     if inputs.dim() == 3:
         return inputs.flatten(1).unflatten(1, (-1, size * inputs.size(2)))

@@ -1,7 +1,7 @@
-"""Base classes of models that decode without a cache: they define `forward` alone.
+"""Base classes of models that decode without a cache and define only `forward`.
 
-Each step runs the forward pass over the whole prefix, so T tokens cost T times as much as with a cache. For faster
-decoding define `start` and `step`, with a state that caches what the model needs of the prefix.
+Each step runs the forward pass over the full prefix, so decoding T tokens computes up to T times as much as with a
+cache. For faster decoding define `start` and `step`, with a state that caches the results for the prefix.
 
 Shapes: B sentences, N hypotheses, S source positions, t tokens of the prefix, T target positions.
 """
@@ -30,14 +30,14 @@ class _Uncached(nn.Module):
         return _forward(self, batch).scores(batch.tgt_out)
 
     def step(self, last_ids: Tensor, state: TensorState) -> Step:
-        """Append `last_ids` (N,) to the prefixes, read them again, and score the next id."""
+        """Append `last_ids` (N,) to the prefixes, run the forward pass over them, and score the next id."""
         ids, *source = state.tensors
         ids = torch.cat([ids, last_ids[:, None]], dim=1)  # (N, t)
-        output = _forward(self, self.batch_of(ids, source))
+        output = _forward(self, self.make_batch(ids, source))
         return Step(output.projection.log_probs(output.hidden[:, -1]), TensorState((ids, *source)), None)
 
-    def batch_of(self, ids: Tensor, source: Sequence[Tensor]) -> Any:
-        """Make a batch of prefixes (N, t) and the rest of the state."""
+    def make_batch(self, ids: Tensor, source: Sequence[Tensor]) -> Any:
+        """Make a batch from prefixes (N, t) and the other tensors of the state."""
         raise NotImplementedError
 
 
@@ -57,8 +57,8 @@ class UncachedLm(_Uncached):
         """Read prompts of equal lengths, except their last ids, which the first step reads. There is no attention."""
         return batch.tgt_in[:, -1], TensorState((batch.tgt_in[:, :-1],))
 
-    def batch_of(self, ids: Tensor, source: Sequence[Tensor]) -> TextBatch:
-        """Make a batch of prefixes (N, t)."""
+    def make_batch(self, ids: Tensor, source: Sequence[Tensor]) -> TextBatch:
+        """Make a batch from prefixes (N, t)."""
         return TextBatch(ids, torch.full_like(ids, IGNORE), torch.arange(len(ids), device=ids.device), 0)
 
 
@@ -74,7 +74,7 @@ class UncachedTranslator(_Uncached):
         last_ids = batch.src.new_full((len(batch),), self.bos_id)
         return last_ids, TensorState((last_ids[:, None][:, :0], batch.src, batch.src_lengths))
 
-    def batch_of(self, ids: Tensor, source: Sequence[Tensor]) -> Seq2SeqBatch:
-        """Make a batch of target prefixes (N, t), sources (N, S) and their lengths (N,)."""
+    def make_batch(self, ids: Tensor, source: Sequence[Tensor]) -> Seq2SeqBatch:
+        """Make a batch from target prefixes (N, t), sources (N, S) and their lengths (N,)."""
         src, src_lengths = source
         return Seq2SeqBatch(src, src_lengths, ids, None, src_lengths, 0)

@@ -88,7 +88,7 @@ class VocabularyProjection(nn.Module):
         logits = self(hidden)
         return logits.gather(1, columns), logits.amax(1)
 
-    def consistent_cross_entropy(
+    def r_drop_loss(
         self, hidden: Tensor, targets: Tensor, label_smoothing: float, consistency: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Sum the R-Drop loss over two passes of the same rows (Liang et al. 2021): hidden (2, R, D), targets (R,).

@@ -74,7 +74,7 @@ class Ctc:
 
         share = glancing_share(self.config, context.step)
         output = model(batch, glance) if share else model(batch)
-        log_probs, means = output.selected(targets.ids)
+        log_probs, means = output.selected_log_probs(targets.ids)
         is_feasible = (targets.needed_frames() <= output.lengths) & (targets.tokens > 0)
         by_frame = FrameLogProbs(log_probs, output.lengths)
         nll = by_frame.nll(targets.columns, targets.lengths, is_feasible, BLANK).sum()

@@ -93,7 +93,7 @@ class ObjectiveConfig(Part):
         Args:
             config: the whole config of a run.
         """
-        if config.model.copies:
+        if config.model.can_copy:
             raise ValueError(
                 f"`objective.family: {self.family}` does not support `model.copying`: choose `cross_entropy`, or set "
                 "`model.copying` to false."

@@ -84,7 +84,7 @@ class ParallelCrossEntropy:
         targets = model.position_targets(batch)
 
         def glance(output: FrameOutput) -> Tensor:
-            ids, _ = output.likeliest_ids()
+            ids, _ = output.most_probable_ids()
             return choose_shown(targets, ids != targets, targets == IGNORE, share, context.generator)
 
         share = glancing_share(self.config, context.step)
@@ -115,7 +115,7 @@ class Cmlm:
         is_own = drawn < self.config.own_words
 
         def show_own(output: FrameOutput) -> Tensor:
-            ids, _ = output.likeliest_ids()
+            ids, _ = output.most_probable_ids()
             filled = ids.where(shown == IGNORE, shown)
             return _mask_randomly(filled, targets, context.generator).where(is_own, shown)
 

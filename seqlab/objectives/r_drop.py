@@ -48,7 +48,7 @@ class RDrop:
         assert batch.tgt_out is not None, "R-Drop needs a target"
         output: DecoderOutput = model(repeat_batch(batch))
         hidden = output.hidden.reshape(2, -1, output.hidden.size(-1))  # (2, B * T, D)
-        total, nll, divergence = output.projection.consistent_cross_entropy(
+        total, nll, divergence = output.projection.r_drop_loss(
             hidden, batch.tgt_out.flatten(), self.config.label_smoothing, self.config.consistency
         )
         count = 2 * (batch.tgt_out != IGNORE).sum()

@@ -131,7 +131,7 @@ class Config:
             raise ValueError(f"`training.valid_search`: {error}") from None
         self._check_initialization()
         self.objective.check(self)
-        if self.data.copy_unknown and not self.model.copies:
+        if self.data.copy_unknown and not self.model.can_copy:
             raise ValueError(
                 "`data.copy_unknown` needs a model that copies: set `model.copying: true`, or leave it out."
             )
@@ -243,7 +243,7 @@ def unused_fields(config: Config) -> set[str]:
         unused |= {f"training.valid_search.{name}" for name in unsupported}
     else:
         unused.add("training.valid_search")
-    if not config.model.copies:
+    if not config.model.can_copy:
         unused.add("data.copy_unknown")
     if not config.data.vector_files():
         unused.add("optim.frozen_vectors")

@@ -42,7 +42,7 @@ def best_path_search(
     """
     config.check_frame_model()
     output = model(batch)
-    ids, logits = output.likeliest_ids(sorted({*banned_ids, model.eos_id} - {model.blank_id}))
+    ids, logits = output.most_probable_ids(sorted({*banned_ids, model.eos_id} - {model.blank_id}))
     refuse_nan(logits.masked_fill(output.padding, 0.0), "in a frame")
     paths = [path[:length] for path, length in zip(ids.tolist(), output.lengths.tolist(), strict=True)]
     rows = [[index for index, _ in groupby(path) if index != model.blank_id] for path in paths]

@@ -110,7 +110,7 @@ def mask_predict(
 
     def choose(output: FrameOutput, fixed: Tensor) -> tuple[Tensor, Tensor]:
         if lm is None:
-            return output.likeliest(excluded)
+            return output.most_probable(excluded)
         return predict_with_lm(output, fixed, lm, config.beam_size, excluded)
 
     fill(model, source, targets, iterations, choose, bool(config.early_stopping), config.revise)
@@ -256,7 +256,7 @@ def fill(
     is_forced = targets.forced != IGNORE
     if is_forced.any():
         output = model.predict(source, targets.lengths, None, targets.need_attention)
-        targets.set_ids(active, is_forced, *output.likeliest((), targets.forced))
+        targets.set_ids(active, is_forced, *output.most_probable((), targets.forced))
         targets.set_attention(active, is_forced, output.attention)
     is_active = num_free > 0
     for iteration in range(iterations):
@@ -284,5 +284,5 @@ def score_by_halves(model: PositionModel, source: Any, targets: PartialTargets) 
     is_even = torch.arange(targets.ids.size(1), device=targets.ids.device) % 2 == 0
     for is_masked in (is_even, ~is_even):
         output = model.predict(source, targets.lengths, targets.ids.masked_fill(is_masked, IGNORE))
-        _, log_probs = output.likeliest((), targets.ids)
+        _, log_probs = output.most_probable((), targets.ids)
         targets.log_probs = log_probs.where(is_masked, targets.log_probs)

@@ -48,8 +48,8 @@ def check_init_from(config: Config, origin: RunFolder, folder: RunFolder) -> Non
         return
     changes = {key: pair for key, pair in changes.items() if key not in FREE_MODEL_FIELDS}
     before, after = (each.model.resolve(each.data) for each in (old, config))
-    if after.learned_length is not None:
-        changes["model.max_length"] = before.context_limit, after.learned_length
+    if after.num_learned_positions is not None:
+        changes["model.max_length"] = before.context_limit, after.num_learned_positions
     sections = ("model.", *TOKENIZER_SECTIONS, "data.joint_vocabulary", *_codec_fields(config, old))
     listed = _listed(changes, sections, origin)
     if listed:
@@ -148,10 +148,10 @@ def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, o
         origin_weights = {name: weight for name, weight in origin_weights.items() if ".from_" not in name}
     excluded = config.warm_start_excludes
     origin_weights = {name: weight for name, weight in origin_weights.items() if not name.startswith(excluded)}
-    in_decoder = {old.decoder_name(name): weight for name, weight in origin_weights.items()}
+    in_decoder = {old.decoder_weight_name(name): weight for name, weight in origin_weights.items()}
 
     def find(name: str, like: Tensor) -> Tensor | None:
-        alias = config.decoder_name(name)
+        alias = config.decoder_weight_name(name)
         candidates = (origin_weights.get(name), None if alias is None else in_decoder.get(alias))
         return next((each for each in candidates if each is not None and each.shape == like.shape), None)
 

@@ -249,7 +249,7 @@ def test_missing_words_are_impossible_without_unk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("\\data\\", "data", "line 51: expected `.end.`, but the file ends here: it is truncated, or no ARPA file"),
+        ("\\data\\", "data", "line 51: expected `.end.`, but the file ends here: it is truncated, or not an ARPA file"),
         ("ngram 2=15", "ngram 3=15", "line 3: expected `ngram 2=` and a number, but found `ngram 3=15`"),
         ("ngram 2=15", "ngram 2=many", "line 3: expected `ngram 2=` and a number, but found `ngram 2=many`"),
         (KENLM[KENLM.index("ngram 1") : KENLM.index("\\1-")], "", "line 2: expected `ngram 1=` and a number, but"),
@@ -267,8 +267,8 @@ def test_missing_words_are_impossible_without_unk(tmp_path: Path) -> None:
         ("saw the\t-0.30103", "saw the\tinf", "line 22: expected a log-probability"),
         ("saw the\t-0.30103", "saw", "line 22: expected a log-probability"),
         ("saw the\t-0.30103", "saw the dog sat", "line 22: expected a log-probability"),
-        ("0\t<s>", "-1\tthe", "line 10: the word `the` occurs twice, but each may occur once"),
-        ("\tsaw the\t", "\tthe cat\t", "line 23: this n-gram occurs twice, but each may occur once"),
+        ("0\t<s>", "-1\tthe", "line 10: the word `the` occurs twice, but must occur once"),
+        ("\tsaw the\t", "\tthe cat\t", "line 23: this n-gram occurs twice, but must occur once"),
         ("\tcat saw\t", "\tcat the\t", "line 39: the first 2 words of this 3-gram are missing from the 2-grams"),
         (
             "\tsaw the\t",

@@ -109,9 +109,9 @@ def test_default_pooling_is_max_for_lines_and_none_for_words() -> None:
 def test_words_are_replaced_by_unk_in_training_only() -> None:
     model = build(replace(CONFIGS["lstm"], unknown_share=0.5), "words")
     src = torch.full((50, 40), 6)
-    fraction = (model.train().reader.words(src) == UNK).float().mean()
+    fraction = (model.train().reader.drop_words(src) == UNK).float().mean()
     assert 0.45 < fraction < 0.55
-    assert torch.equal(model.eval().reader.words(src), src)
+    assert torch.equal(model.eval().reader.drop_words(src), src)
 
 
 def test_spelling_distinguishes_unknown_words() -> None:

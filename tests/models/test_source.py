@@ -42,7 +42,7 @@ def build(name: str) -> Translator:
 
 def test_tags_are_removed_and_summed() -> None:
     batch, table = batch_of(ALL), torch.randn(VOCAB, 3)
-    src, lengths, tag_sums = SUMMED_TAGS.take_out(batch.src, batch.src_lengths, lambda ids: table[ids])
+    src, lengths, tag_sums = SUMMED_TAGS.remove_tags(batch.src, batch.src_lengths, lambda ids: table[ids])
     for i, (row, count) in enumerate(zip(SRC, TAG_COUNTS, strict=True)):
         tokens = row[: len(row) - count]
         assert src[i, : lengths[i]].tolist() == [*tokens, EOS]
@@ -59,7 +59,7 @@ def test_tag_sums_are_independent_of_padding(size: int) -> None:
         row, sums = [5] * tokens + tags[:count], []
         for rows in ([row], [row, [6] * other_length]):
             batch = collate(rows, None, list(range(len(rows))), pad_id=PAD, bos_id=BOS, eos_id=EOS)
-            sums.append(SUMMED_TAGS.take_out(batch.src, batch.src_lengths, lambda ids: table[ids])[2][0])
+            sums.append(SUMMED_TAGS.remove_tags(batch.src, batch.src_lengths, lambda ids: table[ids])[2][0])
         assert torch.equal(*sums)
 
 

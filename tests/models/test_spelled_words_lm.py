@@ -215,7 +215,7 @@ def test_words_of_probability_zero_are_impossible(look_ahead: bool) -> None:
         ({"unk_penalty": math.nan}, "but is nan"),
         ({"spellings": {}}, "`spellings` is empty"),
         ({"spellings": {4: []}}, "The spelling of word 4 is empty"),
-        ({"spellings": {4: [5], 5: [5, EOS_ID]}}, "The spelling of word 5 holds 2, which is no character"),
+        ({"spellings": {4: [5], 5: [5, EOS_ID]}}, "The spelling of word 5 holds 2, which is not a character"),
         ({"spellings": {4: [99]}}, "holds 99"),
         ({"spellings": {99: [4]}}, "holds id 99, which is not a word"),
         ({"spellings": {UNK_ID: [4]}}, "holds id 3, which is not a word"),
@@ -227,7 +227,7 @@ def test_invalid_arguments_are_refused(options: dict[str, Any], message: str) ->
 
 
 def test_spaces_in_spellings_and_texts_without_bos_are_refused(setup: Setup) -> None:
-    with pytest.raises(ValueError, match=f"holds {setup.space_id}, which is no character of a word"):
+    with pytest.raises(ValueError, match=f"holds {setup.space_id}, which is not a character of words"):
         setup.build_model(spellings={4: setup.spell("a b")})
     with pytest.raises(ValueError, match="must start with bos"):
         setup.build_model().contexts_after(collate_prompts([[EOS_ID]]))

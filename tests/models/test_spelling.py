@@ -14,7 +14,7 @@ STRINGS = ["", "a", "Strand", "Strang", "é", "日", "🙂", "x" * 40, "\x00", "
 
 @pytest.fixture(scope="module")
 def spelling() -> SpellingModel:
-    return SpellingModel.learn(WORDS)
+    return SpellingModel.fit(WORDS)
 
 
 def test_spelling_scores_equal_the_equations(spelling: SpellingModel) -> None:

@@ -163,7 +163,7 @@ def test_reference_losses_under_torch_func() -> None:
         lambda h: projection.cross_entropy(h, targets, 0.1)[0],
         lambda h: projection.target_log_probs(h, targets)[0].sum(),
         lambda h: projection.selected_log_probs(h[None], torch.tensor([[3, 7]]))[0].sum(),
-        lambda h: projection.consistent_cross_entropy(torch.stack((h, 2 * h)), targets, 0.1, 1.0)[0],
+        lambda h: projection.r_drop_loss(torch.stack((h, 2 * h)), targets, 0.1, 1.0)[0],
     )
     for loss in losses:
         with reference_kernels():

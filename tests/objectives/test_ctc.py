@@ -42,7 +42,7 @@ class LogitsModel(GivenFrames):
     def is_shown(self) -> Tensor:
         return self.shown[-1] != IGNORE if self.shown else torch.zeros_like(self.padding)
 
-    def selected(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+    def selected_log_probs(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         log_probs = self.frames().log_probs
         return self._gathered(log_probs, ids), log_probs.mean(2)
 

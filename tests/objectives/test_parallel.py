@@ -124,7 +124,7 @@ def test_own_predictions_as_input_put_all_tokens_into_the_loss() -> None:
         assert first is not None
         assert shown is not None
         with torch.no_grad():
-            filled = model(batch, shown=first).positions.likeliest()[0].where(first == IGNORE, first)
+            filled = model(batch, shown=first).positions.most_probable()[0].where(first == IGNORE, first)
             log_probs = model(batch, shown=shown).positions.frames().log_probs
         is_hidden = shown == IGNORE
         assert torch.equal(shown[~is_hidden], filled[~is_hidden])
@@ -174,7 +174,7 @@ def test_each_row_has_own_predictions_or_target_tokens_as_input() -> None:
 def test_glancing_reveals_its_share_of_wrong_positions() -> None:
     model, batch = build(NAT), batch_of(ALL)
     targets = model.position_targets(batch)
-    wrong = (model(batch).positions.likeliest()[0] != targets) & (targets != IGNORE)
+    wrong = (model(batch).positions.most_probable()[0] != targets) & (targets != IGNORE)
     ParallelCrossEntropy(ParallelCrossEntropyConfig(glancing=0.5, least_glancing=0.5))(model, batch, context())
     assert model.seen is not None
     is_shown = model.seen != IGNORE

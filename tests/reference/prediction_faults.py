@@ -34,7 +34,7 @@ PREDICTION_FAULTS = (
     Fault(
         "prediction.shared_covariance_unweighted",
         "a shared covariance ignores the number of examples per class",
-        "(means.T @ (shares[:, None] * means))",
+        "(means.T @ (priors[:, None] * means))",
         "(means.T @ means / classes)",
         ("models/test_gaussian_classifier.py",),
     ),

@@ -80,7 +80,7 @@ class TinyRuns:
             if isinstance(model, NgramModel):
                 lines = LINES[:: 1 + seed % 2]
                 model.fit(trained.encode(lines), documents)
-            spelling = SpellingModel.learn(rare_items(LINES, trained)) if trained.has_unknown else None
+            spelling = SpellingModel.fit(rare_items(LINES, trained)) if trained.has_unknown else None
             write_language_model(path, FAMILIES[family], model, trained, spelling, documents=documents)
         return path
 
@@ -120,7 +120,7 @@ def write_uniform_run(
 ) -> Path:
     """Write the run of a model with a uniform distribution over all ids except pad and bos."""
     trained, config = train_tokenizer(tokenizer, lines), NgramConfig(order=1)
-    spelling = SpellingModel.learn(rare_items(lines, trained)) if spells else None
+    spelling = SpellingModel.fit(rare_items(lines, trained)) if spells else None
     return write_language_model(path, config, config.build(trained, trained), trained, spelling, **data)
 
 

@@ -13,7 +13,7 @@ STRINGS = ["", "a", "Strang", "é", "x" * 40]
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    spelling = SpellingModel.learn(ITEMS)
+    spelling = SpellingModel.fit(ITEMS)
     run = RunFolder(tmp_path)
     run.config_file.write_text("")
     run.write_description({})
@@ -22,7 +22,7 @@ def test_round_trip(tmp_path: Path) -> None:
     loaded = load_spelling(run)
     assert loaded is not None
     assert [loaded.log_prob(string) for string in STRINGS] == [spelling.log_prob(string) for string in STRINGS]
-    save_spelling(SpellingModel.learn(["others"]), run.spelling)  # as when a run is overwritten
+    save_spelling(SpellingModel.fit(["others"]), run.spelling)  # as when a run is overwritten
     replaced = load_spelling(run)
     assert replaced is not None
     assert replaced.log_prob("others") > loaded.log_prob("others")
@@ -31,7 +31,7 @@ def test_round_trip(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda content: b"", lambda content: b"x" * 99])
 def test_a_damaged_file_is_reported(tmp_path: Path, damage) -> None:
     run = RunFolder(tmp_path)
-    save_spelling(SpellingModel.learn(ITEMS), run.spelling)
+    save_spelling(SpellingModel.fit(ITEMS), run.spelling)
     run.config_file.write_text("")
     with_checksum = {"spelling_sha256": spelling_sha256(run.spelling)}
     [path] = run.spelling.iterdir()

@@ -52,7 +52,7 @@ class LanguageModellingTask(Task):
                     surveyor=lambda corpus: open_or_make_survey(corpus, work, workers, on_progress),
                     on_progress=on_progress,
                 )
-                save_spelling(SpellingModel.learn(rare_items(lines, tokenizer)), folder.spelling)
+                save_spelling(SpellingModel.fit(rare_items(lines, tokenizer)), folder.spelling)
 
     def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
         """Encode, check and cache the corpora; without `on_progress`, open the cached ones."""

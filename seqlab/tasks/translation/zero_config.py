@@ -220,7 +220,7 @@ def _shares_vocabulary(builder: ConfigBuilder, profile: CorpusProfile) -> tuple[
     data = _data_of(builder)
     if data.tokenizers[1] is not data.tokenizer:
         return False, "the target has its own tokenizer"
-    if builder.config().model.copies:
+    if builder.config().model.can_copy:
         return True, "a model with copying needs a joint vocabulary"
     in_common = f"the sides have {profile.overlap:.0%} of their characters in common"
     if profile.src.is_spelled_out != profile.tgt.is_spelled_out:
