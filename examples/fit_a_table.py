@@ -43,8 +43,8 @@ if __name__ == "__main__":
         )
         report = seqlab.train_folds(config, folder / family, 3)
         rmse = report.means()["rmse"]
-        print(f"{family}: RMSE {rmse.mean:.1f} ± {rmse.standard_error:.1f} (the noise alone has 10)")
+        print(f"{family}: RMSE {rmse.mean:.1f} ± {rmse.standard_error:.1f} (the noise has a standard deviation of 10)")
     predictor = seqlab.load(folder / "mlp" / "fold_01")
     for city in ("Aachen", "Berlin"):
         [price] = predictor.predict([{"size": 100, "age": 10, "city": city}])
-        print(f"100 square metres in {city}: {price}")
+        print(f"100 square meters in {city}: {price}")
