@@ -1,4 +1,4 @@
-"""Beam search against exhaustive search, and independence of the batch."""
+"""Beam search: exhaustive search as a reference, stopping rules, ties, attention, independence of the batch."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 
-WIDE = 400  # more than all candidates of 4 ids and 5 steps (4 * 3^4)
+EXHAUSTIVE_BEAM_SIZE = 400  # more than all candidates of a step with 4 ids and 5 steps (4 * 3^4)
 
 
 def assert_same(found: list[Hypothesis], expected: list[Any]) -> None:
@@ -30,9 +30,9 @@ def assert_same(found: list[Hypothesis], expected: list[Any]) -> None:
 
 @pytest.mark.parametrize("formula", ["plain", "gnmt"])
 @pytest.mark.parametrize("alpha", [-1.0, 0.0, 0.6, 1.0, 2.5])
-def test_a_wide_beam_is_exact(formula: Any, alpha: float) -> None:
+def test_beam_of_all_candidates_is_exact(formula: Any, alpha: float) -> None:
     config = SearchConfig(
-        beam_size=WIDE,
+        beam_size=EXHAUSTIVE_BEAM_SIZE,
         num_hypotheses=7,
         length_penalty=formula,
         length_alpha=alpha,
@@ -62,12 +62,12 @@ def test_a_wide_beam_is_exact(formula: Any, alpha: float) -> None:
     banned_share=st.sampled_from([0.0, 0.3]),
     data=st.data(),
 )
-def test_a_wide_beam_is_exact_under_all_constraints(
+def test_beam_of_all_candidates_is_exact_under_all_constraints(
     seed: int, vocab_size: int, eos_id: int, num_hypotheses: int, src_lengths: list[int], min_ratio: float,
     max_ratio: float, offset: int, no_repeat: int, alpha: float, formula: Any, banned_share: float, data: Any,
 ) -> None:  # fmt: skip
     config = SearchConfig(
-        beam_size=WIDE,
+        beam_size=EXHAUSTIVE_BEAM_SIZE,
         num_hypotheses=num_hypotheses,
         length_penalty=formula,
         length_alpha=alpha,
@@ -80,30 +80,30 @@ def test_a_wide_beam_is_exact_under_all_constraints(
     )
     model = ScriptedStepper(vocab_size, eos_id, seed=seed, banned_share=banned_share)
     others = [i for i in range(vocab_size) if i != eos_id]
-    longest = [max(1, min(5, int(max_ratio * n) + offset)) for n in src_lengths]
-    shortest = [min(limit, max(1, int(min_ratio * n))) for n, limit in zip(src_lengths, longest, strict=True)]
-    prefixes = [data.draw(st.lists(st.sampled_from(others), max_size=limit - 1)) for limit in longest]
+    max_lengths = [max(1, min(5, int(max_ratio * n) + offset)) for n in src_lengths]
+    min_lengths = [min(limit, max(1, int(min_ratio * n))) for n, limit in zip(src_lengths, max_lengths, strict=True)]
+    prefixes = [data.draw(st.lists(st.sampled_from(others), max_size=limit - 1)) for limit in max_lengths]
     banned_ids = data.draw(st.lists(st.sampled_from(others), max_size=1))
     keys = list(range(len(src_lengths)))
     batch = batch_of(keys, src_lengths)
     found = beam_search(model, batch, config, prefixes=prefixes, banned_ids=banned_ids)
     for key in keys:
-        every = all_sequences(
-            lambda h, key=key: model.table(key, h), eos_id, config, shortest[key], longest[key],
+        sequences = all_sequences(
+            lambda h, key=key: model.table(key, h), eos_id, config, min_lengths[key], max_lengths[key],
             tuple(prefixes[key]), banned_ids,
         )  # fmt: skip
-        expected = best(every, num_hypotheses)
+        expected = best(sequences, num_hypotheses)
         if expected:
             assert_same(found[key], expected)
-        else:  # all is forbidden from some step on: what was possible until then comes back
+        else:  # all ids are forbidden at some step: the hypotheses until then are returned
             assert found[key]
             assert not any(h.finished for h in found[key])
-            assert all(len(h.ids) < longest[key] for h in found[key])
+            assert all(len(h.ids) < max_lengths[key] for h in found[key])
 
 
 @pytest.mark.parametrize("beam_size", [2, 3, 5])
 @pytest.mark.parametrize("alpha", [-1.0, 0.0, 1.0, 2.0])
-def test_optimal_stopping_never_changes_the_result(
+def test_stopping_without_early_stopping_does_not_change_the_result(
     beam_size: int, alpha: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = SearchConfig(
@@ -118,30 +118,30 @@ def test_optimal_stopping_never_changes_the_result(
     batch = batch_of(keys, [1 + key % 5 for key in keys])
     model = ScriptedStepper(6, spread=2.5)
     stopped = beam_search(model, batch, config)
-    rows = sum(model.rows_per_step)
+    num_rows = sum(model.rows_per_step)
 
-    def only_at_the_maximum(pool: Any, live: Any, beam: Any, rules: Any, length: int) -> torch.Tensor:
-        dead = live.log_probs[:, 0] == float("-inf")
-        return dead | (length >= rules.max_lengths[beam.active])
+    def is_done_at_max_length(pool: Any, live: Any, beam: Any, rules: Any, length: int) -> torch.Tensor:
+        is_dead = live.log_probs[:, 0] == float("-inf")
+        return is_dead | (length >= rules.max_lengths[beam.active])
 
-    monkeypatch.setattr(beam_module, "_is_done", only_at_the_maximum)
+    monkeypatch.setattr(beam_module, "_is_done", is_done_at_max_length)
     assert beam_search(model, batch, config) == stopped
-    if alpha <= 1:  # at 2 a long hypothesis can nearly always still win
-        assert sum(model.rows_per_step) > rows
+    if alpha <= 1:  # with an alpha of 2, a longer hypothesis can nearly always win
+        assert sum(model.rows_per_step) > num_rows
 
 
-def until_beam_size_have_finished(
-    model: ScriptedStepper, key: int, config: SearchConfig, longest: int
+def search_until_beam_size_have_finished(
+    model: ScriptedStepper, key: int, config: SearchConfig, max_length: int
 ) -> tuple[int, ...]:
-    """Search a sentence in plain Python until `beam_size` hypotheses have finished and no unfinished one is better."""
+    """Search in plain Python until `beam_size` hypotheses have finished and no unfinished one is better."""
     rows: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
     finished: list[tuple[float, tuple[int, ...]]] = []
-    for length in range(1, longest + 1):
-        grown = [((*ids, i), total + x) for ids, total in rows for i, x in enumerate(model.table(key, ids))]
-        grown.sort(key=lambda row: -row[1])
-        best = [row for row in grown[: config.beam_size] if row[0][-1] == model.eos_id]
-        finished += [(total / length**config.length_alpha, ids[:-1]) for ids, total in best]
-        rows = [row for row in grown if row[0][-1] != model.eos_id][: config.beam_size]
+    for length in range(1, max_length + 1):
+        candidates = [((*ids, i), total + x) for ids, total in rows for i, x in enumerate(model.table(key, ids))]
+        candidates.sort(key=lambda row: -row[1])
+        ended = [row for row in candidates[: config.beam_size] if row[0][-1] == model.eos_id]
+        finished += [(total / length**config.length_alpha, ids[:-1]) for ids, total in ended]
+        rows = [row for row in candidates if row[0][-1] != model.eos_id][: config.beam_size]
         if len(finished) >= config.beam_size and rows[0][1] / length**config.length_alpha <= max(finished)[0]:
             break
     return max(finished)[1]
@@ -153,22 +153,24 @@ def test_early_stopping_returns_the_best_of_the_first_finished(beam_size: int) -
     keys = list(range(60))
     model = ScriptedStepper(6, spread=2.5)
     found = beam_search(model, batch_of(keys, [1 + key % 5 for key in keys]), config)
-    rows = sum(model.rows_per_step)
-    expected = [until_beam_size_have_finished(model, key, config, 2 * (1 + key % 5) + 8) for key in keys]
+    num_rows = sum(model.rows_per_step)
+    expected = [search_until_beam_size_have_finished(model, key, config, 2 * (1 + key % 5) + 8) for key in keys]
     assert [tuple(best[0].ids) for best in found] == expected
     beam_search(model, batch_of(keys, [1 + key % 5 for key in keys]), replace(config, early_stopping=False))
-    assert sum(model.rows_per_step) > 1.5 * rows
+    assert sum(model.rows_per_step) > 1.5 * num_rows
 
 
 def test_improbable_short_hypotheses_do_not_stop_the_search() -> None:
-    """A spelling model: each letter is almost certain, so that the other rows of a beam end with a low probability."""
+    """Each letter is almost certain, as in a spelling model. Other rows end early, with a low probability."""
 
-    class Spelling(ScriptedStepper):
+    class NearlyCertain(ScriptedStepper):
         def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
-            likely = self.eos_id if len(history) == 12 else 2 + len(history) % 3
-            return tuple(-0.01 if i == likely else -4.0 if i == self.eos_id else -9.0 for i in range(self.vocab_size))
+            likely_id = self.eos_id if len(history) == 12 else 2 + len(history) % 3
+            return tuple(
+                -0.01 if i == likely_id else -4.0 if i == self.eos_id else -9.0 for i in range(self.vocab_size)
+            )
 
-    model = Spelling(6)
+    model = NearlyCertain(6)
     for beam_size in (2, 5):
         config = SearchConfig(beam_size=beam_size, max_length_ratio=3, max_length_offset=9)
         (best,) = beam_search(model, batch_of([0], [4]), config)[0]
@@ -178,7 +180,7 @@ def test_improbable_short_hypotheses_do_not_stop_the_search() -> None:
 @pytest.mark.parametrize("levels", [None, 2])
 @pytest.mark.parametrize("beam_size", [1, 2, 5])
 def test_results_do_not_depend_on_the_batch(levels: int | None, beam_size: int) -> None:
-    """Bitwise: alone, together, in any order, also if most scores are equal."""
+    """Results are bitwise equal for single sentences and for batches in any order, even if most scores are equal."""
     config = SearchConfig(
         beam_size=beam_size, num_hypotheses=beam_size, length_alpha=0.7, max_length_offset=3, no_repeat_ngram_size=3
     )
@@ -201,13 +203,14 @@ def test_ties_go_to_the_lower_rank_then_the_lower_id() -> None:
     model = ScriptedStepper(5, eos_id=4)
     model.table = lambda key, history: (-1.0,) * 5
     config = SearchConfig(beam_size=3, num_hypotheses=3, length_alpha=0, max_length=4)
-    # After the first step the rows are 0, 1, 2; after the second 00, 01, 02. The best K never hold eos: it comes last.
+    # After step 1, the rows are 0, 1, 2. After step 2, they are 00, 01, 02.
+    # Eos is the last id, so it is never among the best K.
     (found,) = beam_search(model, batch_of([0]), config)
     assert [h.ids for h in found] == [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]]
     assert not any(h.finished for h in found)
     model.eos_id = 0
     (found,) = beam_search(model, batch_of([0]), config)
-    # eos first: the earlier end wins by its log-probability, then at length 2 the lower rank.
+    # Eos is the first id: the shortest hypothesis has the highest log-probability, then the lower rank wins.
     assert [h.ids for h in found] == [[], [1], [1, 1]]
 
 
@@ -216,7 +219,7 @@ def test_beams_are_full_and_finished_sentences_are_removed() -> None:
     model = ScriptedStepper(5, spread=0.1)
     model.eos_id = 4
     table = model.table
-    # Never eos: every sentence leaves exactly at its maximum length.
+    # Eos is impossible, so every sentence ends at its maximum length.
     model.table = lambda key, history: (*table(key, history)[:4], float("-inf"))
     found = beam_search(model, batch_of([0, 1, 2], [2, 4, 3]), config)
     assert model.rows_per_step == [3, 9, 6, 3]
@@ -225,16 +228,16 @@ def test_beams_are_full_and_finished_sentences_are_removed() -> None:
 
 def test_unfinished_hypotheses_are_returned_only_after_too_few_finished_ones() -> None:
     model = ScriptedStepper(3)
-    never = float("-inf")
-    model.table = lambda key, history: (-3.0 if len(history) == 1 else never, -0.1, -0.2)
+    impossible = float("-inf")
+    model.table = lambda key, history: (-3.0 if len(history) == 1 else impossible, -0.1, -0.2)
     config = SearchConfig(beam_size=6, num_hypotheses=4, max_length=3, length_alpha=1)
     (found,) = beam_search(model, batch_of([0]), config)
     assert [h.finished for h in found] == [True, True, False, False]
     assert [h.ids for h in found] == [[1], [2], [1, 1, 1], [1, 1, 2]]
-    assert found[2].score > found[0].score  # yet it comes after them
+    assert found[2].score > found[0].score  # finished hypotheses come first
 
 
-def test_a_hypothesis_may_be_empty() -> None:
+def test_hypotheses_may_be_empty() -> None:
     model = ScriptedStepper(3)
     model.table = lambda key, history: (-0.1, -5.0, -6.0)
     (found,) = beam_search(model, batch_of([0]), SearchConfig(beam_size=2, length_alpha=0))
@@ -246,8 +249,10 @@ def test_a_hypothesis_may_be_empty() -> None:
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_hypotheses_are_returned_unfinished_if_all_ids_are_forbidden(beam_size: int, steps: int) -> None:
     model = ScriptedStepper(4)
-    never = float("-inf")
-    model.table = lambda key, history: (never, -1.0, -2.0, never) if len(history) < steps else (never,) * 4
+    impossible = float("-inf")
+    model.table = lambda key, history: (
+        (impossible, -1.0, -2.0, impossible) if len(history) < steps else (impossible,) * 4
+    )
     config = SearchConfig(beam_size=beam_size, num_hypotheses=1)
     (found,) = beam_search(model, batch_of([0], [3]), config, need_attention=True)
     assert found[0].ids == [1] * steps
@@ -271,12 +276,12 @@ def test_attention_belongs_to_its_hypothesis(beam_size: int) -> None:
             expected = torch.tensor([model.attention_row(key, history) for history in histories])
             assert h.attention is not None
             assert torch.equal(h.attention, expected)
-            ends = [*h.ids, *([model.eos_id] if h.finished else [])]
-            assert h.token_log_probs == [model.table(key, histories[i])[n] for i, n in enumerate(ends)]
+            tokens = [*h.ids, *([model.eos_id] if h.finished else [])]
+            assert h.token_log_probs == [model.table(key, histories[i])[n] for i, n in enumerate(tokens)]
 
 
 def test_scores_may_be_wider_than_the_vocabulary() -> None:
-    """Ids from `vocab_size` on are source positions (copying)."""
+    """Ids of at least `vocab_size` are source positions (copying)."""
     model = ScriptedStepper(5)
     model.vocab_size = 3
     scores = torch.tensor([[-3.0, -9.0, -2.0, -1.0, -0.5]])
@@ -294,13 +299,13 @@ def test_scores_may_be_wider_than_the_vocabulary() -> None:
     assert found[0].ids == [4, 4]
 
 
-def test_an_empty_batch_gives_an_empty_list() -> None:
+def test_empty_batches_give_an_empty_list() -> None:
     for beam_size in (1, 2):
         assert beam_search(ScriptedStepper(), batch_of([]), SearchConfig(beam_size=beam_size)) == []
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 16])
-def test_a_narrow_beam_is_never_better_than_exact(size: int) -> None:
+def test_no_beam_is_better_than_exact_search(size: int) -> None:
     model = ScriptedStepper(4, spread=2)
     config = SearchConfig(beam_size=size, max_length=5)
     for key in range(10):

@@ -1,4 +1,4 @@
-"""Validation of a SearchConfig, its length limits and its penalties."""
+"""Search config: validation, length limits and length penalties."""
 
 from typing import Any
 
@@ -33,14 +33,14 @@ def test_invalid_values_are_refused(fields: dict[str, Any], message: str) -> Non
         SearchConfig(**fields)
 
 
-def test_penalties_are_the_published_formulas() -> None:
+def test_length_penalties_equal_the_published_formulas() -> None:
     plain, gnmt = SearchConfig(length_alpha=0.5), SearchConfig(length_penalty="gnmt", length_alpha=2)
     assert [length_penalty(n, plain) for n in (0, 1, 4, 9)] == [1, 1, 2, 3]
     assert [length_penalty(n, gnmt) for n in (0, 1, 7, 13)] == [1, 1, 4, 9]
     assert length_penalty(30, SearchConfig(length_alpha=0)) == 1
 
 
-def test_limits_depend_on_the_source_and_the_maximum() -> None:
+def test_length_limits_depend_on_the_source_and_the_maximum() -> None:
     config = SearchConfig(max_length_ratio=1.5, max_length_offset=2, max_length=20, min_length_ratio=0.7)
     assert length_limits([1, 5, 10, 50], 4, config) == ([1, 3, 7, 20], [3, 9, 17, 20])
     assert length_limits(None, 2, SearchConfig(max_length=7)) == ([1, 1], [7, 7])
@@ -48,18 +48,18 @@ def test_limits_depend_on_the_source_and_the_maximum() -> None:
     assert length_limits([1, 4, 9], 3, shrinking) == ([1, 1, 1], [1, 1, 6])
 
 
-def test_a_limit_only_lowers_the_maximum_length() -> None:
+def test_output_limits_only_lower_the_maximum_length() -> None:
     config = SearchConfig(beam_size=3, max_length=100)
     assert config.with_limits(OutputLimits(40)).max_length == 40
     assert config.with_limits(OutputLimits(400)).max_length == 100
 
 
-def test_a_model_gives_the_default_limits() -> None:
+def test_limits_of_a_model_are_the_defaults() -> None:
     limits = OutputLimits(40, ratio=3.5, offset=1)
     assert length_limits([2, 4, 100], 3, SearchConfig().with_limits(limits))[1] == [8, 15, 40]
     assert length_limits([2, 4], 2, SearchConfig(max_length_ratio=1).with_limits(limits))[1] == [12, 14]
     assert length_limits([2, 4], 2, SearchConfig(max_length_offset=9).with_limits(limits))[1] == [13, 17]
-    assert length_limits([2, 4], 2, SearchConfig())[1] == [14, 18]  # without a model: 2 and 10
+    assert length_limits([2, 4], 2, SearchConfig())[1] == [14, 18]  # without a model, the ratio is 2 and the offset 10
 
 
 def test_limits_of_an_ensemble_are_combined() -> None:

@@ -1,4 +1,4 @@
-"""Each constraint against plain loops, and invalid arguments."""
+"""Constraints of a search against plain loops; invalid arguments."""
 
 from typing import Any
 
@@ -29,16 +29,16 @@ from seqlab.search.greedy import greedy_search
     ),
     size=st.integers(1, 4),
 )
-def test_repeated_ngrams(ids: list[list[int]], size: int) -> None:
+def test_banned_ids_are_those_that_complete_a_repeated_ngram(ids: list[list[int]], size: int) -> None:
     scores = torch.randn(len(ids), 3)
     before = scores.clone()
     allowed = ban_repeated_ngrams(scores, torch.tensor(ids, dtype=torch.int64).view(len(ids), -1), size)
     assert torch.equal(scores, before)
-    for row, said in enumerate(ids):
-        earlier = {tuple(said[i : i + size]) for i in range(len(said) - size + 1)}
-        assert has_repeated_ngram(said, size) == has_repeats(said, size)
+    for row, history in enumerate(ids):
+        earlier_ngrams = {tuple(history[i : i + size]) for i in range(len(history) - size + 1)}
+        assert has_repeated_ngram(history, size) == has_repeats(history, size)
         for i in range(3):
-            completes = (*said, i)[-size:] in earlier
+            completes = (*history, i)[-size:] in earlier_ngrams
             assert allowed[row, i] == (NEG_INF if completes else scores[row, i])
 
 
@@ -63,7 +63,7 @@ def test_no_hypothesis_repeats_an_ngram(beam_size: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_a_prefix_overrides_other_constraints(beam_size: int) -> None:
+def test_prefixes_override_other_constraints(beam_size: int) -> None:
     model = ScriptedStepper(5)
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=9, no_repeat_ngram_size=1)
     prefixes = [[2, 2, 3, 3], [], [4]]
@@ -94,6 +94,6 @@ def test_invalid_arguments_are_refused(search: Any, arguments: dict[str, Any], m
         search(ScriptedStepper(), batch_of([0]), SearchConfig(max_length=6), **arguments)
 
 
-def test_a_minimum_length_ratio_without_a_source_is_refused() -> None:
+def test_minimum_length_ratio_without_a_source_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`min_length_ratio` is 0\.5, but the batch has no `src_lengths`"):
         beam_search(ScriptedStepper(), batch_of([0]), SearchConfig(min_length_ratio=0.5))

@@ -1,4 +1,4 @@
-"""Best paths and alignments of CTC against all paths."""
+"""Best path search and Viterbi alignments of CTC against all paths."""
 
 import math
 from typing import Any
@@ -25,8 +25,8 @@ from seqlab.search.prefix_beam import prefix_beam_search
 MODEL = GivenFrames()
 
 
-def test_the_best_path_may_have_a_less_probable_output() -> None:
-    """Graves et al. 2006, figure 2, of two frames: the blank has 0.6 in each, but only one path of four is empty."""
+def test_best_path_may_have_a_less_probable_output() -> None:
+    """Two frames with probability 0.6 for the blank: only one of four paths is empty (Graves et al. 2006, figure 2)."""
     log_probs = torch.tensor([[0.6, 0.0, 0.4, 0.0], [0.6, 0.0, 0.4, 0.0]]).log()[None]
     frames = FrameLogProbs(log_probs, torch.tensor([2]))
     (path,) = best_path_search(MODEL, frames, SearchConfig())
@@ -39,8 +39,8 @@ def test_best_paths_have_the_highest_probability() -> None:
     frames = draw_frames([5, 1, 3, 4])
     config = SearchConfig(length_alpha=0.5)
     scored = best_path_search(MODEL, frames, config)
-    rough = best_path_search(MODEL, frames, config, need_scores=False)
-    for row, (found, unscored) in enumerate(zip(scored, rough, strict=True)):
+    without_scores = best_path_search(MODEL, frames, config, need_scores=False)
+    for row, (found, unscored) in enumerate(zip(scored, without_scores, strict=True)):
         log_probs = frames.log_probs[row, : int(frames.lengths[row])]
         best = max(all_alignments(len(log_probs), (BLANK, 2, 3)), key=lambda path: alignment_log_prob(path, log_probs))
         assert tuple(found.ids) == tuple(unscored.ids) == collapse(best)
@@ -53,7 +53,7 @@ def test_best_paths_have_the_highest_probability() -> None:
 
 def test_paths_exclude_banned_ids() -> None:
     frames = draw_frames([5, 1, 3, 4])
-    frames.log_probs[:, :, EOS] = 0.0  # would win everywhere
+    frames.log_probs[:, :, EOS] = 0.0  # eos would be the best id in each frame
     for found in best_path_search(MODEL, frames, SearchConfig(), banned_ids=[BLANK, 3]):
         assert set(found.ids) <= {2}
 
@@ -62,36 +62,36 @@ def test_paths_exclude_banned_ids() -> None:
 def test_best_paths_are_cut_at_the_maximum_length(need_scores: bool) -> None:
     log_probs = torch.tensor([[0.1, 0.0, 0.7, 0.2], [0.1, 0.0, 0.2, 0.7], [0.1, 0.0, 0.7, 0.2]]).log()[None]
     frames = FrameLogProbs(log_probs, torch.tensor([3]))
-    (whole,) = best_path_search(MODEL, frames, SearchConfig(max_length=4), need_scores=need_scores)
-    assert (whole.ids, whole.finished) == ([2, 3, 2], True)
+    (unlimited,) = best_path_search(MODEL, frames, SearchConfig(max_length=4), need_scores=need_scores)
+    assert (unlimited.ids, unlimited.finished) == ([2, 3, 2], True)
     for limit in (1, 2, 3):
-        (cut,) = best_path_search(MODEL, frames, SearchConfig(max_length=limit), need_scores=need_scores)
-        assert (cut.ids, cut.finished) == ([2, 3, 2][:limit], False)
+        (limited,) = best_path_search(MODEL, frames, SearchConfig(max_length=limit), need_scores=need_scores)
+        assert (limited.ids, limited.finished) == ([2, 3, 2][:limit], False)
         if need_scores:
-            assert cut.token_log_probs == pytest.approx(whole.token_log_probs[:limit])
-            assert cut.log_prob == pytest.approx(sum(cut.token_log_probs))
+            assert limited.token_log_probs == pytest.approx(unlimited.token_log_probs[:limit])
+            assert limited.log_prob == pytest.approx(sum(limited.token_log_probs))
 
 
 @pytest.mark.parametrize("target", [(), (2,), (3, 2), (2, 2), (2, 3, 3)])
 def test_alignments_are_the_most_probable_paths_of_a_target(target: tuple[int, ...]) -> None:
     frames = draw_frames([5, 4, 1, 3])
-    targets = torch.tensor([[*target, 3]] * 4)  # one more than is read
+    targets = torch.tensor([[*target, 3]] * 4)  # one id more than `lengths`, which is ignored
     lengths = torch.full((4,), len(target))
     log_probs, paths = viterbi_alignments(frames, targets, lengths, BLANK)
     for row in range(4):
-        own = frames.log_probs[row, : int(frames.lengths[row])]
-        fitting = [path for path in all_alignments(len(own), (0, 2, 3)) if collapse(path) == target]
-        best = max((alignment_log_prob(path, own) for path in fitting), default=-math.inf)
+        row_log_probs = frames.log_probs[row, : int(frames.lengths[row])]
+        matching = [path for path in all_alignments(len(row_log_probs), (0, 2, 3)) if collapse(path) == target]
+        best = max((alignment_log_prob(path, row_log_probs) for path in matching), default=-math.inf)
         assert float(log_probs[row]) == pytest.approx(best, rel=1e-6)
-        if fitting:
+        if matching:
             path = paths[row].tolist()
-            assert alignment_log_prob(path[: len(own)], own) == pytest.approx(best, rel=1e-6)
-            assert collapse(path[: len(own)]) == target
-            assert set(path[len(own) :]) <= {BLANK}
+            assert alignment_log_prob(path[: len(row_log_probs)], row_log_probs) == pytest.approx(best, rel=1e-6)
+            assert collapse(path[: len(row_log_probs)]) == target
+            assert set(path[len(row_log_probs) :]) <= {BLANK}
 
 
 @pytest.mark.parametrize("search", [best_path_search, prefix_beam_search])
-def test_invalid_numbers_are_refused(search: Any) -> None:
+def test_nan_scores_are_refused(search: Any) -> None:
     frames = draw_frames([3, 4])
     frames.log_probs[1, 2] = math.nan
     with pytest.raises(ValueError, match=r"not numbers \(NaN\)"):

@@ -1,4 +1,4 @@
-"""Searches with CUDA graphs match searches without them; the CPU emulates the graphs."""
+"""Searches with CUDA graphs, emulated on the CPU, against searches without graphs."""
 
 import gc
 import weakref
@@ -9,7 +9,7 @@ import pytest
 import torch
 from reference.meta_device import disable_autocast
 from reference.recorded_kernels import CpuRecordedFunction
-from reference.stored_families import assert_same as assert_same_answers
+from reference.stored_families import assert_same as assert_same_outputs
 from reference.stored_families import run_and_read_outputs
 from reference.tiny_translators import ALL, BOS, COPYING, EOS, RECURRENT, TRANSFORMERS, VOCAB, batch_of, build
 
@@ -31,24 +31,24 @@ VARIANTS = TRANSFORMERS | {"copying": COPYING["transformer, copying"]}
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> type[CpuRecordedFunction]:
-    """Emulate the graphs on the CPU; return the class that counts them."""
+    """Emulate CUDA graphs on the CPU, and return the class that counts graphs and replays."""
     counting = type("Counting", (CpuRecordedFunction,), {})
     monkeypatch.setattr(cuda_graph, "has_graphs", lambda device: True)
     monkeypatch.setattr(cuda_graph, "RecordedFunction", counting)
     return counting
 
 
-def assert_same(found: Sequence[Sequence[Hypothesis]], wanted: Sequence[Sequence[Hypothesis]]) -> None:
+def assert_same(found: Sequence[Sequence[Hypothesis]], expected: Sequence[Sequence[Hypothesis]]) -> None:
     """Compare ids exactly, and numbers up to the rounding of a softmax over more entries."""
-    for sentence, expected in zip(found, wanted, strict=True):
-        assert [each.ids for each in sentence] == [each.ids for each in expected]
-        for one, other in zip(sentence, expected, strict=True):
-            assert one.token_log_probs == pytest.approx(other.token_log_probs, abs=1e-4)
-            assert one.score == pytest.approx(other.score, abs=1e-4)
-            if other.attention is None:
-                assert one.attention is None
+    for beam, expected_beam in zip(found, expected, strict=True):
+        assert [each.ids for each in beam] == [each.ids for each in expected_beam]
+        for hypothesis, expected_hypothesis in zip(beam, expected_beam, strict=True):
+            assert hypothesis.token_log_probs == pytest.approx(expected_hypothesis.token_log_probs, abs=1e-4)
+            assert hypothesis.score == pytest.approx(expected_hypothesis.score, abs=1e-4)
+            if expected_hypothesis.attention is None:
+                assert hypothesis.attention is None
             else:
-                torch.testing.assert_close(one.attention, other.attention)
+                torch.testing.assert_close(hypothesis.attention, expected_hypothesis.attention)
 
 
 def language_model(max_length: int = 64, **options: Any) -> TransformerLm:
@@ -57,7 +57,7 @@ def language_model(max_length: int = 64, **options: Any) -> TransformerLm:
     return TransformerLm(config, VOCAB, EOS).eval()
 
 
-def searched(model: Stepper, beam_size: int, **options: Any) -> list[list[Hypothesis]]:
+def search(model: Stepper, beam_size: int, **options: Any) -> list[list[Hypothesis]]:
     """Search with limits that end sentences at different steps."""
     config = SearchConfig(
         beam_size=beam_size, num_hypotheses=beam_size, max_length=11, max_length_ratio=1, max_length_offset=2, **options
@@ -73,51 +73,51 @@ OPTIONS: list[tuple[int, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("kernels_of", ["CPU", "GPU"])
+@pytest.mark.parametrize("kernel_device", ["CPU", "GPU"])
 @pytest.mark.parametrize(("beam_size", "options"), OPTIONS, ids=str)
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_translator(
+def test_translators(
     graphs: type[CpuRecordedFunction],
     name: str,
     beam_size: int,
     options: dict[str, Any],
-    kernels_of: str,
+    kernel_device: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With the kernels of a GPU, so that the checked operations are those that it would capture."""
-    if kernels_of == "GPU":
+    """The kernels of a GPU are also tested, since a GPU would capture their operations."""
+    if kernel_device == "GPU":
         monkeypatch.setattr(kernels, "runs_on_cpu", lambda name, x: False)
     model = build(VARIANTS[name])
     with reference_kernels("cuda_graph"):
-        wanted = searched(model, beam_size, **options)
+        expected = search(model, beam_size, **options)
     assert graphs.recorded == 0
-    found = searched(model, beam_size, **options)
+    found = search(model, beam_size, **options)
     assert graphs.recorded == 1
     assert graphs.replayed >= 3
     assert len({len(best[0].ids) for best in found}) > 1
-    assert_same(found, wanted)
+    assert_same(found, expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("name", TRANSFORMERS)
 @torch.inference_mode()
-def test_the_kernels_of_a_gpu(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not those of the CPU, which the other tests use; `meta` tensors have shapes and dtypes, but no values."""
+def test_steps_with_the_kernels_of_a_gpu(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors on `meta` select the kernels of a GPU. They have shapes and dtypes, but no values."""
     disable_autocast(monkeypatch)
     meta = torch.device("meta")
     model = build(TRANSFORMERS[name])
     prepare_inference(model, meta, dtype)
     last_ids, state = model.start(batch_of(ALL, with_target=False).to(meta), need_attention=True)
-    taken = model.step(last_ids, state)
-    rows = torch.arange(len(ALL)).repeat_interleave(3)  # the host reads these rows, so that they are on the CPU
-    state = taken.state.select(rows)
+    step_result = model.step(last_ids, state)
+    rows = torch.arange(len(ALL)).repeat_interleave(3)  # on the CPU, because the host reads these rows
+    state = step_result.state.select(rows)
     static = cuda_graph.static_state(model, state, 5)
     assert static is not None
     for _ in range(5):
-        taken = model.step(torch.zeros(len(rows), dtype=torch.int64, device=meta), static)
-        assert taken.scores.shape == (len(rows), VOCAB)
-        assert taken.attention is not None
-        assert taken.attention.shape == (len(rows), 10)
+        step_result = model.step(torch.zeros(len(rows), dtype=torch.int64, device=meta), static)
+        assert step_result.scores.shape == (len(rows), VOCAB)
+        assert step_result.attention is not None
+        assert step_result.attention.shape == (len(rows), 10)
         static = static.select(rows.to(meta))
 
 
@@ -128,56 +128,56 @@ def test_ensembles_and_fusions(graphs: type[CpuRecordedFunction], beam_size: int
     fused = Fusion(Ensemble(members), WeightedLm(language_model(), weight=0.3, length_reward=0.1, **start))
     for model in (Ensemble(members), fused):
         with reference_kernels("cuda_graph"):
-            wanted = searched(model, beam_size)
-        assert_same(searched(model, beam_size), wanted)
+            expected = search(model, beam_size)
+        assert_same(search(model, beam_size), expected)
     assert graphs.recorded == 2
 
 
-def test_a_member_without_a_fixed_size(graphs: type[CpuRecordedFunction]) -> None:
-    """The other member's state was converted to a fixed size before, which must not change it."""
+def test_ensembles_with_a_member_of_variable_size_use_no_graph(graphs: type[CpuRecordedFunction]) -> None:
+    """The conversion of the other member's state to a fixed size must not change the results."""
     model = Ensemble([build(TRANSFORMERS["pre"]), build(RECURRENT["lstm"])])
     with reference_kernels("cuda_graph"):
-        wanted = searched(model, 3)
-    assert_same(searched(model, 3), wanted)
+        expected = search(model, 3)
+    assert_same(search(model, 3), expected)
     assert graphs.recorded == 0
 
 
-def test_too_few_learned_positions_are_an_error(graphs: type[CpuRecordedFunction]) -> None:
-    """A graph would read beyond the end of the table."""
+def test_too_few_learned_positions_are_refused(graphs: type[CpuRecordedFunction]) -> None:
+    """A graph would read memory after the end of the table."""
     model = build(TransformerConfig(d_model=32, d_ff=48, num_heads=2, positions="learned", max_length=10))
     with pytest.raises(ValueError, match=r"learned positions for 10 tokens, but a sequence has 11"):
-        searched(model, 3, early_stopping=False)
+        search(model, 3, early_stopping=False)
     assert graphs.recorded == 0
 
 
 @pytest.mark.parametrize("positions", ["rotary", "sinusoidal", "learned"])
 @pytest.mark.parametrize("prompt", [1, 4])
-def test_a_language_model(graphs: type[CpuRecordedFunction], positions: Any, prompt: int) -> None:
+def test_language_models(graphs: type[CpuRecordedFunction], positions: Any, prompt: int) -> None:
     model = language_model(positions=positions)
     batch = collate_prompts([[5 + row, *range(10, 9 + prompt)] for row in range(6)])
     config = SamplingConfig(max_length=40, seed=3)
     with reference_kernels("cuda_graph"):
-        wanted = sample(model, batch, config)
+        expected = sample(model, batch, config)
     found = sample(model, batch, config)
     assert graphs.recorded == 1
     assert len({len(each.ids) for each in found}) > 1
-    assert_same([found], [wanted])
+    assert_same([found], [expected])
 
 
-def test_positions_beyond_the_tables(graphs: type[CpuRecordedFunction]) -> None:
-    """A table of positions grows before its address is captured."""
+def test_position_tables_grow_before_recording(graphs: type[CpuRecordedFunction]) -> None:
+    """A graph captures the address of a position table, so the table must grow before."""
     for positions in ("rotary", "sinusoidal"):
         model, config = language_model(max_length=400, positions=positions), SamplingConfig(max_length=290, seed=3)
         found = sample(model, collate_prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
         model = language_model(max_length=400, positions=positions)
         with reference_kernels("cuda_graph"):
-            wanted = sample(model, collate_prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
-        assert_same([found], [wanted])
+            expected = sample(model, collate_prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
+        assert_same([found], [expected])
     assert graphs.recorded == 2
 
 
-def test_caches_that_would_be_too_large(graphs: type[CpuRecordedFunction], monkeypatch: pytest.MonkeyPatch) -> None:
-    """2 tensors of 2 layers hold 32 numbers of 4 bytes for each entry of each of 2 rows; 48 entries are a multiple."""
+def test_too_large_caches_use_no_graph(graphs: type[CpuRecordedFunction], monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 tensors in 2 layers hold 32 numbers of 4 bytes for each of 48 entries of 2 rows."""
     config = SamplingConfig(max_length=40, seed=3)
     for limit, recorded in ((2 * 2 * 32 * 4 * 2 * 48 - 1, 0), (2 * 2 * 32 * 4 * 2 * 48, 1)):
         monkeypatch.setattr("seqlab.nn.static_cache.MAX_CACHE_BYTES", limit)
@@ -185,19 +185,19 @@ def test_caches_that_would_be_too_large(graphs: type[CpuRecordedFunction], monke
         assert graphs.recorded == recorded
 
 
-def test_a_text_longer_than_the_context_has_no_graph(graphs: type[CpuRecordedFunction]) -> None:
-    """Past it, half of the context is read anew."""
+def test_texts_longer_than_the_context_use_no_graph(graphs: type[CpuRecordedFunction]) -> None:
+    """After the maximum length, half of the context is encoded again."""
     model, config = language_model(max_length=16), SamplingConfig(max_length=30, seed=3)
     with reference_kernels("cuda_graph"):
-        wanted = sample(model, collate_prompts([[5], [6]]), config)
-    assert_same([sample(model, collate_prompts([[5], [6]]), config)], [wanted])
+        expected = sample(model, collate_prompts([[5], [6]]), config)
+    assert_same([sample(model, collate_prompts([[5], [6]]), config)], [expected])
     assert graphs.recorded == 0
 
 
 @pytest.mark.parametrize("is_forked", [False, True])
 @torch.inference_mode()
-def test_a_graph_is_freed_with_its_state(graphs: type[CpuRecordedFunction], is_forked: bool) -> None:
-    """Not by the next garbage collection, before which the next search could not use its memory."""
+def test_graphs_are_freed_with_their_state(graphs: type[CpuRecordedFunction], is_forked: bool) -> None:
+    """Without waiting for garbage collection, so that the next search can use the memory."""
     model = build(TRANSFORMERS["pre"])
     last_ids, state = model.start(batch_of(ALL, with_target=False))
     step, current = cuda_graph.cuda_graph_step(model, state, last_ids.device, 1, 9)
@@ -215,23 +215,25 @@ def test_a_graph_is_freed_with_its_state(graphs: type[CpuRecordedFunction], is_f
 
 
 @torch.inference_mode()
-def test_a_fork_is_independent(graphs: type[CpuRecordedFunction]) -> None:
-    """Before the state has a fixed size, after it, and with a graph."""
+def test_forks_are_independent(graphs: type[CpuRecordedFunction]) -> None:
+    """Forks are made before and after the conversion to a fixed size, and with a graph."""
     model = build(TRANSFORMERS["rotary"])
     last_ids, state = model.start(batch_of(ALL, with_target=False))
     step, current = cuda_graph.cuda_graph_step(model, state, last_ids.device, 1, 9)
     ids = last_ids
     for number in range(5):
-        twin = current.fork() if number else None
-        taken = step(ids, current)
-        if twin is not None:
-            torch.testing.assert_close(step(ids, twin).scores, taken.scores)
-        ids, current = taken.scores.argmax(1), taken.state
+        fork = current.fork() if number else None
+        step_result = step(ids, current)
+        if fork is not None:
+            torch.testing.assert_close(step(ids, fork).scores, step_result.scores)
+        ids, current = step_result.scores.argmax(1), step_result.state
 
 
 @pytest.mark.parametrize("family", ["transformer", "transformer_lm"])
-def test_stored_runs(graphs: type[CpuRecordedFunction], family: str, expected_by_family: dict[str, Any]) -> None:
-    """All results of the commands."""
+def test_commands_of_stored_runs(
+    graphs: type[CpuRecordedFunction], family: str, expected_by_family: dict[str, Any]
+) -> None:
+    """All commands give the expected outputs."""
     for what, use in expected_by_family[family]["uses"].items():
-        assert_same_answers(run_and_read_outputs(use["argv"]), use["lines"], what)
+        assert_same_outputs(run_and_read_outputs(use["argv"]), use["lines"], what)
     assert graphs.recorded

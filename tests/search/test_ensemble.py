@@ -1,4 +1,4 @@
-"""Ensembles against a model whose probabilities are the mean of the members'."""
+"""Ensembles against exhaustive search with the mean of the members' probabilities."""
 
 import math
 from typing import Any
@@ -21,34 +21,34 @@ def mean_table(models: list[ScriptedStepper], key: int, history: tuple[int, ...]
 
 
 @pytest.mark.parametrize("banned_share", [0.0, 0.4])
-def test_an_ensemble_is_searched_exactly(banned_share: float) -> None:
+def test_search_in_an_ensemble_is_exact(banned_share: float) -> None:
     models = [ScriptedStepper(4, seed=seed, spread=2, banned_share=banned_share) for seed in range(3)]
     config = SearchConfig(beam_size=400, num_hypotheses=5, max_length=5, early_stopping=False)
     keys = list(range(5))
     for key, found in zip(keys, beam_search(Ensemble(models), batch_of(keys), config), strict=True):
-        every = all_sequences(lambda h, key=key: mean_table(models, key, h), 0, config, 1, 5)
-        expected = best(every, 5)
+        sequences = all_sequences(lambda h, key=key: mean_table(models, key, h), 0, config, 1, 5)
+        expected = best(sequences, 5)
         assert [tuple(h.ids) for h in found] == [e.ids for e in expected]
         assert [h.score for h in found] == pytest.approx([e.score for e in expected], rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_an_ensemble_of_equal_models_is_that_model(beam_size: int) -> None:
+def test_ensemble_of_equal_models_equals_the_model(beam_size: int) -> None:
     config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, max_length=8)
     batch = batch_of([0, 1, 2])
-    alone = beam_search(ScriptedStepper(6), batch, config, need_attention=True)
-    twice = beam_search(Ensemble([ScriptedStepper(6), ScriptedStepper(6)]), batch, config, need_attention=True)
-    for one, two in zip(alone, twice, strict=True):
-        assert [h.ids for h in one] == [h.ids for h in two]
-        assert [h.score for h in one] == pytest.approx([h.score for h in two], rel=1e-5)
-        for a, b in zip(one, two, strict=True):
-            assert a.attention is not None
-            assert b.attention is not None
-            torch.testing.assert_close(a.attention, b.attention)
+    expected = beam_search(ScriptedStepper(6), batch, config, need_attention=True)
+    found = beam_search(Ensemble([ScriptedStepper(6), ScriptedStepper(6)]), batch, config, need_attention=True)
+    for expected_list, found_list in zip(expected, found, strict=True):
+        assert [h.ids for h in expected_list] == [h.ids for h in found_list]
+        assert [h.score for h in expected_list] == pytest.approx([h.score for h in found_list], rel=1e-5)
+        for h, other in zip(expected_list, found_list, strict=True):
+            assert h.attention is not None
+            assert other.attention is not None
+            torch.testing.assert_close(h.attention, other.attention)
 
 
 def test_results_do_not_depend_on_the_batch() -> None:
-    """Bitwise, with a vocabulary that does not fill the vector registers."""
+    """Results are bitwise equal, with a vocabulary size that does not fill vector registers."""
     ensemble = Ensemble([ScriptedStepper(37, seed=seed) for seed in range(3)])
     config = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
     together = beam_search(ensemble, batch_of(list(range(9))), config)
@@ -56,12 +56,12 @@ def test_results_do_not_depend_on_the_batch() -> None:
         assert beam_search(ensemble, batch_of([key]), config) == [together[key]]
 
 
-def test_a_forked_ensemble_is_independent() -> None:
+def test_forks_are_independent() -> None:
     ensemble = Ensemble([ScriptedStepper(4, seed=seed) for seed in range(2)])
     last_ids, state = ensemble.start(batch_of([0, 1]))
-    copy = state.fork()
+    fork = state.fork()
     first = ensemble.step(last_ids, state)
-    second = ensemble.step(last_ids, copy)
+    second = ensemble.step(last_ids, fork)
     assert torch.equal(first.scores, second.scores)
 
 

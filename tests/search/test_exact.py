@@ -1,4 +1,4 @@
-"""Exact search against trying all sequences, and its number of steps."""
+"""Exact search: brute force over all sequences, score bounds, step limits."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from reference.exhaustive import all_sequences
 from reference.scripted import ScriptedStepper, batch_of
 from reference.tiny_translators import ALL, RECURRENT, SRC, TRANSFORMERS, build
-from reference.tiny_translators import batch_of as pairs_of
+from reference.tiny_translators import batch_of as batch_of_pairs
 
 from seqlab.data.batch import collate
 from seqlab.search.beam import beam_search
@@ -44,10 +44,12 @@ def test_exact_search_finds_the_best_of_all_sequences(
     )
     model = ScriptedStepper(vocab_size, eos_id, seed=seed, banned_share=banned_share)
     keys = list(range(sentences))
-    longest, shortest = min(5, 2 * src_length + 3), max(1, int(min_ratio * src_length))
+    max_length, min_length = min(5, 2 * src_length + 3), max(1, int(min_ratio * src_length))
     for key, found in zip(keys, exact_search(model, batch_of(keys, [src_length] * sentences), config), strict=True):
-        every = all_sequences(lambda h, key=key: model.table(key, h), eos_id, config, min(shortest, longest), longest)
-        finished = [each for each in every if each.finished]
+        sequences = all_sequences(
+            lambda h, key=key: model.table(key, h), eos_id, config, min(min_length, max_length), max_length
+        )
+        finished = [each for each in sequences if each.finished]
         assert found.is_complete
         if not finished:
             assert found.best is None
@@ -60,41 +62,41 @@ def test_exact_search_finds_the_best_of_all_sequences(
             )
 
 
-def test_a_minimum_score_saves_steps_and_excludes_lower_scores() -> None:
+def test_minimum_score_saves_steps_and_excludes_lower_scores() -> None:
     model, config = ScriptedStepper(), SearchConfig(max_length=6)
-    (free,) = exact_search(model, batch_of([3]), config)
-    assert free.best is not None
-    (bounded,) = exact_search(model, batch_of([3]), config, min_scores=[free.best.score - 1e-4])
-    assert bounded.best == free.best
-    assert bounded.num_steps <= free.num_steps
-    (beaten,) = exact_search(model, batch_of([3]), config, min_scores=[free.best.score])
-    assert beaten.best is None
-    assert beaten.is_complete
+    (unbounded,) = exact_search(model, batch_of([3]), config)
+    assert unbounded.best is not None
+    (bounded,) = exact_search(model, batch_of([3]), config, min_scores=[unbounded.best.score - 1e-4])
+    assert bounded.best == unbounded.best
+    assert bounded.num_steps <= unbounded.num_steps
+    (excluded,) = exact_search(model, batch_of([3]), config, min_scores=[unbounded.best.score])
+    assert excluded.best is None
+    assert excluded.is_complete
 
 
-def test_a_search_that_hits_the_step_limit_is_incomplete() -> None:
+def test_search_is_incomplete_at_the_step_limit() -> None:
     (found,) = exact_search(ScriptedStepper(spread=0.01), batch_of([0]), SearchConfig(max_length=6), max_steps=3)
     assert not found.is_complete
     assert found.num_steps == 3
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_needed_number_of_steps_is_enough(seed: int) -> None:
+def test_step_limit_equal_to_the_needed_steps_is_enough(seed: int) -> None:
     model, config, batch = ScriptedStepper(seed=seed), SearchConfig(max_length=6), batch_of([seed])
-    (free,) = exact_search(model, batch, config)
-    assert exact_search(model, batch, config, max_steps=free.num_steps) == [free]
-    (ended,) = exact_search(model, batch, config, max_steps=free.num_steps - 1)
-    assert not ended.is_complete
+    (unbounded,) = exact_search(model, batch, config)
+    assert exact_search(model, batch, config, max_steps=unbounded.num_steps) == [unbounded]
+    (limited,) = exact_search(model, batch, config, max_steps=unbounded.num_steps - 1)
+    assert not limited.is_complete
 
 
 @pytest.mark.parametrize("config", [TRANSFORMERS["pre"], RECURRENT["lstm"]])
-def test_branches_do_not_change_each_other(config: Any) -> None:
-    """The score is that of one forced pass, and no beam finds a better one."""
+def test_scores_equal_one_forced_pass(config: Any) -> None:
+    """Branches of the search do not change each other's states, and no beam finds a better score."""
     model = build(config)
     with torch.no_grad():
         model.projection.weight[model.eos_id] *= 8  # so that hypotheses end
     search = SearchConfig(beam_size=30, max_length=3, early_stopping=False)
-    batch = pairs_of(ALL, with_target=False)
+    batch = batch_of_pairs(ALL, with_target=False)
     beams = beam_search(model, batch, search)
     found = exact_search(model, batch, search, max_steps=3000)
     assert any(exact.is_complete and exact.best is not None for exact in found)
@@ -105,6 +107,6 @@ def test_branches_do_not_change_each_other(config: Any) -> None:
             assert not beam[0].finished or exact.best.score >= beam[0].score - 1e-4
 
 
-def test_long_hypotheses_do_not_recurse() -> None:
+def test_long_hypotheses_do_not_exceed_the_recursion_limit() -> None:
     (found,) = exact_search(ScriptedStepper(spread=0.0), batch_of([0]), SearchConfig(max_length=3000), max_steps=2000)
     assert found.num_steps == 2000

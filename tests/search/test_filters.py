@@ -1,4 +1,4 @@
-"""Each filter against its definition, written with loops over one row, and against `transformers`."""
+"""Sampling filters against loops over one row and against `transformers`; temperature, repetition penalty, configs."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ NO_IDS = torch.zeros(8, 0, dtype=torch.int64)
 
 
 def random_scores(rows: int, width: int, seed: int, spread: float = 2.0) -> Tensor:
-    """Log-probabilities in fp64: without ties, and with sums that rounding does not move over a threshold."""
+    """Draw log-probabilities in fp64, so that there are no ties and rounding does not move sums over a threshold."""
     generator = torch.Generator().manual_seed(seed)
     return torch.log_softmax(torch.randn(rows, width, generator=generator, dtype=torch.float64) * spread, dim=1)
 
@@ -50,14 +50,14 @@ def probabilities(scores: Sequence[float]) -> list[float]:
     return [weight / math.fsum(weights) for weight in weights]
 
 
-def by_mass(scores: Sequence[float], order: Sequence[int], mass: float) -> set[int]:
-    """Take ids in this order until their probabilities sum to `mass`."""
-    probs, taken = probabilities(scores), list[int]()
+def take_until_mass(scores: Sequence[float], order: Sequence[int], mass: float) -> set[int]:
+    """Take ids in this order until the sum of their probabilities is at least `mass`."""
+    probs, selected = probabilities(scores), list[int]()
     for i in order:
-        if math.fsum(probs[j] for j in taken) >= mass:
+        if math.fsum(probs[j] for j in selected) >= mass:
             break
-        taken.append(i)
-    return set(taken)
+        selected.append(i)
+    return set(selected)
 
 
 def expected_ids(name: str, scores: Sequence[float], value: float) -> set[int]:
@@ -66,13 +66,13 @@ def expected_ids(name: str, scores: Sequence[float], value: float) -> set[int]:
     if name == "top_k":
         return {i for i in best_first[: int(value)] if scores[i] > NEG_INF}
     if name == "top_p":
-        return by_mass(scores, best_first, value)
+        return take_until_mass(scores, best_first, value)
     if name == "min_p":
         return {i for i, p in enumerate(probs) if p > 0 and p >= value * max(probs)}
     assert name == "typical_p"
     surprise = [-math.log(p) if p > 0 else math.inf for p in probs]
     entropy = math.fsum(p * s for p, s in zip(probs, surprise, strict=True) if p > 0)
-    return by_mass(scores, sorted(range(len(scores)), key=lambda i: (abs(surprise[i] - entropy), i)), value)
+    return take_until_mass(scores, sorted(range(len(scores)), key=lambda i: (abs(surprise[i] - entropy), i)), value)
 
 
 FILTERS: dict[str, tuple[Callable[[Tensor, Any], Tensor], Sequence[float]]] = {
@@ -111,23 +111,23 @@ def test_ties_keep_the_lower_ids(levels: list[int], case: tuple[str, float]) -> 
     kept = (FILTERS[name][0](scores, value)[0] > NEG_INF).nonzero()[:, 0].tolist()
     assert kept
     for level in range(4):
-        equal = [i for i, n in enumerate(levels) if n == level]
-        stay = [i for i in kept if levels[i] == level]
-        assert stay == equal[: len(stay)]
+        ids_at_level = [i for i, n in enumerate(levels) if n == level]
+        kept_at_level = [i for i in kept if levels[i] == level]
+        assert kept_at_level == ids_at_level[: len(kept_at_level)]
     if name == "top_k":
         assert len(kept) == min(value, len(levels))
 
 
 @pytest.mark.parametrize("keep", [keep_top_p, keep_typical])
-def test_reaching_the_probability_mass_exactly_is_enough(keep: Callable[[Tensor, float], Tensor]) -> None:
+def test_ids_are_kept_until_exactly_the_probability_mass(keep: Callable[[Tensor, float], Tensor]) -> None:
     assert keep(torch.zeros(1, 8), 0.5).tolist() == [[0.0] * 4 + [NEG_INF] * 4]
 
 
 @pytest.mark.parametrize(("name", "value"), CASES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_filters_match_transformers(name: str, value: Any, width: int) -> None:
-    theirs = {"top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper, "min_p": MinPLogitsWarper}
-    warper = theirs.get(name, TypicalLogitsWarper)(value)
+    warpers = {"top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper, "min_p": MinPLogitsWarper}
+    warper = warpers.get(name, TypicalLogitsWarper)(value)
     for spread in (0.3, 1.0, 3.0):
         scores = random_scores(8, width, seed=width, spread=spread)
         assert torch.equal(FILTERS[name][0](scores, value), warper(NO_IDS, scores))
@@ -142,15 +142,15 @@ def test_repetition_penalty_matches_transformers_on_log_probabilities(penalty: f
     assert torch.equal(penalize_repeats(scores, NO_IDS[:5], penalty), torch.log_softmax(scores, dim=1))
 
 
-def test_a_penalized_probability_is_a_power() -> None:
+def test_penalized_probabilities_are_powers() -> None:
     found = penalize_repeats(torch.tensor([[0.5, 0.25, 0.25]]).log(), torch.tensor([[1, 1]]), 2.0)
     torch.testing.assert_close(found.exp(), torch.tensor([[0.5, 0.0625, 0.25]]))
 
 
-def test_temperature_matches_transformers_also_at_extremes() -> None:
+def test_temperature_matches_transformers_and_may_be_extreme() -> None:
     scores = random_scores(4, 50, seed=3)
-    ours, theirs = apply_temperature(scores, 0.7), TemperatureLogitsWarper(0.7)(NO_IDS, scores)
-    torch.testing.assert_close(ours.softmax(dim=1), theirs.softmax(dim=1))
+    found, expected = apply_temperature(scores, 0.7), TemperatureLogitsWarper(0.7)(NO_IDS, scores)
+    torch.testing.assert_close(found.softmax(dim=1), expected.softmax(dim=1))
     frozen = apply_temperature(scores.float(), 1e-45)
     assert torch.equal(integer_probs(frozen).argmax(dim=1), scores.argmax(dim=1))
     assert torch.equal((frozen > NEG_INF).sum(dim=1), torch.ones(4, dtype=torch.int64))
@@ -167,7 +167,7 @@ def test_temperature_matches_transformers_also_at_extremes() -> None:
     ],
 )
 def test_all_filters_together_match_transformers_generate(fields: dict[str, Any]) -> None:
-    """The order, too: as `generate` processes a model's logits."""
+    """The filters have the same order as in `generate`."""
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=90, n_positions=16, n_embd=16, n_layer=1, n_head=2, initializer_range=0.8,
@@ -179,23 +179,23 @@ def test_all_filters_together_match_transformers_generate(fields: dict[str, Any]
     )  # fmt: skip
     model = GPT2LMHeadModel(config).eval()
     prompts = torch.randint(1, 90, (5, 3), generator=torch.Generator().manual_seed(1))
-    made: Any = model.generate(prompts, attention_mask=torch.ones_like(prompts), generation_config=generation)
-    for theirs, logits in zip(made.scores, made.logits, strict=True):
-        ours = apply_filters(logits, NO_IDS[:5], SamplingConfig(**fields))
-        torch.testing.assert_close(ours.softmax(dim=1), theirs.softmax(dim=1), rtol=1e-5, atol=1e-7)
-        assert torch.equal(ours > NEG_INF, theirs > NEG_INF)
+    generated: Any = model.generate(prompts, attention_mask=torch.ones_like(prompts), generation_config=generation)
+    for expected, logits in zip(generated.scores, generated.logits, strict=True):
+        found = apply_filters(logits, NO_IDS[:5], SamplingConfig(**fields))
+        torch.testing.assert_close(found.softmax(dim=1), expected.softmax(dim=1), rtol=1e-5, atol=1e-7)
+        assert torch.equal(found > NEG_INF, expected > NEG_INF)
 
 
-def test_the_repetition_penalty_is_applied_first() -> None:
-    """Before the best ids are selected: a repeated id may drop out."""
+def test_repetition_penalty_is_applied_first() -> None:
+    """The penalty changes which ids are the best ones."""
     scores = torch.tensor([[0.4, 0.35, 0.25]]).log()
     config = SamplingConfig(repetition_penalty=3, top_k=1)
     assert apply_filters(scores, torch.tensor([[0]]), config).isfinite().tolist() == [[False, True, False]]
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_no_row_depends_on_the_others(width: int) -> None:
-    """Bitwise, with widths that do and do not fill the vector registers."""
+def test_rows_do_not_depend_on_each_other(width: int) -> None:
+    """Results are bitwise equal, with widths that do and do not fill vector registers."""
     scores = random_scores(9, width, seed=4).float()
     ids = torch.randint(0, width, (9, 5), generator=torch.Generator().manual_seed(5))
     config = SamplingConfig(

@@ -1,4 +1,4 @@
-"""Shallow fusion against a model whose scores are the weighted sums of both models'."""
+"""Shallow fusion against exhaustive search with weighted sums of both models' scores."""
 
 import math
 from collections.abc import Callable
@@ -17,18 +17,18 @@ from seqlab.search.fusion import Fusion, WeightedLm
 from seqlab.search.greedy import greedy_search
 from seqlab.search.sampling import sample
 
-LM_KEY = 7  # the language model has no source: all its rows are the same sentence
+LM_KEY = 7  # the language model has no source, so all its rows have the same key
 
 
-class Recording(ScriptedStepper):
-    """Record the ids that the model reads."""
+class RecordingStepper(ScriptedStepper):
+    """Records the ids that the model receives."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.read: list[list[int]] = []
+        self.inputs: list[list[int]] = []
 
     def step(self, last_ids: Tensor, state: Any) -> Step:
-        self.read.append(last_ids.tolist())
+        self.inputs.append(last_ids.tolist())
         return super().step(last_ids, state)
 
 
@@ -45,7 +45,7 @@ def fused_table(
 ) -> Callable[[tuple[int, ...]], list[float]]:
     def scores(history: tuple[int, ...]) -> list[float]:
         pairs = zip(translator.table(key, history), lm.table(LM_KEY, history), strict=True)
-        sums = [ours + weight * theirs for ours, theirs in pairs]
+        sums = [score + weight * lm_score for score, lm_score in pairs]
         return [each + length_reward * (id_ != translator.eos_id) for id_, each in enumerate(sums)]
 
     return scores
@@ -54,7 +54,7 @@ def fused_table(
 @pytest.mark.parametrize("weight", [0.3, 1.0, 2.5])
 @pytest.mark.parametrize("banned_share", [0.0, 0.3])
 @pytest.mark.parametrize(("length_reward", "alpha"), [(0.0, 1.0), (2.5, 1.0), (2.5, 0.0), (6.0, -0.5), (-1.0, 0.0)])
-def test_a_fusion_is_searched_exactly(weight: float, banned_share: float, length_reward: float, alpha: float) -> None:
+def test_search_in_a_fusion_is_exact(weight: float, banned_share: float, length_reward: float, alpha: float) -> None:
     translator, lm = (ScriptedStepper(4, seed=seed, spread=2, banned_share=banned_share) for seed in range(2))
     config = SearchConfig(beam_size=400, num_hypotheses=2, max_length=5, length_alpha=alpha, early_stopping=False)
     keys = list(range(5))
@@ -67,8 +67,8 @@ def test_a_fusion_is_searched_exactly(weight: float, banned_share: float, length
         assert [h.score for h in found] == pytest.approx(scores, rel=1e-5, abs=1e-6)
 
 
-class Hesitant(ScriptedStepper):
-    """End at once with 0.6, or else after three tokens of which the last two are certain."""
+class TwoLengths(ScriptedStepper):
+    """A model with two hypotheses: the empty one with probability 0.6, and one of three tokens with 0.4."""
 
     def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
         if not history:
@@ -77,32 +77,34 @@ class Hesitant(ScriptedStepper):
 
 
 @pytest.mark.parametrize(("length_reward", "length"), [(0.0, 0), (0.1, 0), (0.3, 3)])
-def test_the_stopping_rule_includes_the_length_reward(length_reward: float, length: int) -> None:
-    """Three rewards of 0.3 are worth more than log(0.6 / 0.4), but one is not."""
+def test_stopping_rule_includes_the_length_reward(length_reward: float, length: int) -> None:
+    """log(0.6 / 0.4) is less than three rewards of 0.3, but more than one."""
     lm = ScriptedStepper(4, seed=1)
-    fusion = fuse(Hesitant(4), lm, 1e-6, length_reward)
+    fusion = fuse(TwoLengths(4), lm, 1e-6, length_reward)
     config = SearchConfig(beam_size=2, max_length=8, length_alpha=0.0, early_stopping=False)
     ((best_one,),) = beam_search(fusion, batch_of([0]), config)
     assert len(best_one.ids) == length
 
 
-def test_the_language_model_can_change_the_result() -> None:
+def test_language_model_changes_the_result() -> None:
     translator, lm = ScriptedStepper(6, seed=0), ScriptedStepper(6, seed=1)
     config = SearchConfig(beam_size=3, max_length=8)
     keys = list(range(8))
-    alone = beam_search(translator, batch_of(keys), config)
-    little, much = (beam_search(fuse(translator, lm, weight), batch_of(keys), config) for weight in (1e-6, 2.0))
-    assert [found[0].ids for found in little] == [found[0].ids for found in alone]
-    assert [found[0].ids for found in much] != [found[0].ids for found in alone]
+    without_lm = beam_search(translator, batch_of(keys), config)
+    low_weight, high_weight = (
+        beam_search(fuse(translator, lm, weight), batch_of(keys), config) for weight in (1e-6, 2.0)
+    )
+    assert [found[0].ids for found in low_weight] == [found[0].ids for found in without_lm]
+    assert [found[0].ids for found in high_weight] != [found[0].ids for found in without_lm]
 
 
-def test_the_language_model_reads_its_own_start_id() -> None:
-    translator, lm = Recording(5, bos_id=1, seed=0), Recording(5, bos_id=3, seed=1)
+def test_language_model_starts_from_its_own_start_id() -> None:
+    translator, lm = RecordingStepper(5, bos_id=1, seed=0), RecordingStepper(5, bos_id=3, seed=1)
     fusion = fuse(translator, lm, 0.5)
     greedy_search(fusion, batch_of([0, 1, 2]), SearchConfig(max_length=4))
-    assert (translator.read[0], lm.read[0]) == ([1] * 3, [3] * 3)
-    assert len(lm.read) > 1
-    assert lm.read[1:] == translator.read[1:]
+    assert (translator.inputs[0], lm.inputs[0]) == ([1] * 3, [3] * 3)
+    assert len(lm.inputs) > 1
+    assert lm.inputs[1:] == translator.inputs[1:]
 
 
 def test_rows_can_be_selected_before_the_first_step() -> None:
@@ -115,32 +117,32 @@ def test_rows_can_be_selected_before_the_first_step() -> None:
 
 
 def test_results_do_not_depend_on_the_batch() -> None:
-    """Bitwise, with a vocabulary that does not fill the vector registers."""
+    """Results are bitwise equal, with a vocabulary size that does not fill vector registers."""
     fusion = fuse(ScriptedStepper(37, seed=0), ScriptedStepper(37, seed=1), 0.37)
     search = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
-    draw = SamplingConfig(max_length=12, top_p=0.9, min_length=12)
+    sampling = SamplingConfig(max_length=12, top_p=0.9, min_length=12)
     found = beam_search(fusion, batch_of(list(range(9))), search)
-    drawn = sample(fusion, batch_of(list(range(9))), draw)
+    samples = sample(fusion, batch_of(list(range(9))), sampling)
     for key in range(9):
         assert beam_search(fusion, batch_of([key]), search) == [found[key]]
-        assert sample(fusion, batch_of([key]), draw, row_numbers=[key]) == [drawn[key]]
+        assert sample(fusion, batch_of([key]), sampling, row_numbers=[key]) == [samples[key]]
 
 
 @pytest.mark.parametrize("steps", [0, 2])
-def test_a_forked_fusion_is_independent(steps: int) -> None:
+def test_forks_are_independent(steps: int) -> None:
     fusion = fuse(ScriptedStepper(4, seed=0), ScriptedStepper(4, seed=1), 0.5)
     state: Any
     last_ids, state = fusion.start(batch_of([0, 1]))
     for _ in range(steps):
         step = fusion.step(last_ids, state)
         last_ids, state = step.scores.argmax(dim=1), step.state
-    copy = state.fork()
+    fork = state.fork()
     first = fusion.step(last_ids, state)
-    second = fusion.step(last_ids, copy)
+    second = fusion.step(last_ids, fork)
     assert torch.equal(first.scores, second.scores)
 
 
-def test_the_attention_is_the_translators() -> None:
+def test_attention_is_that_of_the_translator() -> None:
     translator = ScriptedStepper(5, seed=0)
     fusion = fuse(translator, ScriptedStepper(5, seed=1), 0.5)
     for key, h in enumerate(greedy_search(fusion, batch_of([0, 1]), SearchConfig(max_length=6), need_attention=True)):
@@ -170,7 +172,7 @@ def test_invalid_fusions_are_refused(lm: ScriptedStepper, weight: float, message
         fuse(ScriptedStepper(4), lm, weight)
 
 
-def test_a_start_batch_of_another_size_is_refused() -> None:
+def test_start_batches_of_another_size_are_refused() -> None:
     lm = WeightedLm(ScriptedStepper(4), weight=0.5, start_lm=lambda rows, device: batch_of([LM_KEY]))
     fusion = Fusion(ScriptedStepper(4), lm)
     with pytest.raises(ValueError, match=r"`start_lm` must make a batch of 3 rows .* but made 1"):

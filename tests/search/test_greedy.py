@@ -1,4 +1,4 @@
-"""Greedy search against a step-by-step reference."""
+"""Greedy search against a reference implementation in plain Python, and against beam search."""
 
 from typing import Any
 
@@ -45,9 +45,9 @@ def test_greedy_search_takes_the_best_allowed_id(
     found = greedy_search(model, batch, config, prefixes=prefixes, banned_ids=others[:1])
     for key, h in enumerate(found):
         n = src_lengths[key]
-        shortest, longest = max(1, int(min_ratio * n)), int(1.5 * n) + 1
+        min_length, max_length = max(1, int(min_ratio * n)), int(1.5 * n) + 1
         expected = greedy(
-            lambda history, key=key: model.table(key, history), eos_id, config, shortest, longest,
+            lambda history, key=key: model.table(key, history), eos_id, config, min_length, max_length,
             tuple(prefixes[key]), others[:1],
         )  # fmt: skip
         assert (tuple(h.ids), h.finished) == (expected.ids, expected.finished)

@@ -19,37 +19,37 @@ LENGTHS = [5, 1, 3, 4]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_beam_with_all_prefixes_sums_all_paths(seed: int) -> None:
+def test_beam_of_all_prefixes_is_exact(seed: int) -> None:
     frames = draw_frames(LENGTHS, seed=seed)
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0)
     single = replace(config, num_hypotheses=1)
     found = prefix_beam_search(MODEL, frames, config)
-    rough = prefix_beam_search(MODEL, frames, single, need_scores=False)
-    for row, (hypotheses, (best,)) in enumerate(zip(found, rough, strict=True)):
-        truth = {ids: prob for ids, prob in sequence_probs(frames, row).items() if prob > 0}
-        assert {tuple(each.ids) for each in hypotheses} == truth.keys()
-        assert len(hypotheses) == len(truth)  # no duplicates
+    without_scores = prefix_beam_search(MODEL, frames, single, need_scores=False)
+    for row, (hypotheses, (best,)) in enumerate(zip(found, without_scores, strict=True)):
+        expected_probs = {ids: prob for ids, prob in sequence_probs(frames, row).items() if prob > 0}
+        assert {tuple(each.ids) for each in hypotheses} == expected_probs.keys()
+        assert len(hypotheses) == len(expected_probs)  # no duplicates
         for each in (*hypotheses, best):
-            assert each.log_prob == pytest.approx(math.log(truth[tuple(each.ids)]), rel=1e-5, abs=1e-6)
+            assert each.log_prob == pytest.approx(math.log(expected_probs[tuple(each.ids)]), rel=1e-5, abs=1e-6)
             assert each.score == each.log_prob
             assert len(each.token_log_probs) == (0 if each is best else each.num_tokens)
-        probs = [truth[tuple(each.ids)] for each in hypotheses]
+        probs = [expected_probs[tuple(each.ids)] for each in hypotheses]
         assert probs == pytest.approx(sorted(probs, reverse=True))
-        assert truth[tuple(best.ids)] == pytest.approx(probs[0])
+        assert expected_probs[tuple(best.ids)] == pytest.approx(probs[0])
 
 
-def test_a_small_beam_is_as_good_as_token_by_token_search() -> None:
-    """Neither beam is exact; on this many frames they agree in nearly all cases."""
+def test_small_beam_is_as_good_as_token_by_token_search() -> None:
+    """Neither beam is exact, but for these frames they agree in nearly all cases."""
     lengths = list(range(1, 30))
     frames = draw_frames(lengths, spread=3.0)
     config = SearchConfig(beam_size=8, length_alpha=0.0)
-    mine = [best.log_prob for (best,) in prefix_beam_search(MODEL, frames, config)]
-    over_symbols = [best.log_prob for (best,) in beam_search(MODEL, frames, config)]
-    same = [a == pytest.approx(b, abs=1e-4) for a, b in zip(mine, over_symbols, strict=True)]
-    assert sum(same) >= 26
+    prefix_beams = [best.log_prob for (best,) in prefix_beam_search(MODEL, frames, config)]
+    token_beams = [best.log_prob for (best,) in beam_search(MODEL, frames, config)]
+    is_equal = [a == pytest.approx(b, abs=1e-4) for a, b in zip(prefix_beams, token_beams, strict=True)]
+    assert sum(is_equal) >= 26
     greedy = [best.log_prob for best in best_path_search(MODEL, frames, config)]
-    assert sum(a > b + 1e-6 for a, b in zip(mine, greedy, strict=True)) >= 5
-    assert all(a >= b - 1e-4 for a, b in zip(mine, greedy, strict=True))
+    assert sum(a > b + 1e-6 for a, b in zip(prefix_beams, greedy, strict=True)) >= 5
+    assert all(a >= b - 1e-4 for a, b in zip(prefix_beams, greedy, strict=True))
 
 
 @pytest.mark.parametrize("max_length", [256, 4])
@@ -61,12 +61,12 @@ def test_results_do_not_depend_on_other_sentences_and_padding(max_length: int) -
         assert prefix_beam_search(MODEL, draw_frames([length]), config) == [together[row]]
 
 
-def test_ties_stay_in_order_after_the_last_frame() -> None:
+def test_padding_does_not_change_the_order_of_ties() -> None:
     probs = torch.tensor([[0.5, 0.0, 0.25, 0.25]] * 3)
     config = SearchConfig(beam_size=5, num_hypotheses=5, length_alpha=0.0)
     alone = prefix_beam_search(MODEL, FrameLogProbs(probs.log()[None], torch.tensor([3])), config)
-    for more in range(1, 20):
-        padded = torch.cat((probs, torch.full((more, 4), math.nan))).log()[None]
+    for extra in range(1, 20):
+        padded = torch.cat((probs, torch.full((extra, 4), math.nan))).log()[None]
         assert prefix_beam_search(MODEL, FrameLogProbs(padded, torch.tensor([3])), config) == alone
 
 
@@ -80,11 +80,11 @@ def test_an_id_is_repeated_only_after_a_blank() -> None:
     assert second.log_prob == pytest.approx(math.log(sequence_probs(frames, 0)[(2,)]))
 
 
-def test_hypotheses_are_sorted_by_all_of_their_paths() -> None:
+def test_hypotheses_are_sorted_by_the_sum_over_their_paths() -> None:
     frames = draw_frames(list(range(1, 20)), spread=0.5)
     config = SearchConfig(beam_size=4, num_hypotheses=4, length_alpha=0.0)
     found = prefix_beam_search(MODEL, frames, config)
-    assert prefix_beam_search(MODEL, frames, config, need_scores=False) == found, "what is found does not depend on it"
+    assert prefix_beam_search(MODEL, frames, config, need_scores=False) == found, "the result must not change"
     single = SearchConfig(beam_size=4, length_alpha=0.0)
     assert [best[0].ids for best in prefix_beam_search(MODEL, frames, single)] != [best[0].ids for best in found]
     for best in found:
@@ -102,28 +102,28 @@ def test_banned_ids_and_eos_are_never_output() -> None:
 
 @pytest.mark.parametrize("max_length", [1, 2, 3])
 def test_no_hypothesis_exceeds_the_maximum_length(max_length: int) -> None:
-    """The probability of longer outputs belongs to their prefix, which is not finished."""
+    """The probability of longer outputs is added to their prefix, which is unfinished."""
     frames = draw_frames(LENGTHS)
     config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0, max_length=max_length)
-    rough = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False)
+    without_scores = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False)
     for row, found in enumerate(prefix_beam_search(MODEL, frames, config)):
-        truth: dict[tuple[int, ...], float] = defaultdict(float)
+        expected_probs: dict[tuple[int, ...], float] = defaultdict(float)
         for ids, prob in sequence_probs(frames, row).items():
-            truth[ids[:max_length]] += prob
-        assert {tuple(each.ids) for each in found} == {ids for ids, prob in truth.items() if prob}
-        for each in (*found, *rough[row]):
-            assert each.log_prob == pytest.approx(math.log(truth[tuple(each.ids)]), rel=1e-5, abs=1e-6)
+            expected_probs[ids[:max_length]] += prob
+        assert {tuple(each.ids) for each in found} == {ids for ids, prob in expected_probs.items() if prob}
+        for each in (*found, *without_scores[row]):
+            assert each.log_prob == pytest.approx(math.log(expected_probs[tuple(each.ids)]), rel=1e-5, abs=1e-6)
             assert each.finished == (len(each.ids) < max_length)
             assert each.num_tokens == len(each.ids) + each.finished
-        assert rough[row][0].log_prob == pytest.approx(found[0].log_prob, rel=1e-5, abs=1e-6)
+        assert without_scores[row][0].log_prob == pytest.approx(found[0].log_prob, rel=1e-5, abs=1e-6)
 
 
-def test_the_length_penalty_chooses_between_the_final_prefixes() -> None:
+def test_length_penalty_is_applied_to_the_final_prefixes() -> None:
     frames = draw_frames(LENGTHS)
     for alpha in (-2.0, 0.0, 2.0):
         config = SearchConfig(beam_size=6, num_hypotheses=6, length_alpha=alpha)
-        rough = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False)
-        for best in rough + prefix_beam_search(MODEL, frames, config):
+        without_scores = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False)
+        for best in without_scores + prefix_beam_search(MODEL, frames, config):
             for each in best:
                 assert each.score == pytest.approx(each.log_prob / (len(each.ids) + 1) ** alpha)
             assert [each.score for each in best] == sorted((each.score for each in best), reverse=True)

@@ -1,4 +1,4 @@
-"""Sampling against a step-by-step reference and exact probabilities; independence of the batch."""
+"""Sampling: reference in plain Python, exact probabilities, independence of the batch, stopping, invalid arguments."""
 
 import math
 from bisect import bisect_right
@@ -27,17 +27,17 @@ from seqlab.search.sampling import draw_ids, sample
 NEG_INF = float("-inf")
 
 
-class Repeating(ScriptedStepper):
-    """A model that accepts a sentence several times in a batch; its rows may end at any step."""
+class RepeatableStepper(ScriptedStepper):
+    """A scripted model whose batches may contain a sentence several times."""
 
     def _check_rows(self, keys: Tensor) -> None:
         self.rows_per_step.append(len(keys))
 
 
-def follow(
+def sample_by_definition(
     model: ScriptedStepper, key: int, number: int, config: SamplingConfig, banned_ids: list[int], ends_at_eos: bool
 ) -> tuple[list[int], list[float]]:
-    """Sample one row with Python floats: its ids, eos included, and their log-probabilities."""
+    """Sample one row with Python floats. Return its ids, including eos, and their log-probabilities."""
     generator = np.random.Generator(np.random.Philox(key=np.array([config.seed, number], dtype=np.uint64)))
     ids: list[int] = []
     log_probs: list[float] = []
@@ -49,8 +49,8 @@ def follow(
         if max(scores) == NEG_INF:
             break
         filtered = apply_filters(torch.tensor([scores]), torch.tensor([ids], dtype=torch.int64), config)[0].tolist()
-        cumulated = list(accumulate(math.exp(score - max(filtered)) for score in filtered))
-        ids.append(bisect_right(cumulated, generator.random() * cumulated[-1]))
+        cumulative = list(accumulate(math.exp(score - max(filtered)) for score in filtered))
+        ids.append(bisect_right(cumulative, generator.random() * cumulative[-1]))
         log_probs.append(table[ids[-1]])
         if ends_at_eos and ids[-1] == model.eos_id:
             break
@@ -83,7 +83,7 @@ def test_samples_match_the_definition(
     batch = batch_of(list(range(len(numbers))))
     found = sample(model, batch, config, row_numbers=numbers, banned_ids=banned, ends_at_eos=ends_at_eos)
     for key, (number, h) in enumerate(zip(numbers, found, strict=True)):
-        ids, log_probs = follow(model, key, number, config, banned, ends_at_eos)
+        ids, log_probs = sample_by_definition(model, key, number, config, banned, ends_at_eos)
         finished = ends_at_eos and ids[-1:] == [eos_id]
         assert (h.ids, h.finished) == (ids[:-1] if finished else ids, finished)
         assert h.token_log_probs == pytest.approx(log_probs, rel=1e-6)
@@ -91,14 +91,14 @@ def test_samples_match_the_definition(
 
 
 def test_long_samples_match_the_definition() -> None:
-    """More steps than random numbers per draw, in rows that end at different steps."""
+    """The samples need several blocks of random numbers, and rows end at different steps."""
     model = ScriptedStepper(60, eos_id=0, spread=0.2)
     config = SamplingConfig(max_length=150, temperature=1.2)
     found = sample(model, batch_of(list(range(20))), config)
     lengths = [h.num_tokens for h in found]
     assert min(lengths) < 64 < max(lengths)
     for key, h in enumerate(found):
-        assert [*h.ids, *([0] if h.finished else [])] == follow(model, key, key, config, [], True)[0]
+        assert [*h.ids, *([0] if h.finished else [])] == sample_by_definition(model, key, key, config, [], True)[0]
 
 
 @pytest.mark.parametrize(
@@ -110,51 +110,53 @@ def test_long_samples_match_the_definition() -> None:
     ],
 )
 def test_sample_frequencies_match_their_probabilities(config: SamplingConfig) -> None:
-    """Pearson's statistic over all sequences lies within 5 deviations of its expectation."""
-    count, model = 20_000, Repeating(4, spread=1.0)
+    """Pearson's chi-squared statistic over all sequences is within 5 standard deviations of its expectation."""
+    count, model = 20_000, RepeatableStepper(4, spread=1.0)
 
-    def tempered(history: tuple[int, ...]) -> list[float]:
+    def sampling_table(history: tuple[int, ...]) -> list[float]:
         weights = [math.exp(score / config.temperature) for score in model.table(3, history)]
         if len(history) + 1 < config.min_length:
             weights[model.eos_id] = 0.0
         return [math.log(weight / sum(weights)) if weight else NEG_INF for weight in weights]
 
     found = Counter((tuple(h.ids), h.finished) for h in sample(model, batch_of([3] * count), config))
-    exact = list(all_sequences(tempered, 0, SearchConfig(), max(1, config.min_length), 3))
+    exact = list(all_sequences(sampling_table, 0, SearchConfig(), max(1, config.min_length), 3))
     assert sum(math.exp(e.log_prob) for e in exact) == pytest.approx(1)
     expected = {(e.ids, e.finished): count * math.exp(e.log_prob) for e in exact}
     assert found.keys() <= expected.keys()
-    statistic = sum((found[key] - often) ** 2 / often for key, often in expected.items())
-    freedom = len(expected) - 1
-    assert abs(statistic - freedom) < 5 * math.sqrt(2 * freedom)
+    statistic = sum((found[key] - expected_count) ** 2 / expected_count for key, expected_count in expected.items())
+    degrees_of_freedom = len(expected) - 1
+    assert abs(statistic - degrees_of_freedom) < 5 * math.sqrt(2 * degrees_of_freedom)
 
 
-def everything(seed: int = 1) -> SamplingConfig:
+def config_with_all_filters(seed: int = 1) -> SamplingConfig:
     return SamplingConfig(
         temperature=1.1, top_k=17, top_p=0.95, min_p=0.01, typical_p=0.95, repetition_penalty=1.2,
         max_length=9, seed=seed,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("config", [SamplingConfig(max_length=9), everything(), everything(seed=2)])
+@pytest.mark.parametrize(
+    "config", [SamplingConfig(max_length=9), config_with_all_filters(), config_with_all_filters(seed=2)]
+)
 def test_samples_do_not_depend_on_the_batch(config: SamplingConfig) -> None:
-    """Bitwise, with a vocabulary that does not fill the vector registers, and in a model that computes."""
+    """Results are bitwise equal for a neural model, with a vocabulary size that does not fill vector registers."""
     model = make_model().eval()
     lengths = [(3 + i % 4, 1) for i in range(11)]
-    whole = make_batch(lengths)
+    batch = make_batch(lengths)
 
-    def rows_of(chosen: list[int]) -> Any:
-        rows = torch.tensor(chosen)
-        return replace(whole, src=whole.src[rows], src_lengths=whole.src_lengths[rows])
+    def select_rows(indices: list[int]) -> Any:
+        rows = torch.tensor(indices)
+        return replace(batch, src=batch.src[rows], src_lengths=batch.src_lengths[rows])
 
-    together = sample(model, whole, config)
+    together = sample(model, batch, config)
     assert len({h.num_tokens for h in together}) > 1
-    for chosen in ([10, 3, 7, 0], [5], [6, 2], list(reversed(range(11)))):
-        assert sample(model, rows_of(chosen), config, row_numbers=chosen) == [together[i] for i in chosen]
+    for indices in ([10, 3, 7, 0], [5], [6, 2], list(reversed(range(11)))):
+        assert sample(model, select_rows(indices), config, row_numbers=indices) == [together[i] for i in indices]
 
 
 def test_other_seeds_and_row_numbers_give_other_samples() -> None:
-    model = Repeating(50, spread=0.5)
+    model = RepeatableStepper(50, spread=0.5)
     config = SamplingConfig(max_length=20, min_length=20)
     batch = batch_of([0] * 10)
     first, second = (sample(model, batch, replace(config, seed=seed)) for seed in (1, 2))
@@ -181,7 +183,7 @@ def test_finished_rows_are_removed() -> None:
     assert model.rows_per_step == [3, 2, 1]
 
 
-def test_running_text_continues_after_eos() -> None:
+def test_continuous_text_continues_after_eos() -> None:
     model = ScriptedStepper(3, eos_id=0, spread=0.5)
     config = SamplingConfig(max_length=30, min_length=3)
     for key, h in enumerate(sample(model, batch_of([0, 1, 2, 3]), config, ends_at_eos=False)):
@@ -189,18 +191,18 @@ def test_running_text_continues_after_eos() -> None:
         assert 0 in h.ids[:-1]
         assert not h.finished
         assert h.token_log_probs == pytest.approx([model.table(key, tuple(h.ids[:i]))[n] for i, n in enumerate(h.ids)])
-    without = sample(model, batch_of([0]), config, ends_at_eos=False, banned_ids=[0])
-    assert 0 not in without[0].ids
+    without_eos = sample(model, batch_of([0]), config, ends_at_eos=False, banned_ids=[0])
+    assert 0 not in without_eos[0].ids
 
 
 @pytest.mark.parametrize("ends_at_eos", [True, False])
-def test_stop_ends_a_row_after_the_shortest_length(ends_at_eos: bool) -> None:
+def test_stop_function_ends_rows_after_the_minimum_length(ends_at_eos: bool) -> None:
     model = ScriptedStepper(5, eos_id=0, spread=0.5)
     config = SamplingConfig(max_length=40, min_length=4)
     keys = list(range(12))
-    free = sample(model, batch_of(keys), config, ends_at_eos=ends_at_eos)
+    unstopped = sample(model, batch_of(keys), config, ends_at_eos=ends_at_eos)
     stopped = sample(model, batch_of(keys), config, ends_at_eos=ends_at_eos, stop=lambda ids: ids[-2:] == [2, 3])
-    for long, short in zip(free, stopped, strict=True):
+    for long, short in zip(unstopped, stopped, strict=True):
         ends = [n for n in range(4, len(long.ids) + 1) if long.ids[n - 2 : n] == [2, 3]]
         if ends:
             assert (short.ids, short.finished) == (long.ids[: ends[0]], False)
@@ -215,13 +217,13 @@ def test_on_step_receives_all_ids() -> None:
     keys = list(range(10))
     model = ScriptedStepper(5, spread=0.5, banned_share=0.5)
     found = sample(model, batch_of(keys), SamplingConfig(max_length=8), on_step=lambda *step: steps.append(step))
-    told: list[list[int]] = [[] for _ in keys]
+    received: list[list[int]] = [[] for _ in keys]
     for rows, ids in steps:
         for row, drawn in zip(rows, ids, strict=True):
-            told[row].append(drawn)
-    assert told == [[*h.ids, *([0] if h.finished else [])] for h in found]
-    assert len(steps) == max(map(len, told))
-    assert all(len(told[row]) > i for i, (rows, _) in enumerate(steps) for row in rows)
+            received[row].append(drawn)
+    assert received == [[*h.ids, *([0] if h.finished else [])] for h in found]
+    assert len(steps) == max(map(len, received))
+    assert all(len(received[row]) > i for i, (rows, _) in enumerate(steps) for row in rows)
 
 
 def test_samples_end_unfinished_if_all_ids_are_forbidden() -> None:
@@ -243,36 +245,38 @@ def test_attention_belongs_to_its_row() -> None:
         assert torch.equal(h.attention, expected)
 
 
-def test_an_empty_batch_gives_an_empty_list() -> None:
-    assert [sample(ScriptedStepper(), batch_of([]), config) for config in (SamplingConfig(), everything())] == [[], []]
+def test_empty_batches_give_an_empty_list() -> None:
+    assert [
+        sample(ScriptedStepper(), batch_of([]), config) for config in (SamplingConfig(), config_with_all_filters())
+    ] == [[], []]
 
 
 @pytest.mark.parametrize("width", [1, 3, 68, 5000])
-def test_drawn_ids_match_the_inverse_distribution(width: int) -> None:
+def test_drawn_ids_match_inverse_transform_sampling(width: int) -> None:
     generator = torch.Generator().manual_seed(width)
     scores = torch.randn(200, width, generator=generator) * 3
     scores[:, 1::3] = NEG_INF
     uniforms = torch.rand(200, generator=generator, dtype=torch.float64)
     weights = np.exp(scores.double().numpy())
-    cumulated = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
-    expected = (cumulated <= uniforms.numpy()[:, None]).sum(axis=1)
+    cumulative = np.cumsum(weights / weights.sum(axis=1, keepdims=True), axis=1)
+    expected = (cumulative <= uniforms.numpy()[:, None]).sum(axis=1)
     assert draw_ids(scores, uniforms).tolist() == expected.tolist()
 
 
-def test_the_ends_of_the_interval_draw_valid_ids() -> None:
+def test_extreme_random_numbers_draw_valid_ids() -> None:
     scores = torch.tensor([NEG_INF, -50.3, NEG_INF, -52.0, NEG_INF]).expand(2, 5)
     assert draw_ids(scores, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)).tolist() == [1, 3]
 
 
-def test_every_search_accepts_a_batch_without_a_source() -> None:
-    """The maximum length is then `max_length`."""
+def test_all_searches_accept_batches_without_a_source() -> None:
+    """Without a source, the length limit is `max_length`."""
     model = ScriptedStepper(4)
     model.table = lambda key, history: (-9.0, -1.0, -2.0, -1.5)
     prompts: Any = SimpleNamespace(keys=torch.tensor([0, 1, 2]))
-    searched = greedy_search(model, prompts, SearchConfig(max_length=7))
-    searched += [found[0] for found in beam_search(model, prompts, SearchConfig(beam_size=3, max_length=7))]
-    searched += sample(model, prompts, SamplingConfig(max_length=7, top_k=2))
-    assert [len(h.ids) for h in searched] == [7] * 9
+    hypotheses = greedy_search(model, prompts, SearchConfig(max_length=7))
+    hypotheses += [found[0] for found in beam_search(model, prompts, SearchConfig(beam_size=3, max_length=7))]
+    hypotheses += sample(model, prompts, SamplingConfig(max_length=7, top_k=2))
+    assert [len(h.ids) for h in hypotheses] == [7] * 9
 
 
 @pytest.mark.parametrize(

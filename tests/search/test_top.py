@@ -1,4 +1,4 @@
-"""Best candidates and their order, against sorting in Python."""
+"""Best candidates of a beam and their order, against sorting in Python."""
 
 import pytest
 import torch
@@ -30,8 +30,8 @@ def test_top_ids_prefers_lower_ids_among_equals(
     for row, row_values, row_ids in zip(scores.tolist(), values.tolist(), ids.tolist(), strict=True):
         expected = sorted(range(width), key=lambda i: (-row[i], i))[:count]
         assert row_values == [row[i] for i in expected]
-        possible = [i for i in expected if row[i] > NEG_INF]
-        assert row_ids[: len(possible)] == possible
+        possible_ids = [i for i in expected if row[i] > NEG_INF]
+        assert row_ids[: len(possible_ids)] == possible_ids
         assert len(set(row_ids)) == count
 
 
@@ -46,16 +46,18 @@ def test_best_candidates_prefers_lower_rows_then_lower_ids(num_rows: int, width:
     for sentence in range(sentences):
         expected = []
         for row in range(num_rows):
-            before = log_probs[sentence, row].item()
+            row_log_prob = log_probs[sentence, row].item()
             flat = sentence * num_rows + row
-            expected += [(-(before + scores[flat, i].item()), flat, i, scores[flat, i].item()) for i in range(width)]
+            expected += [
+                (-(row_log_prob + scores[flat, i].item()), flat, i, scores[flat, i].item()) for i in range(width)
+            ]
         expected = [e for e in sorted(expected) if e[0] < float("inf")][:count]
         actual = zip(*(field[sentence].tolist() for field in found), strict=True)
         assert [(-a, b, c, d) for a, b, c, d in actual if a > NEG_INF] == expected
         assert found.log_probs.shape == (sentences, count)
 
 
-def test_fully_equal_scores_of_many_ids() -> None:
+def test_lowest_ids_are_chosen_if_all_scores_are_equal() -> None:
     values, ids = top_ids(torch.zeros(3, 10_000), 7)
     assert ids.tolist() == [list(range(7))] * 3
     assert values.tolist() == [[0.0] * 7] * 3
