@@ -14,7 +14,7 @@ from seqlab.objectives import Ctc, CtcConfig, StepContext
 from seqlab.objectives.glancing import glancing_share
 
 LENGTHS = [5, 2, 4, 1]
-ROWS = [[2, 3, 3], [3], [2, 2], [2, 3]]
+TARGETS = [[2, 3, 3], [3], [2, 2], [2, 3]]
 """The last target has more tokens than frames."""
 CONTEXT = StepContext(step=0, generator=torch.Generator().manual_seed(0))
 
@@ -79,8 +79,8 @@ def brute_force(model: LogitsModel, row: int, target: list[int]) -> Tensor:
 
 def test_loss_and_gradient_equal_the_sum_over_all_alignments() -> None:
     model = model_of()
-    found = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT)
-    expected = sum((brute_force(model, row, ROWS[row]) for row in range(3)), torch.zeros(()))
+    found = Ctc(CtcConfig())(model, batch_of(TARGETS), CONTEXT)
+    expected = sum((brute_force(model, row, TARGETS[row]) for row in range(3)), torch.zeros(()))
     torch.testing.assert_close(found.total, expected, check_dtype=False)
     assert float(found.logs["nll"]) == pytest.approx(float(expected.detach()))
     assert (float(found.count), float(found.logs["too_long"])) == (4 + 2 + 3, 3)
@@ -96,19 +96,19 @@ def test_the_reference_kernel_equals_the_loss_and_has_second_derivatives() -> No
     model = model_of()
 
     def hessian_vector(direction: Tensor) -> Tensor:
-        total = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT).total
+        total = Ctc(CtcConfig())(model, batch_of(TARGETS), CONTEXT).total
         gradient = torch.autograd.grad(total, model.logits, create_graph=True)[0]
         return torch.autograd.grad((gradient * direction).sum(), model.logits)[0]
 
     direction = torch.randn_like(model.logits)
-    expected = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT).total
+    expected = Ctc(CtcConfig())(model, batch_of(TARGETS), CONTEXT).total
     with reference_kernels():
-        found = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT).total
+        found = Ctc(CtcConfig())(model, batch_of(TARGETS), CONTEXT).total
         hessian_product = hessian_vector(direction)
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(each, model.logits, retain_graph=True)[0] for each in (found, expected)]
     torch.testing.assert_close(*gradients)
-    brute_force_total = sum((brute_force(model, row, ROWS[row]) for row in range(3)), torch.zeros(()))
+    brute_force_total = sum((brute_force(model, row, TARGETS[row]) for row in range(3)), torch.zeros(()))
     gradient = torch.autograd.grad(brute_force_total, model.logits, create_graph=True)[0]
     torch.testing.assert_close(hessian_product, torch.autograd.grad((gradient * direction).sum(), model.logits)[0])
     with pytest.raises(RuntimeError, match="second derivative"):
@@ -125,8 +125,8 @@ def test_the_loss_of_an_empty_target_is_that_of_blanks_in_all_frames(glancing: f
 
 def test_label_smoothing_adds_the_mean_nll_over_the_vocabulary() -> None:
     model = model_of()
-    plain = Ctc(CtcConfig())(model, batch_of(ROWS), CONTEXT)
-    smooth = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(ROWS), CONTEXT)
+    plain = Ctc(CtcConfig())(model, batch_of(TARGETS), CONTEXT)
+    smooth = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(TARGETS), CONTEXT)
     log_probs = model.frames().log_probs
     uniform = -sum(log_probs[row, : LENGTHS[row]].mean(1).sum() for row in range(3))
     torch.testing.assert_close(smooth.total, 0.9 * plain.total + 0.1 * uniform)
@@ -134,9 +134,9 @@ def test_label_smoothing_adds_the_mean_nll_over_the_vocabulary() -> None:
 
 def test_losses_are_sums_over_sentences() -> None:
     model = model_of()
-    together = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(ROWS), CONTEXT)
+    together = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(TARGETS), CONTEXT)
     separate_total = separate_count = 0.0
-    for row, ids in enumerate(ROWS):
+    for row, ids in enumerate(TARGETS):
         single = LogitsModel(model.logits[row : row + 1, : LENGTHS[row]], LENGTHS[row : row + 1])
         found = Ctc(CtcConfig(label_smoothing=0.1))(single, batch_of([ids]), CONTEXT)
         separate_total, separate_count = separate_total + found.total.item(), separate_count + found.count.item()
@@ -146,7 +146,7 @@ def test_losses_are_sums_over_sentences() -> None:
 
 def test_an_empty_batch_has_no_loss() -> None:
     model = model_of()
-    found = Ctc(CtcConfig(glancing=0.5, label_smoothing=0.1))(model, batch_of(ROWS).idle(), CONTEXT)
+    found = Ctc(CtcConfig(glancing=0.5, label_smoothing=0.1))(model, batch_of(TARGETS).idle(), CONTEXT)
     assert (found.total.item(), float(found.count)) == (0.0, 0.0)
     assert not torch.autograd.grad(found.total, model.logits)[0].any()
 

@@ -19,7 +19,7 @@ from seqlab.runs.overrides import Override, override
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.training import train
 
-FAMILIES: dict[str, type] = {
+MODEL_CONFIGS: dict[str, type] = {
     "multi30k_lm_en": TransformerLmConfig,
     "multi30k_lm_en_lstm": LstmLmConfig,
     "multi30k_lm_en_gru": GruLmConfig,
@@ -33,13 +33,14 @@ FAMILIES: dict[str, type] = {
     "wikitext2_transformer": TransformerLmConfig,
     "wikitext103_transformer": TransformerLmConfig,
 }
-every_recipe = pytest.mark.parametrize("name", FAMILIES)
+every_recipe = pytest.mark.parametrize("name", MODEL_CONFIGS)
 SMALL: dict[type, dict[str, str]] = {
     TransformerLmConfig: {"model.d_model": "16", "model.d_ff": "32", "model.num_heads": "2", "model.num_layers": "1"},
     LstmLmConfig: {"model.hidden_size": "16", "model.embedding_size": "16"},
     GruLmConfig: {"model.hidden_size": "16", "model.embedding_size": "16"},
     NgramConfig: {"model.order": "3"},
 }
+"""Overrides that make a model small."""
 WORDS = [
     "the",
     "a",
@@ -104,7 +105,7 @@ def shrink(config: Config) -> Config:
 @every_recipe
 def test_every_recipe_trains(name: str, small_corpora: Path, tmp_path: Path) -> None:
     config = RECIPES[name](tmp_path / "run")
-    assert type(config.model) is FAMILIES[name]
+    assert type(config.model) is MODEL_CONFIGS[name]
     assert config == from_dict(to_dict(config))
     run_dir = train(shrink(config), tmp_path / "run")
     validations = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "valid"]

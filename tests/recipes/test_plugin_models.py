@@ -28,7 +28,7 @@ class BareLmConfig(LanguageModelConfig):
     family: Literal["bare_lm"] = "bare_lm"
     d_model: int = 7
     dropout: float = 0.0
-    colour: str = "blue"
+    color: str = "blue"
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -58,10 +58,10 @@ def test_a_plugin_translator_without_fields_has_the_default_data_and_training_se
 
 def test_usual_fields_of_a_plugin_language_model_are_chosen(tmp_path: Path) -> None:
     files = write_text(tmp_path, ["one two", "three four"] * 50)
-    config = seqlab.config_for({"data.train": files, "model.family": "bare_lm", "model.colour": "red"})
+    config = seqlab.config_for({"data.train": files, "model.family": "bare_lm", "model.color": "red"})
     default = seqlab.config_for({"data.train": files})
     assert isinstance(default.model, TransformerLmConfig)
-    assert config.model == BareLmConfig(d_model=default.model.d_model, dropout=default.model.dropout, colour="red")
+    assert config.model == BareLmConfig(d_model=default.model.d_model, dropout=default.model.dropout, color="red")
     assert config.optim == default.optim
 
 

@@ -20,6 +20,7 @@ Change = Callable[[Any], Any]
 
 @pytest.fixture(scope="module")
 def stored_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the stored runs of all model families."""
     return unpack(tmp_path_factory.mktemp("stored"))
 
 

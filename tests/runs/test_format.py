@@ -26,6 +26,7 @@ Trained = tuple[Config, Path]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Return the config and the folder of a finished run; tests must not change it."""
     folder = tmp_path_factory.mktemp("format")
     write_numbers(folder / "corpus", range(1, 130))
     config = tiny_config(folder / "corpus", max_steps=8, save_every=2, valid_every=4)
@@ -34,6 +35,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 @pytest.fixture
 def run_dir(trained: Trained, tmp_path: Path) -> Path:
+    """Return a copy of the finished run."""
     return Path(shutil.copytree(trained[1], tmp_path / "run"))
 
 

@@ -72,6 +72,8 @@ class RegressionConfig(DataConfig):
 
 @plain_dataclass(frozen=True)
 class Table:
+    """Source and target vectors, one row per example."""
+
     src: np.ndarray[Any, Any]
     tgt: np.ndarray[Any, Any]
 
@@ -81,6 +83,8 @@ class Table:
 
 @plain_dataclass(frozen=True)
 class Prepared:
+    """The data that `prepare` returns."""
+
     train: Table
     valid: Table
     content_hashes: dict[str, str]
@@ -88,6 +92,8 @@ class Prepared:
 
 
 class Report:
+    """An empty data report."""
+
     def lines(self) -> list[str]:
         return []
 

@@ -78,14 +78,14 @@ def run(
     make, objective = SETUPS[setup]
     model = make()
     accumulator = Accumulator(model, objective, DEVICE_CONTEXT, 1)
-    built = optimizer.build(Parameters(accumulator.parameters))
+    built_optimizer = optimizer.build(Parameters(accumulator.parameters))
     updates, weights, change_norms = [], [], []
     rng = np.random.default_rng(3)
     for step in range(NUM_STEPS):
         before = weights_of(model)
         batch = make_batch([(int(s), int(t)) for s, t in rng.integers(0, 12, (8, 2))], seed=step)
         limits = max_grad_norm, max_grad_value
-        updates.append(update(accumulator, built, split(batch), StepContext(step), optimizer.lr, *limits))
+        updates.append(update(accumulator, built_optimizer, split(batch), StepContext(step), optimizer.lr, *limits))
         weights.append(weights_of(model))
         change_norms.append(norm({name: value - before[name] for name, value in weights[-1].items()}))
     return updates, weights, change_norms
@@ -169,12 +169,14 @@ def test_steps_equal_torch_on_one_batch(
         torch_optimizer.zero_grad()
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), batch.tgt_out.flatten(), label_smoothing=0.1)
         loss.backward()
-        found = nn.utils.clip_grad_norm_(model.parameters(), float("inf") if max_grad_norm is None else max_grad_norm)
-        is_clipped.append(max_grad_norm is not None and float(found) > max_grad_norm)
+        grad_norm = nn.utils.clip_grad_norm_(
+            model.parameters(), float("inf") if max_grad_norm is None else max_grad_norm
+        )
+        is_clipped.append(max_grad_norm is not None and float(grad_norm) > max_grad_norm)
         if max_grad_value is not None:
             nn.utils.clip_grad_value_(model.parameters(), max_grad_value)
         torch_optimizer.step()
-        expected.append((float(loss.detach()), float(found)))
+        expected.append((float(loss.detach()), float(grad_norm)))
     assert all(is_clipped) == any(is_clipped) == (max_grad_norm == 0.1)
     limits = {"max_grad_norm": max_grad_norm, "max_grad_value": max_grad_value}
     updates, weights, change_norms = run(SPLITS["1+7"], optimizer=optimizer, **limits)
