@@ -1,3 +1,5 @@
+"""Preparation of parallel corpora: dropped and held-out pairs, cache, report and failures."""
+
 import json
 import os
 from collections.abc import Callable
@@ -25,7 +27,7 @@ side = st.text("aé\x85 ", max_size=6)
 corpora = st.lists(st.lists(st.tuples(side, side), min_size=1, max_size=8), min_size=1, max_size=3)
 
 
-def texts(data: PreparedData, split: str, tokenizer: Tokenizer) -> Pairs:
+def decode_pairs(data: PreparedData, split: str, tokenizer: Tokenizer) -> Pairs:
     pairs = getattr(data, split)
     sides = [tokenizer.decode([row.tolist() for row in rows]) for rows in (pairs.src, pairs.tgt)]
     return list(zip(*sides, strict=True))
@@ -33,14 +35,14 @@ def texts(data: PreparedData, split: str, tokenizer: Tokenizer) -> Pairs:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(corpora=corpora, max_length=st.integers(1, 6), with_text=st.booleans())
-def test_kept_and_dropped_pairs(
+def test_empty_and_long_pairs_are_dropped_and_reported(
     corpora: list[Pairs], max_length: int, with_text: bool, prepare_pairs: Prepare, tokenizer: Any
 ) -> None:
     corpora[0].append(("a", "a"))  # at least one pair is kept
     sampling = 0.1 if with_text else 0.0
     valid = [("b", "b")]
     data = prepare_pairs(*corpora, valid=valid, max_length=max_length, subword_sampling=sampling)
-    kept, raw, places, dropped = [], [], [], []
+    kept, raw, locations, dropped = [], [], [], []
     for number, pairs in enumerate(corpora):
         counts = {"empty": 0, "too_long": 0}
         for line, (src, tgt) in enumerate(pairs, start=1):
@@ -48,16 +50,16 @@ def test_kept_and_dropped_pairs(
             if min(lengths) and max(lengths) <= max_length:
                 kept.append((src.strip(), tgt.strip()))
                 raw.append((src, tgt))
-                places.append((number, line))
+                locations.append((number, line))
             else:
                 counts["too_long" if min(lengths) else "empty"] += 1
         dropped.append({reason: count for reason, count in counts.items() if count})
-    assert texts(data, "train", tokenizer) == kept
+    assert decode_pairs(data, "train", tokenizer) == kept
     assert [report.dropped for report in data.report.corpora] == [*dropped, {}]
     assert [report.kept for report in data.report.corpora[:-1]] == [
-        sum(place[0] == number for place in places) for number in range(len(corpora))
+        sum(location[0] == number for location in locations) for number in range(len(corpora))
     ]
-    for index, (number, line) in enumerate(places):
+    for index, (number, line) in enumerate(locations):
         assert data.train.locate(index).endswith(f"train{number}.tgt, line {line}")
     if with_text:
         assert data.train.src_text is not None
@@ -65,16 +67,18 @@ def test_kept_and_dropped_pairs(
         assert list(zip(data.train.src_text.texts(), data.train.tgt_text.texts(), strict=True)) == raw
     else:
         assert data.train.src_text is None
-    listed = Path(data.report.dropped_file).read_bytes().decode().split("\n")[1:-1]
-    assert len(listed) == sum(map(len, corpora)) - len(kept)
+    dropped_rows = Path(data.report.dropped_file).read_bytes().decode().split("\n")[1:-1]
+    assert len(dropped_rows) == sum(map(len, corpora)) - len(kept)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xyz")), min_size=1, max_size=30))
-def test_a_validation_set_is_split_off_without_leaks(pairs: Pairs, prepare_pairs: Prepare, tokenizer: Any) -> None:
+def test_a_held_out_validation_set_shares_no_source_with_training(
+    pairs: Pairs, prepare_pairs: Prepare, tokenizer: Any
+) -> None:
     pairs = [("first", "x"), *pairs, ("last", "x")]
     data = prepare_pairs(pairs, valid=None, valid_fraction=0.3)
-    train, valid = texts(data, "train", tokenizer), texts(data, "valid", tokenizer)
+    train, valid = decode_pairs(data, "train", tokenizer), decode_pairs(data, "valid", tokenizer)
     assert train
     assert valid
     assert not {src for src, _ in train} & {src for src, _ in valid}
@@ -85,32 +89,32 @@ def test_a_validation_set_is_split_off_without_leaks(pairs: Pairs, prepare_pairs
     assert report.kept + report.split_off + report.dropped.get("valid_source", 0) == len(pairs)
     assert [overlap.in_train[0] for overlap in data.report.overlaps] == [0]
     assert data.valid.src_text is not None  # needed to compare decoded output
-    assert split_off(data) == valid
+    assert read_held_out(data) == valid
     assert data.report.valid_file in "\n".join(data.report.lines())
 
 
-def split_off(data: PreparedData) -> Pairs:
+def read_held_out(data: PreparedData) -> Pairs:
     raw = Path(data.report.valid_file).read_bytes().decode("utf-8").split("\n")
     assert raw.pop() == ""
     return [(record["src"], record["tgt"]) for record in map(json.loads, raw)]
 
 
-def test_split_off_pairs_are_saved_unchanged(prepare_pairs: Prepare) -> None:
-    odd = ["a\tV;PST", "\u00e9\u2028\x85", 'b"c\\', "\u65e5\u672c \U0001f600"]
+def test_held_out_pairs_are_saved_unchanged(prepare_pairs: Prepare) -> None:
+    unusual = ["a\tV;PST", "\u00e9\u2028\x85", 'b"c\\', "\u65e5\u672c \U0001f600"]
     data = prepare_pairs(
-        [(f"{text}{number}", text) for number in range(10) for text in odd], valid=None, valid_fraction=0.5
+        [(f"{text}{number}", text) for number in range(10) for text in unusual], valid=None, valid_fraction=0.5
     )
     assert data.valid.src_text is not None
     assert data.valid.tgt_text is not None
-    found = split_off(data)
+    found = read_held_out(data)
     assert found == list(zip(data.valid.src_text.texts(), data.valid.tgt_text.texts(), strict=True))
-    assert {tgt for _, tgt in found} == set(odd)
+    assert {tgt for _, tgt in found} == set(unusual)
     columns = [parse_column(f"{data.report.valid_file}#{side}").values() for side in ("src", "tgt")]
     assert list(zip(*columns, strict=True)) == found
 
 
 @pytest.mark.parametrize("damaged", [None, b""])
-def test_a_lost_file_of_split_off_pairs_is_made_again(
+def test_a_missing_or_empty_file_of_held_out_pairs_is_rewritten(
     damaged: bytes | None, write_config: WriteConfig, tokenizer: Any, tmp_path: Path
 ) -> None:
     config = write_config([(f"s{number}", "t") for number in range(20)], valid_fraction=0.2)
@@ -130,21 +134,21 @@ def test_a_given_validation_set_is_not_copied(prepare_pairs: Prepare) -> None:
     assert not list(Path(data.report.dropped_file).parent.glob("valid.jsonl"))
 
 
-def test_the_tokenizer_does_not_see_the_validation_set(
+def test_the_tokenizer_is_not_trained_on_the_validation_set(
     write_config: WriteConfig, tokenizer: Any, tmp_path: Path
 ) -> None:
     pairs = [(f"s{index % 30}", f"t{index}") for index in range(60)]
     config = write_config(pairs, valid_fraction=0.2)
     data = prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
-    expected = texts(data, "train", tokenizer)
+    expected = decode_pairs(data, "train", tokenizer)
     assert list(training_lines(config)) == [line for pair in expected for line in pair]
     assert list(training_lines(config, "src")) == [src for src, _ in expected]
     assert list(training_lines(config, "tgt")) == [tgt for _, tgt in expected]
-    given_set = write_config(pairs, valid=[("s1", "t1")])
-    assert list(training_lines(given_set, "src")) == [src for src, _ in pairs]
-    Path(given_set.train_tgt[0]).write_text("one line\n")
+    with_valid = write_config(pairs, valid=[("s1", "t1")])
+    assert list(training_lines(with_valid, "src")) == [src for src, _ in pairs]
+    Path(with_valid.train_tgt[0]).write_text("one line\n")
     with pytest.raises(ValueError, match="has 60 lines but"):
-        training_lines(given_set)  # before the first line is read
+        training_lines(with_valid)  # before the first line is read
 
 
 def test_a_full_disk_leaves_the_workspace_but_no_cache(
@@ -152,11 +156,11 @@ def test_a_full_disk_leaves_the_workspace_but_no_cache(
 ) -> None:
     config = write_config([("a", "b")] * 3, valid=[("v", "w")])
 
-    def full(self: Any, rows: Any) -> None:
+    def raise_disk_full(self: Any, rows: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("seqlab.data.ragged.RaggedWriter.extend", full)
+        patch.setattr("seqlab.data.ragged.RaggedWriter.extend", raise_disk_full)
         with pytest.raises(OSError, match="No space left"):
             prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     assert [path.name for path in tmp_path.iterdir()] == ["cache.tmp"]
@@ -170,31 +174,31 @@ def test_the_cache_is_reused_only_for_the_same_inputs(
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
     folder = tmp_path / "cache"
 
-    def encoded_lines(config: TranslationConfig, tokenizer: Any = tokenizer) -> int:
+    def count_encoded_lines(config: TranslationConfig, tokenizer: Any = tokenizer) -> int:
         before = tokenizer.lines_encoded
         data = prepare(config, (tokenizer, tokenizer), folder)
-        assert texts(data, "train", tokenizer)[0] == ("a", "b")
+        assert decode_pairs(data, "train", tokenizer)[0] == ("a", "b")
         return int(tokenizer.lines_encoded - before)
 
-    assert encoded_lines(config) == 6
-    assert encoded_lines(config) == 0
-    # Options of the sampler alone do not matter.
+    assert count_encoded_lines(config) == 6
+    assert count_encoded_lines(config) == 0
+    # Options that only the sampler uses do not matter.
     settings = {"train_src": config.train_src, "train_tgt": config.train_tgt, "max_length_ratio": 1e9}
     settings |= {"valid_src": config.valid_src, "valid_tgt": config.valid_tgt}
-    assert encoded_lines(TranslationConfig(**settings, batch_tokens=9999, train_weights=[3.0])) == 0
-    assert encoded_lines(TranslationConfig(**settings, subword_sampling=0.1)) == 6
-    assert encoded_lines(TranslationConfig(**settings, subword_sampling=0.2)) == 0
-    assert encoded_lines(TranslationConfig(**settings, max_length=5)) == 6
+    assert count_encoded_lines(TranslationConfig(**settings, batch_tokens=9999, train_weights=[3.0])) == 0
+    assert count_encoded_lines(TranslationConfig(**settings, subword_sampling=0.1)) == 6
+    assert count_encoded_lines(TranslationConfig(**settings, subword_sampling=0.2)) == 0
+    assert count_encoded_lines(TranslationConfig(**settings, max_length=5)) == 6
     other_tokenizer = type("OtherTokenizer", (type(tokenizer),), {})()
-    assert encoded_lines(TranslationConfig(**settings, max_length=5), other_tokenizer) == 6
+    assert count_encoded_lines(TranslationConfig(**settings, max_length=5), other_tokenizer) == 6
     Path(config.train_tgt[0]).write_text("b\nchanged\n")
-    assert encoded_lines(TranslationConfig(**settings, max_length=5), other_tokenizer) == 6
+    assert count_encoded_lines(TranslationConfig(**settings, max_length=5), other_tokenizer) == 6
 
 
-def test_a_damaged_cache_is_made_again(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_rebuilt(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
     config = write_config([("a", "b"), ("", "x"), ("c", "d")], valid=[("v", "w")], subword_sampling=0.1)
     folder = tmp_path / "cache"
-    whole = prepare(config, (tokenizer, tokenizer), folder)
+    intact = prepare(config, (tokenizer, tokenizer), folder)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("dropped.tsv", "checked.json")]
     assert len(files) > 20
     for path in files:
@@ -205,8 +209,8 @@ def test_a_damaged_cache_is_made_again(write_config: WriteConfig, tokenizer: Any
             else:
                 path.write_bytes(damaged)
             again = prepare(config, (tokenizer, tokenizer), folder)
-            assert texts(again, "train", tokenizer) == [("a", "b"), ("c", "d")]
-            assert again.report == whole.report
+            assert decode_pairs(again, "train", tokenizer) == [("a", "b"), ("c", "d")]
+            assert again.report == intact.report
             assert path.read_bytes() == raw
 
 
@@ -221,7 +225,10 @@ def test_opening_a_cache_does_not_write_to_it(write_config: WriteConfig, tokeniz
     (folder / "checked.json").unlink()
     os.utime(config.train_src[0], (0, 0))  # as another machine that shares the file system may see it
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert texts(open_prepared(config, (tokenizer, tokenizer), folder), "train", tokenizer) == [("a", "b"), ("c", "d")]
+    assert decode_pairs(open_prepared(config, (tokenizer, tokenizer), folder), "train", tokenizer) == [
+        ("a", "b"),
+        ("c", "d"),
+    ]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     prepare(config, (tokenizer, tokenizer), folder)
     assert (folder / "checked.json").exists()
@@ -249,7 +256,7 @@ def test_an_empty_split_is_an_error_with_reasons(prepare_pairs: Prepare) -> None
         prepare_pairs([("a", "b")], valid=[("", "w")])
 
 
-def test_counts_of_the_report(prepare_pairs: Prepare, write_config: WriteConfig) -> None:
+def test_the_report_counts_pairs_tokens_and_overlaps(prepare_pairs: Prepare, write_config: WriteConfig) -> None:
     test = write_config([("a test", "ein Test"), ("hello", "hallo")])
     train = [("hello", "hallo"), ("hello", "hallo"), ("same", "same"), ("", "leer"), ("\u4e2d x", "y" * 30)]
     train += [("hi", "z" * 300), *[(f"n{i} {'w' * 30}", f"m{i} {'v' * 30}") for i in range(50)]]
@@ -273,19 +280,24 @@ def test_counts_of_the_report(prepare_pairs: Prepare, write_config: WriteConfig)
     assert [(row.reason, row.lines[0]) for row in report.examples] == [("empty", 4), ("length_ratio", 6)]
     assert DataReport.from_json(json.loads(json.dumps(report.to_json()))) == report
     text = "\n".join(report.lines())
-    for part in ("56 pairs, 54 kept", "1 dropped with an empty side", "1 repeat an earlier pair", "line 6: 2 and 300"):
-        assert part in text
+    for expected in (
+        "56 pairs, 54 kept",
+        "1 dropped with an empty side",
+        "1 repeat an earlier pair",
+        "line 6: 2 and 300",
+    ):
+        assert expected in text
 
 
 def test_unknown_tags_count_as_unknown(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
-    reader = train_tokenizer(WordsConfig(tags=True), ["go\tPST"])
+    src_tokenizer = train_tokenizer(WordsConfig(tags=True), ["go\tPST"])
     config = write_config([("go\tPST", "went")], valid=[("go\tPST;new", "went")])
-    corpora = prepare(config, (reader, tokenizer), tmp_path / "cache").report.corpora
+    corpora = prepare(config, (src_tokenizer, tokenizer), tmp_path / "cache").report.corpora
     assert [(corpus.counts[0].unknown, corpus.counts[0].tokens) for corpus in corpora] == [(0, 2), (1, 3)]
 
 
 @pytest.mark.parametrize("index_is_deleted", [True, False])
-def test_a_changed_text_of_the_same_size_and_mtime_is_noticed(
+def test_a_changed_text_of_the_same_size_and_mtime_is_detected(
     write_config: WriteConfig, tokenizer: Any, tmp_path: Path, index_is_deleted: bool
 ) -> None:
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
@@ -298,11 +310,11 @@ def test_a_changed_text_of_the_same_size_and_mtime_is_noticed(
     if index_is_deleted:
         (tmp_path / "cache" / "inputs.json").unlink()
     data = prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
-    assert texts(data, "train", tokenizer) == [("a", "b"), ("c", "e")]
+    assert decode_pairs(data, "train", tokenizer) == [("a", "b"), ("c", "e")]
 
 
-def test_a_flipped_bit_in_a_description_is_found(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
-    """Reading returns the written values or raises an error, after which the cache is made again."""
+def test_a_flipped_bit_in_a_json_file_is_detected(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
+    """Reading returns the written values or raises an error, after which the cache is rebuilt."""
     config = write_config([("a", "b"), ("c", "d")], valid=[("v", "w")])
     prepare(config, (tokenizer, tokenizer), tmp_path / "cache")
     paths = sorted(
@@ -311,17 +323,17 @@ def test_a_flipped_bit_in_a_description_is_found(write_config: WriteConfig, toke
     assert {path.name for path in paths} >= {"cache.json", "corpus.json", "lines.json"}
     for path in paths:
         content, expected = path.read_bytes(), read_checksummed_json(path)
-        for place in range(len(content)):
+        for offset in range(len(content)):
             for bit in range(8):
-                path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+                path.write_bytes(content[:offset] + bytes([content[offset] ^ 1 << bit]) + content[offset + 1 :])
                 with suppress(ValueError):
                     found = read_checksummed_json(path)
                     assert {key: found.get(key) for key in expected} == expected
         path.write_bytes(content)
 
 
-def test_the_description_of_an_older_version_is_read(prepare_pairs: Prepare, tokenizer: Any) -> None:
-    """An export is checked on the pairs of runs that were finished before the description was renamed."""
+def test_caches_of_an_older_version_are_read(prepare_pairs: Prepare, tokenizer: Any) -> None:
+    """Older caches, which are opened to check an export, have `pairs.json` instead of `corpus.json`."""
     folder = Path(prepare_pairs([("a", "b")] * 3).report.dropped_file).parent / "train"
     (folder / "corpus.json").rename(folder / "pairs.json")
     pairs = EncodedCorpus.open(folder, check=True)

@@ -1,3 +1,5 @@
+"""Ragged arrays on disk: round trips, dtypes, damage and resuming."""
+
 import tempfile
 from collections.abc import Sequence
 from itertools import pairwise
@@ -30,18 +32,18 @@ def test_rows_survive_a_round_trip_in_any_number_of_parts(
     with tempfile.TemporaryDirectory() as folder:
         edges = [0, *sorted(cuts), len(rows)]
         write_rows(Path(folder) / "x", np.uint16, *(rows[start:stop] for start, stop in pairwise(edges)))
-        read = RaggedArray.open(Path(folder) / "x", check=True)
-        assert [row.tolist() for row in read] == rows
-        assert read.lengths.tolist() == [len(row) for row in rows]
+        opened = RaggedArray.open(Path(folder) / "x", check=True)
+        assert [row.tolist() for row in opened] == rows
+        assert opened.lengths.tolist() == [len(row) for row in rows]
         if rows:
             chosen = np.array(data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=6)), np.int64)
-            taken = read.take(chosen)
-            assert [row.tolist() for row in taken] == [rows[index] for index in chosen]
-            assert taken.values.dtype == np.uint16
-            assert read.lengths_of(chosen).tolist() == [len(rows[index]) for index in chosen]
-            assert read[-1].tolist() == rows[-1]
+            selected = opened.take(chosen)
+            assert [row.tolist() for row in selected] == [rows[index] for index in chosen]
+            assert selected.values.dtype == np.uint16
+            assert opened.lengths_of(chosen).tolist() == [len(rows[index]) for index in chosen]
+            assert opened[-1].tolist() == rows[-1]
         with pytest.raises(IndexError):
-            read[len(rows)]
+            opened[len(rows)]
 
 
 @given(rows=st.lists(st.lists(st.integers(0, 2), max_size=5), max_size=12))
@@ -51,7 +53,7 @@ def test_repetitions_are_counted_within_rows(rows: list[list[int]]) -> None:
 
 
 @given(rows=st.lists(st.lists(st.integers(0, 5), max_size=5), max_size=12), edges=st.tuples(*[st.integers(0, 6)] * 2))
-def test_rows_that_contain_any_of_some_values(rows: list[list[int]], edges: tuple[int, int]) -> None:
+def test_contains_any_finds_rows_with_any_of_the_values(rows: list[list[int]], edges: tuple[int, int]) -> None:
     values = range(*edges)
     assert RaggedArray.from_lists(rows).contains_any(values).tolist() == [
         any(value in values for value in row) for row in rows
@@ -81,54 +83,54 @@ def test_ids_that_do_not_fit_are_refused(tmp_path: Path, bad: int) -> None:
 
 
 def test_an_interrupted_writer_leaves_no_file_that_can_be_opened(tmp_path: Path) -> None:
-    def interrupted() -> None:
+    def interrupt() -> None:
         with ArrayWriter(tmp_path / "x", np.uint16) as writer:
             writer.append(np.arange(3))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted()
+        interrupt()
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="missing"):
         RaggedArray.open(tmp_path / "x")
 
 
-def test_damage_is_found(tmp_path: Path) -> None:
+def test_damaged_files_are_detected(tmp_path: Path) -> None:
     write_rows(tmp_path / "x", np.uint16, [[1, 2, 3], [4]])
     for path in list(tmp_path.iterdir()):
-        whole = path.read_bytes()
-        for raw in (whole[:-1], b"", bytes([whole[0] ^ 1]) + whole[1:]):
+        intact = path.read_bytes()
+        for raw in (intact[:-1], b"", bytes([intact[0] ^ 1]) + intact[1:]):
             path.write_bytes(raw)
             with pytest.raises(ValueError, match="x"):
                 RaggedArray.open(tmp_path / "x", check=True)
         path.unlink()
         with pytest.raises(ValueError, match="missing"):
             RaggedArray.open(tmp_path / "x")
-        path.write_bytes(whole)
+        path.write_bytes(intact)
     assert RaggedArray.open(tmp_path / "x", check=True)[1].tolist() == [4]
 
 
 @given(rows=ids, lost=ids, cut=st.integers(0, 12))
 def test_a_writer_resumes_from_a_saved_state(rows: list[list[int]], lost: list[list[int]], cut: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        whole, resumed = Path(folder) / "whole", Path(folder) / "resumed"
-        write_rows(whole, np.uint16, rows)
-        killed = RaggedWriter(resumed, np.uint16)
-        killed.extend(RaggedArray.from_lists(rows[:cut]))
-        state = killed.save()
-        killed.extend(RaggedArray.from_lists(lost))
-        killed.save()  # as if the system had flushed the file
+        uninterrupted, resumed = Path(folder) / "uninterrupted", Path(folder) / "resumed"
+        write_rows(uninterrupted, np.uint16, rows)
+        interrupted = RaggedWriter(resumed, np.uint16)
+        interrupted.extend(RaggedArray.from_lists(rows[:cut]))
+        state = interrupted.save()
+        interrupted.extend(RaggedArray.from_lists(lost))
+        interrupted.save()  # as if the system had flushed the file
         writer = RaggedWriter(resumed, np.uint16, state)
         writer.extend(RaggedArray.from_lists(rows[cut:]))
         writer.close()
-        for path in Path(folder).glob("whole.*"):
-            assert path.read_bytes() == path.with_name(path.name.replace("whole", "resumed")).read_bytes()
+        for path in Path(folder).glob("uninterrupted.*"):
+            assert path.read_bytes() == path.with_name(path.name.replace("uninterrupted", "resumed")).read_bytes()
 
 
 def test_a_writer_refuses_to_resume_a_shorter_file(tmp_path: Path) -> None:
-    killed = ArrayWriter(tmp_path / "x", np.uint16)
-    killed.append(np.arange(3))
-    state = killed.save()
+    interrupted = ArrayWriter(tmp_path / "x", np.uint16)
+    interrupted.append(np.arange(3))
+    state = interrupted.save()
     (tmp_path / "x.tmp").write_bytes(b"short")
     with pytest.raises(ValueError, match=r"x\.tmp: is shorter"):
         ArrayWriter(tmp_path / "x", np.uint16, state)

@@ -1,3 +1,5 @@
+"""Reading lines of text files: line ends, encodings and gzip."""
+
 import gzip
 import io
 from pathlib import Path
@@ -15,11 +17,11 @@ line = st.text(st.characters(exclude_characters="\n", codec="utf-8") | st.sample
 )
 
 
-@given(lines=st.lists(line), ending=st.sampled_from(["\n", "\r\n"]), ended=st.booleans())
-def test_only_a_newline_ends_a_line(lines: list[str], ending: str, ended: bool) -> None:
+@given(lines=st.lists(line), ending=st.sampled_from(["\n", "\r\n"]), ends_with_newline=st.booleans())
+def test_only_a_newline_ends_a_line(lines: list[str], ending: str, ends_with_newline: bool) -> None:
     lines = [text.removeprefix("\ufeff") for text in lines]
-    raw = ending.join(lines) + (ending if ended and lines else "")
-    expected = lines if ended or (lines and lines[-1]) else lines[:-1]
+    raw = ending.join(lines) + (ending if ends_with_newline and lines else "")
+    expected = lines if ends_with_newline or (lines and lines[-1]) else lines[:-1]
     assert list(iter_lines(io.BytesIO(raw.encode()), "text")) == expected
 
 
@@ -35,7 +37,7 @@ def test_a_byte_order_mark_is_removed_only_at_the_start() -> None:
 def test_lines_are_yielded_before_the_stream_ends() -> None:
     def stream():  # type: ignore[no-untyped-def]
         yield b"first\n"
-        raise AssertionError("the second line was asked for")
+        raise AssertionError("the second line was read")
 
     assert next(decode_lines(stream(), "text")) == "first"
 
@@ -65,16 +67,16 @@ def test_a_zip_archive_is_refused_with_its_kind() -> None:
         list(iter_lines(archive, "standard input"))
 
 
-def test_unreadable_files_are_named(tmp_path: Path) -> None:
+def test_errors_name_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
         list(read_lines(tmp_path / "missing.txt"))
     with pytest.raises(ValueError, match="is a folder"):
         list(read_lines(tmp_path))
-    whole = gzip.compress(b"some text\n" * 1000)
+    compressed = gzip.compress(b"some text\n" * 1000)
     for name, raw in {
-        "cut": whole[:-9],
+        "cut": compressed[:-9],
         "plain": b"not packed\n",
-        "flipped": whole[:20] + b"\0\0\0" + whole[23:],
+        "flipped": compressed[:20] + b"\0\0\0" + compressed[23:],
     }.items():
         path = tmp_path / f"{name}.gz"
         path.write_bytes(raw)
@@ -82,7 +84,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
             list(read_lines(path))
 
 
-def test_a_text_with_carriage_returns_alone_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_carriage_returns_without_newlines_give_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert list(iter_lines(io.BytesIO(b"a\rb\rc\r"), "mac.txt")) == ["a\rb\rc"]
     assert "mac.txt: the first line has carriage returns" in caplog.text
     caplog.clear()

@@ -22,48 +22,48 @@ from seqlab.tasks.recording_labels.task import read_labelled_recordings
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.tasks.transcription.examples import read_transcripts
 
-RATES = (8000, 22050, 44100)
+SAMPLE_RATES = (8000, 22050, 44100)
 WORDS = ("one", "two", "three", "four", "five")
 
 
 @pytest.fixture(scope="module")
-def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write 60 recordings with three sample rates, some in stereo, 30 texts and five speakers."""
     folder, rng = tmp_path_factory.mktemp("listed"), np.random.default_rng(1)
     rows = []
     for number in range(60):
-        rate = RATES[number % 3]
+        rate = SAMPLE_RATES[number % 3]
         samples = rng.normal(size=(int(rate * rng.uniform(0.3, 1.0)), 1 + number % 2)) * 0.1
         soundfile.write(folder / f"{number}.flac", samples, rate)
         text = f"{WORDS[number % 5]} {WORDS[number // 5 % 6 % 5]} {number % 30}"
         rows.append({"audio": f"{number}.flac", "text": text, "speaker": f"s{number % 5}", "fold": number % 30 % 4})
-    for name, part in (("all", rows), ("extra", rows[:10])):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+    for name, listed_rows in (("all", rows), ("extra", rows[:10])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in listed_rows), encoding="utf-8")
     return folder
 
 
-def config_of(listed: Path, **options: Any) -> TranscriptionConfig:
-    return TranscriptionConfig(train=[str(listed / "all.jsonl")], sample_rate=16000, **options)
+def make_config(corpus: Path, **options: Any) -> TranscriptionConfig:
+    return TranscriptionConfig(train=[str(corpus / "all.jsonl")], sample_rate=16000, **options)
 
 
-def read(config: Any, cache: Path, *, by_text: bool = True) -> Any:
+def read_splits(config: Any, cache: Path, *, by_text: bool = True) -> Any:
     recordings, _ = read_recordings(config, cache, no_progress)
     texts = [each.text for each in recordings.examples]
     return recordings, texts, split_recordings(config, recordings, texts, by_text=by_text)
 
 
-def test_cached_samples_equal_the_files(listed: Path, tmp_path: Path) -> None:
-    config = config_of(listed)
+def test_cached_samples_equal_the_files(corpus: Path, tmp_path: Path) -> None:
+    config = make_config(corpus)
     recordings, _ = read_recordings(config, tmp_path, no_progress)
     for number in range(60):
-        expected = read_recording(listed / f"{number}.flac", 16000)
+        expected = read_recording(corpus / f"{number}.flac", 16000)
         np.testing.assert_array_equal(recordings.waveform(number), expected.samples)
-        assert recordings.examples[number].source_rate == RATES[number % 3]
+        assert recordings.examples[number].source_rate == SAMPLE_RATES[number % 3]
         assert recordings.examples[number].channels == 1 + number % 2
-    [folder] = tmp_path.glob("recordings-*")
-    stamp = (folder / "samples.i16").stat().st_mtime_ns
+    [cache] = tmp_path.glob("recordings-*")
+    mtime_ns = (cache / "samples.i16").stat().st_mtime_ns
     again, _ = read_recordings(config, tmp_path, None)
-    assert (folder / "samples.i16").stat().st_mtime_ns == stamp
+    assert (cache / "samples.i16").stat().st_mtime_ns == mtime_ns
     np.testing.assert_array_equal(again.samples, recordings.samples)
 
 
@@ -71,7 +71,7 @@ def test_metadata_may_contain_unicode_line_separators(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.ones(8000, np.int16), 16000)
     text = "one\u2028two\u2029three\x85four"
     (tmp_path / "all.jsonl").write_text(json.dumps({"audio": "a.wav", "text": text}) + "\n", encoding="utf-8")
-    recordings, _ = read_recordings(config_of(tmp_path), tmp_path / "cache", no_progress)
+    recordings, _ = read_recordings(make_config(tmp_path), tmp_path / "cache", no_progress)
     assert [each.text for each in recordings.examples] == [text]
 
 
@@ -91,8 +91,8 @@ def test_a_list_may_name_segments_of_a_recording(tmp_path: Path) -> None:
         assert np.array_equal(recordings.waveform(i), wanted)
 
 
-def test_no_text_is_in_two_splits(listed: Path, tmp_path: Path) -> None:
-    _, texts, splits = read(config_of(listed, valid_fraction=0.2), tmp_path)
+def test_no_text_is_in_two_splits(corpus: Path, tmp_path: Path) -> None:
+    _, texts, splits = read_splits(make_config(corpus, valid_fraction=0.2), tmp_path)
     train, valid = ({texts[i] for i in part} for part in (splits.train, splits.valid))
     assert not train & valid
     assert len(splits.train) + len(splits.valid) == 60
@@ -107,12 +107,12 @@ def test_no_text_is_in_two_splits(listed: Path, tmp_path: Path) -> None:
         {"folds": "plain"},
     ],
 )
-def test_each_recording_is_in_one_test_fold(options: dict[str, Any], listed: Path, tmp_path: Path) -> None:
+def test_each_recording_is_in_one_test_fold(options: dict[str, Any], corpus: Path, tmp_path: Path) -> None:
     """Each recording is in one test fold, which is excluded from training and validation."""
-    config = config_of(listed, **{"num_folds": 5} | options)
-    tested = []
+    config = make_config(corpus, **{"num_folds": 5} | options)
+    test_rows = []
     for fold in range(1, config.num_folds + 1):
-        recordings, _, splits = read(config.of_fold(fold, config.num_folds), tmp_path)
+        recordings, _, splits = read_splits(config.of_fold(fold, config.num_folds), tmp_path)
         assert not set(splits.test) & (set(splits.train) | set(splits.valid))
         assert len(splits.valid)
         if config.fold_column is not None:
@@ -121,18 +121,18 @@ def test_each_recording_is_in_one_test_fold(options: dict[str, Any], listed: Pat
                 for part in (splits.test, np.concatenate([splits.train, splits.valid]))
             ]
             assert not columns[0] & columns[1]
-        tested += splits.test.tolist()
-    assert sorted(tested) == list(range(60))
+        test_rows += splits.test.tolist()
+    assert sorted(test_rows) == list(range(60))
 
 
 @pytest.mark.parametrize("num_empty", [0, 100])
 @pytest.mark.parametrize(
-    ("num_texts", "repeats", "together"), [(200, 10, True), (30, 2, True), (10, 20, False), (35, 100, False)]
+    ("num_texts", "repeats", "is_grouped"), [(200, 10, True), (30, 2, True), (10, 20, False), (35, 100, False)]
 )
 def test_equal_texts_are_held_out_together_unless_they_are_commands(
-    num_texts: int, repeats: int, together: bool, num_empty: int
+    num_texts: int, repeats: int, is_grouped: bool, num_empty: int
 ) -> None:
-    """Many speakers read the same sentences, or say the same few commands; others are recordings of noise."""
+    """Recordings of equal texts are held out together, unless the texts are few commands with many repetitions each."""
     texts: list[str | None] = [f"text {number % num_texts}" for number in range(num_texts * repeats)] + [""] * num_empty
     examples = [
         RecordingExample("train", f"{i}.wav", text, f"list, line {i}", {}, 0, 16000) for i, text in enumerate(texts)
@@ -142,24 +142,24 @@ def test_equal_texts_are_held_out_together_unless_they_are_commands(
         TranscriptionConfig(train=["list"], test_fold=1, num_folds=5), recordings, texts, by_text=True
     )
     of_train, of_valid, of_test = ({texts[i] for i in part} - {""} for part in (found.train, found.valid, found.test))
-    assert bool(of_train & of_test) is not together
-    assert bool(of_train & of_valid) is not together
+    assert bool(of_train & of_test) is not is_grouped
+    assert bool(of_train & of_valid) is not is_grouped
 
 
-def test_an_empty_split_of_recordings_is_an_error_with_reasons(listed: Path, tmp_path: Path) -> None:
+def test_an_empty_split_of_recordings_is_an_error_with_reasons(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"leaves no recording for training: 60 cannot be used; .*its 'sentence' is missing"
     ):
-        read(config_of(listed, text_column="sentence"), tmp_path)
+        read_splits(make_config(corpus, text_column="sentence"), tmp_path)
 
 
-def test_extra_speech_of_held_out_texts_is_excluded(listed: Path, tmp_path: Path) -> None:
-    config = config_of(listed, folds="given", fold_column="fold", num_folds=4, test_fold=1)
+def test_extra_speech_of_held_out_texts_is_excluded(corpus: Path, tmp_path: Path) -> None:
+    config = make_config(corpus, folds="given", fold_column="fold", num_folds=4, test_fold=1)
     with_extra = TranscriptionConfig(
         **{name: getattr(config, name) for name in ("train", "folds", "fold_column", "num_folds", "test_fold")},
-        extra_train=[str(listed / "extra.jsonl")],
+        extra_train=[str(corpus / "extra.jsonl")],
     )
-    recordings, texts, splits = read(with_extra, tmp_path)
+    recordings, texts, splits = read_splits(with_extra, tmp_path)
     extra = [i for i in splits.train if recordings.examples[i].field == "extra_train"]
     held_out = {texts[i] for part in (splits.valid, splits.test) for i in part}
     assert 0 < len(extra) < 10
@@ -167,33 +167,33 @@ def test_extra_speech_of_held_out_texts_is_excluded(listed: Path, tmp_path: Path
     [first, *others] = [str(texts[i]) for i in extra]
     of_training = {texts[i] for i in splits.train if i not in extra}
     splits = split_recordings(with_extra, recordings, texts, by_text=True, test_texts=[first])
-    left = [i for i in splits.train if recordings.examples[i].field == "extra_train"]
-    assert [texts[i] for i in left] == ([first] if first in of_training else []) + others
+    kept = [i for i in splits.train if recordings.examples[i].field == "extra_train"]
+    assert [texts[i] for i in kept] == ([first] if first in of_training else []) + others
 
 
-def test_labels_are_in_all_splits(listed: Path, tmp_path: Path) -> None:
-    rows = [json.loads(line) for line in (listed / "all.jsonl").read_text("utf-8").splitlines()]
+def test_each_label_is_in_all_splits(corpus: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (corpus / "all.jsonl").read_text("utf-8").splitlines()]
     for row in rows:
-        row |= {"audio": str(listed / row["audio"]), "text": row["text"].split()[0]}
+        row |= {"audio": str(corpus / row["audio"]), "text": row["text"].split()[0]}
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config = RecordingLabelsConfig(train=[str(tmp_path / "labels.jsonl")], valid_fraction=0.2, num_folds=3, test_fold=1)
-    _, labels, splits = read(config, tmp_path / "cache", by_text=False)
+    _, labels, splits = read_splits(config, tmp_path / "cache", by_text=False)
     for part in (splits.train, splits.valid, splits.test):
         assert {labels[i] for i in part} == set(WORDS)
 
 
-def test_long_recordings_and_given_folds(listed: Path, tmp_path: Path) -> None:
-    recordings, _, splits = read(config_of(listed, max_seconds=0.7), tmp_path)
+def test_long_recordings_are_excluded_and_wrong_folds_refused(corpus: Path, tmp_path: Path) -> None:
+    recordings, _, splits = read_splits(make_config(corpus, max_seconds=0.7), tmp_path)
     assert all(recordings.seconds(i) <= 0.7 for i in splits.train)
     assert any("longer than `data.max_seconds`" in fault for fault in splits.faults.values())
     with pytest.raises(ValueError, match=r"names 4 folds, but `data.num_folds` .* is 5: set it to 4"):
-        read(config_of(listed, folds="given", fold_column="fold", test_fold=1), tmp_path)
-    with pytest.raises(ValueError, match="line 1: has no value in the column 'who'"):
-        read(config_of(listed, folds="grouped", fold_column="who", test_fold=1), tmp_path)
+        read_splits(make_config(corpus, folds="given", fold_column="fold", test_fold=1), tmp_path)
+    with pytest.raises(ValueError, match="line 1: has no value in the column 'reader'"):
+        read_splits(make_config(corpus, folds="grouped", fold_column="reader", test_fold=1), tmp_path)
 
 
-def test_lines_of_the_report(listed: Path, tmp_path: Path) -> None:
-    recordings, texts, splits = read(config_of(listed), tmp_path)
+def test_lines_of_the_report(corpus: Path, tmp_path: Path) -> None:
+    recordings, texts, splits = read_splits(make_config(corpus), tmp_path)
     first = recordings.examples[splits.train[0]]
     test = [
         ManifestEntry(first.audio, texts[splits.train[0]], "test, line 1", columns={"speaker": "s9"}),
@@ -214,7 +214,7 @@ def test_lines_of_the_report(listed: Path, tmp_path: Path) -> None:
     assert json.loads(json.dumps(report.to_json()))["corpora"][0]["kept"] == len(splits.train)
 
 
-def steps_of(config: TranscriptionConfig, recordings: Any, codec: Any) -> RecordingSteps[Any]:
+def make_steps(config: TranscriptionConfig, recordings: Any, codec: Any) -> RecordingSteps[Any]:
     def collate(frames: Any, part: Any, epoch: int) -> Any:
         arrays = [each.numpy() for each in frames]
         return collate_frames(arrays, [[5]] * len(arrays), part.tolist(), pad_id=0, bos_id=1, eos_id=2)
@@ -222,25 +222,25 @@ def steps_of(config: TranscriptionConfig, recordings: Any, codec: Any) -> Record
     return RecordingSteps(recordings, codec, config, 7, collate)
 
 
-def test_recordings_without_a_text_are_not_grouped(listed: Path, tmp_path: Path) -> None:
+def test_recordings_without_a_text_are_not_grouped(corpus: Path, tmp_path: Path) -> None:
     """Recordings with empty texts may be in different splits, and in the test list."""
-    rows = [json.loads(line) for line in (listed / "all.jsonl").read_text("utf-8").splitlines()]
+    rows = [json.loads(line) for line in (corpus / "all.jsonl").read_text("utf-8").splitlines()]
     for number, row in enumerate(rows):
-        row |= {"audio": str(listed / row["audio"]), "text": row["text"] * (number < 40)}
-    for name, part in (("own", rows), ("extra", rows[40:])):
+        row |= {"audio": str(corpus / row["audio"]), "text": row["text"] * (number < 40)}
+    for name, part in (("train", rows), ("extra", rows[40:])):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
     (tmp_path / "test.jsonl").write_text("\n", encoding="utf-8")
-    lists = {"train": [str(tmp_path / "own.jsonl")], "extra_train": [str(tmp_path / "extra.jsonl")]}
+    lists = {"train": [str(tmp_path / "train.jsonl")], "extra_train": [str(tmp_path / "extra.jsonl")]}
     config = TranscriptionConfig(**lists, test=[str(tmp_path / "test.jsonl")], valid_fraction=0.4)
     found = read_transcripts(config, tmp_path / "cache", no_progress)
     assert {found.texts[i] == "" for i in found.valid} == {True, False}
-    own = [i for i in found.train if found.recordings.examples[i].field == "train"]
-    assert {found.texts[i] == "" for i in own} == {True, False}
+    listed_rows = [i for i in found.train if found.recordings.examples[i].field == "train"]
+    assert {found.texts[i] == "" for i in listed_rows} == {True, False}
     assert sum(found.recordings.examples[i].field == "extra_train" for i in found.train) == 20
 
 
-def test_the_report_names_equal_recordings_empty_texts_and_labels(listed: Path, tmp_path: Path) -> None:
-    rows = [{"audio": str(listed / f"{number}.flac"), "text": WORDS[number % 2]} for number in range(8)]
+def test_the_report_names_equal_recordings_empty_texts_and_labels(corpus: Path, tmp_path: Path) -> None:
+    rows = [{"audio": str(corpus / f"{number}.flac"), "text": WORDS[number % 2]} for number in range(8)]
     parts = {"train": [*rows, rows[0] | {"text": "..."}], "valid": [rows[1], {**rows[2], "text": "five"}]}
     for name, part in parts.items():
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
@@ -256,48 +256,48 @@ def test_the_report_names_equal_recordings_empty_texts_and_labels(listed: Path, 
     assert "labels of held-out parts that are not in the training part: five" in lines
 
 
-def test_steps_resume_at_any_position_with_any_number_of_workers(listed: Path, tmp_path: Path) -> None:
+def test_steps_resume_at_any_position_with_any_number_of_workers(corpus: Path, tmp_path: Path) -> None:
     """Several ranks split the same steps."""
     options: dict[str, Any] = {"augment_speed": 0.1, "augment_noise": 0.5, "augment_time_masks": 1, "batch_seconds": 6}
-    config = config_of(listed, micro_batch_seconds=3, **options)
-    recordings, _, splits = read(config, tmp_path)
+    config = make_config(corpus, micro_batch_seconds=3, **options)
+    recordings, _, splits = read_splits(config, tmp_path)
     codec = fit_recording_codec(config, [recordings.waveform(i) for i in splits.train.tolist()])
     codec.save(tmp_path)
     assert load_recording_codec(tmp_path) == codec
-    whole = steps_of(config, recordings, codec).steps(splits.train, 0, 1)
-    expected = [next(whole) for _ in range(20)]
+    uninterrupted = make_steps(config, recordings, codec).steps(splits.train, 0, 1)
+    expected = [next(uninterrupted) for _ in range(20)]
     assert {each.position.epoch for each in expected} >= {0, 1}
     seen = [
         int(i) for step in expected if step.position.epoch == 0 for batch in step.micro_steps for i in batch.indices
     ]
     assert sorted(seen) == splits.train.tolist()
-    others = config_of(listed, micro_batch_seconds=3, workers=3, **options)
+    with_workers = make_config(corpus, micro_batch_seconds=3, workers=3, **options)
     for start in (0, 5, 13):
-        goes_on = steps_of(others, recordings, codec).steps(splits.train, 0, 1, expected[start].position)
+        resumed = make_steps(with_workers, recordings, codec).steps(splits.train, 0, 1, expected[start].position)
         for step in expected[start + 1 : start + 4]:
-            found = next(goes_on)
+            found = next(resumed)
             assert found.position == step.position
             for one, other in zip(found.micro_steps, step.micro_steps, strict=True):
                 assert one.indices.tolist() == other.indices.tolist()
                 assert one.frames.equal(other.frames)
-    ranks = [next(steps_of(config, recordings, codec).steps(splits.train, rank, 2)) for rank in (0, 1)]
+    ranks = [next(make_steps(config, recordings, codec).steps(splits.train, rank, 2)) for rank in (0, 1)]
     parts = [int(i) for step in ranks for batch in step.micro_steps if batch.num_targets for i in batch.indices]
     assert sorted(parts) == sorted(int(i) for batch in expected[0].micro_steps for i in batch.indices)
 
 
 @pytest.mark.parametrize("normalise", ["corpus", "none"])
 def test_augmentation_differs_between_epochs_and_masks_with_the_mean(
-    normalise: str, listed: Path, tmp_path: Path
+    normalise: str, corpus: Path, tmp_path: Path
 ) -> None:
-    config = config_of(listed, normalise=normalise, augment_time_masks=2, augment_frequency_masks=2)
-    recordings, _, splits = read(config, tmp_path)
+    config = make_config(corpus, normalise=normalise, augment_time_masks=2, augment_frequency_masks=2)
+    recordings, _, splits = read_splits(config, tmp_path)
     codec = fit_recording_codec(config, [recordings.waveform(i) for i in splits.train.tolist()])
     part, seen = splits.train[:1], []
-    whole = codec.frames(recordings.waveform(int(part[0])))
-    fill = float(whole.mean()) if normalise == "none" else 0.0
-    for step in steps_of(config, recordings, codec).steps(part, 0, 1):
+    unmasked = codec.frames(recordings.waveform(int(part[0])))
+    fill = float(unmasked.mean()) if normalise == "none" else 0.0
+    for step in make_steps(config, recordings, codec).steps(part, 0, 1):
         [frames] = [batch.frames[0] for batch in step.micro_steps]
-        is_masked = frames != whole
+        is_masked = frames != unmasked
         assert torch.allclose(frames[is_masked], torch.tensor(fill))
         seen.append(is_masked)
         if step.position.epoch == 5:
@@ -305,25 +305,25 @@ def test_augmentation_differs_between_epochs_and_masks_with_the_mean(
     assert len({mask.numpy().tobytes() for mask in seen}) == len(seen)
 
 
-def test_validation_batches_are_not_augmented(listed: Path, tmp_path: Path) -> None:
-    config = config_of(listed, augment_speed=0.1, augment_noise=1.0)
-    recordings, _, splits = read(config, tmp_path)
+def test_validation_batches_are_not_augmented(corpus: Path, tmp_path: Path) -> None:
+    config = make_config(corpus, augment_speed=0.1, augment_noise=1.0)
+    recordings, _, splits = read_splits(config, tmp_path)
     codec = fit_recording_codec(config, [recordings.waveform(i) for i in splits.train.tolist()])
     found = []
-    for rows, batch in steps_of(config, recordings, codec).batches(splits.valid):
-        for place, row in enumerate(rows.tolist()):
+    for rows, batch in make_steps(config, recordings, codec).batches(splits.valid):
+        for position, row in enumerate(rows.tolist()):
             index = int(splits.valid[row])
-            assert int(batch.indices[place]) == index
+            assert int(batch.indices[position]) == index
             frames = codec.frames(recordings.waveform(index))
-            assert batch.frames[place, : len(frames)].equal(frames)
+            assert batch.frames[position, : len(frames)].equal(frames)
             found.append(row)
     assert sorted(found) == list(range(len(splits.valid)))
 
 
 @pytest.mark.parametrize("normalise", ["corpus", "recording", "none"])
-def test_bands_are_normalized(normalise: str, listed: Path, tmp_path: Path) -> None:
-    config = config_of(listed, normalise=normalise)
-    recordings, _, splits = read(config, tmp_path)
+def test_bands_are_normalized(normalise: str, corpus: Path, tmp_path: Path) -> None:
+    config = make_config(corpus, normalise=normalise)
+    recordings, _, splits = read_splits(config, tmp_path)
     waveforms = [recordings.waveform(i) for i in splits.train.tolist()]
     codec = fit_recording_codec(config, waveforms)
     frames = np.concatenate([codec.frames(each).numpy() for each in waveforms])

@@ -1,3 +1,5 @@
+"""Sampler of translation pairs: ranks, epochs, resuming, weights and validation order."""
+
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice, pairwise, takewhile
@@ -24,7 +26,7 @@ with_files = settings(
 
 
 class Setup:
-    """Prepared corpora and the other arguments of a sampler."""
+    """Factory of samplers over prepared corpora."""
 
     def __init__(self, tokenizer: Any, write_config: Callable[..., TranslationConfig], folder: Any) -> None:
         self.tokenizer, self.write_config, self.folder = tokenizer, write_config, folder
@@ -52,13 +54,13 @@ def setup(tokenizer: Any, write_config: Callable[..., TranslationConfig], tmp_pa
     return Setup(tokenizer, write_config, tmp_path)
 
 
-def epoch_of(sampler: Seq2SeqSampler, epoch: int = 0) -> list[TrainingStep]:
+def epoch_steps(sampler: Seq2SeqSampler, epoch: int = 0) -> list[TrainingStep]:
     after = None if epoch == 0 else Position(epoch - 1, 10**9, 0)
     return list(takewhile(lambda step: step.position.epoch == epoch, sampler.steps(after)))
 
 
-def rows_of(batch: Seq2SeqBatch) -> list[tuple[int, list[int], list[int]]]:
-    """Yield (index, source, target) of each row without padding and special ids, after checking these."""
+def batch_rows(batch: Seq2SeqBatch) -> list[tuple[int, list[int], list[int]]]:
+    """Return (index, source, target) of each row without padding and special ids, after checking these."""
     assert batch.tgt_in is not None
     assert batch.tgt_out is not None
     rows = []
@@ -74,14 +76,14 @@ def rows_of(batch: Seq2SeqBatch) -> list[tuple[int, list[int], list[int]]]:
     return rows
 
 
-def rows_of_steps(steps: list[TrainingStep]) -> list[tuple[int, list[int], list[int]]]:
-    return [row for step in steps for batch in step.micro_steps for row in rows_of(batch)]
+def step_rows(steps: list[TrainingStep]) -> list[tuple[int, list[int], list[int]]]:
+    return [row for step in steps for batch in step.micro_steps for row in batch_rows(batch)]
 
 
-def same(first: TrainingStep, second: TrainingStep) -> bool:
+def are_equal(first: TrainingStep, second: TrainingStep) -> bool:
     return (
         first.position == second.position
-        and [rows_of(batch) for batch in first.micro_steps] == [rows_of(batch) for batch in second.micro_steps]
+        and [batch_rows(batch) for batch in first.micro_steps] == [batch_rows(batch) for batch in second.micro_steps]
         and all(a.src.equal(b.src) for a, b in zip(first.micro_steps, second.micro_steps, strict=True))
     )
 
@@ -89,18 +91,18 @@ def same(first: TrainingStep, second: TrainingStep) -> bool:
 @with_files
 @given(pairs=pairs_strategy, world_size=st.integers(2, 4))
 def test_ranks_split_the_same_steps(pairs: Pairs, world_size: int, setup: Setup) -> None:
-    [alone] = setup.ranks(pairs, world_size=1)
-    of_ranks = zip(*(epoch_of(sampler) for sampler in setup.ranks(pairs, world_size=world_size)), strict=True)
-    for whole, parts in zip(epoch_of(alone), of_ranks, strict=True):
-        assert {part.position for part in parts} == {whole.position}
-        assert len({len(part.micro_steps) for part in parts}) == 1
-        batches = [batch for part in parts for batch in part.micro_steps]
-        working = [batch for batch in batches if batch.num_tgt_tokens]
-        assert [row for batch in working for row in rows_of(batch)] == rows_of_steps([whole])
-        for part in parts:
-            assert part.num_src_tokens == whole.num_src_tokens
-            assert part.num_tgt_tokens == whole.num_tgt_tokens == sum(batch.num_tgt_tokens for batch in batches)
-            assert part.padded_src_tokens == sum(batch.src.numel() for batch in working) <= whole.padded_src_tokens
+    [single] = setup.ranks(pairs, world_size=1)
+    rank_steps = zip(*(epoch_steps(sampler) for sampler in setup.ranks(pairs, world_size=world_size)), strict=True)
+    for full_step, rank_parts in zip(epoch_steps(single), rank_steps, strict=True):
+        assert {part.position for part in rank_parts} == {full_step.position}
+        assert len({len(part.micro_steps) for part in rank_parts}) == 1
+        batches = [batch for part in rank_parts for batch in part.micro_steps]
+        nonempty = [batch for batch in batches if batch.num_tgt_tokens]
+        assert [row for batch in nonempty for row in batch_rows(batch)] == step_rows([full_step])
+        for part in rank_parts:
+            assert part.num_src_tokens == full_step.num_src_tokens
+            assert part.num_tgt_tokens == full_step.num_tgt_tokens == sum(batch.num_tgt_tokens for batch in batches)
+            assert part.padded_src_tokens == sum(batch.src.numel() for batch in nonempty) <= full_step.padded_src_tokens
         for idle in (batch for batch in batches if not batch.num_tgt_tokens):
             assert idle.tgt_out is not None
             assert (idle.tgt_out == IGNORE).all()
@@ -110,8 +112,8 @@ def test_ranks_split_the_same_steps(pairs: Pairs, world_size: int, setup: Setup)
 @given(pairs=pairs_strategy, seed=st.integers(0, 9), epoch=st.integers(0, 2))
 def test_an_epoch_has_every_pair_of_the_corpus_once(pairs: Pairs, seed: int, epoch: int, setup: Setup) -> None:
     sampler, _, config = setup(pairs, seed=seed)
-    steps = epoch_of(sampler, epoch)
-    rows = sorted(rows_of_steps(steps))
+    steps = epoch_steps(sampler, epoch)
+    rows = sorted(step_rows(steps))
     assert [index for index, _, _ in rows] == list(range(len(pairs)))
     for (src, tgt), (_, src_ids, tgt_ids) in zip(pairs, rows, strict=True):
         assert setup.tokenizer.decode([src_ids, tgt_ids]) == [src, tgt]
@@ -136,16 +138,16 @@ def test_an_epoch_has_every_pair_of_the_corpus_once(pairs: Pairs, seed: int, epo
 def test_steps_are_the_same_after_resuming_at_any_position(
     pairs: Pairs, sampling: float, weight: float, stop: int, depth: int, setup: Setup
 ) -> None:
-    def fresh() -> Seq2SeqSampler:
+    def make_sampler() -> Seq2SeqSampler:
         return setup(pairs, subword_sampling=sampling, train_weights=[weight])[0]
 
-    whole = list(islice(fresh().steps(), stop + 10))
-    with Prefetch(fresh().steps(), depth) as ahead:
-        consumed = list(islice(ahead, stop))
+    uninterrupted = list(islice(make_sampler().steps(), stop + 10))
+    with Prefetch(make_sampler().steps(), depth) as prefetched:
+        consumed = list(islice(prefetched, stop))
         position = consumed[-1].position if consumed else None
-    resumed = list(islice(fresh().steps(position), 10))
-    for expected, found in zip(whole, consumed + resumed, strict=True):
-        assert same(expected, found)
+    resumed = list(islice(make_sampler().steps(position), 10))
+    for expected, found in zip(uninterrupted, consumed + resumed, strict=True):
+        assert are_equal(expected, found)
 
 
 def test_positions_count_steps_chunks_and_epochs(setup: Setup) -> None:
@@ -166,7 +168,7 @@ def test_positions_count_steps_chunks_and_epochs(setup: Setup) -> None:
 def test_epochs_and_seeds_differ(setup: Setup) -> None:
     pairs = [("ab" * (i % 5), "c" * (i % 7 + 1)) for i in range(1, 60) if i % 5]
     orders = [
-        [row[0] for row in rows_of_steps(epoch_of(setup(pairs, seed=seed)[0], epoch))]
+        [row[0] for row in step_rows(epoch_steps(setup(pairs, seed=seed)[0], epoch))]
         for seed, epoch in [(1, 0), (1, 1), (2, 0)]
     ]
     assert orders[0] != orders[1]
@@ -178,18 +180,18 @@ def test_corpora_are_mixed_by_their_weights(setup: Setup) -> None:
     first = [(f"a{'b' * (i % 9)}", "c") for i in range(40)]
     second = [(f"b{'a' * (i % 9)}", "c") for i in range(100)]
     sampler, _, _ = setup(first, second, train_weights=[2.0, 0.1])
-    later: Counter[int] = Counter()
+    drawn: Counter[int] = Counter()
     for epoch in range(30):
-        seen = Counter(index for index, _, _ in rows_of_steps(epoch_of(sampler, epoch)))
+        seen = Counter(index for index, _, _ in step_rows(epoch_steps(sampler, epoch)))
         assert all(seen[index] == 2 for index in range(40))
-        later.update({index: count for index, count in seen.items() if index >= 40})
-    assert abs(sum(later.values()) - 30 * 10) < 5 * np.sqrt(30 * 10)
-    assert len(later) > 80  # other pairs in other epochs
+        drawn.update({index: count for index, count in seen.items() if index >= 40})
+    assert abs(sum(drawn.values()) - 30 * 10) < 5 * np.sqrt(30 * 10)
+    assert len(drawn) > 80  # different pairs in each epoch
 
 
 def test_steps_have_about_the_requested_size(setup: Setup) -> None:
     sampler, _, _ = setup([("ab", "abc" * (i % 3 + 1)) for i in range(400)], chunk_pairs=200)
-    steps = epoch_of(sampler)
+    steps = epoch_steps(sampler)
     tokens = [step.num_tgt_tokens for step in steps]
     assert sum(tokens) / len(tokens) == pytest.approx(60, rel=0.05)
     assert min(tokens) > 30
@@ -202,7 +204,7 @@ def test_sampled_segmentations_have_the_same_text_and_differ_between_epochs(setu
     sampler, _, config = setup(pairs, subword_sampling=0.5, max_length=20)
     seen: list[dict[int, list[int]]] = []
     for epoch in range(2):
-        rows = rows_of_steps(epoch_of(sampler, epoch))
+        rows = step_rows(epoch_steps(sampler, epoch))
         seen.append({index: src for index, src, _ in rows})
         for index, src_ids, tgt_ids in rows:
             assert tuple(setup.tokenizer.decode([src_ids, tgt_ids])) == pairs[index]
@@ -226,7 +228,7 @@ def test_an_empty_epoch_is_refused(setup: Setup) -> None:
 def test_validation_has_every_pair_once_in_a_fixed_order(valid: Pairs, budget: int, setup: Setup) -> None:
     _, data, _ = setup([("a", "b")], valid=valid)
     batches = list(ordered_batches(data.valid, budget, setup.tokenizer))
-    rows = [row for batch in batches for row in rows_of(batch)]
+    rows = [row for batch in batches for row in batch_rows(batch)]
     assert sorted(index for index, _, _ in rows) == list(range(len(valid)))
     for index, src_ids, tgt_ids in rows:
         assert tuple(setup.tokenizer.decode([src_ids, tgt_ids])) == valid[index]

@@ -1,3 +1,5 @@
+"""Survey of a corpus: empty, copied and repeated pairs, held-out sources, and outliers of length."""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -25,7 +27,7 @@ corpora = st.lists(st.lists(st.tuples(side, side), min_size=1, max_size=12), min
 with_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def surveys_of(config: TranslationConfig) -> list[Survey]:
+def make_surveys(config: TranslationConfig) -> list[Survey]:
     return [survey_corpus(corpus) for corpus in config.corpora("train")]
 
 
@@ -34,7 +36,7 @@ def surveys_of(config: TranslationConfig) -> list[Survey]:
 def test_empty_copied_and_repeated_pairs_are_found(
     corpora: list[Pairs], write_config: Callable[..., TranslationConfig]
 ) -> None:
-    found = surveys_of(write_config(*corpora))
+    found = make_surveys(write_config(*corpora))
     repeated = find_duplicates(found)
     seen: set[tuple[str, str]] = set()
     for pairs, each, mask in zip(corpora, found, repeated, strict=True):
@@ -48,10 +50,10 @@ def test_empty_copied_and_repeated_pairs_are_found(
 
 @with_files
 @given(corpora=corpora, fraction=st.floats(0.01, 0.99), max_pairs=st.integers(1, 5))
-def test_no_source_is_on_both_sides_of_the_validation_split(
+def test_no_source_is_in_both_training_and_validation(
     corpora: list[Pairs], fraction: float, max_pairs: int, write_config: Callable[..., TranslationConfig]
 ) -> None:
-    found = surveys_of(write_config(*corpora))
+    found = make_surveys(write_config(*corpora))
     flat = [(src.strip(), tgt.strip()) for pairs in corpora for src, tgt in pairs]
     sources = {src for src, tgt in flat if src and tgt}
     if len(sources) < 2:
@@ -66,12 +68,12 @@ def test_no_source_is_on_both_sides_of_the_validation_split(
     assert len(chosen) == len({src for src, _ in chosen}) == expected
     assert {src for src, _ in chosen} == {src for src in held_out if src in sources}
     assert all(src and tgt for src, tgt in chosen)
-    # The first pair of its source without an empty side.
+    # Each chosen pair is the first with its source and a target.
     assert all(next(pair for pair in flat if pair[0] == src and pair[1]) == (src, tgt) for src, tgt in chosen)
 
 
 @given(order=st.permutations(range(40)))
-def test_the_split_depends_on_the_text_alone(order: list[int]) -> None:
+def test_the_split_depends_only_on_the_text(order: list[int]) -> None:
     lines = [f"line {index}" for index in range(40)]
     corpus = Corpus.from_specs("a", "b")
 
@@ -85,15 +87,17 @@ def test_the_split_depends_on_the_text_alone(order: list[int]) -> None:
 
 
 def test_row_hashes_depend_on_the_order_of_the_sides(write_config: Callable[..., TranslationConfig]) -> None:
-    found = surveys_of(write_config([("x", "y"), ("y", "x"), (" x", "y ")]))
+    found = make_surveys(write_config([("x", "y"), ("y", "x"), (" x", "y ")]))
     assert find_duplicates(found)[0].tolist() == [False, False, True]
 
 
-def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[..., TranslationConfig]) -> None:
+def test_ratio_outliers_are_relative_to_the_typical_ratio_of_the_corpus(
+    write_config: Callable[..., TranslationConfig],
+) -> None:
     # Typically, a target has three times the characters of its source here.
     pairs = [("a" * n, "b" * 3 * n) for n in range(20, 80)]
     pairs += [("a" * 60, "b" * 5), ("a" * 5, "b" * 300), ("a", "b" * 20)]
-    each = surveys_of(write_config(pairs))[0]
+    each = make_surveys(write_config(pairs))[0]
     lengths = [np.array([len(pair[index]) for pair in pairs]) for index in (0, 1)]
     outliers = ratio_outliers(lengths[0], lengths[1], each.chars_ratio, 4.0)
     assert np.flatnonzero(outliers).tolist() == [60, 61]
@@ -101,7 +105,7 @@ def test_ratio_outliers_are_measured_against_the_corpus(write_config: Callable[.
 
 def test_a_corpus_without_lines_is_refused(write_config: Callable[..., TranslationConfig]) -> None:
     with pytest.raises(ValueError, match=r"train0\.src and .*train0\.tgt: have no lines"):
-        surveys_of(write_config([]))
+        make_surveys(write_config([]))
 
 
 hashes = st.lists(st.integers(0, 20) | st.integers(0, 2**64 - 1), max_size=30).map(lambda row: np.array(row, np.uint64))

@@ -1,4 +1,4 @@
-"""Tables of all formats are read the same; errors name the file, row and column."""
+"""Reading tables: the same result for all formats; errors name the file, row and column."""
 
 import gzip
 import json
@@ -43,7 +43,7 @@ def test_all_formats_give_the_same_table(kind: str, tmp_path: Path) -> None:
     assert column.values().tolist() == [1, 0, 1]
 
 
-def test_rows_are_located(tmp_path: Path) -> None:
+def test_locations_name_the_file_and_line(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.csv").write_text('a,b\n1,"two\nlines"\n\n3,4\n', "utf-8")
     table = RawTable.read([str(tmp_path / "one.csv"), str(tmp_path / "two.csv")])
@@ -71,7 +71,7 @@ def test_errors_name_the_location(text: str, message: str) -> None:
         list(read_rows(text.split("\n")[:-1], "t")[1])
 
 
-def test_a_missing_column_and_a_wrong_suffix_are_named(tmp_path: Path) -> None:
+def test_errors_name_missing_columns_and_unknown_suffixes(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n", "utf-8")
     with pytest.raises(ValueError, match=r"t\.csv: has no column 'c', only a, b"):
         RawTable.read([str(tmp_path / "t.csv")], ["c"])

@@ -30,19 +30,19 @@ def config(tmp_path: Path) -> LanguageModellingConfig:
     return LanguageModellingConfig(train=train, valid=valid)
 
 
-def changed(config: LanguageModellingConfig, **settings: Any) -> LanguageModellingConfig:
+def with_changes(config: LanguageModellingConfig, **settings: Any) -> LanguageModellingConfig:
     return LanguageModellingConfig(**{"train": config.train, "valid": config.valid, **settings})
 
 
-def ids_of(text: EncodedCorpus) -> list[int]:
+def text_ids(text: EncodedCorpus) -> list[int]:
     return text.tgt.values.tolist()  # type: ignore[no-any-return]
 
 
-def encoded(lines: list[str], tokenizer: Tokenizer) -> list[int]:
+def encode_lines(lines: list[str], tokenizer: Tokenizer) -> list[int]:
     return [id_ for row in tokenizer.encode(lines) for id_ in (*row, EOS)]
 
 
-def prepared_lines(text: EncodedCorpus, tokenizer: Tokenizer) -> list[str]:
+def decode_lines(text: EncodedCorpus, tokenizer: Tokenizer) -> list[str]:
     assert all(row[-1] == EOS for row in text.tgt)
     return tokenizer.decode([row[:-1].tolist() for row in text.tgt])
 
@@ -53,7 +53,7 @@ def prepared_lines(text: EncodedCorpus, tokenizer: Tokenizer) -> list[str]:
     valid=st.lists(line, min_size=1, max_size=6),
     continuous=st.booleans(),
 )
-def test_kept_lines_and_counts(
+def test_empty_lines_are_dropped_and_counted(
     corpora: list[list[str]],
     valid: list[str],
     continuous: bool,
@@ -71,37 +71,37 @@ def test_kept_lines_and_counts(
     progress: list[tuple[int, int | None]] = []
     data = prepare(config, (tokenizer,), folder / "cache", lambda _, done, total: progress.append((done, total)))
     kept = [[text for text in lines if continuous or text.strip()] for lines in (*corpora, valid)]
-    assert ids_of(data.train) == encoded([text for lines in kept[:-1] for text in lines], tokenizer)
-    assert ids_of(data.valid) == encoded(kept[-1], tokenizer)
-    assert data.train.num_tokens == len(ids_of(data.train))
-    for lines, own, report in zip([*corpora, valid], kept, data.report.corpora, strict=True):
+    assert text_ids(data.train) == encode_lines([text for lines in kept[:-1] for text in lines], tokenizer)
+    assert text_ids(data.valid) == encode_lines(kept[-1], tokenizer)
+    assert data.train.num_tokens == len(text_ids(data.train))
+    for lines, kept_lines, report in zip([*corpora, valid], kept, data.report.corpora, strict=True):
         assert (report.rows, report.kept, report.dropped.get("empty", 0)) == (
             len(lines),
-            len(own),
-            len(lines) - len(own),
+            len(kept_lines),
+            len(lines) - len(kept_lines),
         )
         assert (report.split_off, report.dropped.keys() - {"empty"}) == (0, set())
-        unknown = sum(text.count("\u4e2d") for text in own)
-        assert report.counts == (TokenCounts(len(encoded(own, tokenizer)), unknown),)
+        unknown = sum(text.count("\u4e2d") for text in kept_lines)
+        assert report.counts == (TokenCounts(len(encode_lines(kept_lines, tokenizer)), unknown),)
     words = [text.strip() for text in kept[-1] if text.strip()]
     known = {text.strip() for lines in kept[:-1] for text in lines}
     [overlap] = data.report.overlaps
     assert (overlap.rows, overlap.rows_in_train) == (len(words), sum(text in known for text in words))
     total = sum(map(len, corpora)) + len(valid)
     assert progress[-1] == (total, total)
-    places = [(number, place) for number, lines in enumerate(corpora) for place in range(1, len(lines) + 1)]
-    places = [(n, p) for n, p in places if continuous or corpora[n][p - 1].strip()]
-    for row, (number, place) in enumerate(places):
+    locations = [(number, line) for number, lines in enumerate(corpora) for line in range(1, len(lines) + 1)]
+    locations = [(n, line) for n, line in locations if continuous or corpora[n][line - 1].strip()]
+    for row, (number, line_number) in enumerate(locations):
         for token in (data.train.tgt.offsets[row], data.train.tgt.offsets[row + 1] - 1):
-            assert data.train.locate_token(token) == f"{config.train[number]}, line {place}"
+            assert data.train.locate_token(token) == f"{config.train[number]}, line {line_number}"
 
 
-def test_split_off_lines_are_counted(tokenizer: Any, tmp_path: Path) -> None:
+def test_held_out_lines_are_counted(tokenizer: Any, tmp_path: Path) -> None:
     lines = ["same", *(f"line {number}" for number in range(30)), "same", "", " same "]
     for documents in ("lines", "continuous"):
         config = LanguageModellingConfig(train=write_text(tmp_path, lines), valid_fraction=0.999, documents=documents)
         data = prepare(config, (tokenizer,), tmp_path / "cache")
-        train, valid = (prepared_lines(each, tokenizer) for each in (data.train, data.valid))
+        train, valid = (decode_lines(each, tokenizer) for each in (data.train, data.valid))
         [corpus] = data.report.corpora
         assert (corpus.kept, corpus.split_off) == (len(train), len(valid))
         assert corpus.kept + corpus.split_off + sum(corpus.dropped.values()) == corpus.rows == len(lines)
@@ -162,7 +162,7 @@ def test_the_text_cache_does_not_depend_on_the_number_of_processes(
 
 
 class Killed(BaseException):
-    """Simulates the end of a process."""
+    """Simulates a killed process."""
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
@@ -174,7 +174,7 @@ def test_an_interrupted_preparation_resumes(documents: Any, tmp_path: Path, monk
         train=write_text(tmp_path, lines, lines[7:]), valid_fraction=0.2, documents=documents
     )
     tokenizer = train_tokenizer(CharactersConfig(), lines)
-    whole = prepare(config, (tokenizer,), tmp_path / "whole")
+    uninterrupted = prepare(config, (tokenizer,), tmp_path / "uninterrupted")
     total, folder = len(lines) + len(lines[7:]), tmp_path / "cache"
     seen: list[tuple[str, int, int | None]] = []
 
@@ -188,40 +188,40 @@ def test_an_interrupted_preparation_resumes(documents: Any, tmp_path: Path, monk
     assert not folder.exists()
     again: list[tuple[str, int, int | None]] = []
     data = prepare(config, (tokenizer,), folder, lambda *progress: again.append(progress))
-    assert again[0] == ("lines encoded", 55, total), "nothing is surveyed again, and 50 lines are not encoded again"
-    assert data.report.lines()[:6] == whole.report.lines()[:6]
+    assert again[0] == ("lines encoded", 55, total), "the survey and the first 50 encoded lines are reused"
+    assert data.report.lines()[:6] == uninterrupted.report.lines()[:6]
     for split in ("train", "valid"):
         for name in ("tgt.values", "tgt.offsets", "lines", "corpus.json"):
-            assert (folder / split / name).read_bytes() == (tmp_path / "whole" / split / name).read_bytes()
+            assert (folder / split / name).read_bytes() == (tmp_path / "uninterrupted" / split / name).read_bytes()
 
 
 def test_the_cache_is_reused_only_for_the_same_inputs(
     config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path
 ) -> None:
-    def encoded_lines(config: LanguageModellingConfig, tokenizer: Any = tokenizer) -> int:
+    def count_encoded_lines(config: LanguageModellingConfig, tokenizer: Any = tokenizer) -> int:
         before = tokenizer.lines_encoded
         data = prepare(config, (tokenizer,), tmp_path / "cache")
-        assert prepared_lines(data.train, tokenizer)[0] == "ab"
+        assert decode_lines(data.train, tokenizer)[0] == "ab"
         return int(tokenizer.lines_encoded - before)
 
-    assert encoded_lines(config) == 5
-    assert encoded_lines(config) == 0
-    # Options of the sampler alone do not matter.
-    assert encoded_lines(changed(config, batch_tokens=99, block_length=4, packing=True, chunk_lines=2)) == 0
-    assert encoded_lines(changed(config, documents="continuous")) == 6
-    assert encoded_lines(changed(config, documents="continuous", order="contiguous")) == 0
+    assert count_encoded_lines(config) == 5
+    assert count_encoded_lines(config) == 0
+    # Options that only the sampler uses do not matter.
+    assert count_encoded_lines(with_changes(config, batch_tokens=99, block_length=4, packing=True, chunk_lines=2)) == 0
+    assert count_encoded_lines(with_changes(config, documents="continuous")) == 6
+    assert count_encoded_lines(with_changes(config, documents="continuous", order="contiguous")) == 0
     other_tokenizer = type("OtherTokenizer", (type(tokenizer),), {})()
-    assert encoded_lines(changed(config, documents="continuous"), other_tokenizer) == 6
-    assert encoded_lines(changed(config, train=[*config.train, *config.valid])) == 6
-    assert encoded_lines(changed(config, valid=[])) == 4
-    assert encoded_lines(changed(config, valid=[], valid_fraction=0.1)) == 4
+    assert count_encoded_lines(with_changes(config, documents="continuous"), other_tokenizer) == 6
+    assert count_encoded_lines(with_changes(config, train=[*config.train, *config.valid])) == 6
+    assert count_encoded_lines(with_changes(config, valid=[])) == 4
+    assert count_encoded_lines(with_changes(config, valid=[], valid_fraction=0.1)) == 4
     Path(config.train[0]).write_text("ab\nchanged\n")
-    assert encoded_lines(config) == 3
+    assert count_encoded_lines(config) == 3
 
 
-def test_a_damaged_cache_is_made_again(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
+def test_a_damaged_cache_is_rebuilt(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
-    whole = prepare(config, (tokenizer,), folder)
+    intact = prepare(config, (tokenizer,), folder)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("checked.json", "dropped.tsv")]
     assert len(files) == 16
     for path in files:
@@ -232,9 +232,9 @@ def test_a_damaged_cache_is_made_again(config: LanguageModellingConfig, tokenize
             else:
                 path.write_bytes(damaged)
             again = prepare(config, (tokenizer,), folder)
-            assert prepared_lines(again.train, tokenizer) == ["ab", "c", "de", "ab"]
-            assert again.report == whole.report
-            assert again.content_hashes == whole.content_hashes
+            assert decode_lines(again.train, tokenizer) == ["ab", "c", "de", "ab"]
+            assert again.report == intact.report
+            assert again.content_hashes == intact.content_hashes
             assert path.read_bytes() == raw
 
 
@@ -249,37 +249,39 @@ def test_opening_a_cache_does_not_write_to_it(config: LanguageModellingConfig, t
     os.utime(config.train[0], (0, 0))  # as another machine that shares the file system may see it
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     opened = open_prepared(config, (tokenizer,), folder)
-    assert prepared_lines(opened.train, tokenizer) == ["ab", "c", "de", "ab"]
+    assert decode_lines(opened.train, tokenizer) == ["ab", "c", "de", "ab"]
     with pytest.raises(ValueError, match="made from other text, tokenizers or options"):
-        open_prepared(changed(config, documents="continuous"), (tokenizer,), folder)
+        open_prepared(with_changes(config, documents="continuous"), (tokenizer,), folder)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_a_failure_leaves_no_cache(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
-    def fails(error: type[Exception], message: str, config: LanguageModellingConfig = config) -> None:
+    def assert_prepare_fails(error: type[Exception], message: str, config: LanguageModellingConfig = config) -> None:
         with pytest.raises(error, match=message):
             prepare(config, (tokenizer,), tmp_path / "cache")
         assert {path.name for path in tmp_path.iterdir()} <= {"text0.txt", "valid0.txt"}
 
     path = Path(config.train[0])
     path.write_bytes(b"a\n\xff\nb\n")
-    fails(ValueError, r"text0\.txt, line 2: not UTF-8")
+    assert_prepare_fails(ValueError, r"text0\.txt, line 2: not UTF-8")
     path.write_bytes(b"")
-    fails(ValueError, r"text0\.txt: has no lines")
+    assert_prepare_fails(ValueError, r"text0\.txt: has no lines")
     path.write_bytes(b"\n \n")
-    fails(
+    assert_prepare_fails(
         ValueError,
         r"left for `train`: all of \S*text0\.txt were dropped, for example \S*text0\.txt, line 1: empty; ",
     )
-    fails(ValueError, "at least 2 different lines are needed, but there are 0", changed(config, valid=[]))
+    assert_prepare_fails(
+        ValueError, "at least 2 different lines are needed, but there are 0", with_changes(config, valid=[])
+    )
     path.write_bytes(b"a\n")
     Path(config.valid[0]).write_bytes(b"\n")
-    fails(
+    assert_prepare_fails(
         ValueError,
         r"left for `valid`: all of \S*valid0\.txt were dropped, for example \S*valid0\.txt, line 1: empty\.$",
     )
     path.unlink()
-    fails(FileNotFoundError, r"text0\.txt")
+    assert_prepare_fails(FileNotFoundError, r"text0\.txt")
 
 
 @pytest.mark.parametrize("text", ["x\ny\nz\nu\nw\n", "one\ntwo\n"], ids=["as many lines", "fewer lines"])
@@ -299,17 +301,17 @@ def test_a_text_that_changes_while_it_is_read_is_refused(
             prepare(config, (tokenizer,), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
     data = prepare(config, (tokenizer,), tmp_path / "cache")
-    assert prepared_lines(data.train, tokenizer) == text.split()
+    assert decode_lines(data.train, tokenizer) == text.split()
 
 
 def test_a_full_disk_leaves_no_cache(
     config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*arguments: Any) -> None:
+    def raise_disk_full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("seqlab.data.ragged.RaggedWriter.extend", full)
+        patch.setattr("seqlab.data.ragged.RaggedWriter.extend", raise_disk_full)
         with pytest.raises(OSError, match="No space left"):
             prepare(config, (tokenizer,), tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

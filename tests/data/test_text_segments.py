@@ -1,4 +1,4 @@
-"""Segments of a text are compared with loops over single ids; packing, with filling rows line by line."""
+"""Segments of a text and packing, compared with loops over single ids and lines."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ PAD, START = 0, 1
 FIRST_ID = 10
 
 
-def places_of(pieces: TextSegments) -> list[list[int]]:
-    return [list(range(start, stop)) for start, stop in zip(pieces.starts, pieces.stops, strict=True)]
+def segment_positions(segments: TextSegments) -> list[list[int]]:
+    return [list(range(start, stop)) for start, stop in zip(segments.starts, segments.stops, strict=True)]
 
 
 @given(total=st.integers(1, 60), length=st.integers(2, 12), data=st.data())
@@ -28,11 +28,11 @@ def test_blocks_contain_every_id_once_and_respect_the_shift(total: int, length: 
     shift = data.draw(st.integers(0, min(length, total) - 1))
     blocks = cut_into_blocks(total, length, shift)
     expected: list[list[int]] = [[]]
-    for place in range(total):
-        if place and place % length == shift % length:
+    for position in range(total):
+        if position and position % length == shift % length:
             expected.append([])
-        expected[-1].append(place)
-    assert places_of(blocks) == expected
+        expected[-1].append(position)
+    assert segment_positions(blocks) == expected
     assert blocks.starts_document.tolist() == [True] + [False] * (len(expected) - 1)
     assert blocks.lengths.tolist() == [len(block) for block in expected]
 
@@ -45,21 +45,21 @@ def test_blocks_contain_every_id_once_and_respect_the_shift(total: int, length: 
 def test_only_long_lines_are_split(lengths: list[int], length: int, data: st.DataObject) -> None:
     offsets = np.cumsum([0, *lengths])
     lines = data.draw(st.lists(st.sampled_from(range(len(lengths))), unique=True))
-    pieces = segments_of_lines(offsets, np.array(lines, np.int64), length)
+    segments = segments_of_lines(offsets, np.array(lines, np.int64), length)
     expected, starts_document = [], []
     for line in lines:
-        places = list(range(offsets[line], offsets[line + 1]))
-        parts = [places[start : start + length] for start in range(0, len(places), length)]
+        positions = list(range(offsets[line], offsets[line + 1]))
+        parts = [positions[start : start + length] for start in range(0, len(positions), length)]
         expected += parts
         starts_document += [part is parts[0] for part in parts]
-    assert places_of(pieces) == expected
-    assert pieces.starts_document.tolist() == starts_document
+    assert segment_positions(segments) == expected
+    assert segments.starts_document.tolist() == starts_document
 
 
 def test_segments_are_selected_in_any_order() -> None:
     blocks = cut_into_blocks(10, 4)
     taken = blocks.take(np.array([2, 0]))
-    assert places_of(taken) == [[8, 9], [0, 1, 2, 3]]
+    assert segment_positions(taken) == [[8, 9], [0, 1, 2, 3]]
     assert taken.starts_document.tolist() == [False, True]
     assert len(taken) == 2
 
@@ -67,18 +67,18 @@ def test_segments_are_selected_in_any_order() -> None:
 @given(total=st.integers(1, 3000), length=st.integers(2, 80), seed=st.integers(0, 99))
 def test_random_block_lengths_agree_with_a_loop(total: int, length: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    most = (total + 4) // 5
-    uniform, normal = rng.random(most).tolist(), rng.standard_normal(most).tolist()
+    max_blocks = (total + 4) // 5
+    uniform, normal = rng.random(max_blocks).tolist(), rng.standard_normal(max_blocks).tolist()
     expected, done = [], 0
     while done < total:
-        middle = length / 2 if uniform[len(expected)] < 0.05 else length
-        drawn = max(5, int(middle + 5 * normal[len(expected)]))
+        mean = length / 2 if uniform[len(expected)] < 0.05 else length
+        drawn = max(5, int(mean + 5 * normal[len(expected)]))
         expected.append(min(drawn, total - done))
         done += drawn
     assert random_block_lengths(total, length, np.random.default_rng(seed)).tolist() == expected
 
 
-def test_random_block_lengths_are_distributed_as_in_the_paper() -> None:
+def test_random_block_lengths_are_distributed_as_in_the_awd_lstm_paper() -> None:
     lengths = (
         random_block_lengths(70 * 200_000, 70, np.random.default_rng(0))[:-1] + 0.5
     )  # the middle of the truncated interval
@@ -93,11 +93,11 @@ def test_random_block_lengths_are_distributed_as_in_the_paper() -> None:
 
 
 @given(lengths=st.lists(st.integers(1, 20), max_size=30), length=st.integers(2, 9))
-def test_packed_rows_have_whole_segments_in_order_and_no_room_for_the_next(lengths: list[int], length: int) -> None:
-    pieces = segments_of_lines(np.cumsum([0, *lengths]), np.arange(len(lengths)), length)
-    rows = pack_segments(pieces, length)
-    assert [start for row in rows for start in row.starts] == pieces.starts.tolist()
-    assert [stop for row in rows for stop in row.stops] == pieces.stops.tolist()
+def test_packed_rows_have_complete_segments_in_order_and_no_room_for_the_next(lengths: list[int], length: int) -> None:
+    segments = segments_of_lines(np.cumsum([0, *lengths]), np.arange(len(lengths)), length)
+    rows = pack_segments(segments, length)
+    assert [start for row in rows for start in row.starts] == segments.starts.tolist()
+    assert [stop for row in rows for stop in row.stops] == segments.stops.tolist()
     sizes = [int(row.lengths.sum()) for row in rows]
     assert max(sizes, default=0) <= length
     for size, after in zip(sizes, rows[1:], strict=False):
@@ -122,10 +122,10 @@ def test_inputs_of_packed_segments_start_with_the_previous_id(lengths: list[int]
             tgt_in += [START if starts_document else int(values[start - 1]), *ids[:-1]]
             tgt_out += ids
             positions += range(len(ids))
-        missing = width - len(tgt_out)
-        assert batch.tgt_in[number].tolist() == tgt_in + [PAD] * missing
-        assert batch.tgt_out[number].tolist() == tgt_out + [IGNORE] * missing
-        assert batch.positions[number].tolist() == positions + [0] * missing
+        num_padding = width - len(tgt_out)
+        assert batch.tgt_in[number].tolist() == tgt_in + [PAD] * num_padding
+        assert batch.tgt_out[number].tolist() == tgt_out + [IGNORE] * num_padding
+        assert batch.positions[number].tolist() == positions + [0] * num_padding
     assert batch.indices.tolist() == [row.starts[0] for row in rows]
     assert batch.num_tgt_tokens == sum(lengths)
     assert len(batch) == len(rows)

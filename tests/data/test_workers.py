@@ -1,4 +1,4 @@
-"""Processes that work on blocks: order, errors, and their end."""
+"""Worker processes: order of results, errors and termination."""
 
 import math
 import os
@@ -18,11 +18,11 @@ from seqlab.data.workers import Workers, worker_count
 ROOT = Path(seqlab.__file__).parents[1]
 
 
-def test_results_come_in_order_whatever_each_takes() -> None:
+def test_results_are_in_order_for_any_run_times() -> None:
     with Workers(2) as workers:
         sleeps = [0.1, 0.0, 0.05, 0.0, 0.0, 0.02]
         list(workers.map(time.sleep, sleeps))
-        # The same processes, another function.
+        # The same processes run another function.
         assert list(workers.map(math.factorial, range(30))) == [math.factorial(number) for number in range(30)]
         assert list(workers.map(math.factorial, [])) == []
 
@@ -44,35 +44,35 @@ def test_only_a_few_items_are_read_ahead() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_an_error_arrives_as_it_was_and_the_processes_go_on(count: int) -> None:
+def test_errors_keep_their_type_and_the_workers_stay_usable(count: int) -> None:
     with Workers(count) as workers:
         with pytest.raises(ValueError, match="factorial"):
             list(workers.map(math.factorial, [3, 2, -1, 5, 6, 7, 8]))
         assert list(workers.map(math.factorial, [4, 5])) == [24, 120]
 
 
-def test_what_a_function_prints_does_not_come_between_the_results() -> None:
+def test_printed_output_of_workers_does_not_mix_with_results() -> None:
     with Workers(2) as workers:
         assert list(workers.map(print, ["a", "b", "c"])) == [None] * 3
 
 
-def test_a_process_that_dies_is_reported() -> None:
+def test_a_worker_that_exits_is_reported() -> None:
     with Workers(2) as workers, pytest.raises(RuntimeError, match="ended with status 3"):
         list(workers.map(os._exit, [3, 3, 3]))
 
 
-def test_at_least_one() -> None:
+def test_zero_workers_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`workers` must be at least 1, but is 0 instead\."):
         Workers(0)
 
 
-def test_small_text_is_not_worth_a_process(tmp_path: Path) -> None:
+def test_small_files_use_one_worker(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text("line\n")
     assert worker_count([parse_column(str(tmp_path / "a")), parse_column(str(tmp_path / "b"))]) == 1
 
 
-def test_they_end_when_the_caller_is_killed() -> None:
+def test_workers_end_when_their_parent_process_is_killed() -> None:
     code = """
 import os, time
 from seqlab.data.workers import Workers
@@ -95,13 +95,13 @@ with Workers(2) as workers:
 
 def is_running(pid: int) -> bool:
     try:
-        # The pid may be that of a process that has ended but that nobody waits for.
+        # An ended process whose parent has not waited for it is a zombie (Z).
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
 
-def test_a_script_without_a_guard_is_not_run_again(tmp_path: Path) -> None:
+def test_a_script_without_a_main_guard_is_not_run_by_the_workers(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from seqlab.data.workers import Workers\nimport math\nprint('once')\n"
