@@ -1,4 +1,4 @@
-"""Sampled segmentations: reproducible everywhere, and with the distributions of the papers."""
+"""Sampled segmentations: reproducible in any thread and process, and distributed as by sentencepiece."""
 
 import math
 import subprocess
@@ -36,7 +36,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return TOKENIZERS[kind]
 
 
-def test_sampling_is_a_function_of_its_arguments(tokenizer: Tokenizer) -> None:
+def test_sampling_depends_only_on_its_arguments(tokenizer: Tokenizer) -> None:
     rows = tokenizer.sample(LINES, seed=1, strength=0.5)
     assert tokenizer.sample(LINES, seed=2, strength=0.5) != rows
     assert tokenizer.sample(LINES, seed=1, strength=0.4) != rows
@@ -44,7 +44,7 @@ def test_sampling_is_a_function_of_its_arguments(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode(rows) == LINES
 
 
-def test_strength_0_is_encode(tokenizer: Tokenizer) -> None:
+def test_sampling_with_strength_0_equals_encode(tokenizer: Tokenizer) -> None:
     assert tokenizer.sample(LINES, seed=1, strength=0.0) == tokenizer.encode(LINES)
 
 
@@ -53,14 +53,14 @@ def test_any_seed_is_reproducible(tokenizer: Tokenizer, seed: int) -> None:
     assert tokenizer.sample(LINES, seed=seed, strength=0.3) == tokenizer.sample(LINES, seed=seed, strength=0.3)
 
 
-def test_threads_do_not_disturb_each_other(tokenizer: Tokenizer) -> None:
+def test_sampling_in_several_threads_is_reproducible(tokenizer: Tokenizer) -> None:
     expected = [tokenizer.sample(LINES, seed=seed, strength=0.5) for seed in range(20)]
     with ThreadPoolExecutor(4) as pool:
         drawn = list(pool.map(lambda seed: tokenizer.sample(LINES, seed=seed, strength=0.5), [*range(20)] * 3))
     assert drawn == expected * 3
 
 
-def test_another_process_samples_the_same(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_sampling_in_another_process_gives_the_same_rows(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path)
     script = (
         "import sys; from pathlib import Path; from seqlab.text import load_tokenizer\n"
@@ -77,15 +77,15 @@ def test_draws_are_distributed_like_those_of_sentencepiece(tokenizer: Tokenizer,
     line, draws = "the mouse walks \U0001f9a9 horse", 20_000
     is_bpe = "bpe" in (tmp_path / "tokenizer.json").read_text()
     strength = 0.2 if is_bpe else 0.8
-    theirs = sentencepiece.SentencePieceProcessor(model_proto=(tmp_path / "tokenizer.model").read_bytes()).encode(
+    library_rows = sentencepiece.SentencePieceProcessor(model_proto=(tmp_path / "tokenizer.model").read_bytes()).encode(
         [line] * draws, enable_sampling=True, nbest_size=-1, alpha=strength if is_bpe else 1 - strength
     )
-    ours = tokenizer.sample([line] * draws, seed=1, strength=strength)
-    assert sum(map(len, ours)) == pytest.approx(sum(map(len, theirs)), rel=0.01)
-    our_counts, their_counts = Counter(map(tuple, ours)), Counter(map(tuple, theirs))
-    assert len(our_counts) > 5
-    for row, count in our_counts.most_common(10):
-        assert count == pytest.approx(their_counts[row], abs=6 * math.sqrt(count))
+    seqlab_rows = tokenizer.sample([line] * draws, seed=1, strength=strength)
+    assert sum(map(len, seqlab_rows)) == pytest.approx(sum(map(len, library_rows)), rel=0.01)
+    seqlab_counts, library_counts = Counter(map(tuple, seqlab_rows)), Counter(map(tuple, library_rows))
+    assert len(seqlab_counts) > 5
+    for row, count in seqlab_counts.most_common(10):
+        assert count == pytest.approx(library_counts[row], abs=6 * math.sqrt(count))
 
 
 def test_bpe_dropout_near_0_equals_the_encoding_of_sentencepiece() -> None:
@@ -100,7 +100,7 @@ def test_a_strength_out_of_range_is_refused(tokenizer: Tokenizer, strength: floa
         tokenizer.sample(LINES, seed=1, strength=strength)
 
 
-def test_empty_lines_and_no_lines(tokenizer: Tokenizer) -> None:
+def test_empty_lines_and_empty_lists_are_sampled(tokenizer: Tokenizer) -> None:
     assert tokenizer.can_sample
     assert tokenizer.sample([], seed=1, strength=0.5) == []
     assert tokenizer.sample(["", ""], seed=1, strength=0.5) == [[], []]

@@ -1,4 +1,4 @@
-"""Configs of existing tokenizers, and the vocabulary items of lines."""
+"""Existing tokenizers as configs, and the vocabulary items of lines."""
 
 from pathlib import Path
 
@@ -29,22 +29,22 @@ def test_an_existing_tokenizer_is_loaded_unchanged(tmp_path: Path, kind: str) ->
     original = train_tokenizer(CONFIGS[kind], LINES)
     original.save(tmp_path / "one")
 
-    def never_read():
+    def lines():
         raise AssertionError("the text is not read")
         yield ""
 
-    taken = train_tokenizer(SavedConfig(folder=str(tmp_path / "one")), never_read())
-    assert taken.encode(LINES) == original.encode(LINES)
-    taken.save(tmp_path / "two")  # as into the folder of another run
+    loaded = train_tokenizer(SavedConfig(folder=str(tmp_path / "one")), lines())
+    assert loaded.encode(LINES) == original.encode(LINES)
+    loaded.save(tmp_path / "two")  # as into the folder of another run
     assert tokenizer_sha256(tmp_path / "two") == tokenizer_sha256(tmp_path / "one")
 
 
-def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
+def test_errors_name_folders_without_a_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not the folder of a tokenizer"):
         train_tokenizer(SavedConfig(folder=str(tmp_path)), LINES)
 
 
-def test_items_of_lines() -> None:
+def test_items_are_the_normalized_words_or_characters_of_a_line() -> None:
     words = train_tokenizer(WordsConfig(), LINES)
     assert words.items("  ein\tHund  u\u0308ber\u2028x ") == ["ein", "Hund", "über", "x"]
     characters = train_tokenizer(CharactersConfig(), LINES)
@@ -60,8 +60,8 @@ def test_unknown_items_are_encoded_as_unk(kind: str) -> None:
         unknown = tokenizer.unknown_items(line)
         assert ids.count(tokenizer.unk_id) == len(unknown)
         if unknown:
-            places = [place for place, index in enumerate(ids) if index == tokenizer.unk_id]
-            assert [tokenizer.items(line)[place] for place in places] == unknown
+            positions = [position for position, index in enumerate(ids) if index == tokenizer.unk_id]
+            assert [tokenizer.items(line)[position] for position in positions] == unknown
     assert tokenizer.has_unknown == (kind in ("characters", "words"))
     words = train_tokenizer(CONFIGS["words"], LINES)
     assert words.unknown_items("ein Ωmega Hund u\u0308ber ein Ωmega") == ["Ωmega", "Ωmega"]

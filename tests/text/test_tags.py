@@ -1,4 +1,4 @@
-"""Tags after a tab have ids of their own, and decoding restores the line."""
+"""Tags after a tab: separate ids, and decoding that restores the line."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ LINES = ["gehen\tV;PST;3", "Haus\tN;PL", "sehen\tV;PRS", "V"]
 
 
 @pytest.mark.parametrize("config", [CharactersConfig(tags=True), WordsConfig(tags=True)])
-def test_every_tag_is_one_id_after_the_line(config: CharactersConfig | WordsConfig, tmp_path: Path) -> None:
+def test_each_tag_is_one_id_after_those_of_the_line(config: CharactersConfig | WordsConfig, tmp_path: Path) -> None:
     tokenizer = train_tokenizer(config, LINES)
     tokenizer.save(tmp_path)
     tokenizer = load_tokenizer(tmp_path)
@@ -24,7 +24,7 @@ def test_every_tag_is_one_id_after_the_line(config: CharactersConfig | WordsConf
     assert tokenizer.decode(rows) == LINES == [tokenizer.normalize(line) for line in LINES]
 
 
-def test_tags_are_kept_for_any_size_and_count() -> None:
+def test_tags_are_kept_despite_vocab_size_and_min_count() -> None:
     tokenizer = train_tokenizer(WordsConfig(tags=True, vocab_size=12, min_count=2), [*LINES, "Haus Haus"])
     assert tokenizer.vocab_size == 12
     assert tokenizer.tokens(tokenizer.tag_ids) == ["\\t", "\\t3", "\\tN", "\\tPL", "\\tPRS", "\\tPST", "\\tV"]
@@ -35,7 +35,7 @@ def test_tags_are_kept_for_any_size_and_count() -> None:
     assert row.count(tokenizer.unk_id) == 1
 
 
-def test_odd_lines() -> None:
+def test_unusual_lines_with_tags_are_normalized() -> None:
     tokenizer = train_tokenizer(CharactersConfig(tags=True), LINES)
     assert tokenizer.encode(["\tV;PST", ""]) == [[], []]
     assert tokenizer.normalize("sehen\t V ;; PRS ") == "sehen\tV;PRS"

@@ -31,7 +31,7 @@ CONFIGS = [
     CharactersConfig(vocab_size=20),
     WordsConfig(vocab_size=20),
 ]
-SAMPLED = [
+CONFIGS_WITH_LINE_LIMIT = [
     SentencePieceBpeConfig(vocab_size=300, max_train_lines=101),
     SentencePieceUnigramConfig(vocab_size=300, max_train_lines=101),
 ]
@@ -40,14 +40,14 @@ SUBWORDS = CONFIGS[:3]
 every_subword_kind = pytest.mark.parametrize("config", SUBWORDS, ids=lambda config: config.kind)
 
 
-def digest(config: TokenizerConfig, folder: Path) -> str:
-    """Train, save, and hash every file."""
+def train_and_hash(config: TokenizerConfig, folder: Path) -> str:
+    """Train and save a tokenizer; return the hash of its files."""
     train_tokenizer(config, LINES).save(folder)
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.iterdir()))).hexdigest()
 
 
-def run_elsewhere(code: str, *arguments: str, hash_seed: str = "0") -> str:
-    """Run code with this file's names in another process; return its standard output."""
+def run_in_new_process(code: str, *arguments: str, hash_seed: str = "0") -> str:
+    """Run code with the names of this module in another process; return its standard output."""
     here = Path(__file__)
     code = f"import sys; sys.path.insert(0, {str(here.parent)!r}); from {here.stem} import *\n{code}"
     environment = os.environ | {"PYTHONHASHSEED": hash_seed}
@@ -57,20 +57,20 @@ def run_elsewhere(code: str, *arguments: str, hash_seed: str = "0") -> str:
 
 
 @every_kind
-def test_vocab_size_is_reached_if_the_text_supports_it(config: TokenizerConfig) -> None:
+def test_the_vocabulary_has_the_requested_size_if_the_text_suffices(config: TokenizerConfig) -> None:
     assert train_tokenizer(config, iter(LINES)).vocab_size == config.vocab_size
 
 
 @every_kind
 def test_the_same_text_gives_the_same_bytes_twice(config: TokenizerConfig, tmp_path: Path) -> None:
-    assert digest(config, tmp_path / "a") == digest(config, tmp_path / "b")
+    assert train_and_hash(config, tmp_path / "a") == train_and_hash(config, tmp_path / "b")
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_the_same_text_gives_the_same_bytes_in_another_process(hash_seed: str, tmp_path: Path) -> None:
-    code = "for config in CONFIGS: print(digest(config, Path(sys.argv[1]) / config.kind))"
-    elsewhere = run_elsewhere(code, str(tmp_path / "elsewhere"), hash_seed=hash_seed).split()
-    assert elsewhere == [digest(config, tmp_path / config.kind) for config in CONFIGS]
+    code = "for config in CONFIGS: print(train_and_hash(config, Path(sys.argv[1]) / config.kind))"
+    digests = run_in_new_process(code, str(tmp_path / "other"), hash_seed=hash_seed).split()
+    assert digests == [train_and_hash(config, tmp_path / config.kind) for config in CONFIGS]
 
 
 @every_kind
@@ -91,16 +91,16 @@ def test_a_text_too_small_for_the_vocabulary_gives_a_smaller_one(config: Tokeniz
 @every_subword_kind
 @settings(max_examples=40)
 @given(text=st.lists(st.text(alphabet=st.characters(exclude_characters="\n")), max_size=5))
-def test_any_small_text_trains(config: TokenizerConfig, text: list[str]) -> None:
+def test_any_small_text_can_be_trained_on(config: TokenizerConfig, text: list[str]) -> None:
     tokenizer = train_tokenizer(TypeAdapter(type(config)).validate_python({"vocab_size": 1000}), [*text, "x"])
     assert tokenizer.decode(tokenizer.encode(text)) == [tokenizer.normalize(line) for line in text]
 
 
 @every_subword_kind
 @pytest.mark.parametrize("character", ["\t", "\0", "▅", "\u2028", "▁", "\x10"])
-def test_training_uses_lines_with_special_characters_of_the_library(config: TokenizerConfig, character: str) -> None:
+def test_training_uses_lines_with_characters_reserved_by_the_library(config: TokenizerConfig, character: str) -> None:
     tokenizer = train_tokenizer(config, [f"{line} {character}" for line in LINES])
-    assert sum(map(len, tokenizer.encode(LINES))) < sum(map(len, LINES))  # characters alone would be more
+    assert sum(map(len, tokenizer.encode(LINES))) < sum(map(len, LINES))  # single characters would be more
 
 
 @pytest.mark.parametrize("config", SUBWORDS[:2], ids=lambda config: config.kind)
@@ -110,7 +110,7 @@ def test_training_uses_long_lines(config: TokenizerConfig) -> None:
 
 
 @pytest.mark.parametrize("config", SUBWORDS[:2], ids=lambda config: config.kind)
-def test_too_small_a_vocabulary_names_the_size_needed(config: TokenizerConfig) -> None:
+def test_errors_for_a_small_vocab_size_name_the_size_needed(config: TokenizerConfig) -> None:
     alphabet = ["".join(map(chr, range(0x4E00, 0x4E00 + 100)))]
     with pytest.raises(ValueError, match=r"`vocab_size` must be at least 361 .* but is 300 instead"):
         train_tokenizer(config, alphabet)
@@ -118,16 +118,18 @@ def test_too_small_a_vocabulary_names_the_size_needed(config: TokenizerConfig) -
     assert train_tokenizer(enough, alphabet).vocab_size == 361
 
 
-@pytest.mark.parametrize(("config", "sampled"), [*zip(SUBWORDS[:2], SAMPLED, strict=True)], ids=["bpe", "unigram"])
+@pytest.mark.parametrize(
+    ("config", "sampled"), [*zip(SUBWORDS[:2], CONFIGS_WITH_LINE_LIMIT, strict=True)], ids=["bpe", "unigram"]
+)
 def test_max_train_lines_limits_the_training_text(config: TokenizerConfig, sampled: TokenizerConfig) -> None:
     first, second = (train_tokenizer(sampled, (line for line in LINES)) for _ in range(2))
     assert first.encode(LINES) == second.encode(LINES) != train_tokenizer(config, LINES).encode(LINES)
 
 
 def test_a_sample_of_lines_is_the_same_in_another_process(tmp_path: Path) -> None:
-    code = "for config in SAMPLED: print(digest(config, Path(sys.argv[1]) / config.kind))"
-    elsewhere = run_elsewhere(code, str(tmp_path / "elsewhere")).split()
-    assert elsewhere == [digest(config, tmp_path / config.kind) for config in SAMPLED]
+    code = "for config in CONFIGS_WITH_LINE_LIMIT: print(train_and_hash(config, Path(sys.argv[1]) / config.kind))"
+    digests = run_in_new_process(code, str(tmp_path / "other")).split()
+    assert digests == [train_and_hash(config, tmp_path / config.kind) for config in CONFIGS_WITH_LINE_LIMIT]
 
 
 def test_a_vocabulary_keeps_the_most_frequent_items() -> None:
@@ -149,9 +151,9 @@ def test_a_vocabulary_without_room_for_the_bytes_is_refused(config_type: type) -
 @every_kind
 def test_a_saved_tokenizer_is_the_same_after_the_folder_moved(config: TokenizerConfig, tmp_path: Path) -> None:
     tokenizer = train_tokenizer(config, LINES)
-    tokenizer.save(tmp_path / "here" / "tokenizer")
-    (tmp_path / "here").rename(tmp_path / "there")
-    loaded = load_tokenizer(tmp_path / "there" / "tokenizer")
+    tokenizer.save(tmp_path / "before" / "tokenizer")
+    (tmp_path / "before").rename(tmp_path / "after")
+    loaded = load_tokenizer(tmp_path / "after" / "tokenizer")
     lines = [*LINES, "something else \u2028 <s>"]
     assert loaded.encode(lines) == tokenizer.encode(lines)
     assert loaded.decode(loaded.encode(lines)) == tokenizer.decode(tokenizer.encode(lines))
@@ -161,7 +163,7 @@ def test_a_saved_tokenizer_is_the_same_after_the_folder_moved(config: TokenizerC
 
 @every_kind
 @pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.model"])
-def test_a_damaged_folder_names_the_file(config: TokenizerConfig, name: str, tmp_path: Path) -> None:
+def test_errors_for_a_damaged_folder_name_the_file(config: TokenizerConfig, name: str, tmp_path: Path) -> None:
     train_tokenizer(config, LINES).save(tmp_path)
     path = tmp_path / name
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Transcript normalization is idempotent; `plain` has only letters, numbers, apostrophes and spaces."""
+"""Transcript normalization: idempotent; `plain` keeps only letters, numbers, apostrophes and spaces."""
 
 import sys
 import unicodedata
@@ -12,12 +12,12 @@ from seqlab.cli.evaluate import EvaluateOptions
 from seqlab.text.transcripts import TranscriptForm, normalize_transcript
 
 FORMS: tuple[TranscriptForm, ...] = get_args(TranscriptForm)
-ODD = (
+UNUSUAL_CHARACTERS = (
     "aA\u0130I\u03a3\u00df1\u00bd\u0967\u00e9\u212b'\u2019\u02bc`-\u2014/.,!\U0001f44d"
     " \t\u2028\u00a0\u00ad\u200c\u200d\x00\u0301\u0338\u0345\ufe0f\u093f\u0d4d"
 )
 """Letters and numbers, apostrophes and word separators, spaces and invisible characters, marks."""
-texts = st.text() | st.text(alphabet=ODD, max_size=12)
+texts = st.text() | st.text(alphabet=UNUSUAL_CHARACTERS, max_size=12)
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ texts = st.text() | st.text(alphabet=ODD, max_size=12)
         (
             "ok \U0001f44d\U0001f3fd 1\ufe0f\u20e3 x\u0301!\u0301",
             "ok 1 x\u0301",
-        ),  # marks after others are deleted
+        ),  # marks that follow deleted characters are deleted
         ("e\u200d\u0301", "\u00e9"),
         (" \t\u2028 ", ""),
     ],
 )
-def test_plain(text: str, plain: str) -> None:
+def test_plain_keeps_only_words(text: str, plain: str) -> None:
     assert normalize_transcript(text, "plain") == plain
 
 
@@ -53,7 +53,7 @@ def test_lower_case_keeps_punctuation() -> None:
     )
 
 
-def test_none_changes_only_normal_form_and_spaces() -> None:
+def test_none_changes_only_unicode_normal_form_and_spaces() -> None:
     assert normalize_transcript(" Cafe\u0301,\t\u00a0OK!\u2028", "none") == "Caf\u00e9, OK!"
 
 
@@ -75,24 +75,24 @@ def test_normalization_is_idempotent_for_every_character(form: TranscriptForm) -
 
 
 @given(texts)
-def test_each_form_refines_the_one_before(text: str) -> None:
+def test_each_form_includes_the_previous_one(text: str) -> None:
     lower, plain = normalize_transcript(text, "lower"), normalize_transcript(text, "plain")
     assert normalize_transcript(normalize_transcript(text, "none"), "lower") == lower
     assert normalize_transcript(lower, "plain") == plain
 
 
 @given(texts)
-def test_plain_text_has_words_and_nothing_else(text: str) -> None:
+def test_plain_text_has_only_words(text: str) -> None:
     for word in normalize_transcript(text, "plain").split(" "):
         assert all(character == "'" or unicodedata.category(character)[0] in "LMN" for character in word)
         assert word == word.strip("'")
         assert "''" not in word
         assert word.lower() == word
-        before = ""
+        previous = ""
         for character in word:
             if unicodedata.category(character)[0] == "M":
-                assert unicodedata.category(before)[0] in "LM"  # no mark lost its letter
-            before = character
+                assert unicodedata.category(previous)[0] in "LM"  # each mark follows a letter or a mark
+            previous = character
 
 
 @given(texts)

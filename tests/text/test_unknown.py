@@ -1,4 +1,4 @@
-"""Ids of unknown source words: they round-trip, and both sides of a pair use the same ids."""
+"""Ids of unknown source words: round trips, and the same ids in source and target."""
 
 import pytest
 

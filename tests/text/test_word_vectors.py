@@ -1,4 +1,4 @@
-"""Reading word vectors from files that are written byte by byte."""
+"""Reading word vectors in all formats; the files are written byte by byte."""
 
 import gzip
 import itertools
@@ -33,12 +33,12 @@ def glove(entries: Entries) -> bytes:
 
 
 def word2vec_text(entries: Entries) -> bytes:
-    """Write text as the original program does, with separated by spaces line's end."""
+    """Format text like the original program, with a space at the end of each line."""
     return f"{len(entries)} {len(entries[0][1])}\n".encode() + glove(entries).replace(b"\n", b" \n")
 
 
 def word2vec_binary(entries: Entries, end: bytes = b"\n") -> bytes:
-    """Write as the original program does, or, with an empty `end`, as gensim does."""
+    """Format binary data like the original program or, with an empty `end`, like gensim."""
     rows = [word.encode() + b" " + struct.pack(f"<{len(values)}f", *values) + end for word, values in entries]
     return f"{len(entries)} {len(entries[0][1])}\n".encode() + b"".join(rows)
 
@@ -57,102 +57,100 @@ every_format = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 ENTRIES = [("the", [0.5, -1.0, 2.0]), ("dog", [1.5, 0.25, 3.0]), ("ran", [-4.0, 0.125, 1.0])]
 
 
-def some_entries(words: Iterable[str], dim: int, seed: int = 0) -> list[tuple[str, list[float]]]:
-    """Draw float32 values, which text represents with enough digits to restore them."""
+def draw_entries(words: Iterable[str], dim: int, seed: int = 0) -> list[tuple[str, list[float]]]:
+    """Draw a float32 vector for each word; text has enough digits to restore it exactly."""
     rng = np.random.default_rng(seed)
     return [(word, rng.normal(size=dim).astype(np.float32).tolist()) for word in words]
 
 
-def matrix(entries: Entries, words: Iterable[str]) -> Vectors:
+def stack_vectors(entries: Entries, words: Iterable[str]) -> Vectors:
     values = dict(entries)
     return np.array([values[word] for word in words], dtype=np.float32)
 
 
-def written(folder: Path, content: bytes, name: str = "vectors") -> Path:
+def write_file(folder: Path, content: bytes, name: str = "vectors") -> Path:
     path = folder / name
     path.write_bytes(gzip.compress(content, 1) if path.suffix == ".gz" else content)
     return path
 
 
-@pytest.mark.parametrize("name", ["vectors.gz", "vectors.txt", "vectors.bin"])  # two names without a hint
+@pytest.mark.parametrize("name", ["vectors.gz", "vectors.txt", "vectors.bin"])  # only .gz determines the format
 @every_format
-def test_every_format_gives_back_the_values(tmp_path: Path, write: Callable[[Entries], bytes], name: str) -> None:
-    entries = some_entries([f"w{n}" for n in range(3000)], dim=25)  # larger than a block
+def test_every_format_is_read_exactly(tmp_path: Path, write: Callable[[Entries], bytes], name: str) -> None:
+    entries = draw_entries([f"w{n}" for n in range(3000)], dim=25)  # larger than a block
     wanted = ["w2999", "absent", "w0", *(f"w{n}" for n in range(7, 3000, 10))]
-    read = read_word_vectors(written(tmp_path, write(entries), name), wanted)
-    assert read.tokens == tuple(token for token in wanted if token != "absent")
-    assert read.vectors.dtype == np.float32
-    np.testing.assert_array_equal(read.vectors, matrix(entries, read.tokens))
-    assert read.num_undecodable == 0
+    loaded = read_word_vectors(write_file(tmp_path, write(entries), name), wanted)
+    assert loaded.tokens == tuple(token for token in wanted if token != "absent")
+    assert loaded.vectors.dtype == np.float32
+    np.testing.assert_array_equal(loaded.vectors, stack_vectors(entries, loaded.tokens))
+    assert loaded.num_undecodable == 0
 
 
-words_of_text = st.text(
+words_in_text = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters=" \t\n\r\v\f▁"), min_size=1, max_size=5
 ).filter(lambda word: lookup_word(word) == word)
 
 
 @settings(max_examples=40)
-@given(words=st.lists(words_of_text, unique=True, min_size=2, max_size=6), dim=st.integers(3, 9), data=st.data())
+@given(words=st.lists(words_in_text, unique=True, min_size=2, max_size=6), dim=st.integers(3, 9), data=st.data())
 def test_any_word_is_found_in_every_format(
     tmp_path_factory: pytest.TempPathFactory, words: list[str], dim: int, data: st.DataObject
 ) -> None:
-    entries = some_entries(words, dim, data.draw(st.integers(0, 2**32)))
+    entries = draw_entries(words, dim, data.draw(st.integers(0, 2**32)))
     wanted = data.draw(st.permutations(words))
     for write in WRITERS.values():
-        read = read_word_vectors(written(tmp_path_factory.mktemp("any"), write(entries)), wanted)
-        assert read.tokens == tuple(wanted)
-        np.testing.assert_array_equal(read.vectors, matrix(entries, wanted))
+        loaded = read_word_vectors(write_file(tmp_path_factory.mktemp("any"), write(entries)), wanted)
+        assert loaded.tokens == tuple(wanted)
+        np.testing.assert_array_equal(loaded.vectors, stack_vectors(entries, wanted))
 
 
 @every_format
-def test_unicode_spaces_and_line_ends_are_characters(tmp_path: Path, write: Callable[[Entries], bytes]) -> None:
+def test_unicode_spaces_and_line_ends_are_parts_of_words(tmp_path: Path, write: Callable[[Entries], bytes]) -> None:
     words = ["1\u00a0000", "a\u0085b", "\u2028", "e\u3000", "."]
-    entries = some_entries(words, dim=4)
-    assert read_word_vectors(written(tmp_path, write(entries)), words).tokens == tuple(words)
+    entries = draw_entries(words, dim=4)
+    assert read_word_vectors(write_file(tmp_path, write(entries)), words).tokens == tuple(words)
 
 
 @pytest.mark.parametrize("write", [glove, word2vec_text])
-def test_the_last_fields_after_a_word_with_spaces_are_its_vector(
-    tmp_path: Path, write: Callable[[Entries], bytes]
-) -> None:
+def test_words_in_text_formats_may_contain_spaces(tmp_path: Path, write: Callable[[Entries], bytes]) -> None:
     words = [". . .", "of", "to name@domain.com", ".", "", " "]
-    entries = some_entries(words, dim=5)
-    for first in range(len(words) - 2):  # GloVe's dim is determined by the first line
+    entries = draw_entries(words, dim=5)
+    for first in range(len(words) - 2):  # the first line determines the dimension of a GloVe file
         order = entries[first:] + entries[:first]
-        read = read_word_vectors(written(tmp_path, write(order)), ["of", ". . .", ".", "to name@domain.com", "to"])
-        assert read.tokens == ("of", ". . .", ".", "to name@domain.com")
-        np.testing.assert_array_equal(read.vectors, matrix(entries, read.tokens))
+        loaded = read_word_vectors(write_file(tmp_path, write(order)), ["of", ". . .", ".", "to name@domain.com", "to"])
+        assert loaded.tokens == ("of", ". . .", ".", "to name@domain.com")
+        np.testing.assert_array_equal(loaded.vectors, stack_vectors(entries, loaded.tokens))
 
 
-def test_numbers_are_words_too(tmp_path: Path) -> None:
+def test_words_may_be_numbers(tmp_path: Path) -> None:
     content = b"7 0.5 1\n1e5 2 -.25\nnan 3. +4E-1\n"
-    read = read_word_vectors(written(tmp_path, content), ["nan", "7", "1e5"])
-    assert read.vectors.tolist() == np.array([[3, 0.4], [0.5, 1], [2, -0.25]], np.float32).tolist()
+    loaded = read_word_vectors(write_file(tmp_path, content), ["nan", "7", "1e5"])
+    assert loaded.vectors.tolist() == np.array([[3, 0.4], [0.5, 1], [2, -0.25]], np.float32).tolist()
 
 
 @every_format
 def test_the_first_vector_of_a_repeated_word_is_used(tmp_path: Path, write: Callable[[Entries], bytes]) -> None:
-    path = written(tmp_path, write([*ENTRIES, ("dog", [9.0, 9.0, 9.0])]))
+    path = write_file(tmp_path, write([*ENTRIES, ("dog", [9.0, 9.0, 9.0])]))
     assert read_word_vectors(path, ["dog"]).vectors.tolist() == [[1.5, 0.25, 3.0]]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_lower_case_is_used_only_for_missing_words(tmp_path: Path, order: tuple[int, ...]) -> None:
     entries = [("Apple", [1.0, 0.0]), ("apple", [2.0, 0.0]), ("the", [3.0, 0.0]), ("Paris", [4.0, 0.0])]
-    path = written(tmp_path, glove([entries[n] for n in order]))
-    read = read_word_vectors(path, ["Apple", "apple", "APPLE", "The", "the", "paris"])
-    assert dict(zip(read.tokens, read.vectors[:, 0].tolist(), strict=True)) == {
+    path = write_file(tmp_path, glove([entries[n] for n in order]))
+    loaded = read_word_vectors(path, ["Apple", "apple", "APPLE", "The", "the", "paris"])
+    assert dict(zip(loaded.tokens, loaded.vectors[:, 0].tolist(), strict=True)) == {
         "Apple": 1.0,
         "apple": 2.0,
         "APPLE": 2.0,
         "The": 3.0,
         "the": 3.0,
     }
-    assert (read.coverage.num_found, read.coverage.num_lower_cased, read.coverage.missing) == (5, 2, ("paris",))
+    assert (loaded.coverage.num_found, loaded.coverage.num_lower_cased, loaded.coverage.missing) == (5, 2, ("paris",))
 
 
 @pytest.mark.parametrize(
-    ("token", "alone", "among_subwords"),
+    ("token", "word", "word_of_subword"),
     [
         ("▁word", "word", "word"),
         ("word", "word", None),
@@ -178,9 +176,9 @@ def test_lower_case_is_used_only_for_missing_words(tmp_path: Path, order: tuple[
         ("▁<user>", "<user>", "<user>"),
     ],
 )
-def test_lookup_word(token: str, alone: str | None, among_subwords: str | None) -> None:
-    assert lookup_word(token) == alone
-    assert lookup_word(token, subwords=True) == among_subwords
+def test_lookup_word_of_tokens_and_subwords(token: str, word: str | None, word_of_subword: str | None) -> None:
+    assert lookup_word(token) == word
+    assert lookup_word(token, subwords=True) == word_of_subword
 
 
 @pytest.mark.parametrize(
@@ -188,39 +186,41 @@ def test_lookup_word(token: str, alone: str | None, among_subwords: str | None) 
     [SentencePieceBpeConfig(vocab_size=400), SentencePieceUnigramConfig(vocab_size=400), BpeConfig(vocab_size=400)],
     ids=lambda config: config.kind,
 )
-def test_pieces_that_begin_words_are_found(tmp_path: Path, config: TokenizerConfig) -> None:
+def test_subwords_at_word_starts_have_the_vectors_of_words(tmp_path: Path, config: TokenizerConfig) -> None:
     lines = ["the dog walked, and the cat walks", "walking the dogs, talking cats"] * 20
     tokenizer = train_tokenizer(config, lines)
     tokens = tokenizer.tokens(range(tokenizer.vocab_size))
     counts = Counter(itertools.chain(*map(tokenizer.tokens, tokenizer.encode(lines))))
-    entries = some_entries(["the", "dog", "s", "ing", ",", "<unk>", "</s>", "<s>"], dim=3)
-    read = read_word_vectors(
-        written(tmp_path, word2vec_text(entries)), {token: counts[token] for token in tokens}, subwords=True
+    entries = draw_entries(["the", "dog", "s", "ing", ",", "<unk>", "</s>", "<s>"], dim=3)
+    loaded = read_word_vectors(
+        write_file(tmp_path, word2vec_text(entries)), {token: counts[token] for token in tokens}, subwords=True
     )
-    assert {"▁dog", ","} <= set(read.tokens) <= {"▁the", "▁dog", ",", "▁s", "▁,"}
-    np.testing.assert_array_equal(read.vectors, matrix(entries, [token.removeprefix("▁") for token in read.tokens]))
-    assert read.coverage.num_wanted == len(set(tokens)) - 4
-    assert read.coverage.running_share == sum(counts[token] for token in read.tokens) / counts.total()
+    assert {"▁dog", ","} <= set(loaded.tokens) <= {"▁the", "▁dog", ",", "▁s", "▁,"}
+    np.testing.assert_array_equal(
+        loaded.vectors, stack_vectors(entries, [token.removeprefix("▁") for token in loaded.tokens])
+    )
+    assert loaded.coverage.num_wanted == len(set(tokens)) - 4
+    assert loaded.coverage.running_share == sum(counts[token] for token in loaded.tokens) / counts.total()
 
 
 @pytest.mark.parametrize("config", [WordsConfig(), CharactersConfig()], ids=lambda config: config.kind)
-def test_words_and_characters_are_found(tmp_path: Path, config: TokenizerConfig) -> None:
+def test_tokens_of_word_and_character_tokenizers_have_vectors(tmp_path: Path, config: TokenizerConfig) -> None:
     tokenizer = train_tokenizer(config, ["a dog , a cat"])
-    entries = some_entries(["a", "cat", ",", "<unk>", "▁", " "], dim=3)
-    read = read_word_vectors(written(tmp_path, glove(entries)), tokenizer.tokens(range(tokenizer.vocab_size)))
-    assert set(read.tokens) == ({"a", "cat", ","} if isinstance(config, WordsConfig) else {"a", ","})
+    entries = draw_entries(["a", "cat", ",", "<unk>", "▁", " "], dim=3)
+    loaded = read_word_vectors(write_file(tmp_path, glove(entries)), tokenizer.tokens(range(tokenizer.vocab_size)))
+    assert set(loaded.tokens) == ({"a", "cat", ","} if isinstance(config, WordsConfig) else {"a", ","})
 
 
-def test_coverage_by_counting(tmp_path: Path) -> None:
+def test_coverage_agrees_with_counting(tmp_path: Path) -> None:
     text = re.findall(r"\S+", "the cat saw the dog and The dog ran from the cat <unk> <unk> and ran")
-    read = read_word_vectors(written(tmp_path, glove(ENTRIES)), Counter(text))
+    loaded = read_word_vectors(write_file(tmp_path, glove(ENTRIES)), Counter(text))
     covered = [token for token in text if token.lower() in {"the", "dog", "ran"}]
     ordinary = [token for token in text if token != "<unk>"]
-    coverage = read.coverage
+    coverage = loaded.coverage
     assert (coverage.num_found, coverage.num_wanted) == (len(set(covered)), len(set(ordinary)))
     assert coverage.vocabulary_share == len(set(covered)) / len(set(ordinary))
     assert coverage.running_share == len(covered) / len(ordinary)
-    assert coverage.missing == ("cat", "and", "saw", "from")  # 2, 2, 1, 1 times, ties in the order of the text
+    assert coverage.missing == ("cat", "and", "saw", "from")  # 2, 2, 1 and 1 times; ties are in the order of the text
     assert str(coverage) == (
         "vectors for 4 of 8 tokens (50.0%), 1 of them in lower case only, 57.1% of the running text; "
         "without one: cat, and, saw, from"
@@ -228,32 +228,34 @@ def test_coverage_by_counting(tmp_path: Path) -> None:
 
 
 def test_coverage_without_counts_and_with_many_missing(tmp_path: Path) -> None:
-    path = written(tmp_path, glove(ENTRIES))
+    path = write_file(tmp_path, glove(ENTRIES))
     assert str(read_word_vectors(path, ["dog", "dog"]).coverage) == (
         "vectors for 1 of 1 tokens (100.0%), 0 of them in lower case only"
     )
-    read = read_word_vectors(path, [f"no{n}" for n in range(12)])
-    assert (read.vectors.shape, read.tokens, read.coverage.running_share) == ((0, 3), (), None)
-    assert str(read.coverage).endswith("without one: no0, no1, no2, no3, no4, no5, no6, no7, no8, no9, ...")
+    loaded = read_word_vectors(path, [f"no{n}" for n in range(12)])
+    assert (loaded.vectors.shape, loaded.tokens, loaded.coverage.running_share) == ((0, 3), (), None)
+    assert str(loaded.coverage).endswith("without one: no0, no1, no2, no3, no4, no5, no6, no7, no8, no9, ...")
     assert read_word_vectors(path, {"dog": 0}).coverage.running_share is None
 
 
 def test_words_of_a_binary_file_that_are_not_utf8_are_skipped_and_counted(tmp_path: Path) -> None:
     content = word2vec_binary([("the", [1.0, 2.0]), ("caf#", [3.0, 4.0]), ("é#", [5.0, 6.0]), ("dog", [7.0, 8.0])])
-    read = read_word_vectors(written(tmp_path, content.replace(b"#", b"\xe9")), ["dog", "caf\ufffd", "caf", "the", "é"])
-    assert read.tokens == ("dog", "the")
-    assert read.vectors.tolist() == [[7.0, 8.0], [1.0, 2.0]]
-    assert read.num_undecodable == 2
+    loaded = read_word_vectors(
+        write_file(tmp_path, content.replace(b"#", b"\xe9")), ["dog", "caf\ufffd", "caf", "the", "é"]
+    )
+    assert loaded.tokens == ("dog", "the")
+    assert loaded.vectors.tolist() == [[7.0, 8.0], [1.0, 2.0]]
+    assert loaded.num_undecodable == 2
 
 
 def test_a_token_with_an_unpaired_surrogate_is_missing(tmp_path: Path) -> None:
-    assert read_word_vectors(written(tmp_path, glove(ENTRIES)), ["\ud800", "dog"]).coverage.missing == ("\ud800",)
+    assert read_word_vectors(write_file(tmp_path, glove(ENTRIES)), ["\ud800", "dog"]).coverage.missing == ("\ud800",)
 
 
 @pytest.mark.parametrize("write", [glove, word2vec_binary], ids=["text", "binary"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, write: Callable[[Entries], bytes]) -> None:
     values = np.random.default_rng(0).normal(size=200).tolist()
-    path = written(tmp_path, write([(f"w{n}", values) for n in range(5000)]))
+    path = write_file(tmp_path, write([(f"w{n}", values) for n in range(5000)]))
     assert path.stat().st_size > 4e6
     tracemalloc.start()
     try:
@@ -265,7 +267,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, write: Callable[[Ent
 
 
 BINARY = word2vec_binary(ENTRIES)  # 4 bytes, then 3 words of 3 letters, a space, 12 bytes and a newline: 17 each
-BAD = {
+INVALID_FILES = {
     "empty": (b"", r"vectors: is empty"),
     "no values": (b"the\ndog\n", r"vectors, line 1: must be `count dim` or a word and its values, but is 'the"),
     "too few": (
@@ -279,8 +281,8 @@ BAD = {
     "cut off": (glove(ENTRIES)[:-7], r"vectors, line 3: must be a word and 3 values"),
     "fewer lines than declared": (b"3 2\nthe 1 2\ndog 1 2\n", r"line 1 declares 3 words, but 2 follow"),
     "more lines than declared": (b"1 2\nthe 1 2\ndog 1 2\n", r"line 1 declares 1 words, but 2 follow"),
-    "a header alone": (b"3 2\n", r"line 1 declares 3 words, but 0 follow"),
-    "a header of nothing": (b"0 2\n", r"vectors, line 1: declares 0 words of 2 values"),
+    "a header without words": (b"3 2\n", r"line 1 declares 3 words, but 0 follow"),
+    "a header of 0 words": (b"0 2\n", r"vectors, line 1: declares 0 words of 2 values"),
     "tabs": (b"the\t1 2\n", r"vectors, line 1: must be a word and 2 values, separated by spaces, .*: 'the\\t1 2'"),
     "no number": (b"the 1 2 3\ndog 1 x 3\n", r"vectors, line 2: value 2 must be a number, but is 'x'"),
     "two spaces": (b"the 1 2 3\ndog 1  3\n", r"vectors, line 2: value 2 must be a number, but is ''"),
@@ -305,10 +307,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("content", "message"), INVALID_FILES.values(), ids=INVALID_FILES)
 def test_invalid_files_raise_errors_with_their_location(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_word_vectors(written(tmp_path, content), ["dog"])
+        read_word_vectors(write_file(tmp_path, content), ["dog"])
 
 
 @pytest.mark.parametrize("damage", [lambda packed: packed[:-9], lambda packed: b"no gzip"])
@@ -327,13 +329,13 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wanted", [[], ["<s>", "<pad>"]])
-def test_nothing_wanted_is_refused(tmp_path: Path, wanted: list[str]) -> None:
+def test_reading_no_words_is_refused(tmp_path: Path, wanted: list[str]) -> None:
     with pytest.raises(ValueError, match=f"`wanted` must have a token .* has {len(wanted)} tokens"):
-        read_word_vectors(written(tmp_path, glove(ENTRIES)), wanted)
+        read_word_vectors(write_file(tmp_path, glove(ENTRIES)), wanted)
 
 
-def test_a_line_that_is_too_long_is_named_by_its_number(tmp_path: Path) -> None:
-    entries = [*some_entries(map(str, range(30_000)), dim=3), ("x" * (17 << 20), [1.0, 2.0, 3.0])]
+def test_errors_for_long_lines_name_the_line_number(tmp_path: Path) -> None:
+    entries = [*draw_entries(map(str, range(30_000)), dim=3), ("x" * (17 << 20), [1.0, 2.0, 3.0])]
     for write, line in ((glove, 30_001), (word2vec_text, 30_002)):
         (tmp_path / "vectors.txt").write_bytes(write(entries))
         with pytest.raises(ValueError, match=rf"vectors\.txt, line {line}: is longer than 16,777,216 bytes"):
