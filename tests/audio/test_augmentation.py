@@ -1,4 +1,4 @@
-"""Augmentation depends on the generator alone, follows its fields, and does nothing by default."""
+"""Augmentation of recordings: determined by the generator, within the ranges of its fields, off by default."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from seqlab.audio.augmentation import Augmentation
 from seqlab.audio.distortion import change_speed
 
-ALL = Augmentation(
+ALL_CHANGES = Augmentation(
     speed=0.1,
     volume_db=6,
     noise_snr_db=(5, 20),
@@ -21,7 +21,7 @@ ALL = Augmentation(
     time_masks=2,
     frequency_masks=2,
 )
-EACH: list[dict[str, Any]] = [
+SINGLE_CHANGES: list[dict[str, Any]] = [
     {"speed": 0.1},
     {"volume_db": 3},
     {"noise_probability": 1, "noise_snr_db": (10, 20)},
@@ -39,7 +39,7 @@ def waveform(num_samples: int = 16000, seed: int = 7) -> np.ndarray:
     return generator(seed).normal(0, 0.1, num_samples).astype(np.float32)
 
 
-def test_nothing_changes_by_default() -> None:
+def test_augmentation_is_off_by_default() -> None:
     samples, features = waveform(), torch.randn(100, 80)
     assert Augmentation().is_off
     np.testing.assert_array_equal(Augmentation().change_waveform(samples, 16000, generator()), samples)
@@ -49,8 +49,8 @@ def test_nothing_changes_by_default() -> None:
     np.testing.assert_array_equal(unused.change_waveform(samples, 16000, generator()), samples)
 
 
-@pytest.mark.parametrize("fields", EACH, ids=str)
-def test_each_change_alone_keeps_its_input(fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize("fields", SINGLE_CHANGES, ids=str)
+def test_augmentations_do_not_modify_their_input(fields: dict[str, Any]) -> None:
     augmentation, samples = Augmentation(**fields), waveform()
     before = samples.copy()
     assert not augmentation.is_off
@@ -62,7 +62,7 @@ def test_each_change_alone_keeps_its_input(fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"time_masks": 1}, {"frequency_masks": 1}])
-def test_masks_alone_are_on(fields: dict[str, Any]) -> None:
+def test_masks_enable_augmentation(fields: dict[str, Any]) -> None:
     assert not Augmentation(**fields).is_off
 
 
@@ -70,24 +70,24 @@ def test_masks_alone_are_on(fields: dict[str, Any]) -> None:
 def test_a_generator_in_the_same_state_gives_the_same_result_in_any_thread(rate: int) -> None:
     samples, features = waveform(), torch.randn(100, 80)
 
-    def augmented(seed: int) -> tuple[np.ndarray, torch.Tensor]:
+    def augment(seed: int) -> tuple[np.ndarray, torch.Tensor]:
         rng = generator(seed)
-        return ALL.change_waveform(samples, rate, rng), ALL.mask_features(features, rng)
+        return ALL_CHANGES.change_waveform(samples, rate, rng), ALL_CHANGES.mask_features(features, rng)
 
-    alone = [augmented(seed) for seed in range(24)]
-    assert len({result.tobytes() for result, _ in alone}) > 20
+    expected = [augment(seed) for seed in range(24)]
+    assert len({result.tobytes() for result, _ in expected}) > 20
     with ThreadPoolExecutor(4) as threads:
-        for seed, (changed, masked) in enumerate(threads.map(augmented, range(24))):
-            np.testing.assert_array_equal(changed, alone[seed][0])
-            assert torch.equal(masked, alone[seed][1])
+        for seed, (changed, masked) in enumerate(threads.map(augment, range(24))):
+            np.testing.assert_array_equal(changed, expected[seed][0])
+            assert torch.equal(masked, expected[seed][1])
 
 
 def test_only_the_speed_changes_the_length() -> None:
     lengths = set()
     for seed in range(40):
         samples = waveform(1000 + 37 * seed)
-        factor = ALL.speed_factor(generator(seed))
-        assert len(ALL.change_waveform(samples, 16000, generator(seed))) == len(change_speed(samples, factor))
+        factor = ALL_CHANGES.speed_factor(generator(seed))
+        assert len(ALL_CHANGES.change_waveform(samples, 16000, generator(seed))) == len(change_speed(samples, factor))
         lengths.add(factor)
     assert lengths == {0.9, 1.0, 1.1}
 
@@ -118,43 +118,43 @@ def test_random_values_stay_in_their_ranges() -> None:
         assert high - 2 < max(values) <= high + 0.01
 
 
-def test_no_band_is_cut_from_a_recording_at_8_khz() -> None:
+def test_narrowband_does_not_change_recordings_at_8_khz() -> None:
     samples = waveform()
     augmentation = Augmentation(narrowband_probability=1)
     np.testing.assert_array_equal(augmentation.change_waveform(samples, 8000, generator()), samples)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 50])
-def test_very_short_and_silent_recordings(length: int) -> None:
+def test_very_short_and_silent_recordings_can_be_augmented(length: int) -> None:
     for seed in range(30):
         for samples in (np.zeros(length, np.float32), waveform(length)):
-            changed = ALL.change_waveform(samples, 16000, generator(seed))
-            assert len(changed) == len(change_speed(samples, ALL.speed_factor(generator(seed))))
+            changed = ALL_CHANGES.change_waveform(samples, 16000, generator(seed))
+            assert len(changed) == len(change_speed(samples, ALL_CHANGES.speed_factor(generator(seed))))
             assert np.isfinite(changed).all()
-        masked = ALL.mask_features(torch.ones(length, 3), generator(seed))
+        masked = ALL_CHANGES.mask_features(torch.ones(length, 3), generator(seed))
         assert masked.shape == (length, 3)
 
 
-def lengths_of_runs(masked: np.ndarray) -> list[int]:
+def run_lengths(masked: np.ndarray) -> list[int]:
     """Return the lengths of the runs of True."""
     edges = np.flatnonzero(np.diff(np.pad(masked.astype(int), 1)))
     return (edges[1::2] - edges[::2]).tolist()
 
 
 @pytest.mark.parametrize(("num_frames", "longest"), [(1000, 40), (100, 20), (4, 0)])
-def test_masks_cover_whole_frames_and_bands_of_at_most_their_width(num_frames: int, longest: int) -> None:
+def test_masks_cover_complete_frames_and_bands_up_to_their_maximum_width(num_frames: int, longest: int) -> None:
     augmentation = Augmentation(time_masks=1, frequency_masks=1, frequency_mask_bins=10)
     features = torch.rand(num_frames, 80) + 1
     before = features.clone()
     times, bands, starts = [], [], set()
     for seed in range(400):
         masked = augmentation.mask_features(features, generator(seed), fill=-2.5)
-        hidden = (masked == -2.5).numpy()
-        frames, columns = hidden.all(axis=1), hidden.all(axis=0)
-        assert (hidden == (frames[:, None] | columns[None])).all()
-        assert torch.equal(masked[~torch.from_numpy(hidden)], features[~torch.from_numpy(hidden)])
-        times += lengths_of_runs(frames) or [0]
-        bands += lengths_of_runs(columns) or [0]
+        is_masked = (masked == -2.5).numpy()
+        frames, columns = is_masked.all(axis=1), is_masked.all(axis=0)
+        assert (is_masked == (frames[:, None] | columns[None])).all()
+        assert torch.equal(masked[~torch.from_numpy(is_masked)], features[~torch.from_numpy(is_masked)])
+        times += run_lengths(frames) or [0]
+        bands += run_lengths(columns) or [0]
         starts.update(np.flatnonzero(frames)[:1].tolist())
     assert torch.equal(features, before)
     assert (min(times), max(times)) == (0, longest)
@@ -195,6 +195,6 @@ def test_several_masks_cover_more_and_narrow_features_can_be_masked_entirely() -
         ({"time_mask_share": 0}, "`time_mask_share` must be above 0"),
     ],
 )
-def test_values_out_of_range(fields: dict[str, Any], message: str) -> None:
+def test_values_out_of_range_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Augmentation(**fields)

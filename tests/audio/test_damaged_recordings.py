@@ -15,37 +15,39 @@ from seqlab.audio.reading import AUDIO_SUFFIXES, RecordingError, looks_like_audi
 SIGNAL = np.random.default_rng(5).normal(0, 0.1, 32000)
 
 
-def encoded(kind: str = "WAV", subtype: str = "PCM_16", samples: Any = SIGNAL, rate: int = 16000, **more: Any) -> bytes:
+def encode(
+    kind: str = "WAV", subtype: str = "PCM_16", samples: Any = SIGNAL, rate: int = 16000, **options: Any
+) -> bytes:
     """Create the content of an audio file."""
     content = io.BytesIO()
-    soundfile.write(content, samples, rate, format=kind, subtype=subtype, **more)
+    soundfile.write(content, samples, rate, format=kind, subtype=subtype, **options)
     return content.getvalue()
 
 
-def with_field(content: bytes, chunk: bytes, offset: int, value: int, layout: str = "<I") -> bytes:
+def replace_field(content: bytes, chunk: bytes, offset: int, value: int, layout: str = "<I") -> bytes:
     """Replace a number at an offset after the name of a chunk."""
     changed = bytearray(content)
     struct.pack_into(layout, changed, content.index(chunk) + offset, value)
     return bytes(changed)
 
 
-def fault_of(content: bytes | Path, **more: Any) -> tuple[str, str]:
+def read_fault(content: bytes | Path, **options: Any) -> tuple[str, str]:
     with pytest.raises(RecordingError) as error:
-        read_recording(content, 16000, **{"name": "take.wav", **more})
+        read_recording(content, 16000, **{"name": "take.wav", **options})
     assert str(error.value).startswith("take.wav: ")
     return error.value.fault, str(error.value)
 
 
-def test_missing_files_and_folders(tmp_path: Path) -> None:
-    fault, message = fault_of(tmp_path / "gone.wav")
+def test_missing_files_and_folders_have_different_faults(tmp_path: Path) -> None:
+    fault, message = read_fault(tmp_path / "gone.wav")
     assert fault == "missing"
     assert "no such file" in message
-    fault, message = fault_of(tmp_path)
+    fault, message = read_fault(tmp_path)
     assert fault == "unreadable"
     assert "Is a directory" in message
 
 
-def test_messages_name_the_path_unless_they_get_a_name(tmp_path: Path) -> None:
+def test_errors_name_the_path_unless_given_a_name(tmp_path: Path) -> None:
     path = tmp_path / "empty.wav"
     path.write_bytes(b"")
     with pytest.raises(RecordingError, match=f"^{path}: an empty recording: the file has no bytes. Leave it out.$"):
@@ -63,47 +65,47 @@ def test_messages_name_the_path_unless_they_get_a_name(tmp_path: Path) -> None:
         "RIFF\n",
     ],
 )
-def test_text_is_named_as_text(text: str) -> None:
-    fault, message = fault_of(text.encode())
+def test_errors_for_text_files_name_them_as_text(text: str) -> None:
+    fault, message = read_fault(text.encode())
     assert fault == "unreadable"
     assert "looks like a text file" in message
 
 
 def test_other_content_is_unreadable_with_the_reason_of_soundfile() -> None:
     for content in (b"\x1f\x8b\x08\0" * 100, np.random.default_rng(1).bytes(5000)):
-        fault, message = fault_of(content)
+        fault, message = read_fault(content)
         assert fault == "unreadable"
         assert 'it does not begin like an audio file (soundfile says "' in message
         assert "for example by `ffmpeg -i IN OUT.flac`" in message
 
 
 @pytest.mark.parametrize(("kind", "subtype"), [("WAV", "PCM_16"), ("AIFF", "PCM_16"), ("OGG", "VORBIS")])
-def test_no_samples(kind: str, subtype: str) -> None:
-    fault, message = fault_of(encoded(kind, subtype, np.zeros(0)))
+def test_recordings_without_samples_are_empty(kind: str, subtype: str) -> None:
+    fault, message = read_fault(encode(kind, subtype, np.zeros(0)))
     assert fault == "empty"
     assert "no samples" in message
 
 
 def test_less_than_one_sample_is_empty() -> None:
-    assert fault_of(encoded(samples=np.ones(1), rate=48000))[0] == "empty"
+    assert read_fault(encode(samples=np.ones(1), rate=48000))[0] == "empty"
 
 
 def test_a_stream_without_samples_is_empty_with_and_without_a_chunk_after_them() -> None:
-    header = encoded(samples=np.zeros(0))
-    assert fault_of(header)[0] == "empty"
-    assert fault_of(header + b"LIST" + struct.pack("<I", 4) + b"INFO")[0] == "empty"
+    header = encode(samples=np.zeros(0))
+    assert read_fault(header)[0] == "empty"
+    assert read_fault(header + b"LIST" + struct.pack("<I", 4) + b"INFO")[0] == "empty"
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_numbers(subtype: str, value: float) -> None:
+def test_nan_and_infinite_samples_are_refused(subtype: str, value: float) -> None:
     samples = np.stack([SIGNAL, SIGNAL], axis=1)
     samples[24000:, 1][::7] = value
-    fault, message = fault_of(encoded("WAV", subtype, samples))
+    fault, message = read_fault(encode("WAV", subtype, samples))
     assert fault == "nan"
     assert "the first one is at 1.500 seconds" in message
-    assert "1.500 seconds" in fault_of(encoded("WAV", subtype, samples), start=1.25)[1]
-    assert len(read_recording(encoded("WAV", subtype, samples), 16000, end=1.5).samples) == 24000
+    assert "1.500 seconds" in read_fault(encode("WAV", subtype, samples), start=1.25)[1]
+    assert len(read_recording(encode("WAV", subtype, samples), 16000, end=1.5).samples) == 24000
 
 
 @pytest.mark.parametrize(
@@ -121,15 +123,15 @@ def test_values_that_are_not_numbers(subtype: str, value: float) -> None:
 )
 @pytest.mark.parametrize("share", [0.45, 0.6, 0.95])
 def test_a_file_without_its_end_is_truncated(kind: str, subtype: str, rate: int, share: float) -> None:
-    whole = encoded(kind, subtype, rate=rate)
-    read_recording(whole, 16000)
-    fault, message = fault_of(whole[: int(share * len(whole))])
+    intact = encode(kind, subtype, rate=rate)
+    read_recording(intact, 16000)
+    fault, message = read_fault(intact[: int(share * len(intact))])
     assert fault == "truncated"
     assert "Copy or download it again" in message
 
 
 @pytest.mark.parametrize(
-    ("kind", "subtype", "place"),
+    ("kind", "subtype", "location"),
     [
         ("FLAC", "PCM_16", r"after \d\.\d+ seconds"),
         ("MP3", "MPEG_LAYER_III", r"after \d\.\d+ seconds"),
@@ -137,77 +139,77 @@ def test_a_file_without_its_end_is_truncated(kind: str, subtype: str, rate: int,
         ("OGG", "OPUS", r"after byte \d+"),
     ],
 )
-def test_damage_in_the_middle_is_found(kind: str, subtype: str, place: str) -> None:
-    content = encoded(kind, subtype)
+def test_damage_in_the_middle_is_found(kind: str, subtype: str, location: str) -> None:
+    content = encode(kind, subtype)
     first, last = int(0.4 * len(content)), int(0.7 * len(content))
-    fault, message = fault_of(content[:first] + bytes(last - first) + content[last:])
+    fault, message = read_fault(content[:first] + bytes(last - first) + content[last:])
     assert fault == "truncated"
-    assert re.search(place, message)
+    assert re.search(location, message)
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_each_bit_of_an_ogg_file_is_checked(subtype: str) -> None:
-    content = encoded("OGG", subtype)
+    content = encode("OGG", subtype)
     for byte in np.random.default_rng(3).integers(8, len(content), 50).tolist():
         changed = bytearray(content)
         changed[byte] ^= 1 << byte % 8
-        assert fault_of(bytes(changed))[0] == "truncated"
+        assert read_fault(bytes(changed))[0] == "truncated"
 
 
 def test_data_after_an_ogg_stream_is_allowed() -> None:
-    content = encoded("OGG", "VORBIS")
+    content = encode("OGG", "VORBIS")
     tagged = read_recording(content + b"TAG" + bytes(125), 16000)
     np.testing.assert_array_equal(tagged.samples, read_recording(content, 16000).samples)
 
 
 def test_the_intact_beginning_of_a_truncated_flac_can_be_read() -> None:
-    whole = encoded("FLAC")
-    part = read_recording(whole[: len(whole) // 2], 16000, end=0.5)
-    np.testing.assert_array_equal(part.samples, read_recording(whole, 16000, end=0.5).samples)
+    intact = encode("FLAC")
+    part = read_recording(intact[: len(intact) // 2], 16000, end=0.5)
+    np.testing.assert_array_equal(part.samples, read_recording(intact, 16000, end=0.5).samples)
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
 @pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
 def test_streams_of_unknown_size_are_read_to_their_end(size: int, endian: str) -> None:
-    content = encoded(endian=endian)
+    content = encode(endian=endian)
     layout = "<I" if endian == "LITTLE" else ">I"
-    stream = with_field(with_field(content, b"data", 4, size, layout), b"RIF", 4, size, layout)
+    stream = replace_field(replace_field(content, b"data", 4, size, layout), b"RIF", 4, size, layout)
     np.testing.assert_array_equal(read_recording(stream, 16000).samples, read_recording(content, 16000).samples)
 
 
 def test_a_wave_file_may_have_chunks_before_and_after_its_samples() -> None:
-    content = encoded()
+    content = encode()
     chunk = b"LIST" + struct.pack("<I", 5) + b"INFO.\0"  # of an odd size, padded
     data = content.index(b"data")
     expected = read_recording(content, 16000).samples
     found = read_recording(content[:data] + chunk + content[data:] + chunk, 16000).samples
     np.testing.assert_array_equal(found, expected)
-    assert fault_of(content[:data] + chunk + content[data:-2])[0] == "truncated"
+    assert read_fault(content[:data] + chunk + content[data:-2])[0] == "truncated"
 
 
 @pytest.mark.parametrize("rate", [1, 3999, 384001, 2**31 - 1])
 @pytest.mark.parametrize("kind", ["WAV", "AU"])
-def test_implausible_rates(kind: str, rate: int) -> None:
-    fault, message = fault_of(encoded(kind, rate=rate))
+def test_implausible_sampling_rates_are_refused(kind: str, rate: int) -> None:
+    fault, message = read_fault(encode(kind, rate=rate))
     assert fault == "header"
     assert f"its sampling rate is {rate:,} Hz, but must be from 4,000 to 384,000 Hz" in message
 
 
 @pytest.mark.parametrize(("subtype", "channels"), [("PCM_16", 1), ("PCM_24", 2), ("FLOAT", 2), ("ULAW", 1)])
-def test_contradictory_byte_rates(subtype: str, channels: int) -> None:
-    content = encoded("WAV", subtype, np.stack([SIGNAL] * channels, axis=1))
+def test_contradictory_byte_rates_are_refused(subtype: str, channels: int) -> None:
+    content = encode("WAV", subtype, np.stack([SIGNAL] * channels, axis=1))
     read_recording(content, 16000)
-    fault, message = fault_of(with_field(content, b"fmt ", 12, 8000))  # the original rate
+    fault, message = read_fault(replace_field(content, b"fmt ", 12, 8000))  # the original rate
     assert fault == "header"
     assert "8,000 samples per second of" in message
-    assert fault_of(with_field(content, b"fmt ", 16, 12345))[0] == "header"
+    assert read_fault(replace_field(content, b"fmt ", 16, 12345))[0] == "header"
 
 
 def test_a_flac_without_its_length_is_refused() -> None:
-    content = bytearray(encoded("FLAC"))
+    content = bytearray(encode("FLAC"))
     content[21] &= 0xF0  # the 36 bits of the number of samples in STREAMINFO
     content[22:26] = bytes(4)
-    fault, message = fault_of(bytes(content))
+    fault, message = read_fault(bytes(content))
     assert fault == "header"
     assert "does not declare its number of samples" in message
 
@@ -215,12 +217,12 @@ def test_a_flac_without_its_length_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "subtype"), [("WAV", "PCM_16"), ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "OPUS")]
 )
-def test_any_beginning_and_any_changed_header_is_read_or_refused(kind: str, subtype: str, tmp_path: Path) -> None:
+def test_truncated_files_and_changed_headers_are_read_or_refused(kind: str, subtype: str, tmp_path: Path) -> None:
     rng, path = np.random.default_rng(2), tmp_path / "a"
-    content = encoded(kind, subtype, SIGNAL[:2000])
+    content = encode(kind, subtype, SIGNAL[:2000])
     for length in [*range(1, 60), *rng.integers(60, len(content), 20).tolist()]:
         path.write_bytes(content[:length])
-        assert fault_of(path)[0] in ("unreadable", "empty", "truncated")
+        assert read_fault(path)[0] in ("unreadable", "empty", "truncated")
     faults = set()
     for _ in range(200):
         changed = bytearray(content)
@@ -249,7 +251,7 @@ def test_any_beginning_and_any_changed_header_is_read_or_refused(kind: str, subt
     ],
 )
 def test_audio_is_recognized_by_its_first_bytes(kind: str, subtype: str, tmp_path: Path) -> None:
-    content = encoded(kind, subtype, rate=8000)
+    content = encode(kind, subtype, rate=8000)
     assert looks_like_audio(content[:16])
     (tmp_path / "a").write_bytes(content)
     assert looks_like_audio(tmp_path / "a")
@@ -278,7 +280,7 @@ def test_an_mp3_with_a_tag_is_recognized() -> None:
         b'{"audio": "a.wav"}',
     ],
 )
-def test_other_files_are_not_taken_for_audio(head: bytes) -> None:
+def test_other_files_are_not_recognized_as_audio(head: bytes) -> None:
     assert not looks_like_audio(head)
 
 

@@ -1,4 +1,4 @@
-"""The defining property of each distortion."""
+"""Distortions of waveforms: the defining property of each."""
 
 import io
 
@@ -33,7 +33,7 @@ def tone(hz: float, rate: int = RATE, seconds: float = 1.0) -> np.ndarray:
 
 
 def speech_like(rate: int = RATE, seconds: float = 2.0) -> np.ndarray:
-    """Return a buzz of 120 Hz under formants, with pauses."""
+    """Return a buzz of 120 Hz with a formant at 500 Hz and with pauses."""
     time = np.arange(round(rate * seconds)) / rate
     pulses = (np.diff(np.floor(time * 120), prepend=0) > 0).astype(float)
     ring = np.exp(-400 * time[: rate // 20]) * (np.sin(2 * np.pi * 500 * time[: rate // 20]) + 0.3)
@@ -69,7 +69,7 @@ def test_speed_changes_tempo_and_pitch_alike(factor: float) -> None:
 
 
 @pytest.mark.parametrize("gain_db", [-12.0, -3.0, 0.0, 6.0])
-def test_volume_changes_the_level_by_so_many_db(gain_db: float) -> None:
+def test_volume_changes_the_level_by_the_gain(gain_db: float) -> None:
     samples = speech_like()
     assert 10 * np.log10(power(change_volume(samples, gain_db)) / power(samples)) == pytest.approx(gain_db, abs=1e-4)
 
@@ -93,15 +93,16 @@ def test_noise_has_the_length_of_the_waveform(kind: NoiseKind, length: int) -> N
     assert np.isfinite(noise).all()
 
 
-def test_the_spectra_of_noises() -> None:
-    # no buzz, whose harmonics add up or cancel out in the few voices of a babble
+def test_noises_have_their_characteristic_spectra() -> None:
+    # hiss instead of a buzz: the harmonics of a buzz would add up or cancel in a babble of few voices
     hiss = generator(2).normal(0, 0.1, 8 * RATE)
     samples = np.convolve(hiss, 0.9 ** np.arange(100))[: len(hiss)].astype(np.float32)
     white, pink, babble = (make_noise(kind, samples, RATE, generator()) for kind in NOISE_KINDS)
     octaves = [(125, 250), (250, 500), (500, 1000), (1000, 2000), (2000, 4000), (4000, 8000)]
-    for noise, slope in ((white, 2.0), (pink, 1.0)):  # white noise has twice the power in each octave, pink the same
+    # the power of white noise doubles from octave to octave, that of pink noise is constant
+    for noise, power_ratio in ((white, 2.0), (pink, 1.0)):
         powers = np.array([band_power(noise, low, high) for low, high in octaves])
-        assert powers[1:] / powers[:-1] == pytest.approx(slope, rel=0.15)
+        assert powers[1:] / powers[:-1] == pytest.approx(power_ratio, rel=0.15)
     for low, high in octaves:  # babble has the spectrum of its speech
         share = band_power(babble, low, high) / band_power(babble, 0, 8000)
         assert share == pytest.approx(band_power(samples, low, high) / band_power(samples, 0, 8000), rel=0.15)
@@ -120,7 +121,9 @@ def test_silence_stays_silent() -> None:
 @pytest.mark.parametrize("rt60", [0.1, 0.3, 0.5])
 @pytest.mark.parametrize("direct_db", [0.0, 10.0])
 @pytest.mark.parametrize("rate", [8000, 16000])
-def test_a_room_has_the_direct_sound_first_and_decays_by_60_db(rt60: float, direct_db: float, rate: int) -> None:
+def test_room_responses_start_with_the_direct_sound_and_decay_by_60_db(
+    rt60: float, direct_db: float, rate: int
+) -> None:
     response = room_response(rt60, direct_db, rate, generator())
     assert response.argmax() == 0
     assert response[0] == 1
@@ -153,7 +156,7 @@ def test_reverberation_does_not_shift_times() -> None:
 
 
 @pytest.mark.parametrize("rate", [16000, 22050, 44100])
-def test_the_telephone_cuts_above_4_khz(rate: int) -> None:
+def test_telephone_simulation_cuts_above_4_khz(rate: int) -> None:
     samples = generator().normal(0, 0.1, 2 * rate).astype(np.float32)
     narrow = simulate_telephone(samples, rate)
     assert narrow.shape == samples.shape
@@ -172,18 +175,18 @@ def test_codecs_change_a_recording_but_keep_it_similar(codec: TelephoneCodec, ra
     assert coded.shape == samples.shape
     assert coded.dtype == np.float32
     assert not np.array_equal(coded, narrow)
-    # the least for GSM at 13 kbit/s and for mu-law, whose signal-to-noise ratio is above 30 dB
+    # lower bounds of the signal-to-noise ratio, for GSM at 13 kbit/s and for mu-law
     snr_db = 10 * np.log10(power(narrow) / power(coded - narrow))
     assert snr_db > {"GSM610": 5, "ULAW": 30}[codec]
     lags = np.correlate(coded[:4000].astype(np.float64), narrow[200:3800])
     assert abs(int(lags.argmax()) - 200) <= 1  # no delay
 
 
-def test_mu_law_has_256_values_and_is_that_of_soundfile() -> None:
+def test_mu_law_has_256_values_with_the_steps_of_g711() -> None:
     samples = speech_like(8000)
     coded = simulate_telephone(samples, 8000, "ULAW")
     assert len(np.unique(coded)) <= 256
-    # the law of G.711: code steps grow with the amplitude, from 8 to 1,024 of 32,768
+    # G.711: quantization steps grow with the amplitude, from 8 to 1,024 of 32,768
     steps = np.abs(coded - to_int16(samples) / np.float32(32768)) * 32768
     assert steps.max() <= 512
     assert steps[np.abs(samples) < 0.0005].max() <= 4
@@ -194,6 +197,6 @@ def test_mu_law_has_256_values_and_is_that_of_soundfile() -> None:
 
 @pytest.mark.parametrize("codec", [None, *TELEPHONE_CODECS])
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 319, 321])
-def test_the_telephone_keeps_the_length_of_short_waveforms(codec: TelephoneCodec | None, length: int) -> None:
+def test_telephone_simulation_keeps_the_length_of_short_waveforms(codec: TelephoneCodec | None, length: int) -> None:
     for rate in (8000, 11025, 16000, 44100):
         assert simulate_telephone(np.full(length, 0.1, np.float32), rate, codec).shape == (length,)

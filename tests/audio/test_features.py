@@ -1,4 +1,4 @@
-"""Log-mel features against librosa and numpy, and their independence of blocks, types and threads."""
+"""Log-mel features, compared with librosa and numpy; independence of blocks, types and threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,9 +30,9 @@ def speech_like(num_samples: int, seed: int = 1) -> np.ndarray:
 
 
 @pytest.mark.parametrize("log_mel", SETTINGS, ids=str)
-def test_features_are_the_logarithm_of_librosas(log_mel: LogMel) -> None:
+def test_features_are_the_logarithm_of_librosas_mel_spectrogram(log_mel: LogMel) -> None:
     samples = speech_like(3 * log_mel.rate + 77)
-    # librosa puts the window in the middle of the FFT's samples: this much more before it, and at the end
+    # librosa centers the window within the FFT's samples, so pad before and after
     before = (log_mel.num_fft - log_mel.min_samples) // 2
     padded = np.pad(samples, (before, log_mel.num_fft - log_mel.min_samples - before))
     energies = librosa.feature.melspectrogram(
@@ -56,7 +56,7 @@ def test_features_are_the_logarithm_of_librosas(log_mel: LogMel) -> None:
     np.testing.assert_allclose(found.numpy(), np.log(np.maximum(energies.T, LOG_FLOOR)), atol=2e-4)
 
 
-def test_energies_of_one_frame_by_their_definition() -> None:
+def test_one_frame_agrees_with_the_definition() -> None:
     log_mel = LogMel(16000, num_mels=20)
     samples = speech_like(400).astype(np.float64)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
@@ -67,7 +67,7 @@ def test_energies_of_one_frame_by_their_definition() -> None:
 
 
 @pytest.mark.parametrize("log_mel", SETTINGS, ids=str)
-def test_number_of_frames(log_mel: LogMel) -> None:
+def test_number_of_frames_counts_complete_windows(log_mel: LogMel) -> None:
     window, hop = log_mel.min_samples, log_mel.hop
     for length in [0, 1, window - 1, window, window + 1, window + hop - 1, window + hop, 10 * hop + window, 12345]:
         starts = [first for first in range(0, length, hop) if first + window <= length]
@@ -92,7 +92,7 @@ def test_every_type_of_samples_gives_the_same_features(tmp_path: Path) -> None:
     assert integers.tolist() == np.load(tmp_path / "a.npy").tolist()
 
 
-def test_silence_has_the_floor_and_full_scale_is_finite() -> None:
+def test_silence_has_the_log_floor_and_full_scale_is_finite() -> None:
     log_mel = LogMel(16000)
     assert torch.equal(log_mel(np.zeros(1000, np.int16)), torch.full((4, 80), LOG_FLOOR).log())
     assert log_mel(np.full(1000, -32768, np.int16)).isfinite().all()
@@ -109,46 +109,46 @@ def test_twice_the_amplitude_is_four_times_the_energy() -> None:
 def test_a_tone_is_in_its_band(hz: float) -> None:
     log_mel = LogMel(16000)
     samples = 0.3 * np.sin(2 * np.pi * hz * np.arange(16000) / 16000)
-    centres = librosa.mel_frequencies(82, fmin=20, fmax=8000)[1:-1]
+    centers = librosa.mel_frequencies(82, fmin=20, fmax=8000)[1:-1]
     bands = log_mel(samples).argmax(dim=1)
-    assert (np.abs(centres[bands.numpy()] - hz) <= 0.05 * hz + 20).all()
+    assert (np.abs(centers[bands.numpy()] - hz) <= 0.05 * hz + 20).all()
 
 
-def test_a_click_is_in_the_frames_whose_time_is_near() -> None:
+def test_a_click_is_in_the_frames_near_its_time() -> None:
     log_mel = LogMel(16000)
     samples = np.zeros(16000)
     samples[8000] = 1
     energies = log_mel(samples).exp().sum(dim=1)
     assert log_mel.frame_time(int(energies.argmax())) == pytest.approx(0.5, abs=0.005)
-    heard = (energies > 2 * energies[0]).nonzero()[:, 0].tolist()
-    assert all(abs(log_mel.frame_time(frame) - 0.5) <= 0.0125 for frame in heard)
+    loud_frames = (energies > 2 * energies[0]).nonzero()[:, 0].tolist()
+    assert all(abs(log_mel.frame_time(frame) - 0.5) <= 0.0125 for frame in loud_frames)
     assert log_mel.frame_time(0) == 0.0125
 
 
-def test_a_recording_is_computed_in_blocks_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_have_no_artifacts_at_block_boundaries(monkeypatch: pytest.MonkeyPatch) -> None:
     samples, log_mel = speech_like(16000 * 13), LogMel(16000)
     found = log_mel(samples)
     assert len(found) > 2 * features_module.FEATURE_BLOCK_FRAMES
     for frame in (0, 511, 512, 513, 1023, 1024, len(found) - 1):
-        alone = log_mel(samples[frame * 160 : frame * 160 + 400])
-        torch.testing.assert_close(found[frame], alone[0], rtol=0, atol=1e-4)
+        expected = log_mel(samples[frame * 160 : frame * 160 + 400])
+        torch.testing.assert_close(found[frame], expected[0], rtol=0, atol=1e-4)
     monkeypatch.setattr(features_module, "FEATURE_BLOCK_FRAMES", 10**9)
     torch.testing.assert_close(log_mel(samples), found, rtol=0, atol=1e-4)
 
 
-def test_other_recordings_change_nothing_in_any_thread() -> None:
+def test_features_do_not_depend_on_other_recordings_or_threads() -> None:
     log_mel = LogMel(16000)
     recordings = [speech_like(n, seed=n) for n in (400, 3001, 90000, 16000)]
-    alone = [log_mel(samples) for samples in recordings]
+    expected = [log_mel(samples) for samples in recordings]
     jobs = [0, 3, 2, 1, 1, 2, 3, 0, 2] * 5
     with ThreadPoolExecutor(4) as threads:
         for i, found in zip(jobs, threads.map(lambda i: log_mel(recordings[i]), jobs), strict=True):
-            assert torch.equal(found, alone[i])
-    assert torch.equal(LogMel(16000)(recordings[1]), alone[1])
+            assert torch.equal(found, expected[i])
+    assert torch.equal(LogMel(16000)(recordings[1]), expected[1])
 
 
-def test_features_from_inference_mode_can_be_trained_on() -> None:
-    log_mel = LogMel(16000, num_mels=33)  # settings that are not cached by another test
+def test_features_can_be_trained_on_after_a_call_in_inference_mode() -> None:
+    log_mel = LogMel(16000, num_mels=33)  # settings that no other test has cached
     with torch.inference_mode():
         log_mel(speech_like(1000))
     weight = torch.ones(33, requires_grad=True)
@@ -169,7 +169,7 @@ def test_features_from_inference_mode_can_be_trained_on() -> None:
         ({"num_mels": 256}, "`num_mels` is 256, .* decrease `num_mels`, or increase `window_ms`"),
     ],
 )
-def test_impossible_settings(fields: dict[str, Any], message: str) -> None:
+def test_invalid_settings_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LogMel(**{"rate": 16000, **fields})
 
@@ -177,6 +177,6 @@ def test_impossible_settings(fields: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     "samples", [np.zeros((2, 1000), np.float32), np.zeros(1000, np.int32), torch.zeros(1000).half()]
 )
-def test_other_arrays_are_refused(samples: Any) -> None:
+def test_arrays_of_other_shapes_and_types_are_refused(samples: Any) -> None:
     with pytest.raises(ValueError, match="must have one dimension and type int16, float32 or float64, but has shape"):
         LogMel(16000)(samples)

@@ -1,4 +1,4 @@
-"""Reading recordings: formats, rates, channels and segments, against soundfile and known signals."""
+"""Decoding recordings: formats, rates, channels and segments, compared with soundfile and known signals."""
 
 import io
 import itertools
@@ -40,7 +40,7 @@ FORMATS = [
 ]
 
 
-def encoded(samples: Any, rate: int, kind: str = "WAV", subtype: str = "PCM_16", endian: str = "FILE") -> bytes:
+def encode(samples: Any, rate: int, kind: str = "WAV", subtype: str = "PCM_16", endian: str = "FILE") -> bytes:
     """Create the content of an audio file."""
     content = io.BytesIO()
     soundfile.write(content, samples, rate, format=kind, subtype=subtype, endian=endian)
@@ -58,7 +58,7 @@ def noise(num_samples: int, channels: int = 1, seed: int = 1) -> np.ndarray:
 @pytest.mark.parametrize(("kind", "subtype"), FORMATS)
 def test_each_format_is_decoded_like_soundfile(kind: str, subtype: str, tmp_path: Path) -> None:
     signal = tone(440, 8000, 1.6) + noise(12800)[:, 0] / 10
-    content = encoded(signal, 8000, kind, subtype)
+    content = encode(signal, 8000, kind, subtype)
     path = tmp_path / "recording"  # the suffix does not matter
     path.write_bytes(content)
     with soundfile.SoundFile(io.BytesIO(content)) as sound:
@@ -73,30 +73,30 @@ def test_each_format_is_decoded_like_soundfile(kind: str, subtype: str, tmp_path
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
 def test_a_tone_keeps_frequency_level_and_phase(rate: int) -> None:
-    recording = read_recording(encoded(tone(1000, rate, 2), rate), 16000)
+    recording = read_recording(encode(tone(1000, rate, 2), rate), 16000)
     assert len(recording.samples) == 32000
-    # a margin at both ends, where the resampling filter sees the silence outside; then the same sine at 16 kHz
+    # without the margins, where the resampling filter includes the silence outside, the same sine at 16 kHz
     inner = slice(1600, -1600)
     difference = to_float(recording.samples)[inner] - tone(1000, 16000, 2)[inner]
     assert np.abs(difference).max() < 3e-4
 
 
 def test_resampling_suppresses_frequencies_above_the_new_nyquist_frequency() -> None:
-    recording = read_recording(encoded(tone(9500, 44100, 1), 44100), 16000)
+    recording = read_recording(encode(tone(9500, 44100, 1), 44100), 16000)
     assert np.abs(recording.samples[1600:-1600]).max() <= 1  # without the filter, an alias at 6.5 kHz
 
 
-def test_long_recordings_are_read_in_blocks_without_seams() -> None:
+def test_long_recordings_have_no_artifacts_at_block_boundaries() -> None:
     signal = noise(3 * (1 << 18) + 1234, 2)
-    recording = read_recording(encoded(signal, 44100, "WAV", "FLOAT"), 16000)
-    whole = soxr.resample(signal.astype(np.float32).mean(axis=1), 44100, 16000, quality="HQ")
-    np.testing.assert_allclose(recording.samples, np.rint(whole * 32768), atol=1)
+    recording = read_recording(encode(signal, 44100, "WAV", "FLOAT"), 16000)
+    expected = soxr.resample(signal.astype(np.float32).mean(axis=1), 44100, 16000, quality="HQ")
+    np.testing.assert_allclose(recording.samples, np.rint(expected * 32768), atol=1)
 
 
 @pytest.mark.parametrize(("kind", "subtype"), FORMATS)
-def test_the_size_of_blocks_changes_nothing(kind: str, subtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_do_not_depend_on_the_block_size(kind: str, subtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rate = 8000 if subtype in ("GSM610", "OPUS") else 22050
-    content = encoded(noise(7 * rate), rate, kind, subtype)
+    content = encode(noise(7 * rate), rate, kind, subtype)
     expected = read_recording(content, 16000).samples
     monkeypatch.setattr(reading, "READ_BLOCK_FRAMES", 1000)
     np.testing.assert_array_equal(read_recording(content, 16000).samples, expected)
@@ -105,7 +105,7 @@ def test_the_size_of_blocks_changes_nothing(kind: str, subtype: str, monkeypatch
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
 def test_channels_are_averaged(channels: int) -> None:
     signal = noise(5000, channels)
-    recording = read_recording(encoded(signal, 16000, "WAV", "FLOAT"), 16000)
+    recording = read_recording(encode(signal, 16000, "WAV", "FLOAT"), 16000)
     assert recording.channels == channels
     np.testing.assert_allclose(recording.samples, np.rint(signal.mean(axis=1) * 32768), atol=1)
 
@@ -114,27 +114,27 @@ def test_values_beyond_full_scale_are_clipped_and_halves_rounded() -> None:
     values = np.array([-2, -1, -0.6 / 32768, 0, 0.4 / 32768, 0.6 / 32768, 32767.4 / 32768, 1, 1.5], np.float32)
     expected = [-32768, -32768, -1, 0, 0, 1, 32767, 32767, 32767]
     assert to_int16(values).tolist() == expected
-    assert read_recording(encoded(values, 16000, "WAV", "FLOAT"), 16000).samples.tolist() == expected
-    every = np.arange(-32768, 32768).astype(np.int16)
-    np.testing.assert_array_equal(to_int16(to_float(every)), every)
+    assert read_recording(encode(values, 16000, "WAV", "FLOAT"), 16000).samples.tolist() == expected
+    all_values = np.arange(-32768, 32768).astype(np.int16)
+    np.testing.assert_array_equal(to_int16(to_float(all_values)), all_values)
 
 
 @pytest.mark.parametrize(("kind", "subtype"), FORMATS)
-def test_a_segment_is_a_part_of_the_whole(kind: str, subtype: str, tmp_path: Path) -> None:
+def test_a_segment_has_the_samples_of_the_full_recording(kind: str, subtype: str, tmp_path: Path) -> None:
     path = tmp_path / "recording"
     # after a seek to one of ten positions in this Vorbis file, libsndfile returns different samples
     channels = 1 if subtype == "GSM610" else 2
-    path.write_bytes(encoded(noise(24000, channels), 8000, kind, subtype))
-    whole = read_recording(path, 8000).samples
+    path.write_bytes(encode(noise(24000, channels), 8000, kind, subtype))
+    full = read_recording(path, 8000).samples
     drawn = np.sort(np.random.default_rng(4).uniform(0, 3, (60, 2)), axis=1)
     for start, end in [(0, 1), (2, None), (2.0001, 2.01), *map(tuple, drawn.tolist())]:
         part = read_recording(path, 8000, start=start, end=end)
-        expected = whole[round(start * 8000) : None if end is None else round(end * 8000)]
+        expected = full[round(start * 8000) : None if end is None else round(end * 8000)]
         np.testing.assert_array_equal(part.samples, expected)
 
 
 def test_a_segment_is_cut_before_it_is_resampled() -> None:
-    content = encoded(noise(48000), 48000)
+    content = encode(noise(48000), 48000)
     part = read_recording(content, 16000, start=0.25, end=0.5)
     assert len(part.samples) == 4000
     decoded = soundfile.read(io.BytesIO(content), dtype="float32")[0][12000:24000]
@@ -142,7 +142,7 @@ def test_a_segment_is_cut_before_it_is_resampled() -> None:
 
 
 def test_a_segment_may_end_slightly_after_the_recording() -> None:
-    content = encoded(noise(16000), 16000)
+    content = encode(noise(16000), 16000)
     assert len(read_recording(content, 16000, start=0.5, end=1.4).samples) == 8000
     for start, end in [(0.5, 1.6), (1.0, 1.2), (3.0, None)]:
         with pytest.raises(RecordingError, match=r"has 1.000 seconds.*segment is from .* Correct the segment") as error:
@@ -154,9 +154,9 @@ def test_a_segment_may_end_slightly_after_the_recording() -> None:
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, None), (2, 1), (1, 1), (math.nan, None), (0, math.nan), (0, math.inf)])
-def test_impossible_segments_are_refused(start: float, end: float | None) -> None:
+def test_invalid_segments_are_refused(start: float, end: float | None) -> None:
     with pytest.raises(ValueError, match=r"take.wav: a segment must have 0 <= start < end"):
-        read_recording(encoded(noise(16000), 16000), 16000, name="take.wav", start=start, end=end)
+        read_recording(encode(noise(16000), 16000), 16000, name="take.wav", start=start, end=end)
 
 
 def test_a_rate_out_of_range_is_refused() -> None:
@@ -165,24 +165,24 @@ def test_a_rate_out_of_range_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("kind", "subtype"), [("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("FLAC", "PCM_16")])
-def test_other_reads_before_and_in_parallel_change_nothing(kind: str, subtype: str) -> None:
-    contents = [encoded(noise(22050 * 3, channels, seed=channels), 22050, kind, subtype) for channels in (1, 2)]
-    contents += [encoded(tone(300, 44100, 2), 44100, kind, subtype)]
-    alone = [read_recording(content, 16000).samples for content in contents]
+def test_samples_do_not_depend_on_earlier_or_parallel_reads(kind: str, subtype: str) -> None:
+    contents = [encode(noise(22050 * 3, channels, seed=channels), 22050, kind, subtype) for channels in (1, 2)]
+    contents += [encode(tone(300, 44100, 2), 44100, kind, subtype)]
+    expected = [read_recording(content, 16000).samples for content in contents]
     orders = list(itertools.permutations(range(3))) * 3
     for order in orders:
         for i in order:
-            np.testing.assert_array_equal(read_recording(contents[i], 16000).samples, alone[i])
+            np.testing.assert_array_equal(read_recording(contents[i], 16000).samples, expected[i])
     with ThreadPoolExecutor(4) as threads:
         jobs = [i for order in orders for i in order]
         for i, samples in zip(
             jobs, threads.map(lambda i: read_recording(contents[i], 16000).samples, jobs), strict=True
         ):
-            np.testing.assert_array_equal(samples, alone[i])
+            np.testing.assert_array_equal(samples, expected[i])
 
 
-def test_silence() -> None:
-    assert read_recording(encoded(np.zeros(800), 8000), 8000).is_silent
+def test_recordings_are_silent_up_to_an_amplitude_of_32() -> None:
+    assert read_recording(encode(np.zeros(800), 8000), 8000).is_silent
     for amplitude, is_silent in [(1, True), (32, True), (33, False), (-33, False), (-32768, False)]:
         samples = np.zeros(800, np.int16)
         samples[5] = amplitude
@@ -200,12 +200,12 @@ def test_silence() -> None:
         ([32767], 0),
     ],
 )
-def test_clipped_share(values: list[int], clipped: float) -> None:
-    assert read_recording(encoded(np.array(values, np.int16), 16000), 16000).clipped == clipped
-    # in one of two channels, and across the seam of two blocks, which is after sample 2^18
+def test_clipped_share_counts_runs_at_full_scale(values: list[int], clipped: float) -> None:
+    assert read_recording(encode(np.array(values, np.int16), 16000), 16000).clipped == clipped
+    # in one of two channels, and across the boundary of two blocks, which is after sample 2^18
     stereo = np.zeros(((1 << 18) + 100, 2), np.int16)
     stereo[(1 << 18) - 2 :, 1][: len(values)] = values
-    recording = read_recording(encoded(stereo, 16000), 16000)
+    recording = read_recording(encode(stereo, 16000), 16000)
     assert recording.clipped == pytest.approx(clipped * len(values) / stereo.size, abs=1e-12)
 
 
@@ -213,12 +213,12 @@ def test_clipped_share(values: list[int], clipped: float) -> None:
 def test_clipped_share_of_each_sample_format(subtype: str) -> None:
     signal = np.clip(tone(50, 16000, 1, amplitude=2), -1, 1)
     share = np.mean(np.abs(signal) == 1)
-    loud, soft = (encoded(scale * signal, 16000, "WAV", subtype) for scale in (1, 0.9))
+    loud, soft = (encode(scale * signal, 16000, "WAV", subtype) for scale in (1, 0.9))
     assert read_recording(loud, 16000).clipped == pytest.approx(share, abs=0.02)
     assert read_recording(soft, 16000).clipped == 0
 
 
-def test_lengths_after_resampling() -> None:
+def test_resampled_length_agrees_with_resample() -> None:
     rng = np.random.default_rng(3)
     for _ in range(300):
         length = int(rng.integers(1, 3000))
@@ -229,7 +229,7 @@ def test_lengths_after_resampling() -> None:
 
 
 def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
-    content = encoded(noise(4000), 8000)
+    content = encode(noise(4000), 8000)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=[content])
@@ -238,14 +238,14 @@ def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
     writer.join()
 
 
-def test_errors_can_be_sent_to_another_process() -> None:
+def test_errors_can_be_pickled() -> None:
     with pytest.raises(RecordingError) as error:
         read_recording("gone.wav", 8000)
     copy = pickle.loads(pickle.dumps(error.value))
     assert (str(copy), copy.fault) == (str(error.value), "missing")
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_name_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(ValueError, match=r"package soundfile.*pip install 'seqlab\[audio\]'"):
-        read_recording(encoded(noise(10), 8000), 8000)
+        read_recording(encode(noise(10), 8000), 8000)
