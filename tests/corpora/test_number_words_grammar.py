@@ -1,4 +1,4 @@
-"""The grammar against num2words, an independent implementation, and against verified German forms."""
+"""Grammar of number words, compared with num2words and with verified English and German forms."""
 
 import pytest
 from num2words import num2words
@@ -14,35 +14,35 @@ from seqlab.corpora.number_words.phrases import (
     year_phrase,
 )
 
-# all small numbers, and large ones of every form: prime strides cover every final digit
+# all small numbers, and a sample of large ones; strides without common factors with 10 cover every final digit
 SMALL = range(0, 10_001)
 LARGE = [*range(10_001, 1_000_000, 997), *range(999_000, 1_000_000), *range(1_000_000, 100_000_000, 77_773)]
 ROUND = [digit * 10**power for digit in range(1, 10) for power in range(8)] + [10**6 + 1, 2 * 10**6 + 10**3, 99 * 10**6]
 
 
-def plain_english(words: str) -> str:
+def remove_commas(words: str) -> str:
     """Remove the commas of num2words after millions and thousands."""
     return words.replace(",", "")
 
 
-def plain_german(number: int) -> str:
-    """Correct num2words: `-tausend` follows `ein` after hundreds too (einhunderteintausend, as in ICU)."""
+def corrected_german(number: int) -> str:
+    """Return num2words' German cardinal, corrected to `eintausend` after hundreds (einhunderteintausend, as in ICU)."""
     return num2words(number, lang="de").replace("einstausend", "eintausend")
 
 
 @pytest.mark.parametrize("numbers", [SMALL, LARGE, ROUND], ids=["small", "large", "round"])
 def test_cardinals_agree_with_num2words(numbers):
     for number in numbers:
-        assert english.cardinal(number) == plain_english(num2words(number, lang="en"))
-        assert german.cardinal(number) == plain_german(number)
+        assert english.cardinal(number) == remove_commas(num2words(number, lang="en"))
+        assert german.cardinal(number) == corrected_german(number)
 
 
 def test_ordinals_agree_with_num2words():
     for number in [*range(1, 3_001), *(n for n in LARGE if n < 1_000_000)]:
-        assert english.ordinal(number) == plain_english(num2words(number, lang="en", to="ordinal"))
-        # num2words drops the leading "ein" of exactly 100, 1,000 and the like: both forms are correct, ours is regular
-        theirs = num2words(number, lang="de", to="ordinal").replace("einstausend", "eintausend")
-        assert german.ordinal(number) in (theirs, f"ein{theirs}")
+        assert english.ordinal(number) == remove_commas(num2words(number, lang="en", to="ordinal"))
+        # num2words drops the leading "ein" of exactly 100, 1,000 and the like: both forms are correct
+        expected = num2words(number, lang="de", to="ordinal").replace("einstausend", "eintausend")
+        assert german.ordinal(number) in (expected, f"ein{expected}")
 
 
 def test_years_agree_with_num2words():

@@ -37,7 +37,7 @@ def test_is_held_out_follows_its_definition():
         assert is_held_out(number) == bool(digit_pairs(number) & HELD_OUT)
 
 
-def test_sizes_are_those_of_the_description(splits):
+def test_split_sizes_match_the_description(splits):
     assert {name: len(phrases) for name, phrases in splits.items()} == dict(NUM_LINES)
     assert {name: split.num_lines for name, split in CORPORA["number_words"].splits.items()} == dict(NUM_LINES)
 
@@ -45,20 +45,20 @@ def test_sizes_are_those_of_the_description(splits):
 def test_no_line_of_either_language_is_in_two_splits_and_only_train_repeats(splits):
     for side in ("en", "de"):
         lines = {name: [getattr(phrase, side) for phrase in phrases] for name, phrases in splits.items()}
-        distinct = {name: set(of_split) for name, of_split in lines.items()}
+        distinct = {name: set(split_lines) for name, split_lines in lines.items()}
         assert sum(map(len, distinct.values())) == len(set().union(*distinct.values()))
         assert {name for name in lines if len(lines[name]) > len(distinct[name])} == {"train"}
 
 
-def test_short_phrases_are_in_train_valid_and_a_test_set_of_their_own(splits):
+def test_short_phrases_are_in_train_valid_and_a_separate_test_set(splits):
     short = {phrase.en for phrase in short_phrases()}
-    shares = {name: sum(phrase.en in short for phrase in phrases) for name, phrases in splits.items()}
-    assert shares["test_short"] == len(splits["test_short"])
-    assert shares["train"] > 3000
-    assert shares["valid"] == 50
-    assert shares["test"] == 0
-    everywhere = {phrase.en for phrases in splits.values() for phrase in phrases}
-    missing = {phrase.en for phrase in short_phrases() if phrase.en not in everywhere}
+    counts = {name: sum(phrase.en in short for phrase in phrases) for name, phrases in splits.items()}
+    assert counts["test_short"] == len(splits["test_short"])
+    assert counts["train"] > 3000
+    assert counts["valid"] == 50
+    assert counts["test"] == 0
+    all_lines = {phrase.en for phrases in splits.values() for phrase in phrases}
+    missing = {phrase.en for phrase in short_phrases() if phrase.en not in all_lines}
     held_out = {phrase.en for phrase in short_phrases() if any(map(is_held_out, phrase.numbers))}
     assert missing <= held_out  # `test_combinations` contains some of them
 
@@ -76,7 +76,7 @@ def test_short_phrases_are_complete():
     assert {clock_time(hour, minute).en for hour in range(24) for minute in (0, 15, 30, 45)} <= set(lines)
 
 
-def test_only_test_combinations_has_held_out_combinations(splits):
+def test_held_out_combinations_are_only_in_test_combinations(splits):
     for name, phrases in splits.items():
         for phrase in phrases:
             pairs = set().union(*map(digit_pairs, phrase.numbers))
@@ -96,7 +96,7 @@ def test_held_out_combinations_never_appear_in_the_german_text(splits):
     assert len(found) > 0.7 * len(splits["test_combinations"])  # the others have -zehn: siebzehn, achtzehn, neunzehn
 
 
-def test_train_has_each_digit_of_the_held_out_combinations_in_others(splits):
+def test_train_has_all_digit_combinations_that_are_not_held_out(splits):
     pairs = set().union(*(digit_pairs(number) for phrase in splits["train"] for number in phrase.numbers))
     assert pairs == {(hundreds, units) for hundreds in range(10) for units in range(10)} - HELD_OUT
     tested = set().union(*(digit_pairs(n) for phrase in splits["test_combinations"] for n in phrase.numbers))
@@ -109,7 +109,7 @@ def test_every_word_of_the_test_splits_occurs_in_train(splits):
         assert {word for phrase in splits[name] for word in phrase.en.replace("-", " ").split()} <= words
 
 
-def test_german_is_a_function_of_english():
+def test_each_english_phrase_has_one_german_phrase():
     draw = StableRandom(123)
     german: dict[str, str] = {}
     for _ in range(100_000):
@@ -117,7 +117,7 @@ def test_german_is_a_function_of_english():
         assert german.setdefault(phrase.en, phrase.de) == phrase.de
 
 
-def test_written_files_are_reproducible_and_pass_their_checksums(tmp_path):
+def test_written_files_are_reproducible_and_match_their_checksums(tmp_path):
     written = write(tmp_path, seed=5)
     assert locate("number_words", tmp_path) == written  # compares every checksum
     first = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}

@@ -1,4 +1,4 @@
-"""Generated corpora: disjoint texts and voices, the same bytes for one seed, tones at the letters."""
+"""Generated speech corpora: disjoint texts and voices, reproducible bytes, and tones for letters."""
 
 import json
 import shutil
@@ -19,16 +19,16 @@ needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="apt
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="apt-get install flite")
 
 
-def rows(manifest: Path) -> list[dict[str, Any]]:
+def read_manifest_rows(manifest: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def check_recordings(manifest: Path, sample_rate: int) -> None:
-    for row in rows(manifest):
+    for row in read_manifest_rows(manifest):
         samples = read_wav(manifest.parent / row["audio"], sample_rate)
         assert row["duration"] == pytest.approx(len(samples) / sample_rate, abs=1e-4)
         assert 1_000 < np.abs(samples.astype(int)).max() < 32_000, row
@@ -41,19 +41,19 @@ def check_recordings(manifest: Path, sample_rate: int) -> None:
         pytest.param(number_speech.write, 8_000, marks=needs_espeak),
     ],
 )
-def test_splits_share_no_text_and_no_voice_and_bytes_repeat(tmp_path: Path, write: Any, sample_rate: int) -> None:
+def test_splits_share_no_text_or_voice_and_are_reproducible(tmp_path: Path, write: Any, sample_rate: int) -> None:
     manifests = write(tmp_path / "once", seed=7, num_phrases=NUM_PHRASES)
-    found = {split: rows(manifest) for split, manifest in manifests.items()}
-    assert {split: len(of_split) for split, of_split in found.items()} == NUM_PHRASES
+    found = {split: read_manifest_rows(manifest) for split, manifest in manifests.items()}
+    assert {split: len(split_rows) for split, split_rows in found.items()} == NUM_PHRASES
     for column in ("text", "speaker"):
-        values = {split: {row[column] for row in of_split} for split, of_split in found.items()}
+        values = {split: {row[column] for row in split_rows} for split, split_rows in found.items()}
         assert len(set.union(*values.values())) == sum(map(len, values.values()))
     for manifest in manifests.values():
         check_recordings(manifest, sample_rate)
     write(tmp_path / "again", seed=7, num_phrases=NUM_PHRASES)
-    assert files(tmp_path / "once") == files(tmp_path / "again")
+    assert read_files(tmp_path / "once") == read_files(tmp_path / "again")
     write(tmp_path / "other", seed=8, num_phrases=NUM_PHRASES)
-    assert files(tmp_path / "once") != files(tmp_path / "other")
+    assert read_files(tmp_path / "once") != read_files(tmp_path / "other")
     with pytest.raises(ValueError, match=r"`num_phrases` must name splits of train, valid, test, but contains 'dev'"):
         write(tmp_path / "other", num_phrases={"dev": 1})
 
@@ -63,22 +63,22 @@ def test_the_description_matches_the_written_files(tmp_path: Path) -> None:
     assert {split: found["manifest"] for split, found in locate("number_tones", tmp_path).items()} == manifests
 
 
-def test_phrases_are_short_different_and_of_letters_and_too_many_are_refused() -> None:
-    divided = draw_phrases(5, number_tones.NUM_PHRASES)
-    texts = [text for of_split in divided.values() for text in of_split]
+def test_phrases_are_short_distinct_and_alphabetic_and_too_many_are_refused() -> None:
+    phrases = draw_phrases(5, number_tones.NUM_PHRASES)
+    texts = [text for split_phrases in phrases.values() for text in split_phrases]
     assert len(set(texts)) == len(texts) == sum(number_tones.NUM_PHRASES.values())
     assert max(map(len, texts)) <= number_tones.MAX_CHARACTERS
     assert set("".join(texts)) <= set(" abcdefghijklmnopqrstuvwxyz")
     assert not any("  " in text or text != text.strip() for text in texts)
     # the words of the test occur in training
-    train_words = {word for text in divided["train"] for word in text.split()}
-    assert {word for text in divided["test"] for word in text.split()} <= train_words
+    train_words = {word for text in phrases["train"] for word in text.split()}
+    assert {word for text in phrases["test"] for word in text.split()} <= train_words
     with pytest.raises(ValueError, match=r"`num_phrases` must sum up to at most \d+, .* but sums up to 99999 instead"):
         draw_phrases(5, {"train": 99_999})
 
 
 def test_each_letter_has_its_pair_of_tones_for_every_voice() -> None:
-    """The two strongest frequencies of the spectrum of a letter are its tones, for all pairs and some voices."""
+    """The two strongest frequencies in the spectrum of a letter are its tones, for all letters and some voices."""
     pairs = set()
     for number in range(4):
         voice = tones._draw_tone_voice(1, number)
@@ -116,7 +116,7 @@ def test_letters_last_40_to_90_ms_and_a_space_is_a_longer_pause() -> None:
 
 @needs_espeak
 @pytest.mark.parametrize("language", ["en", "fr", "it", "nl"])
-def test_voices_of_a_language_speak_and_differ(language: str) -> None:
+def test_voices_of_a_language_sound_different(language: str) -> None:
     names = synthetic_speech.voices(language)
     assert len(set(names)) == len(names) >= 80
     assert {name.split("-")[0].split("+")[0] for name in names} == {language}
@@ -133,14 +133,14 @@ def test_rate_pitch_and_text_change_the_speech_and_repetition_does_not() -> None
     assert 0.8 < len(plain) / sample_rate < 3
     np.testing.assert_array_equal(plain, synthesize(text)[0])
     assert len(synthesize(text, rate_wpm=120)[0]) > 1.2 * len(plain) > 1.4 * len(synthesize(text, rate_wpm=220)[0])
-    assert _pitch(synthesize(text, pitch=90)[0]) > 1.2 * _pitch(synthesize(text, pitch=10)[0])
-    # brackets would be phonemes, a hyphen an option, and a newline the end of the text
+    assert _estimate_pitch(synthesize(text, pitch=90)[0]) > 1.2 * _estimate_pitch(synthesize(text, pitch=10)[0])
+    # unescaped, espeak-ng takes brackets for phonemes, a hyphen for an option, and a newline for the end of the text
     assert len(synthesize("[[a]] " + text)[0]) > len(plain)
     assert len(synthesize("--help " + text)[0]) > len(plain)
     np.testing.assert_array_equal(synthesize("nineteen\neighty four")[0], plain)
 
 
-def _pitch(samples: np.ndarray) -> float:
+def _estimate_pitch(samples: np.ndarray) -> float:
     """Return the frequency, from 50 to 250 Hz, at which the autocorrelation of the middle second is largest."""
     middle = samples[len(samples) // 2 - 8_000 : len(samples) // 2 + 8_000].astype(float)
     spectrum = np.abs(np.fft.rfft(middle, 1 << 15)) ** 2
@@ -166,7 +166,7 @@ def test_invalid_arguments_and_silent_texts_are_refused() -> None:
 
 
 @needs_flite
-def test_flite_speaks_and_refuses_unknown_voices() -> None:
+def test_flite_synthesizes_speech_and_refuses_unknown_voices() -> None:
     pytest.importorskip("soxr", reason="pip install 'seqlab[audio]'")
     slow, fast = (synthesize("one two three", "flite/slt", rate_wpm=rate)[0] for rate in (120, 220))
     assert len(slow) > 1.5 * len(fast)
@@ -177,7 +177,7 @@ def test_flite_speaks_and_refuses_unknown_voices() -> None:
 
 
 @needs_espeak
-def test_many_are_spoken_in_order_at_the_requested_rate() -> None:
+def test_many_utterances_are_synthesized_in_order_at_the_requested_rate() -> None:
     soxr = pytest.importorskip("soxr", reason="pip install 'seqlab[audio]'")
     utterances = [Utterance(f"{number}", "en-gb+f2", 150 + number, 5 + number) for number in range(90)]
     found = list(synthesize_many(utterances, sample_rate=8_000))
@@ -189,40 +189,41 @@ def test_many_are_spoken_in_order_at_the_requested_rate() -> None:
 
 
 @needs_espeak
-def test_a_synthetic_manifest_speaks_every_text_as_often_as_requested(tmp_path: Path) -> None:
+def test_a_synthetic_manifest_has_every_text_as_often_as_requested(tmp_path: Path) -> None:
     pytest.importorskip("soxr", reason="pip install 'seqlab[audio]'")
     texts = ["appuyez sur dièse", "merci"]
     manifest = synthetic_manifest(texts, tmp_path / "once", "fr", seed=2, repeats=3, sample_rate=16_000)
-    found = rows(manifest)
+    found = read_manifest_rows(manifest)
     assert [row["text"] for row in found] == texts * 3
     assert len({(row["speaker"], row["rate_wpm"], row["pitch"]) for row in found}) == 6
     assert {row["speaker"] for row in found} <= set(synthetic_speech.voices("fr"))
     check_recordings(manifest, 16_000)
     synthetic_manifest(texts, tmp_path / "again", "fr", seed=2, repeats=3, sample_rate=16_000)
-    assert files(tmp_path / "once") == files(tmp_path / "again")
+    assert read_files(tmp_path / "once") == read_files(tmp_path / "again")
     with pytest.raises(ValueError, match="there are 0 texts and `repeats` is 1"):
         synthetic_manifest([], tmp_path)
 
 
 @needs_espeak
 def test_held_out_voices_have_other_names_than_training_voices() -> None:
-    divided = number_speech.split_voices(5)
+    voices = number_speech.split_voices(5)
     names = {
-        split: {voice.split("+")[1].rstrip("0123456789") for voice in of_split} for split, of_split in divided.items()
+        split: {voice.split("+")[1].rstrip("0123456789") for voice in split_voices}
+        for split, split_voices in voices.items()
     }
-    people = {"f", "m"}  # f1 to f5 and m1 to m8 are different voices
-    assert not (names["train"] - people) & ((names["valid"] | names["test"]) - people)
-    assert not (names["valid"] - people) & (names["test"] - people)
-    assert sorted(voice for of_split in divided.values() for voice in of_split) == synthetic_speech.voices("en")
+    numbered = {"f", "m"}  # f1 to f5 and m1 to m8 are different voices
+    assert not (names["train"] - numbered) & ((names["valid"] | names["test"]) - numbered)
+    assert not (names["valid"] - numbered) & (names["test"] - numbered)
+    assert sorted(voice for split_voices in voices.values() for voice in split_voices) == synthetic_speech.voices("en")
 
 
 def test_errors_of_missing_programs_and_packages_name_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    for ask in (synthetic_speech.find_espeak, synthetic_speech.voices, lambda: synthesize("one")):
+    for call in (synthetic_speech.find_espeak, synthetic_speech.voices, lambda: synthesize("one")):
         with pytest.raises(FileNotFoundError, match="apt-get install espeak-ng"):
-            ask()
+            call()
     with pytest.raises(FileNotFoundError, match="apt-get install flite"):
         synthesize("one", "flite/slt")
     with pytest.raises(FileNotFoundError, match="apt-get install espeak-ng"):

@@ -20,11 +20,11 @@ FSDD = Path(DATA) / "fsdd"
 NUM_STRINGS = {"train": 40, "valid": 8, "test": 12}
 
 
-def needs(name: str) -> pytest.MarkDecorator:
+def requires(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not (DATA and (Path(DATA) / name).is_dir()), reason=f"SEQLAB_DATA has no {name}")
 
 
-def rows(manifest: Path) -> list[dict[str, Any]]:
+def read_manifest_rows(manifest: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
 
 
@@ -33,35 +33,39 @@ def strings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return fsdd.write_strings(tmp_path_factory.mktemp("strings"), seed=3, num_strings=NUM_STRINGS)
 
 
-@needs("fsdd")
+@requires("fsdd")
 def test_digits_are_split_by_index_with_all_speakers_and_words(tmp_path: Path) -> None:
-    found = {split: rows(path) for split, path in fsdd.write_digits(tmp_path).items()}
-    assert {split: len(of_split) for split, of_split in found.items()} == {"train": 2_100, "valid": 300, "test": 300}
-    everything = [row for of_split in found.values() for row in of_split]
-    assert len({row["audio"] for row in everything}) == len(everything) == len(list(FSDD.glob("*.wav")))
+    found = {split: read_manifest_rows(path) for split, path in fsdd.write_digits(tmp_path).items()}
+    assert {split: len(split_rows) for split, split_rows in found.items()} == {
+        "train": 2_100,
+        "valid": 300,
+        "test": 300,
+    }
+    all_rows = [row for split_rows in found.values() for row in split_rows]
+    assert len({row["audio"] for row in all_rows}) == len(all_rows) == len(list(FSDD.glob("*.wav")))
     for split, first, last in (("train", 15, 49), ("valid", 10, 14), ("test", 5, 9)):
         assert {row["index"] for row in found[split]} == set(range(first, last + 1))
         assert set(Counter((row["label"], row["speaker"]) for row in found[split]).values()) == {last - first + 1}
-    for row in everything[::97]:
+    for row in all_rows[::97]:
         digit, speaker, index = Path(row["audio"]).stem.split("_")
         assert (row["digit"], row["speaker"], row["index"]) == (int(digit), speaker, int(index))
         assert row["text"] == row["label"] == num2words(digit)
         assert row["duration"] == pytest.approx((Path(row["audio"]).stat().st_size - 44) / 16_000, abs=1e-3)
 
 
-@needs("fsdd")
-def test_leaving_out_a_speaker_has_every_recording_once(tmp_path: Path) -> None:
-    found = rows(fsdd.write_leave_one_out(tmp_path))
+@requires("fsdd")
+def test_leave_one_speaker_out_has_every_recording_once(tmp_path: Path) -> None:
+    found = read_manifest_rows(fsdd.write_leave_one_out(tmp_path))
     assert sorted(row["audio"] for row in found) == sorted(str(path.absolute()) for path in FSDD.glob("*.wav"))
     assert set(Counter(row["speaker"] for row in found).values()) == {450}
     assert {row["speaker"] for row in found} == set(fsdd.SPEAKERS)
 
 
-@needs("fsdd")
-def test_times_contain_the_recording_of_the_digit_of_this_speaker_and_split(strings: dict[str, Path]) -> None:
+@requires("fsdd")
+def test_times_locate_a_recording_of_the_digit_speaker_and_split(strings: dict[str, Path]) -> None:
     """Each span correlates with one of the recordings of its digit, speaker and split, up to the noise."""
     for split, manifest in strings.items():
-        for row in rows(manifest)[:6]:
+        for row in read_manifest_rows(manifest)[:6]:
             samples = read_wav(manifest.parent / row["audio"], 8_000).astype(float)
             words = row["text"].split()
             assert len(words) == len(row["times"])
@@ -72,15 +76,15 @@ def test_times_contain_the_recording_of_the_digit_of_this_speaker_and_split(stri
                 originals = [read_wav(FSDD / name, 8_000).astype(float) for name in names]
                 same_length = [original for original in originals if len(original) == len(span)]
                 best = max(np.corrcoef(span, original)[0, 1] for original in same_length)
-                # the levels of a string's digits differ by up to 12 dB and more, its noise is the same throughout
+                # digits of a string differ by 12 dB and more in level, but have the same background noise
                 assert best > (0.9 if row["snr_db"] > 20 else 0.3), (row, word)
 
 
-@needs("fsdd")
+@requires("fsdd")
 def test_strings_are_ordered_inside_the_recording_and_neither_clipped_nor_silent(strings: dict[str, Path]) -> None:
     gaps = []
     for split, manifest in strings.items():
-        found = rows(manifest)
+        found = read_manifest_rows(manifest)
         assert len(found) == NUM_STRINGS[split]
         for row in found:
             samples = read_wav(manifest.parent / row["audio"], 8_000)
@@ -95,17 +99,17 @@ def test_strings_are_ordered_inside_the_recording_and_neither_clipped_nor_silent
             peak = np.abs(samples.astype(int)).max()
             assert 300 < peak < 32_000
             assert 10 <= row["snr_db"] <= 40
-    close = np.array(gaps) < 0.021
-    assert 0.05 < close.mean() < 0.3
-    assert min(np.array(gaps)[~close]) > 0.049
+    is_short = np.array(gaps) < 0.021
+    assert 0.05 < is_short.mean() < 0.3
+    assert min(np.array(gaps)[~is_short]) > 0.049
     assert max(gaps) < 0.601
 
 
-@needs("fsdd")
+@requires("fsdd")
 def test_no_string_is_in_two_splits_and_the_same_seed_writes_the_same_bytes(
     strings: dict[str, Path], tmp_path: Path
 ) -> None:
-    texts = {split: {row["text"] for row in rows(manifest)} for split, manifest in strings.items()}
+    texts = {split: {row["text"] for row in read_manifest_rows(manifest)} for split, manifest in strings.items()}
     assert not texts["train"] & (texts["valid"] | texts["test"])
     assert not texts["valid"] & texts["test"]
     again = fsdd.write_strings(tmp_path / "again", seed=3, num_strings=NUM_STRINGS)
@@ -120,18 +124,22 @@ def test_no_string_is_in_two_splits_and_the_same_seed_writes_the_same_bytes(
 
 
 def test_short_strings_of_the_test_split_are_not_drawn_for_training() -> None:
-    """With so many strings of three digits, an independent draw would repeat hundreds of them."""
+    """With this many strings, independent draws would repeat hundreds of those of three digits."""
     from seqlab.corpora.fsdd.strings import _draw_digits
 
     drawn = _draw_digits(1, {"train": 4_000, "valid": 400, "test": 400})
-    assert {split: len(of_split) for split, of_split in drawn.items()} == {"train": 4_000, "valid": 400, "test": 400}
+    assert {split: len(split_rows) for split, split_rows in drawn.items()} == {
+        "train": 4_000,
+        "valid": 400,
+        "test": 400,
+    }
     assert not set(drawn["train"]) & (set(drawn["valid"]) | set(drawn["test"]))
     assert not set(drawn["valid"]) & set(drawn["test"])
     assert {len(digits) for digits in drawn["train"]} == set(range(3, 10))
 
 
 @pytest.mark.parametrize(
-    ("name", "write", "where"),
+    ("name", "write", "source"),
     [
         ("fsdd", fsdd.write_digits, r"free-spoken-digit-dataset.*CC BY-SA 4\.0"),
         ("fsdd", fsdd.write_leave_one_out, r"free-spoken-digit-dataset"),
@@ -141,19 +149,19 @@ def test_short_strings_of_the_test_split_are_not_drawn_for_training() -> None:
     ],
 )
 def test_errors_of_missing_data_name_their_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, write: Any, where: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, write: Any, source: str
 ) -> None:
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
-    with pytest.raises(FileNotFoundError, match=rf"\$SEQLAB_DATA/{name}.*SEQLAB_DATA is not set.*{where}"):
+    with pytest.raises(FileNotFoundError, match=rf"\$SEQLAB_DATA/{name}.*SEQLAB_DATA is not set.*{source}"):
         write(tmp_path / "out")
     monkeypatch.setenv("SEQLAB_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=rf"{name} has no .*{where}.*SEQLAB_DATA=DIR"):
+    with pytest.raises(FileNotFoundError, match=rf"{name} has no .*{source}.*SEQLAB_DATA=DIR"):
         write(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-@needs("fsdd")
-def test_a_missing_and_a_damaged_digit_are_named(tmp_path: Path) -> None:
+@requires("fsdd")
+def test_errors_name_missing_and_damaged_digits(tmp_path: Path) -> None:
     for path in FSDD.glob("*.wav"):
         (tmp_path / path.name).symlink_to(path.absolute())
     (tmp_path / "7_theo_49.wav").unlink()
@@ -164,15 +172,17 @@ def test_a_missing_and_a_damaged_digit_are_named(tmp_path: Path) -> None:
         fsdd.write_digits(tmp_path / "out", tmp_path)
 
 
-@needs("asterisk_prompts")
+@requires("asterisk_prompts")
 @pytest.mark.parametrize("language", ["en", "fr", "it"])
-def test_no_words_of_a_fold_are_in_another_and_all_prompts_are_spoken(tmp_path: Path, language: str) -> None:
-    found = rows(asterisk_prompts.write(tmp_path, language))
-    given = {row["audio"]: row for row in rows(Path(DATA) / "asterisk_prompts" / language / "manifest.jsonl")}
-    assert len(given) - 15 <= len(found) <= len(given) - 3
+def test_folds_share_no_words_and_all_prompts_have_words(tmp_path: Path, language: str) -> None:
+    found = read_manifest_rows(asterisk_prompts.write(tmp_path, language))
+    originals = {
+        row["audio"]: row for row in read_manifest_rows(Path(DATA) / "asterisk_prompts" / language / "manifest.jsonl")
+    }
+    assert len(originals) - 15 <= len(found) <= len(originals) - 3
     folds: dict[str, set[int]] = {}
     for row in found:
-        original = given[Path(row["audio"]).name]
+        original = originals[Path(row["audio"]).name]
         assert Path(row["audio"]).is_absolute()
         assert Path(row["audio"]).is_file()
         assert (row["duration"], row["original_text"]) == (original["duration"], original["text"])
@@ -180,9 +190,9 @@ def test_no_words_of_a_fold_are_in_another_and_all_prompts_are_spoken(tmp_path: 
         words = "".join(character for character in row["text"].casefold() if character.isalnum())
         assert words
         folds.setdefault(words, set()).add(row["fold"])
-    assert {len(of_text) for of_text in folds.values()} == {1}
+    assert {len(text_folds) for text_folds in folds.values()} == {1}
     assert set.union(*folds.values()) == set(range(5))
-    assert sum(row["fold"] != given[Path(row["audio"]).name]["fold"] for row in found) <= 2
+    assert sum(row["fold"] != originals[Path(row["audio"]).name]["fold"] for row in found) <= 2
 
 
 @pytest.mark.parametrize(
@@ -217,20 +227,20 @@ def test_an_unknown_language_is_refused(tmp_path: Path) -> None:
         asterisk_prompts.write(tmp_path, "nl")
 
 
-@needs("fillets_nl")
+@requires("fillets_nl")
 def test_dutch_dialogue_is_listed_with_absolute_paths_and_split_by_level(tmp_path: Path) -> None:
-    found = {split: rows(path) for split, path in fillets_nl.write(tmp_path).items()}
-    for split, of_split in found.items():
-        given = rows(Path(DATA) / "fillets_nl" / f"{split}.jsonl")
+    found = {split: read_manifest_rows(path) for split, path in fillets_nl.write(tmp_path).items()}
+    for split, split_rows in found.items():
+        given = read_manifest_rows(Path(DATA) / "fillets_nl" / f"{split}.jsonl")
         given = [row for row in given if (split, row["text"].strip(".!")) != ("train", "Weet ik veel")]
-        assert [{**row, "audio": ""} for row in of_split] == [{**row, "audio": ""} for row in given]
-        assert all(Path(row["audio"]).is_absolute() for row in of_split)
-    levels = {split: {Path(row["audio"]).parent.name for row in of_split} for split, of_split in found.items()}
+        assert [{**row, "audio": ""} for row in split_rows] == [{**row, "audio": ""} for row in given]
+        assert all(Path(row["audio"]).is_absolute() for row in split_rows)
+    levels = {split: {Path(row["audio"]).parent.name for row in split_rows} for split, split_rows in found.items()}
     assert not levels["train"] & (levels["valid"] | levels["test"])
     assert not levels["valid"] & levels["test"]
-    empty = [Path(row["audio"]).name for of_split in found.values() for row in of_split if row["duration"] == 0]
+    empty = [Path(row["audio"]).name for split_rows in found.values() for row in split_rows if row["duration"] == 0]
     assert sorted(empty) == ["zav-v-sto.ogg", "zd1-m-cesta.ogg"]
     texts = {
-        split: {normalize_transcript(row["text"], "plain") for row in of_split} for split, of_split in found.items()
+        split: {normalize_transcript(row["text"], "plain") for row in split_rows} for split, split_rows in found.items()
     }
     assert not texts["train"] & (texts["valid"] | texts["test"])

@@ -1,4 +1,4 @@
-"""Manifests, WAV files and noise: readable by another library, complete or absent; errors name file and line."""
+"""Manifests, WAV files and background noise of speech corpora; errors name the file and line."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from seqlab.corpora.recordings import (
 )
 
 
-def test_generated_recordings_are_read_back_by_soundfile(tmp_path: Path) -> None:
+def test_generated_recordings_are_read_by_soundfile_unchanged(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile", reason="pip install 'seqlab[audio]'")
     samples = np.array([0, 1, -1, 32767, -32768, 5], dtype=np.int16)
     manifests = write_recordings(
@@ -37,7 +37,7 @@ def test_generated_recordings_are_read_back_by_soundfile(tmp_path: Path) -> None
     assert read_manifest(manifests["train"])[0]["audio"] == str(tmp_path / "recordings/train-00000.wav")
 
 
-def test_no_manifest_remains_after_a_failed_recording(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_manifest(tmp_path: Path) -> None:
     good = GeneratedRecording(np.zeros(3, np.int16), {"text": "a"})
     write_recordings(tmp_path, {"train": [good], "test": [good]}, 8_000)
 
@@ -59,7 +59,7 @@ def test_no_manifest_remains_after_a_failed_recording(tmp_path: Path) -> None:
         ('{"audio": "b.wav", "text": ""}', FileNotFoundError, r"m\.jsonl:2: there is no file .*b\.wav"),
     ],
 )
-def test_an_invalid_line_of_a_manifest_is_named(tmp_path: Path, line: str, error: type, message: str) -> None:
+def test_errors_name_invalid_lines_of_a_manifest(tmp_path: Path, line: str, error: type, message: str) -> None:
     (tmp_path / "a.wav").touch()
     (tmp_path / "m.jsonl").write_text('{"audio": "a.wav", "text": "a\u2028b"}\n' + line + "\n")
     with pytest.raises(error, match=message):
