@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from transcription.conftest import tiny, write_corpus
+from transcription.conftest import tiny_config, write_corpus
 
 from benchmarks.__main__ import main
 from seqlab.training import train
@@ -12,7 +12,7 @@ from seqlab.training import train
 
 def test_all_systems_recognise_the_same_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = write_corpus(tmp_path, "train", 20, 1)
-    run = train(tiny(corpus, max_steps=4, save_every=4, valid_every=4), tmp_path / "run")
+    run = train(tiny_config(corpus, max_steps=4, save_every=4, valid_every=4), tmp_path / "run")
     options = ["--quick", "--repetitions", "1", "--threads", "1", "--beam_size", "4"]
     assert main(["speech", str(run), corpus, *options, "--json", str(tmp_path / "found.json")]) == 0
     rows = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["rows"]

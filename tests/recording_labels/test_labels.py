@@ -39,7 +39,7 @@ MODELS = {
 
 
 @pytest.fixture(scope="module")
-def listed(tmp_path_factory: pytest.TempPathFactory) -> str:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Write 60 rising and falling tones of four speakers."""
     folder, rng = tmp_path_factory.mktemp("tones"), np.random.default_rng(1)
     rows = []
@@ -55,10 +55,10 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "all.jsonl")
 
 
-def tiny(listed: str, model: str = "cnn", max_steps: int = 24, **options: Any) -> Config:
+def tiny_config(corpus: str, model: str = "cnn", max_steps: int = 24, **options: Any) -> Config:
     data: dict[str, Any] = {"sample_rate": RATE, "num_bands": 24, "batch_seconds": 10, "micro_batch_seconds": 4}
     return Config(
-        data=RecordingLabelsConfig(train=[listed], valid_fraction=0.3, **(data | options)),
+        data=RecordingLabelsConfig(train=[corpus], valid_fraction=0.3, **(data | options)),
         model=MODELS[model],
         objective=SoftmaxConfig(),
         optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=2)),
@@ -69,22 +69,22 @@ def tiny(listed: str, model: str = "cnn", max_steps: int = 24, **options: Any) -
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_resumed_equals_uninterrupted(model: str, listed: str, tmp_path: Path) -> None:
-    changes = {"augment_speed": 0.1, "augment_noise": 0.5, "augment_time_masks": 1, "augment_frequency_masks": 1}
-    config = tiny(listed, model, **changes)
-    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+def test_resumed_equals_uninterrupted(model: str, corpus: str, tmp_path: Path) -> None:
+    augmentation = {"augment_speed": 0.1, "augment_noise": 0.5, "augment_time_masks": 1, "augment_frequency_masks": 1}
+    config = tiny_config(corpus, model, **augmentation)
+    uninterrupted, resumed = train(config, tmp_path / "uninterrupted"), tmp_path / "resumed"
     for step in (3, 8, 13):
-        train_until(config, parts, step)
-    train(config, parts)
-    assert_equal_runs(parts, whole)
+        train_until(config, resumed, step)
+    train(config, resumed)
+    assert_equal_runs(resumed, uninterrupted)
 
 
-def test_command_line(listed: str, tmp_path: Path) -> None:
-    write_config(tiny(listed, max_steps=120), tmp_path / "config.yaml")
+def test_labels_of_the_command_line_and_of_python(corpus: str, tmp_path: Path) -> None:
+    write_config(tiny_config(corpus, max_steps=120), tmp_path / "config.yaml")
     status, done = run_here("train", tmp_path / "config.yaml", "--run_dir", tmp_path / "run")
     assert status == 0, done.stderr.decode()
-    folder = Path(listed).parent
-    rows = [json.loads(line) for line in Path(listed).read_text("utf-8").splitlines()]
+    folder = Path(corpus).parent
+    rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
     paths = [str(folder / row["audio"]) for row in rows]
     stdin = "".join(f"{path}\n" for path in [*paths, "", "nowhere.wav"]).encode()
     status, done = run_here("label", tmp_path / "run", stdin=stdin)
@@ -93,15 +93,15 @@ def test_command_line(listed: str, tmp_path: Path) -> None:
     assert labels[60:] == ["", "", ""]
     assert "nowhere.wav: there is no such file" in done.stderr.decode()
     assert sum(label == row["text"] for label, row in zip(labels, rows, strict=False)) >= 57
-    spec = f"{listed}#audio"
+    spec = f"{corpus}#audio"
     status, done = run_here("label", tmp_path / "run", "--input", spec, "--json", "--num_labels", "2")
     records = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert [each["label"] for each in records] == labels[:60]
     assert all(sum(each["probs"].values()) == pytest.approx(1) for each in records)
     labeller = seqlab.load(tmp_path / "run", device="cpu", precision="fp32")
-    alone = [labeller.label_detailed([path])[0] for path in paths[:10]]
+    one_by_one = [labeller.label_detailed([path])[0] for path in paths[:10]]
     together = labeller.label_detailed(paths[:10])
-    for one, other in zip(alone, together, strict=True):
+    for one, other in zip(one_by_one, together, strict=True):
         assert one.label == other.label
         assert one.probs == pytest.approx(other.probs, abs=1e-4)
     samples, _ = soundfile.read(paths[0])
@@ -110,15 +110,15 @@ def test_command_line(listed: str, tmp_path: Path) -> None:
     assert ensemble == [each.label for each in together]
 
 
-def test_a_recording_given_as_run(listed: str) -> None:
-    path = Path(listed).parent / "0.wav"
+def test_a_recording_given_as_run_is_refused(corpus: str) -> None:
+    path = Path(corpus).parent / "0.wav"
     status, done = run_here("label", path.parent, path)
     assert status == 2
     assert f"{path} is a recording: write the paths of recordings into a list" in done.stderr.decode()
 
 
-def test_options_of_text_are_refused(listed: str, tmp_path: Path) -> None:
-    run = train(tiny(listed, max_steps=1), tmp_path / "run")
+def test_options_of_text_are_refused(corpus: str, tmp_path: Path) -> None:
+    run = train(tiny_config(corpus, max_steps=1), tmp_path / "run")
     for arguments, message in (
         (("--conllu", "upos"), "--conllu is for labels of text"),
         (("--batch_tokens", "3"), "--batch_tokens is for labels of text"),
@@ -129,49 +129,49 @@ def test_options_of_text_are_refused(listed: str, tmp_path: Path) -> None:
         assert message in done.stderr.decode()
 
 
-def test_folds_by_speaker(listed: str, tmp_path: Path) -> None:
-    """Each recording is answered once, by a run that has heard nobody of its fold, in training or validation."""
-    config = tiny(listed, max_steps=8, folds="grouped", fold_column="speaker")
+def test_folds_by_speaker_predict_each_recording_once(corpus: str, tmp_path: Path) -> None:
+    """Each recording has one prediction, by a run that was not trained or validated on speakers of its fold."""
+    config = tiny_config(corpus, max_steps=8, folds="grouped", fold_column="speaker")
     report = train_folds(config, tmp_path / "runs", 4)
     lines = (tmp_path / "runs" / "predictions.jsonl").read_text("utf-8").splitlines()
-    answers = [json.loads(line) for line in lines]
-    assert sorted(Path(each["audio"]).name for each in answers) == sorted(f"{number}.wav" for number in range(60))
+    predictions = [json.loads(line) for line in lines]
+    assert sorted(Path(each["audio"]).name for each in predictions) == sorted(f"{number}.wav" for number in range(60))
     for fold in range(1, 5):
-        own = [each for each in answers if each["fold"] == fold]
-        assert len({each["columns"]["speaker"] for each in own}) == 1
-        right = sum(each["prediction"] == each["target"] for each in own)
-        assert report.folds[fold - 1]["accuracy"] == pytest.approx(100 * right / len(own))
+        fold_predictions = [each for each in predictions if each["fold"] == fold]
+        assert len({each["columns"]["speaker"] for each in fold_predictions}) == 1
+        num_correct = sum(each["prediction"] == each["target"] for each in fold_predictions)
+        assert report.folds[fold - 1]["accuracy"] == pytest.approx(100 * num_correct / len(fold_predictions))
         counts = yaml.safe_load((tmp_path / "runs" / f"fold_0{fold}" / "run.json").read_text("utf-8"))["data"]["counts"]
-        assert counts["test"] == len(own)
+        assert counts["test"] == len(fold_predictions)
         assert sum(counts.values()) == 60
 
 
-def test_fine_tuning_requires_known_labels(listed: str, tmp_path: Path) -> None:
-    """Another list of labels would give its outputs another meaning; a list that lacks one gives none of them one."""
-    origin = train(tiny(listed, max_steps=8), tmp_path / "origin")
-    rows = [json.loads(line) for line in Path(listed).read_text("utf-8").splitlines()]
+def test_fine_tuning_requires_known_labels(corpus: str, tmp_path: Path) -> None:
+    """New labels would change the meaning of the outputs; missing labels do not."""
+    original = train(tiny_config(corpus, max_steps=8), tmp_path / "origin")
+    rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
     for row in rows:
-        row["audio"] = str(Path(listed).parent / row["audio"])
+        row["audio"] = str(Path(corpus).parent / row["audio"])
     lists = {"others": [row | {"text": row["text"][6:]} for row in rows], "fewer": rows}
     for name, part in lists.items():
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
 
-    def continued(name: str, parts: str = "all") -> Path:
-        config = tiny(str(tmp_path / f"{name}.jsonl"), max_steps=1)
-        return train(replace(config, init_from=str(origin), init_parts=parts), tmp_path / f"{name}_{parts}")
+    def fine_tune(name: str, parts: str = "all") -> Path:
+        config = tiny_config(str(tmp_path / f"{name}.jsonl"), max_steps=1)
+        return train(replace(config, init_from=str(original), init_parts=parts), tmp_path / f"{name}_{parts}")
 
     with pytest.raises(ValueError, match=r"the label 'down', which .* does not have \(going down, going up"):
-        continued("others")
-    assert list(load_run(continued("others", "matching")).codecs[1].values) == ["down", "up"]
+        fine_tune("others")
+    assert list(load_run(fine_tune("others", "matching")).codecs[1].values) == ["down", "up"]
     fewer = tmp_path / "fewer.jsonl"
     fewer.write_text("".join(line for line in fewer.read_text("utf-8").splitlines(True) if "down" in line), "utf-8")
-    assert list(load_run(continued("fewer")).codecs[1].values) == ["going down", "going up"]
+    assert list(load_run(fine_tune("fewer")).codecs[1].values) == ["going down", "going up"]
 
 
-def test_a_single_label_is_refused(listed: str, tmp_path: Path) -> None:
-    rows = [json.loads(line) for line in Path(listed).read_text("utf-8").splitlines()]
+def test_a_single_label_is_refused(corpus: str, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
     for row in rows:
-        row |= {"audio": str(Path(listed).parent / row["audio"]), "text": "same"}
+        row |= {"audio": str(Path(corpus).parent / row["audio"]), "text": "same"}
     (tmp_path / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(ValueError, match="All training recordings have the label 'same'"):
-        train(tiny(str(tmp_path / "one.jsonl")), tmp_path / "run")
+        train(tiny_config(str(tmp_path / "one.jsonl")), tmp_path / "run")

@@ -1,4 +1,4 @@
-"""A small corpus with one tone per letter, and configs whose steps take milliseconds."""
+"""A small corpus with one tone per letter, and configs with steps of milliseconds."""
 
 import json
 from collections.abc import Iterator
@@ -18,18 +18,17 @@ from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.training import train
 
 RATE = 8000
-PITCHES = {"a": 440.0, "b": 900.0, "c": 1800.0}
-LETTER, GAP = 0.12, 0.15
-"""Seconds of a letter, and of a space."""
+LETTER_HZ = {"a": 440.0, "b": 900.0, "c": 1800.0}
+LETTER_SECONDS, SPACE_SECONDS = 0.12, 0.15
 
 
-def spoken(text: str, rng: np.random.Generator) -> np.ndarray:
-    """Write a text as tones, with some noise: float32 (n,)."""
-    return spoken_with_times(text, rng)[0]
+def synthesize(text: str, rng: np.random.Generator) -> np.ndarray:
+    """Return a text as tones with background noise: float32 (n,)."""
+    return synthesize_with_times(text, rng)[0]
 
 
-def spoken_with_times(text: str, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[float, float]]]:
-    """Return where each word begins and ends, too, in seconds."""
+def synthesize_with_times(text: str, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """Return the samples of a text, and the start and end of each word in seconds."""
     parts, size = [], 0
     times = []
 
@@ -41,42 +40,42 @@ def spoken_with_times(text: str, rng: np.random.Generator) -> tuple[np.ndarray, 
     add(np.zeros(int(rng.uniform(0.05, 0.2) * RATE)))
     for index, word in enumerate(text.split(" ")):
         if index:
-            add(np.zeros(int(GAP * RATE)))
+            add(np.zeros(int(SPACE_SECONDS * RATE)))
         start = size
         for letter in word:
-            time = np.arange(int(rng.uniform(0.8, 1.2) * LETTER * RATE)) / RATE
-            add(0.3 * np.sin(2 * np.pi * PITCHES[letter] * time) * np.hanning(len(time)), np.zeros(RATE // 50))
+            time = np.arange(int(rng.uniform(0.8, 1.2) * LETTER_SECONDS * RATE)) / RATE
+            add(0.3 * np.sin(2 * np.pi * LETTER_HZ[letter] * time) * np.hanning(len(time)), np.zeros(RATE // 50))
         times.append((start / RATE, (size - RATE // 50) / RATE))
     samples = np.concatenate([*parts, np.zeros(RATE // 10)])
     return (samples + rng.normal(size=len(samples)) * 10 ** rng.uniform(-4.5, -2)).astype(np.float32), times
 
 
 def draw_text(rng: np.random.Generator) -> str:
-    words = ("".join(rng.choice(list(PITCHES), size=rng.integers(1, 4))) for _ in range(rng.integers(1, 4)))
+    words = ("".join(rng.choice(list(LETTER_HZ), size=rng.integers(1, 4))) for _ in range(rng.integers(1, 4)))
     return " ".join(words)
 
 
-def write_corpus(folder: Path, name: str, count: int, seed: int, **more: Any) -> str:
-    """Write recordings and their list; return its path."""
+def write_corpus(folder: Path, name: str, count: int, seed: int, **columns: Any) -> str:
+    """Write recordings and a manifest with further `columns`; return the path of the manifest."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
         for number in range(count):
             text = draw_text(rng)
             audio = f"{name}_{number:03}.wav"
-            soundfile.write(folder / audio, spoken(text, rng), RATE)
+            soundfile.write(folder / audio, synthesize(text, rng), RATE)
             record = {"audio": audio, "text": text.upper() + ".", "speaker": f"s{number % 3}"}
-            file.write(json.dumps(record | {key: value[number % len(value)] for key, value in more.items()}) + "\n")
+            file.write(json.dumps(record | {key: value[number % len(value)] for key, value in columns.items()}) + "\n")
     return str(folder / f"{name}.jsonl")
 
 
-def tiny(train_list: str, model: ModelConfig | None = None, **options: Any) -> Config:
-    """Describe a run that takes a few seconds."""
+def tiny_config(train_manifest: str, model: ModelConfig | None = None, **options: Any) -> Config:
+    """Return the config of a run that takes a few seconds."""
     training = {"max_steps": 24, "log_every": 3, "save_every": 4, "valid_every": 8}
     training |= {name: options.pop(name) for name in list(options) if name in training or name == "parallel"}
     data: dict[str, Any] = {"sample_rate": RATE, "num_bands": 24, "batch_seconds": 8, "micro_batch_seconds": 4}
     return Config(
-        data=TranscriptionConfig(train=[train_list], **(data | options)),
+        data=TranscriptionConfig(train=[train_manifest], **(data | options)),
         model=model or GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1),
         objective=CtcConfig(),
         optim=OptimConfig(optimizer=AdamConfig(lr=1e-2), schedule=ConstantScheduleConfig(warmup_steps=5)),
@@ -92,18 +91,18 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a recogniser of tones, until it makes few mistakes."""
+    """Train a recogniser of tones until its word error rate is low."""
     folder = tmp_path_factory.mktemp("trained")
-    lists = {
+    manifests = {
         name: write_corpus(folder, name, count, seed) for name, count, seed in (("train", 150, 2), ("valid", 20, 3))
     }
     options = {"max_steps": 300, "log_every": 50, "save_every": 150, "valid_every": 150, "augment_nonspeech": 0.1}
-    return train(tiny(lists["train"], valid=lists["valid"], **options), folder / "run")
+    return train(tiny_config(manifests["train"], valid=manifests["valid"], **options), folder / "run")
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Training sets the threads of the process."""
+def _restore_torch_threads() -> Iterator[None]:
+    """Restore the number of torch threads, which training changes."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

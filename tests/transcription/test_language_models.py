@@ -9,7 +9,7 @@ from system.conftest import run_here
 import seqlab
 from seqlab.text.transcripts import normalize_transcript
 
-from .conftest import RATE, spoken
+from .conftest import RATE, synthesize
 
 TEXTS = ["ab c", "ab ca", "b ca ab", "c c ab", "ca b"]
 
@@ -24,7 +24,7 @@ def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     for name, options in {
         "characters": ["--data.tokenizer.kind", "saved", "--data.tokenizer.folder", trained / "tgt_tokenizer"],
         "words": ["--data.tokenizer.kind", "words"],
-        "others": ["--data.tokenizer.kind", "characters", "--data.tokenizer.min_count", "60"],
+        "other_vocabulary": ["--data.tokenizer.kind", "characters", "--data.tokenizer.min_count", "60"],
     }.items():
         arguments = ["--data.train", folder / "text.txt", "--model.family", "ngram_lm", *options]
         status, done = run_here("train", *arguments, "--run_dir", folder / name)
@@ -34,34 +34,34 @@ def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.mark.parametrize("name", ["characters", "words"])
-def test_a_language_model_decides_ambiguous_sounds(trained: Path, models: dict[str, Path], name: str) -> None:
-    """With a high weight nearly all words are words of the text; with none at all they are what was heard."""
+def test_a_language_model_increases_the_share_of_known_words(trained: Path, models: dict[str, Path], name: str) -> None:
+    """A high weight increases the share of known words; a negligible weight changes nothing."""
     rng = np.random.default_rng(21)
     texts = ["ab c", "bb c", "ca b", "cc b", "aa ab"]
-    recordings = [(spoken(text, rng), RATE) for text in texts]
-    alone = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings)
-    together = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=8.0)
-    found = together.transcribe(recordings)
-    known = {word for text in TEXTS for word in text.split()}
-    assert sum(word in known for text in found for word in text.split()) > sum(
-        word in known for text in alone for word in text.split()
+    recordings = [(synthesize(text, rng), RATE) for text in texts]
+    without_lm = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings)
+    with_lm = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=8.0)
+    found = with_lm.transcribe(recordings)
+    known_words = {word for text in TEXTS for word in text.split()}
+    assert sum(word in known_words for text in found for word in text.split()) > sum(
+        word in known_words for text in without_lm for word in text.split()
     )
-    little = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=1e-6)
-    beam = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings, beam_size=16)
-    assert little.transcribe(recordings, beam_size=16) == beam
+    negligible = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=1e-6)
+    expected = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings, beam_size=16)
+    assert negligible.transcribe(recordings, beam_size=16) == expected
 
 
 def test_the_batch_does_not_change_fused_transcripts(trained: Path, models: dict[str, Path]) -> None:
     rng = np.random.default_rng(22)
-    recordings = [(spoken(text, rng), RATE) for text in TEXTS * 2]
+    recordings = [(synthesize(text, rng), RATE) for text in TEXTS * 2]
     run = seqlab.load(trained, device="cpu", precision="fp32", lm=models["words"], lm_weight=1.0)
     together = run.transcribe(recordings)
     assert [run.transcribe([each])[0] for each in recordings] == together
 
 
-def test_other_vocabularies_are_refused(trained: Path, models: dict[str, Path]) -> None:
+def test_invalid_language_models_and_ensembles_are_refused(trained: Path, models: dict[str, Path]) -> None:
     with pytest.raises(ValueError, match="does not fit the recogniser"):
-        seqlab.load(trained, device="cpu", lm=models["others"])
+        seqlab.load(trained, device="cpu", lm=models["other_vocabulary"])
     with pytest.raises(ValueError, match="needs a language model, `lm`"):
         seqlab.load(trained, device="cpu", lm_weight=0.3)
     with pytest.raises(ValueError, match="Recognisers cannot be an ensemble"):

@@ -17,8 +17,8 @@ import seqlab
 from .conftest import RATE, write_corpus
 
 
-class Listed(NamedTuple):
-    """A list of recordings."""
+class Corpus(NamedTuple):
+    """A manifest, and its recordings and texts."""
 
     manifest: Path
     paths: list[str]
@@ -26,21 +26,21 @@ class Listed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def listed(tmp_path_factory: pytest.TempPathFactory) -> Listed:
+def new_corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     manifest = Path(write_corpus(tmp_path_factory.mktemp("new"), "new", 10, 7))
     rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
-    return Listed(manifest, [str(manifest.parent / row["audio"]) for row in rows], [row["text"] for row in rows])
+    return Corpus(manifest, [str(manifest.parent / row["audio"]) for row in rows], [row["text"] for row in rows])
 
 
-def test_scores_are_sums_over_paths_of_frame_log_probs(trained: Path, listed: Listed) -> None:
-    """Against torch's CTC loss, and for a snippet of four frames by adding up all paths."""
+def test_scores_are_sums_over_paths_of_frame_log_probs(trained: Path, new_corpus: Corpus) -> None:
+    """Compared with torch's CTC loss and, for a snippet of four frames, with the sum over all paths."""
     run = seqlab.load(trained, device="cpu", precision="fp32")
-    plain = [text.lower().rstrip(".") for text in listed.texts]
-    scores = run.score(listed.paths, listed.texts)
-    for log_probs, text, score in zip(run.frame_log_probs(listed.paths), plain, scores, strict=True):
+    plain = [text.lower().rstrip(".") for text in new_corpus.texts]
+    scores = run.score(new_corpus.paths, new_corpus.texts)
+    for log_probs, text, score in zip(run.frame_log_probs(new_corpus.paths), plain, scores, strict=True):
         assert np.allclose(np.logaddexp.reduce(log_probs, axis=1), 0, atol=1e-4)
         [ids] = run.tokenizer.encode([text])
-        of_torch = torch.nn.functional.ctc_loss(
+        torch_nll = torch.nn.functional.ctc_loss(
             torch.tensor(log_probs)[:, None],
             torch.tensor([ids]),
             torch.tensor([len(log_probs)]),
@@ -48,49 +48,50 @@ def test_scores_are_sums_over_paths_of_frame_log_probs(trained: Path, listed: Li
             blank=run.model.blank_id,
             reduction="sum",
         )
-        assert score.log_prob == pytest.approx(-float(of_torch), abs=1e-2)
+        assert score.log_prob == pytest.approx(-float(torch_nll), abs=1e-2)
         assert score.num_tokens == len(ids) + 1
 
-    samples, rate = soundfile.read(listed.paths[0], dtype="float32")
+    samples, rate = soundfile.read(new_corpus.paths[0], dtype="float32")
     snippet = (samples[: round(0.17 * RATE)], rate)
     [log_probs] = run.frame_log_probs([snippet])
     paths = product(range(log_probs.shape[1]), repeat=len(log_probs))
     totals: dict[tuple[int, ...], float] = {}
     for path in paths:
-        said = tuple(each for each, _ in groupby(path) if each != run.model.blank_id)
+        output = tuple(each for each, _ in groupby(path) if each != run.model.blank_id)
         log_prob = sum(float(log_probs[frame, each]) for frame, each in enumerate(path))
-        totals[said] = np.logaddexp(totals.get(said, -math.inf), log_prob)
+        totals[output] = np.logaddexp(totals.get(output, -math.inf), log_prob)
     for text in ("", "a", "ab", "aa", "b"):
         [ids] = run.tokenizer.encode([text])
         assert run.score([snippet], [text])[0].log_prob == pytest.approx(totals[tuple(ids)], abs=1e-3)
 
 
-def test_the_batch_does_not_change_scores(trained: Path, listed: Listed) -> None:
+def test_the_batch_does_not_change_scores(trained: Path, new_corpus: Corpus) -> None:
     run = seqlab.load(trained, device="cpu", precision="fp32")
-    together = run.score(listed.paths, listed.texts)
-    backwards = run.score(listed.paths[::-1], listed.texts[::-1], batch_seconds=2)[::-1]
-    alone = [run.score([path], [text])[0] for path, text in zip(listed.paths, listed.texts, strict=True)]
-    assert [each.log_prob for each in together] == pytest.approx([each.log_prob for each in alone], abs=1e-3)
-    assert [each.log_prob for each in together] == pytest.approx([each.log_prob for each in backwards], abs=1e-3)
+    together = run.score(new_corpus.paths, new_corpus.texts)
+    in_reverse = run.score(new_corpus.paths[::-1], new_corpus.texts[::-1], batch_seconds=2)[::-1]
+    one_by_one = [run.score([path], [text])[0] for path, text in zip(new_corpus.paths, new_corpus.texts, strict=True)]
+    assert [each.log_prob for each in together] == pytest.approx([each.log_prob for each in one_by_one], abs=1e-3)
+    assert [each.log_prob for each in together] == pytest.approx([each.log_prob for each in in_reverse], abs=1e-3)
 
 
-def test_the_right_text_has_a_higher_score(trained: Path, listed: Listed) -> None:
+def test_the_correct_text_has_a_higher_score_than_another(trained: Path, new_corpus: Corpus) -> None:
     run = seqlab.load(trained, device="cpu")
-    right = run.score(listed.paths, listed.texts)
-    wrong = run.score(listed.paths, listed.texts[1:] + listed.texts[:1])
-    assert all(one.log_prob > other.log_prob for one, other in zip(right, wrong, strict=True))
+    correct = run.score(new_corpus.paths, new_corpus.texts)
+    shuffled = run.score(new_corpus.paths, new_corpus.texts[1:] + new_corpus.texts[:1])
+    assert all(one.log_prob > other.log_prob for one, other in zip(correct, shuffled, strict=True))
 
 
-def test_impossible_texts_and_unreadable_recordings(trained: Path, listed: Listed) -> None:
+def test_impossible_texts_and_unreadable_recordings_have_no_finite_score(trained: Path, new_corpus: Corpus) -> None:
     run = seqlab.load(trained, device="cpu")
     too_short = (np.zeros(10, np.float32), RATE)
     empty, letter, unknown, long, fault = run.score(
-        [too_short, too_short, listed.paths[0], listed.paths[0], "nowhere.wav"], ["", "a", "axb", "ab" * 500, "a"]
+        [too_short, too_short, new_corpus.paths[0], new_corpus.paths[0], "nowhere.wav"],
+        ["", "a", "axb", "ab" * 500, "a"],
     )
     assert empty.log_prob == 0
     assert letter.log_prob == long.log_prob == -math.inf
     assert (unknown.log_prob, unknown.unknown) == (None, ["x"])
-    assert unknown.fault == f"{listed.paths[0]}: the vocabulary does not have 'x' of its text."
+    assert unknown.fault == f"{new_corpus.paths[0]}: the vocabulary does not have 'x' of its text."
     assert not long.fault
     assert fault.log_prob is None
     assert "nowhere.wav" in fault.fault
@@ -98,18 +99,18 @@ def test_impossible_texts_and_unreadable_recordings(trained: Path, listed: Liste
         run.score([too_short], ["a", "b"])
 
 
-def test_command(trained: Path, listed: Listed, tmp_path: Path) -> None:
-    """Paths in a column are relative to their file, those of a plain list to the current folder."""
-    table = ["--src", f"{listed.manifest}#audio", "--tgt", f"{listed.manifest}#text"]
+def test_the_score_command_writes_one_score_per_recording(trained: Path, new_corpus: Corpus, tmp_path: Path) -> None:
+    """Paths in a column are relative to its file; paths in a plain list, to the current folder."""
+    table = ["--src", f"{new_corpus.manifest}#audio", "--tgt", f"{new_corpus.manifest}#text"]
     status, done = run_here("score", str(trained), *table, "--precision", "fp32", "--buffer_lines", "3")
-    expected = seqlab.load(trained, device="cpu", precision="fp32").score(listed.paths, listed.texts)
+    expected = seqlab.load(trained, device="cpu", precision="fp32").score(new_corpus.paths, new_corpus.texts)
     assert status == 0, done.stderr.decode()
     assert [float(line) for line in done.stdout.splitlines()] == pytest.approx(
         [each.log_prob for each in expected], abs=1e-3
     )
 
-    (tmp_path / "list").write_text(f"{listed.paths[0]}\nnowhere.wav\n\n{listed.paths[1]}\n")
-    (tmp_path / "texts").write_text(f"{listed.texts[0]}\na\n\n{listed.texts[1]}\n")
+    (tmp_path / "list").write_text(f"{new_corpus.paths[0]}\nnowhere.wav\n\n{new_corpus.paths[1]}\n")
+    (tmp_path / "texts").write_text(f"{new_corpus.texts[0]}\na\n\n{new_corpus.texts[1]}\n")
     files = ["--src", str(tmp_path / "list"), "--tgt", str(tmp_path / "texts")]
     status, done = run_here("score", str(trained), *files)
     assert status == 3
@@ -137,7 +138,7 @@ def test_command(trained: Path, listed: Listed, tmp_path: Path) -> None:
 )
 def test_options_of_other_runs_are_refused(trained: Path, tmp_path: Path, options: list[str], message: str) -> None:
     (tmp_path / "texts").write_text("a\n")
-    given = [str(tmp_path / "texts") if each == "TEXTS" else each for each in options]
-    status, done = run_here("score", str(trained), *given)
+    arguments = [str(tmp_path / "texts") if each == "TEXTS" else each for each in options]
+    status, done = run_here("score", str(trained), *arguments)
     assert (status, done.stdout) == (2, b"")
     assert message in done.stderr.decode()

@@ -30,13 +30,13 @@ TIMING = FrameTiming(hop=0.04, middle=0.0125, frame_step=4, blank_id=BLANK)
 
 
 def is_word(path: tuple[int, ...], silent: int) -> bool:
-    """Check that a path has no silence within its only word."""
-    places = [place for place, index in enumerate(path) if index != BLANK]
-    return not places[0] <= silent <= places[-1]
+    """Check that the frame without sound is not within the only word of a path."""
+    positions = [position for position, index in enumerate(path) if index != BLANK]
+    return not positions[0] <= silent <= positions[-1]
 
 
 def best_path(log_probs: torch.Tensor, row: list[int], silent: int) -> list[int] | None:
-    """Try all paths that give a transcript of one word; None where each has silence within it."""
+    """Find the best path of a transcript of one word; None if all paths have silence within the word."""
     frames, size = log_probs.shape
     paths = [
         path
@@ -59,23 +59,25 @@ def test_times_are_those_of_the_best_path(seed: int) -> None:
     [found] = time_tokens(frames, [row], [["x"] * len(row)], [sound], [0.3], TIMING)
     path = best_path(log_probs, row, silent)
     if path is None:
-        assert [each.text for each in found] == ["x"] * len(row), "then there is silence within it"
+        assert [each.text for each in found] == ["x"] * len(row), (
+            "without a valid path, silence within the word is allowed"
+        )
         return
     spans = [
-        [place for place, _ in group]
+        [position for position, _ in group]
         for index, group in groupby(enumerate(path), key=lambda each: each[1])
         if index != BLANK
     ]
     assert len(found) == len(spans)
-    for timed, places in zip(found, spans, strict=True):
-        first, last = places[0], places[-1]
+    for timed, positions in zip(found, spans, strict=True):
+        first, last = positions[0], positions[-1]
         assert timed.start == pytest.approx(max(0.0, (first - 0.5) * 0.04 + 0.0125))
         assert timed.end == pytest.approx(min(0.3, (last + 0.5) * 0.04 + 0.0125))
-        mean = np.mean([float(log_probs[place, path[place]]) for place in places])
+        mean = np.mean([float(log_probs[position, path[position]]) for position in positions])
         assert timed.confidence == pytest.approx(np.exp(mean))
 
 
-def test_empty_transcripts_and_silence() -> None:
+def test_empty_transcripts_and_silent_recordings_have_times() -> None:
     log_probs = torch.zeros(2, 3, 4).log_softmax(2)
     frames = FrameLogProbs(log_probs, torch.tensor([3, 3]))
     found = time_tokens(frames, [[], [2]], [[], ["a"]], [np.zeros(12, bool)] * 2, [0.1, 0.1], TIMING)
@@ -93,7 +95,7 @@ def test_empty_transcripts_and_silence() -> None:
     ],
 )
 def test_words_are_separated_by_spaces(tokens: list[str], expected: list[str]) -> None:
-    timed = [TimedText(text, 0.1 * place, 0.1 * place + 0.05, 0.5) for place, text in enumerate(tokens)]
+    timed = [TimedText(text, 0.1 * position, 0.1 * position + 0.05, 0.5) for position, text in enumerate(tokens)]
     found = join_words(timed, "".join(tokens))
     assert [word.text for word in found] == expected
     for word in found:
@@ -112,7 +114,7 @@ def test_words_are_separated_by_spaces(tokens: list[str], expected: list[str]) -
     ],
     ids=lambda each: each.kind,
 )
-def test_words_for_every_tokenizer(config: TokenizerConfig) -> None:
+def test_words_are_joined_for_every_tokenizer(config: TokenizerConfig) -> None:
     lines = [
         "the cat sat on the mat",
         "a cat and a bat",
@@ -122,15 +124,17 @@ def test_words_for_every_tokenizer(config: TokenizerConfig) -> None:
     tokenizer = train_tokenizer(config, lines * 20)
     for row in tokenizer.encode(lines):
         [text] = tokenizer.decode([row])
-        tokens = [TimedText(each, 0.1 * place, 0.1, 0.5) for place, each in enumerate(token_texts(tokenizer, row))]
+        tokens = [
+            TimedText(each, 0.1 * position, 0.1, 0.5) for position, each in enumerate(token_texts(tokenizer, row))
+        ]
         assert [word.text for word in join_words(tokens, text)] == text.split()
         starts = [word.start for word in join_words(tokens, "")]
         assert len(starts) == len(text.split())
         assert starts == sorted(starts)
 
 
-def test_silence_at_the_middle_of_output_frames() -> None:
-    """Sound in the middle of the second frame alone, which is frame 4 of the features."""
+def test_silence_is_determined_at_the_middle_of_output_frames() -> None:
+    """Only frame 4 of the features, the middle of the second output frame, has sound."""
     sound = np.zeros(12, bool)
     sound[3:5] = True
     assert _silent_frames(sound, 3, TIMING).tolist() == [0, 2]
@@ -139,7 +143,7 @@ def test_silence_at_the_middle_of_output_frames() -> None:
 
 
 def test_a_pause_does_not_split_a_word() -> None:
-    """The model has recognised `b` before the pause, in the sound of another word; `b c` are one word after it."""
+    """`b` is most probable before a pause; if it starts the word `bc`, it is moved after the pause to `c`."""
     probs = torch.full((1, 8, 4), 0.01)
     for frame, index in enumerate([1, 0, 2, 0, 0, 0, 3, 0]):
         probs[0, frame, index] = 1.0

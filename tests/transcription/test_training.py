@@ -27,9 +27,9 @@ from seqlab.tasks.transcription.task import from_recordings
 from seqlab.text.transcripts import normalize_transcript
 from seqlab.training import train
 
-from .conftest import RATE, tiny
+from .conftest import RATE, tiny_config
 
-CHANGES: dict[str, Any] = {
+AUGMENTATION: dict[str, Any] = {
     **{"augment_speed": 0.1, "augment_volume": 6, "augment_noise": 0.5, "augment_room": 0.3, "augment_codec": 0.3},
     **{"augment_time_masks": 2, "augment_time_frames": 8, "augment_frequency_masks": 1, "augment_nonspeech": 0.2},
 }
@@ -46,31 +46,33 @@ MODELS = {
 def test_resumed_equals_uninterrupted_with_augmentation_and_other_workers(
     family: str, corpus: str, tmp_path: Path
 ) -> None:
-    config = tiny(corpus, MODELS[family], **CHANGES)
-    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    config = tiny_config(corpus, MODELS[family], **AUGMENTATION)
+    uninterrupted, resumed = train(config, tmp_path / "uninterrupted"), tmp_path / "resumed"
     for step, workers in ((2, 1), (7, 3), (8, 2), (13, 4)):
-        train_until(with_workers(config, workers), parts, step)
-    train(config, parts)
-    assert_equal_runs(parts, whole)
+        train_until(with_workers(config, workers), resumed, step)
+    train(config, resumed)
+    assert_equal_runs(resumed, uninterrupted)
 
 
 def with_workers(config: Config, workers: int) -> Config:
     return replace(config, data=replace(config.data, workers=workers))
 
 
-def test_division_of_a_step_does_not_matter(corpus: str, tmp_path: Path) -> None:
-    """Into micro-steps, and among ranks; with augmentation, without dropout."""
+def test_losses_do_not_depend_on_micro_steps_or_ranks(corpus: str, tmp_path: Path) -> None:
+    """With augmentation and without dropout."""
     model = GruRecogniserConfig(hidden_size=16, num_layers=1, channels=(4, 4), dropout=0.0)
-    config = tiny(corpus, model, batch_seconds=1000, max_steps=6, save_every=6, valid_every=6, log_every=1, **CHANGES)
-    losses = {}
-    for seconds in (1000.0, 6.0):
+    config = tiny_config(
+        corpus, model, batch_seconds=1000, max_steps=6, save_every=6, valid_every=6, log_every=1, **AUGMENTATION
+    )
+    losses: dict[str, list[float]] = {}
+    for name, seconds in (("one micro-step", 1000.0), ("micro-steps", 6.0)):
         divided = replace(config, data=replace(config.data, micro_batch_seconds=seconds))
-        run = train(divided, tmp_path / str(seconds))
-        losses[seconds] = [line["loss"] for line in comparable_metrics(run, ["train"])]
+        run = train(divided, tmp_path / name)
+        losses[name] = [line["loss"] for line in comparable_metrics(run, ["train"])]
     run = train_in_ranks(2, config, tmp_path / "ranks")
-    losses[2.0] = [line["loss"] for line in comparable_metrics(run, ["train"])]
-    assert losses[6.0] == pytest.approx(losses[1000.0], rel=1e-4)
-    assert losses[2.0] == pytest.approx(losses[1000.0], rel=1e-4)
+    losses["ranks"] = [line["loss"] for line in comparable_metrics(run, ["train"])]
+    assert losses["micro-steps"] == pytest.approx(losses["one micro-step"], rel=1e-4)
+    assert losses["ranks"] == pytest.approx(losses["one micro-step"], rel=1e-4)
 
 
 def test_validation_equals_transcribe(trained: Path) -> None:
@@ -85,10 +87,10 @@ def test_validation_equals_transcribe(trained: Path) -> None:
     assert best["wer"] <= 10
 
 
-def test_an_encoder_is_copied(corpus: str, trained: Path, tmp_path: Path) -> None:
+def test_init_from_copies_the_encoder(corpus: str, trained: Path, tmp_path: Path) -> None:
     model = GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1)
     config = replace(
-        tiny(corpus, model, max_steps=1, save_every=1, valid_every=1),
+        tiny_config(corpus, model, max_steps=1, save_every=1, valid_every=1),
         init_from=str(trained),
         init_parts="matching",
     )
@@ -101,7 +103,7 @@ def test_an_encoder_is_copied(corpus: str, trained: Path, tmp_path: Path) -> Non
 
 
 def test_encoders_are_copied_between_recognisers_and_labellers(corpus: str, trained: Path, tmp_path: Path) -> None:
-    """A run chosen by the recordings takes over kind and sizes of the encoder; what else there is, is left."""
+    """Zero-config takes over the type and sizes of the encoder; only its weights are copied."""
     options = [("init_parts", "matching"), ("training.max_steps", "1"), ("optim.optimizer.lr", "1e-12")]
     options += [("training.device", "cpu"), ("training.threads", "1"), ("data.train", corpus)]
     labels = [("data.kind", "recording_labels"), ("data.text_column", "speaker"), ("init_from", str(trained))]
@@ -125,11 +127,12 @@ def test_encoders_are_copied_between_recognisers_and_labellers(corpus: str, trai
     with pytest.raises(ValueError, match=r"its whole model cannot be copied\. Set `init_parts: matching`"):
         from_labelled_recordings([*labels, ("data.train", corpus)])
     (tmp_path / "lines.txt").write_text("".join(f"{line}\n" for line in range(30)), encoding="utf-8")
-    of_text = ("--data.train", tmp_path / "lines.txt", "--data.tokenizer.kind", "characters")
-    assert run_here("train", *of_text, "--model.family", "ngram_lm", "--run_dir", tmp_path / "text")[0] == 0
+    text_options = ("--data.train", tmp_path / "lines.txt", "--data.tokenizer.kind", "characters")
+    assert run_here("train", *text_options, "--model.family", "ngram_lm", "--run_dir", tmp_path / "text")[0] == 0
     with pytest.raises(ValueError, match="has no src_codec to copy: it was not trained on recordings"):
         train(
-            replace(tiny(corpus, max_steps=1), init_from=str(tmp_path / "text"), init_parts="matching"), tmp_path / "no"
+            replace(tiny_config(corpus, max_steps=1), init_from=str(tmp_path / "text"), init_parts="matching"),
+            tmp_path / "no",
         )
 
 
@@ -137,15 +140,18 @@ def test_few_matching_weights_are_reported(
     corpus: str, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = GruRecogniserConfig(hidden_size=96, num_layers=2, channels=(4, 8), upsampling=1)
-    train(replace(tiny(corpus, model, max_steps=1), init_from=str(trained), init_parts="matching"), tmp_path / "run")
+    train(
+        replace(tiny_config(corpus, model, max_steps=1), init_from=str(trained), init_parts="matching"),
+        tmp_path / "run",
+    )
     assert "% of the parameters start from" in caplog.text
 
 
 @pytest.mark.parametrize("parts", ["all", "matching"])
 def test_codec_fields_must_match_init_from(corpus: str, trained: Path, tmp_path: Path, parts: str) -> None:
-    """Its codecs are taken over: another rate would be trained on with wrong features."""
+    """The codecs of `init_from` are reused, so other settings would give other features."""
     model = GruRecogniserConfig(hidden_size=32, num_layers=1, channels=(4, 8), dropout=0.1, upsampling=1)
-    config = replace(tiny(corpus, model, max_steps=1), init_from=str(trained), init_parts=parts)
+    config = replace(tiny_config(corpus, model, max_steps=1), init_from=str(trained), init_parts=parts)
     for name, value in (("sample_rate", 16000), ("num_bands", 30), ("normalise", "recording"), ("transcripts", "none")):
         other = replace(config, data=replace(config.data, **{name: value}))
         with pytest.raises(ValueError, match=f"`data.{name}` is {value!r}, but"):
@@ -154,13 +160,13 @@ def test_codec_fields_must_match_init_from(corpus: str, trained: Path, tmp_path:
 
 def test_zero_config_follows_init_from(corpus: str, trained: Path) -> None:
     given = [("data.kind", "transcription"), ("data.train", corpus), ("init_from", str(trained))]
-    origin, chosen = read_config(RunFolder(trained)), from_recordings(given)
-    assert chosen.model == origin.model
-    for name in (*origin.data.codec_fields, "tokenizer"):
-        assert getattr(chosen.data, name) == getattr(origin.data, name)
-    assert from_recordings(given[:2]).data.num_bands != origin.data.num_bands
+    original, chosen = read_config(RunFolder(trained)), from_recordings(given)
+    assert chosen.model == original.model
+    for name in (*original.data.codec_fields, "tokenizer"):
+        assert getattr(chosen.data, name) == getattr(original.data, name)
+    assert from_recordings(given[:2]).data.num_bands != original.data.num_bands
     for family in ("gru_recogniser", ["gru_recogniser"]):
-        assert from_recordings([*given, ("model.family", family)]).model == origin.model
+        assert from_recordings([*given, ("model.family", family)]).model == original.model
 
 
 def test_unknown_characters_are_reported_and_never_output(
@@ -171,7 +177,7 @@ def test_unknown_characters_are_reported_and_never_output(
     for row in rows:
         row |= {"audio": str(Path(corpus).parent / row["audio"]), "text": row["text"].replace("A", "7")}
     (tmp_path / "sevens.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    config = replace(tiny(str(tmp_path / "sevens.jsonl"), model, max_steps=24), init_from=str(trained))
+    config = replace(tiny_config(str(tmp_path / "sevens.jsonl"), model, max_steps=24), init_from=str(trained))
     run = train(config, tmp_path / "run")
     assert "training texts contain what the vocabulary lacks and the model cannot output: '7'" in caplog.text
     found = seqlab.load(run, device="cpu").transcribe([row["audio"] for row in rows[:20]])
@@ -196,22 +202,22 @@ def tone(seconds: float, pitch: float = 440.0) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
 
 
-def faulty_list(folder: Path) -> str:
+def write_faulty_list(folder: Path) -> str:
     """Write 20 good recordings, and one of each fault."""
     good = [(f"good_{i}.wav", tone(0.6 + i / 50), "ab"[: 1 + i % 2]) for i in range(20)]
-    holes = tone(0.5)
-    holes[100] = np.nan
-    soundfile.write(folder / "whole.wav", tone(0.5), RATE)
-    whole = (folder / "whole.wav").read_bytes()
-    wrong_rate = bytearray(whole)
+    with_nan = tone(0.5)
+    with_nan[100] = np.nan
+    soundfile.write(folder / "intact.wav", tone(0.5), RATE)
+    intact = (folder / "intact.wav").read_bytes()
+    wrong_rate = bytearray(intact)
     wrong_rate[24:28] = (2 * RATE).to_bytes(4, "little")
     faults: list[tuple[str, np.ndarray | bytes, str]] = [
         ("empty.wav", b"", "a"),
         ("silent.wav", np.zeros(RATE, np.float32), "a"),
-        ("holes.wav", holes, "a"),
-        ("truncated.wav", whole[: len(whole) // 2], "a"),
+        ("nan.wav", with_nan, "a"),
+        ("truncated.wav", intact[: len(intact) // 2], "a"),
         ("rate.wav", bytes(wrong_rate), "a"),
-        ("text.wav", b"no recording at all\n" * 20, "a"),
+        ("text.wav", b"not a recording\n" * 20, "a"),
         ("short.wav", tone(0.01), "a"),
     ]
     return write_list(folder, [*good[:10], *faults, *good[10:]])
@@ -220,7 +226,7 @@ def faulty_list(folder: Path) -> str:
 FAULTS = {
     "empty.wav": "has no bytes",
     "silent.wav": "is silent",
-    "holes.wav": "not numbers: the first one is at",
+    "nan.wav": "not numbers: the first one is at",
     "truncated.wav": "declares 8,000 bytes of samples, but it has",
     "rate.wav": "wrong header",
     "text.wav": "text",
@@ -230,17 +236,17 @@ FAULTS = {
 
 def test_unusable_recordings_are_reported_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    run = train(tiny(faulty_list(tmp_path), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
-    noted = json.loads((run / "run.json").read_text("utf-8"))["data"]["faults"]
-    assert len(noted) == len(FAULTS)
+    run = train(tiny_config(write_faulty_list(tmp_path), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
+    faults = json.loads((run / "run.json").read_text("utf-8"))["data"]["faults"]
+    assert len(faults) == len(FAULTS)
     assert "left out" in caplog.text
     for name, message in FAULTS.items():
-        [fault] = [fault for fault in noted.values() if name in fault]
+        [fault] = [fault for fault in faults.values() if name in fault]
         assert re.search(message, fault), fault
 
 
 def test_unusable_recordings_are_refused_on_request(tmp_path: Path) -> None:
-    config = tiny(faulty_list(tmp_path), on_fault="refuse")
+    config = tiny_config(write_faulty_list(tmp_path), on_fault="refuse")
     with pytest.raises(ValueError, match="7 recordings cannot be used") as raised:
         train(config, tmp_path / "run")
     assert "list.jsonl, line 11: " in str(raised.value)
@@ -249,32 +255,32 @@ def test_unusable_recordings_are_refused_on_request(tmp_path: Path) -> None:
 
 def test_texts_with_too_few_frames_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [(f"{i}.wav", tone(0.5), "ab" if i % 5 else "aabbaabbaabbaabb") for i in range(20)]
-    train(tiny(write_list(tmp_path, rows), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
+    train(tiny_config(write_list(tmp_path, rows), max_steps=2, save_every=2, valid_every=2), tmp_path / "run")
     assert "training recordings have texts that need more output frames" in caplog.text
     assert "line 1 (" in caplog.text
     all_rows = [(name, samples, "ab" * 20) for name, samples, _ in rows]
     with pytest.raises(ValueError, match=r"All .* training recordings have texts that need more output frames"):
-        train(tiny(write_list(tmp_path, all_rows)), tmp_path / "other")
+        train(tiny_config(write_list(tmp_path, all_rows)), tmp_path / "other")
 
 
 def test_a_model_that_outputs_only_blanks_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """One does where training is never given any speech."""
+    """A model trained only on nonspeech."""
     rows = [(f"{i}.wav", tone(1.0), "a") for i in range(20)]
     steps = {"max_steps": 40, "save_every": 40, "valid_every": 40}
-    run = train(tiny(write_list(tmp_path, rows), augment_nonspeech=1.0, **steps), tmp_path / "run")
+    run = train(tiny_config(write_list(tmp_path, rows), augment_nonspeech=1.0, **steps), tmp_path / "run")
     [line] = comparable_metrics(run, ["valid"])
     assert line["empty_share"] == 1
     assert "outputs only blanks" in caplog.text
 
 
-def test_empty_texts_and_repeated_letters_are_learned(tmp_path: Path) -> None:
-    """A hum means nothing, and a letter may follow itself."""
+def test_training_fits_empty_texts_and_repeated_letters(tmp_path: Path) -> None:
+    """A hum has an empty text, and `aa` repeats a letter."""
     hum = np.random.default_rng(0).normal(size=RATE).astype(np.float32) * 0.01
     pair = np.concatenate([tone(0.2), np.zeros(RATE // 20, np.float32), tone(0.2)])
     kinds = [("hum", hum, ""), ("pair", pair, "aa"), ("one", tone(0.4), "a")]
     rows = [(f"{name}_{i}.wav", samples, text) for i in range(8) for name, samples, text in kinds]
     path = write_list(tmp_path, rows)
-    run = train(tiny(path, valid=path, max_steps=300, save_every=300, valid_every=300), tmp_path / "run")
+    run = train(tiny_config(path, valid=path, max_steps=300, save_every=300, valid_every=300), tmp_path / "run")
     found = seqlab.load(run, device="cpu", precision="fp32").transcribe(
         [tmp_path / f"{name}_0.wav" for name, *_ in kinds]
     )
@@ -293,12 +299,12 @@ def test_empty_texts_and_repeated_letters_are_learned(tmp_path: Path) -> None:
         ({"min_seconds": 0.01}, "must be at least one window"),
     ],
 )
-def test_invalid_configs(options: dict[str, Any], message: str) -> None:
+def test_invalid_configs_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        tiny("train.jsonl", **options)
+        tiny_config("train.jsonl", **options)
 
 
 def test_glancing_is_refused_for_recognisers() -> None:
-    config = tiny("train.jsonl")
+    config = tiny_config("train.jsonl")
     with pytest.raises(ValueError, match=r"`objective.glancing` needs a decoder, .* leave it 0"):
         replace(config, objective=CtcConfig(glancing=0.3))

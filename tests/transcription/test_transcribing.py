@@ -1,4 +1,4 @@
-"""Transcription: independent of the batch, times match the sounds, one line per recording."""
+"""Transcription: batch independence, times, nonspeech, input formats, and the command line."""
 
 import io
 import json
@@ -14,14 +14,14 @@ import seqlab
 from seqlab.audio.nonspeech import draw_nonspeech
 from seqlab.audio.waveform import resample
 
-from .conftest import GAP, LETTER, RATE, draw_text, spoken, spoken_with_times
+from .conftest import LETTER_SECONDS, RATE, SPACE_SECONDS, draw_text, synthesize, synthesize_with_times
 
 
 @pytest.fixture(scope="module")
 def recordings_with_times() -> list[tuple[str, np.ndarray, list[tuple[float, float]]]]:
-    """Draw texts that the recogniser has not been trained on, and speak them: text, samples, times of its words."""
+    """Draw texts that are not in training; return each text, its samples, and the times of its words."""
     rng = np.random.default_rng(11)
-    return [(text, *spoken_with_times(text, rng)) for text in (draw_text(rng) for _ in range(24))]
+    return [(text, *synthesize_with_times(text, rng)) for text in (draw_text(rng) for _ in range(24))]
 
 
 @pytest.fixture(scope="module")
@@ -42,29 +42,29 @@ def paths(recordings: list[tuple[str, np.ndarray]], tmp_path_factory: pytest.Tem
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("beam_size", [1, 8])
 def test_the_batch_does_not_change_transcripts(trained: Path, paths: list[str], precision: str, beam_size: int) -> None:
-    """Texts and times are equal, whatever else is transcribed with a recording."""
+    """Texts and times do not depend on the other recordings of a batch."""
     run = seqlab.load(trained, device="cpu", precision=precision)
     together = run.transcribe_detailed(paths, times=True, beam_size=beam_size)
-    backwards = run.transcribe_detailed(paths[::-1], times=True, beam_size=beam_size, batch_seconds=3)
-    alone = [run.transcribe_detailed([path], times=True, beam_size=beam_size)[0] for path in paths]
-    for one, other, third in zip(together, backwards[::-1], alone, strict=True):
+    in_reverse = run.transcribe_detailed(paths[::-1], times=True, beam_size=beam_size, batch_seconds=3)
+    one_by_one = [run.transcribe_detailed([path], times=True, beam_size=beam_size)[0] for path in paths]
+    for one, other, third in zip(together, in_reverse[::-1], one_by_one, strict=True):
         assert one.text == other.text == third.text
         spans = [[(each.text, each.start, each.end) for each in found.tokens] for found in (one, other, third)]
         assert spans[0] == spans[1] == spans[2]
 
 
-def test_most_texts_are_right(trained: Path, recordings: list[tuple[str, np.ndarray]]) -> None:
+def test_most_transcripts_are_correct(trained: Path, recordings: list[tuple[str, np.ndarray]]) -> None:
     found = seqlab.load(trained, device="cpu").transcribe([(samples, RATE) for _, samples in recordings])
     assert sum(text == transcript for (text, _), transcript in zip(recordings, found, strict=True)) >= 20
 
 
-def test_times(
+def test_times_match_the_words(
     trained: Path, paths: list[str], recordings_with_times: list[tuple[str, np.ndarray, list[tuple[float, float]]]]
 ) -> None:
-    """They rise, lie within the recording, and each word within one output of its sound."""
+    """Times increase, are within the recording, and differ from the true times by at most one output frame."""
     run = seqlab.load(trained, device="cpu", precision="fp32")
     step = run.model.output_step * run.codec.log_mel.hop / RATE
-    num_right = 0
+    num_correct = 0
     found_of_all = run.transcribe_detailed(paths, times=True)
     for (text, _, times), found in zip(recordings_with_times, found_of_all, strict=True):
         for timed in (found.tokens, found.words):
@@ -75,18 +75,18 @@ def test_times(
         assert " ".join(each.text for each in found.words) == found.text
         if found.text != text:
             continue
-        num_right += 1
+        num_correct += 1
         for word, (start, end) in zip(found.words, times, strict=True):
             assert start - step <= word.start <= word.end <= end + step
         starts = [each.start for each in found.words]
-        assert all(b - a > GAP for a, b in pairwise(starts))
-    assert num_right >= 20
-    assert step < LETTER
+        assert all(b - a > SPACE_SECONDS for a, b in pairwise(starts))
+    assert num_correct >= 20
+    assert step < LETTER_SECONDS
 
 
 @pytest.mark.parametrize("beam_size", [8, 16])
 def test_alternatives_are_ordered_by_their_probability(trained: Path, paths: list[str], beam_size: int) -> None:
-    """All are of the same frames: a longer one is not more probable than it is."""
+    """Scores are log-probabilities without a length penalty, since all alternatives have the same frames."""
     run = seqlab.load(trained, device="cpu", precision="fp32")
     for found in run.transcribe_detailed(paths, beam_size=beam_size, num_hypotheses=4):
         log_probs = [each.log_prob for each in found.alternatives]
@@ -110,7 +110,7 @@ def test_too_short_recordings_are_reported(trained: Path) -> None:
     assert swapped.fault == "recording 1: must be (samples, rate), in this order."
 
 
-def test_file_formats_and_sampling_rates(
+def test_transcripts_do_not_depend_on_file_format_or_sampling_rate(
     trained: Path, recordings: list[tuple[str, np.ndarray]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = seqlab.load(trained, device="cpu", precision="fp32")
@@ -138,7 +138,7 @@ def test_file_formats_and_sampling_rates(
 
 @pytest.mark.parametrize("kind", ["silence", "noise", "zeros"])
 def test_nonspeech_has_an_empty_transcript(trained: Path, kind: str) -> None:
-    """Nothing of music, as the letters are tones themselves: tests/system/test_speech.py."""
+    """Music is tested in tests/system/test_speech.py, since the letters are tones here."""
     rng = np.random.default_rng(5)
     zeros = np.zeros(RATE, np.float32)
     sounds = [zeros if kind == "zeros" else draw_nonspeech(2 * RATE, RATE, rng, kind) for _ in range(20)]
@@ -148,7 +148,7 @@ def test_nonspeech_has_an_empty_transcript(trained: Path, kind: str) -> None:
 def test_silence_has_an_empty_transcript_for_any_model(
     trained: Path, recordings: list[tuple[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model is given speech in any case: all the same, what holds no sound has no text."""
+    """The model gets the features of speech for all recordings, but silent ones still have an empty transcript."""
     run = seqlab.load(trained, device="cpu", precision="fp32")
     _, speech = recordings[0]
     [text] = run.transcribe([(speech, RATE)])
@@ -159,7 +159,9 @@ def test_silence_has_an_empty_transcript_for_any_model(
     assert text
 
 
-def test_arrays_bytes_and_paths(trained: Path, paths: list[str], recordings: list[tuple[str, np.ndarray]]) -> None:
+def test_arrays_bytes_and_paths_have_the_same_transcript(
+    trained: Path, paths: list[str], recordings: list[tuple[str, np.ndarray]]
+) -> None:
     run = seqlab.load(trained, device="cpu", precision="fp32")
     [expected] = run.transcribe(paths[:1])
     samples, _ = soundfile.read(paths[0], dtype="int16")
@@ -188,41 +190,41 @@ def test_arrays_bytes_and_paths(trained: Path, paths: list[str], recordings: lis
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "tsv", "kaldi"])
-def test_lists_of_parts_are_transcribed_part_by_part(trained: Path, tmp_path: Path, suffix: str) -> None:
+def test_lists_of_segments_are_transcribed_by_segment(trained: Path, tmp_path: Path, suffix: str) -> None:
     """Lists of segments are read as in training; a list of paths names whole recordings."""
     rng = np.random.default_rng(3)
     texts = [draw_text(rng) for _ in range(4)]
-    samples = [spoken(text, rng) for text in texts]
+    samples = [synthesize(text, rng) for text in texts]
     edges = np.cumsum([0, *map(len, samples)]) / RATE
     soundfile.write(tmp_path / "long.wav", np.concatenate(samples), RATE, subtype="FLOAT")
     spans = list(pairwise(edges.tolist()))
-    listed = tmp_path / f"list.{suffix}"
+    manifest = tmp_path / f"list.{suffix}"
     if suffix == "jsonl":
         rows = [json.dumps({"audio": "long.wav", "text": "", "start": start, "end": end}) for start, end in spans]
     elif suffix == "tsv":
         rows = ["audio\tstart\tend", *(f"long.wav\t{start}\t{end}" for start, end in spans)]
     else:
-        listed.mkdir()
-        (listed / "wav.scp").write_text("long ../long.wav\n", encoding="utf-8")
+        manifest.mkdir()
+        (manifest / "wav.scp").write_text("long ../long.wav\n", encoding="utf-8")
         rows = [f"part{number} long {start} {end}" for number, (start, end) in enumerate(spans)]
     content = "".join(f"{row}\n" for row in rows)
-    (listed / "segments" if suffix == "kaldi" else listed).write_text(content, encoding="utf-8")
+    (manifest / "segments" if suffix == "kaldi" else manifest).write_text(content, encoding="utf-8")
     run = seqlab.load(trained, device="cpu", precision="fp32")
     expected = run.transcribe([(part, RATE) for part in samples])
-    status, done = run_here("transcribe", trained, "--input", listed, "--precision", "fp32")
+    status, done = run_here("transcribe", trained, "--input", manifest, "--precision", "fp32")
     assert (status, done.stdout.decode().splitlines()) == (0, expected), done.stderr.decode()
     if suffix != "kaldi":
-        status, done = run_here("transcribe", trained, "--input", f"{listed}#audio", "--precision", "fp32", "--json")
-        answers = [json.loads(line) for line in done.stdout.decode().splitlines()]
-        assert [each["text"] for each in answers] == expected
-        assert [(each["part_start"], each["part_end"]) for each in answers] == spans
+        status, done = run_here("transcribe", trained, "--input", f"{manifest}#audio", "--precision", "fp32", "--json")
+        outputs = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        assert [each["text"] for each in outputs] == expected
+        assert [(each["part_start"], each["part_end"]) for each in outputs] == spans
 
 
-def test_command_writes_one_line_per_recording(trained: Path, paths: list[str], tmp_path: Path) -> None:
+def test_the_command_writes_one_line_per_recording(trained: Path, paths: list[str], tmp_path: Path) -> None:
     """An unreadable recording gives an empty line and exit status 3."""
     (tmp_path / "broken.wav").write_bytes(Path(paths[0]).read_bytes()[:60])
-    listed = [paths[0], "", str(tmp_path / "broken.wav"), "nowhere.wav", paths[1]]
-    stdin = b"\xef\xbb\xbf" + "".join(f"{path}\n" for path in listed).encode()
+    manifest_paths = [paths[0], "", str(tmp_path / "broken.wav"), "nowhere.wav", paths[1]]
+    stdin = b"\xef\xbb\xbf" + "".join(f"{path}\n" for path in manifest_paths).encode()
     status, done = run_here("transcribe", trained, "--device", "cpu", stdin=stdin)
     lines = done.stdout.decode().split("\n")
     expected = seqlab.load(trained, device="cpu").transcribe(paths[:2])
@@ -230,16 +232,16 @@ def test_command_writes_one_line_per_recording(trained: Path, paths: list[str], 
     assert lines == [expected[0], "", "", "", expected[1], ""]
     assert "broken.wav" in done.stderr.decode()
     assert "standard input, line 2: names no recording" in done.stderr.decode()
-    rows = [{"audio": path or None} for path in listed]
+    rows = [{"audio": path or None} for path in manifest_paths]
     (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", "--device", "cpu")
     assert (status, done.stdout.decode().split("\n")) == (3, lines)
     assert "nowhere.wav: there is no such file" in done.stderr.decode()
     options = ("--json", "--num_hypotheses", "2")
     status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", *options)
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert (status, len(answers)) == (3, len(listed))
-    assert all(each.keys() == answers[0].keys() for each in answers)
+    outputs = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (status, len(outputs)) == (3, len(manifest_paths))
+    assert all(each.keys() == outputs[0].keys() for each in outputs)
     status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", "--on_fault", "refuse")
     assert (status, done.stdout) == (2, b"")
     status, done = run_here("transcribe", trained, "--input", paths[0])
@@ -254,14 +256,14 @@ def test_command_writes_one_line_per_recording(trained: Path, paths: list[str], 
     assert {"start", "end", "confidence", "text"} == set(records[0]["words"][0])
 
 
-def test_a_list_with_a_column(trained: Path, tmp_path: Path) -> None:
+def test_the_command_reads_a_column_of_a_list(trained: Path, tmp_path: Path) -> None:
     spec = f"{trained.parent / 'valid.jsonl'}#audio"
     status, done = run_here("transcribe", trained, "--input", spec, "--output", tmp_path / "out.txt")
     assert status == 0, done.stderr.decode()
     assert len((tmp_path / "out.txt").read_text("utf-8").splitlines()) == 20
 
 
-def test_invalid_options(trained: Path, paths: list[str]) -> None:
+def test_invalid_options_are_refused(trained: Path, paths: list[str]) -> None:
     for arguments, message in (
         ([trained, paths[0], "--input", "x"], "name either recordings or"),
         ([trained, paths[0], "--num_hypotheses", "2"], "needs --json"),
@@ -272,7 +274,7 @@ def test_invalid_options(trained: Path, paths: list[str]) -> None:
         assert message in done.stderr.decode()
 
 
-def test_a_list_given_as_recording(trained: Path, paths: list[str], tmp_path: Path) -> None:
+def test_the_command_accepts_a_list_as_argument(trained: Path, paths: list[str], tmp_path: Path) -> None:
     expected = seqlab.load(trained, device="cpu").transcribe(paths[:3])
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in paths[:3]), encoding="utf-8")
     rows = ({"audio": path, "text": ""} for path in paths[:3])
