@@ -100,7 +100,7 @@ def test_without_predicted_inputs_there_is_one_pass(name: str, monkeypatch: pyte
         ScheduledSampling(config)(model, batch_of(ALL), STEP_1)
 
 
-def test_probabilities_over_the_vocabulary_are_not_saved() -> None:
+def test_vocabulary_probabilities_are_not_saved_for_the_backward_pass() -> None:
     """The backward pass of the soft mixture recomputes them in blocks."""
     model, batch = build(VARIANTS["pre"]).train(), batch_of(ALL)
     config = ScheduledSamplingConfig(**{**ALL_PREDICTED, "mixture": "soft"})  # type: ignore[arg-type]

@@ -221,7 +221,7 @@ def test_inflection_corpora_get_few_subwords(tmp_path: Path) -> None:
     assert config.data.tokenizer.vocab_size < 4 + 256 + 1 + 20 + 20
 
 
-def test_few_distinct_words_get_few_subwords(tmp_path: Path) -> None:
+def test_corpora_of_few_distinct_words_get_few_subwords(tmp_path: Path) -> None:
     rng = random.Random(3)
     vocabulary = words(30)
     lines = [" ".join(rng.choices(vocabulary, k=9)) for _ in range(500)]
@@ -369,6 +369,6 @@ def test_character_counts_overlap_and_coverage() -> None:
     assert [count_covering_characters(sides, coverage) for coverage in (0.3, 0.6, 0.8, 0.81, 1.0)] == [1, 2, 2, 3, 3]
 
 
-def test_choices_survive_json(tmp_path: Path) -> None:
+def test_the_chosen_config_round_trips_through_json(tmp_path: Path) -> None:
     config = zero_config(tmp_path, draw_sentence_pairs(50))
     assert json.loads(json.dumps(to_dict(config))) == to_dict(config)

@@ -78,7 +78,7 @@ def test_incomplete_checkpoints_are_ignored_and_removed(tmp_path: Path) -> None:
     assert checkpoint_steps(tmp_path / "nowhere") == []
 
 
-def test_leftovers_of_the_same_step_are_replaced(tmp_path: Path) -> None:
+def test_incomplete_checkpoints_of_the_same_step_are_replaced(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
     shutil.copytree(checkpoint, tmp_path / "step_00000005.tmp")
     shutil.copytree(checkpoint, tmp_path / "step_00000005.deleted")
@@ -139,7 +139,7 @@ def test_a_full_disk_keeps_existing_checkpoints(
     assert num_complete > 0
 
 
-def test_a_partial_write_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partial_writes_leave_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk is full after some bytes of a file."""
     write_checkpoint(tmp_path, 5, TENSORS, NUMBERS)
 

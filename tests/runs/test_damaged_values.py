@@ -55,7 +55,7 @@ def with_value(name: str, value: Any) -> Change:
         ("machine", 3),
     ],
 )
-def test_invalid_values_in_run_json(run_dir: Path, name: str, value: Any) -> None:
+def test_invalid_values_in_run_json_are_reported(run_dir: Path, name: str, value: Any) -> None:
     edit(run_dir / "run.json", with_value(name, value))
     renew_checksums(run_dir)
     with pytest.raises(ValueError, match=rf"run.json is damaged .*`{name}"):
@@ -66,7 +66,7 @@ def test_invalid_values_in_run_json(run_dir: Path, name: str, value: Any) -> Non
     ("name", "value"),
     [("progress", []), ("best", "x"), ("figures", 3), ("journal_size", -1), ("crc32", [])],
 )
-def test_invalid_values_in_state_json(run_dir: Path, name: str, value: Any) -> None:
+def test_invalid_values_in_state_json_are_reported(run_dir: Path, name: str, value: Any) -> None:
     [state] = run_dir.glob("checkpoints/*/state.json")
     edit(state, with_value(name, value))
     renew_checksums(run_dir)
@@ -75,7 +75,7 @@ def test_invalid_values_in_state_json(run_dir: Path, name: str, value: Any) -> N
 
 
 @pytest.mark.parametrize(("name", "value"), [("step", "x"), ("position", 5), ("minutes", None), ("best", [[1]])])
-def test_invalid_training_progress(run_dir: Path, name: str, value: Any) -> None:
+def test_invalid_training_progress_is_reported(run_dir: Path, name: str, value: Any) -> None:
     [state] = run_dir.glob("checkpoints/*/state.json")
     edit(state, lambda values: {**values, "progress": {**values["progress"], name: value}})
     renew_checksums(run_dir)
@@ -86,7 +86,7 @@ def test_invalid_training_progress(run_dir: Path, name: str, value: Any) -> None
 @pytest.mark.parametrize(
     ("name", "value"), [("format_version", "x"), ("config", []), ("config", {"kind": 5}), ("sha256", 3)]
 )
-def test_invalid_values_in_tokenizer_json(run_dir: Path, name: str, value: Any) -> None:
+def test_invalid_values_in_tokenizer_json_are_reported(run_dir: Path, name: str, value: Any) -> None:
     edit(run_dir / "tokenizer" / "tokenizer.json", with_value(name, value))
     edit(run_dir / "run.json", lambda values: {**values, "tokenizer_sha256": {}})
     write_with_checksum(run_dir / "run.json", read_json(run_dir / "run.json"))
@@ -97,7 +97,7 @@ def test_invalid_values_in_tokenizer_json(run_dir: Path, name: str, value: Any) 
 @pytest.mark.parametrize(
     "content", [b"", b"[1]", b"[" * 100_000, b'["a", "a"]', b"\xff"], ids=lambda each: str(each[:9])
 )
-def test_invalid_tokenizer_models(run_dir: Path, content: bytes) -> None:
+def test_invalid_tokenizer_models_are_reported(run_dir: Path, content: bytes) -> None:
     (run_dir / "tokenizer" / "tokenizer.model").write_bytes(content)
     renew_checksums(run_dir)
     with pytest.raises(ValueError, match=r"tokenizer.model is damaged"):
@@ -105,7 +105,7 @@ def test_invalid_tokenizer_models(run_dir: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["F4", "F6_E2M3", "XX", ["F32"]], ids=str)
-def test_unknown_tensor_dtypes(run_dir: Path, dtype: Any) -> None:
+def test_unknown_tensor_dtypes_are_reported(run_dir: Path, dtype: Any) -> None:
     [path] = run_dir.glob("checkpoints/*/averaged.safetensors")
     content = path.read_bytes()
     size = struct.unpack("<Q", content[:8])[0]

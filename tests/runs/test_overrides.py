@@ -306,7 +306,7 @@ def test_yaml_round_trip_of_every_family(key: str, tag: str, tmp_path: Path) -> 
     assert config_from_yaml(tmp_path / "config.yaml") == config
 
 
-def test_a_model_sets_its_only_objective() -> None:
+def test_a_model_family_selects_its_only_objective() -> None:
     overrides = [("model.family", "transformer_ctc"), ("objective.glancing", "0.5")]
     config = override(CORPUS, overrides)
     assert config.objective == CtcConfig(glancing=0.5)
@@ -345,7 +345,7 @@ def test_a_new_model_family_keeps_tied_embeddings() -> None:
     assert untied.model.tied_embeddings == "none"  # type: ignore[union-attr]
 
 
-def test_the_last_of_equal_keys_wins() -> None:
+def test_the_last_value_of_a_repeated_key_is_used() -> None:
     assert override(CORPUS, [("seed", "2"), ("seed", "3")]).seed == 3
 
 
@@ -366,7 +366,7 @@ def test_unsupported_validation_search_is_refused() -> None:
     assert override(CORPUS, [("model.family", "transformer_cmlm"), revised]).training.valid_search.revise
 
 
-def test_the_base_is_not_modified() -> None:
+def test_overriding_does_not_modify_the_base_config() -> None:
     base = to_dict(override(CORPUS, []))
     before = repr(base)
     override(base, [("optim.optimizer.family", "sgd"), ("data.max_length", "3")])
@@ -475,7 +475,7 @@ def test_two_weight_averages_are_refused() -> None:
         override(CORPUS, [("optim.average_last", "3"), ("optim.ema_decay", "0.9")])
 
 
-def test_errors_in_the_base_name_its_source() -> None:
+def test_errors_in_a_base_config_name_its_file() -> None:
     base = {**CORPUS, "model": {"d_model": "x"}}
     with pytest.raises(ConfigError, match=r"^base.yaml: `model.d_model` must be a valid integer, but is 'x' instead."):
         override(base, [("seed", "2")], source="base.yaml")

@@ -28,7 +28,7 @@ def with_epochs(config: Config, epochs: float) -> Config:
 
 
 @pytest.mark.parametrize("epochs", [1, 2.5])
-def test_epochs_become_steps(corpus: Path, tmp_path: Path, epochs: float) -> None:
+def test_max_epochs_is_converted_to_max_steps(corpus: Path, tmp_path: Path, epochs: float) -> None:
     """The corpus is a single chunk, so the number of steps is exact."""
     config = with_epochs(tiny_config(corpus, data={"chunk_pairs": 10_000}, log_every=1), epochs)
     run_dir = train(config, tmp_path / "run")
@@ -57,7 +57,7 @@ def test_ngram_training_takes_one_pass(tmp_path: Path) -> None:
     assert read_config(RunFolder(run_dir)).training.max_epochs is None
 
 
-def test_steps_and_epochs_exclude_each_other(corpus: Path, tmp_path: Path) -> None:
+def test_max_steps_and_max_epochs_exclude_each_other(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`max_steps` and `max_epochs` both set the length of the training"):
         TrainingConfig(max_steps=10_000, max_epochs=3)
     with pytest.raises(ValueError, match="`training`: `max_steps` and `max_epochs` both set"):

@@ -343,5 +343,5 @@ def test_spelling_models_train_on_rare_items() -> None:
     assert rare_items(["aab", "xx"], characters) == ["b", "x"]
 
 
-def test_tokenizers_without_unknown_items_need_no_spelling() -> None:
+def test_tokenizers_without_unknown_items_need_no_spelling_model() -> None:
     assert not train_tokenizer(BpeConfig(vocab_size=300), ["Straße", "日本"]).has_unknown
