@@ -1,4 +1,4 @@
-"""Small tables, arrays and images with a rule to learn, and configs whose steps take milliseconds."""
+"""Fixtures: a small table with a known rule, and configs that train within a second."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -26,14 +26,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) 
 
 @pytest.fixture
 def table(tmp_path: Path) -> str:
-    """Write 240 rows: two numbers and a city to a price, a class, and two labels."""
+    """Write 240 rows: inputs `size`, `age`, `city`; targets `price` (a number), `class`, and `labels` (up to two)."""
     rng = np.random.default_rng(1)
     rows = []
     for _ in range(240):
         size, age = rng.normal(100, 30), rng.integers(0, 50)
         city = str(rng.choice(["Aachen", "Berlin", "Köln"]))
         price = 3 * size - 2 * age + {"Aachen": 0, "Berlin": 200, "Köln": 50}[city]
-        labels = " ".join(name for name, holds in (("large", size > 100), ("old", age > 25)) if holds)
+        labels = " ".join(name for name, is_true in (("large", size > 100), ("old", age > 25)) if is_true)
         rows.append([f"{size:.3f}", age, city, f"{price:.3f}", "dear" if price > 350 else "cheap", labels])
     return write_csv(tmp_path / "houses.csv", ["size", "age", "city", "price", "class", "labels"], rows)
 
@@ -41,7 +41,7 @@ def table(tmp_path: Path) -> str:
 def tiny(
     train: str, target: str, predicts: str = "numbers", model: ModelConfig | None = None, **options: Any
 ) -> Config:
-    """Describe a run that learns in a second."""
+    """Return the config of a run that trains within a second; `options` are fields of `data` or `training`."""
     training = {"max_steps": 24, "log_every": 3, "save_every": 4, "valid_every": 8}
     training |= {name: options.pop(name) for name in list(options) if name in training or name == "parallel"}
     data: dict[str, Any] = {"inputs": ["size", "age", "city"], "batch_rows": 32, "micro_batch_rows": 8} | options
@@ -55,8 +55,8 @@ def tiny(
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Training sets the threads of the process."""
+def _restore_num_threads() -> Iterator[None]:
+    """Restore the number of threads, which training changes for the process."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

@@ -16,7 +16,7 @@ from .conftest import tiny
 from .test_predicting import run
 
 
-def test_folds(table: str, tmp_path: Path) -> None:
+def test_each_row_is_predicted_once_and_the_report_has_mean_scores(table: str, tmp_path: Path) -> None:
     write_config(tiny(table, "class", "class", max_steps=12), tmp_path / "config.yaml")
     arguments = ("train", tmp_path / "config.yaml", "--folds", "4", "--run_dir", tmp_path / "runs")
     status, out, err = run(*arguments)
@@ -32,36 +32,36 @@ def test_folds(table: str, tmp_path: Path) -> None:
     predictions = [json.loads(line) for line in lines]
     assert sorted(each["example"] for each in predictions) == sorted(f"{table}, line {n}" for n in range(2, 242))
     for fold, accuracy in enumerate(accuracies, start=1):
-        own = [each for each in predictions if each["fold"] == fold]
-        right = sum(each["prediction"] == each["target"] for each in own)
-        assert 100 * right / len(own) == pytest.approx(accuracy)
+        of_fold = [each for each in predictions if each["fold"] == fold]
+        right = sum(each["prediction"] == each["target"] for each in of_fold)
+        assert 100 * right / len(of_fold) == pytest.approx(accuracy)
     assert run(*arguments)[1] == out
-    named = "runs is not a run folder: it has no run.json. It contains 4 run folders: name one of them, "
-    named += f"such as {tmp_path / 'runs/fold_01'}."
-    assert named in run("info", tmp_path / "runs")[2]
+    message = "runs is not a run folder: it has no run.json. It contains 4 run folders: name one of them, "
+    message += f"such as {tmp_path / 'runs/fold_01'}."
+    assert message in run("info", tmp_path / "runs")[2]
 
 
 def test_interrupted_folds_resume(table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, trained = tiny(table, "price", max_steps=12), []
 
-    def ended(*arguments: object, **options: object) -> Path:
+    def train_one_fold(*arguments: object, **options: object) -> Path:
         if len(trained) == 1:
             raise KeyboardInterrupt
         trained.append(arguments)
         return train(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(seqlab.training.folds, "train", ended)
+    monkeypatch.setattr(seqlab.training.folds, "train", train_one_fold)
     with pytest.raises(KeyboardInterrupt):
-        train_folds(config, tmp_path / "parts", 3)
+        train_folds(config, tmp_path / "resumed", 3)
     monkeypatch.undo()
-    assert not (tmp_path / "parts" / "folds.json").exists()
-    parts, whole = train_folds(config, tmp_path / "parts", 3), train_folds(config, tmp_path / "whole", 3)
-    assert parts == whole
+    assert not (tmp_path / "resumed" / "folds.json").exists()
+    resumed = train_folds(config, tmp_path / "resumed", 3)
+    assert resumed == train_folds(config, tmp_path / "uninterrupted", 3)
     for fold in ("fold_01", "fold_02", "fold_03"):
-        assert_equal_runs(tmp_path / "parts" / fold, tmp_path / "whole" / fold)
+        assert_equal_runs(tmp_path / "resumed" / fold, tmp_path / "uninterrupted" / fold)
 
 
-def test_data_without_folds_are_refused(table: str, tmp_path: Path) -> None:
+def test_invalid_cross_validation_is_refused(table: str, tmp_path: Path) -> None:
     config = tiny(table, "price", max_steps=2)
     train(config, tmp_path / "run")
     with pytest.raises(ValueError, match="is a run, not the folder of one run for each fold"):
@@ -72,8 +72,8 @@ def test_data_without_folds_are_refused(table: str, tmp_path: Path) -> None:
         train_folds(tiny(table, "price", valid=table), tmp_path / "new", 3)
 
 
-def test_folds_of_pairs(tmp_path: Path) -> None:
-    """Each source is validated on once."""
+def test_folds_of_a_parallel_corpus(tmp_path: Path) -> None:
+    """Each sentence pair is in the validation data of one fold, and predictions have the reported chrF."""
     write_numbers(tmp_path / "corpus", range(1, 60))
     report = train_folds(
         tiny_config(tmp_path / "corpus", max_steps=2, save_every=2, valid_every=2), tmp_path / "runs", 3
@@ -85,10 +85,10 @@ def test_folds_of_pairs(tmp_path: Path) -> None:
     assert sorted(each["src"] for each in predictions) == sorted(
         (tmp_path / "corpus" / "train.en").read_text().splitlines()
     )
-    for fold, figures in enumerate(report.folds, start=1):
-        own = [each for each in predictions if each["fold"] == fold]
-        found = evaluate([each["prediction"] for each in own], [[each["target"] for each in own]], ["chrf"])
-        assert found["chrf"].value == pytest.approx(figures["chrf"])
+    for fold, scores in enumerate(report.folds, start=1):
+        of_fold = [each for each in predictions if each["fold"] == fold]
+        found = evaluate([each["prediction"] for each in of_fold], [[each["target"] for each in of_fold]], ["chrf"])
+        assert found["chrf"].value == pytest.approx(scores["chrf"])
 
 
 def test_folds_of_labelled_lines(tmp_path: Path) -> None:
@@ -102,6 +102,6 @@ def test_folds_of_labelled_lines(tmp_path: Path) -> None:
     found = [json.loads(line) for line in (tmp_path / "runs" / "predictions.jsonl").read_text("utf-8").splitlines()]
     assert sorted((each["src"], each["target"]) for each in found) == sorted(lines)
     report = json.loads((tmp_path / "runs" / "folds.json").read_text("utf-8"))
-    for fold, figures in enumerate(report["folds"], start=1):
-        own = [each["prediction"] == each["target"] for each in found if each["fold"] == fold]
-        assert 100 * sum(own) / len(own) == pytest.approx(figures["accuracy"])
+    for fold, scores in enumerate(report["folds"], start=1):
+        is_correct = [each["prediction"] == each["target"] for each in found if each["fold"] == fold]
+        assert 100 * sum(is_correct) / len(is_correct) == pytest.approx(scores["accuracy"])

@@ -21,11 +21,11 @@ def config(train: str, *target: str, **options: Any) -> PredictionConfig:
     return PredictionConfig(train=[train], target=list(target), **options)
 
 
-def prepared(data: PredictionConfig, cache: Path) -> Any:
+def prepare(data: PredictionConfig, cache: Path) -> Any:
     return prepare_examples(data, fit_codecs(data, read_examples(data, data.train)), cache)
 
 
-def test_numbers_are_standardized_by_training_rows(table: str, tmp_path: Path) -> None:
+def test_numbers_are_standardized_with_statistics_of_training_rows(table: str, tmp_path: Path) -> None:
     data = config(table, "price", inputs=["size", "age", "city"])
     raw = read_examples(data, data.train)
     codec, target = fit_codecs(data, raw)
@@ -34,7 +34,7 @@ def test_numbers_are_standardized_by_training_rows(table: str, tmp_path: Path) -
     assert isinstance(size, NumberColumn)
     assert isinstance(city, CategoryColumn)
     assert sorted(city.values) == ["Aachen", "Berlin", "Köln"]
-    examples = prepared(data, tmp_path / "cache")
+    examples = prepare(data, tmp_path / "cache")
     inputs = examples.train.read(np.arange(len(examples.train)))[:, 0]
     assert inputs.shape == (216, 5)
     assert inputs[:, :2].mean(0) == pytest.approx(0, abs=1e-5)
@@ -46,60 +46,60 @@ def test_numbers_are_standardized_by_training_rows(table: str, tmp_path: Path) -
     assert examples.locate(int(examples.valid.rows[3])) == f"{table}, line {rows[3] + 2}"
 
 
-def test_a_cache_is_opened_again(table: str, tmp_path: Path) -> None:
+def test_an_existing_cache_is_not_rewritten(table: str, tmp_path: Path) -> None:
     data = config(table, "price")
     codecs = fit_codecs(data, read_examples(data, data.train))
     first = prepare_examples(data, codecs, tmp_path / "cache")
     [folder] = (tmp_path / "cache").glob("examples-*")
-    stamp = (folder / "inputs.npy").stat().st_mtime_ns
+    modified = (folder / "inputs.npy").stat().st_mtime_ns
     second = prepare_examples(data, codecs, tmp_path / "cache")
-    assert (folder / "inputs.npy").stat().st_mtime_ns == stamp
+    assert (folder / "inputs.npy").stat().st_mtime_ns == modified
     assert np.array_equal(first.train.rows, second.train.rows)
 
 
 def test_windows_of_a_series(tmp_path: Path) -> None:
-    """Targets are after their windows, the end is for validation, and no window spans two files."""
+    """Targets follow their windows by `ahead` rows; validation data are the last rows, or a second file."""
     series = write_csv(tmp_path / "s.csv", ["x"], [[i] for i in range(50)])
-    more = write_csv(tmp_path / "v.csv", ["x"], [[i] for i in range(100, 120)])
+    valid_series = write_csv(tmp_path / "v.csv", ["x"], [[i] for i in range(100, 120)])
     data = config(series, "x", window=4, ahead=3, valid_fraction=0.2)
-    examples = prepared(data, tmp_path / "one")
+    examples = prepare(data, tmp_path / "one")
 
-    def rows_of(data: PredictionConfig, part: Any) -> tuple[list[list[int]], list[int]]:
-        target, numbers = fit_codecs(data, read_examples(data, data.train))[1], np.arange(len(part))
-        inputs = [[round(v) for v in target.decode(row)[:, 0]] for row in part.read(numbers)]
-        return inputs, [round(v) for v in target.decode(part.read_targets(numbers))[:, 0]]
+    def decode_windows(data: PredictionConfig, split: Any) -> tuple[list[list[int]], list[int]]:
+        target, numbers = fit_codecs(data, read_examples(data, data.train))[1], np.arange(len(split))
+        inputs = [[round(v) for v in target.decode(row)[:, 0]] for row in split.read(numbers)]
+        return inputs, [round(v) for v in target.decode(split.read_targets(numbers))[:, 0]]
 
-    inputs, targets = rows_of(data, examples.train)
+    inputs, targets = decode_windows(data, examples.train)
     assert inputs[0] == [0, 1, 2, 3]
     assert targets == list(range(6, 40))
-    assert rows_of(data, examples.valid)[1] == list(range(40, 50))
-    data = config(series, "x", window=4, ahead=3, valid=more)
-    apart = prepared(data, tmp_path / "two")
-    assert rows_of(data, apart.train)[1] == list(range(6, 50))
-    assert rows_of(data, apart.valid)[0][0] == [100, 101, 102, 103]
-    assert rows_of(data, apart.valid)[1] == list(range(106, 120))
+    assert decode_windows(data, examples.valid)[1] == list(range(40, 50))
+    data = config(series, "x", window=4, ahead=3, valid=valid_series)
+    with_valid_file = prepare(data, tmp_path / "two")
+    assert decode_windows(data, with_valid_file.train)[1] == list(range(6, 50))
+    assert decode_windows(data, with_valid_file.valid)[0][0] == [100, 101, 102, 103]
+    assert decode_windows(data, with_valid_file.valid)[1] == list(range(106, 120))
 
 
 def test_no_window_spans_two_files(tmp_path: Path) -> None:
     paths = [write_csv(tmp_path / f"{n}.csv", ["x"], [[1000 * n + i] for i in range(10)]) for n in range(3)]
     data = replace(config(paths[0], "x", window=4, valid_fraction=0.1), train=paths)
-    examples = prepared(data, tmp_path / "cache")
+    examples = prepare(data, tmp_path / "cache")
     target = fit_codecs(data, read_examples(data, data.train))[1]
-    for part in (examples.train, examples.valid):
-        inputs = target.decode(part.read(np.arange(len(part)))[:, :, 0].reshape(-1, 1)).reshape(len(part), 4)
-        expected = target.decode(part.read_targets(np.arange(len(part))))
+    for split in (examples.train, examples.valid):
+        inputs = target.decode(split.read(np.arange(len(split)))[:, :, 0].reshape(-1, 1)).reshape(len(split), 4)
+        expected = target.decode(split.read_targets(np.arange(len(split))))
         assert np.allclose(np.diff(np.concatenate([inputs, expected], axis=1)), 1, atol=0.01)
     assert len(examples.train) + len(examples.valid) == 3 * 6
 
 
-def test_many_categories(tmp_path: Path) -> None:
-    """Groups, classes and cells beyond 1,000 names are read as all others are."""
+def test_more_than_1000_categories(tmp_path: Path) -> None:
+    """Groups and classes may have more than 1,000 names; an unseen category is encoded as zeros."""
     rows = [[i % 3, f"patient {i // 2}", f"class {i % 1200}", ("red", "blue")[i % 2]] for i in range(3600)]
     path = write_csv(tmp_path / "t.csv", ["x", "patient", "class", "colour"], rows)
     data = config(path, "x", inputs=["colour"], folds="grouped", fold_column="patient", num_folds=3, valid_fold=1)
-    is_out = validation_mask(data, read_examples(data, data.train))
-    assert 1100 < is_out.sum() < 1300
-    assert (is_out[::2] == is_out[1::2]).all()
+    is_valid = validation_mask(data, read_examples(data, data.train))
+    assert 1100 < is_valid.sum() < 1300
+    assert (is_valid[::2] == is_valid[1::2]).all()
     data = config(path, "class", inputs=["x"], predicts="class")
     codecs = fit_codecs(data, read_examples(data, data.train))
     assert codecs[1].size == 1200
@@ -110,7 +110,9 @@ def test_many_categories(tmp_path: Path) -> None:
     assert encoded[-1].sum() == 1
 
 
-def test_too_many_numbers_for_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_distinct_numbers_in_a_group_column_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("seqlab.data.tables.MAX_DISTINCT_NUMBERS", 100)
     path = write_csv(tmp_path / "t.csv", ["x", "y"], [[i, i % 7] for i in range(300)])
     data = config(path, "y", folds="grouped", fold_column="x", num_folds=3, valid_fold=1)
@@ -118,7 +120,7 @@ def test_too_many_numbers_for_groups(tmp_path: Path, monkeypatch: pytest.MonkeyP
         validation_mask(data, read_examples(data, data.train))
 
 
-def test_given_folds_are_ordered_as_numbers(tmp_path: Path) -> None:
+def test_given_folds_are_in_numeric_order(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", ["x", "y", "fold"], [[i, i % 7, i % 10 + 1] for i in range(100)])
     data = config(path, "y", folds="given", fold_column="fold", num_folds=10, valid_fold=2)
     assert np.flatnonzero(validation_mask(data, read_examples(data, data.train))).tolist() == list(range(1, 100, 10))
@@ -130,14 +132,14 @@ def test_given_folds_are_ordered_as_numbers(tmp_path: Path) -> None:
         validation_mask(data, read_examples(data, data.train))
 
 
-def test_equal_categories_are_not_a_copy_of_the_target(tmp_path: Path) -> None:
+def test_an_input_with_the_categories_of_the_target_is_kept(tmp_path: Path) -> None:
     rows = [[("yes", "no")[i // 2 % 2], ("yes", "no")[i % 2]] for i in range(40)]
     data = config(write_csv(tmp_path / "t.csv", ["smoker", "churn"], rows), "churn", predicts="class")
     assert read_examples(data, data.train).inputs == ["smoker"]
 
 
-def test_arrays_are_standardized_exactly(tmp_path: Path) -> None:
-    """Large numbers keep their differences, and what is constant says nothing."""
+def test_arrays_are_standardized_in_double_precision(tmp_path: Path) -> None:
+    """Large numbers keep their differences, and a constant column is encoded as zeros."""
     values = np.stack([1e8 + np.arange(40), np.full(40, 0.1)], axis=1)
     codec = ArrayCodec.fit(values, np.arange(40), "x", "images")
     encoded = codec.encode(values, "x")[:, 0]
@@ -156,12 +158,12 @@ def test_sequences_of_another_length_are_refused() -> None:
 
 def test_16_bit_images_are_scaled_like_8_bit_images(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
-    grey = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
-    image.fromarray(grey).save(tmp_path / "16.png")
-    image.fromarray((grey // 257).astype(np.uint8)).save(tmp_path / "8.png")
-    wide, narrow = read_images([tmp_path / "16.png", tmp_path / "8.png"])
-    assert np.abs(wide - narrow).max() <= 1
-    assert wide.max() > 250
+    gray = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
+    image.fromarray(gray).save(tmp_path / "16.png")
+    image.fromarray((gray // 257).astype(np.uint8)).save(tmp_path / "8.png")
+    from_16_bit, from_8_bit = read_images([tmp_path / "16.png", tmp_path / "8.png"])
+    assert np.abs(from_16_bit - from_8_bit).max() <= 1
+    assert from_16_bit.max() > 250
 
 
 def test_each_row_is_in_one_fold(table: str) -> None:
@@ -171,8 +173,8 @@ def test_each_row_is_in_one_fold(table: str) -> None:
         raw = read_examples(data, data.train)
         masks.append(validation_mask(data, raw))
     assert (np.sum(masks, axis=0) == 1).all()
-    dear = raw.table.columns["class"].categories() == raw.table.columns["class"].names["dear"]
-    assert np.ptp([(mask & dear).sum() for mask in masks]) <= 1
+    is_dear = raw.table.columns["class"].categories() == raw.table.columns["class"].names["dear"]
+    assert np.ptp([(mask & is_dear).sum() for mask in masks]) <= 1
 
 
 def test_groups_and_given_folds(tmp_path: Path) -> None:
@@ -188,16 +190,26 @@ def test_groups_and_given_folds(tmp_path: Path) -> None:
 
 
 COLUMNS = ["a", "b", "y"]
-GOOD = [[i, f"v{i % 3}", i % 5] for i in range(40)]
-BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
-    "missing column": (COLUMNS, GOOD, {"target": ["z"]}, r"t\.csv: has no column 'z', only a, b, y"),
-    "missing number": (COLUMNS, [*GOOD, ["", "v1", 2]], {}, r"t\.csv, line 42: 'a' is missing: correct the cell"),
-    "not a number": (COLUMNS, [*GOOD, ["x7", "v1", 2]], {}, r"t\.csv, line 42: 'a' is 'x7', but most cells .* numbers"),
-    "infinite": (COLUMNS, [*GOOD, ["inf", "v1", 2]], {}, r"t\.csv, line 42: 'a' is 'inf', but most"),
-    "NaN": (COLUMNS, [*GOOD, ["NaN", "v1", 2]], {}, r"t\.csv, line 42: 'a' is missing"),
-    "missing target": (COLUMNS, [*GOOD, [1, "v1", ""]], {}, r"t\.csv, line 42: 'y' is missing"),
-    "missing class": (COLUMNS, [*GOOD, [1, "v1", ""]], {"predicts": "class"}, r"line 42: the target 'y' is missing"),
-    "names as numbers": (COLUMNS, GOOD, {"target": ["b"]}, r"needs numbers, but the column 'b' has 'v0'"),
+VALID_ROWS = [[i, f"v{i % 3}", i % 5] for i in range(40)]
+INVALID: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
+    "missing column": (COLUMNS, VALID_ROWS, {"target": ["z"]}, r"t\.csv: has no column 'z', only a, b, y"),
+    "missing number": (COLUMNS, [*VALID_ROWS, ["", "v1", 2]], {}, r"t\.csv, line 42: 'a' is missing: correct the cell"),
+    "not a number": (
+        COLUMNS,
+        [*VALID_ROWS, ["x7", "v1", 2]],
+        {},
+        r"t\.csv, line 42: 'a' is 'x7', but most cells .* numbers",
+    ),
+    "infinite": (COLUMNS, [*VALID_ROWS, ["inf", "v1", 2]], {}, r"t\.csv, line 42: 'a' is 'inf', but most"),
+    "NaN": (COLUMNS, [*VALID_ROWS, ["NaN", "v1", 2]], {}, r"t\.csv, line 42: 'a' is missing"),
+    "missing target": (COLUMNS, [*VALID_ROWS, [1, "v1", ""]], {}, r"t\.csv, line 42: 'y' is missing"),
+    "missing class": (
+        COLUMNS,
+        [*VALID_ROWS, [1, "v1", ""]],
+        {"predicts": "class"},
+        r"line 42: the target 'y' is missing",
+    ),
+    "names as numbers": (COLUMNS, VALID_ROWS, {"target": ["b"]}, r"needs numbers, but the column 'b' has 'v0'"),
     "one class": (
         COLUMNS,
         [[i, "v", 1] for i in range(9)],
@@ -207,7 +219,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
     "one number": (COLUMNS, [[i, "v", 1] for i in range(9)], {}, r"target 'y' is 1 in all training rows"),
     "the target among the inputs": (
         [*COLUMNS, "c"],
-        [[*row, row[2]] for row in GOOD],
+        [[*row, row[2]] for row in VALID_ROWS],
         {},
         r"the column 'c' equals the target 'y' in all rows",
     ),
@@ -225,7 +237,7 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
     ),
     "too large a number": (
         COLUMNS,
-        [*GOOD, ["1e300", "v1", 2]],
+        [*VALID_ROWS, ["1e300", "v1", 2]],
         {},
         "column 'a' has numbers that are too large",
     ),
@@ -243,26 +255,26 @@ BAD: dict[str, tuple[list[str], list[list[Any]], dict[str, Any], str]] = {
     ),
     "more given folds": (
         COLUMNS,
-        GOOD,
+        VALID_ROWS,
         {"folds": "given", "fold_column": "b", "num_folds": 2, "valid_fold": 1},
         "column 'b' names 3 folds, but `data.num_folds` .* is 2: set it to 3",
     ),
-    "one row": (COLUMNS, GOOD[6:7], {}, "needs at least 2 training examples, but has 1"),
-    "too few for folds": (COLUMNS, GOOD[2:7], {"valid_fold": 1}, "There are 5 rows, too few for 10 folds"),
+    "one row": (COLUMNS, VALID_ROWS[6:7], {}, "needs at least 2 training examples, but has 1"),
+    "too few for folds": (COLUMNS, VALID_ROWS[2:7], {"valid_fold": 1}, "There are 5 rows, too few for 10 folds"),
     "no row": (COLUMNS, [], {}, r"t\.csv: there are no rows after the header"),
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_invalid_input_is_named(name: str, tmp_path: Path) -> None:
-    header, rows, options, message = BAD[name]
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_input_is_reported_with_its_location(name: str, tmp_path: Path) -> None:
+    header, rows, options, message = INVALID[name]
     path = write_csv(tmp_path / "t.csv", header, rows)
     data = PredictionConfig(train=[path], **({"target": ["y"]} | options))
     with pytest.raises(ValueError, match=message):
-        prepared(data, tmp_path / "cache")
+        prepare(data, tmp_path / "cache")
 
 
-def test_constant_inputs_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_constant_inputs_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write_csv(tmp_path / "t.csv", ["a", "b", "c", "y"], [[i, 5, "v", i % 5] for i in range(40)])
     data = config(path, "y")
     fit_codecs(data, read_examples(data, data.train))
@@ -284,31 +296,31 @@ def test_constant_inputs_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixt
         ({"folds": "stratified"}, "needs `predicts: class`, but it is `numbers`"),
     ],
 )
-def test_contradictory_fields(options: dict[str, Any], message: str) -> None:
+def test_contradictory_fields_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PredictionConfig(train=["t.csv"], **options)
 
 
-def test_validation_data_without_a_column(tmp_path: Path) -> None:
+def test_validation_data_with_a_missing_column_are_refused(tmp_path: Path) -> None:
     train = write_csv(tmp_path / "t.csv", ["x", "z", "y"], [[i, i % 3, i % 5] for i in range(20)])
     valid = write_csv(tmp_path / "v.csv", ["x", "y"], [[1, 2], [2, 3]])
     with pytest.raises(ValueError, match=r"v\.csv: has no column 'z', only x, y"):
-        prepared(config(train, "y", valid=valid), tmp_path / "cache")
+        prepare(config(train, "y", valid=valid), tmp_path / "cache")
 
 
-def test_arrays_without_numbers(tmp_path: Path) -> None:
+def test_nan_and_complex_arrays_are_refused(tmp_path: Path) -> None:
     values = np.ones((20, 3))
     values[4, 1] = np.nan
     np.savez(tmp_path / "a.npz", x=values, y=np.arange(20))
     with pytest.raises(ValueError, match=r"a\.npz, row 5: contains NaN or infinity"):
-        prepared(PredictionConfig(train=[str(tmp_path / "a.npz")]), tmp_path / "cache")
+        prepare(PredictionConfig(train=[str(tmp_path / "a.npz")]), tmp_path / "cache")
     np.savez(tmp_path / "b.npz", x=np.ones((20, 3)) * 1j, y=np.arange(20))
     with pytest.raises(ValueError, match=r"b\.npz: inputs must be numbers, but have the type complex128"):
-        prepared(PredictionConfig(train=[str(tmp_path / "b.npz")]), tmp_path / "cache")
+        prepare(PredictionConfig(train=[str(tmp_path / "b.npz")]), tmp_path / "cache")
 
 
 def test_paths_determine_the_kind_of_data(table: str, tmp_path: Path) -> None:
-    """Arrays, folders and whole tables are examples; a column of a table is text."""
+    """A file of arrays, a folder of images or a table holds examples; a column of a table is text."""
     np.savez(tmp_path / "t.npz", x=np.arange(200.0).reshape(50, 4), y=np.arange(50) % 2)
     config = seqlab.config_for({"data.train": tmp_path / "t.npz"})
     assert isinstance(config.data, PredictionConfig)
@@ -319,11 +331,11 @@ def test_paths_determine_the_kind_of_data(table: str, tmp_path: Path) -> None:
         seqlab.config_for({"data.train": [table, tmp_path / "t.npz"], "data.target": "y"})
 
 
-def test_an_unseen_class(tmp_path: Path) -> None:
+def test_unseen_classes_are_counted_and_shown_as_question_marks(tmp_path: Path) -> None:
     train = write_csv(tmp_path / "t.csv", ["x", "y"], [[i, "ab"[i % 2]] for i in range(20)])
     valid = write_csv(tmp_path / "v.csv", ["x", "y"], [[1, "a"], [2, "c"]])
     data = config(train, "y", predicts="class", valid=valid)
-    examples = prepared(data, tmp_path / "cache")
+    examples = prepare(data, tmp_path / "cache")
     assert examples.report.unseen == 1
     target = fit_codecs(data, read_examples(data, data.train))[1]
     assert target.lines(examples.valid.read_targets(np.arange(2))) == ["a", "?"]

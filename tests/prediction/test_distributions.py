@@ -32,7 +32,7 @@ def test_one_hot_targets_have_the_loss_of_class_ids(smoothing: float) -> None:
     assert found[0].count == found[1].count == 6
 
 
-def test_cross_entropy_of_probabilities() -> None:
+def test_loss_is_the_cross_entropy_with_the_target_distribution() -> None:
     scores, targets = torch.randn(5, 3), RNG.dirichlet([1, 1, 1], 5).astype(np.float32)
     batch = batch_of_arrays(np.zeros((5, 1, 1), np.float32), targets, np.arange(5))
     loss = SoftmaxConfig().build()(lambda _: scores, batch, StepContext(0))
@@ -42,15 +42,15 @@ def test_cross_entropy_of_probabilities() -> None:
 
 @pytest.fixture
 def one_hot(tmp_path: Path) -> str:
-    """Write 300 points, and in which of three sectors they lie, in a column for each."""
+    """Write 300 points with one-hot columns for their sectors (three)."""
     points = RNG.normal(size=(300, 2))
-    sector = (np.arctan2(points[:, 1], points[:, 0]) // (2 * np.pi / 3)).astype(int) % 3
-    rows = [[f"{x:.4f}", f"{y:.4f}", *np.eye(3, dtype=int)[k]] for (x, y), k in zip(points, sector, strict=True)]
+    sectors = (np.arctan2(points[:, 1], points[:, 0]) // (2 * np.pi / 3)).astype(int) % 3
+    rows = [[f"{x:.4f}", f"{y:.4f}", *np.eye(3, dtype=int)[k]] for (x, y), k in zip(points, sectors, strict=True)]
     return write_csv(tmp_path / "t.csv", ["x", "y", "east", "north", "south"], rows)
 
 
 @pytest.mark.parametrize("model", [LinearConfig(), GaussianClassifierConfig()])
-def test_a_column_for_each_class(model: ModelConfig, one_hot: str, tmp_path: Path) -> None:
+def test_training_with_one_target_column_per_class(model: ModelConfig, one_hot: str, tmp_path: Path) -> None:
     config = tiny(one_hot, "east", "class", LinearConfig(), inputs=["x", "y"], max_steps=200, valid_every=200)
     optim = OptimConfig() if model.is_count_based else config.optim
     config = replace(config, data=replace(config.data, target=["east", "north", "south"]), model=model, optim=optim)
@@ -60,7 +60,7 @@ def test_a_column_for_each_class(model: ModelConfig, one_hot: str, tmp_path: Pat
     assert all(sum(each.values.values()) == pytest.approx(1) for each in found)
 
 
-def test_zero_config_recognizes_class_columns(one_hot: str, tmp_path: Path) -> None:
+def test_zero_config_detects_one_column_per_class(one_hot: str, tmp_path: Path) -> None:
     from seqlab.cli.main import main
 
     options = ["--data.target", "east", "north", "south", "--training.max_steps", "10", "--device", "cpu"]
@@ -68,7 +68,7 @@ def test_zero_config_recognizes_class_columns(one_hot: str, tmp_path: Path) -> N
     assert "predicts: class" in (tmp_path / "run" / "config.yaml").read_text()
 
 
-def test_invalid_distributions_are_located(tmp_path: Path) -> None:
+def test_invalid_distributions_are_reported_with_their_line(tmp_path: Path) -> None:
     rows = [["1", "0.5", "0.5"], ["2", "0.9", "0.3"], ["3", "1", "0"]]
     config = tiny(write_csv(tmp_path / "t.csv", ["x", "a", "b"], rows), "a", "class", inputs=["x"], valid_fraction=0.4)
     config = replace(config, data=replace(config.data, target=["a", "b"]))
@@ -81,20 +81,20 @@ def test_the_most_probable_class_is_predicted() -> None:
     assert target.lines(np.array([[0.2, 0.8], [0.6, 0.4]])) == ["b", "a"]
 
 
-def test_mixup_has_one_weight_for_inputs_and_targets() -> None:
+def test_mixup_uses_one_weight_for_inputs_and_targets() -> None:
     numbers = np.arange(200)
     inputs, targets = np.eye(200, dtype=np.float32)[:, None], np.eye(200, dtype=np.float32)[numbers]
-    found, mixed_targets = mixup(inputs, targets, 1.0, np.random.default_rng(1))
-    np.testing.assert_array_equal(found[:, 0], mixed_targets)
+    mixed_inputs, mixed_targets = mixup(inputs, targets, 1.0, np.random.default_rng(1))
+    np.testing.assert_array_equal(mixed_inputs[:, 0], mixed_targets)
     np.testing.assert_allclose(mixed_targets.sum(1), 1, rtol=1e-6)
-    shares = mixed_targets[numbers, numbers]
-    assert 0.4 < shares.mean() < 0.6
+    weights = mixed_targets[numbers, numbers]
+    assert 0.4 < weights.mean() < 0.6
     assert ((mixed_targets > 0).sum(1) <= 2).all()
-    assert shares.std() == pytest.approx(12**-0.5, abs=0.05)  # alpha 1: uniform
+    assert weights.std() == pytest.approx(12**-0.5, abs=0.05)  # Beta(1, 1) is uniform
 
 
 @pytest.mark.parametrize(("target", "predicts"), [("price", "numbers"), ("class", "class"), ("labels", "labels")])
-def test_training_with_mixup(target: str, predicts: str, table: str, tmp_path: Path) -> None:
+def test_training_with_mixup_reaches_a_low_loss(target: str, predicts: str, table: str, tmp_path: Path) -> None:
     options = {"max_steps": 150, "valid_every": 150, "batch_rows": 48}
     config = tiny(table, target, predicts, augment_mixup=0.3, **options)
     run = seqlab.train(config, tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Optimizers and schedules: resumed equals uninterrupted, and the division into micro-steps does not matter."""
+"""Training with each optimizer and schedule: resumed runs, micro-steps, ranks, averaged weights, plateaus."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -68,14 +68,14 @@ def test_all_optimizers_and_schedules_are_covered() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMS)
-def test_resumed_equals_uninterrupted(name: str, table: str, tmp_path: Path) -> None:
+def test_resumed_runs_equal_uninterrupted_ones(name: str, table: str, tmp_path: Path) -> None:
     config = config_of(name, table)
-    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    uninterrupted, resumed = train(config, tmp_path / "uninterrupted"), tmp_path / "resumed"
     for step in (2, 9, 17):
-        train_until(config, parts, step)
-    train(config, parts)
-    assert_equal_runs(parts, whole)
-    losses = [line["loss"] for line in comparable_metrics(whole, ["train"])]
+        train_until(config, resumed, step)
+    train(config, resumed)
+    assert_equal_runs(resumed, uninterrupted)
+    losses = [line["loss"] for line in comparable_metrics(uninterrupted, ["train"])]
     assert losses[-1] < losses[0]
 
 
@@ -87,29 +87,29 @@ def train_all(configs: dict[str, Config], folder: Path) -> dict[str, list[float]
     return {name: losses_of(train(config, folder / name)) for name, config in configs.items()}
 
 
-def test_division_into_micro_steps(table: str, tmp_path: Path) -> None:
-    """8 rows at a time and 4 by 4, alone and among two ranks."""
+def test_losses_do_not_depend_on_micro_steps_or_ranks(table: str, tmp_path: Path) -> None:
+    """Micro-steps of 8 or of 4 rows, in one process and in two ranks."""
     configs = {name: config_of(name, table, dropout=0.0, batch_rows=8, max_steps=15) for name in OPTIMS}
 
-    def by(rows: int) -> dict[str, Config]:
+    def with_micro_steps_of(rows: int) -> dict[str, Config]:
         return {name: replace(each, data=replace(each.data, micro_batch_rows=rows)) for name, each in configs.items()}
 
-    alone, divided = train_all(by(8), tmp_path / "1"), by(4)
+    expected, divided = train_all(with_micro_steps_of(8), tmp_path / "1"), with_micro_steps_of(4)
     for found in (train_all(divided, tmp_path / "2"), run_in_ranks(2, train_all, divided, tmp_path / "ranks")[0]):
         for name in OPTIMS:
-            assert found[name] == pytest.approx(alone[name], rel=1e-3), name
+            assert found[name] == pytest.approx(expected[name], rel=1e-3), name
 
 
 def test_schedule_free_inference_uses_averaged_weights(table: str, tmp_path: Path) -> None:
     run = train(config_of("schedule_free", table), tmp_path / "run")
-    used = load_run(run, "last").model.state_dict()
+    loaded = load_run(run, "last").model.state_dict()
     checkpoint = run / "checkpoints" / "step_00000024"
     assert (checkpoint / "averaged.safetensors").is_file()
-    moving = read_tensors(checkpoint, WEIGHTS)
-    assert any(not torch.equal(used[name], moving[name]) for name in moving)
+    unaveraged = read_tensors(checkpoint, WEIGHTS)
+    assert any(not torch.equal(loaded[name], unaveraged[name]) for name in unaveraged)
 
 
-def test_plateau_lowers_the_learning_rate(table: str, tmp_path: Path) -> None:
+def test_plateau_schedule_lowers_the_learning_rate_after_each_rise_of_the_loss(table: str, tmp_path: Path) -> None:
     config = replace(
         config_of("adamw", table),
         optim=OptimConfig(
@@ -117,7 +117,7 @@ def test_plateau_lowers_the_learning_rate(table: str, tmp_path: Path) -> None:
         ),
     )
     run = train(config, tmp_path / "run")
-    rates = [line["lr"] for line in comparable_metrics(run, ["train"])]
-    nlls = [line["loss"] for line in comparable_metrics(run, ["valid"])]
-    rises = sum(later >= min(nlls[: i + 1]) for i, later in enumerate(nlls[1:-1]))
-    assert rates[-1] == pytest.approx(0.1**rises)
+    lrs = [line["lr"] for line in comparable_metrics(run, ["train"])]
+    losses = [line["loss"] for line in comparable_metrics(run, ["valid"])]
+    num_rises = sum(loss >= min(losses[: i + 1]) for i, loss in enumerate(losses[1:-1]))
+    assert lrs[-1] == pytest.approx(0.1**num_rises)

@@ -49,19 +49,19 @@ def run(*arguments: str | Path, stdin: str = "") -> tuple[int, str, str]:
 
 @pytest.fixture
 def houses(table: str, tmp_path: Path) -> Path:
-    """Train a model of prices."""
+    """Train a regression model of the price."""
     model = MlpConfig(hidden_sizes=(32,))
     return train(tiny(table, "price", model=model, max_steps=200, valid_every=100, save_every=100), tmp_path / "houses")
 
 
-def test_one_line_per_row(houses: Path) -> None:
+def test_predict_prints_one_line_per_row(houses: Path) -> None:
     status, out, err = run("predict", houses, stdin="\n".join(LINES) + "\n")
     assert status == 0, err
     first, empty, third, unknown = out.splitlines()
     assert empty == ""
     assert float(first) == pytest.approx(3 * 100 - 2 * 10 + 200, abs=60)
     assert float(third) == pytest.approx(3 * 120 - 2 * 5 + 50, abs=60)
-    assert float(unknown) > 0  # a city that training has not seen
+    assert float(unknown) > 0  # a city that is not in the training data
     records = ['{"city": "Berlin", "age": 10, "size": 100}', "", '{"city": "Köln", "size": 120.0, "age": 5}']
     assert run("predict", houses, stdin="\n".join(records) + "\n")[1].splitlines() == [first, "", third]
     assert run("predict", houses, stdin="\n".join(LINES[:4]).replace(",", "\t") + "\n")[1].splitlines() == [
@@ -73,14 +73,14 @@ def test_one_line_per_row(houses: Path) -> None:
     assert found["values"] == {"price": pytest.approx(float(first))}
 
 
-def test_the_batch_does_not_change_predictions(houses: Path, table: str) -> None:
-    whole = run("predict", houses, "--input", table)[1].splitlines()
-    assert len(whole) == 240
-    assert run("predict", houses, "--input", table, "--batch_rows", "7")[1].splitlines() == whole
+def test_predictions_do_not_depend_on_the_batch(houses: Path, table: str) -> None:
+    expected = run("predict", houses, "--input", table)[1].splitlines()
+    assert len(expected) == 240
+    assert run("predict", houses, "--input", table, "--batch_rows", "7")[1].splitlines() == expected
     header, *rows = Path(table).read_text("utf-8").splitlines()
     reversed_rows = "\n".join([header, *rows[::-1]])
-    assert run("predict", houses, stdin=reversed_rows)[1].splitlines() == whole[::-1]
-    assert run("predict", houses, stdin="\n".join([header, rows[17]]))[1].splitlines() == [whole[17]]
+    assert run("predict", houses, stdin=reversed_rows)[1].splitlines() == expected[::-1]
+    assert run("predict", houses, stdin="\n".join([header, rows[17]]))[1].splitlines() == [expected[17]]
 
 
 def test_python_api(houses: Path) -> None:
@@ -100,7 +100,7 @@ def test_python_api(houses: Path) -> None:
 
 
 def test_intervals_cover_90_percent(tmp_path: Path) -> None:
-    """New examples with noise that is not normal, and two targets."""
+    """For new examples with exponential noise, and two targets."""
     rng = np.random.default_rng(6)
 
     def rows(count: int) -> list[list[float]]:
@@ -115,8 +115,10 @@ def test_intervals_cover_90_percent(tmp_path: Path) -> None:
     new = rows(2000)
     found = seqlab.load(run_dir).predict_detailed([{"x": row[0]} for row in new])
     for column, name in ((1, "y"), (2, "z")):
-        held = [e.interval[name][0] <= row[column] <= e.interval[name][1] for e, row in zip(found, new, strict=True)]
-        assert 0.86 < np.mean(held) < 0.94
+        is_covered = [
+            e.interval[name][0] <= row[column] <= e.interval[name][1] for e, row in zip(found, new, strict=True)
+        ]
+        assert 0.86 < np.mean(is_covered) < 0.94
     line = json.loads(run("predict", run_dir, "--json", stdin="x\n0.5\n")[1])
     assert line["interval"]["y"][0] < line["values"]["y"] < line["interval"]["y"][1]
 
@@ -131,14 +133,16 @@ def test_intervals_cover_90_percent(tmp_path: Path) -> None:
         ("", "standard input: is empty"),
     ],
 )
-def test_invalid_rows_are_named(houses: Path, text: str, message: str) -> None:
+def test_invalid_rows_are_reported_with_their_line(houses: Path, text: str, message: str) -> None:
     status, out, err = run("predict", houses, stdin=text)
     assert (status, out) == (2, "")
     assert message in err
 
 
 @pytest.mark.parametrize(("target", "predicts"), [("class", "class"), ("labels", "labels")])
-def test_classes_and_labels(target: str, predicts: str, table: str, tmp_path: Path) -> None:
+def test_predicted_classes_and_labels_agree_with_their_probabilities(
+    target: str, predicts: str, table: str, tmp_path: Path
+) -> None:
     limits = {"max_steps": 300, "valid_every": 100, "save_every": 100}
     run_dir = train(tiny(table, target, predicts, MlpConfig(hidden_sizes=(32,)), **limits), tmp_path / "run")
     out = run("predict", run_dir, "--input", table)[1]
@@ -157,37 +161,39 @@ def test_classes_and_labels(target: str, predicts: str, table: str, tmp_path: Pa
             assert line.split() == [name for name, value in each["values"].items() if value > thresholds[name]]
 
 
-def test_ensemble_members_may_differ_in_units(tmp_path: Path) -> None:
-    """Each run decodes by the mean and deviation of its own training data."""
+def test_ensemble_members_may_have_targets_of_different_scale(tmp_path: Path) -> None:
+    """Each member scales its predictions by the mean and standard deviation of its training data."""
     runs = []
     for number, shift in enumerate((0, 1000)):
         path = write_csv(tmp_path / f"{number}.csv", ["x", "y"], [[k % 9, 2 * (k % 9) + shift] for k in range(90)])
         runs.append(train(tiny(path, "y", model=LinearConfig(), inputs=["x"]), tmp_path / f"run{number}"))
-    [one], [other], [both], [turned] = (
+    [first], [second], [both], [reversed_order] = (
         [each.values["y"] for each in seqlab.load(members).predict_detailed([{"x": 4}])]
         for members in ([runs[0]], [runs[1]], runs, runs[::-1])
     )
-    assert both == pytest.approx((one + other) / 2)
-    assert turned == pytest.approx(both)
+    assert both == pytest.approx((first + second) / 2)
+    assert reversed_order == pytest.approx(both)
 
 
 def thresholds_of(run_dir: Path) -> dict[str, float]:
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
     best = min((line for line in lines if line["kind"] == "valid"), key=lambda line: line["loss"])
-    named = {name.removeprefix("threshold."): value for name, value in best.items() if name.startswith("threshold.")}
-    assert all(0 < value < 1 for value in named.values())
-    return named
+    thresholds = {
+        name.removeprefix("threshold."): value for name, value in best.items() if name.startswith("threshold.")
+    }
+    assert all(0 < value < 1 for value in thresholds.values())
+    return thresholds
 
 
-def test_thresholds_of_labels_are_chosen_on_validation_data(tmp_path: Path) -> None:
+def test_label_thresholds_are_chosen_on_validation_data(tmp_path: Path) -> None:
     """The best threshold of a label with probabilities below 0.5 is far below 0.5."""
 
     def rows(count: int, seed: int) -> list[list[Any]]:
         rng = np.random.default_rng(seed)
         x = rng.normal(0, 1, count)
         draw = rng.random((count, 2))
-        chance = np.stack([0.4 / (1 + np.exp(3 - 2 * x)), 1 / (1 + np.exp(-3 * x))], axis=1)
-        return [[each, *map(int, labels)] for each, labels in zip(x.tolist(), (draw < chance).tolist(), strict=True)]
+        probs = np.stack([0.4 / (1 + np.exp(3 - 2 * x)), 1 / (1 + np.exp(-3 * x))], axis=1)
+        return [[each, *map(int, labels)] for each, labels in zip(x.tolist(), (draw < probs).tolist(), strict=True)]
 
     path = write_csv(tmp_path / "t.csv", ["x", "rare", "common"], rows(4000, 1))
     config = tiny(path, "rare", "labels", MlpConfig(), inputs=["x"], max_steps=300, valid_fraction=0.5, valid_every=300)
@@ -198,18 +204,18 @@ def test_thresholds_of_labels_are_chosen_on_validation_data(tmp_path: Path) -> N
     found = seqlab.load(run_dir).predict_detailed([{"x": row[0]} for row in new])
     predicted = np.array([[name in each.text.split() for name in ("rare", "common")] for each in found])
     right = np.array([row[1:] for row in new], bool)
-    chances = np.array([each.values["rare"] for each in found])
+    probs = np.array([each.values["rare"] for each in found])
 
-    def f1(given: np.ndarray) -> float:
-        return 2 * (given & right[:, 0]).sum() / (given.sum() + right[:, 0].sum())
+    def f1(predicted_rare: np.ndarray) -> float:
+        return 2 * (predicted_rare & right[:, 0]).sum() / (predicted_rare.sum() + right[:, 0].sum())
 
-    best = max(f1(chances > threshold) for threshold in np.linspace(0.01, 0.5, 50))
-    assert f1(predicted[:, 0]) > 0.9 * best > f1(chances > 0.5)
-    lines = ["rare " * one + "common" * two for one, two in predicted.tolist()]
+    best = max(f1(probs > threshold) for threshold in np.linspace(0.01, 0.5, 50))
+    assert f1(predicted[:, 0]) > 0.9 * best > f1(probs > 0.5)
+    lines = ["rare " * is_rare + "common" * is_common for is_rare, is_common in predicted.tolist()]
     assert [each.text for each in found] == [line.strip() for line in lines]
 
 
-def test_too_few_examples_for_thresholds(tmp_path: Path) -> None:
+def test_thresholds_are_half_with_too_few_validation_examples(tmp_path: Path) -> None:
     rows = [[k % 7, int(k % 7 > 2), int(k % 7 > 4)] for k in range(150)]
     path = write_csv(tmp_path / "t.csv", ["x", "a", "b"], rows)
     config = tiny(path, "a", "labels", LinearConfig(), inputs=["x"], max_steps=20, valid_every=20)
@@ -218,7 +224,7 @@ def test_too_few_examples_for_thresholds(tmp_path: Path) -> None:
 
 
 def test_class_names_of_several_words(tmp_path: Path) -> None:
-    """Validation counts whole names, as predictions are whole."""
+    """Validation compares complete names, not words."""
     names = ["New York", "New Jersey", "Ohio"]
     rng = np.random.default_rng(8)
     rows = [[rng.normal(0, 1) + k % 3, names[k % 3]] for k in range(300)]
@@ -226,13 +232,13 @@ def test_class_names_of_several_words(tmp_path: Path) -> None:
     config = tiny(path, "state", "class", LinearConfig(), inputs=["x"], valid=path, max_steps=48, valid_every=48)
     run_dir = train(config, tmp_path / "run")
     predicted = run("predict", run_dir, "--input", path)[1].splitlines()
-    right = np.mean([one == row[1] for one, row in zip(predicted, rows, strict=True)])
+    right = np.mean([name == row[1] for name, row in zip(predicted, rows, strict=True)])
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text("utf-8").splitlines()]
     assert lines[-1]["accuracy"] == pytest.approx(100 * right)
 
 
 @pytest.mark.parametrize("model", [RnnPredictorConfig, LstmPredictorConfig, GruPredictorConfig])
-def test_a_recurrent_network_remembers_the_first_frame(model: type[RecurrentPredictorConfig], tmp_path: Path) -> None:
+def test_recurrent_models_classify_by_the_first_frame(model: type[RecurrentPredictorConfig], tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     x = rng.normal(0, 1, (600, 6, 2))
     np.savez(tmp_path / "t.npz", x=x, y=(x[:, 0, 0] > 0).astype(int))
@@ -240,17 +246,17 @@ def test_a_recurrent_network_remembers_the_first_frame(model: type[RecurrentPred
     run_dir = train(replace(config, training=replace(config.training, max_steps=300)), tmp_path / "run")
     new = rng.normal(0, 1, (300, 6, 2))
     predicted = seqlab.load(run_dir).predict(new)
-    assert np.mean([one == str(int(right)) for one, right in zip(predicted, new[:, 0, 0] > 0, strict=True)]) > 0.95
+    assert np.mean([name == str(int(right)) for name, right in zip(predicted, new[:, 0, 0] > 0, strict=True)]) > 0.95
 
 
-def test_a_recurrent_network_refuses_images(tmp_path: Path) -> None:
+def test_recurrent_models_refuse_images(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", x=np.random.default_rng(4).normal(0, 1, (60, 6, 6)), y=np.arange(60) % 2)
     config = tiny(str(tmp_path / "t.npz"), "y", "class", LstmPredictorConfig(), inputs=["x"])
     with pytest.raises(ValueError, match=r"`model\.family: lstm_predictor` reads sequences, but the inputs are images"):
         train(config, tmp_path / "run")
 
 
-def test_images_without_classes(tmp_path: Path) -> None:
+def test_a_folder_of_images_without_classes_is_predicted(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(3)
     (tmp_path / "new").mkdir()
@@ -262,8 +268,8 @@ def test_images_without_classes(tmp_path: Path) -> None:
     assert len(run("predict", run_dir, "--input", tmp_path / "new")[1].splitlines()) == 3
 
 
-def test_images(tmp_path: Path) -> None:
-    """A folder of PNG files for each class; paths of images in, classes out."""
+def test_training_and_predicting_image_folders(tmp_path: Path) -> None:
+    """Train on one folder of PNG files per class; predict the classes of image paths."""
     image = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(3)
     for number in range(60):
@@ -277,8 +283,8 @@ def test_images(tmp_path: Path) -> None:
     files = sorted((tmp_path / "shapes").glob("*/*.png"))
     out = run("predict", run_dir, stdin="".join(f"{file}\n" for file in [*files[:3], files[-1]]) + "\n")[1]
     assert out.splitlines() == ["dark", "dark", "dark", "light", ""]
-    whole = run("predict", run_dir, "--input", tmp_path / "shapes")[1].splitlines()
-    assert whole == [file.parent.name for file in files]
+    found = run("predict", run_dir, "--input", tmp_path / "shapes")[1].splitlines()
+    assert found == [file.parent.name for file in files]
     image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "odd.png")
     status, _, err = run("predict", run_dir, stdin=f"{files[0]}\n{tmp_path / 'odd.png'}\n")
     assert status == 2
@@ -287,8 +293,8 @@ def test_images(tmp_path: Path) -> None:
     assert "broken.png: cannot be read as an image" in run("predict", run_dir, "--input", tmp_path / "shapes")[2]
 
 
-def test_a_time_series(tmp_path: Path) -> None:
-    """Line i is predicted from the window that ends there; the first lines have no whole window."""
+def test_training_and_predicting_a_time_series(tmp_path: Path) -> None:
+    """Line i is the prediction from the window that ends at row i; lines before the first full window are empty."""
     series = [[float(np.sin(0.3 * step))] for step in range(300)]
     path = write_csv(tmp_path / "sine.csv", ["x"], series)
     config = tiny(path, "x", inputs=["x"], window=6, ahead=2, model=MlpConfig(hidden_sizes=(32,)), max_steps=300)
@@ -303,7 +309,7 @@ def test_a_time_series(tmp_path: Path) -> None:
     assert short == ["", ""]
 
 
-def test_ensemble_members_predict_the_same_row(tmp_path: Path) -> None:
+def test_ensemble_members_with_different_ahead_are_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "sine.csv", ["x"], [[float(np.sin(0.3 * step))] for step in range(100)])
     runs = [
         train(tiny(path, "x", inputs=["x"], window=6, ahead=ahead, max_steps=4), tmp_path / str(ahead))
@@ -313,7 +319,7 @@ def test_ensemble_members_predict_the_same_row(tmp_path: Path) -> None:
         seqlab.load(runs)
 
 
-def test_a_class_without_an_image_is_named(tmp_path: Path) -> None:
+def test_classes_without_images_are_reported(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     for name in ("dark", "light", "none"):
         (tmp_path / "shapes" / name).mkdir(parents=True)

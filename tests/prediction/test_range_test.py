@@ -1,4 +1,4 @@
-"""`seqlab lr-find`: learning rates rise geometrically, and a diverging loss ends the test."""
+"""Learning-rate range test (`seqlab lr-find`): geometric learning rates, and an early end when the loss diverges."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ from .conftest import tiny
 from .test_predicting import run
 
 
-def test_rates_rise_until_the_loss_rises(table: str, tmp_path: Path) -> None:
+def test_lr_rises_geometrically_until_the_loss_diverges(table: str, tmp_path: Path) -> None:
     write_config(tiny(table, "price"), tmp_path / "config.yaml")
     figure = tmp_path / "lr.svg"
     options = ("--threads", "1", "--seed", "3", "--lowest", "1e-5", "--highest", "10", "--steps", "60", "--out", figure)
@@ -30,19 +30,19 @@ def test_rates_rise_until_the_loss_rises(table: str, tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir() if "run" in each.name] == []
 
 
-def test_a_nan_loss_ends_the_test(table: str) -> None:
+def test_a_nan_loss_ends_the_range_test(table: str) -> None:
     optim = OptimConfig(optimizer=SgdConfig(momentum=0.9), max_grad_norm=None)
     found = range_test(replace(tiny(table, "price"), optim=optim), 1e-3, 1e9, 100)
     assert 0 < len(found.rates) < 100
     assert found.rates[-1] < 1e9
 
 
-def test_choice_for_known_losses() -> None:
+def test_suggested_lr_for_given_losses() -> None:
     losses = [4.0] * 5 + [4 - 0.05 * step**2 for step in range(8)] + [2.0 * 2**step for step in range(30)]
-    rates = [1e-6 * 1.5**step for step in range(len(losses))]
-    found = smooth_losses(rates, losses)
-    assert rates[10] < found.lowest < rates[16]
-    assert len(found.rates) < len(rates)
+    lrs = [1e-6 * 1.5**step for step in range(len(losses))]
+    found = smooth_losses(lrs, losses)
+    assert lrs[10] < found.lowest < lrs[16]
+    assert len(found.rates) < len(lrs)
     assert found.smoothed[0] == pytest.approx(4.0)
 
 
@@ -50,7 +50,7 @@ def test_choice_for_known_losses() -> None:
     ("options", "message"),
     [(("--lowest", "2"), "must be above 0 and below `highest`"), (("--steps", "3"), "`steps` must be at least 10")],
 )
-def test_invalid_ranges(options: tuple[str, str], message: str, table: str, tmp_path: Path) -> None:
+def test_invalid_ranges_are_refused(options: tuple[str, str], message: str, table: str, tmp_path: Path) -> None:
     write_config(tiny(table, "price"), tmp_path / "config.yaml")
     status, _, err = run("lr-find", tmp_path / "config.yaml", *options)
     assert status == 2

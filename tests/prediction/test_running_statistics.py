@@ -1,4 +1,4 @@
-"""Batch-norm statistics are recomputed for averaged weights."""
+"""Running statistics of batch norm for averaged weights and additional forward passes."""
 
 from dataclasses import replace
 from itertools import islice
@@ -35,7 +35,7 @@ def config_of(table: str, optim: OptimConfig) -> Config:
 
 
 @pytest.mark.parametrize("name", AVERAGES)
-def test_statistics_of_averaged_weights(name: str, table: str, tmp_path: Path) -> None:
+def test_statistics_are_recomputed_for_averaged_weights(name: str, table: str, tmp_path: Path) -> None:
     run = load_run(train(config_of(table, AVERAGES[name]), tmp_path / "run"), "last")
     data = run.config.data
     assert isinstance(data, PredictionConfig)
@@ -51,17 +51,17 @@ def test_statistics_of_averaged_weights(name: str, table: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", AVERAGES)
-def test_resumed_equals_uninterrupted(name: str, table: str, tmp_path: Path) -> None:
+def test_resumed_runs_equal_uninterrupted_ones(name: str, table: str, tmp_path: Path) -> None:
     config = config_of(table, AVERAGES[name])
-    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    uninterrupted, resumed = train(config, tmp_path / "uninterrupted"), tmp_path / "resumed"
     for step in (5, 14):
-        train_until(config, parts, step)
-    train(config, parts)
-    assert_equal_runs(parts, whole)
+        train_until(config, resumed, step)
+    train(config, resumed)
+    assert_equal_runs(resumed, uninterrupted)
 
 
-def test_additional_passes_do_not_change_statistics(table: str, tmp_path: Path) -> None:
-    """Sharpness-aware minimisation computes at other weights, which are not those that are used."""
+def test_additional_passes_of_sam_do_not_change_statistics(table: str, tmp_path: Path) -> None:
+    """Sharpness-aware minimization runs its second pass with perturbed weights."""
     optim = replace(SGD, optimizer=SamConfig(lr=1e-12, rho=5.0))
     model = MlpConfig(hidden_sizes=(8,), norm="batch")
     found = {}

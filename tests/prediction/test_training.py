@@ -1,4 +1,4 @@
-"""Training of predictors: resumed equals uninterrupted; ranks and micro-steps do not matter."""
+"""Training of the prediction task: resumed runs, micro-steps, ranks, batch norm over ranks, changed data."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +24,12 @@ from seqlab.training.parallel import SumOverRanks, mark_idle
 from .conftest import tiny
 
 SGD = SgdConfig(lr=0.05)
-"""Adam would move the biases before a batch norm, whose gradients are 0, by rounding errors."""
+"""Not Adam: biases before a batch norm have gradients of 0, and Adam would amplify their rounding errors."""
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> str:
-    """Write bright and dark squares on noise."""
+    """Write images of noise; those of class 1 have a bright square."""
     rng = np.random.default_rng(2)
     pixels, classes = rng.normal(0, 1, (120, 6, 6)), rng.integers(0, 2, 120)
     pixels[:, 2:4, 2:4] += 4 * classes[:, None, None]
@@ -44,23 +44,23 @@ def config_of(kind: str, table: str, images: str, **options: Any) -> Config:
     if kind == "table":
         return tiny(table, "price", augment_noise=0.1, **options)
     model = CnnConfig(channels=(4,), norm="batch", dropout=0.1)
-    moved = {"augment_shift": 1, "augment_rotation": 10.0, "augment_noise": 0.1}
-    return tiny(images, "y", "class", model, inputs=["x"], **moved, **options)
+    augmentation = {"augment_shift": 1, "augment_rotation": 10.0, "augment_noise": 0.1}
+    return tiny(images, "y", "class", model, inputs=["x"], **augmentation, **options)
 
 
 @pytest.mark.parametrize("kind", ["table", "images", "series"])
-def test_resumed_equals_uninterrupted(kind: str, table: str, images: str, tmp_path: Path) -> None:
+def test_resumed_runs_equal_uninterrupted_ones(kind: str, table: str, images: str, tmp_path: Path) -> None:
     config = config_of(kind, table, images)
-    whole, parts = train(config, tmp_path / "whole"), tmp_path / "parts"
+    uninterrupted, resumed = train(config, tmp_path / "uninterrupted"), tmp_path / "resumed"
     for step in (2, 7, 8, 13):
-        train_until(config, parts, step)
-    train(config, parts)
-    assert_equal_runs(parts, whole)
+        train_until(config, resumed, step)
+    train(config, resumed)
+    assert_equal_runs(resumed, uninterrupted)
 
 
 @pytest.mark.parametrize(("predicts", "target"), [("numbers", "price"), ("class", "class"), ("labels", "labels")])
-def test_division_of_a_step_does_not_matter(predicts: str, target: str, table: str, tmp_path: Path) -> None:
-    """Into micro-steps, and among ranks; without dropout."""
+def test_losses_do_not_depend_on_micro_steps_or_ranks(predicts: str, target: str, table: str, tmp_path: Path) -> None:
+    """Without dropout: micro-steps of 32 and of 5 rows, and two ranks."""
     model = MlpConfig(hidden_sizes=(16,), norm="layer")
     config = tiny(table, target, predicts, model, augment_noise=0.2)
     losses = {}
@@ -69,9 +69,9 @@ def test_division_of_a_step_does_not_matter(predicts: str, target: str, table: s
         run = train(divided, tmp_path / str(rows))
         losses[rows] = [line["loss"] for line in comparable_metrics(run, ["train"])]
     run = train_in_ranks(2, config, tmp_path / "ranks")
-    losses[2] = [line["loss"] for line in comparable_metrics(run, ["train"])]
+    in_two_ranks = [line["loss"] for line in comparable_metrics(run, ["train"])]
     assert losses[5] == pytest.approx(losses[32], rel=1e-4)
-    assert losses[2] == pytest.approx(losses[32], rel=1e-4)
+    assert in_two_ranks == pytest.approx(losses[32], rel=1e-4)
 
 
 @pytest.mark.parametrize("average", [{}, {"ema_decay": 0.5}])
@@ -87,41 +87,41 @@ def test_batch_norm_uses_statistics_of_all_ranks(average: dict[str, float], tabl
         torch.testing.assert_close(two[name], one[name], rtol=1e-2, atol=1e-3)
 
 
-def test_an_idle_rank_does_not_change_batch_norm() -> None:
-    found = run_in_ranks(3, normalized_by_ranks)
+def test_idle_ranks_do_not_change_batch_norm_statistics() -> None:
+    found = run_in_ranks(3, normalize_in_this_rank)
     expected = nn.BatchNorm1d(2)
     outputs = expected(torch.arange(8.0).view(4, 2))
-    for rank, (own, mean, variance) in enumerate(found):
+    for rank, (normalized, mean, variance) in enumerate(found):
         if rank < 2:
-            np.testing.assert_allclose(own, outputs.detach()[2 * rank : 2 * rank + 2], atol=1e-5)
+            np.testing.assert_allclose(normalized, outputs.detach()[2 * rank : 2 * rank + 2], atol=1e-5)
         np.testing.assert_allclose(mean, expected.running_mean, atol=1e-5)
         np.testing.assert_allclose(variance, expected.running_var, atol=1e-5)
 
 
-def normalized_by_ranks() -> tuple[Any, Any, Any]:
-    """Normalise two rows in each of the first two ranks, and a copy that does not count in the third."""
+def normalize_in_this_rank() -> tuple[Any, Any, Any]:
+    """Normalize two rows in ranks 0 and 1, and in the idle rank 2 a row that does not count."""
     rank, norm = dist.get_rank(), BatchNorm(2)
     norm.sum_over_ranks = SumOverRanks.apply
     mark_idle(norm, rank == 2)
     rows = torch.arange(8.0).view(4, 2)
-    own = norm(rows[2 * rank : 2 * rank + 2] if rank < 2 else rows[:1])
-    return own.detach().numpy(), norm.running_mean.numpy(), norm.running_var.numpy()
+    normalized = norm(rows[2 * rank : 2 * rank + 2] if rank < 2 else rows[:1])
+    return normalized.detach().numpy(), norm.running_mean.numpy(), norm.running_var.numpy()
 
 
-def test_batch_norm_of_large_numbers_in_ranks() -> None:
-    [found, *_] = run_in_ranks(2, normalized_large_numbers)
+def test_batch_norm_over_ranks_is_accurate_for_large_numbers() -> None:
+    [found, *_] = run_in_ranks(2, normalize_large_numbers)
     rows = 1000 + torch.arange(8.0).view(4, 2)
     np.testing.assert_allclose(found, nn.BatchNorm1d(2)(rows).detach()[:2], atol=1e-3)
 
 
-def normalized_large_numbers() -> Any:
+def normalize_large_numbers() -> Any:
     norm = BatchNorm(2)
     norm.sum_over_ranks = SumOverRanks.apply
     rows = 1000 + torch.arange(8.0).view(4, 2)
     return norm(rows[2 * dist.get_rank() :][:2]).detach().numpy()
 
 
-def test_batch_norm_of_images_in_ranks(images: str, tmp_path: Path) -> None:
+def test_batch_norm_of_images_uses_statistics_of_all_ranks(images: str, tmp_path: Path) -> None:
     model = CnnConfig(channels=(4, 8), norm="batch")
     config = tiny(images, "y", "class", model, inputs=["x"], micro_batch_rows=64)
     config = replace(config, optim=replace(config.optim, optimizer=SGD))
@@ -147,7 +147,7 @@ def test_changed_data_are_refused(table: str, tmp_path: Path) -> None:
         train(tiny(table, "price"), tmp_path / "run")
 
 
-def test_data_may_be_moved(table: str, tmp_path: Path) -> None:
+def test_runs_resume_after_the_data_have_been_moved(table: str, tmp_path: Path) -> None:
     train(tiny(table, "price", max_steps=5), tmp_path / "run")
     moved = Path(table).rename(tmp_path / "moved.csv")
     assert train(tiny(str(moved), "price", max_steps=7), tmp_path / "run") == tmp_path / "run"
