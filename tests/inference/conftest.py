@@ -1,4 +1,4 @@
-"""A tiny run folder with random weights, and real text if `SEQLAB_DATA` has it."""
+"""Fixtures: a tiny run folder with random weights, and lines of Multi30k if `SEQLAB_DATA` has them."""
 
 import gzip
 import os
@@ -28,7 +28,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Callable[..., Path]:
-    """Write a run folder: `make_run(seed=1, steps=(1,), tokenizer=None, **model_fields)`."""
+    """Write a run folder: `make_run(seed=1, steps=(1,), other=None, **model_fields)`; `other` is another tokenizer."""
 
     def make(seed: int = 1, steps: tuple[int, ...] = (1,), other: Tokenizer | None = None, **fields: object) -> Path:
         folder = tmp_path_factory.mktemp("run")
@@ -38,11 +38,11 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> 
         config = Config(data=data, model=model_config)
         write_config(config, folder / "config.yaml")
         RunFolder(folder).write_description({})
-        used = other or tokenizer
-        used.save(folder / "tokenizer")
+        chosen = other or tokenizer
+        chosen.save(folder / "tokenizer")
         for step in steps:
             torch.manual_seed(seed + step)
-            model = model_config.build(used, used)
+            model = model_config.build(chosen, chosen)
             with torch.no_grad():
                 model.projection.weight.mul_(2)  # spread the scores
             weights = dict(model.named_parameters())

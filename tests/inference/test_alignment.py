@@ -1,4 +1,4 @@
-"""Alignments from Python: one attention weight per pair of tokens."""
+"""Word alignments of translations: token strings and attention weights."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from seqlab.tasks.translation.translator import align_attention
 from seqlab.text import CharactersConfig, WordsConfig, train_tokenizer
 
 
-def test_alignments_have_token_strings_and_ends_of_sentence() -> None:
+def test_alignments_contain_token_strings_and_eos() -> None:
     tokenizer = train_tokenizer(WordsConfig(), ["the house is old"])
     src, tgt = tokenizer.encode(["old house", "is"])
     weights = torch.tensor([[0.5, 0.25, 0.2, 0.05, 0.0], [0.0, 0.1, 0.12341, 0.77659, 0.0]])
@@ -21,8 +21,8 @@ def test_alignments_have_token_strings_and_ends_of_sentence() -> None:
         align_attention(src, Hypothesis([*tgt], 0.0, 0.0, True, []), (tokenizer, tokenizer), [])
 
 
-def test_an_end_that_is_no_token_has_no_row() -> None:
-    """For models that predict the length, such as `transformer_cmlm`."""
+def test_no_alignment_row_for_eos_without_an_eos_token() -> None:
+    """Models that predict the length, such as `transformer_cmlm`, output no eos."""
     tokenizer = train_tokenizer(WordsConfig(), ["the house is old"])
     src, tgt = tokenizer.encode(["old house", "is"])
     found = align_attention(
@@ -31,7 +31,7 @@ def test_an_end_that_is_no_token_has_no_row() -> None:
     assert (found.tgt, len(found.weights)) == (["is"], 1)
 
 
-def test_tags_appear_as_in_the_text() -> None:
+def test_source_tags_appear_as_in_the_text() -> None:
     tokenizer = train_tokenizer(CharactersConfig(tags=True), ["go\tV;PST"])
     (src,) = tokenizer.encode(["go\tPST;FUT"])
     hypothesis = Hypothesis([], 0.0, 0.0, True, [], torch.full((1, 5), 0.2))

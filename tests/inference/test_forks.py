@@ -1,4 +1,4 @@
-"""Rows distributed among forked workers: equal results in order, and failing workers."""
+"""Forked workers for inference: order of the results, balanced work, errors, and workers that die."""
 
 import multiprocessing
 import os
@@ -24,130 +24,132 @@ LENGTHS = [(7 * i) % 31 for i in range(3 * MIN_ROWS_PER_WORKER + 5)]
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_values_are_in_the_order_of_the_rows_and_work_is_balanced(count: int) -> None:
-    told: list[int] = []
+    reported: list[int] = []
 
-    def compute(own: list[int], on_rows: OnRows | None) -> list[tuple[int, int]]:
+    def compute(indices: list[int], on_rows: OnRows | None) -> list[tuple[int, int]]:
         assert on_rows is not None
-        for _ in own:
+        for _ in indices:
             on_rows(1)
-        return [(i, os.getpid()) for i in own]
+        return [(i, os.getpid()) for i in indices]
 
-    found = ForkedWorkers(count).map_rows(LENGTHS, compute, told.append)
+    found = ForkedWorkers(count).map_rows(LENGTHS, compute, reported.append)
     assert [i for i, _ in found] == list(range(len(LENGTHS)))
-    assert sum(told) == len(LENGTHS)
+    assert sum(reported) == len(LENGTHS)
     processes = {process for _, process in found}
-    assert len(processes) == min(count, 3)  # there are rows enough for three
+    assert len(processes) == min(count, 3)  # LENGTHS has enough rows for three workers
     assert (os.getpid() in processes) == (count == 1)
     work = [sum(LENGTHS[i] for i, process in found if process == each) for each in processes]
     assert max(work) - min(work) <= max(LENGTHS)
 
 
-def test_an_exception_of_a_worker_is_raised_here() -> None:
-    def compute(own: list[int], on_rows: OnRows | None) -> list[int]:
-        if 0 in own:
+def test_exceptions_of_a_worker_are_raised_in_the_parent() -> None:
+    def compute(indices: list[int], on_rows: OnRows | None) -> list[int]:
+        if 0 in indices:
             raise ValueError("row 0 is wrong")
-        return own
+        return indices
 
     with pytest.raises(ValueError, match="row 0 is wrong") as raised:
         ForkedWorkers(2).map_rows(LENGTHS, compute)
-    assert "in compute" in str(raised.value.__cause__)  # where it was raised first
+    assert "in compute" in str(raised.value.__cause__)  # the worker's traceback
     assert multiprocessing.active_children() == []
 
 
-def test_a_killed_worker_is_an_error() -> None:
-    def compute(own: list[int], on_rows: OnRows | None) -> list[int]:
+def test_a_killed_worker_raises_runtime_error() -> None:
+    def compute(indices: list[int], on_rows: OnRows | None) -> list[int]:
         os.kill(os.getpid(), signal.SIGKILL)
-        return own
+        return indices
 
     with pytest.raises(RuntimeError, match=r"ended with status -9: it may have run out of memory.*`processes`"):
         ForkedWorkers(2).map_rows(LENGTHS, compute)
 
 
-def test_a_worker_killed_while_sending_is_an_error() -> None:
-    def compute(own: list[int], on_rows: Any) -> list[int]:
+def test_a_worker_killed_while_sending_raises_runtime_error() -> None:
+    def compute(indices: list[int], on_rows: Any) -> list[int]:
         pipe = on_rows.__self__
         os.write(pipe.fileno(), struct.pack("!i", 1000) + b"the first of a thousand bytes")
         os.kill(os.getpid(), signal.SIGKILL)
-        return own
+        return indices
 
     with pytest.raises(RuntimeError, match=r"ended with status -9: it may have run out of memory.*`processes`"):
         ForkedWorkers(2).map_rows(LENGTHS, compute)
 
 
-def test_a_run_gives_the_same_translations_and_scores(run_folder: Path) -> None:
+def test_translations_and_scores_do_not_depend_on_the_number_of_processes(run_folder: Path) -> None:
     words = ["the dog", "a red horse", "sees", "the woman on the street", "quickly", ""]
     lines = [" ".join(words[(i * k) % len(words)] for k in range(1, 2 + i % 4)) for i in range(2 * MIN_ROWS_PER_WORKER)]
-    alone, divided = (seqlab.load(run_folder, processes=count) for count in (1, 2))
+    one_process, two_processes = (seqlab.load(run_folder, processes=count) for count in (1, 2))
     threads = torch.get_num_threads()
     options = {"beam_size": 3, "num_hypotheses": 2, "max_length": 8, "prefixes": [line[:3] for line in lines]}
-    assert divided.translate_detailed(lines, **options) == alone.translate_detailed(lines, **options)
-    assert divided.score(lines, lines[::-1]) == alone.score(lines, lines[::-1])
+    assert two_processes.translate_detailed(lines, **options) == one_process.translate_detailed(lines, **options)
+    assert two_processes.score(lines, lines[::-1]) == one_process.score(lines, lines[::-1])
     assert torch.get_num_threads() == threads
 
 
-def test_invalid_counts_are_reported(run_folder: Path) -> None:
+def test_invalid_numbers_of_processes_are_refused(run_folder: Path) -> None:
     with pytest.raises(ValueError, match="`processes` must be at least 1, but is 0 instead"):
         seqlab.load(run_folder, processes=0)
     with pytest.raises(ValueError, match=r"`processes` \(2\) needs the engine `torch`"):
         seqlab.load(run_folder, engine="ctranslate2", processes=2)
 
 
-def test_a_gpu_has_one_worker() -> None:
+def test_one_worker_on_a_gpu() -> None:
     assert default_num_workers(torch.device("cuda")) == 1
 
 
-THREADED = """
+PROGRAM_WITH_THREADS = """
 import sys, torch
 import seqlab
 from seqlab.inference.forks import MIN_ROWS_PER_WORKER
-(torch.randn(2000, 2000) @ torch.randn(2000, 2000)).sum()  # OpenMP's threads are there before the copies are
+(torch.randn(2000, 2000) @ torch.randn(2000, 2000)).sum()  # start OpenMP's threads before the fork
 lines = ["the dog sees a cat.", "a man", "the red horse eats quickly on the street."] * MIN_ROWS_PER_WORKER
 for processes in (1, 2):
     print(seqlab.load(sys.argv[1], processes=processes).translate(lines, max_length=8))
 """
 
 
-def test_more_threads_than_workers_do_not_deadlock(run_folder: Path) -> None:
-    command = [sys.executable, "-c", THREADED, str(run_folder)]
+def test_openmp_threads_started_before_the_fork_do_not_deadlock(run_folder: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM_WITH_THREADS, str(run_folder)]
     environment = os.environ | {"OMP_NUM_THREADS": "4"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
-    alone, divided = done.stdout.splitlines()
-    assert alone == divided
+    one_process, two_processes = done.stdout.splitlines()
+    assert one_process == two_processes
 
 
-KILLED = """
+PROGRAM_TO_KILL = """
 import os, sys, time
 from seqlab.inference.forks import MIN_ROWS_PER_WORKER, ForkedWorkers
-def compute(own, on_rows):
-    os.write(1, f"{os.getpid()}\\n".encode())  # in one piece: the copies share the pipe
+def compute(indices, on_rows):
+    os.write(1, f"{os.getpid()}\\n".encode())  # one write: the workers share the pipe
     time.sleep(60)
-    return own
+    return indices
 ForkedWorkers(2).map_rows([1] * 2 * MIN_ROWS_PER_WORKER, compute)
 """
 
 
-def is_running(process: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
 
-def until(holds: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     for _ in range(1000):
-        if holds():
+        if condition():
             return
         time.sleep(0.01)
-    raise AssertionError("it did not come")
+    raise AssertionError("the condition did not hold within 10 seconds")
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_parent(signal_number: int) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM_TO_KILL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert parent.stdout is not None
-    copies = [int(parent.stdout.readline()) for _ in range(2)]
+    workers = [int(parent.stdout.readline()) for _ in range(2)]
     parent.send_signal(signal_number)
-    rest, errors = parent.communicate(timeout=30)  # returns when the last one has closed the output
+    rest, errors = parent.communicate(timeout=30)  # returns when the last worker has closed the output
     assert rest == ""
-    until(lambda: not any(map(is_running, copies)))
+    wait_until(lambda: not any(map(is_running, workers)))
     assert errors.count("KeyboardInterrupt") == (signal_number == signal.SIGINT)

@@ -1,4 +1,4 @@
-"""CTC translators, which predict all frames at once: supported and refused options."""
+"""CTC translators: prefixes, n-best lists and unsupported options."""
 
 import pytest
 from reference.random_runs import write_run
@@ -23,11 +23,11 @@ def test_an_empty_prefix_changes_nothing(run: Run, beam_size: int) -> None:
     assert run.translate(LINES, beam_size=beam_size, prefixes=[""] * len(LINES)) == expected
     prefixes = ["", "", "", "kl", "", "", "n", ""]
     found = run.translate(LINES, beam_size=beam_size, prefixes=prefixes)
-    for prefix, text, alone in zip(prefixes, found, expected, strict=True):
-        assert text.startswith(prefix) if prefix else text == alone
+    for prefix, text, without_prefix in zip(prefixes, found, expected, strict=True):
+        assert text.startswith(prefix) if prefix else text == without_prefix
 
 
-def test_a_prefix_that_is_too_long_for_the_frames_is_reported(run: Run) -> None:
+def test_prefixes_longer_than_the_frames_are_refused(run: Run) -> None:
     with pytest.raises(ValueError, match="line 5: its prefix has 5 tokens, more than the model can output"):
         run.translate(["a", "b"], prefixes=["", "klmno"], locations=["line 4", "line 5"], max_length_offset=20)
 

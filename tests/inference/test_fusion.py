@@ -1,4 +1,4 @@
-"""Shallow fusion of a trained translator and a trained language model."""
+"""Shallow fusion of a translator with a language model."""
 
 import io
 import sys
@@ -42,11 +42,11 @@ MakeRun = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def lm_dir(tmp_path_factory: pytest.TempPathFactory, run_folder: Path) -> Path:
-    """Train an n-gram model with the translator's tokenizer, as a user does."""
-    return count(tmp_path_factory.mktemp("lm"), run_folder / "tokenizer", LINES * 5)
+    """Train an n-gram model with the translator's tokenizer."""
+    return train_ngram(tmp_path_factory.mktemp("lm"), run_folder / "tokenizer", LINES * 5)
 
 
-def count(folder: Path, tokenizer: Path, lines: list[str]) -> Path:
+def train_ngram(folder: Path, tokenizer: Path, lines: list[str]) -> Path:
     (folder / "text.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     data = LanguageModellingConfig(
         train=[str(folder / "text.txt")],
@@ -59,18 +59,20 @@ def count(folder: Path, tokenizer: Path, lines: list[str]) -> Path:
     return train(config, folder / "lm")
 
 
-def sum_of(run: Run, lm: LanguageModel, src_ids: list[int], ids: list[int], finished: bool, weight: float) -> float:
-    """Add the log-probabilities of ids under both models, each by one forced pass."""
+def fused_log_prob(
+    run: Run, lm: LanguageModel, src_ids: list[int], ids: list[int], finished: bool, weight: float
+) -> float:
+    """Add the log-probabilities of ids under both models, each by teacher forcing in one pass."""
     eos = [run.tgt_tokenizer.eos_id]
     length = len(ids) + finished
     [pair] = run.engine.score([src_ids], [ids])
     batch = collate_text([[*ids, *eos]], [0], pad_id=run.tgt_tokenizer.pad_id, start_id=lm.start_id)
     with torch.inference_mode():
-        theirs = lm.members[0].model.score(batch)[0, :length]
-    return sum(pair.token_log_probs[:length]) + weight * float(theirs.sum())
+        lm_log_probs = lm.members[0].model.score(batch)[0, :length]
+    return sum(pair.token_log_probs[:length]) + weight * float(lm_log_probs.sum())
 
 
-def test_copying_models_are_not_combined_with_others(tmp_path: Path) -> None:
+def test_models_that_copy_unknown_words_are_not_combined_with_others(tmp_path: Path) -> None:
     copying = TransformerConfig(**SMALL, copying=True)
     runs = [write_run(tmp_path / name, model=copying) for name in ("vocabulary", "unknown")]
     folder = RunFolder(runs[1])
@@ -80,34 +82,37 @@ def test_copying_models_are_not_combined_with_others(tmp_path: Path) -> None:
     for pair in (runs, runs[::-1]):
         with pytest.raises(ValueError, match=r"must all be trained with `data\.copy_unknown`, or none of them"):
             seqlab.load(pair)
-    lm_dir = count(tmp_path, runs[1] / "tokenizer", ["abc def", "klm"])
+    lm_dir = train_ngram(tmp_path, runs[1] / "tokenizer", ["abc def", "klm"])
     with pytest.raises(ValueError, match="copies words that are not in the vocabulary"):
         seqlab.load(runs[1], lm=lm_dir)
     seqlab.load(runs[0], lm=lm_dir)
 
 
-def test_ctc_models_use_an_n_gram_model(tmp_path: Path) -> None:
+def test_ctc_models_are_fused_with_an_ngram_model(tmp_path: Path) -> None:
     run_dir = write_run(tmp_path / "run", model=TransformerCtcConfig(**SMALL))
-    lm_dir = count(tmp_path, run_dir / "tokenizer", ["abc def", "fed cba klm", "äöü"])
+    lm_dir = train_ngram(tmp_path, run_dir / "tokenizer", ["abc def", "fed cba klm", "äöü"])
     fused = seqlab.load(run_dir, precision="fp32", lm=lm_dir, lm_weight=2.0, length_reward=1.5)
     lm = load_language_model(lm_dir)
     lines = ["a b c", "", "hij ab", "k"]
-    options: dict[str, Any] = {"beam_size": 4, "num_hypotheses": 2}  # with more than one, all paths are counted
+    options: dict[str, Any] = {
+        "beam_size": 4,
+        "num_hypotheses": 2,
+    }  # with num_hypotheses > 1, scores sum over all CTC paths
     found = fused.translate_detailed(lines, **options)
     assert [fused.translate_detailed([line], **options)[0].text for line in lines] == [each.text for each in found]
-    said = fused.engine.decode(fused.src_tokenizer.encode(lines), SearchConfig(beam_size=4, num_hypotheses=2))
-    for src_ids, best in zip(fused.src_tokenizer.encode(lines), said, strict=True):
+    hypotheses = fused.engine.decode(fused.src_tokenizer.encode(lines), SearchConfig(beam_size=4, num_hypotheses=2))
+    for src_ids, best in zip(fused.src_tokenizer.encode(lines), hypotheses, strict=True):
         for each in best if src_ids else ():
-            expected = sum_of(fused, lm, src_ids, each.ids, each.finished, 2.0) + 1.5 * len(each.ids)
+            expected = fused_log_prob(fused, lm, src_ids, each.ids, each.finished, 2.0) + 1.5 * len(each.ids)
             assert each.log_prob == pytest.approx(expected, rel=1e-4, abs=1e-4)
-    alone = seqlab.load(run_dir, precision="fp32")
-    assert alone.translate(lines, beam_size=4) != [each.text for each in found]
+    without_lm = seqlab.load(run_dir, precision="fp32")
+    assert without_lm.translate(lines, beam_size=4) != [each.text for each in found]
 
 
 @pytest.mark.parametrize("config", [TransformerCmlmConfig(**SMALL), TransformerNatConfig(**SMALL)])
-def test_non_autoregressive_models_use_an_n_gram_model(tmp_path: Path, config: ModelConfig) -> None:
+def test_non_autoregressive_models_are_fused_with_an_ngram_model(tmp_path: Path, config: ModelConfig) -> None:
     run_dir = write_run(tmp_path / "run", model=config)
-    lm_dir = count(tmp_path, run_dir / "tokenizer", ["abc def", "fed cba klm", "äöü"])
+    lm_dir = train_ngram(tmp_path, run_dir / "tokenizer", ["abc def", "fed cba klm", "äöü"])
     fused = seqlab.load(run_dir, precision="fp32", lm=lm_dir, lm_weight=2.0, length_reward=1.5)
     lm, lines = load_language_model(lm_dir), ["a b c", "", "hij ab", "k"]
     options: dict[str, Any] = {"beam_size": 4, "iterations": 3}
@@ -118,7 +123,7 @@ def test_non_autoregressive_models_use_an_n_gram_model(tmp_path: Path, config: M
     rows = fused.src_tokenizer.encode(lines)
     for src_ids, best in zip(rows, fused.engine.decode(rows, search), strict=True):
         for each in best if src_ids else ():
-            expected = sum_of(fused, lm, src_ids, each.ids, each.finished, 2.0) + 1.5 * len(each.ids)
+            expected = fused_log_prob(fused, lm, src_ids, each.ids, each.finished, 2.0) + 1.5 * len(each.ids)
             assert each.log_prob == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
@@ -141,41 +146,43 @@ def test_unsupported_fusions_are_refused(tmp_path: Path, length: Any, family: st
 
 
 @pytest.mark.parametrize("weight", [None, 3.0])
-def test_hypotheses_have_the_scores_of_both_models(run_folder: Path, lm_dir: Path, weight: float | None) -> None:
+def test_hypothesis_scores_are_the_weighted_sum_of_both_models(
+    run_folder: Path, lm_dir: Path, weight: float | None
+) -> None:
     run = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=weight)
     lm, rows = load_language_model(lm_dir), run.src_tokenizer.encode(LINES)
     for src_ids, best in zip(rows, run.engine.decode(rows, SearchConfig(**SEARCH)), strict=True):
         for hypothesis in best if src_ids else []:
-            expected = sum_of(run, lm, src_ids, hypothesis.ids, hypothesis.finished, weight or 0.1)
+            expected = fused_log_prob(run, lm, src_ids, hypothesis.ids, hypothesis.finished, weight or 0.1)
             assert hypothesis.log_prob == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_family_reads_its_own_start_id(
+def test_each_language_model_family_reads_its_start_id(
     tmp_path: Path, run_folder: Path, tokenizer: Tokenizer, family: str, documents: str
 ) -> None:
-    """With a very high weight the output is that of the language model alone."""
+    """With a very high weight the output is that of the language model."""
     model = random_model(FAMILIES[family], tokenizer, seed=4)
     if family == "ngram_lm":
         model.fit(tokenizer.encode(LINES), documents)
     lm_dir = write_language_model(tmp_path / "lm", FAMILIES[family], model, tokenizer, documents=documents)
-    alone = load_language_model(lm_dir).generate([""], beam_size=1, max_length=9)[0][0]
+    generated = load_language_model(lm_dir).generate([""], beam_size=1, max_length=9)[0][0]
     fused = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=1e4)
-    text, _ = replace_control_characters(alone.text)
+    text, _ = replace_control_characters(generated.text)
     assert fused.translate(LINES, beam_size=1, max_length=9) == [text, text, "", text]
 
 
-def test_batches_and_processes_change_nothing(run_folder: Path, lm_dir: Path) -> None:
+def test_results_do_not_depend_on_batches_or_processes(run_folder: Path, lm_dir: Path) -> None:
     run = seqlab.load(run_folder, precision="fp32", lm=lm_dir)
     expected = run.translate_detailed(LINES, **SEARCH)
     assert run.translate_detailed(LINES, batch_tokens=1, **SEARCH) == expected
-    shared = seqlab.load(run_folder, precision="fp32", lm=lm_dir, processes=2)
-    assert shared.translate_detailed(LINES, **SEARCH) == expected
+    two_processes = seqlab.load(run_folder, precision="fp32", lm=lm_dir, processes=2)
+    assert two_processes.translate_detailed(LINES, **SEARCH) == expected
 
 
 @pytest.mark.parametrize("lm_weight", [0.3, 5.0])
-def test_batches_change_nothing_beyond_the_context_of_the_lm(
+def test_outputs_longer_than_the_lm_context_do_not_depend_on_batches(
     tmp_path: Path, run_folder: Path, tokenizer: Tokenizer, lm_weight: float
 ) -> None:
     settings = replace(FAMILIES["transformer_lm"], max_length=8)
@@ -191,12 +198,14 @@ def test_batches_change_nothing_beyond_the_context_of_the_lm(
         assert run.translate_detailed(lines[start : start + 3], **options) == expected[start : start + 3]
 
 
-def test_scores_of_pairs_do_not_include_the_lm(run_folder: Path, lm_dir: Path) -> None:
-    fused, alone = (seqlab.load(run_folder, precision="fp32", lm=lm) for lm in (lm_dir, None))
-    assert fused.score(LINES, LINES[::-1]) == alone.score(LINES, LINES[::-1])
+def test_scores_of_sentence_pairs_do_not_include_the_lm(run_folder: Path, lm_dir: Path) -> None:
+    fused, without_lm = (seqlab.load(run_folder, precision="fp32", lm=lm) for lm in (lm_dir, None))
+    assert fused.score(LINES, LINES[::-1]) == without_lm.score(LINES, LINES[::-1])
 
 
-def test_the_command_line(run_folder: Path, lm_dir: Path, monkeypatch: Any, capfdbinary: Any) -> None:
+def test_translate_command_with_a_language_model(
+    run_folder: Path, lm_dir: Path, monkeypatch: Any, capfdbinary: Any
+) -> None:
     options = [str(each) for name, value in SEARCH.items() if name != "num_hypotheses" for each in (f"--{name}", value)]
     options += ["--precision", "fp32", "--lm", str(lm_dir), "--lm_weight", "9"]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("".join(f"{line}\n" for line in LINES).encode())))
@@ -218,10 +227,10 @@ def test_the_command_line(run_folder: Path, lm_dir: Path, monkeypatch: Any, capf
         ({"lm": "OTHER"}, r"have different vocabularies: train the language model with the translator's tokenizer"),
     ],
 )
-def test_mistakes(
+def test_invalid_options_are_refused(
     run_folder: Path, lm_dir: Path, tmp_path_factory: pytest.TempPathFactory, options: dict[str, Any], message: str
 ) -> None:
     other = TinyRuns(tmp_path_factory.getbasetemp() / "language_models")("ngram_lm")
-    places = {"LM": lm_dir, "TRANSLATOR": run_folder, "OTHER": other}
+    folders = {"LM": lm_dir, "TRANSLATOR": run_folder, "OTHER": other}
     with pytest.raises(ValueError, match=message):
-        seqlab.load(run_folder, **{name: places.get(value, value) for name, value in options.items()})
+        seqlab.load(run_folder, **{name: folders.get(value, value) for name, value in options.items()})

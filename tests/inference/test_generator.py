@@ -1,4 +1,4 @@
-"""Generation by every family: batch invariance, stop conditions, and searches against brute force."""
+"""Generation from language models: batch invariance, stop texts, and beam search against brute force."""
 
 import math
 import unicodedata
@@ -21,7 +21,7 @@ from seqlab.text import CharactersConfig, train_tokenizer
 PROMPTS = ["", "der", "die Katze läuft über", "dog sees a", "größer", "der", "日本 🙂"]
 every_family = pytest.mark.parametrize("family", FAMILIES)
 NEWLINE = {"lines": [], "continuous": ["\n"]}
-"""Candidates for stop texts."""
+"""Stop texts that only a model of continuous text can output."""
 every_document = pytest.mark.parametrize("documents", ["lines", "continuous"])
 
 
@@ -30,18 +30,18 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
     return TinyRuns(tmp_path_factory.getbasetemp() / "language_models")
 
 
-def near(found: Continuation, other: Continuation) -> bool:
+def is_close(found: Continuation, other: Continuation) -> bool:
     return replace(found, log_prob=0.0) == replace(other, log_prob=0.0) and math.isclose(
         found.log_prob, other.log_prob, rel_tol=1e-5
     )
 
 
 @torch.inference_mode()
-def next_scores(run: LanguageModel, before: Sequence[int]) -> torch.Tensor:
-    """Score the next ids after some ids of a text, by the mean of the members' probabilities."""
+def next_log_probs(run: LanguageModel, prefix: Sequence[int]) -> torch.Tensor:
+    """Compute log-probabilities of the next id after a prefix: the mean of the members' probabilities."""
     steps = []
     for member in run.members:
-        last_ids, state = member.stepper.start(collate_prompts([[run.start_id, *before]]))
+        last_ids, state = member.stepper.start(collate_prompts([[run.start_id, *prefix]]))
         steps.append(member.stepper.step(last_ids, state).scores[0].double())
     return torch.logsumexp(torch.stack(steps), dim=0) - math.log(len(steps))
 
@@ -51,13 +51,13 @@ def next_scores(run: LanguageModel, before: Sequence[int]) -> torch.Tensor:
 def test_samples_do_not_depend_on_the_batch(runs: TinyRuns, family: str, documents: str) -> None:
     run = load_language_model(runs(family, documents=documents))
     config: dict[str, Any] = {"seed": 3, "max_length": 24, "top_p": 0.97}
-    whole = run.generate(PROMPTS, num_samples=3, **config)
+    expected = run.generate(PROMPTS, num_samples=3, **config)
     for batch_rows in (1, 4):
-        assert run.generate(PROMPTS, num_samples=3, **config, batch_rows=batch_rows) == whole
-    assert [each[:1] for each in whole] == run.generate(PROMPTS, **config)
-    assert whole[:2] == run.generate(PROMPTS[:2], num_samples=3, **config)
-    texts = [each.text for continuations in whole for each in continuations]
-    assert len(set(texts)) > len(texts) // 2  # prompts and samples draw numbers of their own
+        assert run.generate(PROMPTS, num_samples=3, **config, batch_rows=batch_rows) == expected
+    assert [each[:1] for each in expected] == run.generate(PROMPTS, **config)
+    assert expected[:2] == run.generate(PROMPTS[:2], num_samples=3, **config)
+    texts = [each.text for continuations in expected for each in continuations]
+    assert len(set(texts)) > len(texts) // 2  # prompts and samples have independent random numbers
     assert texts != [each.text for c in run.generate(PROMPTS, num_samples=3, **(config | {"seed": 4})) for each in c]
 
 
@@ -67,27 +67,27 @@ def test_samples_do_not_depend_on_the_batch(runs: TinyRuns, family: str, documen
 def test_beam_search_beyond_the_context_does_not_depend_on_the_batch(
     runs: TinyRuns, family: str, seeds: tuple[int, ...], precision: str
 ) -> None:
-    """Prompts of one length, at or after the end of which a Transformer re-reads half of its context."""
+    """Prompts near the context length, after which a Transformer re-reads half of its context."""
     run = load_language_model([runs(family, "characters", seed=seed) for seed in seeds], precision=precision)
     for length in (MAX_LENGTH - 6, MAX_LENGTH, MAX_LENGTH + 3):
         prompts = ["".join("der Katzeläufbschn"[(i * k) % 18] for i in range(length)) for k in (1, 5, 7, 11, 13)]
         options: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "max_length": 40}
-        whole = run.generate(prompts, **options)
+        expected = run.generate(prompts, **options)
         for chosen in ([0], [1, 2], [3, 4, 0]):
-            assert run.generate([prompts[i] for i in chosen], **options) == [whole[i] for i in chosen]
+            assert run.generate([prompts[i] for i in chosen], **options) == [expected[i] for i in chosen]
 
 
 @every_family
 def test_bf16_samples_do_not_depend_on_the_batch(runs: TinyRuns, family: str) -> None:
     run = load_language_model(runs(family), precision="bf16")
     config: dict[str, Any] = {"max_length": 12, "min_p": 0.02}
-    whole = run.generate(PROMPTS, num_samples=2, **config)
-    assert run.generate(PROMPTS, num_samples=2, **config, batch_rows=1) == whole
+    expected = run.generate(PROMPTS, num_samples=2, **config)
+    assert run.generate(PROMPTS, num_samples=2, **config, batch_rows=1) == expected
 
 
 @every_family
 @every_document
-def test_log_probs_match_forced_scores(runs: TinyRuns, family: str, documents: str) -> None:
+def test_log_probs_match_teacher_forcing(runs: TinyRuns, family: str, documents: str) -> None:
     """The log-probability of a continuation is the sum over its ids, scored one by one after the prompt."""
     run = load_language_model(runs(family, "characters", documents))
     config: dict[str, Any] = {"max_length": 8, "seed": 2}
@@ -97,7 +97,7 @@ def test_log_probs_match_forced_scores(runs: TinyRuns, family: str, documents: s
         rows = [[*ids, run.tokenizer.eos_id] for ids in run.tokenizer.encode(lines)]
         ids = [each for row in rows for each in row]
         length = len(prompt) + found.num_tokens  # each id is a character, or the end of a line
-        expected = [float(next_scores(run, ids[:n])[ids[n]]) for n in range(len(prompt), length)]
+        expected = [float(next_log_probs(run, ids[:n])[ids[n]]) for n in range(len(prompt), length)]
         assert found.log_prob == pytest.approx(sum(expected), rel=1e-5)
         assert found.finished == (ids[length - 1] == run.tokenizer.eos_id and documents == "lines")
 
@@ -108,11 +108,11 @@ def test_top_k_1_equals_greedy_search(runs: TinyRuns, family: str, documents: st
     run = load_language_model(runs(family, documents=documents))
     sampled = run.generate(PROMPTS, top_k=1, max_length=10)
     searched = run.generate(PROMPTS, beam_size=1, max_length=10)
-    for [one], [other] in zip(sampled, searched, strict=True):
+    for [sample], [greedy] in zip(sampled, searched, strict=True):
         if documents == "lines":
-            assert near(one, other)
-        else:  # a search ends with the line
-            assert one.text.partition("\n")[0] == other.text
+            assert is_close(sample, greedy)
+        else:  # the search ends at the end of the line
+            assert sample.text.partition("\n")[0] == greedy.text
 
 
 @pytest.mark.parametrize("families", [[family] for family in FAMILIES] + [list(FAMILIES)], ids="+".join)
@@ -132,7 +132,7 @@ def test_beam_search_matches_exhaustive_search(tmp_path: Path, families: list[st
         [before] = tokenizer.encode([prompt])
 
         def table(history: tuple[int, ...], before: list[int] = before) -> list[float]:
-            return next_scores(run, [*before, *history]).tolist()
+            return next_log_probs(run, [*before, *history]).tolist()
 
         banned = (tokenizer.pad_id, tokenizer.bos_id, tokenizer.unk_id)
         expected = best(all_sequences(table, tokenizer.eos_id, SearchConfig(**config), 1, 5, banned_ids=banned), 4)
@@ -144,23 +144,23 @@ def test_beam_search_matches_exhaustive_search(tmp_path: Path, families: list[st
 
 @every_document
 @pytest.mark.parametrize("tokenizer", ["bpe", "sentencepiece", "characters", "words"])
-def test_a_stop_text_cuts_at_its_position(runs: TinyRuns, documents: str, tokenizer: str) -> None:
-    """The position is that in the text without stop texts, for any segmentation into ids and any batch."""
+def test_stop_texts_truncate_the_text_at_their_first_occurrence(runs: TinyRuns, documents: str, tokenizer: str) -> None:
+    """For any tokenizer and batch size, the result is a prefix of the text generated without stop texts."""
     run = load_language_model(runs("gru_lm", tokenizer, documents))
     config: dict[str, Any] = {"max_length": 40, "seed": 5}
     prompts = PROMPTS * 2
     stop = ["Ka", "er", " d", "a ", "🙂", "語", ",", "o", *NEWLINE[documents]]
-    free = run.generate(prompts, **config)
+    untruncated = run.generate(prompts, **config)
     found = run.generate(prompts, **config, stop=stop)
     assert found == run.generate(prompts, **config, stop=stop, batch_rows=1)
-    cuts = 0
-    for [whole], [cut] in zip(free, found, strict=True):
-        places = [whole.text.find(each) for each in stop if each in whole.text]
-        cuts += bool(places)
-        assert cut.text == (whole.text[: min(places)] if places else whole.text)
-        assert cut.finished == (bool(places) or whole.finished)
-        assert (cut.num_tokens < whole.num_tokens) <= bool(places)
-    assert cuts > 3
+    num_truncated = 0
+    for [full], [cut] in zip(untruncated, found, strict=True):
+        positions = [full.text.find(each) for each in stop if each in full.text]
+        num_truncated += bool(positions)
+        assert cut.text == (full.text[: min(positions)] if positions else full.text)
+        assert cut.finished == (bool(positions) or full.finished)
+        assert (cut.num_tokens < full.num_tokens) <= bool(positions)
+    assert num_truncated > 3
 
 
 @every_document
@@ -169,14 +169,14 @@ def test_streaming_emits_the_final_text(runs: TinyRuns, documents: str, tokenize
     run = load_language_model(runs("lstm_lm", tokenizer, documents))
     for seed in range(8):
         for stop in ([], ["er", "läuft", *NEWLINE[documents]]):
-            told: list[str] = []
+            emitted: list[str] = []
             config: dict[str, Any] = {"max_length": 30, "seed": seed, "min_length": 4}
-            [[found]] = run.generate(["die Ka"], **config, stop=stop, on_text=told.append)
-            assert "".join(told) == found.text
+            [[found]] = run.generate(["die Ka"], **config, stop=stop, on_text=emitted.append)
+            assert "".join(emitted) == found.text
             assert [[found]] == run.generate(["die Ka"], **config, stop=stop)
 
 
-def test_models_of_continuous_text_output_lines(runs: TinyRuns) -> None:
+def test_models_of_continuous_text_generate_several_lines(runs: TinyRuns) -> None:
     run = load_language_model(runs("ngram_lm", documents="continuous"))
     [continuations] = run.generate(["der die\nKatze"], num_samples=20, max_length=40)
     assert any("\n" in each.text for each in continuations)
@@ -187,7 +187,7 @@ def test_models_of_continuous_text_output_lines(runs: TinyRuns) -> None:
     assert not second.text.startswith(" ")
 
 
-def test_lines_contain_no_control_characters(runs: TinyRuns) -> None:
+def test_control_characters_in_lines_are_replaced(runs: TinyRuns) -> None:
     """They are replaced by spaces and counted; in continuous text they are kept."""
     counts = {}
     for documents in ("lines", "continuous"):
@@ -199,13 +199,13 @@ def test_lines_contain_no_control_characters(runs: TinyRuns) -> None:
     assert counts["continuous"][0] > 0 == counts["continuous"][1]
 
 
-def test_a_newline_cannot_stop_a_line(runs: TinyRuns) -> None:
+def test_newlines_in_stop_texts_are_refused_for_models_of_lines(runs: TinyRuns) -> None:
     run = load_language_model(runs("gru_lm"))
     with pytest.raises(ValueError, match="`stop` contains a newline, but the model was trained on single lines"):
         run.generate(["der"], stop=["a", "e\n"])
 
 
-def test_samples_of_a_part_of_the_prompts_match_those_of_all(runs: TinyRuns) -> None:
+def test_first_prompt_reproduces_the_samples_of_a_part_of_the_prompts(runs: TinyRuns) -> None:
     run = load_language_model(runs("gru_lm"))
     found = run.generate(PROMPTS, num_samples=2)
     parts = [run.generate(PROMPTS[i : i + 3], num_samples=2, first_prompt=i) for i in (0, 3, 6)]
@@ -213,17 +213,17 @@ def test_samples_of_a_part_of_the_prompts_match_those_of_all(runs: TinyRuns) -> 
 
 
 def test_the_repetition_penalty_includes_the_prompt(runs: TinyRuns) -> None:
-    """With a penalty that forbids repeats, no token of the prompt is generated."""
+    """A very high penalty forbids every token of the prompt."""
     run = load_language_model(runs("gru_lm", "words"))
     search: dict[str, Any] = {"repetition_penalty": 1e6, "max_length": 8}
     [found] = run.generate(["die Katze die Katze"], num_samples=50, **search)
-    free = run.generate(["die Katze die Katze"], num_samples=50, **(search | {"repetition_penalty": 1.0}))[0]
+    without_penalty = run.generate(["die Katze die Katze"], num_samples=50, **(search | {"repetition_penalty": 1.0}))[0]
     assert not any({"die", "Katze"} & set(each.text.split()) for each in found)
-    assert any({"die", "Katze"} & set(each.text.split()) for each in free)
+    assert any({"die", "Katze"} & set(each.text.split()) for each in without_penalty)
     assert all(len(set(each.text.split())) == len(each.text.split()) for each in found)
 
 
-def test_models_of_lines_output_one_line(runs: TinyRuns) -> None:
+def test_models_of_lines_generate_one_line(runs: TinyRuns) -> None:
     run = load_language_model(runs("ngram_lm"))
     found = run.generate(["", "der"], num_samples=50, max_length=60)
     assert all("\n" not in each.text for continuations in found for each in continuations)
@@ -231,7 +231,7 @@ def test_models_of_lines_output_one_line(runs: TinyRuns) -> None:
 
 
 @every_document
-def test_the_last_tokens_of_a_long_prompt_are_read(
+def test_long_prompts_are_truncated_on_the_left_with_a_warning(
     runs: TinyRuns, caplog: pytest.LogCaptureFixture, documents: str
 ) -> None:
     run = load_language_model(runs("transformer_lm", "characters", documents))
@@ -242,12 +242,12 @@ def test_the_last_tokens_of_a_long_prompt_are_read(
     [[one], [other]] = run.generate([f"a {ending}", f"der die Katze {ending}"], **config)
     assert "prompt 1 has 18 tokens, but the model's context is 16 tokens: the first ones are ignored" in caplog.text
     assert "prompt 2 has 30 tokens" in caplog.text
-    assert near(one, other)
-    assert near(one, replace(at_limit, truncated=True))
+    assert is_close(one, other)
+    assert is_close(one, replace(at_limit, truncated=True))
     assert not at_limit.truncated
 
 
-def test_recurrent_models_read_all_of_a_long_prompt(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
+def test_recurrent_models_read_long_prompts_completely(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
     run = load_language_model(runs("lstm_lm", "characters"))
     config: dict[str, Any] = {"top_k": 1, "max_length": 6}
     [[one], [other]] = run.generate(["die Katze sees a dog", "der Katze sees a dog"], **config)
@@ -255,7 +255,7 @@ def test_recurrent_models_read_all_of_a_long_prompt(runs: TinyRuns, caplog: pyte
     assert one.log_prob != other.log_prob
 
 
-def test_unknown_text_in_a_prompt_is_reported(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_characters_in_a_prompt_are_reported(runs: TinyRuns, caplog: pytest.LogCaptureFixture) -> None:
     run = load_language_model(runs("ngram_lm", "characters"))
     [[found]] = run.generate(["der Ω漢"], max_length=4)
     assert "prompt 1: not in the vocabulary, read as unknown: 'Ω', '漢'" in caplog.text
@@ -284,7 +284,7 @@ def test_unknown_text_in_a_prompt_is_reported(runs: TinyRuns, caplog: pytest.Log
         ({"beam_size": 5, "min_length_ratio": 0.5}, "`min_length_ratio` is 0.5, but the batch has no"),
     ],
 )
-def test_invalid_arguments_are_reported(runs: TinyRuns, options: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_are_refused(runs: TinyRuns, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_language_model(runs("ngram_lm")).generate(**options)
     assert load_language_model(runs("ngram_lm")).generate([]) == []

@@ -1,4 +1,4 @@
-"""Results do not depend on the batch: bit for bit, on real lines, in both dtypes."""
+"""Batch invariance: hypotheses and scores of real lines are equal bit for bit, in fp32 and bf16."""
 
 from collections.abc import Callable
 
@@ -23,8 +23,8 @@ from seqlab.search.ensemble import Ensemble
 from seqlab.text import SentencePieceBpeConfig, Tokenizer, train_tokenizer
 
 RealLines = Callable[[str], list[str]]
-LARGE, SEVEN, ONE = 10**6, 7 * 20, 1
-"""Source tokens per batch: all lines, about seven lines, one line."""
+ALL_LINES, SEVEN_LINES, ONE_LINE = 10**6, 7 * 20, 1
+"""Sizes of a batch in source tokens; lines have about 20."""
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +58,14 @@ def test_hypotheses_and_scores_do_not_depend_on_the_batch(
         return [*decode_rows(model, rows, config, real_tokenizer, batch_tokens=src_tokens * beam_size)]
 
     expected = decode(rows, 2048)
-    assert decode(rows, SEVEN) == expected
+    assert decode(rows, SEVEN_LINES) == expected
     assert decode(rows[::-1], 2048)[::-1] == expected
-    some = max(1, count // 60)  # one line at a time is slow, and all lines at once need much memory
-    assert decode(rows[::some], ONE) == expected[::some]
-    assert decode(rows[::some], LARGE) == expected[::some]
+    stride = max(1, count // 60)  # one line at a time is slow, and all lines at once need much memory
+    assert decode(rows[::stride], ONE_LINE) == expected[::stride]
+    assert decode(rows[::stride], ALL_LINES) == expected[::stride]
 
 
-VARIANTS = {
+TRANSFORMER_VARIANTS = {
     "swiglu, rotary, post": {"activation": "swiglu", "positions": "rotary", "norm": "post", "d_ff": 100},
     "gelu, learned, small heads": {"activation": "gelu", "positions": "learned", "num_heads": 16, "max_length": 64},
     "odd sizes": {"d_model": 120, "num_heads": 6, "d_ff": 90},
@@ -73,9 +73,11 @@ VARIANTS = {
 
 
 @every_dtype
-@pytest.mark.parametrize("name", VARIANTS)
-def test_other_architectures(real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str) -> None:
-    model = build(real_tokenizer, dtype, num_encoder_layers=2, num_decoder_layers=2, **VARIANTS[name])
+@pytest.mark.parametrize("name", TRANSFORMER_VARIANTS)
+def test_transformer_variants_do_not_depend_on_the_batch(
+    real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str
+) -> None:
+    model = build(real_tokenizer, dtype, num_encoder_layers=2, num_decoder_layers=2, **TRANSFORMER_VARIANTS[name])
     rows = real_tokenizer.encode(real_lines("test2016.en.gz")[:30])
     config = SearchConfig(beam_size=3, max_length=20, no_repeat_ngram_size=2)
     expected = decode_rows(model, rows, config, real_tokenizer)
@@ -83,7 +85,7 @@ def test_other_architectures(real_lines: RealLines, real_tokenizer: Tokenizer, d
     assert decode_rows(model, rows[::-1], config, real_tokenizer, batch_tokens=300)[::-1] == expected
 
 
-FAMILIES = {
+RECURRENT_AND_COPYING = {
     "transformer that copies": TransformerConfig(d_model=64, d_ff=96, num_heads=4, copying=True),
     "lstm that copies": LstmConfig(hidden_size=48, num_encoder_layers=2, copying=True),
     "gru, additive, without input feeding": GruConfig(hidden_size=48, attention="additive", input_feeding=False),
@@ -96,20 +98,22 @@ FAMILIES = {
 
 
 @every_dtype
-@pytest.mark.parametrize("name", FAMILIES)
-def test_other_families(real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str) -> None:
+@pytest.mark.parametrize("name", RECURRENT_AND_COPYING)
+def test_recurrent_and_copying_models_do_not_depend_on_the_batch(
+    real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str
+) -> None:
     torch.manual_seed(1)
-    model = FAMILIES[name].build(real_tokenizer, real_tokenizer).eval()
+    model = RECURRENT_AND_COPYING[name].build(real_tokenizer, real_tokenizer).eval()
     prepare_inference(model, torch.device("cpu"), dtype)
     src, tgt = (real_tokenizer.encode(real_lines(f"test2016.{side}.gz")[:100]) for side in ("en", "de"))
     expected = score_rows([model], src, tgt, real_tokenizer)
-    assert score_rows([model], src, tgt, real_tokenizer, batch_tokens=ONE) == expected
+    assert score_rows([model], src, tgt, real_tokenizer, batch_tokens=ONE_LINE) == expected
     config = SearchConfig(beam_size=3, max_length=12, coverage_penalty=0.2)
     found = decode_rows(model, src[:30], config, real_tokenizer)
-    assert decode_rows(model, src[:30], config, real_tokenizer, batch_tokens=ONE) == found
+    assert decode_rows(model, src[:30], config, real_tokenizer, batch_tokens=ONE_LINE) == found
 
 
-PARALLEL = {
+NON_AUTOREGRESSIVE = {
     "ctc": TransformerCtcConfig(d_model=64, d_ff=96, num_heads=4),
     "ctc, soft copies": TransformerCtcConfig(
         d_model=64, d_ff=96, num_heads=4, decoder_input="soft_copy", positions="rotary", norm="post", upsampling=2
@@ -122,25 +126,27 @@ PARALLEL = {
     "cmlm, soft copies": TransformerCmlmConfig(d_model=128, d_ff=96, num_heads=4, decoder_input="soft_copy"),
 }
 SHORT = ["A", "dog", "Two men", "A red bus", "Men run ."]
-"""Sentences of few tokens, so that the matrix products are small, too."""
+"""Lines of few tokens, for small matrix products."""
 
 
 @every_dtype
-@pytest.mark.parametrize("name", PARALLEL)
-def test_parallel_families(real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str) -> None:
+@pytest.mark.parametrize("name", NON_AUTOREGRESSIVE)
+def test_non_autoregressive_models_do_not_depend_on_the_batch(
+    real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, name: str
+) -> None:
     torch.manual_seed(1)
-    model = PARALLEL[name].build(real_tokenizer, real_tokenizer).eval()
+    model = NON_AUTOREGRESSIVE[name].build(real_tokenizer, real_tokenizer).eval()
     prepare_inference(model, torch.device("cpu"), dtype)
     src, tgt = (real_tokenizer.encode(SHORT + real_lines(f"test2016.{side}.gz")[:35]) for side in ("en", "de"))
     expected = score_rows([model], src, tgt, real_tokenizer)
-    assert score_rows([model], src, tgt, real_tokenizer, batch_tokens=ONE) == expected
+    assert score_rows([model], src, tgt, real_tokenizer, batch_tokens=ONE_LINE) == expected
     for config in (SearchConfig(beam_size=1), SearchConfig(beam_size=3, max_length=8)):
         found = decode_rows(model, src[:20], config, real_tokenizer)
-        assert decode_rows(model, src[:20], config, real_tokenizer, batch_tokens=ONE) == found
+        assert decode_rows(model, src[:20], config, real_tokenizer, batch_tokens=ONE_LINE) == found
         assert decode_rows(model, src[:20][::-1], config, real_tokenizer, batch_tokens=200)[::-1] == found
 
 
-def test_ensembles(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:
+def test_ensembles_do_not_depend_on_the_batch(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:
     model = Ensemble([build(real_tokenizer, torch.float32, seed) for seed in (1, 2)])
     rows = real_tokenizer.encode(real_lines("test2016.en.gz")[:20])
     config = SearchConfig(beam_size=3, max_length=12)
@@ -157,14 +163,13 @@ def test_scores_of_pairs_do_not_depend_on_the_batch(
     src = real_tokenizer.encode(real_lines("test2016.en.gz")[:count])
     tgt = real_tokenizer.encode(real_lines("test2016.de.gz")[:count])
     expected = score_rows(models, src, tgt, real_tokenizer)
-    some = max(1, count // 100)
-    assert score_rows(models, src[::some], tgt[::some], real_tokenizer, batch_tokens=1) == expected[::some]
+    stride = max(1, count // 100)
+    assert score_rows(models, src[::stride], tgt[::stride], real_tokenizer, batch_tokens=1) == expected[::stride]
     assert score_rows(models, src, tgt, real_tokenizer, batch_tokens=150) == expected
     assert score_rows(models, src[::-1], tgt[::-1], real_tokenizer)[::-1] == expected
 
 
-def test_forced_scores_are_those_of_the_search(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:
-    """The step-by-step scores of beam search equal those of one forced pass."""
+def test_teacher_forced_scores_match_beam_search(real_lines: RealLines, real_tokenizer: Tokenizer) -> None:
     model = build(real_tokenizer, torch.float32)
     rows = real_tokenizer.encode(real_lines("test2016.en.gz")[:20])
     found = decode_rows(model, rows, SearchConfig(beam_size=4, max_length=15), real_tokenizer)

@@ -1,4 +1,4 @@
-"""Scores of texts and lines against a plain loop over single contexts."""
+"""Perplexity of texts against a plain loop over single contexts: windows, ensembles, bytes, errors."""
 
 import copy
 import functools
@@ -53,7 +53,7 @@ def documents_of(run: LanguageModel, lines: Sequence[str]) -> list[list[int]]:
 @every_family
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
 @pytest.mark.parametrize(("context", "stride"), [(None, None), (MAX_LENGTH, 3), (5, 2), (1, None)])
-def test_blocks_and_windows_match_single_contexts(
+def test_blocks_and_sliding_windows_match_a_loop_over_contexts(
     runs: TinyRuns, family: str, documents: str, context: int | None, stride: int | None
 ) -> None:
     run = load_language_model(runs(family, documents=documents))
@@ -71,8 +71,8 @@ def test_blocks_and_windows_match_single_contexts(
 
 @pytest.mark.parametrize("family", UNLIMITED_CONTEXT_FAMILIES)
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
-@pytest.mark.parametrize("carried_tokens", [1000, 10, 1], ids=["in one go", "in parts", "one by one"])
-def test_context_all_matches_the_text_as_one_row(
+@pytest.mark.parametrize("carried_tokens", [1000, 10, 1], ids=["one part", "several parts", "single tokens"])
+def test_context_all_matches_one_pass_over_the_text(
     runs: TinyRuns, monkeypatch: pytest.MonkeyPatch, family: str, documents: str, carried_tokens: int
 ) -> None:
     monkeypatch.setattr(text_scorer, "TOKENS_PER_PART", carried_tokens)
@@ -87,23 +87,22 @@ def test_context_all_matches_the_text_as_one_row(
 @pytest.mark.parametrize("options", [{}, {"context": 9, "stride": 4}], ids=["blocks", "windows"])
 def test_batches_do_not_change_the_result(runs: TinyRuns, family: str, options: dict[str, int]) -> None:
     run = load_language_model(runs(family, documents="continuous"))
-    whole = run.perplexity(LINES, **options)
+    expected = run.perplexity(LINES, **options)
     for batch_tokens in (1, 50, 333):
-        figures = run.perplexity(LINES, batch_tokens=batch_tokens, **options)
-        expected = whole.likelihood.as_dict()
-        assert figures.likelihood.as_dict() == pytest.approx(expected, abs=1e-6, rel=1e-6)
-        assert figures.likelihood.nats_per_token == pytest.approx(whole.likelihood.nats_per_token, abs=1e-6, rel=0)
-        for line, other in zip(figures.lines, whole.lines, strict=True):
+        found = run.perplexity(LINES, batch_tokens=batch_tokens, **options)
+        assert found.likelihood.as_dict() == pytest.approx(expected.likelihood.as_dict(), abs=1e-6, rel=1e-6)
+        assert found.likelihood.nats_per_token == pytest.approx(expected.likelihood.nats_per_token, abs=1e-6, rel=0)
+        for line, other in zip(found.lines, expected.lines, strict=True):
             assert line.token_log_probs == pytest.approx(other.token_log_probs, rel=1e-6, abs=2e-6)
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
-def test_lines_add_up_and_progress_counts_each_token_once(runs: TinyRuns, documents: str) -> None:
+def test_line_scores_sum_to_the_total_and_progress_counts_each_token_once(runs: TinyRuns, documents: str) -> None:
     for family, options in (("transformer_lm", {"context": 9, "stride": 4}), ("lstm_lm", {"context": "all"})):
         ensemble = load_language_model([runs(family, documents=documents, seed=seed) for seed in (1, 2)])
-        told: list[int] = []
-        found = ensemble.perplexity(TEXT, progress=told.append, **options)
-        assert sum(told) == found.likelihood.tokens == sum(map(len, documents_of(ensemble, TEXT)))
+        reported: list[int] = []
+        found = ensemble.perplexity(TEXT, progress=reported.append, **options)
+        assert sum(reported) == found.likelihood.tokens == sum(map(len, documents_of(ensemble, TEXT)))
         assert found.likelihood.nll == pytest.approx(-sum(line.log_prob for line in found.lines))
         for line, ids in zip(found.lines, ensemble.tokenizer.encode(TEXT), strict=True):
             assert line.num_tokens == len(line.token_log_probs) == len(ids) + 1
@@ -123,20 +122,20 @@ def test_an_ensemble_of_any_families_averages_probabilities(runs: TinyRuns, docu
         assert twice.likelihood.as_dict() == pytest.approx(alone.likelihood.as_dict())
 
 
-def test_words_and_characters_can_be_compared_by_bytes(tmp_path: Path) -> None:
-    """Uniform models, so that every result follows from counting."""
-    learnt, text = ["schön grün", "grün ü"], ["schön  grün", "rot ü"]  # a run of spaces, and an unknown word
-    by_word = load_language_model(write_uniform_run(tmp_path / "w", learnt, WordsConfig(), spells=True))
-    by_character = load_language_model(write_uniform_run(tmp_path / "c", learnt, CharactersConfig(), spells=True))
+def test_bits_per_byte_are_comparable_between_words_and_characters(tmp_path: Path) -> None:
+    """With uniform models, each result follows from counts."""
+    train_lines, text = ["schön grün", "grün ü"], ["schön  grün", "rot ü"]  # two spaces, and an unknown word
+    by_word = load_language_model(write_uniform_run(tmp_path / "w", train_lines, WordsConfig(), spells=True))
+    by_character = load_language_model(write_uniform_run(tmp_path / "c", train_lines, CharactersConfig(), spells=True))
     num_bytes = len("schön  grün\nrot ü\n".encode())
     words, characters = by_word.perplexity(text).likelihood, by_character.perplexity(text).likelihood
     assert (words.bytes, characters.bytes, words.words, characters.words) == (num_bytes, num_bytes, 6, 6)
-    spelt = -by_word.spellings[0].log_prob("rot")
+    spelling_nll = -by_word.spellings[0].log_prob("rot")
     assert (words.tokens, words.unknown, words.dropped_bytes) == (6, 1, 1)
-    assert words.bits_per_byte == pytest.approx((6 * math.log(3 + 2) + spelt) / math.log(2) / num_bytes)
-    spelt = -sum(map(by_character.spellings[0].log_prob, "ot"))
+    assert words.bits_per_byte == pytest.approx((6 * math.log(3 + 2) + spelling_nll) / math.log(2) / num_bytes)
+    spelling_nll = -sum(map(by_character.spellings[0].log_prob, "ot"))
     assert (characters.tokens, characters.unknown, characters.dropped_bytes) == (18, 2, 0)
-    assert characters.bits_per_byte == pytest.approx((18 * math.log(9 + 2) + spelt) / math.log(2) / num_bytes)
+    assert characters.bits_per_byte == pytest.approx((18 * math.log(9 + 2) + spelling_nll) / math.log(2) / num_bytes)
 
 
 @pytest.mark.parametrize(
@@ -146,13 +145,13 @@ def test_words_and_characters_can_be_compared_by_bytes(tmp_path: Path) -> None:
         ("grün\r\nü\r\n".encode(), 2),
         ("\ufeffgrün\nü".encode(), 3),
         ("gru\u0308n\nü\n".encode(), 1),  # one byte more than the composed letter
-        ("\u0958\nü\n".encode(), 0),  # which normalisation makes longer
+        ("\u0958\nü\n".encode(), 0),  # normalization makes it longer
         (b"\n", 0),
         ("ü\u2028ü\x85".encode(), 0),
     ],
     ids=["plain", "crlf", "bom, no last newline", "decomposed", "longer", "empty line", "no line ends"],
 )
-def test_bytes_are_counted_in_the_original(tmp_path: Path, raw: bytes, dropped: int) -> None:
+def test_bytes_are_counted_before_normalization(tmp_path: Path, raw: bytes, dropped: int) -> None:
     run = load_language_model(write_uniform_run(tmp_path / "run", ["grün ü"], CharactersConfig(), spells=True))
     [text] = Text.blocks(io.BytesIO(raw), "a text")
     found = run.perplexity(text).likelihood
@@ -186,12 +185,12 @@ def test_the_default_window_is_the_block_length_of_training(runs: TinyRuns, tmp_
         ({"batch_tokens": 0}, "`batch_tokens` must be at least 1, but is 0"),
     ],
 )
-def test_invalid_windows_are_reported(runs: TinyRuns, options: dict[str, Any], message: str) -> None:
+def test_invalid_windows_are_refused(runs: TinyRuns, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_language_model([runs("lstm_lm"), runs()]).perplexity(["a"], **options)
 
 
-def test_invalid_input_is_reported(runs: TinyRuns) -> None:
+def test_invalid_input_is_refused(runs: TinyRuns) -> None:
     run = load_language_model(runs("gru_lm"))
     for call, message in (
         (lambda: run.perplexity([]), "The text is empty"),
@@ -214,7 +213,7 @@ def test_invalid_input_is_reported(runs: TinyRuns) -> None:
     [("lstm_lm", {}), ("lstm_lm", {"context": "all"}), ("transformer_lm", {"context": 9, "stride": 4})],
 )
 @pytest.mark.parametrize("tokens", ["characters", "words"])
-def test_blocks_and_parts_of_lines_do_not_change_the_result(
+def test_perplexity_does_not_depend_on_how_the_text_is_divided(
     runs: TinyRuns,
     monkeypatch: pytest.MonkeyPatch,
     documents: str,
@@ -222,7 +221,7 @@ def test_blocks_and_parts_of_lines_do_not_change_the_result(
     options: dict[str, Any],
     tokens: str,
 ) -> None:
-    """Blocks of three lines; lines of more than 16 bytes in parts."""
+    """Into blocks of three lines, and parts of lines with more than 16 bytes."""
     run = load_language_model(runs(family, tokens, documents=documents))
     content = "".join(f"{line}\n" for line in [*LINES[:20], "", " ".join(LINES[:5]), "blorp"])
     expected = run.perplexity(content, **options)
@@ -237,12 +236,12 @@ def test_blocks_and_parts_of_lines_do_not_change_the_result(
         assert line.token_log_probs == pytest.approx(other.token_log_probs, rel=1e-5, abs=2e-6)
 
 
-def test_a_string_is_a_text(runs: TinyRuns) -> None:
+def test_a_string_is_scored_like_its_lines(runs: TinyRuns) -> None:
     run = load_language_model(runs("lstm_lm"))
-    whole = run.perplexity("die Katze\n\nsees a dog")
+    text = run.perplexity("die Katze\n\nsees a dog")
     lines = run.perplexity(["die Katze", "", "sees a dog"])
-    assert whole.likelihood == replace(lines.likelihood, bytes=lines.likelihood.bytes - 1)
-    assert whole.lines == lines.lines
+    assert text.likelihood == replace(lines.likelihood, bytes=lines.likelihood.bytes - 1)
+    assert text.lines == lines.lines
 
 
 def test_a_loaded_run_can_be_copied_and_pickled(tmp_path: Path) -> None:
@@ -253,17 +252,17 @@ def test_a_loaded_run_can_be_copied_and_pickled(tmp_path: Path) -> None:
         assert copied.perplexity(text).likelihood == expected.likelihood
 
 
-def test_members_that_do_not_match_are_refused(runs: TinyRuns) -> None:
+def test_ensembles_of_incompatible_members_are_refused(runs: TinyRuns) -> None:
     with pytest.raises(ValueError, match=r"have different vocabularies.*`data.tokenizer.kind: saved`"):
         load_language_model([runs(), runs(tokenizer="characters")])
     with pytest.raises(ValueError, match="have different values of"):
         load_language_model([runs(), runs(documents="continuous")])
 
 
-def test_a_surrogate_half_is_scored_as_its_replacement(runs: TinyRuns) -> None:
+def test_lone_surrogates_are_scored_as_the_replacement_character(runs: TinyRuns) -> None:
     run = load_language_model(runs("ngram_lm"))
-    half, replaced = run.perplexity(["a\ud800"]), run.perplexity(["a\ufffd"])
-    assert half.likelihood.as_dict() == replaced.likelihood.as_dict()
+    surrogate, replacement = run.perplexity(["a\ud800"]), run.perplexity(["a\ufffd"])
+    assert surrogate.likelihood.as_dict() == replacement.likelihood.as_dict()
 
 
 def test_runs_of_other_tasks_are_refused(runs: TinyRuns, make_run: Any) -> None:
@@ -277,7 +276,7 @@ def test_runs_of_other_tasks_are_refused(runs: TinyRuns, make_run: Any) -> None:
         seqlab.load(runs("rnn_lm"), threads=1)
 
 
-def test_a_masked_model_is_not_a_language_model(tmp_path: Path) -> None:
+def test_masked_language_models_are_refused(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(CharactersConfig(), LINES)
     config = TransformerMlmConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1)
     path = write_language_model(tmp_path / "run", config, random_model(config, tokenizer), tokenizer, mask_share=0.15)

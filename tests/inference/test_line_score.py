@@ -1,4 +1,4 @@
-"""Scores of lines and continuations against a plain loop, and the cost of unknown words."""
+"""Scores of lines and continuations against a plain loop, and log-probabilities of unknown words."""
 
 import math
 from pathlib import Path
@@ -22,8 +22,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
 
 
 @every_family
-def test_a_line_is_scored_by_itself(runs: TinyRuns, caplog: pytest.LogCaptureFixture, family: str) -> None:
-    """A line longer than the context is read by a window that scores its second half, with a warning."""
+def test_line_scores_match_a_loop_over_contexts(runs: TinyRuns, caplog: pytest.LogCaptureFixture, family: str) -> None:
+    """Lines longer than the context are scored with a sliding window of stride MAX_LENGTH // 2, with a warning."""
     run = load_language_model(runs(family))
     limit = MAX_LENGTH if family == "transformer_lm" else None
     scores = run.score(TEXT)
@@ -41,7 +41,7 @@ def test_a_line_is_scored_by_itself(runs: TinyRuns, caplog: pytest.LogCaptureFix
 
 @every_family
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_no_line_depends_on_the_others(runs: TinyRuns, family: str, precision: str) -> None:
+def test_line_scores_do_not_depend_on_other_lines(runs: TinyRuns, family: str, precision: str) -> None:
     run = load_language_model(runs(family), precision=precision)
     scores = run.score(TEXT)
     assert [run.score([line])[0] for line in TEXT] == scores
@@ -56,38 +56,38 @@ def test_continuations_are_scored_after_their_prompts(runs: TinyRuns, family: st
     lines = ["tze", " a the", "naïve", ""]
     scores = run.score(lines, prompts)
     for prompt, line, score in zip(prompts, lines, scores, strict=True):
-        [whole], [before] = run.tokenizer.encode([prompt + line]), run.tokenizer.encode([prompt])
-        shared = max(n for n in range(len(before) + 1) if whole[:n] == before[:n])
-        expected = score_one_by_one(run.members[0].model, [*whole, run.tokenizer.eos_id], run.start_id, None)[shared:]
+        [ids], [prompt_ids] = run.tokenizer.encode([prompt + line]), run.tokenizer.encode([prompt])
+        num_shared = max(n for n in range(len(prompt_ids) + 1) if ids[:n] == prompt_ids[:n])
+        expected = score_one_by_one(run.members[0].model, [*ids, run.tokenizer.eos_id], run.start_id, None)[num_shared:]
         assert score.token_log_probs == pytest.approx(expected, rel=1e-6, abs=2e-6)
-        spelt = [run.spellings[0].log_prob(item) for item in score.unknown]
-        assert score.log_prob == pytest.approx(sum(expected) + sum(spelt))
+        spellings = [run.spellings[0].log_prob(item) for item in score.unknown]
+        assert score.log_prob == pytest.approx(sum(expected) + sum(spellings))
 
 
-def test_unknown_words_that_begin_in_the_prompt_are_spelled_completely(runs: TinyRuns) -> None:
+def test_unknown_words_that_start_in_the_prompt_are_scored_completely(runs: TinyRuns) -> None:
     run = load_language_model(runs("ngram_lm", "words"))
     prompts = ["dog xyz sees qu", "dog xyz sees qu"]
-    goes_on, begins_anew = run.score(["ux a", " dog ux"], prompts)
-    assert (goes_on.unknown, goes_on.num_tokens) == (["quux"], 3)
-    assert (begins_anew.unknown, begins_anew.num_tokens) == (["ux"], 3)
+    continued, separate = run.score(["ux a", " dog ux"], prompts)
+    assert (continued.unknown, continued.num_tokens) == (["quux"], 3)
+    assert (separate.unknown, separate.num_tokens) == (["ux"], 3)
 
 
-def test_an_unknown_word_costs_the_unknown_token_and_its_spelling(runs: TinyRuns) -> None:
+def test_unknown_words_are_scored_by_unk_and_the_spelling_model(runs: TinyRuns) -> None:
     run = load_language_model([runs("ngram_lm", "words"), runs("gru_lm", "words", seed=2)])
     [known, unknown] = run.score(["dog sees a", "dog blorp a"])
-    spellings = [math.exp(spelling.log_prob("blorp")) for spelling in run.spellings]
-    assert len(spellings) == 2
+    probs = [math.exp(spelling.log_prob("blorp")) for spelling in run.spellings]
+    assert len(probs) == 2
     assert unknown.unknown == ["blorp"]
-    assert unknown.log_prob == pytest.approx(sum(unknown.token_log_probs) + math.log(np.mean(spellings)))
+    assert unknown.log_prob == pytest.approx(sum(unknown.token_log_probs) + math.log(np.mean(probs)))
     assert (known.unknown, known.log_prob) == ([], pytest.approx(sum(known.token_log_probs)))
 
 
-def test_without_spelling_model_lines_with_unknown_words_have_no_score(tmp_path: Path) -> None:
+def test_lines_with_unknown_words_have_no_score_without_a_spelling_model(tmp_path: Path) -> None:
     lines = ["a b c", "b a"]
     run = load_language_model(write_uniform_run(tmp_path / "run", lines, WordsConfig(), spells=False))
     found = run.perplexity(["a b", "a d"])
     assert [line.log_prob for line in found.lines] == [pytest.approx(-3 * math.log(5)), None]
-    figures = found.likelihood.as_dict()
-    assert [figures[name] for name in ("perplexity", "perplexity_per_word", "bits_per_byte")] == [None] * 3
+    likelihood = found.likelihood.as_dict()
+    assert [likelihood[name] for name in ("perplexity", "perplexity_per_word", "bits_per_byte")] == [None] * 3
     assert [score.log_prob for score in run.score(["d", "c"])] == [None, pytest.approx(-2 * math.log(5))]
     assert run.perplexity(["a b"]).likelihood.perplexity == pytest.approx(5)

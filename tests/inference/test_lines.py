@@ -1,4 +1,4 @@
-"""Input and output lines."""
+"""Lines of text input and output: control characters and newlines."""
 
 import io
 
@@ -15,7 +15,7 @@ def test_control_characters_become_spaces() -> None:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
-def test_as_many_lines_out_as_in(texts: list[str]) -> None:
+def test_write_lines_writes_one_line_per_text(texts: list[str]) -> None:
     stream = io.BytesIO()
     cleaned = [replace_control_characters(text)[0] for text in texts]
     write_lines(stream, cleaned)

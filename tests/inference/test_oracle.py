@@ -1,4 +1,4 @@
-"""The oracle of exposure bias against exhaustive search over continuations."""
+"""Oracle tokens of exposure bias against exhaustive search over continuations."""
 
 from itertools import product
 
@@ -8,16 +8,16 @@ from seqlab.tasks.translation.exposure import Oracle
 EOS = 9
 
 
-def distance(a: list[int], b: list[int]) -> int:
+def edit_distance(a: list[int], b: list[int]) -> int:
     return count_edits([str(each) for each in a], [str(each) for each in b]).total
 
 
-def best_by_definition(prefix: list[int], reference: list[int]) -> set[int]:
+def best_by_exhaustive_search(prefix: list[int], reference: list[int]) -> set[int]:
     """Try all continuations of up to three tokens; return the first tokens that lead to the fewest edits."""
     fewest, best = 10**9, set()
     for length in range(len(reference) + 1):
         for rest in product(range(3), repeat=length):
-            edits = distance([*prefix, *rest], reference)
+            edits = edit_distance([*prefix, *rest], reference)
             first = rest[0] if rest else EOS
             if edits < fewest:
                 fewest, best = edits, {first}
@@ -26,17 +26,17 @@ def best_by_definition(prefix: list[int], reference: list[int]) -> set[int]:
     return best
 
 
-def test_correct_tokens_lead_to_the_fewest_edits() -> None:
+def test_oracle_tokens_match_exhaustive_search() -> None:
     sequences = [list(each) for length in range(4) for each in product(range(3), repeat=length)]
     for reference, prefix in product(sequences, sequences):
         oracle = Oracle.begin([*reference, EOS])
         for token in prefix:
             oracle = oracle.read(token)
-        assert oracle.best() == best_by_definition(prefix, reference)
+        assert oracle.best() == best_by_exhaustive_search(prefix, reference)
         assert oracle.has_error == (prefix != reference[: len(prefix)])
 
 
-def test_after_a_true_prefix_only_the_next_token_is_correct() -> None:
+def test_only_the_next_reference_token_is_correct_after_a_reference_prefix() -> None:
     reference = [1, 1, 2, 1, EOS]
     oracle = Oracle.begin(reference)
     for token in reference[:-1]:

@@ -48,7 +48,7 @@ def test_n_best_lists_are_sorted_and_scored(run: Run) -> None:
             assert hypothesis.score == pytest.approx(hypothesis.log_prob / hypothesis.num_tokens, rel=1e-5)
 
 
-def test_a_forced_prefix_begins_the_translation(run: Run) -> None:
+def test_translations_start_with_the_given_prefix(run: Run) -> None:
     texts = run.translate(LINES, prefixes=["a woman", "", "", "", "blue"], max_length=12, beam_size=3)
     assert texts[0].startswith("a woman")
     assert texts[4].startswith("blue")
@@ -57,7 +57,7 @@ def test_a_forced_prefix_begins_the_translation(run: Run) -> None:
         run.translate(LINES, prefixes=["a"])
 
 
-def test_a_long_line_is_translated_in_pieces_and_reported(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_long_lines_are_split_with_a_warning(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     sentences = ["the dog sees a red cat on the street.", "a man rides a bike quickly.", "the woman eats."]
     with caplog.at_level(logging.WARNING):
         (translation,) = run.translate_detailed([" ".join(sentences * 3)], max_length=10, beam_size=2)
@@ -68,14 +68,14 @@ def test_a_long_line_is_translated_in_pieces_and_reported(run: Run, caplog: pyte
     assert not short.truncated
 
 
-def test_a_line_longer_than_the_training_lines_is_split(make_run: Callable[..., Path]) -> None:
+def test_lines_longer_than_the_training_lines_are_split(make_run: Callable[..., Path]) -> None:
     folder = make_run()
     RunFolder(folder).write_description({"longest_src_tokens": 8})
     line = "the dog sees a red cat. the man rides."
     run = seqlab.load(folder, precision="fp32")
     (ids,) = run.src_tokenizer.encode([line])
     (translation,) = run.translate_detailed([line], max_length=20)
-    assert 10 < len(ids) < 30  # the model could take it
+    assert 10 < len(ids) < 30  # within the model's limit
     assert translation.truncated
 
 
@@ -86,14 +86,14 @@ def test_one_string_is_not_a_list_of_lines(run: Run) -> None:
         run.score("ab", "cd")
 
 
-def test_the_first_piece_of_a_long_line_is_translated_as_alone(run: Run) -> None:
+def test_the_first_segment_of_a_long_line_is_translated_like_a_single_line(run: Run) -> None:
     first = "the dog sees a red cat on the street quickly."
     long_line = f"{first} {'a man rides under the house ' * 8}"
-    joined, alone = run.translate([long_line, first], max_length=8, beam_size=2)
-    assert joined.startswith(alone + " ")
+    joined, single = run.translate([long_line, first], max_length=8, beam_size=2)
+    assert joined.startswith(single + " ")
 
 
-def test_validation_and_translation_agree(run: Run) -> None:
+def test_decode_text_matches_translate(run: Run) -> None:
     member, lines = run.engine.members[0], [line for line in LINES if line == "" or line.strip()]
     rows = member.src_tokenizer.encode(lines)
     texts = decode_text(member.model, rows, SearchConfig(beam_size=2, max_length=12), member.tgt_tokenizer)
@@ -110,7 +110,7 @@ def test_decoding_restores_the_training_mode(run_folder: Path) -> None:
     assert member.model.training
 
 
-def test_scores_are_the_sum_of_the_tokens(run: Run) -> None:
+def test_scores_cover_each_target_token_and_eos(run: Run) -> None:
     scores = run.score(LINES, LINES[::-1])
     assert len(scores) == len(LINES)
     lengths = [len(ids) + 1 for ids in run.tgt_tokenizer.encode(LINES[::-1])]
@@ -139,14 +139,14 @@ def test_an_ensemble_averages_probabilities(make_run: Callable[..., Path]) -> No
     assert twice == seqlab.load(one, precision="fp32").translate(LINES, max_length=10)
 
 
-def test_checkpoints_of_a_run_are_an_ensemble_too(make_run: Callable[..., Path]) -> None:
+def test_checkpoints_of_one_run_form_an_ensemble(make_run: Callable[..., Path]) -> None:
     folder = make_run(steps=(1, 2))
     assert [member.step for member in seqlab.load(folder, ["1", "last"]).engine.members] == [1, 2]
     with pytest.raises(ValueError, match="`checkpoint` must be"):
         seqlab.load(folder, "3")
 
 
-def test_runs_with_other_vocabularies_are_refused(make_run: Callable[..., Path], run_folder: Path) -> None:
+def test_ensembles_with_different_vocabularies_are_refused(make_run: Callable[..., Path], run_folder: Path) -> None:
     other: Tokenizer = train_tokenizer(SentencePieceBpeConfig(vocab_size=300), [f"{i} other words" for i in range(400)])
     with pytest.raises(ValueError, match="have different src vocabularies"):
         seqlab.load([run_folder, make_run(other=other)])
@@ -164,12 +164,12 @@ def test_runs_with_other_vocabularies_are_refused(make_run: Callable[..., Path],
         ),
     ],
 )
-def test_impossible_options_are_reported(run: Run, options: dict[str, object], message: str) -> None:
+def test_invalid_options_are_refused(run: Run, options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run.translate(["a dog"], **options)
 
 
-def test_unknown_options_lines_and_folders_are_refused(run: Run, tmp_path: Path) -> None:
+def test_unknown_options_newlines_and_missing_folders_are_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="beam"):
         run.translate(["a dog"], beam=3)
     with pytest.raises(ValueError, match="holds a newline"):
@@ -180,7 +180,7 @@ def test_unknown_options_lines_and_folders_are_refused(run: Run, tmp_path: Path)
         seqlab.load([])
 
 
-def test_some_unknown_tags_are_named_and_the_rest_counted(
+def test_warnings_name_some_unknown_tags_and_count_the_others(
     make_run: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     tokenizer = train_tokenizer(WordsConfig(tags=True), ["go\tPST", "ox\tPL"])

@@ -1,4 +1,4 @@
-"""Splitting of long lines: where they are split, and that nothing is lost."""
+"""Splitting of long lines: split positions, joined segments, and no lost text."""
 
 from collections.abc import Sequence
 
@@ -9,83 +9,86 @@ from seqlab.inference.splitting import join_segments, split_line, split_words
 
 
 def encode(lines: Sequence[str]) -> list[list[int]]:
-    """One id per character except spaces: easy to count."""
+    """Encode each character except spaces as one id."""
     return [[ord(c) for c in line if not c.isspace()] for line in lines]
 
 
-def pieces_of(line: str, limit: int) -> list[str]:
-    return ["".join(map(chr, piece.ids)) for piece in split_line(line, encode([line])[0], limit, encode)]
+def segments_of(line: str, limit: int) -> list[str]:
+    return ["".join(map(chr, segment.ids)) for segment in split_line(line, encode([line])[0], limit, encode)]
 
 
 def test_short_lines_are_one_segment() -> None:
-    assert pieces_of("One. Two.", 8) == ["One.Two."]
-    assert pieces_of("", 8) == [""]
+    assert segments_of("One. Two.", 8) == ["One.Two."]
+    assert segments_of("", 8) == [""]
 
 
 def test_lines_are_split_after_the_last_sentence_end() -> None:
-    assert pieces_of("One. Two! Three four five.", 12) == ["One.Two!", "Threefour", "five."]
-    assert pieces_of('He said "no." Then he left', 12) == ['Hesaid"no."', "Thenheleft"]
-    assert pieces_of("第一句。第二句。第三句", 9) == ["第一句。第二句。", "第三句"]
+    assert segments_of("One. Two! Three four five.", 12) == ["One.Two!", "Threefour", "five."]
+    assert segments_of('He said "no." Then he left', 12) == ['Hesaid"no."', "Thenheleft"]
+    assert segments_of("第一句。第二句。第三句", 9) == ["第一句。第二句。", "第三句"]
 
 
 def test_periods_without_a_space_do_not_end_sentences() -> None:
-    assert pieces_of("costs 3.14159 euro or more", 9) == ["costs", "3.14159", "euroor", "more"]
+    assert segments_of("costs 3.14159 euro or more", 9) == ["costs", "3.14159", "euroor", "more"]
 
 
 def test_lines_are_split_at_spaces_else_at_any_character() -> None:
-    assert pieces_of("aaa bbb ccc", 7) == ["aaabbb", "ccc"]
-    assert pieces_of("abcdefgh", 3) == ["abc", "def", "gh"]
+    assert segments_of("aaa bbb ccc", 7) == ["aaabbb", "ccc"]
+    assert segments_of("abcdefgh", 3) == ["abc", "def", "gh"]
 
 
 def test_a_character_with_too_many_ids_is_truncated() -> None:
-    def many(lines: Sequence[str]) -> list[list[int]]:
+    def encode_as_four_ids(lines: Sequence[str]) -> list[list[int]]:
         return [[1, 2, 3, 4] * len(line) for line in lines]
 
-    assert [piece.ids for piece in split_line("ab", many(["ab"])[0], 3, many)] == [[1, 2, 3], [1, 2, 3]]
+    assert [segment.ids for segment in split_line("ab", encode_as_four_ids(["ab"])[0], 3, encode_as_four_ids)] == [
+        [1, 2, 3],
+        [1, 2, 3],
+    ]
 
 
 def test_segments_are_joined_as_they_were_split() -> None:
     line = "One. Two. Three."
-    pieces = split_line(line, encode([line])[0], 4, encode)
-    assert join_segments(["Eins.", "Zwei.", "Dr", "ei."], pieces) == "Eins. Zwei. Drei."
-    assert join_segments(["", "Zwei.", "Drei", "."], pieces) == "Zwei. Drei."
+    segments = split_line(line, encode([line])[0], 4, encode)
+    assert join_segments(["Eins.", "Zwei.", "Dr", "ei."], segments) == "Eins. Zwei. Drei."
+    assert join_segments(["", "Zwei.", "Drei", "."], segments) == "Zwei. Drei."
     line = "第一句。第二句。"
     assert join_segments(["A.", "B."], split_line(line, encode([line])[0], 4, encode)) == "A.B."
 
 
-def test_segments_of_words_are_joined_by_spaces() -> None:
-    pieces = split_line("abcdefgh", encode(["abcdefgh"])[0], 3, encode, has_words=True)
-    assert join_segments(["EY B", "", "G"], pieces) == "EY B G"
+def test_segments_with_word_outputs_are_joined_by_spaces() -> None:
+    segments = split_line("abcdefgh", encode(["abcdefgh"])[0], 3, encode, has_words=True)
+    assert join_segments(["EY B", "", "G"], segments) == "EY B G"
 
 
 @given(st.text(alphabet="ab .!?。\t\u2028é", max_size=300), st.integers(1, 40))
 def test_nothing_is_lost_and_no_segment_is_too_long(line: str, limit: int) -> None:
-    pieces = split_line(line, encode([line])[0], limit, encode)
-    assert [n for piece in pieces for n in piece.ids] == encode([line])[0]
-    assert all(len(piece.ids) <= limit for piece in pieces)
-    assert len(pieces) == 1 or all(piece.ids for piece in pieces)
+    segments = split_line(line, encode([line])[0], limit, encode)
+    assert [n for segment in segments for n in segment.ids] == encode([line])[0]
+    assert all(len(segment.ids) <= limit for segment in segments)
+    assert len(segments) == 1 or all(segment.ids for segment in segments)
 
 
 def test_splitting_time_is_not_quadratic() -> None:
-    calls = []
+    sizes = []
 
-    def counting(lines: Sequence[str]) -> list[list[int]]:
-        calls.append(sum(map(len, lines)))
+    def encode_and_count(lines: Sequence[str]) -> list[list[int]]:
+        sizes.append(sum(map(len, lines)))
         return encode(lines)
 
     line = "word " * 20_000
-    split_line(line, encode([line])[0], 50, counting)
-    assert sum(calls) < 50 * len(line)
+    split_line(line, encode([line])[0], 50, encode_and_count)
+    assert sum(sizes) < 50 * len(line)
 
 
 def test_words_are_split_only_between_words() -> None:
-    def pieces(line: str, limit: int) -> list[str]:
+    def segments(line: str, limit: int) -> list[str]:
         words = line.split(" ")
-        return [" ".join(words[i] for i in piece) for piece in split_words(words, limit)]
+        return [" ".join(words[i] for i in segment) for segment in split_words(words, limit)]
 
-    assert pieces("a b。c d a b c d", 5) == ["a b。c d a b", "c d"]
-    assert pieces("a b. c d e f", 4) == ["a b.", "c d e f"]
-    assert pieces('a said: "no." c d', 3) == ['a said: "no."', "c d"]
-    assert pieces("3.5 b c d", 3) == ["3.5 b c", "d"]
-    assert pieces("a b", 2) == ["a b"]
+    assert segments("a b。c d a b c d", 5) == ["a b。c d a b", "c d"]
+    assert segments("a b. c d e f", 4) == ["a b.", "c d e f"]
+    assert segments('a said: "no." c d', 3) == ['a said: "no."', "c d"]
+    assert segments("3.5 b c d", 3) == ["3.5 b c", "d"]
+    assert segments("a b", 2) == ["a b"]
     assert split_words([], 2) == []

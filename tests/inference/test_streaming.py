@@ -1,5 +1,6 @@
-"""Incremental detokenization: stop texts at any position among the ids, and streaming output."""
+"""Incremental detokenization with stop strings, and streaming output."""
 
+import functools
 import random
 from collections.abc import Sequence
 
@@ -10,14 +11,12 @@ from seqlab.tasks.language_modelling.streaming import Detokenizer, TextStreamer
 from seqlab.text import Tokenizer, train_tokenizer
 
 every_tokenizer = pytest.mark.parametrize("kind", TOKENIZERS)
-CONTINUOUS = pytest.mark.parametrize("is_continuous", [False, True], ids=["lines", "continuous"])
-MADE: dict[str, Tokenizer] = {}
+lines_and_continuous = pytest.mark.parametrize("is_continuous", [False, True], ids=["lines", "continuous"])
 
 
+@functools.cache
 def tokenizer_of(kind: str) -> Tokenizer:
-    if kind not in MADE:
-        MADE[kind] = train_tokenizer(TOKENIZERS[kind], LINES)
-    return MADE[kind]
+    return train_tokenizer(TOKENIZERS[kind], LINES)
 
 
 def random_ids(tokenizer: Tokenizer, draw: random.Random, is_continuous: bool) -> list[int]:
@@ -27,7 +26,7 @@ def random_ids(tokenizer: Tokenizer, draw: random.Random, is_continuous: bool) -
     return [each for each in ids if each != tokenizer.unk_id] + tokenizer.encode(["größer 日本 🙂 \x10 ▁"])[0]
 
 
-def whole_text(tokenizer: Tokenizer, ids: Sequence[int], is_continuous: bool) -> str:
+def decode_text(tokenizer: Tokenizer, ids: Sequence[int], is_continuous: bool) -> str:
     """Decode line by line."""
     lines: list[list[int]] = [[]]
     for each in ids:
@@ -39,17 +38,17 @@ def whole_text(tokenizer: Tokenizer, ids: Sequence[int], is_continuous: bool) ->
 
 
 @every_tokenizer
-@CONTINUOUS
-def test_the_emitted_pieces_join_to_the_text(kind: str, is_continuous: bool) -> None:
-    """For random ids: emitted id by id, and stopped at the same position as the text decoded from scratch."""
+@lines_and_continuous
+def test_emitted_pieces_join_to_the_decoded_text(kind: str, is_continuous: bool) -> None:
+    """For random ids: emitted id by id, and stopped at the same position as the completely decoded text."""
     tokenizer, draw = tokenizer_of(kind), random.Random(kind)
     for _ in range(150):
         prompt = tokenizer.encode([draw.choice(["", "die Katze", "größer ", "日"])])[0]
         ids = random_ids(tokenizer, draw, is_continuous)
-        before = whole_text(tokenizer, prompt, is_continuous)
-        text = whole_text(tokenizer, [*prompt, *ids], is_continuous)[len(before) :]
-        place = draw.randrange(len(text) + 1)
-        stop = [text[place : place + draw.randint(1, 3)] or "zz", "never"] if draw.random() < 0.7 else []
+        before = decode_text(tokenizer, prompt, is_continuous)
+        text = decode_text(tokenizer, [*prompt, *ids], is_continuous)[len(before) :]
+        start = draw.randrange(len(text) + 1)
+        stop = [text[start : start + draw.randint(1, 3)] or "zz", "never"] if draw.random() < 0.7 else []
         stop = [each for each in stop if "\ufffd" not in each]
         detokenizer = Detokenizer(tokenizer, stop, 0, is_continuous=is_continuous)
         emitted: list[str] = []
@@ -74,16 +73,16 @@ def test_the_emitted_pieces_join_to_the_text(kind: str, is_continuous: bool) -> 
         assert all(emitted)
 
 
-def test_streaming_decodes_the_current_line_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer, decoded = tokenizer_of("characters"), 0
+def test_streaming_decodes_only_the_current_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, max_decoded = tokenizer_of("characters"), 0
     decode = tokenizer.decode
 
-    def counted(_: Tokenizer, rows: Sequence[Sequence[int]]) -> list[str]:
-        nonlocal decoded
-        decoded = max(decoded, sum(map(len, rows)))
+    def decode_and_count(_: Tokenizer, rows: Sequence[Sequence[int]]) -> list[str]:
+        nonlocal max_decoded
+        max_decoded = max(max_decoded, sum(map(len, rows)))
         return decode(rows)
 
-    monkeypatch.setattr(type(tokenizer), "decode", counted)
+    monkeypatch.setattr(type(tokenizer), "decode", decode_and_count)
     emitted: list[str] = []
     [line] = tokenizer.encode(["die Katze"])
     lines = [*line, tokenizer.eos_id] * 20
@@ -92,7 +91,7 @@ def test_streaming_decodes_the_current_line_only(monkeypatch: pytest.MonkeyPatch
         streamer.on_step([0], [each])
     streamer.finish("die Katze\n" * 20)
     assert "".join(emitted) == "die Katze\n" * 20
-    assert decoded <= 2 * len("die Katze\n")
+    assert max_decoded <= 2 * len("die Katze\n")
 
 
 @every_tokenizer
@@ -109,11 +108,11 @@ def test_incomplete_characters_are_not_emitted(kind: str) -> None:
 
 @pytest.mark.parametrize("begins_line", [True, False])
 @every_tokenizer
-def test_a_stop_text_may_begin_with_the_first_space(kind: str, begins_line: bool) -> None:
+def test_stop_texts_may_start_with_the_space_after_the_prompt(kind: str, begins_line: bool) -> None:
     """A word has a space before it after a prompt, but none at the start of a line."""
     tokenizer = tokenizer_of(kind)
-    [prompt], [whole] = tokenizer.encode(["dog"]), tokenizer.encode(["dog sees a"])
-    ids = whole if begins_line else whole[len(prompt) :]
+    [prompt], [line] = tokenizer.encode(["dog"]), tokenizer.encode(["dog sees a"])
+    ids = line if begins_line else line[len(prompt) :]
     detokenizer = Detokenizer(tokenizer, [" sees"], 0, is_continuous=False)
     is_stop = detokenizer.stop_condition(begins_line)
     assert is_stop is not None
@@ -121,16 +120,16 @@ def test_a_stop_text_may_begin_with_the_first_space(kind: str, begins_line: bool
     assert detokenizer.until_stop([] if begins_line else prompt, ids[:end]) == ("dog" if begins_line else "", True)
 
 
-def test_stop_texts_before_min_length_are_text() -> None:
+def test_stop_texts_before_min_length_do_not_stop() -> None:
     tokenizer = tokenizer_of("characters")
     [ids] = tokenizer.encode(["a,a,a,a"])
     detokenizer = Detokenizer(tokenizer, [",a", "a,a"], 4, is_continuous=False)
     assert detokenizer.until_stop([], ids[:3]) == ("a,a", False)
     assert detokenizer.until_stop([], ids[:4]) == ("a,a,", False)
-    assert detokenizer.until_stop([], ids[:5]) == ("a,", True)  # `a,a` begins before `,a`
+    assert detokenizer.until_stop([], ids[:5]) == ("a,", True)  # `a,a` starts before `,a`
 
 
-def test_a_model_of_lines_outputs_single_lines() -> None:
+def test_newline_bytes_become_spaces_in_models_of_lines() -> None:
     """A newline byte would split a line of the output in two."""
     tokenizer = tokenizer_of("sentencepiece")
     newline = next(i for i in range(tokenizer.vocab_size) if tokenizer.tokens([i]) == ["<0x0A>"])
@@ -142,7 +141,7 @@ def test_a_model_of_lines_outputs_single_lines() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bpe", "sentencepiece"])
-def test_a_stop_text_may_consist_of_byte_tokens(kind: str) -> None:
+def test_stop_texts_may_consist_of_byte_tokens(kind: str) -> None:
     tokenizer = tokenizer_of(kind)
     [ids] = tokenizer.encode(["a漢字かなdog"])
     is_stop = Detokenizer(tokenizer, ["漢字かな"], 0, is_continuous=False).stop_condition(begins_line=True)
