@@ -150,13 +150,13 @@ def test_scores_do_not_depend_on_memory_alignment(vocab_size: int) -> None:
         log_probs = (3 * torch.randn(13, max(lengths), vocab_size, generator=generator)).log_softmax(2)
         together = steps(log_probs, lengths)
         for row, length in enumerate(lengths):
-            alone = steps(log_probs[row : row + 1, :length].clone(), [length])
-            for scores, expected in zip(alone, together, strict=True):
+            single_steps = steps(log_probs[row : row + 1, :length].clone(), [length])
+            for scores, expected in zip(single_steps, together, strict=True):
                 assert torch.equal(scores[0], expected[row])
 
 
 def test_impossible_tokens_have_a_finite_score() -> None:
-    """Two frames cannot contain three tokens, nor the same token twice."""
+    """Two frames cannot contain three tokens or the same token twice."""
     frames = draw_frames([2, 2, 2])
     tgt_out = torch.tensor([[2, 3, 2, EOS], [2, 2, EOS, IGNORE], [2, 3, EOS, IGNORE]])
     scores = MODEL.prefixes.score(frames, tgt_out)

@@ -83,7 +83,7 @@ def test_trie_equals_reference_equations(
         if level is levels[-1]:
             assert len(level.backoffs) == 0
         else:
-            # Probability of an id never seen after the context, divided by its probability at the lower order.
+            # The probability of an id that never occurs after the context, divided by its lower-order probability.
             unseen = vocab_size - 1
             gammas = [reference.prob(unseen, ngram) / reference.prob(unseen, ngram[1:]) for ngram in ngrams]
             np.testing.assert_allclose(level.backoffs, np.log(gammas), rtol=0, atol=1e-12)
@@ -162,7 +162,7 @@ def test_documents_may_have_any_integer_type(boundaries: TextBoundaries) -> None
     assert_equal(expected, levels_of([np.array(row, np.uint16) for row in rows], 3, 12, boundaries))
 
 
-def test_order_of_the_lines_does_not_matter() -> None:
+def test_estimates_are_independent_of_the_order_of_lines() -> None:
     rows = draw_documents(1, 12, 50)
     assert_equal(levels_of(rows, 4, 12), levels_of(rows[::-1], 4, 12))
 

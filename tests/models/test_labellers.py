@@ -156,7 +156,7 @@ def test_ngram_embeddings_have_dropout_and_the_standard_deviation_of_words(name:
 
 
 @pytest.mark.parametrize("name", WITH_NGRAMS)
-def test_ngrams_of_words_replaced_by_unk_are_unknown(name: str) -> None:
+def test_ngrams_of_words_replaced_by_unk_have_no_embedding(name: str) -> None:
     model = build(replace(CONFIGS[name], unknown_share=0.999), "words").train()
     model.encode(make_batch([7, 9])).sum().backward()
     for ngrams in model.reader.ngrams:

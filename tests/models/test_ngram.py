@@ -112,9 +112,9 @@ def test_scores_are_independent_of_padding_and_other_rows() -> None:
     rows = [[BOS, *row, EOS] for row in draw_documents(3, 20)]
     together = model.score(batch_of(rows))
     for row, scores in zip(rows, together, strict=True):
-        alone = model.score(batch_of([row]))[0]
-        assert torch.equal(alone, scores[: len(alone)])
-        assert (scores[len(alone) :] == 0).all()
+        single_row = model.score(batch_of([row]))[0]
+        assert torch.equal(single_row, scores[: len(single_row)])
+        assert (scores[len(single_row) :] == 0).all()
 
 
 def test_packed_lines_do_not_share_contexts() -> None:

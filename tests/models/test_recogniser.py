@@ -93,8 +93,8 @@ def test_recording_labels_are_independent_of_the_batch(name: str, dtype: torch.d
     with torch.inference_mode():
         together = model(collate_values(frames, None, range(len(frames)))).float()
         for index, row in enumerate(frames):
-            alone = model(collate_values([row], None, [0])).float()[0]
-            torch.testing.assert_close(alone, together[index], rtol=0, atol=tolerance)
+            single = model(collate_values([row], None, [0])).float()[0]
+            torch.testing.assert_close(single, together[index], rtol=0, atol=tolerance)
 
 
 def test_local_attention_bounds_the_receptive_field() -> None:

@@ -38,8 +38,10 @@ def test_frames_are_independent_of_the_batch(name: str, training: bool) -> None:
     together = model(batch_of(ALL))
     assert together.lengths.tolist() == [CONFIGS[name].upsampling * (len(src) + 1) for src in SRC]
     for row in ALL:
-        alone = model(batch_of([row]))
-        torch.testing.assert_close(together.hidden[row, : together.lengths[row]], alone.hidden[0], rtol=1e-4, atol=1e-5)
+        single = model(batch_of([row]))
+        torch.testing.assert_close(
+            together.hidden[row, : together.lengths[row]], single.hidden[0], rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -173,8 +173,8 @@ def test_results_are_bitwise_independent_of_the_batch(name: str, dtype: torch.dt
     """The results include padded rows, and steps with and without a prompt."""
     model = build(name)
     prepare_inference(model, torch.device("cpu"), dtype)
-    more = [[(7 * i + j) % 35 + 5 for j in range(i % 19 + 1)] for i in range(30)]
-    rows = [*ROWS, *more]
+    additional_rows = [[(7 * i + j) % 35 + 5 for j in range(i % 19 + 1)] for i in range(30)]
+    rows = [*ROWS, *additional_rows]
     batched = model.score(batch_of(rows))
     assert torch.equal(model.score(batch_of(rows[::-1])).flip(0), batched)
     for i in range(0, len(rows), 3):
@@ -194,9 +194,9 @@ def test_packed_lines_equal_lines_in_separate_rows(name: str) -> None:
     scores = model.score(batch)
     for row, lines in enumerate(groups):
         assert batch.tgt_out[row][batch.tgt_out[row] != IGNORE].tolist() == [id_ for i in lines for id_ in ROWS[i]]
-        alone = torch.cat([model.score(batch_of([ROWS[line]]))[0] for line in lines])
-        torch.testing.assert_close(scores[row, : len(alone)], alone, rtol=0, atol=1e-5)
-        assert not scores[row, len(alone) :].any()
+        separate = torch.cat([model.score(batch_of([ROWS[line]]))[0] for line in lines])
+        torch.testing.assert_close(scores[row, : len(separate)], separate, rtol=0, atol=1e-5)
+        assert not scores[row, len(separate) :].any()
 
 
 @every_variant

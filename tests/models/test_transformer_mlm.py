@@ -143,10 +143,10 @@ def test_results_are_bitwise_independent_of_the_batch(name: str) -> None:
     batch = mask_rows(ROWS)
     batched, scores = model(batch).hidden, model.score(batch)
     for row, (ids, start) in enumerate(zip(ROWS, starts, strict=True)):
-        alone = mask_rows([ids], [start])
-        assert alone.tgt_in[0].equal(batch.tgt_in[row, : len(ids)])
-        assert model(alone).hidden[0].equal(batched[row, : len(ids)])
-        assert model.score(alone)[0].equal(scores[row, : len(ids)])
+        single_row = mask_rows([ids], [start])
+        assert single_row.tgt_in[0].equal(batch.tgt_in[row, : len(ids)])
+        assert model(single_row).hidden[0].equal(batched[row, : len(ids)])
+        assert model.score(single_row)[0].equal(scores[row, : len(ids)])
 
 
 def test_output_weight_is_tied_by_default() -> None:

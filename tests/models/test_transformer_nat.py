@@ -47,11 +47,11 @@ def test_positions_are_independent_of_the_batch(name: str, training: bool) -> No
     model = build(name).train(training)
     together, targets = model(batch_of(ALL)), model.position_targets(batch_of(ALL))
     for row in ALL:
-        alone, length = model(batch_of([row])), int(together.positions.lengths[row])
+        single, length = model(batch_of([row])), int(together.positions.lengths[row])
         torch.testing.assert_close(
-            together.positions.hidden[row, :length], alone.positions.hidden[0], rtol=1e-4, atol=1e-5
+            together.positions.hidden[row, :length], single.positions.hidden[0], rtol=1e-4, atol=1e-5
         )
-        torch.testing.assert_close(together.length_nll[row], alone.length_nll[0])
+        torch.testing.assert_close(together.length_nll[row], single.length_nll[0])
         tokens = TGT[row] + ([EOS] if name == "end mark" else [])
         assert targets[row].tolist() == tokens + [IGNORE] * (targets.size(1) - len(tokens))
         expected = max(3 * (len(SRC[row]) + 1), len(tokens)) if name == "end mark" else len(tokens)
@@ -86,9 +86,9 @@ def test_positions_attend_only_to_their_source(name: str) -> None:
         weights = with_attention.attention[row, :length]
         torch.testing.assert_close(weights[:, :size].sum(1), torch.ones(length))
         assert not weights[:, size:].any()
-        alone = model.predict(source.select(torch.tensor([row])), lengths[row : row + 1], need_attention=True)
-        assert alone.attention is not None
-        torch.testing.assert_close(alone.attention[0, :length], weights, rtol=1e-4, atol=1e-5)
+        single = model.predict(source.select(torch.tensor([row])), lengths[row : row + 1], need_attention=True)
+        assert single.attention is not None
+        torch.testing.assert_close(single.attention[0, :length], weights, rtol=1e-4, atol=1e-5)
 
 
 @torch.inference_mode()

@@ -106,15 +106,15 @@ def test_copied_words_outside_the_vocabulary_are_replaced_by_unk() -> None:
 
 
 @pytest.mark.parametrize("length", [3, 7, 9, 15, 17, 33])
-def test_padding_changes_no_bit(length: int) -> None:
+def test_results_are_bitwise_independent_of_padding(length: int) -> None:
     torch.manual_seed(length)
     src = torch.randint(4, 6, (40, length))
     attention = torch.rand(40, length).softmax(-1)
     gate, log_probs, targets = torch.randn(40), torch.randn(40), torch.full((40,), 5)
-    alone = PointerOutput(gate, attention, src, VOCAB_SIZE).mix(log_probs, targets)
+    unpadded = PointerOutput(gate, attention, src, VOCAB_SIZE).mix(log_probs, targets)
     for extra in (1, 5, 20):
         padded = PointerOutput(gate, F.pad(attention, (0, extra)), F.pad(src, (0, extra)), VOCAB_SIZE)
-        assert torch.equal(padded.mix(log_probs, targets), alone)
+        assert torch.equal(padded.mix(log_probs, targets), unpadded)
 
 
 @pytest.mark.parametrize("rows", [17, 40])
@@ -123,8 +123,8 @@ def test_results_of_a_row_do_not_depend_on_other_rows(rows: int) -> None:
     src = torch.randint(4, 6, (rows, 7))
     attention = torch.rand(rows, 7).softmax(-1)
     gate, log_probs, targets = torch.randn(rows), -10 * torch.rand(rows), torch.full((rows,), 5)
-    together = PointerOutput(gate, attention, src, VOCAB_SIZE).mix(log_probs, targets)
+    batched = PointerOutput(gate, attention, src, VOCAB_SIZE).mix(log_probs, targets)
     for i in range(rows):
         row = slice(i, i + 1)
-        alone = PointerOutput(gate[row], attention[row], src[row], VOCAB_SIZE).mix(log_probs[row], targets[row])
-        assert torch.equal(alone, together[row])
+        single_row = PointerOutput(gate[row], attention[row], src[row], VOCAB_SIZE).mix(log_probs[row], targets[row])
+        assert torch.equal(single_row, batched[row])

@@ -13,7 +13,7 @@ from seqlab.training.accumulator import seeded
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
-def test_rate_and_expectation(p: float) -> None:
+def test_dropout_rate_and_expected_value(p: float) -> None:
     torch.manual_seed(0)
     y = Dropout(p)(torch.ones(1000, 1001))
     rate = round(p * 256) / 256  # the nearest multiple of 1/256

@@ -1,4 +1,4 @@
-"""Repeated backward passes through a retained graph: gradients stay the same, whatever was computed in between."""
+"""Repeated backward passes through a retained graph: the same gradients in any order."""
 
 import pytest
 import torch
@@ -38,10 +38,10 @@ def assert_gradients_repeat(loss: Tensor, parameters: list[nn.Parameter]) -> Non
     """Compute all gradients, then each separately, then all again."""
     first = torch.autograd.grad(loss, parameters, retain_graph=True)
     for parameter, expected in zip(parameters, first, strict=True):
-        (alone,) = torch.autograd.grad(loss, parameter, retain_graph=True)
-        assert alone.equal(expected)
-    for again, expected in zip(torch.autograd.grad(loss, parameters), first, strict=True):
-        assert again.equal(expected)
+        (single_grad,) = torch.autograd.grad(loss, parameter, retain_graph=True)
+        assert single_grad.equal(expected)
+    for repeated, expected in zip(torch.autograd.grad(loss, parameters), first, strict=True):
+        assert repeated.equal(expected)
 
 
 SCHEDULED = [name for name, config in RECURRENT.items() if not config.copying]

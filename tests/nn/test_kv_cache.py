@@ -105,7 +105,7 @@ def test_forks_are_independent(sentences: int, data: st.DataObject) -> None:
     fork.append_and_check()
 
 
-def test_one_row_per_sentence_needs_no_mask_and_no_copy() -> None:
+def test_caches_are_shared_by_hypotheses_and_masked_only_if_needed() -> None:
     cache = DecoderCache(1, 3)
     assert cache.begin_step(torch.device("cpu")).bias is None
     cache.layers[0].append(*torch.ones(2, 3, 1, 1, 2))

@@ -12,7 +12,7 @@ def test_padding_mask_is_true_at_and_after_the_length() -> None:
     assert torch.equal(masks.padding_mask(torch.tensor([1, 3]), 3), expected)
 
 
-def test_keys_without_padding_can_be_attended_to() -> None:
+def test_only_padding_keys_are_masked() -> None:
     mask = torch.tensor([[False, True], [False, False]])
     permission = masks.can_attend_to_keys(mask)
     assert permission.shape == (2, 1, 1, 2)

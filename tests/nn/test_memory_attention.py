@@ -67,7 +67,7 @@ def expected_scores(module: MemoryAttention, query: np.ndarray, memory: np.ndarr
 
 @pytest.mark.parametrize("has_gradient", [True, False])
 @every_variant
-def test_equals_the_equations(kind: AttentionKind, rotary: bool, has_gradient: bool) -> None:
+def test_outputs_and_weights_equal_the_equations(kind: AttentionKind, rotary: bool, has_gradient: bool) -> None:
     module, (query, memory, lengths) = make_attention(kind, rotary), make_inputs()
     with torch.set_grad_enabled(has_gradient):
         contexts, weights = (each.detach() for each in module(query, module.prepare(memory, lengths)))
@@ -114,17 +114,19 @@ def test_repeated_steps_have_the_gradients_of_one_pass(kind: AttentionKind, rota
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @every_variant
 @torch.inference_mode()
-def test_batch_invariance(kind: AttentionKind, rotary: bool, dtype: torch.dtype) -> None:
+def test_steps_do_not_depend_on_other_sentences_and_padding(
+    kind: AttentionKind, rotary: bool, dtype: torch.dtype
+) -> None:
     """Other sentences and padding do not change any bit."""
     module, (query, memory, lengths) = make_attention(kind, rotary), make_inputs()
     prepare_inference(module, torch.device("cpu"), dtype)
     prepared = module.prepare(memory, lengths)
     for row, length in enumerate(LENGTHS):
-        alone = module.prepare(memory[row : row + 1, :length], lengths[row : row + 1])
+        single_memory = module.prepare(memory[row : row + 1, :length], lengths[row : row + 1])
         for position in range(QUERIES):
             single = query[:, position : position + 1]
             batched, _ = module.step(single, prepared, position)
-            assert torch.equal(module.step(single[row : row + 1], alone, position)[0][0], batched[row])
+            assert torch.equal(module.step(single[row : row + 1], single_memory, position)[0][0], batched[row])
 
 
 @torch.inference_mode()

@@ -83,9 +83,9 @@ def test_dropout_drops_all_occurrences_of_an_ngram() -> None:
     layer, _ = fitted(draw_lines(0), 2, 500, dropout=0.5)
     src = torch.tensor([line[:3] for line in draw_lines(0) if len(line) >= 3] * 4)
     torch.manual_seed(1)
-    whole, dropped = layer.eval()(src), layer.train()(src)
+    undropped, dropped = layer.eval()(src), layer.train()(src)
     is_kept = {}
-    for row, before, after in zip(src.tolist(), whole, dropped, strict=True):
+    for row, before, after in zip(src.tolist(), undropped, dropped, strict=True):
         for ngram, vector, left in zip(ngrams_of(row, 2), before, after, strict=True):
             if vector.any():
                 kept = is_kept.setdefault(ngram, bool(left.any()))

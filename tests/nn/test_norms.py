@@ -76,14 +76,14 @@ def test_results_of_a_row_do_not_depend_on_other_rows() -> None:
     for width in (4, 20, 120, 256):
         norm, x = make_norm("rms_norm", width), torch.randn(130, 3, width)
         with torch.inference_mode():
-            whole = norm(x)
-            assert torch.equal(norm(x[:, :2]), whole[:, :2])
+            full = norm(x)
+            assert torch.equal(norm(x[:, :2]), full[:, :2])
             for start, end in ((0, 1), (5, 7), (60, 77), (129, 130)):
-                assert torch.equal(norm(x[start:end].clone()), whole[start:end]), (width, start)
-                assert torch.equal(norm(x[start:end, 0].clone()), whole[start:end, 0]), (width, start)
+                assert torch.equal(norm(x[start:end].clone()), full[start:end]), (width, start)
+                assert torch.equal(norm(x[start:end, 0].clone()), full[start:end, 0]), (width, start)
 
 
-def test_parameters_and_invariances() -> None:
+def test_norms_have_the_expected_parameters_and_invariances() -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 16)
     layer_norm, rms_norm = make_norm("layer_norm", 16), make_norm("rms_norm", 16)

@@ -56,7 +56,7 @@ def test_linear_weights_are_cast_but_not_norms() -> None:
     assert embedding.weight is module[2].weight
 
 
-def test_preparing_again_uses_changed_weights() -> None:
+def test_repeated_preparation_uses_changed_weights() -> None:
     module, x = nn.Sequential(Linear(4, 4), nn.LayerNorm(4)), torch.randn(3, 4)
     prepare_inference(module, torch.device("cpu"), torch.float32)
     with torch.inference_mode():

@@ -140,7 +140,7 @@ def test_rows_without_a_target_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("method", ["cross_entropy", "selected_log_probs"])
-def test_no_gradient_is_computed_if_disabled(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_compute_no_gradient_under_no_grad(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block is projected once, and there are no other products."""
     calls = []
     for module in (blockwise_cross_entropy, selected_log_probs):

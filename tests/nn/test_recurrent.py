@@ -103,24 +103,26 @@ def test_packed_sequences_equal_torch(kind: RecurrentKind, bidirectional: bool) 
 @every_dtype
 @pytest.mark.parametrize("size", [32, 37])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_batch_invariance(kind: RecurrentKind, dtype: torch.dtype, size: int, bidirectional: bool) -> None:
+def test_results_are_independent_of_the_batch(
+    kind: RecurrentKind, dtype: torch.dtype, size: int, bidirectional: bool
+) -> None:
     stack = build(kind, 24, size, 2, bidirectional=bidirectional).eval()
     prepare_inference(stack, torch.device("cpu"), dtype)
     x, lengths = torch.randn(70, 11, 24) * 3, torch.randint(1, 12, (70,))
     with torch.inference_mode():
-        whole = stack(x, lengths=lengths)
-        assert not whole.output[torch.arange(11) >= lengths[:, None]].any()
+        full = stack(x, lengths=lengths)
+        assert not full.output[torch.arange(11) >= lengths[:, None]].any()
         for row in range(0, 70, 9):
             for count in (1, 5, 40):
                 rows = slice(row, row + count)
                 part = stack(x[rows, : int(lengths[rows].max())], lengths=lengths[rows])
-                assert torch.equal(part.output, whole.output[rows, : part.output.size(1)])
+                assert torch.equal(part.output, full.output[rows, : part.output.size(1)])
                 for name, tensor in part.state.tensors().items():
-                    assert torch.equal(tensor, whole.state.tensors()[name][rows]), name
-            alone = stack(x[row : row + 1, : int(lengths[row])])  # without lengths
+                    assert torch.equal(tensor, full.state.tensors()[name][rows]), name
+            single_row = stack(x[row : row + 1, : int(lengths[row])])  # without lengths
             tolerance = 1e-5 if dtype == torch.float32 else 3e-2
-            expected = whole.output[row, : int(lengths[row])]
-            torch.testing.assert_close(alone.output[0], expected, rtol=0, atol=tolerance)
+            expected = full.output[row, : int(lengths[row])]
+            torch.testing.assert_close(single_row.output[0], expected, rtol=0, atol=tolerance)
 
 
 @every_kind
@@ -176,13 +178,13 @@ def test_steps_do_not_depend_on_other_rows(kind: RecurrentKind, dtype: torch.dty
 def test_states_are_carried_selected_and_forked(kind: RecurrentKind) -> None:
     stack = build(kind, 6, 8, 2, last_size=5).eval()
     x = torch.randn(4, 10, 6)
-    whole = stack(x)
+    full = stack(x)
     first = stack(x[:, :6])
     second = stack(x[:, 6:], first.state)
-    torch.testing.assert_close(torch.cat((first.output, second.output), dim=1), whole.output)
+    torch.testing.assert_close(torch.cat((first.output, second.output), dim=1), full.output)
     rows = torch.tensor([2, 0, 2])
     selected = stack(x[rows, 6:], first.state.fork().select(rows))
-    torch.testing.assert_close(selected.output, whole.output[rows, 6:])
+    torch.testing.assert_close(selected.output, full.output[rows, 6:])
     assert all(part.dtype == torch.float32 for part in second.state.tensors().values())
 
 
@@ -225,7 +227,7 @@ def test_dropout_mask_is_constant_over_time() -> None:
     found, repeated = run_with_seed(), run_with_seed()
     assert torch.equal(found.output, repeated.output)
     ratio = found.output / found.undropped
-    assert torch.equal(ratio.round(), ratio[:, :1].round().expand_as(ratio))  # 0 or 2 for the whole sequence
+    assert torch.equal(ratio.round(), ratio[:, :1].round().expand_as(ratio))  # 0 or 2 at all positions
     assert (ratio.round() == 0).any()
     assert not torch.equal(ratio[0].round(), ratio[1].round())
     stack.eval()

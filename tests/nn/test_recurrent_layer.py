@@ -204,5 +204,5 @@ def test_lstm_cell_does_not_depend_on_padding(
     run: Callable[..., tuple[Tensor, Tensor]] = layer
     with torch.set_grad_enabled(with_gradient), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         _, padded = run(x, h, c, is_padding)
-        _, alone = run(x[:4], h, c, is_padding[:4])
-    assert torch.equal(padded, alone)
+        _, unpadded = run(x[:4], h, c, is_padding[:4])
+    assert torch.equal(padded, unpadded)

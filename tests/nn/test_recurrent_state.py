@@ -59,6 +59,6 @@ def test_checkpoints_restore_the_state(state: RecurrentState, tmp_path: Path) ->
         (["hidden.0", "memory.0"], r"has \['hidden\.0', 'memory\.0'\]"),
     ],
 )
-def test_invalid_tensors_are_refused(names: list[str], message: str) -> None:
+def test_invalid_tensor_names_are_refused(names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RecurrentState.from_tensors({name: torch.zeros(1, 1) for name in names})

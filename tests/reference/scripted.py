@@ -47,7 +47,11 @@ class ScriptedState:
 
 
 class ScriptedStepper:
-    """A `Stepper` with random log-probabilities per (key, prefix), optionally with ties (`levels`) or partly -inf."""
+    """A `Stepper` with random log-probabilities per (key, prefix).
+
+    `spread` is the standard deviation of the logits. `levels` is the number of different scores, for ties.
+    `banned_share` is the probability that an id has a score of -inf.
+    """
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ def test_banned_ids_are_those_that_complete_a_repeated_ngram(ids: list[list[int]
             assert allowed[row, i] == (NEG_INF if completes else scores[row, i])
 
 
-def test_only_ban_ids_changes_its_input() -> None:
+def test_constraints_other_than_ban_ids_do_not_change_their_input() -> None:
     scores = torch.arange(-6.0, 0.0).view(2, 3)
     before = scores.clone()
     assert ban_ids(scores.clone(), torch.tensor([0, 2])).tolist() == [[NEG_INF, -5, NEG_INF], [NEG_INF, -2, NEG_INF]]

@@ -97,8 +97,8 @@ def test_results_do_not_depend_on_the_batch() -> None:
     model, config = build(MODELS["lstm"]), SearchConfig(beam_size=4, coverage_penalty=BETA)
     together = beam_search(model, batch_of(ALL, with_target=False), config)
     for i in ALL:
-        (alone,) = beam_search(model, batch_of([i], with_target=False), config)
-        assert alone == together[i]
+        (single,) = beam_search(model, batch_of([i], with_target=False), config)
+        assert single == together[i]
 
 
 @pytest.mark.parametrize("length", [3, 7, 9, 15, 17, 33])
@@ -106,11 +106,11 @@ def test_penalties_do_not_depend_on_padding(length: int) -> None:
     torch.manual_seed(length)
     attention, rows = torch.rand(40, length).softmax(-1), torch.arange(40)
     src, lengths, banned = torch.full((40, length), 5), torch.full((40,), length), torch.tensor([3])
-    alone = AttentionCoverage.begin(attention, src, lengths, BETA, banned).penalties(rows)
+    unpadded = AttentionCoverage.begin(attention, src, lengths, BETA, banned).penalties(rows)
     for extra in (1, 5, 20):
         padded = torch.nn.functional.pad(attention, (0, extra))
         padded_src = torch.nn.functional.pad(src, (0, extra))
-        assert torch.equal(AttentionCoverage.begin(padded, padded_src, lengths, BETA, banned).penalties(rows), alone)
+        assert torch.equal(AttentionCoverage.begin(padded, padded_src, lengths, BETA, banned).penalties(rows), unpadded)
 
 
 def test_banned_ids_are_excluded_from_the_penalty() -> None:

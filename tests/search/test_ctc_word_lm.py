@@ -249,8 +249,8 @@ def test_results_do_not_depend_on_other_sentences_and_padding(
     reversed_batch = prefix_beam_search(MODEL, draw_frames(lengths[::-1], ids), config, banned_ids=BANNED_IDS, lm=lm)
     assert reversed_batch == together[::-1]
     for row, length in enumerate(lengths):
-        alone = prefix_beam_search(MODEL, draw_frames([length], ids), config, banned_ids=BANNED_IDS, lm=lm)
-        assert alone == [together[row]]
+        single = prefix_beam_search(MODEL, draw_frames([length], ids), config, banned_ids=BANNED_IDS, lm=lm)
+        assert single == [together[row]]
 
 
 def test_number_of_hypotheses_does_not_change_the_beam(words: NgramModel) -> None:

@@ -39,7 +39,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> type[CpuRecordedFunction]:
 
 
 def assert_same(found: Sequence[Sequence[Hypothesis]], expected: Sequence[Sequence[Hypothesis]]) -> None:
-    """Compare ids exactly, and numbers up to the rounding of a softmax over more entries."""
+    """Compare ids exactly, and scores up to rounding, since a softmax over padded caches has more entries."""
     for beam, expected_beam in zip(found, expected, strict=True):
         assert [each.ids for each in beam] == [each.ids for each in expected_beam]
         for hypothesis, expected_hypothesis in zip(beam, expected_beam, strict=True):
@@ -76,7 +76,7 @@ OPTIONS: list[tuple[int, dict[str, Any]]] = [
 @pytest.mark.parametrize("kernel_device", ["CPU", "GPU"])
 @pytest.mark.parametrize(("beam_size", "options"), OPTIONS, ids=str)
 @pytest.mark.parametrize("name", VARIANTS)
-def test_translators(
+def test_graphs_do_not_change_translations(
     graphs: type[CpuRecordedFunction],
     name: str,
     beam_size: int,
@@ -122,7 +122,9 @@ def test_steps_with_the_kernels_of_a_gpu(name: str, dtype: torch.dtype, monkeypa
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_ensembles_and_fusions(graphs: type[CpuRecordedFunction], beam_size: int) -> None:
+def test_graphs_do_not_change_results_of_ensembles_and_fusions(
+    graphs: type[CpuRecordedFunction], beam_size: int
+) -> None:
     members = build(TRANSFORMERS["pre"]), build(TRANSFORMERS["rotary"])
     start = {"start_lm": lambda rows, device: collate_prompts([[BOS]] * rows).to(device)}
     fused = Fusion(Ensemble(members), WeightedLm(language_model(), weight=0.3, length_reward=0.1, **start))
@@ -152,7 +154,9 @@ def test_too_few_learned_positions_are_refused(graphs: type[CpuRecordedFunction]
 
 @pytest.mark.parametrize("positions", ["rotary", "sinusoidal", "learned"])
 @pytest.mark.parametrize("prompt", [1, 4])
-def test_language_models(graphs: type[CpuRecordedFunction], positions: Any, prompt: int) -> None:
+def test_graphs_do_not_change_samples_of_language_models(
+    graphs: type[CpuRecordedFunction], positions: Any, prompt: int
+) -> None:
     model = language_model(positions=positions)
     batch = collate_prompts([[5 + row, *range(10, 9 + prompt)] for row in range(6)])
     config = SamplingConfig(max_length=40, seed=3)
@@ -230,10 +234,10 @@ def test_forks_are_independent(graphs: type[CpuRecordedFunction]) -> None:
 
 
 @pytest.mark.parametrize("family", ["transformer", "transformer_lm"])
-def test_commands_of_stored_runs(
+def test_graphs_do_not_change_outputs_of_stored_runs(
     graphs: type[CpuRecordedFunction], family: str, expected_by_family: dict[str, Any]
 ) -> None:
     """All commands give the expected outputs."""
-    for what, use in expected_by_family[family]["uses"].items():
-        assert_same_outputs(run_and_read_outputs(use["argv"]), use["lines"], what)
+    for name, use in expected_by_family[family]["uses"].items():
+        assert_same_outputs(run_and_read_outputs(use["argv"]), use["lines"], name)
     assert graphs.recorded

@@ -90,7 +90,7 @@ def test_step_limit_equal_to_the_needed_steps_is_enough(seed: int) -> None:
 
 
 @pytest.mark.parametrize("config", [TRANSFORMERS["pre"], RECURRENT["lstm"]])
-def test_scores_equal_one_forced_pass(config: Any) -> None:
+def test_scores_equal_one_teacher_forced_pass(config: Any) -> None:
     """Branches of the search do not change each other's states, and no beam finds a better score."""
     model = build(config)
     with torch.no_grad():

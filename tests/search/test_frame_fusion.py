@@ -110,7 +110,7 @@ def test_results_do_not_depend_on_other_sentences_and_padding(lm: NgramModel, ma
         assert prefix_beam_search(MODEL, draw_frames([length]), config, lm=make_weighted_lm(lm)) == [together[row]]
 
 
-def test_reads_match_steps(lm: NgramModel) -> None:
+def test_fixed_context_reads_equal_steps(lm: NgramModel) -> None:
     contexts = lm.contexts_after(collate_prompts([[BLANK], [BLANK]]))
     for ids in ([2, 3], [3, 3], [2, 2]):
         last_ids, state = lm.start(collate_prompts([[BLANK, *ids]]))

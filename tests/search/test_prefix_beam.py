@@ -64,10 +64,10 @@ def test_results_do_not_depend_on_other_sentences_and_padding(max_length: int) -
 def test_padding_does_not_change_the_order_of_ties() -> None:
     probs = torch.tensor([[0.5, 0.0, 0.25, 0.25]] * 3)
     config = SearchConfig(beam_size=5, num_hypotheses=5, length_alpha=0.0)
-    alone = prefix_beam_search(MODEL, FrameLogProbs(probs.log()[None], torch.tensor([3])), config)
+    unpadded = prefix_beam_search(MODEL, FrameLogProbs(probs.log()[None], torch.tensor([3])), config)
     for extra in range(1, 20):
         padded = torch.cat((probs, torch.full((extra, 4), math.nan))).log()[None]
-        assert prefix_beam_search(MODEL, FrameLogProbs(padded, torch.tensor([3])), config) == alone
+        assert prefix_beam_search(MODEL, FrameLogProbs(padded, torch.tensor([3])), config) == unpadded
 
 
 def test_an_id_is_repeated_only_after_a_blank() -> None:

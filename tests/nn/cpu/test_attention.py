@@ -58,7 +58,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, is_step: boo
 @torch.inference_mode()
 @pytest.mark.parametrize("head_dim", [4, 8, 15, 16, 20, 22, 32, 64])
 @pytest.mark.parametrize("queries", [1, 2, 5, None])
-def test_batch_invariance(head_dim: int, queries: int | None) -> None:
+def test_attention_does_not_depend_on_other_rows_and_padding(head_dim: int, queries: int | None) -> None:
     """`queries` is the number of queries of a step, or None for as many as keys (as in an encoder)."""
     for length in (3, 16, 37):
         torch.manual_seed(length)
@@ -87,13 +87,13 @@ def test_batched_product_is_batch_invariant(is_step: bool) -> None:
     torch.manual_seed(0)
     for size in (16, 48, 256):
         a, b = torch.randn(9, 40, size), torch.randn(9, size, 32)
-        whole = batched_product(a, b, is_step)
-        torch.testing.assert_close(whole, a @ b, rtol=1e-4, atol=1e-4)
+        full = batched_product(a, b, is_step)
+        torch.testing.assert_close(full, a @ b, rtol=1e-4, atol=1e-4)
         for rows in ([0], [3, 4], [8, 1, 2]):
-            assert torch.equal(batched_product(a[rows], b[rows], is_step), whole[rows])
+            assert torch.equal(batched_product(a[rows], b[rows], is_step), full[rows])
         if not is_step:
             for queries in (1, 3, 16, 33):
-                assert torch.equal(batched_product(a[:, :queries], b, is_step), whole[:, :queries])
+                assert torch.equal(batched_product(a[:, :queries], b, is_step), full[:, :queries])
 
 
 def test_bias_with_a_gradient_equals_torch() -> None:

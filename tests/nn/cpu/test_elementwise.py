@@ -30,7 +30,7 @@ def test_elements_do_not_depend_on_their_position(name: str, size: int) -> None:
     torch.manual_seed(0)
     function, _ = FUNCTIONS[name]
     x = 3 * torch.randn(701, size)
-    whole = function(x)
+    full = function(x)
     for first, last in ((0, 333), (3, 4), (300, 701)):
-        assert torch.equal(function(x[first:last]), whole[first:last])
-        assert torch.equal(function(x[first:last].clone()), whole[first:last])
+        assert torch.equal(function(x[first:last]), full[first:last])
+        assert torch.equal(function(x[first:last].clone()), full[first:last])

@@ -48,9 +48,9 @@ def test_results_of_a_row_do_not_depend_on_other_rows(dtype: torch.dtype, in_fea
     weight, bias = torch.randn(out_features, in_features).to(dtype), torch.randn(out_features).to(dtype)
     x = torch.randn(300, in_features)
     with torch.no_grad():
-        whole = linear(x, weight, bias)
+        full = linear(x, weight, bias)
         for rows in (1, 2, 7, 16, 17, 100, 251):
-            assert torch.equal(linear(x[30 : 30 + rows], weight, bias), whole[30 : 30 + rows])
+            assert torch.equal(linear(x[30 : 30 + rows], weight, bias), full[30 : 30 + rows])
 
 
 def test_padded_row_counts_are_few_and_close() -> None:

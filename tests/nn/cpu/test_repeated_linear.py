@@ -32,7 +32,7 @@ def test_gradients_of_a_loop_equal_autograd(has_bias: bool) -> None:
         torch.testing.assert_close(grad, expected_grad)
 
 
-def test_unused_steps_do_not_contribute() -> None:
+def test_unused_steps_have_no_gradient() -> None:
     weight = nn.Parameter(torch.eye(2))
     multiply, x = RepeatedLinear(weight, None, torch.float32), torch.ones(1, 2)
     used, _unused = multiply(x), multiply(5 * x)
