@@ -1,6 +1,6 @@
 """Decoding: greedy, beam and exact search, sampling, mask-predict and CTC, with constraints and length penalties.
 
-Names are imported on first use: the command line reads `seqlab.search.config` for its help without importing torch.
+Names are imported lazily, at first use: the command line imports `seqlab.search.config` for its help without torch.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
-"""Configs of search and sampling, and their fields as keyword arguments.
+"""Configs of search and sampling, and types of their fields as keyword arguments.
 
-`SearchConfig` serves all searches; each search rejects the fields that it does not support.
+`SearchConfig` applies to all searches; each search rejects the fields that it does not support.
 """
 
 import math
@@ -16,14 +16,14 @@ from seqlab.registry import Parts
 
 Offset = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
 DEFAULT_RATIO, DEFAULT_OFFSET = 2.0, 10
-"""Length limit where neither the caller nor the run has one: target ids per source id, and ids added to them."""
+"""Length limit if neither the caller nor the run has one: target ids per source id, and number of ids added to them."""
 NUM_SEEDS = 2**64
-"""Number of possible seeds, and of row numbers: a seed and a row number form the key of a random generator."""
+"""Number of possible seeds, and of possible row numbers: both together are the key of a random generator."""
 
 
 @dataclass(frozen=True)
 class OutputLimits:
-    """Output length limits of a trained model, from its training data: defaults for a `SearchConfig`.
+    """Output length limits of a trained model, derived from its training data: defaults for a `SearchConfig`.
 
     For a source of S ids the limit is min(floor(ratio * S) + offset, max_length). Both lengths include eos.
     """
@@ -46,15 +46,15 @@ class OutputLimits:
 class SearchConfig:
     """Search: beam, length penalty and limits.
 
-    Lengths of sources and hypotheses are in ids and include eos. A forced prefix counts in the length and the
+    Lengths of sources and hypotheses are in ids and include eos. A forced prefix is part of the length and the
     log-probability of its hypothesis.
     """
 
     beam_size: BeamSize = 5
-    """Hypotheses per sentence that are extended at each step; 1 is greedy search. For models that predict target
-    lengths: the number of lengths to try and, with a language model, of prefixes to keep for each length."""
+    """Number of hypotheses per sentence that are extended at each step; 1 is greedy search. For models that predict
+    target lengths: the number of lengths to try and, with a language model, of prefixes to keep for each length."""
     num_hypotheses: BeamSize = 1
-    """Hypotheses per sentence to return, best first; at most `beam_size`."""
+    """Number of hypotheses per sentence to return, best first; at most `beam_size`."""
     length_penalty: Literal["plain", "gnmt"] = "plain"
     """Divisor of the log-probability: len^alpha (`plain`) or ((5 + len) / 6)^alpha (`gnmt`, arXiv:1609.08144)."""
     length_alpha: Annotated[float, Field(ge=-10, le=10)] = 1.0
@@ -62,16 +62,15 @@ class SearchConfig:
     values favor longer hypotheses."""
     coverage_penalty: NonNegative = 0.0
     """Weight (beta) of GNMT's coverage penalty, which lowers the score of a hypothesis that leaves source tokens
-    unattended. For beam search with models that attend to a source. 0.2 is usual where attention is soft. It does harm
-    where attention is sharp or correct outputs leave tokens unattended, as for single words: choose it on validation
+    unattended. For beam search with models that attend to a source. 0.2 is usual with soft attention. It lowers quality
+    if attention is sharp or correct outputs leave tokens unattended, as for single words: choose it on validation
     data."""
     max_length_ratio: NonNegative | None = None
-    """Maximum length of a hypothesis, in ids per source id. Default: the run's own limit, 20% above the longest targets
-    of its training data; 2 if the run has none or `max_length_offset` is given. A higher limit makes the search
-    slower."""
+    """Maximum length of a hypothesis, in ids per source id. Default: the run's limit, 20% above the longest targets of
+    its training data; 2 if the run has none or `max_length_offset` is given. A higher limit makes the search slower."""
     max_length_offset: Offset | None = None
-    """Ids added to `max_length_ratio` times the source length. Default: the run's own; 10 if the run has none or
-    `max_length_ratio` is given."""
+    """Number of ids added to `max_length_ratio` times the source length. Default: that of the run; 10 if the run has
+    none or `max_length_ratio` is given."""
     max_length: Count = 512
     """Maximum length of a hypothesis in ids, for any source; the only limit if there is no source."""
     min_length_ratio: NonNegative = 0.0
@@ -88,7 +87,7 @@ class SearchConfig:
     for `transformer_cmlm`, 1 for others."""
     pseudo_likelihood: bool = True
     """Mask-predict with several passes and lengths: choose between the lengths by the log-probability of each token
-    given every second other token (two more passes), rather than by that of its last prediction."""
+    given every second other token (two more passes), instead of the log-probability of its last prediction."""
     revise: Annotated[bool, "true | false"] = False
     """Mask-predict: re-predict all tokens in each pass, not only the masked ones. For models that were trained on their
     own predictions (`objective.own_words`)."""
@@ -129,7 +128,7 @@ class SearchConfig:
             )
 
     def check_frame_model(self) -> None:
-        """Raise ValueError for fields that do not apply to a model that scores frames, such as a CTC model."""
+        """Raise ValueError for fields that do not apply to models that score frames, such as CTC models."""
         self.check_autoregressive()
         if self.coverage_penalty:
             raise ValueError(
@@ -151,9 +150,9 @@ class SearchConfig:
 
     @classmethod
     def unsupported_fields(cls, check: "Callable[[SearchConfig], None]") -> set[str]:
-        """Return the fields that a model does not support, by its check of whole configs, which raises ValueError."""
+        """Return the fields that a model does not support; `check` raises ValueError for an unsupported config."""
         unsupported = set()
-        for name, values in _PROBES.items():
+        for name, values in _CONFIGS_BY_FIELD.items():
             try:
                 check(cls(**values))
             except ValueError:
@@ -163,12 +162,12 @@ class SearchConfig:
     def with_limits(self, limits: OutputLimits) -> "SearchConfig":
         """Return this config with the length limits of a model.
 
-        The model's ratio and offset belong together: where this config sets one of the two, neither is taken over.
+        The ratio and the offset of a model are used only together: if this config sets one of them, both are ignored.
         """
-        found = replace(self, max_length=min(self.max_length, limits.max_length))
+        config = replace(self, max_length=min(self.max_length, limits.max_length))
         if self.max_length_ratio is None and self.max_length_offset is None:
-            found = replace(found, max_length_ratio=limits.ratio, max_length_offset=limits.offset)
-        return found
+            config = replace(config, max_length_ratio=limits.ratio, max_length_offset=limits.offset)
+        return config
 
     def max_length_for(self, src_length: int) -> int:
         """Return the maximum hypothesis length for a source of `src_length` ids."""
@@ -193,7 +192,7 @@ class SearchConfig:
             )
 
 
-_PROBES: dict[str, dict[str, Any]] = {
+_CONFIGS_BY_FIELD: dict[str, dict[str, Any]] = {
     "num_hypotheses": {"num_hypotheses": 2},
     "coverage_penalty": {"coverage_penalty": 0.1},
     "min_length_ratio": {"min_length_ratio": 0.1},
@@ -203,15 +202,15 @@ _PROBES: dict[str, dict[str, Any]] = {
     "pseudo_likelihood": {"pseudo_likelihood": False, "iterations": 2},
     "revise": {"revise": True, "iterations": 2},
 }
-"""Field that some models do not support -> the fields of a config that uses it."""
+"""Each field that some models do not support -> arguments of a config that uses it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class SamplingConfig:
     """Sampling: distribution, limits and seed.
 
-    `repetition_penalty` is applied first, then the other filters in the order of the fields. Each filter sees the
-    renormalized result of the one before it. The defaults sample from the model's own distribution.
+    `repetition_penalty` is applied first, then the other filters in the order of the fields. Each filter is applied to
+    the renormalized result of the previous one. The defaults sample from the model's distribution.
     """
 
     temperature: Annotated[float, Field(ge=1e-4, le=MAX_NUMBER)] = 1.0
@@ -224,7 +223,7 @@ class SamplingConfig:
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Sample from the ids with at least this fraction of the highest probability; 0 is off."""
     typical_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Locally typical sampling: sample from the fewest ids whose probabilities sum to this, those with an information
+    """Locally typical sampling: sample from the fewest ids whose probabilities sum to this, ids with an information
     content closest to the entropy first; 1 is off."""
     repetition_penalty: Annotated[float, Field(ge=1e-4, le=MAX_NUMBER)] = 1.0
     """Exponent of the probability of each id that is already in the prompt or the sample, before renormalizing; 1 is
@@ -280,4 +279,4 @@ class SamplingOptions(_SharedOptions, total=False):
 
 
 class GenerationOptions(SearchOptions, SamplingOptions, total=False):
-    """The fields of both configs as keyword arguments: with `beam_size` text is searched, without it sampled."""
+    """The fields of both configs as keyword arguments: with `beam_size` generation searches, otherwise it samples."""

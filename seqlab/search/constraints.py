@@ -8,19 +8,19 @@ from torch import Tensor
 from seqlab.models.interfaces import NEG_INF
 
 NOT_FORCED = -1
-"""Marks a row or a position without a forced id."""
+"""Value for a row or position without a forced id."""
 
 
 def ban_ids(scores: Tensor, ids: Tensor) -> Tensor:
-    """Forbid some ids in all rows. ids: (any,) int64.
+    """Forbid some ids in all rows. ids: 1D int64.
 
-    In place: copying all scores would take longer than finding the best.
+    It changes `scores` in place: copying them would take longer than finding the best.
     """
     return scores.index_fill_(1, ids, NEG_INF)
 
 
 def ban_early_end(scores: Tensor, too_short: Tensor, eos_id: int) -> Tensor:
-    """Forbid eos in the rows that would end too short. too_short: (N,) bool."""
+    """Forbid eos in rows that are shorter than their minimum length. too_short: (N,) bool."""
     banned = scores.clone()
     banned[:, eos_id] = scores[:, eos_id].masked_fill(too_short, NEG_INF)
     return banned
@@ -43,10 +43,10 @@ def has_repeated_ngram(ids: Sequence[int], size: int) -> bool:
 
 
 def force_ids(scores: Tensor, free_scores: Tensor, forced: Tensor) -> Tensor:
-    """Allow only the forced id in the rows that have one, with its score from before all other constraints.
+    """Allow only the forced id in rows that have one; other constraints do not apply to it.
 
-    forced: (N,) int64, `NOT_FORCED` where a row is free. free_scores: (N, W), the scores before the other constraints,
-    which do not apply to forced ids.
+    forced: (N,) int64, `NOT_FORCED` for a row without a forced id. free_scores: (N, W), the scores before the other
+    constraints, which a forced id keeps.
     """
     column = forced.clamp(min=0)[:, None]  # (N, 1)
     only = torch.full_like(scores, NEG_INF).scatter(1, column, free_scores.gather(1, column))
@@ -67,11 +67,11 @@ def prefix_table(
         max_lengths: (B,) maximum lengths of the hypotheses.
         vocab_size: size of the vocabulary.
         eos_id: id of eos.
-        sources: ids of each source. Ids from `vocab_size` on are copied words: a prefix may hold those of its source.
+        sources: ids of each source. Ids from `vocab_size` up are copied words: a prefix may hold those of its source.
 
     Raises:
-        ValueError: there is not one prefix per sentence, or a prefix holds eos or an unknown id, or leaves no room for
-            eos within the maximum length.
+        ValueError: the number of prefixes is wrong; a prefix holds eos or an unknown id, or leaves no room for eos
+            within the maximum length.
     """
     if prefixes is None:
         prefixes = [()] * len(max_lengths)
@@ -81,8 +81,8 @@ def prefix_table(
         if eos_id in prefix:
             raise ValueError(f"`prefixes[{i}]` must not contain `eos_id` ({eos_id}), but is {list(prefix)} instead.")
         copied = () if sources is None else sources[i]
-        for unknown in (n for n in prefix if not 0 <= n < vocab_size and n not in copied):
-            raise ValueError(f"`prefixes[{i}]` must hold ids from 0 to {vocab_size - 1}, but holds {unknown}.")
+        for invalid in (n for n in prefix if not 0 <= n < vocab_size and n not in copied):
+            raise ValueError(f"`prefixes[{i}]` must hold ids from 0 to {vocab_size - 1}, but holds {invalid}.")
         if len(prefix) >= limit:
             raise ValueError(
                 f"`prefixes[{i}]` has {len(prefix)} ids, which leaves no room for eos within the maximum length of "

@@ -20,16 +20,17 @@ class AttentionCoverage(NamedTuple):
     """Attention to each source position, summed over the steps so far."""
 
     attention: Tensor
-    """(N, S)"""
-    counts: Tensor
-    """(B, S) bool: which positions count; not padding and banned ids, such as tags."""
+    """(N, S): sum over the steps so far."""
+    is_counted: Tensor
+    """(B, S) bool: False for padding and for banned ids, such as tags."""
     beta: float
+    """Weight of the penalty."""
 
     @classmethod
-    def begin(
+    def from_first_step(
         cls, attention: Tensor, src: Tensor, src_lengths: Tensor, beta: float, banned_ids: Tensor
     ) -> "AttentionCoverage":
-        """Start from the attention (B, S) of the first step, which has one row for each source of `src` (B, S)."""
+        """Start with the attention (B, S) of the first step, which has one row for each source of `src` (B, S)."""
         return cls(attention, ~(padding_mask(src_lengths, src.size(1)) | torch.isin(src, banned_ids)), beta)
 
     def add(self, attention: Tensor) -> "AttentionCoverage":
@@ -43,7 +44,7 @@ class AttentionCoverage(NamedTuple):
     def penalties(self, sentences: Tensor) -> Tensor:
         """Compute the penalty of each row: (N,), at most 0; `sentences` (N,) is the sentence of each row.
 
-        A cumulative sum adds in order, so that padding does not change the rounding.
+        A cumulative sum adds in order, so padding does not change the rounding.
         """
-        logs = self.attention.clamp(MIN_ATTENTION, 1.0).log().masked_fill(~self.counts[sentences], 0.0)
+        logs = self.attention.clamp(MIN_ATTENTION, 1.0).log().masked_fill(~self.is_counted[sentences], 0.0)
         return self.beta * logs.cumsum(1)[:, -1]

@@ -1,6 +1,6 @@
 """CTC: best-path decoding and Viterbi alignment of a target (Graves et al. 2006).
 
-A path has one id for each frame. Its output is what remains when runs of the same id are merged and blanks are dropped.
+A path has one id for each frame. Merging runs of the same id and dropping blanks turns a path into its output.
 
 Shapes: B sentences, F frames, V ids, T target ids.
 """
@@ -26,16 +26,16 @@ def best_path_search(
 ) -> list[Hypothesis]:
     """Decode the most probable path of each sentence, cut at the maximum length.
 
-    Another output may be more probable in total, over all of its paths: prefix beam search finds such outputs. Paths
-    that contain eos or any of `banned_ids` are excluded; the blank is never banned.
+    Another output may have a higher total probability over all of its paths; prefix beam search finds such outputs.
+    Paths that contain eos or any of `banned_ids` are excluded; the blank is never banned.
 
     Args:
-        model: scores all frames at once.
+        model: a model that scores all frames at once.
         batch: input of the model.
         config: maximum lengths and length penalty.
         banned_ids: ids that no hypothesis may contain.
         need_scores: whether to compute log-probabilities, summed over all paths of the output as in other searches. If
-            not, they are NaN, which saves the sums over the vocabulary.
+            not, they are NaN, which saves the normalization over the vocabulary.
 
     Raises:
         ValueError: a field of `config` does not apply to such a model, or the model gives NaN.
@@ -48,7 +48,8 @@ def best_path_search(
     rows = [[index for index, _ in groupby(path) if index != model.blank_id] for path in paths]
     limits = max_ids_without_eos(batch, len(rows), config)
     is_finished = [len(row) <= limit for row, limit in zip(rows, limits, strict=True)]
-    outputs = [row[: limit + 1] for row, limit in zip(rows, limits, strict=True)]  # the last id takes eos's position
+    # An unfinished output has one id more, at the position of eos.
+    outputs = [row[: limit + 1] for row, limit in zip(rows, limits, strict=True)]
     if not need_scores:
         return [
             Hypothesis(row, math.nan, math.nan, finished, [])
@@ -62,7 +63,7 @@ def best_path_search(
 
 
 def scored_hypothesis(ids: list[int], token_log_probs: list[float], config: SearchConfig) -> Hypothesis:
-    """Make a hypothesis of ids and their log-probabilities; it is finished if these include that of eos."""
+    """Make a hypothesis of ids and their log-probabilities; it is finished if that of eos is given as well."""
     log_prob = math.fsum(token_log_probs)
     score = log_prob / length_penalty(len(token_log_probs), config)
     return Hypothesis(ids, score, log_prob, len(token_log_probs) > len(ids), token_log_probs)
@@ -80,10 +81,10 @@ def viterbi_alignments(
 ) -> tuple[Tensor, Tensor]:
     """Find the most probable path of each target (B, T): its log-probability (B,) and its ids (B, F).
 
-    Uses the Viterbi algorithm over the target with blanks between its ids (section 4.1 of the paper, with a maximum
-    instead of the sum). `costs` (B, F, 2T + 1) are subtracted from the log-probabilities of these blanks and ids, in
-    turn, in each frame. If there are too few frames, the log-probability is -inf and the path is meaningless. After the
-    last frame all paths hold blanks.
+    Uses the Viterbi algorithm over the expanded target: blank, id, blank, ..., id, blank (section 4.1 of the paper,
+    with a maximum instead of the sum). `costs` (B, F, 2T + 1) are subtracted from the log-probabilities of the expanded
+    target in each frame. If there are too few frames, the log-probability is -inf and the path is meaningless.
+    Positions after the last frame of a sentence are blank.
     """
     log_probs, rows = frames.log_probs, torch.arange(len(targets), device=targets.device)
     labels = targets.new_full((len(targets), 2 * targets.size(1) + 1), blank_id)
@@ -94,12 +95,14 @@ def viterbi_alignments(
     scores = emitted[:, 0].index_fill(1, torch.arange(2, labels.size(1), device=labels.device), NEG_INF)
     all_scores, moves = [scores], []
     for frame in range(1, log_probs.size(1)):
-        one, two = F.pad(scores, (1, -1), value=NEG_INF), F.pad(scores, (2, -2), value=NEG_INF)
-        scores, move = torch.stack((scores, one, two.masked_fill(~can_skip, NEG_INF))).max(0)
+        one_before, two_before = F.pad(scores, (1, -1), value=NEG_INF), F.pad(scores, (2, -2), value=NEG_INF)
+        scores, move = torch.stack((scores, one_before, two_before.masked_fill(~can_skip, NEG_INF))).max(0)
         scores = scores + emitted[:, frame]
         all_scores.append(scores)
         moves.append(move)
-    ends = torch.stack((2 * tgt_lengths, (2 * tgt_lengths - 1).clamp_min(0)), 1)  # in a blank, in the last id
+    ends = torch.stack(
+        (2 * tgt_lengths, (2 * tgt_lengths - 1).clamp_min(0)), 1
+    )  # a path ends in the last blank or the last id
     log_prob, end = torch.stack(all_scores, 1)[rows, frames.lengths - 1].gather(1, ends).max(1)
     index = ends[rows, end]  # (B,) into `labels`
     paths = targets.new_full(log_probs.shape[:2], blank_id)

@@ -1,8 +1,8 @@
 """CUDA graphs for decoding: the kernels of a step are captured once per search, then launched by a single call.
 
-A step of a Transformer is hundreds of small kernels, which take the host longer to launch than the device to run. The
-first step of a search reads one row per sentence, the second is the first one of a fixed size, the third is captured.
-Sentences that leave the search keep their rows in the graph, whose outputs are ignored.
+A step of a Transformer consists of hundreds of small kernels, which take the host longer to launch than the device to
+run. The first step of a search has one row per sentence. The second step is the first one of a fixed size, and the
+third is captured. Sentences that leave the search keep their rows in the graph, and the outputs of these are ignored.
 
 Shapes: N rows of the search, K rows of each sentence, G rows of the graph: K for each sentence of the second step.
 """
@@ -23,18 +23,18 @@ from seqlab.models.interfaces import State, StaticStepper, Step, Stepper
 
 T = TypeVar("T")
 MIN_FREE_MEMORY_SHARE = 1 / 16
-"""Share of the device's memory: if less is free, PyTorch's cached memory is released before a graph is captured."""
+"""If less than this share of the device's memory is free, PyTorch's cached memory is released before a capture."""
 
 
 def static_state(stepper: Stepper, state: State, steps: int) -> State | None:
-    """Convert a state to a fixed size, with room for `steps` more steps; None if it is not supported."""
+    """Convert a state to a fixed size, with room for `steps` more steps; None if the model does not support it."""
     return stepper.static_state(state, steps) if isinstance(stepper, StaticStepper) else None
 
 
 def cuda_graph_step(
     stepper: Stepper, state: State, device: torch.device, rows: int, steps: int
 ) -> tuple[Callable[[Tensor, Any], Step], State]:
-    """Return a model's step function and its first state; on a GPU most steps replay a CUDA graph.
+    """Return a model's step function and the initial state; on a GPU most steps replay a CUDA graph.
 
     `rows`: K, rows per sentence from the second step on. `steps`: maximum number of steps.
     """
@@ -50,15 +50,16 @@ def has_graphs(device: torch.device) -> bool:
 
 @dataclass(frozen=True)
 class GrowingState:
-    """The model's own state: before the second step, and later if the state cannot have a fixed size."""
+    """State of variable size: until the second step, and for all steps if the model has no state of a fixed size."""
 
     stepper: Stepper
     state: State
     rows: int
     """K, rows per sentence from the second step on."""
     steps: int
-    """Maximum number of steps, including those that were taken."""
+    """Maximum number of steps, including those already taken."""
     taken: int = 0
+    """Number of steps already taken."""
 
     def step(self, last_ids: Tensor) -> Step:
         """Read `last_ids` (N,) and score the next ids."""
@@ -93,7 +94,7 @@ class GraphedState:
         """Read `last_ids` (N,) and score the next ids."""
         self.last_ids.index_copy_(0, self.graph_rows, last_ids)
         step = self.recorded(self._step)
-        # Copies, as the next step writes to the same memory.
+        # Copies, because the next step writes to the same memory.
         attention = None if step.attention is None else step.attention.index_select(0, self.graph_rows)
         return Step(step.scores.index_select(0, self.graph_rows), self, attention)
 
@@ -101,7 +102,7 @@ class GraphedState:
         return self.stepper.step(self.last_ids, self.state)
 
     def select(self, rows: Tensor) -> "GraphedState":
-        """Select rows (N',) int64, reordered within their sentence: K of each remaining sentence."""
+        """Select rows (N',) int64: K rows of each remaining sentence, reordered within the sentence."""
         sources = self.graph_rows[rows]
         if self.rows > 1:
             rank = torch.arange(len(rows), device=rows.device) % self.rows
@@ -113,7 +114,7 @@ class GraphedState:
         return self
 
     def fork(self) -> "GraphedState":
-        """Return an independent copy, whose graph is captured anew."""
+        """Return an independent copy, which captures a new graph."""
         forked = copy.copy(self)
         forked.state, forked.last_ids = self.state.fork(), self.last_ids.clone()
         forked.recorded = RecordedFunction(self.last_ids.device)
@@ -121,10 +122,10 @@ class GraphedState:
 
 
 class RecordedFunction:
-    """A function that is run by the first call, captured as a CUDA graph by the second, and replayed from then on.
+    """A function that the first call runs, the second captures as a CUDA graph, and later calls replay.
 
     Its results are in the same memory each time. The function is passed with each call: if it were stored, a state that
-    owns this object would be part of a reference cycle, and its memory would wait for the garbage collector.
+    owns this object would be part of a reference cycle, and only the garbage collector would free its memory.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -134,22 +135,22 @@ class RecordedFunction:
 
     def __call__(self, function: Callable[[], Step]) -> Step:
         """Run the function, or replay its graph."""
-        if self.memory is None:  # libraries allocate their workspaces on the stream before its kernels are captured
-            self.memory = GraphMemory.take(self.device)
+        if self.memory is None:  # before a capture, libraries must allocate their workspaces on the stream
+            self.memory = GraphMemory.acquire(self.device)
             with self.memory.use_stream():
                 return function()
         if self.graph is None:
-            self.graph, self.found = self.memory.record(function)
-            weakref.finalize(self, GraphMemory.give_back, self.memory).atexit = False
+            self.graph, self.result = self.memory.record(function)
+            weakref.finalize(self, GraphMemory.release, self.memory).atexit = False
         self.graph.replay()
-        return self.found
+        return self.result
 
 
 class GraphMemory:
     """A stream to capture graphs on, and a memory pool for their intermediate results.
 
-    Graphs use it one after the other, never two at once. Destroying a graph may free workspaces that libraries
-    allocated for its stream, so that graphs in use must not share a stream.
+    Graphs use it one after the other, never two at once. Destroying a graph may free workspaces that libraries have
+    allocated for its stream, so graphs in use must not share a stream.
     """
 
     _idle: ClassVar[defaultdict[torch.device, list["GraphMemory"]]] = defaultdict(list)
@@ -157,26 +158,26 @@ class GraphMemory:
     def __init__(self, device: torch.device) -> None:
         self.device, self.stream = device, torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
-        # PyTorch frees a pool with the last graph that was captured into it: this one is never destroyed.
+        # PyTorch frees a pool with the last graph that was captured into it. This graph is never destroyed.
         with torch.inference_mode(False):
             self.anchor, _ = self.record(lambda: torch.zeros(1, device=device))
 
     @classmethod
-    def take(cls, device: torch.device) -> "GraphMemory":
-        """Take memory that no graph uses, or create it."""
+    def acquire(cls, device: torch.device) -> "GraphMemory":
+        """Return memory that no graph uses, or create it."""
         try:
             return cls._idle[device].pop()
         except IndexError:
             return cls(device)
 
-    def give_back(self) -> None:
-        """Release this memory for another graph."""
+    def release(self) -> None:
+        """Release this memory for use by another graph."""
         self._idle[self.device].append(self)
 
     def record(self, function: Callable[[], T]) -> tuple[torch.cuda.CUDAGraph, T]:
         """Capture the kernels that a function launches.
 
-        `torch.cuda.graph` is not used, as it releases all cached memory each time.
+        `torch.cuda.graph` is not used, because it releases all cached memory each time.
         """
         free, total = torch.cuda.mem_get_info(self.device)
         if free < MIN_FREE_MEMORY_SHARE * total:  # during capture PyTorch cannot release cached memory
@@ -185,14 +186,14 @@ class GraphMemory:
         with self.use_stream(), _without_garbage_collection():
             graph.capture_begin(self.pool, capture_error_mode="thread_local")
             try:
-                found = function()
+                result = function()
             finally:
                 graph.capture_end()
-        return graph, found
+        return graph, result
 
     @contextmanager
     def use_stream(self) -> Iterator[None]:
-        """Run on this stream, in order with the work on the current stream before and after."""
+        """Run on this stream, after earlier and before later work on the current stream."""
         current = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
@@ -202,7 +203,7 @@ class GraphMemory:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Disable garbage collection, as destroying a graph would break the capture of another one."""
+    """Disable garbage collection, because destroying a graph would break the capture of another one."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -12,7 +12,7 @@ from seqlab.search.cuda_graph import static_state
 
 
 def mean_log_probs(members: Sequence[Tensor]) -> Tensor:
-    """Average probabilities in log space, over tensors of the same shape; a single tensor is returned as it is."""
+    """Average probabilities in log space, over tensors of the same shape; a single tensor is returned unchanged."""
     if len(members) == 1:
         return members[0]
     return torch.logsumexp(torch.stack(list(members)), dim=0) - math.log(len(members))
@@ -21,23 +21,23 @@ def mean_log_probs(members: Sequence[Tensor]) -> Tensor:
 class EnsembleState:
     """States of all members, with the same rows."""
 
-    def __init__(self, parts: Sequence[State]) -> None:
-        self.parts = list(parts)
+    def __init__(self, states: Sequence[State]) -> None:
+        self.states = list(states)
 
     def select(self, rows: Tensor) -> "EnsembleState":
         """Select the rows of every member."""
-        return EnsembleState([part.select(rows) for part in self.parts])
+        return EnsembleState([state.select(rows) for state in self.states])
 
     def fork(self) -> "EnsembleState":
         """Copy the state of every member."""
-        return EnsembleState([part.fork() for part in self.parts])
+        return EnsembleState([state.fork() for state in self.states])
 
 
 class Ensemble:
     """Average of the probabilities of several models at each step: log of the mean of exp(scores).
 
     The members may be of different families, but must share the vocabulary, and their scores must be
-    log-probabilities. All read the same batch and the same first ids.
+    log-probabilities. All start from the same batch and the same first ids.
     """
 
     def __init__(self, members: Sequence[Stepper]) -> None:
@@ -65,7 +65,7 @@ class Ensemble:
 
     def step(self, last_ids: Tensor, state: EnsembleState) -> Step:
         """Step every member and average; attention is the mean of the members' attention."""
-        steps = [member.step(last_ids, part) for member, part in zip(self.members, state.parts, strict=True)]
+        steps = [member.step(last_ids, each) for member, each in zip(self.members, state.states, strict=True)]
         scores = mean_log_probs([step.scores.float() for step in steps])
         attention = [step.attention for step in steps if step.attention is not None]
         mean = torch.stack(attention).mean(dim=0) if len(attention) == len(steps) else None
@@ -73,6 +73,6 @@ class Ensemble:
 
     def static_state(self, state: EnsembleState, steps: int) -> EnsembleState | None:
         """Convert the states of all members to a fixed size; None if a member does not support it."""
-        parts = [static_state(*each, steps) for each in zip(self.members, state.parts, strict=True)]
-        fixed = [part for part in parts if part is not None]
-        return EnsembleState(fixed) if len(fixed) == len(parts) else None
+        states = [static_state(*each, steps) for each in zip(self.members, state.states, strict=True)]
+        fixed = [each for each in states if each is not None]
+        return EnsembleState(fixed) if len(fixed) == len(states) else None

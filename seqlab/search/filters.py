@@ -1,11 +1,12 @@
 """Filters of the sampling distribution (top-k, top-p, ...): pure functions over the scores (N, W) of the next id.
 
 Each returns the scores with -inf for the ids that it drops, and never drops all. The scores of a row are
-log-probabilities up to a constant: a filter that needs probabilities normalizes first, over the ids that the filter
-before it kept. Among equal scores the lower ids are kept. Every row needs a score above -inf, and none may be NaN.
+log-probabilities up to a constant: a filter that needs probabilities first normalizes over the ids that previous
+filters have kept. Among equal scores the lower ids are kept. Each row needs a score above -inf, and no score may be
+NaN.
 
-No row's result depends on the other rows. Therefore probabilities are summed as integers, whose sum is exact in any
-order: that of floating-point numbers depends on how a device divides the batch among its threads.
+A row's result does not depend on the other rows: probabilities are summed as integers, whose sum is exact in any order.
+A sum of floating-point numbers depends on how a device divides the batch among its threads.
 """
 
 import math
@@ -19,15 +20,14 @@ from seqlab.search.top import top_ids
 
 UNITS = 2.0**52
 """Integer that represents a probability of 1: fp64 represents all integers up to twice this exactly."""
-FIRST_COUNTS = (64, 1024)
-"""Numbers of ids to sort before the whole vocabulary is sorted, which takes far longer and which few rows need (none
-after `keep_top_k`)."""
+PARTIAL_SORT_SIZES = (64, 1024)
+"""Numbers of best ids that are sorted first. Sorting the full vocabulary takes far longer, and few rows need it."""
 
 
 def apply_filters(scores: Tensor, ids: Tensor, config: SamplingConfig) -> Tensor:
-    """Apply the configured filters in the order of `transformers`, each described at its function below.
+    """Apply the configured filters, in the same order as Hugging Face Transformers.
 
-    The order: repetition penalty, temperature, top-k, top-p, min-p, typical. ids: (N, T), the ids so far of each row.
+    The order: repetition penalty, temperature, top-k, top-p, min-p, typical. ids: (N, T), the ids of each row so far.
     """
     if config.repetition_penalty != 1:
         scores = penalize_repeats(scores, ids, config.repetition_penalty)
@@ -47,16 +47,16 @@ def apply_filters(scores: Tensor, ids: Tensor, config: SamplingConfig) -> Tensor
 def penalize_repeats(scores: Tensor, ids: Tensor, penalty: float) -> Tensor:
     """Raise the probabilities of the ids that a row already contains to the power `penalty`. ids: (N, T).
 
-    CTRL (Keskar et al. 2019, arXiv:1909.05858) divides positive logits and multiplies negative ones, so that its effect
+    CTRL (Keskar et al. 2019, arXiv:1909.05858) divides positive logits and multiplies negative ones, so its effect
     depends on the arbitrary constant in a model's logits. Here log-probabilities, which are never positive, are
-    multiplied. An id of probability 1 keeps it.
+    multiplied. A probability of 1 is not changed.
     """
     log_probs = torch.log_softmax(scores, dim=1)
     return log_probs.scatter(1, ids, log_probs.gather(1, ids) * penalty)
 
 
 def apply_temperature(scores: Tensor, temperature: float) -> Tensor:
-    """Divide the scores by the temperature; the best is shifted to 0 first and so stays finite at any temperature."""
+    """Divide the scores by the temperature, after a shift to a maximum of 0, which is finite at any temperature."""
     return (scores - scores.amax(dim=1, keepdim=True)) / temperature
 
 
@@ -72,20 +72,20 @@ def keep_top_p(scores: Tensor, top_p: float) -> Tensor:
 
 
 def keep_min_p(scores: Tensor, min_p: float) -> Tensor:
-    """Keep the ids with `min_p` times the best one's probability or more (Nguyen et al. 2024, arXiv:2407.01082)."""
-    least = scores.amax(dim=1, keepdim=True) + math.log(min_p)
-    return scores.masked_fill(scores < least, NEG_INF)
+    """Keep the ids with at least `min_p` times the highest probability (Nguyen et al. 2024, arXiv:2407.01082)."""
+    threshold = scores.amax(dim=1, keepdim=True) + math.log(min_p)
+    return scores.masked_fill(scores < threshold, NEG_INF)
 
 
 def keep_typical(scores: Tensor, typical_p: float) -> Tensor:
-    """Keep the fewest ids of the most typical information content whose probabilities sum to `typical_p`.
+    """Locally typical sampling: keep the fewest, most typical ids whose probabilities sum to `typical_p`.
 
-    Ids are ordered by the distance of -log p from its expectation, the entropy, so that the best id may be dropped.
-    Locally typical sampling (Meister et al. 2023, arXiv:2202.00666).
+    Ids are ordered by the distance of -log p from its expectation, the entropy, so the most probable id may be dropped
+    (Meister et al. 2023, arXiv:2202.00666).
     """
     information = -torch.log_softmax(scores.double(), dim=1)
     probs = integer_probs(scores)
-    # int64, as the sum may be log(W) times `UNITS`. Where a probability is 0, the information may be infinite.
+    # int64, because the sum may be log(W) times `UNITS`. If a probability is 0, its information may be infinite.
     terms = (probs * information).masked_fill(probs == 0, 0.0).long()
     entropy = terms.sum(dim=1, keepdim=True) / UNITS
     return _keep_mass(scores, -(information - entropy).abs(), typical_p)
@@ -100,17 +100,17 @@ def integer_probs(scores: Tensor) -> Tensor:
 def _keep_mass(scores: Tensor, keys: Tensor, mass: float) -> Tensor:
     """Keep the fewest ids, in descending order of the keys (N, W), whose probabilities sum to `mass`."""
     probs = integer_probs(scores)
-    wanted = probs.sum(dim=1, keepdim=True) * mass
+    target = probs.sum(dim=1, keepdim=True) * mass
     kept = torch.full_like(scores, NEG_INF)
-    rows = torch.arange(len(scores), device=scores.device)  # rows whose ids are not found yet
+    rows = torch.arange(len(scores), device=scores.device)  # rows that are not completed yet
     width = scores.shape[1]
-    for count in (*(count for count in FIRST_COUNTS if 8 * count <= width), width):
+    for count in (*(count for count in PARTIAL_SORT_SIZES if 8 * count <= width), width):
         _, ids = top_ids(keys[rows], count)
-        held = probs[rows].gather(1, ids)
-        up_to = held.cumsum(dim=1)
-        values = scores[rows].gather(1, ids).masked_fill(up_to - held >= wanted[rows], NEG_INF)
+        sorted_probs = probs[rows].gather(1, ids)
+        sums = sorted_probs.cumsum(dim=1)
+        values = scores[rows].gather(1, ids).masked_fill(sums - sorted_probs >= target[rows], NEG_INF)
         kept[rows] = kept[rows].scatter(1, ids, values)
-        rows = rows[up_to[:, -1] < wanted[rows, 0]]
+        rows = rows[sums[:, -1] < target[rows, 0]]
         if len(rows) == 0:
             break
     return kept

@@ -1,4 +1,4 @@
-"""Shallow fusion of a model and a language model, autoregressive or by a Markov language model for other searches.
+"""Shallow fusion with a language model: any one for autoregressive search, a Markov model for other searches.
 
 Shapes: B sentences, K prefixes, C candidate ids; N sequences of at most T ids.
 """
@@ -20,12 +20,12 @@ class FusionState:
     def __init__(self, translator: State, lm: State, lm_last_ids: Tensor | None = None) -> None:
         self.translator, self.lm = translator, lm
         self.lm_last_ids = lm_last_ids
-        """(N,): ids that the language model reads in the first step; None after it."""
+        """(N,): ids that the language model reads in the first step; None after the first step."""
 
     def select(self, rows: Tensor) -> "FusionState":
         """Select the rows of both models."""
-        first = None if self.lm_last_ids is None else self.lm_last_ids[rows]
-        return FusionState(self.translator.select(rows), self.lm.select(rows), first)
+        lm_last_ids = None if self.lm_last_ids is None else self.lm_last_ids[rows]
+        return FusionState(self.translator.select(rows), self.lm.select(rows), lm_last_ids)
 
     def fork(self) -> "FusionState":
         """Copy the states of both models."""
@@ -38,14 +38,14 @@ class WeightedLm:
     Shallow fusion is from Gulcehre et al. 2015 (arXiv:1503.03535). The reward for each token compensates for the
     language model's preference for short texts (Hannun et al. 2014, arXiv:1408.2873). The sum is an additive score,
     not a log-probability. The language model has its own start id, which may differ from the translator's `bos_id`;
-    from then on both read the same ids.
+    after it, both read the same ids.
 
     Args:
         lm: a language model over the translator's target vocabulary.
         weight: weight of the language model's log-probabilities, above 0.
         start_lm: function of a number of rows and a device that makes a batch for `lm.start`, in which each row is the
             language model's start id.
-        length_reward: score that is added for each token except eos.
+        length_reward: score added for each token except eos.
 
     Raises:
         ValueError: the weight is not above 0, or the reward is not finite.
@@ -63,7 +63,7 @@ class WeightedLm:
             raise ValueError(f"`length_reward` must be finite, but is {length_reward} instead.")
         self.lm, self.weight, self.length_reward = lm, weight, length_reward
         self.context_model = lm if isinstance(lm, FixedContextModel) else None
-        """`lm` if it is a `FixedContextModel`, whose rows need not all be extended at once; else None."""
+        """`lm` if it is a `FixedContextModel`, whose rows can be extended independently; otherwise None."""
         self._start_lm = start_lm
         self.eos_id = lm.eos_id
 
@@ -71,7 +71,7 @@ class WeightedLm:
         """Start the language model with `rows` rows.
 
         Raises:
-            ValueError: `start_lm` made another number of rows.
+            ValueError: the batch of `start_lm` has another number of rows.
         """
         last_ids, state = self.lm.start(self._start_lm(rows, device))
         if len(last_ids) != rows:
@@ -89,7 +89,7 @@ class WeightedLm:
         """Read an id (...) after each context (..., order), as a `FixedContextModel` does.
 
         Returns:
-            The score of each id (...) in fp64, weighted and with the length reward, and the next contexts.
+            The score of each id (...) in fp64, weighted and with the length reward, and the new contexts.
         """
         assert self.context_model is not None, "only a Markov model has contexts"
         log_probs, next_contexts = self.context_model.read(ids, contexts)
@@ -108,11 +108,11 @@ class Fusion:
 
     def __init__(self, translator: Stepper, lm: WeightedLm) -> None:
         for name in ("vocab_size", "eos_id"):
-            ours, theirs = getattr(translator, name), getattr(lm.lm, name)
-            if ours != theirs:
+            value, lm_value = getattr(translator, name), getattr(lm.lm, name)
+            if value != lm_value:
                 raise ValueError(
-                    f"The translator and the language model must have the same `{name}`, but theirs are {ours} and "
-                    f"{theirs}. Train the language model with the translator's target tokenizer."
+                    f"The translator and the language model must have the same `{name}`, but have {value} and "
+                    f"{lm_value}. Train the language model with the translator's target tokenizer."
                 )
         self.translator, self.lm = translator, lm
         self.vocab_size, self.eos_id = translator.vocab_size, translator.eos_id
@@ -127,7 +127,7 @@ class Fusion:
         """Step both models and add their scores; the attention is the translator's."""
         step = self.translator.step(last_ids, state.translator)
         lm_step = self.lm.lm.step(last_ids if state.lm_last_ids is None else state.lm_last_ids, state.lm)
-        # Product and sum are separate: a compiler may fuse them in vectors but not in the remaining elements, so that
+        # Product and sum are separate: a compiler may fuse them in vectors but not in the remaining elements, and then
         # the rounding would depend on an element's position in the batch.
         scores = lm_step.scores.float() * self.lm.weight
         if self.lm.length_reward:
@@ -146,18 +146,21 @@ class Fusion:
 
 
 class PrefixLmScores:
-    """Language model scores and contexts of the prefixes in a beam (Hannun et al. 2014, arXiv:1408.2873)."""
+    """Language model scores and contexts of the prefixes in a beam (Hannun et al. 2014, arXiv:1408.2873).
+
+    For each position or frame call `extend`, then `keep`.
+    """
 
     def __init__(self, lm: WeightedLm, sentences: int, beam_size: int, device: torch.device) -> None:
         """Start with empty prefixes."""
         self.lm, self.beam_size = lm, beam_size
         self.contexts = lm.contexts(sentences, device)[:, None].expand(-1, beam_size, -1)
-        """(B, K, order); between `extend` and `keep` those of all (B, K + KC) candidates, as are the scores."""
+        """(B, K, order); between `extend` and `keep`, contexts and scores are those of all (B, K + KC) candidates."""
         self.scores = torch.zeros(sentences, beam_size, dtype=torch.float64, device=device)
         """(B, K): weighted log-probabilities plus length rewards."""
 
     def extend(self, ids: Tensor) -> Tensor:
-        """Score the prefixes as they are, and each extended by each of ids (B, C): (B, K + KC)."""
+        """Score the unchanged prefixes, and each prefix extended by each of ids (B, C): (B, K + KC)."""
         assert self.scores.size(1) == self.beam_size, "call `keep` after each `extend`"
         ids = ids[:, None].expand(-1, self.beam_size, -1)
         id_scores, contexts = self.lm.read(ids, self.contexts[:, :, None])
@@ -171,7 +174,7 @@ class PrefixLmScores:
         self.scores = self.scores.gather(1, indices)
 
     def final_scores(self) -> Tensor:
-        """Return the scores of the prefixes with eos: (B, K)."""
+        """Return the scores of the prefixes followed by eos: (B, K)."""
         ends = torch.full_like(self.contexts[..., 0], self.lm.eos_id)
         return self.scores + self.lm.read(ends, self.contexts)[0]
 

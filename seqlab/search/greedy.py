@@ -36,15 +36,15 @@ class _Outputs:
             self.attention[sentences, position] = attention
 
     def hypotheses(self, rules: Rules) -> list[Hypothesis]:
-        """Convert the results to Python objects."""
+        """Convert the hypotheses to Python objects."""
         scores = (self.log_probs / rules.penalties[self.lengths]).tolist()
         ids, id_log_probs = self.ids.tolist(), self.id_log_probs.tolist()
         log_probs, lengths = self.log_probs.tolist(), self.lengths.tolist()
         attention = None if self.attention is None else self.attention.cpu()
-        found = []
+        hypotheses = []
         for i, length in enumerate(lengths):
             finished = length > 0 and ids[i][length - 1] == rules.eos_id
-            found.append(
+            hypotheses.append(
                 Hypothesis(
                     ids=ids[i][: length - finished],
                     score=scores[i],
@@ -54,7 +54,7 @@ class _Outputs:
                     attention=None if attention is None else attention[i, :length].clone(),
                 )
             )
-        return found
+        return hypotheses
 
 
 @torch.inference_mode()
@@ -69,7 +69,7 @@ def greedy_search(
 ) -> list[Hypothesis]:
     """Take the best id at each step until eos or the maximum length: one hypothesis per sentence.
 
-    Among equal scores the lower id wins. `config.beam_size` and `config.num_hypotheses` are ignored. Arguments and
+    Among equal scores the lowest id is taken. `config.beam_size` and `config.num_hypotheses` are ignored. Arguments and
     errors are those of `beam_search`.
     """
     last_ids, state = stepper.start(batch, need_attention)
@@ -80,18 +80,18 @@ def greedy_search(
     for position in range(rules.max_length):
         step = take_step(last_ids, state)
         scores = rules.apply(step.scores.float(), active, outputs.ids[active, :position], position)
-        last_ids = scores.argmax(dim=1)  # documented to return the first of several maxima
+        last_ids = scores.argmax(dim=1)  # of several maxima the first, as torch documents
         best = scores.gather(1, last_ids[:, None])[:, 0]
         is_allowed = best > NEG_INF
         is_unfinished = is_allowed & (last_ids != rules.eos_id) & (position + 1 < rules.max_lengths[active])
-        # All at once, as the host waits for each value from a GPU.
+        # Read all flags at once, because the host waits for each value from a GPU.
         flags = best.isnan().any(), is_allowed.all(), is_unfinished.any(), is_unfinished.all()
         has_nan, all_allowed, any_unfinished, all_unfinished = torch.stack(flags).tolist()
         if has_nan:
             raise ValueError(nan_message(f"at position {position}"))
         if all_allowed:
             outputs.append(active, last_ids, best, step.attention)
-        else:  # where all ids are forbidden, the hypothesis stays as it is, unfinished
+        else:  # a hypothesis for which all ids are forbidden ends unfinished
             rows = is_allowed.nonzero()[:, 0]
             attention = None if step.attention is None else step.attention[rows]
             outputs.append(active[rows], last_ids[rows], best[rows], attention)

@@ -1,7 +1,7 @@
-"""Back-pointers of a beam search, which are followed once at its end to read the hypotheses.
+"""Back-pointers of a beam search, which are followed once after the search to read its hypotheses.
 
-Rows are reordered at every step, so that a tensor of all ids so far would have to be copied at every step. A pointer
-to the row that was extended is enough.
+Rows are reordered at every step, so a tensor of all ids so far would have to be copied at every step. A pointer to the
+row that was extended is enough.
 """
 
 from typing import NamedTuple
@@ -10,42 +10,42 @@ import torch
 from torch import Tensor
 
 
-class Endings(NamedTuple):
-    """Last step of n ended hypotheses for each of A sentences. All fields (A, n); log_probs -inf marks a free slot."""
+class EndedHypotheses(NamedTuple):
+    """Last steps of n ended hypotheses of A sentences. Fields (A, n); a log-probability of -inf marks a free slot."""
 
     scores: Tensor
     log_probs: Tensor
     lengths: Tensor
-    """Number of ids, eos included; 0 only if the search could not take a single step."""
+    """Number of ids, eos included; 0 only if no id was allowed at the first step."""
     parents: Tensor
-    """Row that was read in the last step."""
+    """Row that the last step extended."""
     last_ids: Tensor
     last_log_probs: Tensor
     finished: Tensor
     """Whether the last id is eos."""
 
-    def pick(self, order: Tensor) -> "Endings":
+    def reorder(self, order: Tensor) -> "EndedHypotheses":
         """Reorder or select the hypotheses of each sentence. order: (A, n')."""
-        return Endings(*(field.gather(1, order) for field in self))
+        return EndedHypotheses(*(field.gather(1, order) for field in self))
 
-    def of(self, sentences: Tensor) -> "Endings":
+    def select_sentences(self, sentences: Tensor) -> "EndedHypotheses":
         """Select sentences. sentences: indices (A',) or a mask (A,)."""
-        return Endings(*(field[sentences] for field in self))
+        return EndedHypotheses(*(field[sentences] for field in self))
 
 
-class Traced(NamedTuple):
+class TracedHypotheses(NamedTuple):
     """E hypotheses, read back from the history."""
 
     ids: Tensor
-    """(E, T), eos included, padded with zeros."""
+    """(E, T): ids with eos, padded with zeros."""
     id_log_probs: Tensor
-    """(E, T)"""
+    """(E, T): log-probability of each id."""
     attention: Tensor | None
-    """(E, T, S)"""
+    """(E, T, S): attention weights of each id; None if they were not recorded."""
 
 
 class History:
-    """Record of the steps of a search. Step t reads the rows that were appended after step t - 1, in their order."""
+    """Record of the steps of a search. Step t extends the rows that were appended after step t - 1, in this order."""
 
     def __init__(self) -> None:
         self.parents: list[Tensor] = []
@@ -59,39 +59,39 @@ class History:
         return len(self.ids)
 
     def append(self, parents: Tensor, ids: Tensor, id_log_probs: Tensor) -> None:
-        """Record the rows (N',) that are extended further after a step; `parents` are the rows that the step read."""
+        """Record the rows (N',) that the next step will extend; `parents`: the row that each of them extends."""
         self.parents.append(parents)
         self.ids.append(ids)
         self.id_log_probs.append(id_log_probs)
 
-    def trace(self, endings: Endings) -> Traced:
-        """Follow the back-pointers of hypotheses to their first id, on the CPU. endings: fields of shape (E,)."""
-        endings = Endings(*(field.cpu() for field in endings))
-        lengths, all_parents = endings.lengths, _on_cpu(self.parents)
+    def trace(self, ended: EndedHypotheses) -> TracedHypotheses:
+        """Follow the back-pointers of hypotheses to their first id, on the CPU. ended: fields of shape (E,)."""
+        ended = EndedHypotheses(*(field.cpu() for field in ended))
+        lengths, all_parents = ended.lengths, _on_cpu(self.parents)
         all_ids, all_log_probs = _on_cpu(self.ids), _on_cpu(self.id_log_probs)
         all_attention = [step.cpu() for step in self.attention]  # too large to concatenate on the device
         count, num_steps = len(lengths), int(lengths.max()) if len(lengths) else 0
-        ids = endings.last_ids.new_zeros(count, num_steps)
-        id_log_probs = endings.last_log_probs.new_zeros(count, num_steps)
+        ids = ended.last_ids.new_zeros(count, num_steps)
+        id_log_probs = ended.last_log_probs.new_zeros(count, num_steps)
         attention = all_attention[0].new_zeros(count, num_steps, all_attention[0].shape[1]) if all_attention else None
-        row = torch.zeros_like(lengths)  # the row that step t read
+        row = torch.zeros_like(lengths)  # the row that step t extended
         for t in reversed(range(num_steps)):
             last = (lengths == t + 1).nonzero()[:, 0]
-            ids[last, t] = endings.last_ids[last]
-            id_log_probs[last, t] = endings.last_log_probs[last]
+            ids[last, t] = ended.last_ids[last]
+            id_log_probs[last, t] = ended.last_log_probs[last]
             inner = (lengths > t + 1).nonzero()[:, 0]
             if len(inner):
                 child = row[inner]
                 ids[inner, t] = all_ids[t][child]
                 id_log_probs[inner, t] = all_log_probs[t][child]
                 row[inner] = all_parents[t][child]
-            row[last] = endings.parents[last]
+            row[last] = ended.parents[last]
             if attention is not None:
                 present = (lengths > t).nonzero()[:, 0]
                 attention[present, t] = all_attention[t][row[present]]
-        return Traced(ids, id_log_probs, attention)
+        return TracedHypotheses(ids, id_log_probs, attention)
 
 
 def _on_cpu(steps: list[Tensor]) -> list[Tensor]:
-    """Copy the rows of all steps to the CPU at once, as the host waits for each copy from a GPU."""
+    """Copy the rows of all steps to the CPU at once, because the host waits for each copy from a GPU."""
     return [*torch.cat(steps).cpu().split([len(step) for step in steps])] if steps else []

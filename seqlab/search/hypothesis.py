@@ -17,13 +17,13 @@ class Hypothesis:
     """One output sequence of a sentence, with its scores."""
 
     ids: list[int]
-    """Token ids without eos, with the forced prefix."""
+    """Token ids, including the forced prefix, without eos."""
     score: float
-    """`log_prob` divided by the length penalty, in beam search plus the coverage penalty: higher is better."""
+    """`log_prob` divided by the length penalty, plus the coverage penalty if there is one; higher is better."""
     log_prob: float
     """Sum of the step scores, in nats."""
     finished: bool
-    """Whether the hypothesis ends with eos; if not, the maximum length or the constraints ended it."""
+    """Whether the hypothesis ends with eos; otherwise the maximum length or the constraints ended it."""
     token_log_probs: list[float]
     """Step score of each id, and of eos if finished, in nats; empty if they were not kept."""
     attention: "Tensor | None" = None
@@ -36,7 +36,7 @@ class Hypothesis:
 
 
 def combined_score(log_prob: float, num_tokens: int, parts: Sequence[Hypothesis], config: SearchConfig) -> float:
-    """Compute the score of a hypothesis made of others, for example by joining them; coverage penalties are summed."""
+    """Compute the score of a hypothesis that joins the hypotheses `parts`; their coverage penalties are summed."""
     score = log_prob / length_penalty(num_tokens, config)
     if config.coverage_penalty == 0:
         return score

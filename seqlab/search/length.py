@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def length_penalty(length: int, config: SearchConfig) -> float:
-    """Compute the divisor of the log-probability of a hypothesis of this length; 1 for length 0."""
+    """Compute the divisor of the log-probability of a hypothesis of this length; 1 for a length of 0."""
     if length == 0:
         return 1.0
     base = (5 + length) / 6 if config.length_penalty == "gnmt" else float(length)
@@ -24,7 +24,7 @@ def penalty_table(max_length: int, config: SearchConfig, device: "torch.device")
     Computed with Python floats: a vectorized power may round an element differently in a table of another size, and
     the size depends on the batch.
     """
-    import torch  # here, as the other functions are also called without torch
+    import torch  # here, because the other functions are also called without torch
 
     return torch.tensor([length_penalty(n, config) for n in range(max_length + 1)], dtype=torch.float32, device=device)
 

@@ -1,8 +1,8 @@
 """Mask-predict: non-autoregressive decoding that re-predicts the least confident tokens.
 
-All positions are predicted at once. In each further pass the tokens of the lowest probability are masked and predicted
-again (Ghazvininejad et al. 2019, arXiv:1904.09324), or all tokens are (Ghazvininejad et al. 2020, arXiv:2001.08785).
-The hypotheses of a sentence are of several target lengths, which are decoded in parallel.
+All positions are predicted in parallel. Each further pass masks the tokens of the lowest probability and re-predicts
+them (Ghazvininejad et al. 2019, arXiv:1904.09324), or re-predicts all tokens (Ghazvininejad et al. 2020,
+arXiv:2001.08785). The hypotheses of a sentence have different target lengths and are decoded in parallel.
 
 Shapes: B sentences, K lengths, N rows (hypotheses), P positions.
 """
@@ -25,9 +25,9 @@ from seqlab.search.rules import refuse_nan
 from seqlab.search.search import SearchRequest
 
 UNLIMITED_LENGTH = 1 << 30
-"""Number of positions that no target exceeds."""
+"""Upper bound of target lengths that never applies."""
 ChooseIds = Callable[[FrameOutput, Tensor], tuple[Tensor, Tensor]]
-"""(output of the model, fixed ids (A, P) with IGNORE for the others) -> ids and log-probabilities, (A, P) each."""
+"""(output of the model, fixed ids (A, P) with IGNORE for free positions) -> ids and log-probabilities, (A, P) each."""
 
 
 class MaskPredict:
@@ -62,32 +62,32 @@ def mask_predict(
 ) -> list[list[Hypothesis]]:
     """Decode targets of the `beam_size` most probable lengths of each sentence; return the best hypotheses, best first.
 
-    After each pass but the last a smaller part of the positions, those of the lowest probabilities, is masked and
-    predicted again. With `revise` all positions are predicted again, of which the others are shown to the model. With
-    `early_stopping` a row is done when a pass changes none of its tokens.
+    Each pass after the first masks the positions of the lowest probabilities, fewer in each pass, and re-predicts them.
+    With `revise` it re-predicts all positions, and the model observes the tokens that are not masked. With
+    `early_stopping` a hypothesis is done when a pass changes none of its tokens.
 
-    The log-probability of a hypothesis is the sum of those of its tokens, when they were predicted last, and of its
-    length, or of eos if eos ends targets. (With `revise` most tokens are shown to the model when they are predicted
-    last. Tokens of a prefix have their log-probability given nothing.) With `pseudo_likelihood` and several passes and
-    lengths, each token has its log-probability given the tokens at every second other position (cf. Salazar et al.
-    2020, arXiv:1910.14659, who mask one token at a time): then hypotheses are not penalized for tokens that were
-    predicted in an early pass, given few others.
+    The log-probability of a hypothesis is a sum over its tokens and its length (or eos, if eos ends targets). The term
+    of a token is the log-probability of its last prediction. (With `revise` the model observes most tokens in their
+    last prediction. Tokens of a forced prefix are scored given only the source.) With `pseudo_likelihood` and several
+    passes and lengths, the term of a token is its log-probability given every second other token (cf. Salazar et al.
+    2020, arXiv:1910.14659, who mask one token at a time). Then hypotheses are not penalized for tokens that were
+    predicted in an early pass, given few other tokens.
 
     A hypothesis of the maximum length is not finished if the most probable length is longer. If lengths are predicted,
     a hypothesis has at least one token, regardless of the limits.
 
-    With a language model each pass maximizes the sum of both models' scores, by a beam search over the positions of
-    width `beam_size`; log-probabilities then include the language model's scores.
+    With a language model each pass maximizes the sum of both models' scores, by a beam search over the positions with
+    `beam_size` prefixes; log-probabilities then include the language model's scores.
 
     Args:
-        model: predicts target lengths, and tokens given others.
+        model: a model that predicts target lengths, and tokens given other tokens.
         batch: input of the model.
-        config: `beam_size`, `iterations` (None is the model's default), `early_stopping`, `pseudo_likelihood`,
+        config: `beam_size`, `iterations` (None: the model's default), `early_stopping`, `pseudo_likelihood`,
             `revise`, length limits and length penalty.
         prefixes: forced prefix of each sentence, as ids.
         banned_ids: ids that no hypothesis may contain.
         lm: a `FixedContextModel` for shallow fusion, for models whose targets do not end at eos.
-        need_attention: also return the attention of each token when it was predicted last.
+        need_attention: also return the attention of each token in its last prediction.
 
     Raises:
         ValueError: a field of `config` does not apply to such a model; a prefix is invalid; the model gives NaN.
@@ -113,19 +113,19 @@ def mask_predict(
             return output.most_probable(excluded)
         return predict_with_lm(output, fixed, lm, config.beam_size, excluded)
 
-    fill(model, source, targets, iterations, choose, bool(config.early_stopping), config.revise)
+    predict_positions(model, source, targets, iterations, choose, bool(config.early_stopping), config.revise)
     if config.pseudo_likelihood and min(iterations, config.beam_size) > 1:
         score_by_halves(model, source, targets)
     length_log_probs = predicted.log_probs[sentences, ranks]
     if lm is not None:
         lm_scores, eos_scores = lm_token_scores(lm, targets.ids, targets.lengths)
         targets.log_probs, length_log_probs = targets.log_probs + lm_scores, length_log_probs + eos_scores
-    found: list[list[Hypothesis]] = [[] for _ in max_lengths]
+    by_sentence: list[list[Hypothesis]] = [[] for _ in max_lengths]
     end_id = model.eos_id if model.ends_at_eos else None
     hypotheses = targets.hypotheses(length_log_probs, is_cut[sentences, ranks], limits, end_id, config)
     for sentence, hypothesis in zip(sentences.tolist(), hypotheses, strict=True):
-        found[sentence].append(hypothesis)
-    return [sorted(each, key=lambda h: -h.score)[: config.num_hypotheses] for each in found]
+        by_sentence[sentence].append(hypothesis)
+    return [sorted(each, key=lambda h: -h.score)[: config.num_hypotheses] for each in by_sentence]
 
 
 def _predict_lengths(
@@ -137,13 +137,14 @@ def _predict_lengths(
     min_lengths: Sequence[int],
     max_lengths: Sequence[int],
 ) -> tuple[TargetLengths, Tensor]:
-    """Predict the numbers of positions of each sentence's hypotheses.
+    """Predict the numbers of positions of the hypotheses of each sentence.
 
-    If targets end at eos, there are as many positions as in training, regardless of the limits, and at least one more
-    than in the prefix. If not, eos has no position, and the numbers are within the limits, which include eos.
+    If targets end at eos, the numbers are those of training, regardless of the limits, and at least one more than the
+    length of the prefix. Otherwise eos has no position, and the numbers are within the limits, which include eos.
 
     Returns:
-        The lengths, and which of them (B, K) are cut: they are the maximum, but the most probable length is longer.
+        The lengths, and a mask (B, K) of those that are cut: equal to the maximum while the most probable length is
+        above it.
     """
     prefix_lengths = (forced != NOT_FORCED).sum(1)
     unlimited = torch.full_like(src_lengths, UNLIMITED_LENGTH)
@@ -154,35 +155,35 @@ def _predict_lengths(
     shortest = torch.maximum(src_lengths.new_tensor(min_lengths) - 1, prefix_lengths).clamp_min(1)
     shortest = torch.minimum(shortest, longest)
     predicted = model.target_lengths(source, count, shortest, longest)
-    likeliest = model.target_lengths(source, 1, shortest, unlimited).lengths
-    return predicted, (predicted.lengths == longest[:, None]) & (likeliest > longest[:, None])
+    most_probable = model.target_lengths(source, 1, shortest, unlimited).lengths
+    return predicted, (predicted.lengths == longest[:, None]) & (most_probable > longest[:, None])
 
 
 class PartialTargets:
-    """Targets of N rows whose positions are filled in pass by pass."""
+    """Targets of N rows while their positions are predicted, pass by pass."""
 
     def __init__(self, lengths: Tensor, prefixes: Tensor, need_attention: bool) -> None:
-        """lengths (N,): positions of each row; prefixes (N, any): ids of the first ones, padded with `NOT_FORCED`."""
+        """lengths (N,): positions of each row; prefixes (N, P'): forced ids, padded with `NOT_FORCED`."""
         self.lengths, self.need_attention = lengths, need_attention
         shape = (len(lengths), int(lengths.max()))
         forced = F.pad(prefixes, (0, max(0, shape[1] - prefixes.size(1))), value=NOT_FORCED)[:, : shape[1]]
         self.forced = forced.masked_fill(forced == NOT_FORCED, IGNORE)
         self.ids = lengths.new_full(shape, IGNORE)
-        """(N, P), IGNORE where nothing was predicted yet."""
+        """(N, P): ids, IGNORE at positions that have not been predicted yet."""
         self.log_probs = torch.zeros(shape, device=lengths.device)
-        """(N, P): log-probability of each id when it was predicted."""
+        """(N, P): log-probability of each id in its last prediction."""
         self.attention: Tensor | None = None
-        """(N, P, S): attention of each id when it was predicted; None if it is not needed."""
+        """(N, P, S): attention of each id in its last prediction; None if it is not needed."""
         self.is_free = ~padding_mask(lengths, shape[1]) & (self.forced == IGNORE)
 
     def least_confident(self, count: Tensor) -> Tensor:
-        """Mark the `count` (N,) free positions of each row with the lowest log-probabilities: (N, P) bool."""
+        """Return a mask (N, P) of the `count` (N,) free positions of each row with the lowest log-probabilities."""
         values = self.log_probs.masked_fill(~self.is_free, torch.inf)
         ranks = values.argsort(dim=1, stable=True).argsort(dim=1)
         return ranks < count[:, None]
 
     def set_ids(self, rows: Tensor, is_new: Tensor, ids: Tensor, log_probs: Tensor) -> Tensor:
-        """Set the ids (A, P') of some rows (A,) where `is_new` (A, P); return which rows changed: (A,) bool."""
+        """Set the ids (A, P') of some rows (A,) where `is_new` (A, P); return a mask (A,) of the rows that changed."""
         before = self.ids[rows]
         padding = (0, before.size(1) - ids.size(1))
         self.ids[rows] = F.pad(ids, padding).where(is_new, before)
@@ -212,11 +213,11 @@ class PartialTargets:
         Args:
             length_log_probs: (N,), used as the log-probability of eos if `end_id` is None.
             is_cut: (N,), rows that are not finished.
-            limits: (N), maximum lengths; a row without `end_id` within its limit is cut there and not finished.
+            limits: (N), maximum lengths; a row without `end_id` within its limit is cut at the limit and not finished.
             end_id: the id that ends a row; None if the number of positions does.
             config: length penalty.
         """
-        found = []
+        hypotheses = []
         lengths = zip(self.lengths.tolist(), limits, is_cut.tolist(), length_log_probs.tolist(), strict=True)
         filled = zip(self.ids.tolist(), self.log_probs.tolist(), lengths, strict=True)
         attention = [None] * len(limits) if self.attention is None else list(self.attention.cpu())
@@ -232,12 +233,12 @@ class PartialTargets:
                 token_log_probs = log_probs[: size + finished]
             log_prob = sum(token_log_probs)
             score = log_prob / length_penalty(size + finished, config)
-            own = None if row_attention is None else row_attention[: size + (finished and end_id is not None)]
-            found.append(Hypothesis(ids[:size], score, log_prob, finished, token_log_probs, own))
-        return found
+            cropped = None if row_attention is None else row_attention[: size + (finished and end_id is not None)]
+            hypotheses.append(Hypothesis(ids[:size], score, log_prob, finished, token_log_probs, cropped))
+        return hypotheses
 
 
-def fill(
+def predict_positions(
     model: PositionModel,
     source: Any,
     targets: PartialTargets,
@@ -246,11 +247,11 @@ def fill(
     early_stopping: bool,
     revise: bool,
 ) -> None:
-    """Predict all free positions, and in each further pass a linearly smaller part of them, which is masked.
+    """Predict all free positions, then re-predict masked ones; their number decreases linearly from pass to pass.
 
-    `choose` selects the ids from the model's output, given the fixed ids: those that are shown, or with `revise` only
-    the forced ones. A row is done when no position is left to mask, with `early_stopping` also when a pass changes
-    nothing.
+    `choose` selects the ids from the model's output, given the fixed ids: those that the model observes, or with
+    `revise` only the forced ones. A row is done when no position is left to mask, with `early_stopping` also when a
+    pass changes none of its tokens.
     """
     active, num_free = torch.arange(len(targets.lengths), device=targets.lengths.device), targets.is_free.sum(1)
     is_forced = targets.forced != IGNORE

@@ -1,7 +1,7 @@
 """Shallow fusion for non-autoregressive models: beam search over the positions with a Markov language model.
 
-A non-autoregressive model predicts each position independently, so that neighboring tokens may belong to different
-translations. The language model scores them in sequence.
+A non-autoregressive model predicts each position independently, so neighboring tokens may belong to different
+translations. The language model scores the tokens in sequence.
 
 Shapes: N rows, P positions, K prefixes, C candidate ids of each position.
 """
@@ -18,7 +18,7 @@ from seqlab.search.fusion import PrefixLmScores, WeightedLm
 def choose_candidates_with_lm(
     log_probs: Tensor, ids: Tensor, lengths: Tensor, lm: WeightedLm, beam_size: int
 ) -> Tensor:
-    """Choose one candidate id for each position by beam search for the highest sum of both models' scores.
+    """Choose one candidate id for each position, by beam search for the highest sum of both models' scores.
 
     The best K prefixes are kept at each position; a beam that holds all prefixes finds the highest sum.
 
@@ -41,7 +41,7 @@ def choose_candidates_with_lm(
         is_padding = (position >= lengths)[:, None]
         extended = (totals[..., None] + log_probs[:, None, position]).flatten(1)
         values = torch.cat((totals.masked_fill(~is_padding, NEG_INF), extended.masked_fill(is_padding, NEG_INF)), 1)
-        # In fp32, and in order where equal, as in `prefix_beam`: so the batch does not change the result.
+        # Sorted in fp32, with a stable order, as in `prefix_beam`: then the batch does not change the result.
         ranks = (values + prefixes.extend(ids[:, position])).float()
         indices = ranks.sort(dim=1, descending=True, stable=True).indices[:, :beam_size]
         prefixes.keep(indices)
@@ -58,24 +58,24 @@ def choose_candidates_with_lm(
 
 
 def predict_with_lm(
-    output: FrameOutput, shown: Tensor, lm: WeightedLm, beam_size: int, banned_ids: Sequence[int]
+    output: FrameOutput, fixed: Tensor, lm: WeightedLm, beam_size: int, banned_ids: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Predict the positions that are not shown, among the 2K most probable ids of each, with a language model.
+    """Predict the positions that are not fixed, among the 2K most probable ids of each, with a language model.
 
     Args:
         output: a model's output for the positions.
-        shown: (N, P) ids of the positions that are fixed, IGNORE for the others.
+        fixed: (N, P), ids of the fixed positions, IGNORE for the others.
         lm: a Markov language model (`FixedContextModel`).
         beam_size: K.
         banned_ids: ids that are not predicted.
 
     Returns:
-        The ids (N, P) and their log-probabilities, which are undefined for shown positions.
+        The ids (N, P) and their log-probabilities (N, P), which are undefined for fixed positions.
     """
     log_probs, ids = output.candidates(2 * beam_size, banned_ids)
-    is_shown = (shown != IGNORE)[..., None]
+    is_fixed = (fixed != IGNORE)[..., None]
     is_first = torch.arange(ids.size(2), device=ids.device) == 0
-    ids = torch.where(is_shown & is_first, shown[..., None], ids)
-    choices = torch.where(is_shown, torch.where(is_first, 0.0, NEG_INF), log_probs)
+    ids = torch.where(is_fixed & is_first, fixed[..., None], ids)
+    choices = torch.where(is_fixed, torch.where(is_first, 0.0, NEG_INF), log_probs)
     indices = choose_candidates_with_lm(choices, ids, output.lengths, lm, beam_size)[..., None]
     return ids.gather(2, indices)[..., 0], log_probs.gather(2, indices)[..., 0]

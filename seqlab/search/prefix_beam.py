@@ -1,14 +1,14 @@
 """CTC prefix beam search, frame by frame (Graves et al. 2006; Hannun et al. 2014).
 
-A prefix stands for all paths so far whose output it is. Their probabilities are summed, separately for the paths that
-end in a blank and those that end in the prefix's last id, as only after a blank may that id follow itself. In each
-frame the best K prefixes are kept, among the previous ones and each of them extended by one id. If an extended prefix
-equals one in the beam, their probabilities are added.
+A prefix represents all paths over the frames so far that output it. Their probabilities are summed, separately for
+paths that end in a blank and paths that end in the prefix's last id, because only a blank allows the same id to follow
+as a new token. In each frame the best K prefixes are kept, among the previous prefixes and each of them extended by one
+id. If an extended prefix equals one in the beam, their probabilities are added.
 
-Token-by-token search with the same model (`seqlab.models.ctc`) sums over all frames for each id of the vocabulary.
-Ensembles, forced prefixes and most language models need it. This search considers only probable ids of one frame at a
-time. It can use a language model whose prefixes may have different lengths, such as an n-gram model (Hannun et al.
-2014).
+The alternative is token-by-token beam search with prefix probabilities (`seqlab.models.ctc`). It sums over all frames
+for each id of the vocabulary. Ensembles, forced prefixes and most language models need it. Prefix beam search considers
+only the most probable ids of one frame at a time. Its prefixes have different lengths, so it supports only language
+models that can extend rows independently, such as n-gram models (Hannun et al. 2014).
 
 Shapes: B sentences, F frames, K prefixes, C candidate ids.
 """
@@ -32,13 +32,13 @@ from seqlab.search.search import SearchRequest
 from seqlab.search.top import top_ids
 
 HASH_FACTOR = 6364136223846793005
-"""Factor of the hashes of prefixes: hash * HASH_FACTOR + id, modulo 2^64 (Knuth's multiplier for MMIX)."""
+"""Factor in the hash of a prefix, hash(parent) * HASH_FACTOR + id + 1 modulo 2^64 (Knuth's multiplier for MMIX)."""
 NO_ID, NO_HASH = -1, -2
-"""Mark a prefix that was not extended by an id, and the hash of a prefix that does not exist."""
+"""Values of the appended id of a prefix that was not extended, and of the hash of a prefix that does not exist."""
 
 
 class PrefixBeam(NamedTuple):
-    """The best prefixes of each sentence, all tensors (B, K); log-probabilities in float64."""
+    """The best prefixes of each sentence. Fields (B, K); log-probabilities are float64."""
 
     ends_in_blank: Tensor
     """Log-probability of the paths that end in a blank."""
@@ -57,8 +57,8 @@ class PrefixBeam(NamedTuple):
         """Log-probability of all paths: (B, K)."""
         return torch.logaddexp(self.ends_in_blank, self.ends_in_id)
 
-    def ended(self, is_cut: Tensor) -> "PrefixBeam":
-        """Count all paths of the prefixes `is_cut` (B, K) in `ends_in_blank`."""
+    def cut(self, is_cut: Tensor) -> "PrefixBeam":
+        """Move the paths of the prefixes `is_cut` (B, K), which have the maximum length, to `ends_in_blank`."""
         return self._replace(
             ends_in_blank=torch.where(is_cut, self.log_probs, self.ends_in_blank),
             ends_in_id=self.ends_in_id.masked_fill(is_cut, NEG_INF),
@@ -66,18 +66,18 @@ class PrefixBeam(NamedTuple):
 
 
 class BackPointers(NamedTuple):
-    """Origin of the prefixes of a frame, all tensors (B, K)."""
+    """Origin of the prefixes after a frame. Fields (B, K)."""
 
     indices: Tensor
-    """Index among the K previous prefixes followed by the KC extended ones."""
+    """Index in the K previous prefixes followed by the KC extended ones."""
     parents: Tensor
-    """Index of the prefix of the previous frame."""
+    """Index of the previous prefix that was kept or extended."""
     ids: Tensor
     """Id that was appended, or `NO_ID`."""
 
 
 class CtcSearch:
-    """Search with any `FrameModel`: best path, prefix beam search, or else token by token."""
+    """Search with any `FrameModel`: best path, prefix beam search or token-by-token beam search."""
 
     def fits(self, model: Any) -> bool:
         """Return whether the model scores all frames at once."""
@@ -87,18 +87,18 @@ class CtcSearch:
         """Decode a batch; constraints that CTC paths do not support need the token-by-token beam search."""
         if request.need_attention:
             raise ValueError(
-                "There is no alignment from a CTC model (`transformer_ctc`): its attention belongs to frames, of which "
-                "several, or none, make one token."
+                "A CTC model (`transformer_ctc`) has no alignment: its attention belongs to frames, of which several, "
+                "or none, make one token."
             )
-        lm, banned, needed = request.lm, request.banned_ids, request.need_scores
+        lm, banned_ids, need_scores = request.lm, request.banned_ids, request.need_scores
         is_constrained = request.prefixes or config.no_repeat_ngram_size or config.min_length_ratio
         if is_constrained or (lm is not None and lm.context_model is None):
             config.check_frame_model()
             return BeamSearch()(model, config, request)
         if config.beam_size == 1 and lm is None:
-            best = best_path_search(model, request.batch, config, banned_ids=banned, need_scores=needed)
+            best = best_path_search(model, request.batch, config, banned_ids=banned_ids, need_scores=need_scores)
             return [[each] for each in best]
-        return prefix_beam_search(model, request.batch, config, banned_ids=banned, need_scores=needed, lm=lm)
+        return prefix_beam_search(model, request.batch, config, banned_ids=banned_ids, need_scores=need_scores, lm=lm)
 
 
 def prefix_beam_search(
@@ -110,21 +110,20 @@ def prefix_beam_search(
     need_scores: bool = True,
     lm: WeightedLm | None = None,
 ) -> list[list[Hypothesis]]:
-    """Search the best outputs of each sentence: at most `num_hypotheses`, best first.
+    """Find the best outputs of each sentence: at most `num_hypotheses`, best first.
 
-    Only the 2K most probable ids of each frame are considered. Without a language model the result is that of all ids,
-    as no others can be among the best. A prefix of the maximum length is not finished: all of its continuations count
-    for it, as in token-by-token search.
+    Only the 2K most probable ids of each frame are considered. Without a language model this does not change the
+    result, because no other id can be among the best. A prefix of the maximum length is not finished: its probability
+    includes all of its continuations, as in token-by-token search.
 
     Args:
-        model: scores all frames at once.
+        model: a model that scores all frames at once.
         batch: input of the model.
         config: beam size, number of hypotheses, maximum lengths and length penalty.
         banned_ids: ids that no hypothesis may contain.
         need_scores: whether to compute log-probabilities over all paths of an output, as in other searches. If not, a
             single hypothesis has the log-probability of its paths in the beam, which takes less time. The paths in the
-            beam always choose the hypotheses to return; log-probabilities over all paths sort them, so that with
-            several hypotheses the first may be another one.
+            beam always determine which hypotheses are returned. Log-probabilities over all paths determine their order.
         lm: a `FixedContextModel` for shallow fusion, whose scores are added to the log-probabilities.
 
     Raises:
@@ -148,7 +147,7 @@ def prefix_beam_search(
         is_cut = beam.lengths > max_ids
         id_log_probs = log_probs[:, None, frame].masked_fill(is_cut[..., None], NEG_INF)
         in_blank = blank_log_probs[:, frame, None].masked_fill(is_cut, 0.0)
-        beam = beam.ended(is_cut)
+        beam = beam.cut(is_cut)
         frame_scores = None if lm_scores is None else lm_scores.extend(ids[:, frame])
         beam, pointers = _advance(beam, in_blank, repeat_log_probs, id_log_probs, ids[:, frame], frame_scores)
         if lm_scores is not None:
@@ -170,46 +169,47 @@ def _best(
     need_scores: bool,
     lm: WeightedLm | None,
 ) -> list[list[Hypothesis]]:
-    """Choose the best prefixes of each sentence, rows (B, K), by their paths in the beam, and score them exactly.
+    """Choose the best prefixes of each sentence, rows (B, K), by their paths in the beam, and score these exactly.
 
     A prefix of more ids than its limit in `limits` (B,) is not finished.
     """
-    found: list[list[Hypothesis]] = []
+    hypotheses: list[list[Hypothesis]] = []
     for prefixes, prefix_log_probs, limit in zip(rows, log_probs, limits, strict=True):
         pairs = zip(prefixes, prefix_log_probs, strict=True)
-        hypotheses = [_approximate(ids, log_prob, limit, config) for ids, log_prob in pairs if log_prob > NEG_INF]
-        found.append(sorted(hypotheses, key=lambda each: -each.score)[: config.num_hypotheses])
+        approximate = [_score_in_beam(ids, log_prob, limit, config) for ids, log_prob in pairs if log_prob > NEG_INF]
+        hypotheses.append(sorted(approximate, key=lambda each: -each.score)[: config.num_hypotheses])
     if not need_scores and config.num_hypotheses == 1:
-        return found
-    for rank in range(max(map(len, found), default=0)):  # one of each sentence at a time: frames are never copied
-        outputs = [best[rank].ids if rank < len(best) else [] for best in found]
+        return hypotheses
+    for rank in range(max(map(len, hypotheses), default=0)):  # one per sentence at a time, so frames are not copied
+        outputs = [best[rank].ids if rank < len(best) else [] for best in hypotheses]
         token_log_probs = model.score_sequences(frames, outputs)
         if lm is not None:
-            token_log_probs = _with_lm(token_log_probs, outputs, lm, frames.lengths.device)
-        for best, own in zip(found, token_log_probs, strict=True):
+            token_log_probs = _add_lm_scores(token_log_probs, outputs, lm, frames.lengths.device)
+        for best, log_probs_of_best in zip(hypotheses, token_log_probs, strict=True):
             if rank < len(best):
-                best[rank] = scored_hypothesis(best[rank].ids, own if best[rank].finished else own[:-1], config)
-    return [sorted(best, key=lambda each: -each.score) for best in found]
+                used = log_probs_of_best if best[rank].finished else log_probs_of_best[:-1]
+                best[rank] = scored_hypothesis(best[rank].ids, used, config)
+    return [sorted(best, key=lambda each: -each.score) for best in hypotheses]
 
 
-def _with_lm(
+def _add_lm_scores(
     token_log_probs: Sequence[Sequence[float]], rows: Sequence[Sequence[int]], lm: WeightedLm, device: torch.device
 ) -> list[list[float]]:
-    """Add the language model's scores of each token and of eos."""
+    """Add the language model's scores to the log-probabilities of each token and of eos."""
     lengths = torch.tensor([len(row) for row in rows], device=device)
     ids = torch.full((len(rows), int(lengths.max())), lm.eos_id, device=device)
     for padded, row in zip(ids, rows, strict=True):
         padded[: len(row)] = torch.tensor(row, dtype=torch.int64)
     lm_scores, eos_scores = lm_token_scores(lm, ids, lengths)
-    from_lm = zip(lm_scores.tolist(), eos_scores.tolist(), map(len, rows), strict=True)
+    lm_rows = zip(lm_scores.tolist(), eos_scores.tolist(), map(len, rows), strict=True)
     return [
-        list(map(add, own, [*scores[:length], eos_score]))
-        for own, (scores, eos_score, length) in zip(token_log_probs, from_lm, strict=True)
+        list(map(add, log_probs, [*scores[:length], eos_score]))
+        for log_probs, (scores, eos_score, length) in zip(token_log_probs, lm_rows, strict=True)
     ]
 
 
-def _approximate(ids: list[int], log_prob: float, limit: int, config: SearchConfig) -> Hypothesis:
-    """Make a hypothesis of a prefix, scored by its paths in the beam."""
+def _score_in_beam(ids: list[int], log_prob: float, limit: int, config: SearchConfig) -> Hypothesis:
+    """Convert a prefix to a hypothesis, scored by its paths in the beam."""
     finished = len(ids) <= limit
     return Hypothesis(ids, log_prob / length_penalty(len(ids) + finished, config), log_prob, finished, [])
 
@@ -219,7 +219,7 @@ def _candidates(
 ) -> tuple[Tensor, Tensor]:
     """Return the most probable ids of each frame: log-probabilities and ids (B, F, C)."""
     excluded = torch.tensor(sorted({*banned_ids, model.eos_id, model.blank_id}), device=frames.lengths.device)
-    # Take a few more ids and drop the excluded ones: this saves a copy of all frames without them.
+    # Find a few more ids and drop the excluded ones: this saves a copy of all frames without them.
     size = frames.log_probs.size(2)
     values, ids = top_ids(frames.log_probs.flatten(0, 1), min(count + len(excluded), size))
     values = values.masked_fill(torch.isin(ids, excluded), NEG_INF)
@@ -229,7 +229,7 @@ def _candidates(
 
 
 def _empty_prefixes(sentences: int, beam_size: int, blank_id: int, device: torch.device) -> PrefixBeam:
-    """Make a beam of one empty prefix for each sentence."""
+    """Return a beam with one empty prefix for each sentence."""
     shape = sentences, beam_size
     ends_in_blank = torch.full(shape, NEG_INF, dtype=torch.float64, device=device)
     hashes = torch.full(shape, NO_HASH, device=device)
@@ -248,34 +248,33 @@ def _advance(
     ids: Tensor,
     lm_scores: Tensor | None,
 ) -> tuple[PrefixBeam, BackPointers]:
-    """Extend the prefixes by a frame.
+    """Advance the prefixes by one frame.
 
     Args:
         beam: the prefixes before the frame.
-        blank_log_probs: (B, K) of a blank.
-        repeat_log_probs: (B, K) of each prefix's last id.
-        log_probs: (B, K, C) of the candidate ids after each prefix.
+        blank_log_probs: (B, K), of a blank.
+        repeat_log_probs: (B, K), of each prefix's last id.
+        log_probs: (B, K, C), of the candidate ids after each prefix.
         ids: (B, C), the candidate ids.
-        lm_scores: (B, K + KC), of the prefixes as they are and of the extended ones; they count in the choice of the
-            best.
+        lm_scores: (B, K + KC), of the unchanged and of the extended prefixes; they are added to choose the best.
     """
     all_paths, size = beam.log_probs, beam.hashes.size(1)
     last_ids, candidates = beam.last_ids[..., None], ids[:, None]
-    # (B, K, K): prefixes whose parent is in the beam too, from which their last id is added to them.
+    # (B, K, K): True where the second prefix is the parent of the first; it can be extended to the first.
     is_parent = beam.parent_hashes[..., None] == beam.hashes[:, None]
     repeats_parent = last_ids == beam.last_ids[:, None]
     from_parent = torch.where(repeats_parent, beam.ends_in_blank[:, None], all_paths[:, None])
     from_parent = from_parent.masked_fill(~is_parent, NEG_INF).amax(2)
     in_blank = all_paths + blank_log_probs
     in_id = torch.logaddexp(beam.ends_in_id, from_parent) + repeat_log_probs
-    # Extended prefixes (B, K, C), except those that are in the beam already.
+    # Extended prefixes (B, K, C), except those that are already in the beam.
     is_repeat = last_ids == candidates
     extended = torch.where(is_repeat, beam.ends_in_blank[..., None], all_paths[..., None]) + log_probs
     is_in_beam = (is_parent[..., None] & is_repeat[:, :, None]).any(1)
     extended = extended.masked_fill(is_in_beam, NEG_INF)
     values = torch.cat((torch.logaddexp(in_blank, in_id), extended.flatten(1)), 1)
-    # In fp32, so that values that differ only in their last bits, which depend on the position in a batch, are equal.
-    # Equal values stay in order, so that padding frames change nothing.
+    # Sorted in fp32: values that differ only in their last bits, which depend on the position in a batch, become equal.
+    # Equal values keep their order, so padding frames change nothing.
     ranks = values if lm_scores is None else values + lm_scores
     indices = ranks.float().sort(dim=1, descending=True, stable=True).indices[:, :size]
     values = values.gather(1, indices)
@@ -300,7 +299,7 @@ def _trace(history: Sequence[BackPointers]) -> list[list[list[int]]]:
     """Follow the back-pointers of the K prefixes of the last frame: ids, for each sentence and prefix."""
     parents = torch.stack([pointers.parents for pointers in history]).tolist()
     ids = torch.stack([pointers.ids for pointers in history]).tolist()
-    found = []
+    traced = []
     for row in range(len(parents[0])):
         prefixes = []
         for kept in range(len(parents[0][row])):
@@ -310,5 +309,5 @@ def _trace(history: Sequence[BackPointers]) -> list[list[list[int]]]:
                     reversed_ids.append(ids[frame][row][index])
                 index = parents[frame][row][index]
             prefixes.append(reversed_ids[::-1])
-        found.append(prefixes)
-    return found
+        traced.append(prefixes)
+    return traced

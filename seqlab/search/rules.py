@@ -30,23 +30,23 @@ class Rules:
     max_lengths: Tensor
     """(B,) int64: maximum length, eos included."""
     max_length: int
-    """Largest of `max_lengths`: the maximum number of steps."""
+    """Maximum of `max_lengths`: the maximum number of steps."""
     max_min_length: int
-    """Largest of `min_lengths`."""
+    """Maximum of `min_lengths`."""
     penalties: Tensor
     """(max_length + 1,) float32: length penalty of each length."""
     prefixes: Tensor
     """(B, longest prefix) int64, padded with `NOT_FORCED`."""
     banned_ids: Tensor
-    """(any,) int64."""
+    """1D int64: ids that no hypothesis may contain."""
     max_step_gain: float
-    """Upper bound of the score of a step: 0 for log-probabilities, more with a length reward."""
+    """Upper bound of a step score: 0 for log-probabilities, above 0 with a length reward."""
     no_repeat_ngram_size: int
 
     def apply(self, scores: Tensor, sentences: Tensor, ids: Tensor, position: int) -> Tensor:
-        """Set the scores (N, W) of ids that are not allowed at this position (from 0) to -inf; writes into `scores`.
+        """Set the scores (N, W) of ids that are not allowed at this position (from 0) to -inf; may change `scores`.
 
-        sentences: (N,) int64, the sentence of each row. ids: (N, position), read only for repeated n-grams.
+        sentences: (N,) int64, the sentence of each row. ids: (N, position), needed only for `no_repeat_ngram_size`.
         """
         is_forced = position < self.prefixes.shape[1]
         free = scores.clone() if is_forced else scores
@@ -62,25 +62,25 @@ class Rules:
         return allowed
 
     def best_penalty(self, sentences: Tensor, length: int) -> Tensor:
-        """Return the most favorable length penalty for each sentence (A,), over the allowed lengths from `length` on.
+        """Return the most favorable length penalty of each sentence (A,), over the allowed lengths from `length` up.
 
-        Log-probabilities are not positive, so that the largest divisor is the best. Both formulas are monotonic in the
-        length for any alpha, so that it belongs to the smallest or the largest of these lengths.
+        Log-probabilities are at most 0, so the largest divisor is the best. Both formulas are monotonic in the length
+        for any alpha, so the largest divisor is that of the smallest or of the largest length.
         """
         return torch.maximum(*self._penalties_at_ends(sentences, length))
 
     def best_score(self, log_probs: Tensor, sentences: Tensor, length: int) -> Tensor:
-        """Bound the scores of all extensions of hypotheses of `length` ids, given their log-probabilities (A,).
+        """Return an upper bound of the scores of all extensions of hypotheses of `length` ids.
 
-        There is one hypothesis for each sentence (A,). For sums above 0, which a length reward allows, the smallest
-        divisor is the best.
+        log_probs: (A,), one hypothesis for each of the sentences (A,). For sums above 0, which a length reward allows,
+        the smallest divisor is the best.
         """
         best = log_probs + self.max_step_gain * (self.max_lengths[sentences] - length)
         smallest = torch.minimum(*self._penalties_at_ends(sentences, length + 1))
         return best / torch.where(best > 0, smallest, self.best_penalty(sentences, length + 1))
 
     def _penalties_at_ends(self, sentences: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """Return the penalties of the smallest allowed length from `length` on, and of the maximum length."""
+        """Return the penalties of the smallest allowed length from `length` up, and of the maximum length."""
         longest = self.max_lengths[sentences]
         shortest = torch.minimum(self.min_lengths[sentences].clamp(min=length), longest)
         return self.penalties[shortest], self.penalties[longest]
@@ -94,7 +94,7 @@ def make_rules(
     prefixes: Sequence[Sequence[int]] | None,
     banned_ids: Sequence[int],
 ) -> Rules:
-    """Check the limits and constraints, and make tensors of them for the sentences of a batch.
+    """Check the limits and constraints, and convert them to tensors for the sentences of a batch.
 
     Source lengths are read from `batch.src_lengths` (B,); if the batch has none, `config.max_length` is the limit.
 
@@ -104,8 +104,8 @@ def make_rules(
     config.check_autoregressive()
     if stepper.eos_id in banned_ids:
         raise ValueError(f"`banned_ids` must not contain `eos_id` ({stepper.eos_id}): no hypothesis could end.")
-    for unknown in (n for n in banned_ids if not 0 <= n < stepper.vocab_size):
-        raise ValueError(f"`banned_ids` must be from 0 to {stepper.vocab_size - 1}, but one is {unknown}.")
+    for invalid in (n for n in banned_ids if not 0 <= n < stepper.vocab_size):
+        raise ValueError(f"`banned_ids` must be from 0 to {stepper.vocab_size - 1}, but one is {invalid}.")
     src_lengths: Tensor | None = getattr(batch, "src_lengths", None)
     source = None if src_lengths is None else src_lengths.tolist()
     min_lengths, max_lengths = length_limits(source, len(last_ids), config)
@@ -128,16 +128,16 @@ def make_rules(
 
 
 def refuse_nan(log_probs: Tensor, where: str) -> None:
-    """Raise ValueError if any of the scores is NaN: comparing them would give an arbitrary hypothesis.
+    """Raise ValueError if a score is NaN, because comparisons with NaN would select an arbitrary hypothesis.
 
-    `where`: the step, for the message.
+    `where`: location for the message, such as `at position 3`.
     """
     if log_probs.isnan().any():
         raise ValueError(nan_message(where))
 
 
 def nan_message(where: str) -> str:
-    """Return the message for scores that are NaN; `where`: the step."""
+    """Return the message for scores that are NaN; `where`: location, such as `at position 3`."""
     return (
         f"The model gave scores that are not numbers (NaN) {where}. Its weights are damaged, or its precision is too "
         "low for them."

@@ -1,9 +1,8 @@
 """Sampling from any autoregressive model: one random continuation for each row of a batch.
 
-**The same seed gives the same ids in any batch.** Every row has its own random stream: Philox (Salmon et al. 2011) with
-the pair (seed, row number) as key. One number in [0, 1) is drawn at each step and looked up in the cumulative
-probabilities in the order of the ids (inverse CDF), whose sums are exact in any batch. The other rows have no
-influence.
+**The same seed gives the same ids in any batch.** Each row has its own random stream: Philox (Salmon et al. 2011) with
+the pair (seed, row number) as key. At each step one number in [0, 1) is drawn and looked up in the cumulative
+probabilities of the ids in ascending order (inverse CDF). These sums are exact, so the other rows have no influence.
 """
 
 import math
@@ -25,10 +24,10 @@ from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.rules import refuse_nan
 
 NUMBERS_PER_DRAW = 64
-"""Random numbers that are generated for a row at a time: a call for each number would take longer than the numbers."""
+"""Random numbers generated for a row by one call: calls for single numbers would take longer than the generation."""
 
 
-class _Uniforms:
+class _UniformNumbers:
     """Uniform random numbers for B rows; the t-th number of a row depends only on the seed, the row's number and t."""
 
     def __init__(self, seed: int, row_numbers: Sequence[int]) -> None:
@@ -37,7 +36,7 @@ class _Uniforms:
         self.drawn = 0
 
     def draw(self, rows: list[int]) -> NDArray[np.float64]:
-        """Draw the next number in [0, 1) of some rows: (N,). A row that was left out once must not come back."""
+        """Draw the next number in [0, 1) of some rows: (N,). A row that is left out once must not be drawn later."""
         column = self.drawn % NUMBERS_PER_DRAW
         if column == 0:
             for row in rows:
@@ -54,7 +53,7 @@ class _Rules:
     """eos, if it ends a sample."""
     min_length: int
     banned_ids: Tensor
-    """(any,) int64."""
+    """1D int64: ids that no sample may contain."""
     stop: Callable[[list[int]], bool] | None
 
     def apply(self, scores: Tensor, position: int) -> Tensor:
@@ -64,8 +63,8 @@ class _Rules:
             scores[:, self.end_id] = NEG_INF
         return scores
 
-    def ends(self, ids: list[int]) -> bool:
-        """Return whether a sample ends with the last of these ids, which was just drawn."""
+    def has_ended(self, ids: list[int]) -> bool:
+        """Return whether a sample of these ids ends here, after the last one was drawn."""
         if ids[-1] == self.end_id:
             return True
         return self.stop is not None and len(ids) >= self.min_length and self.stop(ids)
@@ -92,13 +91,13 @@ class _Samples:
         self.attention.append(padded)
 
     def hypotheses(self, end_id: int | None) -> list[Hypothesis]:
-        """Convert the samples to hypotheses; those that end with `end_id` are finished, and their ids omit it."""
+        """Convert the samples to hypotheses; samples that end with `end_id` are finished, and their ids omit it."""
         attention = torch.stack(self.attention, dim=1).cpu() if self.attention else None  # (B, T, S)
-        found = []
+        hypotheses = []
         for i, (ids, log_probs) in enumerate(zip(self.ids, self.log_probs, strict=True)):
             finished = ids[-1:] == [end_id]
             log_prob = math.fsum(log_probs)
-            found.append(
+            hypotheses.append(
                 Hypothesis(
                     ids=ids[: len(ids) - finished],
                     score=log_prob,
@@ -108,7 +107,7 @@ class _Samples:
                     attention=None if attention is None else attention[i, : len(ids)].clone(),
                 )
             )
-        return found
+        return hypotheses
 
 
 @torch.inference_mode()
@@ -127,18 +126,18 @@ def sample(
 ) -> list[Hypothesis]:
     """Draw one sample for each row of the batch, in order; for several samples of a prompt, repeat its row.
 
-    The log-probabilities of a sample are the model's own, before temperature and filters; `score` is their sum. If all
-    continuations of a sample are forbidden (-inf), it ends unfinished.
+    The log-probabilities of a sample are those of the model, before temperature and filters; `score` is their sum. If
+    all continuations of a sample are forbidden (-inf), it ends unfinished.
 
     Args:
         stepper: the model.
         batch: input of `stepper.start`.
         config: distribution, limits and seed.
-        row_numbers: number of each row, for example its line in a file; 0 to B - 1 by default. Rows of the same number
+        row_numbers: number of each row, for example its line in a file; default: 0 to B - 1. Rows with the same number
             draw the same random numbers.
         prior_ids: (B, T) ids that the repetition penalty also applies to, such as those of a prompt.
         banned_ids: ids that no sample may contain, for example padding.
-        ends_at_eos: whether eos ends a sample. If not, eos is kept like any other id: in a model of running text it
+        ends_at_eos: whether eos ends a sample. If not, eos is kept like any other id: in a model of continuous text it
             marks the end of a line.
         stop: function that receives the ids of a row so far and returns whether the sample ends here. All ids are
             kept, and the sample is not `finished`.
@@ -153,7 +152,7 @@ def sample(
     rules = _make_rules(stepper, config, banned_ids, ends_at_eos, stop, last_ids.device)
     active = list(range(len(last_ids)))  # the row of the batch that each of the N rows of a step extends
     take_step, state = cuda_graph_step(stepper, state, last_ids.device, 1, config.max_length)
-    uniforms = _Uniforms(config.seed, _checked_numbers(row_numbers, len(active)))
+    uniforms = _UniformNumbers(config.seed, _check_row_numbers(row_numbers, len(active)))
     samples = _Samples(len(active))
     seen_ids = last_ids.new_zeros(len(active), 0) if prior_ids is None else prior_ids  # (N, T)
     for position in range(config.max_length):
@@ -163,7 +162,7 @@ def sample(
         indices = [index for index, value in enumerate(best.tolist()) if value > NEG_INF]
         if len(indices) < len(active):
             refuse_nan(best, f"at position {position}")
-            scores[best == NEG_INF] = 0.0  # these rows end here: the ids that they draw are unused, but must be defined
+            scores[best == NEG_INF] = 0.0  # these rows end here: their ids are not used, but must be defined
         last_ids = draw_ids(apply_filters(scores, seen_ids, config), torch.from_numpy(uniforms.draw(active)))
         ids, log_probs = last_ids.tolist(), scores.gather(1, last_ids[:, None])[:, 0].tolist()
         if step.attention is not None:
@@ -172,7 +171,7 @@ def sample(
         samples.append(rows, ids, log_probs)
         if on_step is not None:
             on_step(rows, ids)
-        indices = [index for index in indices if not rules.ends(samples.ids[active[index]])]
+        indices = [index for index in indices if not rules.has_ended(samples.ids[active[index]])]
         if not indices:
             break
         seen_ids, state = torch.cat([seen_ids, last_ids[:, None]], dim=1), step.state
@@ -186,11 +185,11 @@ def sample(
 def draw_ids(scores: Tensor, uniforms: Tensor) -> Tensor:
     """Draw ids by inverse CDF: look up `uniforms` in the cumulative probabilities, lower ids first: (N,) int64.
 
-    scores: (N, W), log-probabilities up to a constant for each row; at least one per row is above -inf, and an id of
-    -inf is never drawn. uniforms: (N,) float64 in [0, 1).
+    scores: (N, W), log-probabilities up to a constant for each row. At least one score per row must be above -inf; ids
+    with a score of -inf are never drawn. uniforms: (N,) float64 in [0, 1).
     """
     cumulative = integer_probs(scores).cumsum(dim=1)
-    # A number below 1 has at most 53 bits, so that its product with the sum is rounded to less than the sum.
+    # A number below 1 has at most 53 bits, so its product with the sum is rounded to less than the sum.
     thresholds = uniforms.to(scores.device)[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, thresholds, right=True)[:, 0]
 
@@ -205,21 +204,21 @@ def _make_rules(
 ) -> _Rules:
     if ends_at_eos and stepper.eos_id in banned_ids:
         raise ValueError(
-            f"`banned_ids` must not contain `eos_id` ({stepper.eos_id}), which ends the samples. If eos does not end "
+            f"`banned_ids` must not contain `eos_id` ({stepper.eos_id}), which ends the samples. If eos should not end "
             "them, set `ends_at_eos` to False."
         )
-    for unknown in (n for n in banned_ids if not 0 <= n < stepper.vocab_size):
-        raise ValueError(f"`banned_ids` must be from 0 to {stepper.vocab_size - 1}, but one is {unknown}.")
+    for invalid in (n for n in banned_ids if not 0 <= n < stepper.vocab_size):
+        raise ValueError(f"`banned_ids` must be from 0 to {stepper.vocab_size - 1}, but one is {invalid}.")
     banned = torch.tensor(list(banned_ids), dtype=torch.int64, device=device)
     return _Rules(stepper.eos_id if ends_at_eos else None, config.min_length, banned, stop)
 
 
-def _checked_numbers(row_numbers: Sequence[int] | None, count: int) -> Sequence[int]:
-    """Return the number of each of `count` rows, checked; 0 to `count` - 1 by default."""
+def _check_row_numbers(row_numbers: Sequence[int] | None, count: int) -> Sequence[int]:
+    """Check and return the number of each of `count` rows; default: 0 to `count` - 1."""
     if row_numbers is None:
         return range(count)
     if len(row_numbers) != count:
         raise ValueError(f"`row_numbers` must have one number per row ({count}), but has {len(row_numbers)}.")
-    for impossible in (n for n in row_numbers if not 0 <= n < NUM_SEEDS):
-        raise ValueError(f"`row_numbers` must be from 0 to {NUM_SEEDS - 1}, but one is {impossible}.")
+    for invalid in (n for n in row_numbers if not 0 <= n < NUM_SEEDS):
+        raise ValueError(f"`row_numbers` must be from 0 to {NUM_SEEDS - 1}, but one is {invalid}.")
     return row_numbers

@@ -1,4 +1,4 @@
-"""Protocol of search algorithms, and the choice of one that fits a model."""
+"""Protocol of search algorithms, and selection of one that fits a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ class SearchRequest:
 
 
 class Search(Protocol):
-    """A search algorithm; registered as a `search`, by a class whose constructor takes no arguments."""
+    """A search algorithm. It is registered as a `search`, as a class whose constructor takes no arguments."""
 
     def fits(self, model: Any) -> bool:
         """Return whether the model has the methods that the search calls."""
         ...
 
     def __call__(self, model: Any, config: SearchConfig, request: SearchRequest) -> list[list[Hypothesis]]:
-        """Return the hypotheses of each sentence of the batch, best first, at least one.
+        """Return the hypotheses of each sentence of the batch: at least one, best first.
 
         Raises:
             ValueError: the model or the search does not support an option of the config or the request.
@@ -46,7 +46,7 @@ class Search(Protocol):
 
 
 def select_search(model: Any, config: SearchConfig) -> Search:
-    """Return the search that the config names, or else the first registered one that fits the model.
+    """Return the search that `config.algorithm` names, or by default the first registered one that fits the model.
 
     Raises:
         ValueError: no such search is registered, or none fits the model.

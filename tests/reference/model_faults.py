@@ -149,8 +149,8 @@ SEARCH = (
     Fault(
         "search.top_p_without_last",
         "nucleus sampling drops the last id, which completes the probability mass",
-        "up_to - held >= wanted[rows]",
-        "up_to >= wanted[rows]",
+        "sums - sorted_probs >= target[rows]",
+        "sums >= target[rows]",
         ("search/test_filters.py",),
     ),
     Fault(

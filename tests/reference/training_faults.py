@@ -122,7 +122,7 @@ OBJECTIVES = (
         "objectives.label_smoothing_gradient",
         "label smoothing is in the loss, but not in the gradient of the target",
         "grad_target_logits = (smoothing - other_probs)[:, None]",
-        "to_target = (0.0 - others)[:, None]",
+        "grad_target_logits = (0.0 - other_probs)[:, None]",
         ("nn/test_projection.py", "objectives/test_objectives.py"),
     ),
     Fault(

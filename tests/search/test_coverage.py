@@ -106,16 +106,16 @@ def test_penalties_do_not_depend_on_padding(length: int) -> None:
     torch.manual_seed(length)
     attention, rows = torch.rand(40, length).softmax(-1), torch.arange(40)
     src, lengths, banned = torch.full((40, length), 5), torch.full((40,), length), torch.tensor([3])
-    unpadded = AttentionCoverage.begin(attention, src, lengths, BETA, banned).penalties(rows)
+    unpadded = AttentionCoverage.from_first_step(attention, src, lengths, BETA, banned).penalties(rows)
     for extra in (1, 5, 20):
         padded = torch.nn.functional.pad(attention, (0, extra))
         padded_src = torch.nn.functional.pad(src, (0, extra))
-        assert torch.equal(AttentionCoverage.begin(padded, padded_src, lengths, BETA, banned).penalties(rows), unpadded)
+        assert torch.equal(AttentionCoverage.from_first_step(padded, padded_src, lengths, BETA, banned).penalties(rows), unpadded)
 
 
 def test_banned_ids_are_excluded_from_the_penalty() -> None:
     attention, src = torch.tensor([[0.5, 0.25, 0.25]]), torch.tensor([[7, 5, 6]])
-    coverage = AttentionCoverage.begin(attention, src, torch.tensor([3]), 1.0, torch.tensor([7, 0]))
+    coverage = AttentionCoverage.from_first_step(attention, src, torch.tensor([3]), 1.0, torch.tensor([7, 0]))
     torch.testing.assert_close(coverage.penalties(torch.tensor([0])), torch.tensor([2 * math.log(0.25)]))
 
 

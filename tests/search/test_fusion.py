@@ -156,8 +156,8 @@ def test_attention_is_that_of_the_translator() -> None:
 @pytest.mark.parametrize(
     ("lm", "weight", "message"),
     [
-        (ScriptedStepper(5), 0.5, "must have the same `vocab_size`, but theirs are 4 and 5.*target tokenizer"),
-        (ScriptedStepper(4, eos_id=2), 0.5, "must have the same `eos_id`, but theirs are 0 and 2"),
+        (ScriptedStepper(5), 0.5, "must have the same `vocab_size`, but have 4 and 5.*target tokenizer"),
+        (ScriptedStepper(4, eos_id=2), 0.5, "must have the same `eos_id`, but have 0 and 2"),
         (
             ScriptedStepper(4),
             0.0,
