@@ -19,7 +19,7 @@ from benchmarks.records import DecodingJob, Json
 from benchmarks.scale import RecurrentSizes
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
 from benchmarks.workers.plain_translator import PlainTranslator
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.inference.forks import ForkedWorkers
 from seqlab.text import load_tokenizer
 
@@ -42,7 +42,7 @@ def _load(job: DecodingJob) -> Translate:
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
         rows = [[*row, tokenizer.eos_id] for row in tokenizer.encode(lines)]
 
-        def compute(own: list[int], _: OnRows | None) -> list[list[int]]:
+        def compute(own: list[int], _: ProgressCallback | None) -> list[list[int]]:
             found: dict[int, list[int]] = {}
             mine = [rows[index] for index in own]
             for indices in sorted_batches(mine, batch):

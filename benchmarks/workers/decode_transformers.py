@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
 from benchmarks.workers.train_marian import use_own_positions
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.inference.forks import ForkedWorkers
 from seqlab.text import load_tokenizer
 
@@ -33,7 +33,7 @@ def _load(job: DecodingJob) -> Translate:
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
         rows = [[*row, tokenizer.eos_id] for row in tokenizer.encode(lines)]
 
-        def search(own: list[int], _: OnRows | None) -> list[list[int]]:
+        def search(own: list[int], _: ProgressCallback | None) -> list[list[int]]:
             found: dict[int, list[int]] = {}
             mine = [rows[index] for index in own]
             for indices in sorted_batches(mine, batch):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -57,7 +57,7 @@ def make_progress_bar() -> "Progress":
 
 
 @contextmanager
-def line_progress(stream: BinaryIO | None, output: BinaryIO) -> Iterator[OnRows]:
+def line_progress(stream: BinaryIO | None, output: BinaryIO) -> Iterator[ProgressCallback]:
     """Show a progress bar over the lines of `stream`, or over an unknown number of lines (None).
 
     There is no bar if it would not be visible, if lines are typed in, or if `output` is a terminal.
@@ -73,7 +73,7 @@ def line_progress(stream: BinaryIO | None, output: BinaryIO) -> Iterator[OnRows]
 
 
 @contextmanager
-def count_progress(units: str, total: int | None = None) -> Iterator[OnRows]:
+def count_progress(units: str, total: int | None = None) -> Iterator[ProgressCallback]:
     """Show a progress bar that counts units, if standard error is a terminal; yield `advance(count)`."""
     if not are_bars_shown():
         yield lambda count: None

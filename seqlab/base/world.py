@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OnRows = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 """Progress callback: receives the number of rows that were completed since the last call."""
-ComputeRows = Callable[[list[int], OnRows | None], list[T]]
+ComputeRows = Callable[[list[int], ProgressCallback | None], list[T]]
 """Computes one result per row, from the row indices and a progress callback."""
 
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -88,7 +88,7 @@ class World:
         self,
         lengths: Sequence[int],
         compute: ComputeRows[T],
-        on_rows: OnRows | None = None,
+        on_rows: ProgressCallback | None = None,
     ) -> list[T]:
         """Compute a result per row, with the rows divided among the ranks; return all results in row order.
 

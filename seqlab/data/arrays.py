@@ -41,7 +41,7 @@ def is_array_path(path: Path) -> bool:
     return path.suffix == ".npz" or path.is_dir()
 
 
-def hashed_source(path: str) -> Column:
+def source_to_hash(path: str) -> Column:
     """Return the source that is hashed for a table, an .npz file or a folder of images."""
     found = Path(path).expanduser()
     return ImageFolder(found) if found.is_dir() else FileColumn(found)

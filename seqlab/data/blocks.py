@@ -15,8 +15,8 @@ from seqlab.data.readers import (
     BYTE_ORDER_MARK,
     LinePart,
     check_first_lines,
+    convert_gzip_errors,
     decode_line,
-    naming_gzip_errors,
     require_file,
 )
 
@@ -70,7 +70,7 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawBlock]:
         if path.suffix == ".gz":  # buffered: reading lines is slow otherwise
             stream = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)), 1 << 20))
         total, first = max(1, path.stat().st_size), 1
-        with naming_gzip_errors(str(path)):
+        with convert_gzip_errors(str(path)):
             # Only in a continuous text: blocks of both sides of pairs must have equally many lines.
             max_bytes = BLOCK_BYTES if limit.splits_lines else None
             for lines in in_batches(limit.read(stream, str(path)), size, weight=len, max_weight=max_bytes):

@@ -16,8 +16,8 @@ from seqlab.data.encoded import CorpusState, CorpusWriter
 from seqlab.data.ragged import ArrayState, ArrayWriter
 from seqlab.data.report import DropLog, DropLogState, TokenCounts
 from seqlab.data.row_encoder import EncodedBlock, RowEncoder, RowStatus
-from seqlab.data.survey import OnProgress
-from seqlab.data.validation_files import VALID_FILE, SplitOffFile
+from seqlab.data.survey import PreparationProgress
+from seqlab.data.validation_files import VALID_FILE, HeldOutFile
 from seqlab.data.workers import Workers
 
 ROWS_BETWEEN_SAVES = 500_000
@@ -66,7 +66,7 @@ class CacheBuilder:
         if with_text[RowStatus.VALID] and any(
             assignment.split == "train" and RowStatus.VALID in assignment.kept for assignment in assignments
         ):
-            self._split_off = SplitOffFile(folder / VALID_FILE, state.split_off if state else None)
+            self._split_off = HeldOutFile(folder / VALID_FILE, state.split_off if state else None)
         self._writers = {
             RowStatus.TRAIN: CorpusWriter(folder / "train", sizes, with_text=with_text[RowStatus.TRAIN], state=train),
             RowStatus.VALID: CorpusWriter(folder / "valid", sizes, with_text=with_text[RowStatus.VALID], state=valid),
@@ -87,7 +87,7 @@ class CacheBuilder:
             shutil.rmtree(folder, ignore_errors=True)
             return cls(folder, encoder, assignments, with_text)
 
-    def run(self, workers: Workers, on_progress: OnProgress) -> None:
+    def run(self, workers: Workers, on_progress: PreparationProgress) -> None:
         """Encode the remaining rows."""
         start, total = 0, sum(map(len, self._assignments))
         with_text = {status: writer.with_text for status, writer in self._writers.items()}
@@ -136,7 +136,7 @@ class CacheBuilder:
             assignment.counts = counts
             start += len(assignment)
 
-    def split_off_bytes(self) -> int:
+    def held_out_bytes(self) -> int:
         """Return the size of the file of split-off pairs in bytes, 0 if there is none."""
         return 0 if self._split_off is None else self._split_off.save()
 

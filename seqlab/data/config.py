@@ -40,10 +40,16 @@ class DataConfig(Part):
 
     part_kind: ClassVar[str] = "task"
     tag_field: ClassVar[str] = "kind"
-    required_members: ClassVar[tuple[str, ...]] = ("task_name", "loader_name", "product", "purpose", "next_command")
+    required_members: ClassVar[tuple[str, ...]] = (
+        "task_name",
+        "loader_name",
+        "model_noun",
+        "usage_hint",
+        "next_command",
+    )
     defaults: ClassVar[dict[str, str | float]] = {}
     """Defaults of fields of other sections, by dotted key."""
-    own_metrics: ClassVar[tuple[str, ...]] = ()
+    task_metrics: ClassVar[tuple[str, ...]] = ()
     """Validation metrics besides the loss that can select the best checkpoint."""
     path_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that hold path specs; those of the training corpora come first, and their names start with `train`."""
@@ -54,13 +60,13 @@ class DataConfig(Part):
     zero_config_name: ClassVar[str] = "seqlab.training.config_builder:config_from_defaults"
     """`module:attribute` of the function that completes a partial config for a corpus; by default, the other fields get
     their defaults."""
-    product: ClassVar[str]
+    model_noun: ClassVar[str]
     """Name of a trained run, with its article: `a translator`."""
-    purpose: ClassVar[str]
+    usage_hint: ClassVar[str]
     """Purpose of a run and the commands that use it, as the end of the sentence `RUN ...`: `translates, ...`."""
     next_command: ClassVar[str]
     """Example of a command that uses a run; `{}` is replaced by the run."""
-    serves: ClassVar[dict[str, str]] = {}
+    command_handlers: ClassVar[dict[str, str]] = {}
     """Handlers of commands that several tasks share: name of the command -> `module:attribute` of a function that takes
     its options (for `score` also the `World`) and returns the exit status; `run_task_command` calls it."""
     rows_name: ClassVar[str] = "lines"
@@ -90,7 +96,7 @@ class DataConfig(Part):
         """Names of the folders of a run that hold its tokenizers or other codecs."""
         return ["src_tokenizer", "tgt_tokenizer"]
 
-    def taken_tokenizers(self, old: DataConfig) -> list[str]:
+    def reused_tokenizers(self, old: DataConfig) -> list[str]:
         """Return the tokenizer folders that a warm start reuses from a run with the data section `old`."""
         return self.tokenizer_folders
 
@@ -111,7 +117,7 @@ class DataConfig(Part):
 
     def valid_metrics(self) -> list[str]:
         """Return the validation metrics that can select the best checkpoint."""
-        return ["nll", *self.own_metrics]
+        return ["nll", *self.task_metrics]
 
     def of_fold(self, number: int, num_folds: int) -> Self:
         """Return the section for one fold of a cross-validation, from 1; raises ValueError if it has no folds."""
@@ -211,5 +217,5 @@ class TokensConfig(DataConfig):
 
     @model_validator(mode="after")
     def _check_tokenizer(self) -> Self:
-        self.tokenizer.check_not_target_only()
+        self.tokenizer.refuse_target_only()
         return self

@@ -21,7 +21,7 @@ from seqlab.data.length_bound import LengthBound, fit_length_bound
 from seqlab.data.ragged import RaggedArray
 from seqlab.data.report import DataReport, Overlap, measure_overlap
 from seqlab.data.row_encoder import RowEncoder, RowStatus
-from seqlab.data.survey import OnProgress, Survey, find_duplicates, no_progress
+from seqlab.data.survey import PreparationProgress, Survey, find_duplicates, no_progress
 from seqlab.data.validation_files import VALID_FILE, open_references, read_references, write_references
 from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
@@ -55,7 +55,7 @@ def prepare(
     config: TokensConfig,
     tokenizers: Sequence[Tokenizer],
     folder: str | Path,
-    on_progress: OnProgress = no_progress,
+    on_progress: PreparationProgress = no_progress,
     num_workers: int | None = None,
 ) -> PreparedData:
     """Encode the training and validation corpora into `folder`, or open the cache there if its inputs are unchanged.
@@ -105,7 +105,7 @@ def _encode(
     folder: Path,
     key: str,
     content_hashes: dict[str, str],
-    on_progress: OnProgress,
+    on_progress: PreparationProgress,
     num_workers: int | None,
 ) -> None:
     corpora = [corpus for split in ("train", "valid", "test") for corpus in config.corpora(split)]
@@ -123,7 +123,7 @@ def _encode(
 
 
 def _build(
-    config: TokensConfig, encoder: RowEncoder, building: Path, workers: Workers, on_progress: OnProgress
+    config: TokensConfig, encoder: RowEncoder, building: Path, workers: Workers, on_progress: PreparationProgress
 ) -> DataReport:
     train, valid, test = (
         [open_or_make_survey(corpus, building.parent, workers, on_progress) for corpus in config.corpora(split)]
@@ -142,8 +142,8 @@ def _build(
         overlaps=_overlaps(assignments, test),
         examples=build.log.examples,
         dropped_file=DROPPED_FILE,
-        valid_file=VALID_FILE if build.split_off_bytes() else "",
-        valid_bytes=build.split_off_bytes(),
+        valid_file=VALID_FILE if build.held_out_bytes() else "",
+        valid_bytes=build.held_out_bytes(),
     )
     build.finish()
     return report

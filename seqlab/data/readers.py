@@ -65,7 +65,7 @@ def iter_lines(stream: BinaryIO, name: str, limit: LineLimit | None = None) -> I
 
 def decode_lines(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
     """Decode raw lines of a stream; raises errors as `iter_lines` does."""
-    with naming_gzip_errors(name):
+    with convert_gzip_errors(name):
         for number, raw in enumerate(refuse_audio(raw_lines, name), start=1):
             if raw is DISCARDED:
                 yield DiscardedLine()
@@ -76,7 +76,7 @@ def decode_lines(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 @contextmanager
-def naming_gzip_errors(name: str) -> Iterator[None]:
+def convert_gzip_errors(name: str) -> Iterator[None]:
     """Raise ValueError for a damaged gzip file that is read within this block, and add `name` to an OSError."""
     try:
         with filename_in_errors(name):

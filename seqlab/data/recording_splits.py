@@ -143,7 +143,7 @@ def _in_test_fold(
     fold = config.test_fold - 1
     values = np.array([] if config.fold_column is None else [_column(each, config.fold_column) for each in examples])
     if config.folds == "given":
-        names = sorted(set(values.tolist()), key=_numeric_order)
+        names = sorted(set(values.tolist()), key=_numeric_sort_key)
         if len(names) != config.num_folds:
             raise ValueError(
                 f"The column {config.fold_column!r} names {len(names)} folds, but `data.num_folds` (or `--folds`) is "
@@ -168,7 +168,7 @@ def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
 
 
-def _numeric_order(value: str) -> tuple[float, str]:
+def _numeric_sort_key(value: str) -> tuple[float, str]:
     """Sort key that orders names that are numbers by their value, before other names."""
     return (float(value), value) if value.replace(".", "", 1).isdigit() else (float("inf"), value)
 

@@ -23,7 +23,7 @@ from seqlab.data.blocks import in_batches
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.manifests import ManifestEntry
 from seqlab.data.recordings_config import RecordingsConfig
-from seqlab.data.survey import OnProgress
+from seqlab.data.survey import PreparationProgress
 
 CACHE_FORMAT = 2
 """Version of the cache; raise it when files would be decoded differently."""
@@ -91,7 +91,7 @@ class Recordings:
 
 
 def read_recordings(
-    config: RecordingsConfig, cache: Path, on_progress: OnProgress | None
+    config: RecordingsConfig, cache: Path, on_progress: PreparationProgress | None
 ) -> tuple[Recordings, dict[str, str]]:
     """Decode all recordings into a cache, or open the cache; also return the SHA-256 of each list.
 
@@ -140,7 +140,7 @@ def _entries(config: RecordingsConfig) -> Iterator[tuple[ConfigField, ManifestEn
                 yield field, entry
 
 
-def _decode(config: RecordingsConfig, folder: Path, on_progress: OnProgress) -> None:
+def _decode(config: RecordingsConfig, folder: Path, on_progress: PreparationProgress) -> None:
     """Write the concatenated samples of all recordings, and the metadata of each."""
     count = sum(1 for _ in _entries(config))  # in a separate pass: recordings of a dataset may not fit into memory
     first = 0

@@ -23,7 +23,7 @@ REASONS = {
     "valid_source": "with the source of a validation pair",
 }
 """Reasons to drop pairs, and their descriptions."""
-REASONS_OF_TEXT = {"empty": "(empty)", "valid_source": "(repeat a validation line)"}
+MONOLINGUAL_REASONS = {"empty": "(empty)", "valid_source": "(repeat a validation line)"}
 
 EXAMPLES_PER_REASON = 3
 
@@ -135,7 +135,7 @@ def _corpus_lines(corpus: CorpusReport) -> list[str]:
     kept = f"{corpus.split}: {names}: {corpus.rows:,} {unit}, {corpus.kept:,} kept"
     if corpus.split_off:
         kept += f", {corpus.split_off:,} split off for validation"
-    reasons = REASONS_OF_TEXT if is_text else REASONS
+    reasons = MONOLINGUAL_REASONS if is_text else REASONS
     text = [kept, *(f"  {count:,} dropped {reasons[reason]}" for reason, count in corpus.dropped.items())]
     if corpus.duplicates:
         text.append(f"  {corpus.duplicates:,} repeat an earlier pair (kept)")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seqlab.data.corpus import Corpus, RowBlock, row_unit
 from seqlab.data.workers import Workers
 
-OnProgress = Callable[[str, int, int | None], None]
+PreparationProgress = Callable[[str, int, int | None], None]
 """Progress callback: receives the unit, the number of units done, and their total, if known."""
 
 SMOOTHING_CHARS = 10
@@ -65,7 +65,9 @@ class Survey:
         return replace(self, hashes=[each[mask] for each in self.hashes])
 
 
-def survey_corpus(corpus: Corpus, workers: Workers | None = None, on_progress: OnProgress = no_progress) -> Survey:
+def survey_corpus(
+    corpus: Corpus, workers: Workers | None = None, on_progress: PreparationProgress = no_progress
+) -> Survey:
     """Read a corpus and hash its lines.
 
     Raises:

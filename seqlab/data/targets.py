@@ -349,7 +349,7 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIn
         )
     seen = values_by_frequency(column, rows)
     values = sorted(
-        {label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=numeric_order
+        {label for cell in seen for label in cell.split()} if predicts == "labels" else seen, key=numeric_sort_key
     )
     if predicts == "class" and len(values) > max(2, len(rows) / 2):
         raise ValueError(
@@ -363,7 +363,7 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIn
     return LabelsTarget(list(names), values) if predicts == "labels" else ClassTarget(names[0], values)
 
 
-def numeric_order(value: str) -> tuple[float, str]:
+def numeric_sort_key(value: str) -> tuple[float, str]:
     """Sort key that orders names that are numbers by their value, before other names."""
     try:
         return float(value), value

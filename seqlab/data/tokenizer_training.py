@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from seqlab.data.config import TokensConfig
 from seqlab.data.corpus import Corpus, row_unit
 from seqlab.data.input_hashes import corpus_key, hash_json
-from seqlab.data.survey import OnProgress, Survey, no_progress, survey_corpus
+from seqlab.data.survey import PreparationProgress, Survey, no_progress, survey_corpus
 from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
 from seqlab.text import Tokenizer, TokenizerConfig, load_tokenizer, train_tokenizer
@@ -28,7 +28,7 @@ def training_lines(
     config: TokensConfig,
     side: Side = "both",
     surveyor: Callable[[Corpus], Survey] = survey_corpus,
-    on_progress: OnProgress = no_progress,
+    on_progress: PreparationProgress = no_progress,
 ) -> Iterator[str]:
     """Return an iterator over the training lines of a tokenizer: those of one or both sides, without the validation
     set.
@@ -62,7 +62,9 @@ def training_lines(
     return lines()
 
 
-def learn_tokenizer(config: TokensConfig, side: Side, cache: Path, on_progress: OnProgress = no_progress) -> Tokenizer:
+def train_or_load_tokenizer(
+    config: TokensConfig, side: Side, cache: Path, on_progress: PreparationProgress = no_progress
+) -> Tokenizer:
     """Train a tokenizer on the training text, or load it from the workspace of an interrupted call.
 
     Raises:

@@ -19,13 +19,13 @@ from seqlab.data.survey import RowMask
 VALID_FILE = "valid.jsonl"
 
 
-def read_split_off(folder: Path) -> list[tuple[str, str]]:
+def read_held_out_pairs(folder: Path) -> list[tuple[str, str]]:
     """Read the pairs split off for validation from a cache: source and target of each."""
     with (folder / VALID_FILE).open(encoding="utf-8", newline="\n") as file:
         return [(record["src"], record["tgt"]) for record in map(parse_json, file)]
 
 
-class SplitOffFile:
+class HeldOutFile:
     """Write split-off pairs as JSON lines with the columns `src` and `tgt`, which may contain tabs, unlike .tsv."""
 
     def __init__(self, path: Path, size: int | None = None) -> None:

@@ -13,7 +13,7 @@ from seqlab.base.atomic_io import read_checksummed_json, write_checksummed_json
 from seqlab.data.corpus import Corpus
 from seqlab.data.input_hashes import corpus_key
 from seqlab.data.ragged import ArrayWriter, open_array
-from seqlab.data.survey import OnProgress, Survey, survey_corpus
+from seqlab.data.survey import PreparationProgress, Survey, survey_corpus
 from seqlab.data.workers import Workers
 
 INPUT_ERRORS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -37,7 +37,7 @@ def workspace(cache: Path) -> Iterator[Path]:
         raise
 
 
-def open_or_make_survey(corpus: Corpus, folder: Path, workers: Workers, on_progress: OnProgress) -> Survey:
+def open_or_make_survey(corpus: Corpus, folder: Path, workers: Workers, on_progress: PreparationProgress) -> Survey:
     """Survey a corpus, or open an earlier survey of the same text from the workspace."""
     path = folder / "surveys" / corpus_key(corpus)[:KEY_CHARS]
     try:

@@ -44,7 +44,7 @@ def export_arpa(
         FileExistsError: the file exists already.
         ValueError: the model is not an n-gram model; the file read back differs from the model (it is deleted).
     """
-    member = load_run(run, checkpoint, product=LANGUAGE_MODEL)
+    member = load_run(run, checkpoint, model_noun=LANGUAGE_MODEL)
     if not isinstance(member.model, NgramModel):
         raise ValueError(
             f"{run} has `model.family: {member.config.model.family}`: an ARPA file can only hold a model of the family "

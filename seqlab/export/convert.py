@@ -67,7 +67,7 @@ def export_run(
     require_ctranslate2()
     final = default_export_path(Path(run), quantization) if out is None else Path(out)
     refuse_existing(final, overwrite)
-    member = load_run(run, checkpoint, product=TRANSLATOR)
+    member = load_run(run, checkpoint, model_noun=TRANSLATOR)
     refuse_other_families(run)
     src_rows, tgt_rows = load_check_rows(member, check)
     with atomic_folder(final) as folder:

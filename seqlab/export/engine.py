@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.export.folder import ExportFolder
 from seqlab.inference.engine import PairScore, length_batches
 from seqlab.search.config import SearchConfig
@@ -61,7 +61,7 @@ class CTranslate2Engine:
         prefixes: Sequence[Sequence[int]] | None = None,
         need_scores: bool = True,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
         """Decode as the `Engine` protocol specifies.
@@ -145,7 +145,7 @@ class CTranslate2Engine:
         tgt_rows: Sequence[Sequence[int]],
         *,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
     ) -> list[PairScore]:
         """Score pairs as the `Engine` protocol specifies."""
         pairs = list(zip(src_rows, tgt_rows, strict=True))
@@ -155,7 +155,7 @@ class CTranslate2Engine:
         self,
         pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
         batch_tokens: int,
-        progress: OnRows | None,
+        progress: ProgressCallback | None,
     ) -> list[PairScore]:
         submitted = (
             (
@@ -174,7 +174,7 @@ class CTranslate2Engine:
 
 
 def _iter_results(
-    submitted: Iterable[tuple[list[int], list[Any]]], progress: OnRows | None
+    submitted: Iterable[tuple[list[int], list[Any]]], progress: ProgressCallback | None
 ) -> Iterator[tuple[int, Any]]:
     """Yield the index and the result of each row in the order of submission, while later batches are computed.
 

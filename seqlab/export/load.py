@@ -10,7 +10,7 @@ from seqlab.export.engine import CTranslate2Engine, require_ctranslate2
 from seqlab.export.folder import ExportFolder, default_export_path, export_origin
 from seqlab.runs.checkpoint import choose_step
 from seqlab.runs.folder import RunFolder
-from seqlab.runs.task_of_run import refuse_other_product
+from seqlab.runs.task_of_run import refuse_other_models
 from seqlab.tasks.translation.config import TRANSLATOR
 from seqlab.tasks.translation.load import EngineRequest
 from seqlab.tasks.translation.run import Run
@@ -81,7 +81,7 @@ def _current_export(run: Path, checkpoint: str, quantization: str) -> ExportFold
     source = RunFolder(run)
     source.refuse_missing()
     source.read_description()
-    refuse_other_product(run, TRANSLATOR)
+    refuse_other_models(run, TRANSLATOR)
     folder = ExportFolder(default_export_path(run, quantization))
     step = choose_step(source, checkpoint)
     origin = export_origin(source, step, quantization)

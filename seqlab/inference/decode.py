@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.data.sampler import collate_rows
 from seqlab.inference.engine import length_batches
 from seqlab.models.interfaces import PositionModel, Stepper
@@ -48,7 +48,7 @@ def decode_rows(
     prefixes: Sequence[Sequence[int]] | None = None,
     batch_tokens: int = DECODING_BATCH_TOKENS,
     device: torch.device | str = "cpu",
-    progress: OnRows | None = None,
+    progress: ProgressCallback | None = None,
     need_attention: bool = False,
     need_scores: bool = True,
     lm: WeightedLm | None = None,

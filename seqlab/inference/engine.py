@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
 
@@ -32,7 +32,7 @@ class Engine(Protocol):
         prefixes: Sequence[Sequence[int]] | None = None,
         need_scores: bool = True,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
         """Search the best hypotheses of each row, best first; an empty row gives the empty hypothesis.
@@ -58,7 +58,7 @@ class Engine(Protocol):
         tgt_rows: Sequence[Sequence[int]],
         *,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
     ) -> list[PairScore]:
         """Compute the log-probability of each target given its source.
 

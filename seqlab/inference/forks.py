@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from seqlab.base.world import ComputeRows, OnRows
+from seqlab.base.world import ComputeRows, ProgressCallback
 from seqlab.remote_errors import RemoteError
 
 T = TypeVar("T")
@@ -55,7 +55,9 @@ class ForkedWorkers:
             raise ValueError(f"`processes` is {count}, but worker processes need Linux: set it to 1.")
         self.count = count
 
-    def map_rows(self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: OnRows | None = None) -> list[T]:
+    def map_rows(
+        self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: ProgressCallback | None = None
+    ) -> list[T]:
         """Compute values of rows in parallel; `compute` receives the indices of a worker's rows.
 
         Workers receive rows of about equal lengths. For few rows there are fewer workers, or none. `on_rows` is called
@@ -134,7 +136,7 @@ def _serve(compute: ComputeRows[T], rows: list[int], sender: Connection, parent:
     sender.send_bytes(pickle.dumps(message))
 
 
-def _in_order(workers: Iterable[_Worker], on_rows: OnRows | None) -> list[Any]:
+def _in_order(workers: Iterable[_Worker], on_rows: ProgressCallback | None) -> list[Any]:
     """Receive the messages of all workers, and return the values in the order of the rows."""
     values: dict[int, Any] = {}
     waiting: dict[Any, _Worker] = {worker.received: worker for worker in workers}

@@ -72,5 +72,5 @@ def load(
     accepted = signature(loader).parameters
     for name, value in options.items():
         if name not in accepted and value != (1 if name == "processes" else None):
-            raise ValueError(f"{first} is {data.product}, for which there is no `{name}`.")
+            raise ValueError(f"{first} is {data.model_noun}, for which there is no `{name}`.")
     return loader(run, checkpoint, device, precision, **{name: options[name] for name in accepted if name in options})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
-from seqlab.base.world import ComputeRows, OnRows
+from seqlab.base.world import ComputeRows, ProgressCallback
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.search.config import SearchConfig
 from seqlab.search.hypothesis import Hypothesis
@@ -14,7 +14,9 @@ T = TypeVar("T")
 class RowDistributor(Protocol):
     """Distributes rows among processes: a `World` or `ForkedWorkers`."""
 
-    def map_rows(self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: OnRows | None = None) -> list[T]:
+    def map_rows(
+        self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: ProgressCallback | None = None
+    ) -> list[T]:
         """Compute values of rows, whose indices `compute` receives, in several processes; return them in order."""
         ...
 
@@ -31,12 +33,12 @@ class ParallelEngine:
         config: SearchConfig,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         **options: Any,
     ) -> list[list[Hypothesis]]:
         """Decode as the engine does."""
 
-        def search(own: list[int], report: OnRows | None) -> list[list[Hypothesis]]:
+        def search(own: list[int], report: ProgressCallback | None) -> list[list[Hypothesis]]:
             forced = None if prefixes is None else [prefixes[i] for i in own]
             return self.engine.decode([src_rows[i] for i in own], config, prefixes=forced, progress=report, **options)
 
@@ -47,12 +49,12 @@ class ParallelEngine:
         src_rows: Sequence[Sequence[int]],
         tgt_rows: Sequence[Sequence[int]],
         *,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         **options: Any,
     ) -> list[PairScore]:
         """Score as the engine does."""
 
-        def score(own: list[int], report: OnRows | None) -> list[PairScore]:
+        def score(own: list[int], report: ProgressCallback | None) -> list[PairScore]:
             src, tgt = [src_rows[i] for i in own], [tgt_rows[i] for i in own]
             return self.engine.score(src, tgt, progress=report, **options)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB
 from seqlab.search.config import SearchConfig
@@ -57,7 +57,7 @@ class RescoringEngine:
         tgt_rows: Sequence[Sequence[int]],
         *,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
     ) -> list[PairScore]:
         """Score with the scorer."""
         return self.scorer.score(src_rows, tgt_rows, batch_tokens=batch_tokens, progress=progress)

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.base.progress import line_progress
 from seqlab.base.raw_lines import LineLimit
-from seqlab.base.world import OnRows, World
+from seqlab.base.world import ProgressCallback, World
 from seqlab.commands import AsOption
 from seqlab.data.blocks import in_batches
 from seqlab.inference.files import BUFFER_LINES, MAX_BUFFER_CHARS, output_stream
@@ -29,7 +29,9 @@ class LineLogProb(Protocol):
         ...
 
 
-ScoreLines = Callable[[Sequence[Any] | None, Sequence[str], Sequence[str], OnRows | None], Sequence[LineLogProb]]
+ScoreLines = Callable[
+    [Sequence[Any] | None, Sequence[str], Sequence[str], ProgressCallback | None], Sequence[LineLogProb]
+]
 """(sources or prompts, targets, locations, on_progress) -> scores."""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
 from seqlab.inference.decode import evaluation_mode
@@ -28,7 +28,7 @@ def score_rows(
     *,
     batch_tokens: int = SCORING_BATCH_TOKENS,
     device: torch.device | str = "cpu",
-    progress: OnRows | None = None,
+    progress: ProgressCallback | None = None,
 ) -> list[PairScore]:
     """Score each target given its source, in the order of the rows; batching does not change the scores.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from seqlab.base.malloc import prepare_heap
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import collate_prompts
 from seqlab.data.text_config import TextConfig
 from seqlab.data.text_sampler import start_id
@@ -71,7 +71,7 @@ class TorchEngine:
                 targets end at eos or the language model is not a `FixedContextModel`.
         """
         data = lm.config.data
-        assert isinstance(data, TextConfig), "load the language model by its `product`"
+        assert isinstance(data, TextConfig), "load the language model by its `model_noun`"
         if has_copied_unknowns(self.members):
             raise ValueError(
                 f"{self.members[0].folder.path} copies words that are not in the vocabulary (`data.copy_unknown`), "
@@ -124,7 +124,7 @@ class TorchEngine:
         prefixes: Sequence[Sequence[int]] | None = None,
         need_scores: bool = True,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
         """Decode as `decode_rows` does; raise ValueError for a prefix that is impossible for the language model."""
@@ -154,7 +154,7 @@ class TorchEngine:
         tgt_rows: Sequence[Sequence[int]],
         *,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
     ) -> list[PairScore]:
         """Score as `score_rows` does."""
         return score_rows(

@@ -16,7 +16,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.migrate import add_older_defaults, migrate_tags
-from seqlab.runs.task_of_run import missing_plugins_hint, refuse_other_product
+from seqlab.runs.task_of_run import missing_plugins_hint, refuse_other_models
 from seqlab.runs.validate import ConfigError, build, parse_config
 from seqlab.search.config import OutputLimits
 
@@ -59,7 +59,7 @@ class LoadedRun(CodecsMixin):
     @property
     def scorer(self) -> Scorer:
         """The model as a `Scorer`; only for translators and language models."""
-        assert isinstance(self.model, Scorer), "load the run by its `product`"
+        assert isinstance(self.model, Scorer), "load the run by its `model_noun`"
         return self.model
 
     @property
@@ -106,25 +106,25 @@ def _data_fields(section: Any) -> Container[str]:
     return () if task is None else fields_of(task)
 
 
-def load_run(path: str | Path, checkpoint: str = "best", product: str | None = None) -> LoadedRun:
+def load_run(path: str | Path, checkpoint: str = "best", model_noun: str | None = None) -> LoadedRun:
     """Load a run with the weights of one checkpoint.
 
     Args:
         path: the run folder.
         checkpoint: `best` (in validation), `last` or a step number.
-        product: required kind of model (`DataConfig.product`), such as `a translator`; None accepts any.
+        model_noun: required kind of model (`DataConfig.model_noun`), such as `a translator`; None accepts any.
 
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: the folder is not a run, has another format version or a damaged file; the weights do not fit the
-            config and the codecs; the run has another `product`.
+            config and the codecs; the run has another `model_noun`.
     """
     folder = RunFolder(Path(path))
     folder.refuse_missing()
     description = folder.read_description()
     config = read_config(folder)
-    if product is not None:
-        refuse_other_product(path, product)
+    if model_noun is not None:
+        refuse_other_models(path, model_noun)
     codecs = load_codecs(folder)
     step = choose_step(folder, checkpoint)
     model = config.model.resolve(config.data).build(*codecs)

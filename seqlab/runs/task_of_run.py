@@ -34,9 +34,9 @@ def run_task_command(command: str, path: str | Path, *arguments: Any) -> int | N
     """Run a command as the task of a run implements it; raises ValueError if the task lacks the command."""
     RunFolder(path).refuse_missing()
     data = read_data_config(path)
-    if command not in data.serves:
-        raise ValueError(f"{path} {data.purpose}. It cannot be used with `seqlab {command}`.")
-    status: int | None = import_target(data.serves[command])(*arguments)
+    if command not in data.command_handlers:
+        raise ValueError(f"{path} {data.usage_hint}. It cannot be used with `seqlab {command}`.")
+    status: int | None = import_target(data.command_handlers[command])(*arguments)
     return status
 
 
@@ -51,8 +51,8 @@ def missing_plugins_hint(folder: RunFolder) -> str:
     )
 
 
-def refuse_other_product(path: str | Path, needed: str) -> None:
+def refuse_other_models(path: str | Path, needed: str) -> None:
     """Raise ValueError if a run is of another kind than the needed one, such as `a translator`."""
     found = read_data_config(path)
-    if found.product != needed:
-        raise ValueError(f"{path} {found.purpose}. What is needed here is {needed}.")
+    if found.model_noun != needed:
+        raise ValueError(f"{path} {found.usage_hint}. What is needed here is {needed}.")

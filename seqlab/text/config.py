@@ -40,7 +40,7 @@ class TokenizerConfig(Part):
         return None
 
     @property
-    def may_be_words(self) -> bool:
+    def may_be_word_level(self) -> bool:
         """Whether the tokenizer may be word-level, so that decoding joins ids with spaces."""
         return self.units in ("words", "")
 
@@ -68,7 +68,7 @@ class TokenizerConfig(Part):
         """Load the tokenizer if the config refers to an existing one; None if it is to be trained."""
         return None
 
-    def check_not_target_only(self) -> None:
+    def refuse_target_only(self) -> None:
         """Raise ValueError for a config that only `data.tokenizer_tgt` accepts."""
 
     def for_target(self, src: TokenizerConfig) -> TokenizerConfig:

@@ -281,13 +281,13 @@ class SameConfig(TokenizerConfig):
     kind: Literal["same"] = "same"
     """Tag of this tokenizer."""
 
-    def check_not_target_only(self) -> None:
+    def refuse_target_only(self) -> None:
         """Raise ValueError: this config is valid for a target only."""
         raise ValueError("A `tokenizer` of kind `same` copies that of the source, so only a target can have it.")
 
     def load_existing(self) -> Tokenizer | None:
         """Raise ValueError: without a source, this config describes no tokenizer."""
-        self.check_not_target_only()
+        self.refuse_target_only()
         return None
 
     def for_target(self, src: TokenizerConfig) -> TokenizerConfig:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from seqlab.base.progress import are_bars_shown, make_progress_bar
-from seqlab.data.survey import OnProgress
+from seqlab.data.survey import PreparationProgress
 from seqlab.runs.config import TrainingConfig
 from seqlab.training.state import Progress as RunProgress
 from seqlab.training.training_metrics import UNITS_PER_SECOND, TrainingMetrics
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def corpus_bar(is_visible: bool) -> Iterator[OnProgress]:
+def corpus_bar(is_visible: bool) -> Iterator[PreparationProgress]:
     """Show progress bars for reading and encoding corpora; yield the callback that advances them."""
     if not is_visible:
         yield lambda units, done, total: None

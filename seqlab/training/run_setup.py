@@ -15,7 +15,7 @@ from seqlab.base.atomic_io import folder_lock
 from seqlab.base.parsing import read_json, validate_type
 from seqlab.base.world import World, usable_cores
 from seqlab.data.input_hashes import hash_inputs
-from seqlab.data.survey import OnProgress
+from seqlab.data.survey import PreparationProgress
 from seqlab.data.workspace import INPUT_ERRORS
 from seqlab.plugins import describe_plugins
 from seqlab.runs.checkpoint import hash_format_1_states
@@ -184,7 +184,7 @@ def refuse_unnamed_job() -> None:
         )
 
 
-def create_run_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+def create_run_folder(config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
     """Create the folder of a new run with its codecs; replace files of an interrupted set-up."""
     refuse_foreign_folder(folder)
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -240,7 +240,7 @@ def _hash_codecs(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _write_codecs(config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+def _write_codecs(config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
     """Train or fit the codecs on the raw data, or copy those of the `init_from` run."""
     task = config.data.task
     if config.init_from is None:
@@ -248,7 +248,7 @@ def _write_codecs(config: Config, folder: RunFolder, on_progress: OnProgress) ->
     else:
         old = read_config(RunFolder(Path(config.init_from))).data
         takes_all = config.init_parts == "all"
-        excluded = [] if takes_all else set(old.tokenizer_folders) - set(config.data.taken_tokenizers(old))
+        excluded = [] if takes_all else set(old.tokenizer_folders) - set(config.data.reused_tokenizers(old))
         for name in CODEC_FOLDERS:
             if name not in excluded and (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)

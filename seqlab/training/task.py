@@ -9,7 +9,7 @@ from torch import Tensor
 from seqlab.base.world import World
 from seqlab.data.batch import Batch
 from seqlab.data.step import Position, TrainingStep
-from seqlab.data.survey import OnProgress
+from seqlab.data.survey import PreparationProgress
 from seqlab.evaluation.metrics import METRICS, line_statistics
 from seqlab.models.interfaces import EmbeddingModel, Scorer, missing_methods
 from seqlab.runs.config import Config
@@ -34,17 +34,17 @@ class Task:
     decodes: ClassVar[bool] = False
     """Whether validation decodes with `training.valid_search`."""
 
-    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Learn the codecs from the training corpora and write them; return the vocabulary size by folder.
 
         Tokenizers go into `DataConfig.tokenizer_folders`; `seqlab.runs.codecs.save_codec` writes other codecs.
         """
         raise NotImplementedError
 
-    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
         """Write missing files that belong to the codecs, whether these were learned or copied from another run."""
 
-    def prepare(self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None) -> Any:
+    def prepare(self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None) -> Any:
         """Encode the corpora into `cache`; without `on_progress`, open the cache that another process wrote.
 
         Returns the prepared data: an object with `report` (`lines()`, `to_json()`), `content_hashes` of its files,

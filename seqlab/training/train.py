@@ -14,7 +14,7 @@ from torch import Tensor
 from seqlab.base.world import World, join_world
 from seqlab.data.column import Column
 from seqlab.data.input_hashes import hash_inputs
-from seqlab.data.survey import OnProgress
+from seqlab.data.survey import PreparationProgress
 from seqlab.models.interfaces import CorpusReader
 from seqlab.optim import Parameters
 from seqlab.optim.averaging import MovingAverage
@@ -191,7 +191,7 @@ def _prepared_config(config_or_recipe: Config | Recipe, locked_folder: LockedRun
     return keep_length_limits(folder, config) if folder.exists() else config
 
 
-def _open_folder(config: Config, folder: RunFolder, on_progress: OnProgress) -> Changes | None:
+def _open_folder(config: Config, folder: RunFolder, on_progress: PreparationProgress) -> Changes | None:
     """Create the folder of a new run and return None, or return the changed fields of an existing run."""
     changes = None
     if folder.exists():

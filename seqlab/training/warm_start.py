@@ -62,7 +62,7 @@ def check_init_from(config: Config, origin: RunFolder, folder: RunFolder) -> Non
 def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFolder) -> None:
     if config.data.kind != old.data.kind:  # a text has no target tokenizer
         changes = {key: pair for key, pair in changes.items() if not key.startswith("data.tokenizer_tgt.")}
-    needed = config.data.taken_tokenizers(old.data)
+    needed = config.data.reused_tokenizers(old.data)
     tokenizers = TOKENIZER_SECTIONS if any(name.endswith("tokenizer") for name in needed) else ()
     listed = _listed(changes, (*tokenizers, *_codec_fields(config, old)), origin)
     if listed:

@@ -16,7 +16,7 @@ from reference.ranks import run_in_ranks
 from torch.distributed import HashStore, TCPStore
 
 from seqlab.base.ranks import agree_on_store_prefix
-from seqlab.base.world import SINGLE_PROCESS, LostRank, OnRows, World, join_world
+from seqlab.base.world import SINGLE_PROCESS, LostRank, ProgressCallback, World, join_world
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import parallelize
 
@@ -25,7 +25,7 @@ def call_everything() -> dict[str, object]:
     """Call every collective operation once."""
     done: list[int] = []
 
-    def compute(own: list[int], on_rows: OnRows | None) -> list[str]:
+    def compute(own: list[int], on_rows: ProgressCallback | None) -> list[str]:
         assert on_rows is not None
         on_rows(len(own))
         return [f"row {i}" for i in own]

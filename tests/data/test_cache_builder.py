@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 import seqlab
 from seqlab.data.prepare import prepare
-from seqlab.data.tokenizer_training import learn_tokenizer
+from seqlab.data.tokenizer_training import train_or_load_tokenizer
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, WordsConfig, load_tokenizer, train_tokenizer
 
@@ -198,17 +198,17 @@ def test_an_interrupted_setup_trains_its_tokenizer_once(
     config: TranslationConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = replace(config, tokenizer=WordsConfig(), subword_sampling=0.0)
-    first = learn_tokenizer(small, "both", tmp_path / "cache")
+    first = train_or_load_tokenizer(small, "both", tmp_path / "cache")
     with monkeypatch.context() as patch:
         patch.setattr("seqlab.data.tokenizer_training.train_tokenizer", None)
         patch.setattr("seqlab.data.workspace.survey_corpus", None)
-        second = learn_tokenizer(small, "both", tmp_path / "cache")
+        second = train_or_load_tokenizer(small, "both", tmp_path / "cache")
         assert second.tokens(range(second.vocab_size)) == first.tokens(range(first.vocab_size))
         # The corpora are not surveyed a second time.
         prepare(small, (second, second), tmp_path / "cache")
     assert not (tmp_path / "cache.tmp").exists()
     other = replace(small, tokenizer=WordsConfig(vocab_size=8))
-    assert learn_tokenizer(other, "both", tmp_path / "cache").vocab_size == 8
+    assert train_or_load_tokenizer(other, "both", tmp_path / "cache").vocab_size == 8
 
 
 def test_a_build_killed_at_random_times_resumes(

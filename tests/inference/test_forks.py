@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import seqlab
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.inference.forks import CAN_FORK, MIN_ROWS_PER_WORKER, ForkedWorkers, default_num_workers
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="only Linux copies processes")
@@ -26,7 +26,7 @@ LENGTHS = [(7 * i) % 31 for i in range(3 * MIN_ROWS_PER_WORKER + 5)]
 def test_values_are_in_the_order_of_the_rows_and_work_is_balanced(count: int) -> None:
     reported: list[int] = []
 
-    def compute(indices: list[int], on_rows: OnRows | None) -> list[tuple[int, int]]:
+    def compute(indices: list[int], on_rows: ProgressCallback | None) -> list[tuple[int, int]]:
         assert on_rows is not None
         for _ in indices:
             on_rows(1)
@@ -43,7 +43,7 @@ def test_values_are_in_the_order_of_the_rows_and_work_is_balanced(count: int) ->
 
 
 def test_exceptions_of_a_worker_are_raised_in_the_parent() -> None:
-    def compute(indices: list[int], on_rows: OnRows | None) -> list[int]:
+    def compute(indices: list[int], on_rows: ProgressCallback | None) -> list[int]:
         if 0 in indices:
             raise ValueError("row 0 is wrong")
         return indices
@@ -55,7 +55,7 @@ def test_exceptions_of_a_worker_are_raised_in_the_parent() -> None:
 
 
 def test_a_killed_worker_raises_runtime_error() -> None:
-    def compute(indices: list[int], on_rows: OnRows | None) -> list[int]:
+    def compute(indices: list[int], on_rows: ProgressCallback | None) -> list[int]:
         os.kill(os.getpid(), signal.SIGKILL)
         return indices
 

@@ -110,7 +110,7 @@ def test_every_recipe_trains(name: str, small_corpora: Path, tmp_path: Path) -> 
     run_dir = train(shrink(config), tmp_path / "run")
     validations = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "valid"]
     assert validations
-    run = load_run(run_dir, product="a language model")
+    run = load_run(run_dir, model_noun="a language model")
     text = ["the man sees a dog ."]
     assert run.tgt_tokenizer.decode(run.tgt_tokenizer.encode(text)) == text
 

@@ -62,8 +62,8 @@ class RegressionConfig(DataConfig):
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "nll"}
     task_name: ClassVar[str] = f"{__name__}:Regression"
     loader_name: ClassVar[str] = f"{__name__}:load_regression"
-    product: ClassVar[str] = "a regression"
-    purpose: ClassVar[str] = "predicts numbers"
+    model_noun: ClassVar[str] = "a regression"
+    usage_hint: ClassVar[str] = "predicts numbers"
     next_command: ClassVar[str] = "none {}"
     path_fields: ClassVar[tuple[str, ...]] = ("train",)
 
@@ -183,7 +183,7 @@ def squared_error(model: Any, batch: ValueBatch, context: Any) -> Loss:
 
 
 def load_regression(run: Any, checkpoint: Any, device: str, precision: str) -> Any:
-    loaded = load_run(run, checkpoint, RegressionConfig.product)
+    loaded = load_run(run, checkpoint, RegressionConfig.model_noun)
 
     def predict(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         src, tgt = loaded.codecs

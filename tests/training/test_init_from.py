@@ -175,8 +175,8 @@ def test_a_masked_model_reports_nll_per_masked_token_and_is_not_a_language_model
     with pytest.raises(
         ValueError, match=r"is a masked model, which other runs start from: use `seqlab train --init_from`"
     ):
-        load_run(masked, product="a language model")
-    assert load_run(masked, product="a masked model").config.data.mask_share == 0.15
+        load_run(masked, model_noun="a language model")
+    assert load_run(masked, model_noun="a masked model").config.data.mask_share == 0.15
 
 
 def test_a_masked_model_resumes_exactly(corpus: Path, tmp_path: Path, masked: Path) -> None:

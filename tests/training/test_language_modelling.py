@@ -149,7 +149,7 @@ def test_the_run_folder_describes_the_training_data(texts: list[str], tmp_path: 
     assert len(description["data_sha256"]) == 2
     assert "longest_src_tokens" not in description
     assert RunFolder(run_dir).tokenizer("src") == RunFolder(run_dir).tokenizer("tgt") == run_dir / "tokenizer"
-    run = load_run(run_dir, product="a language model")
+    run = load_run(run_dir, model_noun="a language model")
     assert run.config == config == from_dict(to_dict(config))
     assert run.src_tokenizer is run.tgt_tokenizer
 

@@ -32,12 +32,12 @@ class LabellingConfig(PairsConfig):
     task_name: ClassVar[str] = "seqlab.tasks.labelling.task:LabellingTask"
     loader_name: ClassVar[str] = "seqlab.tasks.labelling.labeller:load_labeller"
     zero_config_name: ClassVar[str] = "seqlab.tasks.labelling.zero_config:from_labels"
-    product: ClassVar[str] = LABELLER
-    purpose: ClassVar[str] = "labels: use `seqlab label`"
+    model_noun: ClassVar[str] = LABELLER
+    usage_hint: ClassVar[str] = "labels: use `seqlab label`"
     next_command: ClassVar[str] = "seqlab label {} < FILE"
-    serves: ClassVar[dict[str, str]] = {"label": "seqlab.tasks.labelling.commands:label_text"}
+    command_handlers: ClassVar[dict[str, str]] = {"label": "seqlab.tasks.labelling.commands:label_text"}
     identifying_fields: ClassVar[tuple[str, ...]] = ("labels_of",)
-    own_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+    task_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
     encoding_fields: ClassVar[tuple[str, ...]] = (*PairsConfig.encoding_fields, "labels_of")
 
     labels_of: Literal["lines", "words"] = "lines"
@@ -53,7 +53,7 @@ class LabellingConfig(PairsConfig):
     micro_batch_tokens: Count = 2048
     """Maximum padded source tokens per micro-step; a longer line is a micro-step of its own."""
 
-    def taken_tokenizers(self, old: DataConfig) -> list[str]:
+    def reused_tokenizers(self, old: DataConfig) -> list[str]:
         """Return the folder of the text tokenizer only: labels have their own vocabulary."""
         return old.tokenizer_folders[:1]
 
@@ -75,7 +75,7 @@ class LabellingConfig(PairsConfig):
 
     @model_validator(mode="after")
     def _check(self) -> LabellingConfig:
-        if self.labels_of == "words" and not self.tokenizer.may_be_words:
+        if self.labels_of == "words" and not self.tokenizer.may_be_word_level:
             raise ValueError(
                 f"`labels_of: words` needs `data.tokenizer.kind: words`, but it is `{self.tokenizer.kind}`."
             )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import IGNORE, LabelledBatch, collate_labelled
 from seqlab.inference.engine import length_batches
 from seqlab.inference.lines import locations_or_numbers, refuse_newlines
@@ -98,7 +98,7 @@ class _Member:
         self.max_src_tokens = MAX_RECURRENT_TOKENS if run.context_limit is None else max_source_tokens(run)
         """A longer line is split into pieces."""
 
-    def score(self, lines: Sequence[str], batch_tokens: int, progress: OnRows | None) -> list[_LineScores]:
+    def score(self, lines: Sequence[str], batch_tokens: int, progress: ProgressCallback | None) -> list[_LineScores]:
         """Score the labels of each line, in batches of pieces of similar length."""
         normalized = [self.tokenizer.normalize(line) for line in lines]
         pieces = [self._split(*each) for each in zip(normalized, self.tokenizer.encode(normalized), strict=True)]
@@ -118,7 +118,9 @@ class _Member:
         pieces = (slice(each.start, each.stop) for each in split_words(words, self.max_src_tokens))
         return [_Piece(ids[piece], _bytes(" ".join(words[piece]))) for piece in pieces]
 
-    def _score_pieces(self, pieces: Sequence[_Piece], batch_tokens: int, progress: OnRows | None) -> list[Tensor]:
+    def _score_pieces(
+        self, pieces: Sequence[_Piece], batch_tokens: int, progress: ProgressCallback | None
+    ) -> list[Tensor]:
         """Compute the log-probabilities of all labels (units, L) for each piece."""
         scores: dict[int, Tensor] = {}
         for indices in length_batches([len(piece.ids) for piece in pieces], batch_tokens):
@@ -178,7 +180,7 @@ class TextLabeller:
         lines: Sequence[str],
         *,
         batch_tokens: int = LABELLING_BATCH_TOKENS,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         locations: Sequence[str] | None = None,
     ) -> list[str]:
         """Label lines; return the best labels of each, separated by spaces. Arguments as in `label_detailed`."""
@@ -192,7 +194,7 @@ class TextLabeller:
         *,
         num_labels: int = 1,
         batch_tokens: int = LABELLING_BATCH_TOKENS,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         locations: Sequence[str] | None = None,
     ) -> list[Labelling]:
         """Label lines, or their words, with log-probabilities.
@@ -290,7 +292,7 @@ def load_labeller(
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen = choose_device(device)
-    members = [load_run(path, step, product=LABELLER) for path in runs for step in checkpoints]
+    members = [load_run(path, step, model_noun=LABELLER) for path in runs for step in checkpoints]
     return TextLabeller(members, chosen, choose_dtype(precision, chosen))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.base.world import OnRows, World
+from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import Batch, LabelledBatch
 from seqlab.data.column import line_locations
 from seqlab.data.columns import parse_column
@@ -18,9 +18,9 @@ from seqlab.data.labels import label_numbers
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import LabelledSampler, ordered_labelled_batches
 from seqlab.data.step import Position, TrainingStep
-from seqlab.data.survey import OnProgress
-from seqlab.data.tokenizer_training import Side, learn_tokenizer
-from seqlab.data.validation_files import read_split_off
+from seqlab.data.survey import PreparationProgress
+from seqlab.data.tokenizer_training import Side, train_or_load_tokenizer
+from seqlab.data.validation_files import read_held_out_pairs
 from seqlab.evaluation import evaluate, nll_per_tgt_token
 from seqlab.models.interfaces import Labeller
 from seqlab.runs.config import Config
@@ -47,11 +47,11 @@ class LabellingTask(Task):
     unit = "lines"
     needs = (Labeller,)
 
-    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Train and save the tokenizers; return their vocabulary sizes by folder name."""
         return {f"{side}_tokenizer": _learn(side, config, folder, on_progress) for side in ("src", "tgt")}
 
-    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
         """Complete the tokenizers copied from `init_from`.
 
         A tokenizer of a language model becomes the source tokenizer. A new label vocabulary is learned unless the whole
@@ -64,7 +64,9 @@ class LabellingTask(Task):
         if config.init_parts == "matching" or not (folder.path / "tgt_tokenizer").is_dir():
             _learn("tgt", config, folder, on_progress)
 
-    def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
+    def prepare(
+        self, config: Config, tokenizers: Codecs, cache: Path, on_progress: PreparationProgress | None
+    ) -> PreparedData:
         """Encode, check and cache the corpora; without `on_progress`, open the cached ones."""
         data = _data_config(config)
         config.model.check_sides(*tokenizers)
@@ -124,7 +126,7 @@ class LabellingTask(Task):
         batches = list(ordered_labelled_batches(valid, budget, tokenizers))
         names = label_names(run.tgt_tokenizer)
 
-        def label_batches(own: list[int], on_rows: OnRows | None) -> list[tuple[list[str], float]]:
+        def label_batches(own: list[int], on_rows: ProgressCallback | None) -> list[tuple[list[str], float]]:
             with torch.inference_mode():
                 return [label_and_score(model, batches[i].to(run.device_context.device), names) for i in own]
 
@@ -135,7 +137,7 @@ class LabellingTask(Task):
                 hypotheses[index] = line
         nll = nll_per_tgt_token(-sum(score for _, score in found), sum(batch.num_tgt_tokens for batch in batches))
         assert valid.tgt_text is not None, "validation pairs are cached with their text"
-        asked = dict.fromkeys([*run.config.data.own_metrics, str(run.config.training.valid_metric)])
+        asked = dict.fromkeys([*run.config.data.task_metrics, str(run.config.training.valid_metric)])
         metrics = [name for name in asked if name != "nll"]
         references = [run.tgt_tokenizer.normalize(text) for text in valid.tgt_text.texts()]
         scores = evaluate(hypotheses, [references], metrics)
@@ -143,15 +145,15 @@ class LabellingTask(Task):
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield each held-out validation line with its predicted and its target labels."""
-        pairs = read_split_off(RunFolder(run_dir).cache)
+        pairs = read_held_out_pairs(RunFolder(run_dir).cache)
         device = read_config(RunFolder(run_dir)).training.device
         predictions = load_labeller(run_dir, device=device).label([line for line, _ in pairs])
         for (line, target), prediction in zip(pairs, predictions, strict=True):
             yield {"src": line, "prediction": prediction, "target": target}
 
 
-def _learn(side: Side, config: Config, folder: RunFolder, on_progress: OnProgress) -> int:
-    tokenizer = learn_tokenizer(_data_config(config), side, folder.cache, on_progress)
+def _learn(side: Side, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> int:
+    tokenizer = train_or_load_tokenizer(_data_config(config), side, folder.cache, on_progress)
     tokenizer.save(folder.path / f"{side}_tokenizer")
     return tokenizer.vocab_size
 

@@ -21,17 +21,17 @@ class LanguageModellingConfig(TextConfig):
     task_name: ClassVar[str] = "seqlab.tasks.language_modelling.task:LanguageModellingTask"
     loader_name: ClassVar[str] = "seqlab.tasks.language_modelling.language_model:load_with_fp32_default"
     zero_config_name: ClassVar[str] = "seqlab.tasks.language_modelling.zero_config:from_text"
-    serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.language_modelling.commands.score:score_lines"}
+    command_handlers: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.language_modelling.commands.score:score_lines"}
     identifying_fields: ClassVar[tuple[str, ...]] = ("train",)
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "nll", "objective.label_smoothing": 0.0}
 
     @property
-    def product(self) -> str:  # type: ignore[override]
+    def model_noun(self) -> str:  # type: ignore[override]
         """Name of what a run trains."""
         return "a masked model" if self.mask_share else LANGUAGE_MODEL
 
     @property
-    def purpose(self) -> str:  # type: ignore[override]
+    def usage_hint(self) -> str:  # type: ignore[override]
         """What the run is for, and its commands; completes a message."""
         if self.mask_share:
             return "is a masked model, which other runs start from: use `seqlab train --init_from`"

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqlab.base.malloc import prepare_heap
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.data.ragged import RaggedArray
 from seqlab.data.row_encoder import encode_text
 from seqlab.data.text_sampler import start_id
@@ -129,7 +129,7 @@ class LanguageModel:
         context: int | str | None = None,
         stride: int | None = None,
         batch_tokens: int = LM_BATCH_TOKENS,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Perplexity:
         """Measure the perplexity of a text and score each of its lines.
 
@@ -156,7 +156,7 @@ class LanguageModel:
         window: ContextWindow,
         *,
         batch_tokens: int = LM_BATCH_TOKENS,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         on_line: Callable[[LineScore], object] | None = None,
     ) -> TextLikelihood:
         """Measure the likelihood of a text that is read in blocks, in bounded memory.
@@ -192,7 +192,7 @@ class LanguageModel:
         prompts: Sequence[str] | None = None,
         *,
         batch_tokens: int = LM_BATCH_TOKENS,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
     ) -> list[LineScore]:
         """Score each line, including its end, at the beginning of a text or as the continuation of a prompt.
 
@@ -273,7 +273,7 @@ class LanguageModel:
         )
 
     def _log_probs(
-        self, rows: RaggedArray, window: ContextWindow, batch_tokens: int, progress: OnRows | None
+        self, rows: RaggedArray, window: ContextWindow, batch_tokens: int, progress: ProgressCallback | None
     ) -> list[NDArray[np.float64]]:
         """Score the ids of rows, each a separate text; return the log-probabilities of each row."""
         log_probs = score_text(
@@ -312,11 +312,11 @@ def load_language_model(
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen = choose_device(device)
-    members = [load_run(path, step, product=LANGUAGE_MODEL) for path in runs for step in checkpoints]
+    members = [load_run(path, step, model_noun=LANGUAGE_MODEL) for path in runs for step in checkpoints]
     return LanguageModel(members, chosen, choose_dtype(precision, chosen))
 
 
 def text_config(member: LoadedRun) -> LanguageModellingConfig:
     """Return the data section of the config of a language model run."""
-    assert isinstance(member.config.data, LanguageModellingConfig), "load the run by its `product`"
+    assert isinstance(member.config.data, LanguageModellingConfig), "load the run by its `model_noun`"
     return member.config.data

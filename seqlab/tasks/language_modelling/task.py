@@ -10,9 +10,9 @@ from seqlab.base.world import World
 from seqlab.data.batch import Batch, TextBatch
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.step import Position, TrainingStep
-from seqlab.data.survey import OnProgress
+from seqlab.data.survey import PreparationProgress
 from seqlab.data.text_sampler import TextSampler, ordered_text_batches
-from seqlab.data.tokenizer_training import learn_tokenizer, training_lines
+from seqlab.data.tokenizer_training import train_or_load_tokenizer, training_lines
 from seqlab.data.workers import Workers
 from seqlab.data.workspace import open_or_make_survey, workspace
 from seqlab.models.spelling import SpellingModel
@@ -36,13 +36,13 @@ class LanguageModellingTask(Task):
     batch_type = TextBatch
     unit = "rows"
 
-    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Train and save the tokenizers; return their vocabulary sizes by folder name."""
-        tokenizer = learn_tokenizer(_data_config(config), "both", folder.cache, on_progress)
+        tokenizer = train_or_load_tokenizer(_data_config(config), "both", folder.cache, on_progress)
         tokenizer.save(folder.path / "tokenizer")
         return {"tokenizer": tokenizer.vocab_size}
 
-    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
         """Learn the spelling model of unknown items, unless the vocabulary is complete or `init_from` has one."""
         tokenizer = load_tokenizer(folder.path / "tokenizer")
         if tokenizer.has_unknown and not folder.spelling.is_dir():
@@ -54,7 +54,9 @@ class LanguageModellingTask(Task):
                 )
                 save_spelling(SpellingModel.fit(rare_items(lines, tokenizer)), folder.spelling)
 
-    def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
+    def prepare(
+        self, config: Config, tokenizers: Codecs, cache: Path, on_progress: PreparationProgress | None
+    ) -> PreparedData:
         """Encode, check and cache the corpora; without `on_progress`, open the cached ones."""
         data = _data_config(config)
         if on_progress is None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import IGNORE, TextBatch
 from seqlab.inference.decode import evaluation_mode
 
@@ -124,7 +124,7 @@ def score_text(
     start_id: int,
     batch_tokens: int = LM_BATCH_TOKENS,
     device: torch.device | str = "cpu",
-    progress: OnRows | None = None,
+    progress: ProgressCallback | None = None,
 ) -> NDArray[np.float64]:
     """Compute the log-probability in nats of each id; scores do not depend on the batching.
 
@@ -167,7 +167,7 @@ class _Scorer:
     start_id: int
     batch_tokens: int
     device: torch.device | str
-    progress: OnRows | None
+    progress: ProgressCallback | None
 
     def __post_init__(self) -> None:
         if self.batch_tokens < 1:
@@ -222,7 +222,7 @@ class StreamScorer:
         start_id: int,
         batch_tokens: int = LM_BATCH_TOKENS,
         device: torch.device | str = "cpu",
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
     ) -> None:
         """Start a document; the arguments are those of `score_text`."""
         self._scorer = _Scorer(models, start_id, batch_tokens, device, progress)

@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_COUNT, Count, CountOrZero, NonNegative
-from seqlab.data.arrays import Layout, hashed_source, is_array_path
+from seqlab.data.arrays import Layout, is_array_path, source_to_hash
 from seqlab.data.config import SETTINGS, DataConfig, PathSpecs
 from seqlab.data.folds import FoldKind
 from seqlab.data.tables import table_kind
 
 PREDICTOR = "a predictor"
-"""`DataConfig.product` of the task."""
+"""`DataConfig.model_noun` of the task."""
 Predicts = Literal["numbers", "class", "labels"]
 """Kind of target: numbers, exactly one class, or any number of labels."""
 
@@ -30,8 +30,8 @@ class PredictionConfig(DataConfig):
     task_name: ClassVar[str] = "seqlab.tasks.prediction.task:PredictionTask"
     loader_name: ClassVar[str] = "seqlab.tasks.prediction.predictor:load_predictor"
     zero_config_name: ClassVar[str] = "seqlab.tasks.prediction.zero_config:from_examples"
-    product: ClassVar[str] = PREDICTOR
-    purpose: ClassVar[str] = "predicts numbers, classes or labels: use `seqlab predict`"
+    model_noun: ClassVar[str] = PREDICTOR
+    usage_hint: ClassVar[str] = "predicts numbers, classes or labels: use `seqlab predict`"
     next_command: ClassVar[str] = "seqlab predict {} < FILE"
     rows_name: ClassVar[str] = "examples"
     identifying_fields: ClassVar[tuple[str, ...]] = ("target", "predicts")
@@ -135,7 +135,7 @@ class PredictionConfig(DataConfig):
 
     def input_specs(self) -> list[Any]:
         """Return the input files, for hashing."""
-        return [hashed_source(spec) for name in self.path_fields for spec in self._specs(name)]
+        return [source_to_hash(spec) for name in self.path_fields for spec in self._specs(name)]
 
     def of_fold(self, number: int, num_folds: int) -> "PredictionConfig":
         """Return a copy that validates on one fold of the training data, numbered from 1."""

@@ -19,7 +19,7 @@ from seqlab.data.folds import assign_folds, hold_out
 from seqlab.data.input_hashes import hash_inputs, hash_json, save_input_hashes
 from seqlab.data.table_codec import RowIndices, TableCodec
 from seqlab.data.tables import RawTable
-from seqlab.data.targets import Target, fit_target, numeric_order
+from seqlab.data.targets import Target, fit_target, numeric_sort_key
 from seqlab.tasks.prediction.config import PredictionConfig
 
 CACHE_FORMAT = 3
@@ -146,7 +146,7 @@ def validation_mask(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool
         if "" in column.names:
             row = int(np.flatnonzero(column.categories() == column.names[""])[0])
             raise ValueError(f"{raw.table.locate(row)}: the value of the fold column {data.fold_column!r} is missing.")
-        names = sorted(column.names, key=numeric_order)
+        names = sorted(column.names, key=numeric_sort_key)
         if len(names) != data.num_folds:
             raise ValueError(
                 f"The column {data.fold_column!r} names {len(names)} folds, but `data.num_folds` (or N of `--folds N`) "

@@ -240,6 +240,6 @@ def load_predictor(
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen_device = choose_device(device)
-    members = [load_run(path, step, product=PREDICTOR) for path in runs for step in checkpoints]
+    members = [load_run(path, step, model_noun=PREDICTOR) for path in runs for step in checkpoints]
     dtype = choose_dtype("fp32" if precision == "auto" else precision, chosen_device)
     return ExamplePredictor(members, chosen_device, dtype)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlab.base.world import OnRows, World
+from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import ValueBatch
 from seqlab.data.epoch import seeded_generator
 from seqlab.data.step import Position, TrainingStep, collate_rank, next_position, split_among_ranks
-from seqlab.data.survey import OnProgress
+from seqlab.data.survey import PreparationProgress
 from seqlab.data.table_codec import RowIndices
 from seqlab.evaluation import evaluate
 from seqlab.models.interfaces import Predictor
@@ -53,7 +53,7 @@ class PredictionTask(Task):
     unit = "examples"
     needs = (Predictor,)
 
-    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Fit and save the codecs, and encode the examples while they are in memory."""
         data = _data_config(config)
         raw = read_examples(data, data.train)
@@ -63,7 +63,9 @@ class PredictionTask(Task):
         prepare_examples(data, codecs, folder.cache, raw)
         return {}
 
-    def prepare(self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedExamples:
+    def prepare(
+        self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None
+    ) -> PreparedExamples:
         """Open the encoded examples."""
         config.model.check_sides(*codecs)
         data = _data_config(config)
@@ -119,7 +121,7 @@ class PredictionTask(Task):
         objective = run.config.objective.build()
 
         @torch.inference_mode()
-        def score(own: list[int], on_rows: OnRows | None) -> list[tuple[Any, float, float]]:
+        def score(own: list[int], on_rows: ProgressCallback | None) -> list[tuple[Any, float, float]]:
             found = []
             for number in own:
                 batch = valid.batch(index_batches[number]).to(run.device_context.device)
@@ -140,7 +142,7 @@ class PredictionTask(Task):
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction, the target and the location of each validation example."""
-        run = load_run(run_dir, product=PREDICTOR)
+        run = load_run(run_dir, model_noun=PREDICTOR)
         data = prepare_examples(_data_config(run.config), run.codecs, run.folder.cache)
         target, indices = run.codecs[1], np.arange(len(data.valid))
         with torch.inference_mode():

@@ -9,7 +9,7 @@ from seqlab.data.folds import FoldKind
 from seqlab.data.recordings_config import RecordingsConfig
 
 RECORDING_LABELLER = "a labeller of recordings"
-"""`DataConfig.product` of the task."""
+"""`DataConfig.model_noun` of the task."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
@@ -23,20 +23,20 @@ class RecordingLabelsConfig(RecordingsConfig):
     task_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:RecordingLabelsTask"
     loader_name: ClassVar[str] = "seqlab.tasks.recording_labels.labeller:load_recording_labeller"
     zero_config_name: ClassVar[str] = "seqlab.tasks.recording_labels.task:from_labelled_recordings"
-    product: ClassVar[str] = RECORDING_LABELLER
-    purpose: ClassVar[str] = "labels recordings: use `seqlab label`"
+    model_noun: ClassVar[str] = RECORDING_LABELLER
+    usage_hint: ClassVar[str] = "labels recordings: use `seqlab label`"
     next_command: ClassVar[str] = "seqlab label {} --input LIST"
-    serves: ClassVar[dict[str, str]] = {"label": "seqlab.tasks.recording_labels.commands:label_recordings"}
+    command_handlers: ClassVar[dict[str, str]] = {"label": "seqlab.tasks.recording_labels.commands:label_recordings"}
     predicts: ClassVar[str] = "class"
     in_folders: ClassVar[bool] = True
-    own_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+    task_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
 
     folds: FoldKind = "stratified"
     """Assignment of recordings to folds: with equal label shares (`stratified`), at random (`plain`), keeping
     recordings with the same value of `fold_column`, such as a speaker, together (`grouped`), or one fold per value of
     `fold_column` (`given`)."""
 
-    def taken_tokenizers(self, old: DataConfig) -> list[str]:
+    def reused_tokenizers(self, old: DataConfig) -> list[str]:
         """Return the folder of the source codec: the labels of another run are not copied."""
         return ["src_codec"]
 

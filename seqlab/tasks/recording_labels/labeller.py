@@ -138,5 +138,5 @@ def load_recording_labeller(
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     chosen_device = choose_device(device)
-    members = [load_run(path, step, product=RECORDING_LABELLER) for path in runs for step in checkpoints]
+    members = [load_run(path, step, model_noun=RECORDING_LABELLER) for path in runs for step in checkpoints]
     return RecordingsLabeller(members, chosen_device, choose_dtype(precision, chosen_device))

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from seqlab.audio.codec import fit_recording_codec
-from seqlab.base.world import OnRows, World
+from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import IGNORE, ValueBatch, collate_values
 from seqlab.data.recording_splits import Indices, RecordingSplits, RecordingsReport, split_recordings
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.recordings import Recordings, read_recordings
 from seqlab.data.step import Position, TrainingStep
-from seqlab.data.survey import OnProgress
+from seqlab.data.survey import PreparationProgress
 from seqlab.data.targets import UNSEEN_CLASS, ClassTarget
 from seqlab.evaluation import evaluate
 from seqlab.models.interfaces import Predictor
@@ -75,7 +75,7 @@ class RecordingLabelsTask(Task):
     unit = "recordings"
     needs = (Predictor,)
 
-    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Fit the codec of the recordings to the training split, and save it."""
         data = _data_config(config)
         labelled = read_labelled_recordings(data, folder.cache, on_progress)
@@ -83,7 +83,7 @@ class RecordingLabelsTask(Task):
         save_codec(codec, folder, "src")
         return {}
 
-    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
         """Save the labels of the training split as the target codec, unless a whole model is copied from another run.
 
         Raises:
@@ -108,7 +108,7 @@ class RecordingLabelsTask(Task):
         save_codec(ClassTarget(data.text_column, labels), folder, "tgt")
 
     def prepare(
-        self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None
+        self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None
     ) -> LabelledRecordings:
         """Open the recordings and their labels."""
         config.model.check_sides(*codecs)
@@ -127,7 +127,7 @@ class RecordingLabelsTask(Task):
         objective = run.config.objective.build()
 
         @torch.inference_mode()
-        def score(own: list[int], on_rows: OnRows | None) -> list[tuple[list[tuple[int, int]], float, float]]:
+        def score(own: list[int], on_rows: ProgressCallback | None) -> list[tuple[list[tuple[int, int]], float, float]]:
             found = []
             for number in own:
                 rows, batch = batches[number]
@@ -172,7 +172,7 @@ def _as_word(label: str) -> str:
 
 
 def read_labelled_recordings(
-    config: RecordingLabelsConfig, cache: Path, on_progress: OnProgress | None
+    config: RecordingLabelsConfig, cache: Path, on_progress: PreparationProgress | None
 ) -> LabelledRecordings:
     """Read the recordings, from the cache if they are in it, and split them.
 

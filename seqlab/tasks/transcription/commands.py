@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from seqlab.base.bounds import Finite, Positive
 from seqlab.base.progress import count_progress
 from seqlab.base.raw_lines import LineLimit
-from seqlab.base.world import OnRows, World
+from seqlab.base.world import ProgressCallback, World
 from seqlab.commands import INCOMPLETE, AsArgument, Command, UsageError
 from seqlab.data.blocks import in_batches
 from seqlab.data.column import zip_equal
@@ -132,12 +132,12 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
         paths: Sequence[str | ManifestEntry] | None,
         texts: Sequence[str],
         _places: Sequence[str],
-        advance: OnRows | None,
+        advance: ProgressCallback | None,
     ) -> list[TranscriptScore]:
         nonlocal faults
         assert paths is not None
 
-        def compute(own: list[int], on_rows: OnRows | None) -> list[TranscriptScore]:
+        def compute(own: list[int], on_rows: ProgressCallback | None) -> list[TranscriptScore]:
             return transcriber.score([paths[i] for i in own], [texts[i] for i in own], progress=on_rows)
 
         found = world.map_rows([len(text) for text in texts], compute, advance)

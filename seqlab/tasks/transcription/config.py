@@ -11,7 +11,7 @@ from seqlab.text import CharactersConfig, TokenizerConfig
 from seqlab.text.transcripts import TranscriptForm
 
 RECOGNISER = "a recogniser"
-"""`DataConfig.product` of the task."""
+"""`DataConfig.model_noun` of the task."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
@@ -25,11 +25,11 @@ class TranscriptionConfig(RecordingsConfig):
     task_name: ClassVar[str] = "seqlab.tasks.transcription.task:TranscriptionTask"
     loader_name: ClassVar[str] = "seqlab.tasks.transcription.transcriber:load_transcriber"
     zero_config_name: ClassVar[str] = "seqlab.tasks.transcription.task:from_recordings"
-    product: ClassVar[str] = RECOGNISER
-    purpose: ClassVar[str] = "transcribes recordings: use `seqlab transcribe` or `seqlab score`"
-    serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.transcription.commands:score_transcripts"}
+    model_noun: ClassVar[str] = RECOGNISER
+    usage_hint: ClassVar[str] = "transcribes recordings: use `seqlab transcribe` or `seqlab score`"
+    command_handlers: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.transcription.commands:score_transcripts"}
     next_command: ClassVar[str] = "seqlab transcribe {} RECORDING ..."
-    own_metrics: ClassVar[tuple[str, ...]] = ("wer", "cer")
+    task_metrics: ClassVar[tuple[str, ...]] = ("wer", "cer")
     codec_fields: ClassVar[tuple[str, ...]] = (*RecordingsConfig.codec_fields, "transcripts")
 
     tokenizer: TokenizerConfig = Field(default_factory=CharactersConfig)
@@ -48,6 +48,6 @@ class TranscriptionConfig(RecordingsConfig):
         """Return the names of the codecs' folders in the run folder."""
         return ["src_codec", "tgt_tokenizer"]
 
-    def taken_tokenizers(self, old: DataConfig) -> list[str]:
+    def reused_tokenizers(self, old: DataConfig) -> list[str]:
         """Return the folders to copy from a run: the source codec, and a transcription's tokenizer."""
         return self.tokenizer_folders if old.kind == self.kind else ["src_codec"]

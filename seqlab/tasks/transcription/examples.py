@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seqlab.data.recording_splits import Indices, RecordingSplits, RecordingsReport, split_recordings
 from seqlab.data.recordings import Recordings, read_recordings
-from seqlab.data.survey import OnProgress
+from seqlab.data.survey import PreparationProgress
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.text import Tokenizer
 from seqlab.text.transcripts import normalize_transcript
@@ -38,7 +38,10 @@ class PreparedTranscripts:
 
 
 def read_transcripts(
-    config: TranscriptionConfig, cache: Path, on_progress: OnProgress | None, tokenizer: Tokenizer | None = None
+    config: TranscriptionConfig,
+    cache: Path,
+    on_progress: PreparationProgress | None,
+    tokenizer: Tokenizer | None = None,
 ) -> PreparedTranscripts:
     """Read the recordings, from the cache if they are in it, split them, and encode their transcripts.
 

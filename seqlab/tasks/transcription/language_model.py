@@ -19,7 +19,7 @@ from seqlab.text import Tokenizer
 
 logger = logging.getLogger(__name__)
 LANGUAGE_MODEL = "a language model"
-"""`DataConfig.product` of the runs that fit."""
+"""`DataConfig.model_noun` of the runs that fit."""
 DEFAULT_LM_WEIGHT = 0.5
 
 
@@ -46,9 +46,9 @@ def load_language_model(
         FileNotFoundError: there is no such run.
         ValueError: the run is not a language model, or its vocabulary does not fit.
     """
-    run = load_run(path, product=LANGUAGE_MODEL)
+    run = load_run(path, model_noun=LANGUAGE_MODEL)
     data = run.config.data
-    assert isinstance(data, TextConfig), "runs with this product have a TextConfig"
+    assert isinstance(data, TextConfig), "runs with this noun have a TextConfig"
     model: Stepper = run.stepper
     if _vocabulary(run.tgt_tokenizer) == _vocabulary(tokenizer):
         first = start_id(data, tokenizer)

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from seqlab.audio.codec import fit_recording_codec
 from seqlab.audio.nonspeech import draw_nonspeech
-from seqlab.base.world import OnRows, World
+from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.data.epoch import seeded_generator
 from seqlab.data.manifests import MAX_NAMED
 from seqlab.data.recording_splits import Indices
 from seqlab.data.recording_steps import RecordingSteps
 from seqlab.data.step import Position, TrainingStep
-from seqlab.data.survey import OnProgress
+from seqlab.data.survey import PreparationProgress
 from seqlab.evaluation import evaluate
 from seqlab.models.interfaces import FrameModel, Scorer
 from seqlab.runs.codecs import save_codec
@@ -61,7 +61,7 @@ class TranscriptionTask(Task):
     needs = (Scorer, FrameModel)
     decodes = True
 
-    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Fit the codec of the recordings and learn the vocabulary, both from the training split."""
         data = _data_config(config)
         prepared = read_transcripts(data, folder.cache, on_progress)
@@ -69,14 +69,14 @@ class TranscriptionTask(Task):
         save_codec(codec, folder, "src")
         return {"tgt_tokenizer": _learn_vocabulary(data, prepared, folder)}
 
-    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> None:
+    def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
         """Learn the vocabulary if none was copied from `init_from`."""
         if not folder.tokenizer("tgt").is_dir():
             data = _data_config(config)
             _learn_vocabulary(data, read_transcripts(data, folder.cache, on_progress), folder)
 
     def prepare(
-        self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None
+        self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None
     ) -> PreparedTranscripts:
         """Open the recordings and transcripts, and warn of transcripts that the model cannot output."""
         config.model.check_sides(*codecs)
@@ -101,7 +101,7 @@ class TranscriptionTask(Task):
         transcriber = Transcriber(model, run.codecs, run.config.training.valid_search, run.device_context.device)
         waveforms = [data.recordings.waveform(i) for i in data.valid.tolist()]
 
-        def transcribe(own: list[int], on_rows: OnRows | None) -> list[str]:
+        def transcribe(own: list[int], on_rows: ProgressCallback | None) -> list[str]:
             return [each.text for each in transcriber.transcribe_waveforms([waveforms[i] for i in own])]
 
         hypotheses = run.device_context.world.map_rows([len(each) for each in waveforms], transcribe)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from seqlab.audio.codec import RecordingCodec
 from seqlab.audio.features import active_frames
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import FrameBatch, collate_frames
 from seqlab.inference.engine import length_batches
 from seqlab.inference.lines import refuse_non_strings, replace_control_characters
@@ -86,7 +86,7 @@ class Transcriber:
         *,
         times: bool = False,
         batch_seconds: float = BATCH_SECONDS,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         **search: Unpack[SearchOptions],
     ) -> list[Transcript]:
         """Transcribe recordings, in their order, with alternatives and times if requested.
@@ -129,7 +129,7 @@ class Transcriber:
         *,
         times: bool = False,
         batch_seconds: float = BATCH_SECONDS,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
     ) -> list[Transcript]:
         """Transcribe waveforms (n,) at the sampling rate of the run; arguments as in `transcribe_detailed`."""
         config = self._search_config({}) if search is None else search
@@ -159,7 +159,7 @@ class Transcriber:
         texts: Sequence[str],
         *,
         batch_seconds: float = BATCH_SECONDS,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
     ) -> list[TranscriptScore]:
         """Compute the log-probability of a text for each recording, over all CTC paths, without a language model.
 
@@ -352,7 +352,7 @@ def load_transcriber(
             raise ValueError(f"`{name}` needs a language model, `lm`.")
     chosen_device = choose_device(device)
     dtype = choose_dtype(precision, chosen_device)
-    loaded = load_run(runs[0], checkpoints[0], product=RECOGNISER)
+    loaded = load_run(runs[0], checkpoints[0], model_noun=RECOGNISER)
     data = loaded.config.data
     assert isinstance(data, TranscriptionConfig)
     weighted = None

@@ -27,13 +27,13 @@ class TranslationConfig(PairsConfig):
     task_name: ClassVar[str] = "seqlab.tasks.translation.task:TranslationTask"
     loader_name: ClassVar[str] = "seqlab.tasks.translation.load:load_translator"
     zero_config_name: ClassVar[str] = "seqlab.tasks.translation.zero_config:from_corpus"
-    product: ClassVar[str] = TRANSLATOR
-    serves: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.translation.commands.pairs:score_pairs"}
-    purpose: ClassVar[str] = "translates: use `seqlab translate` or `seqlab score`"
+    model_noun: ClassVar[str] = TRANSLATOR
+    command_handlers: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.translation.commands.pairs:score_pairs"}
+    usage_hint: ClassVar[str] = "translates: use `seqlab translate` or `seqlab score`"
     next_command: ClassVar[str] = "seqlab translate {} < FILE"
     rows_name: ClassVar[str] = "pairs"
     src_special_ids: ClassVar[int] = 1
-    own_metrics: ClassVar[tuple[str, ...]] = (
+    task_metrics: ClassVar[tuple[str, ...]] = (
         *("bleu", "chrf", "wer", "cer", "exact_match"),
         *("bleu_zh", "bleu_ja_mecab", "bleu_flores200", "bleu_char"),
     )

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from seqlab.base.atomic_io import folder_lock, verify_checksum, with_checksum
 from seqlab.base.named_files import open_for_writing
 from seqlab.base.parsing import open_regular, parse_json, require_regular, validate_type
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.inference.lines import locations_or_numbers
 from seqlab.tasks.translation.run import Run
 
@@ -183,7 +183,7 @@ def distill(
     block_lines: int = BLOCK_LINES,
     locations: Sequence[str] | None = None,
     overwrite: bool = False,
-    progress: OnRows | None = None,
+    progress: ProgressCallback | None = None,
     **options: Any,
 ) -> Distilled:
     """Translate lines, starting after those in the work file; the work file is kept at the end.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.data.batch import IGNORE, Seq2SeqBatch
 from seqlab.data.sampler import collate_rows
 from seqlab.inference.decode import evaluation_mode
@@ -138,7 +138,7 @@ def exposure_of(
     *,
     batch_tokens: int = EXPOSURE_BATCH_TOKENS,
     locations: Sequence[str] | None = None,
-    progress: OnRows | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Exposure:
     """Measure the exposure bias of a loaded run; leave out pairs with an empty side.
 
@@ -183,7 +183,7 @@ def measure_exposure(
     *,
     batch_tokens: int = EXPOSURE_BATCH_TOKENS,
     device: torch.device | str = "cpu",
-    progress: OnRows | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Exposure:
     """Measure next-token predictions after each prefix of the targets and of the model's own greedy outputs.
 

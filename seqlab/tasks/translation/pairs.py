@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.inference.lines import locations_or_numbers
 from seqlab.inference.torch_engine import TorchEngine
 from seqlab.models.interfaces import Stepper
@@ -100,7 +100,7 @@ def decode_pairs(
     *,
     batch_tokens: int | None = None,
     locations: Sequence[str] | None = None,
-    progress: OnRows | None = None,
+    progress: ProgressCallback | None = None,
 ) -> list[DecodedPair]:
     """Decode each source line; leave out pairs with an empty side.
 

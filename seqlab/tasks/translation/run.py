@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Unpack
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.inference.engine import Engine, PairScore
 from seqlab.inference.lines import locations_or_numbers, refuse_newlines
 from seqlab.inference.parallel_engine import ParallelEngine, RowDistributor
@@ -59,7 +59,7 @@ class Run:
         *,
         prefixes: Sequence[str] | None = None,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         locations: Sequence[str] | None = None,
         **search: Unpack[SearchOptions],
     ) -> list[str]:
@@ -87,7 +87,7 @@ class Run:
         need_scores: bool = True,
         need_attention: bool = False,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         locations: Sequence[str] | None = None,
         **search: Unpack[SearchOptions],
     ) -> list[Translation]:
@@ -121,7 +121,7 @@ class Run:
         tgt_lines: Sequence[str],
         *,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         locations: Sequence[str] | None = None,
     ) -> list[PairScore]:
         """Compute the log-probability in nats of each target line given its source line, and its number of tokens.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.data.sampler import collate_rows
 from seqlab.inference.decode import evaluation_mode
 from seqlab.inference.torch_engine import TorchEngine
@@ -65,7 +65,7 @@ def search_errors(
     exact: bool = False,
     max_steps: int = MAX_STEPS_PER_SENTENCE,
     locations: Sequence[str] | None = None,
-    progress: OnRows | None = None,
+    progress: ProgressCallback | None = None,
 ) -> list[SearchErrors]:
     """Count search errors and model errors for several beam sizes, and optionally exact search.
 
@@ -137,7 +137,7 @@ def _search_exactly(
     config: SearchConfig,
     outputs: Sequence[Sequence[Hypothesis]],
     max_steps: int,
-    progress: OnRows | None,
+    progress: ProgressCallback | None,
 ) -> list[Hypothesis | None]:
     """Find the best hypothesis of each row by exact search; None if the search did not complete."""
     tokenizer = engine.tokenizer

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from seqlab.base.world import OnRows, World
+from seqlab.base.world import ProgressCallback, World
 from seqlab.data.batch import Batch, Seq2SeqBatch
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.sampler import Seq2SeqSampler, ordered_batches
 from seqlab.data.step import Position, TrainingStep
-from seqlab.data.survey import OnProgress
-from seqlab.data.tokenizer_training import Side, learn_tokenizer
-from seqlab.data.validation_files import read_split_off
+from seqlab.data.survey import PreparationProgress
+from seqlab.data.tokenizer_training import Side, train_or_load_tokenizer
+from seqlab.data.validation_files import read_held_out_pairs
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
 from seqlab.runs.config import Config
@@ -47,7 +47,7 @@ class TranslationTask(Task):
     unit = "pairs"
     decodes = True
 
-    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Train and save the tokenizers; return their vocabulary sizes by folder name."""
         data = _data_config(config)
         sides: dict[str, Side] = {"tokenizer": "both"}
@@ -55,12 +55,14 @@ class TranslationTask(Task):
             sides = {"src_tokenizer": "src", "tgt_tokenizer": "tgt"}
         sizes = {}
         for name, side in sides.items():
-            tokenizer = learn_tokenizer(data, side, folder.cache, on_progress)
+            tokenizer = train_or_load_tokenizer(data, side, folder.cache, on_progress)
             tokenizer.save(folder.path / name)
             sizes[name] = tokenizer.vocab_size
         return sizes
 
-    def prepare(self, config: Config, tokenizers: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
+    def prepare(
+        self, config: Config, tokenizers: Codecs, cache: Path, on_progress: PreparationProgress | None
+    ) -> PreparedData:
         """Encode, check and cache the corpora; without `on_progress`, open the cached ones."""
         data = _data_config(config)
         if on_progress is None:
@@ -110,7 +112,7 @@ class TranslationTask(Task):
             assert valid.src_text is not None, "validation pairs are cached with their text"
             unknown = find_unknown(run.src_tokenizer, valid.src_text.texts())
 
-        def decode(own: list[int], on_rows: OnRows | None) -> list[tuple[str, bool]]:
+        def decode(own: list[int], on_rows: ProgressCallback | None) -> list[tuple[str, bool]]:
             rows, device = [src_rows[i] for i in own], run.device_context.device
             own_unknown = None if unknown is None else [unknown[i] for i in own]
             return decode_text(model, rows, search, run.tgt_tokenizer, unknown=own_unknown, device=device)
@@ -131,7 +133,7 @@ class TranslationTask(Task):
 
     def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield each held-out validation source with its translation and its target."""
-        pairs, training = read_split_off(RunFolder(run_dir).cache), read_config(RunFolder(run_dir)).training
+        pairs, training = read_held_out_pairs(RunFolder(run_dir).cache), read_config(RunFolder(run_dir)).training
         run = load_translator(run_dir, device=training.device)
         found = run.translator.translate([src for src, _ in pairs], training.valid_search, need_scores=False)
         for (src, tgt), translation in zip(pairs, found, strict=True):

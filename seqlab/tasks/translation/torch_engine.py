@@ -86,12 +86,12 @@ def load_with_torch(
     if forks.count > 1 and chosen.type != "cpu":
         raise ValueError(f"`processes` must be 1 on {chosen}, but is {forks.count} instead: more are for the CPU.")
     dtype = choose_dtype(precision, chosen)
-    members = [load_run(path, step, product=TRANSLATOR) for path in runs for step in checkpoints]
+    members = [load_run(path, step, model_noun=TRANSLATOR) for path in runs for step in checkpoints]
     engine = TorchEngine(members, chosen, dtype)
     if lm is not None:
-        engine.fuse(load_run(lm, product=LANGUAGE_MODEL), lm_weight, length_reward, dtype)
+        engine.fuse(load_run(lm, model_noun=LANGUAGE_MODEL), lm_weight, length_reward, dtype)
     rescorers = [
-        load_run(path, product=TRANSLATOR) for path in ([rescore] if isinstance(rescore, str | Path) else rescore)
+        load_run(path, model_noun=TRANSLATOR) for path in ([rescore] if isinstance(rescore, str | Path) else rescore)
     ]
     all_runs = [*members, *rescorers]
     refuse_different_vocabularies(all_runs)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from seqlab.base.world import OnRows
+from seqlab.base.world import ProgressCallback
 from seqlab.inference.engine import Engine
 from seqlab.inference.lines import locations_or_numbers, refuse_newlines, replace_control_characters
 from seqlab.inference.splitting import Segment, join_segments, split_line
@@ -106,7 +106,7 @@ class Translator:
         need_scores: bool = True,
         need_attention: bool = False,
         batch_tokens: int | None = None,
-        progress: OnRows | None = None,
+        progress: ProgressCallback | None = None,
         locations: Sequence[str] | None = None,
     ) -> list[Translation]:
         """Translate each line.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from seqlab.base.world import OnRows, World
+from seqlab.base.world import ProgressCallback, World
 from seqlab.commands import UsageError
 from seqlab.inference.lines import exit_status
 from seqlab.inference.options import given_options
@@ -27,14 +27,14 @@ def score_lines(options: ScoreOptions, world: World) -> int:
     model = load_language_models(options, world, precision=precision)
 
     def score(
-        prompts: Sequence[str] | None, lines: Sequence[str], locations: Sequence[str], advance: OnRows | None
+        prompts: Sequence[str] | None, lines: Sequence[str], locations: Sequence[str], advance: ProgressCallback | None
     ) -> "list[LineScore]":
         contexts = [""] * len(lines) if prompts is None else prompts
         if options.likeliest:  # only scores of whole texts are comparable, see `LanguageModel.score`
             lines = [prompt + line for prompt, line in zip(contexts, lines, strict=True)]
             contexts = [""] * len(lines)
 
-        def compute(own: list[int], on_rows: OnRows | None) -> "list[LineScore]":
+        def compute(own: list[int], on_rows: ProgressCallback | None) -> "list[LineScore]":
             scores = model.score(
                 [lines[i] for i in own], [contexts[i] for i in own], **given_options(options, "batch_tokens")
             )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from seqlab.base.world import OnRows, World
+from seqlab.base.world import ProgressCallback, World
 from seqlab.commands import UsageError
 from seqlab.inference.lines import exit_status
 from seqlab.inference.score_command import ScoreOptions, read_score_inputs, write_scores
@@ -66,7 +66,10 @@ def score_pairs(options: ScoreOptions, world: World) -> int:
         raise UsageError(f"{options.runs[0]} is a translator: give its source lines with `--src`")
 
     def score(
-        src_lines: Sequence[str] | None, tgt_lines: Sequence[str], locations: Sequence[str], advance: OnRows | None
+        src_lines: Sequence[str] | None,
+        tgt_lines: Sequence[str],
+        locations: Sequence[str],
+        advance: ProgressCallback | None,
     ) -> "list[PairScore]":
         assert src_lines is not None
         return trained.score(

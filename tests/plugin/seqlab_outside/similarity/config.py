@@ -34,11 +34,11 @@ class SimilarityConfig(DataConfig):
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "mrr"}
     task_name: ClassVar[str] = "seqlab_outside.similarity.task:Similarity"
     loader_name: ClassVar[str] = "seqlab_outside.similarity.use:load_similarity"
-    product: ClassVar[str] = "a measure of similarity"
-    purpose: ClassVar[str] = "compares texts: use `seqlab similarity`"
+    model_noun: ClassVar[str] = "a measure of similarity"
+    usage_hint: ClassVar[str] = "compares texts: use `seqlab similarity`"
     next_command: ClassVar[str] = "seqlab similarity {} LEFT RIGHT"
     rows_name: ClassVar[str] = "pairs"
-    own_metrics: ClassVar[tuple[str, ...]] = ("mrr", "recall_at_1")
+    task_metrics: ClassVar[tuple[str, ...]] = ("mrr", "recall_at_1")
     path_fields: ClassVar[tuple[str, ...]] = ("train_left", "train_right", "valid_left", "valid_right")
 
     train_left: Annotated[PathSpecs, Field(min_length=1)]

@@ -11,8 +11,8 @@ from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.epoch import seeded_generator
 from seqlab.data.prepare import PreparedData, open_prepared, prepare
 from seqlab.data.step import Position, TrainingStep
-from seqlab.data.survey import OnProgress
-from seqlab.data.tokenizer_training import Side, learn_tokenizer
+from seqlab.data.survey import PreparationProgress
+from seqlab.data.tokenizer_training import Side, train_or_load_tokenizer
 from seqlab.evaluation import Score
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
@@ -36,16 +36,18 @@ class Similarity(Task):
     unit = "pairs"
     needs = (TwoEncoders,)
 
-    def write_codecs(self, config: Config, folder: RunFolder, on_progress: OnProgress) -> dict[str, int]:
+    def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Learn a tokenizer for each side."""
         sizes = {}
         for side in SIDES:
-            tokenizer = learn_tokenizer(_data_config(config).pairs(), side, folder.cache, on_progress)
+            tokenizer = train_or_load_tokenizer(_data_config(config).pairs(), side, folder.cache, on_progress)
             tokenizer.save(folder.tokenizer(side))
             sizes[folder.tokenizer(side).name] = tokenizer.vocab_size
         return sizes
 
-    def prepare(self, config: Config, codecs: Codecs, cache: Path, on_progress: OnProgress | None) -> PreparedData:
+    def prepare(
+        self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None
+    ) -> PreparedData:
         """Encode the pairs."""
         pairs = _data_config(config).pairs()
         if on_progress is None:

@@ -19,7 +19,7 @@ class Similarity:
         from seqlab.runs.load import load_run
         from seqlab_outside.similarity.config import SimilarityConfig
 
-        self.run, self.device = load_run(path, checkpoint, SimilarityConfig.product), choose_device(device)
+        self.run, self.device = load_run(path, checkpoint, SimilarityConfig.model_noun), choose_device(device)
         self.model: Any = self.run.model
         prepare_inference(self.model, self.device, choose_dtype(precision, self.device))
 
