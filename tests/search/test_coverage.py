@@ -110,7 +110,9 @@ def test_penalties_do_not_depend_on_padding(length: int) -> None:
     for extra in (1, 5, 20):
         padded = torch.nn.functional.pad(attention, (0, extra))
         padded_src = torch.nn.functional.pad(src, (0, extra))
-        assert torch.equal(AttentionCoverage.from_first_step(padded, padded_src, lengths, BETA, banned).penalties(rows), unpadded)
+        assert torch.equal(
+            AttentionCoverage.from_first_step(padded, padded_src, lengths, BETA, banned).penalties(rows), unpadded
+        )
 
 
 def test_banned_ids_are_excluded_from_the_penalty() -> None:
