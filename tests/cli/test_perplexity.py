@@ -44,7 +44,7 @@ def test_the_output_matches_the_python_interface(seqlab, runs: TinyRuns, file: P
 
 
 def test_a_uniform_model_by_hand(seqlab, tmp_path: Path) -> None:
-    run_dir = write_uniform_run(tmp_path / "run", ["aä b"], CharactersConfig(), spells=True)
+    run_dir = write_uniform_run(tmp_path / "run", ["aä b"], CharactersConfig(), has_spelling_model=True)
     result = seqlab("perplexity", run_dir, "-", "--json", stdin="aä b\nbb\n".encode())
     figures = json.loads(result.out)
     nats = 8 * math.log(4 + 2)  # four characters, the end of line, and unknown
@@ -74,7 +74,7 @@ def test_unknown_tokens_and_dropped_bytes_are_reported(seqlab, runs: TinyRuns, t
     spelt = seqlab("perplexity", runs("ngram_lm", "words"), tmp_path / "text.txt")
     assert "1 of 3 tokens are unknown: scored by their spelling" in spelt.err
     assert "5 of 15 bytes are dropped" in spelt.err
-    mute = write_uniform_run(tmp_path / "run", LINES, WordsConfig(), spells=False)
+    mute = write_uniform_run(tmp_path / "run", LINES, WordsConfig(), has_spelling_model=False)
     result = seqlab("perplexity", mute, tmp_path / "text.txt")
     assert "1 of 3 tokens are unknown: not scored, as the run has no spelling model" in result.err
     assert result.out.count(b"n/a") == 4

@@ -97,7 +97,7 @@ def test_ties_go_to_the_first_line(seqlab, runs: TinyRuns, files: dict[str, Path
 
 
 def test_lines_without_spelling_model_have_no_score(seqlab, tmp_path: Path, files: dict[str, Path]) -> None:
-    run_dir = write_uniform_run(tmp_path / "run", LINES, WordsConfig(), spells=False)
+    run_dir = write_uniform_run(tmp_path / "run", LINES, WordsConfig(), has_spelling_model=False)
     plain = seqlab("score", run_dir, "--tgt", files["one"]).out.decode().splitlines()
     assert [line == "n/a" for line in plain] == [False, False, True, False, True]
     assert float(plain[3]) == pytest.approx(-math.log(len({w for line in LINES for w in line.split()}) + 2), abs=1e-6)

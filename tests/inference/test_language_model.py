@@ -125,8 +125,12 @@ def test_an_ensemble_of_any_families_averages_probabilities(runs: TinyRuns, docu
 def test_bits_per_byte_are_comparable_between_words_and_characters(tmp_path: Path) -> None:
     """With uniform models, each result follows from counts."""
     train_lines, text = ["schön grün", "grün ü"], ["schön  grün", "rot ü"]  # two spaces, and an unknown word
-    by_word = load_language_model(write_uniform_run(tmp_path / "w", train_lines, WordsConfig(), spells=True))
-    by_character = load_language_model(write_uniform_run(tmp_path / "c", train_lines, CharactersConfig(), spells=True))
+    by_word = load_language_model(
+        write_uniform_run(tmp_path / "w", train_lines, WordsConfig(), has_spelling_model=True)
+    )
+    by_character = load_language_model(
+        write_uniform_run(tmp_path / "c", train_lines, CharactersConfig(), has_spelling_model=True)
+    )
     num_bytes = len("schön  grün\nrot ü\n".encode())
     words, characters = by_word.perplexity(text).likelihood, by_character.perplexity(text).likelihood
     assert (words.bytes, characters.bytes, words.words, characters.words) == (num_bytes, num_bytes, 6, 6)
@@ -152,7 +156,9 @@ def test_bits_per_byte_are_comparable_between_words_and_characters(tmp_path: Pat
     ids=["plain", "crlf", "bom, no last newline", "decomposed", "longer", "empty line", "no line ends"],
 )
 def test_bytes_are_counted_before_normalization(tmp_path: Path, raw: bytes, dropped: int) -> None:
-    run = load_language_model(write_uniform_run(tmp_path / "run", ["grün ü"], CharactersConfig(), spells=True))
+    run = load_language_model(
+        write_uniform_run(tmp_path / "run", ["grün ü"], CharactersConfig(), has_spelling_model=True)
+    )
     [text] = Text.blocks(io.BytesIO(raw), "a text")
     found = run.perplexity(text).likelihood
     assert (found.bytes, found.dropped_bytes) == (len(raw), dropped)
@@ -246,7 +252,7 @@ def test_a_string_is_scored_like_its_lines(runs: TinyRuns) -> None:
 
 def test_a_loaded_run_can_be_copied_and_pickled(tmp_path: Path) -> None:
     text = ["grün ü", "rot"]
-    run = load_language_model(write_uniform_run(tmp_path / "run", text[:1], WordsConfig(), spells=True))
+    run = load_language_model(write_uniform_run(tmp_path / "run", text[:1], WordsConfig(), has_spelling_model=True))
     expected = run.perplexity(text)
     for copied in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run)):
         assert copied.perplexity(text).likelihood == expected.likelihood

@@ -84,7 +84,7 @@ def test_unknown_words_are_scored_by_unk_and_the_spelling_model(runs: TinyRuns) 
 
 def test_lines_with_unknown_words_have_no_score_without_a_spelling_model(tmp_path: Path) -> None:
     lines = ["a b c", "b a"]
-    run = load_language_model(write_uniform_run(tmp_path / "run", lines, WordsConfig(), spells=False))
+    run = load_language_model(write_uniform_run(tmp_path / "run", lines, WordsConfig(), has_spelling_model=False))
     found = run.perplexity(["a b", "a d"])
     assert [line.log_prob for line in found.lines] == [pytest.approx(-3 * math.log(5)), None]
     likelihood = found.likelihood.as_dict()

@@ -11,7 +11,7 @@ from seqlab.models import GruConfig, LstmConfig, LstmLabellerConfig, RecurrentLa
 from seqlab.tasks.labelling.config import LabellingConfig
 
 LONG_SOURCE, LONG_TARGET = 1, 2
-"""Indices of pairs of the tiny data."""
+"""Indices of pairs of `tiny_translators` with a long source and a long target."""
 
 
 def assert_some_dropped(rows: Tensor) -> None:
@@ -21,7 +21,7 @@ def assert_some_dropped(rows: Tensor) -> None:
     assert 0.1 < float(is_zero[0].float().mean()) < 0.9
 
 
-def translator(input_feeding: bool, **fields: float) -> RecurrentTranslator:
+def build_translator(input_feeding: bool, **fields: float) -> RecurrentTranslator:
     config = LstmConfig(
         hidden_size=48,
         embedding_size=40,
@@ -58,7 +58,7 @@ with_and_without_input_feeding = pytest.mark.parametrize("input_feeding", [True,
 @with_and_without_input_feeding
 def test_dropout_mask_is_shared_by_all_tokens_of_a_sentence(input_feeding: bool, side: str) -> None:
     batch, ids = make_long_batch(side)
-    assert_some_dropped(gradient(translator(input_feeding, dropout=0.5), batch, f"{side}.embedding.weight")[ids])
+    assert_some_dropped(gradient(build_translator(input_feeding, dropout=0.5), batch, f"{side}.embedding.weight")[ids])
 
 
 @every_side
@@ -66,13 +66,13 @@ def test_dropout_mask_is_shared_by_all_tokens_of_a_sentence(input_feeding: bool,
 def test_dropout_mask_between_layers_is_shared_by_all_steps(input_feeding: bool, side: str) -> None:
     batch, _ = make_long_batch(side)
     assert_some_dropped(
-        gradient(translator(input_feeding, dropout=0.5), batch, f"{side}.layers.layers.1.0.from_input.weight")
+        gradient(build_translator(input_feeding, dropout=0.5), batch, f"{side}.layers.layers.1.0.from_input.weight")
     )
 
 
 @with_and_without_input_feeding
 def test_dropout_of_memory_and_decoder_output(input_feeding: bool) -> None:
-    model, (batch, _) = translator(input_feeding, dropout=0.5), make_long_batch("encoder")
+    model, (batch, _) = build_translator(input_feeding, dropout=0.5), make_long_batch("encoder")
     memory, _, _ = model.encoder(batch.src, batch.src_lengths)
     assert_some_dropped(memory[0])
     batch, _ = make_long_batch("decoder")
@@ -84,7 +84,7 @@ def test_dropout_of_memory_and_decoder_output(input_feeding: bool) -> None:
 def test_embedding_dropout_drops_all_occurrences_of_a_token(input_feeding: bool, side: str) -> None:
     batch, ids = make_long_batch(side)
     assert_some_dropped(
-        gradient(translator(input_feeding, embedding_dropout=0.5), batch, f"{side}.embedding.weight")[ids].t()
+        gradient(build_translator(input_feeding, embedding_dropout=0.5), batch, f"{side}.embedding.weight")[ids].t()
     )
 
 
@@ -93,7 +93,7 @@ def test_embedding_dropout_drops_all_occurrences_of_a_token(input_feeding: bool,
 def test_weight_dropout_drops_elements_of_recurrent_weights(input_feeding: bool, side: str) -> None:
     batch, _ = make_long_batch(side)
     found = gradient(
-        translator(input_feeding, weight_dropout=0.5), batch, f"{side}.layers.layers.1.0.from_hidden.weight"
+        build_translator(input_feeding, weight_dropout=0.5), batch, f"{side}.layers.layers.1.0.from_hidden.weight"
     )
     assert 0.4 < float((found == 0).float().mean()) < 0.6
 
@@ -109,7 +109,7 @@ def test_no_dropout_in_evaluation_mode(family: type[LstmConfig | GruConfig]) -> 
     assert torch.equal(found, expected)
 
 
-def labeller(**fields: float) -> RecurrentLabeller:
+def build_labeller(**fields: float) -> RecurrentLabeller:
     torch.manual_seed(0)
     none = {"dropout": 0.0, "embedding_dropout": 0.0, "weight_dropout": 0.0, "output_dropout": 0.0}
     config = LstmLabellerConfig(hidden_size=48, embedding_size=40, num_layers=2, **{**none, **fields})  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ def test_each_dropout_of_a_labeller_has_one_mask_per_sentence() -> None:
     batch = collate_labelled([ids], None, None, [0], pad_id=0)
 
     def found(**fields: float) -> tuple[dict[str, Tensor], Tensor]:
-        model = labeller(**fields)
+        model = build_labeller(**fields)
         hidden = model(batch).hidden
         hidden.sum().backward()
         grads = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}

@@ -1,4 +1,4 @@
-"""Kneser-Ney estimation against reference equations in plain dicts, and against KenLM."""
+"""Kneser-Ney estimation against reference equations in dictionaries, and against KenLM."""
 
 import logging
 import math
@@ -30,7 +30,7 @@ def draw_documents(seed: int, vocab_size: int, documents: int) -> list[list[int]
     return rows
 
 
-def levels_of(
+def estimate_levels(
     documents: Sequence[Sequence[int]],
     order: int,
     vocab_size: int,
@@ -49,7 +49,7 @@ def levels_of(
     )
 
 
-def ngrams_of(levels: Sequence[TrieLevel], vocab_size: int) -> list[list[Ngram]]:
+def decode_ngrams(levels: Sequence[TrieLevel], vocab_size: int) -> list[list[Ngram]]:
     """Decode the keys of each level to n-grams of ids."""
     found: list[list[Ngram]] = [[()]]
     for level in levels:
@@ -68,8 +68,8 @@ def test_trie_equals_reference_equations(
 ) -> None:
     rows = draw_documents(seed, vocab_size, documents)
     reference = KneserNey(rows, order, vocab_size, SPECIAL_IDS, boundaries, min_counts)
-    levels = levels_of(rows, order, vocab_size, boundaries, min_counts)
-    ngrams_by_level = ngrams_of(levels, vocab_size)
+    levels = estimate_levels(rows, order, vocab_size, boundaries, min_counts)
+    ngrams_by_level = decode_ngrams(levels, vocab_size)
     kept = {ngram for ngram in reference.counts if len(ngram) > 1 and reference.is_kept(ngram)}
     assert {ngram for ngrams in ngrams_by_level[1:] for ngram in ngrams} == kept
     assert ngrams_by_level[0] == [(i,) for i in range(vocab_size)]
@@ -96,7 +96,7 @@ def test_missing_discounts_fall_back_to_defaults(caplog: pytest.LogCaptureFixtur
     fell_back = [length for length, found in reference.discounts.items() if found == [*FALLBACK_DISCOUNTS[1:]]]
     assert 0 < len(fell_back) < 3
     with caplog.at_level(logging.DEBUG, logger="seqlab"):
-        levels_of(rows, 3, 60)
+        estimate_levels(rows, 3, 60)
     assert [record.getMessage().split()[3] for record in caplog.records if record.name.startswith("seqlab")] == [
         f"{n}-grams" for n in fell_back
     ]
@@ -134,9 +134,9 @@ def test_estimates_equal_those_of_kenlm() -> None:
         for _ in range(int(9 * draw.random())):
             row.append(4 + (int(200 * draw.random() ** 3) + (row[-1] - 4) * 3) % 200)
         rows.append(row)
-    levels = levels_of(rows, 4, 204)
-    assert [len(level.keys) for level in levels] == [204, 2435, 2931, 2459]  # KenLM has no pad
-    indices = [{ngram: i for i, ngram in enumerate(ngrams)} for ngrams in ngrams_of(levels, 204)]
+    levels = estimate_levels(rows, 4, 204)
+    assert [len(level.keys) for level in levels] == [204, 2435, 2931, 2459]  # one unigram more than KenLM, for padding
+    indices = [{ngram: i for i, ngram in enumerate(ngrams)} for ngrams in decode_ngrams(levels, 204)]
     special = {"<s>": BOS, "</s>": EOS}
     for line in KENLM.strip().splitlines():
         log_prob, *words = line.split()
@@ -157,19 +157,19 @@ def assert_equal(first: Sequence[TrieLevel], second: Sequence[TrieLevel]) -> Non
 @every_boundaries
 def test_documents_may_have_any_integer_type(boundaries: TextBoundaries) -> None:
     rows = draw_documents(1, 12, 50)
-    expected = levels_of(rows, 3, 12, boundaries)
-    assert_equal(expected, levels_of(RaggedArray.from_lists(rows), 3, 12, boundaries))
-    assert_equal(expected, levels_of([np.array(row, np.uint16) for row in rows], 3, 12, boundaries))
+    expected = estimate_levels(rows, 3, 12, boundaries)
+    assert_equal(expected, estimate_levels(RaggedArray.from_lists(rows), 3, 12, boundaries))
+    assert_equal(expected, estimate_levels([np.array(row, np.uint16) for row in rows], 3, 12, boundaries))
 
 
 def test_estimates_are_independent_of_the_order_of_lines() -> None:
     rows = draw_documents(1, 12, 50)
-    assert_equal(levels_of(rows, 4, 12), levels_of(rows[::-1], 4, 12))
+    assert_equal(estimate_levels(rows, 4, 12), estimate_levels(rows[::-1], 4, 12))
 
 
 def test_empty_lines_count_only_eos() -> None:
     """An empty line holds only eos, so its longest n-gram is the bigram of bos and eos."""
-    (unigrams, bigrams) = levels_of([[], []], 5, 6)
+    (unigrams, bigrams) = estimate_levels([[], []], 5, 6)
     assert bigrams.keys.tolist() == [BOS * 6 + EOS]
     assert np.exp(unigrams.log_probs).sum() == pytest.approx(1, abs=1e-12)
     assert len(bigrams.backoffs) == 0
@@ -187,9 +187,9 @@ def test_empty_lines_count_only_eos() -> None:
 )
 def test_invalid_documents_are_refused(documents: list[list[int]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        levels_of(documents, 3, 12)
+        estimate_levels(documents, 3, 12)
 
 
 def test_invalid_boundaries_are_refused() -> None:
     with pytest.raises(ValueError, match="must be `lines` or `continuous`, but is `pages`"):
-        levels_of([[5]], 3, 12, "pages")  # type: ignore[arg-type]
+        estimate_levels([[5]], 3, 12, "pages")  # type: ignore[arg-type]

@@ -53,14 +53,14 @@ def batch_of(rows: Sequence[Sequence[int]]) -> TextBatch:
     return TextBatch(tgt_in, tgt_out, torch.arange(len(rows)), sum(map(len, rows)) - len(rows))
 
 
-def prompt(*rows: Sequence[int]) -> TextBatch:
+def make_prompt(*rows: Sequence[int]) -> TextBatch:
     ids = torch.tensor(rows)
     return TextBatch(ids, torch.full_like(ids, IGNORE), torch.arange(len(rows)), 0)
 
 
 def score_stepwise(model: NgramModel, ids: Tensor) -> Tensor:
     """Score the ids (B, T) step by step, except the first of each row: (B, T - 1)."""
-    last_ids, state = model.start(prompt(*ids[:, :1].tolist()))
+    last_ids, state = model.start(make_prompt(*ids[:, :1].tolist()))
     scores = []
     for column in ids.T[1:]:
         step = model.step(last_ids, state)
@@ -85,7 +85,7 @@ def test_scores_equal_steps_and_equations(order: int, boundaries: TextBoundaries
     rows = draw_texts(1, BOS if boundaries == "lines" else EOS)
     rows += [row[:1] + row[2:] + [EOS] for row in rows[:3]] + [
         [4, 4, 5, 6, 7, 4, 4, 4, 4, 5]
-    ]  # one starts in the middle of a text
+    ]  # the last row starts inside a text
     scores = model.score(batch_of(rows))
     expected = torch.tensor([reference.log_probs(row) for row in rows], dtype=torch.float64)
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-10)
@@ -103,7 +103,7 @@ def test_probabilities_sum_to_one_after_every_context(order: int, boundaries: Te
         assert last.dtype == torch.float64
         assert last.exp().sum().item() == pytest.approx(1, abs=1e-9)
         assert last.isneginf().nonzero()[:, 0].tolist() == [PAD, BOS]
-        last_ids, state = model.start(prompt(start))
+        last_ids, state = model.start(make_prompt(start))
         assert torch.equal(model.step(last_ids, state).scores[0], last.float())
 
 
@@ -131,7 +131,7 @@ def test_prompts_give_the_same_scores_as_steps() -> None:
     model = fit_model(4, "continuous")
     rows = torch.tensor(draw_texts(4, EOS))
     for length in (1, 2, 3, 6):
-        last_ids, state = model.start(prompt(*rows[:, :length].tolist()))
+        last_ids, state = model.start(make_prompt(*rows[:, :length].tolist()))
         assert torch.equal(last_ids, rows[:, length - 1])
         scores = model.step(last_ids, state).scores.gather(1, rows[:, length, None])[:, 0]
         assert torch.equal(scores, score_stepwise(model, rows)[:, length - 1])
@@ -140,13 +140,13 @@ def test_prompts_give_the_same_scores_as_steps() -> None:
 def test_states_are_selected_and_forked() -> None:
     model = fit_model(4)
     prompts = draw_texts(5, BOS, 3, 4)
-    last_ids, state = model.start(prompt(*prompts))
+    last_ids, state = model.start(make_prompt(*prompts))
     fork, scores = state.fork(), model.step(last_ids, state).scores
     rows = torch.tensor([2, 2, 0])
     selected = model.step(last_ids[rows], fork.select(rows))
     assert torch.equal(selected.scores, scores[rows])
     selected.scores.fill_(0)  # search may change it in place
-    repeated = model.step(*model.start(prompt(*prompts))).scores
+    repeated = model.step(*model.start(make_prompt(*prompts))).scores
     assert torch.equal(repeated, scores)
 
 
@@ -159,10 +159,10 @@ def test_searches_find_the_exhaustive_optimum() -> None:
         return [math.log(p) if p else -math.inf for p in found]
 
     expected = best(all_sequences(table, EOS, config, 1, 4), 3)
-    (found,) = beam_search(model, prompt([BOS]), config)
+    (found,) = beam_search(model, make_prompt([BOS]), config)
     assert [tuple(hypothesis.ids) for hypothesis in found] == [hypothesis.ids for hypothesis in expected]
     assert [hypothesis.score for hypothesis in found] == pytest.approx([hypothesis.score for hypothesis in expected])
-    (first,) = greedy_search(model, prompt([BOS]), config)
+    (first,) = greedy_search(model, make_prompt([BOS]), config)
     assert tuple(first.ids) == greedy(table, EOS, config, 1, 4).ids
 
 
@@ -189,7 +189,7 @@ def test_weights_of_another_order_or_vocabulary_are_refused() -> None:
 
 def test_unfitted_model_is_uniform() -> None:
     model = NgramModel(NgramConfig(), VOCAB, PAD, BOS, EOS)
-    probs = model.step(*model.start(prompt([BOS, 5, 6]))).scores.exp()
+    probs = model.step(*model.start(make_prompt([BOS, 5, 6]))).scores.exp()
     torch.testing.assert_close(probs, torch.tensor([[0, 0] + [1 / (VOCAB - 2)] * (VOCAB - 2)]))
 
 

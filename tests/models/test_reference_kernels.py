@@ -75,7 +75,7 @@ def gradients_of_squares(hidden: Tensor, parameters: list[nn.Parameter]) -> Any:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_second_derivatives_equal_finite_differences(name: str) -> None:
-    """The directional derivative of the gradient's squared norm is compared with finite differences."""
+    """The test compares the directional derivative of the gradient's squared norm with finite differences."""
     model: nn.Module = MODELS[name]()
     if name == "transformer":  # a short step avoids the kinks of ReLU
         model.double()

@@ -36,7 +36,7 @@ def draw_lines(seed: int) -> list[str]:
 
 
 class Setup:
-    """Both tokenizers, the word language model, and its reference equations in plain dicts."""
+    """Word and character tokenizers, the word language model, and its reference equations in dictionaries."""
 
     def __init__(self, seed: int, order: int = 3) -> None:
         lines = [line for line in draw_lines(seed) if line]

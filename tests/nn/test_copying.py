@@ -12,7 +12,7 @@ SRC = torch.tensor([[4, 5, 4, NOT_COPYABLE], [6, 9, NOT_COPYABLE, NOT_COPYABLE]]
 VOCAB_SIZE = 8
 
 
-def example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def draw_example() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return gate logits (2, 3), attention (2, 3, 4) and log-probabilities over the vocabulary (2, 3, 8)."""
     torch.manual_seed(0)
     gate, attention = torch.randn(2, 3), torch.rand(2, 3, 4)
@@ -35,7 +35,7 @@ def make_pointer(size: int) -> PointerGenerator:
 
 
 def test_probabilities_equal_the_definition() -> None:
-    _, attention, log_probs = example()
+    _, attention, log_probs = draw_example()
     hidden = torch.randn(2, 3, 5)
     copying = make_pointer(5)
     gate = (hidden @ copying.weight[0] + copying.bias).detach()
@@ -58,7 +58,7 @@ def test_probabilities_equal_the_definition() -> None:
 
 
 def test_attention_to_uncopyable_positions_is_given_to_the_vocabulary() -> None:
-    _, attention, log_probs = example()
+    _, attention, log_probs = draw_example()
     copying, hidden = make_pointer(5), torch.randn(2, 5)
     uncopyable = torch.full_like(SRC, 3)
     scores = copying.mix_scores(log_probs[:, 0], hidden, attention[:, 0], copying.source(uncopyable))
@@ -67,7 +67,7 @@ def test_attention_to_uncopyable_positions_is_given_to_the_vocabulary() -> None:
 
 @pytest.mark.parametrize("tag_ids", [range(0), range(4, 6)])
 def test_probabilities_sum_to_one(tag_ids: range) -> None:
-    _, attention, log_probs = example()
+    _, attention, log_probs = draw_example()
     copying = PointerGenerator(5, VOCAB_SIZE, eos_id=2, unk_id=3, tag_ids=tag_ids)
     source = copying.source(SRC.masked_fill(SRC == NOT_COPYABLE, 3))
     scores = copying.mix_scores(log_probs[:, 0], torch.randn(2, 5), attention[:, 0], source)
@@ -76,7 +76,7 @@ def test_probabilities_sum_to_one(tag_ids: range) -> None:
 
 @pytest.mark.parametrize("word", [7, VOCAB_SIZE + 1])
 def test_gradients_are_finite_for_words_outside_the_source(word: int) -> None:
-    gate, attention, log_probs = (each.requires_grad_() for each in example())
+    gate, attention, log_probs = (each.requires_grad_() for each in draw_example())
     pointer = PointerOutput(gate, attention, SRC, VOCAB_SIZE).select(torch.ones(2, 3, dtype=torch.bool))
     mixed = pointer.mix(log_probs[..., 7].flatten(), torch.full((6,), word))
     for gradient in torch.autograd.grad(mixed.sum(), [gate, attention, log_probs]):

@@ -35,7 +35,7 @@ def apply_repeated_linear(x: Tensor) -> Tensor:
     return multiply(torch.tanh(multiply(x.flatten(0, 1))))
 
 
-def recurrent(kind: str) -> Layer:
+def make_recurrent(kind: str) -> Layer:
     def run(x: Tensor) -> Tensor:
         lengths = torch.tensor([x.size(1), x.size(1) - 2])
         output: Tensor = Recurrent(kind, SIZE, 8, 2, bidirectional=True)(x, lengths=lengths).output  # type: ignore[arg-type]
@@ -53,9 +53,9 @@ LAYERS: dict[str, Layer] = {
     "cross-attention": cross_attend,
     "cross-entropy": cross_entropy_sum,
     "repeated linear": apply_repeated_linear,
-    "rnn": recurrent("rnn"),
-    "gru": recurrent("gru"),
-    "lstm": recurrent("lstm"),
+    "rnn": make_recurrent("rnn"),
+    "gru": make_recurrent("gru"),
+    "lstm": make_recurrent("lstm"),
 }
 every_layer = pytest.mark.parametrize("name", LAYERS)
 

@@ -17,13 +17,13 @@ def draw_lines(seed: int) -> list[list[int]]:
     return [rng.integers(1, VOCAB_SIZE, size=length).tolist() for length in [*rng.integers(0, 9, size=60), 0, 1]]
 
 
-def ngrams_of(line: list[int], length: int) -> list[tuple[int, ...]]:
+def list_ngrams(line: list[int], length: int) -> list[tuple[int, ...]]:
     """List the n-gram that ends at each token. The id `VOCAB_SIZE` pads the start of the line."""
     padded = [VOCAB_SIZE] * (length - 1) + line
     return [tuple(padded[i : i + length]) for i in range(len(line))]
 
 
-def fitted(lines: list[list[int]], length: int, num_ngrams: int, **options: float) -> tuple[NgramEmbedding, int]:
+def fit_embedding(lines: list[list[int]], length: int, num_ngrams: int, **options: float) -> tuple[NgramEmbedding, int]:
     torch.manual_seed(0)
     layer = NgramEmbedding(num_ngrams, length, VOCAB_SIZE, SIZE, std=1.0, dropout=options.pop("dropout", 0.0))
     words = np.array([word for line in lines for word in line], np.uint16)
@@ -37,16 +37,16 @@ def test_most_frequent_ngrams_have_unique_vectors(
 ) -> None:
     monkeypatch.setattr(ngram_embedding, "TOKENS_PER_BLOCK", tokens_per_block)
     lines = draw_lines(0)
-    counts = Counter(ngram for line in lines for ngram in ngrams_of(line, length))
+    counts = Counter(ngram for line in lines for ngram in list_ngrams(line, length))
     ranked = sorted((ngram for ngram, count in counts.items() if count > 1), key=lambda ngram: (-counts[ngram], ngram))
     expected = set(ranked[:num_ngrams])
-    layer, num_known = fitted(lines, length, num_ngrams)
+    layer, num_known = fit_embedding(lines, length, num_ngrams)
     assert num_known == len(expected)
     vectors: dict[tuple[int, ...], torch.Tensor] = {}
     for line in [*lines, *draw_lines(1)]:  # also for lines outside the counted text
         if not line:
             continue
-        for ngram, vector in zip(ngrams_of(line, length), layer(torch.tensor([line]))[0], strict=True):
+        for ngram, vector in zip(list_ngrams(line, length), layer(torch.tensor([line]))[0], strict=True):
             assert (ngram in expected) == bool(vector.any())
             assert torch.equal(vectors.setdefault(ngram, vector), vector)
     assert len({tuple(vector.tolist()) for ngram, vector in vectors.items() if ngram in expected}) == len(expected)
@@ -55,7 +55,7 @@ def test_most_frequent_ngrams_have_unique_vectors(
 def test_unfitted_embeddings_and_padding_are_zero() -> None:
     layer = NgramEmbedding(8, 2, VOCAB_SIZE, SIZE, std=1.0, dropout=0.0)
     assert not layer(torch.tensor([[4, 4], [0, 0]])).any()
-    layer, _ = fitted([[4, 5], [4, 5], [5]], 2, 8)
+    layer, _ = fit_embedding([[4, 5], [4, 5], [5]], 2, 8)
     found = layer(torch.tensor([[4, 5, 0, 0], [5, 4, 5, 0]]))
     assert found.any(2).tolist() == [[True, True, False, False], [False, False, True, False]]
     assert torch.equal(found[0, 1], found[1, 2])
@@ -63,7 +63,7 @@ def test_unfitted_embeddings_and_padding_are_zero() -> None:
 
 @pytest.mark.parametrize("lines", [[], [[]], [[], [], []]])
 def test_empty_lines_have_no_ngrams(lines: list[list[int]]) -> None:
-    layer, num_known = fitted(lines, 3, 8)
+    layer, num_known = fit_embedding(lines, 3, 8)
     assert num_known == 0
     assert layer(torch.zeros(2, 0, dtype=torch.int64)).shape == (2, 0, SIZE)
 
@@ -80,13 +80,13 @@ def test_large_ids_are_distinguished(vocab_size: int, length: int) -> None:
 
 
 def test_dropout_drops_all_occurrences_of_an_ngram() -> None:
-    layer, _ = fitted(draw_lines(0), 2, 500, dropout=0.5)
+    layer, _ = fit_embedding(draw_lines(0), 2, 500, dropout=0.5)
     src = torch.tensor([line[:3] for line in draw_lines(0) if len(line) >= 3] * 4)
     torch.manual_seed(1)
     undropped, dropped = layer.eval()(src), layer.train()(src)
     is_kept = {}
     for row, before, after in zip(src.tolist(), undropped, dropped, strict=True):
-        for ngram, vector, left in zip(ngrams_of(row, 2), before, after, strict=True):
+        for ngram, vector, left in zip(list_ngrams(row, 2), before, after, strict=True):
             if vector.any():
                 kept = is_kept.setdefault(ngram, bool(left.any()))
                 torch.testing.assert_close(left, 2 * vector if kept else torch.zeros(SIZE))
@@ -94,7 +94,7 @@ def test_dropout_drops_all_occurrences_of_an_ngram() -> None:
 
 
 def test_only_ngrams_in_the_table_have_gradients() -> None:
-    layer, num_known = fitted([[4, 5, 4, 5], [4, 5]], 2, 8)
+    layer, num_known = fit_embedding([[4, 5, 4, 5], [4, 5]], 2, 8)
     assert num_known == 2  # including the n-gram of a line's first word
     layer(torch.tensor([[4, 5, 6, 0]])).sum().backward()
     assert layer.weight.grad is not None

@@ -1,4 +1,4 @@
-"""Blockwise losses of the vocabulary projection against torch's, with gradients."""
+"""Blockwise losses of the vocabulary projection against those of torch, with gradients."""
 
 import pytest
 import torch

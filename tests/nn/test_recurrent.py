@@ -1,4 +1,4 @@
-"""Recurrent stacks against torch.nn; steps against one pass; batch invariance; dropout."""
+"""Recurrent stacks: torch.nn as a reference, steps, batch invariance, states, dropout, bf16 training."""
 
 import copy
 from typing import Any
@@ -46,10 +46,12 @@ def make_torch_stack(stack: Recurrent, kind: RecurrentKind) -> nn.RNNBase:
     return torch_stack
 
 
-def gradients_by_seqlab_name(torch_stack: nn.RNNBase, stack: Recurrent, of: Tensor) -> dict[str, Tensor]:
-    """Return the gradients of `of` for the parameters of torch.nn, under their names in seqlab."""
+def gradients_by_seqlab_name(torch_stack: nn.RNNBase, stack: Recurrent, loss: Tensor) -> dict[str, Tensor]:
+    """Compute the gradients of `loss` for the parameters of torch.nn, under their names in seqlab."""
     by_name = dict(
-        zip(dict(torch_stack.named_parameters()), torch.autograd.grad(of, list(torch_stack.parameters())), strict=True)
+        zip(
+            dict(torch_stack.named_parameters()), torch.autograd.grad(loss, list(torch_stack.parameters())), strict=True
+        )
     )
     named = {}
     for depth, size in enumerate(stack.sizes):

@@ -7,7 +7,7 @@ from seqlab.search.config import SearchConfig
 
 NEG_INF = float("-inf")
 Table = Callable[[tuple[int, ...]], Sequence[float]]
-"""Function from a prefix to the scores of the next id."""
+"""Maps a prefix to the scores of the next id."""
 
 
 class ScoredSequence(NamedTuple):
@@ -26,7 +26,7 @@ def length_penalty(length: int, config: SearchConfig) -> float:
 
 
 def has_repeats(ids: Sequence[int], size: int) -> bool:
-    """Tell whether an n-gram of `size` ids occurs twice; False for size 0."""
+    """Check whether an n-gram of `size` ids occurs twice (False for size 0)."""
     ngrams = [tuple(ids[i : i + size]) for i in range(len(ids) - size + 1)]
     return size > 0 and len(set(ngrams)) < len(ngrams)
 

@@ -49,7 +49,7 @@ def run_command(*arguments: str) -> None:
     try:
         assert main(arguments) == 0
     finally:
-        logging.getLogger().handlers.clear()  # they refer to this test's standard error
+        logging.getLogger().handlers.clear()  # handlers keep this test's standard error
 
 
 def run_and_read_outputs(argv: list[str]) -> list[Any]:

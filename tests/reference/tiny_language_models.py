@@ -116,11 +116,11 @@ def write_language_model(
 
 
 def write_uniform_run(
-    path: Path, lines: Sequence[str], tokenizer: TokenizerConfig, *, spells: bool, **data: Any
+    path: Path, lines: Sequence[str], tokenizer: TokenizerConfig, *, has_spelling_model: bool, **data: Any
 ) -> Path:
     """Write the run of a model with a uniform distribution over all ids except pad and bos."""
     trained, config = train_tokenizer(tokenizer, lines), NgramConfig(order=1)
-    spelling = SpellingModel.fit(rare_items(lines, trained)) if spells else None
+    spelling = SpellingModel.fit(rare_items(lines, trained)) if has_spelling_model else None
     return write_language_model(path, config, config.build(trained, trained), trained, spelling, **data)
 
 

@@ -192,7 +192,7 @@ def test_unknown_words_with_probable_characters_are_found(words: NgramModel) -> 
     assert CHARACTERS.decode([best.ids]) == ["i have two vans"]
 
 
-def random_texts(count: int) -> list[str]:
+def draw_texts(count: int) -> list[str]:
     """Draw texts over a vocabulary of 300 words, each with at most four possible successors."""
     draw = random.Random(0)
     words = ["".join(draw.choices("aehimostv", k=draw.randint(2, 6))) for _ in range(300)]
@@ -208,7 +208,7 @@ def random_texts(count: int) -> list[str]:
 
 def test_look_ahead_finds_better_texts_with_a_small_beam() -> None:
     """Both searches use the same score, so their results can be compared."""
-    texts = random_texts(430)
+    texts = draw_texts(430)
     tokenizer = train_tokenizer(WordsConfig(), texts)
     words = NgramModel(NgramConfig(order=3), tokenizer.vocab_size, PAD_ID, BOS_ID, EOS_ID)
     words.fit(tokenizer.encode(texts[30:]))

@@ -51,7 +51,7 @@ def assert_same(found: Sequence[Sequence[Hypothesis]], expected: Sequence[Sequen
                 torch.testing.assert_close(hypothesis.attention, expected_hypothesis.attention)
 
 
-def language_model(max_length: int = 64, **options: Any) -> TransformerLm:
+def build_language_model(max_length: int = 64, **options: Any) -> TransformerLm:
     torch.manual_seed(1)
     config = TransformerLmConfig(d_model=32, d_ff=48, num_heads=4, num_layers=2, max_length=max_length, **options)
     return TransformerLm(config, VOCAB, EOS).eval()
@@ -127,7 +127,7 @@ def test_graphs_do_not_change_results_of_ensembles_and_fusions(
 ) -> None:
     members = build(TRANSFORMERS["pre"]), build(TRANSFORMERS["rotary"])
     start = {"start_lm": lambda rows, device: collate_prompts([[BOS]] * rows).to(device)}
-    fused = Fusion(Ensemble(members), WeightedLm(language_model(), weight=0.3, length_reward=0.1, **start))
+    fused = Fusion(Ensemble(members), WeightedLm(build_language_model(), weight=0.3, length_reward=0.1, **start))
     for model in (Ensemble(members), fused):
         with reference_kernels("cuda_graph"):
             expected = search(model, beam_size)
@@ -157,7 +157,7 @@ def test_too_few_learned_positions_are_refused(graphs: type[CpuRecordedFunction]
 def test_graphs_do_not_change_samples_of_language_models(
     graphs: type[CpuRecordedFunction], positions: Any, prompt: int
 ) -> None:
-    model = language_model(positions=positions)
+    model = build_language_model(positions=positions)
     batch = collate_prompts([[5 + row, *range(10, 9 + prompt)] for row in range(6)])
     config = SamplingConfig(max_length=40, seed=3)
     with reference_kernels("cuda_graph"):
@@ -171,9 +171,12 @@ def test_graphs_do_not_change_samples_of_language_models(
 def test_position_tables_grow_before_recording(graphs: type[CpuRecordedFunction]) -> None:
     """A graph captures the address of a position table, so the table must grow before."""
     for positions in ("rotary", "sinusoidal"):
-        model, config = language_model(max_length=400, positions=positions), SamplingConfig(max_length=290, seed=3)
+        model, config = (
+            build_language_model(max_length=400, positions=positions),
+            SamplingConfig(max_length=290, seed=3),
+        )
         found = sample(model, collate_prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
-        model = language_model(max_length=400, positions=positions)
+        model = build_language_model(max_length=400, positions=positions)
         with reference_kernels("cuda_graph"):
             expected = sample(model, collate_prompts([[5], [6]]), config, banned_ids=[EOS], ends_at_eos=False)
         assert_same([found], [expected])
@@ -185,13 +188,13 @@ def test_too_large_caches_use_no_graph(graphs: type[CpuRecordedFunction], monkey
     config = SamplingConfig(max_length=40, seed=3)
     for limit, recorded in ((2 * 2 * 32 * 4 * 2 * 48 - 1, 0), (2 * 2 * 32 * 4 * 2 * 48, 1)):
         monkeypatch.setattr("seqlab.nn.static_cache.MAX_CACHE_BYTES", limit)
-        sample(language_model(), collate_prompts([[5], [6]]), config)
+        sample(build_language_model(), collate_prompts([[5], [6]]), config)
         assert graphs.recorded == recorded
 
 
 def test_texts_longer_than_the_context_use_no_graph(graphs: type[CpuRecordedFunction]) -> None:
     """After the maximum length, half of the context is encoded again."""
-    model, config = language_model(max_length=16), SamplingConfig(max_length=30, seed=3)
+    model, config = build_language_model(max_length=16), SamplingConfig(max_length=30, seed=3)
     with reference_kernels("cuda_graph"):
         expected = sample(model, collate_prompts([[5], [6]]), config)
     assert_same([sample(model, collate_prompts([[5], [6]]), config)], [expected])
