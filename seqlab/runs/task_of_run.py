@@ -55,4 +55,4 @@ def refuse_other_models(path: str | Path, needed: str) -> None:
     """Raise ValueError if a run is of another kind than the needed one, such as `a translator`."""
     found = read_data_config(path)
     if found.model_noun != needed:
-        raise ValueError(f"{path} {found.usage_hint}. What is needed here is {needed}.")
+        raise ValueError(f"{path} is not {needed}; it {found.usage_hint}.")

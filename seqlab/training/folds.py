@@ -78,22 +78,22 @@ def train_folds(
         raise ValueError(f"`folds` must be at least 2, but is {num_folds} instead.")
     if RunFolder(folder).exists():
         raise ValueError(f"{folder} is a run, not the folder of one run for each fold: choose another `--run_dir`.")
-    found, answers = [], []
+    found, predictions = [], []
     for number in range(1, num_folds + 1):
         fold = replace(config, data=config.data.of_fold(number, num_folds))
         run_dir = train(fold, folder / f"fold_{number:02}", overwrite=overwrite, command=command)
-        of_fold = list(fold.data.task.answers(run_dir))
+        of_fold = list(fold.data.task.validation_predictions(run_dir))
         scores = fold.data.task.fold_scores(of_fold)
         if scores is None:
             best = summarize(run_dir).best
             assert best is not None, "a finished run was validated"
             scores = best.scores
         found.append(scores)
-        answers += [{"fold": number, **each} for each in of_fold]
+        predictions += [{"fold": number, **each} for each in of_fold]
         logger.info("fold %d of %d: %s", number, num_folds, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
     report = FoldsReport(found)
-    if answers:
-        text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in answers)
+    if predictions:
+        text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in predictions)
         write_bytes(folder / PREDICTIONS, text.encode())
     write_json(folder / REPORT, report.to_json())
     return report

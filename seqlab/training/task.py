@@ -68,11 +68,11 @@ class Task:
         """Validate the given weights. The model that is trained and the random generators stay unchanged."""
         raise NotImplementedError
 
-    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+    def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction for each validation example, for JSON; the default yields nothing."""
         yield from ()
 
-    def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+    def fold_scores(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float] | None:
         """Compute the scores of the predictions for a held-out fold; None if validation scores are used instead."""
         return None
 

@@ -102,7 +102,7 @@ def test_listed_and_suggested(used: dict[str, Done]) -> None:
         ("metric of lines", "choose nll or mrr or recall_at_1."),
         ("another's family", "choose one of bags."),
         ("unequal", "left has 4 lines"),
-        ("translate", "run compares texts: use `seqlab similarity`. What is needed here is a translator."),
+        ("translate", "run is not a translator; it compares texts: use `seqlab similarity`."),
         ("label", "run compares texts: use `seqlab similarity`. It cannot be used with `seqlab label`."),
     ],
 )

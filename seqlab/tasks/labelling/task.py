@@ -143,7 +143,7 @@ class LabellingTask(Task):
         scores = evaluate(hypotheses, [references], metrics)
         return Validation(scores, nll, "nll_per_label")
 
-    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+    def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield each held-out validation line with its predicted and its target labels."""
         pairs = read_held_out_pairs(RunFolder(run_dir).cache)
         device = read_config(RunFolder(run_dir)).training.device

@@ -140,7 +140,7 @@ class PredictionTask(Task):
         results = evaluate(predictions, [target.metric_lines(references)], metrics)
         return Validation(results, nll, "loss", target.fit_decisions(scores, references))
 
-    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+    def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction, the target and the location of each validation example."""
         run = load_run(run_dir, model_noun=PREDICTOR)
         data = prepare_examples(_data_config(run.config), run.codecs, run.folder.cache)

@@ -146,7 +146,7 @@ class RecordingLabelsTask(Task):
         metrics = [name for name in names if name != "nll"]
         return Validation(evaluate(list(map(str, best.tolist())), [references], metrics), nll, "loss")
 
-    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+    def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the predicted label of each recording of the test fold, or of the validation split."""
         config = read_config(RunFolder(run_dir))
         data = read_labelled_recordings(_data_config(config), RunFolder(run_dir).cache, None)
@@ -156,9 +156,9 @@ class RecordingLabelsTask(Task):
         for index, each in zip(indices.tolist(), results, strict=True):
             yield data.recordings.examples[index].prediction_record(each.label, data.labels[index])
 
-    def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
+    def fold_scores(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Compute accuracy and macro F1 of the test fold."""
-        labels, references = ([_as_word(each[name]) for each in answers] for name in ("prediction", "target"))
+        labels, references = ([_as_word(each[name]) for each in predictions] for name in ("prediction", "target"))
         return {name: score.value for name, score in evaluate(labels, [references], ["accuracy", "macro_f1"]).items()}
 
     def locate(self, data: LabelledRecordings, index: int) -> str:

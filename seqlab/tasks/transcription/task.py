@@ -113,7 +113,7 @@ class TranscriptionTask(Task):
         metrics = [name for name in names if name != "nll"]
         return Validation(evaluate(hypotheses, [references], metrics), nll, more={"empty_share": empty})
 
-    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+    def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the predicted transcript of each recording of the test fold, or of the validation split."""
         config = read_config(RunFolder(run_dir))
         data = read_transcripts(_data_config(config), RunFolder(run_dir).cache, None)
@@ -123,9 +123,9 @@ class TranscriptionTask(Task):
         for index, each in zip(indices.tolist(), transcripts, strict=True):
             yield data.recordings.examples[index].prediction_record(each.text, data.texts[index])
 
-    def fold_scores(self, answers: Sequence[dict[str, Any]]) -> dict[str, float]:
+    def fold_scores(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float]:
         """Compute the error rates of the test fold."""
-        texts, references = ([each[name] for each in answers] for name in ("prediction", "target"))
+        texts, references = ([each[name] for each in predictions] for name in ("prediction", "target"))
         return {name: score.value for name, score in evaluate(texts, [references], ["wer", "cer"]).items()}
 
     def locate(self, data: PreparedTranscripts, index: int) -> str:

@@ -131,7 +131,7 @@ class TranslationTask(Task):
         metrics = [name for name in asked if name != "nll"]
         return Validation(evaluate(hypotheses, references, metrics), nll)
 
-    def answers(self, run_dir: Path) -> Iterator[dict[str, Any]]:
+    def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield each held-out validation source with its translation and its target."""
         pairs, training = read_held_out_pairs(RunFolder(run_dir).cache), read_config(RunFolder(run_dir)).training
         run = load_translator(run_dir, device=training.device)
