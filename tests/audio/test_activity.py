@@ -20,7 +20,7 @@ def draw_bursts(
 
 @pytest.mark.parametrize("snr_db", [15, 30, 60])
 @pytest.mark.parametrize("gain", [1.0, 0.01])
-def test_bursts_are_found(snr_db: float, gain: float) -> None:
+def test_frames_with_sound_are_active(snr_db: float, gain: float) -> None:
     rng, mel = np.random.default_rng(1), LogMel(RATE, 40)
     samples, is_loud = draw_bursts(rng, [(0.4, False), (0.5, True), (0.3, False), (0.2, True), (0.6, False)], snr_db)
     found = active_frames(mel(samples * gain))

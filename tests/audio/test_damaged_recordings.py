@@ -71,7 +71,7 @@ def test_errors_for_text_files_name_them_as_text(text: str) -> None:
     assert "looks like a text file" in message
 
 
-def test_other_content_is_unreadable_with_the_reason_of_soundfile() -> None:
+def test_other_content_is_unreadable_and_errors_quote_soundfile() -> None:
     for content in (b"\x1f\x8b\x08\0" * 100, np.random.default_rng(1).bytes(5000)):
         fault, message = read_fault(content)
         assert fault == "unreadable"

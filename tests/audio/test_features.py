@@ -23,7 +23,7 @@ SETTINGS = [
 
 
 def speech_like(num_samples: int, seed: int = 1) -> np.ndarray:
-    """Return noise whose level changes, as float32."""
+    """Return noise with a changing level: float32 (n,)."""
     rng = np.random.default_rng(seed)
     envelope = 10 ** rng.uniform(-3, -0.5, 1 + num_samples // 800).repeat(800)[:num_samples]
     return (rng.normal(0, 1, num_samples) * envelope).astype(np.float32)

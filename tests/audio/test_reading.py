@@ -210,7 +210,7 @@ def test_clipped_share_counts_runs_at_full_scale(values: list[int], clipped: flo
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "ULAW", "ALAW"])
-def test_clipped_share_of_each_sample_format(subtype: str) -> None:
+def test_clipped_share_is_counted_for_each_sample_format(subtype: str) -> None:
     signal = np.clip(tone(50, 16000, 1, amplitude=2), -1, 1)
     share = np.mean(np.abs(signal) == 1)
     loud, soft = (encode(scale * signal, 16000, "WAV", subtype) for scale in (1, 0.9))

@@ -129,7 +129,7 @@ def test_written_files_are_reproducible_and_match_their_checksums(tmp_path):
         locate("number_words", tmp_path)
 
 
-def test_written_lines_are_the_phrases(tmp_path):
+def test_written_files_have_the_phrases_as_lines(tmp_path):
     written, phrases = write(tmp_path, seed=6), generate(6)
     for split, files in written.items():
         assert files["en"].read_text("utf-8").split("\n") == [*(phrase.en for phrase in phrases[split]), ""]

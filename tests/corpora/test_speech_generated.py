@@ -121,12 +121,12 @@ def test_voices_of_a_language_sound_different(language: str) -> None:
     assert len(set(names)) == len(names) >= 80
     assert {name.split("-")[0].split("+")[0] for name in names} == {language}
     assert not any("whisper" in name or "mbrola" in name for name in names)
-    spoken = {name: synthesize("uno", name)[0].tobytes() for name in names[:86:9]}
-    assert len(set(spoken.values())) == len(spoken)
+    waveforms = {name: synthesize("uno", name)[0].tobytes() for name in names[:86:9]}
+    assert len(set(waveforms.values())) == len(waveforms)
 
 
 @needs_espeak
-def test_rate_pitch_and_text_change_the_speech_and_repetition_does_not() -> None:
+def test_synthesis_is_reproducible_and_depends_on_rate_pitch_and_text() -> None:
     text = "nineteen eighty four"
     plain, sample_rate = synthesize(text)
     assert sample_rate == 22_050
@@ -170,8 +170,8 @@ def test_flite_synthesizes_speech_and_refuses_unknown_voices() -> None:
     pytest.importorskip("soxr", reason="pip install 'seqlab[audio]'")
     slow, fast = (synthesize("one two three", "flite/slt", rate_wpm=rate)[0] for rate in (120, 220))
     assert len(slow) > 1.5 * len(fast)
-    (spoken,) = synthesize_many([Utterance("one", "flite/rms")], sample_rate=8_000)
-    assert 0.2 < len(spoken) / 8_000 < 2
+    (waveform,) = synthesize_many([Utterance("one", "flite/rms")], sample_rate=8_000)
+    assert 0.2 < len(waveform) / 8_000 < 2
     with pytest.raises(ValueError, match=r"`voice` must be one of flite/awb, .* but is 'flite/nobody'"):
         synthesize("one", "flite/nobody")
 

@@ -112,12 +112,12 @@ def test_no_string_is_in_two_splits_and_the_same_seed_writes_the_same_bytes(
     texts = {split: {row["text"] for row in read_manifest_rows(manifest)} for split, manifest in strings.items()}
     assert not texts["train"] & (texts["valid"] | texts["test"])
     assert not texts["valid"] & texts["test"]
-    again = fsdd.write_strings(tmp_path / "again", seed=3, num_strings=NUM_STRINGS)
+    repeated = fsdd.write_strings(tmp_path / "again", seed=3, num_strings=NUM_STRINGS)
     other = fsdd.write_strings(tmp_path / "other", seed=4, num_strings=NUM_STRINGS)
     folder = strings["train"].parent
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     assert len(files) == sum(NUM_STRINGS.values()) + 3
-    assert all((again["train"].parent / file).read_bytes() == (folder / file).read_bytes() for file in files)
+    assert all((repeated["train"].parent / file).read_bytes() == (folder / file).read_bytes() for file in files)
     assert other["test"].read_bytes() != strings["test"].read_bytes()
     with pytest.raises(ValueError, match=r"`num_strings` must name splits of train, valid, test, but contains 'dev'"):
         fsdd.write_strings(tmp_path, num_strings={"dev": 1})

@@ -84,7 +84,7 @@ def test_noise_has_the_requested_snr_over_the_signal_without_its_silence(snr_db:
     assert 10 * np.log10(0.1**2 / np.mean(noise**2)) == pytest.approx(snr_db, abs=1e-6)
 
 
-def test_loud_waveforms_are_scaled_down_and_others_are_not() -> None:
+def test_only_loud_waveforms_are_scaled_down() -> None:
     loud, soft = np.array([2.0, -4.0, 0.0]), np.array([0.5, -0.25])
     np.testing.assert_allclose(scale_to_int16(loud) / 32767, loud * MAX_PEAK / 4, atol=1 / 32767)
     np.testing.assert_allclose(scale_to_int16(soft) / 32767, soft, atol=1 / 32767)

@@ -121,7 +121,7 @@ def test_a_column_name_may_contain_the_separator_of_columns(tmp_path: Path) -> N
         parse_column(f"{tmp_path}/x.csv#C+")
 
 
-def test_jsonl_with_plain_nested_and_dotted_keys(tmp_path: Path) -> None:
+def test_jsonl_keys_may_be_plain_nested_or_dotted(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     records = [{"id": 1, "pair": {"de": src, "en": tgt}, "with.dot": src} for src, tgt in PAIRS]
     records[0]["pair"]["de"] = "two\nlines"  # type: ignore[index]
@@ -226,7 +226,7 @@ def test_csv_cells_may_be_long(tmp_path: Path) -> None:
     assert list(map(len, read(f"{path}#de"))) == [200_000]
 
 
-def test_specs_with_and_without_a_column(tmp_path: Path) -> None:
+def test_specs_with_and_without_a_column_are_parsed(tmp_path: Path) -> None:
     path_with_hash = tmp_path / "a#b.txt"
     path_with_hash.write_text("x\n")
     assert read(str(path_with_hash)) == ["x"]

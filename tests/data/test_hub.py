@@ -84,7 +84,7 @@ def test_newlines_split_lines_of_a_text_and_become_spaces_in_pairs(publish: Publ
     assert lines == [*LINES, "two", "lines", "a", "", "b", "", ""]
 
 
-def test_nested_columns_and_missing_values(publish: Publish) -> None:
+def test_nested_columns_are_read_and_missing_columns_refused(publish: Publish) -> None:
     folder = publish(
         train={
             "pair": [{"de": "eins", "en": "one"}],

@@ -208,9 +208,9 @@ def test_a_damaged_cache_is_rebuilt(write_config: WriteConfig, tokenizer: Any, t
                 path.unlink()
             else:
                 path.write_bytes(damaged)
-            again = prepare(config, (tokenizer, tokenizer), folder)
-            assert decode_pairs(again, "train", tokenizer) == [("a", "b"), ("c", "d")]
-            assert again.report == intact.report
+            rebuilt = prepare(config, (tokenizer, tokenizer), folder)
+            assert decode_pairs(rebuilt, "train", tokenizer) == [("a", "b"), ("c", "d")]
+            assert rebuilt.report == intact.report
             assert path.read_bytes() == raw
 
 

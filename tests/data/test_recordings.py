@@ -62,9 +62,9 @@ def test_cached_samples_equal_the_files(corpus: Path, tmp_path: Path) -> None:
         assert recordings.examples[number].channels == 1 + number % 2
     [cache] = tmp_path.glob("recordings-*")
     mtime_ns = (cache / "samples.i16").stat().st_mtime_ns
-    again, _ = read_recordings(config, tmp_path, None)
+    reopened, _ = read_recordings(config, tmp_path, None)
     assert (cache / "samples.i16").stat().st_mtime_ns == mtime_ns
-    np.testing.assert_array_equal(again.samples, recordings.samples)
+    np.testing.assert_array_equal(reopened.samples, recordings.samples)
 
 
 def test_metadata_may_contain_unicode_line_separators(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_each_recording_is_in_one_test_fold(options: dict[str, Any], corpus: Pat
 @pytest.mark.parametrize(
     ("num_texts", "repeats", "is_grouped"), [(200, 10, True), (30, 2, True), (10, 20, False), (35, 100, False)]
 )
-def test_equal_texts_are_held_out_together_unless_they_are_commands(
+def test_equal_texts_are_held_out_together_unless_they_are_a_few_commands(
     num_texts: int, repeats: int, is_grouped: bool, num_empty: int
 ) -> None:
     """Recordings of equal texts are held out together, unless the texts are few commands with many repetitions each."""
@@ -192,7 +192,7 @@ def test_long_recordings_are_excluded_and_wrong_folds_refused(corpus: Path, tmp_
         read_splits(make_config(corpus, folds="grouped", fold_column="reader", test_fold=1), tmp_path)
 
 
-def test_lines_of_the_report(corpus: Path, tmp_path: Path) -> None:
+def test_the_report_lists_sample_rates_channels_speakers_and_shared_texts(corpus: Path, tmp_path: Path) -> None:
     recordings, texts, splits = read_splits(make_config(corpus), tmp_path)
     first = recordings.examples[splits.train[0]]
     test = [

@@ -237,5 +237,5 @@ def test_validation_has_every_pair_once_in_a_fixed_order(valid: Pairs, budget: i
     for batch in batches:
         assert batch.tgt_in is not None
         assert max(batch.src.numel(), batch.tgt_in.numel()) <= budget or len(batch) == 1
-    again = ordered_batches(data.valid, budget, setup.tokenizer)
-    assert all(torch.equal(a.src, b.src) for a, b in zip(batches, again, strict=True))
+    repeated = ordered_batches(data.valid, budget, setup.tokenizer)
+    assert all(torch.equal(a.src, b.src) for a, b in zip(batches, repeated, strict=True))

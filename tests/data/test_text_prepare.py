@@ -84,9 +84,9 @@ def test_empty_lines_are_dropped_and_counted(
         unknown = sum(text.count("\u4e2d") for text in kept_lines)
         assert report.counts == (TokenCounts(len(encode_lines(kept_lines, tokenizer)), unknown),)
     words = [text.strip() for text in kept[-1] if text.strip()]
-    known = {text.strip() for lines in kept[:-1] for text in lines}
+    train_lines = {text.strip() for lines in kept[:-1] for text in lines}
     [overlap] = data.report.overlaps
-    assert (overlap.rows, overlap.rows_in_train) == (len(words), sum(text in known for text in words))
+    assert (overlap.rows, overlap.rows_in_train) == (len(words), sum(text in train_lines for text in words))
     total = sum(map(len, corpora)) + len(valid)
     assert progress[-1] == (total, total)
     locations = [(number, line) for number, lines in enumerate(corpora) for line in range(1, len(lines) + 1)]
@@ -122,7 +122,7 @@ def test_held_out_lines_are_counted(tokenizer: Any, tmp_path: Path) -> None:
         assert ("1 dropped (empty)" in text) == (documents == "lines")
 
 
-def test_lines_of_the_data_report(tokenizer: Any, tmp_path: Path) -> None:
+def test_the_data_report_has_counts_and_examples(tokenizer: Any, tmp_path: Path) -> None:
     train, valid = write_text(tmp_path, ["\u4e2dab", "", "v"]), write_text(tmp_path, ["v", "w"], name="valid")
     report = prepare(LanguageModellingConfig(train=train, valid=valid), (tokenizer,), tmp_path / "cache").report
     assert report.lines() == [
@@ -186,9 +186,9 @@ def test_an_interrupted_preparation_resumes(documents: Any, tmp_path: Path, monk
     with pytest.raises(Killed):
         prepare(config, (tokenizer,), folder, kill)
     assert not folder.exists()
-    again: list[tuple[str, int, int | None]] = []
-    data = prepare(config, (tokenizer,), folder, lambda *progress: again.append(progress))
-    assert again[0] == ("lines encoded", 55, total), "the survey and the first 50 encoded lines are reused"
+    progress: list[tuple[str, int, int | None]] = []
+    data = prepare(config, (tokenizer,), folder, lambda *each: progress.append(each))
+    assert progress[0] == ("lines encoded", 55, total), "the survey and the first 50 encoded lines are reused"
     assert data.report.lines()[:6] == uninterrupted.report.lines()[:6]
     for split in ("train", "valid"):
         for name in ("tgt.values", "tgt.offsets", "lines", "corpus.json"):
@@ -231,10 +231,10 @@ def test_a_damaged_cache_is_rebuilt(config: LanguageModellingConfig, tokenizer: 
                 path.unlink()
             else:
                 path.write_bytes(damaged)
-            again = prepare(config, (tokenizer,), folder)
-            assert decode_lines(again.train, tokenizer) == ["ab", "c", "de", "ab"]
-            assert again.report == intact.report
-            assert again.content_hashes == intact.content_hashes
+            rebuilt = prepare(config, (tokenizer,), folder)
+            assert decode_lines(rebuilt.train, tokenizer) == ["ab", "c", "de", "ab"]
+            assert rebuilt.report == intact.report
+            assert rebuilt.content_hashes == intact.content_hashes
             assert path.read_bytes() == raw
 
 

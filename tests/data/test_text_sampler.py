@@ -259,7 +259,7 @@ def test_epochs_and_seeds_differ_and_are_reproducible(mode: str) -> None:
 
 @each_mode
 @pytest.mark.parametrize("lengths", [[1], [2], [3], [1, 1], [7], [9], [20]], ids=str)
-def test_corpora_smaller_than_a_block_or_a_step(mode: str, lengths: list[int]) -> None:
+def test_corpora_smaller_than_a_block_or_a_step_are_sampled_completely(mode: str, lengths: list[int]) -> None:
     """Fewer ids than a block or a step, or a single line."""
     text = make_text([lengths])
     for batch_tokens, world_size in ((4, 1), (1000, 1), (1000, 3)):
@@ -288,12 +288,12 @@ def test_validation_has_every_id_once_in_a_fixed_order(
     assert sorted(position for segment in segments for position in segment) == list(range(text.num_tokens))
     widths = [len(segment) for segment in segments]
     assert widths == sorted(widths) if config.documents == "lines" else {*widths[:-1]} <= {block_length}
-    for batch, again in zip(batches(), batches(), strict=True):
+    for batch, repeated in zip(batches(), batches(), strict=True):
         assert batch.tgt_in.numel() <= budget or len(batch) == 1
-        assert batch.tgt_in.equal(again.tgt_in)
+        assert batch.tgt_in.equal(repeated.tgt_in)
         assert not batch.continues
 
 
-def test_start_ids() -> None:
+def test_the_start_id_is_eos_for_continuous_text_and_bos_for_lines() -> None:
     for mode, expected in (("blocks", EOS), ("streams", EOS), ("varied", EOS), ("lines", BOS), ("packed", BOS)):
         assert start_id(make_config(mode), Tokenizer()) == expected  # type: ignore[arg-type]

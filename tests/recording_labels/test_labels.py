@@ -117,7 +117,7 @@ def test_a_recording_given_as_run_is_refused(corpus: str) -> None:
     assert f"{path} is a recording: write the paths of recordings into a list" in done.stderr.decode()
 
 
-def test_options_of_text_are_refused(corpus: str, tmp_path: Path) -> None:
+def test_options_of_text_labelling_are_refused(corpus: str, tmp_path: Path) -> None:
     run = train(tiny_config(corpus, max_steps=1), tmp_path / "run")
     for arguments, message in (
         (("--conllu", "upos"), "--conllu is for labels of text"),

@@ -174,7 +174,7 @@ def test_encoding_does_not_depend_on_the_batch(kind: str) -> None:
         ("nfc+nfd", "ﬁ \u00e9"),
     ],
 )
-def test_normalization_forms(kind: str, form: str, expected: str) -> None:
+def test_normalization_forms_are_applied(kind: str, form: str, expected: str) -> None:
     settings = {"kind": KINDS[kind].kind, "normalization": form}
     config = TypeAdapter(TokenizerConfig).validate_python(settings)
     tokenizer = train_tokenizer(config, ["ﬁ e\u0301 fi \u00e9"] * 3)

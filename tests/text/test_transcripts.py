@@ -109,6 +109,6 @@ def test_an_unknown_form_is_refused() -> None:
         normalize_transcript("a", "upper")  # type: ignore[arg-type]
 
 
-def test_the_command_line_offers_these_forms() -> None:
+def test_the_command_line_offers_all_transcript_forms() -> None:
     field = EvaluateOptions.__dataclass_fields__["normalize"]
     assert get_args(field.type) == FORMS

@@ -227,7 +227,7 @@ def test_coverage_agrees_with_counting(tmp_path: Path) -> None:
     )
 
 
-def test_coverage_without_counts_and_with_many_missing(tmp_path: Path) -> None:
+def test_coverage_without_counts_or_with_many_missing_words_is_formatted(tmp_path: Path) -> None:
     path = write_file(tmp_path, glove(ENTRIES))
     assert str(read_word_vectors(path, ["dog", "dog"]).coverage) == (
         "vectors for 1 of 1 tokens (100.0%), 0 of them in lower case only"

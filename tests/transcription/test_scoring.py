@@ -136,7 +136,9 @@ def test_the_score_command_writes_one_score_per_recording(trained: Path, new_cor
         (["--tgt", "TEXTS", "--src", "TEXTS", "--processes", "2"], "`--processes` is for other runs"),
     ],
 )
-def test_options_of_other_runs_are_refused(trained: Path, tmp_path: Path, options: list[str], message: str) -> None:
+def test_options_that_do_not_apply_to_recordings_are_refused(
+    trained: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
     (tmp_path / "texts").write_text("a\n")
     arguments = [str(tmp_path / "texts") if each == "TEXTS" else each for each in options]
     status, done = run_here("score", str(trained), *arguments)

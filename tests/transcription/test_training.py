@@ -245,7 +245,7 @@ def test_unusable_recordings_are_reported_and_skipped(tmp_path: Path, caplog: py
         assert re.search(message, fault), fault
 
 
-def test_unusable_recordings_are_refused_on_request(tmp_path: Path) -> None:
+def test_unusable_recordings_are_refused_with_on_fault_refuse(tmp_path: Path) -> None:
     config = tiny_config(write_faulty_list(tmp_path), on_fault="refuse")
     with pytest.raises(ValueError, match="7 recordings cannot be used") as raised:
         train(config, tmp_path / "run")

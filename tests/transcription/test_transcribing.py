@@ -191,7 +191,7 @@ def test_arrays_bytes_and_paths_have_the_same_transcript(
 
 @pytest.mark.parametrize("suffix", ["jsonl", "tsv", "kaldi"])
 def test_lists_of_segments_are_transcribed_by_segment(trained: Path, tmp_path: Path, suffix: str) -> None:
-    """Lists of segments are read as in training; a list of paths names whole recordings."""
+    """Lists of segments are read as in training; a list of paths names complete recordings."""
     rng = np.random.default_rng(3)
     texts = [draw_text(rng) for _ in range(4)]
     samples = [synthesize(text, rng) for text in texts]
@@ -295,7 +295,7 @@ def test_recordings_are_not_overwritten(trained: Path, paths: list[str], tmp_pat
     assert (tmp_path / "a.wav").read_bytes() == content
 
 
-def test_faults_end_the_command_on_request(trained: Path, paths: list[str]) -> None:
+def test_faults_end_the_command_with_on_fault_refuse(trained: Path, paths: list[str]) -> None:
     status, done = run_here("transcribe", trained, paths[0], "nowhere.wav", "--on_fault", "refuse")
     assert (status, done.stdout) == (2, b"")
     assert "nowhere.wav: there is no such file" in done.stderr.decode()
