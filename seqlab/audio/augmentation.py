@@ -31,7 +31,7 @@ __all__ = ["Augmentation"]
 RT60_SECONDS = (0.1, 0.5)
 """Range of the reverberation time, in which sound decays by 60 dB, in seconds."""
 DIRECT_DB = (0.0, 10.0)
-"""Range of the direct-to-reverberant energy ratio in dB, for speakers at arm's length to across a room."""
+"""Range of the direct-to-reverberant energy ratio in dB: 0 is a speaker across a room, 10 one at arm's length."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Augmentation:
         noise_snr_db: lowest and highest signal-to-noise ratio in dB, uniformly distributed.
         noise_probability: probability of added white, pink or babble noise.
         room_probability: probability of a simulated room, with a reverberation time of 0.1 to 0.5 seconds.
-        narrowband_probability: probability of removing frequencies above 4 kHz, if the sampling rate has any.
+        narrowband_probability: probability of removing frequencies above 4 kHz, at sampling rates above 8 kHz.
         codec_probability: probability of a telephone codec, mu-law or GSM 06.10.
         time_masks: number of masks over frames (SpecAugment, Park et al. 2019).
         time_mask_frames: maximum width of a time mask in frames.
@@ -75,17 +75,17 @@ class Augmentation:
             raise ValueError(f"`speed` must be from 0 to 0.5, but is {self.speed} instead.")
         if not 0 <= self.volume_db < math.inf:
             raise ValueError(f"`volume_db` must be at least 0, but is {self.volume_db} instead.")
-        for kind in ("noise_probability", "room_probability", "narrowband_probability", "codec_probability"):
-            if not 0 <= getattr(self, kind) <= 1:
-                raise ValueError(f"`{kind}` must be from 0 to 1, but is {getattr(self, kind)} instead.")
+        for name in ("noise_probability", "room_probability", "narrowband_probability", "codec_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"`{name}` must be from 0 to 1, but is {getattr(self, name)} instead.")
         low, high = self.noise_snr_db or (0.0, 0.0)
         if not -math.inf < low <= high < math.inf:
             raise ValueError(f"`noise_snr_db` must be (lowest, highest) in dB, but is {self.noise_snr_db} instead.")
         if self.noise_probability and self.noise_snr_db is None:
             raise ValueError("`noise_probability` is above 0, so `noise_snr_db` must be (lowest, highest) in dB.")
-        for kind, minimum in (("time_masks", 0), ("frequency_masks", 0), ("time_mask_frames", 1)):
-            if getattr(self, kind) < minimum:
-                raise ValueError(f"`{kind}` must be at least {minimum}, but is {getattr(self, kind)} instead.")
+        for name, minimum in (("time_masks", 0), ("frequency_masks", 0), ("time_mask_frames", 1)):
+            if getattr(self, name) < minimum:
+                raise ValueError(f"`{name}` must be at least {minimum}, but is {getattr(self, name)} instead.")
         if self.frequency_mask_bins < 1:
             raise ValueError(f"`frequency_mask_bins` must be at least 1, but is {self.frequency_mask_bins} instead.")
         if not 0 < self.time_mask_share <= 1:
@@ -93,7 +93,7 @@ class Augmentation:
 
     @property
     def is_off(self) -> bool:
-        """Whether no recording is changed."""
+        """Whether all kinds of augmentation are off, so that no recording is changed."""
         return not (
             self.speed
             or self.volume_db
@@ -106,7 +106,7 @@ class Augmentation:
         )
 
     def speed_factor(self, rng: np.random.Generator) -> float:
-        """Draw the speed factor, which is the first random draw of `change_waveform`."""
+        """Draw the speed factor; `change_waveform` draws it before all other random numbers."""
         if not self.speed:
             return 1.0
         return round(1 + self.speed * int(rng.integers(-1, 2)), 3)
@@ -132,10 +132,10 @@ class Augmentation:
             samples = add_noise(samples, make_noise(kind, samples, rate, rng), snr_db)
         if self.volume_db:
             samples = change_volume(samples, rng.uniform(-self.volume_db, self.volume_db))
-        is_narrow = rng.random() < self.narrowband_probability
+        is_narrowband = rng.random() < self.narrowband_probability
         if rng.random() < self.codec_probability:
             return simulate_telephone(samples, rate, TELEPHONE_CODECS[int(rng.integers(len(TELEPHONE_CODECS)))])
-        return simulate_telephone(samples, rate) if is_narrow and rate > TELEPHONE_RATE else samples
+        return simulate_telephone(samples, rate) if is_narrowband and rate > TELEPHONE_RATE else samples
 
     def mask_features(self, features: Tensor, rng: np.random.Generator, fill: float = 0.0) -> Tensor:
         """Apply SpecAugment masks over frames and bands to features (F, M); returns a new tensor.
@@ -154,7 +154,7 @@ class Augmentation:
 
 
 def _draw_span(longest: int, size: int, rng: np.random.Generator) -> slice:
-    """Draw a span of at most `longest` of `size` positions."""
+    """Draw a random span of at most `longest` positions from `size` positions."""
     length = int(rng.integers(longest + 1))
     first = int(rng.integers(size - length + 1))
     return slice(first, first + length)

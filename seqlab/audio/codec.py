@@ -17,8 +17,8 @@ from seqlab.base.parsing import read_json, validate_type
 RECORDING_CODEC_FILE = "codec.recording.json"
 FrameNormalization = Literal["corpus", "recording", "none"]
 MAX_MEASURED_RECORDINGS = 2000
-"""Maximum number of recordings from which the mean and standard deviation of each band are estimated."""
-MIN_DEVIATION = 1e-3
+"""Maximum number of recordings used to estimate the mean and standard deviation of each band."""
+MIN_STANDARD_DEVIATION = 1e-3
 """Lower limit of the standard deviation of a band."""
 
 
@@ -43,7 +43,10 @@ class RecordingCodec:
         return LogMel(self.sample_rate, self.num_bands, self.window_ms, self.hop_ms)
 
     def fit(self, waveforms: Iterable[Any]) -> RecordingCodec:
-        """Return a codec with the mean and standard deviation of each band over waveforms, if it needs them."""
+        """Return this codec with the mean and standard deviation of each band over `waveforms`.
+
+        Returns the codec unchanged unless `normalise` is `corpus`.
+        """
         if self.normalise != "corpus":
             return self
         count, total, squares = 0, torch.zeros(self.num_bands).double(), torch.zeros(self.num_bands).double()
@@ -51,7 +54,7 @@ class RecordingCodec:
             frames = self.log_mel(samples).double()
             count, total, squares = count + len(frames), total + frames.sum(0), squares + frames.square().sum(0)
         means = total / max(count, 1)
-        deviations = (squares / max(count, 1) - means.square()).clamp_min(MIN_DEVIATION**2).sqrt()
+        deviations = (squares / max(count, 1) - means.square()).clamp_min(MIN_STANDARD_DEVIATION**2).sqrt()
         return replace(self, means=tuple(means.tolist()), deviations=tuple(deviations.tolist()))
 
     def frames(self, samples: Any) -> Tensor:
@@ -60,7 +63,7 @@ class RecordingCodec:
         if self.normalise == "corpus":
             return (frames - torch.tensor(self.means)) / torch.tensor(self.deviations)
         if self.normalise == "recording":
-            deviations = frames.std(0, correction=0).clamp_min(MIN_DEVIATION)
+            deviations = frames.std(0, correction=0).clamp_min(MIN_STANDARD_DEVIATION)
             return (frames - frames.mean(0)) / deviations
         return frames
 
@@ -73,18 +76,18 @@ class RecordingCodec:
         return max(1, round(seconds * 1000 / self.hop_ms))
 
     def save(self, folder: Path) -> None:
-        """Write the codec for `load_recording_codec`."""
+        """Write the codec into a folder, from which `load_recording_codec` loads it."""
         write_json(folder / RECORDING_CODEC_FILE, asdict(self))
 
 
 def fit_recording_codec(config: Any, waveforms: Sequence[Any]) -> RecordingCodec:
-    """Build the codec of a data config, with statistics of at most `MAX_MEASURED_RECORDINGS` training waveforms."""
+    """Build the codec of a data config; statistics are over at most `MAX_MEASURED_RECORDINGS` training waveforms."""
     codec = RecordingCodec(config.sample_rate, config.num_bands, config.window_ms, config.hop_ms, config.normalise)
     return codec.fit(waveforms[:: -(-len(waveforms) // MAX_MEASURED_RECORDINGS)])
 
 
 def load_recording_codec(folder: Path) -> RecordingCodec:
-    """Load the codec from the folder of `save`; raise ValueError if it is missing or damaged."""
+    """Load the codec that `save` wrote into a folder; raise ValueError if it is missing or damaged."""
     try:
         return validate_type(read_json(folder / RECORDING_CODEC_FILE), RecordingCodec)
     except (OSError, ValueError) as error:

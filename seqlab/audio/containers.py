@@ -1,7 +1,7 @@
-"""Audio file headers: recognition of formats, and detection of truncated files and inconsistent headers.
+"""Audio file headers: detection of the format, of truncated files, and of inconsistent headers.
 
-libsndfile reads a truncated WAV, AIFF or Ogg file as a shorter one, and accepts any sampling rate. As such a recording
-does not match its transcript, both are detected here.
+libsndfile reads a truncated WAV, AIFF or Ogg file as a shorter recording, and accepts any sampling rate. The samples
+would then not match the transcript. Therefore, this module detects truncated files and implausible sampling rates.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ AUDIO_SUFFIXES: Final = frozenset(
 """Lower-case suffixes of the supported audio files."""
 
 MIN_RATE, MAX_RATE = 4_000, 384_000
-"""Range of plausible sampling rates in Hz; other rates are considered a wrong header."""
+"""Range of plausible sampling rates in Hz; any other rate is reported as a wrong header."""
 
 HEAD_BYTES = 16
 """Number of bytes from the start of a file that `looks_like_audio` needs."""
@@ -41,14 +41,14 @@ UNCOMPRESSED_WAV = {0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE}
 
 
 class RecordingError(ValueError):
-    """A recording that cannot be used; `fault` is the key of its reason in `FAULTS`."""
+    """Error for a recording that cannot be used; `fault` is a key of `FAULTS`."""
 
     def __init__(self, name: str, fault: Fault, detail: str) -> None:
         super().__init__(name, fault, detail)  # all arguments, so that the error can be pickled
         self.fault = fault
 
     def __str__(self) -> str:
-        """Return the message: the file, the fault, and the remedy."""
+        """Return the message: the file, the description of the fault, and the detail."""
         name, fault, detail = self.args
         return f"{name}: {FAULTS[fault]}: {detail}"
 
@@ -75,22 +75,23 @@ def looks_like_audio(path_or_head: str | Path | bytes) -> bool:
         return head[8:12] in (b"AIFF", b"AIFC")
     if head[:3] == b"ID3":  # text can start with these letters, but not with a version number after them
         return head[3] in (2, 3, 4)
-    # The byte after the letters is the version of Ogg, the type of FLAC's first block, or of a number below 2^24.
-    is_named = head[:4] in (b"OggS", b".snd", b"fLaC", b"caff") and head[4] & 0x7F == 0
-    return is_named or _is_mp3_frame(head)
+    # The next byte is 0 apart from its highest bit: Ogg's version, the type of FLAC's first block, or the high byte of
+    # a number below 2^24.
+    has_magic_number = head[:4] in (b"OggS", b".snd", b"fLaC", b"caff") and head[4] & 0x7F == 0
+    return has_magic_number or _starts_with_mp3_frame(head)
 
 
 def may_begin_audio(head: bytes) -> bool:
-    """Return whether the first line of a file may be the start of an audio header, so that more bytes are needed.
+    """Return whether the first line of a file may be an incomplete audio header, so that more bytes must be read.
 
-    A header can contain a newline byte: in the size of a WAV or AIFF file, or in the frame header of an mp3.
+    A newline byte can occur in the size field of a WAV or AIFF file, and in the frame header of an mp3.
     """
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
         return len(head) < 12
     return head[:1] == b"\xff" and len(head) < 5
 
 
-def _is_mp3_frame(head: bytes) -> bool:
+def _starts_with_mp3_frame(head: bytes) -> bool:
     """Return whether bytes start with an MPEG layer III frame header; the byte order marks of UTF-16 do not."""
     has_sync = head[0] == 0xFF and head[1] & 0xE0 == 0xE0
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
@@ -102,8 +103,8 @@ def check_container(stream: BinaryIO, name: str) -> int | None:
     """Check the header of a WAV, AIFF or Ogg file against its size; other formats are left to libsndfile.
 
     Returns:
-        The offset of the `data` size of a WAV file if the size is 0 although samples follow, else None. Programs that
-        write to a pipe do not know the size. libsndfile would read no samples from such a file.
+        The offset of the size field of a WAV file's `data` chunk if that size is 0 although samples follow, else None.
+        Programs that write to a pipe cannot fill in the size. libsndfile would read no samples from such a file.
 
     Raises:
         RecordingError: the file is shorter than its header declares or its Ogg pages are damaged ("truncated"), or its
@@ -162,7 +163,7 @@ def _check_wav(stream: BinaryIO, size: int, order: str, name: str) -> int | None
     if length == 0xFFFFFFFF and long_size:  # RF64 (EBU Tech 3306)
         length = long_size
     if length == 0:
-        return position + 4 if present and not _are_chunks(stream, position + 8, size, order) else None
+        return position + 4 if present and not _has_only_chunks(stream, position + 8, size, order) else None
     if not _is_placeholder_size(length) and length > present:
         raise truncated_error(name, f"its header declares {length:,} bytes of samples, but it has {present:,}.")
     return None
@@ -182,15 +183,16 @@ def _check_wav_format(fields: tuple[int, ...], name: str) -> None:
 
 
 def _is_placeholder_size(size: int) -> bool:
-    """Return whether a size is the placeholder of a program that did not know the size yet.
+    """Return whether a size is a placeholder, written before the number of samples was known.
 
-    It is 0, or at most 4 KiB below 2^31 or 2^32: SoX and espeak-ng write 0x7FFFF000, others 0x7FFFFFFF or 0xFFFFFFFF.
+    Placeholders are 0, and sizes at most 4 KiB below 2^31 or 2^32: SoX and espeak-ng write 0x7FFFF000, other programs
+    0x7FFFFFFF or 0xFFFFFFFF.
     """
     return size == 0 or any(0 < limit - size <= 4096 for limit in (1 << 31, 1 << 32))
 
 
-def _are_chunks(stream: BinaryIO, position: int, size: int, order: str) -> bool:
-    """Return whether the rest of a RIFF file consists of chunks up to its end."""
+def _has_only_chunks(stream: BinaryIO, position: int, size: int, order: str) -> bool:
+    """Return whether the rest of a RIFF file, from `position` to its end, consists of complete chunks."""
     while position + 8 <= size:
         stream.seek(position)
         kind, length = struct.unpack(f"{order}4sI", stream.read(8))
@@ -204,18 +206,18 @@ def _check_ogg_pages(stream: BinaryIO, name: str) -> None:
     """Check that each page of an Ogg file is complete and has a valid checksum (RFC 3533, section 6).
 
     Decoders skip damaged pages silently. Other data after the end of a stream is allowed. A file may end after any
-    page, even without an end-of-stream flag, which recordings of live streams lack.
+    page: recordings of live streams lack the end-of-stream flag.
     """
     stream.seek(0)
     content = stream.read()
-    position, is_at_end = 0, False
+    position, is_last_page = 0, False
     while position < len(content):
         if content[position : position + 5] != b"OggS\0":
-            if is_at_end:
+            if is_last_page:
                 return
             raise truncated_error(name, f"its Ogg stream is damaged at byte {position:,}.")
-        num_parts = content[position + 26] if position + 27 <= len(content) else 255
-        head = position + 27 + num_parts
+        num_segments = content[position + 26] if position + 27 <= len(content) else 255
+        head = position + 27 + num_segments
         end = head + sum(content[position + 27 : head])
         if end > len(content) or head > len(content):
             raise truncated_error(name, "it ends within a page of its Ogg stream.")
@@ -223,12 +225,12 @@ def _check_ogg_pages(stream: BinaryIO, name: str) -> None:
             raise truncated_error(
                 name, f"its Ogg stream is damaged after byte {position:,}: the checksum does not match."
             )
-        is_at_end = bool(content[position + 5] & 4)
+        is_last_page = bool(content[position + 5] & 4)
         position = end
 
 
 def _ogg_checksum(page: bytes) -> int:
-    """Compute the CRC-32 of an Ogg page: the polynomial of zlib, most significant bit first, from 0, not inverted."""
+    """Compute the CRC-32 of an Ogg page: zlib's polynomial, most significant bit first, initial and final value 0."""
     blank = page[:22] + bytes(4) + page[26:]
     mirrored = zlib.crc32(blank.translate(MIRRORED_BYTES), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(mirrored.to_bytes(4, "little").translate(MIRRORED_BYTES), "big")

@@ -26,6 +26,7 @@ TELEPHONE_RATE = 8000
 SPEED_STEPS = 1000
 """Speed factors are rounded to this denominator, so that the resampling ratio has small integers."""
 BABBLE_VOICES = 6
+"""Number of voices in babble noise."""
 PINK_FLAT_HZ = 50.0
 """The power density of pink noise is constant below this frequency."""
 REFLECTION_SECONDS = 0.002
@@ -38,7 +39,7 @@ def change_speed(samples: Waveform, factor: float) -> Waveform:
 
 
 def change_volume(samples: Waveform, gain_db: float) -> Waveform:
-    """Amplify a waveform by `gain_db`; it can exceed full scale."""
+    """Amplify a waveform by `gain_db`; the result can exceed full scale."""
     return samples * np.float32(10 ** (gain_db / 20))
 
 
@@ -113,7 +114,7 @@ def simulate_telephone(samples: Waveform, rate: int, codec: TelephoneCodec | Non
 
 
 def _encode_and_decode(samples: Waveform, codec: TelephoneCodec) -> Waveform:
-    """Encode and decode a waveform at 8 kHz, and remove the padding of GSM's last block of 320 samples."""
+    """Encode and decode a waveform at 8 kHz, without the padding that completes GSM's last block of 320 samples."""
     soundfile = audio_package("soundfile")
     content = io.BytesIO()
     soundfile.write(content, to_int16(samples), TELEPHONE_RATE, format="WAV", subtype=codec)

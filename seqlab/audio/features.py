@@ -19,7 +19,8 @@ LOG_FLOOR = 1e-10
 """Lower limit of the energies, at about the level of 16-bit rounding."""
 
 FEATURE_BLOCK_FRAMES = 512
-"""Frames computed at a time: their spectra fit into the CPU cache, and memory does not grow with the recording."""
+"""Number of frames computed at a time: their spectra fit into the CPU cache, and memory does not grow with the
+recording."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class LogMel:
         rate: sampling rate in Hz.
         num_mels: number of mel bands, M.
         window_ms: window length in milliseconds; the FFT length is the next power of two in samples.
-        hop_ms: milliseconds from one window to the next.
+        hop_ms: milliseconds between the starts of successive windows.
         low_hz: lower edge of the first band.
-        high_hz: upper edge of the last band; None for half the rate.
+        high_hz: upper edge of the last band; None for half the sampling rate.
 
     Raises:
         ValueError: a value is out of range, or a band is so narrow that it contains no frequency of the spectrum.
@@ -62,13 +63,13 @@ class LogMel:
             )
         if not 0 <= self.low_hz < self.highest <= self.rate / 2:
             raise ValueError(
-                f"Bands must have 0 <= `low_hz` < `high_hz` <= {self.rate / 2:g} (half the rate), but `low_hz` is "
-                f"{self.low_hz:g} and `high_hz` is {self.highest:g}."
+                f"Bands must have 0 <= `low_hz` < `high_hz` <= {self.rate / 2:g} (half the sampling rate), but "
+                f"`low_hz` is {self.low_hz:g} and `high_hz` is {self.highest:g}."
             )
         if not (_mel_filters(self) > 0).any(dim=0).all():
             raise ValueError(
-                f"`num_mels` is {self.num_mels}, so that a band lies between two frequencies of the spectrum "
-                f"({self.rate / self.num_fft:g} Hz apart): decrease `num_mels`, or increase `window_ms` or `low_hz`."
+                f"`num_mels` is {self.num_mels}, so that a band contains no frequency of the spectrum (which are "
+                f"{self.rate / self.num_fft:g} Hz apart): decrease `num_mels`, or increase `window_ms` or `low_hz`."
             )
 
     @property
@@ -78,7 +79,7 @@ class LogMel:
 
     @property
     def hop(self) -> int:
-        """Samples from one window to the next."""
+        """Number of samples between the starts of successive windows."""
         return round(self.rate * self.hop_ms / 1000)
 
     @property
@@ -112,7 +113,7 @@ class LogMel:
         if not num_frames:
             return features
         windows = waveform.unfold(0, self.min_samples, self.hop)  # (F, window), a view
-        hann, filters = _hann(self.min_samples), _mel_filters(self)
+        hann, filters = _hann_window(self.min_samples), _mel_filters(self)
         for first in range(0, num_frames, FEATURE_BLOCK_FRAMES):
             part = slice(first, first + FEATURE_BLOCK_FRAMES)
             spectrum = torch.view_as_real(torch.fft.rfft(windows[part] * hann, n=self.num_fft))
@@ -135,7 +136,7 @@ def _float_waveform(samples: NDArray[Any] | Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _hann(num_samples: int) -> Tensor:
+def _hann_window(num_samples: int) -> Tensor:
     """Return the periodic Hann window."""
     with torch.inference_mode(False):
         return torch.hann_window(num_samples, dtype=torch.float64).float()
@@ -143,7 +144,7 @@ def _hann(num_samples: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _mel_filters(settings: LogMel) -> Tensor:
-    """Compute the weights of the frequencies of the spectrum in each band, (1 + num_fft / 2, M)."""
+    """Compute the weight of each frequency of the spectrum in each band, (1 + num_fft / 2, M)."""
     frequencies = np.arange(settings.num_fft // 2 + 1) * (settings.rate / settings.num_fft)
     low, high = _hz_to_mel(settings.low_hz), _hz_to_mel(settings.highest)
     edges = _mel_to_hz(np.linspace(low, high, settings.num_mels + 2))
@@ -158,6 +159,7 @@ def _mel_filters(settings: LogMel) -> Tensor:
 LINEAR_HZ, LINEAR_MEL = 1000.0, 15.0
 """Point at which Slaney's mel scale changes from linear to logarithmic."""
 LOG_STEP = math.log(6.4) / 27
+"""Natural logarithm of the frequency ratio of one mel in the logarithmic part."""
 
 
 def _hz_to_mel(hz: float) -> float:
@@ -172,13 +174,13 @@ def _mel_to_hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 NOISE_PERCENTILE, SOUND_PERCENTILE = 10, 95
-"""Percentiles of the levels of all frames that estimate the background and the loud sounds."""
+"""Percentiles of the frame levels that estimate the level of the background and that of loud sounds."""
 MIN_RANGE_DB = 12.0
-"""If loud sounds exceed the background by less, all frames count as sound."""
+"""Minimum difference between loud sounds and the background; below it, all frames count as sound."""
 THRESHOLD_SHARE, MAX_DB_ABOVE_NOISE = 0.4, 10.0
-"""Threshold above the background: a share of the range, but at most so many decibels."""
+"""Threshold above the background: this share of the range, but at most this many decibels."""
 MAX_BRIDGED_FRAMES = 5
-"""Longest silence between two sounds that counts as sound, such as the closure of a stop (`t`, `k`)."""
+"""Maximum length of a silence between two sounds that counts as sound, such as the closure of a stop (`t`, `k`)."""
 
 
 def active_frames(log_mel: Tensor) -> NDArray[np.bool_]:

@@ -11,14 +11,17 @@ NONSPEECH_LEVELS_DB = (-60.0, -10.0)
 PITCHES_HZ = 55.0 * 2.0 ** (np.arange(61) / 12)
 """Pitches of music in Hz: five octaves of semitones."""
 MAX_HARMONICS = 24
+"""Maximum number of harmonics of a note."""
 
 
 def draw_nonspeech(size: int, rate: int, rng: np.random.Generator, kind: str | None = None) -> NDArray[np.float32]:
     """Generate a random waveform (size,) of a kind in `NONSPEECH_KINDS`, or of a random kind.
 
-    Silence has noise in the least significant bits. Noise has a random spectral slope, and possibly resonances and a
-    varying level. Music has up to four voices with different instruments, and possibly drums. Noise and music may fill
-    only a part of the waveform.
+    - Silence: noise in the least significant bits.
+    - Noise: a random spectral slope, sometimes with resonances and a varying level.
+    - Music: up to four voices with different instruments, sometimes with drums.
+
+    Noise and music may fill only a part of the waveform.
     """
     kind = NONSPEECH_KINDS[int(rng.integers(len(NONSPEECH_KINDS)))] if kind is None else kind
     if kind == "silence":
@@ -33,7 +36,7 @@ def draw_nonspeech(size: int, rate: int, rng: np.random.Generator, kind: str | N
 
 
 def _draw_noise(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Generate noise with a random spectral slope and possibly resonances and a varying level."""
+    """Generate noise with a random spectral slope, sometimes with resonances and a varying level."""
     spectrum = np.fft.rfft(rng.normal(size=size))
     frequencies = np.linspace(0, 1, len(spectrum))
     spectrum *= np.maximum(np.arange(len(spectrum)), 1) ** -rng.uniform(0, 1)

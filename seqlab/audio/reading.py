@@ -1,8 +1,8 @@
 """Reading audio files as mono 16-bit waveforms at a given sampling rate, with detection of damage and clipping.
 
-The result is a function of the file. libsndfile seeks exactly only in uncompressed files and FLAC: after a seek in Ogg
-Vorbis, the first samples can be wrong, and an mp3 frame depends on bits of earlier frames. Therefore, a segment of such
-a file is decoded from the start of the file.
+The samples depend only on the file and the segment. libsndfile seeks exactly only in uncompressed files and FLAC: after
+a seek in Ogg Vorbis, the first samples can be wrong, and an mp3 frame depends on bits of earlier frames. Therefore, a
+segment of an Ogg or mp3 file is decoded from the start of the file.
 """
 
 from __future__ import annotations
@@ -44,13 +44,16 @@ __all__ = [
 ]
 
 SILENCE_DB = -60.0
-"""A recording with a peak below this level, in dB of full scale, is silent."""
+"""Level in dB of full scale; a recording with a lower peak counts as silent."""
 
 MAX_OVERSHOOT_SECONDS = 0.5
-"""A segment that ends at most this much after its recording is truncated, as in Kaldi's extract-segments."""
+"""Maximum time that a segment may extend beyond the end of its recording. It is cut there, as in Kaldi's
+extract-segments."""
 
 READ_BLOCK_FRAMES = 1 << 18
+"""Number of frames read at a time."""
 MAX_PLAUSIBLE_FRAMES = 1 << 62
+"""Number of frames above which a header does not declare the true number."""
 CONVERSION_ADVICE = "Convert it to WAV, FLAC, Ogg or mp3, for example by `ffmpeg -i IN OUT.flac`, or leave it out."
 
 
@@ -62,6 +65,7 @@ MAX_AMPLITUDE_OF_8_BITS: Final = {
 }
 """Largest positive amplitude of 8-bit sample formats, by their names in libsndfile."""
 MAX_AMPLITUDE = 32767 / 32768
+"""Largest positive amplitude of all other formats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +76,7 @@ class Recording:
         samples: (n,) 16-bit samples at `rate`.
         rate: sampling rate of `samples` in Hz.
         source_rate: sampling rate of the file in Hz.
-        channels: number of channels of the file, whose mean is `samples`.
+        channels: number of channels of the file; `samples` is their mean.
         clipped: share of the file's samples at full scale, in runs of at least two.
     """
 
@@ -89,7 +93,7 @@ class Recording:
 
     @property
     def is_silent(self) -> bool:
-        """Whether no sample reaches `SILENCE_DB`."""
+        """Whether all samples are below `SILENCE_DB`."""
         return _decibels(float(np.abs(self.samples.astype(np.int32)).max())) < SILENCE_DB
 
 
@@ -104,9 +108,9 @@ def read_recording(
     Args:
         source: a path, or the content of a file.
         rate: sampling rate of the result in Hz.
-        name: of the recording in messages; the default is the path.
-        start: of the segment in seconds, as in Kaldi's file `segments`.
-        end: of the segment in seconds; None for the end of the recording.
+        name: name of the recording in messages; the default is the path.
+        start: start of the segment in seconds, as in Kaldi's file `segments`.
+        end: end of the segment in seconds; None for the end of the recording.
 
     Raises:
         RecordingError: the file is missing, not audio, empty or truncated, has values that are not numbers or a wrong
@@ -144,7 +148,7 @@ def _binary_stream(source: str | Path | bytes, name: str) -> Iterator[BinaryIO]:
 
 
 def _open_file(path: Path, name: str) -> BinaryIO:
-    """Open a file without a buffer, as libsndfile reads from its descriptor; a pipe is read into memory."""
+    """Open a file unbuffered, because libsndfile reads from its descriptor; a pipe is read into memory."""
     try:
         file = path.open("rb", buffering=0)
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -162,16 +166,16 @@ def _open_file(path: Path, name: str) -> BinaryIO:
 
 
 def _open_sound(stream: BinaryIO, name: str) -> Any:
-    """Open a `soundfile.SoundFile` on a stream, which keeps its descriptor."""
+    """Open a stream as a `soundfile.SoundFile`, which leaves the stream's descriptor open when it is closed."""
     soundfile = audio_package("soundfile")
     head = stream.read(512)
     stream.seek(0)
     try:
         return soundfile.SoundFile(stream.fileno() if isinstance(stream, io.FileIO) else stream, closefd=False)
     except soundfile.LibsndfileError as error:
-        reason = f'soundfile says "{error.error_string}"'
+        reason = f'soundfile reports "{error.error_string}"'
         if not looks_like_audio(head):
-            kind = "looks like a text file" if _looks_like_text(head) else "does not begin like an audio file"
+            kind = "looks like a text file" if _looks_like_text(head) else "does not start like an audio file"
             reason = f"it {kind} ({reason})"
         raise RecordingError(name, "unreadable", f"{reason}. {CONVERSION_ADVICE}") from None
 
@@ -183,7 +187,7 @@ def _looks_like_text(head: bytes) -> bool:
 
 
 def _frames_of_segment(sound: Any, start: float, end: float | None, name: str) -> tuple[int, int]:
-    """Return the first frame of a segment, and the frame after its last one."""
+    """Return the range of frames of a segment: the first frame, and the one after the last."""
     if sound.frames == 0:
         raise RecordingError(name, "empty", "the file has a header but no samples. Leave it out.")
     if sound.frames > MAX_PLAUSIBLE_FRAMES:
@@ -212,7 +216,7 @@ def _decode_frames(sound: Any, first: int, last: int, rate: int, name: str) -> t
     for position, block in _read_blocks(sound, first, last, name):
         if not np.isfinite(block).all():
             second = (position + int(np.argmin(np.isfinite(block).all(axis=1)))) / sound.samplerate
-            text = f"the first one is at {second:.3f} seconds. Repair the program that wrote it, or leave it out."
+            text = f"the first one is at {second:.3f} seconds. Write it again without them, or leave it out."
             raise RecordingError(name, "nan", text)
         meter.add(block)
         mono = block[:, 0] if sound.channels == 1 else _mean_channels(block)
@@ -223,9 +227,10 @@ def _decode_frames(sound: Any, first: int, last: int, rate: int, name: str) -> t
 
 
 def _read_blocks(sound: Any, first: int, last: int, name: str) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the frames from `first` to before `last` in blocks (n, channels), with the position of the first frame.
+    """Yield the frames from `first` up to, but not including, `last` in blocks (n, channels).
 
-    soundfile seeks after each block, which would change the decoded samples of an mp3: an mp3 is one block.
+    Each block comes with the position of its first frame. soundfile seeks after each block, which would change the
+    decoded samples of an mp3. Therefore, an mp3 is read as a single block.
 
     Raises:
         RecordingError: the file has fewer frames, or they cannot be decoded ("truncated").
@@ -249,11 +254,11 @@ def _read_blocks(sound: Any, first: int, last: int, name: str) -> Iterator[tuple
             position += len(block)
     except error_type as error:
         second = position / sound.samplerate
-        raise truncated_error(name, f'after {second:.3f} seconds soundfile says "{error.error_string}".') from None
+        raise truncated_error(name, f'after {second:.3f} seconds soundfile reports "{error.error_string}".') from None
 
 
 def _mean_channels(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average channels, (n, channels) -> (n,); by column, as numpy is slow along a short last axis."""
+    """Average channels, (n, channels) -> (n,); column by column, because numpy is slow along a short last axis."""
     total = block[:, 0] + block[:, 1]
     for channel in range(2, block.shape[1]):
         total += block[:, channel]
@@ -268,9 +273,9 @@ def _decibels(value: float) -> float:
 class ClippingMeter:
     """Measure the share of clipped samples over consecutive blocks.
 
-    A sample is clipped if it is at full scale, in a run of at least two with one channel and sign: a single sample can
-    be a peak that just fits. Values beyond full scale count too, as decoders of lossy formats overshoot where their
-    source was clipped.
+    Samples are clipped if at least two successive ones of a channel are at full scale with the same sign: a single
+    sample can be an unclipped peak. Values beyond full scale count as well, because decoders of lossy formats overshoot
+    where the source was clipped.
     """
 
     def __init__(self, subtype: str, channels: int) -> None:
@@ -278,7 +283,7 @@ class ClippingMeter:
         self.channels = channels
         self.num_samples = 0
         self.num_clipped = 0
-        # The last two rows of the previous block, for both signs: the next sample of the last one is still unknown.
+        # The last two rows of the previous block, for both signs: the neighbor after the last row is still unknown.
         self._before = np.zeros((2, 2, channels), bool)
 
     def add(self, block: NDArray[np.float32]) -> None:
@@ -291,7 +296,7 @@ class ClippingMeter:
             self._count(np.stack([block >= self.level, block <= -self.level]))
 
     def share(self) -> float:
-        """Return the clipped share of all samples, after the last block."""
+        """Return the clipped share of all samples; call it after the last block."""
         self._count(np.zeros((2, 1, self.channels), bool))
         return self.num_clipped / self.num_samples
 

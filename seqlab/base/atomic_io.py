@@ -25,7 +25,7 @@ except ImportError:  # on Windows a folder cannot be locked
 logger = logging.getLogger(__name__)
 CRC_BLOCK_BYTES = 1 << 24
 CONTEXT_CHARS = 20
-"""Characters that a message shows before and after an invalid one."""
+"""Number of characters that a message shows before and after an invalid character."""
 TEMPORARY_SUFFIX = ".tmp"
 CHECKSUM_KEY = "sha256"
 """Key of the checksum in a JSON object."""
@@ -76,12 +76,12 @@ def read_checksummed_json(path: Path) -> dict[str, Any]:
 
 
 def with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values for a JSON object with the SHA-256 of all of them added under `CHECKSUM_KEY`."""
+    """Return a copy of `values` with their SHA-256 under `CHECKSUM_KEY`, for writing as a JSON object."""
     return {**values, CHECKSUM_KEY: _digest(json.loads(json.dumps(values)))}
 
 
 def verify_checksum(values: Mapping[str, Any], *, required: bool = True) -> dict[str, Any]:
-    """Verify the checksum of values that were read from JSON, and return the other values.
+    """Verify the checksum of values that were read from JSON, and return the values without it.
 
     Raises:
         ValueError: the checksum differs or is missing although `required`, or the values are not an object.
@@ -168,7 +168,7 @@ def _open_locked(temporary: Path, path: Path) -> Iterator[BinaryIO]:
                     fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise ValueError(f"Another process is writing {path}: wait for it, or name another file.") from None
-            # Between opening and locking, another process may have renamed this file to its final name.
+            # Another process may have renamed the file to its final name after it was opened and before it was locked.
             if temporary.exists() and os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
                 file.truncate(0)
                 yield file

@@ -1,4 +1,4 @@
-"""Files for writing whose OSErrors contain the file name; Python's own, for example of a full disk, do not."""
+"""Files for writing that add their name to OSErrors; Python omits it from some errors, such as that of a full disk."""
 
 import io
 import os
@@ -12,7 +12,7 @@ BUFFER_BYTES = 1 << 16
 
 @contextmanager
 def filename_in_errors(name: str | Path) -> Iterator[None]:
-    """Set the file name of an OSError that is raised in this block without one."""
+    """Set the file name of an OSError that is raised within the context without one."""
     try:
         yield
     except OSError as error:
@@ -22,7 +22,7 @@ def filename_in_errors(name: str | Path) -> Iterator[None]:
 
 
 class _RawFile(io.FileIO):
-    """An unbuffered file whose OSErrors contain `label`; closing it leaves a descriptor that it was given open."""
+    """An unbuffered file that adds `label` to OSErrors; closing it does not close a descriptor passed as `file`."""
 
     def __init__(self, file: str | int, mode: str, label: str) -> None:
         super().__init__(file, mode, closefd=not isinstance(file, int))

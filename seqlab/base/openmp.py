@@ -1,7 +1,7 @@
 """OpenMP settings for cores that are shared with other programs: spinning and the number of threads.
 
-OpenMP's threads spin while they wait. That is fastest on an idle machine. On a shared core, however, a spinning thread
-keeps the thread that it waits for from running, and a training step takes many times as long.
+OpenMP threads spin while they wait, which is fastest on an otherwise idle machine. On a shared core, however, a
+spinning thread can block the thread that it waits for, and a training step takes many times as long.
 """
 
 import os
@@ -15,15 +15,15 @@ from seqlab.base.world import is_under_torchrun, usable_cores
 PROC_STAT = Path("/proc/stat")
 LOAD_SAMPLES, SECONDS_BETWEEN_SAMPLES = 9, 0.003
 SPIN_COUNT = "1000"
-"""Iterations that a thread spins before it sleeps; the default is about 300,000."""
+"""Number of iterations that a thread spins before it sleeps; the default is about 300,000."""
 SPIN_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
 def count_competing_threads() -> int:
     """Return the number of running threads of other programs that compete for this process's cores.
 
-    It is the median of several samples, less the cores that this process may not use, and 0 if the system does not
-    report it. Call it before this process has working threads of its own.
+    This is the median of several samples, minus the cores that this process may not use; 0 if the system does not
+    report running threads. Call it before this process starts threads that compute.
     """
     samples = []
     for _ in range(LOAD_SAMPLES):
@@ -34,6 +34,7 @@ def count_competing_threads() -> int:
 
 
 def _count_running_threads() -> int:
+    """Return the number of running threads on this machine; 0 if the system does not report it."""
     try:
         lines = PROC_STAT.read_text().splitlines()
     except OSError:  # not on Linux
@@ -42,10 +43,10 @@ def _count_running_threads() -> int:
 
 
 def limit_spinning() -> None:
-    """Limit the spinning of OpenMP's threads if other programs share the cores, unless the user has set it.
+    """Limit the spinning of OpenMP threads if other programs share the cores, unless the user has set a limit.
 
-    Call it before torch is imported: OpenMP reads the setting only once. Under torchrun it does nothing, as the other
-    programs are the ranks of the same job.
+    Call it before torch is imported: OpenMP reads the setting only once. It does nothing under torchrun, where the
+    other programs are ranks of the same job.
     """
     is_set_by_user = any(name in os.environ for name in SPIN_VARIABLES)
     if is_set_by_user or "torch" in sys.modules or is_under_torchrun():
@@ -55,11 +56,11 @@ def limit_spinning() -> None:
 
 
 def fair_thread_count() -> int | None:
-    """Return this program's fair share of the cores if the others compete for at least twice as many as there are.
+    """Return this process's fair share of the cores if at least two threads of other programs compete for each core.
 
-    None means all cores: there is less competition, or the user has set OMP_NUM_THREADS.
+    Returns None, for all cores, if fewer threads compete or the user has set OMP_NUM_THREADS.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return None
-    cores, others = usable_cores(), count_competing_threads()
-    return max(1, cores * cores // (cores + others)) if others >= 2 * cores else None
+    cores, competing = usable_cores(), count_competing_threads()
+    return max(1, cores * cores // (cores + competing)) if competing >= 2 * cores else None

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_DOCUMENT_BYTES = 1 << 28
-"""Size limit of a JSON or YAML file; those of seqlab are far smaller."""
+"""Size limit of a JSON or YAML file; files that seqlab writes are far smaller."""
 _MAYBE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-"""Matches the escape of a surrogate; only encoding the parsed text shows whether it is unpaired."""
+"""Matches the escape of a surrogate. Whether it is unpaired shows only when the parsed text is encoded."""
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -60,8 +60,8 @@ def parse_json(text: str | bytes, *, is_record: bool = False) -> Any:
 
     Args:
         text: bytes are decoded as UTF-8.
-        is_record: whether the text is a record of which some columns are read: duplicate keys raise an error, and an
-            unpaired surrogate is left to the reader of its column.
+        is_record: whether the text is a row of a table, of which only some columns are read. Then duplicate keys raise
+            an error, and unpaired surrogates do not: the reader of a column checks its value.
 
     Raises:
         ValueError: the text is not JSON or nested too deeply, or has a number of thousands of digits, an unpaired
@@ -73,8 +73,8 @@ def parse_json(text: str | bytes, *, is_record: bool = False) -> Any:
         if not is_record and _MAYBE_SURROGATE.search(text):
             json.dumps(found, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, character {error.colno}" if error.lineno > 1 else f"character {error.pos + 1}"
-        raise ValueError(f"not JSON ({where}: {error.msg})") from None
+        location = f"line {error.lineno}, character {error.colno}" if error.lineno > 1 else f"character {error.pos + 1}"
+        raise ValueError(f"not JSON ({location}: {error.msg})") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start})") from None
     except UnicodeEncodeError:
@@ -99,7 +99,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def validate_type(values: Any, expected: type[T]) -> T:
-    """Validate values against a type with pydantic; raise ValueError with the first field that does not match."""
+    """Validate values against a type with pydantic; raise ValueError for the first field that does not match."""
     from pydantic import ValidationError
 
     try:

@@ -18,7 +18,7 @@ _hidden = False
 
 
 def hide_progress_bars(hidden: bool) -> None:
-    """Hide all progress bars from now on, or show them again."""
+    """Hide all progress bars that are created after this call, or show them again."""
     global _hidden
     _hidden = hidden
 
@@ -60,7 +60,7 @@ def make_progress_bar() -> "Progress":
 def line_progress(stream: BinaryIO | None, output: BinaryIO) -> Iterator[ProgressCallback]:
     """Show a progress bar over the lines of `stream`, or over an unknown number of lines (None).
 
-    There is no bar if it would not be visible, if lines are typed in, or if `output` is a terminal.
+    No bar is shown if bars are hidden, or if the input or `output` is a terminal.
 
     Yields:
         `advance(count)`, to be called with the number of newly completed lines.

@@ -1,4 +1,4 @@
-"""`World` over several processes, with the collective operations of torch.distributed."""
+"""Collective operations across several processes, by torch.distributed: the distributed version of `World`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ T = TypeVar("T")
 POLL_SECONDS = 0.01
 """Seconds between two polls of the rendezvous store."""
 RANK_0_ERROR_SECONDS = 3
-"""How long other ranks wait for rank 0 to fail with the same error, which all ranks raise at about the same time."""
+"""Seconds that other ranks wait for rank 0 to report the same error: ranks may raise it at slightly different times."""
 COLLECTIVE_TIMEOUT = timedelta(hours=12)
-"""Long, as ranks wait while one prepares a corpus or writes a checkpoint. A rank that dies is noticed immediately."""
+"""Long enough for one rank to prepare a corpus or write a checkpoint. A rank that dies is noticed immediately."""
 
 
 class DistributedWorld(World):
     """Collective operations across the ranks of a process group.
 
-    All ranks must make the same calls in the same order, or they wait forever.
+    All ranks must make the same calls in the same order; otherwise they wait forever.
     """
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
@@ -49,9 +49,9 @@ class DistributedWorld(World):
 
     def broadcast(self, value: T) -> T:
         """Return the value of rank 0 on every rank; it must be picklable."""
-        box = [value]
-        dist.broadcast_object_list(box)
-        return box[0]
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
 
     def gather(self, value: T) -> list[T]:
         """Return the values of all ranks, in rank order; they must be picklable."""
@@ -105,7 +105,7 @@ def agree_on_store_prefix(store: dist.Store, rank: int, world_size: int) -> str:
     if rank != 0:
         request = uuid4().hex
         store.set(f"seqlab/rank_{rank}", request)
-        prefix = store.get(f"seqlab/{request}").decode()  # waits for it
+        prefix = store.get(f"seqlab/{request}").decode()  # blocks until rank 0 answers
         store.set(f"{prefix}/rank_{rank}", "")
         return prefix
     prefix = f"seqlab/{uuid4().hex}"
@@ -123,18 +123,18 @@ def _mark_reported_errors(store: dist.Store, rank: int) -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        own = f"failed/{sha256(repr(error).encode()).hexdigest()}"
+        key_of_error = f"failed/{sha256(repr(error).encode()).hexdigest()}"
         with suppress(RuntimeError):  # rank 0, which serves the store, may have exited
             if rank == 0:
-                for key in ("failed", own):
+                for key in ("failed", key_of_error):
                     store.set(key, "")
-            elif _wait_for_key(store, "failed" if isinstance(error, LostRank) else own):
+            elif _wait_for_key(store, "failed" if isinstance(error, LostRank) else key_of_error):
                 error.is_reported = True  # type: ignore[union-attr]
         raise
 
 
 def _wait_for_key(store: dist.Store, key: str) -> bool:
-    """Return whether a key appears in time; `store.wait` would print warnings."""
+    """Return whether a key appears within `RANK_0_ERROR_SECONDS`; `store.wait` would print warnings."""
     for _ in range(int(RANK_0_ERROR_SECONDS / POLL_SECONDS)):
         if store.check([key]):
             return True
@@ -157,7 +157,7 @@ def _log_level_of_rank(is_main: bool) -> Iterator[None]:
 
 @contextmanager
 def _lost_rank_errors() -> Iterator[None]:
-    """Raise LostRank for a closed connection; gloo's errors have no type of their own."""
+    """Raise LostRank for a closed connection, which gloo reports as a RuntimeError."""
     try:
         yield
     except LostRank:

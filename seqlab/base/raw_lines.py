@@ -8,7 +8,7 @@ from itertools import count
 from typing import BinaryIO
 
 MAX_LINE_BYTES = 1 << 20
-"""Default limit of a line: processing it can take a hundred times its size in memory."""
+"""Default limit of a line; processing a line can need a hundred times its size in memory."""
 MAX_ROW_BYTES = 1 << 24
 """Limit of a table row, whose cells can be documents, and of a line of an ARPA file or of word vectors."""
 
@@ -18,7 +18,7 @@ class PartialLine(bytes):
 
 
 class DiscardedLines:
-    """The locations of lines that were discarded because they are too long."""
+    """Locations of the lines that were discarded because they are too long."""
 
     def __init__(self) -> None:
         self.locations: list[tuple[str, int]] = []
@@ -33,11 +33,11 @@ class LineLimit:
     """The maximum size of a line, and the treatment of longer lines."""
 
     max_bytes: int | None = MAX_LINE_BYTES
-    """Without the line ending; None for no limit."""
+    """Maximum size without the line ending; None for no limit."""
     discarded: DiscardedLines | None = None
-    """Records longer lines, which become empty lines; if None, they raise an error."""
+    """Record of the longer lines, which are replaced by empty lines; if None, they raise an error."""
     splits_lines: bool = False
-    """Whether a longer line is split into parts instead, after a space if it has one."""
+    """Whether longer lines are split into parts instead, after a space if there is one."""
     option: str = "`--max_line_bytes`"
     """Name of the option that sets the limit, for messages."""
     advice: str = "Split the line, or raise the limit if memory allows."
@@ -46,8 +46,8 @@ class LineLimit:
         """Yield the lines of a stream with their endings; memory is bounded by the limit.
 
         Args:
-            stream: of bytes.
-            name: of the stream, for messages.
+            stream: binary stream.
+            name: name of the stream in messages.
             first: number of the first line.
 
         Raises:
@@ -81,7 +81,7 @@ class LineLimit:
 
 
 def _split_long_lines(stream: BinaryIO, max_bytes: int) -> Iterator[bytes]:
-    """Yield raw lines, and those of more than `max_bytes` bytes in parts."""
+    """Yield raw lines; a line of more than `max_bytes` bytes is yielded as several `PartialLine`s."""
     rest, is_open = b"", False
     while raw := rest + stream.readline(max_bytes - len(rest)):
         if raw.endswith(b"\n") or len(raw) < max_bytes:

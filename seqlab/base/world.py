@@ -1,7 +1,7 @@
-"""The ranks of a distributed job and their collective operations; a single process needs no torch.
+"""The ranks of a distributed job and their collective operations, without torch for a single process.
 
-`torchrun` starts the ranks and sets the environment variables by which they connect. A process without torchrun has a
-`World` of size 1, in which each collective operation returns its input: callers need no special case.
+`torchrun` starts the ranks and sets the environment variables through which they connect. A process without torchrun
+has a `World` of size 1, in which each collective operation returns its input, so that callers need no special case.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ T = TypeVar("T")
 ProgressCallback = Callable[[int], None]
 """Progress callback: receives the number of rows that were completed since the last call."""
 ComputeRows = Callable[[list[int], ProgressCallback | None], list[T]]
-"""Computes one result per row, from the row indices and a progress callback."""
+"""Function that computes one result per row, from row indices and a progress callback."""
 
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that torchrun sets in each process."""
 
 
 class LostRank(RuntimeError):
-    """Another rank has ended, so this one cannot continue."""
+    """Error on this rank because another rank has ended."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class World:
         """Return this rank's shard of a sequence that all ranks have: every `world_size`-th item."""
         return list(items[self.rank :: self.world_size])
 
-    def unshard(self, own: list[T]) -> list[T]:
-        """Merge the shards of all ranks, or results for their items, in the order before `shard`."""
-        parts = self.gather(own)
+    def unshard(self, shard: list[T]) -> list[T]:
+        """Merge the shards of all ranks, or the results for their items, into the order of the sharded sequence."""
+        parts = self.gather(shard)
         items: list[Any] = [None] * sum(map(len, parts))
         for rank, part in enumerate(parts):
             items[rank :: self.world_size] = part
@@ -93,17 +93,17 @@ class World:
         """Compute a result per row, with the rows divided among the ranks; return all results in row order.
 
         Args:
-            lengths: of the rows; each rank gets rows of about the same total length.
-            compute: computes the results of this rank's rows from their indices.
-            on_rows: receives the progress of this rank's rows, then all others at once.
+            lengths: lengths of the rows; each rank gets rows of about the same total length.
+            compute: function that computes the results of this rank's rows from their indices.
+            on_rows: progress callback: receives this rank's rows as they are completed, then all others at once.
         """
         if self.is_single_process:
             return compute(list(range(len(lengths))), on_rows)
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-        own = compute(self.shard(order), on_rows)
-        computed = zip(order, self.unshard(own), strict=True)
+        shard = compute(self.shard(order), on_rows)
+        computed = zip(order, self.unshard(shard), strict=True)
         if on_rows is not None:
-            on_rows(len(order) - len(own))
+            on_rows(len(order) - len(shard))
         return [value for _, value in sorted(computed, key=lambda pair: pair[0])]
 
     def call_on_main(self, function: Callable[[], T]) -> T:
@@ -133,19 +133,19 @@ class World:
         try:
             yield
         except BaseException:
-            with suppress(RuntimeError):  # do not hide the first error if the others have ended too
+            with suppress(RuntimeError):  # raise the first error, even if the other ranks have ended too
                 self.broadcast(False)
             raise
         self.broadcast(True)
 
     def enter_on_main(self, context: AbstractContextManager[Any]) -> AbstractContextManager[Any]:
-        """Return a context that does something on rank 0 only."""
+        """Return `context` on rank 0, and a context that does nothing on the other ranks."""
         return context if self.is_main else nullcontext()
 
     def broadcast_items(self, items: Iterator[T]) -> Iterator[T]:
-        """Yield the items of rank 0 on every rank, one broadcast each; the iterators of other ranks are not used."""
-        while box := self.broadcast(list(islice(items, 1)) if self.is_main else []):
-            yield box[0]
+        """Yield rank 0's items on every rank, one broadcast per item; the iterators of the other ranks are not used."""
+        while next_items := self.broadcast(list(islice(items, 1)) if self.is_main else []):
+            yield next_items[0]
 
     def device_name(self, name: str) -> str:
         """Return the device of this process: a different GPU for each process of a machine.

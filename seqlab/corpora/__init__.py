@@ -1,8 +1,8 @@
-"""Corpora of the recipes: descriptions, location of their files, and generators.
+"""Corpora of the recipes: their descriptions, the location of their files, and generators.
 
 Each corpus has a folder with a description (`CORPUS`: source, license, columns, splits, checksums) and, if seqlab
-generates it, its generator. The package contains no text of others: the environment variable `SEQLAB_DATA` names the
-folder of their corpora.
+generates the corpus, its generator. The package contains no third-party text: the environment variable `SEQLAB_DATA`
+names the folder that contains third-party corpora.
 """
 
 from pathlib import Path
@@ -66,11 +66,11 @@ def locate(name: str, folder: str | Path | None = None) -> CorpusFiles:
 def path_specs(name: str) -> dict[str, dict[str, str]]:
     """Return the path specs of a corpus for the config of a run, `path_specs("wikitext2")["train"]["text"]`.
 
-    They are its files in `$SEQLAB_DATA/NAME`, or if there is no such folder, the Hugging Face dataset with the same
-    text, which `datasets` downloads.
+    These are the files in `$SEQLAB_DATA/NAME`. If there is no such folder, they are columns of the Hugging Face dataset
+    with the same text, which `datasets` downloads.
 
     Raises:
-        FileNotFoundError, ValueError: as in `locate`, but a missing folder is no error if there is a dataset.
+        FileNotFoundError, ValueError: as in `locate`, but a missing folder is not an error if there is a dataset.
     """
     return path_specs_of(_corpus(name))
 

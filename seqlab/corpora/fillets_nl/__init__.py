@@ -1,6 +1,6 @@
 """Dutch dialogue of the game Fish Fillets: two main speakers, split by level of the game.
 
-The texts are subtitles, with case and punctuation and without stage directions. They can deviate from the speech.
+The texts are subtitles, with case and punctuation and without stage directions. They can differ from the speech.
 Two recordings are empty files (`gems/zav-v-sto.ogg` in train, `elevator1/zd1-m-cesta.ogg` in valid, `duration` 0).
 """
 
@@ -37,8 +37,8 @@ def write(folder: str | Path, source: str | Path | None = None) -> dict[str, Pat
     with the same words as a text of another split ("Weet ik veel.") are left out.
 
     Args:
-        folder: of the written manifests.
-        source: folder of the corpus, by default `$SEQLAB_DATA/fillets_nl`.
+        folder: folder to write the manifests to.
+        source: folder of the corpus; by default `$SEQLAB_DATA/fillets_nl`.
 
     Raises:
         FileNotFoundError: a manifest or a recording is missing; the message has the source of the corpus.
@@ -47,7 +47,7 @@ def write(folder: str | Path, source: str | Path | None = None) -> dict[str, Pat
     rows = {split: read_manifest(files["manifest"]) for split, files in locate_files(CORPUS, source).items()}
     held_out = {_normalized_words(row) for split in ("valid", "test") for row in rows[split]}
     rows["train"] = [row for row in rows["train"] if _normalized_words(row) not in held_out]
-    return {split: write_manifest(Path(folder) / f"{split}.jsonl", each) for split, each in rows.items()}
+    return {split: write_manifest(Path(folder) / f"{split}.jsonl", kept) for split, kept in rows.items()}
 
 
 def _normalized_words(row: ManifestRow) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Free Spoken Digit Dataset: English digits of six speakers, and digit strings that are concatenated from them.
 
-The recordings 0 to 4 of each digit and speaker, which are the test set of the dataset's authors, are not used. The
-splits contain the recordings 5 to 49 (`SPLITS`), so that results are not comparable with theirs.
+The splits contain the recordings 5 to 49 of each digit and speaker (`SPLITS`). The recordings 0 to 4, which are the
+test set of the dataset's authors, are not used. Therefore, results cannot be compared with published ones.
 """
 
 from seqlab.corpora.fsdd.digits import CORPUS, DIGITS, SPEAKERS, SPLITS, write_digits, write_leave_one_out

@@ -38,8 +38,8 @@ def write_digits(folder: str | Path, source: str | Path | None = None) -> dict[s
     `duration` in seconds.
 
     Args:
-        folder: of the written manifests.
-        source: folder of the recordings, by default `$SEQLAB_DATA/fsdd`.
+        folder: folder to write the manifests to.
+        source: folder of the recordings; by default `$SEQLAB_DATA/fsdd`.
 
     Raises:
         FileNotFoundError: a recording is missing; the message has the source of the corpus.

@@ -21,16 +21,17 @@ NUM_STRINGS = {"train": 3_000, "valid": 200, "test": 300}
 DIGITS_PER_STRING = (3, 9)
 """Minimum and maximum number of digits of a string."""
 GAP_SECONDS = (0.05, 0.6)
-"""Range of the pause between two digits."""
-CLOSE_GAP_SECONDS = (0.0, 0.02)
-"""Range of a close pause between two digits."""
-CLOSE_SHARE = 0.15
-"""Share of close pauses."""
+"""Range of a normal pause between two digits."""
+SHORT_GAP_SECONDS = (0.0, 0.02)
+"""Range of a short pause between two digits."""
+SHORT_GAP_SHARE = 0.15
+"""Share of short pauses."""
 EDGE_SECONDS = (0.05, 0.8)
 """Range of the silence before the first digit and after the last one."""
 LEVEL_DB = 6.0
-"""Maximum change of the level of each digit."""
+"""Maximum change of the level of each digit, up or down."""
 SNR_DB = (10.0, 40.0)
+"""Range of the signal-to-noise ratio."""
 
 RecordingKey = tuple[int, str, int]
 """Digit, speaker, index."""
@@ -46,12 +47,12 @@ def write_strings(
 
     A string has one speaker; pauses, levels and background noise vary. No recording of a digit and no string of digits
     is in two splits. The columns are `audio`, `text` (the words of the digits), `speaker`, `times` (start and end of
-    each digit in seconds), `snr_db` and `duration` in seconds. The same seed writes the same bytes on one machine.
+    each digit in seconds), `snr_db` and `duration` in seconds. On one machine, the same seed writes the same bytes.
 
     Args:
-        folder: of the manifests and recordings.
-        seed: of all random choices.
-        source: folder of the recordings of single digits, by default `$SEQLAB_DATA/fsdd`.
+        folder: folder to write the manifests and recordings to.
+        seed: random seed.
+        source: folder of the recordings of single digits; by default `$SEQLAB_DATA/fsdd`.
         num_strings: split -> number of strings.
 
     Raises:
@@ -64,7 +65,7 @@ def write_strings(
         )
     recordings = _read_all(locate_recordings(CORPUS, source))
     digits = _draw_digits(seed, num_strings)
-    splits = {split: _splice_all(recordings, split, of_split, seed) for split, of_split in digits.items()}
+    splits = {split: _generate_strings(recordings, split, strings, seed) for split, strings in digits.items()}
     return write_recordings(folder, splits, SAMPLE_RATE)
 
 
@@ -80,7 +81,7 @@ def _read_all(folder: Path) -> dict[RecordingKey, FloatWaveform]:
 
 
 def _draw_digits(seed: int, num_strings: Mapping[str, int]) -> dict[str, list[tuple[int, ...]]]:
-    """Draw the digits of all strings; small splits are drawn first, and `train` gets none of their strings."""
+    """Draw the digits of all strings; `train` is drawn last, without the strings of the other splits."""
     drawn: dict[str, list[tuple[int, ...]]] = {}
     taken: set[tuple[int, ...]] = set()
     for split in reversed(SPLITS):
@@ -95,26 +96,27 @@ def _draw_digits(seed: int, num_strings: Mapping[str, int]) -> dict[str, list[tu
     return {split: drawn[split] for split in SPLITS if split in num_strings}
 
 
-def _splice_all(
+def _generate_strings(
     recordings: Mapping[RecordingKey, FloatWaveform], split: str, strings: list[tuple[int, ...]], seed: int
 ) -> Iterator[GeneratedRecording]:
+    """Generate the recordings of the strings of a split."""
     for number, digits in enumerate(strings):
         generator = np.random.default_rng((seed, list(SPLITS).index(split), number))
-        yield _splice(recordings, SPLITS[split], digits, generator)
+        yield _generate_string(recordings, SPLITS[split], digits, generator)
 
 
-def _splice(
+def _generate_string(
     recordings: Mapping[RecordingKey, FloatWaveform],
     indices: range,
     digits: tuple[int, ...],
     generator: np.random.Generator,
 ) -> GeneratedRecording:
-    """Concatenate silences and digits to a string, and add noise to all of it."""
+    """Generate the recording of a string: a pause and a digit in turn, with background noise."""
     speaker = SPEAKERS[generator.integers(len(SPEAKERS))]
     chosen = [recordings[digit, speaker, int(generator.choice(indices))] for digit in digits]
-    is_close = generator.random(len(digits)) < CLOSE_SHARE
+    has_short_gap = generator.random(len(digits)) < SHORT_GAP_SHARE
     silences = np.where(
-        is_close, generator.uniform(*CLOSE_GAP_SECONDS, len(digits)), generator.uniform(*GAP_SECONDS, len(digits))
+        has_short_gap, generator.uniform(*SHORT_GAP_SECONDS, len(digits)), generator.uniform(*GAP_SECONDS, len(digits))
     )
     silences[0] = generator.uniform(*EDGE_SECONDS)
     levels = 10 ** (generator.uniform(-LEVEL_DB, LEVEL_DB, len(digits)) / 20)

@@ -1,7 +1,7 @@
 """SIGMORPHON 2021 shared task 1: grapheme-to-phoneme data of six languages, from Wiktionary.
 
-Five medium-resource languages of the task, and its high-resource language, US English. The splits of a language have no
-word in common.
+The corpus has five medium-resource languages of the task, and its high-resource language, US English. The splits of a
+language have no word in common.
 """
 
 from seqlab.corpora.description import CorpusDescription, Split, TextFile
@@ -14,7 +14,7 @@ LANGUAGES = {
     "dut": "Dutch",
     "jpn_hira": "Japanese in hiragana",
 }
-"""Code of a language in file names -> its name."""
+"""Language code in file names -> name of the language."""
 
 _FILES = {
     "eng_us": {

@@ -1,6 +1,6 @@
 """CoNLL-SIGMORPHON 2017 shared task 1: inflection of a lemma by morphological features.
 
-Six of the 52 languages, in the high-resource setting. The test set is not included.
+The corpus has six of the 52 languages, in the high-resource setting. The test set is not included.
 """
 
 from seqlab.corpora.description import CorpusDescription, Split, TextFile

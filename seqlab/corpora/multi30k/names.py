@@ -1,6 +1,6 @@
-"""Multi30k with made-up names and numbers on both sides, which a translation model must copy.
+"""Multi30k with invented names and numbers in source and target, which a translation model must copy.
 
-In a pair such as `A man is fishing.`, `Ein Mann angelt.`, a made-up name replaces the subject. In a pair such as `Two
+In a pair such as `A man is fishing.`, `Ein Mann angelt.`, an invented name replaces the subject. In a pair such as `Two
 men are fishing.`, `Zwei Männer angeln.`, digits replace the number. The names and numbers of validation pairs do not
 occur in training pairs.
 """
@@ -16,9 +16,9 @@ REPLACEABLE_SUBJECTS = {
     **{("A boy", "Ein Junge"): "name", ("A girl", "Ein Mädchen"): "name"},
     **{("Two", "Zwei"): "number", ("Three", "Drei"): "number", ("Four", "Vier"): "number", ("Five", "Fünf"): "number"},
 }
-"""(English, German) start of a pair -> kind of its replacement."""
+"""Start of a pair (English, German) -> kind of its replacement."""
 CHANGED_EVERY = 5
-"""Every fifth training pair with such a start is changed."""
+"""Every fifth training pair with a start in `REPLACEABLE_SUBJECTS` is changed."""
 NAMES_SEED = 1
 
 Pair = tuple[str, str]
@@ -52,7 +52,7 @@ def insert_names(pairs: Sequence[Pair], rng: random.Random, every: int, known: s
         while name in known:
             name = invent_name(REPLACEABLE_SUBJECTS[start], rng)
         known.add(name)
-        src, tgt = (name + side[len(own) :] for side, own in zip(pair, start, strict=True))
+        src, tgt = (name + text[len(subject) :] for text, subject in zip(pair, start, strict=True))
         yield (src, tgt), name
 
 
@@ -64,9 +64,10 @@ def write(folder: str | Path, train: Sequence[Path], valid: Sequence[Path]) -> N
     folder = Path(folder)
     rng = random.Random(NAMES_SEED)
     pairs = list(zip(*map(_read_lines, train), strict=True))
-    known = {word for pair in pairs for side in pair for word in side.split()}
+    known = {word for pair in pairs for text in pair for word in text.split()}
     changed = [pair for pair, _ in insert_names(pairs, rng, CHANGED_EVERY, known)]
-    named = [each for each in insert_names(list(zip(*map(_read_lines, valid), strict=True)), rng, 1, known) if each[1]]
+    valid_pairs = list(zip(*map(_read_lines, valid), strict=True))
+    named = [(pair, name) for pair, name in insert_names(valid_pairs, rng, 1, known) if name]
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in (
         ("train.en", [pair[0] for pair in changed]),

@@ -1,7 +1,7 @@
 """Number speech: number words synthesized by espeak-ng, with disjoint voices in training and test.
 
-No text and no voice is in two splits. Variants with the same name (`klatt2`, `klatt3`) count as one voice, in all
-accents.
+No text and no voice is in two splits. Variants that differ only in a number (`klatt2`, `klatt3`) count as one voice, in
+all accents.
 """
 
 import re
@@ -17,6 +17,7 @@ from seqlab.corpora.synthetic_speech import accents, generate_recordings, varian
 GENERATOR_VERSION = 2
 """Incremented with each change of the output for a seed."""
 MAX_SPOKEN_CHARACTERS = 40
+"""Maximum length of a phrase."""
 NUM_PHRASES = {"train": 2000, "valid": 80, "test": 150}
 """Split -> number of phrases of the full corpus, with about an hour of training data."""
 SMALL_NUM_PHRASES = {"train": 120, "valid": 20, "test": 30}
@@ -49,10 +50,10 @@ def write(
     same arguments write the same bytes on one machine.
 
     Args:
-        folder: of the manifests and recordings.
-        seed: of all random choices.
+        folder: folder to write the manifests and recordings to.
+        seed: random seed.
         num_phrases: split -> number of phrases; use `SMALL_NUM_PHRASES` for quick experiments.
-        sample_rate: of the recordings in Hz.
+        sample_rate: sampling rate of the recordings in Hz.
 
     Raises:
         FileNotFoundError: espeak-ng is not installed.
@@ -74,19 +75,21 @@ def write(
 
 def split_voices(seed: int) -> dict[str, list[str]]:
     """Return the voices of each split; raise FileNotFoundError if espeak-ng is not installed."""
-    variants_of: dict[str, list[str]] = {}
+    variants_by_family: dict[str, list[str]] = {}
     for variant in variants():
-        variants_of.setdefault(_family(variant), []).append(variant)
-    families = sorted(set(variants_of) - ROBOT_FAMILIES)
+        variants_by_family.setdefault(_family(variant), []).append(variant)
+    families = sorted(set(variants_by_family) - ROBOT_FAMILIES)
     StableRandom(seed).shuffle(families)
-    families_of: dict[str, list[str]] = {}
+    families_by_split: dict[str, list[str]] = {}
     for split in ("valid", "test"):
         number = NUM_HELD_OUT_FAMILIES[split]
-        families_of[split], families = families[:number], families[number:]
-    families_of = {"train": families + sorted(ROBOT_FAMILIES & set(variants_of)), **families_of}
+        families_by_split[split], families = families[:number], families[number:]
+    train_families = families + sorted(ROBOT_FAMILIES & set(variants_by_family))
     return {
-        split: [f"{accent}+{variant}" for accent in accents("en") for name in names for variant in variants_of[name]]
-        for split, names in families_of.items()
+        split: [
+            f"{accent}+{variant}" for accent in accents("en") for name in names for variant in variants_by_family[name]
+        ]
+        for split, names in {"train": train_families, **families_by_split}.items()
     }
 
 

@@ -23,9 +23,10 @@ SAMPLE_RATE = 8_000
 NUM_PHRASES = {"train": 1_500, "valid": 100, "test": 200}
 """Split -> number of phrases."""
 NUM_VOICES = {"train": 40, "valid": 5, "test": 10}
-"""Split -> number of its voices; no voice is in two splits."""
+"""Split -> number of voices; no voice is in two splits."""
 
 MAX_CHARACTERS = 24
+"""Maximum length of a phrase."""
 MIN_PHRASES_PER_WORD = 10
 """Phrases with rarer words are left out, so that training contains each word of the test."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -37,6 +38,7 @@ three semitones; a voice shifts all tones by at most one semitone up or down."""
 LETTER_SECONDS = (0.05, 0.065)
 """Range of the mean letter duration of a recording, in seconds; with `LETTER_DEVIATION` letters take 40 to 78 ms."""
 LETTER_DEVIATION = 0.2
+"""Maximum relative deviation of a letter's duration from the mean of the recording."""
 GAP_SECONDS = (0.006, 0.02)
 """Range of the pause after each letter."""
 PAUSE_SECONDS = (0.05, 0.1)
@@ -46,6 +48,7 @@ EDGE_SECONDS = (0.03, 0.15)
 LETTER_DB, LEVEL_DB = 4.0, 8.0
 """Maximum change of the level of a letter, and of a recording."""
 SNR_DB = (5.0, 25.0)
+"""Range of the signal-to-noise ratio."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class ToneVoice:
     """Properties of a voice."""
 
     transposition: float
-    """Factor of all frequencies."""
+    """Factor by which all frequencies are multiplied."""
     balance: float
     """Amplitude of the high tone relative to the low tone."""
     overtone: float
@@ -67,8 +70,8 @@ def draw_phrases(
 ) -> dict[str, list[str]]:
     """Return distinct phrases of lower-case letters and spaces by split.
 
-    They are the English phrases of `number_words` without commas, full stops and apostrophes; hyphens become spaces:
-    `three hundred and two`, `a quarter past two`, `the sixth of february`.
+    They are the English phrases of `number_words`, except those with commas, full stops or apostrophes. Hyphens become
+    spaces. Examples: `three hundred and two`, `a quarter past two`, `the sixth of february`.
 
     Raises:
         ValueError: there are fewer phrases of at most `max_characters` characters than `num_phrases` requires.
@@ -84,12 +87,11 @@ def draw_phrases(
             f"but sums up to {sum(num_phrases.values())} instead."
         )
     StableRandom(seed).shuffle(known)
-    texts_of: dict[str, list[str]] = {}
-    for split, number in sorted(
-        num_phrases.items(), key=lambda each: each[1]
-    ):  # train comes last, so that its size does not change the others
-        texts_of[split], known = known[:number], known[number:]
-    return {split: texts_of[split] for split in num_phrases}
+    texts_by_split: dict[str, list[str]] = {}
+    # The largest split, train, comes last, so that its size does not change the other splits.
+    for split, number in sorted(num_phrases.items(), key=lambda each: each[1]):
+        texts_by_split[split], known = known[:number], known[number:]
+    return {split: texts_by_split[split] for split in num_phrases}
 
 
 def write(folder: str | Path, seed: int = 5, num_phrases: Mapping[str, int] = NUM_PHRASES) -> dict[str, Path]:
@@ -99,8 +101,8 @@ def write(folder: str | Path, seed: int = 5, num_phrases: Mapping[str, int] = NU
     in two splits. The same seed writes the same bytes on one machine.
 
     Args:
-        folder: where the manifests and recordings are written.
-        seed: seed of all random choices.
+        folder: folder to write the manifests and recordings to.
+        seed: random seed.
         num_phrases: split -> number of phrases.
 
     Raises:
@@ -110,12 +112,13 @@ def write(folder: str | Path, seed: int = 5, num_phrases: Mapping[str, int] = NU
         raise ValueError(
             f"`num_phrases` must name splits of {', '.join(NUM_VOICES)}, but contains {min(unknown)!r} instead."
         )
-    texts_of = draw_phrases(seed, num_phrases)
-    splits = {split: _generate_recordings(split, texts, seed) for split, texts in texts_of.items()}
+    texts_by_split = draw_phrases(seed, num_phrases)
+    splits = {split: _generate_recordings(split, texts, seed) for split, texts in texts_by_split.items()}
     return write_recordings(folder, splits, SAMPLE_RATE)
 
 
 def _generate_recordings(split: str, texts: list[str], seed: int) -> Iterator[GeneratedRecording]:
+    """Generate the recordings of the texts of a split, each with a random voice of the split."""
     position = list(NUM_VOICES).index(split)
     first_voice = sum(list(NUM_VOICES.values())[:position])
     for number, text in enumerate(texts):

@@ -1,4 +1,4 @@
-"""Deterministic generation of the corpus by seed, with disjoint splits."""
+"""Generator of the number words corpus: a function of the seed, with disjoint splits."""
 
 import os
 from collections import Counter
@@ -33,9 +33,8 @@ ZERO_REPEATS = 30
 def is_held_out(number: int) -> bool:
     """Return whether a number contains a combination of hundreds and units that is only in `test_combinations`.
 
-    As in number words, the digits are grouped by three from the right. A number is held out if the hundreds digit is 4
-    to 6 and the units digit is 7 to 9 in any group, with any tens digit: 428, 517 and 609, and also 428,000, 3,517 and
-    the year 1609.
+    The digits are grouped by three from the right, as in number words. A number is held out if any group has a hundreds
+    digit from 4 to 6 and a units digit from 7 to 9: 428, 517 and 609, and also 428,000, 3,517 and the year 1609.
     """
     while number:
         number, group = divmod(number, 1_000)
@@ -47,24 +46,24 @@ def is_held_out(number: int) -> bool:
 def generate(seed: int = 5) -> dict[str, list[Phrase]]:
     """Return the phrases of each split.
 
-    No English and no German line is in two splits, and only `train` repeats lines. Every line of `test_combinations`
+    No English line and no German line is in two splits. Only `train` repeats lines. Every line of `test_combinations`
     has a held-out combination (`is_held_out`); the lines of other splits have none. The short phrases (`short_phrases`)
-    are divided among `train`, which repeats them, `test_short` and `valid`; `test` has none. The numbers below 100 and
-    the ordinals to the 20th, from which larger ones are composed, are always in `train`.
+    are divided among `train`, which repeats them, `test_short` and `valid`. The numbers below 100 and the ordinals up
+    to the 20th, from which larger ones are composed, are always in `train`.
     """
-    draw = StableRandom(seed)
+    rng = StableRandom(seed)
     basic = _basic_phrases()
     short = [phrase for phrase in short_phrases() if phrase not in basic and not _has_held_out_number(phrase)]
     german_counts = Counter(phrase.de for phrase in short)
     divided = [phrase for phrase in short if german_counts[phrase.de] == 1]
-    draw.shuffle(divided)
+    rng.shuffle(divided)
     test_short, valid_short, train_short = _cut_in_three(divided, NUM_LINES["test_short"], NUM_VALID_SHORT)
     train_short += [phrase for phrase in short if german_counts[phrase.de] > 1]  # `at two o'clock` and `at two a.m.`
     repeated = [cardinal_phrase(0)] * ZERO_REPEATS + basic * BASIC_REPEATS + train_short * SHORT_REPEATS
     num_long = NUM_LINES["train"] - len(repeated) + NUM_LINES["valid"] - NUM_VALID_SHORT + NUM_LINES["test"]
-    long, combinations = _draw_long(draw, num_long, NUM_LINES["test_combinations"], basic + short)
-    # Rare phrases are drawn late: shuffle, so that every split has its share of them.
-    draw.shuffle(long)
+    long, combinations = _draw_long(rng, num_long, NUM_LINES["test_combinations"], basic + short)
+    # The proportions of the forms change as those with few phrases are exhausted: shuffle before splitting.
+    rng.shuffle(long)
     test, valid_long, train_long = _cut_in_three(long, NUM_LINES["test"], NUM_LINES["valid"] - NUM_VALID_SHORT)
     return {
         "train": repeated + train_long,
@@ -76,19 +75,19 @@ def generate(seed: int = 5) -> dict[str, list[Phrase]]:
 
 
 def _basic_phrases() -> list[Phrase]:
-    """Return the numbers below 100 and the ordinals to the 20th."""
+    """Return the numbers below 100 and the ordinals up to the 20th."""
     return [cardinal_phrase(number) for number in range(100)] + [ordinal_phrase(number) for number in range(1, 21)]
 
 
 def _draw_long(
-    draw: StableRandom, num_common: int, num_combinations: int, others: Sequence[Phrase]
+    rng: StableRandom, num_common: int, num_combinations: int, others: Sequence[Phrase]
 ) -> tuple[list[Phrase], list[Phrase]]:
     """Draw distinct phrases without and with held-out combinations; none is in `others`."""
     seen_en, seen_de = {phrase.en for phrase in others}, {phrase.de for phrase in others}
     common: list[Phrase] = []
     combinations: list[Phrase] = []
     while len(common) < num_common or len(combinations) < num_combinations:
-        phrase = draw_phrase(draw)
+        phrase = draw_phrase(rng)
         target, limit = (combinations, num_combinations) if _has_held_out_number(phrase) else (common, num_common)
         if phrase.en in seen_en or phrase.de in seen_de or len(target) == limit:
             continue

@@ -28,15 +28,15 @@ class StableRandom:
         self._random = random.Random(seed).random
 
     def below(self, end: int) -> int:
-        """Return an integer from 0 to end - 1."""
+        """Draw an integer from 0 to end - 1."""
         return int(self._random() * end)
 
     def between(self, first: int, last: int) -> int:
-        """Return an integer from first to last, inclusive."""
+        """Draw an integer from first to last, inclusive."""
         return first + self.below(last - first + 1)
 
     def one_of(self, items: Sequence[Item]) -> Item:
-        """Return a random item."""
+        """Draw an item."""
         return items[self.below(len(items))]
 
     def chance(self, probability: float) -> bool:
@@ -50,9 +50,9 @@ class StableRandom:
             items[last], items[other] = items[other], items[last]
 
 
-def draw_phrase(draw: StableRandom) -> Phrase:
+def draw_phrase(rng: StableRandom) -> Phrase:
     """Draw a phrase of any kind."""
-    return draw.one_of(_PHRASE_DRAWS)(draw)
+    return rng.one_of(_PHRASE_DRAWS)(rng)
 
 
 def cardinal_phrase(number: int) -> Phrase:
@@ -106,9 +106,9 @@ def spoken_time(hour: int, minute: int, *, part_of_day: tuple[str, str] | None =
         en = f"{_minutes_en(minute)} past {this[0]}"
         de = f"fünf vor halb {following[1]}" if minute == 25 else f"{_minutes_de(minute)} nach {this[1]}"
     else:
-        left = 60 - minute
-        en = f"{_minutes_en(left)} to {following[0]}"
-        de = f"fünf nach halb {following[1]}" if left == 25 else f"{_minutes_de(left)} vor {following[1]}"
+        remaining = 60 - minute
+        en = f"{_minutes_en(remaining)} to {following[0]}"
+        de = f"fünf nach halb {following[1]}" if remaining == 25 else f"{_minutes_de(remaining)} vor {following[1]}"
     if part_of_day:
         en, de = f"{en} {part_of_day[0]}", f"{de} {part_of_day[1]}"
     return Phrase(f"at {en}", f"um {de}", (hour, minute)) if at else Phrase(en, de, (hour, minute))
@@ -149,7 +149,10 @@ def short_phrases() -> list[Phrase]:
         )
     ]
     days = [
-        date(day, month, on=on) for month in range(1, 13) for day in range(1, _days(month) + 1) for on in (False, True)
+        date(day, month, on=on)
+        for month in range(1, 13)
+        for day in range(1, _days_in_month(month) + 1)
+        for on in (False, True)
     ]
     return numbers + times + days
 
@@ -158,7 +161,7 @@ QUARTER_MINUTES = (0, 15, 30, 45)
 """Minutes of full, quarter and half hours."""
 
 
-def _days(month: int, year: int = 2000) -> int:
+def _days_in_month(month: int, year: int = 2000) -> int:
     """Return the number of days of a month, by default in a leap year, for dates without a year."""
     return monthrange(year, month)[1]
 
@@ -185,58 +188,58 @@ def _minutes_de(minute: int) -> str:
     return "eine Minute" if minute == 1 else f"{german.below_hundred(minute)} Minuten"
 
 
-def _draw_group(draw: StableRandom) -> int:
-    """Draw a group of three digits, with zeros frequent enough for all forms of numbers to occur."""
-    shape = draw.below(10)
+def _draw_group(rng: StableRandom) -> int:
+    """Draw a group of three digits; zeros are frequent, so that all forms of numbers occur."""
+    shape = rng.below(10)
     if shape == 0:
         return 0
     if shape == 1:
-        return 100 * draw.between(1, 9)
+        return 100 * rng.between(1, 9)
     if shape == 2:
-        return draw.between(1, 99)
-    return draw.between(1, 999)
+        return rng.between(1, 99)
+    return rng.between(1, 999)
 
 
-def _draw_number(draw: StableRandom) -> int:
+def _draw_number(rng: StableRandom) -> int:
     """Draw a number from 1 to 999,999; about half are below a thousand."""
-    thousands = _draw_group(draw) if draw.chance(0.5) else 0
-    return max(1, 1_000 * thousands + _draw_group(draw))
+    thousands = _draw_group(rng) if rng.chance(0.5) else 0
+    return max(1, 1_000 * thousands + _draw_group(rng))
 
 
-def _draw_cardinal(draw: StableRandom) -> Phrase:
-    millions = draw.between(1, 99) if draw.chance(0.2) else 0
-    return cardinal_phrase(1_000_000 * millions + _draw_number(draw))
+def _draw_cardinal(rng: StableRandom) -> Phrase:
+    millions = rng.between(1, 99) if rng.chance(0.2) else 0
+    return cardinal_phrase(1_000_000 * millions + _draw_number(rng))
 
 
-def _draw_ordinal(draw: StableRandom) -> Phrase:
-    return ordinal_phrase(_draw_number(draw))
+def _draw_ordinal(rng: StableRandom) -> Phrase:
+    return ordinal_phrase(_draw_number(rng))
 
 
-def _draw_year(draw: StableRandom) -> Phrase:
-    return year_phrase(draw.between(1100, 2099), named=draw.chance(0.5))
+def _draw_year(rng: StableRandom) -> Phrase:
+    return year_phrase(rng.between(1100, 2099), named=rng.chance(0.5))
 
 
-def _draw_date(draw: StableRandom) -> Phrase:
-    month, on = draw.between(1, 12), draw.chance(0.5)
-    if draw.chance(0.3):
+def _draw_date(rng: StableRandom) -> Phrase:
+    month, on = rng.between(1, 12), rng.chance(0.5)
+    if rng.chance(0.3):
         # without a year, any weekday is possible
-        return date(draw.between(1, _days(month)), month, weekday=draw.below(7), on=on)
-    number = draw.between(1100, 2099)
-    return date(draw.between(1, _days(month, number)), month, year=number, on=on)
+        return date(rng.between(1, _days_in_month(month)), month, weekday=rng.below(7), on=on)
+    number = rng.between(1100, 2099)
+    return date(rng.between(1, _days_in_month(month, number)), month, year=number, on=on)
 
 
-def _draw_time(draw: StableRandom) -> Phrase:
-    minute = draw.below(60)
-    if draw.chance(0.4):
-        return clock_time(draw.below(24), minute)
-    if draw.chance(0.5):
-        part_of_day = draw.one_of(list(PARTS_OF_DAY))
-        hour = draw.one_of(PARTS_OF_DAY[part_of_day])
-        return spoken_time(hour, minute, part_of_day=part_of_day, at=draw.chance(0.5))
-    return spoken_time(draw.between(1, 12), minute, at=draw.chance(0.5))
+def _draw_time(rng: StableRandom) -> Phrase:
+    minute = rng.below(60)
+    if rng.chance(0.4):
+        return clock_time(rng.below(24), minute)
+    if rng.chance(0.5):
+        part_of_day = rng.one_of(list(PARTS_OF_DAY))
+        hour = rng.one_of(PARTS_OF_DAY[part_of_day])
+        return spoken_time(hour, minute, part_of_day=part_of_day, at=rng.chance(0.5))
+    return spoken_time(rng.between(1, 12), minute, at=rng.chance(0.5))
 
 
-# each kind of phrase with its relative frequency
+# The multipliers are the relative frequencies of the kinds of phrases.
 _PHRASE_DRAWS: tuple[Callable[[StableRandom], Phrase], ...] = (
     *(_draw_cardinal,) * 6,
     *(_draw_ordinal,) * 3,

@@ -1,4 +1,4 @@
-"""SST-2: sentiment of sentences of film reviews; complete sentences only, without their phrases."""
+"""SST-2: sentiment of sentences of film reviews; complete sentences only, without the labelled phrases of each."""
 
 from seqlab.corpora.description import CorpusDescription, Split, TextFile
 

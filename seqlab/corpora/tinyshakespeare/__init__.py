@@ -20,12 +20,13 @@ CORPUS = CorpusDescription(
     },
 )
 TRAIN_SHARE = 0.9
+"""Share of the characters in the training split."""
 
 
 def write_split(path: str | Path, folder: str | Path) -> None:
     """Write `train.txt` and `valid.txt` with the usual split after nine tenths of the characters.
 
-    The file at `path` can be gzip-compressed. The boundary is within a line, whose second part is the first line of
+    The file at `path` can be gzip-compressed. The boundary is within a line: the rest of that line is the first line of
     `valid.txt`.
     """
     path, folder = Path(path), Path(folder)

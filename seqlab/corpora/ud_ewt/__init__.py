@@ -8,7 +8,7 @@ TEXT_PREFIX = "# text = "
 
 CORPUS = CorpusDescription(
     name="ud_ewt",
-    summary="English sentences with the parts of speech and the syntax of their words",
+    summary="English sentences with parts of speech and dependency syntax",
     source="https://github.com/UniversalDependencies/UD_English-EWT",
     license="CC BY-SA 4.0",
     columns={"sentences": "CoNLL-U: one word per line, with its columns"},
@@ -34,11 +34,11 @@ CORPUS = CorpusDescription(
 
 
 def write_share(path: str | Path, target: str | Path, every: int) -> None:
-    """Write every `every`-th sentence of a CoNLL-U file, which can be gzip-compressed, from the first one on."""
+    """Write every `every`-th sentence of a CoNLL-U file, which can be gzip-compressed, starting with the first."""
     path, target = Path(path), Path(target)
     sentences = read_text_file(path).removesuffix("\n\n").split("\n\n")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("".join(f"{each}\n\n" for each in sentences[::every]), encoding="utf-8", newline="\n")
+    target.write_text("".join(f"{lines}\n\n" for lines in sentences[::every]), encoding="utf-8", newline="\n")
 
 
 def read_sentence_texts(path: str | Path) -> list[str]:

@@ -10,7 +10,7 @@ _HUB_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 
 CORPUS = CorpusDescription(
     name="wmt14",
-    summary="4.5 million pairs of Europarl, Common Crawl and News Commentary, English and German, as written",
+    summary="4.5 million pairs of Europarl, Common Crawl and News Commentary, English and German, raw text",
     source="https://huggingface.co/datasets/wmt/wmt14, de-en",
     license="research use; see the license of each part",
     columns={"en": "English sentence", "de": "German sentence"},
