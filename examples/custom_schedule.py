@@ -25,10 +25,10 @@ class WsdConfig(WarmupConfig):
     family: Literal["wsd"] = "wsd"
     """The name of this schedule."""
     decay_share: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """Fraction of all steps over which the rate decays."""
+    """Share of all steps over which the learning rate decays."""
 
     def share(self, step: int, max_steps: int) -> float:
-        """Return the rate at a step after the warmup as a fraction of the peak rate."""
+        """Return the learning rate of a step after the warmup, as a share of the peak."""
         return min(1.0, max(0.0, (max_steps - step) / (self.decay_share * max_steps)))
 
 
@@ -40,8 +40,8 @@ if __name__ == "__main__":
     schedule = {"optim.schedule.family": "wsd", "optim.schedule.warmup_steps": 20, "optim.schedule.decay_share": 0.4}
     config = seqlab.recipe("number_words", run_dir, {**schedule, **SMALL, **QUICK})
     for step in range(0, config.training.max_steps, 10):
-        rate = config.optim.schedule.rate(config.optim.optimizer.lr, step, config.training.max_steps)
-        print(f"step {step:3d}  rate {rate:.4f}  {'#' * round(rate * 10_000)}")
+        lr = config.optim.schedule.lr_at(config.optim.optimizer.lr, step, config.training.max_steps)
+        print(f"step {step:3d}  lr {lr:.4f}  {'#' * round(lr * 10_000)}")
     seqlab.train(config, run_dir)
     run = seqlab.load(run_dir)
     print(run)

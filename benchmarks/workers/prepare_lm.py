@@ -53,7 +53,7 @@ def run(job: Json) -> Json:
     data, optim = text_config(shape, base / name), config.optim
     steps = _first_steps(data, config.seed, start, job["steps"])
     save_file(_tensors(steps), folder / "blocks.safetensors")
-    rates = [optim.schedule.rate(optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
+    rates = [optim.schedule.lr_at(optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
     shared = {
         "shape": asdict(shape),
         "text": str((base / name).resolve()),

@@ -45,7 +45,7 @@ def run(job: Json) -> Json:
     save_file({name: value.clone() for name, value in start.model.named_parameters()}, folder / "weights.safetensors")
     sizes = replace(scale.model, vocab_size=start.tgt_tokenizer.vocab_size)
     optim = config.optim
-    rates = [optim.schedule.rate(optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
+    rates = [optim.schedule.lr_at(optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
     shared = {
         "sizes": asdict(sizes),
         "pad_id": start.tgt_tokenizer.pad_id,

@@ -60,7 +60,7 @@ def run(job: Json) -> Json:
         for number in range(len(rates), len(rates) + settings.valid_every):
             started = time.monotonic()
             step = next(steps)
-            loop.update(batches_of(step), config.optim.schedule.rate(config.optim.optimizer.lr, number, 1))
+            loop.update(batches_of(step), config.optim.schedule.lr_at(config.optim.optimizer.lr, number, 1))
             seconds = time.monotonic() - started
             rates.append(step.num_tgt_tokens / seconds)
             elapsed += seconds

@@ -210,14 +210,14 @@ def _details(
 ) -> Iterator[str]:
     """Yield the interval and the table of one system, and put them into its result."""
     from seqlab.evaluation.bootstrap import bootstrap_interval
-    from seqlab.evaluation.error_report import error_table_of
+    from seqlab.evaluation.error_report import error_table_from_statistics
 
     if options.interval:
         interval = bootstrap_interval(counted)
         into.update(interval.as_dict())
         yield system + interval.as_line()
     if groups is not None:
-        table = error_table_of(counted, groups)
+        table = error_table_from_statistics(counted, groups)
         into["by"] = table.as_dict()
         yield ""
         if system:
@@ -249,7 +249,7 @@ def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], spe
         check_labels(hypotheses, without_empty_references(references))
     except UnequalLabels as error:
         places, of_reference = (all_locations(spec, len(hypotheses)) for spec in (specs[0], specs[error.reference + 1]))
-        raise ValueError(error.at(places[error.line], of_reference[error.line])) from None
+        raise ValueError(error.message(places[error.line], of_reference[error.line])) from None
 
 
 def _differ_in_form_alone(hypothesis: str, references: Sequence[str]) -> bool:

@@ -144,7 +144,7 @@ def _corpus_lines(corpus: CorpusReport) -> list[str]:
     for name, column in zip(("",) if is_text else ("src: ", "tgt: "), corpus.counts, strict=True):
         average = column.tokens / max(corpus.kept + corpus.split_off, 1)
         unknown = column.unknown / max(column.tokens, 1)
-        ends = ", ends of line counted" if is_text else ""
+        ends = ", including ends of line" if is_text else ""
         text.append(f"  {name}{column.tokens:,} tokens{ends}, {average:.1f} per line, {unknown:.3%} unknown")
     return text
 

@@ -1,9 +1,9 @@
 """Metrics of hypotheses against references, each score with the signature of its definition.
 
 Start with `evaluate` (scores of one system) and `compare` (a system against a baseline); `error_table` and
-`worst_lines` show where a system errs. Texts are lists of lines. References are one list for each reference file, so
-that several references per line are several lists. In the lists after the first an empty line means that there is no
-such reference: the number of references may differ from line to line.
+`worst_lines` show the errors of a system. Texts are lists of lines. References are one list of lines for each reference
+file. In the lists after the first an empty line means that the line has no such reference: the number of references may
+differ between lines.
 """
 
 from .bootstrap import Comparison, Interval, bootstrap_interval, compare

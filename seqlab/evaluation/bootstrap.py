@@ -2,10 +2,10 @@
 
 An interval is the middle 95% of the scores of resampled test sets (Bisani and Ney 2004, "Bootstrap Estimates for
 Confidence Intervals in ASR Performance Evaluation", ICASSP). Comparisons follow Koehn 2004, "Statistical Significance
-Tests for Machine Translation Evaluation", W04-3250. The resamples are those of sacrebleu's `--paired-bs` with the same
-seed, but not the p-value: sacrebleu takes absolute differences before it centers them, which tests one side only where
-all resamples agree, and calls a system significantly different from itself (p = 1/1001). Here the test is two-sided
-(Efron and Tibshirani 1993, section 16.4).
+Tests for Machine Translation Evaluation", W04-3250. The resamples equal those of sacrebleu's `--paired-bs` with the
+same seed, but the p-value differs. sacrebleu takes absolute differences before it centers them: the test is one-sided
+if all resamples agree, and a system differs significantly from itself (p = 1/1001). Here the test is two-sided (Efron
+and Tibshirani 1993, section 16.4).
 """
 
 from collections.abc import Iterable, Sequence
@@ -49,27 +49,27 @@ class Interval:
 def bootstrap_interval(statistics: LineStatistics, *, num_samples: int = NUM_SAMPLES, seed: int = SEED) -> Interval:
     """Compute the 95% confidence interval of a system's score: `bootstrap_interval(METRICS["wer"](lines, [truth]))`.
 
-    Lines are resampled as if they were independent. Lines of the same speaker or document are not, so that the interval
-    is too narrow for other speakers or documents.
+    Lines are resampled as if they were independent. Lines of the same speaker or document are not: for other speakers
+    or documents the interval is too narrow.
 
     Raises:
         ValueError: `num_samples` is below 1, or there are no lines.
     """
     _check_num_samples(num_samples)
     if not len(statistics.rows):
-        raise ValueError("There must be at least 1 line to resampled_scores, but there are 0.")
+        raise ValueError("There must be at least 1 line to resample, but there are 0.")
     low, high = np.percentile(resampled_scores([statistics], num_samples, seed)[0], [2.5, 97.5])
     return Interval(statistics.score(), float(low), float(high), num_samples, seed)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A system's score and a baseline's, with the significance of their difference."""
+    """Scores of a system and of a baseline, with the significance of their difference."""
 
     system: Score
     baseline: Score
     p_value: float
-    """Probability of a difference at least this large, in either direction, by chance."""
+    """Probability of a difference at least as large, in either direction, by chance."""
     interval: tuple[float, float]
     """Middle 95% of the differences over the resamples."""
     num_samples: int
@@ -77,7 +77,7 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """Value of the system minus that of the baseline."""
+        """Score of the system minus that of the baseline."""
         return self.system.value - self.baseline.value
 
     def as_lines(self) -> list[str]:
@@ -162,8 +162,8 @@ def compare_statistics(
     system_values, baseline_values = resampled_scores([system, baseline], num_samples, seed)
     sampled = system_values - baseline_values
     difference = system.score().value - baseline.score().value
-    # Resamples scatter around the observed difference as that does around the true one: centered, they are the
-    # distribution under chance. The margin keeps rounding errors from deciding ties.
+    # Resampled differences vary around the observed difference as it varies around the true one. Centered at 0, they
+    # are the distribution under the null hypothesis. The margin of 1e-9 prevents that rounding errors decide ties.
     as_extreme = np.abs(sampled - difference) >= abs(difference) - 1e-9
     low, high = np.percentile(sampled, [2.5, 97.5])
     return Comparison(
@@ -177,7 +177,7 @@ def compare_statistics(
 
 
 def resampled_scores(systems: Sequence[LineStatistics], num_samples: int, seed: int) -> np.ndarray:
-    """Score resamples of the lines, the same lines for every system: (systems, num_samples)."""
+    """Score resamples of the lines, with the same lines for all systems: (systems, num_samples)."""
     generator = np.random.default_rng(seed)
     num_lines = len(systems[0].rows)
     values = np.empty((len(systems), num_samples))

@@ -1,7 +1,7 @@
 """Word and character error rate, by the edit distance of hypothesis and reference (Levenshtein 1966).
 
-Tokens are separated by whitespace: the words of a transcript, or the phones of a pronunciation, whose rate is the phone
-error rate. The rate of a text is the total of the edits over the total length, as in jiwer and sclite.
+Tokens are separated by whitespace: the words of a transcript, or the phones of a pronunciation (phone error rate). The
+rate of a text is the total number of edits divided by the total length of the references, as in jiwer and sclite.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,9 +38,9 @@ class Edits(NamedTuple):
 
 def count_edits(reference: Sequence[str], hypothesis: Sequence[str]) -> Edits:
     """Count the edits of a minimal alignment of two sequences; ties are broken as in jiwer."""
-    steps = list(_align_indices(reference, hypothesis))
-    substitutions = sum(i >= 0 and j >= 0 and reference[i] != hypothesis[j] for i, j in steps)
-    return Edits(substitutions, sum(j < 0 for _, j in steps), sum(i < 0 for i, _ in steps), len(reference))
+    pairs = list(_align_indices(reference, hypothesis))
+    substitutions = sum(i >= 0 and j >= 0 and reference[i] != hypothesis[j] for i, j in pairs)
+    return Edits(substitutions, sum(j < 0 for _, j in pairs), sum(i < 0 for i, _ in pairs), len(reference))
 
 
 def align(reference: Sequence[T], hypothesis: Sequence[T]) -> list[tuple[T | None, T | None]]:
@@ -52,28 +52,30 @@ def align(reference: Sequence[T], hypothesis: Sequence[T]) -> list[tuple[T | Non
 
 
 def matching_tokens(reference: Sequence[T], hypothesis: Sequence[T]) -> list[bool]:
-    """Return for each token of the hypothesis whether it equals the token of the reference it is aligned with."""
-    found = [False] * len(hypothesis)
+    """Return for each token of the hypothesis whether it equals the token of the reference that it is aligned with."""
+    is_match = [False] * len(hypothesis)
     for i, j in _align_indices(reference, hypothesis):
         if i >= 0 and j >= 0:
-            found[j] = reference[i] == hypothesis[j]
-    return found
+            is_match[j] = reference[i] == hypothesis[j]
+    return is_match
 
 
 def _align_indices(reference: Sequence[T], hypothesis: Sequence[T]) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of indices of a minimal alignment, -1 for no partner.
+    """Yield the pairs of indices of a minimal alignment, -1 for an insertion or a deletion.
 
     Memory is linear in the length (Hirschberg 1975; Hyyrö 2004, in rapidfuzz).
     """
     ids: dict[T, int] = {}  # rapidfuzz compares hashes, and the hash of a small number is the number itself
-    sides = ([ids.setdefault(token, len(ids)) for token in side] for side in (reference, hypothesis))
-    for step in Levenshtein.opcodes(*sides):
-        if step.tag == "delete":
-            yield from ((i, -1) for i in range(step.src_start, step.src_end))
-        elif step.tag == "insert":
-            yield from ((-1, j) for j in range(step.dest_start, step.dest_end))
+    sequences = ([ids.setdefault(token, len(ids)) for token in tokens] for tokens in (reference, hypothesis))
+    for operation in Levenshtein.opcodes(*sequences):
+        src_range = range(operation.src_start, operation.src_end)
+        dest_range = range(operation.dest_start, operation.dest_end)
+        if operation.tag == "delete":
+            yield from ((i, -1) for i in src_range)
+        elif operation.tag == "insert":
+            yield from ((-1, j) for j in dest_range)
         else:
-            yield from zip(range(step.src_start, step.src_end), range(step.dest_start, step.dest_end), strict=True)
+            yield from zip(src_range, dest_range, strict=True)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class ErrorRate:
     """String that joins tokens to a line."""
 
     def nearest(self, hypothesis: str, references: Sequence[str | None]) -> tuple[Edits, str]:
-        """Return the edits to the nearest reference of a line, and that reference."""
+        """Return the edits and the text of the nearest reference of a line."""
         counted = [
             (count_edits(self.split(line), self.split(hypothesis)), line) for line in references if line is not None
         ]
@@ -97,7 +99,7 @@ class ErrorRate:
     def statistics(self, hypotheses: Sequence[str], references: References, norm: str) -> LineStatistics:
         """Count the edits of each line; `norm` names the normalization of the texts, for the signature."""
         rows = np.array(
-            [self.nearest(line, of_line)[0] for line, *of_line in zip(hypotheses, *references, strict=True)]
+            [self.nearest(line, line_refs)[0] for line, *line_refs in zip(hypotheses, *references, strict=True)]
         )
         signature = f"nrefs:{num_references(references)}|case:mixed|unit:{self.unit}|norm:{norm}"
 
@@ -116,9 +118,9 @@ ERROR_RATES: Mapping[str, ErrorRate] = {rate.name: rate for rate in (WER, CER)}
 def wer(hypotheses: Sequence[str], references: References, norm: str = "none") -> LineStatistics:
     """Compute the word error rate in percent: edits per token of the references, tokens separated by whitespace.
 
-    Lower is better. Among several references the one with the fewest edits counts. Texts are not normalized here;
-    `norm` names their normalization in the signature. For an empty reference the insertions are counted. If all
-    references are empty, the rate is 100 for each insertion, as in jiwer.
+    Lower is better. Of several references the one with the fewest edits is used. Texts are not normalized here; `norm`
+    names their normalization in the signature. With an empty reference all tokens of the hypothesis are insertions. If
+    all references are empty, the rate is 100 per insertion, as in jiwer.
     """
     return WER.statistics(hypotheses, references, norm)
 

@@ -1,4 +1,4 @@
-"""Error analysis: scores by group, such as the lines of each speaker, and the lines with the most errors, aligned."""
+"""Error analysis: scores by group (such as speakers), and alignments of the lines with the most errors."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,11 @@ from .metrics import check_metric_names, line_statistics
 from .score import LineStatistics, Score, check_line_counts, without_empty_references
 
 COUNTS = {"length": "N", "substitutions": "S", "deletions": "D", "insertions": "I"}
-"""Count columns of a table of error rates: name of the count, and column title."""
+"""Columns of counts in a table of error rates: name of the count -> column title."""
 NO_GROUP = "(none)"
-"""Name of the empty group in a table."""
+"""Title of the group without a name."""
 MAX_WIDTH = 100
-"""Terminal columns of an alignment before it is wrapped."""
+"""Width of an alignment in terminal columns, at which it is wrapped."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ErrorTable:
                 [each.group or NO_GROUP, str(each.num_lines), value, *(str(each.score.extra[k]) for k in counts)]
             )
         widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-        return ["  ".join([_padded(name, widths[0]), *map(str.rjust, numbers, widths[1:])]) for name, *numbers in rows]
+        return ["  ".join([_pad(name, widths[0]), *map(str.rjust, numbers, widths[1:])]) for name, *numbers in rows]
 
     def as_dict(self) -> dict[str, Any]:
         """Render for JSON, with values unrounded."""
@@ -76,10 +76,10 @@ def error_table(
     """
     check_line_counts(hypotheses, references)
     [name] = check_metric_names(metric)
-    return error_table_of(line_statistics(name, hypotheses, references), groups)
+    return error_table_from_statistics(line_statistics(name, hypotheses, references), groups)
 
 
-def error_table_of(counted: LineStatistics, groups: Sequence[str]) -> ErrorTable:
+def error_table_from_statistics(counted: LineStatistics, groups: Sequence[str]) -> ErrorTable:
     """Score each group of lines from a metric's statistics of the lines; errors as for `error_table`."""
     if len(groups) != len(counted.rows):
         raise ValueError(f"Each line needs a group, but there are {len(counted.rows)} lines and {len(groups)} groups.")
@@ -109,17 +109,17 @@ class AlignedLine:
         return self.rate.separator.join(token for pair in self.pairs if (token := pair[side]) is not None)
 
     def lines(self, location: str | None = None) -> list[str]:
-        """Render as a heading, then the reference, the hypothesis and the marks below each other.
+        """Render as a heading, the reference, the hypothesis and marks of the errors, one below the other.
 
         Args:
-            location: location of the line, for the heading; its number by default.
+            location: location of the line, for the heading; default: its number.
         """
         counts = ", ".join(f"{title} {self.edits._asdict()[key]}" for key, title in COUNTS.items())
         heading = f"{location or f'line {self.index + 1}'}: {counts}"
         return [heading, *_render_alignment(self.pairs, self.rate.separator)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Render for JSON: lines count from 1; null is the partner of a deleted or inserted token."""
+        """Render for JSON: lines are numbered from 1; null is the partner of a deleted or inserted token."""
         return {
             "line": self.index + 1,
             **self.edits._asdict(),
@@ -137,14 +137,14 @@ def worst_lines(
     *,
     counted: LineStatistics | None = None,
 ) -> list[AlignedLine]:
-    """Return the lines with the most errors, worst first, ties in order; lines without errors are left out.
+    """Return the lines with the most errors, most errors first; ties stay in order, lines without errors are left out.
 
     Args:
         hypotheses: as for `error_table`.
         references: as for `error_table`.
         count: maximum number of lines.
         metric: `wer` or `cer`.
-        counted: the metric's statistics of the lines, if they are known already.
+        counted: the metric's statistics of the lines, if already computed.
 
     Raises:
         ValueError: unequal line counts (the message names both), no lines, another metric, or `count` below 1.
@@ -154,17 +154,17 @@ def worst_lines(
     if metric not in ERROR_RATES:
         raise ValueError(f"`metric` must be one of {', '.join(ERROR_RATES)}, but is {metric!r} instead.")
     check_line_counts(hypotheses, references)
-    rate, given = ERROR_RATES[metric], without_empty_references(references)
-    rows = (counted or rate.statistics(hypotheses, given, "none")).rows
+    rate, present = ERROR_RATES[metric], without_empty_references(references)
+    rows = (counted or rate.statistics(hypotheses, present, "none")).rows
     assert isinstance(rows, np.ndarray)
     errors = rows[:, :3].sum(1)
-    found = []
+    worst = []
     for index in np.argsort(-errors, kind="stable")[:count].tolist():
         if errors[index]:
-            edits, reference = rate.nearest(hypotheses[index], [lines[index] for lines in given])
+            edits, reference = rate.nearest(hypotheses[index], [lines[index] for lines in present])
             pairs = align(rate.split(reference), rate.split(hypotheses[index]))
-            found.append(AlignedLine(index, rate, edits, tuple(pairs)))
-    return found
+            worst.append(AlignedLine(index, rate, edits, tuple(pairs)))
+    return worst
 
 
 def _render_alignment(pairs: Sequence[tuple[str | None, str | None]], separator: str) -> Iterator[str]:
@@ -180,7 +180,7 @@ def _render_alignment(pairs: Sequence[tuple[str | None, str | None]], separator:
             yield from _join_cells(rows, separator)
             rows, used = [[], [], []], 0
         for row, cell in zip(rows, cells, strict=True):
-            row.append(_padded(cell, width))
+            row.append(_pad(cell, width))
         used += width + len(separator)
     yield from _join_cells(rows, separator)
 
@@ -190,7 +190,7 @@ def _join_cells(rows: Sequence[Sequence[str]], separator: str) -> Iterator[str]:
         yield (name + separator.join(row)).rstrip()
 
 
-def _padded(text: str, width: int) -> str:
+def _pad(text: str, width: int) -> str:
     return text + " " * (width - _width(text))
 
 

@@ -1,4 +1,4 @@
-"""Metrics of whole lines: exact match, and lines that contain the reference."""
+"""Metrics of lines: exact match, and lines that contain the reference."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,11 @@ from .score import LineStatistics, References, Score, num_references
 def exact_match(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """Compute exact match: the percentage of hypotheses that equal one of their references.
 
-    Strings are compared as they are, without normalization of case, space, punctuation or Unicode form.
+    Strings are compared without normalization of case, space, punctuation or Unicode form.
     """
     rows = np.array(
-        [[hypothesis in of_line, 1] for hypothesis, *of_line in zip(hypotheses, *references, strict=True)], dtype=int
+        [[hypothesis in line_refs, 1] for hypothesis, *line_refs in zip(hypotheses, *references, strict=True)],
+        dtype=int,
     )
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:line|norm:none"
 
@@ -27,30 +28,32 @@ def exact_match(hypotheses: Sequence[str], references: References) -> LineStatis
 def contains(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """Compute the percentage of hypotheses that contain the words of one of their references consecutively.
 
-    It is for names, numbers and terms that must appear word for word. Words are compared without the punctuation at
-    their ends, otherwise as they are. Lines whose references have no words do not count.
+    It is for names, numbers and terms that must appear word for word. Words are compared without punctuation at their
+    ends, and with no other normalization. Lines without a word in any reference are not counted.
 
     Raises:
         ValueError: no line has a reference with words.
     """
     counts = []
-    for hypothesis, *of_line in zip(hypotheses, *references, strict=True):
-        words, wanted = _words(hypothesis), [found for each in of_line if (found := _words(each or ""))]
+    for hypothesis, *line_refs in zip(hypotheses, *references, strict=True):
+        words, wanted = _words(hypothesis), [found for each in line_refs if (found := _words(each or ""))]
         counts.append([any(_is_contained(each, words) for each in wanted), bool(wanted)])
     rows = np.array(counts, dtype=int)
     if not rows[:, 1].any():
-        raise ValueError("`contains` compares the words of the references, but all reference lines are without words.")
+        raise ValueError(
+            "`contains` needs references with at least one word, but all reference lines are without words."
+        )
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:line|norm:punctuation"
 
     def score_of_sum(summed: np.ndarray) -> Score:
-        holding, lines = summed.tolist()
-        return Score("contains", 100 * holding / max(1, lines), signature, True, {"holding": holding, "lines": lines})
+        matches, lines = summed.tolist()
+        return Score("contains", 100 * matches / max(1, lines), signature, True, {"holding": matches, "lines": lines})
 
     return LineStatistics(rows, score_of_sum)
 
 
 def _words(line: str) -> list[str]:
-    """Split at whitespace and strip punctuation from both ends of each word; punctuation alone is not a word."""
+    """Split at whitespace and strip punctuation from both ends of each word; words of only punctuation are dropped."""
     stripped = (word.strip(_PUNCTUATION) for word in line.split())
     return [word for word in stripped if word]
 

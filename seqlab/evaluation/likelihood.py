@@ -1,8 +1,8 @@
 """Perplexity and bits per byte of a text, from sums of log-probabilities over the corpus.
 
 A token is an id that the model predicts: each token of the tokenizer and each end of line, without padding. Tokenizers
-split a text into different numbers of tokens, so that figures per token compare only models with the same tokenizer.
-Words and bytes are those of the text itself: figures per word and per byte compare any two models.
+split a text into different numbers of tokens, so figures per token are comparable only between models with the same
+tokenizer. Words and bytes are those of the text: figures per word and per byte are comparable between all models.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 def nll_per_tgt_token(nll: float, num_tgt_tokens: int) -> float:
-    """Return nats per target token, from the sum of the negative log-probabilities (unsmoothed) and the token count.
+    """Return nats per target token, from the sum of the unsmoothed negative log-probabilities and the number of tokens.
 
     Raises:
         ValueError: `num_tgt_tokens` is below 1.
@@ -21,16 +21,16 @@ def nll_per_tgt_token(nll: float, num_tgt_tokens: int) -> float:
 
 
 def perplexity_per_tgt_token(nll: float, num_tgt_tokens: int) -> float:
-    """Return the perplexity per target token, exp of the nats per token; infinite if it exceeds a float."""
+    """Return the perplexity per target token, exp(nats per token); infinite if it is too large for a float."""
     return _exp(nll_per_tgt_token(nll, num_tgt_tokens))
 
 
 @dataclass(frozen=True)
 class TextLikelihood:
-    """Likelihood of a text under a model: sums over the text, and the figures computed from them.
+    """Likelihood of a text under a model: sums over the text, and figures computed from them.
 
-    `nll` is None if the text has unknown tokens whose spelling cannot be scored; so are then the figures
-    computed from it.
+    `nll` is None if the text has unknown tokens whose spelling cannot be scored. Figures computed from it are then None
+    as well.
     """
 
     nll: float | None
@@ -40,9 +40,9 @@ class TextLikelihood:
     words: int
     """Number of words separated by whitespace, plus ends of line, as a word-level model predicts both."""
     bytes: int
-    """Number of bytes of the original text in UTF-8, with the ends of line that it has."""
+    """Number of bytes of the original text in UTF-8, including its ends of line."""
     unknown: int
-    """Number of tokens that are not in the vocabulary."""
+    """Number of tokens outside the vocabulary."""
     known_nll: float
     """Negative log-likelihood of the tokens in the vocabulary, in nats."""
     dropped_bytes: int
@@ -60,7 +60,7 @@ class TextLikelihood:
 
     @property
     def perplexity(self) -> float | None:
-        """Perplexity per token of the model's own tokenizer."""
+        """Perplexity per token of the model's tokenizer."""
         return None if self.nll is None else _exp(self.nll / self.tokens)
 
     @property
@@ -80,7 +80,7 @@ class TextLikelihood:
         return None if self.nll is None else self.nll / math.log(2) / self.bytes
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """Render for JSON, which has no infinity: an undefined figure, or one too large for a float, is null."""
+        """Render for JSON: an undefined or infinite figure is null."""
         figures = {
             "nats_per_token": self.nats_per_token,
             "perplexity": self.perplexity,
@@ -98,18 +98,18 @@ class TextLikelihood:
         }
 
     def lines(self) -> list[str]:
-        """Render for people."""
+        """Render as lines of text."""
         rows = [
-            ("nats per token", self.nats_per_token, f"{self.tokens:,} tokens, ends of line counted"),
-            ("perplexity", self.perplexity, "per token: compare models with one tokenizer only"),
+            ("nats per token", self.nats_per_token, f"{self.tokens:,} tokens, including ends of line"),
+            ("perplexity", self.perplexity, "per token: compare only models with the same tokenizer"),
             *self._known_row(),
-            ("perplexity per word", self.perplexity_per_word, f"{self.words:,} words, ends of line counted"),
+            ("perplexity per word", self.perplexity_per_word, f"{self.words:,} words, including ends of line"),
             ("bits per byte", self.bits_per_byte, f"{self.bytes:,} bytes of the original text"),
         ]
         return [f"{name:<20} {'n/a' if value is None else f'{value:.4f}':>12}   {text}" for name, value, text in rows]
 
     def _known_row(self) -> list[tuple[str, float | None, str]]:
-        """Return the row of the perplexity without unknown tokens, if there are any."""
+        """Return the row of the perplexity without unknown tokens, if there are unknown tokens."""
         known = self.tokens - self.unknown
         text = f"{known:,} tokens, without the {self.unknown:,} unknown"
         return [("perplexity, known", self.known_perplexity, text)] if self.unknown else []

@@ -1,4 +1,4 @@
-"""Registered metrics, and the scores of a system by their names."""
+"""Registered metrics by name, and scores of a system by some of them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +8,7 @@ from seqlab.registry import Parts, broken_plugins_hint
 from .score import LineStatistics, Score, check_line_counts, without_empty_references
 
 METRICS = Parts("metric")
-"""Every registered metric by its name: a function that is a `Metric`."""
+"""All registered metrics by name; each is a `Metric`."""
 
 
 def evaluate(
@@ -29,7 +29,7 @@ def evaluate(
 
 
 def check_metric_names(metrics: Iterable[str]) -> list[str]:
-    """Return the names as a list.
+    """Check metric names and return them as a list.
 
     Raises:
         ValueError: a name is not in `METRICS`.
@@ -45,9 +45,9 @@ def check_metric_names(metrics: Iterable[str]) -> list[str]:
 
 
 def line_statistics(name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> LineStatistics:
-    """Compute the statistics of each line by a metric."""
-    found = METRICS[name](hypotheses, without_empty_references(references))
-    if not isinstance(found, LineStatistics):
-        kind = type(found).__name__
+    """Compute the statistics of each line for a metric."""
+    statistics = METRICS[name](hypotheses, without_empty_references(references))
+    if not isinstance(statistics, LineStatistics):
+        kind = type(statistics).__name__
         raise ValueError(f"The metric `{name}` must return `seqlab.evaluation.LineStatistics`, but returned a {kind}.")
-    return found
+    return statistics

@@ -14,7 +14,7 @@ def mae(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """Compute the mean absolute error, in the units of the numbers.
 
     Raises:
-        ValueError: a line holds no numbers, or another count of them than its reference; there are several references.
+        ValueError: a line has no numbers, or another number of them than its reference; there are several references.
     """
     errors, _ = _errors(hypotheses, references, "mae")
     return _mean("mae", np.abs(errors))
@@ -35,14 +35,14 @@ def rmse(hypotheses: Sequence[str], references: References) -> LineStatistics:
 
 
 def r2(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Compute R2, the explained share of the variance, in percent: the mean over the numbers of a line.
+    """Compute R2, the explained share of the variance, in percent, averaged over the numbers of a line.
 
     Predicting the mean gives 0, as in scikit-learn's `r2_score`. Errors of `mae`.
     """
-    errors, right = _errors(hypotheses, references, "r2")
-    right = right - (right.mean(0) if len(right) else 0)  # so that squares of large numbers do not swallow the variance
-    rows = np.concatenate([np.square(errors), right, np.square(right), np.ones((len(right), 1))], axis=1)
-    width = right.shape[1]
+    errors, true = _errors(hypotheses, references, "r2")
+    true = true - (true.mean(0) if len(true) else 0)  # otherwise squares of large numbers would cancel the variance
+    rows = np.concatenate([np.square(errors), true, np.square(true), np.ones((len(true), 1))], axis=1)
+    width = true.shape[1]
 
     def score_of_sum(summed: np.ndarray) -> Score:
         squares, sums, squared, count = *np.split(summed[:-1], 3), summed[-1]
@@ -65,16 +65,16 @@ def _mean(name: str, values: np.ndarray) -> LineStatistics:
 
 
 def _errors(hypotheses: Sequence[str], references: References, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the errors and the true numbers, (lines, K) each."""
+    """Return the errors and the true numbers: (lines, numbers per line) each."""
     if len(references) > 1:
         raise ValueError(f"`{metric}` compares with one reference, but there are {len(references)}: name one.")
-    right = _numbers([str(line) for line in references[0]], "references")
-    found = _numbers(hypotheses, "hypotheses")
-    if found.shape != right.shape:
+    true = _numbers([str(line) for line in references[0]], "references")
+    predicted = _numbers(hypotheses, "hypotheses")
+    if predicted.shape != true.shape:
         raise ValueError(
-            f"The hypotheses hold {found.shape[1]} numbers on each line, but the references {right.shape[1]}."
+            f"The hypotheses have {predicted.shape[1]} numbers on each line, but the references {true.shape[1]}."
         )
-    return found - right, right
+    return predicted - true, true
 
 
 def _numbers(lines: Sequence[str], name: str) -> np.ndarray:
@@ -83,10 +83,10 @@ def _numbers(lines: Sequence[str], name: str) -> np.ndarray:
         try:
             rows.append([float(cell) for cell in line.split()])
         except ValueError:
-            raise ValueError(f"Line {number} of the {name} must hold numbers, but is {line:.40}.") from None
+            raise ValueError(f"Line {number} of the {name} must consist of numbers, but is {line:.40}.") from None
         if len(rows[-1]) != len(rows[0]) or not rows[0]:
             raise ValueError(
-                f"Line {number} of the {name} holds {len(rows[-1])} numbers, but the first {len(rows[0])}."
+                f"Line {number} of the {name} has {len(rows[-1])} numbers, but the first line has {len(rows[0])}."
             )
     return np.array(rows)
 
@@ -94,18 +94,19 @@ def _numbers(lines: Sequence[str], name: str) -> np.ndarray:
 def label_macro_f1(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """Compute macro F1 in percent of sets of labels: the mean F1 of all labels that occur.
 
-    Lines and errors are those of `micro_f1`. `macro_f1` is for lines with one label for each word or line.
+    The format of lines and the errors are those of `micro_f1`. For lines with one label, or one label for each word,
+    use `macro_f1`.
     """
     predicted, true = _label_sets(hypotheses, references, "label_macro_f1")
     labels = sorted(set().union(*predicted, *true))
     rows = np.zeros((len(predicted), 2, len(labels)), int)
-    for row, (line, right) in zip(rows, zip(predicted, true, strict=True), strict=True):
-        row[0] = [label in line and label in right for label in labels]
-        row[1] = [(label in line) + (label in right) for label in labels]
+    for row, (line_predicted, line_true) in zip(rows, zip(predicted, true, strict=True), strict=True):
+        row[0] = [label in line_predicted and label in line_true for label in labels]
+        row[1] = [(label in line_predicted) + (label in line_true) for label in labels]
 
     def score_of_sum(summed: np.ndarray) -> Score:
-        right, either = summed.reshape(2, -1)
-        f1 = 200 * right[either > 0] / either[either > 0]
+        correct, total = summed.reshape(2, -1)
+        f1 = 200 * correct[total > 0] / total[total > 0]
         value, extra = float(f1.mean()) if len(f1) else 100.0, {"labels": len(f1)}
         return Score("label_macro_f1", value, "nrefs:1|case:mixed|unit:label", True, extra)
 
@@ -119,12 +120,12 @@ def micro_f1(hypotheses: Sequence[str], references: References) -> LineStatistic
         ValueError: there are several references.
     """
     predicted, true = _label_sets(hypotheses, references, "micro_f1")
-    rows = [[len(line & right), len(line), len(right)] for line, right in zip(predicted, true, strict=True)]
+    rows = [[len(found & wanted), len(found), len(wanted)] for found, wanted in zip(predicted, true, strict=True)]
 
     def score_of_sum(summed: np.ndarray) -> Score:
-        right, predicted, true = summed.tolist()
-        value = 200 * right / (predicted + true) if predicted + true else 100.0
-        return Score("micro_f1", value, "nrefs:1|case:mixed|unit:label", True, {"right": right, "labels": true})
+        correct, predicted, true = summed.tolist()
+        value = 200 * correct / (predicted + true) if predicted + true else 100.0
+        return Score("micro_f1", value, "nrefs:1|case:mixed|unit:label", True, {"right": correct, "labels": true})
 
     return LineStatistics(np.array(rows, dtype=int).reshape(-1, 3), score_of_sum)
 

@@ -1,4 +1,4 @@
-"""Scores with their signatures, the line statistics they are computed from, and references."""
+"""Scores with their signatures, the statistics of lines that they are computed from, and references."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,16 +17,16 @@ class Score:
     name: str
     value: float
     signature: str
-    """Definition of the metric: number of references, case, tokenization, version, as sacrebleu prints them."""
+    """Definition of the metric in sacrebleu's format: number of references, case, tokenization, version."""
     higher_is_better: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Further figures, such as BLEU's precisions and lengths; values that JSON can represent."""
+    """Additional figures, such as BLEU's precisions and lengths, as values that JSON can represent."""
     decimals: int = 2
-    """Number of printed decimals."""
+    """Number of decimals to print."""
 
     def as_line(self) -> str:
         """Render as `BLEU|nrefs:1|case:mixed|... = 38.02 (brevity_penalty = 1.0, ...)`."""
-        details = ", ".join(f"{name} = {_rounded(value)}" for name, value in self.extra.items())
+        details = ", ".join(f"{name} = {_format_value(value)}" for name, value in self.extra.items())
         return f"{self.name}|{self.signature} = {self.value:.{self.decimals}f}" + (f" ({details})" if details else "")
 
     def as_dict(self) -> dict[str, Any]:
@@ -42,12 +42,12 @@ class Score:
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Sparse matrix of counts (lines, statistics), such as those of many labels."""
+    """Sparse matrix of counts (lines, statistics), for metrics with many statistics, such as counts of each label."""
 
     lines: np.ndarray
-    """(counts,) int64: row of each count of 1."""
+    """(counts,) int64: row index of each count of 1."""
     statistics: np.ndarray
-    """(counts,) int64: column of each count of 1."""
+    """(counts,) int64: column index of each count of 1."""
     shape: tuple[int, int]
     """(lines, statistics)"""
 
@@ -55,36 +55,36 @@ class SparseRows:
         return self.shape[0]
 
     def sum_of(self, lines: np.ndarray) -> np.ndarray:
-        """Sum the rows of these indices (n,), with repetitions: (statistics,)."""
+        """Sum the rows with these indices (n,), which may be repeated: (statistics,)."""
         times = np.bincount(lines, minlength=self.shape[0])
         return np.bincount(self.statistics, times[self.lines], self.shape[1]).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class LineStatistics:
-    """Statistics of each line that a corpus metric sums before it computes a score.
+    """Statistics of each line, whose sum over lines determines the score of a corpus metric.
 
-    A corpus score is not a mean of line scores (BLEU's brevity penalty, TER's total length): to resample lines,
+    A corpus score is not a mean of line scores (BLEU's brevity penalty, TER's total length). To score resampled lines,
     resample these rows and score their sum.
     """
 
     rows: np.ndarray | SparseRows
     """(lines, statistics)"""
     score_of_sum: Callable[[np.ndarray], Score]
-    """Function of the sum of some rows (statistics,) that returns the score of their lines."""
+    """Function that returns the score of some lines, from the sum of their rows (statistics,)."""
 
     def score(self) -> Score:
         """Return the score of all lines."""
         return self.score_of(np.arange(len(self.rows)))
 
     def score_of(self, lines: np.ndarray) -> Score:
-        """Return the score of the lines of these indices (n,), with repetitions."""
+        """Return the score of the lines with these indices (n,), which may be repeated."""
         rows = self.rows
         return self.score_of_sum(rows.sum_of(lines) if isinstance(rows, SparseRows) else rows[lines].sum(axis=0))
 
 
 Metric = Callable[[Sequence[str], References], LineStatistics]
-"""(hypotheses, references) -> statistics; called with equal numbers of lines, at least 1."""
+"""(hypotheses, references) -> statistics of each line; called with equally many lines, at least one."""
 
 
 def check_line_counts(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
@@ -108,18 +108,18 @@ def check_line_counts(hypotheses: Sequence[str], references: Sequence[Sequence[s
 
 
 def without_empty_references(references: Sequence[Sequence[str]]) -> References:
-    """Replace the empty lines of all lists but the first by None: lines may have different numbers of references."""
-    first, *further = references
-    return [first, *([line if line.strip() else None for line in lines] for lines in further)]
+    """Replace empty lines by None in all lists except the first: lines may have different numbers of references."""
+    first, *others = references
+    return [first, *([line if line.strip() else None for line in lines] for lines in others)]
 
 
 def num_references(references: References) -> str:
-    """Return the number of references of the lines for a signature; `var` if it differs, as in sacrebleu."""
-    counts = {len(of_line) - of_line.count(None) for of_line in zip(*references, strict=True)}
+    """Return the number of references per line, for a signature; `var` if it differs between lines, as in sacrebleu."""
+    counts = {len(line_refs) - line_refs.count(None) for line_refs in zip(*references, strict=True)}
     return str(counts.pop()) if len(counts) == 1 else "var"
 
 
-def _rounded(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
-    return "/".join(map(_rounded, value)) if isinstance(value, list | tuple) else str(value)
+    return "/".join(map(_format_value, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,7 +1,7 @@
 """BLEU, chrF and TER as computed by sacrebleu, with its signatures.
 
 Post 2018, "A Call for Clarity in Reporting BLEU Scores", W18-6319. sacrebleu is imported when a metric is called, so
-that listing the metrics (a command's help) costs no start-up time.
+listing the metrics, as in a command's help, does not import it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 MAX_TER_PAIRS = 1 << 24
-"""Maximum product of the numbers of words of a hypothesis and its reference; sacrebleu's memory grows with it."""
+"""Maximum product of the numbers of words of a hypothesis and its reference, to limit sacrebleu's memory."""
 
 
 def bleu(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """Compute BLEU, 0 to 100, of detokenized, cased text: 13a tokenization, exponential smoothing (P02-1040).
 
-    13a splits at spaces and punctuation: for text without spaces use one of the metrics below.
+    13a splits at spaces and punctuation. For text without spaces use another metric of this module.
     """
     return _bleu("13a", hypotheses, references)
 
 
 def bleu_zh(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Compute BLEU of Chinese: each Chinese character is a token, the rest is tokenized by 13a."""
+    """Compute BLEU of Chinese: each Chinese character is a token, all other text is tokenized by 13a."""
     return _bleu("zh", hypotheses, references)
 
 
@@ -40,7 +40,7 @@ def bleu_ja_mecab(hypotheses: Sequence[str], references: References) -> LineStat
 
 
 def bleu_flores200(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Compute BLEU of any language over FLORES-200 subwords, whose model sacrebleu downloads once (2207.04672)."""
+    """Compute BLEU of any language over FLORES-200 subwords; sacrebleu downloads their model once (2207.04672)."""
     return _bleu("flores200", hypotheses, references)
 
 
@@ -54,7 +54,7 @@ def _bleu(tokenize: str, hypotheses: Sequence[str], references: References) -> L
     from sacrebleu.metrics import BLEU
 
     try:
-        # `force` only silences a warning about text that looks tokenized, which names options of sacrebleu itself.
+        # `force` only silences a warning about text that looks tokenized, which names options of sacrebleu's command.
         metric = BLEU(tokenize=tokenize, lowercase=False, force=True)
     except (RuntimeError, ImportError, OSError) as error:
         reason = " ".join(str(error).split())
@@ -77,8 +77,8 @@ def ter(hypotheses: Sequence[str], references: References) -> LineStatistics:
     """
     from sacrebleu.metrics import TER
 
-    for number, (hypothesis, *of_line) in enumerate(zip(hypotheses, *references, strict=True), start=1):
-        longest = max(len(each.split()) for each in of_line if each is not None)
+    for number, (hypothesis, *line_refs) in enumerate(zip(hypotheses, *references, strict=True), start=1):
+        longest = max(len(each.split()) for each in line_refs if each is not None)
         if len(hypothesis.split()) * longest > MAX_TER_PAIRS:
             raise ValueError(
                 f"line {number}: is too long for TER, which needs memory for each pair of words: leave TER out."
@@ -93,8 +93,8 @@ def _line_statistics(
     *,
     higher_is_better: bool,
 ) -> LineStatistics:
-    # The private methods are those that sacrebleu's metrics implement and its own significance tests call; the public
-    # ones give no access to the statistics of a line. The signature is complete once references were read. sacrebleu
+    # sacrebleu's public methods give no access to the statistics of lines. Its metrics implement these private ones,
+    # and its significance tests call them. The signature is complete only after references were passed. sacrebleu
     # accepts None for a missing reference, although its types do not.
     rows = np.array(metric._extract_corpus_statistics(hypotheses, references))  # type: ignore[arg-type]
     signature = str(metric.get_signature())
@@ -107,7 +107,7 @@ def _line_statistics(
 
 
 def _extra(result: Any) -> dict[str, Any]:
-    """Return the further figures of a BLEU or TER score; for chrF none are usually reported."""
+    """Return the additional figures of a BLEU or TER score; chrF is usually reported without any."""
     if result.name == "BLEU":
         return {
             "precisions": [float(precision) for precision in result.precisions],

@@ -1,6 +1,6 @@
 """Repeated words, missing words and length errors, which are typical of non-autoregressive translation.
 
-Words are separated by whitespace and compared as they are.
+Words are separated by whitespace and compared without normalization.
 """
 
 from collections import Counter
@@ -13,27 +13,28 @@ from .score import LineStatistics, References, Score, num_references
 
 
 def repeated(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Compute the percentage of words that equal the word before them, lower is better; also that of the references.
+    """Compute the percentage of words that equal the previous word, lower is better; also for the references.
 
-    Among several references the first counts.
+    Of several references only the first is used.
     """
     lines = zip(hypotheses, references[0], strict=True)
     rows = np.array([[*_repetitions(hypothesis), *_repetitions(first or "")] for hypothesis, first in lines])
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:token|norm:none"
 
     def score_of_sum(summed: np.ndarray) -> Score:
-        repetitions, length, of_references, reference_length = summed.tolist()
-        extra = {"repeated": repetitions, "length": length, "of_references": _percent(of_references, reference_length)}
+        repetitions, length, reference_repetitions, reference_length = summed.tolist()
+        percent_of_references = _percent(reference_repetitions, reference_length)
+        extra = {"repeated": repetitions, "length": length, "of_references": percent_of_references}
         return Score("repeated", _percent(repetitions, length), signature, False, extra)
 
     return LineStatistics(rows, score_of_sum)
 
 
 def missing(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Compute the percentage of the references' words that are missing in the hypotheses, lower is better.
+    """Compute the percentage of the references' words that are missing from the hypotheses, lower is better.
 
-    Words are counted with their frequency, and their order is ignored. Among several references the one with the
-    lowest percentage counts.
+    Repeated words count repeatedly, and the order of words is ignored. Of several references the one with the lowest
+    percentage is used.
     """
 
     def count_missing(hypothesis: Counter[str], reference: str) -> tuple[int, int]:
@@ -41,9 +42,9 @@ def missing(hypotheses: Sequence[str], references: References) -> LineStatistics
         return (words - hypothesis).total(), words.total()
 
     rows = []
-    for line, *of_line in zip(hypotheses, *references, strict=True):
-        found = [count_missing(Counter(line.split()), each) for each in of_line if each is not None]
-        rows.append(min(found, key=lambda counts: (_percent(*counts), counts)))
+    for line, *line_refs in zip(hypotheses, *references, strict=True):
+        by_reference = [count_missing(Counter(line.split()), each) for each in line_refs if each is not None]
+        rows.append(min(by_reference, key=lambda counts: (_percent(*counts), counts)))
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:token|norm:none"
 
     def score_of_sum(summed: np.ndarray) -> Score:
@@ -54,14 +55,14 @@ def missing(hypotheses: Sequence[str], references: References) -> LineStatistics
 
 
 def length_error(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Compute the summed length differences of all lines in percent of the references' words, lower is better.
+    """Compute the sum of the length differences of all lines, in percent of the references' words; lower is better.
 
-    Among several references the one of the nearest length counts.
+    Of several references the one with the nearest length is used.
     """
     rows = []
-    for line, *of_line in zip(hypotheses, *references, strict=True):
+    for line, *line_refs in zip(hypotheses, *references, strict=True):
         length = len(line.split())
-        lengths = [len(each.split()) for each in of_line if each is not None]
+        lengths = [len(each.split()) for each in line_refs if each is not None]
         nearest = min(lengths, key=lambda each: (abs(each - length), each))
         rows.append((max(0, length - nearest), max(0, nearest - length), nearest))
     signature = f"nrefs:{num_references(references)}|case:mixed|unit:token|norm:none"
@@ -75,9 +76,9 @@ def length_error(hypotheses: Sequence[str], references: References) -> LineStati
 
 
 def _repetitions(line: str) -> tuple[int, int]:
-    """Return the number of words that equal the word before them, and the number of all words."""
+    """Return the number of words that equal the previous word, and the number of all words."""
     words = line.split()
-    return sum(word == before for before, word in pairwise(words)), len(words)
+    return sum(word == previous for previous, word in pairwise(words)), len(words)
 
 
 def _percent(count: int, length: int) -> float:

@@ -1,4 +1,4 @@
-"""Training objectives, from (model, batch, context) to a `Loss`; each is in one file with its config."""
+"""Training objectives: functions of (model, batch, context) that return a `Loss`, each in a file with its config."""
 
 from seqlab.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
 from seqlab.objectives.ctc import Ctc, CtcConfig

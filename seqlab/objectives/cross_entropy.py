@@ -23,19 +23,19 @@ class CrossEntropyConfig(ObjectiveConfig):
     family: Literal["cross_entropy"] = "cross_entropy"
     """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Probability mass that is taken from the target and spread uniformly over the vocabulary. Default: 0.1 for pairs,
-    0 for language models, whose perplexity it would increase."""
+    """Probability mass taken from the target and distributed uniformly over the vocabulary. Default: 0.1 for pairs, 0
+    for language models, because it would increase their perplexity."""
     activation_penalty: NonNegative = 0.0
     """Recurrent models only: weight of the mean squared output of the last layer, after dropout, per token (activation
     regularization; alpha of AWD-LSTM, Merity et al. 2018)."""
     slowness_penalty: NonNegative = 0.0
-    """Recurrent models only: weight of the mean squared change of this output from one token to the next, before
-    dropout (temporal activation regularization; beta of AWD-LSTM)."""
+    """Recurrent models only: weight of the mean squared change of the last layer's output from one token to the next,
+    before dropout (temporal activation regularization; beta of AWD-LSTM)."""
     guided_attention: NonNegative = 0.0
-    """Models with attention to a source only: weight of the cost of off-diagonal attention, from 0 to 1 per token
-    (Tachibana et al. 2018). Use it if the alignment is monotonic, as from letters to sounds."""
+    """Models with attention to a source only: weight of the cost of off-diagonal attention (Tachibana et al. 2018),
+    which is from 0 to 1 per token. Use it if the alignment is monotonic, as from letters to sounds."""
     guided_width: Positive = GUIDED_WIDTH
-    """Width of the band around the diagonal where attention costs little, as a share of the sentence; needs
+    """Width of the band around the diagonal in which attention has a low cost, as a share of the sentence; needs
     `guided_attention` above 0."""
 
     @model_validator(mode="after")
@@ -52,12 +52,12 @@ class CrossEntropyConfig(ObjectiveConfig):
         return CrossEntropy(self)
 
     def unused_fields(self, model: Any) -> tuple[str, ...]:
-        """Return the penalties that do not fit the model."""
+        """Return the fields of the penalties that the model does not support."""
         penalties = () if model.is_recurrent else ("activation_penalty", "slowness_penalty")
         return penalties if model.attends_to_source else (*penalties, "guided_attention", "guided_width")
 
     def check(self, config: Any) -> None:
-        """Raise ValueError if a penalty does not fit the model."""
+        """Raise ValueError if the model does not support a penalty."""
         family = config.model.family
         if (self.activation_penalty or self.slowness_penalty) and not config.model.is_recurrent:
             raise ValueError(
@@ -72,17 +72,17 @@ class CrossEntropyConfig(ObjectiveConfig):
 
 
 class CrossEntropy:
-    """Sum the label-smoothed cross entropy over target tokens, including the end of sentence."""
+    """Sum of the label-smoothed cross entropy over target tokens, including eos."""
 
     def __init__(self, config: CrossEntropyConfig) -> None:
-        """Build the objective; a `label_smoothing` of None, which a run's config never has, counts as 0."""
+        """Build the objective; a `label_smoothing` of None counts as 0 (the config of a run always has a value)."""
         self.config, self.label_smoothing = config, config.label_smoothing or 0.0
 
     def __call__(self, model: Any, batch: TokenBatch, context: StepContext) -> Loss:
         """Compute the loss of a batch.
 
         Unit: target tokens. Logs: `nll`, the loss without smoothing; with activation penalties `penalty`, their sum;
-        with guided attention `strayed`, the off-diagonal cost.
+        with guided attention `strayed`, its off-diagonal cost.
         """
         assert batch.tgt_out is not None, "cross entropy needs a target"
         output = self._output(model, batch, context)
@@ -93,8 +93,8 @@ class CrossEntropy:
             penalty = self._penalty(output, predicted)
             total, logs["penalty"] = total + penalty, penalty.detach()
         if self.config.guided_attention:
-            strayed = self._strayed(output, batch)
-            total, logs["strayed"] = total + self.config.guided_attention * strayed, strayed.detach()
+            cost = self._guided_attention_cost(output, batch)
+            total, logs["strayed"] = total + self.config.guided_attention * cost, cost.detach()
         return Loss(total, predicted.sum().to(total), logs, output.carry)
 
     def _output(self, model: Any, batch: TokenBatch, context: StepContext) -> DecoderOutput:
@@ -105,7 +105,7 @@ class CrossEntropy:
             output = model(batch) if context.carry is None else model(batch, context.carry)
         return output
 
-    def _strayed(self, output: DecoderOutput, batch: TokenBatch) -> Tensor:
+    def _guided_attention_cost(self, output: DecoderOutput, batch: TokenBatch) -> Tensor:
         """Sum the off-diagonal cost of attention over tokens."""
         assert output.attention is not None, "the pass was called with `need_attention`"
         assert output.relative_src_positions is not None, "set together with `attention`"
@@ -138,7 +138,7 @@ def off_diagonal_cost(attention: Tensor, relative_src_positions: Tensor, tgt_out
         attention: (B, T, S) for B sentences, T target positions, S source positions.
         relative_src_positions: (B, S), from 0 at the first token to 1 at the last; negative at tags and padding.
         tgt_out: (B, T), `IGNORE` at padding.
-        width: width of the band around the diagonal where attention costs little, as a share of the sentence.
+        width: width of the band around the diagonal in which attention has a low cost, as a share of the sentence.
     """
     predicted = tgt_out != IGNORE
     last = (predicted.sum(1, keepdim=True) - 1).clamp_min(1)
@@ -146,5 +146,5 @@ def off_diagonal_cost(attention: Tensor, relative_src_positions: Tensor, tgt_out
     distance = relative_src_positions[:, None, :] - relative_tgt_positions[:, :, None]
     cost = -torch.expm1(-distance.square() / (2 * width**2))
     attention = attention.float().masked_fill((relative_src_positions < 0)[:, None, :], 0.0)
-    strayed = (attention * cost).sum(2) / attention.sum(2).clamp_min(MIN_ATTENTION)
-    return strayed.masked_fill(~predicted, 0.0).sum()
+    mean_cost = (attention * cost).sum(2) / attention.sum(2).clamp_min(MIN_ATTENTION)
+    return mean_cost.masked_fill(~predicted, 0.0).sum()

@@ -1,10 +1,10 @@
 """CTC loss: negative log-probability of a target over all of its alignments with the frames (Graves et al. 2006).
 
-With glancing (Qian et al. 2021, arXiv:2008.07905), the decoder gets parts of the most likely alignment as input, in
+With glancing (Qian et al. 2021, arXiv:2008.07905), the decoder observes parts of the most probable alignment, in
 proportion to the errors of a first pass. The loss covers all frames, because alignments do.
 
-An alignment of a target contains only its tokens and blanks. So the loss uses a few columns per sentence: the blank,
-each distinct token, and all other ids together.
+An alignment of a target contains only its tokens and blanks. So the loss needs few columns per sentence: the blank,
+each distinct token, and one for all other ids.
 """
 
 import dataclasses
@@ -33,18 +33,19 @@ class CtcConfig(GlancingConfig):
     family: Literal["ctc"] = "ctc"
     """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Weight of the mean negative log-probability over the vocabulary in each frame; 1 minus this is that of CTC."""
+    """Weight of the mean negative log-probability over the vocabulary in each frame; that of CTC is 1 minus this."""
 
     outputs: ClassVar[str] = "frames"
     tasks: ClassVar[tuple[str, ...]] = ("translation", "transcription")
     needs: ClassVar[tuple[type, ...]] = (FrameModel,)
 
     def check(self, config: Any) -> None:
-        """Raise ValueError if glancing is on, but the model has no decoder."""
+        """Raise ValueError if glancing is used, but the model has no decoder."""
         super().check(config)
         if self.glancing and not config.model.can_glance:
             raise ValueError(
-                f"`objective.glancing` needs a decoder, but `model.family: {config.model.family}` has none: leave it 0."
+                f"`objective.glancing` needs a decoder, but `model.family: {config.model.family}` has none: set it to "
+                "0."
             )
 
     def build(self) -> "Ctc":
@@ -53,7 +54,7 @@ class CtcConfig(GlancingConfig):
 
 
 class Ctc:
-    """Sum the negative log-probabilities of targets."""
+    """Sum of the negative log-probabilities of targets."""
 
     def __init__(self, config: CtcConfig) -> None:
         self.config = config
@@ -61,9 +62,9 @@ class Ctc:
     def __call__(self, model: FrameModel, batch: TokenBatch, context: StepContext) -> Loss:
         """Compute the loss of a batch.
 
-        Unit: tokens of targets that have enough frames, including the end of sentence, though frames do not predict it.
-        Logs: `nll`; `too_long`, tokens of targets with too few frames, which are left out of the loss; with glancing
-        `shown`, the number of frames given to the decoder.
+        Unit: tokens of targets that have enough frames, including eos, although frames do not predict it. Logs: `nll`;
+        `too_long`, tokens of targets with too few frames, which are left out of the loss; with glancing `shown`, the
+        number of frames that the decoder observes.
         """
         assert batch.tgt_out is not None, "CTC needs a target"
         targets = CtcTargets.of(batch.tgt_out, model.blank_id)
@@ -90,9 +91,9 @@ class Ctc:
 
 
 def _find_errors(output: FrameOutput, targets: "CtcTargets") -> tuple[Tensor, Tensor]:
-    """Return each target's most likely alignment, and the frames where another id is more likely: (B, F) each.
+    """Return the most probable alignment of each target, and a mask of the frames where another id is more probable.
 
-    Logits suffice, because all log-probabilities of a frame differ from them by the same amount.
+    Both are (B, F). Logits suffice, because all log-probabilities of a frame differ from them by the same amount.
     """
     logits, largest = output.selected_logits(targets.ids)
     scores, columns = viterbi_alignments(FrameLogProbs(logits, output.lengths), targets.columns, targets.lengths, BLANK)
@@ -102,31 +103,31 @@ def _find_errors(output: FrameOutput, targets: "CtcTargets") -> tuple[Tensor, Te
 
 @dataclasses.dataclass(frozen=True)
 class CtcTargets:
-    """Targets without the end of sentence, as columns of their distinct ids."""
+    """Targets without eos, as columns of their distinct ids."""
 
     ids: Tensor
-    """(B, 1 + T) int64: the id of each column, the blank and then the tokens; IGNORE for repeated tokens."""
+    """(B, 1 + T) int64: the id of each column: the blank, then the tokens; IGNORE in place of repeated tokens."""
     columns: Tensor
     """(B, T) int64: the column of each token; values at padding are not used."""
     lengths: Tensor
-    """(B,) int64: tokens without the end of sentence."""
+    """(B,) int64: number of tokens without eos."""
     tokens: Tensor
-    """(B,) int64: tokens including the end of sentence; 0 without a target."""
+    """(B,) int64: number of tokens with eos; 0 without a target."""
 
     @classmethod
     def of(cls, tgt_out: Tensor, blank_id: int) -> "CtcTargets":
-        """Remove the end of sentence from tgt_out (B, T + 1), which has IGNORE at padding."""
+        """Remove eos from tgt_out (B, T + 1), which has IGNORE at padding."""
         tgt_out = F.pad(tgt_out, (0, max(0, 2 - tgt_out.size(1))), value=IGNORE)  # room for at least one token
         tokens = (tgt_out != IGNORE).sum(1)
         lengths = (tokens - 1).clamp_min(0)
         positions = torch.arange(tgt_out.size(1) - 1, device=tgt_out.device)
         labels = tgt_out[:, :-1].where(positions < lengths[:, None], IGNORE)
-        # (B, T): the position where each token occurs first
+        # (B, T): the position of the first occurrence of each token
         first = (labels[:, :, None] == labels[:, None]).int().argmax(2)
         ids = F.pad(labels.where(first == positions, IGNORE), (1, 0), value=blank_id)
         return cls(ids, first + 1, lengths, tokens)
 
     def needed_frames(self) -> Tensor:
-        """Return the minimum number of frames (B,): tokens, and blanks between equal neighbors."""
+        """Return the minimum number of frames (B,): one per token, and one per blank between equal neighbors."""
         is_pair = torch.arange(1, self.columns.size(1), device=self.columns.device) < self.lengths[:, None]
         return self.lengths + ((self.columns[:, 1:] == self.columns[:, :-1]) & is_pair).sum(1)

@@ -17,12 +17,12 @@ RESERVED_LOGS = frozenset(
     {"kind", "step", "epoch", "minutes", "lr", "loss", "total", "count", "grad_norm", "src_padding", "tgt_padding"}
     | {"tgt_tokens_per_second", "units_per_second"}
 )
-"""Fields of metrics.jsonl that an objective's logs cannot be named after."""
+"""Fields of metrics.jsonl whose names an objective's logs cannot have."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Loss of a batch as a sum over units; the update step divides it by the count over all micro-steps and ranks."""
+    """Loss of a batch as a sum over units; an update divides it by the number of units of all micro-steps and ranks."""
 
     total: Tensor
     """(), differentiable, in nats."""
@@ -39,7 +39,7 @@ class StepContext:
     """State of the run that an objective can use."""
 
     step: int
-    """Updates done so far."""
+    """Number of updates done so far."""
     generator: torch.Generator | None = None
     """Random generator of the objective; None: torch's default generator."""
     carry: dict[str, Tensor] | None = None
@@ -60,23 +60,23 @@ def check_loss(loss: Any) -> None:
         raise ValueError(f"An objective must return a `seqlab.objectives.Loss`, but returned a {type(loss).__name__}.")
     for name, value in {"total": loss.total, "count": loss.count, **loss.logs}.items():
         if not (isinstance(value, Tensor) and value.dim() == 0):
-            shown = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-            raise ValueError(f"`{name}` of an objective's `Loss` must be a tensor without dimensions, but is {shown}.")
+            actual = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            raise ValueError(f"`{name}` of an objective's `Loss` must be a tensor without dimensions, but is {actual}.")
     if taken := loss.logs.keys() & RESERVED_LOGS:
         raise ValueError(f"A log of an objective cannot be named `{min(taken)}`, a reserved field of metrics.jsonl.")
 
 
 class ObjectiveConfig(Part):
-    """Base class of objective configs, which build the objective and check it against the other config sections."""
+    """Base class of objective configs: a config builds its objective and checks it against the other sections."""
 
     part_kind: ClassVar[str] = "objective"
     required_members: ClassVar[tuple[str, ...]] = ("build",)
     outputs: ClassVar[str] = "tokens"
-    """Kind of model output it needs: `ModelConfig.outputs` of compatible models."""
+    """Kind of model output that the objective needs: `ModelConfig.outputs` of compatible models."""
     needs: ClassVar[tuple[type, ...]] = ()
     """Protocols of `seqlab.models.interfaces` that the model must implement."""
     tasks: ClassVar[tuple[str, ...]] = ()
-    """Values of `data.kind` that it supports; empty: all."""
+    """Values of `data.kind` that the objective supports; empty: all."""
     family: str
 
     def build(self) -> Objective:
@@ -84,14 +84,14 @@ class ObjectiveConfig(Part):
         raise NotImplementedError
 
     def unused_fields(self, model: Any) -> tuple[str, ...]:
-        """Return the fields that have no effect on a model, given its config; none unless overridden."""
+        """Return the fields that have no effect for a model, given its config; none unless overridden."""
         return ()
 
     def check(self, config: Any) -> None:
         """Raise ValueError if the objective does not fit the other config sections.
 
         Args:
-            config: the whole config of a run.
+            config: the complete config of a run.
         """
         if config.model.can_copy:
             raise ValueError(

@@ -1,6 +1,6 @@
-"""Losses of non-autoregressive models, which predict all target positions at once, given none or some of them.
+"""Losses of non-autoregressive models, which predict all target positions in parallel and may observe some of them.
 
-Each is the sum of the label-smoothed cross entropy of the predicted positions and the cross entropy of the length.
+Each loss is the sum of the label-smoothed cross entropy of the predicted positions and the cross entropy of the length.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,7 +19,7 @@ from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ParallelCrossEntropyConfig(GlancingConfig):
-    """Cross entropy of all target positions at once, and of the target length (Gu et al. 2018)."""
+    """Cross entropy of all target positions in parallel, and of the target length (Gu et al. 2018)."""
 
     family: Literal["parallel_cross_entropy"] = "parallel_cross_entropy"
     """Name of the objective."""
@@ -57,9 +57,9 @@ class CmlmConfig(ObjectiveConfig):
     length_weight: NonNegative = 1.0
     """Weight of the cross entropy of target lengths."""
     own_words: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the targets whose inputs include the model's own predictions, made by a first pass for the masked
-    positions (SMART, Ghazvininejad et al. 2020, arXiv:2001.08785). The model learns to predict all tokens of these
-    targets, and only the masked ones of all others, half of their tokens on average."""
+    """Share of the targets for which the model observes its own predictions, made for the masked positions in a first
+    pass (SMART, Ghazvininejad et al. 2020, arXiv:2001.08785). The loss of these targets is over all tokens. That of the
+    other targets is over the masked tokens, half of all on average."""
 
     outputs: ClassVar[str] = "gaps"
     needs: ClassVar[tuple[type, ...]] = (PositionModel,)
@@ -71,7 +71,7 @@ class CmlmConfig(ObjectiveConfig):
 
 
 class ParallelCrossEntropy:
-    """Cross entropy of all positions (Gu et al. 2018), or of those not given by glancing (Qian et al. 2021)."""
+    """Cross entropy of all positions (Gu et al. 2018), or of those not observed with glancing (Qian et al. 2021)."""
 
     def __init__(self, config: ParallelCrossEntropyConfig) -> None:
         self.config = config
@@ -95,7 +95,7 @@ class ParallelCrossEntropy:
 class Cmlm:
     """Cross entropy of masked positions (CMLM); with `own_words`, of all positions of some targets (SMART).
 
-    For SMART (after Ghazvininejad et al. 2020, arXiv:2001.08785), a first pass fills the masked positions. Then random
+    SMART (after Ghazvininejad et al. 2020, arXiv:2001.08785): a first pass predicts the masked positions. Then random
     positions of the result are masked again.
     """
 
@@ -112,19 +112,19 @@ class Cmlm:
         if not self.config.own_words:
             return position_loss(model(batch, shown=shown), targets, shown == IGNORE, self.config)
         drawn = torch.rand(len(targets), 1, generator=context.generator, device=targets.device)
-        is_own = drawn < self.config.own_words
+        uses_predictions = drawn < self.config.own_words
 
-        def show_own(output: FrameOutput) -> Tensor:
+        def show_predictions(output: FrameOutput) -> Tensor:
             ids, _ = output.most_probable_ids()
             filled = ids.where(shown == IGNORE, shown)
-            return _mask_randomly(filled, targets, context.generator).where(is_own, shown)
+            return _mask_randomly(filled, targets, context.generator).where(uses_predictions, shown)
 
-        output = model(batch, shown=shown, glance=show_own)
-        return position_loss(output, targets, is_own | ~output.positions.is_shown, self.config)
+        output = model(batch, shown=shown, glance=show_predictions)
+        return position_loss(output, targets, uses_predictions | ~output.positions.is_shown, self.config)
 
 
 def _mask_randomly(ids: Tensor, targets: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Mask 1 to n of the n tokens of each target, a uniformly random number: ids (B, P), IGNORE where masked."""
+    """Mask k random tokens of each target of n tokens, with k uniform from 1 to n: ids (B, P), IGNORE where masked."""
     tokens = (targets != IGNORE).sum(1)
     share = torch.rand(len(targets), generator=generator, device=targets.device)
     num_masked = (share * tokens).floor() + 1

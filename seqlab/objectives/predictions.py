@@ -1,6 +1,6 @@
-"""Losses of regression and classification models, which compute a score for each number, class or label.
+"""Losses of regression and classification models, which have one output for each number, class or label.
 
-Shapes: B examples, K numbers, classes or labels.
+Shapes: B examples, O outputs (numbers, classes or labels).
 """
 
 from collections.abc import Callable
@@ -20,19 +20,19 @@ from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 
 class PredictionLossConfig(ObjectiveConfig):
-    """Base class of the configs of these losses."""
+    """Base class of the configs of losses of regression and classification."""
 
     outputs: ClassVar[str] = "scores"
     tasks: ClassVar[tuple[str, ...]] = ("prediction",)
     needs: ClassVar[tuple[type, ...]] = (Predictor,)
     predicts: ClassVar[str]
-    """Kind of targets: value of `data.predicts`."""
+    """Kind of targets that the loss is for: a value of `data.predicts`."""
     family: str
 
-    def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Compute the loss of each target (B, K), or of each example (B,).
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Compute the loss of each target (B, O), or of each example (B,).
 
-        scores (B, K) are in fp32; targets are (B, K), or class numbers (B,).
+        outputs (B, O) are in fp32; targets are (B, O), or class indices (B,).
         """
         raise NotImplementedError
 
@@ -41,7 +41,7 @@ class PredictionLossConfig(ObjectiveConfig):
         return PredictionLoss(self.loss)
 
     def check(self, config: Any) -> None:
-        """Raise ValueError if the loss does not fit the kind of targets."""
+        """Raise ValueError if the loss is for another kind of targets."""
         if config.data.predicts != self.predicts:
             fitting = {"numbers": "squared_error", "class": "softmax", "labels": "sigmoid"}[config.data.predicts]
             raise ValueError(
@@ -52,19 +52,19 @@ class PredictionLossConfig(ObjectiveConfig):
 
 @plain_dataclass(frozen=True)
 class PredictionLoss:
-    """Sum a loss over all targets that are not missing."""
+    """Sum of a loss over all targets that are not missing."""
 
     loss: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, model: Any, batch: ValueBatch, context: StepContext) -> Loss:
         """Compute the loss of a batch.
 
-        Unit: targets; K per example, or 1 if the target is a class (its number, or probabilities of all classes).
+        Unit: targets; O per example, or 1 if the target is a class (its index, or probabilities of all classes).
         """
         assert batch.targets is not None, "a loss needs targets"
-        scores = model(batch).float()
+        outputs = model(batch).float()
         present = batch.targets != IGNORE if batch.targets.dtype == torch.int64 else ~batch.targets.isnan()
-        losses = self.loss(scores, torch.where(present, batch.targets, 0))  # NaN targets would give NaN gradients
+        losses = self.loss(outputs, torch.where(present, batch.targets, 0))  # NaN targets would give NaN gradients
         present = present.all(1) if losses.dim() < present.dim() else present
         total = torch.where(present, losses, 0.0).sum()
         return Loss(total, present.sum().to(total))
@@ -78,8 +78,8 @@ class SquaredErrorConfig(PredictionLossConfig):
     """Name of the objective."""
     predicts: ClassVar[str] = "numbers"
 
-    def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return (scores - targets).square()
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).square()
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -90,13 +90,13 @@ class AbsoluteErrorConfig(PredictionLossConfig):
     """Name of the objective."""
     predicts: ClassVar[str] = "numbers"
 
-    def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return (scores - targets).abs()
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).abs()
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class HuberConfig(PredictionLossConfig):
-    """Huber loss: half the squared error where it is small, linear beyond `delta` (Huber 1964)."""
+    """Huber loss: half the squared error up to an error of `delta`, linear above it (Huber 1964)."""
 
     family: Literal["huber"] = "huber"
     """Name of the objective."""
@@ -104,35 +104,35 @@ class HuberConfig(PredictionLossConfig):
     """Error from which the loss is linear, in standard deviations of the target."""
     predicts: ClassVar[str] = "numbers"
 
-    def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return F.huber_loss(scores, targets, reduction="none", delta=self.delta)
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.huber_loss(outputs, targets, reduction="none", delta=self.delta)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class SoftmaxConfig(PredictionLossConfig):
-    """Cross entropy of one of several classes, with softmax probabilities.
+    """Cross entropy of classes, with softmax probabilities.
 
-    Targets are class numbers or probabilities of all classes (one-hot or mixed).
+    Targets are class indices or probabilities of all classes (one-hot or mixed).
     """
 
     family: Literal["softmax"] = "softmax"
     """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability mass that is taken from the target and spread uniformly over the classes."""
+    """Probability mass taken from the target and distributed uniformly over the classes."""
     predicts: ClassVar[str] = "class"
     tasks: ClassVar[tuple[str, ...]] = ("prediction", "recording_labels")
 
-    def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(scores, targets, reduction="none", label_smoothing=self.label_smoothing)
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, targets, reduction="none", label_smoothing=self.label_smoothing)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class SigmoidConfig(PredictionLossConfig):
-    """Binary cross entropy of each of several labels, with sigmoid probabilities."""
+    """Binary cross entropy of each label, with sigmoid probabilities."""
 
     family: Literal["sigmoid"] = "sigmoid"
     """Name of the objective."""
     predicts: ClassVar[str] = "labels"
 
-    def loss(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")

@@ -23,9 +23,9 @@ class RDropConfig(ObjectiveConfig):
     family: Literal["r_drop"] = "r_drop"
     """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Probability mass that is taken from the target and spread uniformly over the vocabulary."""
+    """Probability mass taken from the target and distributed uniformly over the vocabulary."""
     consistency: Positive = 5.0
-    """Weight of the divergence between the two passes (alpha in the paper)."""
+    """Weight of the KL divergence between the two passes (alpha in the paper)."""
 
     tasks: ClassVar[tuple[str, ...]] = ("translation", "labelling")
 
@@ -35,7 +35,7 @@ class RDropConfig(ObjectiveConfig):
 
 
 class RDrop:
-    """Sum the cross entropies of two passes and the mean of both KL divergences between them."""
+    """Sum of the cross entropies of two passes and the mean of both KL divergences between them."""
 
     def __init__(self, config: RDropConfig) -> None:
         self.config = config
@@ -43,7 +43,7 @@ class RDrop:
     def __call__(self, model: Any, batch: BatchT, context: StepContext) -> Loss:
         """Compute the loss of a batch.
 
-        Unit: predictions, two per target token. Logs: `nll`, `divergence`.
+        Unit: predictions, two per target token. Logs: `nll` and `divergence`.
         """
         assert batch.tgt_out is not None, "R-Drop needs a target"
         output: DecoderOutput = model(repeat_batch(batch))

@@ -1,7 +1,7 @@
-"""Scheduled sampling: replace more and more reference inputs of the decoder by its own predictions.
+"""Scheduled sampling: replace a growing share of the decoder's reference inputs by its own predictions.
 
 Bengio et al. 2015, arXiv:1506.03099. Recurrent decoders use the prediction of the previous step. Transformers make all
-predictions in a first pass over the reference and use them in a second pass, which gives the loss (Mihaylova & Martins
+predictions in a first pass over the reference; the loss is that of a second pass, which uses them (Mihaylova & Martins
 2019, arXiv:1906.07651).
 """
 
@@ -25,7 +25,7 @@ class ScheduledSamplingConfig(ObjectiveConfig):
     family: Literal["scheduled_sampling"] = "scheduled_sampling"
     """Name of the objective."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Probability mass that is taken from the target and spread uniformly over the vocabulary."""
+    """Probability mass taken from the target and distributed uniformly over the vocabulary."""
     decay: Literal["linear", "exponential", "inverse_sigmoid"] = "inverse_sigmoid"
     """Decay of the share of reference inputs at step i, with k = `decay_steps`: 1 - i / k (`linear`), exp(-i / k)
     (`exponential`), or k / (k + exp(i / k)) (`inverse_sigmoid`), which is 0.5 after k ln k steps."""
@@ -34,8 +34,8 @@ class ScheduledSamplingConfig(ObjectiveConfig):
     least_reference: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Minimum share of reference inputs."""
     mixture: Mixture = "argmax"
-    """Input made from a prediction: the most likely token (`argmax`), a random token (`sampled`), or the mean embedding
-    weighted by probability (`soft`). The whole vocabulary is used, including special tokens that a search excludes."""
+    """Input derived from a prediction: the most probable token (`argmax`), a sampled token (`sampled`), or the mean
+    embedding weighted by probability (`soft`). All tokens are used, even special tokens that a search excludes."""
     temperature: Positive = 1.0
     """Divisor of the logits, with `mixture: sampled` or `soft`."""
 
@@ -57,7 +57,7 @@ class ScheduledSamplingConfig(ObjectiveConfig):
 
 
 class ScheduledSampling:
-    """Sum the label-smoothed cross entropy of the references, with some inputs replaced by predictions."""
+    """Sum of the label-smoothed cross entropy of the references, with some inputs replaced by predictions."""
 
     def __init__(self, config: ScheduledSamplingConfig) -> None:
         self.config = config
@@ -72,19 +72,19 @@ class ScheduledSampling:
         assert batch.tgt_in is not None, "scheduled sampling needs a target"
         assert batch.tgt_out is not None, "scheduled sampling needs a target"
         share = reference_share(config, context.step)
-        mixing = None  # decided by the share, not by draws, because all ranks must run the same number of passes
+        mixing = None  # depends on the share, not on random draws, because all ranks must run the same number of passes
         if share < 1:
             mixing = InputMixing.draw(batch.tgt_in, share, config.mixture, config.temperature, context.generator)
         output: DecoderOutput = model(batch, mixing=mixing)
         total, nll = output.cross_entropy(batch.tgt_out, config.label_smoothing)
         predicted = batch.tgt_out != IGNORE
-        own = predicted & ~mixing.is_reference if mixing is not None else torch.zeros_like(predicted)
-        logs = {"nll": nll, "predicted_inputs": own.sum().to(nll)}
+        is_replaced = predicted & ~mixing.is_reference if mixing is not None else torch.zeros_like(predicted)
+        logs = {"nll": nll, "predicted_inputs": is_replaced.sum().to(nll)}
         return Loss(total, predicted.sum().to(total), logs)
 
 
 def reference_share(config: ScheduledSamplingConfig, step: int) -> float:
-    """Return the probability at a step that an input is the reference."""
+    """Return the probability that an input is the reference, at a step."""
     k = config.decay_steps
     match config.decay:
         case "linear":

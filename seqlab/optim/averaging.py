@@ -1,4 +1,4 @@
-"""Weight averaging: over the last checkpoints, exponential moving average, and running mean from a given step."""
+"""Weight averaging: mean of checkpoints, exponential moving average, and running mean from a given step."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def mean_of_weights(members: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Average several sets of weights, read one at a time and summed in fp64.
+    """Average sets of weights, which are read one at a time and summed in fp64.
 
     Raises:
         ValueError: there are no weights.
@@ -30,7 +30,8 @@ def mean_of_weights(members: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor
 class MovingAverage:
     """Exponential moving average of weights.
 
-    The decay is min(decay, (1 + step) / (10 + step)): low at first, so that the initial weights lose influence quickly.
+    The decay is min(decay, (1 + step) / (10 + step)): low in the first steps, so the initial weights soon lose
+    influence.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], decay: float) -> None:
@@ -60,7 +61,7 @@ class RunningMean:
 
 
 def is_stalled(losses: Sequence[float], patience: int) -> bool:
-    """Whether the last validation loss is above the lowest of those more than `patience` validations before it.
+    """Whether the last validation loss is above the lowest loss of more than `patience` validations before.
 
     This is the non-monotonic trigger of NT-ASGD (Merity et al. 2018, arXiv:1708.02182, algorithm 1).
     """

@@ -17,19 +17,20 @@ class OptimConfig:
     optimizer: OptimizerConfig = Field(default_factory=AdamConfig)
     """The optimizer and its learning rate."""
     schedule: ScheduleConfig = Field(default_factory=lambda: InverseSqrtScheduleConfig(warmup_steps=2000))
-    """The schedule of the learning rate over steps."""
+    """The learning-rate schedule."""
     max_grad_norm: Positive | None = 1.0
     """Maximum norm of the gradient of the mean loss per unit; larger gradients are scaled down. null: no limit."""
     max_grad_value: Positive | None = None
     """Maximum absolute value of each element of the gradient of the mean loss per unit; null: no limit."""
     l1_penalty: NonNegative = 0.0
-    """Factor of the L1 norm of all weight matrices, added to the mean loss per unit; drives many weights to 0."""
+    """Factor of the L1 norm of all weight matrices, which is added to the mean loss per unit; makes many weights 0."""
     average_last: CountOrZero = 0
     """Number of last checkpoints (one every `training.save_every` steps) whose weights are averaged; 0 turns it off."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay per step of an exponential moving average of the weights; 0 turns it off."""
     average_trigger: CountOrZero = 0
-    """Patience in validations of NT-ASGD (Merity et al. 2018, who use 5): once the validation loss is above the lowest
-    one from more than this many validations ago, the weights of all further steps are averaged; 0 turns it off."""
+    """Non-monotone interval of NT-ASGD, in validations (Merity et al. 2018, who use 5). When the validation loss is
+    above the lowest loss of more than this many validations ago, averaging of the weights of all further steps starts.
+    0 turns it off."""
     frozen_vectors: bool = False
-    """Whether to freeze embeddings that were initialized from word vectors; all others are trained."""
+    """Whether to freeze embeddings that were initialized from word vectors; all other embeddings are trained."""

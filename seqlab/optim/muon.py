@@ -1,4 +1,4 @@
-"""Muon for the matrices of linear layers and AdamW for all other parameters, as one optimizer."""
+"""Muon for the matrices of linear layers, combined with AdamW for all other parameters in one optimizer."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, cast
@@ -14,7 +14,7 @@ HAS_BF16: bool = torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
 def hidden_matrices(module: nn.Module) -> list[nn.Parameter]:
-    """List the weights of all linear layers, without embeddings and vocabulary projections."""
+    """List the weights of all linear layers; embeddings and vocabulary projections are not included."""
     return [cast(nn.Parameter, part.weight) for part in module.modules() if isinstance(part, nn.Linear)]
 
 
@@ -25,10 +25,10 @@ class MuonConfig(AdamLikeConfig):
     family: Literal["muon"] = "muon"
     """Name of the optimizer."""
     momentum: Beta = 0.95
-    """Momentum of Muon's matrices: decay of the average gradient, which is orthogonalized in each step."""
+    """Momentum of Muon: decay per step of the average gradient, which is orthogonalized in each step."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
-        """Build Muon for the matrices of linear layers and AdamW for the others."""
+        """Build Muon for the matrices of linear layers and AdamW for all other parameters."""
         matrices = parameters.take_hidden_matrices()
         return MuonAdamW(self, matrices, parameters.groups(self.weight_decay))
 
@@ -36,7 +36,7 @@ class MuonConfig(AdamLikeConfig):
 class Fp32Muon(torch.optim.Muon):
     """`torch.optim.Muon` with fp32 products on CPUs without bf16 instructions.
 
-    torch always uses bf16, which takes 30 to 60 times as long there.
+    torch always uses bf16, which takes 30 to 60 times as long on such a CPU.
     """
 
     @torch.no_grad()
@@ -59,7 +59,7 @@ class Fp32Muon(torch.optim.Muon):
 
 
 def orthogonalize(matrix: Tensor, coefficients: tuple[float, float, float]) -> Tensor:
-    """Bring the singular values of a matrix close to 1 by five Newton-Schulz iterations (Jordan et al. 2024)."""
+    """Move the singular values of a matrix close to 1 by five Newton-Schulz iterations (Jordan et al. 2024)."""
     a, b, c = coefficients
     x = matrix.mT if matrix.size(0) > matrix.size(1) else matrix
     x = x / x.norm().clamp_min(1e-7)
@@ -72,7 +72,7 @@ def orthogonalize(matrix: Tensor, coefficients: tuple[float, float, float]) -> T
 class MuonAdamW(torch.optim.Optimizer):
     """`torch.optim.Muon` and `torch.optim.AdamW` for the parameters of one model, with one learning rate.
 
-    Muon's updates are scaled to the RMS of AdamW's (Liu et al. 2025, arXiv:2502.16982).
+    Muon's updates are scaled to the RMS of AdamW's updates (Liu et al. 2025, arXiv:2502.16982).
     """
 
     def __init__(self, config: MuonConfig, matrices: list[nn.Parameter], others: Iterable[dict[str, Any]]) -> None:

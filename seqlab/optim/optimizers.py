@@ -1,4 +1,4 @@
-"""Configs of torch's optimizers, which build them, and protocols of optimizers with special needs."""
+"""Configs of torch's optimizers, and protocols of optimizers with several gradients or evaluation weights."""
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -12,13 +12,13 @@ from seqlab.base.bounds import NonNegative, Positive
 from seqlab.part import Part
 
 SETTINGS = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-"""pydantic settings of the config dataclasses."""
+"""pydantic settings of the config dataclasses of optimizers and schedules."""
 LearningRate = Positive
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Parameters:
-    """Parameters for an optimizer, grouped by weight decay: vectors such as biases get none."""
+    """Parameters for an optimizer, grouped by weight decay: vectors such as biases have no weight decay."""
 
     def __init__(
         self,
@@ -28,8 +28,8 @@ class Parameters:
     ) -> None:
         """Collect the parameters.
 
-        `partly_frozen`: parameters with frozen rows; they get no weight decay, so that a zero gradient leaves these
-        rows unchanged. `hidden_matrices`: weights of linear layers, see `take_hidden_matrices`.
+        `partly_frozen`: parameters with frozen rows; they have no weight decay, so a zero gradient leaves these rows
+        unchanged. `hidden_matrices`: weights of linear layers, see `take_hidden_matrices`.
         """
         self.all = list(parameters)
         self._undecayed, self._hidden = {id(p) for p in partly_frozen}, {id(p) for p in hidden_matrices}
@@ -44,8 +44,8 @@ class Parameters:
         """Return two parameter groups for torch: with and without weight decay."""
         decays = [p.dim() > 1 and id(p) not in self._undecayed for p in self.all]
         return [
-            {"params": [p for p, does in zip(self.all, decays, strict=True) if does], "weight_decay": weight_decay},
-            {"params": [p for p, does in zip(self.all, decays, strict=True) if not does], "weight_decay": 0.0},
+            {"params": [p for p, decay in zip(self.all, decays, strict=True) if decay], "weight_decay": weight_decay},
+            {"params": [p for p, decay in zip(self.all, decays, strict=True) if not decay], "weight_decay": 0.0},
         ]
 
 
@@ -54,18 +54,18 @@ class MultiGradientOptimizer(Protocol):
     """Optimizer that needs several gradients per update, or gradients at other weights."""
 
     def update(self, closure: Callable[[], Tensor]) -> None:
-        """Update the weights; it is called instead of `step`.
+        """Update the weights; called instead of `step`.
 
-        `closure` computes the gradient of the mean loss per unit at the current weights over all batches of the step.
-        It uses the same dropout in each call, stores the clipped gradient in the parameters and returns its norm ()
-        after clipping. If it raises an error, the weights must be those from before the update.
+        `closure` computes the gradient of the mean loss per unit at the current weights, over all batches of the step.
+        It uses the same dropout masks in each call, stores the clipped gradient in the parameters and returns its norm
+        () after clipping. If it raises an error, the weights must be restored to their values before the update.
         """
         ...
 
 
 @runtime_checkable
 class HasEvaluationWeights(Protocol):
-    """Optimizer whose weights for evaluation differ from those at which the gradient is computed."""
+    """Optimizer with weights for evaluation that differ from those at which the gradient is computed."""
 
     def evaluation_weight(self, parameter: Tensor) -> Tensor:
         """Return the value of a parameter for evaluation."""
@@ -107,7 +107,7 @@ class SgdConfig(OptimizerConfig):
         return self
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
-        """Build `torch.optim.SGD`; on a GPU fused, which checks for finite gradients without a synchronization."""
+        """Build `torch.optim.SGD`; on a GPU fused, which checks that gradients are finite without a synchronization."""
         groups, is_fused = parameters.groups(self.weight_decay), any(p.is_cuda for p in parameters.all)
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=is_fused)
 
@@ -123,7 +123,8 @@ class AdamLikeConfig(OptimizerConfig):
     eps: Positive = 1e-8
     """Added to the square root of the average squared gradient."""
     weight_decay: NonNegative = 0.0
-    """Weight decay: added to the gradient as an L2 penalty by Adam, decoupled from it by all others."""
+    """Weight decay: `adam` adds it to the gradient as an L2 penalty; in all other variants it is decoupled from the
+    gradient."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)

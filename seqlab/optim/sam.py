@@ -1,4 +1,4 @@
-"""Sharpness-aware minimization (SAM; Foret et al. 2021): use the gradient at the worst nearby weights."""
+"""Sharpness-aware minimization (SAM; Foret et al. 2021): use the gradient at nearby weights with a higher loss."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,7 +18,7 @@ class SamConfig(AdamLikeConfig):
     family: Literal["sam"] = "sam"
     """Name of the optimizer."""
     rho: Positive = 0.05
-    """Distance from the weights, as a norm over all of them, at which the second gradient is computed."""
+    """Distance from the weights, as the norm over all of them, at which the second gradient is computed."""
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """Build AdamW with a second gradient per step."""
@@ -27,24 +27,24 @@ class SamConfig(AdamLikeConfig):
 
 
 class Sam(torch.optim.AdamW):
-    """`torch.optim.AdamW` with the gradient at perturbed weights; a `MultiGradientOptimizer`."""
+    """`torch.optim.AdamW` with gradients at perturbed weights; a `MultiGradientOptimizer`."""
 
     def __init__(self, groups: Any, *, rho: float, **options: Any) -> None:
         super().__init__(groups, **options)
         self.rho = rho
 
     def update(self, closure: Callable[[], Tensor]) -> None:
-        """Update the weights by the gradient at a distance `rho` along the current gradient."""
+        """Update the weights with the gradient at a distance of `rho` along the current gradient."""
         norm = closure()
-        moved = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        before = [p.detach().clone() for p in moved]
+        perturbed = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        original = [p.detach().clone() for p in perturbed]
         try:
             with torch.no_grad():
-                for p in moved:
+                for p in perturbed:
                     p.addcmul_(p.grad, (self.rho / (norm + 1e-12)).to(p))
             closure()
         finally:
             with torch.no_grad():
-                for p, value in zip(moved, before, strict=True):
+                for p, value in zip(perturbed, original, strict=True):
                     p.copy_(value)
         self.step()

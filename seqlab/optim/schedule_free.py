@@ -11,7 +11,7 @@ from seqlab.optim.optimizers import SETTINGS, AdamLikeConfig, Parameters
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ScheduleFreeConfig(AdamLikeConfig):
-    """Schedule-free AdamW (Defazio et al. 2024, arXiv:2405.15682): evaluates with the average weights of all steps.
+    """Schedule-free AdamW (Defazio et al. 2024, arXiv:2405.15682): evaluation uses the average weights of all steps.
 
     Use it with a constant learning rate after the warmup.
     """
@@ -61,7 +61,7 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
                 p.copy_(state["z"].lerp(state["x"], beta1))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state that `state_dict` returned; scalars that each step reads stay in CPU memory."""
+        """Restore the state that `state_dict` returned; scalars stay in CPU memory, because each step reads them."""
         super().load_state_dict(state_dict)
         for state in self.state.values():
             state |= {name: state[name].cpu() for name in ("step", "total")}

@@ -14,37 +14,37 @@ from seqlab.part import Part
 
 
 class ScheduleConfig(Part):
-    """Base class of schedule configs."""
+    """Base class of schedule configs; each computes its learning rates."""
 
     part_kind: ClassVar[str] = "schedule"
-    required_members: ClassVar[tuple[str, ...]] = ("rate",)
+    required_members: ClassVar[tuple[str, ...]] = ("lr_at",)
     family: str
 
-    def rate(self, peak: float, step: int, max_steps: int) -> float:
+    def lr_at(self, peak: float, step: int, max_steps: int) -> float:
         """Return the learning rate of update number `step` (from 0) of `max_steps`."""
         raise NotImplementedError
 
     def shortened(self, max_steps: int) -> Self:
-        """Return the schedule for a run of only `max_steps` steps; by default the same."""
+        """Return the schedule for a shorter run of `max_steps` steps; by default the same."""
         return self
 
     def validation_factor(self, valid_nlls: Sequence[float]) -> float:
-        """Return a factor for the learning rate after validations with these losses; by default 1."""
+        """Return a factor of the learning rate after validations with these nlls; by default 1."""
         return 1.0
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class WarmupConfig(ScheduleConfig):
-    """Linear warmup that reaches the peak at step `warmup_steps`, followed by another schedule.
+    """Linear warmup that reaches the peak at step `warmup_steps`, followed by the schedule of a subclass.
 
-    Update 0 has a learning rate of 1 / (warmup_steps + 1) of the peak.
+    The learning rate of update 0 is 1 / (warmup_steps + 1) of the peak.
     """
 
     required_members: ClassVar[tuple[str, ...]] = ("share",)
     warmup_steps: CountOrZero = 0
     """Steps over which the learning rate rises linearly to its peak."""
 
-    def rate(self, peak: float, step: int, max_steps: int) -> float:
+    def lr_at(self, peak: float, step: int, max_steps: int) -> float:
         """Return the learning rate of update number `step` (from 0) of `max_steps`."""
         if step < self.warmup_steps:
             return peak * (step + 1) / (self.warmup_steps + 1)
@@ -59,7 +59,7 @@ class WarmupConfig(ScheduleConfig):
         return replace(self, warmup_steps=min(self.warmup_steps, max_steps // 10))
 
     def progress(self, step: int, max_steps: int) -> float:
-        """Return the progress from the end of the warmup (0) to `max_steps` (1) and beyond (1)."""
+        """Return the progress from the end of the warmup (0) to `max_steps` (1), and 1 after it."""
         return min(1.0, (step - self.warmup_steps) / max(1, max_steps - self.warmup_steps))
 
 
@@ -85,14 +85,14 @@ class LinearScheduleConfig(WarmupConfig):
     """Learning rate at the last step, as a share of the peak."""
 
     def share(self, step: int, max_steps: int) -> float:
-        """Return a share that decays linearly."""
+        """Return a share that decays linearly with the step."""
         return _interpolate(self.final_ratio, 1 - self.progress(step, max_steps))
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class InverseSqrtScheduleConfig(WarmupConfig):
     """Inverse square root decay after the warmup (Vaswani et al. 2017): sqrt((warmup_steps + 1) / (step + 1)) times the
-    peak, with steps counted from 0."""
+    peak; steps are counted from 0."""
 
     family: Literal["inverse_sqrt"] = "inverse_sqrt"
     """Name of the schedule."""
@@ -118,7 +118,7 @@ class CosineScheduleConfig(WarmupConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class OneCycleScheduleConfig(ScheduleConfig):
-    """One-cycle schedule: up to the peak and down again, each along half a cosine (Smith & Topin 2018)."""
+    """One-cycle schedule: a rise to the peak and a decay, each along half a cosine (Smith & Topin 2018)."""
 
     family: Literal["one_cycle"] = "one_cycle"
     """Name of the schedule."""
@@ -129,7 +129,7 @@ class OneCycleScheduleConfig(ScheduleConfig):
     final_ratio: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Learning rate at the last step, as a share of the peak."""
 
-    def rate(self, peak: float, step: int, max_steps: int) -> float:
+    def lr_at(self, peak: float, step: int, max_steps: int) -> float:
         """Return the learning rate of update number `step` (from 0) of `max_steps`."""
         top = max(1e-9, self.rising * max_steps - 1)
         if step < top:
@@ -140,7 +140,7 @@ class OneCycleScheduleConfig(ScheduleConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ExponentialScheduleConfig(ScheduleConfig):
-    """Exponential change by a constant factor per step, from `initial_ratio` to `final_ratio` times the peak."""
+    """Exponential schedule: a constant factor per step, from `initial_ratio` to `final_ratio` times the peak."""
 
     family: Literal["exponential"] = "exponential"
     """Name of the schedule."""
@@ -149,7 +149,7 @@ class ExponentialScheduleConfig(ScheduleConfig):
     final_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate at the last step, as a share of the peak."""
 
-    def rate(self, peak: float, step: int, max_steps: int) -> float:
+    def lr_at(self, peak: float, step: int, max_steps: int) -> float:
         """Return the learning rate of update number `step` (from 0) of `max_steps`."""
         done = min(1.0, step / max(1, max_steps - 1))
         return float(peak * self.initial_ratio ** (1 - done) * self.final_ratio**done)
@@ -157,21 +157,21 @@ class ExponentialScheduleConfig(ScheduleConfig):
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class PlateauScheduleConfig(WarmupConfig):
-    """Constant after the warmup, and multiplied by `factor` each time the validation loss has stopped falling."""
+    """Constant after the warmup; multiplied by `factor` each time the validation loss has stopped decreasing."""
 
     family: Literal["plateau"] = "plateau"
     """Name of the schedule."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Factor of the learning rate at each reduction."""
     patience: CountOrZero = 2
-    """Successive validations without a new lowest loss that are tolerated before a reduction."""
+    """Number of successive validations without a new lowest loss that are tolerated before a reduction."""
 
     def share(self, step: int, max_steps: int) -> float:
         """Return 1."""
         return 1.0
 
     def validation_factor(self, valid_nlls: Sequence[float]) -> float:
-        """Return `factor` to the power of the number of reductions, as torch's `ReduceLROnPlateau` with threshold 0."""
+        """Return `factor` ** number of reductions; they occur as in torch's `ReduceLROnPlateau` with threshold 0."""
         lowest, waited, reductions = math.inf, 0, 0
         for nll in valid_nlls:
             waited = 0 if nll < lowest else waited + 1
@@ -181,6 +181,6 @@ class PlateauScheduleConfig(WarmupConfig):
         return float(self.factor**reductions)
 
 
-def _interpolate(final_ratio: float, share: float) -> float:
-    """Map a share from [0, 1] to [final_ratio, 1]."""
-    return final_ratio + (1 - final_ratio) * share
+def _interpolate(low: float, share: float) -> float:
+    """Map a share from [0, 1] to [low, 1]."""
+    return low + (1 - low) * share

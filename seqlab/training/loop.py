@@ -218,7 +218,7 @@ def _learning_rate(run: TrainingRun) -> float:
     schedule, last = optim.schedule, run.progress.expected_steps(training)
     if last < training.num_steps:
         schedule = schedule.shortened(last)
-    lr = schedule.rate(optim.optimizer.lr, run.progress.step, last)
+    lr = schedule.lr_at(optim.optimizer.lr, run.progress.step, last)
     lr *= schedule.validation_factor(run.progress.valid_nlls)
     if not (isinstance(lr, int | float) and 0 <= lr < math.inf):
         raise ValueError(

@@ -51,4 +51,4 @@ def test_a_registered_schedule_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tm
     fields = {"optim.schedule.family": "flat", "optim.schedule.warmup_steps": 4}
     schedule = seqlab.recipe("number_words", tmp_path, fields).optim.schedule
     assert isinstance(schedule, own)
-    assert [schedule.rate(1.0, step, 10) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
+    assert [schedule.lr_at(1.0, step, 10) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])

@@ -128,9 +128,9 @@ def test_the_data_report_has_counts_and_examples(tokenizer: Any, tmp_path: Path)
     assert report.lines() == [
         f"train: {train[0]}: 3 lines, 2 kept",
         "  1 dropped (empty)",
-        "  6 tokens, ends of line counted, 3.0 per line, 16.667% unknown",
+        "  6 tokens, including ends of line, 3.0 per line, 16.667% unknown",
         f"valid: {valid[0]}: 2 lines, 2 kept",
-        "  4 tokens, ends of line counted, 2.0 per line, 0.000% unknown",
+        "  4 tokens, including ends of line, 2.0 per line, 0.000% unknown",
         f"valid: {valid[0]}: of 2 lines, training contains 1",
         f"Dropped, for example (all in {report.dropped_file}):",
         f"  {train[0]}, line 2: empty",

@@ -58,7 +58,7 @@ def test_empty_texts_have_a_complexity_of_zero() -> None:
     assert lexical_complexity([], []) == 0.0
     assert lexical_complexity(["", "a"], ["b", ""]) == 0.0
     assert lexical_complexity(["a"], ["b"]) == 0.0
-    with pytest.raises(ValueError, match="but there are 1 and 2"):
+    with pytest.raises(ValueError, match="but have 1 and 2"):
         lexical_complexity(["a"], ["b", "c"])
 
 

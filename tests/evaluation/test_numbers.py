@@ -49,9 +49,9 @@ def test_a_better_system_is_significantly_better() -> None:
 @pytest.mark.parametrize(
     ("hypotheses", "message"),
     [
-        (["1", "x"], "Line 2 of the hypotheses must hold numbers, but is x"),
-        (["1", "1 2"], "Line 2 of the hypotheses holds 2 numbers, but the first 1"),
-        (["1 1", "1 2"], "The hypotheses hold 2 numbers on each line, but the references 1"),
+        (["1", "x"], "Line 2 of the hypotheses must consist of numbers, but is x"),
+        (["1", "1 2"], "Line 2 of the hypotheses has 2 numbers, but the first line has 1"),
+        (["1 1", "1 2"], "The hypotheses have 2 numbers on each line, but the references 1"),
     ],
 )
 def test_invalid_numbers_are_refused(hypotheses: list[str], message: str) -> None:

@@ -25,7 +25,7 @@ FAMILIES = [CONSTANT, LINEAR, INVERSE_SQRT, COSINE]
 
 @pytest.mark.parametrize("schedule", FAMILIES)
 def test_warmup_is_linear(schedule: ScheduleConfig) -> None:
-    lrs = [schedule.rate(10.0, step, 14) for step in range(5)]
+    lrs = [schedule.lr_at(10.0, step, 14) for step in range(5)]
     assert lrs == pytest.approx([2, 4, 6, 8, 10], rel=1e-12)
 
 
@@ -44,7 +44,7 @@ def test_warmup_is_linear(schedule: ScheduleConfig) -> None:
     ],
 )
 def test_learning_rates_after_the_warmup(schedule: ScheduleConfig, expected: list[float]) -> None:
-    lrs = [schedule.rate(10.0, step, 14) for step in range(4, 16)]
+    lrs = [schedule.lr_at(10.0, step, 14) for step in range(4, 16)]
     assert lrs == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
@@ -60,21 +60,21 @@ def test_learning_rates_after_the_warmup(schedule: ScheduleConfig, expected: lis
 def test_without_warmup_the_first_step_has_the_peak_learning_rate(
     schedule: ScheduleConfig, expected: list[float]
 ) -> None:
-    assert [schedule.rate(1.0, step, 4) for step in range(4)] == pytest.approx(expected, rel=1e-12)
+    assert [schedule.lr_at(1.0, step, 4) for step in range(4)] == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("schedule", FAMILIES)
 @pytest.mark.parametrize("max_steps", [1, 3, 4])
 def test_warmup_of_runs_shorter_than_the_warmup(schedule: ScheduleConfig, max_steps: int) -> None:
-    lrs = [schedule.rate(5.0, step, max_steps) for step in range(max_steps)]
+    lrs = [schedule.lr_at(5.0, step, max_steps) for step in range(max_steps)]
     assert lrs == pytest.approx([1.0, 2.0, 3.0, 4.0][:max_steps])
 
 
 def test_only_decaying_schedules_depend_on_max_steps() -> None:
     for schedule in (CONSTANT, INVERSE_SQRT):
-        assert schedule.rate(1.0, 9, 10) == schedule.rate(1.0, 9, 1000)
+        assert schedule.lr_at(1.0, 9, 10) == schedule.lr_at(1.0, 9, 1000)
     for schedule in (LINEAR, COSINE):
-        assert schedule.rate(1.0, 9, 10) < schedule.rate(1.0, 9, 1000)
+        assert schedule.lr_at(1.0, 9, 10) < schedule.lr_at(1.0, 9, 1000)
 
 
 @pytest.mark.parametrize("max_steps", [10, 57])
@@ -86,11 +86,11 @@ def test_one_cycle_equals_torch(max_steps: int, rising: float) -> None:
     )
     schedule = OneCycleScheduleConfig(rising=rising)
     for step in range(max_steps):
-        assert schedule.rate(10.0, step, max_steps) == pytest.approx(torch_schedule.get_last_lr()[0], abs=1e-9)
+        assert schedule.lr_at(10.0, step, max_steps) == pytest.approx(torch_schedule.get_last_lr()[0], abs=1e-9)
         optimizer.step()
         if step + 1 < max_steps:
             torch_schedule.step()
-    assert schedule.rate(10.0, max_steps + 5, max_steps) == 0
+    assert schedule.lr_at(10.0, max_steps + 5, max_steps) == 0
 
 
 @given(st.lists(st.floats(0, 10), max_size=30), st.integers(0, 3))
@@ -107,5 +107,5 @@ def test_plateau_equals_torch(nlls: list[float], patience: int) -> None:
 
 def test_exponential_schedule_is_linear_in_the_logarithm() -> None:
     schedule = ExponentialScheduleConfig(initial_ratio=1e-4, final_ratio=0.1)
-    lrs = [schedule.rate(5.0, step, 7) for step in range(9)]
+    lrs = [schedule.lr_at(5.0, step, 7) for step in range(9)]
     assert lrs == pytest.approx([5 * 10 ** (-4 + 3 * step / 6) for step in range(7)] + [0.5] * 2)

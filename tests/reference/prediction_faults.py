@@ -13,8 +13,8 @@ PREDICTION_FAULTS = (
     Fault(
         "prediction.sam_weights_not_restored",
         "sharpness-aware minimization does not restore the weights before its step",
-        "for p, value in zip(moved, before, strict=True):\n                    p.copy_(value)",
-        "for p, value in zip(moved, before, strict=True):\n                    p.copy_(p)",
+        "for p, value in zip(perturbed, original, strict=True):\n                    p.copy_(value)",
+        "for p, value in zip(perturbed, original, strict=True):\n                    p.copy_(p)",
         ("optim/test_optimizers.py",),
     ),
     Fault(
@@ -55,7 +55,7 @@ PREDICTION_FAULTS = (
     Fault(
         "prediction.log_loss_of_the_most_probable",
         "log loss uses the highest probability instead of that of the target class",
-        "return [_nll(probs.get(right, 0.0))]",
+        "return [_nll(probs.get(reference, 0.0))]",
         "return [_nll(max(probs.values()))]",
         ("evaluation/test_probabilities.py",),
     ),

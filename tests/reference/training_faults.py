@@ -152,8 +152,8 @@ METRICS = (
     Fault(
         "metrics.references_misaligned",
         "additional references are those of the next line",
-        "for line in lines] for lines in further)]",
-        "for line in [*lines[1:], *lines[:1]]] for lines in further)]",
+        "for line in lines] for lines in others)]",
+        "for line in [*lines[1:], *lines[:1]]] for lines in others)]",
         ("evaluation/test_references.py", "evaluation/test_metrics.py"),
     ),
     Fault(

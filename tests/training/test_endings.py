@@ -153,7 +153,7 @@ def test_a_decaying_schedule_reaches_zero_at_the_time_limit(
     lrs = [line["lr"] for line in comparable_metrics(train(config, tmp_path / "run"), ["train"])]
     assert len(lrs) == 30 if max_steps == 30 else 30 < len(lrs) < 60
     schedule = LinearScheduleConfig(warmup_steps=4)  # at most a tenth of the steps that fit into the time
-    expected = [schedule.rate(1e-3, step, len(lrs)) for step in range(len(lrs))]
+    expected = [schedule.lr_at(1e-3, step, len(lrs)) for step in range(len(lrs))]
     assert lrs == pytest.approx(expected, abs=2e-4)
     assert lrs[-1] < 5e-5
 

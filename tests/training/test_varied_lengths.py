@@ -45,7 +45,7 @@ def test_the_learning_rate_is_proportional_to_the_block_length(
     monkeypatch.setattr(seqlab.training.loop, "start_update", start_and_record)
     train(config, tmp_path / "run")
     assert len({length for length, _ in found}) > 5
-    scheduled = [OPTIM.schedule.rate(0.5, step, 40) for step in range(40)]
+    scheduled = [OPTIM.schedule.lr_at(0.5, step, 40) for step in range(40)]
     assert [lr for _, lr in found] == pytest.approx(
         [rate * length / 14 for rate, (length, _) in zip(scheduled, found, strict=True)]
     )

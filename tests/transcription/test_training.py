@@ -306,5 +306,5 @@ def test_invalid_configs_are_refused(options: dict[str, Any], message: str) -> N
 
 def test_glancing_is_refused_for_recognisers() -> None:
     config = tiny_config("train.jsonl")
-    with pytest.raises(ValueError, match=r"`objective.glancing` needs a decoder, .* leave it 0"):
+    with pytest.raises(ValueError, match=r"`objective.glancing` needs a decoder, .* set it to 0"):
         replace(config, objective=CtcConfig(glancing=0.3))

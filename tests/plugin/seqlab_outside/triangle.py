@@ -18,7 +18,7 @@ class TriangleConfig(ScheduleConfig):
     rising: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of all steps before the peak."""
 
-    def rate(self, peak: float, step: int, max_steps: int) -> float:
+    def lr_at(self, peak: float, step: int, max_steps: int) -> float:
         """Return the learning rate of update number `step`, counted from 0, of `max_steps` in all."""
         done = (step + 1) / (max_steps + 1)
         return peak * max(0.0, min(done / self.rising, (1 - done) / (1 - self.rising)))
