@@ -137,7 +137,7 @@ def run_command(*arguments: str) -> None:
         raise RuntimeError(f"seqlab {' '.join(arguments)} ended with status {status}")
 
 
-def read_outputs(argv: Sequence[str]) -> list[Any]:
+def run_and_read_outputs(argv: Sequence[str]) -> list[Any]:
     """Run a command and parse the JSON lines that it writes."""
     output = Path("output.jsonl")
     run_command(*argv, "--output", str(output))
@@ -162,7 +162,7 @@ def store_run(name: str, config: Settings) -> dict[str, Any]:
     expected: dict[str, Any] = {"uses": {}}
     for use, words in commands_of(run, config).items():
         argv = [*words, *COMMON_OPTIONS]
-        expected["uses"][use] = {"argv": argv, "lines": read_outputs(argv)}
+        expected["uses"][use] = {"argv": argv, "lines": run_and_read_outputs(argv)}
     if name not in COUNT_BASED_FAMILIES:
         argv = ["train", "--run_dir", f"continued/{name}", "--training.max_steps", str(STEPS_AFTER_RESUMING)]
         shutil.copytree(run, f"continued/{name}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from system.conftest import run_here
+from system.conftest import run_in_process
 
 from seqlab.base.raw_lines import LineLimit
 from seqlab.data.blocks import read_blocks
@@ -34,14 +34,14 @@ def test_training_on_recordings_as_text_is_refused(name: str, folder: Path) -> N
     (folder / "b.txt").write_text("x\n" * 40, encoding="utf-8")
     for options in (["--data.train", name], ["--data.train_src", name, "--data.train_tgt", "b.txt"]):
         arguments = [str(folder / each) if "." in each and not each.startswith("--") else each for each in options]
-        status, done = run_here("train", *arguments, "--run_dir", folder / "run")
+        status, done = run_in_process("train", *arguments, "--run_dir", folder / "run")
         assert status == 2
         assert "this input must be text: `seqlab transcribe RUN" in done.stderr.decode()
         assert not (folder / "run").exists()
 
 
 def test_a_list_of_recordings_without_a_kind_is_refused(folder: Path) -> None:
-    status, done = run_here("train", "--data.train", folder / "list.jsonl", "--run_dir", folder / "run")
+    status, done = run_in_process("train", "--data.train", folder / "list.jsonl", "--run_dir", folder / "run")
     assert status == 2
     assert "use `data.kind: transcription` for recordings with their transcripts" in done.stderr.decode()
 

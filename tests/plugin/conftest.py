@@ -1,4 +1,4 @@
-"""A package outside of `seqlab`, which only the processes that these tests start have on their path."""
+"""Fixtures for tests of plugins: the package `seqlab_outside` is importable only in the processes that tests start."""
 
 import json
 import os
@@ -14,43 +14,43 @@ from reference.tiny_runs import write_numbers
 
 import seqlab
 
-HERE = Path(__file__).parent
-TABLE = ("--plugin", "seqlab_outside.table")
+PLUGIN_PATH = Path(__file__).parent
+PLUGIN_OPTION = ("--plugin", "seqlab_outside.table")
 
 
-class Done(NamedTuple):
-    """How a command ended."""
+class CommandResult(NamedTuple):
+    """Exit status and output of a command."""
 
     status: Any
-    """An error's `repr` where it raised one."""
+    """The exit status, or the `repr` of the error that the command raised."""
     out: str
     err: str
-    torch: bool
-    """Whether torch was imported by then."""
+    has_torch: bool
+    """Whether torch was imported after the command."""
 
 
 def environment(*path: str | Path, **variables: str) -> dict[str, str]:
-    """Return the environment of a process that has folders on its path, besides `seqlab`."""
+    """Return the environment of a process with `seqlab` and other folders on PYTHONPATH."""
     folders = [*map(str, path), str(Path(seqlab.__file__).parents[1])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "PYTHONDONTWRITEBYTECODE": "1", **variables}
 
 
-def run_all(
+def run_commands(
     commands: Iterable[Sequence[str | Path]],
-    path: Sequence[str | Path] = (HERE,),
+    path: Sequence[str | Path] = (PLUGIN_PATH,),
     variables: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-) -> list[Done]:
-    """Run commands one after the other in one process."""
+) -> list[CommandResult]:
+    """Run commands one after the other in one new process."""
     lines = "".join(json.dumps([str(each) for each in command]) + "\n" for command in commands)
-    driver = [sys.executable, "-P", str(HERE / "driver.py")]  # without its folder on the path
+    driver = [sys.executable, "-P", str(PLUGIN_PATH / "driver.py")]  # -P: without the driver's folder on the path
     env = environment(*path, **(variables or {}))
     done = subprocess.run(driver, input=lines, capture_output=True, text=True, check=True, env=env, cwd=cwd)
-    return [Done(*json.loads(line)) for line in done.stdout.splitlines()]
+    return [CommandResult(*json.loads(line)) for line in done.stdout.splitlines()]
 
 
 def run_script(text: str, *path: str | Path, cwd: Path | None = None, **variables: str) -> str:
-    """Run a script to its end; return what it printed."""
+    """Run a script, which must succeed; return its standard output."""
     command = [sys.executable, "-c", text]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=environment(*path, **variables), cwd=cwd
@@ -60,7 +60,7 @@ def run_script(text: str, *path: str | Path, cwd: Path | None = None, **variable
 
 
 def write_distribution(folder: Path, name: str, target: str) -> Path:
-    """Write what an installed package has besides its code: its name, and where its table of parts is."""
+    """Write the metadata of an installed package: its name, and an entry point to its table of parts."""
     info = folder / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
@@ -77,12 +77,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return the folders on the path of a process in which the package is installed."""
-    return HERE, write_distribution(tmp_path_factory.mktemp("site"), "seqlab_outside", "seqlab_outside.table:PARTS")
+    """Return the folders that make the package installed when they are on PYTHONPATH."""
+    return PLUGIN_PATH, write_distribution(
+        tmp_path_factory.mktemp("site"), "seqlab_outside", "seqlab_outside.table:PARTS"
+    )
 
 
 def write_config(path: Path, corpus: Path, **sections: dict[str, Any]) -> Path:
-    """Write the config of a run of all parts from outside, whose steps take milliseconds; `sections` are merged."""
+    """Write the config of a small run that uses all parts of the plugin; `sections` are merged into it."""
     values: dict[str, Any] = {
         "data": {
             "train_src": str(corpus / "train.en"),
@@ -115,13 +117,13 @@ def config_file(corpus: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(config_file: Path, corpus: Path) -> Path:
-    """Return a run of all parts from outside, trained from the command line with `--plugin`.
+    """Train a run that uses all parts of the plugin, with `--plugin`, and return its folder.
 
-    Beside it in `transformer` is a run of parts of seqlab's own with the same vocabulary.
+    The folder `transformer` next to it is a run of built-in parts with the same vocabulary.
     """
     run = config_file.with_name("trained")
-    own = write_config(
-        run.with_name("own.yaml"),
+    built_in = write_config(
+        run.with_name("built_in.yaml"),
         corpus,
         data={"tokenizer": {"kind": "saved", "folder": str(run / "tokenizer")}, "subword_sampling": 0.0},
         model={"family": "transformer", "d_model": 16, "d_ff": 16, "num_heads": 2, "max_length": 32},
@@ -130,9 +132,9 @@ def trained(config_file: Path, corpus: Path) -> Path:
         training={"valid_metric": "bleu", "max_steps": 8},
     )
     commands = (
-        ["train", config_file, "--run_dir", run, *TABLE],
-        ["train", own, "--run_dir", run.with_name("transformer")],
+        ["train", config_file, "--run_dir", run, *PLUGIN_OPTION],
+        ["train", built_in, "--run_dir", run.with_name("transformer")],
     )
-    for done in run_all(commands):
+    for done in run_commands(commands):
         assert done.status == 0, done.err
     return run

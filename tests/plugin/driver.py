@@ -1,6 +1,7 @@
-"""Run several commands in one process, as importing torch takes longer than they do.
+"""Run several commands in one process, since importing torch takes longer than the commands.
 
-Reads lists of arguments as JSON from standard input, and writes for each the status, the output and the errors.
+Reads lists of arguments as JSON lines from standard input. For each, writes a JSON list: exit status, standard output,
+standard error, and whether torch is imported.
 """
 
 import json
@@ -12,8 +13,8 @@ from typing import IO, Any
 from seqlab.cli.main import main
 
 
-def run(argv: list[str], answers: IO[str]) -> None:
-    """Run one command with its output in files."""
+def run(argv: list[str], results: IO[str]) -> None:
+    """Run one command with its output in files, and write its result."""
     with tempfile.TemporaryFile("w+b") as out, tempfile.TemporaryFile("w+b") as err:
         for file, descriptor in ((out, 1), (err, 2)):
             os.dup2(file.fileno(), descriptor)
@@ -27,10 +28,10 @@ def run(argv: list[str], answers: IO[str]) -> None:
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode())
-    answers.write(json.dumps([status, *texts, "torch" in sys.modules]) + "\n")
+    results.write(json.dumps([status, *texts, "torch" in sys.modules]) + "\n")
 
 
 if __name__ == "__main__":
-    with os.fdopen(os.dup(1), "w") as answers:
+    with os.fdopen(os.dup(1), "w") as results:
         for line in sys.stdin.read().splitlines():
-            run(json.loads(line), answers)
+            run(json.loads(line), results)

@@ -1,11 +1,11 @@
-"""Installed plugins that cannot be read disturb nothing but what asks for their parts."""
+"""Broken installed plugins: only commands that use their parts fail."""
 
 from pathlib import Path
 
 import pytest
 from reference.tiny_runs import assert_equal_runs
 
-from .conftest import Done, run_all, write_distribution
+from .conftest import CommandResult, run_commands, write_distribution
 
 TABLES = {
     "raises": "raise RuntimeError('no table here')\n",
@@ -18,7 +18,7 @@ TABLES = {
 
 @pytest.fixture(scope="module")
 def path(installed: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Install plugins that are broken, beside the one that is not."""
+    """Install broken plugins and one that works."""
     folder = tmp_path_factory.mktemp("broken")
     for name, text in TABLES.items():
         (folder / f"{name}_table.py").write_text(text)
@@ -28,7 +28,7 @@ def path(installed: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def listed(path: list[Path], tmp_path_factory: pytest.TempPathFactory, config_file: Path) -> list[Done]:
+def results(path: list[Path], tmp_path_factory: pytest.TempPathFactory, config_file: Path) -> list[CommandResult]:
     lines = tmp_path_factory.mktemp("listed") / "lines"
     lines.write_text("a b\n", "utf-8")
     commands = [
@@ -41,45 +41,45 @@ def listed(path: list[Path], tmp_path_factory: pytest.TempPathFactory, config_fi
         ["train", config_file, "--help"],
         ["train", config_file, "--model.family", "unusable"],
     ]
-    return run_all(commands, path=path)
+    return run_commands(commands, path=path)
 
 
-def test_one_warning_each_in_listings(listed: list[Done]) -> None:
-    listing = listed[0]
+def test_listings_warn_once_of_each_broken_plugin(results: list[CommandResult]) -> None:
+    listing = results[0]
     assert listing.status == 0
-    warned = listing.err.splitlines()
-    assert len(warned) == 4
+    warnings = listing.err.splitlines()
+    assert len(warnings) == 4
     for name, reason in (
         ("raises", "RuntimeError: no table here"),
         ("misshapen", "must be a mapping kind -> name"),
         ("takes", "takes 1.0 registers the metric 'bleu', but that name is taken by seqlab"),
         ("missing", "No module named 'there_is_no_such_module'"),
     ):
-        assert any(f"Left out: The parts of the plugin {name} 1.0" in line and reason in line for line in warned)
+        assert any(f"Left out: The parts of the plugin {name} 1.0" in line and reason in line for line in warnings)
     assert "bigrams" in listing.out
     assert "stuck" in listing.out
-    assert [(done.status, done.err) for done in listed[1:3]] == [(0, "")] * 2
+    assert [(done.status, done.err) for done in results[1:3]] == [(0, "")] * 2
 
 
-def test_an_error_where_a_part_is_asked_for(listed: list[Done]) -> None:
-    metric, command, model, fields, again = listed[3:]
-    assert [done.status for done in (metric, command, model, fields, again)] == [2, 2, 2, 0, 2]
+def test_commands_that_use_a_broken_part_fail(results: list[CommandResult]) -> None:
+    metric, command, model, fields, repeated = results[3:]
+    assert [done.status for done in (metric, command, model, fields, repeated)] == [2, 2, 2, 0, 2]
     assert "bleu, chrf" in metric.err
     assert "Plugins that cannot be read: The parts of the plugin" in metric.err
     assert "The command 'stuck' of unusable 1.0 cannot be imported (ModuleNotFoundError: " in command.err
-    for done in (model, again):
+    for done in (model, repeated):
         assert "The model 'unusable' of unusable 1.0 cannot be imported (ModuleNotFoundError: No module" in done.err
     assert fields.err.count("Left out") == 1
     assert "convolutional" in fields.out
 
 
-def test_training_and_translating_go_on(path: list[Path], trained: Path, corpus: Path, tmp_path: Path) -> None:
-    run, own = tmp_path / "run", trained.with_name("own.yaml")
-    commands = [["train", own, "--run_dir", run], ["translate", run, "--input", corpus / "train.en"]]
-    train, translate = run_all(commands, path=path)
+def test_other_commands_are_unaffected(path: list[Path], trained: Path, corpus: Path, tmp_path: Path) -> None:
+    run, config = tmp_path / "run", trained.with_name("built_in.yaml")
+    commands = [["train", config, "--run_dir", run], ["translate", run, "--input", corpus / "train.en"]]
+    train, translate = run_commands(commands, path=path)
     assert (train.status, translate.status) == (0, 0)
     assert train.err.count("Left out") <= 4
     assert "Left out" not in translate.err
     assert_equal_runs(run, trained.with_name("transformer"))
-    [alone] = run_all([commands[1]], path=path)
-    assert (alone.status, alone.out) == (0, translate.out)
+    [translate_only] = run_commands([commands[1]], path=path)
+    assert (translate_only.status, translate_only.out) == (0, translate.out)

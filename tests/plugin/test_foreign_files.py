@@ -1,4 +1,4 @@
-"""What a file names is not imported: run folders and configs of others run no code."""
+"""Untrusted run folders and configs: modules that they name are never imported."""
 
 import shutil
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import yaml
 
 from seqlab.runs.folder import RunFolder
 
-from .conftest import HERE, TABLE, run_all, run_script
+from .conftest import PLUGIN_OPTION, PLUGIN_PATH, run_commands, run_script
 
 RED = "\x1b[31m"
 NAMES = ["../../trap", "trap", "trap:Config", "trap.py", f"convolutional{RED}\x07\x9b2J", "", "convolutional\nseqlab"]
@@ -19,14 +19,15 @@ NAMES = ["../../trap", "trap", "trap:Config", "trap.py", f"convolutional{RED}\x0
 
 @pytest.fixture
 def trap(tmp_path: Path) -> Path:
-    """Write a module whose import leaves a mark, in a folder that is on the path; return the mark."""
-    mark, folder = tmp_path / "mark", tmp_path / "path"
+    """Write a module in the folder `path` that creates a file when it is imported; return the path of that file."""
+    file, folder = tmp_path / "imported", tmp_path / "path"
     folder.mkdir()
-    (folder / "trap.py").write_text(f"open({str(mark)!r}, 'w').close()\n")
-    return mark
+    (folder / "trap.py").write_text(f"open({str(file)!r}, 'w').close()\n")
+    return file
 
 
-def set_in(values: dict[str, Any], key: str, value: str) -> None:
+def set_nested(values: dict[str, Any], key: str, value: str) -> None:
+    """Set a value by its dotted key."""
     *sections, name = key.split(".")
     for section in sections:
         values = values.setdefault(section, {})
@@ -39,15 +40,15 @@ KEYS = [
 ]
 
 
-def test_names_in_a_config(config_file: Path, trap: Path, tmp_path: Path) -> None:
+def test_modules_named_in_a_config_are_not_imported(config_file: Path, trap: Path, tmp_path: Path) -> None:
     commands = []
     for key, name in product(KEYS, NAMES):
         values = yaml.safe_load(config_file.read_text("utf-8"))
-        set_in(values, key.format(name), name)
+        set_nested(values, key.format(name), name)
         path = tmp_path / f"{len(commands)}.yaml"
         path.write_text(yaml.safe_dump(values), "utf-8")
-        commands.append(["train", path, "--run_dir", tmp_path / "run", *TABLE])
-    for done in run_all(commands, path=[HERE, trap.with_name("path")], cwd=trap.parent):
+        commands.append(["train", path, "--run_dir", tmp_path / "run", *PLUGIN_OPTION])
+    for done in run_commands(commands, path=[PLUGIN_PATH, trap.with_name("path")], cwd=trap.parent):
         assert done.status == 2
         assert done.err.count("\n") == 1
         assert done.err[:-1].isprintable()
@@ -55,12 +56,16 @@ def test_names_in_a_config(config_file: Path, trap: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
-@pytest.fixture
-def foreign(trained: Path, tmp_path: Path) -> Callable[[Callable[[dict[str, Any], dict[str, Any]], None]], Path]:
-    """Return what copies the run with another config and description."""
+Change = Callable[[dict[str, Any], dict[str, Any]], None]
+"""Function that changes the config and the description of a run in place."""
 
-    def copy(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
-        run = RunFolder(shutil.copytree(trained, tmp_path / "foreign"))
+
+@pytest.fixture
+def copy_run(trained: Path, tmp_path: Path) -> Callable[[Change], Path]:
+    """Return a function that copies the trained run with a changed config and description."""
+
+    def copy(change: Change) -> Path:
+        run = RunFolder(shutil.copytree(trained, tmp_path / "copy"))
         config, description = yaml.safe_load(run.read_config_text()), dict(run.read_description())
         change(config, description)
         run.replace_config(yaml.safe_dump(config), description)
@@ -69,16 +74,16 @@ def foreign(trained: Path, tmp_path: Path) -> Callable[[Callable[[dict[str, Any]
     return copy
 
 
-def test_a_missing_plugin_is_named(trained: Path, config_file: Path, corpus: Path) -> None:
+def test_error_names_the_missing_plugin_of_a_run(trained: Path, config_file: Path, corpus: Path) -> None:
     commands = [["translate", trained, "--input", corpus / "train.en"], ["info", trained]]
     commands += [["train", config_file, "--run_dir", trained]]
-    for done in run_all(commands, path=[])[:2]:
+    for done in run_commands(commands, path=[])[:2]:
         assert done.status == 2
         assert "The run was trained with the plugin 'seqlab_outside.table', " in done.err
         assert "A plugin runs code: load only what you trust." in done.err
 
 
-def test_names_in_a_run(foreign: Any, trap: Path) -> None:
+def test_modules_named_in_a_run_are_not_imported(copy_run: Any, trap: Path) -> None:
     def change(config: dict[str, Any], description: dict[str, Any]) -> None:
         config["model"]["family"] = "trap:Config"
         description["plugins"] = [
@@ -88,8 +93,10 @@ def test_names_in_a_run(foreign: Any, trap: Path) -> None:
             "trap",
         ]
 
-    run = foreign(change)
-    [done] = run_all([["translate", run, *TABLE]], path=[HERE, trap.with_name("path")], cwd=trap.parent)
+    run = copy_run(change)
+    [done] = run_commands(
+        [["translate", run, *PLUGIN_OPTION]], path=[PLUGIN_PATH, trap.with_name("path")], cwd=trap.parent
+    )
     assert done.status == 2
     assert "the plugin '\\x1b[31mtrap', 'None', 'trap', which is not loaded" in done.err
     assert done.err[:-1].isprintable()
@@ -98,12 +105,12 @@ def test_names_in_a_run(foreign: Any, trap: Path) -> None:
     assert not trap.exists()
 
 
-def test_notes_that_are_none_are_compared_with_nothing(foreign: Any, config_file: Path) -> None:
+def test_invalid_plugin_entries_of_a_run_are_ignored_or_escaped(copy_run: Any, config_file: Path) -> None:
     def change(config: dict[str, Any], description: dict[str, Any]) -> None:
         description["plugins"] = [None, {"kind": "objective", "name": "focal", "module": "m", "sha256": f"{RED}0"}]
 
-    run = foreign(change)
-    [done] = run_all([["train", config_file, "--run_dir", run, *TABLE]])
+    run = copy_run(change)
+    [done] = run_commands([["train", config_file, "--run_dir", run, *PLUGIN_OPTION]])
     assert done.status == 0, done.err
     assert done.err.count("not bit for bit") == 4
     assert RED not in done.err

@@ -1,15 +1,17 @@
-"""Parts from outside are in help and listings, and are what misspelt names are compared with."""
+"""Help and listings with parts of plugins, and suggestions for misspelled names."""
 
 from pathlib import Path
 
 import pytest
 
-from .conftest import HERE, Done, run_all
+from .conftest import PLUGIN_PATH, CommandResult, run_commands
 
 
 @pytest.fixture(scope="module")
-def shown(installed: tuple[Path, Path], config_file: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
-    """Run commands in one process in which the package is installed, those that need no torch first."""
+def results(
+    installed: tuple[Path, Path], config_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, CommandResult]:
+    """Run commands in one process with the package installed; commands that need no torch are first."""
     hypotheses = tmp_path_factory.mktemp("shown") / "lines"
     hypotheses.write_text("a b a b\nc\n", "utf-8")
     words = hypotheses.with_name("words")
@@ -21,14 +23,14 @@ def shown(installed: tuple[Path, Path], config_file: Path, tmp_path_factory: pyt
         "translate": ["translate", "--help"],
         "recipes": ["recipes"],
         "bigrams": ["bigrams", "--help"],
-        "run bigrams": ["bigrams", hypotheses, "--most", "1"],
+        "run bigrams": ["bigrams", hypotheses, "--count", "1"],
         "no bigram": ["bigrams", words],
-        "no such option": ["bigrams", hypotheses, "--moste", "1"],
+        "no such option": ["bigrams", hypotheses, "--cuont", "1"],
         "no such command": ["bigrms"],
         "evaluate": ["evaluate", "--help"],
         "distinct": ["evaluate", hypotheses, "--ref", hypotheses, "--metrics", "distinct"],
         "no such metric": ["evaluate", hypotheses, "--ref", hypotheses, "--metrics", "distinctt"],
-        "bad value": ["bigrams", hypotheses, "--most", "none"],
+        "bad value": ["bigrams", hypotheses, "--count", "none"],
         "all fields": ["train", config_file, "--help", "all"],
         "no such family": [*train, "--model.family", "convolutionl"],
         "no such key": [*train, "--objective.gama", "1"],
@@ -36,40 +38,40 @@ def shown(installed: tuple[Path, Path], config_file: Path, tmp_path_factory: pyt
         "impossible": [*train, "--model.kernel_size", "2"],
         "no such metric to validate by": [*train, "--training.valid_metric", "distinkt"],
     }
-    return dict(zip(commands, run_all(commands.values(), path=installed), strict=True))
+    return dict(zip(commands, run_commands(commands.values(), path=installed), strict=True))
 
 
-def test_help_is_free_of_torch(shown: dict[str, Done]) -> None:
+def test_help_does_not_import_torch(results: dict[str, CommandResult]) -> None:
     names = ("seqlab", "train", "translate", "recipes", "bigrams", "run bigrams")
-    assert {name: (shown[name].status, shown[name].torch, shown[name].err) for name in names} == dict.fromkeys(
-        names, (0, False, "")
-    )
+    assert {
+        name: (results[name].status, results[name].has_torch, results[name].err) for name in names
+    } == dict.fromkeys(names, (0, False, ""))
 
 
-def test_listed(shown: dict[str, Done]) -> None:
-    assert "of plugins:\n  bigrams        list the most frequent bigrams of a file\n" in shown["seqlab"].out
-    assert "distinct" in shown["evaluate"].out
-    fields = shown["all fields"].out
+def test_parts_of_plugins_are_listed(results: dict[str, CommandResult]) -> None:
+    assert "of plugins:\n  bigrams        list the most frequent bigrams of a file\n" in results["seqlab"].out
+    assert "distinct" in results["evaluate"].out
+    fields = results["all fields"].out
     for line in ("--objective.family cross_entropy |", "| focal = ", "--model.kernel_size int = 3", "| triangle = "):
         assert line in fields
     assert "Each token's loss is multiplied by (1 - p)^gamma" in fields
 
 
-def test_a_declared_command(shown: dict[str, Done]) -> None:
-    assert "List the most frequent bigrams of a file." in shown["bigrams"].out
-    assert "--most N" in shown["bigrams"].out
-    assert shown["run bigrams"].out == "2 a b\n"
-    assert (shown["bad value"].status, shown["bad value"].out) == (2, "")
-    assert "`--most` must be a valid integer" in shown["bad value"].err
-    assert "the nearest is `--most`" in shown["no such option"].err
+def test_command_of_a_plugin(results: dict[str, CommandResult]) -> None:
+    assert "List the most frequent bigrams of a file." in results["bigrams"].out
+    assert "--count N" in results["bigrams"].out
+    assert results["run bigrams"].out == "2 a b\n"
+    assert (results["bad value"].status, results["bad value"].out) == (2, "")
+    assert "`--count` must be a valid integer" in results["bad value"].err
+    assert "the nearest is `--count`" in results["no such option"].err
 
 
-def test_the_metric(shown: dict[str, Done]) -> None:
-    assert shown["distinct"].out.startswith("distinct|n:2|case:mixed|unit:token = 66.67 (different = 2, bigrams = 3)")
+def test_metric_of_a_plugin(results: dict[str, CommandResult]) -> None:
+    assert results["distinct"].out.startswith("distinct|n:2|case:mixed|unit:token = 66.67 (different = 2, bigrams = 3)")
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("no bigram", "words has no line of two words.\n"),
         ("no such command", "the nearest is `bigrams`"),
@@ -81,24 +83,24 @@ def test_the_metric(shown: dict[str, Done]) -> None:
         ("no such metric to validate by", "or distinct."),
     ],
 )
-def test_mistakes(shown: dict[str, Done], name: str, said: str) -> None:
-    assert shown[name].status == 2
-    assert said in shown[name].err
+def test_invalid_names_and_values_are_refused(results: dict[str, CommandResult], name: str, message: str) -> None:
+    assert results[name].status == 2
+    assert message in results[name].err
 
 
-def test_none_is_loaded_where_that_is_asked_for(
+def test_no_installed_plugin_is_loaded_with_seqlab_no_plugins(
     installed: tuple[Path, Path], config_file: Path, tmp_path: Path
 ) -> None:
     commands = [["--help"], ["train", config_file, "--run_dir", tmp_path / "run"]]
-    listed, trained = run_all(commands, path=installed, variables={"SEQLAB_NO_PLUGINS": "1"})
+    listed, trained = run_commands(commands, path=installed, variables={"SEQLAB_NO_PLUGINS": "1"})
     assert "bigrams" not in listed.out
     assert trained.status == 2
     assert "`model.family` must be one of " in trained.err
 
 
-def test_options_before_the_command_and_files(corpus: Path, tmp_path: Path) -> None:
-    """A plugin may be named before the command; a file is loaded under its own name, with nothing else on the path."""
-    file, taken = HERE / "seqlab_outside" / "distinct.py", tmp_path / "torch.py"
+def test_plugin_files_and_plugin_option_before_the_command(corpus: Path, tmp_path: Path) -> None:
+    """A plugin file is imported as a module of its own name, without its folder on the path."""
+    file, taken = PLUGIN_PATH / "seqlab_outside" / "distinct.py", tmp_path / "torch.py"
     (tmp_path / "registers.py").write_text(
         f"import seqlab\nfrom seqlab.plugins import load_plugin\n"
         f"seqlab.register('metric', summary='many')(load_plugin({str(file)!r}).distinct)\n"
@@ -107,7 +109,7 @@ def test_options_before_the_command_and_files(corpus: Path, tmp_path: Path) -> N
     taken.write_text("raise SystemExit\n")
     lines = corpus / "train.en"
     evaluate = ["evaluate", lines, "--ref", lines, "--metrics"]
-    before, collided, unknown, shadowing = run_all(
+    option_first, name_taken, unknown, shadowing = run_commands(
         [
             ["--plugin", tmp_path / "registers.py", *evaluate, "distinct"],
             [*evaluate, "bleu", "--plugin", tmp_path / "taken.py"],
@@ -116,8 +118,8 @@ def test_options_before_the_command_and_files(corpus: Path, tmp_path: Path) -> N
         ],
         path=[],
     )
-    assert (before.status, before.out.partition("|")[0]) == (0, "distinct"), before.err
-    assert collided.status == 2
-    assert "taken.py registers the metric 'bleu', but that name is taken by seqlab" in collided.err
+    assert (option_first.status, option_first.out.partition("|")[0]) == (0, "distinct"), option_first.err
+    assert name_taken.status == 2
+    assert "taken.py registers the metric 'bleu', but that name is taken by seqlab" in name_taken.err
     assert "is 'new' instead" in unknown.err
     assert "which is another module: rename it" in shadowing.err

@@ -1,11 +1,11 @@
-"""Parts that a script registers are trained from Python, and the run is loaded and continued with the script."""
+"""Parts that a Python script registers: training, loading, and resuming from the command line."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from .conftest import HERE, run_all, run_script
+from .conftest import PLUGIN_PATH, run_commands, run_script
 
 SCRIPT = '''
 from typing import ClassVar, Literal
@@ -54,27 +54,27 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Train with a script; return the run and what it translates. The script lies beside it."""
+    """Train with the script `sharp.py` next to the run folder; return the run folder and the script's output."""
     run = tmp_path_factory.mktemp("script") / "run"
     (run.parent / "sharp.py").write_text(SCRIPT, "utf-8")
     arguments = [str(run.parent / "sharp.py"), *(str(corpus / f"train.{side}") for side in ("en", "de")), str(run)]
     start = f"import runpy, sys\nsys.argv = {arguments!r}\nrunpy.run_path({arguments[0]!r}, run_name='__main__')\n"
-    return run, run_script(start, HERE)
+    return run, run_script(start, PLUGIN_PATH)
 
 
-def test_loaded_with_the_script_as_a_plugin(run: tuple[Path, str]) -> None:
+def test_run_is_loaded_with_the_script_as_a_plugin(run: tuple[Path, str]) -> None:
     load = f"import seqlab\nrun = seqlab.load({str(run[0])!r}, plugins=[{str(run[0].parent / 'sharp.py')!r}])\n"
-    assert run_script(f"{load}print(*run.translate(['one', 'two']), sep='\\n')", HERE) == run[1]
+    assert run_script(f"{load}print(*run.translate(['one', 'two']), sep='\\n')", PLUGIN_PATH) == run[1]
 
 
-def test_continued_from_the_command_line(run: tuple[Path, str], tmp_path: Path) -> None:
+def test_run_is_resumed_from_the_command_line(run: tuple[Path, str], tmp_path: Path) -> None:
     copied, script = Path(shutil.copytree(run[0], tmp_path / "run")), run[0].parent / "sharp.py"
     command = ["train", copied / "config.yaml", "--run_dir", copied, "--training.max_steps", "8"]
-    [done] = run_all([[*command, "--plugin", script]])
+    [done] = run_commands([[*command, "--plugin", script]])
     assert done.status == 0, done.err
     assert "Continuing" in done.err
     assert "not bit for bit" not in done.err.replace("on another machine, with another setting or version", "")
-    [missing] = run_all([command])
+    [missing] = run_commands([command])
     assert missing.status == 2
     assert "with the plugin 'seqlab_outside.convolutional', 'seqlab_outside.distinct', " in missing.err
     assert "'sharp.py'" in missing.err

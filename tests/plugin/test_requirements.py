@@ -1,11 +1,11 @@
-"""A model that lacks what will be called of it is refused before the first step."""
+"""Models that lack a required method are refused before the first step."""
 
 from pathlib import Path
 
-from .conftest import HERE, TABLE, run_all
+from .conftest import PLUGIN_OPTION, PLUGIN_PATH, run_commands
 
-LACKING = '''
-"""Translators that lack something."""
+PLUGIN = '''
+"""Translators that lack methods."""
 
 from typing import Any, ClassVar, Literal
 
@@ -16,36 +16,37 @@ from seqlab.models.config import SETTINGS
 from seqlab_outside.convolutional import ConvolutionalConfig, ConvolutionalTranslator
 
 
-def lacking(name: str, methods: tuple[str, ...], **of_config: str) -> None:
-    class Lacking(ConvolutionalTranslator):
+def register_without(name: str, methods: tuple[str, ...], outputs: str = "tokens") -> None:
+    class IncompleteTranslator(ConvolutionalTranslator):
         def __getattribute__(self, name: str) -> Any:
             if name in methods:
                 raise AttributeError(name)
             return super().__getattribute__(name)
 
-    Lacking.__name__ = f"Without{name.title()}"
+    IncompleteTranslator.__name__ = f"Without{name.title()}"
+    model_outputs = outputs
 
     @seqlab.register("model", name)
     @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-    class LackingConfig(ConvolutionalConfig):
-        """A translator that lacks something."""
+    class IncompleteConfig(ConvolutionalConfig):
+        """A translator that lacks methods."""
 
         family: Literal[name] = name
-        outputs: ClassVar[str] = of_config.get("outputs", "tokens")
+        outputs: ClassVar[str] = model_outputs
 
-        def build(self, src: Any, tgt: Any) -> Lacking:
-            return Lacking(self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id)
+        def build(self, src: Any, tgt: Any) -> IncompleteTranslator:
+            return IncompleteTranslator(self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id)
 
 
-lacking("stepless", ("start", "step"))
-lacking("scoreless", ("score",))
-lacking("vectorless", ("embeddings",))
-lacking("frames", ("nothing",), outputs="frames")
+register_without("stepless", ("start", "step"))
+register_without("scoreless", ("score",))
+register_without("vectorless", ("embeddings",))
+register_without("frames", (), outputs="frames")
 '''
 
 
-def test_what_is_missing_is_named(config_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "lacking.py").write_text(LACKING, "utf-8")
+def test_error_names_the_missing_methods(config_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "incomplete.py").write_text(PLUGIN, "utf-8")
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("one " + " ".join(["0.5"] * 256) + "\n", "utf-8")
     cases = [
@@ -70,10 +71,10 @@ def test_what_is_missing_is_named(config_file: Path, tmp_path: Path) -> None:
             "ConvolutionalTranslator lacks forward(mixing).",
         ),
     ]
-    run, plugins = tmp_path / "run", [*TABLE, "--plugin", tmp_path / "lacking.py"]
+    run, plugins = tmp_path / "run", [*PLUGIN_OPTION, "--plugin", tmp_path / "incomplete.py"]
     commands = [["train", config_file, "--run_dir", run, *options, *plugins] for options, _ in cases]
-    for done, (_, said) in zip(run_all(commands, path=[HERE]), cases, strict=True):
+    for done, (_, message) in zip(run_commands(commands, path=[PLUGIN_PATH]), cases, strict=True):
         assert done.status == 2, done.err
-        assert said in done.err
+        assert message in done.err
         assert "step 3 " not in done.err
     assert not run.exists()

@@ -1,4 +1,4 @@
-"""Runs of parts from outside are ended and continued, on one rank and on two, bit for bit."""
+"""Runs with parts of plugins: bit-exact resuming after signals, recorded plugins, and training on two ranks."""
 
 import shutil
 import signal
@@ -14,7 +14,7 @@ from reference.tiny_runs import assert_equal_runs, comparable_metrics
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
 
-from .conftest import HERE, TABLE, environment, run_all
+from .conftest import PLUGIN_OPTION, PLUGIN_PATH, environment, run_commands
 
 PARTS = {
     ("model", "convolutional"): "seqlab_outside.convolutional",
@@ -24,10 +24,10 @@ PARTS = {
 }
 
 
-def end_at(run: Path, command: Sequence[str | Path], number: signal.Signals, condition: Callable[[], bool]) -> int:
-    """Start a command and send it a signal when a condition holds; return its status."""
+def run_until(command: Sequence[str | Path], number: signal.Signals, condition: Callable[[], bool]) -> int:
+    """Start a command and send it a signal once a condition is true; return its exit status."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "seqlab", *map(str, command)], env=environment(HERE), stderr=subprocess.PIPE
+        [sys.executable, "-m", "seqlab", *map(str, command)], env=environment(PLUGIN_PATH), stderr=subprocess.PIPE
     )
     while process.poll() is None and not condition():
         time.sleep(0.001)
@@ -37,39 +37,44 @@ def end_at(run: Path, command: Sequence[str | Path], number: signal.Signals, con
 
 
 def has_checkpoint(run: Path, step: int) -> Callable[[], bool]:
-    def look() -> bool:
+    """Return a condition: whether the run has a checkpoint of a step."""
+
+    def condition() -> bool:
         return (run / "checkpoints").is_dir() and step in checkpoint_steps(run / "checkpoints")
 
-    return look
+    return condition
 
 
-def test_ended_and_continued(trained: Path, config_file: Path, tmp_path: Path) -> None:
-    """By SIGTERM after a checkpoint, then by SIGKILL at the next that there is."""
+def test_resuming_after_sigterm_and_sigkill_is_bit_exact(trained: Path, config_file: Path, tmp_path: Path) -> None:
+    """SIGTERM after the first checkpoint, then SIGKILL at the next checkpoint."""
     run = tmp_path / "run"
-    command = ["train", config_file, "--run_dir", run, *TABLE]
-    assert end_at(run, command, signal.SIGTERM, has_checkpoint(run, 4)) == 128 + signal.SIGTERM
-    stopped = checkpoint_steps(run / "checkpoints")[-1]
-    assert 4 <= stopped < 88
-    assert end_at(run, command, signal.SIGKILL, has_checkpoint(run, stopped + 4 - stopped % 4)) == -signal.SIGKILL
-    [done] = run_all([command])
+    command = ["train", config_file, "--run_dir", run, *PLUGIN_OPTION]
+    assert run_until(command, signal.SIGTERM, has_checkpoint(run, 4)) == 128 + signal.SIGTERM
+    last_step = checkpoint_steps(run / "checkpoints")[-1]
+    assert 4 <= last_step < 88
+    next_step = last_step + 4 - last_step % 4
+    assert run_until(command, signal.SIGKILL, has_checkpoint(run, next_step)) == -signal.SIGKILL
+    [done] = run_commands([command])
     assert done.status == 0, done.err
     assert "not bit for bit" not in done.err
     assert_equal_runs(run, trained)
 
 
-def test_the_run_notes_its_plugins(trained: Path) -> None:
-    notes = RunFolder(trained).read_description()["plugins"]
-    assert {(note["kind"], note["name"]): note["module"] for note in notes} == PARTS
+def test_run_json_records_the_plugins(trained: Path) -> None:
+    plugins = RunFolder(trained).read_description()["plugins"]
+    assert {(plugin["kind"], plugin["name"]): plugin["module"] for plugin in plugins} == PARTS
     assert RunFolder(trained.with_name("transformer")).read_description()["plugins"] == []
 
 
-def test_an_edited_plugin_is_warned_of(trained: Path, config_file: Path, tmp_path: Path) -> None:
+def test_resuming_with_an_edited_plugin_warns(trained: Path, config_file: Path, tmp_path: Path) -> None:
     run, path = Path(shutil.copytree(trained, tmp_path / "run")), tmp_path / "path"
-    shutil.copytree(HERE / "seqlab_outside", path / "seqlab_outside", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        PLUGIN_PATH / "seqlab_outside", path / "seqlab_outside", ignore=shutil.ignore_patterns("__pycache__")
+    )
     with (path / "seqlab_outside" / "focal.py").open("a", encoding="utf-8") as file:
         file.write("# edited\n")
-    command = ["train", config_file, "--run_dir", run, "--training.max_steps", "98", *TABLE]
-    [done] = run_all([command], path=[path])
+    command = ["train", config_file, "--run_dir", run, "--training.max_steps", "98", *PLUGIN_OPTION]
+    [done] = run_commands([command], path=[path])
     assert done.status == 0
     warnings = [line for line in done.err.splitlines() if line.startswith("warning")]
     assert len(warnings) == 1
@@ -81,21 +86,21 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "
 
 
 def test_two_ranks_train_like_one(config_file: Path, installed: tuple[Path, Path], tmp_path: Path) -> None:
-    """Without dropout and sampling; one rank has the plugin by its name, two by its entry point."""
+    """Without dropout and sampling. One rank loads the plugin by `--plugin`, two by its entry point."""
     exact = ["--model.dropout", "0", "--data.subword_sampling", "0", "--training.max_steps", "8"]
     command = ["train", str(config_file), *exact, "--run_dir"]
-    [alone] = run_all([[*command, tmp_path / "alone", *TABLE]])
-    assert alone.status == 0, alone.err
-    both = subprocess.run(
-        [sys.executable, *TORCHRUN, *command, str(tmp_path / "both")],
+    [one_rank] = run_commands([[*command, tmp_path / "one_rank", *PLUGIN_OPTION]])
+    assert one_rank.status == 0, one_rank.err
+    two_ranks = subprocess.run(
+        [sys.executable, *TORCHRUN, *command, str(tmp_path / "two_ranks")],
         env=environment(*installed),
         capture_output=True,
         text=True,
         check=False,
     )
-    assert both.returncode == 0, both.stderr
-    found, wanted = (comparable_metrics(tmp_path / name) for name in ("both", "alone"))
+    assert two_ranks.returncode == 0, two_ranks.stderr
+    actual, expected = (comparable_metrics(tmp_path / name) for name in ("two_ranks", "one_rank"))
     for name in ("loss", "nll_per_tgt_token"):
-        values = [[line[name] for line in lines if name in line] for lines in (found, wanted)]
+        values = [[line[name] for line in lines if name in line] for lines in (actual, expected)]
         assert len(values[0]) > 0
         assert values[0] == pytest.approx(values[1], rel=1e-4)

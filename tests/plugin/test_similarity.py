@@ -1,4 +1,4 @@
-"""A task from outside, with data, model, objective, metric, inference class and command of its own."""
+"""A task of a plugin, with its own data section, model, objective, metrics, inference class and command."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ from reference.tiny_runs import assert_equal_runs, comparable_metrics, write_num
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
 
-from .conftest import TABLE, Done, environment, run_all, run_script
-from .test_resume import TORCHRUN, end_at, has_checkpoint
+from .conftest import PLUGIN_OPTION, CommandResult, environment, run_commands, run_script
+from .test_resume import TORCHRUN, has_checkpoint, run_until
 
 SETTINGS = {
     **{"data.tokenizer_left.vocab_size": 300, "data.tokenizer_right.vocab_size": 320, "data.group_pairs": 24},
@@ -32,7 +32,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(pairs: Path, run: Path, **more: str | int) -> list[str]:
+def training_command(pairs: Path, run: Path, **more: str | int) -> list[str]:
     sides = (("left", "en"), ("right", "de"))
     files = [text for side, end in sides for text in (f"--data.train_{side}", str(pairs / f"train.{end}"))]
     options = [text for key, value in (SETTINGS | more).items() for text in (f"--{key}", str(value))]
@@ -41,15 +41,15 @@ def command(pairs: Path, run: Path, **more: str | int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def trained(pairs: Path) -> Path:
-    """Return a run that was trained from the command line, with `--plugin`."""
-    [done] = run_all([[*command(pairs, pairs / "run"), *TABLE]])
+    """Train a run with `--plugin`, and return its folder."""
+    [done] = run_commands([[*training_command(pairs, pairs / "run"), *PLUGIN_OPTION]])
     assert done.status == 0, done.err
     return pairs / "run"
 
 
 @pytest.fixture(scope="module")
-def used(pairs: Path, trained: Path) -> dict[str, Done]:
-    """Use the run with commands, without torch first."""
+def results(pairs: Path, trained: Path) -> dict[str, CommandResult]:
+    """Run commands with the trained run; commands that need no torch are first."""
     left, right = pairs / "left", pairs / "right.tsv"
     left.write_bytes("one hundred\x85and one\n\ntwo\nthree\n".encode())
     right.write_bytes(b"text\tno\nzwei\t1\neins\t1\nzwei\t1\ndrei\t1\n")
@@ -62,8 +62,8 @@ def used(pairs: Path, trained: Path) -> dict[str, Done]:
         "misspelt kind": ["train", "--data.kind", "similarty", "--data.train_left", left, "--run_dir", pairs / "no"],
         "missing": [*ZERO_CONFIG, "--data.train_left", left],
         "nothing named": [*ZERO_CONFIG],
-        "metric of lines": [*command(pairs, pairs / "no"), "--training.valid_metric", "distinct"],
-        "another's family": [*command(pairs, pairs / "no"), "--model.family", "transformer"],
+        "metric of lines": [*training_command(pairs, pairs / "no"), "--training.valid_metric", "distinct"],
+        "another's family": [*training_command(pairs, pairs / "no"), "--model.family", "transformer"],
         "compared": ["similarity", trained, left, f"{right}#text"],
         "unequal": ["similarity", trained, left, short],
         "translate": ["translate", trained, "--input", left],
@@ -71,12 +71,12 @@ def used(pairs: Path, trained: Path) -> dict[str, Done]:
         "info": ["info", trained],
         "fields": ["train", *ZERO_CONFIG[1:], "--data.train_left", left, "--data.train_right", left, "--help", "all"],
     }
-    found = run_all([*each, *TABLE] for each in commands.values())
-    return dict(zip(commands, found, strict=True))
+    results = run_commands([*each, *PLUGIN_OPTION] for each in commands.values())
+    return dict(zip(commands, results, strict=True))
 
 
-def test_learns(trained: Path) -> None:
-    """Held-out numbers: of 70 candidates one is right by chance, an MRR of 7."""
+def test_training_improves_retrieval(trained: Path) -> None:
+    """On held-out numbers with 70 candidates; random ranks would give an MRR of 7."""
     scores = [line["mrr"] for line in comparable_metrics(trained, ["valid"])]
     assert len(scores) == 3
     assert scores[-1] > 40
@@ -84,18 +84,18 @@ def test_learns(trained: Path) -> None:
     assert last < first / 2
 
 
-def test_listed_and_suggested(used: dict[str, Done]) -> None:
-    assert "  similarity     tell how similar texts are\n" in used["seqlab"].out
-    assert (used["help"].status, used["help"].torch, used["seqlab"].torch) == (0, False, False)
-    assert "Tell how similar the texts of two files are" in used["help"].out
+def test_task_is_listed_and_suggested_for_misspelled_names(results: dict[str, CommandResult]) -> None:
+    assert "  similarity     compute the similarity of pairs of texts\n" in results["seqlab"].out
+    assert (results["help"].status, results["help"].has_torch, results["seqlab"].has_torch) == (0, False, False)
+    assert "Compute the similarity of the texts of two files" in results["help"].out
     for name in ("misspelt", "misspelt kind"):
-        assert "the nearest is `similarity`" in used[name].err
+        assert "the nearest is `similarity`" in results[name].err
     for line in ("--data.train_left list of str", "| similarity =", "--objective.temperature ", "--data.group_pairs "):
-        assert line in used["fields"].out
+        assert line in results["fields"].out
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("missing", "name a corpus by --data.train_left and --data.train_right: 'data.train_right' is missing"),
         ("nothing named", "'data.train_left' is missing"),
@@ -106,24 +106,26 @@ def test_listed_and_suggested(used: dict[str, Done]) -> None:
         ("label", "run compares texts: use `seqlab similarity`. It cannot be used with `seqlab label`."),
     ],
 )
-def test_mistakes(used: dict[str, Done], name: str, said: str) -> None:
-    assert (used[name].status, used[name].out) == (2, "")
-    assert said in used[name].err
+def test_invalid_options_and_commands_of_other_tasks_are_refused(
+    results: dict[str, CommandResult], name: str, message: str
+) -> None:
+    assert (results[name].status, results[name].out) == (2, "")
+    assert message in results[name].err
 
 
-def test_the_command_gives_a_number_a_line(used: dict[str, Done]) -> None:
-    first, empty, *others = used["compared"].out.splitlines()
-    assert used["compared"].status == 0, used["compared"].err
+def test_similarity_command_prints_a_number_per_line(results: dict[str, CommandResult]) -> None:
+    first, empty, *others = results["compared"].out.splitlines()
+    assert results["compared"].status == 0, results["compared"].err
     assert empty == ""
     assert all(-1 <= float(line) <= 1 for line in (first, *others))
     assert min(map(float, others)) > float(first)
 
 
-def test_described(used: dict[str, Done], trained: Path) -> None:
+def test_info_and_run_json_describe_the_run(results: dict[str, CommandResult], trained: Path) -> None:
     for line in ("model        bags, ", "pairs        629 train, 70 valid", "best         step ", "mrr "):
-        assert line in used["info"].out
-    notes = RunFolder(trained).read_description()["plugins"]
-    assert {(note["kind"], note["name"]) for note in notes} == {
+        assert line in results["info"].out
+    plugins = RunFolder(trained).read_description()["plugins"]
+    assert {(plugin["kind"], plugin["name"]) for plugin in plugins} == {
         ("task", "similarity"),
         ("model", "bags"),
         ("objective", "contrastive"),
@@ -133,68 +135,70 @@ def test_described(used: dict[str, Done], trained: Path) -> None:
     }
 
 
-def test_ended_and_continued(trained: Path, pairs: Path, tmp_path: Path) -> None:
+def test_resuming_after_sigkill_is_bit_exact(trained: Path, pairs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    begun = [*command(pairs, run), *TABLE]
-    assert end_at(run, begun, signal.SIGKILL, has_checkpoint(run, 4)) == -signal.SIGKILL
+    first = [*training_command(pairs, run), *PLUGIN_OPTION]
+    assert run_until(first, signal.SIGKILL, has_checkpoint(run, 4)) == -signal.SIGKILL
     assert checkpoint_steps(run / "checkpoints")[-1] < 120
-    for end in ("en", "de"):  # the files may have moved
+    for end in ("en", "de"):  # runs can be resumed with moved files
         shutil.copy(pairs / f"train.{end}", tmp_path / f"train.{end}")
-    [done] = run_all([[*command(tmp_path, run), *TABLE]])
+    [done] = run_commands([[*training_command(tmp_path, run), *PLUGIN_OPTION]])
     assert done.status == 0, done.err
     assert "Continuing" in done.err
     assert "not bit for bit" not in done.err
     assert_equal_runs(run, trained)
 
 
-PYTHON = """
+SCRIPT = """
 import json, sys
 import seqlab
 fields, run_dir, trained = json.loads(sys.argv[1])
 run = seqlab.load(seqlab.train(seqlab.config_for(fields), run_dir))
 left, right = ["one", "two hundred and one", "six"] * 3, ["eins", "zweihunderteins", "sieben"] * 3
-together = run.similarity(left, right)
-alone = [run.similarity([one], [other])[0] for one, other in zip(left, right)]
-again = seqlab.load(trained).similarity(left, right)
+batched = run.similarity(left, right)
+single = [run.similarity([one], [other])[0] for one, other in zip(left, right)]
+from_cli_run = seqlab.load(trained).similarity(left, right)
 try:
     seqlab.load(trained, lm="none")
 except ValueError as error:
     message = str(error)
-print(json.dumps([together, alone, again, repr(run), message, run.similarity([], [])]))
+print(json.dumps([batched, single, from_cli_run, repr(run), message, run.similarity([], [])]))
 """
 
 
-def test_from_python_by_the_entry_point(trained: Path, pairs: Path, installed: tuple[Path, Path]) -> None:
-    """Training is the same, and no batch changes an answer."""
+def test_python_with_the_entry_point_equals_the_command_line(
+    trained: Path, pairs: Path, installed: tuple[Path, Path]
+) -> None:
+    """Training gives the same run, and similarities do not depend on the batch."""
     fields = {"data.kind": "similarity", "data.train_left": f"{pairs / 'train.en'}", **SETTINGS}
     fields["data.train_right"] = f"{pairs / 'train.de'}"
     arguments = json.dumps([fields, str(pairs / "python"), str(trained)])
-    script = f"import sys\nsys.argv[1:] = [{arguments!r}]\n{PYTHON}"
-    together, alone, again, shown, message, none = json.loads(run_script(script, *installed))
-    assert together == alone == again
-    assert none == []
+    script = f"import sys\nsys.argv[1:] = [{arguments!r}]\n{SCRIPT}"
+    batched, single, from_cli_run, shown, message, empty = json.loads(run_script(script, *installed))
+    assert batched == single == from_cli_run
+    assert empty == []
     assert shown.startswith("Similarity(LoadedRun(")
     assert message.endswith("is a measure of similarity, for which there is no `lm`.")
     assert_equal_runs(pairs / "python", trained)
 
 
-def test_missing_plugin(trained: Path) -> None:
-    for done in run_all([["info", trained], ["translate", trained]]):
+def test_error_names_the_missing_plugin(trained: Path) -> None:
+    for done in run_commands([["info", trained], ["translate", trained]]):
         assert done.status == 2
         assert "The run was trained with the plugin 'seqlab_outside.table'" in done.err
 
 
 def test_two_ranks_train_like_one(trained: Path, pairs: Path, installed: tuple[Path, Path], tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, *TORCHRUN, *command(pairs, tmp_path / "both", **{"training.max_steps": 20})],
+        [sys.executable, *TORCHRUN, *training_command(pairs, tmp_path / "two_ranks", **{"training.max_steps": 20})],
         env=environment(*installed),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found, wanted = (
-        [line["loss"] for line in comparable_metrics(run, ["train"])] for run in (tmp_path / "both", trained)
+    actual, expected = (
+        [line["loss"] for line in comparable_metrics(run, ["train"])] for run in (tmp_path / "two_ranks", trained)
     )
-    assert len(found) == 4
-    assert found == pytest.approx(wanted[:4], rel=1e-4)
+    assert len(actual) == 4
+    assert actual == pytest.approx(expected[:4], rel=1e-4)

@@ -1,4 +1,4 @@
-"""A tokenizer and an export format from outside."""
+"""A tokenizer and an export format of a plugin."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from reference.tiny_runs import write_text
 
-from .conftest import TABLE, Done, run_all
+from .conftest import PLUGIN_OPTION, CommandResult, run_commands
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +17,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def used(folder: Path) -> dict[str, Done]:
-    """Train and export with the plugin, help first."""
+def results(folder: Path) -> dict[str, CommandResult]:
+    """Print help, train and export with the plugin; help is first, since it needs no torch."""
     text, run, other = folder / "text0.txt", folder / "run", folder / "other"
     train = ["train", "--data.train", text, "--model.family", "ngram_lm", "--model.order", "3"]
     saved = ["--data.tokenizer.kind", "saved", "--data.tokenizer.folder", run / "tokenizer"]
@@ -35,28 +35,28 @@ def used(folder: Path) -> dict[str, Done]:
         "no such format": ["export", run, "--format", "token_lists"],
         "perplexity": ["perplexity", run, text],
     }
-    return dict(zip(commands, run_all([*each, *TABLE] for each in commands.values()), strict=True))
+    return dict(zip(commands, run_commands([*each, *PLUGIN_OPTION] for each in commands.values()), strict=True))
 
 
-def test_help_imports_no_torch_and_lists_the_format(used: dict[str, Done]) -> None:
+def test_help_lists_the_format_and_does_not_import_torch(results: dict[str, CommandResult]) -> None:
     for name in ("help", "help of the format"):
-        assert (used[name].status, used[name].torch, used[name].err) == (0, False, "")
-    assert "  token_list     the tokens, one a line" in used["help"].out
-    assert "--numbered" in used["help of the format"].out
-    assert "--numbered" not in used["help"].out + used["help of another"].out
+        assert (results[name].status, results[name].has_torch, results[name].err) == (0, False, "")
+    assert "  token_list     the target tokens, one per line" in results["help"].out
+    assert "--numbered" in results["help of the format"].out
+    assert "--numbered" not in results["help"].out + results["help of another"].out
 
 
-def test_trains_and_exports(used: dict[str, Done], folder: Path) -> None:
+def test_training_and_export(results: dict[str, CommandResult], folder: Path) -> None:
     for name in ("bytes", "saved", "export", "perplexity"):
-        assert used[name].status == 0, used[name].err
-    assert used["export"].out == f"{folder / 'list'}\n"
+        assert results[name].status == 0, results[name].err
+    assert results["export"].out == f"{folder / 'list'}\n"
     lines = (folder / "list").read_text("utf-8").split("\n")
     assert lines[:5] == ["0\t<pad>", "1\t<s>", "2\t</s>", "3\t<unk>", "4\t<0x00>"]
     assert len(lines) == 4 + 256 + 1
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("unknown key", "There is no `data.tokenizer.tags` with `data.tokenizer.kind: bytes`"),
         ("again", "exists already: add `--overwrite`"),
@@ -64,18 +64,17 @@ def test_trains_and_exports(used: dict[str, Done], folder: Path) -> None:
         ("no such format", "`--format` must be one of ctranslate2, arpa, token_list, but is `token_lists` instead"),
     ],
 )
-def test_mistakes(used: dict[str, Done], name: str, said: str) -> None:
-    assert (used[name].status, used[name].out) == (2, "")
-    assert said in used[name].err
+def test_invalid_options_are_refused(results: dict[str, CommandResult], name: str, message: str) -> None:
+    assert (results[name].status, results[name].out) == (2, "")
+    assert message in results[name].err
 
 
-@pytest.mark.usefixtures("used")
-def test_runs_name_the_plugin_that_reads_them(folder: Path) -> None:
-    """Also a run whose tokenizer was saved by another one."""
+@pytest.mark.usefixtures("results")
+def test_runs_require_the_plugin_of_their_tokenizer(folder: Path) -> None:
+    """This includes a run with a tokenizer that another run has saved."""
     for name in ("run", "other"):
-        notes = json.loads((folder / name / "run.json").read_text("utf-8"))["plugins"]
-        assert {(note["kind"], note["name"]) for note in notes} == {("tokenizer", "bytes")}
-    found = run_all(["perplexity", folder / name, folder / "text0.txt"] for name in ("run", "other"))
-    for done in found:
+        plugins = json.loads((folder / name / "run.json").read_text("utf-8"))["plugins"]
+        assert {(plugin["kind"], plugin["name"]) for plugin in plugins} == {("tokenizer", "bytes")}
+    for done in run_commands(["perplexity", folder / name, folder / "text0.txt"] for name in ("run", "other")):
         assert done.status == 2
         assert "trained with the plugin 'seqlab_outside.table', which is not loaded" in done.err

@@ -1,44 +1,44 @@
-"""Parts from outside of seqlab are trained, loaded and used like its own."""
+"""Commands and the Python API with a run that uses parts of a plugin."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from .conftest import HERE, TABLE, Done, run_all, run_script
+from .conftest import PLUGIN_OPTION, PLUGIN_PATH, CommandResult, run_commands, run_script
 
 
 @pytest.fixture(scope="module")
-def used(trained: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
-    """Use the run with each command."""
-    few = tmp_path_factory.mktemp("used") / "few.en"
-    few.write_text("\n".join((corpus / "train.en").read_text("utf-8").splitlines()[:9]) + "\n", "utf-8")
+def results(trained: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, CommandResult]:
+    """Run each command that a translator supports."""
+    lines = tmp_path_factory.mktemp("lines") / "lines.en"
+    lines.write_text("\n".join((corpus / "train.en").read_text("utf-8").splitlines()[:9]) + "\n", "utf-8")
     commands = {
-        "greedy": ["translate", trained, "--input", few, "--beam_size", "1"],
-        "beam": ["translate", trained, "--input", few, "--beam_size", "5"],
-        "several": ["translate", trained, "--input", few, "--beam_size", "5", "--num_hypotheses", "3", "--json"],
-        "ensemble": ["translate", trained, trained.with_name("transformer"), "--input", few, "--beam_size", "3"],
+        "greedy": ["translate", trained, "--input", lines, "--beam_size", "1"],
+        "beam": ["translate", trained, "--input", lines, "--beam_size", "5"],
+        "several": ["translate", trained, "--input", lines, "--beam_size", "5", "--num_hypotheses", "3", "--json"],
+        "ensemble": ["translate", trained, trained.with_name("transformer"), "--input", lines, "--beam_size", "3"],
         "score": ["score", trained, "--src", corpus / "train.en", "--tgt", corpus / "train.de"],
         "info": ["info", trained],
     }
-    found = run_all([*command, *TABLE] for command in commands.values())
-    return dict(zip(commands, found, strict=True))
+    results = run_commands([*command, *PLUGIN_OPTION] for command in commands.values())
+    return dict(zip(commands, results, strict=True))
 
 
-def test_every_command_takes_it(used: dict[str, Done]) -> None:
-    assert {name: done.err for name, done in used.items() if done.status != 0} == {}
-    assert all(len(used[name].out.splitlines()) == 9 for name in ("greedy", "beam", "ensemble"))
-    several = [json.loads(line) for line in used["several"].out.splitlines()]
+def test_all_commands_of_translators(results: dict[str, CommandResult]) -> None:
+    assert {name: done.err for name, done in results.items() if done.status != 0} == {}
+    assert all(len(results[name].out.splitlines()) == 9 for name in ("greedy", "beam", "ensemble"))
+    several = [json.loads(line) for line in results["several"].out.splitlines()]
     assert [len(each["hypotheses"]) for each in several] == [3] * 9
-    assert len(used["score"].out.splitlines()) == 129
-    assert "objective.gamma: 1.5" in used["info"].out
+    assert len(results["score"].out.splitlines()) == 129
+    assert "objective.gamma: 1.5" in results["info"].out
 
 
-def test_python_gives_the_same(used: dict[str, Done], trained: Path, corpus: Path) -> None:
+def test_python_api_equals_the_command_line(results: dict[str, CommandResult], trained: Path, corpus: Path) -> None:
     script = f"""
 import seqlab
 run = seqlab.load({str(trained)!r}, plugins=["seqlab_outside.table"])
 for line in run.translate(open({str(corpus / "train.en")!r}).read().splitlines()[:9], beam_size=5):
     print(line)
 """
-    assert run_script(script, HERE) == used["beam"].out
+    assert run_script(script, PLUGIN_PATH) == results["beam"].out

@@ -11,7 +11,7 @@ import soundfile
 import yaml
 from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs
-from system.conftest import run_here
+from system.conftest import run_in_process
 
 import seqlab
 from seqlab.models import (
@@ -81,20 +81,20 @@ def test_resumed_equals_uninterrupted(model: str, corpus: str, tmp_path: Path) -
 
 def test_labels_of_the_command_line_and_of_python(corpus: str, tmp_path: Path) -> None:
     write_config(tiny_config(corpus, max_steps=120), tmp_path / "config.yaml")
-    status, done = run_here("train", tmp_path / "config.yaml", "--run_dir", tmp_path / "run")
+    status, done = run_in_process("train", tmp_path / "config.yaml", "--run_dir", tmp_path / "run")
     assert status == 0, done.stderr.decode()
     folder = Path(corpus).parent
     rows = [json.loads(line) for line in Path(corpus).read_text("utf-8").splitlines()]
     paths = [str(folder / row["audio"]) for row in rows]
     stdin = "".join(f"{path}\n" for path in [*paths, "", "nowhere.wav"]).encode()
-    status, done = run_here("label", tmp_path / "run", stdin=stdin)
+    status, done = run_in_process("label", tmp_path / "run", stdin=stdin)
     labels = done.stdout.decode().split("\n")
     assert status == 3
     assert labels[60:] == ["", "", ""]
     assert "nowhere.wav: there is no such file" in done.stderr.decode()
     assert sum(label == row["text"] for label, row in zip(labels, rows, strict=False)) >= 57
     spec = f"{corpus}#audio"
-    status, done = run_here("label", tmp_path / "run", "--input", spec, "--json", "--num_labels", "2")
+    status, done = run_in_process("label", tmp_path / "run", "--input", spec, "--json", "--num_labels", "2")
     records = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert [each["label"] for each in records] == labels[:60]
     assert all(sum(each["probs"].values()) == pytest.approx(1) for each in records)
@@ -112,7 +112,7 @@ def test_labels_of_the_command_line_and_of_python(corpus: str, tmp_path: Path) -
 
 def test_a_recording_given_as_run_is_refused(corpus: str) -> None:
     path = Path(corpus).parent / "0.wav"
-    status, done = run_here("label", path.parent, path)
+    status, done = run_in_process("label", path.parent, path)
     assert status == 2
     assert f"{path} is a recording: write the paths of recordings into a list" in done.stderr.decode()
 
@@ -124,7 +124,7 @@ def test_options_of_text_labelling_are_refused(corpus: str, tmp_path: Path) -> N
         (("--batch_tokens", "3"), "--batch_tokens is for labels of text"),
         (("--num_labels", "2"), "needs --json"),
     ):
-        status, done = run_here("label", run, *arguments)
+        status, done = run_in_process("label", run, *arguments)
         assert status == 2
         assert message in done.stderr.decode()
 

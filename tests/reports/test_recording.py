@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from matplotlib.figure import Figure
-from system.conftest import run_here
+from system.conftest import run_in_process
 
 from seqlab.reports.recording import draw_recording, save_recording
 
@@ -31,7 +31,7 @@ def test_the_plot_command_writes_a_figure(suffix: str, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(1).normal(size=8000) * 0.1, 8000)
     record = {"audio": str(tmp_path / "a.wav"), "text": "a", "tokens": TOKENS, "words": WORDS}
     (tmp_path / "t.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
-    status, done = run_here("plot", tmp_path / "t.jsonl", "--out", tmp_path / f"a.{suffix}")
+    status, done = run_in_process("plot", tmp_path / "t.jsonl", "--out", tmp_path / f"a.{suffix}")
     assert status == 0, done.stderr.decode()
     assert (tmp_path / f"a.{suffix}").stat().st_size > 1000
 
@@ -57,6 +57,6 @@ def test_unusable_transcripts_are_refused(tmp_path: Path) -> None:
         ("3", "has no transcript: c.wav"),
         ("4", "has no line 4"),
     ):
-        status, done = run_here("plot", tmp_path / "t.jsonl", "--line", line, "--out", tmp_path / "a.png")
+        status, done = run_in_process("plot", tmp_path / "t.jsonl", "--line", line, "--out", tmp_path / "a.png")
         assert status == 2
         assert message in done.stderr.decode()

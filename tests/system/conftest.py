@@ -1,4 +1,4 @@
-"""Fixtures that run the command line in this process or in new ones."""
+"""Helpers and fixtures that run the command line in this process or in new processes."""
 
 import io
 import logging
@@ -21,15 +21,15 @@ SEQLAB = [sys.executable, "-m", "seqlab"]
 
 
 @dataclass(frozen=True)
-class Done:
-    """Output of a command."""
+class CommandOutput:
+    """Standard output and standard error of a command."""
 
     stdout: bytes
     stderr: bytes
 
 
-def run_here(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, Done]:
-    """Run a command in this process, without start-up time; return its status and output."""
+def run_in_process(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, CommandOutput]:
+    """Run a seqlab command in this process; return its exit status and output."""
     out, err = io.TextIOWrapper(io.BytesIO(), write_through=True), io.StringIO()
     with (
         patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
@@ -42,17 +42,17 @@ def run_here(*arguments: str | Path, stdin: bytes = b"") -> tuple[int, Done]:
             logging.getLogger().handlers.clear()  # they write to this call's standard error
     buffer = out.buffer
     assert isinstance(buffer, io.BytesIO)
-    return status, Done(buffer.getvalue(), err.getvalue().encode())
+    return status, CommandOutput(buffer.getvalue(), err.getvalue().encode())
 
 
-def seqlab(*arguments: str | Path, stdin: bytes = b"") -> Done:
-    """Run a command; fail the test if it fails."""
-    status, done = run_here(*arguments, stdin=stdin)
+def run_command(*arguments: str | Path, stdin: bytes = b"") -> CommandOutput:
+    """Run a seqlab command in this process, and return its output; fail the test if the command fails."""
+    status, done = run_in_process(*arguments, stdin=stdin)
     assert status == 0, done.stderr.decode()
     return done
 
 
-class Training:
+class TrainingProcess:
     """A `seqlab train` process with a config file."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Training:
         )
 
     def wait_for(self, condition: Callable[[], bool]) -> bool:
-        """Poll every millisecond; return whether the condition was met before the process ended."""
+        """Poll every millisecond; return whether the condition became true before the process ended."""
         while self.process.poll() is None:
             if condition():
                 return True
@@ -74,12 +74,12 @@ class Training:
         return False
 
     def finish(self) -> tuple[int, bytes, str]:
-        """Wait for the end; return status, standard output and standard error."""
+        """Wait until the process ends; return exit status, standard output and standard error."""
         out, err = self.process.communicate()
         return self.process.returncode, out, err.decode()
 
     def signal(self, number: int) -> tuple[int, bytes, str]:
-        """Send a signal and wait for the end."""
+        """Send a signal and wait until the process ends; return the same as `finish`."""
         self.process.send_signal(number)
         return self.finish()
 
@@ -98,7 +98,7 @@ def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def uninterrupted(config_file: Path) -> tuple[Path, float]:
     """Train without interruption; return the run folder and the time in seconds."""
     started = time.monotonic()
-    training = Training(config_file, config_file.with_name("uninterrupted"))
+    training = TrainingProcess(config_file, config_file.with_name("uninterrupted"))
     status, out, err = training.finish()
     assert (status, out) == (0, b""), err
     return training.run_dir, time.monotonic() - started

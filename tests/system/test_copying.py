@@ -1,4 +1,4 @@
-"""Copying of unseen names, and tags that select the output form, on the command line."""
+"""Training of translators that copy unseen names, and of translators with tags for the output form."""
 
 import json
 import random
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import seqlab
+from .conftest import run_command
 
 SEED = 1
 MIN_COPIED = 90.0
@@ -15,17 +15,24 @@ SMALL_TRANSFORMER = [
     *("--model.d_model", "64", "--model.d_ff", "128"),
     *("--model.num_encoder_layers", "1", "--model.num_decoder_layers", "1"),
 ]
-FRAMES = [("my name is {}", "ich heiße {}"), ("{} sees {}", "{} sieht {}"), ("does {} know {} ?", "kennt {} den {} ?")]
+TEMPLATES = [
+    ("my name is {}", "ich heiße {}"),
+    ("{} sees {}", "{} sieht {}"),
+    ("does {} know {} ?", "kennt {} den {} ?"),
+]
 
 
-def name(rng: random.Random) -> str:
+def random_name(rng: random.Random) -> str:
     return "".join(rng.choices("bcdfgklmnprst", k=2)).capitalize() + str(rng.randint(0, 10**9))
 
 
-def score(tmp_path: Path, hypotheses: bytes, references: list[str]) -> float:
+def exact_match(tmp_path: Path, hypotheses: bytes, references: list[str]) -> float:
+    """Return the percentage of hypotheses that equal their reference."""
     (tmp_path / "hyp").write_bytes(hypotheses)
     (tmp_path / "ref").write_text("".join(f"{line}\n" for line in references), encoding="utf-8")
-    evaluated = seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "exact_match", "--json")
+    evaluated = run_command(
+        "evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "exact_match", "--json"
+    )
     result: dict[str, float] = json.loads(evaluated.stdout)["exact_match"]
     print(result)
     return result["value"]
@@ -37,9 +44,9 @@ def test_unseen_names_are_copied(family: str, tmp_path: Path) -> None:
     rng = random.Random(SEED)
     pairs = []
     for _ in range(1060):
-        frame = rng.choice(FRAMES)
-        names = [name(rng) for _ in range(frame[0].count("{}"))]
-        pairs.append(tuple(side.format(*names) for side in frame))
+        template = rng.choice(TEMPLATES)
+        names = [random_name(rng) for _ in range(template[0].count("{}"))]
+        pairs.append(tuple(side.format(*names) for side in template))
     with (tmp_path / "train.tsv").open("w", encoding="utf-8") as file:
         file.writelines(f"{src}\t{tgt}\n" for src, tgt in pairs[:1000])
     size = {"lstm": ["--model.hidden_size", "64"], "transformer": SMALL_TRANSFORMER}
@@ -52,17 +59,17 @@ def test_unseen_names_are_copied(family: str, tmp_path: Path) -> None:
     }
     options = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
     run_dir = tmp_path / "run"
-    seqlab("train", "--run_dir", run_dir, "--threads", "1", *options, *size[family])
+    run_command("train", "--run_dir", run_dir, "--threads", "1", *options, *size[family])
     source = "".join(f"{src}\n" for src, _ in pairs[1000:]).encode()
-    translated = seqlab("translate", run_dir, "--threads", "1", stdin=source)
-    assert score(tmp_path, translated.stdout, [tgt for _, tgt in pairs[1000:]]) >= MIN_COPIED
-    one_by_one = seqlab("translate", run_dir, "--threads", "1", "--batch_tokens", "1", stdin=source)
+    translated = run_command("translate", run_dir, "--threads", "1", stdin=source)
+    assert exact_match(tmp_path, translated.stdout, [tgt for _, tgt in pairs[1000:]]) >= MIN_COPIED
+    one_by_one = run_command("translate", run_dir, "--threads", "1", "--batch_tokens", "1", stdin=source)
     assert one_by_one.stdout == translated.stdout
-    named = [(src, tgt) for src, tgt in pairs[1000:] if " sees " in src]
-    (tmp_path / "prefixes").write_text("".join(f"{tgt.split()[0]}\n" for _, tgt in named), encoding="utf-8")
-    source = "".join(f"{src}\n" for src, _ in named).encode()
-    begun = seqlab("translate", run_dir, "--threads", "1", "--prefix", tmp_path / "prefixes", stdin=source)
-    for line, (_, tgt) in zip(begun.stdout.decode().splitlines(), named, strict=True):
+    name_first = [(src, tgt) for src, tgt in pairs[1000:] if " sees " in src]
+    (tmp_path / "prefixes").write_text("".join(f"{tgt.split()[0]}\n" for _, tgt in name_first), encoding="utf-8")
+    source = "".join(f"{src}\n" for src, _ in name_first).encode()
+    with_prefix = run_command("translate", run_dir, "--threads", "1", "--prefix", tmp_path / "prefixes", stdin=source)
+    for line, (_, tgt) in zip(with_prefix.stdout.decode().splitlines(), name_first, strict=True):
         assert line.split()[0] == tgt.split()[0]
 
 
@@ -83,7 +90,7 @@ def test_tags_select_the_form(use: str, tmp_path: Path) -> None:
         **{"training.save_every": 400, "optim.average_last": 0},
     }
     options = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
-    seqlab("train", "--run_dir", tmp_path / "run", "--threads", "1", *options)
+    run_command("train", "--run_dir", tmp_path / "run", "--threads", "1", *options)
     source = "".join(f"{lemma}\t{tags}\n" for lemma, _, tags in rows[2400:]).encode()
-    translated = seqlab("translate", tmp_path / "run", "--threads", "1", stdin=source)
-    assert score(tmp_path, translated.stdout, [form for _, form, _ in rows[2400:]]) >= MIN_INFLECTED
+    translated = run_command("translate", tmp_path / "run", "--threads", "1", stdin=source)
+    assert exact_match(tmp_path, translated.stdout, [form for _, form, _ in rows[2400:]]) >= MIN_INFLECTED

@@ -1,4 +1,4 @@
-"""Train, translate and evaluate a small task on the command line."""
+"""Training, translation and evaluation of a small task on the command line: reversing words."""
 
 import json
 import random
@@ -10,14 +10,14 @@ from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import write_config
 from seqlab.text import CharactersConfig
 
-from .conftest import seqlab
+from .conftest import run_command
 
 SEED = 1
 MIN_EXACT_MATCH = 90.0
 
 
-def reversed_pairs(count: int, rng: random.Random) -> list[tuple[str, str]]:
-    """Draw distinct words of 3 to 6 letters; their translations are reversed and in capitals."""
+def reversed_words(count: int, rng: random.Random) -> list[tuple[str, str]]:
+    """Draw distinct words of 3 to 6 letters, paired with the reversed word in capital letters."""
     words: dict[str, None] = {}
     while len(words) < count:
         words["".join(rng.choices("abcdefgh", k=rng.randint(3, 6)))] = None
@@ -26,7 +26,7 @@ def reversed_pairs(count: int, rng: random.Random) -> list[tuple[str, str]]:
 
 def test_train_translate_evaluate(tmp_path: Path) -> None:
     print(f"seed {SEED}")
-    pairs = reversed_pairs(2100, random.Random(SEED))
+    pairs = reversed_words(2100, random.Random(SEED))
     for name, part in (("train", pairs[:2000]), ("test", pairs[2000:])):
         for side, index in (("en", 0), ("de", 1)):
             (tmp_path / f"{name}.{side}").write_text("".join(f"{pair[index]}\n" for pair in part))
@@ -45,13 +45,13 @@ def test_train_translate_evaluate(tmp_path: Path) -> None:
     )
     write_config(config, tmp_path / "reverse.yaml")
     run_dir = tmp_path / "run"
-    trained = seqlab("train", tmp_path / "reverse.yaml", "--run_dir", run_dir, "--threads", "1")
+    trained = run_command("train", tmp_path / "reverse.yaml", "--run_dir", run_dir, "--threads", "1")
     assert trained.stdout == b""
     source = (tmp_path / "test.en").read_bytes()
-    translated = seqlab("translate", run_dir, "--threads", "1", stdin=source)
+    translated = run_command("translate", run_dir, "--threads", "1", stdin=source)
     assert translated.stdout.count(b"\n") == 100
     (tmp_path / "hyp").write_bytes(translated.stdout)
-    evaluated = seqlab(
+    evaluated = run_command(
         "evaluate", tmp_path / "hyp", "--ref", tmp_path / "test.de", "--metrics", "exact_match", "--json"
     )
     result = json.loads(evaluated.stdout)["exact_match"]

@@ -1,4 +1,4 @@
-"""A run folder that is moved, deleted or replaced during training: no other run is written to."""
+"""Run folders that are moved, deleted or replaced during training: no other folder is written to."""
 
 import os
 import shutil
@@ -13,18 +13,20 @@ from reference.tiny_runs import assert_equal_runs
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
 
-from .conftest import Training
+from .conftest import TrainingProcess
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a folder is held through /proc")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="open folders are accessed through /proc")
 
 
 def has_checkpoint(run_dir: Path) -> Callable[[], bool]:
     return lambda: bool(checkpoint_steps(run_dir / "checkpoints"))
 
 
-def stop_for(training: Training, disturb: Callable[[], object], moment: Callable[[], bool] | None = None) -> str:
-    """Pause training, by default after its first checkpoint, disturb it, and return its final message."""
-    assert training.wait_for(moment or has_checkpoint(training.run_dir))
+def disturb_training(
+    training: TrainingProcess, disturb: Callable[[], object], condition: Callable[[], bool] | None = None
+) -> str:
+    """Pause training (by default after its first checkpoint), call `disturb`, and return the final error message."""
+    assert training.wait_for(condition or has_checkpoint(training.run_dir))
     training.process.send_signal(signal.SIGSTOP)
     disturb()
     training.process.send_signal(signal.SIGCONT)
@@ -38,23 +40,23 @@ def test_a_moved_run_stops_with_a_checkpoint_and_can_be_resumed(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path
 ) -> None:
     run_dir, moved = tmp_path / "x", tmp_path / "x_old"
-    before: list[int] = []
+    steps_before: list[int] = []
 
     def move() -> None:
-        before.extend(checkpoint_steps(run_dir / "checkpoints"))
+        steps_before.extend(checkpoint_steps(run_dir / "checkpoints"))
         run_dir.rename(moved)
 
-    message = stop_for(Training(config_file, run_dir), move)
+    message = disturb_training(TrainingProcess(config_file, run_dir), move)
     assert f"Training stopped: {run_dir} is no longer there. The run is in {moved}: move it back" in message
     assert not run_dir.exists()
-    assert checkpoint_steps(moved / "checkpoints")[-1] >= before[-1]
-    assert Training(config_file, moved).finish()[0] == 0
+    assert checkpoint_steps(moved / "checkpoints")[-1] >= steps_before[-1]
+    assert TrainingProcess(config_file, moved).finish()[0] == 0
     assert_equal_runs(moved, uninterrupted[0])
 
 
 def test_a_deleted_run_is_not_reported_as_trained(config_file: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "x"
-    message = stop_for(Training(config_file, run_dir), lambda: shutil.rmtree(run_dir))
+    message = disturb_training(TrainingProcess(config_file, run_dir), lambda: shutil.rmtree(run_dir))
     assert message.endswith(f"{run_dir} is no longer there. The folder of the run was deleted, or cannot be found.")
     assert not run_dir.exists()
 
@@ -63,58 +65,58 @@ def test_a_deleted_run_is_not_reported_as_trained(config_file: Path, tmp_path: P
 def test_a_new_run_of_the_same_name_is_not_changed(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str
 ) -> None:
-    """It replaces the first run during its setup, or after its first checkpoint."""
+    """The new run replaces the first run during its setup or after its first checkpoint."""
     run_dir, moved = tmp_path / "x", tmp_path / "x_old"
-    second: list[tuple[int, bytes, str]] = []
+    second_results: list[tuple[int, bytes, str]] = []
 
     def replace() -> None:
         run_dir.rename(moved)
-        second.append(Training(config_file, run_dir).finish())
+        second_results.append(TrainingProcess(config_file, run_dir).finish())
 
-    message = stop_for(Training(config_file, run_dir), replace, lambda: (run_dir / name).exists())
-    assert second[0][0] == 0, second
+    message = disturb_training(TrainingProcess(config_file, run_dir), replace, lambda: (run_dir / name).exists())
+    assert second_results[0][0] == 0, second_results
     assert f"{run_dir} holds another run now. The run is in {moved}" in message
     assert_equal_runs(run_dir, uninterrupted[0])
-    assert Training(config_file, moved).finish()[0] == 0
+    assert TrainingProcess(config_file, moved).finish()[0] == 0
     assert_equal_runs(moved, uninterrupted[0])
     assert RunFolder(run_dir).read_description_entry("run_id") != RunFolder(moved).read_description_entry("run_id")
 
 
 @pytest.mark.parametrize(
-    ("name", "what"),
+    ("name", "change"),
     [
         ("tokenizer", "moved"),
         ("config.yaml", "moved"),
-        ("config.yaml", "files of somebody else"),
+        ("config.yaml", "replaced"),
         ("tokenizer", "deleted"),
     ],
 )
-def test_a_run_deleted_during_setup_writes_nothing_else(
-    config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str, what: str
+def test_a_run_moved_or_deleted_during_setup_writes_to_no_other_folder(
+    config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path, name: str, change: str
 ) -> None:
     run_dir, moved = tmp_path / "x", tmp_path / "x_old"
 
     def disturb() -> None:
-        if what == "deleted":
+        if change == "deleted":
             shutil.rmtree(run_dir)
             return
         run_dir.rename(moved)
-        if what != "moved":
+        if change == "replaced":
             run_dir.mkdir()
             (run_dir / "chapter.txt").write_text("precious")
 
-    message = stop_for(Training(config_file, run_dir), disturb, lambda: (run_dir / name).exists())
+    message = disturb_training(TrainingProcess(config_file, run_dir), disturb, lambda: (run_dir / name).exists())
     assert message.startswith(f"seqlab: error: Training stopped: {run_dir} is ")
-    assert (f"The run is in {moved}" in message) == (what != "deleted")
-    assert [path.name for path in run_dir.glob("*")] == (["chapter.txt"] if "somebody" in what else [])
-    if what == "moved":
+    assert (f"The run is in {moved}" in message) == (change != "deleted")
+    assert [path.name for path in run_dir.glob("*")] == (["chapter.txt"] if change == "replaced" else [])
+    if change == "moved":
         moved.rename(run_dir)
-        assert Training(config_file, run_dir).finish()[0] == 0
+        assert TrainingProcess(config_file, run_dir).finish()[0] == 0
         assert_equal_runs(run_dir, uninterrupted[0])
         assert "/proc/" not in (run_dir / "run.json").read_text()
 
 
-def test_a_symbolic_link_to_the_folder_must_not_change(
+def test_training_stops_if_a_symbolic_link_to_the_folder_changes(
     config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path
 ) -> None:
     disk, other, link = tmp_path / "disk", tmp_path / "other", tmp_path / "x"
@@ -126,19 +128,19 @@ def test_a_symbolic_link_to_the_folder_must_not_change(
         link.unlink()
         link.symlink_to(other)
 
-    message = stop_for(Training(config_file, link), change_target)
+    message = disturb_training(TrainingProcess(config_file, link), change_target)
     assert f"{link} is another folder now. The run is in {disk}" in message
     assert not any(other.iterdir())
     link.unlink()
     link.symlink_to(disk)
-    assert Training(config_file, link).finish()[0] == 0
+    assert TrainingProcess(config_file, link).finish()[0] == 0
     assert_equal_runs(disk, uninterrupted[0])
 
 
-def test_two_ranks_stop_together(config_file: Path, tmp_path: Path) -> None:
+def test_two_ranks_stop_if_the_folder_is_replaced(config_file: Path, tmp_path: Path) -> None:
     run_dir, moved = tmp_path / "x", tmp_path / "x_old"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "seqlab"]
-    training = Training(config_file, run_dir, torchrun, ["--training.max_steps", "100000"])
+    training = TrainingProcess(config_file, run_dir, torchrun, ["--training.max_steps", "100000"])
     assert training.wait_for(has_checkpoint(run_dir))
     run_dir.rename(moved)
     os.mkdir(run_dir)

@@ -1,4 +1,4 @@
-"""Non-autoregressive translators on the command line."""
+"""Training and search of non-autoregressive translators on the command line."""
 
 import json
 import random
@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from .conftest import run_here, seqlab
+from .conftest import run_command, run_in_process
 
 SEED = 1
-MIN_EXACT = 80.0
+MIN_EXACT_MATCH = 80.0
 DIGITS = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
 
 
 def write_digits(folder: Path, extra: tuple[tuple[str, str], ...] = ()) -> None:
-    """Write pairs of digits, with the second digit spelled before the first."""
+    """Write training and test pairs: digits, and their names with each two neighbors swapped."""
     print(f"seed {SEED}")
     rng = random.Random(SEED)
     rows = [[rng.randrange(10) for _ in range(2 * rng.randint(1, 2))] for _ in range(3060)]
     pairs = []
     for row in rows:
-        swapped = [row[place ^ 1] for place in range(len(row))]
+        swapped = [row[position ^ 1] for position in range(len(row))]
         pairs.append((" ".join(map(str, row)), " ".join(DIGITS[digit] for digit in swapped)))
     for name, part in (("train", [*pairs[:3000], *extra]), ("test", pairs[3000:])):
         for side in (0, 1):
@@ -30,7 +30,7 @@ def write_digits(folder: Path, extra: tuple[tuple[str, str], ...] = ()) -> None:
 
 
 def train(folder: Path, family: str, **more: Any) -> bytes:
-    """Train a small model for seconds; return its standard error."""
+    """Train a small model for a few seconds; return its standard error."""
     settings = {
         **{"data.train_src": folder / "train0", "data.train_tgt": folder / "train1", "data.batch_tokens": 512},
         **{"data.tokenizer.kind": "words", "model.family": family, "model.d_model": 64, "model.d_ff": 128},
@@ -40,34 +40,36 @@ def train(folder: Path, family: str, **more: Any) -> bytes:
         **{key.replace("__", "."): value for key, value in more.items()},
     }
     options = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
-    return seqlab("train", "--run_dir", folder / "run", "--threads", "1", *options).stderr
+    return run_command("train", "--run_dir", folder / "run", "--threads", "1", *options).stderr
 
 
 def exact_match(folder: Path, *search: str) -> float:
     """Translate the test set; return the exact match in percent."""
     source = (folder / "test0").read_bytes()
-    translated = seqlab("translate", folder / "run", "--threads", "1", *search, stdin=source)
+    translated = run_command("translate", folder / "run", "--threads", "1", *search, stdin=source)
     (folder / "hyp").write_bytes(translated.stdout)
-    evaluated = seqlab("evaluate", folder / "hyp", "--ref", folder / "test1", "--metrics", "exact_match", "--json")
-    found = float(json.loads(evaluated.stdout)["exact_match"]["value"])
-    print(search, found)
-    return found
+    evaluated = run_command("evaluate", folder / "hyp", "--ref", folder / "test1", "--metrics", "exact_match", "--json")
+    value = float(json.loads(evaluated.stdout)["exact_match"]["value"])
+    print(search, value)
+    return value
 
 
 @pytest.mark.parametrize("glancing", ["0", "0.5"])
-def test_digits_are_spelled_in_another_order(glancing: str, tmp_path: Path) -> None:
-    """Repeated tokens need a blank between them."""
-    write_digits(tmp_path, (("7", " ".join(["sieben"] * 6)),))  # with as many words as frames
-    said = train(tmp_path, "transformer_ctc", objective__glancing=glancing)
-    assert b"1 of " in said
-    assert b"have more target tokens than `model.upsampling" in said
+def test_ctc_translators_reorder_and_warn_of_long_targets(glancing: str, tmp_path: Path) -> None:
+    too_long = ("7", " ".join(["sieben"] * 6))  # as many words as frames, but repeated tokens need blanks between them
+    write_digits(tmp_path, (too_long,))
+    stderr = train(tmp_path, "transformer_ctc", objective__glancing=glancing)
+    assert b"1 of " in stderr
+    assert b"have more target tokens than `model.upsampling" in stderr
     for search in (("--beam_size", "1"), ("--beam_size", "4", "--length_alpha", "0")):
-        assert exact_match(tmp_path, *search) >= MIN_EXACT
+        assert exact_match(tmp_path, *search) >= MIN_EXACT_MATCH
     source = (tmp_path / "test0").read_bytes()
-    best = seqlab("translate", tmp_path / "run", "--threads", "1", "--length_alpha", "0", "--json", stdin=source)
-    likely = [json.loads(line)["hypotheses"][0]["log_prob"] for line in best.stdout.splitlines()]
-    scored = seqlab("score", tmp_path / "run", "--threads", "1", "--src", tmp_path / "test0", "--tgt", tmp_path / "hyp")
-    assert [float(line.split()[0]) for line in scored.stdout.splitlines()] == pytest.approx(likely, abs=2e-3)
+    best = run_command("translate", tmp_path / "run", "--threads", "1", "--length_alpha", "0", "--json", stdin=source)
+    log_probs = [json.loads(line)["hypotheses"][0]["log_prob"] for line in best.stdout.splitlines()]
+    scored = run_command(
+        "score", tmp_path / "run", "--threads", "1", "--src", tmp_path / "test0", "--tgt", tmp_path / "hyp"
+    )
+    assert [float(line.split()[0]) for line in scored.stdout.splitlines()] == pytest.approx(log_probs, abs=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -80,36 +82,36 @@ def test_digits_are_spelled_in_another_order(glancing: str, tmp_path: Path) -> N
     ],
     ids=["classifier", "end mark", "ratio", "cmlm"],
 )
-def test_lengths_and_tokens_are_predicted(
+def test_length_predictors_and_mask_predict(
     family: str, options: dict[str, Any], searches: list[tuple[str, ...]], tmp_path: Path
 ) -> None:
     write_digits(tmp_path)
     train(tmp_path, family, **options)
     for search in searches:
-        assert exact_match(tmp_path, *search) >= MIN_EXACT
+        assert exact_match(tmp_path, *search) >= MIN_EXACT_MATCH
 
 
-def test_autoregressive_options_are_refused_by_name(tmp_path: Path) -> None:
+def test_options_and_commands_of_autoregressive_models_are_refused(tmp_path: Path) -> None:
     write_digits(tmp_path, (("7", " ".join(["sieben"] * 9)),))
-    said = train(
+    stderr = train(
         tmp_path, "transformer_nat", training__max_steps=2, training__valid_every=2, model__max_length_difference=4
     )
-    assert b"1 of " in said
-    assert b"have lengths that are never predicted" in said
+    assert b"1 of " in stderr
+    assert b"have lengths that are never predicted" in stderr
     run, src, tgt = tmp_path / "run", tmp_path / "test0", tmp_path / "test1"
     for command in (
         ("translate", run, run, "--input", src),
         ("exposure", run, "--src", src, "--tgt", tgt),
         ("search-errors", run, "--src", src, "--tgt", tgt),
     ):
-        status, failed = run_here(*command)
+        status, output = run_in_process(*command)
         assert status != 0
-        assert b"need a model that predicts one token after another" in failed.stderr
-        assert failed.stdout == b""
-    of_validation = ("--training.valid_search.no_repeat_ngram_size", "2", "--model.family", "transformer_nat")
-    of_others = ("--training.valid_search.iterations", "2")
-    of_frames = ("--training.valid_search.coverage_penalty", "0.2", "--model.family", "transformer_ctc")
-    for options in (of_validation, of_others, of_frames):
-        status, failed = run_here("train", "--data.train_src", src, "--data.train_tgt", tgt, *options)
+        assert b"need a model that predicts one token after another" in output.stderr
+        assert output.stdout == b""
+    autoregressive = ("--training.valid_search.no_repeat_ngram_size", "2", "--model.family", "transformer_nat")
+    mask_predict = ("--training.valid_search.iterations", "2")
+    ctc = ("--training.valid_search.coverage_penalty", "0.2", "--model.family", "transformer_ctc")
+    for options in (autoregressive, mask_predict, ctc):
+        status, output = run_in_process("train", "--data.train_src", src, "--data.train_tgt", tgt, *options)
         assert status != 0
-        assert b"`training.valid_search`" in failed.stderr
+        assert b"`training.valid_search`" in output.stderr

@@ -1,6 +1,6 @@
-"""Training on synthetic speech on the command line, tested on unseen voices.
+"""Training on synthetic speech on the command line: error rate on unseen voices, empty transcripts of non-speech.
 
-What is no speech has no text: sounds drawn as for training by another seed, and plucked strings, which are not.
+Non-speech sounds are drawn by the augmentation with another seed. Plucked strings do not occur in training.
 """
 
 import dataclasses
@@ -17,17 +17,17 @@ from seqlab.models import GruRecogniserConfig
 from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config, write_config
 
-from .conftest import seqlab
+from .conftest import run_command
 
 NEEDS_ESPEAK = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed: apt-get install espeak-ng"
 )
 
 
-def on(folder: Path, name: str, lists: dict[str, Path], **training: int) -> Config:
-    """Return a recipe with other lists, without its generated data."""
+def recipe_on_lists(folder: Path, name: str, lists: dict[str, Path], **training: int) -> Config:
+    """Return the config of a recipe with other lists of recordings, without generating the data of the recipe."""
     (folder / "data").mkdir(parents=True)
-    (folder / "data" / "there").write_text("", encoding="utf-8")
+    (folder / "data" / "placeholder").write_text("", encoding="utf-8")  # the recipe keeps existing data
     config = RECIPES[name](folder)
     data = dataclasses.replace(
         config.data, train=[str(lists["train"])], valid=str(lists["valid"]), test=[str(lists["test"])]
@@ -37,46 +37,48 @@ def on(folder: Path, name: str, lists: dict[str, Path], **training: int) -> Conf
     return dataclasses.replace(config, data=data, training=changed)
 
 
-RATE = 8000
+SAMPLE_RATE = 8000
 NUM_SOUNDS = 20
 MIN_EMPTY = {"silence": 20, "noise": 15, "music": 12, "strings": 12}
-"""Minimum of empty transcripts; a model trained on speech only has 20, 9, 5 and 0 of 20."""
+"""Minimum number of empty transcripts of 20 sounds; a model trained only on speech has 20, 9, 5 and 0."""
 
 
 def plucked_strings(rng: np.random.Generator) -> np.ndarray:
     """Draw two seconds of a melody (Karplus & Strong 1983): float32 (n,)."""
     notes: list[np.ndarray] = []
-    while sum(map(len, notes)) < 2 * RATE:
-        string = rng.normal(size=int(RATE / (220 * 2 ** (rng.integers(25) / 12))))
+    while sum(map(len, notes)) < 2 * SAMPLE_RATE:
+        string = rng.normal(size=int(SAMPLE_RATE / (220 * 2 ** (rng.integers(25) / 12))))
         note = []
-        for place in range(int(RATE * rng.uniform(0.1, 0.4))):
-            note.append(string[place % len(string)])
-            string[place % len(string)] = (string[place % len(string)] + string[(place + 1) % len(string)]) / 2
+        for position in range(int(SAMPLE_RATE * rng.uniform(0.1, 0.4))):
+            note.append(string[position % len(string)])
+            string[position % len(string)] = (string[position % len(string)] + string[(position + 1) % len(string)]) / 2
         notes.append(np.array(note) * 0.1)
-    return np.concatenate(notes)[: 2 * RATE].astype(np.float32)
+    return np.concatenate(notes)[: 2 * SAMPLE_RATE].astype(np.float32)
 
 
 @NEEDS_ESPEAK
 def test_numbers_spoken_by_espeak(tmp_path: Path) -> None:
-    """Takes a minute: a small part of the corpus, for enough steps to learn most of it."""
+    """Takes a minute: a small part of the corpus is trained until most of it is recognized."""
     lists = number_speech.write(tmp_path / "speech", num_phrases=number_speech.SMALL_NUM_PHRASES)
-    config = on(tmp_path / "recipe", "number_speech", lists, max_steps=250, save_every=125, valid_every=125)
+    config = recipe_on_lists(
+        tmp_path / "recipe", "number_speech", lists, max_steps=250, save_every=125, valid_every=125
+    )
     config = dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, batch_seconds=20, augment_nonspeech=0.25, augment_time_masks=0),
         model=GruRecogniserConfig(hidden_size=256, num_layers=2, channels=(16, 32), dropout=0.2, upsampling=1),
     )
     write_config(config, tmp_path / "config.yaml")
-    seqlab("train", tmp_path / "config.yaml", "--run_dir", tmp_path / "run")
+    run_command("train", tmp_path / "config.yaml", "--run_dir", tmp_path / "run")
     test = lists["test"]
-    seqlab("transcribe", tmp_path / "run", "--input", f"{test}#audio", "--output", tmp_path / "found.txt")
-    done = seqlab("evaluate", tmp_path / "found.txt", "--ref", f"{test}#text", "--metrics", "cer")
+    run_command("transcribe", tmp_path / "run", "--input", f"{test}#audio", "--output", tmp_path / "hypotheses.txt")
+    done = run_command("evaluate", tmp_path / "hypotheses.txt", "--ref", f"{test}#text", "--metrics", "cer")
     error = float(done.stdout.decode().partition(" = ")[2].split()[0])
     print(f"seed {config.seed}, CER {error}")
     assert error < 60
     empty = {kind: count_empty(tmp_path / kind, tmp_path / "run", kind) for kind in (*NONSPEECH_KINDS, "strings")}
     print(empty)
-    assert all(empty[kind] >= least for kind, least in MIN_EMPTY.items()), empty
+    assert all(empty[kind] >= minimum for kind, minimum in MIN_EMPTY.items()), empty
 
 
 def count_empty(folder: Path, run_dir: Path, kind: str) -> int:
@@ -85,8 +87,8 @@ def count_empty(folder: Path, run_dir: Path, kind: str) -> int:
     folder.mkdir()
     paths = [folder / f"{number}.wav" for number in range(NUM_SOUNDS)]
     for path in paths:
-        sound = plucked_strings(rng) if kind == "strings" else draw_nonspeech(2 * RATE, RATE, rng, kind)
-        soundfile.write(path, sound, RATE)
-    lines = seqlab("transcribe", run_dir, *paths).stdout.decode().split("\n")[:-1]
+        sound = plucked_strings(rng) if kind == "strings" else draw_nonspeech(2 * SAMPLE_RATE, SAMPLE_RATE, rng, kind)
+        soundfile.write(path, sound, SAMPLE_RATE)
+    lines = run_command("transcribe", run_dir, *paths).stdout.decode().split("\n")[:-1]
     assert len(lines) == NUM_SOUNDS
     return lines.count("")

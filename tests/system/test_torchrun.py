@@ -1,4 +1,4 @@
-"""The command line on two ranks under torchrun."""
+"""Training and translation on two ranks under torchrun: kills, interrupts, equal outputs."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from reference.tiny_runs import assert_equal_runs
 
 from seqlab.runs.checkpoint import checkpoint_steps
 
-from .conftest import seqlab
+from .conftest import run_command
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 MAX_STEPS = 60
 
 
-class Job:
-    """Two ranks of `seqlab train` with a config file."""
+class TorchrunJob:
+    """A torchrun job with two ranks of `seqlab train`."""
 
     def __init__(self, config_file: Path, run_dir: Path, *options: str, max_restarts: int = 0) -> None:
         self.run_dir = run_dir
@@ -32,16 +32,16 @@ class Job:
             assert self.process.poll() is None, self.process.communicate()[1].decode()
             time.sleep(0.002)
 
-    def ranks(self) -> dict[int, int]:
-        """Find the process of each rank."""
-        found = {}
+    def pids_by_rank(self) -> dict[int, int]:
+        """Find the process id of each rank."""
+        pids = {}
         for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             environment = dict(
                 entry.split("=", 1) for entry in Path(f"/proc/{child}/environ").read_text().split("\0") if "=" in entry
             )
             if "RANK" in environment:
-                found[int(environment["RANK"])] = int(child)
-        return found
+                pids[int(environment["RANK"])] = int(child)
+        return pids
 
     def finish(self) -> tuple[int, str]:
         out, err = self.process.communicate()
@@ -50,13 +50,13 @@ class Job:
 
 
 def run_uninterrupted(config_file: Path, run_dir: Path, *options: str) -> Path:
-    status, err = Job(config_file, run_dir, *options).finish()
+    status, err = TorchrunJob(config_file, run_dir, *options).finish()
     assert status == 0, err
     return run_dir
 
 
 @pytest.fixture(scope="module")
-def whole(config_file: Path) -> Path:
+def uninterrupted_run(config_file: Path) -> Path:
     """Train on two ranks without interruption; return the run folder."""
     return run_uninterrupted(config_file, config_file.with_name("two_ranks"))
 
@@ -65,25 +65,27 @@ def whole(config_file: Path) -> Path:
     ("rank", "options"), [(1, ["--overwrite"]), pytest.param(0, [], marks=pytest.mark.slow)], ids=str
 )
 def test_a_killed_rank_is_restarted_by_torchrun(
-    config_file: Path, whole: Path, tmp_path: Path, rank: int, options: list[str]
+    config_file: Path, uninterrupted_run: Path, tmp_path: Path, rank: int, options: list[str]
 ) -> None:
-    """With `--overwrite`, too, which concerns only what existed before the job."""
-    job = Job(config_file, tmp_path / "run", *options, max_restarts=1)
+    """This also holds with `--overwrite`, which deletes only files from before the job."""
+    job = TorchrunJob(config_file, tmp_path / "run", *options, max_restarts=1)
     job.wait_for_checkpoint(5)
-    os.kill(job.ranks()[rank], signal.SIGKILL)
+    os.kill(job.pids_by_rank()[rank], signal.SIGKILL)
     status, err = job.finish()
     assert status == 0, err
     assert "Continuing" in err
-    assert_equal_runs(job.run_dir, whole)
+    assert_equal_runs(job.run_dir, uninterrupted_run)
 
 
 @pytest.mark.parametrize("parallel", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_ctrl_c_stops_all_ranks_with_one_checkpoint(
-    config_file: Path, whole: Path, tmp_path: Path, parallel: str
+    config_file: Path, uninterrupted_run: Path, tmp_path: Path, parallel: str
 ) -> None:
     options = ["--training.parallel", parallel]
-    expected = whole if parallel == "ddp" else run_uninterrupted(config_file, tmp_path / "whole", *options)
-    job = Job(config_file, tmp_path / "run", *options)
+    expected = (
+        uninterrupted_run if parallel == "ddp" else run_uninterrupted(config_file, tmp_path / "uninterrupted", *options)
+    )
+    job = TorchrunJob(config_file, tmp_path / "run", *options)
     job.wait_for_checkpoint(5)
     job.process.send_signal(signal.SIGINT)
     status, err = job.finish()
@@ -96,12 +98,22 @@ def test_ctrl_c_stops_all_ranks_with_one_checkpoint(
     assert_equal_runs(job.run_dir, expected)
 
 
-def test_translations_are_those_of_one_process(whole: Path, tmp_path: Path) -> None:
+def test_translations_equal_those_of_one_process(uninterrupted_run: Path, tmp_path: Path) -> None:
     lines = "".join(f"{line}\n" for line in ("one", "", "twenty-three", "seven hundred and four", "five", "ninety one"))
     source = tmp_path / "source.en"
     source.write_text(lines * 3, encoding="utf-8")
-    options = ["translate", str(whole), "--buffer_lines", "7", "--beam_size", "2", "--json", "--threads", "1"]
-    expected = seqlab(*options, stdin=source.read_bytes()).stdout
+    options = [
+        "translate",
+        str(uninterrupted_run),
+        "--buffer_lines",
+        "7",
+        "--beam_size",
+        "2",
+        "--json",
+        "--threads",
+        "1",
+    ]
+    expected = run_command(*options, stdin=source.read_bytes()).stdout
     assert expected.count(b"\n") == 18
     with source.open("rb") as stdin:
         command = [*TORCHRUN, "-m", "seqlab", *options]

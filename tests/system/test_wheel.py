@@ -1,4 +1,4 @@
-"""The wheel and the sdist: what they contain, and that the wheel trains and translates outside the checkout."""
+"""Wheel and sdist: contents, and training and translation with the wheel outside the checkout."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("seqlab", "pyproject.toml", "README.md", "LICENSE")
+SOURCE_PATHS = ("seqlab", "pyproject.toml", "README.md", "LICENSE")
 BUILD = "from setuptools import build_meta as b; b.build_wheel('dist'); b.build_sdist('dist')"
 
 
@@ -20,7 +20,7 @@ BUILD = "from setuptools import build_meta as b; b.build_wheel('dist'); b.build_
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build wheel and sdist from a copy of the sources."""
     folder = tmp_path_factory.mktemp("sources")
-    for name in SOURCES:
+    for name in SOURCE_PATHS:
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -34,7 +34,7 @@ def python_files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder.parent)) for path in folder.rglob("*.py") if "__pycache__" not in path.parts}
 
 
-def test_contents(dist: Path) -> None:
+def test_wheel_and_sdist_contain_all_modules_and_metadata(dist: Path) -> None:
     [wheel], [sdist] = dist.glob("*.whl"), dist.glob("*.tar.gz")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -48,12 +48,12 @@ def test_contents(dist: Path) -> None:
         assert fields[field], field
     assert fields.get_all("Classifier")
     with tarfile.open(sdist) as archive:
-        inside = {name.partition("/")[2] for name in archive.getnames()}
-    assert expected <= inside
-    assert {"README.md", "LICENSE", "pyproject.toml"} <= inside
+        sdist_names = {name.partition("/")[2] for name in archive.getnames()}
+    assert expected <= sdist_names
+    assert {"README.md", "LICENSE", "pyproject.toml"} <= sdist_names
 
 
-def test_the_wheel_trains_and_translates_in_an_empty_folder(dist: Path, tmp_path: Path) -> None:
+def test_wheel_trains_and_translates_in_an_empty_folder(dist: Path, tmp_path: Path) -> None:
     [wheel] = dist.glob("*.whl")
     site, empty = tmp_path / "site", tmp_path / "empty"
     empty.mkdir()
@@ -66,10 +66,10 @@ def test_the_wheel_trains_and_translates_in_an_empty_folder(dist: Path, tmp_path
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    seqlab = (sys.executable, "-m", "seqlab")
-    located = run(sys.executable, "-c", "import seqlab.corpora; print(seqlab.corpora.__file__)")
-    assert Path(located.strip()).is_relative_to(site)
-    run(*seqlab, "train", "number_words", "--training.max_steps", "3", "--training.valid_every", "3")
-    assert run(*seqlab, "translate", "runs/number_words", text="two\n\nthree\n").count("\n") == 3
-    assert "number_words" in run(*seqlab, "recipes")
+    command = (sys.executable, "-m", "seqlab")
+    module_path = run(sys.executable, "-c", "import seqlab.corpora; print(seqlab.corpora.__file__)")
+    assert Path(module_path.strip()).is_relative_to(site)
+    run(*command, "train", "number_words", "--training.max_steps", "3", "--training.valid_every", "3")
+    assert run(*command, "translate", "runs/number_words", text="two\n\nthree\n").count("\n") == 3
+    assert "number_words" in run(*command, "recipes")
     assert (site / "bin" / "seqlab").exists()

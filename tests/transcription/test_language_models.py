@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from system.conftest import run_here
+from system.conftest import run_in_process
 
 import seqlab
 from seqlab.text.transcripts import normalize_transcript
@@ -27,7 +27,7 @@ def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         "other_vocabulary": ["--data.tokenizer.kind", "characters", "--data.tokenizer.min_count", "60"],
     }.items():
         arguments = ["--data.train", folder / "text.txt", "--model.family", "ngram_lm", *options]
-        status, done = run_here("train", *arguments, "--run_dir", folder / name)
+        status, done = run_in_process("train", *arguments, "--run_dir", folder / name)
         assert status == 0, done.stderr.decode()
         found[name] = folder / name
     return found

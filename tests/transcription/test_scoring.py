@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from system.conftest import run_here
+from system.conftest import run_in_process
 
 import seqlab
 
@@ -102,7 +102,7 @@ def test_impossible_texts_and_unreadable_recordings_have_no_finite_score(trained
 def test_the_score_command_writes_one_score_per_recording(trained: Path, new_corpus: Corpus, tmp_path: Path) -> None:
     """Paths in a column are relative to its file; paths in a plain list, to the current folder."""
     table = ["--src", f"{new_corpus.manifest}#audio", "--tgt", f"{new_corpus.manifest}#text"]
-    status, done = run_here("score", str(trained), *table, "--precision", "fp32", "--buffer_lines", "3")
+    status, done = run_in_process("score", str(trained), *table, "--precision", "fp32", "--buffer_lines", "3")
     expected = seqlab.load(trained, device="cpu", precision="fp32").score(new_corpus.paths, new_corpus.texts)
     assert status == 0, done.stderr.decode()
     assert [float(line) for line in done.stdout.splitlines()] == pytest.approx(
@@ -112,19 +112,19 @@ def test_the_score_command_writes_one_score_per_recording(trained: Path, new_cor
     (tmp_path / "list").write_text(f"{new_corpus.paths[0]}\nnowhere.wav\n\n{new_corpus.paths[1]}\n")
     (tmp_path / "texts").write_text(f"{new_corpus.texts[0]}\na\n\n{new_corpus.texts[1]}\n")
     files = ["--src", str(tmp_path / "list"), "--tgt", str(tmp_path / "texts")]
-    status, done = run_here("score", str(trained), *files)
+    status, done = run_in_process("score", str(trained), *files)
     assert status == 3
     assert [line == b"n/a" for line in done.stdout.splitlines()] == [False, True, True, False]
     assert "nowhere.wav" in done.stderr.decode()
-    status, done = run_here("score", str(trained), *files, "--json")
+    status, done = run_in_process("score", str(trained), *files, "--json")
     assert [json.loads(line)["num_tokens"] for line in done.stdout.splitlines()][2] == 1
 
     (tmp_path / "short").write_text("a\na\n")
-    status, done = run_here("score", str(trained), *files[:2], "--tgt", str(tmp_path / "short"))
+    status, done = run_in_process("score", str(trained), *files[:2], "--tgt", str(tmp_path / "short"))
     assert (status, b"has 4 lines but" in done.stderr, b"short has 2" in done.stderr) == (2, True, True)
 
     (tmp_path / "reversed").write_text("a\na\na\na\n")
-    status, done = run_here("score", str(trained), *files, str(tmp_path / "reversed"), "--likeliest")
+    status, done = run_in_process("score", str(trained), *files, str(tmp_path / "reversed"), "--likeliest")
     assert done.stdout.splitlines()[::3] == [b"1", b"1"]
 
 
@@ -141,6 +141,6 @@ def test_options_that_do_not_apply_to_recordings_are_refused(
 ) -> None:
     (tmp_path / "texts").write_text("a\n")
     arguments = [str(tmp_path / "texts") if each == "TEXTS" else each for each in options]
-    status, done = run_here("score", str(trained), *arguments)
+    status, done = run_in_process("score", str(trained), *arguments)
     assert (status, done.stdout) == (2, b"")
     assert message in done.stderr.decode()

@@ -13,7 +13,7 @@ import torch
 from reference.ranks import train_in_ranks
 from reference.stopped_runs import train_until
 from reference.tiny_runs import assert_equal_runs, comparable_metrics
-from system.conftest import run_here
+from system.conftest import run_in_process
 
 import seqlab
 from seqlab.evaluation import evaluate
@@ -128,7 +128,7 @@ def test_encoders_are_copied_between_recognisers_and_labellers(corpus: str, trai
         from_labelled_recordings([*labels, ("data.train", corpus)])
     (tmp_path / "lines.txt").write_text("".join(f"{line}\n" for line in range(30)), encoding="utf-8")
     text_options = ("--data.train", tmp_path / "lines.txt", "--data.tokenizer.kind", "characters")
-    assert run_here("train", *text_options, "--model.family", "ngram_lm", "--run_dir", tmp_path / "text")[0] == 0
+    assert run_in_process("train", *text_options, "--model.family", "ngram_lm", "--run_dir", tmp_path / "text")[0] == 0
     with pytest.raises(ValueError, match="has no src_codec to copy: it was not trained on recordings"):
         train(
             replace(tiny_config(corpus, max_steps=1), init_from=str(tmp_path / "text"), init_parts="matching"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from system.conftest import run_here
+from system.conftest import run_in_process
 
 import seqlab
 from seqlab.audio.nonspeech import draw_nonspeech
@@ -211,10 +211,12 @@ def test_lists_of_segments_are_transcribed_by_segment(trained: Path, tmp_path: P
     (manifest / "segments" if suffix == "kaldi" else manifest).write_text(content, encoding="utf-8")
     run = seqlab.load(trained, device="cpu", precision="fp32")
     expected = run.transcribe([(part, RATE) for part in samples])
-    status, done = run_here("transcribe", trained, "--input", manifest, "--precision", "fp32")
+    status, done = run_in_process("transcribe", trained, "--input", manifest, "--precision", "fp32")
     assert (status, done.stdout.decode().splitlines()) == (0, expected), done.stderr.decode()
     if suffix != "kaldi":
-        status, done = run_here("transcribe", trained, "--input", f"{manifest}#audio", "--precision", "fp32", "--json")
+        status, done = run_in_process(
+            "transcribe", trained, "--input", f"{manifest}#audio", "--precision", "fp32", "--json"
+        )
         outputs = [json.loads(line) for line in done.stdout.decode().splitlines()]
         assert [each["text"] for each in outputs] == expected
         assert [(each["part_start"], each["part_end"]) for each in outputs] == spans
@@ -225,7 +227,7 @@ def test_the_command_writes_one_line_per_recording(trained: Path, paths: list[st
     (tmp_path / "broken.wav").write_bytes(Path(paths[0]).read_bytes()[:60])
     manifest_paths = [paths[0], "", str(tmp_path / "broken.wav"), "nowhere.wav", paths[1]]
     stdin = b"\xef\xbb\xbf" + "".join(f"{path}\n" for path in manifest_paths).encode()
-    status, done = run_here("transcribe", trained, "--device", "cpu", stdin=stdin)
+    status, done = run_in_process("transcribe", trained, "--device", "cpu", stdin=stdin)
     lines = done.stdout.decode().split("\n")
     expected = seqlab.load(trained, device="cpu").transcribe(paths[:2])
     assert status == 3
@@ -234,20 +236,22 @@ def test_the_command_writes_one_line_per_recording(trained: Path, paths: list[st
     assert "standard input, line 2: names no recording" in done.stderr.decode()
     rows = [{"audio": path or None} for path in manifest_paths]
     (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", "--device", "cpu")
+    status, done = run_in_process("transcribe", trained, "--input", tmp_path / "list.jsonl", "--device", "cpu")
     assert (status, done.stdout.decode().split("\n")) == (3, lines)
     assert "nowhere.wav: there is no such file" in done.stderr.decode()
     options = ("--json", "--num_hypotheses", "2")
-    status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", *options)
+    status, done = run_in_process("transcribe", trained, "--input", tmp_path / "list.jsonl", *options)
     outputs = [json.loads(line) for line in done.stdout.splitlines()]
     assert (status, len(outputs)) == (3, len(manifest_paths))
     assert all(each.keys() == outputs[0].keys() for each in outputs)
-    status, done = run_here("transcribe", trained, "--input", tmp_path / "list.jsonl", "--on_fault", "refuse")
+    status, done = run_in_process("transcribe", trained, "--input", tmp_path / "list.jsonl", "--on_fault", "refuse")
     assert (status, done.stdout) == (2, b"")
-    status, done = run_here("transcribe", trained, "--input", paths[0])
+    status, done = run_in_process("transcribe", trained, "--input", paths[0])
     assert (status, done.stdout) == (2, b"")
     assert f"{paths[0]} is a recording, but a list is read here" in done.stderr.decode()
-    status, done = run_here("transcribe", trained, *paths[:2], "--json", "--num_hypotheses", "3", "--beam_size", "8")
+    status, done = run_in_process(
+        "transcribe", trained, *paths[:2], "--json", "--num_hypotheses", "3", "--beam_size", "8"
+    )
     assert status == 0
     records = [json.loads(line) for line in done.stdout.decode().splitlines()]
     assert [each["audio"] for each in records] == paths[:2]
@@ -258,7 +262,7 @@ def test_the_command_writes_one_line_per_recording(trained: Path, paths: list[st
 
 def test_the_command_reads_a_column_of_a_list(trained: Path, tmp_path: Path) -> None:
     spec = f"{trained.parent / 'valid.jsonl'}#audio"
-    status, done = run_here("transcribe", trained, "--input", spec, "--output", tmp_path / "out.txt")
+    status, done = run_in_process("transcribe", trained, "--input", spec, "--output", tmp_path / "out.txt")
     assert status == 0, done.stderr.decode()
     assert len((tmp_path / "out.txt").read_text("utf-8").splitlines()) == 20
 
@@ -269,7 +273,7 @@ def test_invalid_options_are_refused(trained: Path, paths: list[str]) -> None:
         ([trained, paths[0], "--num_hypotheses", "2"], "needs --json"),
         ([trained, paths[0], "--lm_weight", "0.3"], "`lm_weight` needs a language model"),
     ):
-        status, done = run_here("transcribe", *arguments)
+        status, done = run_in_process("transcribe", *arguments)
         assert status == 2
         assert message in done.stderr.decode()
 
@@ -280,7 +284,7 @@ def test_the_command_accepts_a_list_as_argument(trained: Path, paths: list[str],
     rows = ({"audio": path, "text": ""} for path in paths[:3])
     (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     for name in ("list.txt", "list.jsonl"):
-        status, done = run_here("transcribe", trained, tmp_path / name, "--device", "cpu")
+        status, done = run_in_process("transcribe", trained, tmp_path / name, "--device", "cpu")
         assert (status, done.stdout.decode().splitlines()) == (0, expected)
 
 
@@ -289,20 +293,20 @@ def test_recordings_are_not_overwritten(trained: Path, paths: list[str], tmp_pat
     (tmp_path / "a.wav").write_bytes(content)
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'a.wav'}\n", encoding="utf-8")
     for given in ([tmp_path / "a.wav"], ["--input", tmp_path / "list.txt"]):
-        status, done = run_here("transcribe", trained, *given, "--output", tmp_path / "a.wav")
+        status, done = run_in_process("transcribe", trained, *given, "--output", tmp_path / "a.wav")
         assert status == 2
         assert "is a recording, which would be lost" in done.stderr.decode()
     assert (tmp_path / "a.wav").read_bytes() == content
 
 
 def test_faults_end_the_command_with_on_fault_refuse(trained: Path, paths: list[str]) -> None:
-    status, done = run_here("transcribe", trained, paths[0], "nowhere.wav", "--on_fault", "refuse")
+    status, done = run_in_process("transcribe", trained, paths[0], "nowhere.wav", "--on_fault", "refuse")
     assert (status, done.stdout) == (2, b"")
     assert "nowhere.wav: there is no such file" in done.stderr.decode()
 
 
 def test_recordings_given_as_text_are_refused(trained: Path, paths: list[str]) -> None:
-    status, done = run_here("transcribe", trained, stdin=Path(paths[0]).read_bytes())
+    status, done = run_in_process("transcribe", trained, stdin=Path(paths[0]).read_bytes())
     assert status == 2
     assert "standard input" in done.stderr.decode()
     buffer = io.BytesIO()

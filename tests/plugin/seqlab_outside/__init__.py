@@ -1,1 +1,1 @@
-"""Parts for `seqlab` that live outside of it: copy what you need. `table` names them."""
+"""Example of a plugin: parts for `seqlab` in another package, listed in `table`. Copy what you need."""

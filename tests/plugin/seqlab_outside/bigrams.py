@@ -1,4 +1,4 @@
-"""A command that is declared as data: `seqlab bigrams FILE --most 3`."""
+"""A command: `seqlab bigrams FILE --count 3`."""
 
 from collections import Counter
 from itertools import pairwise
@@ -11,23 +11,26 @@ from seqlab.commands import Command
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class Options:
+class BigramsOptions:
     """List the most frequent bigrams of a file."""
 
     file: str
-    """One sentence per line, words between spaces."""
-    most: Annotated[int, Field(ge=1)] = 10
-    """How many are listed."""
+    """A text file with one sentence per line and words separated by spaces."""
+    count: Annotated[int, Field(ge=1)] = 10
+    """Number of bigrams to list."""
 
 
-def run(options: Options) -> None:
-    """Print each with how often it stands there; raises ValueError, which the user sees in one line, for none."""
+def run(options: BigramsOptions) -> None:
+    """Print the count and the words of each bigram.
+
+    Raises ValueError if there are none; the command line shows the message in one line.
+    """
     with open(options.file, encoding="utf-8", newline="\n") as lines:
-        counts = Counter(bigram for line in lines for bigram in pairwise(line.split()))
-    if not counts:
+        frequencies = Counter(bigram for line in lines for bigram in pairwise(line.split()))
+    if not frequencies:
         raise ValueError(f"{options.file} has no line of two words.")
-    for bigram, count in counts.most_common(options.most):
-        print(count, *bigram)
+    for bigram, frequency in frequencies.most_common(options.count):
+        print(frequency, *bigram)
 
 
-BIGRAMS = Command(Options, run)
+BIGRAMS = Command(BigramsOptions, run)

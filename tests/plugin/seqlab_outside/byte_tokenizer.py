@@ -8,43 +8,43 @@ from pydantic.dataclasses import dataclass
 from seqlab.text import LearntConfig, Segmenter, packed
 from seqlab.text.config import SETTINGS
 
-FIRST = 4
-"""The id of byte 0."""
+FIRST_BYTE_ID = 4
+"""The id of byte 0; ids 0 to 3 are special."""
 
 
 class Bytes(Segmenter):
-    """Lines to bytes and back."""
+    """A tokenizer that encodes text as UTF-8 bytes."""
 
-    vocab_size = FIRST + 256
+    vocab_size = FIRST_BYTE_ID + 256
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
-        """Give the ids of each line."""
-        return [packed([FIRST + byte for byte in line.encode()]) for line in lines]
+        """Return the ids of each line."""
+        return [packed([FIRST_BYTE_ID + byte for byte in line.encode()]) for line in lines]
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
-        """Give the text of each row; bytes that are no text become U+FFFD."""
-        return [bytes(index - FIRST for index in row).decode("utf-8", "replace") for row in rows]
+        """Return the text of each row of ids; bytes that are not valid UTF-8 become U+FFFD."""
+        return [bytes(index - FIRST_BYTE_ID for index in row).decode("utf-8", "replace") for row in rows]
 
     def token(self, index: int) -> str:
-        """Name a byte."""
-        return f"<0x{index - FIRST:02X}>"
+        """Return the name of a byte, such as `<0x41>`."""
+        return f"<0x{index - FIRST_BYTE_ID:02X}>"
 
     def to_bytes(self) -> bytes:
-        """Write nothing: there is nothing to learn."""
+        """Return no content, since nothing is trained."""
         return b""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class BytesConfig(LearntConfig):
-    """An id for each byte."""
+    """Bytes as tokens."""
 
     kind: Literal["bytes"] = "bytes"
-    """Which tokenizer this is."""
+    """Name of the tokenizer."""
 
     def learn(self, lines: Iterable[str]) -> Bytes:
-        """Learn nothing."""
+        """Return the tokenizer, which needs no training."""
         return Bytes()
 
     def restore(self, content: bytes) -> Bytes:
-        """Make the same again."""
+        """Return the tokenizer; it has no saved content."""
         return Bytes()

@@ -1,7 +1,7 @@
 """A convolutional encoder-decoder with attention in each layer of the decoder (Gehring et al. 2017, arXiv:1705.03122).
 
-A convolution is a linear layer over windows of positions, so that training, which sees all windows at once, and a step
-of decoding, which sees the last one, are the same product. Without the paper's weight normalization.
+A convolution is a linear layer over windows of positions. So training, which computes all windows at once, and a step
+of decoding, which computes the last window, use the same matrix product. Without the paper's weight normalization.
 
 Shapes: B sentences, S source and T target positions, D d_model, W kernel_size, N = B * K rows while decoding.
 """
@@ -27,8 +27,8 @@ from seqlab.nn.layers import Dropout, Linear
 from seqlab.nn.memory_attention import Memory, MemoryAttention
 from seqlab.nn.projection import VocabularyProjection
 
-HALF = 0.5**0.5
-"""What a sum of two terms of equal variance is scaled by to keep it."""
+SQRT_HALF = 0.5**0.5
+"""Factor that keeps the variance when two terms of equal variance are added."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -40,17 +40,17 @@ class ConvolutionalConfig(ModelConfig):
     d_model: Size = 256
     """Size of the embeddings and of all layers."""
     kernel_size: Size = 3
-    """Positions that each layer looks at; an odd number."""
+    """Number of positions in the window of each layer; an odd number."""
     num_encoder_layers: Size = 4
     """Number of encoder layers."""
     num_decoder_layers: Size = 4
-    """Layers of the decoder, each of which attends to the source."""
+    """Number of decoder layers, each with attention to the source."""
     dropout: Probability = 0.1
-    """Probability of dropping an element of the embeddings and of what each layer reads."""
+    """Dropout probability of the embeddings and of each layer's input."""
     tied_embeddings: EmbeddingTying = "all"
     """Embeddings that share a weight: source, target and output (`all`), target and output (`decoder`), or none."""
     max_length: Annotated[int, Field(ge=2)] = 512
-    """Longest sequence in tokens, special id counted, that inference reads and writes: longer input is cut."""
+    """Maximum sequence length in tokens, including special tokens. Inference truncates longer input."""
 
     task: ClassVar[str] = "translation"
     attends_to_source: ClassVar[bool] = True
@@ -81,7 +81,7 @@ class ConvolutionalConfig(ModelConfig):
 
 
 class GatedConvolution(nn.Module):
-    """Windows of W positions to one position each, through a gated linear unit."""
+    """Convolution over windows of W positions with a gated linear unit."""
 
     def __init__(self, config: ConvolutionalConfig) -> None:
         super().__init__()
@@ -93,34 +93,34 @@ class GatedConvolution(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, T + W - 1, D) -> (B, T, D), each from the W positions that begin at its own."""
+        """x (B, T + W - 1, D) -> (B, T, D): output t is computed from inputs t to t + W - 1."""
         length = x.size(1) - self.linear.in_features // x.size(2) + 1
         windows = self.dropout(x).unfold(1, x.size(1) - length + 1, 1)  # (B, T, D, W)
         return F.glu(self.linear(windows.flatten(2)).float(), dim=-1)
 
 
 class Encoder(nn.Module):
-    """Source ids to what the decoder attends to."""
+    """Convolutional encoder of source ids, which returns keys and values for attention."""
 
     def __init__(self, config: ConvolutionalConfig, embedding: Embedding) -> None:
         super().__init__()
-        self.embedding, self.around = embedding, config.kernel_size // 2
+        self.embedding, self.padding = embedding, config.kernel_size // 2
         self.layers = nn.ModuleList(GatedConvolution(config) for _ in range(config.num_encoder_layers))
 
     def forward(self, src: Tensor, src_lengths: Tensor) -> Memory:
-        """Give keys, the last layer, and values, to which the embeddings are added; padding is 0 for every layer."""
+        """Return the last layer as keys, and its sum with the embeddings as values; padding is 0 in each layer."""
         embedded = self.embedding(src)
         padding = masks.padding_mask(src_lengths, src.size(1))
         x = embedded
         for layer in self.layers:
             x = x.masked_fill(padding[..., None], 0.0)
-            x = (x + layer(F.pad(x, (0, 0, self.around, self.around)))) * HALF
-        keys, values = (kernels.prepare_keys(x, x.size(2)) for x in (x, (x + embedded) * HALF))
+            x = (x + layer(F.pad(x, (0, 0, self.padding, self.padding)))) * SQRT_HALF
+        keys, values = (kernels.prepare_keys(x, x.size(2)) for x in (x, (x + embedded) * SQRT_HALF))
         return Memory(keys, values, masks.additive(~masks.padding_mask(src_lengths, keys.size(1)))[:, None])
 
 
 class DecoderLayer(nn.Module):
-    """A convolution over the past, then attention to the source."""
+    """A causal convolution, then attention to the source."""
 
     def __init__(self, config: ConvolutionalConfig) -> None:
         super().__init__()
@@ -129,67 +129,73 @@ class DecoderLayer(nn.Module):
         self.query, self.combine = Linear(size, size), Linear(size, size)
 
     def forward(self, windows: Tensor, embedded: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """windows (N, T + W - 1, D) and embeddings (N, T, D) -> (N, T, D) and weights (N, T, S); N is B or B * K."""
+        """Return hidden states (N, T, D) and attention weights (N, T, S).
+
+        windows: (N, T + W - 1, D); embedded: embeddings of the target (N, T, D); N is B or B * K.
+        """
         hidden = self.convolution(windows)
-        query = (self.query(hidden).float() + embedded) * (HALF * hidden.size(2) ** -0.5)
-        found, weights = self.attention(query.view(len(memory.keys), -1, hidden.size(2)), memory)
-        hidden = (hidden + self.combine(found).view_as(hidden)) * HALF
+        query = (self.query(hidden).float() + embedded) * (SQRT_HALF * hidden.size(2) ** -0.5)
+        context, weights = self.attention(query.view(len(memory.keys), -1, hidden.size(2)), memory)
+        hidden = (hidden + self.combine(context).view_as(hidden)) * SQRT_HALF
         last = windows[:, -hidden.size(1) :]
-        return (last + hidden) * HALF, weights.view(*hidden.shape[:2], -1)
+        return (last + hidden) * SQRT_HALF, weights.view(*hidden.shape[:2], -1)
 
 
 class Decoder(nn.Module):
-    """Target ids and memory to hidden states; a step reads T = 1 more id of each of N rows."""
+    """Convolutional decoder: target embeddings and encoder output to hidden states. A decoding step has T = 1."""
 
     def __init__(self, config: ConvolutionalConfig, embedding: Embedding) -> None:
         super().__init__()
-        self.embedding, self.before = embedding, (config.kernel_size - 1, config.d_model)
+        self.embedding, self.past_shape = embedding, (config.kernel_size - 1, config.d_model)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_decoder_layers))
         self.output, self.dropout = Linear(config.d_model, config.d_model), Dropout(config.dropout)
 
-    def beginning(self, rows: int, device: torch.device) -> list[Tensor]:
-        """Give what each layer reads before the first position: zeros (N, W - 1, D)."""
-        return [torch.zeros(rows, *self.before, device=device) for _ in self.layers]
+    def initial_past(self, rows: int, device: torch.device) -> list[Tensor]:
+        """Return the input of each layer before the first position: zeros (N, W - 1, D)."""
+        return [torch.zeros(rows, *self.past_shape, device=device) for _ in self.layers]
 
     def forward(self, embedded: Tensor, memory: Memory, past: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """embedded (N, T, D) -> hidden (N, T, D), the last layer's attention (N, T, S) and each layer's next past."""
-        x, weights, after = embedded, embedded, []
-        for layer, before in zip(self.layers, past, strict=True):
-            windows = torch.cat((before, x), dim=1)
-            after.append(windows[:, x.size(1) :])
+        """Return hidden states (N, T, D), the last layer's attention (N, T, S) and the past of each layer.
+
+        embedded: (N, T, D); past: the last W - 1 inputs of each layer, (N, W - 1, D) each.
+        """
+        x, weights, next_past = embedded, embedded, []
+        for layer, layer_past in zip(self.layers, past, strict=True):
+            windows = torch.cat((layer_past, x), dim=1)
+            next_past.append(windows[:, x.size(1) :])
             x, weights = layer(windows, embedded, memory)
-        return self.dropout(self.output(x)), weights, after
+        return self.dropout(self.output(x)), weights, next_past
 
 
 @plain_dataclass(frozen=True)
 class DecoderState:
-    """What the decoder remembers of N rows, hypotheses of B sentences in turn, equally many each; never written to."""
+    """Immutable decoder state of N rows: the same number of hypotheses for each of B sentences, in order."""
 
     past: list[Tensor]
-    """What each layer read last: (N, W - 1, D)."""
+    """The last inputs of each layer: (N, W - 1, D)."""
     memory: Memory
-    """One for each sentence."""
+    """Encoder output of the B sentences."""
     attention_size: int
-    """Source positions whose weights were asked for, 0 for none."""
+    """Number of source positions whose attention weights are returned; 0 for none."""
     position: int = 0
-    """Of the id that is read next."""
+    """Position of the next input id."""
 
     def select(self, rows: Tensor) -> "DecoderState":
-        """Keep, reorder or repeat rows; the memory is copied only where a sentence leaves."""
+        """Keep, reorder or repeat rows; the memory is copied only if sentences are removed."""
         kept = kept_sentences(rows, len(self.past[0]), len(self.memory.keys))
         memory = self.memory if kept is None else self.memory.select(kept)
         return replace(self, past=[each.index_select(0, rows) for each in self.past], memory=memory)
 
     def fork(self) -> "DecoderState":
-        """Return it as it is: a step makes a new one."""
+        """Return the state itself, since steps do not modify it."""
         return self
 
 
 class ConvolutionalTranslator(nn.Module):
-    """Encoder and decoder; a `Stepper` and a `Scorer`."""
+    """Convolutional translator; implements `Stepper` and `Scorer`."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight", "tgt": "decoder.embedding.weight"}
-    """The parameter that the ids of each side are looked up in, where word vectors go."""
+    """Name of each side's embedding weight, which can be initialized with word vectors."""
 
     def __init__(
         self, config: ConvolutionalConfig, src_vocab_size: int, tgt_vocab_size: int, bos_id: int, eos_id: int
@@ -207,10 +213,10 @@ class ConvolutionalTranslator(nn.Module):
         self.projection = VocabularyProjection(out)
 
     def forward(self, batch: Seq2SeqBatch, need_attention: bool = False) -> DecoderOutput:
-        """Run one teacher-forced pass; the attention is there whether it is needed or not."""
+        """Run one teacher-forced pass; the output always has attention weights."""
         assert batch.tgt_in is not None, "a teacher-forced pass needs a target"
         memory, embedded = self.encoder(batch.src, batch.src_lengths), self.decoder.embedding(batch.tgt_in)
-        hidden, weights, _ = self.decoder(embedded, memory, self.decoder.beginning(len(batch), embedded.device))
+        hidden, weights, _ = self.decoder(embedded, memory, self.decoder.initial_past(len(batch), embedded.device))
         return DecoderOutput(
             hidden,
             self.projection,
@@ -225,8 +231,8 @@ class ConvolutionalTranslator(nn.Module):
         return output.scores(batch.tgt_out)
 
     def start(self, batch: Seq2SeqBatch, need_attention: bool = False) -> tuple[Tensor, DecoderState]:
-        """Encode the source; the first step reads bos."""
-        past = self.decoder.beginning(len(batch), batch.src.device)
+        """Encode the source; return the bos ids of the first step and the initial state."""
+        past = self.decoder.initial_past(len(batch), batch.src.device)
         memory = self.encoder(batch.src, batch.src_lengths)
         state = DecoderState(past, memory, batch.src.size(1) if need_attention else 0)
         return batch.src.new_full((len(batch),), self.bos_id), state

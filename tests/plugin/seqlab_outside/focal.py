@@ -1,4 +1,4 @@
-"""Focal loss: cross entropy weighted by how wrong each prediction is (Lin et al. 2017, arXiv:1708.02002)."""
+"""Focal loss: cross entropy with less weight on easy tokens (Lin et al. 2017, arXiv:1708.02002)."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,7 +11,7 @@ from seqlab.objectives.loss import SETTINGS, Loss, ObjectiveConfig, StepContext
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class FocalConfig(ObjectiveConfig):
-    """Cross entropy that looks away from what is easy (Lin et al. 2017)."""
+    """Cross entropy with less weight on easy tokens (Lin et al. 2017)."""
 
     family: Literal["focal"] = "focal"
     """Name of the objective."""
@@ -26,16 +26,16 @@ class FocalConfig(ObjectiveConfig):
 
 
 class Focal:
-    """Sum the focal loss over target tokens, the end of sentence counted."""
+    """Focal loss, summed over target tokens including eos."""
 
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
 
     def __call__(self, model: Any, batch: TokenBatch, context: StepContext) -> Loss:
-        """Unit: target tokens. Logs: `nll`, the cross entropy."""
+        """Return the loss of a batch, counted in target tokens; logs `nll`, the cross entropy."""
         assert batch.tgt_out is not None, "the loss needs a target"
         output = model(batch) if context.carry is None else model(batch, context.carry)
-        predicted = batch.tgt_out != IGNORE
-        log_probs, _ = output.projection.target_log_probs(output.hidden[predicted], batch.tgt_out[predicted])
+        is_target = batch.tgt_out != IGNORE
+        log_probs, _ = output.projection.target_log_probs(output.hidden[is_target], batch.tgt_out[is_target])
         total = -((1 - log_probs.exp()) ** self.gamma * log_probs).sum()
-        return Loss(total, predicted.sum().to(total), {"nll": -log_probs.detach().sum()}, output.carry)
+        return Loss(total, is_target.sum().to(total), {"nll": -log_probs.detach().sum()}, output.carry)

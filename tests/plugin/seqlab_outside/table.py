@@ -1,11 +1,12 @@
-"""The table of parts that an entry point of the group `seqlab.plugins` leads to; it must not import torch.
+"""The table of parts that the entry point of the group `seqlab.plugins` names; it must not import torch.
 
 In `pyproject.toml`:
 
     [project.entry-points."seqlab.plugins"]
     seqlab_outside = "seqlab_outside.table:PARTS"
 
-Without an installation `--plugin seqlab_outside.table` does the same. Each part is imported when it is first used.
+Without an installation, `--plugin seqlab_outside.table` has the same effect. Each part is imported when it is first
+used.
 """
 
 PARTS = {
@@ -14,29 +15,29 @@ PARTS = {
             "seqlab_outside.convolutional:ConvolutionalConfig",
             "a convolutional encoder-decoder (Gehring et al. 2017)",
         ),
-        "bags": ("seqlab_outside.similarity.model:BagsConfig", "bags of embeddings, whose vectors are compared"),
+        "bags": ("seqlab_outside.similarity.model:BagsConfig", "two encoders that average token embeddings"),
     },
     "objective": {
-        "contrastive": ("seqlab_outside.similarity.model:ContrastiveConfig", "partners among others (CLIP)"),
-        "focal": ("seqlab_outside.focal:FocalConfig", "cross entropy that looks away from what is easy"),
+        "contrastive": ("seqlab_outside.similarity.model:ContrastiveConfig", "contrastive loss over pairs (CLIP)"),
+        "focal": ("seqlab_outside.focal:FocalConfig", "cross entropy with less weight on easy tokens"),
     },
     "schedule": {
-        "triangle": ("seqlab_outside.triangle:TriangleConfig", "up to the peak and down again"),
+        "triangle": ("seqlab_outside.triangle:TriangleConfig", "linear increase to the peak, then linear decrease"),
     },
     "metric": {
-        "distinct": ("seqlab_outside.distinct:distinct", "share of the hypotheses' bigrams that are different"),
+        "distinct": ("seqlab_outside.distinct:distinct", "share of different bigrams in the hypotheses"),
     },
     "task": {
-        "similarity": ("seqlab_outside.similarity.config:SimilarityConfig", "pairs of texts that mean the same"),
+        "similarity": ("seqlab_outside.similarity.config:SimilarityConfig", "pairs of texts with the same meaning"),
     },
     "tokenizer": {
-        "bytes": ("seqlab_outside.byte_tokenizer:BytesConfig", "an id for each byte"),
+        "bytes": ("seqlab_outside.byte_tokenizer:BytesConfig", "bytes as tokens"),
     },
     "exporter": {
-        "token_list": ("seqlab_outside.token_list:TokenListFormat", "the tokens, one a line"),
+        "token_list": ("seqlab_outside.token_list:TokenListFormat", "the target tokens, one per line"),
     },
     "command": {
         "bigrams": ("seqlab_outside.bigrams:BIGRAMS", "list the most frequent bigrams of a file"),
-        "similarity": ("seqlab_outside.similarity.use:SIMILARITY", "tell how similar texts are"),
+        "similarity": ("seqlab_outside.similarity.inference:SIMILARITY", "compute the similarity of pairs of texts"),
     },
 }

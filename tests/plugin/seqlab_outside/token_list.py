@@ -1,4 +1,4 @@
-"""An export format: the names of the target's ids, one a line."""
+"""An export format: the tokens of the target vocabulary, one per line."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,15 +10,15 @@ from seqlab.export.formats import SETTINGS, ExportFormat
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class TokenListFormat(ExportFormat):
-    """The tokens of a run, one a line."""
+    """The target tokens of a run, one per line."""
 
     format: Literal["token_list"] = "token_list"
-    """Which format this is."""
+    """Name of the format."""
     numbered: bool = False
-    """Whether the ids are written before them."""
+    """Whether each token is preceded by its id."""
 
     def export(self, run: Path, out: Path | None, checkpoint: str, overwrite: bool) -> Path:
-        """Write the file; raises FileExistsError where it is there."""
+        """Write the tokens and return the path; raises FileExistsError if the file exists."""
         from seqlab.runs.codecs import load_tokenizers
         from seqlab.runs.folder import RunFolder
 

@@ -1,4 +1,4 @@
-"""A triangular schedule: a line up to the peak and another one down again."""
+"""Triangular learning rate schedule: a linear increase to the peak, then a linear decrease."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ from seqlab.optim.schedules import ScheduleConfig
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class TriangleConfig(ScheduleConfig):
-    """A straight line up to the peak and another one down to 0 at `training.max_steps`."""
+    """A linear increase to the peak, then a linear decrease to 0 at `training.max_steps`."""
 
     family: Literal["triangle"] = "triangle"
     """Name of the schedule."""
@@ -19,6 +19,6 @@ class TriangleConfig(ScheduleConfig):
     """Share of all steps before the peak."""
 
     def lr_at(self, peak: float, step: int, max_steps: int) -> float:
-        """Return the learning rate of update number `step`, counted from 0, of `max_steps` in all."""
-        done = (step + 1) / (max_steps + 1)
-        return peak * max(0.0, min(done / self.rising, (1 - done) / (1 - self.rising)))
+        """Return the learning rate of a step, counted from 0, of `max_steps`."""
+        progress = (step + 1) / (max_steps + 1)
+        return peak * max(0.0, min(progress / self.rising, (1 - progress) / (1 - self.rising)))

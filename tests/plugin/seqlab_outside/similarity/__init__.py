@@ -1,1 +1,1 @@
-"""A task of its own: two texts to a similarity, learnt from pairs that mean the same."""
+"""A new task: the similarity of two texts, trained on pairs with the same meaning."""

@@ -1,4 +1,4 @@
-"""The `data` section: two columns of texts, each with a tokenizer of its own."""
+"""The `data` section of the similarity task: two columns of texts with separate tokenizers."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -12,28 +12,28 @@ from seqlab.text import SentencePieceBpeConfig, TokenizerConfig
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class Pairs(PairsConfig):
-    """The corpora as `seqlab.data` prepares pairs; in no file."""
+    """The corpora in the form that `seqlab.data` prepares; not part of a config file."""
 
     tokenizer_tgt: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)
     batch_tokens: int = 1
-    micro_batch_tokens: int = 1  # groups are counted in pairs
+    micro_batch_tokens: int = 1  # unused: groups have a number of pairs
 
     @property
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
-        """How both sides become ids."""
+        """The tokenizers of both sides."""
         return self.tokenizer, self.tokenizer_tgt
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class SimilarityConfig(DataConfig):
-    """Pairs of texts that mean the same."""
+    """Pairs of texts with the same meaning."""
 
     kind: Literal["similarity"] = "similarity"
-    """What the corpora hold."""
+    """Name of the task."""
 
     defaults: ClassVar[dict[str, str | float]] = {"training.valid_metric": "mrr"}
-    task_name: ClassVar[str] = "seqlab_outside.similarity.task:Similarity"
-    loader_name: ClassVar[str] = "seqlab_outside.similarity.use:load_similarity"
+    task_name: ClassVar[str] = "seqlab_outside.similarity.task:SimilarityTask"
+    loader_name: ClassVar[str] = "seqlab_outside.similarity.inference:load_similarity"
     model_noun: ClassVar[str] = "a measure of similarity"
     usage_hint: ClassVar[str] = "compares texts: use `seqlab similarity`"
     next_command: ClassVar[str] = "seqlab similarity {} LEFT RIGHT"
@@ -42,37 +42,37 @@ class SimilarityConfig(DataConfig):
     path_fields: ClassVar[tuple[str, ...]] = ("train_left", "train_right", "valid_left", "valid_right")
 
     train_left: Annotated[PathSpecs, Field(min_length=1)]
-    """One side of the training corpora: `file`, or `file#column` of a table."""
+    """Left texts of the training corpora: `file`, or `file#column` of a table."""
 
     train_right: Annotated[PathSpecs, Field(min_length=1)]
-    """The other side, in the same order."""
+    """Right texts of the training corpora, in the same order."""
 
     valid_left: str | None = None
-    """One side of the validation set; when left out, one is split off the training corpora."""
+    """Left texts of the validation set; without it, a part of the training corpora is held out."""
 
     valid_right: PathSpecs = Field(default_factory=list)
-    """The other side."""
+    """Right texts of the validation set."""
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Share that is split off for validation where there is no validation set."""
+    """Share of the training corpora to hold out if there is no validation set."""
 
     tokenizer_left: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)
-    """How the texts of one side become ids."""
+    """Tokenizer of the left texts."""
 
     tokenizer_right: TokenizerConfig = Field(default_factory=SentencePieceBpeConfig)
-    """How those of the other do."""
+    """Tokenizer of the right texts."""
 
     max_length: Annotated[int, Field(ge=1)] = 256
-    """Tokens of the longest text that is kept."""
+    """Maximum length of a text in tokens; pairs with longer texts are left out."""
 
     group_pairs: Annotated[int, Field(ge=2)] = 64
-    """Pairs of a micro-step: each text is to be more similar to its partner than to those of the others."""
+    """Number of pairs per micro-step; the other pairs of the group are the negatives of each text."""
 
     groups: Annotated[int, Field(ge=1)] = 1
-    """Micro-steps of a step, over all ranks."""
+    """Number of micro-steps per step, over all ranks."""
 
     def pairs(self) -> Pairs:
-        """Describe the corpora to `seqlab.data`; raises ValueError where the columns do not belong together."""
+        """Return the corpora as `seqlab.data` expects them; raises ValueError if the two sides do not match."""
         return Pairs(
             kind=self.kind,
             train_src=self.train_left,

@@ -1,4 +1,4 @@
-"""Bags of embeddings for each side (Mikolov et al. 2013), and their contrastive loss (Radford et al. 2021, CLIP)."""
+"""Two bag-of-embeddings encoders (Mikolov et al. 2013) with a contrastive loss (Radford et al. 2021, CLIP)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass as plain_dataclass
@@ -18,43 +18,45 @@ from seqlab.objectives import Loss, ObjectiveConfig, StepContext
 
 
 @plain_dataclass(frozen=True)
-class Bags:
-    """Texts of one side end to end."""
+class TokenBags:
+    """Token ids of B texts, concatenated, as `nn.EmbeddingBag` expects them."""
 
     ids: Tensor  # (tokens of all texts,) int64
-    starts: Tensor  # (B,) int64: where each text begins
+    starts: Tensor  # (B,) int64: offset of each text in `ids`
 
     @classmethod
-    def of(cls, rows: Sequence[ArrayLike]) -> "Bags":
-        """Put the ids of some texts one after the other."""
+    def of(cls, rows: Sequence[ArrayLike]) -> "TokenBags":
+        """Concatenate the ids of several texts."""
         arrays = [np.asarray(row, np.int64) for row in rows]
         lengths = np.array([len(each) for each in arrays], np.int64)
         ids = np.concatenate([*arrays, np.zeros(0, np.int64)])
         return cls(torch.from_numpy(ids), torch.from_numpy(lengths.cumsum() - lengths))
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Bags":
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "TokenBags":
         """Copy all tensors to `device`."""
-        return Bags(self.ids.to(device, non_blocking=non_blocking), self.starts.to(device, non_blocking=non_blocking))
+        return TokenBags(
+            self.ids.to(device, non_blocking=non_blocking), self.starts.to(device, non_blocking=non_blocking)
+        )
 
 
 @plain_dataclass(frozen=True)
 class PairBatch:
-    """Pairs of which each is told apart from all others."""
+    """A group of B pairs; the texts of the other pairs are negatives."""
 
     left: Tensor
     left_starts: Tensor
     right: Tensor
-    right_starts: Tensor  # as those of `Bags`
+    right_starts: Tensor  # ids and starts as in `TokenBags`
     indices: Tensor  # (B,) int64
-    num_targets: int  # pairs; 0 for a batch that only keeps a rank in step with the others
+    num_targets: int  # number of pairs; 0 for a batch that only keeps ranks synchronized
 
     continues: ClassVar[bool] = False
 
     @classmethod
     def of(cls, left: Sequence[ArrayLike], right: Sequence[ArrayLike], indices: Iterable[int]) -> "PairBatch":
-        """Put pairs together."""
-        ones, others, numbers = Bags.of(left), Bags.of(right), torch.tensor(list(indices))
-        return cls(ones.ids, ones.starts, others.ids, others.starts, numbers, len(numbers))
+        """Collate pairs of token ids."""
+        lefts, rights, numbers = TokenBags.of(left), TokenBags.of(right), torch.tensor(list(indices))
+        return cls(lefts.ids, lefts.starts, rights.ids, rights.starts, numbers, len(numbers))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "PairBatch":
         """Copy all tensors to `device`."""
@@ -62,30 +64,30 @@ class PairBatch:
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=non_blocking) for name in names})
 
     def idle(self) -> "PairBatch":
-        """Keep the shape, but predict nothing."""
+        """Return the batch without targets: its loss is 0."""
         return replace(self, num_targets=0)
 
 
 class TwoEncoders(Protocol):
-    """A model that gives each text a vector."""
+    """Protocol of models that encode the texts of each side as vectors."""
 
-    def encode_left(self, texts: Bags) -> Tensor:
-        """(B, D): vectors of length 1."""
+    def encode_left(self, texts: TokenBags) -> Tensor:
+        """Return unit vectors (B, D)."""
         ...
 
-    def encode_right(self, texts: Bags) -> Tensor:
-        """(B, D): vectors of length 1."""
+    def encode_right(self, texts: TokenBags) -> Tensor:
+        """Return unit vectors (B, D)."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class BagsConfig(ModelConfig):
-    """The mean of the embeddings of a text's tokens, for each side."""
+    """Two encoders that average the embeddings of a text's tokens."""
 
     family: Literal["bags"] = "bags"
     """Name of the model family."""
     d_model: Size = 128
-    """Values of each vector."""
+    """Dimension of the vectors."""
 
     task: ClassVar[str] = "similarity"
     outputs: ClassVar[str] = "vectors"
@@ -97,34 +99,34 @@ class BagsConfig(ModelConfig):
 
 
 class BagsModel(nn.Module):
-    """Two texts to two vectors."""
+    """Two encoders that average token embeddings, one for each side."""
 
     def __init__(self, left_vocab_size: int, right_vocab_size: int, d_model: int) -> None:
         super().__init__()
         self.left, self.right = (nn.EmbeddingBag(size, d_model) for size in (left_vocab_size, right_vocab_size))
 
-    def encode_left(self, texts: Bags) -> Tensor:
-        """(B, D): vectors of length 1."""
+    def encode_left(self, texts: TokenBags) -> Tensor:
+        """Return unit vectors (B, D)."""
         return F.normalize(self.left(texts.ids, texts.starts), dim=1)
 
-    def encode_right(self, texts: Bags) -> Tensor:
-        """(B, D): vectors of length 1."""
+    def encode_right(self, texts: TokenBags) -> Tensor:
+        """Return unit vectors (B, D)."""
         return F.normalize(self.right(texts.ids, texts.starts), dim=1)
 
     def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """Give the vectors of both sides, (B, D) each."""
-        left, right = Bags(batch.left, batch.left_starts), Bags(batch.right, batch.right_starts)
+        """Return the vectors of both sides, (B, D) each."""
+        left, right = TokenBags(batch.left, batch.left_starts), TokenBags(batch.right, batch.right_starts)
         return self.encode_left(left), self.encode_right(right)
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ContrastiveConfig(ObjectiveConfig):
-    """Cross entropy of each text's partner among those of its micro-step, in both directions."""
+    """Contrastive loss: cross entropy of each text's partner among the texts of its group, in both directions."""
 
     family: Literal["contrastive"] = "contrastive"
     """Name of the objective."""
     temperature: Annotated[float, Field(gt=0)] = 0.05
-    """What cosines are divided by before the softmax."""
+    """Divisor of the cosine similarities before the softmax."""
 
     outputs: ClassVar[str] = "vectors"
     tasks: ClassVar[tuple[str, ...]] = ("similarity",)
@@ -135,13 +137,13 @@ class ContrastiveConfig(ObjectiveConfig):
 
 
 class Contrastive:
-    """Sum the loss over pairs, the mean of both directions."""
+    """Contrastive loss, the mean of both directions, summed over pairs."""
 
     def __init__(self, temperature: float) -> None:
         self.temperature = temperature
 
     def __call__(self, model: Any, batch: PairBatch, context: StepContext) -> Loss:
-        """Unit: pairs. Logs: `correct`, whether a left text's partner is the nearest."""
+        """Return the loss of a batch, counted in pairs; logs `correct`, whether the nearest text is the partner."""
         left, right = model(batch)
         scores = left @ right.T / self.temperature  # (B, B)
         partners, weight = torch.arange(len(scores), device=scores.device), float(batch.num_targets > 0)
@@ -151,7 +153,7 @@ class Contrastive:
 
     @staticmethod
     def nll(scores: Tensor) -> Tensor:
-        """(B,): nats of each pair of a matrix (B, B)."""
+        """Return the loss of each pair (B,) in nats from similarities (B, B) with the partners on the diagonal."""
         partners = torch.arange(len(scores), device=scores.device)
         left, right = (F.cross_entropy(each.float(), partners, reduction="none") for each in (scores, scores.T))
         return (left + right) / 2

@@ -1,4 +1,4 @@
-"""Training and validation: groups of pairs in random order, and how well partners are retrieved."""
+"""Training and validation of the similarity task: groups of random pairs, and retrieval metrics."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,15 +29,15 @@ def _data_config(config: Config) -> SimilarityConfig:
     return config.data
 
 
-class Similarity(Task):
-    """Pairs of texts, validated by retrieval."""
+class SimilarityTask(Task):
+    """The similarity task, validated by retrieval of the partner of each text."""
 
     batch_type = PairBatch
     unit = "pairs"
     needs = (TwoEncoders,)
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
-        """Learn a tokenizer for each side."""
+        """Train and save a tokenizer for each side; return the vocabulary sizes."""
         sizes = {}
         for side in SIDES:
             tokenizer = train_or_load_tokenizer(_data_config(config).pairs(), side, folder.cache, on_progress)
@@ -48,7 +48,7 @@ class Similarity(Task):
     def prepare(
         self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None
     ) -> PreparedData:
-        """Encode the pairs."""
+        """Encode the pairs, or open the encoded pairs of the cache if `on_progress` is None."""
         pairs = _data_config(config).pairs()
         if on_progress is None:
             return open_prepared(pairs, codecs, cache)
@@ -57,24 +57,28 @@ class Similarity(Task):
     def steps(
         self, data: PreparedData, config: Config, codecs: Codecs, world: World, after: Position | None
     ) -> Iterator[TrainingStep[PairBatch]]:
-        """Yield groups of random pairs; none is divided among ranks, as its pairs are each other's negatives."""
+        """Yield steps of groups of random pairs.
+
+        A group is not divided among ranks, since its pairs are each other's negatives.
+        """
         settings = _data_config(config)
         size = settings.group_pairs * settings.groups
         epoch, first = (0, 0) if after is None else (after.epoch, after.step + 1)
         while True:
             order = seeded_generator(config.seed, epoch).permutation(len(data.train))
-            count = max(1, len(order) // size)  # the rest comes in another epoch
+            count = max(1, len(order) // size)  # the remaining pairs are left out in this epoch
             for number in range(first, count):
                 pairs = order[number * size : (number + 1) * size]
                 groups = [pairs[i : i + settings.group_pairs] for i in range(0, len(pairs), settings.group_pairs)]
-                own = [_batch(data.train, group.tolist()) for group in groups[world.rank :: world.world_size]]
+                batches = [_batch(data.train, group.tolist()) for group in groups[world.rank :: world.world_size]]
                 idle = _batch(data.train, groups[0].tolist()).idle()
-                missing = -(-len(groups) // world.world_size) - len(own)  # all ranks take part in each exchange
-                yield TrainingStep(Position(epoch, 0, number), epoch + (number + 1) / count, own + [idle] * missing)
+                num_idle = -(-len(groups) // world.world_size) - len(batches)  # same number of batches on all ranks
+                progress = epoch + (number + 1) / count
+                yield TrainingStep(Position(epoch, 0, number), progress, batches + [idle] * num_idle)
             epoch, first = epoch + 1, 0
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
-        """Rank all right texts of the validation set for each left one."""
+        """Rank all right texts of the validation set by their similarity to each left text."""
         model, valid = inference_model(run, weights), run.data.valid
         with torch.inference_mode():
             left, right = model(_batch(valid, range(len(valid))).to(run.device_context.device))
@@ -86,7 +90,7 @@ class Similarity(Task):
 
 
 def retrieval(similarities: Tensor) -> dict[str, Score]:
-    """Score a matrix (B, B) whose diagonal holds the partners; of equals the partner is the last."""
+    """Compute MRR and recall at 1 from similarities (B, B) with partners on the diagonal; at ties, they rank last."""
     ranks = (similarities >= similarities.diagonal()[:, None]).sum(1).double()  # from 1
     values = {"mrr": ranks.reciprocal(), "recall_at_1": (ranks == 1).double()}
     signature = f"candidates:{len(ranks)}"
