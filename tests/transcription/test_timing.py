@@ -35,13 +35,22 @@ def is_word(path: tuple[int, ...], silent: int) -> bool:
     return not positions[0] <= silent <= positions[-1]
 
 
-def best_path(log_probs: torch.Tensor, row: list[int], silent: int) -> list[int] | None:
-    """Find the best path of a transcript of one word; None if all paths have silence within the word."""
+def spans_of(path: list[int] | tuple[int, ...]) -> list[list[int]]:
+    """Return the frames of each token of a path."""
+    groups = groupby(enumerate(path), key=lambda each: each[1])
+    return [[position for position, _ in group] for index, group in groups if index != BLANK]
+
+
+def best_path(log_probs: torch.Tensor, row: list[int], silent: int | None) -> list[int] | None:
+    """Find the best path of a transcript of one word; None if all paths have silence within the word.
+
+    Without a silent frame (None), all paths count.
+    """
     frames, size = log_probs.shape
     paths = [
         path
         for path in product(range(size), repeat=frames)
-        if [index for index, _ in groupby(path) if index != BLANK] == row and is_word(path, silent)
+        if [index for index, _ in groupby(path) if index != BLANK] == row and (silent is None or is_word(path, silent))
     ]
     if not paths:
         return None
@@ -63,18 +72,26 @@ def test_times_are_those_of_the_best_path(seed: int) -> None:
             "without a valid path, silence within the word is allowed"
         )
         return
-    spans = [
-        [position for position, _ in group]
-        for index, group in groupby(enumerate(path), key=lambda each: each[1])
-        if index != BLANK
-    ]
-    assert len(found) == len(spans)
-    for timed, positions in zip(found, spans, strict=True):
+    free_path = best_path(log_probs, row, None)
+    assert free_path is not None
+    assert len(found) == len(spans_of(path))
+    for timed, positions, emitted in zip(found, spans_of(path), spans_of(free_path), strict=True):
         first, last = positions[0], positions[-1]
         assert timed.start == pytest.approx(max(0.0, (first - 0.5) * 0.04 + 0.0125))
         assert timed.end == pytest.approx(min(0.3, (last + 0.5) * 0.04 + 0.0125))
-        mean = np.mean([float(log_probs[position, path[position]]) for position in positions])
+        mean = np.mean([float(log_probs[position, free_path[position]]) for position in emitted])
         assert timed.confidence == pytest.approx(np.exp(mean))
+
+
+def test_tokens_emitted_in_silence_are_timed_in_the_sound_with_their_own_confidence() -> None:
+    probs = torch.full((6, 3), 0.005)
+    probs[:, BLANK] = 0.99
+    probs[0], probs[1] = torch.tensor([0.05, 0.9, 0.05]), torch.tensor([0.1, 0.1, 0.8])  # "ab" before the sound
+    frames = FrameLogProbs((probs / probs.sum(1, keepdim=True)).log()[None], torch.tensor([6]))
+    sound = np.repeat([False, False, False, True, True, True], 4)[2:]
+    [[first, second]] = time_tokens(frames, [[1, 2]], [["a", "b"]], [sound], [0.3], TIMING)
+    assert first.start >= 2.5 * 0.04
+    assert (first.confidence, second.confidence) == (pytest.approx(0.9), pytest.approx(0.8))
 
 
 def test_empty_transcripts_and_silent_recordings_have_times() -> None:

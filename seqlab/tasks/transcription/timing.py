@@ -27,8 +27,9 @@ class TimedText:
     """Seconds from the start of the recording."""
     end: float
     confidence: float
-    """In [0, 1]: for a token the geometric mean of its probability over its frames, for a word that of its tokens. CTC
-    is overconfident: compare confidences with each other; they are not calibrated probabilities."""
+    """In [0, 1]: for a token the geometric mean of its probability over its frames on the most probable CTC path, which
+    may be in silence; for a word that of its tokens. CTC is overconfident: compare confidences with each other; they
+    are not calibrated probabilities."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def time_tokens(
     A token lasts from its first to its last frame on that path. With CTC these are few frames, in which the model
     recognizes the token, not the whole sound. A model with future context can recognize a word in the silence before
     it. `SILENCE_COST` penalizes silence within words, so that words are aligned to sound, without pauses, if possible.
+    Confidences are from the path without this cost: in the frames that it avoids, the model emits the tokens.
 
     Args:
         frames: log-probabilities of the output frames.
@@ -77,25 +79,32 @@ def time_tokens(
         within = np.flatnonzero(_is_within_word(own_texts))
         costs[index, silent[:, None], within] = SILENCE_COST
     log_probs, paths = viterbi_alignments(frames, targets, lengths, timing.blank_id, costs.to(frames.log_probs))
-    path_log_probs = frames.log_probs.gather(2, paths[..., None])[..., 0]
-    timed = []
-    for row, own_texts, path, scores, total, duration in zip(
-        rows, texts, paths.tolist(), path_log_probs.tolist(), log_probs.tolist(), durations, strict=True
+    _, free_paths = viterbi_alignments(frames, targets, lengths, timing.blank_id)
+    free_log_probs = frames.log_probs.gather(2, free_paths[..., None])[..., 0]
+    timed: list[list[TimedText]] = []
+    for own_texts, path, free_path, scores, total, duration in zip(
+        texts, paths.tolist(), free_paths.tolist(), free_log_probs.tolist(), log_probs.tolist(), durations, strict=True
     ):
-        spans = _token_spans(path, timing.blank_id) if row and math.isfinite(total) else []
-        own = zip(own_texts, spans, strict=False)
-        timed.append([_timed_token(text, span, scores, duration, timing) for text, span in own])
+        timed.append([])
+        if math.isfinite(total):
+            confidences = [_mean_prob(scores, span) for span in _token_spans(free_path, timing.blank_id)]
+            spans = _token_spans(path, timing.blank_id)
+            for text, span, confidence in zip(own_texts, spans, confidences, strict=False):
+                timed[-1].append(TimedText(text, *_seconds(span, duration, timing), confidence))
     return timed
 
 
-def _timed_token(
-    text: str, span: tuple[int, int], scores: Sequence[float], duration: float, timing: FrameTiming
-) -> TimedText:
-    """Convert the first and the last frame of a token to seconds."""
+def _mean_prob(log_probs: Sequence[float], span: tuple[int, int]) -> float:
+    """Return the geometric mean of the probabilities from the first to the last frame of a span."""
+    first, last = span
+    return math.exp(math.fsum(log_probs[first : last + 1]) / (last + 1 - first))
+
+
+def _seconds(span: tuple[int, int], duration: float, timing: FrameTiming) -> tuple[float, float]:
+    """Convert the first and the last frame of a token to its start and end in seconds."""
     first, last = span
     start, end = ((frame - 0.5) * timing.hop + timing.middle for frame in (first, last + 1))
-    mean = math.fsum(scores[first : last + 1]) / (last + 1 - first)
-    return TimedText(text, max(0.0, min(start, duration)), max(0.0, min(end, duration)), math.exp(mean))
+    return max(0.0, min(start, duration)), max(0.0, min(end, duration))
 
 
 def _silent_frames(is_sound: NDArray[np.bool_], num_frames: int, timing: FrameTiming) -> NDArray[np.int64]:
