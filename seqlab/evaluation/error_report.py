@@ -83,12 +83,11 @@ def error_table_from_statistics(counted: LineStatistics, groups: Sequence[str]) 
     """Score each group of lines from a metric's statistics of the lines; errors as for `error_table`."""
     if len(groups) != len(counted.rows):
         raise ValueError(f"Each line needs a group, but there are {len(counted.rows)} lines and {len(groups)} groups.")
-    lines_of_groups: dict[str, list[int]] = {}
+    group_lines: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
-        lines_of_groups.setdefault(group, []).append(index)
+        group_lines.setdefault(group, []).append(index)
     scored = (
-        GroupScore(group, len(lines), counted.score_of(np.array(lines)))
-        for group, lines in sorted(lines_of_groups.items())
+        GroupScore(group, len(lines), counted.score_of(np.array(lines))) for group, lines in sorted(group_lines.items())
     )
     return ErrorTable(tuple(scored), GroupScore("total", len(groups), counted.score()))
 

@@ -125,7 +125,7 @@ def read_words(path: str | Path) -> list[str]:
             except UnicodeDecodeError:
                 raise reader.unexpected("a word in UTF-8") from None
             if entry.words[0] not in (BOS, EOS, UNK):
-                words.append(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), word))
+                words.append(_ESCAPED.sub(lambda match: chr(int(match[1], 16)), word))
     return words
 
 
@@ -178,10 +178,10 @@ class _ArpaReader:
             pass
         counts: list[int] = []
         while not self.advance().startswith(b"\\"):
-            found = _COUNT.fullmatch(self.line)
-            if found is None or found[1] != b"%d" % (len(counts) + 1) or len(found[2]) > MAX_COUNT_DIGITS:
+            match = _COUNT.fullmatch(self.line)
+            if match is None or match[1] != b"%d" % (len(counts) + 1) or len(match[2]) > MAX_COUNT_DIGITS:
                 raise self.unexpected(f"`ngram {len(counts) + 1}=` and a number")
-            counts.append(int(found[2]))
+            counts.append(int(match[2]))
         if not counts:
             raise self.unexpected("`ngram 1=` and a number")
         return counts
@@ -189,7 +189,7 @@ class _ArpaReader:
     def read_entries(self, order: int, count: int) -> Iterator[_Entry]:
         """Yield the n-grams of the section of one order; also reads the first line of the next section."""
         self.expect(f"\\{order}-grams:")
-        found = 0
+        num_found = 0
         for line in self._lines:
             self.line = line
             if line.startswith(b"\\"):
@@ -205,11 +205,11 @@ class _ArpaReader:
                 raise self.unexpected(
                     f"a log-probability of at most 0, {order} words, an optional backoff, separated by tabs or spaces"
                 )
-            found += 1
+            num_found += 1
             words = [UNK if word == UPPER_UNK else word for word in fields[1 : order + 1]]
             yield _Entry(log_prob * LOG10 if log_prob > LOG10_ZERO else -math.inf, words, backoff * LOG10)
-        if found != count:
-            raise self.error(f"the header declares {count} {order}-grams, but {found} precede this line")
+        if num_found != count:
+            raise self.error(f"the header declares {count} {order}-grams, but {num_found} precede this line")
 
 
 def _read_unigrams(
@@ -254,7 +254,7 @@ def _read_unigrams(
 def _read_ngrams(
     reader: _ArpaReader, order: int, count: int, ids: Mapping[bytes, int], levels: Sequence[TrieLevel]
 ) -> TrieLevel:
-    """Read the n-grams of one order whose words all have an id."""
+    """Read the n-grams of one order, without those that contain a word without an id."""
     flat_ids: list[int] = []
     numbers: list[int] = []
     log_probs: list[float] = []
@@ -284,7 +284,7 @@ def _read_ngrams(
 def _make_keys(ngrams: Ints, levels: Sequence[TrieLevel]) -> tuple[Ints, int | None]:
     """Compute the trie keys (E,) of n-grams (E, order), given the levels of all lower orders.
 
-    The second result is the index of an n-gram whose context is missing from the last level; None if there is none.
+    The second result is the index of the first n-gram with a context that is missing from the last level, or None.
     """
     vocab_size = len(levels[0].keys)
     contexts = ngrams[:, 0]
@@ -316,8 +316,8 @@ def _names_in_file(tokens: Sequence[str], vocab_size: int, bos_id: int, eos_id: 
     return names
 
 
-def _escape(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def _decode(text: bytes) -> str:

@@ -56,7 +56,7 @@ class CnnLabellerConfig(LabellerConfig):
 class ConvolutionEncoder(nn.Module):
     """Convolutions over windows of words.
 
-    They are computed as linear layers whose rows are windows, so that results are bitwise independent of the batch.
+    They are computed as linear layers over windows, one per row, so that results are bitwise independent of the batch.
     """
 
     def __init__(self, config: CnnLabellerConfig, vocab_size: int) -> None:

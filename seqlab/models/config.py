@@ -109,8 +109,8 @@ class ModelConfig(Part):
             values.pop("optim", None)
             values.pop("objective", None)
         objectives = Parts("objective")
-        found = values.get("objective", {}).get("family", next(iter(objectives)))
-        if found in objectives and objectives[found].outputs != cls.outputs:
+        name = values.get("objective", {}).get("family", next(iter(objectives)))
+        if name in objectives and objectives[name].outputs != cls.outputs:
             values["objective"] = {"family": cls.default_objective}
 
     def build(self, src: Any, tgt: Any) -> Any:
@@ -144,12 +144,12 @@ class ModelConfig(Part):
         `OPTIONAL_COMPATIBILITY_FIELDS` are left out instead.
         """
         names = {field.name for field in fields(self)}  # type: ignore[arg-type]
-        own = {
+        settings = {
             name: getattr(self, name)
             for name in (*DEFAULT_COMPATIBILITY_SETTINGS, *OPTIONAL_COMPATIBILITY_FIELDS)
             if name in names
         }
-        return DEFAULT_COMPATIBILITY_SETTINGS | own
+        return DEFAULT_COMPATIBILITY_SETTINGS | settings
 
     def decoder_weight_name(self, name: str) -> str | None:
         """Map the name of a weight to its name in the decoder of a translator; None for other weights."""
@@ -162,7 +162,7 @@ class ModelConfig(Part):
 
     @property
     def learns_lengths(self) -> bool:
-        """Whether the model learns to predict the lengths of targets."""
+        """Whether the model is trained to predict the lengths of targets."""
         return False
 
     @property

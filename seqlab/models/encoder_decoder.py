@@ -1,7 +1,7 @@
 """Base class of encoder-decoders with attention: tied embeddings, source tags and copying.
 
-Tags are features of the whole source, for example the morphological features of a word to inflect. Their ids follow the
-tokens of the source and precede eos.
+Tags are features of a source, for example the morphological features of a word to inflect. Their ids follow the tokens
+of the source and precede eos.
 
 Shapes: B sentences, S source positions, T target positions, D size of the embeddings and of the decoder's output,
 N = B * K rows while decoding.

@@ -34,7 +34,7 @@ class LabellerConfig(ModelConfig):
     """Number of convolution filters over the bytes of each word, which help with unknown words; 0 for none. Needs a
     tokenizer of kind `words`."""
     unknown_share: Probability = 0.0
-    """Probability of replacing a word by the unknown word in training, so that the model learns its embedding."""
+    """Probability of replacing a word by the unknown word in training, so that the embedding of `<unk>` is trained."""
     ngram_order: Annotated[int, Field(ge=1, le=5)] = 1
     """Maximum order of n-gram embeddings, which are added to the embedding of each n-gram's last token; 1 for none. A
     model that starts from another run (`init_from`) keeps the n-grams of that run."""

@@ -1,4 +1,4 @@
-"""Classifiers of whole recordings: an encoder of frames, pooling over time, and a linear output layer.
+"""Classifiers of recordings: an encoder of frames, pooling over time, and a linear output layer.
 
 Shapes: B recordings, F frames of M bands, L labels.
 """

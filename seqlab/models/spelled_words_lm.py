@@ -191,9 +191,9 @@ class SpelledWordsLm(nn.Module):
     def _follow(self, ids: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
         """Descend in the trie by one character: return its scores and the child nodes."""
         wanted = nodes * self.vocab_size + ids
-        found = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
-        has_child = self.keys[found] == wanted
-        children = torch.where(has_child, found + 1, len(self.keys) + 1)
+        indices = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
+        has_child = self.keys[indices] == wanted
+        children = torch.where(has_child, indices + 1, len(self.keys) + 1)
         return torch.where(has_child, self.enter[children], self.leave[nodes]), children
 
 

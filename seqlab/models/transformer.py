@@ -156,9 +156,8 @@ class TransformerState:
         """Keep, reorder or repeat rows. Memory and cache are copied only when a sentence is removed."""
         kept = self.cache.select(rows)
         if kept is not None:
-            for i, memory in enumerate(
-                self.memories
-            ):  # one layer at a time, so that the next copy can reuse freed memory
+            # One layer at a time, so that the next copy can reuse freed memory.
+            for i, memory in enumerate(self.memories):
                 self.memories[i] = LayerMemory(memory.key[kept], memory.value[kept], memory.bias[kept])
             self.view = self.view.select(kept)
         return self

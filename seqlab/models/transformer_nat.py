@@ -52,7 +52,7 @@ class PredictedLengthConfig(ParallelDecoderConfig):
 
     @property
     def learns_lengths(self) -> bool:
-        """Whether the model learns to predict the lengths of targets."""
+        """Whether the model is trained to predict the lengths of targets."""
         return self.length != "end_mark"
 
     def build(self, src: TokenSide, tgt: TokenSide) -> "TransformerNat":

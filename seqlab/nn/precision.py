@@ -49,7 +49,7 @@ def multiplies_bf16_faster(cpu: Mapping[str, Any]) -> bool:
     """Whether a processor with these capabilities multiplies faster in bf16 than in fp32.
 
     Intel processors since Sapphire Rapids (the first with `avx512_fp16`) compute bf16 products in AMX tiles; with
-    AVX-512 alone, bf16 runs at half the rate of fp32. Some virtual machines lack AMX. On one of them, an Emerald Rapids
+    only AVX-512, bf16 runs at half the rate of fp32. Some virtual machines lack AMX. On one of them, an Emerald Rapids
     multiplied 2048 x 2048 matrices at 204 GFLOP/s in bf16 and at 378 in fp32, and trained an LSTM 1.3 times as fast in
     fp32.
     """

@@ -31,8 +31,8 @@ class RecurrentOutput(NamedTuple):
 class Recurrent(nn.Module):
     """Stack of tanh RNN, LSTM or GRU layers, batch first.
 
-    Each dropout uses one mask for a whole sequence (see `LockedDropout`). A residual connection adds a layer's input,
-    before dropout, to its output (Wu et al. 2016, arXiv:1609.08144).
+    Each dropout uses the same mask at all positions of a sequence (see `LockedDropout`). A residual connection adds a
+    layer's input, before dropout, to its output (Wu et al. 2016, arXiv:1609.08144).
     """
 
     def __init__(

@@ -111,10 +111,10 @@ def beam_search(
         ValueError: a prefix or a banned id is invalid, or the model's scores are NaN.
     """
     if config.beam_size == 1:
-        found = greedy_search(
+        hypotheses = greedy_search(
             stepper, batch, config, prefixes=prefixes, banned_ids=banned_ids, need_attention=need_attention
         )
-        return [[hypothesis] for hypothesis in found]
+        return [[hypothesis] for hypothesis in hypotheses]
     last_ids, state = stepper.start(batch, need_attention or config.coverage_penalty > 0)
     rules = make_rules(stepper, batch, config, last_ids, prefixes, banned_ids)
     take_step, state = cuda_graph_step(stepper, state, last_ids.device, config.beam_size, rules.max_length)

@@ -46,7 +46,7 @@ class Ensemble:
         for name in ("vocab_size", "eos_id"):
             values = [getattr(member, name) for member in members]
             if len(set(values)) > 1:
-                raise ValueError(f"The members of an ensemble must have the same `{name}`, but theirs are {values}.")
+                raise ValueError(f"The members of an ensemble must have the same `{name}`, but have {values}.")
         self.members = list(members)
         self.vocab_size = members[0].vocab_size
         self.eos_id = members[0].eos_id
@@ -60,7 +60,7 @@ class Ensemble:
         started = [member.start(batch, need_attention) for member in self.members]
         last_ids = started[0][0]
         if not all(torch.equal(last_ids, other) for other, _ in started):
-            raise ValueError("The members of an ensemble must start from the same ids (`bos_id`), but theirs differ.")
+            raise ValueError("The members of an ensemble must start from the same ids (`bos_id`), but these differ.")
         return last_ids, EnsembleState([state for _, state in started])
 
     def step(self, last_ids: Tensor, state: EnsembleState) -> Step:

@@ -127,18 +127,18 @@ def make_rules(
     )
 
 
-def refuse_nan(log_probs: Tensor, where: str) -> None:
+def refuse_nan(log_probs: Tensor, location: str) -> None:
     """Raise ValueError if a score is NaN, because comparisons with NaN would select an arbitrary hypothesis.
 
-    `where`: location for the message, such as `at position 3`.
+    `location`: for the message, such as `at position 3`.
     """
     if log_probs.isnan().any():
-        raise ValueError(nan_message(where))
+        raise ValueError(nan_message(location))
 
 
-def nan_message(where: str) -> str:
-    """Return the message for scores that are NaN; `where`: location, such as `at position 3`."""
+def nan_message(location: str) -> str:
+    """Return the message for scores that are NaN; `location`: such as `at position 3`."""
     return (
-        f"The model gave scores that are not numbers (NaN) {where}. Its weights are damaged, or its precision is too "
-        "low for them."
+        f"The model gave scores that are not numbers (NaN) {location}. Its weights are damaged, or its precision is "
+        "too low for them."
     )

@@ -69,8 +69,8 @@ def test_forks_are_independent() -> None:
     ("members", "message"),
     [
         ([], "must have at least 1 member, but has 0 instead"),
-        ([ScriptedStepper(4), ScriptedStepper(5)], r"must have the same `vocab_size`, but theirs are \[4, 5\]"),
-        ([ScriptedStepper(4, 0), ScriptedStepper(4, 1)], r"must have the same `eos_id`, but theirs are \[0, 1\]"),
+        ([ScriptedStepper(4), ScriptedStepper(5)], r"must have the same `vocab_size`, but have \[4, 5\]"),
+        ([ScriptedStepper(4, 0), ScriptedStepper(4, 1)], r"must have the same `eos_id`, but have \[0, 1\]"),
     ],
 )
 def test_members_with_different_vocabularies_are_refused(members: Any, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Recurrent layers over whole sequences for the CPU: LSTM by oneDNN's fused kernel, GRU with a manual backward pass.
+"""Recurrent layers over sequences for the CPU: LSTM by oneDNN's fused kernel, GRU with a manual backward pass.
 
 torch has no fused GRU kernel for CPUs. This GRU trains a language model 1.2 times as fast as `torch.gru` in bf16, and
 1.7 times in fp32. Each step is one product with the recurrent weights, packed once for all steps, and a few elementwise
