@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import subprocess
 import sys
 
 import pytest
@@ -150,3 +151,8 @@ def test_empty_hypotheses_have_the_worst_score():
 def test_invalid_input_is_refused(hypotheses, references, metrics, message):
     with pytest.raises(ValueError, match=message):
         evaluate(hypotheses, references, metrics)
+
+
+def test_importing_evaluation_loads_neither_torch_nor_sacrebleu():
+    code = "import sys, seqlab.evaluation; print([m for m in ('torch', 'sacrebleu') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

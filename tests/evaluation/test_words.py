@@ -1,6 +1,7 @@
-"""Metrics of repeated words, missing words and length errors, against hand counts and loops."""
+"""Word metrics against hand counts, loops and a regular expression: repeated, missing and contained words, lengths."""
 
 import random
+import re
 from itertools import groupby
 
 import pytest
@@ -58,3 +59,35 @@ def test_sums_over_lines_match_loops() -> None:
     assert found["length_error"].value == pytest.approx(100 * sum(map(abs, errors)) / length)
     assert found["length_error"].extra["too_many"] == sum(max(0, error) for error in errors)
     assert not any(score.higher_is_better for score in found.values())
+
+
+CONTAINS_CASES = [
+    ("Kavoru geht nach Hause .", "Kavoru", True),
+    ("Kavoru, der geht", "Kavoru", True),
+    ("Kavorus Haus", "Kavoru", False),
+    ("kavoru geht", "Kavoru", False),
+    ("am 3.5. um 12:30", "12:30", True),
+    ("der „Rote Platz“ ist rot", "Rote Platz", True),
+    ("Rote und Platz", "Rote Platz", False),
+    ("", "x", False),
+]
+
+
+@pytest.mark.parametrize(("hypothesis", "reference", "is_contained"), CONTAINS_CASES)
+def test_contains_finds_only_complete_words(hypothesis: str, reference: str, is_contained: bool) -> None:
+    assert evaluate([hypothesis], [[reference]], ["contains"])["contains"].value == 100 * is_contained
+    assert bool(re.search(rf"(?<!\w){re.escape(reference)}(?!\w)", hypothesis)) == is_contained
+
+
+def test_contains_needs_only_one_of_several_references() -> None:
+    score = evaluate(["a b", "c d", "e"], [["x", "c", "f"], ["b", "", ""]], ["contains"])["contains"]
+    assert score.extra == {"holding": 2, "lines": 3}
+    assert score.value == pytest.approx(200 / 3)
+
+
+def test_contains_ignores_lines_without_reference_words() -> None:
+    hypotheses, references = ["Anna geht", "Annabel geht", "x", "y"], ["Anna", "Anna", "", " . "]
+    score = evaluate(hypotheses, [references], ["contains"])["contains"]
+    assert (score.value, score.extra) == (50, {"holding": 1, "lines": 2})
+    with pytest.raises(ValueError, match="all reference lines are without words"):
+        evaluate(["x"], [[""]], ["contains"])
