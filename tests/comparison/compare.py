@@ -172,7 +172,7 @@ def _tensor_difference(old: Path, new: Path, stem: str) -> str:
         if dtype != "F32":
             return f"{name}: different bytes"
         gap = np.abs(np.frombuffer(first, np.float32) - np.frombuffer(second, np.float32)).max()
-        return f"{name}: up to {gap:.3g} apart"
+        return f"{name}: differs by up to {gap:.3g}"
     return ""
 
 

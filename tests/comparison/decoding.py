@@ -140,7 +140,7 @@ def _mask_predict() -> Mapping[str, Sequence[str]]:
     searches = _translate(
         one="--iterations 1",
         four="--iterations 4 --beam_size 3 --num_hypotheses 2",
-        own="--iterations 3 --beam_size 3 --pseudo_likelihood false",
+        no_pseudo_likelihood="--iterations 3 --beam_size 3 --pseudo_likelihood false",
         revised="--iterations 3 --revise true --early_stopping true",
         fusion="--beam_size 3 --lm @lm --lm_weight 0.3",
     )

@@ -73,7 +73,7 @@ def test_tensors_are_compared_bit_for_bit(folders: tuple[Path, Path]) -> None:
     values = np.frombuffer(tensors_of(file)["weight"][2], np.float32).reshape(2, 3).copy()
     values[1, 2] = np.nextafter(values[1, 2], np.float32(9))
     save_file({"weight": values}, file)
-    assert compare(*folders)["model tensors"].difference == "weight: up to 4.77e-07 apart"
+    assert compare(*folders)["model tensors"].difference == "weight: differs by up to 4.77e-07"
 
 
 def test_failed_commands_are_reported(folders: tuple[Path, Path]) -> None:

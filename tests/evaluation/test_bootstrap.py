@@ -24,7 +24,7 @@ EXCLUDED = (
 )
 """Metrics of labels (as many per line as in the reference), of numbers, and of errors absent from these systems."""
 NOT_INSTALLED = ("bleu_ja_mecab", "bleu_flores200")
-"""Metrics whose tokenizers are not installed with seqlab."""
+"""Metrics with tokenizers that are not installed with seqlab."""
 TEXT_METRICS = [name for name in METRICS if name not in (*EXCLUDED, *NOT_INSTALLED)]
 
 

@@ -15,7 +15,7 @@ NUMBER_METRICS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_
 EXCLUDED = ("accuracy", "macro_f1", "micro_f1", *NUMBER_METRICS)
 """Metrics of labels (as many per line as in the reference) and of numbers."""
 NOT_INSTALLED = ("bleu_ja_mecab", "bleu_flores200")
-"""Metrics whose tokenizers are not installed with seqlab."""
+"""Metrics with tokenizers that are not installed with seqlab."""
 TEXT_METRICS = [name for name in METRICS if name not in (*EXCLUDED, *NOT_INSTALLED)]
 
 

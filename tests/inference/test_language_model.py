@@ -117,9 +117,9 @@ def test_an_ensemble_of_any_families_averages_probabilities(runs: TinyRuns, docu
     for number, line in enumerate(both.lines):
         probs = np.exp([member.lines[number].token_log_probs for member in members])
         assert line.token_log_probs == pytest.approx(np.log(probs.mean(axis=0)), rel=1e-6)
-    for path, alone in zip(paths, members, strict=True):
+    for path, member in zip(paths, members, strict=True):
         twice = load_language_model([path, path]).perplexity(TEXT)
-        assert twice.likelihood.as_dict() == pytest.approx(alone.likelihood.as_dict())
+        assert twice.likelihood.as_dict() == pytest.approx(member.likelihood.as_dict())
 
 
 def test_bits_per_byte_are_comparable_between_words_and_characters(tmp_path: Path) -> None:

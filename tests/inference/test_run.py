@@ -79,7 +79,7 @@ def test_lines_longer_than_the_training_lines_are_split(make_run: Callable[..., 
     assert translation.truncated
 
 
-def test_one_string_is_not_a_list_of_lines(run: Run) -> None:
+def test_strings_instead_of_lists_are_refused(run: Run) -> None:
     with pytest.raises(ValueError, match="`lines` must be a list of texts"):
         run.translate("a dog")
     with pytest.raises(ValueError, match="must be a list of texts"):
@@ -120,7 +120,7 @@ def test_scores_cover_each_target_token_and_eos(run: Run) -> None:
         run.score(LINES, [""])
 
 
-def test_bf16_is_near_fp32(run: Run, run_folder: Path) -> None:
+def test_bf16_scores_are_close_to_fp32(run: Run, run_folder: Path) -> None:
     half = seqlab.load(run_folder, precision="bf16")
     assert half.engine.members[0].model.projection.weight.dtype == torch.bfloat16
     for near, exact in zip(half.score(LINES, LINES), run.score(LINES, LINES), strict=True):

@@ -177,7 +177,7 @@ def test_each_row_is_in_one_fold(table: str) -> None:
     assert np.ptp([(mask & is_dear).sum() for mask in masks]) <= 1
 
 
-def test_groups_and_given_folds(tmp_path: Path) -> None:
+def test_grouped_and_given_folds(tmp_path: Path) -> None:
     rows = [[i, i % 7, i % 3, i * 2] for i in range(60)]
     path = write_csv(tmp_path / "g.csv", ["x", "group", "fold", "y"], rows)
     data = config(path, "y", folds="grouped", fold_column="group", num_folds=3, valid_fold=2)

@@ -83,7 +83,7 @@ def test_predictions_do_not_depend_on_the_batch(houses: Path, table: str) -> Non
     assert run("predict", houses, stdin="\n".join([header, rows[17]]))[1].splitlines() == [expected[17]]
 
 
-def test_python_api(houses: Path) -> None:
+def test_predicting_in_python(houses: Path) -> None:
     predictor = seqlab.load(houses)
     record = {"size": 100, "age": 10, "city": "Berlin"}
     [text] = predictor.predict([record])
