@@ -26,7 +26,7 @@ from benchmarks.report import write_report
 from benchmarks.scale import FULL, MODELS, QUICK, Scale, transformer_sizes, with_model
 from seqlab.base.world import usable_cores
 
-TASKS = {
+BENCHMARKS = {
     "training": training,
     "decoding": decoding,
     "quality": quality,
@@ -44,8 +44,8 @@ TASKS = {
 def make_parser() -> argparse.ArgumentParser:
     """Build the parser of all benchmarks."""
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    commands = parser.add_subparsers(dest="task", required=True, metavar="TASK")
-    for name, module in TASKS.items():
+    commands = parser.add_subparsers(dest="task", required=True, metavar="BENCHMARK")
+    for name, module in BENCHMARKS.items():
         command = commands.add_parser(name, description=module.__doc__, help=(module.__doc__ or "").partition(":")[2])
         command.add_argument("--json", type=Path, metavar="FILE", help="write all measurements as JSON")
         command.add_argument("--quick", action="store_true", help="smoke test: a small model on generated text")
@@ -56,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def chosen_scale(arguments: argparse.Namespace) -> Scale:
+def scale_from_options(arguments: argparse.Namespace) -> Scale:
     """Return the full or the quick scale, overridden by the options."""
     scale = QUICK if arguments.quick else FULL
     for name in ("steps", "repetitions"):
@@ -75,11 +75,12 @@ def chosen_scale(arguments: argparse.Namespace) -> Scale:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one benchmark; return 1 if a check failed, else 0."""
     arguments = make_parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # terminates the running worker too
+    # SystemExit also terminates the running worker.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if arguments.json is not None:
         refuse_missing_folder("--json", arguments.json.parent)
-    report = TASKS[arguments.task].run(arguments, chosen_scale(arguments))
+    report = BENCHMARKS[arguments.task].run(arguments, scale_from_options(arguments))
     write_report(report, arguments.json)
     return 1 if report.failed_checks else 0
 

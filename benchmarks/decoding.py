@@ -41,7 +41,7 @@ class System:
     batches: tuple[int, ...]
     """Batch sizes to try, in `unit`."""
     unit: str
-    side_by_side: bool = False
+    is_batch_per_thread: bool = False
     """Whether each thread decodes its own batch; otherwise all threads decode one batch."""
     environment: tuple[tuple[str, str], ...] = ()
     engine: str = "torch"
@@ -50,7 +50,7 @@ class System:
     def setting(self) -> str:
         """Describe how the threads are used, for the table."""
         environment = "".join(f", {name}={value}" for name, value in self.environment)
-        return ("one batch per thread" if self.side_by_side else "all threads on one batch") + environment
+        return ("one batch per thread" if self.is_batch_per_thread else "all threads on one batch") + environment
 
 
 TOKENS, SENTENCES = (2560, 10_240, 40_960), (16, 64, 256)
@@ -60,12 +60,14 @@ TOKENS, SENTENCES = (2560, 10_240, 40_960), (16, 64, 256)
 def systems(machine: Json, family: Family, joeynmt: str | None = None) -> list[System]:
     """List the systems to measure on this machine; `joeynmt` is the Python of an environment with JoeyNMT."""
     on_cpu = machine["device"] == "cpu"
-    ways = (False, True) if on_cpu else (False,)
-    both = list(product(("fp32", "bf16"), ways))
-    found = [System("seqlab", "decode_seqlab", d, TOKENS, "padded tokens x beam", way) for d, way in both]
+    per_thread_options = (False, True) if on_cpu else (False,)
+    variants = list(product(("fp32", "bf16"), per_thread_options))
+    found = [
+        System("seqlab", "decode_seqlab", d, TOKENS, "padded tokens x beam", per_thread) for d, per_thread in variants
+    ]
     if family == "lstm":
         plain = "torch.nn.LSTM", "decode_plain_translator"
-        found += [System(*plain, d, SENTENCES, "sentences", way) for d, way in both]
+        found += [System(*plain, d, SENTENCES, "sentences", per_thread) for d, per_thread in variants]
         return [*found, System("JoeyNMT", "decode_joeynmt", "fp32", SENTENCES, "sentences", engine=joeynmt or "")]
     if not on_cpu:
         name, unit = "seqlab without CUDA graphs", "padded tokens x beam"
@@ -75,8 +77,8 @@ def systems(machine: Json, family: Family, joeynmt: str | None = None) -> list[S
         engine, unit = "ctranslate2", "source tokens x beam"
         name = f"seqlab, {engine} engine"
         found += [System(name, "decode_seqlab", d, TOKENS, unit, True, engine=engine) for d in ("fp32", "int8")]
-    for dtype, side_by_side in (("fp32", False), *(("bf16", way) for way in ways)):
-        found.append(System("transformers", "decode_transformers", dtype, SENTENCES, "sentences", side_by_side))
+    for dtype, per_thread in (("fp32", False), *(("bf16", each) for each in per_thread_options)):
+        found.append(System("transformers", "decode_transformers", dtype, SENTENCES, "sentences", per_thread))
     found += [System("ctranslate2", "decode_ctranslate2", d, SENTENCES, "sentences", on_cpu) for d in ("fp32", "int8")]
     if machine["capability"] == "AVX512" and on_cpu:
         isa = (("CT2_FORCE_CPU_ISA", "AVX512"),)
@@ -108,7 +110,7 @@ class TestSet:
     single_lines: int
     """Number of lines that are translated one at a time."""
 
-    def part(self, case: Case) -> "TestSet":
+    def subset(self, case: Case) -> "TestSet":
         """Return the lines that are translated in a case."""
         count = self.single_lines if case.batch == 1 else len(self.lines)
         return replace(
@@ -117,7 +119,7 @@ class TestSet:
 
 
 def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None = None) -> Report:
-    """Measure decoding: export the weights of a run to every system, find each one's best batch size, measure in turns.
+    """Export a run to every system, find the best batch size of each, and measure all in turns.
 
     `known_machine` is the result of `measure_machine`; None measures the machine before and after.
     """
@@ -126,13 +128,13 @@ def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None 
     if arguments.joeynmt is not None and scale.model.family != "lstm":
         raise SystemExit(f"`--joeynmt` is for `--model lstm` and `--model lstm_unfed`, not for `{arguments.model}`.")
     machine = known_machine or measure_machine(arguments)
-    there = systems(machine, scale.model.family, arguments.joeynmt)
-    refuse_unknown_systems(arguments.systems, (system.name for system in there))
+    known = systems(machine, scale.model.family, arguments.joeynmt)
+    refuse_unknown_systems(arguments.systems, (system.name for system in known))
     prepared = prepare(arguments, scale)
     report = Report("decoding", machine, more={name: prepared[name] for name in ("run", "step", "sizes")})
     lines = prepared["src"][: QUICK_LINES if arguments.quick else None]
-    fewest = LINES_PER_THREAD * arguments.threads if arguments.device == "cpu" else 1
-    single_lines = min(max(arguments.lines, fewest), len(lines))
+    min_lines = LINES_PER_THREAD * arguments.threads if arguments.device == "cpu" else 1
+    single_lines = min(max(arguments.lines, min_lines), len(lines))
     test = TestSet(lines, prepared["src_tokens"], prepared["references"][: len(lines)], single_lines)
     base = DecodingJob(
         folder=prepared["folder"],
@@ -148,7 +150,7 @@ def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None 
         device=arguments.device,
         started=0.0,
     )
-    measured = [each for each in there if arguments.systems is None or each.name in arguments.systems]
+    measured = [each for each in known if arguments.systems is None or each.name in arguments.systems]
     measured = [each for each in measured if each.dtype in arguments.dtypes]
     if arguments.quick:
         measured = [replace(system, batches=system.batches[:1]) for system in measured]
@@ -158,7 +160,7 @@ def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None 
     if known_machine is None:
         measure_peak_again(machine, arguments)
     sizes = sizes_from_json(prepared["sizes"])
-    report.rows += [summarize(case, results[case], test.part(case), sizes, machine) for case in cases]
+    report.rows += [summarize(case, results[case], test.subset(case), sizes, machine) for case in cases]
     check_bleu(report)
     add_ratios(report.rows)
     return report
@@ -181,7 +183,7 @@ def prepare(arguments: argparse.Namespace, scale: Scale) -> Json:
 
 def decode(system: System, beam_size: int, batches: list[int], lines: list[str], base: DecodingJob) -> DecodingResult:
     """Decode lines in a worker process."""
-    side_by_side = base.threads if system.side_by_side else 1
+    workers = base.threads if system.is_batch_per_thread else 1
     job = replace(
         base,
         engine=system.engine,
@@ -189,8 +191,8 @@ def decode(system: System, beam_size: int, batches: list[int], lines: list[str],
         beam_size=beam_size,
         batches=batches,
         lines=lines,
-        workers=side_by_side,
-        threads=base.threads // side_by_side,
+        workers=workers,
+        threads=base.threads // workers,
         started=time.time(),
     )
     return DecodingResult(**run_worker(system.worker, asdict(job), job.threads, dict(system.environment)))
@@ -224,10 +226,10 @@ def measure(cases: list[Case], base: DecodingJob, test: TestSet, repetitions: in
     results: dict[Case, list[DecodingResult]] = {case: [] for case in cases}
     for repetition in range(repetitions):
         for case in cases:
-            found = decode(case.system, case.beam_size, [case.batch], test.part(case).lines, base)
+            found = decode(case.system, case.beam_size, [case.batch], test.subset(case).lines, base)
             results[case].append(found)
-            where = f"{case.system.name} {case.system.dtype}, {case.search}, batch {case.batch}"
-            logger.info("%d/%d %s: %.1f s", repetition + 1, repetitions, where, found.seconds[0])
+            label = f"{case.system.name} {case.system.dtype}, {case.search}, batch {case.batch}"
+            logger.info("%d/%d %s: %.1f s", repetition + 1, repetitions, label, found.seconds[0])
     return results
 
 
@@ -275,11 +277,11 @@ def check_bleu(report: Report) -> None:
         for other in measured:
             same_lines = kind == (other.more["search"], other.more["batch"] == "1")
             if (other.system, other.dtype) == ("seqlab", reference) and same_lines and other is not row:
-                apart = abs(row.more["bleu"] - other.more["bleu"])
-                what = f"{row.system} {row.dtype} ({row.setting}), {kind[0]}, batch {row.more['batch']}"
-                text = f"{what}: BLEU {row.more['bleu']:.2f}, {apart:.2f} from seqlab's in {reference}"
+                difference = abs(row.more["bleu"] - other.more["bleu"])
+                label = f"{row.system} {row.dtype} ({row.setting}), {kind[0]}, batch {row.more['batch']}"
+                text = f"{label}: BLEU {row.more['bleu']:.2f}, {difference:.2f} from seqlab's in {reference}"
                 allowed = MAX_BLEU_DIFFERENCE[row.dtype] * max(1.0, 1000 / row.more["sentences"]) ** 0.5
-                (report.checks if apart <= allowed else report.failed_checks).append(text)
+                (report.checks if difference <= allowed else report.failed_checks).append(text)
 
 
 def add_ratios(rows: list[Row]) -> None:
@@ -288,15 +290,15 @@ def add_ratios(rows: list[Row]) -> None:
         if row.tokens_per_second is None:
             continue
         kind = (row.more["search"], row.more["batch"] == "1")
-        own = [
+        seqlab_rates = [
             other.tokens_per_second
             for other in rows
             if other.system == "seqlab"
             and other.tokens_per_second is not None
             and kind == (other.more["search"], other.more["batch"] == "1")
         ]
-        if own:
-            row.ratio = max(own) / row.tokens_per_second
+        if seqlab_rates:
+            row.ratio = max(seqlab_rates) / row.tokens_per_second
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -304,8 +306,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=MODELS, default=MODELS[0], help="default: transformer")
     parser.add_argument("--run", type=Path, metavar="RUN", help="a run folder; default: train one and keep it")
     parser.add_argument("--run_steps", type=int, metavar="N", help="training steps of that run (default: 3000)")
-    parser.add_argument("--systems", nargs="+", metavar="NAME", help="measure only these")
-    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="measure only these")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="systems to measure; default: all")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES, help="dtypes to measure; default: all")
     parser.add_argument("--beam_sizes", nargs="+", type=int, default=BEAM_SIZES, metavar="K", help="default: 1 5")
     parser.add_argument("--joeynmt", metavar="PYTHON", help="Python of an environment with JoeyNMT; LSTMs only")
     parser.add_argument(

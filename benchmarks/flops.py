@@ -1,7 +1,7 @@
 """Floating-point operations of a model, counted from its shape and the number of tokens without padding.
 
-Matrix products only, a multiplication and an addition being two operations; padding is not work, nor is anything that
-a system computes twice. The backward pass of a product is two products of the same size.
+Only matrix products count; a multiplication and an addition are two operations. Padding and repeated computations do
+not count. The backward pass of a product is two products of the same size.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ GATES = 4
 def encoder_flops(sizes: Sizes, src: int) -> int:
     """Count one forward pass of the encoder over `src` tokens, and the cross-attention keys and values."""
     if isinstance(sizes, RecurrentSizes):
-        size = sizes.hidden_size  # each of both directions has half of it as its hidden state
+        size = sizes.hidden_size  # the hidden state of each direction has half of it
         return 2 * src * (GATES * size * (size + size // 2) + size * size)
     d, ff = sizes.d_model, sizes.d_ff
     matrices = sizes.num_encoder_layers * (4 * d * d + 2 * d * ff) + sizes.num_decoder_layers * 2 * d * d

@@ -23,7 +23,7 @@ MODELS = {
     "large": ModelSizes(8000, d_model=768, d_ff=3072, num_heads=12, num_encoder_layers=6, num_decoder_layers=6),
 }
 """Models with 9, 48 and 105 million parameters."""
-DECODED = "base"
+DECODING_MODEL = "base"
 FULL = Scale(
     corpus=GENERATED,
     model=MODELS["small"],
@@ -39,29 +39,33 @@ SINGLE_LINES = 40
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Measure each part, with the same weights and batches in every system."""
+    """Measure training and decoding of each model, with the same weights and batches in every system."""
     machine = measure_machine(arguments)
     report = Report("gpu", machine)
     full = scale if arguments.quick else replace(FULL, repetitions=scale.repetitions)
     common = {"joeynmt": None, "sockeye": None, "dtypes": ["bf16"], "run": None}
-    both, with_cudnn = ["seqlab", "transformers"], ["seqlab", "torch.nn.LSTM"]
+    with_transformers, with_cudnn = ["seqlab", "transformers"], ["seqlab", "torch.nn.LSTM"]
     parts: list[Part] = []
     for name, sizes in MODELS.items() if not arguments.quick else ():
-        parts.append(Part(f"{name} Transformer", training.run, replace(full, model=sizes), {"systems": both}))
+        parts.append(
+            Part(f"{name} Transformer", training.run, replace(full, model=sizes), {"systems": with_transformers})
+        )
     for model in ("lstm", "lstm_unfed"):
         values: Json = {"systems": with_cudnn, "model": model}
         parts.append(Part(model, training.run, with_model(full, model), values))
-    decoded = full if arguments.quick else replace(full, model=MODELS[DECODED])
+    decoded = full if arguments.quick else replace(full, model=MODELS[DECODING_MODEL])
     steps = 60 if arguments.quick else RUN_STEPS
-    three = ["seqlab", "seqlab without CUDA graphs", "transformers"] if arguments.device != "cpu" else both
-    values = {"systems": three, "beam_sizes": (5,), "lines": SINGLE_LINES, "run_steps": steps}
-    parts.append(Part(f"{'tiny' if arguments.quick else DECODED} Transformer", decoding.run, decoded, values))
+    decoding_systems = (
+        ["seqlab", "seqlab without CUDA graphs", "transformers"] if arguments.device != "cpu" else with_transformers
+    )
+    values = {"systems": decoding_systems, "beam_sizes": (5,), "lines": SINGLE_LINES, "run_steps": steps}
+    parts.append(Part(f"{'tiny' if arguments.quick else DECODING_MODEL} Transformer", decoding.run, decoded, values))
     parts.append(Part("Transformer language model", train_compiled, full, {}))
     for part in parts:
         work_dir = arguments.work_dir / part.name.replace(" ", "_")
-        given = Namespace(**{**vars(arguments), **common, **part.values, "work_dir": work_dir})
+        options = Namespace(**{**vars(arguments), **common, **part.values, "work_dir": work_dir})
         try:
-            _add(report, part.measure(given, part.scale, machine), part.name)
+            _append(report, part.measure(options, part.scale, machine), part.name)
         except RuntimeError as error:  # a failure must not lose what was measured before
             report.failed_checks.append(f"{part.name}: {error}")
     return report
@@ -78,7 +82,7 @@ class Part:
     """Options of the benchmark that measures it."""
 
 
-def _add(report: Report, part: Report, model: str) -> None:
+def _append(report: Report, part: Report, model: str) -> None:
     rows = [row for row in part.rows if row.system not in training.TOOLKITS.values()]
     for row in rows:
         row.more = {"model": model, **row.more}
@@ -88,17 +92,17 @@ def _add(report: Report, part: Report, model: str) -> None:
 
 
 def train_compiled(arguments: argparse.Namespace, scale: Scale, machine: Json) -> Report:
-    """Time training of nanoGPT's model with and without `torch.compile`, without the first steps, which compile."""
+    """Time training of nanoGPT's model with and without `torch.compile`, after the first steps, which compile."""
     shape = (QUICK_SHAPES if arguments.quick else SHAPES["nanogpt"])[0]
     steps = scale.warmup_steps + scale.steps
     folder = str((arguments.work_dir / "language_models").resolve())
-    wanted = {"workload": folder, "text": "number_words", "shape": asdict(shape), "steps": steps, "run_steps": 0}
-    prepared = run_worker("prepare_lm", {**wanted, "threads": arguments.threads}, arguments.threads)
+    preparation = {"workload": folder, "text": "number_words", "shape": asdict(shape), "steps": steps, "run_steps": 0}
+    prepared = run_worker("prepare_lm", {**preparation, "threads": arguments.threads}, arguments.threads)
     job = LmTrainingJob(
         workload=prepared["workload"],
         dtype="bf16",
         dropout=0.2,
-        usual=False,
+        is_typical=False,
         steps=steps,
         threads=arguments.threads,
         device=arguments.device,

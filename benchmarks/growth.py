@@ -28,7 +28,7 @@ class Axis:
     name: str
     work: GrowthWork
     field: str
-    """Of `GrowthJob`, or of its `ModelSizes`."""
+    """Name of the field of `GrowthJob` or of its `ModelSizes`."""
     values: tuple[int, ...]
     time_order: str
     memory_order: str
@@ -71,9 +71,9 @@ class Measurement:
     n: int
     seconds: float
     memory_mb: float
-    """Beyond what the process needs before it begins."""
+    """Peak memory minus that of the process before the work starts."""
     counted: float
-    """Operations of the matrix products, or pairs: what time should grow with."""
+    """Expected work: operations of the matrix products, or sentence pairs."""
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         device=arguments.device,
     )
     report = Report("growth", machine)
-    for axis in chosen_axes(arguments.axes, arguments.quick):
+    for axis in select_axes(arguments.axes, arguments.quick):
         points = measure(axis, base)
         report.rows += [_row(axis, point, base.dtype) for point in points]
         report.notes.append(describe(axis, points))
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     return report
 
 
-def chosen_axes(names: Sequence[str] | None, quick: bool) -> list[Axis]:
+def select_axes(names: Sequence[str] | None, quick: bool) -> list[Axis]:
     """Return the requested axes; in a quick run with their three smallest sizes."""
     chosen = [axis for axis in AXES if names is None or axis.name.replace(" ", "_") in names]
     return [replace(axis, values=axis.values[:FITTED_POINTS]) for axis in chosen] if quick else chosen
@@ -124,7 +124,7 @@ def job_of(axis: Axis, value: int, base: GrowthJob) -> GrowthJob:
         )
     if axis.field == "vocab_size":
         return replace(job, sizes=replace(base.sizes, vocab_size=value))
-    if axis.work == "corpus":  # long enough to be measured once
+    if axis.work == "corpus":  # takes long enough for a single measurement
         job = replace(job, warmups=0, repetitions=1)
     grown: Json = {axis.field: value}
     return replace(job, **grown)
@@ -138,12 +138,12 @@ def measure(axis: Axis, base: GrowthJob) -> list[Measurement]:
     for value in axis.values:
         job = job_of(axis, value, base)
         found = run_worker("growth", asdict(job), base.threads)
-        points.append(Measurement(value, found["seconds"], found["memory_mb"], counted(job)))
+        points.append(Measurement(value, found["seconds"], found["memory_mb"], count_work(job)))
         logger.info("%s %d: %.4f s, %.0f MB", axis.name, value, found["seconds"], found["memory_mb"])
     return points
 
 
-def counted(job: GrowthJob) -> float:
+def count_work(job: GrowthJob) -> float:
     """Count the operations of a job's matrix products, or the pairs of its corpus."""
     lengths = [(job.length, job.length)] * job.sentences
     if job.work == "corpus":
@@ -153,7 +153,7 @@ def counted(job: GrowthJob) -> float:
     return training_flops(job.sizes, lengths)
 
 
-def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+def fit_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     """Fit k in values ~ sizes^k: the least-squares slope of the logarithms."""
     x, y = [math.log(size) for size in sizes], [math.log(max(value, 1e-12)) for value in values]
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
@@ -165,9 +165,9 @@ def describe(axis: Axis, points: Sequence[Measurement]) -> str:
     """Describe how time and memory grow over the largest sizes, and the expected order."""
     last = points[-FITTED_POINTS:]
     sizes = [point.n for point in last]
-    time_k = exponent(sizes, [point.seconds for point in last])
-    memory_k = exponent(sizes, [point.memory_mb for point in last])
-    counted_k = exponent(sizes, [point.counted for point in last])
+    time_k = fit_exponent(sizes, [point.seconds for point in last])
+    memory_k = fit_exponent(sizes, [point.memory_mb for point in last])
+    counted_k = fit_exponent(sizes, [point.counted for point in last])
     return (
         f"{axis.name}: time n^{time_k:.2f}, expected {axis.time_order} (counted: n^{counted_k:.2f}); "
         f"memory n^{memory_k:.2f}, expected {axis.memory_order}"
@@ -206,6 +206,6 @@ def plot(axis: Axis, points: Sequence[Measurement], folder: Path) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     names = [axis.name.replace(" ", "_") for axis in AXES]
-    parser.add_argument("--axes", nargs="+", choices=names, help="measure only these")
+    parser.add_argument("--axes", nargs="+", choices=names, help="axes to measure; default: all")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write one PNG per axis; needs matplotlib")
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")

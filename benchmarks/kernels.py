@@ -1,4 +1,4 @@
-"""`python -m benchmarks kernels`: speedup of each CPU kernel on recipes over plain PyTorch."""
+"""`python -m benchmarks kernels`: speedup of each CPU kernel over plain PyTorch, in training steps of recipes."""
 
 import argparse
 import logging
@@ -29,23 +29,25 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         if name not in RECIPES:
             raise SystemExit(f"`--recipes`: the recipe {name!r} does not exist.")
     report = Report("kernels", measure_machine(arguments))
-    steps, rounds = (1, 1) if arguments.quick else (arguments.steps, arguments.repetitions)
+    steps, repetitions = (1, 1) if arguments.quick else (arguments.steps, arguments.repetitions)
     for recipe in recipes:
         for dtype in arguments.dtypes:
             logger.info("measuring %s in %s", recipe, dtype)
-            job = {"recipe": recipe, "dtype": dtype, "steps": steps, "rounds": rounds, "threads": arguments.threads}
-            found = run_worker("kernel_gains", job, arguments.threads)
+            job = {"recipe": recipe, "dtype": dtype, "steps": steps, "repetitions": repetitions}
+            found = run_worker("kernel_speedups", {**job, "threads": arguments.threads}, arguments.threads)
             report.rows += [
                 Row(
                     recipe,
                     "kernels",
                     dtype,
                     kernel,
-                    more={"gain": f"{median(ratios):.2f}", "min_to_max": f"{min(ratios):.2f} to {max(ratios):.2f}"},
+                    more={"speedup": f"{median(ratios):.2f}", "min_to_max": f"{min(ratios):.2f} to {max(ratios):.2f}"},
                 )
                 for kernel, ratios in found["ratios"].items()
             ]
-    report.notes.append("gain: the time of training steps with plain PyTorch in the kernel's place, divided by theirs")
+    report.notes.append(
+        "speedup: time of training steps with plain PyTorch instead of the kernel, divided by the time with all kernels"
+    )
     return report
 
 

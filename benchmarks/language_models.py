@@ -17,13 +17,13 @@ from benchmarks.report import Report, Row
 from benchmarks.scale import Scale
 
 logger = logging.getLogger(__name__)
-WORKS = ("training", "generation")
+PHASES = ("training", "generation")
 ROWS, QUICK_ROWS = (1, 64), (1, 16)
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model and its prepared workload."""
+    """A model and its prepared workload."""
 
     shape: LmShape
     prepared: Json
@@ -35,7 +35,7 @@ class Model:
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Prepare each model, check that all systems compute the same, and measure them in turns."""
+    """Prepare each model, check that losses and texts of all systems agree, and measure the systems in turns."""
     names = [each.name for each in lm_training.SYSTEMS] + [each.name for each in lm_generation.SYSTEMS]
     refuse_unknown_systems(arguments.systems, (name.partition(",")[0] for name in names))
     if arguments.profile and arguments.device != "cpu":
@@ -48,9 +48,9 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
             continue
         model = Model(shape, _prepare(arguments, scale, shape))
         report.more[shape.family] = {"shape": asdict(shape), **{k: model.prepared[k] for k in ("text", "parameters")}}
-        if "training" in arguments.works:
+        if "training" in arguments.phases:
             report.rows += _train(model, arguments, scale, report)
-        if "generation" in arguments.works:
+        if "generation" in arguments.phases:
             report.rows += _generate(model, arguments, scale, report)
     measure_peak_again(machine, arguments)
     add_shares(report.rows, machine)
@@ -65,7 +65,7 @@ def _prepare(arguments: argparse.Namespace, scale: Scale, shape: LmShape) -> Jso
         "text": "number_words" if arguments.quick else None,
         "shape": asdict(shape),
         "steps": max(scale.warmup_steps + scale.steps, lm_training.CHECKED_STEPS),
-        "run_steps": arguments.run_steps if "generation" in arguments.works else 0,
+        "run_steps": arguments.run_steps if "generation" in arguments.phases else 0,
         "threads": arguments.threads,
     }
     return run_worker("prepare_lm", job, arguments.threads)
@@ -76,7 +76,7 @@ def _train(model: Model, arguments: argparse.Namespace, scale: Scale, report: Re
         workload=model.prepared["workload"],
         dtype="fp32",
         dropout=0.0,
-        usual=False,
+        is_typical=False,
         steps=scale.warmup_steps + scale.steps,
         threads=arguments.threads,
         device=arguments.device,
@@ -94,7 +94,7 @@ def _generate(model: Model, arguments: argparse.Namespace, scale: Scale, report:
     base = LmGenerationJob(
         workload=model.prepared["workload"],
         dtype="fp32",
-        way="",
+        method="",
         rows=1,
         length=model.length,
         greedy=False,
@@ -122,9 +122,9 @@ def add_shares(rows: Sequence[Row], machine: Json) -> None:
 
 def add_ratios(rows: Sequence[Row]) -> None:
     """Divide seqlab's rate in the same setting and dtype by each row's rate."""
-    own = {(row.setting, row.dtype): row.tokens_per_second for row in rows if row.system == "seqlab"}
+    seqlab_rates = {(row.setting, row.dtype): row.tokens_per_second for row in rows if row.system == "seqlab"}
     for row in rows:
-        rate = own.get((row.setting, row.dtype))
+        rate = seqlab_rates.get((row.setting, row.dtype))
         if rate is not None and row.tokens_per_second is not None:
             row.ratio = rate / row.tokens_per_second
 
@@ -132,8 +132,10 @@ def add_ratios(rows: Sequence[Row]) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     families = get_args(Family)
-    parser.add_argument("--models", nargs="+", choices=families, default=families, help="measure only these")
-    parser.add_argument("--works", nargs="+", choices=WORKS, default=WORKS, help="measure only these")
+    parser.add_argument(
+        "--models", nargs="+", choices=families, default=families, help="models to measure; default: all"
+    )
+    parser.add_argument("--phases", nargs="+", choices=PHASES, default=PHASES, help="phases to measure; default: both")
     parser.add_argument(
         "--shape",
         choices=SHAPES,
@@ -141,7 +143,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="shape of the Transformer: that of nanoGPT, or a smaller one (default)",
     )
     parser.add_argument("--dtypes", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
-    parser.add_argument("--systems", nargs="+", metavar="NAME", help="measure only these")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="systems to measure; default: all")
     parser.add_argument("--profile", action="store_true", help="profile the training time by operation; CPU only")
     parser.add_argument(
         "--run_steps",

@@ -17,27 +17,28 @@ logger = logging.getLogger(__name__)
 GREEDY_ROWS, GREEDY_LENGTH = 2, 64
 MIN_SCORED_ROWS = 16
 """Smallest number of rows for a comparison of mean nlls."""
-STANDARD_ERRORS = 4.0
-ROUNDING = 0.02
-"""Largest loss through bf16, in nats per character."""
+MAX_STANDARD_ERRORS = 4.0
+MAX_ROUNDING_DIFFERENCE = 0.02
+"""Largest difference of nlls that is due to bf16, in nats per character."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A system, its worker, and one of its ways to generate."""
+    """A system, its worker, and its generation method."""
 
     name: str
     worker: str
     families: tuple[Family, ...]
-    way: str = ""
+    method: str = ""
+    """Generation method of the worker."""
     environment: tuple[tuple[str, str], ...] = ()
     note: str = ""
 
 
 SYSTEMS = (
     System("seqlab", "generate_lm_seqlab", ("transformer", "lstm", "gru")),
-    System("plain_gpt", "generate_plain_gpt", ("transformer",), "read_all", note="no cache, as nanoGPT"),
-    System("plain_gpt, cache", "generate_plain_gpt", ("transformer",), "read_last"),
+    System("plain_gpt", "generate_plain_gpt", ("transformer",), "without_cache", note="no cache, as nanoGPT"),
+    System("plain_gpt, cache", "generate_plain_gpt", ("transformer",), "with_cache"),
     System("transformers", "generate_gpt2", ("transformer",)),
     System(
         f"transformers, {KEEP_PAGES_VARIANT}", "generate_gpt2", ("transformer",), environment=tuple(KEEP_PAGES.items())
@@ -64,7 +65,7 @@ class Case:
 
     def run(self, base: LmGenerationJob) -> LmGenerationResult:
         """Generate in a worker process; raises RuntimeError if a text has another length than requested."""
-        job = replace(base, way=self.system.way, dtype=self.dtype, rows=self.rows)
+        job = replace(base, method=self.system.method, dtype=self.dtype, rows=self.rows)
         found = LmGenerationResult(
             **run_worker(self.system.worker, asdict(job), job.threads, dict(self.system.environment))
         )
@@ -114,8 +115,8 @@ def measure(cases: Sequence[Case], base: LmGenerationJob, repetitions: int) -> d
         for case in cases:
             found = case.run(replace(base, seed=repetition + 1))
             results[case].append(found)
-            where = f"{case.setting}, {case.system.name}, {case.dtype}"
-            logger.info("%d/%d %s: %.2f s", repetition + 1, repetitions, where, found.seconds)
+            label = f"{case.setting}, {case.system.name}, {case.dtype}"
+            logger.info("%d/%d %s: %.2f s", repetition + 1, repetitions, label, found.seconds)
     return results
 
 
@@ -150,15 +151,18 @@ def check_samples(results: dict[Case, list[LmGenerationResult]], workload: str, 
     scored = run_worker("score_lm", {"workload": workload, "texts": texts, "threads": threads}, threads)["nll"]
     nlls: dict[Case, list[float]] = dict(zip(cases, scored, strict=True))
     for case in cases:
-        own = next((other for other in cases if _same_work(case, other) and other.system.name == "seqlab"), None)
-        if own is None or own is case:
+        reference = next(
+            (other for other in cases if _is_same_setting(case, other) and other.system.name == "seqlab"), None
+        )
+        if reference is None or reference is case:
             continue
-        apart = abs(statistics.mean(nlls[case]) - statistics.mean(nlls[own]))
-        error = math.sqrt(sum(statistics.variance(nlls[each]) / each.rows for each in (case, own)))
+        difference = abs(statistics.mean(nlls[case]) - statistics.mean(nlls[reference]))
+        error = math.sqrt(sum(statistics.variance(nlls[each]) / each.rows for each in (case, reference)))
         text = f"{case.setting}, {case.system.name}, {case.dtype}: {statistics.mean(nlls[case]):.3f} nats per character"
-        text = f"{text}, {apart:.3f} from seqlab's (one standard error: {error:.3f})"
-        (report.checks if apart <= STANDARD_ERRORS * error + ROUNDING else report.failed_checks).append(text)
+        text = f"{text}, {difference:.3f} from seqlab's (one standard error: {error:.3f})"
+        is_close = difference <= MAX_STANDARD_ERRORS * error + MAX_ROUNDING_DIFFERENCE
+        (report.checks if is_close else report.failed_checks).append(text)
 
 
-def _same_work(case: Case, other: Case) -> bool:
+def _is_same_setting(case: Case, other: Case) -> bool:
     return (case.family, case.dtype, case.rows) == (other.family, other.dtype, other.rows)

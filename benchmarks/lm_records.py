@@ -7,19 +7,19 @@ from benchmarks.records import Dtype
 
 @dataclass(frozen=True)
 class LmTrainingJob:
-    """Updates from given weights over given blocks of text."""
+    """Training updates from given weights on given blocks of text."""
 
     workload: str
-    """The folder that `prepare_lm` made."""
+    """Folder written by `prepare_lm`."""
     dtype: Dtype
     dropout: float
-    usual: bool
-    """Whether a peer is as people run it rather than the same work: see `SYSTEMS` in `lm_training`."""
+    is_typical: bool
+    """Whether another system has its typical settings instead of those that all systems share; see the workers."""
     steps: int
     threads: int
     device: str
     profiled: int = 0
-    """How many of the steps, the last ones, a profiler watches; their times are no figures then."""
+    """Number of last steps that are profiled; the times of a profiled job are not reported."""
     compiled: bool = False
     """Whether seqlab compiles the model."""
 
@@ -34,20 +34,20 @@ class LmTrainingResult:
     peak_memory_mb: float
     """Peak resident set of the process; on a GPU, the peak memory allocated by torch."""
     shares: dict[str, float]
-    """Where the time of the profiled steps went; empty without any."""
+    """Shares of the time of the profiled steps by type of operation; empty without profiled steps."""
 
 
 @dataclass(frozen=True)
 class LmGenerationJob:
-    """Rows of text to sample, or with `greedy` to decode greedily."""
+    """Rows of text to sample, or to decode greedily."""
 
     workload: str
     dtype: Dtype
-    way: str
-    """One of the worker's own ways to generate."""
+    method: str
+    """Generation method of the worker."""
     rows: int
     length: int
-    """Characters of each row; they follow a newline, which is what a text begins with."""
+    """Characters of each row, generated after a newline."""
     greedy: bool
     seed: int
     threads: int

@@ -18,7 +18,7 @@ LOSS_TOLERANCE = 1e-5
 """Largest relative difference of the first losses in fp32; on an AMD EPYC it was 2e-7."""
 DROPOUTS = (0.2, 0.0)
 KEEP_PAGES_VARIANT = "malloc keeps pages"
-USUAL = "as people run it"
+TYPICAL = "as people run it"
 PROFILED_STEPS = 6
 
 
@@ -29,21 +29,21 @@ class System:
     name: str
     worker: str
     families: tuple[Family, ...]
-    usual: bool = False
-    """Whether it does what its users do rather than the same work: see the workers."""
+    is_typical: bool = False
+    """Whether it has its typical settings instead of those that all systems share; see the workers."""
     environment: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_variant(self) -> bool:
-        """Return whether this is another system of the list with other settings."""
-        return self.usual or bool(self.environment)
+        """Return whether this is another system of the list with different settings."""
+        return self.is_typical or bool(self.environment)
 
 
 def _with_variants(name: str, worker: str, family: Family) -> tuple[System, ...]:
     plain = System(name, worker, (family,))
     kept = replace(plain, name=f"{name}, {KEEP_PAGES_VARIANT}", environment=tuple(KEEP_PAGES.items()))
-    usual = replace(plain, name=f"{name}, {USUAL}", usual=True)
-    return (plain, kept, usual) if family == "transformer" else (plain, kept)
+    typical = replace(plain, name=f"{name}, {TYPICAL}", is_typical=True)
+    return (plain, kept, typical) if family == "transformer" else (plain, kept)
 
 
 SYSTEMS = (
@@ -66,7 +66,7 @@ class Case:
 
     def job(self, base: LmTrainingJob) -> LmTrainingJob:
         """Return the job of its worker process."""
-        return replace(base, dtype=self.dtype, dropout=self.dropout, usual=self.system.usual)
+        return replace(base, dtype=self.dtype, dropout=self.dropout, is_typical=self.system.is_typical)
 
     def run(self, base: LmTrainingJob) -> LmTrainingResult:
         """Run the job in a worker process."""
@@ -92,10 +92,12 @@ def check_same_work(family: Family, base: LmTrainingJob, report: Report, wanted:
         if reference is None:
             reference = found
             continue
-        apart = max(abs(a - b) / b for a, b in zip(found.losses, reference.losses, strict=True))
+        difference = max(abs(a - b) / b for a, b in zip(found.losses, reference.losses, strict=True))
         text = f"{family}, {system.name}: {len(found.losses)} losses from the same weights differ from those of"
-        text = f"{text} {chosen[0].name} by at most {apart:.1e} of their value ({found.losses[-1]:.4f} at the last)"
-        (report.checks if apart <= LOSS_TOLERANCE else report.failed_checks).append(text)
+        text = (
+            f"{text} {chosen[0].name} by at most {difference:.1e} of their value ({found.losses[-1]:.4f} at the last)"
+        )
+        (report.checks if difference <= LOSS_TOLERANCE else report.failed_checks).append(text)
     return [system for system in chosen if system.worker not in missing]
 
 

@@ -16,12 +16,12 @@ def measure_machine(arguments: argparse.Namespace) -> Json:
     refuse_missing_device(arguments.device)
     found = _measure(arguments)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {**found["machine"], "load": load, "peak_gflops": _best(found), "kernels_gflops": found["peaks"]}
+    return {**found["machine"], "load": load, "peak_gflops": _best_rates(found), "kernels_gflops": found["peaks"]}
 
 
 def measure_peak_again(machine: Json, arguments: argparse.Namespace) -> None:
     """Measure `peak_gflops` again and keep the higher value, since the speed of a shared machine varies."""
-    again = _best(_measure(arguments))
+    again = _best_rates(_measure(arguments))
     machine["peak_gflops"] = {dtype: max(rate, again[dtype]) for dtype, rate in machine["peak_gflops"].items()}
 
 
@@ -31,5 +31,5 @@ def _measure(arguments: argparse.Namespace) -> Json:
     return run_worker("peak", job, arguments.threads)
 
 
-def _best(found: Json) -> dict[str, float]:
+def _best_rates(found: Json) -> dict[str, float]:
     return {dtype: max(kernels.values()) for dtype, kernels in found["peaks"].items()}

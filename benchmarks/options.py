@@ -12,7 +12,7 @@ def refuse_unknown_systems(wanted: Sequence[str] | None, known: Iterable[str]) -
             raise SystemExit(f"`--systems` must be among {names}, but {name!r} is not.")
 
 
-def unnamed_toolkit(option: str) -> str:
+def missing_toolkit_note(option: str) -> str:
     """Return the note for a toolkit whose Python environment was not given."""
     return f"not measured: give the Python of its environment as {option}"
 

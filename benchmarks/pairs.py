@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 MIN_PAIRS = 10
 """Minimum for a reliable interval: the speed of a shared machine varies by several percent between processes."""
 HELP_CALLS = 3
-"""Calls of each command per turn; the median is used."""
+"""Calls of each command per measurement; the median is used."""
 RESAMPLES = 10_000
 BEAM_SIZE = 5
 VALID_LINES = 16
@@ -60,39 +60,39 @@ QUICK = Workload(pairs=2_000, steps=20, warmup_steps=10, run_steps=20, lines=32)
 
 
 @dataclass(frozen=True)
-class Side:
+class Checkout:
     """One of the two checkouts, and the working folder of its processes."""
 
-    checkout: Path
+    path: Path
     folder: Path
     """Folder of the corpus, the config and the run for translation."""
     threads: int
 
-    def call(self, *command: str) -> str:
+    def run_python(self, *command: str) -> str:
         """Run Python with this checkout's package; return standard output, or raise RuntimeError if it fails."""
         done = subprocess.run(
             [sys.executable, *command],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.checkout), "OMP_NUM_THREADS": str(self.threads)},
+            env={**os.environ, "PYTHONPATH": str(self.path), "OMP_NUM_THREADS": str(self.threads)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
         )
         if done.returncode:
             tail = "\n".join(done.stderr.strip().splitlines()[-15:])
-            raise RuntimeError(f"`{' '.join(command)}` of {self.checkout} ended with {done.returncode}:\n{tail}")
+            raise RuntimeError(f"`{' '.join(command)}` of {self.path} ended with {done.returncode}:\n{tail}")
         return done.stdout
 
-    def seconds(self, *command: str) -> float:
+    def time_call(self, *command: str) -> float:
         """Return the seconds of a call, from the start of its process to its end."""
         started = time.perf_counter()
-        self.call(*command)
+        self.run_python(*command)
         return time.perf_counter() - started
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Measurements of one checkout in one turn."""
+    """Measurements of one checkout, made once."""
 
     values: dict[str, float]
     """Rates or seconds by name of the measure."""
@@ -124,24 +124,24 @@ MEASURES = (
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     """Measure both checkouts in turns, and compare their losses and translations."""
-    for option, checkout in (("BEFORE", arguments.before), ("AFTER", arguments.after)):
-        if not (checkout / "seqlab").is_dir():
-            raise SystemExit(f"`{option}`: {checkout} is not a checkout of seqlab.")
+    for option, path in (("BEFORE", arguments.before), ("AFTER", arguments.after)):
+        if not (path / "seqlab").is_dir():
+            raise SystemExit(f"`{option}`: {path} is not a checkout of seqlab.")
     repetitions = arguments.repetitions or (1 if arguments.quick else MIN_PAIRS)
     workload = QUICK if arguments.quick else FULL
     folder = arguments.work_dir.resolve() / f"pairs{'-quick' if arguments.quick else ''}"
     report = Report("pairs", measure_machine(arguments))
     write_corpus(folder, workload)
-    sides = [Side(path.resolve(), folder, arguments.threads) for path in (arguments.before, arguments.after)]
-    for side in sides:
-        _refuse_other_package(side)
-    train(sides[0], workload.run_steps, workload.run_steps, folder / "run")
-    pairs = measure_pairs(sides, repetitions, lambda side: measure_turn(side, workload))
+    checkouts = [Checkout(path.resolve(), folder, arguments.threads) for path in (arguments.before, arguments.after)]
+    for checkout in checkouts:
+        _refuse_other_package(checkout)
+    train(checkouts[0], workload.run_steps, workload.run_steps, folder / "run")
+    pairs = measure_pairs(checkouts, repetitions, lambda checkout: measure_turn(checkout, workload))
     report.rows = [row_of(measure, pairs) for measure in MEASURES]
     _check_results(report, pairs)
     report.more = {
         "turns": [[before.values, after.values] for before, after in pairs],
-        "ratios": {each.name: ratio_of(each, pairs) for each in MEASURES},
+        "ratios": {each.name: summarize_ratios(each, pairs) for each in MEASURES},
     }
     report.notes.append(f"{repetitions} pairs; a ratio above 1: the second checkout is faster; 95% bootstrap interval")
     if repetitions < MIN_PAIRS:
@@ -185,25 +185,27 @@ def config_of(steps: int, log_every: int) -> Json:
     }
 
 
-def train(side: Side, steps: int, log_every: int, run_dir: Path) -> list[Json]:
+def train(checkout: Checkout, steps: int, log_every: int, run_dir: Path) -> list[Json]:
     """Train a run unless it is finished; return the training lines of its metrics log."""
-    config = side.folder / f"train_{steps}.yaml"  # JSON is YAML
+    config = checkout.folder / f"train_{steps}.yaml"  # JSON is YAML
     config.write_text(json.dumps(config_of(steps, log_every)), encoding="utf-8")
-    options = ("--run_dir", str(run_dir), "--threads", str(side.threads), "--device", "cpu")
-    side.call("-m", "seqlab", "train", str(config), *options)
+    options = ("--run_dir", str(run_dir), "--threads", str(checkout.threads), "--device", "cpu")
+    checkout.run_python("-m", "seqlab", "train", str(config), *options)
     lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [line for line in map(json.loads, lines) if line["kind"] == "train"]
 
 
-def _refuse_other_package(side: Side) -> None:
-    found = side.call("-c", "import seqlab; print(seqlab.__file__)").strip()
-    if not Path(found).is_relative_to(side.checkout):
-        raise SystemExit(f"Python imports {found} instead of the seqlab in {side.checkout}.")
+def _refuse_other_package(checkout: Checkout) -> None:
+    found = checkout.run_python("-c", "import seqlab; print(seqlab.__file__)").strip()
+    if not Path(found).is_relative_to(checkout.path):
+        raise SystemExit(f"Python imports {found} instead of the seqlab in {checkout.path}.")
 
 
-def measure_pairs(sides: Sequence[Side], repetitions: int, measure: Callable[[Side], Turn]) -> list[tuple[Turn, Turn]]:
+def measure_pairs(
+    checkouts: Sequence[Checkout], repetitions: int, measure: Callable[[Checkout], Turn]
+) -> list[tuple[Turn, Turn]]:
     """Measure (before, after) `repetitions` times, every second pair in the opposite order."""
-    before, after = sides
+    before, after = checkouts
     pairs = []
     for repetition in range(repetitions):
         if repetition % 2 == 0:
@@ -217,20 +219,20 @@ def measure_pairs(sides: Sequence[Side], repetitions: int, measure: Callable[[Si
     return pairs
 
 
-def measure_turn(side: Side, workload: Workload) -> Turn:
+def measure_turn(checkout: Checkout, workload: Workload) -> Turn:
     """Measure one checkout once."""
     with tempfile.TemporaryDirectory() as temporary:
-        lines = train(side, workload.steps, LOG_EVERY, Path(temporary) / "run")
+        lines = train(checkout, workload.steps, LOG_EVERY, Path(temporary) / "run")
     timed = [line["tgt_tokens_per_second"] for line in lines if line["step"] > workload.warmup_steps]
     script = str(ROOT / "benchmarks" / "workers" / "translate_checkout.py")
-    decoded = json.loads(side.call("-P", script, "run", "test.en", str(BEAM_SIZE)))
+    decoded = json.loads(checkout.run_python("-P", script, "run", "test.en", str(BEAM_SIZE)))
     translate = ("-m", "seqlab", "translate")
     values = {
         "training": median(timed),
         "decoding, beam 5": workload.lines / decoded["seconds"],
-        "seqlab --help": median(side.seconds("-m", "seqlab", "--help") for _ in range(HELP_CALLS)),
-        "seqlab translate --help": median(side.seconds(*translate, "--help") for _ in range(HELP_CALLS)),
-        "first translation": side.seconds(*translate, "run", "--device", "cpu", "--input", "first.en"),
+        "seqlab --help": median(checkout.time_call("-m", "seqlab", "--help") for _ in range(HELP_CALLS)),
+        "seqlab translate --help": median(checkout.time_call(*translate, "--help") for _ in range(HELP_CALLS)),
+        "first translation": checkout.time_call(*translate, "run", "--device", "cpu", "--input", "first.en"),
     }
     return Turn(values, [line["loss"] for line in lines], decoded["translations"])
 
@@ -241,12 +243,12 @@ def _ratios(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> list[float]
 
 def median_interval(values: Sequence[float], seed: int = 1) -> tuple[float, float]:
     """Return the 95% bootstrap percentile interval of the median (Efron and Tibshirani 1993, chapter 13)."""
-    drawn = np.random.default_rng(seed).choice(np.asarray(values), size=(RESAMPLES, len(values)))
-    low, high = np.percentile(np.median(drawn, axis=1), [2.5, 97.5])
+    resampled = np.random.default_rng(seed).choice(np.asarray(values), size=(RESAMPLES, len(values)))
+    low, high = np.percentile(np.median(resampled, axis=1), [2.5, 97.5])
     return float(low), float(high)
 
 
-def ratio_of(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> dict[str, float]:
+def summarize_ratios(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> dict[str, float]:
     """Return the median of the pairs' ratios and its interval."""
     ratios = _ratios(measure, pairs)
     low, high = median_interval(ratios)
@@ -255,7 +257,7 @@ def ratio_of(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> dict[str, 
 
 def row_of(measure: Measure, pairs: Sequence[tuple[Turn, Turn]]) -> Row:
     """Summarize one measure over all pairs in a row; its ratio has three decimals."""
-    ratio = ratio_of(measure, pairs)
+    ratio = summarize_ratios(measure, pairs)
     before, after = (median(turn.values[measure.name] for turn in turns) for turns in zip(*pairs, strict=True))
     more: Json = {
         "unit": measure.unit,

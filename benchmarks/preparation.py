@@ -1,4 +1,4 @@
-"""`python -m benchmarks preparation`: lines per second of corpus preparation, compared with a tokenizer alone."""
+"""`python -m benchmarks preparation`: lines per second of corpus preparation, compared with tokenizer libraries."""
 
 import argparse
 import logging
@@ -19,7 +19,7 @@ PAIRS, QUICK_PAIRS = 5_000_000, 2_000
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to convert the same lines to ids."""
+    """A system with its settings for converting the lines to ids."""
 
     system: str
     kind: str
@@ -67,12 +67,12 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
 
 
 def _row(setting: Setting, found: dict[Setting, list[Json]], pairs: int) -> Row:
-    first = next(each for each in found if each.kind == setting.kind)  # seqlab with all processes
+    reference = next(each for each in found if each.kind == setting.kind)  # seqlab with all processes
 
-    def seconds(each: Setting) -> float:
+    def median_seconds(each: Setting) -> float:
         return median(result["seconds"] for result in found[each])
 
-    def highest(name: str) -> float | None:
+    def max_of(name: str) -> float | None:
         return max((result[name] for result in found[setting] if result[name] is not None), default=None)
 
     rates = [result["tokens"] / result["seconds"] for result in found[setting]]
@@ -84,9 +84,9 @@ def _row(setting: Setting, found: dict[Setting, list[Json]], pairs: int) -> Row:
         tokens_per_second=median(rates),
         min=min(rates),
         max=max(rates),
-        ratio=seconds(setting) / seconds(first),
-        peak_memory_mb=highest("memory_mb"),
-        more={"main_process_mb": highest("main_memory_mb"), "lines_per_second": 2 * pairs / seconds(setting)},
+        ratio=median_seconds(setting) / median_seconds(reference),
+        peak_memory_mb=max_of("memory_mb"),
+        more={"main_process_mb": max_of("main_memory_mb"), "lines_per_second": 2 * pairs / median_seconds(setting)},
     )
 
 

@@ -24,8 +24,8 @@ class System:
 
     name: str
     worker: str
-    size: int
-    """Index of the scale's micro-step size: the default of seqlab, the fastest one of other systems."""
+    size_index: int
+    """Index of the scale's micro-step size: the default of seqlab, or the fastest one of another system."""
     recipe: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
 
@@ -41,7 +41,7 @@ def systems(recipe: str) -> list[System]:
 
 
 def run(arguments: argparse.Namespace, scale: Scale) -> Report:
-    """Train each system, one after the other, until the time limit or the last threshold is reached."""
+    """Train the systems one by one, each until the time limit or the last threshold is reached."""
     recipe = arguments.recipe or ("number_words" if arguments.quick else DEFAULT_RECIPE)
     refuse_unknown_systems(arguments.systems, (system.name for system in systems(recipe)))
     machine = measure_machine(arguments)
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         if arguments.systems is not None and system.name not in arguments.systems:
             continue
         found: list[Json] = []
-        size = scale.micro_batch_tokens[min(system.size, len(scale.micro_batch_tokens) - 1)]
+        size = scale.micro_batch_tokens[min(system.size_index, len(scale.micro_batch_tokens) - 1)]
         for seed in range(1, scale.repetitions + 1):
             job = QualityJob(
                 folder=str(folder.resolve()),
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
                 minutes=arguments.minutes,
                 valid_every=arguments.valid_every,
                 lr_warmup_steps=arguments.lr_warmup_steps,
-                enough_bleu=max(thresholds),
+                target_bleu=max(thresholds),
                 seed=seed,
                 threads=arguments.threads,
                 device=arguments.device,
@@ -86,7 +86,7 @@ def minutes_to(curve: Sequence[Point], bleu: float) -> float | None:
     return next((point.minutes for point in curve if point.bleu >= bleu), None)
 
 
-def column(threshold: float) -> str:
+def column_of(threshold: float) -> str:
     """Return the column name of a threshold."""
     return f"minutes_to_{threshold:g}"
 
@@ -98,7 +98,7 @@ def summarize(system: System, found: list[Json], dtype: str, thresholds: Sequenc
     for threshold in thresholds:
         minutes = [minutes_to(curve, threshold) for curve in curves]
         reached = [each for each in minutes if each is not None]
-        more[column(threshold)] = median(reached) if len(reached) == len(minutes) else None
+        more[column_of(threshold)] = median(reached) if len(reached) == len(minutes) else None
     more["best_bleu"] = median(max(point.bleu for point in curve) for curve in curves)
     more["minutes"] = median(curve[-1].minutes for curve in curves)
     rates = [each["tokens_per_second"] for each in found if each["tokens_per_second"] is not None]
@@ -117,12 +117,13 @@ def summarize(system: System, found: list[Json], dtype: str, thresholds: Sequenc
 
 def add_ratios(rows: list[Row], thresholds: Sequence[float]) -> None:
     """Divide each row's minutes to the highest threshold that both reached by seqlab's with the same schedule."""
-    own = next((row for row in rows if row.system == "seqlab"), None)
+    seqlab_row = next((row for row in rows if row.system == "seqlab"), None)
     for row in rows:
-        for threshold in sorted(thresholds) if own is not None else ():
-            theirs, ours = row.more.get(column(threshold)), own.more.get(column(threshold)) if own else None
-            if theirs is not None and ours:
-                row.ratio = theirs / ours
+        for threshold in sorted(thresholds) if seqlab_row is not None else ():
+            minutes = row.more.get(column_of(threshold))
+            seqlab_minutes = seqlab_row.more.get(column_of(threshold)) if seqlab_row else None
+            if minutes is not None and seqlab_minutes:
+                row.ratio = minutes / seqlab_minutes
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -137,5 +138,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe", metavar="RECIPE", help=f"a recipe or config of seqlab for the third row (default: {DEFAULT_RECIPE})"
     )
-    parser.add_argument("--systems", nargs="+", metavar="NAME", help="measure only these")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="systems to measure; default: all")
     parser.add_argument("--repetitions", type=int, default=1, help="number of seeds (default: 1)")

@@ -12,7 +12,7 @@ Dtype = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Updates from given weights over given batches."""
+    """Training updates from given weights on given batches."""
 
     workload: str
     """Folder written by `prepare_training`."""
@@ -84,8 +84,8 @@ class DecodingResult:
     peak_memory_mb: float
 
 
-HELPERS = ("rescore", "lm")
-"""Fields of `--system` whose value is another run folder."""
+HELPER_RUN_FIELDS = ("rescore", "lm")
+"""Fields of `--system` with another run folder as value."""
 LM_FIELDS = ("lm_weight", "length_reward")
 """Numeric fields of shallow fusion with a language model."""
 
@@ -96,7 +96,7 @@ class TradeoffJob:
 
     run: str
     search: Json
-    """Fields by name: those of `SearchConfig` (values may be text), of `HELPERS` and of `LM_FIELDS`."""
+    """Fields by name: those of `SearchConfig` (values may be strings), `HELPER_RUN_FIELDS` and `LM_FIELDS`."""
     batches: list[int]
     """Batch sizes in padded source tokens times beam size; empty for one by one."""
     lines: list[str]
@@ -122,7 +122,7 @@ class QualityJob:
     valid_every: int
     """Steps between two validations."""
     lr_warmup_steps: int
-    enough_bleu: float
+    target_bleu: float
     """Training stops early when this BLEU is reached."""
     seed: int
     threads: int

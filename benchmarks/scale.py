@@ -56,13 +56,13 @@ Sizes = ModelSizes | RecurrentSizes
 
 def transformer_sizes(sizes: Sizes) -> ModelSizes:
     """Return the sizes of a model that must be a Transformer."""
-    assert isinstance(sizes, ModelSizes), "recurrent models are given to systems that have them"
+    assert isinstance(sizes, ModelSizes), "this benchmark needs a Transformer"
     return sizes
 
 
 def recurrent_sizes(sizes: Sizes) -> RecurrentSizes:
     """Return the sizes of a model that must be recurrent."""
-    assert isinstance(sizes, RecurrentSizes), "Transformers are given to systems that have them"
+    assert isinstance(sizes, RecurrentSizes), "this benchmark needs a recurrent model"
     return sizes
 
 
@@ -85,7 +85,7 @@ class Scale:
     steps: int
     """Number of timed updates."""
     warmup_steps: int
-    """Updates before the timed ones, in which kernels are built and memory is first touched."""
+    """Updates before the timed ones, which build kernels and touch memory for the first time."""
     repetitions: int
 
 

@@ -1,9 +1,8 @@
 """`python -m benchmarks tradeoff`: quality against speed of runs and search configurations.
 
-Each system is a run folder with fields of a search, and perhaps a run that rescores what it finds (`rescore=RUN`) or a
-language model that it searches with (`lm=RUN lm_weight=0.5`): `--system "CTC, greedy" runs/nat beam_size=1`. One by
-one: a call for each line, all threads on it. In batches: one call for all lines, divided among processes as `seqlab
-translate` does it.
+Each system is a run folder with fields of a search, and optionally a run for rescoring (`rescore=RUN`) or a language
+model for shallow fusion (`lm=RUN lm_weight=0.5`): `--system "CTC, greedy" runs/nat beam_size=1`. One by one: one call
+per line, with all threads. In batches: one call for all lines, divided among processes as in `seqlab translate`.
 """
 
 import argparse
@@ -17,7 +16,7 @@ from typing import Any
 from benchmarks.machine import measure_machine
 from benchmarks.options import refuse_missing_folder
 from benchmarks.processes import run_worker
-from benchmarks.records import HELPERS, LM_FIELDS, Json, TradeoffJob
+from benchmarks.records import HELPER_RUN_FIELDS, LM_FIELDS, Json, TradeoffJob
 from benchmarks.report import Report, Row
 from benchmarks.scale import Scale
 
@@ -29,7 +28,7 @@ METRICS = ("bleu", "chrf", "wer", "cer", "exact_match")
 """Choices of `--metric`."""
 COLORS = [f"C{i}" for i in range(10)] + ["black", "gold", "navy", "lime", "magenta", "peru"]
 """Colors of the systems in a plot."""
-FAULTS = ("repeated", "length_error")
+ERROR_METRICS = ("repeated", "length_error")
 """Metrics that are computed for every system."""
 
 
@@ -40,11 +39,11 @@ class System:
     name: str
     run: Path
     search: Mapping[str, Any]
-    """Fields by name, with text values: those of `SearchConfig`, of `HELPERS` and of `LM_FIELDS`."""
+    """Fields by name, with strings as values: those of `SearchConfig`, `HELPER_RUN_FIELDS` and `LM_FIELDS`."""
 
 
 @dataclass
-class Measured:
+class Measurements:
     """Measurements of a system."""
 
     hypotheses: list[str]
@@ -63,7 +62,7 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
     """Find each system's best batch size on all lines, then measure one by one and in batches, in turns."""
     systems = [read_system(words) for words in arguments.system]
     if len({system.name for system in systems}) < len(systems):
-        raise SystemExit("`--system`: each system needs a different name.")
+        raise SystemExit("`--system`: each system needs a unique name.")
     src, references = map(_lines, arguments.pairs)
     if len(src) != len(references):
         raise SystemExit(f"`--pairs`: both files must have as many lines, but have {len(src)} and {len(references)}.")
@@ -71,25 +70,27 @@ def run(arguments: argparse.Namespace, scale: Scale) -> Report:
         raise SystemExit(f"`--lines` must be at least 1, but is {arguments.lines}.")
     if arguments.quick:
         src, references = src[:QUICK_LINES], references[:QUICK_LINES]
-    few = src[: arguments.lines]
-    report = Report("tradeoff", measure_machine(arguments), more={"lines": len(src), "lines_one_by_one": len(few)})
+    single_lines = src[: arguments.lines]
+    report = Report(
+        "tradeoff", measure_machine(arguments), more={"lines": len(src), "lines_one_by_one": len(single_lines)}
+    )
     base = TradeoffJob("", {}, [], [], arguments.precision, arguments.device)
-    found: dict[str, Measured] = {}
+    found: dict[str, Measurements] = {}
     for system in systems:
         logger.info("trying the batch sizes of %s", system.name)
-        tried = _measured(system, list(BATCHES), src, base, arguments.threads)
-        best = BATCHES[tried["seconds"].index(min(tried["seconds"]))]
-        named = {name: tried[name] for name in ("hypotheses", "parameters", "dtype")}
-        found[system.name] = Measured(**named, best_batch=best, one_by_one=[], in_batches=[], stages={})
+        trial = _measure(system, list(BATCHES), src, base, arguments.threads)
+        best = BATCHES[trial["seconds"].index(min(trial["seconds"]))]
+        named = {name: trial[name] for name in ("hypotheses", "parameters", "dtype")}
+        found[system.name] = Measurements(**named, best_batch=best, one_by_one=[], in_batches=[], stages={})
         if arguments.stages:
-            found[system.name].stages = _stages(system, few, base, arguments.threads)
+            found[system.name].stages = _measure_stages(system, single_lines, base, arguments.threads)
     for repetition in range(scale.repetitions):
         for system in systems:
-            own = found[system.name]
-            [alone] = _measured(system, [], few, base, arguments.threads)["seconds"]
-            [together] = _measured(system, [own.best_batch], src, base, arguments.threads)["seconds"]
-            own.one_by_one.append(len(few) / alone)
-            own.in_batches.append(len(src) / together)
+            results = found[system.name]
+            [single_seconds] = _measure(system, [], single_lines, base, arguments.threads)["seconds"]
+            [batch_seconds] = _measure(system, [results.best_batch], src, base, arguments.threads)["seconds"]
+            results.one_by_one.append(len(single_lines) / single_seconds)
+            results.in_batches.append(len(src) / batch_seconds)
             logger.info("%d/%d %s", repetition + 1, scale.repetitions, system.name)
     first = statistics.median(found[systems[0].name].one_by_one)
     metric = arguments.metric
@@ -114,14 +115,16 @@ def read_system(words: Sequence[str]) -> System:
         if not equals or key in search:
             raise SystemExit(f"`--system {name!r}`: {field!r} must be a field of a search, once, as field=value.")
         search[key] = value
-    for helper in search.keys() & HELPERS:
+    for helper in search.keys() & HELPER_RUN_FIELDS:
         refuse_missing_folder(f"--system ... {helper}", Path(search[helper]))
         search[helper] = str(Path(search[helper]).resolve())
     if "lm" not in search and search.keys() & LM_FIELDS:
         raise SystemExit(f"`--system {name!r}`: {' and '.join(LM_FIELDS)} need a language model, lm=RUN.")
     try:
         search |= {key: float(search[key]) for key in search.keys() & LM_FIELDS}
-        build(SearchConfig, {key: value for key, value in search.items() if key not in (*HELPERS, *LM_FIELDS)})
+        build(
+            SearchConfig, {key: value for key, value in search.items() if key not in (*HELPER_RUN_FIELDS, *LM_FIELDS)}
+        )
     except ValueError as error:
         raise SystemExit(f"`--system {name!r}`: {error}") from None
     return System(name, Path(folder).resolve(), search)
@@ -133,11 +136,11 @@ def _lines(path: Path) -> list[str]:
     return all_lines(str(path))
 
 
-def _measured(system: System, batches: list[int], lines: list[str], base: TradeoffJob, threads: int) -> Json:
+def _measure(system: System, batches: list[int], lines: list[str], base: TradeoffJob, threads: int) -> Json:
     return run_worker("tradeoff", asdict(_job(system, batches, lines, base)), threads)
 
 
-def _stages(system: System, lines: list[str], base: TradeoffJob, threads: int) -> Json:
+def _measure_stages(system: System, lines: list[str], base: TradeoffJob, threads: int) -> Json:
     found: Json = run_worker("stages", asdict(_job(system, [], lines, base)), threads)["milliseconds"]
     return found
 
@@ -146,11 +149,11 @@ def _job(system: System, batches: list[int], lines: list[str], base: TradeoffJob
     return replace(base, run=str(system.run), search=dict(system.search), batches=batches, lines=lines)
 
 
-def _row(system: System, found: Measured, references: list[str], metric: str, first: float) -> Row:
+def _row(system: System, found: Measurements, references: list[str], metric: str, first: float) -> Row:
     from seqlab.evaluation import evaluate
 
-    scores = evaluate(found.hypotheses, [references], [metric, *FAULTS])
-    alone, together = statistics.median(found.one_by_one), statistics.median(found.in_batches)
+    scores = evaluate(found.hypotheses, [references], [metric, *ERROR_METRICS])
+    one_by_one, in_batches = statistics.median(found.one_by_one), statistics.median(found.in_batches)
     return Row(
         system=system.name,
         task="tradeoff",
@@ -159,13 +162,13 @@ def _row(system: System, found: Measured, references: list[str], metric: str, fi
         more={
             "parameters": f"{found.parameters:,}",
             metric: scores[metric].value,
-            "sentences_per_second_one_by_one": alone,
-            "from_to": f"{min(found.one_by_one):.1f} to {max(found.one_by_one):.1f}",
-            "times_the_first": alone / first,
-            "sentences_per_second_in_batches": together,
-            "from_to_in_batches": f"{min(found.in_batches):.0f} to {max(found.in_batches):.0f}",
+            "sentences_per_second_one_by_one": one_by_one,
+            "min_to_max": f"{min(found.one_by_one):.1f} to {max(found.one_by_one):.1f}",
+            "speedup_over_first": one_by_one / first,
+            "sentences_per_second_in_batches": in_batches,
+            "min_to_max_in_batches": f"{min(found.in_batches):.0f} to {max(found.in_batches):.0f}",
             "best_batch": found.best_batch,
-            **{name: scores[name].value for name in FAULTS},
+            **{name: scores[name].value for name in ERROR_METRICS},
             **{f"ms_{name.replace(' ', '_')}": each for name, each in found.stages.items()},
         },
     )
@@ -183,7 +186,7 @@ def save_plot(path: Path, rows: Sequence[Row], metric: str) -> None:
             axes.plot(speeds[0], row.more[metric], "o", color=color, label=row.system)
             axes.plot(speeds[1], row.more[metric], "s", color=color)
         axes.set(xscale="log", ylabel="BLEU" if metric == "bleu" else metric)
-        axes.set_xlabel("sentences a second: one by one (round), in the best batch (square)")
+        axes.set_xlabel("sentences per second: one by one (circle), in batches of the best size (square)")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from benchmarks.machine import measure_machine, measure_peak_again
-from benchmarks.options import refuse_unknown_systems, unnamed_toolkit
+from benchmarks.options import missing_toolkit_note, refuse_unknown_systems
 from benchmarks.processes import KEEP_PAGES, run_worker
 from benchmarks.records import Json, TrainingJob, TrainingResult, Unavailable
 from benchmarks.report import Report, Row
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None 
     """
     family = scale.model.family
     refuse_unknown_systems(arguments.systems, (system.name.partition(",")[0] for system in SYSTEMS[family]))
-    pythons = chosen_toolkits(arguments, family)
+    pythons = toolkit_pythons(arguments, family)
     machine = known_machine or measure_machine(arguments)
     workload = arguments.work_dir / f"training-{scale.corpus}-{scale.model.name}"
     steps = max(scale.warmup_steps + scale.steps, CHECKED_STEPS)
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None 
     return report
 
 
-def chosen_toolkits(arguments: argparse.Namespace, family: Family) -> dict[str, str | None]:
+def toolkit_pythons(arguments: argparse.Namespace, family: Family) -> dict[str, str | None]:
     """Return the Python of each toolkit for a family; raises SystemExit for a toolkit without this family."""
     for name in TOOLKITS:
         if getattr(arguments, name) is not None and name not in TOOLKITS_OF[family]:
@@ -111,7 +111,7 @@ def chosen_toolkits(arguments: argparse.Namespace, family: Family) -> dict[str, 
 def check_same_work(systems: Sequence[System], base: TrainingJob, prepared: Json, report: Report) -> list[System]:
     """Compare padding and losses of the first updates without dropout; return the available systems.
 
-    The padding shares are those of the batches that were planned, so that all read the same tokens.
+    Padding shares must equal those of the planned batches, so that all systems read the same tokens.
     """
     plan = prepared["plans"][str(base.micro_batch_tokens)]
     reference: tuple[str, TrainingResult] | None = None
@@ -126,19 +126,23 @@ def check_same_work(systems: Sequence[System], base: TrainingJob, prepared: Json
             missing[system.worker] = str(unavailable)
             report.rows.append(Row(system.name, "training", "", "", note=str(unavailable)))
             continue
-        worst = max(
+        max_difference = max(
             abs(a - b)
             for side in ("src_padding", "tgt_padding")
             for a, b in zip(getattr(found, side), plan[side], strict=False)
         )
-        _verify(report, worst < 1e-9, f"{system.name} reads the planned tokens (padding shares differ by {worst:.1g})")
+        _verify(
+            report,
+            max_difference < 1e-9,
+            f"{system.name} reads the planned tokens (padding shares differ by {max_difference:.1g})",
+        )
         if reference is None:
             reference = system.name, found
             continue
-        apart = max(abs(a - b) / b for a, b in zip(found.losses, reference[1].losses, strict=True))
+        difference = max(abs(a - b) / b for a, b in zip(found.losses, reference[1].losses, strict=True))
         text = f"{system.name}: {len(found.losses)} losses from the same weights differ from those of {reference[0]}"
-        text = f"{text} by at most {apart:.1e} of their value ({found.losses[-1]:.4f} at the last)"
-        _verify(report, apart <= LOSS_TOLERANCE, text)
+        text = f"{text} by at most {difference:.1e} of their value ({found.losses[-1]:.4f} at the last)"
+        _verify(report, difference <= LOSS_TOLERANCE, text)
     return [system for system in systems if system.worker not in missing]
 
 
@@ -148,8 +152,8 @@ def _is_wanted(system: System, arguments: argparse.Namespace) -> bool:
     return arguments.systems is None or system.name.partition(",")[0] in arguments.systems
 
 
-def _verify(report: Report, holds: bool, text: str) -> None:
-    (report.checks if holds else report.failed_checks).append(text)
+def _verify(report: Report, is_passed: bool, text: str) -> None:
+    (report.checks if is_passed else report.failed_checks).append(text)
 
 
 def measure(cases: list[Case], timed: TrainingJob, repetitions: int) -> dict[Case, list[TrainingResult]]:
@@ -209,7 +213,7 @@ def measure_toolkits(
         row = Row(TOOLKITS[name], "training", "fp32", f"{size} padded tokens", note="its own batches")
         rows.append(row)
         if python is None:
-            row.note = unnamed_toolkit(f"--{name}")
+            row.note = missing_toolkit_note(f"--{name}")
             continue
         try:
             found = [run_worker(f"train_{name}", job, timed.threads) for _ in range(scale.repetitions)]
@@ -226,15 +230,15 @@ def measure_toolkits(
 def add_ratios(rows: list[Row]) -> None:
     """Divide seqlab's best rate of a task and dtype by each row's rate."""
     for row in rows:
-        own = [
+        seqlab_rates = [
             other.tokens_per_second
             for other in rows
             if other.system == "seqlab"
             and (other.task, other.dtype) == (row.task, row.dtype)
             and other.tokens_per_second
         ]
-        if own and row.tokens_per_second:
-            row.ratio = max(own) / row.tokens_per_second
+        if seqlab_rates and row.tokens_per_second:
+            row.ratio = max(seqlab_rates) / row.tokens_per_second
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -244,7 +248,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--norm", choices=("post", "pre"), help="position of layer norms; default: post, the only one of Marian"
     )
     parser.add_argument("--dtypes", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
-    parser.add_argument("--systems", nargs="+", metavar="NAME", help="measure only these")
+    parser.add_argument("--systems", nargs="+", metavar="NAME", help="systems to measure; default: all")
     parser.add_argument(
         "--micro_batch_tokens", nargs="+", type=int, metavar="N", help="micro-step sizes to try with each system"
     )

@@ -1,1 +1,1 @@
-"""Studies of models and optimizers: one command for each table with its curves in docs/results."""
+"""Studies: small CPU experiments with models and optimizers, one command per table and curves in docs/results."""

@@ -1,4 +1,4 @@
-"""Study of function approximation by hard sigmoids and ReLUs: error against parameters, by depth."""
+"""Study of function approximation with hard sigmoids and ReLUs: error by number of parameters and depth."""
 
 from dataclasses import replace
 from math import sqrt
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.studies.study import Line, Study, run_lines, table
+from benchmarks.studies.study import Line, Study, table, train_and_read_metrics
 from seqlab.models import MlpConfig
 from seqlab.objectives import SquaredErrorConfig
 from seqlab.optim import AdamConfig, CosineScheduleConfig, OptimConfig
@@ -25,12 +25,12 @@ ACTIVATIONS = ("hard_sigmoid", "relu")
 
 
 def smooth(x: np.ndarray) -> np.ndarray:
-    """Return a decaying wave."""
+    """Compute a decaying wave."""
     return np.sin(2 * np.pi * x) * np.exp(-x)
 
 
 def sawtooth(x: np.ndarray) -> np.ndarray:
-    """Return a sawtooth with four teeth: three composed folds, one per small layer (Telgarsky 2016)."""
+    """Compute a sawtooth with four teeth: a composition of three folds, each a small layer (Telgarsky 2016)."""
     for _ in range(3):
         x = 1 - np.abs(1 - 2 * (x % 1))
     return x
@@ -47,10 +47,10 @@ def width_of(parameters: int, depth: int) -> int:
     return max(1, round((-b + sqrt(b * b + 4 * a * (parameters - 1))) / (2 * a)))
 
 
-def constructed(target: str, activation: str, width: int) -> float:
-    """Return the error of one hidden layer with equidistant kinks and a least-squares output layer.
+def construct_and_measure(target: str, activation: str, width: int) -> float:
+    """Construct one hidden layer with equidistant kinks and a least-squares output layer; return its RMSE.
 
-    Each hard sigmoid rises from one kink to the next, each ReLU begins at one.
+    Each hard sigmoid rises from one kink to the next; each ReLU starts at one.
     """
     function, (low, high) = TARGETS[target]
     x = np.linspace(low, high, POINTS)[:, None]
@@ -68,11 +68,11 @@ def run(folder: Path, quick: bool) -> Study:
     counts, seeds = (PARAMETERS[:1], SEEDS[:1]) if quick else (PARAMETERS, SEEDS)
     panels: dict[str, dict[str, dict[str, list[float]]]] = {}
     for target in TARGETS:
-        path = _written(folder, target)
+        path = _write_points(folder, target)
         panels[target] = {}
         for activation in ACTIVATIONS:
-            built = [constructed(target, activation, width_of(count, 1)) for count in counts]
-            panels[target][f"{activation}, constructed"] = {"x": list(map(float, counts)), "y": built}
+            errors = [construct_and_measure(target, activation, width_of(count, 1)) for count in counts]
+            panels[target][f"{activation}, constructed"] = {"x": list(map(float, counts)), "y": errors}
         for activation, depth in (*((each, 1) for each in ACTIVATIONS), *(("relu", depth) for depth in DEPTHS[1:])):
             widths = [width_of(count, depth) for count in counts]
             errors = [
@@ -85,17 +85,19 @@ def run(folder: Path, quick: bool) -> Study:
                 "y": errors,
             }
     rows = [
-        [target, label, *(f"{y:.3g}" for y in line["y"])] for target, of in panels.items() for label, line in of.items()
+        [target, label, *(f"{y:.3g}" for y in line["y"])]
+        for target, lines in panels.items()
+        for label, line in lines.items()
     ]
     header = ["curve", "network", *(f"{count} parameters" for count in PARAMETERS)]
-    for line in (line for of in panels.values() for line in of.values()):
-        drawn = [number for number, y in enumerate(line["y"]) if y > ROUNDING]
-        line |= {axis: [line[axis][number] for number in drawn] for axis in ("x", "y")}
+    for line in (line for lines in panels.values() for line in lines.values()):
+        plotted = [number for number, y in enumerate(line["y"]) if y > ROUNDING]
+        line |= {axis: [line[axis][number] for number in plotted] for axis in ("x", "y")}
     curves = {"title": "Error of fitted curves", "x": "parameters", "y": "error (RMSE)", "log": ["x", "y"]}
     return Study([table(header, rows)], curves | {"panels": panels})
 
 
-def _written(folder: Path, target: str) -> str:
+def _write_points(folder: Path, target: str) -> str:
     function, (low, high) = TARGETS[target]
     x = np.linspace(low, high, POINTS)
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +109,7 @@ def _written(folder: Path, target: str) -> str:
 
 
 def _error(path: str, folder: Path, target: str, activation: str, sizes: list[int], seed: int, quick: bool) -> float:
-    """Return the training error on all points, which measures what the network can represent and learn."""
+    """Return the training error on all points, which measures expressiveness and optimization."""
     config = Config(
         seed=seed,
         data=PredictionConfig(train=[path], valid=path, target=["y"], batch_rows=256),
@@ -117,5 +119,5 @@ def _error(path: str, folder: Path, target: str, activation: str, sizes: list[in
     )
     config = replace(config, training=replace(config.training, valid_metric="rmse"))
     run_dir = folder / f"{target}-{activation}-{len(sizes)}x{sizes[0]}-{seed}"
-    lines: list[Line] = run_lines(config, run_dir, max_steps=20 if quick else STEPS, log_every=100)
+    lines: list[Line] = train_and_read_metrics(config, run_dir, max_steps=20 if quick else STEPS, log_every=100)
     return min(float(line["rmse"]) for line in lines if line["kind"] == "valid")

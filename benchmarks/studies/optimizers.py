@@ -1,4 +1,4 @@
-"""Study of optimizers: steps and seconds to a fixed loss, at the rate that is best on the digits."""
+"""Study of optimizers: steps and seconds to a goal loss, at the lr that is best on the digits."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 
-from benchmarks.studies.study import Line, Study, first_below, run_lines, smooth_losses, table
+from benchmarks.studies.study import Line, Study, first_below, smooth_losses, table, train_and_read_metrics
 from seqlab.optim import (
     AdagradConfig,
     AdamConfig,
@@ -26,21 +26,21 @@ from seqlab.recipes import RECIPES
 from seqlab.runs.config import Config
 from seqlab.runs.overrides import override
 
-ADAPTIVE = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+ADAPTIVE_LRS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 OPTIMIZERS: dict[str, tuple[Callable[..., OptimizerConfig], tuple[float, ...]]] = {
     "SGD": (partial(SgdConfig, momentum=0.0), (0.03, 0.1, 0.3, 1.0, 3.0)),
     "momentum": (SgdConfig, (0.01, 0.03, 0.1, 0.3, 1.0)),
     "Nesterov": (partial(SgdConfig, nesterov=True), (0.01, 0.03, 0.1, 0.3, 1.0)),
     "Adagrad": (AdagradConfig, (1e-3, 3e-3, 1e-2, 3e-2, 0.1)),
-    "RMSProp": (RmspropConfig, ADAPTIVE),
-    "Adam": (AdamConfig, ADAPTIVE),
-    "AdamW": (partial(AdamWConfig, weight_decay=0.01), ADAPTIVE),
-    "RAdam": (RAdamConfig, ADAPTIVE),
+    "RMSProp": (RmspropConfig, ADAPTIVE_LRS),
+    "Adam": (AdamConfig, ADAPTIVE_LRS),
+    "AdamW": (partial(AdamWConfig, weight_decay=0.01), ADAPTIVE_LRS),
+    "RAdam": (RAdamConfig, ADAPTIVE_LRS),
     "Muon": (MuonConfig, (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)),
-    "SAM": (SamConfig, ADAPTIVE),
+    "SAM": (SamConfig, ADAPTIVE_LRS),
     "schedule-free": (ScheduleFreeConfig, (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)),
 }
-"""Optimizers by name, each with the rates to try on the digits."""
+"""Optimizers by name, each with the lrs to try on the digits."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Problem:
     """Changed fields of the recipe's config."""
     steps: int
     goal: float
-    """Target loss in nats per class or token."""
+    """Training loss in nats per class or token, to which steps and seconds are measured."""
 
 
 PROBLEMS = {
@@ -65,40 +65,40 @@ PROBLEMS = {
 
 
 def run(folder: Path, quick: bool) -> Study:
-    """Tune each rate on the first problem and use it for all problems."""
+    """Tune the lr of each optimizer on the first problem and use it for all problems."""
     digits, *others = PROBLEMS
     names = list(OPTIMIZERS)[:2] if quick else list(OPTIMIZERS)
     found: dict[str, dict[str, list[Line]]] = {problem: {} for problem in PROBLEMS}
-    rates = {}
+    lrs = {}
     for name in names:
-        tried = {rate: _lines(folder, digits, name, rate, quick) for rate in OPTIMIZERS[name][1]}
-        rates[name] = min(tried, key=lambda rate: _order(tried[rate], PROBLEMS[digits].goal))
-        found[digits][name] = tried[rates[name]]
+        lines_by_lr = {lr: _train(folder, digits, name, lr, quick) for lr in OPTIMIZERS[name][1]}
+        lrs[name] = min(lines_by_lr, key=lambda lr: _sort_key(lines_by_lr[lr], PROBLEMS[digits].goal))
+        found[digits][name] = lines_by_lr[lrs[name]]
     for problem in others:
         for name in names:
-            found[problem][name] = _lines(folder, problem, name, rates[name], quick)
+            found[problem][name] = _train(folder, problem, name, lrs[name], quick)
             logger.info("%s, %s", problem, name)
-    header = ["optimizer", "rate", *(f"{problem}: {kind}" for problem in PROBLEMS for kind in ("steps", "seconds"))]
+    header = ["optimizer", "lr", *(f"{problem}: {kind}" for problem in PROBLEMS for kind in ("steps", "seconds"))]
     rows = [
-        [name, f"{rates[name]:g}", *(cell for problem in PROBLEMS for cell in _cells(found, problem, name))]
+        [name, f"{lrs[name]:g}", *(cell for problem in PROBLEMS for cell in _cells(found, problem, name))]
         for name in names
     ]
-    panels = {problem: {name: _curve(lines) for name, lines in of.items()} for problem, of in found.items()}
+    panels = {problem: {name: _curve(lines) for name, lines in runs.items()} for problem, runs in found.items()}
     curves = {"title": "Training loss", "x": "step", "y": "nats", "log": ["y"], "panels": panels}
     return Study([table(header, rows)], curves)
 
 
-def _lines(folder: Path, problem: str, name: str, rate: float, quick: bool) -> list[Line]:
-    described = PROBLEMS[problem]
-    own = folder / f"{problem.partition(',')[0]}-{name}-{rate:g}"
-    config = described.recipe(own)
-    optimizer = OPTIMIZERS[name][0](lr=rate)
+def _train(folder: Path, problem: str, name: str, lr: float, quick: bool) -> list[Line]:
+    settings = PROBLEMS[problem]
+    run_dir = folder / f"{problem.partition(',')[0]}-{name}-{lr:g}"
+    config = settings.recipe(run_dir)
+    optimizer = OPTIMIZERS[name][0](lr=lr)
     optim = OptimConfig(optimizer=optimizer, schedule=ConstantScheduleConfig(warmup_steps=20))
-    config = replace(override(config, [("objective.label_smoothing", "0"), *described.fields.items()]), optim=optim)
-    return run_lines(config, own, max_steps=5 if quick else described.steps)
+    config = replace(override(config, [("objective.label_smoothing", "0"), *settings.fields.items()]), optim=optim)
+    return train_and_read_metrics(config, run_dir, max_steps=5 if quick else settings.steps)
 
 
-def _order(lines: list[Line], goal: float) -> tuple[float, float]:
+def _sort_key(lines: list[Line], goal: float) -> tuple[float, float]:
     reached = first_below(lines, goal)
     return reached[0] if reached else inf, smooth_losses(lines)[1][-1]
 

@@ -1,4 +1,4 @@
-"""Study of regularization: effect of each method on the error with few examples."""
+"""Study of regularization: error of each method with few training examples."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,13 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.studies.study import Study, run_lines, table
+from benchmarks.studies.study import Study, table, train_and_read_metrics
 from seqlab.recipes import RECIPES
 from seqlab.runs.overrides import override
 
 logger = logging.getLogger(__name__)
 SEEDS = range(1, 7)
-DIGITS = {
+DIGITS_BASE = {
     "data.valid_fold": "null",
     "data.valid_fraction": "0.9",  # trains on a tenth: 180 images
     "model.dropout": "0",
@@ -20,7 +20,7 @@ DIGITS = {
     "objective.label_smoothing": "0",
     "optim.optimizer.weight_decay": "0",
 }
-TABLE = {
+DIABETES_BASE = {
     "data.valid_fold": "null",
     "data.valid_fraction": "0.8",  # trains on 88 patients
     "model.family": "mlp",
@@ -60,7 +60,7 @@ METHODS: dict[str, dict[str, Method]] = {
     },
 }
 """Config fields by method and task. Strengths are round numbers that were not tuned."""
-TASKS = (("digits", "digits_mlp", DIGITS, "accuracy"), ("diabetes", "diabetes", TABLE, "rmse"))
+TASKS = (("digits", "digits_mlp", DIGITS_BASE, "accuracy"), ("diabetes", "diabetes", DIABETES_BASE, "rmse"))
 
 
 def run(folder: Path, quick: bool) -> Study:
@@ -68,27 +68,29 @@ def run(folder: Path, quick: bool) -> Study:
     tables = []
     for task, recipe, base, metric in TASKS:
         rows: list[Sequence[Any]] = []
-        plain: list[float] = []
+        baseline: list[float] = []
         for name, method in METHODS[task].items():
             errors = [
                 _error(folder / f"{task}-{name}-{seed}", recipe, {**base, **method}, metric, seed, quick)
                 for seed in SEEDS[: 2 if quick else 6]
             ]
-            plain = plain or errors
-            differences = [error - other for error, other in zip(errors, plain, strict=True)]
-            spread = stdev(differences) / len(differences) ** 0.5
-            rows.append([name, f"{mean(errors):.2f}", f"{mean(differences):+.2f} ± {spread:.2f}"])
+            baseline = baseline or errors
+            differences = [error - other for error, other in zip(errors, baseline, strict=True)]
+            standard_error = stdev(differences) / len(differences) ** 0.5
+            rows.append([name, f"{mean(errors):.2f}", f"{mean(differences):+.2f} ± {standard_error:.2f}"])
             logger.info("%s, %s: %.2f", task, name, mean(errors))
-        unit = "error in %" if metric == "accuracy" else "root of the mean squared error"
-        tables.append(f"{task}:\n\n" + table(["method", unit, "against none"], rows))
+        unit = "error in %" if metric == "accuracy" else "root mean squared error"
+        tables.append(f"{task}:\n\n" + table(["method", unit, "difference from none"], rows))
     return Study(tables, {})
 
 
 def _error(run_dir: Path, recipe: str, fields: Mapping[str, str], metric: str, seed: int, quick: bool) -> float:
     config = override(RECIPES[recipe](run_dir), [*fields.items(), ("seed", str(seed)), ("data.fold_seed", str(seed))])
-    stops = "training.patience" in fields
-    intervals = {"valid_every": config.training.valid_every, "save_every": config.training.save_every} if stops else {}
-    lines = run_lines(config, run_dir, max_steps=40 if quick else 400, log_every=20, **intervals)
+    stops_early = "training.patience" in fields
+    intervals = (
+        {"valid_every": config.training.valid_every, "save_every": config.training.save_every} if stops_early else {}
+    )
+    lines = train_and_read_metrics(config, run_dir, max_steps=40 if quick else 400, log_every=20, **intervals)
     validations = [line for line in lines if line["kind"] == "valid"]
-    best = min(validations, key=lambda line: line["loss"]) if stops else validations[-1]
+    best = min(validations, key=lambda line: line["loss"]) if stops_early else validations[-1]
     return 100 - float(best["accuracy"]) if metric == "accuracy" else float(best[metric])

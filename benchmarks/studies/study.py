@@ -1,4 +1,4 @@
-"""Common functions of studies: short runs on the CPU, tables in Markdown, curves as JSON."""
+"""Shared functions of the studies: short runs on the CPU, tables in Markdown, curves as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def run_lines(config: Config, folder: Path, **training: Any) -> list[Line]:
-    """Train on one CPU thread unless the run is finished, with validation at the end only; return metrics.jsonl."""
+def train_and_read_metrics(config: Config, folder: Path, **training: Any) -> list[Line]:
+    """Train on one CPU thread unless the run is finished, and validate only at the end; return metrics.jsonl."""
     steps = training.pop("max_steps", config.training.max_steps)
     settings = {"log_every": 1, "save_every": steps, "valid_every": steps, "device": "cpu", "threads": 1} | training
     config = replace(config, training=replace(config.training, max_steps=steps, precision="fp32", **settings))
@@ -50,11 +50,11 @@ def smooth_losses(lines: Sequence[Line], window: int = 20) -> tuple[list[int], l
     return [line["step"] for line in found], means
 
 
-def first_below(lines: Sequence[Line], goal: float, window: int = 20) -> tuple[int, float] | None:
-    """Return the step and seconds at which the smoothed training loss is first below a target, or None."""
+def first_below(lines: Sequence[Line], threshold: float, window: int = 20) -> tuple[int, float] | None:
+    """Return the step and seconds at which the smoothed training loss is first below a threshold, or None."""
     steps, losses = smooth_losses(lines, window)
     minutes = [line["minutes"] for line in lines if line["kind"] == "train"]
-    for step, loss, at in zip(steps, losses, minutes, strict=True):
-        if loss < goal:
-            return step, 60 * at
+    for step, loss, elapsed in zip(steps, losses, minutes, strict=True):
+        if loss < threshold:
+            return step, 60 * elapsed
     return None

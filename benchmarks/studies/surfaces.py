@@ -13,7 +13,7 @@ from benchmarks.studies.study import Study, table
 from seqlab.optim import MultiGradientOptimizer, OptimizerConfig, Parameters
 
 STEPS = 80
-RATES = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
+LRS = (1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
 GROUPS = {
     "by the gradient": ("SGD", "momentum", "Nesterov"),
     "adaptive": ("Adagrad", "RMSProp", "Adam", "SAM", "schedule-free"),
@@ -22,17 +22,17 @@ GROUPS = {
 
 
 def ravine(w: Tensor) -> Tensor:
-    """Return a ravine that is 50 times as steep across as along."""
+    """Compute a ravine that is 50 times as steep across as along."""
     return 0.5 * (w[..., 0].square() + 50 * w[..., 1].square())
 
 
 def saddle(w: Tensor) -> Tensor:
-    """Return a surface with a saddle at the origin and minima of 0 at (0, -1) and (0, 1)."""
+    """Compute a surface with a saddle at the origin and minima of 0 at (0, -1) and (0, 1)."""
     return w[..., 0].square() + 0.5 * (w[..., 1].square() - 1).square()
 
 
 def plateau(w: Tensor) -> Tensor:
-    """Return a surface that is nearly flat except for a hole at the origin."""
+    """Compute a surface that is nearly flat except for a hole at the origin."""
     return 1 - torch.exp(-0.5 * w.square().sum(-1))
 
 
@@ -69,24 +69,24 @@ def path_of(
 
 
 def run(folder: Path, quick: bool) -> Study:
-    """Tune each rate on the ravine by the mean height of the path, and use it for all surfaces."""
+    """Tune the lr of each optimizer on the ravine by the mean height of the path, and use it for all surfaces."""
     panels: dict[str, dict[str, Any]] = {f"{surface}, {group}": {} for group in GROUPS for surface in SURFACES}
     rows = []
     for group, names in GROUPS.items():
         for name in names:
             config_of = OPTIMIZERS[name][0]
-            paths = {rate: path_of(config_of(lr=rate), *SURFACES["ravine"]) for rate in RATES}
-            heights = {rate: float(ravine(torch.tensor(path)).mean()) for rate, path in paths.items()}
-            rate = min((rate for rate in RATES if isfinite(heights[rate])), key=heights.__getitem__)
-            row = [name, f"{rate:g}"]
+            paths = {lr: path_of(config_of(lr=lr), *SURFACES["ravine"]) for lr in LRS}
+            heights = {lr: float(ravine(torch.tensor(path)).mean()) for lr, path in paths.items()}
+            lr = min((lr for lr in LRS if isfinite(heights[lr])), key=heights.__getitem__)
+            row = [name, f"{lr:g}"]
             for surface, (function, start) in SURFACES.items():
-                path = path_of(config_of(lr=rate), function, start)
+                path = path_of(config_of(lr=lr), function, start)
                 x, y = zip(*path, strict=True)
                 panels[f"{surface}, {group}"][name] = {"x": [round(v, 3) for v in x], "y": [round(v, 3) for v in y]}
                 row.append(f"{float(function(torch.tensor(path[-1]))):.2g}")
             rows.append(row)
     curves = {"title": f"{STEPS} steps from the same start", "x": "first weight", "y": "second weight"}
-    return Study([table(["optimizer", "rate", *SURFACES], rows)], {**curves, "panels": panels, "contours": _contours()})
+    return Study([table(["optimizer", "lr", *SURFACES], rows)], {**curves, "panels": panels, "contours": _contours()})
 
 
 def _contours() -> dict[str, Any]:

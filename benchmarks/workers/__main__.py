@@ -19,7 +19,7 @@ WORKERS = (
     "generate_plain_rnn",
     "growth",
     "growth_corpora",
-    "kernel_gains",
+    "kernel_speedups",
     "peak",
     "preparation",
     "preparation_corpus",
@@ -45,7 +45,7 @@ WORKERS = (
 
 
 def main(name: str, result_file: Path) -> None:
-    """Run one worker; a missing system is written as a result, too."""
+    """Run one worker; the result of a missing system is `{"unavailable": reason}`."""
     if name not in WORKERS:
         raise ValueError(f"A worker must be one of {', '.join(WORKERS)}, but is {name!r} instead.")
     job: Json = json.load(sys.stdin)

@@ -34,7 +34,7 @@ def _load(job: DecodingJob) -> Translate:
         rows = tokenizer.encode(lines)
         pending: list[tuple[int, Any]] = []
         for indices in sorted_batches(rows, batch):
-            answers = translator.translate_batch(
+            results = translator.translate_batch(
                 [[names[token] for token in rows[index]] for index in indices],
                 asynchronous=True,  # batches go to the next free worker
                 beam_size=job.beam_size,
@@ -43,8 +43,8 @@ def _load(job: DecodingJob) -> Translate:
                 max_decoding_length=length_limit(len(rows[indices[0]]) + 1),
                 return_end_token=True,
             )
-            pending += zip(indices, answers, strict=True)
-        found = {index: [ids[name] for name in answer.result().hypotheses[0]] for index, answer in pending}
+            pending += zip(indices, results, strict=True)
+        found = {index: [ids[name] for name in result.result().hypotheses[0]] for index, result in pending}
         texts = tokenizer.decode([found[index] for index in range(len(rows))])
         return [Output(text, len(found[index])) for index, text in enumerate(texts)]
 

@@ -1,6 +1,6 @@
 """Worker for decoding with `python -m joeynmt translate CONFIG` in its own environment, in batches of sentences.
 
-JoeyNMT reads the same ids as words, longest line first. The time is from its own log, without loading and tokenizing.
+JoeyNMT reads the same ids as words, longest line first. The time is from its log, without loading and tokenizing.
 """
 
 import json
@@ -17,7 +17,7 @@ import torch
 from benchmarks.records import DecodingJob, DecodingResult, Json
 from benchmarks.scale import RecurrentSizes
 from benchmarks.workers.decoding_loop import length_limit, sorted_batches
-from benchmarks.workers.toolkits import line_of, peak_memory_mb, run_command, word_of
+from benchmarks.workers.toolkits import peak_memory_mb, run_command, to_line, to_word
 from benchmarks.workers.train_joeynmt import model_of
 from benchmarks.workers.weights import Weights, joeynmt_weights
 from seqlab.text import Tokenizer, load_tokenizer
@@ -42,7 +42,7 @@ def run(job: Json) -> Json:
     return asdict(result)
 
 
-class _Found(NamedTuple):
+class _Result(NamedTuple):
     """Measurements and output of one call of the command."""
 
     outputs: list[list[int]]
@@ -51,24 +51,24 @@ class _Found(NamedTuple):
     load_seconds: float
 
 
-def _translate(job: DecodingJob, tokenizer: Tokenizer, rows: Sequence[Sequence[int]], batch: int) -> _Found:
+def _translate(job: DecodingJob, tokenizer: Tokenizer, rows: Sequence[Sequence[int]], batch: int) -> _Result:
     (order,) = sorted_batches(rows, len(rows))
     limit = length_limit(len(rows[order[0]]) + 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = config_of(Path(job.folder) / "joeynmt", job, batch, limit)
         (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
-        text = "".join(line_of(rows[index]) for index in order)
+        text = "".join(to_line(rows[index]) for index in order)
         started = time.perf_counter()
-        written = run_command([job.engine, "-m", "joeynmt", "translate", "config.yaml"], folder, text)
+        output = run_command([job.engine, "-m", "joeynmt", "translate", "config.yaml"], folder, text)
         seconds = time.perf_counter() - started
-    (decoding,) = re.findall(r"Generation took ([\d.]+)\[sec\]", written)
-    lines = written.splitlines()[-len(rows) :]
-    found = {index: _ids_of(line, tokenizer) for index, line in zip(order, lines, strict=True)}
-    return _Found([found[index] for index in range(len(rows))], float(decoding), seconds - float(decoding))
+    (decoding,) = re.findall(r"Generation took ([\d.]+)\[sec\]", output)
+    lines = output.splitlines()[-len(rows) :]
+    found = {index: _parse_ids(line, tokenizer) for index, line in zip(order, lines, strict=True)}
+    return _Result([found[index] for index in range(len(rows))], float(decoding), seconds - float(decoding))
 
 
-def _ids_of(line: str, tokenizer: Tokenizer) -> list[int]:
+def _parse_ids(line: str, tokenizer: Tokenizer) -> list[int]:
     return [tokenizer.unk_id if word == UNKNOWN else int(word.removeprefix("w")) for word in line.split()]
 
 
@@ -77,14 +77,14 @@ def write_model(weights: Weights, sizes: RecurrentSizes, tokenizer: Tokenizer, f
     folder.mkdir(exist_ok=True)
     special = [tokenizer.unk_id, tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id]  # JoeyNMT puts these first
     others = [index for index in range(tokenizer.vocab_size) if index not in special]
-    (folder / "vocabulary.txt").write_text("".join(f"{word_of(index)}\n" for index in others), encoding="utf-8")
+    (folder / "vocabulary.txt").write_text("".join(f"{to_word(index)}\n" for index in others), encoding="utf-8")
     state = {name: value.clone() for name, value in joeynmt_weights(weights, [*special, *others]).items()}
     torch.save({"model_state": state}, folder / "model.ckpt")
     (folder / "model.json").write_text(json.dumps(model_of(sizes, dropout=0.0)), encoding="utf-8")
 
 
 def config_of(folder: Path, job: DecodingJob, batch: int, limit: int) -> Json:
-    """Return JoeyNMT's config for decoding with the output of `write_model`; it only has GNMT's length penalty."""
+    """Return JoeyNMT's config for decoding with the output of `write_model`; its only length penalty is GNMT's."""
     side = {"level": "word", "voc_file": str(folder / "vocabulary.txt")}
     return {
         "name": "benchmark",

@@ -1,9 +1,9 @@
-"""Worker for decoding with `PlainTranslator` and a batched beam search in plain PyTorch, in batches by length.
+"""Worker for decoding with `PlainTranslator` and a batched beam search in plain PyTorch, in length-sorted batches.
 
-The search is that of seqlab. Of the 2K best continuations of a sentence, those among the best K that end are finished,
-and the best K others are continued, until K have finished and no other has a better score. The result has the best mean
-log-probability. Finished sentences leave the batch, and attention memory is stored once for all K hypotheses. With
-several workers it runs in `ForkedWorkers`.
+The search is that of seqlab. Each step computes the 2K best continuations of a sentence. Those among the best K that
+end in eos are finished; the best K others are continued. The search of a sentence ends when K hypotheses have finished
+and no unfinished one has a better score. The result has the best mean log-probability. Finished sentences leave the
+batch, and attention memory is stored once for all K hypotheses. Several workers run as `ForkedWorkers`.
 """
 
 import json
@@ -42,13 +42,13 @@ def _load(job: DecodingJob) -> Translate:
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
         rows = [[*row, tokenizer.eos_id] for row in tokenizer.encode(lines)]
 
-        def compute(own: list[int], _: ProgressCallback | None) -> list[list[int]]:
+        def compute(row_indices: list[int], _: ProgressCallback | None) -> list[list[int]]:
             found: dict[int, list[int]] = {}
-            mine = [rows[index] for index in own]
-            for indices in sorted_batches(mine, batch):
-                src = [torch.tensor(mine[index], device=job.device) for index in indices]
+            worker_rows = [rows[index] for index in row_indices]
+            for indices in sorted_batches(worker_rows, batch):
+                src = [torch.tensor(worker_rows[index], device=job.device) for index in indices]
                 found |= dict(zip(indices, search(src, job.beam_size), strict=True))
-            return [found[index] for index in range(len(mine))]
+            return [found[index] for index in range(len(worker_rows))]
 
         found = ForkedWorkers(job.workers).map_rows([len(row) for row in rows], compute)
         return [Output(text, len(ids)) for text, ids in zip(tokenizer.decode(found), found, strict=True)]
@@ -70,35 +70,35 @@ class Search:
         search = self.greedy if beam_size == 1 else self.beam
         return search(src, lengths, beam_size, length_limit(src.size(1)))
 
-    def greedy(self, src: Tensor, lengths: Tensor, _: int, most_steps: int) -> list[list[int]]:
+    def greedy(self, src: Tensor, lengths: Tensor, _: int, max_steps: int) -> list[list[int]]:
         """Decode greedily."""
         model, sentences = self.model, torch.arange(len(src), device=src.device)
         memory = model.encode(src, lengths)
         state, last = model.start(memory), torch.full_like(sentences, self.bos_id)
-        found = torch.full((len(src), most_steps), self.eos_id, device=src.device)
-        for position in range(most_steps):
+        found = torch.full((len(src), max_steps), self.eos_id, device=src.device)
+        for position in range(max_steps):
             state = model.step(model.embedding(last), state, memory)
-            last = self._allowed(model.logits(state.vector)).argmax(dim=-1)
+            last = self._mask_banned_ids(model.logits(state.vector)).argmax(dim=-1)
             found[sentences, position] = last
-            goes_on = (last != self.eos_id).nonzero()[:, 0]
-            if len(goes_on) == 0:
+            unfinished = (last != self.eos_id).nonzero()[:, 0]
+            if len(unfinished) == 0:
                 break
-            if len(goes_on) < len(last):
-                sentences, last = sentences[goes_on], last[goes_on]
-                memory, state = memory.select(goes_on), state.select(goes_on)
+            if len(unfinished) < len(last):
+                sentences, last = sentences[unfinished], last[unfinished]
+                memory, state = memory.select(unfinished), state.select(unfinished)
         return [[*row[: row.index(self.eos_id)], self.eos_id] if self.eos_id in row else row for row in found.tolist()]
 
-    def beam(self, src: Tensor, lengths: Tensor, beam_size: int, most_steps: int) -> list[list[int]]:
+    def beam(self, src: Tensor, lengths: Tensor, beam_size: int, max_steps: int) -> list[list[int]]:
         """Decode with a beam of `beam_size` hypotheses per sentence."""
         model, sentences = self.model, list(range(len(src)))
         memory = model.encode(src, lengths)
         state, ids = model.start(memory), torch.full((len(src), 1, 1), self.bos_id, device=src.device)
         totals = torch.zeros(len(src), 1, device=src.device)  # (A, K)
         finished: list[list[tuple[float, list[int]]]] = [[] for _ in sentences]
-        for length in range(1, most_steps + 1):
+        for length in range(1, max_steps + 1):
             state = model.step(model.embedding(ids[..., -1].flatten()), state, memory)
             log_probs = torch.log_softmax(model.logits(state.vector), dim=-1, dtype=torch.float32)
-            summed = self._allowed(log_probs).view(*totals.shape, -1) + totals[..., None]
+            summed = self._mask_banned_ids(log_probs).view(*totals.shape, -1) + totals[..., None]
             totals, chosen = summed.flatten(1).topk(2 * beam_size)
             parents, tokens = chosen // summed.size(-1), chosen % summed.size(-1)
             ends = tokens == self.eos_id
@@ -111,22 +111,22 @@ class Search:
             rows = parents + first_rows[:, None]
             ids = torch.cat((ids.flatten(0, 1)[rows], tokens[..., None]), dim=-1)
             means = (totals[:, 0] / length).tolist()  # mean score of the best unfinished hypothesis
-            goes_on = [
+            unfinished = [
                 row
                 for row, sentence in enumerate(sentences)
                 if len(finished[sentence]) < beam_size or means[row] > max(finished[sentence])[0]
             ]
-            if not goes_on:
+            if not unfinished:
                 break
-            if len(goes_on) < len(sentences):
-                memory, sentences = memory.select(torch.tensor(goes_on)), [sentences[row] for row in goes_on]
-                rows, ids, totals = rows[goes_on], ids[goes_on], totals[goes_on]
+            if len(unfinished) < len(sentences):
+                memory, sentences = memory.select(torch.tensor(unfinished)), [sentences[row] for row in unfinished]
+                rows, ids, totals = rows[unfinished], ids[unfinished], totals[unfinished]
             state = state.select(rows.flatten())
         for row, sentence in enumerate(sentences):
             if not finished[sentence]:  # no hypothesis ended within the length limit
                 finished[sentence].append((0.0, ids[row, 0, 1:].tolist()))
         return [max(each)[1] for each in finished]
 
-    def _allowed(self, scores: Tensor) -> Tensor:
+    def _mask_banned_ids(self, scores: Tensor) -> Tensor:
         scores[:, self.banned_ids] = -torch.inf
         return scores

@@ -1,4 +1,4 @@
-"""Worker for decoding with Marian of `transformers` by `generate`, in batches by length, with one or more processes."""
+"""Worker for decoding with `transformers.MarianMTModel.generate`: length-sorted batches, one or more processes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks.records import DecodingJob, Json
 from benchmarks.workers.decoding_loop import Output, Translate, length_limit, measure, sorted_batches
-from benchmarks.workers.train_marian import use_own_positions
+from benchmarks.workers.train_marian import use_seqlab_positions
 from seqlab.base.world import ProgressCallback
 from seqlab.inference.forks import ForkedWorkers
 from seqlab.text import load_tokenizer
@@ -27,19 +27,19 @@ def _load(job: DecodingJob) -> Translate:
     torch.set_num_threads(job.workers * job.threads)
     tokenizer = load_tokenizer(Path(job.folder) / "tokenizer")
     model = MarianMTModel.from_pretrained(Path(job.folder) / "transformers")
-    use_own_positions(model)
+    use_seqlab_positions(model)
     model.to(device=job.device, dtype=torch.bfloat16 if job.dtype == "bf16" else torch.float32).eval()
 
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
         rows = [[*row, tokenizer.eos_id] for row in tokenizer.encode(lines)]
 
-        def search(own: list[int], _: ProgressCallback | None) -> list[list[int]]:
+        def search(row_indices: list[int], _: ProgressCallback | None) -> list[list[int]]:
             found: dict[int, list[int]] = {}
-            mine = [rows[index] for index in own]
-            for indices in sorted_batches(mine, batch):
-                generated = generate(model, [mine[index] for index in indices], job.beam_size, job.device)
+            worker_rows = [rows[index] for index in row_indices]
+            for indices in sorted_batches(worker_rows, batch):
+                generated = generate(model, [worker_rows[index] for index in indices], job.beam_size, job.device)
                 found |= dict(zip(indices, generated, strict=True))
-            return [found[index] for index in range(len(mine))]
+            return [found[index] for index in range(len(worker_rows))]
 
         found = ForkedWorkers(job.workers).map_rows([len(row) for row in rows], search)
         return [Output(text, len(ids)) for text, ids in zip(tokenizer.decode(found), found, strict=True)]

@@ -1,4 +1,4 @@
-"""Worker for generation with GPT-2 of `transformers` by `generate`, with its KV cache."""
+"""Worker for generation with `transformers.GPT2LMHeadModel.generate`, with its KV cache."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from benchmarks.workers.lm_loop import DTYPES, LmWorkload
 
 
 def run(job: Json) -> Json:
-    """Run an `LmGenerationJob`; `way` is not used."""
+    """Run an `LmGenerationJob`; `method` is not used."""
     return measure(_load, job)
 
 
@@ -28,7 +28,7 @@ def _load(job: LmGenerationJob) -> Generate:
             input_ids=start,
             attention_mask=torch.ones_like(start),
             do_sample=not job.greedy,
-            top_k=None if job.greedy else 0,  # the whole vocabulary
+            top_k=None if job.greedy else 0,  # no truncation
             max_new_tokens=length,
             use_cache=True,
         )

@@ -10,7 +10,7 @@ from seqlab.tasks.language_modelling.language_model import LanguageModel
 
 
 def run(job: Json) -> Json:
-    """Run an `LmGenerationJob`; `way` is not used."""
+    """Run an `LmGenerationJob`; `method` is not used."""
     return measure(_load, job)
 
 

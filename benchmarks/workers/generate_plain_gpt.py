@@ -1,4 +1,4 @@
-"""Worker for generation with `PlainGpt`, as nanoGPT does and with a KV cache."""
+"""Worker for generation with `PlainGpt`, without a cache, as nanoGPT does, and with a KV cache."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +15,11 @@ from benchmarks.workers.plain_gpt import PlainGpt
 
 
 def run(job: Json) -> Json:
-    """Run an `LmGenerationJob` in one of `WAYS`."""
+    """Run an `LmGenerationJob` with one of `METHODS`."""
     return measure(_load, job)
 
 
-def read_all(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor:
+def generate_without_cache(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor:
     """Generate without a cache, as nanoGPT does: read the last `block_length` ids again for each new id."""
     for _ in range(length):
         logits = model(ids[:, -model.shape.block_length :], last_only=True)
@@ -27,7 +27,7 @@ def read_all(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor:
     return ids
 
 
-def read_last(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor:
+def generate_with_cache(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor:
     """Generate with a KV cache: read only the last id; prompt and text must fit into the block."""
     caches = model.start(len(ids))
     found, last = [ids], ids
@@ -37,7 +37,10 @@ def read_last(model: PlainGpt, ids: Tensor, length: int, greedy: bool) -> Tensor
     return torch.cat(found, dim=1)
 
 
-WAYS: dict[str, Callable[[PlainGpt, Tensor, int, bool], Tensor]] = {"read_all": read_all, "read_last": read_last}
+METHODS: dict[str, Callable[[PlainGpt, Tensor, int, bool], Tensor]] = {
+    "without_cache": generate_without_cache,
+    "with_cache": generate_with_cache,
+}
 
 
 def _load(job: LmGenerationJob) -> Generate:
@@ -49,6 +52,6 @@ def _load(job: LmGenerationJob) -> Generate:
     @torch.inference_mode()
     def generate(rows: int, length: int) -> list[str]:
         start = torch.full((rows, 1), workload.start_id, device=job.device)
-        return texts_of(WAYS[job.way](model, start, length, job.greedy), workload.characters)
+        return texts_of(METHODS[job.method](model, start, length, job.greedy), workload.characters)
 
     return generate

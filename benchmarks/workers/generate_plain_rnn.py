@@ -13,14 +13,14 @@ from benchmarks.workers.plain_rnn import PlainCells, PlainRnn
 
 
 def run(job: Json) -> Json:
-    """Run an `LmGenerationJob`; the way is `layers` or `cells`."""
+    """Run an `LmGenerationJob`; the method is `layers` or `cells`."""
     return measure(_load, job)
 
 
 def _load(job: LmGenerationJob) -> Generate:
     workload = LmWorkload.read(Path(job.workload), "trained")
     model: PlainRnn | PlainCells
-    if job.way == "cells":
+    if job.method == "cells":
         model = PlainCells(workload.shape, workload.vocab_size)
         model.load_state_dict(cell_weights(workload.weights, workload.shape.family))
     else:

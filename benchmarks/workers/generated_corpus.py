@@ -10,7 +10,8 @@ import numpy as np
 
 PAIRS = {"train": 40_000, "valid": 200, "test": 1000}
 WORDS = 12_000
-MEAN_LENGTH, LONGEST = 22, 80
+MEAN_LENGTH, MAX_LENGTH = 22, 80
+"""Words of a sentence."""
 SYLLABLES = {
     "en": ["".join(letters) for letters in product("bdfgklmnprstvw", "aeiou", ("", "n", "s"))],
     "de": [
@@ -24,19 +25,19 @@ def write_corpus(folder: Path) -> None:
     if (folder / f"{[*PAIRS][-1]}.de").exists():  # the last file that is written
         return
     rng = np.random.default_rng(1)
-    words = {language: _words(syllables, rng) for language, syllables in SYLLABLES.items()}
+    words = {language: _generate_words(syllables, rng) for language, syllables in SYLLABLES.items()}
     frequencies = 1 / np.arange(1, WORDS + 1)
     frequencies /= frequencies.sum()
     folder.mkdir(parents=True, exist_ok=True)
     for split, pairs in PAIRS.items():
-        lengths = np.clip(rng.poisson(rng.gamma(2.0, MEAN_LENGTH / 2, pairs)), 1, LONGEST)
-        drawn = np.split(rng.choice(WORDS, size=lengths.sum(), p=frequencies), np.cumsum(lengths)[:-1])
-        for language, known in words.items():
+        lengths = np.clip(rng.poisson(rng.gamma(2.0, MEAN_LENGTH / 2, pairs)), 1, MAX_LENGTH)
+        sentences = np.split(rng.choice(WORDS, size=lengths.sum(), p=frequencies), np.cumsum(lengths)[:-1])
+        for language, vocabulary in words.items():
             with (folder / f"{split}.{language}").open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(" ".join(known[index] for index in sentence) + "\n" for sentence in drawn)
+                file.writelines(" ".join(vocabulary[index] for index in sentence) + "\n" for sentence in sentences)
 
 
-def _words(syllables: list[str], rng: np.random.Generator) -> list[str]:
+def _generate_words(syllables: list[str], rng: np.random.Generator) -> list[str]:
     """Generate distinct words of two to four syllables."""
     found: dict[str, None] = {}
     while len(found) < WORDS:

@@ -18,7 +18,12 @@ class ScaledEmbedding(nn.Embedding):
 
 
 def build_gpt2(
-    shape: LmShape, vocab_size: int, weights: Weights, dropout: float = 0.0, weight_dropout: float = 0.0, **config: Any
+    shape: LmShape,
+    vocab_size: int,
+    weights: Weights,
+    dropout: float = 0.0,
+    attention_dropout: float = 0.0,
+    **config: Any,
 ) -> Any:
     """Build a `GPT2LMHeadModel` with torch's fused attention and without an end id, so that no text ends early.
 
@@ -38,7 +43,7 @@ def build_gpt2(
         "activation_function": "gelu",
         "embd_pdrop": dropout,
         "resid_pdrop": dropout,
-        "attn_pdrop": weight_dropout,
+        "attn_pdrop": attention_dropout,
         "bos_token_id": None,
         "eos_token_id": None,
         "attn_implementation": "sdpa",

@@ -38,7 +38,8 @@ def run(job: Json) -> Json:
     if settings.device == "cpu":
         prepare_heap()
     before = peak_memory_mb(settings.device)
-    work = {"training": _training, "decoding": _decoding, "corpus": _corpus}[settings.work](settings)
+    prepare_work = {"training": _prepare_training, "decoding": _prepare_decoding, "corpus": _prepare_corpus}
+    work = prepare_work[settings.work](settings)
     seconds = []
     for _ in range(settings.warmups + settings.repetitions):
         started = time.perf_counter()
@@ -48,7 +49,7 @@ def run(job: Json) -> Json:
     return {"seconds": median(seconds[settings.warmups :]), "memory_mb": memory}
 
 
-def _training(job: GrowthJob) -> Work:
+def _prepare_training(job: GrowthJob) -> Work:
     """Prepare one forward and backward pass."""
     model, batch = _model(job).train(), _batch(job, with_target=True)
     objective = CrossEntropy(CrossEntropyConfig(label_smoothing=LABEL_SMOOTHING))
@@ -63,7 +64,7 @@ def _training(job: GrowthJob) -> Work:
     return work
 
 
-def _decoding(job: GrowthJob) -> Work:
+def _prepare_decoding(job: GrowthJob) -> Work:
     """Prepare decoding of one batch into as many tokens as its source has."""
     model, batch = _model(job).eval(), _batch(job, with_target=False)
     prepare_inference(model, torch.device(job.device), DTYPES[job.dtype])
@@ -76,14 +77,14 @@ def _decoding(job: GrowthJob) -> Work:
     return work
 
 
-def _corpus(job: GrowthJob) -> Work:
+def _prepare_corpus(job: GrowthJob) -> Work:
     """Prepare the encoding of generated pairs into a training cache; each call writes a new one."""
     folder = Path(job.folder) / f"pairs-{job.pairs}"
     tokenizer = load_tokenizer(Path(job.folder) / "tokenizer")
     src, tgt = (str(folder / f"train.{side}") for side in ("en", "de"))
     config = TranslationConfig(train_src=[src], train_tgt=[tgt], valid_fraction=0.01)
     caches = (folder / f"cache-{number}" for number in count())
-    return lambda: prepare(config, (tokenizer, tokenizer), next(caches), num_workers=1)  # for all sizes
+    return lambda: prepare(config, (tokenizer, tokenizer), next(caches), num_workers=1)  # the same for all sizes
 
 
 def _model(job: GrowthJob) -> Transformer:

@@ -7,7 +7,7 @@ from seqlab.corpora.number_words.phrases import cardinal_phrase
 from seqlab.text import SentencePieceBpeConfig, train_tokenizer
 
 STRIDE = 7
-"""Difference of successive numbers, so that a small corpus has lines of many lengths, too."""
+"""Difference of successive numbers, so that small corpora, too, have lines of many lengths."""
 TOKENIZER_LINES = 2000
 
 

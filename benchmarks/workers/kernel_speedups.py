@@ -19,7 +19,7 @@ from seqlab.training.train import set_up_run
 
 
 def run(job: Json) -> Json:
-    """Measure all kernels in turns, every second round in the opposite order."""
+    """Measure all kernels in turns, every second repetition in the opposite order."""
 
     def config(run_dir: Path) -> Config:
         found = RECIPES[job["recipe"]](run_dir)
@@ -35,7 +35,7 @@ def run(job: Json) -> Json:
         training_run.model.train()
         data = list(islice(training_steps(training_run), job["steps"]))
 
-        def seconds(kernel: str | None) -> float:
+        def time_steps(kernel: str | None) -> float:
             started = time.perf_counter()
             with nullcontext() if kernel is None else reference_kernels(kernel):
                 for step in data:
@@ -44,10 +44,10 @@ def run(job: Json) -> Json:
 
         order: list[str | None] = [None, *TRAINING_KERNELS]
         for kernel in order:
-            seconds(kernel)
+            time_steps(kernel)
         ratios: dict[str, list[float]] = {kernel: [] for kernel in TRAINING_KERNELS}
-        for number in range(job["rounds"]):
-            found = {kernel: seconds(kernel) for kernel in (order if number % 2 == 0 else reversed(order))}
+        for number in range(job["repetitions"]):
+            found = {kernel: time_steps(kernel) for kernel in (order if number % 2 == 0 else reversed(order))}
             for kernel in TRAINING_KERNELS:
                 ratios[kernel].append(found[kernel] / found[None])
     return {"ratios": ratios}

@@ -21,7 +21,7 @@ from benchmarks.workers.memory import peak_memory_mb
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
-Read = Callable[[Tensor, Any], tuple[Tensor, Any]]
+Forward = Callable[[Tensor, Any], tuple[Tensor, Any]]
 """Function (ids (B, T), state of the previous block or None) -> logits (B, T, V) and the next state."""
 
 
@@ -43,10 +43,10 @@ class LmWorkload:
     shape: LmShape
     vocab_size: int
     start_id: int
-    """Id of the newline with which a text begins."""
+    """Id of the newline at the start of a text."""
     characters: list[str]
     """Character of each id."""
-    learning_rates: list[float]
+    lrs: list[float]
     weights: Mapping[str, Tensor]
     blocks: list[Block]
 
@@ -64,7 +64,7 @@ class LmWorkload:
             vocab_size=shared["vocab_size"],
             start_id=shared["start_id"],
             characters=shared["characters"],
-            learning_rates=shared["learning_rates"],
+            lrs=shared["lrs"],
             weights=load_file(folder / f"{weights}.safetensors"),
             blocks=blocks,
         )
@@ -73,10 +73,10 @@ class LmWorkload:
 class LmLoop:
     """Training loop of a language model with AdamW."""
 
-    def __init__(self, model: nn.Module, read: Read, dtype: str, device: str) -> None:
+    def __init__(self, model: nn.Module, forward: Forward, dtype: str, device: str) -> None:
         """Move the model to the device; only matrices have weight decay."""
         model.to(device).train()
-        self.read, self.device, self.in_bf16 = read, torch.device(device), dtype == "bf16"
+        self.forward, self.device, self.in_bf16 = forward, torch.device(device), dtype == "bf16"
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         groups = [
             {"params": [p for p in self.parameters if p.dim() > 1], "weight_decay": OPTIMIZER.weight_decay},
@@ -85,14 +85,14 @@ class LmLoop:
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=OPTIMIZER.betas, eps=OPTIMIZER.eps, fused=True)
         self.state: Any = None
 
-    def update(self, block: Block, rate: float) -> float:
+    def update(self, block: Block, lr: float) -> float:
         """Run one update; return the loss in nats per token."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = lr
         tgt_in, tgt_out = block.tgt_in.to(self.device), block.tgt_out.to(self.device)
-        state = _detached(self.state) if block.continues else None
+        state = _detach(self.state) if block.continues else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_bf16):
-            logits, self.state = self.read(tgt_in, state)
+            logits, self.state = self.forward(tgt_in, state)
             loss = F.cross_entropy(logits.flatten(0, 1), tgt_out.flatten())
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, MAX_GRAD_NORM)
@@ -101,20 +101,20 @@ class LmLoop:
         return loss.item()
 
 
-def _detached(state: Any) -> Any:
+def _detach(state: Any) -> Any:
     """Detach the state of `nn.LSTM` (a pair) or `nn.GRU` from its graph."""
     if isinstance(state, tuple):
         return tuple(part.detach() for part in state)
     return None if state is None else state.detach()
 
 
-def train(model: nn.Module, read: Read, workload: LmWorkload, job: LmTrainingJob) -> Json:
+def train(model: nn.Module, forward: Forward, workload: LmWorkload, job: LmTrainingJob) -> Json:
     """Run and time the updates."""
-    loop = LmLoop(model, read, job.dtype, job.device)
-    return timed_updates(lambda step: loop.update(workload.blocks[step], workload.learning_rates[step]), job)
+    loop = LmLoop(model, forward, job.dtype, job.device)
+    return time_updates(lambda step: loop.update(workload.blocks[step], workload.lrs[step]), job)
 
 
-def timed_updates(update: Callable[[int], float], job: LmTrainingJob) -> Json:
+def time_updates(update: Callable[[int], float], job: LmTrainingJob) -> Json:
     """Run the updates of a job, each of which returns its loss, and profile the last ones if requested."""
     seconds, losses = [], []
     with Profile() as profile:

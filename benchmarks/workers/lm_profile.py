@@ -7,22 +7,22 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
-PARTS = ("products", "attention", "recurrent layers", "optimizer", "rest")
+OPERATION_TYPES = ("products", "attention", "recurrent layers", "optimizer", "rest")
 SCOPES = {
     **dict.fromkeys(("Attention", "attention", "_SplitHeads"), "attention"),
     **dict.fromkeys(("aten::lstm", "aten::gru", "RnnLayer", "rnn_layer", "Loop"), "recurrent layers"),
     "Optimizer.step": "optimizer",
 }
-"""Substrings of event names, and the part to which all time within such events belongs."""
+"""Substrings of event names, and the type of all operations within such events."""
 OPERATORS = {
     **dict.fromkeys(("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise", "aten::mkldnn_linear"), "products"),
     **dict.fromkeys(("aten::bmm", "aten::baddbmm", "aten::baddbmm_"), "attention"),
 }
-"""Part of each other operator: only attention uses batched products in these models."""
+"""Type of each other operator; in these models only attention uses batched products."""
 
 
 class Profile:
-    """Context manager that profiles from `begin` to its end."""
+    """Context manager that profiles from the call of `begin` to its exit."""
 
     def __init__(self) -> None:
         self._profiler: profile | None = None
@@ -42,28 +42,28 @@ class Profile:
         self._profiler.start()
 
     def shares(self) -> dict[str, float]:
-        """Return the share of each of `PARTS` with nonzero time; empty if nothing was profiled."""
+        """Return the share of time of each of `OPERATION_TYPES` that occurs; empty if nothing was profiled."""
         return self._shares
 
 
 def shares(events: Iterable[Any]) -> dict[str, float]:
-    """Sum the self time of events by part."""
+    """Compute the share of the events' self time by type of operation."""
     found: dict[str, float] = defaultdict(float)
     for event in events:
-        found[part_of(event)] += event.self_cpu_time_total
+        found[operation_type(event)] += event.self_cpu_time_total
     total = sum(found.values())
-    return {part: found[part] / total for part in PARTS if found[part] > 0}
+    return {kind: found[kind] / total for kind in OPERATION_TYPES if found[kind] > 0}
 
 
-def part_of(event: Any) -> str:
-    """Return the part of an event: by its innermost enclosing scope, else by its own name.
+def operation_type(event: Any) -> str:
+    """Return the type of an event: by its innermost enclosing scope, else by its name.
 
     The backward pass of a recurrent layer that is not fused has no scope: its time is in products and the rest.
     """
-    around = event
-    while around is not None:
-        for name, part in SCOPES.items():
-            if name in around.name:
-                return part
-        around = around.cpu_parent
+    scope = event
+    while scope is not None:
+        for name, kind in SCOPES.items():
+            if name in scope.name:
+                return kind
+        scope = scope.cpu_parent
     return OPERATORS.get(event.name, "rest")

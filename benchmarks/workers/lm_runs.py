@@ -25,7 +25,7 @@ MAX_GRAD_NORM = 1.0
 LR_WARMUP_STEPS = 10
 """Few steps, so that the compared updates change the weights."""
 GENERATED_LINES = 20_000
-FEW_LINES = 16
+VALID_LINES = 16
 """Validation lines of a timed run, which is validated once at its end."""
 
 
@@ -37,18 +37,18 @@ def write_text(name: str, folder: Path) -> None:
     """
     if folder.exists():
         return
-    building = folder.with_name(f"{folder.name}.tmp")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    temporary = folder.with_name(f"{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
     if name == "tinyshakespeare":
-        tinyshakespeare.write_split(locate(name)["all"]["text"], building)
+        tinyshakespeare.write_split(locate(name)["all"]["text"], temporary)
     else:
         lines = [cardinal_phrase(number).en for number in range(GENERATED_LINES)]
-        for part, those in (("train", lines[FEW_LINES:]), ("valid", lines[:FEW_LINES])):
-            (building / f"{part}.txt").write_text("\n".join(those) + "\n", encoding="utf-8")
-    few = list(islice(read_lines(building / "valid.txt"), FEW_LINES))
-    (building / "valid.txt").write_text("\n".join(few) + "\n", encoding="utf-8")
-    building.rename(folder)
+        for split, split_lines in (("train", lines[VALID_LINES:]), ("valid", lines[:VALID_LINES])):
+            (temporary / f"{split}.txt").write_text("\n".join(split_lines) + "\n", encoding="utf-8")
+    first_lines = list(islice(read_lines(temporary / "valid.txt"), VALID_LINES))
+    (temporary / "valid.txt").write_text("\n".join(first_lines) + "\n", encoding="utf-8")
+    temporary.rename(folder)
 
 
 def text_config(shape: LmShape, text: Path) -> LanguageModellingConfig:
@@ -106,7 +106,7 @@ def _model_config(shape: LmShape, dropout: float) -> TransformerLmConfig | LstmL
 
 
 def train_from_weights(start: Path, config: Config, folder: Path) -> None:
-    """Train a new run from the weights and the encoded text of another one, with a dropout of its own."""
+    """Train a new run from the weights and the encoded text of another one, with the dropout of its config."""
     folder.mkdir(parents=True)
     shutil.copytree(start / "cache", folder / "cache")
     train(replace(config, init_from=str(start), init_parts="matching"), folder)

@@ -20,7 +20,7 @@ PLAIN_GPT = {
     "feed_forward.contract": "mlp.2",
     "norm": "norm",
 }
-"""Names of seqlab's modules (within a layer: without its number) and their names in `PlainGpt`."""
+"""Names of seqlab's modules (in layers: after the layer number), mapped to their names in `PlainGpt`."""
 GPT2 = {
     "embedding": "transformer.wte",
     "embedding.positions": "transformer.wpe",
@@ -32,10 +32,10 @@ GPT2 = {
     "feed_forward.contract": "mlp.c_proj",
     "norm": "transformer.ln_f",
 }
-"""Names of seqlab's modules and their names in `transformers.GPT2LMHeadModel`."""
+"""Names of seqlab's modules, mapped to their names in `transformers.GPT2LMHeadModel`."""
 
 
-def _renamed(weights: Weights, names: Mapping[str, str], layers: str) -> dict[str, Tensor]:
+def _rename(weights: Weights, names: Mapping[str, str], layers: str) -> dict[str, Tensor]:
     """Rename every weight; raises KeyError if the other implementation has no counterpart."""
     found = {}
     for name, value in weights.items():
@@ -50,12 +50,12 @@ def _renamed(weights: Weights, names: Mapping[str, str], layers: str) -> dict[st
 
 def plain_gpt_weights(weights: Weights) -> dict[str, Tensor]:
     """Convert to the names of `PlainGpt`."""
-    return _renamed(weights, PLAIN_GPT, "layers")
+    return _rename(weights, PLAIN_GPT, "layers")
 
 
 def gpt2_weights(weights: Weights) -> dict[str, Tensor]:
     """Convert to the names of `transformers.GPT2LMHeadModel`, which stores matrices as (inputs, outputs)."""
-    found = _renamed(weights, GPT2, "transformer.h")
+    found = _rename(weights, GPT2, "transformer.h")
     return {
         name: value.t().contiguous() if name.startswith("transformer.h") and value.dim() == 2 else value
         for name, value in found.items()
@@ -63,7 +63,7 @@ def gpt2_weights(weights: Weights) -> dict[str, Tensor]:
 
 
 def rnn_weights(weights: Weights, family: Family) -> dict[str, Tensor]:
-    """Convert to the names of `PlainRnn`; its second bias of each gate is 0 where seqlab has none."""
+    """Convert to the names of `PlainRnn`; the second bias of each gate is 0 if seqlab has none."""
     found = {"embedding.weight": weights["weight"]}
     for layer, source in enumerate(_layers(weights)):
         bias = weights[f"{source}from_input.bias"]

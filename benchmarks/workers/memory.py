@@ -1,4 +1,4 @@
-"""Peak memory of this process, and of this process with its children."""
+"""Peak memory of this process and its descendants."""
 
 import os
 import resource
@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-STATUS = Path("/proc/self/status")
-SAMPLE_SECONDS = 0.05
+STATUS_FILE = Path("/proc/self/status")
+SECONDS_BETWEEN_SAMPLES = 0.05
 
 
 def peak_memory_mb(device: str = "cpu") -> float:
@@ -17,9 +17,9 @@ def peak_memory_mb(device: str = "cpu") -> float:
         import torch
 
         return torch.cuda.max_memory_allocated(device) / 1e6
-    if STATUS.exists():
+    if STATUS_FILE.exists():
         # `ru_maxrss` starts at the size of the parent process at the fork.
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        line = next(line for line in STATUS_FILE.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
@@ -36,7 +36,7 @@ class TreeMemory:
         self.main_mb: float | None = None
         self.others_mb = 0.0
         """Peak sum over all descendants, without this process."""
-        self._ended = threading.Event()
+        self._is_finished = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> "TreeMemory":
@@ -44,16 +44,16 @@ class TreeMemory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._ended.set()
+        self._is_finished.set()
         self._thread.join()
 
     def _sample(self) -> None:
-        while STATUS.exists():
+        while STATUS_FILE.exists():
             main, *others = (anonymous_mb(pid) for pid in [os.getpid(), *_descendants(os.getpid())])
             self.main_mb = max(self.main_mb or 0.0, main)
             self.tree_mb = max(self.tree_mb or 0.0, main + sum(others))
             self.others_mb = max(self.others_mb, sum(others))
-            if self._ended.wait(SAMPLE_SECONDS):
+            if self._is_finished.wait(SECONDS_BETWEEN_SAMPLES):
                 return
 
 

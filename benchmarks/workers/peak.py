@@ -1,4 +1,4 @@
-"""Worker that measures the peak rate of matrix products over the kernels of torch."""
+"""Worker that measures the peak rate of matrix products of torch's kernels."""
 
 import platform
 import time
@@ -54,15 +54,15 @@ def _rate(
     with torch.inference_mode():
         product(x, w)
         while best == float("inf") or time.perf_counter() < deadline:
-            _wait(device)
+            _synchronize(device)
             started = time.perf_counter()
             product(x, w)
-            _wait(device)
+            _synchronize(device)
             best = min(best, time.perf_counter() - started)
     return 2 * rows * inputs * outputs / best
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -30,9 +30,9 @@ class LayerCache:
 class Attention(nn.Module):
     """Causal multi-head self-attention."""
 
-    def __init__(self, shape: LmShape, dropout: float, weight_dropout: float) -> None:
+    def __init__(self, shape: LmShape, dropout: float, attention_dropout: float) -> None:
         super().__init__()
-        self.num_heads, self.weight_dropout = shape.num_heads, weight_dropout
+        self.num_heads, self.attention_dropout = shape.num_heads, attention_dropout
         self.project_in = nn.Linear(shape.width, 3 * shape.width)
         self.project_out = nn.Linear(shape.width, shape.width)
         self.dropout = nn.Dropout(dropout)
@@ -46,7 +46,7 @@ class Attention(nn.Module):
         )
         if cache is not None:
             key, value = cache.append(key, value)
-        dropout = self.weight_dropout if self.training else 0.0
+        dropout = self.attention_dropout if self.training else 0.0
         heads = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=length > 1)
         return self.dropout(self.project_out(heads.transpose(1, 2).reshape(batch, length, width)))
 
@@ -54,10 +54,10 @@ class Attention(nn.Module):
 class Layer(nn.Module):
     """Pre-norm Transformer layer: attention and a feed-forward network."""
 
-    def __init__(self, shape: LmShape, dropout: float, weight_dropout: float) -> None:
+    def __init__(self, shape: LmShape, dropout: float, attention_dropout: float) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(shape.width)
-        self.attention = Attention(shape, dropout, weight_dropout)
+        self.attention = Attention(shape, dropout, attention_dropout)
         self.mlp_norm = nn.LayerNorm(shape.width)
         self.mlp = nn.Sequential(
             nn.Linear(shape.width, 4 * shape.width),
@@ -75,14 +75,14 @@ class Layer(nn.Module):
 class PlainGpt(nn.Module):
     """Decoder-only Transformer."""
 
-    def __init__(self, shape: LmShape, vocab_size: int, dropout: float = 0.0, weight_dropout: float = 0.0) -> None:
-        """Build the model; `weight_dropout` is dropout of attention weights, which nanoGPT has and seqlab has not."""
+    def __init__(self, shape: LmShape, vocab_size: int, dropout: float = 0.0, attention_dropout: float = 0.0) -> None:
+        """Build the model; `attention_dropout` applies to attention weights, as in nanoGPT; seqlab does not have it."""
         super().__init__()
         self.shape, self.scale = shape, shape.width**0.5
         self.tokens = nn.Embedding(vocab_size, shape.width)
         self.positions = nn.Embedding(shape.block_length, shape.width)
         self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(Layer(shape, dropout, weight_dropout) for _ in range(shape.num_layers))
+        self.layers = nn.ModuleList(Layer(shape, dropout, attention_dropout) for _ in range(shape.num_layers))
         self.norm = nn.LayerNorm(shape.width)
 
     def start(self, rows: int) -> list[LayerCache]:
@@ -92,8 +92,8 @@ class PlainGpt(nn.Module):
     def forward(self, ids: Tensor, caches: list[LayerCache] | None = None, *, last_only: bool = False) -> Tensor:
         """Map ids (B, T), which continue the cached ones, to logits (B, T, V), or (B, 1, V) with `last_only`."""
         start = caches[0].length if caches else 0
-        places = torch.arange(start, start + ids.size(1), device=ids.device)
-        x = self.dropout(self.tokens(ids) * self.scale + self.positions(places))
+        positions = torch.arange(start, start + ids.size(1), device=ids.device)
+        x = self.dropout(self.tokens(ids) * self.scale + self.positions(positions))
         for i, layer in enumerate(self.layers):
             x = layer(x, caches[i] if caches else None)
         return F.linear(self.norm(x[:, -1:] if last_only else x), self.tokens.weight)

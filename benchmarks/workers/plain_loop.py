@@ -31,7 +31,7 @@ class Workload:
     bos_id: int
     eos_id: int
     label_smoothing: float
-    learning_rates: list[float]
+    lrs: list[float]
     weights: Mapping[str, Tensor]
     steps: list[list[Batch]]
 
@@ -49,7 +49,7 @@ class Workload:
             bos_id=shared["bos_id"],
             eos_id=shared["eos_id"],
             label_smoothing=shared["label_smoothing"],
-            learning_rates=shared["learning_rates"],
+            lrs=shared["lrs"],
             weights=load_file(folder / "weights.safetensors"),
             steps=[list(micro_steps.values()) for micro_steps in steps.values()][:count],
         )
@@ -68,10 +68,10 @@ class PlainLoop:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(self.parameters, lr=0.0, betas=BETAS, eps=EPS, fused=True)
 
-    def update(self, micro_steps: list[Batch], rate: float) -> float:
+    def update(self, micro_steps: list[Batch], lr: float) -> float:
         """Run one update; return the loss in nats per target token."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = lr
         count = sum(int((batch["tgt_out"] >= 0).sum()) for batch in micro_steps)
         total = 0.0
         for batch in micro_steps:
@@ -96,9 +96,9 @@ def train(model: nn.Module, logits_of: Callable[[Batch], Tensor], workload: Work
     """Run and time the updates."""
     loop = PlainLoop(model, logits_of, workload.label_smoothing, job.dtype, job.device)
     seconds, losses, padding = [], [], []
-    for micro_steps, rate in zip(workload.steps, workload.learning_rates, strict=False):
+    for micro_steps, lr in zip(workload.steps, workload.lrs, strict=False):
         started = time.perf_counter()
-        losses.append(loop.update(micro_steps, rate))
+        losses.append(loop.update(micro_steps, lr))
         seconds.append(time.perf_counter() - started)
         padding.append(padding_shares(micro_steps))
     src_padding, tgt_padding = (list(side) for side in zip(*padding, strict=True))
@@ -109,6 +109,6 @@ def padding_shares(micro_steps: list[Batch]) -> tuple[float, float]:
     """Return the share of padding in the source and in the target tensors."""
     src = sum(int(batch["src_lengths"].sum()) for batch in micro_steps)
     tgt = sum(int((batch["tgt_out"] >= 0).sum()) for batch in micro_steps)
-    src_places = sum(batch["src"].numel() for batch in micro_steps)
-    tgt_places = sum(batch["tgt_out"].numel() for batch in micro_steps)
-    return 1 - src / src_places, 1 - tgt / tgt_places
+    src_positions = sum(batch["src"].numel() for batch in micro_steps)
+    tgt_positions = sum(batch["tgt_out"].numel() for batch in micro_steps)
+    return 1 - src / src_positions, 1 - tgt / tgt_positions

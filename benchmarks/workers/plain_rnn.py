@@ -21,21 +21,21 @@ class PlainRnn(nn.Module):
         self.dropout = nn.Dropout(dropout)
         layers = LAYERS[shape.family]
         self.layers = layers(shape.width, shape.width, shape.num_layers, batch_first=True, dropout=dropout)
-        self._hold_second_biases(shape)
+        self._freeze_second_biases(shape)
 
     def forward(self, ids: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Map ids (B, T) to logits (B, T, V) and the next state."""
         hidden, state = self.layers(self.dropout(self.embedding(ids)), state)
         return F.linear(self.dropout(hidden), self.embedding.weight), state
 
-    def _hold_second_biases(self, shape: LmShape) -> None:
-        """Keep the second bias of each gate at 0, as seqlab has none, except for that of a GRU's candidate."""
-        learns = torch.zeros(GATES[shape.family] * shape.width)
+    def _freeze_second_biases(self, shape: LmShape) -> None:
+        """Keep the second bias of each gate at 0, as seqlab has none, except that of a GRU's candidate."""
+        is_trainable = torch.zeros(GATES[shape.family] * shape.width)
         if shape.family == "gru":
-            learns[2 * shape.width :] = 1
+            is_trainable[2 * shape.width :] = 1
         for name, parameter in self.layers.named_parameters():
             if name.startswith("bias_hh"):
-                parameter.register_hook(lambda grad: grad * learns.to(grad))
+                parameter.register_hook(lambda grad: grad * is_trainable.to(grad))
 
 
 class PlainCells(nn.Module):
@@ -48,9 +48,9 @@ class PlainCells(nn.Module):
 
     def forward(self, ids: Tensor, state: list[Any] | None) -> tuple[Tensor, list[Any]]:
         """Map ids (B, 1) to logits (B, 1, V) and the next state of each layer."""
-        x, after = self.embedding(ids[:, 0]), []
-        for cell, before in zip(self.cells, state or [None] * len(self.cells), strict=True):
-            found = cell(x, before)
-            after.append(found)
-            x = found[0] if isinstance(found, tuple) else found
-        return F.linear(x, self.embedding.weight)[:, None], after
+        x, next_states = self.embedding(ids[:, 0]), []
+        for cell, cell_state in zip(self.cells, state or [None] * len(self.cells), strict=True):
+            next_state = cell(x, cell_state)
+            next_states.append(next_state)
+            x = next_state[0] if isinstance(next_state, tuple) else next_state
+        return F.linear(x, self.embedding.weight)[:, None], next_states

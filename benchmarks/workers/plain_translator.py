@@ -2,8 +2,8 @@
 
 Each direction of the encoder is an `nn.LSTM` over padded rows, which torch fuses on the CPU, unlike packed sequences;
 the backward direction reads reversed rows. The decoder is an `nn.LSTM` without input feeding and an `nn.LSTMCell` with
-it. These alternatives were slower or not faster: packed sequences, `nn.LSTM` for single steps, explicit gates with one
-product or with precomputed products of the embeddings, and torch's fused attention.
+it. Alternatives that were not faster: packed sequences, `nn.LSTM` for single steps, explicit gates with one product or
+with precomputed products of the embeddings, and torch's fused attention.
 
 Shapes: B sentences, S source positions, T target positions, H hidden size, N = B * K rows while decoding.
 """
@@ -85,11 +85,11 @@ class PlainTranslator(nn.Module):
         """Encode src (B, S) with lengths (B,)."""
         positions = torch.arange(src.size(1), device=src.device)
         is_padding = positions >= lengths[:, None]
-        turned = torch.where(is_padding, positions, lengths[:, None] - 1 - positions)[..., None]
+        reversed_positions = torch.where(is_padding, positions, lengths[:, None] - 1 - positions)[..., None]
         x = self.dropout(self.embedding(src))
         forwards = self.forwards(x)[0]
-        backwards = self.backwards(x.gather(1, turned.expand_as(x)))[0]
-        values = torch.cat((forwards, backwards.gather(1, turned.expand_as(backwards))), dim=-1)
+        backwards = self.backwards(x.gather(1, reversed_positions.expand_as(x)))[0]
+        values = torch.cat((forwards, backwards.gather(1, reversed_positions.expand_as(backwards))), dim=-1)
         values = self.dropout(values)
         keys = self.keys(values).transpose(1, 2)
         bias = torch.zeros_like(is_padding, dtype=keys.dtype).masked_fill(is_padding, -torch.inf)
@@ -102,7 +102,7 @@ class PlainTranslator(nn.Module):
 
     def step(self, x: Tensor, state: State, memory: Memory) -> State:
         """Run one step on embeddings x (N, H), with the same number of rows per sentence."""
-        assert isinstance(self.decoder, nn.LSTMCell), "it was built to read one position at a time"
+        assert isinstance(self.decoder, nn.LSTMCell), "`step` needs `stepwise=True`"
         inputs = torch.cat((x, state.vector), dim=1) if self.input_feeding else x
         hidden, cell = self.decoder(inputs, (state.hidden, state.cell))
         vector = self.attend(hidden.unflatten(0, (len(memory.values), -1)), memory)
@@ -111,8 +111,8 @@ class PlainTranslator(nn.Module):
     def attend(self, hidden: Tensor, memory: Memory) -> Tensor:
         """Map hidden states (B, T, H) to attentional vectors (B, T, H)."""
         weights = torch.softmax(torch.bmm(hidden, memory.keys) + memory.bias, dim=-1)
-        found = torch.bmm(weights.to(memory.values.dtype), memory.values)
-        return torch.tanh(self.combine(torch.cat((hidden, found), dim=-1)))
+        context = torch.bmm(weights.to(memory.values.dtype), memory.values)
+        return torch.tanh(self.combine(torch.cat((hidden, context), dim=-1)))
 
     def logits(self, vectors: Tensor) -> Tensor:
         """Map attentional vectors (..., H) to logits (..., V)."""

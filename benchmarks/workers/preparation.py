@@ -1,4 +1,4 @@
-"""Worker for corpus preparation: seqlab encodes lines into a training cache, a library only encodes them."""
+"""Worker for corpus preparation: seqlab writes a training cache of encoded lines; a library only encodes the lines."""
 
 import shutil
 import time
@@ -15,8 +15,7 @@ from seqlab.data.prepare import prepare
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import load_tokenizer
 
-BATCH = 10_000
-"""Lines per call of a library."""
+LINES_PER_CALL = 10_000
 
 
 def run(job: Json) -> Json:
@@ -37,7 +36,7 @@ def _seqlab(job: Json) -> Callable[[], int]:
         train_tgt=[str(folder / f"train.tgt{job['suffix']}")],
         valid_src=str(folder / "valid.src"),
         valid_tgt=[str(folder / "valid.tgt")],
-        max_length=10_000,  # drops nothing, as the libraries encode all lines, too
+        max_length=10_000,  # keeps all lines, as the libraries encode all of them
         max_length_ratio=1e9,
     )
     cache = folder / "cache"
@@ -56,7 +55,7 @@ def _library(job: Json) -> Callable[[], int]:
     content = (folder / job["kind"] / "tokenizer.model").read_bytes()
     if job["kind"] == "bpe":
         model = tokenizers.Tokenizer.from_str(content.decode())
-        # seqlab's tokenizer adds the leading space, too.
+        # seqlab's tokenizer also adds a leading space.
         return lambda: sum(
             len(encoding.ids)
             for lines in _batches(folder)
@@ -71,5 +70,5 @@ def _library(job: Json) -> Callable[[], int]:
 def _batches(folder: Path) -> Iterator[list[str]]:
     for side in ("src", "tgt"):
         with (folder / f"train.{side}").open(encoding="utf-8", newline="\n") as file:
-            while lines := [line.removesuffix("\n") for line in islice(file, BATCH)]:
+            while lines := [line.removesuffix("\n") for line in islice(file, LINES_PER_CALL)]:
                 yield lines

@@ -12,7 +12,7 @@ from benchmarks.workers.seqlab_runs import benchmark_config, pairs_section
 from seqlab.data.corpus import Corpus
 from seqlab.text import BpeConfig, SentencePieceBpeConfig, train_tokenizer
 
-BLOCK = 10_000
+PAIRS_PER_WRITE = 10_000
 
 
 def run(job: Json) -> Json:
@@ -36,19 +36,21 @@ def run(job: Json) -> Json:
 
 
 def write_recombined(folder: Path, pairs: Sequence[tuple[str, str]], size: int, seed: int = 1) -> None:
-    """Write `size` pairs, each of two half pairs, to train.src and train.tgt, as plain files and as .gz."""
+    """Write `size` pairs to train.src and train.tgt, and to .gz files; each joins halves of two real pairs."""
     halves = [[_halves(line) for line in side] for side in zip(*pairs, strict=True)]
     draw = random.Random(seed)
     paths = [folder / f"train.{side}" for side in ("src", "tgt")]
     files = [path.open("w", encoding="utf-8", newline="\n") for path in paths]
-    for start in range(0, size, BLOCK):
-        chosen = [(draw.randrange(len(pairs)), draw.randrange(len(pairs))) for _ in range(min(BLOCK, size - start))]
+    for start in range(0, size, PAIRS_PER_WRITE):
+        chosen = [
+            (draw.randrange(len(pairs)), draw.randrange(len(pairs))) for _ in range(min(PAIRS_PER_WRITE, size - start))
+        ]
         for side, file in zip(halves, files, strict=True):
             file.writelines(f"{side[first][0]} {side[second][1]}\n" for first, second in chosen)
     for path, file in zip(paths, files, strict=True):
         file.close()
-        with path.open("rb") as plain, gzip.open(f"{path}.gz", "wb", compresslevel=1) as packed:
-            shutil.copyfileobj(plain, packed)
+        with path.open("rb") as plain, gzip.open(f"{path}.gz", "wb", compresslevel=1) as compressed:
+            shutil.copyfileobj(plain, compressed)
 
 
 def _halves(line: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from benchmarks.options import unnamed_toolkit
+from benchmarks.options import missing_toolkit_note
 from benchmarks.records import Json, Unavailable
 from benchmarks.scale import (
     Family,
@@ -26,7 +26,7 @@ from benchmarks.scale import (
 )
 from benchmarks.workers.decode_joeynmt import write_model
 from benchmarks.workers.seqlab_runs import benchmark_config, corpus_files, model_config, translator_section
-from benchmarks.workers.toolkits import check
+from benchmarks.workers.toolkits import require_toolkit
 from benchmarks.workers.train_marian import build_marian
 from benchmarks.workers.weights import Weights, plain_translator_weights
 from seqlab.data.readers import read_lines
@@ -95,8 +95,8 @@ def _recurrent_sizes(trained: LoadedRun) -> RecurrentSizes:
         if model == model_config(sizes, model.dropout):
             return sizes
     raise ValueError(
-        f"{trained.folder.path}: only an LSTM with `bridge: zero` whose other settings but `hidden_size`, "
-        "`input_feeding` and `dropout` are the defaults can be given to the other systems."
+        f"{trained.folder.path}: an LSTM run can be exported to the other systems only with `bridge: zero` and default "
+        "values of all other settings except `hidden_size`, `input_feeding` and `dropout`."
     )
 
 
@@ -105,7 +105,7 @@ def _transformer_sizes(trained: LoadedRun) -> ModelSizes:
     if model.tied_embeddings != "all" or model.positions != "sinusoidal" or model.activation != "relu":
         raise ValueError(
             f"{trained.folder.path}: only a run with `tied_embeddings: all`, `positions: sinusoidal` and `activation: "
-            "relu` can be given to the other systems."
+            "relu` can be exported to the other systems."
         )
     return ModelSizes(
         trained.tgt_tokenizer.vocab_size,
@@ -127,8 +127,8 @@ def _to_torch(trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
 
 def _to_joeynmt(python: str | None, trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
     if python is None:
-        raise Unavailable(unnamed_toolkit("--joeynmt"))
-    check(python, "joeynmt")
+        raise Unavailable(missing_toolkit_note("--joeynmt"))
+    require_toolkit(python, "joeynmt")
     write_model(_weights(trained), recurrent_sizes(sizes), trained.tgt_tokenizer, folder / "joeynmt")
 
 

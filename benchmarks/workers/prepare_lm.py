@@ -1,8 +1,9 @@
-"""Worker that prepares language modeling: one text, one set of weights, the same blocks of ids for all systems.
+"""Worker that writes the text, initial weights and blocks of ids that all benchmarked language models share.
 
 WORKLOAD/start is a run folder of seqlab after one update, WORKLOAD/weights.safetensors its weights under seqlab's
-names, WORKLOAD/blocks.safetensors inputs and targets of the first updates, and WORKLOAD/workload.json the rest. For
-generation, WORKLOAD/run is a run folder that was trained longer, and WORKLOAD/trained.safetensors its weights.
+names, WORKLOAD/blocks.safetensors inputs and targets of the first updates, and WORKLOAD/workload.json all other
+settings. For generation, WORKLOAD/run is a run folder that was trained longer, and WORKLOAD/trained.safetensors its
+weights.
 """
 
 import json
@@ -40,7 +41,7 @@ def run(job: Json) -> Json:
     without generation), threads.
     """
     base, shape = Path(job["workload"]), LmShape(**job["shape"])
-    name = _write_first(TEXTS if job["text"] is None else [job["text"]], base)
+    name = _write_first_available(TEXTS if job["text"] is None else [job["text"]], base)
     folder = base / f"{name}-{shape.family}-{shape.width}x{shape.num_layers}"
     config = lm_config(shape, base / name, 0.0, threads=job["threads"], device="cpu")
     if not (folder / "start" / "run.json").exists():
@@ -53,16 +54,16 @@ def run(job: Json) -> Json:
     data, optim = text_config(shape, base / name), config.optim
     steps = _first_steps(data, config.seed, start, job["steps"])
     save_file(_tensors(steps), folder / "blocks.safetensors")
-    rates = [optim.schedule.lr_at(optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
+    lrs = [optim.schedule.lr_at(optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
     shared = {
         "shape": asdict(shape),
         "text": str((base / name).resolve()),
         "vocab_size": tokenizer.vocab_size,
         "start_id": start_id(data, tokenizer),
         "characters": characters(tokenizer),
-        "learning_rates": rates,
+        "lrs": lrs,
         "tokens": [step.num_tgt_tokens for step in steps],
-        "continues": [_only(step).continues for step in steps],
+        "continues": [_single_micro_step(step).continues for step in steps],
     }
     (folder / "workload.json").write_text(json.dumps(shared), encoding="utf-8")
     return {
@@ -84,7 +85,7 @@ def characters(tokenizer: Tokenizer) -> list[str]:
     return found
 
 
-def _write_first(names: Sequence[str], base: Path) -> str:
+def _write_first_available(names: Sequence[str], base: Path) -> str:
     """Write the first available one of several texts."""
     for name in names[:-1]:
         try:
@@ -115,12 +116,12 @@ def _first_steps(config: LanguageModellingConfig, seed: int, start: LoadedRun, c
 
 def _tensors(steps: Sequence[TrainingStep]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    for number, batch in enumerate(map(_only, steps)):
+    for number, batch in enumerate(map(_single_micro_step, steps)):
         tensors |= {f"{number:05d}.tgt_in": batch.tgt_in, f"{number:05d}.tgt_out": batch.tgt_out}
     return tensors
 
 
-def _only(step: TrainingStep) -> TextBatch:
+def _single_micro_step(step: TrainingStep) -> TextBatch:
     """Return the only micro-step of a step."""
     (batch,) = step.micro_steps
     assert isinstance(batch, TextBatch)
@@ -128,5 +129,5 @@ def _only(step: TrainingStep) -> TextBatch:
 
 
 def _lengths(step: TrainingStep) -> list[int]:
-    lengths: list[int] = (_only(step).tgt_out >= 0).sum(1).tolist()
+    lengths: list[int] = (_single_micro_step(step).tgt_out >= 0).sum(1).tolist()
     return lengths

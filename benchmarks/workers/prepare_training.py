@@ -1,8 +1,8 @@
-"""Worker that prepares training: one tokenizer, one set of weights, the same batches of ids for all systems.
+"""Worker that writes the tokenizer, initial weights and batches of ids that all benchmarked systems share.
 
 WORKLOAD/start is a run folder of seqlab after one update, WORKLOAD/weights.safetensors its weights under seqlab's
 names, WORKLOAD/batches-N.safetensors the batches of the first updates for micro-steps of N padded tokens, and
-WORKLOAD/workload.json the rest.
+WORKLOAD/workload.json all other settings.
 """
 
 import json
@@ -45,14 +45,14 @@ def run(job: Json) -> Json:
     save_file({name: value.clone() for name, value in start.model.named_parameters()}, folder / "weights.safetensors")
     sizes = replace(scale.model, vocab_size=start.tgt_tokenizer.vocab_size)
     optim = config.optim
-    rates = [optim.schedule.lr_at(optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
+    lrs = [optim.schedule.lr_at(optim.optimizer.lr, step, job["steps"]) for step in range(job["steps"])]
     shared = {
         "sizes": asdict(sizes),
         "pad_id": start.tgt_tokenizer.pad_id,
         "bos_id": start.tgt_tokenizer.bos_id,
         "eos_id": start.tgt_tokenizer.eos_id,
         "label_smoothing": LABEL_SMOOTHING,
-        "learning_rates": rates,
+        "lrs": lrs,
         "scale": job["scale"],
     }
     plans = {str(size): _plan(config, start, folder, sizes, size, job["steps"]) for size in scale.micro_batch_tokens}
@@ -65,15 +65,15 @@ def _plan(config: Config, start: LoadedRun, folder: Path, sizes: Sizes, micro_ba
     data_config = replace(pairs_section(config), micro_batch_tokens=micro_batch_tokens)
     tokenizers = start.src_tokenizer, start.tgt_tokenizer
     data = prepare(data_config, tokenizers, start.folder.cache)
-    drawn = list(islice(Seq2SeqSampler(data.train, data_config, config.seed, *tokenizers).steps(), steps))
-    save_file(_tensors(drawn), folder / f"batches-{micro_batch_tokens}.safetensors")
+    training_steps = list(islice(Seq2SeqSampler(data.train, data_config, config.seed, *tokenizers).steps(), steps))
+    save_file(_tensors(training_steps), folder / f"batches-{micro_batch_tokens}.safetensors")
     return {
-        "tgt_tokens": [step.num_tgt_tokens for step in drawn],
-        "src_tokens": [step.num_src_tokens for step in drawn],
-        "tgt_padding": [1 - step.num_tgt_tokens / step.padded_tgt_tokens for step in drawn],
-        "src_padding": [1 - step.num_src_tokens / step.padded_src_tokens for step in drawn],
-        "micro_steps": [len(step.micro_steps) for step in drawn],
-        "flops": [training_flops(sizes, _lengths(step)) for step in drawn],
+        "tgt_tokens": [step.num_tgt_tokens for step in training_steps],
+        "src_tokens": [step.num_src_tokens for step in training_steps],
+        "tgt_padding": [1 - step.num_tgt_tokens / step.padded_tgt_tokens for step in training_steps],
+        "src_padding": [1 - step.num_src_tokens / step.padded_src_tokens for step in training_steps],
+        "micro_steps": [len(step.micro_steps) for step in training_steps],
+        "flops": [training_flops(sizes, _lengths(step)) for step in training_steps],
     }
 
 

@@ -1,4 +1,4 @@
-"""Worker for the learning curve of Marian of `transformers` in a plain loop over seqlab's batches."""
+"""Worker for the learning curve of `transformers.MarianMTModel` in a plain loop over seqlab's batches."""
 
 import time
 from dataclasses import asdict, replace
@@ -29,7 +29,7 @@ from seqlab.data.step import TrainingStep
 from seqlab.runs.load import load_run
 from seqlab.text import Tokenizer
 
-SENTENCES = 64
+VALID_BATCH_SENTENCES = 64
 """Batch size of validation, which is not timed."""
 
 
@@ -56,7 +56,7 @@ def run(job: Json) -> Json:
     points: list[Point] = []
     rates: list[float] = []
     elapsed = 0.0
-    while not points or (points[-1].minutes < settings.minutes and points[-1].bleu < settings.enough_bleu):
+    while not points or (points[-1].minutes < settings.minutes and points[-1].bleu < settings.target_bleu):
         for number in range(len(rates), len(rates) + settings.valid_every):
             started = time.monotonic()
             step = next(steps)
@@ -92,7 +92,7 @@ def validation_bleu(model: Any, data: PreparedData, tokenizer: Tokenizer, device
     rows = [[*data.valid.src[index].tolist(), tokenizer.eos_id] for index in range(len(data.valid))]
     model.eval()
     found: dict[int, list[int]] = {}
-    for indices in sorted_batches(rows, SENTENCES):
+    for indices in sorted_batches(rows, VALID_BATCH_SENTENCES):
         found |= dict(zip(indices, generate(model, [rows[i] for i in indices], 1, device), strict=True))
     model.train()
     hypotheses = tokenizer.decode([found[index] for index in range(len(rows))])

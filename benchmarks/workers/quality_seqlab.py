@@ -22,8 +22,8 @@ from seqlab.search.config import SearchConfig
 from seqlab.training import Interrupted, train
 
 POLL_SECONDS = 1.0
-FOREVER = 1_000_000
-"""`max_steps` of a run that ends by time; the schedule does not depend on it."""
+UNLIMITED_STEPS = 1_000_000
+"""`max_steps` of a run that ends by time or BLEU; the schedule does not depend on it."""
 
 
 def run(job: Json) -> Json:
@@ -59,7 +59,7 @@ def _config(settings: QualityJob, folder: Path) -> Config:
             scale,
             Path(settings.folder),
             lr_warmup_steps=settings.lr_warmup_steps,
-            max_steps=FOREVER,
+            max_steps=UNLIMITED_STEPS,
             save_every=settings.valid_every,
         )
     elif settings.recipe in RECIPES:
@@ -82,7 +82,7 @@ def _stop_when_done(settings: QualityJob, folder: RunFolder, ended: threading.Ev
     """Interrupt this process, as Ctrl-C does, when the time limit or the BLEU is reached."""
     while not ended.wait(POLL_SECONDS):
         points = list(curve(folder.read_metrics()))
-        if points and (points[-1].minutes >= settings.minutes or points[-1].bleu >= settings.enough_bleu):
+        if points and (points[-1].minutes >= settings.minutes or points[-1].bleu >= settings.target_bleu):
             os.kill(os.getpid(), signal.SIGTERM)
             return
 
@@ -104,10 +104,10 @@ def curve(lines: Iterable[Json]) -> list[Point]:
         return []
     validated = {step for step, _ in found}
     durations = {step: after - before for (_, before), (step, after) in pairwise(steps)}
-    undisturbed = [duration for step, duration in durations.items() if step - 1 not in validated]
-    typical = median(undisturbed or durations.values())
+    normal_durations = [duration for step, duration in durations.items() if step - 1 not in validated]
+    median_duration = median(normal_durations or durations.values())
     elapsed, clock = 0.0, {}
     for step, duration in durations.items():
-        elapsed += typical if step - 1 in validated else duration
+        elapsed += median_duration if step - 1 in validated else duration
         clock[step] = elapsed
     return [Point(clock[step], step, bleu) for step, bleu in found]

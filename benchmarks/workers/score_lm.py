@@ -1,4 +1,4 @@
-"""Worker that computes the nll of generated texts under their model, with seqlab in fp32."""
+"""Worker that computes the nll of generated texts under the model, with seqlab in fp32."""
 
 from pathlib import Path
 from typing import cast

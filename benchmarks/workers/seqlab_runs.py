@@ -1,4 +1,4 @@
-"""Config, corpus files and runs of seqlab for the benchmarks of translation."""
+"""Configs, corpus files and runs of seqlab for the translation benchmarks."""
 
 import shutil
 from dataclasses import replace
@@ -22,7 +22,7 @@ from seqlab.training import train
 
 LABEL_SMOOTHING = 0.1
 OPTIMIZER = AdamConfig(lr=1e-3, betas=BETAS, eps=EPS)
-FEW_LINES = 16
+VALID_LINES = 16
 """Validation lines of a timed run, which is validated once at its end."""
 
 
@@ -98,13 +98,13 @@ def benchmark_config(
 
 def with_few_validation_lines(config: Config, folder: Path) -> Config:
     """Shorten the validation set to its first lines, so that the final validation is short."""
-    few, data = {}, pairs_section(config)
+    files, data = {}, pairs_section(config)
     for side, path in (("src", data.valid_src), ("tgt", data.valid_tgt[0])):
         assert path is not None
-        few[side] = folder / f"valid_{side}.txt"
-        lines = islice(read_lines(Path(path)), FEW_LINES)
-        few[side].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return replace(config, data=replace(data, valid_src=str(few["src"]), valid_tgt=[str(few["tgt"])]))
+        files[side] = folder / f"valid_{side}.txt"
+        lines = islice(read_lines(Path(path)), VALID_LINES)
+        files[side].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return replace(config, data=replace(data, valid_src=str(files["src"]), valid_tgt=[str(files["tgt"])]))
 
 
 def pairs_section(config: Config) -> TranslationConfig:

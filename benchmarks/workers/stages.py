@@ -17,8 +17,8 @@ from seqlab.models.transformer_nat import TransformerNat
 from seqlab.tasks.translation.run import Run
 
 SEARCH = "search"
-"""Stage of all remaining time."""
-Part = tuple[Any, str, str]
+"""Stage that receives all remaining time."""
+TimedMethod = tuple[Any, str, str]
 """An object, the name of one of its methods, and the stage of that method."""
 
 
@@ -28,7 +28,7 @@ def run(job: Json) -> Json:
     trained, search = open_run(settings)
     one_by_one(trained, settings.lines[:WARMUP_LINES], search)
     stages = Stages(is_on_gpu=settings.device.startswith("cuda"))
-    for owner, method, stage in parts(trained):
+    for owner, method, stage in timed_methods(trained):
         stages.watch(owner, method, stage)
     stages.watch(trained, "translate", SEARCH)
     one_by_one(trained, settings.lines, search)
@@ -36,12 +36,12 @@ def run(job: Json) -> Json:
 
 
 class Stages:
-    """Seconds by stage, without nested calls of other watched methods."""
+    """Seconds by stage; calls of other watched methods within a stage do not count."""
 
     def __init__(self, *, is_on_gpu: bool) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._now: Callable[[], float] = _when_done if is_on_gpu else time.perf_counter
-        self._inside: list[float] = []
+        self._now: Callable[[], float] = _synchronized_time if is_on_gpu else time.perf_counter
+        self._nested_seconds: list[float] = []
 
     def watch(self, owner: Any, method: str, stage: str) -> None:
         """Add the time that an object spends in a method to a stage."""
@@ -49,24 +49,24 @@ class Stages:
 
         def timed(*args: Any, **options: Any) -> Any:
             started = self._now()
-            self._inside.append(0.0)
+            self._nested_seconds.append(0.0)
             result = call(*args, **options)
-            whole = self._now() - started
-            self.seconds[stage] += whole - self._inside.pop()
-            if self._inside:
-                self._inside[-1] += whole
+            elapsed = self._now() - started
+            self.seconds[stage] += elapsed - self._nested_seconds.pop()
+            if self._nested_seconds:
+                self._nested_seconds[-1] += elapsed
             return result
 
         object.__setattr__(owner, method, timed)  # some classes are frozen dataclasses
 
 
-def _when_done() -> float:
+def _synchronized_time() -> float:
     torch.cuda.synchronize()
     return time.perf_counter()
 
 
-def parts(trained: Run) -> Iterator[Part]:
-    """List the measured methods of a run; all other time of a model belongs to the search."""
+def timed_methods(trained: Run) -> Iterator[TimedMethod]:
+    """List the timed methods of a run; all other time belongs to the search."""
     for tokenizer, method in ((trained.src_tokenizer, "encode"), (trained.tgt_tokenizer, "decode")):
         yield tokenizer, method, "tokenizer"
     engine: Engine = trained.engine
@@ -75,13 +75,13 @@ def parts(trained: Run) -> Iterator[Part]:
         engine = engine.engine
     assert isinstance(engine, TorchEngine)
     for member in engine.members:
-        yield from _parts_of_model(member.model)
+        yield from _timed_methods_of_model(member.model)
     if engine.lm is not None:
         lm = engine.lm.lm
         yield from ((lm, name, "language model") for name in ("start", "step", "read") if hasattr(lm, name))
 
 
-def _parts_of_model(model: Any) -> Iterator[Part]:
+def _timed_methods_of_model(model: Any) -> Iterator[TimedMethod]:
     if isinstance(model, TransformerCtc | TransformerNat):
         yield from ((model.decoder, "encode", "encoder"), (model.decoder, "forward", "decoder"))
     else:

@@ -1,4 +1,4 @@
-"""Other toolkits, each in its own environment: input files of ids written as words, and speeds parsed from logs."""
+"""JoeyNMT and Sockeye in separate environments: input files with ids written as words, and speeds parsed from logs."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from benchmarks.scale import Sizes, sizes_from_json
 from seqlab.data.encoded import EncodedCorpus
 from seqlab.data.ragged import RaggedArray
 
-VALIDATION_LINES = 16
+VALID_LINES = 16
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,21 @@ def write_corpus(workload: Path, folder: Path) -> Corpus:
     """Write the encoded training corpus of a workload, and its first lines as the required validation set."""
     pairs = EncodedCorpus.open(workload / "start" / "cache" / "train")
     for side, rows in (("src", pairs.src), ("tgt", pairs.tgt)):
-        for split, count in (("train", len(rows)), ("valid", VALIDATION_LINES)):
+        for split, count in (("train", len(rows)), ("valid", VALID_LINES)):
             (folder / f"{split}.{side}").write_text("".join(islice(_lines(rows), count)), encoding="utf-8")
     return Corpus(folder, len(pairs.tgt.values) / len(pairs) + 1)
 
 
 def _lines(rows: RaggedArray) -> list[str]:
-    return [line_of(row.tolist()) for row in rows]
+    return [to_line(row.tolist()) for row in rows]
 
 
-def line_of(row: Sequence[int]) -> str:
+def to_line(row: Sequence[int]) -> str:
     """Convert ids to a line of words."""
-    return " ".join(map(word_of, row)) + "\n"
+    return " ".join(map(to_word, row)) + "\n"
 
 
-def word_of(index: int) -> str:
+def to_word(index: int) -> str:
     """Convert an id to a word."""
     return f"w{index}"
 
@@ -66,8 +66,8 @@ def sizes_of(workload: Path) -> Sizes:
     return sizes_from_json(json.loads((workload / "workload.json").read_text(encoding="utf-8"))["sizes"])
 
 
-def check(python: str, module: str, dtype: str = "fp32") -> None:
-    """Raise Unavailable if an environment lacks a toolkit, or if the job is not in fp32."""
+def require_toolkit(python: str, module: str, dtype: str = "fp32") -> None:
+    """Raise Unavailable if an environment lacks a toolkit, or if the dtype is not fp32."""
     if subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode:
         raise Unavailable(f"not installed: {python} cannot import {module}")
     if dtype != "fp32":
@@ -80,14 +80,17 @@ def run_command(command: list[str], folder: Path, text: str = "") -> str:
     Raises RuntimeError with the last lines of both if the command fails.
     """
     done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True)
-    written = done.stderr + done.stdout
+    output = done.stderr + done.stdout
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:4])} ...:\n" + "\n".join(written.splitlines()[-15:]))
-    return written
+        raise RuntimeError(f"{' '.join(command[:4])} ...:\n" + "\n".join(output.splitlines()[-15:]))
+    return output
 
 
 def summarize(log: str, pattern: str, factor: float = 1.0) -> Json:
-    """Return the mean of the rates that match a pattern in a log, without the first; all cover as many updates."""
+    """Return the mean of the rates that match a pattern in a log; the first one, a warmup, does not count.
+
+    The mean is harmonic, because each rate covers the same number of updates.
+    """
     rates = [float(rate) * factor for rate in re.findall(pattern, log)][1:]
     if not rates:
         raise RuntimeError(f"The log has fewer than two lines with {pattern}:\n{log[-2000:]}")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from benchmarks.records import HELPERS, LM_FIELDS, Json, TradeoffJob
+from benchmarks.records import HELPER_RUN_FIELDS, LM_FIELDS, Json, TradeoffJob
 from seqlab.models import NgramModel
 from seqlab.nn.precision import choose_device, choose_dtype
 from seqlab.runs.load import load_run
@@ -21,11 +21,11 @@ def run(job: Json) -> Json:
     trained, search = open_run(settings)
     one_by_one(trained, settings.lines[:WARMUP_LINES], search)
     seconds, hypotheses = [], []
-    for translate in ways(trained, settings, search):
+    for translate in timed_calls(trained, settings, search):
         started = time.perf_counter()
         hypotheses = translate()
         seconds.append(time.perf_counter() - started)
-    folders = [settings.run, *(settings.search[name] for name in HELPERS if name in settings.search)]
+    folders = [settings.run, *(settings.search[name] for name in HELPER_RUN_FIELDS if name in settings.search)]
     models = [load_run(folder).model for folder in folders]
     dtype = choose_dtype(settings.precision, choose_device(settings.device))
     return {
@@ -38,7 +38,7 @@ def run(job: Json) -> Json:
 
 def open_run(settings: TradeoffJob) -> tuple[Run, Json]:
     """Load the run with its helper runs; return it with the fields of its search."""
-    options = {name: settings.search[name] for name in (*HELPERS, *LM_FIELDS) if name in settings.search}
+    options = {name: settings.search[name] for name in (*HELPER_RUN_FIELDS, *LM_FIELDS) if name in settings.search}
     search = {name: value for name, value in settings.search.items() if name not in options}
     processes = None if settings.batches else 1
     trained = load(settings.run, device=settings.device, precision=settings.precision, processes=processes, **options)
@@ -46,18 +46,18 @@ def open_run(settings: TradeoffJob) -> tuple[Run, Json]:
 
 
 def _size(model: nn.Module) -> int:
-    """Count the parameters, or the n-grams of an n-gram model."""
+    """Return the number of parameters, or of n-grams of an n-gram model."""
     if isinstance(model, NgramModel):
         return sum(len(level.keys) for level in model.trie)
     return sum(each.numel() for each in model.parameters())
 
 
 def one_by_one(trained: Run, lines: list[str], search: Json) -> list[str]:
-    """Translate each line by itself."""
+    """Translate each line in a separate call."""
     return [text for line in lines for text in trained.translate([line], **search)]
 
 
-def ways(trained: Run, settings: TradeoffJob, search: Json) -> list[Callable[[], list[str]]]:
+def timed_calls(trained: Run, settings: TradeoffJob, search: Json) -> list[Callable[[], list[str]]]:
     """Return the functions to time: all lines with each batch size, or one by one if there is none."""
     if not settings.batches:
         return [lambda: one_by_one(trained, settings.lines, search)]

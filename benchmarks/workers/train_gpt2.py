@@ -1,4 +1,4 @@
-"""Worker for training GPT-2 of `transformers` in a plain loop."""
+"""Worker for training `transformers.GPT2LMHeadModel` in a plain loop."""
 
 from pathlib import Path
 
@@ -9,18 +9,18 @@ from benchmarks.records import Json
 from benchmarks.workers.gpt2 import build_gpt2
 from benchmarks.workers.lm_loop import LmWorkload, train
 
-USUAL_ACTIVATION = "gelu_new"
+TYPICAL_ACTIVATION = "gelu_new"
 """The approximation of GELU in GPT-2, the default of its config."""
 
 
 def run(job: Json) -> Json:
-    """Run an `LmTrainingJob`; `usual` adds dropout of attention weights and GPT-2's approximation of GELU."""
+    """Run an `LmTrainingJob`; `is_typical` adds dropout of attention weights and GPT-2's approximation of GELU."""
     settings = LmTrainingJob(**job)
     torch.set_num_threads(settings.threads)
     workload = LmWorkload.read(Path(settings.workload), count=settings.steps)
     shared = (workload.shape, workload.vocab_size, workload.weights, settings.dropout)
-    if settings.usual:
-        model = build_gpt2(*shared, settings.dropout, activation_function=USUAL_ACTIVATION)
+    if settings.is_typical:
+        model = build_gpt2(*shared, settings.dropout, activation_function=TYPICAL_ACTIVATION)
     else:
         model = build_gpt2(*shared)
     return train(model, lambda ids, _: (model(input_ids=ids, use_cache=False).logits, None), workload, settings)

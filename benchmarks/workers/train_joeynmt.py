@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.records import Json, TrainingJob
 from benchmarks.scale import ModelSizes, RecurrentSizes, Sizes
-from benchmarks.workers.toolkits import Corpus, check, run_command, sizes_of, summarize, write_corpus
+from benchmarks.workers.toolkits import Corpus, require_toolkit, run_command, sizes_of, summarize, write_corpus
 
 LOGGED_STEPS = 8
 
@@ -15,7 +15,7 @@ def run(job: Json) -> Json:
     """Run a `TrainingJob` with JoeyNMT of the environment `python`; return a `ToolkitResult`."""
     python = job.pop("python")
     settings = TrainingJob(**job)
-    check(python, "joeynmt", settings.dtype)
+    require_toolkit(python, "joeynmt", settings.dtype)
     workload = Path(settings.workload)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -95,6 +95,6 @@ def _recurrent_sides(sizes: RecurrentSizes, dropout: float) -> tuple[Json, Json]
         "dropout": dropout,
         "num_layers": 1,
     }
-    attending = {"attention": "luong", "init_hidden": "zero", "input_feeding": sizes.input_feeding}
+    attention = {"attention": "luong", "init_hidden": "zero", "input_feeding": sizes.input_feeding}
     encoder = {**layers, "hidden_size": size // 2, "bidirectional": True}
-    return encoder, {**layers, **attending, "hidden_size": size, "hidden_dropout": dropout}
+    return encoder, {**layers, **attention, "hidden_size": size, "hidden_dropout": dropout}

@@ -1,4 +1,4 @@
-"""Worker for training as `seqlab train` does, with sampler, background thread and metrics log, which has the rates."""
+"""Worker for training with the training loop of `seqlab train`; speeds are read from its metrics log."""
 
 import json
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.lm_records import LmTrainingJob, LmTrainingResult
 from benchmarks.lm_shapes import LmShape
 from benchmarks.records import Json
-from benchmarks.workers.lm_loop import LmWorkload, timed_updates
+from benchmarks.workers.lm_loop import LmWorkload, time_updates
 from benchmarks.workers.lm_runs import lm_config, train_from_weights
 from benchmarks.workers.memory import peak_memory_mb
 from seqlab.data.batch import TextBatch
@@ -41,7 +41,7 @@ def run(job: Json) -> Json:
         compile=settings.compiled,
     )
     if settings.profiled:
-        return _profiled(config, workload, settings)
+        return _profile(config, workload, settings)
     with tempfile.TemporaryDirectory() as folder:
         train_from_weights(workload / "start", config, Path(folder) / "run")
         lines = [line for line in RunFolder(Path(folder) / "run").read_metrics() if line["kind"] == "train"]
@@ -54,21 +54,21 @@ def run(job: Json) -> Json:
     return asdict(result)
 
 
-def _profiled(config: Config, workload: Path, settings: LmTrainingJob) -> Json:
-    """Profile the same updates without the training loop around them."""
-    machine, origin = set_up(config.training), load_run(workload / "start")
-    model = config.model.resolve(config.data).build(origin.src_tokenizer, origin.tgt_tokenizer).train()
-    model.load_state_dict(origin.model.state_dict())
-    accumulator = Accumulator(model, config.objective.build(), machine, config.seed)
+def _profile(config: Config, workload: Path, settings: LmTrainingJob) -> Json:
+    """Profile the same updates without the training loop."""
+    context, start = set_up(config.training), load_run(workload / "start")
+    model = config.model.resolve(config.data).build(start.src_tokenizer, start.tgt_tokenizer).train()
+    model.load_state_dict(start.model.state_dict())
+    accumulator = Accumulator(model, config.objective.build(), context, config.seed)
     optimizer = config.optim.optimizer.build(Parameters(accumulator.parameters))
-    given = LmWorkload.read(workload, count=settings.steps)
+    loaded = LmWorkload.read(workload, count=settings.steps)
 
     def one_update(step: int) -> float:
-        tgt_in, tgt_out, continues = given.blocks[step]
+        tgt_in, tgt_out, continues = loaded.blocks[step]
         indices, count = tgt_in.new_zeros(len(tgt_in)), int((tgt_out >= 0).sum())
         batch = TextBatch(tgt_in, tgt_out, indices, count, continues=continues)
-        rate = given.learning_rates[step]
-        done = update(accumulator, optimizer, [batch], StepContext(step), rate, config.optim.max_grad_norm)
-        return done.total / done.count
+        lr = loaded.lrs[step]
+        loss = update(accumulator, optimizer, [batch], StepContext(step), lr, config.optim.max_grad_norm)
+        return loss.total / loss.count
 
-    return timed_updates(one_update, settings)
+    return time_updates(one_update, settings)

@@ -1,4 +1,4 @@
-"""Worker for training Marian of `transformers` in a plain loop."""
+"""Worker for training `transformers.MarianMTModel` in a plain loop."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +10,9 @@ from torch import Tensor
 from benchmarks.records import Json, TrainingJob, Unavailable
 from benchmarks.scale import ModelSizes, transformer_sizes
 from benchmarks.workers.plain_loop import Batch, Workload, train
-from benchmarks.workers.weights import Weights, marian_weights, sinusoids
+from benchmarks.workers.weights import Weights, marian_weights, sinusoidal_positions
 
-POSITIONS = 512
+MAX_POSITIONS = 512
 
 
 def build_marian(sizes: ModelSizes, ids: dict[str, int], weights: Weights, dropout: float) -> Any:
@@ -22,14 +22,14 @@ def build_marian(sizes: ModelSizes, ids: dict[str, int], weights: Weights, dropo
         Unavailable: transformers is not installed, or Marian does not support the model.
     """
     if sizes.norm != "post":
-        raise Unavailable("Marian's layer norms come after the sums: run with `--norm post`")
+        raise Unavailable("Marian's layer norms come after the residual sums: run with `--norm post`")
     try:
         from transformers import MarianConfig, MarianMTModel
     except ImportError:
         raise Unavailable("not installed (pip install transformers)") from None
     config = MarianConfig(
         vocab_size=sizes.vocab_size,
-        max_position_embeddings=POSITIONS,
+        max_position_embeddings=MAX_POSITIONS,
         d_model=sizes.d_model,
         encoder_layers=sizes.num_encoder_layers,
         decoder_layers=sizes.num_decoder_layers,
@@ -51,24 +51,24 @@ def build_marian(sizes: ModelSizes, ids: dict[str, int], weights: Weights, dropo
     assert not unexpected, f"Marian has no {unexpected}"
     known = ("embed_tokens.weight", "embed_positions.weight", "lm_head.weight", "final_logits_bias")
     assert all(name.endswith(known) for name in missing), f"no weights for {missing}"
-    use_own_positions(model)
+    use_seqlab_positions(model)
     return model
 
 
-def use_own_positions(model: Any) -> None:
+def use_seqlab_positions(model: Any) -> None:
     """Replace Marian's position vectors by seqlab's; both are sinusoids with slightly different wavelengths."""
     for side in (model.model.encoder, model.model.decoder):
         positions = side.embed_positions.weight
-        positions.data.copy_(sinusoids(*positions.shape))
+        positions.data.copy_(sinusoidal_positions(*positions.shape))
 
 
 def logits_with(model: Any) -> Callable[[Batch], Tensor]:
     """Return a function that maps a batch to the logits (B, T, V) of a `MarianMTModel`."""
 
     def logits_of(batch: Batch) -> Tensor:
-        attended = torch.arange(batch["src"].size(1), device=batch["src"].device) < batch["src_lengths"][:, None]
+        is_token = torch.arange(batch["src"].size(1), device=batch["src"].device) < batch["src_lengths"][:, None]
         output = model(
-            input_ids=batch["src"], attention_mask=attended.long(), decoder_input_ids=batch["tgt_in"], use_cache=False
+            input_ids=batch["src"], attention_mask=is_token.long(), decoder_input_ids=batch["tgt_in"], use_cache=False
         )
         logits: Tensor = output.logits
         return logits

@@ -12,11 +12,11 @@ from benchmarks.workers.plain_gpt import PlainGpt
 
 
 def run(job: Json) -> Json:
-    """Run an `LmTrainingJob`; `usual` adds dropout of attention weights, as in nanoGPT."""
+    """Run an `LmTrainingJob`; `is_typical` adds dropout of attention weights, as in nanoGPT."""
     settings = LmTrainingJob(**job)
     torch.set_num_threads(settings.threads)
     workload = LmWorkload.read(Path(settings.workload), count=settings.steps)
-    weight_dropout = settings.dropout if settings.usual else 0.0
-    model = PlainGpt(workload.shape, workload.vocab_size, settings.dropout, weight_dropout)
+    attention_dropout = settings.dropout if settings.is_typical else 0.0
+    model = PlainGpt(workload.shape, workload.vocab_size, settings.dropout, attention_dropout)
     model.load_state_dict(plain_gpt_weights(workload.weights))
     return train(model, lambda ids, _: (model(ids), None), workload, settings)

@@ -1,4 +1,4 @@
-"""Worker for training as `seqlab train` does, with sampler, background thread and metrics log, which has the rates."""
+"""Worker for training with the training loop of `seqlab train`; speeds are read from its metrics log."""
 
 import json
 import tempfile

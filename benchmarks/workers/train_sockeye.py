@@ -5,10 +5,10 @@ from pathlib import Path
 
 from benchmarks.records import Json, TrainingJob
 from benchmarks.scale import ModelSizes, transformer_sizes
-from benchmarks.workers.toolkits import Corpus, check, run_command, sizes_of, summarize, write_corpus
+from benchmarks.workers.toolkits import Corpus, require_toolkit, run_command, sizes_of, summarize, write_corpus
 
 UPDATES = 151
-"""Number of updates: Sockeye logs its speed every 50 updates, and the first interval is not counted."""
+"""Number of updates: Sockeye logs its speed every 50 updates, and the first interval does not count."""
 
 
 def run(job: Json) -> Json:
@@ -18,15 +18,15 @@ def run(job: Json) -> Json:
     """
     python = job.pop("python")
     settings = TrainingJob(**job)
-    check(python, "sockeye", settings.dtype)
+    require_toolkit(python, "sockeye", settings.dtype)
     workload = Path(settings.workload)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         corpus = write_corpus(workload, folder)
         train = ["--source", str(corpus.path("train", "src")), "--target", str(corpus.path("train", "tgt"))]
         run_command([python, "-m", "sockeye.prepare_data", *train, "--shared-vocab", "--output", "prepared"], folder)
-        given = options(corpus, transformer_sizes(sizes_of(workload)), settings)
-        log = run_command([python, "-m", "sockeye.train", *given], folder)
+        arguments = options(corpus, transformer_sizes(sizes_of(workload)), settings)
+        log = run_command([python, "-m", "sockeye.train", *arguments], folder)
     return summarize(log, r"s/sec=([\d.]+)", corpus.tgt_tokens_per_pair)
 
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from benchmarks.records import Json, TrainingJob
 from benchmarks.scale import ModelSizes, transformer_sizes
 from benchmarks.workers.plain_loop import Batch, Workload, train
-from benchmarks.workers.weights import sinusoids, torch_weights
+from benchmarks.workers.weights import sinusoidal_positions, torch_weights
 
-POSITIONS = 512
+MAX_POSITIONS = 512
 
 
 class PlainTransformer(nn.Module):
@@ -22,7 +22,7 @@ class PlainTransformer(nn.Module):
         self.embedding = nn.Embedding(sizes.vocab_size, sizes.d_model)
         self.dropout = nn.Dropout(dropout)
         self.scale = sizes.d_model**0.5
-        self.register_buffer("positions", sinusoids(POSITIONS, sizes.d_model), persistent=False)
+        self.register_buffer("positions", sinusoidal_positions(MAX_POSITIONS, sizes.d_model), persistent=False)
         self.positions: Tensor
         self.transformer = nn.Transformer(
             sizes.d_model,
@@ -34,7 +34,7 @@ class PlainTransformer(nn.Module):
             batch_first=True,
             norm_first=sizes.norm == "pre",
         )
-        _leave_out_what_others_lack(self.transformer, sizes)
+        _disable_extra_dropout_and_norms(self.transformer, sizes)
 
     def forward(self, batch: Batch) -> Tensor:
         """Return logits (B, T, V)."""
@@ -54,8 +54,8 @@ class PlainTransformer(nn.Module):
         return self.dropout(self.embedding(ids) * self.scale + self.positions[: ids.size(1)])
 
 
-def _leave_out_what_others_lack(transformer: nn.Transformer, sizes: ModelSizes) -> None:
-    """Disable dropout of attention weights and in feed-forward layers, and redundant final norms."""
+def _disable_extra_dropout_and_norms(transformer: nn.Transformer, sizes: ModelSizes) -> None:
+    """Disable what the other systems lack: dropout of attention weights and in feed-forward layers, final norms."""
     for module in transformer.modules():
         if isinstance(module, nn.MultiheadAttention):
             module.dropout = 0.0

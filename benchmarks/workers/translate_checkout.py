@@ -1,6 +1,7 @@
 """Script that translates a file with the seqlab of the checkout in `PYTHONPATH`.
 
-`python -P translate_checkout.py RUN LINES BEAM_SIZE` prints JSON. It imports nothing from this checkout.
+`python -P translate_checkout.py RUN FILE BEAM_SIZE` prints JSON. It must not import anything from the repository that
+contains this script.
 """
 
 import json

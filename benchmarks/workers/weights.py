@@ -10,7 +10,7 @@ from benchmarks.scale import ModelSizes
 Weights = dict[str, Tensor]
 
 
-def _renamed(weights: Mapping[str, Tensor], names: Mapping[str, str], source: str, target: str) -> Weights:
+def _rename(weights: Mapping[str, Tensor], names: Mapping[str, str], source: str, target: str) -> Weights:
     """Rename weight and bias of each module from `source + key` to `target + value`."""
     return {
         f"{target}{new}.{part}": weights[f"{source}{old}.{part}"]
@@ -29,14 +29,14 @@ def embedding(weights: Mapping[str, Tensor]) -> Tensor:
     """Return the shared weight of both embeddings and the projection (V, D)."""
     tied = {name: value for name, value in weights.items() if name.endswith(("embedding.weight", "projection.weight"))}
     first = next(iter(tied.values()))
-    assert all(torch.equal(first, value) for value in tied.values()), "the benchmark's model ties its embeddings"
+    assert all(torch.equal(first, value) for value in tied.values()), "embeddings and projection must be tied"
     return first
 
 
 def marian_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
-    """Convert to the names of `transformers.MarianMTModel`, which only has `norm: post`."""
+    """Convert to the names of `transformers.MarianMTModel`, which supports only `norm: post`."""
     if sizes.norm != "post":
-        raise ValueError(f"Marian's layer norms come after the sums, but `norm` is {sizes.norm!r}.")
+        raise ValueError(f"Marian's layer norms come after the residual sums, but `norm` is {sizes.norm!r}.")
     mapped = {"model.shared.weight": embedding(weights)}
     for side, layers in (("encoder", sizes.num_encoder_layers), ("decoder", sizes.num_decoder_layers)):
         for i in range(layers):
@@ -56,14 +56,14 @@ def marian_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
                 }
                 pair = [f"{target}encoder_attn.{name}_proj" for name in "kv"]
                 mapped |= _split(weights, f"{source}cross_attention.project_memory", pair)
-            mapped |= _renamed(weights, names, source, target)
-            three = [f"{target}self_attn.{name}_proj" for name in "qkv"]
-            mapped |= _split(weights, f"{source}attention.project_in", three)
+            mapped |= _rename(weights, names, source, target)
+            projections = [f"{target}self_attn.{name}_proj" for name in "qkv"]
+            mapped |= _split(weights, f"{source}attention.project_in", projections)
     return mapped
 
 
 def torch_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
-    """Convert to the names of a module with a `torch.nn.Transformer` `transformer` and an `embedding`."""
+    """Convert to the names of a module with attributes `transformer` (torch.nn.Transformer) and `embedding`."""
     mapped = {"embedding.weight": embedding(weights)}
     for side, layers in (("encoder", sizes.num_encoder_layers), ("decoder", sizes.num_decoder_layers)):
         for i in range(layers):
@@ -86,9 +86,9 @@ def torch_weights(weights: Mapping[str, Tensor], sizes: ModelSizes) -> Weights:
                 for part in ("weight", "bias"):
                     pair = [weights[f"{source}cross_attention.project_{name}.{part}"] for name in ("query", "memory")]
                     mapped[f"{target}multihead_attn.in_proj_{part}"] = torch.cat(pair)
-            mapped |= _renamed(weights, names, source, target)
+            mapped |= _rename(weights, names, source, target)
         if sizes.norm == "pre":
-            mapped |= _renamed(weights, {"norm": "norm"}, f"{side}.", f"transformer.{side}.")
+            mapped |= _rename(weights, {"norm": "norm"}, f"{side}.", f"transformer.{side}.")
     return mapped
 
 
@@ -100,7 +100,7 @@ def plain_translator_weights(weights: Mapping[str, Tensor], stepwise: bool) -> W
         **_lstm(weights, "encoder.layers.layers.0.1", "backwards"),
         **_lstm(weights, "decoder.layers.layers.0.0", "decoder", "" if stepwise else "_l0"),
         "keys.weight": weights["decoder.attention.project_memory.weight"],
-        **_renamed(weights, {"combine": "combine"}, "decoder.", ""),
+        **_rename(weights, {"combine": "combine"}, "decoder.", ""),
     }
 
 
@@ -113,7 +113,7 @@ def joeynmt_weights(weights: Mapping[str, Tensor], ids: Sequence[int]) -> Weight
         **_lstm(weights, "encoder.layers.layers.0.1", "encoder.rnn", "_l0_reverse"),
         **_lstm(weights, "decoder.layers.layers.0.0", "decoder.rnn"),
         "decoder.attention.key_layer.weight": weights["decoder.attention.project_memory.weight"],
-        **_renamed(weights, {"combine": "att_vector_layer"}, "decoder.", "decoder."),
+        **_rename(weights, {"combine": "att_vector_layer"}, "decoder.", "decoder."),
     }
 
 
@@ -129,7 +129,7 @@ def _lstm(weights: Mapping[str, Tensor], source: str, target: str, suffix: str =
     return {f"{target}.{name}{suffix}": value for name, value in named.items()}
 
 
-def sinusoids(length: int, dim: int) -> Tensor:
+def sinusoidal_positions(length: int, dim: int) -> Tensor:
     """Return seqlab's position vectors (length, dim): sines, then cosines, as in tensor2tensor."""
     frequencies = torch.exp(torch.arange(dim // 2) * (-torch.log(torch.tensor(10000.0)) / max(1, dim // 2 - 1)))
     angles = torch.arange(length)[:, None] * frequencies

@@ -1,4 +1,4 @@
-"""The count of operations against torch's own counter of what a model executes."""
+"""Counts of floating-point operations against torch's `FlopCounterMode`."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SIZES = ModelSizes(50, d_model=16, d_ff=48, num_heads=2, num_encoder_layers=3, n
 
 
 @pytest.mark.parametrize(("src", "tgt"), [(5, 7), (11, 3)])
-def test_training_is_what_torch_counts_less_the_masked_attention(src: int, tgt: int) -> None:
+def test_training_flops_match_torch_except_for_masked_attention(src: int, tgt: int) -> None:
     model = PlainTransformer(SIZES, dropout=0.0)
     batch = {
         "src": torch.randint(50, (1, src)),
@@ -29,7 +29,7 @@ def test_training_is_what_torch_counts_less_the_masked_attention(src: int, tgt: 
 
 @pytest.mark.filterwarnings("ignore:TF32")
 @pytest.mark.parametrize("input_feeding", [True, False])
-def test_an_lstm_reads_as_much_as_torch_counts(input_feeding: bool) -> None:
+def test_lstm_flops_match_torch(input_feeding: bool) -> None:
     sizes, src, tgt = RecurrentSizes(50, 16, input_feeding), 5, 7
     model = PlainTranslator(sizes, dropout=0.0, stepwise=input_feeding)
     batch = {
@@ -37,16 +37,16 @@ def test_an_lstm_reads_as_much_as_torch_counts(input_feeding: bool) -> None:
         "src_lengths": torch.tensor([src]),
         "tgt_in": torch.randint(50, (1, tgt)),
     }
-    with FlopCounterMode(display=False) as counter, torch.backends.mkldnn.flags(enabled=False):  # which it cannot count
+    with FlopCounterMode(display=False) as counter, torch.backends.mkldnn.flags(enabled=False):  # not counted
         model(batch)
     assert encoder_flops(sizes, src) + decoder_flops(sizes, src, tgt) == counter.get_total_flops()
 
 
-def test_decoding_a_beam_of_one_is_one_forward_pass() -> None:
+def test_greedy_decoding_flops_equal_one_forward_pass() -> None:
     assert decoding_flops(SIZES, [(5, 7)], 1) == encoder_flops(SIZES, 5) + decoder_flops(SIZES, 5, 7)
 
 
-def test_a_wider_beam_repeats_all_but_the_first_position() -> None:
+def test_beam_flops_repeat_all_positions_except_the_first() -> None:
     narrow, wide = (decoding_flops(SIZES, [(5, 7), (4, 2)], size) for size in (1, 5))
     repeated = sum(decoder_flops(SIZES, src, tgt) - decoder_flops(SIZES, src, 1) for src, tgt in ((5, 7), (4, 2)))
     assert wide - narrow == 4 * repeated

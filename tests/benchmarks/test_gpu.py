@@ -1,4 +1,4 @@
-"""The GPU's benchmark, tried on a CPU with its workers called in this process, and what travels to such a machine."""
+"""GPU benchmark, run on the CPU with workers in this process, and requirements for a machine without network."""
 
 import argparse
 from importlib.metadata import requires
@@ -16,19 +16,19 @@ from benchmarks.scale import Scale
 from benchmarks.workers import generated_corpus
 
 
-def test_all_parts_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Training and decoding have tests of their own; here they name what they are asked for."""
+def test_all_models_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training and decoding are replaced by a function that returns one row per requested system."""
 
     folders = []
 
-    def asked(arguments: argparse.Namespace, scale: Scale, known_machine: Json) -> Report:
+    def report_requested_systems(arguments: argparse.Namespace, scale: Scale, known_machine: Json) -> Report:
         folders.append(arguments.work_dir)
         assert known_machine["device"] == "cpu", "the machine is measured once"
         rows = [Row(name, "", "bf16", scale.model.family, tokens_per_second=1.0) for name in arguments.systems]
-        return Report("", rows=[*rows, Row("JoeyNMT", "", "", "")], checks=["the same"])
+        return Report("", rows=[*rows, Row("JoeyNMT", "", "", "")], checks=["same losses"])
 
-    monkeypatch.setattr(training, "run", asked)
-    monkeypatch.setattr(decoding, "run", asked)
+    monkeypatch.setattr(training, "run", report_requested_systems)
+    monkeypatch.setattr(decoding, "run", report_requested_systems)
     monkeypatch.setattr(gpu, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)
     options = ["gpu", "--quick", "--device", "cpu", "--threads", "1", "--work_dir", str(tmp_path)]
@@ -41,17 +41,17 @@ def test_all_parts_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("tiny Transformer", "seqlab", "transformer"),
         ("tiny Transformer", "transformers", "transformer"),
     ]
-    assert report.checks == ["lstm: the same", "lstm_unfed: the same", "tiny Transformer: the same"]
-    assert len(set(folders)) == len(folders) == 3, "models of one kind must not share what is prepared"
+    assert report.checks == ["lstm: same losses", "lstm_unfed: same losses", "tiny Transformer: same losses"]
+    assert len(set(folders)) == len(folders) == 3, "models of one family need separate work folders"
     assert report.rows[-1].tokens_per_second, "the language model is trained"
 
 
-def test_a_part_that_fails_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(*_: object) -> Report:
+def test_a_failure_keeps_the_other_measurements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Report:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(training, "run", failing)
-    monkeypatch.setattr(decoding, "run", failing)
+    monkeypatch.setattr(training, "run", fail)
+    monkeypatch.setattr(decoding, "run", fail)
     monkeypatch.setattr(gpu, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)
     options = ["gpu", "--quick", "--device", "cpu", "--threads", "1", "--work_dir", str(tmp_path)]
@@ -61,9 +61,7 @@ def test_a_part_that_fails_loses_no_other(tmp_path: Path, monkeypatch: pytest.Mo
     assert [row.more["model"] for row in report.rows] == ["Transformer language model"]
 
 
-def test_the_generated_corpus_is_parallel_and_the_same_each_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_generated_corpus_is_parallel_and_deterministic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generated_corpus, "PAIRS", {"train": 500, "test": 20})
     for name in ("one", "two"):
         generated_corpus.write_corpus(tmp_path / name)
@@ -77,9 +75,9 @@ def test_the_generated_corpus_is_parallel_and_the_same_each_time(
             assert pairs.setdefault(word, translation) == translation
 
 
-def test_what_travels_is_all_that_seqlab_needs_but_torch() -> None:
-    found = offline.needed("seqlab", "3.12")
+def test_offline_requirements_are_complete_without_torch() -> None:
+    found = offline.collect_requirements("seqlab", "3.12")
     assert "torch" not in found
     direct = {Requirement(text).name for text in requires("seqlab") or () if "extra ==" not in text}
     assert direct - {"torch"} <= found.keys()
-    assert "pydantic-core" in found, "also what a requirement requires"
+    assert "pydantic-core" in found, "indirect requirements are included"

@@ -1,4 +1,4 @@
-"""Growth: the fit, the sizes that are set, and every kind of work at its smallest."""
+"""Growth benchmark: fitted exponents, and all axes with tiny sizes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +8,12 @@ from reference.tiny_benchmark import TINY, call_worker
 
 from benchmarks import growth, machine
 from benchmarks.__main__ import make_parser
-from benchmarks.growth import AXES, exponent
+from benchmarks.growth import AXES, fit_exponent
 
 
-def test_the_exponent_of_a_power_is_found() -> None:
+def test_fitted_exponent_of_a_power() -> None:
     sizes = [2.0, 5.0, 11.0, 40.0]
-    assert exponent(sizes, [3.0 * size**1.7 for size in sizes]) == pytest.approx(1.7)
+    assert fit_exponent(sizes, [3.0 * size**1.7 for size in sizes]) == pytest.approx(1.7)
 
 
 def test_every_axis_is_measured_and_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,4 +29,4 @@ def test_every_axis_is_measured_and_fitted(tmp_path: Path, monkeypatch: pytest.M
         assert second.more["counted"] > first.more["counted"]
         assert first.more["seconds"] > 0
     assert [note.partition(":")[0] for note in report.notes] == [axis.name for axis in AXES]
-    assert "counted: n^1.00" in report.notes[1]  # twice the sentences, twice the operations
+    assert "counted: n^1.00" in report.notes[1]  # operations are proportional to the sentences

@@ -1,4 +1,4 @@
-"""The whole benchmark of language models on tiny ones, its workers called in this process."""
+"""Language-model benchmark with tiny models and workers in this process."""
 
 from argparse import Namespace
 from dataclasses import replace
@@ -20,7 +20,7 @@ from benchmarks.workers import prepare_lm
 from benchmarks.workers.lm_loop import LmWorkload
 from seqlab.runs import load_run
 
-PEERS = {
+OTHER_SYSTEMS = {
     "transformer": {"plain_gpt", "transformers"},
     "lstm": {"torch.nn.LSTM"},
     "gru": {"torch.nn.GRU"},
@@ -37,15 +37,15 @@ def arguments(tmp_path: Path, *options: str) -> Namespace:
     return make_parser().parse_args([*common, *options])
 
 
-@pytest.mark.parametrize("family", list(PEERS))
-def test_all_systems_train_alike(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("family", list(OTHER_SYSTEMS))
+def test_all_systems_have_the_same_losses(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     patch_workers(monkeypatch)
-    options = ("--models", family, "--works", "training", "--profile")
+    options = ("--models", family, "--phases", "training", "--profile")
     report = language_models.run(arguments(tmp_path, *options), TINY)
     assert not report.failed_checks
-    assert len(report.checks) == len(PEERS[family])
+    assert len(report.checks) == len(OTHER_SYSTEMS[family])
     assert all("10 losses" in check for check in report.checks)
-    assert {row.system.partition(",")[0] for row in report.rows} == PEERS[family] | {"seqlab"}
+    assert {row.system.partition(",")[0] for row in report.rows} == OTHER_SYSTEMS[family] | {"seqlab"}
     for row in report.rows:
         assert row.tokens_per_second is not None
         assert row.min is not None
@@ -55,7 +55,7 @@ def test_all_systems_train_alike(family: str, tmp_path: Path, monkeypatch: pytes
         assert row.share_of_peak > 0
         assert row.ratio is not None
     profiles = report.more["profiles"]
-    assert {each["system"] for each in profiles} == PEERS[family] | {"seqlab"}
+    assert {each["system"] for each in profiles} == OTHER_SYSTEMS[family] | {"seqlab"}
     for each in profiles:
         assert (each["model"], each["dtype"]) == (family, "fp32")
         assert sum(each["shares"].values()) == pytest.approx(1.0)
@@ -63,22 +63,22 @@ def test_all_systems_train_alike(family: str, tmp_path: Path, monkeypatch: pytes
     assert f"| seqlab | fp32 | training {family}, dropout 0.2 |" in report.to_markdown()
 
 
-@pytest.mark.parametrize("family", list(PEERS))
-def test_all_systems_generate_alike(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("family", list(OTHER_SYSTEMS))
+def test_all_systems_generate_the_same_text(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     patch_workers(monkeypatch)
-    options = ("--models", family, "--works", "generation", "--run_steps", "60")
+    options = ("--models", family, "--phases", "generation", "--run_steps", "60")
     report = language_models.run(arguments(tmp_path, *options), replace(TINY, repetitions=1))
     assert not report.failed_checks
-    same_text = [check for check in report.checks if "the most probable" in check]
-    as_probable = [check for check in report.checks if "nats per character" in check]
-    peers = [each for each in lm_generation.SYSTEMS if family in each.families and each.name != "seqlab"]
-    assert len(same_text) == len([each for each in peers if not each.environment])
-    assert len(as_probable) == len(peers)
+    greedy_checks = [check for check in report.checks if "the most probable" in check]
+    sample_checks = [check for check in report.checks if "nats per character" in check]
+    others = [each for each in lm_generation.SYSTEMS if family in each.families and each.name != "seqlab"]
+    assert len(greedy_checks) == len([each for each in others if not each.environment])
+    assert len(sample_checks) == len(others)
     assert {row.setting for row in report.rows} == {f"generating {family}, {rows}" for rows in ("1 row", "16 rows")}
     assert all(row.tokens_per_second and row.share_of_peak for row in report.rows)
 
 
-def test_what_is_prepared_is_the_text_one_id_further(tmp_path: Path) -> None:
+def test_prepared_targets_are_the_inputs_shifted_by_one_id(tmp_path: Path) -> None:
     for shape in QUICK_SHAPES:
         job = {"workload": str(tmp_path), "text": "number_words", "shape": vars(shape), "steps": 3, "run_steps": 0}
         found = call_worker("prepare_lm", {**job, "threads": 1}, 1)
@@ -96,22 +96,22 @@ def test_what_is_prepared_is_the_text_one_id_further(tmp_path: Path) -> None:
         if is_recurrent:
             first, second = workload.blocks[:2]
             assert torch.equal(first.tgt_out[:, -1], second.tgt_in[:, 0])
-        origin = load_run(Path(found["workload"]) / "start")
+        start = load_run(Path(found["workload"]) / "start")
         saved = load_file(Path(found["workload"]) / "weights.safetensors")
-        assert all(torch.equal(value, saved[name]) for name, value in origin.model.named_parameters())
-        assert workload.start_id == origin.tgt_tokenizer.eos_id
+        assert all(torch.equal(value, saved[name]) for name, value in start.model.named_parameters())
+        assert workload.start_id == start.tgt_tokenizer.eos_id
         assert workload.characters[workload.start_id] == "\n"
 
 
-def test_without_the_plays_the_text_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_is_generated_without_tinyshakespeare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEQLAB_DATA", str(tmp_path / "nowhere"))
-    assert prepare_lm._write_first(["tinyshakespeare", "number_words"], tmp_path) == "number_words"
+    assert prepare_lm._write_first_available(["tinyshakespeare", "number_words"], tmp_path) == "number_words"
     with pytest.raises(FileNotFoundError):
-        prepare_lm._write_first(["tinyshakespeare"], tmp_path)
+        prepare_lm._write_first_available(["tinyshakespeare"], tmp_path)
 
 
-def test_other_losses_and_other_samples_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def disturbed(name: str, job: Json, threads: int, environment: Json | None = None) -> Json:
+def test_different_losses_and_samples_fail_the_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def call_with_changed_results(name: str, job: Json, threads: int, environment: Json | None = None) -> Json:
         found = call_worker(name, job, threads)
         if name == "train_plain_gpt":
             return {**found, "losses": [1.001 * loss for loss in found["losses"]]}
@@ -119,7 +119,7 @@ def test_other_losses_and_other_samples_are_noticed(tmp_path: Path, monkeypatch:
             return {**found, "texts": [text[::-1] for text in found["texts"]]}
         return found
 
-    patch_workers(monkeypatch, disturbed)
+    patch_workers(monkeypatch, call_with_changed_results)
     options = ("--models", "transformer", "--systems", "seqlab", "plain_gpt", "--run_steps", "60")
     report = language_models.run(arguments(tmp_path, *options), replace(TINY, repetitions=1))
     assert report.checks == []
@@ -128,7 +128,7 @@ def test_other_losses_and_other_samples_are_noticed(tmp_path: Path, monkeypatch:
     assert len([check for check in report.failed_checks if "nats per character" in check]) == 2
 
 
-def test_a_text_of_another_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_of_the_wrong_length_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     short = {"seconds": 1.0, "texts": ["abc", "ab"], "peak_memory_mb": 1.0}
     monkeypatch.setattr(lm_generation, "run_worker", lambda *_: short)
     case = lm_generation.Case(lm_generation.SYSTEMS[0], "transformer", "fp32", rows=2)
@@ -137,7 +137,7 @@ def test_a_text_of_another_length_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         case.run(base)
 
 
-def test_what_is_not_installed_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_systems_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     def without_transformers(name: str, *_: object) -> Json:
         if "gpt2" in name:
             raise Unavailable("not installed")
@@ -151,7 +151,7 @@ def test_what_is_not_installed_is_listed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [(row.system, row.note) for row in report.rows] == [("transformers", "not installed")]
 
 
-def test_ratios_and_shares_are_of_the_same_setting_and_dtype() -> None:
+def test_ratios_and_shares_compare_the_same_setting_and_dtype() -> None:
     def row(system: str, dtype: str, setting: str, rate: float | None) -> Row:
         return Row(system, "training", dtype, setting, tokens_per_second=rate, more={"mflop_per_token": 4.0})
 
@@ -175,6 +175,6 @@ def test_ratios_and_shares_are_of_the_same_setting_and_dtype() -> None:
         (["--profile", "--device", "cuda"], "`--profile` works on the CPU only"),
     ],
 )
-def test_wrong_options_are_named_at_once(options: list[str], message: str) -> None:
+def test_invalid_options_are_refused(options: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         main(["language_models", "--quick", *options])

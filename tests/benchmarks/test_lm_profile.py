@@ -1,4 +1,4 @@
-"""Where the time of an update goes."""
+"""Profiles of an update: shares of time by type of operation."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,21 @@ import pytest
 import torch
 
 from benchmarks.lm_shapes import LmShape
-from benchmarks.workers.lm_profile import PARTS, Profile, part_of, shares
+from benchmarks.workers.lm_profile import OPERATION_TYPES, Profile, operation_type, shares
 from benchmarks.workers.plain_gpt import PlainGpt
 from benchmarks.workers.plain_rnn import PlainRnn
 
 
 @dataclass
 class Event:
-    """What is read of an event of torch's profiler."""
+    """Attributes of a torch profiler event that are read."""
 
     name: str
     self_cpu_time_total: float
     cpu_parent: "Event | None" = None
 
 
-def test_time_belongs_to_the_scope_around_it_or_to_the_operator() -> None:
+def test_time_is_assigned_by_enclosing_scope_or_operator() -> None:
     attention = Event("_CausalAttention", 1.0)
     optimizer = Event("Optimizer.step#AdamW.step", 2.0)
     events = [
@@ -35,12 +35,12 @@ def test_time_belongs_to_the_scope_around_it_or_to_the_operator() -> None:
         Event("aten::mm", 256.0, Event("_LstmLoopBackward", 0.0)),
     ]
     seconds = {"products": 8, "attention": 37, "recurrent layers": 384, "optimizer": 18, "rest": 64}
-    assert shares(events) == pytest.approx({part: time / 511 for part, time in seconds.items()})
+    assert shares(events) == pytest.approx({kind: time / 511 for kind, time in seconds.items()})
     assert shares([]) == {}
 
 
 @pytest.mark.parametrize("family", ["transformer", "lstm", "gru"])
-def test_a_real_update_is_divided_among_the_parts(family: str) -> None:
+def test_shares_of_a_real_update(family: str) -> None:
     heads = 2 if family == "transformer" else 0
     shape = LmShape(family, 32, num_layers=2, num_heads=heads, block_length=64, rows=4)  # type: ignore[arg-type]
     model = PlainGpt(shape, 30) if family == "transformer" else PlainRnn(shape, 30)
@@ -54,17 +54,17 @@ def test_a_real_update_is_divided_among_the_parts(family: str) -> None:
     found = profile.shares()
     assert sum(found.values()) == pytest.approx(1.0)
     absent = "recurrent layers" if family == "transformer" else "attention"
-    assert set(PARTS) - found.keys() == {absent}
+    assert set(OPERATION_TYPES) - found.keys() == {absent}
 
 
-def test_nothing_is_watched_before_it_begins() -> None:
+def test_nothing_is_profiled_before_begin() -> None:
     with Profile() as profile:
         torch.ones(2).sum()
     assert profile.shares() == {}
 
 
-def test_a_scope_may_lie_far_above() -> None:
+def test_outer_scopes_are_found() -> None:
     event = Event("aten::mul", 1.0)
-    above = Event("autograd::engine::evaluate_function: _CausalAttentionBackward", 1.0)
-    event.cpu_parent = Event("aten::copy_", 1.0, Event("_CausalAttentionBackward", 1.0, above))
-    assert part_of(event) == "attention"
+    outer = Event("autograd::engine::evaluate_function: _CausalAttentionBackward", 1.0)
+    event.cpu_parent = Event("aten::copy_", 1.0, Event("_CausalAttentionBackward", 1.0, outer))
+    assert operation_type(event) == "attention"

@@ -1,4 +1,4 @@
-"""The count of a language model's operations against torch's own counter of what a model executes."""
+"""Counts of language models' floating-point operations against torch's `FlopCounterMode`."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ VOCAB_SIZE = 50
 GPT = LmShape("transformer", 16, num_layers=3, num_heads=2, block_length=12, rows=2)
 
 
-def test_a_gpt_needs_what_torch_counts_less_the_masked_attention() -> None:
+def test_gpt_training_flops_match_torch_except_for_masked_attention() -> None:
     model = PlainGpt(GPT, VOCAB_SIZE)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         model(torch.randint(VOCAB_SIZE, (GPT.rows, 12))).sum().backward()
@@ -22,7 +22,7 @@ def test_a_gpt_needs_what_torch_counts_less_the_masked_attention() -> None:
 
 
 @pytest.mark.parametrize("family", list(GATES))
-def test_a_recurrent_model_needs_what_torch_counts_step_by_step(family: Family) -> None:
+def test_recurrent_flops_match_torch_step_by_step(family: Family) -> None:
     shape = LmShape(family, 16, num_layers=3, num_heads=0, block_length=7, rows=1)
     model, state = PlainCells(shape, VOCAB_SIZE), None
     with FlopCounterMode(display=False) as counter:
@@ -31,6 +31,6 @@ def test_a_recurrent_model_needs_what_torch_counts_step_by_step(family: Family) 
     assert forward_flops(shape, VOCAB_SIZE, 7) == counter.get_total_flops()
 
 
-def test_every_shape_has_one_model_of_each_family() -> None:
+def test_each_shape_has_one_model_per_family() -> None:
     for shapes in SHAPES.values():
         assert [shape.family for shape in shapes] == ["transformer", "lstm", "gru"]

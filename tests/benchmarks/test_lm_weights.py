@@ -1,4 +1,4 @@
-"""A language model's weights under other names are the same function, in training and step by step."""
+"""Conversion of language-model weights: equal logits of other implementations, in blocks and step by step."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.lm_shapes import Family, LmShape
-from benchmarks.workers.generate_plain_gpt import read_all, read_last
+from benchmarks.workers.generate_plain_gpt import generate_with_cache, generate_without_cache
 from benchmarks.workers.gpt2 import build_gpt2
 from benchmarks.workers.lm_runs import lm_config
 from benchmarks.workers.lm_weights import cell_weights, gpt2_weights, plain_gpt_weights, rnn_weights
@@ -18,7 +18,7 @@ from seqlab.data.batch import TextBatch
 from seqlab.models import RecurrentLm, TransformerLm
 
 VOCAB_SIZE, EOS_ID = 30, 2
-GPT = LmShape("transformer", 16, num_layers=11, num_heads=2, block_length=12, rows=3)  # layers of two digits
+GPT = LmShape("transformer", 16, num_layers=11, num_heads=2, block_length=12, rows=3)  # layer numbers with two digits
 RECURRENT: tuple[Family, ...] = ("lstm", "gru")
 
 
@@ -31,7 +31,7 @@ def random_model(shape: LmShape, tmp_path: Path) -> TransformerLm | RecurrentLm:
     config = lm_config(shape, tmp_path, 0.1).model
     build = TransformerLm if shape.family == "transformer" else RecurrentLm
     model = build(config, VOCAB_SIZE, EOS_ID).eval()  # type: ignore[arg-type]
-    for parameter in model.parameters():  # biases and norms begin as zeros and ones, which hides what is mixed up
+    for parameter in model.parameters():  # initial zeros and ones would hide exchanged weights
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model
 
@@ -59,19 +59,19 @@ def test_plain_gpt_and_gpt2_compute_the_same_logits(tmp_path: Path) -> None:
     torch.testing.assert_close(gpt2(input_ids=ids).logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_every_weight_of_a_gpt_is_used_once(tmp_path: Path) -> None:
+def test_each_weight_of_a_gpt_is_used_once(tmp_path: Path) -> None:
     weights = weights_of(random_model(GPT, tmp_path))
     size = sum(value.numel() for value in weights.values())
     for mapped in (plain_gpt_weights(weights), gpt2_weights(weights)):
         assert sum(value.numel() for value in mapped.values()) == size
     for model in (PlainGpt(GPT, VOCAB_SIZE), build_gpt2(GPT, VOCAB_SIZE, weights)):
-        assert sum(parameter.numel() for parameter in model.parameters()) == size  # the output's weight is the input's
+        assert sum(parameter.numel() for parameter in model.parameters()) == size  # tied embeddings
     with pytest.raises(KeyError, match="rotary"):
         plain_gpt_weights({**weights, "layers.0.rotary.weight": torch.zeros(1)})
 
 
 @pytest.mark.parametrize("family", RECURRENT)
-def test_recurrent_models_compute_the_same_from_block_to_block(family: Family, tmp_path: Path) -> None:
+def test_recurrent_models_compute_the_same_logits_over_two_blocks(family: Family, tmp_path: Path) -> None:
     shape = recurrent_shape(family)
     model, plain, cells = random_model(shape, tmp_path), PlainRnn(shape, VOCAB_SIZE), PlainCells(shape, VOCAB_SIZE)
     assert isinstance(model, RecurrentLm)
@@ -80,8 +80,8 @@ def test_recurrent_models_compute_the_same_from_block_to_block(family: Family, t
     first, second = random_ids(shape), random_ids(shape)
     carry = model(TextBatch(first, first, torch.arange(shape.rows), first.numel())).carry
     expected = torch.cat([logits_of(model, first), logits_of(model, second, carry)], dim=1)
-    before, state = plain.eval()(first, None)
-    found = torch.cat([before, plain(second, state)[0]], dim=1)
+    first_logits, state = plain.eval()(first, None)
+    found = torch.cat([first_logits, plain(second, state)[0]], dim=1)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     steps, state = [], None
     for column in torch.cat([first, second], dim=1).split(1, dim=1):
@@ -91,25 +91,27 @@ def test_recurrent_models_compute_the_same_from_block_to_block(family: Family, t
 
 
 @pytest.mark.parametrize("family", RECURRENT)
-def test_biases_that_seqlab_does_not_have_never_learn(family: Family) -> None:
+def test_biases_that_seqlab_lacks_are_frozen(family: Family) -> None:
     shape = recurrent_shape(family)
     model = PlainRnn(shape, VOCAB_SIZE)
     model(random_ids(shape), None)[0].square().sum().backward()
     for layer in range(shape.num_layers):
         gates = getattr(model.layers, f"bias_hh_l{layer}").grad.split(shape.width)
-        learns = [bool(gate.abs().sum() > 0) for gate in gates]
-        assert learns == ([False, False, True] if family == "gru" else [False] * 4)
+        has_gradient = [bool(gate.abs().sum() > 0) for gate in gates]
+        assert has_gradient == ([False, False, True] if family == "gru" else [False] * 4)
 
 
-def test_what_is_remembered_is_what_is_read_anew() -> None:
+def test_generation_with_and_without_cache_is_equal() -> None:
     torch.manual_seed(2)
     model = PlainGpt(GPT, VOCAB_SIZE).eval()
     start = torch.randint(VOCAB_SIZE, (3, 1))
     with torch.inference_mode():
-        whole, cached = (read(model, start, GPT.block_length, True) for read in (read_all, read_last))
-        assert torch.equal(whole, cached)
-        assert whole.shape == (3, 1 + GPT.block_length)
-        longer = read_all(model, start, GPT.block_length + 4, True)
+        uncached, cached = (
+            read(model, start, GPT.block_length, True) for read in (generate_without_cache, generate_with_cache)
+        )
+        assert torch.equal(uncached, cached)
+        assert uncached.shape == (3, 1 + GPT.block_length)
+        longer = generate_without_cache(model, start, GPT.block_length + 4, True)
         last = model(longer[:, -GPT.block_length - 1 : -1])[:, -1].argmax(-1)
-    assert torch.equal(longer[:, : whole.size(1)], whole)
+    assert torch.equal(longer[:, : uncached.size(1)], uncached)
     assert torch.equal(longer[:, -1], last)

@@ -1,4 +1,4 @@
-"""What is refused before anything is measured."""
+"""Options of the benchmarks that are refused before anything is measured."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from benchmarks.__main__ import main
         (["growth", "--json", "none/growth.json"], "`--json`: the folder none does not exist"),
     ],
 )
-def test_wrong_options_are_named_at_once(
+def test_invalid_options_are_refused_before_measuring(
     options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

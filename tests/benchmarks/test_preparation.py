@@ -1,4 +1,4 @@
-"""The preparation benchmark at its smallest: same tokens everywhere, and seqlab in all its settings."""
+"""Preparation benchmark with a tiny corpus: equal token counts, memory of all processes, recombined pairs."""
 
 import gzip
 import subprocess
@@ -11,12 +11,12 @@ from reference.tiny_benchmark import TINY, call_worker
 
 from benchmarks import machine, preparation
 from benchmarks.__main__ import make_parser
-from benchmarks.workers.memory import SAMPLE_SECONDS, TreeMemory
+from benchmarks.workers.memory import SECONDS_BETWEEN_SAMPLES, TreeMemory
 from benchmarks.workers.preparation_corpus import write_recombined
 
 
-def memory_now() -> tuple[float, float]:
-    """Give the memory of this process and of those below it, which other tests may have started."""
+def current_memory_mb() -> tuple[float, float]:
+    """Return the memory of this process, and of its descendants, which other tests may have started."""
     with TreeMemory() as memory:
         pass
     assert memory.tree_mb is not None
@@ -24,11 +24,11 @@ def memory_now() -> tuple[float, float]:
     return memory.main_mb, memory.tree_mb - memory.main_mb
 
 
-def test_every_setting_counts_the_same_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_settings_count_the_same_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)
     options = ["preparation", "--quick", "--pairs", "300", "--threads", "2", "--work_dir", str(tmp_path)]
-    _, others_before = memory_now()
+    _, others_before = current_memory_mb()
     report = preparation.run(make_parser().parse_args(options), TINY)
     assert not report.failed_checks
     assert len(report.checks) == 2
@@ -50,23 +50,23 @@ def test_every_setting_counts_the_same_tokens(tmp_path: Path, monkeypatch: pytes
         assert (others > 5) == row.setting.endswith("2 processes"), row.setting
 
 
-def test_memory_is_that_of_all_processes_that_are_below(tmp_path: Path) -> None:
-    """A child's child too, and no memory of those that have ended or that belongs to files."""
-    holding = "x = bytearray(b'x') * 50_000_000; print(); input()"
-    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {holding!r}])"
-    main_before, others_before = memory_now()
+def test_memory_includes_all_descendant_processes(tmp_path: Path) -> None:
+    """Grandchildren count; finished processes and memory of files do not."""
+    program = "x = bytearray(b'x') * 50_000_000; print(); input()"
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
+    main_before, others_before = current_memory_mb()
     with TreeMemory() as memory:
         process = subprocess.Popen([sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(3 * SAMPLE_SECONDS)
+        time.sleep(3 * SECONDS_BETWEEN_SAMPLES)
         process.communicate(b"\n")
     assert memory.tree_mb - memory.main_mb > others_before + 50  # type: ignore[operator]
     assert memory.main_mb < main_before + 50  # type: ignore[operator]
-    assert memory_now()[1] < others_before + 5
+    assert current_memory_mb()[1] < others_before + 5
 
 
-def test_recombined_pairs_are_halves_of_real_ones(tmp_path: Path) -> None:
+def test_recombined_pairs_join_halves_of_real_pairs(tmp_path: Path) -> None:
     pairs = [("a b c d", "e f g h"), ("i j", "k l")]
     write_recombined(tmp_path, pairs, 50)
     src, tgt = ((tmp_path / f"train.{side}").read_text().splitlines() for side in ("src", "tgt"))

@@ -1,4 +1,4 @@
-"""Learning curves: the clock, and both trainers on a tiny model."""
+"""Quality benchmark: training time without validation, thresholds, ratios, and complete curves of tiny models."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,32 +16,32 @@ from benchmarks.workers.quality_seqlab import curve
 from seqlab.runs.config import write_config
 
 
-def journal(step_minutes: list[float], validations: dict[int, tuple[float, float]]) -> list[Json]:
-    """A journal of steps of these minutes; after step n a validation of some minutes finds some BLEU."""
+def make_metrics(step_minutes: list[float], validations: dict[int, tuple[float, float]]) -> list[Json]:
+    """Make metrics lines of steps with these durations; `validations` is {step: (minutes, BLEU)}."""
     lines: list[Json] = []
     clock = 0.0
     for step, minutes in enumerate(step_minutes, start=1):
         clock += minutes
         lines.append({"kind": "train", "step": step, "minutes": clock})
         if step in validations:
-            lasted, bleu = validations[step]
+            duration, bleu = validations[step]
             lines.append({"kind": "valid", "step": step, "minutes": clock, "bleu": bleu})
-            clock += lasted
+            clock += duration
     return lines
 
 
-def test_validation_is_not_on_the_clock() -> None:
-    found = curve(journal([2.0, 1.0, 1.0, 1.0, 1.0, 1.0], {2: (30.0, 5.0), 4: (70.0, 9.0), 6: (1.0, 12.0)}))
+def test_validation_time_is_excluded() -> None:
+    found = curve(make_metrics([2.0, 1.0, 1.0, 1.0, 1.0, 1.0], {2: (30.0, 5.0), 4: (70.0, 9.0), 6: (1.0, 12.0)}))
     assert found == [Point(3.0, 2, 5.0), Point(5.0, 4, 9.0), Point(7.0, 6, 12.0)]
-    assert curve(journal([1.0, 1.0], {})) == []
+    assert curve(make_metrics([1.0, 1.0], {})) == []
 
 
-def test_a_threshold_is_reached_at_a_validation() -> None:
+def test_minutes_to_a_threshold_are_those_of_the_first_validation_above_it() -> None:
     points = [Point(1.0, 10, 5.0), Point(2.0, 20, 21.0), Point(3.0, 30, 19.0)]
     assert [minutes_to(points, bleu) for bleu in (5.0, 20.0, 22.0)] == [1.0, 2.0, None]
 
 
-def test_ratios_are_of_the_highest_score_that_both_reached() -> None:
+def test_ratios_use_the_highest_threshold_that_both_reached() -> None:
     rows = [
         Row("seqlab", "quality", "bf16", "", more={"minutes_to_20": 2.0, "minutes_to_30": 5.0}),
         Row("slow", "quality", "bf16", "", more={"minutes_to_20": 6.0, "minutes_to_30": 20.0}),
@@ -52,7 +52,7 @@ def test_ratios_are_of_the_highest_score_that_both_reached() -> None:
     assert [row.ratio for row in rows] == [1.0, 4.0, 3.0, None]
 
 
-def test_a_run_too_short_for_a_rate_is_a_row_all_the_same() -> None:
+def test_runs_too_short_for_a_speed_have_a_row() -> None:
     points = [asdict(Point(2.0, 20, 21.0))]
     found = [{"curve": points, "tokens_per_second": rate, "peak_memory_mb": 1.0} for rate in (None, 50.0)]
     row = summarize(System("seqlab", "quality_seqlab", 1), found, "bf16", (20.0,))
@@ -60,7 +60,7 @@ def test_a_run_too_short_for_a_rate_is_a_row_all_the_same() -> None:
     assert summarize(System("seqlab", "quality_seqlab", 1), found[:1], "bf16", (20.0,)).tokens_per_second is None
 
 
-def test_both_trainers_and_a_recipe_give_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_systems_and_a_recipe_have_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)
     options = ["quality", "--quick", "--threads", "1", "--minutes", "0.001", "--valid_every", "3", "--dtype", "fp32"]
@@ -68,8 +68,8 @@ def test_both_trainers_and_a_recipe_give_a_curve(tmp_path: Path, monkeypatch: py
     recipe = tmp_path / "recipe.yaml"
     write_config(tiny_config(tmp_path), recipe)
     arguments = make_parser().parse_args([*options, "--work_dir", str(tmp_path), "--recipe", str(recipe)])
-    few = [each for each in quality.systems(str(recipe)) if not each.environment]
-    monkeypatch.setattr(quality, "systems", lambda recipe: few)
+    installed = [each for each in quality.systems(str(recipe)) if not each.environment]
+    monkeypatch.setattr(quality, "systems", lambda recipe: installed)
     report = quality.run(arguments, replace(TINY, repetitions=1))
     measured = {row.system: row for row in report.rows if row.tokens_per_second}
     assert {"seqlab", "transformers", f"seqlab, {recipe}"} == measured.keys()

@@ -1,4 +1,4 @@
-"""The benchmarks of training and decoding on tiny LSTMs, their workers called in this process."""
+"""Training and decoding benchmarks with tiny LSTMs and workers in this process."""
 
 import sys
 from pathlib import Path
@@ -26,7 +26,7 @@ if __name__ == "__main__":
     for line in lines:
         print("<unk>" if config["testing"]["beam_size"] == 1 else line)
 """
-"""Gives each line back, or something unknown where it decodes greedily."""
+"""Program that outputs each line unchanged, or `<unk>` with a beam size of 1."""
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def run(task: str, model: str, tmp_path: Path, *options: str) -> Report:
 
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("model", LSTMS)
-def test_all_systems_train_alike(model: str, tmp_path: Path) -> None:
+def test_all_systems_have_the_same_losses(model: str, tmp_path: Path) -> None:
     report = run("training", model, tmp_path, "--dtypes", "fp32")
     assert not report.failed_checks
     assert any("torch.nn.LSTM: 10 losses" in check for check in report.checks)
@@ -57,14 +57,14 @@ def test_all_systems_train_alike(model: str, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("model", LSTMS)
-def test_all_systems_translate_alike(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_systems_output_the_same_translations(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "QUICK_LINES", 8)
     monkeypatch.setattr(decoding, "QUICK_BEAM_SIZES", (1, 5))
     options = ("--lines", "3", "--run_steps", "40", "--repetitions", "1")
-    dtypes = ("fp32", "bf16") if model == "lstm" else ("fp32",)  # bf16 is alike with and without input feeding
+    dtypes = ("fp32", "bf16") if model == "lstm" else ("fp32",)  # one model is enough for bf16
     report = run("decoding", model, tmp_path, *options, "--systems", "seqlab", "torch.nn.LSTM", "--dtypes", *dtypes)
-    in_fp32 = [check for check in report.failed_checks if "fp32" in check.partition(":")[0]]
-    assert not in_fp32
+    failed_in_fp32 = [check for check in report.failed_checks if "fp32" in check.partition(":")[0]]
+    assert not failed_in_fp32
     measured = [row for row in report.rows if row.tokens_per_second and row.dtype == "fp32"]
     for search in ("greedy", "beam 5"):
         rows = [row for row in measured if (row.more["search"], row.more["batch"]) == (search, "1")]
@@ -73,7 +73,7 @@ def test_all_systems_translate_alike(model: str, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.usefixtures("in_process")
-def test_joeynmt_is_given_the_same_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joeynmt_reads_and_outputs_the_same_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "joeynmt.py").write_text(FAKE_JOEYNMT)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     options = ("--lines", "3", "--run_steps", "1", "--systems", "JoeyNMT", "--joeynmt", sys.executable)
@@ -97,7 +97,7 @@ def test_joeynmt_is_given_the_same_ids(tmp_path: Path, monkeypatch: pytest.Monke
     assert found["hypotheses"] == tokenizer.decode([[tokenizer.unk_id]] * 3)
 
 
-def test_joeynmt_is_told_the_same_model() -> None:
+def test_joeynmt_config_describes_the_same_model() -> None:
     sizes = recurrent_sizes(with_model(TINY, "lstm_unfed").model)
     model = model_of(sizes, 0.1)
     assert 2 * model["encoder"]["hidden_size"] == model["decoder"]["hidden_size"] == sizes.hidden_size
@@ -115,6 +115,6 @@ def test_joeynmt_is_told_the_same_model() -> None:
         (["decoding", "--joeynmt", "python"], "`--joeynmt` is for `--model lstm`"),
     ],
 )
-def test_what_an_lstm_has_not_is_named_at_once(options: list[str], message: str, tmp_path: Path) -> None:
+def test_options_that_lstms_do_not_support_are_refused(options: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=message):
         main([*options, "--quick", "--work_dir", str(tmp_path)])

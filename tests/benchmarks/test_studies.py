@@ -1,4 +1,4 @@
-"""Studies: their arithmetic, and that the short ones run."""
+"""Studies: arithmetic, configs, and complete runs of the short studies."""
 
 import json
 from itertools import pairwise
@@ -17,16 +17,16 @@ from seqlab.runs.overrides import override
 LINES = [{"kind": "train", "step": n, "loss": 10.0 - n, "minutes": n / 60} for n in range(1, 10)]
 
 
-def test_the_goal_is_reached_by_the_mean_of_the_last_lines() -> None:
+def test_first_below_compares_the_smoothed_loss() -> None:
     steps, losses = smooth_losses(LINES, window=2)
     assert steps == list(range(1, 10))
     assert losses[:3] == [9.0, 8.5, 7.5]
-    assert first_below([*LINES, {"kind": "valid"}], 7.1) == (5, pytest.approx(5.0))  # 9 8 7 6 5 have the mean 7
+    assert first_below([*LINES, {"kind": "valid"}], 7.1) == (5, pytest.approx(5.0))  # the mean of 9, 8, 7, 6, 5 is 7
     assert first_below(LINES, 1.0) is None
 
 
 @pytest.mark.parametrize("depth", curves.DEPTHS)
-def test_networks_of_all_depths_have_about_as_many_parameters(depth: int) -> None:
+def test_networks_of_all_depths_have_about_the_requested_parameters(depth: int) -> None:
     for parameters in curves.PARAMETERS[2:]:
         width = curves.width_of(parameters, depth)
         sizes = [1, *[width] * depth, 1]
@@ -34,11 +34,11 @@ def test_networks_of_all_depths_have_about_as_many_parameters(depth: int) -> Non
         assert abs(count - parameters) < 0.35 * parameters
 
 
-def test_both_activations_can_be_piecewise_linear() -> None:
-    """At the kinks of a sawtooth with four teeth, eight pieces are exact."""
+def test_constructed_networks_approximate_curves_with_both_activations() -> None:
+    """Eight linear pieces represent a sawtooth with four teeth exactly; for a wave, the error falls with width^-2."""
     for activation in curves.ACTIVATIONS:
-        assert curves.constructed("sawtooth", activation, 8) < 2e-3
-        errors = [curves.constructed("wave", activation, width) for width in (16, 32, 64)]
+        assert curves.construct_and_measure("sawtooth", activation, 8) < 2e-3
+        errors = [curves.construct_and_measure("wave", activation, width) for width in (16, 32, 64)]
         assert errors[0] / errors[1] == pytest.approx(4, rel=0.2)
         assert errors[1] / errors[2] == pytest.approx(4, rel=0.2)
 
@@ -47,21 +47,23 @@ def test_a_sawtooth_has_four_teeth() -> None:
     x = np.linspace(0, 1, 1025)
     y = curves.sawtooth(x)
     assert y.min() == 0
-    assert ((y[1:-1] > y[:-2]) & (y[1:-1] >= y[2:])).sum() == 4  # tents: up and down
+    assert ((y[1:-1] > y[:-2]) & (y[1:-1] >= y[2:])).sum() == 4  # local maxima
     assert np.allclose(y, curves.sawtooth(1 - x))
 
 
-def test_plain_descent_is_that_of_the_formula() -> None:
-    """Each weight of the ravine shrinks by 1 - rate * steepness in a step."""
+def test_gradient_descent_on_a_ravine_matches_the_formula() -> None:
+    """Each step multiplies a weight by 1 - lr * curvature."""
     path = np.array(surfaces.path_of(SgdConfig(lr=0.01, momentum=0.0), *surfaces.SURFACES["ravine"]))
     steps = np.arange(len(path))
     assert path[:, 0] == pytest.approx(-4 * 0.99**steps, rel=1e-4)
     assert path[:, 1] == pytest.approx(0.5**steps, rel=1e-4)
-    crossed = surfaces.path_of(AdamConfig(lr=0.3), *surfaces.SURFACES["plateau"])
-    assert surfaces.SURFACES["plateau"][0](surfaces.torch.tensor(crossed[-1])) < 0.1
+    plateau_path = surfaces.path_of(AdamConfig(lr=0.3), *surfaces.SURFACES["plateau"])
+    assert surfaces.SURFACES["plateau"][0](surfaces.torch.tensor(plateau_path[-1])) < 0.1
 
 
-def test_surfaces_are_drawn_from_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_surface_curves_have_contours_and_the_panels_of_the_stored_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["surfaces", "--work_dir", str(tmp_path), "--curves", str(tmp_path / "c.json")]) == 0
     assert "| schedule-free |" in capsys.readouterr().out
     written = json.loads((tmp_path / "c.json").read_text("utf-8"))
@@ -70,18 +72,18 @@ def test_surfaces_are_drawn_from_what_is_written(tmp_path: Path, capsys: pytest.
     assert json.loads(stored.read_text("utf-8"))["panels"].keys() == written["panels"].keys()
 
 
-def test_methods_of_regularisation_are_configs(tmp_path: Path) -> None:
+def test_regularization_methods_are_valid_configs(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     for task, recipe, base, _ in regularisation.TASKS:
         for method in regularisation.METHODS[task].values():
             override(RECIPES[recipe](tmp_path / task), list({**base, **method}.items()))
 
 
-def test_steps_are_those_of_the_epochs() -> None:
+def test_batch_size_steps_cover_the_epochs() -> None:
     assert batch_sizes._steps("digits", 33) == batch_sizes.DIGITS_EPOCHS * 49
     assert batch_sizes._steps("digits", 4096) == batch_sizes.DIGITS_EPOCHS
 
 
-def test_curves_are_fitted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_curves_study_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["curves", "--quick", "--work_dir", str(tmp_path)]) == 0
     assert "| sawtooth | relu, 5 layers |" in capsys.readouterr().out

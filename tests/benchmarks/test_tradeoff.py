@@ -1,4 +1,4 @@
-"""The quality and time of translation systems, each with its own search, on the given lines."""
+"""Tradeoff benchmark: quality and speed of translation systems with different searches."""
 
 import json
 from pathlib import Path
@@ -19,8 +19,8 @@ from seqlab.text import SavedConfig
 from seqlab.training import train
 
 
-def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_dir, judge = write_run(tmp_path / "run"), write_run(tmp_path / "judge", seed=3)
+def test_rows_match_the_scores_of_each_systems_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir, rescorer = write_run(tmp_path / "run"), write_run(tmp_path / "rescorer", seed=3)
     monkeypatch.setattr(tradeoff, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)
     src, references = ["abc def", "z", "fed", "a a a"], ["klm no", "x", "klm", "klm klm klm"]
@@ -28,7 +28,7 @@ def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: p
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
     options = ["--system", "greedy", str(run_dir), "beam_size=1"]
     options += ["--system", "long", str(run_dir), "beam_size=2", "min_length_ratio=1"]
-    options += ["--system", "judged", str(run_dir), f"rescore={judge}", "min_length_ratio=1"]
+    options += ["--system", "rescored", str(run_dir), f"rescore={rescorer}", "min_length_ratio=1"]
     text = [str(tmp_path / "ref")]
     data = LanguageModellingConfig(train=text, valid=text, tokenizer=SavedConfig(folder=str(run_dir / "tokenizer")))
     lm = train(Config(data=data, model=NgramConfig(order=2)), tmp_path / "lm")
@@ -47,27 +47,27 @@ def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: p
     options += ["--stages", "--plot", str(tmp_path / "plot.svg")]
     report = tradeoff.run(make_parser().parse_args(["tradeoff", "--quick", *options]), TINY)
     trained = load(run_dir, processes=1)
-    assert [row.system for row in report.rows] == ["greedy", "long", "judged", "fluent"]
-    judged = load(run_dir, processes=1, rescore=judge)
-    said = [
+    assert [row.system for row in report.rows] == ["greedy", "long", "rescored", "fluent"]
+    rescored = load(run_dir, processes=1, rescore=rescorer)
+    translations = [
         trained.translate(src, beam_size=1),
         trained.translate(src, beam_size=2, min_length_ratio=1.0),
-        judged.translate(src, min_length_ratio=1.0),
+        rescored.translate(src, min_length_ratio=1.0),
         load(run_dir, processes=1, lm=lm, lm_weight=0.5).translate(src),
     ]
-    assert said[2] != trained.translate(src, min_length_ratio=1.0)
-    assert said[3] != trained.translate(src)
-    for row, hypotheses in zip(report.rows, said, strict=True):
+    assert translations[2] != trained.translate(src, min_length_ratio=1.0)
+    assert translations[3] != trained.translate(src)
+    for row, hypotheses in zip(report.rows, translations, strict=True):
         scores = evaluate(hypotheses, [references], ["chrf", "repeated", "length_error"])
         assert {name: row.more[name] for name in scores} == {name: score.value for name, score in scores.items()}
         assert row.more["sentences_per_second_one_by_one"] > 0
         assert row.more["sentences_per_second_in_batches"] > 0
         speeds = [each.more["sentences_per_second_one_by_one"] for each in (row, report.rows[0])]
-        assert row.more["times_the_first"] == speeds[0] / speeds[1]
+        assert row.more["speedup_over_first"] == speeds[0] / speeds[1]
         assert row.more["best_batch"] in tradeoff.BATCHES
         stages = {name for name in row.more if name.startswith("ms_")}
-        own = {"judged": {"ms_rescoring"}, "fluent": {"ms_language_model"}}.get(row.system, set())
-        assert stages == {"ms_tokenizer", "ms_encoder", "ms_decoder", "ms_projection", "ms_search"} | own
+        extra_stages = {"rescored": {"ms_rescoring"}, "fluent": {"ms_language_model"}}.get(row.system, set())
+        assert stages == {"ms_tokenizer", "ms_encoder", "ms_decoder", "ms_projection", "ms_search"} | extra_stages
         assert all(row.more[name] > 0 for name in stages)
     assert report.rows[2].more["parameters"] != report.rows[0].more["parameters"]
     assert json.dumps(report.to_json())
@@ -75,10 +75,10 @@ def test_each_system_is_measured_as_it_translates(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "plot.svg").stat().st_size > 1000
 
 
-def test_a_stage_is_not_charged_with_what_it_calls() -> None:
+def test_stage_times_exclude_nested_stages() -> None:
     times = iter(range(100))
     stages = Stages(is_on_gpu=False)
-    stages._now = lambda: next(times)  # every look at the clock takes a second
+    stages._now = lambda: next(times)  # each call of the clock advances it by one second
 
     class Outer:
         def call(self, inner: "Inner") -> str:
@@ -96,7 +96,7 @@ def test_a_stage_is_not_charged_with_what_it_calls() -> None:
     assert stages.seconds == {"search": 5 - 2, "decoder": 3}
 
 
-def test_what_is_no_system_is_refused(tmp_path: Path) -> None:
+def test_invalid_systems_are_refused(tmp_path: Path) -> None:
     for words, message in (
         (["name"], "takes a name, a run folder"),
         (["name", "nowhere"], "the folder nowhere does not exist"),

@@ -1,4 +1,4 @@
-"""The whole benchmark on a tiny model, its workers called in this process; and one worker in a process of its own."""
+"""Training benchmark with a tiny model and workers in this process, reports, and a worker process."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_all_systems_do_the_same_work(norm: str, tmp_path: Path) -> None:
     assert not report.failed_checks
     assert any("torch.nn.Transformer: 10 losses" in check for check in report.checks)
     measured = {row.system: row for row in report.rows if row.tokens_per_second}
-    marian = {"transformers"} if norm == "post" else set()  # it has no norms before the branches
+    marian = {"transformers"} if norm == "post" else set()  # Marian supports only post-norm
     assert {"seqlab", "torch.nn.Transformer"} | marian <= measured.keys()
     for row in measured.values():
         assert row.min is not None
@@ -41,11 +41,11 @@ def test_all_systems_do_the_same_work(norm: str, tmp_path: Path) -> None:
         assert row.share_of_peak is not None
         assert row.share_of_peak > 0
         assert row.tgt_padding == measured["seqlab"].tgt_padding
-    assert marian or any(row.system == "transformers" and "after the sums" in row.note for row in report.rows)
+    assert marian or any(row.system == "transformers" and "after the residual sums" in row.note for row in report.rows)
     assert "| torch.nn.Transformer | fp32 | 100 padded tokens at most |" in report.to_markdown()
 
 
-def test_other_weights_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_losses_fail_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def with_other_losses(name: str, job: Json, threads: int, environment: Json | None = None) -> Json:
         found = call_worker(name, job, threads)
         return {**found, "losses": [1.01 * loss for loss in found["losses"]]} if name == "train_torch" else found
@@ -70,7 +70,7 @@ def test_ratios_compare_with_the_best_setting_of_seqlab() -> None:
     assert [row.ratio for row in rows] == [1.0, 1.25, 2.0, None, None]
 
 
-def test_a_report_is_one_table_with_the_columns_that_are_used() -> None:
+def test_reports_contain_one_table_with_the_used_columns() -> None:
     row = Row("seqlab", "training", "bf16", "small", tokens_per_second=1234.5, share_of_peak=0.125, more={"steps": 3})
     report = Report("training", {"processor": "x"}, [row], checks=["all is well"])
     assert report.to_markdown().splitlines()[4:6] == [
@@ -82,14 +82,14 @@ def test_a_report_is_one_table_with_the_columns_that_are_used() -> None:
     assert (found["tokens_per_second"], found["steps"], found["ratio"]) == (1234.5, 3, None)
 
 
-def test_a_worker_is_a_process_that_says_what_is_missing() -> None:
+def test_workers_run_in_a_process_and_report_errors() -> None:
     found = run_worker("peak", {"threads": 1, "device": "cpu", "seconds": 0.001}, 1)
     assert found["peaks"]["fp32"]["F.linear"] > 0
     with pytest.raises(RuntimeError, match="KeyError: 'threads'"):
         run_worker("peak", {}, 1)
 
 
-def test_marian_cannot_have_other_norms() -> None:
+def test_marian_refuses_pre_norm() -> None:
     sizes = replace(QUICK.model, norm="pre")
     with pytest.raises(Unavailable, match="--norm post"):
         train_marian.build_marian(sizes, {}, {}, 0.0)
