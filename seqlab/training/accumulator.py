@@ -22,8 +22,8 @@ Carry = dict[str, Tensor]
 def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
     """Seed torch's default generator of a device within this context; yield a generator for explicit draws.
 
-    On the CPU both are the default generator, whose earlier state is restored. Layers use it because activation
-    checkpointing restores its state, and so draws the same masks again.
+    On the CPU both are the default generator, whose earlier state is restored. Layers draw from it, because
+    activation checkpointing restores its state and thus repeats the same dropout masks.
     """
     if device.type == "cuda":
         with torch.cuda.device(device):  # torch seeds only the current device
@@ -37,21 +37,24 @@ def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
         torch.set_rng_state(before)
 
 
-def concat_carries(parts: Sequence[Carry | None]) -> Carry | None:
+def concat_carries(carries: Sequence[Carry | None]) -> Carry | None:
     """Concatenate the rows of several hidden states; None if there are none."""
-    present = [part for part in parts if part is not None]
-    return {name: torch.cat([part[name] for part in present]) for name in present[0]} if present else None
+    present = [carry for carry in carries if carry is not None]
+    return {name: torch.cat([carry[name] for carry in present]) for name in present[0]} if present else None
 
 
-def trained_rows(model: nn.Module, frozen: Mapping[str, Tensor]) -> list[tuple[nn.Parameter, Tensor]]:
-    """Return partly frozen parameters, each with a mask (V, D) of its rows: 1 trained, 0 frozen; sharded like it."""
-    found = []
+def trained_row_masks(model: nn.Module, frozen: Mapping[str, Tensor]) -> list[tuple[nn.Parameter, Tensor]]:
+    """Return each parameter with frozen rows, and a mask (V, D): 1 for trained rows, 0 for frozen rows.
+
+    The mask is sharded like the parameter. `frozen` maps names of parameters to indices of rows.
+    """
+    masks = []
     for name, parameter in model.named_parameters():
         if name in frozen:
             trained = torch.ones(parameter.size(0), 1, device=parameter.device)
             trained[frozen[name].to(parameter.device)] = 0
-            found.append((parameter, shard_like({name: trained.expand_as(parameter)}, {name: parameter})[name]))
-    return found
+            masks.append((parameter, shard_like({name: trained.expand_as(parameter)}, {name: parameter})[name]))
+    return masks
 
 
 class LossModule(nn.Module):
@@ -62,9 +65,9 @@ class LossModule(nn.Module):
         self.model, self.objective = model, objective
 
     def forward(self, batch: Batch, context: StepContext) -> tuple[dict[str, Tensor], Carry | None]:
-        """Return the sums of a micro-step and the hidden state for the batch that continues this one.
+        """Return the sums over a micro-step, and the hidden state for the next batch of the same text.
 
-        The sums are `total`, which is differentiable, `count`, and the logs of the objective.
+        The sums are `total` (the loss, differentiable), `count` (units of the loss) and the logs of the objective.
         """
         loss = self.objective(self.model, batch, context)
         check_loss(loss)
@@ -74,8 +77,8 @@ class LossModule(nn.Module):
 class Accumulator:
     """Accumulate gradients of micro-steps in the parameters of a model and its objective.
 
-    Both are moved to the device. With several ranks the gradients are the mean over the ranks. `frozen` lists rows of
-    parameters whose gradients stay 0.
+    Both are moved to the device. With several ranks the gradients are the mean over the ranks. `frozen` maps names of
+    parameters to indices of rows; the gradients of these rows stay 0.
     """
 
     def __init__(
@@ -88,12 +91,12 @@ class Accumulator:
     ) -> None:
         self.device_context, self.seed = device_context, seed
         self.world_size = device_context.world.world_size
-        if device_context.compiles:
+        if device_context.is_compiled:
             model.compile()
         self.module = parallelize(LossModule(model, objective), device_context)
-        self._trained = trained_rows(model, frozen or {})
+        self._trained_row_masks = trained_row_masks(model, frozen or {})
         self.carry: Carry | None = None
-        """Hidden state after the last step, for a step that continues it: the rows of this rank."""
+        """Hidden state after the last step, for the next step of the same text: the rows of this rank."""
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -103,13 +106,13 @@ class Accumulator:
     @property
     def partly_frozen(self) -> list[nn.Parameter]:
         """Parameters with frozen rows."""
-        return [parameter for parameter, _ in self._trained]
+        return [parameter for parameter, _ in self._trained_row_masks]
 
     def backward(self, micro_steps: Sequence[Batch], context: StepContext) -> dict[str, Tensor]:
         """Run this rank's micro-steps; return the sums of all ranks' losses, counts and logs, in fp64."""
         sums: dict[str, Tensor] = {}
         carries: list[Carry | None] = []
-        done_rows = 0
+        first_row = 0  # of the next micro-step, among the rows of this rank
         for index, micro_step in enumerate(micro_steps):
             batch = micro_step.to(self.device_context.device, non_blocking=True)
             if self.world_size > 1:
@@ -117,20 +120,20 @@ class Accumulator:
             with sync_gradients_if_last(self.module, is_last=index == len(micro_steps) - 1):
                 carry = None
                 if batch.continues and self.carry is not None:
-                    rows = slice(done_rows, done_rows + len(batch.indices))
+                    rows = slice(first_row, first_row + len(batch.indices))
                     carry = {name: value[rows] for name, value in self.carry.items()}
                 seed = self._seed(context.step, index)
                 with seeded(seed, self.device_context.device) as generator, self.device_context.autocast():
-                    found, carry = self.module(batch, replace(context, generator=generator, carry=carry))
+                    micro_sums, carry = self.module(batch, replace(context, generator=generator, carry=carry))
                 if batch.num_targets:  # an idle micro-step repeats rows of another rank
                     carries.append(carry)
-                    done_rows += len(batch.indices)
-                found["total"].backward()
-            for name, value in found.items():
+                    first_row += len(batch.indices)
+                micro_sums["total"].backward()
+            for name, value in micro_sums.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
-        for parameter, trained in self._trained:
+        for parameter, mask in self._trained_row_masks:
             assert parameter.grad is not None
-            parameter.grad.mul_(trained)
+            parameter.grad.mul_(mask)
         self.carry = concat_carries(carries)
         values = self.device_context.world.sum(torch.stack([value.double() for value in sums.values()]))
         return dict(zip(sums, values.unbind(), strict=True))

@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MIN_VALID_PAIRS = 50
-"""Pairs to hold out at least for validation, up to a tenth of the corpus."""
+"""Minimum number of pairs to hold out for validation, unless this is more than a tenth of the corpus."""
 FALLBACK_WIDTH = 256
-"""Assumed width of a model from a plugin that does not have the field of the width."""
+"""Assumed width of a plugin's model if its config has no field for the width."""
 MIN_SAVE_EVERY = 10
 """Minimum steps between two checkpoints; every fourth checkpoint has a validation."""
 
@@ -31,11 +31,11 @@ LR_BY_WIDTH = 0.5
 width."""
 MAX_LR = 4e-3
 """Maximum learning rate of Adam for every width: word vectors may be narrow."""
-SPECIAL_IDS = 4 + 256 + 1  # special tokens, bytes, the space
+NUM_SPECIAL_IDS = 4 + 256 + 1  # special tokens, bytes, the space
 SUBWORDS_PER_ROOT = 4
 """Subwords per square root of the number of training characters."""
 MAX_SUBWORDS = 16_000
-"""Maximum vocabulary: a larger one makes each step slower, with little gain for Transformers."""
+"""Maximum vocabulary size: a larger vocabulary makes each step slower, with little gain for Transformers."""
 
 
 class ConfigBuilder:
@@ -47,9 +47,9 @@ class ConfigBuilder:
         self._given = tuple(given)
 
     def set(self, key: str, value: T, reason: str) -> T:
-        """Set a field, log the reason, and return the value; return the given value if there is one.
+        """Set a field unless it is given, and log the reason; return the value of the field.
 
-        If a part from a plugin lacks the field, the value is returned and nothing is set.
+        If a plugin's section lacks the field, nothing is set, and `value` is returned.
         """
         if self.is_given(key):
             given: T = self.get(key)
@@ -91,7 +91,7 @@ class ConfigBuilder:
         return self._section(key)[key.rpartition(".")[2]]
 
     def width(self, key: str) -> int:
-        """Return the width of the model, the field `key`; `FALLBACK_WIDTH` if the model lacks the field."""
+        """Return the width of the model from its field `key`; `FALLBACK_WIDTH` if the model lacks the field."""
         width: int = self._section(key).get(key.rpartition(".")[2], FALLBACK_WIDTH)
         return width
 
@@ -128,8 +128,10 @@ def config_from_defaults(overrides: Sequence[Override]) -> Config:
 def copy_settings(base: dict[str, Any], overrides: Iterable[Override], keys: Sequence[str]) -> list[str]:
     """Copy settings (keys of fields or sections) from the run of `init_from` into the nested values `base`.
 
-    Returns the copied keys: none without `init_from`, and all but `model` with `init_parts: matching`. Raises
-    ValueError if `init_from` is not a run, or its whole model does not fit the kind of data.
+    Returns the copied keys: none without `init_from`, and all but `model` with `init_parts: matching`.
+
+    Raises:
+        ValueError: `init_from` is not a run, or is a run of another task without `init_parts: matching`.
     """
     given = {key: text if isinstance(text, str) else text[0] for key, text in overrides if text}
     if "init_from" not in given:
@@ -140,14 +142,14 @@ def copy_settings(base: dict[str, Any], overrides: Iterable[Override], keys: Seq
     kinds = base.get("data", {}).get("kind"), values["data"]["kind"]
     if given.get("init_parts") != "matching" and None not in kinds and kinds[0] != kinds[1]:
         raise ValueError(
-            f"{folder.path} is a run of `data.kind: {kinds[1]}`, not {kinds[0]}: its whole model cannot be copied. "
-            "Set `init_parts: matching` to copy the weights that match."
+            f"`init_from` {folder.path} has `data.kind: {kinds[1]}`, but this run has {kinds[0]}, so that not all "
+            "weights can be copied. Set `init_parts: matching` to copy the weights that match."
         )
     copied = [key for key in keys if key != "model" or given.get("init_parts") != "matching"]
     for key in copied:
         section, _, name = key.rpartition(".")
         target, source = (base.setdefault(section, {}), values[section]) if section else (base, values)
-        if name in source:  # a text has no two sides with a joint vocabulary
+        if name in source:  # monolingual text has no `joint_vocabulary`
             target[name] = source[name]
     return copied
 

@@ -20,11 +20,11 @@ from seqlab.runs.config import TrainingConfig
 logger = logging.getLogger(__name__)
 
 CORES, FAIR_THREADS = "cores", "fair_threads"
-"""Keys of run.json. `cores`: cores of the machine on which the run started. `fair_threads`: threads that the run used
-beside other programs, null if it used all cores or the config sets `threads`."""
+"""Keys of run.json. `cores`: number of cores of the machine on which the run started. `fair_threads`: number of threads
+that left cores for other programs; null if the run used all cores or the config sets `threads`."""
 
 ARITHMETIC = 2
-"""Version of the arithmetic of seqlab's kernels. A change that alters the last bits of a training raises it.
+"""Version of the arithmetic of seqlab's kernels. Increase it with each change that alters the last bits of results.
 
 2: plain PyTorch replaces hand-written backward passes.
 """
@@ -39,10 +39,10 @@ class DeviceContext:
     world: World = SINGLE_PROCESS
     is_sharded: bool = False
     """Whether weights are sharded over the ranks (FSDP) instead of replicated."""
-    compiles: bool = False
+    is_compiled: bool = False
     """Whether the model is compiled (`torch.compile`)."""
     fair_threads: int | None = None
-    """Threads chosen beside other programs; None if all cores are used or the config sets `threads`."""
+    """Number of threads that leaves cores for other programs; None if the run uses all cores or sets `threads`."""
 
     def autocast(self) -> torch.autocast:
         """Return the autocast context of a forward pass: bf16, or disabled."""
@@ -62,7 +62,7 @@ class Fingerprint:
     arithmetic: int = ARITHMETIC
     compiled: bool = False
     reference_kernels: str = ""
-    """Kernels that plain PyTorch replaces (`seqlab.nn.reference_kernels`), separated by commas."""
+    """Names of the kernels that plain PyTorch replaces (`seqlab.nn.reference_kernels`), separated by commas."""
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """List the fields that differ from another fingerprint, which may lack the newer fields."""
@@ -83,7 +83,7 @@ def set_up(
     """
     threads, fair = world.thread_count() if config.threads is None else config.threads, None
     if threads is None:
-        threads = fair = _shared_threads(before)
+        threads = fair = _fair_threads(before)
     if threads is not None:
         torch.set_num_threads(threads)
     device = choose_device(world.device_name(config.device))
@@ -110,10 +110,10 @@ def _compiles(config: TrainingConfig, device: torch.device) -> bool:
     return True
 
 
-def _shared_threads(before: Mapping[str, Any] | None) -> int | None:
-    """Return the number of threads to use beside other programs, None for all cores.
+def _fair_threads(before: Mapping[str, Any] | None) -> int | None:
+    """Return a number of threads that leaves cores for other programs; None to use all cores.
 
-    A resumed run uses as many as when it started, or all if the number of cores has changed.
+    A resumed run keeps its number of threads, or uses all cores if their number has changed.
     """
     if before is not None:
         threads = before.get(FAIR_THREADS) if before.get(CORES) == usable_cores() else None
@@ -136,7 +136,7 @@ def fingerprint(device_context: DeviceContext) -> Fingerprint:
         device=device.type,
         dtype=str(device_context.dtype).removeprefix("torch."),
         world_size=device_context.world.world_size,
-        compiled=device_context.compiles,
+        compiled=device_context.is_compiled,
         reference_kernels=",".join(filter(is_reference, TRAINING_KERNELS)),
     )
 

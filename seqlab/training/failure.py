@@ -40,15 +40,15 @@ class StartedStep:
     """A step whose update was started."""
 
     number: int
-    """Number of updates before this one."""
+    """Number of updates before this step."""
     data: TrainingStep[Batch]
     carry: Carry | None
-    """The recurrent state before the step."""
+    """The hidden state before the step."""
     update: StartedUpdate | None = None
 
 
 @contextmanager
-def failed_update(run: TrainingRun, started: StartedStep) -> Iterator[None]:
+def dump_if_non_finite(run: TrainingRun, started: StartedStep) -> Iterator[None]:
     """Convert a NonFiniteUpdate into a FailedStep, after writing the batches and the weights before the step."""
     try:
         yield
@@ -68,8 +68,8 @@ def failed_update(run: TrainingRun, started: StartedStep) -> Iterator[None]:
         rows = [index for batch in micro_steps if batch.num_targets for index in batch.indices.tolist()]
         shown = "; ".join(run.task.locate(run.data, index) for index in rows[:3])
         raise FailedStep(
-            f"Step {step} came out non-finite ({error}). Its {len(rows)} {run.task.unit} (the first: {shown}) and the "
-            f"weights before it are in {written}. A lower `optim.optimizer.lr`, a longer "
+            f"Step {step} has a non-finite loss or gradient ({error}). Its {len(rows)} {run.task.unit} "
+            f"(the first: {shown}) and the weights before it are in {written}. A lower `optim.optimizer.lr`, a longer "
             "`optim.schedule.warmup_steps` or `training.precision: fp32` may help."
         ) from error
 

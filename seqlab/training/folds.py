@@ -71,7 +71,7 @@ def train_folds(
         command: the command line, for each run.json.
 
     Raises:
-        ValueError: the task has no folds, there are too few rows, or `folder` is a run; and as `train`.
+        ValueError: the task does not support folds, there are too few rows, or `folder` is a run; and as `train`.
     """
     folder = Path(folder)
     if num_folds < 2:
@@ -82,14 +82,14 @@ def train_folds(
     for number in range(1, num_folds + 1):
         fold = replace(config, data=config.data.of_fold(number, num_folds))
         run_dir = train(fold, folder / f"fold_{number:02}", overwrite=overwrite, command=command)
-        of_fold = list(fold.data.task.validation_predictions(run_dir))
-        scores = fold.data.task.fold_scores(of_fold)
+        fold_predictions = list(fold.data.task.validation_predictions(run_dir))
+        scores = fold.data.task.fold_scores(fold_predictions)
         if scores is None:
             best = summarize(run_dir).best
             assert best is not None, "a finished run was validated"
             scores = best.scores
         found.append(scores)
-        predictions += [{"fold": number, **each} for each in of_fold]
+        predictions += [{"fold": number, **each} for each in fold_predictions]
         logger.info("fold %d of %d: %s", number, num_folds, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
     report = FoldsReport(found)
     if predictions:

@@ -1,7 +1,8 @@
 """Intervals of logging, checkpoints and validation: in steps, or in time if `max_minutes` limits training.
 
-The intervals of a config are in steps, as shares of `max_steps`. If `max_minutes` ends training after a fraction of
-these steps, each event also happens after the same share of the time, so that such a run is logged and validated.
+The intervals of a config are numbers of steps. If `max_minutes` ends training after a fraction of `max_steps`, events
+are also triggered by time: an interval of a tenth of `max_steps` becomes a tenth of `max_minutes`. So a run that stops
+early is still logged and validated.
 """
 
 from seqlab.runs.config import TrainingConfig

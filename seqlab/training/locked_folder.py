@@ -15,14 +15,14 @@ from seqlab.base.world import World
 from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps
 from seqlab.runs.folder import RUN_ID, RunFolder
 
-LOGGERS = [logging.getLogger(name) for name in ("seqlab.data.cache", "seqlab.runs.folder")]
+LOGGERS_WITH_PATHS = [logging.getLogger(name) for name in ("seqlab.data.cache", "seqlab.runs.folder")]
 """Loggers whose messages contain paths of the run folder."""
 SECONDS_TO_DELETE = 1.0
-"""Wait this long for a deletion in progress before the folder is checked again."""
+"""Time to wait for a deletion in progress before the folder is checked again."""
 
 
 class LostFolder(RuntimeError):
-    """The path of the run folder does not lead to the trained run any more."""
+    """The path of the run folder no longer leads to the run that is being trained."""
 
 
 class LockedRunFolder:
@@ -37,12 +37,12 @@ class LockedRunFolder:
         self.folder = folder
         self._descriptor = None if descriptor is None else os.dup(descriptor)
         # the process id instead of `self`, because worker processes use these paths, too
-        through = Path(f"/proc/{os.getpid()}/fd/{self._descriptor}")
-        self.root = RunFolder(through) if through.exists() else folder
+        descriptor_path = Path(f"/proc/{os.getpid()}/fd/{self._descriptor}")
+        self.root = RunFolder(descriptor_path) if descriptor_path.exists() else folder
         self._run_id: str | None = None
 
     def bind_run_id(self, run_id: str) -> None:
-        """Check this run id in `refuse_lost` from here on; raise LostFolder if run.json has another."""
+        """Set the run id that `refuse_lost` checks; raise LostFolder if run.json has another one."""
         self._run_id = run_id
         self.refuse_lost()
 
@@ -116,7 +116,7 @@ class LockedRunFolder:
             record.msg, record.args = self.with_user_path(record.getMessage()), ()
             return True
 
-        for logger in LOGGERS:
+        for logger in LOGGERS_WITH_PATHS:
             logger.addFilter(translate)
         try:
             yield
@@ -129,7 +129,7 @@ class LockedRunFolder:
                     setattr(error, name, self.with_user_path(str(getattr(error, name))))
             raise
         finally:
-            for logger in LOGGERS:
+            for logger in LOGGERS_WITH_PATHS:
                 logger.removeFilter(translate)
 
 

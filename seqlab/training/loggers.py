@@ -23,10 +23,10 @@ Line = Mapping[str, Any]
 
 
 class Logger(Protocol):
-    """Protocol of loggers. The part registered as a `logger` is a class or function of `(folder, history)`.
+    """Protocol of loggers. Register as a `logger` a class or function that is called with `(folder, history)`.
 
-    `folder` is the path of the logger's folder in the run folder, which may exist from an earlier start. `history` is
-    an iterable of the earlier lines.
+    `folder` is the path of the logger's folder in the run folder; a resumed run may already have this folder. `history`
+    is an iterable of the earlier lines.
     """
 
     def log(self, line: Line) -> None:

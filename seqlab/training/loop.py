@@ -14,7 +14,7 @@ from seqlab.data.batch import Batch, pin_batch
 from seqlab.data.prefetch import Prefetch
 from seqlab.data.step import TrainingStep
 from seqlab.objectives import StepContext
-from seqlab.training.failure import StartedStep, failed_update
+from seqlab.training.failure import StartedStep, dump_if_non_finite
 from seqlab.training.intervals import due_events, is_pace_known, note_validation_time
 from seqlab.training.progress_bar import ProgressBar
 from seqlab.training.running_statistics import has_batch_norm
@@ -111,7 +111,7 @@ class EarlyWarnings:
         self._checks_pace = training.max_minutes is not None and not is_pace_known(progress, training)
 
     def check(self, data: TrainingStep[Batch]) -> None:
-        """Warn if batch norm is split among the micro-steps of a step, or if few steps fit into the time."""
+        """Warn if batch norm sees only parts of a step's batch, or if `max_minutes` leaves time for few steps."""
         if self._checks_batch_norm and len(data.micro_steps) > 1:
             logger.warning("%s", SPLIT_BATCH_NORM % len(data.micro_steps))
             self._checks_batch_norm = False
@@ -123,8 +123,8 @@ class EarlyWarnings:
 def fit_count_based(run: TrainingRun) -> None:
     """Fit a count-based model to the training corpus in one step; then validate it and save a checkpoint.
 
-    Every rank fits it: counting takes seconds, and all ranks need the model for validation. A finished run returns at
-    once.
+    Every rank fits it: counting takes seconds, and all ranks need the model for validation. A finished run stays
+    unchanged.
     """
     if run.progress.step:
         return
@@ -132,11 +132,11 @@ def fit_count_based(run: TrainingRun) -> None:
     for line in run.task.count(run):
         logger.info("%s", line)
     run.progress.step = 1
-    found = run.task.validate(run, run.weights())
+    validation = run.task.validate(run, run.weights())
     run.progress.minutes = run.device_context.world.max((time.monotonic() - started) / 60)
     assert run.config.training.valid_metric is not None, "a resolved config has one"
-    run.progress.add_validation(found.score(run.config.training.valid_metric), found.nll, keep=1)
-    metrics = found.metrics()
+    run.progress.add_validation(validation.score(run.config.training.valid_metric), validation.nll, keep=1)
+    metrics = validation.metrics()
     run.metrics_logger.write("valid", step=1, minutes=run.progress.minutes, is_best=True, **metrics)
     shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
     logger.info("validation: %s after %.1f s", shown, 60 * run.progress.minutes)
@@ -144,12 +144,12 @@ def fit_count_based(run: TrainingRun) -> None:
 
 
 def training_steps(run: TrainingRun) -> Iterator[TrainingStep[Batch]]:
-    """Yield the steps after the last one; for a GPU in page-locked memory."""
+    """Yield the steps after `run.progress.position`; on a GPU their batches are in page-locked memory."""
     steps = run.task.steps(run.data, run.config, run.codecs, run.device_context.world, run.progress.position)
-    return map(_pinned, steps) if run.device_context.device.type == "cuda" else steps
+    return map(_pin, steps) if run.device_context.device.type == "cuda" else steps
 
 
-def _pinned(step: TrainingStep[Batch]) -> TrainingStep[Batch]:
+def _pin(step: TrainingStep[Batch]) -> TrainingStep[Batch]:
     return replace(step, micro_steps=[pin_batch(batch) for batch in step.micro_steps])
 
 
@@ -184,7 +184,7 @@ class StartedSteps:
         """Start the update that follows `run.progress.step`."""
         run, config = self._run, self._run.config
         step = StartedStep(run.progress.step, data, run.accumulator.carry)
-        with failed_update(run, step):
+        with dump_if_non_finite(run, step):
             step.update = start_update(
                 run.accumulator,
                 run.optimizer,
@@ -201,11 +201,11 @@ class StartedSteps:
             run.moving_average.update(run.weights(), step.number)
 
     def finish(self, keep: int = 0) -> list[Update]:
-        """Wait for all updates but the last `keep` (0 on a CPU); return them."""
+        """Wait for all started updates except the last `keep`, and return them; on a CPU `keep` counts as 0."""
         done = []
         while len(self._started) > (keep if self._has_failed is not None else 0):
             step = self._started.pop(0)
-            with failed_update(self._run, step):
+            with dump_if_non_finite(self._run, step):
                 assert step.update is not None, "`start` sets it"
                 done.append(step.update.finish())
             self._run.metrics.add(step.data, done[-1])
@@ -253,9 +253,9 @@ def _validate(run: TrainingRun, bar: ProgressBar) -> dict[str, Tensor]:
     release_heap()
     assert training.valid_metric is not None, "a resolved config has one"
     weights = run.inference_weights()
-    found = run.task.validate(run, weights)
-    is_best = progress.add_validation(found.score(training.valid_metric), found.nll, training.keep_best)
-    metrics = found.metrics()
+    validation = run.task.validate(run, weights)
+    is_best = progress.add_validation(validation.score(training.valid_metric), validation.nll, training.keep_best)
+    metrics = validation.metrics()
     run.start_average_if_stalled()
     run.metrics_logger.write("valid", step=progress.step, minutes=progress.minutes, is_best=is_best, **metrics)
     bar.show_validation(metrics, is_best)

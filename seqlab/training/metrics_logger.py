@@ -13,7 +13,7 @@ from seqlab.training.loggers import GuardedLogger
 
 
 class MetricsLogger:
-    """Append lines to metrics.jsonl, flush each one, and pass them on to other loggers."""
+    """Logger that appends lines to metrics.jsonl, flushes each one, and passes it on to other loggers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,7 +23,7 @@ class MetricsLogger:
         self._loggers: list[GuardedLogger] = []
 
     def set_loggers(self, loggers: Sequence[GuardedLogger]) -> None:
-        """Pass further lines on to these loggers; `close` closes them, too."""
+        """Also pass the lines that follow to these loggers; `close` closes them, too."""
         self._loggers = list(loggers)
 
     def write(self, kind: str, **values: Any) -> None:

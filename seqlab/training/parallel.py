@@ -15,40 +15,40 @@ from seqlab.nn.feature_norm import BatchNorm
 from seqlab.nn.transformer import FeedForward
 from seqlab.training.device_context import DeviceContext
 
-SHARDED_PARTS = (SelfAttention, FeedForward)
-"""Modules whose weights are gathered for their own computation only: most of the weights. All other weights stay
-gathered until the end of the backward pass: they are small, or used in several modules, as the embedding is."""
+SHARDED_MODULES = (SelfAttention, FeedForward)
+"""Modules with most of the weights, which are gathered only while the module computes. All other weights stay gathered
+until the end of the backward pass: they are small, or used in several modules, as the embedding is."""
 
 
 def parallelize(module: nn.Module, device_context: DeviceContext) -> nn.Module:
     """Move a module to the device, and wrap or shard it so that gradients are the mean over all ranks.
 
-    All uses of its weights must be in its own forward pass. A single process only moves it.
+    The weights of the module must be used only in its forward pass. With a single process it is only moved.
     """
     synchronize_batch_norms(module, device_context)
     if device_context.is_sharded and any(parameter.requires_grad for parameter in module.parameters()):
-        return _sharded(module, device_context)
+        return _shard(module, device_context)
     module.to(device_context.device)
     if device_context.world.is_single_process or not any(parameter.requires_grad for parameter in module.parameters()):
         return module
     with warnings.catch_warnings():
-        # The option's new name is not in older versions. Buffers are sent before a checkpoint (`TrainingRun.buffers`).
+        # Older versions of torch lack the option's new name. `TrainingRun.buffers` sends buffers before a checkpoint.
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*broadcast_buffers")
         return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def synchronize_batch_norms(module: nn.Module, device_context: DeviceContext) -> None:
     """Make batch norms compute statistics over the micro-steps of all ranks (as `nn.SyncBatchNorm` does on a GPU)."""
-    for part in module.modules() if not device_context.world.is_single_process else ():
-        if isinstance(part, BatchNorm):
-            part.sum_over_ranks = SumOverRanks.apply
+    for layer in module.modules() if not device_context.world.is_single_process else ():
+        if isinstance(layer, BatchNorm):
+            layer.sum_over_ranks = SumOverRanks.apply
 
 
 def mark_idle(module: nn.Module, is_idle: bool) -> None:
     """Exclude this rank's next micro-step from the statistics of batch norms if it has no targets."""
-    for part in module.modules():
-        if isinstance(part, BatchNorm):
-            part.is_idle = is_idle
+    for layer in module.modules():
+        if isinstance(layer, BatchNorm):
+            layer.is_idle = is_idle
 
 
 class SumOverRanks(torch.autograd.Function):
@@ -67,7 +67,7 @@ class SumOverRanks(torch.autograd.Function):
         return summed
 
 
-def _sharded(module: nn.Module, device_context: DeviceContext) -> nn.Module:
+def _shard(module: nn.Module, device_context: DeviceContext) -> nn.Module:
     """Shard the parameters in place (FSDP2): they become DTensors, and the module keeps its names and its type."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -75,12 +75,12 @@ def _sharded(module: nn.Module, device_context: DeviceContext) -> nn.Module:
     # The warning is about in-place changes of a submodule's output, which residual branches do not make.
     warnings.filterwarnings("ignore", category=UserWarning, message="FSDP2-wrapped module")
     mesh = init_device_mesh(device_context.device.type, (device_context.world.world_size,))
-    for part in [each for each in module.modules() if isinstance(each, SHARDED_PARTS)]:
-        fully_shard(part, mesh=mesh)
+    for layer in [each for each in module.modules() if isinstance(each, SHARDED_MODULES)]:
+        fully_shard(layer, mesh=mesh)
     fully_shard(module, mesh=mesh)
     for each in module.modules():
         if isinstance(each, FSDPModule) and device_context.device.type == "cpu":
-            each.set_force_sum_reduction_for_comms(True)  # gloo has no mean
+            each.set_force_sum_reduction_for_comms(True)  # gloo cannot compute means
     return module
 
 
@@ -101,14 +101,14 @@ def gather_shards(tensor: Tensor) -> Tensor:
 
 
 def shard_like(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Shard full tensors like the tensors of the same name and shape in `like`; keep those with no sharded one."""
-    parts = dict(values)
+    """Shard full tensors like the tensors of the same name and shape in `like`; return the others unchanged."""
+    sharded = dict(values)
     if not any(hasattr(each, "full_tensor") for each in like.values()):
-        return parts
+        return sharded
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     for name, value in values.items():
-        model = like.get(name)
-        if isinstance(model, DTensor) and model.shape == value.shape:
-            parts[name] = distribute_tensor(value.to(model.device), model.device_mesh, model.placements)
-    return parts
+        template = like.get(name)
+        if isinstance(template, DTensor) and template.shape == value.shape:
+            sharded[name] = distribute_tensor(value.to(template.device), template.device_mesh, template.placements)
+    return sharded

@@ -1,4 +1,4 @@
-"""Learning rate range test: increase the rate at each step, and record the loss.
+"""Learning rate range test: increase the learning rate at each step, and record the loss.
 
 Smith 2017 (arXiv:1506.01186), section 3.3.
 """
@@ -33,7 +33,7 @@ class RangeTest:
 
     @property
     def lowest(self) -> float:
-        """The rate with the lowest smoothed loss. It is too high for training: try a tenth of it."""
+        """The learning rate with the lowest smoothed loss. It is too high for training: try a tenth of it."""
         return self.rates[self.smoothed.index(min(self.smoothed))]
 
     def lines(self) -> list[str]:
@@ -41,9 +41,9 @@ class RangeTest:
         shown = range(0, len(self.rates), max(1, len(self.rates) // 20))
         table = [f"{self.rates[i]:.2e}  {self.smoothed[i]:.4g}" for i in shown]
         return [
-            "rate      loss, smoothed",
+            "lr        smoothed loss",
             *table,
-            f"lowest at {self.lowest:.1e}: try {self.lowest / 10:.1e}",
+            f"lowest loss at {self.lowest:.1e}: try {self.lowest / 10:.1e}",
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -53,16 +53,16 @@ class RangeTest:
 
 
 def range_test(config: Config, lowest: float = 1e-6, highest: float = 1.0, steps: int = 200) -> RangeTest:
-    """Run a learning rate range test: train in a temporary folder, and raise the rate exponentially.
+    """Run a learning rate range test: train in a temporary folder, and increase the learning rate exponentially.
 
     Args:
         config: the config; its schedule and intervals are replaced.
-        lowest: rate of the first step.
-        highest: rate of the last step.
+        lowest: learning rate of the first step.
+        highest: learning rate of the last step.
         steps: number of steps.
 
     Raises:
-        ValueError: the rates or the number of steps are invalid; and as `train`.
+        ValueError: the learning rates or the number of steps are invalid; and as `train`.
     """
     if not 0 < lowest < highest:
         raise ValueError(f"`lowest` ({lowest}) must be above 0 and below `highest` ({highest}).")
@@ -84,11 +84,13 @@ def range_test(config: Config, lowest: float = 1e-6, highest: float = 1.0, steps
     )
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
-        with suppress(FailedStep):  # the loss is not finite at a high rate
+        with suppress(FailedStep):  # the loss is not finite at a high learning rate
             train(replace(config, optim=optim, training=training), run_dir)
         lines = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "train"]
     if not lines:
-        raise ValueError("The loss is not finite at the first step, at the lowest rate: check data and objective.")
+        raise ValueError(
+            "The loss is not finite at the first step, at the lowest learning rate: check data and objective."
+        )
     return smooth_losses([line["lr"] for line in lines], [line["loss"] for line in lines])
 
 

@@ -22,11 +22,11 @@ from seqlab.runs.overrides import Override, override
 from seqlab.training.config_builder import ConfigBuilder, choose_intervals, clamp, copy_settings, round_2_digits
 
 logger = logging.getLogger(__name__)
-RATES = (8000, 16000)
+SAMPLE_RATES = (8000, 16000)
 """Sample rates to choose from, in Hz: that of telephones, and one that suffices for speech."""
-EPOCHS = 80
-"""Epochs on one hour of recordings; more recordings get fewer. CTC outputs only blanks in about the first eight."""
-TIMES_REAL_TIME = 60
+EPOCHS_FOR_ONE_HOUR = 80
+"""Epochs for one hour of recordings; more recordings get fewer. In about the first eight, CTC outputs only blanks."""
+SPEEDUP_OVER_REAL_TIME = 60
 """Training speed as a multiple of real time, with two CPU cores and two million parameters."""
 AUGMENTATION = {"speed": 0.1, "volume": 6.0, "noise": 0.2, "time_masks": 2, "time_frames": 20, "frequency_masks": 1}
 """Settings of augmentation: fields of the data section, without the prefix `augment_`."""
@@ -40,17 +40,17 @@ def choose_config_by_recordings(
     Args:
         overrides: the given fields.
         base: default task, model and objective.
-        augmentation: augmentation settings of the task, besides the common ones.
+        augmentation: augmentation settings of the task, in addition to `AUGMENTATION`.
 
     Raises:
         ConfigError: an unknown key or an invalid value.
-        FileNotFoundError, ValueError: a list, or all of its recordings, cannot be read.
+        FileNotFoundError, ValueError: a list of recordings, or each recording in it, cannot be read.
     """
     given = {key for key, _ in overrides}
     open_config = override(None, [*((key, base[key]) for key in base if key not in given), *overrides])
     values: dict[str, Any] = to_dict(open_config)
-    of_origin = [name for name in (*open_config.data.codec_fields, "tokenizer") if name in values["data"]]
-    copied = copy_settings(values, overrides, ["model", *(f"data.{name}" for name in of_origin)])
+    codec_fields = [name for name in (*open_config.data.codec_fields, "tokenizer") if name in values["data"]]
+    copied = copy_settings(values, overrides, ["model", *(f"data.{name}" for name in codec_fields)])
     if copied and "model" not in copied:
         copied += _copy_encoder_settings(values, dict(overrides))
     # Setting the tag of a section to the value that it has would reset the fields of the section.
@@ -61,7 +61,7 @@ def choose_config_by_recordings(
     assert isinstance(data, RecordingsConfig), "tasks on recordings have such a section"
     with tempfile.TemporaryDirectory() as folder:
         recordings, _ = read_recordings(data, Path(folder), no_progress)
-        _choose(builder, recordings, augmentation)
+        _choose_fields(builder, recordings, augmentation)
     return builder.config()
 
 
@@ -69,15 +69,15 @@ def _copy_encoder_settings(values: dict[str, Any], given: Mapping[str, Any]) -> 
     """Copy the kind and the sizes of the encoder from the run of `init_from`; return the keys that are set."""
     old = read_config(RunFolder(Path(_text(given["init_from"])))).model
     families = {name: each for name, each in Parts("model").items() if each.task == values["data"]["kind"]}
-    alike = [
+    matching = [
         name
         for name, each in families.items()
         if isinstance(old, FrameEncoderConfig)
         and issubclass(each, FrameEncoderConfig)
         and (each.build_encoder, each.kind) == (type(old).build_encoder, old.kind)
     ]
-    family = _text(given["model.family"]) if "model.family" in given else next(iter(alike), "")
-    if family not in alike:
+    family = _text(given["model.family"]) if "model.family" in given else next(iter(matching), "")
+    if family not in matching:
         return []
     known = {field.name for field in fields(families[family])} - {"family"}
     values["model"] = {"family": family, **{key: value for key, value in vars(old).items() if key in known}}
@@ -88,7 +88,7 @@ def _text(given: str | list[str]) -> str:
     return given if isinstance(given, str) else given[0]
 
 
-def _choose(builder: ConfigBuilder, recordings: Recordings, augmentation: Mapping[str, float]) -> None:
+def _choose_fields(builder: ConfigBuilder, recordings: Recordings, augmentation: Mapping[str, float]) -> None:
     hours = float(np.sum([recordings.seconds(i) for i in range(len(recordings))])) / 3600
     rates = Counter(each.source_rate for each in recordings.examples if not each.fault)
     if not rates:
@@ -100,19 +100,19 @@ def _choose(builder: ConfigBuilder, recordings: Recordings, augmentation: Mappin
     usual = rates.most_common(1)[0][0]
     rate = builder.set(
         "data.sample_rate",
-        RATES[usual >= RATES[1]],
+        SAMPLE_RATES[usual >= SAMPLE_RATES[1]],
         f"the most frequent sample rate is {usual:,} Hz",
     )
-    builder.set("data.num_bands", 80 if rate >= RATES[1] else 64, f"{rate:,} samples per second")
+    builder.set("data.num_bands", 80 if rate >= SAMPLE_RATES[1] else 64, f"{rate:,} samples per second")
     for name, value in {**AUGMENTATION, **augmentation}.items():
         builder.set(f"data.augment_{name}", value, "augmentation: random changes of the recordings")
     seconds = builder.set("data.batch_seconds", float(clamp(round(40 * hours**0.5), 10, 240)), f"{hours:.2f} hours")
     builder.set("data.micro_batch_seconds", min(60.0, seconds), f"{seconds:g} seconds per step")
-    epochs = builder.epochs(clamp(round(EPOCHS * hours**-0.4), 3, 200))
+    epochs = builder.epochs(clamp(round(EPOCHS_FOR_ONE_HOUR * hours**-0.4), 3, 200))
     steps = builder.set_steps(
         max(200, round_2_digits(3600 * hours * epochs / seconds)),
         f"{epochs:.0f} epochs, {seconds:g} seconds per step; with two CPU cores about "
-        f"{max(1, round(60 * hours * epochs / TIMES_REAL_TIME))} minutes",
+        f"{max(1, round(60 * hours * epochs / SPEEDUP_OVER_REAL_TIME))} minutes",
     )
     builder.set("optim.optimizer.lr", 1.5e-3, f"optimizer {builder.get('optim.optimizer.family')}")
     builder.set_kind("optim.schedule.family", "cosine", "the last updates should be small")

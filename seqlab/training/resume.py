@@ -34,7 +34,7 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def keep_length_limits(folder: RunFolder, config: Config) -> Config:
-    """Keep the length limits of an existing run that has the defaults of old versions, unless the config sets them."""
+    """Keep the length limits of a run if they are the defaults of older versions, unless the config sets them."""
     old, new = read_config(folder).training.valid_search, config.training.valid_search
     defaults: dict[str, Any] = {"max_length_ratio": DEFAULT_RATIO, "max_length_offset": DEFAULT_OFFSET}
     open_fields = {
@@ -66,7 +66,7 @@ def check_resumable(folder: RunFolder, config: Config) -> Changes:
 
 
 def _may_change(data: DataConfig, key: str, old: Any, new: Any, is_path: bool) -> bool:
-    """Return whether a field may change: in a path the folder and the file name, but not the column."""
+    """Return whether a resumed run may change a field. The path of a file may change, but not its column."""
     if key in VECTOR_FIELDS:
         return (old is None) == (new is None)
     return key in RESUMABLE_FIELDS or (is_path and _columns(data, old) == _columns(data, new))
@@ -99,16 +99,16 @@ def resume(run: TrainingRun, changes: Changes) -> None:
 
 
 def changed_plugins(run: TrainingRun) -> list[str]:
-    """Describe how the plugins that own parts of a run differ from those at its start."""
+    """Describe how the plugins that a run uses differ from those at its start."""
     before = plugin_notes_by_part(run.locked_folder.root.read_description().get(PLUGINS))
     found = []
     for note in describe_plugins([*parts_of(run.config), *codec_parts(run.locked_folder.root)]):
         old = before.get((note["kind"], note["name"]), {})
         changed = [key for key in ("module", "distribution", "sha256") if old.get(key) != note[key]]
         if changed:
-            of = f"the {note['kind']} `{note['name']}` of the plugin {note['module']}"
+            component = f"the {note['kind']} `{note['name']}` of the plugin {note['module']}"
             listed = ", ".join(f"{key} {old.get(key)!r} -> {note[key]!r}" for key in changed)
-            found.append(f"The run started with another version of {of} ({listed})")
+            found.append(f"The run started with another version of {component} ({listed})")
     return found
 
 

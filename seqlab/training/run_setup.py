@@ -76,9 +76,9 @@ def check_run_folder(folder: RunFolder, overwrite: bool) -> None:
 
 @contextmanager
 def remove_if_rejected(folder: RunFolder) -> Iterator[None]:
-    """Context manager that removes the files of a new run if invalid input is reported.
+    """Remove the files of a new run if an error about invalid input is raised within this context.
 
-    After any other error or a kill the files stay, so that the same command can continue.
+    After other errors or a kill the files stay, so that the same command can continue.
     """
     missing = [path for path in (folder.path, *folder.path.parents) if not path.exists()]
     try:
@@ -162,7 +162,7 @@ def finishing_overwrite(folder: RunFolder) -> Iterator[None]:
 
 
 def restart_count(world: World) -> int:
-    """Return how often torchrun restarted these ranks after a failure: the maximum over the machines."""
+    """Return the number of restarts of these ranks by torchrun after a failure: the maximum over the machines."""
     return int(world.max(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))))
 
 
@@ -225,8 +225,8 @@ def update_run_json(run: TrainingRun) -> None:
     before = folder.read_description()
     description = dict(before)
     if description["format_version"] != RUN_FORMAT_VERSION:
-        older = {RUN_ID: secrets.token_hex(16), FORMAT_1_STATES: hash_format_1_states(folder)}
-        description |= older | _hash_codecs(folder)
+        new_entries = {RUN_ID: secrets.token_hex(16), FORMAT_1_STATES: hash_format_1_states(folder)}
+        description |= new_entries | _hash_codecs(folder)
     if description != before or folder.read_config_text() != text:
         folder.replace_config(text, description)
     folder.new_config_file.unlink(missing_ok=True)  # left by an interrupted change
@@ -247,8 +247,8 @@ def _write_codecs(config: Config, folder: RunFolder, on_progress: PreparationPro
         _warn_of_small_vocabularies(task.write_codecs(config, folder, on_progress), config)
     else:
         old = read_config(RunFolder(Path(config.init_from))).data
-        takes_all = config.init_parts == "all"
-        excluded = [] if takes_all else set(old.tokenizer_folders) - set(config.data.reused_tokenizers(old))
+        copies_all = config.init_parts == "all"
+        excluded = [] if copies_all else set(old.tokenizer_folders) - set(config.data.reused_tokenizers(old))
         for name in CODEC_FOLDERS:
             if name not in excluded and (Path(config.init_from) / name).is_dir():
                 shutil.copytree(Path(config.init_from) / name, folder.path / name)

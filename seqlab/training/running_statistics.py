@@ -18,22 +18,22 @@ from seqlab.runs.load import copy_weights, named_buffers
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import mark_idle, synchronize_batch_norms
 
-MEASURED_BATCHES = 200
-"""Number of micro-steps for the statistics: always the first of the training data."""
+NUM_STATISTICS_BATCHES = 200
+"""Number of micro-steps for the statistics: the first ones of the training data."""
 
 
 def has_batch_norm(model: nn.Module) -> bool:
     """Return whether a model has batch norms."""
-    return any(isinstance(part, _BatchNorm) for part in model.modules())
+    return any(isinstance(layer, _BatchNorm) for layer in model.modules())
 
 
 def running_statistics(model: nn.Module) -> list[Tensor]:
     """List the buffers of all batch norms."""
-    return [each for part in model.modules() if isinstance(part, _BatchNorm) for each in part.buffers()]
+    return [each for layer in model.modules() if isinstance(layer, _BatchNorm) for each in layer.buffers()]
 
 
 @torch.no_grad()
-def measured_buffers(
+def recomputed_buffers(
     model: Any, weights: dict[str, Tensor], batches: Iterable[Batch], device_context: DeviceContext
 ) -> dict[str, Tensor]:
     """Return a model's buffers, with batch norm statistics recomputed for the given weights, without dropout.
@@ -41,18 +41,18 @@ def measured_buffers(
     Args:
         model: a separate model, whose weights are overwritten.
         weights: all weights and buffers.
-        batches: training batches; the first `MEASURED_BATCHES` are used.
+        batches: training batches; the first `NUM_STATISTICS_BATCHES` are used.
         device_context: the device and precision.
     """
     copy_weights(model, weights, Path("averaged weights"))
     model.to(device_context.device).eval()
     synchronize_batch_norms(model, device_context)
-    for part in model.modules():
-        if isinstance(part, _BatchNorm):
-            part.train()
-            part.reset_running_stats()
-            part.momentum = None  # the mean over all batches
-    for batch in islice(batches, MEASURED_BATCHES):
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.train()
+            layer.reset_running_stats()
+            layer.momentum = None  # the mean over all batches
+    for batch in islice(batches, NUM_STATISTICS_BATCHES):
         mark_idle(model, batch.num_targets == 0)
         with device_context.autocast():
             model(batch.to(device_context.device))

@@ -35,7 +35,7 @@ from seqlab.training.device_context import DeviceContext
 from seqlab.training.locked_folder import LockedRunFolder
 from seqlab.training.metrics_logger import MetricsLogger
 from seqlab.training.parallel import gather_shards, shard_like
-from seqlab.training.running_statistics import has_batch_norm, measured_buffers, micro_steps
+from seqlab.training.running_statistics import has_batch_norm, micro_steps, recomputed_buffers
 from seqlab.training.task import Task
 from seqlab.training.training_metrics import TrainingMetrics
 
@@ -56,7 +56,7 @@ class Progress:
     average_from: int | None = None
     """First step of the average of weights, if a stalled validation loss started one."""
     minutes: float = 0.0
-    """Training time, summed over all parts of an interrupted run."""
+    """Training time, including the time before interruptions."""
     minutes_of_last: dict[str, float] = field(default_factory=dict)
     """Event (`log`, `save`, `valid`) -> time of the last one (see `seqlab.training.intervals`)."""
     validation_minutes: float = 0.0
@@ -140,11 +140,11 @@ class TrainingRun(CodecsMixin):
         with torch.random.fork_rng(devices=[]):
             model = self.config.model.resolve(self.config.data).build(*self.codecs)
         steps = self.task.steps(self.data, self.config, self.codecs, self.device_context.world, None)
-        found = measured_buffers(model, weights, micro_steps(steps), self.device_context)
+        found = recomputed_buffers(model, weights, micro_steps(steps), self.device_context)
         return self._copy_from_main(found)
 
     def _copy_from_main(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Copy the main rank's tensors into those of this rank, in place."""
+        """Overwrite this rank's tensors with those of the main rank; return them."""
         if tensors and not self.device_context.world.is_single_process:
             sent = self.device_context.world.broadcast({name: value.cpu() for name, value in tensors.items()})
             for name, value in tensors.items():
@@ -159,15 +159,15 @@ class TrainingRun(CodecsMixin):
         return self._copy_from_main(named_buffers(self.model))
 
     def _averaged_weights(self) -> dict[str, Tensor]:
-        kept = self._evaluation_weights() or self.weights()
-        weights = {name: self._gather_to_cpu(value) for name, value in kept.items()}
+        current = self._evaluation_weights() or self.weights()
+        weights = {name: self._gather_to_cpu(value) for name, value in current.items()}
         if self._evaluation_weights() is None and self.config.optim.average_last:
             earlier = (self._read_weights(step) for step in self._averaged_steps())
             return mean_of_weights(chain(earlier, [weights]))
         return weights
 
     def _evaluation_weights(self) -> dict[str, Tensor] | None:
-        """Return the weights for evaluation of a moving average or of the optimizer; None if there are none."""
+        """Return the evaluation weights: the moving average, or those of the optimizer; None if neither exists."""
         if self.moving_average is not None:
             return self.moving_average.weights
         if isinstance(self.optimizer, HasEvaluationWeights):
@@ -205,10 +205,10 @@ class TrainingRun(CodecsMixin):
             WEIGHTS: self.gather_on_main(self.weights() | buffers),
             STATE_TENSORS: self.gather_on_main(self._state_tensors()),
         }
-        evaluated = self._evaluation_weights()
-        if evaluated is not None and averaged is None:
+        evaluation_weights = self._evaluation_weights()
+        if evaluation_weights is not None and averaged is None:
             averaged = self.gather_on_main(self.inference_weights())
-        if averaged is not None and (evaluated is not None or self.config.optim.average_last):
+        if averaged is not None and (evaluation_weights is not None or self.config.optim.average_last):
             tensors[AVERAGED] = averaged
         self.device_context.world.call_on_main(lambda: self._write(tensors))
 
@@ -274,7 +274,10 @@ class TrainingRun(CodecsMixin):
         return {name: found[name] for name in self.weights()}
 
     def _averaged_steps(self, including_current: bool = False) -> list[int]:
-        """Return the steps of regular checkpoints to average with the current or the next weights."""
+        """Return the steps of the regular checkpoints to average with the current weights.
+
+        With `including_current`, return those to average with the weights of the next checkpoint.
+        """
         count = self.config.optim.average_last - (0 if including_current else 1)
         steps = checkpoint_steps(self.checkpoints)
         save_every, timed = self.config.training.save_every, self.progress.timed_saves

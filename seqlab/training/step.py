@@ -21,12 +21,16 @@ class NonFiniteUpdate(ArithmeticError):
 
 @dataclass(frozen=True)
 class Update:
-    """Metrics of one update: sums over the units of the loss, and the norm of the gradient per unit before clipping."""
+    """Metrics of one update, summed over its micro-steps and ranks."""
 
     total: float
+    """Sum of the loss."""
     count: float
+    """Number of units that the loss is summed over, such as target tokens."""
     logs: dict[str, float]
+    """Sums of the objective's other metrics."""
     grad_norm: float
+    """Norm of the gradient of the loss per unit, before clipping."""
 
 
 class StartedUpdate:
@@ -146,7 +150,7 @@ class _Gradients:
             self.accumulator.carry = self._initial_carry
         sums = self.accumulator.backward(
             self.micro_steps, self.context
-        )  # seeded by the step: equal dropout masks in each pass
+        )  # seeded by the step: the same dropout masks in each pass
         for each, before in statistics:  # keep the statistics of the first pass, at the weights before the step
             each.copy_(before)
         self._sums = self._sums or sums

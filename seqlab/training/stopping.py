@@ -39,7 +39,7 @@ def log_early_stop(progress: Progress, training: TrainingConfig) -> None:
         share = progress.step / training.num_steps
         if share < MIN_STEP_SHARE:
             logger.warning(
-                "only %.2g%% of the planned steps were done, so this model is probably poor: raise "
+                "only %.2g%% of the planned steps were done, so this model is probably poor: increase "
                 "`training.max_minutes`, or choose a smaller model or fewer steps",
                 100 * share,
             )
@@ -59,12 +59,14 @@ def warn_of_few_steps(progress: Progress, training: TrainingConfig) -> None:
 
 
 def log_already_finished(progress: Progress, training: TrainingConfig) -> None:
-    """Log that a run is already finished, and the limit to raise for further training."""
+    """Log that a run is already finished, and which limit to increase for further training."""
     steps = f"{progress.step:,} of {training.num_steps:,} steps"
     reason = find_stop_reason(progress, training)
     limit = "patience" if reason == "patience" else f"max_{reason}"
     value = getattr(training, limit)
-    logger.info("nothing to train: `training.%s` (%g) was reached after %s; raise it to train on", limit, value, steps)
+    logger.info(
+        "nothing to train: `training.%s` (%g) was reached after %s; increase it to continue", limit, value, steps
+    )
 
 
 class Interrupted(Exception):

@@ -35,14 +35,14 @@ class Task:
     """Whether validation decodes with `training.valid_search`."""
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
-        """Learn the codecs from the training corpora and write them; return the vocabulary size by folder.
+        """Train the codecs on the training corpora and write them; return the vocabulary size by folder.
 
         Tokenizers go into `DataConfig.tokenizer_folders`; `seqlab.runs.codecs.save_codec` writes other codecs.
         """
         raise NotImplementedError
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
-        """Write missing files that belong to the codecs, whether these were learned or copied from another run."""
+        """Write missing files of the codecs, after these were trained or copied from another run."""
 
     def prepare(self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None) -> Any:
         """Encode the corpora into `cache`; without `on_progress`, open the cache that another process wrote.
@@ -55,7 +55,7 @@ class Task:
     def steps(
         self, data: Any, config: Config, codecs: Codecs, world: World, after: Position | None
     ) -> Iterator[TrainingStep[Batch]]:
-        """Yield this rank's part of each step after the position `after`; None starts at the first step."""
+        """Yield this rank's micro-steps of each step after the position `after`; None starts at the first step."""
         raise NotImplementedError
 
     def count(self, run: RunInTraining) -> Iterator[str]:

@@ -162,7 +162,7 @@ def set_up_run(
 def _with_steps_of_epochs(config: Config, codecs: tuple[Any, Any], data: Any, world: World) -> Config:
     """Replace `max_epochs` by `max_steps`, estimated from the share of an epoch that the first step covers.
 
-    The estimate is exact if an epoch is one chunk, and a few percent off if it is several.
+    The estimate is exact if an epoch is one chunk, and off by a few percent if it has several.
     """
     training = config.training
     assert training.max_epochs is not None
@@ -243,7 +243,7 @@ def _assemble(
     objective = config.objective.build()
     with _explain_out_of_memory(lambda: "when the model was moved to the device", "choose a smaller model"):
         accumulator = Accumulator(model, objective, device_context, config.seed, frozen)
-        for parameter in accumulator.parameters:  # as after an update, so that a resumed run is equal
+        for parameter in accumulator.parameters:  # zeros as after an update, so that a resumed run is the same
             parameter.grad = torch.zeros_like(parameter)
     optimizer = config.optim.optimizer.build(
         Parameters(accumulator.parameters, accumulator.partly_frozen, hidden_matrices(model))
@@ -281,8 +281,8 @@ def _initialize_weights(
 
     A resumed run takes its weights from a checkpoint, but still reads the word vectors to find the frozen rows.
     """
-    takes_all = config.init_from is not None and config.init_parts == "all"
-    if is_new and isinstance(model, CorpusReader) and not takes_all:
+    copies_all = config.init_from is not None and config.init_parts == "all"
+    if is_new and isinstance(model, CorpusReader) and not copies_all:
         for line in model.read_corpus(data.train.src.values, data.train.src.offsets):
             logger.info("%s", line)
     if config.init_from is not None:

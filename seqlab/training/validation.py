@@ -1,4 +1,4 @@
-"""Validation: the likelihood of the validation set, over all ranks, and warnings about unseen items in it."""
+"""Validation: likelihood of the validation set over all ranks, and warnings about items that training lacks."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -23,13 +23,13 @@ from seqlab.training.device_context import DeviceContext
 logger = logging.getLogger(__name__)
 
 MAX_ITEMS_SHOWN = 10
-"""Unseen items in the log; the others are counted."""
+"""Maximum number of unseen items in the log; the others are counted."""
 MAX_LOCATIONS_SHOWN = 3
-"""Lines in the log for each unseen item."""
+"""Maximum number of locations in the log for each unseen item."""
 
 
 class RunInTraining(Protocol):
-    """The part of `TrainingRun` that tasks use during training."""
+    """Attributes of `TrainingRun` that tasks use during training."""
 
     config: Config
     device_context: DeviceContext
@@ -77,7 +77,7 @@ class Validation:
 
 
 def inference_model(run: RunInTraining, weights: dict[str, Tensor]) -> Any:
-    """Build a separate model with the given weights: that of training may be sharded over the ranks."""
+    """Build a separate model with the given weights, since the model in training may be sharded over the ranks."""
     with torch.random.fork_rng(devices=[]):
         model = run.config.model.resolve(run.config.data).build(*run.codecs).eval()
     copy_weights(model, weights, run.folder.path)
@@ -103,7 +103,7 @@ def mean_nll(run: RunInTraining, model: Any, batches: Iterator[Batch]) -> float:
 
 
 def warn_of_unseen(valid: EncodedCorpus, text: RaggedArray, find: Callable[[str], list[str]], message: str) -> None:
-    """Warn of items in the validation set that training never saw, such as labels, with their files and lines.
+    """Warn of items of the validation set, such as labels, that the training data lack; name their files and lines.
 
     Args:
         valid: the validation set, for locations.
@@ -120,4 +120,6 @@ def warn_of_unseen(valid: EncodedCorpus, text: RaggedArray, find: Callable[[str]
         logger.warning(f"{message}: %s%s.", item, "; ".join(locations[:MAX_LOCATIONS_SHOWN]), more)
     if len(found) > MAX_ITEMS_SHOWN:
         more_items = len(found) - MAX_ITEMS_SHOWN
-        logger.warning("%d further items were also not seen: check the columns of the validation set.", more_items)
+        logger.warning(
+            "%d more items are not in the training data: check the columns of the validation set.", more_items
+        )

@@ -51,27 +51,29 @@ def check_init_from(config: Config, origin: RunFolder, folder: RunFolder) -> Non
     if after.num_learned_positions is not None:
         changes["model.max_length"] = before.context_limit, after.num_learned_positions
     sections = ("model.", *TOKENIZER_SECTIONS, "data.joint_vocabulary", *_codec_fields(config, old))
-    listed = _listed(changes, sections, origin)
+    listed = _list_changes(changes, sections, origin)
     if listed:
         raise ValueError(
-            f"With `init_from` the model and the codecs are those of its run: {listed}. Set the same values, "
+            f"With `init_from` the model and the codecs must be those of that run: {listed}. Set the same values, "
             f"start from its config, {origin.config_file}, or copy what matches with `init_parts: matching`."
         )
 
 
 def _check_matching(config: Config, old: Config, changes: Changes, origin: RunFolder) -> None:
-    if config.data.kind != old.data.kind:  # a text has no target tokenizer
+    if config.data.kind != old.data.kind:  # monolingual text has no target tokenizer
         changes = {key: pair for key, pair in changes.items() if not key.startswith("data.tokenizer_tgt.")}
     needed = config.data.reused_tokenizers(old.data)
     tokenizers = TOKENIZER_SECTIONS if any(name.endswith("tokenizer") for name in needed) else ()
-    listed = _listed(changes, (*tokenizers, *_codec_fields(config, old)), origin)
+    listed = _list_changes(changes, (*tokenizers, *_codec_fields(config, old)), origin)
     if listed:
-        raise ValueError(f"With `init_from` the codecs are those of its run: {listed}. Set the same values.")
+        raise ValueError(f"With `init_from` the codecs must be those of that run: {listed}. Set the same values.")
     before, after = old.model.compatibility_settings(), config.model.compatibility_settings()
     pairs = {f"model.{key}": (before[key], after[key]) for key in before if key in after}
-    listed = _listed(pairs, ("model.",), origin)
+    listed = _list_changes(pairs, ("model.",), origin)
     if listed:
-        raise ValueError(f"The weights of `init_from` would have another meaning here: {listed}. Set the same values.")
+        raise ValueError(
+            f"The weights of `init_from` would have another meaning in this model: {listed}. Set the same values."
+        )
     if not all((origin.path / name).is_dir() for name in needed):
         hint = (
             "both runs must have one vocabulary, or both must have one for each side (`data.joint_vocabulary`)"
@@ -86,13 +88,13 @@ def _codec_fields(config: Config, old: Config) -> list[str]:
     return [f"data.{name}" for name in config.data.codec_fields if name in old.data.codec_fields]
 
 
-def _listed(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> str:
+def _list_changes(changes: Changes, prefixes: tuple[str, ...], origin: RunFolder) -> str:
     """Describe the changes; skip fields that the origin lacks in sections of another kind or family."""
-    of_other_kind = tuple(prefix for prefix in prefixes if changes.keys() & {f"{prefix}kind", f"{prefix}family"})
+    other_kind_prefixes = tuple(prefix for prefix in prefixes if changes.keys() & {f"{prefix}kind", f"{prefix}family"})
     return "; ".join(
         f"`{key}` is {new!r}, but {old!r} in {origin.path}"
         for key, (old, new) in changes.items()
-        if key.startswith(prefixes) and old != new and not (old is None and key.startswith(of_other_kind))
+        if key.startswith(prefixes) and old != new and not (old is None and key.startswith(other_kind_prefixes))
     )
 
 
@@ -144,7 +146,7 @@ def _copy_matching(model: nn.Module, config: ModelConfig, origin: LoadedRun) -> 
 def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, old: ModelConfig) -> dict[str, Tensor]:
     """Return the origin's weights that match a model's parameters and buffers; the first match of tied names."""
     origin_weights = origin.state_dict()  # contains tied weights under each name
-    if old.kind != config.kind:  # gates of another kind
+    if old.kind != config.kind:  # gates of another kind of RNN have other meanings
         origin_weights = {name: weight for name, weight in origin_weights.items() if ".from_" not in name}
     excluded = config.warm_start_excludes
     origin_weights = {name: weight for name, weight in origin_weights.items() if not name.startswith(excluded)}

@@ -22,17 +22,17 @@ from seqlab.text import Tokenizer, WordVectors, read_vector_dim, read_word_vecto
 
 logger = logging.getLogger(__name__)
 
-_TOKENS_PER_BLOCK = 1 << 24  # counted at a time
+_TOKENS_PER_BLOCK = 1 << 24  # limits the memory of counting
 
 
 @dataclass(frozen=True)
-class VectorStart:
+class VectorInitialization:
     """Result of the initialization with word vectors."""
 
     frozen: dict[str, Tensor] = field(default_factory=dict)
     """Parameter -> indices of the rows that are not trained."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """Side -> entry of run.json."""
+    """Side (`src`, `tgt`) -> entry of run.json about its vectors."""
 
 
 def check_vectors(config: Config) -> None:
@@ -54,14 +54,14 @@ def vector_columns(config: Config) -> list[FileColumn]:
 
 def copy_word_vectors(
     model: nn.Module, config: Config, tokenizers: tuple[Tokenizer, Tokenizer], data: Any
-) -> VectorStart:
+) -> VectorInitialization:
     """Copy the word vectors of a config into the embeddings of a model; log their coverage.
 
     Raises:
         FileNotFoundError: a file does not exist.
         ValueError: a file is damaged or has no vector for any token.
     """
-    start = VectorStart()
+    start = VectorInitialization()
     embeddings: dict[str, str] = model.embeddings  # type: ignore[assignment]
     aliases = dict(model.named_parameters(remove_duplicate=False))
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -69,11 +69,11 @@ def copy_word_vectors(
         weight = aliases[embeddings[side]]
         tokenizer = tokenizers[side == "tgt"]
         names, counts = tokenizer.tokens(range(tokenizer.vocab_size)), _token_counts(data, side, tokenizer.vocab_size)
-        found = _read(file, names, counts, subwords=not tokenizer.has_unknown)
-        rows = _write(weight, names, found)
+        found = _read_vectors(file, names, counts, subwords=not tokenizer.has_unknown)
+        rows = _write_vectors(weight, names, found)
         logger.info("%s: %s", file, found.coverage)
         if found.num_undecodable:
-            logger.warning("%s: %d names are not UTF-8 and were left out", file, found.num_undecodable)
+            logger.warning("%s: %d tokens are not valid UTF-8 and were skipped", file, found.num_undecodable)
         start.notes[side] = {
             "file": file,
             "found": found.coverage.num_found,
@@ -90,7 +90,7 @@ def copy_word_vectors(
     return start
 
 
-def _read(file: str, names: list[str], counts: NDArray[np.int64], *, subwords: bool) -> WordVectors:
+def _read_vectors(file: str, names: list[str], counts: NDArray[np.int64], *, subwords: bool) -> WordVectors:
     """Read the vectors of a vocabulary; `counts` are the token frequencies."""
     wanted: dict[str, int] = {}
     for name, count in zip(names, counts.tolist(), strict=True):
@@ -102,7 +102,7 @@ def _read(file: str, names: list[str], counts: NDArray[np.int64], *, subwords: b
 
 
 @torch.no_grad()
-def _write(weight: Tensor, names: list[str], found: WordVectors) -> Tensor:
+def _write_vectors(weight: Tensor, names: list[str], found: WordVectors) -> Tensor:
     """Write the scaled vectors into the embeddings; return the indices of their rows."""
     vectors = torch.from_numpy(found.vectors.astype(np.float64))
     scaled = vectors * (weight.double().square().mean() / vectors.square().mean()).sqrt()

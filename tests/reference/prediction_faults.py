@@ -6,7 +6,7 @@ PREDICTION_FAULTS = (
     Fault(
         "prediction.batch_norm_of_one_rank",
         "each rank normalizes by its own statistics",
-        "part.sum_over_ranks = SumOverRanks.apply",
+        "layer.sum_over_ranks = SumOverRanks.apply",
         "pass",
         ("prediction/test_training.py",),
     ),

@@ -62,7 +62,7 @@ TRAINING = (
     Fault(
         "training.carry_of_first_rows",
         "each micro-step continues from the hidden states of the first micro-step's rows",
-        "rows = slice(done_rows, done_rows + len(batch.indices))",
+        "rows = slice(first_row, first_row + len(batch.indices))",
         "rows = slice(0, len(batch.indices))",
         ("training/test_text_steps.py",),
     ),

@@ -320,7 +320,7 @@ def test_a_non_finite_gradient_is_reported_with_step_and_pairs_and_can_be_replay
         messages.append(str(raised.value))
     assert messages[0] == messages[1]
     found = re.match(
-        r"Step (\d+) came out non-finite \(gradient norm (\w+), loss .*\)\. Its \d+ pairs "
+        r"Step (\d+) has a non-finite loss or gradient \(gradient norm (\w+), loss .*\)\. Its \d+ pairs "
         r"\(the first: .*train\.en and .*train\.de, line \d+; .*\) and the weights before it are in (\S+)\. "
         r"A lower `optim\.optimizer\.lr`",
         messages[0],
@@ -384,6 +384,6 @@ def test_non_finite_weights_fail_the_first_step(corpus: Path, tmp_path: Path, mo
         return original(accumulator, *arguments)
 
     monkeypatch.setattr(seqlab.training.loop, "start_update", start_with_infinite_weight)
-    with pytest.raises(FailedStep, match="Step 1 came out non-finite"):
+    with pytest.raises(FailedStep, match="Step 1 has a non-finite loss or gradient"):
         train(tiny_config(corpus), tmp_path / "run")
     assert checkpoint_steps(tmp_path / "run" / "checkpoints") == []

@@ -314,13 +314,16 @@ def test_a_start_from_matching_weights_resumes_without_its_origin_after_a_checkp
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": {"num_heads": 4}}, r"would have another meaning here: `model\.num_heads` is 4, but 2 in .*run"),
+        (
+            {"model": {"num_heads": 4}},
+            r"would have another meaning in this model: `model\.num_heads` is 4, but 2 in .*run",
+        ),
         ({"model": {"activation": "gelu"}}, r"`model\.activation` is 'gelu', but 'relu'"),
         ({"model": {"positions": "rotary"}}, r"`model\.positions` is 'rotary', but 'sinusoidal'"),
         ({"model": {"norm": "post"}}, r"`model\.norm` is 'post', but 'pre'"),
         (
             {"data": {"tokenizer": CharactersConfig(), "subword_sampling": 0.0}},
-            r"the codecs are those of its run: (?!.*min_count).*`data\.tokenizer\.kind` is 'characters', but ",
+            r"the codecs must be those of that run: (?!.*min_count).*`data\.tokenizer\.kind` is 'characters', but ",
         ),
         (
             {"data": {"joint_vocabulary": False}, "model": {"tied_embeddings": "none"}},

@@ -247,7 +247,9 @@ def test_a_non_finite_step_is_reported_and_can_be_replayed(layout: str, texts: l
     with pytest.raises(FailedStep) as raised:
         train(config, tmp_path / "run")
     message = str(raised.value)
-    found = re.match(r"Step (\d+) came out non-finite .*\. Its (\d+) rows \(the first: (.*)\) and the weights", message)
+    found = re.match(
+        r"Step (\d+) has a non-finite loss or gradient .*\. Its (\d+) rows \(the first: (.*)\) and the weights", message
+    )
     assert found is not None, message
     for location in found[3].split("; "):
         path, line = re.fullmatch(r"(\S+), line (\d+)", location).groups()  # type: ignore[union-attr]

@@ -124,7 +124,7 @@ def test_encoders_are_copied_between_recognisers_and_labellers(corpus: str, trai
     for state in states[1:]:
         for name in names:
             torch.testing.assert_close(state[name].float(), states[0][name].float(), rtol=0, atol=1e-6)
-    with pytest.raises(ValueError, match=r"its whole model cannot be copied\. Set `init_parts: matching`"):
+    with pytest.raises(ValueError, match=r"not all weights can be copied\. Set `init_parts: matching`"):
         from_labelled_recordings([*labels, ("data.train", corpus)])
     (tmp_path / "lines.txt").write_text("".join(f"{line}\n" for line in range(30)), encoding="utf-8")
     text_options = ("--data.train", tmp_path / "lines.txt", "--data.tokenizer.kind", "characters")

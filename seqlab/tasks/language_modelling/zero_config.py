@@ -37,7 +37,7 @@ from seqlab.training.config_builder import (
     LR_BY_WIDTH,
     MAX_LR,
     MAX_SUBWORDS,
-    SPECIAL_IDS,
+    NUM_SPECIAL_IDS,
     SUBWORDS_PER_ROOT,
     ConfigBuilder,
     choose_intervals,
@@ -195,7 +195,7 @@ def _choose_text(builder: ConfigBuilder, profile: TextProfile) -> None:
         alphabet = count_covering_characters([profile.sample], share) if share else 0
         pieces = min(round(SUBWORDS_PER_ROOT * math.sqrt(profile.chars)), MAX_SUBWORDS)
         reason = f"{pieces:,} subwords besides characters and bytes, for a text of {profile.chars:,} characters"
-        builder.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
+        builder.set("data.tokenizer.vocab_size", NUM_SPECIAL_IDS + alphabet + pieces, reason)
 
 
 def _measure(builder: ConfigBuilder, profile: TextProfile) -> TextTokens:

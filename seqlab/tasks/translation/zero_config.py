@@ -48,7 +48,7 @@ from seqlab.training.config_builder import (
     LR_BY_WIDTH,
     MAX_LR,
     MAX_SUBWORDS,
-    SPECIAL_IDS,
+    NUM_SPECIAL_IDS,
     SUBWORDS_PER_ROOT,
     ConfigBuilder,
     choose_intervals,
@@ -204,7 +204,7 @@ def _choose_text(builder: ConfigBuilder, profile: CorpusProfile) -> tuple[Tokeni
         alphabets = [sides] if joint else [[side] for side in sides]
         alphabet = max(count_covering_characters(group, share) for group in alphabets) if share else 0
         pieces, reason = _num_subwords(profile, joint)
-        builder.set("data.tokenizer.vocab_size", SPECIAL_IDS + alphabet + pieces, reason)
+        builder.set("data.tokenizer.vocab_size", NUM_SPECIAL_IDS + alphabet + pieces, reason)
     if builder.get("init_from") is not None:
         return load_tokenizers(RunFolder(Path(builder.get("init_from"))))
     data = _data_of(builder)
