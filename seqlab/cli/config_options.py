@@ -49,11 +49,11 @@ class ConfigParser(Parser):
     def nearest(self, name: str) -> str | None:
         """Return the nearest option or field of the config: `--optim.optimizer.lr` for `--lr`; None if none is near."""
         from seqlab.runs.config import Config
-        from seqlab.runs.fields import list_fields, nearest_key, same_meaning
+        from seqlab.runs.fields import keys_with_same_meaning, list_fields, nearest_key
 
         keys = list(dict.fromkeys(field.key for field in list_fields(Config)))
         plain = name.removeprefix("--")
-        same = same_meaning(plain, keys)
+        same = keys_with_same_meaning(plain, keys)
         key = same[0] if same else super().nearest(name) or nearest_key(plain, keys)
         return f"--{key.removeprefix('--')}" if key else None
 

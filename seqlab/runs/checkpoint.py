@@ -3,8 +3,7 @@
 checkpoints/step_00000500/model.safetensors      the trained weights
                           averaged.safetensors   their average, if the run keeps one: inference uses it
                           state.safetensors      tensors of the training state, such as the optimizer's
-                          state.json             the rest of the training state, checksums of the other files, and its
-                                                 own checksum
+                          state.json             the rest of the training state, and checksums of all files
 """
 
 import hashlib
@@ -121,7 +120,7 @@ def _write_tensors(folder: Path, stem: str, tensors: "Mapping[str, Tensor]") -> 
 
 
 def delete_checkpoint(checkpoint: Path) -> None:
-    """Delete a checkpoint; it is renamed first, so that a folder with a checkpoint's name is always complete."""
+    """Delete a checkpoint: rename it first, so that each folder with a checkpoint's name is complete."""
     renamed = checkpoint.with_name(f"{checkpoint.name}.deleted")
     shutil.rmtree(renamed, ignore_errors=True)
     checkpoint.rename(renamed)
@@ -143,9 +142,9 @@ def read_tensors(checkpoint: Path, stem: str, device: "torch.device | str" = "cp
     if not path.is_file():
         raise _damage_error(path, "there is no such file")
     content = read_regular(path)
-    state, has_own_checksum = _read_state(checkpoint)
+    state, has_checksum = _read_state(checkpoint)
     checksums = state.get(CHECKSUMS, {})
-    if (stem in checksums or has_own_checksum) and zlib.crc32(content) != checksums.get(stem):
+    if (stem in checksums or has_checksum) and zlib.crc32(content) != checksums.get(stem):
         raise _damage_error(path, "its checksum differs from the one in state.json")
     try:
         return {name: value.to(device) for name, value in sorted(load(content).items())}
@@ -159,7 +158,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def _read_state(checkpoint: Path) -> tuple[dict[str, Any], bool]:
-    """Read a checkpoint's state.json; also return whether it contains its own checksum (always, since run format 2)."""
+    """Read a checkpoint's state.json; also return whether it contains its checksum (always, since run format 2)."""
     path = checkpoint / STATE
     try:
         content = read_regular(path, MAX_DOCUMENT_BYTES)
@@ -184,7 +183,7 @@ def _has_format_1(checkpoint: Path, state: bytes) -> bool:
 
 
 def hash_format_1_states(run: RunFolder) -> dict[str, str]:
-    """Map each checkpoint of a run of format 1 to the SHA-256 of its state.json, which has no checksum of its own."""
+    """Map each checkpoint of a run of format 1 to the SHA-256 of its state.json, which contains no checksum."""
     found = {}
     for folder in (run.checkpoints, run.failures):
         for step in checkpoint_steps(folder):

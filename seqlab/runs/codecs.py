@@ -1,7 +1,7 @@
 """Save and load the codecs of a run, which convert each side of an example to ids, vectors or frames.
 
-The codec of text is a tokenizer, saved by `seqlab.text`. The folder of any other codec has a `codec.json`, which names
-the registered part that loads it. Runs with unknown tokens also have a spelling model.
+The codec of text is a tokenizer, saved by `seqlab.text`. The folder of any other codec has a `codec.json` with
+the registered name of the function that loads it. Runs with unknown tokens also have a spelling model.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Codec(Protocol):
     """Converter from one side of the examples to the model's inputs or targets; their type depends on the task."""
 
     codec: ClassVar[str]
-    """Name of the registered `codec` part: the function that loads what `save` writes."""
+    """Name of the registered `codec`: a function that loads the files of `save`."""
 
     def save(self, folder: Path) -> None:
         """Write the codec into an existing folder, which may be moved later."""
@@ -52,7 +52,7 @@ class CodecsMixin:
     """Base of classes with the source and target codecs of a run."""
 
     codecs: tuple[Any, Any]
-    """Of the source and the target; the same object if the data has one side or a joint vocabulary."""
+    """Source and target codec: the same object if the data has one side or a joint vocabulary."""
 
     @property
     def src_tokenizer(self) -> Tokenizer:
@@ -86,17 +86,15 @@ def load_codecs(folder: RunFolder) -> tuple[Any, Any]:
     for side, digest in recorded.items():
         if codec_sha256(path := folder.codec(side)) != digest:
             name, effect = (
-                ("codec", "misread its inputs")
-                if has_codec_file(path)
-                else ("tokenizer", "read other words from the same ids")
+                ("codec", "misread its inputs") if has_codec_file(path) else ("tokenizer", "use ids of other tokens")
             )
             raise ValueError(
                 f"{path} is not the {side} {name} that {folder.path} was trained with: its model would {effect}. "
                 "Restore it from a copy."
             )
     src_folder, tgt_folder = map(folder.codec, SIDES)
-    src = _load(src_folder, folder)
-    return src, src if src_folder == tgt_folder else _load(tgt_folder, folder)
+    src = _load_codec(src_folder, folder)
+    return src, src if src_folder == tgt_folder else _load_codec(tgt_folder, folder)
 
 
 def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
@@ -104,7 +102,7 @@ def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
     return load_codecs(folder)
 
 
-def _load(path: Path, folder: RunFolder) -> Any:
+def _load_codec(path: Path, folder: RunFolder) -> Any:
     kind, name = read_codec_part(path)
     if name not in Parts(kind):
         raise ValueError(f"{path} holds the {kind} {name!r}, which is not registered.{missing_plugins_hint(folder)}")
@@ -112,12 +110,12 @@ def _load(path: Path, folder: RunFolder) -> Any:
 
 
 def has_codec_file(path: Path) -> bool:
-    """Check whether a folder holds a codec with a `codec.json`, not a tokenizer."""
+    """Check whether a folder contains a `codec.json`, which tokenizers do not have."""
     return (path / CODEC_FILE).is_file()
 
 
 def read_codec_part(path: Path) -> tuple[str, str]:
-    """Read the kind (`codec` or `tokenizer`) and the name of the part in a folder; raises ValueError if damaged."""
+    """Read the kind (`codec` or `tokenizer`) and the registered name of a codec; raises ValueError if damaged."""
     if not has_codec_file(path):
         return "tokenizer", tokenizer_kind(path)
     file = path / CODEC_FILE
@@ -134,7 +132,7 @@ def read_codec_part(path: Path) -> tuple[str, str]:
 
 
 def codec_sha256(path: Path) -> str:
-    """Hash all files of a codec's folder with SHA-256; raises ValueError if it holds no codec."""
+    """Hash all files of a codec's folder with SHA-256; raises ValueError if it is not the folder of a codec."""
     if not has_codec_file(path):
         return tokenizer_sha256(path)
     found = hashlib.sha256()
@@ -145,7 +143,7 @@ def codec_sha256(path: Path) -> str:
 
 
 def codec_parts(folder: RunFolder) -> list[Entry]:
-    """List the registered parts that load the codecs of a run."""
+    """List the registry entries of the functions or tokenizers that load the codecs of a run."""
     return [get_entry(*part) for part in dict.fromkeys(read_codec_part(folder.codec(side)) for side in SIDES)]
 
 

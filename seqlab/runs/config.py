@@ -41,9 +41,9 @@ class TrainingConfig:
     """Passes over the training data, instead of `max_steps`: becomes the `max_steps` of this many passes when training
     starts."""
     max_minutes: Positive | None = None
-    """Stop after this many minutes of training, resumed parts included; null sets no limit. If this ends before
-    `max_steps`, a decaying schedule ends at the step expected from the speed so far, and the warmup takes at most a
-    tenth of these steps: such a run is not reproducible bit for bit."""
+    """Stop after this many minutes of training, including those before an interruption; null sets no limit. If this
+    stops training before `max_steps`, a decaying schedule ends at the step expected from the speed so far, and the
+    warmup takes at most a tenth of these steps: such a run is not reproducible bit for bit."""
     log_every: Count = 50
     """Steps between lines of training metrics in metrics.jsonl; fewer if `max_minutes` ends training early."""
     save_every: Count = 500
@@ -85,8 +85,8 @@ class TrainingConfig:
 
     @property
     def num_steps(self) -> int:
-        """Updates in all, once `max_epochs` has become `max_steps`."""
-        assert self.max_steps is not None, "training resolves `max_epochs` at its start"
+        """Total number of updates, after `max_epochs` was converted to `max_steps`."""
+        assert self.max_steps is not None, "`train` converts `max_epochs` at the start"
         return self.max_steps
 
 
@@ -172,7 +172,7 @@ class Config:
             )
 
     def _check_count_based(self) -> None:
-        """Raise ValueError if a count-based model has options of an optimization."""
+        """Raise ValueError if a count-based model has settings of an optimizer or objective."""
         objective = Parts("objective")[self.model.default_objective]()
         defaults = (OptimConfig(), self._with_task_defaults("objective", objective))
         if self.model.is_count_based and (self.optim, self.objective) != defaults:
@@ -227,14 +227,15 @@ RESUMABLE_FIELDS = frozenset(
         "data.tokenizer_tgt.folder",
     }
 )
-"""Fields that may change when a run is resumed; metrics.jsonl records the change. So may paths to the same content."""
+"""Fields that may change when a run is resumed; metrics.jsonl records the change. Paths may change, too, if the
+content of their files stays the same."""
 
 VECTOR_FIELDS = frozenset({"data.vectors", "data.vectors_src", "data.vectors_tgt"})
 """Fields with paths of word vectors, which have no columns."""
 
 
 def unused_fields(config: Config) -> set[str]:
-    """Return dotted keys of fields and sections that have no effect in a run, by its model and its data."""
+    """Return dotted keys of fields and sections that have no effect with the model and the data of a run."""
     unused = {f"objective.{name}" for name in config.objective.unused_fields(config.model)}
     if config.model.is_count_based:
         unused |= {"optim", "objective"}
@@ -254,7 +255,7 @@ def unused_fields(config: Config) -> set[str]:
 
 
 def path_fields(config: Config) -> set[str]:
-    """Return the keys of fields with path specs; a resumed run compares the files' content, and the column."""
+    """Return the keys of fields with path specs: a resumed run may change the path, but not the content or column."""
     return {f"data.{name}" for name in config.data.path_fields}
 
 

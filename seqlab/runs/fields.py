@@ -84,7 +84,7 @@ def fields_of(section: type) -> dict[str, FieldInfo]:
 
 
 def families(annotation: Any) -> Mapping[str, type]:
-    """Map each tag to its section class for a field's type: '' if the section has no tag, {} for a plain value."""
+    """Return the section classes of a field's type by tag: under '' if it has no tag, none for a plain value."""
     if "part_kind" in getattr(annotation, "__dict__", ()):
         return Parts(annotation.part_kind, annotation.tag_field)
     return {"": annotation} if is_pydantic_dataclass(annotation) else {}
@@ -96,12 +96,12 @@ def tag_name(sections: Mapping[str, type]) -> str:
 
 
 def field_docstring(section: type, name: str) -> str:
-    """Return the docstring of a field; for an inherited field, that of the class which declares it."""
+    """Return the docstring of a field, which may be inherited from a base class."""
     owners = (base for base in section.__mro__ if is_pydantic_dataclass(base) and name in fields_of(base))
     return next((" ".join(text.split()) for owner in owners if (text := fields_of(owner)[name].description)), "")
 
 
-def default_values(field: FieldInfo) -> Any:
+def default_value(field: FieldInfo) -> Any:
     """Return a field's default in the types of YAML; `REQUIRED` if it has none."""
     if field.is_required():
         return REQUIRED
@@ -111,7 +111,7 @@ def default_values(field: FieldInfo) -> Any:
 
 def default_section(field: FieldInfo) -> dict[str, Any]:
     """Return the default values of a section; if it has no default, the tag of its first family."""
-    default = default_values(field)
+    default = default_value(field)
     if default != REQUIRED:
         assert isinstance(default, dict)
         return default
@@ -121,7 +121,7 @@ def default_section(field: FieldInfo) -> dict[str, Any]:
 
 
 def with_tags(annotation: Any, values: Any) -> Any:
-    """Copy nested values, adding the default tag to each section that has none."""
+    """Copy nested values, and add the default tag to each section that has no tag."""
     sections = families(annotation)
     if not sections or not isinstance(values, Mapping):
         return deepcopy(values)
@@ -151,9 +151,9 @@ def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Ite
         yield FieldDescription(f"{prefix}{tag_field}", " | ".join(sections), chosen, text, "", True, is_tag=True)
     listed: set[str] = set()  # a subsection that several families share is listed once
     for tag in sorted(sections, key=lambda tag: tag != chosen):
-        own, nested = given if tag == chosen else {}, []
+        family_values, nested = given if tag == chosen else {}, []
         for name, field in fields_of(sections[tag]).items():
-            value = own.get(name, default_values(field))
+            value = family_values.get(name, default_value(field))
             if families(field.annotation):
                 if name not in listed:
                     listed.add(name)
@@ -181,8 +181,8 @@ def type_name(annotation: Any) -> str:
     return "null" if annotation is NoneType else str(annotation.__name__)
 
 
-def same_meaning(key: str, keys: Iterable[str]) -> list[str]:
-    """Return the known keys whose last part is that of `key`, or else one of its `SYNONYMS`."""
+def keys_with_same_meaning(key: str, keys: Iterable[str]) -> list[str]:
+    """Return the known keys that end like `key`, or else like one of its `SYNONYMS`."""
     end = key.rpartition(".")[2]
     by_end = ([known for known in keys if f".{known}".endswith(f".{each}")] for each in (end, *SYNONYMS.get(end, ())))
     return next(filter(None, by_end), [])
@@ -194,7 +194,7 @@ def nearest_key(key: str, keys: list[str]) -> str | None:
     For example, `lr` gives `optim.optimizer.lr`, and `modle` gives `model`.
     """
     section, _, name = key.rpartition(".")
-    if same := same_meaning(key, keys):
+    if same := keys_with_same_meaning(key, keys):
         return nearest_name(key, same) or same[0]
     siblings = {known.rpartition(".")[2]: known for known in keys if section in ("", known.rpartition(".")[0])}
     if not section:

@@ -22,17 +22,17 @@ from seqlab.base.raw_lines import ROW_LIMIT
 logger = logging.getLogger(__name__)
 
 RUN_FORMAT_VERSION = 2
-"""Since version 2, run.json and each state.json have checksums of their own, and run.json has the text of
+"""Since version 2, run.json and each state.json contain their checksums, and run.json contains the text of
 config.yaml."""
 FORMAT_WITHOUT_CHECKSUMS = 1
 CONFIG_TEXT, RUN_ID, FORMAT_1_STATES, PLUGINS = "config_yaml", "run_id", "older_states", "plugins"
 """Keys of run.json: the text of config.yaml; a unique identifier of the run; the SHA-256 of each state.json that was
-written in format 1, by checkpoint; the plugins with parts that the run uses (`seqlab.plugins.describe_plugins`)."""
+written in format 1, by checkpoint; the plugins that the run uses (`seqlab.plugins.describe_plugins`)."""
 CONFIG_READ_ATTEMPTS, SECONDS_BETWEEN_ATTEMPTS = 10, 0.02
-"""A config.yaml that differs from run.json in all of these attempts was edited: a process may be replacing both files
-during the first ones."""
+"""Attempts to read config.yaml and run.json, and the pause between them: a process may be replacing both files. If they
+differ in all attempts, config.yaml was edited."""
 _warned_folders: set[Path] = set()
-"""Runs of format 1 that a warning has named."""
+"""Runs of format 1 for which the warning was logged."""
 
 
 class _AnyVersionSchema(TypedDict):
@@ -101,7 +101,7 @@ class RunFolder:
 
     @property
     def logs(self) -> Path:
-        """Folders of the loggers beside metrics.jsonl, such as `logs/csv`."""
+        """Folder of the additional loggers, with one subfolder each, such as `logs/csv`."""
         return self.path / "logs"
 
     @property
@@ -164,9 +164,11 @@ class RunFolder:
             hint = ""
             if self.replaced.is_dir() or self.moving.is_dir():
                 command = f"seqlab train --run_dir {shlex.quote(str(self.path))}"
-                hint = f" It holds a run whose overwriting was interrupted: `{command}` restores and continues it."
-            elif inside := sorted(self.path.glob(f"*/{self.description_file.name}")):
-                hint = f" It contains {len(inside)} run folders: name one of them, such as {inside[0].parent}."
+                hint = f" Overwriting its run was interrupted: `{command}` restores and continues the run."
+            elif run_folders := sorted(self.path.glob(f"*/{self.description_file.name}")):
+                hint = (
+                    f" It contains {len(run_folders)} run folders: name one of them, such as {run_folders[0].parent}."
+                )
             raise ValueError(f"{self.path} is not a run folder: it has no {self.description_file.name}.{hint}")
         try:
             description = read_json(self.description_file)
@@ -253,7 +255,7 @@ class RunFolder:
         was_interrupted = _has_text(self.new_config_file, text)
         if not was_interrupted and self.config_file.exists():
             return False
-        with suppress(OSError):  # another process has done it, or the folder is read-only
+        with suppress(OSError):  # another process has written it, or the folder is read-only
             if was_interrupted:
                 rename(self.new_config_file, self.config_file)
             else:

@@ -21,7 +21,7 @@ from seqlab.runs.validate import ConfigError, build, parse_config
 from seqlab.search.config import OutputLimits
 
 DEFAULT_MAX_LENGTH = 512
-"""Maximum number of tokens of an input or output where the model has no limit; a plugin's translator may have none."""
+"""Maximum number of tokens of an input or output if the model has no limit, as a plugin's translator may."""
 
 
 @dataclass(frozen=True)
@@ -161,25 +161,25 @@ def copy_weights(model: nn.Module, weights: Mapping[str, Tensor], checkpoint: Pa
         except ValueError as error:
             raise ValueError(f"{checkpoint} does not fit the model of config.yaml: {error}") from None
         return
-    own = named_weights(model) | named_buffers(model)
-    for name in sorted(own.keys() | weights.keys()):
-        if name not in weights or name not in own:
-            where = "the checkpoint" if name in weights else "the model"
-            raise ValueError(f"{checkpoint} does not fit the model of config.yaml: only {where} has `{name}`.")
-        if own[name].shape != weights[name].shape:
+    tensors = named_weights(model) | named_buffers(model)
+    for name in sorted(tensors.keys() | weights.keys()):
+        if name not in weights or name not in tensors:
+            holder = "the checkpoint" if name in weights else "the model"
+            raise ValueError(f"{checkpoint} does not fit the model of config.yaml: only {holder} has `{name}`.")
+        if tensors[name].shape != weights[name].shape:
             raise ValueError(
                 f"{checkpoint} does not fit the model: `{name}` is {tuple(weights[name].shape)} in the checkpoint but "
-                f"{tuple(own[name].shape)} by config.yaml and the tokenizer."
+                f"{tuple(tensors[name].shape)} by config.yaml and the tokenizer."
             )
         value = weights[name]
-        # Older checkpoints hold integer buffers in fp32, where averaging may have changed them by a rounding error.
-        needs_rounding = value.is_floating_point() and not own[name].is_floating_point()
-        if not (value.is_floating_point() or value.dtype == own[name].dtype):
+        # Older checkpoints contain integer buffers in fp32, which averaging may have changed by a rounding error.
+        needs_rounding = value.is_floating_point() and not tensors[name].is_floating_point()
+        if not (value.is_floating_point() or value.dtype == tensors[name].dtype):
             raise ValueError(
                 f"{checkpoint} does not fit the model: `{name}` holds {_dtype_name(value.dtype)} in the checkpoint, "
-                f"but {_dtype_name(own[name].dtype)} in the model."
+                f"but {_dtype_name(tensors[name].dtype)} in the model."
             )
-        own[name].copy_(value.round() if needs_rounding else value)
+        tensors[name].copy_(value.round() if needs_rounding else value)
 
 
 def _dtype_name(dtype: torch.dtype) -> str:

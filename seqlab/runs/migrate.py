@@ -25,9 +25,9 @@ def add_values_of_run(values: Mapping[str, Any], run: Mapping[str, Any]) -> dict
     """Add a run's values of the fields in `OLDER_DEFAULTS` to a config that lacks them; both are nested dicts."""
     found = dict(values)
     for section, older in OLDER_DEFAULTS.items():
-        of_run = run.get(section, {})
+        run_section = run.get(section, {})
         if isinstance(found.get(section), Mapping):
-            found[section] = {name: of_run[name] for name in older if name in of_run} | found[section]
+            found[section] = {name: run_section[name] for name in older if name in run_section} | found[section]
     return found
 
 

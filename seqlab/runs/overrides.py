@@ -1,7 +1,7 @@
 """Override fields of a config by dotted key, as the command line does: `model.d_model` and "512".
 
-Setting the tag of a section (`model.family`) resets the section to the defaults of the named part, except for
-`Part.shared_fields`; the part may also change other sections (`Part.on_selected`). Tags are set before other fields.
+Setting the tag of a section (`model.family`) resets the section to the defaults of the named family, except for
+`Part.shared_fields`. The family may also change other sections (`Part.on_selected`). Tags are set before other fields.
 """
 
 import reprlib
@@ -32,7 +32,7 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
     """Override fields of a config, or of the nested dicts of one.
 
     The text of a value is parsed by the type of its field: `null` as None if the field can be None, `[a, b]` as a list
-    if the field is one, and the rest as pydantic does (`1e-3`, `true`).
+    if the field is a list, and the rest as pydantic does (`1e-3`, `true`).
 
     Raises:
         ConfigError: unknown key, key of another family, or invalid value. The message names the key; if the error is
@@ -55,8 +55,8 @@ def override(base: Config | Mapping[str, Any] | None, overrides: Iterable[Overri
     try:
         return build(Config, values)
     except ConfigError as error:
-        is_own = any(error.key.startswith(key) or key.startswith(error.key) for key, _ in overrides)
-        raise ConfigError(error.key, f"{source}: {error}" if source and not is_own else str(error)) from None
+        is_override = any(error.key.startswith(key) or key.startswith(error.key) for key, _ in overrides)
+        raise ConfigError(error.key, f"{source}: {error}" if source and not is_override else str(error)) from None
 
 
 def config_from_yaml(
@@ -74,7 +74,7 @@ def config_from_yaml(
         if continued is not None:
             values = add_values_of_run(values, to_dict(read_config(continued)))
         return override(values, overrides, source=str(path))
-    except ConfigError as error:  # the file may be in a run folder, whose plugins are known
+    except ConfigError as error:  # the file may be in a run folder, which records its plugins
         raise ConfigError(error.key, f"{error}{missing_plugins_hint(RunFolder(Path(path).parent))}") from None
 
 

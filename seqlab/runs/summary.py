@@ -40,7 +40,7 @@ class RunSummary:
     step: int
     """Step of the last checkpoint."""
     max_steps: int | None
-    """None if the model is estimated by counting."""
+    """Planned number of steps; None if the model is estimated by counting."""
     minutes: float
     """Minutes of training up to the last checkpoint."""
     machine: dict[str, Any]
@@ -114,8 +114,10 @@ def changed_fields(config: Config) -> dict[str, object]:
     """Return the fields whose value differs from the default, by dotted key."""
     values = to_dict(config)
     defaults = {(field.key, field.family): field.default for field in list_fields(Config)}
-    by_kind = config.data.defaults
-    defaults |= {key: by_kind[key[0]] for key, default in defaults.items() if default is None and key[0] in by_kind}
+    task_defaults = config.data.defaults
+    defaults |= {
+        key: task_defaults[key[0]] for key, default in defaults.items() if default is None and key[0] in task_defaults
+    }
     return {
         field.key: field.default
         for field in list_fields(Config, values)
@@ -124,7 +126,7 @@ def changed_fields(config: Config) -> dict[str, object]:
 
 
 def _best_validation(folder: RunFolder) -> BestValidation | None:
-    """Return the metrics of the best checkpoint, without those of single columns, whose names contain a dot."""
+    """Return the metrics of the best checkpoint, without metrics of single columns, which have a dot in their name."""
     step, best = choose_step(folder, "best"), None
     for entry in folder.read_metrics():
         if entry["kind"] == "valid" and entry["step"] == step:

@@ -31,7 +31,7 @@ def read_data_config(path: str | Path) -> DataConfig:
 
 
 def run_task_command(command: str, path: str | Path, *arguments: Any) -> int | None:
-    """Run a command as the task of a run implements it; raises ValueError if the task lacks the command."""
+    """Run the task's implementation of a command; raises ValueError if the task of the run lacks the command."""
     RunFolder(path).refuse_missing()
     data = read_data_config(path)
     if command not in data.command_handlers:
@@ -41,7 +41,7 @@ def run_task_command(command: str, path: str | Path, *arguments: Any) -> int | N
 
 
 def missing_plugins_hint(folder: RunFolder) -> str:
-    """Return a sentence, for the end of a message, that names the plugins of a run which are not loaded, or ''."""
+    """Return a sentence about the plugins of a run that are not loaded, for the end of an error message, or ''."""
     missing = missing_plugins(folder.read_description().get(PLUGINS)) if folder.exists() else []
     if not missing:
         return ""
@@ -52,7 +52,7 @@ def missing_plugins_hint(folder: RunFolder) -> str:
 
 
 def refuse_other_models(path: str | Path, needed: str) -> None:
-    """Raise ValueError if a run is of another kind than the needed one, such as `a translator`."""
+    """Raise ValueError if the model of a run is not of the needed kind, such as `a translator`."""
     found = read_data_config(path)
     if found.model_noun != needed:
         raise ValueError(f"{path} is not {needed}; it {found.usage_hint}.")

@@ -60,7 +60,7 @@ def check_keys(config_type: type, values: object) -> None:
 
 
 def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], prefix: str) -> type:
-    """Return the class of the family that the tag in `values` names; raises ConfigError if there is none."""
+    """Return the section class of the tag in `values`; raises ConfigError for a missing or unknown tag."""
     name = tag_name(sections)
     if not name:
         return next(iter(sections.values()))
@@ -92,7 +92,7 @@ def unknown_key(config_type: type, values: object, key: str) -> ConfigError:
 def describe_validation_error(error: ValidationError, config_type: type, values: object) -> tuple[str, str]:
     """Return the dotted key and a one-line message of the first error that pydantic reports."""
     first, *others = error.errors(include_url=False)
-    key, kind, text = _key_of(first["loc"], config_type, values), first["type"], first["msg"]
+    key, kind, text = _dotted_key(first["loc"], config_type, values), first["type"], first["msg"]
     if kind == "missing":
         message = f"`{key}` is missing: it has no default."
     elif kind in ("value_error", "assertion_error"):
@@ -116,11 +116,11 @@ def describe_validation_error(error: ValidationError, config_type: type, values:
             nearest = nearest_hint(str(first["input"]), re.findall("'(.+?)'", wanted))
         message = f"`{key}` must be {wanted}, but is {shown} instead{nearest}."
     if others:
-        message += f" ({len(others)} more of the config's values {'is' if len(others) == 1 else 'are'} wrong.)"
+        message += f" ({len(others)} more of the config's values {'is' if len(others) == 1 else 'are'} invalid.)"
     return key, message
 
 
-def _key_of(location: tuple[int | str, ...], config_type: type, values: object) -> str:
+def _dotted_key(location: tuple[int | str, ...], config_type: type, values: object) -> str:
     """Convert a location in pydantic's report to a dotted key."""
     key, annotation = "", config_type
     for part in location:
@@ -156,5 +156,7 @@ def parse_config(text: str, path: str) -> dict[str, Any]:
     """Parse the text of a YAML config; raises ValueError, naming the path and the line, if it is not a mapping."""
     values = parse_yaml(text, path)
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: must hold keys and values, such as `seed: 1`, but holds {reprlib.repr(values)}.")
+        raise ValueError(
+            f"{path}: must contain keys and values, such as `seed: 1`, but contains {reprlib.repr(values)}."
+        )
     return values

@@ -9,7 +9,7 @@ MAX_VALUES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML loader that keeps dates as text and refuses duplicate keys, of which PyYAML ignores the first."""
+    """YAML loader that keeps dates as text and refuses duplicate keys, since PyYAML would drop the first."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         start: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
             raise
-        except Exception as error:  # of Python's conversion: an invalid date, a number of 5,000 digits
+        except Exception as error:  # of a conversion by Python: an invalid date, a number of 5,000 digits
             problem = f"{str(node.value)[:40]!r}: {error}"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
@@ -54,9 +54,9 @@ def parse_yaml(text: str, name: str, *, only_text: bool = False) -> Any:
     except yaml.YAMLError as error:
         raise ValueError(f"{name}: not YAML ({' '.join(str(error).split())}).") from None
     except RecursionError:
-        raise ValueError(f"{name}: not YAML that can be read (it is nested too deeply).") from None
+        raise ValueError(f"{name}: not readable as YAML (it is nested too deeply).") from None
     except ValueError as error:
-        raise ValueError(f"{name}: not YAML that can be read ({error}).") from None
+        raise ValueError(f"{name}: not readable as YAML ({error}).") from None
     return values
 
 
@@ -67,5 +67,5 @@ def _refuse_too_many_values(values: Any) -> None:
         each = stack.pop()
         count += 1
         if count > MAX_VALUES:
-            raise ValueError(f"with its aliases it has more than {MAX_VALUES:,} values")
+            raise ValueError(f"it has more than {MAX_VALUES:,} values after expanding aliases")
         stack += [*each, *each.values()] if isinstance(each, dict) else each if isinstance(each, list | tuple) else ()

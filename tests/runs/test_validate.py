@@ -23,8 +23,8 @@ CORPUS = "data: {train_src: a.en, train_tgt: a.de}\n"
         (b"optim:\n  ema_decay: 0.1\n  ema_decay: 0.2\n", "{path}, line 3: not YAML (`ema_decay` is given twice)."),
         (b"seed: \xff\n", "{path}: not UTF-8 (invalid start byte at byte 6)."),
         (b"seed: a\x01b\n", None),
-        (b"", "{path}: must hold keys and values, such as `seed: 1`, but holds None."),
-        (b"- 1\n", "{path}: must hold keys and values, such as `seed: 1`, but holds [1]."),
+        (b"", "{path}: must contain keys and values, such as `seed: 1`, but contains None."),
+        (b"- 1\n", "{path}: must contain keys and values, such as `seed: 1`, but contains [1]."),
         (b"!!python/object:os.system {}\n", None),
         (b"? [1, 2]\n: 3\n", None),
         (b"1: 2\n", "{path}: There is no `1`."),
@@ -72,7 +72,7 @@ def test_errors_in_a_run_name_its_config_file(tmp_path: Path) -> None:
 
 def test_further_errors_are_counted() -> None:
     values = {"data": {"train_src": "a", "train_tgt": "b"}, "seed": -1, "training": {"max_steps": 0, "keep_best": "x"}}
-    with pytest.raises(ConfigError, match=r"2 more of the config's values are wrong"):
+    with pytest.raises(ConfigError, match=r"2 more of the config's values are invalid"):
         build(Config, values)
 
 
