@@ -1,4 +1,4 @@
-"""seqlab distill: whole, in order, and gone on with after a kill."""
+"""`seqlab distill`: order of the output, resuming after an interruption, and errors."""
 
 import gzip
 import json
@@ -24,7 +24,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_lines_match_translate_and_are_reported(seqlab, run_dir: Path, corpus: Path) -> None:
+def test_outputs_match_translate_and_statistics_are_reported(seqlab, run_dir: Path, corpus: Path) -> None:
     expected = seqlab("translate", run_dir, "--input", corpus / "src", *SMALL).out
     (corpus / "ref").write_bytes(expected.replace(b"\n", b" x\n", 1))
     options = ("distill", run_dir, "--src", corpus / "src", "--ref", corpus / "ref", "--out", corpus / "out", *SMALL)
@@ -40,39 +40,41 @@ def test_lines_match_translate_and_are_reported(seqlab, run_dir: Path, corpus: P
     assert len(seqlab(*options, "--overwrite").out.splitlines()) == 5
 
 
-@pytest.mark.parametrize("torn", [0, 7])
-def test_a_killed_command_is_resumed(
-    seqlab, run_dir: Path, corpus: Path, torn: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("missing_bytes", [0, 7])
+def test_an_interrupted_command_is_resumed(
+    seqlab, run_dir: Path, corpus: Path, missing_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed in the third block, in one case with an incomplete line of the second."""
+    """The interruption is in the third block. In one case the second block's line in the work file is incomplete."""
     expected = seqlab("translate", run_dir, "--input", corpus / "src", *SMALL).out
     files = ("--src", corpus / "src", "--out", corpus / "out")
     options = ("distill", run_dir, *files, "--buffer_lines", "3", *SMALL)
-    asked: list[list[str]] = []
+    requested: list[list[str]] = []
 
     def translate(self: Run, lines: list[str], **_: object) -> list[Translation]:
-        asked.append(list(lines))
-        if len(asked) == 3:
+        requested.append(list(lines))
+        if len(requested) == 3:
             raise KeyboardInterrupt
-        return translated(self, lines, **_)
+        return original_translate(self, lines, **_)
 
-    translated = Run.translate_detailed
+    original_translate = Run.translate_detailed
     monkeypatch.setattr(Run, "translate_detailed", translate)
-    killed = seqlab(*options)
-    assert (killed.status, "run the same command to resume" in killed.err) == (130, True)
-    monkeypatch.setattr(Run, "translate_detailed", translated)
+    interrupted = seqlab(*options)
+    assert (interrupted.status, "run the same command to resume" in interrupted.err) == (130, True)
+    monkeypatch.setattr(Run, "translate_detailed", original_translate)
     work = corpus / "out.work"
     assert not (corpus / "out").exists()
     content = work.read_bytes()
     assert len(content.splitlines()) == 3
-    work.write_bytes(content[: len(content) - torn])
+    work.write_bytes(content[: len(content) - missing_bytes])
     monkeypatch.setattr(
-        Run, "translate_detailed", lambda self, lines, **_: asked.append(lines) or translated(self, lines, **_)
+        Run,
+        "translate_detailed",
+        lambda self, lines, **_: requested.append(lines) or original_translate(self, lines, **_),
     )
     assert seqlab(*options).status == 0
     assert (corpus / "out").read_bytes() == expected
     assert not work.exists()
-    assert [line for block in asked[3:] for line in block] == LINES[3 if torn else 6 :]
+    assert [line for block in requested[3:] for line in block] == LINES[3 if missing_bytes else 6 :]
 
 
 def test_overwriting_can_be_resumed(seqlab, run_dir: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,30 +82,30 @@ def test_overwriting_can_be_resumed(seqlab, run_dir: Path, corpus: Path, monkeyp
     files = ("--src", corpus / "src", "--out", corpus / "out", "--overwrite")
     options = ("distill", run_dir, *files, "--buffer_lines", "3", *SMALL)
     (corpus / "out").write_text("before\n")
-    asked: list[list[str]] = []
+    requested: list[list[str]] = []
 
     def translate(self: Run, lines: list[str], **options: object) -> list[Translation]:
-        asked.append(list(lines))
-        if len(asked) == 3:
+        requested.append(list(lines))
+        if len(requested) == 3:
             raise KeyboardInterrupt
-        return translated(self, lines, **options)  # type: ignore[arg-type]
+        return original_translate(self, lines, **options)  # type: ignore[arg-type]
 
-    translated = Run.translate_detailed
+    original_translate = Run.translate_detailed
     monkeypatch.setattr(Run, "translate_detailed", translate)
     assert seqlab(*options).status == 130
     assert (corpus / "out").read_text() == "before\n"
     assert seqlab(*options).status == 0
     assert (corpus / "out").read_bytes() == expected
-    assert [line for block in asked[3:] for line in block] == LINES[6:]
+    assert [line for block in requested[3:] for line in block] == LINES[6:]
 
 
-def test_a_kill_after_writing_the_output_is_completed(
+def test_a_command_interrupted_after_writing_its_output_can_be_completed(
     seqlab, run_dir: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both files exist then: the same command completes, and any other is refused."""
+    """Output and work file exist then. The same command completes, and any other command is refused."""
     options = ("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", *SMALL)
-    with monkeypatch.context() as killed:
-        killed.setattr(Path, "unlink", lambda self, missing_ok=False: (_ for _ in ()).throw(KeyboardInterrupt))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda self, missing_ok=False: (_ for _ in ()).throw(KeyboardInterrupt))
         assert seqlab(*options).status == 130
     written = (corpus / "out").read_bytes()
     assert (corpus / "out.work").exists()
@@ -124,46 +126,46 @@ def test_a_work_file_with_more_translations_than_lines_is_damaged(seqlab, run_di
         distill(run, lines, work, beam_size=1)
 
 
-@pytest.mark.parametrize("other", [("--beam_size", "3"), ("--precision", "bf16"), ("--max_length", "7")])
+@pytest.mark.parametrize("changed_option", [("--beam_size", "3"), ("--precision", "bf16"), ("--max_length", "7")])
 def test_a_work_file_with_other_settings_is_refused(
-    seqlab, run_dir: Path, corpus: Path, other: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    seqlab, run_dir: Path, corpus: Path, changed_option: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(self: Run, lines: list[str], locations: list[str], **options: object) -> list[Translation]:
         if locations[0].endswith(f", line {stops[-1]}"):
             raise KeyboardInterrupt
-        return translated(self, lines, locations=locations, **options)  # type: ignore[arg-type]
+        return original_translate(self, lines, locations=locations, **options)  # type: ignore[arg-type]
 
-    translated = Run.translate_detailed
+    original_translate = Run.translate_detailed
     options = ("distill", run_dir, "--src", corpus / "src", "--out", corpus / "out", "--buffer_lines", "3")
     stops: list[int] = []
-    for line, left in ((1, []), (4, [corpus / "out.work"])):
+    for line, remaining in ((1, []), (4, [corpus / "out.work"])):
         stops.append(line)
         with monkeypatch.context() as patch:
             patch.setattr(Run, "translate_detailed", stop)
             assert seqlab(*options, *SMALL).status == 130
-        assert list(corpus.glob("out*")) == left
+        assert list(corpus.glob("out*")) == remaining
     changed = list(SMALL)
-    changed[changed.index(other[0]) + 1] = other[1]
+    changed[changed.index(changed_option[0]) + 1] = changed_option[1]
     result = seqlab(*options, *changed)
-    assert (result.status, f"was started with `{other[0][2:]}: " in result.err) == (2, True)
+    assert (result.status, f"was started with `{changed_option[0][2:]}: " in result.err) == (2, True)
 
 
 def test_lines_of_a_table_are_counted_with_its_header(
     seqlab, run_dir: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (corpus / "table.tsv").write_text("src\ttgt\n" + "".join(f"{line}\tk\n" for line in ("a", "b", "c")))
-    asked: list[tuple[list[str], list[str]]] = []
+    requested: list[tuple[list[str], list[str]]] = []
 
     def translate(self: Run, lines: list[str], locations: list[str], **options: object) -> list[Translation]:
-        asked.append((list(lines), locations))
-        return translated(self, lines, locations=locations, **options)  # type: ignore[arg-type]
+        requested.append((list(lines), locations))
+        return original_translate(self, lines, locations=locations, **options)  # type: ignore[arg-type]
 
-    translated = Run.translate_detailed
+    original_translate = Run.translate_detailed
 
     monkeypatch.setattr(Run, "translate_detailed", translate)
     src = f"{corpus / 'table.tsv'}#src"
     assert seqlab("distill", run_dir, "--src", src, "--out", corpus / "out", "--buffer_lines", "2", *SMALL).status == 0
-    assert asked == [(["a", "b"], [f"{src}, line 2", f"{src}, line 3"]), (["c"], [f"{src}, line 4"])]
+    assert requested == [(["a", "b"], [f"{src}, line 2", f"{src}, line 3"]), (["c"], [f"{src}, line 4"])]
 
 
 def test_a_work_file_of_another_run_is_refused(seqlab, run_dir: Path, other_run_dir: Path, corpus: Path) -> None:
@@ -201,15 +203,15 @@ def test_damaged_work_files_are_reported_with_the_line(corpus: Path) -> None:
     work = WorkFile(corpus / "w", {"src": "a"})
     with work.open():
         pass
-    whole = json.dumps(with_checksum(asdict(Distilled(["a"])))).encode() + b"\n"
-    changed = whole.replace(b'["a"]', b'["b"]')
-    typed = json.dumps(with_checksum(asdict(Distilled(["a"])) | {"cut": "many"})).encode() + b"\n"
-    for damage in (b"{\n", b"[1]\n", b'{"other": 1}\n', changed, typed, b"[" * 100_000 + b"\n"):
-        whole = (corpus / "w").read_bytes().splitlines(keepends=True)[0] + damage
-        (corpus / "w").write_bytes(whole)
+    line = json.dumps(with_checksum(asdict(Distilled(["a"])))).encode() + b"\n"
+    changed = line.replace(b'["a"]', b'["b"]')
+    wrong_type = json.dumps(with_checksum(asdict(Distilled(["a"])) | {"cut": "many"})).encode() + b"\n"
+    for damage in (b"{\n", b"[1]\n", b'{"other": 1}\n', changed, wrong_type, b"[" * 100_000 + b"\n"):
+        content = (corpus / "w").read_bytes().splitlines(keepends=True)[0] + damage
+        (corpus / "w").write_bytes(content)
         with pytest.raises(ValueError, match="w, line 2: damaged"), work.open():
             pass
-        assert (corpus / "w").read_bytes() == whole
+        assert (corpus / "w").read_bytes() == content
 
 
 def test_empty_and_incomplete_translations_are_counted(seqlab, run_dir: Path, corpus: Path) -> None:
@@ -218,8 +220,8 @@ def test_empty_and_incomplete_translations_are_counted(seqlab, run_dir: Path, co
     found = json.loads(seqlab(*options, *cut).out)
     assert (found["empty"], found["cut_at_max_length"]) == (0, sum(map(bool, LINES)))
     found = json.loads(seqlab(*options, "--out", corpus / "out", "--max_length", "1").out)
-    said = (corpus / "out").read_text().splitlines()
-    assert found["empty"] == said.count("") - LINES.count("") > 0
+    outputs = (corpus / "out").read_text().splitlines()
+    assert found["empty"] == outputs.count("") - LINES.count("") > 0
 
 
 def test_two_processes_cannot_use_one_work_file(seqlab, run_dir: Path, corpus: Path) -> None:
@@ -247,7 +249,7 @@ def test_output_names_ending_in_gz_are_compressed(seqlab, run_dir: Path, corpus:
         assert gzip.decompress((corpus / name).read_bytes()) == (corpus / "out").read_bytes()
 
 
-def test_mistakes_are_reported(seqlab, run_dir: Path, corpus: Path) -> None:
+def test_invalid_options_are_reported(seqlab, run_dir: Path, corpus: Path) -> None:
     (corpus / "short").write_text("k\n")
     src = (corpus / "src").read_bytes()
     result = seqlab("distill", run_dir, "--src", corpus / "src", "--out", corpus / "src", "--overwrite")

@@ -1,4 +1,4 @@
-"""seqlab evaluate against sacrebleu's own numbers, and of transcripts against jiwer's."""
+"""`seqlab evaluate`, compared with sacrebleu and, for transcripts, with jiwer."""
 
 import gzip
 import json
@@ -23,15 +23,26 @@ REFERENCES = [
     "Hello, world!",
     "two men walk the street",
 ]
-OTHERS = ["a cat sat on the mat .", "dogs run fast", "nothing", "Hi, world!", "two men are walking down a street"]
-BASELINE = ["cat mat", "a dog runs", "x", "Hello world", "men walk"]
+OTHER_REFERENCES = [
+    "a cat sat on the mat .",
+    "dogs run fast",
+    "nothing",
+    "Hi, world!",
+    "two men are walking down a street",
+]
+BASELINE_HYPOTHESES = ["cat mat", "a dog runs", "x", "Hello world", "men walk"]
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, Path]:
-    """Write each side to a file of its own, one compressed."""
+    """Write hypotheses, two sets of references and the baseline's hypotheses to files; one file is compressed."""
     found = {}
-    for name, lines in (("hyp", HYPOTHESES), ("ref", REFERENCES), ("other", OTHERS), ("base", BASELINE)):
+    for name, lines in (
+        ("hyp", HYPOTHESES),
+        ("ref", REFERENCES),
+        ("other", OTHER_REFERENCES),
+        ("base", BASELINE_HYPOTHESES),
+    ):
         content = "".join(f"{line}\n" for line in lines).encode()
         found[name] = tmp_path / (f"{name}.gz" if name == "other" else name)
         found[name].write_bytes(gzip.compress(content) if name == "other" else content)
@@ -39,8 +50,8 @@ def files(tmp_path: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("references", [["ref"], ["ref", "other"]])
-def test_values_and_signatures_are_those_of_sacrebleu(seqlab, files: dict[str, Path], references: list[str]) -> None:
-    texts = [{"ref": REFERENCES, "other": OTHERS}[name] for name in references]
+def test_values_and_signatures_match_sacrebleu(seqlab, files: dict[str, Path], references: list[str]) -> None:
+    texts = [{"ref": REFERENCES, "other": OTHER_REFERENCES}[name] for name in references]
     paths = [files[name] for name in references]
     command = ("evaluate", files["hyp"], "--ref", *paths, "--metrics", "bleu", "chrf", "ter", "exact_match")
     results = json.loads(seqlab(*command, "--json").out)
@@ -57,7 +68,7 @@ def test_values_and_signatures_are_those_of_sacrebleu(seqlab, files: dict[str, P
 
 
 def test_columns_of_tables_are_hypotheses_and_references(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
-    further = [line if index % 2 else "" for index, line in enumerate(OTHERS)]
+    further = [line if index % 2 else "" for index, line in enumerate(OTHER_REFERENCES)]
     table, records = tmp_path / "test.tsv", tmp_path / "hyp.jsonl"
     rows = zip(REFERENCES, further, strict=True)
     table.write_text("".join(f"word\t{first}\t{other}\n" for first, other in rows), encoding="utf-8")
@@ -91,48 +102,48 @@ def test_bleu_of_text_that_looks_tokenized_comes_with_a_warning(seqlab, files: d
     assert "look tokenized" not in seqlab("evaluate", files["hyp"], "--ref", files["ref"]).err
 
 
-def test_sources_add_the_alternatives_of_their_words(seqlab, files: dict[str, Path]) -> None:
+def test_sources_add_the_lexical_complexity(seqlab, files: dict[str, Path]) -> None:
     from seqlab.evaluation.complexity import lexical_complexity
 
     command = ("evaluate", files["hyp"], "--ref", files["ref"], "--src", files["other"])
     line = seqlab(*command).out.decode().splitlines()[-1]
     assert line.startswith("alternatives|nrefs:1|case:mixed|unit:token|norm:none|align:ibm1")
     found = json.loads(seqlab(*command, "--baseline", files["base"], "--json").out)
-    for name, lines in (("alternatives", HYPOTHESES), ("baseline_alternatives", BASELINE)):
-        assert found[name]["value"] == pytest.approx(math.exp(lexical_complexity(OTHERS, lines)))
-        assert found[name]["of_references"] == pytest.approx(math.exp(lexical_complexity(OTHERS, REFERENCES)))
+    for name, lines in (("alternatives", HYPOTHESES), ("baseline_alternatives", BASELINE_HYPOTHESES)):
+        assert found[name]["value"] == pytest.approx(math.exp(lexical_complexity(OTHER_REFERENCES, lines)))
+        assert found[name]["of_references"] == pytest.approx(math.exp(lexical_complexity(OTHER_REFERENCES, REFERENCES)))
 
 
-def test_lines_that_differ_in_normal_form_or_spaces_alone_are_counted(seqlab, tmp_path: Path) -> None:
+def test_lines_that_differ_only_in_unicode_normalization_or_spaces_are_counted(seqlab, tmp_path: Path) -> None:
     (tmp_path / "hyp").write_text("caf\u00e9\na b\nc\nd\n", encoding="utf-8")
     (tmp_path / "ref").write_text("cafe\u0301\na  b \nc\ne\n", encoding="utf-8")
     result = seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "exact_match")
     assert "2 of 4 lines differ from the reference only in Unicode normalization or spaces" in result.err
     assert b"= 25.00" in result.out
     same = seqlab("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", tmp_path / "hyp", "--metrics", "exact_match")
-    assert "normal form" not in same.err
+    assert "Unicode normalization" not in same.err
 
 
-def test_a_baseline_adds_a_test(seqlab, files: dict[str, Path]) -> None:
+def test_a_baseline_adds_a_significance_test(seqlab, files: dict[str, Path]) -> None:
     command = ("evaluate", files["hyp"], "--ref", files["ref"], "--baseline", files["base"], "--metrics", "chrf")
     lines = seqlab(*command).out.decode().splitlines()
     assert [line.partition(" ")[0] for line in lines] == ["baseline:", "system:", "chrF2"]
     assert "p = " in lines[2]
     comparison = json.loads(seqlab(*command, "--json").out)["chrf"]
-    expected = [CHRF().corpus_score(lines, [REFERENCES]).score for lines in (HYPOTHESES, BASELINE)]
+    expected = [CHRF().corpus_score(lines, [REFERENCES]).score for lines in (HYPOTHESES, BASELINE_HYPOTHESES)]
     assert comparison["difference"] == pytest.approx(expected[0] - expected[1], abs=1e-9)
-    itself = ("evaluate", files["hyp"], "--ref", files["ref"], "--baseline", files["hyp"], "--json")
-    assert json.loads(seqlab(*itself).out)["bleu"]["p_value"] == 1
+    same_as_baseline = ("evaluate", files["hyp"], "--ref", files["ref"], "--baseline", files["hyp"], "--json")
+    assert json.loads(seqlab(*same_as_baseline).out)["bleu"]["p_value"] == 1
 
 
-def test_a_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch, files: dict[str, Path]) -> None:
+def test_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch, files: dict[str, Path]) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    for use in (lambda: all_lines("-"), lambda: input_stream(None).__enter__()):
+    for read in (lambda: all_lines("-"), lambda: input_stream(None).__enter__()):
         with pytest.raises(ValueError, match="standard input is closed"):
-            use()
+            read()
 
 
-def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
+def test_invalid_arguments_are_reported(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "short").write_text("one\n", encoding="utf-8")
     for arguments, message in (
         ([files["hyp"], "--ref", tmp_path / "short"], f"hyp has 5 lines but {tmp_path}/short has 1"),
@@ -167,7 +178,7 @@ def test_mistakes(seqlab, files: dict[str, Path], tmp_path: Path) -> None:
         assert result.err.count("\n") == 1
 
 
-def test_unequal_labels_are_named_by_file_and_line(seqlab, tmp_path: Path) -> None:
+def test_errors_for_unequal_numbers_of_labels_name_file_and_line(seqlab, tmp_path: Path) -> None:
     words = [["1 the _ DET", "2 dog _ NOUN"], ["1 go _ VERB", "2 home _ ADV"]]
     for name, sentences in (("ref", words), ("hyp", [words[0], words[1][:1]])):
         rows = ["\n".join(row.replace(" ", "\t") + "\t_" * 6 for row in sentence) for sentence in sentences]
@@ -184,18 +195,18 @@ def test_unequal_labels_are_named_by_file_and_line(seqlab, tmp_path: Path) -> No
         assert message in result.err
 
 
-SPOKEN = ["The cat sat, on the mat.", "Hello - World!", "", "It's fine", "one two three"]
-HEARD = ["the cat sat on mat", "hello world", "noise", "its fine", "one two too free"]
-GUESSED = ["a cat sat on the mat", "hello", "", "it\u2019s fine", "won to three"]
+TRANSCRIPT_REFERENCES = ["The cat sat, on the mat.", "Hello - World!", "", "It's fine", "one two three"]
+TRANSCRIPT_HYPOTHESES = ["the cat sat on mat", "hello world", "noise", "its fine", "one two too free"]
+TRANSCRIPT_BASELINE = ["a cat sat on the mat", "hello", "", "it\u2019s fine", "won to three"]
 SPEAKERS = ["anna", "ben", "ben", "", "anna"]
 
 
 @pytest.fixture
 def transcripts(tmp_path: Path) -> dict[str, str]:
     """Write transcripts of two systems, and a manifest with references and speakers."""
-    (tmp_path / "hyp").write_text("".join(f"{line}\n" for line in HEARD), encoding="utf-8")
-    (tmp_path / "base").write_text("".join(f"{line}\n" for line in GUESSED), encoding="utf-8")
-    rows = [{"text": text, "speaker": speaker} for text, speaker in zip(SPOKEN, SPEAKERS, strict=True)]
+    (tmp_path / "hyp").write_text("".join(f"{line}\n" for line in TRANSCRIPT_HYPOTHESES), encoding="utf-8")
+    (tmp_path / "base").write_text("".join(f"{line}\n" for line in TRANSCRIPT_BASELINE), encoding="utf-8")
+    rows = [{"text": text, "speaker": speaker} for text, speaker in zip(TRANSCRIPT_REFERENCES, SPEAKERS, strict=True)]
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     test = f"{tmp_path}/test.jsonl"
     return {
@@ -206,33 +217,35 @@ def transcripts(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def plain(line: str) -> str:
-    """Do to these transcripts what --normalize plain does."""
+def normalize_plain(line: str) -> str:
+    """Normalize a transcript of this file as `--normalize plain` does."""
     return " ".join(re.sub("[^a-z' ]", "", line.lower().replace("\u2019", "'")).split())
 
 
-@pytest.mark.parametrize(("form", "normalized"), [("none", str), ("lower", str.lower), ("plain", plain)])
-def test_error_rates_of_normalised_transcripts_are_those_of_jiwer(
-    seqlab, transcripts: dict[str, str], form: str, normalized: Callable[[str], str]
+@pytest.mark.parametrize(("form", "normalize"), [("none", str), ("lower", str.lower), ("plain", normalize_plain)])
+def test_error_rates_of_normalized_transcripts_match_jiwer(
+    seqlab, transcripts: dict[str, str], form: str, normalize: Callable[[str], str]
 ) -> None:
     command = ("evaluate", transcripts["hyp"], "--ref", transcripts["ref"], "--metrics", "wer", "cer")
     options = () if form == "none" else ("--normalize", form)
     found = json.loads(seqlab(*command, *options, "--json").out)
-    references, hypotheses = ([normalized(line) for line in lines] for lines in (SPOKEN, HEARD))
+    references, hypotheses = (
+        [normalize(line) for line in lines] for lines in (TRANSCRIPT_REFERENCES, TRANSCRIPT_HYPOTHESES)
+    )
     assert found["wer"]["value"] == pytest.approx(100 * jiwer.wer(references, hypotheses))
     assert found["cer"]["value"] == pytest.approx(100 * jiwer.cer(references, hypotheses))
     assert found["wer"]["signature"] == f"nrefs:1|case:mixed|unit:token|norm:{form}"
     assert found["cer"]["signature"] == f"nrefs:1|case:mixed|unit:character|norm:{form}"
 
 
-def test_only_error_rates_compare_normalised_lines(seqlab, transcripts: dict[str, str]) -> None:
+def test_only_error_rates_compare_normalized_lines(seqlab, transcripts: dict[str, str]) -> None:
     command = ("evaluate", transcripts["hyp"], "--ref", transcripts["ref"], "--metrics", "bleu", "exact_match")
     before = json.loads(seqlab(*command, "--json").out)
     found = json.loads(seqlab(*command, "wer", "--normalize", "plain", "--json").out)
     assert {name: found[name] for name in before} == before
 
 
-def test_of_error_rates_normal_form_and_spaces_do_not_count(seqlab, tmp_path: Path) -> None:
+def test_error_rates_ignore_unicode_normalization_and_spaces(seqlab, tmp_path: Path) -> None:
     (tmp_path / "hyp").write_text("caf\u00e9\na  b \n", encoding="utf-8")
     (tmp_path / "ref").write_text("cafe\u0301\na b\n", encoding="utf-8")
     command = ("evaluate", tmp_path / "hyp", "--ref", tmp_path / "ref", "--metrics", "wer", "cer")
@@ -242,13 +255,13 @@ def test_of_error_rates_normal_form_and_spaces_do_not_count(seqlab, tmp_path: Pa
     assert "count as different in exact_match" in seqlab(*command, "exact_match").err
 
 
-def test_the_interval_stands_beside_the_score_and_leaves_it_as_it_is(seqlab, transcripts: dict[str, str]) -> None:
+def test_the_interval_is_added_without_changing_the_score(seqlab, transcripts: dict[str, str]) -> None:
     from seqlab.evaluation import METRICS, bootstrap_interval
 
     command = ("evaluate", transcripts["hyp"], "--ref", transcripts["ref"], "--metrics", "wer", "chrf")
     before, found = (json.loads(seqlab(*command, "--json", *more).out) for more in ((), ("--interval",)))
     for name in ("wer", "chrf"):
-        expected = bootstrap_interval(METRICS[name](HEARD, [SPOKEN]))
+        expected = bootstrap_interval(METRICS[name](TRANSCRIPT_HYPOTHESES, [TRANSCRIPT_REFERENCES]))
         assert found[name] == before[name] | expected.as_dict()
     printed = seqlab(*command, "--interval").out.decode().splitlines()
     assert [line.split()[0].partition("|")[0] for line in printed] == ["wer", "wer", "chrF2", "chrF2"]
@@ -256,13 +269,15 @@ def test_the_interval_stands_beside_the_score_and_leaves_it_as_it_is(seqlab, tra
     assert "wer 95% interval = " in printed[1]
 
 
-def test_a_table_by_speaker(seqlab, transcripts: dict[str, str]) -> None:
+def test_scores_are_grouped_by_speaker(seqlab, transcripts: dict[str, str]) -> None:
     command = ("evaluate", transcripts["hyp"], "--ref", transcripts["ref"], "--by", transcripts["speaker"])
     options = ("--metrics", "wer", "exact_match", "--normalize", "plain")
     found = json.loads(seqlab(*command, *options, "--json").out)
     for each in found["wer"]["by"]["groups"]:
         lines = [i for i, speaker in enumerate(SPEAKERS) if speaker == each["group"]]
-        references, hypotheses = ([plain(side[i]) for i in lines] for side in (SPOKEN, HEARD))
+        references, hypotheses = (
+            [normalize_plain(texts[i]) for i in lines] for texts in (TRANSCRIPT_REFERENCES, TRANSCRIPT_HYPOTHESES)
+        )
         assert each["lines"] == len(lines)
         assert each["value"] == pytest.approx(100 * jiwer.wer(references, hypotheses))
         assert each["length"] == sum(len(line.split()) for line in references)
@@ -273,7 +288,9 @@ def test_a_table_by_speaker(seqlab, transcripts: dict[str, str]) -> None:
     assert [line.split()[0] for line in printed[3:7]] == ["(none)", "anna", "ben", "total"]
 
 
-def test_the_worst_lines_are_aligned_and_located(seqlab, transcripts: dict[str, str]) -> None:
+def test_the_lines_with_most_errors_are_shown_as_alignments_with_their_locations(
+    seqlab, transcripts: dict[str, str]
+) -> None:
     command = ("evaluate", transcripts["hyp"], "--ref", transcripts["ref"], "--worst", "2", "--normalize", "plain")
     printed = seqlab(*command).out.decode().splitlines()
     assert printed[0].startswith("wer|")
@@ -296,30 +313,33 @@ def test_the_worst_lines_are_aligned_and_located(seqlab, transcripts: dict[str, 
     assert by_characters[3:6] == ["REF: *****", "HYP: noise", "     IIIII"]
 
 
-def test_a_baseline_is_compared_by_normalised_transcripts(seqlab, transcripts: dict[str, str]) -> None:
+def test_baseline_transcripts_are_normalized_before_comparison(seqlab, transcripts: dict[str, str]) -> None:
     from seqlab.evaluation import compare
 
     command = ("evaluate", transcripts["hyp"], "--ref", transcripts["ref"], "--baseline", transcripts["base"])
     more = ("--interval", "--worst", "1", "--by", transcripts["speaker"])
     options = ("--metrics", "wer", "cer", "--normalize", "plain", *more)
     found = json.loads(seqlab(*command, *options, "--json").out)
-    spoken, heard, guessed = ([plain(line) for line in lines] for lines in (SPOKEN, HEARD, GUESSED))
-    for name, expected in compare(heard, guessed, [spoken], ["wer", "cer"]).items():
+    references, hypotheses, baseline = (
+        [normalize_plain(line) for line in lines]
+        for lines in (TRANSCRIPT_REFERENCES, TRANSCRIPT_HYPOTHESES, TRANSCRIPT_BASELINE)
+    )
+    for name, expected in compare(hypotheses, baseline, [references], ["wer", "cer"]).items():
         for key in ("difference", "p_value", "interval"):
             assert found[name][key] == expected.as_dict()[key]
-        for side, lines in (("system", heard), ("baseline", guessed)):
-            rate = {"wer": jiwer.wer, "cer": jiwer.cer}[name](spoken, lines)
-            assert found[name][side]["value"] == pytest.approx(100 * rate)
-            low, high = found[name][side]["interval"]
-            assert low <= found[name][side]["value"] <= high
-            assert found[name][side]["by"]["total"]["value"] == found[name][side]["value"]
+        for system, lines in (("system", hypotheses), ("baseline", baseline)):
+            rate = {"wer": jiwer.wer, "cer": jiwer.cer}[name](references, lines)
+            assert found[name][system]["value"] == pytest.approx(100 * rate)
+            low, high = found[name][system]["interval"]
+            assert low <= found[name][system]["value"] <= high
+            assert found[name][system]["by"]["total"]["value"] == found[name][system]["value"]
         assert len(found[name]["system"]["worst"]) == 1
     printed = seqlab(*command, *options).out.decode()
     assert f"baseline: by {transcripts['speaker']}" in printed
     assert f"system:   by {transcripts['speaker']}" in printed
 
 
-def test_mistakes_with_transcripts(seqlab, transcripts: dict[str, str], tmp_path: Path) -> None:
+def test_invalid_options_for_transcripts_are_reported(seqlab, transcripts: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "short").write_text("anna\n")
     command = ("evaluate", transcripts["hyp"], "--ref", transcripts["ref"])
     for arguments, message in (
@@ -337,7 +357,7 @@ def test_mistakes_with_transcripts(seqlab, transcripts: dict[str, str], tmp_path
         assert result.err.count("\n") == 1
 
 
-def test_of_labels_accuracy_is_what_confusion_stands_beside(seqlab, tmp_path: Path) -> None:
+def test_confusion_makes_accuracy_the_default_metric(seqlab, tmp_path: Path) -> None:
     (tmp_path / "labels").write_text("A\nB\nA\n")
     (tmp_path / "truth").write_text("A\nB\nB\n")
     result = seqlab("evaluate", tmp_path / "labels", "--ref", tmp_path / "truth", "--confusion")

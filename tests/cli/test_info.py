@@ -1,4 +1,4 @@
-"""seqlab info on a run folder written by hand."""
+"""`seqlab info`: summaries of runs, and errors for other folders."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ CORPORA = [
 ]
 
 
-def test_what_a_run_says_of_itself(seqlab, run_dir: Path) -> None:
+def test_json_summary_has_the_best_validation_and_the_changed_fields(seqlab, run_dir: Path) -> None:
     summary = json.loads(seqlab("info", run_dir, "--json").out)
     assert summary["best"] == {"step": 10, "scores": {"nll_per_tgt_token": 2.25, "bleu": 1.5}}
     assert (summary["step"], summary["minutes"], summary["checkpoints"]) == (20, 5.0, [10, 20])
@@ -37,15 +37,15 @@ def test_what_a_run_says_of_itself(seqlab, run_dir: Path) -> None:
     }
 
 
-def test_the_same_for_people(seqlab, run_dir: Path) -> None:
+def test_text_summary_has_the_same_values(seqlab, run_dir: Path) -> None:
     text = seqlab("info", run_dir).out.decode()
-    for part in (
+    for excerpt in (
         "transformer, 1,234 parameters",
         "20 of 10,000 steps, 5.0 minutes",
         "step 10: nll_per_tgt_token 2.250, bleu 1.500",
         "model.d_model: 16",
     ):
-        assert part in text
+        assert excerpt in text
 
 
 def test_data_sizes_add_up_by_split(seqlab, run_dir: Path, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_data_sizes_add_up_by_split(seqlab, run_dir: Path, tmp_path: Path) -> No
         (None, "is not a run folder"),
     ],
 )
-def test_folders_that_are_no_runs(seqlab, tmp_path: Path, content: str | None, message: str) -> None:
+def test_folders_that_are_not_runs_are_refused(seqlab, tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "run.json").write_text(content, encoding="utf-8")
     result = seqlab("info", tmp_path)
@@ -74,8 +74,7 @@ def test_folders_that_are_no_runs(seqlab, tmp_path: Path, content: str | None, m
     assert result.err.count("\n") == 1
 
 
-def test_language_models(seqlab, tmp_path: Path) -> None:
-    """Lines, not pairs; and neither steps nor parameters of what is counted."""
+def test_summary_of_an_ngram_model_has_lines_and_no_steps(seqlab, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("one two\nthree four\nfive\nsix\n" * 5)
     config = tiny_text_config([str(tmp_path / "text.txt")], model=NgramConfig(order=2), optim=OptimConfig())
     ngram = train(config, tmp_path / "ngram")

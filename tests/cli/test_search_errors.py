@@ -1,4 +1,4 @@
-"""`seqlab search-errors`: consistency of the counts."""
+"""`seqlab search-errors`: consistent counts, compared with `translate` and `score`."""
 
 import json
 import math
@@ -65,7 +65,7 @@ def test_references_beyond_the_limits_are_counted_separately(
 def test_errors_are_classified_by_length_penalized_scores(
     seqlab, run_dir: Path, options: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Against translate and score with a manual penalty; without it, the classification differs."""
+    """The counts match the length-penalized scores of `translate` and `score`, but not their log-probabilities."""
     targets = ["b" * length for length in range(1, 11)] * 10
     lines = [f"{source}\n" for source in "abcdefghij" for _ in range(10)]
     (tmp_path / "src").write_text("".join(lines))
@@ -73,14 +73,16 @@ def test_errors_are_classified_by_length_penalized_scores(
     files = ("--src", tmp_path / "src", "--tgt", tmp_path / "tgt")
     search = ("--beam_size", "3", "--precision", "fp32", *options)
     translated = seqlab("translate", run_dir, *search, "--json", stdin="".join(lines).encode()).out
-    answers = [json.loads(line)["hypotheses"][0] for line in translated.splitlines()]
+    outputs = [json.loads(line)["hypotheses"][0] for line in translated.splitlines()]
     scored = seqlab("score", run_dir, *files, "--precision", "fp32", "--json").out
     references = [json.loads(line) for line in scored.splitlines()]
 
     def errors(penalty: Callable[[int], float]) -> int:
-        best = [each["log_prob"] / penalty(each["num_tokens"]) if each["finished"] else -math.inf for each in answers]
-        wanted = [each["log_prob"] / penalty(each["num_tokens"]) for each in references]
-        return sum(one > other for one, other in zip(wanted, best, strict=True))
+        output_scores = [
+            each["log_prob"] / penalty(each["num_tokens"]) if each["finished"] else -math.inf for each in outputs
+        ]
+        reference_scores = [each["log_prob"] / penalty(each["num_tokens"]) for each in references]
+        return sum(reference > output for reference, output in zip(reference_scores, output_scores, strict=True))
 
     expected = errors((lambda length: ((5 + length) / 6) ** 2) if options else float)
     [found] = json.loads(seqlab("search-errors", run_dir, *files, "--beam_sizes", "3", *options, "--json").out)
@@ -99,7 +101,7 @@ def test_references_with_unknown_words_are_out_of_reach(
     assert (found["out_of_reach"], found["search_errors"] + found["model_errors"]) == (1, 1)
 
 
-def test_mistakes_are_reported(seqlab, run_dir: Path, tmp_path: Path) -> None:
+def test_invalid_options_are_reported(seqlab, run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "one").write_text("a\n")
     files = ("--src", tmp_path / "one", "--tgt", tmp_path / "one")
     for options, message in (
@@ -121,10 +123,10 @@ def test_outputs_at_the_length_limit_are_reported(
     options = ("--src", tmp_path / "pairs", "--tgt", tmp_path / "pairs", "--beam_sizes", "1", "--max_length", "2")
     result = seqlab("search-errors", run, *options, "--json")
     greedy = ("--beam_size", "1", "--max_length", "2", "--precision", "fp32", "--json")
-    said = [
+    outputs = [
         json.loads(line)["hypotheses"][0] for line in seqlab("translate", run, *greedy, stdin=lines).out.splitlines()
     ]
-    cut_off = sum(not each["finished"] for each in said)
+    cut_off = sum(not each["finished"] for each in outputs)
     assert cut_off > 0
     [found] = json.loads(result.out)
     assert (found["unfinished"], found["search_errors"]) == (cut_off, cut_off)
