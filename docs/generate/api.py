@@ -45,7 +45,7 @@ IMPORT = re.compile(r"^from (seqlab\.[\w.]+) import ([\w, ]+)$", re.MULTILINE)
 
 
 def pages(root: Path) -> dict[str, str]:
-    """Write a page for each package, one for runs, one for plugins, and their index."""
+    """Return the pages by path: one for each package, one for runs, one for plugins, and their index."""
     found = {f"{FOLDER}/README.md": index()}
     for package in EXPORTED:
         text = inspect.getdoc(importlib.import_module(package)) or ""
@@ -56,7 +56,7 @@ def pages(root: Path) -> dict[str, str]:
 
 
 def index() -> str:
-    """Write the index of the pages."""
+    """Return the index of the pages."""
     rows = [(f"[`{package}`]({package}.md)", text) for package, text in EXPORTED.items()]
     rows.append(
         ("[loaded runs](runs.md)", "the classes that `seqlab.load` returns: `translate`, `label`, `predict`, ...")
@@ -72,33 +72,33 @@ def index() -> str:
 
 
 def runs() -> str:
-    """Write the page of the classes that `seqlab.load` returns: the return types of the tasks' loaders."""
+    """Return the page of the classes that `seqlab.load` returns: the return types of the tasks' loaders."""
     text = "`seqlab.load(run_dir)` returns one of these classes, chosen by the task of the run."
-    parts = ["# Loaded runs", text, "## Classes"]
+    sections = ["# Loaded runs", text, "## Classes"]
     for config in Parts("task").values():
         found = get_type_hints(resolve_name(config.loader_name))["return"]
         options = "\n    options:\n      inherited_members: true"
-        parts.append(directive(f"{found.__module__}.{found.__qualname__}") + options)
-    return "\n\n".join(parts)
+        sections.append(directive(f"{found.__module__}.{found.__qualname__}") + options)
+    return "\n\n".join(sections)
 
 
 def plugins(root: Path) -> str:
-    """Write the page of the non-exported names that examples, pages and the plugin of the tests import."""
+    """Return the page of names that examples, pages and the tests' plugin import, but no package exports."""
     found: dict[str, set[str]] = {}
     for path in (path for pattern in PLUGIN_SOURCES for path in root.glob(pattern)):
         for module, names in IMPORT.findall(path.read_text(encoding="utf-8")):
             found.setdefault(module, set()).update(name.strip() for name in names.split(","))
     link = "[custom components](../../how_to/your_own_parts.md)"
-    parts = ["# Plugins and examples", f"Names of other modules that plugins and examples import; see {link}."]
+    sections = ["# Plugins and examples", f"Names of other modules that plugins and examples import; see {link}."]
     for module in sorted(found.keys() - EXPORTED.keys()):
         names = [name for name in sorted(found[module]) if is_for_plugins(f"{module}.{name}")]
         if names:
-            parts += [f"## {module}", *(directive(f"{module}.{name}") for name in names)]
-    return "\n\n".join(parts)
+            sections += [f"## {module}", *(directive(f"{module}.{name}") for name in names)]
+    return "\n\n".join(sections)
 
 
 def is_for_plugins(path: str) -> bool:
-    """Return whether a name is a class or function with a docstring that no package exports."""
+    """Return whether a name is a class or a function, has a docstring, and is not exported by any package."""
     value = resolve_name(path)
     is_described = (inspect.isclass(value) or inspect.isfunction(value)) and value.__doc__
     exports = (getattr(resolve_name(package), name) for package in EXPORTED for name in exported(package))

@@ -72,7 +72,7 @@ def _errors(hypotheses: Sequence[str], references: References, metric: str) -> t
     predicted = _numbers(hypotheses, "hypotheses")
     if predicted.shape != true.shape:
         raise ValueError(
-            f"The hypotheses have {predicted.shape[1]} numbers on each line, but the references {true.shape[1]}."
+            f"The hypotheses have {predicted.shape[1]} numbers on each line, but the references have {true.shape[1]}."
         )
     return predicted - true, true
 

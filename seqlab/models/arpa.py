@@ -305,7 +305,7 @@ def _names_in_file(tokens: Sequence[str], vocab_size: int, bos_id: int, eos_id: 
     ids: dict[bytes, int] = {BOS: bos_id, EOS: eos_id}
     for i, name in enumerate(names):
         if not name:
-            raise ValueError(f"Names in `tokens` must not be empty, but that of id {i} is.")
+            raise ValueError(f"Names in `tokens` must not be empty, but the name of id {i} is empty.")
         if ids.get(name, i) != i or name == UPPER_UNK:
             names[i] = name = _RESERVED.sub(_escape, name.decode()).encode()
         if ids.setdefault(name, i) != i:

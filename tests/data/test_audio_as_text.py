@@ -40,7 +40,7 @@ def test_training_on_recordings_as_text_is_refused(name: str, folder: Path) -> N
         assert not (folder / "run").exists()
 
 
-def test_a_list_of_recordings_without_a_kind_is_refused(folder: Path) -> None:
+def test_a_list_of_recordings_without_data_kind_is_refused(folder: Path) -> None:
     status, done = run_in_process("train", "--data.train", folder / "list.jsonl", "--run_dir", folder / "run")
     assert status == 2
     assert "use `data.kind: transcription` for recordings with their transcripts" in done.stderr.decode()

@@ -1,4 +1,4 @@
-"""Sampler of a text with distinct ids, which identify positions: epochs, streams, ranks, resuming and validation."""
+"""Text sampler: epochs, streams, ranks, resuming and validation. Each id of the text identifies its position."""
 
 from collections.abc import Iterator
 from itertools import islice, pairwise, takewhile

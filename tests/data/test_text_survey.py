@@ -85,7 +85,7 @@ def test_no_copy_of_a_validation_line_is_in_training(
 
 @given(order=st.permutations(range(40)))
 @with_files
-def test_held_out_lines_depend_only_on_the_text(
+def test_held_out_lines_do_not_depend_on_the_order(
     order: list[int], write_config: Callable[..., LanguageModellingConfig]
 ) -> None:
     def held_out(indices: list[int]) -> set[str]:
@@ -93,7 +93,7 @@ def test_held_out_lines_depend_only_on_the_text(
         return {
             text
             for text, status in lines_with_statuses([lines], assign_statuses(write_config(lines, valid_fraction=0.25)))
-            if status == 1
+            if status == RowStatus.VALID
         }
 
     assert held_out(order) == held_out(list(range(40)))

@@ -51,7 +51,7 @@ def test_a_better_system_is_significantly_better() -> None:
     [
         (["1", "x"], "Line 2 of the hypotheses must consist of numbers, but is x"),
         (["1", "1 2"], "Line 2 of the hypotheses has 2 numbers, but the first line has 1"),
-        (["1 1", "1 2"], "The hypotheses have 2 numbers on each line, but the references 1"),
+        (["1 1", "1 2"], "The hypotheses have 2 numbers on each line, but the references have 1"),
     ],
 )
 def test_invalid_numbers_are_refused(hypotheses: list[str], message: str) -> None:

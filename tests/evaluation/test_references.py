@@ -13,7 +13,7 @@ SACREBLEU = {"bleu": BLEU, "chrf": CHRF, "ter": TER}
 WORDS = ["Ein", "Mann", "mit", "Hut", "steht", "vor", "dem", "roten", "Haus", "."]
 NUMBER_METRICS = ("label_macro_f1", "mae", "rmse", "r2", "log_loss", "label_log_loss")
 EXCLUDED = ("accuracy", "macro_f1", "micro_f1", *NUMBER_METRICS)
-"""Metrics of labels (as many per line as in the reference) and of numbers."""
+"""Metrics of numbers and of labels. Each line must have as many labels as its reference."""
 NOT_INSTALLED = ("bleu_ja_mecab", "bleu_flores200")
 """Metrics with tokenizers that are not installed with seqlab."""
 TEXT_METRICS = [name for name in METRICS if name not in (*EXCLUDED, *NOT_INSTALLED)]
@@ -32,7 +32,7 @@ def remove_half(lines: list[str], seed: int) -> list[str]:
 
 HYPOTHESES = random_lines(0)
 REFERENCES = [random_lines(1), remove_half(random_lines(2), 3), remove_half(random_lines(4), 5)]
-REFERENCES_OF_LINES = [
+REFERENCES_BY_LINE = [
     [first, *(line for line in further if line.strip())] for first, *further in zip(*REFERENCES, strict=True)
 ]
 
@@ -49,9 +49,9 @@ def test_missing_references_match_none_in_sacrebleu(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEXT_METRICS)
-def test_statistics_of_each_line_match_a_file_of_this_line(name: str) -> None:
+def test_statistics_of_a_line_do_not_depend_on_other_lines(name: str) -> None:
     rows = line_statistics(name, HYPOTHESES, REFERENCES).rows
-    for row, hypothesis, references in zip(rows, HYPOTHESES, REFERENCES_OF_LINES, strict=True):
+    for row, hypothesis, references in zip(rows, HYPOTHESES, REFERENCES_BY_LINE, strict=True):
         [expected] = METRICS[name]([hypothesis], [[reference] for reference in references]).rows
         np.testing.assert_array_equal(row, expected)
 

@@ -167,7 +167,7 @@ def test_model_of_continuous_text_reads_back(tmp_path: Path) -> None:
     assert_same(read_model(tmp_path / "model.arpa", ["x", "y", "z"]), model, 1e-6)
 
 
-def test_estimate_equals_kenlm_file(tmp_path: Path) -> None:
+def test_estimated_model_equals_kenlm(tmp_path: Path) -> None:
     path = write_file(tmp_path, KENLM)
     assert read_words(path) == KENLM_WORDS
     assert_same(read_model(path, KENLM_WORDS), fit_model(LINES, KENLM_WORDS, 3), 2e-6)  # KenLM computes in fp32
@@ -304,7 +304,7 @@ def test_other_encodings_are_refused(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["x"], "must name all 6 ids, but has 5 names"),
-        (["x", ""], "that of id 5 is"),
+        (["x", ""], "the name of id 5 is empty"),
         (["x", "x"], "ids 4 and 5 are both written `x`"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Weight averages against numpy: mean of checkpoints, exponential moving average, running mean, and their trigger."""
+"""Weight averages against numpy: mean of checkpoints, exponential moving average, running mean; stalled losses."""
 
 import numpy as np
 import pytest

@@ -57,7 +57,7 @@ def test_scores_do_not_depend_on_the_batch(results: list[Any]) -> None:
     assert [equal for equal, *_ in results] == [True] * 3
 
 
-def test_cached_equals_uncached(results: list[Any]) -> None:
+def test_cached_steps_equal_a_full_pass(results: list[Any]) -> None:
     assert all(difference < 1e-4 for _, difference, *_ in results)
 
 

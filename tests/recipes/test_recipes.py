@@ -23,7 +23,7 @@ def files_under(folder: Path) -> set[Path]:
 
 
 def check_config(config: Config, tmp_path: Path) -> None:
-    """Check that a config survives a YAML file, and that its intervals are consistent."""
+    """Check that a config is unchanged by a round trip through YAML, and that its intervals are consistent."""
     write_config(config, tmp_path / "config.yaml")
     assert config_from_yaml(tmp_path / "config.yaml") == config == from_dict(to_dict(config))
     assert config.optim.schedule.warmup_steps < config.training.max_steps / 4

@@ -18,4 +18,4 @@ class Fault:
     old: str
     new: str
     tests: tuple[str, ...]
-    """Ends of the paths of test files, the fastest first."""
+    """Path suffixes of the test files that should detect the fault, the fastest first."""

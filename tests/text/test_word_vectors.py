@@ -276,7 +276,7 @@ INVALID_FILES = {
     ),
     "too many": (b"the 1 2 3\ndog 1 2 3 4\n", r"vectors, line 2: must be a word and 3 values, .* has 4 values"),
     "an empty line": (b"the 1 2 3\n\ndog 1 2 3\n", r"vectors, line 2: must be a word and 3 values, .* has 0 values"),
-    "unequal dims of others": (b"a 1 2\nb 1 2\nc 1\n", r"vectors, line 3: must be a word and 2 values"),
+    "another dim than the first lines": (b"a 1 2\nb 1 2\nc 1\n", r"vectors, line 3: must be a word and 2 values"),
     "too few after a header": (b"2 3\nthe 1 2\ndog 1 2 3\n", r"vectors, line 2: must be a word and 3 values, .* has 2"),
     "cut off": (glove(ENTRIES)[:-7], r"vectors, line 3: must be a word and 3 values"),
     "fewer lines than declared": (b"3 2\nthe 1 2\ndog 1 2\n", r"line 1 declares 3 words, but 2 follow"),
@@ -329,7 +329,7 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wanted", [[], ["<s>", "<pad>"]])
-def test_reading_no_words_is_refused(tmp_path: Path, wanted: list[str]) -> None:
+def test_an_empty_list_of_words_is_refused(tmp_path: Path, wanted: list[str]) -> None:
     with pytest.raises(ValueError, match=f"`wanted` must have a token .* has {len(wanted)} tokens"):
         read_word_vectors(write_file(tmp_path, glove(ENTRIES)), wanted)
 

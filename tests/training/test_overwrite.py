@@ -1,4 +1,4 @@
-"""Creating and overwriting run folders: interruptions are undone, refused commands and foreign files change nothing."""
+"""Creating and overwriting run folders: interrupted and refused commands change neither runs nor other files."""
 
 import errno
 import logging
@@ -169,21 +169,21 @@ def test_two_processes_cannot_train_in_one_folder(trained: Trained, run_dir: Pat
 def test_a_folder_that_is_not_a_run_is_refused_and_not_changed(
     trained: Trained, tmp_path: Path, name: str, overwrite: bool
 ) -> None:
-    for file in (name, "cache/mine", "config.yaml"):
-        (tmp_path / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "mine" / file).write_text("mine")
+    for file in (name, "cache/other", "config.yaml"):
+        (tmp_path / "other" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "other" / file).write_text("other")
     before = read_files(tmp_path)
     with pytest.raises(ValueError, match=f"is not a run folder, but contains {name}: choose another"):
-        train(trained[0], tmp_path / "mine", overwrite=overwrite)
+        train(trained[0], tmp_path / "other", overwrite=overwrite)
     assert read_files(tmp_path) == before
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_file_as_run_folder_is_refused(trained: Trained, tmp_path: Path, overwrite: bool) -> None:
-    (tmp_path / "file").write_text("mine")
+    (tmp_path / "file").write_text("other")
     with pytest.raises(ValueError, match="file is a file: choose another name"):
         train(trained[0], tmp_path / "file", overwrite=overwrite)
-    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "file").read_text() == "other"
 
 
 @pytest.mark.parametrize("joint", [True, False])

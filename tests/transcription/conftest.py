@@ -1,4 +1,4 @@
-"""A small corpus with one tone per letter, and configs with steps of milliseconds."""
+"""A small corpus with one tone per letter, and configs of short training runs."""
 
 import json
 from collections.abc import Iterator
