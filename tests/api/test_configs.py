@@ -1,4 +1,4 @@
-"""Configs from Python: recipes by name, and zero config with dotted keys as on the command line."""
+"""Configs from Python: `seqlab.recipe` by name, and `seqlab.config_for` with dotted keys as on the command line."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def corpus(tmp_path: Path) -> tuple[str, str]:
     return write_numbers(tmp_path, range(200))
 
 
-def test_a_recipe_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recipe_by_name_with_changed_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert seqlab.recipe("number_words", tmp_path / "run") == number_words(tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     fields = {"model.family": "lstm", "model.hidden_size": 32, "optim.max_grad_norm": None, "optim.optimizer.lr": 1e-3}
@@ -28,30 +28,30 @@ def test_a_recipe_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert Path("runs/number_words/data/train.en").is_file()
 
 
-def test_an_unknown_recipe_names_the_nearest() -> None:
+def test_error_of_an_unknown_recipe_suggests_the_nearest() -> None:
     with pytest.raises(ValueError, match=re.escape("There is no recipe `numberwords`; the nearest: `number_words`")):
         seqlab.recipe("numberwords")
 
 
-def test_pairs(corpus: tuple[str, str]) -> None:
+def test_config_for_a_parallel_corpus(corpus: tuple[str, str]) -> None:
     src, tgt = corpus
-    text = [("data.train_src", src), ("data.train_tgt", tgt)]
-    expected = from_corpus([*text, ("optim.optimizer.betas", ["0.8", "0.9"]), ("training.keep_best", "3")])
-    given = {"data.train_src": Path(src), "data.train_tgt": [Path(tgt)], "optim.optimizer.betas": (0.8, 0.9)}
-    config = seqlab.config_for({**given, "training.keep_best": 3})
+    files = [("data.train_src", src), ("data.train_tgt", tgt)]
+    expected = from_corpus([*files, ("optim.optimizer.betas", ["0.8", "0.9"]), ("training.keep_best", "3")])
+    fields = {"data.train_src": Path(src), "data.train_tgt": [Path(tgt)], "optim.optimizer.betas": (0.8, 0.9)}
+    config = seqlab.config_for({**fields, "training.keep_best": 3})
     assert config == expected
     assert config.optim.optimizer.betas == (0.8, 0.9)
 
 
-def test_labels(corpus: tuple[str, str]) -> None:
-    text = [("data.train_src", corpus[0]), ("data.train_tgt", corpus[1])]
-    given = dict(text)
-    assert seqlab.config_for({"data.kind": "labelled", **given}) == from_labels([("data.kind", "labelling"), *text])
-    config = seqlab.config_for({"data.labels_of": "words", **given})
+def test_config_for_labelled_lines(corpus: tuple[str, str]) -> None:
+    files = [("data.train_src", corpus[0]), ("data.train_tgt", corpus[1])]
+    fields = dict(files)
+    assert seqlab.config_for({"data.kind": "labelled", **fields}) == from_labels([("data.kind", "labelling"), *files])
+    config = seqlab.config_for({"data.labels_of": "words", **fields})
     assert (config.data.kind, config.data.labels_of) == ("labelling", "words")
 
 
-def test_a_text(tmp_path: Path) -> None:
+def test_config_for_a_monolingual_text(tmp_path: Path) -> None:
     files = write_text(tmp_path, ["one two", "three four"] * 50, ["five"] * 20)
     expected = from_text([("data.train", files), ("model.family", "lstm_lm"), ("model.tied_embeddings", "false")])
     fields = {"data.train": files, "model.family": "lstm_lm", "model.tied_embeddings": False}
@@ -87,12 +87,12 @@ def test_values_are_converted_as_on_the_command_line() -> None:
         ({"data.train": "a", "model": {"family": "lstm_lm"}}, "`model` is a section, not a value"),
     ],
 )
-def test_mistakes_are_named(fields: dict[str, object], message: str) -> None:
+def test_errors_name_the_invalid_field(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         seqlab.config_for(fields)  # type: ignore[arg-type]
 
 
-def test_a_missing_file_is_named() -> None:
+def test_error_names_a_missing_file() -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         seqlab.config_for({"data.train": "nowhere"})
     assert issubclass(ConfigError, ValueError)

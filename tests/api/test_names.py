@@ -1,4 +1,4 @@
-"""Public names: each exists, is documented, is not shadowed by a module, and imports torch only when used."""
+"""Public names: existence, docstrings, no shadowing by modules, and imports of torch at first use."""
 
 import importlib
 import inspect
@@ -21,40 +21,43 @@ PACKAGES = ("seqlab", *(f"seqlab.{name}" for name in ("data", "models", "nn", "o
 every_package = pytest.mark.parametrize("package", PACKAGES)
 
 
-def public(package: str) -> dict[str, Any]:
+def public_names(package: str) -> dict[str, Any]:
+    """Return the exported objects of a package by name."""
     module = importlib.import_module(package)
     return {name: getattr(module, name) for name in module.__all__}
 
 
 def test_the_expected_names_exist() -> None:
-    wanted = {"load", "train", "recipe", "config_for", "Config", "register", "evaluate"}
-    wanted |= {package.partition(".")[2] for package in PACKAGES[1:]}
-    assert wanted <= set(seqlab.__all__)
-    assert wanted <= set(dir(seqlab))
+    expected = {"load", "train", "recipe", "config_for", "Config", "register", "evaluate"}
+    expected |= {package.partition(".")[2] for package in PACKAGES[1:]}
+    assert expected <= set(seqlab.__all__)
+    assert expected <= set(dir(seqlab))
     for package in PACKAGES[1:]:
         assert getattr(seqlab, package.partition(".")[2]) is importlib.import_module(package)
     assert not hasattr(seqlab, "translate")
 
 
 @every_package
-def test_each_name_is_documented(package: str) -> None:
-    for name, value in public(package).items():
+def test_public_classes_and_functions_have_docstrings(package: str) -> None:
+    for name, value in public_names(package).items():
         if inspect.isclass(value) or inspect.isfunction(value):
             assert (value.__doc__ or "").strip(), name
             assert not (value.__doc__ or "").startswith(f"{name}("), f"{name}: a dataclass without a docstring"
-    assert len(public(package)) == len(set(importlib.import_module(package).__all__))
+    assert len(public_names(package)) == len(set(importlib.import_module(package).__all__))
 
 
 @every_package
-def test_no_module_shadows_a_name(package: str) -> None:
-    """An imported submodule becomes an attribute of its package and hides `__getattr__`."""
+def test_no_submodule_has_the_name_of_a_public_object(package: str) -> None:
+    """An imported submodule becomes an attribute of its package, which `__getattr__` cannot override."""
     module = importlib.import_module(package)
     modules = {each.name for each in pkgutil.iter_modules(module.__path__)}
-    shadowed = [name for name, value in public(package).items() if name in modules and not inspect.ismodule(value)]
+    shadowed = [
+        name for name, value in public_names(package).items() if name in modules and not inspect.ismodule(value)
+    ]
     assert not shadowed
 
 
-def test_names_do_not_import_torch_before_use() -> None:
+def test_packages_import_torch_at_first_use() -> None:
     code = (
         "import sys, seqlab, seqlab.search, seqlab.data, seqlab.models; from seqlab import register; seqlab.registry\n"
         "print([name for name in ('torch', 'pydantic', 'sacrebleu') if name in sys.modules])\n"
@@ -77,5 +80,5 @@ def test_public_objects_have_a_short_repr(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("options", "config"), [(SearchOptions, SearchConfig), (SamplingOptions, SamplingConfig)])
-def test_keyword_arguments_are_the_fields_of_the_configs(options: type, config: type) -> None:
+def test_types_of_keyword_arguments_equal_those_of_the_configs(options: type, config: type) -> None:
     assert get_type_hints(options) == get_type_hints(config)

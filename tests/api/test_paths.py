@@ -1,4 +1,4 @@
-"""Every public function that takes a path also takes a string."""
+"""Paths as arguments of public functions: strings are accepted, too."""
 
 import importlib
 import inspect
@@ -32,7 +32,7 @@ def public_functions() -> Iterator[tuple[str, Any]]:
                 yield f"{module.__name__}.{name}", value
 
 
-def test_no_exported_function_takes_only_a_path() -> None:
+def test_no_public_function_is_annotated_with_path_only() -> None:
     only_paths = [
         f"{name}({parameter.name})"
         for name, function in public_functions()
@@ -43,7 +43,7 @@ def test_no_exported_function_takes_only_a_path() -> None:
     assert sum(1 for _ in public_functions()) > 50
 
 
-def test_strings_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_accept_paths_as_strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = number_words("runs/number_words")
     write_config(config, "config.yaml")

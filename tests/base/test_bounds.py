@@ -1,4 +1,4 @@
-"""Every number in a config or option has a lower and an upper bound."""
+"""Bounds of numbers in configs and options: each number has a lower and an upper bound."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin
@@ -13,40 +13,40 @@ from seqlab.runs.fields import families, fields_of
 LOWER, UPPER = ("ge", "gt"), ("le", "lt")
 
 
-def sections_of(section: type) -> Iterator[type]:
+def nested_sections(section: type) -> Iterator[type]:
     """Yield a config section and its nested sections, for all families."""
     yield section
     for field in fields_of(section).values():
         for inner in families(field.annotation).values():
-            yield from sections_of(inner)
+            yield from nested_sections(inner)
 
 
 def all_sections() -> list[type]:
     """Return the sections of a config, and the options of each command."""
-    found = set(sections_of(Config))
+    sections = set(nested_sections(Config))
     for kind in PART_KINDS:
-        found |= {each for part in Parts(kind).values() if hasattr(part, "__pydantic_fields__") for each in [part]}
+        sections |= {part for part in Parts(kind).values() if hasattr(part, "__pydantic_fields__")}
     commands = (find_part("command", entry.name) for entry in list_entries("command"))
-    found |= {command.options for command in commands if isinstance(command, Command)}
-    return sorted(found, key=lambda each: f"{each.__module__}.{each.__qualname__}")
+    sections |= {command.options for command in commands if isinstance(command, Command)}
+    return sorted(sections, key=lambda each: f"{each.__module__}.{each.__qualname__}")
 
 
-def numbers_in(annotation: Any, marks: Sequence[Any]) -> Iterator[list[Any]]:
-    """Yield the annotations of each number in a type, also within lists, tuples and unions."""
+def number_metadata(annotation: Any, metadata: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield the metadata of each number in a type, including numbers in lists, tuples and unions."""
     if hasattr(annotation, "__metadata__"):
-        yield from numbers_in(annotation.__origin__, [*marks, *annotation.__metadata__])
+        yield from number_metadata(annotation.__origin__, [*metadata, *annotation.__metadata__])
     elif annotation in (int, float):
-        yield [inner for mark in marks for inner in (mark, *getattr(mark, "metadata", ()))]
+        yield [inner for each in metadata for inner in (each, *getattr(each, "metadata", ()))]
     elif get_origin(annotation) is not Literal:
         for inner in get_args(annotation):
-            yield from numbers_in(inner, marks)
+            yield from number_metadata(inner, metadata)
 
 
 @pytest.mark.parametrize("section", all_sections(), ids=lambda each: each.__qualname__)
-def test_each_number_has_two_bounds(section: type) -> None:
+def test_numbers_have_lower_and_upper_bounds(section: type) -> None:
     for name, field in fields_of(section).items():
         if field.init is False:
             continue
-        for marks in numbers_in(field.annotation, field.metadata):
+        for metadata in number_metadata(field.annotation, field.metadata):
             for bounds in (LOWER, UPPER):
-                assert any(getattr(mark, bound, None) is not None for mark in marks for bound in bounds), name
+                assert any(getattr(each, bound, None) is not None for each in metadata for bound in bounds), name

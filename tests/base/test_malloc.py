@@ -1,4 +1,4 @@
-"""Heap settings, tested in a subprocess, as they last as long as the process."""
+"""Heap settings: page faults and released memory, in subprocesses, since the settings cannot be undone."""
 
 import platform
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-REUSE = """
+PAGE_FAULT_SCRIPT = """
 import resource, torch
 from seqlab.base.malloc import prepare_heap
 if {prepared}:
@@ -19,7 +19,7 @@ for _ in range(20):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
-GAPS = """
+RELEASE_SCRIPT = """
 import torch
 from pathlib import Path
 from seqlab.base.malloc import prepare_heap, release_heap
@@ -43,21 +43,23 @@ print(huge)
 """
 
 
-def faults(*, prepared: bool) -> int:
+def count_page_faults(*, prepared: bool) -> int:
     """Count the page faults of 20 successive tensors of 64 MiB."""
-    command = [sys.executable, "-c", REUSE.format(prepared=prepared)]
+    command = [sys.executable, "-c", PAGE_FAULT_SCRIPT.format(prepared=prepared)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only for glibc")
-def test_freed_memory_is_not_faulted_in_again() -> None:
-    assert faults(prepared=False) > 20 * faults(prepared=True)
+def test_prepared_heap_reuses_freed_memory_without_page_faults() -> None:
+    assert count_page_faults(prepared=False) > 20 * count_page_faults(prepared=True)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the resident memory is read from /proc")
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only for glibc")
-def test_gaps_between_tensors_are_released_and_the_tensors_stay() -> None:
-    printed = subprocess.run([sys.executable, "-c", GAPS], check=True, capture_output=True, text=True).stdout.split()
-    assert int(printed[0]) > 80 * 1024  # kB of 100 MiB
-    assert printed[1] == "True"
-    assert int(printed[2]) > 256 * 1024  # kB: the rest of the heap, with huge pages
+def test_release_heap_frees_gaps_and_keeps_tensors() -> None:
+    released, is_kept, huge = subprocess.run(
+        [sys.executable, "-c", RELEASE_SCRIPT], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert int(released) > 80 * 1024  # kB, of 100 MiB that were freed
+    assert is_kept == "True"
+    assert int(huge) > 256 * 1024  # kB of the heap with huge pages

@@ -1,4 +1,4 @@
-"""Untrusted JSON, YAML and files: a value, or a ValueError of one line."""
+"""Parsing of untrusted JSON, YAML and files: errors are ValueErrors of one line."""
 
 import json
 import os
@@ -21,7 +21,7 @@ values = st.recursive(
 
 
 @given(values)
-def test_json_is_parsed_like_by_the_json_module(value: Any) -> None:
+def test_valid_json_is_parsed_as_by_the_json_module(value: Any) -> None:
     text = json.dumps(value)
     if "\\ud" not in text:
         assert parse_json(text) == parse_json(text.encode()) == json.loads(text)
@@ -42,17 +42,17 @@ def test_json_is_parsed_like_by_the_json_module(value: Any) -> None:
     ],
     ids=lambda each: str(each)[:20],
 )
-def test_invalid_json_is_an_error_of_one_line(text: str | bytes, message: str) -> None:
+def test_errors_of_invalid_json_have_one_line_and_a_position(text: str | bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message) as raised:
         parse_json(text)
     assert len(str(raised.value)) < 200
 
 
-def test_surrogate_pairs_are_characters() -> None:
+def test_surrogate_pairs_in_json_are_decoded() -> None:
     assert parse_json('"\\ud83d\\ude00"') == "\U0001f600"
 
 
-def test_the_first_field_of_a_wrong_type_is_named() -> None:
+def test_type_errors_name_the_field() -> None:
     @dataclass
     class Inner:
         count: int
@@ -78,7 +78,7 @@ def test_only_regular_files_are_read(tmp_path: Path, kind: str) -> None:
             read(path)
 
 
-def test_a_file_above_a_limit_is_refused(tmp_path: Path) -> None:
+def test_files_above_the_size_limit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * 10)
     assert read_regular(tmp_path / "f", 10) == b"x" * 10
     with pytest.raises(ValueError, match="f: is larger than 9 bytes"):
@@ -94,14 +94,14 @@ def test_a_file_above_a_limit_is_refused(tmp_path: Path) -> None:
         ("a: 1e-3", {"a": "1e-3"}),
     ],
 )
-def test_yaml_without_dates(text: str, value: Any) -> None:
+def test_yaml_dates_and_floats_without_a_dot_are_strings(text: str, value: Any) -> None:
     assert parse_yaml(text, "f") == value
 
 
-BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+ALIAS_BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
 )
-"""Some hundred bytes that expand to nine to the power of nine values."""
+"""A few hundred bytes of YAML aliases that expand to 9^9 values."""
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ BOMB = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("{a: " * 3000, "f: not readable as YAML .it is nested too deeply"),
         ("? {a: b}\n: c", "f, line 1: not YAML"),
         ("a: &a [*a]", f"f: not readable as YAML .it has more than {MAX_VALUES:,} values after expanding aliases"),
-        (BOMB, "values after expanding aliases"),
+        (ALIAS_BOMB, "values after expanding aliases"),
         ("a: [", "f, line 1: not YAML"),
         ("a: \0", "f: not YAML"),
     ],

@@ -1,4 +1,4 @@
-"""The shell script of docs/how_to/nightly_pipeline.md, run with a stub of the command `seqlab`."""
+"""Shell script of docs/how_to/nightly_pipeline.md, run with a stub of the command `seqlab`."""
 
 import fcntl
 import os
@@ -73,7 +73,7 @@ def test_another_number_of_lines_is_reported(folder: Path) -> None:
     assert messages == "outbox/shifted.en does not have as many lines as inbox/shifted.de\n"
 
 
-def test_a_second_start_ends_at_once(folder: Path) -> None:
+def test_a_second_instance_exits_immediately(folder: Path) -> None:
     run_script(folder)
     with (folder / "logs" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

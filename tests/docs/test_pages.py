@@ -1,4 +1,4 @@
-"""The pages: links lead somewhere, the README stays short, and each figure is drawn from numbers that are stored."""
+"""Documentation pages: valid links, a short README, complete indexes, and figures that equal their stored data."""
 
 import importlib.util
 import json
@@ -14,37 +14,37 @@ PAGES += sorted((ROOT / "docs").rglob("*.md"))
 
 
 def anchors(page: Path) -> set[str]:
-    """Name the headings as GitHub links to them."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_existing_targets(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if target.startswith(("https://", "http://")):
             continue
         file, _, anchor = target.partition("#")
         linked = (page.parent / file).resolve() if file else page
         if ROOT / "docs" / "reference" in linked.parents and not linked.exists():
-            continue  # generated with the site: test_site.py builds it, and a dead link fails
+            continue  # generated with the site: test_site.py builds it and fails for dead links
         assert linked.exists(), target
         assert not anchor or anchor in anchors(linked), target
 
 
-def test_the_readme_is_a_tour() -> None:
+def test_readme_has_at_most_200_lines() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
 
 
-def test_each_page_of_docs_is_in_its_index() -> None:
+def test_pages_are_linked_in_the_index_of_their_folder() -> None:
     for folder in ("how_to", "explanations", "results"):
         index = (ROOT / "docs" / folder / "README.md").read_text(encoding="utf-8")
         for page in (ROOT / "docs" / folder).glob("*.md"):
             assert page.name == "README.md" or f"({page.name})" in index, page
 
 
-def test_each_figure_is_drawn_from_stored_numbers_and_shown(tmp_path: Path) -> None:
-    """To the byte, with the version of matplotlib in constraints.txt."""
+def test_figures_equal_their_stored_data_and_are_linked(tmp_path: Path) -> None:
+    """Figures are equal byte for byte with the version of matplotlib in constraints.txt."""
     specification = importlib.util.spec_from_file_location("draw", RESULTS / "draw.py")
     assert specification is not None
     assert specification.loader is not None

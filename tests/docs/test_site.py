@@ -1,4 +1,4 @@
-"""The documentation site builds without warnings, describes the whole program, and loads nothing from other hosts."""
+"""Documentation site: a build without warnings, a complete reference, and no files from other hosts."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ from seqlab.runs.fields import list_fields
 
 pytest.importorskip("mkdocs")
 ROOT = Path(__file__).parents[2]
-LOADED = {
+ADDRESS_ATTRIBUTES = {
     "script": "src",
     "img": "src",
     "iframe": "src",
@@ -27,11 +27,11 @@ LOADED = {
     "audio": "src",
     "embed": "src",
 }
-"""Tags and their attribute that a browser loads; of `link` it depends on `rel`."""
+"""HTML tag -> attribute with an address that browsers load; for `link`, it depends on `rel`."""
 
 
-class Loaded(HTMLParser):
-    """Collect the addresses that a browser loads for a page, and the ids of its elements."""
+class LoadedAddresses(HTMLParser):
+    """Parser that collects the addresses that browsers load for a page, and the ids of its elements."""
 
     def __init__(self, page: Path) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class Loaded(HTMLParser):
         self.feed(page.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note the address that a tag loads."""
+        """Collect the id and the address of a tag."""
         values = dict(attrs)
         self.ids.add(values.get("id") or "")
         if tag == "link" and not {"canonical", "next", "prev", "alternate"} & set((values.get("rel") or "").split()):
             self.addresses.append(values.get("href") or "")
-        elif tag in LOADED:
+        elif tag in ADDRESS_ATTRIBUTES:
             self.addresses.append(values.get("src") or "")
         self.addresses += re.findall(r"url\(([^)]*)\)", values.get("style") or "")
         self.addresses += (values.get("srcset") or "").split()
@@ -53,7 +53,7 @@ class Loaded(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the site once for all workers of pytest-xdist, warnings being errors."""
+    """Build the site once for all workers of pytest-xdist; warnings are errors."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder = shared / "site"
@@ -66,7 +66,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build(folder: Path) -> None:
-    """Build the site as CI and users do."""
+    """Build the site with the command that CI uses."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "SEQLAB_NO_PLUGINS": "1"}
     built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -82,13 +82,13 @@ def text_of(page: Path) -> str:
     return text
 
 
-def test_nothing_is_loaded_from_another_host(site: Path) -> None:
+def test_pages_load_no_files_from_other_hosts(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 80
     for page in pages:
-        for address in Loaded(page).addresses:
+        for address in LoadedAddresses(page).addresses:
             assert not re.match(r"\s*['\"]?(\w+:)?//", address), f"{page}: {address}"
-        assert 'class="mermaid"' not in page.read_text(encoding="utf-8")  # for which the theme loads a script
+        assert 'class="mermaid"' not in page.read_text(encoding="utf-8")  # the theme would load a script
     for sheet in site.rglob("*.css"):
         text = sheet.read_text(encoding="utf-8")
         assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", text), sheet
@@ -96,25 +96,25 @@ def test_nothing_is_loaded_from_another_host(site: Path) -> None:
         assert "//" not in re.sub(r"^\s*//.*$", "", script.read_text(encoding="utf-8"), flags=re.MULTILINE), script
 
 
-def test_every_command_has_a_page_with_its_options(site: Path) -> None:
+def test_commands_have_pages_with_their_options(site: Path) -> None:
     index = text_of(site / "reference" / "commands" / "index.html")
     for name in (name for commands in COMMANDS.values() for name in commands):
         page = text_of(site / "reference" / "commands" / name / "index.html")
         for action in find_command(name).make_parser()._actions:
-            shown = action.option_strings[-1] if action.option_strings else str(action.metavar)
-            assert shown in page or (action.option_strings and shown in index), f"{name}: {shown}"
+            argument = action.option_strings[-1] if action.option_strings else str(action.metavar)
+            assert argument in page or (action.option_strings and argument in index), f"{name}: {argument}"
 
 
-def test_every_config_field_is_on_one_page(site: Path) -> None:
+def test_config_page_has_all_fields(site: Path) -> None:
     page = site / "reference" / "config" / "index.html"
-    ids, text = Loaded(page).ids, " ".join(text_of(page).split())
+    ids, text = LoadedAddresses(page).ids, " ".join(text_of(page).split())
     for field in list_fields(Config):
         assert field.key in ids
         assert field.text.replace("`", "").partition(".")[0] in text, field.key
         assert field.family in text
 
 
-def test_every_recipe_part_and_public_name_is_in_the_reference(site: Path) -> None:
+def test_reference_has_all_recipes_parts_and_public_names(site: Path) -> None:
     recipes = text_of(site / "reference" / "recipes" / "index.html")
     for recipe, *others in read_table()[1:]:
         assert recipe in recipes
@@ -125,13 +125,13 @@ def test_every_recipe_part_and_public_name_is_in_the_reference(site: Path) -> No
     import seqlab
 
     for package in ("seqlab", "seqlab.models", "seqlab.nn", "seqlab.optim"):
-        ids = Loaded(site / "reference" / "api" / package / "index.html").ids
+        ids = LoadedAddresses(site / "reference" / "api" / package / "index.html").ids
         exported = seqlab if package == "seqlab" else getattr(seqlab, package.partition(".")[2])
         modules = {"data", "models", "nn", "objectives", "optim", "search"} if package == "seqlab" else set()
         assert {f"{package}.{name}" for name in exported.__all__ if name not in modules} <= ids
 
 
-def test_every_notebook_has_a_page_with_its_figures(site: Path) -> None:
+def test_notebooks_have_pages_with_their_figures(site: Path) -> None:
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
         page = site / "explanations" / notebook.stem / "index.html"
         text = page.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Run each example as a user would, from another folder, and check its results."""
+"""The examples: results of each script, run from another folder, and rules for all scripts."""
 
 import ast
 import importlib
@@ -13,15 +13,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "examples"
-EXAMPLES = sorted(FOLDER.glob("*.py"))
+EXAMPLES_FOLDER = ROOT / "examples"
+EXAMPLES = sorted(EXAMPLES_FOLDER.glob("*.py"))
 IDS = [path.stem for path in EXAMPLES]
 
 
 def run(folder: Path, name: str, *arguments: str) -> str:
-    """Run an example in another folder and return its standard output."""
+    """Run an example in a working folder; return its standard output."""
     done = subprocess.run(
-        [sys.executable, str(FOLDER / f"{name}.py"), *arguments], cwd=folder, capture_output=True, encoding="utf-8"
+        [sys.executable, str(EXAMPLES_FOLDER / f"{name}.py"), *arguments],
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     print(done.stdout)
@@ -29,19 +32,19 @@ def run(folder: Path, name: str, *arguments: str) -> str:
 
 
 def number(pattern: str, text: str) -> float:
-    """Return the number that the only match of a pattern contains."""
-    [found] = re.findall(pattern, text)
-    return float(found)
+    """Return the number in the group of a pattern, which must match exactly once."""
+    [match] = re.findall(pattern, text)
+    return float(match)
 
 
 def test_custom_objective(tmp_path: Path) -> None:
     output = run(tmp_path, "custom_objective")
-    assert number(r"gamma=2.0\): (\S+) nats", output) < 4.5  # log 600 = 6.4 by chance
+    assert number(r"gamma=2.0\): (\S+) nats", output) < 4.5  # a uniform distribution has log 600 = 6.4
     folder = tmp_path / "runs" / "custom_objective"
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [(line["loss"], line["nll"]) for line in lines if line["kind"] == "train"]
     assert all(0 < loss < nll for loss, nll in losses)  # (1 - p)^gamma < 1
-    plugin = ["--plugin", str(FOLDER / "custom_objective.py")]
+    plugin = ["--plugin", str(EXAMPLES_FOLDER / "custom_objective.py")]
     command = [sys.executable, "-m", "seqlab", "translate", str(folder), *plugin]
     done = subprocess.run(command, input="the seventh of May\n", capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
@@ -54,7 +57,7 @@ def test_custom_schedule(tmp_path: Path) -> None:
     assert sorted(printed) == list(range(0, 100, 10))
     metrics = (tmp_path / "runs" / "custom_schedule" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     trained = [line for line in map(json.loads, metrics) if line["kind"] == "train"]
-    for line in trained:  # the rate of a line is that of the last of its steps, which are counted from 1
+    for line in trained:  # `lr` is that of the line's last step; steps in metrics.jsonl are counted from 1
         step = line["step"] - 1
         share = (step + 1) / 21 if step < 20 else min(1.0, (100 - step) / (0.4 * 100))
         assert line["lr"] == pytest.approx(5e-3 * share)
@@ -64,13 +67,13 @@ def test_custom_schedule(tmp_path: Path) -> None:
 
 def test_custom_model(tmp_path: Path) -> None:
     output = run(tmp_path, "custom_model")
-    assert number(r"perplexity (\S+) per token", output) < 10  # 257 words, so about 257 by chance
+    assert number(r"perplexity (\S+) per token", output) < 10  # a uniform distribution over 257 words has 257
     generated = output.splitlines()[1:]
     assert len(generated) == 5
     text = (tmp_path / "number_words" / "train.en").read_text(encoding="utf-8").splitlines()
     pairs = {pair for line in text for pair in pairwise(line.split())}
-    known = [pair in pairs for line in generated for pair in pairwise(line.split())]
-    assert sum(known) > 0.8 * len(known) > 0
+    is_known = [pair in pairs for line in generated for pair in pairwise(line.split())]
+    assert sum(is_known) > 0.8 * len(is_known) > 0
 
 
 def test_translator(tmp_path: Path) -> None:
@@ -86,7 +89,7 @@ def test_language_model(tmp_path: Path) -> None:
         int(each.replace(",", "")) for each in re.findall(r"([\d,]+) (?:tokens|words|bytes)", output)
     )
     per_token, per_word = (number(rf"per {unit} ([\d.]+\d)", output) for unit in ("token", "word"))
-    assert 4 < per_token < 40  # 1,945 by chance
+    assert 4 < per_token < 40  # a uniform distribution has 1,945
     assert math.log(per_word) * words == pytest.approx(math.log(per_token) * tokens, rel=1e-3)
     assert number(r"bits per byte (\S+)", output) * size == pytest.approx(math.log2(per_token) * tokens, rel=1e-2)
     assert output.count("\nam siebten") == output.count("\nneunzehn") == 2
@@ -94,9 +97,9 @@ def test_language_model(tmp_path: Path) -> None:
 
 def test_scheduled_sampling(tmp_path: Path) -> None:
     output = run(tmp_path, "scheduled_sampling")
-    found = re.findall(r"(\w+): step \d+, nll (\S+), predicted inputs (\d+)%", output)
-    shares = {name: [int(share) for each, _, share in found if each == name] for name, _, _ in found}
-    nlls = {name: [float(nll) for each, nll, _ in found if each == name] for name, _, _ in found}
+    validations = re.findall(r"(\w+): step \d+, nll (\S+), predicted inputs (\d+)%", output)
+    shares = {name: [int(share) for each, _, share in validations if each == name] for name, _, _ in validations}
+    nlls = {name: [float(nll) for each, nll, _ in validations if each == name] for name, _, _ in validations}
     assert shares["teacher_forcing"] == [0] * 5
     assert shares["scheduled_sampling"] == sorted(shares["scheduled_sampling"])
     assert shares["scheduled_sampling"][0] < 15
@@ -105,14 +108,14 @@ def test_scheduled_sampling(tmp_path: Path) -> None:
     assert output.count("chrF2|") == 2
 
 
-def test_beam_search_finds_the_best_word(tmp_path: Path) -> None:
+def test_beam_search_over_your_own_step(tmp_path: Path) -> None:
     output = run(tmp_path, "beam_search_over_your_own_step")
-    found = re.findall(r"^(beam|greedy|of all) +(\w*) +(-\S+)$", output, re.MULTILINE)
-    assert [kind for kind, _, _ in found] == ["beam"] * 4 + ["greedy", "of all"]
-    assert found[0][1:] == found[-1][1:]
-    scores = [float(score) for _, _, score in found]
+    rows = re.findall(r"^(beam|greedy|of all) +(\w*) +(-\S+)$", output, re.MULTILINE)
+    assert [search for search, _, _ in rows] == ["beam"] * 4 + ["greedy", "of all"]
+    assert rows[0][1:] == rows[-1][1:]  # the best of all words
+    scores = [float(score) for _, _, score in rows]
     assert scores[:4] == sorted(scores[:4], reverse=True)
-    assert scores[4] < scores[0]  # greedy search does not find it
+    assert scores[4] < scores[0]  # greedy search does not find the best word
 
 
 def test_table(tmp_path: Path) -> None:
@@ -139,7 +142,7 @@ def test_layers_in_your_own_loop(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=IDS)
-def test_example_is_short_and_shows_its_command(path: Path) -> None:
+def test_examples_are_short_and_show_their_command(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 60
     docstring = ast.get_docstring(ast.parse(text))
@@ -148,7 +151,7 @@ def test_example_is_short_and_shows_its_command(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=IDS)
-def test_example_imports_public_names(path: Path) -> None:
+def test_examples_use_only_public_names(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = [
         (node.module, alias.name)
@@ -174,12 +177,12 @@ def test_each_example_has_a_test_and_a_link() -> None:
         assert f'run(tmp_path, "{path.stem}")' in tests
         assert f"examples/{path.name})" in text, path.name
     for name in re.findall(r"examples/(\w+\.py)", text):
-        assert (FOLDER / name).is_file(), name
+        assert (EXAMPLES_FOLDER / name).is_file(), name
 
 
 def test_speech(tmp_path: Path) -> None:
     output = run(tmp_path, "train_asr")
     assert number(r"(?m)^wer\S+ = (\S+)", output) < 25
-    times = [tuple(map(float, found)) for found in re.findall(r"(?m)^ +(\S+) to +(\S+) s", output)]
+    times = [tuple(map(float, match)) for match in re.findall(r"(?m)^ +(\S+) to +(\S+) s", output)]
     assert len(times) >= 3
     assert all(start < end for start, end in times)

@@ -1,4 +1,4 @@
-"""A custom translator with a forward pass and no length limit trains, loads, translates and scores."""
+"""A custom translator with only a forward pass: training, loading, translation and scoring."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +25,11 @@ class BagConfig(ModelConfig):
     task: ClassVar[str] = "translation"
     d_model: Size = 32
 
-    def build(self, src: TokenSide, tgt: TokenSide) -> "Bag":
-        return Bag(self, src, tgt)
+    def build(self, src: TokenSide, tgt: TokenSide) -> "BagTranslator":
+        return BagTranslator(self, src, tgt)
 
 
-class Bag(UncachedTranslator):
+class BagTranslator(UncachedTranslator):
     def __init__(self, config: BagConfig, src: TokenSide, tgt: TokenSide) -> None:
         super().__init__(tgt)
         self.src_embedding = nn.Embedding(src.vocab_size, config.d_model)
@@ -46,13 +46,14 @@ class Bag(UncachedTranslator):
 
 @pytest.fixture
 def registered() -> Iterator[None]:
+    """Register the model family `bag` during a test."""
     seqlab.register("model")(BagConfig)
     yield
     del registry._parts["model"]["bag"]
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_forward_pass_is_enough(tmp_path: Path) -> None:
+def test_a_model_with_only_a_forward_pass_trains_translates_and_scores(tmp_path: Path) -> None:
     src, tgt = write_numbers(tmp_path, range(100))
     fields = {"data.train_src": src, "data.train_tgt": tgt, "data.tokenizer.kind": "words", "optim.average_last": 0}
     steps = {
@@ -68,4 +69,4 @@ def test_a_forward_pass_is_enough(tmp_path: Path) -> None:
     assert seqlab.evaluate(hypotheses, [targets], ["exact_match"])["exact_match"].value > 30
     [score] = run.score(sources[:1], targets[:1])
     assert score.log_prob < 0
-    assert len(run.translate(["one " * 600])) == 1  # longer than the usual limit: read in pieces
+    assert len(run.translate(["one " * 600])) == 1  # the input is longer than the default limit: split into segments
