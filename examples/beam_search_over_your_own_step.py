@@ -28,10 +28,12 @@ class Bigrams:
         self.log_probs = table.log()  # (V, V): row = the last id
 
     def start(self, num_words: int, need_attention: bool = False) -> tuple[Tensor, TensorState]:
+        """Return the first input ids (B,) and the initial state."""
         uses = torch.zeros(num_words, self.vocab_size)  # (B, V)
         return torch.full((num_words,), START), TensorState((uses,))
 
     def step(self, last_ids: Tensor, state: TensorState) -> Step:
+        """Return the log-probabilities (N, V) after the last ids (N,), and the new state."""
         (uses,) = state.tensors  # (N, V)
         uses = uses + torch.nn.functional.one_hot(last_ids, self.vocab_size)
         scores = self.log_probs[last_ids] - 0.7 * uses * (torch.arange(self.vocab_size) != END)

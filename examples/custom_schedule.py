@@ -1,4 +1,4 @@
-"""Train with a learning-rate schedule of your own: warmup, constant rate, linear decay at the end (Hu et al. 2024).
+"""Train with a learning-rate schedule of your own: warmup, constant, linear decay at the end (Hu et al. 2024).
 
     python custom_schedule.py [RUN_DIR]
 
@@ -20,7 +20,7 @@ from seqlab.optim import SETTINGS, WarmupConfig
 @seqlab.register("schedule")
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class WsdConfig(WarmupConfig):
-    """Warmup-stable-decay: the peak rate until the last steps, then a linear decay to 0."""
+    """Warmup-stable-decay: the peak learning rate until the last steps, then a linear decay to 0."""
 
     family: Literal["wsd"] = "wsd"
     """The name of this schedule."""

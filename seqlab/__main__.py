@@ -19,11 +19,11 @@ def run() -> int:
     try:
         from seqlab.cli.errors import USER_MISTAKE
         from seqlab.cli.main import main
-        from seqlab.cli.streams import close_streams, prepare_streams, say
+        from seqlab.cli.streams import close_streams, prepare_streams, print_error
 
         prepare_streams()
         if not _has_working_directory():
-            say("seqlab: error: the working directory was deleted: change to another")
+            print_error("seqlab: error: the working directory was deleted: change to another")
             return USER_MISTAKE
         sys.unraisablehook = _handle_unraisable
         status = main()

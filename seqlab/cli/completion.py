@@ -1,4 +1,4 @@
-"""The command `seqlab completion`: shell completion of commands, options, recipes and config fields."""
+"""Command `seqlab completion`: shell completion of commands, options, recipes and config fields."""
 
 import shlex
 from collections.abc import Iterable
@@ -34,14 +34,14 @@ def run(options: CompletionOptions) -> None:
 
 
 def completions() -> dict[str, list[str]]:
-    """Return the completions after each command, without file names; the key "" has the commands."""
+    """Return the completions after each command, without file names; those of the key "" are the commands."""
     from seqlab.cli.main import find_command
     from seqlab.registry import list_entries
 
     names = [entry.name for entry in list_entries("command")]
     words = {"": [*names, "help"], "help": names}
     for name in names:
-        words[name] = [option for option in find_command(name).make_parser().takes if option.startswith("--")]
+        words[name] = [option for option in find_command(name).make_parser().option_names if option.startswith("--")]
     from seqlab.recipes import RECIPES
     from seqlab.runs.config import Config
     from seqlab.runs.fields import list_fields
@@ -55,7 +55,7 @@ def completions() -> dict[str, list[str]]:
 def bash_script(words: dict[str, list[str]], *, is_zsh: bool = False) -> str:
     """Return the script for bash, or for zsh with its emulation of bash completion."""
     cases = "\n".join(
-        f"        {command}) words={_quoted(options)} ;;" for command, options in words.items() if command
+        f"        {command}) words={_quote_words(options)} ;;" for command, options in words.items() if command
     )
     start = "autoload -U +X bashcompinit && bashcompinit\n" if is_zsh else ""
     return f"""{start}_seqlab() {{
@@ -64,7 +64,7 @@ def bash_script(words: dict[str, list[str]], *, is_zsh: bool = False) -> str:
         case "$word" in -*) ;; *) command="$word"; break ;; esac
     done
     case "$command" in
-        "") words={_quoted(words[""])} ;;
+        "") words={_quote_words(words[""])} ;;
 {cases}
     esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))
@@ -75,15 +75,15 @@ complete -o default -F _seqlab seqlab
 
 def fish_script(words: dict[str, list[str]]) -> str:
     """Return the script for fish."""
-    lines = [f"complete -c seqlab -n __fish_use_subcommand -a {_quoted(words[''])}"]
+    lines = [f"complete -c seqlab -n __fish_use_subcommand -a {_quote_words(words[''])}"]
     for command, options in words.items():
         if command and options:
             condition = f"__fish_seen_subcommand_from {command}"
-            lines.append(f"complete -c seqlab -n {shlex.quote(condition)} -a {_quoted(options)}")
+            lines.append(f"complete -c seqlab -n {shlex.quote(condition)} -a {_quote_words(options)}")
     return "\n".join(lines) + "\n"
 
 
-def _quoted(words: Iterable[str]) -> str:
+def _quote_words(words: Iterable[str]) -> str:
     return shlex.quote(" ".join(words))
 
 

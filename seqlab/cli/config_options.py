@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from seqlab.runs.overrides import Override
 
 TARGET_HELP = (
-    "a recipe, a config file, or a run folder to continue; left out if --data.train_src and --data.train_tgt name "
+    "a recipe, a config file, or a run folder to continue; omit it if --data.train_src and --data.train_tgt name "
     "a corpus of pairs (with --data.kind labelling: of lines and labels), or if --data.train names a text"
 )
 TARGET_METAVAR = "RECIPE | CONFIG.yaml | RUN"
@@ -23,19 +23,19 @@ SHORT_KEYS = {
     "threads": "training.threads",
 }
 """Short options -> config fields that they set."""
-_DOTTED = re.compile(r"--(\w+(?:\.\w+)+)(?:=(.*))?", re.DOTALL)
+_DOTTED_OPTION = re.compile(r"--(\w+(?:\.\w+)+)(?:=(.*))?", re.DOTALL)
 _OPTION = re.compile(r"-{1,2}[A-Za-z]")
 
 
 class ConfigParser(Parser):
-    """Parser that accepts config fields as options; the namespace has them as `overrides`."""
+    """Parser that accepts config fields as options; `parse` returns them in the attribute `overrides`."""
 
     def __init__(self, prog: str, description: str | None, **options: Any) -> None:
         super().__init__(prog, description, **options)
         self.add_argument("target", nargs="?", metavar=TARGET_METAVAR, help=TARGET_HELP)
         self.add_argument("--seed", metavar="N", help="seed of all random numbers")
         self.add_argument("--init_from", metavar="RUN", help="start from the weights and the tokenizers of this run")
-        self.add_argument("--init_parts", metavar="all | matching", help="its whole model, or the weights that match")
+        self.add_argument("--init_parts", metavar="all | matching", help="copy all its weights, or those that match")
         self.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1 or auto")
         self.add_argument("--threads", metavar="N", help="CPU threads (default: all cores)")
 
@@ -47,7 +47,7 @@ class ConfigParser(Parser):
         return namespace, unknown
 
     def nearest(self, name: str) -> str | None:
-        """Return the nearest option or field of the config: `--optim.optimizer.lr` for `--lr`; None if none is near."""
+        """Return the nearest option or config field (`--optim.optimizer.lr` for `--lr`); None if none is similar."""
         from seqlab.runs.config import Config
         from seqlab.runs.fields import keys_with_same_meaning, list_fields, nearest_key
 
@@ -59,7 +59,7 @@ class ConfigParser(Parser):
 
     def takes_list(self, name: str) -> bool:
         """Return whether an option accepts several values, or sets a config field that is a list."""
-        return is_list(name.removeprefix("--")) or super().takes_list(name)
+        return is_list_field(name.removeprefix("--")) or super().takes_list(name)
 
 
 def overrides_of(arguments: argparse.Namespace) -> "list[Override]":
@@ -69,12 +69,12 @@ def overrides_of(arguments: argparse.Namespace) -> "list[Override]":
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Split a command line into other arguments and options with a dot, each with its values up to the next option."""
+    """Extract options with a dot, each with its values up to the next option; return the other arguments and these."""
     rest: list[str] = []
     overrides: list[tuple[str, list[str]]] = []
     current = rest
     for argument in arguments:
-        if match := _DOTTED.fullmatch(argument):
+        if match := _DOTTED_OPTION.fullmatch(argument):
             current = []
             overrides.append((match[1], current))
             if match[2] is not None:  # --key=value has one value
@@ -87,7 +87,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str
     return rest, overrides
 
 
-def is_list(key: str) -> bool:
+def is_list_field(key: str) -> bool:
     """Return whether a config field is a list."""
     from seqlab.runs.config import Config
     from seqlab.runs.fields import list_fields

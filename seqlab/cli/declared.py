@@ -37,14 +37,14 @@ class DeclaredCommand:
     @property
     def positionals(self) -> list[str]:
         """Names of the fields that are positional arguments."""
-        marks = {name: unwrapped(each.annotation, each.metadata)[2] for name, each in self.fields.items()}
+        marks = {name: unwrap(each.annotation, each.metadata)[2] for name, each in self.fields.items()}
         required = [name for name, each in self.fields.items() if each.is_required() and AsOption not in marks[name]]
         return [*required, *(name for name in self.fields if AsArgument in marks[name])]
 
     def make_parser(self, arguments: Sequence[str] = ()) -> Parser:
-        """Build the parser with an argument for each field; the fields of each base class have a heading.
+        """Build the parser with an argument for each field; the fields of each base class are under a heading.
 
-        If `arguments` contain `--help` and a run, the help omits options that its model does not support.
+        If `arguments` contain `--help` and a run, the help omits options that the model of the run does not support.
         """
         from seqlab.runs.fields import field_docstring
 
@@ -56,7 +56,7 @@ class DeclaredCommand:
             owner = next(base for base in reversed(options.__mro__) if name in get_annotations(base))
             if owner not in groups:
                 groups[owner] = parser.add_argument_group(cleandoc(owner.__doc__ or "").partition("\n")[0].rstrip("."))
-            if f"--{name}" in parser.takes:
+            if f"--{name}" in parser.option_names:
                 raise ValueError(
                     f"The command `{self.name}` has the option `{name}`, which all commands have: rename it."
                 )
@@ -90,8 +90,8 @@ class DeclaredCommand:
         try:
             options: Any = build(self.command.options, values)
         except ConfigError as error:
-            named = re.match(r"`(\w+)", str(error))  # the message begins with the field
-            is_option = named is not None and named[1] in self.fields and named[1] not in self.positionals
+            match = re.match(r"`(\w+)", str(error))  # the message begins with the field
+            is_option = match is not None and match[1] in self.fields and match[1] not in self.positionals
             raise UsageError(f"`--{str(error)[1:]}" if is_option else str(error)) from None
         status = self.command.run(options)
         if not isinstance(status, int | None):
@@ -104,23 +104,25 @@ def add_argument(
 ) -> None:
     """Add the argument of a field, by its type, annotations and default."""
     if text == argparse.SUPPRESS:
-        group.add_argument(f"--{name}", action="append", help=text)  # hidden: only the help is printed
+        group.add_argument(f"--{name}", action="append", help=text)  # not in the help
         return
-    plain, is_list, marks = unwrapped(field.annotation, field.metadata)
+    plain, is_list, marks = unwrap(field.annotation, field.metadata)
     metavar = metavar_of(plain, marks)
     default, is_required = field.get_default(call_default_factory=True), field.is_required()
     if plain is bool and default is False and metavar is None:
-        group.add_argument(f"--{name}", action="store_true", help=escaped(text))
+        group.add_argument(f"--{name}", action="store_true", help=escape_percent(text))
         return
     text += "".join(f": {', '.join(mark)}" for mark in marks if isinstance(mark, Parts))
     if not is_required and default not in (None, ()) and "(default" not in text:
         text += f" (default: {' '.join(map(str, default)) if is_list else default})"
-    how: dict[str, Any] = {"help": escaped(text), "nargs": "+" if is_list else None}
+    settings: dict[str, Any] = {"help": escape_percent(text), "nargs": "+" if is_list else None}
     if is_positional:
-        how["nargs"] = "*" if is_list and not is_required else how["nargs"]
-        group.add_argument(name, metavar=metavar or name.upper(), **how)
+        settings["nargs"] = "*" if is_list and not is_required else settings["nargs"]
+        group.add_argument(name, metavar=metavar or name.upper(), **settings)
     else:
-        group.add_argument(f"--{name}", metavar=metavar or METAVARS.get(plain, "VALUE"), required=is_required, **how)
+        group.add_argument(
+            f"--{name}", metavar=metavar or METAVARS.get(plain, "VALUE"), required=is_required, **settings
+        )
 
 
 def metavar_of(plain: Any, marks: Sequence[Any]) -> str | None:
@@ -129,13 +131,13 @@ def metavar_of(plain: Any, marks: Sequence[Any]) -> str | None:
     return next((mark for mark in reversed(marks) if isinstance(mark, str)), literals or None)
 
 
-def escaped(text: str) -> str:
+def escape_percent(text: str) -> str:
     """Escape percent signs, which argparse would interpolate."""
     return text.replace("%", "%%")
 
 
-def unwrapped(annotation: Any, marks: Sequence[Any]) -> tuple[Any, bool, list[Any]]:
-    """Return the inner type, whether it is a list, and all annotations, outermost last."""
+def unwrap(annotation: Any, marks: Sequence[Any]) -> tuple[Any, bool, list[Any]]:
+    """Return the innermost type, whether a list or tuple contains it, and all annotations, the outermost last."""
     found, is_list = list(marks), False
     while get_origin(annotation) not in (None, Literal):
         found = [*getattr(annotation, "__metadata__", ()), *found]

@@ -1,4 +1,4 @@
-"""The command `seqlab distill`."""
+"""Command `seqlab distill`: translate a corpus with a teacher model."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.commands import load_named_runs, search_values
 
 logger = logging.getLogger(__name__)
-EXISTS = "{} exists: name another file, or replace it with `--overwrite`."
+OUTPUT_EXISTS = "{} exists: name another file, or replace it with `--overwrite`."
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -60,13 +60,13 @@ def run(options: DistillOptions) -> None:
     from seqlab.tasks.translation.distill import WorkFile, distill
     from seqlab.tasks.translation.translator import warn_of_unfinished
 
-    out = checked_output(options)
+    out = check_output(options)
     read = read_parallel([options.src, options.ref], options.line_limit())
     lines, references = read[options.src], read.get(options.ref)
-    work = WorkFile(work_file_of(out), identity_of(options, lines))
+    work = WorkFile(work_file_path(out), work_file_identity(options, lines))
     # The process may have been killed after OUT was written and before the work file was removed.
     if out.exists() and not options.overwrite and not work.holds(list(read_lines(out, LineLimit(None)))):
-        raise ValueError(EXISTS.format(out))
+        raise ValueError(OUTPUT_EXISTS.format(out))
     trained = load_named_runs(options)
     locations = line_locations(options.src, parse_column(options.src).line_numbers(0, len(lines)))
     with count_progress("lines", len(lines)) as advance:
@@ -94,10 +94,10 @@ def run(options: DistillOptions) -> None:
         references = [trained.tgt_tokenizer.normalize(line) for line in references]
     found = describe_targets(lines, translations, references)
     found |= {"cut_at_max_length": distilled.cut, "sources_in_pieces": distilled.truncated}
-    print(json.dumps(found) if options.json else "\n".join(lines_of(found)))
+    print(json.dumps(found) if options.json else "\n".join(report_lines(found)))
 
 
-def checked_output(options: DistillOptions) -> Path:
+def check_output(options: DistillOptions) -> Path:
     """Return the output path; raise UsageError or ValueError if it is invalid or conflicts with other options."""
     out = Path(options.out)
     for name in ("src", "out"):
@@ -106,22 +106,22 @@ def checked_output(options: DistillOptions) -> Path:
     if out.is_dir() or not out.parent.is_dir():
         raise ValueError(f"--out must be a file in an existing folder, but is {out}.")
     refuse_same_file("--out", options.out, {"--src": options.src, "--ref": options.ref})
-    if out.exists() and not options.overwrite and not work_file_of(out).exists():
-        raise ValueError(EXISTS.format(out))
+    if out.exists() and not options.overwrite and not work_file_path(out).exists():
+        raise ValueError(OUTPUT_EXISTS.format(out))
     return out
 
 
-def work_file_of(out: Path) -> Path:
-    """Return the path of the work file, which contains the finished lines until all are done."""
+def work_file_path(out: Path) -> Path:
+    """Return the path of the work file, which contains the finished lines until all lines are translated."""
     return out.with_name(f"{out.name}.work")
 
 
-def identity_of(options: DistillOptions, lines: Sequence[str]) -> dict[str, Any]:
-    """Return everything that the translations depend on, to identify a work file."""
+def work_file_identity(options: DistillOptions, lines: Sequence[str]) -> dict[str, Any]:
+    """Return the settings and checksums that the translations depend on; the work file records them."""
     from seqlab.tasks.translation.distill import sha256_of
 
     return {
-        "runs": weights_of(options),
+        "runs": weight_checksums(options),
         "search": search_values(options),
         "src": sha256_of(lines),
         "engine": options.engine,
@@ -130,7 +130,7 @@ def identity_of(options: DistillOptions, lines: Sequence[str]) -> dict[str, Any]
     }
 
 
-def weights_of(options: DistillOptions) -> list[list[Any]]:
+def weight_checksums(options: DistillOptions) -> list[list[Any]]:
     """Return the step and a checksum of the weights for each run and checkpoint."""
     from seqlab.export.folder import ExportFolder
     from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_checksum
@@ -150,7 +150,7 @@ def weights_of(options: DistillOptions) -> list[list[Any]]:
 
 
 def precision_of(options: DistillOptions) -> str | None:
-    """Return the dtype of torch, which depends on the device for `auto`; None for other engines."""
+    """Return the dtype in which torch computes (`auto` depends on the device); None for other engines."""
     from seqlab.nn.precision import choose_device, choose_dtype
 
     if options.engine != "torch":
@@ -158,19 +158,19 @@ def precision_of(options: DistillOptions) -> str | None:
     return str(choose_dtype(options.precision, choose_device(options.device))).removeprefix("torch.")
 
 
-def lines_of(found: dict[str, float | int]) -> list[str]:
+def report_lines(found: dict[str, float | int]) -> list[str]:
     """Format the report as lines."""
     lines = [f"{found['lines']:,} lines, {found['different_sources']:,} different ones"]
     lines.append(
-        f"empty where the source is not: {found['empty']:,}; cut at the maximum length: "
+        f"empty for a nonempty source: {found['empty']:,}; cut at the maximum length: "
         f"{found['cut_at_max_length']:,}; sources translated in pieces: {found['sources_in_pieces']:,}"
     )
-    for name, what in (
+    for name, title in (
         ("words_per_source_word", "words per source word"),
         ("lexical_complexity", "lexical complexity"),
     ):
-        beside = f", references {found[f'references_{name}']:.3f}" if f"references_{name}" in found else ""
-        lines.append(f"{what}: {found[name]:.3f}{beside}")
+        comparison = f", references {found[f'references_{name}']:.3f}" if f"references_{name}" in found else ""
+        lines.append(f"{title}: {found[name]:.3f}{comparison}")
     if "same_as_reference" in found:
         lines.append(f"same as the reference: {100 * found['same_as_reference']:.2f}%")
     return lines

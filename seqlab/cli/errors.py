@@ -14,9 +14,10 @@ from seqlab.remote_errors import is_user_error
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control characters that a terminal would execute, except tabs and line ends; texts from files may contain them."""
 FAILURE, USER_MISTAKE, BROKEN_PIPE = 1, 2, 128 + signal.SIGPIPE
-USUAL_BEAM = 20
+LARGE_BEAM_SIZE = 20
 """Above this beam size, the advice after running out of memory names `--beam_size` first."""
-LESS_MEMORY = ("batch_tokens", "batch_rows", "batch_seconds", "buffer_lines", "max_line_bytes", "beam_size")
+MEMORY_OPTIONS = ("batch_tokens", "batch_rows", "batch_seconds", "buffer_lines", "max_line_bytes", "beam_size")
+"""Options that determine the memory of a command; the probable causes come first."""
 TORCH_OUT_OF_MEMORY = ("can't allocate memory", "Storage size calculation overflowed", "numel: integer multiplication")
 STATUSES = {
     0: "done, perhaps with warnings",
@@ -45,9 +46,9 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno == errno.EBADF and error.filename == STANDARD_OUTPUT:
             return "error: standard output is closed, so that results would be lost: redirect it to a file", FAILURE
-        named = f"{error.filename}: " if error.filename else ""
+        prefix = f"{error.filename}: " if error.filename else ""
         is_mistake = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError)
-        return f"error: {named}{error.strerror}", USER_MISTAKE if is_mistake else FAILURE
+        return f"error: {prefix}{error.strerror}", USER_MISTAKE if is_mistake else FAILURE
     if is_user_error(error):
         if isinstance(error, ValueError | OSError):
             return f"error: {error}", USER_MISTAKE
@@ -65,11 +66,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def memory_advice(options: Mapping[str, Any]) -> str:
-    """Return a message with the options of a command to lower after running out of memory, the likeliest first."""
-    is_wide = False
+    """Return a message with the options of a command to lower after running out of memory, probable causes first."""
+    has_large_beam = False
     with suppress(TypeError, ValueError):
-        is_wide = float(options.get("beam_size") or 0) > USUAL_BEAM
-    named = ["beam_size"] if is_wide else []
-    named += [name for name in LESS_MEMORY if name in options and name not in named]
-    advice = " or ".join(f"`--{name}`" for name in named) or "`--data.micro_batch_tokens` or the model's size"
+        has_large_beam = float(options.get("beam_size") or 0) > LARGE_BEAM_SIZE
+    names = ["beam_size"] if has_large_beam else []
+    names += [name for name in MEMORY_OPTIONS if name in options and name not in names]
+    advice = " or ".join(f"`--{name}`" for name in names) or "`--data.micro_batch_tokens` or the model's size"
     return f"memory ran out: lower {advice}"

@@ -1,4 +1,4 @@
-"""The command `seqlab evaluate`."""
+"""Command `seqlab evaluate`: score hypotheses against references."""
 
 import json
 import logging
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from seqlab.text.transcripts import TranscriptForm
 
 logger = logging.getLogger(__name__)
-SAMPLED = 1000
-"""Reference lines to check for a script without spaces."""
+MAX_SAMPLED_LINES = 1000
+"""Maximum number of reference lines to check for a script without spaces."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class EvaluateOptions(RefuseLongLines):
-    """Hypotheses and references in, scores with their signatures out."""
+    """Score hypotheses against references, and print each score with its signature."""
 
     hypotheses: Annotated[File, "HYP"]
     """one hypothesis per line: FILE, FILE#COLUMN, or - for standard input"""
@@ -122,26 +122,26 @@ def _warn(texts: _Texts, metrics: Sequence[str]) -> None:
     from seqlab.evaluation.edits import ERROR_RATES
 
     if "bleu" in metrics and _look_tokenized(texts.hypotheses):
-        logger.warning("the hypotheses look tokenized, but BLEU is of text as people read it: detokenize them first")
-    if "bleu" in metrics and LineSample(texts.references[0][:SAMPLED]).is_unspaced:
+        logger.warning("the hypotheses look tokenized, but BLEU needs detokenized text: detokenize them first")
+    if "bleu" in metrics and LineSample(texts.references[0][:MAX_SAMPLED_LINES]).is_unspaced:
         logger.warning(
             "the references are written without spaces between words, which `bleu` needs: use `bleu_zh` for Chinese, "
             "`bleu_ja_mecab` for Japanese, `bleu_char` or `bleu_flores200` for others, or `chrf`"
         )
-    as_they_are = [name for name in metrics if name not in ERROR_RATES]
-    count = sum(map(_differ_in_form_alone, texts.hypotheses, zip(*texts.references, strict=True)))
-    if count and as_they_are:
+    exact_metrics = [name for name in metrics if name not in ERROR_RATES]
+    count = sum(map(_differ_only_in_form, texts.hypotheses, zip(*texts.references, strict=True)))
+    if count and exact_metrics:
         logger.warning(
             "%d of %d lines differ from the reference only in Unicode normalization or spaces: they count as "
             "different in %s",
             count,
             len(texts.hypotheses),
-            ", ".join(as_they_are),
+            ", ".join(exact_metrics),
         )
 
 
 def _report(options: EvaluateOptions, metrics: Sequence[str], texts: _Texts) -> tuple[list[str], dict[str, object]]:
-    """Score the lines that were read: the report as lines, and for JSON."""
+    """Score the texts; return the report as lines, and as a dict for JSON."""
     from seqlab.evaluation import alternatives, confusion
     from seqlab.evaluation.edits import ERROR_RATES
     from seqlab.evaluation.score import check_line_counts
@@ -169,7 +169,7 @@ def _report(options: EvaluateOptions, metrics: Sequence[str], texts: _Texts) -> 
 
 
 def _report_metric(options: EvaluateOptions, name: str, texts: _Texts) -> tuple[list[str], dict[str, Any]]:
-    """Report one metric: the score or the comparison, and what else the options ask for."""
+    """Report one metric: its score or the comparison with the baseline, and the details that the options request."""
     from seqlab.evaluation.bootstrap import compare_statistics
     from seqlab.evaluation.edits import ERROR_RATES
 
@@ -180,11 +180,11 @@ def _report_metric(options: EvaluateOptions, name: str, texts: _Texts) -> tuple[
         systems = [("", counted, result)]
         of_system = result
     else:
-        of_baseline = _count(options, name, texts.baseline, texts.references)
-        comparison = compare_statistics(counted, of_baseline)
+        baseline_statistics = _count(options, name, texts.baseline, texts.references)
+        comparison = compare_statistics(counted, baseline_statistics)
         lines, result = comparison.as_lines(), comparison.as_dict()
         of_system = result["system"]
-        systems = [("baseline: ", of_baseline, result["baseline"]), ("system:   ", counted, of_system)]
+        systems = [("baseline: ", baseline_statistics, result["baseline"]), ("system:   ", counted, of_system)]
     for system, statistics, into in systems:
         lines += _details(options, system, statistics, texts.groups, into)
     if options.worst and name in ERROR_RATES:
@@ -195,7 +195,7 @@ def _report_metric(options: EvaluateOptions, name: str, texts: _Texts) -> tuple[
 def _count(
     options: EvaluateOptions, name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]
 ) -> "LineStatistics":
-    """Return the statistics of a metric for each line; error rates normalize the texts, as their signature says."""
+    """Return the statistics of a metric for each line; error rates normalize the texts, as their signature states."""
     from seqlab.evaluation.edits import ERROR_RATES
     from seqlab.evaluation.metrics import line_statistics
     from seqlab.evaluation.score import without_empty_references
@@ -208,7 +208,7 @@ def _count(
 def _details(
     options: EvaluateOptions, system: str, counted: "LineStatistics", groups: list[str] | None, into: dict[str, Any]
 ) -> Iterator[str]:
-    """Yield the interval and the table of one system, and put them into its result."""
+    """Yield the lines of the interval and the table of one system, and add both to its result."""
     from seqlab.evaluation.bootstrap import bootstrap_interval
     from seqlab.evaluation.error_report import error_table_from_statistics
 
@@ -228,7 +228,7 @@ def _details(
 def _worst(
     options: EvaluateOptions, name: str, texts: _Texts, counted: "LineStatistics", into: dict[str, Any]
 ) -> Iterator[str]:
-    """Yield the lines with the most errors, and put them into the result."""
+    """Yield a report of the lines with the most errors, and add it to the result."""
     from seqlab.evaluation import worst_lines
 
     assert options.worst is not None
@@ -248,12 +248,14 @@ def _name_unequal_labels(hypotheses: list[str], references: list[list[str]], spe
     try:
         check_labels(hypotheses, without_empty_references(references))
     except UnequalLabels as error:
-        places, of_reference = (all_locations(spec, len(hypotheses)) for spec in (specs[0], specs[error.reference + 1]))
-        raise ValueError(error.message(places[error.line], of_reference[error.line])) from None
+        locations, reference_locations = (
+            all_locations(spec, len(hypotheses)) for spec in (specs[0], specs[error.reference + 1])
+        )
+        raise ValueError(error.message(locations[error.line], reference_locations[error.line])) from None
 
 
-def _differ_in_form_alone(hypothesis: str, references: Sequence[str]) -> bool:
-    """Return whether a line equals a reference only after NFC normalization and with single spaces."""
+def _differ_only_in_form(hypothesis: str, references: Sequence[str]) -> bool:
+    """Return whether a line equals a reference, but only after NFC normalization and with single spaces."""
     if hypothesis in references:
         return False
     return _plain_form(hypothesis) in map(_plain_form, references)

@@ -1,4 +1,4 @@
-"""seqlab export: export a run to another engine, and check that it computes the same there.
+"""seqlab export: export a run to another engine, and verify that its outputs there are the same.
 
 The output is the path. `seqlab export --format NAME --help` lists the options of a format.
 """
@@ -18,7 +18,7 @@ FORMAT = "--format"
 
 
 class ExportParser(Parser):
-    """Parser with the options of the chosen export format; imports no other format."""
+    """Parser with the options of the chosen export format; other formats are not imported."""
 
     def __init__(self) -> None:
         """Add the options that all formats share."""
@@ -33,7 +33,7 @@ class ExportParser(Parser):
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse all arguments; raise UsageError, or ValueError if the format cannot be imported or used."""
-        name = _format_of(arguments)
+        name = _find_format(arguments)
         if name is not None and name not in Parts("exporter"):
             raise UsageError(f"`{FORMAT}` must be one of {', '.join(Parts('exporter'))}, but is `{name}` instead")
         if name is not None:
@@ -52,12 +52,12 @@ class ExportParser(Parser):
             add_argument(group, option, fields_of(config)[option], field_docstring(config, option))
 
 
-def _format_of(arguments: Sequence[str]) -> str | None:
-    """Return the format, before the parser has its options; None if it is missing."""
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument(FORMAT)
+def _find_format(arguments: Sequence[str]) -> str | None:
+    """Return the given format, before its options are added to the parser; None if it is missing."""
+    format_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    format_parser.add_argument(FORMAT)
     try:
-        name: str | None = early.parse_known_args(arguments)[0].format
+        name: str | None = format_parser.parse_known_args(arguments)[0].format
     except argparse.ArgumentError:
         return None  # the parser of the command reports the error
     return name

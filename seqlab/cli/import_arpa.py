@@ -1,4 +1,4 @@
-"""The command `seqlab import`: create a run from an n-gram model in an ARPA file."""
+"""Command `seqlab import`: create a run from an n-gram model in an ARPA file."""
 
 from pathlib import Path
 from typing import Annotated

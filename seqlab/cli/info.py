@@ -1,4 +1,4 @@
-"""The command `seqlab info`."""
+"""Command `seqlab info`: summarize a run."""
 
 import json
 

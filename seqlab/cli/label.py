@@ -1,4 +1,4 @@
-"""The command `seqlab label`."""
+"""Command `seqlab label`: label lines, their words or recordings."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from seqlab.inference.options import LabelOptions, refuse_text_for_runs
 
 
 def run(options: LabelOptions) -> int | None:
-    """Run the `label` command of the run's task."""
-    from seqlab.runs.task_of_run import run_task_command  # reads a config
+    """Label with the implementation of the run's task."""
+    from seqlab.runs.task_of_run import run_task_command
 
     for path in options.runs:
         if Path(path).is_file() and looks_like_audio(path):

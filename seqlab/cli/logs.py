@@ -9,10 +9,10 @@ from pathlib import Path
 from seqlab.base.parsing import require_regular
 from seqlab.base.progress import hide_progress_bars
 from seqlab.cli.errors import printable
-from seqlab.cli.streams import say
+from seqlab.cli.streams import print_error
 
-_BEGINS_A_LOG = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
-_files: list[logging.Handler] = []
+_LOG_LINE_START = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ ")
+_file_handlers: list[logging.Handler] = []
 """Handler of the log file, if there is one."""
 
 
@@ -22,31 +22,31 @@ def set_up_logging(*, quiet: bool = False, log_file: str | None = None, others: 
     Args:
         quiet: show only warnings and errors, and no progress bars.
         log_file: file to which all messages are appended with their times, independent of `quiet`.
-        others: the other arguments of the command, some of which are files.
+        others: the other arguments of the command, which may be files.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: the file is another argument of the command, or exists and is no log.
+        ValueError: the file is another argument of the command, or exists and is not a log.
     """
     logging.raiseExceptions = False  # do not report messages that cannot be written
-    shown = logging.WARNING if quiet else logging.INFO
-    handlers = [_on_standard_error()]
-    handlers[0].setFormatter(_Plain())
-    handlers[0].setLevel(shown)
+    level = logging.WARNING if quiet else logging.INFO
+    handlers = [_standard_error_handler()]
+    handlers[0].setFormatter(_PlainFormatter())
+    handlers[0].setLevel(level)
     hide_progress_bars(quiet)
-    _files.clear()
+    _file_handlers.clear()
     if log_file is not None:
         _refuse_other_file(Path(log_file), others)
-        _files.append(_LogFile(Path(log_file), "a", encoding="utf-8", errors="backslashreplace"))
-        _files[0].setFormatter(_Dated("%(asctime)s %(levelname)s %(message)s"))
-        handlers += _files
+        _file_handlers.append(_LogFile(Path(log_file), "a", encoding="utf-8", errors="backslashreplace"))
+        _file_handlers[0].setFormatter(_DatedFormatter("%(asctime)s %(levelname)s %(message)s"))
+        handlers += _file_handlers
     logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     logging.getLogger("seqlab").setLevel(logging.INFO)
 
 
-def note_error(text: str) -> None:
+def log_error(text: str) -> None:
     """Write an error to the log file, if there is one, but not to standard error."""
-    for handler in _files:
+    for handler in _file_handlers:
         handler.handle(logging.LogRecord("seqlab", logging.ERROR, "", 0, text, None, None))
 
 
@@ -57,8 +57,8 @@ def _refuse_other_file(path: Path, others: Sequence[str]) -> None:
     if path.exists():
         require_regular(path)
         first = path.open("rb").readline(80)
-        if first and not _BEGINS_A_LOG.match(first):
-            raise ValueError(f"--log_file {path} is an existing file, but no log of seqlab: name another file.")
+        if first and not _LOG_LINE_START.match(first):
+            raise ValueError(f"--log_file {path} is an existing file, but not a log of seqlab: name another file.")
 
 
 class _LogFile(logging.FileHandler):
@@ -70,10 +70,10 @@ class _LogFile(logging.FileHandler):
         """Print a warning at the first error."""
         if not self._has_failed:
             self._has_failed = True
-            say(f"warning: {self.baseFilename} cannot be written: messages are missing in it")
+            print_error(f"warning: {self.baseFilename} cannot be written: messages are lost")
 
 
-def _on_standard_error() -> logging.Handler:
+def _standard_error_handler() -> logging.Handler:
     if not sys.stderr.isatty():
         return logging.StreamHandler(sys.stderr)
     from rich.console import Console
@@ -82,7 +82,7 @@ def _on_standard_error() -> logging.Handler:
     return RichHandler(console=Console(stderr=True), show_path=False, show_time=False, show_level=False)
 
 
-class _Plain(logging.Formatter):
+class _PlainFormatter(logging.Formatter):
     """Formatter for the message, with the level before warnings and errors."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -90,7 +90,7 @@ class _Plain(logging.Formatter):
         return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"
 
 
-class _Dated(logging.Formatter):
+class _DatedFormatter(logging.Formatter):
     """Formatter for the message with its time and level."""
 
     def format(self, record: logging.LogRecord) -> str:

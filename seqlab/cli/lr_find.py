@@ -1,7 +1,7 @@
 """seqlab lr-find: learning rate range test for a recipe, a config file or a corpus.
 
-The learning rate rises while the loss is recorded, and the run is deleted. Config fields are options, as in
-`seqlab train`.
+The learning rate increases at each step, and the loss is recorded. The run is deleted at the end. Config fields are
+options, as in `seqlab train`.
 """
 
 import argparse
@@ -17,8 +17,12 @@ from seqlab.cli.train_config import find_target, make_config
 def make_parser() -> Parser:
     """Make the parser: the target, the fields of the config, and the range of learning rates."""
     parser = ConfigParser("seqlab lr-find", __doc__)
-    parser.add_argument("--lowest", type=float, default=1e-6, metavar="RATE", help="first rate (default: 1e-6)")
-    parser.add_argument("--highest", type=float, default=1.0, metavar="RATE", help="last rate (default: 1)")
+    parser.add_argument(
+        "--lowest", type=float, default=1e-6, metavar="LR", help="learning rate of the first step (default: 1e-6)"
+    )
+    parser.add_argument(
+        "--highest", type=float, default=1.0, metavar="LR", help="learning rate of the last step (default: 1)"
+    )
     parser.add_argument("--steps", type=int, default=200, metavar="N", help="number of steps (default: 200)")
     parser.add_argument("--out", metavar="FIGURE", help="figure of the losses: a .png or .svg file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

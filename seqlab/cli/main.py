@@ -25,9 +25,9 @@ from seqlab.cli.errors import (
     memory_advice,
     printable,
 )
-from seqlab.cli.logs import note_error, set_up_logging
+from seqlab.cli.logs import log_error, set_up_logging
 from seqlab.cli.parser import LOG_FILE, PLUGIN, QUIET, Parser
-from seqlab.cli.streams import STANDARD_OUTPUT, drop_output, say
+from seqlab.cli.streams import STANDARD_OUTPUT, drop_output, print_error
 from seqlab.commands import Command, UsageError
 from seqlab.plugins import load_plugin
 from seqlab.registry import BUILT_IN_OWNER, Parts, broken_plugins_hint, find_part, list_entries
@@ -36,7 +36,7 @@ from seqlab.remote_errors import is_user_error
 HELP = "help"
 EXAMPLES = """
 examples:
-  seqlab train number_words                                    # the embedded default: a translator in a minute
+  seqlab train number_words                                    # a translator of generated phrases, in a minute
   seqlab train --data.train_src a.de --data.train_tgt a.en     # a translator of your own corpus, in runs/de-en
   seqlab translate runs/de-en < new.de > new.en
   seqlab evaluate new.en --ref reference.en --metrics bleu chrf
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         drop_failed_output(error)
         explained = explain(error)
         if explained is None:
-            note_error(traceback.format_exc())
+            log_error(traceback.format_exc())
             raise
         message, status = explained
         if rank_from_environment() == 0 or not _is_reported_by_rank_0(error):
@@ -77,8 +77,8 @@ def report_error(message: str) -> None:
     """Print one line to standard error and write it to the log file."""
     rank = rank_from_environment()
     line = f"seqlab: {f'rank {rank}: ' if rank else ''}{printable(' '.join(message.split()))}"
-    say(line)
-    note_error(line)
+    print_error(line)
+    log_error(line)
 
 
 def drop_failed_output(error: BaseException) -> None:
@@ -88,19 +88,19 @@ def drop_failed_output(error: BaseException) -> None:
 
 
 def _is_reported_by_rank_0(error: BaseException) -> bool:
-    """Return whether rank 0 reports the same error, such as a usage error: all ranks have the same command line."""
+    """Return whether rank 0 reports the same error: a usage error, or an error that is marked as reported."""
     return isinstance(error, UsageError) or getattr(error, "is_reported", False)
 
 
 def _run(argv: Sequence[str]) -> int:
-    for plugin in _named_plugins(argv):
+    for plugin in _find_plugins(argv):
         load_plugin(plugin)
-    argv = _command_first(argv)
+    argv = _move_command_first(argv)
     if argv and argv[0] == HELP:  # `seqlab help COMMAND`
         argv = [*argv[1:], "--help"]
     name, arguments = argv[0] if argv else "", list(argv[1:])
     if name not in Parts("command"):
-        return _without_command(argv)
+        return _run_without_command(argv)
     command = find_command(name)
     takes_arguments = isinstance(command, DeclaredCommand)
     parser: Parser = command.make_parser(arguments) if takes_arguments else command.make_parser()
@@ -118,13 +118,13 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def find_command(name: str) -> Any:
-    """Return a command, which has `make_parser` and `run`."""
+    """Return an object with `make_parser` and `run` for a command."""
     found = find_part("command", name)
     return DeclaredCommand(name, found) if isinstance(found, Command) else found
 
 
-def _named_plugins(argv: Sequence[str]) -> list[str]:
-    """Return the plugins of `--plugin`, which must be loaded before the parser is made, as it lists their parts."""
+def _find_plugins(argv: Sequence[str]) -> list[str]:
+    """Return the plugins of `--plugin`. They must be loaded before the parser is built, since they may extend it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument(PLUGIN, action="append", default=[])
     try:
@@ -134,7 +134,7 @@ def _named_plugins(argv: Sequence[str]) -> list[str]:
     return named
 
 
-def _command_first(argv: Sequence[str]) -> Sequence[str]:
+def _move_command_first(argv: Sequence[str]) -> Sequence[str]:
     """Move common options, such as `--plugin`, from before the command to after it."""
     moved: list[str] = []
     rest = list(argv)
@@ -144,7 +144,8 @@ def _command_first(argv: Sequence[str]) -> Sequence[str]:
     return rest[:1] + moved + rest[1:] if rest else []
 
 
-def _without_command(argv: Sequence[str]) -> int:
+def _run_without_command(argv: Sequence[str]) -> int:
+    """Print the help of all commands or the version; raise UsageError for an unknown command."""
     known = {entry.name: entry for entry in list_entries("command")}
     others = [name for name, entry in known.items() if entry.owner != BUILT_IN_OWNER]
     groups: dict[str, Iterable[str]] = {**COMMANDS, **({"of plugins": others} if others else {})}

@@ -8,7 +8,7 @@ from seqlab.base.nearest import nearest_name
 from seqlab.commands import UsageError
 
 PLUGIN = "--plugin"
-"""Option that is read before a parser is made, and may be repeated."""
+"""Option that is read before the parser is built, and may be repeated."""
 QUIET, LOG_FILE = "--quiet", "--log_file"
 
 
@@ -22,13 +22,13 @@ class Parser(argparse.ArgumentParser):
             PLUGIN,
             action="append",
             metavar="MODULE | FILE.py",
-            help="load parts of a plugin, which runs its code; may be given several times",
+            help="load a plugin, which runs its code; may be given several times",
         )
         self.add_argument(QUIET, action="store_true", help="show only warnings and errors, and no progress bars")
         self.add_argument(LOG_FILE, metavar="FILE", help="also append all messages to this file, with their times")
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse all arguments; the namespace also has them as `given`. Raise UsageError for invalid ones."""
+        """Parse all arguments, and add the original list as `given`; raise UsageError for invalid arguments."""
         self._refuse_repetition(arguments)
         namespace, unknown = self.parse_known_args(arguments)
         if not unknown:
@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
                 raise UsageError(f"`{name}` is given twice{several} {self.advice}")
 
     @property
-    def takes(self) -> list[str]:
+    def option_names(self) -> list[str]:
         """The options of the parser."""
         return [option for action in self._actions for option in action.option_strings]
 
@@ -70,4 +70,4 @@ class Parser(argparse.ArgumentParser):
 
     def nearest(self, name: str) -> str | None:
         """Return the long option with the most similar spelling; None if none is similar."""
-        return nearest_name(name, [option for option in self.takes if option.startswith("--")])
+        return nearest_name(name, [option for option in self.option_names if option.startswith("--")])

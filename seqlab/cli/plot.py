@@ -1,4 +1,4 @@
-"""The command `seqlab plot`."""
+"""Command `seqlab plot`: draw training curves, attention or a transcribed recording."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -21,7 +21,7 @@ class PlotOptions:
     `seqlab plot curves RUN [RUN ...]` draws loss, validation metric, learning rate, gradient norm and speed.
     `seqlab plot attention FILE` draws a line of `seqlab translate --alignment FILE`.
     `seqlab plot recording FILE` draws a line of `seqlab transcribe --json`.
-    Without a kind, the content of the file decides between the last two.
+    Without a kind, the content of the file determines which of the last two is drawn.
     """
 
     what: list[Annotated[File, "[curves | attention | recording] RUN | FILE"]]
@@ -67,13 +67,13 @@ def draw_line(options: PlotOptions, kind: str | None, path: str) -> None:
     if isinstance(record, dict) and record.get("fault"):
         raise ValueError(f"{path}, line {options.line}: has no transcript: {record['fault']}")
     if kind == "recording" and not is_transcript:
-        raise ValueError(f"{path}, line {options.line}: is no output of `seqlab transcribe --json`.")
+        raise ValueError(f"{path}, line {options.line}: is not an output of `seqlab transcribe --json`.")
     if is_transcript and kind != "attention":
         from seqlab.reports.recording import save_recording
 
         assert isinstance(record, dict)
-        part = (record.get("part_start", 0.0), record.get("part_end"))
-        save_recording(options.out, record["audio"], record["tokens"], record["words"], part)
+        segment = (record.get("part_start", 0.0), record.get("part_end"))
+        save_recording(options.out, record["audio"], record["tokens"], record["words"], segment)
     else:
         from seqlab.reports.attention import save_attention
 
@@ -102,7 +102,7 @@ def read_piece(text: str, path: str, line: int, number: int) -> dict[str, Any]:
             found["weights"] = [[float(weight) for weight in row] for row in found["weights"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
-            f"{path}, line {line}: is no output of `seqlab translate --alignment` or `seqlab transcribe --json`."
+            f"{path}, line {line}: is not an output of `seqlab translate --alignment` or `seqlab transcribe --json`."
         ) from None
     if not complete:
         raise ValueError(f"{path}, line {line}: has {len(pieces)} translated segments, but no segment {number}.")

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = [row for row in rows if word in "\t".join(row[: header.index("minutes")]).lower()]
     if not found:
         tasks = dict.fromkeys(row[1] for row in rows)
-        raise UsageError(f"no recipe has `{arguments.word}` in its row; the tasks are {'; '.join(tasks)}")
+        raise UsageError(f"no recipe matches `{arguments.word}`; the tasks are {'; '.join(tasks)}")
     if arguments.json:
         for row in found:
             record = dict(zip(header, row, strict=True))

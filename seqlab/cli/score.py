@@ -1,4 +1,4 @@
-"""The command `seqlab score`."""
+"""Command `seqlab score`: compute the log-probabilities of given lines or pairs."""
 
 from seqlab.base.world import join_world
 from seqlab.commands import Command, UsageError
@@ -7,8 +7,8 @@ from seqlab.inference.score_command import ScoreOptions
 
 
 def run(options: ScoreOptions) -> int | None:
-    """Run the `score` command of the run's task."""
-    from seqlab.runs.task_of_run import run_task_command  # reads a config
+    """Score with the implementation of the run's task."""
+    from seqlab.runs.task_of_run import run_task_command
 
     with join_world() as world:
         if options.likeliest != (len(options.tgt) > 1):

@@ -38,7 +38,7 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def say(message: str) -> None:
+def print_error(message: str) -> None:
     """Print a line to standard error; ignore errors."""
     with suppress(OSError, ValueError):
         print(message, file=sys.stderr, flush=True)

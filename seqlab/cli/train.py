@@ -76,18 +76,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _log_end(run_dir: Path) -> None:
-    """Log whether the run is trained or out of time, and a next command."""
+    """Log whether training finished or ran out of time, and the next command to use."""
     from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps, read_state
     from seqlab.runs.folder import RunFolder
     from seqlab.runs.load import read_config
 
     folder = RunFolder(run_dir)
-    config, steps, found = read_config(folder), checkpoint_steps(folder.checkpoints), "trained"
+    config, steps, outcome = read_config(folder), checkpoint_steps(folder.checkpoints), "trained"
     limit, planned = config.training.max_minutes, config.training.num_steps
     if steps and limit is not None and steps[-1] < planned and not config.model.is_count_based:
         minutes = read_state(folder.checkpoints / checkpoint_name(steps[-1]))["progress"]["minutes"]
-        found = f"out of time after {steps[-1]:,} of {planned:,} steps" if minutes >= limit else found
-    logger.info("%s: %s (next: %s)", found, run_dir, config.data.next_command.format(run_dir))
+        outcome = f"out of time after {steps[-1]:,} of {planned:,} steps" if minutes >= limit else outcome
+    logger.info("%s: %s (next: %s)", outcome, run_dir, config.data.next_command.format(run_dir))
 
 
 def _print_help(arguments: argparse.Namespace, overrides: "Sequence[Override]") -> int:

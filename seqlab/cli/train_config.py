@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqlab.cli.config_options import is_list
+from seqlab.cli.config_options import is_list_field
 from seqlab.commands import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def find_target(
         return target, run_dir or default_run_dir_of(target, overrides)
     if run_dir is not None and run_dir.resolve() != run.path.resolve():
         raise UsageError(
-            f"{target} is a run, which continues in its own folder: leave `--run_dir` out, or train with its config, "
+            f"{target} is a run, which continues in its folder: leave `--run_dir` out, or train with its config, "
             f"`seqlab train {run.config_file} --run_dir {run_dir}`"
         )
     is_continued = not overwrite and (run.exists() or not run.config_file.is_file())
@@ -42,7 +42,7 @@ def find_target(
 def checked_config(
     recipe: str | None, overrides: Sequence["Override"], run_dir: Path, first_dir: Path, overwrite: bool
 ) -> "Config":
-    """Build the config before the run folder changes: the recipe of a new run writes its data into `first_dir`."""
+    """Build the config before the run folder is changed; the recipe of a new run writes its data into `first_dir`."""
     from seqlab.runs import RunFolder
     from seqlab.training.run_setup import check_run_folder, recover_overwritten_run
 
@@ -85,12 +85,12 @@ def make_config(
         raise UsageError(f"there is no recipe `{recipe}`; {nearest_recipes(recipe)}; a config file ends in .yaml")
     config = RECIPES[recipe](run_dir)
     if RunFolder(run_dir).exists() and not overwrite:
-        return _continued_config(run_dir, overrides, paths_of=config)
+        return _continued_config(run_dir, overrides, recipe_config=config)
     return override(config, overrides)
 
 
 def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Config", folder: Path) -> None:
-    """Log values of a recipe or file that a given `family` or `kind` resets to the defaults of that part.
+    """Log values of a recipe or file that a given `family` or `kind` resets to its defaults.
 
     `folder` already contains the data of the recipe.
     """
@@ -117,11 +117,13 @@ def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Con
             logger.info("%s %s has no %s, which was true", tag, new[tag], ", ".join(lost))
 
 
-def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: "Config | None" = None) -> "Config":
+def _continued_config(
+    run_dir: Path, overrides: Sequence["Override"], recipe_config: "Config | None" = None
+) -> "Config":
     """Return the config of a resumed run with overrides.
 
-    Paths of data come from `paths_of`, the current config of the recipe, since the run folder and the corpora may have
-    moved. Training compares the files by content.
+    Paths of data are those of `recipe_config`, the current config of the recipe, since the run folder and the corpora
+    may have moved. Training compares the files by content.
     """
     from seqlab.runs import RunFolder, override
     from seqlab.runs.config import VECTOR_FIELDS, path_fields, to_dict
@@ -130,7 +132,7 @@ def _continued_config(run_dir: Path, overrides: Sequence["Override"], paths_of: 
 
     config = read_config(RunFolder(run_dir))
     known = flatten(to_dict(config))
-    found = {} if paths_of is None else flatten(to_dict(paths_of))
+    found = {} if recipe_config is None else flatten(to_dict(recipe_config))
     values = to_dict(config)
     data = values["data"]
     assert isinstance(data, dict)
@@ -159,7 +161,7 @@ def default_run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> P
         for key, values in overrides:
             if key not in known:
                 raise unknown_key(Config, {}, key) from None
-            if len(values) > 1 and not isinstance(values, str) and not is_list(key):
+            if len(values) > 1 and not isinstance(values, str) and not is_list_field(key):
                 raise UsageError(
                     f"`--{key}` takes one value, but has {' '.join(values)}: put a recipe or config file first, "
                     f"`seqlab train {values[-1]} --{key} {values[0]}`"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WIDTH = 112
 """Maximum characters of a line."""
 KEY_WIDTH = 44
-"""Characters of the column with a field and its value."""
+"""Width of the column with a field and its value; the description follows."""
 NO_BREAK = "\u00a0"
 ALL = "all"
 """Help topic for all fields."""
@@ -55,7 +55,7 @@ def print_fields(target: str | None, overrides: "Sequence[Override]", run_dir: P
         target: the recipe, config file or run; None for a corpus, or for the defaults.
         overrides: the given fields.
         run_dir: the given run folder.
-        topic: a section, or "all", for types and full texts; None for a short overview of the chosen parts.
+        topic: a section, or "all", with types and full descriptions; None for a short list of the fields in use.
 
     Raises:
         UsageError: the section does not exist.
@@ -80,7 +80,7 @@ def _fields(
 ) -> "tuple[list[FieldDescription], set[str]]":
     """Return the fields with their values, and the keys of fields without effect.
 
-    Prints a note if the values are defaults because the data are missing.
+    If the data are missing, the values are defaults, and a note is printed.
     """
     from seqlab.cli.train_config import names_corpus
     from seqlab.runs.config import Config, to_dict, unused_fields
@@ -97,10 +97,10 @@ def _fields(
             config = make_config(recipe, overrides, found_dir if recipe is None else Path(folder))
             values, unused = to_dict(config), unused_fields(config)
         except (OSError, ValueError) as error:
-            # Without a recipe the values depend on the corpus, which may be missing or invalid.
+            # Without a recipe the values are derived from the corpus, which may be missing or invalid.
             if isinstance(error, ConfigError) or not (recipe is None or isinstance(error, FileNotFoundError)):
                 raise
-            print(f"\nThe values below are the fields' own defaults, not those of {recipe or 'the corpus'}. {error}")
+            print(f"\nThe values below are the defaults of the fields, not those of {recipe or 'the corpus'}. {error}")
     text = json.dumps(values).replace(json.dumps(folder)[1:-1], json.dumps(str(found_dir))[1:-1])
     return list(list_fields(Config, json.loads(text))), unused
 
@@ -110,9 +110,11 @@ def _overview(fields: "Sequence[FieldDescription]") -> list[str]:
     most_used = [field for field in fields if any(f".{field.key}".endswith(f".{end}") for end in MOST_USED)]
     lines = ["", "most used fields:"]
     for field in most_used:
-        start = f"  --{field.key} {_value(field)}".ljust(KEY_WIDTH)
+        left_column = f"  --{field.key} {_value(field)}".ljust(KEY_WIDTH)
         text = field.type if field.is_tag else first_sentence(field.text)
-        lines.append(f"{start}  {shorten(text, max(20, WIDTH - len(start) - 2), placeholder=' ...')}".rstrip())
+        lines.append(
+            f"{left_column}  {shorten(text, max(20, WIDTH - len(left_column) - 2), placeholder=' ...')}".rstrip()
+        )
     lines += ["", "other fields of this run and their values, set by `--SECTION.FIELD VALUE`:"]
     others = [field for field in fields if field not in most_used]
     for section, group in groupby(others, key=lambda field: field.key.rpartition(".")[0]):
@@ -124,7 +126,7 @@ def _overview(fields: "Sequence[FieldDescription]") -> list[str]:
 
 
 def _details(fields: "Iterable[FieldDescription]") -> list[str]:
-    """Return type, value and text of each field: first the chosen parts by section, then other parts."""
+    """Return type, value and description of each field: those in use by section, then those of other families."""
     found = list(fields)
     lines: list[str] = []
     chosen = [field for field in found if field.chosen]

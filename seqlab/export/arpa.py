@@ -23,8 +23,8 @@ from seqlab.text import SavedConfig, Tokenizer, WordsConfig, tokenizer_sha256, t
 logger = logging.getLogger(__name__)
 
 MIN_SUBWORD_SHARE = 0.05
-"""A vocabulary with at least this share of entries that begin with `▁` consists of subwords; in one of 500 subwords and
-bytes for Multi30k it is a fifth."""
+"""A vocabulary consists of subwords if at least this share of its entries begin with `▁`. For example, the share is a
+fifth in a vocabulary of 500 subwords and bytes for Multi30k."""
 ARPA_TOLERANCE = 1e-6
 """Maximum difference in nats between the model and the file, which has nine digits."""
 
@@ -44,27 +44,27 @@ def export_arpa(
         FileExistsError: the file exists already.
         ValueError: the model is not an n-gram model; the file read back differs from the model (it is deleted).
     """
-    member = load_run(run, checkpoint, model_noun=LANGUAGE_MODEL)
-    if not isinstance(member.model, NgramModel):
+    loaded = load_run(run, checkpoint, model_noun=LANGUAGE_MODEL)
+    if not isinstance(loaded.model, NgramModel):
         raise ValueError(
-            f"{run} has `model.family: {member.config.model.family}`: an ARPA file can only hold a model of the family "
-            "`ngram_lm`."
+            f"{run} has `model.family: {loaded.config.model.family}`: only models of the family `ngram_lm` "
+            "can be written to an ARPA file."
         )
-    if text_config(member).is_continuous:
+    if text_config(loaded).is_continuous:
         logger.warning(
-            "%s was trained on continuous text, without <s>: other programs begin each line with <s>, which the model "
-            "has never seen",
+            "%s was trained on continuous text, without <s>: other programs begin each line with <s>, which its "
+            "training text does not contain",
             run,
         )
-    final = member.folder.path / "export" / "model.arpa" if out is None else Path(out)
+    final = loaded.folder.path / "export" / "model.arpa" if out is None else Path(out)
     if final.exists() and not overwrite:
         raise FileExistsError(f"{final} exists already: choose another `--out`, or add `--overwrite`.")
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".unchecked.{final.name}")
     try:
-        names = arpa_words(member.tgt_tokenizer)
-        write_arpa(member.model, names, temporary)
-        _check_equal(_read(temporary, names, member.tgt_tokenizer), member.model, final)
+        names = arpa_words(loaded.tgt_tokenizer)
+        write_arpa(loaded.model, names, temporary)
+        _check_equal(_read(temporary, names, loaded.tgt_tokenizer), loaded.model, final)
         temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ def export_arpa(
 def import_arpa(
     file: str | Path, run_dir: str | Path, *, tokenizer_of: str | Path | None = None, overwrite: bool = False
 ) -> Path:
-    """Import an ARPA file as a run folder, for all commands that take a language model of lines; return its path.
+    """Import an ARPA file as a run folder that commands can use as a language model; return its path.
 
     Args:
         file: the ARPA file, compressed if its name ends in .gz.
@@ -121,8 +121,8 @@ def _tokenizer_of_words(file: Path) -> tuple[WordsConfig, Tokenizer]:
     settings, words = WordsConfig(normalization="none"), read_words(file)
     if " " in words or sum(word.startswith("▁") for word in words) > MIN_SUBWORD_SHARE * len(words):
         raise ValueError(
-            f"{file} is a model of characters or subwords, since some of its words are or contain a space or `▁`: name "
-            "a run with the same tokens by `--tokenizer`."
+            f"{file} is a model of characters or subwords, since some of its words contain a space or `▁`: name a run "
+            "with the same tokens by `--tokenizer`."
         )
     return settings, train_tokenizer(settings, words)
 
@@ -151,10 +151,10 @@ def _read(path: Path, names: list[str], tokenizer: Tokenizer) -> NgramModel:
 
 def _check_equal(found: NgramModel, model: NgramModel, final: Path) -> None:
     """Raise ValueError if the model that was read back differs from the one that was written."""
-    for length, (own, level) in enumerate(zip(found.trie, model.trie, strict=True), start=1):
+    for length, (found_level, level) in enumerate(zip(found.trie, model.trie, strict=True), start=1):
         for name in ("keys", "log_probs", "backoffs"):
-            one, other = getattr(own, name), getattr(level, name)
-            if not torch.allclose(one.double(), other.double(), rtol=0, atol=ARPA_TOLERANCE):
+            actual, expected = getattr(found_level, name), getattr(level, name)
+            if not torch.allclose(actual.double(), expected.double(), rtol=0, atol=ARPA_TOLERANCE):
                 raise ValueError(
                     f"{final} was not written: read back, the `{name}` of its {length}-grams differ from the model's."
                 )

@@ -67,12 +67,12 @@ def export_run(
     require_ctranslate2()
     final = default_export_path(Path(run), quantization) if out is None else Path(out)
     refuse_existing(final, overwrite)
-    member = load_run(run, checkpoint, model_noun=TRANSLATOR)
+    loaded = load_run(run, checkpoint, model_noun=TRANSLATOR)
     refuse_other_families(run)
-    src_rows, tgt_rows = load_check_rows(member, check)
+    src_rows, tgt_rows = load_check_rows(loaded, check)
     with atomic_folder(final) as folder:
-        save_tokenizers(folder, member.src_tokenizer, member.tgt_tokenizer)
-        parity = convert(member, folder, "float32", src_rows, tgt_rows)
+        save_tokenizers(folder, loaded.src_tokenizer, loaded.tgt_tokenizer)
+        parity = convert(loaded, folder, "float32", src_rows, tgt_rows)
         if not parity.is_exact:
             raise ValueError(
                 f"{final} was not written, since the outputs of CTranslate2 differ from those of {run}: {parity}. In "
@@ -81,14 +81,14 @@ def export_run(
             )
         logger.info("fp32: %s", parity)
         if quantization != "float32":
-            parity = convert(member, folder, quantization, src_rows, tgt_rows)
+            parity = convert(loaded, folder, quantization, src_rows, tgt_rows)
             logger.info("%s: %s", quantization, parity)
-        write_export_description(folder, export_description(member, folder, quantization, parity))
+        write_export_description(folder, export_description(loaded, folder, quantization, parity))
     return final
 
 
 def convert(
-    member: LoadedRun,
+    loaded: LoadedRun,
     folder: Path,
     quantization: str,
     src_rows: Sequence[Sequence[int]],
@@ -97,16 +97,16 @@ def convert(
     """Write CTranslate2's files into a folder, and compare its outputs with those of the run in fp32."""
     from seqlab.export.specification import make_specification  # imports CTranslate2, which may be missing
 
-    assert isinstance(member.model, Transformer), "`refuse_other_families` is called before"
+    assert isinstance(loaded.model, Transformer), "`refuse_other_families` was called"
     # A copy, since CTranslate2 quantizes weights in place.
-    specification = make_specification(copy.deepcopy(member.model), member.src_tokenizer, member.tgt_tokenizer)
+    specification = make_specification(copy.deepcopy(loaded.model), loaded.src_tokenizer, loaded.tgt_tokenizer)
     specification.validate()
     specification.optimize(quantization)
     specification.save(str(folder))
-    tokenizer = member.tgt_tokenizer
+    tokenizer = loaded.tgt_tokenizer
     engine = CTranslate2Engine(ExportFolder(folder), tokenizer, device="cpu", threads=usable_cores())
-    reference = TorchEngine([member], torch.device("cpu"), torch.float32)
-    return compare_engines(engine, reference, src_rows, tgt_rows, tokenizer, member.output_limits)
+    reference = TorchEngine([loaded], torch.device("cpu"), torch.float32)
+    return compare_engines(engine, reference, src_rows, tgt_rows, tokenizer, loaded.output_limits)
 
 
 def refuse_other_families(run: str | Path) -> None:
@@ -116,23 +116,23 @@ def refuse_other_families(run: str | Path) -> None:
     model = read_config(RunFolder(Path(run))).model
     if not isinstance(model, TransformerConfig):
         raise ValueError(
-            f"{run} has `model.family: {model.family}`, but CTranslate2 has Transformers only: use `seqlab translate` "
-            "without an export."
+            f"{run} has `model.family: {model.family}`, but CTranslate2 supports only Transformers: use "
+            "`seqlab translate` without an export."
         )
     refuse_unsupported_fields(model)
 
 
-def load_check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[list[int]], list[list[int]] | None]:
-    """Load the ids of lines for the comparison: the lines of a file, or the validation set with its targets.
+def load_check_rows(loaded: LoadedRun, check: str | Path | None) -> tuple[list[list[int]], list[list[int]] | None]:
+    """Load token ids for the comparison: of the lines of a file, or of the validation set with its targets.
 
     Raises:
         ValueError: all lines are empty or longer than the model reads.
     """
-    longest = max_source_tokens(member)
+    longest = max_source_tokens(loaded)
     if check is not None:
         file_lines = read_lines(Path(check), LineLimit(None))
         lines = [line for line, _ in zip(file_lines, range(MAX_CHECK_LINES), strict=False)]
-        rows = [row for row in member.src_tokenizer.encode(lines) if 0 < len(row) <= longest]
+        rows = [row for row in loaded.src_tokenizer.encode(lines) if 0 < len(row) <= longest]
         if not rows:
             raise ValueError(
                 f"{check}: the first {MAX_CHECK_LINES} lines are empty or too long for the model, so that the export "
@@ -141,27 +141,27 @@ def load_check_rows(member: LoadedRun, check: str | Path | None) -> tuple[list[l
         return rows, None
     advice = "The export cannot be checked: name a file of source lines with `--check`."
     try:
-        pairs = EncodedCorpus.open(member.folder.cache / "valid")
+        pairs = EncodedCorpus.open(loaded.folder.cache / "valid")
     except ValueError as error:
         raise ValueError(f"{error} {advice}") from None
-    both = [(pairs.src[i].tolist(), pairs.tgt[i].tolist()) for i in range(min(len(pairs), MAX_CHECK_LINES))]
-    both = [(src, tgt) for src, tgt in both if len(src) <= longest and len(tgt) < member.max_length]
-    if not both:
-        raise ValueError(f"All pairs in {member.folder.cache} are too long for the model. {advice}")
-    return [src for src, _ in both], [tgt for _, tgt in both]
+    checked_pairs = [(pairs.src[i].tolist(), pairs.tgt[i].tolist()) for i in range(min(len(pairs), MAX_CHECK_LINES))]
+    checked_pairs = [(src, tgt) for src, tgt in checked_pairs if len(src) <= longest and len(tgt) < loaded.max_length]
+    if not checked_pairs:
+        raise ValueError(f"All pairs in {loaded.folder.cache} are too long for the model. {advice}")
+    return [src for src, _ in checked_pairs], [tgt for _, tgt in checked_pairs]
 
 
-def export_description(member: LoadedRun, folder: Path, quantization: str, parity: Parity) -> ExportDescription:
+def export_description(loaded: LoadedRun, folder: Path, quantization: str, parity: Parity) -> ExportDescription:
     """Build the content of seqlab.json: the origin of the export, its limits and the result of the comparison."""
     return ExportDescription(
-        origin=export_origin(member.folder, member.step, quantization),
-        run=str(member.folder.path),
+        origin=export_origin(loaded.folder, loaded.step, quantization),
+        run=str(loaded.folder.path),
         seqlab_version=seqlab.__version__,
         ctranslate2_version=version("ctranslate2"),
-        max_src_tokens=max_source_tokens(member),
-        max_length=member.max_length,
-        max_length_ratio=member.output_limits.ratio,
-        max_length_offset=member.output_limits.offset,
+        max_src_tokens=max_source_tokens(loaded),
+        max_length=loaded.max_length,
+        max_length_ratio=loaded.output_limits.ratio,
+        max_length_offset=loaded.output_limits.offset,
         check=asdict(parity),
         crc32=file_checksums(folder),
     )

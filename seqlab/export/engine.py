@@ -17,7 +17,7 @@ from seqlab.text import Tokenizer, banned_ids
 CTRANSLATE2_BATCH_TOKENS = 512
 """Padded tokens per batch: of the source when translating, of the longer side when scoring."""
 MIN_LOG_PROB = -1e8
-"""Hypotheses with a lower log-probability are placeholders in a beam that has too few hypotheses."""
+"""Hypotheses with a lower log-probability are placeholders: the beam has too few real hypotheses."""
 
 EMPTY_HYPOTHESIS = Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])
 
@@ -32,8 +32,8 @@ class CTranslate2Engine:
     - It renormalizes the probabilities of the ids that are not suppressed. Exact scores need a second, teacher-forced
       pass. It is made if scores are requested, and if constraints suppress or force more ids than pad and bos, since
       renormalizing then changes the ranking.
-    - The last bits of fp32 products depend on the batch, so that a near tie can be decided differently in another
-      batch.
+    - The last bits of fp32 products depend on the batch, so that the order of two hypotheses with nearly equal scores
+      can differ between batches.
     """
 
     def __init__(self, folder: ExportFolder, tokenizer: Tokenizer, *, device: str = "auto", threads: int = 1) -> None:
@@ -84,9 +84,9 @@ class CTranslate2Engine:
         is_constrained = config.min_length_ratio > 0 or config.no_repeat_ngram_size > 0
         for i, hypotheses in found.items():
             if not (is_constrained or forced[i]):
-                del hypotheses[config.num_hypotheses :]  # exact scores cannot rank the others higher
-        inexact = {i: best for i, best in found.items() if need_scores or is_constrained or forced[i]}
-        found |= self._rescore(src_rows, inexact, config)
+                del hypotheses[config.num_hypotheses :]  # exact scores would not change their order
+        to_rescore = {i: best for i, best in found.items() if need_scores or is_constrained or forced[i]}
+        found |= self._rescore(src_rows, to_rescore, config)
         return [found[i][: config.num_hypotheses] if i in found else [EMPTY_HYPOTHESIS] for i in range(len(src_rows))]
 
     def _submit(
@@ -178,7 +178,7 @@ def _iter_results(
 ) -> Iterator[tuple[int, Any]]:
     """Yield the index and the result of each row in the order of submission, while later batches are computed.
 
-    CTranslate2 blocks a submission while its queue is full, so that several batches may be done after one.
+    CTranslate2 blocks a submission while its queue is full, so that several batches may be finished when it returns.
     """
     pending: deque[tuple[list[int], list[Any]]] = deque()
 
@@ -207,11 +207,11 @@ def rank_key(hypothesis: Hypothesis) -> tuple[bool, float]:
 
 
 def with_log_probs(hypothesis: Hypothesis, log_probs: Sequence[float], config: SearchConfig) -> Hypothesis:
-    """Replace the scores of a hypothesis by those of a forced pass, without that of eos if it is unfinished."""
-    own = list(log_probs[: hypothesis.num_tokens])
-    log_prob = sum(own)
-    score = log_prob / length_penalty(len(own), config)
-    return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=own)
+    """Replace the scores of a hypothesis by those of a teacher-forced pass; skip eos if it is unfinished."""
+    token_log_probs = list(log_probs[: hypothesis.num_tokens])
+    log_prob = sum(token_log_probs)
+    score = log_prob / length_penalty(len(token_log_probs), config)
+    return replace(hypothesis, score=score, log_prob=log_prob, token_log_probs=token_log_probs)
 
 
 def refuse_unsupported_search(config: SearchConfig) -> None:
@@ -252,7 +252,7 @@ def batches_of_equal_limits(
 
 
 def open_translator(folder: ExportFolder, device: str, threads: int) -> Any:
-    """Load an exported folder with CTranslate2; raises ValueError if it is not installed or lacks the device."""
+    """Load an exported folder with CTranslate2; raises ValueError if this or the device is not available."""
     ctranslate2 = require_ctranslate2()
     if device == "auto":
         device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"

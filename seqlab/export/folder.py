@@ -2,8 +2,8 @@
 
 export/ctranslate2-float32/model.bin, config.json, *_vocabulary.json   files of CTranslate2
                            tokenizer/ (or src_tokenizer/, tgt_tokenizer/)
-                           seqlab.json                                 run, checkpoint, limits, checksums, and how the
-                                                                       outputs compare with those of the run
+                           seqlab.json                                 run, checkpoint, limits, checksums, and the
+                                                                       comparison of its outputs with the run's
 """
 
 import errno
@@ -26,7 +26,7 @@ from seqlab.text import Tokenizer, load_tokenizer
 EXPORT_FORMAT_VERSION = 1
 EXPORT_FILE = "seqlab.json"
 MAX_EXPORT_SECONDS = 86_400
-"""No export takes longer: temporary folders that are older belong to killed processes."""
+"""Maximum time of an export: older temporary folders are those of killed processes."""
 QUANTIZATIONS = (
     *("float32", "float16", "bfloat16", "int16"),
     *("int8", "int8_float32", "int8_float16", "int8_bfloat16"),
@@ -36,7 +36,7 @@ QUANTIZATIONS = (
 
 @dataclass(frozen=True)
 class ExportOrigin:
-    """Checkpoint and quantization of an export; two exports of a run with the same origin are the same."""
+    """Checkpoint and quantization of an export; two exports of a run with the same origin are equal."""
 
     step: int
     weights_crc32: int | None
@@ -107,7 +107,7 @@ class ExportFolder:
         return description
 
     def has_origin(self, origin: ExportOrigin) -> bool:
-        """Check whether the folder is an intact description of an export with this origin."""
+        """Check whether the folder is an export of this origin with an undamaged seqlab.json."""
         try:
             return self.read_description().origin == origin
         except ValueError:
@@ -194,7 +194,7 @@ def _replace(folder: Path, final: Path) -> None:
 
 
 def remove_old_temporary_folders(final: Path) -> None:
-    """Delete the temporary folders that killed processes left beside an export."""
+    """Delete the temporary folders of killed processes next to an export."""
     for ending in ("tmp", "deleted"):
         for path in final.parent.glob(f"{final.name}.*.{ending}"):
             if path.stat().st_mtime < time.time() - MAX_EXPORT_SECONDS:
@@ -210,6 +210,6 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     is_empty = path.is_dir() and not any(path.iterdir())
     if not is_empty and not (path / EXPORT_FILE).is_file():
         raise ValueError(
-            f"{path} is not an export (it has no {EXPORT_FILE}), so that it is not overwritten: move it, or choose "
+            f"{path} is not an export (it has no {EXPORT_FILE}), and is not overwritten: move it, or choose "
             "another `--out`."
         )

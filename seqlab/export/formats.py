@@ -1,4 +1,4 @@
-"""Formats of `seqlab export`: registered parts whose fields are its options. Does not import torch."""
+"""Formats of `seqlab export`: registered config classes with the options as fields. Does not import torch."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal

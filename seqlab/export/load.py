@@ -29,7 +29,7 @@ def ctranslate2_engine(request: EngineRequest) -> Run:
     """
     for name, value in (("lm", request.lm), ("rescore", request.rescore)):
         if value is not None:
-            raise ValueError(f"`{name}` needs the engine `torch`: CTranslate2 decodes with one translator alone.")
+            raise ValueError(f"`{name}` needs the engine `torch`: CTranslate2 decodes with a single translator.")
     if request.precision != "auto":
         raise ValueError(
             f"`precision` ({request.precision}) needs the engine `torch`: CTranslate2 has `quantization` instead."
@@ -38,7 +38,7 @@ def ctranslate2_engine(request: EngineRequest) -> Run:
         raise ValueError(
             f"`processes` ({request.processes}) needs the engine `torch`: CTranslate2 has `threads` instead."
         )
-    run, checkpoint = _single(request.run, "run"), str(_single(request.checkpoint, "checkpoint"))
+    run, checkpoint = _require_single(request.run, "run"), str(_require_single(request.checkpoint, "checkpoint"))
     return _load(run, checkpoint, request.device, request.quantization, request.threads)
 
 
@@ -66,12 +66,12 @@ def _load(run: str | Path, checkpoint: str, device: str, quantization: str | Non
     )
 
 
-def _single(given: str | Path | Sequence[str | Path], name: str) -> str | Path:
+def _require_single(given: str | Path | Sequence[str | Path], name: str) -> str | Path:
     """Return the only value; raises ValueError if there are several."""
     values = [given] if isinstance(given, str | Path) else list(given)
     if len(values) != 1:
         raise ValueError(
-            f"`{name}` names {len(values)}, but CTranslate2 takes one model: ensembles need the engine `torch`."
+            f"`{name}` has {len(values)} values, but CTranslate2 takes one model: ensembles need the engine `torch`."
         )
     return values[0]
 

@@ -11,7 +11,7 @@ from seqlab.text import Tokenizer
 MAX_SCORE_DIFFERENCE = 1e-3
 """Maximum difference of a token's log-probability between the engines in fp32, in nats."""
 MIN_IDENTICAL = 0.98
-"""Minimum share of lines with the same greedy translation in fp32; near ties may be decided differently."""
+"""Minimum share of lines with the same greedy translation in fp32; rounding can change the others."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Parity:
 
     def __str__(self) -> str:
         return (
-            f"{self.lines} lines: log-probabilities differ by up to {self.largest_score_difference:.2g} nats a token; "
-            f"the same translation for {self.identical_greedy:.1%} (greedy), {self.identical_beam:.1%} (beam search); "
-            f"chrF between the two {self.chrf_beam:.1f}"
+            f"{self.lines} lines: log-probabilities differ by up to {self.largest_score_difference:.2g} nats "
+            f"per token; the same translation for {self.identical_greedy:.1%} (greedy), {self.identical_beam:.1%} (beam "
+            f"search); chrF between the two {self.chrf_beam:.1f}"
         )
 
 

@@ -54,7 +54,10 @@ def _awd_lstm(
     epochs: int,
     steps_per_epoch: int,
 ) -> Config:
-    """Build the config; a step has 67.75 tokens per stream on average, since block lengths are rounded down."""
+    """Build the config. `streams` is the batch size: the number of parallel streams of text.
+
+    A step has 67.75 tokens per stream on average, since block lengths are rounded down.
+    """
     return Config(
         data=LanguageModellingConfig(
             train=[specs["train"]["text"]],

@@ -1,4 +1,4 @@
-"""Build the config of a run: of a recipe by name, or chosen for the user's files; for Python and for `seqlab train`."""
+"""Build the config of a run, from the name of a recipe or for the user's files, in Python and in `seqlab train`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from seqlab.runs.overrides import Override, override
 from seqlab.runs.validate import unknown_key
 
 PAIRS_OR_TEXT = {"data.train_src", "data.train_tgt", "data.train"}
-"""Keys that name the training data of pairs of lines or of text."""
+"""Keys of the training data: pairs of lines, or text."""
 Value = str | int | float | bool | Path | None
 """Value of a config field that is not a list."""
 Fields = Mapping[str, Value | Sequence[Value]]
@@ -88,7 +88,7 @@ def training_keys(overrides: Sequence[Override]) -> tuple[str, ...]:
 
 
 def _task(overrides: Sequence[Override]) -> type[DataConfig]:
-    """Choose the task by `data.kind`, by a field that only one task has, or by a path; the default task otherwise."""
+    """Return the task that `data.kind`, a field of only one task, or a path determines; the default task otherwise."""
     given, tasks = dict(overrides), Parts("task")
     kind = given.get("data.kind", ())
     for name in [kind] if isinstance(kind, str) else kind:

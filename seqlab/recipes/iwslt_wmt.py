@@ -1,8 +1,8 @@
 """IWSLT14 and WMT14, the benchmarks of non-autoregressive translation; published settings, not run by us.
 
 The data are in `$SEQLAB_DATA/iwslt14` and `$SEQLAB_DATA/wmt14` (`train.en` and so on). Without the latter, `datasets`
-downloads `wmt/wmt14`. The students need the translations of their teachers; if these are missing, the error message has
-the commands that make them.
+downloads `wmt/wmt14`. The students need the translations of their teachers; if these are missing, the error message
+lists the commands that create them.
 
 Published results are tokenized BLEU on the test sets. IWSLT14 German-English: 33.3 to 34.5 for such a Transformer (Xia
 et al. 2019, and fairseq). WMT14 English-German: 27.3 for the base Transformer (Vaswani et al. 2017, table 2); for

@@ -42,7 +42,7 @@ CONVOLUTIONS = CnnLabellerConfig(
 TRANSFORMER = TransformerLabellerConfig(spelling_size=128, unknown_share=0.1, dropout=0.2, positions="rotary")
 
 
-def _tagged(train: Path | str) -> LabellingConfig:
+def _tagging_data(train: Path | str) -> LabellingConfig:
     valid = locate("ud_ewt")["valid"]["sentences"]
     return LabellingConfig(
         train_src=[f"{train}#form"],
@@ -64,7 +64,7 @@ def _optim(lr: float) -> OptimConfig:
 def pos_tagging(run_dir: str | Path) -> Config:
     """English part-of-speech tagging: a bidirectional LSTM over words and their spelling."""
     return Config(
-        data=_tagged(locate("ud_ewt")["train"]["sentences"]),
+        data=_tagging_data(locate("ud_ewt")["train"]["sentences"]),
         model=TAGGER,
         objective=CrossEntropyConfig(label_smoothing=0.1),
         optim=_optim(2e-3),
@@ -80,7 +80,9 @@ def pos_tagging_transformer(run_dir: str | Path) -> Config:
 def pos_tagging_frequency(run_dir: str | Path) -> Config:
     """English part-of-speech tagging: the most frequent tag of each word, a baseline."""
     return Config(
-        data=_tagged(locate("ud_ewt")["train"]["sentences"]), model=FrequencyLabellerConfig(), training=_training(1)
+        data=_tagging_data(locate("ud_ewt")["train"]["sentences"]),
+        model=FrequencyLabellerConfig(),
+        training=_training(1),
     )
 
 
@@ -93,7 +95,7 @@ def pos_tagging_tenth(run_dir: str | Path) -> Config:
     def write(folder: Path) -> None:
         write_share(locate("ud_ewt")["train"]["sentences"], folder / "train.conllu", every=10)
 
-    data = _tagged(generated_data(run_dir, write) / "train.conllu")
+    data = _tagging_data(generated_data(run_dir, write) / "train.conllu")
     return replace(pos_tagging_transformer(run_dir), data=data, training=_training(1500))
 
 
@@ -119,7 +121,7 @@ def ewt_mlm(run_dir: str | Path) -> Config:
     )
 
 
-def _lines(run_dir: str | Path, corpus: str) -> LabellingConfig:
+def _line_label_data(run_dir: str | Path, corpus: str) -> LabellingConfig:
     """Write lines that begin with their labels as tables, and return their data config.
 
     A corpus without splits is divided into folds.
@@ -149,7 +151,7 @@ def _lines(run_dir: str | Path, corpus: str) -> LabellingConfig:
 
 def _line_labeller(run_dir: str | Path, corpus: str, model: ModelConfig) -> Config:
     return Config(
-        data=_lines(run_dir, corpus),
+        data=_line_label_data(run_dir, corpus),
         model=model,
         objective=CrossEntropyConfig(label_smoothing=0.1),
         optim=_optim(1e-3),

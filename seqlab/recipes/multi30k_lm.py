@@ -27,7 +27,7 @@ def _text() -> LanguageModellingConfig:
     )
 
 
-def _trained(model: TransformerLmConfig | LstmLmConfig | GruLmConfig, optimizer: MuonConfig) -> Config:
+def _neural_config(model: TransformerLmConfig | LstmLmConfig | GruLmConfig, optimizer: MuonConfig) -> Config:
     return Config(
         data=_text(),
         model=model,
@@ -49,13 +49,13 @@ def _recurrent(family: type[LstmLmConfig] | type[GruLmConfig], lr: float) -> Con
         output_dropout=0.2,
         weight_dropout=0.15,
     )
-    return _trained(model, MuonConfig(lr=lr, weight_decay=0.3))
+    return _neural_config(model, MuonConfig(lr=lr, weight_decay=0.3))
 
 
 def multi30k_lm_en(run_dir: str | Path) -> Config:
     """Multi30k English descriptions: a decoder-only Transformer."""
     model = TransformerLmConfig(d_model=256, d_ff=1024, num_layers=4, num_heads=4, dropout=0.2)
-    return _trained(model, MuonConfig(lr=5e-3, weight_decay=0.1))
+    return _neural_config(model, MuonConfig(lr=5e-3, weight_decay=0.1))
 
 
 def multi30k_lm_en_lstm(run_dir: str | Path) -> Config:

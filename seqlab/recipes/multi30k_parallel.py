@@ -26,7 +26,7 @@ from seqlab.search.config import SearchConfig
 SIZES: dict[str, Any] = {"d_model": 128, "d_ff": 256, "num_heads": 4}
 """Sizes of the teacher."""
 TEACHER_SEARCH = "--length_alpha 2.5"
-"""Makes the teacher's translations longer: from its usual ones, students learn to omit 7% of the words."""
+"""Makes the teacher's translations longer. Students of its default translations omit 7% of the words."""
 GENERATED_SOURCES = GeneratedSources(multi30k_lm_en, "en", lines=300_000)
 """Sources for the teacher, in addition to the 29,000 of the training set."""
 
@@ -59,9 +59,9 @@ def multi30k_en_de_nat(run_dir: str | Path) -> Config:
 def multi30k_en_de_cmlm(run_dir: str | Path) -> Config:
     """Multi30k English-German, non-autoregressive: mask-predict, distilled from `multi30k_en_de`.
 
-    Mask-predict as in Ghazvininejad et al. (2019). Half of the training targets contain words that the model predicts
-    itself, for `--revise true` (Ghazvininejad et al. 2020), which validation uses as well. `d_ff` is larger than the
-    teacher's, with which the model underfits.
+    Mask-predict as in Ghazvininejad et al. (2019). Half of the training targets contain the model's predictions, for
+    `--revise true` (Ghazvininejad et al. 2020), which validation uses as well. `d_ff` is larger than the teacher's,
+    with which the model underfits.
     """
     model = TransformerCmlmConfig(**SIZES | {"d_ff": 1024}, dropout=0.05, decoder_input="uniform_copy")
     config = _distilled(run_dir, model, CmlmConfig(own_words=0.5), 20_000)

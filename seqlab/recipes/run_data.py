@@ -14,7 +14,7 @@ from seqlab.runs.folder import RunFolder
 
 logger = logging.getLogger(__name__)
 _staged: dict[Path, Path] = {}
-"""Run folder -> folder in which its data were generated in advance."""
+"""Run folder -> temporary folder with data that were generated in advance."""
 
 
 @contextmanager
@@ -33,7 +33,8 @@ def generated_data(run_dir: str | Path, write: Callable[[Path], object], corpus:
     """Return `run_dir/data`; generate the files in it if there are none.
 
     An existing run keeps its files, even if an earlier version of `write` wrote them: training compares them with
-    run.json. The files of a run that is being overwritten are moved beside this run, and new ones are generated.
+    run.json. The files of a run that is being overwritten are moved to `RunFolder.replaced`, and new files are
+    generated.
 
     Args:
         run_dir: the run folder.
@@ -42,12 +43,12 @@ def generated_data(run_dir: str | Path, write: Callable[[Path], object], corpus:
 
     Raises:
         ValueError: the folder contains files that differ from the corpus, or that `write` does not write; or the files
-            of an existing run are missing, and `write` writes others.
+            of an existing run are missing, and `write` generates different ones.
     """
     run = RunFolder(run_dir)
     old_data = run.replaced / run.data.name
     is_missing = not (run.data.exists() and any(run.data.iterdir()))
-    # Without a run.json, the replaced folder is left from an interrupted setup, and the data may be the user's own.
+    # Without a run.json, the replaced folder is left from an interrupted setup, and the data may be the user's.
     is_old = (run.replaced / run.description_file.name).is_file() and not old_data.exists()
     if is_missing or is_old:
         temporary = run.path / "data.tmp"  # renamed when complete
@@ -70,7 +71,7 @@ def generated_data(run_dir: str | Path, write: Callable[[Path], object], corpus:
 def _move_old_data(current: Path, new: Path, old_data: Path) -> None:
     """Move the data of an overwritten run to `old_data`; create an empty folder there if it has none.
 
-    A JSON file beside it lists the names of the new files, to distinguish them from the user's files later.
+    A JSON file next to it lists the names of the new files, to distinguish them from the user's files later.
 
     Raises:
         ValueError: the data folder contains a file that the recipe does not write.

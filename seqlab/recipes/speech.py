@@ -90,8 +90,8 @@ def fsdd_digits(run_dir: str | Path) -> Config:
 
 def fsdd_speakers(run_dir: str | Path) -> Config:
     """Spoken digits of an unseen speaker (FSDD), one of six folds (all with `--folds 6`): a GRU."""
-    everything = str(generated_data(run_dir, fsdd.write_leave_one_out) / "all.jsonl")
-    data = RecordingLabelsConfig(train=[everything], folds="given", fold_column="speaker", num_folds=6, test_fold=1)
+    manifest = str(generated_data(run_dir, fsdd.write_leave_one_out) / "all.jsonl")
+    data = RecordingLabelsConfig(train=[manifest], folds="given", fold_column="speaker", num_folds=6, test_fold=1)
     return _digits(data)
 
 

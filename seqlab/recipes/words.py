@@ -1,4 +1,4 @@
-"""Shared parts of the recipes for character-level tasks (pronunciation, inflection): small models, exact match."""
+"""Shared settings of the recipes for character-level tasks (pronunciation, inflection): small models, exact match."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace

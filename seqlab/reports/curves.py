@@ -29,21 +29,21 @@ class Curve:
 
 
 def read_curves(run_dir: str | Path, x: XAxis = "step") -> dict[str, Curve]:
-    """Read the curves of a run from its metrics.jsonl: name of the panel -> curve, empty ones left out.
+    """Read the curves of a run from its metrics.jsonl: name of the panel -> curve, without empty curves.
 
     Args:
         run_dir: the run folder.
-        x: what each measurement is at: the number of updates, minutes of training, or passes over the data.
+        x: horizontal axis: number of updates, minutes of training, or passes over the data.
 
     Raises:
-        FileNotFoundError, ValueError: there is no run, its metrics are damaged, or nothing has been measured yet.
+        FileNotFoundError, ValueError: there is no run, its metrics are damaged, or it has no measurements yet.
     """
     folder = RunFolder(run_dir)
     folder.refuse_missing()
     metric = read_config(folder).training.valid_metric
     lines = [line for line in folder.read_metrics() if line["kind"] in ("train", "valid")]
     if not lines:
-        raise ValueError(f"{folder.metrics_file} holds no measurement yet: train for `training.log_every` steps first.")
+        raise ValueError(f"{folder.metrics_file} has no measurements yet: train for `training.log_every` steps first.")
     epochs = {line["step"]: line["epoch"] for line in lines if "epoch" in line}
     per_step = _epochs_per_step(epochs)
 
@@ -71,7 +71,7 @@ def _epochs_per_step(epochs: dict[int, float]) -> float:
 
 
 def draw_curves(panels: Sequence[Axes], curves: dict[str, dict[str, Curve]], x: XAxis = "step") -> None:
-    """Draw curves: one panel for each name, in it one line for each run.
+    """Draw curves: one panel for each name, with one line for each run.
 
     Args:
         panels: one for each name in `curves`.

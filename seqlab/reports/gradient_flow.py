@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def draw_gradient_flow(axes: Axes, norms: Mapping[str, Sequence[float]]) -> None:
     """Plot norms over lags on a logarithmic axis, one line per layer.
 
-    Exponential decay or growth is a straight line there. A line has gaps where a norm is 0 (underflow) or not finite.
+    Exponential decay or growth is a straight line. A line has gaps where a norm is 0 (underflow) or not finite.
 
     Args:
         axes: matplotlib axes to draw on.
@@ -26,10 +26,10 @@ def draw_gradient_flow(axes: Axes, norms: Mapping[str, Sequence[float]]) -> None
         ValueError: there are no layers, a layer has no norms, or a norm is negative.
     """
     if not norms:
-        raise ValueError("`norms` must hold the norms of at least one layer, but is empty.")
+        raise ValueError("`norms` must contain the norms of at least one layer, but is empty.")
     for name, line in norms.items():
         if not line:
-            raise ValueError(f"`norms` must have a norm for each lag from 0 on, but has none for `{name}`.")
+            raise ValueError(f"`norms` must have a norm for each lag, but has none for `{name}`.")
         if any(norm < 0 for norm in line):
             raise ValueError(f"`norms` must not be negative, but `{name}` has {min(line)}.")
     for name, line in norms.items():

@@ -13,14 +13,14 @@ from seqlab.reports.figures import save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-RATE = 16000
+SAMPLE_RATE = 16000
 """Samples per second."""
 INCHES_PER_SECOND, HEIGHT_INCHES = 2.5, 4.0
 MIN_WIDTH_INCHES, MAX_WIDTH_INCHES = 5.0, 60.0
 PEAK_HEIGHT = 20
 """Height of a peak with confidence 1, in mel bands."""
 DYNAMIC_RANGE = 60
-"""Energies that are drawn, in decibels below the highest."""
+"""Range of the drawn energies, in decibels below the maximum."""
 TimedText = Mapping[str, Any]
 """`text`, `start`, `end` in seconds and `confidence`, as `seqlab transcribe --json` writes them."""
 
@@ -51,21 +51,21 @@ def save_recording(
     audio: str,
     tokens: Sequence[TimedText],
     words: Sequence[TimedText],
-    part: tuple[float, float | None] = (0.0, None),
+    segment: tuple[float, float | None] = (0.0, None),
 ) -> None:
     """Save the figure of `draw_recording` as PNG or SVG, by the extension of its path.
 
-    `part`: start and end of the part to draw, in seconds; an end of None means the end of the recording. Times of
-    tokens and words are relative to the start of this part.
+    `segment`: start and end of the segment to draw, in seconds; an end of None means the end of the recording. Times of
+    tokens and words are relative to the start of this segment.
 
     Raises:
         ValueError: the recording cannot be read or is too short, the path has another extension, or matplotlib is not
             installed.
     """
-    recording = read_recording(audio, RATE, start=part[0], end=part[1])
-    frames = LogMel(RATE)(recording.samples).numpy()
+    recording = read_recording(audio, SAMPLE_RATE, start=segment[0], end=segment[1])
+    frames = LogMel(SAMPLE_RATE)(recording.samples).numpy()
     if not len(frames):
-        raise ValueError(f"{audio}: is too short to draw ({recording.duration:.3f} s).")
+        raise ValueError(f"{audio} is too short to draw ({recording.duration:.3f} s).")
     seconds = recording.duration
     width = min(max(MIN_WIDTH_INCHES, INCHES_PER_SECOND * seconds), MAX_WIDTH_INCHES)
     save_figure(path, (width, HEIGHT_INCHES), lambda axes: draw_recording(axes, frames, seconds, tokens, words))

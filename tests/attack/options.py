@@ -63,7 +63,7 @@ def list_options(command: str) -> list[str]:
     """List the options of a command."""
     from seqlab.cli.main import find_command
 
-    return [name for name in find_command(command).make_parser().takes if name.startswith("--")]
+    return [name for name in find_command(command).make_parser().option_names if name.startswith("--")]
 
 
 def try_options(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:

@@ -45,7 +45,7 @@ def test_a_word_chooses_rows_whatever_its_case(seqlab) -> None:
 def test_a_word_that_no_row_has_is_an_error_with_the_tasks(seqlab) -> None:
     result = seqlab("recipes", "weather")
     assert (result.status, result.out) == (2, b"")
-    assert "no recipe has `weather` in its row; the tasks are translation; " in result.err
+    assert "no recipe matches `weather`; the tasks are translation; " in result.err
 
 
 @pytest.mark.parametrize("arguments", [["recipes"], ["recipes", "g2p"]])

@@ -211,7 +211,7 @@ def test_a_run_folder_is_continued(seqlab: Any, calls: list[dict[str, Any]], run
     assert (calls[1]["run_dir"], calls[1]["overwrite"], calls[1]["config"].seed) == (run_dir, True, 7)
     result = seqlab("train", run_dir, "--run_dir", tmp_path / "other")
     assert result.status == 2
-    assert f"{run_dir} is a run, which continues in its own folder: leave `--run_dir` out" in result.err
+    assert f"{run_dir} is a run, which continues in its folder: leave `--run_dir` out" in result.err
     (run_dir / "run.json").unlink()  # a run that was killed before its first step starts anew with its config
     shutil.rmtree(run_dir / "checkpoints")
     assert seqlab("train", run_dir).status == 0

@@ -91,7 +91,7 @@ def test_help_shows_what_is_chosen_for_a_corpus(seqlab, calls: list[dict[str, An
     (tmp_path / "a.de").write_bytes(b"\xff\n")
     result = seqlab(*command)
     assert result.status == 0
-    assert "the fields' own defaults, not those of the corpus. a.de, line 1: not UTF-8" in result.out.decode()
+    assert "the defaults of the fields, not those of the corpus. a.de, line 1: not UTF-8" in result.out.decode()
     assert "  --model.d_ff int" in result.out.decode()
 
 

@@ -215,8 +215,8 @@ def test_input_files_are_not_overwritten(seqlab, run_dir: Path, tmp_path: Path) 
         (["--line", "5"], "a.jsonl has no line 5."),
         (["--line", "0"], "`--line` must be at least 1, but is 0 instead."),
         (["--line", "2"], "line 2: has 0 translated segments, but no segment 1."),
-        (["--line", "3"], "line 3: is no output of `seqlab translate --alignment` or `seqlab transcribe --json`."),
-        (["--line", "4"], "line 4: is no output of `seqlab translate --alignment` or `seqlab transcribe --json`."),
+        (["--line", "3"], "line 3: is not an output of `seqlab translate --alignment` or `seqlab transcribe --json`."),
+        (["--line", "4"], "line 4: is not an output of `seqlab translate --alignment` or `seqlab transcribe --json`."),
     ],
 )
 def test_invalid_plots_are_reported(seqlab, options: list[str], message: str, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def damage_search(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [(damage_weights, r"up to 0\.\d\d nats a token.*98% of the"), (damage_search, r"0\.0% \(greedy\)")],
+    [(damage_weights, r"up to 0\.\d\d nats per token.*98% of the"), (damage_search, r"0\.0% \(greedy\)")],
 )
 def test_exports_with_different_outputs_are_refused(
     make_run: Callable[..., Path],

@@ -67,7 +67,9 @@ def test_other_families_are_refused_before_writing(tmp_path: Path, caplog: pytes
     model = TransformerCtcConfig(d_model=16, d_ff=32, num_heads=2, num_encoder_layers=1, num_decoder_layers=1)
     run_dir = write_run(tmp_path / "run", model=model)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ValueError, match=r"`model\.family: transformer_ctc`, but CTranslate2 has Transformers only"):
+    with pytest.raises(
+        ValueError, match=r"`model\.family: transformer_ctc`, but CTranslate2 supports only Transformers"
+    ):
         seqlab.load(run_dir, engine="ctranslate2")
     assert take_export_messages(caplog) == []
     assert sorted(tmp_path.rglob("*")) == before

@@ -61,7 +61,7 @@ def test_missing_runs_and_empty_metrics_are_refused(copies: list[Path], tmp_path
     with pytest.raises(FileNotFoundError, match="There is no run folder"):
         save_curves(tmp_path / "c.png", [tmp_path / "none"])
     (copies[0] / "metrics.jsonl").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"metrics\.jsonl holds no measurement yet"):
+    with pytest.raises(ValueError, match=r"metrics\.jsonl has no measurements yet"):
         save_curves(tmp_path / "c.png", copies)
     with pytest.raises(ValueError, match=r"must end in \.png or \.svg"):
         save_curves(tmp_path / "c.gif", copies[1:])

@@ -68,8 +68,8 @@ def test_files_contain_the_figure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("norms", "message"),
     [
-        ({}, "`norms` must hold the norms of at least one layer, but is empty."),
-        ({"gru": [1.0], "rnn": []}, "`norms` must have a norm for each lag from 0 on, but has none for `rnn`."),
+        ({}, "`norms` must contain the norms of at least one layer, but is empty."),
+        ({"gru": [1.0], "rnn": []}, "`norms` must have a norm for each lag, but has none for `rnn`."),
         ({"rnn": [1.0, -0.5]}, "`norms` must not be negative, but `rnn` has -0.5."),
     ],
 )

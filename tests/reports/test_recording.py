@@ -53,7 +53,7 @@ def test_unusable_transcripts_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     for line, message in (
         ("1", "b.wav: there is no such file"),
-        ("2", "is no output of"),
+        ("2", "is not an output of"),
         ("3", "has no transcript: c.wav"),
         ("4", "has no line 4"),
     ):
