@@ -37,8 +37,8 @@ class Parity:
     def __str__(self) -> str:
         return (
             f"{self.lines} lines: log-probabilities differ by up to {self.largest_score_difference:.2g} nats "
-            f"per token; the same translation for {self.identical_greedy:.1%} (greedy), {self.identical_beam:.1%} (beam "
-            f"search); chrF between the two {self.chrf_beam:.1f}"
+            f"per token; the same translation for {self.identical_greedy:.1%} (greedy), {self.identical_beam:.1%} "
+            f"(beam search); chrF between the two {self.chrf_beam:.1f}"
         )
 
 
