@@ -27,9 +27,9 @@ OUTPUT_EXISTS = "{} exists: name another file, or replace it with `--overwrite`.
 class DistillOptions(SearchConfig, EngineOptions, RefuseLongLines):
     """Translate a corpus with a teacher, to train a student on it (sequence-level knowledge distillation).
 
-    A non-autoregressive model learns more from the consistent translations of one teacher than from those of many
-    people (Kim & Rush 2016; Zhou et al. 2020). OUT has one line for each source line. After an interruption the same
-    command continues: OUT.work contains the finished lines until OUT is written, and no line is lost, shifted or
+    A non-autoregressive model is better after training on the consistent translations of one teacher than on those of
+    many people (Kim & Rush 2016; Zhou et al. 2020). OUT has one line for each source line. After an interruption the
+    same command continues: OUT.work contains the finished lines until OUT is written, and no line is lost, shifted or
     translated twice.
 
     The report compares the new targets with the source and, if given, with the references: the number of equal lines,

@@ -22,7 +22,7 @@ class ImportOptions:
     run_dir: Annotated[str, "DIR"] | None = None
     """run folder to create (default: runs/FILE, without its endings)"""
     tokenizer: RunPath | None = None
-    """run whose tokens the ARPA file contains (default: words)"""
+    """run with the tokens that the ARPA file contains (default: words)"""
     overwrite: bool = False
     """replace an existing run"""
 

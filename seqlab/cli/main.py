@@ -155,7 +155,7 @@ def _run_without_command(argv: Sequence[str]) -> int:
     )
     parser = Parser("seqlab", (seqlab.__doc__ or "").partition("\n")[0], epilog=listed + EXAMPLES)
     parser.add_argument("--version", action="version", version=f"seqlab {seqlab.__version__}")
-    parser.add_argument("command", metavar="COMMAND", help="one of those below; each has its own --help")
+    parser.add_argument("command", metavar="COMMAND", help="one of those below; each has a --help")
     if not argv:
         parser.print_help(sys.stderr)
         return USER_MISTAKE

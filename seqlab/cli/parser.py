@@ -1,4 +1,4 @@
-"""Argument parser whose errors name the nearest option."""
+"""Argument parser with errors that name the nearest option."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ QUIET, LOG_FILE = "--quiet", "--log_file"
 
 
 class Parser(argparse.ArgumentParser):
-    """ArgumentParser without abbreviations, whose errors are exceptions that name the nearest option."""
+    """ArgumentParser without abbreviations; its errors are exceptions that name the nearest option."""
 
     def __init__(self, prog: str, description: str | None, **options: Any) -> None:
         raw = argparse.RawDescriptionHelpFormatter

@@ -1,4 +1,4 @@
-"""seqlab recipes: list the recipes of `seqlab train`, or those whose row contains a word.
+"""seqlab recipes: list the recipes of `seqlab train`, or those with a word in their row.
 
 Minutes are the training time on one or two CPU cores. docs/results has the command and the machine of each result. An
 empty cell means that there is no result.

@@ -79,7 +79,7 @@ def import_arpa(
     Args:
         file: the ARPA file, compressed if its name ends in .gz.
         run_dir: the run folder to create.
-        tokenizer_of: a run whose target tokenizer has the words of the file as its tokens, for n-gram models of
+        tokenizer_of: a run with a target tokenizer that has the words of the file as tokens, for n-gram models of
             subwords or characters; by default the tokens are the words of the file, separated by spaces.
         overwrite: replace an existing run folder.
 

@@ -25,7 +25,7 @@ EMPTY_HYPOTHESIS = Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, to
 class CTranslate2Engine:
     """An `Engine` that runs an exported folder in CTranslate2, one batch per thread.
 
-    Length limits, forced prefixes, n-best lists and the plain length penalty work as in seqlab's own search. The
+    Length limits, forced prefixes, n-best lists and the plain length penalty work as in the search of seqlab. The
     differences:
 
     - It always stops early: `early_stopping: false` is refused.

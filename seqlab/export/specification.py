@@ -50,7 +50,7 @@ def make_specification(model: Transformer, src_tokenizer: Tokenizer, tgt_tokeniz
         "pre_norm": config.norm == "pre",
         "activation": ACTIVATIONS[config.activation],
         "ffn_glu": config.activation == "swiglu",
-        # 0 rotates all channels of a head, None none.
+        # 0: rotate all channels of a head; None: rotate no channels.
         "rotary_dim": 0 if config.positions == "rotary" else None,
         "rotary_interleave": False,
     }
@@ -72,13 +72,13 @@ def refuse_unsupported_fields(config: TransformerConfig) -> None:
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name not in EXPORTED_FIELDS and value != field.default:
-            raise ValueError(f"`model.{field.name}: {value}` cannot be exported: CTranslate2 has no such Transformer.")
+            raise ValueError(f"`model.{field.name}: {value}` cannot be exported: CTranslate2 does not support it.")
 
 
 def distinct_tokens(tokenizer: Tokenizer) -> list[str]:
     """Return a distinct name for each id, since CTranslate2 identifies ids by name.
 
-    If a name occurs twice, as the word `</s>` beside the special token, `#` and the id are appended to the second.
+    If a name occurs twice, such as the word `</s>` and the special token, `#` and the id are appended to the second.
     """
     names: dict[str, None] = {}
     for index, name in enumerate(tokenizer.tokens(range(tokenizer.vocab_size))):
@@ -129,7 +129,7 @@ def _set_decoder(decoder: TransformerDecoderSpec, model: Transformer) -> None:
 def _set_positions(
     spec: TransformerEncoderSpec | TransformerDecoderSpec, embedding: Embedding, config: TransformerConfig
 ) -> None:
-    """Store the table of position encodings; CTranslate2's own sinusoids start at another position."""
+    """Store the table of position encodings; the sinusoids of CTranslate2 start at another position."""
     positions = embedding.positions
     if positions is None:
         if hasattr(spec, "position_encodings"):

@@ -1,7 +1,7 @@
 """Recipes: functions that return the complete config of a run.
 
 A recipe takes the run folder, in which it may write generated data. `from_corpus`, `from_labels` and `from_text` choose
-a config for the user's own pairs of lines, labeled lines or text.
+a config for the user's pairs of lines, labeled lines or text.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Language models of English image descriptions (Multi30k, Elliott et al. 2016), one per family.
 
 `--data.tokenizer.kind words --data.tokenizer.min_count 2` trains them on words instead of subwords. `min_count` makes
-rare words unknown, so that the model learns to predict unknown words.
+rare words unknown, so that the training text has unknown words, which the model can then predict.
 """
 
 from pathlib import Path

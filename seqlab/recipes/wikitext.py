@@ -34,7 +34,7 @@ def wikitext103_transformer(run_dir: str | Path) -> Config:
     million are the embeddings of 268,000 words. The settings are those of the README's command for `--arch
     transformer_lm` (Ott et al. 2019), with the tokens per step of its two GPUs. Differences: the weights are
     initialized differently, and blocks start at other positions in each epoch. Adaptive inputs, with which Baevski &
-    Auli (2019) reach 18.7, are not implemented.
+    Auli (2019) report 18.7, are not implemented.
     """
     return Config(
         data=_text("wikitext103", 512, batch_tokens=65_536, micro_batch_tokens=2048),

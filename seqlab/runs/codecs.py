@@ -56,13 +56,13 @@ class CodecsMixin:
 
     @property
     def src_tokenizer(self) -> Tokenizer:
-        """The codec of the source; only for runs whose sides are text."""
+        """The codec of the source; only for runs with text on both sides."""
         tokenizer: Tokenizer = self.codecs[0]
         return tokenizer
 
     @property
     def tgt_tokenizer(self) -> Tokenizer:
-        """The codec of the target; only for runs whose sides are text."""
+        """The codec of the target; only for runs with text on both sides."""
         tokenizer: Tokenizer = self.codecs[1]
         return tokenizer
 
@@ -98,7 +98,7 @@ def load_codecs(folder: RunFolder) -> tuple[Any, Any]:
 
 
 def load_tokenizers(folder: RunFolder) -> tuple[Tokenizer, Tokenizer]:
-    """Load the tokenizers of a run whose sides are text; raises the errors of `load_codecs`."""
+    """Load the tokenizers of a run with text on both sides; raises the errors of `load_codecs`."""
     return load_codecs(folder)
 
 

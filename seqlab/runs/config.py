@@ -75,7 +75,7 @@ class TrainingConfig:
     weights, gradients and optimizer state are sharded, for models that do not fit one device."""
     compile: bool = False
     """Compile the model with `torch.compile`, on a GPU. Each new shape of a batch may be compiled, which takes time:
-    use it for language models, whose blocks have few shapes."""
+    use it for language models, since their blocks have few shapes."""
 
     def __post_init__(self) -> None:
         if self.max_steps is not None and self.max_epochs is not None:

@@ -134,7 +134,7 @@ def load_run(path: str | Path, checkpoint: str = "best", model_noun: str | None 
 
 
 def named_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return the learned weights of a model by name; a shared parameter appears once, under its first name."""
+    """Return the trained weights of a model by name; a shared parameter appears once, under its first name."""
     if isinstance(model, CountBasedModel):
         return model.weights()
     return {name: parameter.detach() for name, parameter in model.named_parameters()}

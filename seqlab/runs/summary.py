@@ -111,7 +111,7 @@ def summarize(path: str | Path) -> RunSummary:
 
 
 def changed_fields(config: Config) -> dict[str, object]:
-    """Return the fields whose value differs from the default, by dotted key."""
+    """Return the values that differ from their defaults, by dotted key."""
     values = to_dict(config)
     defaults = {(field.key, field.family): field.default for field in list_fields(Config)}
     task_defaults = config.data.defaults

@@ -22,7 +22,7 @@ Carry = dict[str, Tensor]
 def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
     """Seed torch's default generator of a device within this context; yield a generator for explicit draws.
 
-    On the CPU both are the default generator, whose earlier state is restored. Layers draw from it, because
+    On the CPU both are the default generator, and its earlier state is restored. Layers draw from it, because
     activation checkpointing restores its state and thus repeats the same dropout masks.
     """
     if device.type == "cuda":

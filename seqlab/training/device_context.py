@@ -51,7 +51,7 @@ class DeviceContext:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Versions and hardware that, besides the config, determine results bit for bit."""
+    """Versions and hardware that determine results bit for bit, together with the config."""
 
     torch_version: str
     processor: str
@@ -101,7 +101,7 @@ def _compiles(config: TrainingConfig, device: torch.device) -> bool:
     if not config.compile:
         return False
     if device.type == "cpu":
-        raise ValueError("`training.compile` needs a GPU: on the CPU seqlab uses its own kernels. Set it to false.")
+        raise ValueError("`training.compile` needs a GPU: on the CPU seqlab uses other kernels. Set it to false.")
     if config.parallel == "fsdp":
         raise ValueError("`training.compile` and `training.parallel: fsdp` do not work together: disable one of them.")
     if find_spec("triton") is None:

@@ -37,7 +37,7 @@ class Failure(NamedTuple):
 
 @dataclass
 class StartedStep:
-    """A step whose update was started."""
+    """A step with a started update."""
 
     number: int
     """Number of updates before this step."""

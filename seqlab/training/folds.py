@@ -61,7 +61,8 @@ def train_folds(
 
     Writes `folds.json`, and if the task defines predictions `predictions.jsonl`: the prediction for each row by the run
     that was not trained on it. The scores are those of the best checkpoint of each fold. They are optimistic if the
-    same rows select this checkpoint, and even more if they also select the config; held-out recordings select neither.
+    held-out rows also select this checkpoint, and even more if they select the config. With recordings, other rows of
+    the training data select the checkpoint.
 
     Args:
         config: the config of each run; its section `data` assigns rows to folds.

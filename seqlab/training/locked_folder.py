@@ -16,7 +16,7 @@ from seqlab.runs.checkpoint import checkpoint_name, checkpoint_steps
 from seqlab.runs.folder import RUN_ID, RunFolder
 
 LOGGERS_WITH_PATHS = [logging.getLogger(name) for name in ("seqlab.data.cache", "seqlab.runs.folder")]
-"""Loggers whose messages contain paths of the run folder."""
+"""Loggers with messages that contain paths of the run folder."""
 SECONDS_TO_DELETE = 1.0
 """Time to wait for a deletion in progress before the folder is checked again."""
 

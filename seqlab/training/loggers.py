@@ -73,7 +73,7 @@ def check_loggers(names: Iterable[str]) -> None:
 
 
 def open_loggers(names: Iterable[str], folder: Path, history: Iterable[Line]) -> list[GuardedLogger]:
-    """Create loggers, each with its own folder in `folder` and the earlier lines of metrics.jsonl.
+    """Create loggers, each with a subfolder of `folder` and the earlier lines of metrics.jsonl.
 
     Raises:
         ValueError: a logger does not exist, or the package that it needs is not installed.

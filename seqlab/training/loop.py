@@ -167,7 +167,7 @@ def _defers_metrics(run: TrainingRun) -> bool:
 
 
 class StartedSteps:
-    """Queue of steps whose updates were started and whose metrics were not read.
+    """Queue of steps with started updates, before their metrics are read.
 
     On a GPU it contains one step, so that the host launches the next update while the device computes. On a CPU an
     update is finished when `start` returns.

@@ -40,7 +40,7 @@ class MetricsLogger:
         return self._file.seek(0, os.SEEK_END)
 
     def truncate(self, size: int) -> None:
-        """Remove metrics after the first `size` bytes, whose steps are repeated, and an incomplete last line.
+        """Remove metrics after the first `size` bytes, since their steps are repeated, and an incomplete last line.
 
         Events are kept.
         """

@@ -1,7 +1,7 @@
 """Running statistics of batch norms, recomputed for averaged weights.
 
-The statistics of training belong to the current weights, and their variances are wrong for averaged weights (Izmailov
-et al. 2018, arXiv:1803.05407, section 3.2).
+The statistics of training belong to the current weights. For averaged weights, the activations have other variances
+(Izmailov et al. 2018, arXiv:1803.05407, section 3.2).
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def recomputed_buffers(
     """Return a model's buffers, with batch norm statistics recomputed for the given weights, without dropout.
 
     Args:
-        model: a separate model, whose weights are overwritten.
+        model: a separate model; its weights are overwritten.
         weights: all weights and buffers.
         batches: training batches; the first `NUM_STATISTICS_BATCHES` are used.
         device_context: the device and precision.

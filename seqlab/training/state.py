@@ -154,7 +154,7 @@ class TrainingRun(CodecsMixin):
     def buffers(self) -> dict[str, Tensor]:
         """Return the model's persistent buffers by name, after copying those of the main rank to all ranks.
 
-        Ranks update their own buffers, such as running statistics, but a checkpoint stores only one set.
+        Each rank updates its buffers, such as running statistics, but a checkpoint stores only one set.
         """
         return self._copy_from_main(named_buffers(self.model))
 

@@ -30,7 +30,7 @@ class Task:
     unit: ClassVar[str] = "rows"
     """Name of the rows of a batch, for messages."""
     needs: ClassVar[tuple[type, ...]] = (Scorer,)
-    """Model protocols whose methods validation calls."""
+    """Model protocols with the methods that validation calls."""
     decodes: ClassVar[bool] = False
     """Whether validation decodes with `training.valid_search`."""
 
@@ -82,7 +82,7 @@ class Task:
         return location
 
     def describe(self, data: Any) -> dict[str, Any]:
-        """Return entries about the data for run.json, besides the report."""
+        """Return entries about the data for run.json, in addition to the report."""
         return {}
 
 

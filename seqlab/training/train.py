@@ -52,7 +52,7 @@ from seqlab.training.word_vectors import check_vectors, copy_word_vectors, vecto
 logger = logging.getLogger(__name__)
 
 OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""Texts of out-of-memory errors without their own type: of the CPU's allocator, of page-locked memory and of cuBLAS."""
+"""Texts of out-of-memory errors without a specific type: of the CPU's allocator, page-locked memory and cuBLAS."""
 
 
 Recipe = Callable[[Path], Config]

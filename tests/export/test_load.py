@@ -186,7 +186,7 @@ def test_options_of_other_engines_are_refused(make_run: Callable[..., Path]) -> 
         ({"engine": "tensorflow"}, "`engine` must be one of torch, ctranslate2"),
         ({"engine": "ctranslate2", "precision": "bf16"}, "CTranslate2 has `quantization`"),
         ({"quantization": "int8"}, "with torch, use `precision`"),
-        ({"engine": "ctranslate2", "checkpoint": ["1", "2"]}, "`checkpoint` names 2"),
+        ({"engine": "ctranslate2", "checkpoint": ["1", "2"]}, "`checkpoint` has 2 values"),
         ({"engine": "ctranslate2", "threads": 0}, "`threads` must be at least 1"),
         ({"engine": "ctranslate2", "device": "cuda:7"}, "cannot load"),
         ({"engine": "ctranslate2", "device": "gpu"}, "cannot load"),
@@ -194,7 +194,7 @@ def test_options_of_other_engines_are_refused(make_run: Callable[..., Path]) -> 
     ]:
         with pytest.raises(ValueError, match=message):
             seqlab.load(run_dir, **options)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="`run` names 2"):
+    with pytest.raises(ValueError, match="`run` has 2 values"):
         seqlab.load([run_dir, run_dir], engine="ctranslate2")
     with pytest.raises(FileNotFoundError):
         seqlab.load(run_dir / "nowhere", engine="ctranslate2")
