@@ -1,4 +1,4 @@
-"""A tiny run folder with random weights, and the command line in this process."""
+"""Run folders with random weights, and a fixture that runs the command line in this process."""
 
 import io
 import logging
@@ -19,7 +19,7 @@ from seqlab.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Result:
-    """What a command left behind."""
+    """Exit status and output of a command."""
 
     status: int
     out: bytes
@@ -31,7 +31,7 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def seqlab(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Command:
-    """Run a command line in this process, with some bytes on standard input."""
+    """Return a function that runs a seqlab command in this process, with bytes as standard input."""
 
     def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
@@ -45,25 +45,25 @@ def seqlab(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[b
 
 @pytest.fixture(scope="session")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a run folder that no test changes."""
+    """Write a run folder. Tests must not change it."""
     return write_run(tmp_path_factory.mktemp("runs") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def other_run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a second one with the same vocabulary."""
+    """Write a second run folder with the same vocabulary."""
     return write_run(tmp_path_factory.mktemp("runs") / "other", seed=2)
 
 
 @pytest.fixture(scope="session")
 def recurrent_run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give one of a recurrent model that copies, with the same vocabulary."""
+    """Write the run folder of a recurrent model with copying and the same vocabulary."""
     return write_run(tmp_path_factory.mktemp("runs") / "recurrent", model=LstmConfig(hidden_size=16, copying=True))
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
-    """Work in an empty folder, and note what would be trained."""
+    """Change to an empty folder, replace training, and return the arguments of its calls."""
     found: list[dict[str, Any]] = []
 
     def train(config: Config | Callable[[Path], Config], run_dir: Path, **options: Any) -> Path:

@@ -1,4 +1,4 @@
-"""seqlab export --format arpa and seqlab import: there and back, and what is refused."""
+"""`seqlab export --format arpa` and `seqlab import`: round trips and errors."""
 
 import gzip
 import json
@@ -21,8 +21,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
     return TinyRuns(tmp_path_factory.getbasetemp() / "language_models")
 
 
-def test_names_that_the_format_reserves(seqlab, tmp_path: Path) -> None:
-    """Penn Treebank holds `<unk>`; a text may also hold what stands for the other special ids."""
+def test_reserved_names_survive_export_and_import(seqlab, tmp_path: Path) -> None:
+    """Text can contain the names of special tokens, such as `<unk>` in the Penn Treebank."""
     (tmp_path / "text.txt").write_text("the <unk> sat\nthe </s> <s> <pad> saw \\u003c\nthe <unk> saw\n" * 3)
     options = ("--data.tokenizer.kind", "words", "--model.family", "ngram_lm", "--data.valid", tmp_path / "text.txt")
     trained = seqlab("train", "--data.train", tmp_path / "text.txt", *options, "--run_dir", tmp_path / "run")
@@ -41,36 +41,36 @@ def test_names_that_the_format_reserves(seqlab, tmp_path: Path) -> None:
     assert "ngram_lm" in seqlab("info", tmp_path / "again").out.decode()
 
 
-def test_what_is_impossible_is_null_in_json(seqlab, tmp_path: Path) -> None:
-    """A file without `<unk>` gives other words no probability, and JSON has no infinity."""
+def test_log_probs_of_impossible_words_are_null_in_json(seqlab, tmp_path: Path) -> None:
+    """Without `<unk>` in the file, other words have probability 0; JSON has no infinity."""
     (tmp_path / "lm.arpa").write_text(ARPA)
     seqlab("import", tmp_path / "lm.arpa", "--run_dir", tmp_path / "run")
     (tmp_path / "dog").write_text("dog\ncat\n")
     (tmp_path / "cat").write_text("cat\ncat\n")
-    # What is unknown is n/a besides, for want of a spelling; so a word that is known and impossible is needed.
+    # Unknown words are n/a in any case, so the impossible word must be in the vocabulary.
     (tmp_path / "other.txt").write_text("cat dog\n" * 3)
     options = ("--data.tokenizer.kind", "words", "--model.family", "ngram_lm", "--data.valid", tmp_path / "other.txt")
     seqlab("train", "--data.train", tmp_path / "other.txt", *options, "--run_dir", tmp_path / "words")
     run_dir = tmp_path / "over_words"
     seqlab("import", tmp_path / "lm.arpa", "--run_dir", run_dir, "--tokenizer", tmp_path / "words")
 
-    def strictly(text: bytes) -> list[Any]:
+    def parse_strict_json(text: bytes) -> list[Any]:
         def refuse(name: str) -> None:
             raise AssertionError(name)
 
         return [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
 
-    known, impossible = strictly(seqlab("score", run_dir, "--tgt", tmp_path / "dog", "--json").out)
+    known, impossible = parse_strict_json(seqlab("score", run_dir, "--tgt", tmp_path / "dog", "--json").out)
     assert known["log_prob"] == pytest.approx(-0.6 * math.log(10), rel=1e-6)
     assert (impossible["log_prob"], impossible["token_log_probs"][0], impossible["unknown"]) == (None, None, [])
     per_line = seqlab("perplexity", run_dir, tmp_path / "dog", "--per_line", "--json").out
-    assert [line["log_prob"] for line in strictly(per_line)] == [known["log_prob"], None]
+    assert [line["log_prob"] for line in parse_strict_json(per_line)] == [known["log_prob"], None]
     both = ("score", run_dir, "--tgt", tmp_path / "cat", tmp_path / "dog", "--likeliest")
-    assert [line["likeliest"] for line in strictly(seqlab(*both, "--json").out)] == [2, None]
+    assert [line["likeliest"] for line in parse_strict_json(seqlab(*both, "--json").out)] == [2, None]
     assert seqlab(*both).out == b"2\nn/a\n"
 
 
-def test_what_is_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+def test_invalid_arguments_and_files_are_refused(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     run_dir, other = runs("ngram_lm"), runs("gru_lm")
     file = tmp_path / "lm.arpa"
     assert seqlab("export", run_dir, "--format", "arpa", "--out", file).status == 0
@@ -132,10 +132,12 @@ ngram 2=1
 """
 
 
-@pytest.mark.parametrize("has_mark", [False, True])
-def test_without_an_unknown_word_others_can_never_be_produced(seqlab, tmp_path: Path, has_mark: bool) -> None:
-    """Nor does a byte order mark before the file change anything."""
-    (tmp_path / "lm.arpa").write_text(WORDS, encoding="utf-8-sig" if has_mark else "utf-8")
+@pytest.mark.parametrize("has_byte_order_mark", [False, True])
+def test_without_unk_words_missing_from_the_file_have_probability_zero(
+    seqlab, tmp_path: Path, has_byte_order_mark: bool
+) -> None:
+    """A byte order mark before the file has no effect."""
+    (tmp_path / "lm.arpa").write_text(WORDS, encoding="utf-8-sig" if has_byte_order_mark else "utf-8")
     imported = seqlab("import", tmp_path / "lm.arpa", "--run_dir", tmp_path / "run")
     assert imported.status == 0
     assert "has no `<unk>` and lacks 1 of the 5 words of the vocabulary, which are never generated" in imported.err
@@ -145,7 +147,7 @@ def test_without_an_unknown_word_others_can_never_be_produced(seqlab, tmp_path: 
     assert found["known_perplexity"] == pytest.approx(10 ** ((0.5 + 0.2 + 0.5 + 0.5 + 0.1 + 0.5) / 5))
 
 
-def test_an_unknown_word_in_capitals_is_the_unknown_word(seqlab, tmp_path: Path) -> None:
+def test_unk_in_capitals_is_the_unknown_word(seqlab, tmp_path: Path) -> None:
     text = WORDS.replace("ngram 1=4", "ngram 1=5").replace("-0.6\tcat", "-0.6\tcat\n-0.9\t<UNK>")
     (tmp_path / "upper.arpa").write_text(text)
     (tmp_path / "lower.arpa").write_text(text.replace("<UNK>", "<unk>"))
@@ -157,8 +159,8 @@ def test_an_unknown_word_in_capitals_is_the_unknown_word(seqlab, tmp_path: Path)
     assert scores[0] == scores[1]
 
 
-def test_beside_a_language_model_without_an_unknown_word(seqlab, run_dir: Path, tmp_path: Path) -> None:
-    """What it gives no probability is named, and a prefix with it is refused for that."""
+def test_translation_with_a_language_model_without_unk(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    """The tokens with probability 0 are counted in a warning, and prefixes that contain them are refused."""
     tokens = arpa_words(load_tokenizer(run_dir / "tokenizer"))
     words = [token for token in tokens if token.isalpha() and not set(token) & set("zwei")][:3]
     unigrams = "".join(f"-0.7\t{word}\n" for word in words)
@@ -175,7 +177,7 @@ def test_beside_a_language_model_without_an_unknown_word(seqlab, run_dir: Path, 
     assert "to which the language model gives probability 0: leave it out" in refused.err
 
 
-def test_a_model_of_running_text_is_warned_of(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+def test_exporting_a_model_of_continuous_text_warns(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     run_dir = runs("ngram_lm", documents="continuous")
     result = seqlab("export", run_dir, "--format", "arpa", "--out", tmp_path / "lm.arpa")
     assert "was trained on continuous text, without <s>" in result.err

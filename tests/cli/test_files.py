@@ -1,4 +1,4 @@
-"""What commands read line by line."""
+"""Input files of commands: lines, columns, locations in messages, and outputs that are also inputs."""
 
 import gzip
 import json
@@ -10,21 +10,21 @@ import pytest
 from seqlab.inference.files import Input, open_input, refuse_same_file
 
 
-def test_blocks_come_as_soon_as_their_lines_are_there() -> None:
-    taken = []
+def test_a_block_is_yielded_before_the_next_line_is_read() -> None:
+    read_lines = []
 
     def lines():
         for i in range(5):
-            taken.append(i)
+            read_lines.append(i)
             yield str(i)
 
     blocks = Input("x", lines()).blocks(2)
     assert next(blocks) == ["0", "1"]
-    assert taken == [0, 1]
+    assert read_lines == [0, 1]
     assert list(blocks) == [["2", "3"], ["4"]]
 
 
-def test_a_block_holds_a_line_at_least() -> None:
+def test_a_block_size_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="`buffer_lines` must be at least 1, but is 0"):
         Input("x", iter([])).blocks(0)
 
@@ -41,14 +41,16 @@ def test_a_block_holds_a_line_at_least() -> None:
         ("trees.conllu#form", ["go home", "now"], [1, 4]),
     ],
 )
-def test_an_input_is_a_text_or_a_column(tmp_path: Path, spec: str, lines: list[str], numbers: list[int]) -> None:
+def test_text_files_and_columns_are_read_with_their_line_numbers(
+    tmp_path: Path, spec: str, lines: list[str], numbers: list[int]
+) -> None:
     text = "a\u2028b\x85c\r\n\n\x0bd\re".encode()
     (tmp_path / "plain").write_bytes(text)
     (tmp_path / "plain.gz").write_bytes(gzip.compress(text))
     (tmp_path / "words.tsv").write_text("lemma\ttags\ngehen\tV;PST\nHaus\tN\n", encoding="utf-8")
     words = [{"word": {"form": form}} for form in ("ging\nhin", "Häuser")]
     (tmp_path / "words.jsonl").write_text("".join(f"{json.dumps(word)}\n" for word in words), encoding="utf-8")
-    (tmp_path / "trees.conllu").write_text("1\tgo\n2\thome\n\n# said\n1\tnow\n\n")
+    (tmp_path / "trees.conllu").write_text("1\tgo\n2\thome\n\n# comment\n1\tnow\n\n")
     (tmp_path / "nr#1").write_text("one\n", encoding="utf-8")
     with open_input(f"{tmp_path}/{spec}") as source:
         assert list(source.lines) == lines
@@ -58,7 +60,7 @@ def test_an_input_is_a_text_or_a_column(tmp_path: Path, spec: str, lines: list[s
 
 
 @pytest.mark.parametrize(("kind", "example"), [("tsv", "0"), ("jsonl", "text"), ("conllu", "form"), ("tsv.gz", "0")])
-def test_a_table_is_no_text_unless_it_is_taken_whole(tmp_path: Path, kind: str, example: str) -> None:
+def test_tables_need_a_column_unless_whole_tables_are_allowed(tmp_path: Path, kind: str, example: str) -> None:
     table = tmp_path / f"a.{kind}"
     table.write_bytes((gzip.compress if table.suffix == ".gz" else bytes)(b"1\tHaus\n\n"))
     message = f"a .{kind.removesuffix('.gz')} file needs the name of a column, for example {table}#{example}"
@@ -68,9 +70,9 @@ def test_a_table_is_no_text_unless_it_is_taken_whole(tmp_path: Path, kind: str, 
         assert list(source.lines) == ["1\tHaus", ""]
 
 
-def test_a_packed_input_that_breaks_off_is_named(tmp_path: Path) -> None:
-    packed = gzip.compress("".join(f"line {i}\n" for i in range(1000)).encode())
-    for damaged in (packed[:-9], packed[: len(packed) // 2], b"no gzip"):
+def test_damaged_gzip_inputs_are_reported_with_their_name(tmp_path: Path) -> None:
+    compressed = gzip.compress("".join(f"line {i}\n" for i in range(1000)).encode())
+    for damaged in (compressed[:-9], compressed[: len(compressed) // 2], b"no gzip"):
         (tmp_path / "a.gz").write_bytes(damaged)
         with (
             open_input(f"{tmp_path}/a.gz") as source,
@@ -93,7 +95,7 @@ def test_a_packed_input_that_breaks_off_is_named(tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_an_output_is_none_of_the_inputs(seqlab, tmp_path: Path, command: list[str]) -> None:
+def test_an_output_that_is_also_an_input_is_refused(seqlab, tmp_path: Path, command: list[str]) -> None:
     text = tmp_path / "in.tsv"
     text.write_text("a\tb\n")
     result = seqlab(*(each.replace("IN", str(text)).replace("RUN", str(tmp_path)) for each in command))
@@ -101,7 +103,7 @@ def test_an_output_is_none_of_the_inputs(seqlab, tmp_path: Path, command: list[s
     assert text.read_text() == "a\tb\n"
 
 
-def test_files_are_told_apart_by_what_is_read_of_them(tmp_path: Path) -> None:
+def test_input_and_output_are_compared_by_file_not_by_column(tmp_path: Path) -> None:
     for name in ("notes", "notes#1", "a#b.tsv"):
         (tmp_path / name).write_text("a\tb\n")
     with pytest.raises(ValueError, match=r"--output and the input are both .*: name another file"):

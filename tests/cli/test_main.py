@@ -1,4 +1,4 @@
-"""The frame around the commands: help without torch, exit statuses, what is an error message and what a traceback."""
+"""The `seqlab` command line: help without torch, exit statuses, error messages and tracebacks."""
 
 import errno
 import os
@@ -20,8 +20,8 @@ from seqlab.data.readers import require_file
 from seqlab.registry import Parts
 
 
-def caught(action) -> BaseException:
-    """Return what an action raises, with its traceback."""
+def catch(action) -> BaseException:
+    """Return the exception that an action raises, with its traceback."""
     try:
         action()
     except BaseException as error:
@@ -29,20 +29,20 @@ def caught(action) -> BaseException:
     raise AssertionError("nothing was raised")
 
 
-def late_for(arguments: list[str]) -> list[str]:
-    """Name what help has no use for; the options of most commands are read from configs, which are pydantic's."""
+def modules_not_needed_for_help(arguments: list[str]) -> list[str]:
+    """Return the modules that help must not import. Most commands read their options from pydantic configs."""
     always = ["torch", "sacrebleu", "datasets", "sentencepiece", "tokenizers", "ctranslate2", "rich", "yaml"]
     reads_configs = arguments[0] not in ("--help", "--version", "recipes")
     return [*always, "numpy"] + ([] if reads_configs else ["pydantic"])
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in Parts("command"))])
-def test_help_loads_no_torch(arguments: list[str]) -> None:
+def test_help_does_not_import_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from seqlab.cli.main import main\n"
         f"status = main({arguments!r})\n"
         "assert status == 0, status\n"
-        f"loaded = [name for name in {late_for(arguments)!r} if name in sys.modules]\n"
+        f"loaded = [name for name in {modules_not_needed_for_help(arguments)!r} if name in sys.modules]\n"
         "assert not loaded, loaded"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -57,16 +57,16 @@ def test_help_names_every_option(seqlab, name: str) -> None:
     assert all(option in result.out.decode() for action in parser._actions for option in action.option_strings)
 
 
-def test_another_rank_says_only_what_is_its_own(seqlab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_above_0_report_only_errors_of_their_own_files(seqlab, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
-    same = seqlab("train", "--nonsense")
-    assert (same.status, same.err) == (2, "")
-    own = seqlab("evaluate", "missing.txt", "--ref", "missing.txt")
-    assert (own.status, own.err) == (2, "seqlab: rank 1: error: missing.txt: there is no such file.\n")
+    usage_error = seqlab("train", "--nonsense")
+    assert (usage_error.status, usage_error.err) == (2, "")
+    file_error = seqlab("evaluate", "missing.txt", "--ref", "missing.txt")
+    assert (file_error.status, file_error.err) == (2, "seqlab: rank 1: error: missing.txt: there is no such file.\n")
 
 
-def test_no_command_and_unknown_commands(seqlab) -> None:
+def test_missing_and_unknown_commands_are_reported(seqlab) -> None:
     nothing = seqlab()
     assert (nothing.status, nothing.out) == (2, b"")
     assert "translate" in nothing.err
@@ -88,53 +88,53 @@ def test_help_lists_every_command_in_groups_with_examples(seqlab) -> None:
     for example in examples:
         name, *options = example.split("#")[0].split("<")[0].split(">")[0].split()[1:]
         assert name in Parts("command")
-        if name != "train":  # whose fields of the config are no options of its parser
+        if name != "train":  # the parser of `train` does not have the config fields as options
             entry.find_command(name).make_parser().parse(options)
 
 
-def test_a_message_of_seqlab_is_no_traceback() -> None:
-    missing = explain(caught(lambda: require_file(Path("nowhere"))))
+def test_errors_for_users_have_no_traceback() -> None:
+    missing = explain(catch(lambda: require_file(Path("nowhere"))))
     assert missing == ("error: nowhere: there is no such file.", 2)
-    assert explain(caught(lambda: Parser("seqlab x", None).parse(["y"]))) == (
+    assert explain(catch(lambda: Parser("seqlab x", None).parse(["y"]))) == (
         "error: unexpected argument `y` (see `seqlab x --help`)",
         2,
     )
 
 
-def test_errors_of_the_program_keep_their_traceback() -> None:
-    def foreign() -> None:
+def test_errors_that_seqlab_does_not_raise_keep_their_traceback() -> None:
+    def fail() -> None:
         raise ValueError("not raised by seqlab")
 
-    assert explain(caught(foreign)) is None
-    assert explain(caught(lambda: int("x"))) is None
-    assert explain(caught(lambda: Parser("seqlab x", None).parse(3))) is None  # a TypeError inside of seqlab
+    assert explain(catch(fail)) is None
+    assert explain(catch(lambda: int("x"))) is None
+    assert explain(catch(lambda: Parser("seqlab x", None).parse(3))) is None  # a TypeError within seqlab
     assert explain(ValueError("never raised")) is None
 
 
-def test_an_expression_inside_of_seqlab_is_an_error_of_the_program() -> None:
+def test_errors_of_expressions_within_seqlab_keep_their_traceback() -> None:
     code = compile("def convert(text):\n    return int(text)\n", entry.__file__, "exec")
     names: dict[str, object] = {}
     exec(code, names)
     convert = names["convert"]
     assert callable(convert)
-    assert explain(caught(lambda: convert("x"))) is None
+    assert explain(catch(lambda: convert("x"))) is None
 
 
 @pytest.mark.parametrize(
     ("statement", "status"),
     [("ValueError", 2), ("FileNotFoundError", 2), ("RuntimeError", 1), ("MemoryError", 1), ("ArithmeticError", 1)],
 )
-def test_what_seqlab_raises_by_type(statement: str, status: int) -> None:
+def test_exit_status_depends_on_the_exception_type(statement: str, status: int) -> None:
     code = compile(f"def fail():\n    raise {statement}('a message')\n", entry.__file__, "exec")
     names: dict[str, object] = {}
     exec(code, names)
     fail = names["fail"]
     assert callable(fail)
-    assert explain(caught(fail)) == ("error: a message", status)
+    assert explain(catch(fail)) == ("error: a message", status)
 
 
-def test_errors_of_the_system_name_the_file() -> None:
-    assert explain(caught(lambda: Path("/nowhere/x").read_bytes())) == (
+def test_operating_system_errors_name_the_file() -> None:
+    assert explain(catch(lambda: Path("/nowhere/x").read_bytes())) == (
         "error: /nowhere/x: No such file or directory",
         2,
     )
@@ -142,7 +142,7 @@ def test_errors_of_the_system_name_the_file() -> None:
     assert explain(full) == ("error: model.safetensors: No space left on device", 1)
 
 
-def test_a_signal_is_no_error() -> None:
+def test_signals_have_their_own_exit_status() -> None:
     assert explain(KeyboardInterrupt()) == ("interrupted", 130)
     from seqlab.training.stopping import Interrupted
 
@@ -151,7 +151,7 @@ def test_a_signal_is_no_error() -> None:
     assert "after step 7" in message
 
 
-def test_a_programming_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programming_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> int:
         raise KeyError("a bug")
 
@@ -161,7 +161,7 @@ def test_a_programming_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
         entry.main(["broken"])
 
 
-def test_ctrl_c_is_one_line(run_dir: Path) -> None:
+def test_ctrl_c_prints_one_line(run_dir: Path) -> None:
     command = [sys.executable, "-m", "seqlab", "translate", str(run_dir), "--beam_size", "1"]
     process = subprocess.Popen(
         [*command, "--buffer_lines", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

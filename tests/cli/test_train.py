@@ -1,4 +1,4 @@
-"""seqlab train: from a command line to a config; training itself is tested elsewhere."""
+"""`seqlab train`: configs from command lines. Training itself is tested in other files."""
 
 import shutil
 from dataclasses import replace
@@ -33,11 +33,11 @@ from seqlab.training import train as seqlab_train
         ("--a.b=c=d --a.b=", [], [("a.b", ["c=d"]), ("a.b", [""])]),
     ],
 )
-def test_options_with_a_dot_are_put_aside(arguments: str, rest: list[str], overrides: list[Any]) -> None:
+def test_options_with_a_dot_are_separated_as_overrides(arguments: str, rest: list[str], overrides: list[Any]) -> None:
     assert split_overrides(arguments.split()) == (rest, overrides)
 
 
-def test_a_recipe_with_single_fields_set(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_options_override_fields_of_a_recipe(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
     options = ("--seed", "5", "--threads", "1", "--optim.optimizer.lr", "0.5", "--model.d_ff=32", "--overwrite")
     result = seqlab("train", "number_words", *options)
     assert (result.status, result.out) == (0, b"")
@@ -51,7 +51,7 @@ def test_a_recipe_with_single_fields_set(seqlab, calls: list[dict[str, Any]], tm
     assert call["command"] == ["seqlab", "train", "number_words", *options]
 
 
-def test_what_a_family_resets_is_said(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_values_that_another_family_resets_are_reported(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
     result = seqlab("train", "number_words", "--model.family", "lstm", "--model.dropout", "0.5", "--seed", "5")
     config, base = calls[0]["config"], number_words(Path("runs/number_words"))
     assert config.model == LstmConfig(dropout=0.5)
@@ -60,29 +60,29 @@ def test_what_a_family_resets_is_said(seqlab, calls: list[dict[str, Any]], tmp_p
         f"--model.{name} {value}" for name, value in changed.items() if name not in ("family", "dropout")
     )
     assert f"model.family has its own defaults; reset values of the recipe or file: {expected}" in result.err
-    assert "what it had before" not in seqlab("train", "number_words", "--model.dropout", "0.5").err
+    assert "has its own defaults" not in seqlab("train", "number_words", "--model.dropout", "0.5").err
 
 
-def test_a_config_file(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_a_config_file_is_trained(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
     config = number_words(tmp_path / "data")
-    write_config(config, tmp_path / "mine.yaml")
-    assert seqlab("train", "mine.yaml").status == 0
-    assert seqlab("train", "mine.yaml", "--run_dir", "elsewhere", "--init_from", "origin").status == 0
-    assert seqlab("train", "mine.yaml", "--init_from", "origin", "--init_parts", "matching").status == 0
+    write_config(config, tmp_path / "custom.yaml")
+    assert seqlab("train", "custom.yaml").status == 0
+    assert seqlab("train", "custom.yaml", "--run_dir", "elsewhere", "--init_from", "origin").status == 0
+    assert seqlab("train", "custom.yaml", "--init_from", "origin", "--init_parts", "matching").status == 0
     assert calls[0]["config"] == config
-    assert calls[0]["run_dir"] == Path("runs/mine")
+    assert calls[0]["run_dir"] == Path("runs/custom")
     assert calls[1]["config"].init_from == "origin"
     assert [call["config"].init_parts for call in calls] == ["all", "all", "matching"]
     assert calls[1]["run_dir"] == Path("elsewhere")
 
 
-def test_without_a_recipe_the_corpus_decides_and_what_was_said_holds(
+def test_without_a_recipe_settings_are_chosen_from_the_corpus_and_options_override_them(
     seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    requested = []
 
     def from_corpus(overrides: list[Any]) -> Config:
-        asked.append(list(overrides))
+        requested.append(list(overrides))
         return override(number_words(Path("unused")), overrides)
 
     monkeypatch.setattr(zero_config, "from_corpus", from_corpus)
@@ -91,7 +91,7 @@ def test_without_a_recipe_the_corpus_decides_and_what_was_said_holds(
     [call] = calls
     assert call["run_dir"] == Path("runs/en-de")
     assert (call["config"].data.train_src, call["config"].model.d_model, call["config"].seed) == (["a.en"], 64, 9)
-    assert asked == [
+    assert requested == [
         [("seed", ["9"]), ("data.train_src", ["a.en"]), ("data.train_tgt", ["a.de"]), ("model.d_model", ["64"])]
     ]
 
@@ -104,7 +104,7 @@ def test_without_a_recipe_the_corpus_decides_and_what_was_said_holds(
         ("--data.train", "a.txt", "b.txt"),
     ],
 )
-def test_a_text_decides_too(
+def test_settings_of_language_models_are_chosen_from_the_text(
     seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, corpus: tuple[str, ...]
 ) -> None:
     for name in ("a.txt", "b.txt"):
@@ -175,7 +175,7 @@ def test_a_run_without_a_recipe_is_named_by_its_corpus(src: Any, tgt: Any, name:
         ("multi30k_en_de", "SEQLAB_DATA is not set"),
     ],
 )
-def test_mistakes(
+def test_invalid_arguments_are_reported(
     seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
 ) -> None:
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
@@ -186,22 +186,26 @@ def test_mistakes(
     assert result.err.count("\n") == 1
 
 
-def test_what_a_kind_of_tokenizer_does_not_have_is_said(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_values_that_another_tokenizer_kind_resets_are_reported(
+    seqlab, calls: list[dict[str, Any]], tmp_path: Path
+) -> None:
     config = make_config(
         "number_words", [("data.tokenizer.kind", ["characters"]), ("data.tokenizer.tags", ["true"])], tmp_path
     )
     write_config(config, tmp_path / "tags.yaml")
-    for kind, is_lost in (("sentencepiece_bpe", True), ("words", False)):
+    for kind, is_reset in (("sentencepiece_bpe", True), ("words", False)):
         result = seqlab("train", tmp_path / "tags.yaml", "--data.tokenizer.kind", kind)
-        assert (f"data.tokenizer.kind {kind} has no data.tokenizer.tags, which was true" in result.err) == is_lost
+        assert (f"data.tokenizer.kind {kind} has no data.tokenizer.tags, which was true" in result.err) == is_reset
     assert (
         "data.tokenizer.kind has its own defaults; reset values of the recipe or file: --data.tokenizer.tags true"
         in result.err
     )
 
 
-def test_a_run_folder_is_continued(seqlab: Any, calls: list[dict[str, Any]], run_dir: Path, tmp_path: Path) -> None:
-    run_dir = shutil.copytree(run_dir, tmp_path / "own")
+def test_training_a_run_folder_resumes_it(
+    seqlab: Any, calls: list[dict[str, Any]], run_dir: Path, tmp_path: Path
+) -> None:
+    run_dir = shutil.copytree(run_dir, tmp_path / "copy")
     before = read_config(RunFolder(run_dir))
     assert seqlab("train", run_dir, "--training.max_steps", "99999").status == 0
     [call] = calls
@@ -212,14 +216,14 @@ def test_a_run_folder_is_continued(seqlab: Any, calls: list[dict[str, Any]], run
     result = seqlab("train", run_dir, "--run_dir", tmp_path / "other")
     assert result.status == 2
     assert f"{run_dir} is a run, which continues in its folder: leave `--run_dir` out" in result.err
-    (run_dir / "run.json").unlink()  # a run that was killed before its first step starts anew with its config
+    (run_dir / "run.json").unlink()  # a run that was killed before its first step starts again with its config
     shutil.rmtree(run_dir / "checkpoints")
     assert seqlab("train", run_dir).status == 0
     assert calls[2]["run_dir"] == run_dir
 
 
 @pytest.mark.parametrize(
-    ("option", "meant"),
+    ("option", "suggestion"),
     [
         ("--lr", "--optim.optimizer.lr"),
         ("--batch_size", "--data.batch_tokens"),
@@ -233,20 +237,20 @@ def test_a_run_folder_is_continued(seqlab: Any, calls: list[dict[str, Any]], run
         ("--model.qqqq", None),
     ],
 )
-def test_what_other_toolkits_call_an_option(
-    seqlab: Any, calls: list[dict[str, Any]], option: str, meant: str | None
+def test_the_nearest_option_is_suggested_also_for_names_of_other_toolkits(
+    seqlab: Any, calls: list[dict[str, Any]], option: str, suggestion: str | None
 ) -> None:
     error = seqlab("train", "number_words", option, "3").err
     assert error.rstrip().count("\n") == 0
-    assert (f"; the nearest is `{meant}`" in error) if meant else ("nearest" not in error)
+    assert (f"; the nearest is `{suggestion}`" in error) if suggestion else ("nearest" not in error)
 
 
-def test_a_continued_run_keeps_what_was_chosen_for_it(
+def test_a_resumed_run_keeps_its_automatic_settings(
     seqlab: Any, monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, Any]], run_dir: Path, tmp_path: Path
 ) -> None:
-    """Neither more steps nor a family that is named again changes what else was chosen at the beginning."""
-    run_dir = shutil.copytree(run_dir, tmp_path / "own")
-    monkeypatch.setattr(zero_config, "from_corpus", lambda overrides: pytest.fail("the corpus is not asked again"))
+    """More steps, or the same family as an option, do not change the other settings."""
+    run_dir = shutil.copytree(run_dir, tmp_path / "copy")
+    monkeypatch.setattr(zero_config, "from_corpus", lambda overrides: pytest.fail("settings are chosen again"))
     corpus = ("--run_dir", run_dir, "--data.train_src", "a.en", "--data.train_tgt", "a.de")
     before = read_config(RunFolder(run_dir))
     options = ("--training.max_steps", "99999", "--model.family", "transformer")
@@ -264,17 +268,17 @@ def test_a_continued_run_keeps_what_was_chosen_for_it(
         ("--data.train_src missing.en", "missing.en: there is no such file"),
     ],
 )
-def test_a_refused_command_leaves_nothing_behind(seqlab: Any, tmp_path: Path, option: str, message: str) -> None:
-    result = seqlab("train", "number_words", "--run_dir", tmp_path / "runs" / "mine", *option.split())
+def test_a_refused_command_leaves_no_files(seqlab: Any, tmp_path: Path, option: str, message: str) -> None:
+    result = seqlab("train", "number_words", "--run_dir", tmp_path / "runs" / "new", *option.split())
     assert result.status == 2
     assert message in result.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_recipe_with_other_defaults_continues_an_older_run(
+def test_a_recipe_with_changed_defaults_resumes_an_older_run(
     seqlab: Any, monkeypatch: pytest.MonkeyPatch, calls: list[dict[str, Any]], run_dir: Path, tmp_path: Path
 ) -> None:
-    """What is not given comes from the run; what is given is compared, whatever family the recipe has by now."""
+    """Fields that are not given have the values of the run, even if the recipe has another family."""
     run_dir, before = shutil.copytree(run_dir, tmp_path / "run"), read_config(RunFolder(run_dir))
 
     def changed(run_dir: str | Path) -> Config:
@@ -290,9 +294,9 @@ def test_a_recipe_with_other_defaults_continues_an_older_run(
 
 
 @pytest.mark.parametrize("option", ["--model.d_modle 3", "--model.num_heads 7", "--device cuda:9"])
-def test_a_refused_overwriting_leaves_all_as_it_was(seqlab: Any, tmp_path: Path, run_dir: Path, option: str) -> None:
+def test_a_refused_overwrite_changes_no_files(seqlab: Any, tmp_path: Path, run_dir: Path, option: str) -> None:
     run_dir = shutil.copytree(run_dir, tmp_path / "run")
-    for name in ("run.json", None):  # a run, and what is left of one
+    for name in ("run.json", None):  # a run, and a run without run.json
         before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
         assert seqlab("train", "number_words", "--run_dir", run_dir, "--overwrite", *option.split()).status == 2
         assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == before
@@ -300,7 +304,7 @@ def test_a_refused_overwriting_leaves_all_as_it_was(seqlab: Any, tmp_path: Path,
             (run_dir / name).unlink()
 
 
-def test_a_config_in_the_run_that_it_overwrites(seqlab: Any, tmp_path: Path) -> None:
+def test_a_run_can_be_overwritten_with_its_own_config_file(seqlab: Any, tmp_path: Path) -> None:
     write_numbers(tmp_path / "corpus", range(1, 40))
     run_dir = seqlab_train(tiny_config(tmp_path / "corpus", max_steps=2), tmp_path / "run")
     before = (run_dir / "run.json").read_bytes()
@@ -309,7 +313,7 @@ def test_a_config_in_the_run_that_it_overwrites(seqlab: Any, tmp_path: Path) -> 
     assert (run_dir / "run.json").read_bytes() != before
 
 
-def test_a_recipe_writes_into_no_folder_of_somebody_else(seqlab: Any, tmp_path: Path) -> None:
+def test_a_recipe_refuses_a_folder_with_other_data(seqlab: Any, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.en").write_text("mine\n", encoding="utf-8")
     result = seqlab("train", "number_words", "--run_dir", tmp_path)
