@@ -1,4 +1,4 @@
-"""Shell completion: commands, options, recipes and fields are offered by the script that the shell evaluates."""
+"""Shell completion of commands, options, recipes and config fields."""
 
 import shutil
 import subprocess
@@ -11,10 +11,10 @@ from seqlab.registry import list_entries
 
 
 def complete(script: str, words: list[str]) -> list[str]:
-    """Let bash complete the last word."""
-    listed = " ".join(f"'{word}'" for word in words)
+    """Return bash's completions of the last word."""
+    quoted = " ".join(f"'{word}'" for word in words)
     code = (
-        f"{script}\nCOMP_WORDS=({listed}); COMP_CWORD={len(words) - 1}; _seqlab; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        f"{script}\nCOMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _seqlab; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     )
     return subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
@@ -30,13 +30,13 @@ def complete(script: str, words: list[str]) -> list[str]:
         (["seqlab", "translate", "--training.max_s"], []),
     ],
 )
-def test_bash(seqlab: Any, words: list[str], expected: list[str]) -> None:
+def test_bash_completes_commands_options_recipes_and_fields(seqlab: Any, words: list[str], expected: list[str]) -> None:
     result = seqlab("completion", "bash")
     assert result.status == 0
     assert complete(result.out.decode(), words) == expected
 
 
-def test_every_option_of_every_command_is_offered(seqlab: Any) -> None:
+def test_offered_options_are_in_the_help_of_their_command(seqlab: Any) -> None:
     words = completions()
     for entry in list_entries("command"):
         help_text = seqlab(entry.name, "--help").out.decode()
@@ -47,14 +47,14 @@ def test_every_option_of_every_command_is_offered(seqlab: Any) -> None:
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_accept_their_scripts(seqlab: Any, shell: str) -> None:
+def test_scripts_of_other_shells_have_valid_syntax(seqlab: Any, shell: str) -> None:
     script = seqlab("completion", shell).out
     assert b"number_words" in script
     if shutil.which(shell) is not None:
         subprocess.run([shell, "-n"], input=script, check=True)
 
 
-def test_another_shell(seqlab: Any) -> None:
+def test_unsupported_shells_are_refused(seqlab: Any) -> None:
     result = seqlab("completion", "csh")
     assert result.status == 2
     assert "csh" in result.err

@@ -1,4 +1,4 @@
-"""Commands that are declared as data: what their parser takes and shows, and what their function receives."""
+"""Declared commands: parsing of options by their types, help, error messages and required options."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ from seqlab.registry import Parts
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class Shared:
+class FileOptions:
     """The files.
 
     They are not opened.
@@ -27,7 +27,7 @@ class Shared:
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
-class Options(Shared):
+class Options(FileOptions):
     """Do nothing."""
 
     word: str
@@ -53,28 +53,28 @@ COMMAND = DeclaredCommand("nothing", Command(Options, received.append, single_pr
 
 
 def run(*arguments: str) -> Options:
-    """Return the options that the function receives."""
+    """Run the command; return the options that its function receives."""
     assert COMMAND.run(COMMAND.make_parser().parse(arguments)) == 0
     return received.pop()
 
 
-def test_the_options_have_their_types() -> None:
-    few = run("a", "b", "word", "--out", "c")
-    assert few == Options(files=["a", "b"], out="c", word="word")
-    many = run(
+def test_options_are_converted_to_their_types() -> None:
+    defaults = run("a", "b", "word", "--out", "c")
+    assert defaults == Options(files=["a", "b"], out="c", word="word")
+    options = run(
         "a", "word", "--out", "c", "--count", "3", "--rate", ".5", "--kind", "other", "--sizes", "4", "5", "--flag"
     )
-    assert (many.count, many.rate, many.kind, many.sizes, many.flag) == (3, 0.5, "other", (4, 5), True)
+    assert (options.count, options.rate, options.kind, options.sizes, options.flag) == (3, 0.5, "other", (4, 5), True)
     assert [run("a", "w", "--out", "c", "--choice", each).choice for each in ("true", "false")] == [True, False]
 
 
-def test_a_path_may_hold_any_bytes() -> None:
+def test_paths_may_contain_bytes_that_are_not_utf_8() -> None:
     assert run("a\udcff", "word", "--out", "c\udcff").files == ["a\udcff"]
 
 
 def test_help_shows_values_defaults_and_headings() -> None:
     text = " ".join(COMMAND.make_parser().format_help().split())
-    for shown in (
+    for line in (
         "FILE [FILE ...] WORD",
         "--out FILE to write; 100% of it",
         "--count N how many (default: all)",
@@ -87,7 +87,7 @@ def test_help_shows_values_defaults_and_headings() -> None:
         "positional arguments: FILE to read WORD without an annotation",
         "The files: --out FILE",
     ):
-        assert shown in text
+        assert line in text
     assert "hidden" not in text
 
 
@@ -102,7 +102,7 @@ def test_help_shows_values_defaults_and_headings() -> None:
         (["--hidden", "2"], "there is no option `--hidden`"),
     ],
 )
-def test_a_value_that_cannot_be(arguments: list[str], message: str) -> None:
+def test_errors_of_invalid_values_name_the_option(arguments: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message.replace("(", r"\(").replace(")", r"\)")):
         run("a", "word", "--out", "c", *arguments)
     assert not received
@@ -113,7 +113,7 @@ def test_an_option_without_a_default_is_required() -> None:
         run("a", "word")
 
 
-def test_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_process_commands_refuse_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match="`seqlab nothing` runs in a single process"):

@@ -1,4 +1,4 @@
-"""seqlab export and `--engine ctranslate2`: folders, standard output, messages."""
+"""`seqlab export`, and `--engine ctranslate2` of translate and score: outputs and errors."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def check_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_folder_is_the_output_and_the_check_a_message(
+def test_export_prints_the_folder_and_reports_the_check_on_standard_error(
     seqlab: Command, run_dir: Path, check_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "deep" / "model"
@@ -31,9 +31,9 @@ def test_the_folder_is_the_output_and_the_check_a_message(
     assert (result.status, result.out) == (0, f"{out}\n".encode())
     assert result.err.startswith("fp32: 18 lines: log-probabilities differ by up to ")
     assert json.loads((out / "seqlab.json").read_text())["origin"]["step"] == 20
-    again = seqlab(*arguments)
-    assert (again.status, again.out) == (2, b"")
-    assert "add `--overwrite`" in again.err
+    repeated = seqlab(*arguments)
+    assert (repeated.status, repeated.out) == (2, b"")
+    assert "add `--overwrite`" in repeated.err
     assert seqlab(*arguments, "--overwrite").status == 0
     assert json.loads((out / "seqlab.json").read_text())["origin"]["step"] == 10
 
@@ -47,22 +47,22 @@ def test_translate_and_score_with_ctranslate2(seqlab: Command, check_file: Path,
     lines = b"abc\n\nde f\x0bg\nabc\n"
     engine = ["--engine", "ctranslate2", "--threads", "1"]
     greedy = ["--beam_size", "1", "--max_length", "12"]
-    found = seqlab("translate", run_dir, *greedy, *engine, stdin=lines)
+    actual = seqlab("translate", run_dir, *greedy, *engine, stdin=lines)
     expected = seqlab("translate", run_dir, *greedy, "--precision", "fp32", stdin=lines)
-    assert found.status == 0
-    assert found.out == expected.out
-    assert found.out.split(b"\n")[1] == b""
+    assert actual.status == 0
+    assert actual.out == expected.out
+    assert actual.out.split(b"\n")[1] == b""
     as_json = seqlab("translate", run_dir, "--json", "--num_hypotheses", "3", *engine, stdin=lines)
     records = [json.loads(line) for line in as_json.out.splitlines()]
     assert [len(record["hypotheses"]) for record in records] == [3, 1, 3, 3]
-    pair = ["score", run_dir, "--src", check_file, "--tgt", check_file]
-    scores, exact = seqlab(*pair, *engine), seqlab(*pair, "--precision", "fp32")
-    assert [float(line) for line in scores.out.split()] == pytest.approx(
-        [float(line) for line in exact.out.split()], abs=1e-3
+    score = ["score", run_dir, "--src", check_file, "--tgt", check_file]
+    actual, expected = seqlab(*score, *engine), seqlab(*score, "--precision", "fp32")
+    assert [float(line) for line in actual.out.split()] == pytest.approx(
+        [float(line) for line in expected.out.split()], abs=1e-3
     )
 
 
-def test_what_is_refused(seqlab: Command, run_dir: Path, other_run_dir: Path) -> None:
+def test_invalid_arguments_are_reported(seqlab: Command, run_dir: Path, other_run_dir: Path) -> None:
     for arguments, message in [
         (["export", run_dir, "--format", "onnx"], "`--format` must be one of ctranslate2, arpa, but is `onnx` instead"),
         (["export", run_dir], "--format"),
@@ -78,14 +78,14 @@ def test_what_is_refused(seqlab: Command, run_dir: Path, other_run_dir: Path) ->
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class NoteFormat(ExportFormat):
-    """A format whose option has a name that is taken."""
+    """A format with an option whose name all formats use."""
 
     format: Literal["note"] = "note"
     out: str = ""
-    """Something else."""
+    """A note."""
 
 
-def test_an_option_that_all_formats_have_is_refused_for_its_format_alone(
+def test_a_format_with_an_option_of_all_formats_fails_only_when_it_is_used(
     seqlab: Command, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(registry._parts["exporter"], "note", Entry("exporter", "note", NoteFormat, "notes", "a test"))

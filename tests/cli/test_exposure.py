@@ -1,4 +1,4 @@
-"""`seqlab exposure` with a randomly initialized model."""
+"""`seqlab exposure` with randomly initialized models: table and JSON, and errors for empty input."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
-def test_one_line_per_position_and_the_same_in_json(
+def test_table_and_json_have_one_row_per_position(
     seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     run = request.getfixturevalue(name)
@@ -16,14 +16,14 @@ def test_one_line_per_position_and_the_same_in_json(
     options = ("exposure", run, "--src", tmp_path / "src", "--tgt", tmp_path / "tgt")
     table = seqlab(*options)
     assert table.status == 0
-    figures = json.loads(seqlab(*options, "--json").out)
-    assert figures["true"]["predictions"] == 4 + 5  # the pair with an empty side is left out
-    both = figures["both"]
+    report = json.loads(seqlab(*options, "--json").out)
+    assert report["true"]["predictions"] == 4 + 5  # the pair with an empty side is left out
+    both = report["both"]
     assert both["true"]["predictions"] == both["own"]["predictions"]
-    assert figures["exposure_bias"] == pytest.approx(both["true"]["accuracy"] - both["own"]["accuracy"])
+    assert report["exposure_bias"] == pytest.approx(both["true"]["accuracy"] - both["own"]["accuracy"])
     lines = table.out.decode().splitlines()
-    assert len(lines) == 1 + len(figures["positions"]) + 4
-    assert figures["positions"][0]["true"]["predictions"] == figures["positions"][0]["own"]["predictions"] == 2
+    assert len(lines) == 1 + len(report["positions"]) + 4
+    assert report["positions"][0]["true"]["predictions"] == report["positions"][0]["own"]["predictions"] == 2
 
 
 def test_empty_input_is_refused(seqlab, run_dir: Path, tmp_path: Path) -> None:

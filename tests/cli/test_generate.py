@@ -1,4 +1,4 @@
-"""`seqlab generate`: files, terminal and JSON output, and refused options."""
+"""`seqlab generate`: output to files, terminals and as JSON, options, and errors."""
 
 import io
 import json
@@ -34,19 +34,19 @@ def test_one_line_per_continuation(seqlab, runs: TinyRuns, prompts_file: Path, f
     texts = [prompt + each.text for prompt, continuations in zip(PROMPTS, found, strict=True) for each in continuations]
     assert (result.status, result.out.decode()) == (0, "".join(f"{text}\n" for text in texts))
     options = ("--num_samples", "2", "--seed", "7", "--json", *FAST)
-    again = seqlab("generate", run_dir, "--prompts", prompts_file, *options)
-    assert [record["prompt"] + record["text"] for record in map(json.loads, again.out.splitlines())] == texts
+    from_file = seqlab("generate", run_dir, "--prompts", prompts_file, *options)
+    assert [record["prompt"] + record["text"] for record in map(json.loads, from_file.out.splitlines())] == texts
     one_by_one = ("--batch_rows", "1", "--threads", "1")
     piped = seqlab(
         *("generate", run_dir, "--prompts", "-", *options, *one_by_one),
         stdin=prompts_file.read_bytes(),
     )
     in_blocks = seqlab("generate", run_dir, "--prompts", prompts_file, *options, "--buffer_lines", "3")
-    assert again.out == piped.out == in_blocks.out
+    assert from_file.out == piped.out == in_blocks.out
 
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
-def test_lines_at_the_length_limit_are_counted_unless_it_is_given(seqlab, runs: TinyRuns, documents: str) -> None:
+def test_outputs_at_the_default_length_limit_are_counted(seqlab, runs: TinyRuns, documents: str) -> None:
     run_dir = runs("ngram_lm", documents=documents)
     options = ("--prompt", "der", "die", "--num_samples", "4", "--top_k", "1")
     result = seqlab("generate", run_dir, *options, "--json", "--min_length", "256")
@@ -54,11 +54,11 @@ def test_lines_at_the_length_limit_are_counted_unless_it_is_given(seqlab, runs: 
     assert cut > 0
     message = f"{cut} of 8 continuations reached `max_length` before the end of the line"
     assert (message in result.err) == (documents == "lines")
-    given = seqlab("generate", run_dir, *options, "--min_length", "256", "--max_length", "256")
-    assert "reached `max_length`" not in given.err
+    explicit = seqlab("generate", run_dir, *options, "--min_length", "256", "--max_length", "256")
+    assert "reached `max_length`" not in explicit.err
 
 
-def test_a_separator_line_between_texts_with_newlines(seqlab, runs: TinyRuns) -> None:
+def test_texts_with_newlines_are_separated_by_a_line(seqlab, runs: TinyRuns) -> None:
     run_dir = runs("ngram_lm", documents="continuous")
     found = load_language_model(run_dir).generate(["der\nKatze"], num_samples=3, max_length=12)
     result = seqlab("generate", run_dir, "--prompt", "der\nKatze", "--num_samples", "3", *FAST)
@@ -66,7 +66,7 @@ def test_a_separator_line_between_texts_with_newlines(seqlab, runs: TinyRuns) ->
     assert result.out.decode() == "\n---\n".join(texts) + "\n"
 
 
-def test_separator_lines_between_blocks(seqlab, runs: TinyRuns, prompts_file: Path) -> None:
+def test_separator_lines_do_not_depend_on_blocks(seqlab, runs: TinyRuns, prompts_file: Path) -> None:
     run_dir = runs("ngram_lm", documents="continuous")
     arguments = ("generate", run_dir, "--prompts", prompts_file, *FAST)
     blocks = seqlab(*arguments, "--buffer_lines", "1")
@@ -74,15 +74,14 @@ def test_separator_lines_between_blocks(seqlab, runs: TinyRuns, prompts_file: Pa
     assert blocks.out.count(b"---\n") == len(PROMPTS) - 1
 
 
-def test_finished_blocks_are_written(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
-    """An unreadable prompt does not discard the output for earlier ones."""
+def test_an_unreadable_prompt_keeps_the_output_of_earlier_blocks(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_bytes(b"der\ndie\n\xff\n")
     run_dir = runs("gru_lm")
     result = seqlab("generate", run_dir, "--prompts", tmp_path / "prompts.txt", "--buffer_lines", "1", *FAST)
     assert result.status == 2
     assert "line 3" in result.err
-    whole = seqlab("generate", run_dir, "--prompt", "der", "die", *FAST)
-    assert result.out == whole.out
+    expected = seqlab("generate", run_dir, "--prompt", "der", "die", *FAST)
+    assert result.out == expected.out
 
 
 def test_json_has_all_fields(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
@@ -116,23 +115,29 @@ def test_json_has_all_fields(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_every_sampling_and_search_option(seqlab, runs: TinyRuns, options: tuple[str, ...], config) -> None:
+def test_sampling_and_search_options_match_the_python_interface(
+    seqlab, runs: TinyRuns, options: tuple[str, ...], config
+) -> None:
     run_dir = runs("rnn_lm")
     result = seqlab("generate", run_dir, "--prompt", "der", "die", *options, *FAST)
     found = load_language_model(run_dir).generate(["der", "die"], **config)
-    texts = [prompt + each.text for prompt, some in zip(["der", "die"], found, strict=True) for each in some]
+    texts = [
+        prompt + each.text
+        for prompt, continuations in zip(["der", "die"], found, strict=True)
+        for each in continuations
+    ]
     assert result.out.decode() == "".join(f"{text}\n" for text in texts)
 
 
-def test_an_ensemble(seqlab, runs: TinyRuns) -> None:
-    one, two = runs("ngram_lm"), runs("lstm_lm")
-    both = seqlab("generate", one, two, "--top_k", "1", *FAST)
-    expected = load_language_model([one, two]).generate(top_k=1, max_length=12)
-    assert both.out.decode() == expected[0][0].text + "\n"
+def test_an_ensemble_matches_the_python_interface(seqlab, runs: TinyRuns) -> None:
+    members = [runs("ngram_lm"), runs("lstm_lm")]
+    result = seqlab("generate", *members, "--top_k", "1", *FAST)
+    expected = load_language_model(members).generate(top_k=1, max_length=12)
+    assert result.out.decode() == expected[0][0].text + "\n"
 
 
 class Terminal(io.StringIO):
-    """Record each write."""
+    """Stream that is a terminal and records each write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -190,10 +195,12 @@ def test_a_terminal_shows_the_text_token_by_token(
         (["nowhere"], "There is no run folder nowhere."),
     ],
 )
-def test_mistakes(seqlab, runs: TinyRuns, run_dir: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_invalid_arguments_are_reported(
+    seqlab, runs: TinyRuns, run_dir: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     (tmp_path / "empty.txt").touch()
-    places = {"RUN": runs("ngram_lm"), "EMPTY": tmp_path / "empty.txt", "TRANSLATOR": run_dir}
-    result = seqlab("generate", *(places.get(each, each) for each in arguments))
+    paths = {"RUN": runs("ngram_lm"), "EMPTY": tmp_path / "empty.txt", "TRANSLATOR": run_dir}
+    result = seqlab("generate", *(paths.get(each, each) for each in arguments))
     assert (result.status, result.out) == (2, b"")
     assert message in result.err
     assert result.err.count("\n") == 1
@@ -212,6 +219,5 @@ def test_commands_of_other_tasks_are_refused(seqlab, runs: TinyRuns, arguments: 
     run_dir = str(runs("gru_lm"))
     result = seqlab(*(each.replace("RUN", run_dir) for each in arguments), stdin=b"der\n")
     assert (result.status, result.out) == (2, b"")
-    assert result.err.splitlines()[-1].startswith(
-        f"seqlab: error: {run_dir} is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`"
-    )
+    hint = "it is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`."
+    assert result.err.splitlines()[-1] == f"seqlab: error: {run_dir} is not a translator; {hint}"

@@ -1,4 +1,4 @@
-"""`seqlab label` with randomly initialized models: ensembles, long lines, and refused options."""
+"""Labelling in Python and with `seqlab label`: ensembles, long lines, and errors; models have random weights."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ def write_run(
     tokenizer: LearntConfig | None = None,
     max_length: int = 8,
 ) -> Path:
-    """Write the run folder of a labeller with a small `max_length` and these labels."""
+    """Write the run folder of a randomly initialized labeller with these labels and a small `max_length`."""
     folder = RunFolder(path)
     path.mkdir(parents=True)
     config = Config(
@@ -69,7 +69,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[Unit, list[Path]]:
 
 
 def probabilities(labelling: Labelling) -> np.ndarray:
-    """Return probabilities (units, labels), labels sorted by name."""
+    """Return probabilities (units, labels); labels are sorted by name."""
     return np.array(
         [[np.exp(each.log_prob) for each in sorted(unit, key=lambda each: each.label)] for unit in labelling.choices]
     )
@@ -79,9 +79,9 @@ def probabilities(labelling: Labelling) -> np.ndarray:
 def test_an_ensemble_averages_probabilities(runs: dict[Unit, list[Path]], unit: Unit) -> None:
     lines = ["a good film", "love and a long film"]
     options = {"device": "cpu", "precision": "fp32"}
-    apart = [load_labeller(run, **options).label_detailed(lines, num_labels=3) for run in runs[unit]]
-    together = load_labeller(runs[unit], **options).label_detailed(lines, num_labels=3)
-    for found, first, second in zip(together, *apart, strict=True):
+    single = [load_labeller(run, **options).label_detailed(lines, num_labels=3) for run in runs[unit]]
+    ensemble = load_labeller(runs[unit], **options).label_detailed(lines, num_labels=3)
+    for found, first, second in zip(ensemble, *single, strict=True):
         assert not np.allclose(probabilities(first), probabilities(second), atol=0.01)
         np.testing.assert_allclose(probabilities(found), (probabilities(first) + probabilities(second)) / 2, atol=1e-6)
         assert [len(choices) for choices in found.choices] == [3] * (1 if unit == "lines" else len(first.choices))
@@ -94,14 +94,14 @@ def test_an_ensemble_matches_labels_by_name(runs: dict[Unit, list[Path]], tmp_pa
     labellers = [load_labeller(run, **options) for run in (first, other, [first, other], [other, first])]
     assert labellers[0].names != labellers[1].names
     found = [probabilities(labeller.label_detailed(lines, num_labels=3)[0]) for labeller in labellers]
-    for together in found[2:]:
-        np.testing.assert_allclose(together, (found[0] + found[1]) / 2, atol=1e-6)
+    for ensemble in found[2:]:
+        np.testing.assert_allclose(ensemble, (found[0] + found[1]) / 2, atol=1e-6)
     third = write_run(tmp_path / "third", "words", 3, labels=["praise", "none", "anger"])
     with pytest.raises(ValueError, match=r"have different labels.*only one of them has `anger`, `blame`"):
         load_labeller([first, third])
 
 
-def test_each_run_of_an_ensemble_uses_its_own_tokenizer(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
+def test_members_of_an_ensemble_use_their_own_tokenizers(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
     characters = write_run(tmp_path / "characters", "lines", 3, tokenizer=CharactersConfig(), max_length=12)
     lines, options = ["a film", "a good film of love", ""], {"device": "cpu", "precision": "fp32"}
     each = [runs["lines"][0], characters]
@@ -113,7 +113,7 @@ def test_each_run_of_an_ensemble_uses_its_own_tokenizer(runs: dict[Unit, list[Pa
     assert both[2].choices == []
 
 
-def test_a_blank_line_has_no_label_with_any_tokenizer(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
+def test_blank_lines_have_no_label_with_any_tokenizer(runs: dict[Unit, list[Path]], tmp_path: Path) -> None:
     characters = write_run(tmp_path / "characters", "lines", 3, tokenizer=CharactersConfig(normalization="none"))
     blank = [" ", "\t" * 15, " " * 40, "\u00a0"]
     for each in ([characters], [runs["lines"][0], characters]):
@@ -122,7 +122,7 @@ def test_a_blank_line_has_no_label_with_any_tokenizer(runs: dict[Unit, list[Path
         assert [len(labelling.choices) for labelling in found] == [0] * len(blank) + [1]
 
 
-def test_the_warning_of_a_long_line_names_the_run_that_splits_it(
+def test_warning_of_a_long_line_names_the_run_with_the_limit(
     runs: dict[Unit, list[Path]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     longer = write_run(tmp_path / "longer", "lines", 3, max_length=100)
@@ -144,7 +144,7 @@ def test_an_ensemble_refuses_lines_split_into_different_words(runs: dict[Unit, l
         labeller.label(["a film", "a film\u00b4s"], locations=["f, line 7", "f, line 8"])
 
 
-def test_ties_between_labels_go_to_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tied_labels_keep_the_order_of_the_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{number:02}" for number in range(40)]
     labeller = load_labeller(write_run(tmp_path / "run", "lines", 1, labels=names), device="cpu", precision="fp32")
     scores = torch.zeros(1, 40)
@@ -155,21 +155,21 @@ def test_ties_between_labels_go_to_the_first(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("unit", ["lines", "words"])
-def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]], unit: Unit, tmp_path: Path) -> None:
+def test_long_lines_are_labelled_in_segments(seqlab, runs: dict[Unit, list[Path]], unit: Unit, tmp_path: Path) -> None:
     labeller = load_labeller(runs[unit][0], device="cpu", precision="fp32")
     assert labeller.members[0].max_src_tokens == 8
     assert labeller.label_detailed([" ".join(WORDS[:8])])[0].num_pieces == 1
     pieces = [WORDS[each.start : each.stop] for each in split_words(WORDS, labeller.members[0].max_src_tokens)]
-    whole, *apart = labeller.label_detailed([" ".join(each) for each in (WORDS, *pieces)], num_labels=3)
+    whole, *single = labeller.label_detailed([" ".join(each) for each in (WORDS, *pieces)], num_labels=3)
     assert whole.num_pieces == len(pieces) > 1
-    parts = [probabilities(each) for each in apart]
+    parts = [probabilities(each) for each in single]
     lengths = [len(piece) for piece in pieces]
     expected = np.average(parts, axis=0, weights=lengths) if unit == "lines" else np.concatenate(parts)
     np.testing.assert_allclose(probabilities(whole), expected, atol=1e-6)
     (tmp_path / "in.tsv").write_text(f"text\nfilm\n{' '.join(WORDS)}\n", encoding="utf-8")
     result = seqlab("label", runs[unit][0], *FAST, "--json", "--input", f"{tmp_path}/in.tsv#text")
     limit = f"which reads at most {labeller.members[0].max_src_tokens} tokens: labelled in {len(pieces)} pieces"
-    assert f"line 3 is too long for the model, {limit}" in result.err  # the header is the first
+    assert f"line 3 is too long for the model, {limit}" in result.err  # the header is line 1
     assert json.loads(result.out.splitlines()[1])["labels"] == whole.labels
 
 
@@ -186,7 +186,7 @@ def test_a_long_line_is_labelled_in_pieces(seqlab, runs: dict[Unit, list[Path]],
         ("words", ["--buffer_lines", "0"], "`--buffer_lines` must be at least 1, but is 0 instead."),
     ],
 )
-def test_impossible_options_are_refused(
+def test_invalid_arguments_are_reported(
     seqlab, runs: dict[Unit, list[Path]], unit: Unit, options: list[str], message: str
 ) -> None:
     result = seqlab("label", runs[unit][0], *FAST, *options, stdin=b"a film\n")
@@ -194,6 +194,6 @@ def test_impossible_options_are_refused(
     assert message in result.err
 
 
-def test_an_ensemble_refuses_runs_of_lines_and_of_words(seqlab, runs: dict[Unit, list[Path]]) -> None:
+def test_an_ensemble_of_line_and_word_labellers_is_refused(seqlab, runs: dict[Unit, list[Path]]) -> None:
     result = seqlab("label", runs["lines"][0], runs["words"][0], *FAST, stdin=b"a film\n")
     assert "must have the same `data.labels_of`" in result.err

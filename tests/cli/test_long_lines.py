@@ -1,4 +1,4 @@
-"""Lines above the limit in each command that reads text: refused by file and line, or answered by an empty line."""
+"""Lines above `--max_line_bytes` in commands that read text: an empty output line, or an error with the location."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import config_from_yaml
 
-LONG = "drei " * 300_000
+LONG_LINE = "drei " * 300_000
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack the stored runs, and write lines of which the second is too long."""
+    """Unpack the stored runs, and write two files of lines; in `long`, line 2 is too long."""
     folder = unpack(tmp_path_factory.mktemp("stored"))
-    (folder / "long").write_text(f"eins\n{LONG}\nzwei\n", encoding="utf-8")
+    (folder / "long").write_text(f"eins\n{LONG_LINE}\nzwei\n", encoding="utf-8")
     (folder / "short").write_text("eins\ndrei\nzwei\n", encoding="utf-8")
     return folder
 
@@ -31,7 +31,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_empty_line_answers_a_line_that_is_too_long(
+def test_lines_above_the_limit_have_an_empty_output(
     seqlab, runs: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.chdir(runs)
@@ -62,7 +62,7 @@ def test_an_empty_line_answers_a_line_that_is_too_long(
     ],
     ids=lambda argv: f"{argv[0]} {argv[1]}",
 )
-def test_training_and_measuring_refuse_it(
+def test_training_and_evaluation_refuse_lines_above_the_limit(
     seqlab, runs: Path, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(runs)
@@ -72,8 +72,8 @@ def test_training_and_measuring_refuse_it(
     assert not (runs / "new").exists()
 
 
-def test_a_run_begun_before_has_no_limit(runs: Path) -> None:
-    """Nor has it one where it is continued with its own config file."""
+def test_runs_of_earlier_versions_have_no_limit(runs: Path) -> None:
+    """This also holds if such a run is resumed with its own config file."""
     folder = RunFolder(runs / "runs" / "gru")
     assert config_from_yaml(folder.config_file).data.max_line_bytes == 1 << 20  # type: ignore[attr-defined]
     assert config_from_yaml(folder.config_file, continued=folder).data.max_line_bytes is None  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""`seqlab perplexity` against the Python interface, training, and hand counts."""
+"""`seqlab perplexity`, compared with the Python interface, with validation and with manual calculation; errors."""
 
 import gzip
 import json
@@ -31,31 +31,31 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_output_matches_the_python_interface(seqlab, runs: TinyRuns, file: Path, family: str) -> None:
+def test_output_matches_the_python_interface(seqlab, runs: TinyRuns, file: Path, family: str) -> None:
     run_dir = runs(family, documents="continuous")
     found = load_language_model(run_dir).perplexity(LINES[5:15])
     plain, as_json = seqlab("perplexity", run_dir, file), seqlab("perplexity", run_dir, file, "--json")
     assert (plain.status, plain.err) == (0, f"{found.window}\n")
     assert plain.out.decode().splitlines() == found.likelihood.lines()
-    [figures] = map(json.loads, as_json.out.decode().splitlines())
-    assert figures == {**found.likelihood.as_dict(), "reading": str(found.window)}
-    assert str(BLOCK_LENGTH) in figures["reading"]
-    assert figures["bytes"] == len(TEXT.encode())
+    [report] = map(json.loads, as_json.out.decode().splitlines())
+    assert report == {**found.likelihood.as_dict(), "reading": str(found.window)}
+    assert str(BLOCK_LENGTH) in report["reading"]
+    assert report["bytes"] == len(TEXT.encode())
 
 
-def test_a_uniform_model_by_hand(seqlab, tmp_path: Path) -> None:
+def test_values_of_a_uniform_model_match_a_manual_calculation(seqlab, tmp_path: Path) -> None:
     run_dir = write_uniform_run(tmp_path / "run", ["aä b"], CharactersConfig(), has_spelling_model=True)
     result = seqlab("perplexity", run_dir, "-", "--json", stdin="aä b\nbb\n".encode())
-    figures = json.loads(result.out)
+    report = json.loads(result.out)
     nats = 8 * math.log(4 + 2)  # four characters, the end of line, and unknown
-    assert figures["perplexity"] == pytest.approx(6)
-    assert figures["nats_per_token"] == pytest.approx(nats / 8)
-    assert figures["perplexity_per_word"] == pytest.approx(math.exp(nats / 5))
-    assert figures["bits_per_byte"] == pytest.approx(nats / math.log(2) / 9)
-    assert [figures[name] for name in ("tokens", "words", "bytes", "unknown", "dropped_bytes")] == [8, 5, 9, 0, 0]
+    assert report["perplexity"] == pytest.approx(6)
+    assert report["nats_per_token"] == pytest.approx(nats / 8)
+    assert report["perplexity_per_word"] == pytest.approx(math.exp(nats / 5))
+    assert report["bits_per_byte"] == pytest.approx(nats / math.log(2) / 9)
+    assert [report[name] for name in ("tokens", "words", "bytes", "unknown", "dropped_bytes")] == [8, 5, 9, 0, 0]
 
 
-def test_lines_one_by_one(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
+def test_per_line_output_adds_up_to_the_total(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes(b"die Katze\n\nblorp sees\r\na")
     run_dir = runs("ngram_lm", "words")
     plain = seqlab("perplexity", run_dir, tmp_path / "text.txt", "--per_line")
@@ -65,40 +65,42 @@ def test_lines_one_by_one(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     records = [json.loads(line) for line in as_json.out.decode().splitlines()]
     assert [record["unknown"] for record in records] == [[], [], ["blorp"], []]
     assert [f"{-record['log_prob']:.6f}" for record in records] == [nats for nats, _ in rows]
-    whole = json.loads(seqlab("perplexity", run_dir, tmp_path / "text.txt", "--json").out)
-    assert whole["nats_per_token"] * whole["tokens"] == pytest.approx(-sum(record["log_prob"] for record in records))
+    total = json.loads(seqlab("perplexity", run_dir, tmp_path / "text.txt", "--json").out)
+    assert total["nats_per_token"] * total["tokens"] == pytest.approx(-sum(record["log_prob"] for record in records))
 
 
 def test_unknown_tokens_and_dropped_bytes_are_reported(seqlab, runs: TinyRuns, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes("\ufeffdie  blorp\r\n".encode())
-    spelt = seqlab("perplexity", runs("ngram_lm", "words"), tmp_path / "text.txt")
-    assert "1 of 3 tokens are unknown: scored by their spelling" in spelt.err
-    assert "5 of 15 bytes are dropped" in spelt.err
-    mute = write_uniform_run(tmp_path / "run", LINES, WordsConfig(), has_spelling_model=False)
-    result = seqlab("perplexity", mute, tmp_path / "text.txt")
+    with_spelling = seqlab("perplexity", runs("ngram_lm", "words"), tmp_path / "text.txt")
+    assert "1 of 3 tokens are unknown: scored by their spelling" in with_spelling.err
+    assert "5 of 15 bytes are dropped" in with_spelling.err
+    without_spelling = write_uniform_run(tmp_path / "run", LINES, WordsConfig(), has_spelling_model=False)
+    result = seqlab("perplexity", without_spelling, tmp_path / "text.txt")
     assert "1 of 3 tokens are unknown: not scored, as the run has no spelling model" in result.err
     assert result.out.count(b"n/a") == 4
-    assert seqlab("perplexity", mute, tmp_path / "text.txt", "--per_line").out == b"n/a\t3\n"
+    assert seqlab("perplexity", without_spelling, tmp_path / "text.txt", "--per_line").out == b"n/a\t3\n"
 
 
 def test_context_and_stride_are_reported(seqlab, runs: TinyRuns, file: Path) -> None:
     run_dir = runs("lstm_lm", documents="continuous")
-    told = {}
+    results = {}
     for options in (("--context", "9"), ("--context", "9", "--stride", "2"), ("--stride", "5"), ("--context", "all")):
         result = seqlab("perplexity", run_dir, *options, file, "--json")
-        told[options] = json.loads(result.out)
-        assert result.err == told[options]["reading"] + "\n"
-    readings = [figures["reading"] for figures in told.values()]
+        results[options] = json.loads(result.out)
+        assert result.err == results[options]["reading"] + "\n"
+    readings = [report["reading"] for report in results.values()]
     assert readings == [
         "blocks of 9 tokens, each given one token before it",
         "a sliding window of 9 tokens with stride 2",
         "a sliding window of 12 tokens with stride 5",
         "each token given all previous tokens of its text",
     ]
-    assert len({figures["perplexity"] for figures in told.values()}) == 4
+    assert len({report["perplexity"] for report in results.values()}) == 4
 
 
-def test_files_streams_and_batches(seqlab, runs: TinyRuns, file: Path, tmp_path: Path) -> None:
+def test_perplexity_does_not_depend_on_file_types_streams_and_batches(
+    seqlab, runs: TinyRuns, file: Path, tmp_path: Path
+) -> None:
     run_dir = runs("gru_lm")
     expected = json.loads(seqlab("perplexity", run_dir, file, "--json").out)
     (tmp_path / "text.gz").write_bytes(gzip.compress(TEXT.encode()))
@@ -124,7 +126,7 @@ def write_table(path: Path, records: list[str]) -> str:
 
 
 def test_records_are_read_as_in_training(seqlab, runs: TinyRuns, file: Path, tmp_path: Path) -> None:
-    """A record with newlines is several lines of a continuous text, otherwise one line; no byte is lost."""
+    """A record with newlines is several lines of a continuous text, otherwise one line. All bytes are counted."""
     records = ["der die\nKatze\n", "", "a\r\n\r\ndog"]
     table = write_table(tmp_path / "text.jsonl", records)
     size = sum(len(record.removesuffix("\n")) + 1 for record in records)
@@ -137,7 +139,7 @@ def test_records_are_read_as_in_training(seqlab, runs: TinyRuns, file: Path, tmp
         likelihood = load_language_model(run_dir).perplexity(lines).likelihood
         assert found["nats_per_token"] == pytest.approx(likelihood.nats_per_token)
         assert found["tokens"] == likelihood.tokens
-        assert found["words"] == 5 + 6  # of the original, ends of line counted: the same for every model
+        assert found["words"] == 5 + 6  # of the original text, including ends of lines: equal for all models
         assert (found["bytes"], found["dropped_bytes"]) == (size, 2)
 
 
@@ -150,7 +152,7 @@ def test_torchrun_is_refused(seqlab, runs: TinyRuns, file: Path, monkeypatch: py
         assert f"`seqlab {arguments[0]}` runs in a single process: start it without torchrun." in result.err
 
 
-def test_an_ensemble(seqlab, runs: TinyRuns, file: Path) -> None:
+def test_an_ensemble_matches_the_python_interface(seqlab, runs: TinyRuns, file: Path) -> None:
     one, two = runs("ngram_lm"), runs("transformer_lm")
     found = json.loads(seqlab("perplexity", one, two, file, "--json").out)
     expected = load_language_model([one, two]).perplexity(LINES[5:15]).likelihood
@@ -176,9 +178,11 @@ def test_an_ensemble(seqlab, runs: TinyRuns, file: Path) -> None:
         (["RUN", "FILE", "--threads", "0"], "`--threads` must be at least 1, but is 0 instead."),
     ],
 )
-def test_mistakes(seqlab, runs: TinyRuns, run_dir: Path, file: Path, arguments: list[str], message: str) -> None:
-    places = {"RUN": runs("transformer_lm"), "FILE": file, "TRANSLATOR": run_dir}
-    result = seqlab("perplexity", *(places.get(each, each) for each in arguments))
+def test_invalid_arguments_are_reported(
+    seqlab, runs: TinyRuns, run_dir: Path, file: Path, arguments: list[str], message: str
+) -> None:
+    paths = {"RUN": runs("transformer_lm"), "FILE": file, "TRANSLATOR": run_dir}
+    result = seqlab("perplexity", *(paths.get(each, each) for each in arguments))
     assert (result.status, result.out) == (2, b"")
     assert message in result.err
     assert result.err.count("\n") == 1
@@ -201,8 +205,8 @@ def settings(tmp_path: Path, documents: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("documents", ["lines", "continuous"])
 @pytest.mark.parametrize("family", ["transformer_lm", "gru_lm", "ngram_lm"])
-def test_the_perplexity_matches_the_validation_of_training(seqlab, tmp_path: Path, family: str, documents: str) -> None:
-    """Except for the spelling of unknown words, which validation does not include."""
+def test_perplexity_matches_validation(seqlab, tmp_path: Path, family: str, documents: str) -> None:
+    """The spelling of unknown words is left out, since validation does not include it."""
     optim = {} if family == "ngram_lm" else {"optim": OptimConfig(schedule=ConstantScheduleConfig(warmup_steps=2))}
     limits = {"max_steps": 6, "log_every": 2, "save_every": 3, "valid_every": 3, "threads": 1}
     config = Config(

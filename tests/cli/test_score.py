@@ -1,4 +1,4 @@
-"""`seqlab score` for translators against scoring pair by pair."""
+"""`seqlab score` for translators, compared with the logits of each single pair, and errors."""
 
 import json
 from pathlib import Path
@@ -15,14 +15,14 @@ TGT = ["xyz", "", "abc", "ä ö ü", "日本", "q"]
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Write both sides; return the options that name them."""
+    """Write source and target lines; return the options that name the files."""
     for name, lines in (("src", SRC), ("tgt", TGT)):
         (tmp_path / name).write_bytes("".join(f"{line}\n" for line in lines).encode())
     return ["--src", str(tmp_path / "src"), "--tgt", str(tmp_path / "tgt")]
 
 
-def log_prob(run_dir: Path, src: str, tgt: str) -> float:
-    """Score one pair alone, from the model's logits."""
+def log_prob_of_pair(run_dir: Path, src: str, tgt: str) -> float:
+    """Compute the log-probability of a single pair from the model's logits."""
     run = load_run(run_dir)
     ids = run.tgt_tokenizer.encode([tgt])[0]
     special = {name: getattr(run.tgt_tokenizer, name) for name in ("pad_id", "bos_id", "eos_id")}
@@ -32,14 +32,16 @@ def log_prob(run_dir: Path, src: str, tgt: str) -> float:
     return sum(float(row[label]) for row, label in zip(log_probs, [*ids, special["eos_id"]], strict=True))
 
 
-def test_each_score_matches_the_pair_alone(seqlab, run_dir: Path, files: list[str]) -> None:
+def test_scores_match_those_of_single_pairs(seqlab, run_dir: Path, files: list[str]) -> None:
     result = seqlab("score", run_dir, *files, "--precision", "fp32")
     assert result.status == 0
     scores = [float(line) for line in result.out.decode().splitlines()]
-    assert scores == pytest.approx([log_prob(run_dir, s, t) for s, t in zip(SRC, TGT, strict=True)], abs=1e-4)
+    assert scores == pytest.approx([log_prob_of_pair(run_dir, s, t) for s, t in zip(SRC, TGT, strict=True)], abs=1e-4)
 
 
-def test_json_blocks_and_files(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
+def test_json_blocks_batches_and_output_files_give_the_same_scores(
+    seqlab, run_dir: Path, files: list[str], tmp_path: Path
+) -> None:
     plain = seqlab("score", run_dir, *files).out.decode().splitlines()
     options = ("--json", "--buffer_lines", "2", "--batch_tokens", "9", "--output", tmp_path / "scores")
     assert seqlab("score", run_dir, *files, *options).out == b""
@@ -65,7 +67,7 @@ def test_pairs_that_are_too_long_are_reported_with_file_and_line(seqlab, run_dir
     assert message in seqlab("score", run_dir, "--src", f"{table}#src", *options).err
 
 
-def test_columns_of_one_table(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
+def test_columns_of_a_table_are_scored_as_two_files(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
     table = tmp_path / "pairs.tsv"
     table.write_bytes("".join(f"{src}\t{tgt}\n" for src, tgt in zip(SRC, TGT, strict=True)).encode())
     assert (
@@ -74,7 +76,7 @@ def test_columns_of_one_table(seqlab, run_dir: Path, files: list[str], tmp_path:
     )
 
 
-def test_mistakes(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
+def test_invalid_arguments_are_reported(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
     (tmp_path / "short").write_text("one\n", encoding="utf-8")
     for arguments, message in (
         (["--src", files[1], "--tgt", tmp_path / "short"], "has 6 lines but"),
@@ -90,13 +92,15 @@ def test_mistakes(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> No
         assert result.err.count("\n") == 1
 
 
-def test_a_translator_needs_sources(seqlab, run_dir: Path, files: list[str]) -> None:
+def test_translators_require_source_lines(seqlab, run_dir: Path, files: list[str]) -> None:
     result = seqlab("score", run_dir, *files[2:])
     assert (result.status, result.out) == (2, b"")
     assert result.err == f"seqlab: error: {run_dir} is a translator: give its source lines with `--src`\n"
 
 
-def test_the_most_probable_of_several_targets(seqlab, run_dir: Path, files: list[str], tmp_path: Path) -> None:
+def test_likeliest_prints_the_number_of_the_most_probable_target(
+    seqlab, run_dir: Path, files: list[str], tmp_path: Path
+) -> None:
     (tmp_path / "other").write_bytes("".join(f"{line}\n" for line in TGT[::-1]).encode())
     (tmp_path / "third").write_bytes("".join(f"{line}\n" for line in SRC).encode())
     candidates = (files[3], tmp_path / "other", tmp_path / "third")

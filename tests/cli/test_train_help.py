@@ -1,4 +1,4 @@
-"""Help of `seqlab train`: short, complete, and about what the run uses."""
+"""Help of `seqlab train`: length, completeness, and values of the recipe or corpus."""
 
 from pathlib import Path
 from typing import Any
@@ -25,23 +25,23 @@ def test_help_all_prints_every_field(
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_help_of_a_recipe_is_short_and_names_every_field_of_its_parts(
+def test_help_of_a_recipe_is_short_and_names_all_fields_that_it_uses(
     seqlab, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: str
 ) -> None:
     monkeypatch.delenv("SEQLAB_DATA", raising=False)
     lines = seqlab("train", recipe, "--help").out.decode().splitlines()
     assert len(lines) <= 120
-    options, others = {line.split()[0] for line in lines if line.startswith("  --")}, "\n".join(lines)
+    options, text = {line.split()[0] for line in lines if line.startswith("  --")}, "\n".join(lines)
     assert {"--run_dir", "--model.family", "--optim.optimizer.lr", "--training.max_steps"} <= options
     try:
         config = make_config(recipe, [], tmp_path / "run")
-    except FileNotFoundError:  # the corpus is not on this machine: the help shows the defaults
+    except FileNotFoundError:  # without the corpus, help shows the defaults
         return
     unused = unused_fields(config)
     for field in list_fields(Config, to_dict(config)):
         if field.chosen and not any(f"{field.key}.".startswith(f"{key}.") for key in unused):
             name = field.key.rpartition(".")[2]
-            assert f"--{field.key}" in options or f" {name} " in others.replace("\n", " "), field.key
+            assert f"--{field.key}" in options or f" {name} " in text.replace("\n", " "), field.key
 
 
 def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]) -> None:
@@ -59,7 +59,7 @@ def test_help_shows_the_values_of_the_recipe(seqlab, calls: list[dict[str, Any]]
     assert seqlab("train", "--help", "number_words").out.decode() == short
 
 
-def test_help_of_a_section(seqlab, calls: list[dict[str, Any]]) -> None:
+def test_help_of_a_section_shows_only_its_fields(seqlab, calls: list[dict[str, Any]]) -> None:
     text = seqlab("train", "number_words", "--help", "data.tokenizer").out.decode()
     keys = [line.split()[0] for line in text.splitlines() if line.startswith("  --")]
     assert "--data.tokenizer.vocab_size" in keys
@@ -70,7 +70,7 @@ def test_help_of_a_section(seqlab, calls: list[dict[str, Any]]) -> None:
     assert "there is no section `modle`; the nearest is `model`" in result.err
 
 
-def test_help_shows_what_is_chosen_for_a_corpus(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_help_shows_the_values_chosen_for_a_corpus(seqlab, calls: list[dict[str, Any]], tmp_path: Path) -> None:
     for name in ("a.en", "a.de"):
         (tmp_path / name).write_text("".join(f"{name} has a line {i} of words\n" for i in range(30)), encoding="utf-8")
     command = (
@@ -108,7 +108,7 @@ def test_help_shows_what_is_chosen_for_a_corpus(seqlab, calls: list[dict[str, An
         ("--data.train a.txt --model.family ngram_lm", ["label_smoothing", "max_grad_norm"], ["order"]),
     ],
 )
-def test_fields_without_effect_are_not_offered(
+def test_help_hides_fields_without_effect(
     seqlab, calls: list[dict[str, Any]], tmp_path: Path, arguments: str, hidden: list[str], shown: list[str]
 ) -> None:
     (tmp_path / "a.txt").write_text("one two three\n" * 40 + "two three\n" * 2)
@@ -117,5 +117,5 @@ def test_fields_without_effect_are_not_offered(
         assert f"{name} " not in text
     for name in shown:
         assert f"{name} " in text
-    everything = seqlab("train", *arguments.split(), "--help", "all").out.decode()
-    assert all(f".{name} " in everything for name in [*hidden, *shown])
+    all_fields = seqlab("train", *arguments.split(), "--help", "all").out.decode()
+    assert all(f".{name} " in all_fields for name in [*hidden, *shown])

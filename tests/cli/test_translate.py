@@ -1,4 +1,4 @@
-"""`seqlab translate` with a randomly initialized model: line counts, files, options and errors."""
+"""`seqlab translate` with randomly initialized models: line counts, files, options, alignments and errors."""
 
 import gzip
 import json
@@ -27,14 +27,16 @@ LINES = [
 FAST = ("--beam_size", "1", "--max_length", "12")
 
 
-def encoded(lines: list[str], end: str = "\n") -> bytes:
+def encode_lines(lines: list[str], end: str = "\n") -> bytes:
     return "".join(line + end for line in lines).encode()
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("beam_size", ["1", "3"])
-def test_as_many_lines_out_as_in(seqlab, run_dir: Path, end: str, beam_size: str) -> None:
-    result = seqlab("translate", run_dir, "--beam_size", beam_size, "--max_length", "12", stdin=encoded(LINES, end))
+def test_output_has_as_many_lines_as_the_input(seqlab, run_dir: Path, end: str, beam_size: str) -> None:
+    result = seqlab(
+        "translate", run_dir, "--beam_size", beam_size, "--max_length", "12", stdin=encode_lines(LINES, end)
+    )
     assert result.status == 0
     assert result.out.endswith(b"\n")
     lines = result.out.decode().removesuffix("\n").split("\n")
@@ -44,23 +46,23 @@ def test_as_many_lines_out_as_in(seqlab, run_dir: Path, end: str, beam_size: str
 
 
 def test_the_last_line_may_lack_a_newline(seqlab, run_dir: Path) -> None:
-    whole = seqlab("translate", run_dir, *FAST, stdin=b"abc\nxyz\n")
-    assert seqlab("translate", run_dir, *FAST, stdin=b"abc\nxyz").out == whole.out
+    expected = seqlab("translate", run_dir, *FAST, stdin=b"abc\nxyz\n")
+    assert seqlab("translate", run_dir, *FAST, stdin=b"abc\nxyz").out == expected.out
     assert seqlab("translate", run_dir, *FAST, stdin=b"").out == b""
     assert seqlab("translate", run_dir, *FAST, stdin=b"\n").out == b"\n"
 
 
-def test_blocks_and_batches_change_nothing(seqlab, run_dir: Path) -> None:
-    whole = seqlab("translate", run_dir, *FAST, stdin=encoded(LINES))
+def test_translations_do_not_depend_on_blocks_and_batches(seqlab, run_dir: Path) -> None:
+    expected = seqlab("translate", run_dir, *FAST, stdin=encode_lines(LINES))
     for options in (("--buffer_lines", "1"), ("--buffer_lines", "5"), ("--batch_tokens", "16"), ("--threads", "1")):
-        assert seqlab("translate", run_dir, *FAST, *options, stdin=encoded(LINES)).out == whole.out
+        assert seqlab("translate", run_dir, *FAST, *options, stdin=encode_lines(LINES)).out == expected.out
 
 
 def test_outputs_at_the_length_limit_are_counted(seqlab, run_dir: Path) -> None:
-    """For all blocks together, on standard error."""
+    """One message on standard error has the count of all blocks."""
     lines = [line for line in LINES if line.strip()]
     options = ("--beam_size", "1", "--max_length", "2", "--buffer_lines", "3", "--json")
-    result = seqlab("translate", run_dir, *options, stdin=encoded(lines))
+    result = seqlab("translate", run_dir, *options, stdin=encode_lines(lines))
     cut = sum(not json.loads(line)["hypotheses"][0]["finished"] for line in result.out.splitlines())
     assert cut > 3
     assert f"{cut} of {len(lines)} translations reached the length limit" in result.err
@@ -68,22 +70,22 @@ def test_outputs_at_the_length_limit_are_counted(seqlab, run_dir: Path) -> None:
     assert "are incomplete" not in seqlab("translate", run_dir, *FAST, stdin=b"\n").err
 
 
-def test_files_as_arguments(seqlab, run_dir: Path, tmp_path: Path) -> None:
-    expected = seqlab("translate", run_dir, *FAST, stdin=encoded(LINES)).out
-    (tmp_path / "in.gz").write_bytes(gzip.compress(encoded(LINES)))
+def test_compressed_input_and_output_files(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    expected = seqlab("translate", run_dir, *FAST, stdin=encode_lines(LINES)).out
+    (tmp_path / "in.gz").write_bytes(gzip.compress(encode_lines(LINES)))
     result = seqlab("translate", run_dir, *FAST, "--input", tmp_path / "in.gz", "--output", tmp_path / "out")
     assert (result.status, result.out) == (0, b"")
     assert (tmp_path / "out").read_bytes() == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.gz", "out"]
 
 
-def test_a_column_is_translated_as_its_lines(seqlab, run_dir: Path, tmp_path: Path) -> None:
+def test_a_column_of_a_table_is_translated_as_lines(seqlab, run_dir: Path, tmp_path: Path) -> None:
     words = ["abc", "long. " * 40, "", "z"]
     (tmp_path / "words.tsv").write_text("".join(f"{word}\tx\n" for word in ["word", *words]), encoding="utf-8")
     options = (*FAST, "--buffer_lines", "3")
     result = seqlab("translate", run_dir, *options, "--input", f"{tmp_path}/words.tsv#word")
-    assert result.out == seqlab("translate", run_dir, *options, stdin=encoded(words)).out
-    assert "line 3 is too long for the model" in result.err  # the header is the first
+    assert result.out == seqlab("translate", run_dir, *options, stdin=encode_lines(words)).out
+    assert "line 3 is too long for the model" in result.err  # the header is line 1
     result = seqlab("translate", run_dir, *options, "--input", f"{tmp_path}/words.tsv#sound")
     assert (result.status, result.out) == (2, b"")
     assert "words.tsv: has no column 'sound', only word, x." in result.err
@@ -101,17 +103,17 @@ def test_an_output_file_is_complete_or_unchanged(seqlab, run_dir: Path, tmp_path
     assert unfinished.read_bytes().count(b"\n") == 1
 
 
-def test_an_output_that_is_a_device_is_not_replaced(seqlab, run_dir: Path) -> None:
+def test_output_devices_are_not_replaced(seqlab, run_dir: Path) -> None:
     assert seqlab("translate", run_dir, *FAST, "--output", "/dev/null", stdin=b"abc\n").status == 0
     assert Path("/dev/null").is_char_device()
 
 
 def test_json_has_all_fields(seqlab, run_dir: Path) -> None:
     options = ("--beam_size", "3", "--num_hypotheses", "3", "--max_length", "12", "--json")
-    result = seqlab("translate", run_dir, *options, stdin=encoded(LINES))
+    result = seqlab("translate", run_dir, *options, stdin=encode_lines(LINES))
     records = [json.loads(line) for line in result.out.decode().removesuffix("\n").split("\n")]
     assert len(records) == len(LINES)
-    plain = seqlab("translate", run_dir, "--beam_size", "3", "--max_length", "12", stdin=encoded(LINES))
+    plain = seqlab("translate", run_dir, "--beam_size", "3", "--max_length", "12", stdin=encode_lines(LINES))
     assert [record["hypotheses"][0]["text"] for record in records] == plain.out.decode().split("\n")[:-1]
     assert [record["truncated"] for record in records] == [len(line) > 31 for line in LINES]
     for record, line in zip(records, LINES, strict=True):
@@ -120,16 +122,16 @@ def test_json_has_all_fields(seqlab, run_dir: Path) -> None:
         assert len(ranks) == 3 or not line.strip("\ufeff ")
 
 
-def test_a_recurrent_run_and_an_ensemble_of_families(seqlab, run_dir: Path, recurrent_run_dir: Path) -> None:
-    alone = seqlab("translate", recurrent_run_dir, "--beam_size", "3", "--max_length", "12", stdin=encoded(LINES))
+def test_recurrent_runs_and_ensembles_of_families(seqlab, run_dir: Path, recurrent_run_dir: Path) -> None:
+    single = seqlab("translate", recurrent_run_dir, "--beam_size", "3", "--max_length", "12", stdin=encode_lines(LINES))
     small = seqlab(
         *("translate", recurrent_run_dir, "--beam_size", "3", "--max_length", "12", "--batch_tokens", "1"),
-        stdin=encoded(LINES),
+        stdin=encode_lines(LINES),
     )
-    assert alone.status == 0
-    assert alone.out.count(b"\n") == len(LINES)
-    assert small.out == alone.out
-    both = seqlab("translate", run_dir, recurrent_run_dir, *FAST, stdin=encoded(LINES))
+    assert single.status == 0
+    assert single.out.count(b"\n") == len(LINES)
+    assert small.out == single.out
+    both = seqlab("translate", run_dir, recurrent_run_dir, *FAST, stdin=encode_lines(LINES))
     assert both.status == 0
     assert both.out.count(b"\n") == len(LINES)
 
@@ -141,8 +143,8 @@ def test_alignments_are_distributions_over_the_source(
 ) -> None:
     run = request.getfixturevalue(name)
     options = ("--beam_size", beam_size, "--max_length", "12")
-    plain = seqlab("translate", run, *options, stdin=encoded(LINES))
-    aligned = seqlab("translate", run, *options, "--alignment", tmp_path / "a.jsonl", stdin=encoded(LINES))
+    plain = seqlab("translate", run, *options, stdin=encode_lines(LINES))
+    aligned = seqlab("translate", run, *options, "--alignment", tmp_path / "a.jsonl", stdin=encode_lines(LINES))
     assert aligned.out == plain.out
     records = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text("utf-8").split("\n")[:-1]]
     assert len(records) == len(LINES)
@@ -159,8 +161,8 @@ def test_alignments_are_distributions_over_the_source(
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
-def test_alignments_come_from_several_processes_too(seqlab, run_dir: Path, tmp_path: Path) -> None:
-    text = encoded([f"abc {number}" for number in range(240)])
+def test_alignments_do_not_depend_on_the_number_of_processes(seqlab, run_dir: Path, tmp_path: Path) -> None:
+    text = encode_lines([f"abc {number}" for number in range(240)])
     for count in ("1", "2"):
         path = tmp_path / count
         seqlab(
@@ -188,8 +190,8 @@ def test_an_alignment_needs_a_separate_file(seqlab, run_dir: Path, tmp_path: Pat
         ["--alignment", tmp_path / "in", "--input", tmp_path / "in"],
     ):
         result = seqlab("translate", run_dir, *options, stdin=b"abc\n")
-        named = "--alignment needs a file" if "-" in options else "--alignment and "
-        assert (result.status, named in result.err) == (2, True)
+        message = "--alignment needs a file" if "-" in options else "--alignment and "
+        assert (result.status, message in result.err) == (2, True)
     assert (tmp_path / "in").read_text() == "a\n"
 
 
@@ -219,7 +221,7 @@ def test_input_files_are_not_overwritten(seqlab, run_dir: Path, tmp_path: Path) 
         (["--line", "4"], "line 4: is not an output of `seqlab translate --alignment` or `seqlab transcribe --json`."),
     ],
 )
-def test_invalid_plots_are_reported(seqlab, options: list[str], message: str, tmp_path: Path) -> None:
+def test_invalid_lines_of_plots_are_reported(seqlab, options: list[str], message: str, tmp_path: Path) -> None:
     pieces = ('{"pieces": [{"src": [], "tgt": [], "weights": []}]}', '{"pieces": []}', "[]")
     text = '{"pieces": [{"src": ["a"], "tgt": ["b"], "weights": [["x"]]}]}'
     (tmp_path / "a.jsonl").write_text("".join(f"{line}\n" for line in (*pieces, text)))
@@ -235,20 +237,20 @@ def test_several_hypotheses_need_json(seqlab, run_dir: Path) -> None:
 
 
 def test_ensembles_of_runs_and_of_checkpoints(seqlab, run_dir: Path, other_run_dir: Path) -> None:
-    one = seqlab("translate", run_dir, *FAST, "--json", stdin=encoded(LINES))
-    with_itself = seqlab("translate", run_dir, run_dir, *FAST, stdin=encoded(LINES))
+    one = seqlab("translate", run_dir, *FAST, "--json", stdin=encode_lines(LINES))
+    with_itself = seqlab("translate", run_dir, run_dir, *FAST, stdin=encode_lines(LINES))
     assert with_itself.out.decode().split("\n")[:-1] == [
         json.loads(line)["hypotheses"][0]["text"] for line in one.out.decode().split("\n")[:-1]
     ]
-    both = seqlab("translate", run_dir, other_run_dir, *FAST, "--json", stdin=encoded(LINES))
+    both = seqlab("translate", run_dir, other_run_dir, *FAST, "--json", stdin=encode_lines(LINES))
     assert both.status == 0
     assert both.out != one.out
-    steps = seqlab("translate", run_dir, "--checkpoint", "10", "20", *FAST, "--json", stdin=encoded(LINES))
+    steps = seqlab("translate", run_dir, "--checkpoint", "10", "20", *FAST, "--json", stdin=encode_lines(LINES))
     assert steps.status == 0
     assert steps.out != one.out
 
 
-def test_the_checkpoint_is_the_best_one_unless_named(seqlab, run_dir: Path) -> None:
+def test_the_best_checkpoint_is_the_default(seqlab, run_dir: Path) -> None:
     outputs = {
         name: seqlab("translate", run_dir, "--checkpoint", name, *FAST, "--json", stdin=b"abc\n").out
         for name in ("best", "10", "last", "20")
@@ -258,7 +260,7 @@ def test_the_checkpoint_is_the_best_one_unless_named(seqlab, run_dir: Path) -> N
 
 def test_prefixes_are_forced_line_by_line(seqlab, run_dir: Path, tmp_path: Path) -> None:
     prefixes = ["xyz", "", "a b"]
-    (tmp_path / "prefix").write_bytes(encoded(prefixes))
+    (tmp_path / "prefix").write_bytes(encode_lines(prefixes))
     options = (*FAST, "--prefix", tmp_path / "prefix", "--buffer_lines", "2")
     result = seqlab("translate", run_dir, *options, stdin=b"abc\ndef\nghi\n")
     lines = result.out.decode().split("\n")[:-1]
@@ -289,7 +291,7 @@ def test_prefixes_are_forced_line_by_line(seqlab, run_dir: Path, tmp_path: Path)
         (["--model.d_model", "3"], "there is no option `--model.d_model`"),
     ],
 )
-def test_a_mistake_is_one_line(seqlab, run_dir: Path, options: list[str], message: str) -> None:
+def test_errors_of_invalid_arguments_have_one_line(seqlab, run_dir: Path, options: list[str], message: str) -> None:
     result = seqlab("translate", run_dir, *options, stdin=b"abc\n")
     assert (result.status, result.out) == (2, b"")
     assert result.err.startswith("seqlab: error: ")
@@ -297,7 +299,7 @@ def test_a_mistake_is_one_line(seqlab, run_dir: Path, options: list[str], messag
     assert result.err.count("\n") == 1
 
 
-def test_a_folder_that_is_no_run(seqlab, tmp_path: Path) -> None:
+def test_folders_that_are_not_runs_are_refused(seqlab, tmp_path: Path) -> None:
     assert seqlab("translate", tmp_path / "none").err == f"seqlab: error: There is no run folder {tmp_path}/none.\n"
     assert "is not a run folder" in seqlab("translate", tmp_path).err
 
@@ -310,7 +312,7 @@ def test_a_closed_output_pipe_ends_the_command(run_dir: Path) -> None:
     assert process.stderr is not None
     process.stdin.write(b"abc\n")
     process.stdin.flush()
-    assert process.stdout.readline().endswith(b"\n")  # written before the input has ended
+    assert process.stdout.readline().endswith(b"\n")  # output is written before the input ends
     process.stdout.close()
     process.stdin.write(b"abc\n" * 3)
     process.stdin.close()
@@ -320,7 +322,7 @@ def test_a_closed_output_pipe_ends_the_command(run_dir: Path) -> None:
 
 def test_a_split_line_is_reported_with_its_line_number(seqlab, run_dir: Path) -> None:
     lines = ["abc", "def", "ghi", "long. " * 40, "z"]
-    result = seqlab("translate", run_dir, "--buffer_lines", "2", *FAST, stdin=encoded(lines))
+    result = seqlab("translate", run_dir, "--buffer_lines", "2", *FAST, stdin=encode_lines(lines))
     assert result.err.count("too long for the model") == 1
     assert "line 4 is too long for the model" in result.err
 
@@ -346,17 +348,17 @@ def test_out_of_memory_errors_suggest_options(seqlab, run_dir: Path, monkeypatch
     )
 
 
-def test_text_in_place_of_a_second_run_is_explained(seqlab, run_dir: Path) -> None:
+def test_error_of_text_instead_of_a_second_run_explains_the_input(seqlab, run_dir: Path) -> None:
     result = seqlab("translate", run_dir, "two hundred")
     assert (result.status, result.out) == (2, b"")
     assert "'two hundred' is not a run folder" in result.err
     assert "`echo 'TEXT' | seqlab translate RUN`, or from --input FILE" in result.err
 
 
-def test_help_about_a_run_leaves_out_what_its_model_does_not_support(seqlab, run_dir: Path) -> None:
-    everything, own = (seqlab("translate", *run, "--help").out.decode() for run in ([], [run_dir]))
+def test_help_of_a_run_hides_options_that_its_model_does_not_support(seqlab, run_dir: Path) -> None:
+    full_help, run_help = (seqlab("translate", *run, "--help").out.decode() for run in ([], [run_dir]))
     for option in ("--iterations", "--revise", "--pseudo_likelihood"):
-        assert option in everything
-        assert option not in own
+        assert option in full_help
+        assert option not in run_help
     for option in ("--beam_size", "--coverage_penalty", "--output"):
-        assert option in own
+        assert option in run_help
