@@ -118,7 +118,7 @@ def compare(
     Args:
         hypotheses: the system's lines.
         baseline: the baseline's lines.
-        references: one list of lines for each reference file; empty lines after the first list are no references.
+        references: one list of lines for each reference file; empty lines after the first list mean missing references.
         metrics: names from `METRICS`.
         num_samples: number of resamples of the test set; a p-value is at least 1 / (num_samples + 1).
         seed: seed of the resampling.

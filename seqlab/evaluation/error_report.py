@@ -67,7 +67,7 @@ def error_table(
 
     Args:
         hypotheses: the system's lines.
-        references: one list of lines for each reference file; empty lines after the first list are no references.
+        references: one list of lines for each reference file; empty lines after the first list mean missing references.
         groups: name of the group of each line.
         metric: a name from `METRICS`.
 

@@ -18,7 +18,7 @@ def evaluate(
 
     Args:
         hypotheses: the system's lines.
-        references: one list of lines for each reference file; empty lines after the first list are no references.
+        references: one list of lines for each reference file; empty lines after the first list mean missing references.
         metrics: names from `METRICS`.
 
     Raises:

@@ -27,7 +27,7 @@ exceed the memory that the allocator reuses.
 
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
-    """Put a module into evaluation mode, and restore its mode on exit; a model that is no module stays as it is."""
+    """Put a module into evaluation mode, and restore its mode on exit; leave a model that is not a module unchanged."""
     was_training = isinstance(model, nn.Module) and model.training
     if was_training:
         model.eval()

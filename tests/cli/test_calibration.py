@@ -80,7 +80,7 @@ def test_non_autoregressive_models(seqlab, name: str, beam_size: str, tmp_path: 
         assert report["tokens"]["count"] == num_tokens_without_eos
         assert report["tokens"]["accuracy"] == 1.0
     else:
-        assert "all answers are empty" in result.err
+        assert "all predictions are empty" in result.err
 
 
 def test_empty_input_is_refused(seqlab, run_dir: Path, tmp_path: Path) -> None:

@@ -160,17 +160,17 @@ def test_long_lines_are_labelled_in_segments(seqlab, runs: dict[Unit, list[Path]
     assert labeller.members[0].max_src_tokens == 8
     assert labeller.label_detailed([" ".join(WORDS[:8])])[0].num_pieces == 1
     pieces = [WORDS[each.start : each.stop] for each in split_words(WORDS, labeller.members[0].max_src_tokens)]
-    whole, *single = labeller.label_detailed([" ".join(each) for each in (WORDS, *pieces)], num_labels=3)
-    assert whole.num_pieces == len(pieces) > 1
+    joined, *single = labeller.label_detailed([" ".join(each) for each in (WORDS, *pieces)], num_labels=3)
+    assert joined.num_pieces == len(pieces) > 1
     parts = [probabilities(each) for each in single]
     lengths = [len(piece) for piece in pieces]
     expected = np.average(parts, axis=0, weights=lengths) if unit == "lines" else np.concatenate(parts)
-    np.testing.assert_allclose(probabilities(whole), expected, atol=1e-6)
+    np.testing.assert_allclose(probabilities(joined), expected, atol=1e-6)
     (tmp_path / "in.tsv").write_text(f"text\nfilm\n{' '.join(WORDS)}\n", encoding="utf-8")
     result = seqlab("label", runs[unit][0], *FAST, "--json", "--input", f"{tmp_path}/in.tsv#text")
     limit = f"which reads at most {labeller.members[0].max_src_tokens} tokens: labelled in {len(pieces)} pieces"
     assert f"line 3 is too long for the model, {limit}" in result.err  # the header is line 1
-    assert json.loads(result.out.splitlines()[1])["labels"] == whole.labels
+    assert json.loads(result.out.splitlines()[1])["labels"] == joined.labels
 
 
 @pytest.mark.parametrize(
