@@ -1,6 +1,6 @@
-"""Inference with trained runs: engines and ensembles that decode and score rows of ids, in the order of the rows.
+"""Inference with trained runs: engines and ensembles that decode and score rows of token ids.
 
-`seqlab.inference.load` loads a run as the class of its task. Names are imported on first use.
+`seqlab.inference.load` returns an object of the inference class of the run's task. Names are imported on first use.
 """
 
 import lazy_loader

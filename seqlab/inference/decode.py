@@ -20,8 +20,8 @@ from seqlab.text import Tokenizer, banned_ids
 DECODING_BATCH_TOKENS = 10_240
 """Default batch size of decoding, in padded source tokens times `beam_size`.
 
-On a CPU smaller batches are slower (a quarter of them by a quarter), and larger ones no faster, as the scores of a step
-exceed the memory that the allocator reuses.
+On a CPU, batches of a quarter of this size are a quarter slower. Larger batches are not faster, because the scores of a
+step then exceed the memory that the allocator reuses.
 """
 
 
@@ -53,16 +53,16 @@ def decode_rows(
     need_scores: bool = True,
     lm: WeightedLm | None = None,
 ) -> list[list[Hypothesis]]:
-    """Decode rows of source ids: the best hypotheses of each row, best first, in the order of the rows.
+    """Decode rows of source ids; return the best hypotheses of each row, best first, in the order of the rows.
 
     The rows are sorted by length and batched, which does not change the results. An empty row gives the empty
-    hypothesis without the model. A module is put into evaluation mode.
+    hypothesis without running the model. A module is put into evaluation mode.
 
     Args:
         model: a `Stepper` or a `PositionModel` on `device`.
         src_rows: source ids without special ids.
         config: search config.
-        tokenizer: has the special ids; hypotheses never contain `pad_id`, `bos_id` and tags.
+        tokenizer: target tokenizer, for the special ids; hypotheses never contain `pad_id`, `bos_id` or tags.
         prefixes: forced prefix of each row's hypotheses, as ids.
         batch_tokens: batch size in padded source tokens (eos included) times `beam_size`.
         device: device of the model.
@@ -72,7 +72,8 @@ def decode_rows(
         lm: language model whose scores are added (shallow fusion).
 
     Raises:
-        ValueError: the model does not support a field of `config`, or has no attention although it is needed.
+        ValueError: the model does not support a field of `config`, or `need_attention` is set for a model without
+            attention.
     """
     found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
     banned = banned_ids(tokenizer)
@@ -95,11 +96,11 @@ def decode_rows(
 def _batches(
     src_rows: Sequence[Sequence[int]], prefixes: Sequence[Sequence[int]] | None, src_tokens: int
 ) -> Iterator[list[int]]:
-    """Batch the rows that are not empty; rows with a prefix separately, as they may need another search algorithm."""
+    """Batch the non-empty rows. Rows with a prefix form other batches, as they may need another search algorithm."""
     filled = [i for i, row in enumerate(src_rows) if len(row)]
-    is_free = [prefixes is None or not len(prefixes[i]) for i in filled]
-    for group in (True, False):
-        rows = [i for i, free in zip(filled, is_free, strict=True) if free is group]
+    has_prefix = [prefixes is not None and len(prefixes[i]) > 0 for i in filled]
+    for group in (False, True):
+        rows = [i for i, is_forced in zip(filled, has_prefix, strict=True) if is_forced is group]
         for indices in length_batches([len(src_rows[i]) + 1 for i in rows], src_tokens):
             yield [rows[index] for index in indices]
 
@@ -116,8 +117,8 @@ def decode_text(
 ) -> list[tuple[str, bool]]:
     """Return the text of the best hypothesis of each row, and whether the hypothesis is finished.
 
-    `tokenizer` is that of the target side. `unknown` holds for each row the words of the ids from the size of the
-    vocabulary on. The other arguments are those of `decode_rows`.
+    `unknown` holds for each row the words that have ids outside the vocabulary, starting at the vocabulary size. The
+    other arguments are those of `decode_rows`.
     """
     found = decode_rows(model, src_rows, config, tokenizer, batch_tokens=batch_tokens, device=device, need_scores=False)
     texts = tokenizer.decode([best[0].ids for best in found], unknown)

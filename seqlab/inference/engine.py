@@ -1,4 +1,4 @@
-"""Engine protocol: decode and score rows of ids with any model or program; batches by length. Imports no torch."""
+"""Protocol of inference engines, which decode and score rows of ids, and batching by length. Imports no torch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class PairScore:
 
 
 class Engine(Protocol):
-    """Decodes and scores rows of ids without special ids; results are in the order of the rows."""
+    """Protocol of inference engines. Rows hold ids without special ids; results are in the order of the rows."""
 
     def decode(
         self,
@@ -35,7 +35,7 @@ class Engine(Protocol):
         progress: ProgressCallback | None = None,
         need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
-        """Search the best hypotheses of each row, best first; an empty row gives the empty hypothesis.
+        """Search for the best hypotheses of each row; return them best first. An empty row gives the empty hypothesis.
 
         Args:
             src_rows: source ids.
@@ -48,7 +48,7 @@ class Engine(Protocol):
             need_attention: whether to return the attention weights of each hypothesis.
 
         Raises:
-            ValueError: an option is not supported, such as attention.
+            ValueError: the engine does not support an option, such as `need_attention`.
         """
         ...
 
@@ -74,7 +74,7 @@ class Engine(Protocol):
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Group the indices of sequences into batches, longest first.
 
-    The number of sequences times the longest length is at most `batch_tokens`; a longer sequence is a batch of its own.
+    The number of sequences times the longest length is at most `batch_tokens`; a longer one is in a separate batch.
     Sequences of equal length keep their order.
     """
     if batch_tokens < 1:

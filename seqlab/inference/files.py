@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 BUFFER_LINES = 4096
-"""Default number of lines that a command reads before it processes them."""
+"""Default number of lines per block that a command reads before it processes them."""
 MAX_BUFFER_CHARS = 1 << 24
-"""Maximum number of characters that are read before they are processed, except in a longer single line."""
+"""Maximum number of characters per block; a longer line forms a block by itself."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """Lines of an input file, which are read once, as they arrive."""
+    """Input of a command, read line by line; its lines can be iterated only once."""
 
     name: str
     """Name of the file, for messages."""
     lines: Iterator[str]
     stream: BinaryIO | None = None
-    """Stream of the lines; None if they are a column of a table."""
+    """Stream from which the lines are read; None if they are a column of a table."""
     column: "Column | None" = None
-    """Column of a table that holds the lines; None if they are a text."""
+    """Column of a table that contains the lines; None if the file is plain text."""
 
     def buffer_size(self, requested: int | None, default: int = BUFFER_LINES) -> int:
         """Return the number of lines to read before processing them: `requested`, else 1 on a terminal, else `default`.
@@ -53,7 +53,7 @@ class Input:
         return default if requested is None else requested
 
     def locations(self, start: int, count: int) -> list[str]:
-        """Return the locations of `count` lines from index `start` on."""
+        """Return the locations (file and line number) of `count` lines, starting at index `start`."""
         numbers = range(start + 1, start + count + 1) if self.column is None else self.column.line_numbers(start, count)
         return line_locations(self.name, numbers)
 
@@ -89,20 +89,20 @@ def prompt_for(lines: Iterator[str]) -> Iterator[str]:
 
 
 @contextmanager
-def open_input(spec: str | None, *, whole_tables: bool = False, limit: LineLimit | None = None) -> Iterator[Input]:
-    """Open a text (decompressed if it ends in .gz), a column of a table (`FILE#COLUMN`), or standard input.
+def open_input(spec: str | None, *, tables_as_text: bool = False, limit: LineLimit | None = None) -> Iterator[Input]:
+    """Open a text file (decompressed if it ends in .gz), a column of a table (`FILE#COLUMN`), or standard input.
 
     Args:
         spec: path or `FILE#COLUMN`; None and `-` are standard input.
-        whole_tables: whether to read the lines of a table as a text.
+        tables_as_text: whether to read a table like plain text, line by line.
         limit: limit of the length of a line.
 
     Raises:
-        ValueError: a table is named without a column, and `whole_tables` is False.
+        ValueError: a table is named without a column, and `tables_as_text` is False.
     """
     from seqlab.data.columns import parse_column
 
-    if spec is not None and spec != "-" and not whole_tables:
+    if spec is not None and spec != "-" and not tables_as_text:
         column = parse_column(spec, limit)
         if column.kind != "text":
             yield Input(str(column), column.values(), column=column)
@@ -123,10 +123,10 @@ def input_stream(path: str | None) -> Iterator[tuple[BinaryIO, str]]:
 
 @contextmanager
 def output_stream(path: str | None) -> Iterator[BinaryIO]:
-    """Open standard output, or a file that is written atomically: until it is complete, it has a temporary name.
+    """Open standard output, or a file that is written atomically: it has a temporary name until it is complete.
 
-    It is compressed if its name ends in .gz. After a failure the written part stays under the temporary name, which the
-    message gives; errors are those of `atomic_write`.
+    A file is compressed if its name ends in .gz. After a failure, the incomplete file keeps its temporary name, which
+    the error message gives. Raises the errors of `atomic_write`.
     """
     if path is None or path == "-":
         yield sys.stdout.buffer
@@ -137,7 +137,7 @@ def output_stream(path: str | None) -> Iterator[BinaryIO]:
             yield stream
         return
     with atomic_write(final, keep_partial=True) as file:
-        stream = cast(BinaryIO, GzipFile("", "wb", fileobj=file, mtime=0)) if is_packed(final) else file
+        stream = cast(BinaryIO, GzipFile("", "wb", fileobj=file, mtime=0)) if has_gzip_name(final) else file
         try:
             yield stream
         except BaseException:
@@ -162,13 +162,13 @@ def refuse_same_file(option: str, output: str | None, others: Mapping[str, str |
 
 
 def _path_of(spec: str) -> Path:
-    """Return the path of `FILE` or `FILE#COLUMN`; an existing file whose name contains `#` is taken as it is."""
+    """Return the path of `FILE` or `FILE#COLUMN`. In the name of an existing file, `#` does not start a column."""
     path = Path(spec)
     return path if path.exists() or "#" not in path.name else Path(spec.rpartition("#")[0])
 
 
-def is_packed(path: Path) -> bool:
-    """Return whether the name of a file means gzip compression."""
+def has_gzip_name(path: Path) -> bool:
+    """Return whether the name of a file ends in .gz."""
     return path.suffix == ".gz"
 
 
@@ -182,7 +182,7 @@ def all_lines(spec: str, limit: LineLimit | None = None) -> list[str]:
 
 
 def all_locations(spec: str, count: int) -> list[str]:
-    """Return the locations of the `count` lines that `all_lines` has read."""
+    """Return the locations of the `count` lines that `all_lines` reads."""
     from seqlab.data.columns import parse_column
 
     if spec == "-":
@@ -209,5 +209,5 @@ def read_parallel(specs: Iterable[str | None], limit: LineLimit) -> dict[str | N
 def standard_input() -> BinaryIO:
     """Return standard input as a binary stream; raise ValueError if it is closed."""
     if sys.stdin is None:
-        raise ValueError("standard input is closed, so there is nothing to read: name a file instead.")
+        raise ValueError("standard input is closed, so there is no input: name a file instead.")
     return sys.stdin.buffer

@@ -1,8 +1,8 @@
-"""Forked worker processes that share the rows of a call, the fastest way to decode on a CPU.
+"""Forked worker processes that share the rows of a call: the fastest decoding on a CPU.
 
-Two processes of one thread each decode 1.15 times as many tokens per second as one process of two threads (paired
-measurements: 1.0 to 1.4, more when other work uses less of the memory bandwidth), as no operation waits for the slower
-of two threads. Python threads instead wait for the global interpreter lock (1.02 times).
+Two processes with one thread each decode 1.15 times as many tokens per second as one process with two threads, because
+no operation waits for the slower of two threads. Paired measurements range from 1.0 to 1.4; the gain is larger when
+other programs use less memory bandwidth. Python threads wait for the global interpreter lock (1.02 times).
 """
 
 import ctypes
@@ -24,27 +24,27 @@ from seqlab.remote_errors import RemoteError
 T = TypeVar("T")
 
 MIN_ROWS_PER_WORKER = 100
-"""Rows for which a worker pays; if there are too few for two workers, this process computes with all its threads."""
+"""Minimum number of rows per worker. With too few rows for two workers, this process computes with all its threads."""
 MAX_WORKERS = 8
-"""Highest default number of workers: each needs about half a gigabyte of memory for its batches."""
-CAN_FORK = sys.platform == "linux"  # on other systems their own libraries break in a forked process
+"""Maximum default number of workers: each needs about half a gigabyte of memory for its batches."""
+CAN_FORK = sys.platform == "linux"  # on other systems, system libraries may fail in a forked process
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def default_num_workers(device: torch.device) -> int:
-    """Return the default number of workers for a device: on the CPU one for each thread of this process."""
+    """Return the default number of workers for a device: on the CPU, one for each thread of this process."""
     return min(MAX_WORKERS, torch.get_num_threads()) if device.type == "cpu" and CAN_FORK else 1
 
 
 class ForkedWorkers:
-    """A number of worker processes that are forked for each call and end when it returns.
+    """Worker processes that are forked for each call and end when it returns.
 
-    A worker shares the memory of the models with this process. It computes with one thread: OpenMP's other threads do
-    not exist in a forked process, and waiting for them would never end.
+    A worker shares the memory of the models with this process. It computes with one thread, because the other threads
+    of OpenMP do not exist in a forked process, and it would wait for them forever.
     """
 
     def __init__(self, count: int) -> None:
-        """Set the number of workers; none is started yet.
+        """Set the number of workers, which are started later.
 
         Raises:
             ValueError: `count` is below 1, or above 1 on a system other than Linux.
@@ -58,11 +58,11 @@ class ForkedWorkers:
     def map_rows(
         self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: ProgressCallback | None = None
     ) -> list[T]:
-        """Compute values of rows in parallel; `compute` receives the indices of a worker's rows.
+        """Compute a value per row in parallel; `compute` receives the indices of the rows of a worker.
 
-        Workers receive rows of about equal lengths. For few rows there are fewer workers, or none. `on_rows` is called
-        in this process for the rows that each worker reports. An exception of `compute` is raised here. Values must be
-        picklable.
+        All workers receive rows of similar total length. For few rows there are fewer workers, or none. `on_rows` is
+        called in this process with the numbers of rows that the workers report. An exception of `compute` is raised
+        here. The values must be picklable.
 
         Returns:
             The values in the order of the rows.
@@ -76,18 +76,20 @@ class ForkedWorkers:
         order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
         with ExitStack() as workers:
             shares = (order[k::count] for k in range(count))
-            return _in_order([workers.enter_context(_Worker(compute, own)) for own in shares], on_rows)
+            return _collect([workers.enter_context(_Worker(compute, rows)) for rows in shares], on_rows)
 
 
 class _Worker:
-    """A worker process that computes some rows, and its messages: numbers of finished rows, then the values."""
+    """A worker process for some rows. Its messages are numbers of finished rows and, at the end, the list of values."""
 
     def __init__(self, compute: ComputeRows[T], rows: list[int]) -> None:
         self.rows = rows
         self.received, sender = multiprocessing.Pipe(duplex=False)
         arguments = (compute, rows, sender, os.getpid())
-        self._process = multiprocessing.get_context("fork").Process(target=_serve, args=arguments, daemon=True)
-        with _without_ctrl_c():  # the terminal signals all processes: workers ignore it, and this process ends them
+        self._process = multiprocessing.get_context("fork").Process(target=_run_worker, args=arguments, daemon=True)
+        with (
+            _block_sigint()
+        ):  # Ctrl-C in a terminal signals all processes: workers ignore it, and this process kills them
             self._process.start()
         sender.close()
 
@@ -99,8 +101,8 @@ class _Worker:
             self._process.join()
             killed = self._process.exitcode == -signal.SIGKILL
             raise RuntimeError(
-                f"A process that computes some of the lines ended with status {self._process.exitcode}"
-                f"{': it may have run out of memory, of which fewer `processes` need less' if killed else ''}."
+                f"A worker process ended with status {self._process.exitcode}"
+                f"{': it may have run out of memory; lower `processes` to use less' if killed else ''}."
             ) from None
         if isinstance(message, RemoteError):
             message.reraise()
@@ -115,16 +117,16 @@ class _Worker:
         self.received.close()
 
 
-def _without_ctrl_c() -> ExitStack:
+def _block_sigint() -> ExitStack:
     """Block SIGINT in this thread until exit, and permanently in processes that are forked before it."""
     held = ExitStack()
     held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]))
     return held
 
 
-def _serve(compute: ComputeRows[T], rows: list[int], sender: Connection, parent: int) -> None:
-    """Compute the rows of a worker and send its messages."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the kernel ends the worker with its parent
+def _run_worker(compute: ComputeRows[T], rows: list[int], sender: Connection, parent: int) -> None:
+    """Compute the rows of a worker in its process, and send the messages."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # the kernel kills the worker when its parent ends
     if os.getppid() != parent:
         return
     torch.set_num_threads(1)
@@ -132,11 +134,11 @@ def _serve(compute: ComputeRows[T], rows: list[int], sender: Connection, parent:
         message: Any = compute(rows, sender.send)
     except Exception as error:
         message = RemoteError.from_error(error)
-    # By value: `Connection.send` would share tensors through files of this process, which ends now.
+    # Pickled by value: `Connection.send` would share tensors through files of this process, which ends now.
     sender.send_bytes(pickle.dumps(message))
 
 
-def _in_order(workers: Iterable[_Worker], on_rows: ProgressCallback | None) -> list[Any]:
+def _collect(workers: Iterable[_Worker], on_rows: ProgressCallback | None) -> list[Any]:
     """Receive the messages of all workers, and return the values in the order of the rows."""
     values: dict[int, Any] = {}
     waiting: dict[Any, _Worker] = {worker.received: worker for worker in workers}

@@ -1,4 +1,4 @@
-"""Input lines and output lines of commands: checks, control characters and JSON, so that N lines in are N lines out."""
+"""Input and output lines of commands: checks, control characters and JSON. Each input line has one output line."""
 
 import json
 import logging
@@ -14,17 +14,17 @@ from seqlab.data.readers import DiscardedLine
 logger = logging.getLogger(__name__)
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-"""Unicode category Cc, which includes all characters that some programs take for line ends, but U+2028 and U+2029."""
+"""Unicode category Cc. It includes every character that some programs treat as a line end, except U+2028 and U+2029."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def replace_control_characters(text: str) -> tuple[str, int]:
-    """Replace each control character of a hypothesis by a space; return the text and the number of replacements."""
+    """Replace each control character of a text by a space; return the new text and the number of replacements."""
     return _CONTROL.subn(" ", text)
 
 
 def locations_or_numbers(locations: Sequence[str] | None, count: int) -> Sequence[str]:
-    """Return the locations of `count` lines, `line 1` and so on by default; raise ValueError for another number."""
+    """Return `locations`, or `line 1`, `line 2`, ... if it is None; raise ValueError if their number is not `count`."""
     if locations is None:
         return [f"line {number}" for number in range(1, count + 1)]
     if len(locations) != count:
@@ -33,9 +33,9 @@ def locations_or_numbers(locations: Sequence[str] | None, count: int) -> Sequenc
 
 
 def write_lines(stream: BinaryIO, lines: Iterable[str]) -> None:
-    """Write each string as a line of UTF-8, and flush; the strings must not contain newlines."""
+    """Write each string as a line in UTF-8, then flush the stream; the strings must not contain newlines."""
     for line in lines:
-        assert "\n" not in line, "a line cannot hold a newline"
+        assert "\n" not in line, "a line cannot contain a newline"
         stream.write(line.encode("utf-8") + b"\n")
     stream.flush()
 
@@ -51,7 +51,7 @@ def exit_status(limit: LineLimit) -> int:
         return 0
     name, number = limit.discarded.locations[0]
     logger.warning(
-        "%d line(s) exceed %s bytes (--max_line_bytes) and were answered by an empty line; the first is %s",
+        "%d line(s) exceed %s bytes (--max_line_bytes), so their output lines are empty; the first is %s",
         len(limit.discarded),
         f"{limit.max_bytes:,}",
         f"{name}, line {number}",
@@ -71,7 +71,7 @@ def refuse_non_strings(texts: Sequence[str], name: str) -> None:
 
 
 def refuse_newlines(lines: Sequence[str], name: str) -> None:
-    """Raise ValueError if a line contains a newline, which would be two lines of output, or is not a string."""
+    """Raise ValueError if a line is not a string, or contains a newline, which would make two output lines of it."""
     refuse_non_strings(lines, name)
     for i, line in enumerate(lines):
         if "\n" in line:
@@ -80,15 +80,17 @@ def refuse_newlines(lines: Sequence[str], name: str) -> None:
 
 def json_line(values: dict[str, Any]) -> str:
     """Format an object as a line of JSON; infinite numbers and NaN, such as the logarithm of 0, become null."""
-    found = _without_infinities(values)
-    text = json.dumps(found, ensure_ascii=False, allow_nan=False)
-    is_unicode = text.isascii() or not _SURROGATE.search(text)
-    return text if is_unicode else json.dumps(found, allow_nan=False)  # of a file whose name is not UTF-8
+    finite = _replace_infinities(values)
+    text = json.dumps(finite, ensure_ascii=False, allow_nan=False)
+    # Surrogates, from file names that are not UTF-8, cannot be encoded: JSON escapes them.
+    is_encodable = text.isascii() or not _SURROGATE.search(text)
+    return text if is_encodable else json.dumps(finite, allow_nan=False)
 
 
-def _without_infinities(value: Any) -> Any:
+def _replace_infinities(value: Any) -> Any:
+    """Replace infinite numbers and NaN in nested dicts and lists by None."""
     if isinstance(value, dict):
-        return {name: _without_infinities(each) for name, each in value.items()}
+        return {name: _replace_infinities(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_infinities(each) for each in value]
+        return [_replace_infinities(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

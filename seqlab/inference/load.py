@@ -1,4 +1,4 @@
-"""Loading of trained runs as the inference class of their task."""
+"""Loading of trained runs for inference."""
 
 from collections.abc import Sequence
 from inspect import signature
@@ -29,31 +29,31 @@ def load(
     """Load a trained run; several runs or checkpoints become an ensemble.
 
     The class of the result depends on the task of the run: a translator (`Run`), a `TextLabeller`, a `LanguageModel`, a
-    `Predictor`, a `Transcriber`, a `RecordingsLabeller`, or that of a plugin's task. The options from `engine` to
-    `rescore` are for translators (see `seqlab.tasks.translation.load.load_translator`), those of a language model also
-    for speech recognizers (`seqlab.tasks.transcription.transcriber.load_transcriber`).
+    `Predictor`, a `Transcriber`, a `RecordingsLabeller`, or the class of a plugin's task. The options from `engine` to
+    `rescore` are for translators (see `seqlab.tasks.translation.load.load_translator`). `lm`, `lm_weight` and
+    `length_reward` are also for speech recognizers (see `seqlab.tasks.transcription.transcriber.load_transcriber`).
 
     Args:
         run: a run folder, or several for an ensemble.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if available.
-        precision: dtype of matrix products: `bf16`, `fp32` or `auto`: bf16 if the device computes in it, but fp32 for
-            language models, whose figures are compared.
+        precision: dtype of matrix products: `bf16`, `fp32` or `auto`: fp32 for predictors and language models, for
+            comparable results; for other runs bf16 if the device supports it.
         engine: `torch` (the default) or another registered one.
         quantization: type of the weights, for engines that quantize.
         threads: number of CPU threads; None for all cores.
         processes: number of forked processes that share the lines of a call; None for one per thread.
         lm: run of a language model for shallow fusion.
         lm_weight: weight of its log-probabilities.
-        length_reward: score that is added for each token, beside the language model.
-        rescore: runs whose scores choose between the hypotheses of a search.
-        plugins: modules or `.py` files that register parts which the run uses. They are executed: name only what you
-            trust.
+        length_reward: score added per token with `lm`.
+        rescore: runs that rescore the hypotheses of the search.
+        plugins: modules or `.py` files that register components of the run. They are executed, so name only code that
+            you trust.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: the folder is not a run, is damaged or has another format version; the runs do not fit each other;
-            or the task does not have an option.
+        FileNotFoundError: the folder does not exist.
+        ValueError: the folder is not a run, is damaged or has another format version; the runs cannot form an ensemble;
+            or an option does not apply to the task.
     """
     if isinstance(plugins, str | Path):
         raise ValueError(f"`plugins` must be a list, but is {str(plugins)!r} instead: put it into one.")
@@ -62,7 +62,7 @@ def load(
     first = run if isinstance(run, str | Path) else next(iter(run), "")
     try:
         data = read_data_config(first)
-    except (OSError, ValueError):  # not a run, or an export: the default task raises the error
+    except (OSError, ValueError):  # an exported model, or not a run: the loader of translators handles both
         data = default_part("task")
     loader = import_target(data.loader_name)
     options = {
@@ -72,5 +72,5 @@ def load(
     accepted = signature(loader).parameters
     for name, value in options.items():
         if name not in accepted and value != (1 if name == "processes" else None):
-            raise ValueError(f"{first} is {data.model_noun}, for which there is no `{name}`.")
+            raise ValueError(f"{first} is {data.model_noun}, which has no option `{name}`.")
     return loader(run, checkpoint, device, precision, **{name: options[name] for name in accepted if name in options})

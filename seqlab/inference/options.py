@@ -1,4 +1,4 @@
-"""Options that are shared by commands which load trained runs."""
+"""Options of the commands that load trained runs."""
 
 import os
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def _as_utf8(argument: Any) -> Any:
     try:
         return os.fsencode(argument).decode("utf-8")
     except UnicodeDecodeError:
-        raise ValueError("holds bytes that are not UTF-8") from None
+        raise ValueError("contains bytes that are not UTF-8") from None
 
 
 def _not_empty(path: str) -> str:
@@ -48,14 +48,14 @@ class DeviceOptions:
     device: Name = "auto"
     """cpu, cuda, cuda:1 or auto (default): CUDA if available"""
     precision: Name = "auto"
-    """of matrix products: bf16, fp32 or auto (default)"""
+    """dtype of matrix products: bf16, fp32 or auto (default)"""
     threads: Threads | None = None
     """number of CPU threads (default: all cores)"""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class RefuseLongLines:
-    """Limit of a line."""
+    """Maximum length of a line."""
 
     max_line_bytes: Count = MAX_LINE_BYTES
     """maximum bytes of a line; a longer line is an error"""
@@ -69,7 +69,7 @@ class RefuseLongLines:
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class DiscardLongLines:
-    """Limit of a line."""
+    """Maximum length of a line."""
 
     max_line_bytes: Count = MAX_LINE_BYTES
     """maximum bytes of a line; a longer line gives an empty line, and exit status 3"""
@@ -77,7 +77,7 @@ class DiscardLongLines:
     """stop at a line that is too long"""
 
     def line_limit(self) -> "LineLimit":
-        """Return the limit of the lines that are read; what it discards, `exit_status` reports."""
+        """Return the limit of input lines; `exit_status` reports the lines that it discards."""
         from seqlab.base.raw_lines import DiscardedLines, LineLimit
 
         return LineLimit(self.max_line_bytes, None if self.strict else DiscardedLines())
@@ -102,7 +102,7 @@ class EngineOptions(RunOptions):
     processes: Count | None = None
     """worker processes of torch on the CPU (default: one per thread, 8 at most)"""
     batch_tokens: Count | None = None
-    """batch size in padded tokens; changes speed and memory, with torch never the output"""
+    """batch size in padded tokens; affects speed and memory, but with torch not the output"""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -112,7 +112,7 @@ class LabelOptions(RunOptions, DiscardLongLines):
     A run that labels words prints the labels of the words of each line, which are separated by spaces; a run that
     labels lines prints one label. With --conllu, input and output are CoNLL-U, with the labels in one of its columns. A
     run that labels recordings reads the path of a recording from each line. The command reads standard input and writes
-    standard output unless files are named. It reads, labels and writes the lines in blocks.
+    standard output unless files are named. Lines are read, labelled and written in blocks.
     """
 
     input: File | None = None
@@ -122,13 +122,13 @@ class LabelOptions(RunOptions, DiscardLongLines):
     conllu: Annotated[str, "COLUMN"] | None = None
     """read and write CoNLL-U, with the labels in this column: upos, xpos, ..."""
     json: bool = False
-    """one JSON object per line: labels with log-probabilities; for recordings, probabilities"""
+    """write one JSON object per line: labels with log-probabilities; for recordings, probabilities"""
     num_labels: Count = 1
     """number of most probable labels, with --json"""
     batch_tokens: Count | None = None
-    """batch size of text in padded tokens; changes speed and memory"""
+    """batch size of text in padded tokens; affects speed and memory"""
     buffer_lines: Count | None = None
-    """lines in a block (default: 4096; 64 for recordings, 1 on a terminal)"""
+    """lines per block (default: 4096; 64 for recordings, 1 on a terminal)"""
 
 
 def refuse_text_for_runs(runs: Sequence[str], source: str) -> None:
@@ -136,7 +136,7 @@ def refuse_text_for_runs(runs: Sequence[str], source: str) -> None:
     for path in runs[1:]:
         if not Path(path).is_dir():
             raise UsageError(
-                f"{path!r} is not a run folder: further runs form an ensemble, and text is read from {source}"
+                f"{path!r} is not a run folder: several runs form an ensemble, and text is read from {source}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Engine that distributes rows among the ranks of a job or among forked workers."""
+"""Inference engine that distributes rows among the ranks of a job or among forked workers."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
@@ -17,7 +17,10 @@ class RowDistributor(Protocol):
     def map_rows(
         self, lengths: Sequence[int], compute: ComputeRows[T], on_rows: ProgressCallback | None = None
     ) -> list[T]:
-        """Compute values of rows, whose indices `compute` receives, in several processes; return them in order."""
+        """Compute a value per row in several processes; return the values in the order of the rows.
+
+        In each process, `compute` receives the indices of its rows.
+        """
         ...
 
 
@@ -36,11 +39,12 @@ class ParallelEngine:
         progress: ProgressCallback | None = None,
         **options: Any,
     ) -> list[list[Hypothesis]]:
-        """Decode as the engine does."""
+        """Decode with the engine, in several processes; see `Engine.decode`."""
 
-        def search(own: list[int], report: ProgressCallback | None) -> list[list[Hypothesis]]:
-            forced = None if prefixes is None else [prefixes[i] for i in own]
-            return self.engine.decode([src_rows[i] for i in own], config, prefixes=forced, progress=report, **options)
+        def search(indices: list[int], on_rows: ProgressCallback | None) -> list[list[Hypothesis]]:
+            rows = [src_rows[i] for i in indices]
+            forced = None if prefixes is None else [prefixes[i] for i in indices]
+            return self.engine.decode(rows, config, prefixes=forced, progress=on_rows, **options)
 
         return self.distributor.map_rows([len(row) for row in src_rows], search, progress)
 
@@ -52,11 +56,11 @@ class ParallelEngine:
         progress: ProgressCallback | None = None,
         **options: Any,
     ) -> list[PairScore]:
-        """Score as the engine does."""
+        """Score with the engine, in several processes; see `Engine.score`."""
 
-        def score(own: list[int], report: ProgressCallback | None) -> list[PairScore]:
-            src, tgt = [src_rows[i] for i in own], [tgt_rows[i] for i in own]
-            return self.engine.score(src, tgt, progress=report, **options)
+        def score(indices: list[int], on_rows: ProgressCallback | None) -> list[PairScore]:
+            src, tgt = [src_rows[i] for i in indices], [tgt_rows[i] for i in indices]
+            return self.engine.score(src, tgt, progress=on_rows, **options)
 
         lengths = [max(len(src), len(tgt)) for src, tgt in zip(src_rows, tgt_rows, strict=True)]
         return self.distributor.map_rows(lengths, score, progress)

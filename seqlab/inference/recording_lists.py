@@ -1,4 +1,4 @@
-"""Lists of recordings as command input: manifests, and texts of paths."""
+"""Lists of recordings as command input: manifests, and text files with one path per line."""
 
 import logging
 import sys
@@ -16,20 +16,20 @@ from seqlab.inference.files import input_stream
 
 logger = logging.getLogger(__name__)
 BUFFER_RECORDINGS = 64
-"""Default number of recordings that a command reads before it processes them."""
+"""Default number of recordings per block that a command reads before it processes them."""
 
 
-def log_recording_faults(faults: Iterable[str], what: str = "The answer is empty.") -> int:
-    """Warn of each fault that is not empty, followed by its consequence `what`; return the number of faults."""
-    named = [fault for fault in faults if fault]
-    for fault in named:
-        logger.warning("%s %s", fault if fault.endswith(".") else f"{fault}.", what)
-    return len(named)
+def log_recording_faults(faults: Iterable[str], consequence: str = "The output line is empty.") -> int:
+    """Log a warning for each fault that is not empty, followed by its consequence; return the number of faults."""
+    present = [fault for fault in faults if fault]
+    for fault in present:
+        logger.warning("%s %s", fault if fault.endswith(".") else f"{fault}.", consequence)
+    return len(present)
 
 
 def is_recording_list(path: str) -> bool:
     """Return whether a path is a list of recordings rather than a recording."""
-    return _as_manifest(path) is not None or Path(path).suffix == ".txt"
+    return _open_if_manifest(path) is not None or Path(path).suffix == ".txt"
 
 
 def buffer_size(requested: int | None, spec: str | None) -> int:
@@ -39,12 +39,12 @@ def buffer_size(requested: int | None, spec: str | None) -> int:
     return BUFFER_RECORDINGS if requested is None else requested
 
 
-def refuse_recording(output: str | None, recordings: Iterable[str] = ()) -> None:
-    """Raise ValueError if an output file is one of the recordings, or any recording."""
+def refuse_recording_as_output(output: str | None, recordings: Iterable[str] = ()) -> None:
+    """Raise ValueError if the output file is one of the recordings, or another recording that exists."""
     if output is None or output == "-" or not Path(output).is_file():
         return
     if looks_like_audio(output) or any(Path(output).resolve() == Path(each).resolve() for each in recordings):
-        raise ValueError(f"--output {output} is a recording, which would be lost: name another file.")
+        raise ValueError(f"--output {output} is a recording, which would be overwritten: name another file.")
 
 
 @contextmanager
@@ -53,40 +53,41 @@ def open_recording_list(
 ) -> Iterator[Iterator[str | ManifestEntry]]:
     """Open a list of recordings.
 
-    A list is a manifest as training reads it (`seqlab.data.manifests`), with `FILE#COLUMN` if its column is not
-    `audio`, whose entries may be parts of recordings; or a text or standard input with a path on each line.
+    A list is a manifest in the format of training data (`seqlab.data.manifests`), or a text file or standard input with
+    one path per line. A manifest is named as `FILE#COLUMN` if the column of the recordings is not `audio`. Its entries
+    may be parts of recordings.
 
     Args:
         spec: the list; None or `-` for standard input.
         in_folders: whether a folder with subfolders of recordings counts as a list.
-        limit: limit of the length of a line of a text; by default an overlong line counts as a missing recording.
+        limit: limit of the length of a line of text; by default, a longer line counts as a missing recording.
 
     Raises:
-        FileNotFoundError: there is no such list.
-        ValueError: the list is a recording itself, or a line is not UTF-8.
+        FileNotFoundError: the list does not exist.
+        ValueError: the file is a recording instead of a list, or a line is not UTF-8.
     """
-    if spec is not None and (manifest := _as_manifest(spec, in_folders)) is not None:
+    if spec is not None and (manifest := _open_if_manifest(spec, in_folders)) is not None:
         yield manifest.entries()
         return
     if spec is not None and Path(spec).is_file() and looks_like_audio(spec):
         raise ValueError(
-            f"{spec} is a recording, but a list is read here: write the paths of recordings into a .txt file, one on "
-            "each line, and name that."
+            f"{spec} is a recording, but must be a list of recordings: write their paths into a .txt file, one per "
+            "line, and name that file."
         )
     with input_stream(spec) as (stream, name):
         raw_lines = (limit or LineLimit(discarded=DiscardedLines())).read(stream, name)
-        yield (_on_line(raw, name, number) for number, raw in enumerate(raw_lines, start=1))
+        yield (_parse_line(raw, name, number) for number, raw in enumerate(raw_lines, start=1))
 
 
-def _on_line(raw: bytes, name: str, number: int) -> str | ManifestEntry:
-    """Parse a line of a text as a path; an empty or discarded line is an entry without a recording."""
+def _parse_line(raw: bytes, name: str, number: int) -> str | ManifestEntry:
+    """Parse a line of text as a path; an empty or discarded line becomes an entry without a recording."""
     path = "" if raw is DISCARDED else decode_line(raw, name, number)
     path = path.removeprefix(BYTE_ORDER_MARK) if number == 1 else path
     return path if path.strip() else ManifestEntry("", None, f"{name}, line {number}")
 
 
-def _as_manifest(spec: str, in_folders: bool = False) -> Manifest | None:
-    """Return the manifest of this name; None for a text of paths."""
+def _open_if_manifest(spec: str, in_folders: bool = False) -> Manifest | None:
+    """Open a manifest; return None if the file is plain text with one path per line."""
     path, column = spec, ""
     if "#" in spec and not Path(spec).exists():
         path, _, column = spec.rpartition("#")

@@ -1,4 +1,4 @@
-"""Reading of recordings, given as paths, bytes or arrays, as waveforms."""
+"""Reading of recordings from paths, bytes or arrays, as waveforms of one sampling rate."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ logger = logging.getLogger(__name__)
 BATCH_SECONDS = 120.0
 """Default batch size in seconds of audio, padding included."""
 TOO_SHORT = "is shorter than one window of features"
-"""Message for a recording that has no frame."""
+"""Message for a recording without a frame."""
 MAX_FLOAT_SAMPLE = 4.0
-"""Highest accepted float sample: filters and mixing may exceed 1, which is clipped; more means another scale."""
+"""Maximum absolute value of a float sample. Samples above 1, from filters or mixing, are clipped. Samples above this
+maximum have another scale, which is an error."""
 Waveform = NDArray[np.int16]
 
 
 def read_waveforms(recordings: Sequence[Any], rate: int) -> list[Waveform | str]:
-    """Read recordings as waveforms (n,) of a sampling rate; a recording that cannot be read gives an error message.
+    """Read recordings as waveforms (n,) of a sampling rate; for an unreadable recording, return an error message.
 
     Args:
-        recordings: each a path; the content of a file as bytes; an entry of a manifest (`ManifestEntry`); or a waveform
-            with its rate, `(samples, rate)`: samples (n,) or (n, channels), int16 or floats in [-1, 1].
-        rate: samples per second.
+        recordings: for each recording its path, the content of its file as bytes, an entry of a manifest
+            (`ManifestEntry`), or `(samples, rate)`: samples (n,) or (n, channels), int16 or floats in [-1, 1].
+        rate: sampling rate of the returned waveforms, in samples per second.
 
     Raises:
         ValueError: `recordings` is not a list.
@@ -43,7 +44,7 @@ def read_waveforms(recordings: Sequence[Any], rate: int) -> list[Waveform | str]
     source_rates: dict[str, int] = {}
     with ThreadPoolExecutor(usable_cores()) as threads:
         read = list(
-            threads.map(lambda index: _read(index, recordings[index], rate, source_rates), range(len(recordings)))
+            threads.map(lambda index: _read_one(index, recordings[index], rate, source_rates), range(len(recordings)))
         )
     _warn_of_lower_rates(source_rates, rate)
     return read
@@ -54,7 +55,7 @@ def _warn_of_lower_rates(source_rates: dict[str, int], rate: int) -> None:
     if not lower:
         return
     first = min(lower, key=lambda name: lower[name])
-    others = f" {len(lower) - 1:,} other recordings have too few, too." if len(lower) > 1 else ""
+    others = f" {len(lower) - 1:,} other recordings have too low rates, too." if len(lower) > 1 else ""
     text = "%s has %s samples a second, but the model was trained on %s: its upper frequency bands are empty.%s"
     logger.warning(text, first, f"{lower[first]:,}", f"{rate:,}", others)
 
@@ -66,15 +67,15 @@ def recording_name(recording: Any, index: int) -> str:
     return str(recording) if isinstance(recording, str | Path) else f"recording {index + 1}"
 
 
-def _read(index: int, recording: Any, rate: int, source_rates: dict[str, int]) -> Waveform | str:
-    """Read one recording, and store its own rate in `source_rates` under its name."""
+def _read_one(index: int, recording: Any, rate: int, source_rates: dict[str, int]) -> Waveform | str:
+    """Read one recording, and store its original sampling rate in `source_rates` under its name."""
     name = recording_name(recording, index)
     try:
         if isinstance(recording, tuple) and len(recording) == 2:
             if np.ndim(recording[1]):
                 return f"{name}: must be (samples, rate), in this order."
             source_rates[name] = int(recording[1])
-            return _of_array(*recording, rate=rate, name=name)
+            return _convert_array(*recording, rate=rate, name=name)
         if isinstance(recording, ManifestEntry):
             if not recording.audio:
                 return f"{recording.location}: names no recording."
@@ -90,7 +91,7 @@ def _read(index: int, recording: Any, rate: int, source_rates: dict[str, int]) -
     return found.samples
 
 
-def _of_array(samples: Any, source_rate: int, *, rate: int, name: str) -> Waveform | str:
+def _convert_array(samples: Any, source_rate: int, *, rate: int, name: str) -> Waveform | str:
     """Convert samples (n,) or (n, channels) to a waveform; raise RecordingError for an invalid rate."""
     values = np.asarray(samples)
     check_rate(int(source_rate), name)

@@ -1,4 +1,4 @@
-"""Rescoring: one engine searches hypotheses, another one scores and sorts them.
+"""Rescoring: one engine searches for hypotheses, and another engine scores and sorts them.
 
 With a non-autoregressive search this is noisy parallel decoding (Gu et al. 2018, arXiv:1711.02281): an autoregressive
 model scores all hypotheses in one pass.
@@ -30,7 +30,7 @@ class RescoringEngine:
         batch_tokens: int | None = None,
         **options: Any,
     ) -> list[list[Hypothesis]]:
-        """Search `beam_size` hypotheses with the first engine; return the best `num_hypotheses` by the scorer.
+        """Search for `beam_size` hypotheses with the first engine; return the `num_hypotheses` best by the scorer.
 
         Raises:
             ValueError: `beam_size` is 1.
@@ -48,8 +48,8 @@ class RescoringEngine:
             batch_tokens=batch_tokens,
         )
         for (row, rank), score in zip(indices, scores, strict=True):
-            found[row][rank] = _rescored(found[row][rank], score, config)
-        return [sorted(best, key=_rank)[: config.num_hypotheses] for best in found]
+            found[row][rank] = _replace_scores(found[row][rank], score, config)
+        return [sorted(best, key=_sort_key)[: config.num_hypotheses] for best in found]
 
     def score(
         self,
@@ -63,15 +63,15 @@ class RescoringEngine:
         return self.scorer.score(src_rows, tgt_rows, batch_tokens=batch_tokens, progress=progress)
 
 
-def _rank(hypothesis: Hypothesis) -> tuple[bool, bool, float]:
-    """Sort key: finished hypotheses first, then those that are possible for the scorer, then by score."""
+def _sort_key(hypothesis: Hypothesis) -> tuple[bool, bool, float]:
+    """Sort finished hypotheses first, then those with a nonzero probability under the scorer, then by score."""
     return not hypothesis.finished, IMPOSSIBLE_LOG_PROB in hypothesis.token_log_probs, -hypothesis.score
 
 
-def _rescored(hypothesis: Hypothesis, found: PairScore, config: SearchConfig) -> Hypothesis:
+def _replace_scores(hypothesis: Hypothesis, found: PairScore, config: SearchConfig) -> Hypothesis:
     """Replace a hypothesis's log-probabilities by those of the scorer; eos counts if the hypothesis is finished.
 
-    The coverage penalty is kept, as it depends only on the attention of the first engine.
+    The coverage penalty stays unchanged, as it depends only on the attention of the first engine.
     """
     token_log_probs = found.token_log_probs[: hypothesis.num_tokens]
     log_prob = sum(token_log_probs)

@@ -1,4 +1,4 @@
-"""Options, input and output of `seqlab score`, which several tasks serve."""
+"""Options, input and output of `seqlab score`, which several tasks share."""
 
 import math
 import os
@@ -19,7 +19,7 @@ from seqlab.inference.options import SETTINGS, Count, DiscardLongLines, EngineOp
 
 
 class LineLogProb(Protocol):
-    """Log-probability of a line; a dataclass whose fields `--json` prints."""
+    """Dataclass with the log-probability of a line; `--json` prints its fields."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -32,55 +32,56 @@ class LineLogProb(Protocol):
 ScoreLines = Callable[
     [Sequence[Any] | None, Sequence[str], Sequence[str], ProgressCallback | None], Sequence[LineLogProb]
 ]
-"""(sources or prompts, targets, locations, on_progress) -> scores."""
+"""Function of a task: (sources or prompts, targets, locations, progress) -> one score per target."""
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ScoreOptions(EngineOptions, DiscardLongLines):
-    """Log-probability of given lines under a model, in nats: higher is more probable.
+    """Compute the log-probability of given lines under a model, in nats: higher is more probable.
 
     Translators score each target (--tgt) given its source (--src), speech recognizers each text (--tgt) given its
     recording (--src, a list of paths), language models each line (--tgt) by itself or as the continuation of its prompt
-    (--src). The output is one number per line, in order, with the end of line: for rescoring or filtering.
+    (--src). The output is one number per line, in order, for rescoring or filtering. It includes the end of the line.
 
-    With several files of targets, --likeliest prints the number of the file whose line is the most probable, from 1.
+    With several target files, --likeliest prints for each line the number of the file with the most probable target,
+    counted from 1.
     """
 
     src: File | None = None
     """sources, recordings or prompts: FILE or FILE#COLUMN"""
     tgt: Annotated[list[File], AsOption]
-    """targets, or lines: FILE or FILE#COLUMN"""
+    """targets to score: FILE or FILE#COLUMN; several with --likeliest"""
     likeliest: bool = False
-    """print the number of the file with the most probable line, of several files"""
+    """with several target files, print the number of the file with the most probable target"""
     output: File | None = None
-    """where to write (default: standard output)"""
+    """output file (default: standard output)"""
     json: bool = False
-    """one JSON object per line, with tokens and their scores"""
+    """write one JSON object per line, with tokens and their scores"""
     buffer_lines: Count | None = None
-    """lines that are read and processed together (default: 4096; 64 for recordings)"""
+    """lines per block (default: 4096; 64 for recordings)"""
 
 
 class ScoreInput(NamedTuple):
-    """A block of lines of all files."""
+    """A block of lines of the source file and of all target files."""
 
     src: Sequence[Any] | None
     """Sources, prompts or recordings."""
     targets: Sequence[Sequence[str]]
-    """Lines of each file of targets."""
+    """Lines of each target file."""
     locations: Sequence[Sequence[str]]
-    """Locations of the lines of each file of targets and their sources."""
+    """Locations of the lines of each target file and of their sources."""
 
 
 def read_score_inputs(options: ScoreOptions, limit: LineLimit) -> Iterator[ScoreInput]:
-    """Read the source and target files in blocks; raise ValueError if their numbers of lines differ."""
+    """Read the source and target files in blocks of lines; raise ValueError if their numbers of lines differ."""
     from seqlab.data.columns import parse_column
     from seqlab.data.corpus import Corpus
 
     sources = () if options.src is None else (parse_column(options.src, limit),)
     targets = [parse_column(spec, limit) for spec in options.tgt]
     start = 0
-    rows_of_all, size = Corpus((*sources, *targets)).rows(), options.buffer_lines or BUFFER_LINES
-    for rows in in_batches(rows_of_all, size, weight=lambda row: sum(map(len, row)), max_weight=MAX_BUFFER_CHARS):
+    all_rows, size = Corpus((*sources, *targets)).rows(), options.buffer_lines or BUFFER_LINES
+    for rows in in_batches(all_rows, size, weight=lambda row: sum(map(len, row)), max_weight=MAX_BUFFER_CHARS):
         columns = list(zip(*rows, strict=True))
         locations = [Corpus((*sources, tgt)).locations(start, len(rows)) for tgt in targets]
         yield ScoreInput(columns[0] if sources else None, columns[len(sources) :], locations)
@@ -88,7 +89,7 @@ def read_score_inputs(options: ScoreOptions, limit: LineLimit) -> Iterator[Score
 
 
 def write_scores(options: ScoreOptions, world: World, scorer: ScoreLines, blocks: Iterator[ScoreInput]) -> None:
-    """Score and write block by block; under torchrun every rank scores a part of each block."""
+    """Score and write block by block; under torchrun, each rank scores a part of each block."""
     with (
         output_stream(options.output if world.is_main else os.devnull) as output,
         world.enter_on_main(line_progress(None, output)) as advance,
@@ -102,7 +103,7 @@ def write_scores(options: ScoreOptions, world: World, scorer: ScoreLines, blocks
 
 
 def _output_line(options: ScoreOptions, scores: Sequence[LineLogProb], inputs: Sequence[Any]) -> str:
-    """Format the output of a line: its score, or the number of the most probable of several targets."""
+    """Format the output for a line: its score, or with `--likeliest` the number of the file with the best score."""
     is_truncated = any(map(is_discarded, inputs))
     log_probs = [None if is_truncated else score.log_prob for score in scores]
     if not options.likeliest:
@@ -110,8 +111,8 @@ def _output_line(options: ScoreOptions, scores: Sequence[LineLogProb], inputs: S
         return json_line(asdict(scores[0]) | fields) if options.json else _or_na(log_probs[0], ".6f")
     known = [log_prob for log_prob in log_probs if log_prob is not None]
     is_decided = len(known) == len(log_probs) and max(known) > -math.inf
-    likeliest = log_probs.index(max(known)) + 1 if is_decided else None
-    return json_line({"likeliest": likeliest, "log_probs": log_probs}) if options.json else _or_na(likeliest, "d")
+    best = log_probs.index(max(known)) + 1 if is_decided else None
+    return json_line({"likeliest": best, "log_probs": log_probs}) if options.json else _or_na(best, "d")
 
 
 def _or_na(value: float | None, style: str) -> str:

@@ -36,7 +36,7 @@ def score_rows(
         models: a `Scorer`, or several as an ensemble, on `device`.
         src_rows: source ids without special ids.
         tgt_rows: target ids without special ids, one row for each source.
-        tokenizer: has the special ids.
+        tokenizer: target tokenizer, for the special ids.
         batch_tokens: batch size in padded tokens of the longer side.
         device: device of the models.
         progress: called after each batch with its number of pairs.

@@ -1,4 +1,4 @@
-"""Splitting of lines that are too long for a model into segments, at sentence ends or spaces."""
+"""Splitting of lines that are too long for a model, into segments at sentence ends or spaces."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +17,9 @@ class Segment:
 
     ids: list[int]
     separator: str
-    """String between this segment's translation and the next one's: a space, or nothing."""
+    """String between the translations of this segment and the next one: a space or nothing."""
     unknown: Sequence[str] = ()
-    """Words of the line that have the ids from the size of the vocabulary on."""
+    """Words of the line that have ids outside the vocabulary, starting at the vocabulary size."""
 
 
 def split_line(
@@ -29,8 +29,8 @@ def split_line(
 
     A blank line is one segment without ids, for any tokenizer. Each split is after the last sentence end within the
     limit, else after the last space, else after the last character. Ids are lost only if a single character has more
-    ids than the limit. Translations are joined by a space where the line had one; with `has_words` (tokens are words)
-    always.
+    ids than the limit. Translations are joined by a space where the line has one. With `has_words` (tokens are words)
+    they are always joined by a space.
     """
     if not line.strip():
         return [Segment([], "")]
@@ -48,7 +48,7 @@ def split_line(
 
 
 def split_words(words: Sequence[str], limit: int) -> list[range]:
-    """Split words into ranges of at most `limit`, after the last word that ends a sentence if there is one."""
+    """Split words into ranges of at most `limit` words, if possible after a word that ends a sentence."""
     segments, start = [], 0
     while start < len(words):
         end = min(start + limit, len(words))
@@ -61,21 +61,21 @@ def split_words(words: Sequence[str], limit: int) -> list[range]:
 
 
 def _first_segment(text: str, limit: int, encode: Encode) -> tuple[int, list[int]]:
-    """Return the end of the first segment of a text, and its ids."""
-    window, ids = _window(text, limit, encode)
+    """Return the end position of the first segment of a text, and its ids."""
+    prefix, ids = _prefix_over_limit(text, limit, encode)
     if len(ids) <= limit:
-        return len(window), ids
-    for ends in (_ends(_SENTENCE_END, window), _ends(_SPACE, window), list(range(1, len(window)))):
-        fitting = _last_that_fits(window, ends, limit, encode)
+        return len(prefix), ids
+    for ends in (_match_ends(_SENTENCE_END, prefix), _match_ends(_SPACE, prefix), list(range(1, len(prefix)))):
+        fitting = _longest_fitting(prefix, ends, limit, encode)
         if fitting is not None:
             return fitting
-    return 1, encode([window[:1]])[0][:limit]
+    return 1, encode([prefix[:1]])[0][:limit]
 
 
-def _window(text: str, limit: int, encode: Encode) -> tuple[str, list[int]]:
-    """Return a beginning of a text that exceeds the limit, or all of the text, and its ids.
+def _prefix_over_limit(text: str, limit: int, encode: Encode) -> tuple[str, list[int]]:
+    """Return a prefix of a text that has more than `limit` ids, or the complete text, and its ids.
 
-    It keeps the time to split a line from growing with the square of its length.
+    As only a prefix is encoded, the time to split a line does not grow with the square of its length.
     """
     size = max(4 * limit, 16)
     while True:
@@ -85,12 +85,16 @@ def _window(text: str, limit: int, encode: Encode) -> tuple[str, list[int]]:
         size *= 2
 
 
-def _ends(pattern: re.Pattern[str], text: str) -> list[int]:
+def _match_ends(pattern: re.Pattern[str], text: str) -> list[int]:
     return [match.end() for match in pattern.finditer(text) if match.end() < len(text)]
 
 
-def _last_that_fits(text: str, ends: Sequence[int], limit: int, encode: Encode) -> tuple[int, list[int]] | None:
-    """Find by bisection the last of the `ends` before which the text has 1 to `limit` ids; None if there is none."""
+def _longest_fitting(text: str, ends: Sequence[int], limit: int, encode: Encode) -> tuple[int, list[int]] | None:
+    """Find the longest prefix of 1 to `limit` ids that stops at one of the `ends`, by bisection.
+
+    Returns:
+        The end of the prefix and its ids; None if there is no such prefix.
+    """
     found = None
     low, high = 0, len(ends)
     while low < high:

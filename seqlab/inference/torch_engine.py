@@ -1,4 +1,4 @@
-"""PyTorch engine over the model of a trained run, or over an ensemble."""
+"""PyTorch inference engine for the model of a trained run, or for an ensemble."""
 
 import logging
 import math
@@ -26,17 +26,17 @@ from seqlab.text import Tokenizer
 logger = logging.getLogger(__name__)
 
 LENGTH_MARGIN = 1.25
-"""Length of a line relative to the longest line of the training text, above which it is split into segments."""
+"""Lines that are longer than this multiple of the longest training line are split into segments."""
 
 
 class TorchEngine:
-    """An `Engine` over the models of trained runs, an ensemble if there are several; batching changes no result."""
+    """An `Engine` for the model of a trained run, or for an ensemble of several. Batching does not change results."""
 
     def __init__(self, members: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
-        """Move the models to the device, and their matrix products to the dtype, in place.
+        """Move the models to the device and set the dtype of their matrix products, in place.
 
         Raises:
-            ValueError: there is no member, or members have different vocabularies.
+            ValueError: `members` is empty, or the members have different vocabularies.
         """
         refuse_different_vocabularies(members)
         self.members = list(members)
@@ -49,7 +49,7 @@ class TorchEngine:
         self.tokenizer = first.tgt_tokenizer
         self.model: Stepper | PositionModel
         self.lm: WeightedLm | None = None
-        self._impossible: dict[int, str] = {}
+        self._impossible_tokens: dict[int, str] = {}
         if len(members) > 1:
             self.model = Ensemble([member.stepper for member in members])
         else:
@@ -60,15 +60,16 @@ class TorchEngine:
 
     @property
     def stepper(self) -> Stepper:
-        """The models as an autoregressive one; raises ValueError if the model is non-autoregressive."""
+        """The autoregressive model or ensemble; raises ValueError if the model is non-autoregressive."""
         return self.members[0].stepper if isinstance(self.model, PositionModel) else self.model
 
     def fuse(self, lm: LoadedRun, weight: float, length_reward: float, dtype: torch.dtype) -> None:
         """Add a language model for shallow fusion (see `WeightedLm`); scores then include its log-probabilities.
 
         Raises:
-            ValueError: its vocabulary differs; the weight is not above 0; or the model is non-autoregressive, and its
-                targets end at eos or the language model is not a `FixedContextModel`.
+            ValueError: its vocabulary differs; the weight is not above 0; the model copies unknown words; or the model
+                is non-autoregressive and ends its targets at eos, or is combined with a language model that is not a
+                `FixedContextModel`.
         """
         data = lm.config.data
         assert isinstance(data, TextConfig), "load the language model by its `model_noun`"
@@ -83,16 +84,16 @@ class TorchEngine:
                 "model with the translator's tokenizer (`data.tokenizer.kind: saved`)."
             )
         if isinstance(self.model, PositionModel):
-            self._refuse_for_positions(lm, self.model)
-        self._impossible = dict(zip(lm.impossible_ids, self.tokenizer.tokens(lm.impossible_ids), strict=True))
-        if self._impossible:
+            self._check_fusion(lm, self.model)
+        self._impossible_tokens = dict(zip(lm.impossible_ids, self.tokenizer.tokens(lm.impossible_ids), strict=True))
+        if self._impossible_tokens:
             logger.warning(
-                "%s gives probability 0 to %d of the %d tokens of the vocabulary, so that they can never be produced: "
-                "%s",
+                "%s gives probability 0 to %d of the %d tokens of the vocabulary, so outputs never contain them: %s",
                 lm.folder.path,
-                len(self._impossible),
+                len(self._impossible_tokens),
                 self.tokenizer.vocab_size,
-                ", ".join(list(self._impossible.values())[:5]) + (" ..." if len(self._impossible) > 5 else ""),
+                ", ".join(list(self._impossible_tokens.values())[:5])
+                + (" ..." if len(self._impossible_tokens) > 5 else ""),
             )
         prepare_inference(lm.model, self.device, dtype)
         first = start_id(data, self.tokenizer)
@@ -103,7 +104,8 @@ class TorchEngine:
             start_lm=lambda rows, device: collate_prompts([[first]] * rows).to(device),
         )
 
-    def _refuse_for_positions(self, lm: LoadedRun, model: PositionModel) -> None:
+    def _check_fusion(self, lm: LoadedRun, model: PositionModel) -> None:
+        """Raise ValueError unless a non-autoregressive model can be combined with a language model."""
         family, path = self.members[0].config.model.family, self.members[0].folder.path
         if model.ends_at_eos:
             raise ValueError(
@@ -127,8 +129,8 @@ class TorchEngine:
         progress: ProgressCallback | None = None,
         need_attention: bool = False,
     ) -> list[list[Hypothesis]]:
-        """Decode as `decode_rows` does; raise ValueError for a prefix that is impossible for the language model."""
-        for token in (self._impossible.get(each) for prefix in prefixes or () for each in prefix):
+        """Decode with `decode_rows`; raise ValueError for a prefix with probability 0 under the language model."""
+        for token in (self._impossible_tokens.get(each) for prefix in prefixes or () for each in prefix):
             if token is not None:
                 raise ValueError(
                     f"A prefix contains {token!r}, to which the language model gives probability 0: leave it out, or "
@@ -156,7 +158,7 @@ class TorchEngine:
         batch_tokens: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> list[PairScore]:
-        """Score as `score_rows` does."""
+        """Score with `score_rows`."""
         return score_rows(
             [member.scorer for member in self.members],
             src_rows,
@@ -169,7 +171,7 @@ class TorchEngine:
 
 
 def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
-    """Raise ValueError unless there are members and all have the same vocabularies, on both sides."""
+    """Raise ValueError if there is no member, or if members have different source or target vocabularies."""
     if not members:
         raise ValueError("`run` must name at least 1 run, but names 0 instead.")
     first = members[0]
@@ -179,12 +181,13 @@ def refuse_different_vocabularies(members: Sequence[LoadedRun]) -> None:
             if _vocabulary(getattr(first, f"{side}_tokenizer")) != _vocabulary(getattr(member, f"{side}_tokenizer")):
                 raise ValueError(
                     f"{first.folder.path} and {member.folder.path} have different{name} vocabularies: the runs of an "
-                    "ensemble must share their tokenizers (train the second with `--init_from`, or with the first's: "
-                    "`data.tokenizer.kind: saved`)."
+                    "ensemble must share their tokenizers (train the second run with `--init_from`, or with the "
+                    "tokenizer of the first: `data.tokenizer.kind: saved`)."
                 )
 
 
 def _vocabulary(tokenizer: Tokenizer) -> list[str]:
+    """Return the token of each id."""
     return tokenizer.tokens(range(tokenizer.vocab_size))
 
 
@@ -197,9 +200,9 @@ def has_copied_unknowns(members: Sequence[LoadedRun]) -> bool:
 
 
 def max_source_tokens(member: LoadedRun) -> int:
-    """Return the maximum number of tokens of a line, without eos: by the model's limit and its training data.
+    """Return the maximum number of source tokens per line, without eos, by the model's limit and its training data.
 
-    For lines much longer than its training data a Transformer outputs an unrelated short sentence, or repeats itself.
+    For lines much longer than its training lines, a Transformer outputs an unrelated short sentence or repeats itself.
     """
     by_model = member.max_length - member.config.data.src_special_ids
     if member.longest_src_tokens is None:

@@ -66,7 +66,7 @@ def test_tables_need_a_column_unless_whole_tables_are_allowed(tmp_path: Path, ki
     message = f"a .{kind.removesuffix('.gz')} file needs the name of a column, for example {table}#{example}"
     with pytest.raises(ValueError, match=re.escape(message)), open_input(str(table)):
         pass
-    with open_input(str(table), whole_tables=True) as source:
+    with open_input(str(table), tables_as_text=True) as source:
         assert list(source.lines) == ["1\tHaus", ""]
 
 

@@ -180,7 +180,7 @@ def test_a_terminal_shows_the_text_token_by_token(
         (["RUN", "--prompts", "EMPTY"], "is empty: it has no prompt."),
         (["RUN", "--prompts", "nowhere.txt"], "nowhere.txt: there is no such file."),
         (["RUN", "--prompt", "a\nb"], "Prompt 1 contains a newline, but the model was trained on single lines"),
-        (["RUN", "--prompt", "a\udcff"], "`--prompt[0]`: holds bytes that are not UTF-8"),
+        (["RUN", "--prompt", "a\udcff"], "`--prompt[0]`: contains bytes that are not UTF-8"),
         (["RUN", "--num_samples", "0"], "`--num_samples` must be at least 1, but is 0 instead."),
         (["RUN", "--batch_rows", "0"], "`--batch_rows` must be at least 1, but is 0 instead."),
         (["RUN", "--temperature", "0"], "`--temperature` must be at least 0.0001, but is 0 instead."),

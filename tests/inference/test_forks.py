@@ -59,7 +59,7 @@ def test_a_killed_worker_raises_runtime_error() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         return indices
 
-    with pytest.raises(RuntimeError, match=r"ended with status -9: it may have run out of memory.*`processes`"):
+    with pytest.raises(RuntimeError, match=r"ended with status -9: it may have run out of memory; lower `processes`"):
         ForkedWorkers(2).map_rows(LENGTHS, compute)
 
 
@@ -70,7 +70,7 @@ def test_a_worker_killed_while_sending_raises_runtime_error() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         return indices
 
-    with pytest.raises(RuntimeError, match=r"ended with status -9: it may have run out of memory.*`processes`"):
+    with pytest.raises(RuntimeError, match=r"ended with status -9: it may have run out of memory; lower `processes`"):
         ForkedWorkers(2).map_rows(LENGTHS, compute)
 
 

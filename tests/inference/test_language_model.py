@@ -278,7 +278,7 @@ def test_runs_of_other_tasks_are_refused(runs: TinyRuns, make_run: Any) -> None:
     with pytest.raises(ValueError, match="is a language model: use `seqlab generate`, `seqlab perplexity`"):
         seqlab.load([translator, runs()])
     assert isinstance(seqlab.load(runs("rnn_lm")), LanguageModel)
-    with pytest.raises(ValueError, match="is a language model, for which there is no `threads`"):
+    with pytest.raises(ValueError, match="is a language model, which has no option `threads`"):
         seqlab.load(runs("rnn_lm"), threads=1)
 
 

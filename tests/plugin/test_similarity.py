@@ -178,7 +178,7 @@ def test_python_with_the_entry_point_equals_the_command_line(
     assert batched == single == from_cli_run
     assert empty == []
     assert shown.startswith("Similarity(LoadedRun(")
-    assert message.endswith("is a measure of similarity, for which there is no `lm`.")
+    assert message.endswith("is a measure of similarity, which has no option `lm`.")
     assert_equal_runs(pairs / "python", trained)
 
 

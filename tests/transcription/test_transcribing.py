@@ -248,7 +248,7 @@ def test_the_command_writes_one_line_per_recording(trained: Path, paths: list[st
     assert (status, done.stdout) == (2, b"")
     status, done = run_in_process("transcribe", trained, "--input", paths[0])
     assert (status, done.stdout) == (2, b"")
-    assert f"{paths[0]} is a recording, but a list is read here" in done.stderr.decode()
+    assert f"{paths[0]} is a recording, but must be a list of recordings" in done.stderr.decode()
     status, done = run_in_process(
         "transcribe", trained, *paths[:2], "--json", "--num_hypotheses", "3", "--beam_size", "8"
     )
@@ -295,7 +295,7 @@ def test_recordings_are_not_overwritten(trained: Path, paths: list[str], tmp_pat
     for given in ([tmp_path / "a.wav"], ["--input", tmp_path / "list.txt"]):
         status, done = run_in_process("transcribe", trained, *given, "--output", tmp_path / "a.wav")
         assert status == 2
-        assert "is a recording, which would be lost" in done.stderr.decode()
+        assert "is a recording, which would be overwritten" in done.stderr.decode()
     assert (tmp_path / "a.wav").read_bytes() == content
 
 

@@ -66,7 +66,7 @@ def label_text(options: LabelOptions) -> int:
     # In CoNLL-U an empty line ends a sentence, so a line over the limit cannot be replaced by an empty one.
     limit = options.line_limit() if options.conllu is None else LineLimit(options.max_line_bytes)
     with (
-        open_input(options.input, whole_tables=options.conllu is not None, limit=limit) as source,
+        open_input(options.input, tables_as_text=options.conllu is not None, limit=limit) as source,
         output_stream(options.output) as output,
         line_progress(source.stream, output) as advance,
     ):

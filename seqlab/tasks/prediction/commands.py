@@ -86,7 +86,7 @@ def _predict_tables(
         if path is not None and table_kind(Path(path)) is not None:
             name, (header, rows) = path, read_table(Path(path))
         else:
-            source = opened.enter_context(open_input(path, whole_tables=True, limit=limit))
+            source = opened.enter_context(open_input(path, tables_as_text=True, limit=limit))
             name, (header, rows) = source.name, read_rows(source.lines, source.name)
         for block in [list(rows)] if predictor.reads_series else in_batches(rows, BUFFER_LINES):
             table = RawTable.empty()

@@ -13,7 +13,7 @@ from seqlab.inference.recording_lists import (
     describe_recording,
     log_recording_faults,
     open_recording_list,
-    refuse_recording,
+    refuse_recording_as_output,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def label_recordings(options: LabelOptions) -> int | None:
             raise UsageError(f"--{name} is for labels of text, but {options.runs[0]} labels recordings")
     if options.num_labels > 1 and not options.json:
         raise UsageError("more than one label per recording needs --json")
-    refuse_recording(options.output)
+    refuse_recording_as_output(options.output)
     set_threads(options.threads)
     labeller = load_recording_labeller(options.runs, options.checkpoint, options.device, options.precision)
     faults = 0

@@ -25,7 +25,7 @@ from seqlab.inference.recording_lists import (
     is_recording_list,
     log_recording_faults,
     open_recording_list,
-    refuse_recording,
+    refuse_recording_as_output,
 )
 from seqlab.inference.score_command import ScoreInput, ScoreOptions, write_scores
 
@@ -81,7 +81,7 @@ def run(options: TranscribeOptions) -> int | None:
     if len(options.recordings) == 1 and is_recording_list(options.recordings[0]):
         options = replace(options, recordings=[], input=options.recordings[0])
     refuse_same_file("--output", options.output, {"the input": options.input})
-    refuse_recording(options.output, options.recordings)
+    refuse_recording_as_output(options.output, options.recordings)
     set_threads(options.threads)
     transcriber = load_transcriber(
         options.run,
