@@ -1,4 +1,4 @@
-"""Tasks, one folder each: data config, training steps and validation, zero-config choices, inference class, commands.
+"""Tasks, one folder each: data config, training and validation, zero-config choices, inference class, commands.
 
 Tasks do not import each other.
 """

@@ -122,7 +122,7 @@ def test_a_work_file_with_more_translations_than_lines_is_damaged(seqlab, run_di
     work = WorkFile(corpus / "w", {"src": "a"})
     with work.open() as (file, _):
         append_json(file, asdict(Distilled(["x"] * 3)))
-    with pytest.raises(ValueError, match="w is damaged: it has 3 translations of 2 lines"):
+    with pytest.raises(ValueError, match="w is damaged: it has 3 translations, but there are 2 lines"):
         distill(run, lines, work, beam_size=1)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 
 @pytest.mark.parametrize("name", ["run_dir", "recurrent_run_dir"])
-def test_counts_add_up_and_exact_search_is_not_beaten(
+def test_counts_add_up_and_exact_search_has_the_best_scores(
     seqlab, name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     run = request.getfixturevalue(name)
@@ -130,4 +130,4 @@ def test_outputs_at_the_length_limit_are_reported(
     assert cut_off > 0
     [found] = json.loads(result.out)
     assert (found["unfinished"], found["search_errors"]) == (cut_off, cut_off)
-    assert f"beam 1: a length limit ended {cut_off} outputs: they count as search errors" in result.err
+    assert f"beam 1: {cut_off} outputs were cut at a length limit: they count as search errors" in result.err

@@ -48,9 +48,9 @@ CORRECT = {4: {5: 1.0}, 5: {6: 0.9, 4: 0.1}, 6: {2: 1.0}}
 def test_bias_of_a_model_that_fails_after_its_own_error() -> None:
     model = BigramModel(CORRECT | {1: {7: 0.6, 4: 0.4}, 7: {7: 1.0}})
     found = measure_exposure(model, [[5, 6]], [[4, 5, 6]], TOKENIZER, GREEDY)
-    assert [quality.right for quality in found.true] == [0, 1, 1, 1]
+    assert [quality.correct for quality in found.true] == [0, 1, 1, 1]
     assert total(found.true).accuracy == 0.75
-    assert total(found.own).right == 0
+    assert total(found.own).correct == 0
     assert len(found.own) == 2 * 3 + 10  # it never outputs eos: the maximum length of a search
     assert found.after_error.count == len(found.own) - 1
     assert found.shared_own.count == found.shared_true.count == 4  # predictions after eos are not compared
@@ -62,7 +62,7 @@ def test_banned_ids_are_not_predicted(banned_id: int) -> None:
     model = BigramModel(CORRECT | {1: {banned_id: 0.6, 4: 0.4}})
     found = measure_exposure(model, [[5, 6]], [[4, 5, 6]], TOKENIZER, GREEDY)
     for qualities in (found.true, found.own):
-        assert [quality.right for quality in qualities] == [1, 1, 1, 1]
+        assert [quality.correct for quality in qualities] == [1, 1, 1, 1]
         assert total(qualities).probability == pytest.approx(0.4 + 1.0 + 0.9 + 1.0)
 
 
@@ -71,7 +71,7 @@ def test_predicting_unk_is_never_correct() -> None:
     model = BigramModel(CORRECT | {1: {unk: 1.0}, unk: {5: 1.0}})
     found = measure_exposure(model, [[5, 6]], [[unk, 5, 6]], TOKENIZER, GREEDY)
     for qualities in (found.true, found.own):  # the next prediction follows an error
-        assert [quality.right for quality in qualities] == [0, 1, 1, 1]
+        assert [quality.correct for quality in qualities] == [0, 1, 1, 1]
         assert [quality.probability for quality in qualities] == pytest.approx([0.0, 1.0, 0.9, 1.0])
     assert found.after_error.count == 3
 
@@ -99,7 +99,7 @@ def test_finished_rows_leave_the_batch() -> None:
     sources = [[5, 5, 5, 5], [5, 6, 6, 6], [5, 5, 6, 6]]
     found = measure_exposure(Counter(torch.zeros(0)), sources, [[5, 5, 5, 5], [5], [5, 5]], TOKENIZER, GREEDY)
     assert batch_sizes == [3, 3, 2, 1, 1] + [3] * 5  # after the model's prefix, then after the reference's
-    assert total(found.own).right == total(found.own).count == total(found.true).count == 5 + 2 + 3
+    assert total(found.own).correct == total(found.own).count == total(found.true).count == 5 + 2 + 3
 
 
 def test_a_model_that_ignores_its_prefix_has_no_bias() -> None:
@@ -131,11 +131,11 @@ def test_predictions_that_recover_from_an_error_are_correct() -> None:
     """It outputs 7, 5, 6, eos. After 7 both 4 (7 was inserted) and 5 (7 replaced 4) are correct."""
     model = BigramModel(CORRECT | {1: {7: 0.6, 4: 0.4}, 7: {5: 0.7, 4: 0.2, 6: 0.1}})
     found = measure_exposure(model, [[5, 6]], [[4, 5, 6]], TOKENIZER, GREEDY)
-    assert [quality.right for quality in found.own] == [0, 1, 1, 1]
+    assert [quality.correct for quality in found.own] == [0, 1, 1, 1]
     assert [quality.choices for quality in found.own] == [1, 2, 1, 1]
     assert [quality.probability for quality in found.own] == pytest.approx([0.4, 0.7 + 0.2, 0.9, 1.0])
     after_error = found.after_error
-    assert (after_error.count, after_error.right, after_error.choices) == (3, 3, 4)
+    assert (after_error.count, after_error.correct, after_error.choices) == (3, 3, 4)
     assert after_error.probability == pytest.approx(0.9 + 0.9 + 1.0)
     assert [quality.probability for quality in found.true] == pytest.approx([0.4, 1.0, 0.9, 1.0])
 
@@ -146,8 +146,8 @@ def test_correct_outputs_that_differ_from_the_reference_count_as_wrong() -> None
         {1: {4: 0.49, 7: 0.51}, 4: {5: 1.0}, 5: {6: 1.0}, 6: {2: 1.0}, 7: {8: 1.0}, 8: {9: 1.0}, 9: {2: 1.0}}
     )
     found = measure_exposure(model, [[5], [5]], [[4, 5, 6], [7, 8, 9]], TOKENIZER, GREEDY)
-    assert total(found.true).right == 7
-    assert [quality.right for quality in found.own] == [1, 1, 1, 2]
+    assert total(found.true).correct == 7
+    assert [quality.correct for quality in found.own] == [1, 1, 1, 2]
 
 
 @pytest.mark.parametrize("config", [TRANSFORMERS["pre"], RECURRENT["lstm"]])
@@ -161,10 +161,10 @@ def test_counts_match_separate_forward_passes(config: Any) -> None:
     is_token = batch.tgt_out >= 0
     true = total(found.true)
     assert true.count == int(is_token.sum())
-    assert true.right == int((logits.argmax(-1) == batch.tgt_out)[is_token].sum())
+    assert true.correct == int((logits.argmax(-1) == batch.tgt_out)[is_token].sum())
     assert true.probability == pytest.approx(float(scores[is_token].exp().sum()), rel=1e-3)
     separate = [measure_exposure(model, [SRC[i]], [TGT[i]], TOKENIZER, GREEDY) for i in ALL]
-    assert total([total(each.own) for each in separate]).right == total(found.own).right
+    assert total([total(each.own) for each in separate]).correct == total(found.own).correct
     assert sum(each.after_error.count for each in separate) == found.after_error.count
 
 

@@ -29,17 +29,17 @@ def best_by_exhaustive_search(prefix: list[int], reference: list[int]) -> set[in
 def test_oracle_tokens_match_exhaustive_search() -> None:
     sequences = [list(each) for length in range(4) for each in product(range(3), repeat=length)]
     for reference, prefix in product(sequences, sequences):
-        oracle = Oracle.begin([*reference, EOS])
+        oracle = Oracle.of_empty_prefix([*reference, EOS])
         for token in prefix:
-            oracle = oracle.read(token)
-        assert oracle.best() == best_by_exhaustive_search(prefix, reference)
+            oracle = oracle.extended(token)
+        assert oracle.correct_tokens() == best_by_exhaustive_search(prefix, reference)
         assert oracle.has_error == (prefix != reference[: len(prefix)])
 
 
 def test_only_the_next_reference_token_is_correct_after_a_reference_prefix() -> None:
     reference = [1, 1, 2, 1, EOS]
-    oracle = Oracle.begin(reference)
+    oracle = Oracle.of_empty_prefix(reference)
     for token in reference[:-1]:
-        assert oracle.best() == {token}
-        oracle = oracle.read(token)
-    assert oracle.best() == {EOS}
+        assert oracle.correct_tokens() == {token}
+        oracle = oracle.extended(token)
+    assert oracle.correct_tokens() == {EOS}

@@ -10,7 +10,7 @@ def hypothesis(ids: list[int], score: float, finished: bool = True) -> Hypothesi
     return Hypothesis(ids=ids, score=score, log_prob=score, finished=finished, token_log_probs=[])
 
 
-REFERENCE = ScoredReference([4, 5], -1.0, is_in_reach=True)
+REFERENCE = ScoredReference([4, 5], -1.0, is_reachable=True)
 OUTPUTS = {
     "right": hypothesis([4, 5], -1.0),
     "search": hypothesis([4, 6], -1.5),
@@ -43,7 +43,7 @@ def test_only_outputs_with_a_lower_score_than_the_best_are_beaten() -> None:
 
 
 def test_incomplete_exact_searches_are_excluded() -> None:
-    references = [REFERENCE, REFERENCE, ScoredReference([4] * 99, -9.0, is_in_reach=False)]
+    references = [REFERENCE, REFERENCE, ScoredReference([4] * 99, -9.0, is_reachable=False)]
     found, best = [OUTPUTS["right"], OUTPUTS["search"], OUTPUTS["search"]], [OUTPUTS["model"], None, None]
     assert count_search_errors(3, found, references, best) == SearchErrors(
         3, 1, 0, 0, beaten=1, unknown=1, out_of_reach=1

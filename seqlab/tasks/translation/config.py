@@ -13,7 +13,7 @@ from seqlab.data.pairs_config import PairsConfig
 from seqlab.text import SameConfig, TokenizerConfig
 
 TRANSLATOR = "a translator"
-"""Name of what a translation run trains; `load_run` checks it."""
+"""`DataConfig.model_noun` of the task."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
@@ -49,7 +49,7 @@ class TranslationConfig(PairsConfig):
     """Whether source and target share one tokenizer, trained on both sides."""
 
     copy_unknown: bool = False
-    """Whether unknown source words get ids of their own, so that a model with `model.copying` can copy them into the
+    """Whether unknown source words get separate ids, so that a model with `model.copying` can copy them into the
     target. Needs a joint vocabulary of words or characters."""
 
     subword_sampling: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -57,16 +57,17 @@ class TranslationConfig(PairsConfig):
     BPE dropout and 0.8 for unigram sampling."""
 
     max_length_ratio: Annotated[float, Field(gt=1, le=MAX_NUMBER)] = 4.0
-    """Maximum factor between the ratio of target to source characters of a pair and that of the corpus; other pairs are
-    dropped. 10 characters are added to both sides, so that short sentences may differ more."""
+    """Maximum factor by which the length ratio of a pair (target to source, in characters) may differ from that of the
+    corpus; other pairs are dropped. 10 characters are added to both lengths, so that short sentences may differ
+    more."""
 
     batch_tokens: Count = 4096
     """Target tokens per step over all ranks, including ends of sentence; an average, as a step has whole sentences."""
 
     micro_batch_tokens: Count = 2048
-    """Maximum padded tokens per micro-step, on the longer side; a longer pair is a micro-step of its own. All steps
-    have the same number of micro-steps. It affects memory, speed (on a CPU each micro-step costs a pass over all
-    weights and gradients), and which pairs form a step."""
+    """Maximum padded tokens per micro-step, on the longer side; a longer pair is a separate micro-step. All steps have
+    the same number of micro-steps. It affects memory, speed (on a CPU each micro-step costs a pass over all weights and
+    gradients), and the division of the pairs into steps."""
 
     @property
     def tokenizer_folders(self) -> list[str]:

@@ -27,8 +27,8 @@ IDENTITY_KEY = "seqlab distill"
 """Key of the identity in the first line of a work file."""
 OFFSET_KEY = "first"
 """Key of a block: number of lines before the block."""
-HASHED = ("runs", "src")
-"""Entries of the identity that are checksums rather than settings."""
+HASHED_KEYS = ("runs", "src")
+"""Keys of the identity that have checksums rather than settings as values."""
 BLOCK_LINES = 4096
 """Lines per block; enough to fill batches with lines of similar length."""
 
@@ -40,9 +40,9 @@ class Distilled:
     translations: list[str] = field(default_factory=list)
     """One translation per line."""
     cut: int = 0
-    """Number of translations that the maximum length ended."""
+    """Number of translations that were cut at the maximum length."""
     truncated: int = 0
-    """Number of sources that were too long for the model and were translated in pieces."""
+    """Number of sources that were too long for the model and were translated in segments."""
     control_characters: int = 0
     """Number of control characters that were replaced by spaces."""
 
@@ -55,7 +55,7 @@ class Distilled:
 
 
 class WorkFile:
-    """File of finished blocks; its last line may be incomplete after a kill."""
+    """File of finished blocks; its last line may be incomplete if the process was killed."""
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         """`identity`: the checksums and settings that identify the work, serializable as JSON."""
@@ -111,8 +111,8 @@ class WorkFile:
         identity: dict[str, Any] | None = None
         done, size = Distilled(), 0
         with open_regular(self.path) as file:
-            beginning = b'{"%s": ' % IDENTITY_KEY.encode()
-            if not beginning.startswith(file.read(len(beginning))):
+            prefix = b'{"%s": ' % IDENTITY_KEY.encode()
+            if not prefix.startswith(file.read(len(prefix))):
                 raise ValueError(f"{self.path} is not a work file of `distill`: move it, or name another OUT.")
             file.seek(0)
             for number, line in enumerate(file, start=1):
@@ -120,9 +120,9 @@ class WorkFile:
                     break
                 try:
                     if identity is None:
-                        identity = validate_type(_unsealed(line)[IDENTITY_KEY], dict[str, Any])
+                        identity = validate_type(_parse_object(line)[IDENTITY_KEY], dict[str, Any])
                     else:
-                        done.extend(_block_of(line, len(done.translations)))
+                        done.extend(_parse_block(line, len(done.translations)))
                 except (ValueError, KeyError) as error:
                     message = f"{self.path}, line {number}: damaged ({error}): move the file away to start anew."
                     raise ValueError(message) from error
@@ -138,13 +138,15 @@ class WorkFile:
                 names = [key for key in value | other if value.get(key) != other.get(key)]
                 found += [f"`{key}: {other.get(key)}`, not `{key}: {value.get(key)}`" for key in names]
             elif value != other:
-                found.append(f"another `{name}`" if name in HASHED else f"`{name}: {other}`, not `{name}: {value}`")
+                found.append(
+                    f"another `{name}`" if name in HASHED_KEYS else f"`{name}: {other}`, not `{name}: {value}`"
+                )
         return found
 
 
-def _block_of(line: bytes, first: int) -> Distilled:
-    """Parse the block that starts at line `first`; raise ValueError if it is damaged."""
-    values = _unsealed(line)
+def _parse_block(line: bytes, first: int) -> Distilled:
+    """Parse a block, which must start at line `first` of the corpus; raise ValueError if it is damaged."""
+    values = _parse_object(line)
     if values.pop(OFFSET_KEY, first) != first:  # older versions did not write it
         raise ValueError("it does not follow the previous block")
     if values.keys() != {each.name for each in fields(Distilled)}:
@@ -155,7 +157,7 @@ def _block_of(line: bytes, first: int) -> Distilled:
     return block
 
 
-def _unsealed(line: bytes) -> dict[str, Any]:
+def _parse_object(line: bytes) -> dict[str, Any]:
     """Parse an object written by `append_json`, or by older versions, which wrote no checksum."""
     return verify_checksum(parse_json(line), required=False)
 
@@ -168,7 +170,7 @@ def append_json(file: BinaryIO, value: Mapping[str, Any]) -> None:
 
 
 def sha256_of(lines: Sequence[str]) -> str:
-    """Hash the lines of a text."""
+    """Compute the SHA-256 hash of the lines of a text."""
     digest = hashlib.sha256()
     for line in lines:
         digest.update(line.encode() + b"\n")
@@ -186,7 +188,7 @@ def distill(
     progress: ProgressCallback | None = None,
     **options: Any,
 ) -> Distilled:
-    """Translate lines, starting after those in the work file; the work file is kept at the end.
+    """Translate lines, and resume after those in the work file, which is not deleted afterwards.
 
     Args:
         run: a loaded translation run.
@@ -195,7 +197,7 @@ def distill(
         block_lines: lines per block of the work file.
         locations: source location of each line, for messages; `line 1`, `line 2`, ... by default.
         overwrite: whether to delete a work file with another identity.
-        progress: called with numbers of finished lines (or pieces of split lines).
+        progress: called with numbers of finished lines (or segments of split lines).
         options: arguments of `Run.translate_detailed`.
 
     Raises:
@@ -207,8 +209,8 @@ def distill(
             logger.info("resuming from %s: %s of %s lines are done", work.path, f"{count:,}", f"{len(lines):,}")
         if count > len(lines):
             raise ValueError(
-                f"{work.path} is damaged: it has {count:,} translations of {len(lines):,} lines: move it away to start "
-                "anew."
+                f"{work.path} is damaged: it has {count:,} translations, but there are {len(lines):,} lines: move it "
+                "away to start anew."
             )
         if progress is not None:
             progress(count)

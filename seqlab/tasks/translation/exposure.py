@@ -1,8 +1,8 @@
 """Exposure bias: next-token accuracy after the model's own prefixes and after those of the reference.
 
 A model that is trained on true prefixes only may fail after its own mistakes (Ranzato et al. 2016). After both kinds of
-prefixes, its next token is compared with the correct tokens (`Oracle`). There is only one reference: after a good
-output that differs from it, predictions count as wrong, too.
+prefixes, its next token is compared with the correct tokens (`Oracle`). As there is only one reference, predictions may
+count as wrong after a good output that differs from it.
 """
 
 from collections.abc import Sequence
@@ -43,19 +43,19 @@ class Oracle:
     """(len(reference),): edit distance of the prefix to each prefix of the reference, without eos."""
 
     @classmethod
-    def begin(cls, reference: Sequence[int]) -> "Oracle":
+    def of_empty_prefix(cls, reference: Sequence[int]) -> "Oracle":
         """Return the oracle of the empty prefix; `reference` ends with eos."""
         return cls(tuple(reference), np.arange(len(reference)))
 
-    def read(self, token: int) -> "Oracle":
-        """Return the oracle of the prefix extended by a token, which is not eos."""
+    def extended(self, token: int) -> "Oracle":
+        """Return the oracle of the prefix extended by a token other than eos."""
         positions = np.arange(len(self.costs))
         row = self.costs + 1
         differs = np.array([each != token for each in self.reference[:-1]], dtype=np.int64)
         np.minimum(row[1:], self.costs[:-1] + differs, out=row[1:])
         return Oracle(self.reference, np.minimum.accumulate(row - positions) + positions)
 
-    def best(self) -> set[int]:
+    def correct_tokens(self) -> set[int]:
         """Return the correct next tokens, including eos if the output may end here."""
         return {self.reference[position] for position in np.flatnonzero(self.costs == self.costs.min())}
 
@@ -70,27 +70,27 @@ class PredictionCounts:
     """Counts and sums over predictions of the next token."""
 
     count: int = 0
-    right: int = 0
-    """Predictions whose most probable token is correct."""
+    correct: int = 0
+    """Number of predictions with a correct most probable token."""
     probability: float = 0.0
-    """Sum over the predictions of the probability of all correct tokens."""
+    """Total probability of the correct tokens, summed over the predictions."""
     choices: int = 0
-    """Sum over the predictions of the number of correct tokens; it is one after a true prefix."""
+    """Number of correct tokens, summed over the predictions; there is one after a true prefix."""
 
-    def add(self, is_right: bool, probability: float, choices: int = 1) -> None:
+    def add(self, is_correct: bool, probability: float, choices: int = 1) -> None:
         """Add a prediction."""
-        self.count, self.right = self.count + 1, self.right + is_right
+        self.count, self.correct = self.count + 1, self.correct + is_correct
         self.probability += probability
         self.choices += choices
 
     @property
     def accuracy(self) -> float | None:
         """Share of correct predictions; None without predictions."""
-        return self.right / self.count if self.count else None
+        return self.correct / self.count if self.count else None
 
     @property
     def mean_probability(self) -> float | None:
-        """Mean probability of the correct tokens; None without predictions."""
+        """Mean total probability of the correct tokens; None without predictions."""
         return self.probability / self.count if self.count else None
 
     @property
@@ -108,27 +108,27 @@ class Exposure:
     own: list[PredictionCounts] = field(default_factory=list)
     """After the model's own prefixes; the index is the length of the prefix."""
     shared_true: PredictionCounts = field(default_factory=PredictionCounts)
-    """Predictions after true prefixes for which the same pair has an own prefix of that length."""
+    """Predictions after true prefixes, at the positions of a pair that have a prediction after both kinds."""
     shared_own: PredictionCounts = field(default_factory=PredictionCounts)
-    """As many predictions after those own prefixes."""
+    """Predictions after the model's own prefixes, at the same positions."""
     after_error: PredictionCounts = field(default_factory=PredictionCounts)
-    """Predictions after own prefixes that differ from the reference."""
+    """Predictions after the model's own prefixes, if these differ from the reference."""
 
     @property
     def bias(self) -> float:
-        """Accuracy after true prefixes minus that after own prefixes, over the same pairs and positions.
+        """Accuracy after true prefixes minus accuracy after the model's own prefixes, over the same positions.
 
-        Positions that only one kind of prefix has, as lengths differ, are left out.
+        Lengths differ: positions that have only one kind of prefix are left out.
         """
-        return (self.shared_true.right - self.shared_own.right) / self.shared_true.count
+        return (self.shared_true.correct - self.shared_own.correct) / self.shared_true.count
 
     def add(
-        self, kind: list[PredictionCounts], position: int, is_right: bool, probability: float, choices: int = 1
+        self, counts: list[PredictionCounts], position: int, is_correct: bool, probability: float, choices: int = 1
     ) -> None:
-        """Add a prediction at a position to `true` or `own`."""
-        while len(kind) <= position:
-            kind.append(PredictionCounts())
-        kind[position].add(is_right, probability, choices)
+        """Add a prediction at a position to `counts`, which is `true` or `own`."""
+        while len(counts) <= position:
+            counts.append(PredictionCounts())
+        counts[position].add(is_correct, probability, choices)
 
 
 def exposure_of(
@@ -167,7 +167,7 @@ def total(counts: Sequence[PredictionCounts]) -> PredictionCounts:
     """Sum the counts over all positions."""
     return PredictionCounts(
         sum(each.count for each in counts),
-        sum(each.right for each in counts),
+        sum(each.correct for each in counts),
         sum(each.probability for each in counts),
         sum(each.choices for each in counts),
     )
@@ -192,7 +192,7 @@ def measure_exposure(
         src_rows: source ids without special ids.
         tgt_rows: as many rows of target ids without special ids.
         tokenizer: target tokenizer.
-        config: limits of the length of the outputs; an output may always be as long as its reference.
+        config: limits of the output length; an output may always be as long as its reference.
         batch_tokens: padded source tokens per batch.
         device: device of the model.
         progress: called after each batch with its number of pairs.
@@ -201,7 +201,7 @@ def measure_exposure(
     with evaluation_mode(model):
         for indices in length_batches([len(row) + 1 for row in src_rows], batch_tokens):
             batch = collate_rows(src_rows, tgt_rows, indices, tokenizer).to(device)
-            oracles = [Oracle.begin([*references[i], tokenizer.eos_id]) for i in indices]
+            oracles = [Oracle.of_empty_prefix([*references[i], tokenizer.eos_id]) for i in indices]
             _, limits = length_limits(batch.src_lengths.tolist(), len(indices), config)
             # Outputs may be as long as their references, so that all positions of the references are compared.
             limits = [max(limit, len(tgt_rows[i]) + 1) for limit, i in zip(limits, indices, strict=True)]
@@ -215,7 +215,7 @@ def measure_exposure(
 def _add_true(
     model: Stepper, batch: Seq2SeqBatch, tokenizer: Tokenizer, num_own: Sequence[int], exposure: Exposure
 ) -> None:
-    """Add the predictions after the prefixes of the targets; `num_own`: predictions after own prefixes, per row."""
+    """Add the predictions after the prefixes of the targets; `num_own`: number of results of `_add_own` per row."""
     assert batch.tgt_out is not None, "pairs have targets"
     banned = banned_ids(tokenizer)
     references = batch.tgt_out.masked_fill(
@@ -253,18 +253,18 @@ def _add_own(
     for position in range(max(limits)):
         step = model.step(last_ids, state)
         probs, last_ids = _predictions(step.scores, banned)
-        predicted, correct = last_ids.tolist(), [oracles[sentence].best() for sentence in active]
+        predicted, correct = last_ids.tolist(), [oracles[sentence].correct_tokens() for sentence in active]
         kept = []
-        for row, (sentence, probability) in enumerate(zip(active, _probability_of(correct, probs), strict=True)):
-            oracle, is_right, choices = oracles[sentence], predicted[row] in correct[row], len(correct[row])
-            exposure.add(exposure.own, position, is_right, probability, choices)
+        for row, (sentence, probability) in enumerate(zip(active, _sum_probs(correct, probs), strict=True)):
+            oracle, is_correct, choices = oracles[sentence], predicted[row] in correct[row], len(correct[row])
+            exposure.add(exposure.own, position, is_correct, probability, choices)
             num_own[sentence] += 1
             if position < len(oracle.reference):
-                exposure.shared_own.add(is_right, probability, choices)
+                exposure.shared_own.add(is_correct, probability, choices)
             if oracle.has_error:
-                exposure.after_error.add(is_right, probability, choices)
+                exposure.after_error.add(is_correct, probability, choices)
             if predicted[row] != model.eos_id and position + 1 < limits[sentence]:
-                oracles[sentence] = oracle.read(predicted[row])
+                oracles[sentence] = oracle.extended(predicted[row])
                 kept.append(row)
         if not kept:
             break
@@ -275,9 +275,9 @@ def _add_own(
     return num_own
 
 
-def _probability_of(tokens: Sequence[set[int]], probs: Tensor) -> list[float]:
+def _sum_probs(tokens: Sequence[set[int]], probs: Tensor) -> list[float]:
     """Sum the probabilities (N, W) of the given tokens of each row, with one transfer from the device."""
-    entries = [(row, token) for row, of_row in enumerate(tokens) for token in sorted(of_row)]
+    entries = [(row, token) for row, row_tokens in enumerate(tokens) for token in sorted(row_tokens)]
     rows, columns = torch.tensor(entries, device=probs.device).unbind(1)
     sums = [0.0] * len(tokens)
     for (row, _), value in zip(entries, probs[rows, columns].tolist(), strict=True):

@@ -10,7 +10,7 @@ from seqlab.tasks.translation.run import Run
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """Arguments of `load_translator` for an engine; an engine raises ValueError for arguments it does not support."""
+    """Arguments of `load_translator`. An engine raises ValueError for arguments that it does not support."""
 
     run: str | Path | Sequence[str | Path]
     checkpoint: str | Sequence[str]
@@ -42,7 +42,7 @@ def load_translator(
 ) -> Run:
     """Load a translator; several runs or checkpoints form an ensemble.
 
-    With torch on the CPU, the process keeps freed memory for reuse from then on, for speed.
+    With torch on the CPU, the process keeps freed memory for reuse afterwards, for speed.
 
     Args:
         run: a run folder, or several with the same vocabularies. With `ctranslate2` one run or one exported folder; a
@@ -74,10 +74,10 @@ def load_translator(
                 raise ValueError(f"`{name}` needs a language model: give `lm`.")
     options = (quantization, threads, processes, lm, lm_weight, length_reward, rescore)
     request = EngineRequest(run, checkpoint, device, precision, *options)
-    return _engine("torch" if engine is None else engine)(request)
+    return _find_engine("torch" if engine is None else engine)(request)
 
 
-def _engine(name: str) -> Callable[[EngineRequest], Run]:
+def _find_engine(name: str) -> Callable[[EngineRequest], Run]:
     if name not in Parts("engine"):
         raise ValueError(f"`engine` must be one of {', '.join(Parts('engine'))}, but is `{name}` instead.")
     found: Callable[[EngineRequest], Run] = find_part("engine", name)

@@ -12,9 +12,9 @@ from seqlab.search.config import SearchConfig
 from seqlab.tasks.translation.run import Run
 from seqlab.text import Tokenizer
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 MAX_NAMED_PAIRS = 5
-"""Pairs with an empty side that the warning names."""
+"""Maximum number of pairs with an empty side that the warning names."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class EncodedPairs:
     src_rows: list[list[int]]
     tgt_rows: list[list[int]]
     num_left_out: int
-    """Pairs with an empty side."""
+    """Number of pairs with an empty side."""
 
 
 def comparable_references(tgt_rows: Sequence[Sequence[int]], tokenizer: Tokenizer) -> list[list[int]]:
@@ -75,7 +75,7 @@ def encode_nonempty_pairs(
         shown = "; ".join(named[i] for i in left_out[:MAX_NAMED_PAIRS]) + (
             "; ..." if len(left_out) > MAX_NAMED_PAIRS else ""
         )
-        _log.warning("%d of %d pairs have an empty side and are left out: %s", len(left_out), len(src_rows), shown)
+        logger.warning("%d of %d pairs have an empty side and are left out: %s", len(left_out), len(src_rows), shown)
     return [src_rows[i] for i in kept], [tgt_rows[i] for i in kept], len(left_out)
 
 
@@ -87,7 +87,7 @@ class DecodedPair:
     """Ids of the reference, see `comparable_references`."""
     ids: list[int]
     token_log_probs: list[float]
-    """Log-probability of each of `ids` in nats, from the search; `mask_predict` explains its own."""
+    """Log-probability of each of `ids` in nats, from the search; for mask-predict see `seqlab.search.mask_predict`."""
     log_prob: float
     """Log-probability of the hypothesis in nats, including its end."""
 

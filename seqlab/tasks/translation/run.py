@@ -1,4 +1,4 @@
-"""A loaded translation run: translate lines and score pairs of lines with any engine."""
+"""Loaded translation run: translate lines and score pairs of lines with any engine."""
 
 from collections.abc import Sequence
 from typing import Unpack
@@ -9,7 +9,7 @@ from seqlab.inference.lines import locations_or_numbers, refuse_newlines
 from seqlab.inference.parallel_engine import ParallelEngine, RowDistributor
 from seqlab.runs.validate import build
 from seqlab.search.config import OutputLimits, SearchConfig, SearchOptions
-from seqlab.tasks.translation.translator import Translation, Translator, unfinished, warn_of_unfinished
+from seqlab.tasks.translation.translator import Translation, Translator, count_unfinished, warn_of_unfinished
 from seqlab.text import Tokenizer, encode_unknown, find_unknown
 
 
@@ -42,8 +42,8 @@ class Run:
         sides = (self.src_tokenizer, self.tgt_tokenizer)
         return f"Run({self.engine!r}, {' to '.join(f'{side.vocab_size:,}' for side in sides)} ids)"
 
-    def shared(self, distributor: RowDistributor) -> "Run":
-        """Return this run, shared by ranks that all get the same lines, or by `ForkedWorkers`."""
+    def distributed(self, distributor: RowDistributor) -> "Run":
+        """Return a run that distributes its rows among ranks or forked workers; all ranks must pass the same lines."""
         return Run(
             ParallelEngine(self.engine, distributor),
             self.src_tokenizer,
@@ -65,7 +65,7 @@ class Run:
     ) -> list[str]:
         """Translate lines; return the best hypothesis of each. The arguments are those of `translate_detailed`.
 
-        A warning counts the translations that the length limit ended.
+        A warning gives the number of translations that were cut at the length limit.
         """
         found = self.translate_detailed(
             lines,
@@ -76,7 +76,7 @@ class Run:
             locations=locations,
             **search,
         )
-        warn_of_unfinished(unfinished(found), len(found))
+        warn_of_unfinished(count_unfinished(found), len(found))
         return [translation.text for translation in found]
 
     def translate_detailed(
@@ -99,7 +99,7 @@ class Run:
             need_scores: whether scores are needed; otherwise they may be approximate or NaN.
             need_attention: whether to return the attention of the best hypotheses (`Translation.alignments`).
             batch_tokens: padded source tokens times `beam_size` per batch; affects speed and memory.
-            progress: called after each batch with its number of lines (or pieces of split lines).
+            progress: called after each batch with its number of lines (or segments of split lines).
             locations: source location of each line, for messages; `line 1`, `line 2`, ... by default.
             search: fields of `SearchConfig`: beam_size, num_hypotheses, length_alpha, ...
         """
@@ -143,7 +143,7 @@ class Run:
     def encode_pairs(
         self, src_lines: Sequence[str], tgt_lines: Sequence[str], locations: Sequence[str] | None = None
     ) -> tuple[list[list[int]], list[list[int]]]:
-        """Encode both sides; warn of unknown tags. The arguments and errors are those of `score`."""
+        """Encode the source and target lines; warn of unknown tags. The arguments and errors are those of `score`."""
         if len(src_lines) != len(tgt_lines):
             raise ValueError(
                 f"`src_lines` and `tgt_lines` must have the same number of lines, but have {len(src_lines)} and "

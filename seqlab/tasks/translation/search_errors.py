@@ -42,12 +42,12 @@ class SearchErrors:
     beaten: int
     """Outputs with a lower score than the result of exact search, if it was run."""
     unknown: int = 0
-    """Sentences for which exact search did not complete; they are not counted anywhere else."""
+    """Sentences for which exact search did not complete; they are not in the other counts."""
     out_of_reach: int = 0
     """References that the search cannot produce, because of its limits, banned tokens, or tokens that are not in the
-    vocabulary; they are not counted anywhere else."""
+    vocabulary; they are not in the other counts."""
     unfinished: int = 0
-    """Outputs that a length limit ended; they count as search errors."""
+    """Outputs that were cut at a length limit; they count as search errors."""
 
     @property
     def num_pairs(self) -> int:
@@ -113,7 +113,7 @@ class ScoredReference:
 
     ids: list[int]
     score: float
-    is_in_reach: bool
+    is_reachable: bool
     """Whether the search can produce it."""
 
 
@@ -126,8 +126,8 @@ def _score_references(pairs: EncodedPairs, config: SearchConfig) -> list[ScoredR
     scored = pairs.engine.score(pairs.src_rows, pairs.tgt_rows)
     for row, found, shortest, longest in zip(pairs.tgt_rows, scored, *limits, strict=True):
         is_banned = not impossible.isdisjoint(row) or (size > 0 and has_repeated_ngram(row, size))
-        is_in_reach = shortest <= len(row) + 1 <= longest and not is_banned
-        references.append(ScoredReference(row, found.log_prob / length_penalty(found.num_tokens, config), is_in_reach))
+        is_reachable = shortest <= len(row) + 1 <= longest and not is_banned
+        references.append(ScoredReference(row, found.log_prob / length_penalty(found.num_tokens, config), is_reachable))
     return references
 
 
@@ -167,25 +167,25 @@ def count_search_errors(
 ) -> SearchErrors:
     """Compare the outputs of a search with the references and, if given, with the `best` outputs of exact search.
 
-    A sentence for which exact search did not complete counts for no search, so that all searches are compared on the
+    A sentence for which exact search did not complete is left out for all searches, so that they are compared on the
     same sentences.
     """
-    right = search = model = beaten = unknown = out_of_reach = unfinished = 0
+    correct = search_errors = model_errors = worse = unknown = unreachable = unfinished = 0
     for i, (output, reference) in enumerate(zip(outputs, references, strict=True)):
-        rival = None if best is None else best[i]
-        if not reference.is_in_reach:
-            out_of_reach += 1
+        exact = None if best is None else best[i]
+        if not reference.is_reachable:
+            unreachable += 1
             continue
-        if output is None or (best is not None and rival is None):
+        if output is None or (best is not None and exact is None):
             unknown += 1
             continue
         score = output.score if output.finished else -math.inf
         unfinished += not output.finished
         if output.finished and output.ids == reference.ids:
-            right += 1
+            correct += 1
         elif reference.score > score + TOLERANCE:
-            search += 1
+            search_errors += 1
         else:
-            model += 1
-        beaten += rival is not None and rival.score > score + TOLERANCE
-    return SearchErrors(beam_size, right, search, model, beaten, unknown, out_of_reach, unfinished)
+            model_errors += 1
+        worse += exact is not None and exact.score > score + TOLERANCE
+    return SearchErrors(beam_size, correct, search_errors, model_errors, worse, unknown, unreachable, unfinished)

@@ -78,11 +78,11 @@ class TranslationTask(Task):
             warn_of_unseen(prepared.valid, prepared.valid.src_text, tokenizers[0].unknown_tags, message)
             _warn_of_untagged("training", prepared.train, tokenizers[0].tag_ids)
             _warn_of_untagged("validation", prepared.valid, tokenizers[0].tag_ids)
-        _check_reachable("training", prepared.train, config)
-        _check_reachable("validation", prepared.valid, config)
+        _check_unreachable_targets("training", prepared.train, config)
+        _check_unreachable_targets("validation", prepared.valid, config)
         search = _limited_search(config, prepared)
-        _warn_of_unreachable("training", prepared.train, search)
-        _warn_of_unreachable("validation", prepared.valid, search)
+        _warn_of_long_targets("training", prepared.train, search)
+        _warn_of_long_targets("validation", prepared.valid, search)
         return prepared
 
     def steps(
@@ -112,23 +112,23 @@ class TranslationTask(Task):
             assert valid.src_text is not None, "validation pairs are cached with their text"
             unknown = find_unknown(run.src_tokenizer, valid.src_text.texts())
 
-        def decode(own: list[int], on_rows: ProgressCallback | None) -> list[tuple[str, bool]]:
-            rows, device = [src_rows[i] for i in own], run.device_context.device
-            own_unknown = None if unknown is None else [unknown[i] for i in own]
-            return decode_text(model, rows, search, run.tgt_tokenizer, unknown=own_unknown, device=device)
+        def decode(indices: list[int], on_rows: ProgressCallback | None) -> list[tuple[str, bool]]:
+            rows, device = [src_rows[i] for i in indices], run.device_context.device
+            row_unknown = None if unknown is None else [unknown[i] for i in indices]
+            return decode_text(model, rows, search, run.tgt_tokenizer, unknown=row_unknown, device=device)
 
         decoded = run.device_context.world.map_rows([len(row) for row in src_rows], decode)
         hypotheses = [text for text, _ in decoded]
         cut = sum(not finished for _, finished in decoded)
         if cut and run.device_context.world.is_main:
-            # Not a warning: early in training, outputs often have no end.
+            # Not a warning: early in training, many outputs do not end with eos.
             logger.info("validation: %s of %s outputs reached the length limit", f"{cut:,}", f"{len(decoded):,}")
         assert valid.tgt_text is not None, "validation pairs are cached with their text"
         # Normalized like outputs; unknown words are kept, so that they count as errors.
         normalize = run.tgt_tokenizer.normalize
         references = [[normalize(text) for text in rows.texts()] for rows in (valid.tgt_text, *run.data.references)]
-        asked = dict.fromkeys([*DECODED_METRICS, str(run.config.training.valid_metric)])
-        metrics = [name for name in asked if name != "nll"]
+        names = dict.fromkeys([*DECODED_METRICS, str(run.config.training.valid_metric)])
+        metrics = [name for name in names if name != "nll"]
         return Validation(evaluate(hypotheses, references, metrics), nll)
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
@@ -140,30 +140,30 @@ class TranslationTask(Task):
             yield {"src": src, "prediction": translation.text, "target": tgt}
 
     def describe(self, data: PreparedData) -> dict[str, Any]:
-        """Note how long sources and outputs may be."""
+        """Return the notes of the data and the output length limit."""
         return data.notes() | {"output_bound": data.output_bound}
 
 
 def _limited_search(config: Config, data: PreparedData) -> SearchConfig:
-    """Return the search of the validation, with the limits of the model and its training data."""
+    """Return the search config of validation, with the length limits of the model and its training data."""
     longest = config.model.context_limit or config.training.valid_search.max_length
     return config.training.valid_search.with_limits(OutputLimits(longest, **data.output_bound))
 
 
-def _warn_of_unreachable(name: str, pairs: EncodedCorpus, search: SearchConfig) -> None:
+def _warn_of_long_targets(name: str, pairs: EncodedCorpus, search: SearchConfig) -> None:
     """Warn of pairs whose targets are longer than the output limit of the search."""
     src_lengths, indices = np.unique(pairs.src.lengths + 1, return_inverse=True)
     max_lengths = np.array([search.max_length_for(length) for length in src_lengths.tolist()])
-    is_unreachable = pairs.tgt.lengths + 1 > max_lengths[indices]
-    if count := int(is_unreachable.sum()):
+    is_too_long = pairs.tgt.lengths + 1 > max_lengths[indices]
+    if count := int(is_too_long.sum()):
         logger.warning(
             "%s of %s %s pairs have targets that are longer than the output limit: raise `model.max_length`, or "
             "`max_length`, `max_length_ratio` or `max_length_offset` of `training.valid_search` and of `translate`; "
             "the first: %s.",
             f"{count:,}",
-            f"{len(is_unreachable):,}",
+            f"{len(is_too_long):,}",
             name,
-            pairs.locate(int(is_unreachable.argmax())),
+            pairs.locate(int(is_too_long.argmax())),
         )
 
 
@@ -178,19 +178,21 @@ def _check_tokenizers(config: Config, tokenizers: Codecs) -> None:
 
 
 def _refuse_tagged_targets(pairs: EncodedCorpus, tag_ids: range) -> None:
+    """Raise ValueError if a target has tags."""
     if (are_tagged := pairs.tgt.contains_any(tag_ids)).any():
         location = pairs.locate(int(are_tagged.argmax()))
         raise ValueError(f"{location}: its target has tags after a tab: name one column of targets.")
 
 
 def _warn_of_untagged(name: str, pairs: EncodedCorpus, tag_ids: range) -> None:
+    """Warn of pairs without tags in their source."""
     has_none = ~pairs.src.contains_any(tag_ids)
     if count := int(has_none.sum()):
         message = "%s of %s %s pairs have no tags after a tab in their source (is a column missing?); the first: %s."
         logger.warning(message, f"{count:,}", f"{len(has_none):,}", name, pairs.locate(int(has_none.argmax())))
 
 
-def _check_reachable(name: str, pairs: EncodedCorpus, config: Config) -> None:
+def _check_unreachable_targets(name: str, pairs: EncodedCorpus, config: Config) -> None:
     """Warn of pairs whose targets the model cannot output; raise ValueError if no pair contributes to the loss."""
     found = config.model.unreachable_targets(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.count_repetitions)
     if found is None or not found.mask.any():

@@ -23,7 +23,7 @@ from seqlab.tasks.translation.load import EngineRequest
 from seqlab.tasks.translation.run import Run
 
 LANGUAGE_MODEL = "a language model"
-"""Product of the runs that can be fused with a translator."""
+"""`DataConfig.model_noun` of the runs that can be fused with a translator."""
 
 
 def torch_engine(request: EngineRequest) -> Run:
@@ -59,7 +59,7 @@ def load_with_torch(
 ) -> Run:
     """Load a translator with torch; several runs or checkpoints form an ensemble.
 
-    On the CPU, the process keeps freed memory for reuse from then on, see `prepare_heap`.
+    On the CPU, the process keeps freed memory for reuse afterwards, see `prepare_heap`.
 
     Args:
         run: a run folder, or several with the same vocabularies.
@@ -84,7 +84,9 @@ def load_with_torch(
     chosen = choose_device(device)
     forks = ForkedWorkers(default_num_workers(chosen) if processes is None else processes)
     if forks.count > 1 and chosen.type != "cpu":
-        raise ValueError(f"`processes` must be 1 on {chosen}, but is {forks.count} instead: more are for the CPU.")
+        raise ValueError(
+            f"`processes` must be 1 on {chosen}, but is {forks.count} instead: worker processes are for the CPU."
+        )
     dtype = choose_dtype(precision, chosen)
     members = [load_run(path, step, model_noun=TRANSLATOR) for path in runs for step in checkpoints]
     engine = TorchEngine(members, chosen, dtype)
@@ -97,8 +99,8 @@ def load_with_torch(
     refuse_different_vocabularies(all_runs)
     if rescorers and isinstance(engine.model, PositionModel) and engine.model.ends_at_eos:
         raise ValueError(
-            f"{members[0].folder.path} has a single hypothesis, cut at its first eos: `rescore` has nothing to choose "
-            "from."
+            f"{members[0].folder.path} outputs a single hypothesis, which ends at the first eos: `rescore` has nothing "
+            "to choose from."
         )
     trained = Run(
         RescoringEngine(engine, TorchEngine(rescorers, chosen, dtype)) if rescorers else engine,
@@ -108,7 +110,7 @@ def load_with_torch(
         output_limits=_output_limits(members, rescorers),
         has_copied_unknowns=has_copied_unknowns(all_runs),
     )
-    return trained.shared(forks) if forks.count > 1 else trained
+    return trained.distributed(forks) if forks.count > 1 else trained
 
 
 def _output_limits(members: Sequence[LoadedRun], rescorers: Sequence[LoadedRun]) -> OutputLimits:
@@ -116,5 +118,5 @@ def _output_limits(members: Sequence[LoadedRun], rescorers: Sequence[LoadedRun])
     limits = OutputLimits.combined([member.output_limits for member in members])
     if not rescorers:
         return limits
-    # The rescoring runs append eos to an output that the length limit ended.
+    # The rescoring runs append eos to an output that was cut at the length limit.
     return replace(limits, max_length=min(member.max_length for member in (*members, *rescorers)) - 1)

@@ -1,4 +1,4 @@
-"""Translate lines: encode, split long lines, search, decode, and join the pieces."""
+"""Translate lines: encode, split long lines into segments, search, decode, and join the segments."""
 
 import logging
 import math
@@ -15,17 +15,17 @@ from seqlab.search.hypothesis import Hypothesis, combined_score
 from seqlab.search.length import length_limits
 from seqlab.text import TAB, Tokenizer, encode_unknown, find_unknown
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MAX_WARNINGS = 10
-"""Unknown tags and lines without text that are reported per call, one warning each."""
+"""Maximum number of warnings of one kind per call: one for each unknown tag, and one for each line without text."""
 WEIGHT_DECIMALS = 4
 """Decimal places of attention weights."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Attention weights between the tokens of a source and its translation; of one piece if the line was split."""
+    """Attention weights between the tokens of a source and its translation; of one segment if the line was split."""
 
     src: list[str]
     """Source tokens, the end of sentence last."""
@@ -47,7 +47,7 @@ class ScoredText:
     num_tokens: int
     """Number of tokens, including ends of sentence."""
     finished: bool
-    """False if the maximum length ended it."""
+    """False if the hypothesis was cut at the maximum length."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class Translation:
     hypotheses: list[ScoredText]
     """Hypotheses, best first; an empty line has an empty hypothesis with score 0.
 
-    For a line that was split, hypothesis i joins the i-th hypotheses of all pieces, so the scores may be unsorted."""
+    For a line that was split, hypothesis i joins the i-th hypotheses of all segments, so the scores may be unsorted."""
     truncated: bool
-    """Whether the line was too long for the model and was translated in pieces."""
+    """Whether the line was too long for the model and was translated in segments."""
     num_pieces: int
-    """Number of translated pieces: 0 for an empty line, 1 unless `truncated`."""
+    """Number of translated segments: 0 for an empty line, 1 unless `truncated`."""
     control_characters: int
     """Control characters of the hypotheses that were replaced by spaces."""
     alignments: list[Alignment] | None = None
-    """Attention of the best hypothesis, for each translated piece; None if not requested."""
+    """Attention of the best hypothesis, for each translated segment; None if not requested."""
 
     @property
     def text(self) -> str:
@@ -79,7 +79,7 @@ class Translation:
 
 
 class Translator:
-    """Translate lines with an engine and the tokenizers of its two sides."""
+    """Translate lines with an engine and the tokenizers of source and target."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Translator:
         self.src_tokenizer, self.tgt_tokenizer = src_tokenizer, tgt_tokenizer
         self.max_src_tokens = max_src_tokens  # longer lines are split
         self.output_limits = output_limits  # of hypotheses, including eos
-        self.has_copied_unknowns = has_copied_unknowns  # unknown words have ids of their own
+        self.has_copied_unknowns = has_copied_unknowns  # unknown source words have separate ids
 
     def translate(
         self,
@@ -118,19 +118,19 @@ class Translator:
             need_scores: whether scores are needed; otherwise they may be approximate or NaN.
             need_attention: whether to return the attention of the best hypotheses.
             batch_tokens: padded source tokens times `beam_size` per batch; None for the default of the engine.
-            progress: called after each batch with its number of lines (or pieces of split lines).
+            progress: called after each batch with its number of lines (or segments of split lines).
             locations: source location of each line, for messages; `line 1`, `line 2`, ... by default.
 
         Raises:
-            ValueError: a line contains a newline, the number of prefixes is not that of lines, or a prefix is too long.
+            ValueError: a line contains a newline, the numbers of prefixes and lines differ, or a prefix is too long.
         """
         refuse_newlines(lines, "lines")
         locations = locations_or_numbers(locations, len(lines))
         self.warn_of_tags(lines, locations)
-        pieces = self._pieces(lines)
-        rows = [piece.ids for piece in chain.from_iterable(pieces)]
+        segments = self._split_lines(lines)
+        rows = [segment.ids for segment in chain.from_iterable(segments)]
         limited = config.with_limits(self.output_limits)
-        forced = None if prefixes is None else self._encode_prefixes(prefixes, pieces, limited, locations)
+        forced = None if prefixes is None else self._encode_prefixes(prefixes, segments, limited, locations)
         found = self.engine.decode(
             rows,
             limited,
@@ -141,23 +141,25 @@ class Translator:
             progress=progress,
         )
         if forced is not None:
-            check_prefixes(forced, found, pieces, locations)
-        decoded = zip(found, self._texts(pieces, found), strict=True)
+            check_prefixes(forced, found, segments, locations)
+        decoded = zip(found, self._decode(segments, found), strict=True)
         translations = []
-        for location, parts in zip(locations, pieces, strict=True):
-            bests, texts = zip(*(next(decoded) for _ in parts), strict=True)
-            alignments = self._alignments(parts, bests, need_attention)
-            translations.append(_join_pieces(parts, bests, texts, config, alignments))
-            if len(parts) > 1:
-                text = "%s is too long for the model, which reads at most %d tokens: translated in %d pieces"
-                _log.warning(text, location, self.max_src_tokens, len(parts))
+        for location, line_segments in zip(locations, segments, strict=True):
+            n_best, texts = zip(*(next(decoded) for _ in line_segments), strict=True)
+            alignments = self._alignments(line_segments, n_best, need_attention)
+            translations.append(_join_translations(line_segments, n_best, texts, config, alignments))
+            if len(line_segments) > 1:
+                text = "%s is too long for the model, which reads at most %d tokens: translated in %d segments"
+                logger.warning(text, location, self.max_src_tokens, len(line_segments))
         return translations
 
-    def _texts(self, pieces: Sequence[Sequence[Segment]], found: Sequence[Sequence[Hypothesis]]) -> Iterator[list[str]]:
-        """Decode the hypotheses of each piece."""
+    def _decode(
+        self, segments: Sequence[Sequence[Segment]], found: Sequence[Sequence[Hypothesis]]
+    ) -> Iterator[list[str]]:
+        """Decode the hypotheses of each segment to texts."""
         unknown = None
         if self.has_copied_unknowns:
-            unknown = [piece.unknown for piece, best in zip(chain(*pieces), found, strict=True) for _ in best]
+            unknown = [segment.unknown for segment, best in zip(chain(*segments), found, strict=True) for _ in best]
         texts = iter(self.tgt_tokenizer.decode([hypothesis.ids for best in found for hypothesis in best], unknown))
         return ([next(texts) for _ in best] for best in found)
 
@@ -176,122 +178,126 @@ class Translator:
             if text.strip() and not tags.strip():
                 without_tags.append(location)
         for tag, location in islice(unknown.items(), MAX_WARNINGS):
-            _log.warning("%s has the tag %r, which is not in the training data: it is read as unknown", location, tag)
+            logger.warning("%s has the tag %r, which is not in the training data: it is read as unknown", location, tag)
         if len(unknown) > MAX_WARNINGS:
-            _log.warning("%d more tags are unknown: is the text after the tab not tags?", len(unknown) - MAX_WARNINGS)
+            logger.warning(
+                "%d more tags are unknown: check that the text after the tab is tags", len(unknown) - MAX_WARNINGS
+            )
         for location in without_text[:MAX_WARNINGS]:
-            _log.warning("%s has tags but no text before them: it is read as empty", location)
+            logger.warning("%s has tags but no text before them: it is read as empty", location)
         if len(without_text) > MAX_WARNINGS:
-            _log.warning("%d more lines have no text before their tags", len(without_text) - MAX_WARNINGS)
+            logger.warning("%d more lines have no text before their tags", len(without_text) - MAX_WARNINGS)
         if without_tags:
             text = "%s (and %d more) has no tags after a tab, but the training data has: is a column missing?"
-            _log.warning(text, without_tags[0], len(without_tags) - 1)
+            logger.warning(text, without_tags[0], len(without_tags) - 1)
 
     def _alignments(
-        self, parts: Sequence[Segment], bests: Sequence[Sequence[Hypothesis]], need_attention: bool
+        self, segments: Sequence[Segment], n_best: Sequence[Sequence[Hypothesis]], need_attention: bool
     ) -> list[Alignment] | None:
+        """Return the attention of the best hypothesis of each segment that is not empty."""
         if not need_attention:
             return None
         tokenizers = self.src_tokenizer, self.tgt_tokenizer
-        pairs = zip(parts, bests, strict=True)
-        return [align_attention(piece.ids, best[0], tokenizers, piece.unknown) for piece, best in pairs if piece.ids]
+        pairs = zip(segments, n_best, strict=True)
+        return [align_attention(each.ids, best[0], tokenizers, each.unknown) for each, best in pairs if each.ids]
 
-    def _pieces(self, lines: Sequence[str]) -> list[list[Segment]]:
+    def _split_lines(self, lines: Sequence[str]) -> list[list[Segment]]:
+        """Encode lines, and split those that are too long into segments."""
         unknown = find_unknown(self.src_tokenizer, lines) if self.has_copied_unknowns else [[] for _ in lines]
         rows = encode_unknown(self.src_tokenizer, lines, unknown)
         return [self._split(*each) for each in zip(lines, rows, unknown, strict=True)]
 
     def _split(self, line: str, ids: list[int], unknown: list[str]) -> list[Segment]:
-        """Split a line that is too long; each piece has the tags and the unknown words of the line."""
+        """Split a line that is too long; each segment has the tags and the unknown words of the line."""
         text, tab, tags = line.partition(TAB) if len(self.src_tokenizer.tag_ids) else (line, "", "")
 
-        def encode(parts: Sequence[str]) -> list[list[int]]:
-            return encode_unknown(self.src_tokenizer, [part + tab + tags for part in parts], [unknown] * len(parts))
+        def encode(texts: Sequence[str]) -> list[list[int]]:
+            return encode_unknown(self.src_tokenizer, [each + tab + tags for each in texts], [unknown] * len(texts))
 
         return split_line(text, ids, self.max_src_tokens, encode, unknown, self.tgt_tokenizer.has_words)
 
     def _encode_prefixes(
         self,
         prefixes: Sequence[str],
-        pieces: Sequence[Sequence[Segment]],
+        segments: Sequence[Sequence[Segment]],
         config: SearchConfig,
         locations: Sequence[str],
     ) -> list[list[int]]:
-        """Encode the prefix of each line for its first piece; raise ValueError for an impossible prefix."""
-        if len(prefixes) != len(pieces):
-            raise ValueError(f"`prefixes` must have one entry per line ({len(pieces)}), but has {len(prefixes)}.")
+        """Encode the prefix of each line for its first segment; raise ValueError for an impossible prefix."""
+        if len(prefixes) != len(segments):
+            raise ValueError(f"`prefixes` must have one entry per line ({len(segments)}), but has {len(prefixes)}.")
         refuse_newlines(prefixes, "prefixes")
         forced, tokenizer = [], self.tgt_tokenizer
         if len(tokenizer.tag_ids):
             for location, text in zip(locations, prefixes, strict=True):
                 if TAB in text:
                     raise ValueError(f"{location}: its prefix {text!r} has a tab, but only sources have tags.")
-        encoded = encode_unknown(tokenizer, prefixes, [parts[0].unknown for parts in pieces])
-        for location, text, prefix, parts in zip(locations, prefixes, encoded, pieces, strict=True):
+        encoded = encode_unknown(tokenizer, prefixes, [first.unknown for first, *_ in segments])
+        for location, text, prefix, (first, *others) in zip(locations, prefixes, encoded, segments, strict=True):
             if tokenizer.unk_id in prefix:
                 raise ValueError(f"{location}: its prefix {text!r} has unknown tokens: leave them out.")
-            _, [limit] = length_limits([len(parts[0].ids) + 1], 1, config)
-            if parts[0].ids and len(prefix) >= limit:
+            _, [limit] = length_limits([len(first.ids) + 1], 1, config)
+            if first.ids and len(prefix) >= limit:
                 raise ValueError(
                     f"{location}: its prefix has {len(prefix)} tokens, but its translation may have at most "
                     f"{limit - 1}: shorten it, or raise `max_length_offset`, `max_length_ratio` or `max_length` "
                     f"(the model outputs at most {self.output_limits.max_length - 1})."
                 )
             forced.append(prefix)
-            forced.extend([] for _ in parts[1:])
+            forced.extend([] for _ in others)
         return forced
 
 
-def unfinished(translations: Sequence[Translation]) -> int:
-    """Count the translations whose best hypothesis the length limit ended."""
+def count_unfinished(translations: Sequence[Translation]) -> int:
+    """Count the translations that were cut at the length limit."""
     return sum(not translation.hypotheses[0].finished for translation in translations)
 
 
 def warn_of_unfinished(count: int, total: int) -> None:
-    """Warn of translations that the length limit ended, if there are any."""
+    """Log a warning if translations were cut at the length limit."""
     if count:
         text = "%s of %s translations reached the length limit (%s) and are incomplete"
         limits = "`max_length_ratio`, `max_length_offset`, `max_length` or the model's"
-        _log.warning(text, f"{count:,}", f"{total:,}", limits)
+        logger.warning(text, f"{count:,}", f"{total:,}", limits)
 
 
 def check_prefixes(
     forced: Sequence[Sequence[int]],
     found: Sequence[Sequence[Hypothesis]],
-    pieces: Sequence[Sequence[Segment]],
+    segments: Sequence[Sequence[Segment]],
     locations: Sequence[str],
 ) -> None:
-    """Raise ValueError if a hypothesis lacks its prefix: the output length of some models is bounded by the source."""
-    piece_locations = [location for location, parts in zip(locations, pieces, strict=True) for _ in parts]
-    for location, prefix, best, piece in zip(piece_locations, forced, found, chain.from_iterable(pieces), strict=True):
-        if piece.ids and any(hypothesis.ids[: len(prefix)] != list(prefix) for hypothesis in best):
+    """Raise ValueError if a hypothesis does not start with its prefix: some models limit the output length by source."""
+    repeated = [location for location, parts in zip(locations, segments, strict=True) for _ in parts]
+    for location, prefix, best, segment in zip(repeated, forced, found, chain.from_iterable(segments), strict=True):
+        if segment.ids and any(hypothesis.ids[: len(prefix)] != list(prefix) for hypothesis in best):
             raise ValueError(
                 f"{location}: its prefix has {len(prefix)} tokens, more than the model can output for a line of this "
                 "length: shorten it."
             )
 
 
-def _join_pieces(
-    pieces: Sequence[Segment],
-    bests: Sequence[Sequence[Hypothesis]],
+def _join_translations(
+    segments: Sequence[Segment],
+    n_best: Sequence[Sequence[Hypothesis]],
     texts: Sequence[Sequence[str]],
     config: SearchConfig,
     alignments: list[Alignment] | None,
 ) -> Translation:
-    """Join the i-th hypotheses of all pieces of a line; a piece with fewer hypotheses repeats its last one."""
+    """Join the i-th hypotheses of all segments of a line; a segment with fewer hypotheses repeats its last one."""
     hypotheses, replaced = [], 0
-    for rank in range(max(len(best) for best in bests)):
-        chosen = [best[min(rank, len(best) - 1)] for best in bests]
-        text = join_segments([part[min(rank, len(part) - 1)] for part in texts], pieces)
+    for rank in range(max(len(best) for best in n_best)):
+        chosen = [best[min(rank, len(best) - 1)] for best in n_best]
+        text = join_segments([each[min(rank, len(each) - 1)] for each in texts], segments)
         text, count = replace_control_characters(text)
         replaced += count
-        filled = [h for h, piece in zip(chosen, pieces, strict=True) if piece.ids]
+        filled = [h for h, segment in zip(chosen, segments, strict=True) if segment.ids]
         num_tokens = sum(h.num_tokens for h in filled)
         log_prob = math.fsum(h.log_prob for h in chosen)
         score = chosen[0].score if len(chosen) == 1 else combined_score(log_prob, num_tokens, filled, config)
         hypotheses.append(ScoredText(text, score, log_prob, num_tokens, all(h.finished for h in chosen)))
-    is_empty = not any(piece.ids for piece in pieces)
-    return Translation(hypotheses, len(pieces) > 1, 0 if is_empty else len(pieces), replaced, alignments)
+    is_empty = not any(segment.ids for segment in segments)
+    return Translation(hypotheses, len(segments) > 1, 0 if is_empty else len(segments), replaced, alignments)
 
 
 def align_attention(
@@ -300,7 +306,11 @@ def align_attention(
     tokenizers: tuple[Tokenizer, Tokenizer],
     unknown: Sequence[str],
 ) -> Alignment:
-    """Label the attention weights of a hypothesis with token strings; `unknown` are words with ids of their own."""
+    """Label the attention weights of a hypothesis with token strings; `unknown`: words with ids outside the vocabulary.
+
+    Raises:
+        ValueError: the hypothesis has no attention weights.
+    """
     src_tokenizer, tgt_tokenizer = tokenizers
     if hypothesis.attention is None:
         raise ValueError(
@@ -316,6 +326,7 @@ def align_attention(
 
 
 def _token_strings(tokenizer: Tokenizer, ids: Sequence[int], unknown: Sequence[str]) -> list[str]:
+    """Return the string of each id: a token, an unknown word, or a tag without its prefix."""
     size, tags = tokenizer.vocab_size, tokenizer.tag_ids
     names = [tokenizer.tokens([index])[0] if index < size else unknown[index - size] for index in ids]
     return [name.removeprefix(r"\t") or "<unk>" if i in tags else name for i, name in zip(ids, names, strict=True)]

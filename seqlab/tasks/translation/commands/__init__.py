@@ -1,4 +1,4 @@
-"""Commands that use translators, and their loading."""
+"""Commands of translators, and functions that they share."""
 
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def load_named_runs(options: EngineOptions, world: World = SINGLE_PROCESS, **others: Any) -> "Run":
-    """Load the translators of the command line, shared by all ranks.
+    """Load the translators of the command line, distributed over all ranks.
 
     `others` are further arguments of `load_translator`, such as a language model. Raises the errors of `seqlab.load`.
     """
     from seqlab.tasks.translation.load import load_translator
 
-    with world.main_first():  # it may export them for another engine
+    with world.main_first():  # the main rank exports the runs if the engine needs it
         run = load_translator(
             options.runs,
             options.checkpoint,
@@ -30,9 +30,9 @@ def load_named_runs(options: EngineOptions, world: World = SINGLE_PROCESS, **oth
             processes=1 if options.processes is None and not world.is_single_process else options.processes,
             **others,
         )
-    return run if world.is_single_process else run.shared(world)
+    return run if world.is_single_process else run.distributed(world)
 
 
 def search_values(options: SearchConfig) -> dict[str, Any]:
-    """Return the fields of SearchConfig by name, without other options of the command."""
+    """Return the fields of `SearchConfig` by name, without the other options of the command."""
     return {field.name: getattr(options, field.name) for field in fields(SearchConfig)}

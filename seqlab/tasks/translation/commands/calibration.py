@@ -1,4 +1,4 @@
-"""The command `seqlab calibration`."""
+"""Measure the calibration of a translator (`seqlab calibration`)."""
 
 import json
 import logging
@@ -27,8 +27,8 @@ class CalibrationOptions(SearchConfig, PairOptions):
 
     A token is correct if the minimum edit alignment matches it to the same token of the reference, and a line if it
     equals the reference. Tokens of the reference that are not in the vocabulary count as wrong. As a good translation
-    may differ from the reference, use these figures to compare translation models; for pronunciation or inflection they
-    measure calibration itself.
+    may differ from the reference, use these figures to compare translation models. For pronunciation or inflection,
+    they measure the calibration of a single model.
 
     The table has a line for each range of probabilities. The expected calibration error is the mean difference between
     confidence and accuracy over all predictions. Pairs with an empty side are left out.
@@ -76,7 +76,7 @@ def run(options: CalibrationOptions) -> None:
 
 def table_lines(name: str, found: "Calibration") -> list[str]:
     """Format a table: a line for each range of probabilities, and one for all predictions."""
-    lines = [f"{name:<12}{'count':>10}{'prob.':>9}{'right':>9}"]
+    lines = [f"{name:<12}{'count':>10}{'prob.':>9}{'correct':>9}"]
     size = len(found.bins)
     for i, each in enumerate(found.bins):
         shares = (each.confidence, each.accuracy)

@@ -1,4 +1,4 @@
-"""The command `seqlab exposure`."""
+"""Measure the exposure bias of a translator (`seqlab exposure`)."""
 
 import json
 from itertools import zip_longest
@@ -26,9 +26,9 @@ class ExposureOptions(PairOptions):
 
     Exposure bias is the difference of the two accuracies. Training on true prefixes only may cause it. The number is
     neither a proof nor a bound: an output as good as the reference counts as wrong, and after an error several tokens
-    may count as correct. Use it to compare models. It covers the positions that both kinds of prefixes have (the line
-    `both`); predictions of outputs that are shorter or longer than the reference are shown and not compared. Where the
-    vocabulary lacks the token of the reference, no prediction is correct. Pairs with an empty side are left out.
+    may count as correct. Use it to compare models. It covers the positions that have both kinds of prefixes (the line
+    `both`). Positions that only the reference or only the output has are shown, but not compared. If the token of the
+    reference is not in the vocabulary, no prediction is correct. Pairs with an empty side are left out.
     """
 
     batch_tokens: Count | None = None
@@ -81,25 +81,25 @@ def as_dict(found: "Exposure") -> dict[str, Any]:
 def table_lines(found: "Exposure") -> list[str]:
     """Format a table: a line for each position, then for all, for those compared, and for those after an error."""
     figures = as_dict(found)
-    lines = [f"{'prefix':<12}{'true':>10}{'right':>9}{'prob.':>9}{'own':>10}{'right':>9}{'prob.':>9}{'choices':>9}"]
+    lines = [f"{'prefix':<12}{'true':>10}{'correct':>9}{'prob.':>9}{'own':>10}{'correct':>9}{'prob.':>9}{'choices':>9}"]
     for each in figures["positions"]:
-        lines.append(f"{each['position']:<12}{_shown(each['true'])}{_own(each['own'])}")
-    lines.append(f"{'all':<12}{_shown(figures['true'])}{_own(figures['own'])}")
-    lines.append(f"{'both':<12}{_shown(figures['both']['true'])}{_own(figures['both']['own'])}")
-    lines.append(f"{'after error':<12}{'':>28}{_own(figures['after_error'])}")
-    lines.append(f"exposure bias: {100 * figures['exposure_bias']:.2f} of 100 predictions")
+        lines.append(f"{each['position']:<12}{_format_counts(each['true'])}{_format_own_counts(each['own'])}")
+    lines.append(f"{'all':<12}{_format_counts(figures['true'])}{_format_own_counts(figures['own'])}")
+    lines.append(f"{'both':<12}{_format_counts(figures['both']['true'])}{_format_own_counts(figures['both']['own'])}")
+    lines.append(f"{'after error':<12}{'':>28}{_format_own_counts(figures['after_error'])}")
+    lines.append(f"exposure bias: {100 * figures['exposure_bias']:.2f} percentage points")
     return lines
 
 
-def _shown(figures: dict[str, Any]) -> str:
+def _format_counts(figures: dict[str, Any]) -> str:
     if figures["accuracy"] is None:
         return f"{0:>10,}{'n/a':>9}{'n/a':>9}"
     return f"{figures['predictions']:>10,}{100 * figures['accuracy']:>8.2f}%{figures['probability']:>9.4f}"
 
 
-def _own(figures: dict[str, Any]) -> str:
+def _format_own_counts(figures: dict[str, Any]) -> str:
     choices = figures["choices"]
-    return _shown(figures) + (f"{'n/a':>9}" if choices is None else f"{choices:>9.2f}")
+    return _format_counts(figures) + (f"{'n/a':>9}" if choices is None else f"{choices:>9.2f}")
 
 
 EXPOSURE = Command(ExposureOptions, run, single_process=True)

@@ -1,26 +1,20 @@
-"""Commands on parallel text: `seqlab score` for translators, and the shared options of diagnosis commands."""
+"""Commands on parallel text: `seqlab score` for translators, and options that the diagnosis commands share."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.commands import AsOption
-from seqlab.inference.options import SETTINGS, File, RefuseLongLines, RunOptions, set_threads
-
-if TYPE_CHECKING:
-    from seqlab.tasks.translation.run import Run
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from seqlab.base.world import ProgressCallback, World
-from seqlab.commands import UsageError
+from seqlab.commands import AsOption, UsageError
 from seqlab.inference.lines import exit_status
+from seqlab.inference.options import SETTINGS, File, RefuseLongLines, RunOptions, set_threads
 from seqlab.inference.score_command import ScoreOptions, read_score_inputs, write_scores
 from seqlab.tasks.translation.commands import load_named_runs
 
 if TYPE_CHECKING:
     from seqlab.inference.engine import PairScore
+    from seqlab.tasks.translation.run import Run
 
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
@@ -38,7 +32,7 @@ class PairOptions(RunOptions, RefuseLongLines):
 def read_pairs(options: PairOptions) -> tuple[list[str], list[str], list[str]]:
     """Read the source lines, the references, and the location of each pair.
 
-    Raises ValueError if the sides are empty or differ in length.
+    Raises ValueError if the files are empty or have different numbers of lines.
     """
     from seqlab.data.corpus import Corpus
 

@@ -1,4 +1,4 @@
-"""The command `seqlab search-errors`."""
+"""Count the search errors and model errors of beam search (`seqlab search-errors`)."""
 
 import json
 import logging
@@ -27,10 +27,11 @@ class SearchErrorsOptions(SearchConfig, PairOptions):
     """Count search errors and model errors for each beam size.
 
     A search error: the reference has a higher model score than the output of the search. A model error: the output
-    differs from the reference and has the higher model score. --exact also finds the best possible output, for short
-    outputs, and counts the outputs of each beam that it beats; all figures then refer to the sentences for which exact
-    search completed. References that the search cannot produce, because of its length limits, its repetition limits or
-    a missing token, are counted separately (`out of reach`). Pairs with an empty side are left out.
+    differs from the reference and has the higher model score. --exact also finds the output with the highest score, for
+    short outputs, and counts the outputs of each beam size with a lower score. All figures then refer to the sentences
+    for which exact search completed. References that the search cannot produce, because of its length limits, its
+    repetition limits or a token that is not in the vocabulary, are counted separately (`unreachable`). Pairs with an
+    empty side are left out.
     """
 
     precision: Name = "fp32"
@@ -76,17 +77,17 @@ def run(options: SearchErrorsOptions) -> None:
 
 
 def _warn(found: "list[SearchErrors]") -> None:
-    """Warn of pairs without an exact result and of outputs that a limit ended."""
-    if given_up := found[-1].unknown:
+    """Warn of pairs for which exact search did not complete, and of outputs that were cut at a length limit."""
+    if num_incomplete := found[-1].unknown:
         logger.warning(
             "exact search did not complete for %d of %d pairs within --max_steps: all rows refer to the other pairs",
-            given_up,
+            num_incomplete,
             found[-1].num_pairs,
         )
     for each in found:
         if each.unfinished:
             logger.warning(
-                "beam %s: a length limit ended %d outputs: they count as search errors",
+                "beam %s: %d outputs were cut at a length limit: they count as search errors",
                 each.beam_size,
                 each.unfinished,
             )
@@ -94,7 +95,7 @@ def _warn(found: "list[SearchErrors]") -> None:
 
 def table_lines(found: "list[SearchErrors]") -> list[str]:
     """Format a table: a line for each search."""
-    titles = ("pairs", "right", "search errors", "model errors", "beaten by exact", "unknown", "out of reach")
+    titles = ("pairs", "correct", "search errors", "model errors", "worse than exact", "unknown", "unreachable")
     widths = (8, 10, 16, 16, 18, 12, 15)
     lines = [f"{'beam':<8}" + "".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))]
     for each in found:

@@ -1,4 +1,4 @@
-"""The command `seqlab translate`."""
+"""Translate text (`seqlab translate`)."""
 
 import logging
 import os
@@ -67,13 +67,13 @@ class TranslateOptions(SearchConfig, EngineOptions, DiscardLongLines):
 
 def run(options: TranslateOptions) -> int:
     """Translate block by block; under torchrun, each rank translates a part of each block. Return the exit status."""
-    from seqlab.tasks.translation.translator import unfinished, warn_of_unfinished
+    from seqlab.tasks.translation.translator import count_unfinished, warn_of_unfinished
 
     with join_world() as world:
         _check(options)
         limit = options.line_limit()
-        others = {name: getattr(options, name) for name in ("lm", "lm_weight", "length_reward", "rescore")}
-        trained = load_named_runs(options, world, **others)
+        loading = {name: getattr(options, name) for name in ("lm", "lm_weight", "length_reward", "rescore")}
+        trained = load_named_runs(options, world, **loading)
         settings = {
             "batch_tokens": options.batch_tokens,
             "need_scores": options.json,
@@ -97,7 +97,7 @@ def run(options: TranslateOptions) -> int:
                     write_lines(output, map(as_json, found, lines) if options.json else (each.text for each in found))
                     write_lines(alignment, (json_line({"pieces": alignments_of(each)}) for each in found))
                     replaced += sum(each.control_characters for each in found)
-                    done, cut = done + len(found), cut + unfinished(found)
+                    done, cut = done + len(found), cut + count_unfinished(found)
             prefixes.check_end()
         if replaced:
             logger.warning("%d control characters in the translations were replaced by spaces", replaced)
@@ -107,14 +107,14 @@ def run(options: TranslateOptions) -> int:
 
 
 def _check(options: TranslateOptions) -> None:
-    """Check that the options fit together; raise UsageError or ValueError if not."""
+    """Raise UsageError or ValueError for options that cannot be combined."""
     refuse_text_for_runs(options.runs, "standard input, `echo 'TEXT' | seqlab translate RUN`, or from --input FILE")
     if options.alignment == "-":
         raise UsageError("--alignment needs a file, but is - (standard output)")
-    read = {"the input": options.input, "--prefix": options.prefix}
+    input_files = {"the input": options.input, "--prefix": options.prefix}
     refuse_same_file("--alignment", options.alignment, {"--output": options.output})
-    refuse_same_file("--output", options.output, read)
-    refuse_same_file("--alignment", options.alignment, read)
+    refuse_same_file("--output", options.output, input_files)
+    refuse_same_file("--alignment", options.alignment, input_files)
     if options.num_hypotheses > 1 and not options.json:
         raise UsageError("--num_hypotheses above 1 needs --json")
 
@@ -136,7 +136,7 @@ def as_json(translation: "Translation", line: str) -> str:
 
 
 def alignments_of(translation: "Translation") -> list[dict[str, Any]]:
-    """Return the attention of each piece of a line; empty for an empty line or if not requested."""
+    """Return the attention of each segment of a line; empty for an empty line or if not requested."""
     return [asdict(each) for each in translation.alignments or []]
 
 
@@ -147,7 +147,7 @@ class PrefixReader:
         from seqlab.base.raw_lines import LineLimit
         from seqlab.data.readers import read_lines
 
-        self.path, self.taken = path, 0
+        self.path, self.num_read = path, 0
         self._lines: Iterator[str] = iter(()) if path is None else read_lines(Path(path), LineLimit(max_line_bytes))
 
     def take(self, count: int) -> list[str] | None:
@@ -155,16 +155,18 @@ class PrefixReader:
         if self.path is None:
             return None
         lines = list(islice(self._lines, count))
-        self.taken += len(lines)
+        self.num_read += len(lines)
         if len(lines) < count:
-            raise ValueError(f"{self.path} has {self.taken} lines, but the input has more: give one prefix per line.")
+            raise ValueError(
+                f"{self.path} has {self.num_read} lines, but the input has more: give one prefix per line."
+            )
         return lines
 
     def check_end(self) -> None:
         """Raise ValueError if the file has more lines than were translated."""
         num_left = sum(1 for _ in self._lines)
         if num_left:
-            raise ValueError(f"{self.path} has {self.taken + num_left} lines, but {self.taken} were translated.")
+            raise ValueError(f"{self.path} has {self.num_read + num_left} lines, but {self.num_read} were translated.")
 
 
 TRANSLATE = Command(TranslateOptions, run)
