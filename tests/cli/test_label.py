@@ -159,16 +159,16 @@ def test_long_lines_are_labelled_in_segments(seqlab, runs: dict[Unit, list[Path]
     labeller = load_labeller(runs[unit][0], device="cpu", precision="fp32")
     assert labeller.members[0].max_src_tokens == 8
     assert labeller.label_detailed([" ".join(WORDS[:8])])[0].num_pieces == 1
-    pieces = [WORDS[each.start : each.stop] for each in split_words(WORDS, labeller.members[0].max_src_tokens)]
-    joined, *single = labeller.label_detailed([" ".join(each) for each in (WORDS, *pieces)], num_labels=3)
-    assert joined.num_pieces == len(pieces) > 1
+    segments = [WORDS[each.start : each.stop] for each in split_words(WORDS, labeller.members[0].max_src_tokens)]
+    joined, *single = labeller.label_detailed([" ".join(each) for each in (WORDS, *segments)], num_labels=3)
+    assert joined.num_pieces == len(segments) > 1
     parts = [probabilities(each) for each in single]
-    lengths = [len(piece) for piece in pieces]
+    lengths = [len(segment) for segment in segments]
     expected = np.average(parts, axis=0, weights=lengths) if unit == "lines" else np.concatenate(parts)
     np.testing.assert_allclose(probabilities(joined), expected, atol=1e-6)
     (tmp_path / "in.tsv").write_text(f"text\nfilm\n{' '.join(WORDS)}\n", encoding="utf-8")
     result = seqlab("label", runs[unit][0], *FAST, "--json", "--input", f"{tmp_path}/in.tsv#text")
-    limit = f"which reads at most {labeller.members[0].max_src_tokens} tokens: labelled in {len(pieces)} pieces"
+    limit = f"which reads at most {labeller.members[0].max_src_tokens} tokens: labelled in {len(segments)} segments"
     assert f"line 3 is too long for the model, {limit}" in result.err  # the header is line 1
     assert json.loads(result.out.splitlines()[1])["labels"] == joined.labels
 
@@ -176,7 +176,7 @@ def test_long_lines_are_labelled_in_segments(seqlab, runs: dict[Unit, list[Path]
 @pytest.mark.parametrize(
     ("unit", "options", "message"),
     [
-        ("lines", ["--conllu", "upos"], "labels whole lines, but --conllu needs a run that labels words"),
+        ("lines", ["--conllu", "upos"], "labels lines, but --conllu needs a run that labels words"),
         ("words", ["--conllu", "form"], "names the column to write labels to: it cannot be `id` or `form`"),
         ("words", ["--conllu", "upos", "--input", "a.conllu#form"], "name the input file without #COLUMN"),
         ("words", ["--input", "a.conllu"], "a .conllu file needs the name of a column, for example a.conllu#form."),

@@ -62,7 +62,7 @@ def test_a_corpus_without_words_is_refused(text: str, tmp_path: Path) -> None:
     overrides = overrides_of(tmp_path, 0, "X")
     (tmp_path / "src").write_text(text)
     (tmp_path / "tgt").write_text(text)
-    with pytest.raises(ValueError, match="src: no line has a word: there is nothing to learn"):
+    with pytest.raises(ValueError, match="src: no line has a word: there is nothing to train on"):
         from_labels(overrides)
 
 

@@ -239,7 +239,7 @@ def test_a_copied_tokenizer_that_splits_words_is_refused(tmp_path: Path) -> None
     train_tokenizer(WordsConfig(normalization="nfkc"), ["one two"]).save(tmp_path / "words")
     config = labelled_config(corpus)
     data = replace(config.data, tokenizer=SavedConfig(folder=str(tmp_path / "words")))
-    with pytest.raises(ValueError, match=r"`data\.labels_of: words` needs a normalization that keeps words whole"):
+    with pytest.raises(ValueError, match=r"`data\.labels_of: words` needs a normalization that does not split words"):
         train(replace(config, data=data), tmp_path / "run")
 
 

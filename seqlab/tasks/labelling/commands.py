@@ -1,4 +1,4 @@
-"""The command `seqlab label` for runs that label text."""
+"""Label text (`seqlab label` for labelling runs)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Lines(NamedTuple):
-    """A block of plain lines, written as lines of labels or as JSON."""
+    """A block of plain lines; the output is a line of labels or of JSON for each."""
 
     locations: list[str]
     """Source location of each line, for messages."""
@@ -31,7 +31,7 @@ class _Lines(NamedTuple):
 
 
 class _Sentences(NamedTuple):
-    """A block of CoNLL-U sentences, written back with the labels in one of their columns."""
+    """A block of CoNLL-U sentences; the output is the same sentences with the labels in one of the columns."""
 
     sentences: Sequence[Sentence]
     column: int
@@ -54,16 +54,16 @@ class _Sentences(NamedTuple):
 
 
 def label_text(options: LabelOptions) -> int:
-    """Run the command: read, label and write one block of lines after the other; return the exit status."""
+    """Read, label and write lines block by block; return the exit status."""
     from seqlab.tasks.labelling.labeller import load_labeller
 
     _check(options)
     set_threads(options.threads)
     labeller = load_labeller(options.runs, options.checkpoint, options.device, options.precision)
     if options.conllu is not None and labeller.labels_lines:
-        raise UsageError(f"{options.runs[0]} labels whole lines, but --conllu needs a run that labels words")
+        raise UsageError(f"{options.runs[0]} labels lines, but --conllu needs a run that labels words")
     settings = given_options(options, "num_labels", "batch_tokens")
-    # In CoNLL-U an empty line ends a sentence, so a line over the limit cannot be replaced by an empty one.
+    # An empty line ends a sentence in CoNLL-U, so it cannot replace a line above the limit.
     limit = options.line_limit() if options.conllu is None else LineLimit(options.max_line_bytes)
     with (
         open_input(options.input, tables_as_text=options.conllu is not None, limit=limit) as source,
@@ -77,12 +77,12 @@ def label_text(options: LabelOptions) -> int:
 
 
 def _check(options: LabelOptions) -> None:
-    """Check that the options fit together; raise UsageError or ValueError if not."""
+    """Raise UsageError or ValueError for options that cannot be combined."""
     if options.conllu is not None:
         if column_number(options.conllu, "--conllu") <= FORM:
             raise UsageError("--conllu names the column to write labels to: it cannot be `id` or `form`")
         if "#" in (options.input or ""):
-            raise UsageError("--conllu reads and writes whole sentences: name the input file without #COLUMN")
+            raise UsageError("--conllu reads and writes all columns: name the input file without #COLUMN")
         if options.json:
             raise UsageError("--conllu and --json are different output formats: give only one of them")
     if options.num_labels > 1 and not options.json:
@@ -104,5 +104,6 @@ def _blocks(options: LabelOptions, source: Input) -> Iterator[_Lines | _Sentence
 
 
 def _as_json(labelling: "Labelling", line: str) -> str:
+    """Format the labels of a line as JSON."""
     truncated = labelling.truncated or is_discarded(line)
     return json_line({"labels": labelling.labels, "truncated": truncated, **asdict(labelling)})

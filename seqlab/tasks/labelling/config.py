@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 LABELLER = "a labeller"
-"""Name of what a labelling run trains; `load_run` checks it."""
+"""`DataConfig.model_noun` of the task."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
@@ -51,10 +51,10 @@ class LabellingConfig(PairsConfig):
     """Source tokens per step over all ranks, on average: a step consists of whole lines."""
 
     micro_batch_tokens: Count = 2048
-    """Maximum padded source tokens per micro-step; a longer line is a micro-step of its own."""
+    """Maximum padded source tokens per micro-step; a longer line is a separate micro-step."""
 
     def reused_tokenizers(self, old: DataConfig) -> list[str]:
-        """Return the folder of the text tokenizer only: labels have their own vocabulary."""
+        """Return only the folder of the text tokenizer, as the labels of another run may differ."""
         return old.tokenizer_folders[:1]
 
     @property
@@ -81,8 +81,8 @@ class LabellingConfig(PairsConfig):
             )
         if self.labels_of == "words" and self.tokenizer.may_split_words:
             raise ValueError(
-                "`labels_of: words` needs a normalization that keeps words whole, but `tokenizer.normalization: nfkc` "
-                "splits some of them (it turns an acute accent into a space and a combining mark): choose another."
+                "`labels_of: words` needs a normalization that does not split words, but `tokenizer.normalization: "
+                "nfkc` replaces an acute accent by a space and a combining mark: choose another."
             )
         if len(self.valid_tgt) > 1:
             raise ValueError(f"`valid_tgt` must be one file of labels, but there are {len(self.valid_tgt)}.")

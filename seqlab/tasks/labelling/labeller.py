@@ -23,14 +23,14 @@ from seqlab.search.ensemble import mean_log_probs
 from seqlab.tasks.labelling.config import LABELLER
 from seqlab.text import label_names
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 LABELLING_BATCH_TOKENS = 4096
-"""Padded tokens per batch."""
+"""Default number of padded tokens per batch."""
 MAX_NAMED_LABELS = 5
-"""Labels that the error about runs with different labels names at most."""
+"""Maximum number of labels in the error about runs with different labels."""
 
 MAX_RECURRENT_TOKENS = 1 << 14
-"""Maximum tokens per piece for a recurrent model. It has no limit of its own, but its memory grows with the length."""
+"""Maximum tokens per segment for a recurrent model, which has no length limit: memory grows with the length."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Labelling:
     choices: list[list[ScoredLabel]]
     """For each word, or for the line, its most probable labels, best first; an empty list for an empty line."""
     num_pieces: int
-    """Number of pieces that the line was split into: 0 if it is empty, 1 if it fits the model. For an ensemble, the
-    maximum over its runs."""
+    """Number of segments of the line: 0 if it is empty, 1 if it was not split. For an ensemble, the maximum over its
+    runs."""
 
     @property
     def labels(self) -> list[str]:
@@ -59,7 +59,7 @@ class Labelling:
 
     @property
     def truncated(self) -> bool:
-        """Whether the line was too long for a model and was labelled in pieces."""
+        """Whether the line was too long for a model and was labelled in segments."""
         return self.num_pieces > 1
 
     @property
@@ -69,21 +69,21 @@ class Labelling:
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """A line, or one part of a line that is too long for the model."""
+class _LineSegment:
+    """A line, or a segment of a line that is too long for the model."""
 
     ids: list[int]
     text: np.ndarray
-    """UTF-8 bytes of its words."""
+    """UTF-8 bytes of the words."""
 
 
 @dataclass(frozen=True)
 class _LineScores:
-    """Label scores of one line by one run."""
+    """Log-probabilities of the labels of one line under one run."""
 
-    scores: Tensor
-    """(units, L): log-probabilities of all labels in nats. A unit is a word, or the line."""
-    num_pieces: int
+    log_probs: Tensor
+    """(units, L): log-probability of each label in nats. A unit is a word, or the line."""
+    num_segments: int
     """0 for a line without tokens."""
 
 
@@ -93,65 +93,67 @@ class _Member:
     def __init__(self, run: LoadedRun, names: Sequence[str], device: torch.device) -> None:
         self.run, self.device = run, device
         self.tokenizer, self.model = run.src_tokenizer, cast(Labeller, run.model)
-        own_names = label_names(run.tgt_tokenizer)
-        self.order = torch.tensor([own_names.index(name) for name in names])
+        run_names = label_names(run.tgt_tokenizer)
+        self.order = torch.tensor([run_names.index(name) for name in names])
         self.max_src_tokens = MAX_RECURRENT_TOKENS if run.context_limit is None else max_source_tokens(run)
-        """A longer line is split into pieces."""
+        """A longer line is split into segments."""
 
     def score(self, lines: Sequence[str], batch_tokens: int, progress: ProgressCallback | None) -> list[_LineScores]:
-        """Score the labels of each line, in batches of pieces of similar length."""
+        """Score the labels of each line, in batches of segments of similar length."""
         normalized = [self.tokenizer.normalize(line) for line in lines]
-        pieces = [self._split(*each) for each in zip(normalized, self.tokenizer.encode(normalized), strict=True)]
-        scores = iter(self._score_pieces([piece for parts in pieces for piece in parts], batch_tokens, progress))
-        return [_LineScores(self._join(parts, [next(scores) for _ in parts]), len(parts)) for parts in pieces]
+        by_line = [self._split(*each) for each in zip(normalized, self.tokenizer.encode(normalized), strict=True)]
+        scores = iter(self._score_segments([each for segments in by_line for each in segments], batch_tokens, progress))
+        return [
+            _LineScores(self._join(segments, [next(scores) for _ in segments]), len(segments)) for segments in by_line
+        ]
 
-    def _split(self, line: str, ids: list[int]) -> list[_Piece]:
-        """Split a line that is too long into pieces; a blank line has none, even if the tokenizer has a space token."""
+    def _split(self, line: str, ids: list[int]) -> list[_LineSegment]:
+        """Split a line into segments that fit the model; a blank line has none, even if spaces are tokens."""
         if not line.strip():
             return []
         if len(ids) <= self.max_src_tokens:
-            return [_Piece(ids, _bytes(line))] if ids else []
+            return [_LineSegment(ids, _bytes(line))] if ids else []
         if not self.tokenizer.has_words:
-            parts = split_line(line, ids, self.max_src_tokens, self.tokenizer.encode)
-            return [_Piece(part.ids, _bytes("")) for part in parts]
+            segments = split_line(line, ids, self.max_src_tokens, self.tokenizer.encode)
+            return [_LineSegment(each.ids, _bytes("")) for each in segments]
         words = line.split(" ")
-        pieces = (slice(each.start, each.stop) for each in split_words(words, self.max_src_tokens))
-        return [_Piece(ids[piece], _bytes(" ".join(words[piece]))) for piece in pieces]
+        spans = (slice(each.start, each.stop) for each in split_words(words, self.max_src_tokens))
+        return [_LineSegment(ids[span], _bytes(" ".join(words[span]))) for span in spans]
 
-    def _score_pieces(
-        self, pieces: Sequence[_Piece], batch_tokens: int, progress: ProgressCallback | None
+    def _score_segments(
+        self, segments: Sequence[_LineSegment], batch_tokens: int, progress: ProgressCallback | None
     ) -> list[Tensor]:
-        """Compute the log-probabilities of all labels (units, L) for each piece."""
+        """Compute the log-probabilities of all labels (units, L) for each segment."""
         scores: dict[int, Tensor] = {}
-        for indices in length_batches([len(piece.ids) for piece in pieces], batch_tokens):
+        for indices in length_batches([len(each.ids) for each in segments], batch_tokens):
             batch = collate_labelled(
-                [pieces[i].ids for i in indices],
+                [segments[i].ids for i in indices],
                 None,
-                [pieces[i].text for i in indices] if self.tokenizer.has_words else None,
+                [segments[i].text for i in indices] if self.tokenizer.has_words else None,
                 indices,
                 pad_id=self.tokenizer.pad_id,
             ).to(self.device)
             scores.update(zip(indices, scores_by_line(self.model, batch), strict=True))
             if progress is not None:
                 progress(len(indices))
-        return [scores[i][:, self.order] for i in range(len(pieces))]
+        return [scores[i][:, self.order] for i in range(len(segments))]
 
-    def _join(self, parts: Sequence[_Piece], scores: Sequence[Tensor]) -> Tensor:
-        """Join the scores of the pieces of a line.
+    def _join(self, segments: Sequence[_LineSegment], scores: Sequence[Tensor]) -> Tensor:
+        """Join the log-probabilities of the segments of a line.
 
-        Scores of words are concatenated. The probabilities of a line are the mean over its pieces, weighted by length.
+        Those of words are concatenated. The probabilities of a line are the mean over its segments, weighted by length.
         """
-        if not parts:
+        if not segments:
             return torch.zeros(0, len(self.order))
         joined = torch.cat(list(scores))
-        if self.model.labels_lines and len(parts) > 1:
-            weights = torch.tensor([float(len(piece.ids)) for piece in parts])
+        if self.model.labels_lines and len(segments) > 1:
+            weights = torch.tensor([float(len(each.ids)) for each in segments])
             joined = (joined + (weights / weights.sum()).log()[:, None]).logsumexp(0, keepdim=True)
         return joined
 
 
 class TextLabeller:
-    """Label lines of text or their words; several runs are an ensemble. Returned by `seqlab.load` for labelling runs.
+    """Label lines of text or their words with one run or an ensemble. Returned by `seqlab.load` for labelling runs.
 
     Each run of an ensemble reads the text with its own tokenizer.
     """
@@ -205,8 +207,8 @@ class TextLabeller:
         Args:
             lines: text without newlines.
             num_labels: number of most probable labels returned for each word or line.
-            batch_tokens: padded tokens per batch. Affects speed and memory, not the result.
-            progress: called after each batch of the last run with its number of lines (or pieces of split lines).
+            batch_tokens: padded tokens per batch; affects speed and memory, not the result.
+            progress: called after each batch of the last run with its number of lines (or segments of split lines).
             locations: source location of each line, for messages; `line 1`, `line 2`, ... by default.
 
         Raises:
@@ -219,37 +221,37 @@ class TextLabeller:
         last = self.members[-1]
         scores = [member.score(lines, batch_tokens, progress if member is last else None) for member in self.members]
         return [
-            self._combine(of_line, num_labels, location)
-            for location, of_line in zip(
+            self._combine(line_scores, num_labels, location)
+            for location, line_scores in zip(
                 locations_or_numbers(locations, len(lines)), zip(*scores, strict=True), strict=True
             )
         ]
 
     def _combine(self, line_scores: Sequence[_LineScores], num_labels: int, location: str) -> Labelling:
         """Average the scores of the runs for one line and choose its labels."""
-        scored = [(member, each) for member, each in zip(self.members, line_scores, strict=True) if each.num_pieces]
+        scored = [(member, each) for member, each in zip(self.members, line_scores, strict=True) if each.num_segments]
         if not scored:
             return Labelling([], 0)
         (first, reference), *_ = scored
         for member, other in scored[1:]:
-            if len(other.scores) != len(reference.scores):
+            if len(other.log_probs) != len(reference.log_probs):
                 raise ValueError(
-                    f"{location}: {first.run.folder.path} reads {len(reference.scores)} words, but "
-                    f"{member.run.folder.path} reads {len(other.scores)}: their tokenizers normalize text differently, "
-                    "so these runs cannot label this line as an ensemble."
+                    f"{location}: {first.run.folder.path} reads {len(reference.log_probs)} words, but "
+                    f"{member.run.folder.path} reads {len(other.log_probs)}: their tokenizers normalize text "
+                    "differently, so these runs cannot label this line as an ensemble."
                 )
-        member, longest = max(scored, key=lambda each: each[1].num_pieces)
-        if longest.num_pieces > 1:
+        member, longest = max(scored, key=lambda each: each[1].num_segments)
+        if longest.num_segments > 1:
             name = "the model" if len(self.members) == 1 else member.run.folder.path
-            text = "%s is too long for %s, which reads at most %d tokens: labelled in %d pieces"
-            _log.warning(text, location, name, member.max_src_tokens, longest.num_pieces)
-        scores = mean_log_probs([each.scores for _, each in scored])
-        return Labelling(self._choices(scores, num_labels), longest.num_pieces)
+            text = "%s is too long for %s, which reads at most %d tokens: labelled in %d segments"
+            logger.warning(text, location, name, member.max_src_tokens, longest.num_segments)
+        log_probs = mean_log_probs([each.log_probs for _, each in scored])
+        return Labelling(self._best_labels(log_probs, num_labels), longest.num_segments)
 
-    def _choices(self, scores: Tensor, num_labels: int) -> list[list[ScoredLabel]]:
-        """Return the most probable labels of each unit, by scores (units, L)."""
+    def _best_labels(self, log_probs: Tensor, num_labels: int) -> list[list[ScoredLabel]]:
+        """Return the most probable labels of each unit, by log-probabilities (units, L)."""
         # A stable sort takes the first of equally probable labels, as validation does; bf16 makes ties frequent.
-        best = scores.sort(dim=1, descending=True, stable=True)
+        best = log_probs.sort(dim=1, descending=True, stable=True)
         return [
             [ScoredLabel(self.names[number], value) for number, value in zip(numbers, values, strict=True)]
             for numbers, values in zip(
@@ -259,11 +261,12 @@ class TextLabeller:
 
 
 def _refuse_different_labels(first: LoadedRun, other: LoadedRun) -> None:
+    """Raise ValueError if two runs have different labels."""
     names, others = (set(label_names(run.tgt_tokenizer)) for run in (first, other))
-    if alone := sorted(names ^ others):
+    if unshared := sorted(names ^ others):
         raise ValueError(
             f"{first.folder.path} and {other.folder.path} have different labels, so they cannot form an ensemble: "
-            f"only one of them has `{'`, `'.join(alone[:MAX_NAMED_LABELS])}`."
+            f"only one of them has `{'`, `'.join(unshared[:MAX_NAMED_LABELS])}`."
         )
 
 

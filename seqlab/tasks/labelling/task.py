@@ -49,20 +49,20 @@ class LabellingTask(Task):
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
         """Train and save the tokenizers; return their vocabulary sizes by folder name."""
-        return {f"{side}_tokenizer": _learn(side, config, folder, on_progress) for side in ("src", "tgt")}
+        return {f"{side}_tokenizer": _train_tokenizer(side, config, folder, on_progress) for side in ("src", "tgt")}
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
         """Complete the tokenizers copied from `init_from`.
 
-        A tokenizer of a language model becomes the source tokenizer. A new label vocabulary is learned unless the whole
-        model is copied.
+        The tokenizer of a language model becomes the source tokenizer. A new label vocabulary is built unless all
+        weights of the model are copied.
         """
         joint = folder.path / "tokenizer"
         if joint.is_dir():
             joint.rename(folder.path / "src_tokenizer")
             shutil.rmtree(folder.spelling, ignore_errors=True)  # only language models need a spelling model
         if config.init_parts == "matching" or not (folder.path / "tgt_tokenizer").is_dir():
-            _learn("tgt", config, folder, on_progress)
+            _train_tokenizer("tgt", config, folder, on_progress)
 
     def prepare(
         self, config: Config, tokenizers: Codecs, cache: Path, on_progress: PreparationProgress | None
@@ -77,8 +77,8 @@ class LabellingTask(Task):
             )
         if data.labels_of == "words" and " " in tokenizers[0].normalize("x´y"):
             raise ValueError(
-                "`data.labels_of: words` needs a normalization that keeps words whole, but the tokenizer copied from "
-                "`init_from` normalizes text to `nfkc`, which splits some of them: choose another run."
+                "`data.labels_of: words` needs a normalization that does not split words, but the tokenizer copied "
+                "from `init_from` normalizes text to `nfkc`, which splits some of them: choose another run."
             )
         if on_progress is None:
             return open_prepared(data, tokenizers, cache)
@@ -112,7 +112,7 @@ class LabellingTask(Task):
         return sampler.steps(after)
 
     def count(self, run: RunInTraining) -> Iterator[str]:
-        """Fit a counting model to the training data; yield lines for the log."""
+        """Fit a count-based model to the training data; yield lines for the log."""
         pairs = run.data.train
         words = torch.from_numpy(pairs.src.values.astype("int64"))
         run.model.count(words, torch.from_numpy(label_numbers(pairs.tgt.values, run.tgt_tokenizer)))
@@ -122,13 +122,13 @@ class LabellingTask(Task):
         """Label the validation set and compute metrics and the likelihood of its labels."""
         model, valid = inference_model(run, weights), run.data.valid
         tokenizers = run.src_tokenizer, run.tgt_tokenizer
-        budget = _data_config(run.config).micro_batch_tokens
-        batches = list(ordered_labelled_batches(valid, budget, tokenizers))
+        batch_tokens = _data_config(run.config).micro_batch_tokens
+        batches = list(ordered_labelled_batches(valid, batch_tokens, tokenizers))
         names = label_names(run.tgt_tokenizer)
 
-        def label_batches(own: list[int], on_rows: ProgressCallback | None) -> list[tuple[list[str], float]]:
+        def label_batches(numbers: list[int], on_rows: ProgressCallback | None) -> list[tuple[list[str], float]]:
             with torch.inference_mode():
-                return [label_and_score(model, batches[i].to(run.device_context.device), names) for i in own]
+                return [label_and_score(model, batches[i].to(run.device_context.device), names) for i in numbers]
 
         found = run.device_context.world.map_rows([batch.src.numel() for batch in batches], label_batches)
         hypotheses = [""] * len(valid)
@@ -137,8 +137,8 @@ class LabellingTask(Task):
                 hypotheses[index] = line
         nll = nll_per_tgt_token(-sum(score for _, score in found), sum(batch.num_tgt_tokens for batch in batches))
         assert valid.tgt_text is not None, "validation pairs are cached with their text"
-        asked = dict.fromkeys([*run.config.data.task_metrics, str(run.config.training.valid_metric)])
-        metrics = [name for name in asked if name != "nll"]
+        metric_names = dict.fromkeys([*run.config.data.task_metrics, str(run.config.training.valid_metric)])
+        metrics = [name for name in metric_names if name != "nll"]
         references = [run.tgt_tokenizer.normalize(text) for text in valid.tgt_text.texts()]
         scores = evaluate(hypotheses, [references], metrics)
         return Validation(scores, nll, "nll_per_label")
@@ -152,7 +152,8 @@ class LabellingTask(Task):
             yield {"src": line, "prediction": prediction, "target": target}
 
 
-def _learn(side: Side, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> int:
+def _train_tokenizer(side: Side, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> int:
+    """Train and save the tokenizer of one side; return its vocabulary size."""
     tokenizer = train_or_load_tokenizer(_data_config(config), side, folder.cache, on_progress)
     tokenizer.save(folder.path / f"{side}_tokenizer")
     return tokenizer.vocab_size
@@ -167,6 +168,6 @@ def _warn_of_unannotated(data: LabellingConfig) -> None:
         for index, labels in enumerate(column.values()):
             if UNKNOWN in labels.split():
                 [location] = line_locations(spec, column.line_numbers(index, 1))
-                message = "%s: words have the label `_` (missing), which is learned like any other label"
+                message = "%s: words have the label `_` (missing), which is trained like any other label"
                 logger.warning(message, location)
                 break

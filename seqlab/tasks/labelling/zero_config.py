@@ -29,7 +29,7 @@ from seqlab.training.config_builder import (
 logger = logging.getLogger(__name__)
 
 REFERENCE_WORDS = 200_000
-"""Words of EWT's training part, rounded."""
+"""Number of words of EWT's training split, rounded."""
 REFERENCE_EPOCHS = 20
 """Epochs on a corpus of `REFERENCE_WORDS`; a larger corpus gets fewer."""
 MAX_LR = 2e-3
@@ -37,7 +37,7 @@ MAX_LR = 2e-3
 SAMPLE_LINES_PER_FILE = 1000
 """Lines per file whose labels and words are counted to choose `labels_of`."""
 COPIED_SETTINGS = ("model", "data.tokenizer", "data.labels_of")
-"""Settings that a run copies from the run of `init_from`."""
+"""Settings that are copied from the run of `init_from`."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,16 @@ class _CorpusProfile:
 def from_labels(overrides: Sequence[Override]) -> Config:
     """Choose every field that `overrides` leaves open from the training data; log each choice with its reason.
 
-    Given fields are kept, and fields that depend on them follow. The same corpus gives the same config.
+    Given fields are kept, and the choices depend on them. The same corpus gives the same config.
 
     Raises:
         ConfigError: an unknown key or an invalid value, before the corpus is read.
         FileNotFoundError, ValueError: the corpus cannot be read.
     """
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
-    base = _base(given)
+    base = _initial_values(given)
     copied = copy_settings(base, overrides, COPIED_SETTINGS)
-    # A language model has no `labels_of`, and the matching weights of a tagger may start a classifier.
+    # A language model has no `labels_of`, and a classifier may start from the matching weights of a tagger.
     keeps_labels = "labels_of" in base["data"] and given.get("init_parts") != "matching"
     copied = [key for key in copied if key != "data.labels_of" or keeps_labels]
     tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family"}
@@ -86,8 +86,8 @@ def from_labels(overrides: Sequence[Override]) -> Config:
     return builder.config()
 
 
-def _base(given: dict[str, str]) -> dict[str, Any]:
-    """Return the config values that hold before any choice."""
+def _initial_values(given: dict[str, str]) -> dict[str, Any]:
+    """Return the values of the config before the choices."""
     family = given.get("model.family", "lstm_labeller")
     model: dict[str, Any] = {"family": family}
     config = Parts("model").get(family, default_part("model"))  # an unknown family is reported when the config is built
@@ -105,14 +105,14 @@ def _read_profile(config: LabellingConfig) -> _CorpusProfile:
         pairs = corpus.rows()
         for src, tgt in islice(pairs, SAMPLE_LINES_PER_FILE):
             counts = len(src.split()), len(tgt.split())
-            if min(counts) > 0 and max(counts) > 1:  # one word with one label fits both kinds
+            if min(counts) > 0 and max(counts) > 1:  # one word with one label is ambiguous
                 num_compared, num_equal = num_compared + 1, num_equal + (counts[0] == counts[1])
             lines, words = lines + 1, words + counts[0]
         for src, _ in pairs:
             lines, words = lines + 1, words + len(src.split())
     if not words:
-        raise ValueError(f"{', '.join(config.train_src)}: no line has a word: there is nothing to learn.")
-    # The majority decides, so that preparation can report the few lines that differ.
+        raise ValueError(f"{', '.join(config.train_src)}: no line has a word: there is nothing to train on.")
+    # The majority of the lines decides; preparation reports the lines that differ.
     is_tagging = 2 * num_equal > num_compared or not num_compared
     return _CorpusProfile(lines, words, "words" if is_tagging else "lines")
 
@@ -131,7 +131,7 @@ def _choose_model(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
     if _data_of(builder).tokenizer.units == "words":
         size = power_of_two(64 * max(profile.scale, 1e-3) ** 0.25, 32, 128, round)
         builder.set("model.spelling_size", size, "the spelling of an unknown word hints at its label")
-        builder.set("model.unknown_share", 0.1, "share of words masked in training, for unknown words")
+        builder.set("model.unknown_share", 0.1, "masks this share of the words in training, for unknown words")
     if config.embedding_field == "d_model":
         d_model = builder.set(
             "model.d_model", *(by_vectors or (clamp(64 * round(2 * profile.scale**0.25), 64, 512), words))

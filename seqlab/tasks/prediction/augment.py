@@ -16,18 +16,18 @@ from seqlab.tasks.prediction.examples import EncodedExamples
 
 
 class AugmentedStep:
-    """Augmented examples of one training step; the random draws do not depend on the division among ranks."""
+    """Augmented examples of one training step; random numbers do not depend on the division among ranks."""
 
     def __init__(
         self,
         examples: EncodedExamples,
         config: PredictionConfig,
         target: Target,
-        step: RowIndices,
+        indices: RowIndices,
         rng: np.random.Generator,
     ) -> None:
-        """`step` (n,) are the indices of the step's examples."""
-        self.examples, self.config, self.target, self.step, self.rng = examples, config, target, step, rng
+        """`indices` (n,): indices of the examples of the step."""
+        self.examples, self.config, self.target, self.indices, self.rng = examples, config, target, indices, rng
         self._augmented: tuple[NDArray[np.float32], NDArray[Any]] | None = None
 
     def batch(self, indices: RowIndices) -> ValueBatch:
@@ -36,15 +36,15 @@ class AugmentedStep:
             return self.examples.batch(indices)
         if self._augmented is None:
             self._augmented = self._augment()
-        positions = {index: position for position, index in enumerate(self.step.tolist())}
-        own = [positions[index] for index in indices.tolist()]
-        inputs, targets = (each[own] for each in self._augmented)
+        position_of = {index: position for position, index in enumerate(self.indices.tolist())}
+        positions = [position_of[index] for index in indices.tolist()]
+        inputs, targets = (each[positions] for each in self._augmented)
         return batch_of_arrays(inputs, targets, self.examples.rows[indices])
 
     def _augment(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Augment all examples of the step."""
-        inputs = augment_inputs(self.examples.read(self.step), self.config, self.rng)
-        targets = self.examples.read_targets(self.step)
+        inputs = augment_inputs(self.examples.read(self.indices), self.config, self.rng)
+        targets = self.examples.read_targets(self.indices)
         if not self.config.augment_mixup:
             return inputs, targets
         if targets.ndim == 1:  # class ids
@@ -55,7 +55,7 @@ class AugmentedStep:
 def augment_inputs(
     inputs: NDArray[np.float32], config: PredictionConfig, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Rotate and shift images (B, C, H, W), and add noise to any inputs, such as (B, F, D), at random."""
+    """Rotate and shift images (B, C, H, W) at random; add noise to images or other inputs, such as (B, F, D)."""
     if inputs.ndim == 4 and (config.augment_rotation or config.augment_shift):
         angles = rng.uniform(-config.augment_rotation, config.augment_rotation, len(inputs))
         shifts = rng.uniform(-config.augment_shift, config.augment_shift, (len(inputs), 2))
@@ -68,7 +68,7 @@ def augment_inputs(
 def mixup(
     inputs: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Interpolate each example with another one: inputs (B, ...) and targets (B, K) (mixup, Zhang et al. 2018).
+    """Interpolate each example with another one: inputs (B, ...) and targets (B, O) (mixup, Zhang et al. 2018).
 
     The weight of each example is drawn from Beta(`alpha`, `alpha`).
     """

@@ -1,4 +1,4 @@
-"""The command `seqlab predict`."""
+"""Predict numbers, classes or labels (`seqlab predict`)."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 class PredictOptions(RunOptions, DiscardLongLines):
     """Predict a number, class or labels for each row: one output line per input row, in order.
 
-    Rows are comma- or tab-separated values after a header line, or JSON lines; an empty line gives an empty line. For
-    runs trained on images, each line is the path of an image, or --input names a folder of images or an .npz file.
-    Reads standard input and writes standard output unless files are named.
+    Rows are comma- or tab-separated values after a header line, or JSON lines; an empty line gives an empty output
+    line. For runs trained on images, each line is the path of an image, or --input names a folder of images or an .npz
+    file. Reads standard input and writes standard output unless files are named.
     """
 
     input: File | None = None
@@ -43,11 +43,11 @@ class PredictOptions(RunOptions, DiscardLongLines):
     json: bool = False
     """write one JSON object per line: the prediction, and the numbers or probabilities by name"""
     batch_rows: Count | None = None
-    """examples per batch; changes speed and memory alone"""
+    """examples per batch; affects only speed and memory"""
 
 
 def run(options: PredictOptions) -> int:
-    """Run `seqlab predict`, and return its exit status."""
+    """Predict block by block; return the exit status."""
     from seqlab.tasks.prediction.predictor import PREDICTION_BATCH_ROWS, load_predictor
 
     refuse_text_for_runs(options.runs, "standard input, or from --input FILE")
@@ -76,9 +76,9 @@ def _format_line(prediction: "Prediction | str", as_json: bool) -> str:
 def _predict_tables(
     predictor: "ExamplePredictor", path: str | None, batch_rows: int, limit: LineLimit
 ) -> Iterator[list["Prediction | str"]]:
-    """Read rows and yield their predictions in blocks; a series is one block, since its windows span rows.
+    """Read rows and yield their predictions in blocks; a time series is one block, since its windows span rows.
 
-    An empty line gives an empty string, a line that was too long a `DiscardedLine`.
+    The prediction of an empty line is an empty string, that of a line above the limit a `DiscardedLine`.
     """
     from seqlab.data.tables import RawTable, read_rows, read_table, table_kind
 
@@ -101,7 +101,7 @@ def _predict_tables(
 def _predict_arrays(
     predictor: "ExamplePredictor", path: str | None, batch_rows: int, limit: LineLimit
 ) -> Iterator[list["Prediction | str"]]:
-    """Predict for an .npz file, a folder of images, or images named line by line; see `_predict_tables`."""
+    """Yield predictions for an .npz file, a folder of images, or images named line by line; see `_predict_tables`."""
     from seqlab.data.arrays import is_array_path, read_images
 
     if path is not None and is_array_path(Path(path)):

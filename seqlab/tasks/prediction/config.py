@@ -42,7 +42,7 @@ class PredictionConfig(DataConfig):
     with one subfolder per class."""
 
     valid: str | None = None
-    """Validation data; by default a part of the training data (`valid_fraction`)."""
+    """Validation data; by default, a part of the training data is held out (`valid_fraction`)."""
 
     test: PathSpecs = Field(default_factory=list)
     """Test data; not used in training."""
@@ -67,11 +67,11 @@ class PredictionConfig(DataConfig):
     """Successive rows per example of a time series, whose rows are in the order of time; 0 if rows are independent."""
 
     ahead: Count = 1
-    """Forecast horizon of a time series: the target is this many rows after the window. Targets may be inputs."""
+    """Forecast horizon of a time series: the target is this many rows after the window. Targets may also be inputs."""
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the training data used for validation if neither `valid` nor `valid_fold` is given; of a time series,
-    its end."""
+    """Share of the training data held out for validation if neither `valid` nor `valid_fold` is given; the last rows of
+    a time series."""
 
     num_folds: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 10
     """Number of cross-validation folds, if `valid_fold` is given."""
@@ -97,7 +97,7 @@ class PredictionConfig(DataConfig):
     """Maximum random rotation of training images in either direction, in degrees."""
 
     augment_noise: NonNegative = 0.0
-    """Standard deviation of Gaussian noise added to training inputs, which are standardized to a deviation of 1."""
+    """Standard deviation of Gaussian noise added to training inputs, which have a standard deviation of 1."""
 
     augment_mixup: NonNegative = 0.0
     """Parameter alpha of mixup (Zhang et al. 2018): training interpolates the inputs and targets of two examples by a
@@ -111,7 +111,7 @@ class PredictionConfig(DataConfig):
 
     @property
     def tokenizer_folders(self) -> list[str]:
-        """No folder holds a tokenizer."""
+        """Empty: a run has no tokenizer."""
         return []
 
     @property
@@ -121,16 +121,16 @@ class PredictionConfig(DataConfig):
 
     @property
     def memory_advice(self) -> str:
-        """Advice for the error of a step that takes too much memory."""
+        """Advice for a step that runs out of memory."""
         return f"lower `data.micro_batch_rows` (now {self.micro_batch_rows}) or the model's size"
 
     @classmethod
     def recognizes_path(cls, path: str) -> bool:
-        """Check whether a path names arrays, images or a table, without a column."""
+        """Return whether a path names arrays, images or a table, without a column."""
         return is_array_path(Path(path).expanduser()) or table_kind(Path(path)) is not None
 
     def valid_metrics(self) -> list[str]:
-        """List the metrics that can select the best checkpoint."""
+        """Return the validation metrics that can select the best checkpoint."""
         return ["nll", *METRICS_BY_TARGET[self.predicts]]
 
     def input_specs(self) -> list[Any]:
@@ -174,8 +174,8 @@ class PredictionConfig(DataConfig):
             raise ValueError("`valid` and `valid_fold` both choose the validation data: leave one of them out.")
         if self.valid_fold is not None and self.folds != "given" and self.valid_fold > self.num_folds:
             raise ValueError(f"`valid_fold` ({self.valid_fold}) must be at most `num_folds` ({self.num_folds}).")
-        if twice := sorted(set(self.target) & set(self.inputs)) if not self.window else []:
-            raise ValueError(f"`target` and `inputs` both name {twice[0]!r}: a target cannot be an input.")
+        if shared := sorted(set(self.target) & set(self.inputs)) if not self.window else []:
+            raise ValueError(f"`target` and `inputs` both name {shared[0]!r}: a target cannot be an input.")
         if not self.window and self.ahead != 1:
             raise ValueError("`ahead` is for time series: set `window`, or leave out `ahead`.")
         if self.window and self.valid_fold is not None:

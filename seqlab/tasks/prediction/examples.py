@@ -23,7 +23,7 @@ from seqlab.data.targets import Target, fit_target, numeric_sort_key
 from seqlab.tasks.prediction.config import PredictionConfig
 
 CACHE_FORMAT = 3
-"""Increase it when the same files are encoded differently."""
+"""Version of the cache format: increase it when the encoding of files changes."""
 CACHED_ARRAYS = ("inputs", "targets", "held_out")
 RECORDING_COLUMNS = {"audio", "text"}
 """Columns of a list of recordings, which the prediction task does not read."""
@@ -38,7 +38,7 @@ class RawExamples:
     table: RawTable
     """The targets, and the inputs if they are columns."""
     arrays: NDArray[Any] | None
-    """(N, ...): the inputs if they are an array."""
+    """(N, ...): the inputs if they are an array, else None."""
     inputs: list[str]
     """Names of the input columns, or of the array."""
     targets: list[str]
@@ -62,18 +62,18 @@ def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence
     arrays = [path for path in paths if is_array_path(Path(path).expanduser())]
     if 0 < len(arrays) < len(paths):
         other = next(path for path in paths if path not in arrays)
-        raise ValueError(f"{arrays[0]} holds arrays or images, but {other} is a table: name files of one kind.")
+        raise ValueError(f"{arrays[0]} contains arrays or images, but {other} is a table: name files of one kind.")
     if arrays:
         return _read_arrays(data, paths)
     if not data.target:
-        of_recordings = (
+        hint = (
             "; use `data.kind: transcription` for recordings with their transcripts"
             if set(RawTable.read(paths).columns) >= RECORDING_COLUMNS
             else ""
         )
         raise ValueError(
             f"{paths[0]}: name the column to predict by `data.target`; to train on the text in a column, name it "
-            f"`{paths[0]}#COLUMN`{of_recordings}."
+            f"`{paths[0]}#COLUMN`{hint}."
         )
     table = RawTable.read(paths)
     if not len(table):
@@ -128,7 +128,7 @@ def _refuse_copies_of_target(inputs: Sequence[str], data: PredictionConfig, tabl
 
 
 def validation_mask(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool_]:
-    """Choose the rows of the training data that are used for validation: (rows,) bool.
+    """Select the rows of the training data that are held out for validation: (rows,) bool.
 
     Raises:
         ValueError: there are too few rows, or the fold column does not have `data.num_folds` values.
@@ -141,7 +141,7 @@ def validation_mask(data: PredictionConfig, raw: RawExamples) -> NDArray[np.bool
         return np.arange(count) >= min(max(start, 1), count - 1)
     fold = (data.valid_fold or 1) - 1
     if data.fold_kind == "given":
-        assert data.fold_column is not None, "the config has checked it"
+        assert data.fold_column is not None, "the config checks it"
         column = raw.table.columns[data.fold_column]
         if "" in column.names:
             row = int(np.flatnonzero(column.categories() == column.names[""])[0])
@@ -185,11 +185,11 @@ class EncodedExamples:
     """Encoded training or validation examples."""
 
     inputs: NDArray[np.float32]
-    """(N, F, D) or (N, C, H, W); of a time series all rows (rows, D)."""
+    """(N, F, D) or (N, C, H, W); for a time series, all rows (rows, D)."""
     targets: NDArray[Any]
-    """(N,) int64 or (N, K) float32; of a time series (rows, ...)."""
+    """(N,) int64 or (N, O) float32; for a time series (rows, ...)."""
     rows: RowIndices
-    """(n,): the row of each example in `inputs`; of a time series the first row of its window."""
+    """(n,): the row of each example in `inputs`; for a time series, the first row of its window."""
     window: int = 0
     ahead: int = 1
 
@@ -204,7 +204,7 @@ class EncodedExamples:
         return self.inputs[rows]
 
     def read_targets(self, indices: RowIndices) -> NDArray[Any]:
-        """Return the targets of examples (n,): (n,) or (n, K)."""
+        """Return the targets of examples (n,): (n,) or (n, O)."""
         rows = self.rows[indices]
         return np.asarray(self.targets[rows + self.window - 1 + self.ahead if self.window else rows])
 
@@ -216,7 +216,7 @@ class EncodedExamples:
 
 @dataclass(frozen=True)
 class ExamplesReport:
-    """Sizes of the data, logged before the first step."""
+    """Numbers of examples, logged before the first step."""
 
     rows: int
     valid_rows: int
@@ -225,14 +225,14 @@ class ExamplesReport:
     """Number of validation examples whose class is not in the training data."""
 
     def lines(self) -> list[str]:
-        """Return the lines of the log."""
+        """Return the lines to log."""
         found = [f"{self.rows:,} training and {self.valid_rows:,} validation examples"]
         if self.empty_lines:
             found.append(f"{self.empty_lines:,} empty lines were skipped")
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry of run.json."""
+        """Return the entry for run.json."""
         return {"corpora": [{"split": "train", "kept": self.rows, "split_off": self.valid_rows}], **asdict(self)}
 
 
@@ -255,7 +255,7 @@ class PreparedExamples:
 def prepare_examples(
     data: PredictionConfig, codecs: tuple[InputCodec, Target], cache: Path, raw: RawExamples | None = None
 ) -> PreparedExamples:
-    """Encode the files into a cache, or open an existing cache of the same files.
+    """Encode the files into a cache, or open the cache if the same files are already encoded.
 
     Args:
         data: the config.
@@ -264,7 +264,7 @@ def prepare_examples(
         raw: the training files if they have been read already.
 
     Raises:
-        ValueError: as `read_examples`; a cell does not fit the codec of its column.
+        ValueError: `read_examples` raises it, or a cell does not fit the codec of its column.
     """
     hashes = hash_inputs(data.input_specs(), cache)
     folder = (
@@ -286,15 +286,15 @@ def prepare_examples(
 
 def _encoding_fields(data: PredictionConfig) -> dict[str, Any]:
     """Return the fields that determine the content of a cache."""
-    others = ("train", "valid", "test", "batch_rows", "micro_batch_rows")
+    excluded = ("train", "valid", "test", "batch_rows", "micro_batch_rows")
     values = asdict(data).items()
-    return {name: value for name, value in values if name not in others and not name.startswith("augment_")}
+    return {name: value for name, value in values if name not in excluded and not name.startswith("augment_")}
 
 
 def encode_inputs(codec: InputCodec, raw: RawExamples) -> NDArray[np.float32]:
-    """Encode inputs: (N, F, D) or (N, C, H, W); of a time series (rows, D)."""
+    """Encode inputs: (N, F, D) or (N, C, H, W); for a time series (rows, D)."""
     if isinstance(codec, ArrayCodec):
-        assert raw.arrays is not None, "only arrays have an ArrayCodec"
+        assert raw.arrays is not None, "an ArrayCodec encodes arrays"
         return codec.encode(raw.arrays, raw.table.locate(0).partition(", row")[0])
     encoded = codec.encode(raw.table)
     return encoded if codec.window else encoded[:, None]
@@ -370,5 +370,5 @@ def _example_rows(data: PredictionConfig, target_rows: RowIndices, series_starts
         return target_rows
     starts = target_rows - (data.window - 1 + data.ahead)
     file_starts = np.array(series_starts, np.int64)
-    own_file_start = file_starts[np.searchsorted(file_starts, target_rows, side="right") - 1]
-    return starts[starts >= own_file_start]  # no window spans two files
+    start_of_file = file_starts[np.searchsorted(file_starts, target_rows, side="right") - 1]
+    return starts[starts >= start_of_file]  # no window spans two files

@@ -28,17 +28,18 @@ class Prediction:
     """The prediction for one example."""
 
     text: str
-    """The numbers, the most probable class, or the labels above their thresholds (those chosen in validation, else
-    0.5), separated by spaces; empty for the first rows of a time series, which have no full window."""
+    """The numbers, the most probable class, or the labels with a probability above their thresholds (chosen in
+    validation; 0.5 by default), separated by spaces. Empty for the first rows of a time series, which have no full
+    window."""
     values: dict[str, float] | None
-    """Numbers by column, or the probability of each class or label; None if `text` is empty for lack of a window."""
+    """Numbers by column, or the probability of each class or label; None for rows without a full window."""
     interval: dict[str, tuple[float, float]] | None = None
     """90% prediction interval of each number, from the errors on the validation set; None for an ensemble, and if the
     validation set is too small."""
 
 
 class ExamplePredictor:
-    """One or several runs with the same targets; the mean of their numbers or probabilities is predicted."""
+    """A predictor, or an ensemble with the same targets, which averages numbers or probabilities."""
 
     def __init__(self, runs: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
         """Move the models to a device; raises ValueError if their targets differ."""
@@ -48,12 +49,11 @@ class ExamplePredictor:
         for run in runs[1:]:
             if type(run.codecs[1]) is not type(self.target) or _names(run.codecs[1]) != _names(self.target):
                 raise ValueError(
-                    f"{runs[0].folder.path} and {run.folder.path} have different targets, so that they cannot be "
-                    "an ensemble."
+                    f"{runs[0].folder.path} and {run.folder.path} have different targets: they cannot form an ensemble."
                 )
         if len(aheads := {_data_config(run.config).ahead for run in runs if self._window(run)}) > 1:
             steps = " and ".join(map(str, sorted(aheads)))
-            raise ValueError(f"The runs predict {steps} rows ahead (`data.ahead`), so that they cannot be an ensemble.")
+            raise ValueError(f"The runs predict {steps} rows ahead (`data.ahead`): they cannot form an ensemble.")
         self.runs, self.device = list(runs), device
         metrics = [_read_validation(each) for each in self.runs]
         self.bounds = _residual_bounds(self.target, metrics[0]) if len(metrics) == 1 else {}
@@ -77,9 +77,9 @@ class ExamplePredictor:
 
         Args:
             examples: rows of a table as dicts, with a value for each input column; or an array (N, ...) as in training.
-                Rows of a time series are in the order of time, and the first ones, without a full window, have empty
-                predictions.
-            batch_rows: examples per batch; changes speed and memory, never the predictions.
+                Rows of a time series are in the order of time. The first ones have no full window, and their
+                predictions are empty.
+            batch_rows: examples per batch; affects speed and memory, not the predictions.
 
         Raises:
             ValueError: a value is missing, or is not a number in a column of numbers; an array has another shape.
@@ -90,10 +90,10 @@ class ExamplePredictor:
         return self.predict_table(table, batch_rows=batch_rows)
 
     def predict_file(self, path: str | Path, *, batch_rows: int = PREDICTION_BATCH_ROWS) -> list[Prediction]:
-        """Predict for the inputs of an .npz file, or the images of a folder; raises errors as `predict_detailed`."""
+        """Predict for the inputs in an .npz file or the images in a folder; errors are those of `predict_detailed`."""
         codec = self.runs[0].codecs[0]
         if not isinstance(codec, ArrayCodec):
-            raise ValueError(f"{path} holds arrays or images, but {self.runs[0].folder.path} reads rows of a table.")
+            raise ValueError(f"{path} contains arrays or images, but {self.runs[0].folder.path} reads rows of a table.")
         values, _, _ = read_arrays(Path(path), codec.inputs, [], codec.layout)
         return self._predict_array(values, str(path), batch_rows)
 
@@ -118,15 +118,15 @@ class ExamplePredictor:
         return list(names)
 
     def predict_table(self, table: RawTable, *, batch_rows: int = PREDICTION_BATCH_ROWS) -> list[Prediction]:
-        """Predict for the rows of a table; raises errors as `predict_detailed`."""
+        """Predict for the rows of a table; errors are those of `predict_detailed`."""
         return self._predict_encoded([run.codecs[0].encode(table) for run in self.runs], batch_rows)
 
-    def _predict_array(self, values: NDArray[Any], where: str, batch_rows: int) -> list[Prediction]:
-        """Predict for an array (N, ...); messages name it `where`."""
-        return self._predict_encoded([self._encode_array(run, values, where) for run in self.runs], batch_rows)
+    def _predict_array(self, values: NDArray[Any], name: str, batch_rows: int) -> list[Prediction]:
+        """Predict for an array (N, ...); `name` is used in messages."""
+        return self._predict_encoded([self._encode_array(run, values, name) for run in self.runs], batch_rows)
 
-    def _encode_array(self, run: LoadedRun, values: NDArray[Any], where: str) -> NDArray[np.float32]:
-        """Encode an array by the codec of a run."""
+    def _encode_array(self, run: LoadedRun, values: NDArray[Any], name: str) -> NDArray[np.float32]:
+        """Encode an array with the codec of a run."""
         codec = run.codecs[0]
         if not isinstance(codec, ArrayCodec):
             raise ValueError(f"{run.folder.path} reads rows of a table: {', '.join(codec.names)}.")
@@ -135,10 +135,10 @@ class ExamplePredictor:
                 f"An array of examples must have at least 2 dimensions (examples and their values), but has "
                 f"{values.ndim}."
             )
-        return codec.encode(add_channel_axis(values, codec.layout, where), where)
+        return codec.encode(add_channel_axis(values, codec.layout, name), name)
 
     def _predict_encoded(self, encoded: Sequence[NDArray[np.float32]], batch_rows: int) -> list[Prediction]:
-        """Predict for inputs (N, ...) encoded by the codec of each run."""
+        """Predict for inputs (N, ...), which are encoded with the codec of each run."""
         if batch_rows < 1:
             raise ValueError(f"`batch_rows` must be at least 1, but is {batch_rows} instead.")
         count = len(encoded[0])
@@ -146,7 +146,7 @@ class ExamplePredictor:
         skipped = min(max(skipped, 0), count)
         total = np.zeros((count - skipped, self.target.size))
         for run, inputs in zip(self.runs, encoded, strict=True):
-            total += _values(run.codecs[1], self._scores(run, inputs, skipped, batch_rows))
+            total += _decode_outputs(run.codecs[1], self._outputs(run, inputs, skipped, batch_rows))
         means = total / len(self.runs)
         empty = [Prediction("", None)] * skipped
         return empty + [self._prediction(row) for row in means]
@@ -158,10 +158,10 @@ class ExamplePredictor:
         return codec.window if isinstance(codec, TableCodec) else 0
 
     @torch.inference_mode()
-    def _scores(
+    def _outputs(
         self, run: LoadedRun, inputs: NDArray[np.float32], skipped: int, batch_rows: int
     ) -> NDArray[np.float32]:
-        """Compute the model's scores (N, K) of all rows after the first `skipped` ones."""
+        """Compute the model's outputs (N, O) for all rows after the first `skipped` ones."""
         window, is_table = self._window(run), isinstance(run.codecs[0], TableCodec)
         parts = [np.zeros((0, self.target.size), np.float32)]
         for start in range(skipped, len(inputs), batch_rows):
@@ -175,13 +175,13 @@ class ExamplePredictor:
         return np.concatenate(parts)
 
     def _prediction(self, values: NDArray[np.float64]) -> Prediction:
-        """Convert numbers or probabilities (K,) to a prediction."""
+        """Convert numbers or probabilities (O,) to a prediction."""
         by_name = dict(zip(_names(self.target), values.tolist(), strict=True))
         if isinstance(self.target, NumbersTarget):
             interval = {name: (by_name[name] + low, by_name[name] + high) for name, (low, high) in self.bounds.items()}
             return Prediction(" ".join(f"{value:.6g}" for value in values.tolist()), by_name, interval or None)
-        scores = values - self.thresholds if isinstance(self.target, LabelsTarget) else values
-        return Prediction(self.target.lines(self.target.decide(scores[None]))[0], by_name)
+        outputs = values - self.thresholds if isinstance(self.target, LabelsTarget) else values
+        return Prediction(self.target.lines(self.target.decide(outputs[None]))[0], by_name)
 
 
 def _data_config(config: Config) -> PredictionConfig:
@@ -189,11 +189,11 @@ def _data_config(config: Config) -> PredictionConfig:
     return config.data
 
 
-def _values(target: Target, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Convert the scores of a model to numbers in the units of the data, or to probabilities: (N, K)."""
+def _decode_outputs(target: Target, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Convert the outputs of a model to numbers in the units of the data, or to probabilities: (N, O)."""
     if isinstance(target, NumbersTarget):
-        return target.decode(scores)
-    exact = torch.from_numpy(scores).double()
+        return target.decode(outputs)
+    exact = torch.from_numpy(outputs).double()
     return (exact.sigmoid() if isinstance(target, LabelsTarget) else exact.softmax(1)).numpy()
 
 
@@ -204,13 +204,13 @@ def _read_validation(run: LoadedRun) -> dict[str, Any]:
 
 
 def _residual_bounds(target: Target, metrics: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Return the lower and upper bound of the validation errors of each column of numbers, where known."""
+    """Return the bounds of the validation errors of each column of numbers that has them."""
     found = {column: tuple(metrics.get(name) for name in residual_names(column)) for column in target.names}
     return {column: (low, high) for column, (low, high) in found.items() if low is not None and high is not None}
 
 
 def _thresholds(target: Target, metrics: dict[str, Any]) -> NDArray[np.float64]:
-    """Return the minimum probability (K,) at which each label is predicted."""
+    """Return the minimum probability (O,) at which each label is predicted."""
     return np.array([metrics.get(threshold_name(name), 0.5) for name in _names(target)])
 
 
@@ -225,7 +225,7 @@ def load_predictor(
     device: str = "auto",
     precision: str = "auto",
 ) -> ExamplePredictor:
-    """Load a predictor; several runs or checkpoints become an ensemble.
+    """Load a predictor; several runs or checkpoints form an ensemble.
 
     Args:
         run: a run folder, or several with the same targets.
@@ -234,7 +234,7 @@ def load_predictor(
         precision: dtype of matrix products: `bf16`, `fp32`, or `auto`, which is fp32 for predictors.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: the folder does not exist.
         ValueError: the run is not a predictor, is damaged or has another format version; the targets differ.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)

@@ -37,8 +37,8 @@ from seqlab.training.validation import RunInTraining, Validation, inference_mode
 logger = logging.getLogger(__name__)
 VALID_BATCH_ROWS = 4096
 """Examples per validation batch."""
-AUGMENTATION = 1
-"""Number of augmentation's stream of random numbers, within a step."""
+EXAMPLE_AUGMENTATION_STREAM = 1
+"""Seed component of the random numbers for the augmentation of a step."""
 
 
 def _data_config(config: Config) -> PredictionConfig:
@@ -85,7 +85,7 @@ class PredictionTask(Task):
     def steps(
         self, data: PreparedExamples, config: Config, codecs: Codecs, world: World, after: Position | None
     ) -> Iterator[TrainingStep[ValueBatch]]:
-        """Yield steps of nearly equal size; each epoch shuffles the examples anew."""
+        """Yield the training steps of this rank, of nearly equal size; each epoch has another random order."""
         settings, first = _data_config(config), next_position(after)
         count = len(data.train)
         num_steps = max(1, round(count / settings.batch_rows))
@@ -95,11 +95,11 @@ class PredictionTask(Task):
             for number in range(first.step, num_steps):
                 micro_steps = np.array_split(steps[number], -(-len(steps[number]) // settings.micro_batch_rows))
                 shares = split_among_ranks(micro_steps, np.ones(count, np.int64), world.world_size)
-                rng = seeded_generator(config.seed, first.epoch, number, AUGMENTATION)
+                rng = seeded_generator(config.seed, first.epoch, number, EXAMPLE_AUGMENTATION_STREAM)
                 examples = AugmentedStep(data.train, settings, codecs[1], steps[number], rng)
-                own = collate_rank(shares, world.rank, examples.batch)
+                batches = collate_rank(shares, world.rank, examples.batch)
                 position = Position(first.epoch, 0, number)
-                yield TrainingStep(position, first.epoch + (number + 1) / num_steps, own)
+                yield TrainingStep(position, first.epoch + (number + 1) / num_steps, batches)
             first = Position(first.epoch + 1, 0, 0)
 
     def count(self, run: RunInTraining) -> Iterator[str]:
@@ -121,24 +121,24 @@ class PredictionTask(Task):
         objective = run.config.objective.build()
 
         @torch.inference_mode()
-        def score(own: list[int], on_rows: ProgressCallback | None) -> list[tuple[Any, float, float]]:
+        def compute(numbers: list[int], on_rows: ProgressCallback | None) -> list[tuple[Any, float, float]]:
             found = []
-            for number in own:
+            for number in numbers:
                 batch = valid.batch(index_batches[number]).to(run.device_context.device)
                 loss = objective(model, batch, StepContext(0))
-                scores = model(batch).float().cpu().numpy()
-                found.append((scores, float(loss.total), float(loss.count)))
+                outputs = model(batch).float().cpu().numpy()
+                found.append((outputs, float(loss.total), float(loss.count)))
             return found
 
-        found = run.device_context.world.map_rows([len(each) for each in index_batches], score)
-        scores = np.concatenate([each[0] for each in found])
+        found = run.device_context.world.map_rows([len(each) for each in index_batches], compute)
+        outputs = np.concatenate([each[0] for each in found])
         nll = sum(each[1] for each in found) / max(1.0, sum(each[2] for each in found))
         target = run.codecs[1]
         metrics = [name for name in _data_config(run.config).valid_metrics() if name != "nll"]
         references = valid.read_targets(np.arange(len(valid)))
-        predictions = target.metric_lines(target.decide(scores))
+        predictions = target.metric_lines(target.decide(outputs))
         results = evaluate(predictions, [target.metric_lines(references)], metrics)
-        return Validation(results, nll, "loss", target.fit_decisions(scores, references))
+        return Validation(results, nll, "loss", target.fit_decisions(outputs, references))
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
         """Yield the prediction, the target and the location of each validation example."""
@@ -146,14 +146,14 @@ class PredictionTask(Task):
         data = prepare_examples(_data_config(run.config), run.codecs, run.folder.cache)
         target, indices = run.codecs[1], np.arange(len(data.valid))
         with torch.inference_mode():
-            scores = [run.model(data.valid.batch(each)).numpy() for each in _index_batches(data.valid)]
-        predictions = target.lines(target.decide(np.concatenate(scores)))
+            outputs = [run.model(data.valid.batch(each)).numpy() for each in _index_batches(data.valid)]
+        predictions = target.lines(target.decide(np.concatenate(outputs)))
         references = target.lines(data.valid.read_targets(indices))
         for row, prediction, reference in zip(data.valid.rows.tolist(), predictions, references, strict=True):
             yield {"example": data.locate(row), "prediction": prediction, "target": reference}
 
     def locate(self, data: PreparedExamples, index: int) -> str:
-        """Return the file and the line of an example, given its row."""
+        """Return the location (file and line) of an example, given its row."""
         return data.locate(index)
 
 

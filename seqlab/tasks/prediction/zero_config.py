@@ -1,4 +1,4 @@
-"""Zero-config choices for the prediction task: choose the fields that the user leaves open from the examples."""
+"""Zero config for prediction: choose every setting of a predictor from the training examples."""
 
 import logging
 from collections.abc import Sequence
@@ -14,17 +14,18 @@ from seqlab.training.config_builder import ConfigBuilder, choose_intervals, clam
 
 logger = logging.getLogger(__name__)
 MAX_INTEGER_CLASSES = 20
-"""A column of whole numbers with at most this many distinct values holds classes."""
-EPOCHS_OF_1000 = 100
-"""Epochs for 1,000 examples; fewer for more examples."""
+"""Maximum number of distinct values in a column of integers that is read as classes."""
+REFERENCE_EPOCHS = 100
+"""Epochs for 1,000 examples; more examples get fewer."""
 OBJECTIVES: dict[str, str] = {"numbers": "squared_error", "class": "softmax", "labels": "sigmoid"}
+"""Kind of target -> objective."""
 
 
 def from_examples(overrides: Sequence[Override]) -> Config:
-    """Choose the fields that `overrides` leaves open, from the examples that it names; log each choice and its reason.
+    """Choose every field that `overrides` leaves open from the training examples; log each choice with its reason.
 
     Raises:
-        ConfigError: unknown key or invalid value.
+        ConfigError: an unknown key or an invalid value.
         FileNotFoundError, ValueError: the examples cannot be read.
     """
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
@@ -65,9 +66,9 @@ def _choose_target_kind(raw: RawExamples) -> tuple[Predicts, str]:
         return "numbers", f"there are {len(columns)} targets"
     [column], [numbers] = columns, values
     if not column.is_numeric:
-        return "class", f"{column.name} holds names"
+        return "class", f"{column.name} has values that are not numbers"
     if len(column.names) <= MAX_INTEGER_CLASSES and not (numbers % 1).any():
-        return "class", f"{column.name} is one of {len(column.names)} whole numbers"
+        return "class", f"{column.name} is one of {len(column.names)} integers"
     return "numbers", f"{column.name} has many values"
 
 
@@ -83,11 +84,11 @@ def _choose_sizes(builder: ConfigBuilder, raw: RawExamples) -> None:
     builder.set("model.hidden_sizes", [size, size], f"{inputs} inputs, {count:,} examples")
     builder.set("model.dropout", 0.2 if count < 20_000 else 0.1, f"{count:,} examples")
     batch = builder.set("data.batch_rows", power_of_two(max(count, 64) / 32, 16, 256, round), f"{count:,} examples")
-    epochs = builder.epochs(clamp(round(EPOCHS_OF_1000 * (count / 1000) ** -0.5), 5, 200))
+    epochs = builder.epochs(clamp(round(REFERENCE_EPOCHS * (count / 1000) ** -0.5), 5, 200))
     steps = builder.set_steps(
         max(10, round_2_digits(epochs * count / batch)), f"{epochs:g} epochs, {batch} examples per step"
     )
-    builder.set("training.precision", "fp32", "bf16 does not speed up small models, and has fewer digits")
+    builder.set("training.precision", "fp32", "bf16 does not speed up small models, and is less precise")
     builder.set("optim.optimizer.lr", 2e-3, f"optimizer {builder.get('optim.optimizer.family')}")
     builder.set("optim.schedule.warmup_steps", min(200, round_2_digits(0.05 * steps) or 1), f"{steps:,} steps")
     choose_intervals(builder, steps)

@@ -1,4 +1,4 @@
-"""The command `seqlab label` for recordings."""
+"""Label recordings (`seqlab label` for runs with recordings)."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Data config of the recording classification task."""
+"""The `data` section of the config of a recording classification run."""
 
 from typing import ClassVar, Literal
 
@@ -37,10 +37,10 @@ class RecordingLabelsConfig(RecordingsConfig):
     `fold_column` (`given`)."""
 
     def reused_tokenizers(self, old: DataConfig) -> list[str]:
-        """Return the folder of the source codec: the labels of another run are not copied."""
+        """Return only the folder of the source codec, as the labels of another run may differ."""
         return ["src_codec"]
 
     @property
     def tokenizer_folders(self) -> list[str]:
-        """Return the names of the codecs' folders in the run folder."""
+        """Names of the folders of a run that contain its codecs."""
         return ["src_codec", "tgt_codec"]

@@ -34,7 +34,7 @@ class LabelledRecording:
 
 
 class RecordingsLabeller:
-    """One or several runs with the same labels; labels are chosen by the mean of their probabilities."""
+    """A labeller of recordings, or an ensemble with the same labels, which averages probabilities."""
 
     def __init__(self, runs: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
         """Move the models to a device; raises ValueError if their labels or sampling rates differ."""
@@ -43,8 +43,8 @@ class RecordingsLabeller:
         for run in runs[1:]:
             if run.codecs[1].values != self.target.values or run.codecs[0].sample_rate != self.sample_rate:
                 raise ValueError(
-                    f"{runs[0].folder.path} and {run.folder.path} have different labels or sampling rates, so that "
-                    "they cannot be an ensemble."
+                    f"{runs[0].folder.path} and {run.folder.path} have different labels or sampling rates: they cannot "
+                    "form an ensemble."
                 )
         self.runs, self.device = list(runs), device
         for run in runs:
@@ -68,13 +68,13 @@ class RecordingsLabeller:
     def label_detailed(
         self, recordings: Sequence[Any], *, batch_seconds: float = BATCH_SECONDS
     ) -> list[LabelledRecording]:
-        """Return labels and probabilities of recordings; an unreadable recording has a `fault` instead.
+        """Label recordings; return labels and probabilities, or a `fault` for an unreadable recording.
 
         Args:
             recordings: as in `label`.
-            batch_seconds: seconds of sound per batch, including padding; changes speed and memory, never the labels.
+            batch_seconds: seconds of audio per batch, including padding; affects speed and memory, not the labels.
         """
-        waveforms = read_waveforms(recordings, self.sample_rate)  # or the fault of each
+        waveforms = read_waveforms(recordings, self.sample_rate)  # or error messages
         results = iter(self.label_waveforms([each for each in waveforms if not isinstance(each, str)], batch_seconds))
         labelled = [LabelledRecording("", {}, each) if isinstance(each, str) else next(results) for each in waveforms]
         return [
@@ -105,14 +105,14 @@ class RecordingsLabeller:
 
     @torch.inference_mode()
     def _probs(self, run: LoadedRun, waveforms: Sequence[Waveform]) -> NDArray[np.float64]:
-        """Compute the label probabilities (N, K) of a batch by one run."""
+        """Compute the label probabilities (N, L) of a batch under one run."""
         frames = [run.codecs[0].frames(each).numpy() for each in waveforms]
         batch = collate_values(frames, None, range(len(frames))).to(self.device)
         probs: NDArray[np.float64] = run.model(batch).double().softmax(1).cpu().numpy()
         return probs
 
     def _most_probable(self, probs: NDArray[np.float64]) -> LabelledRecording:
-        """Choose the most probable label, given probabilities (K,)."""
+        """Choose the most probable label, given probabilities (L,)."""
         by_name = dict(zip(self.target.values, probs.tolist(), strict=True))
         return LabelledRecording(self.target.values[int(probs.argmax())], by_name)
 
@@ -123,16 +123,16 @@ def load_recording_labeller(
     device: str = "auto",
     precision: str = "auto",
 ) -> RecordingsLabeller:
-    """Load a labeller of recordings; several runs or checkpoints become an ensemble.
+    """Load a labeller of recordings; several runs or checkpoints form an ensemble.
 
     Args:
         run: a run folder, or several with the same labels.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if available, else the CPU.
-        precision: dtype of matrix products: `bf16`, `fp32`, or `auto`: bf16 if the device has bf16 arithmetic.
+        precision: dtype of matrix products: `bf16`, `fp32`, or `auto` (bf16 if the device supports it).
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: the folder does not exist.
         ValueError: the run is not a labeller of recordings, is damaged or has another format version; labels differ.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)

@@ -84,7 +84,7 @@ class RecordingLabelsTask(Task):
         return {}
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
-        """Save the labels of the training split as the target codec, unless a whole model is copied from another run.
+        """Save the labels of the training split as the target codec, unless `init_from` copies all weights.
 
         Raises:
             ValueError: there are fewer than two labels, or the other model lacks one of them.
@@ -127,9 +127,11 @@ class RecordingLabelsTask(Task):
         objective = run.config.objective.build()
 
         @torch.inference_mode()
-        def score(own: list[int], on_rows: ProgressCallback | None) -> list[tuple[list[tuple[int, int]], float, float]]:
+        def compute(
+            numbers: list[int], on_rows: ProgressCallback | None
+        ) -> list[tuple[list[tuple[int, int]], float, float]]:
             found = []
-            for number in own:
+            for number in numbers:
                 rows, batch = batches[number]
                 batch = batch.to(run.device_context.device)
                 loss = objective(model, batch, StepContext(0))
@@ -137,9 +139,9 @@ class RecordingLabelsTask(Task):
                 found.append((list(zip(rows.tolist(), best, strict=True)), float(loss.total), float(loss.count)))
             return found
 
-        scored = run.device_context.world.map_rows([len(rows) for rows, _ in batches], score)
-        best = np.array([label for _, label in sorted(each for own, _, _ in scored for each in own)])
-        nll = sum(each[1] for each in scored) / max(1.0, sum(each[2] for each in scored))
+        found = run.device_context.world.map_rows([len(rows) for rows, _ in batches], compute)
+        best = np.array([label for _, label in sorted(pair for pairs, _, _ in found for pair in pairs)])
+        nll = sum(each[1] for each in found) / max(1.0, sum(each[2] for each in found))
         label_ids = {label: number for number, label in enumerate(target.values)}
         references = [str(label_ids.get(data.labels[i], UNSEEN_CLASS)) for i in data.valid]
         names = dict.fromkeys(["accuracy", "macro_f1", str(run.config.training.valid_metric)])
@@ -147,7 +149,7 @@ class RecordingLabelsTask(Task):
         return Validation(evaluate(list(map(str, best.tolist())), [references], metrics), nll, "loss")
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield the predicted label of each recording of the test fold, or of the validation split."""
+        """Yield the predicted label of each recording of the test fold or, without one, of the validation split."""
         config = read_config(RunFolder(run_dir))
         data = read_labelled_recordings(_data_config(config), RunFolder(run_dir).cache, None)
         indices = data.splits.test if len(data.splits.test) else data.valid
@@ -162,7 +164,7 @@ class RecordingLabelsTask(Task):
         return {name: score.value for name, score in evaluate(labels, [references], ["accuracy", "macro_f1"]).items()}
 
     def locate(self, data: LabelledRecordings, index: int) -> str:
-        """Return the location of a recording: a list and its line, or a file."""
+        """Return the location of a recording: the list and line that name it, or its file."""
         return data.recordings.locate(index)
 
 
@@ -174,10 +176,10 @@ def _as_word(label: str) -> str:
 def read_labelled_recordings(
     config: RecordingLabelsConfig, cache: Path, on_progress: PreparationProgress | None
 ) -> LabelledRecordings:
-    """Read the recordings, from the cache if they are in it, and split them.
+    """Read the recordings, from the cache if it has them, and split them.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_recordings` and `split_recordings`.
+        FileNotFoundError, ValueError: the errors of `read_recordings` and `split_recordings`.
     """
     recordings, hashes = read_recordings(config, cache, on_progress)
     labels = [None if each.text is None else each.text.strip() or None for each in recordings.examples]

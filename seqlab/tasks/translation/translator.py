@@ -267,7 +267,7 @@ def check_prefixes(
     segments: Sequence[Sequence[Segment]],
     locations: Sequence[str],
 ) -> None:
-    """Raise ValueError if a hypothesis does not start with its prefix: some models limit the output length by source."""
+    """Raise ValueError if a hypothesis does not start with its prefix: the source may limit its length."""
     repeated = [location for location, parts in zip(locations, segments, strict=True) for _ in parts]
     for location, prefix, best, segment in zip(repeated, forced, found, chain.from_iterable(segments), strict=True):
         if segment.ids and any(hypothesis.ids[: len(prefix)] != list(prefix) for hypothesis in best):

@@ -3,7 +3,7 @@
 Sizes grow as powers of the number of target tokens. They are calibrated on Multi30k (29,000 pairs, 0.42 million
 tokens), where 4 + 4 layers of `d_model` 128 and `d_ff` 256 with dropout 0.3 and a joint vocabulary of about 8,000 are
 best (Wu et al. 2021a); batch size and learning rate are those of `seqlab.recipes.multi30k`. The exponents are chosen to
-match settings that are known to work for other corpora:
+match settings that work for other corpora:
 
 - IWSLT (160,000 pairs, 4 million tokens): `d_model` 256, dropout 0.3, about 40 epochs.
 - WMT14 English-German (4.5 million pairs, 130 million tokens): the base model of Vaswani et al. (2017), `d_model` 512,
@@ -63,23 +63,23 @@ from seqlab.training.config_builder import (
 logger = logging.getLogger(__name__)
 
 REFERENCE_TOKENS = 420_000
-"""Target tokens of Multi30k; for it, the choices are those of its recipe."""
+"""Target tokens of Multi30k, for which the choices are those of its recipe."""
 MIN_CHARACTER_OVERLAP = 0.5
 """Minimum share of common characters for a joint vocabulary; German and English have 0.75."""
 REFERENCE_EPOCHS = 75
 """Epochs on a corpus of `REFERENCE_TOKENS`; a larger corpus gets fewer."""
 RECURRENT_REFERENCE_EPOCHS = 30
-"""`REFERENCE_EPOCHS` of recurrent models, which learn faster."""
+"""`REFERENCE_EPOCHS` of recurrent models, which converge faster."""
 RECURRENT_LR_BY_WIDTH = 1.0
 """Peak learning rate times `hidden_size`, for recurrent models."""
 RECURRENT_WIDTH_FACTOR = 4
 """`hidden_size` of a recurrent model divided by the `d_model` of a Transformer."""
 COPIED_SETTINGS = ("model", "data.tokenizer", "data.tokenizer_tgt", "data.joint_vocabulary")
-"""Settings that a run copies from the run of `init_from`."""
+"""Settings that are copied from the run of `init_from`."""
 MICRO_BATCH_TOKENS = 2400
 """Padded tokens per micro-step: 2,048 target tokens, plus padding and longer sources."""
 WORD_LIST_SUBWORDS = 16
-"""Subwords besides characters for corpora whose lines are single words."""
+"""Number of subwords, in addition to characters, for corpora with single words as lines."""
 MIN_BLEU_WORDS = 4
 """Minimum words per line for BLEU, which counts 4-grams."""
 SAMPLE_PAIRS = 32_768
@@ -87,7 +87,7 @@ SAMPLE_PAIRS = 32_768
 
 @dataclass(frozen=True)
 class CorpusTokens:
-    """Token statistics of the training corpora."""
+    """Estimated number of tokens of the training corpora."""
 
     tgt: float
     """Target tokens of the pairs within `max_length`, including ends of sentence."""
@@ -110,7 +110,7 @@ class CorpusProfile:
 
     @cached_property
     def overlap(self) -> float:
-        """Share of the characters, weighted by frequency, that both sides have in common, from 0 to 1."""
+        """Share of the characters that source and target have in common, weighted by frequency, from 0 to 1."""
         src, tgt = self.src.characters, self.tgt.characters
         return sum(min(src[char] / src.total(), tgt[char] / tgt.total()) for char in src.keys() & tgt.keys())
 
@@ -122,7 +122,7 @@ def profile_corpora(config: TranslationConfig) -> CorpusProfile:
         FileNotFoundError: a corpus is missing.
         ValueError: a corpus cannot be read, its sides are of unequal length, or no pair has both sides.
     """
-    draw = random.Random(0)
+    rng = random.Random(0)
     sample: list[tuple[str, str]] = []
     pairs = src_chars = tgt_chars = 0
     blocks = chain.from_iterable(corpus.blocks() for corpus in config.corpora("train"))
@@ -132,13 +132,13 @@ def profile_corpora(config: TranslationConfig) -> CorpusProfile:
                 continue
             if pairs < SAMPLE_PAIRS:
                 sample.append(pair)
-            elif (position := draw.randrange(pairs + 1)) < SAMPLE_PAIRS:  # reservoir sampling
+            elif (position := rng.randrange(pairs + 1)) < SAMPLE_PAIRS:  # reservoir sampling
                 sample[position] = pair
             pairs += 1
             src_chars, tgt_chars = src_chars + len(pair[0]), tgt_chars + len(pair[1])
     if not sample:
         names = ", ".join(config.train_src)
-        raise ValueError(f"{names}: no pair has text on both sides: there is nothing to learn.")
+        raise ValueError(f"{names}: no pair has text on both sides: there is nothing to train on.")
     src, tgt = (LineSample(list(lines)) for lines in zip(*sample, strict=True))
     return CorpusProfile(pairs, src_chars, tgt_chars, src, tgt)
 
@@ -146,13 +146,13 @@ def profile_corpora(config: TranslationConfig) -> CorpusProfile:
 def from_corpus(overrides: Sequence[Override]) -> Config:
     """Choose every field that `overrides` leaves open from the training corpora; log each choice with its reason.
 
-    Given fields are kept, and fields that depend on them follow. The same text gives the same config.
+    Given fields are kept, and the choices depend on them. The same text gives the same config.
 
     Raises:
         ConfigError: an unknown key or an invalid value, before the text is read.
         FileNotFoundError, ValueError: the corpora cannot be read.
     """
-    # Open fields start with values that do not conflict with given ones.
+    # Fields that are not given start with values that do not conflict with given ones.
     base: dict[str, Any] = {
         "data": {"kind": "translation"},
         "optim": {"schedule": {"family": "linear"}},
@@ -172,7 +172,7 @@ def from_corpus(overrides: Sequence[Override]) -> Config:
             f"no validation set is given, and there are {profile.pairs:,} pairs",
         )
     tokenizers = _choose_text(builder, profile)
-    tokens = _measure(builder, profile, tokenizers)
+    tokens = _choose_max_length(builder, profile, tokenizers)
     _choose_data(builder, tokens)
     _choose_model(builder, tokens)
     _choose_steps(builder, profile, tokens)
@@ -186,7 +186,7 @@ def _data_of(builder: ConfigBuilder) -> TranslationConfig:
 
 
 def _untied(overrides: Sequence[Override], given: Sequence[str]) -> list[Override]:
-    """Override the default of `model.tied_embeddings` by `none`, unless it is given; it is chosen later."""
+    """Set `model.tied_embeddings` to `none`, unless it is given: it is chosen later."""
     families = [text if isinstance(text, str) else " ".join(text) for key, text in overrides if key == "model.family"]
     family = Parts("model").get(families[-1] if families else "transformer")
     can_tie = family is not None and family.task == "translation" and "tied_embeddings" in fields_of(family)
@@ -203,8 +203,8 @@ def _choose_text(builder: ConfigBuilder, profile: CorpusProfile) -> tuple[Tokeni
         share = settings.character_share
         alphabets = [sides] if joint else [[side] for side in sides]
         alphabet = max(count_covering_characters(group, share) for group in alphabets) if share else 0
-        pieces, reason = _num_subwords(profile, joint)
-        builder.set("data.tokenizer.vocab_size", NUM_SPECIAL_IDS + alphabet + pieces, reason)
+        subwords, reason = _num_subwords(profile, joint)
+        builder.set("data.tokenizer.vocab_size", NUM_SPECIAL_IDS + alphabet + subwords, reason)
     if builder.get("init_from") is not None:
         return load_tokenizers(RunFolder(Path(builder.get("init_from"))))
     data = _data_of(builder)
@@ -219,30 +219,33 @@ def _shares_vocabulary(builder: ConfigBuilder, profile: CorpusProfile) -> tuple[
     """Decide whether both sides share a vocabulary; return the decision and its reason."""
     data = _data_of(builder)
     if data.tokenizers[1] is not data.tokenizer:
-        return False, "the target has its own tokenizer"
+        return False, "the target has another tokenizer"
     if builder.config().model.can_copy:
         return True, "a model with copying needs a joint vocabulary"
     in_common = f"the sides have {profile.overlap:.0%} of their characters in common"
     if profile.src.is_spelled_out != profile.tgt.is_spelled_out:
-        return False, f"{in_common}, but only one side consists of single symbols"
+        return False, f"{in_common}, but only one side is spelled out as single characters"
     return profile.overlap >= MIN_CHARACTER_OVERLAP, in_common
 
 
 def _num_subwords(profile: CorpusProfile, joint: bool) -> tuple[int, str]:
-    """Return the number of subwords besides single characters, and the reason."""
+    """Return the number of subwords in addition to single characters, and the reason."""
     if profile.src.is_words and profile.tgt.is_words:
         return WORD_LIST_SUBWORDS, "characters and few subwords, as the lines are single words"
     chars = profile.src_chars + profile.tgt_chars
     if not joint:
         chars //= 2  # each vocabulary is trained on one side
-    pieces = min(round(SUBWORDS_PER_ROOT * math.sqrt(chars)), MAX_SUBWORDS)
+    subwords = min(round(SUBWORDS_PER_ROOT * math.sqrt(chars)), MAX_SUBWORDS)
     words = min(len(profile.src.words), len(profile.tgt.words))
-    if pieces < words * (1 + joint):
-        return pieces, f"{pieces:,} subwords besides characters and bytes, for a text of {chars:,} characters"
-    return words * (1 + joint), f"one side has {words:,} distinct words; besides characters and bytes"
+    if subwords < words * (1 + joint):
+        return subwords, f"{subwords:,} subwords besides characters and bytes, for a text of {chars:,} characters"
+    subwords = words * (1 + joint)
+    return subwords, f"{subwords:,} subwords besides characters and bytes, as one side has {words:,} distinct words"
 
 
-def _measure(builder: ConfigBuilder, profile: CorpusProfile, tokenizers: tuple[Tokenizer, Tokenizer]) -> CorpusTokens:
+def _choose_max_length(
+    builder: ConfigBuilder, profile: CorpusProfile, tokenizers: tuple[Tokenizer, Tokenizer]
+) -> CorpusTokens:
     """Choose `max_length`, and estimate the target tokens of the pairs within it."""
     src, tgt = (
         np.array([len(ids) + 1 for ids in tokenizer.encode(side.lines)])
@@ -267,7 +270,7 @@ def _choose_data(builder: ConfigBuilder, tokens: CorpusTokens) -> None:
 
 
 def _choose_model(builder: ConfigBuilder, tokens: CorpusTokens) -> None:
-    """Choose the sizes of the model, its dropout, and the tied embeddings."""
+    """Choose the sizes of the model, its dropout, and which embeddings are tied."""
     size = f"the corpus has {tokens.tgt:,.0f} target tokens"
     width = 64 * round(2 * tokens.scale**0.25)
     if builder.config().model.is_recurrent:
@@ -327,8 +330,8 @@ def _choose_steps(builder: ConfigBuilder, profile: CorpusProfile, tokens: Corpus
     )
     if builder.get("optim.optimizer.family") != "sgd":
         lr = min(MAX_LR, lr_by_width / width) * min(1.0, math.sqrt(batch / 2048)) / (4 if fine_tuning else 1)
-        known = width_name if width_name in fields_of(type(model)) else "the assumed width"
-        reason = f"{known} is {width} and a step has {batch} target tokens{quarter}"
+        name = width_name if width_name in fields_of(type(model)) else "the assumed width"
+        reason = f"{name} is {width} and a step has {batch} target tokens{quarter}"
         builder.set("optim.optimizer.lr", float(f"{lr:.2g}"), reason)
     total = f"{steps:,} steps in total"
     builder.set("optim.schedule.warmup_steps", min(4000, round_2_digits(0.06 * steps)), total)
