@@ -159,7 +159,7 @@ def _telephone_model(dropout: float) -> LstmRecogniserConfig:
 
 
 def synthetic_en(run_dir: str | Path) -> Config:
-    """English sentences in synthetic voices, to fine-tune other recognisers from: an LSTM with CTC."""
+    """English sentences in synthetic voices, to fine-tune other speech recognizers from: an LSTM with CTC."""
     folder = generated_data(run_dir, _write_sentences)
     return Config(
         data=_telephone_speech(

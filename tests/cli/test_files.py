@@ -60,7 +60,7 @@ def test_text_files_and_columns_are_read_with_their_line_numbers(
 
 
 @pytest.mark.parametrize(("kind", "example"), [("tsv", "0"), ("jsonl", "text"), ("conllu", "form"), ("tsv.gz", "0")])
-def test_tables_need_a_column_unless_whole_tables_are_allowed(tmp_path: Path, kind: str, example: str) -> None:
+def test_tables_need_a_column_unless_read_as_text(tmp_path: Path, kind: str, example: str) -> None:
     table = tmp_path / f"a.{kind}"
     table.write_bytes((gzip.compress if table.suffix == ".gz" else bytes)(b"1\tHaus\n\n"))
     message = f"a .{kind.removesuffix('.gz')} file needs the name of a column, for example {table}#{example}"

@@ -104,11 +104,11 @@ def test_the_first_window_starts_with_start_id_and_the_others_with_the_previous_
     windows = Windows.over(np.array([0, 6]), np.array([6, 8]), context=3, stride=2)
     first = {
         int(row): windows.batch(np.array([row]), np.arange(8), START).tgt_in[0, 0].item()
-        for row in range(len(windows.starts))
+        for row in range(len(windows.score_starts))
     }
-    contexts = dict(enumerate(windows.contexts.tolist()))
+    contexts = dict(enumerate(windows.context_starts.tolist()))
     assert list(contexts.values()) == [0, 2, 4, 6]
-    assert windows.starts.tolist() == [0, 3, 5, 6]
+    assert windows.score_starts.tolist() == [0, 3, 5, 6]
     assert first == {0: START, 1: 1, 2: 3, 3: START}
 
 

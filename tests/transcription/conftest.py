@@ -91,7 +91,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a recogniser of tones until its word error rate is low."""
+    """Train a speech recognizer of tones until its word error rate is low."""
     folder = tmp_path_factory.mktemp("trained")
     manifests = {
         name: write_corpus(folder, name, count, seed) for name, count, seed in (("train", 150, 2), ("valid", 20, 3))

@@ -1,4 +1,4 @@
-"""Shallow fusion of recognisers with character and word language models."""
+"""Shallow fusion of speech recognizers with character and word language models."""
 
 from pathlib import Path
 
@@ -60,11 +60,11 @@ def test_the_batch_does_not_change_fused_transcripts(trained: Path, models: dict
 
 
 def test_invalid_language_models_and_ensembles_are_refused(trained: Path, models: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="does not fit the recogniser"):
+    with pytest.raises(ValueError, match="has another vocabulary than the speech recognizer"):
         seqlab.load(trained, device="cpu", lm=models["other_vocabulary"])
     with pytest.raises(ValueError, match="needs a language model, `lm`"):
         seqlab.load(trained, device="cpu", lm_weight=0.3)
-    with pytest.raises(ValueError, match="Recognisers cannot be an ensemble"):
+    with pytest.raises(ValueError, match="Speech recognizers cannot form an ensemble"):
         seqlab.load([trained, trained], device="cpu")
 
 

@@ -91,7 +91,7 @@ def test_impossible_texts_and_unreadable_recordings_have_no_finite_score(trained
     assert empty.log_prob == 0
     assert letter.log_prob == long.log_prob == -math.inf
     assert (unknown.log_prob, unknown.unknown) == (None, ["x"])
-    assert unknown.fault == f"{new_corpus.paths[0]}: the vocabulary does not have 'x' of its text."
+    assert unknown.fault == f"{new_corpus.paths[0]}: its text has 'x', which the vocabulary does not have."
     assert not long.fault
     assert fault.log_prob is None
     assert "nowhere.wav" in fault.fault

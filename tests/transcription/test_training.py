@@ -1,4 +1,4 @@
-"""Training of recognisers: resumed equals uninterrupted, validation, fine-tuning, and unusable examples."""
+"""Training of speech recognizers: resumed equals uninterrupted, validation, fine-tuning, and unusable examples."""
 
 import json
 import re
@@ -102,7 +102,7 @@ def test_init_from_copies_the_encoder(corpus: str, trained: Path, tmp_path: Path
             torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-6)
 
 
-def test_encoders_are_copied_between_recognisers_and_labellers(corpus: str, trained: Path, tmp_path: Path) -> None:
+def test_encoders_are_copied_between_recognizers_and_labellers(corpus: str, trained: Path, tmp_path: Path) -> None:
     """Zero-config takes over the type and sizes of the encoder; only its weights are copied."""
     options = [("init_parts", "matching"), ("training.max_steps", "1"), ("optim.optimizer.lr", "1e-12")]
     options += [("training.device", "cpu"), ("training.threads", "1"), ("data.train", corpus)]
@@ -114,11 +114,11 @@ def test_encoders_are_copied_between_recognisers_and_labellers(corpus: str, trai
     assert config.data.num_bands == old.data.num_bands
     labeller = train(config, tmp_path / "labeller")
     assert not (labeller / "tgt_tokenizer").exists()
-    recogniser = train(
+    recognizer = train(
         from_recordings([*options, ("data.kind", "transcription"), ("init_from", str(labeller))]), tmp_path / "again"
     )
-    assert not (recogniser / "tgt_codec").exists()
-    states = [load_run(path).model.state_dict() for path in (trained, labeller, recogniser)]
+    assert not (recognizer / "tgt_codec").exists()
+    states = [load_run(path).model.state_dict() for path in (trained, labeller, recognizer)]
     names = [name for name in states[0] if name.startswith("encoder.")]
     assert names
     for state in states[1:]:
@@ -179,7 +179,10 @@ def test_unknown_characters_are_reported_and_never_output(
     (tmp_path / "sevens.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     config = replace(tiny_config(str(tmp_path / "sevens.jsonl"), model, max_steps=24), init_from=str(trained))
     run = train(config, tmp_path / "run")
-    assert "training texts contain what the vocabulary lacks and the model cannot output: '7'" in caplog.text
+    assert (
+        "training texts have characters or words that are not in the vocabulary, so no output has them: '7'"
+        in caplog.text
+    )
     found = seqlab.load(run, device="cpu").transcribe([row["audio"] for row in rows[:20]])
     assert any(found)
     assert not any("unk" in text or "<" in text for text in found)
@@ -304,7 +307,7 @@ def test_invalid_configs_are_refused(options: dict[str, Any], message: str) -> N
         tiny_config("train.jsonl", **options)
 
 
-def test_glancing_is_refused_for_recognisers() -> None:
+def test_glancing_is_refused_for_recognizers() -> None:
     config = tiny_config("train.jsonl")
     with pytest.raises(ValueError, match=r"`objective.glancing` needs a decoder, .* set it to 0"):
         replace(config, objective=CtcConfig(glancing=0.3))

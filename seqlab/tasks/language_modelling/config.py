@@ -8,7 +8,7 @@ from seqlab.data.config import SETTINGS
 from seqlab.data.text_config import TextConfig
 
 LANGUAGE_MODEL = "a language model"
-"""Name of what a run trains; `load_run` checks it."""
+"""`DataConfig.model_noun` of runs without `mask_share`."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
@@ -27,19 +27,19 @@ class LanguageModellingConfig(TextConfig):
 
     @property
     def model_noun(self) -> str:  # type: ignore[override]
-        """Name of what a run trains."""
+        """Name of a trained run, with its article."""
         return "a masked model" if self.mask_share else LANGUAGE_MODEL
 
     @property
     def usage_hint(self) -> str:  # type: ignore[override]
-        """What the run is for, and its commands; completes a message."""
+        """Purpose of a run and the commands that use it, as the end of a message."""
         if self.mask_share:
             return "is a masked model, which other runs start from: use `seqlab train --init_from`"
         return "is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`"
 
     @property
     def next_command(self) -> str:  # type: ignore[override]
-        """A command that uses the run."""
+        """Example of a command that uses a run."""
         if self.mask_share:
             return "seqlab train ... --init_from {} --init_parts matching"
         return "seqlab perplexity {} FILE"

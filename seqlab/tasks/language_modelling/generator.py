@@ -41,7 +41,7 @@ class Continuation:
     """Log-probability of all generated tokens under the unmodified model, in nats."""
     num_tokens: int
     finished: bool
-    """Whether the model or a stop text ended the text; if not, it reached the maximum length."""
+    """Whether the continuation ends at eos or before a stop text; if not, it was cut at the maximum length."""
     control_characters: int
     """Control characters replaced by spaces in `text`; in continuous text they are kept."""
     truncated: bool
@@ -55,7 +55,7 @@ class GenerationJob:
     prompt: int
     """Index of the prompt, from 0."""
     seed: int
-    """Selects the random numbers of the sample."""
+    """Seed of the random numbers of the sample."""
     ids: list[int]
     """The start id and the ids of the prompt."""
 
@@ -66,7 +66,11 @@ class GenerationJob:
 
 
 def choose_search(fields: Mapping[str, Any]) -> SamplingConfig | SearchConfig:
-    """Build the config of sampling, or of beam search if `beam_size` is given; raise ConfigError for invalid fields."""
+    """Build the config of beam search if `beam_size` is given, else of sampling.
+
+    Raises:
+        ConfigError: a field has an invalid value, or does not apply.
+    """
     is_search = "beam_size" in fields
     for name in fields:
         can_sample, can_search = (name in fields_of(config) for config in (SamplingConfig, SearchConfig))
@@ -114,7 +118,7 @@ class Generator:
         if not self.is_continuous and any("\n" in text for text in stop):
             raise ValueError(
                 "`stop` contains a newline, but the model was trained on single lines (`data.documents: lines`) and "
-                "ends each line by itself: leave it out."
+                "ends each continuation at the end of its line: leave it out."
             )
         rows = [self._encode(prompt, number) for number, prompt in enumerate(prompts, start=first_prompt + 1)]
         jobs = [
@@ -158,15 +162,16 @@ class Generator:
         return [self.start_id, *ids[1:]]
 
     def _batches(self, jobs: Sequence[GenerationJob], batch_rows: int) -> Iterator[list[GenerationJob]]:
-        """Group jobs into batches: prompts of one length, all of which or none of which end a line."""
-        alike: dict[tuple[int, bool], list[GenerationJob]] = defaultdict(list)
+        """Group jobs into batches of prompts of one length; the continuations all begin a line, or none does."""
+        groups: dict[tuple[int, bool], list[GenerationJob]] = defaultdict(list)
         for job in jobs:
-            alike[len(job.ids), self._begins_line(job)].append(job)
-        for _, group in sorted(alike.items()):
+            groups[len(job.ids), self._begins_line(job)].append(job)
+        for _, group in sorted(groups.items()):
             for start in range(0, len(group), batch_rows):
                 yield group[start : start + batch_rows]
 
     def _begins_line(self, job: GenerationJob) -> bool:
+        """Return whether the continuation begins a line."""
         return job.ids[-1] == self.start_id
 
     @torch.inference_mode()
@@ -177,6 +182,7 @@ class Generator:
         detokenizer: Detokenizer,
         on_text: OnText | None,
     ) -> list[list[Continuation]]:
+        """Sample or search the continuations of one batch of jobs."""
         batch = collate_prompts([job.ids for job in group]).to(self.device)
         streamer = None if on_text is None else TextStreamer(detokenizer, group[0].prompt_ids, on_text)
         with ExitStack() as modes:

@@ -92,13 +92,14 @@ class LanguageModel:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def choose_window(self, context: int | str | None = None, stride: int | None = None) -> ContextWindow:
-        """Choose the context of each token: by default, blocks of the training's `block_length`.
+        """Choose the context of each token: by default, blocks of the `block_length` used in training.
 
-        If each line is a separate text, lines longer than the window are read in the same way.
+        If each line is a separate text, the window moves only over lines that are longer than the window.
 
         Args:
             context: length of the window in tokens, or `all` for all previous tokens.
-            stride: tokens by which the window moves, and which it scores; by default `context`, which makes blocks.
+            stride: number of tokens by which the window moves; each window scores as many. By default `context`, so
+                that the windows are blocks without overlap.
 
         Raises:
             ValueError: `context` exceeds the context length of a model, or `context` or `stride` is invalid.
@@ -133,8 +134,7 @@ class LanguageModel:
     ) -> Perplexity:
         """Measure the perplexity of a text and score each of its lines.
 
-        `choose_window` explains `context` and `stride`.
-        A string is a text as in a file; a list of strings is a list of lines.
+        A string is the content of a text file; a list holds its lines. For `context` and `stride` see `choose_window`.
 
         Raises:
             ValueError: the text is empty, or `choose_window` raises it.
@@ -196,12 +196,12 @@ class LanguageModel:
     ) -> list[LineScore]:
         """Score each line, including its end, at the beginning of a text or as the continuation of a prompt.
 
-        A prompt and its line are tokenized together, so that a word may cross the end of the prompt. The score covers
-        all ids after the common prefix with the ids of the prompt alone. Continuations of one prompt may share
-        different numbers of ids with it: to compare them, score prompt and continuation together as one line.
+        A prompt and its line are tokenized together, so a token may cross the end of the prompt. The score covers all
+        ids after the longest common prefix with the ids of the prompt. Continuations of one prompt may have common
+        prefixes of different lengths with it: to compare them, score prompt and continuation together as one line.
 
-        A line that is longer than the model's context is read by a sliding window that gives each token at least half
-        of the context, as far as the line has it. A warning counts such lines.
+        A line that is longer than the model's context is read by a sliding window: each token has at least half of the
+        context length, or all previous tokens of the line, as context. A warning gives the number of such lines.
 
         Raises:
             ValueError: the numbers of prompts and lines differ, or one contains a newline.
@@ -218,10 +218,11 @@ class LanguageModel:
         window = window_for_lines(np.diff(rows.offsets), self.context_limit)
         log_probs = self._log_probs(rows, window, batch_tokens, progress)
         scores = []
-        for row, own, text, prompt in zip(rows, log_probs, texts, prompts, strict=True):
+        for row, row_log_probs, text, prompt in zip(rows, log_probs, texts, prompts, strict=True):
             items = added_items(self.tokenizer, row[:-1].tolist(), text, prompt)
             unknown = [each for each in items if isinstance(each, str)]
-            scores.append(line_score(own[len(own) - 1 - len(items) :], unknown, self.spellings))
+            scored = row_log_probs[len(row_log_probs) - 1 - len(items) :]
+            scores.append(line_score(scored, unknown, self.spellings))
         return scores
 
     def generate(
@@ -237,16 +238,16 @@ class LanguageModel:
     ) -> list[list[Continuation]]:
         """Continue each prompt: sample `num_samples` continuations, or run a beam search if `beam_size` is given.
 
-        A sample depends on the seed, the number of its prompt and its number among the samples of that prompt, not on
-        other prompts or on `batch_rows`.
+        A sample depends on the seed, on the index of its prompt and on its index among the samples of the prompt. It
+        does not depend on other prompts or on `batch_rows`.
 
         Args:
-            prompts: texts to continue; an empty one starts a text. Of a prompt that exceeds the model's context only
-                the last tokens are read, with a warning.
+            prompts: texts to continue; an empty prompt starts a text. If a prompt exceeds the model's context, only its
+                last tokens are read, with a warning.
             num_samples: number of sampled continuations per prompt.
             stop: texts that end a continuation after at least `min_length` ids; they are not part of it.
             batch_rows: continuations computed together; affects speed and memory.
-            first_prompt: number of the first prompt, if the prompts are a part of a longer list.
+            first_prompt: index of the first prompt, if the prompts are a part of a longer list.
             on_text: called with each new piece of text of the single continuation.
             search: fields of `SamplingConfig` (temperature, top_k, max_length, seed, ...) or, with beam_size, those of
                 `SearchConfig`.

@@ -24,7 +24,7 @@ class Detokenizer:
         """Store the settings.
 
         Args:
-            tokenizer: of the model.
+            tokenizer: tokenizer of the model.
             stop: texts that end a continuation; the continuation does not include them.
             min_length: minimum number of ids before a stop text counts.
             is_continuous: whether eos is a newline inside the text rather than the end of the text.
@@ -32,7 +32,7 @@ class Detokenizer:
         self.tokenizer, self.stop, self.min_length = tokenizer, list(stop), min_length
         self.is_continuous = is_continuous
         self.longest_stop = max(map(len, self.stop), default=0)
-        [self._anchor] = tokenizer.encode(["a"])
+        [self._word_ids] = tokenizer.encode(["a"])  # a prompt within a line, see `stop_condition`
 
     def continuation(self, prompt: Sequence[int], ids: Sequence[int]) -> str:
         """Decode the ids after a prompt; both are without the start id."""
@@ -56,7 +56,7 @@ class Detokenizer:
     def printable(self, text: str) -> tuple[str, int]:
         """Replace control characters by spaces in the output of a model of single lines; return their number, too.
 
-        So the output is a single line for every program. The length of the text does not change.
+        Some programs treat control characters as line ends. The length of the text does not change.
         """
         return (text, 0) if self.is_continuous else replace_control_characters(text)
 
@@ -67,7 +67,7 @@ class Detokenizer:
         """
         if not self.stop:
             return None
-        prompt = [] if begins_line else self._anchor
+        prompt = [] if begins_line else self._word_ids
         tail = MAX_IDS_PER_CHARACTER * (self.longest_stop + 1)
         return lambda ids: self._stop_position(prompt, ids[-tail:]) >= 0
 
@@ -104,9 +104,9 @@ class Detokenizer:
 
 
 class TextStreamer:
-    """Emit the text of a continuation as it grows: only characters that no later id can change.
+    """Stream the text of a continuation: emit characters as soon as later ids cannot change them.
 
-    Complete lines that were emitted are dropped, so that the time per id does not grow with the number of lines.
+    Complete lines are dropped after they were emitted, so that the time per id does not grow with the number of lines.
     """
 
     def __init__(self, detokenizer: Detokenizer, prompt: Sequence[int], on_text: OnText) -> None:

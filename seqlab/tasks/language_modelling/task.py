@@ -37,13 +37,13 @@ class LanguageModellingTask(Task):
     unit = "rows"
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
-        """Train and save the tokenizers; return their vocabulary sizes by folder name."""
+        """Train and save the tokenizer; return its vocabulary size by folder name."""
         tokenizer = train_or_load_tokenizer(_data_config(config), "both", folder.cache, on_progress)
         tokenizer.save(folder.path / "tokenizer")
         return {"tokenizer": tokenizer.vocab_size}
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
-        """Learn the spelling model of unknown items, unless the vocabulary is complete or `init_from` has one."""
+        """Fit the spelling model of unknown items if the tokenizer has an unknown id and `init_from` gave no model."""
         tokenizer = load_tokenizer(folder.path / "tokenizer")
         if tokenizer.has_unknown and not folder.spelling.is_dir():
             with workspace(folder.cache) as work, Workers(1) as workers:
@@ -87,8 +87,8 @@ class LanguageModellingTask(Task):
         return data.train.locate_token(index)
 
     def count(self, run: RunInTraining) -> Iterator[str]:
-        """Fit a counting model to the training data; yield lines for the log."""
-        documents = (row[:-1] for row in run.data.train.tgt)  # the model adds the ends itself
+        """Fit a count-based model to the training data; yield lines for the log."""
+        documents = (row[:-1] for row in run.data.train.tgt)  # without eos, which the model adds
         run.model.fit(documents, _data_config(run.config).documents)
         for length, level in enumerate(run.model.trie, start=1):
             yield f"{length}-grams: {len(level.keys):,}"
@@ -96,8 +96,8 @@ class LanguageModellingTask(Task):
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         """Compute the negative log-likelihood of the validation text.
 
-        Blocks of a continuous text are scored without the blocks before them. The metric of a masked model has another
-        name, as masked tokens are predicted from both sides.
+        Blocks of a continuous text are scored without the previous blocks. For a masked model the metric has another
+        name, as masked tokens are predicted from the tokens before and after them.
         """
         data = _data_config(run.config)
         batches = ordered_text_batches(run.data.valid, data, data.micro_batch_tokens, run.tgt_tokenizer)
@@ -106,7 +106,7 @@ class LanguageModellingTask(Task):
 
 
 def rare_items(lines: Iterable[str], tokenizer: Tokenizer) -> list[str]:
-    """Select training items of a spelling model: unknown items and those that occur once, or all if there are none."""
+    """Select the training items of a spelling model: unknown ones and those that occur once; if there are none, all."""
     counts: Counter[str] = Counter()
     unknown: set[str] = set()
     for line in lines:

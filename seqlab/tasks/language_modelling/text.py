@@ -21,7 +21,7 @@ BLOCK_CHARS = 1 << 22
 
 @dataclass(frozen=True)
 class Text:
-    """Lines of a text or of a part of it, without line ends, and the size of the original."""
+    """Lines of a text or of a part of it, without line ends, and the size of the original text."""
 
     lines: Sequence[str]
     num_bytes: int
@@ -32,7 +32,7 @@ class Text:
     """Lines of the original; a record that is one entry of `lines` may have several."""
 
     def dropped_bytes(self, normalize: Callable[[str], str]) -> int:
-        """Count the bytes of the original that are lost by reading and by normalization."""
+        """Count the bytes of the original that are dropped by reading and by normalization."""
         sizes = [(_size(line), _size(_normalized(line, normalize))) for line in self.lines]
         unread = self.num_bytes - self.num_newlines - sum(original for original, _ in sizes)
         return unread + sum(max(0, original - normalized) for original, normalized in sizes)
@@ -52,13 +52,13 @@ class Text:
         """
         sizes: deque[tuple[int, bool]] = deque()
 
-        def read_and_note_sizes() -> Iterator[bytes]:
+        def read_and_append_sizes() -> Iterator[bytes]:
             for raw in LineLimit(splits_lines=True).read(stream, name):
                 sizes.append((len(raw), raw.endswith(b"\n")))
                 yield raw
 
         is_empty = True
-        lines = decode_lines(read_and_note_sizes(), name)
+        lines = decode_lines(read_and_append_sizes(), name)
         for block in release_between(in_batches(lines, BLOCK_LINES, weight=len, max_weight=BLOCK_CHARS)):
             num_bytes, num_newlines = map(sum, zip(*(sizes.popleft() for _ in block), strict=True))
             is_empty = False
@@ -82,9 +82,9 @@ class Text:
             lines: list[str] = []
             num_bytes = num_lines = 0
             for cell in cells:
-                own = split_lines(cell)
-                num_bytes, num_lines = num_bytes + _size(cell.removesuffix("\n")) + 1, num_lines + len(own)
-                lines += own if split_records else [join_lines(cell)]
+                cell_lines = split_lines(cell)
+                num_bytes, num_lines = num_bytes + _size(cell.removesuffix("\n")) + 1, num_lines + len(cell_lines)
+                lines += cell_lines if split_records else [join_lines(cell)]
             is_empty = False
             yield cls(lines, num_bytes, len(lines), num_lines)
         if is_empty:
@@ -98,4 +98,5 @@ def _normalized(line: str, normalize: Callable[[str], str]) -> str:
 
 
 def _size(line: str) -> int:
+    """Return the number of bytes in UTF-8."""
     return len(line.encode("utf-8", "surrogatepass"))

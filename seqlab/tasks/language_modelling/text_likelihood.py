@@ -1,4 +1,4 @@
-"""Likelihood of single lines, and of a text read in blocks: memory holds two numbers per line, and no text."""
+"""Likelihood of single lines, and of a text that is read in blocks, with a memory use of two numbers per line."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ class LineScore:
     has no spelling model."""
     num_tokens: int
     token_log_probs: list[float]
-    """In nats, the end of line last; for an unknown item that of the unknown token, without its spelling."""
+    """In nats, the end of line last; for an unknown item, of the unknown token without its spelling."""
     unknown: list[str]
     """Items that are not in the vocabulary."""
 
 
 def line_score(log_probs: NDArray[np.float64], unknown: Sequence[str], spellings: Sequence[SpellingModel]) -> LineScore:
     """Build the score of a line from the log-probabilities of its tokens and its unknown items."""
-    cost = spelling_cost(unknown, spellings)
-    total = None if cost is None else float(log_probs.sum()) + cost
+    spelled = spelling_log_prob(unknown, spellings)
+    total = None if spelled is None else float(log_probs.sum()) + spelled
     return LineScore(total, len(log_probs), log_probs.tolist(), list(unknown))
 
 
-def spelling_cost(unknown: Sequence[str], spellings: Sequence[SpellingModel]) -> float | None:
+def spelling_log_prob(unknown: Sequence[str], spellings: Sequence[SpellingModel]) -> float | None:
     """Sum the log-probabilities of the spellings of unknown items, in nats; return None without a spelling model.
 
-    Several spelling models average their probabilities.
+    The probabilities of several spelling models are averaged.
     """
     if unknown and not spellings:
         return None
-    spelled = (np.logaddexp.reduce([each.log_prob(item) for each in spellings]) for item in unknown)
-    return sum(float(each) - math.log(len(spellings)) for each in spelled)
+    log_sums = (np.logaddexp.reduce([each.log_prob(item) for each in spellings]) for item in unknown)
+    return sum(float(each) - math.log(len(spellings)) for each in log_sums)
 
 
 def added_items(tokenizer: Tokenizer, ids: Sequence[int], text: str, prompt: str) -> list[int | str]:
@@ -72,7 +72,7 @@ def _items(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> list[int | st
 
 @dataclass(frozen=True)
 class _Row:
-    """A line, or a part of one, that is not completely scored yet."""
+    """A line, or a part of a line, that is not completely scored yet."""
 
     ids: NDArray[Any]
     unknown: list[str]
@@ -81,12 +81,12 @@ class _Row:
 
 @dataclass
 class _Line:
-    """Scores of the current line so far."""
+    """Sums over the scored tokens of the current line."""
 
     log_prob: float = 0.0
     num_tokens: int = 0
     known_log_prob: float = 0.0
-    """Part of `log_prob` for tokens of the vocabulary."""
+    """Log-probability of the tokens other than the unknown token."""
     unknown: list[str] = field(default_factory=list)
     parts: list[LogProbs] = field(default_factory=list)
     """Log-probabilities of all tokens; kept only for `on_line`."""
@@ -111,23 +111,23 @@ class BlockwiseLikelihood:
             tokenizer: tokenizer of the models.
             spellings: spelling models of unknown items; may be empty.
             window: the context of each token; with `by_line` each line is a separate text.
-            on_line: called with the score of each line in order. Without it, no memory per token is needed.
+            on_line: called with the score of each line, in order. Without it, token scores are not kept in memory.
             settings: the other arguments of `score_text`.
         """
         self._models, self._tokenizer, self._spellings = models, tokenizer, spellings
         self._window, self._on_line, self._settings = window, on_line, settings
         self._stream: StreamScorer | None = None
-        """The open document: the text, or a line that arrives in parts."""
+        """Scorer of the current document: the text, or a line that arrives in parts."""
         self._rows: deque[_Row] = deque()
         self._scored: LogProbs = np.zeros(0)
-        """Log-probabilities of the first of these rows, so far."""
+        """Log-probabilities of the first ids of `_rows` that were not assigned to a complete row yet."""
         self._line = _Line()
         self._nlls, self._known_log_probs = array("d"), array("d")
         self._num_tokens = self._num_words = self._num_bytes = self._num_unknown = self._num_dropped = 0
         self._can_spell_all = True
 
     def add(self, text: Text) -> None:
-        """Add lines; the last one may be incomplete and continue in the next block."""
+        """Add a block of lines; the last line may be incomplete and continue in the next block."""
         rows = encode_text(self._tokenizer, text.lines)
         ends = [not isinstance(line, LinePart) for line in text.lines]
         self._rows += map(_Row, rows, map(self._tokenizer.unknown_items, text.lines), ends)
@@ -135,26 +135,26 @@ class BlockwiseLikelihood:
         self._num_bytes += text.num_bytes
         self._num_dropped += text.dropped_bytes(self._tokenizer.normalize)
         if not self._window.by_line:
-            self._take(self._open_stream().feed(rows.values))
+            self._assign(self._open_stream().feed(rows.values))
         elif all(ends) and self._stream is None:
-            self._take(score_text(self._models, rows.values, rows.offsets, self._window, **self._settings))
+            self._assign(score_text(self._models, rows.values, rows.offsets, self._window, **self._settings))
         else:
             self._add_parts(rows, ends)
 
     def _add_parts(self, rows: RaggedArray, ends: Sequence[bool]) -> None:
         """Add lines that are separate texts, some of which arrive in parts."""
         for row, is_end in zip(rows, ends, strict=True):
-            self._take(self._open_stream().feed(row))
+            self._assign(self._open_stream().feed(row))
             if is_end:
-                self._take(self._open_stream().finish())
+                self._assign(self._open_stream().finish())
                 self._stream = None
 
     def _open_stream(self) -> StreamScorer:
         self._stream = self._stream or StreamScorer(self._models, self._window, **self._settings)
         return self._stream
 
-    def _take(self, log_probs: LogProbs) -> None:
-        """Assign log-probabilities to the rows in order."""
+    def _assign(self, log_probs: LogProbs) -> None:
+        """Assign log-probabilities to the rows in order, and add up the rows that are complete."""
         self._scored = np.concatenate([self._scored, log_probs])
         used = 0
         while self._rows and used + len(self._rows[0].ids) <= len(self._scored):
@@ -176,8 +176,8 @@ class BlockwiseLikelihood:
 
     def _end_line(self) -> None:
         line, self._line = self._line, _Line()
-        cost = spelling_cost(line.unknown, self._spellings)
-        total = None if cost is None else line.log_prob + cost
+        spelled = spelling_log_prob(line.unknown, self._spellings)
+        total = None if spelled is None else line.log_prob + spelled
         if total is None:
             self._can_spell_all = False
         else:
@@ -191,7 +191,7 @@ class BlockwiseLikelihood:
     def finish(self) -> TextLikelihood:
         """End the text and return its likelihood; raise ValueError if it is empty."""
         if self._stream is not None:
-            self._take(self._stream.finish())
+            self._assign(self._stream.finish())
         return TextLikelihood(
             nll=math.fsum(self._nlls) if self._can_spell_all else None,
             tokens=self._num_tokens,

@@ -13,7 +13,7 @@ from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 
 SAMPLE_LINES = 32_768
 MAX_SAMPLE_LINE_CHARS = 1 << 14
-"""A longer line is cut in the sample."""
+"""Maximum length of a sampled line; a longer line is cut."""
 BLOCK_LINES = 10_000
 
 
@@ -23,9 +23,9 @@ class TextProfile:
 
     lines: int
     empty: int
-    """Lines without a visible character."""
+    """Number of lines without a visible character."""
     chars: int
-    """Characters, including one per line end."""
+    """Number of characters, including one per line end."""
     sample: LineSample
     """Sample of the lines that are not empty."""
 
@@ -50,7 +50,7 @@ def profile_text(config: LanguageModellingConfig, *, split_records: bool) -> Tex
         FileNotFoundError: a corpus is missing.
         ValueError: a corpus cannot be read, or all lines are blank.
     """
-    draw = random.Random(0)
+    rng = random.Random(0)
     limit = LineLimit(splits_lines=True)  # `data.documents` is not chosen yet
     sample: list[str] = []
     lines = filled = chars = 0
@@ -66,10 +66,10 @@ def profile_text(config: LanguageModellingConfig, *, split_records: bool) -> Tex
         line = line[:MAX_SAMPLE_LINE_CHARS]
         if filled <= SAMPLE_LINES:
             sample.append(line)
-        elif (position := draw.randrange(filled)) < SAMPLE_LINES:  # reservoir sampling
+        elif (position := rng.randrange(filled)) < SAMPLE_LINES:  # reservoir sampling
             sample[position] = line
     if not sample:
-        raise ValueError(f"{', '.join(config.train)}: no line has a word: there is nothing to learn.")
+        raise ValueError(f"{', '.join(config.train)}: no line has a word: there is nothing to train on.")
     return TextProfile(lines, lines - filled, chars, LineSample(sample))
 
 

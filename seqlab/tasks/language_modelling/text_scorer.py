@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 LM_BATCH_TOKENS = 8192
 """Default number of tokens per batch."""
 TOKENS_PER_PART = 2048
-"""Tokens per forward pass over a text that is scored with an unlimited context; the state is carried between passes."""
+"""Tokens per forward pass over a text that is scored with an unlimited context; passes carry over the state."""
 
 Indices = NDArray[np.int64]
 
@@ -61,10 +61,10 @@ class ContextWindow:
 
 
 def window_for_lines(lengths: Indices, limit: int | None) -> ContextWindow:
-    """Choose the context for lines of these lengths: the whole line before each token, if the models can read it.
+    """Choose the context for lines of these lengths: all previous tokens of the line, if the models can read them.
 
     In a line that is longer than `limit`, the context length of the models, each token has a context of at least half
-    of `limit`. A warning counts such lines.
+    of `limit`, or all previous tokens. A warning gives the number of such lines.
     """
     if limit is None:
         return ContextWindow(None, 1)
@@ -76,12 +76,15 @@ def window_for_lines(lengths: Indices, limit: int | None) -> ContextWindow:
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows over the ids of documents: each reads from `contexts` to `stops` and scores from `starts` to `stops`."""
+    """Windows over the ids of documents. A window reads the ids from `context_starts` to `stops`, which is exclusive.
 
-    contexts: Indices  # (windows,)
-    starts: Indices  # (windows,)
+    It scores those from `score_starts`.
+    """
+
+    context_starts: Indices  # (windows,)
+    score_starts: Indices  # (windows,)
     stops: Indices  # (windows,)
-    begins: NDArray[np.bool_]  # (windows,): whether a document begins at `contexts`
+    starts_document: NDArray[np.bool_]  # (windows,): whether the window is the first of a document
 
     @classmethod
     def over(cls, first: Indices, last: Indices, context: int, stride: int) -> Windows:
@@ -95,7 +98,7 @@ class Windows:
 
     def batches(self, batch_tokens: int) -> Iterator[Indices]:
         """Yield the indices of windows of equal length, in batches without padding."""
-        lengths = self.stops - self.contexts
+        lengths = self.stops - self.context_starts
         order = np.argsort(lengths, kind="stable")
         for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
             size = max(1, batch_tokens // max(1, int(lengths[same[0]]) if len(same) else 1))
@@ -104,12 +107,12 @@ class Windows:
 
     def batch(self, rows: Indices, values: NDArray[Any], start_id: int) -> TextBatch:
         """Build the batch of windows of one length."""
-        positions = self.contexts[rows][:, None] + np.arange(int((self.stops - self.contexts)[rows[0]]))
+        positions = self.context_starts[rows][:, None] + np.arange(int((self.stops - self.context_starts)[rows[0]]))
         tgt_out = values[positions].astype(np.int64)
-        before = values[np.maximum(self.contexts[rows] - 1, 0)].astype(np.int64)
-        first = np.where(self.begins[rows], start_id, before)
+        before = values[np.maximum(self.context_starts[rows] - 1, 0)].astype(np.int64)
+        first = np.where(self.starts_document[rows], start_id, before)
         tgt_in = np.concatenate([first[:, None], tgt_out[:, :-1]], axis=1)
-        tgt_out[positions < self.starts[rows][:, None]] = IGNORE
+        tgt_out[positions < self.score_starts[rows][:, None]] = IGNORE
         num_tokens = int((tgt_out != IGNORE).sum())
         return TextBatch(torch.from_numpy(tgt_in), torch.from_numpy(tgt_out), torch.from_numpy(rows), num_tokens)
 
@@ -179,7 +182,7 @@ class _Scorer:
             batch = windows.batch(rows, values, self.start_id).to(self.device)
             found = _mean([_scores(model, batch) for model in self.models])
             scored = (batch.tgt_out != IGNORE).cpu().numpy()
-            positions = windows.contexts[rows][:, None] + np.arange(scored.shape[1])
+            positions = windows.context_starts[rows][:, None] + np.arange(scored.shape[1])
             log_probs[positions[scored]] = found[scored]
             self.advance(batch.num_tgt_tokens)
 
@@ -228,9 +231,9 @@ class StreamScorer:
         self._scorer = _Scorer(models, start_id, batch_tokens, device, progress)
         self._window = window
         self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
-        """The ids that are still needed; the first is at position `_base` of the document."""
+        """Ids that later windows read; the first one is at position `_base` of the document."""
         self._base = 0
-        self._num_windows = 0  # windows that are scored
+        self._num_windows = 0  # number of scored windows
         self._carried: _CarriedScorer | None = None
 
     @torch.inference_mode()
@@ -250,8 +253,8 @@ class StreamScorer:
             if self._carried is not None:
                 return self._carried.score(self._ids)
             log_probs = np.zeros(len(self._ids))
-            whole = Windows.over(np.zeros(1, np.int64), np.array([len(self._ids)]), TOKENS_PER_PART, TOKENS_PER_PART)
-            self._scorer.score_windows(whole, self._ids, log_probs)
+            windows = Windows.over(np.zeros(1, np.int64), np.array([len(self._ids)]), TOKENS_PER_PART, TOKENS_PER_PART)
+            self._scorer.score_windows(windows, self._ids, log_probs)
             return log_probs
         context, stride = self._window.context, self._window.stride
         return self._score_windows(1 + max(0, -(-(self._base + len(self._ids) - context) // stride)))

@@ -5,10 +5,10 @@ Transformer of 4 layers and `d_model` 256 with dropout 0.2 works well in steps o
 
 - A text is continuous if at least 1% of its lines are empty, as between paragraphs; otherwise each line is a separate
   text.
-- The tokens are words if word vectors are given. They are words, too, if the vocabulary is small and fewer than 0.1% of
-  the words of another text would be unseen, by the estimate of Good (1953): for example generated text, or corpora
-  whose rare words were replaced. Otherwise they are characters for texts of up to 1.5 million characters, and subwords
-  for longer texts, as many as the translation task chooses for one side.
+- The tokens are words if word vectors are given, or if the vocabulary is small and, by the estimate of Good (1953), at
+  most 0.1% of the words of another text would be unseen. Examples are generated text, and corpora with a replacement
+  for rare words. Otherwise the tokens are characters for texts of up to 1.5 million characters, and subwords for longer
+  texts, as many as the translation task chooses for one side.
 
 References: Good 1953, The Population Frequencies of Species and the Estimation of Population Parameters (Biometrika).
 """
@@ -51,7 +51,7 @@ from seqlab.training.config_builder import (
 logger = logging.getLogger(__name__)
 
 REFERENCE_TOKENS = 1_000_000
-"""Tokens of tinyshakespeare's training part; for it, the choices are close to those of its recipe."""
+"""Tokens of tinyshakespeare's training split, for which the choices are close to those of its recipe."""
 REFERENCE_EPOCHS = 40
 """Epochs on a text of `REFERENCE_TOKENS`; a longer text gets fewer."""
 MIN_EMPTY_SHARE = 0.01
@@ -68,13 +68,14 @@ MICRO_BATCH_TOKENS = 4096
 """Padded tokens per micro-step."""
 ADAM_LR = {"d_model": LR_BY_WIDTH, "hidden_size": 1.0}, MAX_LR
 MUON_LR = {"d_model": 1.28, "hidden_size": 5.12}, 2e-2
-"""Peak learning rate times the model width, and the maximum rate. Muon's for tinyshakespeare is 5e-3 (GRU: 1e-2)."""
+"""Peak learning rate times the model width, and the maximum learning rate. For tinyshakespeare, that of Muon is 5e-3,
+with a GRU 1e-2."""
 RECURRENT_WEIGHT_DECAY = 0.3
 """Weight decay of recurrent models under Muon. Muon's updates do not shrink with the gradient, so clipping does not
 limit them, and recurrent weights grow until gradients explode. With a decay of 0.1 this happened to tinyshakespeare's
 GRU within 600 steps."""
 COPIED_SETTINGS = ("model", "data.tokenizer", "data.documents")
-"""Settings that a run copies from the run of `init_from`."""
+"""Settings that are copied from the run of `init_from`."""
 
 
 @dataclass(frozen=True)
@@ -98,18 +99,18 @@ class TextTokens:
 def from_text(overrides: Sequence[Override]) -> Config:
     """Choose every field that `overrides` leaves open from the training text; log each choice with its reason.
 
-    Given fields are kept, and fields that depend on them follow. The same text gives the same config.
+    Given fields are kept, and the choices depend on them. The same text gives the same config.
 
     Raises:
         ConfigError: an unknown key or an invalid value, before the text is read.
         FileNotFoundError, ValueError: the text cannot be read.
     """
     given = {key: text if isinstance(text, str) else " ".join(text) for key, text in overrides}
-    base = _base(given)
+    base = _initial_values(given)
     copied = copy_settings(base, overrides, COPIED_SETTINGS)
     if "documents" in base["data"] or "data.packing" in given:  # other fields determine it
         copied.append("data.documents")
-    # These tags would reset the sections of the base, which have the same tags, to their defaults.
+    # As overrides, these tags would reset their sections to the defaults; the initial values have the same tags.
     tags = {"data.kind"} if "model" in copied else {"data.kind", "model.family"}
     builder = ConfigBuilder(override(base, [each for each in overrides if each[0] not in tags]), [*given, *copied])
     data = _data_of(builder)
@@ -118,7 +119,7 @@ def from_text(overrides: Sequence[Override]) -> Config:
     _choose_text(builder, profile)
     if builder.get("data.documents") == "lines" and any(parse_column(spec).kind != "text" for spec in data.train):
         profile = profile_text(data, split_records=False)  # a record of several lines is one text
-    tokens = _measure(builder, profile)
+    tokens = _estimate_tokens(builder, profile)
     _choose_data(builder, tokens)
     model = builder.config().model
     if model.is_count_based:
@@ -133,16 +134,13 @@ def from_text(overrides: Sequence[Override]) -> Config:
     return builder.config()
 
 
-def _base(given: dict[str, str]) -> dict[str, Any]:
-    """Return the config values that hold before any choice.
-
-    They are such that no given field conflicts with the default of an open one.
-    """
+def _initial_values(given: dict[str, str]) -> dict[str, Any]:
+    """Return the values of the config before the choices; they do not conflict with given fields."""
     family = given.get("model.family", "transformer_lm")
     model: dict[str, Any] = {"family": family}
     base: dict[str, Any] = {"data": {"kind": "language_modelling", "block_length": 2}, "model": model}
     longest = given.get("model.max_length", "")
-    if longest.isdigit():  # the block must fit the learned positions
+    if longest.isdigit():  # the block must fit the learned position embeddings
         base["data"]["block_length"] = int(longest)
     if given.get("data.order") == "contiguous" or "data.vary_block_length" in given:
         base["data"] |= {"documents": "continuous", "order": "contiguous"}
@@ -193,12 +191,12 @@ def _choose_text(builder: ConfigBuilder, profile: TextProfile) -> None:
     if settings.units == "subwords":
         share = settings.character_share
         alphabet = count_covering_characters([profile.sample], share) if share else 0
-        pieces = min(round(SUBWORDS_PER_ROOT * math.sqrt(profile.chars)), MAX_SUBWORDS)
-        reason = f"{pieces:,} subwords besides characters and bytes, for a text of {profile.chars:,} characters"
-        builder.set("data.tokenizer.vocab_size", NUM_SPECIAL_IDS + alphabet + pieces, reason)
+        subwords = min(round(SUBWORDS_PER_ROOT * math.sqrt(profile.chars)), MAX_SUBWORDS)
+        reason = f"{subwords:,} subwords besides characters and bytes, for a text of {profile.chars:,} characters"
+        builder.set("data.tokenizer.vocab_size", NUM_SPECIAL_IDS + alphabet + subwords, reason)
 
 
-def _measure(builder: ConfigBuilder, profile: TextProfile) -> TextTokens:
+def _estimate_tokens(builder: ConfigBuilder, profile: TextProfile) -> TextTokens:
     """Estimate the tokens of the text from the sample."""
     if builder.get("init_from") is None:
         tokenizer = train_tokenizer(_data_of(builder).tokenizer, profile.sample.lines)

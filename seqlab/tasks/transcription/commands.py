@@ -1,4 +1,4 @@
-"""The command `seqlab transcribe`, and `seqlab score` for recordings."""
+"""Transcribe recordings (`seqlab transcribe`), and score transcripts (`seqlab score` for recordings)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 class TranscribeOptions(DeviceOptions):
     """Transcribe recordings: one output line per recording, in order.
 
-    Recordings are given as arguments, or one per line of a list (--input, or standard input). A recording that cannot
-    be read gives an empty line, a warning, and exit status 3; with --on_fault refuse it ends the command. Silence gives
-    an empty line.
+    Recordings are given as arguments, or in a list with one per line (--input, or standard input). A recording that
+    cannot be read gives an empty line, a warning, and exit status 3; with --on_fault refuse, the command stops with an
+    error. Silence gives an empty line.
     """
 
     run: RunPath
@@ -57,21 +57,21 @@ class TranscribeOptions(DeviceOptions):
     num_hypotheses: Count | None = None
     """transcripts per recording, with --json"""
     lm: RunPath | None = None
-    """run of an n-gram model of words, or of characters over the same vocabulary, for shallow fusion"""
+    """run of a language model for shallow fusion: an n-gram model of words, or a model over the same vocabulary"""
     lm_weight: Annotated[Finite, "W"] | None = None
     """weight of the language model's log-probabilities (default: 0.5)"""
     length_reward: Annotated[Finite, "R"] | None = None
     """score added per token, with --lm (default: 0)"""
     batch_seconds: Annotated[Positive, "S"] | None = None
-    """seconds of speech per batch; changes speed and memory, never the transcripts (default: 120)"""
+    """seconds of audio per batch; affects speed and memory, not the transcripts (default: 120)"""
     buffer_lines: Count | None = None
-    """recordings read before their transcripts are written (default: 64; 1 on a terminal)"""
+    """recordings per block (default: 64; 1 on a terminal)"""
     on_fault: Literal["skip", "refuse"] = "skip"
     """action for a recording that cannot be transcribed"""
 
 
 def run(options: TranscribeOptions) -> int | None:
-    """Run `seqlab transcribe`, and return its exit status."""
+    """Transcribe recordings block by block; return the exit status."""
     from seqlab.tasks.transcription.transcriber import load_transcriber
 
     if (options.num_hypotheses or 1) > 1 and not options.json:
@@ -109,7 +109,7 @@ def run(options: TranscribeOptions) -> int | None:
 
 
 def score_transcripts(options: ScoreOptions, world: World) -> int | None:
-    """Run `seqlab score` for a recogniser: score each text given its recording."""
+    """Score each text given its recording; return the exit status."""
     from seqlab.tasks.transcription.transcriber import load_transcriber
     from seqlab.tasks.transcription.transcript import TranscriptScore
 
@@ -131,14 +131,14 @@ def score_transcripts(options: ScoreOptions, world: World) -> int | None:
     def score(
         paths: Sequence[str | ManifestEntry] | None,
         texts: Sequence[str],
-        _places: Sequence[str],
+        _locations: Sequence[str],
         advance: ProgressCallback | None,
     ) -> list[TranscriptScore]:
         nonlocal faults
         assert paths is not None
 
-        def compute(own: list[int], on_rows: ProgressCallback | None) -> list[TranscriptScore]:
-            return transcriber.score([paths[i] for i in own], [texts[i] for i in own], progress=on_rows)
+        def compute(indices: list[int], on_rows: ProgressCallback | None) -> list[TranscriptScore]:
+            return transcriber.score([paths[i] for i in indices], [texts[i] for i in indices], progress=on_rows)
 
         found = world.map_rows([len(text) for text in texts], compute, advance)
         faults += log_recording_faults((each.fault for each in found), "There is no score.")
@@ -163,7 +163,7 @@ def _read_pairs(options: ScoreOptions, src: str, limit: LineLimit) -> Iterator[S
 
 @contextmanager
 def _open_paths(options: TranscribeOptions) -> Iterator[Iterator[str | ManifestEntry]]:
-    """Yield the recordings given as arguments or on the list."""
+    """Yield the recordings of the arguments or of the list."""
     if options.recordings:
         yield iter(options.recordings)
     else:

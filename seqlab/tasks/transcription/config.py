@@ -1,4 +1,4 @@
-"""Data config of the transcription task: recordings and their transcripts."""
+"""The `data` section of the config of a transcription run: recordings and their transcripts."""
 
 from typing import ClassVar, Literal
 
@@ -10,7 +10,7 @@ from seqlab.data.recordings_config import RecordingsConfig, Share
 from seqlab.text import CharactersConfig, TokenizerConfig
 from seqlab.text.transcripts import TranscriptForm
 
-RECOGNISER = "a recogniser"
+RECOGNIZER = "a speech recognizer"
 """`DataConfig.model_noun` of the task."""
 
 
@@ -25,7 +25,7 @@ class TranscriptionConfig(RecordingsConfig):
     task_name: ClassVar[str] = "seqlab.tasks.transcription.task:TranscriptionTask"
     loader_name: ClassVar[str] = "seqlab.tasks.transcription.transcriber:load_transcriber"
     zero_config_name: ClassVar[str] = "seqlab.tasks.transcription.task:from_recordings"
-    model_noun: ClassVar[str] = RECOGNISER
+    model_noun: ClassVar[str] = RECOGNIZER
     usage_hint: ClassVar[str] = "transcribes recordings: use `seqlab transcribe` or `seqlab score`"
     command_handlers: ClassVar[dict[str, str]] = {"score": "seqlab.tasks.transcription.commands:score_transcripts"}
     next_command: ClassVar[str] = "seqlab transcribe {} RECORDING ..."
@@ -40,14 +40,14 @@ class TranscriptionConfig(RecordingsConfig):
     (`lower`), or none (`none`)."""
 
     augment_nonspeech: Share = 0.0
-    """Share of training recordings replaced by silence, noise or music with an empty transcript. Without such examples
-    a model outputs words for them."""
+    """Share of training recordings replaced by silence, noise or music with an empty transcript. Without such examples,
+    a model outputs words for silence, noise and music."""
 
     @property
     def tokenizer_folders(self) -> list[str]:
-        """Return the names of the codecs' folders in the run folder."""
+        """Names of the folders of a run that contain its codecs."""
         return ["src_codec", "tgt_tokenizer"]
 
     def reused_tokenizers(self, old: DataConfig) -> list[str]:
-        """Return the folders to copy from a run: the source codec, and a transcription's tokenizer."""
+        """Return the folders to copy from a run: the source codec and, from a transcription run, the tokenizer."""
         return self.tokenizer_folders if old.kind == self.kind else ["src_codec"]

@@ -20,7 +20,7 @@ class PreparedTranscripts:
     recordings: Recordings
     splits: RecordingSplits
     texts: list[str]
-    """Normalized transcripts; empty for a recording that has none."""
+    """Normalized transcripts; an empty string for a recording without a transcript."""
     report: RecordingsReport
     content_hashes: dict[str, str]
     rows: list[list[int]]
@@ -43,10 +43,10 @@ def read_transcripts(
     on_progress: PreparationProgress | None,
     tokenizer: Tokenizer | None = None,
 ) -> PreparedTranscripts:
-    """Read the recordings, from the cache if they are in it, split them, and encode their transcripts.
+    """Read the recordings, from the cache if it has them, split them, and encode their transcripts.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_recordings` and `split_recordings`.
+        FileNotFoundError, ValueError: the errors of `read_recordings` and `split_recordings`.
     """
     recordings, hashes = read_recordings(config, cache, on_progress)
     texts = [

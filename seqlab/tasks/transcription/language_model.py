@@ -1,4 +1,4 @@
-"""Load a language model for shallow fusion with a recogniser: over its vocabulary, or an n-gram model of words."""
+"""Language models for shallow fusion with a speech recognizer: over its vocabulary, or n-gram models of words."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from seqlab.text import Tokenizer
 
 logger = logging.getLogger(__name__)
 LANGUAGE_MODEL = "a language model"
-"""`DataConfig.model_noun` of the runs that fit."""
+"""`DataConfig.model_noun` of the runs that can be fused with a speech recognizer."""
 DEFAULT_LM_WEIGHT = 0.5
 
 
-def load_language_model(
+def load_fusion_lm(
     path: str | Path,
     tokenizer: Tokenizer,
     device: torch.device,
@@ -32,19 +32,20 @@ def load_language_model(
     weight: float | None = None,
     length_reward: float | None = None,
 ) -> WeightedLm:
-    """Load a language model that scores the tokens of a recogniser.
+    """Load a language model that scores the tokens of a speech recognizer.
 
     Args:
-        path: a run: an n-gram model over the recogniser's vocabulary, or over words if this vocabulary is characters.
-        tokenizer: the recogniser's tokenizer.
+        path: run of a language model over the recognizer's vocabulary or, if that consists of characters, of an n-gram
+            model of words.
+        tokenizer: the recognizer's tokenizer.
         device: device to compute on.
         dtype: dtype of matrix products.
-        weight: weight of the log-probabilities; None is `DEFAULT_LM_WEIGHT`.
-        length_reward: score added for each token; None is 0.
+        weight: weight of the log-probabilities; `DEFAULT_LM_WEIGHT` if None.
+        length_reward: score added per token; 0 if None.
 
     Raises:
-        FileNotFoundError: there is no such run.
-        ValueError: the run is not a language model, or its vocabulary does not fit.
+        FileNotFoundError: the run does not exist.
+        ValueError: the run is not a language model, or its vocabulary does not match.
     """
     run = load_run(path, model_noun=LANGUAGE_MODEL)
     data = run.config.data
@@ -65,14 +66,14 @@ def load_language_model(
 
 
 def _spelled_words_lm(run: LoadedRun, data: TextConfig, characters: Tokenizer) -> SpelledWordsLm:
-    """Make a word n-gram model score characters; raises ValueError if the vocabularies do not allow it."""
+    """Make a model that scores characters from an n-gram model of words; raise ValueError if that is not possible."""
     lm, words = run.stepper, run.tgt_tokenizer
     space = characters.encode([" "])[0]
     if not isinstance(lm, FixedContextModel) or not words.has_words or len(space) != 1 or space[0] == characters.unk_id:
         raise ValueError(
-            f"{run.folder.path} does not fit the recogniser. Either train the language model on the recogniser's "
-            "vocabulary (`data.tokenizer.kind: saved`, `data.tokenizer.folder: RUN/tgt_tokenizer`), or, for a "
-            "recogniser of characters, an n-gram model of words (`model.family: ngram_lm`, `data.tokenizer.kind: "
+            f"{run.folder.path} has another vocabulary than the speech recognizer. Train a language model over the "
+            "recognizer's vocabulary (`data.tokenizer.kind: saved`, `data.tokenizer.folder: RUN/tgt_tokenizer`) or, "
+            "for a recognizer of characters, an n-gram model of words (`model.family: ngram_lm`, `data.tokenizer.kind: "
             "words`)."
         )
     ids = range(words.unk_id + 1, words.vocab_size)
@@ -80,7 +81,7 @@ def _spelled_words_lm(run: LoadedRun, data: TextConfig, characters: Tokenizer) -
     usable = {word: each for word, each in spellings.items() if each and characters.unk_id not in each}
     if len(usable) < len(spellings):
         logger.info(
-            "%d of the %d words of %s consist of the recogniser's characters",
+            "%d of the %d words of %s consist of characters in the recognizer's vocabulary",
             len(usable),
             len(spellings),
             run.folder.path,

@@ -37,8 +37,8 @@ from seqlab.training.validation import RunInTraining, Validation, inference_mode
 logger = logging.getLogger(__name__)
 MAX_UNKNOWN_LISTED = 10
 """Maximum number of unknown characters or words in a warning."""
-NONSPEECH = 3
-"""Number of the stream of random numbers that chooses the recordings replaced by `augment_nonspeech`."""
+NONSPEECH_STREAM = 3
+"""Seed component of the random numbers that select the recordings replaced by `augment_nonspeech`."""
 BASE = {"data.kind": "transcription", "model.family": "lstm_recogniser", "objective.family": "ctc"}
 """Zero-config choices that do not depend on the recordings."""
 
@@ -62,18 +62,18 @@ class TranscriptionTask(Task):
     decodes = True
 
     def write_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> dict[str, int]:
-        """Fit the codec of the recordings and learn the vocabulary, both from the training split."""
+        """Fit the codec of the recordings, and train the tokenizer of the transcripts, on the training split."""
         data = _data_config(config)
         prepared = read_transcripts(data, folder.cache, on_progress)
         codec = fit_recording_codec(data, [prepared.recordings.waveform(i) for i in prepared.train.tolist()])
         save_codec(codec, folder, "src")
-        return {"tgt_tokenizer": _learn_vocabulary(data, prepared, folder)}
+        return {"tgt_tokenizer": _train_tokenizer(data, prepared, folder)}
 
     def complete_codecs(self, config: Config, folder: RunFolder, on_progress: PreparationProgress) -> None:
-        """Learn the vocabulary if none was copied from `init_from`."""
+        """Train the tokenizer of the transcripts if none was copied from `init_from`."""
         if not folder.tokenizer("tgt").is_dir():
             data = _data_config(config)
-            _learn_vocabulary(data, read_transcripts(data, folder.cache, on_progress), folder)
+            _train_tokenizer(data, read_transcripts(data, folder.cache, on_progress), folder)
 
     def prepare(
         self, config: Config, codecs: Codecs, cache: Path, on_progress: PreparationProgress | None
@@ -101,20 +101,20 @@ class TranscriptionTask(Task):
         transcriber = Transcriber(model, run.codecs, run.config.training.valid_search, run.device_context.device)
         waveforms = [data.recordings.waveform(i) for i in data.valid.tolist()]
 
-        def transcribe(own: list[int], on_rows: ProgressCallback | None) -> list[str]:
-            return [each.text for each in transcriber.transcribe_waveforms([waveforms[i] for i in own])]
+        def transcribe(indices: list[int], on_rows: ProgressCallback | None) -> list[str]:
+            return [each.text for each in transcriber.transcribe_waveforms([waveforms[i] for i in indices])]
 
         hypotheses = run.device_context.world.map_rows([len(each) for each in waveforms], transcribe)
         references = [run.tgt_tokenizer.normalize(data.texts[i]) for i in data.valid]
-        empty = sum(not text for text in hypotheses) / len(hypotheses)
-        if empty == 1 and any(references) and run.device_context.world.is_main:
+        empty_share = sum(not text for text in hypotheses) / len(hypotheses)
+        if empty_share == 1 and any(references) and run.device_context.world.is_main:
             logger.warning("validation: the model outputs only blanks, so that all transcripts are empty")
         names = dict.fromkeys(["wer", "cer", str(run.config.training.valid_metric)])
         metrics = [name for name in names if name != "nll"]
-        return Validation(evaluate(hypotheses, [references], metrics), nll, more={"empty_share": empty})
+        return Validation(evaluate(hypotheses, [references], metrics), nll, more={"empty_share": empty_share})
 
     def validation_predictions(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yield the predicted transcript of each recording of the test fold, or of the validation split."""
+        """Yield the predicted transcript of each recording of the test fold, or without one of the validation split."""
         config = read_config(RunFolder(run_dir))
         data = read_transcripts(_data_config(config), RunFolder(run_dir).cache, None)
         indices = data.splits.test if len(data.splits.test) else data.valid
@@ -129,11 +129,11 @@ class TranscriptionTask(Task):
         return {name: score.value for name, score in evaluate(texts, [references], ["wer", "cer"]).items()}
 
     def locate(self, data: PreparedTranscripts, index: int) -> str:
-        """Return the location of a recording: a list and its line, or a file."""
+        """Return the location of a recording: the list and line that name it, or its file."""
         return data.recordings.locate(index)
 
 
-def _learn_vocabulary(data: TranscriptionConfig, prepared: PreparedTranscripts, folder: RunFolder) -> int:
+def _train_tokenizer(data: TranscriptionConfig, prepared: PreparedTranscripts, folder: RunFolder) -> int:
     """Train and save the tokenizer of the training transcripts; return the size of its vocabulary."""
     tokenizer = train_tokenizer(data.tokenizer, [prepared.texts[i] for i in prepared.train.tolist()])
     tokenizer.save(folder.tokenizer("tgt"))
@@ -150,7 +150,7 @@ def recording_steps(data: PreparedTranscripts, config: Config, codecs: Codecs) -
     def is_nonspeech(index: int, epoch: int) -> bool:
         if not settings.augment_nonspeech or epoch < 0:
             return False
-        return bool(seeded_generator(config.seed, epoch, index, NONSPEECH).random() < settings.augment_nonspeech)
+        return bool(seeded_generator(config.seed, epoch, index, NONSPEECH_STREAM).random() < settings.augment_nonspeech)
 
     def nonspeech(index: int, epoch: int, rng: np.random.Generator) -> NDArray[np.float32] | None:
         return draw_nonspeech(len(data.recordings.waveform(index)), rate, rng) if is_nonspeech(index, epoch) else None
@@ -163,16 +163,16 @@ def recording_steps(data: PreparedTranscripts, config: Config, codecs: Codecs) -
 
 
 def _warn_of_unknown(name: str, indices: Indices, data: PreparedTranscripts, tokenizer: Tokenizer) -> None:
-    """Warn of characters or words that the vocabulary lacks."""
+    """Warn of characters or words that are not in the vocabulary."""
     unknown = [tokenizer.unknown_items(data.texts[index]) for index in indices.tolist()]
     if any(unknown):
         listed = " ".join(map(repr, sorted({item for items in unknown for item in items})[:MAX_UNKNOWN_LISTED]))
-        text = "%s of %s %s texts contain what the vocabulary lacks and the model cannot output: %s"
+        text = "%s of %s %s texts have characters or words that are not in the vocabulary, so no output has them: %s"
         logger.warning(text, f"{sum(map(bool, unknown)):,}", f"{len(indices):,}", name, listed)
 
 
 def _warn_of_unreachable(name: str, indices: Indices, data: PreparedTranscripts, config: Config, codec: Any) -> None:
-    """Warn of transcripts with more tokens than frames; raises ValueError if all training transcripts are such."""
+    """Warn of transcripts with more tokens than frames; raise ValueError if all training transcripts have more."""
     src_lengths = np.array([codec.num_frames(data.recordings.examples[i].length) for i in indices], np.int64)
     rows = [data.rows[i] for i in indices]
     tgt_lengths = np.array([len(row) for row in rows], np.int64)

@@ -27,14 +27,14 @@ class TimedText:
     """Seconds from the start of the recording."""
     end: float
     confidence: float
-    """In [0, 1]: for a token the geometric mean of its probability over its frames on the most probable CTC path, which
-    may be in silence; for a word that of its tokens. CTC is overconfident: compare confidences with each other; they
-    are not calibrated probabilities."""
+    """Geometric mean of the probability of a token over its frames on the most probable CTC path, which may be in
+    silence; for a word, the geometric mean over its tokens. CTC is overconfident: compare confidences with each other,
+    as they are not calibrated."""
 
 
 @dataclass(frozen=True)
 class FrameTiming:
-    """Times of a model's output frames."""
+    """Conversion of the output frames of a model to times."""
 
     hop: float
     """Seconds between two frames."""
@@ -57,10 +57,10 @@ def time_tokens(
 ) -> list[list[TimedText]]:
     """Compute the time of each token by the most probable CTC path of the transcript (Viterbi alignment).
 
-    A token lasts from its first to its last frame on that path. With CTC these are few frames, in which the model
-    recognizes the token, not the whole sound. A model with future context can recognize a word in the silence before
-    it. `SILENCE_COST` penalizes silence within words, so that words are aligned to sound, without pauses, if possible.
-    Confidences are from the path without this cost: in the frames that it avoids, the model emits the tokens.
+    A token lasts from its first to its last frame on that path. With CTC these are the few frames in which the model
+    outputs the token, fewer than those of its sound. A model with future context can output a word in the silence
+    before it. `SILENCE_COST` penalizes silence within words, so that words are aligned to sound without pauses, if
+    possible. Confidences are those of the most probable path without this cost, which may output tokens in silence.
 
     Args:
         frames: log-probabilities of the output frames.
@@ -73,23 +73,23 @@ def time_tokens(
     lengths = torch.tensor([len(row) for row in rows], device=frames.lengths.device)
     targets = torch.zeros(len(rows), max(1, int(lengths.max())), dtype=torch.int64, device=lengths.device)
     costs = torch.zeros(*frames.log_probs.shape[:2], 2 * targets.size(1) + 1)
-    for index, (row, own_texts, mask) in enumerate(zip(rows, texts, is_sound, strict=True)):
+    for index, (row, row_texts, mask) in enumerate(zip(rows, texts, is_sound, strict=True)):
         targets[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
         silent = _silent_frames(mask, int(frames.lengths[index]), timing)
-        within = np.flatnonzero(_is_within_word(own_texts))
+        within = np.flatnonzero(_is_within_word(row_texts))
         costs[index, silent[:, None], within] = SILENCE_COST
     log_probs, paths = viterbi_alignments(frames, targets, lengths, timing.blank_id, costs.to(frames.log_probs))
     _, free_paths = viterbi_alignments(frames, targets, lengths, timing.blank_id)
     free_log_probs = frames.log_probs.gather(2, free_paths[..., None])[..., 0]
     timed: list[list[TimedText]] = []
-    for own_texts, path, free_path, scores, total, duration in zip(
+    for row_texts, path, free_path, scores, total, duration in zip(
         texts, paths.tolist(), free_paths.tolist(), free_log_probs.tolist(), log_probs.tolist(), durations, strict=True
     ):
         timed.append([])
         if math.isfinite(total):
             confidences = [_mean_prob(scores, span) for span in _token_spans(free_path, timing.blank_id)]
             spans = _token_spans(path, timing.blank_id)
-            for text, span, confidence in zip(own_texts, spans, confidences, strict=False):
+            for text, span, confidence in zip(row_texts, spans, confidences, strict=False):
                 timed[-1].append(TimedText(text, *_seconds(span, duration, timing), confidence))
     return timed
 
@@ -161,7 +161,7 @@ def join_words(tokens: Sequence[TimedText], transcript: str) -> list[TimedText]:
         if token.text.endswith(" "):
             words.append([])
     joined = [_join_tokens(each) for each in words if each]
-    texts = transcript.split()  # the text of byte tokens is only known from the whole transcript
+    texts = transcript.split()  # byte tokens have a text only together, in the complete transcript
     if len(texts) != len(joined):
         return joined
     return [replace(word, text=text) for word, text in zip(joined, texts, strict=True)]

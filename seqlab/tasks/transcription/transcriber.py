@@ -1,4 +1,4 @@
-"""Transcribe recordings and score transcripts: the class that `seqlab.load` returns for recognisers."""
+"""Transcribe recordings and score transcripts: the class that `seqlab.load` returns for speech recognizers."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from seqlab.search.config import SearchConfig, SearchOptions
 from seqlab.search.fusion import WeightedLm
 from seqlab.search.hypothesis import Hypothesis
 from seqlab.search.search import SearchRequest, select_search
-from seqlab.tasks.transcription.config import RECOGNISER, TranscriptionConfig
-from seqlab.tasks.transcription.language_model import load_language_model
+from seqlab.tasks.transcription.config import RECOGNIZER, TranscriptionConfig
+from seqlab.tasks.transcription.language_model import load_fusion_lm
 from seqlab.tasks.transcription.timing import FrameTiming, TimedText, join_words, time_tokens, token_texts
 from seqlab.tasks.transcription.transcript import Alternative, Transcript, TranscriptScore, empty_transcript
 from seqlab.text import Tokenizer, banned_ids
 from seqlab.text.transcripts import TranscriptForm, normalize_transcript
 
 DEFAULT_BEAM_SIZE = 16
-"""Minimum default `beam_size` with a language model or for alternatives, for which best-path decoding has no use."""
+"""Minimum of the default `beam_size` with a language model or alternatives, as best-path decoding supports neither."""
 UNUSED_FIELDS = ("max_length", "max_length_ratio", "max_length_offset")
 """Fields of `SearchConfig` that transcription ignores, since the number of frames limits a transcript."""
 MAX_TOKENS = 1 << 20
@@ -41,7 +41,7 @@ MAX_TOKENS = 1 << 20
 
 
 class Transcriber:
-    """A recogniser, optionally with a language model for shallow fusion."""
+    """A speech recognizer, optionally with a language model for shallow fusion."""
 
     def __init__(
         self,
@@ -55,12 +55,12 @@ class Transcriber:
         """Wrap a model that is prepared for inference.
 
         Args:
-            model: a `Recogniser`, or an object with its methods.
+            model: a `Recogniser`, or an object with the same methods.
             codecs: codec of the recordings, and tokenizer of the transcripts.
             search: default search.
             device: device of the model.
             lm: a language model over the same vocabulary, for shallow fusion.
-            transcripts: normalization of the texts to score.
+            transcripts: normalization of the texts that `score` receives.
         """
         self.model, self.search, self.device, self.lm, self.transcripts = model, search, device, lm, transcripts
         self.codec, self.tokenizer = codecs
@@ -95,8 +95,7 @@ class Transcriber:
             recordings: for each recording the path of its file, its content as bytes, or a waveform with its sampling
                 rate, `(samples, rate)`: (n,) or (n, channels), int16 or floats in [-1, 1].
             times: whether to compute the times of tokens and words.
-            batch_seconds: seconds of speech per batch, including padding; changes speed and memory, never the
-                transcripts.
+            batch_seconds: seconds of audio per batch, including padding; affects speed and memory, not the transcripts.
             progress: called after each batch with its number of recordings.
             search: fields of `SearchConfig`. The defaults are those of validation in training, except that
                 `length_alpha` is 0.
@@ -104,7 +103,7 @@ class Transcriber:
         Raises:
             ValueError: an option is unknown or does not apply. An unreadable recording has a `fault` instead.
         """
-        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or the fault of each
+        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or error messages
         readable = [each for each in waveforms if not isinstance(each, str)]
         config = self._search_config(search)
         transcripts = iter(
@@ -138,7 +137,7 @@ class Transcriber:
             replace(empty_transcript(times=times, alternatives=config.num_hypotheses > 1), duration=len(each) / rate)
             for each in waveforms
         ]
-        # Digital silence has an empty transcript, whatever the model would output.
+        # The transcript of digital silence is empty; the model does not run.
         with_sound = {i: each for i, each in enumerate(waveforms) if np.any(each)}
         num_done = 0
         for indices in self._index_batches(with_sound, batch_seconds):
@@ -165,8 +164,8 @@ class Transcriber:
 
         Args:
             recordings: as in `transcribe_detailed`.
-            texts: one text per recording; they are normalized as the transcripts in training (`data.transcripts`).
-            batch_seconds: seconds of speech per batch, including padding; changes speed and memory, never the scores.
+            texts: one text per recording; they are normalized like the transcripts in training (`data.transcripts`).
+            batch_seconds: seconds of audio per batch, including padding; affects speed and memory, not the scores.
             progress: called after each batch with its number of recordings.
 
         Raises:
@@ -180,7 +179,7 @@ class Transcriber:
             )
         normalized = [normalize_transcript(text, self.transcripts) for text in texts]
         rows = self.tokenizer.encode(normalized)
-        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or the fault of each
+        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or error messages
         # Without frames, an empty text has probability 1 and any other text 0.
         token_log_probs = [[0.0] if not row else [IMPOSSIBLE_LOG_PROB] * (1 + len(row)) for row in rows]
         readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
@@ -198,7 +197,7 @@ class Transcriber:
             unknown, fault = self.tokenizer.unknown_items(text), each if isinstance(each, str) else ""
             if unknown and not fault:
                 listed, name = " ".join(map(repr, unknown)), recording_name(recordings[index], index)
-                fault = f"{name}: the vocabulary does not have {listed} of its text."
+                fault = f"{name}: its text has {listed}, which the vocabulary does not have."
             nats = [NEG_INF if score == IMPOSSIBLE_LOG_PROB else score for score in scores]
             nats = [] if isinstance(each, str) else nats
             results.append(TranscriptScore(None if fault else sum(nats), len(scores), nats, unknown, fault))
@@ -206,7 +205,7 @@ class Transcriber:
 
     @torch.inference_mode()
     def frame_log_probs(self, recordings: Sequence[Any]) -> list[NDArray[np.float32]]:
-        """Compute the log-probabilities of each output frame in nats: (F', V) per recording; blank is one of V ids.
+        """Compute the log-probabilities of each output frame in nats: (F', V) per recording; the V ids include blank.
 
         Output frame i is at position `model.first_output + i * model.output_step` of the feature frames, which are
         `data.hop_ms` (10 ms) apart. By default `output_step` is 2.
@@ -214,7 +213,7 @@ class Transcriber:
         Raises:
             ValueError: a recording cannot be read.
         """
-        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or the fault of each
+        waveforms = read_waveforms(recordings, self.codec.sample_rate)  # or error messages
         if fault := next((each for each in waveforms if isinstance(each, str)), None):
             raise ValueError(fault)
         readable = {i: each for i, each in enumerate(waveforms) if not isinstance(each, str)}
@@ -308,7 +307,7 @@ class Transcriber:
             given.setdefault("beam_size", max(self.search.beam_size, DEFAULT_BEAM_SIZE, num_hypotheses))
         if self.lm is not None and given["beam_size"] == 1:
             raise ValueError("`beam_size: 1` decodes the best path without `lm`: with `lm` it must be at least 2.")
-        # All hypotheses are of the same frames: dividing by their lengths would favor long ones.
+        # All hypotheses cover the same frames: a division by their lengths would favor long ones.
         return replace(self.search, **{"length_alpha": 0.0, **given})
 
 
@@ -327,40 +326,40 @@ def load_transcriber(
     lm_weight: float | None = None,
     length_reward: float | None = None,
 ) -> Transcriber:
-    """Load a recogniser, optionally with a language model for shallow fusion.
+    """Load a speech recognizer, optionally with a language model for shallow fusion.
 
     Args:
         run: a run folder.
         checkpoint: `best` (in validation), `last` or a step number.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: CUDA if available, else the CPU.
-        precision: dtype of matrix products: `bf16`, `fp32`, or `auto`: bf16 if the device has bf16 arithmetic.
-        lm: the run of an n-gram model of words, or of characters over the recogniser's vocabulary.
+        precision: dtype of matrix products: `bf16`, `fp32`, or `auto` (bf16 if the device supports it).
+        lm: the run of a language model: an n-gram model of words, or a model over the recognizer's vocabulary.
         lm_weight: weight of the language model's log-probabilities; 0.5 by default.
-        length_reward: score added for each token, with a language model; 0 by default.
+        length_reward: score added per token, with a language model; 0 by default.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: the run is not a recogniser, is damaged or has another format version; several runs are given; the
-            vocabulary of the language model does not fit.
+        FileNotFoundError: the folder does not exist.
+        ValueError: the run is not a speech recognizer, is damaged or has another format version; several runs are
+            given; or the vocabulary of the language model does not match.
     """
     runs = [run] if isinstance(run, str | Path) else list(run)
     checkpoints = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     if len(runs) != 1 or len(checkpoints) != 1:
-        raise ValueError(f"Recognisers cannot be an ensemble: name one run, not {len(runs) * len(checkpoints)}.")
+        raise ValueError(
+            f"Speech recognizers cannot form an ensemble: name one run, not {len(runs) * len(checkpoints)}."
+        )
     for name, value in (("lm_weight", lm_weight), ("length_reward", length_reward)):
         if value is not None and lm is None:
             raise ValueError(f"`{name}` needs a language model, `lm`.")
     chosen_device = choose_device(device)
     dtype = choose_dtype(precision, chosen_device)
-    loaded = load_run(runs[0], checkpoints[0], model_noun=RECOGNISER)
+    loaded = load_run(runs[0], checkpoints[0], model_noun=RECOGNIZER)
     data = loaded.config.data
     assert isinstance(data, TranscriptionConfig)
     weighted = None
     if lm is not None:
         tokenizer = loaded.codecs[1]
-        weighted = load_language_model(
-            lm, tokenizer, chosen_device, dtype, weight=lm_weight, length_reward=length_reward
-        )
+        weighted = load_fusion_lm(lm, tokenizer, chosen_device, dtype, weight=lm_weight, length_reward=length_reward)
     prepare_inference(loaded.model, chosen_device, dtype)
     return Transcriber(
         loaded.model,

@@ -25,7 +25,7 @@ class Transcript:
     duration: float
     """Duration of the recording in seconds; 0 if it cannot be read."""
     fault: str = ""
-    """Reason why there is no transcript; empty if there is one, which may be empty itself."""
+    """Reason why the recording cannot be transcribed; empty if it was transcribed, even as an empty text."""
     alternatives: list[Alternative] | None = None
     """The n-best list, best first; None if only one hypothesis was requested."""
     tokens: list[TimedText] | None = None
@@ -46,9 +46,9 @@ class TranscriptScore:
     token_log_probs: list[float]
     """Log-probability of each token given the previous ones, in nats; the last one is of the end of the sequence."""
     unknown: list[str]
-    """Characters or words of the text that the vocabulary lacks."""
+    """Characters or words of the text that are not in the vocabulary."""
     fault: str = ""
-    """Reason why there is no score: the recording cannot be read, or the vocabulary lacks a token of the text."""
+    """Reason why there is no score: the recording cannot be read, or a part of the text is not in the vocabulary."""
 
 
 def empty_transcript(*, times: bool, alternatives: bool) -> Transcript:

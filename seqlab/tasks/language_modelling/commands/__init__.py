@@ -1,4 +1,4 @@
-"""Commands that use language models, and their loading."""
+"""Commands of language models, and a function that loads the models."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The command `seqlab generate`."""
+"""Generate text with a language model (`seqlab generate`)."""
 
 import logging
 import sys
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from seqlab.tasks.language_modelling.language_model import LanguageModel
 
 logger = logging.getLogger(__name__)
-BUFFER_LINES = 1024
+BUFFER_PROMPTS = 1024
+"""Default number of prompts per block that the command reads before it continues them."""
 SEPARATOR = "---"
 """Line between texts that may contain newlines."""
 NEEDS_SOURCE = ("max_length_ratio", "max_length_offset", "min_length_ratio", "coverage_penalty")
@@ -45,18 +46,18 @@ NEEDS_POSITIONS = ("iterations", "pseudo_likelihood", "revise")
 
 
 def optional_fields(config: type, title: str, leave_out: Container[str] = ()) -> type:
-    """Make an options class of the fields of a config, with None for options that are not given.
+    """Make an options class from the fields of a config; options that are not given are None.
 
-    The given options select between sampling and beam search.
+    The options that are given choose between sampling and beam search.
     """
     members: dict[str, Any] = {"__doc__": title, "__annotations__": {}}
     for name, field in fields_of(config).items():
         if name not in leave_out:
             default = "" if field.default is None else f" (default: {field.default})"
-            plain: Any = field.annotation
+            annotation: Any = field.annotation
             for bound in field.metadata:
-                plain = Annotated[plain, bound]
-            members["__annotations__"][name] = plain | None
+                annotation = Annotated[annotation, bound]
+            members["__annotations__"][name] = annotation | None
             members[name] = Field(default=None, description=f"{field.description}{default}")
     return dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(type(config.__name__, (), members))
 
@@ -71,12 +72,12 @@ _Search: Any = optional_fields(
 class GenerateOptions(_Search, _Sampling, RunOptions, DiscardLongLines):
     """Continue a text with a language model.
 
-    By default continuations are sampled: the same seed gives the same text, whatever the number of prompts and samples.
-    With --beam_size a beam search finds the most probable continuations up to the end of the line. Prompts are read,
+    By default continuations are sampled: the same seed gives the same text, for any number of prompts and samples. With
+    --beam_size, a beam search finds the most probable continuations up to the end of the line. Prompts are read,
     continued and written in blocks.
 
-    A model of single lines writes one line per continuation. Continuations of a model of continuous text may contain
-    newlines and are separated by a line `---`. Several continuations per line of --prompts need --json.
+    For a model of single lines, the output has one line per continuation. Continuations of a model of continuous text
+    may contain newlines and are separated by a line `---`. Several continuations per line of --prompts need --json.
     """
 
     prompt: list[Text] | None = None
@@ -98,7 +99,7 @@ class GenerateOptions(_Search, _Sampling, RunOptions, DiscardLongLines):
 
 
 def run(options: GenerateOptions) -> int:
-    """Continue prompts block by block; print a single continuation on a terminal token by token."""
+    """Continue prompts block by block, or print one continuation token by token; return the exit status."""
     from seqlab.tasks.language_modelling.generator import choose_search
 
     refuse_text_for_runs(options.runs, "--prompt 'TEXT', or from --prompts FILE")
@@ -123,7 +124,7 @@ def run(options: GenerateOptions) -> int:
 
 
 def _print_streaming(model: "LanguageModel", prompts: list[str], search: dict[str, Any]) -> int:
-    """Print a continuation token by token; return 1 if the length limit ended it, else 0."""
+    """Print a continuation token by token; return 1 if it was cut at the length limit, else 0."""
     print(prompts[0], end="", flush=True)
     [found] = model.generate(prompts, **search, on_text=lambda text: print(text, end="", flush=True))
     print()
@@ -132,7 +133,7 @@ def _print_streaming(model: "LanguageModel", prompts: list[str], search: dict[st
 
 def _write_continuations(
     model: "LanguageModel",
-    own_prompts: list[str],
+    given_prompts: list[str],
     options: GenerateOptions,
     search: dict[str, Any],
     limit: "LineLimit",
@@ -140,12 +141,12 @@ def _write_continuations(
     """Write the continuations block by block.
 
     Returns:
-        The number of continuations that the length limit ended, and the number of all.
+        The number of continuations that were cut at the length limit, and the number of all continuations.
     """
-    between = "" if options.json or not model.is_continuous else f"{SEPARATOR}\n"
+    separator = "" if options.json or not model.is_continuous else f"{SEPARATOR}\n"
     done = replaced = cut = total = 0
     with (
-        _prompt_blocks(options, own_prompts, limit) as (stream, blocks),
+        _prompt_blocks(options, given_prompts, limit) as (stream, blocks),
         output_stream(options.output) as output,
         line_progress(stream, output) as advance,
     ):
@@ -153,7 +154,7 @@ def _write_continuations(
             found = model.generate(prompts, **search, first_prompt=done)
             pairs = [(prompt, each) for prompt, some in zip(prompts, found, strict=True) for each in some]
             texts = (_as_json(*pair) if options.json else _as_text(*pair) for pair in pairs)
-            output.write(((between if done else "") + between.join(f"{text}\n" for text in texts)).encode())
+            output.write(((separator if done else "") + separator.join(f"{text}\n" for text in texts)).encode())
             output.flush()
             done += len(prompts)
             replaced += sum(each.control_characters for _, each in pairs)
@@ -166,8 +167,8 @@ def _write_continuations(
 
 def _as_json(prompt: str, continuation: "Continuation") -> str:
     if is_discarded(prompt):
-        nothing = {"text": "", "log_prob": None, "num_tokens": 0, "control_characters": 0, "truncated": True}
-        return json_line({"prompt": prompt, **asdict(continuation), **nothing})
+        empty = {"text": "", "log_prob": None, "num_tokens": 0, "control_characters": 0, "truncated": True}
+        return json_line({"prompt": prompt, **asdict(continuation), **empty})
     return json_line({"prompt": prompt, **asdict(continuation)})
 
 
@@ -176,7 +177,7 @@ def _as_text(prompt: str, continuation: "Continuation") -> str:
 
 
 def _given_prompts(options: GenerateOptions) -> list[str]:
-    """Return the prompts of the command line, by default an empty one."""
+    """Return the prompts of the command line, by default one empty prompt."""
     if options.prompt and options.prompts:
         raise UsageError("give `--prompt` or `--prompts`, not both")
     return options.prompt or [""]
@@ -194,7 +195,7 @@ def _prompt_blocks(
         yield None, iter([given])
         return
     with open_input(options.prompts, limit=limit) as source:
-        blocks = source.blocks(options.buffer_lines, BUFFER_LINES)
+        blocks = source.blocks(options.buffer_lines, BUFFER_PROMPTS)
         first = next(blocks, None)
         if first is None:
             raise ValueError(f"{source.name} is empty: it has no prompt.")

@@ -1,4 +1,4 @@
-"""The command `seqlab perplexity`."""
+"""Measure the perplexity of a text (`seqlab perplexity`)."""
 
 import logging
 from collections.abc import Iterator
@@ -32,9 +32,9 @@ class PerplexityOptions(RunOptions):
     per byte refer to the original text and are comparable between all models. An unknown item is scored by its
     spelling.
 
-    The text is read in blocks of the training's length (data.block_length). --context sets another length, --stride
-    makes a sliding window, and --context all gives each token all previous tokens, for models that carry a state.
-    Standard error reports which context was used.
+    The text is read in blocks of the same length as in training (data.block_length). --context sets another length, and
+    --stride makes a sliding window. With --context all, the context of each token is all previous tokens; only models
+    that carry a state support it. The context is reported on standard error.
     """
 
     file: File
@@ -46,7 +46,7 @@ class PerplexityOptions(RunOptions):
     stride: Count | None = None
     """tokens by which the window moves (default: N of --context)"""
     batch_tokens: Count | None = None
-    """tokens per batch: affects speed, not the result"""
+    """tokens per batch; affects speed and memory, not the result"""
     per_line: bool = False
     """print nats and number of tokens of each line"""
     output: File | None = None
@@ -65,7 +65,7 @@ def run(options: PerplexityOptions) -> None:
         output_stream(options.output) as output,
         _blocks(options.file, split_records=model.is_continuous) as blocks,
     ):
-        # Scores of lines on a terminal show the progress themselves.
+        # Line scores that are printed on a terminal show the progress.
         bar = nullcontext() if options.per_line and output.isatty() else count_progress("tokens")
         with bar as progress:
             likelihood = model.measure(
@@ -78,12 +78,12 @@ def run(options: PerplexityOptions) -> None:
         if not options.per_line:
             figures = {**likelihood.as_dict(), "reading": str(window)}
             write_lines(output, [json_line(figures)] if options.json else likelihood.lines())
-    _explain(likelihood, window)
+    _log_details(likelihood, window)
 
 
 @contextmanager
 def _blocks(spec: str, *, split_records: bool) -> "Iterator[Iterator[Text]]":
-    """Open a text file or a column and read it in blocks; ValueError and OSError name the file."""
+    """Open a text file or a column and read it in blocks; the messages of ValueError and OSError name the file."""
     from seqlab.data.columns import parse_column
     from seqlab.tasks.language_modelling.text import Text
 
@@ -95,14 +95,14 @@ def _blocks(spec: str, *, split_records: bool) -> "Iterator[Iterator[Text]]":
         yield Text.blocks(stream, name)
 
 
-def _explain(likelihood: "TextLikelihood", window: "ContextWindow") -> None:
+def _log_details(likelihood: "TextLikelihood", window: "ContextWindow") -> None:
     """Log the context, the unknown tokens and the dropped bytes."""
     logger.info("%s", window)
     if likelihood.unknown:
-        cost = (
+        treatment = (
             "scored by their spelling" if likelihood.nll is not None else "not scored, as the run has no spelling model"
         )
-        logger.warning("%d of %d tokens are unknown: %s", likelihood.unknown, likelihood.tokens, cost)
+        logger.warning("%d of %d tokens are unknown: %s", likelihood.unknown, likelihood.tokens, treatment)
     if likelihood.dropped_bytes:
         logger.warning(
             "%d of %d bytes are dropped by reading and normalization: they are not scored",

@@ -1,4 +1,4 @@
-"""The command `seqlab score` for language models."""
+"""Score lines (`seqlab score` for language models)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def score_lines(options: ScoreOptions, world: World) -> int:
-    """Score each line alone, or as the continuation of its prompt; return the exit status."""
+    """Score each line by itself, or as the continuation of its prompt; return the exit status."""
     for name, is_given in (
         ("engine", options.engine != "torch"),
         ("quantization", options.quantization is not None),
@@ -30,16 +30,16 @@ def score_lines(options: ScoreOptions, world: World) -> int:
         prompts: Sequence[str] | None, lines: Sequence[str], locations: Sequence[str], advance: ProgressCallback | None
     ) -> "list[LineScore]":
         contexts = [""] * len(lines) if prompts is None else prompts
-        if options.likeliest:  # only scores of whole texts are comparable, see `LanguageModel.score`
+        if options.likeliest:  # only scores of complete texts are comparable, see `LanguageModel.score`
             lines = [prompt + line for prompt, line in zip(contexts, lines, strict=True)]
             contexts = [""] * len(lines)
 
-        def compute(own: list[int], on_rows: ProgressCallback | None) -> "list[LineScore]":
+        def compute(indices: list[int], on_rows: ProgressCallback | None) -> "list[LineScore]":
             scores = model.score(
-                [lines[i] for i in own], [contexts[i] for i in own], **given_options(options, "batch_tokens")
+                [lines[i] for i in indices], [contexts[i] for i in indices], **given_options(options, "batch_tokens")
             )
             if on_rows is not None:
-                on_rows(len(own))
+                on_rows(len(indices))
             return scores
 
         return world.map_rows([len(line) for line in lines], compute, advance)
