@@ -25,10 +25,10 @@ def call_all_operations() -> dict[str, object]:
     """Call each collective operation once; return the results by name."""
     rows_done: list[int] = []
 
-    def compute(own: list[int], on_rows: ProgressCallback | None) -> list[str]:
+    def compute(rows: list[int], on_rows: ProgressCallback | None) -> list[str]:
         assert on_rows is not None
-        on_rows(len(own))
-        return [f"row {i}" for i in own]
+        on_rows(len(rows))
+        return [f"row {i}" for i in rows]
 
     with join_world() as world:
         rank = world.rank

@@ -34,7 +34,7 @@ def shell_lines(page: Path) -> Iterator[str]:
 def test_options_of_printed_commands_exist(page: Path) -> None:
     for line in shell_lines(page):
         for name, rest in re.findall(r"(?:^|[|;(] *|\s)seqlab ([a-z-]+)([^|;&<>]*)", line.partition("  # ")[0]):
-            if name in NAMES and "--plugin" not in rest:  # a plugin brings fields of its own
+            if name in NAMES and "--plugin" not in rest:  # plugins have further fields
                 options = {
                     text for action in find_command(name).make_parser()._actions for text in action.option_strings
                 }
