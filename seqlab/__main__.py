@@ -41,7 +41,7 @@ def run() -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Handle SIGINT: remember it, and raise KeyboardInterrupt."""
+    """Handle SIGINT: set `_interrupted`, and raise KeyboardInterrupt."""
     global _interrupted
     _interrupted = True
     raise KeyboardInterrupt
@@ -57,7 +57,7 @@ def _has_working_directory() -> bool:
 
 
 def _handle_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Raise a Ctrl-C again that arrived in a destructor, where Python discards exceptions."""
+    """Re-raise a Ctrl-C that arrived in a destructor, where Python discards exceptions."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     else:

@@ -24,17 +24,21 @@ class AsArgument:
 class Command:
     """A command, `seqlab NAME ...`, which is registered under its name as a part of the kind `command`.
 
-    The options are a frozen pydantic dataclass, whose docstring is the help of the command. A field without a default
-    is a positional argument, any other field is an option (see also `AsOption`, `AsArgument`). The field's docstring
-    is its help. A list takes several values, and a boolean with the default `False` is a flag. In an `Annotated` type,
-    a string is the metavariable of the value in the help (`FILE`), with which a boolean takes `true` or `false` instead
-    of being a flag; `seqlab.registry.Parts` lists the parts of a kind in the help. Inherited fields are grouped under
-    the first line of the docstring of the class that declares them.
+    The options are the fields of a frozen pydantic dataclass. The docstring of the dataclass is the help of the
+    command, and the docstring of a field is the help of its option.
+
+    - A field without a default is a positional argument, any other field is an option (see also `AsOption`,
+      `AsArgument`).
+    - A list takes several values. A boolean with the default `False` is a flag.
+    - A string in an `Annotated` type is the metavariable of the value in the help (`FILE`). A boolean with a
+      metavariable takes `true` or `false` instead of being a flag.
+    - `seqlab.registry.Parts` in an `Annotated` type lists the parts of a kind in the help.
+    - Inherited fields are grouped under the first line of the docstring of the class that declares them.
     """
 
     options: type
     """Dataclass of the options and positional arguments."""
     run: Callable[[Any], int | None]
-    """Runs the command with its options, and returns the exit status; None is 0."""
+    """Function that runs the command with its options, and returns the exit status; None is 0."""
     single_process: bool = False
-    """Whether the command refuses to run under torchrun, because it cannot divide its work among ranks."""
+    """Whether the command raises an error under torchrun, because it cannot divide its work among ranks."""

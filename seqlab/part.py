@@ -19,7 +19,8 @@ class Part:
     required_members: ClassVar[tuple[str, ...]] = ()
     """Methods and attributes that a subclass must define."""
     shared_fields: ClassVar[tuple[str, ...]] = ()
-    """Fields that keep their values when the user selects another part of the kind with the same field and type."""
+    """Fields that keep their values when the user selects another part of the kind that has a field of the same name
+    and type."""
 
     @classmethod
     def missing_members(cls) -> list[str]:
@@ -32,14 +33,14 @@ class Part:
 
     @classmethod
     def on_selected(cls, values: dict[str, Any]) -> None:
-        """Adjust the other sections of a config, given as nested values, that are incompatible with this part.
+        """Adjust the other sections of a config that are incompatible with this part; `values` are nested sections.
 
-        Called when the tag of its section is set by a dotted key, as on the command line.
+        This is called when the tag of the part's section is set by a dotted key, as on the command line.
         """
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """Validate a field with the type of a kind's base class as the registered config of its tag."""
+        """Validate a field typed with the base class of a kind: its tag selects the registered config class."""
         if "part_kind" not in source.__dict__:
             return handler(source)
         from pydantic_core import core_schema

@@ -2,8 +2,9 @@
 
 A plugin is a module that registers parts at its import (`@seqlab.register`), or has a table `PARTS`: kind -> name ->
 (`module:attribute`, summary). An installed package provides such a table by an entry point of the group
-`seqlab.plugins`. The module of the table must not import torch, as lists and help read it. Other plugins are loaded by
-`--plugin` or `seqlab.load(run, plugins=[...])`. A plugin runs code: reading a run or config never imports one.
+`seqlab.plugins`. The module of the table must not import torch, because `--help` and lists of parts import it. Other
+plugins are loaded by `--plugin` or `seqlab.load(run, plugins=[...])`. A plugin runs code: reading a run or config never
+imports one.
 """
 
 import hashlib
@@ -31,14 +32,14 @@ class PluginError(ValueError):
 
 
 def load_plugin(name: str | Path) -> ModuleType:
-    """Import a plugin and register its parts; loading it again changes nothing.
+    """Import a plugin and register its parts; loading it again has no effect.
 
     Args:
-        name: an importable module, or the path of a `.py` file, which is imported as a module with the name of the
-            file, without a change of `sys.path`.
+        name: an importable module, or the path of a `.py` file, which is imported under the name of the file without
+            changing `sys.path`.
 
     Raises:
-        PluginError: the module or file does not exist, cannot be imported, or has the name of another module.
+        PluginError: the module or file does not exist or cannot be imported, or another module has its name.
         ValueError: the name of a part is taken.
     """
     with registry.registering_for(str(name)), registry.registration_rollback():

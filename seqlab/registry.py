@@ -157,7 +157,7 @@ def add_entries(*entries: Entry) -> None:
             )
     for entry in entries:
         known = _parts[entry.kind].get(entry.name)
-        if known is None or not isinstance(known.target, str):  # else keep the table's entry of the same part
+        if known is None or not isinstance(known.target, str):  # keep an entry of a table for the same part
             _parts[entry.kind][entry.name] = entry
 
 
@@ -227,8 +227,8 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
     Args:
         kind: `model`, `objective`, `optimizer`, `schedule`, `search`, `metric`, `task`, `tokenizer`, `codec`,
             `exporter`, `logger`, `command`.
-        name: its name in configs and commands; the default is the tag of a config (the default value of `family`,
-            `kind` or `format`), or else the `__name__`.
+        name: name in configs and commands; the default is the tag of a config (the default value of `family`, `kind` or
+            `format`), or else the `__name__`.
         summary: one line for lists and help; the default is the first line of the docstring.
 
     Raises:
@@ -236,13 +236,13 @@ def register(kind: str, name: str | None = None, *, summary: str | None = None) 
     """
 
     def decorate(part: P) -> P:
-        own: Any = part
-        part_name = name or _default_name(own)
-        if kind in PART_KINDS and (problem := find_problem(kind, part_name, own)):
+        target: Any = part
+        part_name = name or _default_name(target)
+        if kind in PART_KINDS and (problem := find_problem(kind, part_name, target)):
             raise ValueError(f"The {kind} {part_name!r} cannot be registered: {problem}.")
-        text = own.options.__doc__ if isinstance(own, Command) else own.__doc__
+        text = target.options.__doc__ if isinstance(target, Command) else target.__doc__
         first_line = (text or "").strip().partition("\n")[0]
-        add_entries(Entry(kind, part_name, part, summary or first_line, _current_owner or str(own.__module__)))
+        add_entries(Entry(kind, part_name, part, summary or first_line, _current_owner or str(target.__module__)))
         return part
 
     return decorate
@@ -304,14 +304,14 @@ class Parts(Mapping[str, Any]):
 
     def items(self) -> ItemsView[str, Any]:
         """Import all parts; parts of plugins that cannot be imported are left out with a warning."""
-        return self._usable().items()
+        return self._import_usable().items()
 
     def values(self) -> ValuesView[Any]:
         """Import all parts, as `items` does."""
-        return self._usable().values()
+        return self._import_usable().values()
 
-    def _usable(self) -> dict[str, Any]:
-        """Import all parts, and remove those that cannot be imported."""
+    def _import_usable(self) -> dict[str, Any]:
+        """Import all parts, and unregister those that cannot be imported."""
         found: dict[str, Any] = {}
         for entry in list_entries(self.kind):
             try:
@@ -351,7 +351,7 @@ def find_part(kind: str, name: str) -> Any:
 
 
 def broken_plugins_hint() -> str:
-    """Return a sentence on the plugins that could not be read, for a message about a missing part."""
+    """Return a sentence that lists the plugins that could not be read, for a message about a missing part."""
     return f" Plugins that cannot be read: {'; '.join(_broken_plugins)}." if _broken_plugins else ""
 
 

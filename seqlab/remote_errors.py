@@ -1,4 +1,4 @@
-"""Re-raise a worker's exception in this process with its traceback."""
+"""Exceptions of worker processes, re-raised in this process with the original traceback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seqlab.registry import plugin_packages
 
 
 class RemoteTraceback(Exception):
-    """Cause of a re-raised error, with the traceback in the process that raised it first."""
+    """Cause of a re-raised error: the traceback in the process that raised the error first."""
 
     def __init__(self, trace: str, is_user_error: bool) -> None:
         super().__init__(f"\n{trace}")
@@ -31,13 +31,13 @@ class RemoteError:
 
     @classmethod
     def from_error(cls, error: Exception) -> RemoteError:
-        """Pack a caught error; one that cannot be pickled becomes a RuntimeError with its message."""
-        trace, for_user = "".join(traceback.format_exception(error)), is_user_error(error)
+        """Pack a caught error; an error that cannot be pickled becomes a RuntimeError with its message."""
+        trace, is_for_user = "".join(traceback.format_exception(error)), is_user_error(error)
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:
             error = RuntimeError(f"{type(error).__name__}: {error}")
-        return cls(error, trace, for_user)
+        return cls(error, trace, is_for_user)
 
     def reraise(self) -> NoReturn:
         """Raise the error, with the original traceback as its cause."""
@@ -45,7 +45,7 @@ class RemoteError:
 
 
 def is_user_error(error: BaseException) -> bool:
-    """Return whether an error is a message for the user: raised by a `raise` statement of seqlab or of a plugin.
+    """Return whether an error is a message to the user: whether a `raise` statement of seqlab or a plugin raised it.
 
     An error of the same type from another library, or from an expression such as `int("x")`, is a bug in the program.
     """

@@ -1,7 +1,7 @@
 """Tokenizers: text to ids and back.
 
 `train_tokenizer(config, lines)` trains a tokenizer, `tokenizer.save(folder)` writes it, and `load_tokenizer(folder)`
-reads it. `seqlab.text.normalization` describes how all kinds treat Unicode and whitespace.
+loads it. `seqlab.text.normalization` describes how tokenizers treat Unicode and whitespace.
 """
 
 from seqlab.text.byte_level import BpeConfig

@@ -14,10 +14,10 @@ from seqlab.text.config import SETTINGS, LearntConfig
 from seqlab.text.segmenter import Segmenter, WordCache, packed
 from seqlab.text.tokenizer import SPECIAL_TOKENS
 
-# The library's model has no special tokens, as it would match them in the text; its ids are shifted to follow them.
+# The library's model has no special tokens, because it would match them in text. Its ids are shifted to follow them.
 _FIRST_ID = len(SPECIAL_TOKENS)
 
-# Matches lines that cannot be split into words at spaces, because a run of whitespace can be a token of its own.
+# Matches lines that must not be split into words at spaces, because a run of whitespace can be a separate token.
 _MULTIPLE_SPACES = re.compile(r"\s\s|^\s|\s\Z")
 
 # Byte-level models represent bytes as characters: printable bytes as themselves, all others as U+0100 and following.
@@ -30,7 +30,7 @@ _BYTE_OF_CHARACTER = {chr(byte): byte for byte in _PRINTABLE_BYTES} | {
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class BpeConfig(LearntConfig):
-    """Byte-pair encoding over bytes (Radford et al., 2019), with `tokenizers` of Hugging Face; it cannot sample."""
+    """Byte-pair encoding over bytes (Radford et al., 2019), with Hugging Face's `tokenizers`; no subword sampling."""
 
     kind: Literal["bpe"] = "bpe"
     """Tag of this tokenizer."""
@@ -42,7 +42,7 @@ class BpeConfig(LearntConfig):
     """Minimum number of occurrences of a pair that is merged."""
 
     def learn(self, lines: Iterable[str]) -> "ByteLevelBpe":
-        """Learn the merges from normalized lines."""
+        """Train the merges on normalized lines."""
         return ByteLevelBpe.train(self, lines)
 
     def restore(self, content: bytes) -> "ByteLevelBpe":
@@ -60,7 +60,7 @@ class ByteLevelBpe(Segmenter):
 
     @classmethod
     def train(cls, config: BpeConfig, lines: Iterable[str]) -> "ByteLevelBpe":
-        """Learn from lines; only the distinct words and their counts are held in memory."""
+        """Train on lines; only the distinct words and their counts are held in memory."""
         model = tokenizers.Tokenizer(models.BPE())
         model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         model.decoder = decoders.ByteLevel()
@@ -95,7 +95,7 @@ class ByteLevelBpe(Segmenter):
         piece = bytes(_BYTE_OF_CHARACTER[character] for character in characters)
         try:
             return piece.decode()
-        except UnicodeDecodeError:  # part of a character
+        except UnicodeDecodeError:  # the bytes are a part of a character
             return "".join(f"<0x{byte:02X}>" for byte in piece)
 
 

@@ -1,4 +1,4 @@
-"""Base classes of tokenizer configs, which are registered parts with the tag `kind`."""
+"""Base classes of tokenizer configs; the tag `kind` selects the registered config class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TokenizerConfig(Part):
     units: ClassVar[Literal["subwords", "characters", "words", ""]] = "subwords"
     """Unit of text that an id represents; empty if it is not known before the tokenizer is loaded."""
     may_sample: ClassVar[bool] = False
-    """Whether the tokenizer can, or might, sample from several segmentations of a line."""
+    """Whether the tokenizer can sample from several segmentations of a line; True if only loading it shows this."""
     may_have_unknown: ClassVar[bool] = False
     """Whether the tokenizer may encode text as `unk_id`."""
     if TYPE_CHECKING:  # a field of each subclass, which determines its order in files
@@ -51,7 +51,7 @@ class TokenizerConfig(Part):
 
     @property
     def may_have_tags(self) -> bool:
-        """Whether lines can, or might, have tags after a tab."""
+        """Whether lines can have tags after a tab; True if only loading the tokenizer shows this."""
         return self.has_tags
 
     @property
@@ -61,7 +61,7 @@ class TokenizerConfig(Part):
 
     @property
     def character_share(self) -> float:
-        """Share of the text's characters with ids of their own besides the subwords; 0 for byte-level tokenizers."""
+        """Share of the text's characters that are tokens of a subword vocabulary; 0 for byte-level tokenizers."""
         return 0.0
 
     def load_existing(self) -> Tokenizer | None:

@@ -1,4 +1,4 @@
-"""Text normalization of tokenizers, which is all that they change in a line before segmentation.
+"""Text normalization: the only changes that tokenizers make to a line before segmentation.
 
 1. Unicode, by the form in the tokenizer's config:
    - `nfc` (default): canonically equivalent strings become equal (`e` + combining acute becomes `é`); the text looks
@@ -8,11 +8,11 @@
    - `nfd`: canonically equivalent strings become equal, and characters are decomposed: `é` into `e` and its accent, a
      Hangul syllable into its letters. It suits models of spelling; decoding recomposes the characters.
    - `nfc+nfd`: each character that `nfd` decomposes is kept in its `nfc` form, followed by its parts. A model can then
-     learn a syllable or letter as a whole, and use the parts of rare ones.
+     use the embedding of a frequent syllable or letter, and those of the parts of a rare one.
    - `none`: keeps every code point.
 2. Surrogates, which UTF-8 cannot represent: a pair becomes its character, an unpaired surrogate becomes U+FFFD.
-3. Whitespace: **every kind but `words` keeps all of it** (leading, trailing and double spaces, tabs, U+2028). `words`
-   splits at runs of Unicode whitespace, so that a run becomes one space and the ends are stripped.
+3. Whitespace: **all kinds of tokenizers except `words` keep it unchanged** (leading, trailing and double spaces, tabs,
+   U+2028). `words` splits at runs of Unicode whitespace, so that a run becomes one space and the ends are stripped.
 
 Case, punctuation and control characters are kept. The underlying libraries do not normalize.
 """
@@ -46,16 +46,16 @@ def normalize(line: str, form: NormalizationForm) -> str:
 
 
 def recompose(line: str, form: NormalizationForm) -> str:
-    """Undo the decomposition of `normalize`; with `nfc+nfd`, parts without a preceding whole are kept."""
+    """Undo the decomposition of `normalize`; with `nfc+nfd`, parts are kept if no composed character precedes them."""
     if form not in ("nfd", "nfc+nfd") or line.isascii():
         return line
     if form == "nfc+nfd":
-        wholes, start = [], 0
+        composed, start = [], 0
         while start < len(line):
             parts = _decompose(line[start])
-            wholes.append(line[start])
+            composed.append(line[start])
             start += 1 + (len(parts) if line.startswith(parts, start + 1) else 0)
-        line = "".join(wholes)
+        line = "".join(composed)
     return normalize(line, "nfc")
 
 

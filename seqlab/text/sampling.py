@@ -1,8 +1,8 @@
 """Subword regularization with numpy: reproducible sampling of segmentations under a sentencepiece model.
 
 The same seed gives the same segmentations in every process, which an exact resume needs. sentencepiece's own sampling
-does not: since version 0.2.2, its random numbers also depend on the process. Here, lines are split at spaces, which no
-piece crosses. All words of all lines are segmented in parallel, one decision per word at a time.
+does not: since version 0.2.2, its random numbers also depend on the process. Here, lines are split into words at
+spaces, which no piece crosses. All words of all lines are segmented in parallel, with one decision per word at a time.
 """
 
 import math
@@ -24,7 +24,7 @@ _NO_MERGE = np.iinfo(np.int64).max
 
 
 class _WordTable:
-    """The distinct words of lines, and the index of the word of each occurrence."""
+    """The distinct words of lines, and for each word in the lines its index among the distinct words."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         words = [["▁" + word for word in line.split(" ")] if line else [] for line in lines]
@@ -34,7 +34,7 @@ class _WordTable:
         self.line_ends: IdArray = np.cumsum([len(row) for row in words], dtype=np.int64)
 
     def rows(self, owners: IdArray, ids: IdArray) -> list[list[int]]:
-        """Group ids by line, given the word occurrence that owns each id; the ids of an owner are already in order."""
+        """Group ids by line; `owners` is the word occurrence of each id. The ids of an occurrence must be in order."""
         flat: list[int] = ids[np.argsort(owners, kind="stable")].tolist()
         sizes = np.bincount(owners, minlength=len(self.occurrences))
         ends = np.concatenate([[0], np.cumsum(sizes)])[self.line_ends].tolist()
@@ -44,7 +44,7 @@ class _WordTable:
 class BpeDropout:
     """BPE-dropout: BPE that skips each possible merge with some probability (Provilkov et al., 2020).
 
-    `ids` maps pieces to ids, in the order in which they were learned; `byte_ids` are the ids of the bytes 0 to 255, for
+    `ids` maps pieces to ids, which are in the order of the merges. `byte_ids` are the ids of the bytes 0 to 255, for
     characters that are not pieces.
     """
 
@@ -67,16 +67,15 @@ class BpeDropout:
             return [[] for _ in lines]
         owners, units, merges = self._spell_words(words)
         done: list[tuple[IdArray, IdArray]] = []
-        while len(owners):  # apply or skip one merge in every word that still has one
+        while len(owners):  # apply or skip one merge in every word that still has possible merges
             starts = np.flatnonzero(np.diff(owners, prepend=-1))
             lengths = np.diff(starts, append=len(owners))
             best = np.minimum.reduceat(merges, starts)
             finished = np.repeat(best == _NO_MERGE, lengths)
             done.append((owners[finished], units[finished]))
             candidates = np.flatnonzero((merges == np.repeat(best, lengths)) & ~finished)
-            chosen = candidates[
-                np.diff(owners[candidates], prepend=-1) != 0
-            ]  # one per word, the leftmost of equal merges
+            # One per word: the leftmost of equal merges.
+            chosen = candidates[np.diff(owners[candidates], prepend=-1) != 0]
             skipped = generator.random(len(chosen)) < strength
             merges[chosen[skipped]] = _NO_MERGE
             chosen = chosen[~skipped]
@@ -114,10 +113,10 @@ class BpeDropout:
 
 
 class UnigramSampler:
-    """Unigram sampling: segmentations in proportion to a power of their probability (Kudo, 2018).
+    """Unigram sampling: segmentations with a probability proportional to a power of the model's (Kudo, 2018).
 
-    `log_probs` are the log-probabilities of the ids. The segmentations of a word are the paths through its lattice,
-    which are sampled backward from its end (forward filtering, backward sampling).
+    `log_probs` are the log-probabilities of the ids. The segmentations of a word are the paths through its lattice.
+    Paths are sampled backward from the end of the word (forward filtering, backward sampling).
     """
 
     def __init__(self, ids: Mapping[str, int], byte_ids: Sequence[int], log_probs: Sequence[float]) -> None:
@@ -136,10 +135,11 @@ class UnigramSampler:
         first_nodes = np.cumsum(node_counts) - node_counts
         position, cumulative, length, ids = np.concatenate(lattices).T
         edge_nodes = np.repeat(first_nodes, [len(lattice) for lattice in lattices]) + position.astype(np.int64)
-        # The pieces that end at a node are at the node's number plus their cumulative probabilities: one search finds
-        # the piece for the number plus a random number (of 24 bits, so that no sum is rounded up to the next node).
-        bounds = edge_nodes + cumulative
-        origins = edge_nodes - length.astype(np.int64)
+        # The sort key of a piece is the number of the node at its end plus its cumulative probability. Searching the
+        # keys for a node number plus a uniform random number finds the sampled piece. The random number has 24 bits, so
+        # that the sum is not rounded up to the next node.
+        keys = edge_nodes + cumulative
+        start_nodes = edge_nodes - length.astype(np.int64)
         is_first = np.zeros(node_counts.sum(), dtype=bool)
         is_first[first_nodes] = True
 
@@ -147,9 +147,9 @@ class UnigramSampler:
         nodes = (first_nodes + node_counts - 1)[words.occurrences]
         drawn: list[tuple[IdArray, IdArray]] = []
         while len(owners):
-            chosen = np.searchsorted(bounds, nodes + generator.random(len(nodes), np.float32), side="right")
+            chosen = np.searchsorted(keys, nodes + generator.random(len(nodes), np.float32), side="right")
             drawn.append((owners, ids[chosen].astype(np.int64)))
-            nodes = origins[chosen]
+            nodes = start_nodes[chosen]
             owners, nodes = owners[~is_first[nodes]], nodes[~is_first[nodes]]
         drawn.reverse()  # they were drawn from the end of each word to its start
         return words.rows(np.concatenate([o for o, _ in drawn]), np.concatenate([i for _, i in drawn]))
@@ -166,24 +166,24 @@ class UnigramSampler:
     def _build_lattice(self, word: str, power: float) -> Lattice:
         """Build the lattice of a word by the forward algorithm, with piece probabilities to the power of `power`."""
         units = _spell_word(word, self._ids, self._byte_ids)
-        # Characters without an id are bytes, which no longer piece contains: replace each byte by NUL.
+        # Characters without an id are encoded as bytes. Longer pieces contain no bytes: replace each byte by NUL.
         text = "".join(c if c in self._ids else "\0" * len(c.encode()) for c in word)
-        masses = [0.0]  # log of the total weight of all segmentations up to each position
+        log_totals = [0.0]  # log of the total weight of all segmentations up to each position
         rows: list[tuple[int, float, int, int]] = []
         for end in range(1, len(units) + 1):
             lengths = range(1, min(end, self._longest) + 1)
             pieces = [(n, self._ids[text[end - n : end]]) for n in lengths[1:] if text[end - n : end] in self._ids]
             pieces.append((1, units[end - 1]))
-            weights = [masses[end - n] + power * self._log_probs[index] for n, index in pieces]
+            weights = [log_totals[end - n] + power * self._log_probs[index] for n, index in pieces]
             top = max(weights)
             sums = list(accumulate([math.exp(weight - top) for weight in weights]))
-            masses.append(top + math.log(sums[-1]))
-            rows.extend((end, mass / sums[-1], n, index) for mass, (n, index) in zip(sums, pieces, strict=True))
+            log_totals.append(top + math.log(sums[-1]))
+            rows.extend((end, total / sums[-1], n, index) for total, (n, index) in zip(sums, pieces, strict=True))
         return np.array(rows)
 
 
 def _spell_word(word: str, ids: Mapping[str, int], byte_ids: Sequence[int]) -> list[int]:
-    """Return the ids of the characters of a word, and the byte ids of characters without one."""
+    """Return the ids of the characters of a word; a character without an id gives the ids of its bytes."""
     spelled: list[int] = []
     for character in word:
         index = ids.get(character)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 MAX_CACHED_WORD_CHARS = 64
-"""Longest word in the cache: in text without spaces, a whole line is one word, which seldom occurs again."""
+"""Maximum length of a cached word: in text without spaces, a line is one long word, which seldom occurs again."""
 MAX_CACHED_WORDS = 1 << 17
-"""Maximum number of words in the cache (about 40 MB). A full cache is cleared; frequent words return soon."""
+"""Maximum number of words in the cache (about 40 MB). A full cache is cleared; frequent words are soon cached again."""
 
 
 class Segmenter:
@@ -21,20 +21,20 @@ class Segmenter:
     num_tags: int = 0
     """Number of tag ids, which are the highest ids."""
     has_words: bool = False
-    """Whether each id is a word, so that only spaces separate the words."""
+    """Whether each id is a word, so that the words of a line are separated by spaces only."""
     has_unknown: ClassVar[bool] = False
     """Whether `encode` can return `unk_id`."""
     can_sample: ClassVar[bool] = False
     """Whether `sample` draws from several segmentations of a line."""
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
-        """Return the ids of each line, packed by `packed`."""
+        """Return the ids of each line as bytes, as `packed` does."""
         raise NotImplementedError
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         """Return the text of each row of ids, without pad, bos and eos.
 
-        `unknown`: for each row, the items that the ids from `vocab_size` on represent.
+        `unknown`: for each row, the items with the ids `vocab_size`, `vocab_size + 1` and so on.
         """
         raise NotImplementedError
 
@@ -59,25 +59,25 @@ class Segmenter:
         return []
 
     def unknown_tags(self, line: str) -> list[str]:
-        """Return the tags of a line without an id of their own, in order."""
+        """Return the tags of a line that the vocabulary lacks, in order."""
         return []
 
 
 def packed(ids: Sequence[int]) -> bytes:
-    """Pack ids into 4 bytes each, for `unpacked` or a numpy array of uint32: packed rows are fast to join."""
+    """Pack ids into 4 bytes each, as `unpacked` or a numpy array of uint32 reads them; packed rows are fast to join."""
     return array("I", ids).tobytes()
 
 
 def unpacked(row: bytes) -> list[int]:
-    """Return the ids that `packed` packed."""
+    """Return the ids from the bytes that `packed` returned."""
     return memoryview(row).cast("I").tolist()
 
 
 class WordCache(dict[str, bytes]):
     """Cache from words to packed ids, which are computed by `segment` at the first lookup.
 
-    A lookup is several times as fast as a segmentation. The cache is valid for models whose tokens do not cross spaces,
-    so that the ids of a line are those of its words. Threads can share it; at worst, two of them segment the same word.
+    A lookup is several times as fast as a segmentation. The cache requires that no token crosses a space, so that the
+    ids of a line are those of its words. Threads can share it; at worst, two threads segment the same word.
     """
 
     def __init__(self, segment: Callable[[str], Sequence[int]]) -> None:

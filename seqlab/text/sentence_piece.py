@@ -20,7 +20,7 @@ from seqlab.text.segmenter import Segmenter, WordCache
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
 _SPACE_SYMBOL = "▁"
-"""Represents a space in pieces. In text it is escaped as `_ESCAPE + "1"`, and `_ESCAPE` as `_ESCAPE + "0"`."""
+"""Symbol for a space in pieces. In text, it is escaped as `_ESCAPE + "1"`, and `_ESCAPE` as `_ESCAPE + "0"`."""
 _ESCAPE = "\x10"
 _UNTRAINABLE = re.compile("[\t\0▅]")
 _TOO_SMALL_MESSAGE = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
@@ -30,7 +30,7 @@ _MAX_TRAINING_LINE_BYTES = 2**24  # the trainer skips longer lines; its default 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class SentencePieceConfig(LearntConfig):
-    """Base class of the configs of BPE and of the unigram model."""
+    """Base class of the BPE and unigram configs of sentencepiece."""
 
     may_sample: ClassVar[bool] = True
 
@@ -45,7 +45,7 @@ class SentencePieceConfig(LearntConfig):
 
     @property
     def character_share(self) -> float:
-        """Share of the text's characters with ids of their own besides the subwords."""
+        """Share of the text's characters that are tokens of the vocabulary."""
         return self.character_coverage
 
     def learn(self, lines: Iterable[str]) -> "SentencePiece":
@@ -93,7 +93,7 @@ class SentencePiece(Segmenter):
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                # The trainer would skip a line with one of these characters; each can be encoded as bytes anyway.
+                # The trainer skips lines with these characters, so replace them. They are encoded as bytes.
                 sentence_iterator=(
                     _UNTRAINABLE.sub(" ", _escape(line)) for line in _sample_lines(lines, config.max_train_lines)
                 ),
@@ -143,8 +143,8 @@ class SentencePiece(Segmenter):
     def _sampler(self) -> BpeDropout | UnigramSampler:
         model = self._processor
         byte_ids = [model.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
-        taken = {PAD_ID, BOS_ID, EOS_ID, UNK_ID, *byte_ids}
-        ids = {model.id_to_piece(index): index for index in range(self.vocab_size) if index not in taken}
+        reserved = {PAD_ID, BOS_ID, EOS_ID, UNK_ID, *byte_ids}
+        ids = {model.id_to_piece(index): index for index in range(self.vocab_size) if index not in reserved}
         if self._is_bpe:
             return BpeDropout(ids, byte_ids)
         return UnigramSampler(ids, byte_ids, [model.get_score(index) for index in range(self.vocab_size)])
@@ -159,7 +159,7 @@ class SentencePiece(Segmenter):
 def _sample_lines(lines: Iterable[str], max_lines: int) -> Iterator[str]:
     """Sample at most `max_lines` lines uniformly by reservoir sampling (Vitter, 1985).
 
-    sentencepiece's own sample would be different in each process.
+    sentencepiece's sampling differs between processes.
     """
     rest = iter(lines)
     sample = list(islice(rest, max_lines))

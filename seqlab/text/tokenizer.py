@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>")
-"""Text of the special ids in reports; the index is the id in every kind of tokenizer."""
+"""Text of the special ids in reports; the index of each is its id in all kinds of tokenizers."""
 
 PAD_ID, BOS_ID, EOS_ID, UNK_ID = range(len(SPECIAL_TOKENS))
 
 
 FIRST_LABEL_ID = len(SPECIAL_TOKENS)
-"""Id of label 0: models of labels number them from 0, without the special ids."""
+"""Id of label 0: labeling models number the labels from 0, without the special ids."""
 
 
 class FlatIds(NamedTuple):
@@ -71,16 +71,16 @@ class Tokenizer(Protocol):
 
     @property
     def has_words(self) -> bool:
-        """Whether each id is a word, so that only spaces separate the words."""
+        """Whether each id is a word, so that the words of a line are separated by spaces only."""
         ...
 
     @property
     def tag_ids(self) -> range:
-        """The ids of tags, the highest ids; the first stands for all unknown tags. Most kinds have none."""
+        """The ids of tags, which are the highest ids; the first represents all unknown tags. Most kinds have none."""
         ...
 
     def normalize(self, line: str) -> str:
-        """Return the line as `encode` and `decode` reproduce it."""
+        """Return the line that `decode` restores from the ids of `encode`."""
         ...
 
     def items(self, line: str) -> list[str]:
@@ -98,7 +98,7 @@ class Tokenizer(Protocol):
     def sample(self, lines: Sequence[str], *, seed: int, strength: float) -> list[list[int]]:
         """Sample a segmentation of each line: a pure function of (lines, seed, strength), in any thread or process.
 
-        The segmentation of a line depends on the lines before it: sample the same chunk to get the same ids. `strength`
+        The segmentation of a line depends on the lines before it: sample the same lines to get the same ids. `strength`
         is at least 0 (the same as `encode`) and below 1. `seed` is any integer, taken modulo 2^64.
 
         - `sentencepiece_bpe`: BPE-dropout (Provilkov et al., 2020), which skips each merge with probability `strength`;
@@ -122,8 +122,9 @@ class Tokenizer(Protocol):
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         """Return the text of each row, without pad, bos and eos; raise ValueError for an id that does not exist.
 
-        `unknown`: for each row, the items that the ids from `vocab_size` on represent (see `find_unknown`). The kinds
-        `characters` and `words` decode `unk_id` as `"<unk>"`; the others can encode any text, and omit it.
+        `unknown`: for each row, the items with the ids `vocab_size`, `vocab_size + 1` and so on (see `find_unknown`).
+        The kinds `characters` and `words` decode `unk_id` as `"<unk>"`. The other kinds can encode any text, and omit
+        `unk_id`.
         """
         ...
 
@@ -155,7 +156,7 @@ def find_unknown(tokenizer: Tokenizer, lines: Sequence[str]) -> list[list[str]]:
     """Return the distinct unknown items of each line, for models that copy from the source.
 
     The n-th (from 0) distinct unknown item of a source has the id `vocab_size + n` in the row of that source and in the
-    row of its target (See et al. 2017, P17-1099). An item that only the target has stays `unk_id`.
+    row of its target (See et al. 2017, P17-1099). An unknown item that only the target has is encoded as `unk_id`.
     """
     return [list(dict.fromkeys(tokenizer.unknown_items(line))) for line in lines]
 

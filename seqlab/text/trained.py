@@ -26,7 +26,7 @@ TOKENIZER_FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class TrainedTokenizer:
-    """A `Tokenizer` of any kind: the common methods around the segmenter of its kind."""
+    """Tokenizer of any kind: normalization, special ids and saving, around a segmenter."""
 
     config: LearntConfig
     segmenter: Segmenter
@@ -99,14 +99,14 @@ class TrainedTokenizer:
         return self.segmenter.sample([self.config.normalize(line) for line in lines], seed=seed, strength=strength)
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
-        first = UNK_ID if self.segmenter.has_unknown else UNK_ID + 1
+        lowest = UNK_ID if self.segmenter.has_unknown else UNK_ID + 1
         for i, row in enumerate(rows):
-            self._check(row, 0 if unknown is None else len(unknown[i]))
-        kept = [[int(index) for index in row if index >= first] for row in rows]
+            self._check_range(row, 0 if unknown is None else len(unknown[i]))
+        kept = [[int(index) for index in row if index >= lowest] for row in rows]
         return [recompose(line, self.config.normalization) for line in self.segmenter.decode(kept, unknown)]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        self._check(ids)
+        self._check_range(ids)
         return [
             SPECIAL_TOKENS[index] if index < len(SPECIAL_TOKENS) else _printable(self.segmenter.token(int(index)))
             for index in ids
@@ -128,20 +128,19 @@ class TrainedTokenizer:
         """Pickle the config and the serialized segmenter, as `save` writes them."""
         return _rebuild, (self.config, self.segmenter.to_bytes())
 
-    def _check(self, ids: Sequence[int], num_unknown: int = 0) -> None:
-        """Raise ValueError for an id outside of the vocabulary and the `num_unknown` ids after it."""
+    def _check_range(self, ids: Sequence[int], num_unknown: int = 0) -> None:
+        """Raise ValueError for an id that is neither in the vocabulary nor one of the `num_unknown` ids after it."""
         for bound in (min(ids, default=0), max(ids, default=0)):
             if not 0 <= bound < self.vocab_size + num_unknown:
                 raise ValueError(f"Token ids must be from 0 to {self.vocab_size - 1}, but one is {bound} instead.")
 
 
 def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
-    """Train a tokenizer on lines, which are read once.
+    """Train a tokenizer on lines, which are read once; or load the existing tokenizer that the config refers to.
 
-    The same config and lines give the same tokenizer, whose saved files are identical. sentencepiece holds
-    `max_train_lines` lines in memory, the other kinds only the distinct items with their counts. `vocab_size` is an
-    upper limit: the vocabulary is smaller if the text supports fewer ids. If the config refers to an existing
-    tokenizer, it is loaded, and no line is read.
+    The same config and lines give the same tokenizer, with identical saved files. sentencepiece holds `max_train_lines`
+    lines in memory; the other kinds hold only the distinct items with their counts. `vocab_size` is an upper limit: the
+    vocabulary is smaller if the text supports fewer ids.
 
     Raises:
         ValueError: the text has no visible character, or `vocab_size` is too small for its characters.
@@ -149,7 +148,7 @@ def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
     existing = config.load_existing()
     if existing is not None:
         return existing
-    assert isinstance(config, LearntConfig), "only LearntConfig has no existing tokenizer"
+    assert isinstance(config, LearntConfig), "all other configs refer to an existing tokenizer"
     visible = (line for line in map(config.normalize, lines) if line and not line.isspace())
     first = next(visible, None)
     if first is None:
@@ -160,7 +159,7 @@ def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
 
 
 def _check_ids(tokenizer: TrainedTokenizer, line: str) -> None:
-    """Raise ValueError if a segmenter, for example of a plugin, returns special or nonexistent ids for a line."""
+    """Raise ValueError if a segmenter, such as that of a plugin, returns special or nonexistent ids for a line."""
     lowest = UNK_ID if tokenizer.has_unknown else len(SPECIAL_TOKENS)
     [ids] = tokenizer.encode([line])
     for index in ids:
@@ -172,7 +171,7 @@ def _check_ids(tokenizer: TrainedTokenizer, line: str) -> None:
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """Load a tokenizer from the folder of `save`; raise ValueError, with the path, for a missing or damaged file."""
+    """Load the tokenizer that `save` wrote into a folder; raise ValueError for a missing or damaged file."""
     folder = Path(folder)
     path = folder / TOKENIZER_FILE
     description, kind = _read_description(folder)
@@ -188,7 +187,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise ValueError(f"{model_path} is damaged: its SHA-256 is not the one in {path}.")
     try:
         return _rebuild(config, content)
-    except Exception as error:  # the libraries of the kinds raise errors of any type
+    except Exception as error:  # tokenizer libraries raise errors of any type
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"{model_path} is damaged ({reason}).") from error
 
@@ -253,7 +252,7 @@ def _printable(text: str) -> str:
 
 @pydantic_dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class SavedConfig(TokenizerConfig):
-    """An existing tokenizer, with which models share a vocabulary for ensembles and shallow fusion."""
+    """An existing tokenizer, for models that must share a vocabulary: ensembles and shallow fusion."""
 
     kind: Literal["saved"] = "saved"
     """Tag of this tokenizer."""
@@ -266,7 +265,7 @@ class SavedConfig(TokenizerConfig):
 
     @property
     def may_have_tags(self) -> bool:
-        """Whether lines can, or might, have tags after a tab."""
+        """Whether lines can have tags after a tab; True, as only loading the tokenizer shows this."""
         return True
 
     def load_existing(self) -> Tokenizer:
@@ -276,7 +275,7 @@ class SavedConfig(TokenizerConfig):
 
 @pydantic_dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class SameConfig(TokenizerConfig):
-    """The same config as that of the source's tokenizer; for targets only."""
+    """The config of the source's tokenizer; for targets only."""
 
     kind: Literal["same"] = "same"
     """Tag of this tokenizer."""

@@ -39,7 +39,7 @@ def normalize_transcript(text: str, form: TranscriptForm) -> str:
     if form != "none":
         text = normalize(text.lower(), "nfc")
     if form == "plain":
-        # Without the deleted characters, marks can follow their letter directly: normalize again.
+        # Deleting characters can make marks follow a letter directly: normalize again.
         text = normalize(_NOT_WITHIN_WORD.sub("", _without_symbols(text)), "nfc")
     return " ".join(text.split())
 
@@ -47,13 +47,13 @@ def normalize_transcript(text: str, form: TranscriptForm) -> str:
 def _without_symbols(text: str) -> str:
     """Keep letters, their marks, numbers and apostrophes, replace word separators by spaces, delete the rest."""
     kept: list[str] = []
-    after_letter = False
+    is_after_letter = False
     for character in text:
-        written, category = _plain_character(character)
-        if category[0] != "M" or after_letter:
-            kept.append(written)
+        replacement, category = _plain_character(character)
+        if category[0] != "M" or is_after_letter:
+            kept.append(replacement)
         if category[0] != "M" and category != "Cf":  # invisible characters join parts of words, as in Bengali
-            after_letter = category[0] == "L"
+            is_after_letter = category[0] == "L"
     return "".join(kept)
 
 

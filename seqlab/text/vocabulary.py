@@ -15,12 +15,12 @@ from seqlab.text.segmenter import Segmenter, packed
 from seqlab.text.tokenizer import SPECIAL_TOKENS, UNK_ID
 
 TAB = "\t"
-"""Separates a line from its tags, and is the prefix of tags in the vocabulary; alone, it is the unknown tag."""
+"""Separator between a line and its tags, and prefix of tags in the vocabulary; by itself, it is the unknown tag."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class VocabularyConfig(LearntConfig):
-    """Base class of the configs of both kinds."""
+    """Base class of the configs of character and word tokenizers."""
 
     may_have_unknown: ClassVar[bool] = True
     separator: ClassVar[str]
@@ -34,7 +34,7 @@ class VocabularyConfig(LearntConfig):
 
     tags: bool = False
     """Whether a line can have tags after a tab, separated by `;`, tabs or spaces, as in `walk<tab>V;PST`. Each tag of
-    the training text has an id of its own; the ids of tags follow those of the line."""
+    the training text gets an id; the ids of a line's tags follow those of its text."""
 
     @property
     def has_tags(self) -> bool:
@@ -45,13 +45,13 @@ class VocabularyConfig(LearntConfig):
         """Normalize a line before it is segmented, with its tags separated by `;`."""
         line = super().normalize(line)
         if not self.tags:
-            return self._single_spaced(line)
+            return self._normalize_spaces(line)
         text, _, tags = line.partition(TAB)
-        text, tags = self._single_spaced(text), ";".join(tags.replace(";", " ").split())
+        text, tags = self._normalize_spaces(text), ";".join(tags.replace(";", " ").split())
         return f"{text}{TAB}{tags}" if tags and text else text
 
-    def _single_spaced(self, text: str) -> str:
-        """Reduce whitespace to single spaces in a text of words."""
+    def _normalize_spaces(self, text: str) -> str:
+        """Replace runs of whitespace by single spaces, for a word tokenizer."""
         return " ".join(text.split()) if self.separator else text
 
     def learn(self, lines: Iterable[str]) -> "Vocabulary":
@@ -122,9 +122,9 @@ class Vocabulary(Segmenter):
         unknown = packed([UNK_ID])
         if not self._has_tags:
             return [b"".join([self._ids.get(item, unknown) for item in self.items(line)]) for line in lines]
-        ids, other_tag = self._ids, self._ids[TAB]
+        ids, unknown_tag = self._ids, self._ids[TAB]
         return [
-            b"".join([ids.get(item, other_tag if is_tag(item) else unknown) for item in self.items(line)])
+            b"".join([ids.get(item, unknown_tag if is_tag(item) else unknown) for item in self.items(line)])
             for line in lines
         ]
 

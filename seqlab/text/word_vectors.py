@@ -1,6 +1,7 @@
 """Pretrained word vectors from files of word2vec, GloVe and fastText, read in one pass.
 
-Three formats are recognized by their content, not by the file name. Each can be compressed by gzip (a name in .gz).
+Three formats are recognized by their content, not by the file name. Each can be gzip-compressed, with a name that ends
+in .gz.
 
 - word2vec text (also fastText's .vec): a line `count dim`, then one line per word: the word and `dim` numbers.
 - GloVe text: the same without the first line, so that the line of the first word determines `dim`.
@@ -36,20 +37,20 @@ _BYTE_NAMES = re.compile("(<0x[0-9A-F]{2}>)+")
 _HEADER_LINE = re.compile(rb"(\d{1,12})[ \t]+(\d{1,6})\s*")
 _NUMBER = re.compile(rb"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)", re.IGNORECASE)
 _CONTROL_CHARACTER = re.compile("[\0-\x08\x0e-\x1f\x7f]")
-_BLOCK_BYTES = 1 << 18  # that are read at a time
-_MAX_WORD_BYTES = 1 << 12  # without a space within so many bytes, a binary file is damaged
+_BLOCK_BYTES = 1 << 18  # number of bytes that are read at a time
+_MAX_WORD_BYTES = 1 << 12  # a binary file with a longer word is damaged
 
 
 @dataclass(frozen=True)
 class VectorCoverage:
-    """How much of a vocabulary has vectors, without the special tokens."""
+    """Coverage of a vocabulary by pretrained vectors, without the special tokens."""
 
     num_found: int
     num_wanted: int
     num_lower_cased: int
     """Number of tokens that were found only in lower case."""
     running_share: float | None
-    """Share (0 to 1) of the running text with vectors; None without token counts."""
+    """Share (0 to 1) of the tokens of the running text with vectors; None without token counts."""
     missing: tuple[str, ...]
     """Tokens without a vector, the most frequent first; without token counts, in the order of the vocabulary."""
 
@@ -72,7 +73,7 @@ class WordVectors:
     """The vectors of a file for the wanted tokens."""
 
     tokens: tuple[str, ...]
-    """The wanted tokens that were found, in their order."""
+    """The wanted tokens that were found, in the order of the wanted tokens."""
     vectors: Vectors
     """(len(tokens), dim), one row per token."""
     coverage: VectorCoverage
@@ -96,12 +97,12 @@ class _FoundVectors:
 
 
 def lookup_word(token: str, *, subwords: bool = False) -> str | None:
-    """Return the word with whose vector a token of `Tokenizer.tokens` is initialized; None if it is not a word.
+    """Return the word to look up for a token of `Tokenizer.tokens`; None if the token is not a word.
 
     - Special tokens (`<unk>`, in any case) and bytes (`<0xE2>`) are not words.
-    - `▁word` is a word after a space, which is looked up without the mark. A token with other spaces is not a word.
-    - A token without the mark is a word itself. Among `subwords`, however, it continues a word and is not one, unless
-      it has neither letters nor digits, like a comma.
+    - `▁word` is a word after a space, which is looked up without the mark `▁`. A token with other marks is not a word.
+    - A token without the mark is a word. With `subwords`, it is the continuation of a word instead, unless it has
+      neither letters nor digits, like a comma.
     """
     word = token.removeprefix(_SPACE_MARK)
     if not word or _SPACE_MARK in word or word.lower() in SPECIAL_TOKENS or _BYTE_NAMES.fullmatch(word):
@@ -115,15 +116,15 @@ def read_word_vectors(
 ) -> WordVectors:
     """Read the vectors of the wanted tokens in one pass; memory grows with these vectors, not with the file.
 
-    The word of a token is looked up as it is, and if the file lacks it, in lower case (GloVe 6B is lower-cased). It is
-    never looked up in upper case: `apple` is not the company. If a word occurs twice, its first vector is used. Every
+    The word of a token is looked up as it is, and if the file lacks it, in lower case (GloVe 6B is lower-cased), but
+    not in upper case: `apple` is not `Apple`. If a word occurs several times, its first vector is used. Every
     line of text must be UTF-8 and have `dim` fields after a word, but only the numbers of wanted words are parsed. In a
     binary file, words that are not UTF-8 (word2vec truncates long words at a byte) are skipped and counted.
 
     Args:
-        path: of the file.
+        path: file to read.
         wanted: tokens as in `Tokenizer.tokens`, or a mapping from these tokens to their counts in the running text.
-        subwords: whether a mark in the tokens shows the start of a word (see `lookup_word`).
+        subwords: whether only tokens with the mark `▁` start a word (see `lookup_word`).
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -137,10 +138,7 @@ def read_word_vectors(
         raise ValueError(f"`wanted` must have a token that is not special, but has {len(wanted)} tokens without one.")
     spellings = {t: _spellings(name) for t in candidates if (name := lookup_word(t, subwords=subwords)) is not None}
     collected = _FoundVectors(set(chain(*spellings.values())))
-    with (
-        _open_vectors(path) as stream,
-        np.errstate(over="ignore"),
-    ):  # see _check_finite
+    with _open_vectors(path) as stream, np.errstate(over="ignore"):  # `_check_finite` reports overflow
         dim = _read_vectors(stream, str(path), collected)
     rows = collected.rows
     row_of = {token: rows.get(exact, rows.get(lower, -1)) for token, (exact, lower) in spellings.items()}
@@ -208,7 +206,7 @@ def _read_header(stream: BinaryIO, name: str) -> _Header:
         if not dim:
             raise ValueError(
                 f"{name}, line 1: must be `count dim` or a word and its values, but is {_excerpt(line)} instead. A "
-                "compressed file must be compressed by gzip and have a name in .gz."
+                "compressed file must be compressed by gzip and have a name that ends in .gz."
             )
         return _Header(line, len(first), None, dim)
     count, dim = int(header[1]), int(header[2])
@@ -238,13 +236,12 @@ def _read_vectors(stream: BinaryIO, name: str, collected: _FoundVectors) -> int:
 
 
 def _is_text_format(head: bytes, dim: int) -> bool:
-    """Return whether text follows a header: a line with enough numbers, or damaged text without control characters."""
+    """Return whether text follows a header: a line with enough numbers, or UTF-8 without control characters."""
     if _count_values(head.partition(b"\n")[0]) >= dim:
         return True
     try:
-        return not _CONTROL_CHARACTER.search(
-            codecs.getincrementaldecoder("utf-8")().decode(head)
-        )  # may end within a character
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # `head` may end within a character
+        return not _CONTROL_CHARACTER.search(text)
     except UnicodeDecodeError:
         return False
 
@@ -334,6 +331,6 @@ def _read_binary_format(
 
 
 def _excerpt(found: bytes) -> str:
-    """Return the (possibly shortened) text of a part of a file, for messages."""
+    """Return bytes of a file as text for messages, shortened to 60 bytes."""
     text = found[:60].decode("utf-8", "replace")
     return repr(text if len(found) <= 60 else text + "...")
