@@ -1,7 +1,7 @@
 """Numpy arrays and folders of images as examples, and their codec.
 
-An .npz file has an array of inputs and one of targets, with a row for each example. A folder of images has a subfolder
-for each class. Two-dimensional arrays hold vectors; three-dimensional ones hold images of one channel, or sequences of
+An .npz file has an array of inputs and one of targets, with one row per example. A folder of images has a subfolder for
+each class. Two-dimensional arrays hold vectors; three-dimensional ones hold images of one channel, or sequences of
 vectors; four-dimensional ones hold images.
 """
 
@@ -31,9 +31,9 @@ Layout = Literal["images", "frames"]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 MAX_CHANNELS = 4
 ROWS_PER_ENCODING = 1024
-"""Rows standardized at a time."""
+"""Number of rows standardized at a time."""
 CLASS_COLUMN = "class"
-"""Name of the target of a folder of images: the subfolder of an image."""
+"""Name of the target of a folder of images. Its value is the name of an image's subfolder."""
 
 
 def is_array_path(path: Path) -> bool:
@@ -42,7 +42,7 @@ def is_array_path(path: Path) -> bool:
 
 
 def source_to_hash(path: str) -> Column:
-    """Return the source that is hashed for a table, an .npz file or a folder of images."""
+    """Return a column that hashes a table, an .npz file or a folder of images."""
     found = Path(path).expanduser()
     return ImageFolder(found) if found.is_dir() else FileColumn(found)
 
@@ -57,17 +57,17 @@ class ImageFolder(FileColumn):
     def stamp(self) -> Stamp:
         """Return a stamp that changes when an image is changed, added or removed."""
         stats = [file.stat() for file in self._files()]
-        newest = (max((getattr(each, name) for each in stats), default=0) for name in ("st_mtime_ns", "st_ctime_ns"))
-        modified, changed = newest
-        return sum(each.st_size for each in stats) + len(stats), modified, changed
+        mtime = max((each.st_mtime_ns for each in stats), default=0)
+        ctime = max((each.st_ctime_ns for each in stats), default=0)
+        return sum(each.st_size for each in stats) + len(stats), mtime, ctime
 
     def sha256(self) -> str:
         """Hash the names and contents of all images."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for file in self._files():
-            found.update(f"{file.relative_to(self.path).as_posix()}\0{file.stat().st_size}\0".encode())
-            found.update(file.read_bytes())
-        return found.hexdigest()
+            digest.update(f"{file.relative_to(self.path).as_posix()}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+        return digest.hexdigest()
 
 
 def read_arrays(
@@ -83,14 +83,14 @@ def read_arrays(
     require_file(path)
     try:
         with np.load(path) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+            arrays_by_name = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, BadZipFile) as error:
         raise ValueError(f"{path}: cannot be read as numpy arrays ({error}).") from None
-    values = add_channel_axis(_array(found, inputs, path), layout, str(path))
+    values = add_channel_axis(_get_array(arrays_by_name, inputs, path), layout, str(path))
     _refuse_non_finite(values, str(path))
     columns: dict[str, NDArray[Any]] = {}
     for name in targets:
-        target = _array(found, name, path)
+        target = _get_array(arrays_by_name, name, path)
         if len(target) != len(values):
             raise ValueError(f"{path}: {inputs!r} has {len(values):,} rows, but {name!r} has {len(target):,}.")
         if target.ndim > 2:
@@ -99,32 +99,32 @@ def read_arrays(
     return values, columns, [f"{path}, row {row}" for row in range(1, len(values) + 1)]
 
 
-def _array(found: dict[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
-    if name not in found:
-        raise ValueError(f"{path}: has no array {name!r}, only {', '.join(found)}.")
-    return found[name]
+def _get_array(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
+    if name not in arrays:
+        raise ValueError(f"{path}: has no array {name!r}, only {', '.join(arrays)}.")
+    return arrays[name]
 
 
-def _refuse_non_finite(values: NDArray[Any], where: str) -> None:
+def _refuse_non_finite(values: NDArray[Any], location: str) -> None:
     """Raise ValueError, naming the row, if inputs (N, ...) contain values that are not finite numbers."""
     if values.dtype.kind not in "iufb":
-        raise ValueError(f"{where}: inputs must be numbers, but have the type {values.dtype}.")
+        raise ValueError(f"{location}: inputs must be numbers, but have the type {values.dtype}.")
     wrong = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if wrong.any():
         raise ValueError(
-            f"{where}, row {int(np.flatnonzero(wrong)[0]) + 1}: contains NaN or infinity: inputs must be finite."
+            f"{location}, row {int(np.flatnonzero(wrong)[0]) + 1}: contains NaN or infinity: inputs must be finite."
         )
 
 
-def add_channel_axis(values: NDArray[Any], layout: Layout, where: str) -> NDArray[Any]:
-    """Bring inputs to the shape that models read: (N, D), (N, F, D) or (N, C, H, W); `where` is for messages."""
+def add_channel_axis(values: NDArray[Any], layout: Layout, location: str) -> NDArray[Any]:
+    """Reshape inputs as models expect them: (N, D), (N, F, D) or (N, C, H, W); `location` is for messages."""
     if values.ndim == 2 or (values.ndim == 3 and layout == "frames"):
         return values
     if values.ndim == 3:
         return values[:, None]
     if values.ndim == 4:
         return values.transpose(0, 3, 1, 2) if values.shape[3] <= MAX_CHANNELS < values.shape[1] else values
-    raise ValueError(f"{where}: inputs must have two to four dimensions, but have {values.ndim}.")
+    raise ValueError(f"{location}: inputs must have two to four dimensions, but have {values.ndim}.")
 
 
 def _images_in(folder: Path, pattern: str) -> list[Path]:
@@ -184,19 +184,19 @@ def describe_size(image: NDArray[Any]) -> str:
 
 
 def targets_table(columns: dict[str, NDArray[Any]], locations: Sequence[str]) -> RawTable:
-    """Put targets into a table; `locations` names its rows."""
-    found = {}
+    """Put targets into a table; `locations` are the locations of its rows."""
+    table_columns = {}
     for name, values in columns.items():
         column = RawColumn(name)
         for value in values.tolist():
-            is_whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
-            column.add(str(int(value)) if is_whole else str(value))
-        found[name] = column
-    return _LocatedTable(found, list(locations), list(range(len(locations))), array("q", [0]) * len(locations))
+            is_integer = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
+            column.add(str(int(value)) if is_integer else str(value))
+        table_columns[name] = column
+    return _LocatedTable(table_columns, list(locations), list(range(len(locations))), array("q", [0]) * len(locations))
 
 
 class _LocatedTable(RawTable):
-    """A table whose rows have a name each."""
+    """A table with a location for each row, such as the path of an image."""
 
     def locate(self, row: int) -> str:
         return self.files[row]
@@ -204,7 +204,7 @@ class _LocatedTable(RawTable):
 
 @dataclass(frozen=True)
 class ArrayCodec:
-    """Standardize arrays by the statistics of the training part: images by channel, vectors by element."""
+    """Standardize arrays by the statistics of the training rows: images by channel, vectors by element."""
 
     codec: ClassVar[str] = "array"
     shape: tuple[int, ...]
@@ -225,21 +225,23 @@ class ArrayCodec:
         mean, is_constant = part.mean(axis=axes), deviation <= 1e-12 * abs(part).max(axis=axes)
         return cls(values.shape[1:], mean.tolist(), np.where(is_constant, 1.0, deviation).tolist(), inputs, layout)
 
-    def encode(self, values: NDArray[Any], where: str) -> FloatArray:
+    def encode(self, values: NDArray[Any], location: str) -> FloatArray:
         """Encode inputs (N, ...); raises ValueError if their shape is wrong or a value is not a finite number."""
         values = values[:, None] if values.ndim == 2 else values
         if values.shape[1:] != self.shape:
-            raise ValueError(f"{where}: inputs have the shape {values.shape[1:]}, but the model expects {self.shape}.")
+            raise ValueError(
+                f"{location}: inputs have the shape {values.shape[1:]}, but the model expects {self.shape}."
+            )
         mean, deviation = np.array(self.mean), np.array(self.deviation)
         if len(self.shape) == 3:
             mean, deviation = mean[:, None, None], deviation[:, None, None]
-        _refuse_non_finite(values, where)
+        _refuse_non_finite(values, location)
         encoded = np.empty(values.shape, np.float32)
         with np.errstate(over="ignore"):
             for start in range(0, len(values), ROWS_PER_ENCODING):  # in float64, a few rows at a time
                 part = slice(start, start + ROWS_PER_ENCODING)
                 encoded[part] = (values[part] - mean) / deviation
-        _refuse_non_finite(encoded, where)
+        _refuse_non_finite(encoded, location)
         return encoded
 
     def save(self, folder: Path) -> None:

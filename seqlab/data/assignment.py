@@ -1,4 +1,4 @@
-"""Assignment of each corpus row to training, validation or a reason to drop it, by its raw text."""
+"""Assignment of corpus rows, by their raw text, to training or validation, or to a reason to drop them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RowAssignment:
     split: str  # train or valid
     survey: Survey
     statuses: Statuses  # (rows,); encoding updates those of the rows that it drops
-    kept: tuple[RowStatus, ...]  # TRAIN, VALID or both: the splits that take rows from this corpus
+    kept: tuple[RowStatus, ...]  # TRAIN, VALID or both: the splits that can contain rows of this corpus
     counts: list[TokenCounts] = field(init=False)  # of each column
 
     def __post_init__(self) -> None:
@@ -36,7 +36,7 @@ class RowAssignment:
         return self.survey.corpus
 
     def tasks(self, offset: int, with_text: dict[RowStatus, bool]) -> Iterator[EncodeTask]:
-        """Read the corpus again and yield its blocks from row `offset` on, which must be the start of a block.
+        """Read the corpus again and yield the blocks that start at row `offset` or later; a block must start there.
 
         Raises:
             ValueError: the corpus changed since it was surveyed.
@@ -60,7 +60,7 @@ class RowAssignment:
         return int((self.statuses == status).sum())
 
     def report(self, duplicates: RowMask | None) -> CorpusReport:
-        """Summarize the corpus after all of it is encoded."""
+        """Create the report of the corpus, after all of its rows are encoded."""
         dropped = {status.reason: self.count(status) for status in RowStatus if status > RowStatus.VALID}
         return CorpusReport(
             split=self.split,
@@ -85,11 +85,11 @@ def assign_rows(config: TokensConfig, train: list[Survey], valid: list[Survey]) 
         ]
     else:
         split = config.hold_out(train)
-        for each, held_out, validated in zip(
+        for each, is_held_out, is_valid in zip(
             train, split.held_out_rows(train), split.validation_rows(train), strict=True
         ):
-            statuses = np.where(held_out, RowStatus.VALID_SOURCE, RowStatus.TRAIN).astype(np.uint8)
-            statuses[validated] = RowStatus.VALID
+            statuses = np.where(is_held_out, RowStatus.VALID_SOURCE, RowStatus.TRAIN).astype(np.uint8)
+            statuses[is_valid] = RowStatus.VALID
             assignments.append(RowAssignment("train", each, statuses, (RowStatus.TRAIN, RowStatus.VALID)))
     assignments += [
         RowAssignment("valid", each, np.full(len(each), RowStatus.VALID, np.uint8), (RowStatus.VALID,))

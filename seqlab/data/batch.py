@@ -28,13 +28,13 @@ class Batch(Protocol):
         """Number of predicted tokens, labels or numbers; 0 for a batch without targets."""
         ...
 
-    def idle(self) -> Self:
+    def without_targets(self) -> Self:
         """Return a batch of the same shape without targets, for a rank that has fewer micro-steps than others."""
         ...
 
     @property
     def continues(self) -> bool:
-        """Whether the rows continue those of the previous batch, with its final hidden state."""
+        """Whether the rows continue those of the previous batch, so that its final hidden state is the initial one."""
         ...
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
@@ -93,7 +93,7 @@ class BaseTokenBatch(BaseBatch):
         """Number of predicted tokens or labels."""
         return self.num_tgt_tokens
 
-    def idle(self) -> Self:
+    def without_targets(self) -> Self:
         """Return a batch of the same shape without targets."""
         assert self.tgt_out is not None
         changes = {"tgt_out": torch.full_like(self.tgt_out, IGNORE), "num_tgt_tokens": 0}
@@ -157,19 +157,19 @@ class ValueBatch(BaseBatch):
     float32."""
     src_lengths: Tensor  # (B,) int64: number of ids or frames; of images, H
     targets: Tensor | None
-    """(B,) int64: labels, IGNORE for none; or (B, K) float32: numbers, NaN for none, or 0 and 1 for multiple labels."""
+    """(B,) int64: labels, IGNORE for none; or (B, O) float32: numbers, NaN for none, or 0 and 1 for multiple labels."""
     indices: Tensor  # (B,) int64: index of each example in the corpus
     num_targets: int  # labels or numbers that are not missing
 
-    def idle(self) -> Self:
+    def without_targets(self) -> Self:
         """Return a batch of the same shape without targets."""
         assert self.targets is not None
-        nothing = torch.nan if self.targets.is_floating_point() else IGNORE
-        return replace(self, targets=torch.full_like(self.targets, nothing), num_targets=0)
+        missing = torch.nan if self.targets.is_floating_point() else IGNORE
+        return replace(self, targets=torch.full_like(self.targets, missing), num_targets=0)
 
 
 def collate_prompts(rows: Sequence[ArrayLike]) -> TextBatch:
-    """Collate prompts of equal length into a batch for generation; the first id of each is the start id of the model.
+    """Collate prompts of equal length into a batch for generation; each must start with the start id of the model.
 
     Raises:
         ValueError: the prompts differ in length, or are empty.
@@ -239,7 +239,7 @@ def collate_values(
 
     Args:
         src_rows: input of each example.
-        targets: integer labels (B,), IGNORE for none, or numbers (B, K), NaN for none.
+        targets: integer labels (B,), IGNORE for none, or numbers (B, O), NaN for none.
         indices: indices of the examples in the corpus.
         pad_id: padding id; None for frames and vectors.
     """
@@ -256,7 +256,7 @@ def collate_values(
         are_labels = found.dtype.kind in "iu"
         if len(found) != len(src_rows) or found.ndim != (1 if are_labels else 2):
             raise ValueError(
-                f"A batch of {len(src_rows)} needs as many labels (B,), or numbers (B, K), but `targets` has the shape "
+                f"A batch of {len(src_rows)} needs as many labels (B,), or numbers (B, O), but `targets` has the shape "
                 f"{found.shape}."
             )
         values = torch.from_numpy(found.astype(np.int64 if are_labels else np.float32))
@@ -268,7 +268,7 @@ def collate_values(
 def batch_of_arrays(
     inputs: NDArray[np.float32], targets: NDArray[np.int64] | NDArray[np.float32] | None, indices: NDArray[np.int64]
 ) -> ValueBatch:
-    """Make a `ValueBatch` of inputs of equal shape, (B, F, D) or (B, C, H, W), and targets, (B,) or (B, K)."""
+    """Make a `ValueBatch` of inputs of equal shape, (B, F, D) or (B, C, H, W), and targets, (B,) or (B, O)."""
     values, count = None, 0
     if targets is not None:
         values = torch.from_numpy(targets)
@@ -287,7 +287,7 @@ def collate_labelled(
 ) -> LabelledBatch:
     """Collate lines and their label numbers.
 
-    `texts`: the lines in UTF-8, words divided by one space, for models that read the spelling of words; else None.
+    `texts`: the lines in UTF-8, words separated by one space, for models that read the spelling of words; else None.
     """
     if not len(src_rows):
         raise ValueError("A batch needs at least one line, but `src_rows` is empty.")
@@ -306,14 +306,14 @@ def collate_labelled(
 
 
 MAX_SPELLING_BYTES = 32
-"""Bytes of a word at most: of a longer word, the first and the last half of them are used."""
+"""Maximum number of bytes of a spelling; of a longer word, the first 16 and the last 16 bytes are used."""
 SPELLING_VOCAB_SIZE = 256 + 3
 WORD_START, WORD_END, FIRST_BYTE = 1, 2, 3
 """Ids of a spelling: its start, its end, and byte 0 (byte b is FIRST_BYTE + b); 0 is padding."""
 
 
 def spell_words(texts: Sequence[NDArray[np.uint8]]) -> NDArray[np.int16]:
-    """Return the ids of the UTF-8 bytes of each word, padded: lines of words divided by one space -> (W, C)."""
+    """Return the ids of the UTF-8 bytes of each word, padded: lines of words separated by one space -> (W, C)."""
     space = np.array([ord(" ")], np.uint8)
     flat = np.concatenate([part for text in texts if len(text) for part in (text, space)] or [space[:0]])
     ends = np.flatnonzero(flat == ord(" "))
@@ -365,8 +365,8 @@ def _concatenate(rows: Sequence[ArrayLike]) -> tuple[NDArray[np.int64], NDArray[
 def _pad(
     rows: tuple[NDArray[np.int64], NDArray[np.int64]], value: int, *, first: int | None = None, last: int | None = None
 ) -> tuple[Tensor, NDArray[np.int64]]:
-    """Pad concatenated rows into a matrix, with an id before or after each; return it and the new lengths."""
-    # numpy is several times faster than torch on arrays this small.
+    """Pad concatenated rows into a matrix, with an optional id before and after each row; also return the lengths."""
+    # numpy is several times faster than torch for small arrays.
     flat, lengths = rows
     start = int(first is not None)
     ends = lengths + start

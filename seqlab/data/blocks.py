@@ -22,7 +22,7 @@ from seqlab.data.readers import (
 
 T = TypeVar("T")
 BLOCK_BYTES = 1 << 24
-"""Size at which a block of a continuous text ends."""
+"""Number of bytes at which a block of a continuous text ends."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,19 @@ class RawBlock:
     count: int
     name: str  # of the file
     first: int  # number of the first line, from 1
-    end_fraction: float  # share of the file, in bytes on disk, up to the end of the block
+    end_fraction: float  # share of the file, in bytes on disk, that ends with the block
     parts: frozenset[int] = frozenset()  # indices of lines that are parts of a longer line, continued in the next one
 
     def __len__(self) -> int:
         return self.count
 
     def decode(self) -> list[str]:
-        """Decode the lines as `readers.iter_lines` does; raises ValueError for the first that is not UTF-8."""
+        """Decode the lines as `readers.iter_lines` does; raises ValueError for the first line that is not UTF-8."""
         try:
             text = self.raw.decode("utf-8")
         except UnicodeDecodeError:
             numbered = enumerate(io.BytesIO(self.raw), start=self.first)
-            return [decode_line(raw, self.name, number) for number, raw in numbered]  # raises
+            return [decode_line(raw, self.name, number) for number, raw in numbered]  # raises ValueError
         lines = text.removesuffix("\n").split("\n")
         if "\r" in text:
             lines = [line.removesuffix("\r") for line in lines]
@@ -63,7 +63,7 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawBlock]:
         FileNotFoundError: the file does not exist.
         ValueError: the path is a folder, a line is too long, or the gzip file is incomplete.
     """
-    assert limit.discarded is None, "a block has all of its lines"
+    assert limit.discarded is None, "blocks cannot discard lines"
     require_file(path)
     with path.open("rb") as file:
         stream: BinaryIO = file
@@ -71,7 +71,7 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawBlock]:
             stream = cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=file)), 1 << 20))
         total, first = max(1, path.stat().st_size), 1
         with convert_gzip_errors(str(path)):
-            # Only in a continuous text: blocks of both sides of pairs must have equally many lines.
+            # Only for a continuous text: for pairs, the blocks of source and target must have equally many lines.
             max_bytes = BLOCK_BYTES if limit.splits_lines else None
             for lines in in_batches(limit.read(stream, str(path)), size, weight=len, max_weight=max_bytes):
                 if first == 1:
@@ -85,7 +85,7 @@ def read_blocks(path: Path, size: int, limit: LineLimit) -> Iterator[RawBlock]:
 def in_batches(
     items: Iterable[T], size: int, *, weight: Callable[[T], int] = lambda item: 0, max_weight: int | None = None
 ) -> Iterator[list[T]]:
-    """Yield lists of `size` items (the last may be shorter); a list ends early once it weighs `max_weight` or more."""
+    """Yield lists of `size` items (the last may be shorter); a list ends early if its weight reaches `max_weight`."""
     if max_weight is None:
         iterator = iter(items)
         while batch := list(islice(iterator, size)):

@@ -1,4 +1,4 @@
-"""Cache folders of encoded corpora: made once, and reused while their inputs are unchanged."""
+"""Cache folders of encoded corpora, which are reused while their inputs are unchanged."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ CHECKED_FILE = "checked.json"
 _STAMPS = TypeAdapter(dict[str, Stamp])
 
 
-def open_or_make(folder: Path, specs: Sequence[str], opened: Callable[[], T], make: Callable[[], None]) -> T:
-    """Open a cache, and make it first if it is missing, incomplete, or made from other inputs.
+def open_or_make(folder: Path, specs: Sequence[str], open_cache: Callable[[], T], make_cache: Callable[[], None]) -> T:
+    """Open a cache; make it first if it is missing, incomplete, or made from other inputs.
 
     Args:
-        folder: the cache.
+        folder: folder of the cache.
         specs: path specs of the inputs.
-        opened: opens the cache; raises ValueError if it cannot be used.
-        make: makes the cache.
+        open_cache: function that opens the cache; it raises ValueError if the cache cannot be used.
+        make_cache: function that makes the cache.
     """
     try:
-        data = opened()
+        data = open_cache()
     except ValueError as reason:
         logger.info("Encoding the corpora%s", f": {reason}" if folder.exists() else ".")
-        make()
-        data = opened()
+        make_cache()
+        data = open_cache()
     if not is_unchanged(folder):
         save_stamps(folder)
     save_input_hashes(specs, folder)
@@ -51,7 +51,7 @@ def open_or_make(folder: Path, specs: Sequence[str], opened: Callable[[], T], ma
 
 
 def write_description(folder: Path, key: str, report: dict[str, Any]) -> None:
-    """Write the key of the inputs that a cache was made from, and its data report."""
+    """Write the description of a cache: the key of its inputs, and its data report."""
     write_checksummed_json(folder / DESCRIPTION_FILE, {"key": key, "report": report})
 
 
@@ -80,7 +80,7 @@ def hash_tokenizer(tokenizer: Tokenizer) -> str:
 
 
 def is_unchanged(folder: Path) -> bool:
-    """Return whether all files in subfolders have the stamps of the last complete check."""
+    """Return whether the files in the subfolders have the same stamps (size, times) as at the last complete check."""
     try:
         return _STAMPS.validate_json(read_regular(folder / CHECKED_FILE)) == _stamps(folder)
     except (OSError, ValueError):
@@ -88,7 +88,7 @@ def is_unchanged(folder: Path) -> bool:
 
 
 def save_stamps(folder: Path) -> None:
-    """Save the stamps of all files after a complete check."""
+    """Save the stamps of the files in the subfolders, after a complete check."""
     write_json(folder / CHECKED_FILE, _stamps(folder))
 
 

@@ -1,4 +1,4 @@
-"""Encode corpora into the cache block by block, resumable after an interruption."""
+"""Builder of a cache: corpora are encoded block by block, resumable after an interruption."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from seqlab.data.validation_files import VALID_FILE, HeldOutFile
 from seqlab.data.workers import Workers
 
 ROWS_BETWEEN_SAVES = 500_000
-"""Rows encoded between two saves of the state: the work that an interruption loses at most, a few seconds."""
+"""Number of rows between two saves of the state: an interruption loses at most this work, a few seconds."""
 DROPPED_FILE = "dropped.tsv"
 STATE_FILE = "state.json"
 
 
 @dataclass(frozen=True)
 class BuildState:
-    """State of an interrupted build: the number of rows, over all corpora in turn, that are on disk."""
+    """State of an interrupted build."""
 
-    rows: int
+    rows: int  # number of rows on disk, counted over all corpora in order
     train: CorpusState
     valid: CorpusState
     statuses: ArrayState
     log: DropLogState
-    split_off: int | None  # size of the file of split-off pairs, in bytes
+    split_off: int | None  # size of the file of held-out pairs, in bytes
     counts: list[list[TokenCounts]]  # of each corpus and column
 
 
@@ -137,7 +137,7 @@ class CacheBuilder:
             start += len(assignment)
 
     def held_out_bytes(self) -> int:
-        """Return the size of the file of split-off pairs in bytes, 0 if there is none."""
+        """Return the size of the file of held-out pairs in bytes; 0 if there is none."""
         return 0 if self._split_off is None else self._split_off.save()
 
     def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""Columns: one side of a corpus as a sequence of text records, from any source."""
+"""Columns: the source or target side of a corpus as a sequence of text records, from a file or dataset."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from seqlab.data.readers import refuse_recording_path
 
 T = TypeVar("T")
 Stamp = tuple[int, int, int]
-"""Size in bytes, mtime and ctime in nanoseconds; equal stamps are taken to mean equal content.
+"""Size in bytes, mtime and ctime in nanoseconds. Files with equal stamps are assumed to have equal content.
 
-Only the system sets the ctime: it differs even if another file of the same size and mtime replaces a file.
+Programs cannot set the ctime: it changes even if a file is replaced by one of the same size and mtime.
 """
 
 
@@ -28,12 +28,12 @@ class Column(ABC):
     @property
     @abstractmethod
     def source(self) -> str:
-        """Name of the source that is hashed, for messages: the path of a file."""
+        """Name of the source in messages, such as the path of a file; columns of one source are hashed together."""
 
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Name of the source that does not depend on the working directory."""
+        """Name of the source, independent of the working directory."""
 
     @property
     @abstractmethod
@@ -54,10 +54,11 @@ class Column(ABC):
 
     @abstractmethod
     def cells(self) -> Iterator[str]:
-        """Yield the text of each record, including newlines; "" for an empty one.
+        """Yield the text of each record, including newlines; "" for an empty record.
 
         Raises:
-            FileNotFoundError, ValueError: the source cannot be read; names it and, if known, the line or record.
+            FileNotFoundError, ValueError: the source cannot be read; the message has its name and, if known, the line
+                or record.
         """
 
     def values(self) -> Iterator[str]:
@@ -73,7 +74,7 @@ class Column(ABC):
         return chain([first], lines)
 
     def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawBlock | list[str]]:
-        """Yield the values, `size` at a time (the last block may be smaller); raises errors as `cells` does.
+        """Yield the values in blocks of `size` (the last block may be smaller); raises errors as `cells` does.
 
         With `split_records`, a record of several lines becomes several values.
         """
@@ -82,7 +83,7 @@ class Column(ABC):
         return in_batches(self.values(), size)
 
     def line_numbers(self, start: int, count: int) -> Sequence[int]:
-        """Return the line or record numbers, from 1, of `count` values from index `start` on."""
+        """Return the line or record numbers, from 1, of `count` values starting at index `start`."""
         first = start + 1 + self.has_header
         return range(first, first + count)
 
@@ -103,14 +104,14 @@ def line_locations(file: str, numbers: Iterable[int]) -> list[str]:
 
 
 def row_location(columns: Sequence[str], lines: Sequence[int]) -> str:
-    """Return the location of a row in all of its files; a line number that is the same in all is given once."""
+    """Return the location of a row in all of its files; if the line number is the same in all, it is given once."""
     if len(set(lines)) == 1:
         return f"{' and '.join(columns)}, line {lines[0]}"
     return ", and ".join(f"{column}, line {line}" for column, line in zip(columns, lines, strict=True))
 
 
 def refuse_unequal_lengths(names: Sequence[str], counts: Sequence[int]) -> None:
-    """Raise ValueError, naming both counts, if a file does not have as many lines as the first."""
+    """Raise ValueError, with both counts, if a file does not have as many lines as the first."""
     for name, count in zip(names, counts, strict=True):
         if count != counts[0]:
             raise ValueError(
@@ -120,7 +121,7 @@ def refuse_unequal_lengths(names: Sequence[str], counts: Sequence[int]) -> None:
 
 
 def zip_equal(names: Sequence[str], columns: Sequence[Iterator[Any]]) -> Iterator[tuple[Any, ...]]:
-    """Yield rows of columns, each as it is read; raises ValueError as `refuse_unequal_lengths` does."""
+    """Yield rows of columns, each as soon as it is read; raises ValueError as `refuse_unequal_lengths` does."""
     rows = zip_longest(*columns)
     for index, row in enumerate(rows):
         if None in row:
@@ -131,8 +132,8 @@ def zip_equal(names: Sequence[str], columns: Sequence[Iterator[Any]]) -> Iterato
         yield row
 
 
-def value_as_text(record: Any, column: str, where: str) -> str:
-    """Return the value of a key, or of a dotted path of keys, as text; numbers and truth values as JSON.
+def value_as_text(record: Any, column: str, location: str) -> str:
+    """Return the value of a key, or of a dotted path of keys, as text; numbers and booleans are formatted as JSON.
 
     The items of a list, such as words or labels, are joined by spaces.
     """
@@ -141,29 +142,29 @@ def value_as_text(record: Any, column: str, where: str) -> str:
     for key in keys:
         if not isinstance(value, Mapping) or key not in value:
             found = f"only {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"a {type(value).__name__}"
-            raise ValueError(f"{where}: has no {column!r}: instead of {key!r} there is {found}.")
+            raise ValueError(f"{location}: has no {column!r}: instead of {key!r} there is {found}.")
         value = value[key]
     if value is None:
         return ""
     if not isinstance(value, list):
-        return _scalar_as_text(value, column, where)
-    words = [_scalar_as_text(word, f"{column}[{index}]", where) for index, word in enumerate(value)]
+        return _scalar_as_text(value, column, location)
+    words = [_scalar_as_text(word, f"{column}[{index}]", location) for index, word in enumerate(value)]
     for index, word in enumerate(words):
         if word.split() != [word]:
-            raise ValueError(f"{where}: '{column}[{index}]' must be a word without spaces, but is {word!r}.")
+            raise ValueError(f"{location}: '{column}[{index}]' must be a word without spaces, but is {word!r}.")
     return " ".join(words)
 
 
-def _scalar_as_text(value: object, name: str, where: str) -> str:
-    """Return a text, number or truth value as text; `name` is for messages."""
+def _scalar_as_text(value: object, name: str, location: str) -> str:
+    """Return a string, number or boolean as text; `name` is for messages."""
     if isinstance(value, int | float):
         return json.dumps(value)
     if not isinstance(value, str):
-        raise ValueError(f"{where}: {name!r} must be text, but is a {type(value).__name__}.")
+        raise ValueError(f"{location}: {name!r} must be text, but is a {type(value).__name__}.")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"{where}: {name!r} contains an unpaired surrogate, which is not a character.") from None
+        raise ValueError(f"{location}: {name!r} contains an unpaired surrogate, which is not a character.") from None
     return value
 
 

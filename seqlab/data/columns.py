@@ -28,7 +28,7 @@ class FileColumn(Column):
     path: Path
     column: str | None = None  # for .tsv a number from 0 or a name in the header; else a key, or a dotted path
     limit: LineLimit = field(default_factory=LineLimit, compare=False, kw_only=True)
-    """Limit of the lines of a text; rows of tables have their own."""
+    """Limit of the lines of a text; rows of tables have the limit `ROW_LIMIT`."""
 
     @property
     def source(self) -> str:
@@ -62,9 +62,10 @@ class FileColumn(Column):
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def line_numbers(self, start: int, count: int) -> Sequence[int]:
-        """Return the first lines of `count` records, or the numbers of the records in .json, .parquet and .arrow files.
+        """Return the number, from 1, of the first line of each of `count` records.
 
-        Both count from 1. In a .csv file with newlines inside cells, lines are underestimated.
+        For .json, .parquet and .arrow files, return the record numbers instead. In a .csv file with newlines inside
+        cells, the line numbers are too small.
         """
         if self.kind == "conllu":
             return _sentence_lines(self.path, self.stamp())[start : start + count]
@@ -76,10 +77,10 @@ class FileColumn(Column):
         return self.path.exists() and not (self.path.is_file() or self.path.is_dir())
 
     def cells(self) -> Iterator[str]:
-        """Yield the lines of a text, or the cells of a table; a missing cell (null, an empty line) is empty.
+        """Yield the lines of a text, or the cells of a column; a missing cell (null, an empty line) is "".
 
         Raises:
-            FileNotFoundError, ValueError: the file cannot be read; names it and, if known, the line.
+            FileNotFoundError, ValueError: the file cannot be read; the message has its path and, if known, the line.
         """
         if self.column is None:
             return read_lines(self.path, self.limit)
@@ -94,17 +95,16 @@ class FileColumn(Column):
         return self._dataset_values(self.column)
 
     def blocks(self, size: int, *, split_records: bool = False) -> Iterator[RawBlock | list[str]]:
-        """Yield the values, `size` at a time (the last block may be smaller).
+        """Yield the values in blocks of `size` (the last block may be smaller); errors and options as `Column.blocks`.
 
-        Lines of text come undecoded, so that worker processes can decode them. Errors and `split_records` as in
-        `Column.blocks`.
+        Lines of text are not decoded yet, so that worker processes can decode them.
         """
         if self.column is None:
             return read_blocks(self.path, size, self.limit)
         return super().blocks(size, split_records=split_records)
 
     def _rows(self) -> Iterator[str]:
-        """Yield the lines of a table, under the limit of its rows."""
+        """Yield the lines of a table; the limit of a line is `ROW_LIMIT`."""
         return read_lines(self.path, ROW_LIMIT)
 
     def _tsv_values(self, column: str) -> Iterator[str]:
@@ -132,7 +132,7 @@ class FileColumn(Column):
             if field >= len(fields):
                 raise ValueError(
                     f"{self.path}, line {number}: column {column} is missing, the line has "
-                    f"{len(fields)} (columns are divided by tabs and numbered from 0)."
+                    f"{len(fields)} (columns are separated by tabs and numbered from 0)."
                 )
             yield fields[field]
 
@@ -142,15 +142,15 @@ class FileColumn(Column):
 
     def _jsonl_values(self, column: str) -> Iterator[str]:
         for index, line in enumerate(self._rows()):
-            where = f"{self.path}, line {index + 1}"
+            location = f"{self.path}, line {index + 1}"
             if not line.strip():
                 yield ""
                 continue
             try:
                 record = parse_json(line, is_record=True)
             except ValueError as error:
-                raise ValueError(f"{where}: {error}.") from None
-            yield value_as_text(record, column, where)
+                raise ValueError(f"{location}: {error}.") from None
+            yield value_as_text(record, column, location)
 
     def _csv_values(self, column: str) -> Iterator[str]:
         rows = CellRows(self._rows(), str(self.path), strict=True)
@@ -160,10 +160,10 @@ class FileColumn(Column):
             if not cells:
                 yield ""
                 continue
-            where = f"{self.path}, line {rows.line_num}"
+            location = f"{self.path}, line {rows.line_num}"
             if len(cells) != len(header):
-                raise ValueError(f"{where}: has {len(cells)} cells, but the header names {len(header)} columns.")
-            yield value_as_text(dict(zip(header, cells, strict=True)), column, where)
+                raise ValueError(f"{location}: has {len(cells)} cells, but the header names {len(header)} columns.")
+            yield value_as_text(dict(zip(header, cells, strict=True)), column, location)
 
     def _conllu_values(self, column: str) -> Iterator[str]:
         number = column_number(column, str(self.path))
@@ -188,7 +188,7 @@ class FileColumn(Column):
 class JoinedColumns(FileColumn):
     """Several columns of one table, joined by tabs: the inputs of an example.
 
-    `column` is their names, joined by `+`.
+    `column` consists of their names, joined by `+`.
     """
 
     @property
@@ -210,10 +210,10 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
 
     - `file`: a text, plain or .gz.
     - `file#column`: a column of a .tsv, .jsonl, .csv, .conllu (these four also .gz), .json, .parquet or .arrow file. If
-      a file of this full name, with the `#`, exists, it is used. `file#lemma+tags` is several columns of each record,
-      joined by tabs, unless one column has this full name.
-      A record of a .conllu file is a sentence: its column `form`, `upos`, ... is the values of all words, joined by
-      spaces. So are the items of a list in a .jsonl, .json, .parquet or .arrow file.
+      there is a file with this full name, including the `#`, it is used instead. `file#lemma+tags` means several
+      columns of each record, joined by tabs, unless one column has this full name.
+      A record of a .conllu file is a sentence. A column such as `form` or `upos` consists of the values of its words,
+      joined by spaces. The items of a list in a .jsonl, .json, .parquet or .arrow file are joined by spaces, too.
     - `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`: a dataset by its name on the Hugging Face hub, or by the path of a
       folder that `datasets.load_dataset` reads, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`.
 
@@ -265,7 +265,7 @@ def stamp_of(path: Path) -> Stamp:
 
 @lru_cache(maxsize=8)
 def _sentence_lines(path: Path, stamp: Stamp) -> Sequence[int]:
-    """Return the first line of each sentence of a .conllu file; `stamp` is part of the key, as in `_hash_file`."""
+    """Return the number of the first line of each sentence of a .conllu file; `stamp` is used as in `_hash_file`."""
     return array("q", (each.first_line for each in read_sentences(read_lines(path, ROW_LIMIT), str(path))))
 
 

@@ -1,4 +1,4 @@
-"""Base classes of `data` sections: of all tasks, and of tasks whose corpora are columns of text."""
+"""Base classes of `data` sections: for all tasks, and for tasks with corpora of text columns."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class DataConfig(Part):
     defaults: ClassVar[dict[str, str | float]] = {}
     """Defaults of fields of other sections, by dotted key."""
     task_metrics: ClassVar[tuple[str, ...]] = ()
-    """Validation metrics besides the loss that can select the best checkpoint."""
+    """Validation metrics, besides the loss, that can select the best checkpoint."""
     path_fields: ClassVar[tuple[str, ...]] = ()
-    """Fields that hold path specs; those of the training corpora come first, and their names start with `train`."""
+    """Fields that contain path specs. Those of the training corpora come first; their names start with `train`."""
     task_name: ClassVar[str]
     """`module:attribute` of the `Task` class, which takes no arguments and is imported for training."""
     loader_name: ClassVar[str]
@@ -61,20 +61,21 @@ class DataConfig(Part):
     """`module:attribute` of the function that completes a partial config for a corpus; by default, the other fields get
     their defaults."""
     model_noun: ClassVar[str]
-    """Name of a trained run, with its article: `a translator`."""
+    """Noun for a trained model, with its article: `a translator`."""
     usage_hint: ClassVar[str]
-    """Purpose of a run and the commands that use it, as the end of the sentence `RUN ...`: `translates, ...`."""
+    """Use of a run and its commands, as the predicate of a sentence about the run: `translates: use ...`."""
     next_command: ClassVar[str]
     """Example of a command that uses a run; `{}` is replaced by the run."""
     command_handlers: ClassVar[dict[str, str]] = {}
-    """Handlers of commands that several tasks share: name of the command -> `module:attribute` of a function that takes
-    its options (for `score` also the `World`) and returns the exit status; `run_task_command` calls it."""
+    """Handlers of commands that several tasks share: name of the command -> `module:attribute` of a function, which
+    `run_task_command` calls. The function takes the options (for `score` also the `World`) and returns the exit
+    status."""
     rows_name: ClassVar[str] = "lines"
     """Name of examples in counts: `lines`, `recordings`."""
     identifying_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that only this section has: they identify it in a config without a `kind`."""
     num_sides: ClassVar[int] = 2
-    """Number of sides of an example that have codecs."""
+    """Number of sides (source, target) of an example that have a tokenizer or other codec."""
     codec_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that codecs depend on: a run that reuses the codecs of another run must have the same values."""
     src_special_ids: ClassVar[int] = 0
@@ -88,7 +89,7 @@ class DataConfig(Part):
 
     @property
     def copy_unknown(self) -> bool:
-        """Whether unknown words of a source get ids of their own, for copying."""
+        """Whether each unknown word of a source gets an id, so that a model can copy it."""
         return False
 
     @property
@@ -102,7 +103,7 @@ class DataConfig(Part):
 
     @property
     def prefetch_steps(self) -> int:
-        """Number of steps prepared ahead in a background thread; a field in most sections."""
+        """Number of steps prepared ahead in a background thread; most sections have a field of this name."""
         return 8
 
     @property
@@ -119,12 +120,12 @@ class DataConfig(Part):
         """Return the validation metrics that can select the best checkpoint."""
         return ["nll", *self.task_metrics]
 
-    def of_fold(self, number: int, num_folds: int) -> Self:
-        """Return the section for one fold of a cross-validation, from 1; raises ValueError if it has no folds."""
+    def for_fold(self, number: int, num_folds: int) -> Self:
+        """Return the section for one fold, from 1, of a cross-validation; raises ValueError if there are no folds."""
         raise ValueError(f"`data.kind: {self.kind}` cannot be divided into folds.")
 
-    def names(self) -> tuple[str, ...]:
-        """Return the path specs that the default name of a run is made of."""
+    def run_name_specs(self) -> tuple[str, ...]:
+        """Return the path specs that determine the default name of a run."""
         return tuple(self._specs(name)[0] for name in self.path_fields if name.startswith("train"))
 
     def input_specs(self) -> list[str]:
@@ -161,8 +162,8 @@ class TokensConfig(DataConfig):
     keeps_valid_text: ClassVar[bool] = True
     """Whether the cache keeps the raw text of the validation set."""
     max_line_bytes: Count | None = MAX_LINE_BYTES
-    """Maximum bytes of a line: a longer line is an error, because memory grows with it. Null is no limit. Rows of
-    tables may have 16 MiB. Lines of a continuous text are read in parts and may have any size."""
+    """Maximum bytes of a line; null means no limit. A longer line raises an error, because memory grows with it. Rows
+    of tables may have 16 MiB. Lines of a continuous text are read in parts and may have any size."""
 
     if TYPE_CHECKING:  # fields of all subclasses, which determine their order in files
         tokenizer: TokenizerConfig
@@ -171,7 +172,7 @@ class TokensConfig(DataConfig):
 
     @property
     def tokenizers(self) -> tuple[TokenizerConfig, TokenizerConfig]:
-        """Configs of the source and target tokenizers; text without a second side is a target."""
+        """Configs of the source and target tokenizers; monolingual text counts as the target."""
         raise NotImplementedError
 
     @property
@@ -190,12 +191,12 @@ class TokensConfig(DataConfig):
         from seqlab.base.raw_lines import LineLimit
 
         if self.is_continuous and self.max_line_bytes is not None:
-            # Long lines are read in parts of a fixed size, so that the limit does not change the validation set.
+            # Long lines are split at a fixed size, so that the validation set does not depend on `max_line_bytes`.
             return LineLimit(MAX_LINE_BYTES, splits_lines=True)
         return LineLimit(self.max_line_bytes, option="`data.max_line_bytes`")
 
     def corpora(self, split: str) -> list[Corpus]:
-        """Return the corpora of `train`, `valid` or `test`, or the further `references` of the validation set.
+        """Return the corpora of `train`, `valid` or `test`, or the additional `references` of the validation set.
 
         Raises:
             FileNotFoundError, ValueError: a path spec is invalid, or its source does not exist.
@@ -203,7 +204,7 @@ class TokensConfig(DataConfig):
         raise NotImplementedError
 
     def hold_out(self, train: Sequence[Survey]) -> HeldOut:
-        """Choose the rows held out of the training corpora; raises ValueError if they are too small."""
+        """Choose the rows to hold out of the training corpora; raises ValueError if the corpora are too small."""
         raise NotImplementedError
 
     def encoder(self, tokenizers: Sequence[Tokenizer]) -> RowEncoder:

@@ -1,7 +1,7 @@
 """Reading of CoNLL-U, the format of Universal Dependencies (https://universaldependencies.org/format.html).
 
-A word is a line of ten columns, an empty line ends a sentence, comments start with `#`. Multiword tokens (`1-2`) and
-empty nodes (`1.1`) are not words: they are copied, but not read.
+A word is a line of ten columns, an empty line ends a sentence, and comments start with `#`. Multiword tokens (`1-2`)
+and empty nodes (`1.1`) do not count as words; labeled sentences contain them unchanged.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ UNKNOWN = "_"
 OPTIONAL_COLUMNS = ("feats", "deps", "misc")
 """Columns that are empty for many words."""
 MIN_COLUMNS = FORM + 1
-"""Columns that a line needs: some treebanks omit the last ones."""
+"""Minimum number of columns of a line: some treebanks omit the last columns."""
 
 
-def column_number(name: str, where: str) -> int:
-    """Return the index of a column; raises ValueError, with the location `where`, for an unknown name."""
+def column_number(name: str, location: str) -> int:
+    """Return the index of a column; raises ValueError for an unknown name; `location` is for messages."""
     if name.lower() not in COLUMNS:
-        raise ValueError(f"{where}: has no column {name!r}: the columns of CoNLL-U are {', '.join(COLUMNS)}.")
+        raise ValueError(f"{location}: has no column {name!r}: the columns of CoNLL-U are {', '.join(COLUMNS)}.")
     return COLUMNS.index(name.lower())
 
 
@@ -50,30 +50,30 @@ class Sentence:
         """Return the values of a column, one for each word; spaces within a value become `_`.
 
         Raises:
-            ValueError: a line lacks the column, or its value is empty; names the file and the line.
+            ValueError: a line lacks the column, or its value is empty; the message has the file and the line.
         """
         values = []
         for i in self.words:
             fields = self.lines[i].split("\t")
-            where = f"{self.name}, line {self.first_line + i}"
+            location = f"{self.name}, line {self.first_line + i}"
             if number >= len(fields):
-                raise ValueError(f"{where}: has {len(fields)} columns, so `{COLUMNS[number]}` is missing.")
+                raise ValueError(f"{location}: has {len(fields)} columns, so `{COLUMNS[number]}` is missing.")
             value = "_".join(fields[number].split())
             if not value:
-                raise ValueError(f"{where}: `{COLUMNS[number]}` is empty: write `_` for an unknown value.")
+                raise ValueError(f"{location}: `{COLUMNS[number]}` is empty: write `_` for an unknown value.")
             values.append(value)
         return values
 
     def with_column(self, number: int, values: Sequence[str]) -> list[str]:
-        """Return the lines with other values in a column of the words; missing columns before it become `_`."""
-        of_words = dict(zip(self.words, values, strict=True))
+        """Return the lines with new values in a column of the words; missing columns before it become `_`."""
+        new_values = dict(zip(self.words, values, strict=True))
         lines = []
         for i, line in enumerate(self.lines):
             fields = line.split("\t")
             if not line.startswith("#"):
                 fields += [UNKNOWN] * (number + 1 - len(fields))
-            if i in of_words:
-                fields[number] = of_words[i]
+            if i in new_values:
+                fields[number] = new_values[i]
             lines.append("\t".join(fields))
         return lines
 
@@ -82,7 +82,8 @@ def read_sentences(lines: Iterable[str], name: str) -> Iterator[Sentence]:
     """Yield the sentences of a file, each as soon as it is read; comments without words count as a sentence.
 
     Raises:
-        ValueError: a line is neither a comment nor a row with as many columns as the first; names file and line.
+        ValueError: a line is neither a comment nor a row with as many columns as the first row; the message has the
+            file and the line.
     """
     found: list[str] = []
     width, number = None, 0
@@ -97,16 +98,16 @@ def read_sentences(lines: Iterable[str], name: str) -> Iterator[Sentence]:
         yield Sentence(name, number - len(found) + 1, found)
 
 
-def _checked_width(line: str, width: int | None, where: str) -> int | None:
+def _checked_width(line: str, width: int | None, location: str) -> int | None:
     """Check a line; return the number of columns: `width`, or that of this line if it is the first row."""
     if line.startswith("#"):
         return width
     fields = line.split("\t")
     if not _NUMBER.fullmatch(fields[0]) or len(fields) < MIN_COLUMNS:
         raise ValueError(
-            f"{where}: is not a line of CoNLL-U: it has {len(fields)} columns, divided by tabs, and starts with "
+            f"{location}: is not a line of CoNLL-U: it has {len(fields)} columns, separated by tabs, and starts with "
             f"{fields[0]!r:.40}; a word starts with its number (`3`, `3-4`, `3.1`), a comment with `#`."
         )
     if width not in (None, len(fields)):
-        raise ValueError(f"{where}: has {len(fields)} columns, divided by tabs, but the first row has {width}.")
+        raise ValueError(f"{location}: has {len(fields)} columns, separated by tabs, but the first row has {width}.")
     return len(fields)

@@ -1,4 +1,4 @@
-"""Corpora: the two sides of a parallel corpus read in parallel, or text without a second side."""
+"""Corpora: the aligned source and target sides of a parallel corpus, or monolingual text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from seqlab.data.column import Column, refuse_unequal_lengths, row_location, zip
 from seqlab.data.columns import parse_column
 
 BLOCK_ROWS = 10_000
-"""Rows of a block, the unit of work of a worker process."""
+"""Number of rows of a block, which is the unit of work of a worker process."""
 
 
 def row_unit(num_columns: int) -> str:
@@ -33,11 +33,11 @@ class RowBlock:
         return len(self.columns[0])
 
     def lines(self) -> list[list[str]]:
-        """Decode the lines of each column; raises ValueError for one that is not UTF-8."""
+        """Decode the lines of each column; raises ValueError for a line that is not UTF-8."""
         return [lines.decode() if isinstance(lines, RawBlock) else lines for lines in self.columns]
 
     def corpus_size(self, rows: int) -> int | None:
-        """Estimate the rows of the corpus, given that `rows` of them end with this block; None for tables."""
+        """Estimate the size of the corpus from the number of rows up to the end of this block; None for tables."""
         first = self.columns[0]
         share = first.end_fraction if isinstance(first, RawBlock) else 0.0
         return max(rows, round(rows / share)) if share else None
@@ -49,7 +49,7 @@ class Corpus:
 
     columns: tuple[Column, ...]
     split_records: bool = False
-    """Whether a record of a table with newlines becomes several lines."""
+    """Whether a table record with newlines becomes several lines."""
 
     @classmethod
     def from_specs(
@@ -59,7 +59,7 @@ class Corpus:
         split_records: bool = False,
         limit: LineLimit | None = None,
     ) -> Corpus:
-        """Parse path specs; raises ValueError for an invalid one, or for a pipe unless the corpus is `read_once`."""
+        """Parse path specs; raises ValueError for an invalid spec, or for a pipe unless `read_once` is True."""
         corpus = cls(tuple(parse_column(spec, limit) for spec in specs), split_records)
         for column in corpus.columns:
             if column.is_stream and not read_once:
@@ -78,22 +78,22 @@ class Corpus:
         return tuple(map(str, self.columns))
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        """Yield a line of each column, in file order, each row as soon as it is read.
+        """Yield the rows in file order, each as soon as it is read: one line of each column.
 
         Raises:
-            ValueError: the columns differ in length; names both counts.
+            ValueError: the columns differ in length; the message has both counts.
         """
         return zip_equal(self.specs, [column.values() for column in self.columns])
 
     def blocks(self) -> Iterator[RowBlock]:
-        """Yield the rows in file order, `BLOCK_ROWS` at a time (the last block may be smaller); errors as in `rows`."""
+        """Yield the rows in blocks of `BLOCK_ROWS` (the last block may be smaller); errors as in `rows`."""
         start = 0
-        nothing: list[str] = []
+        no_lines: list[str] = []
         columns = (column.blocks(BLOCK_ROWS, split_records=self.split_records) for column in self.columns)
-        parts = zip_longest(*columns, fillvalue=nothing)
+        parts = zip_longest(*columns, fillvalue=no_lines)
         for lines in parts:
             if len(set(map(len, lines))) > 1:
-                RowBlock(lines).lines()  # an error of decoding comes first: it may be the reason why the counts differ
+                RowBlock(lines).lines()  # raise decoding errors first: they may be the cause of the different counts
                 counts = [start + len(column) for column in lines]
                 for rest in parts:
                     counts = [count + len(column) for count, column in zip(counts, rest, strict=True)]
@@ -102,9 +102,9 @@ class Corpus:
             start += len(lines[0])
 
     def line_numbers(self, start: int, count: int) -> NDArray[np.int64]:
-        """Return the line of `count` rows from index `start` on in each file, from 1: (rows, columns)."""
+        """Return the line numbers, from 1, of `count` rows starting at index `start`: (rows, columns)."""
         return np.array([column.line_numbers(start, count) for column in self.columns]).T
 
     def locations(self, start: int, count: int) -> list[str]:
-        """Return the locations (files and lines) of `count` rows from index `start` on."""
+        """Return the locations (files and lines) of `count` rows starting at index `start`."""
         return [row_location(self.specs, numbers) for numbers in self.line_numbers(start, count).tolist()]

@@ -15,13 +15,13 @@ from seqlab.data.column import row_location
 from seqlab.data.ragged import ArrayState, ArrayWriter, RaggedArray, RaggedState, RaggedWriter, id_dtype, open_array
 
 SIDES = ("src", "tgt")
-"""Names of the columns of a corpus in its files; text without a second side is a target."""
+"""Names of the columns of a corpus in its files; monolingual text has only `tgt`."""
 DESCRIPTION_FILE, OLDER_DESCRIPTION_FILE = "corpus.json", "pairs.json"
 
 
 @dataclass(frozen=True)
 class Span:
-    """The range of encoded rows from one corpus."""
+    """Range of the encoded rows of one corpus."""
 
     columns: tuple[str, ...]  # path specs, for messages
     start: int
@@ -33,10 +33,10 @@ class Span:
 
 @dataclass(frozen=True)
 class EncodedCorpus:
-    """Kept rows of one or two columns in file order, corpus after corpus.
+    """Kept rows of one or two columns in file order, one corpus after the other.
 
-    Sources and targets of pairs have no special ids. Lines of text without a second side end with eos and are
-    concatenated in `tgt.values`.
+    Sources and targets of pairs have no special ids. Lines of monolingual text end with eos and are concatenated in
+    `tgt.values`.
     """
 
     columns: Sequence[RaggedArray]  # ids
@@ -92,7 +92,7 @@ class EncodedCorpus:
 
     @property
     def num_tokens(self) -> int:
-        """Number of ids of the last column; for text without a second side its tokens, eos counted."""
+        """Number of ids of the last column; for monolingual text, this includes eos."""
         return len(self.tgt.values)
 
     def locate(self, index: int) -> str:
@@ -101,13 +101,13 @@ class EncodedCorpus:
         return row_location(span.columns, self.lines[index].tolist())
 
     def locate_token(self, token: int) -> str:
-        """Return the location of a token of the last column, numbered from 0 over all rows."""
+        """Return the location of a token of the last column; tokens are numbered from 0 over all rows."""
         return self.locate(int(np.searchsorted(self.tgt.offsets, token, "right")) - 1)
 
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Some encoded rows in memory."""
+    """Encoded rows in memory."""
 
     columns: Sequence[RaggedArray]
     texts: Sequence[RaggedArray]  # of all columns; empty if text is not kept
@@ -127,7 +127,7 @@ class CorpusState:
 
 
 class CorpusWriter:
-    """Write encoded rows to a folder, block by block; resumable as `ArrayWriter`."""
+    """Write encoded rows to a folder, block by block; resumable like `ArrayWriter`."""
 
     def __init__(
         self, folder: Path, vocab_sizes: Sequence[int], *, with_text: bool, state: CorpusState | None = None
@@ -149,7 +149,7 @@ class CorpusWriter:
         return self._lines.size // self._num_columns
 
     def start_corpus(self, columns: Sequence[str]) -> None:
-        """Start the span of another corpus, given its path specs."""
+        """Start the span of the next corpus, given its path specs."""
         self._spans.append(Span(tuple(columns), len(self), len(self)))
 
     def extend(self, rows: EncodedRows) -> None:
@@ -182,6 +182,6 @@ def _file_names(num_columns: int, with_text: bool) -> list[str]:
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    """Read the description, also of an older format that had only pairs: `export` checks finished runs against it."""
+    """Read the description; `export` also needs the older format of finished runs, which had only pairs."""
     older = folder / OLDER_DESCRIPTION_FILE
     return read_checksummed_json(older if older.exists() else folder / DESCRIPTION_FILE)

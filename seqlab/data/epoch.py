@@ -13,10 +13,11 @@ from seqlab.data.encoded import Span
 from seqlab.data.step import Position
 
 RANGES_PER_CHUNK = 32
+"""Approximate number of contiguous ranges of rows in a chunk."""
 
 
 def seeded_generator(seed: int, *key: int) -> np.random.Generator:
-    """Return a random generator that depends on the arguments alone."""
+    """Return a random generator that depends only on the arguments."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
@@ -27,7 +28,7 @@ def derive_seed(seed: int, *key: int) -> int:
 
 @dataclass(frozen=True)
 class RowRanges:
-    """Contiguous ranges of rows; `sizes` rows are drawn from each: all of them, or fewer for a fractional weight."""
+    """Contiguous ranges of rows, with the number of rows to draw from each: all, or fewer for a fractional weight."""
 
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
@@ -67,7 +68,7 @@ ChunkT = TypeVar("ChunkT")
 def planned_steps(
     chunks: Sequence[ChunkT], first: Position, plan: Callable[[int, ChunkT], PlannedT]
 ) -> Iterator[tuple[PlannedT, Position, float]]:
-    """Yield (planned chunk, position, epochs done after the step) for the steps of an epoch from a position on."""
+    """Yield (planned chunk, position, epochs done after the step) for the steps of an epoch, starting at `first`."""
     first_step = first.step
     for number in range(first.chunk, len(chunks)):
         chunk = plan(number, chunks[number])
@@ -80,18 +81,18 @@ def planned_steps(
 def epoch_chunks(
     spans: Sequence[Span], weights: Sequence[float], chunk_pairs: int, rng: np.random.Generator
 ) -> list[RowRanges]:
-    """Assign ranges of rows to chunks of about `chunk_pairs` rows at random; each chunk is in file order.
+    """Assign ranges of rows at random to chunks of about `chunk_pairs` rows; the rows of a chunk are in file order.
 
-    Memory is a few numbers per range, and a chunk is read in a few contiguous reads. A corpus of weight 2.5 has each
-    range twice, and once more with a random half of its rows.
+    This needs only a few numbers in memory per range, and a chunk is read in a few contiguous reads. With a corpus of
+    weight 2.5, each range occurs twice, and once more with a random half of its rows.
     """
     ranges = _weighted_ranges(spans, weights, max(1, chunk_pairs // RANGES_PER_CHUNK), rng)
     ranges = ranges.select(rng.permutation(len(ranges)))
     total = int(ranges.sizes.sum())
     num_chunks = min(max(1, round(total / chunk_pairs)), len(ranges))
     middles = np.cumsum(ranges.sizes) - ranges.sizes / 2
-    chunk_of = np.minimum((middles * num_chunks / max(total, 1)).astype(np.int64), num_chunks - 1)
-    chunks = [np.flatnonzero(chunk_of == chunk) for chunk in range(num_chunks)]
+    chunk_of_range = np.minimum((middles * num_chunks / max(total, 1)).astype(np.int64), num_chunks - 1)
+    chunks = [np.flatnonzero(chunk_of_range == chunk) for chunk in range(num_chunks)]
     return [ranges.select(chunk[np.argsort(ranges.starts[chunk], kind="stable")]) for chunk in chunks if len(chunk)]
 
 
@@ -102,10 +103,10 @@ def _weighted_ranges(
     for span, weight in zip(spans, weights, strict=True):
         edges = np.append(np.arange(span.start, span.stop, range_size), span.stop)
         lengths = np.diff(edges)
-        whole, fraction = divmod(weight, 1.0)
-        # Rounded up or down at random, so that the mean is right for small ranges too.
+        num_copies, fraction = divmod(weight, 1.0)
+        # Rounded up or down at random, so that the expected size is exact for small ranges too.
         part = np.floor(fraction * lengths + rng.random(len(lengths))).astype(np.int64)
-        for copy_sizes in [lengths] * int(whole) + [np.minimum(part, lengths)]:
+        for copy_sizes in [lengths] * int(num_copies) + [np.minimum(part, lengths)]:
             drawn = copy_sizes > 0
             starts.append(edges[:-1][drawn])
             stops.append(edges[1:][drawn])

@@ -1,4 +1,4 @@
-"""Cross-validation folds and held-out parts, as a pure function of the rows and a seed."""
+"""Cross-validation folds and held-out rows, as a pure function of the rows and a seed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from seqlab.data.epoch import seeded_generator
 
 FoldKind = Literal["plain", "stratified", "grouped", "given"]
-"""Assignment of rows to folds: at random; with equal shares of each class; with all rows of a group in one fold; or as
-a column specifies."""
+"""Assignment of rows to folds: at random (`plain`), with equal shares of each class (`stratified`), with all rows of a
+group in one fold (`grouped`), or by a column (`given`)."""
 
 
 def assign_folds(
@@ -29,11 +29,11 @@ def assign_folds(
     """
     units = count if groups is None else len(np.unique(groups))
     if units < num_folds:
-        what = "rows" if groups is None else "groups"
-        raise ValueError(f"There are {units} {what}, too few for {num_folds} folds: lower `data.num_folds`.")
-    order = _shuffled(count, seeded_generator(seed, count, num_folds), classes)
+        noun = "rows" if groups is None else "groups"
+        raise ValueError(f"There are {units} {noun}, too few for {num_folds} folds: lower `data.num_folds`.")
+    order = _shuffle_rows(count, seeded_generator(seed, count, num_folds), classes)
     if groups is not None:
-        return _grouped(groups, order, num_folds)
+        return _assign_groups(groups, order, num_folds)
     folds = np.empty(count, np.int64)
     folds[order] = np.arange(count) % num_folds
     return folds
@@ -47,7 +47,10 @@ def hold_out(
     classes: NDArray[Any] | None = None,
     groups: NDArray[Any] | None = None,
 ) -> NDArray[np.bool_]:
-    """Choose a share of the rows, at least one but not all: (count,); `classes` and `groups` as in `assign_folds`."""
+    """Return a mask (count,) of a random share of the rows, at least one but not all.
+
+    The share is stratified by `classes` or grouped by `groups`, as in `assign_folds`.
+    """
     rng = seeded_generator(seed, count)
     if groups is not None:
         _, group_of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
@@ -55,25 +58,27 @@ def hold_out(
         nearest = int(abs(sizes[order].cumsum() - fraction * count).argmin()) + 1
         return np.isin(group_of_row, order[: min(nearest, len(sizes) - 1)])
     number = max(0, min(max(1, round(fraction * count)), count - 1))
-    evenly = np.arange(count + 1) * number // max(count, 1)
+    cumulative = np.arange(count + 1) * number // max(count, 1)  # evenly spaced over the order
     chosen = np.empty(count, np.bool_)
-    chosen[_shuffled(count, rng, classes)] = np.diff(evenly) > 0
+    chosen[_shuffle_rows(count, rng, classes)] = np.diff(cumulative) > 0
     return chosen
 
 
-def _shuffled(count: int, rng: np.random.Generator, classes: NDArray[Any] | None) -> NDArray[np.int64]:
-    """Order rows at random; with classes, one class after the other."""
+def _shuffle_rows(count: int, rng: np.random.Generator, classes: NDArray[Any] | None) -> NDArray[np.int64]:
+    """Return the indices of rows in random order; with classes, one class after the other."""
     order = rng.permutation(count)
     return order if classes is None else order[np.argsort(classes[order], kind="stable")]
 
 
-def _grouped(groups: NDArray[Any], order: NDArray[np.int64], num_folds: int) -> NDArray[np.int64]:
-    """Assign each group, the largest first, to the fold with the fewest rows."""
-    names, first, of_row, sizes = np.unique(groups[order], return_index=True, return_inverse=True, return_counts=True)
-    fold_of_group, filled = np.empty(len(names), np.int64), np.zeros(num_folds, np.int64)
+def _assign_groups(groups: NDArray[Any], order: NDArray[np.int64], num_folds: int) -> NDArray[np.int64]:
+    """Assign each group, the largest first, to the fold with the fewest rows; return the fold of each row."""
+    names, first, group_of_row, sizes = np.unique(
+        groups[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    fold_of_group, fold_sizes = np.empty(len(names), np.int64), np.zeros(num_folds, np.int64)
     for group in np.lexsort((first, -sizes)).tolist():
-        fold_of_group[group] = int(filled.argmin())
-        filled[fold_of_group[group]] += sizes[group]
+        fold_of_group[group] = int(fold_sizes.argmin())
+        fold_sizes[fold_of_group[group]] += sizes[group]
     folds = np.empty(len(groups), np.int64)
-    folds[order] = fold_of_group[of_row]
+    folds[order] = fold_of_group[group_of_row]
     return folds

@@ -15,20 +15,20 @@ class HeldOut(Protocol):
     """Protocol of a selection of held-out rows."""
 
     def held_out_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
-        """Return a mask of the rows that leave the training set, for each corpus."""
+        """Return a mask of the rows that are removed from the training set, for each corpus."""
         ...
 
     def validation_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
-        """Return a mask of those that form the validation set, for each corpus."""
+        """Return a mask of the held-out rows that form the validation set, for each corpus."""
         ...
 
 
 @dataclass(frozen=True)
 class HeldOutSources:
-    """Held-out rows: those whose source hash is in the range (above, last], so that the choice depends on text alone.
+    """Rows with a source hash in the range (above, last]: the choice depends only on the text.
 
-    All rows of such a source leave the training set, so that neither a duplicate nor another translation of a
-    validation source is trained on. The first of them is in the validation set.
+    All rows of such a source are removed from the training set, so that neither a duplicate nor another translation of
+    a validation source is used in training. The first row of each source is in the validation set.
     """
 
     above: np.uint64
@@ -44,9 +44,9 @@ class HeldOutSources:
         *,
         advice: str,
     ) -> HeldOutSources:
-        """Hold out a fraction of the distinct sources, `max_rows` at most; or, with `fold`, the whole fold-th part.
+        """Hold out a fraction of the distinct sources, at most `max_rows`; or, with `fold`, all sources of that fold.
 
-        `advice` names the options to set instead, for the error message.
+        `advice` names the options for a separate validation set, for the error message.
 
         Raises:
             ValueError: there are fewer than two distinct sources.
@@ -55,7 +55,7 @@ class HeldOutSources:
         if len(sources) < 2:
             names = ", ".join(str(each.corpus.columns[0]) for each in surveys)
             raise ValueError(
-                f"{names}: to split off a validation set, at least 2 different lines are needed, but there "
+                f"{names}: to hold out a validation set, at least 2 different lines are needed, but there "
                 f"{'is' if len(sources) == 1 else 'are'} {len(sources)}: set {advice}, or add text."
             )
         number = fold or 1
@@ -66,7 +66,7 @@ class HeldOutSources:
         return cls(sources[start - 1] if start else np.uint64(0), sources[min(start + size, len(sources)) - 1])
 
     def held_out_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
-        """Return a mask of the rows whose source is in the range, for each corpus."""
+        """Return a mask of the rows with a source hash in the range, for each corpus."""
         return [self.contains(each.hashes[0]) for each in surveys]
 
     def contains(self, sources: LineHashes) -> RowMask:
@@ -74,7 +74,7 @@ class HeldOutSources:
         return np.asarray((sources > self.above) & (sources <= self.last))
 
     def validation_rows(self, surveys: Sequence[Survey]) -> list[RowMask]:
-        """Return a mask of the first row of each held-out source without an empty side, for each corpus."""
+        """Return a mask of the first row without an empty side of each held-out source, for each corpus."""
         sources = np.concatenate([each.hashes[0] for each in surveys])
         empty = np.concatenate([each.empty for each in surveys])
         candidates = np.flatnonzero(np.concatenate(self.held_out_rows(surveys)) & ~empty)
@@ -86,7 +86,7 @@ class HeldOutSources:
 
 @dataclass(frozen=True)
 class HeldOutEnd:
-    """Held-out rows: the last ones of a continuous text, so that training text does not follow validation text."""
+    """The last rows of a continuous text, so that no training text follows validation text."""
 
     fraction: float
 
@@ -95,7 +95,7 @@ class HeldOutEnd:
         total = sum(map(len, surveys))
         if total < 2:
             raise ValueError(
-                "To split off a validation set, at least 2 lines are needed, but there is 1: set `data.valid`, or "
+                "To hold out a validation set, at least 2 lines are needed, but there is 1: set `data.valid`, or "
                 "add text."
             )
         size = min(max(1, round(self.fraction * total)), total - 1)

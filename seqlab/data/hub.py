@@ -17,7 +17,7 @@ HUB_PREFIX = "hub:"
 HUB_SYNTAX = f"{HUB_PREFIX}NAME[@REVISION][:CONFIG]:SPLIT#COLUMN"
 HUB_EXAMPLE = f"{HUB_PREFIX}Salesforce/wikitext:wikitext-2-v1:train#text"
 RECORDS_PER_READ = 1000
-"""Records read from a table at a time: one by one is ten times as slow."""
+"""Number of records read from a table at a time; reading single records is ten times as slow."""
 # A split may be a slice such as train[:90%], which has a colon too.
 _SPEC = re.compile(
     rf"{HUB_PREFIX}(?P<name>[^:@#]+)(@(?P<revision>[^:#]+))?(:(?P<config>[^:#\[]+))?:(?P<split>[^:#\[]+(\[[^#]*\])?)"
@@ -53,8 +53,8 @@ class HubColumn(Column):
         times = [(stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats] or [(0, 0)]
         return (
             sum(stat.st_size for stat in stats),
-            max(changed for changed, _ in times),
-            max(entry for _, entry in times),
+            max(mtime for mtime, _ in times),
+            max(ctime for _, ctime in times),
         )
 
     def sha256(self) -> str:
@@ -103,18 +103,18 @@ def parse_hub(spec: str) -> HubColumn:
     return HubColumn(**match.groupdict())
 
 
-def require_datasets(what: str) -> ModuleType:
-    """Import `datasets`; raises ValueError if it is not installed."""
+def require_datasets(name: str) -> ModuleType:
+    """Import `datasets`; raises ValueError if it is not installed; `name` is the dataset, for the message."""
     try:
         import datasets
     except ImportError:
-        raise ValueError(f"{what}: needs an optional dependency: pip install 'seqlab[datasets]'.") from None
+        raise ValueError(f"{name}: needs an optional dependency: pip install 'seqlab[datasets]'.") from None
     assert isinstance(datasets, ModuleType)
     return datasets
 
 
 def open_hub_records(spec: str, audio_column: str) -> tuple[Any, Stamp]:
-    """Open the records of `hub:NAME[@REVISION][:CONFIG]:SPLIT` with undecoded recordings; return them and their stamp.
+    """Open the records of `hub:NAME[@REVISION][:CONFIG]:SPLIT` without decoding recordings; also return their stamp.
 
     Raises:
         ValueError: the name is invalid, the dataset cannot be loaded, or the column is missing.
@@ -129,7 +129,7 @@ def open_hub_records(spec: str, audio_column: str) -> tuple[Any, Stamp]:
 def _open(column: HubColumn) -> Any:
     datasets = require_datasets(str(column))
     try:
-        # Not in memory: the stamp needs files.
+        # Not in memory, because the stamp is computed from files.
         return datasets.load_dataset(
             column.name, column.config, split=column.split, revision=column.revision, keep_in_memory=False
         )
@@ -149,5 +149,5 @@ def _hash_cells(column: HubColumn, stamp: Stamp) -> str:
     digest = hashlib.sha256()
     for cell in column.cells():
         raw = cell.encode("utf-8")
-        digest.update(b"%d:" % len(raw) + raw)  # with lengths, so that the boundaries of records matter
+        digest.update(b"%d:" % len(raw) + raw)  # with lengths, so that the hash depends on the boundaries of records
     return digest.hexdigest()

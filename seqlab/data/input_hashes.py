@@ -1,4 +1,4 @@
-"""SHA-256 of the sources of a cache, recomputed only for sources whose stamp changed."""
+"""SHA-256 of the sources of a cache, recomputed only for sources with a changed stamp."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _HASHES = TypeAdapter(InputHashes)
 
 
 def hash_inputs(specs: Sequence[str | Column], cache: Path) -> dict[str, str]:
-    """Return the SHA-256 of each source of some columns, by the path of a file or the spec of a dataset.
+    """Return the SHA-256 of each source of the columns, by the path of a file or the spec of a dataset.
 
-    A source with a hash in `cache` is not read again if its stamp is unchanged.
+    If the stamp of a source is unchanged, its hash from `cache` is used.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -35,7 +35,7 @@ def hash_inputs(specs: Sequence[str | Column], cache: Path) -> dict[str, str]:
 
 
 def save_input_hashes(specs: Sequence[str], cache: Path) -> None:
-    """Save the hashes of some columns in a cache, unless it has them."""
+    """Save the hashes of the sources of the columns in a cache, unless they are saved already."""
     hashes = _current_hashes(specs, cache)
     if hashes != _read_hashes(cache):
         write_json(cache / HASHES_FILE, hashes)

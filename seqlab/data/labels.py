@@ -1,4 +1,4 @@
-"""Labels of lines or words: their number per line, and their encoding as label numbers."""
+"""Labels of lines or words: a check of their number per line, and their encoding as label numbers."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ class LabelEncoder(PairEncoder):
     labels_of: LabelsOf = "lines"
 
     def __call__(self, task: EncodeTask) -> EncodedBlock:
-        """Encode a block; its text is kept as normalized by the tokenizer.
+        """Encode a block; the raw text that is kept is normalized by the tokenizer.
 
         Raises:
             ValueError: a line has a wrong number of labels, or a training line has a label that is not in the
-                vocabulary; names the files and the line.
+                vocabulary; the message has the files and the line.
         """
         src, tgt = task.block.lines()
         src_tokenizer, tgt_tokenizer = self.tokenizers
         src = [src_tokenizer.normalize(line) for line in src]
         for row in np.flatnonzero(task.statuses <= RowStatus.VALID).tolist():
-            where = row_location(task.columns, task.lines[row].tolist())
-            check_labels(src[row], tgt[row].split(), self.labels_of, where)
+            location = row_location(task.columns, task.lines[row].tolist())
+            check_labels(src[row], tgt[row].split(), self.labels_of, location)
             if task.statuses[row] == RowStatus.TRAIN:
                 for label in tgt_tokenizer.unknown_items(tgt[row]):
                     raise ValueError(
-                        f"{where}: has the label {label!r}, which is not in the vocabulary of labels, because that is "
-                        "from another run. Learn a new vocabulary with `init_parts: matching`, remove `init_from`, or "
-                        "use only labels of that run."
+                        f"{location}: has the label {label!r}, which is not in the vocabulary of labels, because the "
+                        "vocabulary is from another run. Create a new vocabulary with `init_parts: matching`, remove "
+                        "`init_from`, or use only labels of that run."
                     )
         return super().__call__(replace(task, block=RowBlock([src, tgt])))
 
 
-def check_labels(line: str, labels: Sequence[str], labels_of: LabelsOf, where: str) -> None:
-    """Raise ValueError, with the location `where`, if a line has a wrong number of labels."""
+def check_labels(line: str, labels: Sequence[str], labels_of: LabelsOf, location: str) -> None:
+    """Raise ValueError if a line has a wrong number of labels; `location` is for the message."""
     if labels_of == "lines" and len(labels) > 1:
         raise ValueError(
-            f"{where}: has {len(labels)} labels ({' '.join(labels)}), but with `data.labels_of: lines` each line has "
-            "one, without spaces: write for example `_` for a space, or set `data.labels_of: words`."
+            f"{location}: has {len(labels)} labels ({' '.join(labels)}), but with `data.labels_of: lines` each line "
+            "has one, without spaces: write for example `_` for a space, or set `data.labels_of: words`."
         )
     if labels_of == "words" and labels and line and len(labels) != len(line.split(" ")):
         raise ValueError(
-            f"{where}: has {len(line.split(' '))} words but {len(labels)} labels: each word needs one label; words "
-            "and labels are divided by spaces."
+            f"{location}: has {len(line.split(' '))} words but {len(labels)} labels: each word needs one label; words "
+            "and labels are separated by spaces."
         )

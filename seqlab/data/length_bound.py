@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MARGIN = 1.2
-"""Factor between the bound and the lowest line above all training pairs, so that outputs may be a little longer."""
+"""Ratio of the bound to the lowest line above all training pairs, so that outputs can be slightly longer."""
 
 
 class LengthBound(TypedDict):
@@ -37,7 +37,7 @@ def lowest_upper_line(src_lengths: NDArray[np.int64], tgt_lengths: NDArray[np.in
         if right >= mean:
             slope = (high - low) / (right - left)
             return (slope, low - slope * left) if slope > 0 else (0.0, float(tgt_lengths.max()))
-    raise AssertionError("a mean lies between the origin and the longest source")
+    raise AssertionError("the mean is between 0 and the length of the longest source")
 
 
 def _longest_by_source(src_lengths: NDArray[np.int64], tgt_lengths: NDArray[np.int64]) -> list[tuple[float, float]]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 SHORT_LINE_CHARS = 32
-"""Maximum mean of characters per line for lines that are words or names."""
+"""Maximum mean number of characters per line for lines that are words or names."""
 SHORT_UNSPACED_CHARS = 8
-"""The same for scripts without spaces between words, in which a sentence looks like one word."""
+"""Maximum for scripts without spaces between words, in which a sentence looks like one word."""
 UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 """Scripts without spaces between words, as prefixes of the Unicode names of their characters."""
 
@@ -36,12 +36,12 @@ class LineSample:
 
     @property
     def words_per_line(self) -> float:
-        """Mean number of words per line, without the longest lines."""
+        """Mean number of words per line, over all but the longest lines."""
         return _mean_without_longest([len(line.split()) for line in self.lines])
 
     @property
     def chars_per_line(self) -> float:
-        """Mean number of characters per line, without the longest lines."""
+        """Mean number of characters per line, over all but the longest lines."""
         return _mean_without_longest([len(line) for line in self.lines])
 
     @property
@@ -72,7 +72,7 @@ class LineSample:
 
 
 def _mean_without_longest(lengths: list[int]) -> float:
-    """Return the mean without the longest 0.1%, at least one: a whole book may be on one line."""
+    """Return the mean without the longest 0.1% and at least one line, as a line can contain an entire book."""
     kept = sorted(lengths)[: max(1, len(lengths) - 1 - len(lengths) // 1000)]
     return sum(kept) / len(kept)
 
@@ -80,9 +80,9 @@ def _mean_without_longest(lengths: list[int]) -> float:
 def count_covering_characters(sides: Sequence[LineSample], coverage: float) -> int:
     """Count the most frequent characters that together make up a share `coverage` of the text."""
     counts = sum((side.characters for side in sides), Counter[str]())
-    wanted, found = coverage * counts.total(), 0
+    required, covered = coverage * counts.total(), 0
     for number, (_, count) in enumerate(counts.most_common(), start=1):
-        found += count
-        if found >= wanted:
+        covered += count
+        if covered >= required:
             return number
     return len(counts)

@@ -1,6 +1,6 @@
 """Manifests of recordings: JSON lines, tables, Kaldi-style folders, folders with labels, audio columns of datasets.
 
-Each entry has a recording (a file, a segment of one, or bytes in a dataset), a text, and any other columns.
+Each entry has a recording (a file, a segment of a file, or bytes in a dataset), a text, and any other columns.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from seqlab.data.readers import CellRows, read_lines, require_file
 
 logger = logging.getLogger(__name__)
 RECORD_KINDS, DATASET_KINDS = ("jsonl", "csv", "tsv"), ("json", "parquet", "arrow")
-"""File suffixes of manifests that are read here, and of those that `datasets` reads."""
+"""File suffixes of manifests that this module reads, and of manifests that `datasets` reads."""
 KALDI_LIST = "wav.scp"
 """The file that identifies a Kaldi-style folder."""
 MAX_NAMED = 5
-"""Maximum number of items that a message names."""
+"""Maximum number of items that a message lists."""
 _warned: set[tuple[Path, str]] = set()
-"""Kaldi-style folders and texts without a recording that a warning has named."""
+"""Kaldi-style folders, and their texts without a recording, for which a warning was logged."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ManifestEntry:
     """One entry of a manifest."""
 
     audio: str
-    """Path of the file, or a name if `content` is the recording; empty if the manifest names none."""
+    """Path of the file, or a name if `content` is the recording; empty if the manifest has no recording."""
     text: str | None
     """Transcript or label; None if the manifest has none."""
     location: str
@@ -73,7 +73,7 @@ class Manifest(FileColumn):
         return sum(each[0] for each in stamps), max(each[1] for each in stamps), max(each[2] for each in stamps)
 
     def sha256(self) -> str:
-        """Return the SHA-256 of all files in order; for a folder with labels, of the labels too."""
+        """Return the SHA-256 of all files in order; for a folder with labels, it depends on the labels too."""
         digest = hashlib.sha256()
         for path in self._files():
             label = path.parent.name if self._has_labelled_folders else ""
@@ -85,20 +85,20 @@ class Manifest(FileColumn):
         return self.in_folders and self.path.is_dir() and not (self.path / KALDI_LIST).is_file()
 
     def _files(self) -> list[Path]:
-        """List the files of the manifest and the existing recordings; missing ones are reported later."""
+        """List the files of the manifest and the existing recordings; missing recordings are reported later."""
         found = dict.fromkeys(Path(each.audio) for each in self.entries() if each.content is None and each.audio)
         return [*_list_files(self.path), *(path for path in found if path.is_file())]
 
     @property
     def is_manifest(self) -> bool:
-        """Whether the path is a manifest by its name: a folder, or a file with one of the suffixes."""
+        """Whether the path can be a manifest: a folder, or a file with a suffix of manifests."""
         return self.path.is_dir() or _kind_of(self.path) in (*RECORD_KINDS, *DATASET_KINDS)
 
     def entries(self) -> Iterator[ManifestEntry]:
         """Yield the entries in order.
 
         Raises:
-            FileNotFoundError, ValueError: the path does not exist, or is not a manifest; names the line.
+            FileNotFoundError, ValueError: the path does not exist, or is not a manifest; the message has the line.
         """
         if self.path.is_dir():
             if not self.in_folders and not (self.path / KALDI_LIST).is_file():
@@ -123,7 +123,7 @@ class Manifest(FileColumn):
             yield ManifestEntry("", None, location) if record is None else self.entry(record, location)
 
     def entry(self, record: Mapping[str, Any], location: str) -> ManifestEntry:
-        """Convert a record to an entry; `audio` is empty if it is empty in the record.
+        """Convert a record to an entry; if the audio column is empty, so is `audio`.
 
         Raises:
             ValueError: the audio column is missing, or its value is not a recording.
@@ -227,7 +227,7 @@ def _segment(start: Any, end: Any, location: str) -> tuple[float, float | None]:
 
 
 def _json_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yield the location and the record of each line; None for a blank line, as `FILE#COLUMN` counts it too."""
+    """Yield the location and the record of each line; None for a blank line, which `FILE#COLUMN` counts as well."""
     for number, line in enumerate(read_lines(path, ROW_LIMIT), start=1):
         location = f"{path}, line {number}"
         if not line.strip():
@@ -297,25 +297,25 @@ def _kaldi_entries(folder: Path) -> Iterator[ManifestEntry]:
         if (folder / "utt2spk").is_file()
         else {}
     )
-    cuts: dict[str, tuple[str, str, float, float | None]] = {
+    segments: dict[str, tuple[str, str, float, float | None]] = {
         name: (f"{folder / KALDI_LIST}, {name}", name, 0.0, None) for name in recordings
     }
     if (folder / "segments").is_file():
-        cuts = {}
+        segments = {}
         for location, name, rest in _kaldi_lines(folder / "segments"):
             parts = rest.split()
             if len(parts) != 3:
                 raise ValueError(f"{location}: must have the form `segment recording start end`.")
             start, end = _segment(parts[1], None if parts[2] == "-1" else parts[2], location)
-            cuts[name] = location, parts[0], start, end
-    unlisted = [name for name in texts if name not in cuts]
+            segments[name] = location, parts[0], start, end
+    unlisted = [name for name in texts if name not in segments]
     if unlisted and (folder, " ".join(unlisted)) not in _warned:  # manifests are read several times
         _warned.add((folder, " ".join(unlisted)))
         logger.warning(
             "%s: texts without a recording are left out: %s (%d of %d)",
             *(folder / "text", ", ".join(unlisted[:MAX_NAMED]), len(unlisted), len(texts)),
         )
-    for name, (location, recording, start, end) in cuts.items():
+    for name, (location, recording, start, end) in segments.items():
         if recording not in recordings:
             raise ValueError(f"{location}: {KALDI_LIST} has no recording {recording!r}.")
         columns = {"id": name, "speaker": speakers.get(name, "")}

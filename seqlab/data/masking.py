@@ -1,13 +1,13 @@
 """Masking of tokens for masked language modeling (Devlin et al. 2019, BERT).
 
 A share of the tokens of a batch is chosen for prediction. Of these, 80% are replaced by the mask, 10% by a random token
-and 10% are unchanged, so that the model cannot tell which input tokens are right.
+and 10% are unchanged, so that the model cannot assume that an input token is correct.
 
-Rows have the form `tokens eos`, as the source of a translator, without bos. So the id of bos can serve as the mask: the
-vocabulary of the model is that of the tokenizer, and its weights fit all other models with this tokenizer.
+Rows have the form `tokens eos`, as the source of a translator, without bos. The id of bos is used as the mask. So the
+vocabulary of the model is that of the tokenizer, and its weights can initialize other models with this tokenizer.
 
-The masking of a token is a pure function of (seed, epoch, its position in the corpus). It does not depend on the batch,
-the micro-step or the number of ranks.
+The masking of a token is a pure function of the seed, the epoch and the position of the token in the corpus. It does
+not depend on the batch, the micro-step or the number of ranks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from seqlab.text import Tokenizer
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1
 """Shares of the chosen tokens that are replaced by the mask and by a random token (Devlin et al. 2019, section 3.1)."""
-_MASKING = 2  # last part of the key of the generator, so that samplers draw other numbers
+_MASKING = 2  # last part of the key of the generator, different from the keys in samplers
 _GAMMA, _FIRST, _SECOND = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
@@ -40,7 +40,7 @@ class Masking:
     eos_id: int
     mask_id: int
     first_id: int
-    """The first id after the special ids; random tokens are drawn from here on."""
+    """The first id after the special ids: the lowest id of random tokens."""
     vocab_size: int
 
     @classmethod
@@ -60,11 +60,11 @@ class Masking:
         )
 
     def __call__(self, batch: TextBatch, epoch: int) -> TextBatch:
-        """Mask tokens of rows (B, T), each of consecutive ids of the corpus from position `indices` on.
+        """Mask tokens of rows (B, T) of consecutive ids of the corpus; `indices` are the positions of the first ids.
 
-        Of the left-to-right batch only `tgt_out` is used. `tgt_in` of the new batch is these ids, some of them
-        replaced; its `tgt_out` has the chosen ids. At least one id of each row is chosen; eos only in rows without any
-        other token.
+        `batch` is an autoregressive batch, of which only `tgt_out` is used. In the new batch, `tgt_in` contains these
+        ids, some of them replaced, and `tgt_out` the chosen ids. At least one id of each row is chosen; eos is chosen
+        only in rows without any other token.
         """
         ids = batch.tgt_out.numpy()
         positions = batch.indices.numpy()[:, None] + np.arange(ids.shape[1])
@@ -83,7 +83,7 @@ class Masking:
         )
 
     def _choose(self, ids: NDArray[np.int64], chance: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Choose each token whose `chance` is below the share, and in a row without any, the one with the lowest."""
+        """Choose each token with a `chance` below the share; in a row without any, choose the lowest chance."""
         is_token = ids != IGNORE
         is_text = is_token & (ids != self.eos_id)
         candidates = np.where(is_text.any(1, keepdims=True), is_text, is_token)
@@ -96,9 +96,9 @@ class Masking:
 
 
 def hashed_uniform(key: np.uint64, positions: NDArray[np.int64]) -> NDArray[np.floating]:
-    """Return a random number in [0, 1) for each position, a pure function of key and position.
+    """Return a random number in [0, 1) for each position, as a pure function of key and position.
 
-    SplitMix64 (Steele et al. 2014) computes its n-th number without those before it.
+    SplitMix64 (Steele et al. 2014) can compute its n-th number without the numbers before it.
     """
     mixed = positions.astype(np.uint64) * _GAMMA + key  # modulo 2^64, as below
     mixed = (mixed ^ (mixed >> np.uint64(30))) * _FIRST

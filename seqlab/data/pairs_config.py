@@ -41,26 +41,26 @@ class PairsConfig(TokensConfig):
     """Target sides of the training corpora, in the same order: translations, or labels."""
 
     train_weights: list[Annotated[float, Field(ge=1e-6, le=10_000)]] = Field(default_factory=list)
-    """How often each pair of a corpus is used per epoch: 2.5 is twice, and a third time for a random half that differs
-    in every epoch. One number per corpus; default: 1 for all."""
+    """Number of times that each pair of a corpus is used per epoch: with 2.5, twice, and a third time for a random half
+    that differs in every epoch. One number per corpus; default: 1 for all."""
 
     valid_src: str | None = None
-    """Source side of the validation set; by default, one is split off from the training corpora."""
+    """Source side of the validation set; by default, pairs are held out of the training corpora."""
 
     valid_tgt: PathSpecs = Field(default_factory=list)
     """Target side of the validation set. Several files are several references of the same sources: the loss uses the
-    first, the metrics of decoded output use all. An empty line in a further file means that the source has no such
+    first, the metrics of decoded output use all. An empty line in an additional file means that the source has no such
     reference."""
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Share of the distinct training sources that is split off for validation if no validation set is given."""
+    """Share of the distinct training sources that is held out for validation if no validation set is given."""
 
     valid_fold: Count | None = None
-    """Number of the validation fold, from 1: with a `valid_fraction` of 0.1, the folds 1 to 10 are a cross-validation
-    of ten runs, each source in the validation set of one."""
+    """Number of the validation fold, from 1. With a `valid_fraction` of 0.1, ten runs with the folds 1 to 10 are a
+    cross-validation: each source is in the validation set of one run."""
 
     valid_max_pairs: Count = 1000
-    """Maximum number of pairs split off for validation, unless `valid_fold` is given."""
+    """Maximum number of pairs held out for validation, unless `valid_fold` is given."""
 
     test_src: PathSpecs = Field(default_factory=list)
     """Source sides of test sets. They are neither trained on nor decoded: the data report counts how many of their
@@ -74,13 +74,13 @@ class PairsConfig(TokensConfig):
     plain or .gz. They are scaled to the size of the random initialization, which tokens without a vector keep."""
 
     tokenizer: TokenizerConfig = Field(default_factory=lambda: default_part("tokenizer")())
-    """Tokenizer: how text becomes ids."""
+    """Tokenizer, which converts text to ids."""
 
     max_length: Count = 256
     """Maximum tokens of each side, without eos; longer pairs are dropped."""
 
     chunk_pairs: Count = 131_072
-    """Number of pairs that are shuffled, sorted by length and divided into steps at a time: memory grows with it."""
+    """Number of pairs that are shuffled, sorted by length and divided into steps together. Memory grows with it."""
 
     prefetch_steps: CountOrZero = 8
     """Number of steps prepared ahead in a background thread; 0 prepares each step on demand."""
@@ -151,7 +151,7 @@ class PairsConfig(TokensConfig):
                     f"`{split}_src` and `{split}_tgt` need one file each per corpus, but have {len(src)} and "
                     f"{len(tgt)}."
                 )
-        if set(self.train_weights) <= {1.0}:  # the default, possibly of another number of corpora
+        if set(self.train_weights) <= {1.0}:  # the default, possibly for a different number of corpora
             object.__setattr__(self, "train_weights", [1.0] * len(self.train_src))  # the config is frozen
         if len(self.train_weights) != len(self.train_src):
             raise ValueError(
@@ -163,7 +163,7 @@ class PairsConfig(TokensConfig):
             raise ValueError(f"`valid_{given}` is set, so `valid_{missing}` must be set too.")
         return self
 
-    def of_fold(self, number: int, num_folds: int) -> Self:
+    def for_fold(self, number: int, num_folds: int) -> Self:
         """Return the section for one fold of a cross-validation, from 1."""
         if self.valid_src is not None:
             raise ValueError("Folds are parts of the training corpora: remove `data.valid_src` and `data.valid_tgt`.")
@@ -174,7 +174,7 @@ class PairsConfig(TokensConfig):
         if self.valid_fold is None:
             return self
         if self.valid_src is not None:
-            raise ValueError("`valid_fold` splits off a validation set, but `valid_src` names one: remove one of them.")
+            raise ValueError("`valid_fold` holds out a validation set, but `valid_src` names one: remove one of them.")
         if self.valid_fold > math.floor(1 / self.valid_fraction + 1e-9):
             raise ValueError(
                 f"`valid_fold` ({self.valid_fold}) must be one of the folds of size `valid_fraction` "

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 
 NUDGED_SHARE = 0.1
-"""Share of the pairs that are sorted as if one token longer. Without it, pairs of a rare length would share a batch in
-every epoch. It adds about 0.6 percentage points of padding."""
+"""Share of the pairs that are sorted as if they were one token longer. Otherwise, pairs of a rare length would be in
+the same batch in every epoch. This adds about 0.6 percentage points of padding."""
 
 
 def plan_chunk(
@@ -23,22 +23,22 @@ def plan_chunk(
     batch_tokens: int,
     micro_batch_tokens: int,
 ) -> list[list[Indices]]:
-    """Divide pairs into steps of micro-steps, each an array of indices; every pair is in exactly one.
+    """Divide pairs into steps of micro-steps, which are arrays of indices; every pair is in exactly one micro-step.
 
-    Lengths include the special id of their side. The longer side of a micro-step has at most `micro_batch_tokens`
-    padded tokens, unless it is a single pair. The number of steps brings their mean size closest to `batch_tokens`
-    target tokens. Micro-steps are distributed so that all steps are of nearly equal size.
+    Lengths include the special id of their side. Each side of a micro-step has at most `micro_batch_tokens` padded
+    tokens, unless the micro-step is a single pair. The number of steps is chosen so that their mean size is closest to
+    `batch_tokens` target tokens. Micro-steps are distributed so that all steps have nearly the same size.
     """
     order = length_order(src_lengths, tgt_lengths, rng)
     widths = np.maximum(src_lengths, tgt_lengths)
     num_steps = max(1, round(int(tgt_lengths.sum()) / batch_tokens))
-    # The smallest budget with equally many micro-steps in every step: all ranks then finish together.
+    # The smallest budget with equally many micro-steps in every step, so that all ranks finish at the same time.
     count = len(cut_micro_steps(order, widths, micro_batch_tokens))
     budget = math.ceil(micro_batch_tokens * count / (num_steps * math.ceil(count / num_steps)))
-    # The first micro-step has a random part of the budget, so that the boundaries differ between epochs.
+    # The first micro-step has a random share of the budget, so that the boundaries differ between epochs.
     micro_steps = cut_micro_steps(order, widths, budget, int(budget * rng.uniform(0.3, 1.0)))
     tokens = [int(tgt_lengths[micro_step].sum()) for micro_step in micro_steps]
-    return deal_micro_steps(micro_steps, tokens, min(num_steps, len(micro_steps)), rng)
+    return distribute_micro_steps(micro_steps, tokens, min(num_steps, len(micro_steps)), rng)
 
 
 def length_order(
@@ -46,8 +46,8 @@ def length_order(
 ) -> Indices:
     """Sort pairs by their longer side, then by the difference of the sides, in alternating direction; ties are random.
 
-    The difference ascends for one length of the longer side and descends for the next, so that neighbors are similar
-    on both sides even where the length changes.
+    The difference ascends for one length of the longer side and descends for the next, so that neighbors have similar
+    lengths on both sides even where the longer side changes.
     """
     nudges = rng.random(len(src_lengths)) < nudged_share
     longer = np.maximum(src_lengths, tgt_lengths) + nudges
@@ -57,7 +57,7 @@ def length_order(
 
 
 def cut_micro_steps(order: Indices, widths: Indices, budget: int, first_budget: int | None = None) -> list[Indices]:
-    """Cut a sequence of pairs into micro-steps whose padded size, rows times the longest, is within the budget."""
+    """Cut a sequence of pairs into micro-steps with a padded size (rows times maximum width) within the budget."""
     micro_steps = []
     start = widest = 0
     limit = budget if first_budget is None else first_budget
@@ -71,13 +71,13 @@ def cut_micro_steps(order: Indices, widths: Indices, budget: int, first_budget: 
     return micro_steps
 
 
-def deal_micro_steps(
+def distribute_micro_steps(
     micro_steps: list[Indices], tokens: list[int], num_steps: int, rng: np.random.Generator
 ) -> list[list[Indices]]:
     """Distribute micro-steps over steps, the largest first and each to the step with the fewest tokens.
 
-    The order of steps is random. Sizes are compared coarsely, so that micro-steps of nearly equal size are combined at
-    random. Every step gets a micro-step if there are at least `num_steps`.
+    The order of steps is random. Sizes are rounded for comparison, so that micro-steps of nearly equal size are
+    combined at random. Every step gets a micro-step if there are at least `num_steps`.
     """
     shuffled = rng.permutation(len(micro_steps)).tolist()
     size_unit = max(1, max(tokens, default=1) // 16)

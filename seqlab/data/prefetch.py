@@ -18,13 +18,13 @@ _thread_count_lock = threading.Lock()
 def use_one_torch_thread() -> None:
     """Limit torch to one core in the calling thread only.
 
-    Otherwise the first large operation of the thread starts its own team of OpenMP threads. With more threads than
+    Otherwise, the first large operation of the thread starts another team of OpenMP threads. With more threads than
     cores, OpenMP threads sleep between operations, and training takes up to twice as long.
     """
     with _thread_count_lock:
         default = torch.get_num_threads()
         torch.set_num_threads(1)
-        # This also sets the default of later threads. Another thread restores it without a change to this one.
+        # This also sets the default of later threads. A temporary thread restores it without changing this thread.
         setter = threading.Thread(target=torch.set_num_threads, args=(default,))
         setter.start()
         setter.join()
@@ -40,10 +40,10 @@ class _Ended:
 
 
 class Prefetch(Generic[T]):
-    """Iterate over `items` with up to `depth` of them prepared ahead; as a context manager, end the thread on exit.
+    """Iterator that prepares up to `depth` items ahead; as a context manager, it ends its thread on exit.
 
-    Items, order and exceptions are those of the iterator. `close` discards prepared items: to resume, keep the position
-    in the items themselves.
+    Items, order and exceptions are those of `items`. `close` discards prepared items. To resume afterwards, each item
+    must contain its position.
     """
 
     def __init__(self, items: Iterator[T], depth: int) -> None:

@@ -1,4 +1,4 @@
-"""Encode raw corpora into a cache folder once, and reuse it while its inputs are unchanged."""
+"""Preparation of corpora: encoding into a cache folder, which is reused while its inputs are unchanged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from seqlab.data.workers import Workers, worker_count
 from seqlab.data.workspace import KEY_CHARS, open_or_make_survey, workspace
 from seqlab.text import Tokenizer
 
-CACHE_FORMAT = 3  # raise it when the format of the cache changes
+CACHE_FORMAT = 3  # increase it when the format of the cache changes
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class PreparedData:
     valid: EncodedCorpus
     report: DataReport
     references: list[RaggedArray]
-    """Further references of the validation pairs: raw lines in UTF-8, empty for a pair without one."""
+    """Additional references of the validation pairs: raw lines in UTF-8, empty for a pair without a reference."""
     content_hashes: dict[str, str]  # SHA-256 of each input file, by path
 
     def notes(self) -> dict[str, Any]:
-        """Return notes for run.json: the longest training source, beyond which a model is untrained."""
+        """Return notes for run.json: the length of the longest source that the model is trained on."""
         return {"longest_src_tokens": int(self.train.src.lengths.max())}
 
     @cached_property
@@ -60,14 +60,14 @@ def prepare(
 ) -> PreparedData:
     """Encode the training and validation corpora into `folder`, or open the cache there if its inputs are unchanged.
 
-    The result does not depend on the number of processes. If this is interrupted, the next call resumes from
-    `FOLDER.tmp`. The cache holds a data report; the files that it names are in `folder`.
+    The result does not depend on the number of processes. After an interruption, the next call resumes from
+    `FOLDER.tmp`. The cache contains a data report; the files that the report names are in `folder`.
 
     Args:
         config: data section with the corpora.
-        tokenizers: tokenizer of each side; for text without a second side the last one is used.
-        folder: the cache.
-        on_progress: receives the progress.
+        tokenizers: tokenizer of each side; for monolingual text, the last one is used.
+        folder: folder of the cache.
+        on_progress: progress callback.
         num_workers: number of processes; by default one per core, or fewer for small corpora.
 
     Raises:
@@ -87,7 +87,7 @@ def prepare(
 
 
 def open_prepared(config: TokensConfig, tokenizers: Sequence[Tokenizer], folder: str | Path) -> PreparedData:
-    """Open the cache that another process has prepared, without writing to it.
+    """Open a cache that another process has prepared, without writing to it.
 
     Raises:
         FileNotFoundError: a corpus does not exist.
@@ -111,7 +111,7 @@ def _encode(
     corpora = [corpus for split in ("train", "valid", "test") for corpus in config.corpora(split)]
     columns = [column for corpus in corpora for column in corpus.columns]
     with workspace(folder) as work, Workers(num_workers or worker_count(columns)) as workers:
-        # Built in the workspace and renamed: the cache folder is always complete.
+        # Built in the workspace and then renamed, so that a cache folder is always complete.
         building = work / f"encoded-{key[:KEY_CHARS]}"
         report = _build(config, encoder, building, workers, on_progress)
         for path, digest in hash_inputs(config.input_specs(), folder).items():
@@ -188,12 +188,12 @@ def _open(config: TokensConfig, folder: Path, key: str, content_hashes: dict[str
     check = not is_unchanged(folder)
     train, valid = (EncodedCorpus.open(folder / split, check=check) for split in ("train", "valid"))
     references = open_references(folder, len(config.corpora("references")), len(valid), check=check)
-    split_off = folder / VALID_FILE
-    if report.valid_file and (not split_off.is_file() or split_off.stat().st_size != report.valid_bytes):
-        raise ValueError(f"{split_off}: does not hold the pairs that were split off.")
+    valid_file = folder / VALID_FILE
+    if report.valid_file and (not valid_file.is_file() or valid_file.stat().st_size != report.valid_bytes):
+        raise ValueError(f"{valid_file}: does not contain the held-out pairs.")
     report = replace(  # the folder may have been moved
         report,
         dropped_file=str(folder / DROPPED_FILE),
-        valid_file=str(split_off) if report.valid_file else "",
+        valid_file=str(valid_file) if report.valid_file else "",
     )
     return PreparedData(train, valid, report, references, content_hashes)

@@ -305,7 +305,7 @@ class RecordingsReport:
             found.append(f"{count:,} speakers of the held-out parts are also in the training part: {names}")
         found += [f"{outlier}: is its text correct?" for outlier in self.outliers]
         named = list(self.faults.items())
-        found += [f"left out: {where}: {fault}" for where, fault in named[:MAX_NAMED]]
+        found += [f"left out: {location}: {fault}" for location, fault in named[:MAX_NAMED]]
         if len(named) > MAX_NAMED:
             found.append(f"left out: {len(named) - MAX_NAMED:,} more (all are in run.json)")
         return found

@@ -179,7 +179,7 @@ class RecordingsConfig(DataConfig):
         """Return None: columns are given by fields of the config."""
         return None
 
-    def of_fold(self, number: int, num_folds: int) -> Self:
+    def for_fold(self, number: int, num_folds: int) -> Self:
         """Return the section for one fold of a cross-validation, from 1: its test fold, besides a validation part."""
         return replace(self, num_folds=num_folds, test_fold=number)
 

@@ -95,4 +95,4 @@ def collate_rank(shares: Sequence[Sequence[Indices]], rank: int, collate: Callab
     collective operation.
     """
     first = nonempty_micro_steps(shares)[0][:1]
-    return [collate(rows) if len(rows) else collate(first).idle() for rows in shares[rank]]
+    return [collate(rows) if len(rows) else collate(first).without_targets() for rows in shares[rank]]

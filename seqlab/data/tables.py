@@ -133,10 +133,10 @@ def _read_json(lines: Iterable[str], name: str) -> tuple[list[str], Iterator[Row
     return header, rows()
 
 
-def _cells(record: Mapping[str, Any], header: Sequence[str], where: str) -> list[str]:
+def _cells(record: Mapping[str, Any], header: Sequence[str], location: str) -> list[str]:
     missing = [column for column in header if column not in record]
     if missing:
-        raise ValueError(f"{where}: has no {missing[0]!r}, but the first record has.")
+        raise ValueError(f"{location}: has no {missing[0]!r}, but the first record has.")
     return [_cell(record[column]) for column in header]
 
 

@@ -28,8 +28,8 @@ ITEMS_AHEAD = 2
 _WORKER_SCRIPT = """
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
-from seqlab.data.workers import serve
-serve()
+from seqlab.data.workers import run_worker
+run_worker()
 """
 
 
@@ -133,7 +133,7 @@ class _Process:
         self._process.stdin.flush()
 
 
-def serve() -> None:
+def run_worker() -> None:
     """Run a worker process: apply functions to the items from standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is sent to all processes: the caller ends this one
     requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")

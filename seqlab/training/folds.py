@@ -81,7 +81,7 @@ def train_folds(
         raise ValueError(f"{folder} is a run, not the folder of one run for each fold: choose another `--run_dir`.")
     found, predictions = [], []
     for number in range(1, num_folds + 1):
-        fold = replace(config, data=config.data.of_fold(number, num_folds))
+        fold = replace(config, data=config.data.for_fold(number, num_folds))
         run_dir = train(fold, folder / f"fold_{number:02}", overwrite=overwrite, command=command)
         fold_predictions = list(fold.data.task.validation_predictions(run_dir))
         scores = fold.data.task.fold_scores(fold_predictions)

@@ -109,7 +109,7 @@ def train(
 def _default_run_dir(config_or_recipe: Config | Recipe) -> Path:
     """Return the default run folder of a corpus or recipe; raise ValueError if the recipe has no name."""
     if isinstance(config_or_recipe, Config):
-        return default_run_dir(*config_or_recipe.data.names())
+        return default_run_dir(*config_or_recipe.data.run_name_specs())
     name = getattr(config_or_recipe, "__name__", "")
     if not name.isidentifier():
         raise ValueError("`run_dir` must be given if `config` is a function without a name.")

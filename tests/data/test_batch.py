@@ -86,7 +86,7 @@ def test_an_idle_batch_has_the_same_shape_and_no_targets() -> None:
     texts = collate_text([[5, 6, 7], [8]], [0, 3], pad_id=PAD, start_id=BOS)
     pairs = collate([[5, 6]], [[7]], [0], pad_id=PAD, bos_id=BOS, eos_id=EOS)
     for batch in (texts, pairs):
-        idle = batch.idle()
+        idle = batch.without_targets()
         assert type(idle) is type(batch)
         assert idle.num_tgt_tokens == 0
         assert idle.tgt_out is not None
@@ -147,7 +147,7 @@ def test_frames_and_tokens_are_padded(lengths: list[int], data: st.DataObject) -
         assert actual.equal(expected)
     assert len(batch) == len(lengths)
     assert batch.num_targets == batch.num_tgt_tokens == tokens.num_tgt_tokens
-    idle = batch.idle()
+    idle = batch.without_targets()
     assert idle.num_targets == 0
     assert idle.tgt_out is not None
     assert (idle.tgt_out == IGNORE).all()
@@ -180,7 +180,7 @@ def test_labels_and_numbers_are_collated_with_ids_or_frames(lengths: list[int], 
     assert frame_batch.targets is not None
     assert np.array_equal(frame_batch.targets.numpy(), numbers.astype(np.float32), equal_nan=True)
     assert (id_batch.num_targets, frame_batch.num_targets) == ((labels != IGNORE).sum(), (~np.isnan(numbers)).sum())
-    for batch in (id_batch.idle(), frame_batch.idle()):
+    for batch in (id_batch.without_targets(), frame_batch.without_targets()):
         assert batch.num_targets == 0
         assert batch.targets is not None
         assert bool((batch.targets == IGNORE).all() or batch.targets.isnan().all())

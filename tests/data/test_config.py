@@ -61,7 +61,7 @@ def test_a_single_text_becomes_a_list_and_the_config_survives_a_round_trip() -> 
     config = LanguageModellingConfig(train="a.txt", valid="b.tsv#0")  # type: ignore[arg-type]
     assert (config.train, config.valid) == (["a.txt"], ["b.tsv#0"])
     assert config.input_specs() == ["a.txt", "b.tsv#0"]
-    assert config.names() == ("a.txt",)
+    assert config.run_name_specs() == ("a.txt",)
     adapter: TypeAdapter[Any] = TypeAdapter(DataConfig)
     assert adapter.validate_python(adapter.dump_python(config)) == config
     assert isinstance(

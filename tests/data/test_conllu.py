@@ -61,7 +61,7 @@ def test_written_sentences_can_be_read_if_columns_were_missing() -> None:
         ("1\n", r"a\.conllu, line 1: is not a line of CoNLL-U"),
         (
             "1\tone\tone\n\n# c\n1\ttwo\n",
-            r"a\.conllu, line 4: has 2 columns, divided by tabs, but the first row has 3",
+            r"a\.conllu, line 4: has 2 columns, separated by tabs, but the first row has 3",
         ),
         ("1x\tone\n", r"a\.conllu, line 1: is not a line of CoNLL-U"),
         ("1\tone\n2 \ttwo\n", r"a\.conllu, line 2: is not a line of CoNLL-U: .*starts with '2 '"),

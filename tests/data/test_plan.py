@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.plan import cut_micro_steps, deal_micro_steps, length_order, plan_chunk
+from seqlab.data.plan import cut_micro_steps, distribute_micro_steps, length_order, plan_chunk
 
 lengths = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=80)
 
@@ -95,7 +95,7 @@ def test_the_first_budget_limits_the_first_micro_step() -> None:
 @pytest.mark.parametrize("num_steps", [1, 3, 7])
 def test_micro_steps_are_distributed_evenly(num_steps: int) -> None:
     micro_steps = [np.array([index]) for index in range(7)]
-    steps = deal_micro_steps(micro_steps, [5] * 7, num_steps, np.random.default_rng(0))
+    steps = distribute_micro_steps(micro_steps, [5] * 7, num_steps, np.random.default_rng(0))
     sizes = [len(step) for step in steps]
     assert sum(sizes) == 7
     assert max(sizes) - min(sizes) <= 1

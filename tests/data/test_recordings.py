@@ -112,7 +112,7 @@ def test_each_recording_is_in_one_test_fold(options: dict[str, Any], corpus: Pat
     config = make_config(corpus, **{"num_folds": 5} | options)
     test_rows = []
     for fold in range(1, config.num_folds + 1):
-        recordings, _, splits = read_splits(config.of_fold(fold, config.num_folds), tmp_path)
+        recordings, _, splits = read_splits(config.for_fold(fold, config.num_folds), tmp_path)
         assert not set(splits.test) & (set(splits.train) | set(splits.valid))
         assert len(splits.valid)
         if config.fold_column is not None:

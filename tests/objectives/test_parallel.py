@@ -78,7 +78,7 @@ def test_losses_cover_masked_positions_and_lengths(
     expected, count = reference_loss(model, batch, 0.2, 0.5)
     torch.testing.assert_close(found.total, expected)
     assert float(found.count) == count == sum(map(len, TGT)) - float(found.logs["shown"])
-    empty: Loss = objective(model, batch.idle(), context())
+    empty: Loss = objective(model, batch.without_targets(), context())
     assert (float(empty.total.detach()), float(empty.count)) == (0.0, 0.0)
     empty.total.backward()
     assert not any(parameter.grad.any() for parameter in model.parameters() if parameter.grad is not None)

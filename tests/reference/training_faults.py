@@ -198,8 +198,8 @@ DATA = (
     Fault(
         "data.validation_in_training",
         "sources that are held out for validation are trained on",
-        "np.where(held_out, RowStatus.VALID_SOURCE, RowStatus.TRAIN)",
-        "np.where(held_out, RowStatus.TRAIN, RowStatus.TRAIN)",
+        "np.where(is_held_out, RowStatus.VALID_SOURCE, RowStatus.TRAIN)",
+        "np.where(is_held_out, RowStatus.TRAIN, RowStatus.TRAIN)",
         ("data/test_prepare.py",),
     ),
     Fault(

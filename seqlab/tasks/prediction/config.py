@@ -137,7 +137,7 @@ class PredictionConfig(DataConfig):
         """Return the input files, for hashing."""
         return [source_to_hash(spec) for name in self.path_fields for spec in self._specs(name)]
 
-    def of_fold(self, number: int, num_folds: int) -> "PredictionConfig":
+    def for_fold(self, number: int, num_folds: int) -> "PredictionConfig":
         """Return a copy that validates on one fold of the training data, numbered from 1."""
         if self.valid is not None:
             raise ValueError("Folds are parts of the training data: remove `data.valid`.")

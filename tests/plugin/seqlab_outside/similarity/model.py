@@ -63,7 +63,7 @@ class PairBatch:
         names = ("left", "left_starts", "right", "right_starts", "indices")
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=non_blocking) for name in names})
 
-    def idle(self) -> "PairBatch":
+    def without_targets(self) -> "PairBatch":
         """Return the batch without targets: its loss is 0."""
         return replace(self, num_targets=0)
 

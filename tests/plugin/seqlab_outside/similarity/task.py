@@ -71,7 +71,7 @@ class SimilarityTask(Task):
                 pairs = order[number * size : (number + 1) * size]
                 groups = [pairs[i : i + settings.group_pairs] for i in range(0, len(pairs), settings.group_pairs)]
                 batches = [_batch(data.train, group.tolist()) for group in groups[world.rank :: world.world_size]]
-                idle = _batch(data.train, groups[0].tolist()).idle()
+                idle = _batch(data.train, groups[0].tolist()).without_targets()
                 num_idle = -(-len(groups) // world.world_size) - len(batches)  # same number of batches on all ranks
                 progress = epoch + (number + 1) / count
                 yield TrainingStep(Position(epoch, 0, number), progress, batches + [idle] * num_idle)
