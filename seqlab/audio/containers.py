@@ -142,7 +142,7 @@ def check_rate(rate: int, name: str) -> None:
 
 
 def _check_wav(stream: BinaryIO, size: int, order: str, name: str) -> int | None:
-    """Check the chunks of a RIFF file, whose sizes are padded to an even number of bytes; see `check_container`."""
+    """Check the chunks of a RIFF file, which are padded to an even number of bytes; see `check_container`."""
     position, long_size = 12, 0
     while position + 8 <= size:
         stream.seek(position)

@@ -301,7 +301,7 @@ class ClippingMeter:
         return self.num_clipped / self.num_samples
 
     def _count(self, at_limit: NDArray[np.bool_]) -> None:
-        """Count the clipped samples whose two neighbors are known."""
+        """Count the clipped samples of the rows with known neighbors: all except the first and the last."""
         rows = np.concatenate([self._before, at_limit], axis=1)  # (sign, n, channel)
         self.num_clipped += int((rows[:, 1:-1] & (rows[:, :-2] | rows[:, 2:])).sum())
         self._before = rows[:, -2:].copy()

@@ -124,7 +124,7 @@ def _mark_reported_errors(store: dist.Store, rank: int) -> Iterator[None]:
         yield
     except (Exception, KeyboardInterrupt) as error:
         key_of_error = f"failed/{sha256(repr(error).encode()).hexdigest()}"
-        with suppress(RuntimeError):  # rank 0, which serves the store, may have exited
+        with suppress(RuntimeError):  # rank 0, which runs the store, may have exited
             if rank == 0:
                 for key in ("failed", key_of_error):
                     store.set(key, "")

@@ -10,7 +10,7 @@ from typing import BinaryIO
 MAX_LINE_BYTES = 1 << 20
 """Default limit of a line; processing a line can need a hundred times its size in memory."""
 MAX_ROW_BYTES = 1 << 24
-"""Limit of a table row, whose cells can be documents, and of a line of an ARPA file or of word vectors."""
+"""Limit of a row of a table (cells can be documents), and of a line of an ARPA file or of word vectors."""
 
 
 class PartialLine(bytes):

@@ -44,7 +44,7 @@ class CorpusDescription:
     name: str
     summary: str
     source: str
-    """Where to get the corpus, or the command that generates it."""
+    """Address or package of the corpus, or the command that generates it."""
     license: str
     columns: Mapping[str, str]
     """Column -> description of its content."""

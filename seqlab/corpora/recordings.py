@@ -34,7 +34,7 @@ class RecordingsDescription:
     name: str
     summary: str
     source: str
-    """Where to get the corpus."""
+    """Address of the corpus."""
     license: str
     files: tuple[str, ...]
     """Names of all required files."""

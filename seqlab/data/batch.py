@@ -43,7 +43,7 @@ class Batch(Protocol):
 
 
 class TokenBatch(Batch, Protocol):
-    """Protocol of batches whose targets are tokens."""
+    """Protocol of batches with tokens as targets."""
 
     @property
     def tgt_out(self) -> Tensor | None:
@@ -57,7 +57,7 @@ class TokenBatch(Batch, Protocol):
 
 
 class BaseBatch:
-    """Base class of batches: dataclasses of tensors and plain numbers, whose first tensor has a row per example."""
+    """Base class of batches: dataclasses of tensors and plain numbers; the first tensor has one row per example."""
 
     indices: Tensor
     continues: bool = False
@@ -83,7 +83,7 @@ def pin_batch(batch: Batch) -> Batch:
 
 
 class BaseTokenBatch(BaseBatch):
-    """Base class of batches whose targets are tokens."""
+    """Base class of batches with tokens as targets."""
 
     num_tgt_tokens: int
     tgt_out: Tensor | None

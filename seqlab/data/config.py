@@ -153,7 +153,7 @@ class DataConfig(Part):
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class TokensConfig(DataConfig):
-    """Base class of sections whose corpora are columns of text and whose batch sizes count tokens."""
+    """Base class of sections for corpora of text columns, with batch sizes in tokens."""
 
     split_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that determine the rows held out of the training corpora."""
@@ -182,7 +182,7 @@ class TokensConfig(DataConfig):
 
     @property
     def is_continuous(self) -> bool:
-        """Whether all lines form one continuous text, whose empty lines are kept."""
+        """Whether all lines, including empty lines, form one continuous text."""
         return False
 
     @property

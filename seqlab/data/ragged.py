@@ -47,9 +47,9 @@ class RaggedState:
 
 
 class ArrayWriter:
-    """Stream a one-dimensional array to a file, which gets its final name once it is complete and on disk.
+    """Stream a one-dimensional array to a file, which gets its final name when it is complete and on disk.
 
-    With the state of an interrupted writer, writing resumes from there; raises ValueError if the file is shorter.
+    With the `state` of an interrupted writer, writing resumes there; raises ValueError if the file is shorter.
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any] | type, state: ArrayState | None = None) -> None:
@@ -72,7 +72,7 @@ class ArrayWriter:
         return ArrayState(self.size, self._checksum)
 
     def close(self) -> None:
-        """Finish the file, and write its description beside it."""
+        """Finish the file, and write its description to `PATH.json`."""
         self.save()
         self._file.close()
         rename(temporary_path(self.path), self.path)
@@ -95,7 +95,7 @@ class ArrayWriter:
 
 
 class RaggedWriter:
-    """Stream rows to `PATH.values` and `PATH.offsets`, without keeping them in memory; resumable as `ArrayWriter`."""
+    """Stream rows to `PATH.values` and `PATH.offsets`, without keeping them in memory; resumable like `ArrayWriter`."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any] | type, state: RaggedState | None = None) -> None:
         values, offsets = (state.values, state.offsets) if state else (None, None)
@@ -109,7 +109,7 @@ class RaggedWriter:
         limit = np.iinfo(self._values.dtype).max
         if len(rows.values) and (rows.values.max() > limit or rows.values.min() < 0):
             found = f"{rows.values.min()} to {rows.values.max()}"
-            raise ValueError(f"ids must be between 0 and {limit}, but are {found}.")
+            raise ValueError(f"ids must be from 0 to {limit}, but are {found}.")
         self._offsets.append(self._values.size + rows.offsets[1:])
         self._values.append(rows.values)
 
@@ -132,20 +132,20 @@ class RaggedArray(Sequence[NDArray[Any]]):
 
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int]]) -> RaggedArray:
-        """Make a ragged array of rows of integers."""
+        """Create a ragged array from rows of integers."""
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         return cls.from_flat(np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum())), lengths)
 
     @classmethod
     def from_texts(cls, lines: Sequence[str]) -> RaggedArray:
-        """Make a ragged array of the UTF-8 bytes of lines."""
+        """Create a ragged array from the UTF-8 bytes of lines."""
         encoded = [line.encode("utf-8") for line in lines]
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         return cls.from_flat(np.frombuffer(b"".join(encoded), np.uint8), lengths)
 
     @classmethod
     def from_flat(cls, values: NDArray[Any], lengths: NDArray[np.int64]) -> RaggedArray:
-        """Make a ragged array of concatenated rows, given their lengths."""
+        """Create a ragged array from concatenated rows and their lengths."""
         return cls(values, _offsets_of(lengths))
 
     @classmethod
@@ -178,17 +178,17 @@ class RaggedArray(Sequence[NDArray[Any]]):
         return np.diff(self.offsets)
 
     def lengths_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the lengths of some rows."""
+        """Return the lengths of the rows at `indices`."""
         return np.asarray(self.offsets[indices + 1] - self.offsets[indices])
 
     def count_repetitions(self) -> NDArray[np.int64]:
-        """Count the values of each row that equal the previous one."""
+        """Count the values of each row that equal the previous value of the row."""
         positions = np.flatnonzero(self.values[1:] == self.values[:-1]) + 1
         rows = self._rows_of(positions)
         return np.bincount(rows[self.offsets[rows] < positions], minlength=len(self))
 
     def contains_any(self, values: range) -> NDArray[np.bool_]:
-        """Return whether each row contains any of some values."""
+        """Return a mask of the rows that contain any of `values`."""
         positions = np.flatnonzero((self.values >= values.start) & (self.values < values.stop))
         return np.bincount(self._rows_of(positions), minlength=len(self)) > 0
 
@@ -196,7 +196,7 @@ class RaggedArray(Sequence[NDArray[Any]]):
         return np.searchsorted(self.offsets, positions, side="right") - 1
 
     def take(self, indices: NDArray[np.int64]) -> RaggedArray:
-        """Copy some rows into memory; row i of the result is row `indices[i]`."""
+        """Copy the rows at `indices` into memory, in that order."""
         lengths = self.lengths_of(indices)
         offsets = _offsets_of(lengths)
         # Source of each value: the start of its row in `self.values`, plus its position in the row.
@@ -211,7 +211,7 @@ class RaggedArray(Sequence[NDArray[Any]]):
 def append_eos(
     ids: NDArray[Any], lengths: NDArray[np.int64], eos_id: int, is_partial: NDArray[np.bool_] | None = None
 ) -> RaggedArray:
-    """Append eos to concatenated rows, except to partial lines, which continue in the next row."""
+    """Append eos to each of the concatenated rows, except to partial lines, which continue in the next row."""
     ends = np.ones(len(lengths), np.bool_) if is_partial is None else ~is_partial
     return RaggedArray.from_flat(np.insert(ids, np.cumsum(lengths)[ends], eos_id), lengths + ends)
 
@@ -231,7 +231,7 @@ def open_array(path: Path, *, check: bool = False) -> NDArray[Any]:
     if found != size * dtype.itemsize:
         raise ValueError(f"{path}: has {found} bytes, but {size * dtype.itemsize} were written.")
     if check and file_crc32(path) != description["crc32"]:
-        raise ValueError(f"{path}: the checksum differs from the one that was written.")
+        raise ValueError(f"{path}: the checksum does not match: the file is damaged.")
     # An empty file cannot be mapped.
     return np.memmap(path, dtype, "r", shape=(size,)) if size else np.zeros(0, dtype)
 

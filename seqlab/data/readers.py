@@ -1,4 +1,4 @@
-"""Reading of text lines from bytes: only a newline ends a line, no other line separator of Unicode."""
+"""Reading of text lines from bytes: only a newline ends a line, not Unicode's other line separators."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from seqlab.base.raw_lines import DISCARDED, MAX_ROW_BYTES, LineLimit, PartialLi
 
 logger = logging.getLogger(__name__)
 MAX_PATH_CHARS = 4096
-"""Maximum characters of a path."""
+"""Maximum number of characters of a path."""
 BYTE_ORDER_MARK = "\ufeff"
 ZIP_MAGIC = b"PK\x03\x04"
 """First bytes of a zip archive."""
 
 
 class DiscardedLine(str):
-    """An empty line that replaces a line that is too long."""
+    """An empty line in place of a line that is too long."""
 
     __slots__ = ()
 
@@ -37,10 +37,10 @@ class LinePart(str):
 
 
 def decode_line(raw: bytes, name: str, number: int) -> str:
-    """Decode one line without its line end (a newline, and a carriage return before it).
+    """Decode one line without its line ending (a newline, and a carriage return before it).
 
     Raises:
-        ValueError: the bytes are not UTF-8; names the file and the line (`number` counts from 1).
+        ValueError: the bytes are not UTF-8; the message has the file and the line `number`, from 1.
     """
     raw = raw.removesuffix(b"\n").removesuffix(b"\r")
     try:
@@ -53,12 +53,11 @@ def decode_line(raw: bytes, name: str, number: int) -> str:
 
 
 def iter_lines(stream: BinaryIO, name: str, limit: LineLimit | None = None) -> Iterator[str]:
-    """Yield the lines of a binary stream as they arrive, without a byte order mark at its start.
+    """Yield the lines of a binary stream as they arrive, without a byte order mark at the start.
 
     Raises:
-        OSError: the stream cannot be read; names it.
-        ValueError: the stream is not UTF-8, a line is too long, or the gzip file that it decompresses is incomplete;
-            names it.
+        OSError: the stream cannot be read.
+        ValueError: the stream is not UTF-8, a line is too long, or the gzip file that it decompresses is incomplete.
     """
     return decode_lines((limit or LineLimit()).read(stream, name), name)
 
@@ -77,7 +76,7 @@ def decode_lines(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
 
 @contextmanager
 def convert_gzip_errors(name: str) -> Iterator[None]:
-    """Raise ValueError for a damaged gzip file that is read within this block, and add `name` to an OSError."""
+    """Raise ValueError if a gzip file that is read within the context is damaged, and add `name` to an OSError."""
     try:
         with filename_in_errors(name):
             yield
@@ -86,7 +85,7 @@ def convert_gzip_errors(name: str) -> Iterator[None]:
 
 
 def refuse_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """Yield lines; raises ValueError if the first ones are a recording, or if the first is the path of one."""
+    """Yield lines; raises ValueError as `check_first_lines` does, for example for a recording."""
     rest = iter(lines)
     head: list[bytes] = []
     for raw in rest:
@@ -99,9 +98,9 @@ def refuse_audio(lines: Iterable[bytes], name: str) -> Iterator[bytes]:
 
 
 def check_first_lines(lines: Sequence[bytes], name: str) -> None:
-    """Raise ValueError if the first lines of a text are a recording or a zip archive, or name a recording.
+    """Raise ValueError if the first lines are those of a recording or zip archive, or the path of a recording.
 
-    Warns of a text with carriage returns instead of newlines.
+    Logs a warning for carriage returns instead of newlines.
     """
     first = lines[0]
     if first.startswith(ZIP_MAGIC):
@@ -148,20 +147,20 @@ def read_lines(path: str | Path, limit: LineLimit | None = None) -> Iterator[str
 
 
 class CellRows(Iterator[list[str]]):
-    """Iterator over the rows of CSV cells; quoted cells may contain newlines, and a cell may be as long as a row."""
+    """Iterator over the rows of a CSV file; quoted cells can contain newlines, and a cell can be as long as a row."""
 
     def __init__(self, lines: Iterable[str], name: str, dialect: str = "excel", **options: Any) -> None:
-        """Start to read; `name` is for messages, `dialect` and `options` are passed to `csv.reader`."""
+        """Create the reader; `name` is for messages, `dialect` and `options` are passed to `csv.reader`."""
         csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))  # csv's own default is 131,072
         self._reader, self._name = csv.reader((f"{line}\n" for line in lines), dialect, **options), name
 
     @property
     def line_num(self) -> int:
-        """Last line of the current row, from 1."""
+        """Number of the last line of the current row, from 1."""
         return self._reader.line_num
 
     def __next__(self) -> list[str]:
-        """Return the next row, empty for an empty line; raises ValueError, naming the line, if it cannot be parsed."""
+        """Return the next row, empty for an empty line; raises ValueError, with the line, if it cannot be parsed."""
         try:
             return next(self._reader)
         except csv.Error as error:
@@ -175,7 +174,7 @@ def open_binary(path: Path) -> BinaryIO:
 
 
 def require_file(path: Path) -> None:
-    """Raise FileNotFoundError or ValueError, naming the path, unless it is an existing file."""
+    """Raise FileNotFoundError or ValueError unless the path is an existing file."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such file.")
     if path.is_dir():

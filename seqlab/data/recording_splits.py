@@ -1,4 +1,4 @@
-"""Splits of recordings into training, validation and test parts, and the report of them."""
+"""Training, validation and test splits of recordings, and the report on them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from seqlab.data.recordings_config import RecordingsConfig
 logger = logging.getLogger(__name__)
 Indices = NDArray[np.int64]
 MAX_COMMANDS, MIN_COMMAND_REPEATS = 50, 2
-"""Texts are commands if fewer than `MAX_COMMANDS` are distinct and each is repeated more than `MIN_COMMAND_REPEATS`
-times in the mean. Commands may be in all parts."""
+"""Texts are commands if fewer than `MAX_COMMANDS` of them are distinct, and their mean number of occurrences is above
+`MIN_COMMAND_REPEATS`. Commands may be in several splits."""
 MAX_NAMED_REASONS = 3
 """Maximum number of reasons in a message of one line."""
 MIN_CLIPPED_SHARE = 0.001
@@ -29,13 +29,13 @@ MIN_CLIPPED_SHARE = 0.001
 
 @dataclass(frozen=True)
 class RecordingSplits:
-    """Indices of the recordings of each part, ascending."""
+    """Indices of the recordings of each split, in ascending order."""
 
     train: Indices
     valid: Indices
     test: Indices
     faults: dict[int, str]
-    """Reasons why recordings are left out, by index."""
+    """Reason for leaving out a recording, by its index."""
 
 
 def split_recordings(
@@ -46,18 +46,18 @@ def split_recordings(
     by_text: bool,
     test_texts: Iterable[str] = (),
 ) -> RecordingSplits:
-    """Split recordings into training, validation and test parts.
+    """Split recordings into training, validation and test splits.
 
     Args:
-        config: data section, which determines the parts.
-        recordings: all recordings on the lists.
-        texts: normalized transcript or label of each recording; None if the list has none.
-        by_text: whether recordings of equal texts are held out together, as for transcripts that are not commands;
-            otherwise the parts are stratified by label.
+        config: data section, which determines the splits.
+        recordings: all recordings of the manifests.
+        texts: normalized transcript or label of each recording; None if the manifest has none.
+        by_text: whether recordings with equal texts are held out together, for transcripts that are not commands;
+            otherwise the splits are stratified by label.
         test_texts: transcripts of `data.test`.
 
     Raises:
-        ValueError: a recording cannot be used, with `on_fault: refuse`; a part is empty; a fold does not exist.
+        ValueError: a recording cannot be used and `on_fault` is `refuse`; a split is empty; a fold does not exist.
     """
     faults = {
         i: fault for i in range(len(recordings)) if (fault := _find_fault(config, recordings, i, texts[i], by_text))
@@ -69,9 +69,9 @@ def split_recordings(
     usable = np.array([i for i in range(len(recordings)) if i not in faults], np.int64)
     fields = np.array([each.field for each in recordings.examples], dtype=object)
     listed, extra = usable[fields[usable] == "train"], usable[fields[usable] == "extra_train"]
-    values = [recordings.examples[i] for i in listed]
+    examples = [recordings.examples[i] for i in listed]
     groups = _text_groups([texts[i] or "" for i in listed]) if by_text else None
-    is_test = _in_test_fold(config, values, [texts[i] for i in listed], groups)
+    is_test = _in_test_fold(config, examples, [texts[i] for i in listed], groups)
     test, rest = listed[is_test], listed[~is_test]
     if not len(rest):
         raise ValueError(f"{', '.join(config.train)}: leaves no recording for training: {_describe_faults(faults)}.")
@@ -86,7 +86,7 @@ def split_recordings(
     faults |= dict.fromkeys(is_long, f"longer than `data.max_seconds` ({config.max_seconds:g})")
     train = np.array([i for i in train if i not in is_long], np.int64)
     extra = np.array([i for i in extra if i not in is_long], np.int64)
-    if by_text:  # extra speech must not leak texts of the held-out parts
+    if by_text:  # extra speech must not leak texts of the held-out splits
         held_out = {*test_texts, *(texts[i] for part in (valid, test) for i in part)}
         held_out -= {"", *(texts[i] for i in train)}
         extra = np.array([i for i in extra if texts[i] not in held_out], np.int64)
@@ -100,7 +100,7 @@ def split_recordings(
 def _text_groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
     """Return a group number for each recording (n,), equal for equal texts; None if the texts are commands.
 
-    Each empty text is a group of its own.
+    Each recording with an empty text is a separate group.
     """
     nonempty = [text for text in texts if text]
     num_distinct = len(set(nonempty))
@@ -111,14 +111,14 @@ def _text_groups(texts: Sequence[str]) -> NDArray[np.int64] | None:
 
 
 def _describe_faults(faults: dict[int, str]) -> str:
-    """Describe the first faults, for messages."""
+    """Describe the first faults for a message; without faults, return advice."""
     if not faults:
         return "add recordings"
     return "; ".join([f"{len(faults)} cannot be used", *dict.fromkeys(faults.values())][: 1 + MAX_NAMED_REASONS])
 
 
 def _find_fault(config: RecordingsConfig, recordings: Recordings, index: int, text: str | None, by_text: bool) -> str:
-    """Return why a recording cannot be used, or "" if it can."""
+    """Return the reason why a recording cannot be used, or "" if it can."""
     example = recordings.examples[index]
     if example.fault:
         return example.fault
@@ -141,7 +141,9 @@ def _in_test_fold(
     if config.test_fold is None:
         return np.zeros(len(examples), bool)
     fold = config.test_fold - 1
-    values = np.array([] if config.fold_column is None else [_column(each, config.fold_column) for each in examples])
+    values = np.array(
+        [] if config.fold_column is None else [_column_value(each, config.fold_column) for each in examples]
+    )
     if config.folds == "given":
         names = sorted(set(values.tolist()), key=_numeric_sort_key)
         if len(names) != config.num_folds:
@@ -156,7 +158,8 @@ def _in_test_fold(
     return assign_folds(len(examples), config.num_folds, config.fold_seed, classes=classes, groups=groups) == fold
 
 
-def _column(example: RecordingExample, name: str) -> str:
+def _column_value(example: RecordingExample, name: str) -> str:
+    """Return the value of a recording in a column of its manifest; raise ValueError if it is empty or missing."""
     if not example.columns.get(name):
         known = ", ".join(example.columns) or "none"
         raise ValueError(f"{example.location}: has no value in the column {name!r} (its columns: {known}).")
@@ -164,12 +167,12 @@ def _column(example: RecordingExample, name: str) -> str:
 
 
 def _first_names(names: Sequence[str]) -> str:
-    """Join the first names of many."""
+    """Join at most `MAX_NAMED` names, with "..." if there are more."""
     return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
 
 
 def _numeric_sort_key(value: str) -> tuple[float, str]:
-    """Sort key that orders names that are numbers by their value, before other names."""
+    """Return a sort key that puts numbers first, ordered by their value."""
     return (float(value), value) if value.replace(".", "", 1).isdigit() else (float("inf"), value)
 
 
@@ -178,40 +181,40 @@ class RecordingsReport:
     """Report of the recordings of a run before training."""
 
     hours: dict[str, float]
-    """Total duration of each part."""
+    """Total duration of each split."""
     counts: dict[str, int]
-    """Number of recordings of each part."""
+    """Number of recordings of each split."""
     rates: dict[int, int]
-    """Number of recordings by the sample rate of their files."""
+    """Sample rate of files -> number of recordings."""
     channels: dict[int, int]
-    """Number of recordings by the channels of their files."""
+    """Number of channels of files -> number of recordings."""
     seconds: tuple[float, float, float]
     """Minimum, median and maximum duration of training recordings."""
     characters_per_second: float
-    """Mean rate of transcripts; 0 for labels."""
+    """Mean characters per second of the training transcripts; 0 for labels."""
     clipped: tuple[str, ...]
     """Locations of clipped recordings."""
     narrow: int
     """Number of recordings with a lower sample rate than `data.sample_rate`."""
     sample_rate: int
     shared_texts: int
-    """Number of texts in both the held-out and the training parts; 0 for labels."""
+    """Number of texts in both a held-out split and the training split; 0 for labels."""
     shared_speakers: tuple[str, ...]
-    """Speakers in both the held-out and the training parts."""
+    """Speakers in both a held-out split and the training split."""
     faults: dict[str, str]
-    """Reasons why recordings are left out, by location."""
+    """Reason for leaving out a recording, by its location."""
     outliers: tuple[str, ...] = field(default=())
     """Descriptions of recordings with an unusual ratio of text length to duration."""
     shared_recordings: tuple[str, ...] = field(default=())
-    """Locations of held-out recordings with the samples (of `data.test`: the file) of a training recording."""
+    """Locations of held-out recordings with the same samples (in `data.test`: the same file) as training recordings."""
     repeated: tuple[str, ...] = field(default=())
-    """Locations of training recordings with the samples of an earlier one."""
+    """Locations of training recordings with the same samples as an earlier training recording."""
     empty_texts: tuple[str, ...] = field(default=())
     """Locations of transcripts that are empty after normalization."""
     labels: dict[str, int] = field(default_factory=dict)
-    """Number of training recordings by label, the most frequent first; empty for transcripts."""
+    """Label -> number of training recordings, the most frequent first; empty for transcripts."""
     new_labels: tuple[str, ...] = field(default=())
-    """Labels of the held-out parts that are not in the training part."""
+    """Labels of the held-out splits that are not in the training split."""
 
     @classmethod
     def from_splits(
@@ -223,7 +226,7 @@ class RecordingsReport:
         by_text: bool,
         test: Sequence[ManifestEntry] = (),
     ) -> RecordingsReport:
-        """Make the report of some splits; `test`: entries of `data.test`, with normalized texts."""
+        """Create the report of splits; `test` are the entries of `data.test`, with normalized texts."""
         parts: dict[str, Indices] = {"train": splits.train, "valid": splits.valid, "test": splits.test}
         seconds = np.array([recordings.seconds(i) for i in splits.train])
         lengths = np.array([len(texts[i] or "") for i in splits.train])
@@ -276,7 +279,7 @@ class RecordingsReport:
         channels = ", ".join(f"{count:,} with {number}" for number, count in self.channels.items())
         found.append(f"{rates}; channels: {channels}")
         low, median, high = self.seconds
-        speed = f"; {self.characters_per_second:.1f} characters a second" if self.characters_per_second else ""
+        speed = f"; {self.characters_per_second:.1f} characters per second" if self.characters_per_second else ""
         found.append(f"training: {low:.2f} to {high:.2f} s, median {median:.2f} s{speed}")
         if self.narrow:
             lower = ", ".join(f"{rate:,}" for rate in sorted(self.rates) if rate < self.sample_rate)
@@ -290,19 +293,20 @@ class RecordingsReport:
             counts = [f"{label} {count:,}" for label, count in self.labels.items()]
             found.append(f"{len(counts):,} labels: {_first_names(counts)}")
         if self.new_labels:
-            found.append(f"labels of held-out parts that are not in the training part: {_first_names(self.new_labels)}")
-        for locations, what in (
+            names = _first_names(self.new_labels)
+            found.append(f"labels of held-out splits that are not in the training split: {names}")
+        for locations, finding in (
             (self.empty_texts, "transcripts are empty"),
             (self.repeated, "training recordings repeat an earlier one"),
-            (self.shared_recordings, "held-out recordings are also in the training part"),
+            (self.shared_recordings, "held-out recordings are also in the training split"),
         ):
             if locations:
-                found.append(f"{len(locations):,} {what}: {_first_names(locations)}")
+                found.append(f"{len(locations):,} {finding}: {_first_names(locations)}")
         if self.shared_texts:
-            found.append(f"{self.shared_texts:,} texts of the held-out parts are also in the training part")
+            found.append(f"{self.shared_texts:,} texts of the held-out splits are also in the training split")
         if self.shared_speakers:
             count, names = len(self.shared_speakers), _first_names(self.shared_speakers)
-            found.append(f"{count:,} speakers of the held-out parts are also in the training part: {names}")
+            found.append(f"{count:,} speakers of the held-out splits are also in the training split: {names}")
         found += [f"{outlier}: is its text correct?" for outlier in self.outliers]
         named = list(self.faults.items())
         found += [f"left out: {location}: {fault}" for location, fault in named[:MAX_NAMED]]
@@ -331,6 +335,6 @@ def _outliers(
     is_far = (lengths > 0) & ((rates > 4 * median) | (rates < median / 4)) & (abs(lengths - median * seconds) > 10)
     worst = np.flatnonzero(is_far)[np.argsort(-abs(np.log(rates[is_far] / median)), kind="stable")][:MAX_NAMED]
     return [
-        f"{recordings.examples[part[i]].location}: {rates[i]:.1f} characters a second, the median is {median:.1f}"
+        f"{recordings.examples[part[i]].location}: {rates[i]:.1f} characters per second, the median is {median:.1f}"
         for i in worst
     ]

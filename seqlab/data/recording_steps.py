@@ -25,21 +25,21 @@ from seqlab.data.step import Position, TrainingStep, collate_rank, next_position
 
 BatchT = TypeVar("BatchT", bound=Batch)
 AUGMENTATION_STREAM = 2
-"""Key of the random generator of augmentation."""
+"""Last part of the key of the random generator of augmentation."""
 
 
 @dataclass(frozen=True)
 class RecordingSteps(Generic[BatchT]):
-    """Sampler of training steps of recordings of similar length."""
+    """Sampler of training steps; the recordings of a micro-step have similar lengths."""
 
     recordings: Recordings
     codec: RecordingCodec
     config: RecordingsConfig
     seed: int
     collate: Callable[[Sequence[Tensor], Indices, int], BatchT]
-    """Makes a batch of (frames (F, M) of each recording, their indices, epoch)."""
+    """Function that makes a batch from (frames (F, M) of each recording, indices of the recordings, epoch)."""
     replacement: Callable[[int, int, np.random.Generator], NDArray[np.float32] | None] | None = None
-    """Returns a waveform that replaces the recording, given (index, epoch, random generator); None to keep it."""
+    """Function that returns a replacement of a recording, or None, from (index, epoch, random generator)."""
 
     @cached_property
     def augmentation(self) -> Augmentation:
@@ -47,7 +47,7 @@ class RecordingSteps(Generic[BatchT]):
         return self.config.augmentation
 
     def frame_counts(self, part: Indices) -> Indices:
-        """Count the frames of some recordings (n,)."""
+        """Count the frames of each of the recordings `part` (n,)."""
         counts = (self.codec.num_frames(self.recordings.examples[i].length) for i in part.tolist())
         return np.fromiter(counts, np.int64, len(part))
 

@@ -1,4 +1,4 @@
-"""Cache of decoded recordings: samples in a memory map, and metadata of each recording."""
+"""Cache of decoded recordings: samples in a memory map, and the metadata of each recording."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from seqlab.data.recordings_config import RecordingsConfig
 from seqlab.data.survey import PreparationProgress
 
 CACHE_FORMAT = 2
-"""Version of the cache; raise it when files would be decoded differently."""
+"""Version of the cache; increase it when the decoding of files changes."""
 SAMPLES_FILE, EXAMPLES_FILE = "samples.i16", "examples.jsonl"
 DECODING_BATCH_SIZE = 256
 """Number of recordings decoded at a time."""
@@ -35,14 +35,14 @@ ConfigField = Literal["train", "extra_train", "valid"]
 
 @dataclass(frozen=True)
 class RecordingExample:
-    """Metadata of a recording on a list."""
+    """Metadata of a recording of a manifest."""
 
     field: ConfigField
-    """Field of the config that lists it."""
+    """Field of the config that names the manifest."""
     audio: str
     text: str | None
     location: str
-    """Location in the list: `file, line N`."""
+    """Location in the manifest: `file, line N`."""
     columns: dict[str, str]
     first: int = 0
     """Index of its first sample in the memory map."""
@@ -81,7 +81,7 @@ class Recordings:
         return self.samples[example.first : example.first + example.length]
 
     def locate(self, index: int) -> str:
-        """Return the location of a recording in its list, and its file."""
+        """Return the location of a recording in its manifest, and its audio file."""
         example = self.examples[index]
         return f"{example.location} ({example.audio})"
 
@@ -93,12 +93,12 @@ class Recordings:
 def read_recordings(
     config: RecordingsConfig, cache: Path, on_progress: PreparationProgress | None
 ) -> tuple[Recordings, dict[str, str]]:
-    """Decode all recordings into a cache, or open the cache; also return the SHA-256 of each list.
+    """Decode all recordings into a cache, or open the cache; also return the SHA-256 of each manifest.
 
     `on_progress` is None in processes that open the cache of another process.
 
     Raises:
-        FileNotFoundError, ValueError: a list cannot be read. Damaged recordings raise no error: see
+        FileNotFoundError, ValueError: a manifest cannot be read. Damaged recordings do not raise an error: see
             `RecordingExample.fault`.
     """
     specs = config.input_specs()
@@ -107,7 +107,7 @@ def read_recordings(
     counts = [len(getattr(config, name)) for name in ("train", "extra_train")]
     folder = cache / f"recordings-{hash_json([made_from, counts])[:16]}"
     if not folder.is_dir():
-        assert on_progress is not None, "another process has decoded them"
+        assert on_progress is not None, "another process must have made the cache"
         cache.mkdir(parents=True, exist_ok=True)
         save_input_hashes(specs, cache)
         for old in cache.glob("recordings-*"):

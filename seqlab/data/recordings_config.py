@@ -1,4 +1,4 @@
-"""Base class of `data` sections whose examples are recordings."""
+"""Base class of `data` sections for recordings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Decibels = Annotated[float, Field(ge=-200, le=200)]
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class RecordingsConfig(DataConfig):
-    """Base class of sections whose examples are recordings."""
+    """Base class of sections for recordings."""
 
     path_fields: ClassVar[tuple[str, ...]] = ("train", "extra_train", "valid", "test")
     rows_name: ClassVar[str] = "recordings"
     in_folders: ClassVar[bool] = False
-    """Whether a folder with one subfolder of recordings for each label is a list of recordings."""
+    """Whether a folder with a subfolder of recordings for each label is a valid manifest."""
     codec_fields: ClassVar[tuple[str, ...]] = ("sample_rate", "num_bands", "window_ms", "hop_ms", "normalise")
 
     train: Annotated[PathSpecs, Field(min_length=1)]
@@ -35,11 +35,11 @@ class RecordingsConfig(DataConfig):
     Kaldi-style folders, or datasets as `hub:NAME:SPLIT`. Paths of recordings are relative to the list."""
 
     extra_train: PathSpecs = Field(default_factory=list)
-    """More training data, such as synthetic speech, which is never held out for validation or in a fold. Recordings
-    whose transcript is in a held-out part but not in the training part are excluded."""
+    """Additional training data, such as synthetic speech, which is never held out for validation or in a fold.
+    Recordings are excluded if their transcript is in a held-out split but not in the training split."""
 
     valid: str | None = None
-    """Validation data; by default, a part of the training data."""
+    """Validation data; by default, held out of the training data."""
 
     test: PathSpecs = Field(default_factory=list)
     """Test data, which is not used in training."""
@@ -83,7 +83,7 @@ class RecordingsConfig(DataConfig):
     """Number of cross-validation folds of the training data, with `test_fold`."""
 
     test_fold: Count | None = None
-    """Test fold, from 1, which is excluded from training and validation; null for none."""
+    """Number of the test fold, from 1, which is excluded from training and validation; null for none."""
 
     folds: FoldKind = "plain"
     """Assignment of recordings to folds: at random, with equal transcripts in one fold (`plain`), with equal shares of
@@ -94,7 +94,7 @@ class RecordingsConfig(DataConfig):
     """Column with groups or folds."""
 
     fold_seed: CountOrZero = 1
-    """Seed of the folds and of the validation part, independent of the seed of the run."""
+    """Seed of the folds and of the held-out validation data, independent of the seed of the run."""
 
     augment_speed: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Maximum change of speed and pitch in training (Ko et al. 2015): 0.1 for factors of 0.9 to 1.1."""
@@ -180,7 +180,7 @@ class RecordingsConfig(DataConfig):
         return None
 
     def for_fold(self, number: int, num_folds: int) -> Self:
-        """Return the section for one fold of a cross-validation, from 1: its test fold, besides a validation part."""
+        """Return the section with a test fold, from 1, of a cross-validation; validation data is held out as well."""
         return replace(self, num_folds=num_folds, test_fold=number)
 
     @model_validator(mode="after")

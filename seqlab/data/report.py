@@ -24,6 +24,7 @@ REASONS = {
 }
 """Reasons to drop pairs, and their descriptions."""
 MONOLINGUAL_REASONS = {"empty": "(empty)", "valid_source": "(repeat a validation line)"}
+"""Reasons to drop lines of monolingual text, and their descriptions."""
 
 EXAMPLES_PER_REASON = 3
 
@@ -62,12 +63,10 @@ class CorpusReport:
     columns: tuple[str, ...]  # path specs
     rows: int
     kept: int
-    split_off: int  # kept for validation
+    split_off: int  # held out for validation
     dropped: dict[str, int]  # by reason
-    duplicates: (
-        int | None
-    )  # kept pairs that repeat an earlier one of the same split; None for text without a second side
-    copies: int  # kept pairs whose source equals the target
+    duplicates: int | None  # kept pairs that repeat an earlier one of the same split; None for monolingual text
+    copies: int  # kept pairs with equal source and target
     counts: tuple[TokenCounts, ...]  # of each column
 
 
@@ -90,7 +89,7 @@ class DataReport:
     overlaps: list[Overlap]
     examples: list[DroppedRow] = field(default_factory=list)  # the first rows of each reason
     dropped_file: str = ""  # file that lists all dropped rows
-    valid_file: str = ""  # file of the pairs split off for validation; "" for none
+    valid_file: str = ""  # file of the pairs held out for validation; "" for none
     valid_bytes: int = 0  # size of `valid_file`
 
     def to_json(self) -> dict[str, Any]:
@@ -103,29 +102,29 @@ class DataReport:
         return TypeAdapter(cls).validate_python(value)
 
     def lines(self) -> list[str]:
-        """Render the report as lines of text, a few per corpus."""
+        """Render the report as lines of text."""
         text: list[str] = []
         for corpus in self.corpora:
             text += _corpus_lines(corpus)
         text += self._advice()
         if self.valid_file:
-            text.append(f"Split off for validation: {self.valid_file}, columns src and tgt")
+            text.append(f"Held out for validation: {self.valid_file}, columns src and tgt")
         text += [_overlap_line(overlap) for overlap in self.overlaps]
         if self.examples:
-            text.append(f"Dropped, for example (all in {self.dropped_file}):")
+            text.append(f"Examples of dropped rows (full list: {self.dropped_file}):")
             text += [f"  {row.location}: {row.detail}" for row in self.examples]
         return text
 
     def _advice(self) -> list[str]:
-        """Warn of validation text with unknown tokens if the training text has none."""
+        """Return a warning if the validation text has unknown tokens, but the training text has none."""
         unknown = dict.fromkeys(("train", "valid"), 0)
         for corpus in self.corpora:
             unknown[corpus.split] += corpus.counts[0].unknown if len(corpus.columns) == 1 else 0
         if unknown["train"] or not unknown["valid"]:
             return []
         return [
-            f"valid: {unknown['valid']:,} tokens are unknown, but none in training: the model cannot learn when to "
-            "expect them; with a `words` tokenizer set `data.tokenizer.min_count` to 2"
+            f"valid: {unknown['valid']:,} tokens are unknown, but none in training: the model cannot learn to predict "
+            "<unk>; with a `words` tokenizer, set `data.tokenizer.min_count` to 2"
         ]
 
 
@@ -134,7 +133,7 @@ def _corpus_lines(corpus: CorpusReport) -> list[str]:
     names, unit = " and ".join(corpus.columns), row_unit(len(corpus.columns))
     kept = f"{corpus.split}: {names}: {corpus.rows:,} {unit}, {corpus.kept:,} kept"
     if corpus.split_off:
-        kept += f", {corpus.split_off:,} split off for validation"
+        kept += f", {corpus.split_off:,} held out for validation"
     reasons = MONOLINGUAL_REASONS if is_text else REASONS
     text = [kept, *(f"  {count:,} dropped {reasons[reason]}" for reason, count in corpus.dropped.items())]
     if corpus.duplicates:
@@ -180,7 +179,10 @@ class DropLogState:
 
 
 class DropLog:
-    """Write all dropped rows to a tab-separated file, and keep the first of each reason; resumable as `ArrayWriter`."""
+    """Writer of a tab-separated file of all dropped rows, which keeps the first rows of each reason in memory.
+
+    It is resumable like `ArrayWriter`.
+    """
 
     def __init__(self, path: Path, num_columns: int, state: DropLogState | None = None) -> None:
         self.examples: list[DroppedRow] = [] if state is None else list(state.examples)
@@ -191,7 +193,7 @@ class DropLog:
             self._file.write(("\t".join(["reason", *names, "detail"]) + "\n").encode())
 
     def add(self, lines: bytes, examples: Sequence[DroppedRow]) -> None:
-        """Append lines of the file, and keep examples of them."""
+        """Append lines to the file, and keep the first examples of each reason."""
         self._file.write(lines)
         for row in examples:
             if sum(example.reason == row.reason for example in self.examples) < EXAMPLES_PER_REASON:

@@ -44,11 +44,11 @@ class EncodeTask:
     """A block to encode."""
 
     block: RowBlock
-    statuses: Statuses  # (rows,): as assigned by the survey
+    statuses: Statuses  # (rows,): assigned by the survey
     columns: tuple[str, ...]  # path specs of the corpus
     lines: NDArray[np.int64]  # (rows, columns): line of each row in its file, from 1
     chars_ratio: float | None  # of the corpus; None if no row is dropped for its length ratio
-    with_text: dict[RowStatus, bool]  # for each status that is kept: whether raw text is kept too
+    with_text: dict[RowStatus, bool]  # kept status -> whether raw text is kept too
 
 
 @dataclass
@@ -59,12 +59,12 @@ class EncodedBlock:
     counts: list[TokenCounts]  # of each column
     kept: dict[RowStatus, EncodedRows] = field(default_factory=dict)
     dropped: bytes = b""  # lines of the file of dropped rows
-    examples: list[DroppedRow] = field(default_factory=list)  # the first of them
+    examples: list[DroppedRow] = field(default_factory=list)  # the first dropped rows of each reason
 
 
 @dataclass(frozen=True)
 class RowEncoder:
-    """Encoder of blocks of text without a second side; each line ends with eos."""
+    """Encoder of blocks of monolingual text; each line ends with eos."""
 
     tokenizers: Sequence[Tokenizer]
     """Tokenizer of each column."""
@@ -79,10 +79,10 @@ class RowEncoder:
         return [encode_text(*each) for each in zip(self.tokenizers, columns, strict=True)]
 
     def drop_by_text(self, statuses: Statuses, columns: ColumnLines, chars_ratio: float | None) -> None:
-        """Update the statuses of rows that are dropped because of their text."""
+        """Set the status of rows that are dropped because of their text."""
 
     def drop_by_length(self, statuses: Statuses, candidates: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
-        """Update the statuses of candidates that are dropped because of their lengths in tokens (rows, columns)."""
+        """Set the status of candidates that are dropped because of their `lengths` (rows, columns) in tokens."""
 
     def explain(self, status: RowStatus, row: Sequence[str], lengths: list[int]) -> str:
         """Return a detailed reason why a row is dropped."""
@@ -106,11 +106,13 @@ class RowEncoder:
             encoded.kept[status] = kept
             found = map(_count_tokens, kept.columns, self.tokenizers)
             encoded.counts = [before + more for before, more in zip(encoded.counts, found, strict=True)]
-        self._drop(encoded, task, columns, lengths)
+        self._list_dropped(encoded, task, columns, lengths)
         return encoded
 
-    def _drop(self, encoded: EncodedBlock, task: EncodeTask, columns: ColumnLines, lengths: NDArray[np.int64]) -> None:
-        """List the dropped rows as text, which is compact for large corpora."""
+    def _list_dropped(
+        self, encoded: EncodedBlock, task: EncodeTask, columns: ColumnLines, lengths: NDArray[np.int64]
+    ) -> None:
+        """Set the lines of the file of dropped rows, as text, which is compact for large corpora."""
         rows = np.flatnonzero(encoded.statuses > RowStatus.VALID)
         numbers, tokens = task.lines[rows].tolist(), lengths[rows].tolist()
         written, seen = [], Counter[RowStatus]()
@@ -172,7 +174,7 @@ class PairEncoder(RowEncoder):
 
 
 def encode_text(tokenizer: Tokenizer, lines: Sequence[str]) -> RaggedArray:
-    """Encode lines with eos after each; the parts of a long line get the same ids as the line as a whole."""
+    """Encode lines with eos after each; the parts of a long line get the same ids as the undivided line."""
     is_partial = np.fromiter((isinstance(line, LinePart) for line in lines), np.bool_, len(lines))
     if is_partial.any() and _joins_with_spaces(tokenizer):
         lines = [line.removesuffix(" ") if partial else line for line, partial in zip(lines, is_partial, strict=True)]
@@ -180,7 +182,7 @@ def encode_text(tokenizer: Tokenizer, lines: Sequence[str]) -> RaggedArray:
 
 
 def _joins_with_spaces(tokenizer: Tokenizer) -> bool:
-    """Return whether joining two texts by a space concatenates their ids, as for words and subwords."""
+    """Return whether the ids of two texts joined by a space are their concatenated ids, as for words and subwords."""
     joined, first, second = tokenizer.encode(["a a", "a", "a"])
     return joined == first + second
 

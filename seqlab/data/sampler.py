@@ -33,7 +33,7 @@ BatchT = TypeVar("BatchT", bound=Batch)
 
 @dataclass(frozen=True)
 class Chunk:
-    """Pairs that are divided into steps together."""
+    """Pairs that are shuffled and divided into steps together."""
 
     indices: NDArray[np.int64]  # of the pairs in the corpus
     src: RaggedArray
@@ -47,8 +47,8 @@ class PairsSampler(ABC, Generic[BatchT]):
     """Base class of samplers that yield training steps of pairs without end, epoch after epoch.
 
     A step is a pure function of (pairs, config, seed, position). No state is carried between chunks: to resume at a
-    position, only its chunk is planned again. Each of `world_size` samplers with the same arguments yields its rank's
-    part of the same steps.
+    position, only its chunk is planned again. The samplers of all ranks, with otherwise equal arguments, yield their
+    parts of the same steps.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class PairsSampler(ABC, Generic[BatchT]):
             raise ValueError("`subword_sampling` needs the raw text, but the corpus was prepared without it.")
         strength = self._config.subword_sampling
         sampled = self.tokenizers[side].sample(text.take(indices).texts(), seed=seed, strength=strength)
-        # A segmentation longer than `max_length` is replaced by the default one, whose length was checked.
+        # A segmentation longer than `max_length` is replaced by the default segmentation, which is short enough.
         limit = self._config.max_length
         return RaggedArray.from_lists([row if len(row) <= limit else rows[i].tolist() for i, row in enumerate(sampled)])
 
@@ -140,7 +140,7 @@ class PairsSampler(ABC, Generic[BatchT]):
 
 
 class Seq2SeqSampler(PairsSampler[Seq2SeqBatch]):
-    """Sampler of translation, with step sizes in target tokens."""
+    """Sampler for translation; step sizes are in target tokens."""
 
     def _lengths(self, src: RaggedArray, tgt: RaggedArray) -> tuple[Indices, Indices]:
         return src.lengths + 1, tgt.lengths + 1
@@ -150,7 +150,7 @@ class Seq2SeqSampler(PairsSampler[Seq2SeqBatch]):
 
 
 def ordered_batches(pairs: EncodedCorpus, micro_batch_tokens: int, tokenizer: Tokenizer) -> Iterator[Seq2SeqBatch]:
-    """Yield every pair once, in batches of similar length, the same in every call; for validation."""
+    """Yield every pair once for validation, in batches of similar length, which are the same in every call."""
     src_lengths, tgt_lengths = (rows.lengths + 1 for rows in pairs.columns)
     order = length_order(src_lengths, tgt_lengths, seeded_generator(0), nudged_share=0)
     for indices in cut_micro_steps(order, np.maximum(src_lengths, tgt_lengths), micro_batch_tokens):
@@ -184,7 +184,7 @@ def collate_rows(
 
 
 class LabelledSampler(PairsSampler[LabelledBatch]):
-    """Sampler of labeling, with step sizes in source tokens."""
+    """Sampler for labeling; step sizes are in source tokens."""
 
     def _lengths(self, src: RaggedArray, tgt: RaggedArray) -> tuple[Indices, Indices]:
         return src.lengths, src.lengths
@@ -196,7 +196,7 @@ class LabelledSampler(PairsSampler[LabelledBatch]):
 def ordered_labelled_batches(
     pairs: EncodedCorpus, micro_batch_tokens: int, tokenizers: tuple[Tokenizer, Tokenizer]
 ) -> Iterator[LabelledBatch]:
-    """Yield every line once, in batches of similar length, the same in every call; for validation."""
+    """Yield every line once for validation, in batches of similar length, which are the same in every call."""
     lengths = pairs.src.lengths
     order = length_order(lengths, lengths, seeded_generator(0), nudged_share=0)
     for indices in cut_micro_steps(order, lengths, micro_batch_tokens):

@@ -17,8 +17,7 @@ CovariantBatchT = TypeVar("CovariantBatchT", bound=Batch, covariant=True)
 
 MAX_BORDER_SHIFT = 1 / 16
 """Maximum shift of a border between ranks to the nearest boundary of micro-steps, as a share of a rank's part. Without
-it, micro-steps of slightly unequal size would be split into a large and a tiny one, each with a forward and backward
-pass."""
+shifts, a micro-step could be split into a large and a tiny one, each with a forward and backward pass."""
 
 
 @dataclass(frozen=True, order=True)
@@ -31,7 +30,7 @@ class Position:
 
 
 def next_position(after: Position | None) -> Position:
-    """Return the position to resume from after a step; the step there may be the first of the next chunk or epoch."""
+    """Return the position after a step; if its chunk ends there, this means the first step of the next chunk."""
     return Position(0, 0, 0) if after is None else Position(after.epoch, after.chunk, after.step + 1)
 
 
@@ -41,7 +40,7 @@ class TrainingStep(Generic[CovariantBatchT]):
 
     position: Position
     epoch: float
-    """Passes over the corpora after this step."""
+    """Number of passes over the corpora after this step."""
     micro_steps: Sequence[CovariantBatchT]
     num_tgt_tokens: int = 0
     """Predicted tokens, including eos; for masked text, input tokens."""
@@ -53,14 +52,14 @@ class TrainingStep(Generic[CovariantBatchT]):
     padded_src_tokens: int = 0
     """Elements of the source tensors, padding included."""
     lr_factor: float = 1.0
-    """Factor of the learning rate of this step."""
+    """Factor by which the learning rate is multiplied in this step."""
 
 
 def split_among_ranks(micro_steps: Sequence[Indices], widths: Indices, world_size: int) -> list[list[Indices]]:
     """Split the pairs of a step, in order, among ranks, with about equally many padded tokens for each.
 
-    `widths` are the lengths of the longer sides of pairs. Every rank gets equally many micro-steps, the last of which
-    may be empty. The pairs of a step do not depend on the number of ranks, and a single rank gets the micro-steps
+    `widths` are the lengths of the longer sides of pairs. Every rank gets equally many micro-steps; the last ones of a
+    rank may be empty. The pairs of a step do not depend on the number of ranks. A single rank gets the micro-steps
     unchanged.
     """
     costs = [np.full(len(rows), int(widths[rows].max())) for rows in micro_steps]
@@ -80,7 +79,7 @@ def split_among_ranks(micro_steps: Sequence[Indices], widths: Indices, world_siz
             shares[rank].append(rows[ranks == rank])
     num_micro_steps = max(map(len, shares))
     empty = np.zeros(0, np.int64)
-    return [[*own, *[empty] * (num_micro_steps - len(own))] for own in shares]
+    return [[*share, *[empty] * (num_micro_steps - len(share))] for share in shares]
 
 
 def nonempty_micro_steps(shares: Sequence[Sequence[Indices]]) -> list[Indices]:
@@ -91,8 +90,8 @@ def nonempty_micro_steps(shares: Sequence[Sequence[Indices]]) -> list[Indices]:
 def collate_rank(shares: Sequence[Sequence[Indices]], rank: int, collate: Callable[[Indices], BatchT]) -> list[BatchT]:
     """Collate the micro-steps of a rank.
 
-    An empty micro-step becomes a batch without targets: it is computed too, because all ranks take part in every
-    collective operation.
+    An empty micro-step becomes a batch without targets, which is computed as well, because all ranks must take part in
+    every collective operation.
     """
     first = nonempty_micro_steps(shares)[0][:1]
     return [collate(rows) if len(rows) else collate(first).without_targets() for rows in shares[rank]]

@@ -1,4 +1,4 @@
-"""Line hashes of corpora, to split off a validation set and to find duplicates and overlap of training and test."""
+"""Line hashes of corpora, for holding out a validation set and for finding duplicates and overlap of the splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PreparationProgress = Callable[[str, int, int | None], None]
 """Progress callback: receives the unit, the number of units done, and their total, if known."""
 
 SMOOTHING_CHARS = 10
-"""Characters added to both sides of a length ratio, to tolerate large ratios of short lines."""
+"""Number of characters added to both lengths of a length ratio, to tolerate large ratios of short lines."""
 
 
 def no_progress(units: str, done: int, total: int | None) -> None:
@@ -36,7 +36,7 @@ class Survey:
 
     corpus: Corpus
     hashes: Sequence[LineHashes]  # of each column (rows,); 0 for an empty line
-    chars_ratio: float  # typical characters of the last column per character of the first, smoothed
+    chars_ratio: float  # smoothed ratio of the characters of the last column to those of the first
 
     def __len__(self) -> int:
         return len(self.hashes[0])
@@ -48,7 +48,7 @@ class Survey:
 
     @property
     def copies(self) -> RowMask:
-        """Mask of the pairs whose target equals the source."""
+        """Mask of the pairs with equal source and target."""
         return (self.hashes[0] == self.hashes[-1]) & ~self.empty & (len(self.hashes) > 1)
 
     @property
@@ -74,7 +74,7 @@ def survey_corpus(
         ValueError, FileNotFoundError: the corpus cannot be read, its columns differ in length, or it is empty.
     """
     parts: list[_BlockSurvey] = []
-    sizes: deque[int | None] = deque()  # estimated totals of the blocks, which are sent to the workers
+    sizes: deque[int | None] = deque()  # estimated size of the corpus, for each block that was sent to the workers
     done, unit = 0, row_unit(len(corpus.columns))
 
     def blocks() -> Iterator[RowBlock]:
@@ -99,7 +99,7 @@ class _BlockSurvey(NamedTuple):
     """Hashes and character counts of a block."""
 
     hashes: list[LineHashes]
-    chars: list[int]  # of each column: smoothed counts of rows without an empty side
+    chars: list[int]  # smoothed number of characters of each column, over rows without an empty side
 
 
 def _survey_block(block: RowBlock) -> _BlockSurvey:
@@ -110,7 +110,7 @@ def _survey_block(block: RowBlock) -> _BlockSurvey:
 
 
 def ratio_outliers(src_chars: NDArray[np.int64], tgt_chars: NDArray[np.int64], typical: float, limit: float) -> RowMask:
-    """Return a mask of pairs whose length ratio is more than `limit` times above or below `typical`."""
+    """Return a mask of pairs with a length ratio more than `limit` times above or below `typical`."""
     ratio = (tgt_chars + SMOOTHING_CHARS) / (src_chars + SMOOTHING_CHARS) / typical
     return np.asarray((ratio > limit) | (ratio < 1 / limit))
 
@@ -123,12 +123,12 @@ def hash_lines(lines: Sequence[str]) -> LineHashes:
 
 
 def char_lengths(lines: Sequence[str]) -> NDArray[np.int64]:
-    """Return the characters of each line."""
+    """Return the number of characters of each line."""
     return np.fromiter((len(line) for line in lines), np.int64, len(lines))
 
 
 def sort_unique(hashes: LineHashes) -> LineHashes:
-    """Return the distinct hashes, sorted; thirty times as fast as np.unique, which uses a hash table."""
+    """Return the distinct hashes, sorted; this is thirty times as fast as np.unique, which uses a hash table."""
     ordered = np.sort(hashes)
     is_new = np.ones(len(ordered), np.bool_)
     is_new[1:] = ordered[1:] != ordered[:-1]
@@ -136,20 +136,22 @@ def sort_unique(hashes: LineHashes) -> LineHashes:
 
 
 def occur_in(hashes: LineHashes, pools: Sequence[LineHashes]) -> RowMask:
-    """Return a mask of the hashes that are in any of the pools, which may be large: they are neither sorted nor
-    joined."""
-    wanted = sort_unique(hashes)
-    found = np.zeros(len(wanted), np.bool_)
-    for pool in pools if len(wanted) else ():
-        indices = np.minimum(np.searchsorted(wanted, pool), len(wanted) - 1)
-        found[indices[wanted[indices] == pool]] = True
-    return found[np.searchsorted(wanted, hashes)]
+    """Return a mask of the hashes that are in any of the pools.
+
+    Pools can be large: they are neither sorted nor concatenated.
+    """
+    distinct = sort_unique(hashes)
+    found = np.zeros(len(distinct), np.bool_)
+    for pool in pools if len(distinct) else ():
+        indices = np.minimum(np.searchsorted(distinct, pool), len(distinct) - 1)
+        found[indices[distinct[indices] == pool]] = True
+    return found[np.searchsorted(distinct, hashes)]
 
 
 def find_duplicates(surveys: Sequence[Survey]) -> Sequence[RowMask | None]:
-    """Return, for each corpus, a mask of pairs that repeat an earlier pair of it or of a previous corpus.
+    """Return, for each corpus, a mask of pairs that repeat an earlier pair of the same or a previous corpus.
 
-    None for text without a second side, in which short lines repeat naturally.
+    For monolingual text, in which short lines naturally repeat, return None instead of a mask.
     """
     if len(surveys[0].hashes) == 1:
         return [None] * len(surveys)
@@ -160,5 +162,5 @@ def find_duplicates(surveys: Sequence[Survey]) -> Sequence[RowMask | None]:
 
 
 def split_by_corpus(joined: RowMask, surveys: Sequence[Survey]) -> list[RowMask]:
-    """Split a mask over the concatenated rows of several corpora into one for each."""
+    """Split a mask over the concatenated rows of several corpora into one mask per corpus."""
     return np.split(joined, np.cumsum([len(each) for each in surveys])[:-1])

@@ -1,7 +1,7 @@
 """Codec of table columns: cells to vectors.
 
-Numbers are standardized to mean 0 and standard deviation 1, by the statistics of the training part alone. Categories
-are one-hot encoded: one number, 0 or 1, for each value of the training part.
+Numbers are standardized to mean 0 and standard deviation 1, by the statistics of the training rows only. Categories are
+one-hot encoded: one number, 0 or 1, for each value in the training rows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class NumberColumn:
 
     @classmethod
     def fit(cls, column: RawColumn, rows: RowIndices) -> NumberColumn:
-        """Compute the statistics of some rows; a constant column gets a deviation of 1, and so becomes 0."""
+        """Compute the statistics of `rows`; a constant column gets a standard deviation of 1, so that it becomes 0."""
         values = column.values()[rows]
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = float(values.std())
@@ -52,7 +52,7 @@ class CategoryColumn:
 
     name: str
     values: list[str]
-    """Values of the training part; any other value is encoded as zeros."""
+    """Values in the training rows; any other value is encoded as zeros."""
 
 
 FittedColumn = NumberColumn | CategoryColumn
@@ -65,7 +65,7 @@ class TableCodec:
     codec: ClassVar[str] = "table"
     columns: list[FittedColumn]
     window: int = 0
-    """Rows of a window; 0 for single rows."""
+    """Number of rows of a window; 0 for single rows."""
 
     @property
     def names(self) -> list[str]:
@@ -74,7 +74,7 @@ class TableCodec:
 
     @property
     def width(self) -> int:
-        """D: numbers of an encoded row."""
+        """D: size of the vector of a row."""
         return sum(len(each.values) if isinstance(each, CategoryColumn) else 1 for each in self.columns)
 
     @property
@@ -86,10 +86,10 @@ class TableCodec:
     def fit(
         cls, table: RawTable, names: Sequence[str], categorical: Sequence[str], rows: RowIndices, window: int
     ) -> TableCodec:
-        """Fit the codec to the training rows (n,); warns of columns that are constant there.
+        """Fit the codec to the training rows (n,); logs a warning for columns that are constant in these rows.
 
         Raises:
-            ValueError: a column holds neither numbers nor categories; names the row.
+            ValueError: a column has neither numbers nor categories; the message has the row.
         """
         columns: list[FittedColumn] = []
         for name in names:
@@ -137,7 +137,7 @@ class TableCodec:
 
 
 def refuse_missing_numbers(column: RawColumn, table: RawTable) -> None:
-    """Raise ValueError, naming the row, if a cell of a column of numbers is missing or not a number."""
+    """Raise ValueError, with the row, if a cell of a column of numbers is missing or not a number."""
     wrong = np.flatnonzero(np.isnan(column.values()))
     if len(wrong):
         row = int(wrong[0])
@@ -148,14 +148,14 @@ def refuse_missing_numbers(column: RawColumn, table: RawTable) -> None:
 
 
 def refuse_too_large(values: FloatArray, name: str, table: RawTable) -> None:
-    """Raise ValueError, naming the row, if a standardized number overflows float32."""
+    """Raise ValueError, with the row, if a standardized number overflows float32."""
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         raise ValueError(f"{table.locate(int(wrong[0]))}: {name!r} is too large a number: correct the cell.")
 
 
 def refuse_text_cells(column: RawColumn, table: RawTable, key: str) -> None:
-    """Raise ValueError, naming the row, if a column of numbers has cells that are text; `key` is for the message."""
+    """Raise ValueError, with the row, if a column of numbers has cells that are text; `key` is for the message."""
     if column.non_numeric:
         row, cell = next(iter(column.non_numeric.items()))
         raise ValueError(
@@ -165,7 +165,7 @@ def refuse_text_cells(column: RawColumn, table: RawTable, key: str) -> None:
 
 
 def categories_of(column: RawColumn, rows: RowIndices) -> list[str]:
-    """Return the values of an input in some rows, the most frequent first; raises ValueError if there are too many."""
+    """Return the values of an input in `rows`, the most frequent first; raises ValueError if there are too many."""
     if len(column.names) > MAX_CATEGORIES:
         raise ValueError(
             f"The column {column.name!r} has more than {MAX_CATEGORIES:,} different values, too many for categories: "
@@ -175,7 +175,7 @@ def categories_of(column: RawColumn, rows: RowIndices) -> list[str]:
 
 
 def values_by_frequency(column: RawColumn, rows: RowIndices) -> list[str]:
-    """Return the values of a column in some rows, the most frequent first."""
+    """Return the values of a column in `rows`, the most frequent first."""
     counts = np.bincount(column.categories()[rows], minlength=len(column.names))
     names = list(column.names)
     return [names[code] for code in np.argsort(-counts, kind="stable") if counts[code]]

@@ -23,15 +23,15 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 MISSING_CELLS = frozenset({"", "nan", "na", "n/a", "null", "none"})
 """Values of missing cells, in lower case; case is ignored."""
 TRUTH_VALUES = {"true": 1.0, "false": 0.0}
-"""Numbers of truth values; case is ignored."""
+"""Numbers of boolean values; case is ignored."""
 MAX_CATEGORIES = 1000
 """Maximum number of categories of an input."""
 MAX_DISTINCT_NUMBERS = 100_000
-"""Maximum distinct values of a column of numbers for use as classes, groups or folds, because values take memory."""
-MIN_NUMERIC_SHARE = 0.5
-"""Share of non-numbers from which a column holds categories; below it, they are errors in a column of numbers."""
+"""Maximum number of distinct values of a column of numbers for use as classes, groups or folds, to limit memory."""
+MIN_TEXT_SHARE = 0.5
+"""Minimum share of non-numeric cells in a column of categories; with a smaller share, these cells are errors."""
 Row = tuple[int, Sequence[str]]
-"""Line or record in the file, from 1, and the cells; no cells for an empty line."""
+"""Number of the line or record, from 1, and the cells; no cells for an empty line."""
 
 
 def table_kind(path: Path) -> str | None:
@@ -44,7 +44,7 @@ def read_table(path: Path) -> tuple[list[str], Iterator[Row]]:
     """Return the names of the columns of a table, and an iterator over its rows.
 
     Raises:
-        FileNotFoundError, ValueError: the file does not exist, or is not a table; names the file and the line.
+        FileNotFoundError, ValueError: the file does not exist, or is not a table; the message has the file and line.
     """
     kind = table_kind(path)
     if kind is None:
@@ -62,10 +62,10 @@ def read_table(path: Path) -> tuple[list[str], Iterator[Row]]:
 def read_rows(
     lines: Iterable[str], name: str, kind: Literal["comma", "tab", "json"] | None = None
 ) -> tuple[list[str], Iterator[Row]]:
-    """Return the names of the columns of lines of a table, and an iterator over the rows.
+    """Return the names of the columns of a table, given its lines, and an iterator over the rows.
 
-    `kind`: the separator of cells, or JSON; None detects it: JSON if the first line starts with `{`, else tabs or
-    commas, whichever the first line has more of. Raises errors as `read_table` does.
+    `kind` is the separator of cells, or JSON. None detects it: JSON if the first line starts with `{`; otherwise tabs
+    if the first line has more tabs than commas, or else commas. Raises errors as `read_table` does.
     """
     iterator = iter(lines)
     first = next(iterator, None)
@@ -141,7 +141,7 @@ def _cells(record: Mapping[str, Any], header: Sequence[str], location: str) -> l
 
 
 def _cell(value: Any) -> str:
-    """Format a value of JSON or parquet as a cell: items of lists joined by spaces, truth values as in JSON."""
+    """Format a value of JSON or parquet as a cell: items of lists are joined by spaces, booleans are as in JSON."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -172,15 +172,15 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
 
 @dataclass
 class RawColumn:
-    """The cells of a column as numbers, and as codes of distinct texts."""
+    """The cells of a column, as numbers and as codes of their distinct texts."""
 
     name: str
     numbers: array[float] = field(default_factory=lambda: array("d"))
     """NaN if a cell is not a number."""
     codes: array[int] = field(default_factory=lambda: array("i"))
-    """Code of each cell in `names`; incomplete after `MAX_DISTINCT_NUMBERS` distinct numbers."""
+    """Code of each cell; incomplete after `MAX_DISTINCT_NUMBERS` distinct numbers."""
     names: dict[str, int] = field(default_factory=dict)
-    """Codes by the text of a cell."""
+    """Text of a cell -> its code."""
     non_numeric: dict[int, str] = field(default_factory=dict)
     """The first cells that are neither numbers nor missing, by row."""
     num_non_numeric: int = 0
@@ -205,7 +205,7 @@ class RawColumn:
     def is_numeric(self) -> bool:
         """Whether more than half of the cells that are not missing are numbers."""
         present = len(self.numbers) - self.num_missing
-        return present > 0 and self.num_non_numeric < MIN_NUMERIC_SHARE * present
+        return present > 0 and self.num_non_numeric < MIN_TEXT_SHARE * present
 
     def values(self) -> NDArray[np.float64]:
         """Return the numbers (rows,)."""
@@ -222,7 +222,7 @@ class RawColumn:
 
 
 def _parse_number(cell: str) -> float | None:
-    """Parse a finite number, or a truth value as 1 or 0; None for any other cell."""
+    """Parse a finite number, or a boolean as 1 or 0; None for any other cell."""
     if cell.lower() in TRUTH_VALUES:
         return TRUTH_VALUES[cell.lower()]
     try:
@@ -241,13 +241,13 @@ class RawTable:
     starts: list[int]
     """Index of the first row of each file."""
     lines: array[int]
-    """Line or record of each row in its file."""
+    """Number of the line or record of each row in its file."""
     num_empty: int = 0
     """Number of empty lines, which are not rows."""
 
     @classmethod
     def read(cls, paths: Sequence[str], wanted: Sequence[str] = ()) -> RawTable:
-        """Read tables with equal columns; only the `wanted` columns, if any.
+        """Read tables with the same columns; only the columns `wanted`, unless it is empty.
 
         Raises:
             FileNotFoundError, ValueError: a table cannot be read, or lacks a column.
@@ -265,7 +265,7 @@ class RawTable:
 
     @classmethod
     def from_records(cls, records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> RawTable:
-        """Make a table of records; raises ValueError if a record lacks one of the columns `names`."""
+        """Create a table from records; raises ValueError if a record lacks one of the columns `names`."""
         table = cls.empty()
         rows = (
             (number, _cells(record, names, f"`examples`, entry {number}"))

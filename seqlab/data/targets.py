@@ -28,15 +28,15 @@ from seqlab.data.tables import RawColumn, RawTable
 INTERVAL_COVERAGE = 0.9
 """Coverage of the prediction intervals of numbers."""
 MIN_THRESHOLD_ROWS = 20
-"""Minimum validation examples with a label, and without it, for choosing its threshold."""
+"""Minimum number of validation examples with a label, and without it, for choosing its threshold."""
 MAX_SUM_ERROR = 1e-3
-"""Maximum deviation of a sum of probabilities from 1, due to rounding in files."""
+"""Maximum difference between a sum of probabilities and 1, to allow for rounding in files."""
 UNSEEN_CLASS = "?"
-"""A class that is not in the training data, as a line of text."""
+"""Text for a class that is not in the training data."""
 
 
 def residual_names(column: str) -> tuple[str, str]:
-    """Return the names of the validation metrics that bound the errors of a target from below and above."""
+    """Return the names of the validation metrics that are the lower and upper bounds of the errors of a target."""
     return f"residual_low.{column}", f"residual_high.{column}"
 
 
@@ -60,11 +60,11 @@ class NumbersTarget:
 
     @property
     def size(self) -> int:
-        """K: number of targets."""
+        """O: number of targets."""
         return len(self.columns)
 
     def encode(self, table: RawTable) -> FloatArray:
-        """Encode the targets of all rows: (rows, K)."""
+        """Encode the targets of all rows: (rows, O)."""
         for column in self.columns:
             refuse_missing_numbers(table.columns[column.name], table)
         values = np.stack([table.columns[column.name].values() for column in self.columns], axis=1)
@@ -74,37 +74,37 @@ class NumbersTarget:
         return found
 
     def standardize(self, values: NDArray[np.float64]) -> FloatArray:
-        """Convert (rows, K) from units of the table to standard deviations from the mean."""
+        """Convert (rows, O) from units of the table to standard deviations from the mean."""
         return ((values - self._moments[0]) / self._moments[1]).astype(np.float32)
 
     def decode(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Convert (rows, K) from standard deviations from the mean to units of the table."""
+        """Convert (rows, O) from standard deviations from the mean to units of the table."""
         return np.asarray(values, np.float64) * self._moments[1] + self._moments[0]
 
-    def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """Convert model outputs (N, K) to predictions, encoded as targets: the same numbers."""
-        return scores
+    def decide(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Convert model outputs (N, O) to predictions, encoded as targets: the same numbers."""
+        return outputs
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
-        """Format encoded targets (N, K) in units of the table, joined by spaces."""
+        """Format encoded targets (N, O) in units of the table, joined by spaces."""
         return [" ".join(f"{value:.6g}" for value in row) for row in self.decode(targets).tolist()]
 
     def metric_lines(self, targets: NDArray[Any]) -> list[str]:
         """Format encoded targets for metrics, with all digits."""
         return [" ".join(map(repr, row)) for row in self.decode(targets).tolist()]
 
-    def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        """Compute bounds of the errors from validation outputs and targets, both (N, K); see `residual_names`.
+    def fit_decisions(self, outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """Compute bounds of the errors from validation outputs and targets, both (N, O); see `residual_names`.
 
-        In units of the table, with a coverage of 9 in 10 (split conformal prediction, Lei et al. 2018). Empty for fewer
-        than 19 examples, which are too few for such bounds.
+        The bounds are in units of the table, with a coverage of 90% (split conformal prediction, Lei et al. 2018). The
+        result is empty for fewer than 19 examples, which are too few for such bounds.
         """
-        errors = np.sort(self.decode(targets) - self.decode(scores), axis=0)
+        errors = np.sort(self.decode(targets) - self.decode(outputs), axis=0)
         count = len(errors)
         outside = math.floor((count + 1) * (1 - INTERVAL_COVERAGE) / 2 + 1e-9)  # errors outside the bounds on each side
         if outside < 1:
             return {}
-        rank = outside - 1  # of the lower bound, and from the end of the upper bound
+        rank = outside - 1  # index of the lower bound in the sorted errors, and of the upper bound from their end
         return {
             name: float(errors[row, number])
             for number, column in enumerate(self.names)
@@ -137,21 +137,21 @@ class ClassTarget:
 
     @property
     def size(self) -> int:
-        """K: number of classes."""
+        """O: number of classes."""
         return len(self.values)
 
     def encode(self, table: RawTable) -> RowIndices:
-        """Encode the classes of all rows as numbers: (rows,), IGNORE for one that is not in the training data."""
+        """Encode the classes of all rows as numbers: (rows,), IGNORE for a class that is not in the training data."""
         column = table.columns[self.name]
         known = {value: number for number, value in enumerate(self.values)}
         number_of_code = np.array([known.get(name, IGNORE) for name in column.names], np.int64)
         return number_of_code[column.categories()]
 
-    def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """Return the most probable class by scores (N, K): (N,)."""
-        return scores.argmax(1)
+    def decide(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the most probable class (N,) from model outputs (N, O)."""
+        return outputs.argmax(1)
 
-    def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+    def fit_decisions(self, outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
         """Return no parameters: the most probable class is predicted."""
         return {}
 
@@ -184,11 +184,11 @@ class DistributionTarget:
 
     @property
     def size(self) -> int:
-        """K: number of classes."""
+        """O: number of classes."""
         return len(self.values)
 
     def encode(self, table: RawTable) -> FloatArray:
-        """Return the probabilities of all rows: (rows, K)."""
+        """Return the probabilities of all rows: (rows, O)."""
         for name in self.values:
             refuse_missing_numbers(table.columns[name], table)
         found = np.stack([table.columns[name].values() for name in self.values], axis=1)
@@ -204,16 +204,16 @@ class DistributionTarget:
             )
         return found.astype(np.float32)
 
-    def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """Return the scores (N, K), whose maximum is the most probable class."""
-        return scores
+    def decide(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return model outputs (N, O) unchanged: the maximum is at the most probable class."""
+        return outputs
 
-    def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+    def fit_decisions(self, outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
         """Return no parameters: the most probable class is predicted."""
         return {}
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
-        """Return the name of the most probable class of each example, by scores or probabilities (N, K)."""
+        """Return the name of the most probable class of each example, from outputs or probabilities (N, O)."""
         return [self.values[number] for number in targets.argmax(1).tolist()]
 
     def metric_lines(self, targets: NDArray[Any]) -> list[str]:
@@ -238,11 +238,11 @@ class LabelsTarget:
 
     @property
     def size(self) -> int:
-        """K: number of labels."""
+        """O: number of labels."""
         return len(self.values)
 
     def encode(self, table: RawTable) -> FloatArray:
-        """Encode the labels of all rows: (rows, K) of 0 and 1."""
+        """Encode the labels of all rows: (rows, O) of 0 and 1."""
         if len(self.names) > 1:
             for name in self.names:
                 _refuse_non_binary(table.columns[name], table)
@@ -254,23 +254,23 @@ class LabelsTarget:
             rows[code, [known[label] for label in cell.split() if label in known]] = 1
         return rows[column.categories()]
 
-    def decide(self, scores: NDArray[Any]) -> NDArray[Any]:
-        """Return the labels with a probability above 0.5 by scores (N, K): (N, K) of 0 and 1."""
-        return (scores > 0).astype(np.float32)
+    def decide(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the labels with a probability above 0.5, (N, O) of 0 and 1, from model outputs (N, O)."""
+        return (outputs > 0).astype(np.float32)
 
-    def fit_decisions(self, scores: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        """Choose the probability threshold of each label from validation scores and targets, both (N, K).
+    def fit_decisions(self, outputs: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """Choose the probability threshold of each label from validation outputs and targets, both (N, O).
 
-        The threshold maximizes F1. It is 0.5 if fewer than `MIN_THRESHOLD_ROWS` examples have the label, or do not have
+        The threshold maximizes F1. It is 0.5 if fewer than `MIN_THRESHOLD_ROWS` examples have the label, or fewer lack
         it. See `threshold_name`.
         """
         return {
-            threshold_name(label): _best_threshold(scores[:, number].astype(np.float64), targets[:, number] > 0.5)
+            threshold_name(label): _best_threshold(outputs[:, number].astype(np.float64), targets[:, number] > 0.5)
             for number, label in enumerate(self.values)
         }
 
     def lines(self, targets: NDArray[Any]) -> list[str]:
-        """Return the labels (N, K) of each example, joined by spaces."""
+        """Return the labels (N, O) of each example, joined by spaces."""
         names = np.array(self.values)
         return [" ".join(names[row > 0.5]) for row in targets]
 
@@ -286,22 +286,22 @@ class LabelsTarget:
 Target = NumbersTarget | ClassTarget | DistributionTarget | LabelsTarget
 
 
-def _best_threshold(scores: NDArray[np.float64], is_right: NDArray[np.bool_]) -> float:
-    """Return the probability threshold of a label with the highest F1, by scores (N,)."""
-    count = int(is_right.sum())
-    if min(count, len(is_right) - count) < MIN_THRESHOLD_ROWS:
+def _best_threshold(outputs: NDArray[np.float64], has_label: NDArray[np.bool_]) -> float:
+    """Return the probability threshold of a label with the highest F1, from model outputs (N,)."""
+    count = int(has_label.sum())
+    if min(count, len(has_label) - count) < MIN_THRESHOLD_ROWS:
         return 0.5
-    order = np.argsort(-scores, kind="stable")
-    falling = scores[order]
-    f1 = 2 * is_right[order].cumsum() / (np.arange(1, len(order) + 1) + count)
-    f1[:-1][falling[:-1] == falling[1:]] = 0  # no threshold separates equal scores
+    order = np.argsort(-outputs, kind="stable")
+    descending = outputs[order]
+    f1 = 2 * has_label[order].cumsum() / (np.arange(1, len(order) + 1) + count)
+    f1[:-1][descending[:-1] == descending[1:]] = 0  # no threshold separates equal outputs
     best = int(f1.argmax())
-    middle = (falling[best] + falling[best + 1]) / 2 if best + 1 < len(falling) else falling[best] - 1
+    middle = (descending[best] + descending[best + 1]) / 2 if best + 1 < len(descending) else descending[best] - 1
     return float(1 / (1 + np.exp(-middle)))
 
 
 def _refuse_non_binary(column: RawColumn, table: RawTable) -> None:
-    """Raise ValueError, naming the row, if a cell is not 0 or 1."""
+    """Raise ValueError, with the row, if a cell is not 0 or 1."""
     wrong = np.flatnonzero(~np.isin(column.values(), (0, 1)))
     if len(wrong):
         raise ValueError(
@@ -364,7 +364,7 @@ def fit_target(table: RawTable, names: Sequence[str], predicts: str, rows: RowIn
 
 
 def numeric_sort_key(value: str) -> tuple[float, str]:
-    """Sort key that orders names that are numbers by their value, before other names."""
+    """Return a sort key that puts numbers first, ordered by their value."""
     try:
         return float(value), value
     except ValueError:

@@ -1,4 +1,4 @@
-"""Base class of `data` sections of text without a second side."""
+"""Base class of `data` sections of monolingual text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
 class TextConfig(TokensConfig):
-    """Base class of sections of text without a second side."""
+    """Base class of sections of monolingual text."""
 
     num_sides: ClassVar[int] = 1
     path_fields: ClassVar[tuple[str, ...]] = ("train", "valid")
@@ -35,38 +35,38 @@ class TextConfig(TokensConfig):
     `hub:NAME[@REVISION][:CONFIG]:SPLIT#COLUMN`, such as `hub:Salesforce/wikitext:wikitext-2-v1:train#text`."""
 
     valid: PathSpecs = Field(default_factory=list)
-    """Validation corpora; by default, a part of the training corpora is split off."""
+    """Validation corpora; by default, lines are held out of the training corpora."""
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Share of the lines that is split off for validation if `valid` is not given: the last lines of a continuous text;
+    """Share of the lines that is held out for validation if `valid` is not given: the last lines of a continuous text;
     otherwise random lines, with all of their copies."""
 
     documents: Literal["lines", "continuous"] = "lines"
-    """Unit of text: each line by itself, from bos to eos; or all lines of the corpora as one continuous text, in which
-    eos ends a line. A record of a table is a line. A record with newlines is several lines of a continuous text;
-    otherwise its newlines become spaces."""
+    """Unit of text: each line by itself, from bos to eos (`lines`); or all lines of the corpora as one continuous text,
+    in which eos ends a line (`continuous`). A record of a table is a line. A record with newlines is several lines of a
+    continuous text; with `lines`, its newlines become spaces."""
 
     tokenizer: TokenizerConfig = Field(default_factory=lambda: default_part("tokenizer")())
-    """Tokenizer: how text becomes ids."""
+    """Tokenizer, which converts text to ids."""
 
     block_length: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 256
     """Maximum tokens of a block: a longer line, and a continuous text, is split into blocks of this length. With
     `order: contiguous`, gradients flow back through this many time steps."""
 
     order: Literal["shuffled", "contiguous"] = "shuffled"
-    """Order of the blocks of a continuous text: random; or in text order, in as many parallel streams as a step has
-    blocks, with the hidden state carried from block to block (truncated backpropagation through time, for recurrent
-    models)."""
+    """Order of the blocks of a continuous text: random (`shuffled`); or in text order (`contiguous`), in as many
+    parallel streams as a step has blocks, with the hidden state carried from block to block (truncated backpropagation
+    through time, for recurrent models)."""
 
     vary_block_length: bool = False
     """With `order: contiguous`, whether each step has a random block length, so that gradients are truncated at
-    different positions (Merity et al. 2018). The length is normally distributed around `block_length`, in one step of
-    twenty around half of it, with a standard deviation of 5 and a minimum of 5. The learning rate of the step is
+    different positions (Merity et al. 2018). The length is normally distributed with a standard deviation of 5 and a
+    minimum of 5. The mean is `block_length`, or in one step of twenty half of it. The learning rate of a step is
     multiplied by its length divided by `block_length`."""
 
     mask_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the tokens that a masked language model predicts from both sides: 0.15 in BERT (Devlin et al. 2019). 0
-    is for autoregressive models."""
+    """Share of the tokens that a masked language model predicts from the tokens before and after them: 0.15 in BERT
+    (Devlin et al. 2019). 0 is for autoregressive models."""
 
     vectors: str | None = None
     """File of word vectors that initialize the embeddings, in the format of word2vec or GloVe, text or binary, plain or
@@ -74,17 +74,17 @@ class TextConfig(TokensConfig):
 
     packing: bool = False
     """Whether lines are packed into rows of `block_length` tokens, without attention between lines, instead of padded
-    to the longest of their micro-step: for lines of very different lengths."""
+    to the longest line of their micro-step. It is for lines of very different lengths."""
 
     batch_tokens: Count = 8192
-    """Mean number of predicted tokens per step over all ranks; of masked text, input tokens. Steps consist of whole
+    """Mean number of predicted tokens per step over all ranks; for masked text, input tokens. Steps consist of complete
     blocks or lines."""
 
     micro_batch_tokens: Count = 4096
     """Maximum padded tokens per micro-step; a longer block is a micro-step by itself. Memory and speed depend on it."""
 
     chunk_lines: Count = 131_072
-    """Number of lines that are shuffled, sorted by length and divided into steps at a time: memory grows with it."""
+    """Number of lines that are shuffled, sorted by length and divided into steps together. Memory grows with it."""
 
     prefetch_steps: CountOrZero = 8
     """Number of steps prepared ahead in a background thread; 0 prepares each step on demand."""
@@ -96,7 +96,7 @@ class TextConfig(TokensConfig):
 
     @property
     def is_continuous(self) -> bool:
-        """Whether all lines form one continuous text, whose empty lines are kept."""
+        """Whether all lines, including empty lines, form one continuous text."""
         return self.documents == "continuous"
 
     def corpora(self, split: str) -> list[Corpus]:
@@ -130,7 +130,7 @@ class TextConfig(TokensConfig):
         return {"tokenizer": self.tokenizer.requested_size}
 
     def vector_files(self) -> dict[str, str]:
-        """Return the file of word vectors, for `tgt`, the only side."""
+        """Return the file of word vectors under `tgt`, the only side."""
         return {} if self.vectors is None else {"tgt": self.vectors}
 
     @model_validator(mode="after")

@@ -1,11 +1,11 @@
 """Sampler of training steps of text, resumable at any position.
 
-A step is a pure function of (text, config, seed, position). Each of `world_size` samplers with the same arguments
-yields its rank's part of the same steps.
+A step is a pure function of (text, config, seed, position). The samplers of all ranks, with otherwise equal arguments,
+yield their parts of the same steps.
 
-Every row of a batch is a segment of the text. The targets are the ids `values[start:stop]`; the inputs are the id
-before the segment, or `start_id` at the start of a document, and all ids of the segment but the last. Of masked text,
-the inputs are the segment itself with some ids masked, and only these are predicted.
+Every row of a batch is a segment of the text. The targets are the ids `values[start:stop]`. The inputs are the id
+before the segment, or `start_id` at the start of a document, and all ids of the segment except the last. For masked
+text, the inputs are the segment with some ids masked, and only the masked ids are predicted.
 """
 
 from __future__ import annotations
@@ -47,13 +47,12 @@ from seqlab.text import Tokenizer
 
 
 def start_id(config: TextConfig, tokenizer: Tokenizer) -> int:
-    """Return the first input id of a text: bos for lines; eos for a continuous text, as at the end of a previous
-    line."""
+    """Return the first input id of a text: bos for lines; eos for a continuous text, as after a previous line."""
     return tokenizer.eos_id if config.is_continuous else tokenizer.bos_id
 
 
 RankShares = list[list[Indices]]
-"""The rows of the micro-steps of each rank: equally many micro-steps for all, the last of which may be empty."""
+"""The micro-steps of each rank, as indices of rows. All ranks have equally many; the last ones may be empty."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class _StepPlan:
 
 
 class TextSampler:
-    """Yield training steps without end, epoch after epoch."""
+    """Sampler that yields training steps of text without end, epoch after epoch."""
 
     def __init__(
         self,
@@ -106,7 +105,7 @@ class TextSampler:
             yield self._step(position, done, plan.split(plan.steps[position.step]), plan)
 
     def _plan_blocks(self, rng: np.random.Generator) -> _StepPlan:
-        """Put the blocks of an epoch into random order; their boundaries differ between epochs."""
+        """Divide the blocks of an epoch, in random order, into steps; their boundaries differ between epochs."""
         length, total = self._config.block_length, self._text.num_tokens
         shift = int(rng.integers(min(length, total)))
         blocks = cut_into_blocks(total, length, shift)
@@ -116,8 +115,8 @@ class TextSampler:
     def _stream_steps(self, first: Position) -> Iterator[TrainingStep[TextBatch]]:
         """Yield the text in as many parallel streams as a step has rows; their starts differ between epochs.
 
-        The tokens before the first stream and after the last one, fewer than a block and one token per stream, are
-        skipped in this epoch.
+        The tokens before the first stream (less than a block) and after the last stream (less than one token per
+        stream) are skipped in this epoch.
         """
         config, total = self._config, self._text.num_tokens
         length, rng = config.block_length, seeded_generator(self._seed, first.epoch)
@@ -140,7 +139,7 @@ class TextSampler:
             yield replace(step, lr_factor=size / length)  # also for a last, shorter block
 
     def _plan_lines(self, epoch: int, number: int, blocks: RowRanges) -> _StepPlan:
-        """Divide the lines of a chunk into steps, by length or packed."""
+        """Divide the lines of a chunk into steps, sorted by length or packed."""
         rng, config = seeded_generator(self._seed, epoch, number), self._config
         segments = segments_of_lines(self._text.tgt.offsets, blocks.draw(rng), config.block_length)
         if config.packing:
@@ -152,7 +151,7 @@ class TextSampler:
         )
 
     def _plan_packed(self, segments: TextSegments, rng: np.random.Generator) -> _StepPlan:
-        """Pack the lines of a chunk in random order."""
+        """Pack the lines of a chunk into rows in random order, and divide the rows into steps."""
         length = self._config.block_length
         rows = pack_segments(segments.take(rng.permutation(len(segments))), length)
         lengths = np.array([int(row.lengths.sum()) for row in rows])
@@ -167,7 +166,7 @@ class TextSampler:
     def _plan(
         self, segments: TextSegments, steps: Sequence[Any] = (), split: Callable[[Any], RankShares] = list
     ) -> _StepPlan:
-        """Plan steps whose rows are one segment each."""
+        """Create a plan in which each row is one segment."""
 
         def collate(chosen: Indices) -> TextBatch:
             rows = segments.take(chosen)
@@ -176,12 +175,12 @@ class TextSampler:
         return _StepPlan(segments.lengths, collate, steps, split)
 
     def _divide_into_steps(self, order: Indices, tokens: int) -> list[Indices]:
-        """Divide rows with `tokens` in all into steps whose mean size is closest to `batch_tokens`."""
+        """Divide rows with `tokens` tokens in total into steps with a mean size close to `batch_tokens`."""
         return np.array_split(order, min(len(order), max(1, round(tokens / self._config.batch_tokens))))
 
     def _split_among_ranks(self, rows: Indices, length: int) -> RankShares:
-        """Split the rows of a step, of up to `length` ids each, among ranks, and their parts into micro-steps."""
-        # A carried state is split among ranks at the same borders: see `Accumulator.restore_carry`.
+        """Split the rows of a step among ranks, and into micro-steps; rows have up to `length` ids."""
+        # The hidden state that is carried to the next step is split at the same borders: `Accumulator.restore_carry`.
         borders = np.arange(self._world_size + 1) * len(rows) // self._world_size
         parts = [rows[start:stop] for start, stop in pairwise(borders)]
         rows_per_micro_step = max(1, self._config.micro_batch_tokens // length)
@@ -197,11 +196,11 @@ class TextSampler:
             batch = rows.collate(part)
             return batch if self._masking is None else self._masking(batch, position.epoch)
 
-        own, parts = collate_rank(shares, self._rank, collate), nonempty_micro_steps(shares)
+        batches, parts = collate_rank(shares, self._rank, collate), nonempty_micro_steps(shares)
         return TrainingStep(
             position,
             epoch,
-            [replace(batch, continues=continues and batch.num_targets > 0) for batch in own],
+            [replace(batch, continues=continues and batch.num_targets > 0) for batch in batches],
             num_tgt_tokens=sum(int(rows.lengths[part].sum()) for part in parts),
             padded_tgt_tokens=sum(len(part) * int(rows.lengths[part].max()) for part in parts),
         )
@@ -219,7 +218,7 @@ def collate_segments(values: NDArray[np.integer], segments: TextSegments, *, pad
 def ordered_text_batches(
     text: EncodedCorpus, config: TextConfig, micro_batch_tokens: int, tokenizer: Tokenizer
 ) -> Iterator[TextBatch]:
-    """Yield every token once, a continuous text in blocks and lines by their length; for validation.
+    """Yield every token once for validation: the blocks of a continuous text in order, or lines sorted by length.
 
     The batches, and the masked tokens of masked text, are the same in every call and run.
     """

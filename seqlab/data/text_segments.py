@@ -1,4 +1,4 @@
-"""Segments of a text that form rows of batches: blocks of a continuous text, lines, or parts of long lines; packing."""
+"""Segments of a text as rows of batches: blocks of a continuous text, lines, or parts of long lines; packing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TextSegments:
 
 
 def cut_into_blocks(total: int, length: int, shift: int = 0) -> TextSegments:
-    """Split `total` ids into blocks of `length`; with a shift, the first block has `shift` ids."""
+    """Cut `total` ids into blocks of `length` ids; with a shift, the first block has `shift` ids."""
     starts = np.arange(shift - length if shift else 0, total, length, dtype=np.int64)
     stops = np.minimum(starts + length, total)
     starts = np.maximum(starts, 0)
@@ -47,16 +47,16 @@ def cut_into_blocks(total: int, length: int, shift: int = 0) -> TextSegments:
 
 
 def random_block_lengths(total: int, length: int, rng: np.random.Generator) -> Indices:
-    """Return random lengths of blocks of `total` ids; the last one is the remainder (Merity et al. 2018)."""
+    """Draw random block lengths that sum to `total`; the last block is the remainder (Merity et al. 2018)."""
     max_blocks = -(-total // MIN_BLOCK_LENGTH)
-    middles = np.where(rng.random(max_blocks) < HALVED_SHARE, length / 2, length)
-    lengths = np.maximum(rng.normal(middles, BLOCK_LENGTH_STD).astype(np.int64), MIN_BLOCK_LENGTH)
+    means = np.where(rng.random(max_blocks) < HALVED_SHARE, length / 2, length)
+    lengths = np.maximum(rng.normal(means, BLOCK_LENGTH_STD).astype(np.int64), MIN_BLOCK_LENGTH)
     stops = np.minimum(np.cumsum(lengths), total)
     return np.diff(stops[: np.searchsorted(stops, total) + 1], prepend=0)
 
 
 def segments_of_lines(offsets: Indices, lines: NDArray[np.int64], length: int) -> TextSegments:
-    """Return the segments of some lines, at most `length` ids each; line i is from offsets[i] to offsets[i + 1]."""
+    """Split lines into segments of at most `length` ids; line i is from offsets[i] to offsets[i + 1]."""
     first, last = offsets[lines], offsets[lines + 1]
     counts = -(-(last - first) // length)
     line_of = np.repeat(np.arange(len(lines)), counts)
@@ -66,7 +66,7 @@ def segments_of_lines(offsets: Indices, lines: NDArray[np.int64], length: int) -
 
 
 def pack_segments(segments: TextSegments, length: int) -> list[TextSegments]:
-    """Pack whole segments, in order, into rows of at most `length` ids; return the segments of each row."""
+    """Pack complete segments, in order, into rows of at most `length` ids; return the segments of each row."""
     rows, start, used = [], 0, 0
     for index, size in enumerate(segments.lengths.tolist()):
         if used + size > length and index > start:

@@ -1,4 +1,4 @@
-"""Training of tokenizers on the training text, without its held-out part."""
+"""Training of tokenizers on the training text, without the held-out rows."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ from seqlab.text import Tokenizer, TokenizerConfig, load_tokenizer, train_tokeni
 logger = logging.getLogger(__name__)
 
 Side = Literal["src", "tgt", "both"]
-FORMAT = 2  # raise it when the same text would give another tokenizer
+FORMAT = 2  # increase it when training on the same text gives a different tokenizer
 _CONFIG: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
 
 
 def training_lines(
     config: TokensConfig,
     side: Side = "both",
-    surveyor: Callable[[Corpus], Survey] = survey_corpus,
+    survey: Callable[[Corpus], Survey] = survey_corpus,
     on_progress: PreparationProgress = no_progress,
 ) -> Iterator[str]:
-    """Return an iterator over the training lines of a tokenizer: those of one or both sides, without the validation
-    set.
+    """Return an iterator over the lines to train a tokenizer on: one or both sides, without the validation set.
 
-    Empty lines are included. All corpora are surveyed before this returns, so that a corpus that cannot be read raises
-    an error here (as in `prepare`), not during the training of the tokenizer.
+    Empty lines are included. All corpora are surveyed before this function returns. Therefore, errors of corpora that
+    cannot be read are raised here (as in `prepare`), and not during the training of the tokenizer.
     """
-    surveys = [surveyor(corpus) for corpus in config.corpora("train")]
+    surveys = [survey(corpus) for corpus in config.corpora("train")]
     held_out = None if config.corpora("valid") else config.hold_out(surveys).held_out_rows(surveys)
     total = sum(map(len, surveys))
 
@@ -50,9 +49,9 @@ def training_lines(
                     break
                 columns = block.lines()
                 chosen = columns if side == "both" else [columns[0 if side == "src" else -1]]
-                left_out = [False] * len(block) if held_out is None else held_out[number][start:stop].tolist()
-                for is_left_out, row in zip(left_out, zip(*chosen, strict=True), strict=True):
-                    if not is_left_out:
+                mask = [False] * len(block) if held_out is None else held_out[number][start:stop].tolist()
+                for is_held_out, row in zip(mask, zip(*chosen, strict=True), strict=True):
+                    if not is_held_out:
                         yield from row
                 start, done = stop, done + len(block)
                 on_progress(f"{row_unit(len(columns))} used to train a tokenizer", done, total)

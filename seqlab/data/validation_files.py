@@ -1,4 +1,4 @@
-"""Files of the validation set beside its ids: further references, and the pairs split off for validation."""
+"""Raw text of the validation set: additional references, and the pairs held out of the training corpora."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ VALID_FILE = "valid.jsonl"
 
 
 def read_held_out_pairs(folder: Path) -> list[tuple[str, str]]:
-    """Read the pairs split off for validation from a cache: source and target of each."""
+    """Read the source and target of the pairs held out for validation from a cache."""
     with (folder / VALID_FILE).open(encoding="utf-8", newline="\n") as file:
         return [(record["src"], record["tgt"]) for record in map(parse_json, file)]
 
 
 class HeldOutFile:
-    """Write split-off pairs as JSON lines with the columns `src` and `tgt`, which may contain tabs, unlike .tsv."""
+    """Writer of held-out pairs as JSON Lines with the columns `src` and `tgt`, which can contain tabs, unlike .tsv."""
 
     def __init__(self, path: Path, size: int | None = None) -> None:
-        """Start a file, or append after its first `size` bytes; raises ValueError if it is shorter."""
+        """Create the file, or append after its first `size` bytes; raises ValueError if it is shorter."""
         self._path = path
         self._file = open_for_writing(path) if size is None else resume_file(path, size)
 
     def extend(self, pairs: EncodedRows) -> None:
-        """Append pairs, which must have their text."""
+        """Append pairs, which must include their text."""
         for src, tgt in zip(*pairs.texts, strict=True):
             record = {"src": src.tobytes().decode("utf-8"), "tgt": tgt.tobytes().decode("utf-8")}
             self._file.write((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8"))
@@ -53,10 +53,10 @@ class HeldOutFile:
 def read_references(config: TokensConfig) -> list[list[str]]:
     """Read the additional references of the validation set.
 
-    Returns one list for each reference file, with one line for each validation pair; an empty line is no reference.
+    Returns one list per reference file, with one line per validation pair; an empty line means no reference.
 
     Raises:
-        FileNotFoundError, ValueError: a file cannot be read, or differs in length from the sources; names both counts.
+        FileNotFoundError, ValueError: a file cannot be read, or its number of lines differs from that of the sources.
     """
     return [[line for _, line in corpus.rows()] for corpus in config.corpora("references")]
 
@@ -75,7 +75,7 @@ def open_references(folder: Path, count: int, num_pairs: int, *, check: bool) ->
     """Open `count` files that `write_references` wrote; raises ValueError as `RaggedArray.open` does."""
     found = [RaggedArray.open(_path(folder, number), check=check) for number in range(1, count + 1)]
     if any(len(rows) != num_pairs for rows in found):
-        raise ValueError(f"{folder}: the further references do not have {num_pairs} rows.")
+        raise ValueError(f"{folder}: the additional references do not have {num_pairs} rows.")
     return found
 
 

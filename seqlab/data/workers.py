@@ -1,4 +1,4 @@
-"""Pool of worker processes that return results in the order of their items."""
+"""Pool of worker processes that returns results in the order of the items."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BYTES_PER_WORKER = 4 << 20
-"""Size of the text that justifies another process, which takes half a second to start."""
+"""Size of text per worker process; for less text, the half second that a process takes to start is too long."""
 ITEMS_AHEAD = 2
-"""Maximum items per process that are in progress or waiting to be returned in order: memory grows with it."""
+"""Maximum number of items per process that are in progress or waiting to be returned in order. Memory grows with it."""
 _WORKER_SCRIPT = """
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
@@ -34,17 +34,16 @@ run_worker()
 
 
 def worker_count(columns: Sequence[Column]) -> int:
-    """Return the number of processes for some columns on this machine; 1 is the calling process."""
+    """Return the number of processes for reading columns on this machine; 1 means only the calling process."""
     sizes = {column.identity: column.num_bytes() for column in columns}
     return max(1, min(usable_cores(), sum(sizes.values()) // BYTES_PER_WORKER))
 
 
 class Workers:
-    """Pool of processes that apply functions; with a count of 1 the calling process does the work.
+    """Pool of processes that apply functions; with a count of 1, the calling process applies them.
 
-    The processes are not those of `multiprocessing`, which would import the user's script, and start training in each
-    of them if the script has no `__main__` guard. They end when their standard input does, even if the caller is
-    killed.
+    `multiprocessing` is not used: its processes would import the user's script, and would start training if the script
+    has no `__main__` guard. The processes end when their standard input ends, even if the caller is killed.
     """
 
     def __init__(self, count: int) -> None:
@@ -55,16 +54,16 @@ class Workers:
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Yield `function(item)` for each item, in order, with a few items in memory at a time.
+        """Yield `function(item)` for each item, in order; only a few items are in memory at a time.
 
-        The function, the items and the results are pickled. Exceptions of the function are re-raised here.
+        The function, the items and the results are pickled. Exceptions of the function are re-raised in this process.
         """
         if self._count == 1:
             yield from map(function, items)
             return
         self._start()
         pickled = pickle.dumps(function)
-        threads = ThreadPoolExecutor(self._count)  # each thread waits for one process
+        threads = ThreadPoolExecutor(self._count)  # one thread per process, which waits for its results
         pending: deque[Future[R]] = deque()
         try:
             for item in items:
@@ -135,9 +134,9 @@ class _Process:
 
 def run_worker() -> None:
     """Run a worker process: apply functions to the items from standard input until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is sent to all processes: the caller ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is sent to all processes; the caller ends this process
     requests, results = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # output of libraries must not mix with the results
+    os.dup2(2, 1)  # output of libraries must not be mixed with the results
     function: Callable[[Any], Any] | None = None
     while True:
         try:

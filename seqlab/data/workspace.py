@@ -1,4 +1,4 @@
-"""Workspace of a cache: a folder beside it with intermediate results, for resuming after an interruption."""
+"""Workspace of a cache: the folder `CACHE.tmp` with intermediate results, for resuming after an interruption."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from seqlab.data.survey import PreparationProgress, Survey, survey_corpus
 from seqlab.data.workers import Workers
 
 INPUT_ERRORS = (ValueError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-"""Exceptions of invalid input. Not those of a full disk: the results so far are worth keeping."""
-KEY_CHARS = 16  # of a SHA-256, in the names of folders
+"""Exceptions for invalid input, after which the workspace is deleted. After other errors, such as a full disk, it is
+kept."""
+KEY_CHARS = 16  # number of characters of a SHA-256 in the names of folders
 
 
 def workspace_of(cache: Path) -> Path:
@@ -28,7 +29,7 @@ def workspace_of(cache: Path) -> Path:
 
 @contextmanager
 def workspace(cache: Path) -> Iterator[Path]:
-    """Yield the workspace of a cache, and delete it on an error of the input, but not on a full disk."""
+    """Yield the workspace of a cache; delete it after an error in the input, but not after a full disk."""
     folder = workspace_of(cache)
     try:
         yield folder

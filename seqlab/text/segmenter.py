@@ -13,7 +13,7 @@ MAX_CACHED_WORDS = 1 << 17
 class Segmenter:
     """Base class of segmenters, which map normalized lines to ids and back.
 
-    Ids 0 to 3 are special. `encode` returns ids from 4 on, and `unk_id` if `has_unknown`.
+    Ids 0 to 3 are special. `encode` returns ids of at least 4, and `unk_id` if `has_unknown`.
     """
 
     vocab_size: int

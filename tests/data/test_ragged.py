@@ -78,7 +78,7 @@ def test_the_dtype_is_the_smallest_for_all_ids(tmp_path: Path, vocab_size: int, 
 
 @pytest.mark.parametrize("bad", [-1, 65536])
 def test_ids_that_do_not_fit_are_refused(tmp_path: Path, bad: int) -> None:
-    with pytest.raises(ValueError, match="ids must be between 0 and 65535"):
+    with pytest.raises(ValueError, match="ids must be from 0 to 65535"):
         write_rows(tmp_path / "x", np.uint16, [[bad]])
 
 

@@ -208,7 +208,7 @@ def test_the_report_lists_sample_rates_channels_speakers_and_shared_texts(corpus
     assert "channels: 30 with 1, 30 with 2" in lines
     assert "20 recordings have a lower sample rate (8,000 Hz) than `data.sample_rate` (16,000 Hz)" in lines
     held_out = {recordings.examples[i].columns["speaker"] for i in splits.valid} | {"s0"}
-    assert f"speakers of the held-out parts are also in the training part: {', '.join(sorted(held_out))}" in lines
+    assert f"speakers of the held-out splits are also in the training split: {', '.join(sorted(held_out))}" in lines
     seconds = sum(recordings.seconds(i) for i in splits.train)
     assert report.hours["train"] == pytest.approx(seconds / 3600)
     assert json.loads(json.dumps(report.to_json()))["corpora"][0]["kept"] == len(splits.train)
@@ -250,10 +250,10 @@ def test_the_report_names_equal_recordings_empty_texts_and_labels(corpus: Path, 
     assert f"1 transcripts are empty: {tmp_path}/train.jsonl, line 9" in lines
     assert f"1 training recordings repeat an earlier one: {tmp_path}/train.jsonl, line 9" in lines
     both = f"{tmp_path}/valid.jsonl, line 1, {tmp_path}/valid.jsonl, line 2"
-    assert f"2 held-out recordings are also in the training part: {both}" in lines
+    assert f"2 held-out recordings are also in the training split: {both}" in lines
     lines = read_labelled_recordings(RecordingLabelsConfig(**lists), tmp_path / "cache", no_progress).report.lines()
     assert "3 labels: one 4, two 4, ... 1" in lines
-    assert "labels of held-out parts that are not in the training part: five" in lines
+    assert "labels of held-out splits that are not in the training split: five" in lines
 
 
 def test_steps_resume_at_any_position_with_any_number_of_workers(corpus: Path, tmp_path: Path) -> None:

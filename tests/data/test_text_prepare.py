@@ -118,7 +118,7 @@ def test_held_out_lines_are_counted(tokenizer: Any, tmp_path: Path) -> None:
             assert overlap.rows_in_train == 2
         assert DataReport.from_json(json.loads(json.dumps(data.report.to_json()))) == data.report
         text = "\n".join(data.report.lines())
-        assert f"{len(lines)} lines, {len(train):,} kept, {len(valid):,} split off for validation" in text
+        assert f"{len(lines)} lines, {len(train):,} kept, {len(valid):,} held out for validation" in text
         assert ("1 dropped (empty)" in text) == (documents == "lines")
 
 
@@ -132,7 +132,7 @@ def test_the_data_report_has_counts_and_examples(tokenizer: Any, tmp_path: Path)
         f"valid: {valid[0]}: 2 lines, 2 kept",
         "  4 tokens, including ends of line, 2.0 per line, 0.000% unknown",
         f"valid: {valid[0]}: of 2 lines, training contains 1",
-        f"Dropped, for example (all in {report.dropped_file}):",
+        f"Examples of dropped rows (full list: {report.dropped_file}):",
         f"  {train[0]}, line 2: empty",
     ]
     swapped = prepare(LanguageModellingConfig(train=valid, valid=train), (tokenizer,), tmp_path / "cache").report

@@ -1,4 +1,4 @@
-"""Number tones: number words whose letters are pairs of tones, as a substitute for speech.
+"""Number tones: number words in which each letter is a pair of tones, as a substitute for speech.
 
 The corpus needs no download and no speech synthesizer. Voices, durations, levels and noise vary. Voices and texts are
 disjoint between splits, so that a model must learn the tones of the letters to recognize the test recordings.

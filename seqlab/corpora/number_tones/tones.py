@@ -154,21 +154,21 @@ def generate_tones(text: str, voice: ToneVoice, generator: np.random.Generator) 
     ends = np.cumsum(np.round(pauses * SAMPLE_RATE).astype(int) + lengths)
     levels = 10 ** (generator.uniform(-LETTER_DB, LETTER_DB, count) / 20)
     phases = generator.uniform(0, 2 * np.pi, (3, count))
-    of_letter = np.repeat(np.arange(count), lengths)  # (samples with a tone,)
-    since_start = np.arange(len(of_letter)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    until_end = lengths[of_letter] - since_start
+    letter_index = np.repeat(np.arange(count), lengths)  # (samples with a tone,)
+    since_start = np.arange(len(letter_index)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    until_end = lengths[letter_index] - since_start
     angle = 2 * np.pi * voice.transposition / SAMPLE_RATE * since_start
     low, high = (
-        LOW_TONES_HZ[letters % len(LOW_TONES_HZ)][of_letter],
-        HIGH_TONES_HZ[letters // len(LOW_TONES_HZ)][of_letter],
+        LOW_TONES_HZ[letters % len(LOW_TONES_HZ)][letter_index],
+        HIGH_TONES_HZ[letters // len(LOW_TONES_HZ)][letter_index],
     )
     tones = (
-        np.sin(angle * low + phases[0, of_letter])
-        + voice.balance * np.sin(angle * high + phases[1, of_letter])
-        + voice.overtone * np.sin(2 * angle * low + phases[2, of_letter])
+        np.sin(angle * low + phases[0, letter_index])
+        + voice.balance * np.sin(angle * high + phases[1, letter_index])
+        + voice.overtone * np.sin(2 * angle * low + phases[2, letter_index])
     )
     envelope = np.minimum(1, np.minimum(since_start, until_end) / (voice.attack * SAMPLE_RATE))
     waveform = np.zeros(ends[-1] + round(generator.uniform(*EDGE_SECONDS) * SAMPLE_RATE))
-    waveform[(ends - lengths)[of_letter] + since_start] = tones * envelope * levels[of_letter]
+    waveform[(ends - lengths)[letter_index] + since_start] = tones * envelope * levels[letter_index]
     level = 0.1 * 10 ** (generator.uniform(-LEVEL_DB, LEVEL_DB) / 20)
     return level * waveform

@@ -22,7 +22,7 @@ class Phrase:
 
 
 class StableRandom:
-    """Random generator over `random.Random.random()`, whose sequence is the same in all versions of Python."""
+    """Random generator based on `random.Random.random()`, which gives the same numbers in all versions of Python."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed).random

@@ -49,7 +49,7 @@ class LanguageModellingTask(Task):
             with workspace(folder.cache) as work, Workers(1) as workers:
                 lines = training_lines(
                     _data_config(config),
-                    surveyor=lambda corpus: open_or_make_survey(corpus, work, workers, on_progress),
+                    survey=lambda corpus: open_or_make_survey(corpus, work, workers, on_progress),
                     on_progress=on_progress,
                 )
                 save_spelling(SpellingModel.fit(rare_items(lines, tokenizer)), folder.spelling)
