@@ -23,7 +23,7 @@ from seqlab.objectives.loss import check_loss
 from seqlab.optim import OptimizerConfig, WarmupConfig
 from seqlab.plugins import PluginError, load_plugin
 from seqlab.registry import Entry, Parts
-from seqlab.text import LearntConfig
+from seqlab.text import TrainedTokenizerConfig
 
 
 @pytest.fixture(autouse=True)
@@ -58,10 +58,10 @@ class OptimizerWithoutLr(OptimizerConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerWithoutRestore(LearntConfig):
+class TokenizerWithoutRestore(TrainedTokenizerConfig):
     kind: Literal["mine"] = "mine"
 
-    def learn(self, lines: Any) -> Any: ...
+    def train(self, lines: Any) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ loads it. `seqlab.text.normalization` describes how tokenizers treat Unicode and
 """
 
 from seqlab.text.byte_level import BpeConfig
-from seqlab.text.config import LearntConfig, TokenizerConfig
+from seqlab.text.config import TokenizerConfig, TrainedTokenizerConfig
 from seqlab.text.normalization import normalize
-from seqlab.text.segmenter import Segmenter, packed
+from seqlab.text.segmenter import Segmenter, pack_ids
 from seqlab.text.sentence_piece import SentencePieceBpeConfig, SentencePieceUnigramConfig
 from seqlab.text.tokenizer import (
     FIRST_LABEL_ID,
@@ -36,7 +36,6 @@ __all__ = [
     "BpeConfig",
     "CharactersConfig",
     "FlatIds",
-    "LearntConfig",
     "SameConfig",
     "SavedConfig",
     "Segmenter",
@@ -44,6 +43,7 @@ __all__ = [
     "SentencePieceUnigramConfig",
     "Tokenizer",
     "TokenizerConfig",
+    "TrainedTokenizerConfig",
     "VectorCoverage",
     "WordVectors",
     "WordsConfig",
@@ -55,7 +55,7 @@ __all__ = [
     "lookup_word",
     "normalize",
     "num_labels",
-    "packed",
+    "pack_ids",
     "read_vector_dim",
     "read_word_vectors",
     "tokenizer_kind",

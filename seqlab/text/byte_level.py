@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from seqlab.base.bounds import MAX_VOCAB_SIZE, Count
-from seqlab.text.config import SETTINGS, LearntConfig
-from seqlab.text.segmenter import Segmenter, WordCache, packed
+from seqlab.text.config import SETTINGS, TrainedTokenizerConfig
+from seqlab.text.segmenter import Segmenter, WordCache, pack_ids
 from seqlab.text.tokenizer import SPECIAL_TOKENS
 
 # The library's model has no special tokens, because it would match them in text. Its ids are shifted to follow them.
@@ -29,7 +29,7 @@ _BYTE_OF_CHARACTER = {chr(byte): byte for byte in _PRINTABLE_BYTES} | {
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
-class BpeConfig(LearntConfig):
+class BpeConfig(TrainedTokenizerConfig):
     """Byte-pair encoding over bytes (Radford et al., 2019), with Hugging Face's `tokenizers`; no subword sampling."""
 
     kind: Literal["bpe"] = "bpe"
@@ -41,7 +41,7 @@ class BpeConfig(LearntConfig):
     min_count: Count = 2
     """Minimum number of occurrences of a pair that is merged."""
 
-    def learn(self, lines: Iterable[str]) -> "ByteLevelBpe":
+    def train(self, lines: Iterable[str]) -> "ByteLevelBpe":
         """Train the merges on normalized lines."""
         return ByteLevelBpe.train(self, lines)
 
@@ -78,7 +78,7 @@ class ByteLevelBpe(Segmenter):
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
         return [
-            packed(self._segment(f" {line}")) if _MULTIPLE_SPACES.search(line) else self._words.encode(line)
+            pack_ids(self._segment(f" {line}")) if _MULTIPLE_SPACES.search(line) else self._words.encode(line)
             for line in lines
         ]
 

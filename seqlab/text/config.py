@@ -77,10 +77,10 @@ class TokenizerConfig(Part):
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
-class LearntConfig(TokenizerConfig):
+class TrainedTokenizerConfig(TokenizerConfig):
     """Base class of the configs of tokenizers that are trained on text."""
 
-    required_members: ClassVar[tuple[str, ...]] = ("learn", "restore")
+    required_members: ClassVar[tuple[str, ...]] = ("train", "restore")
 
     normalization: NormalizationForm = "nfc"
     """Unicode normalization of the text: `nfc`, `nfkc` (also folds compatibility forms), `nfd` (splits letters and
@@ -100,7 +100,7 @@ class LearntConfig(TokenizerConfig):
         """Normalize a line before it is segmented."""
         return normalize(line, self.normalization)
 
-    def learn(self, lines: Iterable[str]) -> Segmenter:
+    def train(self, lines: Iterable[str]) -> Segmenter:
         """Train a segmenter on normalized lines, each with a visible character."""
         raise NotImplementedError
 

@@ -28,7 +28,7 @@ class Segmenter:
     """Whether `sample` draws from several segmentations of a line."""
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
-        """Return the ids of each line as bytes, as `packed` does."""
+        """Return the ids of each line as bytes, as `pack_ids` does."""
         raise NotImplementedError
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
@@ -63,13 +63,13 @@ class Segmenter:
         return []
 
 
-def packed(ids: Sequence[int]) -> bytes:
-    """Pack ids into 4 bytes each, as `unpacked` or a numpy array of uint32 reads them; packed rows are fast to join."""
+def pack_ids(ids: Sequence[int]) -> bytes:
+    """Pack ids into 4 bytes each, readable as a numpy array of uint32; packed rows are fast to concatenate."""
     return array("I", ids).tobytes()
 
 
-def unpacked(row: bytes) -> list[int]:
-    """Return the ids from the bytes that `packed` returned."""
+def unpack_ids(row: bytes) -> list[int]:
+    """Return the ids from the bytes that `pack_ids` returned."""
     return memoryview(row).cast("I").tolist()
 
 
@@ -86,7 +86,7 @@ class WordCache(dict[str, bytes]):
     def __missing__(self, word: str) -> bytes:
         if len(self) >= MAX_CACHED_WORDS:
             self.clear()
-        ids = packed(self._segment(word))
+        ids = pack_ids(self._segment(word))
         if len(word) <= MAX_CACHED_WORD_CHARS:
             self[word] = ids
         return ids

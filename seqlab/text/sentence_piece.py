@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_COUNT, MAX_VOCAB_SIZE
-from seqlab.text.config import SETTINGS, LearntConfig
+from seqlab.text.config import SETTINGS, TrainedTokenizerConfig
 from seqlab.text.sampling import BpeDropout, UnigramSampler
 from seqlab.text.segmenter import Segmenter, WordCache
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, UNK_ID
@@ -29,7 +29,7 @@ _MAX_TRAINING_LINE_BYTES = 2**24  # the trainer skips longer lines; its default 
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
-class SentencePieceConfig(LearntConfig):
+class SentencePieceConfig(TrainedTokenizerConfig):
     """Base class of the BPE and unigram configs of sentencepiece."""
 
     may_sample: ClassVar[bool] = True
@@ -48,7 +48,7 @@ class SentencePieceConfig(LearntConfig):
         """Share of the text's characters that are tokens of the vocabulary."""
         return self.character_coverage
 
-    def learn(self, lines: Iterable[str]) -> "SentencePiece":
+    def train(self, lines: Iterable[str]) -> "SentencePiece":
         """Train on lines; raise ValueError if `vocab_size` is too small for the characters."""
         return SentencePiece.train(self, lines)
 

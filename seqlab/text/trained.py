@@ -14,9 +14,9 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from seqlab.base.atomic_io import write_bytes, write_json
 from seqlab.base.parsing import MAX_DOCUMENT_BYTES, parse_json, read_regular, validate_type
 from seqlab.registry import UnknownPart, find_part
-from seqlab.text.config import SETTINGS, LearntConfig, TokenizerConfig
+from seqlab.text.config import SETTINGS, TokenizerConfig, TrainedTokenizerConfig
 from seqlab.text.normalization import recompose
-from seqlab.text.segmenter import Segmenter, unpacked
+from seqlab.text.segmenter import Segmenter, unpack_ids
 from seqlab.text.tokenizer import BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, FlatIds, Tokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -28,7 +28,7 @@ TOKENIZER_FORMAT_VERSION = 1
 class TrainedTokenizer:
     """Tokenizer of any kind: normalization, special ids and saving, around a segmenter."""
 
-    config: LearntConfig
+    config: TrainedTokenizerConfig
     segmenter: Segmenter
 
     pad_id: ClassVar[int] = PAD_ID
@@ -75,7 +75,7 @@ class TrainedTokenizer:
         return self.segmenter.unknown_tags(self.config.normalize(line)) if self.tag_ids else []
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        return [unpacked(row) for row in self._rows(lines)]
+        return [unpack_ids(row) for row in self._rows(lines)]
 
     def encode_flat(self, lines: Sequence[str]) -> FlatIds:
         rows = self._rows(lines)
@@ -148,12 +148,12 @@ def train_tokenizer(config: TokenizerConfig, lines: Iterable[str]) -> Tokenizer:
     existing = config.load_existing()
     if existing is not None:
         return existing
-    assert isinstance(config, LearntConfig), "all other configs refer to an existing tokenizer"
+    assert isinstance(config, TrainedTokenizerConfig), "all other configs refer to an existing tokenizer"
     visible = (line for line in map(config.normalize, lines) if line and not line.isspace())
     first = next(visible, None)
     if first is None:
         raise ValueError("The text to train a tokenizer on is empty: it has no line with a visible character.")
-    tokenizer = TrainedTokenizer(config, config.learn(chain([first], visible)))
+    tokenizer = TrainedTokenizer(config, config.train(chain([first], visible)))
     _check_ids(tokenizer, first)
     return tokenizer
 
@@ -222,7 +222,7 @@ def _read_description(folder: Path) -> tuple[_TokenizerDescription, str]:
     return description, kind
 
 
-def _rebuild(config: LearntConfig, content: bytes) -> TrainedTokenizer:
+def _rebuild(config: TrainedTokenizerConfig, content: bytes) -> TrainedTokenizer:
     """Restore a tokenizer from its config and its serialized segmenter."""
     return TrainedTokenizer(config, config.restore(content))
 

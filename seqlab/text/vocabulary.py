@@ -10,8 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from seqlab.base.bounds import MAX_VOCAB_SIZE, Count
 from seqlab.base.parsing import parse_json, validate_type
-from seqlab.text.config import SETTINGS, LearntConfig
-from seqlab.text.segmenter import Segmenter, packed
+from seqlab.text.config import SETTINGS, TrainedTokenizerConfig
+from seqlab.text.segmenter import Segmenter, pack_ids
 from seqlab.text.tokenizer import SPECIAL_TOKENS, UNK_ID
 
 TAB = "\t"
@@ -19,7 +19,7 @@ TAB = "\t"
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
-class VocabularyConfig(LearntConfig):
+class VocabularyConfig(TrainedTokenizerConfig):
     """Base class of the configs of character and word tokenizers."""
 
     may_have_unknown: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class VocabularyConfig(LearntConfig):
         """Replace runs of whitespace by single spaces, for a word tokenizer."""
         return " ".join(text.split()) if self.separator else text
 
-    def learn(self, lines: Iterable[str]) -> "Vocabulary":
+    def train(self, lines: Iterable[str]) -> "Vocabulary":
         """Count the items of normalized lines."""
         return Vocabulary.train(self, lines)
 
@@ -97,7 +97,7 @@ class Vocabulary(Segmenter):
         self._separator, self._has_tags = config.separator, config.tags
         self.has_words = bool(config.separator) and not config.tags
         self._tokens = [*SPECIAL_TOKENS, *items]
-        self._ids = {item: packed([index]) for index, item in enumerate(items, start=len(SPECIAL_TOKENS))}
+        self._ids = {item: pack_ids([index]) for index, item in enumerate(items, start=len(SPECIAL_TOKENS))}
         self.vocab_size = len(self._tokens)
         self.num_tags = sum(map(is_tag, items)) if config.tags else 0
 
@@ -119,7 +119,7 @@ class Vocabulary(Segmenter):
         return json.dumps(self._tokens[len(SPECIAL_TOKENS) :], indent=0).encode()
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
-        unknown = packed([UNK_ID])
+        unknown = pack_ids([UNK_ID])
         if not self._has_tags:
             return [b"".join([self._ids.get(item, unknown) for item in self.items(line)]) for line in lines]
         ids, unknown_tag = self._ids, self._ids[TAB]

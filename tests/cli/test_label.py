@@ -17,7 +17,7 @@ from seqlab.runs.checkpoint import write_checkpoint
 from seqlab.runs.config import write_config
 from seqlab.tasks.labelling.config import LabellingConfig
 from seqlab.tasks.labelling.labeller import Labelling, load_labeller
-from seqlab.text import CharactersConfig, LearntConfig, WordsConfig, train_tokenizer
+from seqlab.text import CharactersConfig, TrainedTokenizerConfig, WordsConfig, train_tokenizer
 
 FAST = ("--threads", "1", "--precision", "fp32")
 WORDS = ["a", "film", "of", "love", ".", "it", "is", "long", "and", "dull", ",", "but", "good"]
@@ -30,7 +30,7 @@ def write_run(
     labels_of: Unit,
     seed: int,
     labels: Sequence[str] = LABELS,
-    tokenizer: LearntConfig | None = None,
+    tokenizer: TrainedTokenizerConfig | None = None,
     max_length: int = 8,
 ) -> Path:
     """Write the run folder of a randomly initialized labeller with these labels and a small `max_length`."""

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 from pydantic.dataclasses import dataclass
 
-from seqlab.text import LearntConfig, Segmenter, packed, train_tokenizer
+from seqlab.text import Segmenter, TrainedTokenizerConfig, pack_ids, train_tokenizer
 from seqlab.text.config import SETTINGS
 
 
@@ -17,15 +17,15 @@ class Fixed(Segmenter):
         self.index = index
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
-        return [packed([self.index]) for _ in lines]
+        return [pack_ids([self.index]) for _ in lines]
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
-class FixedConfig(LearntConfig):
+class FixedConfig(TrainedTokenizerConfig):
     kind: Literal["fixed"] = "fixed"
     index: int
 
-    def learn(self, lines: Iterable[str]) -> Fixed:
+    def train(self, lines: Iterable[str]) -> Fixed:
         return Fixed(self.index)
 
 

@@ -20,7 +20,7 @@ from seqlab.text import (
     WordsConfig,
     train_tokenizer,
 )
-from seqlab.text.segmenter import WordCache, unpacked
+from seqlab.text.segmenter import WordCache, unpack_ids
 
 TEXT = [f"it's line {n},  with\tthe words   {n % 7}\u3000and {n * n} " for n in range(300)]
 SUBWORDS = {
@@ -83,5 +83,5 @@ def test_clearing_the_cache_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("seqlab.text.segmenter.MAX_CACHED_WORDS", 3)
     cache = WordCache(lambda word: json.loads(word or "[]"))
     for line in ("[1] [2] [3,4]", "[5] [1] [6]", "[1]  [7]", "", "[6] [5] [4] [3] [2] [1]"):
-        assert unpacked(cache.encode(line)) == [int(char) for char in line if char.isdigit()]
+        assert unpack_ids(cache.encode(line)) == [int(char) for char in line if char.isdigit()]
         assert len(cache) <= 3

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic.dataclasses import dataclass
 
-from seqlab.text import LearntConfig, Segmenter, packed
+from seqlab.text import Segmenter, TrainedTokenizerConfig, pack_ids
 from seqlab.text.config import SETTINGS
 
 FIRST_BYTE_ID = 4
@@ -19,7 +19,7 @@ class Bytes(Segmenter):
 
     def encode(self, lines: Sequence[str]) -> list[bytes]:
         """Return the ids of each line."""
-        return [packed([FIRST_BYTE_ID + byte for byte in line.encode()]) for line in lines]
+        return [pack_ids([FIRST_BYTE_ID + byte for byte in line.encode()]) for line in lines]
 
     def decode(self, rows: Sequence[Sequence[int]], unknown: Sequence[Sequence[str]] | None = None) -> list[str]:
         """Return the text of each row of ids; bytes that are not valid UTF-8 become U+FFFD."""
@@ -35,13 +35,13 @@ class Bytes(Segmenter):
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
-class BytesConfig(LearntConfig):
+class BytesConfig(TrainedTokenizerConfig):
     """Bytes as tokens."""
 
     kind: Literal["bytes"] = "bytes"
     """Name of the tokenizer."""
 
-    def learn(self, lines: Iterable[str]) -> Bytes:
+    def train(self, lines: Iterable[str]) -> Bytes:
         """Return the tokenizer, which needs no training."""
         return Bytes()
 
