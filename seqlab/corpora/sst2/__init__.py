@@ -1,4 +1,4 @@
-"""SST-2: sentiment of sentences of film reviews; complete sentences only, without the labelled phrases of each."""
+"""SST-2: sentiment of sentences of film reviews; complete sentences only, without the labeled phrases of each."""
 
 from seqlab.corpora.description import CorpusDescription, Split, TextFile
 
