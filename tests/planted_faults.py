@@ -30,7 +30,7 @@ FAULTS = (*MODEL_FAULTS, *TRAINING_FAULTS, *PREDICTION_FAULTS, *SPEECH_FAULTS)
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "seqlab"
 COPIED_PATHS = (PACKAGE, "tests", "benchmarks", "docs", "README.md", "pyproject.toml")
-"""Files and folders of the checkout that tests read."""
+"""Files and folders of the checkout that are copied, as tests read them."""
 MAX_SECONDS_PER_FAULT = 300.0
 """Time limit for the tests of one fault: with some faults, a search never ends."""
 CAUGHT, NOT_CAUGHT, FAILS_WITHOUT_FAULT = "caught", "NOT CAUGHT", "FAILS WITHOUT THE FAULT TOO"
@@ -40,7 +40,7 @@ TEST_FAILED, ALL_PASSED = 1, 0
 
 @dataclass
 class Finding:
-    """The outcome for one fault."""
+    """Result of the tests with one planted fault."""
 
     fault: Fault
     result: str
@@ -64,7 +64,7 @@ def copied_checkout() -> Iterator[Path]:
 
 
 def plant(fault: Fault, checkout: Path) -> str | None:
-    """Replace the correct code by the faulty code; return a message if the correct code does not occur exactly once."""
+    """Replace correct code by faulty code; return a message unless the correct code occurs exactly once."""
     texts = {path: path.read_text(encoding="utf-8") for path in sorted((checkout / PACKAGE).rglob("*.py"))}
     count = sum(text.count(fault.old) for text in texts.values())
     if count != 1:
@@ -75,7 +75,7 @@ def plant(fault: Fault, checkout: Path) -> str | None:
 
 
 def find_tests(checkout: Path, endings: Sequence[str]) -> list[str]:
-    """Find test files by the ends of their paths, or only by their names if a folder was renamed."""
+    """Find test files by the ends of their paths or, if a folder was renamed, by their file names."""
     paths = [path.relative_to(checkout).as_posix() for path in sorted((checkout / "tests").rglob("test_*.py"))]
     found = []
     for ending in endings:
@@ -103,8 +103,8 @@ def run_tests(checkout: Path, tests: Sequence[str], *options: str) -> tuple[int 
         except subprocess.TimeoutExpired:
             return None, ""
         finally:
-            with suppress(ProcessLookupError):  # including processes that tests have started
-                os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # also kills processes that tests have started
         return process.returncode, output
 
 
@@ -115,16 +115,16 @@ def failed_tests(output: str) -> list[str]:
 
 def try_fault(fault: Fault) -> Finding:
     """Plant one fault and run its tests until one fails."""
-    started = time.monotonic()
+    start = time.monotonic()
     with copied_checkout() as checkout:
         problem = plant(fault, checkout)
         tests = find_tests(checkout, fault.tests)
         if problem is not None or not tests:
             return Finding(fault, problem or "tests not found")
         status, output = run_tests(checkout, tests, "-x", "-m", "not slow and not gpu")
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - start
     if status is None:
-        return Finding(fault, CAUGHT, f"(no end within {MAX_SECONDS_PER_FAULT:.0f} s)", seconds)
+        return Finding(fault, CAUGHT, f"(still running after {MAX_SECONDS_PER_FAULT:.0f} s)", seconds)
     failed = failed_tests(output)
     if status == TEST_FAILED and failed:
         return Finding(fault, CAUGHT, failed[0], seconds)
@@ -134,7 +134,7 @@ def try_fault(fault: Fault) -> Finding:
 
 
 def check_without_faults(findings: Sequence[Finding]) -> None:
-    """Run the failed tests without any fault, and mark the findings whose test fails here, too."""
+    """Run the failed tests without a fault, and mark the findings with a test that fails without it, too."""
     tests = list(dict.fromkeys(each.failed_test for each in findings if "::" in each.failed_test))
     if not tests:
         return
@@ -150,7 +150,7 @@ def check_without_faults(findings: Sequence[Finding]) -> None:
 
 
 def refuse_other_package() -> None:
-    """Raise SystemExit if tests in the copy would import the package from elsewhere."""
+    """Raise SystemExit if tests in the copy import the package from another folder."""
     with copied_checkout() as checkout:
         script = f"import {PACKAGE}; print({PACKAGE}.__file__)"
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
@@ -166,13 +166,13 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="faults or groups of faults, such as `masks`")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="faults to try in parallel (default: 1)")
     arguments = parser.parse_args()
-    wanted = set(arguments.only or ())
-    chosen = [each for each in FAULTS if not wanted or wanted & {each.name, each.name.partition(".")[0]}]
-    known = {part for each in FAULTS for part in (each.name, each.name.partition(".")[0])}
-    if wanted - known:
-        parser.error(f"there is no fault or group {', '.join(sorted(wanted - known))}.")
+    selected = set(arguments.only or ())
+    chosen = [each for each in FAULTS if not selected or selected & {each.name, each.name.partition(".")[0]}]
+    names = {name for each in FAULTS for name in (each.name, each.name.partition(".")[0])}
+    if selected - names:
+        parser.error(f"no fault or group has the name {', '.join(sorted(selected - names))}.")
     refuse_other_package()
-    started = time.monotonic()
+    start = time.monotonic()
     print("| fault | broken | result | first test that fails | seconds |\n|---|---|---|---|---|", flush=True)
     findings = []
     with ThreadPoolExecutor(arguments.jobs) as threads:
@@ -182,7 +182,7 @@ def main() -> int:
     check_without_faults(findings)
     caught = sum(each.result == CAUGHT for each in findings)
     others = [f"{each.fault.name}: {each.result}" for each in findings if each.result != CAUGHT]
-    minutes = (time.monotonic() - started) / 60
+    minutes = (time.monotonic() - start) / 60
     print("\n".join(["", f"{caught} of {len(findings)} faults caught in {minutes:.1f} minutes", *others]))
     return 0 if caught == len(findings) else 1
 

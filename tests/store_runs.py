@@ -3,10 +3,10 @@
 PYTHONPATH=CHECKOUT python -P tests/store_runs.py tests/checkpoints/families_v2.tar.xz
 PYTHONPATH=CHECKOUT python -P tests/store_runs.py --speech tests/checkpoints/speech_v1.tar.xz
 
-Run it by hand with the version whose runs shall be stored. Later versions must load, use and resume them, which
-`tests/system/test_stored_families.py` checks. The archive contains generated corpora, a run folder of each family with
-its last checkpoint, and `expected.json`. For each run, `expected.json` holds the commands that use it with their
-outputs in fp32, and the command that resumes a copy of it with the loss of its last validation.
+Run it manually with the version that trains the runs. Later versions must load, use and resume them, which
+`tests/system/test_stored_families.py` tests. The archive contains generated corpora, a run folder of each family with
+its last checkpoint, and `expected.json`. For each run, `expected.json` has the commands that use the run, with their
+outputs in fp32, and the command that resumes a copy of the run, with the loss of the last validation.
 """
 
 import argparse
@@ -39,7 +39,7 @@ STEPS, STEPS_AFTER_RESUMING, SAVE_EVERY = 240, 260, 80
 TRAINING: Settings = {"max_steps": STEPS, "save_every": SAVE_EVERY, "valid_every": 20, "valid_metric": "nll"}
 SOURCES, TARGETS, LABELLER_LINES = (f"corpora/test_{name}" for name in ("numbers.en", "numbers.de", "lines.txt"))
 NUM_TEST_LINES = 8
-"""Lines of each test file that are kept."""
+"""Number of lines that are kept of each test file."""
 SPEECH = "corpora/test.jsonl"
 RECORDING_DATA: Settings = {
     "train": ["corpora/train.jsonl"],
@@ -52,6 +52,7 @@ RECORDING_DATA: Settings = {
     "augment_time_masks": 1,
 }
 NUM_RECORDINGS = {"train": 12, "test": 5}
+"""Number of recordings by split."""
 CORPORA = ("numbers.en", "numbers.de", "lines.txt", "labels.txt", "tags.txt")
 COMMON_OPTIONS = ("--device", "cpu", "--precision", "fp32", "--threads", "1", "--json")
 MASKED_LINES: Settings = {"train": ["corpora/lines.txt"], "mask_share": 0.15}
@@ -60,7 +61,7 @@ OBJECTIVES = {"transformer_ctc": "ctc", "transformer_nat": "parallel_cross_entro
 
 
 def text_configs() -> dict[str, Settings]:
-    """Return the config of each family's run."""
+    """Return the config of the run of each text family."""
     models = {"transformer": TRANSFORMER, **NON_AUTOREGRESSIVE}
     found = {name: run_of(NUMBERS, model | SMALL_TRANSFORMER, training=TRAINING) for name, model in models.items()}
     for name, objective in OBJECTIVES.items():
@@ -82,7 +83,7 @@ def text_configs() -> dict[str, Settings]:
 
 
 def speech_configs() -> dict[str, Settings]:
-    """Return the config of each speech family's run."""
+    """Return the config of the run of each speech family."""
     channels: Settings = {"channels": [4, 4]}
     models = {
         "gru": {"hidden_size": 16, "num_layers": 1} | channels,
@@ -103,7 +104,7 @@ def speech_configs() -> dict[str, Settings]:
 
 
 def commands_of(run: str, config: Settings) -> dict[str, list[str]]:
-    """Return the commands that use a run, by a short name."""
+    """Return the arguments of the commands that use a run, by a short name of the use."""
     if config["model"]["family"] == "transformer_mlm":
         return {}
     if config["data"]["kind"] == "labelled":
@@ -154,7 +155,7 @@ def remove_unneeded_files(run: Path) -> None:
 
 
 def store_run(name: str, config: Settings) -> dict[str, Any]:
-    """Train the run of a family, record its outputs, and resume a copy of it."""
+    """Train the run of a family and resume a copy of it; return the commands and results for `expected.json`."""
     Path(f"{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
     run = f"runs/{name}"
     run_command("train", f"{name}.yaml", "--run_dir", run)
@@ -191,13 +192,13 @@ def write_text_corpora() -> None:
 
 
 def write_recordings() -> None:
-    """Write recordings of tones, each of which represents a letter."""
+    """Write recordings with one tone per letter, and their manifests."""
     for seed, (name, count) in enumerate(NUM_RECORDINGS.items()):
         write_corpus(Path("corpora"), name, count, seed)
 
 
 def main() -> None:
-    """Store all runs in a reproducible archive: its entries have no owner and no time."""
+    """Store all runs in a reproducible archive, with entries without owners and times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path, help="the .tar.xz to write")
     parser.add_argument("--speech", action="store_true", help="store the speech families instead")
