@@ -161,8 +161,8 @@ def store_run(name: str, config: Settings) -> dict[str, Any]:
     run_command("train", f"{name}.yaml", "--run_dir", run)
     remove_unneeded_files(Path(run))
     expected: dict[str, Any] = {"uses": {}}
-    for use, words in commands_of(run, config).items():
-        argv = [*words, *COMMON_OPTIONS]
+    for use, arguments in commands_of(run, config).items():
+        argv = [*arguments, *COMMON_OPTIONS]
         expected["uses"][use] = {"argv": argv, "lines": run_and_read_outputs(argv)}
     if name not in COUNT_BASED_FAMILIES:
         argv = ["train", "--run_dir", f"continued/{name}", "--training.max_steps", str(STEPS_AFTER_RESUMING)]

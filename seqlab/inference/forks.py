@@ -119,9 +119,11 @@ class _Worker:
 
 def _block_sigint() -> ExitStack:
     """Block SIGINT in this thread until exit, and permanently in processes that are forked before it."""
-    held = ExitStack()
-    held.callback(signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]))
-    return held
+    restore = ExitStack()
+    restore.callback(
+        signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    )
+    return restore
 
 
 def _run_worker(compute: ComputeRows[T], rows: list[int], sender: Connection, parent: int) -> None:

@@ -104,7 +104,7 @@ def _convert_array(samples: Any, source_rate: int, *, rate: int, name: str) -> W
     if not np.isfinite(values).all():
         return f"{name}: holds NaN or infinite samples."
     if values.dtype.kind == "f" and (highest := float(np.abs(values).max())) > MAX_FLOAT_SAMPLE:
-        return f"{name}: floats must be in [-1, 1], but reach {highest:g}: divide samples of 16 bits by 32768."
+        return f"{name}: floats must be in [-1, 1], but are up to {highest:g}: divide samples of 16 bits by 32768."
     if source_rate == rate and values.dtype == np.int16 and values.ndim == 1:
         return values
     floats = to_float(values) if values.dtype == np.int16 else values.astype(np.float32)

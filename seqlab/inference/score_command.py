@@ -109,9 +109,9 @@ def _output_line(options: ScoreOptions, scores: Sequence[LineLogProb], inputs: S
     if not options.likeliest:
         fields = {"log_prob": None, "truncated": True} if is_truncated else {}
         return json_line(asdict(scores[0]) | fields) if options.json else _or_na(log_probs[0], ".6f")
-    known = [log_prob for log_prob in log_probs if log_prob is not None]
-    is_decided = len(known) == len(log_probs) and max(known) > -math.inf
-    best = log_probs.index(max(known)) + 1 if is_decided else None
+    defined = [log_prob for log_prob in log_probs if log_prob is not None]
+    has_best = len(defined) == len(log_probs) and max(defined) > -math.inf
+    best = log_probs.index(max(defined)) + 1 if has_best else None
     return json_line({"likeliest": best, "log_probs": log_probs}) if options.json else _or_na(best, "d")
 
 

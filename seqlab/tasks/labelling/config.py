@@ -48,7 +48,7 @@ class LabellingConfig(PairsConfig):
     """Tokenizer of the text; with `labels_of: words` its kind must be `words`."""
 
     batch_tokens: Count = 1024
-    """Source tokens per step over all ranks, on average: a step consists of whole lines."""
+    """Source tokens per step over all ranks; an average, as a step has complete lines."""
 
     micro_batch_tokens: Count = 2048
     """Maximum padded source tokens per micro-step; a longer line is a separate micro-step."""

@@ -155,7 +155,7 @@ class _Member:
 class TextLabeller:
     """Label lines of text or their words with one run or an ensemble. Returned by `seqlab.load` for labelling runs.
 
-    Each run of an ensemble reads the text with its own tokenizer.
+    The runs of an ensemble may have different tokenizers.
     """
 
     def __init__(self, runs: Sequence[LoadedRun], device: torch.device, dtype: torch.dtype) -> None:
@@ -283,7 +283,7 @@ def load_labeller(
     """Load a labelling run; several runs or checkpoints form an ensemble that averages probabilities.
 
     Args:
-        run: a run folder, or several with the same labels; each reads text with its own tokenizer.
+        run: a run folder, or several with the same labels; their tokenizers may differ.
         checkpoint: `best` (in validation), `last` or a step number; several for an ensemble of checkpoints.
         device: `cpu`, `cuda`, `cuda:1`, or `auto` (CUDA if available).
         precision: dtype of matrix products: `bf16`, `fp32` or `auto` (bf16 if the device supports it).

@@ -160,7 +160,7 @@ def _train_tokenizer(side: Side, config: Config, folder: RunFolder, on_progress:
 
 
 def _warn_of_unannotated(data: LabellingConfig) -> None:
-    """Warn of the first sentence of each treebank with a word whose label is missing (`_`)."""
+    """Warn of the first sentence of each treebank that has a word without a label (`_`)."""
     for spec in data.train_tgt:
         column = parse_column(spec)
         if column.kind != "conllu" or str(column.column).lower() in OPTIONAL_COLUMNS:

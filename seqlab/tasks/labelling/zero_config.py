@@ -35,7 +35,7 @@ REFERENCE_EPOCHS = 20
 MAX_LR = 2e-3
 """Maximum peak learning rate."""
 SAMPLE_LINES_PER_FILE = 1000
-"""Lines per file whose labels and words are counted to choose `labels_of`."""
+"""Number of lines per file from which `labels_of` is chosen, by their numbers of labels and words."""
 COPIED_SETTINGS = ("model", "data.tokenizer", "data.labels_of")
 """Settings that are copied from the run of `init_from`."""
 
@@ -127,20 +127,20 @@ def _choose_model(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
     """Choose the sizes of the model."""
     words = f"the corpus has {profile.words:,} words"
     config = builder.config().model
-    by_vectors = word_vector_dim(builder)
+    vector_dim = word_vector_dim(builder)
     if _data_of(builder).tokenizer.units == "words":
         size = power_of_two(64 * max(profile.scale, 1e-3) ** 0.25, 32, 128, round)
         builder.set("model.spelling_size", size, "the spelling of an unknown word hints at its label")
         builder.set("model.unknown_share", 0.1, "masks this share of the words in training, for unknown words")
     if config.embedding_field == "d_model":
         d_model = builder.set(
-            "model.d_model", *(by_vectors or (clamp(64 * round(2 * profile.scale**0.25), 64, 512), words))
+            "model.d_model", *(vector_dim or (clamp(64 * round(2 * profile.scale**0.25), 64, 512), words))
         )
         builder.set("model.d_ff", 4 * d_model, f"d_model is {d_model}")
         builder.set("model.num_heads", 4 if d_model % 8 == 0 else 1, f"d_model is {d_model}")
         return
     builder.set("model.hidden_size", clamp(64 * round(4 * profile.scale**0.25), 64, 1024), words)
-    builder.set("model.embedding_size", *(by_vectors or (128, "enough for a small vocabulary")))
+    builder.set("model.embedding_size", *(vector_dim or (128, "enough for a small vocabulary")))
 
 
 def _choose_steps(builder: ConfigBuilder, profile: _CorpusProfile) -> None:

@@ -143,7 +143,7 @@ class Generator:
         if len(lines) > 1 and not self.is_continuous:
             raise ValueError(
                 f"Prompt {number} contains a newline, but the model was trained on single lines (`data.documents: "
-                "lines`): give each line as its own prompt."
+                "lines`): pass each line as a separate prompt."
             )
         unknown = sorted({item for line in lines for item in self.tokenizer.unknown_items(line)})
         if unknown:

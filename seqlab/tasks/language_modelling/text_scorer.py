@@ -238,7 +238,7 @@ class StreamScorer:
 
     @torch.inference_mode()
     def feed(self, ids: NDArray[Any]) -> NDArray[np.float64]:
-        """Add ids (n,); return the log-probabilities (m,) of the next tokens whose window is complete."""
+        """Add ids (n,); return the log-probabilities (m,) of the next tokens, as far as their windows are complete."""
         self._ids = np.concatenate([self._ids, ids.astype(np.int64)])
         context, stride = self._window.context, self._window.stride
         if context is None:

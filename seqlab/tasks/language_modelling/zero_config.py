@@ -213,10 +213,10 @@ def _choose_data(builder: ConfigBuilder, tokens: TextTokens) -> None:
         builder.set("data.valid_fraction", share, f"no validation text is given, and {tokens}")
     is_recurrent = builder.config().model.is_recurrent
     if builder.get("data.documents") == "lines":
-        usual = int(np.quantile(tokens.line_lengths, 0.999, method="lower"))
+        quantile = int(np.quantile(tokens.line_lengths, 0.999, method="lower"))
         length, reason = (
-            power_of_two(usual, 64, 512, math.ceil),
-            f"99.9% of the lines have at most {usual:,} tokens",
+            power_of_two(quantile, 64, 512, math.ceil),
+            f"99.9% of the lines have at most {quantile:,} tokens",
         )
     else:
         length, reason = (128 if is_recurrent else 256), "the usual length for continuous text"
@@ -233,8 +233,8 @@ def _choose_data(builder: ConfigBuilder, tokens: TextTokens) -> None:
 
 def _choose_transformer(builder: ConfigBuilder, tokens: TextTokens) -> None:
     """Choose the sizes of a Transformer; the others follow from its width."""
-    by_text = clamp(64 * round(4 * tokens.scale**0.25), 128, 768), str(tokens)
-    d_model = builder.set("model.d_model", *(word_vector_dim(builder) or by_text))
+    size_and_reason = clamp(64 * round(4 * tokens.scale**0.25), 128, 768), str(tokens)
+    d_model = builder.set("model.d_model", *(word_vector_dim(builder) or size_and_reason))
     width = f"d_model is {d_model}"
     builder.set("model.d_ff", 4 * d_model, width)
     # Rotary positions need an even head dimension.
@@ -252,9 +252,9 @@ def _choose_transformer(builder: ConfigBuilder, tokens: TextTokens) -> None:
 def _choose_recurrent(builder: ConfigBuilder, tokens: TextTokens) -> None:
     """Choose the sizes and dropout rates of a recurrent model."""
     builder.set("model.hidden_size", clamp(64 * round(8 * tokens.scale**0.25), 128, 1536), str(tokens))
-    by_vectors = word_vector_dim(builder)
-    if by_vectors is not None:
-        builder.set("model.embedding_size", *by_vectors)
+    vector_dim = word_vector_dim(builder)
+    if vector_dim is not None:
+        builder.set("model.embedding_size", *vector_dim)
     for position in ("input", "hidden", "output"):
         builder.set(f"model.{position}_dropout", _dropout(builder, tokens), str(tokens))
 

@@ -64,7 +64,7 @@ class PredictionConfig(DataConfig):
     """Content of an array with three dimensions: `images` of one channel, or `frames`: sequences of vectors."""
 
     window: CountOrZero = 0
-    """Successive rows per example of a time series, whose rows are in the order of time; 0 if rows are independent."""
+    """Number of successive rows per example of a time series, with rows in time order; 0 for independent rows."""
 
     ahead: Count = 1
     """Forecast horizon of a time series: the target is this many rows after the window. Targets may also be inputs."""

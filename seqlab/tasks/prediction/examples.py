@@ -78,14 +78,14 @@ def read_examples(data: PredictionConfig, paths: Sequence[str], inputs: Sequence
     table = RawTable.read(paths)
     if not len(table):
         raise ValueError(f"{', '.join(paths)}: there are no rows after the header.")
-    known = list(table.columns)
+    columns = list(table.columns)
     fold_columns = [data.fold_column] if data.fold_column and not inputs else []  # only training data need them
     needed = [*data.target, *data.inputs, *inputs, *data.categorical, *fold_columns]
     for name in needed:
-        if name not in known:
-            raise ValueError(f"{paths[0]}: has no column {name!r}, only {', '.join(known)}.")
+        if name not in columns:
+            raise ValueError(f"{paths[0]}: has no column {name!r}, only {', '.join(columns)}.")
     excluded = {data.fold_column} | (set() if data.window else set(data.target))
-    chosen = data.inputs or list(inputs) or [name for name in known if name not in excluded]
+    chosen = data.inputs or list(inputs) or [name for name in columns if name not in excluded]
     if not inputs:
         _refuse_copies_of_target(chosen, data, table)
     return RawExamples(table, None, chosen, data.target)
@@ -170,7 +170,7 @@ def _classes(raw: RawExamples) -> NDArray[Any]:
 
 
 def fit_codecs(data: PredictionConfig, raw: RawExamples) -> tuple[InputCodec, Target]:
-    """Fit the codecs to the training rows; raises the errors of `TableCodec.fit` and `fit_target`."""
+    """Fit the codecs to the training rows; errors are those of `TableCodec.fit` and `fit_target`."""
     rows = np.flatnonzero(~validation_mask(data, raw))
     if len(rows) < 2:
         raise ValueError(f"{', '.join(data.train)}: needs at least 2 training examples, but has {len(rows)}.")
@@ -222,7 +222,7 @@ class ExamplesReport:
     valid_rows: int
     empty_lines: int
     unseen: int
-    """Number of validation examples whose class is not in the training data."""
+    """Number of validation examples with a class that is not in the training data."""
 
     def lines(self) -> list[str]:
         """Return the lines to log."""
@@ -365,7 +365,7 @@ def _open_cache(data: PredictionConfig, folder: Path, hashes: dict[str, str]) ->
 
 
 def _example_rows(data: PredictionConfig, target_rows: RowIndices, series_starts: Sequence[int]) -> RowIndices:
-    """Return `EncodedExamples.rows` of the examples whose targets are in `target_rows` (ascending)."""
+    """Return `EncodedExamples.rows` of the examples with targets in `target_rows` (ascending)."""
     if not data.window:
         return target_rows
     starts = target_rows - (data.window - 1 + data.ahead)

@@ -93,11 +93,11 @@ class RecordingLabelsTask(Task):
         labelled = read_labelled_recordings(data, folder.cache, on_progress)
         labels = sorted({labelled.labels[i] for i in labelled.train.tolist()})
         if config.init_from is not None and config.init_parts == "all":
-            known = load_codecs(RunFolder(Path(config.init_from)))[1].values
-            if new := [label for label in labels if label not in known]:
+            old_labels = load_codecs(RunFolder(Path(config.init_from)))[1].values
+            if new := [label for label in labels if label not in old_labels]:
                 raise ValueError(
                     f"The training data have the label {new[0]!r}, which the model of {config.init_from} does not have "
-                    f"({', '.join(known)}): set `init_parts: matching` for a new set of labels."
+                    f"({', '.join(old_labels)}): set `init_parts: matching` for a new set of labels."
                 )
             return
         if len(labels) < 2:

@@ -53,7 +53,7 @@ class TranslationConfig(PairsConfig):
     target. Needs a joint vocabulary of words or characters."""
 
     subword_sampling: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Strength of random subword segmentation in training, drawn anew in each epoch; 0 is off. Usual values are 0.1 for
+    """Strength of random subword segmentation in training, different in each epoch; 0 is off. Usual values are 0.1 for
     BPE dropout and 0.8 for unigram sampling."""
 
     max_length_ratio: Annotated[float, Field(gt=1, le=MAX_NUMBER)] = 4.0
@@ -62,7 +62,7 @@ class TranslationConfig(PairsConfig):
     more."""
 
     batch_tokens: Count = 4096
-    """Target tokens per step over all ranks, including ends of sentence; an average, as a step has whole sentences."""
+    """Target tokens per step over all ranks, including ends of sentence; an average, as a step has complete pairs."""
 
     micro_batch_tokens: Count = 2048
     """Maximum padded tokens per micro-step, on the longer side; a longer pair is a separate micro-step. All steps have

@@ -94,7 +94,7 @@ class WorkFile:
             elif differences := self._differences(identity):
                 raise ValueError(
                     f"{self.path} was started with {differences[0]}: use the same settings to resume it, or "
-                    "`--overwrite` to delete it and start anew."
+                    "`--overwrite` to delete it and start again."
                 )
             yield file, done
 
@@ -124,7 +124,7 @@ class WorkFile:
                     else:
                         done.extend(_parse_block(line, len(done.translations)))
                 except (ValueError, KeyError) as error:
-                    message = f"{self.path}, line {number}: damaged ({error}): move the file away to start anew."
+                    message = f"{self.path}, line {number}: damaged ({error}): move the file away to start again."
                     raise ValueError(message) from error
                 size += len(line)
         return identity, done, size
@@ -210,7 +210,7 @@ def distill(
         if count > len(lines):
             raise ValueError(
                 f"{work.path} is damaged: it has {count:,} translations, but there are {len(lines):,} lines: move it "
-                "away to start anew."
+                "away to start again."
             )
         if progress is not None:
             progress(count)

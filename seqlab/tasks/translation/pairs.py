@@ -105,7 +105,7 @@ def decode_pairs(
     """Decode each source line; leave out pairs with an empty side.
 
     Args:
-        run: a loaded run whose engine returns token probabilities, as the torch engine does.
+        run: a loaded run with an engine that returns token probabilities, such as torch.
         src_lines: text without newlines.
         tgt_lines: as many references, without newlines.
         config: settings of the search.

@@ -151,7 +151,7 @@ def _limited_search(config: Config, data: PreparedData) -> SearchConfig:
 
 
 def _warn_of_long_targets(name: str, pairs: EncodedCorpus, search: SearchConfig) -> None:
-    """Warn of pairs whose targets are longer than the output limit of the search."""
+    """Warn of pairs with targets that are longer than the output limit of the search."""
     src_lengths, indices = np.unique(pairs.src.lengths + 1, return_inverse=True)
     max_lengths = np.array([search.max_length_for(length) for length in src_lengths.tolist()])
     is_too_long = pairs.tgt.lengths + 1 > max_lengths[indices]
@@ -193,7 +193,7 @@ def _warn_of_untagged(name: str, pairs: EncodedCorpus, tag_ids: range) -> None:
 
 
 def _check_unreachable_targets(name: str, pairs: EncodedCorpus, config: Config) -> None:
-    """Warn of pairs whose targets the model cannot output; raise ValueError if no pair contributes to the loss."""
+    """Warn of pairs with targets that the model cannot output; raise ValueError if no pair contributes to the loss."""
     found = config.model.unreachable_targets(pairs.src.lengths + 1, pairs.tgt.lengths, pairs.tgt.count_repetitions)
     if found is None or not found.mask.any():
         return

@@ -252,9 +252,9 @@ def _choose_max_length(
         for tokenizer, side in zip(tokenizers, (profile.src, profile.tgt), strict=True)
     )
     longer = np.maximum(src, tgt)
-    usual = int(np.quantile(longer, 0.999, method="lower"))  # `lower`: not above the maximum, even for few pairs
-    reason = f"99.9% of the pairs have at most {usual:,} tokens per side"
-    limit = builder.set("data.max_length", power_of_two(usual, 256, 1024, math.ceil), reason)
+    quantile = int(np.quantile(longer, 0.999, method="lower"))  # `lower`: not above the maximum, even for few pairs
+    reason = f"99.9% of the pairs have at most {quantile:,} tokens per side"
+    limit = builder.set("data.max_length", power_of_two(quantile, 256, 1024, math.ceil), reason)
     kept = tgt[longer - 1 <= limit]  # the limit does not count the end of sentence
     if not kept.size:  # the given limit leaves no pair; training reports it
         kept = tgt
@@ -284,32 +284,32 @@ def _choose_model(builder: ConfigBuilder, tokens: CorpusTokens) -> None:
     vocabulary = "one vocabulary" if joint else "two vocabularies"
     tied, reason = ("all" if joint else "decoder"), f"there {'is' if joint else 'are'} {vocabulary}"
     if len(builder.config().data.vector_files()) > 1:
-        tied, reason = "decoder", "each side has its own word vectors"
+        tied, reason = "decoder", "source and target have different word vectors"
     builder.set("model.tied_embeddings", tied, reason)
     limit = builder.get("data.max_length")
     builder.set("model.max_length", max(512, limit), f"training lines have up to {limit} tokens")
 
 
-def _choose_recurrent(builder: ConfigBuilder, by_corpus: int, size: str) -> None:
+def _choose_recurrent(builder: ConfigBuilder, width: int, reason: str) -> None:
     """Choose the sizes of a recurrent translator."""
-    hidden_size = builder.set("model.hidden_size", by_corpus, size)
-    half = hidden_size // 2, f"hidden_size is {hidden_size}"
-    builder.set("model.embedding_size", *(word_vector_dim(builder) or half))
+    hidden_size = builder.set("model.hidden_size", width, reason)
+    reason = f"hidden_size is {hidden_size}"
+    builder.set("model.embedding_size", *(word_vector_dim(builder) or (hidden_size // 2, reason)))
     layers = 1 if hidden_size < 1024 else 2
-    builder.set("model.num_encoder_layers", layers, half[1])
-    builder.set("model.num_decoder_layers", layers, half[1])
+    builder.set("model.num_encoder_layers", layers, reason)
+    builder.set("model.num_decoder_layers", layers, reason)
 
 
-def _choose_transformer(builder: ConfigBuilder, by_corpus: int, size: str) -> None:
+def _choose_transformer(builder: ConfigBuilder, width: int, reason: str) -> None:
     """Choose the sizes of a Transformer; the others follow from its width."""
-    d_model = builder.set("model.d_model", *(word_vector_dim(builder) or (by_corpus, size)))
-    width = f"d_model is {d_model}"
-    builder.set("model.d_ff", clamp(d_model * d_model // 64, 2 * d_model, 4 * d_model), width)
+    d_model = builder.set("model.d_model", *(word_vector_dim(builder) or (width, reason)))
+    reason = f"d_model is {d_model}"
+    builder.set("model.d_ff", clamp(d_model * d_model // 64, 2 * d_model, 4 * d_model), reason)
     heads = max(heads for heads in range(1, max(4, d_model // 64) + 1) if d_model % heads == 0)
-    builder.set("model.num_heads", heads, width)
+    builder.set("model.num_heads", heads, reason)
     layers = clamp(4 + (d_model - 256) // 128, 4, 6)
-    builder.set("model.num_encoder_layers", layers, width)
-    builder.set("model.num_decoder_layers", layers, width)
+    builder.set("model.num_encoder_layers", layers, reason)
+    builder.set("model.num_decoder_layers", layers, reason)
 
 
 def _choose_steps(builder: ConfigBuilder, profile: CorpusProfile, tokens: CorpusTokens) -> None:

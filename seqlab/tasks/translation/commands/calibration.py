@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class CalibrationOptions(SearchConfig, PairOptions):
-    """Calibration: predicted probability against accuracy, for each token and for each line.
+    """Measure calibration: predicted probability against accuracy, for each token and for each line.
 
     A token is correct if the minimum edit alignment matches it to the same token of the reference, and a line if it
     equals the reference. Tokens of the reference that are not in the vocabulary count as wrong. As a good translation

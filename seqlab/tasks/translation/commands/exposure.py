@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, config=SETTINGS)
 class ExposureOptions(PairOptions):
-    """Exposure bias: next-token accuracy after the reference's prefix and after the model's own greedy prefix.
+    """Measure exposure bias: next-token accuracy after the reference's prefix and after the model's own greedy prefix.
 
-    For each target position, the table shows how often the most probable next token is correct, and the probability of
-    all correct tokens: after the prefix of the reference (true) and after the model's own greedy prefix (own). A token
-    is correct if it minimizes the edits to the reference. After an error there may be several correct tokens; `choices`
-    is their mean number.
+    For each target position, the table shows how often the most probable next token is correct, and the total
+    probability of the correct tokens: after the prefix of the reference (`true`) and after the model's own greedy
+    prefix (`own`). A token is correct if it minimizes the edits to the reference. After an error there may be several
+    correct tokens; `choices` is their mean number.
 
     Exposure bias is the difference of the two accuracies. Training on true prefixes only may cause it. The number is
     neither a proof nor a bound: an output as good as the reference counts as wrong, and after an error several tokens

@@ -130,7 +130,7 @@ def _blocks(
 
 
 def as_json(translation: "Translation", line: str) -> str:
-    """Format the translation of a line as JSON, without attention weights, which have their own file."""
+    """Format the translation of a line as JSON, without attention weights, which are written to another file."""
     values = asdict(translation) | {"truncated": translation.truncated or is_discarded(line)}
     return json_line({name: value for name, value in values.items() if name != "alignments"})
 
