@@ -51,8 +51,8 @@ class Bigrams:
 
 model, limit = Bigrams(), 6
 config = SearchConfig(beam_size=4, num_hypotheses=4, length_alpha=0.0, max_length=limit)
-for found in beam_search(model, 1, config)[0]:
-    print(f"beam     {''.join(LETTERS[each] for each in found.ids):6} {found.score:.3f}")
+for hypothesis in beam_search(model, 1, config)[0]:
+    print(f"beam     {''.join(LETTERS[each] for each in hypothesis.ids):6} {hypothesis.score:.3f}")
 [greedy] = greedy_search(model, 1, SearchConfig(beam_size=1, length_alpha=0.0, max_length=limit))
 print(f"greedy   {''.join(LETTERS[each] for each in greedy.ids):6} {greedy.score:.3f}")
 every = (ids for length in range(limit) for ids in product(range(1, 4), repeat=length))

@@ -55,6 +55,6 @@ model.eval()
 frames, lengths, targets, _ = draw_batch(200)
 num_correct = 0
 for path, length, target in zip(model(frames, lengths).argmax(-1), lengths, targets, strict=True):
-    found = torch.unique_consecutive(path[:length])
-    num_correct += torch.equal(found[found != BLANK_ID], target)
+    tokens = torch.unique_consecutive(path[:length])
+    num_correct += torch.equal(tokens[tokens != BLANK_ID], target)
 print(f"{num_correct} of {len(targets)} sequences are correct")

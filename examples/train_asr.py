@@ -36,11 +36,11 @@ if __name__ == "__main__":
 
     records = [json.loads(line) for line in test.read_text(encoding="utf-8").splitlines()]
     paths = [test.parent / record["audio"] for record in records]
-    found = seqlab.load(run_dir).transcribe_detailed(paths, times=True)
-    for record, transcript in list(zip(records, found, strict=True))[:3]:
+    transcripts = seqlab.load(run_dir).transcribe_detailed(paths, times=True)
+    for record, transcript in list(zip(records, transcripts, strict=True))[:3]:
         print(f"reference:  {record['text']}\nhypothesis: {transcript.text}")
         for word in transcript.words:
             print(f"  {word.start:5.2f} to {word.end:5.2f} s  {word.text} ({word.confidence:.2f})")
     references = [normalize_transcript(record["text"], "plain") for record in records]
-    scores = evaluate([each.text for each in found], [references], ["wer", "cer"])
+    scores = evaluate([each.text for each in transcripts], [references], ["wer", "cer"])
     print(*(score.as_line() for score in scores.values()), sep="\n")

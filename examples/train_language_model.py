@@ -29,10 +29,10 @@ def main() -> None:
         train, test, fields = files["train"]["de"], files["test"]["de"], QUICK
     config = seqlab.config_for({"data.train": train, "model.family": "lstm_lm", **fields})
     lm = seqlab.load(seqlab.train(config, "runs/train_language_model"))
-    found = lm.perplexity(test.read_text(encoding="utf-8")).likelihood
-    print(f"{found.tokens:,} tokens, {found.words:,} words, {found.bytes:,} bytes")
-    print(f"perplexity per token {found.perplexity:.2f}, per word {found.perplexity_per_word:.2f}")
-    print(f"bits per byte {found.bits_per_byte:.3f}")
+    likelihood = lm.perplexity(test.read_text(encoding="utf-8")).likelihood
+    print(f"{likelihood.tokens:,} tokens, {likelihood.words:,} words, {likelihood.bytes:,} bytes")
+    print(f"perplexity per token {likelihood.perplexity:.2f}, per word {likelihood.perplexity_per_word:.2f}")
+    print(f"bits per byte {likelihood.bits_per_byte:.3f}")
     for prompt in ("am siebten", "neunzehn"):
         for continuation in lm.generate([prompt], num_samples=2, temperature=0.7, seed=1)[0]:
             print(prompt + continuation.text)

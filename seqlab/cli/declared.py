@@ -138,9 +138,9 @@ def escape_percent(text: str) -> str:
 
 def unwrap(annotation: Any, marks: Sequence[Any]) -> tuple[Any, bool, list[Any]]:
     """Return the innermost type, whether a list or tuple contains it, and all annotations, the outermost last."""
-    found, is_list = list(marks), False
+    all_marks, is_list = list(marks), False
     while get_origin(annotation) not in (None, Literal):
-        found = [*getattr(annotation, "__metadata__", ()), *found]
+        all_marks = [*getattr(annotation, "__metadata__", ()), *all_marks]
         is_list |= get_origin(annotation) in (list, tuple)
         annotation = get_args(annotation)[0]
-    return annotation, is_list, found
+    return annotation, is_list, all_marks

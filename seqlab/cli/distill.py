@@ -92,9 +92,9 @@ def run(options: DistillOptions) -> None:
     warn_of_unfinished(distilled.cut, len(translations))
     if references is not None:  # normalized like the translations
         references = [trained.tgt_tokenizer.normalize(line) for line in references]
-    found = describe_targets(lines, translations, references)
-    found |= {"cut_at_max_length": distilled.cut, "sources_in_pieces": distilled.truncated}
-    print(json.dumps(found) if options.json else "\n".join(report_lines(found)))
+    report = describe_targets(lines, translations, references)
+    report |= {"cut_at_max_length": distilled.cut, "sources_in_pieces": distilled.truncated}
+    print(json.dumps(report) if options.json else "\n".join(report_lines(report)))
 
 
 def check_output(options: DistillOptions) -> Path:
@@ -136,17 +136,17 @@ def weight_checksums(options: DistillOptions) -> list[list[Any]]:
     from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_checksum
     from seqlab.runs.folder import RunFolder
 
-    found: list[list[Any]] = []
+    checksums: list[list[Any]] = []
     for path in options.runs:
         folder, exported = RunFolder(Path(path)), ExportFolder(Path(path))
         folder.refuse_missing()
         if exported.exists():
-            found.append(list(asdict(exported.read_description().origin).values()))
+            checksums.append(list(asdict(exported.read_description().origin).values()))
             continue
         for checkpoint in options.checkpoint:
             step = choose_step(folder, checkpoint)
-            found.append([step, inference_checksum(folder.checkpoints / checkpoint_name(step))])
-    return found
+            checksums.append([step, inference_checksum(folder.checkpoints / checkpoint_name(step))])
+    return checksums
 
 
 def precision_of(options: DistillOptions) -> str | None:
@@ -158,21 +158,21 @@ def precision_of(options: DistillOptions) -> str | None:
     return str(choose_dtype(options.precision, choose_device(options.device))).removeprefix("torch.")
 
 
-def report_lines(found: dict[str, float | int]) -> list[str]:
+def report_lines(report: dict[str, float | int]) -> list[str]:
     """Format the report as lines."""
-    lines = [f"{found['lines']:,} lines, {found['different_sources']:,} different ones"]
+    lines = [f"{report['lines']:,} lines, {report['different_sources']:,} different ones"]
     lines.append(
-        f"empty for a nonempty source: {found['empty']:,}; cut at the maximum length: "
-        f"{found['cut_at_max_length']:,}; sources translated in pieces: {found['sources_in_pieces']:,}"
+        f"empty for a nonempty source: {report['empty']:,}; cut at the maximum length: "
+        f"{report['cut_at_max_length']:,}; sources translated in pieces: {report['sources_in_pieces']:,}"
     )
     for name, title in (
         ("words_per_source_word", "words per source word"),
         ("lexical_complexity", "lexical complexity"),
     ):
-        comparison = f", references {found[f'references_{name}']:.3f}" if f"references_{name}" in found else ""
-        lines.append(f"{title}: {found[name]:.3f}{comparison}")
-    if "same_as_reference" in found:
-        lines.append(f"same as the reference: {100 * found['same_as_reference']:.2f}%")
+        comparison = f", references {report[f'references_{name}']:.3f}" if f"references_{name}" in report else ""
+        lines.append(f"{title}: {report[name]:.3f}{comparison}")
+    if "same_as_reference" in report:
+        lines.append(f"same as the reference: {100 * report['same_as_reference']:.2f}%")
     return lines
 
 

@@ -33,7 +33,7 @@ STATUSES = {
 
 def printable(text: str) -> str:
     """Escape control characters, so that a message with text from a file is safe on a terminal."""
-    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+    return CONTROLS.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:

@@ -232,10 +232,10 @@ def _worst(
     from seqlab.evaluation import worst_lines
 
     assert options.worst is not None
-    found = worst_lines(texts.hypotheses, texts.references, options.worst, name, counted=counted)
+    worst = worst_lines(texts.hypotheses, texts.references, options.worst, name, counted=counted)
     locations = all_locations(options.hypotheses, len(texts.hypotheses))
-    into["worst"] = [{"location": locations[each.index], **each.as_dict()} for each in found]
-    for each in found:
+    into["worst"] = [{"location": locations[each.index], **each.as_dict()} for each in worst]
+    for each in worst:
         yield ""
         yield from each.lines(locations[each.index])
 

@@ -38,10 +38,10 @@ def run(arguments: argparse.Namespace) -> int:
         recipe, run_dir = find_target(arguments.target, overrides, None)
         is_run = recipe is None and arguments.target is not None
         config = make_config(recipe, overrides, run_dir if is_run else Path(folder))
-        found = range_test(config, arguments.lowest, arguments.highest, arguments.steps)
-    print(json.dumps(found.to_json()) if arguments.json else "\n".join(found.lines()))
+        result = range_test(config, arguments.lowest, arguments.highest, arguments.steps)
+    print(json.dumps(result.to_json()) if arguments.json else "\n".join(result.lines()))
     if arguments.out is not None:
         from seqlab.reports.range_test import save_range_test
 
-        save_range_test(arguments.out, found.rates, found.losses, found.smoothed, found.lowest)
+        save_range_test(arguments.out, result.rates, result.losses, result.smoothed, result.lowest)
     return 0

@@ -119,8 +119,8 @@ def _run(argv: Sequence[str]) -> int:
 
 def find_command(name: str) -> Any:
     """Return an object with `make_parser` and `run` for a command."""
-    found = find_part("command", name)
-    return DeclaredCommand(name, found) if isinstance(found, Command) else found
+    command = find_part("command", name)
+    return DeclaredCommand(name, command) if isinstance(command, Command) else command
 
 
 def _find_plugins(argv: Sequence[str]) -> list[str]:

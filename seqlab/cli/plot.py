@@ -96,17 +96,17 @@ def read_piece(text: str, path: str, line: int, number: int) -> dict[str, Any]:
     """Read the attention of a segment of a line; raise ValueError, with file and line, if there is none."""
     try:
         pieces = parse_json(text)["pieces"]
-        found: dict[str, Any] = pieces[number - 1] if number <= len(pieces) else {}
-        complete = {"src", "tgt", "weights"} <= found.keys()
+        piece: dict[str, Any] = pieces[number - 1] if number <= len(pieces) else {}
+        complete = {"src", "tgt", "weights"} <= piece.keys()
         if complete:
-            found["weights"] = [[float(weight) for weight in row] for row in found["weights"]]
+            piece["weights"] = [[float(weight) for weight in row] for row in piece["weights"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(
             f"{path}, line {line}: is not an output of `seqlab translate --alignment` or `seqlab transcribe --json`."
         ) from None
     if not complete:
         raise ValueError(f"{path}, line {line}: has {len(pieces)} translated segments, but no segment {number}.")
-    return found
+    return piece
 
 
 PLOT = Command(PlotOptions, run)

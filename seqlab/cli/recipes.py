@@ -30,12 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the rows that contain the word, ignoring case."""
     header, *rows = read_table()
     word = (arguments.word or "").strip().lower()
-    found = [row for row in rows if word in "\t".join(row[: header.index("minutes")]).lower()]
-    if not found:
+    matching_rows = [row for row in rows if word in "\t".join(row[: header.index("minutes")]).lower()]
+    if not matching_rows:
         tasks = dict.fromkeys(row[1] for row in rows)
         raise UsageError(f"no recipe matches `{arguments.word}`; the tasks are {'; '.join(tasks)}")
     if arguments.json:
-        for row in found:
+        for row in matching_rows:
             record = dict(zip(header, row, strict=True))
             values = {
                 "minutes": int(record["minutes"]) if record["minutes"] else None,
@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
             }
             print(json.dumps(record | values, ensure_ascii=False))
         return 0
-    widths = [max(map(len, column)) for column in zip(header, *found, strict=True)]
-    for row in [header, *found]:
+    widths = [max(map(len, column)) for column in zip(header, *matching_rows, strict=True)]
+    for row in [header, *matching_rows]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     return 0
 

@@ -132,12 +132,12 @@ def _continued_config(
 
     config = read_config(RunFolder(run_dir))
     known = flatten(to_dict(config))
-    found = {} if recipe_config is None else flatten(to_dict(recipe_config))
+    recipe_values = {} if recipe_config is None else flatten(to_dict(recipe_config))
     values = to_dict(config)
     data = values["data"]
     assert isinstance(data, dict)
     paths = path_fields(config) | VECTOR_FIELDS
-    data |= {key.removeprefix("data."): found[key] for key in paths if key in found and key in known}
+    data |= {key.removeprefix("data."): recipe_values[key] for key in paths if key in recipe_values and key in known}
     # Skip unchanged values: a tag would reset its section.
     return override(values, [(key, text) for key, text in overrides if [str(known.get(key))] != list(text)])
 

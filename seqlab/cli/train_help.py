@@ -127,16 +127,16 @@ def _overview(fields: "Sequence[FieldDescription]") -> list[str]:
 
 def _details(fields: "Iterable[FieldDescription]") -> list[str]:
     """Return type, value and description of each field: those in use by section, then those of other families."""
-    found = list(fields)
+    all_fields = list(fields)
     lines: list[str] = []
-    chosen = [field for field in found if field.chosen]
+    chosen = [field for field in all_fields if field.chosen]
     for section, group in groupby(chosen, key=lambda field: field.key.rpartition(".")[0]):
         lines += ["", f"{section}:"] if section else [""]
         for field in group:
             lines += _entry(field, "")
     known = {field.key for field in chosen}
     others: dict[str, list[FieldDescription]] = {}
-    for field in found:
+    for field in all_fields:
         if field.key not in known:
             others.setdefault(field.key, []).append(field)
     if others:

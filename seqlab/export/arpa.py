@@ -149,11 +149,11 @@ def _read(path: Path, names: list[str], tokenizer: Tokenizer) -> NgramModel:
     return read_arpa(path, names, pad_id=tokenizer.pad_id, bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id)
 
 
-def _check_equal(found: NgramModel, model: NgramModel, final: Path) -> None:
+def _check_equal(read_back: NgramModel, model: NgramModel, final: Path) -> None:
     """Raise ValueError if the model that was read back differs from the one that was written."""
-    for length, (found_level, level) in enumerate(zip(found.trie, model.trie, strict=True), start=1):
+    for length, (read_level, level) in enumerate(zip(read_back.trie, model.trie, strict=True), start=1):
         for name in ("keys", "log_probs", "backoffs"):
-            actual, expected = getattr(found_level, name), getattr(level, name)
+            actual, expected = getattr(read_level, name), getattr(level, name)
             if not torch.allclose(actual.double(), expected.double(), rtol=0, atol=ARPA_TOLERANCE):
                 raise ValueError(
                     f"{final} was not written: read back, the `{name}` of its {length}-grams differ from the model's."

@@ -78,16 +78,19 @@ class CTranslate2Engine:
             (indices, self._submit([src_rows[i] for i in indices], [forced[i] for i in indices], limits, config))
             for indices, limits in batches_of_equal_limits(src_rows, config, tokens)
         )
-        found = {i: self._hypotheses(result, config) for i, result in _iter_results(submitted, progress)}
-        if progress is not None and len(found) < len(src_rows):
-            progress(len(src_rows) - len(found))
+        hypotheses_by_row = {i: self._hypotheses(result, config) for i, result in _iter_results(submitted, progress)}
+        if progress is not None and len(hypotheses_by_row) < len(src_rows):
+            progress(len(src_rows) - len(hypotheses_by_row))
         is_constrained = config.min_length_ratio > 0 or config.no_repeat_ngram_size > 0
-        for i, hypotheses in found.items():
+        for i, hypotheses in hypotheses_by_row.items():
             if not (is_constrained or forced[i]):
                 del hypotheses[config.num_hypotheses :]  # exact scores would not change their order
-        to_rescore = {i: best for i, best in found.items() if need_scores or is_constrained or forced[i]}
-        found |= self._rescore(src_rows, to_rescore, config)
-        return [found[i][: config.num_hypotheses] if i in found else [EMPTY_HYPOTHESIS] for i in range(len(src_rows))]
+        to_rescore = {i: best for i, best in hypotheses_by_row.items() if need_scores or is_constrained or forced[i]}
+        hypotheses_by_row |= self._rescore(src_rows, to_rescore, config)
+        return [
+            hypotheses_by_row[i][: config.num_hypotheses] if i in hypotheses_by_row else [EMPTY_HYPOTHESIS]
+            for i in range(len(src_rows))
+        ]
 
     def _submit(
         self,
@@ -129,14 +132,16 @@ class CTranslate2Engine:
         return sorted(real or hypotheses[:1], key=rank_key)
 
     def _rescore(
-        self, src_rows: Sequence[Sequence[int]], found: Mapping[int, list[Hypothesis]], config: SearchConfig
+        self, src_rows: Sequence[Sequence[int]], hypotheses_by_row: Mapping[int, list[Hypothesis]], config: SearchConfig
     ) -> dict[int, list[Hypothesis]]:
         """Score the hypotheses of some rows by a teacher-forced pass, and rank them by these scores."""
-        pairs = [(src_rows[i], hypothesis.ids) for i, hypotheses in found.items() for hypothesis in hypotheses]
+        pairs = [
+            (src_rows[i], hypothesis.ids) for i, hypotheses in hypotheses_by_row.items() for hypothesis in hypotheses
+        ]
         scores = iter(self._forced_scores(pairs, CTRANSLATE2_BATCH_TOKENS, None))
         return {
             i: sorted((with_log_probs(each, next(scores).token_log_probs, config) for each in hypotheses), key=rank_key)
-            for i, hypotheses in found.items()
+            for i, hypotheses in hypotheses_by_row.items()
         }
 
     def score(

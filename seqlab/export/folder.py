@@ -100,9 +100,9 @@ class ExportFolder:
     def verify(self) -> ExportDescription:
         """Read seqlab.json and verify the checksums of all files; raises ValueError naming a damaged file."""
         description = self.read_description()
-        found = file_checksums(self.path)
+        actual = file_checksums(self.path)
         for name, checksum in description.crc32.items():
-            if found.get(name) != checksum:
+            if actual.get(name) != checksum:
                 raise ValueError(f"{self.path / name} is missing or damaged: export the run again.")
         return description
 

@@ -93,15 +93,15 @@ def _task(overrides: Sequence[Override]) -> type[DataConfig]:
     kind = given.get("data.kind", ())
     for name in [kind] if isinstance(kind, str) else kind:
         if migrate_tag("data.kind", name) in tasks:
-            found: type[DataConfig] = tasks[migrate_tag("data.kind", name)]
-            return found
+            given_task: type[DataConfig] = tasks[migrate_tag("data.kind", name)]
+            return given_task
     for task in tasks.values():
         corpus = given.get(f"data.{task.path_fields[0]}", ()) if task.path_fields else ()
         paths = [corpus] if isinstance(corpus, str) else corpus
         if any(f"data.{name}" in given for name in task.identifying_fields) or any(map(task.recognizes_path, paths)):
             return task
-    found = default_part("task")
-    return found
+    default_task: type[DataConfig] = default_part("task")
+    return default_task
 
 
 def as_overrides(fields: Fields) -> list[Override]:

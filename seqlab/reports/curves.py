@@ -48,12 +48,12 @@ def read_curves(run_dir: str | Path, x: XAxis = "step") -> dict[str, Curve]:
     per_step = _epochs_per_step(epochs)
 
     def curve(kind: str, names: Sequence[str]) -> Curve:
-        found: list[tuple[float, float]] = []
+        points: list[tuple[float, float]] = []
         for line in (line for line in lines if line["kind"] == kind):
             values = [line[name] for name in names if name in line]
             position = line["step"] * per_step if x == "epoch" else line[x]
-            found += [(position, value) for value in values[:1]]
-        return Curve([position for position, _ in found], [value for _, value in found])
+            points += [(position, value) for value in values[:1]]
+        return Curve([position for position, _ in points], [value for _, value in points])
 
     curves = {
         "training loss": curve("train", ["loss"]),

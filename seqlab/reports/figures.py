@@ -63,12 +63,12 @@ def _fonts_for_all_scripts() -> Iterator[None]:
     others = [name for start in FALLBACK_FONTS for name in sorted(installed) if name.startswith(start)]
     with (
         matplotlib.rc_context({"font.family": ["sans-serif", *others], "svg.hashsalt": "seqlab"}),
-        warnings.catch_warnings(record=True) as found,
+        warnings.catch_warnings(record=True) as caught,
     ):
         warnings.simplefilter("always")
         yield
-    missing = _missing_characters(str(each.message) for each in found)
-    for each in found:
+    missing = _missing_characters(str(each.message) for each in caught)
+    for each in caught:
         if not _missing_characters([str(each.message)]):
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     if missing:

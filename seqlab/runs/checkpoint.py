@@ -184,14 +184,14 @@ def _has_format_1(checkpoint: Path, state: bytes) -> bool:
 
 def hash_format_1_states(run: RunFolder) -> dict[str, str]:
     """Map each checkpoint of a run of format 1 to the SHA-256 of its state.json, which contains no checksum."""
-    found = {}
+    hashes = {}
     for folder in (run.checkpoints, run.failures):
         for step in checkpoint_steps(folder):
             checkpoint = folder / checkpoint_name(step)
             if not _read_state(checkpoint)[1]:
                 content = read_regular(checkpoint / STATE)
-                found[_name_in_run(checkpoint)] = hashlib.sha256(content).hexdigest()
-    return found
+                hashes[_name_in_run(checkpoint)] = hashlib.sha256(content).hexdigest()
+    return hashes
 
 
 def _name_in_run(checkpoint: Path) -> str:

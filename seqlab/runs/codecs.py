@@ -135,11 +135,11 @@ def codec_sha256(path: Path) -> str:
     """Hash all files of a codec's folder with SHA-256; raises ValueError if it is not the folder of a codec."""
     if not has_codec_file(path):
         return tokenizer_sha256(path)
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for file in sorted(each for each in path.rglob("*") if each.is_file()):
         content = read_regular(file)
-        found.update(f"{file.relative_to(path).as_posix()}\0{len(content)}\0".encode() + content)
-    return found.hexdigest()
+        digest.update(f"{file.relative_to(path).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def codec_parts(folder: RunFolder) -> list[Entry]:

@@ -261,15 +261,15 @@ def path_fields(config: Config) -> set[str]:
 
 def parts_of(config: Config) -> list[Entry]:
     """List the registered parts that a run uses: those of its sections, its validation metric and its search."""
-    found: list[Entry] = []
+    entries: list[Entry] = []
     sections: list[Any] = [config]
     while sections:
         section = sections.pop()
         if isinstance(section, Part):
-            found.append(get_entry(section.part_kind, getattr(section, section.tag_field)))
+            entries.append(get_entry(section.part_kind, getattr(section, section.tag_field)))
         sections += [value for name in fields_of(type(section)) if is_dataclass(value := getattr(section, name))]
     named = (("metric", config.training.valid_metric), ("search", config.training.valid_search.algorithm))
-    return found + [get_entry(kind, name) for kind, name in named if name is not None and name in Parts(kind)]
+    return entries + [get_entry(kind, name) for kind, name in named if name is not None and name in Parts(kind)]
 
 
 def to_dict(config: Config) -> dict[str, object]:

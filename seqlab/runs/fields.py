@@ -142,9 +142,9 @@ def list_fields(annotation: Any, values: object = None, prefix: str = "") -> Ite
 
     The nested dicts `values` choose the families and override the defaults.
     """
-    found = families(annotation)
+    section_classes = families(annotation)
     given = values if isinstance(values, Mapping) else {}
-    tag_field, sections = tag_name(found), dict(found.items())
+    tag_field, sections = tag_name(section_classes), dict(section_classes.items())
     chosen = str(given.get(tag_field, next(iter(sections), "")))
     if tag_field and chosen in sections:
         text = field_docstring(sections[chosen], tag_field)

@@ -264,8 +264,9 @@ class RunFolder:
 
     def _edited_config_error(self, text: str) -> ValueError:
         """Build the error that names the first edited line of config.yaml, and the ways to continue."""
-        found = read_regular(self.config_file).decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n")
-        pairs = enumerate(zip_longest(found, text.split("\n"), fillvalue=""), start=1)
+        content = read_regular(self.config_file).decode("utf-8", "backslashreplace")
+        current_lines = content.replace("\r\n", "\n").split("\n")
+        pairs = enumerate(zip_longest(current_lines, text.split("\n"), fillvalue=""), start=1)
         number, line, before = next((i, line, before) for i, (line, before) in pairs if line != before)
         path = shlex.quote(str(self.path))
         return ValueError(

@@ -14,21 +14,22 @@ OLDER_DEFAULTS = {"data": {"max_line_bytes": None}}
 
 def add_older_defaults(values: Mapping[str, Any], fields: Mapping[str, Container[str]]) -> dict[str, Any]:
     """Add the `OLDER_DEFAULTS` of fields that a run's config lacks; `fields` has the field names of each section."""
-    found = dict(values)
+    migrated = dict(values)
     for section, older in OLDER_DEFAULTS.items():
-        if isinstance(found.get(section), Mapping):
-            found[section] = {name: each for name, each in older.items() if name in fields[section]} | found[section]
-    return found
+        if isinstance(migrated.get(section), Mapping):
+            defaults = {name: value for name, value in older.items() if name in fields[section]}
+            migrated[section] = defaults | migrated[section]
+    return migrated
 
 
 def add_values_of_run(values: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
     """Add a run's values of the fields in `OLDER_DEFAULTS` to a config that lacks them; both are nested dicts."""
-    found = dict(values)
+    migrated = dict(values)
     for section, older in OLDER_DEFAULTS.items():
         run_section = run.get(section, {})
-        if isinstance(found.get(section), Mapping):
-            found[section] = {name: run_section[name] for name in older if name in run_section} | found[section]
-    return found
+        if isinstance(migrated.get(section), Mapping):
+            migrated[section] = {name: run_section[name] for name in older if name in run_section} | migrated[section]
+    return migrated
 
 
 def migrate_tag(key: str, value: Any) -> Any:

@@ -26,8 +26,8 @@ def read_data_config(path: str | Path) -> DataConfig:
         task = default_part("task") if name is None else find_part("task", str(name))
     except UnknownPart as error:
         raise UnknownPart(f"{error}{missing_plugins_hint(folder)}") from None
-    found: DataConfig = build(task, section, source=str(folder.config_file))
-    return found
+    data_config: DataConfig = build(task, section, source=str(folder.config_file))
+    return data_config
 
 
 def run_task_command(command: str, path: str | Path, *arguments: Any) -> int | None:
@@ -53,6 +53,6 @@ def missing_plugins_hint(folder: RunFolder) -> str:
 
 def refuse_other_models(path: str | Path, needed: str) -> None:
     """Raise ValueError if the model of a run is not of the needed kind, such as `a translator`."""
-    found = read_data_config(path)
-    if found.model_noun != needed:
-        raise ValueError(f"{path} is not {needed}; it {found.usage_hint}.")
+    data_config = read_data_config(path)
+    if data_config.model_noun != needed:
+        raise ValueError(f"{path} is not {needed}; it {data_config.usage_hint}.")

@@ -38,11 +38,11 @@ class FoldsReport:
 
     def means(self) -> dict[str, MetricMean]:
         """Return the mean of each metric over the folds."""
-        found = {}
+        means = {}
         for name in self.folds[0]:
             values = [fold[name] for fold in self.folds]
-            found[name] = MetricMean(mean(values), stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0)
-        return found
+            means[name] = MetricMean(mean(values), stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0)
+        return means
 
     def lines(self) -> list[str]:
         """Render for people."""
@@ -79,7 +79,7 @@ def train_folds(
         raise ValueError(f"`folds` must be at least 2, but is {num_folds} instead.")
     if RunFolder(folder).exists():
         raise ValueError(f"{folder} is a run, not the folder of one run for each fold: choose another `--run_dir`.")
-    found, predictions = [], []
+    scores_of_folds, predictions = [], []
     for number in range(1, num_folds + 1):
         fold = replace(config, data=config.data.for_fold(number, num_folds))
         run_dir = train(fold, folder / f"fold_{number:02}", overwrite=overwrite, command=command)
@@ -89,10 +89,10 @@ def train_folds(
             best = summarize(run_dir).best
             assert best is not None, "a finished run was validated"
             scores = best.scores
-        found.append(scores)
+        scores_of_folds.append(scores)
         predictions += [{"fold": number, **each} for each in fold_predictions]
         logger.info("fold %d of %d: %s", number, num_folds, ", ".join(f"{k} {v:.3f}" for k, v in scores.items()))
-    report = FoldsReport(found)
+    report = FoldsReport(scores_of_folds)
     if predictions:
         text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in predictions)
         write_bytes(folder / PREDICTIONS, text.encode())

@@ -101,26 +101,26 @@ def resume(run: TrainingRun, changes: Changes) -> None:
 def changed_plugins(run: TrainingRun) -> list[str]:
     """Describe how the plugins that a run uses differ from those at its start."""
     before = plugin_notes_by_part(run.locked_folder.root.read_description().get(PLUGINS))
-    found = []
+    differences = []
     for note in describe_plugins([*parts_of(run.config), *codec_parts(run.locked_folder.root)]):
         old = before.get((note["kind"], note["name"]), {})
         changed = [key for key in ("module", "distribution", "sha256") if old.get(key) != note[key]]
         if changed:
             component = f"the {note['kind']} `{note['name']}` of the plugin {note['module']}"
             listed = ", ".join(f"{key} {old.get(key)!r} -> {note[key]!r}" for key in changed)
-            found.append(f"The run started with another version of {component} ({listed})")
-    return found
+            differences.append(f"The run started with another version of {component} ({listed})")
+    return differences
 
 
 def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
     """Raise ValueError if the data differ from those of an existing run; `content_hashes` are SHA-256 by path."""
-    known, found = folder.read_description_entry("data_sha256"), list(content_hashes.items())
-    if len(found) != len(known):
+    recorded, current = folder.read_description_entry("data_sha256"), list(content_hashes.items())
+    if len(current) != len(recorded):
         raise ValueError(
-            f"{folder.path} started with {len(known)} data files, but the config has {len(found)}: use the "
+            f"{folder.path} started with {len(recorded)} data files, but the config has {len(current)}: use the "
             "same files, choose another `--run_dir`, or start again with `--overwrite`."
         )
-    for (path, digest), before in zip(found, known, strict=True):
+    for (path, digest), before in zip(current, recorded, strict=True):
         if digest != before:
             raise ValueError(
                 f"{path} differs from the data that the run in {folder.path} started with: restore the file, "

@@ -140,8 +140,8 @@ class TrainingRun(CodecsMixin):
         with torch.random.fork_rng(devices=[]):
             model = self.config.model.resolve(self.config.data).build(*self.codecs)
         steps = self.task.steps(self.data, self.config, self.codecs, self.device_context.world, None)
-        found = recomputed_buffers(model, weights, micro_steps(steps), self.device_context)
-        return self._copy_from_main(found)
+        buffers = recomputed_buffers(model, weights, micro_steps(steps), self.device_context)
+        return self._copy_from_main(buffers)
 
     def _copy_from_main(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Overwrite this rank's tensors with those of the main rank; return them."""
@@ -171,8 +171,8 @@ class TrainingRun(CodecsMixin):
         if self.moving_average is not None:
             return self.moving_average.weights
         if isinstance(self.optimizer, HasEvaluationWeights):
-            found = self.model.named_parameters()
-            return {name: self.optimizer.evaluation_weight(parameter).detach() for name, parameter in found}
+            parameters = self.model.named_parameters()
+            return {name: self.optimizer.evaluation_weight(parameter).detach() for name, parameter in parameters}
         return None
 
     def start_average_if_stalled(self) -> None:
@@ -191,8 +191,8 @@ class TrainingRun(CodecsMixin):
         """Gather sharded tensors on the main rank, which writes them; all ranks must call this. Others get none."""
         if not self.device_context.is_sharded:
             return tensors
-        found = ((name, gather_shards(value)) for name, value in tensors.items())
-        return {name: value.cpu() for name, value in found if self.device_context.world.is_main}
+        gathered = ((name, gather_shards(value)) for name, value in tensors.items())
+        return {name: value.cpu() for name, value in gathered if self.device_context.world.is_main}
 
     def save(self, averaged: dict[str, Tensor] | None = None) -> None:
         """Write a checkpoint of the current step, then delete checkpoints that are not needed any more.
@@ -238,8 +238,8 @@ class TrainingRun(CodecsMixin):
             self.moving_average = RunningMean(self.weights(), self.progress.average_from)
         if self.moving_average is not None:
             average = self.moving_average.weights
-            found = read_tensors(checkpoint, AVERAGED)
-            for name, value in shard_like({name: found[name] for name in average}, average).items():
+            averaged = read_tensors(checkpoint, AVERAGED)
+            for name, value in shard_like({name: averaged[name] for name in average}, average).items():
                 average[name].copy_(value)
         self.metrics_logger.truncate(journal_size)
 
@@ -270,8 +270,8 @@ class TrainingRun(CodecsMixin):
     def _read_weights(self, step: int) -> dict[str, Tensor]:
         """Read the weights of a checkpoint, without buffers: an average of weights uses the current buffers."""
         device = torch.device("cpu") if self.device_context.is_sharded else self.device_context.device
-        found = read_tensors(self.checkpoints / checkpoint_name(step), WEIGHTS, device)
-        return {name: found[name] for name in self.weights()}
+        tensors = read_tensors(self.checkpoints / checkpoint_name(step), WEIGHTS, device)
+        return {name: tensors[name] for name in self.weights()}
 
     def _averaged_steps(self, including_current: bool = False) -> list[int]:
         """Return the steps of the regular checkpoints to average with the current weights.

@@ -68,8 +68,8 @@ class Validation:
         """Return the score that ranks checkpoints: higher is better, so an error rate is negated."""
         if metric == "nll":
             return -self.nll
-        found = self.scores[metric]
-        return found.value if found.higher_is_better else -found.value
+        score = self.scores[metric]
+        return score.value if score.higher_is_better else -score.value
 
     def metrics(self) -> dict[str, float]:
         """Return all metrics by name, as in metrics.jsonl."""
@@ -92,12 +92,12 @@ def mean_nll(run: RunInTraining, model: Any, batches: Iterator[Batch]) -> float:
     The order of the sum does not depend on the number of ranks.
     """
     world = run.device_context.world
-    found = []
+    scores = []
     for batch in islice(batches, world.rank, None, world.world_size):
         score = float(model.score(batch.to(run.device_context.device)).sum(dtype=torch.float64))
-        found.append((score, batch.num_targets))
+        scores.append((score, batch.num_targets))
     nll, tokens = 0.0, 0
-    for score, count in world.unshard(found):
+    for score, count in world.unshard(scores):
         nll, tokens = nll - score, tokens + count
     return nll_per_tgt_token(nll, tokens)
 
@@ -111,15 +111,15 @@ def warn_of_unseen(valid: EncodedCorpus, text: RaggedArray, find: Callable[[str]
         find: returns the unseen items of a line.
         message: the warning, with %r for the item.
     """
-    found: dict[str, list[str]] = {}
+    locations_by_item: dict[str, list[str]] = {}
     for index, line in enumerate(text.texts()):
         for item in dict.fromkeys(find(line)):
-            found.setdefault(item, []).append(valid.locate(index))
-    for item, locations in islice(found.items(), MAX_ITEMS_SHOWN):
+            locations_by_item.setdefault(item, []).append(valid.locate(index))
+    for item, locations in islice(locations_by_item.items(), MAX_ITEMS_SHOWN):
         more = f" and {len(locations) - MAX_LOCATIONS_SHOWN} more" if len(locations) > MAX_LOCATIONS_SHOWN else ""
         logger.warning(f"{message}: %s%s.", item, "; ".join(locations[:MAX_LOCATIONS_SHOWN]), more)
-    if len(found) > MAX_ITEMS_SHOWN:
-        more_items = len(found) - MAX_ITEMS_SHOWN
+    if len(locations_by_item) > MAX_ITEMS_SHOWN:
+        more_items = len(locations_by_item) - MAX_ITEMS_SHOWN
         logger.warning(
             "%d more items are not in the training data: check the columns of the validation set.", more_items
         )

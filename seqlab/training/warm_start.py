@@ -123,24 +123,24 @@ def copy_init_weights(model: nn.Module, config: Config) -> dict[str, Any]:
 @torch.no_grad()
 def _copy_matching(model: nn.Module, config: ModelConfig, origin: LoadedRun) -> set[str]:
     """Copy the weights that match, log their names, and return them."""
-    found = matching_weights(model, config, origin.model, origin.config.model)
+    matching = matching_weights(model, config, origin.model, origin.config.model)
     tensors = dict(model.named_parameters()) | named_buffers(model)
-    if not found:
+    if not matching:
         raise ValueError(
             f"`init_parts: matching` copies nothing from {origin.folder.path}: none of its weights has the name and "
             "the shape of a weight of this model. Choose the same sizes, or leave `init_from` out."
         )
-    for name, value in found.items():
+    for name, value in matching.items():
         tensors[name].copy_(value)
-    others = [name for name, parameter in tensors.items() if name not in found and parameter.requires_grad]
+    others = [name for name, parameter in tensors.items() if name not in matching and parameter.requires_grad]
     sizes = []
-    for title, names in ((f"From {origin.folder.path}", list(found)), ("Random", others)):
+    for title, names in ((f"From {origin.folder.path}", list(matching)), ("Random", others)):
         sizes.append(sum(tensors[name].numel() for name in names))
         logger.info("%s: %s parameters (%s).", title, f"{sizes[-1]:,}", ", ".join(_modules(names)) or "none")
     if sizes[0] < MIN_COPIED_SHARE * sum(sizes):
         text = "Only %.1f%% of the parameters start from %s: do the family and the sizes of the model match (%s)?"
         logger.warning(text, 100 * sizes[0] / sum(sizes), origin.folder.path, origin.folder.config_file)
-    return set(found)
+    return set(matching)
 
 
 def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, old: ModelConfig) -> dict[str, Tensor]:
@@ -158,14 +158,14 @@ def matching_weights(model: nn.Module, config: ModelConfig, origin: nn.Module, o
         return next((each for each in candidates if each is not None and each.shape == like.shape), None)
 
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
-    found: dict[str, Tensor] = {}
+    matching: dict[str, Tensor] = {}
     for name, buffer in named_buffers(model).items():
         if (value := find(name, buffer)) is not None:
-            found[name] = value
+            matching[name] = value
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if (value := find(name, parameter)) is not None:
-            found.setdefault(first_names[id(parameter)], value)
-    return found
+            matching.setdefault(first_names[id(parameter)], value)
+    return matching
 
 
 def _modules(names: Iterable[str]) -> list[str]:

@@ -69,17 +69,17 @@ def copy_word_vectors(
         weight = aliases[embeddings[side]]
         tokenizer = tokenizers[side == "tgt"]
         names, counts = tokenizer.tokens(range(tokenizer.vocab_size)), _token_counts(data, side, tokenizer.vocab_size)
-        found = _read_vectors(file, names, counts, subwords=not tokenizer.has_unknown)
-        rows = _write_vectors(weight, names, found)
-        logger.info("%s: %s", file, found.coverage)
-        if found.num_undecodable:
-            logger.warning("%s: %d tokens are not valid UTF-8 and were skipped", file, found.num_undecodable)
+        vectors = _read_vectors(file, names, counts, subwords=not tokenizer.has_unknown)
+        rows = _write_vectors(weight, names, vectors)
+        logger.info("%s: %s", file, vectors.coverage)
+        if vectors.num_undecodable:
+            logger.warning("%s: %d tokens are not valid UTF-8 and were skipped", file, vectors.num_undecodable)
         start.notes[side] = {
             "file": file,
-            "found": found.coverage.num_found,
-            "found_in_lower_case": found.coverage.num_lower_cased,
-            "wanted": found.coverage.num_wanted,
-            "running_share": found.coverage.running_share,
+            "found": vectors.coverage.num_found,
+            "found_in_lower_case": vectors.coverage.num_lower_cased,
+            "wanted": vectors.coverage.num_wanted,
+            "running_share": vectors.coverage.running_share,
         }
         if config.optim.frozen_vectors:
             name = first_names[id(weight)]
@@ -95,18 +95,18 @@ def _read_vectors(file: str, names: list[str], counts: NDArray[np.int64], *, sub
     wanted: dict[str, int] = {}
     for name, count in zip(names, counts.tolist(), strict=True):
         wanted[name] = wanted.get(name, 0) + count
-    found = read_word_vectors(Path(file).expanduser(), wanted, subwords=subwords)
-    if not found.vectors.any():
+    word_vectors = read_word_vectors(Path(file).expanduser(), wanted, subwords=subwords)
+    if not word_vectors.vectors.any():
         raise ValueError(f"{file} has no nonzero vector for any of the {len(wanted):,} tokens.")
-    return found
+    return word_vectors
 
 
 @torch.no_grad()
-def _write_vectors(weight: Tensor, names: list[str], found: WordVectors) -> Tensor:
+def _write_vectors(weight: Tensor, names: list[str], word_vectors: WordVectors) -> Tensor:
     """Write the scaled vectors into the embeddings; return the indices of their rows."""
-    vectors = torch.from_numpy(found.vectors.astype(np.float64))
+    vectors = torch.from_numpy(word_vectors.vectors.astype(np.float64))
     scaled = vectors * (weight.double().square().mean() / vectors.square().mean()).sqrt()
-    index_of = {token: index for index, token in enumerate(found.tokens)}
+    index_of = {token: index for index, token in enumerate(word_vectors.tokens)}
     rows = [row for row, name in enumerate(names) if name in index_of]
     weight[rows] = scaled[[index_of[names[row]] for row in rows]].to(weight.dtype)
     return torch.tensor(rows)
