@@ -173,22 +173,25 @@ def _report_metric(options: EvaluateOptions, name: str, texts: _Texts) -> tuple[
     from seqlab.evaluation.bootstrap import compare_statistics
     from seqlab.evaluation.edits import ERROR_RATES
 
-    counted = _count(options, name, texts.hypotheses, texts.references)
+    statistics = _count(options, name, texts.hypotheses, texts.references)
     if texts.baseline is None:
-        score = counted.score()
+        score = statistics.score()
         lines, result = [score.as_line()], score.as_dict()
-        systems = [("", counted, result)]
-        of_system = result
+        system_result = result
+        systems = [("", statistics, system_result)]
     else:
         baseline_statistics = _count(options, name, texts.baseline, texts.references)
-        comparison = compare_statistics(counted, baseline_statistics)
+        comparison = compare_statistics(statistics, baseline_statistics)
         lines, result = comparison.as_lines(), comparison.as_dict()
-        of_system = result["system"]
-        systems = [("baseline: ", baseline_statistics, result["baseline"]), ("system:   ", counted, of_system)]
-    for system, statistics, into in systems:
-        lines += _details(options, system, statistics, texts.groups, into)
+        system_result = result["system"]
+        systems = [
+            ("baseline: ", baseline_statistics, result["baseline"]),
+            ("system:   ", statistics, system_result),
+        ]
+    for prefix, each_statistics, each_result in systems:
+        lines += _details(options, prefix, each_statistics, texts.groups, each_result)
     if options.worst and name in ERROR_RATES:
-        lines += _worst(options, name, texts, counted, of_system)
+        lines += _worst(options, name, texts, statistics, system_result)
     return lines, result
 
 
@@ -206,35 +209,39 @@ def _count(
 
 
 def _details(
-    options: EvaluateOptions, system: str, counted: "LineStatistics", groups: list[str] | None, into: dict[str, Any]
+    options: EvaluateOptions,
+    prefix: str,
+    statistics: "LineStatistics",
+    groups: list[str] | None,
+    result: dict[str, Any],
 ) -> Iterator[str]:
-    """Yield the lines of the interval and the table of one system, and add both to its result."""
+    """Yield the lines of the interval and the table of one system, and add both to its `result` for JSON."""
     from seqlab.evaluation.bootstrap import bootstrap_interval
     from seqlab.evaluation.error_report import error_table_from_statistics
 
     if options.interval:
-        interval = bootstrap_interval(counted)
-        into.update(interval.as_dict())
-        yield system + interval.as_line()
+        interval = bootstrap_interval(statistics)
+        result.update(interval.as_dict())
+        yield prefix + interval.as_line()
     if groups is not None:
-        table = error_table_from_statistics(counted, groups)
-        into["by"] = table.as_dict()
+        table = error_table_from_statistics(statistics, groups)
+        result["by"] = table.as_dict()
         yield ""
-        if system:
-            yield f"{system}by {options.by}"
+        if prefix:
+            yield f"{prefix}by {options.by}"
         yield from table.lines()
 
 
 def _worst(
-    options: EvaluateOptions, name: str, texts: _Texts, counted: "LineStatistics", into: dict[str, Any]
+    options: EvaluateOptions, name: str, texts: _Texts, statistics: "LineStatistics", result: dict[str, Any]
 ) -> Iterator[str]:
-    """Yield a report of the lines with the most errors, and add it to the result."""
+    """Yield a report of the lines with the most errors, and add it to `result`."""
     from seqlab.evaluation import worst_lines
 
     assert options.worst is not None
-    worst = worst_lines(texts.hypotheses, texts.references, options.worst, name, counted=counted)
+    worst = worst_lines(texts.hypotheses, texts.references, options.worst, name, counted=statistics)
     locations = all_locations(options.hypotheses, len(texts.hypotheses))
-    into["worst"] = [{"location": locations[each.index], **each.as_dict()} for each in worst]
+    result["worst"] = [{"location": locations[each.index], **each.as_dict()} for each in worst]
     for each in worst:
         yield ""
         yield from each.lines(locations[each.index])

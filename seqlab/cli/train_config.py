@@ -151,7 +151,7 @@ def default_run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> P
     from seqlab.runs.fields import list_fields
     from seqlab.runs.folder import default_run_dir
     from seqlab.runs.overrides import parse_value
-    from seqlab.runs.validate import unknown_key
+    from seqlab.runs.validate import unknown_key_error
 
     given = dict(overrides)
     try:
@@ -160,7 +160,7 @@ def default_run_dir_of(recipe: str | None, overrides: Sequence["Override"]) -> P
         known = {field.key for field in list_fields(Config)}
         for key, values in overrides:
             if key not in known:
-                raise unknown_key(Config, {}, key) from None
+                raise unknown_key_error(Config, {}, key) from None
             if len(values) > 1 and not isinstance(values, str) and not is_list_field(key):
                 raise UsageError(
                     f"`--{key}` takes one value, but has {' '.join(values)}: put a recipe or config file first, "

@@ -65,7 +65,7 @@ def print_fields(target: str | None, overrides: "Sequence[Override]", run_dir: P
         raise UsageError(f"there is no section `{topic}`{hint}: `--help` takes `all` or a section, such as `model`")
     fields, unused = _fields(target, overrides, run_dir)
     if topic is None:
-        shown = [field for field in fields if field.chosen and not any(_is_in(field.key, key) for key in unused)]
+        shown = [field for field in fields if field.is_chosen and not any(_is_in(field.key, key) for key in unused)]
         print("\n".join(_overview(shown)))
     else:
         print("\n".join(_details(field for field in fields if topic == ALL or _is_in(field.key, topic))))
@@ -129,7 +129,7 @@ def _details(fields: "Iterable[FieldDescription]") -> list[str]:
     """Return type, value and description of each field: those in use by section, then those of other families."""
     all_fields = list(fields)
     lines: list[str] = []
-    chosen = [field for field in all_fields if field.chosen]
+    chosen = [field for field in all_fields if field.is_chosen]
     for section, group in groupby(chosen, key=lambda field: field.key.rpartition(".")[0]):
         lines += ["", f"{section}:"] if section else [""]
         for field in group:

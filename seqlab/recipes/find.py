@@ -12,7 +12,7 @@ from seqlab.runs.config import Config
 from seqlab.runs.fields import fields_of, list_fields
 from seqlab.runs.migrate import migrate_tag
 from seqlab.runs.overrides import Override, override
-from seqlab.runs.validate import unknown_key
+from seqlab.runs.validate import unknown_key_error
 
 PAIRS_OR_TEXT = {"data.train_src", "data.train_tgt", "data.train"}
 """Keys of the training data: pairs of lines, or text."""
@@ -63,7 +63,7 @@ def config_for(fields: Fields) -> Config:
     if missing:
         known = {field.key for field in list_fields(Config)}
         for key in (each for each in fields if each not in known):
-            raise unknown_key(Config, {}, key)
+            raise unknown_key_error(Config, {}, key)
         if missing[0] not in PAIRS_OR_TEXT:
             keys = " and ".join(f"`{key}`" for key in training_keys(overrides))
             raise ValueError(f"Name a corpus by {keys}: `{missing[0]}` is missing.")

@@ -268,8 +268,8 @@ def parts_of(config: Config) -> list[Entry]:
         if isinstance(section, Part):
             entries.append(get_entry(section.part_kind, getattr(section, section.tag_field)))
         sections += [value for name in fields_of(type(section)) if is_dataclass(value := getattr(section, name))]
-    named = (("metric", config.training.valid_metric), ("search", config.training.valid_search.algorithm))
-    return entries + [get_entry(kind, name) for kind, name in named if name is not None and name in Parts(kind)]
+    selected = (("metric", config.training.valid_metric), ("search", config.training.valid_search.algorithm))
+    return entries + [get_entry(kind, name) for kind, name in selected if name is not None and name in Parts(kind)]
 
 
 def to_dict(config: Config) -> dict[str, object]:

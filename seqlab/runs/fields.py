@@ -71,7 +71,7 @@ class FieldDescription:
     """Docstring of the field."""
     family: str
     """Family that the field belongs to, or empty."""
-    chosen: bool
+    is_chosen: bool
     """Whether the config has chosen this family, so that the field can be set."""
     is_tag: bool = False
     """Whether the field chooses the family of its section; `type` lists the families."""

@@ -18,7 +18,7 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.migrate import add_values_of_run, migrate_tag, migrate_tags
 from seqlab.runs.task_of_run import missing_plugins_hint
-from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key
+from seqlab.runs.validate import ConfigError, build, check_keys, chosen_section, read_yaml, unknown_key_error
 from seqlab.runs.yaml_parser import parse_yaml
 
 Override = tuple[str, str | Sequence[str]]
@@ -101,7 +101,7 @@ def _set_field(values: dict[str, Any], key: str, text: str | Sequence[str]) -> N
     section, sections, name = _find_section(values, key)
     fields = fields_of(chosen_section(sections, section, key.removesuffix(name)))
     if name not in fields or families(fields[name].annotation):
-        raise unknown_key(Config, values, key)
+        raise unknown_key_error(Config, values, key)
     section[name] = parse_value(key, text, fields[name].annotation)
 
 
@@ -116,7 +116,7 @@ def _find_section(values: dict[str, Any], key: str) -> tuple[dict[str, Any], Map
         fields = fields_of(chosen_section(sections, section, prefix))
         sections = families(fields[parent].annotation) if parent in fields else {}
         if not sections:
-            raise unknown_key(Config, values, key)
+            raise unknown_key_error(Config, values, key)
         if parent not in section:
             section[parent] = default_section(fields[parent])
         section, prefix = section[parent], f"{prefix}{parent}."

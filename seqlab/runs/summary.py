@@ -121,7 +121,7 @@ def changed_fields(config: Config) -> dict[str, object]:
     return {
         field.key: field.default
         for field in list_fields(Config, values)
-        if field.chosen and field.default != defaults[field.key, field.family]
+        if field.is_chosen and field.default != defaults[field.key, field.family]
     }
 
 

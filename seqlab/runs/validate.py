@@ -53,7 +53,7 @@ def check_keys(config_type: type, values: object) -> None:
         chosen = chosen_section(sections, section, prefix)
         for name, value in section.items():
             if name not in fields_of(chosen):
-                raise unknown_key(config_type, values, f"{prefix}{name}")
+                raise unknown_key_error(config_type, values, f"{prefix}{name}")
             check(fields_of(chosen)[name].annotation, value, f"{prefix}{name}.")
 
     check(config_type, values, "")
@@ -74,18 +74,18 @@ def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], pref
     )
 
 
-def unknown_key(config_type: type, values: object, key: str) -> ConfigError:
+def unknown_key_error(config_type: type, values: object, key: str) -> ConfigError:
     """Build the error for an unknown key: names the families that have it, or the known key nearest in spelling."""
     fields = list(list_fields(config_type, values))
     tags = sorted({field.family for field in fields if field.key == key})
     if tags:
         section = key.rpartition(".")[0]
-        choice = next(f for f in fields if f.chosen and not f.family and f.key.rpartition(".")[0] == section)
+        choice = next(f for f in fields if f.is_chosen and not f.family and f.key.rpartition(".")[0] == section)
         others = " and ".join(f"`{tag}`" for tag in tags) + (" has it." if len(tags) == 1 else " have it.")
         return ConfigError(key, f"There is no `{key}` with `{choice.key}: {choice.default}`; {others}")
     if any(field.key.startswith(f"{key}.") for field in fields):
         return ConfigError(key, f"`{key}` is a section, not a value: name one of its fields.")
-    nearest = nearest_key(key, [field.key for field in fields if field.chosen])
+    nearest = nearest_key(key, [field.key for field in fields if field.is_chosen])
     return ConfigError(key, f"There is no `{key}`{f'; the nearest is `{nearest}`' if nearest else ''}.")
 
 

@@ -31,7 +31,7 @@ from seqlab.training.stopping import (
 from seqlab.training.training_metrics import TrainingMetrics
 
 logger = logging.getLogger(__name__)
-SPLIT_BATCH_NORM = (
+BATCH_NORM_WARNING = (
     "Batch norm computes its statistics separately over each of the %d micro-steps of a step: the result depends on "
     "their size."
 )
@@ -113,7 +113,7 @@ class EarlyWarnings:
     def check(self, data: TrainingStep[Batch]) -> None:
         """Warn if batch norm sees only parts of a step's batch, or if `max_minutes` leaves time for few steps."""
         if self._checks_batch_norm and len(data.micro_steps) > 1:
-            logger.warning("%s", SPLIT_BATCH_NORM % len(data.micro_steps))
+            logger.warning("%s", BATCH_NORM_WARNING % len(data.micro_steps))
             self._checks_batch_norm = False
         if self._checks_pace and is_pace_known(self._progress, self._training):
             warn_of_few_steps(self._progress, self._training)

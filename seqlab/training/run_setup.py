@@ -30,26 +30,27 @@ from seqlab.training.word_vectors import vector_columns
 logger = logging.getLogger(__name__)
 
 CODEC_FOLDERS = ("tokenizer", "src_tokenizer", "tgt_tokenizer", "src_codec", "tgt_codec", "spelling")
-SET_UP_NAMES = {
+SETUP_FILES = {
     *(f"config.yaml{ending}" for ending in ("", ".tmp", ".new", ".new.tmp")),
     *("run.json.tmp", "metrics.jsonl", "logs", "cache", "cache.tmp", "data", "data.tmp"),
     *("replaced", "replaced.tmp", *CODEC_FOLDERS),
 }
-"""Files that an interrupted set-up may leave in its folder; a recipe generates `data`."""
-TRAINED_NAMES = {"run.json", "checkpoints", "failures", "export"}
-RUN_NAMES = [
+"""Files and folders that an interrupted set-up may leave in the run folder; a recipe generates `data`."""
+TRAINING_FILES = {"run.json", "checkpoints", "failures", "export"}
+"""Files and folders that exist only after a complete set-up."""
+RUN_FILES = [
     "run.json",
-    *sorted((TRAINED_NAMES | SET_UP_NAMES) - {"run.json", "data", "data.tmp", "replaced", "replaced.tmp"}),
+    *sorted((TRAINING_FILES | SETUP_FILES) - {"run.json", "data", "data.tmp", "replaced", "replaced.tmp"}),
 ]
-"""Files of a run, without the data of its recipe. run.json is moved first: a folder without it is not a run."""
+"""Files and folders of a run, without the data of its recipe. run.json is moved first: no run is without it."""
 TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
 """Key of run.json for the id of the torchrun job that started the run (null without torchrun), and the environment
 variable with this id."""
-UNNAMED = "none"
+UNNAMED_JOB_ID = "none"
 """Id that torchrun gives to each job without a name."""
 
 
-def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SET_UP_NAMES) -> None:
+def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SETUP_FILES) -> None:
     """Raise ValueError, without changing anything, if a folder contains files that do not belong to a run."""
     if not folder.path.exists():
         return
@@ -62,7 +63,7 @@ def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SET_UP_NAMES) -
                 f"`run_dir` {folder.path} contains {', '.join(foreign[:3])}, which does not belong to a run: move it "
                 "away, or choose another folder."
             )
-        hint = ", or start again with `--overwrite`" if set(foreign) <= TRAINED_NAMES else ""
+        hint = ", or start again with `--overwrite`" if set(foreign) <= TRAINING_FILES else ""
         raise ValueError(
             f"`run_dir` {folder.path} is not a run folder, but contains {', '.join(foreign[:3])}: choose another{hint}."
         )
@@ -71,7 +72,7 @@ def refuse_foreign_folder(folder: RunFolder, allowed: set[str] = SET_UP_NAMES) -
 def check_run_folder(folder: RunFolder, overwrite: bool) -> None:
     """Raise ValueError, without changing anything, if a folder is not a run and cannot become one."""
     if not folder.exists():
-        refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES if overwrite else SET_UP_NAMES)
+        refuse_foreign_folder(folder, SETUP_FILES | TRAINING_FILES if overwrite else SETUP_FILES)
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def remove_if_rejected(folder: RunFolder) -> Iterator[None]:
     except INPUT_ERRORS:
         if missing and folder.path.is_dir() and not folder.exists():
             with suppress(BlockingIOError), folder_lock(folder.path, wait=False):  # another process may use it
-                _remove(folder, sorted(SET_UP_NAMES))  # only files of a set-up
+                _remove(folder, sorted(SETUP_FILES))  # only files of a set-up
                 with suppress(OSError):
                     folder.path.rmdir()
         for parent in missing[1:]:
@@ -100,11 +101,11 @@ def set_aside_old_run(folder: RunFolder) -> None:
 
     The data stay in place until a recipe generates new data.
     """
-    refuse_foreign_folder(folder, SET_UP_NAMES | TRAINED_NAMES)
+    refuse_foreign_folder(folder, SETUP_FILES | TRAINING_FILES)
     folder.path.mkdir(parents=True, exist_ok=True)
     moving = folder.moving
     moving.mkdir()
-    _move(folder.path, moving, RUN_NAMES)
+    _move(folder.path, moving, RUN_FILES)
     moving.rename(folder.replaced)
 
 
@@ -118,7 +119,7 @@ def finish_overwrite(folder: RunFolder) -> None:
         if folder.exists():
             shutil.rmtree(replaced)
         else:
-            _remove(folder, RUN_NAMES)
+            _remove(folder, RUN_FILES)
             replaced.rename(moving)
     if folder.path.is_dir():
         _remove(folder, ["data.tmp"])
@@ -130,7 +131,7 @@ def finish_overwrite(folder: RunFolder) -> None:
             with suppress(OSError):
                 folder.data.rmdir()
         old_data.with_suffix(".json").unlink(missing_ok=True)
-        _move(moving, folder.path, RUN_NAMES[::-1])
+        _move(moving, folder.path, RUN_FILES[::-1])
         moving.rmdir()
 
 
@@ -168,8 +169,8 @@ def restart_count(world: World) -> int:
 
 def was_restarted(folder: RunFolder, restarts: int) -> bool:
     """Return whether this process is a restart by torchrun of the job that started the run, which is then resumed."""
-    job = os.environ.get(TORCHRUN_VARIABLE, UNNAMED)
-    if restarts == 0 or job == UNNAMED or not folder.exists():
+    job = os.environ.get(TORCHRUN_VARIABLE, UNNAMED_JOB_ID)
+    if restarts == 0 or job == UNNAMED_JOB_ID or not folder.exists():
         return False
     return folder.read_description().get(TORCHRUN_ID) == job
 
@@ -177,7 +178,7 @@ def was_restarted(folder: RunFolder, restarts: int) -> bool:
 def refuse_unnamed_job() -> None:
     """Raise ValueError if torchrun may restart a job without a name, which `was_restarted` cannot recognize."""
     may_restart = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
-    if may_restart and os.environ.get(TORCHRUN_VARIABLE, UNNAMED) == UNNAMED:
+    if may_restart and os.environ.get(TORCHRUN_VARIABLE, UNNAMED_JOB_ID) == UNNAMED_JOB_ID:
         raise ValueError(
             "`--overwrite` and torchrun's `--max_restarts` need a name of the job, otherwise each restart would "
             "overwrite the run: give torchrun `--rdzv_id NAME`, with a different name for each job."

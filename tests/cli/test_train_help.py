@@ -39,7 +39,7 @@ def test_help_of_a_recipe_is_short_and_names_all_fields_that_it_uses(
         return
     unused = unused_fields(config)
     for field in list_fields(Config, to_dict(config)):
-        if field.chosen and not any(f"{field.key}.".startswith(f"{key}.") for key in unused):
+        if field.is_chosen and not any(f"{field.key}.".startswith(f"{key}.") for key in unused):
             name = field.key.rpartition(".")[2]
             assert f"--{field.key}" in options or f" {name} " in text.replace("\n", " "), field.key
 

@@ -39,7 +39,7 @@ def test_every_field_of_every_family_is_listed_once() -> None:
 
 def test_values_of_a_config_replace_defaults() -> None:
     config = override(CORPUS, [("optim.optimizer.family", "sgd"), ("optim.optimizer.lr", "0.25"), ("seed", "7")])
-    fields = {(field.key, field.family): field for field in list_fields(Config, to_dict(config)) if field.chosen}
+    fields = {(field.key, field.family): field for field in list_fields(Config, to_dict(config)) if field.is_chosen}
     assert fields["optim.optimizer.family", ""].default == "sgd"
     assert fields["optim.optimizer.lr", "sgd"].default == 0.25
     assert fields["seed", ""].default == 7
@@ -52,7 +52,7 @@ def test_defaults_equal_those_of_the_classes() -> None:
     assert fields["data.train_src", "translation"].default == REQUIRED
     defaults = to_dict(override(CORPUS, []))
     for (key, _), field in fields.items():
-        if not field.chosen or key in ("data.train_src", "data.train_tgt", "data.train_weights"):
+        if not field.is_chosen or key in ("data.train_src", "data.train_tgt", "data.train_weights"):
             continue
         if key in TranslationConfig.defaults and field.default is None:
             continue  # the task sets this default
@@ -71,7 +71,7 @@ def test_every_field_has_a_docstring(field: FieldDescription) -> None:
 
 
 def test_readable_type_names() -> None:
-    types = {field.key: field.type for field in list_fields(Config) if field.chosen}
+    types = {field.key: field.type for field in list_fields(Config) if field.is_chosen}
     assert types["seed"] == "int"
     assert types["optim.max_grad_norm"] == "float | null"
     assert types["data.train_src"] == "list of str"
