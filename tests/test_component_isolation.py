@@ -23,10 +23,10 @@ CONFIG_NAMES = ("config", "model", "data", "objective", "tokenizer", "model_conf
 EXPORTER = "an exporter writes the weights of one architecture"
 COLUMN = "a column of the predictions of `--folds`, not the task of that name"
 ALLOWED: dict[tuple[str, str], str] = {
-    ("export/arpa.py", "if not isinstance(member.model, NgramModel):"): EXPORTER,
+    ("export/arpa.py", "if not isinstance(loaded.model, NgramModel):"): EXPORTER,
     (
         "export/convert.py",
-        'assert isinstance(member.model, Transformer), "`refuse_other_families` is called before"',
+        'assert isinstance(loaded.model, Transformer), "`refuse_other_families` was called"',
     ): EXPORTER,
     ("export/convert.py", "if not isinstance(model, TransformerConfig):"): EXPORTER,
     (

@@ -23,4 +23,4 @@ def test_each_item_is_named_once_with_its_first_locations(caplog: pytest.LogCapt
 def test_items_beyond_the_limit_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     messages = warnings_of([f"item{index}" for index in range(MAX_ITEMS_SHOWN + 5)], caplog)
     assert len(messages) == MAX_ITEMS_SHOWN + 1
-    assert messages[-1].startswith("5 further items")
+    assert messages[-1].startswith("5 more items")
