@@ -28,11 +28,11 @@ from seqlab.training.config_builder import (
 
 logger = logging.getLogger(__name__)
 
-REFERENCE_WORDS = 200_000
+EWT_WORDS = 200_000
 """Number of words of EWT's training split, rounded."""
-REFERENCE_EPOCHS = 20
-"""Epochs on a corpus of `REFERENCE_WORDS`; a larger corpus gets fewer."""
-MAX_LR = 2e-3
+EWT_EPOCHS = 20
+"""Epochs on a corpus of `EWT_WORDS`; a larger corpus gets fewer."""
+MAX_LABELLER_LR = 2e-3
 """Maximum peak learning rate."""
 SAMPLE_LINES_PER_FILE = 1000
 """Number of lines per file from which `labels_of` is chosen, by their numbers of labels and words."""
@@ -51,7 +51,7 @@ class _CorpusProfile:
     @property
     def scale(self) -> float:
         """Size of the corpus relative to EWT."""
-        return max(1, self.words) / REFERENCE_WORDS
+        return max(1, self.words) / EWT_WORDS
 
 
 def from_labels(overrides: Sequence[Override]) -> Config:
@@ -149,14 +149,14 @@ def _choose_steps(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
         "data.batch_tokens", power_of_two(1024 * profile.scale ** (1 / 3), 256, 8192, round), f"{profile.words:,} words"
     )
     fine_tuning = builder.get("init_from") is not None
-    epochs = builder.epochs(clamp(round(REFERENCE_EPOCHS * profile.scale ** (-1 / 3)), 3, 60))
+    epochs = builder.epochs(clamp(round(EWT_EPOCHS * profile.scale ** (-1 / 3)), 3, 60))
     reason = f"{epochs} epochs of {profile.words:,} words, {batch} per step"
     steps = builder.set_steps(max(10, round_2_digits(epochs * profile.words / batch)), reason)
     family = builder.get("optim.optimizer.family")
     if family not in ("sgd", "muon"):
         field = builder.config().model.embedding_field
         width = builder.width("model.d_model" if field == "d_model" else "model.hidden_size")
-        lr = min(MAX_LR, LR_BY_WIDTH / width) / (2 if fine_tuning else 1)
+        lr = min(MAX_LABELLER_LR, LR_BY_WIDTH / width) / (2 if fine_tuning else 1)
         builder.set("optim.optimizer.lr", float(f"{lr:.2g}"), f"for {family} and a model width of {width}")
     builder.set(
         "optim.schedule.warmup_steps", min(1000, round_2_digits(0.05 * steps) or 1), f"{steps:,} steps in total"

@@ -50,10 +50,10 @@ from seqlab.training.config_builder import (
 
 logger = logging.getLogger(__name__)
 
-REFERENCE_TOKENS = 1_000_000
+TINYSHAKESPEARE_TOKENS = 1_000_000
 """Tokens of tinyshakespeare's training split, for which the choices are close to those of its recipe."""
-REFERENCE_EPOCHS = 40
-"""Epochs on a text of `REFERENCE_TOKENS`; a longer text gets fewer."""
+TINYSHAKESPEARE_EPOCHS = 40
+"""Epochs on a text of `TINYSHAKESPEARE_TOKENS`; a longer text gets fewer."""
 MIN_EMPTY_SHARE = 0.01
 """Minimum share of empty lines in a continuous text."""
 MAX_NEW_WORDS_SHARE = 0.001
@@ -64,7 +64,7 @@ MAX_CHARS = 1_500_000
 """Maximum characters of a text for a character vocabulary."""
 MAX_VALID_TOKENS = 250_000
 """Maximum tokens held out for validation."""
-MICRO_BATCH_TOKENS = 4096
+LM_MICRO_BATCH_TOKENS = 4096
 """Padded tokens per micro-step."""
 ADAM_LR = {"d_model": LR_BY_WIDTH, "hidden_size": 1.0}, MAX_LR
 MUON_LR = {"d_model": 1.28, "hidden_size": 5.12}, 2e-2
@@ -90,7 +90,7 @@ class TextTokens:
     @property
     def scale(self) -> float:
         """Size of the text relative to tinyshakespeare."""
-        return self.count / REFERENCE_TOKENS
+        return self.count / TINYSHAKESPEARE_TOKENS
 
     def __str__(self) -> str:
         return f"the text has {self.count:,.0f} tokens"
@@ -228,7 +228,7 @@ def _choose_data(builder: ConfigBuilder, tokens: TextTokens) -> None:
     builder.set("data.block_length", length, reason)
     batch = power_of_two(4096 * tokens.scale ** (1 / 3), 1024, 65_536, round)
     builder.set("data.batch_tokens", batch, str(tokens))
-    builder.set("data.micro_batch_tokens", MICRO_BATCH_TOKENS, "fits into the memory of common machines")
+    builder.set("data.micro_batch_tokens", LM_MICRO_BATCH_TOKENS, "fits into the memory of common machines")
 
 
 def _choose_transformer(builder: ConfigBuilder, tokens: TextTokens) -> None:
@@ -268,7 +268,7 @@ def _dropout(builder: ConfigBuilder, tokens: TextTokens) -> float:
 def _choose_steps(builder: ConfigBuilder, tokens: TextTokens) -> None:
     """Choose the number of steps, the learning rate, and the intervals."""
     batch, fine_tuning = builder.get("data.batch_tokens"), builder.get("init_from") is not None
-    epochs = builder.epochs(REFERENCE_EPOCHS * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1))
+    epochs = builder.epochs(TINYSHAKESPEARE_EPOCHS * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1))
     quarter = " (a quarter of the usual, for fine-tuning)" if fine_tuning else ""
     steps = builder.set_steps(
         max(

@@ -15,7 +15,7 @@ from seqlab.training.config_builder import ConfigBuilder, choose_intervals, clam
 logger = logging.getLogger(__name__)
 MAX_INTEGER_CLASSES = 20
 """Maximum number of distinct values in a column of integers that is read as classes."""
-REFERENCE_EPOCHS = 100
+EPOCHS_FOR_1000_EXAMPLES = 100
 """Epochs for 1,000 examples; more examples get fewer."""
 OBJECTIVES: dict[str, str] = {"numbers": "squared_error", "class": "softmax", "labels": "sigmoid"}
 """Kind of target -> objective."""
@@ -84,7 +84,7 @@ def _choose_sizes(builder: ConfigBuilder, raw: RawExamples) -> None:
     builder.set("model.hidden_sizes", [size, size], f"{inputs} inputs, {count:,} examples")
     builder.set("model.dropout", 0.2 if count < 20_000 else 0.1, f"{count:,} examples")
     batch = builder.set("data.batch_rows", power_of_two(max(count, 64) / 32, 16, 256, round), f"{count:,} examples")
-    epochs = builder.epochs(clamp(round(REFERENCE_EPOCHS * (count / 1000) ** -0.5), 5, 200))
+    epochs = builder.epochs(clamp(round(EPOCHS_FOR_1000_EXAMPLES * (count / 1000) ** -0.5), 5, 200))
     steps = builder.set_steps(
         max(10, round_2_digits(epochs * count / batch)), f"{epochs:g} epochs, {batch} examples per step"
     )

@@ -29,7 +29,7 @@ OFFSET_KEY = "first"
 """Key of a block: number of lines before the block."""
 HASHED_KEYS = ("runs", "src")
 """Keys of the identity that have checksums rather than settings as values."""
-BLOCK_LINES = 4096
+DISTILL_BLOCK_LINES = 4096
 """Lines per block; enough to fill batches with lines of similar length."""
 
 
@@ -182,7 +182,7 @@ def distill(
     lines: Sequence[str],
     work: WorkFile,
     *,
-    block_lines: int = BLOCK_LINES,
+    block_lines: int = DISTILL_BLOCK_LINES,
     locations: Sequence[str] | None = None,
     overwrite: bool = False,
     progress: ProgressCallback | None = None,

@@ -62,14 +62,14 @@ from seqlab.training.config_builder import (
 
 logger = logging.getLogger(__name__)
 
-REFERENCE_TOKENS = 420_000
+MULTI30K_TOKENS = 420_000
 """Target tokens of Multi30k, for which the choices are those of its recipe."""
 MIN_CHARACTER_OVERLAP = 0.5
 """Minimum share of common characters for a joint vocabulary; German and English have 0.75."""
-REFERENCE_EPOCHS = 75
-"""Epochs on a corpus of `REFERENCE_TOKENS`; a larger corpus gets fewer."""
-RECURRENT_REFERENCE_EPOCHS = 30
-"""`REFERENCE_EPOCHS` of recurrent models, which converge faster."""
+MULTI30K_EPOCHS = 75
+"""Epochs on a corpus of `MULTI30K_TOKENS`; a larger corpus gets fewer."""
+MULTI30K_RECURRENT_EPOCHS = 30
+"""`MULTI30K_EPOCHS` of recurrent models, which converge faster."""
 RECURRENT_LR_BY_WIDTH = 1.0
 """Peak learning rate times `hidden_size`, for recurrent models."""
 RECURRENT_WIDTH_FACTOR = 4
@@ -95,7 +95,7 @@ class CorpusTokens:
     @property
     def scale(self) -> float:
         """Size of the corpus relative to Multi30k."""
-        return self.tgt / REFERENCE_TOKENS
+        return self.tgt / MULTI30K_TOKENS
 
 
 @dataclass(frozen=True)
@@ -321,7 +321,7 @@ def _choose_steps(builder: ConfigBuilder, profile: CorpusProfile, tokens: Corpus
     if is_recurrent:
         width_name, width, lr_by_width = "hidden_size", builder.get("model.hidden_size"), RECURRENT_LR_BY_WIDTH
     fine_tuning = builder.get("init_from") is not None
-    reference_epochs = RECURRENT_REFERENCE_EPOCHS if is_recurrent else REFERENCE_EPOCHS
+    reference_epochs = MULTI30K_RECURRENT_EPOCHS if is_recurrent else MULTI30K_EPOCHS
     epochs = builder.epochs(reference_epochs * tokens.scale ** (-1 / 3) / (4 if fine_tuning else 1))
     quarter = " (a quarter of the usual, for fine-tuning)" if fine_tuning else ""
     steps = builder.set_steps(
