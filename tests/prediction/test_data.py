@@ -327,7 +327,7 @@ def test_paths_determine_the_kind_of_data(table: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"name the column to predict by `data.target`; to train on the text"):
         seqlab.config_for({"data.train": table})
     assert seqlab.config_for({"data.train": f"{table}#city"}).data.kind == "language_modelling"
-    with pytest.raises(ValueError, match=r"t\.npz holds arrays or images, but .*\.csv is a table"):
+    with pytest.raises(ValueError, match=r"t\.npz contains arrays or images, but .*\.csv is a table"):
         seqlab.config_for({"data.train": [table, tmp_path / "t.npz"], "data.target": "y"})
 
 
