@@ -53,7 +53,7 @@ def test_custom_objective(tmp_path: Path) -> None:
 
 def test_custom_schedule(tmp_path: Path) -> None:
     output = run(tmp_path, "custom_schedule")
-    printed = {int(step): float(rate) for step, rate in re.findall(r"step +(\d+)  rate (\S+)", output)}
+    printed = {int(step): float(lr) for step, lr in re.findall(r"step +(\d+)  lr (\S+)", output)}
     assert sorted(printed) == list(range(0, 100, 10))
     metrics = (tmp_path / "runs" / "custom_schedule" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     trained = [line for line in map(json.loads, metrics) if line["kind"] == "train"]
