@@ -82,7 +82,7 @@ def _train(model: Model, arguments: argparse.Namespace, scale: Scale, report: Re
         device=arguments.device,
     )
     family = model.shape.family
-    available = lm_training.check_same_work(family, base, report, arguments.systems)
+    available = lm_training.check_losses(family, base, report, arguments.systems)
     cases = lm_training.cases_of(family, available, arguments.dtypes)
     results = lm_training.measure(cases, base, scale.repetitions)
     if arguments.profile:

@@ -15,7 +15,7 @@ from benchmarks.report import Report, Row
 logger = logging.getLogger(__name__)
 CHECKED_STEPS = 10
 LOSS_TOLERANCE = 1e-5
-"""Largest relative difference of the first losses in fp32; on an AMD EPYC it was 2e-7."""
+"""Maximum relative difference of the first losses in fp32. The measured difference on an AMD EPYC was 2e-7."""
 DROPOUTS = (0.2, 0.0)
 KEEP_PAGES_VARIANT = "malloc keeps pages"
 TYPICAL = "as people run it"
@@ -35,7 +35,7 @@ class System:
 
     @property
     def is_variant(self) -> bool:
-        """Return whether this is another system of the list with different settings."""
+        """Return whether this is a variant of a system: the same worker with other settings or another environment."""
         return self.is_typical or bool(self.environment)
 
 
@@ -57,7 +57,7 @@ SYSTEMS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table."""
+    """A system, model family, dtype and dropout to measure: one row of the report."""
 
     system: System
     family: Family
@@ -76,7 +76,7 @@ class Case:
         )
 
 
-def check_same_work(family: Family, base: LmTrainingJob, report: Report, wanted: Sequence[str] | None) -> list[System]:
+def check_losses(family: Family, base: LmTrainingJob, report: Report, wanted: Sequence[str] | None) -> list[System]:
     """Compare the losses of the first updates in fp32 without dropout; return the available systems."""
     chosen = [s for s in SYSTEMS if family in s.families and (wanted is None or s.name.partition(",")[0] in wanted)]
     reference: LmTrainingResult | None = None
@@ -93,16 +93,16 @@ def check_same_work(family: Family, base: LmTrainingJob, report: Report, wanted:
             reference = found
             continue
         difference = max(abs(a - b) / b for a, b in zip(found.losses, reference.losses, strict=True))
-        text = f"{family}, {system.name}: {len(found.losses)} losses from the same weights differ from those of"
         text = (
-            f"{text} {chosen[0].name} by at most {difference:.1e} of their value ({found.losses[-1]:.4f} at the last)"
+            f"{family}, {system.name}: {len(found.losses)} losses from the same weights differ from those of "
+            f"{chosen[0].name} by at most {difference:.1e} of their value (last loss: {found.losses[-1]:.4f})"
         )
         (report.checks if difference <= LOSS_TOLERANCE else report.failed_checks).append(text)
     return [system for system in chosen if system.worker not in missing]
 
 
 def cases_of(family: Family, systems: Sequence[System], dtypes: Sequence[Dtype]) -> list[Case]:
-    """List the cases to measure; variants only with dropout, as these models are trained."""
+    """List the cases to measure; variants only with dropout, the usual setting in training."""
     return [
         Case(system, family, dtype, dropout)
         for dtype in dtypes
@@ -128,7 +128,7 @@ def measure(cases: Sequence[Case], base: LmTrainingJob, repetitions: int) -> dic
 
 
 def summarize(case: Case, results: Sequence[LmTrainingResult], prepared: Json, warmup_steps: int) -> Row:
-    """Summarize the repetitions of one case in a row, without the warmup steps of each."""
+    """Return a report row that summarizes the repetitions of one case, without their warmup steps."""
     last = len(results[0].seconds)
     tokens, flops = (sum(prepared[name][warmup_steps:last]) for name in ("tokens", "flops"))
     rates = [tokens / sum(result.seconds[warmup_steps:]) for result in results]

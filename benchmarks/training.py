@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace, scale: Scale, known_machine: Json | None 
         device=arguments.device,
     )
     wanted = [each for each in SYSTEMS[family] if _is_wanted(each, arguments)]
-    available = check_same_work(wanted, base, prepared, report)
+    available = check_padding_and_losses(wanted, base, prepared, report)
     timed = replace(base, dropout=0.1, steps=scale.warmup_steps + scale.steps)
     cases = [
         Case(system, dtype, size)
@@ -108,7 +108,9 @@ def toolkit_pythons(arguments: argparse.Namespace, family: Family) -> dict[str, 
     return {name: getattr(arguments, name) for name in TOOLKITS_OF[family]}
 
 
-def check_same_work(systems: Sequence[System], base: TrainingJob, prepared: Json, report: Report) -> list[System]:
+def check_padding_and_losses(
+    systems: Sequence[System], base: TrainingJob, prepared: Json, report: Report
+) -> list[System]:
     """Compare padding and losses of the first updates without dropout; return the available systems.
 
     Padding shares must equal those of the planned batches, so that all systems read the same tokens.
@@ -141,7 +143,7 @@ def check_same_work(systems: Sequence[System], base: TrainingJob, prepared: Json
             continue
         difference = max(abs(a - b) / b for a, b in zip(found.losses, reference[1].losses, strict=True))
         text = f"{system.name}: {len(found.losses)} losses from the same weights differ from those of {reference[0]}"
-        text = f"{text} by at most {difference:.1e} of their value ({found.losses[-1]:.4f} at the last)"
+        text = f"{text} by at most {difference:.1e} of their value (last loss: {found.losses[-1]:.4f})"
         _verify(report, difference <= LOSS_TOLERANCE, text)
     return [system for system in systems if system.worker not in missing]
 

@@ -68,8 +68,8 @@ class LogMel:
             )
         if not (_mel_filters(self) > 0).any(dim=0).all():
             raise ValueError(
-                f"`num_mels` is {self.num_mels}, so that a band contains no frequency of the spectrum (which are "
-                f"{self.rate / self.num_fft:g} Hz apart): decrease `num_mels`, or increase `window_ms` or `low_hz`."
+                f"`num_mels` is {self.num_mels}, but then a band contains no frequency of the spectrum (frequencies "
+                f"are {self.rate / self.num_fft:g} Hz apart): decrease `num_mels`, or increase `window_ms` or `low_hz`."
             )
 
     @property

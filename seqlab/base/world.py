@@ -95,7 +95,8 @@ class World:
         Args:
             lengths: lengths of the rows; each rank gets rows of about the same total length.
             compute: function that computes the results of this rank's rows from their indices.
-            on_rows: progress callback: receives this rank's rows as they are completed, then all others at once.
+            on_rows: progress callback: receives the numbers of rows that `compute` completes on this rank, and finally
+                the number of rows of all other ranks.
         """
         if self.is_single_process:
             return compute(list(range(len(lengths))), on_rows)
@@ -183,8 +184,8 @@ SINGLE_PROCESS = World()
 def join_world() -> Iterator[World]:
     """Join the ranks that torchrun started, for the duration of the context; without torchrun, yield `SINGLE_PROCESS`.
 
-    An existing process group is used as it is. Ranks other than 0 log errors only. An error that rank 0 raises as well
-    has the attribute `is_reported` on the other ranks.
+    An existing process group is used as it is. Ranks other than 0 log errors only. If rank 0 raises the same error, the
+    error of another rank gets the attribute `is_reported`.
 
     Raises:
         LostRank: another rank has ended.

@@ -65,7 +65,8 @@ class Engine(Protocol):
         Args:
             src_rows: source ids.
             tgt_rows: target ids, one row for each source.
-            batch_tokens: batch size in padded tokens of the longer side; None for the engine's default.
+            batch_tokens: batch size in padded tokens of the source or the target, the longer of the two; None for the
+                engine's default.
             progress: called after each batch with its number of pairs.
         """
         ...
@@ -74,8 +75,8 @@ class Engine(Protocol):
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Group the indices of sequences into batches, longest first.
 
-    The number of sequences times the longest length is at most `batch_tokens`; a longer one is in a separate batch.
-    Sequences of equal length keep their order.
+    The number of sequences times the longest length is at most `batch_tokens`. A longer sequence is in a separate
+    batch. Sequences of equal length keep their order.
     """
     if batch_tokens < 1:
         raise ValueError(f"`batch_tokens` must be at least 1, but is {batch_tokens} instead.")

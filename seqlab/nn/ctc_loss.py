@@ -25,7 +25,7 @@ def ctc_nll(
     Args:
         log_probs: (B, F, C), in nats; the columns are the ids that each sentence needs, not the vocabulary.
         lengths: (B,), frames.
-        columns: (B, T), the column of each target token; ignored from `target_lengths` on.
+        columns: (B, T), the column of each target token; ignored at positions >= `target_lengths`.
         target_lengths: (B,), tokens.
         is_feasible: (B,) bool, whether there are enough frames for the target.
         blank: the column of the blank.

@@ -1,7 +1,7 @@
 """Unidirectional recurrent layers: tanh RNN, LSTM and GRU.
 
 `forward` processes a sequence, and `step` a single position. Weights have the layout of `torch.nn` (gates r, z, n of a
-GRU and i, f, g, o of an LSTM). Each gate has one bias; the two of `torch.nn` and cuDNN occur only as their sum. Only
+GRU and i, f, g, o of an LSTM). Each gate has one bias: `torch.nn` and cuDNN have two, but use only their sum. Only
 the GRU's candidate needs a second bias, because its reset gate scales the recurrent part.
 
 Initialization: the recurrent matrix of each gate is orthogonal (Saxe et al. 2014, arXiv:1312.6120), so that the hidden
@@ -84,9 +84,9 @@ def recurrent(
 ) -> LayerState:
     """Run a recurrent layer over x (T, B, I) from hidden, cell (B, H): all hidden states (T, B, H), last cell (B, H).
 
-    x and the weights have the dtype of the products and of the result; states are in fp32 or fp64. `is_padding` (T, B)
-    is True after each row's last position; the last cell is that of this position. On a CPU, B must be a size returned
-    by `padded_rows`.
+    Matrix products and the result have the dtype of x and the weights; states are in fp32 or fp64. `is_padding` (T, B)
+    is True after each row's last position. The last cell is the one at each row's last position without padding. On a
+    CPU, B must be a size returned by `padded_rows`.
     """
     if kernels.is_reference("recurrent"):
         return _run_stepwise(kind, x, weights, hidden, cell, is_padding)
@@ -117,11 +117,11 @@ def _run_stepwise(
     outputs = []
     for position, projected in enumerate(from_input.unbind(0)):
         from_hidden = multiply(hidden.to(x.dtype)).to(hidden.dtype)
-        hidden, after = CELLS[kind](projected, from_hidden, hidden, cell, candidate_bias)
-        if is_padding is None or cell is None or after is None:
-            cell = after
+        hidden, next_cell = CELLS[kind](projected, from_hidden, hidden, cell, candidate_bias)
+        if is_padding is None or cell is None or next_cell is None:
+            cell = next_cell
         else:
-            cell = torch.where(is_padding[position][:, None], cell, after)
+            cell = torch.where(is_padding[position][:, None], cell, next_cell)
         outputs.append(hidden)
     return torch.stack(outputs).to(x.dtype), cell
 

@@ -1,7 +1,8 @@
 """Fast translation of Multi30k: non-autoregressive students of `multi30k_en_de`, and a deep encoder, shallow decoder.
 
-The students are trained on the teacher's translations of the training set, and of ten times as many sources that a
-language model generates; `--data.train_src` and `--data.train_tgt` choose one of the two.
+The students are trained on the teacher's translations of two sets of sources: the training set, and ten times as many
+sentences that a language model generates. To train on only one set, give its files as `--data.train_src` and
+`--data.train_tgt`.
 """
 
 from dataclasses import replace
@@ -60,8 +61,8 @@ def multi30k_en_de_cmlm(run_dir: str | Path) -> Config:
     """Multi30k English-German, non-autoregressive: mask-predict, distilled from `multi30k_en_de`.
 
     Mask-predict as in Ghazvininejad et al. (2019). Half of the training targets contain the model's predictions, for
-    `--revise true` (Ghazvininejad et al. 2020), which validation uses as well. `d_ff` is larger than the teacher's,
-    with which the model underfits.
+    `--revise true` (Ghazvininejad et al. 2020). Validation uses `--revise true`, too. With the teacher's `d_ff` the
+    model underfits, so `d_ff` is larger.
     """
     model = TransformerCmlmConfig(**SIZES | {"d_ff": 1024}, dropout=0.05, decoder_input="uniform_copy")
     config = _distilled(run_dir, model, CmlmConfig(own_words=0.5), 20_000)

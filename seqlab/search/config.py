@@ -18,7 +18,7 @@ Offset = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
 DEFAULT_RATIO, DEFAULT_OFFSET = 2.0, 10
 """Length limit if neither the caller nor the run has one: target ids per source id, and number of ids added to them."""
 NUM_SEEDS = 2**64
-"""Number of possible seeds, and of possible row numbers: both together are the key of a random generator."""
+"""Number of possible seeds, and of possible row numbers. A seed and a row number are the key of a random generator."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,16 @@ class SearchConfig:
     early_stopping: bool | None = None
     """Beam search (default: true): stop a sentence when `beam_size` hypotheses have finished and no unfinished one has
     a better score; false searches until no better hypothesis is possible. Mask-predict (default: false): stop a
-    hypothesis when a pass changes none of its tokens, although a later pass, which masks others, might. No effect on
-    the beam search of CTC, which reads all frames."""
+    hypothesis when a pass changes none of its tokens. A later pass, with other masked tokens, could still change some.
+    No effect on the beam search of CTC, which reads all frames."""
     no_repeat_ngram_size: CountOrZero = 0
     """Length n of the n-grams that no hypothesis may contain twice; 0 allows all."""
     iterations: Count | None = None
     """Passes of mask-predict, for non-autoregressive models that predict masked tokens given the others. Default: 10
     for `transformer_cmlm`, 1 for others."""
     pseudo_likelihood: bool = True
-    """Mask-predict with several passes and lengths: choose between the lengths by the log-probability of each token
-    given every second other token (two more passes), instead of the log-probability of its last prediction."""
+    """Mask-predict with several passes and lengths: choose between the lengths by the log-probability of each half of
+    the tokens given the other half (two more passes), instead of that of each token's last prediction."""
     revise: Annotated[bool, "true | false"] = False
     """Mask-predict: re-predict all tokens in each pass, not only the masked ones. For models that were trained on their
     own predictions (`objective.own_words`)."""
@@ -219,12 +219,12 @@ class SamplingConfig:
     top_k: CountOrZero = 0
     """Sample from this many most probable ids; 0 is off, 1 is greedy search."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Nucleus sampling: sample from the fewest most probable ids whose probabilities sum to this; 1 is off."""
+    """Nucleus sampling: sample from the fewest most probable ids with at least this total probability; 1 is off."""
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Sample from the ids with at least this fraction of the highest probability; 0 is off."""
     typical_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Locally typical sampling: sample from the fewest ids whose probabilities sum to this, ids with an information
-    content closest to the entropy first; 1 is off."""
+    """Locally typical sampling: rank the ids by the distance of their information content from the entropy, smallest
+    first; sample from the fewest first ids with at least this total probability. 1 is off."""
     repetition_penalty: Annotated[float, Field(ge=1e-4, le=MAX_NUMBER)] = 1.0
     """Exponent of the probability of each id that is already in the prompt or the sample, before renormalizing; 1 is
     off, 1.2 is usual."""

@@ -69,9 +69,9 @@ def mask_predict(
     The log-probability of a hypothesis is a sum over its tokens and its length (or eos, if eos ends targets). The term
     of a token is the log-probability of its last prediction. (With `revise` the model observes most tokens in their
     last prediction. Tokens of a forced prefix are scored given only the source.) With `pseudo_likelihood` and several
-    passes and lengths, the term of a token is its log-probability given every second other token (cf. Salazar et al.
-    2020, arXiv:1910.14659, who mask one token at a time). Then hypotheses are not penalized for tokens that were
-    predicted in an early pass, given few other tokens.
+    passes and lengths, the term of a token is its log-probability given the half of the tokens that it is not in (cf.
+    Salazar et al. 2020, arXiv:1910.14659, who mask one token at a time). Then hypotheses are not penalized for tokens
+    that were predicted in an early pass, given few other tokens.
 
     A hypothesis of the maximum length is not finished if the most probable length is longer. If lengths are predicted,
     a hypothesis has at least one token, regardless of the limits.

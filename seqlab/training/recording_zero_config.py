@@ -35,7 +35,7 @@ AUGMENTATION = {"speed": 0.1, "volume": 6.0, "noise": 0.2, "time_masks": 2, "tim
 def choose_config_by_recordings(
     overrides: Sequence[Override], base: Mapping[str, str], augmentation: Mapping[str, float]
 ) -> Config:
-    """Choose every field that `overrides` leaves open from the recordings; log each choice with its reason.
+    """Choose every field that is not in `overrides`, based on the recordings; log each choice with its reason.
 
     Args:
         overrides: the given fields.
@@ -53,12 +53,12 @@ def choose_config_by_recordings(
     copied = copy_settings(values, overrides, ["model", *(f"data.{name}" for name in codec_fields)])
     if copied and "model" not in copied:
         copied += _copy_encoder_settings(values, dict(overrides))
-    # Setting the tag of a section to the value that it has would reset the fields of the section.
+    # An override of a section's tag would reset the section's fields, even if the tag stays the same.
     tags = {"data.kind": values["data"]["kind"], "model.family": values["model"]["family"]}
     others = [(key, text) for key, text in overrides if text not in (tags.get(key), [tags.get(key)])]
     builder = ConfigBuilder(override(values, others), sorted({*given, *copied}))
     data = builder.config().data
-    assert isinstance(data, RecordingsConfig), "tasks on recordings have such a section"
+    assert isinstance(data, RecordingsConfig), "the data section of a task on recordings is a `RecordingsConfig`"
     with tempfile.TemporaryDirectory() as folder:
         recordings, _ = read_recordings(data, Path(folder), no_progress)
         _choose_fields(builder, recordings, augmentation)

@@ -146,7 +146,7 @@ def test_missing_systems_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lm_training, "run_worker", without_transformers)
     report = Report("language_models")
     base = LmTrainingJob("nowhere", "fp32", 0.0, False, 10, 1, "cpu")
-    systems = lm_training.check_same_work("transformer", base, report, None)
+    systems = lm_training.check_losses("transformer", base, report, None)
     assert [system.name.partition(",")[0] for system in systems] == ["seqlab"] + ["plain_gpt"] * 3
     assert [(row.system, row.note) for row in report.rows] == [("transformers", "not installed")]
 

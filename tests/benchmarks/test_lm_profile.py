@@ -63,7 +63,7 @@ def test_nothing_is_profiled_before_begin() -> None:
     assert profile.shares() == {}
 
 
-def test_outer_scopes_are_found() -> None:
+def test_operation_type_uses_scopes_at_any_depth() -> None:
     event = Event("aten::mul", 1.0)
     outer = Event("autograd::engine::evaluate_function: _CausalAttentionBackward", 1.0)
     event.cpu_parent = Event("aten::copy_", 1.0, Event("_CausalAttentionBackward", 1.0, outer))

@@ -73,7 +73,7 @@ def test_metric_of_a_plugin(results: dict[str, CommandResult]) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no bigram", "words has no line of two words.\n"),
+        ("no bigram", "words has no line with two or more words.\n"),
         ("no such command", "the nearest is `bigrams`"),
         ("no such metric", "distinct, but is 'distinctt' instead; the nearest is `distinct`."),
         ("no such family", "; the nearest is `convolutional`"),

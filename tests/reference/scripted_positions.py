@@ -29,7 +29,7 @@ class Sentences:
 
 
 class ScriptedPositions:
-    """A `PositionModel` whose logits depend on the sentence, the position and the observed tokens.
+    """A `PositionModel` with logits that depend on the sentence, the position and the observed tokens.
 
     All positions attend to one source position. Its index is the number of observed tokens.
     """

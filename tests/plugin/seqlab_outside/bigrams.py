@@ -28,7 +28,7 @@ def run(options: BigramsOptions) -> None:
     with open(options.file, encoding="utf-8", newline="\n") as lines:
         frequencies = Counter(bigram for line in lines for bigram in pairwise(line.split()))
     if not frequencies:
-        raise ValueError(f"{options.file} has no line of two words.")
+        raise ValueError(f"{options.file} has no line with two or more words.")
     for bigram, frequency in frequencies.most_common(options.count):
         print(frequency, *bigram)
 
