@@ -1,4 +1,4 @@
-"""Profile of an update on the CPU: shares of time by type of operation."""
+"""Profile of an update on the CPU: shares of time by type of operation (`products` are matrix products)."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ OPERATORS = {
     **dict.fromkeys(("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise", "aten::mkldnn_linear"), "products"),
     **dict.fromkeys(("aten::bmm", "aten::baddbmm", "aten::baddbmm_"), "attention"),
 }
-"""Type of each other operator; in these models only attention uses batched products."""
+"""Type of each other operator; in these models only attention uses batched matrix products."""
 
 
 class Profile:
@@ -58,7 +58,7 @@ def shares(events: Iterable[Any]) -> dict[str, float]:
 def operation_type(event: Any) -> str:
     """Return the type of an event: by its innermost enclosing scope, else by its name.
 
-    The backward pass of a recurrent layer that is not fused has no scope: its time is in products and the rest.
+    The backward pass of a recurrent layer that is not fused has no scope: its time is in matrix products and the rest.
     """
     scope = event
     while scope is not None:

@@ -15,7 +15,7 @@ from seqlab.search.length import length_limits, length_penalty
 from seqlab.text import Tokenizer, banned_ids
 
 CTRANSLATE2_BATCH_TOKENS = 512
-"""Padded tokens per batch: of the source when translating, of the longer side when scoring."""
+"""Padded tokens per batch: of the source when translating, of source or target, the longer of the two, when scoring."""
 MIN_LOG_PROB = -1e8
 """Hypotheses with a lower log-probability are placeholders: the beam has too few real hypotheses."""
 
@@ -32,8 +32,8 @@ class CTranslate2Engine:
     - It renormalizes the probabilities of the ids that are not suppressed. Exact scores need a second, teacher-forced
       pass. It is made if scores are requested, and if constraints suppress or force more ids than pad and bos, since
       renormalizing then changes the ranking.
-    - The last bits of fp32 products depend on the batch, so that the order of two hypotheses with nearly equal scores
-      can differ between batches.
+    - The last bits of fp32 matrix products depend on the batch, so that the order of two hypotheses with nearly equal
+      scores can differ between batches.
     """
 
     def __init__(self, folder: ExportFolder, tokenizer: Tokenizer, *, device: str = "auto", threads: int = 1) -> None:

@@ -16,7 +16,7 @@ from seqlab.search.ensemble import mean_log_probs
 from seqlab.text import Tokenizer
 
 SCORING_BATCH_TOKENS = 4096
-"""Default batch size of scoring, in padded tokens of the longer side."""
+"""Default batch size of scoring, in padded tokens of the source or the target, the longer of the two."""
 
 
 @torch.inference_mode()
@@ -37,7 +37,7 @@ def score_rows(
         src_rows: source ids without special ids.
         tgt_rows: target ids without special ids, one row for each source.
         tokenizer: target tokenizer, for the special ids.
-        batch_tokens: batch size in padded tokens of the longer side.
+        batch_tokens: batch size in padded tokens of the source or the target, the longer of the two.
         device: device of the models.
         progress: called after each batch with its number of pairs.
     """

@@ -15,10 +15,10 @@ DEVICE_TYPES = ("cpu", "cuda")
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for `cpu`, `cuda`, `cuda:1` or `auto` (CUDA if available), and make its products repeatable.
+    """Return the device for `cpu`, `cuda`, `cuda:1` or `auto` (CUDA if available), and make matrix products repeatable.
 
-    Call it before a model is built. On a CPU it sets MKL's reproducibility mode, which MKL reads at its first product
-    (see `make_repeatable`). On a GPU it disables TF32 in cuDNN.
+    Call it before a model is built. On a CPU it sets MKL's reproducibility mode, which MKL reads at its first matrix
+    product (see `make_repeatable`). On a GPU it disables TF32 in cuDNN.
 
     Raises:
         ValueError: the name is unknown, or this machine has no such device.

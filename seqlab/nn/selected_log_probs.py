@@ -1,8 +1,8 @@
 """Log-probabilities of a few ids in many frames, for losses that need only a sentence's own tokens, such as CTC.
 
 The log-probabilities of all ids in all frames would be the largest tensor of a training step. Here blocks of rows are
-projected, and probabilities in the dtype of the products are saved for the backward pass. On a CPU this trains the
-Multi30k CTC translator 1.2 times as fast as with blocks that the backward pass recomputes.
+projected, and probabilities in the dtype of the matrix products are saved for the backward pass. On a CPU this trains
+the Multi30k CTC translator 1.2 times as fast as with blocks that the backward pass recomputes.
 
 Shapes: B sentences, F frames, R = B * F rows, k ids of a sentence, V vocabulary, D hidden size.
 """
@@ -25,7 +25,7 @@ class SelectedLogProbs(torch.autograd.Function):
 
     With logits l = h W^T, probabilities p, gradient g of the selected log-probabilities and gradient m of the mean,
     the gradient with respect to l is g + m / V - (sum(g) + m) p. At the selected ids p may be near 1, so the gradient
-    there is computed in fp32. At all others it is computed in the dtype of the products.
+    there is computed in fp32. At all others it is computed in the dtype of the matrix products.
     """
 
     @staticmethod

@@ -34,7 +34,7 @@ class MuonConfig(AdamLikeConfig):
 
 
 class Fp32Muon(torch.optim.Muon):
-    """`torch.optim.Muon` with fp32 products on CPUs without bf16 instructions.
+    """`torch.optim.Muon` with fp32 matrix products on CPUs without bf16 instructions.
 
     torch always uses bf16, which takes 30 to 60 times as long on such a CPU.
     """

@@ -21,7 +21,7 @@ MIN_SOFTMAX_WIDTH = 16
 """Number of keys from which torch vectorizes the softmax. 48,000 rows of 12 keys take 350 us, padded to this 45 us."""
 HEAD_DIM_MULTIPLE = 4
 """`head_dim` is padded to a multiple of this; otherwise a row's alignment in memory, which depends on its index in the
-batch, changes the rounding of MKL's products."""
+batch, changes the rounding of MKL's matrix products."""
 MIN_BLOCKWISE_LENGTH = 64
 """Number of positions from which causal blocks in bf16 are faster than fp32."""
 BLOCK_LENGTH = 128

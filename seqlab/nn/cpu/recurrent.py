@@ -86,7 +86,7 @@ class _Saved(NamedTuple):
     hidden: Tensor
     """(T + 1, B, H): the initial state and all states, in fp32 or fp64, because rounding errors add up over time."""
     outputs: Tensor
-    """(T + 1, B, H): the same states in the dtype of the products."""
+    """(T + 1, B, H): the same states in the dtype of the matrix products."""
     sums: Tensor
     """(T, B, 3H): W x + b + U h for r and z, U_n h + c_n for n."""
     candidates: Tensor

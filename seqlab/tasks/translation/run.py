@@ -129,7 +129,7 @@ class Run:
         Args:
             src_lines: text without newlines.
             tgt_lines: as many lines.
-            batch_tokens: padded tokens of the longer side per batch.
+            batch_tokens: padded tokens per batch of the source or the target, the longer of the two.
             progress: called after each batch with its number of pairs.
             locations: source location of each pair, for messages; `line 1`, `line 2`, ... by default.
 
