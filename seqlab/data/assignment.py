@@ -1,4 +1,4 @@
-"""Assignment of corpus rows, by their raw text, to training or validation, or to a reason to drop them."""
+"""Assignment of corpus rows, by their raw text, to training or validation; rows are dropped with a reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RowAssignment:
 
     split: str  # train or valid
     survey: Survey
-    statuses: Statuses  # (rows,); encoding updates those of the rows that it drops
+    statuses: Statuses  # (rows,); updated when encoding drops rows
     kept: tuple[RowStatus, ...]  # TRAIN, VALID or both: the splits that can contain rows of this corpus
     counts: list[TokenCounts] = field(init=False)  # of each column
 
@@ -36,7 +36,9 @@ class RowAssignment:
         return self.survey.corpus
 
     def tasks(self, offset: int, with_text: dict[RowStatus, bool]) -> Iterator[EncodeTask]:
-        """Read the corpus again and yield the blocks that start at row `offset` or later; a block must start there.
+        """Read the corpus again and yield the blocks from row `offset` on, which must be the first row of a block.
+
+        `with_text` contains, by status, whether the raw text of the rows is kept, too.
 
         Raises:
             ValueError: the corpus changed since it was surveyed.
@@ -76,7 +78,7 @@ class RowAssignment:
 
 
 def assign_rows(config: TokensConfig, train: list[Survey], valid: list[Survey]) -> list[RowAssignment]:
-    """Assign rows by the surveys; without validation corpora, hold out a part of the training corpora."""
+    """Assign rows based on their surveys; without validation corpora, hold out a part of the training corpora."""
     assignments = []
     if valid:
         assignments = [

@@ -25,7 +25,7 @@ from seqlab.data.step import Position, TrainingStep, collate_rank, next_position
 
 BatchT = TypeVar("BatchT", bound=Batch)
 AUGMENTATION_STREAM = 2
-"""Last part of the key of the random generator of augmentation."""
+"""Last component of the seeds for augmentation."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class RecordingSteps(Generic[BatchT]):
         """Augmentation of training recordings."""
         return self.config.augmentation
 
-    def frame_counts(self, part: Indices) -> Indices:
-        """Count the frames of each of the recordings `part` (n,)."""
-        counts = (self.codec.num_frames(self.recordings.examples[i].length) for i in part.tolist())
-        return np.fromiter(counts, np.int64, len(part))
+    def frame_counts(self, indices: Indices) -> Indices:
+        """Count the frames of each recording of `indices` (n,)."""
+        counts = (self.codec.num_frames(self.recordings.examples[i].length) for i in indices.tolist())
+        return np.fromiter(counts, np.int64, len(indices))
 
     def steps(
-        self, part: Indices, rank: int, world_size: int, after: Position | None = None
+        self, indices: Indices, rank: int, world_size: int, after: Position | None = None
     ) -> Iterator[TrainingStep[BatchT]]:
-        """Yield this rank's part of the steps after a position, or from the first step if it is None, without end."""
-        first, counts = next_position(after), self.frame_counts(part)
+        """Yield this rank's part of the steps after a position (None: of all steps), epoch after epoch, without end."""
+        first, counts = next_position(after), self.frame_counts(indices)
         per_second = 1000 / self.config.hop_ms
         with ThreadPoolExecutor(self.config.workers, initializer=use_one_torch_thread) as threads:
             while True:
@@ -71,9 +71,9 @@ class RecordingSteps(Generic[BatchT]):
                     shares = split_among_ranks(micro_steps, counts, world_size)
 
                     def collate(rows: Indices, epoch: int = first.epoch) -> BatchT:
-                        indices = part[rows].tolist()
-                        frames = list(threads.map(lambda index: self._augmented_frames(index, epoch), indices))
-                        return self.collate(frames, part[rows], epoch)
+                        chosen = indices[rows]
+                        frames = list(threads.map(lambda index: self._augmented_frames(index, epoch), chosen.tolist()))
+                        return self.collate(frames, chosen, epoch)
 
                     yield TrainingStep(
                         Position(first.epoch, 0, number),
@@ -84,13 +84,13 @@ class RecordingSteps(Generic[BatchT]):
                     )
                 first = Position(first.epoch + 1, 0, 0)
 
-    def batches(self, part: Indices) -> Iterator[tuple[Indices, BatchT]]:
+    def batches(self, indices: Indices) -> Iterator[tuple[Indices, BatchT]]:
         """Yield each recording once without augmentation, in batches of similar length; for validation."""
-        counts = self.frame_counts(part)
+        counts = self.frame_counts(indices)
         budget = round(self.config.micro_batch_seconds * 1000 / self.config.hop_ms)
         for rows in cut_micro_steps(length_order(counts, counts, seeded_generator(0), nudged_share=0), counts, budget):
-            frames = [self.codec.frames(self.recordings.waveform(index)) for index in part[rows].tolist()]
-            yield rows, self.collate(frames, part[rows], -1)
+            frames = [self.codec.frames(self.recordings.waveform(index)) for index in indices[rows].tolist()]
+            yield rows, self.collate(frames, indices[rows], -1)
 
     def _augmented_frames(self, index: int, epoch: int) -> Tensor:
         """Compute the augmented frames (F, M) of a recording in an epoch."""

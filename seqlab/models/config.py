@@ -180,7 +180,7 @@ class ModelConfig(Part):
         return self
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError if the model cannot be trained on the data section's data."""
+        """Raise ValueError if the model cannot be trained with this `data` section."""
 
     def check_sides(self, src: Any, tgt: Any) -> None:
         """Raise ValueError if the source or target side does not meet the model's requirements.

@@ -29,7 +29,7 @@ class FrequencyLabellerConfig(ModelConfig):
         return FrequencyLabeller(self, src.vocab_size, tgt.num_labels)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError if the model cannot be trained on the data section's data."""
+        """Raise ValueError if the model cannot be trained with this `data` section."""
         if data.labels_of != "words":
             raise ValueError("`model.family: frequency_labeller` labels words only: set `data.labels_of: words`.")
         if any(weight != 1 for weight in data.train_weights):
@@ -41,8 +41,8 @@ class FrequencyLabellerConfig(ModelConfig):
 class FrequencyLabeller(nn.Module):
     """Relative frequencies of each word's labels; a `Labeller`.
 
-    A pseudo-count of 1 is distributed over the labels as the labels of words that occur once are. It determines the
-    label of unseen words and breaks ties.
+    Each word has a pseudo-count of 1, distributed over the labels like the labels of words that occur once. It
+    determines the label of unseen words and breaks ties.
     """
 
     embeddings: ClassVar[dict[str, str]] = {}

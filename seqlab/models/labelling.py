@@ -73,7 +73,7 @@ class LabellerConfig(ModelConfig):
             )
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError if the model cannot be trained on the data section's data."""
+        """Raise ValueError if the model cannot be trained with this `data` section."""
         if self.spelling_size and not data.tokenizer.may_be_word_level:
             raise ValueError(
                 f"`model.spelling_size` encodes spellings of words, but `data.tokenizer.kind: {data.tokenizer.kind}` "

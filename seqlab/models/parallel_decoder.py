@@ -44,7 +44,7 @@ class ParallelDecoderConfig(TransformerEncoderConfig):
     """Whether the mask embedding is added to source embeddings, to distinguish them from observed target tokens."""
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError if the model cannot be trained on the data section's data."""
+        """Raise ValueError if the model cannot be trained with this `data` section."""
         check_tying(self.tied_embeddings, data)
         if self.positions == "learned" and data.max_length >= self.max_length:
             raise ValueError(

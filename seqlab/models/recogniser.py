@@ -157,7 +157,7 @@ class Recogniser(nn.Module):
         return self.prefixes.score(self.frames(batch), batch.tgt_out)
 
     def score_sequences(self, frames: FrameLogProbs, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Score one sequence for each recording: the log-probabilities in nats of its tokens and, last, of its end."""
+        """Score one sequence for each recording: the log-probabilities in nats of its tokens, then of eos."""
         return self.prefixes.score_sequences(frames, sequences)
 
     def start(self, batch: FrameBatch, need_attention: bool = False) -> tuple[Tensor, CtcState]:

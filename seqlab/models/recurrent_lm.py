@@ -64,7 +64,7 @@ class RecurrentLmConfig(LanguageModelConfig):
         return RecurrentLm(self, tgt.vocab_size, tgt.eos_id)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError if the model cannot be trained on the data section's data."""
+        """Raise ValueError if the model cannot be trained with this `data` section."""
         super().check_data(data)
         if data.packing:
             raise ValueError(

@@ -89,7 +89,7 @@ class TransformerConfig(TransformerEncoderConfig):
         check_tag_ids(self.tags, src.tag_ids)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError if the model cannot be trained on the data section's data."""
+        """Raise ValueError if the model cannot be trained with this `data` section."""
         check_tying(self.tied_embeddings, data)
         check_copying(self.copying, data)
         check_tags(self.tags, data)

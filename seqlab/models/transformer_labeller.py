@@ -44,7 +44,7 @@ class TransformerLabellerConfig(LabellerConfig, TransformerEncoderConfig):
         return TransformerLabeller(self, src.vocab_size, src.unk_id, tgt.num_labels)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError if the model cannot be trained on the data section's data."""
+        """Raise ValueError if the model cannot be trained with this `data` section."""
         super().check_data(data)
         if self.positions == "learned" and data.max_length > self.max_length:
             raise ValueError(

@@ -91,7 +91,7 @@ class TransformerLmConfig(LanguageModelConfig):
         return self if self.max_length is not None else replace(self, max_length=data.block_length)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError if the model cannot be trained on the data section's data."""
+        """Raise ValueError if the model cannot be trained with this `data` section."""
         super().check_data(data)
         assert self.max_length is not None, "`resolve` sets it"
         if data.block_length > self.max_length:

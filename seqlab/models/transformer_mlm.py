@@ -39,7 +39,7 @@ class TransformerMlmConfig(TransformerEncoderConfig):
         return TransformerMlm(self, tgt.vocab_size, pad_id=tgt.pad_id)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError if the model cannot be trained on the data section's data."""
+        """Raise ValueError if the model cannot be trained with this `data` section."""
         if not data.mask_share:
             raise ValueError(
                 f"`model.family: {self.family}` is trained on masked tokens, but `data.mask_share` is 0: set it, "

@@ -36,13 +36,15 @@ class PointerOutput(NamedTuple):
     vocab_size: int
     """Targets at or above this id can only be copied."""
 
-    def select(self, predicted: Tensor) -> "PointerOutput":
-        """Select target positions (B, T) bool, as rows: gate (R,), attention (R, S), src_ids (R, S)."""
-        sentences = predicted.nonzero()[:, 0]
-        return PointerOutput(self.gate[predicted], self.attention[predicted], self.src_ids[sentences], self.vocab_size)
+    def select(self, is_predicted: Tensor) -> "PointerOutput":
+        """Select the target positions of a mask (B, T), as rows: gate (R,), attention (R, S), src_ids (R, S)."""
+        sentences = is_predicted.nonzero()[:, 0]
+        return PointerOutput(
+            self.gate[is_predicted], self.attention[is_predicted], self.src_ids[sentences], self.vocab_size
+        )
 
     def vocabulary_targets(self, targets: Tensor) -> Tensor:
-        """Replace targets (R,) outside the vocabulary, which can only be copied, by an arbitrary id of it (0)."""
+        """Replace targets (R,) outside the vocabulary, which can only be copied, by id 0; `mix` ignores its score."""
         return targets.masked_fill(targets >= self.vocab_size, 0)
 
     def mix(self, log_probs: Tensor, targets: Tensor) -> Tensor:

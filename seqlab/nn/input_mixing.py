@@ -22,7 +22,7 @@ class InputMixing:
     """Positions of a batch at which predictions replace reference inputs, and the type of these inputs."""
 
     is_reference: Tensor
-    """(B, T) bool: True where the input is the reference, as always at the first position, which has no prediction."""
+    """(B, T) bool: True for reference inputs; always at the first position, since no prediction precedes it."""
     mixture: Mixture
     temperature: float
     """Divisor of the logits, for `sampled` and `soft`."""
@@ -31,17 +31,22 @@ class InputMixing:
 
     @classmethod
     def draw(
-        cls, tgt_in: Tensor, share: float, mixture: Mixture, temperature: float, generator: torch.Generator | None
+        cls,
+        tgt_in: Tensor,
+        reference_prob: float,
+        mixture: Mixture,
+        temperature: float,
+        generator: torch.Generator | None,
     ) -> "InputMixing":
-        """Choose the reference independently for each input (B, T), with the probability `share`."""
+        """Choose the reference independently for each input (B, T), with probability `reference_prob`."""
         drawn = torch.rand(tgt_in.shape, generator=generator, device=tgt_in.device)
-        is_reference = drawn < share
+        is_reference = drawn < reference_prob
         is_reference[:, 0] = True
         return cls(is_reference, mixture, temperature, generator)
 
     @cached_property
     def has_predictions(self) -> list[bool]:
-        """Whether some row needs a prediction, for each of the T positions; on a GPU True for all, to avoid waiting."""
+        """Whether any row needs a prediction, for each position (T); always True on a GPU, to avoid synchronization."""
         if not self.is_reference.is_cpu:
             return [True] * self.is_reference.size(1)
         has_predictions: list[bool] = (~self.is_reference).any(0).tolist()

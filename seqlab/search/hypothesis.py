@@ -35,9 +35,9 @@ class Hypothesis:
         return len(self.ids) + self.finished
 
 
-def combined_score(log_prob: float, num_tokens: int, parts: Sequence[Hypothesis], config: SearchConfig) -> float:
-    """Compute the score of a hypothesis that joins the hypotheses `parts`; their coverage penalties are summed."""
+def combined_score(log_prob: float, num_tokens: int, segments: Sequence[Hypothesis], config: SearchConfig) -> float:
+    """Compute the score of a hypothesis; its coverage penalty is the sum over the hypotheses of its `segments`."""
     score = log_prob / length_penalty(num_tokens, config)
     if config.coverage_penalty == 0:
         return score
-    return score + math.fsum(part.score - part.log_prob / length_penalty(part.num_tokens, config) for part in parts)
+    return score + math.fsum(each.score - each.log_prob / length_penalty(each.num_tokens, config) for each in segments)

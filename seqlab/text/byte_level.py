@@ -33,7 +33,7 @@ class BpeConfig(TrainedTokenizerConfig):
     """Byte-pair encoding over bytes (Radford et al., 2019), with Hugging Face's `tokenizers`; no subword sampling."""
 
     kind: Literal["bpe"] = "bpe"
-    """Tag of this tokenizer."""
+    """Kind of tokenizer."""
 
     vocab_size: Annotated[int, Field(ge=260, le=MAX_VOCAB_SIZE)] = 8000
     """Number of ids, including 4 special ids and 256 bytes. It is smaller if the text supports fewer."""

@@ -62,7 +62,7 @@ class SentencePieceBpeConfig(SentencePieceConfig):
     """Byte-pair encoding (Sennrich et al., 2016) with byte fallback, with sentencepiece."""
 
     kind: Literal["sentencepiece_bpe"] = "sentencepiece_bpe"
-    """Tag of this tokenizer."""
+    """Kind of tokenizer."""
 
 
 @dataclass(frozen=True, config=SETTINGS, kw_only=True)
@@ -70,7 +70,7 @@ class SentencePieceUnigramConfig(SentencePieceConfig):
     """Unigram language model over subwords (Kudo, 2018) with byte fallback, with sentencepiece."""
 
     kind: Literal["sentencepiece_unigram"] = "sentencepiece_unigram"
-    """Tag of this tokenizer."""
+    """Kind of tokenizer."""
 
     max_train_lines: Annotated[int, Field(gt=100, le=MAX_COUNT)] = 500_000
     """Maximum number of training lines, about 2 kB of memory each; a longer text is sampled at random."""

@@ -255,7 +255,7 @@ class SavedConfig(TokenizerConfig):
     """An existing tokenizer, for models that must share a vocabulary: ensembles and shallow fusion."""
 
     kind: Literal["saved"] = "saved"
-    """Tag of this tokenizer."""
+    """Kind of tokenizer."""
 
     units: ClassVar[Literal[""]] = ""
     may_sample: ClassVar[bool] = True
@@ -278,7 +278,7 @@ class SameConfig(TokenizerConfig):
     """The config of the source's tokenizer; for targets only."""
 
     kind: Literal["same"] = "same"
-    """Tag of this tokenizer."""
+    """Kind of tokenizer."""
 
     def refuse_target_only(self) -> None:
         """Raise ValueError: this config is valid for a target only."""

@@ -1,4 +1,7 @@
-"""Character and word tokenizers: vocabularies with an optional set of tags."""
+"""Character and word tokenizers: vocabularies with an optional set of tags.
+
+An item is an entry of a vocabulary: a character, a word or a tag.
+"""
 
 import json
 from collections import Counter
@@ -71,7 +74,7 @@ class CharactersConfig(VocabularyConfig):
     """A character tokenizer: one id per Unicode code point."""
 
     kind: Literal["characters"] = "characters"
-    """Tag of this tokenizer."""
+    """Kind of tokenizer."""
 
     units: ClassVar[Literal["characters"]] = "characters"
     separator: ClassVar[str] = ""
@@ -82,7 +85,7 @@ class WordsConfig(VocabularyConfig):
     """A word tokenizer: one id per whitespace-separated word."""
 
     kind: Literal["words"] = "words"
-    """Tag of this tokenizer."""
+    """Kind of tokenizer."""
 
     units: ClassVar[Literal["words"]] = "words"
     separator: ClassVar[str] = " "

@@ -42,7 +42,7 @@ RUN_FILES = [
     "run.json",
     *sorted((TRAINING_FILES | SETUP_FILES) - {"run.json", "data", "data.tmp", "replaced", "replaced.tmp"}),
 ]
-"""Files and folders of a run, without the data of its recipe. run.json is moved first: no run is without it."""
+"""Files and folders of a run, without the data of its recipe. run.json is moved first, since it marks a run folder."""
 TORCHRUN_ID, TORCHRUN_VARIABLE = "torchrun_id", "TORCHELASTIC_RUN_ID"
 """Key of run.json for the id of the torchrun job that started the run (null without torchrun), and the environment
 variable with this id."""
@@ -168,7 +168,7 @@ def restart_count(world: World) -> int:
 
 
 def was_restarted(folder: RunFolder, restarts: int) -> bool:
-    """Return whether this process is a restart by torchrun of the job that started the run, which is then resumed."""
+    """Return whether torchrun restarted the job that started the run; `--overwrite` then resumes the run."""
     job = os.environ.get(TORCHRUN_VARIABLE, UNNAMED_JOB_ID)
     if restarts == 0 or job == UNNAMED_JOB_ID or not folder.exists():
         return False
@@ -180,7 +180,7 @@ def refuse_unnamed_job() -> None:
     may_restart = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
     if may_restart and os.environ.get(TORCHRUN_VARIABLE, UNNAMED_JOB_ID) == UNNAMED_JOB_ID:
         raise ValueError(
-            "`--overwrite` and torchrun's `--max_restarts` need a name of the job, otherwise each restart would "
+            "`--overwrite` and torchrun's `--max_restarts` need a named job, since each restart would otherwise "
             "overwrite the run: give torchrun `--rdzv_id NAME`, with a different name for each job."
         )
 

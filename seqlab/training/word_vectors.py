@@ -1,7 +1,7 @@
 """Initialize embeddings with pretrained word vectors.
 
 The vectors are scaled by one factor to the root mean square of the random initialization, since the scaling, positions
-and tied projection of a model expect this size. A token without a vector keeps its random initialization.
+and tied projection of a model expect this magnitude. A token without a vector keeps its random initialization.
 
 Frozen vectors do not change: their gradients are set to 0, including those of a tied output layer.
 """
@@ -36,7 +36,7 @@ class VectorInitialization:
 
 
 def check_vectors(config: Config) -> None:
-    """Raise ValueError if a file of word vectors has another size than the embeddings, or cannot be read."""
+    """Raise ValueError if the dimensions of word vectors and embeddings differ, or if a file cannot be read."""
     size, field_name = config.model.embedding_dim, config.model.embedding_field
     for file in config.data.vector_files().values():
         dim = read_vector_dim(Path(file).expanduser())
@@ -48,7 +48,7 @@ def check_vectors(config: Config) -> None:
 
 
 def vector_columns(config: Config) -> list[FileColumn]:
-    """Return the files of word vectors as columns of plain files, not of tables, for any file ending."""
+    """Return the files of word vectors as text files; endings such as `.tsv` do not make them tables."""
     return [FileColumn(Path(file).expanduser()) for file in config.data.vector_files().values()]
 
 
@@ -61,7 +61,7 @@ def copy_word_vectors(
         FileNotFoundError: a file does not exist.
         ValueError: a file is damaged or has no vector for any token.
     """
-    start = VectorInitialization()
+    result = VectorInitialization()
     embeddings: dict[str, str] = model.embeddings  # type: ignore[assignment]
     aliases = dict(model.named_parameters(remove_duplicate=False))
     first_names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -74,7 +74,7 @@ def copy_word_vectors(
         logger.info("%s: %s", file, vectors.coverage)
         if vectors.num_undecodable:
             logger.warning("%s: %d tokens are not valid UTF-8 and were skipped", file, vectors.num_undecodable)
-        start.notes[side] = {
+        result.notes[side] = {
             "file": file,
             "found": vectors.coverage.num_found,
             "found_in_lower_case": vectors.coverage.num_lower_cased,
@@ -83,11 +83,11 @@ def copy_word_vectors(
         }
         if config.optim.frozen_vectors:
             name = first_names[id(weight)]
-            start.frozen[name] = rows
+            result.frozen[name] = rows
             others = [alias for alias, parameter in aliases.items() if parameter is weight and alias != name]
-            shared = f", and in {' and '.join(others)}, which share them" if others else ""
+            shared = f" (shared with {' and '.join(others)})" if others else ""
             logger.info("Frozen: %s rows of %s%s.", f"{len(rows):,}", name, shared)
-    return start
+    return result
 
 
 def _read_vectors(file: str, names: list[str], counts: NDArray[np.int64], *, subwords: bool) -> WordVectors:

@@ -1,4 +1,4 @@
-"""Parts that a Python script registers: training, loading, and resuming from the command line."""
+"""Components that a Python script registers: training, loading, and resuming from the command line."""
 
 import shutil
 from pathlib import Path

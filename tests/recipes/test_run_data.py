@@ -71,7 +71,7 @@ def test_staged_data_are_moved_into_the_run_folder(tmp_path: Path, overwrite: bo
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_the_check_for_reset_fields_generates_data_once(
+def test_building_a_config_with_another_family_generates_data_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
 ) -> None:
     calls: list[Path] = []

@@ -84,7 +84,7 @@ def test_graphs_do_not_change_translations(
     kernel_device: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The kernels of a GPU are also tested, since a GPU would capture their operations."""
+    """The case `GPU` runs the kernels of a GPU on CPU tensors, since a GPU would capture their operations."""
     if kernel_device == "GPU":
         monkeypatch.setattr(kernels, "runs_on_cpu", lambda name, x: False)
     model = build(VARIANTS[name])
@@ -135,7 +135,7 @@ def test_graphs_do_not_change_results_of_ensembles_and_fusions(
     assert graphs.recorded == 2
 
 
-def test_ensembles_with_a_member_of_variable_size_use_no_graph(graphs: type[CpuRecordedFunction]) -> None:
+def test_ensembles_with_a_state_of_variable_size_use_no_graph(graphs: type[CpuRecordedFunction]) -> None:
     """The conversion of the other member's state to a fixed size must not change the results."""
     model = Ensemble([build(TRANSFORMERS["pre"]), build(RECURRENT["lstm"])])
     with reference_kernels("cuda_graph"):
@@ -153,12 +153,12 @@ def test_too_few_learned_positions_are_refused(graphs: type[CpuRecordedFunction]
 
 
 @pytest.mark.parametrize("positions", ["rotary", "sinusoidal", "learned"])
-@pytest.mark.parametrize("prompt", [1, 4])
+@pytest.mark.parametrize("prompt_length", [1, 4])
 def test_graphs_do_not_change_samples_of_language_models(
-    graphs: type[CpuRecordedFunction], positions: Any, prompt: int
+    graphs: type[CpuRecordedFunction], positions: Any, prompt_length: int
 ) -> None:
     model = build_language_model(positions=positions)
-    batch = collate_prompts([[5 + row, *range(10, 9 + prompt)] for row in range(6)])
+    batch = collate_prompts([[5 + row, *range(10, 9 + prompt_length)] for row in range(6)])
     config = SamplingConfig(max_length=40, seed=3)
     with reference_kernels("cuda_graph"):
         expected = sample(model, batch, config)
@@ -169,7 +169,7 @@ def test_graphs_do_not_change_samples_of_language_models(
 
 
 def test_position_tables_grow_before_recording(graphs: type[CpuRecordedFunction]) -> None:
-    """A graph captures the address of a position table, so the table must grow before."""
+    """A graph captures the address of a position table, so the table must grow before the recording."""
     for positions in ("rotary", "sinusoidal"):
         model, config = (
             build_language_model(max_length=400, positions=positions),
@@ -184,7 +184,7 @@ def test_position_tables_grow_before_recording(graphs: type[CpuRecordedFunction]
 
 
 def test_too_large_caches_use_no_graph(graphs: type[CpuRecordedFunction], monkeypatch: pytest.MonkeyPatch) -> None:
-    """2 tensors in 2 layers hold 32 numbers of 4 bytes for each of 48 entries of 2 rows."""
+    """The cache has 2 layers with 2 tensors each, of 32 features of 4 bytes for 2 rows with 48 entries."""
     config = SamplingConfig(max_length=40, seed=3)
     for limit, recorded in ((2 * 2 * 32 * 4 * 2 * 48 - 1, 0), (2 * 2 * 32 * 4 * 2 * 48, 1)):
         monkeypatch.setattr("seqlab.nn.static_cache.MAX_CACHE_BYTES", limit)
@@ -204,7 +204,7 @@ def test_texts_longer_than_the_context_use_no_graph(graphs: type[CpuRecordedFunc
 @pytest.mark.parametrize("is_forked", [False, True])
 @torch.inference_mode()
 def test_graphs_are_freed_with_their_state(graphs: type[CpuRecordedFunction], is_forked: bool) -> None:
-    """Without waiting for garbage collection, so that the next search can use the memory."""
+    """The memory must be free for the next search, before any garbage collection."""
     model = build(TRANSFORMERS["pre"])
     last_ids, state = model.start(batch_of(ALL, with_target=False))
     step, current = cuda_graph.cuda_graph_step(model, state, last_ids.device, 1, 9)

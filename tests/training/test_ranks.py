@@ -30,7 +30,7 @@ PARALLEL = ["ddp", "fsdp"]
 
 
 def exact_config(corpus: Path, optim: OptimConfig, **training: Any) -> Config:
-    """Describe a run without dropout, whose steps do not depend on the number of ranks."""
+    """Build the config of a run without dropout: its steps do not depend on the number of ranks."""
     limits = {"max_steps": 12, "log_every": 1, "save_every": 3, "valid_every": 6} | training
     return tiny_config(corpus, model={"dropout": 0.0}, optim=optim, **limits)
 
@@ -42,13 +42,14 @@ def weights_at(run_dir: Path, step: int, stem: str = WEIGHTS) -> torch.Tensor:
 
 def assert_close_runs(run_dir: Path, expected: Path) -> None:
     """Compare the losses of all steps, the validations and the last weights of two runs, up to rounding."""
-    found, wanted = comparable_metrics(run_dir), comparable_metrics(expected)
-    assert [(line.pop("kind"), line["step"]) for line in found] == [(line.pop("kind"), line["step"]) for line in wanted]
-    for line, other in zip(found, wanted, strict=True):
-        for lines in (line, other):  # ranks split a micro-step, so its rows need less padding
+    lines, expected_lines = comparable_metrics(run_dir), comparable_metrics(expected)
+    kinds_and_steps = [[(line.pop("kind"), line["step"]) for line in each] for each in (lines, expected_lines)]
+    assert kinds_and_steps[0] == kinds_and_steps[1]
+    for line, expected_line in zip(lines, expected_lines, strict=True):
+        for each in (line, expected_line):  # ranks split a micro-step, so its rows need less padding
             for side in ("src_padding", "tgt_padding"):
-                lines.pop(side, None)
-        assert line == pytest.approx(other, rel=1e-5, abs=1e-9), line["step"]
+                each.pop(side, None)
+        assert line == pytest.approx(expected_line, rel=1e-5, abs=1e-9), line["step"]
     steps = checkpoint_steps(expected / "checkpoints")
     assert checkpoint_steps(run_dir / "checkpoints") == steps
     for stem in (WEIGHTS, "averaged"):
@@ -136,17 +137,17 @@ def test_a_run_resumes_with_another_number_of_ranks(
         assert "not bit for bit" in caplog.text
 
 
-@pytest.mark.parametrize(("number", "parallel"), [(signal.SIGTERM, "ddp"), (signal.SIGINT, "fsdp")])
+@pytest.mark.parametrize(("signal_number", "parallel"), [(signal.SIGTERM, "ddp"), (signal.SIGINT, "fsdp")])
 def test_a_signal_to_one_rank_stops_all_after_the_same_step(
-    corpus: Path, tmp_path: Path, number: signal.Signals, parallel: str
+    corpus: Path, tmp_path: Path, signal_number: signal.Signals, parallel: str
 ) -> None:
     """With dropout and subword sampling, the resumed run equals an uninterrupted one bit for bit."""
     config = tiny_config(corpus, max_steps=12, parallel=parallel)
     run_dir = tmp_path / "run"
-    stopped = run_in_ranks(2, train_with_signal, config, run_dir, 6, 1, number)
+    stopped = run_in_ranks(2, train_with_signal, config, run_dir, 6, 1, signal_number)
     assert stopped == [stopped[0]] * 2
     assert stopped[0].kind is Interrupted
-    assert f"{number.name}: stopped after step 6 " in stopped[0].message
+    assert f"{signal_number.name}: stopped after step 6 " in stopped[0].message
     assert checkpoint_steps(run_dir / "checkpoints") == [4, 6]
     train_in_ranks(2, config, run_dir)
     assert_equal_runs(run_dir, train_in_ranks(2, config, tmp_path / "uninterrupted"))

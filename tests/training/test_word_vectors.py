@@ -216,7 +216,7 @@ def test_only_frozen_vectors_do_not_change(
     frozen = {token for token in before if token in src_vectors[1]}
     # The output projection is tied, so the rows of all ids but pad and bos have gradients.
     assert unchanged == frozen
-    assert f"Frozen: {len(frozen)} rows of embedding.weight, and in projection.weight, which share them" in caplog.text
+    assert f"Frozen: {len(frozen)} rows of embedding.weight (shared with projection.weight)." in caplog.text
     for other, parameter in found.model.named_parameters():
         assert other == weight or not parameter.equal(dict(initial.model.named_parameters())[other])
 

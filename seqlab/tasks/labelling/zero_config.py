@@ -55,7 +55,7 @@ class _CorpusProfile:
 
 
 def from_labels(overrides: Sequence[Override]) -> Config:
-    """Choose every field that `overrides` leaves open from the training data; log each choice with its reason.
+    """Choose every field that is not in `overrides`, based on the training data; log each choice with its reason.
 
     Given fields are kept, and the choices depend on them. The same corpus gives the same config.
 
@@ -131,7 +131,9 @@ def _choose_model(builder: ConfigBuilder, profile: _CorpusProfile) -> None:
     if _data_of(builder).tokenizer.units == "words":
         size = power_of_two(64 * max(profile.scale, 1e-3) ** 0.25, 32, 128, round)
         builder.set("model.spelling_size", size, "the spelling of an unknown word hints at its label")
-        builder.set("model.unknown_share", 0.1, "masks this share of the words in training, for unknown words")
+        builder.set(
+            "model.unknown_share", 0.1, "this share of the training words is masked, as examples of unknown words"
+        )
     if config.embedding_field == "d_model":
         d_model = builder.set(
             "model.d_model", *(vector_dim or (clamp(64 * round(2 * profile.scale**0.25), 64, 512), words))

@@ -27,12 +27,12 @@ class LanguageModellingConfig(TextConfig):
 
     @property
     def model_noun(self) -> str:  # type: ignore[override]
-        """Name of a trained run, with its article."""
+        """Noun for a trained run in messages, with its article."""
         return "a masked model" if self.mask_share else LANGUAGE_MODEL
 
     @property
     def usage_hint(self) -> str:  # type: ignore[override]
-        """Purpose of a run and the commands that use it, as the end of a message."""
+        """Use of a run and its commands, as the predicate of a sentence about the run."""
         if self.mask_share:
             return "is a masked model, which other runs start from: use `seqlab train --init_from`"
         return "is a language model: use `seqlab generate`, `seqlab perplexity` or `seqlab score`"

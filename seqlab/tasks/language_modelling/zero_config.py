@@ -97,7 +97,7 @@ class TextTokens:
 
 
 def from_text(overrides: Sequence[Override]) -> Config:
-    """Choose every field that `overrides` leaves open from the training text; log each choice with its reason.
+    """Choose every field that is not in `overrides`, based on the training text; log each choice with its reason.
 
     Given fields are kept, and the choices depend on them. The same text gives the same config.
 

@@ -22,7 +22,7 @@ OBJECTIVES: dict[str, str] = {"numbers": "squared_error", "class": "softmax", "l
 
 
 def from_examples(overrides: Sequence[Override]) -> Config:
-    """Choose every field that `overrides` leaves open from the training examples; log each choice with its reason.
+    """Choose every field that is not in `overrides`, based on the training examples; log each choice with its reason.
 
     Raises:
         ConfigError: an unknown key or an invalid value.

@@ -54,7 +54,7 @@ class RecordingsLabeller:
         return f"RecordingsLabeller({self.runs}, {', '.join(self.target.values[:5])})"
 
     def label(self, recordings: Sequence[Any]) -> list[str]:
-        """Return the label of each recording: paths, bytes, or waveforms with their sampling rates, `(samples, rate)`.
+        """Return the label of each recording: a path, bytes, or a waveform with its sampling rate, `(samples, rate)`.
 
         Raises:
             ValueError: a recording cannot be read. `label_detailed` returns its `fault` instead.
@@ -74,7 +74,7 @@ class RecordingsLabeller:
             recordings: as in `label`.
             batch_seconds: seconds of audio per batch, including padding; affects speed and memory, not the labels.
         """
-        waveforms = read_waveforms(recordings, self.sample_rate)  # or error messages
+        waveforms = read_waveforms(recordings, self.sample_rate)  # for an unreadable recording, an error message
         results = iter(self.label_waveforms([each for each in waveforms if not isinstance(each, str)], batch_seconds))
         labelled = [LabelledRecording("", {}, each) if isinstance(each, str) else next(results) for each in waveforms]
         return [

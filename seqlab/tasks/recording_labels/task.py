@@ -43,7 +43,7 @@ BASE = {"data.kind": "recording_labels", "model.family": "gru_recording_labeller
 
 
 def from_labelled_recordings(overrides: Sequence[Override]) -> Config:
-    """Choose the fields that `overrides` leaves open from the recordings; see `choose_config_by_recordings`."""
+    """Choose the fields that are not in `overrides`, based on the recordings; see `choose_config_by_recordings`."""
     return choose_config_by_recordings(overrides, BASE, {})
 
 

@@ -44,7 +44,7 @@ BASE = {"data.kind": "transcription", "model.family": "lstm_recogniser", "object
 
 
 def from_recordings(overrides: Sequence[Override]) -> Config:
-    """Choose the fields that `overrides` leaves open from the recordings; see `choose_config_by_recordings`."""
+    """Choose the fields that are not in `overrides`, based on the recordings; see `choose_config_by_recordings`."""
     return choose_config_by_recordings(overrides, BASE, {"nonspeech": 0.03})
 
 

@@ -144,7 +144,7 @@ def profile_corpora(config: TranslationConfig) -> CorpusProfile:
 
 
 def from_corpus(overrides: Sequence[Override]) -> Config:
-    """Choose every field that `overrides` leaves open from the training corpora; log each choice with its reason.
+    """Choose every field that is not in `overrides`, based on the training corpora; log each choice with its reason.
 
     Given fields are kept, and the choices depend on them. The same text gives the same config.
 

@@ -70,7 +70,7 @@ class ConvolutionalConfig(ModelConfig):
         return ConvolutionalTranslator(self, src.vocab_size, tgt.vocab_size, tgt.bos_id, tgt.eos_id)
 
     def check_data(self, data: Any) -> None:
-        """Raise ValueError if the model cannot be trained on the data section's data."""
+        """Raise ValueError if the model cannot be trained with this `data` section."""
         check_tying(self.tied_embeddings, data)
 
     @model_validator(mode="after")
