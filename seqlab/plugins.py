@@ -61,8 +61,10 @@ def _import_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
+        file = f"{name}.py"
+        hint = f" This folder has {file}: give `--plugin {file}`." if Path(file).is_file() else ""
         raise PluginError(
-            f"There is no plugin {name!r}: name a module that Python can import, or a file that ends in .py."
+            f"There is no plugin {name!r}: name a module that Python can import, or a file that ends in .py.{hint}"
         ) from None
 
 

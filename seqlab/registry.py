@@ -103,6 +103,8 @@ def find_problem(kind: str, name: str, part: Any) -> str:
 
 def describe_error(error: BaseException) -> str:
     """Describe an error of a plugin in one line: its type, message and location (file:line)."""
+    if isinstance(error, SyntaxError):  # its message ends with the location
+        return f"{type(error).__name__}: {error}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     location = f", {frames[-1].filename}:{frames[-1].lineno}" if frames and frames[-1].filename != __file__ else ""
     return f"{type(error).__name__}: {error}{location}"

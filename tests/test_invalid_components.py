@@ -185,11 +185,11 @@ SCALAR = torch.ones(())
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (None, "must return a `seqlab.objectives.Loss`, but returned a NoneType"),
-        (SCALAR, "but returned a Tensor"),
+        (None, "must return a `seqlab.objectives.Loss`, but returned an object of type NoneType"),
+        (SCALAR, "but returned an object of type Tensor"),
         (
             Loss(SCALAR, 3),  # type: ignore[arg-type]
-            "`count` of an objective's `Loss` must be a tensor without dimensions, but is a int",
+            "`count` of an objective's `Loss` must be a tensor without dimensions, but is of type int",
         ),
         (Loss(torch.ones(2), SCALAR), "`total` of an objective's `Loss` must be a tensor without dimensions, but"),
         (Loss(SCALAR, SCALAR, {"step": SCALAR}), "cannot be named `step`"),
@@ -204,7 +204,7 @@ def test_invalid_losses_are_refused(loss: Any, message: str) -> None:
 def test_metrics_must_return_line_statistics() -> None:
     seqlab.register("metric", "five")(lambda hypotheses, references: 5)
     with pytest.raises(
-        ValueError, match=r"`five` must return `seqlab\.evaluation\.LineStatistics`, but returned a int"
+        ValueError, match=r"`five` must return `seqlab\.evaluation\.LineStatistics`, but returned an object of type int"
     ):
         evaluate(["a"], [["a"]], ["five"])
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 TARGET_HELP = (
     "a recipe, a config file, or a run folder to continue; omit it if --data.train_src and --data.train_tgt name "
-    "a corpus of pairs (with --data.kind labelling: of lines and labels), or if --data.train names a text"
+    "a corpus of pairs (with --data.kind labelling: of lines and labels), or if --data.train names a text, a table "
+    "(with --data.target) or recordings"
 )
 TARGET_METAVAR = "RECIPE | CONFIG.yaml | RUN"
 SHORT_KEYS = {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic.dataclasses import dataclass
 
 from seqlab.commands import AsOption, Command, UsageError
-from seqlab.data.line_sample import LineSample
+from seqlab.data.line_sample import MIN_BLEU_WORDS, LineSample
 from seqlab.inference.files import all_locations, read_parallel
 from seqlab.inference.options import SETTINGS, Count, File, Name, RefuseLongLines
 from seqlab.registry import Parts
@@ -86,6 +86,8 @@ def run(options: EvaluateOptions) -> None:
             raise UsageError(f"{option} needs an error rate: name {' or '.join(ERROR_RATES)} with --metrics")
     texts = _read(options)
     _warn(texts, metrics)
+    if not options.metrics and metrics == ["bleu"]:
+        _warn_of_short_references(texts.references[0])
     try:
         lines, results = _report(options, metrics, texts)
     except UnequalLabels:
@@ -94,6 +96,17 @@ def run(options: EvaluateOptions) -> None:
                 _name_unequal_labels(hypotheses, texts.references, [spec, *options.ref])
         raise
     print(json.dumps(results) if options.json else "\n".join(lines))
+
+
+def _warn_of_short_references(references: list[str]) -> None:
+    """Warn of references that are too short for BLEU, if no metric was chosen."""
+    words = LineSample(references[:MAX_SAMPLED_LINES]).words_per_line
+    if words < MIN_BLEU_WORDS:
+        logger.warning(
+            "the references have %.1f words per line, too few for the 4-grams of BLEU: choose --metrics, for example "
+            "`exact_match` or `chrf` for texts, `accuracy` for labels, `rmse` for numbers",
+            words,
+        )
 
 
 def _default_metric(options: EvaluateOptions) -> str:

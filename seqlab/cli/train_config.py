@@ -51,6 +51,8 @@ def checked_config(
     is_new = overwrite or not RunFolder(run_dir).exists()
     folder = first_dir if is_recipe(recipe) and is_new else run_dir
     config = make_config(recipe, overrides, folder, overwrite)
+    if recipe is not None and is_config_file(recipe) and is_new:
+        _log_default_fields(recipe, config)
     if recipe is not None:
         _log_reset_values(recipe, overrides, config, folder)
     return config
@@ -87,6 +89,23 @@ def make_config(
     if RunFolder(run_dir).exists() and not overwrite:
         return _continued_config(run_dir, overrides, recipe_config=config)
     return override(config, overrides)
+
+
+def _log_default_fields(path: str, config: "Config") -> None:
+    """Log the number of fields that a config file leaves to their defaults, which do not depend on the corpus."""
+    from seqlab.runs.config import to_dict
+    from seqlab.runs.validate import read_yaml
+    from seqlab.training.resume import flatten
+
+    given, resolved = flatten(read_yaml(path)), flatten(to_dict(config))
+    if missing := len(resolved.keys() - given.keys()):
+        logger.info(
+            "%s leaves %d of %d fields to their defaults; to choose them for the corpus, give `--data` options "
+            "instead of a file",
+            path,
+            missing,
+            len(resolved),
+        )
 
 
 def _log_reset_values(recipe: str, overrides: Sequence["Override"], config: "Config", folder: Path) -> None:

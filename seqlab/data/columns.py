@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +18,10 @@ from seqlab.data.blocks import RawBlock, read_blocks
 from seqlab.data.column import Column, Stamp, join_lines, value_as_text
 from seqlab.data.conllu import column_number, read_sentences
 from seqlab.data.hub import HUB_PREFIX, parse_hub, require_datasets
-from seqlab.data.readers import CellRows, read_lines, require_file
+from seqlab.data.readers import CellRows, open_binary, read_lines, require_file
 
+MAX_HINT_BYTES, MAX_HINT_CELLS = 4096, 10
+"""Maximum part of the first line of a table that a message shows."""
 TABLE_KINDS = ("tsv", "jsonl", "csv", "conllu", "json", "parquet", "arrow")
 
 
@@ -226,7 +230,9 @@ def parse_column(spec: str, limit: LineLimit | None = None) -> Column:
         kind = _table_kind(path)
         if kind is not None:
             example = {"tsv": "0", "conllu": "form"}.get(kind, "text")
-            raise ValueError(f"{spec}: a .{kind} file needs the name of a column, for example {spec}#{example}.")
+            raise ValueError(
+                f"{spec}: a .{kind} file needs the name of a column, for example {spec}#{example}.{_header_hint(path)}"
+            )
         return FileColumn(path, limit=limit or LineLimit())
     file, _, column = spec.rpartition("#")
     path = Path(file).expanduser()
@@ -274,6 +280,18 @@ def _hash_file(path: Path, stamp: Stamp) -> str:
     """Return the SHA-256 of a file; `stamp` is part of the key of `lru_cache`, so that a changed file is read again."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _header_hint(path: Path) -> str:
+    """Return a sentence with the first cells of a .tsv or .csv file, from which a user sees its columns, or ""."""
+    separator = {"tsv": "\t", "csv": ","}.get(str(_table_kind(path)))
+    if separator is None or not path.is_file():
+        return ""
+    with suppress(OSError, EOFError, zlib.error), open_binary(path) as file:
+        line = file.readline(MAX_HINT_BYTES).decode("utf-8", "replace").rstrip("\r\n")
+        cells = ", ".join(map(repr, line.split(separator)[:MAX_HINT_CELLS]))
+        return f" Its first line is {cells}: if these are names, use one of them; a number counts the line as data."
+    return ""
 
 
 def _table_kind(path: Path) -> str | None:

@@ -13,6 +13,9 @@ SHORT_UNSPACED_CHARS = 8
 UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 """Scripts without spaces between words, as prefixes of the Unicode names of their characters."""
 
+MIN_BLEU_WORDS = 4
+"""Minimum words per line for BLEU, which counts 4-grams."""
+
 
 @dataclass(frozen=True)
 class LineSample:

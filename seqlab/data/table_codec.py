@@ -169,7 +169,8 @@ def categories_of(column: RawColumn, rows: RowIndices) -> list[str]:
     if len(column.names) > MAX_CATEGORIES:
         raise ValueError(
             f"The column {column.name!r} has more than {MAX_CATEGORIES:,} different values, too many for categories: "
-            "exclude it (`data.inputs` names the columns that are read)."
+            "exclude it (`data.inputs` names the columns that are read). For classes of texts use "
+            "`data.kind: labelling`."
         )
     return values_by_frequency(column, rows)
 

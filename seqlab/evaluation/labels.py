@@ -118,8 +118,9 @@ class UnequalLabels(ValueError):
     def message(self, location: str, reference_location: str) -> str:
         """Return the message with the locations of the line and of the reference."""
         return (
-            f"{location} has {self.count} labels, but {reference_location} has {self.needed}: both must have equally "
-            "many."
+            f"{location} has {self.count} label{'' if self.count == 1 else 's'}, but {reference_location} has "
+            f"{self.needed}: both must have equally many. Each word is a label; for labels of several words use "
+            "`exact_match`."
         )
 
 

@@ -37,9 +37,9 @@ def check_metric_names(metrics: Iterable[str]) -> list[str]:
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     for name in names:
         if name not in METRICS:
+            hint = "; separate names by spaces" if "," in name else nearest_hint(name.lower(), METRICS)
             raise ValueError(
-                f"A metric must be one of {', '.join(METRICS)}, but is {name!r} instead"
-                f"{nearest_hint(name, METRICS)}.{broken_plugins_hint()}"
+                f"A metric must be one of {', '.join(METRICS)}, but is {name!r} instead{hint}.{broken_plugins_hint()}"
             )
     return names
 
@@ -49,5 +49,8 @@ def line_statistics(name: str, hypotheses: Sequence[str], references: Sequence[S
     statistics = METRICS[name](hypotheses, without_empty_references(references))
     if not isinstance(statistics, LineStatistics):
         kind = type(statistics).__name__
-        raise ValueError(f"The metric `{name}` must return `seqlab.evaluation.LineStatistics`, but returned a {kind}.")
+        raise ValueError(
+            f"The metric `{name}` must return `seqlab.evaluation.LineStatistics`, but returned an object of "
+            f"type {kind}."
+        )
     return statistics

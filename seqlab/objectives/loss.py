@@ -57,10 +57,15 @@ class Objective(Protocol):
 def check_loss(loss: Any) -> None:
     """Raise ValueError if the result of an objective, perhaps a plugin's, is not a valid `Loss`."""
     if not isinstance(loss, Loss):
-        raise ValueError(f"An objective must return a `seqlab.objectives.Loss`, but returned a {type(loss).__name__}.")
+        raise ValueError(
+            f"An objective must return a `seqlab.objectives.Loss`, but returned an object of "
+            f"type {type(loss).__name__}."
+        )
     for name, value in {"total": loss.total, "count": loss.count, **loss.logs}.items():
         if not (isinstance(value, Tensor) and value.dim() == 0):
-            actual = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+            actual = (
+                f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"of type {type(value).__name__}"
+            )
             raise ValueError(f"`{name}` of an objective's `Loss` must be a tensor without dimensions, but is {actual}.")
     if taken := loss.logs.keys() & RESERVED_LOGS:
         raise ValueError(f"A log of an objective cannot be named `{min(taken)}`, a reserved field of metrics.jsonl.")

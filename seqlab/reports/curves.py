@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from seqlab.runs.load import read_config
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+logger = logging.getLogger(__name__)
 WIDTH_INCHES, PANEL_INCHES = 7.0, 2.0
 XAxis = Literal["step", "minutes", "epoch"]
 X_LABELS: dict[XAxis, str] = {"step": "step", "minutes": "minutes of training", "epoch": "epoch"}
@@ -97,7 +99,10 @@ def save_curves(path: str | Path, run_dirs: Sequence[str | Path], x: XAxis = "st
     """
     curves: dict[str, dict[str, Curve]] = {}
     for label, run_dir in zip(_labels(run_dirs), run_dirs, strict=True):
-        for name, curve in read_curves(run_dir, x).items():
+        of_run = read_curves(run_dir, x)
+        if "training loss" not in of_run:
+            logger.warning("%s has no training curve, only validations: it has not logged a step", run_dir)
+        for name, curve in of_run.items():
             curves.setdefault(name, {})[label] = curve
     inches = (WIDTH_INCHES, PANEL_INCHES * len(curves) + 0.5)
     save_panels(path, inches, len(curves), lambda panels: draw_curves(panels, curves, x))

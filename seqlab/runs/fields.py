@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import is_pydantic_dataclass
 from pydantic.fields import FieldInfo
 
-from seqlab.base.nearest import nearest_name
+from seqlab.base.nearest import MIN_SIMILARITY, nearest_name
 from seqlab.registry import Parts
 
 REQUIRED = "(required)"
@@ -199,6 +199,6 @@ def nearest_key(key: str, keys: list[str]) -> str | None:
     siblings = {known.rpartition(".")[2]: known for known in keys if section in ("", known.rpartition(".")[0])}
     if not section:
         siblings |= {known.partition(".")[0]: known.partition(".")[0] for known in keys}
-    if nearest := nearest_name(name, siblings, min_similarity=0.5):
+    if nearest := nearest_name(name, siblings, min_similarity=0.5 if section else MIN_SIMILARITY):
         return siblings[nearest]
     return None if siblings else nearest_name(key, keys)

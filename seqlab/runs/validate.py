@@ -70,7 +70,7 @@ def chosen_section(sections: Mapping[str, type], values: Mapping[str, Any], pref
     raise ConfigError(
         key,
         f"`{key}` must be one of {', '.join(sections)}, but is {tag!r} instead"
-        f"{nearest_hint(str(tag), sections)}.{broken_plugins_hint()}",
+        f"{nearest_hint(str(tag), sections) or '; a custom one needs its plugin (`--plugin`)'}.{broken_plugins_hint()}",
     )
 
 

@@ -70,7 +70,8 @@ def dump_if_non_finite(run: TrainingRun, started: StartedStep) -> Iterator[None]
         raise FailedStep(
             f"Step {step} has a non-finite loss or gradient ({error}). Its {len(rows)} {run.task.unit} "
             f"(the first: {shown}) and the weights before it are in {written}. A lower `optim.optimizer.lr`, a longer "
-            "`optim.schedule.warmup_steps` or `training.precision: fp32` may help."
+            "`optim.schedule.warmup_steps` or `training.precision: fp32` may help; a custom model or objective may "
+            "have a fault."
         ) from error
 
 

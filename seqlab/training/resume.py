@@ -16,6 +16,8 @@ from seqlab.training.device_context import fingerprint
 from seqlab.training.state import TrainingRun
 
 logger = logging.getLogger(__name__)
+MAX_CHANGES_SHOWN = 10
+"""Maximum number of refused changes in a message."""
 
 
 Changes = dict[str, tuple[Any, Any]]
@@ -57,7 +59,11 @@ def check_resumable(folder: RunFolder, config: Config) -> Changes:
     paths = path_fields(config)
     refused = {key: pair for key, pair in changes.items() if not _may_change(config.data, key, *pair, key in paths)}
     if refused:
-        listed = "; ".join(f"`{key}` {old!r} -> {new!r}" for key, (old, new) in refused.items())
+        # Another family changes the other fields of its section, too.
+        shown = sorted(refused, key=lambda key: not key.endswith((".family", ".kind")))[:MAX_CHANGES_SHOWN]
+        listed = "; ".join(f"`{key}` {refused[key][0]!r} -> {refused[key][1]!r}" for key in shown)
+        if len(refused) > len(shown):
+            listed += f"; and {len(refused) - len(shown)} more"
         raise ValueError(
             f"{folder.path} holds a run with another config: {listed}. Undo the change, choose another "
             "`--run_dir`, or start again with `--overwrite`."

@@ -40,7 +40,7 @@ def log_early_stop(progress: Progress, training: TrainingConfig) -> None:
         if share < MIN_STEP_SHARE:
             logger.warning(
                 "only %.2g%% of the planned steps were done, so this model is probably poor: increase "
-                "`training.max_minutes`, or choose a smaller model or fewer steps",
+                "`training.max_minutes`, or choose a smaller model or smaller batches",
                 100 * share,
             )
 
@@ -51,7 +51,7 @@ def warn_of_few_steps(progress: Progress, training: TrainingConfig) -> None:
     if expected < MIN_STEP_SHARE * training.num_steps:
         logger.warning(
             "at this pace about %s of %s steps fit into `training.max_minutes` (%g), and the model will be poor: "
-            "allow more minutes, or choose a smaller model or fewer steps",
+            "allow more minutes, or choose a smaller model or smaller batches",
             f"{expected:,}",
             f"{training.num_steps:,}",
             training.max_minutes,

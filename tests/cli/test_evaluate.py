@@ -49,6 +49,14 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return found
 
 
+def test_short_references_without_a_chosen_metric_give_a_warning(seqlab, tmp_path: Path) -> None:
+    path = tmp_path / "labels"
+    path.write_text("yes\nno\n")
+    warning = "the references have 1.0 words per line, too few for the 4-grams of BLEU: choose --metrics"
+    assert warning in seqlab("evaluate", path, "--ref", path).err
+    assert warning not in seqlab("evaluate", path, "--ref", path, "--metrics", "bleu").err
+
+
 @pytest.mark.parametrize("references", [["ref"], ["ref", "other"]])
 def test_values_and_signatures_match_sacrebleu(seqlab, files: dict[str, Path], references: list[str]) -> None:
     texts = [{"ref": REFERENCES, "other": OTHER_REFERENCES}[name] for name in references]
@@ -184,7 +192,7 @@ def test_errors_for_unequal_numbers_of_labels_name_file_and_line(seqlab, tmp_pat
         rows = ["\n".join(row.replace(" ", "\t") + "\t_" * 6 for row in sentence) for sentence in sentences]
         (tmp_path / f"{name}.conllu").write_text("".join(f"{each}\n\n" for each in rows))
     hyp, ref = (f"{tmp_path}/{name}.conllu#upos" for name in ("hyp", "ref"))
-    message = f"{hyp}, line 4 has 1 labels, but {ref}, line 4 has 2"
+    message = f"{hyp}, line 4 has 1 label, but {ref}, line 4 has 2"
     for options in (
         (hyp, "--ref", ref, "--metrics", "accuracy"),
         (hyp, "--ref", ref, "--confusion"),

@@ -12,12 +12,13 @@ from seqlab.cli.config_options import split_overrides
 from seqlab.cli.train_config import default_run_dir_of, make_config
 from seqlab.models import LstmConfig
 from seqlab.recipes import RECIPES, number_words
-from seqlab.runs.config import Config, write_config
+from seqlab.runs.config import Config, to_dict, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import override
 from seqlab.tasks.translation import zero_config
 from seqlab.training import train as seqlab_train
+from seqlab.training.resume import flatten
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,17 @@ def test_a_config_file_is_trained(seqlab, calls: list[dict[str, Any]], tmp_path:
     assert calls[1]["config"].init_from == "origin"
     assert [call["config"].init_parts for call in calls] == ["all", "all", "matching"]
     assert calls[1]["run_dir"] == Path("elsewhere")
+
+
+def test_a_partial_config_file_reports_the_number_of_default_fields(
+    seqlab: Any, calls: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "partial.yaml").write_text("data: {train_src: a, train_tgt: b}\nmodel: {d_model: 64}\n")
+    result = seqlab("train", "partial.yaml")
+    num_fields = len(flatten(to_dict(calls[0]["config"])))
+    assert f"partial.yaml leaves {num_fields - 3} of {num_fields} fields to their defaults" in result.err
+    write_config(calls[0]["config"], tmp_path / "complete.yaml")
+    assert "to their defaults" not in seqlab("train", "complete.yaml").err
 
 
 def test_without_a_recipe_settings_are_chosen_from_the_corpus_and_options_override_them(

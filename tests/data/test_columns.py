@@ -226,6 +226,15 @@ def test_csv_cells_may_be_long(tmp_path: Path) -> None:
     assert list(map(len, read(f"{path}#de"))) == [200_000]
 
 
+@pytest.mark.parametrize("kind", ["tsv", "csv", "tsv.gz"])
+def test_the_error_for_a_missing_column_shows_the_first_line(tmp_path: Path, kind: str) -> None:
+    table = tmp_path / f"a.{kind}"
+    text = ("label,text" if kind == "csv" else "label\ttext") + "\n1"
+    table.write_bytes(gzip.compress(text.encode()) if kind.endswith(".gz") else text.encode())
+    with pytest.raises(ValueError, match="Its first line is 'label', 'text': if these are names, use one of them"):
+        parse_column(str(table))
+
+
 def test_specs_with_and_without_a_column_are_parsed(tmp_path: Path) -> None:
     path_with_hash = tmp_path / "a#b.txt"
     path_with_hash.write_text("x\n")

@@ -59,7 +59,7 @@ def test_references_and_comparison_of_label_metrics() -> None:
 
 
 def test_lines_with_a_different_number_of_labels_are_reported() -> None:
-    with pytest.raises(ValueError, match="Line 2 of the hypotheses has 1 labels, but line 2 of the references has 2"):
+    with pytest.raises(ValueError, match="Line 2 of the hypotheses has 1 label, but line 2 of the references has 2"):
         evaluate(["A", "A"], [["A", "A B"]], ["accuracy"])
 
 

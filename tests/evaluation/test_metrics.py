@@ -146,6 +146,8 @@ def test_empty_hypotheses_have_the_worst_score():
             ["blue"],
             r"must be one of bleu, .*chrf, ter, wer, .* but is 'blue' instead; the nearest is `bleu`",
         ),
+        (["a"], [["a"]], ["BLEU"], "is 'BLEU' instead; the nearest is `bleu`"),
+        (["a"], [["a"]], ["bleu,chrf"], "is 'bleu,chrf' instead; separate names by spaces"),
     ],
 )
 def test_invalid_input_is_refused(hypotheses, references, metrics, message):

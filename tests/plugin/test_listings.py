@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from seqlab.plugins import PluginError, load_plugin
+
 from .conftest import PLUGIN_PATH, CommandResult, run_commands
 
 
@@ -96,6 +98,13 @@ def test_no_installed_plugin_is_loaded_with_seqlab_no_plugins(
     assert "bigrams" not in listed.out
     assert trained.status == 2
     assert "`model.family` must be one of " in trained.err
+
+
+def test_a_module_name_of_a_file_in_this_folder_gets_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "focal_loss.py").touch()
+    with pytest.raises(PluginError, match=r"This folder has focal_loss\.py: give `--plugin focal_loss\.py`\."):
+        load_plugin("focal_loss")
 
 
 def test_plugin_files_and_plugin_option_before_the_command(corpus: Path, tmp_path: Path) -> None:

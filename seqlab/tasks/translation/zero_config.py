@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from seqlab.data.line_sample import LineSample, count_covering_characters
+from seqlab.data.line_sample import MIN_BLEU_WORDS, LineSample, count_covering_characters
 from seqlab.registry import Parts
 from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
@@ -80,8 +80,6 @@ MICRO_BATCH_TOKENS = 2400
 """Padded tokens per micro-step: 2,048 target tokens, plus padding and longer sources."""
 WORD_LIST_SUBWORDS = 16
 """Number of subwords, in addition to characters, for corpora with single words as lines."""
-MIN_BLEU_WORDS = 4
-"""Minimum words per line for BLEU, which counts 4-grams."""
 SAMPLE_PAIRS = 32_768
 
 
