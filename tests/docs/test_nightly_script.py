@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from seqlab.cli.logs import _refuse_other_file
+
 PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "nightly_pipeline.md"
 STUB = """#!/usr/bin/env bash
 # seqlab translate RUN --input IN --output OUT ...
@@ -71,6 +73,18 @@ def test_another_number_of_lines_is_reported(folder: Path) -> None:
     status, messages, _ = run_script(folder, shifted="x\n")
     assert status == 1
     assert messages == "outbox/shifted.en does not have as many lines as inbox/shifted.de\n"
+
+
+def test_the_log_has_start_and_status_of_each_file_in_the_format_of_seqlab(folder: Path) -> None:
+    run_script(folder, broken="x\n", good="x\ny")
+    path = folder / "logs" / "translate.log"
+    assert [re.sub(r"^[-\d]+ [:\d]+,\d{3} ", "", line) for line in path.read_text().splitlines()] == [
+        "INFO inbox/broken.de: start, 1 lines",
+        "ERROR inbox/broken.de: status 2",
+        "INFO inbox/good.de: start, 2 lines",
+        "INFO inbox/good.de: status 0",
+    ]
+    _refuse_other_file(path, [])  # raises if seqlab would not append to the log
 
 
 def test_a_second_instance_exits_immediately(folder: Path) -> None:
