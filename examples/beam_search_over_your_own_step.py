@@ -57,4 +57,4 @@ for hypothesis in beam_search(model, 1, config)[0]:
 print(f"greedy   {''.join(LETTERS[each] for each in greedy.ids):6} {greedy.score:.3f}")
 every = (ids for length in range(limit) for ids in product(range(1, 4), repeat=length))
 best = max(every, key=lambda ids: model.score(list(ids)))
-print(f"of all   {''.join(LETTERS[each] for each in best):6} {model.score(list(best)):.3f}")
+print(f"optimum  {''.join(LETTERS[each] for each in best):6} {model.score(list(best)):.3f}")

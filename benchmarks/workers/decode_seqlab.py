@@ -1,4 +1,4 @@
-"""Worker for decoding with `seqlab.load(run).translate(lines)`, or with one process per thread as `seqlab translate`.
+"""Worker for decoding with `seqlab.load(run).translate(lines)`, also in several processes like `seqlab translate`.
 
 Batch sizes are in source tokens times `beam_size`.
 """
@@ -19,14 +19,14 @@ def run(job: Json) -> Json:
 def _load(job: DecodingJob) -> Translate:
     threads = job.workers * job.threads
     if job.engine == "torch":
-        trained = load(job.run, device=job.device, precision=job.dtype, threads=threads, processes=job.workers)
+        translator = load(job.run, device=job.device, precision=job.dtype, threads=threads, processes=job.workers)
     else:
-        exported = Path(job.folder) / f"{job.engine}-{job.dtype}"
-        trained = load(exported, device=job.device, engine=job.engine, threads=threads)
+        export_folder = Path(job.folder) / f"{job.engine}-{job.dtype}"
+        translator = load(export_folder, device=job.device, engine=job.engine, threads=threads)
 
     def translate(lines: Sequence[str], batch: int) -> list[Output]:
         options = {"beam_size": job.beam_size, "batch_tokens": batch, "need_scores": False, **LENGTH_LIMIT}
-        found = trained.translate_detailed(lines, **options)
-        return [Output(each.text, each.hypotheses[0].num_tokens) for each in found]
+        translations = translator.translate_detailed(lines, **options)
+        return [Output(each.text, each.hypotheses[0].num_tokens) for each in translations]
 
     return translate

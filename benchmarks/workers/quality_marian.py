@@ -21,7 +21,7 @@ from benchmarks.workers.seqlab_runs import (
     start_run,
     translator_section,
 )
-from benchmarks.workers.train_marian import build_marian, logits_with
+from benchmarks.workers.train_marian import build_marian, make_logits_function
 from seqlab.data.batch import Seq2SeqBatch
 from seqlab.data.prepare import PreparedData, prepare
 from seqlab.data.sampler import Seq2SeqSampler
@@ -51,7 +51,7 @@ def run(job: Json) -> Json:
     model = build_marian(sizes, ids, dict(start.model.named_parameters()), translator_section(config).dropout)
     section = pairs_section(config)
     data = prepare(section, (start.src_tokenizer, tokenizer), start.folder.cache)
-    loop = PlainLoop(model, logits_with(model), LABEL_SMOOTHING, settings.dtype, settings.device)
+    loop = PlainLoop(model, make_logits_function(model), LABEL_SMOOTHING, settings.dtype, settings.device)
     steps = Seq2SeqSampler(data.train, section, settings.seed, start.src_tokenizer, tokenizer).steps()
     points: list[Point] = []
     rates: list[float] = []

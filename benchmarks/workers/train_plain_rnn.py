@@ -18,4 +18,4 @@ def run(job: Json) -> Json:
     workload = LmWorkload.read(Path(settings.workload), count=settings.steps)
     model = PlainRnn(workload.shape, workload.vocab_size, settings.dropout)
     model.load_state_dict(rnn_weights(workload.weights, workload.shape.family))
-    return train(model, model, workload, settings)
+    return train(model, forward=model, workload=workload, job=settings)

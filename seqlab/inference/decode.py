@@ -75,7 +75,7 @@ def decode_rows(
         ValueError: the model does not support a field of `config`, or `need_attention` is set for a model without
             attention.
     """
-    found = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
+    results = [[Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])] for _ in src_rows]
     banned = banned_ids(tokenizer)
     src_tokens = -(-batch_tokens // config.beam_size)
     with evaluation_mode(model):
@@ -85,12 +85,12 @@ def decode_rows(
             request = SearchRequest(batch, forced, banned, need_attention, need_scores, lm)
             hypotheses = select_search(model, config)(model, config, request)
             for i, best in zip(indices, hypotheses, strict=True):
-                found[i] = best
+                results[i] = best
             if progress is not None:
                 progress(len(indices))
     if progress is not None and not all(map(len, src_rows)):
         progress(sum(not len(row) for row in src_rows))
-    return found
+    return results
 
 
 def _batches(
@@ -120,6 +120,8 @@ def decode_text(
     `unknown` holds for each row the words that have ids outside the vocabulary, starting at the vocabulary size. The
     other arguments are those of `decode_rows`.
     """
-    found = decode_rows(model, src_rows, config, tokenizer, batch_tokens=batch_tokens, device=device, need_scores=False)
-    texts = tokenizer.decode([best[0].ids for best in found], unknown)
-    return [(text, best[0].finished) for text, best in zip(texts, found, strict=True)]
+    results = decode_rows(
+        model, src_rows, config, tokenizer, batch_tokens=batch_tokens, device=device, need_scores=False
+    )
+    texts = tokenizer.decode([best[0].ids for best in results], unknown)
+    return [(text, best[0].finished) for text, best in zip(texts, results, strict=True)]

@@ -115,7 +115,7 @@ class CnnConfig(PredictorConfig):
 
 
 class Cnn(nn.Module):
-    """Convolutional network with a linear output layer; a `Predictor`."""
+    """Convolutional network with a linear output layer; implements `Predictor`."""
 
     def __init__(self, config: CnnConfig, blocks: list[ConvolutionBlock], features: int, outputs: int) -> None:
         super().__init__()

@@ -56,7 +56,8 @@ class CnnLabellerConfig(LabellerConfig):
 class ConvolutionEncoder(nn.Module):
     """Convolutions over windows of words.
 
-    They are computed as linear layers over windows, one per row, so that results are bitwise independent of the batch.
+    Each convolution is a linear layer over a matrix with one window per row, so that results are bitwise independent of
+    the batch.
     """
 
     def __init__(self, config: CnnLabellerConfig, vocab_size: int) -> None:
@@ -77,7 +78,7 @@ class ConvolutionEncoder(nn.Module):
         x = self.word_dropout(self.embedding(words).float(), words)
         x = x if ngrams is None else x + ngrams
         x = self.dropout(x if spelling is None else torch.cat((x, spelling.float()), dim=2))
-        x = x.masked_fill(padding_mask(lengths, x.size(1))[..., None], 0.0)  # as in the padding added below
+        x = x.masked_fill(padding_mask(lengths, x.size(1))[..., None], 0.0)  # zeros, like the padding that F.pad adds
         features = []
         for width, filters in zip(self.widths, self.filters, strict=True):
             padded = F.pad(x, (0, 0, (width - 1) // 2, width // 2))
@@ -87,7 +88,7 @@ class ConvolutionEncoder(nn.Module):
 
 
 class CnnLabeller(LabellingModel):
-    """Convolutional labeller; a `Labeller`."""
+    """Convolutional labeller; implements `Labeller`."""
 
     def __init__(self, config: CnnLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()

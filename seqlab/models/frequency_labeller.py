@@ -39,7 +39,7 @@ class FrequencyLabellerConfig(ModelConfig):
 
 
 class FrequencyLabeller(nn.Module):
-    """Relative frequencies of each word's labels; a `Labeller`.
+    """Relative frequencies of each word's labels; implements `Labeller`.
 
     Each word has a pseudo-count of 1, distributed over the labels like the labels of words that occur once. It
     determines the label of unseen words and breaks ties.

@@ -146,7 +146,7 @@ def pool_sequence(memory: Tensor, lengths: Tensor, pooling: SequencePooling) -> 
 
 
 class LabellingModel(nn.Module):
-    """Base class of labellers, which define `encode`; a `Labeller` and a `CorpusReader`."""
+    """Base class of labellers, which define `encode`; implements `Labeller` and `CorpusReader`."""
 
     embeddings: ClassVar[dict[str, str]] = {"src": "encoder.embedding.weight"}
     """Names of the embedding parameters of the source and target side."""

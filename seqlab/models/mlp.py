@@ -62,7 +62,7 @@ class HiddenLayer(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Multi-layer perceptron; a `Predictor`."""
+    """Multi-layer perceptron; implements `Predictor`."""
 
     def __init__(self, config: MlpConfig, inputs: int, outputs: int) -> None:
         super().__init__()

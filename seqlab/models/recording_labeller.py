@@ -80,7 +80,7 @@ class TransformerRecordingLabellerConfig(TransformerFrameEncoderConfig, Recordin
 
 
 class RecordingLabeller(nn.Module):
-    """Classifier of recordings; a `Predictor`."""
+    """Classifier of recordings; implements `Predictor`."""
 
     def __init__(self, encoder: FrameEncoder, labels: int, pooling: SequencePooling, dropout: float) -> None:
         super().__init__()

@@ -107,7 +107,7 @@ class RecurrentLabellerEncoder(nn.Module):
 
 
 class RecurrentLabeller(LabellingModel):
-    """Recurrent labeller; a `Labeller`."""
+    """Recurrent labeller; implements `Labeller`."""
 
     def __init__(self, config: RecurrentLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()

@@ -72,7 +72,7 @@ class GruPredictorConfig(RecurrentPredictorConfig):
 
 
 class RecurrentPredictor(nn.Module):
-    """Recurrent predictor; a `Predictor`."""
+    """Recurrent predictor; implements `Predictor`."""
 
     def __init__(self, config: RecurrentPredictorConfig, inputs: int, outputs: int) -> None:
         super().__init__()

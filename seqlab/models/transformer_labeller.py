@@ -54,7 +54,7 @@ class TransformerLabellerConfig(LabellerConfig, TransformerEncoderConfig):
 
 
 class TransformerLabeller(LabellingModel):
-    """Transformer labeller; a `Labeller`."""
+    """Transformer labeller; implements `Labeller`."""
 
     def __init__(self, config: TransformerLabellerConfig, vocab_size: int, unk_id: int, num_labels: int) -> None:
         super().__init__()

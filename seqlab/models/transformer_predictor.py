@@ -71,7 +71,7 @@ class TransformerPredictorConfig(PredictorConfig):
 
 
 class TransformerPredictor(nn.Module):
-    """Transformer encoder over patches; a `Predictor`."""
+    """Transformer encoder over patches; implements `Predictor`."""
 
     def __init__(self, config: TransformerPredictorConfig, patch_dim: int, num_patches: int, outputs: int) -> None:
         """Build the layers; `patch_dim`: features of a patch."""

@@ -27,7 +27,7 @@ class SamConfig(AdamLikeConfig):
 
 
 class Sam(torch.optim.AdamW):
-    """`torch.optim.AdamW` with gradients at perturbed weights; a `MultiGradientOptimizer`."""
+    """`torch.optim.AdamW` with gradients at perturbed weights; implements `MultiGradientOptimizer`."""
 
     def __init__(self, groups: Any, *, rho: float, **options: Any) -> None:
         super().__init__(groups, **options)

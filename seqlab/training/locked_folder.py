@@ -42,9 +42,9 @@ class LockedRunFolder:
         self._run_id: str | None = None
 
     def bind_run_id(self, run_id: str) -> None:
-        """Set the run id that `refuse_lost` checks; raise LostFolder if run.json has another one."""
+        """Set the run id that `raise_if_lost` checks; raise LostFolder if run.json has another one."""
         self._run_id = run_id
-        self.refuse_lost()
+        self.raise_if_lost()
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -55,15 +55,15 @@ class LockedRunFolder:
     def writing(self) -> Iterator[None]:
         """Check the path after writes within this context; raise LostFolder if it leads elsewhere."""
         if self.root is self.folder:
-            self.refuse_lost()
+            self.raise_if_lost()
         try:
             yield
         except FileNotFoundError:
-            self.refuse_lost()
+            self.raise_if_lost()
             raise
-        self.refuse_lost()
+        self.raise_if_lost()
 
-    def refuse_lost(self) -> None:
+    def raise_if_lost(self) -> None:
         """Raise LostFolder, with the new location, if the path does not lead to this folder and run any more."""
         problem = self._path_problem()
         if problem is not None:
@@ -122,7 +122,7 @@ class LockedRunFolder:
             yield
         except Exception as error:
             if isinstance(error, OSError | ValueError):
-                self.refuse_lost()
+                self.raise_if_lost()
             error.args = tuple(map(self.with_user_path, error.args))
             for name in ("filename", "filename2"):
                 if getattr(error, name, None) is not None:

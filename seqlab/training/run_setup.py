@@ -175,7 +175,7 @@ def was_restarted(folder: RunFolder, restarts: int) -> bool:
     return folder.read_description().get(TORCHRUN_ID) == job
 
 
-def refuse_unnamed_job() -> None:
+def refuse_unnamed_torchrun_job() -> None:
     """Raise ValueError if torchrun may restart a job without a name, which `was_restarted` cannot recognize."""
     may_restart = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
     if may_restart and os.environ.get(TORCHRUN_VARIABLE, UNNAMED_JOB_ID) == UNNAMED_JOB_ID:

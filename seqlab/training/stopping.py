@@ -33,7 +33,11 @@ def log_early_stop(progress: Progress, training: TrainingConfig) -> None:
     reason = find_stop_reason(progress, training)
     steps = f"{progress.step:,} of {training.num_steps:,} steps"
     if reason == "patience":
-        logger.info("stopped after %s: no better validation in the last %d", steps, progress.validations_since_best)
+        logger.info(
+            "`training.patience` (%d) was reached after %s: validation results no longer improved",
+            training.patience,
+            steps,
+        )
     elif reason == "minutes":
         logger.info("`training.max_minutes` (%g) was reached after %s", training.max_minutes, steps)
         share = progress.step / training.num_steps
@@ -70,7 +74,7 @@ def log_already_finished(progress: Progress, training: TrainingConfig) -> None:
 
 
 class Interrupted(Exception):
-    """Training was interrupted by a signal, after it wrote a checkpoint."""
+    """A signal stopped training; a checkpoint was written first."""
 
     def __init__(self, signal_number: int, step: int) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Train a config into a run folder: set up or resume the run, then fit."""
+"""Training in a run folder: set up or resume the run, then fit the model."""
 
 import logging
 import os
@@ -36,7 +36,7 @@ from seqlab.training.run_setup import (
     check_run_folder,
     create_run_folder,
     finishing_overwrite,
-    refuse_unnamed_job,
+    refuse_unnamed_torchrun_job,
     remove_if_rejected,
     restart_count,
     set_aside_old_run,
@@ -52,7 +52,7 @@ from seqlab.training.word_vectors import check_vectors, copy_word_vectors, vecto
 logger = logging.getLogger(__name__)
 
 OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""Texts of out-of-memory errors without a specific type: of the CPU's allocator, page-locked memory and cuBLAS."""
+"""Texts of out-of-memory errors that are plain RuntimeErrors: CPU allocator, page-locked memory, cuBLAS."""
 
 
 Recipe = Callable[[Path], Config]
@@ -66,7 +66,7 @@ def train(
     overwrite: bool = False,
     command: Sequence[str] = (),
 ) -> Path:
-    """Train a config into a run folder; resume if the folder has a run of the same config.
+    """Train the model of a config in a run folder; resume if the folder has a run of the same config.
 
     Args:
         config: the config, or a recipe: a function that returns the config for a run folder, and may write data there.
@@ -102,7 +102,7 @@ def train(
             run = set_up_run(config, locked_folder, overwrite, command, world)
         with closing(run.metrics_logger):
             _fit(run)
-            world.call_on_main(locked_folder.refuse_lost)
+            world.call_on_main(locked_folder.raise_if_lost)
     return folder.path
 
 
@@ -129,7 +129,7 @@ def set_up_run(
     """
     folder = locked_folder.root
     if overwrite:
-        refuse_unnamed_job()
+        refuse_unnamed_torchrun_job()
     restarts = restart_count(world)
     config = world.call_on_main(
         lambda: _prepared_config(config_or_recipe, locked_folder, overwrite and not was_restarted(folder, restarts))
@@ -142,31 +142,31 @@ def set_up_run(
             rank_progress = on_progress if world.is_main else None
             data = config.data.task.prepare(config, codecs, folder.cache, rank_progress)
     if config.training.max_epochs is not None:
-        config = _with_steps_of_epochs(config, codecs, data, world)
+        config = _convert_max_epochs(config, codecs, data, world)
         if changes is not None:
             changes = world.call_on_main(lambda: differing_fields(read_config(folder), config))
     for line in data.report.lines():
         logger.info("%s", locked_folder.with_user_path(line))
-    run, start = _assemble(config, locked_folder, device_context, codecs, data)
+    run, init_entries = _assemble(config, locked_folder, device_context, codecs, data)
     if changes is not None:
         resume(run, changes)
         world.call_on_main(lambda: update_run_json(run))
     else:
         world.call_on_main(lambda: write_config(config, folder.config_file))
-        world.call_on_main(lambda: write_run_json(run, command, start))
+        world.call_on_main(lambda: write_run_json(run, command, init_entries))
     locked_folder.bind_run_id(world.call_on_main(lambda: folder.read_description_entry(RUN_ID)))
     world.call_on_main(lambda: _start_loggers(run))
     return run
 
 
-def _with_steps_of_epochs(config: Config, codecs: tuple[Any, Any], data: Any, world: World) -> Config:
+def _convert_max_epochs(config: Config, codecs: tuple[Any, Any], data: Any, world: World) -> Config:
     """Replace `max_epochs` by `max_steps`, estimated from the share of an epoch that the first step covers.
 
     The estimate is exact if an epoch is one chunk, and off by a few percent if it has several.
     """
     training = config.training
     assert training.max_epochs is not None
-    steps: int | None = None  # a count-based model reads its corpus once
+    steps: int | None = None  # for a count-based model, which has no steps
     if not config.model.is_count_based:
         first = next(config.data.task.steps(data, config, codecs, world, None))
         steps = max(1, round(training.max_epochs / first.epoch))
@@ -185,7 +185,7 @@ def _prepared_config(config_or_recipe: Config | Recipe, locked_folder: LockedRun
     check_run_folder(folder, overwrite)
     if overwrite:
         set_aside_old_run(folder)
-    # the config of a recipe contains the user's path of the data
+    # a recipe writes the paths of its data into the config, so it receives the path that the user gave
     config = config_or_recipe if isinstance(config_or_recipe, Config) else config_or_recipe(locked_folder.folder.path)
     check_loggers(config.training.logger)
     return keep_length_limits(folder, config) if folder.exists() else config
@@ -239,11 +239,13 @@ def _assemble(
     torch.manual_seed(config.seed)
     model = config.model.resolve(config.data).build(*codecs)
     check_model(model, config, config.data.task)
-    frozen, start = _initialize_weights(model, config, codecs, data, is_new=not checkpoint_steps(folder.checkpoints))
+    is_new = not checkpoint_steps(folder.checkpoints)
+    frozen, init_entries = _initialize_weights(model, config, codecs, data, is_new=is_new)
     objective = config.objective.build()
     with _explain_out_of_memory(lambda: "when the model was moved to the device", "choose a smaller model"):
         accumulator = Accumulator(model, objective, device_context, config.seed, frozen)
-        for parameter in accumulator.parameters:  # zeros as after an update, so that a resumed run is the same
+        # zero gradients, as after an update, so that a resumed run equals an uninterrupted one
+        for parameter in accumulator.parameters:
             parameter.grad = torch.zeros_like(parameter)
     optimizer = config.optim.optimizer.build(
         Parameters(accumulator.parameters, accumulator.partly_frozen, hidden_matrices(model))
@@ -271,7 +273,7 @@ def _assemble(
         logger.info(
             "%s parameters, %s, %s%s", f"{num_parameters:,}", device_context.device, device_context.dtype, ranks
         )
-    return run, start
+    return run, init_entries
 
 
 def _initialize_weights(
@@ -288,8 +290,8 @@ def _initialize_weights(
     if config.init_from is not None:
         return {}, {"init_from": copy_init_weights(model, config)} if is_new else {}
     if config.data.vector_files() and (is_new or config.optim.frozen_vectors):
-        start = copy_word_vectors(model, config, codecs, data)
-        return start.frozen, {"vectors": start.notes}
+        vectors = copy_word_vectors(model, config, codecs, data)
+        return vectors.frozen, {"vectors": vectors.notes}
     return {}, {}
 
 

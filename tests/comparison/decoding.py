@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from comparison.families import LABEL, LABELLERS, LANGUAGE_MODELS, NON_AUTOREGRESSIVE, SAMPLE
 from comparison.settings import (
+    CONTINUOUS_TEXT,
     NUMBERS,
     PAIRS,
     RECURRENT,
-    RUNNING,
     TEXT,
     TRANSFORMER,
     TRANSFORMER_LM,
@@ -46,7 +46,9 @@ def decoding() -> Iterator[Case]:
         yield Case(
             f"decoding_{name}", {"run": run_of(TEXT, LANGUAGE_MODELS[name], training=LONG_TRAINING)}, _generation()
         )
-    yield Case("decoding_running", {"run": run_of(RUNNING, TRANSFORMER_LM, training=LONG_TRAINING)}, _continuous_text())
+    yield Case(
+        "decoding_running", {"run": run_of(CONTINUOUS_TEXT, TRANSFORMER_LM, training=LONG_TRAINING)}, _continuous_text()
+    )
     labellers = {"run": run_of(WORDS, LABELLERS["gru_labeller"]), "other": run_of(WORDS, LABELLERS["lstm_labeller"])}
     ensemble = ("label", "@run", "@other", "--input", "corpora/test_lines.txt", "--json")
     yield Case("decoding_labels", labellers, {**LABEL, "ensemble": ensemble, "plain": ensemble[:-1]})

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from comparison.settings import (
+    CONTINUOUS_TEXT,
     ENCODER,
     LINES,
     NUMBERS,
@@ -10,7 +11,6 @@ from comparison.settings import (
     RECURRENT,
     RECURRENT_LABELLER,
     RECURRENT_LM,
-    RUNNING,
     SUBWORDS,
     TEXT,
     TRANSFORMER,
@@ -73,16 +73,18 @@ def variants() -> Iterator[Case]:
     for name, model in NON_AUTOREGRESSIVE_VARIANTS.items():
         yield Case(name, {"run": _non_autoregressive_run(model)}, {"greedy": GREEDY, "score": SCORE})
     for name, model in LM_VARIANTS.items():
-        yield Case(f"lm_{name}", {"run": run_of(RUNNING, model)}, {"sample": SAMPLE})
+        yield Case(f"lm_{name}", {"run": run_of(CONTINUOUS_TEXT, model)}, {"sample": SAMPLE})
     for name, model in LABELLER_VARIANTS.items():
         yield Case(f"labeller_{name}", {"run": run_of(LINES, model)}, LABEL)
     bf16 = {"precision": "bf16"}
     yield Case("bf16_transformer", {"run": run_of(NUMBERS | SUBWORDS, TRANSFORMER, training=bf16)}, {"greedy": GREEDY})
     yield Case("bf16_lstm", {"run": run_of(NUMBERS, RECURRENT | {"family": "lstm"}, training=bf16)}, {"beam": BEAM})
     yield Case("bf16_labeller", {"run": run_of(LINES, LABELLERS["gru_labeller"], training=bf16)}, LABEL)
-    yield Case("bf16_lm", {"run": run_of(RUNNING, TRANSFORMER_LM, training=bf16)}, {"sample": SAMPLE})
+    yield Case("bf16_lm", {"run": run_of(CONTINUOUS_TEXT, TRANSFORMER_LM, training=bf16)}, {"sample": SAMPLE})
     yield Case("stopped_transformer", {"run": run_of(NUMBERS, TRANSFORMER)}, is_resumed=True, is_stopped=True)
-    yield Case("stopped_gru_lm", {"run": run_of(RUNNING, LANGUAGE_MODELS["gru_lm"])}, is_resumed=True, is_stopped=True)
+    yield Case(
+        "stopped_gru_lm", {"run": run_of(CONTINUOUS_TEXT, LANGUAGE_MODELS["gru_lm"])}, is_resumed=True, is_stopped=True
+    )
 
 
 def _non_autoregressive_run(model: Settings) -> Settings:

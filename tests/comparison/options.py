@@ -1,4 +1,7 @@
-"""Cases of training: objectives, optimizers, weight averages, tokenizers, warm starts, validation, and zero config."""
+"""Training runs that both compared versions execute.
+
+They vary objectives, optimizers, weight averages, tokenizers, warm starts, validation, data and the command line.
+"""
 
 from collections.abc import Iterator
 
@@ -14,12 +17,12 @@ from comparison.families import (
     TRANSLATOR_COMMANDS,
 )
 from comparison.settings import (
+    CONTINUOUS_TEXT,
     ENCODER,
     LINES,
     NUMBERS,
     OPTIM,
     RECURRENT,
-    RUNNING,
     SUBWORDS,
     TEXT,
     TRANSFORMER,
@@ -152,11 +155,11 @@ def validations() -> Iterator[Case]:
 
 def texts() -> Iterator[Case]:
     """Yield the orders and block settings of language-model data."""
-    contiguous = RUNNING | {"order": "contiguous", "block_length": 12}
+    contiguous = CONTINUOUS_TEXT | {"order": "contiguous", "block_length": 12}
     commands = {"perplexity": ("perplexity", "@run", "corpora/test_running.txt", "--json", "--context", "all")}
     yield Case("contiguous_lstm", {"run": run_of(contiguous, LSTM_LM)}, commands, is_resumed=True)
     yield Case("contiguous_varied", {"run": run_of(contiguous | {"vary_block_length": True}, LSTM_LM)}, commands)
-    yield Case("running_transformer", {"run": run_of(RUNNING, TRANSFORMER_LM)}, {"sample": SAMPLE})
+    yield Case("running_transformer", {"run": run_of(CONTINUOUS_TEXT, TRANSFORMER_LM)}, {"sample": SAMPLE})
     yield Case("packing", {"run": run_of(TEXT | {"packing": True}, TRANSFORMER_LM)}, TEXT_COMMANDS)
     yield Case("subwords_lm", {"run": run_of(TEXT | {"tokenizer": SUBWORDS["tokenizer"]}, TRANSFORMER_LM)})
 

@@ -42,7 +42,7 @@ TEXT: Settings = {
     "chunk_lines": 64,
     "prefetch_steps": 2,
 }
-RUNNING = TEXT | {"train": ["corpora/running.txt"], "documents": "continuous"}
+CONTINUOUS_TEXT = TEXT | {"train": ["corpora/running.txt"], "documents": "continuous"}
 SUBWORDS: Settings = {"tokenizer": {"kind": "sentencepiece_bpe", "vocab_size": 300}, "subword_sampling": 0.1}
 
 ENCODER: Settings = {"d_model": 16, "d_ff": 32, "num_heads": 2, "num_encoder_layers": 1, "dropout": 0.1}

@@ -110,9 +110,9 @@ def test_scheduled_sampling(tmp_path: Path) -> None:
 
 def test_beam_search_over_your_own_step(tmp_path: Path) -> None:
     output = run(tmp_path, "beam_search_over_your_own_step")
-    rows = re.findall(r"^(beam|greedy|of all) +(\w*) +(-\S+)$", output, re.MULTILINE)
-    assert [search for search, _, _ in rows] == ["beam"] * 4 + ["greedy", "of all"]
-    assert rows[0][1:] == rows[-1][1:]  # the best of all words
+    rows = re.findall(r"^(beam|greedy|optimum) +(\w*) +(-\S+)$", output, re.MULTILINE)
+    assert [search for search, _, _ in rows] == ["beam"] * 4 + ["greedy", "optimum"]
+    assert rows[0][1:] == rows[-1][1:]  # beam search finds the best of all words
     scores = [float(score) for _, _, score in rows]
     assert scores[:4] == sorted(scores[:4], reverse=True)
     assert scores[4] < scores[0]  # greedy search does not find the best word

@@ -10,12 +10,12 @@ from seqlab.nn.embedding import LearnedPositions, RotaryPositions, SinusoidalPos
 
 def test_sinusoids_follow_the_formula() -> None:
     module, dim = SinusoidalPositions(8), 8
-    found = module(torch.zeros(1, 300, dim))[0]
+    encodings = module(torch.zeros(1, 300, dim))[0]
     for position in (0, 1, 17, 255, 256, 299):
         for i in range(dim // 2):
             angle = position * 10000 ** (-i / (dim // 2 - 1))
-            assert found[position, i].item() == pytest.approx(math.sin(angle), abs=1e-4)
-            assert found[position, dim // 2 + i].item() == pytest.approx(math.cos(angle), abs=1e-4)
+            assert encodings[position, i].item() == pytest.approx(math.sin(angle), abs=1e-4)
+            assert encodings[position, dim // 2 + i].item() == pytest.approx(math.cos(angle), abs=1e-4)
 
 
 @pytest.mark.parametrize("module", [SinusoidalPositions(6), LearnedPositions(6, 1000)])
@@ -24,7 +24,7 @@ def test_start_position_shifts_the_encodings(module: torch.nn.Module) -> None:
     assert torch.equal(module(x)[:, 7:], module(x[:, 7:], 7))
 
 
-def test_rotary_products_depend_only_on_distance_and_norms_are_kept() -> None:
+def test_rotary_positions_keep_norms_and_make_products_depend_only_on_distance() -> None:
     torch.manual_seed(0)
     rotary = RotaryPositions(16)
     query, key = torch.randn(2, 1, 1, 1, 16).unbind(0)
@@ -47,12 +47,12 @@ def test_rotary_positions_equal_complex_multiplication() -> None:
 
 
 @pytest.mark.parametrize("kind", [SinusoidalPositions, RotaryPositions])
-def test_tables_do_not_depend_on_the_order_of_lengths(kind: type) -> None:
+def test_position_tables_grown_in_steps_equal_tables_computed_at_once(kind: type) -> None:
     x = torch.randn(1, 1, 700, 12) if kind is RotaryPositions else torch.randn(1, 700, 12)
-    grown, at_once = kind(12), kind(12)
+    grown_in_steps, at_once = kind(12), kind(12)
     for end in (100, 257, 300, 600):
-        grown(x[..., :end, :])
-    assert torch.equal(grown(x), at_once(x))
+        grown_in_steps(x[..., :end, :])
+    assert torch.equal(grown_in_steps(x), at_once(x))
 
 
 def test_sequences_longer_than_the_learned_positions_are_refused() -> None:

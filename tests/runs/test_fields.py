@@ -13,14 +13,16 @@ from seqlab.tasks.translation.config import TranslationConfig
 CORPUS = {"data": {"train_src": ["a.en"], "train_tgt": ["a.de"]}}
 
 
-def schema_fields(schema: dict[str, Any], definitions: dict[str, Any], prefix: str, tag: str) -> set[tuple[str, str]]:
-    """Collect (key, family) pairs from a JSON schema; the family of a tag field is empty."""
+def schema_fields(
+    schema: dict[str, Any], definitions: dict[str, Any], prefix: str, family: str
+) -> set[tuple[str, str]]:
+    """Collect (key, family) pairs from a JSON schema; tag fields (`family`, `kind`) have an empty family."""
     if "$ref" in schema:
-        return schema_fields(definitions[schema["$ref"].rpartition("/")[2]], definitions, prefix, tag)
+        return schema_fields(definitions[schema["$ref"].rpartition("/")[2]], definitions, prefix, family)
     if "oneOf" in schema:
-        return set().union(*(schema_fields(option, definitions, prefix, tag) for option in schema["oneOf"]))
+        return set().union(*(schema_fields(option, definitions, prefix, family) for option in schema["oneOf"]))
     if "properties" not in schema:
-        return {(prefix[:-1], tag)}
+        return {(prefix[:-1], family)}
     constants = [(name, field["const"]) for name, field in schema["properties"].items() if "const" in field]
     family = constants[0][1] if constants else ""
     found: set[tuple[str, str]] = set()

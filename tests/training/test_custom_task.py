@@ -123,15 +123,15 @@ class Regression(Task):
     def steps(
         self, data: Prepared, config: Config, codecs: Any, world: Any, after: Position | None
     ) -> Iterator[TrainingStep[Any]]:
-        first, lengths = next_position(after), np.ones(len(data.train.src), np.int64)
+        start, lengths = next_position(after), np.ones(len(data.train.src), np.int64)
         while True:
-            order = seeded_generator(config.seed, first.epoch).permutation(len(lengths))
+            order = seeded_generator(config.seed, start.epoch).permutation(len(lengths))
             steps = np.array_split(order, 5)
-            for number in range(first.step, len(steps)):
-                micro_steps = split_among_ranks(np.array_split(steps[number], 3), lengths, world.world_size)
+            for index in range(start.step, len(steps)):
+                micro_steps = split_among_ranks(np.array_split(steps[index], 3), lengths, world.world_size)
                 batches = collate_rank(micro_steps, world.rank, lambda rows: batch_of(data.train, rows))
-                yield TrainingStep(Position(first.epoch, 0, number), first.epoch + (number + 1) / len(steps), batches)
-            first = Position(first.epoch + 1, 0, 0)
+                yield TrainingStep(Position(start.epoch, 0, index), start.epoch + (index + 1) / len(steps), batches)
+            start = Position(start.epoch + 1, 0, 0)
 
     def validate(self, run: RunInTraining, weights: dict[str, Tensor]) -> Validation:
         batch = batch_of(run.data.valid, np.arange(len(run.data.valid.src)))
@@ -196,15 +196,15 @@ def load_regression(run: Any, checkpoint: Any, device: str, precision: str) -> A
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = {
+    components = {
         "codec": {"standardized": load_standardized},
         "task": {"regression": RegressionConfig},
         "model": {"linear": LinearConfig},
         "objective": {"squared_error": SquaredErrorConfig},
     }
-    for kind, entries in parts.items():
-        for name, part in entries.items():
-            monkeypatch.setitem(registry._parts[kind], name, registry.Entry(kind, name, part, "", "a test"))
+    for kind, entries in components.items():
+        for name, component in entries.items():
+            monkeypatch.setitem(registry._parts[kind], name, registry.Entry(kind, name, component, "", "a test"))
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def config(tmp_path: Path) -> Config:
     )
 
 
-def test_training_fits_the_data_and_predictions_are_in_its_units(config: Config, tmp_path: Path) -> None:
+def test_training_fits_the_data_and_predictions_are_not_standardized(config: Config, tmp_path: Path) -> None:
     seqlab.train(config, tmp_path / "run")
     lines = comparable_metrics(tmp_path / "run", ["train"])
     assert lines[-1]["loss"] < 1e-3 < lines[0]["loss"]
@@ -242,6 +242,6 @@ def test_resuming_is_exact(config: Config, tmp_path: Path) -> None:
 def test_a_changed_codec_is_refused(config: Config, tmp_path: Path) -> None:
     seqlab.train(config, tmp_path / "run")
     file = tmp_path / "run" / "src_codec" / "moments.json"
-    file.write_text(file.read_text().replace("[[", "[[1"))
+    file.write_text(file.read_text().replace("[[", "[[1"))  # another digit in the first mean
     with pytest.raises(ValueError, match=r"src_codec is not the src codec that .* its model would misread its inputs"):
         seqlab.load(tmp_path / "run")

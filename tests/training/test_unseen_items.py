@@ -1,4 +1,4 @@
-"""Warnings about validation items that the training data lack: locations and limits of their number."""
+"""Warnings about validation items that do not occur in the training data: locations, and limits of both numbers."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from seqlab.corpora.description import read_text_file
 
-REPLACEABLE_SUBJECTS = {
+REPLACEABLE_STARTS = {
     **{("A man", "Ein Mann"): "name", ("A woman", "Eine Frau"): "name"},
     **{("A boy", "Ein Junge"): "name", ("A girl", "Ein Mädchen"): "name"},
     **{("Two", "Zwei"): "number", ("Three", "Drei"): "number", ("Four", "Vier"): "number", ("Five", "Fünf"): "number"},
 }
 """Start of a pair (English, German) -> kind of its replacement."""
 CHANGED_EVERY = 5
-"""Every fifth training pair with a start in `REPLACEABLE_SUBJECTS` is changed."""
+"""Every fifth training pair with a start in `REPLACEABLE_STARTS` is changed."""
 NAMES_SEED = 1
 
 Pair = tuple[str, str]
@@ -33,7 +33,7 @@ def invent_name(kind: str, rng: random.Random) -> str:
 
 
 def insert_names(pairs: Sequence[Pair], rng: random.Random, every: int, known: set[str]) -> Iterator[tuple[Pair, str]]:
-    """Replace the subject of each `every`-th pair in `REPLACEABLE_SUBJECTS` by a new name or number.
+    """Replace starts in `REPLACEABLE_STARTS` by new names or numbers, in each `every`-th pair with such a start.
 
     Yields each pair with its name or number, or with "" if it is unchanged. New names and numbers are not in `known`,
     and are added to it.
@@ -41,18 +41,18 @@ def insert_names(pairs: Sequence[Pair], rng: random.Random, every: int, known: s
     count = 0
     for pair in pairs:
         starts = [
-            (en, de) for en, de in REPLACEABLE_SUBJECTS if pair[0].startswith(f"{en} ") and pair[1].startswith(f"{de} ")
+            (en, de) for en, de in REPLACEABLE_STARTS if pair[0].startswith(f"{en} ") and pair[1].startswith(f"{de} ")
         ]
         count += bool(starts)
         if not starts or count % every:
             yield pair, ""
             continue
         (start,) = starts
-        name = invent_name(REPLACEABLE_SUBJECTS[start], rng)
+        name = invent_name(REPLACEABLE_STARTS[start], rng)
         while name in known:
-            name = invent_name(REPLACEABLE_SUBJECTS[start], rng)
+            name = invent_name(REPLACEABLE_STARTS[start], rng)
         known.add(name)
-        src, tgt = (name + text[len(subject) :] for text, subject in zip(pair, start, strict=True))
+        src, tgt = (name + text[len(replaced) :] for text, replaced in zip(pair, start, strict=True))
         yield (src, tgt), name
 
 
