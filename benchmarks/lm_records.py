@@ -14,7 +14,7 @@ class LmTrainingJob:
     dtype: Dtype
     dropout: float
     is_typical: bool
-    """Whether another system has its typical settings instead of those that all systems share; see the workers."""
+    """Whether a system other than seqlab uses its typical settings, not the common ones; see the workers."""
     steps: int
     threads: int
     device: str

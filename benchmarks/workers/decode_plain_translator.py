@@ -105,8 +105,8 @@ class Search:
             for row, rank in ends[:, :beam_size].nonzero().tolist():
                 hypothesis = [*ids[row, parents[row, rank], 1:].tolist(), self.eos_id]
                 finished[sentences[row]].append((totals[row, rank].item() / length, hypothesis))
-            others_first = ends.byte().sort(dim=1, stable=True).indices[:, :beam_size]
-            totals, parents, tokens = (each.gather(1, others_first) for each in (totals, parents, tokens))
+            continued = ends.byte().sort(dim=1, stable=True).indices[:, :beam_size]  # the best K without eos
+            totals, parents, tokens = (each.gather(1, continued) for each in (totals, parents, tokens))
             first_rows = summed.size(1) * torch.arange(len(sentences), device=src.device)
             rows = parents + first_rows[:, None]
             ids = torch.cat((ids.flatten(0, 1)[rows], tokens[..., None]), dim=-1)

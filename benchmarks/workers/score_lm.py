@@ -16,7 +16,8 @@ from seqlab.runs import load_run
 def run(job: Json) -> Json:
     """Score texts. Job: workload, texts (lists of rows, each generated after a newline), threads.
 
-    Returns the nll in nats per character of each row of each list, without special ids, which seqlab never samples.
+    Returns the nll in nats per character of each row of each list. Characters that replace special ids (`UNPRINTABLE`)
+    are excluded, because seqlab never samples special ids.
     """
     torch.set_num_threads(job["threads"])
     workload, trained = LmWorkload.read(Path(job["workload"]), "trained"), load_run(Path(job["workload"]) / "run")

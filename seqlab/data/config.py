@@ -121,7 +121,7 @@ class DataConfig(Part):
         return ["nll", *self.task_metrics]
 
     def for_fold(self, number: int, num_folds: int) -> Self:
-        """Return the section for one fold, from 1, of a cross-validation; raises ValueError if there are no folds."""
+        """Return a copy for one fold, numbered from 1; raises ValueError if the data has no folds."""
         raise ValueError(f"`data.kind: {self.kind}` cannot be divided into folds.")
 
     def run_name_specs(self) -> tuple[str, ...]:

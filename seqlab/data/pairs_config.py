@@ -164,7 +164,7 @@ class PairsConfig(TokensConfig):
         return self
 
     def for_fold(self, number: int, num_folds: int) -> Self:
-        """Return the section for one fold of a cross-validation, from 1."""
+        """Return a copy that validates on one fold of the training data, numbered from 1."""
         if self.valid_src is not None:
             raise ValueError("Folds are parts of the training corpora: remove `data.valid_src` and `data.valid_tgt`.")
         return replace(self, valid_fraction=1 / num_folds, valid_fold=number)

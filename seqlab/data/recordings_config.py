@@ -80,15 +80,15 @@ class RecordingsConfig(DataConfig):
     """Share of the training data held out for validation if `valid` is not given."""
 
     num_folds: Annotated[int, Field(ge=2, le=MAX_COUNT)] = 5
-    """Number of cross-validation folds of the training data, with `test_fold`."""
+    """Number of cross-validation folds of the training data, if `test_fold` is given."""
 
     test_fold: Count | None = None
     """Number of the test fold, from 1, which is excluded from training and validation; null for none."""
 
     folds: FoldKind = "plain"
-    """Assignment of recordings to folds: at random, with equal transcripts in one fold (`plain`), with equal shares of
-    each label (`stratified`), with equal values of `fold_column` in one fold (`grouped`, for speakers), or by the
-    values of `fold_column` (`given`)."""
+    """Assignment of recordings to folds: at random, keeping recordings with the same transcript together (`plain`),
+    with equal shares of each label (`stratified`), keeping recordings with the same value of `fold_column` together
+    (`grouped`, for speakers), or one fold per value of `fold_column` (`given`)."""
 
     fold_column: str | None = None
     """Column with groups or folds."""
@@ -180,7 +180,7 @@ class RecordingsConfig(DataConfig):
         return None
 
     def for_fold(self, number: int, num_folds: int) -> Self:
-        """Return the section with a test fold, from 1, of a cross-validation; validation data is held out as well."""
+        """Return a copy that tests on one fold, numbered from 1; validation data is held out of the other folds."""
         return replace(self, num_folds=num_folds, test_fold=number)
 
     @model_validator(mode="after")

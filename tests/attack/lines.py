@@ -51,14 +51,14 @@ COMMANDS: dict[str, Sequence[str]] = {
 
 
 def try_lines(workspace: Workspace, rng: random.Random, count: int) -> Iterator[Finding]:
-    """Pass unusual lines to a command: it writes as many lines, and its exit status is 3 if one has no output."""
+    """Pass unusual lines to a command. It must write one line each, and exit with status 3 if a line is too long."""
     for _ in range(count):
         command = rng.choice(list(COMMANDS))
         lines = [random_line(rng) for _ in range(rng.randrange(1, 8))]
-        is_long, is_broken = rng.random() < 0.15, rng.random() < 0.15
-        if is_long:
+        has_long_line, has_invalid_utf8 = rng.random() < 0.15, rng.random() < 0.15
+        if has_long_line:
             lines.insert(rng.randrange(len(lines) + 1), LONG_LINE)
-        if is_broken:
+        if has_invalid_utf8:
             lines.insert(rng.randrange(len(lines) + 1), b"a" + rng.choice(INVALID_UTF8))
         path = workspace.folder / "lines.txt"
         path.write_bytes(b"\n".join(lines) + b"\n" * rng.randrange(2))
@@ -69,20 +69,24 @@ def try_lines(workspace: Workspace, rng: random.Random, count: int) -> Iterator[
         starts = [each[:30] for each in lines]
         yield (
             f"{format_command(argv)}: {starts}",
-            check_lines(outcome, num_lines, is_long, is_broken, bool(path.stat().st_size)),
+            check_lines(outcome, num_lines, has_long_line, has_invalid_utf8, bool(path.stat().st_size)),
         )
 
 
-def check_lines(outcome: Outcome, num_lines: int, is_long: bool, is_broken: bool, has_lines: bool) -> str | None:
+def check_lines(
+    outcome: Outcome, num_lines: int, has_long_line: bool, has_invalid_utf8: bool, has_lines: bool
+) -> str | None:
     """Return the fault of a command on `num_lines` lines; None if there is none."""
     if outcome.fault is not None:
         return outcome.fault
-    if is_broken:
+    if has_invalid_utf8:
         return None if outcome.status == 2 else f"status {outcome.status} for bytes that are not UTF-8"
-    if outcome.status != (3 if is_long else 0) and has_lines:
+    if outcome.status != (3 if has_long_line else 0) and has_lines:
         return f"status {outcome.status}: {outcome.message}"
     num_outputs = outcome.stdout.count(b"\n")
-    return None if num_outputs == num_lines or not has_lines else f"{num_outputs} lines for {num_lines}"
+    return (
+        None if num_outputs == num_lines or not has_lines else f"{num_outputs} output lines for {num_lines} input lines"
+    )
 
 
 def random_line(rng: random.Random) -> bytes:

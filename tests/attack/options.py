@@ -113,7 +113,7 @@ def try_fields(workspace: Workspace, rng: random.Random, count: int) -> Iterator
 
 
 def fits_task(key: str, family: str, task: str) -> bool:
-    """Return whether a field of a family is valid with a task; fields of models only with the task of the model."""
+    """Return whether a field outside `data` is valid with a task; fields of a model are valid only with its task."""
     from seqlab.registry import Parts
 
     return not key.startswith("data.") and getattr(Parts("model").get(family), "task", task) == task

@@ -58,7 +58,7 @@ def test_closing_ends_a_thread_that_waits_for_space(depth: int) -> None:
         next(items)
 
 
-def test_at_most_depth_items_and_one_more_are_prepared() -> None:
+def test_at_most_depth_plus_one_items_are_prepared() -> None:
     produced = []
 
     def numbers() -> Iterator[int]:
@@ -91,7 +91,7 @@ def test_a_negative_depth_is_refused() -> None:
 
 @pytest.fixture
 def three_threads() -> Iterator[None]:
-    """Set torch to three threads, and restore its number afterwards."""
+    """Set the number of torch threads to three, and restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     yield

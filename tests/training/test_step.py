@@ -25,7 +25,7 @@ Split = Callable[[Seq2SeqBatch], Sequence[Seq2SeqBatch]]
 
 
 def rows_of(batch: Seq2SeqBatch, rows: Sequence[int]) -> Seq2SeqBatch:
-    """Select rows without removing columns: they have more padding than needed."""
+    """Select rows and keep all columns, even those that hold only padding."""
     assert batch.tgt_in is not None
     assert batch.tgt_out is not None
     index = torch.tensor(rows)

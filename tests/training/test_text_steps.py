@@ -97,7 +97,7 @@ def accumulator_of(model: nn.Module, device_context: DeviceContext = DEVICE_CONT
 
 
 def rows_of(batch: TextBatch, rows: Sequence[int]) -> TextBatch:
-    """Select rows without removing columns: they have more padding than needed."""
+    """Select rows and keep all columns, even those that hold only padding."""
     index = torch.tensor(rows)
     tgt_out = batch.tgt_out[index]
     return replace(
@@ -154,7 +154,10 @@ def test_splitting_and_padding_do_not_change_a_step(split: str, settings: dict[s
 
 @pytest.mark.parametrize("micro_batch_tokens", [8, 16, 24])
 def test_micro_steps_do_not_change_steps_of_streams(micro_batch_tokens: int) -> None:
-    """Each row continues its own state in any micro-step. There are two epochs; each starts without a state."""
+    """Each row continues from its own state, whichever micro-step it is in.
+
+    Each of the two epochs starts without a state.
+    """
     unsplit, split = (steps_of(micro_batch_tokens=size, **STREAMS) for size in (10**6, micro_batch_tokens))
     assert {step.position.epoch for step in unsplit} == {0, 1}
     assert {len(step.micro_steps) for step in unsplit} == {1}
@@ -236,12 +239,12 @@ def weights_after_muon(is_sharded: bool) -> list[np.ndarray]:
 
 
 def test_muon_updates_sharded_weights_like_unsharded_ones() -> None:
-    """Up to the bf16 of the orthogonalization: orthogonalizing each shard separately would differ far more."""
+    """The tolerance allows for bf16 in the orthogonalization; separate orthogonalization of each shard exceeds it."""
     start = [parameter.detach().numpy() for parameter in transformer().parameters()]
     expected, found = weights_after_muon(False), run_in_ranks(2, weights_after_muon, True)
-    for first, one, two, wanted in zip(start, *found, expected, strict=True):
-        np.testing.assert_array_equal(one, two)
-        assert np.linalg.norm(one - wanted) < 0.1 * np.linalg.norm(wanted - first)
+    for initial, rank_0, rank_1, wanted in zip(start, *found, expected, strict=True):
+        np.testing.assert_array_equal(rank_0, rank_1)
+        assert np.linalg.norm(rank_0 - wanted) < 0.1 * np.linalg.norm(wanted - initial)
 
 
 @pytest.mark.parametrize(("first", "then"), [(2, 3), (3, 1), (1, 6)])

@@ -29,8 +29,8 @@ BLANK = 0
 TIMING = FrameTiming(hop=0.04, middle=0.0125, frame_step=4, blank_id=BLANK)
 
 
-def is_word(path: tuple[int, ...], silent: int) -> bool:
-    """Check that the frame without sound is not within the only word of a path."""
+def is_silence_outside_word(path: tuple[int, ...], silent: int) -> bool:
+    """Return whether the silent frame is before or after the only word of a path."""
     positions = [position for position, index in enumerate(path) if index != BLANK]
     return not positions[0] <= silent <= positions[-1]
 
@@ -50,7 +50,8 @@ def best_path(log_probs: torch.Tensor, row: list[int], silent: int | None) -> li
     paths = [
         path
         for path in product(range(size), repeat=frames)
-        if [index for index, _ in groupby(path) if index != BLANK] == row and (silent is None or is_word(path, silent))
+        if [index for index, _ in groupby(path) if index != BLANK] == row
+        and (silent is None or is_silence_outside_word(path, silent))
     ]
     if not paths:
         return None
@@ -63,7 +64,9 @@ def test_times_are_those_of_the_best_path(seed: int) -> None:
     log_probs = torch.from_numpy(rng.normal(size=(6, 3)) * 2).log_softmax(1)
     row = [int(index) for index in rng.integers(1, 3, size=rng.integers(1, 4))]
     silent = int(rng.integers(6))
-    sound = np.repeat([frame != silent for frame in range(6)], 4)[2:]  # the middle of each frame is frame 4 f
+    sound = np.repeat([frame != silent for frame in range(6)], 4)[
+        2:
+    ]  # feature frame 4 f is the middle of output frame f
     frames = FrameLogProbs(log_probs[None], torch.tensor([6]))
     [found] = time_tokens(frames, [row], [["x"] * len(row)], [sound], [0.3], TIMING)
     path = best_path(log_probs, row, silent)
@@ -83,7 +86,7 @@ def test_times_are_those_of_the_best_path(seed: int) -> None:
         assert timed.confidence == pytest.approx(np.exp(mean))
 
 
-def test_tokens_emitted_in_silence_are_timed_in_the_sound_with_their_own_confidence() -> None:
+def test_tokens_emitted_in_silence_get_times_within_sound_and_keep_their_confidence() -> None:
     probs = torch.full((6, 3), 0.005)
     probs[:, BLANK] = 0.99
     probs[0], probs[1] = torch.tensor([0.05, 0.9, 0.05]), torch.tensor([0.1, 0.1, 0.8])  # "ab" before the sound
@@ -94,7 +97,7 @@ def test_tokens_emitted_in_silence_are_timed_in_the_sound_with_their_own_confide
     assert (first.confidence, second.confidence) == (pytest.approx(0.9), pytest.approx(0.8))
 
 
-def test_empty_transcripts_and_silent_recordings_have_times() -> None:
+def test_empty_transcripts_and_silent_recordings_are_accepted() -> None:
     log_probs = torch.zeros(2, 3, 4).log_softmax(2)
     frames = FrameLogProbs(log_probs, torch.tensor([3, 3]))
     found = time_tokens(frames, [[], [2]], [[], ["a"]], [np.zeros(12, bool)] * 2, [0.1, 0.1], TIMING)
@@ -155,12 +158,12 @@ def test_silence_is_determined_at_the_middle_of_output_frames() -> None:
     sound = np.zeros(12, bool)
     sound[3:5] = True
     assert _silent_frames(sound, 3, TIMING).tolist() == [0, 2]
-    twice = FrameTiming(hop=0.02, middle=0.0025, frame_step=2, blank_id=BLANK, first_frame=-1.0)
-    assert _silent_frames(sound, 6, twice).tolist() == [0, 1, 4, 5]
+    double_rate = FrameTiming(hop=0.02, middle=0.0025, frame_step=2, blank_id=BLANK, first_frame=-1.0)
+    assert _silent_frames(sound, 6, double_rate).tolist() == [0, 1, 4, 5]
 
 
 def test_a_pause_does_not_split_a_word() -> None:
-    """`b` is most probable before a pause; if it starts the word `bc`, it is moved after the pause to `c`."""
+    """`b` is most probable before a pause. As part of the word `bc`, it is timed after the pause, next to `c`."""
     probs = torch.full((1, 8, 4), 0.01)
     for frame, index in enumerate([1, 0, 2, 0, 0, 0, 3, 0]):
         probs[0, frame, index] = 1.0

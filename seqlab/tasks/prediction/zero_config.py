@@ -79,7 +79,9 @@ def _choose_sizes(builder: ConfigBuilder, raw: RawExamples) -> None:
     count, inputs = len(raw), prod(codecs[0].shape)
     classes = f", {codecs[1].size} classes" if data.predicts == "class" else ""
     shape = " x ".join(map(str, codecs[0].shape))
-    logger.info("%s examples of %s numbers%s; chosen for them:", f"{count:,}", shape, classes)
+    logger.info(
+        "%s examples of %s numbers%s; chosen settings (give an option to override one):", f"{count:,}", shape, classes
+    )
     size = power_of_two(8 * max(inputs, 4) ** 0.5 * max(1.0, count / 1000) ** 0.25, 32, 512, round)
     builder.set("model.hidden_sizes", [size, size], f"{inputs} inputs, {count:,} examples")
     builder.set("model.dropout", 0.2 if count < 20_000 else 0.1, f"{count:,} examples")

@@ -32,7 +32,7 @@ class Focal:
         self.gamma = gamma
 
     def __call__(self, model: Any, batch: TokenBatch, context: StepContext) -> Loss:
-        """Return the loss of a batch, counted in target tokens; logs `nll`, the cross entropy."""
+        """Return the summed loss and the number of target tokens; log the cross entropy as `nll`."""
         assert batch.tgt_out is not None, "the loss needs a target"
         output = model(batch) if context.carry is None else model(batch, context.carry)
         is_target = batch.tgt_out != IGNORE
