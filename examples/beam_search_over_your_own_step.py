@@ -15,7 +15,7 @@ from seqlab.models import Step, TensorState
 from seqlab.search import SearchConfig, beam_search, greedy_search
 
 LETTERS = ["<end>", "a", "b", "c"]
-START, END = 1, 0
+START, END = 1, 0  # the first letter is predicted as after an "a"
 
 
 class Bigrams:
@@ -51,7 +51,7 @@ class Bigrams:
 
 model, limit = Bigrams(), 6
 config = SearchConfig(beam_size=4, num_hypotheses=4, length_alpha=0.0, max_length=limit)
-for hypothesis in beam_search(model, 1, config)[0]:
+for hypothesis in beam_search(model, 1, config)[0]:  # for a batch of one word
     print(f"beam     {''.join(LETTERS[each] for each in hypothesis.ids):6} {hypothesis.score:.3f}")
 [greedy] = greedy_search(model, 1, SearchConfig(beam_size=1, length_alpha=0.0, max_length=limit))
 print(f"greedy   {''.join(LETTERS[each] for each in greedy.ids):6} {greedy.score:.3f}")

@@ -26,7 +26,7 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("export/arpa.py", "if not isinstance(loaded.model, NgramModel):"): EXPORTER,
     (
         "export/convert.py",
-        'assert isinstance(loaded.model, Transformer), "`refuse_other_families` was called"',
+        'assert isinstance(loaded.model, Transformer), "`refuse_unsupported_models` allows only Transformers"',
     ): EXPORTER,
     ("export/convert.py", "if not isinstance(model, TransformerConfig):"): EXPORTER,
     (

@@ -64,10 +64,10 @@ def locate(name: str, folder: str | Path | None = None) -> CorpusFiles:
 
 
 def path_specs(name: str) -> dict[str, dict[str, str]]:
-    """Return the path specs of a corpus for the config of a run, `path_specs("wikitext2")["train"]["text"]`.
+    """Return the path specs of a corpus by split and column, `path_specs("wikitext2")["train"]["text"]`.
 
-    These are the files in `$SEQLAB_DATA/NAME`. If there is no such folder, they are columns of the Hugging Face dataset
-    with the same text, which `datasets` downloads.
+    The config of a run can contain them. They name the files in `$SEQLAB_DATA/NAME`. If there is no such folder, they
+    name columns of the Hugging Face dataset with the same text (`hub:NAME:SPLIT#COLUMN`), which `datasets` downloads.
 
     Raises:
         FileNotFoundError, ValueError: as in `locate`, but a missing folder is not an error if there is a dataset.

@@ -94,7 +94,7 @@ def _find_file(corpus: CorpusDescription, folder: Path, file: TextFile) -> Path:
             found = None if file.sha256 is None else sha256_of_text(path)
             if found != file.sha256:
                 raise ValueError(
-                    f"{path} has different content than this file of {corpus.name}: the SHA-256 of its text is "
+                    f"{path} differs from the file of the corpus {corpus.name}: the SHA-256 of its text is "
                     f"{found}, but must be {file.sha256}. " + _instructions(corpus)
                 )
             return path

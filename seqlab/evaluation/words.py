@@ -13,9 +13,9 @@ from .score import LineStatistics, References, Score, num_references
 
 
 def repeated(hypotheses: Sequence[str], references: References) -> LineStatistics:
-    """Compute the percentage of words that equal the previous word, lower is better; also for the references.
+    """Compute the percentage of words that equal the previous word; lower is better.
 
-    Of several references only the first is used.
+    The score's details include the percentage for the first reference of each line.
     """
     lines = zip(hypotheses, references[0], strict=True)
     rows = np.array([[*_repetitions(hypothesis), *_repetitions(first or "")] for hypothesis, first in lines])

@@ -26,7 +26,7 @@ MIN_SUBWORD_SHARE = 0.05
 """A vocabulary consists of subwords if at least this share of its entries begin with `▁`. For example, the share is a
 fifth in a vocabulary of 500 subwords and bytes for Multi30k."""
 ARPA_TOLERANCE = 1e-6
-"""Maximum difference in nats between the model and the file, which has nine digits."""
+"""Maximum difference in nats between the model and the file, whose numbers have nine digits."""
 
 
 def export_arpa(
@@ -52,8 +52,8 @@ def export_arpa(
         )
     if text_config(loaded).is_continuous:
         logger.warning(
-            "%s was trained on continuous text, without <s>: other programs begin each line with <s>, which its "
-            "training text does not contain",
+            "%s was trained on continuous text, without <s>, but other programs start each line with <s>, a "
+            "token that the model was not trained on",
             run,
         )
     final = loaded.folder.path / "export" / "model.arpa" if out is None else Path(out)
@@ -79,8 +79,8 @@ def import_arpa(
     Args:
         file: the ARPA file, compressed if its name ends in .gz.
         run_dir: the run folder to create.
-        tokenizer_of: a run with a target tokenizer that has the words of the file as tokens, for n-gram models of
-            subwords or characters; by default the tokens are the words of the file, separated by spaces.
+        tokenizer_of: a run whose target tokenizer is used, for n-gram models of subwords or characters. Its tokens
+            must be the words of the file. By default the tokens are the words of the file, separated by spaces.
         overwrite: replace an existing run folder.
 
     Raises:
@@ -121,8 +121,8 @@ def _tokenizer_of_words(file: Path) -> tuple[WordsConfig, Tokenizer]:
     settings, words = WordsConfig(normalization="none"), read_words(file)
     if " " in words or sum(word.startswith("▁") for word in words) > MIN_SUBWORD_SHARE * len(words):
         raise ValueError(
-            f"{file} is a model of characters or subwords, since some of its words contain a space or `▁`: name a run "
-            "with the same tokens by `--tokenizer`."
+            f"{file} is a model of characters or subwords, since some of its words contain a space or `▁`: add "
+            "`--tokenizer RUN` for a run with the same tokens."
         )
     return settings, train_tokenizer(settings, words)
 
@@ -156,5 +156,6 @@ def _check_equal(read_back: NgramModel, model: NgramModel, final: Path) -> None:
             actual, expected = getattr(read_level, name), getattr(level, name)
             if not torch.allclose(actual.double(), expected.double(), rtol=0, atol=ARPA_TOLERANCE):
                 raise ValueError(
-                    f"{final} was not written: read back, the `{name}` of its {length}-grams differ from the model's."
+                    f"{final} was not written: after reading it back, the `{name}` of its {length}-grams differ "
+                    "from those of the model."
                 )

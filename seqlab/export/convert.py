@@ -1,4 +1,4 @@
-"""Export a translator to CTranslate2, and verify on real lines that both compute the same."""
+"""Export a translator to CTranslate2, and verify on real lines that model and export compute the same."""
 
 import copy
 import logging
@@ -48,7 +48,7 @@ def export_run(
     check: str | Path | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Export a translator to CTranslate2, and compare the outputs of both; return the folder.
+    """Export a translator to CTranslate2, and compare the outputs of model and export; return the folder.
 
     The conversion is always verified in fp32. The effect of another quantization is measured and logged.
 
@@ -68,7 +68,7 @@ def export_run(
     final = default_export_path(Path(run), quantization) if out is None else Path(out)
     refuse_existing(final, overwrite)
     loaded = load_run(run, checkpoint, model_noun=TRANSLATOR)
-    refuse_other_families(run)
+    refuse_unsupported_models(run)
     src_rows, tgt_rows = load_check_rows(loaded, check)
     with atomic_folder(final) as folder:
         save_tokenizers(folder, loaded.src_tokenizer, loaded.tgt_tokenizer)
@@ -97,7 +97,7 @@ def convert(
     """Write CTranslate2's files into a folder, and compare its outputs with those of the run in fp32."""
     from seqlab.export.specification import make_specification  # imports CTranslate2, which may be missing
 
-    assert isinstance(loaded.model, Transformer), "`refuse_other_families` was called"
+    assert isinstance(loaded.model, Transformer), "`refuse_unsupported_models` allows only Transformers"
     # A copy, since CTranslate2 quantizes weights in place.
     specification = make_specification(copy.deepcopy(loaded.model), loaded.src_tokenizer, loaded.tgt_tokenizer)
     specification.validate()
@@ -109,7 +109,7 @@ def convert(
     return compare_engines(engine, reference, src_rows, tgt_rows, tokenizer, loaded.output_limits)
 
 
-def refuse_other_families(run: str | Path) -> None:
+def refuse_unsupported_models(run: str | Path) -> None:
     """Raise ValueError if CTranslate2 cannot represent the model of a run."""
     from seqlab.export.specification import refuse_unsupported_fields  # imports CTranslate2, which may be missing
 
@@ -123,7 +123,7 @@ def refuse_other_families(run: str | Path) -> None:
 
 
 def load_check_rows(loaded: LoadedRun, check: str | Path | None) -> tuple[list[list[int]], list[list[int]] | None]:
-    """Load token ids for the comparison: of the lines of a file, or of the validation set with its targets.
+    """Encode the lines of a file for the comparison, or load the encoded pairs of the validation set.
 
     Raises:
         ValueError: all lines are empty or longer than the model reads.

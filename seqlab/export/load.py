@@ -87,9 +87,9 @@ def _current_export(run: Path, checkpoint: str, quantization: str) -> ExportFold
     origin = export_origin(source, step, quantization)
     if folder.has_origin(origin):
         return folder
-    from seqlab.export.convert import export_run, refuse_other_families
+    from seqlab.export.convert import export_run, refuse_unsupported_models
 
-    refuse_other_families(run)
+    refuse_unsupported_models(run)
     folder.path.parent.mkdir(exist_ok=True)
     with folder_lock(folder.path.parent, wait=True):
         if not folder.has_origin(origin):  # another process may have exported it while this one waited

@@ -118,7 +118,7 @@ class ModelConfig(Part):
 
         Args:
             src: the source side: a `TokenSide` for tokens or labels, a `FrameSide` for recordings.
-            tgt: the target side; for data with one side, that side again.
+            tgt: the target side; the source again for data without separate sources and targets.
         """
         raise NotImplementedError
 

@@ -35,7 +35,7 @@ class RDropConfig(ObjectiveConfig):
 
 
 class RDrop:
-    """Sum of the cross entropies of two passes and the mean of both KL divergences between them."""
+    """Cross entropy of two passes, plus the weighted mean of KL(p || q) and KL(q || p) of their predictions."""
 
     def __init__(self, config: RDropConfig) -> None:
         self.config = config

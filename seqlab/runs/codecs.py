@@ -52,7 +52,7 @@ class CodecsMixin:
     """Base of classes with the source and target codecs of a run."""
 
     codecs: tuple[Any, Any]
-    """Source and target codec: the same object if the data has one side or a joint vocabulary."""
+    """Source and target codec: the same object for a joint vocabulary or data without separate sources and targets."""
 
     @property
     def src_tokenizer(self) -> Tokenizer:

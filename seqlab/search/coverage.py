@@ -44,7 +44,7 @@ class AttentionCoverage(NamedTuple):
     def penalties(self, sentences: Tensor) -> Tensor:
         """Compute the penalty of each row: (N,), at most 0; `sentences` (N,) is the sentence of each row.
 
-        A cumulative sum adds in order, so padding does not change the rounding.
+        A cumulative sum adds the positions in order, so zeros of padding at the end do not change the rounding.
         """
         logs = self.attention.clamp(MIN_ATTENTION, 1.0).log().masked_fill(~self.is_counted[sentences], 0.0)
         return self.beta * logs.cumsum(1)[:, -1]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class EndedHypotheses(NamedTuple):
-    """Last steps of n ended hypotheses of A sentences. Fields (A, n); a log-probability of -inf marks a free slot."""
+    """Last steps of n ended hypotheses per sentence. Fields (A, n); a log-probability of -inf marks a free slot."""
 
     scores: Tensor
     log_probs: Tensor
@@ -45,13 +45,13 @@ class TracedHypotheses(NamedTuple):
 
 
 class History:
-    """Record of the steps of a search. Step t extends the rows that were appended after step t - 1, in this order."""
+    """Record of the steps of a search. Step t extends the rows that were appended at step t - 1, in the same order."""
 
     def __init__(self) -> None:
         self.parents: list[Tensor] = []
         self.ids: list[Tensor] = []
         self.id_log_probs: list[Tensor] = []
-        self.attention: list[Tensor] = []
+        self.attention: list[Tensor] = []  # (N, S) per step: weights of the rows that the step extends
 
     @property
     def num_steps(self) -> int:
@@ -59,7 +59,7 @@ class History:
         return len(self.ids)
 
     def append(self, parents: Tensor, ids: Tensor, id_log_probs: Tensor) -> None:
-        """Record the rows (N',) that the next step will extend; `parents`: the row that each of them extends."""
+        """Append the rows (N',) of a step. `parents`: index of the previous step's row that each row extends."""
         self.parents.append(parents)
         self.ids.append(ids)
         self.id_log_probs.append(id_log_probs)
@@ -67,19 +67,19 @@ class History:
     def trace(self, ended: EndedHypotheses) -> TracedHypotheses:
         """Follow the back-pointers of hypotheses to their first id, on the CPU. ended: fields of shape (E,)."""
         ended = EndedHypotheses(*(field.cpu() for field in ended))
-        lengths, all_parents = ended.lengths, _on_cpu(self.parents)
-        all_ids, all_log_probs = _on_cpu(self.ids), _on_cpu(self.id_log_probs)
+        lengths, all_parents = ended.lengths, _copy_to_cpu(self.parents)
+        all_ids, all_log_probs = _copy_to_cpu(self.ids), _copy_to_cpu(self.id_log_probs)
         all_attention = [step.cpu() for step in self.attention]  # too large to concatenate on the device
-        count, num_steps = len(lengths), int(lengths.max()) if len(lengths) else 0
-        ids = ended.last_ids.new_zeros(count, num_steps)
-        id_log_probs = ended.last_log_probs.new_zeros(count, num_steps)
-        attention = all_attention[0].new_zeros(count, num_steps, all_attention[0].shape[1]) if all_attention else None
+        count, max_length = len(lengths), int(lengths.max()) if len(lengths) else 0
+        ids = ended.last_ids.new_zeros(count, max_length)
+        id_log_probs = ended.last_log_probs.new_zeros(count, max_length)
+        attention = all_attention[0].new_zeros(count, max_length, all_attention[0].shape[1]) if all_attention else None
         row = torch.zeros_like(lengths)  # the row that step t extended
-        for t in reversed(range(num_steps)):
-            last = (lengths == t + 1).nonzero()[:, 0]
+        for t in reversed(range(max_length)):
+            last = (lengths == t + 1).nonzero()[:, 0]  # hypotheses that end at step t
             ids[last, t] = ended.last_ids[last]
             id_log_probs[last, t] = ended.last_log_probs[last]
-            inner = (lengths > t + 1).nonzero()[:, 0]
+            inner = (lengths > t + 1).nonzero()[:, 0]  # hypotheses that continue after step t
             if len(inner):
                 child = row[inner]
                 ids[inner, t] = all_ids[t][child]
@@ -92,6 +92,6 @@ class History:
         return TracedHypotheses(ids, id_log_probs, attention)
 
 
-def _on_cpu(steps: list[Tensor]) -> list[Tensor]:
+def _copy_to_cpu(steps: list[Tensor]) -> list[Tensor]:
     """Copy the rows of all steps to the CPU at once, because the host waits for each copy from a GPU."""
     return [*torch.cat(steps).cpu().split([len(step) for step in steps])] if steps else []

@@ -18,8 +18,8 @@ from seqlab.search.search import select_search
 from seqlab.training.validation import RunInTraining, Validation
 
 Codecs = tuple[Any, Any]
-"""Source and target codec: the same object if the data has one side or a joint vocabulary. The codec of text is a
-`Tokenizer`."""
+"""Source and target codec: the same object for a joint vocabulary or data without separate sources and targets. The
+codec of text is a `Tokenizer`."""
 
 
 class Task:
@@ -28,7 +28,7 @@ class Task:
     batch_type: ClassVar[type]
     """Class of the batches."""
     unit: ClassVar[str] = "rows"
-    """Name of the rows of a batch, for messages."""
+    """Plural noun for the rows of a batch in messages; not the unit of the loss."""
     needs: ClassVar[tuple[type, ...]] = (Scorer,)
     """Model protocols with the methods that validation calls."""
     decodes: ClassVar[bool] = False
@@ -73,7 +73,7 @@ class Task:
         yield from ()
 
     def fold_scores(self, predictions: Sequence[dict[str, Any]]) -> dict[str, float] | None:
-        """Compute the scores of the predictions for a held-out fold; None if validation scores are used instead."""
+        """Score the predictions for a held-out fold; None, the default, to use the validation scores of the run."""
         return None
 
     def locate(self, data: Any, index: int) -> str:
@@ -108,7 +108,7 @@ def check_model(model: Any, config: Config, task: Task) -> None:
     if task.decodes:
         select_search(model, config.training.valid_search)
         if (metric := config.training.valid_metric) in METRICS:
-            try:  # a package may not be installed
+            try:  # the metric may need a package that is missing
                 line_statistics(str(metric), ["a"], [["a"]])
             except ValueError as error:
                 raise ValueError(f"`training.valid_metric: {metric}`: {error}") from None

@@ -34,7 +34,7 @@ class RunInTraining(Protocol):
     config: Config
     device_context: DeviceContext
     codecs: tuple[Any, Any]
-    """Source and target codec: the same object if the data has one side or a joint vocabulary."""
+    """Source and target codec: the same object for a joint vocabulary or data without separate sources and targets."""
     data: Any
     """The result of `Task.prepare`."""
     model: Any

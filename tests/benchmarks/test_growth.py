@@ -1,4 +1,4 @@
-"""Growth benchmark: fitted exponents, and all axes with tiny sizes."""
+"""Growth benchmark: fitted exponents, and measurements along every axis (a size that grows) at tiny sizes."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -89,7 +89,7 @@ def test_invalid_arguments_and_files_are_refused(seqlab, runs: TinyRuns, tmp_pat
         (["import", tmp_path / "none.arpa"], f"There is no file {tmp_path / 'none.arpa'}"),
         (["import", tmp_path / "damaged.arpa", "--tokenizer", run_dir], "damaged.arpa, line"),
         (["import", tmp_path / "damaged.arpa.gz", "--tokenizer", run_dir], "cannot be unpacked"),
-        (["import", file], "contain a space or `▁`: name a run with the same tokens by `--tokenizer`"),
+        (["import", file], "contain a space or `▁`: add `--tokenizer RUN` for a run with the same tokens"),
         (
             ["import", file, "--tokenizer", tmp_path / "folder"],
             f"There is no run {tmp_path / 'folder'} with a tokenizer",

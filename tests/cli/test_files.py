@@ -30,7 +30,7 @@ def test_a_block_size_of_zero_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "lines", "numbers"),
+    ("spec", "lines", "line_numbers"),
     [
         ("plain", ["a\u2028b\x85c", "", "\x0bd\re"], [1, 2, 3]),
         ("plain.gz", ["a\u2028b\x85c", "", "\x0bd\re"], [1, 2, 3]),
@@ -42,7 +42,7 @@ def test_a_block_size_of_zero_is_refused() -> None:
     ],
 )
 def test_text_files_and_columns_are_read_with_their_line_numbers(
-    tmp_path: Path, spec: str, lines: list[str], numbers: list[int]
+    tmp_path: Path, spec: str, lines: list[str], line_numbers: list[int]
 ) -> None:
     text = "a\u2028b\x85c\r\n\n\x0bd\re".encode()
     (tmp_path / "plain").write_bytes(text)
@@ -54,7 +54,7 @@ def test_text_files_and_columns_are_read_with_their_line_numbers(
     (tmp_path / "nr#1").write_text("one\n", encoding="utf-8")
     with open_input(f"{tmp_path}/{spec}") as source:
         assert list(source.lines) == lines
-        locations = [f"{tmp_path}/{spec}, line {number}" for number in numbers]
+        locations = [f"{tmp_path}/{spec}, line {number}" for number in line_numbers]
         assert source.locations(0, len(lines)) == locations
         assert source.locations(1, len(lines) - 1) == locations[1:]
 

@@ -65,7 +65,7 @@ def test_different_content_and_damaged_files_are_refused(tmp_path, toy):
     with pytest.raises(ValueError, match=r"new\.en\.gz is damaged or not gzip"):
         locate_files(toy, tmp_path)
     (tmp_path / "new.en.gz").write_bytes(gzip.compress(b"A man.\r\nA dog.\r\n"))
-    with pytest.raises(ValueError, match=r"new\.en\.gz has different content than this file of toy.*example\.org/toy"):
+    with pytest.raises(ValueError, match=r"new\.en\.gz differs from the file of the corpus toy.*example\.org/toy"):
         locate_files(toy, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Properties of the splits: reproducible, disjoint, unambiguous, and without held-out combinations."""
+"""Splits of number_words: reproducible, disjoint, unambiguous; held-out digit pairs only in `test_combinations`."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -42,9 +42,9 @@ def test_split_sizes_match_the_description(splits):
     assert {name: split.num_lines for name, split in CORPORA["number_words"].splits.items()} == dict(NUM_LINES)
 
 
-def test_no_line_of_either_language_is_in_two_splits_and_only_train_repeats(splits):
-    for side in ("en", "de"):
-        lines = {name: [getattr(phrase, side) for phrase in phrases] for name, phrases in splits.items()}
+def test_splits_share_no_lines_and_only_train_has_duplicates(splits):
+    for language in ("en", "de"):
+        lines = {name: [getattr(phrase, language) for phrase in phrases] for name, phrases in splits.items()}
         distinct = {name: set(split_lines) for name, split_lines in lines.items()}
         assert sum(map(len, distinct.values())) == len(set().union(*distinct.values()))
         assert {name for name in lines if len(lines[name]) > len(distinct[name])} == {"train"}
@@ -125,7 +125,7 @@ def test_written_files_are_reproducible_and_match_their_checksums(tmp_path):
     write(tmp_path, seed=5)
     assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()} == first
     write(tmp_path, seed=6)
-    with pytest.raises(ValueError, match=r"train\.en has different content than this file of number_words"):
+    with pytest.raises(ValueError, match=r"train\.en differs from the file of the corpus number_words"):
         locate("number_words", tmp_path)
 
 

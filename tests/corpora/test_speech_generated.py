@@ -54,7 +54,9 @@ def test_splits_share_no_text_or_voice_and_are_reproducible(tmp_path: Path, writ
     assert read_files(tmp_path / "once") == read_files(tmp_path / "again")
     write(tmp_path / "other", seed=8, num_phrases=NUM_PHRASES)
     assert read_files(tmp_path / "once") != read_files(tmp_path / "other")
-    with pytest.raises(ValueError, match=r"`num_phrases` must name splits of train, valid, test, but contains 'dev'"):
+    with pytest.raises(
+        ValueError, match=r"`num_phrases` must contain only the splits train, valid, test, but contains 'dev'"
+    ):
         write(tmp_path / "other", num_phrases={"dev": 1})
 
 

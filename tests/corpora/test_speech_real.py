@@ -119,7 +119,9 @@ def test_no_string_is_in_two_splits_and_the_same_seed_writes_the_same_bytes(
     assert len(files) == sum(NUM_STRINGS.values()) + 3
     assert all((repeated["train"].parent / file).read_bytes() == (folder / file).read_bytes() for file in files)
     assert other["test"].read_bytes() != strings["test"].read_bytes()
-    with pytest.raises(ValueError, match=r"`num_strings` must name splits of train, valid, test, but contains 'dev'"):
+    with pytest.raises(
+        ValueError, match=r"`num_strings` must contain only the splits train, valid, test, but contains 'dev'"
+    ):
         fsdd.write_strings(tmp_path, num_strings={"dev": 1})
 
 

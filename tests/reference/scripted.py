@@ -67,7 +67,7 @@ class ScriptedStepper:
         self.vocab_size, self.eos_id, self.bos_id = vocab_size, eos_id, bos_id
         self.seed, self.spread, self.levels, self.banned_share = seed, spread, levels, banned_share
         self.rows_per_step: list[int] = []
-        self.table = cache(self._table)
+        self.table = cache(self._table)  # (key, ids so far) -> log-probabilities of the next id
 
     def _table(self, key: int, history: tuple[int, ...]) -> tuple[float, ...]:
         draw = random.Random(f"{self.seed}/{key}/{history}")
@@ -91,15 +91,15 @@ class ScriptedStepper:
         state.consume()
         self._check_rows(state.keys)
         ids = torch.cat([state.ids, last_ids[:, None]], dim=1)
-        histories = [(int(key), tuple(row[1:])) for key, row in zip(state.keys, ids.tolist(), strict=True)]
-        scores = torch.tensor([self.table(*history) for history in histories]).view(-1, self.vocab_size)
+        contexts = [(int(key), tuple(row[1:])) for key, row in zip(state.keys, ids.tolist(), strict=True)]
+        scores = torch.tensor([self.table(*context) for context in contexts]).view(-1, self.vocab_size)
         attention = (
-            torch.tensor([self.attention_row(*history) for history in histories]) if self.need_attention else None
+            torch.tensor([self.attention_row(*context) for context in contexts]) if self.need_attention else None
         )
         return Step(scores, ScriptedState(state.keys, ids), attention)
 
     def _check_rows(self, keys: Tensor) -> None:
         self.rows_per_step.append(len(keys))
-        runs = torch.unique_consecutive(keys, return_counts=True)
-        assert len(set(runs[1].tolist())) <= 1, "each active sentence must have the same number of contiguous rows"
-        assert len(set(runs[0].tolist())) == len(runs[0]), "the rows of a sentence must be contiguous"
+        block_keys, block_sizes = torch.unique_consecutive(keys, return_counts=True)
+        assert len(set(block_sizes.tolist())) <= 1, "each active sentence must have the same number of contiguous rows"
+        assert len(set(block_keys.tolist())) == len(block_keys), "the rows of a sentence must be contiguous"

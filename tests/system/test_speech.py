@@ -1,6 +1,7 @@
 """Training on synthetic speech on the command line: error rate on unseen voices, empty transcripts of non-speech.
 
-Non-speech sounds are drawn by the augmentation with another seed. Plucked strings do not occur in training.
+The augmentation draws the non-speech sounds, with another seed than in training. Plucked strings do not occur in
+training.
 """
 
 import dataclasses
@@ -32,9 +33,9 @@ def recipe_on_lists(folder: Path, name: str, lists: dict[str, Path], **training:
     data = dataclasses.replace(
         config.data, train=[str(lists["train"])], valid=str(lists["valid"]), test=[str(lists["test"])]
     )
-    changed = dataclasses.replace(config.training, device="cpu", threads=1, **training)
+    training_config = dataclasses.replace(config.training, device="cpu", threads=1, **training)
     shutil.rmtree(folder)
-    return dataclasses.replace(config, data=data, training=changed)
+    return dataclasses.replace(config, data=data, training=training_config)
 
 
 SAMPLE_RATE = 8000
@@ -57,8 +58,8 @@ def plucked_strings(rng: np.random.Generator) -> np.ndarray:
 
 
 @NEEDS_ESPEAK
-def test_numbers_spoken_by_espeak(tmp_path: Path) -> None:
-    """Takes a minute: a small part of the corpus is trained until most of it is recognized."""
+def test_trained_recognizer_reads_unseen_voices_and_leaves_nonspeech_empty(tmp_path: Path) -> None:
+    """Train a recognizer on a small corpus for about a minute; check its character error rate on unseen voices."""
     lists = number_speech.write(tmp_path / "speech", num_phrases=number_speech.SMALL_NUM_PHRASES)
     config = recipe_on_lists(
         tmp_path / "recipe", "number_speech", lists, max_steps=250, save_every=125, valid_every=125

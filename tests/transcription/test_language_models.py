@@ -20,7 +20,7 @@ def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     folder = tmp_path_factory.mktemp("lm")
     lines = [normalize_transcript(text, "plain") for text in TEXTS * 40]
     (folder / "text.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    found = {}
+    run_dirs = {}
     for name, options in {
         "characters": ["--data.tokenizer.kind", "saved", "--data.tokenizer.folder", trained / "tgt_tokenizer"],
         "words": ["--data.tokenizer.kind", "words"],
@@ -29,22 +29,24 @@ def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         arguments = ["--data.train", folder / "text.txt", "--model.family", "ngram_lm", *options]
         status, done = run_in_process("train", *arguments, "--run_dir", folder / name)
         assert status == 0, done.stderr.decode()
-        found[name] = folder / name
-    return found
+        run_dirs[name] = folder / name
+    return run_dirs
 
 
 @pytest.mark.parametrize("name", ["characters", "words"])
-def test_a_language_model_increases_the_share_of_known_words(trained: Path, models: dict[str, Path], name: str) -> None:
-    """A high weight increases the share of known words; a negligible weight changes nothing."""
+def test_a_language_model_increases_the_number_of_known_words(
+    trained: Path, models: dict[str, Path], name: str
+) -> None:
+    """A high weight increases the number of known words; a negligible weight changes nothing."""
     rng = np.random.default_rng(21)
     texts = ["ab c", "bb c", "ca b", "cc b", "aa ab"]
     recordings = [(synthesize(text, rng), RATE) for text in texts]
-    without_lm = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings)
-    with_lm = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=8.0)
-    found = with_lm.transcribe(recordings)
+    transcripts = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings)
+    fused_model = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=8.0)
+    fused_transcripts = fused_model.transcribe(recordings)
     known_words = {word for text in TEXTS for word in text.split()}
-    assert sum(word in known_words for text in found for word in text.split()) > sum(
-        word in known_words for text in without_lm for word in text.split()
+    assert sum(word in known_words for text in fused_transcripts for word in text.split()) > sum(
+        word in known_words for text in transcripts for word in text.split()
     )
     negligible = seqlab.load(trained, device="cpu", precision="fp32", lm=models[name], lm_weight=1e-6)
     expected = seqlab.load(trained, device="cpu", precision="fp32").transcribe(recordings, beam_size=16)

@@ -61,7 +61,7 @@ def write_strings(
     """
     if unknown := set(num_strings) - set(SPLITS):
         raise ValueError(
-            f"`num_strings` must name splits of {', '.join(SPLITS)}, but contains {min(unknown)!r} instead."
+            f"`num_strings` must contain only the splits {', '.join(SPLITS)}, but contains {min(unknown)!r}."
         )
     recordings = _read_all(locate_recordings(CORPUS, source))
     digits = _draw_digits(seed, num_strings)

@@ -1,7 +1,7 @@
 """Number speech: number words synthesized by espeak-ng, with disjoint voices in training and test.
 
-No text and no voice is in two splits. Variants that differ only in a number (`klatt2`, `klatt3`) count as one voice, in
-all accents.
+No text and no voice is in two splits. Variants that differ only in a number (`klatt2`, `klatt3`) form a family. All
+voices of a family, in all accents, are in the same split.
 """
 
 import re
@@ -23,7 +23,7 @@ NUM_PHRASES = {"train": 2000, "valid": 80, "test": 150}
 SMALL_NUM_PHRASES = {"train": 120, "valid": 20, "test": 30}
 """Split -> number of phrases of a small corpus, with about 4 minutes of training data."""
 NUM_HELD_OUT_FAMILIES = {"valid": 8, "test": 12}
-"""Split -> number of variant families that are only in this split."""
+"""Split -> number of families in this split; all other families are in train."""
 ROBOT_FAMILIES = {"RicishayMax", "anikaRobot", "robosoft"}
 """Families that imitate machines; they are only in the training data."""
 
@@ -58,12 +58,12 @@ def write(
     Raises:
         FileNotFoundError: espeak-ng is not installed.
         ModuleNotFoundError: soxr is not installed.
-        ValueError: a split is unknown, or there are too few phrases.
+        ValueError: a split is unknown, or fewer phrases exist than `num_phrases` requires.
     """
     voices = split_voices(seed)
     if unknown := set(num_phrases) - set(voices):
         raise ValueError(
-            f"`num_phrases` must name splits of {', '.join(voices)}, but contains {min(unknown)!r} instead."
+            f"`num_phrases` must contain only the splits {', '.join(voices)}, but contains {min(unknown)!r}."
         )
     texts_by_split = draw_phrases(seed, num_phrases, MAX_SPOKEN_CHARACTERS)
     splits = {
@@ -82,19 +82,22 @@ def split_voices(seed: int) -> dict[str, list[str]]:
     StableRandom(seed).shuffle(families)
     families_by_split: dict[str, list[str]] = {}
     for split in ("valid", "test"):
-        number = NUM_HELD_OUT_FAMILIES[split]
-        families_by_split[split], families = families[:number], families[number:]
+        count = NUM_HELD_OUT_FAMILIES[split]
+        families_by_split[split], families = families[:count], families[count:]
     train_families = families + sorted(ROBOT_FAMILIES & set(variants_by_family))
     return {
         split: [
-            f"{accent}+{variant}" for accent in accents("en") for name in names for variant in variants_by_family[name]
+            f"{accent}+{variant}"
+            for accent in accents("en")
+            for family in split_families
+            for variant in variants_by_family[family]
         ]
-        for split, names in {"train": train_families, **families_by_split}.items()
+        for split, split_families in {"train": train_families, **families_by_split}.items()
     }
 
 
 def _family(variant: str) -> str:
-    """Return the name of a variant without its number; `f1`, `m1` and so on are different speakers."""
+    """Return the family of a variant, its name without the number; `f1`, `m1` and so on are different speakers."""
     return re.sub(r"\d+$", "", variant) if len(variant) > 2 else variant
 
 

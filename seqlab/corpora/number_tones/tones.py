@@ -106,11 +106,11 @@ def write(folder: str | Path, seed: int = 5, num_phrases: Mapping[str, int] = NU
         num_phrases: split -> number of phrases.
 
     Raises:
-        ValueError: a split is unknown, or there are too few phrases.
+        ValueError: a split is unknown, or fewer phrases exist than `num_phrases` requires.
     """
     if unknown := set(num_phrases) - set(NUM_VOICES):
         raise ValueError(
-            f"`num_phrases` must name splits of {', '.join(NUM_VOICES)}, but contains {min(unknown)!r} instead."
+            f"`num_phrases` must contain only the splits {', '.join(NUM_VOICES)}, but contains {min(unknown)!r}."
         )
     texts_by_split = draw_phrases(seed, num_phrases)
     splits = {split: _generate_recordings(split, texts, seed) for split, texts in texts_by_split.items()}
