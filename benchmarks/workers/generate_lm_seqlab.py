@@ -15,14 +15,12 @@ def run(job: Json) -> Json:
 
 
 def _load(job: LmGenerationJob) -> Generate:
-    trained = load(Path(job.workload) / "run", device=job.device, precision=job.dtype)
-    assert isinstance(trained, LanguageModel)
+    lm = load(Path(job.workload) / "run", device=job.device, precision=job.dtype)
+    assert isinstance(lm, LanguageModel)
 
     def generate(rows: int, length: int) -> list[str]:
         top_k = 1 if job.greedy else 0
-        (found,) = trained.generate(
-            [""], num_samples=rows, batch_rows=rows, max_length=length, seed=job.seed, top_k=top_k
-        )
+        (found,) = lm.generate([""], num_samples=rows, batch_rows=rows, max_length=length, seed=job.seed, top_k=top_k)
         return [each.text for each in found]
 
     return generate

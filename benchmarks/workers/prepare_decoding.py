@@ -56,24 +56,24 @@ def run(job: Json) -> Json:
         limits = {"max_steps": job["steps"], "save_every": job["steps"], "valid_every": job["steps"]}
         config = benchmark_config(scale, folder, lr_warmup_steps=LR_WARMUP_STEPS, threads=job["threads"], **limits)
         train(config, run_folder)  # returns at once if it is finished
-    trained = load_run(run_folder)
-    sizes = _sizes(trained, scale.model.family)
-    trained.tgt_tokenizer.save(folder / "tokenizer")
+    loaded = load_run(run_folder)
+    sizes = _sizes(loaded, scale.model.family)
+    loaded.tgt_tokenizer.save(folder / "tokenizer")
     missing = {}
     for system, export in _exports(sizes.family, job["joeynmt"]).items():
         try:
-            export(trained, sizes, folder)
+            export(loaded, sizes, folder)
         except Unavailable as unavailable:
             missing[system] = str(unavailable)
     test = corpus_files(scale.corpus, folder / "corpus")["test"]
     src = list(read_lines(test["en"]))
     return {
         "run": str(run_folder.resolve()),
-        "step": trained.step,
+        "step": loaded.step,
         "sizes": asdict(sizes),
         "missing": missing,
         "src": src,
-        "src_tokens": [len(row) + 1 for row in trained.src_tokenizer.encode(src)],
+        "src_tokens": [len(row) + 1 for row in loaded.src_tokenizer.encode(src)],
         "references": list(read_lines(test["de"])),
     }
 
@@ -84,31 +84,31 @@ def _exports(family: Family, joeynmt: str | None) -> dict[str, Export]:
     return {"transformers": _to_transformers, "ctranslate2": _to_ctranslate2}
 
 
-def _sizes(trained: LoadedRun, family: Family) -> Sizes:
-    return _recurrent_sizes(trained) if family == "lstm" else _transformer_sizes(trained)
+def _sizes(loaded: LoadedRun, family: Family) -> Sizes:
+    return _recurrent_sizes(loaded) if family == "lstm" else _transformer_sizes(loaded)
 
 
-def _recurrent_sizes(trained: LoadedRun) -> RecurrentSizes:
-    model, vocab_size = trained.config.model, trained.tgt_tokenizer.vocab_size
+def _recurrent_sizes(loaded: LoadedRun) -> RecurrentSizes:
+    model, vocab_size = loaded.config.model, loaded.tgt_tokenizer.vocab_size
     if isinstance(model, LstmConfig):
         sizes = RecurrentSizes(vocab_size, model.hidden_size, model.input_feeding)
         if model == model_config(sizes, model.dropout):
             return sizes
     raise ValueError(
-        f"{trained.folder.path}: an LSTM run can be exported to the other systems only with `bridge: zero` and default "
+        f"{loaded.folder.path}: an LSTM run can be exported to the other systems only with `bridge: zero` and default "
         "values of all other settings except `hidden_size`, `input_feeding` and `dropout`."
     )
 
 
-def _transformer_sizes(trained: LoadedRun) -> ModelSizes:
-    model = translator_section(trained.config)
+def _transformer_sizes(loaded: LoadedRun) -> ModelSizes:
+    model = translator_section(loaded.config)
     if model.tied_embeddings != "all" or model.positions != "sinusoidal" or model.activation != "relu":
         raise ValueError(
-            f"{trained.folder.path}: only a run with `tied_embeddings: all`, `positions: sinusoidal` and `activation: "
+            f"{loaded.folder.path}: only a run with `tied_embeddings: all`, `positions: sinusoidal` and `activation: "
             "relu` can be exported to the other systems."
         )
     return ModelSizes(
-        trained.tgt_tokenizer.vocab_size,
+        loaded.tgt_tokenizer.vocab_size,
         model.d_model,
         model.d_ff,
         model.num_heads,
@@ -118,34 +118,34 @@ def _transformer_sizes(trained: LoadedRun) -> ModelSizes:
     )
 
 
-def _to_torch(trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
+def _to_torch(loaded: LoadedRun, sizes: Sizes, folder: Path) -> None:
     (folder / "torch").mkdir(exist_ok=True)
-    weights = plain_translator_weights(_weights(trained), stepwise=True)
+    weights = plain_translator_weights(_weights(loaded), stepwise=True)
     save_file({name: value.clone() for name, value in weights.items()}, folder / "torch" / "weights.safetensors")
     (folder / "torch" / "sizes.json").write_text(json.dumps(asdict(sizes)), encoding="utf-8")
 
 
-def _to_joeynmt(python: str | None, trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
+def _to_joeynmt(python: str | None, loaded: LoadedRun, sizes: Sizes, folder: Path) -> None:
     if python is None:
         raise Unavailable(missing_toolkit_note("--joeynmt"))
     require_toolkit(python, "joeynmt")
-    write_model(_weights(trained), recurrent_sizes(sizes), trained.tgt_tokenizer, folder / "joeynmt")
+    write_model(_weights(loaded), recurrent_sizes(sizes), loaded.tgt_tokenizer, folder / "joeynmt")
 
 
-def _weights(trained: LoadedRun) -> Weights:
-    return {name: value.detach() for name, value in trained.model.named_parameters()}
+def _weights(loaded: LoadedRun) -> Weights:
+    return {name: value.detach() for name, value in loaded.model.named_parameters()}
 
 
-def _to_transformers(trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
-    tokenizer = trained.tgt_tokenizer
+def _to_transformers(loaded: LoadedRun, sizes: Sizes, folder: Path) -> None:
+    tokenizer = loaded.tgt_tokenizer
     ids = {"pad_id": tokenizer.pad_id, "bos_id": tokenizer.bos_id, "eos_id": tokenizer.eos_id}
-    model = build_marian(transformer_sizes(sizes), ids, _weights(trained), dropout=0.0)
+    model = build_marian(transformer_sizes(sizes), ids, _weights(loaded), dropout=0.0)
     model.save_pretrained(folder / "transformers")
 
 
-def _to_ctranslate2(trained: LoadedRun, sizes: Sizes, folder: Path) -> None:
+def _to_ctranslate2(loaded: LoadedRun, sizes: Sizes, folder: Path) -> None:
     """Export with seqlab, which checks the export on validation lines."""
     if find_spec("ctranslate2") is None:
         raise Unavailable("not installed (pip install ctranslate2)")
     for name, quantization in EXPORTS.items():
-        export_run(trained.folder.path, folder / f"ctranslate2-{name}", quantization=quantization, overwrite=True)
+        export_run(loaded.folder.path, folder / f"ctranslate2-{name}", quantization=quantization, overwrite=True)

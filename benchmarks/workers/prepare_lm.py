@@ -104,8 +104,8 @@ def _train_longer(steps: int, shape: LmShape, text: Path, folder: Path, threads:
     _save_weights(load_run(folder / "run"), folder / "trained.safetensors")
 
 
-def _save_weights(trained: LoadedRun, path: Path) -> None:
-    save_file({name: value.detach().clone() for name, value in trained.model.named_parameters()}, path)
+def _save_weights(loaded: LoadedRun, path: Path) -> None:
+    save_file({name: value.detach().clone() for name, value in loaded.model.named_parameters()}, path)
 
 
 def _first_steps(config: LanguageModellingConfig, seed: int, start: LoadedRun, count: int) -> list[TrainingStep]:

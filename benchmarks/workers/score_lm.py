@@ -20,13 +20,13 @@ def run(job: Json) -> Json:
     are excluded, because seqlab never samples special ids.
     """
     torch.set_num_threads(job["threads"])
-    workload, trained = LmWorkload.read(Path(job["workload"]), "trained"), load_run(Path(job["workload"]) / "run")
-    model = cast(TransformerLm | RecurrentLm, trained.model)
+    workload, loaded = LmWorkload.read(Path(job["workload"]), "trained"), load_run(Path(job["workload"]) / "run")
+    model = cast(TransformerLm | RecurrentLm, loaded.model)
     ids = {character: index for index, character in enumerate(workload.characters)}
     found = []
     for texts in job["texts"]:
         rows = [[ids[character] for character in text] for text in texts]
-        batch = collate_text(rows, range(len(rows)), pad_id=trained.tgt_tokenizer.pad_id, start_id=workload.start_id)
+        batch = collate_text(rows, range(len(rows)), pad_id=loaded.tgt_tokenizer.pad_id, start_id=workload.start_id)
         with torch.inference_mode():
             scores = model.score(batch)
         printable = batch.tgt_out != ids[UNPRINTABLE]

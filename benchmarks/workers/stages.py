@@ -25,13 +25,13 @@ TimedMethod = tuple[Any, str, str]
 def run(job: Json) -> Json:
     """Run a `TradeoffJob` without batches; return the milliseconds per line of each stage."""
     settings = TradeoffJob(**job)
-    trained, search = open_run(settings)
-    one_by_one(trained, settings.lines[:WARMUP_LINES], search)
+    translator, search = open_run(settings)
+    one_by_one(translator, settings.lines[:WARMUP_LINES], search)
     stages = Stages(is_on_gpu=settings.device.startswith("cuda"))
-    for owner, method, stage in timed_methods(trained):
+    for owner, method, stage in timed_methods(translator):
         stages.watch(owner, method, stage)
-    stages.watch(trained, "translate", SEARCH)
-    one_by_one(trained, settings.lines, search)
+    stages.watch(translator, "translate", SEARCH)
+    one_by_one(translator, settings.lines, search)
     return {"milliseconds": {name: 1000 * each / len(settings.lines) for name, each in stages.seconds.items()}}
 
 
@@ -65,11 +65,11 @@ def _synchronized_time() -> float:
     return time.perf_counter()
 
 
-def timed_methods(trained: Run) -> Iterator[TimedMethod]:
+def timed_methods(translator: Run) -> Iterator[TimedMethod]:
     """List the timed methods of a run; all other time belongs to the search."""
-    for tokenizer, method in ((trained.src_tokenizer, "encode"), (trained.tgt_tokenizer, "decode")):
+    for tokenizer, method in ((translator.src_tokenizer, "encode"), (translator.tgt_tokenizer, "decode")):
         yield tokenizer, method, "tokenizer"
-    engine: Engine = trained.engine
+    engine: Engine = translator.engine
     if isinstance(engine, RescoringEngine):
         yield engine.scorer, "score", "rescoring"
         engine = engine.engine

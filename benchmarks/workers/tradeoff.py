@@ -18,10 +18,10 @@ WARMUP_LINES = 16
 def run(job: Json) -> Json:
     """Run a `TradeoffJob`."""
     settings = TradeoffJob(**job)
-    trained, search = open_run(settings)
-    one_by_one(trained, settings.lines[:WARMUP_LINES], search)
+    translator, search = open_run(settings)
+    one_by_one(translator, settings.lines[:WARMUP_LINES], search)
     seconds, hypotheses = [], []
-    for translate in timed_calls(trained, settings, search):
+    for translate in timed_calls(translator, settings, search):
         started = time.perf_counter()
         hypotheses = translate()
         seconds.append(time.perf_counter() - started)
@@ -41,8 +41,10 @@ def open_run(settings: TradeoffJob) -> tuple[Run, Json]:
     options = {name: settings.search[name] for name in (*HELPER_RUN_FIELDS, *LM_FIELDS) if name in settings.search}
     search = {name: value for name, value in settings.search.items() if name not in options}
     processes = None if settings.batches else 1
-    trained = load(settings.run, device=settings.device, precision=settings.precision, processes=processes, **options)
-    return trained, search
+    translator = load(
+        settings.run, device=settings.device, precision=settings.precision, processes=processes, **options
+    )
+    return translator, search
 
 
 def _size(model: nn.Module) -> int:
@@ -52,17 +54,17 @@ def _size(model: nn.Module) -> int:
     return sum(each.numel() for each in model.parameters())
 
 
-def one_by_one(trained: Run, lines: list[str], search: Json) -> list[str]:
+def one_by_one(translator: Run, lines: list[str], search: Json) -> list[str]:
     """Translate each line in a separate call."""
-    return [text for line in lines for text in trained.translate([line], **search)]
+    return [text for line in lines for text in translator.translate([line], **search)]
 
 
-def timed_calls(trained: Run, settings: TradeoffJob, search: Json) -> list[Callable[[], list[str]]]:
+def timed_calls(translator: Run, settings: TradeoffJob, search: Json) -> list[Callable[[], list[str]]]:
     """Return the functions to time: all lines with each batch size, or one by one if there is none."""
     if not settings.batches:
-        return [lambda: one_by_one(trained, settings.lines, search)]
+        return [lambda: one_by_one(translator, settings.lines, search)]
 
     def in_batches(size: int) -> Callable[[], list[str]]:
-        return lambda: trained.translate(settings.lines, batch_tokens=size, **search)
+        return lambda: translator.translate(settings.lines, batch_tokens=size, **search)
 
     return [in_batches(size) for size in settings.batches]

@@ -18,10 +18,10 @@ WARMUP_LINES = 16
 def main(run: str, file: str, beam_size: int) -> None:
     """Print the translations, and the seconds of one call for all lines after a warmup."""
     lines = Path(file).read_text(encoding="utf-8").splitlines()
-    trained: Any = seqlab.load(run, device="cpu")
-    trained.translate(lines[:WARMUP_LINES], beam_size=beam_size)
+    translator: Any = seqlab.load(run, device="cpu")
+    translator.translate(lines[:WARMUP_LINES], beam_size=beam_size)
     started = time.perf_counter()
-    translations = trained.translate(lines, beam_size=beam_size)
+    translations = translator.translate(lines, beam_size=beam_size)
     seconds = time.perf_counter() - started
     print(json.dumps({"seconds": seconds, "translations": translations}))
 

@@ -67,11 +67,11 @@ def run(options: DistillOptions) -> None:
     # The process may have been killed after OUT was written and before the work file was removed.
     if out.exists() and not options.overwrite and not work.holds(list(read_lines(out, LineLimit(None)))):
         raise ValueError(OUTPUT_EXISTS.format(out))
-    trained = load_named_runs(options)
+    translator = load_named_runs(options)
     locations = line_locations(options.src, parse_column(options.src).line_numbers(0, len(lines)))
     with count_progress("lines", len(lines)) as advance:
         distilled = distill(
-            trained,
+            translator,
             lines,
             work,
             progress=advance,
@@ -91,7 +91,7 @@ def run(options: DistillOptions) -> None:
         )
     warn_of_unfinished(distilled.cut, len(translations))
     if references is not None:  # normalized like the translations
-        references = [trained.tgt_tokenizer.normalize(line) for line in references]
+        references = [translator.tgt_tokenizer.normalize(line) for line in references]
     report = describe_targets(lines, translations, references)
     report |= {"cut_at_max_length": distilled.cut, "sources_in_pieces": distilled.truncated}
     print(json.dumps(report) if options.json else "\n".join(report_lines(report)))

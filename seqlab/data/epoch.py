@@ -66,15 +66,15 @@ ChunkT = TypeVar("ChunkT")
 
 
 def planned_steps(
-    chunks: Sequence[ChunkT], first: Position, plan: Callable[[int, ChunkT], PlannedT]
+    chunks: Sequence[ChunkT], start: Position, plan: Callable[[int, ChunkT], PlannedT]
 ) -> Iterator[tuple[PlannedT, Position, float]]:
-    """Yield (planned chunk, position, epochs done after the step) for the steps of an epoch, starting at `first`."""
-    first_step = first.step
-    for number in range(first.chunk, len(chunks)):
+    """Yield (planned chunk, position, epochs done after the step) for the steps of an epoch, beginning at `start`."""
+    first_step = start.step
+    for number in range(start.chunk, len(chunks)):
         chunk = plan(number, chunks[number])
         for step in range(first_step, len(chunk.steps)):
-            done = first.epoch + (number + (step + 1) / len(chunk.steps)) / len(chunks)
-            yield chunk, Position(first.epoch, number, step), done
+            done = start.epoch + (number + (step + 1) / len(chunk.steps)) / len(chunks)
+            yield chunk, Position(start.epoch, number, step), done
         first_step = 0
 
 

@@ -55,34 +55,34 @@ class RecordingSteps(Generic[BatchT]):
         self, indices: Indices, rank: int, world_size: int, after: Position | None = None
     ) -> Iterator[TrainingStep[BatchT]]:
         """Yield this rank's part of the steps after a position (None: of all steps), epoch after epoch, without end."""
-        first, counts = next_position(after), self.frame_counts(indices)
+        start, counts = next_position(after), self.frame_counts(indices)
         per_second = 1000 / self.config.hop_ms
         with ThreadPoolExecutor(self.config.workers, initializer=use_one_torch_thread) as threads:
             while True:
                 steps = plan_chunk(
                     counts,
                     counts,
-                    seeded_generator(self.seed, first.epoch),
+                    seeded_generator(self.seed, start.epoch),
                     batch_tokens=round(self.config.batch_seconds * per_second),
                     micro_batch_tokens=round(self.config.micro_batch_seconds * per_second),
                 )
-                for number in range(first.step, len(steps)):
+                for number in range(start.step, len(steps)):
                     micro_steps = steps[number]
                     shares = split_among_ranks(micro_steps, counts, world_size)
 
-                    def collate(rows: Indices, epoch: int = first.epoch) -> BatchT:
+                    def collate(rows: Indices, epoch: int = start.epoch) -> BatchT:
                         chosen = indices[rows]
                         frames = list(threads.map(lambda index: self._augmented_frames(index, epoch), chosen.tolist()))
                         return self.collate(frames, chosen, epoch)
 
                     yield TrainingStep(
-                        Position(first.epoch, 0, number),
-                        first.epoch + (number + 1) / len(steps),
+                        Position(start.epoch, 0, number),
+                        start.epoch + (number + 1) / len(steps),
                         collate_rank(shares, rank, collate),
                         num_src_tokens=sum(int(counts[rows].sum()) for rows in micro_steps),
                         padded_src_tokens=sum(len(rows) * int(counts[rows].max()) for rows in micro_steps),
                     )
-                first = Position(first.epoch + 1, 0, 0)
+                start = Position(start.epoch + 1, 0, 0)
 
     def batches(self, indices: Indices) -> Iterator[tuple[Indices, BatchT]]:
         """Yield each recording once without augmentation, in batches of similar length; for validation."""

@@ -79,13 +79,13 @@ class PairsSampler(ABC, Generic[BatchT]):
 
     def steps(self, after: Position | None = None) -> Iterator[TrainingStep[BatchT]]:
         """Yield the steps after a position, or from the first step if it is None, without end."""
-        first, config = next_position(after), self._config
+        start, config = next_position(after), self._config
         while True:
-            rng = seeded_generator(self._seed, first.epoch)
+            rng = seeded_generator(self._seed, start.epoch)
             chunks = epoch_chunks(self.pairs.spans, config.train_weights, config.chunk_pairs, rng)
-            for planned in planned_steps(chunks, first, partial(self._plan, first.epoch)):
+            for planned in planned_steps(chunks, start, partial(self._plan, start.epoch)):
                 yield self._step(*planned)
-            first = Position(first.epoch + 1, 0, 0)
+            start = Position(start.epoch + 1, 0, 0)
 
     def _plan(self, epoch: int, number: int, blocks: RowRanges) -> Chunk:
         rng = seeded_generator(self._seed, epoch, number)

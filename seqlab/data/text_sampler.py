@@ -86,21 +86,21 @@ class TextSampler:
 
     def steps(self, after: Position | None = None) -> Iterator[TrainingStep[TextBatch]]:
         """Yield the steps after a position, or from the first step if it is None, without end."""
-        first = next_position(after)
+        start = next_position(after)
         while True:
-            yield from self._epoch(first)
-            first = Position(first.epoch + 1, 0, 0)
+            yield from self._epoch(start)
+            start = Position(start.epoch + 1, 0, 0)
 
-    def _epoch(self, first: Position) -> Iterator[TrainingStep[TextBatch]]:
+    def _epoch(self, start: Position) -> Iterator[TrainingStep[TextBatch]]:
         if self._config.order == "contiguous":
-            yield from self._stream_steps(first)
+            yield from self._stream_steps(start)
             return
-        rng, spans = seeded_generator(self._seed, first.epoch), self._text.spans
+        rng, spans = seeded_generator(self._seed, start.epoch), self._text.spans
         if self._config.is_continuous:
-            planned = planned_steps([rng], first, lambda _, rng: self._plan_blocks(rng))
+            planned = planned_steps([rng], start, lambda _, rng: self._plan_blocks(rng))
         else:
             chunks = epoch_chunks(spans, [1.0] * len(spans), self._config.chunk_lines, rng)
-            planned = planned_steps(chunks, first, partial(self._plan_lines, first.epoch))
+            planned = planned_steps(chunks, start, partial(self._plan_lines, start.epoch))
         for plan, position, done in planned:
             yield self._step(position, done, plan.split(plan.steps[position.step]), plan)
 
@@ -112,14 +112,14 @@ class TextSampler:
         steps = self._divide_into_steps(rng.permutation(len(blocks)), total)
         return self._plan(blocks, steps, lambda rows: self._split_among_ranks(rows, length))
 
-    def _stream_steps(self, first: Position) -> Iterator[TrainingStep[TextBatch]]:
+    def _stream_steps(self, start: Position) -> Iterator[TrainingStep[TextBatch]]:
         """Yield the text in as many parallel streams as a step has rows; their starts differ between epochs.
 
         The tokens before the first stream (less than a block) and after the last stream (less than one token per
         stream) are skipped in this epoch.
         """
         config, total = self._config, self._text.num_tokens
-        length, rng = config.block_length, seeded_generator(self._seed, first.epoch)
+        length, rng = config.block_length, seeded_generator(self._seed, start.epoch)
         streams = max(1, min(config.batch_tokens // length, total // length))
         shift = int(rng.integers(min(length, total // streams)))
         borders = shift + np.arange(streams + 1) * ((total - shift) // streams)
@@ -130,12 +130,12 @@ class TextSampler:
             else cut_into_blocks(stream_length, length).lengths
         )
         offsets = np.cumsum(lengths) - lengths
-        for number in range(first.step, len(lengths)):
+        for number in range(start.step, len(lengths)):
             starts, size = borders[:-1] + offsets[number], int(lengths[number])
             shares = self._split_among_ranks(np.arange(streams), max(length, size))
             plan = self._plan(TextSegments(starts, starts + size, starts == 0))
-            done = first.epoch + (number + 1) / len(lengths)
-            step = self._step(Position(first.epoch, 0, number), done, shares, plan, continues=number > 0)
+            done = start.epoch + (number + 1) / len(lengths)
+            step = self._step(Position(start.epoch, 0, number), done, shares, plan, continues=number > 0)
             yield replace(step, lr_factor=size / length)  # also for a last, shorter block
 
     def _plan_lines(self, epoch: int, number: int, blocks: RowRanges) -> _StepPlan:

@@ -46,17 +46,17 @@ def test_rows_match_the_scores_of_each_systems_search(tmp_path: Path, monkeypatc
     ]
     options += ["--stages", "--plot", str(tmp_path / "plot.svg")]
     report = tradeoff.run(make_parser().parse_args(["tradeoff", "--quick", *options]), TINY)
-    trained = load(run_dir, processes=1)
+    translator = load(run_dir, processes=1)
     assert [row.system for row in report.rows] == ["greedy", "long", "rescored", "fluent"]
     rescored = load(run_dir, processes=1, rescore=rescorer)
     translations = [
-        trained.translate(src, beam_size=1),
-        trained.translate(src, beam_size=2, min_length_ratio=1.0),
+        translator.translate(src, beam_size=1),
+        translator.translate(src, beam_size=2, min_length_ratio=1.0),
         rescored.translate(src, min_length_ratio=1.0),
         load(run_dir, processes=1, lm=lm, lm_weight=0.5).translate(src),
     ]
-    assert translations[2] != trained.translate(src, min_length_ratio=1.0)
-    assert translations[3] != trained.translate(src)
+    assert translations[2] != translator.translate(src, min_length_ratio=1.0)
+    assert translations[3] != translator.translate(src)
     for row, hypotheses in zip(report.rows, translations, strict=True):
         scores = evaluate(hypotheses, [references], ["chrf", "repeated", "length_error"])
         assert {name: row.more[name] for name in scores} == {name: score.value for name, score in scores.items()}

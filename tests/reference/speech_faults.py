@@ -27,8 +27,8 @@ SPEECH_FAULTS = (
     Fault(
         "speech.validation_is_augmented",
         "validation recordings are augmented",
-        "frames = [self.codec.frames(self.recordings.waveform(index)) for index in part[rows].tolist()]",
-        "frames = [self._augmented_frames(index, 0) for index in part[rows].tolist()]",
+        "frames = [self.codec.frames(self.recordings.waveform(index)) for index in indices[rows].tolist()]",
+        "frames = [self._augmented_frames(index, 0) for index in indices[rows].tolist()]",
         ("data/test_recordings.py",),
     ),
     Fault(

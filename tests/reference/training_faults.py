@@ -6,15 +6,15 @@ TRAINING = (
     Fault(
         "resume.sampler_off_by_one",
         "a resumed translator repeats the data of its last step",
-        "first, config = next_position(after), self._config",
-        "first, config = after or next_position(after), self._config",
+        "start, config = next_position(after), self._config",
+        "start, config = after or next_position(after), self._config",
         ("training/test_exact_resume.py", "data/test_sampler.py"),
     ),
     Fault(
         "resume.text_sampler_off_by_one",
         "a resumed language model repeats the data of its last step",
-        "first = next_position(after)\n",
-        "first = after or next_position(after)\n",
+        "start = next_position(after)\n",
+        "start = after or next_position(after)\n",
         ("data/test_text_sampler.py", "training/test_language_modelling.py"),
     ),
     Fault(

@@ -86,21 +86,21 @@ class PredictionTask(Task):
         self, data: PreparedExamples, config: Config, codecs: Codecs, world: World, after: Position | None
     ) -> Iterator[TrainingStep[ValueBatch]]:
         """Yield the training steps of this rank, of nearly equal size; each epoch has another random order."""
-        settings, first = _data_config(config), next_position(after)
+        settings, start = _data_config(config), next_position(after)
         count = len(data.train)
         num_steps = max(1, round(count / settings.batch_rows))
         while True:
-            order = seeded_generator(config.seed, first.epoch).permutation(count)
+            order = seeded_generator(config.seed, start.epoch).permutation(count)
             steps = np.array_split(order, num_steps)
-            for number in range(first.step, num_steps):
+            for number in range(start.step, num_steps):
                 micro_steps = np.array_split(steps[number], -(-len(steps[number]) // settings.micro_batch_rows))
                 shares = split_among_ranks(micro_steps, np.ones(count, np.int64), world.world_size)
-                rng = seeded_generator(config.seed, first.epoch, number, EXAMPLE_AUGMENTATION_STREAM)
+                rng = seeded_generator(config.seed, start.epoch, number, EXAMPLE_AUGMENTATION_STREAM)
                 examples = AugmentedStep(data.train, settings, codecs[1], steps[number], rng)
                 batches = collate_rank(shares, world.rank, examples.batch)
-                position = Position(first.epoch, 0, number)
-                yield TrainingStep(position, first.epoch + (number + 1) / num_steps, batches)
-            first = Position(first.epoch + 1, 0, 0)
+                position = Position(start.epoch, 0, number)
+                yield TrainingStep(position, start.epoch + (number + 1) / num_steps, batches)
+            start = Position(start.epoch + 1, 0, 0)
 
     def count(self, run: RunInTraining) -> Iterator[str]:
         """Fit a count-based model to the training examples."""

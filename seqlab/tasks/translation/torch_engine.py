@@ -102,7 +102,7 @@ def load_with_torch(
             f"{members[0].folder.path} outputs a single hypothesis, which ends at the first eos: `rescore` has nothing "
             "to choose from."
         )
-    trained = Run(
+    translator = Run(
         RescoringEngine(engine, TorchEngine(rescorers, chosen, dtype)) if rescorers else engine,
         members[0].src_tokenizer,
         members[0].tgt_tokenizer,
@@ -110,7 +110,7 @@ def load_with_torch(
         output_limits=_output_limits(members, rescorers),
         has_copied_unknowns=has_copied_unknowns(all_runs),
     )
-    return trained.distributed(forks) if forks.count > 1 else trained
+    return translator.distributed(forks) if forks.count > 1 else translator
 
 
 def _output_limits(members: Sequence[LoadedRun], rescorers: Sequence[LoadedRun]) -> OutputLimits:

@@ -50,10 +50,10 @@ def run(options: CalibrationOptions) -> None:
     from seqlab.tasks.translation.pairs import decode_pairs
 
     src_lines, tgt_lines, locations = read_pairs(options)
-    trained = load_single_process(options)
+    translator = load_single_process(options)
     with count_progress("pairs", len(src_lines)) as advance:
         predictions = decode_pairs(
-            trained,
+            translator,
             src_lines,
             tgt_lines,
             SearchConfig(**search_values(options)),

@@ -40,10 +40,10 @@ def run(options: ExposureOptions) -> None:
     from seqlab.tasks.translation.exposure import exposure_of
 
     src_lines, tgt_lines, locations = read_pairs(options)
-    trained = load_single_process(options)
+    translator = load_single_process(options)
     with count_progress("pairs", len(src_lines)) as advance:
         found = exposure_of(
-            trained,
+            translator,
             src_lines,
             tgt_lines,
             locations=locations,

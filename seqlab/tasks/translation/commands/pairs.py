@@ -55,7 +55,7 @@ def load_single_process(options: PairOptions) -> "Run":
 
 def score_pairs(options: ScoreOptions, world: World) -> int:
     """Score each target line given its source line; return the exit status."""
-    trained = load_named_runs(options, world)
+    translator = load_named_runs(options, world)
     if options.src is None:
         raise UsageError(f"{options.runs[0]} is a translator: give its source lines with `--src`")
 
@@ -66,7 +66,7 @@ def score_pairs(options: ScoreOptions, world: World) -> int:
         advance: ProgressCallback | None,
     ) -> "list[PairScore]":
         assert src_lines is not None
-        return trained.score(
+        return translator.score(
             src_lines, tgt_lines, progress=advance, locations=locations, batch_tokens=options.batch_tokens
         )
 

@@ -56,13 +56,13 @@ def run(options: SearchErrorsOptions) -> None:
     if options.max_steps is not None and not options.exact:
         raise UsageError("--max_steps limits exact search: it needs --exact")
     src_lines, tgt_lines, locations = read_pairs(options)
-    trained = load_single_process(options)
+    translator = load_single_process(options)
     max_steps = MAX_STEPS_PER_SENTENCE if options.max_steps is None else options.max_steps
     if options.exact:
         logger.info("exact search: at most %s model steps per sentence (--max_steps)", f"{max_steps:,}")
     with count_progress("sentences", (len(sizes) + options.exact) * len(src_lines)) as advance:
         found = search_errors(
-            trained,
+            translator,
             src_lines,
             tgt_lines,
             sizes,

@@ -73,7 +73,7 @@ def run(options: TranslateOptions) -> int:
         _check(options)
         limit = options.line_limit()
         loading = {name: getattr(options, name) for name in ("lm", "lm_weight", "length_reward", "rescore")}
-        trained = load_named_runs(options, world, **loading)
+        translator = load_named_runs(options, world, **loading)
         settings = {
             "batch_tokens": options.batch_tokens,
             "need_scores": options.json,
@@ -91,7 +91,7 @@ def run(options: TranslateOptions) -> int:
             blocks = _blocks(source, prefixes, options.buffer_lines)
             with world.enter_on_main(line_progress(source.stream, output)) as advance:
                 for lines, locations, forced in world.broadcast_items(blocks):
-                    found = trained.translate_detailed(
+                    found = translator.translate_detailed(
                         lines, prefixes=forced, progress=advance, locations=locations, **settings
                     )
                     write_lines(output, map(as_json, found, lines) if options.json else (each.text for each in found))
