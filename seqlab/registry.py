@@ -346,7 +346,8 @@ def find_part(kind: str, name: str) -> Any:
     if name not in Parts(kind):
         names = _parts_of_kind(kind)
         raise UnknownPart(
-            f"There is no {kind} {name!r}: choose one of {', '.join(names)}{nearest_hint(name, names)}."
+            f"There is no {kind} {name!r}: choose one of {', '.join(names)}"
+            f"{nearest_hint(name, names) or '; a custom one needs its plugin (`--plugin`)'}."
             f"{broken_plugins_hint()}"
         )
     return get_entry(kind, name).load()

@@ -69,5 +69,11 @@ class Parser(argparse.ArgumentParser):
         return f"(see `{self.prog} --help`)"
 
     def nearest(self, name: str) -> str | None:
-        """Return the long option with the most similar spelling; None if none is similar."""
-        return nearest_name(name, [option for option in self.option_names if option.startswith("--")])
+        """Return the long option of the same meaning or a similar spelling; None if there is none."""
+        from seqlab.runs.fields import SYNONYMS  # which needs pydantic
+
+        options = {option.removeprefix("--"): option for option in self.option_names if option.startswith("--")}
+        plain = name.lstrip("-")  # all options share the dashes
+        same = next((each for each in SYNONYMS.get(plain, ()) if each in options), None)
+        nearest = same or nearest_name(plain, options)
+        return None if nearest is None else options[nearest]

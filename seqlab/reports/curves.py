@@ -87,7 +87,11 @@ def draw_curves(panels: Sequence[Axes], curves: dict[str, dict[str, Curve]], x: 
             axes.plot(each.x, each.y, label=label, color=f"C{labels.index(label) % 10}", linewidth=1.2, **marker)
         axes.set(ylabel=name)
         axes.grid(alpha=0.3)
-    panels[0].legend(fontsize="small")
+    shown: set[str] = set()
+    for axes, lines in zip(panels, curves.values(), strict=True):
+        if not lines.keys() <= shown:  # a run may lack the first panels
+            axes.legend(fontsize="small")
+        shown |= lines.keys()
     panels[-1].set(xlabel=X_LABELS[x])
 
 

@@ -51,6 +51,8 @@ SYNONYMS = {
     "clip": ("max_grad_norm",),
     "clip_norm": ("max_grad_norm",),
     "early_stopping_patience": ("patience",),
+    "gpu": ("device",),
+    "cuda": ("device",),
     "fp16": ("precision",),
     "bf16": ("precision",),
 }

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from seqlab.registry import find_part
+from seqlab.registry import describe_error, find_part
 
 logger = logging.getLogger(__name__)
 
@@ -76,10 +76,17 @@ def open_loggers(names: Iterable[str], folder: Path, history: Iterable[Line]) ->
     """Create loggers, each with a subfolder of `folder` and the earlier lines of metrics.jsonl.
 
     Raises:
-        ValueError: a logger does not exist, or the package that it needs is not installed.
+        ValueError: a logger does not exist or cannot start, for example without the package that it needs.
     """
-    lines = list(history)
-    return [GuardedLogger(name, find_part("logger", name)(folder / name, lines)) for name in names]
+    lines, loggers = list(history), []
+    for name in dict.fromkeys(names):
+        make_logger = find_part("logger", name)
+        try:
+            loggers.append(GuardedLogger(name, make_logger(folder / name, lines)))
+        except Exception as error:  # a plugin can raise anything
+            reason = str(error) if isinstance(error, ValueError) else f"{describe_error(error)}."
+            raise ValueError(f"The logger `{name}` cannot start: {reason}") from error
+    return loggers
 
 
 class CsvLogger:
@@ -134,7 +141,7 @@ class TensorboardLogger:
         except ModuleNotFoundError as error:
             if error.name != "tensorboard":
                 raise
-            raise ValueError("The logger `tensorboard` needs an extra: pip install 'seqlab[tensorboard]'.") from None
+            raise ValueError("it needs an extra: pip install 'seqlab[tensorboard]'.") from None
 
         shutil.rmtree(folder, ignore_errors=True)
         self._writer: Any = SummaryWriter(str(folder), flush_secs=10)

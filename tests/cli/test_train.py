@@ -245,6 +245,8 @@ def test_training_a_run_folder_resumes_it(
         ("--data.trainsrc", "data.train_src"),
         ("--optim.learning_rate", "optim.optimizer.lr"),
         ("--device_name", "--device"),
+        ("--gpu", "--training.device"),
+        ("--foo", None),
         ("--qqqq", None),
         ("--model.qqqq", None),
     ],

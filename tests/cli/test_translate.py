@@ -281,6 +281,8 @@ def test_prefixes_are_forced_line_by_line(seqlab, run_dir: Path, tmp_path: Path)
         (["--length_penalty", "x"], "`--length_penalty` must be 'plain' or 'gnmt', but is 'x' instead."),
         (["--bean_size", "3"], "there is no option `--bean_size`; the nearest is `--beam_size`"),
         (["--beam", "3"], "there is no option `--beam`; the nearest is `--beam_size`"),
+        (["--batch_size", "3"], "there is no option `--batch_size`; the nearest is `--batch_tokens`"),
+        (["--sampling", "3"], "there is no option `--sampling` (see"),
         (["--buffer_lines", "0"], "`--buffer_lines` must be at least 1, but is 0 instead."),
         (["--batch_tokens", "0"], "`--batch_tokens` must be at least 1, but is 0 instead."),
         (["--threads", "0"], "`--threads` must be at least 1, but is 0 instead."),

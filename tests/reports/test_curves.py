@@ -57,6 +57,17 @@ def test_several_runs_share_panels_and_files_are_deterministic(copies: list[Path
     assert (tmp_path / "c.svg").read_bytes() == first
 
 
+def test_every_run_is_in_a_legend(copies: list[Path]) -> None:
+    """A run without training curves is missing in the first panel."""
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    curves = {name: {"a": curve, "b": curve} for name, curve in read_curves(copies[0]).items()}
+    del curves["training loss"]["b"]
+    panels = list(figure.subplots(len(curves), squeeze=False)[:, 0])
+    draw_curves(panels, curves)
+    legends = [axes.get_legend() for axes in panels]
+    assert [[text.get_text() for text in legend.get_texts()] for legend in legends if legend] == [["a"], ["a", "b"]]
+
+
 def test_missing_runs_and_empty_metrics_are_refused(copies: list[Path], tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="There is no run folder"):
         save_curves(tmp_path / "c.png", [tmp_path / "none"])

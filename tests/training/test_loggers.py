@@ -10,6 +10,7 @@ import pytest
 from reference.tiny_runs import assert_equal_runs, comparable_metrics, tiny_config, with_training
 
 from seqlab import registry
+from seqlab.registry import Entry
 from seqlab.runs.folder import RunFolder
 from seqlab.training import train
 from seqlab.training.loggers import CsvLogger, Line
@@ -129,6 +130,20 @@ def test_a_failing_logger_is_switched_off_with_a_warning(
     assert warnings == ["The logger `fails` failed and is switched off: RuntimeError: no connection"]
     assert_csv_equals_metrics(run_dir)
     assert len(comparable_metrics(run_dir)) > 5
+
+
+def test_a_logger_that_cannot_start_is_named(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path, history: Any) -> Any:
+        raise OSError("no network")
+
+    monkeypatch.setitem(registry._parts["logger"], "offline", Entry("logger", "offline", refuse, "", "test"))
+    with pytest.raises(ValueError, match="The logger `offline` cannot start: OSError: no network"):
+        train(tiny_config(corpus, logger=["offline"]), tmp_path / "run")
+
+
+def test_a_logger_given_twice_writes_each_line_once(corpus: Path, tmp_path: Path) -> None:
+    run_dir = train(tiny_config(corpus, logger=["csv", "csv"]), tmp_path / "run")
+    assert_csv_equals_metrics(run_dir)
 
 
 def test_unknown_loggers_are_refused_before_anything_is_written(corpus: Path, tmp_path: Path) -> None:
