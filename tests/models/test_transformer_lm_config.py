@@ -60,7 +60,7 @@ def test_default_context_length_is_the_block_length() -> None:
         TransformerLm(TransformerLmConfig(), VOCAB, EOS)
     # Longer contexts may work with rotary positions. Learned positions would be untrained.
     TransformerLmConfig(max_length=128).check_data(data)
-    with pytest.raises(ValueError, match=r"cannot learn positions after `data.block_length` \(96\)"):
+    with pytest.raises(ValueError, match=r"has no training data for positions after `data.block_length` \(96\)"):
         TransformerLmConfig(positions="learned", max_length=128).check_data(data)
 
 

@@ -331,7 +331,7 @@ def test_translating_with_a_language_model_is_refused(
     assert main(["translate", str(run_dir)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert f"{run_dir} is a language model: use `seqlab generate`" in captured.err
+    assert f"{run_dir} is not a translator; it is a language model: use `seqlab generate`" in captured.err
 
 
 def test_spelling_models_train_on_rare_items() -> None:
