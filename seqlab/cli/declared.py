@@ -67,7 +67,7 @@ class DeclaredCommand:
         return parser
 
     def _unsupported(self, arguments: Sequence[str]) -> set[str]:
-        """Return the search options that no model of the runs among the arguments supports."""
+        """Return the options of a search command that no model of the runs among the arguments supports."""
         paths = [Path(argument) for argument in arguments if not argument.startswith("-")]
         paths = [path for path in paths if (path / "config.yaml").is_file()]
         if not paths or not {"beam_size", "coverage_penalty"} <= self.fields.keys():
@@ -77,7 +77,10 @@ class DeclaredCommand:
         from seqlab.search.config import SearchConfig
 
         models = [read_config(RunFolder(path)).model for path in paths]
-        return set.intersection(*(SearchConfig.unsupported_fields(model.check_search) for model in models))
+        unsupported = set.intersection(*(SearchConfig.unsupported_fields(model.check_search) for model in models))
+        if all(model.outputs == "frames" for model in models):
+            unsupported.add("alignment")  # its tokens have frames, not source positions
+        return unsupported
 
     def run(self, arguments: argparse.Namespace) -> int:
         """Validate the options and run the command; raise UsageError if an option has an invalid value."""

@@ -357,10 +357,17 @@ def test_error_of_text_instead_of_a_second_run_explains_the_input(seqlab, run_di
     assert "`echo 'TEXT' | seqlab translate RUN`, or from --input FILE" in result.err
 
 
-def test_help_of_a_run_hides_options_that_its_model_does_not_support(seqlab, run_dir: Path) -> None:
+def test_help_of_a_run_hides_options_that_its_model_does_not_support(seqlab, run_dir: Path, tmp_path: Path) -> None:
     full_help, run_help = (seqlab("translate", *run, "--help").out.decode() for run in ([], [run_dir]))
     for option in ("--iterations", "--revise", "--pseudo_likelihood"):
         assert option in full_help
         assert option not in run_help
     for option in ("--beam_size", "--coverage_penalty", "--output"):
         assert option in run_help
+    (tmp_path / "config.yaml").write_text(
+        "data: {train_src: a, train_tgt: b}\nmodel: {family: transformer_ctc}\nobjective: {family: ctc}\n"
+    )
+    ctc_help = seqlab("translate", tmp_path, "--help").out.decode()
+    assert "--alignment" in run_help
+    assert "--alignment" not in ctc_help
+    assert "--beam_size" in ctc_help
