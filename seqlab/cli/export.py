@@ -14,7 +14,7 @@ from seqlab.cli.parser import Parser
 from seqlab.commands import UsageError
 from seqlab.registry import Parts, find_part, list_entries
 
-FORMAT = "--format"
+FORMAT_OPTION = "--format"
 
 
 class ExportParser(Parser):
@@ -25,7 +25,7 @@ class ExportParser(Parser):
         listed = "\n".join(f"  {entry.name:<15}{entry.summary}" for entry in list_entries("exporter"))
         super().__init__("seqlab export", f"{__doc__}\nformats:\n{listed}")
         self.add_argument("run_dir", metavar="RUN", help="run folder")
-        self.add_argument(FORMAT, required=True, metavar="NAME", help="one of the formats above")
+        self.add_argument(FORMAT_OPTION, required=True, metavar="NAME", help="one of the formats above")
         self.add_argument("--out", metavar="PATH", help="path of the export (default: in RUN/export)")
         self.add_argument("--checkpoint", default="best", metavar="NAME", help="best (default), last or a step")
         self.add_argument("--overwrite", action="store_true", help="replace an existing export")
@@ -35,9 +35,11 @@ class ExportParser(Parser):
         """Parse all arguments; raise UsageError, or ValueError if the format cannot be imported or used."""
         name = _find_format(arguments)
         if name is not None and name not in Parts("exporter"):
-            raise UsageError(f"`{FORMAT}` must be one of {', '.join(Parts('exporter'))}, but is `{name}` instead")
+            raise UsageError(
+                f"`{FORMAT_OPTION}` must be one of {', '.join(Parts('exporter'))}, but is `{name}` instead"
+            )
         if name is not None:
-            self.prog += f" {FORMAT} {name}"  # for messages: each format has other options
+            self.prog += f" {FORMAT_OPTION} {name}"  # for messages: each format has other options
             self._add_options(name)
         return super().parse(arguments)
 
@@ -55,7 +57,7 @@ class ExportParser(Parser):
 def _find_format(arguments: Sequence[str]) -> str | None:
     """Return the given format, before its options are added to the parser; None if it is missing."""
     format_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    format_parser.add_argument(FORMAT)
+    format_parser.add_argument(FORMAT_OPTION)
     try:
         name: str | None = format_parser.parse_known_args(arguments)[0].format
     except argparse.ArgumentError:

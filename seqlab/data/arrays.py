@@ -23,7 +23,7 @@ from seqlab.base.parsing import read_json, validate_type
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
 from seqlab.data.readers import require_file
-from seqlab.data.table_codec import CODEC_FILE, FloatArray, RowIndices
+from seqlab.data.table_codec import VALUES_FILE, FloatArray, RowIndices
 from seqlab.data.tables import RawColumn, RawTable
 
 Layout = Literal["images", "frames"]
@@ -247,12 +247,12 @@ class ArrayCodec:
     def save(self, folder: Path) -> None:
         """Save the codec to a folder."""
         values = {name: getattr(self, name) for name in ("shape", "mean", "deviation", "inputs", "layout")}
-        write_json(folder / CODEC_FILE, values)
+        write_json(folder / VALUES_FILE, values)
 
 
 def load_array_codec(folder: Path) -> ArrayCodec:
     """Load a codec of arrays; raises ValueError if its file is missing or damaged."""
-    file = folder / CODEC_FILE
+    file = folder / VALUES_FILE
     try:
         return validate_type(read_json(file), ArrayCodec)
     except (OSError, ValueError) as error:

@@ -21,7 +21,7 @@ from seqlab.data.tables import MAX_CATEGORIES, RawColumn, RawTable
 
 logger = logging.getLogger(__name__)
 
-CODEC_FILE = "codec.values.json"
+VALUES_FILE = "codec.values.json"
 FloatArray = NDArray[np.float32]
 RowIndices = NDArray[np.int64]
 CodecT = TypeVar("CodecT")
@@ -189,12 +189,12 @@ def load_table_codec(folder: Path) -> TableCodec:
 
 def write_values(folder: Path, values: dict[str, Any]) -> None:
     """Write the values of a codec as JSON."""
-    write_json(folder / CODEC_FILE, values)
+    write_json(folder / VALUES_FILE, values)
 
 
 def read_values(folder: Path, codec: type[CodecT]) -> CodecT:
     """Read a codec that `write_values` wrote; raises ValueError if it is missing or damaged."""
-    file = folder / CODEC_FILE
+    file = folder / VALUES_FILE
     try:
         return validate_type(read_json(file), codec)
     except (OSError, ValueError) as error:

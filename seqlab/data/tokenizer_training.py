@@ -20,7 +20,7 @@ from seqlab.text import Tokenizer, TokenizerConfig, load_tokenizer, train_tokeni
 logger = logging.getLogger(__name__)
 
 Side = Literal["src", "tgt", "both"]
-FORMAT = 2  # increase it when training on the same text gives a different tokenizer
+TOKENIZER_CACHE_FORMAT = 2  # increase it when training on the same text gives a different tokenizer
 _CONFIG: TypeAdapter[TokenizerConfig] = TypeAdapter(TokenizerConfig)
 
 
@@ -74,7 +74,12 @@ def train_or_load_tokenizer(
         return existing
     corpora = config.corpora("train")
     made_from = [
-        *(FORMAT, side, _CONFIG.dump_python(settings, mode="json"), [corpus_key(each) for each in corpora]),
+        *(
+            TOKENIZER_CACHE_FORMAT,
+            side,
+            _CONFIG.dump_python(settings, mode="json"),
+            [corpus_key(each) for each in corpora],
+        ),
         *(bool(config.corpora("valid")), [getattr(config, name) for name in config.split_fields]),
     ]
     columns = [column for corpus in corpora for column in corpus.columns]

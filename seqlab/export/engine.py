@@ -16,7 +16,7 @@ from seqlab.text import Tokenizer, banned_ids
 
 CTRANSLATE2_BATCH_TOKENS = 512
 """Padded tokens per batch: of the source when translating, of source or target, the longer of the two, when scoring."""
-MIN_LOG_PROB = -1e8
+MIN_REACHABLE_LOG_PROB = -1e8
 """Hypotheses with a lower log-probability are placeholders: the beam has too few real hypotheses."""
 
 EMPTY_HYPOTHESIS = Hypothesis(ids=[], score=0.0, log_prob=0.0, finished=True, token_log_probs=[])
@@ -128,7 +128,7 @@ class CTranslate2Engine:
             finished = ids[-1:] == [self.tokenizer.eos_id]
             log_prob = score * length_penalty(len(ids), config)
             hypotheses.append(Hypothesis(ids[: len(ids) - finished], score, log_prob, finished, []))
-        real = [hypothesis for hypothesis in hypotheses if hypothesis.log_prob > MIN_LOG_PROB]
+        real = [hypothesis for hypothesis in hypotheses if hypothesis.log_prob > MIN_REACHABLE_LOG_PROB]
         return sorted(real or hypotheses[:1], key=rank_key)
 
     def _rescore(

@@ -21,7 +21,7 @@ from seqlab.models.interfaces import IMPOSSIBLE_LOG_PROB, NEG_INF, FrameLogProbs
 
 ROW_ALIGNMENT = 16
 """The size of a row is padded to a multiple of this, in floats, so that each row starts at a vector boundary."""
-MIN_LOG_PROB = -1e4
+MIN_FRAME_LOG_PROB = -1e4
 """Lower bound of log-probabilities in a frame, so that sums over frames stay finite."""
 
 
@@ -85,7 +85,7 @@ class CtcPrefixes:
         return self._initial_state(frames, probs)
 
     def _initial_state(self, frames: FrameLogProbs, probs: Tensor | None) -> tuple[Tensor, CtcState]:
-        blank_log_probs = frames.log_probs[:, :, self.blank_id].clamp_min(MIN_LOG_PROB)
+        blank_log_probs = frames.log_probs[:, :, self.blank_id].clamp_min(MIN_FRAME_LOG_PROB)
         blank = F.pad(blank_log_probs.double().cumsum(1), (1, 0))
         rows = torch.arange(len(blank), device=blank.device)
         state = CtcState(frames, probs, rows, torch.full_like(blank, NEG_INF), blank, blank.new_zeros(len(blank)))
@@ -130,8 +130,8 @@ class CtcPrefixes:
         assert state.last_ids is not None, "the first step has read bos"
         log_probs, rows = state.frames.log_probs, state.sentences[:, None]
         frames = torch.arange(log_probs.size(1), device=ids.device)
-        token_log_probs = log_probs[rows, frames, ids[:, None]].clamp_min(MIN_LOG_PROB).double()  # (N, F)
-        blank_log_probs = log_probs[rows, frames, self.blank_id].clamp_min(MIN_LOG_PROB).double()
+        token_log_probs = log_probs[rows, frames, ids[:, None]].clamp_min(MIN_FRAME_LOG_PROB).double()  # (N, F)
+        blank_log_probs = log_probs[rows, frames, self.blank_id].clamp_min(MIN_FRAME_LOG_PROB).double()
         before = _sum_paths_before_token(state, ids == state.last_ids)
         nonblank = _sum_paths_ending_in_run(before, token_log_probs)
         return replace(
@@ -160,7 +160,9 @@ def _next_token_scores(state: CtcState, prefix: Tensor) -> Tensor:
         torch.mm(rows[:, frames_of_sentence].contiguous(), state.probs[sentence, frames_of_sentence], out=out)
     scores = scores[:, : state.frames.log_probs.size(2)].log_().add_((largest - prefix[:, None]).float())
     frames = torch.arange(before.size(1), device=before.device)
-    last = state.frames.log_probs[state.sentences[:, None], frames, state.last_ids[:, None]].clamp_min(MIN_LOG_PROB)
+    last = state.frames.log_probs[state.sentences[:, None], frames, state.last_ids[:, None]].clamp_min(
+        MIN_FRAME_LOG_PROB
+    )
     all_rows = torch.ones_like(state.last_ids, dtype=torch.bool)
     repeated = _sum_over_frames(_sum_paths_before_token(state, all_rows) + last, state)
     return scores.scatter_(1, state.last_ids[:, None], (repeated - prefix).float()[:, None])

@@ -44,7 +44,7 @@ from seqlab.nn.embedding import Embedding, reserve_positions
 from seqlab.nn.input_mixing import InputMixing, embed_predictions
 from seqlab.nn.kv_cache import DecoderCache
 from seqlab.nn.layers import make_norm
-from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
+from seqlab.nn.projection import ROWS_PER_LOSS_BLOCK, VocabularyProjection
 from seqlab.nn.static_cache import make_static_cache
 from seqlab.nn.transformer import DecoderLayer
 
@@ -237,7 +237,7 @@ class Transformer(EncoderDecoder):
         embed = partial(self._embed_predictions, mixing)
         if mixing.mixture == "soft":  # otherwise the backward pass would keep the probabilities of all tokens
             embed = partial(checkpoint, embed, use_reentrant=False, preserve_rng_state=False)
-        blocks = hidden.flatten(0, 1).split(BLOCK_ROWS)  # the logits of all tokens would be too large
+        blocks = hidden.flatten(0, 1).split(ROWS_PER_LOSS_BLOCK)  # the logits of all tokens would be too large
         predicted = torch.cat([embed(block) for block in blocks]).view_as(hidden)
         return mixing.mix(vectors, F.pad(predicted, (0, 0, 1, 0)))
 

@@ -20,7 +20,7 @@ NOT_COPYABLE = -1
 """Id of a source position that cannot be copied."""
 NO_UNK_ID = -1
 """`unk_id` for models without a pointer-generator, which do not use it."""
-MIN_ATTENTION = 1e-30
+MIN_COPY_PROB = 1e-30
 """Lower bound of attention before the logarithm, so that the gradient is finite."""
 
 
@@ -50,7 +50,7 @@ class PointerOutput(NamedTuple):
     def mix(self, log_probs: Tensor, targets: Tensor) -> Tensor:
         """Return log p of targets (R,) from their vocabulary `log_probs` (R,); call it after `select`."""
         log_probs = log_probs.masked_fill(targets >= self.vocab_size, float("-inf"))
-        copied = F.logsigmoid(-self.gate) + self._attention_sum(targets[:, None]).clamp_min(MIN_ATTENTION).log()
+        copied = F.logsigmoid(-self.gate) + self._attention_sum(targets[:, None]).clamp_min(MIN_COPY_PROB).log()
         return kernels.log_add(self.log_vocabulary_scale() + log_probs, copied)
 
     def log_vocabulary_scale(self) -> Tensor:
@@ -64,7 +64,7 @@ class PointerOutput(NamedTuple):
 
 def _log_vocabulary_scale(gate: Tensor, uncopyable: Tensor) -> Tensor:
     """Return log(g + (1 - g) u) from the logit of g and from u."""
-    return kernels.log_add(F.logsigmoid(gate), F.logsigmoid(-gate) + uncopyable.clamp_min(MIN_ATTENTION).log())
+    return kernels.log_add(F.logsigmoid(gate), F.logsigmoid(-gate) + uncopyable.clamp_min(MIN_COPY_PROB).log())
 
 
 class CopySource(NamedTuple):

@@ -15,7 +15,7 @@ from seqlab.nn import kernels
 from seqlab.nn.blockwise_cross_entropy import IGNORE
 from seqlab.nn.selected_log_probs import UNUSED_ID, fill_unused
 
-BLOCK_ROWS = 1024
+ROWS_PER_LOSS_BLOCK = 1024
 """Rows whose logits are stored at once."""
 CACHED_ROWS = 160
 """Rows whose logits fit into the cache of a CPU."""
@@ -121,7 +121,7 @@ def _in_blocks(
     """Apply a function to blocks of rows; in training, the backward pass recomputes their logits."""
     if kernels.is_reference("cross_entropy"):  # `torch.func` does not support checkpoints
         return function(hidden, ids)
-    blocks = zip(hidden.split(BLOCK_ROWS), ids.split(BLOCK_ROWS), strict=True)
+    blocks = zip(hidden.split(ROWS_PER_LOSS_BLOCK), ids.split(ROWS_PER_LOSS_BLOCK), strict=True)
     if torch.is_grad_enabled():
         results = [checkpoint(function, *block, use_reentrant=False) for block in blocks]
     else:

@@ -123,7 +123,7 @@ class CrossEntropy:
         return self.config.activation_penalty * size + self.config.slowness_penalty * changes
 
 
-MIN_ATTENTION = 1e-8
+MIN_ATTENTION_SUM = 1e-8
 """Lower bound of the total attention on tokens, to avoid a division by 0."""
 
 
@@ -146,5 +146,5 @@ def off_diagonal_cost(attention: Tensor, relative_src_positions: Tensor, tgt_out
     distance = relative_src_positions[:, None, :] - relative_tgt_positions[:, :, None]
     cost = -torch.expm1(-distance.square() / (2 * width**2))
     attention = attention.float().masked_fill((relative_src_positions < 0)[:, None, :], 0.0)
-    mean_cost = (attention * cost).sum(2) / attention.sum(2).clamp_min(MIN_ATTENTION)
+    mean_cost = (attention * cost).sum(2) / attention.sum(2).clamp_min(MIN_ATTENTION_SUM)
     return mean_cost.masked_fill(~predicted, 0.0).sum()

@@ -20,7 +20,7 @@ from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import WordsConfig
 
-BLOCK_LENGTH = 70
+BPTT_LENGTH = 70
 
 
 def ptb_lstm(run_dir: str | Path) -> Config:
@@ -65,10 +65,10 @@ def _awd_lstm(
             documents="continuous",
             order="contiguous",
             tokenizer=WordsConfig(normalization="none"),
-            block_length=BLOCK_LENGTH,
+            block_length=BPTT_LENGTH,
             vary_block_length=True,
-            batch_tokens=streams * BLOCK_LENGTH,
-            micro_batch_tokens=2 * streams * BLOCK_LENGTH,  # one micro-step, even for blocks above the mean length
+            batch_tokens=streams * BPTT_LENGTH,
+            micro_batch_tokens=2 * streams * BPTT_LENGTH,  # one micro-step, even for blocks above the mean length
         ),
         model=LstmLmConfig(
             embedding_size=400,

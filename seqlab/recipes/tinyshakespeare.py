@@ -12,7 +12,7 @@ from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import CharactersConfig
 
-BLOCK_LENGTH = 256
+CONTEXT_LENGTH = 256
 
 
 def _text(run_dir: str | Path) -> LanguageModellingConfig:
@@ -25,7 +25,7 @@ def _text(run_dir: str | Path) -> LanguageModellingConfig:
         valid=[str(folder / "valid.txt")],
         documents="continuous",
         tokenizer=CharactersConfig(normalization="none"),
-        block_length=BLOCK_LENGTH,
+        block_length=CONTEXT_LENGTH,
         batch_tokens=4096,
         micro_batch_tokens=4096,
     )

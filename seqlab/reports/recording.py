@@ -13,7 +13,7 @@ from seqlab.reports.figures import save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SAMPLE_RATE = 16000
+DISPLAY_SAMPLE_RATE = 16000
 """Samples per second."""
 INCHES_PER_SECOND, HEIGHT_INCHES = 2.5, 4.0
 MIN_WIDTH_INCHES, MAX_WIDTH_INCHES = 5.0, 60.0
@@ -62,8 +62,8 @@ def save_recording(
         ValueError: the recording cannot be read or is too short, the path has another extension, or matplotlib is not
             installed.
     """
-    recording = read_recording(audio, SAMPLE_RATE, start=segment[0], end=segment[1])
-    frames = LogMel(SAMPLE_RATE)(recording.samples).numpy()
+    recording = read_recording(audio, DISPLAY_SAMPLE_RATE, start=segment[0], end=segment[1])
+    frames = LogMel(DISPLAY_SAMPLE_RATE)(recording.samples).numpy()
     if not len(frames):
         raise ValueError(f"{audio} is too short to draw ({recording.duration:.3f} s).")
     seconds = recording.duration

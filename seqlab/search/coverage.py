@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqlab.models.interfaces import padding_mask
 
-MIN_ATTENTION = 1e-9
+MIN_COVERAGE = 1e-9
 """Lower bound of the summed attention, which keeps the logarithm finite."""
 
 
@@ -46,5 +46,5 @@ class AttentionCoverage(NamedTuple):
 
         A cumulative sum adds the positions in order, so zeros of padding at the end do not change the rounding.
         """
-        logs = self.attention.clamp(MIN_ATTENTION, 1.0).log().masked_fill(~self.is_counted[sentences], 0.0)
+        logs = self.attention.clamp(MIN_COVERAGE, 1.0).log().masked_fill(~self.is_counted[sentences], 0.0)
         return self.beta * logs.cumsum(1)[:, -1]

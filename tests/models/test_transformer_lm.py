@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from reference.exhaustive import all_sequences, best
+from reference.torch_encoder import copy_encoder_layers
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -82,14 +83,7 @@ def torch_encoder(model: TransformerLm) -> nn.TransformerEncoder:
         config.d_model, config.num_heads, config.d_ff, 0.0, config.activation, batch_first=True, norm_first=True
     )
     encoder = nn.TransformerEncoder(layer, config.num_layers, nn.LayerNorm(config.d_model), enable_nested_tensor=False)
-    for layer, torch_layer in zip(model.layers, encoder.layers, strict=True):
-        torch_layer.self_attn.in_proj_weight.copy_(layer.attention.project_in.weight)
-        torch_layer.self_attn.in_proj_bias.copy_(layer.attention.project_in.bias)
-        torch_layer.self_attn.out_proj.load_state_dict(layer.attention.project_out.state_dict())
-        torch_layer.linear1.load_state_dict(layer.feed_forward.expand.state_dict())
-        torch_layer.linear2.load_state_dict(layer.feed_forward.contract.state_dict())
-        torch_layer.norm1.load_state_dict(layer.attention_residual.norm.state_dict())
-        torch_layer.norm2.load_state_dict(layer.feed_forward_residual.norm.state_dict())
+    copy_encoder_layers(model.layers, encoder.layers)
     encoder.norm.load_state_dict(model.norm.state_dict())
     return encoder.eval()
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from reference.torch_encoder import copy_encoder_layers
 from torch import nn
 
 from seqlab.data.batch import IGNORE, TextBatch, collate_text
@@ -78,14 +79,7 @@ def torch_encoder(model: TransformerMlm) -> nn.TransformerEncoder:
     layer = nn.TransformerEncoderLayer(*sizes, batch_first=True, norm_first=config.norm == "pre")
     norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else None
     encoder = nn.TransformerEncoder(layer, config.num_encoder_layers, norm).eval()
-    for layer, torch_layer in zip(model.encoder.layers, encoder.layers, strict=True):
-        torch_layer.self_attn.in_proj_weight.copy_(layer.attention.project_in.weight)
-        torch_layer.self_attn.in_proj_bias.copy_(layer.attention.project_in.bias)
-        torch_layer.self_attn.out_proj.load_state_dict(layer.attention.project_out.state_dict())
-        torch_layer.linear1.load_state_dict(layer.feed_forward.expand.state_dict())
-        torch_layer.linear2.load_state_dict(layer.feed_forward.contract.state_dict())
-        torch_layer.norm1.load_state_dict(layer.attention_residual.norm.state_dict())
-        torch_layer.norm2.load_state_dict(layer.feed_forward_residual.norm.state_dict())
+    copy_encoder_layers(model.encoder.layers, encoder.layers)
     if norm is not None:
         norm.load_state_dict(model.encoder.norm.state_dict())
     return encoder

@@ -7,11 +7,11 @@ from torch import nn
 
 from seqlab.nn import blockwise_cross_entropy, reference_kernels, selected_log_probs
 from seqlab.nn.blockwise_cross_entropy import IGNORE, BlockwiseCrossEntropy
-from seqlab.nn.projection import BLOCK_ROWS, VocabularyProjection
+from seqlab.nn.projection import ROWS_PER_LOSS_BLOCK, VocabularyProjection
 from seqlab.nn.selected_log_probs import UNUSED_ID
 
 
-@pytest.mark.parametrize("rows", [1, 20, BLOCK_ROWS + 5])
+@pytest.mark.parametrize("rows", [1, 20, ROWS_PER_LOSS_BLOCK + 5])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_and_gradients_equal_torch(rows: int, smoothing: float) -> None:
     torch.manual_seed(0)
@@ -59,7 +59,7 @@ def test_bf16_is_precise_for_confident_rows() -> None:
     assert relative.max() < 0.1
 
 
-@pytest.mark.parametrize("frames", [1, 3, BLOCK_ROWS // 2 + 5])
+@pytest.mark.parametrize("frames", [1, 3, ROWS_PER_LOSS_BLOCK // 2 + 5])
 def test_selected_log_probabilities_and_gradients_equal_torch(frames: int) -> None:
     torch.manual_seed(0)
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))
@@ -82,7 +82,7 @@ def test_selected_log_probabilities_and_gradients_equal_torch(frames: int) -> No
         torch.testing.assert_close(grad, torch_grad, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("frames", [1, BLOCK_ROWS // 2 + 5])
+@pytest.mark.parametrize("frames", [1, ROWS_PER_LOSS_BLOCK // 2 + 5])
 def test_selected_logits_equal_torch(frames: int) -> None:
     torch.manual_seed(0)
     projection = VocabularyProjection(nn.Parameter(torch.randn(50, 12)))

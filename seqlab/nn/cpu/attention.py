@@ -24,7 +24,7 @@ HEAD_DIM_MULTIPLE = 4
 batch, changes the rounding of MKL's matrix products."""
 MIN_BLOCKWISE_LENGTH = 64
 """Number of positions from which causal blocks in bf16 are faster than fp32."""
-BLOCK_LENGTH = 128
+QUERIES_PER_BLOCK = 128
 """Queries per block: larger blocks compute more masked scores, smaller ones need more calls."""
 MAX_CACHED_SCORES = 1 << 20
 """Scores computed at once: as many as fit into the processor's cache in fp32 and bf16."""
@@ -128,7 +128,7 @@ def _blockwise_causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Te
     q, k, v = (
         part.to(torch.bfloat16, memory_format=torch.contiguous_format).flatten(0, 1) for part in (query, key, value)
     )
-    blocks = max(1, length // BLOCK_LENGTH)
+    blocks = max(1, length // QUERIES_PER_BLOCK)
     borders = [round(length * i / blocks) for i in range(blocks + 1)]
     spans = list(pairwise(borders))
     masks = [_causal_bias(start, end - start, end) for start, end in spans]
