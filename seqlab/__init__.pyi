@@ -4,6 +4,7 @@ from . import nn as nn
 from . import objectives as objectives
 from . import optim as optim
 from . import search as search
+from . import testing as testing
 from .evaluation.metrics import evaluate as evaluate
 from .inference.load import load as load
 from .recipes.find import config_for as config_for

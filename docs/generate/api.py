@@ -27,6 +27,7 @@ EXPORTED: dict[str, str] = {
     "seqlab.text": "tokenizers and vocabularies",
     "seqlab.runs": "configs and run folders",
     "seqlab.training": "training from Python",
+    "seqlab.testing": "checks of custom models, step functions and objectives",
     "seqlab.inference": "engines and batched decoding",
     "seqlab.export": "export to other engines",
 }

@@ -193,8 +193,10 @@ def _decode_outputs(target: Target, outputs: NDArray[np.float32]) -> NDArray[np.
     """Convert the outputs of a model to numbers in the units of the data, or to probabilities: (N, O)."""
     if isinstance(target, NumbersTarget):
         return target.decode(outputs)
-    exact = torch.from_numpy(outputs).double()
-    return (exact.sigmoid() if isinstance(target, LabelsTarget) else exact.softmax(1)).numpy()
+    exact = outputs.astype(np.float64)
+    if isinstance(target, LabelsTarget):  # torch's sigmoid rounds an element by its position among all rows
+        return np.exp(-np.logaddexp(0.0, -exact))
+    return torch.from_numpy(exact).softmax(1).numpy()
 
 
 def _read_validation(run: LoadedRun) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from seqlab.data.tokenizer_training import Side, train_or_load_tokenizer
 from seqlab.data.validation_files import read_held_out_pairs
 from seqlab.evaluation import evaluate
 from seqlab.inference.decode import decode_text
+from seqlab.inference.lines import replace_control_characters
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
@@ -118,7 +119,7 @@ class TranslationTask(Task):
             return decode_text(model, rows, search, run.tgt_tokenizer, unknown=row_unknown, device=device)
 
         decoded = run.device_context.world.map_rows([len(row) for row in src_rows], decode)
-        hypotheses = [text for text, _ in decoded]
+        hypotheses = [replace_control_characters(text)[0] for text, _ in decoded]  # as `translate` does
         cut = sum(not finished for _, finished in decoded)
         if cut and run.device_context.world.is_main:
             # Not a warning: early in training, many outputs do not end with eos.

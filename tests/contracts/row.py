@@ -1,0 +1,103 @@
+"""A row of the table: the settings of a short training, and what holds for its family."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from seqlab.registry import Parts
+from seqlab.runs.config import Config, from_dict
+
+Settings = Mapping[str, Any]
+"""Fields of one section of a config."""
+
+SAVE_EVERY, VALID_EVERY, MAX_STEPS = 2, 4, 8
+ADAM: Settings = {"optimizer": {"family": "adam", "lr": 0.01}, "schedule": {"family": "constant", "warmup_steps": 2}}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A training of a few steps that shows the contracts of its task, family, objective and other parts."""
+
+    name: str
+    data: Settings
+    """The `data` section; `@` is the folder of the corpora."""
+    model: Settings
+    objective: Settings = field(default_factory=dict)
+    """Empty: the default objective of the family."""
+    optim: Settings = field(default_factory=lambda: ADAM)
+    training: Settings = field(default_factory=dict)
+    is_count_based: bool = False
+    """Whether the model is fitted by counting, in one step."""
+    plugin: bool = False
+    """Whether parts are those of `tests/plugin`."""
+    exact: Settings = field(default_factory=dict)
+    """Fields (`section.field`) or sections whose values remove random numbers; dropouts are always 0."""
+    is_random: bool = False
+    """Whether the loss draws random numbers for each micro-step, so that it depends on their division."""
+    norm_over_micro_steps: bool = False
+    """Whether the model has a batch norm, whose statistics are those of a micro-step over all ranks."""
+    parallel: str = "ddp"
+    rounding: float = 1e-4
+    """Relative tolerance of losses and weights for another division of a step."""
+    metric_rounding: float = 1e-6
+    invariance: float = 0.0
+    """Tolerance of outputs alone and in a batch: 0 for bitwise; convolutions sum in another order."""
+    untrained: tuple[str, ...] = ()
+    """Parameters that the loss does not reach, by the ends of their names."""
+
+    def has_data_field(self, name: str) -> bool:
+        """Return whether the `data` section of the task has a field."""
+        return name in {item.name for item in fields(Parts("task", "kind")[self.data["kind"]])}
+
+    def config(self, corpora: Path, **changes: Any) -> Config:
+        """Build the config; `changes` sets fields (`section__field`)."""
+        training = {
+            **{"max_steps": MAX_STEPS, "log_every": 3, "save_every": SAVE_EVERY, "valid_every": VALID_EVERY},
+            **{"device": "cpu", "precision": "fp32", "threads": 1},
+        }
+        values: dict[str, Any] = {
+            "data": _resolve(self.data, corpora),
+            "model": dict(self.model),
+            "objective": dict(self.objective) or {"family": Parts("model")[self.model["family"]].default_objective},
+            "training": training | dict(self.training),
+        }
+        if not self.is_count_based:
+            values["optim"] = dict(self.optim)
+        for key, value in changes.items():
+            set_field(values, key.replace("__", "."), value)
+        return from_dict(values)
+
+    def exact_config(self, corpora: Path, **changes: Any) -> Config:
+        """Build the config of a shorter training without dropout, whose losses do not depend on random numbers."""
+        family = Parts("model")[self.model["family"]]
+        dropouts = {
+            f"model__{item.name}": 0.0
+            for item in fields(family)
+            if item.name.endswith("dropout") or item.name == "unknown_share"
+        }
+        optimizer = Parts("optimizer")[self.optim.get("optimizer", {}).get("family", "adam")]
+        if any(item.name == "eps" for item in fields(optimizer)) and not self.is_count_based:
+            dropouts["optim__optimizer__eps"] = 1e-3  # a smaller one amplifies rounding errors of gradients of 0
+        limits = {"max_steps": 4, "log_every": 1, "save_every": 2, "valid_every": 2}
+        limits = {f"training__{name}": value for name, value in limits.items()}
+        exact = {name.replace(".", "__"): value for name, value in self.exact.items()}
+        return self.config(corpora, **dropouts, **limits, **exact, **changes)
+
+
+def set_field(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a field by its dotted key."""
+    *sections, name = key.split(".")
+    for section in sections:
+        values[section] = dict(values.get(section, {}))
+        values = values[section]
+    values[name] = value
+
+
+def _resolve(value: Any, corpora: Path) -> Any:
+    """Replace `@` at the start of strings by the folder of the corpora."""
+    if isinstance(value, str):
+        return f"{corpora}/{value[1:]}" if value.startswith("@") else value
+    if isinstance(value, Mapping):
+        return {name: _resolve(item, corpora) for name, item in value.items()}
+    return [_resolve(item, corpora) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,97 @@
+"""Contracts of training, shown by one training for each row of the table: resume, workers, micro-steps, ranks."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from contracts.outside import outside_parts
+from contracts.row import Row
+from contracts.trained import CHECKPOINTS, Trained
+from reference.ranks import run_in_ranks
+from reference.tiny_runs import assert_equal_runs, comparable_metrics
+
+import seqlab.training.loop
+from seqlab.base.world import World
+from seqlab.data.step import TrainingStep
+from seqlab.runs.checkpoint import WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
+from seqlab.training import train
+from seqlab.training.state import TrainingRun
+
+OTHER_SETTINGS: dict[int, dict[str, int]] = {
+    2: {"prefetch_steps": 0, "workers": 1},
+    4: {"prefetch_steps": 5, "workers": 3},
+    6: {},
+}
+"""Data settings of the run resumed at each checkpoint that must not change the result."""
+PARTS_OF_A_STEP = 3
+PADDING = ("src_padding", "tgt_padding")
+"""Metrics that depend on the division of a step."""
+
+
+@pytest.mark.rows(lambda row: not row.is_count_based)
+@pytest.mark.parametrize("step", CHECKPOINTS)
+def test_resumed_runs_equal_the_uninterrupted_one(trained: Trained, step: int, tmp_path: Path) -> None:
+    """From each checkpoint, with other numbers of workers and of steps prepared ahead, bit for bit."""
+    changes = {
+        f"data__{name}": value for name, value in OTHER_SETTINGS[step].items() if trained.row.has_data_field(name)
+    }
+    run = train(trained.config(**changes), trained.copy_at(step, tmp_path / "run"))
+    assert_equal_runs(run, trained.run)
+    resumed, uninterrupted = (folder / "checkpoints" for folder in (run, trained.run))
+    assert {path.name for path in resumed.iterdir()} == {path.name for path in uninterrupted.iterdir()}, "leftovers"
+
+
+@pytest.mark.rows(lambda row: not row.is_random)
+def test_losses_do_not_depend_on_micro_steps_and_ranks(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses of all steps, validations and last weights, without dropout: each step in thirds, and on two ranks."""
+    row = trained.row
+    expected = train(trained.exact_config(), tmp_path / "one")
+    ranks = tmp_path / "ranks"
+    assert run_in_ranks(2, train_in_this_rank, row, trained.corpora, ranks) == [ranks] * 2
+    assert_close_runs(ranks, expected, row.rounding)
+    if row.norm_over_micro_steps:
+        return
+    monkeypatch.setattr(seqlab.training.loop, "training_steps", divided_steps)
+    assert_close_runs(train(trained.exact_config(), tmp_path / "divided"), expected, row.rounding)
+
+
+def train_in_this_rank(row: Row, corpora: Path, run_dir: Path) -> Path:
+    """Train the row without dropout as one of several ranks."""
+    with outside_parts(row.plugin):
+        return train(row.exact_config(corpora, training__parallel=row.parallel), run_dir)
+
+
+def divided_steps(run: TrainingRun) -> Iterator[TrainingStep[Any]]:
+    """Yield the steps of a run with more and smaller micro-steps: the shares of several ranks, one after the other."""
+    worlds = [World(rank, PARTS_OF_A_STEP) for rank in range(PARTS_OF_A_STEP)]
+    after = run.progress.position
+    shares = [run.task.steps(run.data, run.config, run.codecs, world, after) for world in worlds]
+    for step in zip(*shares, strict=True):
+        micro_steps = [batch for share in step for batch in share.micro_steps]
+        yield replace(step[0], micro_steps=micro_steps)
+
+
+def assert_close_runs(run_dir: Path, expected: Path, rounding: float) -> None:
+    """Compare losses, validations and last weights of two runs, up to a relative rounding error."""
+    lines, expected_lines = comparable_metrics(run_dir), comparable_metrics(expected)
+    kinds = [[(line.pop("kind"), line["step"]) for line in run_lines] for run_lines in (lines, expected_lines)]
+    assert kinds[0] == kinds[1]
+    for line, expected_line in zip(lines, expected_lines, strict=True):
+        for name in PADDING:
+            line.pop(name, None), expected_line.pop(name, None)
+        assert line == pytest.approx(expected_line, rel=rounding, abs=1e-6), line["step"]
+    step = checkpoint_steps(expected / "checkpoints")[-1]
+    assert checkpoint_steps(run_dir / "checkpoints")[-1] == step
+    weights, expected_weights = (
+        read_tensors(folder / "checkpoints" / checkpoint_name(step), WEIGHTS) for folder in (run_dir, expected)
+    )
+    assert weights.keys() == expected_weights.keys()
+    for name, value in expected_weights.items():
+        if not torch.equal(weights[name], value):  # of n-gram models, some are -inf
+            difference = (weights[name].double() - value.double()).norm()
+            assert difference <= rounding * value.double().norm() + 1e-6, name
