@@ -6,19 +6,41 @@ Hypothesis has no deadline, so that tests do not fail on a slow machine. Ctrl-C 
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 from reference.shared import SharedFolder
+
+if TYPE_CHECKING:
+    from contracts.trained import Trained
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores SIGINT in background jobs
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("seqlab", deadline=None)
 settings.load_profile("seqlab")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--part K/N`."""
+    parser.addoption("--part", metavar="K/N", help="run every Nth of the selected tests, from the Kth")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests of other parts. Neighbors take about the same time, so that the parts do, too."""
+    if not (part := config.getoption("--part")):
+        return
+    number, _, count = part.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise pytest.UsageError(f"`--part` must be K/N with K from 1 to N, but is {part!r} instead.")
+    selected = items[int(number) - 1 :: int(count)]
+    kept = set(selected)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = selected
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +50,23 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator
     folder = SharedFolder((base if worker_id == "master" else base.parent) / "shared")
     yield folder
     assert folder.changed_files() == []
+
+
+@pytest.fixture(scope="session")
+def trained_row(shared: SharedFolder) -> Callable[[str], "Trained"]:
+    """Return a function that returns the training of a row of `tests/contracts/table.py`, by the name of the row.
+
+    For tests that need any trained run of a family: it is trained once per session, and must be copied to be changed.
+    """
+
+    def train(name: str) -> "Trained":
+        from contracts.table import ROWS
+        from contracts.trained import train_once
+
+        [row] = [row for row in ROWS if row.name == name]
+        return train_once(row, shared)
+
+    return train
 
 
 @pytest.fixture(scope="module")

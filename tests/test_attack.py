@@ -29,7 +29,7 @@ def test_a_few_trials(workspace: Workspace, name: str) -> None:
     attack(workspace, name, 4, seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 def test_memory_does_not_grow_with_the_number_of_lines(workspace: Workspace) -> None:
     """Three random commands, 300,000 and 900,000 lines: fragmentation of the heap has ended by 300,000 lines."""
     seed = random.SystemRandom().randrange(10**6)
@@ -37,7 +37,7 @@ def test_memory_does_not_grow_with_the_number_of_lines(workspace: Workspace) -> 
     attack(workspace, "memory", 900, seed, max_trials=3)
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 @pytest.mark.parametrize("name", [name for name in ATTACK_CLASSES if name != "memory"])
 def test_many_trials(workspace: Workspace, name: str) -> None:
     seed = random.SystemRandom().randrange(10**6)

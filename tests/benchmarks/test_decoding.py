@@ -12,6 +12,7 @@ from benchmarks.decoding import System, add_ratios, check_bleu
 from benchmarks.report import Report, Row
 
 
+@pytest.mark.learning
 def test_all_systems_output_the_same_translations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)

@@ -16,6 +16,7 @@ from benchmarks.scale import Scale
 from benchmarks.workers import generated_corpus
 
 
+@pytest.mark.learning
 def test_all_models_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training and decoding are replaced by a function that returns one row per requested system."""
 
@@ -46,6 +47,7 @@ def test_all_models_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert report.rows[-1].tokens_per_second, "the language model is trained"
 
 
+@pytest.mark.learning
 def test_a_failure_keeps_the_other_measurements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> Report:
         raise RuntimeError("no memory")
@@ -61,6 +63,7 @@ def test_a_failure_keeps_the_other_measurements(tmp_path: Path, monkeypatch: pyt
     assert [row.more["model"] for row in report.rows] == ["Transformer language model"]
 
 
+@pytest.mark.learning
 def test_the_generated_corpus_is_parallel_and_deterministic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generated_corpus, "PAIRS", {"train": 500, "test": 20})
     for name in ("one", "two"):

@@ -16,6 +16,7 @@ def test_fitted_exponent_of_a_power() -> None:
     assert fit_exponent(sizes, [3.0 * size**1.7 for size in sizes]) == pytest.approx(1.7)
 
 
+@pytest.mark.learning
 def test_every_axis_is_measured_and_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)

@@ -10,6 +10,7 @@ from benchmarks.scale import QUICK
 from seqlab.nn.kernels import TRAINING_KERNELS
 
 
+@pytest.mark.learning
 def test_each_kernel_has_a_row(tmp_path: Path) -> None:
     options = ["kernels", "--quick", "--threads", "1", "--dtypes", "fp32", "--work_dir", str(tmp_path)]
     report = kernels.run(make_parser().parse_args(options), QUICK)

@@ -37,6 +37,7 @@ def arguments(tmp_path: Path, *options: str) -> Namespace:
     return make_parser().parse_args([*common, *options])
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize("family", list(OTHER_SYSTEMS))
 def test_all_systems_have_the_same_losses(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     patch_workers(monkeypatch)
@@ -63,6 +64,7 @@ def test_all_systems_have_the_same_losses(family: str, tmp_path: Path, monkeypat
     assert f"| seqlab | fp32 | training {family}, dropout 0.2 |" in report.to_markdown()
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize("family", list(OTHER_SYSTEMS))
 def test_all_systems_generate_the_same_text(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     patch_workers(monkeypatch)
@@ -78,6 +80,7 @@ def test_all_systems_generate_the_same_text(family: str, tmp_path: Path, monkeyp
     assert all(row.tokens_per_second and row.share_of_peak for row in report.rows)
 
 
+@pytest.mark.learning
 def test_prepared_targets_are_the_inputs_shifted_by_one_id(tmp_path: Path) -> None:
     for shape in QUICK_SHAPES:
         job = {"workload": str(tmp_path), "text": "number_words", "shape": vars(shape), "steps": 3, "run_steps": 0}
@@ -110,6 +113,7 @@ def test_text_is_generated_without_tinyshakespeare(tmp_path: Path, monkeypatch: 
         prepare_lm._write_first_available(["tinyshakespeare"], tmp_path)
 
 
+@pytest.mark.learning
 def test_different_losses_and_samples_fail_the_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def call_with_changed_results(name: str, job: Json, threads: int, environment: Json | None = None) -> Json:
         found = call_worker(name, job, threads)

@@ -39,6 +39,7 @@ def test_time_is_assigned_by_enclosing_scope_or_operator() -> None:
     assert shares([]) == {}
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize("family", ["transformer", "lstm", "gru"])
 def test_shares_of_a_real_update(family: str) -> None:
     heads = 2 if family == "transformer" else 0

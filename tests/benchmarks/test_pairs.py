@@ -54,6 +54,7 @@ def test_folders_that_are_not_checkouts_are_refused(tmp_path: Path) -> None:
         main(["pairs", str(ROOT), "none", "--work_dir", str(tmp_path)])
 
 
+@pytest.mark.learning
 def test_a_measurement_has_all_values_and_is_reproducible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.pairs.HELP_CALLS", 1)
     workload = Workload(pairs=500, steps=10, warmup_steps=5, run_steps=5, lines=4)

@@ -24,6 +24,7 @@ def current_memory_mb() -> tuple[float, float]:
     return memory.main_mb, memory.tree_mb - memory.main_mb
 
 
+@pytest.mark.learning
 def test_all_settings_count_the_same_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preparation, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)

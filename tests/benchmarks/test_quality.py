@@ -60,6 +60,7 @@ def test_runs_too_short_for_a_speed_have_a_row() -> None:
     assert summarize(System("seqlab", "quality_seqlab", 1), found[:1], "bf16", (20.0,)).tokens_per_second is None
 
 
+@pytest.mark.learning
 def test_all_systems_and_a_recipe_have_a_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality, "run_worker", call_worker)
     monkeypatch.setattr(machine, "run_worker", call_worker)

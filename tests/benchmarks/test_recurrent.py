@@ -42,6 +42,7 @@ def run(task: str, model: str, tmp_path: Path, *options: str) -> Report:
     return {"training": training, "decoding": decoding}[task].run(arguments, scale)
 
 
+@pytest.mark.learning
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("model", LSTMS)
 def test_all_systems_have_the_same_losses(model: str, tmp_path: Path) -> None:
@@ -55,6 +56,7 @@ def test_all_systems_have_the_same_losses(model: str, tmp_path: Path) -> None:
     assert report.more["sizes"]["input_feeding"] == (model == "lstm")
 
 
+@pytest.mark.learning
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("model", LSTMS)
 def test_all_systems_output_the_same_translations(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +74,7 @@ def test_all_systems_output_the_same_translations(model: str, tmp_path: Path, mo
         assert len({row.more["output_tokens"] for row in rows}) == 1
 
 
+@pytest.mark.learning
 @pytest.mark.usefixtures("in_process")
 def test_joeynmt_reads_and_outputs_the_same_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "joeynmt.py").write_text(FAKE_JOEYNMT)

@@ -10,6 +10,7 @@ from benchmarks.__main__ import main
 from seqlab.training import train
 
 
+@pytest.mark.learning
 def test_all_parts_of_a_recognizer_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = write_corpus(tmp_path, "train", 20, 1)
     run = train(tiny_config(corpus, max_steps=4, save_every=4, valid_every=4), tmp_path / "run")

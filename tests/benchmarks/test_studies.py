@@ -61,6 +61,7 @@ def test_gradient_descent_on_a_ravine_matches_the_formula() -> None:
     assert surfaces.SURFACES["plateau"][0](surfaces.torch.tensor(plateau_path[-1])) < 0.1
 
 
+@pytest.mark.learning
 def test_surface_curves_have_contours_and_the_panels_of_the_stored_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,6 +85,7 @@ def test_batch_size_steps_cover_the_epochs() -> None:
     assert batch_sizes._steps("digits", 4096) == batch_sizes.DIGITS_EPOCHS
 
 
+@pytest.mark.learning
 def test_curves_study_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["curves", "--quick", "--work_dir", str(tmp_path)]) == 0
     assert "| sawtooth | relu, 5 layers |" in capsys.readouterr().out

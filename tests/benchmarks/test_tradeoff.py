@@ -19,6 +19,7 @@ from seqlab.text import SavedConfig
 from seqlab.training import train
 
 
+@pytest.mark.learning
 def test_rows_match_the_scores_of_each_systems_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_dir, rescorer = write_run(tmp_path / "run"), write_run(tmp_path / "rescorer", seed=3)
     monkeypatch.setattr(tradeoff, "run_worker", call_worker)

@@ -22,6 +22,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "run_worker", call_worker)
 
 
+@pytest.mark.learning
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_all_systems_do_the_same_work(norm: str, tmp_path: Path) -> None:
@@ -45,6 +46,7 @@ def test_all_systems_do_the_same_work(norm: str, tmp_path: Path) -> None:
     assert "| torch.nn.Transformer | fp32 | 100 padded tokens at most |" in report.to_markdown()
 
 
+@pytest.mark.learning
 def test_different_losses_fail_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def with_other_losses(name: str, job: Json, threads: int, environment: Json | None = None) -> Json:
         found = call_worker(name, job, threads)
@@ -82,6 +84,7 @@ def test_reports_contain_one_table_with_the_used_columns() -> None:
     assert (found["tokens_per_second"], found["steps"], found["ratio"]) == (1234.5, 3, None)
 
 
+@pytest.mark.learning
 def test_workers_run_in_a_process_and_report_errors() -> None:
     found = run_worker("peak", {"threads": 1, "device": "cpu", "seconds": 0.001}, 1)
     assert found["peaks"]["fp32"]["F.linear"] > 0

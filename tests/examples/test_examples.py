@@ -37,6 +37,7 @@ def number(pattern: str, text: str) -> float:
     return float(match)
 
 
+@pytest.mark.learning
 def test_custom_objective(tmp_path: Path) -> None:
     output = run(tmp_path, "custom_objective")
     assert number(r"gamma=2.0\): (\S+) nats", output) < 4.5  # a uniform distribution has log 600 = 6.4
@@ -51,6 +52,7 @@ def test_custom_objective(tmp_path: Path) -> None:
     assert done.stdout == output.splitlines(keepends=True)[-1]
 
 
+@pytest.mark.learning
 def test_custom_schedule(tmp_path: Path) -> None:
     output = run(tmp_path, "custom_schedule")
     printed = {int(step): float(lr) for step, lr in re.findall(r"step +(\d+)  lr (\S+)", output)}
@@ -65,6 +67,7 @@ def test_custom_schedule(tmp_path: Path) -> None:
     assert "Run(TorchEngine([LoadedRun('runs/custom_schedule', transformer, step 100)], " in output
 
 
+@pytest.mark.learning
 def test_custom_model(tmp_path: Path) -> None:
     output = run(tmp_path, "custom_model")
     assert number(r"perplexity (\S+) per token", output) < 10  # a uniform distribution over 257 words has 257
@@ -76,6 +79,7 @@ def test_custom_model(tmp_path: Path) -> None:
     assert sum(is_known) > 0.8 * len(is_known) > 0
 
 
+@pytest.mark.learning
 def test_translator(tmp_path: Path) -> None:
     output = run(tmp_path, "train_translator")
     assert number(r"BLEU\|\S+ = (\S+)", output) > 15
@@ -83,6 +87,7 @@ def test_translator(tmp_path: Path) -> None:
     assert len(re.findall(r"^[^|\n]+ \| [^|\n]+ \| [^|\n]+$", output, re.MULTILINE)) == 5
 
 
+@pytest.mark.learning
 def test_language_model(tmp_path: Path) -> None:
     output = run(tmp_path, "train_language_model")
     tokens, words, size = (
@@ -95,6 +100,7 @@ def test_language_model(tmp_path: Path) -> None:
     assert output.count("\nam siebten") == output.count("\nneunzehn") == 2
 
 
+@pytest.mark.learning
 def test_scheduled_sampling(tmp_path: Path) -> None:
     output = run(tmp_path, "scheduled_sampling")
     validations = re.findall(r"(\w+): step \d+, nll (\S+), predicted inputs (\d+)%", output)
@@ -108,6 +114,7 @@ def test_scheduled_sampling(tmp_path: Path) -> None:
     assert output.count("chrF2|") == 2
 
 
+@pytest.mark.learning
 def test_beam_search_over_your_own_step(tmp_path: Path) -> None:
     output = run(tmp_path, "beam_search_over_your_own_step")
     rows = re.findall(r"^(beam|greedy|optimum) +(\w*) +(-\S+)$", output, re.MULTILINE)
@@ -118,6 +125,7 @@ def test_beam_search_over_your_own_step(tmp_path: Path) -> None:
     assert scores[4] < scores[0]  # greedy search does not find the best word
 
 
+@pytest.mark.learning
 def test_table(tmp_path: Path) -> None:
     output = run(tmp_path, "fit_a_table")
     errors = {name: float(error) for name, error in re.findall(r"^(\w+): RMSE (\S+) ±", output, re.MULTILINE)}
@@ -127,6 +135,7 @@ def test_table(tmp_path: Path) -> None:
     assert prices["Berlin"] == pytest.approx(0.02 * 100 * 200 - 20, abs=60)
 
 
+@pytest.mark.learning
 def test_cnn(tmp_path: Path) -> None:
     output = run(tmp_path, "train_cnn")
     accuracy = {name: float(value) for name, value in re.findall(r"^(\w+): test accuracy (\S+)%", output, re.MULTILINE)}
@@ -134,6 +143,7 @@ def test_cnn(tmp_path: Path) -> None:
     assert "output size 10 for input size 10, receptive field 5" in output
 
 
+@pytest.mark.learning
 def test_layers_in_your_own_loop(tmp_path: Path) -> None:
     output = run(tmp_path, "layers_in_your_own_loop")
     losses = [float(loss) for loss in re.findall(r"loss (\S+)", output)]
@@ -180,6 +190,7 @@ def test_each_example_has_a_test_and_a_link() -> None:
         assert (EXAMPLES_FOLDER / name).is_file(), name
 
 
+@pytest.mark.learning
 def test_speech(tmp_path: Path) -> None:
     output = run(tmp_path, "train_asr")
     assert number(r"(?m)^wer\S+ = (\S+)", output) < 25

@@ -47,7 +47,7 @@ every_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], 
 
 @every_dtype
 @pytest.mark.parametrize("beam_size", [1, 5])
-@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.learning)])
 def test_hypotheses_and_scores_do_not_depend_on_the_batch(
     real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, beam_size: int, count: int
 ) -> None:
@@ -155,7 +155,7 @@ def test_ensembles_do_not_depend_on_the_batch(real_lines: RealLines, real_tokeni
 
 
 @every_dtype
-@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.learning)])
 def test_scores_of_pairs_do_not_depend_on_the_batch(
     real_lines: RealLines, real_tokenizer: Tokenizer, dtype: torch.dtype, count: int
 ) -> None:

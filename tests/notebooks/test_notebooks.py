@@ -79,12 +79,14 @@ def test_all_notebooks_have_small_settings_parameters_and_claims() -> None:
         assert ids[-1] == "claims"
 
 
+@pytest.mark.learning
 def test_why_gates(working_folder: Path) -> None:
     found = run_notebook("why_gates")
     assert found["flows"]["LSTM, bias 1"][50] > found["flows"]["RNN, uniform"][50]
     assert not list(working_folder.iterdir())
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize("is_generated", [True, False], ids=["generated text", "text of $SEQLAB_DATA"])
 def test_what_a_perplexity_means(is_generated: bool, working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if is_generated:
@@ -95,6 +97,7 @@ def test_what_a_perplexity_means(is_generated: bool, working_folder: Path, monke
     assert not list(working_folder.iterdir())
 
 
+@pytest.mark.learning
 def test_attention_as_alignment(working_folder: Path) -> None:
     found = run_notebook("attention_as_alignment")
     assert len(found["alignments"]["guided too much"]) < len(found["alignments"]["guided"])
@@ -102,6 +105,7 @@ def test_attention_as_alignment(working_folder: Path) -> None:
     assert not list(working_folder.iterdir())
 
 
+@pytest.mark.learning
 def test_exposure_bias_and_scheduled_sampling(working_folder: Path) -> None:
     found = run_notebook("exposure_bias_and_scheduled_sampling")
     assert found["figures"]["own"]["scheduled sampling"] > found["figures"]["own"]["teacher forcing"]
@@ -109,6 +113,7 @@ def test_exposure_bias_and_scheduled_sampling(working_folder: Path) -> None:
     assert not list(working_folder.iterdir())
 
 
+@pytest.mark.learning
 def test_what_parallel_decoding_loses(working_folder: Path) -> None:
     found = run_notebook("what_parallel_decoding_loses")
     assert found["results"]["all at once, distilled"]["repeats"] < found["results"]["all at once"]["repeats"]
@@ -116,6 +121,7 @@ def test_what_parallel_decoding_loses(working_folder: Path) -> None:
     assert not list(working_folder.iterdir())
 
 
+@pytest.mark.learning
 def test_from_a_spectrogram_to_words(working_folder: Path) -> None:
     pytest.importorskip("soundfile")
     found = run_notebook("from_a_spectrogram_to_words")
@@ -124,6 +130,7 @@ def test_from_a_spectrogram_to_words(working_folder: Path) -> None:
     assert not list(working_folder.iterdir())
 
 
+@pytest.mark.learning
 @pytest.mark.parametrize(
     "name",
     [

@@ -1,6 +1,5 @@
 """Distributed ranks as local processes without torchrun, connected through a file."""
 
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -12,13 +11,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from reference.processes import FORKSERVER
 
 import seqlab.training.loop
 from seqlab.runs.config import Config
 from seqlab.training import train
-
-_forkserver = multiprocessing.get_context("forkserver")
-_forkserver.set_forkserver_preload(["seqlab.training"])  # imported once for all ranks of all tests
 
 
 @dataclass(frozen=True)
@@ -35,9 +32,9 @@ def run_in_ranks(world_size: int, function: Callable[..., Any], *arguments: Any)
     The result is a `RaisedError` for an exception, and None for a killed rank.
     """
     with tempfile.TemporaryDirectory() as folder:
-        pipes = [_forkserver.Pipe(duplex=False) for _ in range(world_size)]
+        pipes = [FORKSERVER.Pipe(duplex=False) for _ in range(world_size)]
         processes = [
-            _forkserver.Process(
+            FORKSERVER.Process(
                 target=_run_rank, args=(rank, world_size, f"{folder}/store", writer, function, arguments)
             )
             for rank, (_, writer) in enumerate(pipes)

@@ -2,7 +2,6 @@
 
 import io
 import logging
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +11,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from reference.processes import CommandProcess
 from reference.tiny_runs import tiny_config, write_numbers
 
 from seqlab.cli.main import main
 from seqlab.runs.config import write_config
-
-SEQLAB = [sys.executable, "-m", "seqlab"]
 
 
 @dataclass(frozen=True)
@@ -52,35 +50,24 @@ def run_command(*arguments: str | Path, stdin: bytes = b"") -> CommandOutput:
     return done
 
 
-class TrainingProcess:
+class TrainingProcess(CommandProcess):
     """A `seqlab train` process with a config file."""
 
-    def __init__(
-        self, config_file: Path, run_dir: Path, command: Sequence[str] = SEQLAB, options: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, config_file: Path, run_dir: Path, options: Sequence[str] = ()) -> None:
         self.run_dir = run_dir
-        self.process = subprocess.Popen(
-            [*command, "train", str(config_file), "--run_dir", str(run_dir), "--threads", "1", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        super().__init__(["train", config_file, "--run_dir", run_dir, "--threads", "1", *options])
 
     def wait_for(self, condition: Callable[[], bool]) -> bool:
         """Poll every millisecond; return whether the condition became true before the process ended."""
-        while self.process.poll() is None:
+        while self.is_running:
             if condition():
                 return True
             time.sleep(0.001)
         return False
 
-    def finish(self) -> tuple[int, bytes, str]:
-        """Wait until the process ends; return exit status, standard output and standard error."""
-        out, err = self.process.communicate()
-        return self.process.returncode, out, err.decode()
-
-    def signal(self, number: int) -> tuple[int, bytes, str]:
+    def signal_and_finish(self, number: int) -> tuple[int, bytes, str]:
         """Send a signal and wait until the process ends; return the same as `finish`."""
-        self.process.send_signal(number)
+        self.signal(number)
         return self.finish()
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from .conftest import run_command
 
+pytestmark = pytest.mark.learning
+
 SEED = 1
 MIN_COPIED = 90.0
 MIN_INFLECTED = 90.0

@@ -63,7 +63,7 @@ def kill_and_resume(
             training = TrainingProcess(config_file, run_dir)
             if not training.wait_for(kill_condition(remaining[0], run_dir, seconds, rng)):
                 break  # training ended before
-            training.signal(signal.SIGKILL)
+            training.signal_and_finish(signal.SIGKILL)
             kills += 1
             print(f"kill {kills}: {remaining.pop(0)}, run {runs}, step {last_logged_step(run_dir)}")
         status, _, err = TrainingProcess(config_file, run_dir).finish()
@@ -113,7 +113,7 @@ def test_kills_with_audio_augmentation(tmp_path: Path) -> None:
     assert kill_and_resume(tmp_path / "1.yaml", tmp_path / "runs", uninterrupted, [CHECKPOINT, ANY_TIME], seed) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 def test_many_kills(config_file: Path, uninterrupted: tuple[Path, float], tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
@@ -132,7 +132,7 @@ def test_sigterm_and_sigint_stop_with_a_checkpoint(
     for number, expected_status in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         training = TrainingProcess(config_file, run_dir)
         assert training.wait_for(has_advanced)
-        status, out, err = training.signal(number)
+        status, out, err = training.signal_and_finish(number)
         assert (status, out) == (expected_status, b""), err
         last = last_checkpoint_step(run_dir)
         [line] = [line for line in err.splitlines() if line.startswith("seqlab: ")]

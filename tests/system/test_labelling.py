@@ -8,6 +8,8 @@ import pytest
 
 from .conftest import run_command
 
+pytestmark = pytest.mark.learning
+
 SEED = 1
 MIN_ACCURACY = 95.0
 SUFFIXES = {"VERB": "ing", "ADV": "ly", "NOUN": "ness", "NUM": ""}

@@ -10,6 +10,8 @@ from seqlab.corpora.number_words.phrases import cardinal_phrase
 
 from .conftest import run_command
 
+pytestmark = pytest.mark.learning
+
 SEED = 1
 MAX_BITS_PER_BYTE = 0.42
 """On unseen numbers. The expected minimum is 0.35, since there are 9,999 numbers of 38 bytes on average."""

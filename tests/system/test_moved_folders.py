@@ -1,17 +1,25 @@
 """Run folders that are moved, deleted or replaced during training: no other folder is written to."""
 
-import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
+import torch.distributed as dist
+from reference.ranks import run_in_ranks
 from reference.tiny_runs import assert_equal_runs
 
+import seqlab.training.loop
+from seqlab.base.world import LostRank
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
+from seqlab.runs.overrides import config_from_yaml
+from seqlab.training import train
+from seqlab.training.locked_folder import LostFolder
 
 from .conftest import TrainingProcess
 
@@ -27,9 +35,9 @@ def disturb_training(
 ) -> str:
     """Pause training (by default after its first checkpoint), call `disturb`, and return the final error message."""
     assert training.wait_for(condition or has_checkpoint(training.run_dir))
-    training.process.send_signal(signal.SIGSTOP)
+    training.signal(signal.SIGSTOP)
     disturb()
-    training.process.send_signal(signal.SIGCONT)
+    training.signal(signal.SIGCONT)
     status, out, err = training.finish()
     assert (status, out) == (1, b""), err
     assert "trained: " not in err
@@ -137,15 +145,24 @@ def test_training_stops_if_a_symbolic_link_to_the_folder_changes(
     assert_equal_runs(disk, uninterrupted[0])
 
 
+def replace_folder_at_step_6(config_file: Path, run_dir: Path, moved: Path) -> None:
+    """Train as one of several ranks; rank 0 replaces the run folder during a step."""
+    start_update = seqlab.training.loop.start_update
+
+    def start_update_and_replace(*arguments: Any) -> Any:
+        if arguments[3].step + 1 == 6 and dist.get_rank() == 0:
+            run_dir.rename(moved)
+            run_dir.mkdir()
+        return start_update(*arguments)
+
+    with patch.object(seqlab.training.loop, "start_update", start_update_and_replace):
+        train(config_from_yaml(config_file), run_dir)
+
+
 def test_two_ranks_stop_if_the_folder_is_replaced(config_file: Path, tmp_path: Path) -> None:
     run_dir, moved = tmp_path / "x", tmp_path / "x_old"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "seqlab"]
-    training = TrainingProcess(config_file, run_dir, torchrun, ["--training.max_steps", "100000"])
-    assert training.wait_for(has_checkpoint(run_dir))
-    run_dir.rename(moved)
-    os.mkdir(run_dir)
-    status, _, err = training.finish()
-    assert status == 1
-    assert f"{run_dir} is another folder now. The run is in {moved}" in err
+    found = run_in_ranks(2, replace_folder_at_step_6, config_file, run_dir, moved)
+    assert [error.kind for error in found] == [LostFolder, LostRank]
+    assert f"{run_dir} is another folder now. The run is in {moved}" in found[0].message
     assert not any(run_dir.iterdir())
     assert checkpoint_steps(moved / "checkpoints")

@@ -10,7 +10,7 @@ from seqlab.corpora.number_words.phrases import short_phrases
 from .conftest import run_command
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_all_short_phrases_are_correct(tmp_path: Path, seed: int) -> None:
     """The phrases are the numbers up to 1,000, the hours and the days of the year."""

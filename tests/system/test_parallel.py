@@ -9,6 +9,8 @@ import pytest
 
 from .conftest import run_command, run_in_process
 
+pytestmark = pytest.mark.learning
+
 SEED = 1
 MIN_EXACT_MATCH = 80.0
 DIGITS = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]

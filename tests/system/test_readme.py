@@ -10,6 +10,8 @@ import pytest
 
 from seqlab.corpora.number_words import generate
 
+pytestmark = pytest.mark.learning
+
 ROOT = Path(__file__).parents[2]
 FEW_STEPS_OPTIONS = "--training.max_steps 8 --training.save_every 8 --training.valid_every 8 --threads 1"
 CODE_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

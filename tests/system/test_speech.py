@@ -20,6 +20,8 @@ from seqlab.runs.config import Config, write_config
 
 from .conftest import run_command
 
+pytestmark = pytest.mark.learning
+
 NEEDS_ESPEAK = pytest.mark.skipif(
     shutil.which("espeak-ng") is None, reason="espeak-ng is not installed: apt-get install espeak-ng"
 )

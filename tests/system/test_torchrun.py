@@ -62,7 +62,7 @@ def uninterrupted_run(config_file: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("rank", "options"), [(1, ["--overwrite"]), pytest.param(0, [], marks=pytest.mark.slow)], ids=str
+    ("rank", "options"), [(1, ["--overwrite"]), pytest.param(0, [], marks=pytest.mark.learning)], ids=str
 )
 def test_a_killed_rank_is_restarted_by_torchrun(
     config_file: Path, uninterrupted_run: Path, tmp_path: Path, rank: int, options: list[str]
@@ -77,7 +77,7 @@ def test_a_killed_rank_is_restarted_by_torchrun(
     assert_equal_runs(job.run_dir, uninterrupted_run)
 
 
-@pytest.mark.parametrize("parallel", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("parallel", ["ddp", pytest.param("fsdp", marks=pytest.mark.learning)])
 def test_ctrl_c_stops_all_ranks_with_one_checkpoint(
     config_file: Path, uninterrupted_run: Path, tmp_path: Path, parallel: str
 ) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.learning
+
 ROOT = Path(__file__).parents[2]
 SOURCE_PATHS = ("seqlab", "pyproject.toml", "README.md", "LICENSE")
 BUILD = "from setuptools import build_meta as b; b.build_wheel('dist'); b.build_sdist('dist')"

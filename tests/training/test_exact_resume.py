@@ -260,7 +260,7 @@ def test_resuming_after_a_kill_at_random_operations(snapshots: tuple[Any, Path, 
     resume_all(config, uninterrupted, [copies[number] for number in chosen])
 
 
-@pytest.mark.slow
+@pytest.mark.learning
 def test_resuming_after_a_kill_at_every_operation(snapshots: tuple[Any, Path, list[Path]]) -> None:
     config, uninterrupted, copies = snapshots
     resume_all(config, uninterrupted, copies)
