@@ -29,6 +29,8 @@ class Row:
     training: Settings = field(default_factory=dict)
     is_count_based: bool = False
     """Whether the model is fitted by counting, in one step."""
+    checkpoints: tuple[int, int, int] = (2, 4, 6)
+    """Steps to resume from: between two log lines, at a validation, and in a later epoch, unless intervals differ."""
     plugin: bool = False
     """Whether parts are those of `tests/plugin`."""
     exact: Settings = field(default_factory=dict)

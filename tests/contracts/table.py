@@ -101,7 +101,7 @@ ROWS: tuple[Row, ...] = (
         {**TRANSFORMER, "norm": "post", "positions": "learned", "attention_dropout": 0.1, "activation_dropout": 0.1},
         {"family": "r_drop"},
         optim("adamw", "linear", optimizer_options={"weight_decay": 0.1}, **EMA),
-        {"precision": "bf16"},
+        {"precision": "bf16", "threads": 2},
         exact={"training.precision": "fp32"},
     ),
     Row(
@@ -120,7 +120,14 @@ ROWS: tuple[Row, ...] = (
         parallel="fsdp",
         **MUON,
     ),
-    Row("rnn", PAIRS, {"family": "rnn", "hidden_size": 16}, optim=optim("rmsprop", "exponential", lr=0.003)),
+    Row(
+        "rnn, other intervals",
+        PAIRS,
+        {"family": "rnn", "hidden_size": 16},
+        optim=optim("rmsprop", "exponential", lr=0.003),
+        training={"keep_best": 3, "log_every": 1, "save_every": 5, "valid_every": 3},
+        checkpoints=(3, 5, 6),
+    ),
     Row(
         "lstm, copying, guided attention",
         {**PAIRS, **COPIES},

@@ -18,8 +18,6 @@ from seqlab.runs.config import Config
 from seqlab.training import train
 from seqlab.training.state import TrainingRun
 
-CHECKPOINTS = (2, 4, 6)
-"""Steps whose folders are kept: between two log lines, at a validation, and in a later epoch."""
 FINAL_STATE = "model_in_memory.safetensors"
 
 
@@ -61,7 +59,7 @@ def train_once(row: Row, shared: SharedFolder) -> Trained:
             def save_and_copy(run: TrainingRun, averaged: dict[str, Tensor] | None = None) -> None:
                 save(run, averaged)
                 step = run.progress.step
-                if step in CHECKPOINTS:
+                if step in row.checkpoints:
                     shutil.copytree(folder / "run", folder / f"at_{step}")
                 if step == run.config.training.num_steps or row.is_count_based:
                     save_file(averaged or run.inference_weights(), folder / FINAL_STATE)

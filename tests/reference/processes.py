@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pkgutil import walk_packages
 
 import seqlab
 
@@ -21,10 +20,15 @@ LAZY_IMPORTS = (
     "sentencepiece",
 )
 """Modules that training and decoding import late."""
+PACKAGE = Path(seqlab.__file__).parent
 FORKSERVER.set_forkserver_preload(
     [
         *LAZY_IMPORTS,
-        *(module.name for module in walk_packages(seqlab.__path__, "seqlab.") if "reports" not in module.name),
+        *(
+            ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+            for path in sorted(PACKAGE.rglob("*.py"))
+            if "reports" not in path.parts
+        ),
     ]
 )
 
@@ -62,7 +66,12 @@ class CommandProcess:
         return self.process.exitcode, out, err
 
 
+def skip_fsync(descriptor: int) -> None:
+    """Replace `os.fsync` in tests: do nothing."""
+
+
 def _run_command(argv: list[str], out: Path, err: Path, cwd: Path, env: dict[str, str]) -> None:
+    os.fsync = skip_fsync
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)

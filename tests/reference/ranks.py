@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from reference.processes import FORKSERVER
+from reference.processes import FORKSERVER, skip_fsync
 
 import seqlab.training.loop
 from seqlab.runs.config import Config
@@ -51,6 +51,7 @@ def run_in_ranks(world_size: int, function: Callable[..., Any], *arguments: Any)
 def _run_rank(
     rank: int, world_size: int, store: str, writer: Connection, function: Callable[..., Any], arguments: Sequence[Any]
 ) -> None:
+    os.fsync = skip_fsync
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
     dist.barrier()  # no rank fails before all are connected

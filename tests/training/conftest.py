@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference.shared import SharedFolder
 from reference.stopped_runs import stop_at as stop_at
 from reference.stopped_runs import train_until as train_until
 from reference.tiny_runs import tiny_config, with_training, write_numbers
@@ -27,18 +28,16 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(shared: SharedFolder) -> Path:
     """Return a folder with train.en and train.de; tests must not change it."""
-    folder = tmp_path_factory.mktemp("corpus")
-    write_numbers(folder, range(1, 130))
-    return folder
+    return shared.build("numbers", lambda folder: write_numbers(folder, range(1, 130)))
 
 
 @pytest.fixture(scope="session")
-def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+def trained(corpus: Path, shared: SharedFolder) -> tuple[Config, Path]:
     """Return the config and the folder of a finished run; tests must not change it."""
     config = tiny_config(corpus, max_steps=12, save_every=2, valid_every=4)
-    return config, train(config, tmp_path_factory.mktemp("trained") / "run")
+    return config, shared.build("translator", lambda folder: train(config, folder / "run")) / "run"
 
 
 @pytest.fixture

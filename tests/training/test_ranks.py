@@ -1,4 +1,4 @@
-"""Data parallelism: several ranks equal a single process, stop together, and resume each other's runs."""
+"""Data parallelism: ranks stop together and resume each other's runs; `tests/contracts` compares with one process."""
 
 import logging
 import os
@@ -11,11 +11,10 @@ import pytest
 import torch
 import torch.distributed as dist
 from reference.ranks import run_in_ranks, train_in_ranks, train_until_killed, train_with_signal
+from reference.shared import SharedFolder
 from reference.tiny_runs import assert_equal_runs, comparable_metrics, tiny_config, with_training
 
 from seqlab.base.world import LostRank
-from seqlab.models import ModelConfig, TransformerCtcConfig, TransformerNatConfig
-from seqlab.objectives import CtcConfig, ObjectiveConfig, ParallelCrossEntropyConfig
 from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.checkpoint import WEIGHTS, checkpoint_name, checkpoint_steps, read_tensors
 from seqlab.runs.config import Config
@@ -26,7 +25,6 @@ from seqlab.training.failure import read_failure
 SCHEDULE = ConstantScheduleConfig(warmup_steps=4)
 SGD = OptimConfig(optimizer=SgdConfig(lr=0.3), schedule=SCHEDULE, max_grad_norm=0.5, average_last=3)
 ADAM = OptimConfig(optimizer=AdamConfig(lr=3e-3, eps=1e-3), schedule=SCHEDULE, ema_decay=0.9)
-PARALLEL = ["ddp", "fsdp"]
 
 
 def exact_config(corpus: Path, optim: OptimConfig, **training: Any) -> Config:
@@ -58,19 +56,9 @@ def assert_close_runs(run_dir: Path, expected: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def single_process_runs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return a run of a single process for each optimizer."""
-    folder = tmp_path_factory.mktemp("single_process")
-    return {name: train(exact_config(corpus, optim), folder / name) for name, optim in (("sgd", SGD), ("adam", ADAM))}
-
-
-@pytest.mark.parametrize("parallel", PARALLEL)
-@pytest.mark.parametrize(("name", "optim"), [("sgd", SGD), ("adam", ADAM)])
-def test_two_ranks_equal_a_single_process(
-    corpus: Path, tmp_path: Path, single_process_runs: dict[str, Path], parallel: str, name: str, optim: OptimConfig
-) -> None:
-    config = exact_config(corpus, optim, parallel=parallel)
-    assert_close_runs(train_in_ranks(2, config, tmp_path / "run"), single_process_runs[name])
+def single_process_run(corpus: Path, shared: SharedFolder) -> Path:
+    """Return a run of a single process."""
+    return shared.build("single-process", lambda folder: train(exact_config(corpus, ADAM), folder / "run")) / "run"
 
 
 def test_three_ranks_equal_a_single_process_with_steps_too_small_to_split(corpus: Path, tmp_path: Path) -> None:
@@ -79,45 +67,14 @@ def test_three_ranks_equal_a_single_process_with_steps_too_small_to_split(corpus
     assert_close_runs(train_in_ranks(3, config, tmp_path / "run"), train(config, tmp_path / "single_process"))
 
 
-SMALL: dict[str, Any] = {
-    "d_model": 16,
-    "d_ff": 32,
-    "num_heads": 2,
-    "num_encoder_layers": 1,
-    "num_decoder_layers": 1,
-    "dropout": 0.0,
-}
-
-
-@pytest.mark.parametrize("parallel", PARALLEL)
-@pytest.mark.parametrize(
-    ("model", "objective"),
-    [
-        (
-            TransformerNatConfig(**SMALL, length="ratio", decoder_input="soft_copy"),
-            ParallelCrossEntropyConfig(label_smoothing=0.1),
-        ),
-        (TransformerCtcConfig(**SMALL, upsampling=2), CtcConfig()),
-    ],
-    ids=["nat", "ctc"],
-)
-def test_two_ranks_train_non_autoregressive_models_like_a_single_process(
-    corpus: Path, tmp_path: Path, parallel: str, model: ModelConfig, objective: ObjectiveConfig
-) -> None:
-    config = replace(exact_config(corpus, ADAM, max_steps=6), model=model, objective=objective)
-    expected = train(config, tmp_path / "single_process")
-    assert_close_runs(train_in_ranks(2, with_training(config, parallel=parallel), tmp_path / "run"), expected)
-
-
-@pytest.mark.parametrize("parallel", PARALLEL)
-@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(("first", "then", "parallel"), [(1, 2, "ddp"), (2, 1, "fsdp")])
 def test_a_run_resumes_with_another_number_of_ranks(
     corpus: Path,
     tmp_path: Path,
-    single_process_runs: dict[str, Path],
-    parallel: str,
+    single_process_run: Path,
     first: int,
     then: int,
+    parallel: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = exact_config(corpus, ADAM, parallel=parallel)
@@ -129,7 +86,7 @@ def test_a_run_resumes_with_another_number_of_ranks(
                 train(half, run_dir)
         else:
             train_in_ranks(world_size, half, run_dir)
-    assert_close_runs(run_dir, single_process_runs["adam"])
+    assert_close_runs(run_dir, single_process_run)
     [event] = comparable_metrics(run_dir, ["event"])
     assert event["machine"] == [f"world_size {first} -> {then}"]
     if then == 1:
@@ -137,19 +94,17 @@ def test_a_run_resumes_with_another_number_of_ranks(
         assert "not bit for bit" in caplog.text
 
 
-@pytest.mark.parametrize(("signal_number", "parallel"), [(signal.SIGTERM, "ddp"), (signal.SIGINT, "fsdp")])
-def test_a_signal_to_one_rank_stops_all_after_the_same_step(
-    corpus: Path, tmp_path: Path, signal_number: signal.Signals, parallel: str
-) -> None:
-    """With dropout and subword sampling, the resumed run equals an uninterrupted one bit for bit."""
-    config = tiny_config(corpus, max_steps=12, parallel=parallel)
+def test_a_signal_to_one_rank_stops_all_after_the_same_step(corpus: Path, tmp_path: Path) -> None:
+    """With dropout and subword sampling, the resumed run equals an uninterrupted one bit for bit, also if sharded."""
+    config = tiny_config(corpus, max_steps=12, parallel="fsdp")
     run_dir = tmp_path / "run"
-    stopped = run_in_ranks(2, train_with_signal, config, run_dir, 6, 1, signal_number)
+    stopped = run_in_ranks(2, train_with_signal, config, run_dir, 6, 1, signal.SIGINT)
     assert stopped == [stopped[0]] * 2
     assert stopped[0].kind is Interrupted
-    assert f"{signal_number.name}: stopped after step 6 " in stopped[0].message
+    assert "SIGINT: stopped after step 6 " in stopped[0].message
     assert checkpoint_steps(run_dir / "checkpoints") == [4, 6]
     train_in_ranks(2, config, run_dir)
+    assert RunFolder(run_dir).read_description_entry("machine")["world_size"] == 2
     assert_equal_runs(run_dir, train_in_ranks(2, config, tmp_path / "uninterrupted"))
 
 
@@ -160,8 +115,7 @@ def test_a_killed_rank_stops_the_others_with_an_error(corpus: Path, tmp_path: Pa
     assert found[rank] is None
     assert found[1 - rank].kind is LostRank
     assert "Another rank ended" in found[1 - rank].message
-    train_in_ranks(2, config, tmp_path / "run")
-    assert_equal_runs(tmp_path / "run", train_in_ranks(2, config, tmp_path / "uninterrupted"))
+    assert checkpoint_steps(tmp_path / "run" / "checkpoints") == [4]  # resumed as after a signal
 
 
 def test_a_failed_setup_stops_all_ranks(corpus: Path, tmp_path: Path) -> None:
@@ -174,10 +128,9 @@ def test_a_failed_setup_stops_all_ranks(corpus: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("parallel", PARALLEL)
-def test_a_failed_step_is_saved_with_the_pairs_of_all_ranks(corpus: Path, tmp_path: Path, parallel: str) -> None:
+def test_a_failed_step_is_saved_with_the_pairs_of_all_ranks(corpus: Path, tmp_path: Path) -> None:
     optim = OptimConfig(optimizer=SgdConfig(lr=1e9, momentum=0), schedule=SCHEDULE, max_grad_norm=None)
-    found = run_in_ranks(2, train, tiny_config(corpus, optim=optim, parallel=parallel), tmp_path / "run")
+    found = run_in_ranks(2, train, tiny_config(corpus, optim=optim, parallel="fsdp"), tmp_path / "run")
     assert found == [found[0]] * 2
     assert found[0].kind is FailedStep
     [folder] = (tmp_path / "run" / "failures").iterdir()
@@ -202,8 +155,3 @@ def test_a_job_restarted_on_another_machine_does_not_overwrite_its_own_run(corpu
         assert run_in_ranks(2, overwrite_in_job, config, run_dir, restarts) == [None, None]
         creation_times.append(RunFolder(run_dir).description_file.stat().st_mtime_ns)
     assert creation_times[0] == creation_times[1] < creation_times[2]
-
-
-def test_run_json_records_the_world_size(corpus: Path, tmp_path: Path) -> None:
-    run_dir = train_in_ranks(2, tiny_config(corpus, max_steps=2), tmp_path / "run")
-    assert RunFolder(run_dir).read_description_entry("machine")["world_size"] == 2

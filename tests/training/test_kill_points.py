@@ -1,0 +1,117 @@
+"""Kills at every operation on the run folder: the same command then completes the run, with equal files.
+
+The protocol of the folder is that of real runs. Only `fit` and the encoded data are replaced: a step adds its number to
+the weights, so that a kill point takes milliseconds. The kill points of the cache are in
+`tests/data/test_cache_builder.py`, and `tests/system/test_kills.py` kills processes of real trainings.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from reference.tiny_runs import assert_equal_runs, tiny_config, with_training, write_numbers
+
+from seqlab.data.prepare import open_prepared
+from seqlab.runs.codecs import load_codecs
+from seqlab.runs.config import Config
+from seqlab.runs.folder import RunFolder
+from seqlab.tasks.translation.task import TranslationTask
+from seqlab.text import CharactersConfig
+from seqlab.training import train
+from seqlab.training.state import TrainingRun
+
+OPERATIONS = ("fsync", "rename", "replace", "mkdir", "rmdir", "unlink", "ftruncate")
+
+
+def fit_without_model(run: TrainingRun) -> None:
+    """Log, validate and save as `fit` does, without computing gradients."""
+    training, progress = run.config.training, run.progress
+    while progress.step < training.num_steps:
+        progress.step += 1
+        step = progress.step
+        with torch.no_grad():
+            for parameter in run.model.parameters():
+                parameter.add_(float(step))
+        if step % training.log_every == 0:
+            run.metrics_logger.write("train", step=step, loss=1 / step)
+        is_last = step == training.num_steps
+        if step % training.valid_every == 0 or is_last:
+            weights, nll = run.inference_weights(), abs(step - 5.0)  # step 5 is the best
+            progress.add_validation(-nll, nll, training.keep_best)
+            run.metrics_logger.write("valid", step=step, nll_per_tgt_token=nll)
+            run.save(weights)
+        elif step % training.save_every == 0:
+            run.save()
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """Return the config of a run of 8 steps that keeps its best checkpoint and averages the last three."""
+    write_numbers(tmp_path, range(1, 30))
+    config = tiny_config(tmp_path, max_steps=8, save_every=2, valid_every=5, log_every=1)
+    config = replace(config, data=replace(config.data, tokenizer=CharactersConfig(), subword_sampling=0.0))
+    monkeypatch.setattr(import_module("seqlab.training.train"), "fit", fit_without_model)
+    first = RunFolder(train(with_training(config, max_steps=1), tmp_path / "first"))
+    data = open_prepared(config.data, load_codecs(first), first.cache)
+    monkeypatch.setattr(TranslationTask, "prepare", lambda *arguments: data)
+    return config
+
+
+@contextmanager
+def copies_before_operations(run_dir: Path, folder: Path) -> Iterator[list[Path]]:
+    """Copy a run folder before each operation on it: each copy is what a SIGKILL would leave."""
+    copies: list[Path] = []
+    is_copying = False
+
+    def copying(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal is_copying
+            if not is_copying and run_dir.is_dir():
+                is_copying = True
+                copies.append(Path(shutil.copytree(run_dir, folder / str(len(copies)))))
+                is_copying = False
+            return operation(*arguments, **options)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in OPERATIONS:
+            monkeypatch.setattr(os, name, copying(getattr(os, name)))
+        yield copies
+
+
+def assert_completed(run_copy: Path, expected: Path) -> None:
+    assert_equal_runs(run_copy, expected)
+    names = {str(path.relative_to(run_copy)) for path in run_copy.rglob("*")}
+    assert names == {str(path.relative_to(expected)) for path in expected.rglob("*")}, "leftovers"
+
+
+def test_a_new_run(config: Config, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with copies_before_operations(run_dir, tmp_path / "copies") as copies:
+        train(config, run_dir)
+    assert len(copies) > 50
+    for run_copy in copies:
+        train(config, run_copy)
+        assert_completed(run_copy, run_dir)
+        shutil.rmtree(run_copy)
+
+
+def test_a_resumed_run_with_another_config(config: Config, tmp_path: Path) -> None:
+    """A kill while config.yaml and run.json are replaced leaves the old or the new ones, never a mixture."""
+    longer, run_dir = with_training(config, max_steps=12, log_every=2), tmp_path / "run"
+    train(config, run_dir)
+    with copies_before_operations(run_dir, tmp_path / "copies") as copies:
+        train(longer, run_dir)
+    assert len(copies) > 20
+    for run_copy in copies:
+        train(longer, run_copy)
+        assert_completed(run_copy, run_dir)
+        shutil.rmtree(run_copy)
