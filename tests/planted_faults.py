@@ -1,7 +1,7 @@
 """Plant faults in a copy of the package, one at a time, and check that tests fail: `python tests/planted_faults.py`.
 
-The faults and their tests are in `tests/reference/model_faults.py`, `training_faults.py`, `prediction_faults.py` and
-`speech_faults.py`. A fault counts as caught if one of its tests fails with the fault and passes without it. The exit
+The faults and their tests are in `tests/reference/model_faults.py`, `training_faults.py`, `prediction_faults.py`,
+`speech_faults.py` and `contract_faults.py`. A fault counts as caught if one of its tests fails with the fault and passes without it. The exit
 status is 0 if all faults are caught, and 1 otherwise.
 """
 
@@ -20,13 +20,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from reference.contract_faults import CONTRACT_FAULTS
 from reference.fault import Fault
 from reference.model_faults import MODEL_FAULTS
 from reference.prediction_faults import PREDICTION_FAULTS
 from reference.speech_faults import SPEECH_FAULTS
 from reference.training_faults import TRAINING_FAULTS
 
-FAULTS = (*MODEL_FAULTS, *TRAINING_FAULTS, *PREDICTION_FAULTS, *SPEECH_FAULTS)
+FAULTS = (*MODEL_FAULTS, *TRAINING_FAULTS, *PREDICTION_FAULTS, *SPEECH_FAULTS, *CONTRACT_FAULTS)
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "seqlab"
 COPIED_PATHS = (PACKAGE, "tests", "benchmarks", "docs", "README.md", "pyproject.toml")

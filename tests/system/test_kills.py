@@ -99,7 +99,7 @@ def test_kills_with_audio_augmentation(tmp_path: Path) -> None:
         "augment_time_masks": 1,
         "augment_nonspeech": 0.1,
     }
-    steps = {"max_steps": MAX_STEPS, "log_every": 2, "save_every": 5, "valid_every": VALID_EVERY}
+    steps = {"max_steps": 24, "log_every": 2, "save_every": 4, "valid_every": 12}
     for workers in (1, 3):
         config = tiny_config(corpus["train"], valid=corpus["valid"], workers=workers, **augmentation, **steps)
         write_config(config, tmp_path / f"{workers}.yaml")

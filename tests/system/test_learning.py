@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+import pytest
 from reference.tiny_runs import tiny_config
 
 from seqlab.optim import AdamConfig, LinearScheduleConfig, OptimConfig
@@ -11,6 +12,8 @@ from seqlab.runs.config import write_config
 from seqlab.text import CharactersConfig
 
 from .conftest import run_command
+
+pytestmark = pytest.mark.learning
 
 SEED = 1
 MIN_EXACT_MATCH = 90.0

@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from reference.tiny_runs import assert_equal_runs
+from reference.ranks import train_in_ranks
+from reference.tiny_runs import assert_equal_runs, with_training
 
 from seqlab.runs.checkpoint import checkpoint_steps
+from seqlab.runs.overrides import config_from_yaml
 
 from .conftest import run_command
 
@@ -49,16 +51,16 @@ class TorchrunJob:
         return self.process.returncode, err.decode()
 
 
-def run_uninterrupted(config_file: Path, run_dir: Path, *options: str) -> Path:
-    status, err = TorchrunJob(config_file, run_dir, *options).finish()
-    assert status == 0, err
-    return run_dir
+def finish_on_two_ranks(config_file: Path, run_dir: Path, parallel: str = "ddp") -> Path:
+    """Train to the end in two processes without torchrun, which takes longer to start than the training."""
+    config = with_training(config_from_yaml(config_file), threads=1, parallel=parallel)
+    return train_in_ranks(2, config, run_dir)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted_run(config_file: Path) -> Path:
     """Train on two ranks without interruption; return the run folder."""
-    return run_uninterrupted(config_file, config_file.with_name("two_ranks"))
+    return finish_on_two_ranks(config_file, config_file.with_name("two_ranks"))
 
 
 @pytest.mark.parametrize(
@@ -81,11 +83,10 @@ def test_a_killed_rank_is_restarted_by_torchrun(
 def test_ctrl_c_stops_all_ranks_with_one_checkpoint(
     config_file: Path, uninterrupted_run: Path, tmp_path: Path, parallel: str
 ) -> None:
-    options = ["--training.parallel", parallel]
-    expected = (
-        uninterrupted_run if parallel == "ddp" else run_uninterrupted(config_file, tmp_path / "uninterrupted", *options)
-    )
-    job = TorchrunJob(config_file, tmp_path / "run", *options)
+    expected = uninterrupted_run
+    if parallel == "fsdp":
+        expected = finish_on_two_ranks(config_file, tmp_path / "uninterrupted", parallel)
+    job = TorchrunJob(config_file, tmp_path / "run", "--training.parallel", parallel)
     job.wait_for_checkpoint(5)
     job.process.send_signal(signal.SIGINT)
     status, err = job.finish()
@@ -94,8 +95,7 @@ def test_ctrl_c_stops_all_ranks_with_one_checkpoint(
     assert err.count("stopped after") == 1
     assert f"seqlab: SIGINT: stopped after step {last} with a checkpoint; the same command continues." in err
     assert last < MAX_STEPS
-    run_uninterrupted(config_file, job.run_dir, *options)
-    assert_equal_runs(job.run_dir, expected)
+    assert_equal_runs(finish_on_two_ranks(config_file, job.run_dir, parallel), expected)
 
 
 def test_translations_equal_those_of_one_process(uninterrupted_run: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from reference.shared import SharedFolder
 from reference.tiny_runs import comparable_metrics, tiny_config, with_training
 
 import seqlab
@@ -27,12 +28,15 @@ def target_of(letter: str) -> str:
     return " ".join(f"{LETTERS[(first + i) % len(LETTERS)]}{i}" for i in range(NUM_WORDS))
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """Write a corpus with targets 15 times as long as the sources; return the config of a model that fits it."""
-    folder = tmp_path_factory.mktemp("letters")
+def write_letters(folder: Path) -> None:
     (folder / "train.en").write_text("".join(f"{letter}\n" for letter in LETTERS * 60))
     (folder / "train.de").write_text("".join(f"{target_of(letter)}\n" for letter in LETTERS * 60))
+
+
+@pytest.fixture(scope="module")
+def config(shared: SharedFolder) -> Config:
+    """Write a corpus with targets 15 times as long as the sources; return the config of a model that fits it."""
+    folder = shared.build("letters", write_letters)
     data = {
         "valid_src": str(folder / "train.en"),
         "valid_tgt": str(folder / "train.de"),
@@ -48,8 +52,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 @pytest.fixture(scope="module")
-def run_dir(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(config, tmp_path_factory.mktemp("trained") / "run")
+def run_dir(config: Config, shared: SharedFolder) -> Path:
+    return shared.build("letters-run", lambda folder: train(config, folder / "run")) / "run"
 
 
 def test_long_targets_are_output_completely(run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
