@@ -113,6 +113,13 @@ ROWS: tuple[Row, ...] = (
         exact={"objective": {"family": "cross_entropy"}},
     ),
     Row(
+        "transformer, frozen vectors",
+        {**PAIRS, "joint_vocabulary": False, "vectors_src": "@vectors_en.txt", "vectors_tgt": "@vectors_de.txt"},
+        {**TRANSFORMER, "tied_embeddings": "none"},
+        optim=optim("adamw", optimizer_options={"weight_decay": 0.1}, frozen_vectors=True),
+        parallel="fsdp",
+    ),
+    Row(
         "transformer, summed tags, copying",
         {**PAIRS, **TAGS},
         {**TRANSFORMER, "tags": "sum", "copying": True, "positions": "rotary"},

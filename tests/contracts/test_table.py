@@ -98,6 +98,9 @@ def test_risky_pairs_have_a_row() -> None:
             row.data.get("workers") and row.optim.get("ema_decay")
         ),
         "evaluation weights of the optimizer": lambda row: row.optim["optimizer"]["family"] == "schedule_free",
+        "frozen rows with weight decay and sharded weights": lambda row: (
+            row.optim.get("frozen_vectors") and row.parallel == "fsdp"
+        ),
         "glancing with sharded weights": lambda row: row.objective.get("glancing") and row.parallel == "fsdp",
     }
     assert [name for name, applies in risky.items() if not any(applies(row) for row in ROWS)] == []

@@ -179,12 +179,6 @@ def test_a_masked_model_reports_nll_per_masked_token_and_is_not_a_language_model
     assert load_run(masked, model_noun="a masked model").config.data.mask_share == 0.15
 
 
-def test_a_masked_model_resumes_exactly(corpus: Path, tmp_path: Path, masked: Path) -> None:
-    train_until(text_config(corpus), tmp_path / "resumed", 3)
-    train(text_config(corpus), tmp_path / "resumed")
-    assert_equal_runs(tmp_path / "resumed", masked)
-
-
 @pytest.mark.parametrize(
     ("tied", "output"),
     [("all", "encoder.embedding.weight"), ("decoder", "decoder.embedding.weight"), ("none", "projection.weight")],

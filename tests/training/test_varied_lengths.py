@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference.tiny_runs import assert_equal_runs, tiny_text_config, write_text
+from reference.tiny_runs import tiny_text_config, write_text
 
 import seqlab.training.loop
 from seqlab.corpora.number_words.phrases import cardinal_phrase
@@ -14,8 +14,6 @@ from seqlab.models import LstmLmConfig
 from seqlab.optim import ConstantScheduleConfig, OptimConfig, SgdConfig
 from seqlab.runs.config import Config
 from seqlab.training import train
-
-from .conftest import train_until
 
 OPTIM = OptimConfig(
     optimizer=SgdConfig(lr=0.5, momentum=0.0), schedule=ConstantScheduleConfig(warmup_steps=3), average_trigger=1
@@ -55,14 +53,3 @@ def test_the_learning_rate_is_proportional_to_the_block_length(
     assert [lr for _, lr in found] == pytest.approx(
         [rate * length / 14 for rate, (length, _) in zip(scheduled, found, strict=True)]
     )
-
-
-@pytest.mark.parametrize("prefetch_steps", [0, 3])
-def test_resuming_is_exact(config: Config, tmp_path: Path, prefetch_steps: int) -> None:
-    """Also in a later epoch, and after a stalled loss has started weight averaging."""
-    config = replace(config, data=replace(config.data, prefetch_steps=prefetch_steps))
-    uninterrupted, resumed = train(config, tmp_path / "uninterrupted"), tmp_path / "resumed"
-    for step in (3, 17, 38):
-        train_until(config, resumed, step)
-    train(config, resumed)
-    assert_equal_runs(resumed, uninterrupted)

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference.ranks import train_in_ranks
 from reference.tiny_models import make_batch, make_model
-from reference.tiny_runs import assert_equal_runs, tiny_config, tiny_text_config, with_training
+from reference.tiny_runs import tiny_config, tiny_text_config, with_training
 
 from seqlab.models import LstmLmConfig, ModelConfig, NgramConfig, TransformerLmConfig, TransformerMlmConfig
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
@@ -251,20 +250,6 @@ def test_vectors_that_are_not_frozen_are_trained(
     assert not any(torch.allclose(before[token], after[token], rtol=0, atol=1e-10) for token in before)
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_resuming_is_exact(corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors], frozen: bool) -> None:
-    optim = OptimConfig(optimizer=AdamWConfig(lr=3e-3, weight_decay=0.1), frozen_vectors=frozen)
-    config = text_config(corpus, MODELS["transformer_lm"][0], src_vectors[0], optim=optim)
-    uninterrupted = train(config, tmp_path / "uninterrupted")
-    train_until(config, tmp_path / "resumed", 3)
-    # The same vectors in a renamed file.
-    moved_file = Path(src_vectors[0]).rename(tmp_path / "moved.vec")
-    train(replace(config, data=replace(config.data, vectors=str(moved_file))), tmp_path / "resumed")
-    assert_equal_runs(tmp_path / "resumed", uninterrupted)
-    moved_file.unlink()
-    assert load_run(tmp_path / "resumed").step == 8  # loading needs no vectors
-
-
 def test_resuming_with_other_vectors_is_refused(corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors]) -> None:
     config = text_config(corpus, MODELS["transformer_lm"][0], src_vectors[0])
     train_until(config, tmp_path / "run", 3)
@@ -273,24 +258,6 @@ def test_resuming_with_other_vectors_is_refused(corpus: Path, tmp_path: Path, sr
     write_vectors(Path(src_vectors[0]), list(src_vectors[1])[1:])
     with pytest.raises(ValueError, match=re.escape(f"{src_vectors[0]} differs from the data that the run in")):
         train(config, tmp_path / "run")
-
-
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_ranks_equal_a_single_process_with_frozen_vectors(
-    corpus: Path, tmp_path: Path, src_vectors: tuple[str, Vectors], parallel: str
-) -> None:
-    model = replace(MODELS["transformer_lm"][0], dropout=0.0)
-    optim = OptimConfig(optimizer=AdamConfig(lr=3e-3, eps=1e-3, weight_decay=0.1), frozen_vectors=True)
-    config = text_config(corpus, model, src_vectors[0], optim=optim)
-    single_process = load_run(train(config, tmp_path / "single_process"), "last")
-    config = with_training(config, parallel=parallel)
-    found = load_run(train_in_ranks(2, config, tmp_path / "ranks"), "last")
-    for (name, one), other in zip(found.model.named_parameters(), single_process.model.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6, msg=name)
-    rank_rows, single_process_rows = (
-        rows_of(run.model.embedding.weight, run.tgt_tokenizer) for run in (found, single_process)
-    )
-    assert all(rank_rows[token].equal(single_process_rows[token]) for token in src_vectors[1] if token in rank_rows)
 
 
 @pytest.mark.parametrize(
