@@ -52,7 +52,7 @@ def translations(run: Any, corpora: Path, data: dict[str, Any]) -> Answers:
     src, tgt = read_lines(data["valid_src"], corpora), read_lines(data["valid_tgt"][0], corpora)
 
     def translate(lines: list[str]) -> list[Any]:
-        return [(found.text, found.hypotheses[0].score) for found in run.translate_detailed(lines, beam_size=1)]
+        return [(line.text, line.hypotheses[0].score) for line in run.translate_detailed(lines, beam_size=1)]
 
     together = translate(src)
     pairs = list(zip(src, tgt, strict=True))
@@ -101,19 +101,15 @@ def predictions(run: Any, corpora: Path, data: dict[str, Any]) -> Answers:
     else:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        examples = rows
+        examples, window = rows, data.get("window", 1)
         targets = [row[data["target"][0]] for row in rows]
-        window = data.get("window", 1)
         alone = [run.predict_detailed(rows[max(0, i + 1 - window) : i + 1])[-1] for i in range(len(rows))]
     together = run.predict_detailed(examples)
     name = {"class": "accuracy", "labels": "micro_f1"}.get(data.get("predicts", "numbers"), "rmse")
-    if data.get("window"):  # the target of a window is a later row
-        ahead = data["ahead"]
-        found = [(each.text, targets[i + ahead]) for i, each in enumerate(together[:-ahead]) if each.text]
-        metrics = values_of(evaluate([text for text, _ in found], [[target for _, target in found]], [name]))
-    else:
-        metrics = values_of(evaluate([each.text for each in together], [targets], [name]))
-    return Answers(together, alone, metrics)
+    ahead = data.get("ahead", 0)  # the target of a window is a later row
+    pairs = [(each.text, target) for each, target in zip(together, targets[ahead:], strict=False) if each.values]
+    scores = evaluate([text for text, _ in pairs], [[target for _, target in pairs]], [name])
+    return Answers(together, alone, values_of(scores))
 
 
 def recordings_of(spec: str, corpora: Path) -> tuple[list[Path], list[str]]:

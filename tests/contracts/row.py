@@ -11,7 +11,6 @@ from seqlab.runs.config import Config, from_dict
 Settings = Mapping[str, Any]
 """Fields of one section of a config."""
 
-SAVE_EVERY, VALID_EVERY, MAX_STEPS = 2, 4, 8
 ADAM: Settings = {"optimizer": {"family": "adam", "lr": 0.01}, "schedule": {"family": "constant", "warmup_steps": 2}}
 
 
@@ -42,11 +41,8 @@ class Row:
     parallel: str = "ddp"
     rounding: float = 1e-4
     """Relative tolerance of losses and weights for another division of a step."""
-    metric_rounding: float = 1e-6
     invariance: float = 0.0
     """Tolerance of outputs alone and in a batch: 0 for bitwise; convolutions sum in another order."""
-    untrained: tuple[str, ...] = ()
-    """Parameters that the loss does not reach, by the ends of their names."""
 
     def has_data_field(self, name: str) -> bool:
         """Return whether the `data` section of the task has a field."""
@@ -55,7 +51,7 @@ class Row:
     def config(self, corpora: Path, **changes: Any) -> Config:
         """Build the config; `changes` sets fields (`section__field`)."""
         training = {
-            **{"max_steps": MAX_STEPS, "log_every": 3, "save_every": SAVE_EVERY, "valid_every": VALID_EVERY},
+            **{"max_steps": 8, "log_every": 3, "save_every": 2, "valid_every": 4},
             **{"device": "cpu", "precision": "fp32", "threads": 1},
         }
         values: dict[str, Any] = {
@@ -72,19 +68,14 @@ class Row:
 
     def exact_config(self, corpora: Path, **changes: Any) -> Config:
         """Build the config of a shorter training without dropout, whose losses do not depend on random numbers."""
-        family = Parts("model")[self.model["family"]]
-        dropouts = {
-            f"model__{item.name}": 0.0
-            for item in fields(family)
-            if item.name.endswith("dropout") or item.name == "unknown_share"
-        }
-        optimizer = Parts("optimizer")[self.optim.get("optimizer", {}).get("family", "adam")]
-        if any(item.name == "eps" for item in fields(optimizer)) and not self.is_count_based:
-            dropouts["optim__optimizer__eps"] = 1e-3  # a smaller one amplifies rounding errors of gradients of 0
+        names = [item.name for item in fields(Parts("model")[self.model["family"]])]
+        exact = {f"model.{name}": 0.0 for name in names if name.endswith("dropout") or name == "unknown_share"}
+        optimizer = Parts("optimizer")[self.optim["optimizer"]["family"]]
+        if "eps" in {item.name for item in fields(optimizer)} and not self.is_count_based:
+            exact["optim.optimizer.eps"] = 1e-3  # a smaller one amplifies rounding errors of gradients of 0
         limits = {"max_steps": 4, "log_every": 1, "save_every": 2, "valid_every": 2}
-        limits = {f"training__{name}": value for name, value in limits.items()}
-        exact = {name.replace(".", "__"): value for name, value in self.exact.items()}
-        return self.config(corpora, **dropouts, **limits, **exact, **changes)
+        exact |= {f"training.{name}": value for name, value in limits.items()} | dict(self.exact)
+        return self.config(corpora, **{key.replace(".", "__"): value for key, value in exact.items()}, **changes)
 
 
 def set_field(values: dict[str, Any], key: str, value: Any) -> None:

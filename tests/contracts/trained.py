@@ -1,7 +1,6 @@
 """The training of a row: trained once per session, with a copy of the run folder at three checkpoints."""
 
 import shutil
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from seqlab.training import train
 from seqlab.training.state import TrainingRun
 
 FINAL_STATE = "model_in_memory.safetensors"
+"""Weights for inference at the end of training, and buffers, written beside the run."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,17 @@ def train_once(row: Row, shared: SharedFolder) -> Trained:
     name = row.name.replace(", ", "-").replace(" ", "_")
 
     def build(folder: Path) -> None:
-        with ExitStack() as stack:
-            save = TrainingRun.save
+        save = TrainingRun.save
 
-            def save_and_copy(run: TrainingRun, averaged: dict[str, Tensor] | None = None) -> None:
-                save(run, averaged)
-                step = run.progress.step
-                if step in row.checkpoints:
-                    shutil.copytree(folder / "run", folder / f"at_{step}")
-                if step == run.config.training.num_steps or row.is_count_based:
-                    save_file(averaged or run.inference_weights(), folder / FINAL_STATE)
+        def save_and_copy(run: TrainingRun, averaged: dict[str, Tensor] | None = None) -> None:
+            save(run, averaged)
+            step = run.progress.step
+            if step in row.checkpoints:
+                shutil.copytree(folder / "run", folder / f"at_{step}")
+            if step == run.config.training.num_steps or row.is_count_based:
+                save_file(averaged or run.inference_weights(), folder / FINAL_STATE)
 
-            stack.enter_context(outside_parts(row.plugin))
-            stack.enter_context(patch.object(TrainingRun, "save", save_and_copy))
+        with outside_parts(row.plugin), patch.object(TrainingRun, "save", save_and_copy):
             train(row.config(corpora), folder / "run")
 
     return Trained(row, corpora, shared.build(f"row-{name}", build))
