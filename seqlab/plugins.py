@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import ModuleType
@@ -109,9 +109,9 @@ def describe_plugins(entries: Iterable[Entry]) -> list[dict[str, Any]]:
     Parts of a script are described as if the script were loaded as a plugin.
     """
     notes = []
-    for entry in entries:
-        if entry.owner == registry.BUILT_IN_OWNER:
-            continue
+    plugin_entries = [entry for entry in entries if entry.owner != registry.BUILT_IN_OWNER]
+    distributions = packages_distributions() if plugin_entries else {}  # slow: reads the lists of all installed files
+    for entry in plugin_entries:
         module = sys.modules[entry.load().__module__]
         file = getattr(module, "__file__", None)
         name = Path(file).stem if file and module.__name__ == "__main__" else module.__name__
@@ -120,7 +120,7 @@ def describe_plugins(entries: Iterable[Entry]) -> list[dict[str, Any]]:
                 "kind": entry.kind,
                 "name": entry.name,
                 "module": name,
-                "distribution": _distribution_of_module(name),
+                "distribution": _distribution_of_module(name, distributions),
                 "sha256": _sha256(Path(file)) if file else None,
                 "plugin": Path(file).name if file and entry.owner == "__main__" else entry.owner,
             }
@@ -150,7 +150,7 @@ def missing_plugins(notes: Any) -> list[str]:
     return sorted(missing)
 
 
-def _distribution_of_module(module: str) -> str | None:
+def _distribution_of_module(module: str, distributions: Mapping[str, list[str]]) -> str | None:
     """Return the name and version of a module's installed package; None if there is none."""
-    names = packages_distributions().get(module.partition(".")[0])
+    names = distributions.get(module.partition(".")[0])
     return f"{names[0]} {version(names[0])}" if names else None

@@ -131,7 +131,7 @@ ROWS: tuple[Row, ...] = (
         "rnn, other intervals",
         PAIRS,
         {"family": "rnn", "hidden_size": 16},
-        optim=optim("rmsprop", "exponential", lr=0.003),
+        optim=optim("rmsprop", "exponential", lr=0.003, optimizer_options={"momentum": 0.5}),
         training={"keep_best": 3, "log_every": 1, "save_every": 5, "valid_every": 3},
         checkpoints=(3, 5, 6),
     ),
@@ -176,7 +176,12 @@ ROWS: tuple[Row, ...] = (
         plugin=True,
     ),
     # language models
-    Row("transformer_lm, lines", TEXT, LM, optim=optim("schedule_free", lr=0.02)),
+    Row(
+        "transformer_lm, lines",
+        TEXT,
+        LM,
+        optim=optim("schedule_free", lr=0.02, optimizer_options={"weight_decay": 0.01}),
+    ),
     Row("transformer_lm, packed", {**TEXT, "packing": True}, LM, optim=optim("sam", lr=0.01)),
     Row("transformer_lm, continuous, muon", CONTINUOUS, LM, optim=optim("muon", lr=0.05), parallel="fsdp", **MUON),
     Row("rnn_lm", TEXT, {"family": "rnn_lm", "hidden_size": 16}, optim=optim("adam", "plateau", **EMA)),
@@ -227,7 +232,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("frequency_labeller", WORDS, {"family": "frequency_labeller"}, is_count_based=True),
     # numbers, classes and label sets
-    Row("linear_model", TABLE, {"family": "linear_model"}, {"family": "squared_error"}, optim("sgd", **SGD)),
+    Row(
+        "linear_model",
+        TABLE,
+        {"family": "linear_model"},
+        {"family": "squared_error"},
+        optim("sgd", **SGD, l1_penalty=1e-3, optimizer_options={"nesterov": True}),
+    ),
     Row(
         "mlp, batch norm, moving average",
         {**TABLE, "augment_noise": 0.1},
@@ -239,7 +250,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "mlp, label sets, mean of the last",
-        LABEL_SETS,
+        {**LABEL_SETS, "augment_noise": 0.1},
         {"family": "mlp", "hidden_sizes": [16], "norm": "layer", "dropout": 0.1},
         {"family": "sigmoid"},
         optim("sam", **LAST),
@@ -273,7 +284,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "lstm_recogniser",
         SPEECH,
-        {"family": "lstm_recogniser", **FRAMES, "weight_dropout": 0.1},
+        {"family": "lstm_recogniser", **FRAMES, "num_layers": 2, "weight_dropout": 0.1},
         optim=optim(**EMA),
         invariance=1e-4,
     ),
@@ -292,7 +303,12 @@ ROWS: tuple[Row, ...] = (
         invariance=1e-4,
     ),
     Row("lstm_recording_labeller", SLIDES, {"family": "lstm_recording_labeller", **FRAMES}, invariance=1e-4),
-    Row("gru_recording_labeller", SLIDES, {"family": "gru_recording_labeller", **FRAMES}, invariance=1e-4),
+    Row(
+        "gru_recording_labeller",
+        SLIDES,
+        {"family": "gru_recording_labeller", **FRAMES, "pooling": "max"},
+        invariance=1e-4,
+    ),
     Row(
         "transformer_recording_labeller",
         SLIDES,

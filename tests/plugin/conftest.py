@@ -4,17 +4,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from reference.processes import FORKSERVER
+from reference.shared import SharedFolder
 from reference.tiny_runs import write_numbers
 
 import seqlab
 
+from . import driver
+
 PLUGIN_PATH = Path(__file__).parent
+TESTS_PATH = PLUGIN_PATH.parent
 PLUGIN_OPTION = ("--plugin", "seqlab_outside.table")
 
 
@@ -35,28 +44,79 @@ def environment(*path: str | Path, **variables: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "PYTHONDONTWRITEBYTECODE": "1", **variables}
 
 
-def run_commands(
-    commands: Iterable[Sequence[str | Path]],
+def call_in_process(
+    function: Callable[..., Any],
+    *arguments: Any,
     path: Sequence[str | Path] = (PLUGIN_PATH,),
     variables: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+) -> Any:
+    """Call a function in a new process with the folders of `path` on its `sys.path`, and return its result.
+
+    The process has imported torch and seqlab, but has discovered no plugins. The result is None if it was killed.
+    """
+    reader, writer = FORKSERVER.Pipe(duplex=False)
+    call = (function, arguments, [*map(str, path)], environment(*path, **(variables or {})), cwd or Path.cwd())
+    process = FORKSERVER.Process(target=_call, args=(writer, *call))
+    process.start()
+    writer.close()
+    try:
+        error, result = reader.recv()
+    except EOFError:
+        error, result = "", None
+    process.join()
+    assert not error, error
+    return result
+
+
+def _call(
+    results: Connection,
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    path: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+) -> None:
+    os.environ.update(env)
+    os.chdir(cwd)
+    sys.dont_write_bytecode = True
+    sys.path[:] = [*path, *(folder for folder in sys.path if not Path(folder).is_relative_to(TESTS_PATH))]
+    try:
+        results.send(("", function(*arguments)))
+    except BaseException:
+        results.send((traceback.format_exc(), None))
+
+
+def run_commands(commands: Iterable[Sequence[str | Path]], **options: Any) -> list[CommandResult]:
+    """Run commands one after the other in one new process; `options` are those of `call_in_process`."""
+    results: list[CommandResult] = call_in_process(_run_all, [*map(list, commands)], **options)
+    return results
+
+
+def _run_all(commands: Sequence[Sequence[str | Path]]) -> list[CommandResult]:
+    return [CommandResult(*driver.run([str(argument) for argument in command])) for command in commands]
+
+
+def run_commands_without_torch(
+    commands: Iterable[Sequence[str | Path]], path: Sequence[str | Path] = (PLUGIN_PATH,)
 ) -> list[CommandResult]:
-    """Run commands one after the other in one new process."""
-    lines = "".join(json.dumps([str(each) for each in command]) + "\n" for command in commands)
-    driver = [sys.executable, "-P", str(PLUGIN_PATH / "driver.py")]  # -P: without the driver's folder on the path
-    env = environment(*path, **(variables or {}))
-    done = subprocess.run(driver, input=lines, capture_output=True, text=True, check=True, env=env, cwd=cwd)
+    """Run commands that do not need torch in one new interpreter, which has imported nothing."""
+    lines = "".join(json.dumps([str(argument) for argument in command]) + "\n" for command in commands)
+    command = [sys.executable, "-P", str(PLUGIN_PATH / "driver.py")]  # -P: without the driver's folder on the path
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True, env=environment(*path))
     return [CommandResult(*json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def run_script(text: str, *path: str | Path, cwd: Path | None = None, **variables: str) -> str:
-    """Run a script, which must succeed; return its standard output."""
-    command = [sys.executable, "-c", text]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment(*path, **variables), cwd=cwd
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def run_script(text: str, *path: str | Path) -> str:
+    """Run a script in a new process, where it must succeed; return its standard output."""
+    out: str = call_in_process(_run_text, text, path=path)
+    return out
+
+
+def _run_text(text: str) -> str:
+    with redirect_stdout(StringIO()) as out:
+        exec(compile(text, "<script>", "exec"), {"__name__": "__main__"})
+    return out.getvalue()
 
 
 def write_distribution(folder: Path, name: str, target: str) -> Path:
@@ -69,10 +129,8 @@ def write_distribution(folder: Path, name: str, target: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("outside") / "corpus"
-    write_numbers(folder, range(1, 130))
-    return folder
+def corpus(shared: SharedFolder) -> Path:
+    return shared.build("outside-corpus", lambda folder: write_numbers(folder, range(1, 130)))
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +158,7 @@ def write_config(path: Path, corpus: Path, **sections: dict[str, Any]) -> Path:
         "objective": {"family": "focal", "gamma": 1.5},
         "optim": {"optimizer": {"lr": 3e-3}, "schedule": {"family": "triangle"}, "average_last": 3},
         "training": {
-            **{"max_steps": 96, "log_every": 3, "save_every": 4, "valid_every": 32, "valid_metric": "distinct"},
+            **{"max_steps": 16, "log_every": 3, "save_every": 4, "valid_every": 8, "valid_metric": "distinct"},
             **{"device": "cpu", "precision": "fp32", "threads": 1},
         },
     }
@@ -111,30 +169,34 @@ def write_config(path: Path, corpus: Path, **sections: dict[str, Any]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def config_file(corpus: Path) -> Path:
-    return write_config(corpus.with_name("outside.yaml"), corpus)
-
-
-@pytest.fixture(scope="session")
-def trained(config_file: Path, corpus: Path) -> Path:
+def trained(corpus: Path, shared: SharedFolder) -> Path:
     """Train a run that uses all parts of the plugin, with `--plugin`, and return its folder.
 
     The folder `transformer` next to it is a run of built-in parts with the same vocabulary.
     """
-    run = config_file.with_name("trained")
-    built_in = write_config(
-        run.with_name("built_in.yaml"),
-        corpus,
-        data={"tokenizer": {"kind": "saved", "folder": str(run / "tokenizer")}, "subword_sampling": 0.0},
-        model={"family": "transformer", "d_model": 16, "d_ff": 16, "num_heads": 2, "max_length": 32},
-        objective={"family": "cross_entropy"},
-        optim={"schedule": {"family": "constant"}},
-        training={"valid_metric": "bleu", "max_steps": 8},
-    )
-    commands = (
-        ["train", config_file, "--run_dir", run, *PLUGIN_OPTION],
-        ["train", built_in, "--run_dir", run.with_name("transformer")],
-    )
-    for done in run_commands(commands):
-        assert done.status == 0, done.err
-    return run
+
+    def build(folder: Path) -> None:
+        run = folder / "trained"
+        built_in = write_config(
+            folder / "built_in.yaml",
+            corpus,
+            data={"tokenizer": {"kind": "saved", "folder": str(run / "tokenizer")}, "subword_sampling": 0.0},
+            model={"family": "transformer", "d_model": 16, "d_ff": 16, "num_heads": 2, "max_length": 32},
+            objective={"family": "cross_entropy"},
+            optim={"schedule": {"family": "constant"}},
+            training={"valid_metric": "bleu", "max_steps": 8},
+        )
+        commands = (
+            ["train", write_config(folder / "outside.yaml", corpus), "--run_dir", run, *PLUGIN_OPTION],
+            ["train", built_in, "--run_dir", folder / "transformer"],
+        )
+        for done in run_commands(commands):
+            assert done.status == 0, done.err
+
+    return shared.build("outside-trained", build) / "trained"
+
+
+@pytest.fixture(scope="session")
+def config_file(trained: Path) -> Path:
+    """Return the config of the trained run."""
+    return trained.with_name("outside.yaml")

@@ -1,4 +1,4 @@
-"""Run several commands in one process, since importing torch takes longer than the commands.
+"""Run several commands in one new interpreter.
 
 Reads lists of arguments as JSON lines from standard input. For each, writes a JSON list: exit status, standard output,
 standard error, and whether torch is imported.
@@ -8,13 +8,13 @@ import json
 import os
 import sys
 import tempfile
-from typing import IO, Any
+from typing import Any
 
 from seqlab.cli.main import main
 
 
-def run(argv: list[str], results: IO[str]) -> None:
-    """Run one command with its output in files, and write its result."""
+def run(argv: list[str]) -> tuple[Any, str, str, bool]:
+    """Run one command with its output in files, and return its result."""
     with tempfile.TemporaryFile("w+b") as out, tempfile.TemporaryFile("w+b") as err:
         for file, descriptor in ((out, 1), (err, 2)):
             os.dup2(file.fileno(), descriptor)
@@ -28,10 +28,10 @@ def run(argv: list[str], results: IO[str]) -> None:
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode())
-    results.write(json.dumps([status, *texts, "torch" in sys.modules]) + "\n")
+    return status, texts[0], texts[1], "torch" in sys.modules
 
 
 if __name__ == "__main__":
     with os.fdopen(os.dup(1), "w") as results:
         for line in sys.stdin.read().splitlines():
-            run(json.loads(line), results)
+            results.write(json.dumps(run(json.loads(line))) + "\n")

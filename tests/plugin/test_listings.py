@@ -6,26 +6,28 @@ import pytest
 
 from seqlab.plugins import PluginError, load_plugin
 
-from .conftest import PLUGIN_PATH, CommandResult, run_commands
+from .conftest import PLUGIN_PATH, CommandResult, run_commands, run_commands_without_torch
 
 
 @pytest.fixture(scope="module")
 def results(
     installed: tuple[Path, Path], config_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, CommandResult]:
-    """Run commands in one process with the package installed; commands that need no torch are first."""
+    """Run commands with the package installed: those that need no torch in a process of their own."""
     hypotheses = tmp_path_factory.mktemp("shown") / "lines"
     hypotheses.write_text("a b a b\nc\n", "utf-8")
     words = hypotheses.with_name("words")
     words.write_text("one\ntwo\n", "utf-8")
     train = ["train", config_file, "--run_dir", hypotheses.with_name("run")]
-    commands = {
+    without_torch = {
         "seqlab": ["--help"],
         "train": ["train", "--help"],
         "translate": ["translate", "--help"],
         "recipes": ["recipes"],
         "bigrams": ["bigrams", "--help"],
         "run bigrams": ["bigrams", hypotheses, "--count", "1"],
+    }
+    commands = {
         "no bigram": ["bigrams", words],
         "no such option": ["bigrams", hypotheses, "--cuont", "1"],
         "no such command": ["bigrms"],
@@ -40,7 +42,9 @@ def results(
         "impossible": [*train, "--model.kernel_size", "2"],
         "no such metric to validate by": [*train, "--training.valid_metric", "distinkt"],
     }
-    return dict(zip(commands, run_commands(commands.values(), path=installed), strict=True))
+    results = run_commands_without_torch(without_torch.values(), path=installed)
+    results += run_commands(commands.values(), path=installed)
+    return dict(zip(without_torch | commands, results, strict=True))
 
 
 def test_help_does_not_import_torch(results: dict[str, CommandResult]) -> None:

@@ -1,11 +1,13 @@
 """Components that a Python script registers: training, loading, and resuming from the command line."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import PLUGIN_PATH, run_commands, run_script
+from .conftest import PLUGIN_PATH, environment, run_commands, run_script
 
 SCRIPT = '''
 from typing import ClassVar, Literal
@@ -54,12 +56,16 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Train with the script `sharp.py` next to the run folder; return the run folder and the script's output."""
+    """Train with the script `sharp.py` next to the run folder; return the run folder and the script's output.
+
+    It runs in a new interpreter, where the parts are imported before the rest of seqlab.
+    """
     run = tmp_path_factory.mktemp("script") / "run"
     (run.parent / "sharp.py").write_text(SCRIPT, "utf-8")
-    arguments = [str(run.parent / "sharp.py"), *(str(corpus / f"train.{side}") for side in ("en", "de")), str(run)]
-    start = f"import runpy, sys\nsys.argv = {arguments!r}\nrunpy.run_path({arguments[0]!r}, run_name='__main__')\n"
-    return run, run_script(start, PLUGIN_PATH)
+    command = [sys.executable, run.parent / "sharp.py", *(corpus / f"train.{side}" for side in ("en", "de")), run]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(PLUGIN_PATH))
+    assert done.returncode == 0, done.stderr
+    return run, done.stdout
 
 
 def test_run_is_loaded_with_the_script_as_a_plugin(run: tuple[Path, str]) -> None:

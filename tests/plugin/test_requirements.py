@@ -71,8 +71,9 @@ def test_error_names_the_missing_methods(config_file: Path, tmp_path: Path) -> N
             "ConvolutionalTranslator lacks forward(mixing).",
         ),
     ]
+    words = ["--data.tokenizer.kind", "words", "--data.subword_sampling", "0"]  # faster than subwords
     run, plugins = tmp_path / "run", [*PLUGIN_OPTION, "--plugin", tmp_path / "incomplete.py"]
-    commands = [["train", config_file, "--run_dir", run, *options, *plugins] for options, _ in cases]
+    commands = [["train", config_file, "--run_dir", run, *words, *options, *plugins] for options, _ in cases]
     for done, (_, message) in zip(run_commands(commands, path=[PLUGIN_PATH]), cases, strict=True):
         assert done.status == 2, done.err
         assert message in done.err

@@ -1,20 +1,21 @@
-"""Runs with parts of plugins: bit-exact resuming after signals, recorded plugins, and training on two ranks."""
+"""Runs with parts of plugins from the command line: bit-exact resuming, recorded plugins, and training on two ranks."""
 
 import shutil
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from reference.ranks import run_in_ranks
+from reference.stopped_runs import stop_at
 from reference.tiny_runs import assert_equal_runs, comparable_metrics
 
+from seqlab.cli.main import main
 from seqlab.runs.checkpoint import checkpoint_steps
 from seqlab.runs.folder import RunFolder
 
-from .conftest import PLUGIN_OPTION, PLUGIN_PATH, environment, run_commands
+from .conftest import PLUGIN_OPTION, PLUGIN_PATH, call_in_process, run_commands
 
 PARTS = {
     ("model", "convolutional"): "seqlab_outside.convolutional",
@@ -24,36 +25,24 @@ PARTS = {
 }
 
 
-def run_until(command: Sequence[str | Path], number: signal.Signals, condition: Callable[[], bool]) -> int:
-    """Start a command and send it a signal once a condition is true; return its exit status."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "seqlab", *map(str, command)], env=environment(PLUGIN_PATH), stderr=subprocess.PIPE
-    )
-    while process.poll() is None and not condition():
-        time.sleep(0.001)
-    process.send_signal(number)
-    process.communicate()
-    return process.returncode
+def run_until(command: Sequence[str | Path], step: int, number: int) -> int | None:
+    """Run a training command that gets a signal during a step; return its exit status, or None if it was killed."""
+    status: int | None = call_in_process(_run_until, [str(argument) for argument in command], step, number)
+    return status
 
 
-def has_checkpoint(run: Path, step: int) -> Callable[[], bool]:
-    """Return a condition: whether the run has a checkpoint of a step."""
-
-    def condition() -> bool:
-        return (run / "checkpoints").is_dir() and step in checkpoint_steps(run / "checkpoints")
-
-    return condition
+def _run_until(argv: list[str], step: int, number: int) -> int:
+    stop_at(pytest.MonkeyPatch(), step, number)
+    return main(argv)
 
 
 def test_resuming_after_sigterm_and_sigkill_is_bit_exact(trained: Path, config_file: Path, tmp_path: Path) -> None:
-    """SIGTERM after the first checkpoint, then SIGKILL at the next checkpoint."""
+    """SIGTERM, which saves a checkpoint, and then SIGKILL, both between checkpoints."""
     run = tmp_path / "run"
     command = ["train", config_file, "--run_dir", run, *PLUGIN_OPTION]
-    assert run_until(command, signal.SIGTERM, has_checkpoint(run, 4)) == 128 + signal.SIGTERM
-    last_step = checkpoint_steps(run / "checkpoints")[-1]
-    assert 4 <= last_step < 88
-    next_step = last_step + 4 - last_step % 4
-    assert run_until(command, signal.SIGKILL, has_checkpoint(run, next_step)) == -signal.SIGKILL
+    assert run_until(command, 6, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert checkpoint_steps(run / "checkpoints")[-1] == 6
+    assert run_until(command, 11, signal.SIGKILL) is None
     [done] = run_commands([command])
     assert done.status == 0, done.err
     assert "not bit for bit" not in done.err
@@ -73,7 +62,7 @@ def test_resuming_with_an_edited_plugin_warns(trained: Path, config_file: Path, 
     )
     with (path / "seqlab_outside" / "focal.py").open("a", encoding="utf-8") as file:
         file.write("# edited\n")
-    command = ["train", config_file, "--run_dir", run, "--training.max_steps", "98", *PLUGIN_OPTION]
+    command = ["train", config_file, "--run_dir", run, "--training.max_steps", "18", *PLUGIN_OPTION]
     [done] = run_commands([command], path=[path])
     assert done.status == 0
     warnings = [line for line in done.err.splitlines() if line.startswith("warning")]
@@ -82,25 +71,21 @@ def test_resuming_with_an_edited_plugin_warns(trained: Path, config_file: Path, 
     assert warnings[0].endswith("the run continues, but not bit for bit.")
 
 
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "seqlab"]
-
-
 def test_two_ranks_train_like_one(config_file: Path, installed: tuple[Path, Path], tmp_path: Path) -> None:
     """Without dropout and sampling. One rank loads the plugin by `--plugin`, two by its entry point."""
-    exact = ["--model.dropout", "0", "--data.subword_sampling", "0", "--training.max_steps", "8"]
+    exact = ["--model.dropout", "0", "--data.subword_sampling", "0", "--training.max_steps", "4"]
     command = ["train", str(config_file), *exact, "--run_dir"]
     [one_rank] = run_commands([[*command, tmp_path / "one_rank", *PLUGIN_OPTION]])
     assert one_rank.status == 0, one_rank.err
-    two_ranks = subprocess.run(
-        [sys.executable, *TORCHRUN, *command, str(tmp_path / "two_ranks")],
-        env=environment(*installed),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert two_ranks.returncode == 0, two_ranks.stderr
+    assert run_in_ranks(2, run_in_this_rank, [*command, str(tmp_path / "two_ranks")], installed) == [0, 0]
     actual, expected = (comparable_metrics(tmp_path / name) for name in ("two_ranks", "one_rank"))
     for name in ("loss", "nll_per_tgt_token"):
         values = [[line[name] for line in lines if name in line] for lines in (actual, expected)]
         assert len(values[0]) > 0
         assert values[0] == pytest.approx(values[1], rel=1e-4)
+
+
+def run_in_this_rank(argv: list[str], path: Sequence[Path]) -> int:
+    """Run a command as one of several ranks, with the plugin installed."""
+    sys.path[:0] = map(str, path)
+    return main(argv)

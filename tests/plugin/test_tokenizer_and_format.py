@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from reference.tiny_runs import write_text
 
-from .conftest import PLUGIN_OPTION, CommandResult, run_commands
+from .conftest import PLUGIN_OPTION, CommandResult, run_commands, run_commands_without_torch
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +18,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(folder: Path) -> dict[str, CommandResult]:
-    """Print help, train and export with the plugin; help is first, since it needs no torch."""
+    """Print help, train and export with the plugin; help needs no torch."""
     text, run, other = folder / "text0.txt", folder / "run", folder / "other"
     train = ["train", "--data.train", text, "--model.family", "ngram_lm", "--model.order", "3"]
     saved = ["--data.tokenizer.kind", "saved", "--data.tokenizer.folder", run / "tokenizer"]
-    commands = {
+    listings = {
         "help": ["export", "--help"],
         "help of the format": ["export", "--format", "token_list", "--help"],
         "help of another": ["export", "--format", "arpa", "--help"],
+    }
+    commands = {
         "bytes": [*train, "--data.tokenizer.kind", "bytes", "--run_dir", run],
         "saved": [*train, *saved, "--run_dir", other],
         "unknown key": [*train, "--data.tokenizer.kind", "bytes", "--data.tokenizer.tags", "true", "--run_dir", "no"],
@@ -35,7 +37,9 @@ def results(folder: Path) -> dict[str, CommandResult]:
         "no such format": ["export", run, "--format", "token_lists"],
         "perplexity": ["perplexity", run, text],
     }
-    return dict(zip(commands, run_commands([*each, *PLUGIN_OPTION] for each in commands.values()), strict=True))
+    results = run_commands_without_torch([*command, *PLUGIN_OPTION] for command in listings.values())
+    results += run_commands([*command, *PLUGIN_OPTION] for command in commands.values())
+    return dict(zip(listings | commands, results, strict=True))
 
 
 def test_help_lists_the_format_and_does_not_import_torch(results: dict[str, CommandResult]) -> None:

@@ -42,9 +42,9 @@ def tiny(
     train: str, target: str, predicts: str = "numbers", model: ModelConfig | None = None, **options: Any
 ) -> Config:
     """Return the config of a run that trains within a second; `options` are fields of `data` or `training`."""
-    training = {"max_steps": 24, "log_every": 3, "save_every": 4, "valid_every": 8}
+    training = {"max_steps": 24, "log_every": 8, "save_every": 8, "valid_every": 8}
     training |= {name: options.pop(name) for name in list(options) if name in training or name == "parallel"}
-    data: dict[str, Any] = {"inputs": ["size", "age", "city"], "batch_rows": 32, "micro_batch_rows": 8} | options
+    data: dict[str, Any] = {"inputs": ["size", "age", "city"], "batch_rows": 32, "micro_batch_rows": 32} | options
     return Config(
         data=PredictionConfig(train=[train], target=[target], predicts=predicts, **data),
         model=model or MlpConfig(hidden_sizes=(16,), dropout=0.1),

@@ -18,6 +18,8 @@ from seqlab.runs.summary import summarize
 from seqlab.tasks.prediction.augment import mixup
 
 RNG = np.random.default_rng(3)
+ONCE = {"save_every": 200, "valid_every": 200}
+"""Checkpoint and validation only at the end."""
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -51,7 +53,7 @@ def one_hot(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("model", [LinearConfig(), GaussianClassifierConfig()])
 def test_training_with_one_target_column_per_class(model: ModelConfig, one_hot: str, tmp_path: Path) -> None:
-    config = tiny(one_hot, "east", "class", LinearConfig(), inputs=["x", "y"], max_steps=200, valid_every=200)
+    config = tiny(one_hot, "east", "class", LinearConfig(), inputs=["x", "y"], max_steps=100, **ONCE)
     optim = OptimConfig() if model.is_count_based else config.optim
     config = replace(config, data=replace(config.data, target=["east", "north", "south"]), model=model, optim=optim)
     run = seqlab.load(seqlab.train(config, tmp_path / "run"))
@@ -95,8 +97,8 @@ def test_mixup_uses_one_weight_for_inputs_and_targets() -> None:
 
 @pytest.mark.parametrize(("target", "predicts"), [("price", "numbers"), ("class", "class"), ("labels", "labels")])
 def test_training_with_mixup_reaches_a_low_loss(target: str, predicts: str, table: str, tmp_path: Path) -> None:
-    options = {"max_steps": 150, "valid_every": 150, "batch_rows": 48}
-    config = tiny(table, target, predicts, augment_mixup=0.3, **options)
+    batches = {"batch_rows": 48, "micro_batch_rows": 48}
+    config = tiny(table, target, predicts, augment_mixup=0.3, max_steps=150, **batches, **ONCE)
     run = seqlab.train(config, tmp_path / "run")
     plain = seqlab.train(replace(config, data=replace(config.data, augment_mixup=0.0)), tmp_path / "plain")
     losses = [summarize(each).best.scores["loss"] for each in (run, plain)]

@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from reference.shared import SharedFolder
 
 import seqlab
 from seqlab.cli.main import main
@@ -28,6 +29,8 @@ from seqlab.training import train
 
 from .conftest import tiny, write_csv
 
+ONCE = {"save_every": 300, "valid_every": 300}
+"""Checkpoint and validation only at the end."""
 LINES = ["size,age,city,more", "100,10,Berlin,x", "", '120,5,"Köln",', "90,1,Paris,?"]
 
 
@@ -48,10 +51,10 @@ def run(*arguments: str | Path, stdin: str = "") -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def houses(table: str, tmp_path: Path) -> Path:
+def houses(table: str, shared: SharedFolder) -> Path:
     """Train a regression model of the price."""
-    model = MlpConfig(hidden_sizes=(32,))
-    return train(tiny(table, "price", model=model, max_steps=200, valid_every=100, save_every=100), tmp_path / "houses")
+    config = tiny(table, "price", model=MlpConfig(hidden_sizes=(32,)), max_steps=200, **ONCE)
+    return shared.build("houses", lambda folder: train(config, folder / "run")) / "run"
 
 
 def test_predict_prints_one_line_per_row(houses: Path) -> None:
@@ -109,7 +112,7 @@ def test_intervals_cover_90_percent(tmp_path: Path) -> None:
         return [[a, 2 * a + b, -a + 3 * b] for a, b in zip(x.tolist(), noise.tolist(), strict=True)]
 
     path = write_csv(tmp_path / "t.csv", ["x", "y", "z"], rows(1000))
-    config = tiny(path, "y", model=LinearConfig(), inputs=["x"], max_steps=200, valid_fraction=0.4, valid_every=200)
+    config = tiny(path, "y", model=LinearConfig(), inputs=["x"], max_steps=200, valid_fraction=0.4, **ONCE)
     config = replace(config, data=replace(config.data, target=["y", "z"]))
     run_dir = train(config, tmp_path / "run")
     new = rows(2000)
@@ -143,8 +146,8 @@ def test_invalid_rows_are_reported_with_their_line(houses: Path, text: str, mess
 def test_predicted_classes_and_labels_agree_with_their_probabilities(
     target: str, predicts: str, table: str, tmp_path: Path
 ) -> None:
-    limits = {"max_steps": 300, "valid_every": 100, "save_every": 100}
-    run_dir = train(tiny(table, target, predicts, MlpConfig(hidden_sizes=(32,)), **limits), tmp_path / "run")
+    config = tiny(table, target, predicts, MlpConfig(hidden_sizes=(32,)), max_steps=300, **ONCE)
+    run_dir = train(config, tmp_path / "run")
     out = run("predict", run_dir, "--input", table)[1]
     (tmp_path / "hyp").write_text(out, "utf-8")
     metric = "accuracy" if predicts == "class" else "micro_f1"
@@ -196,7 +199,7 @@ def test_label_thresholds_are_chosen_on_validation_data(tmp_path: Path) -> None:
         return [[each, *map(int, labels)] for each, labels in zip(x.tolist(), (draw < probs).tolist(), strict=True)]
 
     path = write_csv(tmp_path / "t.csv", ["x", "rare", "common"], rows(4000, 1))
-    config = tiny(path, "rare", "labels", MlpConfig(), inputs=["x"], max_steps=300, valid_fraction=0.5, valid_every=300)
+    config = tiny(path, "rare", "labels", MlpConfig(), inputs=["x"], max_steps=300, valid_fraction=0.5, **ONCE)
     config = replace(config, data=replace(config.data, target=["rare", "common"]))
     run_dir = train(config, tmp_path / "run")
     assert thresholds_of(run_dir)["rare"] < 0.35
@@ -229,7 +232,7 @@ def test_class_names_of_several_words(tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     rows = [[rng.normal(0, 1) + k % 3, names[k % 3]] for k in range(300)]
     path = write_csv(tmp_path / "t.csv", ["x", "state"], rows)
-    config = tiny(path, "state", "class", LinearConfig(), inputs=["x"], valid=path, max_steps=48, valid_every=48)
+    config = tiny(path, "state", "class", LinearConfig(), inputs=["x"], valid=path, max_steps=48, **ONCE)
     run_dir = train(config, tmp_path / "run")
     predicted = run("predict", run_dir, "--input", path)[1].splitlines()
     right = np.mean([name == row[1] for name, row in zip(predicted, rows, strict=True)])
@@ -242,8 +245,8 @@ def test_recurrent_models_classify_by_the_first_frame(model: type[RecurrentPredi
     rng = np.random.default_rng(4)
     x = rng.normal(0, 1, (600, 6, 2))
     np.savez(tmp_path / "t.npz", x=x, y=(x[:, 0, 0] > 0).astype(int))
-    config = tiny(str(tmp_path / "t.npz"), "y", "class", model(hidden_size=16), inputs=["x"], layout="frames")
-    run_dir = train(replace(config, training=replace(config.training, max_steps=300)), tmp_path / "run")
+    options = {"inputs": ["x"], "layout": "frames", "batch_rows": 64, "micro_batch_rows": 64, "max_steps": 160, **ONCE}
+    run_dir = train(tiny(str(tmp_path / "t.npz"), "y", "class", model(hidden_size=16), **options), tmp_path / "run")
     new = rng.normal(0, 1, (300, 6, 2))
     predicted = seqlab.load(run_dir).predict(new)
     assert np.mean([name == str(int(right)) for name, right in zip(predicted, new[:, 0, 0] > 0, strict=True)]) > 0.95
@@ -278,7 +281,7 @@ def test_training_and_predicting_image_folders(tmp_path: Path) -> None:
         pixels = rng.integers(0, 120, (8, 8)) + 120 * (number % 2)
         image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "shapes" / name / f"{number}.png")
     model = CnnConfig(channels=(8,), norm="batch")
-    config = tiny(str(tmp_path / "shapes"), "class", "class", model, inputs=[], max_steps=60)
+    config = tiny(str(tmp_path / "shapes"), "class", "class", model, inputs=[], max_steps=60, **ONCE)
     run_dir = train(config, tmp_path / "run")
     files = sorted((tmp_path / "shapes").glob("*/*.png"))
     out = run("predict", run_dir, stdin="".join(f"{file}\n" for file in [*files[:3], files[-1]]) + "\n")[1]
@@ -297,7 +300,9 @@ def test_training_and_predicting_a_time_series(tmp_path: Path) -> None:
     """Line i is the prediction from the window that ends at row i; lines before the first full window are empty."""
     series = [[float(np.sin(0.3 * step))] for step in range(300)]
     path = write_csv(tmp_path / "sine.csv", ["x"], series)
-    config = tiny(path, "x", inputs=["x"], window=6, ahead=2, model=MlpConfig(hidden_sizes=(32,)), max_steps=300)
+    config = tiny(
+        path, "x", inputs=["x"], window=6, ahead=2, model=MlpConfig(hidden_sizes=(32,)), max_steps=300, **ONCE
+    )
     run_dir = train(config, tmp_path / "run")
     out = run("predict", run_dir, "--input", path)[1].splitlines()
     assert len(out) == 300

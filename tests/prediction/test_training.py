@@ -1,4 +1,4 @@
-"""Training of the prediction task: resumed runs, micro-steps, ranks, batch norm over ranks, changed data."""
+"""Training of the prediction task: batch norm over ranks and micro-steps, changed and moved data."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +9,12 @@ import pytest
 import torch
 import torch.distributed as dist
 from reference.ranks import run_in_ranks, train_in_ranks
-from reference.stopped_runs import train_until
-from reference.tiny_runs import assert_equal_runs, comparable_metrics
+from reference.tiny_runs import comparable_metrics
 from torch import nn
 
-from seqlab.models import CnnConfig, LstmPredictorConfig, MlpConfig
+from seqlab.models import MlpConfig
 from seqlab.nn.feature_norm import BatchNorm
 from seqlab.optim import SgdConfig
-from seqlab.runs.config import Config
 from seqlab.runs.load import load_run
 from seqlab.training import train
 from seqlab.training.parallel import SumOverRanks, mark_idle
@@ -27,58 +25,10 @@ SGD = SgdConfig(lr=0.05)
 """Not Adam: biases before a batch norm have gradients of 0, and Adam would amplify their rounding errors."""
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> str:
-    """Write images of noise; those of class 1 have a bright square."""
-    rng = np.random.default_rng(2)
-    pixels, classes = rng.normal(0, 1, (120, 6, 6)), rng.integers(0, 2, 120)
-    pixels[:, 2:4, 2:4] += 4 * classes[:, None, None]
-    np.savez(tmp_path / "squares.npz", x=pixels, y=classes)
-    return str(tmp_path / "squares.npz")
-
-
-def config_of(kind: str, table: str, images: str, **options: Any) -> Config:
-    if kind == "series":
-        model = LstmPredictorConfig(hidden_size=8, num_layers=2, dropout=0.1, weight_dropout=0.1)
-        return tiny(table, "price", model=model, window=5, ahead=2, **options)
-    if kind == "table":
-        return tiny(table, "price", augment_noise=0.1, **options)
-    model = CnnConfig(channels=(4,), norm="batch", dropout=0.1)
-    augmentation = {"augment_shift": 1, "augment_rotation": 10.0, "augment_noise": 0.1}
-    return tiny(images, "y", "class", model, inputs=["x"], **augmentation, **options)
-
-
-@pytest.mark.parametrize("kind", ["table", "images", "series"])
-def test_resumed_runs_equal_uninterrupted_ones(kind: str, table: str, images: str, tmp_path: Path) -> None:
-    config = config_of(kind, table, images)
-    uninterrupted, resumed = train(config, tmp_path / "uninterrupted"), tmp_path / "resumed"
-    for step in (2, 7, 8, 13):
-        train_until(config, resumed, step)
-    train(config, resumed)
-    assert_equal_runs(resumed, uninterrupted)
-
-
-@pytest.mark.parametrize(("predicts", "target"), [("numbers", "price"), ("class", "class"), ("labels", "labels")])
-def test_losses_do_not_depend_on_micro_steps_or_ranks(predicts: str, target: str, table: str, tmp_path: Path) -> None:
-    """Without dropout: micro-steps of 32 and of 5 rows, and two ranks."""
-    model = MlpConfig(hidden_sizes=(16,), norm="layer")
-    config = tiny(table, target, predicts, model, augment_noise=0.2)
-    losses = {}
-    for rows in (32, 5):
-        divided = replace(config, data=replace(config.data, micro_batch_rows=rows))
-        run = train(divided, tmp_path / str(rows))
-        losses[rows] = [line["loss"] for line in comparable_metrics(run, ["train"])]
-    run = train_in_ranks(2, config, tmp_path / "ranks")
-    in_two_ranks = [line["loss"] for line in comparable_metrics(run, ["train"])]
-    assert losses[5] == pytest.approx(losses[32], rel=1e-4)
-    assert in_two_ranks == pytest.approx(losses[32], rel=1e-4)
-
-
-@pytest.mark.parametrize("average", [{}, {"ema_decay": 0.5}])
-def test_batch_norm_uses_statistics_of_all_ranks(average: dict[str, float], table: str, tmp_path: Path) -> None:
+def test_batch_norm_uses_statistics_of_all_ranks(table: str, tmp_path: Path) -> None:
     model = MlpConfig(hidden_sizes=(16, 16), norm="batch", residual=True)
-    config = tiny(table, "price", model=model, micro_batch_rows=32)
-    config = replace(config, optim=replace(config.optim, optimizer=SGD, **average))
+    config = tiny(table, "price", model=model)
+    config = replace(config, optim=replace(config.optim, optimizer=SGD, ema_decay=0.5))
     runs = train(config, tmp_path / "one"), train_in_ranks(2, config, tmp_path / "two")
     losses = [[line["loss"] for line in comparable_metrics(run, ["train", "valid"])] for run in runs]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
@@ -119,15 +69,6 @@ def normalize_large_numbers() -> Any:
     norm.sum_over_ranks = SumOverRanks.apply
     rows = 1000 + torch.arange(8.0).view(4, 2)
     return norm(rows[2 * dist.get_rank() :][:2]).detach().numpy()
-
-
-def test_batch_norm_of_images_uses_statistics_of_all_ranks(images: str, tmp_path: Path) -> None:
-    model = CnnConfig(channels=(4, 8), norm="batch")
-    config = tiny(images, "y", "class", model, inputs=["x"], micro_batch_rows=64)
-    config = replace(config, optim=replace(config.optim, optimizer=SGD))
-    runs = train(config, tmp_path / "one"), train_in_ranks(2, config, tmp_path / "two")
-    losses = [[line["loss"] for line in comparable_metrics(run, ["train", "valid"])] for run in runs]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_batch_norm_with_several_micro_steps_warns(

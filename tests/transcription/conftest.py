@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from reference.shared import SharedFolder
 
 from seqlab.models import GruRecogniserConfig, ModelConfig
 from seqlab.objectives import CtcConfig
-from seqlab.optim import AdamConfig, ConstantScheduleConfig, OptimConfig
+from seqlab.optim import AdamConfig, ConstantScheduleConfig, LinearScheduleConfig, OptimConfig
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.tasks.transcription.config import TranscriptionConfig
 from seqlab.training import train
@@ -20,6 +22,8 @@ from seqlab.training import train
 RATE = 8000
 LETTER_HZ = {"a": 440.0, "b": 900.0, "c": 1800.0}
 LETTER_SECONDS, SPACE_SECONDS = 0.12, 0.15
+TRAINED_MODEL = GruRecogniserConfig(hidden_size=64, num_layers=1, channels=(4, 8), dropout=0.0, upsampling=1)
+"""Model of the fixture `trained`."""
 
 
 def synthesize(text: str, rng: np.random.Generator) -> np.ndarray:
@@ -84,20 +88,26 @@ def tiny_config(train_manifest: str, model: ModelConfig | None = None, **options
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
+def corpus(shared: SharedFolder) -> str:
     """Write 40 recordings of one to three words."""
-    return write_corpus(tmp_path_factory.mktemp("corpus"), "train", 40, 1)
+    return str(shared.build("tones", lambda folder: write_corpus(folder, "train", 40, 1)) / "train.jsonl")
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(shared: SharedFolder) -> Path:
     """Train a speech recognizer of tones until its word error rate is low."""
-    folder = tmp_path_factory.mktemp("trained")
-    manifests = {
-        name: write_corpus(folder, name, count, seed) for name, count, seed in (("train", 150, 2), ("valid", 20, 3))
-    }
-    options = {"max_steps": 300, "log_every": 50, "save_every": 150, "valid_every": 150, "augment_nonspeech": 0.1}
-    return train(tiny_config(manifests["train"], valid=manifests["valid"], **options), folder / "run")
+
+    def build(folder: Path) -> None:
+        manifests = {
+            name: write_corpus(folder, name, count, seed) for name, count, seed in (("train", 150, 2), ("valid", 20, 3))
+        }
+        steps = {"max_steps": 160, "log_every": 80, "save_every": 160, "valid_every": 160}
+        options = {"augment_nonspeech": 0.2, "batch_seconds": 6, "micro_batch_seconds": 6, **steps}
+        config = tiny_config(manifests["train"], TRAINED_MODEL, valid=manifests["valid"], **options)
+        optim = replace(config.optim, schedule=LinearScheduleConfig(warmup_steps=5))
+        train(replace(config, optim=optim), folder / "run")
+
+    return shared.build("recognizer", build) / "run"
 
 
 @pytest.fixture(autouse=True)
