@@ -1,6 +1,6 @@
 """Update steps on monolingual text: invariance to splitting, and the state carried from step to step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -31,7 +31,6 @@ from seqlab.training.step import Update, update
 
 VOCAB_SIZE, HIDDEN_SIZE, NUM_STEPS = 31, 12, 20
 DEVICE_CONTEXT = DeviceContext(torch.device("cpu"), torch.float32)
-Split = Callable[[TextBatch], Sequence[TextBatch]]
 Arrays = dict[str, np.ndarray]
 
 
@@ -96,35 +95,6 @@ def accumulator_of(model: nn.Module, device_context: DeviceContext = DEVICE_CONT
     return Accumulator(model.train(), CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), device_context, 1)
 
 
-def rows_of(batch: TextBatch, rows: Sequence[int]) -> TextBatch:
-    """Select rows and keep all columns, even those that hold only padding."""
-    index = torch.tensor(rows)
-    tgt_out = batch.tgt_out[index]
-    return replace(
-        batch,
-        tgt_in=batch.tgt_in[index],
-        tgt_out=tgt_out,
-        indices=batch.indices[index],
-        num_tgt_tokens=int((tgt_out != IGNORE).sum()),
-        positions=None if batch.positions is None else batch.positions[index],
-    )
-
-
-def with_more_padding(batch: TextBatch) -> TextBatch:
-    """Add columns of padding."""
-    tgt_in, tgt_out = nn.functional.pad(batch.tgt_in, (0, 3)), nn.functional.pad(batch.tgt_out, (0, 3), value=IGNORE)
-    positions = None if batch.positions is None else nn.functional.pad(batch.positions, (0, 3))
-    return replace(batch, tgt_in=tgt_in, tgt_out=tgt_out, positions=positions)
-
-
-SPLITS: dict[str, Split] = {
-    "one row each": lambda batch: [rows_of(batch, [row]) for row in range(len(batch))],
-    "two parts": lambda batch: [rows_of(batch, range(2)), rows_of(batch, range(2, len(batch)))],
-    "reversed": lambda batch: [rows_of(batch, [row]) for row in reversed(range(len(batch)))],
-    "more padding": lambda batch: [with_more_padding(batch)],
-}
-
-
 def run(model: nn.Module, micro_steps: Sequence[Sequence[TextBatch]]) -> tuple[list[Update], Tensor]:
     """Train for the given steps; return the updates, and all weights in one vector."""
     accumulator = accumulator_of(model)
@@ -139,17 +109,6 @@ def assert_close(found: tuple[list[Update], Tensor], expected: tuple[list[Update
         assert (one.total, one.grad_norm) == pytest.approx((other.total, other.grad_norm), rel=1e-5)
         assert one.logs == pytest.approx(other.logs, rel=1e-5)
     torch.testing.assert_close(found[1], expected[1], rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize(
-    "settings", [{"documents": "continuous"}, {"packing": True, "batch_tokens": 64}], ids=["blocks", "packed"]
-)
-def test_splitting_and_padding_do_not_change_a_step(split: str, settings: dict[str, Any]) -> None:
-    steps = [step.micro_steps[0] for step in steps_of(micro_batch_tokens=10**6, **settings)]
-    assert min(len(batch) for batch in steps) >= 4  # type: ignore[arg-type]
-    expected = run(transformer(), [[batch] for batch in steps])  # type: ignore[list-item]
-    assert_close(run(transformer(), [SPLITS[split](batch) for batch in steps]), expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("micro_batch_tokens", [8, 16, 24])
