@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+from reference.memory_folder import MEMORY_FOLDER, has_memory_folder
 from reference.processes import skip_fsync
 from reference.shared import SharedFolder
 
@@ -24,6 +25,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores SIGINT 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.fsync = skip_fsync
+if has_memory_folder():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
 settings.register_profile("seqlab", deadline=None)
 settings.load_profile("seqlab")
 

@@ -6,6 +6,7 @@ defined in the folder of that file. `ALLOWED` lists the exceptions with their re
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ def component_file(target: str) -> Path:
     return PACKAGE.parent / Path(*target.partition(":")[0].split(".")).with_suffix(".py")
 
 
-def find_class_locations() -> dict[str, Path]:
+@cache
+def class_locations() -> dict[str, Path]:
     """Map each class of a component's file or a task's folder, except protocols, to that file or folder."""
     found: dict[str, Path] = {}
     for kind in KINDS:
@@ -67,8 +69,6 @@ def find_class_locations() -> dict[str, Path]:
     return found
 
 
-CLASS_LOCATIONS = find_class_locations()
-"""Class -> the file or folder that defines it."""
 COMPONENT_FILES = {
     name: component_file(target) for kind in KINDS_WITH_UNIQUE_NAMES for name, (target, _) in BUILT_IN[kind].items()
 }
@@ -77,7 +77,7 @@ COMPONENT_FILES = {
 
 def is_foreign_class(file: Path, name: str) -> bool:
     """Return whether a name is that of a component's class that is defined outside a file and its folder."""
-    location = CLASS_LOCATIONS.get(name)
+    location = class_locations().get(name)
     return location is not None and file != location and location not in file.parents
 
 

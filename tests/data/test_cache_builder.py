@@ -1,44 +1,33 @@
 """Cache builder: the same bytes for any number of processes and after any interruption."""
 
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
+from reference.processes import FORKSERVER
 
-import seqlab
+from seqlab.data import cache_builder, corpus
 from seqlab.data.prepare import prepare
 from seqlab.data.tokenizer_training import train_or_load_tokenizer
 from seqlab.tasks.translation.config import TranslationConfig
 from seqlab.text import Tokenizer, WordsConfig, load_tokenizer, train_tokenizer
 
-ROOT = Path(seqlab.__file__).parents[1]
 FILES_WITH_TIMES = ("checked.json",)
 NUM_LINES = 240
 BLOCK_ROWS, ROWS_BETWEEN_SAVES = 30, 60
 
-PREPARE = f"""
-import json, sys
-from pathlib import Path
-from seqlab.data import cache_builder, corpus
-corpus.BLOCK_ROWS, cache_builder.ROWS_BETWEEN_SAVES = {BLOCK_ROWS}, {ROWS_BETWEEN_SAVES}
-from seqlab.tasks.translation.config import TranslationConfig
-from seqlab.data.prepare import prepare
-from seqlab.text import load_tokenizer
-config, tokenizer, cache, workers = sys.argv[1:]
-tokenizer = load_tokenizer(Path(tokenizer))
-prepare(TranslationConfig(**json.loads(config)), (tokenizer, tokenizer), Path(cache), num_workers=int(workers))
-"""
+
+def prepare_with_small_blocks(config: TranslationConfig, tokenizer: Path, cache: Path, workers: int) -> None:
+    """Prepare in a process of its own."""
+    corpus.BLOCK_ROWS, cache_builder.ROWS_BETWEEN_SAVES = BLOCK_ROWS, ROWS_BETWEEN_SAVES
+    prepare(config, [load_tokenizer(tokenizer)] * 2, cache, num_workers=workers)
 
 
 class Killed(BaseException):
@@ -55,12 +44,12 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def config(tmp_path: Path) -> TranslationConfig:
     """Return a config of two corpora with rows to drop for every reason; the validation set is held out."""
     rng = random.Random(1)
-    for corpus, count in (("first", NUM_LINES), ("second", NUM_LINES // 3)):
+    for name, count in (("first", NUM_LINES), ("second", NUM_LINES // 3)):
         pairs = [[" ".join(rng.choices("abcdefghij", k=rng.randrange(1, 12))) for _ in "st"] for _ in range(count)]
         for index in range(0, count, 50):
             pairs[index] = rng.choice([["", "x"], ["a b", "x " * 300], ["a", " ".join("abcdefghij" * 2)], ["a b", "c"]])
         for side in (0, 1):
-            (tmp_path / f"{corpus}.{side}").write_text("".join(pair[side] + "\n" for pair in pairs))
+            (tmp_path / f"{name}.{side}").write_text("".join(pair[side] + "\n" for pair in pairs))
     return TranslationConfig(
         train_src=[str(tmp_path / "first.0"), str(tmp_path / "second.0")],
         train_tgt=[str(tmp_path / "first.1"), str(tmp_path / "second.1")],
@@ -85,12 +74,12 @@ def read_cache(cache: Path) -> dict[str, bytes]:
 def test_the_cache_does_not_depend_on_the_number_of_processes(
     config: TranslationConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    caches = [tmp_path / str(count) / "cache" for count in (1, 2, 5)]
-    for cache, count in zip(caches, (1, 2, 5), strict=True):
+    caches = [tmp_path / str(count) / "cache" for count in (1, 3)]
+    for cache, count in zip(caches, (1, 3), strict=True):
         data = prepare(config, (tokenizer, tokenizer), cache, num_workers=count)
     assert {"empty", "length_ratio", "too_long"} <= {pair.reason for pair in data.report.examples}
-    first, *others = map(read_cache, caches)
-    assert all(other == first for other in others)
+    first, other = map(read_cache, caches)
+    assert other == first
     assert not any("state" in name or "statuses" in name for name in first)
 
 
@@ -217,28 +206,29 @@ def test_a_build_killed_at_random_times_resumes(
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    settings = TypeAdapter(TranslationConfig).dump_json(config).decode()
 
-    def start_process(cache: Path, workers: int) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [sys.executable, "-c", PREPARE, settings, str(tmp_path / "tokenizer"), str(cache), str(workers)],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )
+    def start_process(cache: Path, workers: int) -> BaseProcess:
+        arguments = (config, tmp_path / "tokenizer", cache, workers)
+        process = FORKSERVER.Process(target=prepare_with_small_blocks, args=arguments)
+        process.start()
+        return process
 
-    assert start_process(tmp_path / "uninterrupted" / "cache", 1).wait() == 0
+    prepare(config, (tokenizer, tokenizer), tmp_path / "uninterrupted" / "cache")
     expected = read_cache(tmp_path / "uninterrupted" / "cache")
     cache = tmp_path / "killed" / "cache"
     for workers in (1, 2, 2):
         process = start_process(cache, workers)
         num_states = rng.randrange(5)
         states: set[bytes] = set()
-        while process.poll() is None and len(states) <= num_states:
+        while process.is_alive() and len(states) <= num_states:
             for path in cache.with_name("cache.tmp").glob("*/state.json"):
                 states |= read_if_exists(path)
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert start_process(cache, 2).wait() == 0
+        process.kill()
+        process.join()
+    process = start_process(cache, 2)
+    process.join()
+    assert process.exitcode == 0
     assert read_cache(cache) == expected
 
 

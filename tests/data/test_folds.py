@@ -20,6 +20,11 @@ def test_folds_are_of_equal_size(count: int, num_folds: int, seed: int) -> None:
     assert np.array_equal(folds, assign_folds(count, num_folds, seed))
 
 
+def test_the_seed_changes_the_folds() -> None:
+    assert not np.array_equal(assign_folds(50, 5, 1), assign_folds(50, 5, 2))
+    assert not np.array_equal(hold_out(50, 0.2, 1), hold_out(50, 0.2, 2))
+
+
 @given(st.lists(st.integers(0, 4), min_size=20, max_size=150), st.integers(2, 6))
 def test_stratified_folds_have_equal_shares_of_each_class(classes: list[int], num_folds: int) -> None:
     values = np.array(classes)

@@ -1,11 +1,11 @@
 """Columns of Hugging Face datasets: specs, values and hashes."""
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from reference.tiny_runs import write_text
 
@@ -29,6 +29,8 @@ Publish = Callable[..., str]
 @pytest.fixture
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
     """Return a function that writes a dataset to a folder and returns its path; `datasets` uses a separate cache."""
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
     def write(name: str = "dataset", **splits: Any) -> str:
@@ -120,7 +122,7 @@ def test_errors_name_datasets_that_cannot_be_loaded(
     def offline(name: str, *_: Any, **__: Any) -> None:
         raise ConnectionError(f"Couldn't reach '{name}' on the Hub")
 
-    monkeypatch.setattr(datasets, "load_dataset", offline)
+    monkeypatch.setattr("datasets.load_dataset", offline)
     with pytest.raises(ValueError, match=r"hub:some/one:train#text: cannot be loaded \(Couldn't reach 'some/one'"):
         list(parse_column("hub:some/one:train#text").values())
     monkeypatch.setitem(sys.modules, "datasets", None)
@@ -131,13 +133,13 @@ def test_errors_name_datasets_that_cannot_be_loaded(
 def test_a_dataset_of_the_hub_is_loaded_once(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = publish(train=WIKITEXT)
     calls: list[tuple[Any, ...]] = []
-    load = datasets.load_dataset
+    load = importlib.import_module("datasets").load_dataset
 
     def from_hub(name: str, config: str | None, *, revision: str | None, **options: Any) -> Any:
         calls.append((name, config, revision, options["split"]))
         return load(folder, **options)
 
-    monkeypatch.setattr(datasets, "load_dataset", from_hub)
+    monkeypatch.setattr("datasets.load_dataset", from_hub)
     column = parse_column("hub:owner/loaded-once@v2:small:train#text")
     for _ in range(2):
         assert list(column.values()) == LINES

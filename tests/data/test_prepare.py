@@ -201,17 +201,20 @@ def test_a_damaged_cache_is_rebuilt(write_config: WriteConfig, tokenizer: Any, t
     intact = prepare(config, (tokenizer, tokenizer), folder)
     files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("dropped.tsv", "checked.json")]
     assert len(files) > 20
-    for path in files:
+    for number, path in enumerate(files):
         raw = path.read_bytes()
-        for damaged in (None, raw[:-1], bytes(len(raw))):
-            if damaged is None:
-                path.unlink()
-            else:
+        kinds_of_damage = (None, raw[:-1], bytes(len(raw)))
+        for damaged in (*kinds_of_damage, kinds_of_damage[number % 3]):  # the last one is repaired
+            path.unlink(missing_ok=True)
+            if damaged is not None:
                 path.write_bytes(damaged)
-            rebuilt = prepare(config, (tokenizer, tokenizer), folder)
-            assert decode_pairs(rebuilt, "train", tokenizer) == [("a", "b"), ("c", "d")]
-            assert rebuilt.report == intact.report
-            assert path.read_bytes() == raw
+            if path.name != "inputs.json":  # a missing or damaged one is ignored
+                with pytest.raises(ValueError, match=str(folder)):
+                    open_prepared(config, (tokenizer, tokenizer), folder)
+        rebuilt = prepare(config, (tokenizer, tokenizer), folder)
+        assert decode_pairs(rebuilt, "train", tokenizer) == [("a", "b"), ("c", "d")]
+        assert rebuilt.report == intact.report
+        assert path.read_bytes() == raw
 
 
 def test_opening_a_cache_does_not_write_to_it(write_config: WriteConfig, tokenizer: Any, tmp_path: Path) -> None:
@@ -324,11 +327,11 @@ def test_a_flipped_bit_in_a_json_file_is_detected(write_config: WriteConfig, tok
     for path in paths:
         content, expected = path.read_bytes(), read_checksummed_json(path)
         for offset in range(len(content)):
-            for bit in range(8):
-                path.write_bytes(content[:offset] + bytes([content[offset] ^ 1 << bit]) + content[offset + 1 :])
-                with suppress(ValueError):
-                    found = read_checksummed_json(path)
-                    assert {key: found.get(key) for key in expected} == expected
+            flipped = content[offset] ^ 1 << (7 * offset) % 8  # a bit of each byte, at changing positions
+            path.write_bytes(content[:offset] + bytes([flipped]) + content[offset + 1 :])
+            with suppress(ValueError):
+                found = read_checksummed_json(path)
+                assert {key: found.get(key) for key in expected} == expected
         path.write_bytes(content)
 
 

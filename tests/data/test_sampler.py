@@ -37,16 +37,15 @@ class Setup:
         values = {"valid": [("v", "w")], "batch_tokens": 60, "micro_batch_tokens": 30, "chunk_pairs": 12} | changes
         config = self.write_config(*corpora, **values)
         data = prepare(config, (self.tokenizer, self.tokenizer), self.folder / "cache")
-        return Seq2SeqSampler(data.train, config, seed, self.tokenizer, self.tokenizer), data, config
+        return self.sampler(data, config, seed), data, config
 
-    def ranks(self, *corpora: Pairs, world_size: int) -> list[Seq2SeqSampler]:
-        """Return the samplers of all ranks."""
-        _, data, config = self(*corpora)
-        ranks = range(world_size)
-        return [
-            Seq2SeqSampler(data.train, config, 7, self.tokenizer, self.tokenizer, rank=rank, world_size=world_size)
-            for rank in ranks
-        ]
+    def sampler(
+        self, data: PreparedData, config: TranslationConfig, seed: int = 7, rank: int = 0, world_size: int = 1
+    ) -> Seq2SeqSampler:
+        """Return the sampler of a rank."""
+        return Seq2SeqSampler(
+            data.train, config, seed, self.tokenizer, self.tokenizer, rank=rank, world_size=world_size
+        )
 
 
 @pytest.fixture
@@ -91,8 +90,9 @@ def are_equal(first: TrainingStep, second: TrainingStep) -> bool:
 @with_files
 @given(pairs=pairs_strategy, world_size=st.integers(2, 4))
 def test_ranks_split_the_same_steps(pairs: Pairs, world_size: int, setup: Setup) -> None:
-    [single] = setup.ranks(pairs, world_size=1)
-    rank_steps = zip(*(epoch_steps(sampler) for sampler in setup.ranks(pairs, world_size=world_size)), strict=True)
+    single, data, config = setup(pairs)
+    ranks = [setup.sampler(data, config, rank=rank, world_size=world_size) for rank in range(world_size)]
+    rank_steps = zip(*(epoch_steps(sampler) for sampler in ranks), strict=True)
     for full_step, rank_parts in zip(epoch_steps(single), rank_steps, strict=True):
         assert {part.position for part in rank_parts} == {full_step.position}
         assert len({len(part.micro_steps) for part in rank_parts}) == 1
@@ -138,14 +138,12 @@ def test_an_epoch_has_every_pair_of_the_corpus_once(pairs: Pairs, seed: int, epo
 def test_steps_are_the_same_after_resuming_at_any_position(
     pairs: Pairs, sampling: float, weight: float, stop: int, depth: int, setup: Setup
 ) -> None:
-    def make_sampler() -> Seq2SeqSampler:
-        return setup(pairs, subword_sampling=sampling, train_weights=[weight])[0]
-
-    uninterrupted = list(islice(make_sampler().steps(), stop + 10))
-    with Prefetch(make_sampler().steps(), depth) as prefetched:
+    sampler, data, config = setup(pairs, subword_sampling=sampling, train_weights=[weight])
+    uninterrupted = list(islice(sampler.steps(), stop + 10))
+    with Prefetch(setup.sampler(data, config).steps(), depth) as prefetched:
         consumed = list(islice(prefetched, stop))
         position = consumed[-1].position if consumed else None
-    resumed = list(islice(make_sampler().steps(position), 10))
+    resumed = list(islice(setup.sampler(data, config).steps(position), 10))
     for expected, found in zip(uninterrupted, consumed + resumed, strict=True):
         assert are_equal(expected, found)
 

@@ -6,8 +6,6 @@ import pytest
 from seqlab.data.table_codec import NumberColumn
 from seqlab.data.targets import LabelsTarget, NumbersTarget
 
-sklearn = pytest.importorskip("sklearn.metrics")
-
 
 @pytest.mark.parametrize("count", [19, 20, 25, 39, 100])
 def test_intervals_cover_at_least_nine_of_ten_errors(count: int) -> None:
@@ -25,6 +23,7 @@ def test_intervals_cover_at_least_nine_of_ten_errors(count: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_threshold_has_a_higher_f1(seed: int) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(seed)
     scores = rng.integers(-6, 6, (200, 3)) / 2.0  # with many ties
     is_positive = rng.random((200, 3)) < 1 / (1 + np.exp(1 - scores))

@@ -266,7 +266,7 @@ def test_corpora_smaller_than_a_block_or_a_step_are_sampled_completely(mode: str
         config = make_config(mode, batch_tokens=batch_tokens)
         ranks = [make_sampler(text, config, rank=rank, world_size=world_size) for rank in range(world_size)]
         seen: set[int] = set()
-        for parts in islice(zip(*(sampler.steps() for sampler in ranks), strict=True), 200):
+        for parts in islice(zip(*(sampler.steps() for sampler in ranks), strict=True), 60):
             positions = [position for segment in segments_in_steps(list(parts), text, config) for position in segment]
             assert len(positions) == parts[0].num_tgt_tokens > 0
             seen.update(positions)

@@ -1,21 +1,27 @@
 """Metrics of numbers and of sets of labels, against scikit-learn."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from seqlab.evaluation import compare, evaluate
 
-sklearn = pytest.importorskip("sklearn.metrics")
 RNG = np.random.default_rng(5)
 TARGETS = RNG.normal(3, 2, (40, 2))
 PREDICTIONS = TARGETS + RNG.normal(0, 1, (40, 2))
+
+
+@pytest.fixture(scope="module")
+def sklearn() -> Any:
+    return pytest.importorskip("sklearn.metrics")
 
 
 def to_lines(values: np.ndarray) -> list[str]:
     return [" ".join(f"{each!r}" for each in row) for row in values.tolist()]
 
 
-def test_regression_metrics_match_scikit_learn() -> None:
+def test_regression_metrics_match_scikit_learn(sklearn: Any) -> None:
     scores = evaluate(to_lines(PREDICTIONS), [to_lines(TARGETS)], ["mae", "rmse", "r2"])
     assert scores["mae"].value == pytest.approx(sklearn.mean_absolute_error(TARGETS, PREDICTIONS))
     assert scores["rmse"].value == pytest.approx(np.sqrt(sklearn.mean_squared_error(TARGETS, PREDICTIONS)))
@@ -24,14 +30,14 @@ def test_regression_metrics_match_scikit_learn() -> None:
     assert scores["r2"].higher_is_better
 
 
-def test_r2_of_large_numbers_matches_scikit_learn() -> None:
+def test_r2_of_large_numbers_matches_scikit_learn(sklearn: Any) -> None:
     large = 1e9 + TARGETS[:, :1]
     found = large + RNG.normal(0, 0.1, large.shape)
     score = evaluate(to_lines(found), [to_lines(large)], ["r2"])["r2"]
     assert score.value == pytest.approx(100 * sklearn.r2_score(large, found), abs=1e-3)
 
 
-def test_f1_of_labels_matches_scikit_learn() -> None:
+def test_f1_of_labels_matches_scikit_learn(sklearn: Any) -> None:
     predicted, true = RNG.random((30, 4)) < 0.4, RNG.random((30, 4)) < 0.4
     names = np.array(["a", "b", "c", "d"])
     label_lines = [[" ".join(names[row]) for row in rows] for rows in (predicted, true)]

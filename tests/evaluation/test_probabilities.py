@@ -1,31 +1,36 @@
 """Log loss of classes and of labels, against scikit-learn."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from seqlab.evaluation import compare, evaluate
 
-sklearn = pytest.importorskip("sklearn.metrics")
 NAMES = ["a cat", "b", "c"]
 RNG = np.random.default_rng(5)
 PROBS = RNG.dirichlet([1, 1, 1], 40)
 TARGETS = RNG.integers(0, 3, 40)
 
 
+@pytest.fixture(scope="module")
+def sklearn() -> Any:
+    return pytest.importorskip("sklearn.metrics")
+
+
 def to_lines(probs: np.ndarray) -> list[str]:
     return [json.dumps(dict(zip(NAMES, row, strict=True))) for row in probs.tolist()]
 
 
-def test_log_loss_matches_scikit_learn() -> None:
+def test_log_loss_matches_scikit_learn(sklearn: Any) -> None:
     right = [NAMES[number] for number in TARGETS]
     score = evaluate(to_lines(PROBS), [right], ["log_loss"])["log_loss"]
     assert score.value == pytest.approx(sklearn.log_loss(right, PROBS, labels=NAMES))
     assert not score.higher_is_better
 
 
-def test_log_loss_of_a_zero_probability_is_finite() -> None:
+def test_log_loss_of_a_zero_probability_is_finite(sklearn: Any) -> None:
     certain = np.eye(3)[[0, 1, 1]]
     right = ["a cat", "b", "c"]
     score = evaluate(to_lines(certain), [right], ["log_loss"])["log_loss"]
@@ -33,7 +38,7 @@ def test_log_loss_of_a_zero_probability_is_finite() -> None:
     assert evaluate(['{"b": 1.0}'], [["new"]], ["log_loss"])["log_loss"].value == pytest.approx(36.04, abs=0.01)
 
 
-def test_log_loss_of_labels_is_the_mean_over_labels() -> None:
+def test_log_loss_of_labels_is_the_mean_over_labels(sklearn: Any) -> None:
     probs, true = RNG.random((40, 3)), RNG.random((40, 3)) < 0.3
     hypotheses = [
         json.dumps({"prediction": "", "values": dict(zip("xyz", row, strict=True))}) for row in probs.tolist()

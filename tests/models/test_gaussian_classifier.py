@@ -11,7 +11,6 @@ from seqlab.data.batch import batch_of_arrays
 from seqlab.models import GaussianClassifier, GaussianClassifierConfig
 from seqlab.models.predictor import InputShape, TargetSize
 
-discriminant = pytest.importorskip("sklearn.discriminant_analysis")
 SIZE, NUM_CLASSES = 5, 3
 
 
@@ -41,6 +40,7 @@ def scores(model: GaussianClassifier, inputs: Any) -> Any:
 
 
 def test_shared_covariance_equals_linear_discriminant_analysis(examples: tuple[Any, Any]) -> None:
+    discriminant = pytest.importorskip("sklearn.discriminant_analysis")
     expected = discriminant.LinearDiscriminantAnalysis(solver="lsqr").fit(*examples).predict_log_proba(examples[0])
     found = torch.from_numpy(scores(fit_model(examples, "shared"), examples[0])).log_softmax(1)
     np.testing.assert_allclose(found, expected, atol=2e-4)

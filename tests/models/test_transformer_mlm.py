@@ -158,6 +158,7 @@ def test_encoder_weights_initialize_a_translator(name: str) -> None:
     translator.encoder.load_state_dict(model.encoder.state_dict())  # strict: the same names and shapes
 
 
+@pytest.mark.learning
 def test_training_uses_the_context_on_both_sides() -> None:
     """Each id is one more than the previous id. The first id of a row depends only on later ids."""
     print("seed 0")

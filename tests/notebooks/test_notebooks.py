@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pytest
 import torch
 
@@ -50,6 +49,8 @@ def code_cells(name: str) -> list[dict[str, Any]]:
 @pytest.fixture
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Work in an empty folder with matplotlib's Agg backend; restore all settings at the end."""
+    import matplotlib
+
     monkeypatch.chdir(tmp_path)
     threads, backend = torch.get_num_threads(), matplotlib.get_backend()
     matplotlib.use("Agg")

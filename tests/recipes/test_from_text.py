@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from reference.tiny_runs import write_text
 
@@ -231,6 +230,8 @@ def test_choices_do_not_depend_on_irrelevant_changes(tmp_path: Path, monkeypatch
     assert is_unchanged(zero_config(tmp_path / "b", lines))  # another path
     parts = write_text(tmp_path / "c", lines[:40], lines[40:])
     assert is_unchanged(from_text([("data.train", parts)]))
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "d").mkdir()
     datasets.Dataset.from_dict({"text": [f"{line}\n" for line in lines]}).to_parquet(tmp_path / "d" / "train.parquet")

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 import torch
 
@@ -174,6 +173,8 @@ def test_numbers_of_parameters_of_the_transformers(
 def test_wikitext_is_downloaded_if_files_are_missing(
     small_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import datasets
+
     from_files = train(shrink(wikitext2_lstm(tmp_path)), tmp_path / "files")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     load_dataset, requests = datasets.load_dataset, []

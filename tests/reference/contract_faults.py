@@ -1,4 +1,4 @@
-"""Faults in resuming, ranks, batches and folds, which `tests/contracts` mainly detects: see `tests/planted_faults.py`."""
+"""Faults in resuming, ranks, batches and folds, most of which `tests/contracts` detects: see `tests/planted_faults.py`."""
 
 from reference.fault import Fault
 
@@ -11,8 +11,8 @@ RESUME = (
     Fault(
         "resume.best_forgotten",
         "a resumed run does not know its best validation",
-        'self.progress, journal_size = validate_type(state["progress"], Progress), state["journal_size"]',
-        'self.progress, journal_size = validate_type(state["progress"] | {"best": []}, Progress), state["journal_size"]',
+        'self.progress, journal_size = validate_type(state["progress"], Progress)',
+        'self.progress, journal_size = validate_type(state["progress"] | {"best": []}, Progress)',
         (TABLE,),
     ),
     Fault(
@@ -32,9 +32,8 @@ RESUME = (
     Fault(
         "resume.examples_off_by_one",
         "a resumed predictor repeats the data of its last step",
-        "settings, start = _data_config(config), next_position(after)\n        count = len(data.train)\n        num_steps",
-        "settings, start = _data_config(config), after or next_position(after)\n        count = len(data.train)\n"
-        "        num_steps",
+        "settings, start = _data_config(config), next_position(after)\n        count = len(data.train)",
+        "settings, start = _data_config(config), after or next_position(after)\n        count = len(data.train)",
         (TABLE,),
     ),
     Fault(

@@ -8,7 +8,7 @@ MASKS = (
         "attention reads padding",
         "return ~key_padding_mask[:, None, None, :]",
         "return torch.ones_like(key_padding_mask)[:, None, None, :]",
-        ("models/test_transformer.py", "models/test_translators.py"),
+        ("nn/test_kernels.py", "models/test_transformer_lm.py"),
     ),
     Fault(
         "masks.padding_off_by_one",

@@ -1,5 +1,7 @@
 """Small translators of every family, and four sentence pairs of different lengths."""
 
+from typing import Any
+
 import torch
 
 from seqlab.data.batch import Seq2SeqBatch, collate
@@ -19,22 +21,21 @@ SRC = [[5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15, 16], [17], [18, 19, 20, 21]]
 TGT = [[25, 26, 27, 28, 29], [30], [31, 32, 33, 34, 35, 36, 37, 38, 39, 5, 6], [7, 8]]
 ALL = list(range(len(SRC)))
 
+SIZES: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_encoder_layers": 2, "num_decoder_layers": 2}
 TRANSFORMERS = {
-    "pre": TransformerConfig(d_model=32, d_ff=48, num_heads=4, norm="pre"),
-    "post": TransformerConfig(d_model=32, d_ff=48, num_heads=4, norm="post", activation="gelu"),
-    "learned": TransformerConfig(d_model=32, d_ff=48, num_heads=2, positions="learned", max_length=12),
+    "pre": TransformerConfig(**SIZES, num_heads=4, norm="pre"),
+    "post": TransformerConfig(**SIZES, num_heads=4, norm="post", activation="gelu"),
+    "learned": TransformerConfig(**SIZES, num_heads=2, positions="learned", max_length=12),
     "rotary": TransformerConfig(
-        d_model=32, d_ff=48, num_heads=4, positions="rotary", activation="swiglu", tied_embeddings="decoder"
+        **SIZES, num_heads=4, positions="rotary", activation="swiglu", tied_embeddings="decoder"
     ),
-    "rotary cross-attention": TransformerConfig(
-        d_model=32, d_ff=48, num_heads=2, positions="rotary", rotary_cross_attention=True
-    ),
+    "rotary cross-attention": TransformerConfig(**SIZES, num_heads=2, positions="rotary", rotary_cross_attention=True),
     "untied": TransformerConfig(
-        d_model=32, d_ff=48, num_heads=1, num_encoder_layers=1, num_decoder_layers=3, tied_embeddings="none"
+        **{**SIZES, "num_encoder_layers": 1, "num_decoder_layers": 3}, num_heads=1, tied_embeddings="none"
     ),
 }
 COPYING = {
-    "transformer, copying": TransformerConfig(d_model=32, d_ff=48, num_heads=4, copying=True),
+    "transformer, copying": TransformerConfig(**SIZES, num_heads=4, copying=True),
     "lstm, copying": LstmConfig(hidden_size=16, copying=True),
     "gru, without input feeding, copying": GruConfig(hidden_size=16, input_feeding=False, copying=True),
 }

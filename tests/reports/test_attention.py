@@ -2,10 +2,9 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.image import imread
 
 from seqlab.reports.attention import draw_attention, save_attention
 
@@ -13,8 +12,7 @@ SRC, TGT = ["$5-$10", r"$\frac$", "</s>"], ["a", "house"]
 WEIGHTS = [[0.9, 0.1, 0.0], [0.2, 0.7, 0.1]]
 
 
-def test_rows_are_target_tokens_and_columns_source_tokens() -> None:
-    axes = Figure().subplots()
+def test_rows_are_target_tokens_and_columns_source_tokens(axes: Any) -> None:
     draw_attention(axes, SRC, TGT, WEIGHTS)
     (image,) = axes.images
     assert image.get_array().tolist() == WEIGHTS
@@ -23,6 +21,8 @@ def test_rows_are_target_tokens_and_columns_source_tokens() -> None:
 
 
 def test_figures_are_written_as_png_or_svg(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
     save_attention(tmp_path / "a.png", SRC, TGT, WEIGHTS)
     assert imread(tmp_path / "a.png").std() > 0
     save_attention(tmp_path / "a.svg", SRC, TGT, WEIGHTS)

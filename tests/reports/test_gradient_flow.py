@@ -5,12 +5,11 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
-from matplotlib.image import imread
 
 from seqlab.nn.gradient_flow import gradient_norms, jacobian_norms
 from seqlab.nn.recurrent import Recurrent
@@ -21,9 +20,8 @@ DECAY_RATES = {"vanishes": 0.5, "explodes": 1.5}
 NORMS = {name: [rate**lag for lag in range(40)] for name, rate in DECAY_RATES.items()}
 
 
-def test_exponential_decay_is_a_straight_line() -> None:
+def test_exponential_decay_is_a_straight_line(axes: Any) -> None:
     """Both lines start at the same point; their slopes are proportional to the logarithms of the rates."""
-    axes = Figure().subplots()
     draw_gradient_flow(axes, NORMS)
     points = {str(line.get_label()): axes.transData.transform(line.get_xydata()) for line in axes.lines}
     assert list(points) == [text.get_text() for text in axes.get_legend().get_texts()] == list(DECAY_RATES)
@@ -35,19 +33,17 @@ def test_exponential_decay_is_a_straight_line() -> None:
         assert rise / rise_of_first == pytest.approx(math.log(rate) / math.log(0.5))
 
 
-def test_measured_norms_are_drawn_at_their_lags() -> None:
+def test_measured_norms_are_drawn_at_their_lags(axes: Any) -> None:
     torch.manual_seed(0)
     stack, x = Recurrent("gru", 3, 5), torch.randn(2, 12, 3)
     norms = {"any loss": jacobian_norms(stack, x[0], 10), "this loss": gradient_norms(stack, x, torch.ones(2, 5), 8)}
-    axes = Figure().subplots()
     draw_gradient_flow(axes, norms)
     for line, (name, expected) in zip(axes.lines, norms.items(), strict=True):
         assert line.get_label() == name
         np.testing.assert_array_equal(line.get_xydata(), list(enumerate(expected)))
 
 
-def test_zero_and_non_finite_norms_leave_gaps() -> None:
-    axes = Figure().subplots()
+def test_zero_and_non_finite_norms_leave_gaps(axes: Any) -> None:
     draw_gradient_flow(axes, {"lstm": [1.0, 0.0, 0.1, math.inf, math.nan, 10.0]})
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1.0, math.nan, 0.1, math.nan, math.nan, 10.0])
     lowest, highest = axes.get_ylim()
@@ -55,6 +51,8 @@ def test_zero_and_non_finite_norms_leave_gaps() -> None:
 
 
 def test_files_contain_the_figure(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
     png, svg = tmp_path / "flow.png", tmp_path / "flow.svg"
     save_gradient_flow(png, NORMS)
     save_gradient_flow(str(svg), NORMS)
@@ -73,8 +71,7 @@ def test_files_contain_the_figure(tmp_path: Path) -> None:
         ({"rnn": [1.0, -0.5]}, "`norms` must not be negative, but `rnn` has -0.5."),
     ],
 )
-def test_invalid_norms_are_refused(norms: dict[str, list[float]], message: str, tmp_path: Path) -> None:
-    axes = Figure().subplots()
+def test_invalid_norms_are_refused(norms: dict[str, list[float]], message: str, tmp_path: Path, axes: Any) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         draw_gradient_flow(axes, norms)
     assert not axes.lines

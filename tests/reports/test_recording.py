@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-from matplotlib.figure import Figure
 from system.conftest import run_in_process
 
 from seqlab.reports.recording import draw_recording, save_recording
@@ -15,8 +15,7 @@ TOKENS = [{"text": "a", "start": 0.2, "end": 0.24, "confidence": 0.5}]
 WORDS = [{"text": "a", "start": 0.2, "end": 0.3, "confidence": 0.5}]
 
 
-def test_positions_of_tokens_and_words() -> None:
-    axes = Figure().subplots()
+def test_positions_of_tokens_and_words(axes: Any) -> None:
     draw_recording(axes, np.random.default_rng(1).normal(size=(98, 80)), 1.0, TOKENS, WORDS)
     peak, word = axes.get_lines()
     assert peak.get_xdata() == pytest.approx([0.22, 0.22])

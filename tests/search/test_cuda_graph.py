@@ -68,7 +68,6 @@ def search(model: Stepper, beam_size: int, **options: Any) -> list[list[Hypothes
 
 OPTIONS: list[tuple[int, dict[str, Any]]] = [
     (1, {}),
-    (4, {}),
     (3, {"no_repeat_ngram_size": 1, "coverage_penalty": 0.5}),
 ]
 

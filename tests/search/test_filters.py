@@ -9,17 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    GPT2Config,
-    GPT2LMHeadModel,
-    MinPLogitsWarper,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-    TypicalLogitsWarper,
-)
 
 from seqlab.search.config import SamplingConfig
 from seqlab.search.filters import (
@@ -126,6 +115,8 @@ def test_ids_are_kept_until_exactly_the_probability_mass(keep: Callable[[Tensor,
 @pytest.mark.parametrize(("name", "value"), CASES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_filters_match_transformers(name: str, value: Any, width: int) -> None:
+    from transformers import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper, TypicalLogitsWarper
+
     warpers = {"top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper, "min_p": MinPLogitsWarper}
     warper = warpers.get(name, TypicalLogitsWarper)(value)
     for spread in (0.3, 1.0, 3.0):
@@ -135,6 +126,8 @@ def test_filters_match_transformers(name: str, value: Any, width: int) -> None:
 
 @pytest.mark.parametrize("penalty", [0.8, 1.3])
 def test_repetition_penalty_matches_transformers_on_log_probabilities(penalty: float) -> None:
+    from transformers import RepetitionPenaltyLogitsProcessor
+
     scores = random_scores(5, 30, seed=1)
     ids = torch.randint(0, 30, (5, 12), generator=torch.Generator().manual_seed(2))
     found = penalize_repeats(scores + 2, ids, penalty)  # a constant in the scores makes no difference
@@ -148,6 +141,8 @@ def test_penalized_probabilities_are_powers() -> None:
 
 
 def test_temperature_matches_transformers_and_may_be_extreme() -> None:
+    from transformers import TemperatureLogitsWarper
+
     scores = random_scores(4, 50, seed=3)
     found, expected = apply_temperature(scores, 0.7), TemperatureLogitsWarper(0.7)(NO_IDS, scores)
     torch.testing.assert_close(found.softmax(dim=1), expected.softmax(dim=1))
@@ -168,6 +163,8 @@ def test_temperature_matches_transformers_and_may_be_extreme() -> None:
 )
 def test_all_filters_together_match_transformers_generate(fields: dict[str, Any]) -> None:
     """The filters have the same order as in `generate`."""
+    from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
+
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=90, n_positions=16, n_embd=16, n_layer=1, n_head=2, initializer_range=0.8,

@@ -1,14 +1,13 @@
 """Sampled segmentations: reproducible in any thread and process, and distributed as by sentencepiece."""
 
 import math
-import subprocess
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sentencepiece
+from reference.processes import FORKSERVER
 
 from seqlab.text import (
     BpeConfig,
@@ -17,6 +16,7 @@ from seqlab.text import (
     SentencePieceUnigramConfig,
     Tokenizer,
     WordsConfig,
+    load_tokenizer,
     train_tokenizer,
 )
 
@@ -60,16 +60,14 @@ def test_sampling_in_several_threads_is_reproducible(tokenizer: Tokenizer) -> No
     assert drawn == expected * 3
 
 
+def load_and_sample(folder: Path) -> list[list[int]]:
+    return load_tokenizer(folder).sample(LINES, seed=7, strength=0.5)
+
+
 def test_sampling_in_another_process_gives_the_same_rows(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path)
-    script = (
-        "import sys; from pathlib import Path; from seqlab.text import load_tokenizer\n"
-        "lines = sys.stdin.read().split('\\n')\n"
-        "print(load_tokenizer(Path(sys.argv[1])).sample(lines, seed=7, strength=0.5))"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    output = subprocess.run(command, input="\n".join(LINES), capture_output=True, text=True, check=True).stdout
-    assert output.strip() == str(tokenizer.sample(LINES, seed=7, strength=0.5))
+    with FORKSERVER.Pool(1) as pool:
+        assert pool.apply(load_and_sample, (tmp_path,)) == tokenizer.sample(LINES, seed=7, strength=0.5)
 
 
 def test_draws_are_distributed_like_those_of_sentencepiece(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -66,10 +66,9 @@ def test_the_same_text_gives_the_same_bytes_twice(config: TokenizerConfig, tmp_p
     assert train_and_hash(config, tmp_path / "a") == train_and_hash(config, tmp_path / "b")
 
 
-@pytest.mark.parametrize("hash_seed", ["1", "2"])
-def test_the_same_text_gives_the_same_bytes_in_another_process(hash_seed: str, tmp_path: Path) -> None:
+def test_the_same_text_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     code = "for config in CONFIGS: print(train_and_hash(config, Path(sys.argv[1]) / config.kind))"
-    digests = run_in_new_process(code, str(tmp_path / "other"), hash_seed=hash_seed).split()
+    digests = run_in_new_process(code, str(tmp_path / "other"), hash_seed="1").split()
     assert digests == [train_and_hash(config, tmp_path / config.kind) for config in CONFIGS]
 
 
