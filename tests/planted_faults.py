@@ -1,8 +1,7 @@
 """Plant faults in a copy of the package, one at a time, and check that tests fail: `python tests/planted_faults.py`.
 
-The faults and their tests are in `tests/reference/model_faults.py`, `training_faults.py`, `prediction_faults.py`,
-`speech_faults.py` and `contract_faults.py`. A fault counts as caught if one of its tests fails with the fault and passes without it. The exit
-status is 0 if all faults are caught, and 1 otherwise.
+The faults and their tests are in `tests/reference/*_faults.py`. A fault counts as caught if one of its tests fails with
+the fault and passes without it. The exit status is 0 if all faults are caught, and 1 otherwise.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Faults in resuming, ranks, batches and folds, most of which `tests/contracts` detects: see `tests/planted_faults.py`."""
+"""Faults in resuming, ranks, batches and folds, most of them detected by `tests/contracts`."""
 
 from reference.fault import Fault
 

@@ -8,7 +8,7 @@ MASKS = (
         "attention reads padding",
         "return ~key_padding_mask[:, None, None, :]",
         "return torch.ones_like(key_padding_mask)[:, None, None, :]",
-        ("nn/test_kernels.py", "models/test_transformer_lm.py"),
+        ("models/test_transformer.py", "models/test_translators.py"),
     ),
     Fault(
         "masks.padding_off_by_one",
@@ -22,7 +22,7 @@ MASKS = (
         "a position attends to the one after it",
         "dtype=torch.bool, device=device).tril()",
         "dtype=torch.bool, device=device).tril(1)",
-        ("models/test_transformer.py", "models/test_translators.py"),
+        ("nn/test_kernels.py", "models/test_transformer_lm.py"),
     ),
     Fault(
         "masks.cross_attention_padding",
