@@ -2,7 +2,8 @@
 
 python tests/compare_versions.py BEFORE_CHECKOUT [AFTER_CHECKOUT] [--only PATTERN] [--jobs N] [--work FOLDER]
 
-Both are used only through the command line, on small generated corpora, on one CPU thread. Tensors are compared bit
+Both are used only through the command line, on one CPU thread: for each row of `contracts/table.py` without a plugin,
+and for further options and ways of decoding. Tensors are compared bit
 for bit, standard output byte for byte, metrics without times, and configs after translating known renames. The newer
 version also resumes runs of the older one, and decodes with its weights. The program prints a line for each case, the
 first difference of each comparison, and counts. Its exit status is 1 if there is any difference.
@@ -37,27 +38,23 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--python_after", default=sys.executable, help="interpreter of the newer version")
     parser.add_argument("--only", default="", metavar="PATTERN", help="regular expression to select cases by name")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="number of parallel jobs")
-    parser.add_argument(
-        "--work", type=Path, help="new folder for all files, which is kept; default: a temporary folder"
-    )
+    parser.add_argument("--work", type=Path, help="new folder for all files, which is kept (default: temporary)")
     return parser.parse_args()
 
 
-def run_part(
-    arguments: argparse.Namespace, work: Path, number: int, cases: Sequence[Case]
-) -> tuple[Comparison, list[Finding]]:
+def run_part(arguments: argparse.Namespace, work: Path, number: int, cases: Sequence[Case]) -> list[Finding]:
     """Run some cases with the older version, then with the newer one, and compare."""
     folders = {side: work / f"part{number}" / side for side in ("before", "after")}
     statuses = {}
     for side, folder in folders.items():
         folder.mkdir(parents=True)
-        prepare(folder, cases)
+        prepare(folder, cases, is_older=side == "before")
         write_plan(folder / "plan.json", cases, None if side == "before" else folders["before"])
         checkout = getattr(arguments, side).resolve()
         run_driver(getattr(arguments, f"python_{side}"), checkout, folder)
         statuses[side] = json.loads((folder / "out" / "statuses.json").read_text("utf-8"))
     comparison = Comparison(folders["before"], folders["after"], statuses)
-    return comparison, [finding for case in cases for finding in comparison.findings(case)]
+    return [finding for case in cases for finding in comparison.findings(case)]
 
 
 def run_driver(python: str, checkout: Path, folder: Path) -> None:
@@ -75,13 +72,11 @@ def run_driver(python: str, checkout: Path, folder: Path) -> None:
 def print_case(case: Case, findings: Sequence[Finding]) -> None:
     """Print the comparisons of a case and their differences."""
     of_case = [finding for finding in findings if finding.case == case.name]
-    outcomes = {finding.outcome for finding in of_case}
-    outcome = next((each for each in (FAILED, DIFFERENT) if each in outcomes), EQUAL)
-    equal = [finding.compared for finding in of_case if finding.outcome == EQUAL]
-    print(f"{case.name:<32}{outcome:<12}{', '.join(equal)}")
-    for finding in of_case:
-        if finding.outcome != EQUAL:
-            print(f"    {finding.compared} {finding.outcome}: {finding.difference}")
+    unequal = [finding for finding in of_case if finding.outcome != EQUAL]
+    outcome = FAILED if any(finding.outcome == FAILED for finding in unequal) else DIFFERENT if unequal else EQUAL
+    print(f"{case.name:<36}{outcome:<12}{', '.join(each.compared for each in of_case if each.outcome == EQUAL)}")
+    for finding in unequal:
+        print(f"    {finding.compared} {finding.outcome}: {finding.difference}")
 
 
 def compare_all(arguments: argparse.Namespace, work: Path) -> int:
@@ -94,7 +89,7 @@ def compare_all(arguments: argparse.Namespace, work: Path) -> int:
     parts = [part for start in range(arguments.jobs) if (part := cases[start :: arguments.jobs])]
     with ThreadPoolExecutor(len(parts)) as pool:
         done = list(pool.map(lambda each: run_part(arguments, work, *each), enumerate(parts)))
-    findings = [finding for _, of_part in done for finding in of_part]
+    findings = [finding for of_part in done for finding in of_part]
     for case in cases:
         print_case(case, findings)
     counts = Counter(finding.outcome for finding in findings)

@@ -1,22 +1,17 @@
 """Comparison of the working folders of two versions: run folders, and the output of commands."""
 
 import json
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 import yaml
-from comparison.driver import RENAMED_KINDS
 from comparison.plan import HALF, OLD, step_name
-from comparison.settings import Case, resolve_names
+from comparison.settings import RENAMED_KEYS, RENAMED_VALUES, Case, flatten, resolve_names
+from safetensors.torch import load_file
 
-RENAMED_KEYS: dict[str, str] = {}
-"""Dotted keys of config.yaml in the older version, mapped to their names in the newer one."""
-RENAMED_VALUES: dict[str, Mapping[str, str]] = {"data.kind": RENAMED_KINDS}
-"""By key of the older version: values of the older version, mapped to those of the newer one."""
 NEW_KEYS: dict[str, object] = {"training.valid_search.algorithm": None}
 """Keys that only the newer version has, with the values that give the behavior of the older one."""
 TENSOR_FILES = ("model", "averaged", "state")
@@ -54,7 +49,7 @@ class Comparison:
         yield from self._files(case)
         if not case.is_resumed:
             return
-        if (yield from self._succeeded(case, f"train_{HALF}", signals=case.is_stopped)):
+        if (yield from self._succeeded(case, f"train_{HALF}", is_stopped=True)):
             yield from self._runs(case, "run", HALF, "resumed ")
         for name in case.commands:
             after = f"{OLD}_{name}"
@@ -62,14 +57,13 @@ class Comparison:
                 yield self._outputs(case, name, after)
 
     def _succeeded(
-        self, case: Case, step: str, sides: tuple[str, ...] = ("before", "after"), signals: bool = False
+        self, case: Case, step: str, sides: tuple[str, ...] = ("before", "after"), is_stopped: bool = False
     ) -> Iterator[Finding]:
         """Yield a finding for each version in which a step failed; return whether none did."""
         has_succeeded = True
         for side in sides:
             status = self.statuses[side].get(step_name(case, step))
-            is_stopped = signals and side == "before" and status == 143
-            if status == 0 or is_stopped:
+            if status == (143 if is_stopped and side == "before" else 0):
                 continue
             has_succeeded = False
             errors = (self.before if side == "before" else self.after) / "out" / f"{step_name(case, step)}.stderr"
@@ -79,10 +73,8 @@ class Comparison:
 
     def _runs(self, case: Case, before: str, after: str, prefix: str) -> Iterator[Finding]:
         """Compare two run folders."""
-        old, new = (
-            self.before / resolve_names(f"@{before}", case.name),
-            self.after / resolve_names(f"@{after}", case.name),
-        )
+        pairs = ((self.before, before), (self.after, after))
+        old, new = (work / resolve_names(f"%{run}", case.name) for work, run in pairs)
         run = prefix or ("" if before == "run" else f"{before} ")
         for name, difference in (
             ("checkpoints", _first_difference(_checkpoint_names(old), _checkpoint_names(new))),
@@ -95,8 +87,8 @@ class Comparison:
 
     def _outputs(self, case: Case, before: str, after: str) -> Finding:
         """Compare what two commands printed to standard output, byte for byte."""
-        old = (self.before / "out" / f"{step_name(case, before)}.stdout").read_bytes()
-        new = (self.after / "out" / f"{step_name(case, after)}.stdout").read_bytes()
+        pairs = ((self.before, before), (self.after, after))
+        old, new = ((work / "out" / f"{step_name(case, name)}.stdout").read_bytes() for work, name in pairs)
         problem = "" if old else "it printed nothing"
         return _finding(case, after, problem or _first_difference(old.splitlines(), new.splitlines()))
 
@@ -142,38 +134,17 @@ def _checkpoint_names(run: Path) -> list[str]:
     return sorted(path.name for path in (run / "checkpoints").iterdir())
 
 
-def tensors_of(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Read a safetensors file without torch: the type, the shape and the bytes of each tensor."""
-    if not path.is_file():
-        return {}
-    content = path.read_bytes()
-    (size,) = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8 : 8 + size])
-    found = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            start, end = (8 + size + offset for offset in entry["data_offsets"])
-            found[name] = (entry["dtype"], tuple(entry["shape"]), content[start:end])
-    return found
-
-
 def _tensor_difference(old: Path, new: Path, stem: str) -> str:
     """Compare one file of the last checkpoint, bit for bit."""
     paths = [run / "checkpoints" / _checkpoint_names(run)[-1] / f"{stem}.safetensors" for run in (old, new)]
-    before, after = map(tensors_of, paths)
-    for name in sorted({*before, *after}):
-        if name not in before or name not in after:
-            return f"{name}: only {'after' if name not in before else 'before'}"
-        if before[name] == after[name]:
-            continue
-        (dtype, shape, first), (*others, second) = before[name], after[name]
-        if [dtype, shape] != others:
-            return f"{name}: {dtype} {shape} before, {' '.join(map(str, others))} after"
-        if dtype != "F32":
-            return f"{name}: different bytes"
-        gap = np.abs(np.frombuffer(first, np.float32) - np.frombuffer(second, np.float32)).max()
-        return f"{name}: differs by up to {gap:.3g}"
-    return ""
+    before, after = (load_file(path) if path.is_file() else {} for path in paths)
+    for name in sorted(before.keys() & after.keys()):
+        first, second = before[name], after[name]
+        if (first.dtype, first.shape) != (second.dtype, second.shape):
+            return f"{name}: {first.dtype} {tuple(first.shape)} before, {second.dtype} {tuple(second.shape)} after"
+        if not torch.equal(first.reshape(-1).view(torch.uint8), second.reshape(-1).view(torch.uint8)):
+            return f"{name}: differs by up to {(first.double() - second.double()).abs().max():.3g}"
+    return _first_difference(dict.fromkeys(before), dict.fromkeys(after))
 
 
 def metrics_of(run: Path) -> list[dict[str, Any]]:
@@ -187,15 +158,7 @@ def metrics_of(run: Path) -> list[dict[str, Any]]:
 
 def config_of(run: Path) -> dict[str, Any]:
     """Read config.yaml with dotted keys."""
-    return dict(_flatten(yaml.safe_load((run / "config.yaml").read_text("utf-8")), ""))
-
-
-def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flatten(inner, f"{prefix}.{key}" if prefix else key)
-    else:
-        yield prefix, value
+    return dict(flatten(yaml.safe_load((run / "config.yaml").read_text("utf-8"))))
 
 
 def _config_difference(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ A step with `stop_at` sends SIGTERM to the process as soon as that path exists. 
 
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -19,8 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-RENAMED_KINDS = {"parallel": "translation", "labelled": "labelling", "text": "language_modelling"}
-"""Values of `data.kind` in the older version, mapped to those of the newer one."""
 CRASHED = 70
 """Exit status of a command that raised an exception."""
 
@@ -56,24 +53,6 @@ def run_command(argv: Sequence[str], stem: Path) -> int:
             return CRASHED
 
 
-def rename_kinds(argv: Sequence[str]) -> list[str]:
-    """Rename `data.kind` in options and config files, for a version that refuses the old names."""
-    renamed = [
-        RENAMED_KINDS.get(word, word) if previous == "--data.kind" else word for previous, word in with_previous(argv)
-    ]
-    for path in (Path(word) for word in argv if word.endswith(".yaml")):
-        text = path.read_text("utf-8")
-        for old, new in RENAMED_KINDS.items():
-            text = re.sub(rf"^  kind: {old}$", f"  kind: {new}", text, flags=re.MULTILINE)
-        path.write_text(text, "utf-8")
-    return renamed
-
-
-def with_previous(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (previous word, word) for each word."""
-    yield from zip(["", *argv], argv, strict=False)
-
-
 def stop_when(path: Path, is_done: threading.Event) -> None:
     """Send SIGTERM to this process as soon as a path exists, unless the command ends first."""
     while not is_done.is_set():
@@ -90,17 +69,14 @@ def run_step(step: dict[str, Any], out: Path) -> int:
         if not source.is_dir():
             return CRASHED
         shutil.copytree(source, target)
-    argv, stem, is_done = step["argv"], out / step["name"], threading.Event()
-    if "stop_at" in step:
-        watcher = threading.Thread(target=stop_when, args=(Path(step["stop_at"]), is_done))
-        watcher.start()
-        status = run_command(argv, stem)
-        is_done.set()
-        watcher.join()
-        return status
-    status = run_command(argv, stem)
-    if status == 2 and "data.kind" in stem.with_name(f"{stem.name}.stderr").read_text("utf-8"):
-        status = run_command(rename_kinds(argv), stem)
+    if "stop_at" not in step:
+        return run_command(step["argv"], out / step["name"])
+    is_done = threading.Event()
+    watcher = threading.Thread(target=stop_when, args=(Path(step["stop_at"]), is_done))
+    watcher.start()
+    status = run_command(step["argv"], out / step["name"])
+    is_done.set()
+    watcher.join()
     return status
 
 
@@ -115,13 +91,9 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # in case a run ends before it is stopped
     statuses: dict[str, int] = {}
-    seconds: dict[str, float] = {}
     for step in json.loads(plan.read_text("utf-8")):
-        started = time.monotonic()
         statuses[step["name"]] = run_step(step, out)
-        seconds[step["name"]] = round(time.monotonic() - started, 2)
         (out / "statuses.json").write_text(json.dumps(statuses), "utf-8")
-        (out / "seconds.json").write_text(json.dumps(seconds), "utf-8")
 
 
 if __name__ == "__main__":

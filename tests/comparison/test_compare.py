@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from comparison.compare import DIFFERENT, EQUAL, FAILED, Comparison, Finding, tensors_of
-from comparison.settings import Case
-from safetensors.numpy import save_file
+from comparison.compare import DIFFERENT, EQUAL, FAILED, Comparison, Finding
+from comparison.plan import with_older_names
+from comparison.settings import RENAMED_KEYS, RENAMED_VALUES, Case
+from safetensors.numpy import load_file, save_file
 
-CASE = Case("case", {"run": {}}, {"greedy": ("translate", "@run")})
+CASE = Case("case", {"run": {}}, {"greedy": "translate %run"})
 STATUSES = {"case.train_run": 0, "case.greedy": 0}
 
 
@@ -30,14 +31,15 @@ def write_version(work: Path, kind: str = "parallel") -> Path:
 
 
 def compare(before: Path, after: Path, after_statuses: dict[str, int] = STATUSES) -> dict[str, Finding]:
-    """Return the findings of folders folders by the name of the comparison."""
+    """Return the findings of two folders by the name of the comparison."""
     found = Comparison(before, after, {"before": STATUSES, "after": after_statuses}).findings(CASE)
     return {finding.compared: finding for finding in found}
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> tuple[Path, Path]:
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Write two versions that differ only in the name of the data kind, in times and in events."""
+    monkeypatch.setitem(RENAMED_VALUES, "data.kind", {"parallel": "translation"})
     return write_version(tmp_path / "before"), write_version(tmp_path / "after", "translation")
 
 
@@ -70,7 +72,7 @@ def test_the_first_difference_of_a_file_is_reported(
 def test_tensors_are_compared_bit_for_bit(folders: tuple[Path, Path]) -> None:
     """The smallest possible change of one value is reported with its size."""
     file = folders[1] / "runs/case/run/checkpoints/step_00000060/model.safetensors"
-    values = np.frombuffer(tensors_of(file)["weight"][2], np.float32).reshape(2, 3).copy()
+    values = load_file(file)["weight"].copy()
     values[1, 2] = np.nextafter(values[1, 2], np.float32(9))
     save_file({"weight": values}, file)
     assert compare(*folders)["model tensors"].difference == "weight: differs by up to 4.77e-07"
@@ -86,3 +88,11 @@ def test_failed_commands_are_reported(folders: tuple[Path, Path]) -> None:
 def test_missing_commands_are_reported_as_failed(folders: tuple[Path, Path]) -> None:
     """For example, if the process was killed."""
     assert compare(*folders, {})["train_run"].outcome == FAILED
+
+
+def test_the_older_version_reads_its_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RENAMED_VALUES, "data.kind", {"parallel": "translation"})
+    monkeypatch.setitem(RENAMED_KEYS, "optim.rate", "optim.optimizer.lr")
+    newer = {"data": {"kind": "translation", "train_src": ["@a"]}, "optim": {"optimizer": {"family": "adam", "lr": 1}}}
+    older = {"data": {"kind": "parallel", "train_src": ["@a"]}, "optim": {"optimizer": {"family": "adam"}, "rate": 1}}
+    assert with_older_names(newer) == older
