@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import dropwhile, islice, takewhile
+from itertools import dropwhile, takewhile
 from typing import Any
 
 import numpy as np
@@ -198,21 +198,6 @@ def test_epochs_and_seeds_mask_different_tokens(documents: str) -> None:
     for one, other in ((0, 1), (0, 2), (1, 2)):
         num_both = sum(found[one][position][1] != IGNORE != found[other][position][1] for position in found[0])
         assert_share(num_both, text.num_tokens, 0.15**2)
-
-
-@each_documents_mode
-def test_masking_resumes_at_any_position(documents: str) -> None:
-    text, config = make_text(LENGTHS), make_config(documents=documents)
-
-    def sampler() -> TextSampler:
-        return TextSampler(text, config, 5, Tokenizer())  # type: ignore[arg-type]
-
-    expected = list(islice(sampler().steps(), 60))
-    for position in (3, 30, 45):
-        found = islice(sampler().steps(expected[position].position), 10)
-        for one, other in zip(found, expected[position + 1 : position + 11], strict=True):
-            assert one.position == other.position
-            assert tokens_by_position([one]) == tokens_by_position([other])
 
 
 @each_documents_mode

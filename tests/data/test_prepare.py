@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,8 @@ def test_opening_a_cache_does_not_write_to_it(write_config: WriteConfig, tokeniz
         ("a", "b"),
         ("c", "d"),
     ]
+    with pytest.raises(ValueError, match="made from other text, tokenizers or options"):
+        open_prepared(replace(config, max_length=5), (tokenizer, tokenizer), folder)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     prepare(config, (tokenizer, tokenizer), folder)
     assert (folder / "checked.json").exists()

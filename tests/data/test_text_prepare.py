@@ -1,7 +1,6 @@
 """Caches of encoded text: contents, reuse, and failures."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ import seqlab.data.cache_builder
 import seqlab.data.corpus
 import seqlab.data.prepare
 from seqlab.data.encoded import EncodedCorpus
-from seqlab.data.prepare import PreparedData, open_prepared, prepare
+from seqlab.data.prepare import prepare
 from seqlab.data.report import DataReport, TokenCounts
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
-from seqlab.text import CharactersConfig, Tokenizer, train_tokenizer
+from seqlab.text import Tokenizer
 
 EOS = 2
 line = st.text("ab é\u4e2d", max_size=5)
@@ -139,62 +138,6 @@ def test_the_data_report_has_counts_and_examples(tokenizer: Any, tmp_path: Path)
     assert swapped.lines()[-4].startswith("valid: 1 tokens are unknown, but none in training: the model cannot learn")
 
 
-@pytest.mark.parametrize("documents", ["lines", "continuous"])
-def test_the_text_cache_does_not_depend_on_the_number_of_processes(
-    documents: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 7)
-    lines = [f"{number} lines" if number % 5 else "" for number in range(60)]
-    config = LanguageModellingConfig(
-        train=write_text(tmp_path, lines, lines[7:]), valid_fraction=0.2, documents=documents
-    )
-    tokenizer = train_tokenizer(CharactersConfig(), lines)
-    caches = []
-    for workers in (1, 2):
-        folder = tmp_path / f"cache{workers}"
-        prepare(config, (tokenizer,), folder, num_workers=workers)
-        caches.append({str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()})
-        caches[-1].pop("checked.json")  # contains times of files
-    assert caches[0].keys() == caches[1].keys()
-    assert len(caches[0]) == 17
-    for name, path in caches[0].items():
-        assert path.read_bytes() == caches[1][name].read_bytes(), name
-
-
-class Killed(BaseException):
-    """Simulates a killed process."""
-
-
-@pytest.mark.parametrize("documents", ["lines", "continuous"])
-def test_an_interrupted_preparation_resumes(documents: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seqlab.data.corpus, "BLOCK_ROWS", 5)
-    monkeypatch.setattr(seqlab.data.cache_builder, "ROWS_BETWEEN_SAVES", 10)
-    lines = [f"{number} lines" if number % 5 else "" for number in range(40)]
-    config = LanguageModellingConfig(
-        train=write_text(tmp_path, lines, lines[7:]), valid_fraction=0.2, documents=documents
-    )
-    tokenizer = train_tokenizer(CharactersConfig(), lines)
-    uninterrupted = prepare(config, (tokenizer,), tmp_path / "uninterrupted")
-    total, folder = len(lines) + len(lines[7:]), tmp_path / "cache"
-    seen: list[tuple[str, int, int | None]] = []
-
-    def kill(*progress: Any) -> None:
-        seen.append(progress)
-        if progress[0] == "lines encoded" and progress[1] >= 50:
-            raise Killed
-
-    with pytest.raises(Killed):
-        prepare(config, (tokenizer,), folder, kill)
-    assert not folder.exists()
-    progress: list[tuple[str, int, int | None]] = []
-    data = prepare(config, (tokenizer,), folder, lambda *each: progress.append(each))
-    assert progress[0] == ("lines encoded", 55, total), "the survey and the first 50 encoded lines are reused"
-    assert data.report.lines()[:6] == uninterrupted.report.lines()[:6]
-    for split in ("train", "valid"):
-        for name in ("tgt.values", "tgt.offsets", "lines", "corpus.json"):
-            assert (folder / split / name).read_bytes() == (tmp_path / "uninterrupted" / split / name).read_bytes()
-
-
 def test_the_cache_is_reused_only_for_the_same_inputs(
     config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path
 ) -> None:
@@ -217,42 +160,6 @@ def test_the_cache_is_reused_only_for_the_same_inputs(
     assert count_encoded_lines(with_changes(config, valid=[], valid_fraction=0.1)) == 4
     Path(config.train[0]).write_text("ab\nchanged\n")
     assert count_encoded_lines(config) == 3
-
-
-def test_a_damaged_cache_is_rebuilt(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "cache"
-    intact = prepare(config, (tokenizer,), folder)
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in ("checked.json", "dropped.tsv")]
-    assert len(files) == 16
-    for path in files:
-        raw = path.read_bytes()
-        for damaged in (None, raw[:-1], bytes(len(raw))):
-            if damaged is None:
-                path.unlink()
-            else:
-                path.write_bytes(damaged)
-            rebuilt = prepare(config, (tokenizer,), folder)
-            assert decode_lines(rebuilt.train, tokenizer) == ["ab", "c", "de", "ab"]
-            assert rebuilt.report == intact.report
-            assert rebuilt.content_hashes == intact.content_hashes
-            assert path.read_bytes() == raw
-
-
-def test_opening_a_cache_does_not_write_to_it(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
-    folder, workspace = tmp_path / "cache", tmp_path / "cache.tmp"
-    with pytest.raises(ValueError, match="is not a usable cache"):
-        open_prepared(config, (tokenizer,), folder)
-    assert not folder.exists()
-    prepare(config, (tokenizer,), folder)
-    workspace.mkdir()
-    (folder / "checked.json").unlink()
-    os.utime(config.train[0], (0, 0))  # as another machine that shares the file system may see it
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    opened = open_prepared(config, (tokenizer,), folder)
-    assert decode_lines(opened.train, tokenizer) == ["ab", "c", "de", "ab"]
-    with pytest.raises(ValueError, match="made from other text, tokenizers or options"):
-        open_prepared(with_changes(config, documents="continuous"), (tokenizer,), folder)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_a_failure_leaves_no_cache(config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path) -> None:
@@ -302,19 +209,3 @@ def test_a_text_that_changes_while_it_is_read_is_refused(
     assert not (tmp_path / "cache").exists()
     data = prepare(config, (tokenizer,), tmp_path / "cache")
     assert decode_lines(data.train, tokenizer) == text.split()
-
-
-def test_a_full_disk_leaves_no_cache(
-    config: LanguageModellingConfig, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def raise_disk_full(*arguments: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("seqlab.data.ragged.RaggedWriter.extend", raise_disk_full)
-        with pytest.raises(OSError, match="No space left"):
-            prepare(config, (tokenizer,), tmp_path / "cache")
-    assert not (tmp_path / "cache").exists()
-    data: PreparedData = prepare(config, (tokenizer,), tmp_path / "cache")
-    assert len(data.train) == 4
-    assert not (tmp_path / "cache.tmp").exists()

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from reference.tiny_runs import comparable_metrics, tiny_config
 
-import seqlab.training.loop
 from seqlab.runs.config import TrainingConfig
 from seqlab.runs.folder import RunFolder
 from seqlab.training import train
 from seqlab.training.intervals import MAX_TIMED_EVENTS, VALIDATION_SPACING, due_events
 from seqlab.training.state import Progress
+
+from .conftest import advancing_clock, replace_clock
 
 
 def simulate(
@@ -63,14 +64,7 @@ def test_validations_leave_time_for_training() -> None:
 def test_a_run_with_a_time_limit_is_logged_validated_and_saved(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock = itertools.count(step=0.5)
-
-    class FakeTime:
-        @staticmethod
-        def monotonic() -> float:
-            return float(next(clock))
-
-    monkeypatch.setattr(seqlab.training.loop, "time", FakeTime)
+    replace_clock(monkeypatch, advancing_clock(seconds=0.5))
     config = tiny_config(corpus, max_steps=10_000, valid_every=2000, save_every=1000, log_every=500, max_minutes=1.0)
     with caplog.at_level(logging.INFO):
         run_dir = train(config, tmp_path / "run")

@@ -23,7 +23,6 @@ from seqlab.nn.ngram_embedding import NgramEmbedding
 from seqlab.runs.config import Config, TrainingConfig
 from seqlab.runs.load import load_run
 from seqlab.tasks.labelling.config import LabellingConfig
-from seqlab.tasks.labelling.labeller import TextLabeller
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.text import SavedConfig, WordsConfig, train_tokenizer
 from seqlab.training import train
@@ -58,35 +57,7 @@ def labelled_config(folder: Path, model: Any = None, **fields: Any) -> Config:
     return Config(data=data, model=model, training=training, **fields)
 
 
-@pytest.mark.parametrize("labels_of", ["words", "lines"])
-def test_validation_metrics_match_the_predictions_of_the_labeller(tmp_path: Path, labels_of: str) -> None:
-    corpus, valid = write_corpus(tmp_path / "corpus"), write_corpus(tmp_path / "valid", 40, seed=1)
-    if labels_of == "lines":
-        for folder in (corpus, valid):
-            first = (line.split()[0] for line in (folder / "tgt").read_text().splitlines())
-            (folder / "tgt").write_text("".join(f"{label}\n" for label in first))
-    with (valid / "src").open("a") as src, (valid / "tgt").open("a") as tgt:
-        src.write("one\n"), tgt.write("NEW\n")  # an unseen label is an error and has no nll
-    config = labelled_config(corpus)
-    sides = {"valid_src": str(valid / "src"), "valid_tgt": str(valid / "tgt")}
-    data = replace(config.data, labels_of=labels_of, **sides)
-    model = replace(config.model, spelling_size=8 if labels_of == "words" else 0)
-    training = replace(config.training, precision="fp32", max_steps=4)
-    run = train(replace(config, data=data, model=model, training=training), tmp_path / "run")
-    labeller = load(run, precision="fp32")
-    assert isinstance(labeller, TextLabeller)
-    src, tgt = ((valid / side).read_text().splitlines() for side in ("src", "tgt"))
-    found = [unit for line in labeller.label_detailed(src, num_labels=2) for unit in line.choices]
-    expected = [label for line in tgt for label in line.split()]
-    log_probs = [{each.label: each.log_prob for each in unit} for unit in found]
-    (entry,) = (entry for entry in comparable_metrics(run) if entry["kind"] == "valid")
-    correct = [unit[0].label == label for unit, label in zip(found, expected, strict=True)]
-    assert entry["accuracy"] == pytest.approx(100 * np.mean(correct))
-    nll = [-unit[label] for unit, label in zip(log_probs, expected, strict=True) if label != "NEW"]
-    assert entry["nll_per_label"] == pytest.approx(np.mean(nll), rel=1e-4)
-
-
-def test_unseen_validation_labels_are_reported_with_file_and_line(
+def test_unseen_validation_labels_are_reported_and_count_as_errors_without_nll(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     corpus, valid = write_corpus(tmp_path / "corpus"), write_corpus(tmp_path / "valid", 9)
@@ -95,10 +66,19 @@ def test_unseen_validation_labels_are_reported_with_file_and_line(
     (valid / "tgt").write_text("\n".join(lines))
     config = labelled_config(corpus)
     data = replace(config.data, valid_src=str(valid / "src"), valid_tgt=str(valid / "tgt"))
+    training = replace(config.training, precision="fp32", max_steps=4)
     with caplog.at_level(logging.WARNING, logger="seqlab"):
-        train(replace(config, data=data), tmp_path / "run")
+        run = train(replace(config, data=data, training=training), tmp_path / "run")
     (message,) = [record.getMessage() for record in caplog.records if "PRIME" in record.getMessage()]
     assert f"{valid / 'tgt'}, line 5" in message
+    found = load(run, precision="fp32").label_detailed((valid / "src").read_text().splitlines(), num_labels=2)
+    units, expected = [unit for line in found for unit in line.choices], " ".join(lines).split()
+    (entry,) = (entry for entry in comparable_metrics(run) if entry["kind"] == "valid")
+    correct = [unit[0].label == label for unit, label in zip(units, expected, strict=True)]
+    assert entry["accuracy"] == pytest.approx(100 * np.mean(correct))
+    nll = [-each.log_prob for unit, label in zip(units, expected, strict=True) for each in unit if each.label == label]
+    assert len(nll) < len(expected)
+    assert entry["nll_per_label"] == pytest.approx(np.mean(nll), rel=1e-4)
 
 
 @pytest.mark.parametrize(("column", "has_warning"), [("upos", True), ("feats", False)])

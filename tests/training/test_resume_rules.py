@@ -190,50 +190,25 @@ def test_a_damaged_run_json_is_refused(trained: Trained, run_dir: Path) -> None:
 
 
 def test_resuming_on_another_machine_warns(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
-    machine = json.loads((run_dir / "run.json").read_text())["machine"]
-    edit_description(run_dir, machine=machine | {"torch_version": "1.0", "threads": 64})
-    with caplog.at_level(logging.WARNING):
-        train(with_16_steps(trained[0]), run_dir)
-    [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert "torch_version 1.0 -> " in warning
-    assert "threads 64 -> 1" in warning
-    assert "not bit for bit" in warning
-    [event] = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "event"]
-    assert len(event["machine"]) == 2
-
-
-def test_compilation_on_a_cpu_is_refused(trained: Trained, run_dir: Path) -> None:
-    with pytest.raises(ValueError, match=r"`training\.compile` needs a GPU: .* Set it to false\."):
-        train(with_training(with_16_steps(trained[0]), compile=True), run_dir)
-    train(with_16_steps(trained[0]), run_dir)
-
-
-def test_resuming_with_reference_kernels_warns(
-    trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING), reference_kernels("dropout"):
-        train(with_16_steps(trained[0]), run_dir)
-    assert "(reference_kernels  -> dropout): it continues, but not bit for bit" in caplog.text
-
-
-def test_resuming_with_another_version_of_the_arithmetic_warns(
-    trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
     """Runs of older versions have no `arithmetic` entry, which means version 1."""
     machine = json.loads((run_dir / "run.json").read_text())["machine"]
     assert machine.pop("arithmetic") > 1
-    edit_description(run_dir, machine=machine)
-    with caplog.at_level(logging.WARNING):
+    edit_description(run_dir, machine=machine | {"torch_version": "1.0", "threads": 64})
+    with caplog.at_level(logging.WARNING), reference_kernels("dropout"):
         train(with_16_steps(trained[0]), run_dir)
-    assert f"(arithmetic 1 -> {ARITHMETIC}): it continues, but not bit for bit" in caplog.text
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    changes = ("torch_version 1.0 -> ", "threads 64 -> 1", f"arithmetic 1 -> {ARITHMETIC}")
+    for expected in (*changes, "reference_kernels  -> dropout", "it continues, but not bit for bit"):
+        assert expected in warning
+    [event] = [line for line in RunFolder(run_dir).read_metrics() if line["kind"] == "event"]
+    assert len(event["machine"]) == 4
 
 
-def test_resuming_on_the_same_machine_does_not_warn(
-    trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        train(with_16_steps(trained[0]), run_dir)
-    assert [record for record in caplog.records if "bit for bit" in record.getMessage()] == []
+def test_compilation_on_a_cpu_is_refused(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ValueError, match=r"`training\.compile` needs a GPU: .* Set it to false\."):
+        train(with_training(with_16_steps(trained[0]), compile=True), run_dir)
+    train(with_16_steps(trained[0]), run_dir)
+    assert "bit for bit" not in caplog.text, "the machine is the same"
 
 
 def truncate(path: Path) -> None:
@@ -268,14 +243,3 @@ def test_a_replaced_tokenizer_is_refused(trained: Trained, run_dir: Path, corpus
     for use in (lambda: train(with_16_steps(trained[0]), run_dir), lambda: load_run(run_dir)):
         with pytest.raises(ValueError, match=r"tokenizer is not the src tokenizer that .* was trained with"):
             use()
-
-
-def test_resuming_removes_incomplete_checkpoints(trained: Trained, run_dir: Path) -> None:
-    checkpoints = run_dir / "checkpoints"
-    for name in ("step_00000014.tmp", "step_00000006.deleted"):
-        shutil.copytree(checkpoints / checkpoint_name(12), checkpoints / name)
-    train(trained[0], run_dir)
-    assert_equal_runs(run_dir, trained[1])
-    assert {path.name for path in checkpoints.iterdir()} == {
-        path.name for path in (trained[1] / "checkpoints").iterdir()
-    }

@@ -1,4 +1,4 @@
-"""Update steps on monolingual text: invariance to splitting, and the state carried from step to step."""
+"""Update steps on monolingual text: the state carried from step to step, and sharded weights."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,13 +21,12 @@ from seqlab.models import TransformerLm, TransformerLmConfig
 from seqlab.models.interfaces import DecoderOutput
 from seqlab.nn.projection import VocabularyProjection
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
-from seqlab.optim import MuonConfig, Parameters, SgdConfig
+from seqlab.optim import MuonConfig, Parameters
 from seqlab.optim.muon import hidden_matrices
 from seqlab.tasks.language_modelling.config import LanguageModellingConfig
 from seqlab.training.accumulator import Accumulator, Carry, LossModule
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.parallel import gather_shards, parallelize, shard_like
-from seqlab.training.step import Update, update
 
 VOCAB_SIZE, HIDDEN_SIZE, NUM_STEPS = 31, 12, 20
 DEVICE_CONTEXT = DeviceContext(torch.device("cpu"), torch.float32)
@@ -95,36 +94,6 @@ def accumulator_of(model: nn.Module, device_context: DeviceContext = DEVICE_CONT
     return Accumulator(model.train(), CrossEntropy(CrossEntropyConfig(label_smoothing=0.1)), device_context, 1)
 
 
-def run(model: nn.Module, micro_steps: Sequence[Sequence[TextBatch]]) -> tuple[list[Update], Tensor]:
-    """Train for the given steps; return the updates, and all weights in one vector."""
-    accumulator = accumulator_of(model)
-    optimizer = SgdConfig(lr=0.05).build(Parameters(accumulator.parameters))
-    done = [update(accumulator, optimizer, each, StepContext(n), 0.05, 0.5) for n, each in enumerate(micro_steps)]
-    return done, nn.utils.parameters_to_vector(model.parameters()).detach()
-
-
-def assert_close(found: tuple[list[Update], Tensor], expected: tuple[list[Update], Tensor]) -> None:
-    for one, other in zip(found[0], expected[0], strict=True):
-        assert one.count == other.count
-        assert (one.total, one.grad_norm) == pytest.approx((other.total, other.grad_norm), rel=1e-5)
-        assert one.logs == pytest.approx(other.logs, rel=1e-5)
-    torch.testing.assert_close(found[1], expected[1], rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("micro_batch_tokens", [8, 16, 24])
-def test_micro_steps_do_not_change_steps_of_streams(micro_batch_tokens: int) -> None:
-    """Each row continues from its own state, whichever micro-step it is in.
-
-    Each of the two epochs starts without a state.
-    """
-    unsplit, split = (steps_of(micro_batch_tokens=size, **STREAMS) for size in (10**6, micro_batch_tokens))
-    assert {step.position.epoch for step in unsplit} == {0, 1}
-    assert {len(step.micro_steps) for step in unsplit} == {1}
-    assert {len(step.micro_steps) for step in split} == {-(-5 * 8 // micro_batch_tokens)}
-    expected = run(TinyRnn(), [step.micro_steps for step in unsplit])  # type: ignore[misc]
-    assert_close(run(TinyRnn(), [step.micro_steps for step in split]), expected)  # type: ignore[misc]
-
-
 def carries_after(steps: Sequence[TrainingStep], accumulator: Accumulator) -> list[Carry]:
     """Return the carried state after each step; the weights do not change."""
     found = []
@@ -153,18 +122,6 @@ def test_carried_states_equal_those_of_the_unsplit_stream() -> None:
         torch.testing.assert_close(carry["state"], state, rtol=0, atol=1e-6)
     assert found[0]["read"].tolist() == [8.0] * 5
     assert found[1]["read"].tolist() == [16.0] * 5
-
-
-@pytest.mark.parametrize("stop", [1, 4, 11])
-def test_resuming_from_a_restored_state_is_exact(stop: int) -> None:
-    steps = steps_of(**STREAMS)
-    expected = carries_after(steps, accumulator_of(TinyRnn()))
-    accumulator = accumulator_of(TinyRnn())
-    accumulator.restore_carry(expected[stop - 1])
-    found = carries_after(steps_of(steps[stop - 1].position, **STREAMS)[: NUM_STEPS - stop], accumulator)
-    for one, other in zip(found, expected[stop:], strict=True):
-        assert one.keys() == other.keys() == {"state", "read"}
-        assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def states_in_rank(after: Position | None, count: int, before: Arrays) -> list[Arrays]:
