@@ -10,11 +10,10 @@ from reference.scripted import ScriptedStepper, batch_of
 from torch import Tensor
 
 from seqlab.data.batch import IGNORE
-from seqlab.models.ctc import IMPOSSIBLE_LOG_PROB, CtcPrefixes, CtcState
+from seqlab.models.ctc import IMPOSSIBLE_LOG_PROB, CtcPrefixes
 from seqlab.models.interfaces import FrameLogProbs, Step
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
-from seqlab.search.ensemble import Ensemble
 from seqlab.search.exact import exact_search
 from seqlab.search.fusion import Fusion, WeightedLm
 
@@ -71,16 +70,6 @@ def test_beam_and_exact_search_find_the_most_probable_sequence() -> None:
             assert tuple(best.best.ids) == ranked[0][0]
 
 
-@pytest.mark.parametrize("beam_size", [1, 3])
-def test_results_are_independent_of_the_batch(beam_size: int) -> None:
-    config = SearchConfig(beam_size=beam_size, num_hypotheses=beam_size, **PLAIN)
-    lengths = [9, 2, 30, 14, 1, 21]
-    together = beam_search(MODEL, draw_frames(lengths), config)
-    for length, expected in zip(lengths, together, strict=True):
-        assert beam_search(MODEL, draw_frames([length]), config) == [expected]
-        assert beam_search(MODEL, draw_frames([17, length]), config)[1] == expected
-
-
 def test_hypotheses_are_not_longer_than_the_frames_allow() -> None:
     frames = draw_frames([2])
     (found,) = beam_search(MODEL, frames, SearchConfig(beam_size=30, num_hypotheses=30, **PLAIN))
@@ -102,20 +91,6 @@ def test_shallow_fusion_with_a_language_model() -> None:
                 expected[ids] = math.log(prob) + 0.7 * sum(likelihood)
         assert tuple(best.ids) == max(expected, key=lambda ids: expected[ids])
         assert best.log_prob == pytest.approx(max(expected.values()), rel=1e-4)
-
-
-def test_ensemble_members_are_averaged_token_by_token() -> None:
-    class ReversedFrames(GivenFrames):
-        """A model that reads the frames in reverse order."""
-
-        def start(self, batch: FrameLogProbs, need_attention: bool = False) -> tuple[torch.Tensor, CtcState]:
-            return super().start(FrameLogProbs(batch.log_probs.flip(1), batch.lengths))
-
-    frames, members = draw_frames([4, 4]), (MODEL, ReversedFrames())
-    last_ids, state = Ensemble(members).start(frames)
-    ensemble_probs = Ensemble(members).step(last_ids, state).scores.exp()
-    member_probs = [member.step(*member.start(frames)).scores.exp() for member in members]
-    torch.testing.assert_close(ensemble_probs, (member_probs[0] + member_probs[1]) / 2)
 
 
 def test_scores_of_given_sequences_equal_step_scores() -> None:

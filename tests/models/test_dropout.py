@@ -7,7 +7,7 @@ from reference.tiny_translators import batch_of, build
 from torch import Tensor
 
 from seqlab.data.batch import Seq2SeqBatch, collate_labelled
-from seqlab.models import GruConfig, LstmConfig, LstmLabellerConfig, RecurrentLabeller, RecurrentTranslator
+from seqlab.models import LstmConfig, LstmLabellerConfig, RecurrentLabeller, RecurrentTranslator
 from seqlab.tasks.labelling.config import LabellingConfig
 
 LONG_SOURCE, LONG_TARGET = 1, 2
@@ -57,17 +57,11 @@ with_and_without_input_feeding = pytest.mark.parametrize("input_feeding", [True,
 @every_side
 @with_and_without_input_feeding
 def test_dropout_mask_is_shared_by_all_tokens_of_a_sentence(input_feeding: bool, side: str) -> None:
+    """Masks of embeddings, and those between layers."""
     batch, ids = make_long_batch(side)
-    assert_some_dropped(gradient(build_translator(input_feeding, dropout=0.5), batch, f"{side}.embedding.weight")[ids])
-
-
-@every_side
-@with_and_without_input_feeding
-def test_dropout_mask_between_layers_is_shared_by_all_steps(input_feeding: bool, side: str) -> None:
-    batch, _ = make_long_batch(side)
-    assert_some_dropped(
-        gradient(build_translator(input_feeding, dropout=0.5), batch, f"{side}.layers.layers.1.0.from_input.weight")
-    )
+    model = build_translator(input_feeding, dropout=0.5)
+    assert_some_dropped(gradient(model, batch, f"{side}.embedding.weight")[ids])
+    assert_some_dropped(gradient(model, batch, f"{side}.layers.layers.1.0.from_input.weight"))
 
 
 @with_and_without_input_feeding
@@ -96,17 +90,6 @@ def test_weight_dropout_drops_elements_of_recurrent_weights(input_feeding: bool,
         build_translator(input_feeding, weight_dropout=0.5), batch, f"{side}.layers.layers.1.0.from_hidden.weight"
     )
     assert 0.4 < float((found == 0).float().mean()) < 0.6
-
-
-@pytest.mark.parametrize("family", [LstmConfig, GruConfig])
-def test_no_dropout_in_evaluation_mode(family: type[LstmConfig | GruConfig]) -> None:
-    with_dropout = family(hidden_size=16, dropout=0.5, embedding_dropout=0.5, weight_dropout=0.5)
-    batch = batch_of([0, 1, 2])
-    with torch.no_grad():
-        found, expected = (
-            build(config)(batch).hidden for config in (with_dropout, family(hidden_size=16, dropout=0.0))
-        )
-    assert torch.equal(found, expected)
 
 
 def build_labeller(**fields: float) -> RecurrentLabeller:

@@ -10,6 +10,9 @@ import torch
 from seqlab.data.batch import batch_of_arrays
 from seqlab.models import GaussianClassifier, GaussianClassifierConfig
 from seqlab.models.predictor import InputShape, TargetSize
+from seqlab.objectives import SoftmaxConfig
+from seqlab.runs.config import Config
+from seqlab.tasks.prediction.config import PredictionConfig
 
 SIZE, NUM_CLASSES = 5, 3
 
@@ -124,21 +127,17 @@ def test_run_is_fitted_in_one_pass_and_predicts(tmp_path: Path, capsys: pytest.C
     assert accuracies["shared"] < 0.75 < 0.9 < accuracies["own"]
 
 
-def test_data_augmentation_is_refused() -> None:
-    from seqlab.objectives import SoftmaxConfig
-    from seqlab.runs.config import Config
-    from seqlab.tasks.prediction.config import PredictionConfig
-
-    data = PredictionConfig(train=["t.csv"], target=["y"], predicts="class", augment_mixup=0.2)
-    with pytest.raises(ValueError, match=r"is fitted without data augmentation: remove `data\.augment_\.\.\.`"):
-        Config(data=data, model=GaussianClassifierConfig(), objective=SoftmaxConfig())
-
-
-def test_regression_targets_are_refused(tmp_path: Path) -> None:
-    from seqlab.objectives import SoftmaxConfig
-    from seqlab.runs.config import Config
-    from seqlab.tasks.prediction.config import PredictionConfig
-
-    data = PredictionConfig(train=["t.csv"], target=["y"])
-    with pytest.raises(ValueError, match=r"predicts classes, but `data\.predicts` is `numbers`"):
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"predicts": "class", "augment_mixup": 0.2},
+            r"is fitted without data augmentation: remove `data\.augment_\.\.\.`",
+        ),
+        ({}, r"predicts classes, but `data\.predicts` is `numbers`"),
+    ],
+)
+def test_augmented_data_and_regression_targets_are_refused(fields: dict[str, Any], message: str) -> None:
+    data = PredictionConfig(train=["t.csv"], target=["y"], **fields)
+    with pytest.raises(ValueError, match=message):
         Config(data=data, model=GaussianClassifierConfig(), objective=SoftmaxConfig())

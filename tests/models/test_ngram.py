@@ -19,6 +19,7 @@ from seqlab.models.ngram import NgramConfig, NgramModel
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.greedy import greedy_search
+from seqlab.testing import check_stepper, texts
 
 PAD, BOS, EOS, UNK, VOCAB = 0, 1, 2, 3, 9
 BOUNDARIES: list[TextBoundaries] = ["lines", "continuous"]
@@ -107,14 +108,8 @@ def test_probabilities_sum_to_one_after_every_context(order: int, boundaries: Te
         assert torch.equal(model.step(last_ids, state).scores[0], last.float())
 
 
-def test_scores_are_independent_of_padding_and_other_rows() -> None:
-    model = fit_model(4)
-    rows = [[BOS, *row, EOS] for row in draw_documents(3, 20)]
-    together = model.score(batch_of(rows))
-    for row, scores in zip(rows, together, strict=True):
-        single_row = model.score(batch_of([row]))[0]
-        assert torch.equal(single_row, scores[: len(single_row)])
-        assert (scores[len(single_row) :] == 0).all()
+def test_models_pass_the_public_checks() -> None:
+    check_stepper(fit_model(4), texts(VOCAB))
 
 
 def test_packed_lines_do_not_share_contexts() -> None:
@@ -137,17 +132,12 @@ def test_prompts_give_the_same_scores_as_steps() -> None:
         assert torch.equal(scores, score_stepwise(model, rows)[:, length - 1])
 
 
-def test_states_are_selected_and_forked() -> None:
-    model = fit_model(4)
-    prompts = draw_texts(5, BOS, 3, 4)
-    last_ids, state = model.start(make_prompt(*prompts))
-    fork, scores = state.fork(), model.step(last_ids, state).scores
-    rows = torch.tensor([2, 2, 0])
-    selected = model.step(last_ids[rows], fork.select(rows))
-    assert torch.equal(selected.scores, scores[rows])
-    selected.scores.fill_(0)  # search may change it in place
-    repeated = model.step(*model.start(make_prompt(*prompts))).scores
-    assert torch.equal(repeated, scores)
+def test_search_may_change_scores_in_place() -> None:
+    model, prompt = fit_model(4), make_prompt(*draw_texts(5, BOS, 3, 4))
+    first = model.step(*model.start(prompt)).scores
+    scores = first.clone()
+    first.fill_(0)
+    assert torch.equal(model.step(*model.start(prompt)).scores, scores)
 
 
 def test_searches_find_the_exhaustive_optimum() -> None:

@@ -6,7 +6,7 @@ from reference.tiny_translators import ALL, BOS, EOS, RECURRENT, VOCAB, batch_of
 from torch import Tensor, nn
 
 from seqlab.data.batch import IGNORE
-from seqlab.models import GruConfig, LstmConfig, RecurrentTranslator, RnnConfig
+from seqlab.models import GruConfig, LstmConfig, RecurrentTranslator
 from seqlab.nn.recurrent_layer import RecurrentLayer
 
 CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
@@ -158,16 +158,6 @@ def test_embeddings_are_tied_as_configured() -> None:
         assert len({*weights, id(model.projection.weight)}) == count
     with pytest.raises(ValueError, match="needs one vocabulary for both sides, but they have 40 and 41"):
         RecurrentTranslator(GruConfig(hidden_size=8), VOCAB, VOCAB + 1, BOS, EOS)
-
-
-def test_parameter_counts_are_multiples_of_an_rnn() -> None:
-    def count_recurrent_parameters(config: RnnConfig | LstmConfig | GruConfig) -> int:
-        layers = (build(config).encoder.layers, build(config).decoder.layers)
-        return sum(p.numel() for part in layers for n, p in part.named_parameters() if "candidate" not in n)
-
-    rnn_count = count_recurrent_parameters(RnnConfig(hidden_size=16))
-    assert count_recurrent_parameters(LstmConfig(hidden_size=16)) == 4 * rnn_count
-    assert count_recurrent_parameters(GruConfig(hidden_size=16)) == 3 * rnn_count
 
 
 def test_invalid_configs_are_refused() -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqlab.data.batch import IGNORE, TextBatch
+from seqlab.data.batch import IGNORE, TextBatch, collate_text
 from seqlab.models import GruLmConfig, LstmLmConfig, RnnLmConfig
 from seqlab.models.recurrent_lm import RecurrentLm, RecurrentLmConfig
 from seqlab.objectives import CrossEntropy, CrossEntropyConfig, StepContext
@@ -34,11 +34,8 @@ def build(config: RecurrentLmConfig) -> RecurrentLm:
 def batch_of(lengths: list[int]) -> TextBatch:
     """Draw rows of ids, padded on the right."""
     generator = torch.Generator().manual_seed(1)
-    ids = torch.randint(3, VOCAB, (len(lengths), max(lengths) + 1), generator=generator)
-    tgt_in, tgt_out = ids[:, :-1].clone(), ids[:, 1:].clone()
-    for row, length in enumerate(lengths):
-        tgt_in[row, length:], tgt_out[row, length:] = 0, IGNORE
-    return TextBatch(tgt_in, tgt_out, torch.zeros(len(lengths), dtype=torch.int64), sum(lengths))
+    rows = [torch.randint(3, VOCAB, (length,), generator=generator).tolist() for length in lengths]
+    return collate_text(rows, range(len(rows)), pad_id=0, start_id=1)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,18 +1,22 @@
 """Summed source tags: encoder inputs, source positions of the memory, scores and attention."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from reference.tiny_translators import BOS, EOS, PAD, TGT, UNK, VOCAB, Translator
+from reference.tiny_translators import BOS, EOS, PAD, TGT, VOCAB
 
-from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
-from seqlab.models import LstmConfig, RecurrentTranslator, Transformer, TransformerConfig
+from seqlab.data.batch import Seq2SeqBatch, collate
+from seqlab.models import LstmConfig, TransformerConfig
 from seqlab.models.encoder_decoder import SourceTags, TagUse
 from seqlab.runs.config import Config
 from seqlab.tasks.translation.config import TranslationConfig
+from seqlab.testing import Examples, check_model
+from seqlab.testing.examples import Vocabulary
+from seqlab.testing.models import build as build_model
 
 TAGS = range(36, 40)
 SRC = [[5, 6, 7, 36, 39], [8, 9, 10, 11, 12], [17, 37], [18, 19, 20, 21, 38, 36, 37]]
@@ -25,7 +29,7 @@ MODELS = {
 }
 
 
-def batch_of(rows: list[int]) -> Seq2SeqBatch:
+def batch_of(rows: Sequence[int]) -> Seq2SeqBatch:
     src, tgt = [SRC[i] for i in rows], [TGT[i] for i in rows]
     return collate(src, tgt, rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)
 
@@ -33,11 +37,11 @@ def batch_of(rows: list[int]) -> Seq2SeqBatch:
 ALL = list(range(len(SRC)))
 
 
-def build(name: str) -> Translator:
-    torch.manual_seed(0)
-    family: Any = Transformer if name == "transformer" else RecurrentTranslator
-    model: Translator = family(MODELS[name], VOCAB, VOCAB, BOS, EOS, UNK, TAGS).eval()
-    return model
+EXAMPLES = Examples(Vocabulary(tag_ids=TAGS), Vocabulary(), len(SRC), batch_of)
+
+
+def build(name: str) -> Any:
+    return build_model(MODELS[name], EXAMPLES)
 
 
 def test_tags_are_removed_and_summed() -> None:
@@ -73,12 +77,8 @@ def test_relative_positions_run_from_the_first_token_to_eos() -> None:
 @pytest.mark.parametrize("use", ["sum", "symbols"])
 @pytest.mark.parametrize("name", MODELS)
 def test_models_return_relative_source_positions(name: str, use: TagUse) -> None:
-    torch.manual_seed(0)
-    family: Any = Transformer if name == "transformer" else RecurrentTranslator
-    batch = batch_of(ALL)
-    relative = family(replace(MODELS[name], tags=use), VOCAB, VOCAB, BOS, EOS, UNK, TAGS)(
-        batch, need_attention=True
-    ).relative_src_positions
+    model: Any = build_model(replace(MODELS[name], tags=use), EXAMPLES)
+    relative = model(batch_of(ALL), need_attention=True).relative_src_positions
     for found, row, count in zip(relative.tolist(), SRC, TAG_COUNTS, strict=True):
         tokens = len(row) - count
         expected = [i / max(1, tokens) for i in range(tokens)] + [-1.0] * count + [1.0]
@@ -100,19 +100,8 @@ def test_attention_is_over_tokens_and_eos_at_their_source_positions(name: str) -
 
 
 @pytest.mark.parametrize("name", MODELS)
-@torch.inference_mode()
-def test_steps_equal_one_pass_and_are_independent_of_the_batch(name: str) -> None:
-    model, batch = build(name), batch_of(ALL)
-    batched = model.score(batch)
-    last_ids, state = model.start(batch)
-    for t in range(batch.tgt_out.size(1)):
-        step = model.step(last_ids, state)
-        last_ids, state = batch.tgt_out[:, t].clamp_min(0), step.state
-        real = batch.tgt_out[:, t] != IGNORE
-        token_scores = step.scores.gather(1, last_ids[:, None])[:, 0]
-        torch.testing.assert_close(token_scores[real], batched[real, t], rtol=0, atol=1e-4)
-    for i in ALL:
-        assert torch.equal(model.score(batch_of([i]))[0], batched[i, : len(TGT[i]) + 1])
+def test_models_pass_the_public_checks(name: str) -> None:
+    check_model(MODELS[name], EXAMPLES, has_attention=True)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,11 +1,15 @@
 """Transformer translators against `torch.nn.Transformer` with the same weights; tied embeddings, invalid configs."""
 
+from typing import Any
+
 import pytest
 import torch
+from models.batches import assert_same_hidden_states
 from reference.tiny_translators import ALL, BOS, EOS, TRANSFORMERS, VOCAB, batch_of, build
 from torch import nn
 
 from seqlab.data.batch import IGNORE
+from seqlab.models import TransformerMlmConfig
 from seqlab.models.transformer import Transformer, TransformerConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")
@@ -69,14 +73,7 @@ def test_hidden_states_and_gradients_equal_torch(name: str, training: bool) -> N
         src_key_padding_mask=padding,
         memory_key_padding_mask=padding,
     )
-    found = model(batch).hidden
-    is_token = batch.tgt_out != IGNORE
-    torch.testing.assert_close(found[is_token], expected[is_token], rtol=1e-4, atol=1e-4)
-    weight = model.encoder.embedding.weight
-    output_grad = torch.randn_like(found[is_token])
-    (grad,) = torch.autograd.grad((found[is_token] * output_grad).sum(), weight)
-    (expected_grad,) = torch.autograd.grad((expected[is_token] * output_grad).sum(), weight)
-    torch.testing.assert_close(grad, expected_grad, rtol=1e-3, atol=1e-3)
+    assert_same_hidden_states(model(batch).hidden, expected, batch.tgt_out != IGNORE, model.encoder.embedding.weight)
 
 
 def test_embeddings_are_tied_as_configured() -> None:
@@ -98,9 +95,14 @@ def test_embeddings_are_tied_as_configured() -> None:
             "`rotary_cross_attention` needs an even head size, but .* is 5 instead",
         ),
         ({"num_encoder_layers": 0}, "num_encoder_layers\n  Input should be greater than or equal to 1"),
+        ({"positions": "rotary", "d_model": 20, "num_heads": 4}, "`positions: rotary` needs an even head size"),
         ({"dropout": 1.0}, "dropout\n  Input should be less than 1"),
+        ({"activation": "tanh"}, "activation"),
     ],
 )
-def test_invalid_configs_are_refused(fields: dict[str, float], message: str) -> None:
+def test_invalid_configs_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TransformerConfig(**fields)
+    if "rotary_cross_attention" not in fields:
+        with pytest.raises(ValueError, match=message):
+            TransformerMlmConfig(**fields)

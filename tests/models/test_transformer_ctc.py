@@ -1,21 +1,24 @@
-"""Non-autoregressive translator with CTC: decoder inputs, bidirectional attention, independence of the batch."""
+"""Non-autoregressive translator with CTC: decoder inputs, bidirectional attention, public checks."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from reference.tiny_translators import ALL, BOS, EOS, PAD, SRC, TRANSFORMERS, VOCAB, batch_of
+from reference.tiny_translators import ALL, BOS, EOS, PAD, SRC, TGT, TRANSFORMERS, VOCAB, batch_of
 from reference.tiny_translators import build as build_translator
 
-from seqlab.data.batch import IGNORE, collate
-from seqlab.models import TransformerCtc, TransformerCtcConfig
+from seqlab.data.batch import IGNORE, Seq2SeqBatch, collate
+from seqlab.models import TransformerCtcConfig
 from seqlab.models.parallel_decoder import EncodedSource
 from seqlab.objectives import Ctc, CtcConfig, StepContext
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
+from seqlab.testing import check_model, check_objective, token_pairs
+from seqlab.testing.models import build as build_model
 
 SMALL: dict[str, Any] = {"d_model": 32, "d_ff": 48, "num_heads": 4, "num_encoder_layers": 2, "num_decoder_layers": 2}
 CONFIGS = {
@@ -26,28 +29,31 @@ CONFIGS = {
 }
 
 
-def build(config: TransformerCtcConfig) -> TransformerCtc:
-    torch.manual_seed(0)
-    return TransformerCtc(config, VOCAB, VOCAB, blank_id=PAD, mask_id=BOS, bos_id=BOS, eos_id=EOS).eval()
+def collate_short(rows: Sequence[int]) -> Seq2SeqBatch:
+    """Collate pairs whose targets are as long as their sources, so that CTC can align them."""
+    src, tgt = [SRC[row] for row in rows], [TGT[row][: len(SRC[row])] for row in rows]
+    return collate(src, tgt, rows, pad_id=PAD, bos_id=BOS, eos_id=EOS)
+
+
+EXAMPLES = replace(token_pairs(VOCAB), collate=collate_short)
+
+
+def build(config: TransformerCtcConfig) -> Any:
+    return build_model(config, EXAMPLES)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("training", [True, False])
-def test_frames_are_independent_of_the_batch(name: str, training: bool) -> None:
-    model = build(replace(CONFIGS[name], dropout=0.0)).train(training)
-    together = model(batch_of(ALL))
-    assert together.lengths.tolist() == [CONFIGS[name].upsampling * (len(src) + 1) for src in SRC]
-    for row in ALL:
-        single = model(batch_of([row]))
-        torch.testing.assert_close(
-            together.hidden[row, : together.lengths[row]], single.hidden[0], rtol=1e-4, atol=1e-5
-        )
+def test_models_pass_the_public_checks(name: str) -> None:
+    check_model(CONFIGS[name], EXAMPLES, objective=CtcConfig(glancing=0.5), tolerance=1e-4)
+    check_objective(CtcConfig(), CONFIGS[name], EXAMPLES)
+    check_objective(CtcConfig(glancing=0.5), CONFIGS[name], EXAMPLES, is_random=True)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_observed_tokens_change_every_frame(name: str) -> None:
     model, batch = build(CONFIGS[name]), batch_of([0])
     plain = model(batch)
+    assert plain.lengths.tolist() == [CONFIGS[name].upsampling * (len(SRC[0]) + 1)]
     no_tokens = torch.full(plain.hidden.shape[:2], IGNORE)
     torch.testing.assert_close(model(batch, lambda _: no_tokens).hidden, plain.hidden)
     for position in (0, int(plain.lengths[0]) - 1):
@@ -58,7 +64,9 @@ def test_observed_tokens_change_every_frame(name: str) -> None:
 
 
 def test_copied_inputs_are_the_resampled_source() -> None:
-    uniform, soft = (build(CONFIGS[name]).decoder for name in ("uniform copies", "soft copies"))
+    uniform, soft = (
+        CONFIGS[name].build(EXAMPLES.src, EXAMPLES.tgt).decoder for name in ("uniform copies", "soft copies")
+    )
     source, src_lengths = torch.randn(2, 5, 32), torch.tensor([5, 3])
     encoded = EncodedSource(source, src_lengths, source[:, 0], [])
     for lengths in ([10, 6], [3, 2], [7, 1]):
@@ -74,19 +82,6 @@ def test_copied_inputs_are_the_resampled_source() -> None:
                 weights = torch.tensor([math.exp(-abs(index - center)) for index in range(size)])
                 expected = (weights[:, None] * source[row, :size]).sum(0) / weights.sum()
                 torch.testing.assert_close(found["soft"][row, position], expected)
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_all_weights_are_trained(name: str) -> None:
-    model, batch = build(CONFIGS[name]).train(), batch_of([0, 1, 3])
-    context = StepContext(step=0, generator=torch.Generator().manual_seed(0))
-    loss = Ctc(CtcConfig(glancing=0.5))(model, batch, context)
-    assert float(loss.logs["shown"]) > 0
-    loss.total.backward()
-    for parameter_name, parameter in model.named_parameters():
-        assert parameter.grad is not None, parameter_name
-        assert bool(parameter.grad.isfinite().all())
-        assert bool(parameter.grad.any()), parameter_name
 
 
 def test_scores_equal_the_objective() -> None:

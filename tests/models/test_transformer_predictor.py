@@ -1,4 +1,4 @@
-"""Transformer predictors over images and sequences: patches, position encodings, independence of the batch."""
+"""Transformer predictors over images and sequences: patches, position encodings, public checks."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from seqlab.data.batch import batch_of_arrays
 from seqlab.models import TransformerPredictorConfig
 from seqlab.models.predictor import InputShape, TargetSize
 from seqlab.models.transformer_predictor import split_into_patches
+from seqlab.testing import check_model, vectors
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
@@ -43,12 +44,8 @@ def test_only_positions_make_scores_depend_on_the_order(positions: Any, is_same:
     assert torch.allclose(scores(config, inputs), scores(config, permuted), atol=1e-5) == is_same
 
 
-def test_results_are_independent_of_the_batch() -> None:
-    inputs = np.random.default_rng(1).normal(size=(40, 1, 8, 8)).astype(np.float32)
-    config = TransformerPredictorConfig(patch_size=2)
-    batched = scores(config, inputs)
-    assert torch.equal(batched[:20], scores(config, inputs[:20]))
-    assert torch.allclose(batched[:1], scores(config, inputs[:1]), atol=1e-5)
+def test_models_pass_the_public_checks() -> None:
+    check_model(TransformerPredictorConfig(patch_size=2), vectors((1, 8, 8)))
 
 
 def test_patch_sizes_that_do_not_divide_the_input_are_refused() -> None:

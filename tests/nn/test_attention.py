@@ -1,13 +1,12 @@
 """Attention layers against `torch.nn.MultiheadAttention` with the same weights, and the KV cache."""
 
-import pytest
 import torch
 from torch import Tensor, nn
 
 from seqlab.nn import masks
 from seqlab.nn.attention import CrossAttention, SelfAttention
 from seqlab.nn.embedding import RotaryPositions
-from seqlab.nn.kv_cache import DecodingStep, KeyValueCache
+from seqlab.nn.kv_cache import KeyValueCache
 
 D_MODEL, HEADS = 24, 3
 
@@ -49,16 +48,6 @@ def test_cross_attention_and_weights_equal_torch() -> None:
     found = module(x, module.prepare(memory, masks.additive(masks.can_attend_to_keys(padding))), need_weights=True)
     torch.testing.assert_close(found[0], expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found[1], weights, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("rotary", [False, True])
-def test_steps_with_a_cache_equal_one_pass(rotary: bool) -> None:
-    torch.manual_seed(0)
-    module, x = SelfAttention(D_MODEL, HEADS, rotary=rotary), torch.randn(2, 40, D_MODEL)
-    cache = KeyValueCache()
-    with torch.inference_mode():
-        steps = [module.step(x[:, t], cache, DecodingStep(t, 2, 2, None)) for t in range(40)]
-    torch.testing.assert_close(torch.stack(steps, dim=1), module(x, is_causal=True).detach(), rtol=1e-5, atol=1e-5)
 
 
 @torch.inference_mode()

@@ -44,8 +44,3 @@ def test_last_decoder_layer_starts_from_the_last_encoder_layer(
                 expected = expected @ weight.T + bias
                 expected = torch.tanh(expected) if part == "hidden" else expected
             torch.testing.assert_close(initial[layer], expected)
-
-
-@pytest.mark.parametrize("kind", ["copy", "zero"])
-def test_copy_and_zero_bridges_have_no_weights(kind: BridgeKind) -> None:
-    assert not list(Bridge(kind, "lstm", SIZE, 2, 2).parameters())

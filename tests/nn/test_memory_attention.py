@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab.nn.memory_attention import AttentionKind, Memory, MemoryAttention
+from seqlab.nn.memory_attention import AttentionKind, MemoryAttention
 from seqlab.nn.precision import prepare_inference
 
 SIZE, QUERIES, LENGTHS = 8, 5, [7, 3, 20]
@@ -127,13 +127,3 @@ def test_steps_do_not_depend_on_other_sentences_and_padding(
             single = query[:, position : position + 1]
             batched, _ = module.step(single, prepared, position)
             assert torch.equal(module.step(single[row : row + 1], single_memory, position)[0][0], batched[row])
-
-
-@torch.inference_mode()
-def test_select_reorders_sentences() -> None:
-    module, (query, memory, lengths) = make_attention("general"), make_inputs()
-    prepared = module.prepare(memory, lengths)
-    rows = torch.tensor([2, 0, 2])
-    chosen = prepared.select(rows)
-    assert isinstance(chosen, Memory)
-    torch.testing.assert_close(module(query[rows], chosen)[0], module(query, prepared)[0][rows])

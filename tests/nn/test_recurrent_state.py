@@ -1,4 +1,4 @@
-"""Recurrent state: selection of rows, forks, detached tensors, and checkpoints."""
+"""Recurrent state: forks, detached tensors, and checkpoints."""
 
 from pathlib import Path
 
@@ -14,13 +14,6 @@ def make_state() -> RecurrentState:
     torch.manual_seed(0)
     hidden = (torch.randn(3, 4), torch.randn(3, 2))
     return RecurrentState(hidden, (torch.randn(3, 4), torch.randn(3, 2)))
-
-
-def test_select_reorders_and_repeats_rows() -> None:
-    state = make_state()
-    selected = state.select(torch.tensor([2, 2, 0, 1]))
-    for name, tensor in selected.tensors().items():
-        assert torch.equal(tensor, torch.stack([state.tensors()[name][row] for row in (2, 2, 0, 1)]))
 
 
 def test_forks_are_independent() -> None:

@@ -132,25 +132,6 @@ def test_label_smoothing_adds_the_mean_nll_over_the_vocabulary() -> None:
     torch.testing.assert_close(smooth.total, 0.9 * plain.total + 0.1 * uniform)
 
 
-def test_losses_are_sums_over_sentences() -> None:
-    model = model_of()
-    together = Ctc(CtcConfig(label_smoothing=0.1))(model, batch_of(TARGETS), CONTEXT)
-    separate_total = separate_count = 0.0
-    for row, ids in enumerate(TARGETS):
-        single = LogitsModel(model.logits[row : row + 1, : LENGTHS[row]], LENGTHS[row : row + 1])
-        found = Ctc(CtcConfig(label_smoothing=0.1))(single, batch_of([ids]), CONTEXT)
-        separate_total, separate_count = separate_total + found.total.item(), separate_count + found.count.item()
-    assert together.total.item() == pytest.approx(separate_total)
-    assert together.count.item() == separate_count
-
-
-def test_an_empty_batch_has_no_loss() -> None:
-    model = model_of()
-    found = Ctc(CtcConfig(glancing=0.5, label_smoothing=0.1))(model, batch_of(TARGETS).without_targets(), CONTEXT)
-    assert (found.total.item(), float(found.count)) == (0.0, 0.0)
-    assert not torch.autograd.grad(found.total, model.logits)[0].any()
-
-
 def test_glancing_reveals_frames_of_the_alignment_in_proportion_to_errors() -> None:
     rows = [[2, 3, 2, 3], [2, 3], [3], [2]]
     alignments = [

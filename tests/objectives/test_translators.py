@@ -1,40 +1,30 @@
-"""Losses of all translators: sums over sentences, and label smoothing of pointer-generator models."""
+"""Losses of all translators: public checks, and label smoothing of pointer-generator models."""
+
+from typing import Any
 
 import pytest
 import torch
-from reference.tiny_translators import ALL, COPYING, RECURRENT, TRANSFORMERS, Translator, batch_of, build
-from torch import Tensor
+from reference.tiny_translators import ALL, COPYING, RECURRENT, TRANSFORMERS, batch_of, build
 
 from seqlab.data.batch import IGNORE
 from seqlab.nn.copying import NOT_COPYABLE
-from seqlab.objectives import CrossEntropy, CrossEntropyConfig, Loss, StepContext
+from seqlab.objectives import CrossEntropyConfig, RDropConfig
+from seqlab.testing import check_objective, token_pairs
 
 CONFIGS = TRANSFORMERS | RECURRENT | COPYING
 
 
-def gradients_of(model: Translator, loss: Loss) -> dict[str, Tensor]:
-    names, parameters = zip(*model.named_parameters(), strict=True)
-    grads = torch.autograd.grad(loss.total, parameters, materialize_grads=True)
-    return dict(zip(names, grads, strict=True))
-
-
-@pytest.mark.parametrize("guided_attention", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        CrossEntropyConfig(label_smoothing=0.1),
+        CrossEntropyConfig(label_smoothing=0.1, guided_attention=1.0),
+        RDropConfig(label_smoothing=0.1),
+    ],
+)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_losses_are_sums_over_sentences(name: str, guided_attention: float) -> None:
-    model = build(CONFIGS[name])
-    objective = CrossEntropy(CrossEntropyConfig(label_smoothing=0.1, guided_attention=guided_attention))
-    together, *singles = (objective(model, batch_of(rows), StepContext(step=0)) for rows in (ALL, *([i] for i in ALL)))
-    found, single_gradients = gradients_of(model, together), [gradients_of(model, single) for single in singles]
-    torch.testing.assert_close(
-        together.total, torch.stack([single.total for single in singles]).sum(), rtol=1e-5, atol=0
-    )
-    assert float(together.count) == sum(float(single.count) for single in singles)
-    for key in together.logs:
-        torch.testing.assert_close(together.logs[key], sum(single.logs[key] for single in singles), rtol=1e-5, atol=0)
-    scale = max(float(grad.abs().max()) for grad in found.values())
-    for key, grad in found.items():
-        expected = torch.stack([grads[key] for grads in single_gradients]).sum(0)
-        torch.testing.assert_close(grad, expected, rtol=1e-4, atol=1e-5 * scale, msg=key)
+def test_objectives_pass_the_public_checks(name: str, objective: Any) -> None:
+    check_objective(objective, CONFIGS[name], token_pairs())
 
 
 @pytest.mark.parametrize("name", COPYING)

@@ -7,11 +7,14 @@ import pytest
 import torch
 from reference.exhaustive import all_sequences, best
 from reference.scripted import ScriptedStepper, batch_of
+from reference.tiny_translators import RECURRENT, TRANSFORMERS
 
 from seqlab.search.beam import beam_search
 from seqlab.search.config import SearchConfig
 from seqlab.search.ensemble import Ensemble
 from seqlab.search.greedy import greedy_search
+from seqlab.testing import check_stepper, token_pairs
+from seqlab.testing.models import build as build_model
 
 
 def mean_table(models: list[ScriptedStepper], key: int, history: tuple[int, ...]) -> list[float]:
@@ -47,22 +50,11 @@ def test_ensemble_of_equal_models_equals_the_model(beam_size: int) -> None:
             torch.testing.assert_close(h.attention, other.attention)
 
 
-def test_results_do_not_depend_on_the_batch() -> None:
-    """Results are bitwise equal, with a vocabulary size that does not fill vector registers."""
-    ensemble = Ensemble([ScriptedStepper(37, seed=seed) for seed in range(3)])
-    config = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
-    together = beam_search(ensemble, batch_of(list(range(9))), config)
-    for key in range(9):
-        assert beam_search(ensemble, batch_of([key]), config) == [together[key]]
-
-
-def test_forks_are_independent() -> None:
-    ensemble = Ensemble([ScriptedStepper(4, seed=seed) for seed in range(2)])
-    last_ids, state = ensemble.start(batch_of([0, 1]))
-    fork = state.fork()
-    first = ensemble.step(last_ids, state)
-    second = ensemble.step(last_ids, fork)
-    assert torch.equal(first.scores, second.scores)
+def test_ensembles_pass_the_public_checks() -> None:
+    """The vocabulary size does not fill vector registers."""
+    examples = token_pairs(37)
+    members = [build_model(config, examples) for config in (TRANSFORMERS["pre"], RECURRENT["lstm"])]
+    check_stepper(Ensemble(members), examples, has_attention=True)
 
 
 @pytest.mark.parametrize(

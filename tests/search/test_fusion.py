@@ -8,14 +8,18 @@ import pytest
 import torch
 from reference.exhaustive import all_sequences, best
 from reference.scripted import ScriptedBatch, ScriptedStepper, batch_of
+from reference.tiny_translators import TRANSFORMERS
 from torch import Tensor
 
+from seqlab.data.batch import collate_prompts
+from seqlab.models import GruLmConfig
 from seqlab.models.interfaces import NEG_INF, Step
 from seqlab.search.beam import beam_search
-from seqlab.search.config import SamplingConfig, SearchConfig
+from seqlab.search.config import SearchConfig
 from seqlab.search.fusion import Fusion, WeightedLm
 from seqlab.search.greedy import greedy_search
-from seqlab.search.sampling import sample
+from seqlab.testing import check_stepper, texts, token_pairs
+from seqlab.testing.models import build as build_model
 
 LM_KEY = 7  # the language model has no source, so all its rows have the same key
 
@@ -86,18 +90,6 @@ def test_stopping_rule_includes_the_length_reward(length_reward: float, length: 
     assert len(best_one.ids) == length
 
 
-def test_language_model_changes_the_result() -> None:
-    translator, lm = ScriptedStepper(6, seed=0), ScriptedStepper(6, seed=1)
-    config = SearchConfig(beam_size=3, max_length=8)
-    keys = list(range(8))
-    without_lm = beam_search(translator, batch_of(keys), config)
-    low_weight, high_weight = (
-        beam_search(fuse(translator, lm, weight), batch_of(keys), config) for weight in (1e-6, 2.0)
-    )
-    assert [found[0].ids for found in low_weight] == [found[0].ids for found in without_lm]
-    assert [found[0].ids for found in high_weight] != [found[0].ids for found in without_lm]
-
-
 def test_language_model_starts_from_its_own_start_id() -> None:
     translator, lm = RecordingStepper(5, bos_id=1, seed=0), RecordingStepper(5, bos_id=3, seed=1)
     fusion = fuse(translator, lm, 0.5)
@@ -116,30 +108,12 @@ def test_rows_can_be_selected_before_the_first_step() -> None:
         assert torch.equal(fusion.step(last_ids, state).scores[0], row)
 
 
-def test_results_do_not_depend_on_the_batch() -> None:
-    """Results are bitwise equal, with a vocabulary size that does not fill vector registers."""
-    fusion = fuse(ScriptedStepper(37, seed=0), ScriptedStepper(37, seed=1), 0.37)
-    search = SearchConfig(beam_size=4, num_hypotheses=4, max_length=6)
-    sampling = SamplingConfig(max_length=12, top_p=0.9, min_length=12)
-    found = beam_search(fusion, batch_of(list(range(9))), search)
-    samples = sample(fusion, batch_of(list(range(9))), sampling)
-    for key in range(9):
-        assert beam_search(fusion, batch_of([key]), search) == [found[key]]
-        assert sample(fusion, batch_of([key]), sampling, row_numbers=[key]) == [samples[key]]
-
-
-@pytest.mark.parametrize("steps", [0, 2])
-def test_forks_are_independent(steps: int) -> None:
-    fusion = fuse(ScriptedStepper(4, seed=0), ScriptedStepper(4, seed=1), 0.5)
-    state: Any
-    last_ids, state = fusion.start(batch_of([0, 1]))
-    for _ in range(steps):
-        step = fusion.step(last_ids, state)
-        last_ids, state = step.scores.argmax(dim=1), step.state
-    fork = state.fork()
-    first = fusion.step(last_ids, state)
-    second = fusion.step(last_ids, fork)
-    assert torch.equal(first.scores, second.scores)
+def test_fusions_pass_the_public_checks() -> None:
+    """The vocabulary size does not fill vector registers."""
+    examples = token_pairs(37)
+    translator, lm = build_model(TRANSFORMERS["pre"], examples), build_model(GruLmConfig(hidden_size=16), texts(37))
+    weighted = WeightedLm(lm, weight=0.37, start_lm=lambda rows, _: collate_prompts([[1]] * rows), length_reward=0.1)
+    check_stepper(Fusion(translator, weighted), examples, has_attention=True)
 
 
 def test_attention_is_that_of_the_translator() -> None:

@@ -18,20 +18,25 @@ MODEL = GivenFrames()
 LENGTHS = [5, 1, 3, 4]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_beam_of_all_prefixes_is_exact(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "max_length"), [*((seed, 256) for seed in range(5)), (0, 1), (0, 2), (0, 3)])
+def test_beam_of_all_prefixes_is_exact(seed: int, max_length: int) -> None:
+    """The probability of outputs above the maximum length is added to their prefix, which is unfinished."""
     frames = draw_frames(LENGTHS, seed=seed)
-    config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0)
+    config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0, max_length=max_length)
     single = replace(config, num_hypotheses=1)
     found = prefix_beam_search(MODEL, frames, config)
     without_scores = prefix_beam_search(MODEL, frames, single, need_scores=False)
     for row, (hypotheses, (best,)) in enumerate(zip(found, without_scores, strict=True)):
-        expected_probs = {ids: prob for ids, prob in sequence_probs(frames, row).items() if prob > 0}
-        assert {tuple(each.ids) for each in hypotheses} == expected_probs.keys()
-        assert len(hypotheses) == len(expected_probs)  # no duplicates
+        expected_probs: dict[tuple[int, ...], float] = defaultdict(float)
+        for ids, prob in sequence_probs(frames, row).items():
+            expected_probs[ids[:max_length]] += prob
+        assert {tuple(each.ids) for each in hypotheses} == {ids for ids, prob in expected_probs.items() if prob}
+        assert len(hypotheses) == len({tuple(each.ids) for each in hypotheses})
         for each in (*hypotheses, best):
             assert each.log_prob == pytest.approx(math.log(expected_probs[tuple(each.ids)]), rel=1e-5, abs=1e-6)
             assert each.score == each.log_prob
+            assert each.finished == (len(each.ids) < max_length)
+            assert each.num_tokens == len(each.ids) + each.finished
             assert len(each.token_log_probs) == (0 if each is best else each.num_tokens)
         probs = [expected_probs[tuple(each.ids)] for each in hypotheses]
         assert probs == pytest.approx(sorted(probs, reverse=True))
@@ -50,15 +55,6 @@ def test_small_beam_is_as_good_as_token_by_token_search() -> None:
     greedy = [best.log_prob for best in best_path_search(MODEL, frames, config)]
     assert sum(a > b + 1e-6 for a, b in zip(prefix_beams, greedy, strict=True)) >= 5
     assert all(a >= b - 1e-4 for a, b in zip(prefix_beams, greedy, strict=True))
-
-
-@pytest.mark.parametrize("max_length", [256, 4])
-def test_results_do_not_depend_on_other_sentences_and_padding(max_length: int) -> None:
-    lengths = [4, 17, 1, 9, 17]
-    config = SearchConfig(beam_size=4, num_hypotheses=3, max_length=max_length)
-    together = prefix_beam_search(MODEL, draw_frames(lengths), config)
-    for row, length in enumerate(lengths):
-        assert prefix_beam_search(MODEL, draw_frames([length]), config) == [together[row]]
 
 
 def test_padding_does_not_change_the_order_of_ties() -> None:
@@ -98,24 +94,6 @@ def test_banned_ids_and_eos_are_never_output() -> None:
     for best in prefix_beam_search(MODEL, frames, config, banned_ids=[BLANK, 3]):
         assert {id_ for each in best for id_ in each.ids} <= {2}
         assert len({tuple(each.ids) for each in best}) == len(best)
-
-
-@pytest.mark.parametrize("max_length", [1, 2, 3])
-def test_no_hypothesis_exceeds_the_maximum_length(max_length: int) -> None:
-    """The probability of longer outputs is added to their prefix, which is unfinished."""
-    frames = draw_frames(LENGTHS)
-    config = SearchConfig(beam_size=100, num_hypotheses=100, length_alpha=0.0, max_length=max_length)
-    without_scores = prefix_beam_search(MODEL, frames, replace(config, num_hypotheses=1), need_scores=False)
-    for row, found in enumerate(prefix_beam_search(MODEL, frames, config)):
-        expected_probs: dict[tuple[int, ...], float] = defaultdict(float)
-        for ids, prob in sequence_probs(frames, row).items():
-            expected_probs[ids[:max_length]] += prob
-        assert {tuple(each.ids) for each in found} == {ids for ids, prob in expected_probs.items() if prob}
-        for each in (*found, *without_scores[row]):
-            assert each.log_prob == pytest.approx(math.log(expected_probs[tuple(each.ids)]), rel=1e-5, abs=1e-6)
-            assert each.finished == (len(each.ids) < max_length)
-            assert each.num_tokens == len(each.ids) + each.finished
-        assert without_scores[row][0].log_prob == pytest.approx(found[0].log_prob, rel=1e-5, abs=1e-6)
 
 
 def test_length_penalty_is_applied_to_the_final_prefixes() -> None:
