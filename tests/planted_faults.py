@@ -121,7 +121,8 @@ def try_fault(fault: Fault) -> Finding:
         tests = find_tests(checkout, fault.tests)
         if problem is not None or not tests:
             return Finding(fault, problem or "tests not found")
-        status, output = run_tests(checkout, tests, "-x", "-m", "not learning and not gpu")
+        selection = ("-k", fault.select) if fault.select else ()
+        status, output = run_tests(checkout, tests, "-x", "-m", "not learning and not gpu", *selection)
     seconds = time.monotonic() - start
     if status is None:
         return Finding(fault, CAUGHT, f"(still running after {MAX_SECONDS_PER_FAULT:.0f} s)", seconds)

@@ -14,6 +14,7 @@ RESUME = (
         'self.progress, journal_size = validate_type(state["progress"], Progress)',
         'self.progress, journal_size = validate_type(state["progress"] | {"best": []}, Progress)',
         (TABLE,),
+        select="rnn",
     ),
     Fault(
         "resume.metrics_of_the_interval",
@@ -21,6 +22,7 @@ RESUME = (
         'self.metrics = validate_type(state["figures"], TrainingMetrics)',
         "self.metrics = TrainingMetrics()",
         (TABLE,),
+        select="rnn",
     ),
     Fault(
         "resume.recordings_off_by_one",
@@ -28,6 +30,7 @@ RESUME = (
         "start, counts = next_position(after), self.frame_counts(indices)",
         "start, counts = after or next_position(after), self.frame_counts(indices)",
         (TABLE,),
+        select="gru_recogniser",
     ),
     Fault(
         "resume.examples_off_by_one",
@@ -35,6 +38,7 @@ RESUME = (
         "settings, start = _data_config(config), next_position(after)\n        count = len(data.train)",
         "settings, start = _data_config(config), after or next_position(after)\n        count = len(data.train)",
         (TABLE,),
+        select="linear_model",
     ),
     Fault(
         "resume.augmentation_of_the_process",
@@ -42,6 +46,7 @@ RESUME = (
         "seeded_generator(self.seed, epoch, index, AUGMENTATION_STREAM)",
         "np.random.default_rng()",
         (TABLE,),
+        select="gru_recogniser",
     ),
     Fault(
         "resume.average_of_all_checkpoints",
@@ -56,6 +61,7 @@ RESUME = (
         "self.moving_average = RunningMean(self.weights(), self.progress.average_from)",
         "self.moving_average = RunningMean(self.weights(), self.progress.step)",
         (TABLE,),
+        select="triggered",
     ),
     Fault(
         "resume.checkpoint_not_atomic",
@@ -72,6 +78,7 @@ RANKS = (
         "divisor = count.clamp_min(1.0) / self.accumulator.world_size",
         "divisor = count.clamp_min(1.0)",
         (TABLE,),
+        select="linear_model",
     ),
     Fault(
         "ranks.sums_of_one_rank",
@@ -79,6 +86,7 @@ RANKS = (
         "values = self.device_context.world.sum(torch.stack([value.double() for value in sums.values()]))",
         "values = torch.stack([value.double() for value in sums.values()])",
         (TABLE,),
+        select="linear_model",
     ),
     Fault(
         "ranks.validation_of_one_shard",
@@ -86,6 +94,7 @@ RANKS = (
         "for batch in islice(batches, world.rank, None, world.world_size):",
         "for batch in islice(batches, 0, None, world.world_size):",
         (TABLE,),
+        select="rnn_lm",
     ),
     Fault(
         "ranks.results_not_interleaved",
@@ -107,6 +116,7 @@ RANKS = (
         "collate_rank(shares, self._rank, partial(self._collate, chunk)),",
         "collate_rank(shares, 0, partial(self._collate, chunk)),",
         (TABLE,),
+        select="rnn and not lm",
     ),
     Fault(
         "ranks.same_text",
@@ -114,6 +124,7 @@ RANKS = (
         "batches, parts = collate_rank(shares, self._rank, collate), nonempty_micro_steps(shares)",
         "batches, parts = collate_rank(shares, 0, collate), nonempty_micro_steps(shares)",
         (TABLE,),
+        select="rnn_lm",
     ),
     Fault(
         "ranks.idle_batches_count",
@@ -121,6 +132,7 @@ RANKS = (
         'changes = {"tgt_out": torch.full_like(self.tgt_out, IGNORE), "num_tgt_tokens": 0}',
         'changes = {"num_tgt_tokens": 0}',
         (OUTPUTS, TABLE),
+        select="rnn",
     ),
 )
 BATCHES = (
@@ -130,6 +142,7 @@ BATCHES = (
         "return sums / lengths[:, None]",
         "return sums / memory.size(1)",
         (OUTPUTS,),
+        select="lstm_labeller",
     ),
     Fault(
         "batches.frames_of_the_longest",
@@ -137,6 +150,7 @@ BATCHES = (
         "pooled = hidden.masked_fill(is_padding, 0).sum(1) / lengths[:, None]",
         "pooled = hidden.mean(1)",
         (OUTPUTS,),
+        select="gru_recording or lstm_recording",
     ),
     Fault(
         "batches.product_of_few_rows",

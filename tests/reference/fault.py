@@ -19,3 +19,5 @@ class Fault:
     new: str
     tests: tuple[str, ...]
     """Path suffixes of the test files that should detect the fault, the fastest first."""
+    select: str = ""
+    """Selection among these tests (pytest's `-k`), such as the name of a row of the table; empty: all."""

@@ -30,6 +30,7 @@ TRAINING = (
         'self.accumulator.restore_carry(_with_prefix(tensors, "carry."))',
         "self.accumulator.restore_carry({})",
         ("contracts/test_training.py",),
+        select="streams",
     ),
     Fault(
         "resume.seed_without_step",
