@@ -1,6 +1,7 @@
 """Classification of recordings: command line, batches, folds by speaker, fine-tuning."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from contracts.trained import Trained
 from system.conftest import run_in_process
 
 import seqlab
@@ -97,8 +99,8 @@ def test_a_recording_given_as_run_is_refused(corpus: str) -> None:
     assert f"{path} is a recording: write the paths of recordings into a list" in done.stderr.decode()
 
 
-def test_options_of_text_labelling_are_refused(corpus: str, tmp_path: Path) -> None:
-    run = train(tiny_config(corpus, max_steps=1), tmp_path / "run")
+def test_options_of_text_labelling_are_refused(trained_row: Callable[[str], Trained]) -> None:
+    run = trained_row("cnn_recording_labeller").run
     for arguments, message in (
         (("--conllu", "upos"), "--conllu is for labels of text"),
         (("--batch_tokens", "3"), "--batch_tokens is for labels of text"),

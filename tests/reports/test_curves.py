@@ -1,26 +1,19 @@
 """Training curves: values of metrics.jsonl, panels shared by several runs, and errors."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from reference.tiny_runs import tiny_config, write_numbers
+from contracts.trained import Trained
 
 from seqlab.reports.curves import draw_curves, read_curves, save_curves
-from seqlab.training import train
-
-
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a tiny run for 12 steps."""
-    folder = tmp_path_factory.mktemp("curves")
-    write_numbers(folder, range(60))
-    return train(tiny_config(folder, max_steps=12, log_every=2, valid_every=4), folder / "run")
 
 
 @pytest.fixture
-def copies(run_dir: Path, tmp_path: Path) -> list[Path]:
-    """Return two copies of the files that curves are drawn from."""
+def copies(trained_row: Callable[[str], Trained], tmp_path: Path) -> list[Path]:
+    """Return two copies of the files that curves are drawn from, of a trained translator."""
+    run_dir = trained_row("transformer").run
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         for file in ("run.json", "config.yaml", "metrics.jsonl"):
