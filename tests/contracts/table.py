@@ -190,7 +190,7 @@ ROWS: tuple[Row, ...] = (
         STREAMS,
         {"family": "lstm_lm", "hidden_size": 16, "num_layers": 2, "weight_dropout": 0.1},
         {"family": "cross_entropy", "activation_penalty": 2.0, "slowness_penalty": 1.0},
-        optim("sgd", lr=3.0, **TRIGGER),
+        optim("sgd", lr=6.0, **TRIGGER),
         {"valid_every": 1, "save_every": 1, "keep_best": 8},
     ),
     Row(

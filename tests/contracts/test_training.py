@@ -44,6 +44,12 @@ def test_resumed_runs_equal_the_uninterrupted_one(trained: Trained, number: int,
     assert {path.name for path in resumed.iterdir()} == {path.name for path in uninterrupted.iterdir()}, "leftovers"
 
 
+@pytest.mark.rows(lambda row: row.optim.get("average_trigger"))
+def test_the_triggered_average_starts_before_a_checkpoint_to_resume_from(trained: Trained) -> None:
+    [event] = comparable_metrics(trained.run, ["event"])
+    assert trained.row.checkpoints[0] < event["step"] < trained.row.checkpoints[1]
+
+
 @pytest.mark.rows(lambda row: not row.is_random)
 def test_losses_do_not_depend_on_micro_steps_and_ranks(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
