@@ -83,6 +83,7 @@ def _fields(
     If the data are missing, the values are defaults, and a note is printed.
     """
     from seqlab.cli.train_config import names_corpus
+    from seqlab.recipes.run_data import without_generating
     from seqlab.runs.config import Config, to_dict, unused_fields
     from seqlab.runs.fields import list_fields
     from seqlab.runs.validate import ConfigError
@@ -92,7 +93,7 @@ def _fields(
     recipe, found_dir = find_target(target, overrides, run_dir)
     values: dict[str, object] = {}
     unused: set[str] = set()
-    with TemporaryDirectory() as folder:  # a recipe may write data into the run folder
+    with TemporaryDirectory() as folder, without_generating():  # the data of a recipe may take a minute
         try:
             config = make_config(recipe, overrides, found_dir if recipe is None else Path(folder))
             values, unused = to_dict(config), unused_fields(config)

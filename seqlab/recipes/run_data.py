@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +16,7 @@ from seqlab.runs.folder import RunFolder
 logger = logging.getLogger(__name__)
 _staged: dict[Path, Path] = {}
 """Run folder -> temporary folder with data that were generated in advance."""
+_generates = ContextVar("_generates", default=True)
 
 
 @contextmanager
@@ -29,8 +31,18 @@ def staged_data(run_dir: Path) -> Iterator[Path]:
             del _staged[key]
 
 
+@contextmanager
+def without_generating() -> Iterator[None]:
+    """Let `generated_data` return the folder of the data without creating it, for a config that is only shown."""
+    token = _generates.set(False)
+    try:
+        yield
+    finally:
+        _generates.reset(token)
+
+
 def generated_data(run_dir: str | Path, write: Callable[[Path], object], corpus: str | None = None) -> Path:
-    """Return `run_dir/data`; generate the files in it if there are none.
+    """Return `run_dir/data`; generate the files in it if there are none (see also `without_generating`).
 
     An existing run keeps its files, even if an earlier version of `write` wrote them: training compares them with
     run.json. The files of a run that is being overwritten are moved to `RunFolder.replaced`, and new files are
@@ -46,6 +58,8 @@ def generated_data(run_dir: str | Path, write: Callable[[Path], object], corpus:
             of an existing run are missing, and `write` generates different ones.
     """
     run = RunFolder(run_dir)
+    if not _generates.get():
+        return run.data
     old_data = run.replaced / run.data.name
     is_missing = not (run.data.exists() and any(run.data.iterdir()))
     # Without a run.json, the replaced folder is left from an interrupted setup, and the data may be the user's.

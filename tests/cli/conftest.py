@@ -2,13 +2,17 @@
 
 import io
 import logging
+import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from reference.processes import FORKSERVER
 from reference.random_runs import write_run
 
 from seqlab.cli.main import main
@@ -41,6 +45,25 @@ def seqlab(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[b
         return Result(status, captured.out, captured.err.decode())
 
     return run
+
+
+def start_command(argv: Sequence[str | Path], stdin: Path, out: Path, errors: Path) -> BaseProcess:
+    """Start a seqlab command in a process of its own whose streams are files, named pipes or a terminal."""
+    process = FORKSERVER.Process(target=_run_with_streams, args=(list(map(str, argv)), stdin, out, errors))
+    process.start()
+    return process
+
+
+def _run_with_streams(argv: list[str], stdin: Path, out: Path, errors: Path) -> None:
+    os.dup2(os.open(stdin, os.O_RDONLY), 0)
+    for path, descriptor in ((out, 1), (errors, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+    sys.stdin = os.fdopen(0)  # the process was started without one
+    sys.argv[1:] = argv
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from seqlab.__main__ import run
+
+    sys.exit(run())
 
 
 @pytest.fixture(scope="session")

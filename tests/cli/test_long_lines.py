@@ -10,7 +10,8 @@ from seqlab.runs.folder import RunFolder
 from seqlab.runs.load import read_config
 from seqlab.runs.overrides import config_from_yaml
 
-LONG_LINE = "drei " * 300_000
+LONG_LINE = "drei" * 300_000
+"""One word, since the models read it once with a higher limit."""
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 import gzip
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from .conftest import start_command
 
 LINES = [
     "abc def",
@@ -306,20 +306,18 @@ def test_folders_that_are_not_runs_are_refused(seqlab, tmp_path: Path) -> None:
     assert "is not a run folder" in seqlab("translate", tmp_path).err
 
 
-def test_a_closed_output_pipe_ends_the_command(run_dir: Path) -> None:
-    command = [sys.executable, "-m", "seqlab", "translate", str(run_dir), *FAST, "--buffer_lines", "1"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdin.write(b"abc\n")
-    process.stdin.flush()
-    assert process.stdout.readline().endswith(b"\n")  # output is written before the input ends
-    process.stdout.close()
-    process.stdin.write(b"abc\n" * 3)
-    process.stdin.close()
-    assert process.stderr.read() == b""
-    assert process.wait(timeout=60) == 141
+def test_a_closed_output_pipe_ends_the_command(run_dir: Path, tmp_path: Path) -> None:
+    stdin, out, errors = (tmp_path / name for name in ("in", "out", "errors"))
+    os.mkfifo(stdin)
+    os.mkfifo(out)
+    process = start_command(["translate", run_dir, *FAST, "--buffer_lines", "1"], stdin, out, errors)
+    with stdin.open("wb", buffering=0) as lines:
+        with out.open("rb") as translations:
+            lines.write(b"abc\n")
+            assert translations.readline().endswith(b"\n")  # output is written before the input ends
+        lines.write(b"abc\n" * 3)
+    process.join(60)
+    assert (process.exitcode, errors.read_text("utf-8")) == (141, "")
 
 
 def test_a_split_line_is_reported_with_its_line_number(seqlab, run_dir: Path) -> None:

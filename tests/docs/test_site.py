@@ -1,6 +1,5 @@
 """Documentation site: a build without warnings, a complete reference, and no files from other hosts."""
 
-import fcntl
 import os
 import re
 import subprocess
@@ -9,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from reference.shared import SharedFolder
 
 from seqlab.built_in import BUILT_IN, COMMANDS
 from seqlab.cli.main import find_command
@@ -52,17 +52,9 @@ class LoadedAddresses(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the site once for all workers of pytest-xdist; warnings are errors."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder = shared / "site"
-    with (shared / "site.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "built").exists():
-            build(folder)
-            (folder / "built").touch()
-    return folder
+def site(shared: SharedFolder) -> Path:
+    """Build the site; warnings are errors."""
+    return shared.build("site", build)
 
 
 def build(folder: Path) -> None:
@@ -125,10 +117,10 @@ def test_reference_lists_all_recipes_components_and_public_names(site: Path) -> 
         assert kind == "command" or all(name in components for name in entries), kind
     import seqlab
 
-    for package in ("seqlab", "seqlab.models", "seqlab.nn", "seqlab.optim"):
+    for package in ("seqlab", "seqlab.models", "seqlab.nn", "seqlab.optim", "seqlab.testing"):
         ids = LoadedAddresses(site / "reference" / "api" / package / "index.html").ids
         exported = seqlab if package == "seqlab" else getattr(seqlab, package.partition(".")[2])
-        modules = {"data", "models", "nn", "objectives", "optim", "search"} if package == "seqlab" else set()
+        modules = {"data", "models", "nn", "objectives", "optim", "search", "testing"} if package == "seqlab" else set()
         assert {f"{package}.{name}" for name in exported.__all__ if name not in modules} <= ids
 
 

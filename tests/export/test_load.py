@@ -2,7 +2,6 @@
 
 import json
 import logging
-import multiprocessing
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference.processes import FORKSERVER
 from reference.random_runs import write_run
 
 import seqlab
@@ -130,8 +130,7 @@ def export_and_translate(run_dir: Path, barrier: Any) -> tuple[list[str], bool]:
 
 def test_concurrent_processes_export_once(make_run: Callable[..., Path]) -> None:
     run_dir = make_run()
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, context.Pool(2) as pool:
+    with FORKSERVER.Manager() as manager, FORKSERVER.Pool(2) as pool:
         calls = [(run_dir, manager.Barrier(2))] * 2
         (found, exported), (other, other_exported) = pool.starmap(export_and_translate, calls, chunksize=1)
     assert found == other

@@ -4,15 +4,15 @@ import multiprocessing
 import os
 import signal
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from reference.processes import FORKSERVER
 
 import seqlab
 from seqlab.base.world import ProgressCallback
@@ -96,34 +96,39 @@ def test_one_worker_on_a_gpu() -> None:
     assert default_num_workers(torch.device("cuda")) == 1
 
 
-PROGRAM_WITH_THREADS = """
-import sys, torch
-import seqlab
-from seqlab.inference.forks import MIN_ROWS_PER_WORKER
-(torch.randn(2000, 2000) @ torch.randn(2000, 2000)).sum()  # start OpenMP's threads before the fork
-lines = ["the dog sees a cat.", "a man", "the red horse eats quickly on the street."] * MIN_ROWS_PER_WORKER
-for processes in (1, 2):
-    print(seqlab.load(sys.argv[1], processes=processes).translate(lines, max_length=8))
-"""
+def translate_after_starting_threads(run_folder: Path, results: Connection) -> None:
+    """Translate in one and in two processes, after OpenMP has started threads in this one."""
+    torch.set_num_threads(4)
+    (torch.randn(500, 500) @ torch.randn(500, 500)).sum()
+    lines = ["the dog sees a cat.", "a man", "the red horse eats quickly on the street."] * MIN_ROWS_PER_WORKER
+    runs = [seqlab.load(run_folder, processes=count) for count in (1, 2)]
+    results.send([run.translate(lines, max_length=8) for run in runs])
 
 
 def test_openmp_threads_started_before_the_fork_do_not_deadlock(run_folder: Path) -> None:
-    command = [sys.executable, "-c", PROGRAM_WITH_THREADS, str(run_folder)]
-    environment = os.environ | {"OMP_NUM_THREADS": "4"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
-    one_process, two_processes = done.stdout.splitlines()
+    received, sender = FORKSERVER.Pipe(duplex=False)
+    process = FORKSERVER.Process(target=translate_after_starting_threads, args=(run_folder, sender))
+    process.start()
+    sender.close()
+    has_ended = received.poll(120)
+    process.kill() if not has_ended else process.join()
+    assert has_ended
+    one_process, two_processes = received.recv()
     assert one_process == two_processes
 
 
-PROGRAM_TO_KILL = """
-import os, sys, time
-from seqlab.inference.forks import MIN_ROWS_PER_WORKER, ForkedWorkers
-def compute(indices, on_rows):
-    os.write(1, f"{os.getpid()}\\n".encode())  # one write: the workers share the pipe
-    time.sleep(60)
-    return indices
-ForkedWorkers(2).map_rows([1] * 2 * MIN_ROWS_PER_WORKER, compute)
-"""
+def sleep_in_workers(out: Path, errors: Path) -> None:
+    """Write the process ids of two workers, which sleep for a minute, to a named pipe."""
+    for path, descriptor in ((out, 1), (errors, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def compute(indices: list[int], on_rows: ProgressCallback | None) -> list[int]:
+        os.write(1, f"{os.getpid()}\n".encode())  # one write: the workers share the pipe
+        time.sleep(60)
+        return indices
+
+    ForkedWorkers(2).map_rows([1] * 2 * MIN_ROWS_PER_WORKER, compute)
 
 
 def is_running(pid: int) -> bool:
@@ -142,14 +147,16 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_workers_end_with_their_parent(signal_number: int) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM_TO_KILL], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert parent.stdout is not None
-    workers = [int(parent.stdout.readline()) for _ in range(2)]
-    parent.send_signal(signal_number)
-    rest, errors = parent.communicate(timeout=30)  # returns when the last worker has closed the output
-    assert rest == ""
-    wait_until(lambda: not any(map(is_running, workers)))
-    assert errors.count("KeyboardInterrupt") == (signal_number == signal.SIGINT)
+def test_workers_end_with_their_parent(tmp_path: Path, signal_number: int) -> None:
+    out, errors = tmp_path / "out", tmp_path / "errors"
+    os.mkfifo(out)
+    parent = FORKSERVER.Process(target=sleep_in_workers, args=(out, errors))
+    parent.start()
+    assert parent.pid is not None
+    with out.open() as lines:
+        workers = [int(lines.readline()) for _ in range(2)]
+        os.kill(parent.pid, signal_number)
+        parent.join()
+        wait_until(lambda: not any(map(is_running, workers)))
+        assert lines.read() == ""
+    assert errors.read_text("utf-8").count("KeyboardInterrupt") == (signal_number == signal.SIGINT)

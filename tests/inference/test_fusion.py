@@ -181,16 +181,15 @@ def test_results_do_not_depend_on_batches_or_processes(run_folder: Path, lm_dir:
     assert two_processes.translate_detailed(LINES, **SEARCH) == expected
 
 
-@pytest.mark.parametrize("lm_weight", [0.3, 5.0])
 def test_outputs_longer_than_the_lm_context_do_not_depend_on_batches(
-    tmp_path: Path, run_folder: Path, tokenizer: Tokenizer, lm_weight: float
+    tmp_path: Path, run_folder: Path, tokenizer: Tokenizer
 ) -> None:
     settings = replace(FAMILIES["transformer_lm"], max_length=8)
     model = random_model(settings, tokenizer, seed=4)
     lm_dir = write_language_model(tmp_path / "lm", settings, model, tokenizer, block_length=8)
-    run = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=lm_weight)
-    lines = [" ".join(line.split()[::step]) for line in LINES if line for step in (1, -1, 2, -2)]
-    options = {"beam_size": 2, "num_hypotheses": 2, "max_length": 29, "max_length_offset": 30}
+    run = seqlab.load(run_folder, precision="fp32", lm=lm_dir, lm_weight=0.3)
+    lines = [" ".join(line.split()[::step]) for line in LINES if line for step in (1, -2)]
+    options = {"beam_size": 2, "num_hypotheses": 2, "max_length": 24, "max_length_offset": 30}
     expected = run.translate_detailed(lines, **options)
     assert any(each.num_tokens > 16 for found in expected for each in found.hypotheses)
     assert run.translate_detailed(lines, batch_tokens=1, **options) == expected

@@ -50,28 +50,28 @@ def next_log_probs(run: LanguageModel, prefix: Sequence[int]) -> torch.Tensor:
 @every_document
 def test_samples_do_not_depend_on_the_batch(runs: TinyRuns, family: str, documents: str) -> None:
     run = load_language_model(runs(family, documents=documents))
-    config: dict[str, Any] = {"seed": 3, "max_length": 24, "top_p": 0.97}
-    expected = run.generate(PROMPTS, num_samples=3, **config)
+    config: dict[str, Any] = {"seed": 3, "max_length": 18, "top_p": 0.97}
+    expected = run.generate(PROMPTS, num_samples=2, **config)
     for batch_rows in (1, 4):
-        assert run.generate(PROMPTS, num_samples=3, **config, batch_rows=batch_rows) == expected
+        assert run.generate(PROMPTS, num_samples=2, **config, batch_rows=batch_rows) == expected
     assert [each[:1] for each in expected] == run.generate(PROMPTS, **config)
-    assert expected[:2] == run.generate(PROMPTS[:2], num_samples=3, **config)
+    assert expected[:2] == run.generate(PROMPTS[:2], num_samples=2, **config)
     texts = [each.text for continuations in expected for each in continuations]
     assert len(set(texts)) > len(texts) // 2  # prompts and samples have independent random numbers
-    assert texts != [each.text for c in run.generate(PROMPTS, num_samples=3, **(config | {"seed": 4})) for each in c]
+    assert texts != [each.text for c in run.generate(PROMPTS, num_samples=2, **(config | {"seed": 4})) for each in c]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("seeds", [(1,), (2,), (1, 2)], ids=str)
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)], ids=str)
 @every_family
 def test_beam_search_beyond_the_context_does_not_depend_on_the_batch(
     runs: TinyRuns, family: str, seeds: tuple[int, ...], precision: str
 ) -> None:
-    """Prompts near the context length, after which a Transformer re-reads half of its context."""
+    """Prompts near the context length, after which a Transformer re-reads half of its context; others have none."""
     run = load_language_model([runs(family, "characters", seed=seed) for seed in seeds], precision=precision)
-    for length in (MAX_LENGTH - 6, MAX_LENGTH, MAX_LENGTH + 3):
+    for length in (MAX_LENGTH - 6, MAX_LENGTH, MAX_LENGTH + 3)[: 3 if family == "transformer_lm" else 1]:
         prompts = ["".join("der Katzeläufbschn"[(i * k) % 18] for i in range(length)) for k in (1, 5, 7, 11, 13)]
-        options: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "max_length": 40}
+        options: dict[str, Any] = {"beam_size": 3, "num_hypotheses": 3, "max_length": 24}
         expected = run.generate(prompts, **options)
         for chosen in ([0], [1, 2], [3, 4, 0]):
             assert run.generate([prompts[i] for i in chosen], **options) == [expected[i] for i in chosen]
@@ -167,7 +167,7 @@ def test_stop_texts_truncate_the_text_at_their_first_occurrence(runs: TinyRuns, 
 @pytest.mark.parametrize("tokenizer", ["bpe", "sentencepiece", "words"])
 def test_streaming_emits_the_final_text(runs: TinyRuns, documents: str, tokenizer: str) -> None:
     run = load_language_model(runs("lstm_lm", tokenizer, documents))
-    for seed in range(8):
+    for seed in range(4):
         for stop in ([], ["er", "läuft", *NEWLINE[documents]]):
             emitted: list[str] = []
             config: dict[str, Any] = {"max_length": 30, "seed": seed, "min_length": 4}
@@ -207,8 +207,9 @@ def test_newlines_in_stop_texts_are_refused_for_models_of_lines(runs: TinyRuns) 
 
 def test_first_prompt_reproduces_the_samples_of_a_part_of_the_prompts(runs: TinyRuns) -> None:
     run = load_language_model(runs("gru_lm"))
-    found = run.generate(PROMPTS, num_samples=2)
-    parts = [run.generate(PROMPTS[i : i + 3], num_samples=2, first_prompt=i) for i in (0, 3, 6)]
+    options: dict[str, Any] = {"num_samples": 2, "max_length": 12}
+    found = run.generate(PROMPTS, **options)
+    parts = [run.generate(PROMPTS[i : i + 3], **options, first_prompt=i) for i in (0, 3, 6)]
     assert found == [continuations for part in parts for continuations in part]
 
 

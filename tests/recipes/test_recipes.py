@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,21 @@ def test_multi30k_mlm_has_the_encoder_of_multi30k_en_de(tmp_path: Path) -> None:
     assert not {*masked.data.input_specs()} & {*translator.data.test_src, *translator.data.test_tgt}
 
 
+@pytest.fixture(scope="module")
+def word_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run folder for all recipes of words; those of one corpus generate the same data."""
+    return tmp_path_factory.mktemp("words") / "run"
+
+
+@cache
+def read_column(spec: str) -> list[str]:
+    return list(parse_column(spec).values())
+
+
 @pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith(("g2p_", "inflection_"))])
-def test_word_recipes_read_existing_columns(name: str, tmp_path: Path) -> None:
+def test_word_recipes_read_existing_columns(name: str, word_run: Path, tmp_path: Path) -> None:
     try:
-        config = RECIPES[name](tmp_path / "run")
+        config = RECIPES[name](word_run)
     except FileNotFoundError as error:
         pytest.skip(str(error))
     write_config(config, tmp_path / "config.yaml")
@@ -95,7 +107,7 @@ def test_word_recipes_read_existing_columns(name: str, tmp_path: Path) -> None:
     pairs = [("train", config.data.train_src[0], config.data.train_tgt[0])]
     pairs += [("valid", config.data.valid_src, tgt) for tgt in config.data.valid_tgt]
     for split, src, tgt in pairs:
-        lines = [list(parse_column(spec).values()) for spec in (src, tgt)]
+        lines = [read_column(spec) for spec in (src, tgt)]
         assert len(lines[0]) == len(lines[1]) >= (8000 if split == "train" else 1000)
         assert all(("\t" in line) == name.startswith("inflection_") for line in lines[0])
     assert not {*config.data.test_src} & {*config.data.train_src, config.data.valid_src}

@@ -11,7 +11,7 @@ from reference.tiny_runs import tiny_config, write_numbers
 
 from seqlab.cli.train_config import checked_config
 from seqlab.recipes import RECIPES
-from seqlab.recipes.run_data import generated_data, staged_data
+from seqlab.recipes.run_data import generated_data, staged_data, without_generating
 from seqlab.runs.config import Config, write_config
 from seqlab.runs.folder import RunFolder
 from seqlab.runs.overrides import override
@@ -35,6 +35,12 @@ OLD, NEW = recipe_of(range(1, 40)), recipe_of(range(100, 160))
 
 def read_data(run_dir: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (run_dir / "data").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def old_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train a run of `OLD`. It must be copied to be changed."""
+    return train(OLD, tmp_path_factory.mktemp("old") / "run")
 
 
 def test_a_run_keeps_its_data_unless_it_is_overwritten(tmp_path: Path) -> None:
@@ -68,6 +74,14 @@ def test_staged_data_are_moved_into_the_run_folder(tmp_path: Path, overwrite: bo
     assert len(calls) == 1
     assert not first.exists()
     assert read_data(tmp_path / "run") == expected
+
+
+def test_no_data_are_generated_for_a_config_that_is_only_shown(tmp_path: Path) -> None:
+    with without_generating():
+        config = OLD(tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    assert config == OLD(tmp_path / "run")
+    assert read_data(tmp_path / "run")
 
 
 @pytest.mark.parametrize("is_new", [True, False])
@@ -126,9 +140,11 @@ def test_overwriting_killed_while_generating_is_undone(
 
 
 @pytest.mark.parametrize("kill_at", range(8))
-def test_interrupted_restoring_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int) -> None:
+def test_interrupted_restoring_is_completed(
+    old_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
     """Killed at any rename of `finish_overwrite`, after new data were generated."""
-    run_dir = train(OLD, tmp_path / "run")
+    run_dir = shutil.copytree(old_run, tmp_path / "run")
     before, names = read_data(run_dir), {path.name for path in run_dir.iterdir()}
     set_aside_old_run(RunFolder(run_dir))
     NEW(run_dir)
