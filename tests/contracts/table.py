@@ -73,6 +73,7 @@ LM: Settings = {
     **{"family": "transformer_lm", "d_model": 16, "d_ff": 32, "num_heads": 2, "num_layers": 1, "max_length": 16},
 }
 FRAMES: Settings = {"num_layers": 1, "hidden_size": 16, "channels": [4, 4], "dropout": 0.1}
+NGRAMS: Settings = {"ngram_order": 3, "num_ngrams": 40}
 ATTENTION_FRAMES: Settings = {"channels": [4, 4], **ENCODER}
 MUON: dict[str, Any] = {"rounding": 2e-3, "exact": {"optim.optimizer.lr": 0.002}}
 """Muon normalizes the singular values of gradients, and thus increases the rounding errors of small ones."""
@@ -208,7 +209,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "lstm_labeller, n-grams",
         LINES,
-        {"family": "lstm_labeller", "hidden_size": 16, "embedding_size": 8, "ngram_order": 3, "num_ngrams": 40},
+        {**{"family": "lstm_labeller", "hidden_size": 16, "embedding_size": 8}, **NGRAMS, "pooling": "mean"},
         optim=optim(**EMA),
     ),
     Row(
@@ -221,9 +222,14 @@ ROWS: tuple[Row, ...] = (
     Row(
         "transformer_labeller, words",
         WORDS,
-        {"family": "transformer_labeller", **ENCODER, "unknown_share": 0.2, "ngram_order": 2, "num_ngrams": 40},
+        {"family": "transformer_labeller", **ENCODER, "unknown_share": 0.2, **NGRAMS},
     ),
-    Row("transformer_labeller", LINES, {"family": "transformer_labeller", **ENCODER}, optim=optim("adamw")),
+    Row(
+        "transformer_labeller",
+        LINES,
+        {"family": "transformer_labeller", **ENCODER, "pooling": "max"},
+        optim=optim("adamw"),
+    ),
     Row(
         "cnn_labeller",
         LINES,
