@@ -21,6 +21,8 @@ from reference.shared import SharedFolder
 if TYPE_CHECKING:
     from contracts.trained import Trained
 
+    from seqlab.runs.config import Config
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores SIGINT in background jobs
     signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -68,6 +70,25 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator
     folder = SharedFolder((base if worker_id == "master" else base.parent) / "shared")
     yield folder
     assert folder.changed_files() == []
+
+
+@pytest.fixture(scope="session")
+def numbers(shared: SharedFolder) -> Path:
+    """Return a folder with 129 numbers in English and German (train.en and train.de); tests must not change it."""
+    from reference.tiny_runs import write_numbers
+
+    return shared.build("numbers", lambda folder: write_numbers(folder, range(1, 130)))
+
+
+@pytest.fixture(scope="session")
+def translator(numbers: Path, shared: SharedFolder) -> tuple["Config", Path]:
+    """Return the config and the folder of a finished run of 12 steps; tests must not change it."""
+    from reference.tiny_runs import tiny_config
+
+    from seqlab.training import train
+
+    config = tiny_config(numbers, max_steps=12, save_every=2, valid_every=4)
+    return config, shared.build("translator", lambda folder: train(config, folder / "run")) / "run"
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts.row import ADAM, Settings
+from contracts.row import ADAM, Settings, replace_prefixes
 
 from seqlab.registry import Parts
 
@@ -54,12 +54,7 @@ def run_of(
 
 def resolve_names(value: Any, case: str) -> Any:
     """Replace `@name`, `%name` and `%%` in all strings of a nested value."""
-    if isinstance(value, str):
-        prefix = next((prefix for prefix in FOLDERS if value.startswith(prefix)), "")
-        return FOLDERS.get(prefix, "").format(case=case) + value.removeprefix(prefix)
-    if isinstance(value, Mapping):
-        return {name: resolve_names(each, case) for name, each in value.items()}
-    return [resolve_names(each, case) for each in value] if isinstance(value, list | tuple) else value
+    return replace_prefixes(value, {prefix: folder.format(case=case) for prefix, folder in FOLDERS.items()})
 
 
 def flatten(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

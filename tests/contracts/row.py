@@ -55,7 +55,7 @@ class Row:
             **{"device": "cpu", "precision": "fp32", "threads": 1},
         }
         values: dict[str, Any] = {
-            "data": _resolve(self.data, corpora),
+            "data": replace_prefixes(self.data, {"@": f"{corpora}/"}),
             "model": dict(self.model),
             "objective": dict(self.objective) or {"family": Parts("model")[self.model["family"]].default_objective},
             "training": training | dict(self.training),
@@ -87,10 +87,11 @@ def set_field(values: dict[str, Any], key: str, value: Any) -> None:
     values[name] = value
 
 
-def _resolve(value: Any, corpora: Path) -> Any:
-    """Replace `@` at the start of strings by the folder of the corpora."""
+def replace_prefixes(value: Any, folders: Mapping[str, str]) -> Any:
+    """Replace the prefix of each string in a nested value by its folder."""
     if isinstance(value, str):
-        return f"{corpora}/{value[1:]}" if value.startswith("@") else value
+        prefix = next((prefix for prefix in folders if value.startswith(prefix)), "")
+        return folders.get(prefix, "") + value.removeprefix(prefix)
     if isinstance(value, Mapping):
-        return {name: _resolve(item, corpora) for name, item in value.items()}
-    return [_resolve(item, corpora) for item in value] if isinstance(value, list | tuple) else value
+        return {name: replace_prefixes(item, folders) for name, item in value.items()}
+    return [replace_prefixes(item, folders) for item in value] if isinstance(value, list | tuple) else value

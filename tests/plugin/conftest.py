@@ -16,7 +16,6 @@ import pytest
 import yaml
 from reference.processes import FORKSERVER
 from reference.shared import SharedFolder
-from reference.tiny_runs import write_numbers
 
 import seqlab
 
@@ -129,8 +128,8 @@ def write_distribution(folder: Path, name: str, target: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def corpus(shared: SharedFolder) -> Path:
-    return shared.build("outside-corpus", lambda folder: write_numbers(folder, range(1, 130)))
+def corpus(numbers: Path) -> Path:
+    return numbers
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from reference.shared import SharedFolder
 from reference.tiny_runs import tiny_config, write_numbers
 
 from seqlab.cli.train_config import checked_config
@@ -38,9 +39,9 @@ def read_data(run_dir: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def old_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def old_run(shared: SharedFolder) -> Path:
     """Train a run of `OLD`. It must be copied to be changed."""
-    return train(OLD, tmp_path_factory.mktemp("old") / "run")
+    return shared.build("old-run", lambda folder: train(OLD, folder / "run")) / "run"
 
 
 def test_a_run_keeps_its_data_unless_it_is_overwritten(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reference.tiny_runs import assert_equal_runs, convert_to_format_1, tiny_config, with_training, write_numbers
+from reference.shared import SharedFolder
+from reference.tiny_runs import assert_equal_runs, convert_to_format_1, with_training
 
 from seqlab.base.atomic_io import write_json
 from seqlab.runs import folder as folder_module
@@ -25,26 +26,20 @@ Trained = tuple[Config, Path]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Return the config and the folder of a finished run; tests must not change it."""
-    folder = tmp_path_factory.mktemp("format")
-    write_numbers(folder / "corpus", range(1, 130))
-    config = tiny_config(folder / "corpus", max_steps=8, save_every=2, valid_every=4)
-    return config, train(config, folder / "run")
+def longer(translator: Trained, shared: SharedFolder) -> Trained:
+    """Return the config and the folder of the run continued to 16 steps without interruption."""
+    config = with_training(translator[0], max_steps=16)
 
+    def build(folder: Path) -> None:
+        train(config, shutil.copytree(translator[1], folder / "run"))
 
-@pytest.fixture(scope="module")
-def longer(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Return the config and the folder of the run continued to 12 steps without interruption."""
-    run_dir = Path(shutil.copytree(trained[1], tmp_path_factory.mktemp("longer") / "run"))
-    config = with_training(trained[0], max_steps=12)
-    return config, train(config, run_dir)
+    return config, shared.build("longer-translator", build) / "run"
 
 
 @pytest.fixture
-def run_dir(trained: Trained, tmp_path: Path) -> Path:
+def run_dir(translator: Trained, tmp_path: Path) -> Path:
     """Return a copy of the finished run."""
-    return Path(shutil.copytree(trained[1], tmp_path / "run"))
+    return Path(shutil.copytree(translator[1], tmp_path / "run"))
 
 
 def bit_flips(content: bytes) -> Iterator[bytes]:
@@ -69,7 +64,7 @@ def assert_damage_detected(path: Path, read: Callable[[], object]) -> None:
 
 
 def test_bit_flips_in_state_json_are_detected(run_dir: Path) -> None:
-    checkpoint = run_dir / "checkpoints" / checkpoint_name(8)
+    checkpoint = run_dir / "checkpoints" / checkpoint_name(12)
     assert_damage_detected(checkpoint / "state.json", lambda: read_state(checkpoint))
 
 
@@ -94,17 +89,17 @@ def test_bit_flips_in_config_yaml_are_detected(run_dir: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("stem", ["model", "averaged", "state"])
 def test_missing_checksums_are_reported_as_damage(run_dir: Path, stem: str) -> None:
-    path = run_dir / "checkpoints" / checkpoint_name(8) / "state.json"
+    path = run_dir / "checkpoints" / checkpoint_name(12) / "state.json"
     state = json.loads(path.read_bytes())
     assert stem in state["crc32"]
     del state["crc32"][stem]
     write_json(path, state)
     with pytest.raises(ValueError, match="missing or damaged"):
-        load_run(run_dir, "8")
+        load_run(run_dir, "12")
     del state["sha256"]  # as in format 1
     write_json(path, state)
     with pytest.raises(ValueError, match="its checksum is missing"):
-        load_run(run_dir, "8")
+        load_run(run_dir, "12")
 
 
 @pytest.mark.parametrize("key", ["config_yaml", "sha256"])
@@ -133,7 +128,7 @@ def test_format_1_with_newer_checkpoints_is_reported_as_damage(run_dir: Path, tm
 
 
 def test_resuming_converts_format_1_to_2(
-    trained: Trained, longer: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
+    translator: Trained, longer: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """run.json then holds the SHA-256 of the state.json of each older checkpoint."""
     convert_to_format_1(run_dir)
@@ -141,10 +136,10 @@ def test_resuming_converts_format_1_to_2(
     assert f"{run_dir} has run format 1" in caplog.text
     description = RunFolder(run_dir).read_description()
     assert description["format_version"] == 2
-    assert f"checkpoints/{checkpoint_name(8)}" in description["older_states"]
+    assert f"checkpoints/{checkpoint_name(12)}" in description["older_states"]
     assert_equal_runs(run_dir, longer[1])
-    assert load_run(run_dir, "8").step == 8
-    checkpoint = run_dir / "checkpoints" / checkpoint_name(8)
+    assert load_run(run_dir, "12").step == 12
+    checkpoint = run_dir / "checkpoints" / checkpoint_name(12)
     assert_damage_detected(checkpoint / "state.json", lambda: read_state(checkpoint)["progress"])
 
 
@@ -171,7 +166,7 @@ def kill_before(monkeypatch: pytest.MonkeyPatch, operation: int) -> None:
 @pytest.mark.parametrize("is_old", [False, True], ids=["format 2", "format 1"])
 @pytest.mark.parametrize("operation", range(4))
 def test_an_interrupted_change_is_completed_or_undone(
-    trained: Trained, longer: Trained, run_dir: Path, operation: int, is_old: bool
+    translator: Trained, longer: Trained, run_dir: Path, operation: int, is_old: bool
 ) -> None:
     if is_old:
         convert_to_format_1(run_dir)
@@ -182,7 +177,7 @@ def test_an_interrupted_change_is_completed_or_undone(
                 train(longer[0], run_dir)
         else:
             train(longer[0], run_dir)
-    before, after = config_text(trained[0]), config_text(longer[0])
+    before, after = config_text(translator[0]), config_text(longer[0])
     assert RunFolder(run_dir).read_config_text() == (before if operation < 2 else after)
     assert load_run(run_dir).config == read_config(RunFolder(run_dir))
     assert (run_dir / "config.yaml").read_text("utf-8") == (before if operation < 2 else after)
@@ -192,9 +187,9 @@ def test_an_interrupted_change_is_completed_or_undone(
 
 
 def test_an_unfinished_config_change_is_read_from_a_read_only_folder(
-    trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+    translator: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, new = RunFolder(run_dir), config_text(replace(trained[0], seed=9))
+    folder, new = RunFolder(run_dir), config_text(replace(translator[0], seed=9))
     folder.new_config_file.write_text(new)
     folder.write_description(folder.read_description(), new)
 
@@ -206,28 +201,28 @@ def test_an_unfinished_config_change_is_read_from_a_read_only_folder(
     assert folder.new_config_file.exists()
 
 
-def test_the_error_for_an_edited_config_names_the_line(trained: Trained, run_dir: Path) -> None:
-    path, longer = run_dir / "config.yaml", with_training(trained[0], max_steps=12)
-    path.write_text(path.read_text().replace("max_steps: 8", "max_steps: 12"))
+def test_the_error_for_an_edited_config_names_the_line(translator: Trained, run_dir: Path) -> None:
+    path, longer = run_dir / "config.yaml", with_training(translator[0], max_steps=16)
+    path.write_text(path.read_text().replace("max_steps: 12", "max_steps: 16"))
     for use in (lambda: train(longer, run_dir), lambda: load_run(run_dir)):
-        with pytest.raises(ValueError, match=r"line \d+: '  max_steps: 12' was '  max_steps: 8' .* edited"):
+        with pytest.raises(ValueError, match=r"line \d+: '  max_steps: 16' was '  max_steps: 12' .* edited"):
             use()
     path.unlink()
-    assert read_config(RunFolder(run_dir)) == trained[0]
-    assert path.read_text() == config_text(trained[0])
+    assert read_config(RunFolder(run_dir)) == translator[0]
+    assert path.read_text() == config_text(translator[0])
     train(longer, run_dir)
-    assert checkpoint_steps(run_dir / "checkpoints")[-1] == 12
+    assert checkpoint_steps(run_dir / "checkpoints")[-1] == 16
 
 
-def test_windows_line_endings_are_accepted(trained: Trained, run_dir: Path) -> None:
+def test_windows_line_endings_are_accepted(translator: Trained, run_dir: Path) -> None:
     path = run_dir / "config.yaml"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert read_config(RunFolder(run_dir)) == trained[0]
+    assert read_config(RunFolder(run_dir)) == translator[0]
 
 
-def test_concurrent_config_changes_are_not_reported_as_edits(trained: Trained, run_dir: Path) -> None:
+def test_concurrent_config_changes_are_not_reported_as_edits(translator: Trained, run_dir: Path) -> None:
     """One thread replaces the config repeatedly while another reads it."""
-    folder, texts = RunFolder(run_dir), [config_text(replace(trained[0], seed=seed)) for seed in (1, 2)]
+    folder, texts = RunFolder(run_dir), [config_text(replace(translator[0], seed=seed)) for seed in (1, 2)]
     values, stop = folder.read_description(), threading.Event()
 
     def write() -> None:

@@ -1,4 +1,4 @@
-"""Shared fixtures: a tiny corpus, and a finished run on it."""
+"""Shared fixtures and functions: a copy of a finished run, clocks, failed steps."""
 
 import itertools
 import shutil
@@ -10,17 +10,15 @@ from typing import Any
 
 import pytest
 import torch
-from reference.shared import SharedFolder
 from reference.stopped_runs import stop_at as stop_at
 from reference.stopped_runs import train_until as train_until
-from reference.tiny_runs import tiny_config, with_training, write_numbers
+from reference.tiny_runs import with_training
 
 import seqlab.training.loop
 from seqlab.objectives import StepContext
 from seqlab.runs.codecs import load_tokenizers
 from seqlab.runs.config import Config
 from seqlab.runs.folder import RunFolder
-from seqlab.training import train
 from seqlab.training.accumulator import Accumulator
 from seqlab.training.device_context import DeviceContext
 from seqlab.training.failure import read_failure
@@ -38,22 +36,14 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def corpus(shared: SharedFolder) -> Path:
-    """Return a folder with train.en and train.de; tests must not change it."""
-    return shared.build("numbers", lambda folder: write_numbers(folder, range(1, 130)))
-
-
-@pytest.fixture(scope="session")
-def trained(corpus: Path, shared: SharedFolder) -> tuple[Config, Path]:
-    """Return the config and the folder of a finished run; tests must not change it."""
-    config = tiny_config(corpus, max_steps=12, save_every=2, valid_every=4)
-    return config, shared.build("translator", lambda folder: train(config, folder / "run")) / "run"
+def corpus(numbers: Path) -> Path:
+    return numbers
 
 
 @pytest.fixture
-def run_dir(trained: Trained, tmp_path: Path) -> Path:
+def run_dir(translator: Trained, tmp_path: Path) -> Path:
     """Return a copy of the finished run of 12 steps."""
-    return Path(shutil.copytree(trained[1], tmp_path / "run"))
+    return Path(shutil.copytree(translator[1], tmp_path / "run"))
 
 
 def replace_clock(monkeypatch: pytest.MonkeyPatch, monotonic: Callable[[], float]) -> None:

@@ -51,8 +51,8 @@ def test_raising_max_steps_equals_a_longer_run_from_the_start(
     assert_equal_runs(resumed, uninterrupted)
 
 
-def test_a_finished_run_is_not_changed(trained: tuple[Any, Path], tmp_path: Path) -> None:
-    config, origin = trained
+def test_a_finished_run_is_not_changed(translator: tuple[Any, Path], tmp_path: Path) -> None:
+    config, origin = translator
     run_dir = Path(shutil.copytree(origin, tmp_path / "run"))
     train(config, run_dir)
     assert_equal_runs(run_dir, origin)
@@ -96,11 +96,11 @@ def test_a_signal_during_validation_or_saving_loses_nothing(
         assert_equal_runs(resumed, uninterrupted)
 
 
-def test_run_comparison_detects_one_flipped_bit(trained: tuple[Any, Path], tmp_path: Path) -> None:
-    run_dir = Path(shutil.copytree(trained[1], tmp_path / "run"))
+def test_run_comparison_detects_one_flipped_bit(translator: tuple[Any, Path], tmp_path: Path) -> None:
+    run_dir = Path(shutil.copytree(translator[1], tmp_path / "run"))
     path = next((run_dir / "checkpoints").rglob("state.safetensors"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(AssertionError):
-        assert_equal_runs(run_dir, trained[1])
+        assert_equal_runs(run_dir, translator[1])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference.shared import SharedFolder
 from reference.tiny_runs import (
     assert_equal_runs,
     comparable_metrics,
@@ -49,9 +50,9 @@ def other_corpus(tmp_path: Path) -> Path:
 
 
 def test_fine_tuning_starts_from_the_weights_and_the_tokenizer_of_another_run(
-    trained: Trained, other_corpus: Path, tmp_path: Path
+    translator: Trained, other_corpus: Path, tmp_path: Path
 ) -> None:
-    origin = trained[1]
+    origin = translator[1]
     optim = OptimConfig(optimizer=AdamConfig(lr=1e-9), average_last=0)
     config = tiny_config(
         other_corpus,
@@ -74,9 +75,9 @@ def test_fine_tuning_starts_from_the_weights_and_the_tokenizer_of_another_run(
 
 @pytest.mark.parametrize("parts", ["all", "matching"])
 def test_fine_tuning_resumes_without_its_origin_after_a_checkpoint(
-    trained: Trained, masked: Path, corpus: Path, other_corpus: Path, tmp_path: Path, parts: str
+    translator: Trained, masked: Path, corpus: Path, other_corpus: Path, tmp_path: Path, parts: str
 ) -> None:
-    origin = Path(shutil.copytree(trained[1] if parts == "all" else masked, tmp_path / "origin"))
+    origin = Path(shutil.copytree(translator[1] if parts == "all" else masked, tmp_path / "origin"))
     if parts == "all":
         config = tiny_config(other_corpus, init_from=str(origin), max_steps=8)
     else:
@@ -99,25 +100,25 @@ def test_fine_tuning_resumes_without_its_origin_after_a_checkpoint(
     ],
 )
 def test_fine_tuning_with_another_architecture_or_tokenizer_is_refused(
-    trained: Trained, other_corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
+    translator: Trained, other_corpus: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    config = tiny_config(other_corpus, init_from=str(trained[1]), **changes)
+    config = tiny_config(other_corpus, init_from=str(translator[1]), **changes)
     with pytest.raises(ValueError, match=rf"With `init_from` the model and the codecs .*{message}"):
         train(config, tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
 
 
 def test_fine_tuning_from_a_missing_run_or_from_itself_is_refused(
-    trained: Trained, run_dir: Path, tmp_path: Path
+    translator: Trained, run_dir: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(FileNotFoundError, match=r"no run folder .*nowhere \(`init_from`\)"):
-        train(replace(trained[0], init_from=str(tmp_path / "nowhere")), tmp_path / "tuned")
+        train(replace(translator[0], init_from=str(tmp_path / "nowhere")), tmp_path / "tuned")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty is not a run folder"):
-        train(replace(trained[0], init_from=str(tmp_path / "empty")), tmp_path / "tuned")
+        train(replace(translator[0], init_from=str(tmp_path / "empty")), tmp_path / "tuned")
     with pytest.raises(ValueError, match="`init_from` and `run_dir` are both"):
-        train(replace(trained[0], init_from=str(run_dir)), run_dir, overwrite=True)
-    assert_equal_runs(run_dir, trained[1])
+        train(replace(translator[0], init_from=str(run_dir)), run_dir, overwrite=True)
+    assert_equal_runs(run_dir, translator[1])
 
 
 TINY_LR = OptimConfig(optimizer=AdamConfig(lr=1e-12))
@@ -146,9 +147,9 @@ def matching_config(origin: Path, corpus: Path, **changes: Any) -> Config:
 
 
 @pytest.fixture(scope="module")
-def masked(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a finished run of a masked language model."""
-    return train(text_config(corpus), tmp_path_factory.mktemp("masked") / "run")
+def masked(corpus: Path, shared: SharedFolder) -> Path:
+    """Return a finished run of a masked language model; tests must not change it."""
+    return shared.build("masked", lambda folder: train(text_config(corpus), folder / "run")) / "run"
 
 
 def weights_of(run_dir: Path) -> dict[str, torch.Tensor]:

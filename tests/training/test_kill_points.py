@@ -87,31 +87,27 @@ def copies_before_operations(run_dir: Path, folder: Path) -> Iterator[list[Path]
         yield copies
 
 
-def assert_completed(run_copy: Path, expected: Path) -> None:
-    assert_equal_runs(run_copy, expected)
-    names = {str(path.relative_to(run_copy)) for path in run_copy.rglob("*")}
-    assert names == {str(path.relative_to(expected)) for path in expected.rglob("*")}, "leftovers"
+def assert_kills_are_recovered(config: Config, run_dir: Path, min_kill_points: int) -> None:
+    """Train, and again from the run folder as it was before each operation: the files are equal, with no leftovers."""
+    with copies_before_operations(run_dir, run_dir.with_name("copies")) as copies:
+        train(config, run_dir)
+    assert len(copies) >= min_kill_points
+    for run_copy in copies:
+        train(config, run_copy)
+        assert_equal_runs(run_copy, run_dir)
+        assert relative_paths(run_copy) == relative_paths(run_dir)
+        shutil.rmtree(run_copy)
+
+
+def relative_paths(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 def test_a_new_run(config: Config, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    with copies_before_operations(run_dir, tmp_path / "copies") as copies:
-        train(config, run_dir)
-    assert len(copies) > 50
-    for run_copy in copies:
-        train(config, run_copy)
-        assert_completed(run_copy, run_dir)
-        shutil.rmtree(run_copy)
+    assert_kills_are_recovered(config, tmp_path / "run", min_kill_points=50)
 
 
 def test_a_resumed_run_with_another_config(config: Config, tmp_path: Path) -> None:
     """A kill while config.yaml and run.json are replaced leaves the old or the new ones, never a mixture."""
-    longer, run_dir = with_training(config, max_steps=12, log_every=2), tmp_path / "run"
-    train(config, run_dir)
-    with copies_before_operations(run_dir, tmp_path / "copies") as copies:
-        train(longer, run_dir)
-    assert len(copies) > 20
-    for run_copy in copies:
-        train(longer, run_copy)
-        assert_completed(run_copy, run_dir)
-        shutil.rmtree(run_copy)
+    run_dir = train(config, tmp_path / "run")
+    assert_kills_are_recovered(with_training(config, max_steps=12, log_every=2), run_dir, min_kill_points=20)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference.shared import SharedFolder
 from reference.tiny_runs import (
     TINY_LM,
     comparable_metrics,
@@ -44,10 +45,11 @@ SCHEDULE = ConstantScheduleConfig(warmup_steps=4)
 
 
 @pytest.fixture(scope="session")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def texts(shared: SharedFolder) -> list[str]:
     """Write two read-only files of numbers in words, one with empty lines."""
     lines = [cardinal_phrase(number).en for number in range(1, 130)]
-    return write_text(tmp_path_factory.mktemp("texts"), lines[:90], ["", *lines[90:], ""])
+    folder = shared.build("texts", lambda folder: write_text(folder, lines[:90], ["", *lines[90:], ""]))
+    return [str(path) for path in sorted(folder.iterdir())]
 
 
 def config_of(layout: str, texts: list[str], dropout: float = 0.1, **settings: Any) -> Config:
@@ -61,10 +63,10 @@ def config_of(layout: str, texts: list[str], dropout: float = 0.1, **settings: A
 
 
 @pytest.fixture(scope="module")
-def short_run(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+def short_run(texts: list[str], shared: SharedFolder) -> tuple[Config, Path]:
     """Train for two steps; return the config and the run folder, which tests must not change."""
     config = tiny_text_config(texts, max_steps=2, log_every=2)
-    return config, train(config, tmp_path_factory.mktemp("short") / "run")
+    return config, shared.build("language-model", lambda folder: train(config, folder / "run")) / "run"
 
 
 def test_the_run_folder_describes_the_training_data(texts: list[str], short_run: tuple[Config, Path]) -> None:

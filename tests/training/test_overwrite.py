@@ -25,12 +25,12 @@ from .conftest import Trained, read_files, with_16_steps
 
 
 def test_overwriting_starts_from_scratch_and_keeps_the_data_folder(
-    trained: Trained, run_dir: Path, tmp_path: Path
+    translator: Trained, run_dir: Path, tmp_path: Path
 ) -> None:
     (run_dir / "data").mkdir()
     (run_dir / "data" / "kept").write_text("a recipe's")
     (run_dir / "failures").mkdir()
-    config = replace(with_training(trained[0], max_steps=4), seed=5)
+    config = replace(with_training(translator[0], max_steps=4), seed=5)
     train(config, run_dir, overwrite=True)
     assert_equal_runs(run_dir, train(config, tmp_path / "fresh"))
     assert (run_dir / "data" / "kept").exists()
@@ -38,9 +38,9 @@ def test_overwriting_starts_from_scratch_and_keeps_the_data_folder(
     train(config, tmp_path / "new", overwrite=True)  # also without an existing run
 
 
-def test_refused_new_runs_leave_no_files(trained: Trained, tmp_path: Path) -> None:
+def test_refused_new_runs_leave_no_files(translator: Trained, tmp_path: Path) -> None:
     """The tokenizer was trained already and is removed; existing files stay."""
-    refused = replace(trained[0], data=replace(trained[0].data, max_length=1))
+    refused = replace(translator[0], data=replace(translator[0].data, max_length=1))
     with pytest.raises(ValueError, match="No pair is left for `train`"):
         train(refused, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
@@ -51,16 +51,16 @@ def test_refused_new_runs_leave_no_files(trained: Trained, tmp_path: Path) -> No
 
 
 def test_overwriting_in_a_restartable_torchrun_job_needs_a_job_id(
-    trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+    translator: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise each restart would delete the training of the job itself."""
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     with pytest.raises(ValueError, match="`--rdzv_id NAME`"):
-        train(trained[0], run_dir, overwrite=True)
-    train(trained[0], run_dir)  # without `overwrite` a restart resumes the run
+        train(translator[0], run_dir, overwrite=True)
+    train(translator[0], run_dir)  # without `overwrite` a restart resumes the run
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "tonight")
-    train(trained[0], run_dir, overwrite=True)
+    train(translator[0], run_dir, overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -97,16 +97,16 @@ def test_a_refused_command_keeps_the_run_of_another_process(tmp_path: Path) -> N
         assert folder.path.is_dir()
 
 
-def test_a_folder_with_checkpoints_but_no_run_json_is_refused(trained: Trained, run_dir: Path) -> None:
+def test_a_folder_with_checkpoints_but_no_run_json_is_refused(translator: Trained, run_dir: Path) -> None:
     (run_dir / "run.json").unlink()
     assert checkpoint_steps(run_dir / "checkpoints")
     with pytest.raises(ValueError, match=r"is not a run folder, but contains checkpoints: .* `--overwrite`"):
-        train(trained[0], run_dir)
-    train(trained[0], run_dir, overwrite=True)
-    assert_equal_runs(run_dir, trained[1])
+        train(translator[0], run_dir)
+    train(translator[0], run_dir, overwrite=True)
+    assert_equal_runs(run_dir, translator[1])
 
 
-def test_an_interrupted_setup_is_repeated(trained: Trained, tmp_path: Path) -> None:
+def test_an_interrupted_setup_is_repeated(translator: Trained, tmp_path: Path) -> None:
     """Also if its tokenizer was trained for another config."""
     run_dir = tmp_path / "run"
     for name in ("src_tokenizer", "tokenizer"):
@@ -114,8 +114,8 @@ def test_an_interrupted_setup_is_repeated(trained: Trained, tmp_path: Path) -> N
     (run_dir / "cache.tmp").mkdir()
     for name in ("run.json.tmp", "config.yaml.tmp", "metrics.jsonl"):
         (run_dir / name).write_text("half")
-    train(trained[0], run_dir)
-    assert_equal_runs(run_dir, trained[1])
+    train(translator[0], run_dir)
+    assert_equal_runs(run_dir, translator[1])
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_an_interrupted_setup_is_repeated(trained: Trained, tmp_path: Path) -> N
     ],
 )
 def test_a_run_is_overwritten_only_if_the_new_one_can_start(
-    trained: Trained, run_dir: Path, changes: dict[str, Any], message: str
+    translator: Trained, run_dir: Path, changes: dict[str, Any], message: str
 ) -> None:
     before = read_files(run_dir)
-    impossible = replace(trained[0], data=replace(trained[0].data, **changes))
+    impossible = replace(translator[0], data=replace(translator[0].data, **changes))
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         train(impossible, run_dir, overwrite=True)
     assert read_files(run_dir) == before
@@ -158,31 +158,31 @@ def test_interrupted_overwriting_is_undone(run_dir: Path, monkeypatch: pytest.Mo
     assert read_files(run_dir) == before
 
 
-def test_two_processes_cannot_train_in_one_folder(trained: Trained, run_dir: Path) -> None:
+def test_two_processes_cannot_train_in_one_folder(translator: Trained, run_dir: Path) -> None:
     with exclusive_lock(RunFolder(run_dir)), pytest.raises(ValueError, match="another process is training there"):
-        train(with_16_steps(trained[0]), run_dir)
-    train(with_16_steps(trained[0]), run_dir)
+        train(with_16_steps(translator[0]), run_dir)
+    train(with_16_steps(translator[0]), run_dir)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("name", ["notes.txt", "model.py", "src"])
 def test_a_folder_that_is_not_a_run_is_refused_and_not_changed(
-    trained: Trained, tmp_path: Path, name: str, overwrite: bool
+    translator: Trained, tmp_path: Path, name: str, overwrite: bool
 ) -> None:
     for file in (name, "cache/other", "config.yaml"):
         (tmp_path / "other" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "other" / file).write_text("other")
     before = read_files(tmp_path)
     with pytest.raises(ValueError, match=f"is not a run folder, but contains {name}: choose another"):
-        train(trained[0], tmp_path / "other", overwrite=overwrite)
+        train(translator[0], tmp_path / "other", overwrite=overwrite)
     assert read_files(tmp_path) == before
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_as_run_folder_is_refused(trained: Trained, tmp_path: Path, overwrite: bool) -> None:
+def test_a_file_as_run_folder_is_refused(translator: Trained, tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "file").write_text("other")
     with pytest.raises(ValueError, match="file is a file: choose another name"):
-        train(trained[0], tmp_path / "file", overwrite=overwrite)
+        train(translator[0], tmp_path / "file", overwrite=overwrite)
     assert (tmp_path / "file").read_text() == "other"
 
 

@@ -32,8 +32,8 @@ from seqlab.training.device_context import ARITHMETIC
 from .conftest import Trained, edit_description, read_files, with_16_steps
 
 
-def test_changes_of_resumable_fields_are_recorded_as_events(trained: Trained, run_dir: Path) -> None:
-    changed = with_training(trained[0], max_steps=14, log_every=1, save_every=7, patience=5, max_minutes=99.0)
+def test_changes_of_resumable_fields_are_recorded_as_events(translator: Trained, run_dir: Path) -> None:
+    changed = with_training(translator[0], max_steps=14, log_every=1, save_every=7, patience=5, max_minutes=99.0)
     train(changed, run_dir)
     [event] = comparable_metrics(run_dir, ["event"])
     assert event["event"] == "resumed"
@@ -50,13 +50,13 @@ def test_changes_of_resumable_fields_are_recorded_as_events(trained: Trained, ru
 
 
 def test_changes_are_recorded_even_if_the_run_is_killed_before_a_checkpoint(
-    trained: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+    translator: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(sys.modules["seqlab.training.train"], "fit", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            train(with_16_steps(trained[0]), run_dir)
-    train(with_16_steps(trained[0]), run_dir)
+            train(with_16_steps(translator[0]), run_dir)
+    train(with_16_steps(translator[0]), run_dir)
     changes = [event["changes"] for event in comparable_metrics(run_dir, ["event"])]
     assert changes == [{"training.max_steps": [12, 16]}, {}]
 
@@ -77,23 +77,25 @@ def test_changes_are_recorded_even_if_the_run_is_killed_before_a_checkpoint(
     ],
 )
 def test_changes_of_other_fields_are_refused_by_name(
-    trained: Trained, run_dir: Path, change: Callable[[Config], Config], message: str
+    translator: Trained, run_dir: Path, change: Callable[[Config], Config], message: str
 ) -> None:
     before = read_files(run_dir)
     with pytest.raises(ValueError, match=rf"holds a run with another config: .*{message}.*`--overwrite`"):
-        train(change(trained[0]), run_dir)
+        train(change(translator[0]), run_dir)
     assert read_files(run_dir) == before
 
 
-def test_a_run_resumes_with_moved_corpus_files(trained: Trained, run_dir: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_run_resumes_with_moved_corpus_files(
+    translator: Trained, run_dir: Path, corpus: Path, tmp_path: Path
+) -> None:
     moved = tmp_path / "moved"
     moved.mkdir()
-    data = trained[0].data
+    data = translator[0].data
     for side in ("en", "de"):
         shutil.copy(corpus / f"train.{side}", moved / f"other_name.{side}")
     data = replace(data, train_src=[str(moved / "other_name.en")], train_tgt=[str(moved / "other_name.de")])
-    train(replace(with_16_steps(trained[0]), data=data), run_dir)
-    uninterrupted = train(with_16_steps(trained[0]), tmp_path / "uninterrupted")
+    train(replace(with_16_steps(translator[0]), data=data), run_dir)
+    uninterrupted = train(with_16_steps(translator[0]), tmp_path / "uninterrupted")
     assert_equal_runs(run_dir, uninterrupted)
 
 
@@ -167,35 +169,37 @@ def test_a_config_with_valid_tgt_as_in_older_versions_resumes(
     assert "Encoding" not in caplog.text
 
 
-def test_unknown_format_versions_are_refused(trained: Trained, run_dir: Path) -> None:
+def test_unknown_format_versions_are_refused(translator: Trained, run_dir: Path) -> None:
     write_json(run_dir / "run.json", with_checksum(RunFolder(run_dir).read_description() | {"format_version": 99}))
-    for use in (lambda: train(with_16_steps(trained[0]), run_dir), lambda: load_run(run_dir)):
+    for use in (lambda: train(with_16_steps(translator[0]), run_dir), lambda: load_run(run_dir)):
         with pytest.raises(ValueError, match="has run format version 99, but this seqlab reads versions 1 and 2"):
             use()
 
 
 @pytest.mark.parametrize("key", ["data_sha256", "machine"])
-def test_missing_entries_of_run_json_are_named(trained: Trained, run_dir: Path, key: str) -> None:
+def test_missing_entries_of_run_json_are_named(translator: Trained, run_dir: Path, key: str) -> None:
     description = RunFolder(run_dir).read_description()
     del description[key]
     RunFolder(run_dir).write_description(description)
     with pytest.raises(ValueError, match=rf"run\.json is damaged \(it has no `{key}`\)"):
-        train(with_16_steps(trained[0]), run_dir)
+        train(with_16_steps(translator[0]), run_dir)
 
 
-def test_a_damaged_run_json_is_refused(trained: Trained, run_dir: Path) -> None:
+def test_a_damaged_run_json_is_refused(translator: Trained, run_dir: Path) -> None:
     (run_dir / "run.json").write_text('{"format_ver')
     with pytest.raises(ValueError, match=r"run\.json is damaged"):
-        train(with_16_steps(trained[0]), run_dir)
+        train(with_16_steps(translator[0]), run_dir)
 
 
-def test_resuming_on_another_machine_warns(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_resuming_on_another_machine_warns(
+    translator: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Runs of older versions have no `arithmetic` entry, which means version 1."""
     machine = json.loads((run_dir / "run.json").read_text())["machine"]
     assert machine.pop("arithmetic") > 1
     edit_description(run_dir, machine=machine | {"torch_version": "1.0", "threads": 64})
     with caplog.at_level(logging.WARNING), reference_kernels("dropout"):
-        train(with_16_steps(trained[0]), run_dir)
+        train(with_16_steps(translator[0]), run_dir)
     [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     changes = ("torch_version 1.0 -> ", "threads 64 -> 1", f"arithmetic 1 -> {ARITHMETIC}")
     for expected in (*changes, "reference_kernels  -> dropout", "it continues, but not bit for bit"):
@@ -204,10 +208,10 @@ def test_resuming_on_another_machine_warns(trained: Trained, run_dir: Path, capl
     assert len(event["machine"]) == 4
 
 
-def test_compilation_on_a_cpu_is_refused(trained: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_compilation_on_a_cpu_is_refused(translator: Trained, run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ValueError, match=r"`training\.compile` needs a GPU: .* Set it to false\."):
-        train(with_training(with_16_steps(trained[0]), compile=True), run_dir)
-    train(with_16_steps(trained[0]), run_dir)
+        train(with_training(with_16_steps(translator[0]), compile=True), run_dir)
+    train(with_16_steps(translator[0]), run_dir)
     assert "bit for bit" not in caplog.text, "the machine is the same"
 
 
@@ -217,29 +221,29 @@ def truncate(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "state.safetensors", "state.json"])
 def test_a_damaged_checkpoint_is_named_and_training_resumes_from_the_one_before(
-    trained: Trained, run_dir: Path, tmp_path: Path, name: str
+    translator: Trained, run_dir: Path, tmp_path: Path, name: str
 ) -> None:
     last = run_dir / "checkpoints" / checkpoint_name(12)
     truncate(last / name)
     with pytest.raises(ValueError, match=rf"{name} is missing or damaged .*Delete the folder .*step_00000012 "):
-        train(with_16_steps(trained[0]), run_dir)
+        train(with_16_steps(translator[0]), run_dir)
     shutil.rmtree(last)
-    train(with_16_steps(trained[0]), run_dir)
-    assert_equal_runs(run_dir, train(with_16_steps(trained[0]), tmp_path / "uninterrupted"))
+    train(with_16_steps(translator[0]), run_dir)
+    assert_equal_runs(run_dir, train(with_16_steps(translator[0]), tmp_path / "uninterrupted"))
 
 
-def test_an_invalid_training_state_is_named(trained: Trained, run_dir: Path) -> None:
+def test_an_invalid_training_state_is_named(translator: Trained, run_dir: Path) -> None:
     path = run_dir / "checkpoints" / checkpoint_name(12) / "state.json"
     write_json(path, with_checksum({"progress": {"step": 3}}))
     with pytest.raises(ValueError, match=r"state\.json is damaged: it is not a training state"):
-        train(with_16_steps(trained[0]), run_dir)
+        train(with_16_steps(translator[0]), run_dir)
 
 
 @pytest.mark.parametrize("vocab_size", [280, 300])
-def test_a_replaced_tokenizer_is_refused(trained: Trained, run_dir: Path, corpus: Path, vocab_size: int) -> None:
+def test_a_replaced_tokenizer_is_refused(translator: Trained, run_dir: Path, corpus: Path, vocab_size: int) -> None:
     """Even one with the same vocabulary size."""
     lines = (corpus / "train.en").read_text("utf-8").splitlines()
-    train_tokenizer(replace(trained[0].data.tokenizer, vocab_size=vocab_size), lines).save(run_dir / "tokenizer")
-    for use in (lambda: train(with_16_steps(trained[0]), run_dir), lambda: load_run(run_dir)):
+    train_tokenizer(replace(translator[0].data.tokenizer, vocab_size=vocab_size), lines).save(run_dir / "tokenizer")
+    for use in (lambda: train(with_16_steps(translator[0]), run_dir), lambda: load_run(run_dir)):
         with pytest.raises(ValueError, match=r"tokenizer is not the src tokenizer that .* was trained with"):
             use()

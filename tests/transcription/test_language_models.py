@@ -1,9 +1,11 @@
 """Shallow fusion of speech recognizers with character and word language models."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from reference.shared import SharedFolder
 from system.conftest import run_in_process
 
 import seqlab
@@ -15,22 +17,24 @@ TEXTS = ["ab c", "ab ca", "b ca ab", "c c ab", "ca b"]
 
 
 @pytest.fixture(scope="module")
-def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def models(trained: Path, shared: SharedFolder) -> dict[str, Path]:
     """Train n-gram models of characters and of words on a text with a small vocabulary."""
-    folder = tmp_path_factory.mktemp("lm")
-    lines = [normalize_transcript(text, "plain") for text in TEXTS * 40]
-    (folder / "text.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    run_dirs = {}
-    for name, options in {
+    options: dict[str, list[Any]] = {
         "characters": ["--data.tokenizer.kind", "saved", "--data.tokenizer.folder", trained / "tgt_tokenizer"],
         "words": ["--data.tokenizer.kind", "words"],
         "other_vocabulary": ["--data.tokenizer.kind", "characters", "--data.tokenizer.min_count", "60"],
-    }.items():
-        arguments = ["--data.train", folder / "text.txt", "--model.family", "ngram_lm", *options]
-        status, done = run_in_process("train", *arguments, "--run_dir", folder / name)
-        assert status == 0, done.stderr.decode()
-        run_dirs[name] = folder / name
-    return run_dirs
+    }
+
+    def build(folder: Path) -> None:
+        lines = [normalize_transcript(text, "plain") for text in TEXTS * 40]
+        (folder / "text.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        for name in options:
+            arguments = ["--data.train", folder / "text.txt", "--model.family", "ngram_lm", *options[name]]
+            status, done = run_in_process("train", *arguments, "--run_dir", folder / name)
+            assert status == 0, done.stderr.decode()
+
+    folder = shared.build("recognizer-lms", build)
+    return {name: folder / name for name in options}
 
 
 @pytest.mark.parametrize("name", ["characters", "words"])
