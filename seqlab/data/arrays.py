@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 
 from seqlab.base.atomic_io import write_json
 from seqlab.base.parsing import read_json, validate_type
+from seqlab.data.cells import RawColumn
 from seqlab.data.column import Column, Stamp
 from seqlab.data.columns import FileColumn
+from seqlab.data.images import IMAGE_SUFFIXES, images_in, read_images
 from seqlab.data.readers import require_file
 from seqlab.data.table_codec import VALUES_FILE, FloatArray, RowIndices
-from seqlab.data.tables import RawColumn, RawTable
+from seqlab.data.tables import RawTable
 
 Layout = Literal["images", "frames"]
 """Content of a three-dimensional array: images of one channel, or a sequence of vectors for each example."""
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 MAX_CHANNELS = 4
 ROWS_PER_ENCODING = 1024
 """Number of rows standardized at a time."""
@@ -52,7 +53,7 @@ class ImageFolder(FileColumn):
     """The images of a folder with a subfolder for each class."""
 
     def _files(self) -> list[Path]:
-        return _images_in(self.path, "*/*")
+        return images_in(self.path, "*/*")
 
     def stamp(self) -> Stamp:
         """Return a stamp that changes when an image is changed, added or removed."""
@@ -127,12 +128,8 @@ def add_channel_axis(values: NDArray[Any], layout: Layout, location: str) -> NDA
     raise ValueError(f"{location}: inputs must have two to four dimensions, but have {values.ndim}.")
 
 
-def _images_in(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
 def _read_images(folder: Path, has_classes: bool) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[str]]:
-    files = _images_in(folder, "*/*") or ([] if has_classes else _images_in(folder, "*"))
+    files = images_in(folder, "*/*") or ([] if has_classes else images_in(folder, "*"))
     if not files:
         raise ValueError(
             f"{folder}: has no images ({', '.join(IMAGE_SUFFIXES)}) in subfolders, one for each class, such as "
@@ -144,43 +141,6 @@ def _read_images(folder: Path, has_classes: bool) -> tuple[NDArray[Any], dict[st
             raise ValueError(f"{each}: has no images ({', '.join(IMAGE_SUFFIXES)}), so its class has no examples.")
     images = read_images(files)
     return images, {CLASS_COLUMN: np.array([path.parent.name for path in files])}, list(map(str, files))
-
-
-def read_images(files: Sequence[Path]) -> NDArray[Any]:
-    """Read images of one size: (N, C, H, W), values from 0 to 255.
-
-    Raises:
-        FileNotFoundError, ValueError: a file is not an image, or its size differs from that of the first.
-    """
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise ValueError("Images need Pillow: `pip install 'seqlab[images]'`.") from None
-    found: list[NDArray[Any]] = []
-    for file in files:
-        require_file(file)
-        try:
-            with Image.open(file) as image:
-                if image.mode.startswith("I"):  # 16-bit gray, scaled to the range of 8 bits
-                    pixels = np.asarray(image, np.float32) / 257
-                else:
-                    pixels = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-        except (UnidentifiedImageError, OSError) as error:
-            raise ValueError(f"{file}: cannot be read as an image ({error}).") from None
-        channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        if found and channels.shape != found[0].shape:
-            raise ValueError(
-                f"{file}: is {describe_size(channels)}, but {files[0]} is {describe_size(found[0])}: resize one of "
-                "them."
-            )
-        found.append(channels)
-    return np.stack(found)
-
-
-def describe_size(image: NDArray[Any]) -> str:
-    """Describe the size of an image (C, H, W)."""
-    channels, height, width = image.shape
-    return f"{width} by {height} pixels in {'color' if channels == 3 else 'gray'}"
 
 
 def targets_table(columns: dict[str, NDArray[Any]], locations: Sequence[str]) -> RawTable:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from seqlab.base.atomic_io import write_json
 from seqlab.base.parsing import read_json, validate_type
-from seqlab.data.tables import MAX_CATEGORIES, RawColumn, RawTable
+from seqlab.data.cells import MAX_CATEGORIES, RawColumn
+from seqlab.data.tables import RawTable
 
 logger = logging.getLogger(__name__)
 

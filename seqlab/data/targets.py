@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqlab.data.batch import IGNORE
+from seqlab.data.cells import RawColumn
 from seqlab.data.table_codec import (
     FloatArray,
     NumberColumn,
@@ -23,7 +24,7 @@ from seqlab.data.table_codec import (
     values_by_frequency,
     write_values,
 )
-from seqlab.data.tables import RawColumn, RawTable
+from seqlab.data.tables import RawTable
 
 INTERVAL_COVERAGE = 0.9
 """Coverage of the prediction intervals of numbers."""

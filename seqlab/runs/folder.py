@@ -50,6 +50,7 @@ class _DescriptionSchema(TypedDict, total=False):
     command: list[str]
     seed: int
     data_sha256: list[str]
+    reading: int
     data: dict[str, Any]
     tokenizer_sha256: dict[Literal["src", "tgt"], str]
     spelling_sha256: str | None

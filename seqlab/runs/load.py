@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqlab.base.reading import FIRST_READING_VERSION
 from seqlab.models.interfaces import CountBasedModel, FixedContextModel, Scorer, Stepper
 from seqlab.registry import Parts, default_part
 from seqlab.runs.checkpoint import checkpoint_name, choose_step, inference_weights
@@ -37,6 +38,8 @@ class LoadedRun(CodecsMixin):
     """Maximum source length of the training data; None if run.json does not record it."""
     output_bound: Mapping[str, Any] | None = None
     """`ratio` and `offset` of the run's `OutputLimits`; None if run.json does not record them."""
+    reading: int = FIRST_READING_VERSION
+    """Version of the reading of files that the run was trained with (`seqlab.base.reading`)."""
 
     def __repr__(self) -> str:
         return f"LoadedRun({str(self.folder.path)!r}, {self.config.model.family}, step {self.step})"
@@ -129,8 +132,16 @@ def load_run(path: str | Path, checkpoint: str = "best", model_noun: str | None 
     step = choose_step(folder, checkpoint)
     model = config.model.resolve(config.data).build(*codecs)
     load_weights(model, folder.checkpoints / checkpoint_name(step))
-    recorded = (description.get(name) for name in ("longest_src_tokens", "output_bound"))
-    return LoadedRun(folder, config, codecs, model.eval(), step, *recorded)
+    return LoadedRun(
+        folder,
+        config,
+        codecs,
+        model.eval(),
+        step,
+        description.get("longest_src_tokens"),
+        description.get("output_bound"),
+        description.get("reading", FIRST_READING_VERSION),
+    )
 
 
 def named_weights(model: nn.Module) -> dict[str, Tensor]:

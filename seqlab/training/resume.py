@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from seqlab.base.reading import FIRST_READING_VERSION, ReadingNotes
 from seqlab.data.config import DataConfig
 from seqlab.plugins import describe_plugins, plugin_notes_by_part
 from seqlab.runs.checkpoint import checkpoint_steps
@@ -132,3 +133,15 @@ def check_content(folder: RunFolder, content_hashes: dict[str, str]) -> None:
                 f"{path} differs from the data that the run in {folder.path} started with: restore the file, "
                 "choose another `--run_dir` for another corpus, or start again with `--overwrite`."
             )
+
+
+def refuse_changed_reading(folder: RunFolder, notes: ReadingNotes) -> None:
+    """Raise ValueError if this version reads rows of the data in another way than the version that started the run."""
+    version = folder.read_description().get("reading", FIRST_READING_VERSION)
+    changed = notes.changes_after(version)
+    if changed:
+        raise ValueError(
+            f"{folder.path} was started by an earlier version of seqlab, which read some of its data differently: "
+            f"{'; '.join(map(str, changed))}. Start again with `--overwrite`, or continue it with that version "
+            "(`seqlab_version` in run.json)."
+        )

@@ -13,6 +13,7 @@ from typing import Any
 import seqlab
 from seqlab.base.atomic_io import folder_lock
 from seqlab.base.parsing import read_json, validate_type
+from seqlab.base.reading import READING_VERSION
 from seqlab.base.world import World, usable_cores
 from seqlab.data.input_hashes import hash_inputs
 from seqlab.data.survey import PreparationProgress
@@ -206,6 +207,7 @@ def write_run_json(run: TrainingRun, command: Sequence[str], start: dict[str, An
         "command": list(command),
         "seed": run.config.seed,
         "data_sha256": list((run.data.content_hashes | vectors).values()),
+        "reading": READING_VERSION,
         "data": {name: run.locked_folder.with_user_path(value) for name, value in run.data.report.to_json().items()},
         **run.task.describe(run.data),
         **_hash_codecs(folder),

@@ -48,7 +48,7 @@ class Task:
         """Encode the corpora into `cache`; without `on_progress`, open the cache that another process wrote.
 
         Returns the prepared data: an object with `report` (`lines()`, `to_json()`), `content_hashes` of its files,
-        `train` and `valid`.
+        `train` and `valid`, and possibly `reading` (`ReadingNotes`).
         """
         raise NotImplementedError
 

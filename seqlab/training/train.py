@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqlab.base.reading import ReadingNotes
 from seqlab.base.world import World, join_world
 from seqlab.data.column import Column
 from seqlab.data.input_hashes import hash_inputs
@@ -31,7 +32,15 @@ from seqlab.training.loggers import check_loggers, open_loggers
 from seqlab.training.loop import fit
 from seqlab.training.metrics_logger import MetricsLogger
 from seqlab.training.progress_bar import corpus_bar
-from seqlab.training.resume import Changes, check_content, check_resumable, differing_fields, keep_length_limits, resume
+from seqlab.training.resume import (
+    Changes,
+    check_content,
+    check_resumable,
+    differing_fields,
+    keep_length_limits,
+    refuse_changed_reading,
+    resume,
+)
 from seqlab.training.run_setup import (
     check_run_folder,
     create_run_folder,
@@ -145,7 +154,10 @@ def set_up_run(
         config = _convert_max_epochs(config, codecs, data, world)
         if changes is not None:
             changes = world.call_on_main(lambda: differing_fields(read_config(folder), config))
-    for line in data.report.lines():
+    notes: ReadingNotes = getattr(data, "reading", ReadingNotes())
+    if changes is not None:
+        refuse_changed_reading(folder, notes)
+    for line in [*data.report.lines(), *notes.lines()]:
         logger.info("%s", locked_folder.with_user_path(line))
     run, init_entries = _assemble(config, locked_folder, device_context, codecs, data)
     if changes is not None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import seqlab
-from seqlab.data.arrays import ArrayCodec, read_images
+from seqlab.data.arrays import ArrayCodec
+from seqlab.data.images import read_images
 from seqlab.data.table_codec import CategoryColumn, NumberColumn, TableCodec
 from seqlab.data.tables import RawTable
 from seqlab.tasks.prediction.config import PredictionConfig

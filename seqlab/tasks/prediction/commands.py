@@ -102,7 +102,8 @@ def _predict_arrays(
     predictor: "ExamplePredictor", path: str | None, batch_rows: int, limit: LineLimit
 ) -> Iterator[list["Prediction | str"]]:
     """Yield predictions for an .npz file, a folder of images, or images named line by line; see `_predict_tables`."""
-    from seqlab.data.arrays import is_array_path, read_images
+    from seqlab.data.arrays import is_array_path
+    from seqlab.data.images import read_images
 
     if path is not None and is_array_path(Path(path)):
         yield list(predictor.predict_file(Path(path), batch_rows=batch_rows))

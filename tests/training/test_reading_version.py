@@ -1,0 +1,88 @@
+"""The version of the reading of files in run.json: kept when a run is resumed, or refused if rows differ."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reference.tiny_runs import assert_equal_runs, with_training
+
+from seqlab.base.reading import FIRST_READING_VERSION, READING_VERSION, ReadingNotes
+from seqlab.runs.folder import RunFolder
+from seqlab.runs.load import load_run
+from seqlab.tasks.translation.task import TranslationTask
+from seqlab.training import train
+
+from .conftest import Trained
+
+NOTE = "lines have a no-break space, which is read as a space"
+
+
+def started_by_version_1(run_dir: Path) -> None:
+    """Remove the version from run.json, as an earlier seqlab would have written it."""
+    folder = RunFolder(run_dir)
+    description = {name: value for name, value in folder.read_description().items() if name != "reading"}
+    folder.write_description(description)
+
+
+def note_while_reading(monkeypatch: pytest.MonkeyPatch, since: int) -> None:
+    """Let the task report a row that is read in another way since a version."""
+    prepare = TranslationTask.prepare
+
+    def prepare_with_notes(*arguments: Any) -> Any:
+        data = prepare(*arguments)
+        notes = ReadingNotes()
+        notes.add(NOTE, "train.en, line 3", since=since)
+        object.__setattr__(data, "reading", notes)
+        return data
+
+    monkeypatch.setattr(TranslationTask, "prepare", prepare_with_notes)
+
+
+def test_a_new_run_records_the_version(translator: Trained) -> None:
+    assert json.loads((translator[1] / "run.json").read_text("utf-8"))["reading"] == READING_VERSION
+    assert load_run(translator[1]).reading == READING_VERSION
+
+
+def test_an_older_run_keeps_its_version_when_it_is_resumed(translator: Trained, run_dir: Path, tmp_path: Path) -> None:
+    longer = with_training(translator[0], max_steps=14)
+    uninterrupted = train(longer, shutil.copytree(run_dir, tmp_path / "uninterrupted"))
+    started_by_version_1(run_dir)
+    assert load_run(run_dir).reading == FIRST_READING_VERSION
+    assert_equal_runs(train(longer, run_dir), uninterrupted)
+    assert load_run(run_dir).reading == FIRST_READING_VERSION
+
+
+def test_an_older_run_with_rows_that_are_read_differently_is_refused(
+    translator: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = with_training(translator[0], max_steps=14)
+    started_by_version_1(run_dir)
+    before = (run_dir / "run.json").read_bytes()
+    note_while_reading(monkeypatch, since=READING_VERSION)
+    with pytest.raises(ValueError, match=rf"read some .* differently: 1 {NOTE} \(the first: train.en, line 3\)"):
+        train(longer, run_dir)
+    assert (run_dir / "run.json").read_bytes() == before
+    train(longer, run_dir, overwrite=True)
+
+
+def test_a_current_run_with_such_rows_is_resumed(
+    translator: Trained, run_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    note_while_reading(monkeypatch, since=READING_VERSION)
+    caplog.set_level("INFO")
+    train(with_training(translator[0], max_steps=14), run_dir)
+    assert f"1 {NOTE} (the first: train.en, line 3)" in caplog.text
+
+
+def test_notes_are_counted_by_kind_and_stored_as_json() -> None:
+    notes = ReadingNotes()
+    notes.add("images were turned", "a.jpg", since=2)
+    notes.add("images were turned", "b.jpg", since=2)
+    notes.add("hidden files were left out", "c", count=3)
+    expected = ["2 images were turned (the first: a.jpg)", "3 hidden files were left out (the first: c)"]
+    assert notes.lines() == expected
+    assert ReadingNotes.from_json(json.loads(json.dumps(notes.to_json()))).lines() == expected
+    assert [note.text for note in notes.changes_after(1)] == ["images were turned"]
+    assert notes.changes_after(2) == []
