@@ -114,7 +114,7 @@ def test_more_than_1000_categories(tmp_path: Path) -> None:
 def test_too_many_distinct_numbers_in_a_group_column_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seqlab.data.tables.MAX_DISTINCT_NUMBERS", 100)
+    monkeypatch.setattr("seqlab.data.cells.MAX_DISTINCT_NUMBERS", 100)
     path = write_csv(tmp_path / "t.csv", ["x", "y"], [[i, i % 7] for i in range(300)])
     data = config(path, "y", folds="grouped", fold_column="x", num_folds=3, valid_fold=1)
     with pytest.raises(ValueError, match=r"'x' has more than 100 different numbers, too many for categories"):
